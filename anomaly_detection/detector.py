@@ -1,0 +1,124 @@
+"""`Detector`: preprocessor, scaler, model and threshold as one thing that eats raw records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.preprocessing import StandardScaler
+
+from mlx_iforest import MLXIsolationForest
+
+from .errors import AnomalyDetectionError
+from .features import SupplyChainFeatures
+from .frames import to_frame
+from .thresholds import ThresholdRule
+
+
+class Detector:
+    """Finds anomalies in raw records.
+
+    ``model.decision_function(scaler.transform(preprocessor.transform(frame)))`` is the score, and the threshold lives
+    in ``model.offset_``, so each part can be used alone. Parts given here may be fitted already: then `fit` need not
+    be called.
+
+    Parameters
+    ----------
+    preprocessor : SupplyChainFeatures, optional
+        Records to features; a default one if not given.
+    scaler : scikit-learn scaler, optional
+        Must pass missing values (NaN) through and keep float32; `StandardScaler` if not given.
+    model : MLXIsolationForest, optional
+        The detector proper; a default one if not given.
+    threshold_rule : ThresholdRule, optional
+        Sets ``model.offset_`` at the end of `fit`; without one the model's own ``contamination`` does.
+
+    Attributes
+    ----------
+    training_ : dict
+        A summary of how this detector was trained, of plain JSON values; saved with it.
+    """
+
+    def __init__(
+        self,
+        preprocessor: SupplyChainFeatures | None = None,
+        scaler: Any = None,
+        model: MLXIsolationForest | None = None,
+        *,
+        threshold_rule: ThresholdRule | None = None,
+        training: dict[str, Any] | None = None,
+    ) -> None:
+        self.preprocessor: Any = SupplyChainFeatures() if preprocessor is None else preprocessor
+        self.scaler: Any = StandardScaler() if scaler is None else scaler
+        self.model: Any = MLXIsolationForest() if model is None else model
+        self.threshold_rule = threshold_rule
+        self.training_: dict[str, Any] = {} if training is None else training
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether records can be scored."""
+        return hasattr(self.model, "offset_")
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The names of the features that the model sees, in their order."""
+        return [str(name) for name in self.preprocessor.get_feature_names_out()]
+
+    def fit(self, frame: Any, labels: npt.ArrayLike | None = None) -> Detector:
+        """Fit all parts on `frame`, then the threshold rule on its scores.
+
+        Parameters
+        ----------
+        frame : table
+            Records: a pandas, polars or pyarrow table, a list of dicts, or one dict.
+        labels : array-like (rows,), optional
+            +1 (normal) and -1 (anomaly). Only a threshold rule that uses labels looks at them; the model never does.
+
+        Raises
+        ------
+        DataError
+            For records that cannot be used; the message says why.
+        """
+        frame = to_frame(frame)
+        features = self.scaler.fit_transform(self.preprocessor.fit_transform(frame)).astype(np.float32, copy=False)
+        self.model.fit(features)
+        if self.threshold_rule is not None:
+            self.set_threshold(self.threshold_rule, self.model.score_samples(features), labels)
+        return self
+
+    def set_threshold(
+        self, rule: ThresholdRule, scores: npt.ArrayLike, labels: npt.ArrayLike | None = None
+    ) -> Detector:
+        """Fit `rule` on `scores` (of `score_samples`), keep it, and store its threshold in ``model.offset_``."""
+        self.threshold_rule = rule.fit(scores, labels)
+        self.model.offset_ = rule.offset_
+        return self
+
+    def transform(self, frame: Any) -> npt.NDArray[np.float32]:
+        """The scaled features (rows, features), float32, that the model sees; NaN where a value is missing."""
+        if not self.is_fitted:
+            raise AnomalyDetectionError("This detector is not trained yet; call fit, or load a trained one.")
+        scaled = self.scaler.transform(self.preprocessor.transform(to_frame(frame)))
+        return np.asarray(scaled, dtype=np.float32)
+
+    def score_samples(self, frame: Any) -> npt.NDArray[np.float64]:
+        """Scores (rows,) in [-1, 0), lower for the more abnormal."""
+        return np.asarray(self.model.score_samples(self.transform(frame)), dtype=np.float64)
+
+    def decision_function(self, frame: Any) -> npt.NDArray[np.float64]:
+        """``score_samples`` minus the threshold (rows,): negative is an alert."""
+        return np.asarray(self.model.decision_function(self.transform(frame)), dtype=np.float64)
+
+    def predict(self, frame: Any, threshold: float | None = None) -> npt.NDArray[np.int64]:
+        """+1 (normal) or -1 (anomaly) for each row.
+
+        Parameters
+        ----------
+        frame : table
+            Records, as for `fit`.
+        threshold : float, optional
+            Decision scores below it are anomalies; 0, the trained threshold, if not given.
+        """
+        decision = self.decision_function(frame)
+        return np.where(decision < (0.0 if threshold is None else threshold), -1, 1).astype(np.int64)
