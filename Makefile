@@ -1,0 +1,66 @@
+# Each target makes .venv and installs what it needs; only make and Python 3.10 or newer have to be there.
+#   make train ARGS="--data shipments.csv"      make test ARGS="-k forest"      make PYTHON=/path/to/python3.12 test
+
+VENV ?= .venv
+ARGS ?=
+OLD_PYTHON = import sys; sys.exit(sys.version_info < (3, 10))
+# The first that runs and is new enough. A name on the path may be an empty shim, so each is tried.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
+	if $$p -c '$(OLD_PYTHON)' 2>/dev/null; then echo $$p; break; fi; done)
+RUN = $(VENV)/bin/python
+
+.PHONY: help train test lint format bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make train    train, compare and save the models (ARGS are train_model_mlx.py's)"
+	@echo "make test     the test suite, with coverage (ARGS are pytest's)"
+	@echo "make lint     ruff and mypy"
+	@echo "make format   put the code in ruff's format"
+	@echo "make bench    time every backend against other libraries (ARGS are benchmarks/fit_and_score.py's)"
+	@echo "make clean    remove .venv and what the tools left"
+
+train: $(VENV)/.installed-train
+	$(RUN) train_model_mlx.py $(ARGS)
+
+test: $(VENV)/.installed-dev
+	$(RUN) -m pytest --cov $(ARGS)
+
+lint: $(VENV)/.installed-dev
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(VENV)/.installed-dev
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+bench: $(VENV)/.installed-bench
+	$(RUN) -m benchmarks.fit_and_score $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp says that an installation ran to its end; a changed pyproject.toml makes it old.
+$(VENV)/.installed-train: pyproject.toml requirements_mlx.txt | $(VENV)/.created
+	$(RUN) -m pip install -r requirements_mlx.txt
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/.created
+	$(RUN) -m pip install -e ".[dev]"
+	@touch $@
+
+# Other libraries may lack a wheel for this machine and fail to compile; the benchmark then says that they are missing.
+$(VENV)/.installed-bench: pyproject.toml | $(VENV)/.created
+	$(RUN) -m pip install -e .
+	$(RUN) -m pip install -e ".[bench]" || echo "Not every library to compare with could be installed; going on without."
+	@touch $@
+
+$(VENV)/.created:
+	@if ! "$(PYTHON)" -c '$(OLD_PYTHON)' 2>/dev/null; then \
+		echo "Python 3.10 or newer is needed (MLX needs it); found: $$(python3 --version 2>&1)." >&2; \
+		echo "Install one from https://www.python.org/downloads/ or name yours: make PYTHON=/path/to/python3.12" >&2; \
+		exit 1; fi
+	"$(PYTHON)" -m venv $(VENV)
+	@touch $@
