@@ -59,7 +59,7 @@ $(VENV)/.installed-bench: pyproject.toml | $(VENV)/.created
 
 $(VENV)/.created:
 	@if ! "$(PYTHON)" -c '$(OLD_PYTHON)' 2>/dev/null; then \
-		echo "Python 3.10 or newer is needed (MLX needs it); found: $$(python3 --version 2>&1)." >&2; \
+		echo "Python 3.10 or newer is needed (MLX needs it); found: $$($(or $(PYTHON),python3) --version 2>&1)." >&2; \
 		echo "Install one from https://www.python.org/downloads/ or name yours: make PYTHON=/path/to/python3.12" >&2; \
 		exit 1; fi
 	"$(PYTHON)" -m venv $(VENV)
