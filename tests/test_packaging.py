@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import shutil
 import subprocess
 import sys
+from fnmatch import fnmatch
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -36,7 +36,9 @@ IMPORT_NAMES = {"scikit-learn": "sklearn"}
 def mlx_on(system: str, machine: str) -> list[str]:
     environment = dict(default_environment(), sys_platform=system, platform_machine=machine)
     return [
-        f"{r.name}{sorted(r.extras)}" for r in RUNTIME if r.name == "mlx" and r.marker and r.marker.evaluate(environment)
+        f"{r.name}{sorted(r.extras)}"
+        for r in RUNTIME
+        if r.name == "mlx" and r.marker and r.marker.evaluate(environment)
     ]
 
 
@@ -110,15 +112,13 @@ def test_requirements_file_installs_this_project_and_nothing_else() -> None:
 
 
 def test_every_folder_with_code_is_a_package_that_is_installed() -> None:
-    from setuptools import find_packages
-
-    found = set(find_packages(str(ROOT), include=PYPROJECT["tool"]["setuptools"]["packages"]["find"]["include"]))
-    with_code = {
-        str(file.parent.relative_to(ROOT)).replace(os.sep, ".")
-        for package in ("mlx_iforest", "anomaly_detection")
-        for file in (ROOT / package).rglob("*.py")
-    }
-    assert found == with_code
+    patterns = PYPROJECT["tool"]["setuptools"]["packages"]["find"]["include"]
+    folders = {f.parent for package in ("mlx_iforest", "anomaly_detection") for f in (ROOT / package).rglob("*.py")}
+    assert {folder.name for folder in folders} >= {"mlx_iforest", "anomaly_detection"}
+    for folder in folders:
+        name = ".".join(folder.relative_to(ROOT).parts)
+        assert any(fnmatch(name, pattern) for pattern in patterns)
+        assert (folder / "__init__.py").is_file()
 
 
 def test_every_file_that_is_not_code_is_package_data() -> None:
