@@ -10,7 +10,8 @@ from sklearn.preprocessing import StandardScaler
 
 from mlx_iforest import MLXIsolationForest
 
-from .errors import AnomalyDetectionError
+from .calibration import Calibration
+from .errors import NotFittedError
 from .features import SupplyChainFeatures
 from .frames import to_frame
 from .thresholds import ThresholdRule
@@ -38,6 +39,8 @@ class Detector:
     ----------
     training_ : dict
         A summary of how this detector was trained, of plain JSON values; saved with it.
+    calibration_ : Calibration or None
+        The scores that set the threshold, by quantiles; confidence and risk are read from it. None before `fit`.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Detector:
         self.model: Any = MLXIsolationForest() if model is None else model
         self.threshold_rule = threshold_rule
         self.training_: dict[str, Any] = {} if training is None else training
+        self.calibration_: Calibration | None = None
 
     @property
     def is_fitted(self) -> bool:
@@ -83,8 +87,10 @@ class Detector:
         frame = to_frame(frame)
         features = self.scaler.fit_transform(self.preprocessor.fit_transform(frame)).astype(np.float32, copy=False)
         self.model.fit(features)
+        scores = self.model.score_samples(features)
+        self.calibration_ = Calibration.of(scores)
         if self.threshold_rule is not None:
-            self.set_threshold(self.threshold_rule, self.model.score_samples(features), labels)
+            self.set_threshold(self.threshold_rule, scores, labels)
         return self
 
     def set_threshold(
@@ -93,12 +99,13 @@ class Detector:
         """Fit `rule` on `scores` (of `score_samples`), keep it, and store its threshold in ``model.offset_``."""
         self.threshold_rule = rule.fit(scores, labels)
         self.model.offset_ = rule.offset_
+        self.calibration_ = Calibration.of(scores)
         return self
 
     def transform(self, frame: Any) -> npt.NDArray[np.float32]:
         """The scaled features (rows, features), float32, that the model sees; NaN where a value is missing."""
         if not self.is_fitted:
-            raise AnomalyDetectionError("This detector is not trained yet; call fit, or load a trained one.")
+            raise NotFittedError("This detector is not trained yet; call fit, or load a trained one.")
         scaled = self.scaler.transform(self.preprocessor.transform(to_frame(frame)))
         return np.asarray(scaled, dtype=np.float32)
 

@@ -1,0 +1,260 @@
+"""Saving and loading trained detectors, and writing any file so that it is whole or not there.
+
+A ``.joblib`` file is a pickle, and reading a pickle can run code: load only files that you trust.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+
+from .calibration import Calibration
+from .detector import Detector
+from .errors import AnomalyDetectionError, DataError, ModelFileError, NotFittedError
+
+__all__ = ["FORMAT_VERSION", "library_version", "load_detector", "replacing", "save_detector"]
+
+FORMAT_VERSION = 1
+
+_MODEL_KEYS = {"model", "scaler", "preprocessor", "is_fitted", "feature_names", "format_version"}
+_PREPROCESSOR_KEYS = {"preprocessor", "numerical_features", "categorical_features", "is_fitted"}
+
+
+def library_version() -> str:
+    """The version of this library, or ``"unknown"`` in a copy that was never installed."""
+    try:
+        return version("mlx-iforest")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path beside `path`; what the block writes there takes `path`'s place when the block ends well.
+
+    Until then `path` holds what it held before, whatever fails. Missing folders are made. The temporary path has the
+    same ending, for writers that choose a format by it.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written there.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        yield temporary
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise DataError(f"Cannot write {path}: {_reason(error)}. Give a file in a folder that you may write.") from error
+    finally:
+        # Also after an interrupt; there is nothing to remove once it has been moved.
+        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+
+
+def save_detector(
+    detector: Detector,
+    model_path: str | os.PathLike[str],
+    preprocessor_path: str | os.PathLike[str] | None = None,
+) -> None:
+    """Save a fitted detector.
+
+    Parameters
+    ----------
+    detector : Detector
+        A fitted one.
+    model_path : path
+        Where the model goes, by custom ``*.joblib``. This file alone is enough to predict on raw records.
+    preprocessor_path : path, optional
+        Where to write the preprocessor by itself too, for programs that load the two apart.
+
+    Raises
+    ------
+    NotFittedError
+        If the detector is not fitted.
+    DataError
+        If a file cannot be written; an older file of that name is then intact.
+    """
+    if not detector.is_fitted:
+        raise NotFittedError("There is nothing to save: the detector is not trained yet; call fit first.")
+    calibration = detector.calibration_
+    _dump(
+        {
+            "model": detector.model,
+            "scaler": detector.scaler,
+            "preprocessor": detector.preprocessor,
+            "is_fitted": True,
+            "feature_names": detector.feature_names,
+            "format_version": FORMAT_VERSION,
+            "library_version": library_version(),
+            "training": detector.training_,
+            "score_quantiles": None if calibration is None else calibration.quantiles,
+        },
+        model_path,
+    )
+    if preprocessor_path is not None:
+        numerical, categorical = _feature_columns(detector.preprocessor)
+        _dump(
+            {
+                "preprocessor": detector.preprocessor,
+                "numerical_features": numerical,
+                "categorical_features": categorical,
+                "is_fitted": True,
+                "format_version": FORMAT_VERSION,
+            },
+            preprocessor_path,
+        )
+
+
+def load_detector(
+    model_path: str | os.PathLike[str], preprocessor_path: str | os.PathLike[str] | None = None
+) -> Detector:
+    """Load a detector that `save_detector` saved.
+
+    Parameters
+    ----------
+    model_path : path
+        The model file.
+    preprocessor_path : path, optional
+        The preprocessor's own file. Not needed, for the model file holds the preprocessor; where given, it is used.
+
+    Raises
+    ------
+    ModelFileError
+        If a file is missing, a folder, damaged, of another kind or of another format version.
+    """
+    content = _read(model_path)
+    if _PREPROCESSOR_KEYS <= content.keys() and "model" not in content:
+        raise ModelFileError(
+            f"{model_path} holds a preprocessor, not a model; give the model's file, which {_sibling(model_path)}."
+        )
+    _check(content, _MODEL_KEYS, model_path)
+    preprocessor = content["preprocessor"]
+    if preprocessor_path is not None:
+        other = _read(preprocessor_path)
+        _check(other, _PREPROCESSOR_KEYS, preprocessor_path)
+        preprocessor = other["preprocessor"]
+    detector = Detector(preprocessor, content["scaler"], content["model"], training=content.get("training"))
+    try:
+        names = detector.feature_names
+        expected = int(content["model"].n_features_in_)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{model_path} holds parts that do not work: {_line(error)}. Train the model again.") from error
+    if len(names) != expected or not detector.is_fitted:
+        raise ModelFileError(
+            f"{preprocessor_path or model_path} makes {len(names)} features but the model in {model_path} needs"
+            f" {expected}; give the two files of one training run, or the model's file alone."
+        )
+    quantiles = content.get("score_quantiles")
+    detector.calibration_ = None if quantiles is None else Calibration(np.asarray(quantiles, dtype=np.float64))
+    return detector
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The dict in the file at `path`, whose format its first bytes tell."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except FileNotFoundError:
+        raise ModelFileError(f"There is no model file {path}; check the path, or train a model first.") from None
+    except IsADirectoryError:
+        raise ModelFileError(f"{path} is a folder; give the model's file{_candidates(path)}.") from None
+    except OSError as error:
+        raise ModelFileError(f"Cannot read the model file {path}: {_reason(error)}.") from error
+    if not head:
+        raise ModelFileError(f"{path} is empty, so it is no model; train the model again.")
+    if head[:1] == b"\x80":  # a pickle's first byte since its protocol 2
+        return _read_joblib(path)
+    raise ModelFileError(f"{path} is not a model file; give a .joblib file that train or save_model wrote.")
+
+
+def _read_joblib(path: Path) -> dict[str, Any]:
+    try:
+        # A model from another scikit-learn version is checked by use, not refused.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Trying to unpickle estimator")
+            content = joblib.load(path)
+    except Exception as error:  # a damaged pickle can raise anything
+        raise ModelFileError(
+            f"{path} is damaged or was cut off, or needs a library that is not here ({_line(error)});"
+            " train the model again or copy the file again."
+        ) from error
+    if not isinstance(content, dict):
+        raise ModelFileError(
+            f"{path} holds a {type(content).__name__}, not a model; give a .joblib file that train or save_model wrote."
+        )
+    return content
+
+
+def _check(content: dict[str, Any], keys: set[str], path: str | os.PathLike[str]) -> None:
+    missing = keys - content.keys()
+    if missing:
+        raise ModelFileError(
+            f"{path} was not written by this library (no {', '.join(sorted(missing))}); give a .joblib file that train"
+            " or save_model wrote."
+        )
+    found = content.get("format_version", FORMAT_VERSION)
+    if found != FORMAT_VERSION:
+        raise ModelFileError(
+            f"{path} has format version {found!r}, and this library reads version {FORMAT_VERSION};"
+            " use the library version that wrote it, or train the model again."
+        )
+
+
+def _dump(content: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    with replacing(path) as temporary:
+        joblib.dump(content, temporary)
+
+
+def _feature_columns(preprocessor: Any) -> tuple[list[str], list[str]]:
+    """The source columns that are numbers and those that are categories."""
+    return list(preprocessor.numerical_features_), list(preprocessor.categorical_features_)
+
+
+def _sibling(path: str | os.PathLike[str]) -> str:
+    """Where the model beside a preprocessor file probably is."""
+    path = Path(path)
+    model = path.with_name(path.name.replace("data_preprocessor", "anomaly_detection_model"))
+    return f"may be {model}" if model != path and model.is_file() else "the same training run wrote"
+
+
+def _candidates(folder: Path) -> str:
+    found = sorted(path.name for path in folder.glob("*model*.joblib"))
+    return f" in it, such as {folder / found[-1]}" if found else ""
+
+
+def _sync(path: Path) -> None:
+    """Wait until `path` is on the disk, so that a power cut cannot leave a new name on old or no bytes."""
+    # Windows cannot open a folder, and needs no sync of one.
+    if path.is_dir() and os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+def _line(error: BaseException) -> str:
+    """The first line of an error, named by its type where it says nothing."""
+    text = str(error).strip().splitlines()
+    return text[0][:200] if text and not isinstance(error, KeyError) else type(error).__name__
