@@ -1,0 +1,16 @@
+"""Isolation forests grown and scored by MLX, Numba or scikit-learn."""
+
+from mlx_iforest.backends import BackendUnavailableError, choose_backend, describe_system
+from mlx_iforest.estimator import MLXIsolationForest
+from mlx_iforest.forest import Forest, InvalidForestError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BackendUnavailableError",
+    "Forest",
+    "InvalidForestError",
+    "MLXIsolationForest",
+    "choose_backend",
+    "describe_system",
+]

@@ -1,0 +1,123 @@
+"""Backends, and the choice among them."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import sys
+from functools import lru_cache
+from typing import Any
+
+from mlx_iforest.backends.base import Backend, BackendChoice, BackendUnavailableError
+
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "BackendChoice",
+    "BackendUnavailableError",
+    "available_backends",
+    "choose_backend",
+    "get_backend",
+]
+
+BACKENDS = {
+    "mlx": ("mlx_iforest.backends.mlx_ops", "MLXBackend"),
+    "numba": ("mlx_iforest.backends.numba_cpu", "NumbaBackend"),
+    "sklearn": ("mlx_iforest.backends.sklearn_trees", "SklearnBackend"),
+}
+"""Module and class of each backend, in the order of preference."""
+
+INSTALL_HINTS = {
+    "mlx": "pip install mlx (Apple silicon), 'mlx[cpu]' or 'mlx[cuda13]' (Linux)",
+    "numba": "pip install numba",
+    "sklearn": "pip install scikit-learn",
+}
+
+
+@lru_cache(maxsize=None)
+def _load(name: str) -> Backend | str:
+    """The backend, or the reason why it is missing. A backend is imported when first asked for."""
+    module, attribute = BACKENDS[name]
+    try:
+        backend: Backend = getattr(importlib.import_module(module), attribute)()
+    except ImportError as error:
+        return f"{name} is not installed or does not load here ({error}); {INSTALL_HINTS[name]}"
+    return backend
+
+
+def get_backend(name: str) -> Backend:
+    """A backend by name.
+
+    Raises
+    ------
+    ValueError
+        The name is unknown.
+    BackendUnavailableError
+        It is missing here; the message says how to get it.
+    """
+    if name not in BACKENDS:
+        raise ValueError(f"unknown backend {name!r}; expected 'auto' or one of {', '.join(map(repr, BACKENDS))}")
+    backend = _load(name)
+    if isinstance(backend, str):
+        raise BackendUnavailableError(f"backend {name!r} was asked for, but {backend}")
+    return backend
+
+
+def available_backends() -> dict[str, str | None]:
+    """For each backend None, or the reason why it is missing here."""
+    loaded = {name: _load(name) for name in BACKENDS}
+    return {name: backend if isinstance(backend, str) else None for name, backend in loaded.items()}
+
+
+def choose_backend(name: str = "auto") -> BackendChoice:
+    """The backend that will do the work, and why.
+
+    Parameters
+    ----------
+    name : str
+        'auto', or a backend's name, which is then taken or an error: only 'auto' falls back.
+        'auto' takes 'mlx' where MLX has a GPU, else 'numba', else 'sklearn'. MLX on a CPU is there to be tested, not to be fast.
+
+    Raises
+    ------
+    ValueError, BackendUnavailableError
+        See `get_backend`.
+    """
+    if name != "auto":
+        get_backend(name)
+        return BackendChoice(name, "asked for by name")
+    why = []
+    mlx = _mlx_gpu()
+    if mlx is None:
+        return BackendChoice("mlx", "MLX has a GPU on this machine")
+    why.append(mlx)
+    for fallback in ("numba", "sklearn"):
+        backend = _load(fallback)
+        if not isinstance(backend, str):
+            what = {"numba": "Numba compiles for this CPU", "sklearn": "scikit-learn is the last resort"}[fallback]
+            return BackendChoice(fallback, f"{'; '.join(why)}; {what}")
+        why.append(backend)
+    raise BackendUnavailableError("; ".join(why))
+
+
+@lru_cache(maxsize=None)
+def _mlx_gpu() -> str | None:
+    """None where MLX has a GPU, else the reason why not."""
+    try:
+        core = importlib.import_module("mlx.core")
+    except ImportError as error:
+        return f"MLX is not installed or does not load here ({error})"
+    return None if core.is_available(core.gpu) else "MLX has no GPU on this machine"
+
+
+def describe_system() -> dict[str, Any]:
+    """What was detected: the machine, the backends, and which one 'auto' takes and why."""
+    missing = available_backends()
+    choice = choose_backend("auto")
+    return {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "interpreter": sys.implementation.name,
+        "backends": {name: missing[name] or get_backend(name).describe() for name in BACKENDS},
+        "auto": {"name": choice.name, "reason": choice.reason},
+    }

@@ -1,0 +1,73 @@
+"""What a backend is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_iforest.forest import Forest
+from mlx_iforest.growth import GrowthPlan
+
+__all__ = ["Backend", "BackendChoice", "BackendUnavailableError"]
+
+
+class BackendUnavailableError(RuntimeError):
+    """A backend asked for by name is not there; the message says how to get it."""
+
+
+@dataclass(frozen=True)
+class BackendChoice:
+    """Which backend does the work, and why."""
+
+    name: str
+    reason: str
+
+
+class Backend(Protocol):
+    """Two functions. Neither validates; the estimator has."""
+
+    name: str
+
+    def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
+        """Grow the trees of a plan.
+
+        Parameters
+        ----------
+        X : ndarray of float32, shape (n_samples, n_features)
+            Finite or NaN.
+        plan : GrowthPlan
+        n_threads : int
+            Never changes the result.
+        """
+        ...
+
+    def path_lengths(
+        self, forest: Forest, X: NDArray[np.float32], *, n_threads: int, batch_size: int | None
+    ) -> NDArray[np.float64]:
+        """Mean path length of every row over the trees.
+
+        Parameters
+        ----------
+        forest : Forest
+        X : ndarray of float32, shape (n_samples, n_features)
+        n_threads : int
+            Never changes the result.
+        batch_size : int or None
+            Rows at a time; None lets the backend choose. Never changes the result.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+        """
+        ...
+
+    def peak_memory(self) -> int | None:
+        """Peak bytes of device memory since the process began, or None where there is no device."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Versions and devices, for people."""
+        ...
