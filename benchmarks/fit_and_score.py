@@ -194,7 +194,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--trees", type=int, default=100, help="trees (%(default)s)")
     parser.add_argument("--samples", type=int, default=256, help="rows that each tree sees (%(default)s)")
     parser.add_argument("--jobs", type=int, default=2, help="threads for everyone (%(default)s)")
-    parser.add_argument("--repeats", type=int, default=5, help="runs that count, after a warm-up (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=9, help="runs that count, after a warm-up (%(default)s)")
     parser.add_argument("--output", type=Path, default=FOLDER, help="folder for RESULTS.md and results/ (%(default)s)")
     return parser.parse_args(arguments)
 
