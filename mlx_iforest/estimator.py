@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from joblib import cpu_count, effective_n_jobs
@@ -27,7 +27,8 @@ __all__ = ["MLXIsolationForest"]
 class MLXIsolationForest(OutlierMixin, BaseEstimator):
     """Isolation forest, grown and scored by MLX on a GPU, by Numba on any CPU, or by scikit-learn.
 
-    Anomalies are few and different, so random splits isolate them early: the fewer splits a row needs, the more abnormal it
+    Anomalies are few and different, so random splits isolate them early: the fewer splits a row needs, the more
+    abnormal it
     is (Liu, Ting and Zhou, 2008). A drop-in for `sklearn.ensemble.IsolationForest`.
 
     Parameters
@@ -49,10 +50,12 @@ class MLXIsolationForest(OutlierMixin, BaseEstimator):
     verbose : int, default=0
         Above 0, prints what growing took.
     warm_start : bool, default=False
-        Keep the trees of the previous fit and grow only those that are new. The result is the forest that one fit would have given,
+        Keep the trees of the previous fit and grow only those that are new. The result is the forest that one fit
+        would have given,
         if the data are the same.
     backend : {'auto', 'mlx', 'numba', 'sklearn'}, default='auto'
-        'auto' takes 'mlx' where MLX has a GPU, else 'numba', else 'sklearn'. A backend asked for by name that is missing is an error.
+        'auto' takes 'mlx' where MLX has a GPU, else 'numba', else 'sklearn'. A backend asked for by name that is
+        missing is an error.
     batch_size : 'auto' or int, default='auto'
         Rows scored at a time. It bounds memory and never changes a score.
 
@@ -84,7 +87,7 @@ class MLXIsolationForest(OutlierMixin, BaseEstimator):
     array([ 1,  1, -1])
     """
 
-    _parameter_constraints: dict[str, list[Any]] = {
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
         "max_samples": [
             StrOptions({"auto"}),
@@ -155,25 +158,25 @@ class MLXIsolationForest(OutlierMixin, BaseEstimator):
         BackendUnavailableError
             The backend asked for by name is missing here.
         """
-        X = validate_data(self, X, dtype=np.float32, ensure_all_finite="allow-nan")
+        X_checked = self._validate(X, reset=True)
         if not self.warm_start:
             self._forget()
         choice = choose_backend(self.backend)
-        plan = self._plan(X)
+        plan = self._plan(X_checked)
         began = time.perf_counter()
         if plan.n_trees:
-            grown = get_backend(choice.name).grow(X, plan, n_threads=self._n_threads())
+            grown = get_backend(choice.name).grow(X_checked, plan, n_threads=self._n_threads())
             self.forest_ = Forest.concatenate([self.forest_, grown]) if plan.first_tree else grown
         seconds = time.perf_counter() - began
         self.backend_ = choice
         self.max_samples_ = plan.subsample_size
         self.performance_ = Performance(grow_seconds=seconds, peak_process_memory=peak_process_memory())
         if self.verbose:
-            print(f"grew {plan.n_trees} trees of {plan.subsample_size} samples in {seconds:.3f} s ({choice.name})")
+            print(f"grew {plan.n_trees} trees of {plan.subsample_size} samples in {seconds:.3f} s ({choice.name})")  # noqa: T201
         if self.contamination == "auto":
             self.offset_ = -0.5
         else:
-            self.offset_ = float(np.percentile(self._score_samples(X), 100.0 * float(self.contamination)))
+            self.offset_ = float(np.percentile(self._score_samples(X_checked), 100.0 * float(self.contamination)))
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.int64]:
@@ -218,8 +221,13 @@ class MLXIsolationForest(OutlierMixin, BaseEstimator):
             In [-1, 0); lower is more abnormal.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=np.float32, ensure_all_finite="allow-nan", reset=False)
-        return self._score_samples(X)
+        return self._score_samples(self._validate(X, reset=False))
+
+    def _validate(self, X: ArrayLike, *, reset: bool) -> NDArray[np.float32]:
+        checked: NDArray[np.float32] = validate_data(
+            self, X, dtype=np.float32, ensure_all_finite="allow-nan", reset=reset
+        )
+        return checked
 
     def _score_samples(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
         """`score_samples` without validation, which would warn of lost column names in `fit`."""
@@ -241,7 +249,8 @@ class MLXIsolationForest(OutlierMixin, BaseEstimator):
         have = self.forest_.n_trees if hasattr(self, "forest_") else 0
         if self.n_estimators < have:
             raise ValueError(
-                f"n_estimators={self.n_estimators} must be larger or equal to the {have} trees already grown when warm_start==True"
+                f"n_estimators={self.n_estimators} must be larger or equal to the {have} trees already grown "
+                "when warm_start==True"
             )
         if have == self.n_estimators:
             warnings.warn("Warm-start fitting without increasing n_estimators does not fit new trees.", stacklevel=3)
@@ -275,7 +284,9 @@ class MLXIsolationForest(OutlierMixin, BaseEstimator):
     def _features_per_tree(self, n_features: int) -> int:
         if isinstance(self.max_features, Integral):
             if self.max_features > n_features:
-                raise ValueError(f"max_features ({self.max_features}) must be in [1, {n_features}], the number of features")
+                raise ValueError(
+                    f"max_features ({self.max_features}) must be in [1, {n_features}], the number of features"
+                )
             return int(self.max_features)
         return max(1, int(self.max_features * n_features))
 
@@ -283,7 +294,8 @@ class MLXIsolationForest(OutlierMixin, BaseEstimator):
         return int(cpu_count() if self.n_jobs is None else effective_n_jobs(self.n_jobs))
 
     def _scorer(self) -> Backend:
-        """The backend that grew the forest; where it is missing (a model from another machine), what 'auto' takes here."""
+        """The backend that grew the forest; where it is missing (a model from another machine), what 'auto' takes
+        here."""
         try:
             return get_backend(self.backend_.name)
         except BackendUnavailableError:

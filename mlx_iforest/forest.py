@@ -77,10 +77,10 @@ class Forest:
         split before it in the tree.
         """
         is_split = feature >= 0
-        splits_before = np.cumsum(is_split) - is_split
+        splits_before: NDArray[np.int64] = np.cumsum(is_split) - is_split
         node_tree = np.repeat(np.arange(len(tree_start) - 1), np.diff(tree_start))
-        splits_in_tree_before = splits_before - splits_before[tree_start[node_tree]] if len(node_tree) else splits_before
-        left = np.where(is_split, 1 + 2 * splits_in_tree_before, LEAF).astype(np.int32)
+        splits_before -= splits_before[tree_start[node_tree]]
+        left = np.where(is_split, 1 + 2 * splits_before, LEAF).astype(np.int32)
         depth = _depths(tree_start, left, node_tree)
         path_length = np.where(is_split, 0.0, depth + average_path_length(n_samples)).astype(np.float32)
         return cls(n_features, tree_start, feature, threshold, left, missing_left, path_length, n_samples)
@@ -128,7 +128,9 @@ class Forest:
         starts = [forest.tree_start[:-1] + offset for forest, offset in zip(forests, offsets, strict=False)]
         tree_start = np.concatenate([*starts, offsets[-1:]]).astype(np.int64)
         arrays = {
-            name: np.concatenate([getattr(forest, name) for forest in forests]) for name in ARRAYS if name != "tree_start"
+            name: np.concatenate([getattr(forest, name) for forest in forests])
+            for name in ARRAYS
+            if name != "tree_start"
         }
         return Forest(forests[0].n_features, tree_start, **arrays)
 
@@ -152,7 +154,8 @@ class Forest:
         Raises
         ------
         InvalidForestError
-            Names the first fault found: a wrong dtype or shape, a child that is no later node of the same tree (so that no walk
+            Names the first fault found: a wrong dtype or shape, a child that is no later node of the same tree (so
+            that no walk
             can cycle or leave the tree), a feature out of range, a threshold or path length that is not finite.
         """
         for name, (dtype, _) in ARRAYS.items():

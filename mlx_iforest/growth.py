@@ -26,7 +26,8 @@ class GrowthPlan:
     seed : int
         64 bits.
     first_tree, n_trees : int
-        Trees are numbered through the life of a forest, so that growing 50 and then 50 more gives the same as growing 100.
+        Trees are numbered through the life of a forest, so that growing 50 and then 50 more gives the same as growing
+        100.
     n_samples, n_features : int
         Shape of the data.
     subsample_size : int

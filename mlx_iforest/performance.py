@@ -22,7 +22,8 @@ class Performance:
     scored_rows : int
         Rows of the latest scoring.
     peak_process_memory : int or None
-        Peak resident bytes of the process since it began, read after the latest work; None where the system does not tell.
+        Peak resident bytes of the process since it began, read after the latest work; None where the system does not
+        tell.
     peak_mlx_memory : int or None
         Peak bytes that MLX had allocated; None on the other backends.
     """

@@ -3,7 +3,8 @@
 A draw depends on (seed, tree, node, attempt) alone, never on the order in which trees and nodes are visited. That is
 what makes "same seed, same forest" hold on every backend and for any number of threads.
 
-The functions here work on arrays, of NumPy and of MLX alike, since they use operators only. ``backends/numba_cpu.py`` holds
+The functions here work on arrays, of NumPy and of MLX alike, since they use operators only. ``backends/numba_kernels.py``
+holds
 the same functions for scalars, and a test holds the two equal.
 
 References
@@ -116,7 +117,8 @@ def permutation_keys(keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
 def permutation(round_keys: NDArray[np.uint32], positions: NDArray[np.integer], size: int) -> NDArray[np.int64]:
     """Where a keyed permutation of [0, size) sends positions: sampling without replacement, without any state.
 
-    Multiplying by an odd number, adding, and xor with a right shift are each bijections of the b-bit numbers, so a few rounds
+    Multiplying by an odd number, adding, and xor with a right shift are each bijections of the b-bit numbers, so a
+    few rounds
     of them are one too. Numbers that fall outside [0, size) are sent on until they fall inside (cycle walking),
     which takes fewer than two steps on average because 2**(b-1) < size.
 
@@ -150,7 +152,9 @@ def permutation(round_keys: NDArray[np.uint32], positions: NDArray[np.integer], 
     return result.astype(np.int64).reshape(len(round_keys), len(positions))
 
 
-def sample(seed: int, trees: Sequence[int] | NDArray[np.integer], stream: int, size: int, count: int) -> NDArray[np.int64]:
+def sample(
+    seed: int, trees: Sequence[int] | NDArray[np.integer], stream: int, size: int, count: int
+) -> NDArray[np.int64]:
     """`count` distinct numbers of [0, size) for every tree; all of them, in order, where count == size.
 
     Returns

@@ -20,7 +20,8 @@ __all__ = ["average_path_length", "depth_limit", "score_from_path_length"]
 def average_path_length(n: ArrayLike) -> NDArray[np.float64]:
     """c(n): the average path length of an unsuccessful search in a binary search tree of n samples ([1]_, equation 1).
 
-    ``c(n) = 2 H(n - 1) - 2 (n - 1) / n`` with ``H(i) = ln(i) + 0.5772156649`` for n > 2; c(2) = 1; c(n) = 0 for n < 2, as in [2]_.
+    ``c(n) = 2 H(n - 1) - 2 (n - 1) / n`` with ``H(i) = ln(i) + 0.5772156649`` for n > 2; c(2) = 1; c(n) = 0 for n <
+    2, as in [2]_.
 
     Parameters
     ----------
@@ -38,7 +39,8 @@ def average_path_length(n: ArrayLike) -> NDArray[np.float64]:
 
 
 def depth_limit(subsample_size: int) -> int:
-    """The height limit of a tree, ceil(log2(subsample size)), about the average height ([1]_, algorithm 1); at least 1."""
+    """The height limit of a tree, ceil(log2(subsample size)), about the average height ([1]_, algorithm 1); at least
+    1."""
     return max(math.ceil(math.log2(max(subsample_size, 2))), 1)
 
 
@@ -57,7 +59,8 @@ def score_from_path_length(path_length: NDArray[Any], subsample_size: int) -> ND
     ndarray of float64, shape (n_samples,)
         In [-1, 0); lower is more abnormal.
     """
-    c = float(average_path_length(subsample_size))
+    # Leaves hold float32: a row of average path length scores -0.5 exactly only against the same rounding.
+    c = float(np.float32(average_path_length(subsample_size)))
     if c == 0.0:
         return np.full(np.shape(path_length), -0.5)
     return -np.exp2(np.asarray(path_length, dtype=np.float64) / -c)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import platform
 import sys
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 from mlx_iforest.backends.base import Backend, BackendChoice, BackendUnavailableError
@@ -34,7 +34,7 @@ INSTALL_HINTS = {
 }
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load(name: str) -> Backend | str:
     """The backend, or the reason why it is missing. A backend is imported when first asked for."""
     module, attribute = BACKENDS[name]
@@ -76,7 +76,8 @@ def choose_backend(name: str = "auto") -> BackendChoice:
     ----------
     name : str
         'auto', or a backend's name, which is then taken or an error: only 'auto' falls back.
-        'auto' takes 'mlx' where MLX has a GPU, else 'numba', else 'sklearn'. MLX on a CPU is there to be tested, not to be fast.
+        'auto' takes 'mlx' where MLX has a GPU, else 'numba', else 'sklearn'. MLX on a CPU is there to be tested, not
+        to be fast.
 
     Raises
     ------
@@ -100,7 +101,7 @@ def choose_backend(name: str = "auto") -> BackendChoice:
     raise BackendUnavailableError("; ".join(why))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _mlx_gpu() -> str | None:
     """None where MLX has a GPU, else the reason why not."""
     try:

@@ -1,4 +1,5 @@
-"""The MLX backend in plain array operations: all trees level by level, a batch of trees and a batch of rows at a time."""
+"""The MLX backend in plain array operations: all trees level by level, a batch of trees and a batch of rows at a
+time."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from mlx_iforest.forest import LEAF, Forest
 from mlx_iforest.growth import ATTEMPTS, GrowthPlan
 from mlx_iforest.randomness import threefry2x32
+from mlx_iforest.scoring import average_path_length
 
 __all__ = ["MLXBackend"]
 
@@ -45,19 +47,28 @@ class MLXBackend:
                 sums = sums + _walk(arrays, part, first, last, int(forest.tree_depths[first:last].max()))
                 mx.eval(sums)
             total[start : start + rows] = np.asarray(sums)
-        return total / forest.n_trees
+        return total / forest.n_trees + _average(forest)
 
     def peak_memory(self) -> int | None:
         return int(mx.get_peak_memory())
 
     def describe(self) -> dict[str, Any]:
         info = mx.device_info() if has_gpu() else {}
-        return {"mlx": mx.__version__, "device": str(mx.default_device()), **{str(k): v for k, v in info.items()}}
+        return {"mlx": _version(), "device": str(mx.default_device()), **{str(k): v for k, v in info.items()}}
+
+
+def _version() -> str:
+    return str(getattr(mx, "__version__", "unknown"))
 
 
 def has_gpu() -> bool:
     """Whether MLX has a GPU here: Metal on Apple silicon, CUDA on NVIDIA."""
     return bool(mx.is_available(mx.gpu))
+
+
+def _average(forest: Forest) -> np.float32:
+    """What to sum path lengths against: float32 sums of differences lose far less than those of the lengths."""
+    return np.float32(average_path_length(forest.subsample_size))
 
 
 def _to_device(forest: Forest) -> dict[str, mx.array]:
@@ -72,12 +83,12 @@ def _to_device(forest: Forest) -> dict[str, mx.array]:
         "threshold": mx.array(forest.threshold),
         "left": mx.array(left.astype(np.int32)),
         "missing_left": mx.array(forest.missing_left),
-        "path_length": mx.array(forest.path_length),
+        "surplus": mx.array(forest.path_length - _average(forest)),
     }
 
 
 def _walk(forest: dict[str, mx.array], X: mx.array, first: int, last: int, depth: int) -> mx.array:
-    """Sum over trees [first, last) of the path length of each row of X: float32, shape (n_rows,)."""
+    """Sum over trees [first, last) of what each row's path length is above the average: float32, shape (n_rows,)."""
     n_rows, n_features = X.shape
     values = X.reshape(-1)
     row = mx.arange(n_rows)[None, :] * n_features
@@ -87,13 +98,14 @@ def _walk(forest: dict[str, mx.array], X: mx.array, first: int, last: int, depth
         goes_left = (x <= mx.take(forest["threshold"], node)) | (mx.isnan(x) & mx.take(forest["missing_left"], node))
         goes_right = mx.logical_not(goes_left) & mx.take(forest["is_split"], node)
         node = mx.take(forest["left"], node) + goes_right.astype(mx.int32)
-    return mx.take(forest["path_length"], node).sum(axis=0)
+    return mx.take(forest["surplus"], node).sum(axis=0)
 
 
 def _grow(X: NDArray[np.float32], plan: GrowthPlan) -> Forest:
     """Grow all trees of a plan at once, level by level.
 
-    What concerns each sample is done by MLX; the few numbers of each node are kept in NumPy. `slot` says in which node of
+    What concerns each sample is done by MLX; the few numbers of each node are kept in NumPy. `slot` says in which
+    node of
     the level a sample lies; samples whose node became a leaf lie in one slot too many, which nobody reads.
     """
     n_trees, size = plan.n_trees, plan.subsample_size
@@ -113,9 +125,9 @@ def _grow(X: NDArray[np.float32], plan: GrowthPlan) -> Forest:
         is_split = column >= 0
         threshold = np.where(is_split, _thresholds(low, high, word), np.float32(0))
         if is_split.any():
-            goes_left, missing_left, n_left = _part(sample, slot, column, threshold, (word & 1).astype(np.bool_), count)
+            goes_left, missing_left = _part(sample, slot, column, threshold, (word & 1).astype(np.bool_), count)
         else:
-            goes_left, missing_left, n_left = None, np.zeros(n_nodes, np.bool_), np.zeros(n_nodes, np.int32)
+            goes_left, missing_left = None, np.zeros(n_nodes, np.bool_)
         feature = np.where(is_split, features[node_tree, np.maximum(column, 0)], LEAF)
         levels.append((node_tree, feature, threshold, missing_left & is_split, count))
         if goes_left is None:
@@ -172,7 +184,9 @@ def _choose(
     return column, low, high, word
 
 
-def _draws(keys: NDArray[np.uint32], heap: NDArray[np.int64], attempt: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+def _draws(
+    keys: NDArray[np.uint32], heap: NDArray[np.int64], attempt: int
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
     key0, key1 = mx.array(keys[:, 0]), mx.array(keys[:, 1])
     words = threefry2x32(key0, key1, mx.array(heap.astype(np.uint32)), mx.full(len(heap), attempt, mx.uint32))
     return np.array(words[0]), np.array(words[1])
@@ -182,7 +196,9 @@ def _bounded(word: NDArray[np.uint32], bound: Any) -> NDArray[np.int64]:
     return ((word.astype(np.uint64) * np.asarray(bound).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
 
 
-def _ranges(sample: mx.array, slot: mx.array, column: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _ranges(
+    sample: mx.array, slot: mx.array, column: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Smallest and largest value present in each node's column; an empty range has low > high."""
     x, missing = _values(sample, slot, column)
     n_nodes = len(column)
@@ -214,8 +230,8 @@ def _part(
     threshold: NDArray[np.float32],
     to_left: NDArray[np.bool_],
     count: NDArray[np.int32],
-) -> tuple[mx.array, NDArray[np.bool_], NDArray[np.int32]]:
-    """Which samples go left; for each node, where missing values go and how many samples went left."""
+) -> tuple[mx.array, NDArray[np.bool_]]:
+    """Which samples go left; and for each node where missing values go."""
     n_nodes = len(column)
     x, missing = _values(sample, slot, column)
     threshold_of, to_left_of = mx.array(np.append(threshold, np.float32(0))), mx.array(np.append(to_left, False))
@@ -223,4 +239,4 @@ def _part(
     zeros = mx.zeros(n_nodes + 1, mx.int32)
     n_left = np.array(zeros.at[slot].add(goes_left.astype(mx.int32)))[:-1]
     n_missing = np.array(zeros.at[slot].add(missing.astype(mx.int32)))[:-1]
-    return goes_left, np.where(n_missing > 0, to_left, 2 * n_left >= count), n_left
+    return goes_left, np.where(n_missing > 0, to_left, 2 * n_left >= count)

@@ -15,10 +15,13 @@ from mlx_iforest.randomness import bounded, threefry2x32
 __all__ = ["ReferenceBackend", "draw_threshold"]
 
 
-def draw_threshold(low: NDArray[np.float32], high: NDArray[np.float32], word: NDArray[np.uint32]) -> NDArray[np.float32]:
+def draw_threshold(
+    low: NDArray[np.float32], high: NDArray[np.float32], word: NDArray[np.uint32]
+) -> NDArray[np.float32]:
     """A threshold in [low, high), uniform: the upper 24 bits of a draw decide.
 
-    Halves are exact in float32 and keep ``high - low`` from overflowing. Where rounding reaches `high`, `low` is taken: neither side of a
+    Halves are exact in float32 and keep ``high - low`` from overflowing. Where rounding reaches `high`, `low` is
+    taken: neither side of a
     split is ever empty. Adding zero turns a negative zero into a positive one, so that equal thresholds are equal bits.
     """
     u = (word >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)

@@ -28,7 +28,9 @@ class SklearnBackend:
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
         # scikit-learn draws one stream for the whole forest, so trees that join later need a seed of their own.
-        words = threefry2x32(*(np.array([w], np.uint32) for w in (plan.seed & 0xFFFFFFFF, plan.seed >> 32, plan.first_tree, 0)))
+        words = threefry2x32(
+            *(np.array([w], np.uint32) for w in (plan.seed & 0xFFFFFFFF, plan.seed >> 32, plan.first_tree, 0))
+        )
         model = IsolationForest(
             n_estimators=plan.n_trees,
             max_samples=plan.subsample_size,
@@ -70,7 +72,8 @@ class SklearnBackend:
 def _to_forest(tree: Tree, features: NDArray[np.integer], n_features: int) -> Forest:
     """One scikit-learn tree, renumbered breadth-first, as a `Forest`.
 
-    Its thresholds are float64 and its data float32: the largest float32 that is <= the threshold asks every float32 the same question.
+    Its thresholds are float64 and its data float32: the largest float32 that is <= the threshold asks every float32
+    the same question.
     """
     order = [0]
     for node in order:
@@ -84,7 +87,7 @@ def _to_forest(tree: Tree, features: NDArray[np.integer], n_features: int) -> Fo
     return Forest.from_growth(
         n_features,
         np.array([0, len(nodes)], np.int64),
-        np.where(is_split, np.asarray(features)[tree.feature[nodes]], LEAF).astype(np.int32),
+        np.where(is_split, np.asarray(features)[np.maximum(tree.feature[nodes], 0)], LEAF).astype(np.int32),
         np.where(is_split, threshold, 0).astype(np.float32),
         tree.missing_go_to_left[nodes].astype(np.bool_) & is_split,
         tree.n_node_samples[nodes].astype(np.int32),

@@ -1,0 +1,218 @@
+"""`MLXIsolationForest` as scikit-learn's users know it."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.ensemble import IsolationForest
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from mlx_iforest import MLXIsolationForest
+from mlx_iforest.backends import BackendChoice
+
+
+@parametrize_with_checks([MLXIsolationForest(n_estimators=10, backend=name) for name in ("numba", "mlx", "sklearn")])
+def test_scikit_learn_accepts_it(estimator, check):
+    check(estimator)
+
+
+def two_clusters(seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.concatenate([rng.normal(0, 1, (450, 3)), rng.normal(4, 0.5, (45, 3)), rng.uniform(-8, 8, (5, 3))])
+
+
+def test_scores_differ_from_scikit_learns_no_more_than_its_own_seeds_do(backend):
+    # Scores of many forests: the distance of our mean from theirs, in units of the deviation between single forests.
+    X = two_clusters()
+    seeds = range(12)
+    theirs = np.array([IsolationForest(random_state=s).fit(X).score_samples(X) for s in seeds])
+    ours = np.array([MLXIsolationForest(random_state=s, backend=backend).fit(X).score_samples(X) for s in seeds])
+    deviation = theirs.std(axis=0, ddof=1)
+    distance = (ours.mean(axis=0) - theirs.mean(axis=0)) / (deviation * np.sqrt(2 / len(seeds)))
+    assert np.abs(distance).max() < 5
+    assert np.sqrt((distance**2).mean()) < 1.5
+    assert ours.std(axis=0, ddof=1).mean() == pytest.approx(deviation.mean(), rel=0.25)
+
+
+def test_by_hand(backend):
+    # Two different rows: every tree splits once, each leaf has depth 1 + c(1) = 1, and c(2) = 1.
+    model = MLXIsolationForest(random_state=0, backend=backend).fit([[0.0], [1.0]])
+    assert model.score_samples([[0.0], [1.0], [9.0]]) == pytest.approx([-0.5] * 3)
+    assert model.predict([[0.0]]).tolist() == [1]
+
+
+@pytest.mark.parametrize("X", [[[1.0, 2.0]], [[5.0]] * 20], ids=["one row", "constant"])
+def test_degenerate_data(backend, X):
+    model = MLXIsolationForest(random_state=0, backend=backend).fit(X)
+    assert model.score_samples(X) == pytest.approx([-0.5] * len(X))
+    assert model.predict(X).tolist() == [1] * len(X)
+
+
+def test_outliers_are_found(backend):
+    X = [[-2, -1], [-1, -1], [-1, -2], [1, 1], [1, 2], [2, 1], [6, 3], [-4, 7]]
+    model = MLXIsolationForest(contamination=2 / 8, random_state=0, backend=backend).fit(X)
+    assert model.predict(X).tolist() == [1] * 6 + [-1] * 2
+    assert model.fit_predict(X).tolist() == [1] * 6 + [-1] * 2
+    assert model.decision_function(X) == pytest.approx(model.score_samples(X) - model.offset_)
+
+
+def test_contamination_sets_the_share_of_anomalies(backend):
+    X = two_clusters()
+    model = MLXIsolationForest(contamination=0.1, random_state=0, backend=backend).fit(X)
+    assert (model.predict(X) == -1).mean() == pytest.approx(0.1, abs=0.005)
+    assert MLXIsolationForest(random_state=0, backend=backend).fit(X).offset_ == -0.5
+
+
+def test_backends_agree():
+    X = two_clusters()
+    scores = [MLXIsolationForest(random_state=3, backend=b).fit(X).score_samples(X) for b in ("numba", "mlx")]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int32, "F"])
+def test_layouts_and_types_do_not_matter(dtype):
+    X = np.round(two_clusters())
+    model = MLXIsolationForest(n_estimators=10, random_state=0).fit(X.astype(np.float32))
+    same = np.asfortranarray(X) if dtype == "F" else X.astype(dtype)
+    assert np.array_equal(
+        MLXIsolationForest(n_estimators=10, random_state=0).fit(same).score_samples(same), model.score_samples(X)
+    )
+
+
+def test_warm_start_gives_the_forest_of_one_fit():
+    X = two_clusters()
+    warm = MLXIsolationForest(n_estimators=5, warm_start=True, random_state=1).fit(X)
+    warm.set_params(n_estimators=20).fit(X)
+    assert warm.forest_.equals(MLXIsolationForest(n_estimators=20, random_state=1).fit(X).forest_)
+    with pytest.warns(UserWarning, match="does not fit new trees"):
+        warm.fit(X)
+    with pytest.raises(ValueError, match="n_estimators=3 must be larger or equal to the 20 trees"):
+        warm.set_params(n_estimators=3).fit(X)
+    assert warm.forest_.n_trees == 20
+
+
+def test_without_warm_start_a_fit_starts_anew():
+    X = two_clusters()
+    model = MLXIsolationForest(n_estimators=5, random_state=1).fit(X)
+    first = model.forest_
+    assert model.fit(X).forest_.equals(first)
+
+
+@pytest.mark.parametrize(
+    ("max_samples", "expected"), [("auto", 256), (100, 100), (0.5, 250), (1.0, 500), (1, 1), (0.001, 1)]
+)
+def test_max_samples(max_samples, expected):
+    model = MLXIsolationForest(n_estimators=3, max_samples=max_samples).fit(two_clusters())
+    assert model.max_samples_ == expected
+    assert model.forest_.subsample_size == expected
+
+
+def test_max_samples_beyond_the_data_warns():
+    with pytest.warns(
+        UserWarning, match="max_samples \\(1000\\) is greater than the total number of samples \\(500\\)"
+    ):
+        model = MLXIsolationForest(max_samples=1000, n_estimators=3).fit(two_clusters())
+    assert model.max_samples_ == 500
+
+
+@pytest.mark.parametrize(("max_features", "expected"), [(1.0, 3), (2, 2), (0.5, 1), (0.01, 1)])
+def test_max_features(backend, max_features, expected):
+    X = two_clusters()
+    model = MLXIsolationForest(n_estimators=30, max_features=max_features, backend=backend, random_state=0).fit(X)
+    forest = model.forest_
+    asked = [set(forest.trees(i, i + 1).feature.tolist()) - {-1} for i in range(forest.n_trees)]
+    assert max(len(features) for features in asked) == expected
+    assert set.union(*asked) == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"n_estimators": 0}, "'n_estimators' parameter"),
+        ({"max_samples": -1}, "'max_samples' parameter"),
+        ({"max_samples": 1.5}, "'max_samples' parameter"),
+        ({"max_samples": "all"}, "'max_samples' parameter"),
+        ({"contamination": 0.6}, "'contamination' parameter"),
+        ({"max_features": 4}, r"max_features \(4\) must be in \[1, 3\]"),
+        ({"backend": "cuda"}, "'backend' parameter"),
+        ({"batch_size": 0}, "'batch_size' parameter"),
+        ({"n_jobs": 1.5}, "'n_jobs' parameter"),
+        ({"n_jobs": 0}, "n_jobs == 0"),
+    ],
+    ids=str,
+)
+def test_bad_parameters_are_named(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        MLXIsolationForest(**parameters).fit(two_clusters())
+
+
+def test_infinities_are_refused_and_missing_values_welcome(backend):
+    X = two_clusters()
+    model = MLXIsolationForest(n_estimators=10, random_state=0, backend=backend).fit(X)
+    X[3, 1] = np.inf
+    with pytest.raises(ValueError, match="infinity"):
+        model.score_samples(X)
+    with pytest.raises(ValueError, match="infinity"):
+        MLXIsolationForest().fit(X)
+    X[3, 1] = np.nan
+    assert np.isfinite(model.fit(X).score_samples(X)).all()
+
+
+def test_column_names_are_kept_and_checked():
+    frame = pd.DataFrame(two_clusters(), columns=["a", "b", "c"])
+    model = MLXIsolationForest(contamination=0.1, n_estimators=5).fit(frame)
+    assert model.feature_names_in_.tolist() == ["a", "b", "c"]
+    model.predict(frame)
+    with pytest.raises(ValueError, match="feature names"):
+        model.predict(frame.rename(columns={"a": "z"}))
+
+
+def test_performance_is_measured():
+    X = two_clusters()
+    model = MLXIsolationForest(n_estimators=20, backend="mlx").fit(X)
+    assert model.performance_.grow_seconds > 0
+    assert model.performance_.score_seconds is None
+    assert model.performance_.score_rows_per_second is None
+    model.score_samples(X)
+    figures = model.performance_.to_dict()
+    assert figures["scored_rows"] == len(X)
+    assert figures["score_rows_per_second"] == pytest.approx(len(X) / figures["score_seconds"])
+    assert figures["peak_process_memory"] > 1e6
+    assert figures["peak_mlx_memory"] > 0
+
+
+def test_verbose_says_what_growing_took(capsys):
+    MLXIsolationForest(n_estimators=3, verbose=1, backend="numba").fit(two_clusters())
+    assert capsys.readouterr().out.startswith("grew 3 trees of 256 samples in ")
+
+
+def test_pickles_and_clones():
+    X = two_clusters()
+    model = MLXIsolationForest(n_estimators=10, contamination=0.1, random_state=0).fit(X)
+    again = pickle.loads(pickle.dumps(model))
+    assert np.array_equal(again.decision_function(X), model.decision_function(X))
+    assert not hasattr(clone(model), "forest_")
+
+
+def test_a_model_from_a_machine_with_another_backend_scores_here(monkeypatch):
+    from mlx_iforest import BackendUnavailableError, estimator
+
+    def missing(name):
+        if name == "mlx":
+            raise BackendUnavailableError("no mlx here")
+        return get_backend(name)
+
+    get_backend = estimator.get_backend
+    X = two_clusters()
+    model = MLXIsolationForest(n_estimators=10, random_state=0).fit(X)
+    expected = model.score_samples(X)
+    model.backend_ = BackendChoice("mlx", "it had a GPU")
+    monkeypatch.setattr(estimator, "get_backend", missing)
+    assert np.array_equal(model.score_samples(X), expected)
+    model.backend = "mlx"
+    with pytest.raises(BackendUnavailableError, match="no mlx here"):
+        model.score_samples(X)
