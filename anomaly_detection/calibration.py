@@ -41,22 +41,29 @@ class Calibration:
         low, high = float(self.quantiles[place - 1]), float(self.quantiles[place])
         return float(_SHARES[place - 1] + (score - low) / (high - low) * (_SHARES[place] - _SHARES[place - 1]))
 
-    def confidence(self, score: float, threshold: float) -> float:
-        """How sure the verdict on `score` is, in [0, 1].
+    def confidence(self, decision: float, threshold: float) -> float:
+        """How sure the verdict on a record is, in [0, 1].
 
         Among the reference records on the same side of the threshold, the share that lies between the threshold and
-        the score: 0 at the threshold itself, 1 beyond all of them. It never falls as the distance from the threshold
+        the record: 0 at the threshold itself, 1 beyond all of them. It never falls as the distance from the threshold
         grows.
+
+        Parameters
+        ----------
+        decision : float
+            The record's decision score; negative is an alert.
+        threshold : float
+            The score (of ``score_samples``) at which the decision score is 0.
         """
-        rank, alerts = self.share_below(score), self.share_below(threshold)
-        side, between = (alerts, alerts - rank) if score < threshold else (1.0 - alerts, rank - alerts)
+        rank, alerts = self.share_below(decision + threshold), self.share_below(threshold)
+        side, between = (alerts, alerts - rank) if decision < 0 else (1.0 - alerts, rank - alerts)
         if side <= 0.0:
             # No reference record lies on this side, so this one is beyond all of them.
-            return float(score != threshold)
+            return float(decision != 0)
         return min(1.0, max(0.0, between / side))
 
-    def risk_level(self, score: float, threshold: float) -> RiskLevel:
-        """The risk of a record with `score`.
+    def risk_level(self, decision: float, threshold: float) -> RiskLevel:
+        """The risk of a record, whose parameters are those of `confidence`.
 
         - ``critical``: an alert more abnormal than three quarters of the alerts among the reference records
         - ``high``: any other alert
@@ -64,7 +71,7 @@ class Calibration:
           hundred where that is more
         - ``low``: all else
         """
-        rank, alerts = self.share_below(score), self.share_below(threshold)
-        if score < threshold:
+        rank, alerts = self.share_below(decision + threshold), self.share_below(threshold)
+        if decision < 0:
             return "critical" if rank <= alerts / 4.0 else "high"
         return "medium" if rank <= max(2.0 * alerts, 0.01) else "low"

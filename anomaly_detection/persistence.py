@@ -10,31 +10,24 @@ import secrets
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
 
+from mlx_iforest import __version__
+
 from .calibration import Calibration
 from .detector import Detector
-from .errors import AnomalyDetectionError, DataError, ModelFileError, NotFittedError
+from .errors import DataError, ModelFileError, NotFittedError
 
-__all__ = ["FORMAT_VERSION", "library_version", "load_detector", "replacing", "save_detector"]
+__all__ = ["FORMAT_VERSION", "load_detector", "replacing", "save_detector"]
 
 FORMAT_VERSION = 1
 
 _MODEL_KEYS = {"model", "scaler", "preprocessor", "is_fitted", "feature_names", "format_version"}
 _PREPROCESSOR_KEYS = {"preprocessor", "numerical_features", "categorical_features", "is_fitted"}
-
-
-def library_version() -> str:
-    """The version of this library, or ``"unknown"`` in a copy that was never installed."""
-    try:
-        return version("mlx-iforest")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 @contextmanager
@@ -60,7 +53,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync(path.parent)
     except OSError as error:
-        raise DataError(f"Cannot write {path}: {_reason(error)}. Give a file in a folder that you may write.") from error
+        raise DataError(
+            f"Cannot write {path}: {_reason(error)}. Give a file in a folder that you may write."
+        ) from error
     finally:
         # Also after an interrupt; there is nothing to remove once it has been moved.
         temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
@@ -100,7 +95,7 @@ def save_detector(
             "is_fitted": True,
             "feature_names": detector.feature_names,
             "format_version": FORMAT_VERSION,
-            "library_version": library_version(),
+            "library_version": __version__,
             "training": detector.training_,
             "score_quantiles": None if calibration is None else calibration.quantiles,
         },
@@ -153,7 +148,9 @@ def load_detector(
         names = detector.feature_names
         expected = int(content["model"].n_features_in_)
     except (AttributeError, TypeError, ValueError) as error:
-        raise ModelFileError(f"{model_path} holds parts that do not work: {_line(error)}. Train the model again.") from error
+        raise ModelFileError(
+            f"{model_path} holds parts that do not work: {_line(error)}. Train the model again."
+        ) from error
     if len(names) != expected or not detector.is_fitted:
         raise ModelFileError(
             f"{preprocessor_path or model_path} makes {len(names)} features but the model in {model_path} needs"
