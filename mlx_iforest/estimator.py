@@ -28,8 +28,7 @@ class MLXIsolationForest(OutlierMixin, BaseEstimator):
     """Isolation forest, grown and scored by MLX on a GPU, by Numba on any CPU, or by scikit-learn.
 
     Anomalies are few and different, so random splits isolate them early: the fewer splits a row needs, the more
-    abnormal it
-    is (Liu, Ting and Zhou, 2008). A drop-in for `sklearn.ensemble.IsolationForest`.
+    abnormal it is (Liu, Ting and Zhou, 2008). A drop-in for `sklearn.ensemble.IsolationForest`.
 
     Parameters
     ----------
@@ -51,8 +50,7 @@ class MLXIsolationForest(OutlierMixin, BaseEstimator):
         Above 0, prints what growing took.
     warm_start : bool, default=False
         Keep the trees of the previous fit and grow only those that are new. The result is the forest that one fit
-        would have given,
-        if the data are the same.
+        would have given, if the data are the same.
     backend : {'auto', 'mlx', 'numba', 'sklearn'}, default='auto'
         'auto' takes 'mlx' where MLX has a GPU, else 'numba', else 'sklearn'. A backend asked for by name that is
         missing is an error.
@@ -294,8 +292,8 @@ class MLXIsolationForest(OutlierMixin, BaseEstimator):
         return int(cpu_count() if self.n_jobs is None else effective_n_jobs(self.n_jobs))
 
     def _scorer(self) -> Backend:
-        """The backend that grew the forest; where it is missing (a model from another machine), what 'auto' takes
-        here."""
+        """The backend that grew the forest; where it is missing (a model from another machine), what 'auto'
+        takes here."""
         try:
             return get_backend(self.backend_.name)
         except BackendUnavailableError:

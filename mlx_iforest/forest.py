@@ -155,8 +155,8 @@ class Forest:
         ------
         InvalidForestError
             Names the first fault found: a wrong dtype or shape, a child that is no later node of the same tree (so
-            that no walk
-            can cycle or leave the tree), a feature out of range, a threshold or path length that is not finite.
+            that no walk can cycle or leave the tree), a feature out of range, a threshold or path length that is not
+            finite.
         """
         for name, (dtype, _) in ARRAYS.items():
             array = getattr(self, name)

@@ -3,9 +3,8 @@
 A draw depends on (seed, tree, node, attempt) alone, never on the order in which trees and nodes are visited. That is
 what makes "same seed, same forest" hold on every backend and for any number of threads.
 
-The functions here work on arrays, of NumPy and of MLX alike, since they use operators only. ``backends/numba_kernels.py``
-holds
-the same functions for scalars, and a test holds the two equal.
+The functions here work on arrays, of NumPy and of MLX alike, since they use operators only. The scalar
+versions are in ``backends/numba_kernels.py``, and a test holds the two equal.
 
 References
 ----------
@@ -117,9 +116,8 @@ def permutation_keys(keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
 def permutation(round_keys: NDArray[np.uint32], positions: NDArray[np.integer], size: int) -> NDArray[np.int64]:
     """Where a keyed permutation of [0, size) sends positions: sampling without replacement, without any state.
 
-    Multiplying by an odd number, adding, and xor with a right shift are each bijections of the b-bit numbers, so a
-    few rounds
-    of them are one too. Numbers that fall outside [0, size) are sent on until they fall inside (cycle walking),
+    Multiplying by an odd number, adding, and xor with a right shift are each bijections of the b-bit numbers, so a few
+    rounds of them are one too. Numbers that fall outside [0, size) are sent on until they fall inside (cycle walking),
     which takes fewer than two steps on average because 2**(b-1) < size.
 
     Parameters

@@ -20,8 +20,8 @@ __all__ = ["average_path_length", "depth_limit", "score_from_path_length"]
 def average_path_length(n: ArrayLike) -> NDArray[np.float64]:
     """c(n): the average path length of an unsuccessful search in a binary search tree of n samples ([1]_, equation 1).
 
-    ``c(n) = 2 H(n - 1) - 2 (n - 1) / n`` with ``H(i) = ln(i) + 0.5772156649`` for n > 2; c(2) = 1; c(n) = 0 for n <
-    2, as in [2]_.
+    ``c(n) = 2 H(n - 1) - 2 (n - 1) / n`` with ``H(i) = ln(i) + 0.5772156649`` for n > 2; c(2) = 1; c(n) = 0 for n < 2,
+    as in [2]_.
 
     Parameters
     ----------

@@ -75,9 +75,8 @@ def choose_backend(name: str = "auto") -> BackendChoice:
     Parameters
     ----------
     name : str
-        'auto', or a backend's name, which is then taken or an error: only 'auto' falls back.
-        'auto' takes 'mlx' where MLX has a GPU, else 'numba', else 'sklearn'. MLX on a CPU is there to be tested, not
-        to be fast.
+        'auto', or a backend's name, which is then taken or an error: only 'auto' falls back. 'auto' takes 'mlx' where
+        MLX has a GPU, else 'numba', else 'sklearn'. MLX on a CPU is there to be tested, not to be fast.
 
     Raises
     ------

@@ -104,9 +104,8 @@ def _walk(forest: dict[str, mx.array], X: mx.array, first: int, last: int, depth
 def _grow(X: NDArray[np.float32], plan: GrowthPlan) -> Forest:
     """Grow all trees of a plan at once, level by level.
 
-    What concerns each sample is done by MLX; the few numbers of each node are kept in NumPy. `slot` says in which
-    node of
-    the level a sample lies; samples whose node became a leaf lie in one slot too many, which nobody reads.
+    What concerns each sample is done by MLX; the few numbers of each node are kept in NumPy. `slot` says in which node
+    of the level a sample lies; samples whose node became a leaf lie in one slot too many, which nobody reads.
     """
     n_trees, size = plan.n_trees, plan.subsample_size
     features = plan.features()

@@ -21,8 +21,8 @@ def draw_threshold(
     """A threshold in [low, high), uniform: the upper 24 bits of a draw decide.
 
     Halves are exact in float32 and keep ``high - low`` from overflowing. Where rounding reaches `high`, `low` is
-    taken: neither side of a
-    split is ever empty. Adding zero turns a negative zero into a positive one, so that equal thresholds are equal bits.
+    taken: neither side of a split is ever empty. Adding zero turns a negative zero into a positive one, so that equal
+    thresholds are equal bits.
     """
     u = (word >> np.uint32(8)).astype(np.float32) * np.float32(2.0**-24)
     half = np.float32(0.5)
