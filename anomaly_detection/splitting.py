@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -122,10 +121,7 @@ def _times(frame: pd.DataFrame, time: str | pd.Series[Any] | None) -> pd.Series[
     if len(time) != len(frame):
         raise DataError(f"There are {len(frame)} rows but {len(time)} times; give one time a row.")
     if not pd.api.types.is_datetime64_any_dtype(time):
-        with warnings.catch_warnings():
-            # Mixed formats make pandas warn that it parses one by one: slower, and meant here.
-            warnings.simplefilter("ignore", UserWarning)
-            time = pd.to_datetime(time, errors="coerce", utc=True)
+        time = pd.to_datetime(time, errors="coerce", utc=True, format="mixed")
     return time.reset_index(drop=True)
 
 

@@ -1,0 +1,287 @@
+"""The search for better settings: with labels by validation accuracy, without by how stable the ranking is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mlx_iforest import MLXIsolationForest
+
+from .thresholds import BestAccuracy
+
+FloatArray = npt.NDArray[np.float64]
+Matrix = npt.NDArray[np.float32]
+ProgressCallback = Callable[[str, float, str], None]
+"""Called as ``progress(stage, fraction, message)``: the stage's name, how much of it is done in [0, 1], and a line."""
+
+MAX_TRIALS = 60
+PATIENCE = 20
+"""Trials in a row without a gain after which the search ends."""
+
+TREES = (100, 200, 400)
+SAMPLES = (128, 256, 512, 1024, 2048, 4096)
+MAX_FEATURES = (0.25, 0.5, 1.0)
+STABLE = 0.99
+"""The rank agreement at which more trees are not worth their cost."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the search chooses; the values given here are the base model's.
+
+    Attributes
+    ----------
+    n_estimators : int
+        Trees.
+    max_samples : int
+        Rows a tree is grown from.
+    max_features : float
+        Share of the features that a tree sees, in (0, 1].
+    groups : tuple of str
+        Feature groups, as `SupplyChainFeatures` names them.
+    """
+
+    groups: tuple[str, ...]
+    n_estimators: int = 100
+    max_samples: int = 256
+    max_features: float = 1.0
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search found and how it ended.
+
+    Attributes
+    ----------
+    settings : Settings
+        The best found.
+    trials : int
+        Settings tried.
+    seconds : float
+        Wall-clock time.
+    ended_by : {"gain", "trials", "time"}
+        No further gain, all trials used, or the time budget. Only a search that time ended may end otherwise next time.
+    reason : str
+        A sentence for the report.
+    accuracy : float or None
+        Best validation accuracy at its best threshold; None without labels.
+    stability : float or None
+        Rank agreement (Spearman) in [-1, 1] between two half forests; None with labels.
+    """
+
+    settings: Settings
+    trials: int
+    seconds: float
+    ended_by: Literal["gain", "trials", "time"]
+    reason: str
+    accuracy: float | None = None
+    stability: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report's ``search`` entry."""
+        return {
+            "ran": True,
+            "reason": self.reason,
+            "trials": self.trials,
+            "seconds": self.seconds,
+            "best_validation_accuracy": self.accuracy,
+            "stability": self.stability,
+            "ended_by": self.ended_by,
+            "reproducible": self.ended_by != "time",
+        }
+
+
+Matrices = Callable[[tuple[str, ...]], tuple[Matrix, Matrix]]
+"""Gives a feature set's matrices for the training and the validation part; expected to remember them."""
+ForestMaker = Callable[[Settings, int], MLXIsolationForest]
+"""Makes an unfitted forest of the settings and a seed."""
+
+
+def search_accuracy(
+    matrices: Matrices,
+    validation_labels: npt.ArrayLike,
+    make_forest: ForestMaker,
+    feature_sets: Sequence[tuple[str, ...]],
+    start: Settings,
+    *,
+    seed: int,
+    time_budget: float,
+    max_trials: int = MAX_TRIALS,
+    patience: int = PATIENCE,
+    progress: ProgressCallback | None = None,
+) -> SearchResult:
+    """Find the settings with the best validation accuracy, by Optuna's tree-structured Parzen estimator.
+
+    Trees are grown from training rows without labels; the validation labels judge them. The first trials are `start`
+    and one for each feature set, so that the result is never worse than `start` on the validation part and no feature
+    set goes untried. One trial at a time and a seeded sampler make the search repeatable while time does not end it.
+
+    Parameters
+    ----------
+    matrices : callable
+        See `Matrices`.
+    validation_labels : array-like (validation rows,)
+        +1 and -1, both present.
+    make_forest : callable
+        See `ForestMaker`.
+    feature_sets : sequence of tuples of str
+        Feature groups to choose among; the first is the base model's.
+    start : Settings
+        Tried first.
+    seed : int
+        For the sampler and, the same in every trial, for the forests.
+    time_budget : float
+        Seconds after which no further trial starts.
+    max_trials, patience : int
+        The most trials, and the most in a row without a gain.
+    progress : callable, optional
+        See `ProgressCallback`; the stage is ``"search"``.
+    """
+    # Here and not above: predicting needs no Optuna, and it is slow to import.
+    import optuna
+
+    labels = np.asarray(validation_labels)
+    started = time.perf_counter()
+    sets = list(dict.fromkeys(tuple(groups) for groups in feature_sets))
+    rows = len(matrices(start.groups)[0])
+    sample_choices = [size for size in SAMPLES if size < rows] or [rows]
+    accuracies: list[float] = []
+    since_gain = 0
+    ended_by: Literal["gain", "trials", "time"] = "trials"
+
+    def objective(trial: optuna.Trial) -> float:
+        settings = Settings(
+            groups=sets[trial.suggest_categorical("feature_set", list(range(len(sets))))],
+            n_estimators=trial.suggest_categorical("n_estimators", list(TREES)),
+            max_samples=trial.suggest_categorical("max_samples", sample_choices),
+            max_features=trial.suggest_categorical("max_features", list(MAX_FEATURES)),
+        )
+        trial.set_user_attr("settings", settings)
+        accuracy, precision = _judge(make_forest(settings, seed), *matrices(settings.groups), labels)
+        trial.set_user_attr("accuracy", accuracy)
+        # Less than one row's worth: average precision only decides between equals.
+        return accuracy + 0.5 * precision / labels.size
+
+    def after(study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        nonlocal since_gain, ended_by
+        since_gain = 0 if study.best_trial.number == trial.number else since_gain + 1
+        accuracies.append(float(trial.user_attrs["accuracy"]))
+        if progress is not None:
+            best = float(study.best_trial.user_attrs["accuracy"])
+            done = max(len(accuracies) / max_trials, (time.perf_counter() - started) / max(time_budget, 1e-9))
+            progress("search", min(1.0, done), f"trial {len(accuracies)}: best validation accuracy {best:.4f}")
+        if since_gain >= patience and len(accuracies) > len(sets):
+            ended_by = "gain"
+        elif time.perf_counter() - started >= time_budget:
+            ended_by = "time"
+        else:
+            return
+        study.stop()
+
+    with _quiet(optuna):
+        sampler = optuna.samplers.TPESampler(seed=seed, multivariate=False)
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        samples = min(start.max_samples, sample_choices[-1])
+        first = {
+            "n_estimators": start.n_estimators,
+            "max_samples": samples if samples in sample_choices else sample_choices[-1],
+            "max_features": start.max_features,
+        }
+        study.enqueue_trial({"feature_set": sets.index(start.groups), **first})
+        more = {**first, "n_estimators": TREES[1], "max_samples": sample_choices[len(sample_choices) // 2]}
+        for index in range(len(sets)):
+            study.enqueue_trial({"feature_set": index, **more})
+        study.optimize(objective, n_trials=max_trials, callbacks=[after])
+
+    endings = {
+        "gain": f"the last {since_gain} trials brought no gain",
+        "trials": f"all {max_trials} trials were used",
+        "time": f"the time budget of {time_budget:g} s was used up",
+    }
+    return SearchResult(
+        settings=study.best_trial.user_attrs["settings"],
+        trials=len(accuracies),
+        seconds=time.perf_counter() - started,
+        ended_by=ended_by,
+        reason=f"Ended because {endings[ended_by]}.",
+        accuracy=float(study.best_trial.user_attrs["accuracy"]),
+    )
+
+
+def search_stability(
+    matrices: Matrices,
+    make_forest: ForestMaker,
+    start: Settings,
+    *,
+    seed: int,
+    time_budget: float,
+    progress: ProgressCallback | None = None,
+) -> SearchResult:
+    """Without labels: enlarge the forest until its ranking of the validation rows is stable.
+
+    Two half forests of different seeds rank the validation rows; their Spearman correlation, stepped up to the whole
+    forest (Spearman-Brown), says how much of the ranking is the data's and not the dice's. Trees double until that
+    reaches `STABLE`, up to 16 times the start's. It says nothing about accuracy, and claims nothing.
+    """
+    from scipy.stats import spearmanr
+
+    started = time.perf_counter()
+    train, validation = matrices(start.groups)
+    samples = min(max(start.max_samples, 512), len(train))
+    ladder = [start.n_estimators * 2**step for step in range(5)]
+    ended_by: Literal["gain", "trials", "time"] = "trials"
+    trials, settings, stability = 0, start, -1.0
+    for trees in ladder:
+        settings = Settings(start.groups, trees, samples, start.max_features)
+        half = Settings(start.groups, trees // 2, samples, start.max_features)
+        scores = [make_forest(half, seed + offset).fit(train).score_samples(validation) for offset in (1, 2)]
+        # Constant scores rank nothing: every order agrees with every other.
+        constant = any(np.ptp(values) == 0.0 for values in scores)
+        agreement = 1.0 if constant else float(spearmanr(*scores).statistic)
+        stability = 2.0 * agreement / (1.0 + agreement) if agreement > 0.0 else agreement
+        trials += 1
+        if progress is not None:
+            progress("search", trials / len(ladder), f"{trees} trees: stability of the ranking {stability:.4f}")
+        if stability >= STABLE:
+            ended_by = "gain"
+            break
+        if time.perf_counter() - started >= time_budget:
+            ended_by = "time"
+            break
+    return SearchResult(
+        settings=settings,
+        trials=trials,
+        seconds=time.perf_counter() - started,
+        ended_by=ended_by,
+        reason=(
+            "No labels to judge by, so the forest was enlarged until two halves of it rank records alike:"
+            f" {settings.n_estimators} trees have a rank stability of {stability:.3f}."
+        ),
+        stability=stability,
+    )
+
+
+def _judge(forest: MLXIsolationForest, train: Matrix, validation: Matrix, labels: npt.NDArray[Any]) -> tuple[float, float]:
+    """Validation accuracy at its best threshold, and average precision."""
+    from sklearn.metrics import average_precision_score
+
+    scores = np.asarray(forest.fit(train).score_samples(validation), dtype=np.float64)
+    alert = scores < BestAccuracy().fit(scores, labels).offset_
+    return float((alert == (labels == -1)).mean()), float(average_precision_score(labels == -1, -scores))
+
+
+@contextmanager
+def _quiet(optuna: Any) -> Iterator[None]:
+    """Keep Optuna's log lines off the terminal, and its logging as it was."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
