@@ -1,0 +1,332 @@
+"""`SupplyChainFeatures`: raw records to the numbers a forest is grown on, each traceable to its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
+from sklearn.utils.validation import check_is_fitted
+
+from anomaly_detection.derived import (
+    CalendarPart,
+    Derived,
+    Duration,
+    MissingState,
+    Product,
+    Ratio,
+    add_derived,
+    find_calendar,
+    find_durations,
+    find_ratios,
+)
+from anomaly_detection.errors import DataError
+from anomaly_detection.frames import to_frame
+from anomaly_detection.group_deviation import GroupDeviation
+from anomaly_detection.numeric_values import NumericValues
+from anomaly_detection.rarity import CategoryRarity, PairRarity
+from anomaly_detection.repeats import Repeats
+from anomaly_detection.schema import CleaningReport, Role, Schema, infer_schema
+from anomaly_detection.tails import TailSummary
+
+__all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
+
+GROUPS = (
+    "num",
+    "cat",
+    "pairs",
+    "calendar",
+    "durations",
+    "ratios",
+    "deviations",
+    "missing",
+    "repeats",
+    "tails",
+)
+
+_SAMPLE = 5_000
+_SAME = 0.999
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """Where a feature comes from.
+
+    Attributes
+    ----------
+    name : str
+        The feature's name.
+    kind : str
+        One of `GROUPS`.
+    columns : tuple of str
+        Input columns, the one that is judged first; empty for the row-level summary ("tails").
+    group_by : tuple of str
+        What the feature is compared within: categorical input columns, or calendar parts such as ``month of date``.
+    """
+
+    name: str
+    kind: str
+    columns: tuple[str, ...]
+    group_by: tuple[str, ...] = ()
+
+
+class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
+    """Raw records to features, float32 with NaN where a value is missing.
+
+    A `ColumnTransformer` that plans its own branches: it cleans the records once by their schema, adds the columns that
+    follow from others, and runs one branch a group of features on the result.
+
+    ============  ==================================================================================================
+    group         features
+    ============  ==================================================================================================
+    `num`         the numbers, lopsided ones as logarithms
+    `cat`         rarity of each category
+    `pairs`       oddity of two categories together
+    `calendar`    rarity of the weekday and hour of the main date
+    `durations`   days between dates
+    `ratios`      ratios, and totals over the product of their factors
+    `deviations`  numbers, durations and ratios against the group the row belongs to
+    `missing`     rarity of the way in which a value is missing, for columns where one is
+    `repeats`     how many times a record or a reading occurs
+    `tails`       the largest and mean surprise over all other features of the row
+    ============  ==================================================================================================
+
+    Constant features, and those that repeat another, are left out.
+
+    Parameters
+    ----------
+    schema : Schema, optional
+        What the columns are; inferred from the training records if not given.
+    groups : sequence of str, default GROUPS
+        Which groups of features to make.
+    n_jobs : int, optional
+        Threads over branches and columns.
+
+    Attributes
+    ----------
+    schema_ : Schema
+    cleaning_report_ : CleaningReport
+        What cleaning did to the training records.
+    feature_sources_ : list of FeatureSource
+        One a feature, in the order of the outputs.
+    numerical_features, categorical_features : list of str
+        Input columns by role.
+    """
+
+    remainder = "drop"
+    sparse_threshold = 0.0
+    transformer_weights = None
+    verbose = False
+    verbose_feature_names_out = False
+    force_int_remainder_cols = "deprecated"
+
+    def __init__(self, schema: Schema | None = None, groups: Sequence[str] = GROUPS, n_jobs: int | None = None) -> None:
+        self.schema = schema
+        self.groups = groups
+        self.n_jobs = n_jobs
+
+    # The base class looks for its branches' parameters here; the branches are planned from the records instead.
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's parameters."""
+        params: dict[str, Any] = BaseEstimator.get_params(self, deep=False)
+        return params
+
+    def set_params(self, **params: Any) -> SupplyChainFeatures:
+        """Set the constructor's parameters."""
+        BaseEstimator.set_params(self, **params)
+        return self
+
+    @property
+    def numerical_features(self) -> list[str]:
+        """Input columns that hold numbers."""
+        check_is_fitted(self, "schema_")
+        return self.schema_.names(Role.NUMERIC)
+
+    @property
+    def categorical_features(self) -> list[str]:
+        """Input columns that hold categories."""
+        check_is_fitted(self, "schema_")
+        return self.schema_.names(Role.CATEGORICAL)
+
+    def fit(self, X: Any, y: object = None, **params: Any) -> SupplyChainFeatures:
+        """Learn what is usual; see `fit_transform`."""
+        self.fit_transform(X, y)
+        return self
+
+    def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+        """Learn what is usual from training records and return their features.
+
+        Parameters
+        ----------
+        X : table
+            Anything `to_frame` takes, at least two rows.
+        y : ignored
+
+        Returns
+        -------
+        ndarray of float32, shape (n, n_features)
+
+        Raises
+        ------
+        DataError
+            For unusable records or an unknown group of features; the message says why.
+        """
+        unknown = [group for group in self.groups if group not in GROUPS]
+        if unknown:
+            raise DataError(f"Unknown feature group {unknown[0]!r}; expected some of {', '.join(GROUPS)}.")
+        frame = to_frame(X)
+        self.schema_ = infer_schema(frame) if self.schema is None else self.schema
+        clean, self.cleaning_report_ = self.schema_.clean(frame)
+        self.derived_ = self._derive(clean)
+        extended = add_derived(clean, self.derived_)
+        self.transformers = self._branches(extended)
+        with joblib.parallel_config(backend="threading"):
+            found = np.asarray(super().fit_transform(extended), dtype=np.float32)
+        sources = self._sources()
+        self.kept_ = _distinct(found)
+        if not self.kept_.size:
+            raise DataError("No feature varies among the records; expected records that differ.")
+        found = found[:, self.kept_]
+        self.feature_sources_ = [sources[i] for i in self.kept_]
+        self.tails_: TailSummary | None = None
+        if "tails" in self.groups:
+            self.tails_ = TailSummary().fit(found)
+            self.feature_sources_ += [
+                FeatureSource(str(name), "tails", ()) for name in self.tails_.get_feature_names_out()
+            ]
+        return self.summarise(found)
+
+    def transform(self, X: Any, **params: Any) -> npt.NDArray[np.float32]:
+        """Return the features of records, shape (n, n_features).
+
+        Raises
+        ------
+        DataError
+            If a column is missing or holds what cannot be read; the message says which.
+        """
+        return self.transform_with_report(X)[0]
+
+    def transform_with_report(self, X: Any) -> tuple[npt.NDArray[np.float32], CleaningReport]:
+        """Return the features of records, and what cleaning them did."""
+        extended, report = self.extend(X)
+        return self.features_of(extended), report
+
+    def extend(self, X: Any) -> tuple[pd.DataFrame, CleaningReport]:
+        """Return the clean records with the columns that follow from others, and what cleaning did."""
+        check_is_fitted(self, "feature_sources_")
+        clean, report = self.schema_.clean(X)
+        return add_derived(clean, self.derived_), report
+
+    def features_of(self, extended: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """Return the features of records that `extend` prepared."""
+        with joblib.parallel_config(backend="threading"):
+            found = np.asarray(super().transform(extended), dtype=np.float32)
+        return self.summarise(found[:, self.kept_])
+
+    def summarise(self, found: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Append the row-level summary to the features of single columns, replacing one that is there already."""
+        if self.tails_ is None:
+            return found
+        found = found[:, : len(self.kept_)]
+        return np.hstack([found, self.tails_.transform(found)])
+
+    def in_units(self, extended: pd.DataFrame) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
+        """Return, for each feature but the row-level summary, the value and what is usual, as a person would say them.
+
+        Both have shape (n, n_features without the summary). For numbers they are in the column's own units; for
+        categories the level and its count; for pairs both levels, and the rows with both and with the second.
+        """
+        blocks = [transformer.in_units(extended[columns]) for _, transformer, columns in self._fitted_branches()]
+        values, usual = (np.hstack([block[i].astype(object) for block in blocks])[:, self.kept_] for i in (0, 1))
+        return values, usual
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Return the names of the features, in the order of the outputs."""
+        check_is_fitted(self, "feature_sources_")
+        return np.asarray([source.name for source in self.feature_sources_], dtype=object)
+
+    def _derive(self, clean: pd.DataFrame) -> list[Derived]:
+        dates = self.schema_.names(Role.TIMESTAMP)
+        numbers = self.schema_.names(Role.NUMERIC)
+        missing = [name for name in (*numbers, *dates) if clean[name].isna().any()]
+        return [
+            *find_calendar(clean, dates),
+            *find_durations(clean, dates),
+            *find_ratios(clean, numbers),
+            *(MissingState(name, self.schema_[name].texts) for name in missing),
+        ]
+
+    def _branches(self, extended: pd.DataFrame) -> list[tuple[str, Any, list[str]]]:
+        numbers = self.schema_.names(Role.NUMERIC)
+        categories = self.schema_.names(Role.CATEGORICAL)
+        names: dict[type, list[str]] = {
+            kind: [part.name for part in self.derived_ if isinstance(part, kind)]
+            for kind in (CalendarPart, Duration, Ratio, Product, MissingState)
+        }
+        calendar = [part.name for part in self.derived_ if isinstance(part, CalendarPart) and part.part != "month"]
+        months = [part.name for part in self.derived_ if isinstance(part, CalendarPart) and part.part == "month"]
+        judged = [*numbers, *names[Duration], *names[Ratio]]
+        groupers = [*categories, *months]
+        states = names[MissingState]
+        plan: list[tuple[str, Any, list[str]]] = [
+            ("num", NumericValues(), numbers),
+            ("cat", CategoryRarity(), categories),
+            ("pairs", PairRarity(), [*categories, *states]),
+            ("calendar", CategoryRarity(), calendar),
+            ("durations", NumericValues(), names[Duration]),
+            ("ratios", NumericValues(), [*names[Product], *names[Ratio]]),
+            ("deviations", GroupDeviation(judged, groupers, n_jobs=self.n_jobs), [*judged, *groupers]),
+            ("missing", CategoryRarity(keep_all=True), states),
+            ("repeats", Repeats(numbers), [*numbers, *categories]),
+        ]
+        return [(name, branch if name in self.groups else "drop", columns) for name, branch, columns in plan]
+
+    def _fitted_branches(self) -> list[tuple[str, Any, list[str]]]:
+        return [
+            (name, transformer, columns)
+            for name, transformer, columns in self.transformers_
+            if not isinstance(transformer, str) and len(columns)
+        ]
+
+    def _sources(self) -> list[FeatureSource]:
+        origin = {part.name: part.columns for part in self.derived_}
+        sources = []
+        for kind, transformer, columns in self._fitted_branches():
+            names = transformer.get_feature_names_out()
+            judged = getattr(transformer, "feature_columns_", [(name,) for name in columns])
+            grouped = getattr(transformer, "feature_groups_", [()] * len(names))
+            for name, own, group_by in zip(names, judged, grouped, strict=True):
+                inputs = dict.fromkeys(column for part in own for column in origin.get(part, (part,)))
+                sources.append(FeatureSource(str(name), kind, tuple(inputs), tuple(group_by)))
+        return sources
+
+
+def _distinct(found: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """Columns that vary, each but the first of those that rise and fall together left out."""
+    with np.errstate(invalid="ignore"):
+        varies = np.array([_varies(column) for column in found.T], dtype=bool)
+    candidates = np.flatnonzero(varies)
+    sample = found[:: -(-len(found) // _SAMPLE), :][:, candidates].astype(np.float64)
+    missing = np.isnan(sample)
+    sample = np.where(missing, 0.0, sample)
+    present = np.maximum((~missing).sum(axis=0), 1)
+    sample = np.where(missing, 0.0, sample - sample.sum(axis=0) / present)
+    length = np.sqrt((sample**2).sum(axis=0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        likeness = np.abs((sample / length).T @ (sample / length))
+    kept: list[int] = []
+    for i in range(len(candidates)):
+        if all(not likeness[i, j] > _SAME for j in kept):
+            kept.append(i)
+    return candidates[kept]
+
+
+def _varies(column: npt.NDArray[np.float32]) -> bool:
+    present = column[~np.isnan(column)]
+    return present.size > 0 and bool(present.min() != present.max() or present.size < column.size)

@@ -1,0 +1,247 @@
+"""How far a number lies from what is usual in the group that its row belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from joblib import Parallel, delayed
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from anomaly_detection.levels import CombinedLevels, Levels
+from anomaly_detection.numeric_values import Scale, choose_scale
+
+__all__ = ["GroupDeviation", "robust_spread"]
+
+Floats = npt.NDArray[np.float64]
+_SAMPLE = 30_000
+_ROWS_A_GROUP = 15  # on average; smaller groups foretell too well and judge too badly
+_MAD_TO_SIGMA = 1.4826
+
+
+def robust_spread(values: Floats) -> float:
+    """Standard deviation as the median distance from the median tells it; by tails, then plainly, where that is 0."""
+    if values.size == 0:
+        return 0.0
+    distance = np.abs(values - np.median(values))
+    spread = _MAD_TO_SIGMA * float(np.median(distance))
+    if spread == 0.0:
+        spread = float(np.quantile(distance, 0.95)) / 1.96
+    return spread if spread > 0.0 else float(values.std())
+
+
+@dataclass
+class _Usual:
+    """Centre and spread of a column in each combination of categories; the last entry is for new ones."""
+
+    groups: CombinedLevels
+    centre: Floats
+    spread: Floats
+
+
+@dataclass
+class _Deviation:
+    column: str
+    scale: Scale
+    group_by: tuple[str, ...]
+    usual: _Usual
+    parents: list[_Usual]
+
+    @property
+    def name(self) -> str:
+        return f"{self.column} by {' and '.join(self.group_by)}"
+
+
+class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Robust deviation of each number from its group, as ``asinh(z)``; 0 is usual.
+
+    For each number that one or two categorical columns foretell (they explain at least `min_explained` of the variance
+    of its ranks) the groups are those columns' combinations. The centre is the group's median, the spread the group's
+    robust one, on the log scale where the number is lopsided. Both shrink towards those of the parent group
+    (without the second column, then of all rows) as if the parent lent `strength` rows, so a group of one does not
+    declare itself usual nor a new one impossible: unseen groups get their parent's.
+
+    Parameters
+    ----------
+    numbers, categories : sequence of str
+        Columns to judge and to group by.
+    min_explained : float, default 0.1
+        Least share of variance, 0 to 1, adjusted for the number of groups.
+    min_gain : float, default 0.05
+        What a second column has to add.
+    strength : float, default 5.0
+        Rows that the parent lends.
+    n_jobs : int, optional
+        Threads over columns.
+    """
+
+    def __init__(
+        self,
+        numbers: Sequence[str] = (),
+        categories: Sequence[str] = (),
+        min_explained: float = 0.1,
+        min_gain: float = 0.05,
+        strength: float = 5.0,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.numbers = numbers
+        self.categories = categories
+        self.min_explained = min_explained
+        self.min_gain = min_gain
+        self.strength = strength
+        self.n_jobs = n_jobs
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> GroupDeviation:
+        """Choose each number's groups and learn what is usual in them."""
+        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.n_features_in_ = X.shape[1]
+        sample = X.iloc[:: -(-len(X) // _SAMPLE)]
+        coded = {}
+        for name in self.categories:
+            levels = Levels(sample[name])
+            if 1 < len(levels) <= len(sample) / _ROWS_A_GROUP:
+                coded[name] = (levels.codes(sample[name]), len(levels))
+        found = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            delayed(self._fit_column)(X, sample, name, coded) for name in self.numbers
+        )
+        self.deviations_: list[_Deviation] = [deviation for deviation in found if deviation is not None]
+        return self
+
+    def _fit_column(
+        self, X: pd.DataFrame, sample: pd.DataFrame, name: str, coded: dict[str, tuple[npt.NDArray[np.int64], int]]
+    ) -> _Deviation | None:
+        group_by = self._best_groups(sample[name], coded)
+        if not group_by:
+            return None
+        values = X[name].to_numpy(dtype=np.float64)
+        scale = choose_scale(values)
+        scaled = scale.apply(values)
+        present = ~np.isnan(scaled)
+        chain: list[_Usual] = []
+        for depth in range(len(group_by) + 1):
+            groups = CombinedLevels(X, group_by[:depth])
+            chain.append(self._usual(groups, groups.codes(X)[present], scaled[present], chain, X[present]))
+        return _Deviation(name, scale, group_by, chain[-1], chain[:-1])
+
+    def _best_groups(
+        self, values: pd.Series[Any], coded: dict[str, tuple[npt.NDArray[np.int64], int]]
+    ) -> tuple[str, ...]:
+        ranks = values.rank().to_numpy(dtype=np.float64)
+        present = ~np.isnan(ranks)
+        if present.sum() < 10 or np.ptp(ranks[present]) == 0:
+            return ()
+        ranks = ranks[present]
+        single = {name: _explained(ranks, codes[present], size) for name, (codes, size) in coded.items()}
+        if not single:
+            return ()
+        first = max(single, key=lambda name: single[name])
+        if single[first] < self.min_explained:
+            return ()
+        codes, _ = coded[first]
+        double = {}
+        for name, (others, other_size) in coded.items():
+            if name != first:
+                both = (codes * other_size + others)[present]
+                used, both = np.unique(both, return_inverse=True)
+                if len(used) <= len(ranks) / _ROWS_A_GROUP:
+                    double[name] = _explained(ranks, both, len(used))
+        if double:
+            second = max(double, key=lambda name: double[name])
+            if double[second] >= single[first] + self.min_gain:
+                return (first, second)
+        return (first,)
+
+    def _usual(
+        self,
+        groups: CombinedLevels,
+        codes: npt.NDArray[np.int64],
+        values: Floats,
+        chain: list[_Usual],
+        rows: pd.DataFrame,
+    ) -> _Usual:
+        size = len(groups)
+        if not chain:
+            centre = float(np.median(values))
+            spread = max(robust_spread(values), 1e-9 * (1.0 + abs(centre)))
+            return _Usual(groups, np.full(2, centre), np.full(2, spread))
+        parent = chain[-1]
+        n = np.bincount(codes, minlength=size).astype(np.float64)
+        own = pd.Series(values).groupby(codes).median()
+        centre = np.zeros(size)
+        centre[own.index] = own.to_numpy()
+        distance = pd.Series(np.abs(values - centre[codes])).groupby(codes)
+        spread = np.zeros(size)
+        # Half of a small or rounded group may agree exactly: its 90 % quantile then still tells how far values stray.
+        own_spread = np.maximum(_MAD_TO_SIGMA * distance.median(), distance.quantile(0.9) / 3.0)
+        spread[own_spread.index] = own_spread.to_numpy()
+        parent_codes = np.zeros(size, dtype=np.int64)
+        parent_codes[codes] = parent.groups.codes(rows)
+        lent = self.strength
+        shrunk_centre = (n * centre + lent * parent.centre[parent_codes]) / (n + lent)
+        shrunk_spread = np.sqrt((n * spread**2 + lent * parent.spread[parent_codes] ** 2) / (n + lent))
+        floor = 0.05 * chain[0].spread[0]
+        return _Usual(groups, np.append(shrunk_centre, 0.0), np.append(np.maximum(shrunk_spread, floor), 1.0))
+
+    def _expected(self, X: pd.DataFrame, deviation: _Deviation) -> tuple[Floats, Floats]:
+        codes = deviation.usual.groups.codes(X)
+        centre, spread = deviation.usual.centre[codes], deviation.usual.spread[codes]
+        for parent in reversed(deviation.parents):
+            new = codes < 0
+            if not new.any():
+                break
+            parent_codes = parent.groups.codes(X)
+            centre = np.where(new, parent.centre[parent_codes], centre)
+            spread = np.where(new, parent.spread[parent_codes], spread)
+            codes = np.where(new, parent_codes, codes)
+        return centre, spread
+
+    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """Give the deviations, shape (n, features); NaN where the number is missing."""
+        check_is_fitted(self)
+        out = np.empty((len(X), len(self.deviations_)), dtype=np.float32)
+        for i, deviation in enumerate(self.deviations_):
+            centre, spread = self._expected(X, deviation)
+            scaled = deviation.scale.apply(X[deviation.column].to_numpy(dtype=np.float64))
+            out[:, i] = np.arcsinh((scaled - centre) / spread)
+        return out
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Return ``<number> by <categories>`` for each feature."""
+        return np.asarray([deviation.name for deviation in self.deviations_], dtype=object)
+
+    @property
+    def feature_columns_(self) -> list[tuple[str, ...]]:
+        """The number that each feature judges."""
+        return [(deviation.column,) for deviation in self.deviations_]
+
+    @property
+    def feature_groups_(self) -> list[tuple[str, ...]]:
+        """The columns that each feature groups by."""
+        return [deviation.group_by for deviation in self.deviations_]
+
+    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return the numbers and what their group usually has, in the numbers' own units; both (n, features)."""
+        values = np.empty((len(X), len(self.deviations_)))
+        usual = np.empty_like(values)
+        for i, deviation in enumerate(self.deviations_):
+            values[:, i] = X[deviation.column].to_numpy(dtype=np.float64)
+            usual[:, i] = deviation.scale.invert(self._expected(X, deviation)[0])
+        return values, usual
+
+
+def _explained(ranks: Floats, codes: npt.NDArray[np.int64], size: int) -> float:
+    """Share of the variance that group means explain, adjusted for their number."""
+    n = np.bincount(codes, minlength=size)
+    sums = np.bincount(codes, weights=ranks, minlength=size)
+    used = n > 0
+    total = float(((ranks - ranks.mean()) ** 2).sum())
+    between = float((sums[used] ** 2 / n[used]).sum() - len(ranks) * ranks.mean() ** 2)
+    free = len(ranks) - int(used.sum())
+    if free <= 0 or total <= 0:
+        return 0.0
+    return 1.0 - ((total - between) / free) / (total / (len(ranks) - 1))

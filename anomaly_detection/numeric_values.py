@@ -1,0 +1,105 @@
+"""Numbers on the scale on which a forest's uniform thresholds are spent well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+__all__ = ["NumericValues", "Scale", "choose_scale"]
+
+Floats = npt.NDArray[np.float64]
+_SAMPLE = 20_000
+
+
+class Scale:
+    """A monotone scale: the number itself, or its logarithm above a floor.
+
+    On a log scale what lies at or below the floor (a tenth of the smallest usual value) continues as a line and then as
+    a logarithm again, so that a zero or a negative number stays finite, in order, and well apart from the rest.
+
+    Parameters
+    ----------
+    floor : float or None
+        Positive floor of a log scale; None for the number itself.
+    """
+
+    def __init__(self, floor: float | None = None) -> None:
+        self.floor = floor
+
+    def apply(self, values: npt.ArrayLike) -> Floats:
+        """Bring numbers onto the scale; NaN stays NaN."""
+        x = np.asarray(values, dtype=np.float64)
+        if self.floor is None:
+            return x
+        below = np.minimum(x, self.floor)
+        return np.asarray(np.log(np.maximum(x, self.floor)) - np.log1p((self.floor - below) / self.floor))
+
+    def invert(self, values: npt.ArrayLike) -> Floats:
+        """Take numbers off the scale."""
+        y = np.asarray(values, dtype=np.float64)
+        if self.floor is None:
+            return y
+        base = np.log(self.floor)
+        below = self.floor * (1.0 - np.expm1(base - np.minimum(y, base)))
+        return np.asarray(np.where(y >= base, np.exp(np.maximum(y, base)), below))
+
+    @property
+    def is_log(self) -> bool:
+        """True for a log scale."""
+        return self.floor is not None
+
+
+def choose_scale(values: Floats) -> Scale:
+    """Pick the log scale for numbers that are not negative, lean to the right, and lean less as logarithms."""
+    x = values[~np.isnan(values)]
+    x = x[:: max(1, len(x) // _SAMPLE)]
+    positive = x[x > 0]
+    if len(positive) < max(3, 0.3 * len(x)) or (x < 0).mean() > 0.001:
+        return Scale()
+    low, middle, high = np.quantile(positive, [0.05, 0.5, 0.95])
+    if high <= low:
+        return Scale()
+    lean = (high + low - 2 * middle) / (high - low)
+    log_lean = (np.log(high) + np.log(low) - 2 * np.log(middle)) / (np.log(high) - np.log(low))
+    if lean > 0.25 and abs(log_lean) < lean and high > 3 * middle:
+        return Scale(float(np.quantile(positive, 0.01)) / 10.0)
+    return Scale()
+
+
+class NumericValues(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Each column on its own scale, float32; missing stays NaN."""
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> NumericValues:
+        """Choose a scale for each column."""
+        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.n_features_in_ = X.shape[1]
+        self.scales_ = [choose_scale(X[name].to_numpy(dtype=np.float64)) for name in X.columns]
+        self.medians_ = np.array([_median(X[name].to_numpy(dtype=np.float64)) for name in X.columns])
+        return self
+
+    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """Bring the columns onto their scales, shape (n, columns)."""
+        check_is_fitted(self)
+        out = np.empty((len(X), len(self.scales_)), dtype=np.float32)
+        for i, (name, scale) in enumerate(zip(X.columns, self.scales_, strict=True)):
+            out[:, i] = scale.apply(X[name].to_numpy(dtype=np.float64))
+        return out
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Return the columns' own names."""
+        return np.asarray(self.feature_names_in_, dtype=object)
+
+    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return the values, and what is usual (the median), in the columns' own units; both (n, columns)."""
+        values = X.to_numpy(dtype=np.float64)
+        return values, np.broadcast_to(self.medians_, values.shape)
+
+
+def _median(values: Floats) -> float:
+    present = values[~np.isnan(values)]
+    return float(np.median(present)) if present.size else float("nan")

@@ -1,0 +1,104 @@
+"""Records and readings that occur again: the same order entered twice, a sensor that is stuck."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+__all__ = ["Repeats"]
+
+_CONTINUOUS_SHARE = 0.2
+
+Keys = npt.NDArray[np.uint64]
+
+
+class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Binary logarithm of how many times a record, and any one of its readings, occurs.
+
+    Two features. *record*: rows that agree in every column given (identifiers and dates are left out by the caller).
+    *reading*: the largest count over the columns whose values hardly ever repeat, each within its category where
+    `within` names one. A row is counted among the training rows or among those it comes with, whichever gives more.
+
+    Parameters
+    ----------
+    numbers : sequence of str
+        Columns in which a stuck reading is looked for.
+    within : sequence of str
+        Categorical columns that a stuck reading stays in.
+    """
+
+    def __init__(self, numbers: Sequence[str] = (), within: Sequence[str] = ()) -> None:
+        self.numbers = numbers
+        self.within = within
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> Repeats:
+        """Count what occurs more than once."""
+        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.n_features_in_ = X.shape[1]
+        self.continuous_ = [
+            name
+            for name in self.numbers
+            if X[name].notna().sum() >= 20 and X[name].nunique() > _CONTINUOUS_SHARE * X[name].notna().sum()
+        ]
+        self.records_ = _Counter(self._record_keys(X))
+        self.readings_ = [_Counter(self._reading_keys(X, name)) for name in self.continuous_]
+        return self
+
+    def _record_keys(self, X: pd.DataFrame) -> Keys:
+        return _hash(X)
+
+    def _reading_keys(self, X: pd.DataFrame, name: str) -> Keys:
+        keys = _hash(X[[name, *self.within]])
+        # A missing reading repeats nothing: 0 is the key that is never counted.
+        return np.where(X[name].isna().to_numpy(), np.uint64(0), keys)
+
+    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """Give the logarithms, shape (n, 2) or (n, 1) where no column could be stuck; 0 for what occurs once."""
+        check_is_fitted(self)
+        out = np.zeros((len(X), 1 + bool(self.continuous_)), dtype=np.float32)
+        out[:, 0] = np.log2(self.records_.count(self._record_keys(X)))
+        for counter, name in zip(self.readings_, self.continuous_, strict=True):
+            out[:, 1] = np.maximum(out[:, 1], np.log2(counter.count(self._reading_keys(X, name))))
+        return out
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Return the names of the one or two features."""
+        return np.asarray(["repeated record", "repeated reading"][: 1 + bool(self.continuous_)], dtype=object)
+
+    @property
+    def feature_columns_(self) -> list[tuple[str, ...]]:
+        """Source columns of each feature."""
+        return [tuple(self.feature_names_in_), tuple(self.continuous_)][: 1 + bool(self.continuous_)]
+
+    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return the counts and the usual one, 1; both (n, features)."""
+        counts = np.exp2(self.transform(X).astype(np.float64))
+        return counts, np.ones_like(counts)
+
+
+def _hash(X: pd.DataFrame) -> Keys:
+    keys: Keys = pd.util.hash_pandas_object(X, index=False).to_numpy().astype(np.uint64)
+    return np.maximum(keys, np.uint64(1))
+
+
+class _Counter:
+    """Counts of the keys that occur more than once."""
+
+    def __init__(self, keys: Keys) -> None:
+        known, counts = np.unique(keys[keys > 0], return_counts=True)
+        self.keys, self.counts = known[counts > 1], counts[counts > 1]
+
+    def count(self, keys: Keys) -> npt.NDArray[np.int64]:
+        """Give each key's count, here or among `keys`, whichever is more; at least 1."""
+        _, codes, here = np.unique(keys, return_inverse=True, return_counts=True)
+        result = here[codes]
+        if len(self.keys):
+            place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+            result = np.maximum(result, np.where(self.keys[place] == keys, self.counts[place], 1))
+        return np.where(keys == 0, 1, result)
