@@ -111,7 +111,7 @@ class Product:
         return np.where(usable, quotient, np.nan)
 
 
-CalendarKind = Literal["month", "weekday", "hour"]
+CalendarKind = Literal["month", "weekday", "hour", "period"]
 _WEEKDAYS = np.array(["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"])
 _MONTHS = np.array(
     [
@@ -123,7 +123,7 @@ _MONTHS = np.array(
 
 @dataclass(frozen=True)
 class CalendarPart:
-    """The month, weekday or hour of a date, as a category."""
+    """The month, weekday or hour of a date as a category, or the period of four weeks that it falls into."""
 
     date: str
     part: CalendarKind
@@ -145,6 +145,11 @@ class CalendarPart:
             codes, names = dates.astype("datetime64[M]").astype(np.int64) % 12, _MONTHS
         elif self.part == "weekday":
             codes, names = (days + 3) % 7, _WEEKDAYS  # 1 January 1970 was a Thursday
+        elif self.part == "period":
+            codes = days // 28
+            first = int(codes[~missing].min(initial=0))
+            names = np.arange(first, int(codes[~missing].max(initial=first)) + 1).astype(str)
+            codes = codes - first
         else:
             hours = dates.astype("datetime64[h]").astype(np.int64) - 24 * days
             codes, names = hours, np.array([f"{hour:02d}:00" for hour in range(24)])
@@ -187,7 +192,7 @@ def find_calendar(frame: pd.DataFrame, dates: Sequence[str]) -> list[CalendarPar
         return []
     main = min(dates, key=lambda name: (int(frame[name].isna().sum()), list(dates).index(name)))
     present = frame[main].dropna().to_numpy().astype("datetime64[ns]")
-    parts: list[CalendarPart] = []
+    parts = [CalendarPart(main, "period")]
     if len(present) and present.max() - present.min() >= 60 * _DAY:
         parts.append(CalendarPart(main, "month"))
     if len(np.unique(present.astype("datetime64[D]"))) >= 14:

@@ -267,10 +267,13 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         categories = self.schema_.names(Role.CATEGORICAL)
         names: dict[type, list[str]] = {
             kind: [part.name for part in self.derived_ if isinstance(part, kind)]
-            for kind in (CalendarPart, Duration, Ratio, Product, MissingState)
+            for kind in (Duration, Ratio, Product, MissingState)
         }
-        calendar = [part.name for part in self.derived_ if isinstance(part, CalendarPart) and part.part != "month"]
-        months = [part.name for part in self.derived_ if isinstance(part, CalendarPart) and part.part == "month"]
+        calendar = {
+            kind: [part.name for part in self.derived_ if isinstance(part, CalendarPart) and part.part in kind]
+            for kind in (("weekday", "hour"), ("month",), ("period",))
+        }
+        weekday_and_hour, months, periods = calendar.values()
         judged = [*numbers, *names[Duration], *names[Ratio]]
         groupers = [*categories, *months]
         states = names[MissingState]
@@ -278,12 +281,12 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
             ("num", NumericValues(), numbers),
             ("cat", CategoryRarity(), categories),
             ("pairs", PairRarity(), [*categories, *states]),
-            ("calendar", CategoryRarity(), calendar),
+            ("calendar", CategoryRarity(), weekday_and_hour),
             ("durations", NumericValues(), names[Duration]),
             ("ratios", NumericValues(), [*names[Product], *names[Ratio]]),
             ("deviations", GroupDeviation(judged, groupers, n_jobs=self.n_jobs), [*judged, *groupers]),
             ("missing", CategoryRarity(keep_all=True), states),
-            ("repeats", Repeats(numbers), [*numbers, *categories]),
+            ("repeats", Repeats(numbers, periods), [*numbers, *categories, *periods]),
         ]
         return [(name, branch if name in self.groups else "drop", columns) for name, branch, columns in plan]
 

@@ -72,8 +72,8 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Columns to judge and to group by.
     min_explained : float, default 0.1
         Least share of variance, 0 to 1, adjusted for the number of groups.
-    min_gain : float, default 0.05
-        What a second column has to add.
+    min_gain : float, default 0.15
+        Least share, 0 to 1, of the variance left over that a second column has to explain.
     strength : float, default 5.0
         Rows that the parent lends.
     n_jobs : int, optional
@@ -85,7 +85,7 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         numbers: Sequence[str] = (),
         categories: Sequence[str] = (),
         min_explained: float = 0.1,
-        min_gain: float = 0.05,
+        min_gain: float = 0.15,
         strength: float = 5.0,
         n_jobs: int | None = None,
     ) -> None:
@@ -152,7 +152,7 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                     double[name] = _explained(ranks, both, len(used))
         if double:
             second = max(double, key=lambda name: double[name])
-            if double[second] >= single[first] + self.min_gain:
+            if double[second] - single[first] >= self.min_gain * (1.0 - single[first]):
                 return (first, second)
         return (first,)
 

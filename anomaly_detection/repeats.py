@@ -30,7 +30,7 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     numbers : sequence of str
         Columns in which a stuck reading is looked for.
     within : sequence of str
-        Categorical columns that a stuck reading stays in.
+        Categorical columns that a stuck reading stays in, such as a span of time; they are no part of a record.
     """
 
     def __init__(self, numbers: Sequence[str] = (), within: Sequence[str] = ()) -> None:
@@ -51,7 +51,7 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _record_keys(self, X: pd.DataFrame) -> Keys:
-        return _hash(X)
+        return _hash(X.drop(columns=list(self.within)))
 
     def _reading_keys(self, X: pd.DataFrame, name: str) -> Keys:
         keys = _hash(X[[name, *self.within]])
@@ -74,7 +74,9 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def feature_columns_(self) -> list[tuple[str, ...]]:
         """Source columns of each feature."""
-        return [tuple(self.feature_names_in_), tuple(self.continuous_)][: 1 + bool(self.continuous_)]
+        return [tuple(name for name in self.feature_names_in_ if name not in self.within), tuple(self.continuous_)][
+            : 1 + bool(self.continuous_)
+        ]
 
     def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the counts and the usual one, 1; both (n, features)."""
