@@ -2,8 +2,8 @@
 
 import sys
 
-if sys.version_info < (3, 10):
-    sys.exit("Python 3.10 or newer is needed, because MLX needs it; this is %d.%d." % sys.version_info[:2])
+if sys.version_info < (3, 10):  # noqa: UP036 - runs before anything that says so was installed
+    sys.exit("Python 3.10 or newer is needed, because MLX needs it.")
 
 from anomaly_detection.cli import train_main
 

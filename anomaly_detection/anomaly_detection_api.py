@@ -13,12 +13,12 @@ import pandas as pd
 
 from mlx_iforest import MLXIsolationForest
 
-from .calibration import Calibration, RiskLevel
+from .calibration import RiskLevel
 from .detector import Detector
 from .errors import DataError
 from .features import SupplyChainFeatures
 from .frames import to_frame
-from .schema import Role, infer_schema
+from .schema import Role, Schema, infer_schema
 from .thresholds import Contamination
 
 __all__ = ["AnomalyDetectionAPI", "Assessment"]
@@ -144,15 +144,15 @@ class AnomalyDetectionAPI:
         roles |= dict.fromkeys(categorical_features or (), Role.CATEGORICAL)
         if timestamp_col is not None:
             roles[timestamp_col] = Role.TIMESTAMP
-        if numbers is not None or categorical_features is not None:
-            schema = infer_schema(frame, roles)
-            excess = {
-                *(schema.names(Role.NUMERIC) if numbers is not None else ()),
-                *(schema.names(Role.CATEGORICAL) if categorical_features is not None else ()),
-            } - roles.keys()
-            frame = frame.drop(columns=list(excess))
+        schema = infer_schema(frame, roles)
+        listed = [
+            role
+            for role, names in ((Role.NUMERIC, numbers), (Role.CATEGORICAL, categorical_features))
+            if names is not None
+        ]
+        kept = [column for column in schema.columns if column.role not in listed or column.name in roles]
         self.detector = Detector(
-            SupplyChainFeatures(roles=roles),
+            SupplyChainFeatures(Schema(tuple(kept))),
             model=MLXIsolationForest(random_state=self.seed),
             threshold_rule=Contamination(self.anomaly_ratio),
         ).fit(frame)
@@ -275,7 +275,7 @@ class AnomalyDetectionAPI:
             - ``anomaly_score`` (float): the decision score that `predict` gives; negative is abnormal
             - ``confidence`` (float, 0 to 1): how far the record lies from the threshold, as the share of the training
               run's records on that side that lie nearer to it; see `Calibration.confidence`
-            - ``risk_level``: ``critical``, ``high`` (alerts), ``medium`` or ``low`` (none); see `Calibration.risk_level`
+            - ``risk_level``: ``critical`` or ``high`` (alerts), ``medium`` or ``low``; see `Calibration.risk_level`
 
         Raises
         ------
@@ -290,7 +290,8 @@ class AnomalyDetectionAPI:
         calibration = self.detector.calibration_
         if calibration is None:
             raise DataError(
-                "This model came without the scores that it was calibrated on; fit it, or load one that save_model wrote."
+                "This model came without the scores that it was calibrated on; fit it, or load one that save_model"
+                " wrote."
             )
         return {
             "is_anomaly": decision < 0.0,

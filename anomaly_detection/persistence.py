@@ -9,7 +9,7 @@ import os
 import secrets
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         ) from error
     finally:
         # Also after an interrupt; there is nothing to remove once it has been moved.
-        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def save_detector(
@@ -102,12 +103,11 @@ def save_detector(
         model_path,
     )
     if preprocessor_path is not None:
-        numerical, categorical = _feature_columns(detector.preprocessor)
         _dump(
             {
                 "preprocessor": detector.preprocessor,
-                "numerical_features": numerical,
-                "categorical_features": categorical,
+                "numerical_features": list(detector.preprocessor.numerical_features),
+                "categorical_features": list(detector.preprocessor.categorical_features),
                 "is_fitted": True,
                 "format_version": FORMAT_VERSION,
             },
@@ -133,7 +133,7 @@ def load_detector(
         If a file is missing, a folder, damaged, of another kind or of another format version.
     """
     content = _read(model_path)
-    if _PREPROCESSOR_KEYS <= content.keys() and "model" not in content:
+    if content.keys() >= _PREPROCESSOR_KEYS and "model" not in content:
         raise ModelFileError(
             f"{model_path} holds a preprocessor, not a model; give the model's file, which {_sibling(model_path)}."
         )
@@ -216,11 +216,6 @@ def _check(content: dict[str, Any], keys: set[str], path: str | os.PathLike[str]
 def _dump(content: dict[str, Any], path: str | os.PathLike[str]) -> None:
     with replacing(path) as temporary:
         joblib.dump(content, temporary)
-
-
-def _feature_columns(preprocessor: Any) -> tuple[list[str], list[str]]:
-    """The source columns that are numbers and those that are categories."""
-    return list(preprocessor.numerical_features_), list(preprocessor.categorical_features_)
 
 
 def _sibling(path: str | os.PathLike[str]) -> str:

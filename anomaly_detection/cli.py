@@ -1,0 +1,282 @@
+"""The command line: ``anomaly-detection train``, ``score`` and ``generate``."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from .console import note, printable
+from .errors import AnomalyDetectionError
+
+__all__ = ["main", "train_main"]
+
+# What it takes to say that a program was interrupted, or that nobody reads its output any more (128 + the signal).
+_INTERRUPTED = 130
+_PIPE_CLOSED = 141
+
+_TRAIN_EXAMPLES = """\
+examples:
+  {prog}                                              10,000 synthetic records, whose anomalies are known
+  {prog} --profile realistic --samples 20000          the harder synthetic records
+  {prog} --data shipments.csv --output models         your own records; labels are not needed
+  {prog} --data history.parquet --label is_anomaly --timestamp order_date --id order_no
+  {prog} --check                                      what this machine has and which backend it gets
+"""
+_SCORE_EXAMPLES = """\
+examples:
+  {prog} saved_models/optimized_anomaly_detection_model.joblib shipments.csv --top 20
+  {prog} models/anomaly_detection_model.joblib shipments.csv --output scored.parquet
+"""
+_GENERATE_EXAMPLES = """\
+examples:
+  {prog} shipments.csv
+  {prog} --profile realistic --samples 50000 --difficulty hard --labels shipments.parquet
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and what may have been meant."""
+
+    def error(self, message: str) -> NoReturn:
+        if message.startswith("unrecognized arguments: -"):
+            near = difflib.get_close_matches(message.split()[2], sorted(_options(self)), n=1)
+            message += f" (did you mean {near[0]}?)" if near else ""
+        self.exit(2, f"{self.prog}: error: {printable(message)}; see {self.prog} --help\n")
+
+
+def _options(parser: argparse.ArgumentParser) -> set[str]:
+    """The long options of a parser and of its commands."""
+    found = {option for option in parser._option_string_actions if option.startswith("--")}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found = found.union(*(_options(command) for command in action.choices.values()))
+    return found
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        try:
+            value = int(text.replace("_", "").replace(",", ""))
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} up")
+        return value
+
+    return read
+
+
+def _seed(text: str) -> int:
+    value = _whole(0)(text)
+    if value >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is too large; give a whole number below 2**32 = {2**32}")
+    return value
+
+
+def _ratio(text: str) -> float:
+    value = _number(text)
+    if not 0.0 < value <= 0.5:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share above 0 and at most 0.5, such as 0.05")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = _number(text)
+    if not 0.0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, 0 or more")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _describe(parser: argparse.ArgumentParser, what: str, examples: str, run: str) -> None:
+    parser.description = what
+    parser.epilog = examples.format(prog=parser.prog)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.set_defaults(run=run)
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    _describe(
+        parser,
+        "Train models on your records or on synthetic ones, compare them, and save models, pictures and a report.",
+        _TRAIN_EXAMPLES,
+        "train",
+    )
+    own = parser.add_argument_group("your records")
+    own.add_argument("--data", metavar="FILE", type=Path, help="a CSV or Parquet file, one record a row")
+    own.add_argument(
+        "--label", metavar="COLUMN", help="the column that says which records are anomalies (1/-1, 0/1, words)"
+    )
+    own.add_argument("--timestamp", metavar="COLUMN", help="the column with each record's time; splits are by it")
+    own.add_argument("--id", metavar="COLUMN", nargs="+", default=[], help="columns that only name a record")
+    synthetic = parser.add_argument_group("synthetic records, where no --data is given")
+    synthetic.add_argument("--samples", metavar="N", type=_whole(1), help="how many (default: 10000)")
+    synthetic.add_argument("--profile", choices=("classic", "realistic"), help="of which kind (default: classic)")
+    training = parser.add_argument_group("training")
+    training.add_argument(
+        "--anomaly-ratio", metavar="R", type=_ratio, help="the share of anomalies to expect (default: 0.05)"
+    )
+    training.add_argument(
+        "--backend",
+        choices=("auto", "mlx", "numba", "sklearn"),
+        default="auto",
+        help="what grows and scores the trees (default: auto, which says what it picked and why)",
+    )
+    training.add_argument(
+        "--batch-size", metavar="N", type=_whole(1), help="rows scored at a time; bounds memory, changes no result"
+    )
+    training.add_argument(
+        "--seed", metavar="N", type=_seed, default=42, help="the same seed gives the same models (default: 42)"
+    )
+    training.add_argument(
+        "--time-budget",
+        metavar="SECONDS",
+        type=_seconds,
+        default=60.0,
+        help="the most that the search for better settings may take (default: 60)",
+    )
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, default=Path("saved_models"), help="the folder for all that is saved"
+    )
+    parser.add_argument("--check", action="store_true", help="print what this machine has, and train nothing")
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    _describe(
+        parser,
+        "Judge records with a saved model. With --output, the records are written with three more columns:\n"
+        "anomaly_score (lower is more abnormal, negative is an alert), is_anomaly, and reason for the alerts.\n"
+        "Without it the worst are printed. A model file can run code: use only files that you trust.",
+        _SCORE_EXAMPLES,
+        "score",
+    )
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a model's .joblib file that train wrote")
+    parser.add_argument(
+        "data", metavar="DATA", type=Path, help="a CSV or Parquet file with the columns of the training"
+    )
+    parser.add_argument("--output", metavar="FILE", type=Path, help="a CSV or Parquet file to write")
+    parser.add_argument(
+        "--top", metavar="N", type=_whole(1), help="only the N most abnormal records, worst first (printed: 20)"
+    )
+
+
+def _add_generate(parser: argparse.ArgumentParser) -> None:
+    _describe(
+        parser,
+        "Write synthetic supply-chain records, some of them anomalies, to a CSV or Parquet file.",
+        _GENERATE_EXAMPLES,
+        "generate",
+    )
+    parser.add_argument("output", metavar="OUTPUT", type=Path, help="the CSV or Parquet file to write")
+    parser.add_argument("--profile", choices=("classic", "realistic"), default="classic", help="default: classic")
+    parser.add_argument("--samples", metavar="N", type=_whole(1), default=10_000, help="records (default: 10000)")
+    parser.add_argument(
+        "--anomaly-ratio", metavar="R", type=_ratio, default=0.05, help="the share of anomalies (default: 0.05)"
+    )
+    parser.add_argument(
+        "--seed", metavar="N", type=_seed, default=42, help="the same seed, the same file (default: 42)"
+    )
+    parser.add_argument(
+        "--difficulty",
+        choices=("easy", "medium", "hard"),
+        default="medium",
+        help="how far the realistic profile's anomalies stand out (default: medium)",
+    )
+    parser.add_argument(
+        "--labels", action="store_true", help="add a column label: 1 is normal, -1 an anomaly (train --label label)"
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="anomaly-detection",
+        description="Finds the records in a supply chain that do not fit.",
+        epilog="Each command has its own --help, with examples.",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
+    _add_train(commands.add_parser("train", help="train, compare and save models"))
+    _add_score(commands.add_parser("score", help="judge records with a saved model"))
+    _add_generate(commands.add_parser("generate", help="write synthetic records"))
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``anomaly-detection``.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; those of the process if not given.
+
+    Returns
+    -------
+    int
+        0, 2 for an error of the user's, 130 after an interrupt, 141 where the reader of the output is gone. Wrong
+        arguments leave by ``SystemExit(2)``, as is argparse's way.
+    """
+    return _run(_parser(), argv)
+
+
+def train_main(argv: Sequence[str] | None = None) -> int:
+    """Run ``train_model_mlx.py``, which is ``anomaly-detection train`` under another name; see `main`."""
+    parser = _Parser(prog="train_model_mlx.py")
+    _add_train(parser)
+    return _run(parser, argv)
+
+
+def _run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
+    prog = parser.prog
+    try:
+        arguments = parser.parse_args(argv)
+        code = _command(parser, arguments)
+        sys.stdout.flush()
+        return code
+    except AnomalyDetectionError as error:
+        note(f"{prog}: error: {printable(error)}")
+        return 2
+    except MemoryError:
+        note(f"{prog}: error: not enough memory for this many records; give fewer, or score them in parts")
+        return 2
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("anomaly_detection", "mlx_iforest"):
+            raise
+        note(f"{prog}: error: {error.name} is not installed; run pip install -r requirements_mlx.txt")
+        return 2
+    except KeyboardInterrupt:
+        note(f"{prog}: interrupted; what was saved before is as it was")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Python would flush standard output once more on its way out, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED
+
+
+def _command(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    """Run what was asked for. The commands are imported when they run, for they take a second to load."""
+    name: Any = getattr(arguments, "run", None)
+    if name == "train":
+        from .cli_train import run
+    elif name == "score":
+        from .cli_score import run
+    elif name == "generate":
+        from .cli_generate import run
+    elif arguments.version:
+        from mlx_iforest import __version__
+
+        sys.stdout.write(f"{parser.prog} {__version__}\n")
+        return 0
+    else:
+        parser.error("a command is missing: give train, score or generate")
+    return run(arguments)
