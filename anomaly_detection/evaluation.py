@@ -100,14 +100,14 @@ def evaluate(
     score = np.asarray(scores, dtype=np.float64)
     if score.ndim != 1 or not len(truth) == len(guess) == len(score):
         raise DataError(
-            f"labels, predictions and scores must be one-dimensional and equally long, got shapes {truth.shape}, "
-            f"{guess.shape} and {score.shape}; pass one of each for every record"
+            f"Labels, predictions and scores must be one-dimensional and equally long, got shapes {truth.shape}, "
+            f"{guess.shape} and {score.shape}; pass one of each for every record."
         )
     if not len(truth):
-        raise DataError("there is no record to evaluate; pass at least one label with its prediction and score")
+        raise DataError("There is no record to evaluate; pass at least one label with its prediction and score.")
     if not np.isfinite(score).all():
         bad = int((~np.isfinite(score)).sum())
-        raise DataError(f"{bad} of {len(score)} scores are NaN or infinite; expected finite numbers from the model")
+        raise DataError(f"{bad} of {len(score)} scores are NaN or infinite; expected finite numbers from the model.")
 
     is_anomaly = truth == ANOMALY
     tn, fp, fn, tp = (int(count) for count in metrics.confusion_matrix(truth, guess, labels=[NORMAL, ANOMALY]).ravel())
@@ -150,7 +150,7 @@ def agreement(predictions: ArrayLike, others: ArrayLike) -> float:
     """
     ours, theirs = _signed(predictions, "predictions"), _signed(others, "the other predictions")
     if len(ours) != len(theirs):
-        raise DataError(f"cannot compare {len(ours)} predictions with {len(theirs)}; pass those of the same records")
+        raise DataError(f"Cannot compare {len(ours)} predictions with {len(theirs)}; pass those of the same records.")
     either = int(((ours == ANOMALY) | (theirs == ANOMALY)).sum())
     return int(((ours == ANOMALY) & (theirs == ANOMALY)).sum()) / either if either else 1.0
 
@@ -198,24 +198,26 @@ def check_labels(
     codes, found = pd.factorize(_one_column(values))
     if missing := int((codes < 0).sum()):
         raise DataError(
-            f"{missing} of {len(codes)} labels are missing; {_EXPECTED} in every row: fill them in or leave them out"
+            f"{missing} of {len(codes)} labels are missing; {_EXPECTED} in every row: fill them in or leave them out."
         )
     meanings = _meanings([_canonical(value) for value in found], _listed(found), convention)
     labels: NDArray[np.int8] = np.array(meanings, dtype=np.int8)[codes]
     if both_classes and len(set(meanings)) < 2:
         what = "nothing" if not meanings else "only normal records" if meanings[0] == NORMAL else "only anomalies"
         raise DataError(
-            f"the {len(labels)} labels hold {what} (found {_listed(found)}); "
-            "expected both classes: give labels with some of each, or none at all"
+            f"The {len(labels)} labels hold {what} (found {_listed(found)}); "
+            "expected both classes: give labels with some of each, or none at all."
         )
     return labels
 
 
 def _one_column(values: Any) -> pd.Series[Any]:
     if isinstance(values, str) or not isinstance(values, Iterable):
-        raise DataError(f"labels must be a list or an array, got {type(values).__name__}; {_EXPECTED}")
+        raise DataError(f"Labels must be a list or an array, got {type(values).__name__}; {_EXPECTED}.")
     if getattr(values, "ndim", 1) != 1:
-        raise DataError(f"labels must be one column, got {getattr(values, 'ndim', 0)} dimensions; pass a single column")
+        raise DataError(
+            f"Labels must be one column, got {getattr(values, 'ndim', 0)} dimensions; pass a single column."
+        )
     if isinstance(values, pd.Series):
         return values
     # A list as object: left to itself, numpy would turn None or NaN among words into the word "nan".
@@ -239,27 +241,29 @@ def _canonical(value: Any) -> float | str:
 def _meanings(keys: list[float | str], shown: str, convention: str) -> list[int]:
     """Give each distinct label's meaning, 1 or -1."""
     if convention not in ("auto", "signed", "binary"):
-        raise DataError(f"convention is {convention!r}; expected 'auto', 'signed' (-1 and 1) or 'binary' (0 and 1)")
+        raise DataError(
+            f"The convention is {convention!r}; expected 'auto', 'signed' (-1 and 1) or 'binary' (0 and 1)."
+        )
     words = [key for key in keys if isinstance(key, str)]
     numbers = {key for key in keys if isinstance(key, float)}
     if words and numbers:
-        raise DataError(f"labels mix words and numbers ({shown}); {_EXPECTED}")
+        raise DataError(f"The labels mix words and numbers ({shown}); {_EXPECTED}.")
     for word in words:
         if word not in _WORDS:
             near = difflib.get_close_matches(word, _WORDS, n=1)
             hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise DataError(f"labels hold values that are no classes ({shown}){hint}; {_EXPECTED}")
+            raise DataError(f"The labels hold values that are no classes ({shown}){hint}; {_EXPECTED}.")
     if words:
         return [_WORDS[str(key)] for key in keys]
     if numbers == {1.0} and convention == "auto":
         raise DataError(
-            "every label is 1, which is 'normal' beside -1 but 'anomaly' beside 0; "
-            "write 'normal' or 'anomaly', or state convention='signed' or 'binary'"
+            "Every label is 1, which is 'normal' beside -1 but 'anomaly' beside 0; "
+            "write 'normal' or 'anomaly', or state convention='signed' or 'binary'."
         )
     signed = convention == "signed" or (convention == "auto" and -1.0 in numbers)
     meaning = _SIGNED if signed else _BINARY
     if not numbers <= set(meaning):
-        raise DataError(f"labels are not two classes: found {shown}; {_EXPECTED}")
+        raise DataError(f"The labels are not two classes: found {shown}; {_EXPECTED}.")
     return [meaning[float(key)] for key in keys]
 
 
@@ -273,10 +277,14 @@ def _listed(found: Iterable[Any], most: int = 6) -> str:
 def _signed(values: ArrayLike, name: str) -> NDArray[np.int8]:
     array = np.asarray(values)
     if array.ndim != 1:
-        raise DataError(f"{name} must be one-dimensional, got shape {array.shape}; pass one value for every record")
+        raise DataError(
+            f"{name.capitalize()} must be one-dimensional, got shape {array.shape}; pass one value for every record."
+        )
     if not np.isin(array, (NORMAL, ANOMALY)).all():
         wrong = _listed(pd.unique(array[~np.isin(array, (NORMAL, ANOMALY))]))
-        raise DataError(f"{name} must be 1 (normal) or -1 (anomaly), found {wrong}; convert labels with check_labels")
+        raise DataError(
+            f"{name.capitalize()} must be 1 (normal) or -1 (anomaly), found {wrong}; convert labels with check_labels."
+        )
     return array.astype(np.int8)
 
 
@@ -284,7 +292,7 @@ def _recall_by_type(
     is_anomaly: NDArray[np.bool_], guess: NDArray[np.int8], anomaly_types: Sequence[Any]
 ) -> dict[str, float]:
     if len(anomaly_types) != len(guess):
-        raise DataError(f"{len(anomaly_types)} anomaly types for {len(guess)} records; pass one for every record")
+        raise DataError(f"{len(anomaly_types)} anomaly types for {len(guess)} records; pass one for every record.")
     types = pd.Series(list(anomaly_types), dtype=object)[is_anomaly]
     names = types.where(types.notna() & (types != ""), "unnamed").astype(str)
     found = pd.Series(guess[is_anomaly] == ANOMALY, index=names.index).groupby(names).mean()

@@ -122,7 +122,7 @@ def rows_per_second(
         `n_rows` or `repeats` below 1.
     """
     if n_rows < 1 or repeats < 1:
-        raise DataError(f"cannot time {n_rows} rows {repeats} times; expected at least 1 row and 1 repeat")
+        raise DataError(f"Cannot time {n_rows} rows {repeats} times; expected at least 1 row and 1 repeat.")
     score()
     durations = []
     for _ in range(repeats):

@@ -191,13 +191,13 @@ def _page(
     top_alerts: Sequence[Mapping[str, Any]],
     model_file: str | None,
 ) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from jinja2 import ChainableUndefined, Environment, PackageLoader
 
     # Everything from the data is text to the page, never markup.
     environment = Environment(
         loader=PackageLoader("anomaly_detection"),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=ChainableUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -215,6 +215,7 @@ def _page(
             for name, (picture, alt, caption) in pictures.items()
         ],
         alerts=[_alert(alert) for alert in top_alerts],
+        none_alerted=_get(plain, chosen, "alerts") == 0,
         columns=_columns(plain.get("data") or {}),
         parameters=[(MODELS[key], plain[key]["parameters"]) for key in MODELS if _get(plain, key, "parameters")],
         search=_search(plain),

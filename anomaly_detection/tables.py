@@ -218,7 +218,7 @@ def _notes(report: Mapping[str, Any], labelled: bool) -> list[str]:
         reason = search.get("reason")
         notes.append(f"Optimisation did not run{f': {reason}' if reason else ''}.".replace("..", "."))
     if report.get(CEILING):
-        notes.append("Ceiling: a detector that knows how this data was generated; none can do better on average.")
+        notes.append("Ceiling: a detector that knows how this data was made; on average none can be more accurate.")
     return notes
 
 

@@ -81,10 +81,10 @@ def test_no_alert_gives_zero_precision() -> None:
         ([], [], [], "no record to evaluate"),
         ([1, -1], [1], [0.1, 0.2], "equally long"),
         ([1, -1], [1, 1], [[0.1], [0.2]], "one-dimensional"),
-        ([1, 0], [1, 1], [0.1, 0.2], "labels must be 1 .* found 0; convert labels with check_labels"),
-        ([1, -1], [1, 7], [0.1, 0.2], "predictions must be 1 .* found 7"),
+        ([1, 0], [1, 1], [0.1, 0.2], "Labels must be 1 .* found 0; convert labels with check_labels"),
+        ([1, -1], [1, 7], [0.1, 0.2], "Predictions must be 1 .* found 7"),
         ([1, -1], [1, 1], [0.1, np.nan], "1 of 2 scores are NaN or infinite"),
-        ([[1], [-1]], [1, 1], [0.1, 0.2], "labels must be one-dimensional"),
+        ([[1], [-1]], [1, 1], [0.1, 0.2], "Labels must be one-dimensional"),
     ],
 )
 def test_what_cannot_be_evaluated(labels: Any, guesses: Any, scores: Any, message: str) -> None:
@@ -154,7 +154,7 @@ def test_one_value_alone() -> None:
 
 
 def test_only_ones_could_mean_either() -> None:
-    with pytest.raises(DataError, match="every label is 1, which is 'normal' beside -1 but 'anomaly' beside 0"):
+    with pytest.raises(DataError, match="Every label is 1, which is 'normal' beside -1 but 'anomaly' beside 0"):
         check_labels([1, 1])
     assert check_labels([1, 1], convention="signed").tolist() == [1, 1]
     assert check_labels([1, 1], convention="binary").tolist() == [-1, -1]
@@ -189,7 +189,7 @@ def test_labels_that_are_none(values: Any, message: str) -> None:
 
 
 def test_a_wrong_convention_is_named() -> None:
-    with pytest.raises(DataError, match="convention is 'minus'"):
+    with pytest.raises(DataError, match="The convention is 'minus'"):
         check_labels([1, -1], convention="minus")  # type: ignore[arg-type]
     with pytest.raises(DataError, match="not two classes"):
         check_labels([1, -1], convention="binary")
@@ -213,5 +213,5 @@ def test_agreement_counts_alerts_only() -> None:
     assert agreement([-1, -1, 1, 1], [-1, 1, -1, 1]) == pytest.approx(1 / 3)
     assert agreement([1, 1], [1, 1]) == 1.0
     assert agreement([-1, 1], [1, -1]) == 0.0
-    with pytest.raises(DataError, match="cannot compare 2 predictions with 1"):
+    with pytest.raises(DataError, match="Cannot compare 2 predictions with 1"):
         agreement([1, 1], [1])
