@@ -23,19 +23,21 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from scipy.special import log_ndtr, logsumexp
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from anomaly_detection.classic import ANOMALIES, CLIPPED, NORMALS, SEASON_FACTOR, SEASON_MONTHS, SEASONAL
 from anomaly_detection.errors import DataError
+from anomaly_detection.evaluation import evaluate
 from anomaly_detection.synthetic import SyntheticData
 
 __all__ = ["classic_ceiling", "classic_log_likelihood_ratio"]
+
+REPORTED = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "false_positive_rate")
 
 _BLOCK = 16_384  # rows a time: a block times the quadrature's nodes stays in the cache's reach
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 
-def classic_ceiling(data: SyntheticData, *, anomaly_ratio: float = 0.05) -> dict[str, float]:
+def classic_ceiling(data: SyntheticData, *, anomaly_ratio: float = 0.05) -> dict[str, float | None]:
     """Measure the Bayes-optimal detector on rows of the `classic` profile.
 
     Parameters
@@ -48,9 +50,9 @@ def classic_ceiling(data: SyntheticData, *, anomaly_ratio: float = 0.05) -> dict
 
     Returns
     -------
-    dict of str to float
-        accuracy, precision, recall, f1, roc_auc, average_precision, false_positive_rate; the anomaly is the positive
-        class. What the rows cannot tell (recall without an anomaly, say) is NaN.
+    dict of str to float or None
+        accuracy, precision, recall, f1, roc_auc, average_precision, false_positive_rate, as `evaluation.Metrics` has
+        them.
 
     Raises
     ------
@@ -58,20 +60,8 @@ def classic_ceiling(data: SyntheticData, *, anomaly_ratio: float = 0.05) -> dict
         The frame is not from the classic profile, or the ratio is out of range.
     """
     ratio = classic_log_likelihood_ratio(data.frame, anomaly_ratio)
-    truth = np.asarray(data.labels) == -1
-    found = ratio > 0
-    hits, false_alarms = int(np.sum(found & truth)), int(np.sum(found & ~truth))
-    anomalies, normals = int(truth.sum()), int((~truth).sum())
-    both = anomalies > 0 and normals > 0
-    return {
-        "accuracy": _share(int(np.sum(found == truth)), len(truth)),
-        "precision": _share(hits, hits + false_alarms),
-        "recall": _share(hits, anomalies),
-        "f1": _share(2 * hits, hits + false_alarms + anomalies),
-        "roc_auc": float(roc_auc_score(truth, ratio)) if both else math.nan,
-        "average_precision": float(average_precision_score(truth, ratio)) if both else math.nan,
-        "false_positive_rate": _share(false_alarms, normals),
-    }
+    metrics = evaluate(data.labels, np.where(ratio > 0, -1, 1), -ratio).to_dict()
+    return {name: metrics[name] for name in REPORTED}
 
 
 def classic_log_likelihood_ratio(frame: pd.DataFrame, anomaly_ratio: float) -> np.ndarray:
@@ -183,7 +173,3 @@ def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
     if not np.isfinite(values).all():
         raise DataError(f"column {name!r} has missing or infinite values: {needs}")
     return values
-
-
-def _share(part: int, whole: int) -> float:
-    return part / whole if whole else math.nan

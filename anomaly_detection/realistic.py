@@ -9,6 +9,8 @@ One row is one order, from the supplier's door to the warehouse. What depends on
 - `lead_time` (days from order to delivery) is the supplier's handling plus transit; unreliable suppliers and orders at
   capacity take longer.
 
+Products and warehouses order independently of how many orders there are: about 6,000 orders meet the stated demand.
+
 Optional fields are missing more often where a supplier reports little or a warehouse counts little. Rows stand in the
 order in which they reached the books (`recorded_date`), some suppliers' weeks late. The anomalies are in
 `anomaly_detection.realistic_anomalies`.

@@ -194,8 +194,10 @@ class _Injection:
             (self.difficulty.price, self._price_of_another_supplier),
             (self.difficulty.freight, self._freight_of_another_lane),
         )
+        if not count:
+            return
         normal = np.flatnonzero(self.types == "normal")
-        bounds = np.quantile(self._visible(self.orders.take(normal)), BULK, axis=1)[..., None] if count else None
+        low, high = np.quantile(self._visible(self.orders.take(normal)), BULK, axis=1)[..., None]
         slow = np.isin(self.orders.mode, [i for i, mode in enumerate(MODES) if mode.name in SLOW_MODES])
         self.slow_rows = np.flatnonzero(slow & (self.types == "normal"))
         for name, share, (factor, propose) in zip(CONTEXTUAL, _shares(count, 4), proposals, strict=True):
@@ -206,7 +208,7 @@ class _Injection:
             target = math.log(factor) * self.rng.uniform(0.85, 1.25, rows.size)
             changed, effect = propose(rows, target)
             visible = self._visible(changed)
-            usual = ((visible >= bounds[0]) & (visible <= bounds[1])).all(axis=0)
+            usual = ((visible >= low) & (visible <= high)).all(axis=0)
             far = np.abs(effect) > 0.8 * math.log(factor)
             best = np.argsort(np.abs(effect - target), kind="stable")
             best = best[(usual & far)[best]][:share]
@@ -214,12 +216,10 @@ class _Injection:
             self.mark(rows[best], name)
 
     def _visible(self, orders: Orders) -> np.ndarray:
-        """The numbers that the frame shows and an anomaly may change, one a row."""
+        """The numbers that the frame shows and that differ within a lane, one a row."""
+        facts = ("quantity", "unit_price", "forecast", "inventory", "capacity", "reliability", "quality", "lead_time")
         derived = derive(orders, self.world)
-        return np.stack([
-            orders.quantity, orders.unit_price, orders.forecast, orders.lead_time,
-            derived.value, derived.weight, derived.freight,
-        ])  # fmt: skip
+        return np.stack([*(getattr(orders, fact) for fact in facts), derived.value, derived.weight, derived.freight])
 
     def _nearest(self, effects: np.ndarray, target: np.ndarray) -> np.ndarray:
         """Per row, the column of `effects` (rows, choices; logarithms) next to the target."""

@@ -183,6 +183,7 @@ MODE_SHARES: dict[tuple[str, str], tuple[float, float, float, float]] = {
     ("China", "Europe"): (0.25, 0.60, 0.0, 0.15),
 }
 OVERSEAS_SHARES = (0.28, 0.72, 0.0, 0.0)
+SHORTEST = {"Air": 700, "Rail": 300}  # km; below it trucks have no rival
 DETOURS = {"Air": 1.05, "Road": 1.25, "Rail": 1.3}  # distance travelled to the great circle's
 
 
@@ -204,7 +205,8 @@ def lanes() -> Lanes:
             direct = _great_circle(start, end)
             detours = {**DETOURS, "Sea": _sea_detour(start[2], end[2], warehouse.city)}
             distance[s, w] = [round(direct * detours[mode.name]) for mode in MODES]
-            shares[s, w] = MODE_SHARES.get((start[2], end[2]), OVERSEAS_SHARES)
+            possible = [direct >= SHORTEST.get(mode.name, 0) for mode in MODES]
+            shares[s, w] = np.multiply(MODE_SHARES.get((start[2], end[2]), OVERSEAS_SHARES), possible)
     return Lanes(distance, shares)
 
 

@@ -24,7 +24,8 @@ SUPPLIER_CATEGORY = np.array([_CATEGORY_NAMES.index(supplier.category) for suppl
 
 def column(table: tuple[object, ...], name: str) -> np.ndarray:
     """One attribute of a catalogue table's rows, as an array."""
-    return np.array([getattr(row, name) for row in table])
+    values: np.ndarray = np.array([getattr(row, name) for row in table])
+    return values
 
 
 class World:
@@ -193,9 +194,9 @@ def _draw_partners(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
 def _draw_modes(
     world: World, supplier: np.ndarray, warehouse: np.ndarray, dollars_per_kg: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Dear goods fly: air's share grows with the value of a kilogram, and as good as vanishes for furniture."""
+    """Dear goods fly: air's share grows with the value of a kilogram, and what is worth little never flies."""
     shares = world.lanes.shares[supplier, warehouse]
-    shares[:, _mode("Air")] *= np.clip(dollars_per_kg / 20, 0.02, 8) ** 0.8
+    shares[:, _mode("Air")] *= np.where(dollars_per_kg < 5, 0, np.minimum(dollars_per_kg / 20, 6) ** 1.2)
     cumulative = np.cumsum(shares, axis=1)
     drawn = rng.random(len(supplier)) * cumulative[:, -1]
     mode: np.ndarray = (drawn[:, None] >= cumulative).sum(axis=1)
@@ -214,7 +215,7 @@ def _draw_times(
     n = len(supplier)
     handling = column(SUPPLIERS, "handling")[supplier] * rng.lognormal(0, 0.15, n) * np.where(at_capacity, 1.3, 1.0)
     tardy = rng.random(n) > column(SUPPLIERS, "reliability")[supplier]
-    handling += np.where(tardy, rng.exponential(4, n), 0)
+    handling += np.where(tardy, rng.exponential(0.5, n) * handling, 0)
     distance = world.lanes.distance[supplier, warehouse, mode]
     transit = column(MODES, "terminal")[mode] + distance / column(MODES, "speed")[mode]
     transit *= rng.lognormal(0, column(MODES, "spread")[mode]) * (1 + 0.12 * _bump(day, 320, 35))
