@@ -31,12 +31,11 @@ __all__ = [
 # Okabe and Ito's palette, told apart with any colour vision; line styles and markers say the same again in grey.
 _COLOURS = {"base": "#0072B2", "optimized": "#D55E00", "sklearn": "#009E73", CEILING: "#000000"}
 _LINES = {"base": "--", "optimized": "-", "sklearn": "-."}
-_MARKERS = {"base": "o", "optimized": "D", "sklearn": "s", CEILING: "*"}
+_MARKERS = {"base": ("o", 12), "optimized": ("D", 10), "sklearn": ("s", 7)}  # smaller ones drawn on larger ones
 # The two kinds of record; none of the models' colours.
 _NORMAL, _ANOMALY = "#8A8A8A", "#AA3377"
 _INK, _PALE = "#222222", "#DDDDDD"
 _DPI = 144
-_BOX: dict[str, Any] = {"frameon": True, "framealpha": 0.9, "edgecolor": _PALE}
 
 
 @dataclass(frozen=True)
@@ -150,17 +149,19 @@ def curves(data: CurveData, report: Mapping[str, Any] | None = None) -> Figure |
 
     truth = data.is_anomaly
     assert truth is not None
-    figure, (left, right) = _figure(10.4, 5.0, 2)
+    figure, (left, right) = _figure(10.4, 6.5, 2)
     rocs = [left]
     areas = {key: metrics.roc_auc_score(truth, -model.scores) for key, model in data.models.items()}
     if min(areas.values()) > 0.9:  # then all that happens, happens in the corner
-        rocs.append(left.inset_axes((0.40, 0.37, 0.56, 0.44), xlim=(-0.002, 0.1), ylim=(0.8, 1.01)))
+        rocs.append(left.inset_axes((0.38, 0.22, 0.56, 0.5), xlim=(-0.002, 0.1), ylim=(0.8, 1.01)))
     for key, model in data.models.items():
         style: dict[str, Any] = {"color": _COLOURS[key], "linestyle": _LINES[key], "linewidth": 2.2}
-        point: dict[str, Any] = {"color": _COLOURS[key], "marker": _MARKERS[key], "markersize": 9, "zorder": 5}
+        marker, size = _MARKERS[key]
+        point: dict[str, Any] = {"color": _COLOURS[key], "marker": marker, "markersize": size, "zorder": 5}
         point["markeredgecolor"] = "white"
         false_rate, true_rate, _ = metrics.roc_curve(truth, -model.scores)
         precision, recall, _ = metrics.precision_recall_curve(truth, -model.scores)
+        precision[-1] = precision[-2]  # not the customary 1 at recall 0, where there is no alert to be right
         average = metrics.average_precision_score(truth, -model.scores)
         alert = model.scores < model.threshold
         found = float(alert[truth].mean())
@@ -186,10 +187,11 @@ def curves(data: CurveData, report: Mapping[str, Any] | None = None) -> Figure |
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
         axes.set_title(title, size=13, weight="bold")
         axes.grid(color=_PALE, linewidth=0.7)
-    left.legend(loc="lower right", fontsize=10, **_BOX)
-    right.legend(loc="lower left", fontsize=10, **_BOX)
+        # Below, for no corner is free of curves in both a good and a bad model.
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=10, frameon=False)
     for inset in rocs[1:]:
         inset.set_title("the corner, enlarged", size=9.5)
+        inset.set_yticks([0.8, 0.85, 0.9, 0.95, 1.0])
         inset.tick_params(labelsize=8.5)
         inset.grid(color=_PALE, linewidth=0.7)
     return figure
