@@ -21,17 +21,18 @@ model = mlx_iforest.MLXIsolationForest(n_estimators=5, random_state=0).fit(X)
 assert model.score_samples(X).shape == (300,)
 """
 
-WITHOUT_MLX = """
+WITHOUT = """
 import sys
 
 class Absent:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "mlx":
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        if name.partition(".")[0] in {absent!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
         return None
 
 sys.meta_path.insert(0, Absent())
 """
+WITHOUT_MLX = WITHOUT.format(absent=["mlx"])
 
 
 def run(code: str) -> str:
@@ -62,10 +63,15 @@ def test_no_file_of_the_algorithm_names_the_system(file: Path) -> None:
     assert imported(file.read_text("utf-8")).isdisjoint(FORBIDDEN)
 
 
-def test_fitting_and_scoring_load_nothing_of_the_system() -> None:
-    # scikit-learn itself looks for pandas and polars in sys.modules only, so they must stay out as well.
+def test_fitting_and_scoring_need_nothing_of_the_system() -> None:
+    # Made absent, not looked for in sys.modules: scikit-learn 1.9 imports pandas where it finds it, and requires narwhals.
+    absent = [name for name in FORBIDDEN if name != "narwhals"]
+    run(WITHOUT.format(absent=absent) + FIT_AND_SCORE)
+
+
+def test_fitting_and_scoring_never_load_the_system() -> None:
     loaded = run(FIT_AND_SCORE + "import sys; print(*sys.modules)").split()
-    assert set(loaded).isdisjoint(FORBIDDEN)
+    assert set(loaded).isdisjoint({"anomaly_detection", "matplotlib", "optuna", "jinja2"})
 
 
 def test_everything_but_mlx_works_without_mlx() -> None:
