@@ -18,6 +18,7 @@ __all__ = [
     "CalendarPart",
     "Derived",
     "Duration",
+    "MissingPattern",
     "MissingState",
     "Product",
     "Ratio",
@@ -183,7 +184,34 @@ class MissingState:
         return pd.Categorical.from_codes(codes, categories=states)
 
 
-Derived = Duration | Ratio | Product | CalendarPart | MissingState
+@dataclass(frozen=True)
+class MissingPattern:
+    """Which values are missing together, and how: the states of several columns as one category."""
+
+    states: tuple[MissingState, ...]
+    name: str = "missing values"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(state.column for state in self.states)
+
+    def values(self, frame: pd.DataFrame) -> pd.Categorical:
+        """Give each row's pattern, ``none`` where every value is there."""
+        states = [state.values(frame) for state in self.states]
+        patterns, codes = np.unique(np.column_stack([state.codes for state in states]), axis=0, return_inverse=True)
+        names = [self._name(states, pattern) for pattern in patterns]
+        return pd.Categorical.from_codes(codes.ravel(), categories=names)
+
+    def _name(self, states: Sequence[pd.Categorical], pattern: npt.NDArray[Any]) -> str:
+        parts = [
+            f"{own.column} {'missing' if code == 1 else repr(state.categories[code])}"
+            for own, state, code in zip(self.states, states, pattern, strict=True)
+            if code
+        ]
+        return ", ".join(parts) or "none"
+
+
+Derived = Duration | Ratio | Product | CalendarPart | MissingState | MissingPattern
 
 
 def find_calendar(frame: pd.DataFrame, dates: Sequence[str]) -> list[CalendarPart]:

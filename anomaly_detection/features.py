@@ -18,6 +18,7 @@ from anomaly_detection.derived import (
     CalendarPart,
     Derived,
     Duration,
+    MissingPattern,
     MissingState,
     Product,
     Ratio,
@@ -92,7 +93,7 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
     `durations`   days between dates
     `ratios`      ratios, and totals over the product of their factors
     `deviations`  numbers, durations and ratios against the group the row belongs to
-    `missing`     rarity of the way in which a value is missing, for columns where one is
+    `missing`     rarity of which numbers and dates are missing together, and in which words
     `repeats`     how many times a record or a reading occurs
     `tails`       the largest and mean surprise over all other features of the row
     ============  ==================================================================================================
@@ -113,6 +114,8 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
     schema_ : Schema
     cleaning_report_ : CleaningReport
         What cleaning did to the training records.
+    n_records_ : int
+        Training records.
     feature_sources_ : list of FeatureSource
         One a feature, in the order of the outputs.
     numerical_features, categorical_features : list of str
@@ -194,9 +197,9 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
             raise DataError("No feature varies among the records; expected records that differ.")
         found = found[:, self.kept_]
         self.feature_sources_ = [sources[i] for i in self.kept_]
-        self.tails_: TailSummary | None = None
+        self.n_records_ = len(frame)
+        self.tails_ = TailSummary().fit(found)
         if "tails" in self.groups:
-            self.tails_ = TailSummary().fit(found)
             self.feature_sources_ += [
                 FeatureSource(str(name), "tails", ()) for name in self.tails_.get_feature_names_out()
             ]
@@ -231,10 +234,20 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
 
     def summarise(self, found: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Append the row-level summary to the features of single columns, replacing one that is there already."""
-        if self.tails_ is None:
+        if "tails" not in self.groups:
             return found
         found = found[:, : len(self.kept_)]
         return np.hstack([found, self.tails_.transform(found)])
+
+    @property
+    def usual_(self) -> npt.NDArray[np.float32]:
+        """The usual value of each feature but the row-level summary, its median."""
+        check_is_fitted(self, "feature_sources_")
+        return self.tails_.median_
+
+    def farness(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Say how far out each feature but the row-level summary is, in standard deviations, at least 0."""
+        return self.tails_.surprises(features[:, : len(self.kept_)])
 
     def in_units(self, extended: pd.DataFrame) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
         """Return, for each feature but the row-level summary, the value and what is usual, as a person would say them.
@@ -254,12 +267,15 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
     def _derive(self, clean: pd.DataFrame) -> list[Derived]:
         dates = self.schema_.names(Role.TIMESTAMP)
         numbers = self.schema_.names(Role.NUMERIC)
-        missing = [name for name in (*numbers, *dates) if clean[name].isna().any()]
+        missing = tuple(
+            MissingState(name, self.schema_[name].texts) for name in (*numbers, *dates) if clean[name].isna().any()
+        )
         return [
             *find_calendar(clean, dates),
             *find_durations(clean, dates),
             *find_ratios(clean, numbers),
-            *(MissingState(name, self.schema_[name].texts) for name in missing),
+            *missing,
+            *([MissingPattern(missing)] if missing else []),
         ]
 
     def _branches(self, extended: pd.DataFrame) -> list[tuple[str, Any, list[str]]]:
@@ -267,7 +283,7 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         categories = self.schema_.names(Role.CATEGORICAL)
         names: dict[type, list[str]] = {
             kind: [part.name for part in self.derived_ if isinstance(part, kind)]
-            for kind in (Duration, Ratio, Product, MissingState)
+            for kind in (Duration, Ratio, Product, MissingState, MissingPattern)
         }
         calendar = {
             kind: [part.name for part in self.derived_ if isinstance(part, CalendarPart) and part.part in kind]
@@ -285,7 +301,7 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
             ("durations", NumericValues(), names[Duration]),
             ("ratios", NumericValues(), [*names[Product], *names[Ratio]]),
             ("deviations", GroupDeviation(judged, groupers, n_jobs=self.n_jobs), [*judged, *groupers]),
-            ("missing", CategoryRarity(keep_all=True), states),
+            ("missing", CategoryRarity(keep_all=True), names[MissingPattern]),
             ("repeats", Repeats(numbers, periods), [*numbers, *categories, *periods]),
         ]
         return [(name, branch if name in self.groups else "drop", columns) for name, branch, columns in plan]

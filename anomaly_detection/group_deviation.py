@@ -22,6 +22,8 @@ Floats = npt.NDArray[np.float64]
 _SAMPLE = 30_000
 _ROWS_A_GROUP = 15  # on average; smaller groups foretell too well and judge too badly
 _MAD_TO_SIGMA = 1.4826
+_DETERMINED_SHARE = 0.98
+_SPREAD_STRENGTH = 6.0  # a robust spread needs that many more rows than a median to be known as well
 
 
 def robust_spread(values: Floats) -> float:
@@ -62,9 +64,10 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     For each number that one or two categorical columns foretell (they explain at least `min_explained` of the variance
     of its ranks) the groups are those columns' combinations. The centre is the group's median, the spread the group's
-    robust one, on the log scale where the number is lopsided. Both shrink towards those of the parent group
-    (without the second column, then of all rows) as if the parent lent `strength` rows, so a group of one does not
-    declare itself usual nor a new one impossible: unseen groups get their parent's.
+    robust one, on the log scale where the number is lopsided. The centre shrinks towards that of the parent group
+    (without the second column, then of all rows), the more so the less the groups differ; the spread towards what is
+    common within groups, as if that lent `strength` rows. So a group of one does not explode, and an unseen group gets
+    its parent's.
 
     Parameters
     ----------
@@ -75,7 +78,7 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     min_gain : float, default 0.15
         Least share, 0 to 1, of the variance left over that a second column has to explain.
     strength : float, default 5.0
-        Rows that the parent lends.
+        Rows that are lent, at most.
     n_jobs : int, optional
         Threads over columns.
     """
@@ -104,7 +107,7 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         coded = {}
         for name in self.categories:
             levels = Levels(sample[name])
-            if 1 < len(levels) <= len(sample) / _ROWS_A_GROUP:
+            if 1 < len(levels) <= len(sample) / _ROWS_A_GROUP and levels.counts.max() < 0.98 * len(sample):
                 coded[name] = (levels.codes(sample[name]), len(levels))
         found = Parallel(n_jobs=self.n_jobs, prefer="threads")(
             delayed(self._fit_column)(X, sample, name, coded) for name in self.numbers
@@ -152,7 +155,8 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                     double[name] = _explained(ranks, both, len(used))
         if double:
             second = max(double, key=lambda name: double[name])
-            if double[second] - single[first] >= self.min_gain * (1.0 - single[first]):
+            gain = double[second] - single[first]
+            if gain >= 0.005 and gain >= self.min_gain * (1.0 - single[first]):
                 return (first, second)
         return (first,)
 
@@ -181,10 +185,18 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         spread[own_spread.index] = own_spread.to_numpy()
         parent_codes = np.zeros(size, dtype=np.int64)
         parent_codes[codes] = parent.groups.codes(rows)
-        lent = self.strength
-        shrunk_centre = (n * centre + lent * parent.centre[parent_codes]) / (n + lent)
-        shrunk_spread = np.sqrt((n * spread**2 + lent * parent.spread[parent_codes] ** 2) / (n + lent))
-        floor = 0.05 * chain[0].spread[0]
+        parent_centre = parent.centre[parent_codes]
+        within = robust_spread(values - centre[codes])
+        between = float(np.sqrt(np.mean((centre - parent_centre)[codes] ** 2)))
+        if np.mean(values == centre[codes]) >= _DETERMINED_SHARE:
+            # The groups determine the number, so that a small one is not drawn towards values it cannot have.
+            between = np.inf
+        # The best linear shrinkage lends as many rows as the variance within is of that between groups.
+        lent = float(np.clip((within / between) ** 2, 0.0, self.strength)) if between > 0 else self.strength
+        shrunk_centre = (n * centre + lent * parent_centre) / (n + lent)
+        lent = _SPREAD_STRENGTH * self.strength
+        shrunk_spread = np.sqrt((n * spread**2 + lent * within**2) / (n + lent))
+        floor = 0.1 * chain[0].spread[0]
         return _Usual(groups, np.append(shrunk_centre, 0.0), np.append(np.maximum(shrunk_spread, floor), 1.0))
 
     def _expected(self, X: pd.DataFrame, deviation: _Deviation) -> tuple[Floats, Floats]:

@@ -15,13 +15,16 @@ from anomaly_detection.levels import CombinedLevels, Levels
 __all__ = ["CategoryRarity", "PairRarity"]
 
 _RARE_SHARE = 0.02
+_COMMON_SHARE = 0.05
 _SAMPLE = 50_000
 
 
 class CategoryRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Surprise of each category, ``-log`` of its share among the training rows; an unseen one counts as half a row.
+    """Surprise of each category: ``-log`` of the share of training rows whose category is as rare or rarer.
 
-    A column whose levels are all common says nothing about any row and gives no feature.
+    Where a column has many rare levels, one of them is no great surprise. An unseen level counts as half a row. A
+    column gives no feature where all its levels are common, or where a finer column all but determines it (a product
+    its product group), for then the two would say the same.
 
     Parameters
     ----------
@@ -43,18 +46,23 @@ class CategoryRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             for name, found in levels.items()
             if self.keep_all or (len(found) > 1 and found.counts.min() <= _RARE_SHARE * len(X))
         }
+        if not self.keep_all:
+            for name in _determined(X, self.levels_):
+                del self.levels_[name]
+        self.surprise_ = {name: self._surprise(found.counts) for name, found in self.levels_.items()}
         return self
 
-    def _shares(self, X: pd.DataFrame, name: str) -> npt.NDArray[np.float64]:
-        counts = np.append(self.levels_[name].counts, 0.5)
-        return np.asarray(counts[self.levels_[name].codes(X[name])] / (self.n_rows_ + 0.5))
+    def _surprise(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        _, place = np.unique(counts, return_inverse=True)
+        as_rare = np.cumsum(np.bincount(place, weights=counts))[place]
+        return -np.log(np.append(as_rare, 0.5) / (self.n_rows_ + 0.5))
 
     def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
         """Give the surprises in nats, shape (n, features)."""
         check_is_fitted(self)
         out = np.empty((len(X), len(self.levels_)), dtype=np.float32)
         for i, name in enumerate(self.levels_):
-            out[:, i] = -np.log(self._shares(X, name))
+            out[:, i] = self.surprise_[name][self.levels_[name].codes(X[name])]
         return out
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
@@ -80,8 +88,8 @@ class PairRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """How much rarer a category is beside another one than it is in general.
 
     The pairs are those of the tree of strongest mutual information over all columns (Chow and Liu, 1968), so that each
-    column is judged by the one that tells most about it. The feature is ``log p(b) - log p(b | a)``, at least 0, with
-    one pseudo-count for p(b | a), so that a rare `a` proves little.
+    column is judged by the one that tells most about it. The feature is ``log min(p(b), 5 %) - log p(b | a)``, at least
+    0, with one pseudo-count for p(b | a), so that a rare `a` proves little.
 
     Parameters
     ----------
@@ -152,7 +160,7 @@ class PairRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             n_given, n_of, n_both = self._counts(X, i)
             share = np.maximum(n_of, 0.5) / (self.n_rows_ + 0.5)
             conditional = (n_both + share) / (n_given + 1.0)
-            out[:, i] = np.maximum(np.log(share) - np.log(conditional), 0.0)
+            out[:, i] = np.maximum(np.log(np.minimum(share, _COMMON_SHARE)) - np.log(conditional), 0.0)
         return out
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
@@ -176,8 +184,30 @@ class PairRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return values, counts
 
 
+def _determined(X: pd.DataFrame, levels: dict[str, Levels]) -> list[str]:
+    """Columns of which a finer one leaves at most a tenth of the entropy open."""
+    sample = X.iloc[:: -(-len(X) // _SAMPLE)]
+    codes = {name: found.codes(sample[name]) for name, found in levels.items() if len(found) <= 0.2 * len(X)}
+    found = []
+    for name, own in codes.items():
+        size = len(levels[name])
+        entropy = _mutual_information(own, own, size, size, corrected=False)
+        for other, finer in codes.items():
+            other_size = len(levels[other])
+            if other_size > size and other not in found:
+                known = _mutual_information(own, finer, size, other_size, corrected=False)
+                if known >= 0.9 * entropy:
+                    found.append(name)
+                    break
+    return found
+
+
 def _mutual_information(
-    first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], first_size: int, second_size: int
+    first: npt.NDArray[np.int64],
+    second: npt.NDArray[np.int64],
+    first_size: int,
+    second_size: int,
+    corrected: bool = True,
 ) -> float:
     """Mutual information in nats, less what independent columns show on average (Miller and Madow, 1955)."""
     n = len(first)
@@ -186,4 +216,6 @@ def _mutual_information(
     a, b = np.bincount(first) / n, np.bincount(second) / n
     a, b = a[a > 0], b[b > 0]
     information = float((p * np.log(p)).sum() - (a * np.log(a)).sum() - (b * np.log(b)).sum())
+    if not corrected:
+        return information
     return information - (len(p) - len(a) - len(b) + 1) / (2 * n)

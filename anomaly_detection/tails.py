@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 __all__ = ["TailSummary"]
 
+_LARGEST = 4
 _LEVELS = (0.95, 0.99, 0.999)
 _SAMPLE = 200_000
 
@@ -56,15 +57,14 @@ class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.nan_to_num(z, nan=0.0, posinf=1e6).astype(np.float32)
 
     def transform(self, X: Floats32) -> Floats32:
-        """Give the largest and second largest surprise and the mean one (their logarithms), shape (n, 3)."""
+        """Give the four largest surprises and the mean one, as logarithms, shape (n, 5)."""
         z = self.surprises(X)
-        out = np.zeros((len(z), 3), dtype=np.float32)
-        if z.shape[1]:
-            top = np.partition(z, max(z.shape[1] - 2, 0), axis=1)[:, -2:]
-            out[:, 0], out[:, 1] = top[:, -1], top[:, 0]
-            out[:, 2] = np.minimum(z, 10.0).mean(axis=1)
+        largest = min(_LARGEST, z.shape[1])
+        out = np.zeros((len(z), _LARGEST + 1), dtype=np.float32)
+        out[:, :largest] = np.sort(np.partition(z, z.shape[1] - largest, axis=1)[:, -largest:], axis=1)[:, ::-1]
+        out[:, _LARGEST] = np.minimum(z, 10.0).mean(axis=1)
         return np.log1p(out)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
-        """Return the three names."""
-        return np.asarray(["largest surprise", "second surprise", "mean surprise"], dtype=object)
+        """Return the names."""
+        return np.asarray([*(f"surprise {i + 1}" for i in range(_LARGEST)), "mean surprise"], dtype=object)
