@@ -228,7 +228,7 @@ class AnomalyDetectionAPI:
                 "score": float(values[row]),
                 "data_point": _plain(point),
                 "explanation": explanation.sentence,
-                "contributions": _plain(explanation.contributions),
+                "contributions": _plain(explanation.to_dict()["contributions"]),
             }
             for row, point, explanation in zip(rows, points, explain(self.detector, frame, rows), strict=True)
         ]

@@ -6,7 +6,6 @@ import csv
 import gzip
 import io
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from anomaly_detection.errors import DataError
+from anomaly_detection.files import prepare_folder, replacing
 
-__all__ = ["read_table", "to_frame", "write_table"]
+__all__ = ["check_target", "read_table", "to_frame", "write_table"]
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -249,29 +249,25 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     DataError
         If the extension is unknown or the folder cannot be written.
     """
-    target = Path(path)
-    kind = _kind(target)
-    if target.is_dir():
-        raise DataError(f"{target} is a folder; give a file name.")
-    temporary: Path | None = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        os.close(handle)
-        temporary = Path(name)
+    kind = _check_name(Path(path))
+    with replacing(path) as temporary:
         if kind == "parquet":
             frame.to_parquet(temporary, index=False)
         else:
-            separator = "\t" if ".tsv" in target.name.lower() else ","
-            compression = "gzip" if target.name.lower().endswith(".gz") else None
+            name = Path(path).name.lower()
+            separator = "\t" if ".tsv" in name else ","
+            compression = "gzip" if name.endswith(".gz") else None
             frame.to_csv(temporary, index=False, sep=separator, compression=compression)
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner may read
-        temporary.replace(target)
-        temporary = None
-    except OSError as error:
-        raise DataError(f"{target} cannot be written: {error.strerror or error}; choose another folder.") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+
+
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Raise the `DataError` that `write_table` would raise for `path`, before long work and not after it."""
+    _check_name(Path(path))
+    prepare_folder(Path(path).parent)
+
+
+def _check_name(target: Path) -> str:
+    kind = _kind(target)
+    if target.is_dir():
+        raise DataError(f"{target} is a folder; give a file name.")
+    return kind

@@ -1,4 +1,4 @@
-"""Saving and loading trained detectors, and writing any file so that it is whole or not there.
+"""Saving and loading trained detectors.
 
 A ``.joblib`` file is a pickle, and reading a pickle can run code: load only files that you trust.
 """
@@ -6,10 +6,7 @@ A ``.joblib`` file is a pickle, and reading a pickle can run code: load only fil
 from __future__ import annotations
 
 import os
-import secrets
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,8 @@ from mlx_iforest import __version__
 
 from .calibration import Calibration
 from .detector import Detector
-from .errors import DataError, ModelFileError, NotFittedError
+from .errors import ModelFileError, NotFittedError
+from .files import reason, replacing
 
 __all__ = ["FORMAT_VERSION", "load_detector", "replacing", "save_detector"]
 
@@ -28,38 +26,6 @@ FORMAT_VERSION = 1
 
 _MODEL_KEYS = {"model", "scaler", "preprocessor", "is_fitted", "feature_names", "format_version"}
 _PREPROCESSOR_KEYS = {"preprocessor", "numerical_features", "categorical_features", "is_fitted"}
-
-
-@contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path beside `path`; what the block writes there takes `path`'s place when the block ends well.
-
-    Until then `path` holds what it held before, whatever fails. Missing folders are made. The temporary path has the
-    same ending, for writers that choose a format by it.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be written there.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    except OSError as error:
-        raise DataError(
-            f"Cannot write {path}: {_reason(error)}. Give a file in a folder that you may write."
-        ) from error
-    finally:
-        # Also after an interrupt; there is nothing to remove once it has been moved.
-        with suppress(OSError):
-            temporary.unlink()
 
 
 def save_detector(
@@ -172,7 +138,7 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     except IsADirectoryError:
         raise ModelFileError(f"{path} is a folder; give the model's file{_candidates(path)}.") from None
     except OSError as error:
-        raise ModelFileError(f"Cannot read the model file {path}: {_reason(error)}.") from error
+        raise ModelFileError(f"Cannot read the model file {path}: {reason(error)}.") from error
     if not head:
         raise ModelFileError(f"{path} is empty, so it is no model; train the model again.")
     if head[:1] == b"\x80":  # a pickle's first byte since its protocol 2
@@ -228,22 +194,6 @@ def _sibling(path: str | os.PathLike[str]) -> str:
 def _candidates(folder: Path) -> str:
     found = sorted(path.name for path in folder.glob("*model*.joblib"))
     return f" in it, such as {folder / found[-1]}" if found else ""
-
-
-def _sync(path: Path) -> None:
-    """Wait until `path` is on the disk, so that a power cut cannot leave a new name on old or no bytes."""
-    # Windows cannot open a folder, and needs no sync of one.
-    if path.is_dir() and os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error) or type(error).__name__).lower()
 
 
 def _line(error: BaseException) -> str:
