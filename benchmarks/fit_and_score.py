@@ -175,7 +175,7 @@ def table(measured: dict[str, dict[str, Any]], rows: int, features: int) -> Tabl
             ]
         )
     columns = [
-        f"{rows:,} rows x {features}",
+        "library",
         "scoring, times scikit-learn",
         "fitting, times scikit-learn",
         "million rows scored a second",

@@ -1,4 +1,4 @@
-"""Use `MLXIsolationForest` where scikit-learn's `IsolationForest` was: in a pipeline, with the same numbers out."""
+"""Use `MLXIsolationForest` where scikit-learn's `IsolationForest` was, here at the end of a pipeline."""
 
 import numpy as np
 from sklearn.pipeline import make_pipeline
@@ -9,12 +9,15 @@ from mlx_iforest import MLXIsolationForest
 rng = np.random.default_rng(0)
 normal = rng.normal([14, 1000], [2, 100], size=(2000, 2))  # lead time in days, transport cost
 odd = np.array([[45.0, 1000.0], [14.0, 2900.0]])
+shipments = np.vstack([normal, odd])
 
-pipeline = make_pipeline(StandardScaler(), MLXIsolationForest(contamination=0.01, random_state=0))
-pipeline.fit(normal)
+pipeline = make_pipeline(StandardScaler(), MLXIsolationForest(contamination=0.005, random_state=0))
+labels = pipeline.fit(shipments).predict(shipments)
+scores = pipeline.score_samples(shipments)
 
-for record, label, score in zip(odd, pipeline.predict(odd), pipeline.score_samples(odd), strict=True):
-    print(f"lead time {record[0]:.0f} days, cost {record[1]:.0f}: {'anomaly' if label == -1 else 'normal'}, {score:.3f}")
+print(f"{(labels == -1).sum()} of {len(shipments)} shipments are anomalies; the worst:")
+for row in np.argsort(scores)[:5]:
+    print(f"  lead time {shipments[row, 0]:.0f} days, cost {shipments[row, 1]:.0f}: score {scores[row]:.3f}")
 
 forest = pipeline[-1]
 print(f"grown and scored by {forest.backend_.name}: {forest.backend_.reason}")

@@ -64,7 +64,7 @@ def test_no_file_of_the_algorithm_names_the_system(file: Path) -> None:
 
 
 def test_fitting_and_scoring_need_nothing_of_the_system() -> None:
-    # Made absent, not looked for in sys.modules: scikit-learn 1.9 imports pandas where it finds it, and requires narwhals.
+    # Absent, not looked for in sys.modules: scikit-learn 1.9 imports pandas where it finds it, and requires narwhals.
     absent = [name for name in FORBIDDEN if name != "narwhals"]
     run(WITHOUT.format(absent=absent) + FIT_AND_SCORE)
 
