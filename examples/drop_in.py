@@ -8,15 +8,17 @@ from mlx_iforest import MLXIsolationForest
 
 rng = np.random.default_rng(0)
 normal = rng.normal([14, 1000], [2, 100], size=(2000, 2))  # lead time in days, transport cost
-odd = np.array([[45.0, 1000.0], [14.0, 2900.0]])
+odd = rng.normal([45, 2900], [5, 300], size=(20, 2))  # late and dear
 shipments = np.vstack([normal, odd])
 
-pipeline = make_pipeline(StandardScaler(), MLXIsolationForest(contamination=0.005, random_state=0))
+pipeline = make_pipeline(StandardScaler(), MLXIsolationForest(contamination=0.01, random_state=0))
 labels = pipeline.fit(shipments).predict(shipments)
 scores = pipeline.score_samples(shipments)
 
-print(f"{(labels == -1).sum()} of {len(shipments)} shipments are anomalies; the worst:")
-for row in np.argsort(scores)[:5]:
+print(
+    f"{(labels[:2000] == -1).sum()} of 2000 normal shipments raise an alert, {(labels[2000:] == -1).sum()} of 20 odd ones"
+)
+for row in np.argsort(scores)[:3]:
     print(f"  lead time {shipments[row, 0]:.0f} days, cost {shipments[row, 1]:.0f}: score {scores[row]:.3f}")
 
 forest = pipeline[-1]
