@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly_detection.levels import from_codes
 from anomaly_detection.parsing import name_tokens
 from anomaly_detection.schema import reason_column
 
@@ -154,7 +155,7 @@ class CalendarPart:
         else:
             hours = dates.astype("datetime64[h]").astype(np.int64) - 24 * days
             codes, names = hours, np.array([f"{hour:02d}:00" for hour in range(24)])
-        return pd.Categorical.from_codes(np.where(missing, -1, codes), categories=list(names))
+        return from_codes(np.where(missing, -1, codes), names)
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ class MissingState:
             place = pd.Index(states).get_indexer(words.cat.categories)
             lookup = np.append(np.where(place < 0, 2, place), 1)
             codes = np.where(codes == 1, lookup[words.cat.codes.to_numpy()], 0)
-        return pd.Categorical.from_codes(codes, categories=states)
+        return from_codes(codes, states)
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,7 @@ class MissingPattern:
         states = [state.values(frame) for state in self.states]
         patterns, codes = np.unique(np.column_stack([state.codes for state in states]), axis=0, return_inverse=True)
         names = [self._name(states, pattern) for pattern in patterns]
-        return pd.Categorical.from_codes(codes.ravel(), categories=names)
+        return from_codes(codes.ravel(), names)
 
     def _name(self, states: Sequence[pd.Categorical], pattern: npt.NDArray[Any]) -> str:
         parts = [
@@ -218,7 +219,7 @@ def find_calendar(frame: pd.DataFrame, dates: Sequence[str]) -> list[CalendarPar
     """Choose calendar parts of the main date: the one that is missing least, the first of several."""
     if not dates:
         return []
-    main = min(dates, key=lambda name: (int(frame[name].isna().sum()), list(dates).index(name)))
+    main = min(dates, key=lambda name: (int(frame[name].isna().to_numpy().sum()), list(dates).index(name)))
     present = frame[main].dropna().to_numpy().astype("datetime64[ns]")
     parts = [CalendarPart(main, "period")]
     if len(present) and present.max() - present.min() >= 60 * _DAY:

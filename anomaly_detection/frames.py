@@ -256,7 +256,7 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
         else:
             name = Path(path).name.lower()
             separator = "\t" if ".tsv" in name else ","
-            compression = "gzip" if name.endswith(".gz") else None
+            compression: Any = "gzip" if name.endswith(".gz") else None
             frame.to_csv(temporary, index=False, sep=separator, compression=compression)
 
 

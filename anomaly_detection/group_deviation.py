@@ -134,7 +134,7 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _best_groups(
         self, values: pd.Series[Any], coded: dict[str, tuple[npt.NDArray[np.int64], int]]
     ) -> tuple[str, ...]:
-        ranks = values.rank().to_numpy(dtype=np.float64)
+        ranks: Floats = np.asarray(values.rank(), dtype=np.float64)
         present = ~np.isnan(ranks)
         if present.sum() < 10 or np.ptp(ranks[present]) == 0:
             return ()
@@ -170,18 +170,18 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     ) -> _Usual:
         size = len(groups)
         if not chain:
-            centre = float(np.median(values))
-            spread = max(robust_spread(values), 1e-9 * (1.0 + abs(centre)))
-            return _Usual(groups, np.full(2, centre), np.full(2, spread))
+            middle = float(np.median(values))
+            width = max(robust_spread(values), 1e-9 * (1.0 + abs(middle)))
+            return _Usual(groups, np.full(2, middle), np.full(2, width))
         parent = chain[-1]
         n = np.bincount(codes, minlength=size).astype(np.float64)
-        own = pd.Series(values).groupby(codes).median()
+        own: Any = pd.Series(values).groupby(codes).median()
         centre = np.zeros(size)
         centre[own.index] = own.to_numpy()
-        distance = pd.Series(np.abs(values - centre[codes])).groupby(codes)
+        distance: Any = pd.Series(np.abs(values - centre[codes])).groupby(codes)
         spread = np.zeros(size)
         # Half of a small or rounded group may agree exactly: its 90 % quantile then still tells how far values stray.
-        own_spread = np.maximum(_MAD_TO_SIGMA * distance.median(), distance.quantile(0.9) / 3.0)
+        own_spread: Any = np.maximum(_MAD_TO_SIGMA * distance.median(), distance.quantile(0.9) / 3.0)
         spread[own_spread.index] = own_spread.to_numpy()
         parent_codes = np.zeros(size, dtype=np.int64)
         parent_codes[codes] = parent.groups.codes(rows)

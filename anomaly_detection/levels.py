@@ -9,11 +9,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-__all__ = ["MISSING_LEVEL", "CombinedLevels", "Levels"]
+__all__ = ["MISSING_LEVEL", "CombinedLevels", "Levels", "from_codes"]
 
 MISSING_LEVEL = "(missing)"
 
 Codes = npt.NDArray[np.int64]
+
+
+def from_codes(codes: npt.NDArray[Any], names: Sequence[str] | npt.NDArray[np.str_]) -> pd.Categorical:
+    """Make a categorical column of positions in `names`; -1 is missing."""
+    make: Any = pd.Categorical.from_codes  # the stubs know only literal kinds of codes
+    return make(codes, categories=pd.Index(list(names), dtype=object))
 
 
 class Levels:

@@ -161,7 +161,7 @@ def _assemble(parts: pd.DataFrame, year: Floats, month: Floats, day: Floats) -> 
 
 
 def _floats(column: pd.Series[Any]) -> Floats:
-    return column.astype(float).to_numpy(dtype=np.float64)
+    return np.asarray(column.astype(float), dtype=np.float64)
 
 
 def parse_dates(texts: pd.Series[Any], day_first: bool = False) -> npt.NDArray[np.datetime64]:
@@ -179,7 +179,7 @@ def parse_dates(texts: pd.Series[Any], day_first: bool = False) -> npt.NDArray[n
     """
     codes, found = pd.factorize(texts)
     uniques = pd.Series(found, dtype="str" if len(found) == 0 else None).astype(str).str.strip()
-    result = pd.Series(np.full(len(uniques), np.datetime64("NaT", "ns")))
+    result: Any = pd.Series(np.full(len(uniques), np.datetime64("NaT", "ns")))
     iso = uniques.str.match(r"\d{4}-\d{2}-\d{2}").to_numpy(dtype=bool)
     if iso.any():
         read = pd.to_datetime(uniques[iso], format="ISO8601", utc=True, errors="coerce")

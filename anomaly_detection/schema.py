@@ -14,6 +14,7 @@ import pandas as pd
 
 from anomaly_detection.errors import DataError
 from anomaly_detection.frames import to_frame
+from anomaly_detection.levels import from_codes
 from anomaly_detection.parsing import (
     EpochUnit,
     epoch_unit,
@@ -243,12 +244,8 @@ def _read(values: pd.Series[Any], column: Column) -> tuple[npt.NDArray[Any], Any
     missing = np.isnat(read) if dates else np.isnan(read)
     done.blank = int(missing.sum())
     if not dates:
-        _refuse_infinite(read, column.name)
-    return read, _words([], np.full(len(read), -1)), done
-
-
-def _words(categories: list[str], codes: npt.NDArray[Any]) -> pd.Categorical:
-    return pd.Categorical.from_codes(codes, categories=categories)
+        _refuse_infinite(np.asarray(read, dtype=np.float64), column.name)
+    return read, from_codes(np.full(len(read), -1), []), done
 
 
 def _read_texts(values: pd.Series[Any], column: Column) -> tuple[npt.NDArray[Any], Any, ColumnCleaning]:
@@ -268,7 +265,7 @@ def _read_texts(values: pd.Series[Any], column: Column) -> tuple[npt.NDArray[Any
     unread = missing & ~blank
     done = ColumnCleaning(from_text=int((~missing).sum()), blank=int(blank.sum()))
     if not unread.any():
-        return read, _words([], np.full(len(read), -1)), done
+        return read, from_codes(np.full(len(read), -1), []), done
     at = np.flatnonzero(unread)
     kind = "date" if dates else "number"
     if not column.texts and missing.all():
@@ -303,7 +300,7 @@ def _read_categories(values: pd.Series[Any]) -> tuple[pd.Categorical, ColumnClea
     categories = sorted({name for name, skip in zip(names, blank, strict=False) if not skip})
     place = {name: i for i, name in enumerate(categories)}
     lookup = np.array([place.get(name, -1) for name in names] + [-1])
-    return _words(categories, lookup[codes]), ColumnCleaning(blank=int(blank[codes].sum()))
+    return from_codes(lookup[codes], categories), ColumnCleaning(blank=int(blank[codes].sum()))
 
 
 def _category_name(value: Any) -> str:
