@@ -15,6 +15,7 @@ __all__ = ["TailSummary"]
 _LARGEST = 4
 _LEVELS = (0.95, 0.99, 0.999)
 _SAMPLE = 200_000
+_LINEAR = np.float32(10.0)
 
 Floats32 = npt.NDArray[np.float32]
 
@@ -57,13 +58,18 @@ class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.nan_to_num(z, nan=0.0, posinf=1e6).astype(np.float32)
 
     def transform(self, X: Floats32) -> Floats32:
-        """Give the four largest surprises and the mean one, as logarithms, shape (n, 5)."""
+        """Give the four largest surprises and the mean one, shape (n, 5).
+
+        They grow as the surprise itself up to `_LINEAR` standard deviations, and as its logarithm beyond. A forest's
+        thresholds are uniform in a feature's range: logarithms throughout would spend most of them among usual rows, and
+        would set the least surprising rows apart as far as the most.
+        """
         z = self.surprises(X)
         largest = min(_LARGEST, z.shape[1])
         out = np.zeros((len(z), _LARGEST + 1), dtype=np.float32)
         out[:, :largest] = np.sort(np.partition(z, z.shape[1] - largest, axis=1)[:, -largest:], axis=1)[:, ::-1]
         out[:, _LARGEST] = np.minimum(z, 10.0).mean(axis=1)
-        return np.log1p(out)
+        return np.where(out > _LINEAR, _LINEAR * (1.0 + np.log(np.maximum(out, _LINEAR) / _LINEAR)), out)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return the names."""
