@@ -92,6 +92,38 @@ def test_clipping_leaves_a_mass_at_one_that_the_factor_spreads() -> None:
     assert _log_density(np.array([0.65]), "quality_rating", [(0.3, 0.6)])[0] == -math.inf
 
 
+def test_ratio_is_the_mean_over_the_types() -> None:
+    """One row in July, each type's ratio from textbook integrals."""
+    row = {
+        "order_quantity": 780.0, "lead_time": 22.0, "transportation_cost": 1450.0, "inventory_level": 2400.0,
+        "quality_rating": 0.7, "demand_forecast": 330.0, "month": 7,
+    }  # fmt: skip
+
+    def times_uniform(y: float, mean: float, deviation: float, low: float, high: float) -> float:
+        def at(u: float) -> float:
+            return float(stats.norm.pdf(y / u, mean, deviation) / u / (high - low))
+
+        return float(integrate.quad(at, low, high, epsabs=0, epsrel=1e-10, points=[0.99 * high, 0.999 * high])[0])
+
+    types = {
+        "order_quantity": (500, 50, 3, 5),
+        "lead_time": (14, 2, 2, 4),
+        "transportation_cost": (1000, 100, 2, 3),
+        "inventory_level": (5000, 500, 0.1, 0.3),
+    }
+    ratios = [
+        times_uniform(row[name], mean, deviation, low, high) / stats.norm.pdf(row[name], mean, deviation)
+        for name, (mean, deviation, low, high) in types.items()
+    ]
+    ratios.append(0.0)  # a quality of 0.7 is more than 0.6 of anything up to 1
+    once = times_uniform(330.0, 450, 40, 0.2, 0.4)
+    twice = integrate.quad(lambda v: times_uniform(330.0 / v, 450, 40, 0.2, 0.4) / v / 1.5, 2.5, 4.0, epsrel=1e-9)[0]
+    ratios.append((once + twice) / 2 / stats.norm.pdf(330.0, 450, 40))
+    assert sum(ratio > 0.05 * max(ratios) for ratio in ratios) >= 2  # or a maximum would pass for a mean
+    expected = math.log(np.mean(ratios)) + math.log(RATIO / (1 - RATIO))
+    assert classic_log_likelihood_ratio(pd.DataFrame([row]), RATIO)[0] == pytest.approx(expected, rel=1e-6)
+
+
 def test_posterior_is_calibrated(data: SyntheticData, log_odds: np.ndarray) -> None:
     posterior = 1 / (1 + np.exp(-log_odds))
     anomaly = data.labels == -1
