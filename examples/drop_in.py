@@ -16,7 +16,7 @@ labels = pipeline.fit(shipments).predict(shipments)
 scores = pipeline.score_samples(shipments)
 
 alerts = labels == -1
-print(f"{alerts[:2000].sum()} of 2000 normal shipments raise an alert, {alerts[2000:].sum()} of 20 odd ones; the worst:")
+print(f"{alerts[:2000].sum()} of 2000 normal shipments raise an alert, {alerts[2000:].sum()} of 20 odd ones:")
 for row in np.argsort(scores)[:3]:
     print(f"  lead time {shipments[row, 0]:.0f} days, cost {shipments[row, 1]:.0f}: score {scores[row]:.3f}")
 
