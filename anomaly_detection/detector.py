@@ -67,7 +67,7 @@ class Detector:
     @property
     def feature_names(self) -> list[str]:
         """The names of the features that the model sees, in their order."""
-        return [str(name) for name in self.preprocessor.get_feature_names_out()]
+        return [str(name) for name in self.scaler.get_feature_names_out(self.preprocessor.get_feature_names_out())]
 
     def fit(self, frame: Any, labels: npt.ArrayLike | None = None) -> Detector:
         """Fit all parts on `frame`, then the threshold rule on its scores.

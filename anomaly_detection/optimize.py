@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from mlx_iforest import MLXIsolationForest
 
+from .settings import FeatureSet, Settings
 from .thresholds import BestAccuracy
 
 FloatArray = npt.NDArray[np.float64]
@@ -29,28 +30,6 @@ SAMPLES = (128, 256, 512, 1024, 2048, 4096)
 MAX_FEATURES = (0.25, 0.5, 1.0)
 STABLE = 0.99
 """The rank agreement at which more trees are not worth their cost."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the search chooses; the values given here are the base model's.
-
-    Attributes
-    ----------
-    n_estimators : int
-        Trees.
-    max_samples : int
-        Rows a tree is grown from.
-    max_features : float
-        Share of the features that a tree sees, in (0, 1].
-    groups : tuple of str
-        Feature groups, as `SupplyChainFeatures` names them.
-    """
-
-    groups: tuple[str, ...]
-    n_estimators: int = 100
-    max_samples: int = 256
-    max_features: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +76,7 @@ class SearchResult:
         }
 
 
-Matrices = Callable[[tuple[str, ...]], tuple[Matrix, Matrix]]
+Matrices = Callable[[FeatureSet], tuple[Matrix, Matrix]]
 """Gives a feature set's matrices for the training and the validation part; expected to remember them."""
 ForestMaker = Callable[[Settings, int], MLXIsolationForest]
 """Makes an unfitted forest of the settings and a seed."""
@@ -107,7 +86,7 @@ def search_accuracy(
     matrices: Matrices,
     validation_labels: npt.ArrayLike,
     make_forest: ForestMaker,
-    feature_sets: Sequence[tuple[str, ...]],
+    feature_sets: Sequence[FeatureSet],
     start: Settings,
     *,
     seed: int,
@@ -130,8 +109,8 @@ def search_accuracy(
         +1 and -1, both present.
     make_forest : callable
         See `ForestMaker`.
-    feature_sets : sequence of tuples of str
-        Feature groups to choose among; the first is the base model's.
+    feature_sets : sequence of FeatureSet
+        What to choose among; must hold the start's.
     start : Settings
         Tried first.
     seed : int
@@ -148,8 +127,8 @@ def search_accuracy(
 
     labels = np.asarray(validation_labels)
     started = time.perf_counter()
-    sets = list(dict.fromkeys(tuple(groups) for groups in feature_sets))
-    rows = len(matrices(start.groups)[0])
+    sets = list(dict.fromkeys(feature_sets))
+    rows = len(matrices(start.features)[0])
     sample_choices = [size for size in SAMPLES if size < rows] or [rows]
     accuracies: list[float] = []
     since_gain = 0
@@ -157,13 +136,13 @@ def search_accuracy(
 
     def objective(trial: optuna.Trial) -> float:
         settings = Settings(
-            groups=sets[trial.suggest_categorical("feature_set", list(range(len(sets))))],
+            features=sets[trial.suggest_categorical("feature_set", list(range(len(sets))))],
             n_estimators=trial.suggest_categorical("n_estimators", list(TREES)),
             max_samples=trial.suggest_categorical("max_samples", sample_choices),
             max_features=trial.suggest_categorical("max_features", list(MAX_FEATURES)),
         )
         trial.set_user_attr("settings", settings)
-        accuracy, precision = _judge(make_forest(settings, seed), *matrices(settings.groups), labels)
+        accuracy, precision = _judge(make_forest(settings, seed), *matrices(settings.features), labels)
         trial.set_user_attr("accuracy", accuracy)
         # Less than one row's worth: average precision only decides between equals.
         return accuracy + 0.5 * precision / labels.size
@@ -193,7 +172,7 @@ def search_accuracy(
             "max_samples": samples if samples in sample_choices else sample_choices[-1],
             "max_features": start.max_features,
         }
-        study.enqueue_trial({"feature_set": sets.index(start.groups), **first})
+        study.enqueue_trial({"feature_set": sets.index(start.features), **first})
         more = {**first, "n_estimators": TREES[1], "max_samples": sample_choices[len(sample_choices) // 2]}
         for index in range(len(sets)):
             study.enqueue_trial({"feature_set": index, **more})
@@ -232,14 +211,14 @@ def search_stability(
     from scipy.stats import spearmanr
 
     started = time.perf_counter()
-    train, validation = matrices(start.groups)
+    train, validation = matrices(start.features)
     samples = min(max(start.max_samples, 512), len(train))
     ladder = [start.n_estimators * 2**step for step in range(5)]
     ended_by: Literal["gain", "trials", "time"] = "trials"
     trials, settings, stability = 0, start, -1.0
     for trees in ladder:
-        settings = Settings(start.groups, trees, samples, start.max_features)
-        half = Settings(start.groups, trees // 2, samples, start.max_features)
+        settings = Settings(start.features, trees, samples, start.max_features)
+        half = Settings(start.features, trees // 2, samples, start.max_features)
         scores = [make_forest(half, seed + offset).fit(train).score_samples(validation) for offset in (1, 2)]
         # Constant scores rank nothing: every order agrees with every other.
         constant = any(np.ptp(values) == 0.0 for values in scores)
@@ -267,7 +246,9 @@ def search_stability(
     )
 
 
-def _judge(forest: MLXIsolationForest, train: Matrix, validation: Matrix, labels: npt.NDArray[Any]) -> tuple[float, float]:
+def _judge(
+    forest: MLXIsolationForest, train: Matrix, validation: Matrix, labels: npt.NDArray[Any]
+) -> tuple[float, float]:
     """Validation accuracy at its best threshold, and average precision."""
     from sklearn.metrics import average_precision_score
 

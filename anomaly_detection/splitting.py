@@ -116,7 +116,9 @@ def _times(frame: pd.DataFrame, time: str | pd.Series[Any] | None) -> pd.Series[
         raise DataError("A split by time needs the time column; name it, or split at random.")
     if isinstance(time, str):
         if time not in frame.columns:
-            raise DataError(f"The time column {time!r} is not in the data; it has: {', '.join(map(str, frame.columns))}.")
+            raise DataError(
+                f"The time column {time!r} is not in the data; it has: {', '.join(map(str, frame.columns))}."
+            )
         time = frame[time]
     if len(time) != len(frame):
         raise DataError(f"There are {len(frame)} rows but {len(time)} times; give one time a row.")

@@ -58,7 +58,8 @@ class Contamination:
 class AlertBudget:
     """Raise at most so many alerts: as many as people can look at.
 
-    Unlike `Contamination` it never gives more: where scores tie at the edge of the budget, none of the tied rows alerts.
+    Unlike `Contamination` it never gives more: where scores tie at the edge of the budget, none of those rows
+    alerts.
 
     Parameters
     ----------
@@ -72,7 +73,9 @@ class AlertBudget:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.rate <= 1.0:
-            raise DataError(f"The alert budget comes to {self.rate:.4g} alerts a row; it must be above 0 and at most 1.")
+            raise DataError(
+                f"The alert budget comes to {self.rate:.4g} alerts a row; it must be above 0 and at most 1."
+            )
 
     @classmethod
     def count(cls, alerts: float, rows: int) -> AlertBudget:

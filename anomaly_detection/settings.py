@@ -1,0 +1,97 @@
+"""What can be chosen about a detector, and the detector that a choice makes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sklearn.compose import ColumnTransformer
+from sklearn.preprocessing import StandardScaler
+
+from mlx_iforest import MLXIsolationForest
+
+from .detector import Detector
+from .features import GROUPS, SupplyChainFeatures
+from .schema import Schema
+from .tails import TailSummary
+
+__all__ = ["FEATURE_SETS", "SUMMARY_FEATURES", "FeatureSet", "Settings", "make_detector"]
+
+SUMMARY_FEATURES = len(TailSummary().get_feature_names_out())
+"""How many row-level features the group ``tails`` has; they come last, the largest surprise first of them."""
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """What the forest sees.
+
+    Attributes
+    ----------
+    groups : tuple of str
+        Feature groups, as `SupplyChainFeatures` names them.
+    surprises : int or None
+        None shows the forest every feature of the groups. A number shows it only so many of the row-level features of
+        ``tails``, the largest surprise first: then one odd value among many columns cannot be overlooked, since the
+        trees have nothing else to split on.
+    """
+
+    groups: tuple[str, ...] = GROUPS
+    surprises: int | None = None
+
+
+FEATURE_SETS = (
+    FeatureSet(),
+    FeatureSet(surprises=1),
+    FeatureSet(surprises=2),
+    FeatureSet(surprises=SUMMARY_FEATURES),
+    FeatureSet(("num",)),
+    FeatureSet(("num", "tails")),
+    FeatureSet(("num", "tails"), 1),
+    FeatureSet(("num", "deviations", "tails")),
+    FeatureSet(("num", "deviations", "tails"), 1),
+    FeatureSet(("num", "deviations", "tails"), 2),
+    FeatureSet(("num", "deviations", "repeats", "tails"), 2),
+)
+"""What the search chooses among; the first is the base model's."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the search chooses; the defaults are the base model's.
+
+    Attributes
+    ----------
+    features : FeatureSet
+    n_estimators : int
+        Trees.
+    max_samples : int
+        Rows a tree is grown from; fewer where there are fewer.
+    max_features : float
+        Share of the features that a tree sees, in (0, 1].
+    """
+
+    features: FeatureSet = FEATURE_SETS[0]
+    n_estimators: int = 100
+    max_samples: int = 256
+    max_features: float = 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for the report."""
+        values = asdict(self)
+        features = values.pop("features")
+        return {**values, "feature_groups": list(features["groups"]), "surprises_only": features["surprises"]}
+
+
+def make_detector(settings: Settings, schema: Schema | None, forest: MLXIsolationForest) -> Detector:
+    """An unfitted detector with the settings' features and this forest."""
+    return Detector(SupplyChainFeatures(schema=schema, groups=settings.features.groups), _scaler(settings), forest)
+
+
+def _scaler(settings: Settings) -> Any:
+    shown = settings.features.surprises
+    if shown is None:
+        return StandardScaler()
+    columns = slice(-SUMMARY_FEATURES, shown - SUMMARY_FEATURES or None)
+    return ColumnTransformer(
+        [("surprises", StandardScaler(), columns)], sparse_threshold=0.0, verbose_feature_names_out=False
+    )

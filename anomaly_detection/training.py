@@ -1,0 +1,544 @@
+"""The whole run: split, base model, search, optimised model, yardstick, one look at the test part; no files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mlx_iforest import BackendUnavailableError, MLXIsolationForest, __version__, choose_backend
+
+from .detector import Detector
+from .errors import AnomalyDetectionError, DataError
+from .evaluation import agreement, check_labels, evaluate
+from .explanations import explain
+from .frames import to_frame
+from .optimize import Matrix, ProgressCallback, SearchResult, search_accuracy, search_stability
+from .performance import Measurement, measure, model_bytes, rows_per_second
+from .plots import CurveData, ModelScores
+from .schema import CleaningReport, Role, Schema, infer_schema
+from .settings import FEATURE_SETS, SUMMARY_FEATURES, FeatureSet, Settings, make_detector
+from .splitting import Split, split
+from .synthetic import SyntheticData
+from .thresholds import AlertBudget, BestAccuracy, Contamination, ThresholdRule
+from .yardstick import Yardstick
+
+__all__ = ["TrainingResult", "train"]
+
+Labels = npt.NDArray[np.int8]
+
+_TOP_ALERTS = 10
+_WITHOUT_LABELS: dict[str, None] = dict.fromkeys(
+    (
+        "accuracy",
+        "precision",
+        "recall",
+        "f1",
+        "false_positive_rate",
+        "roc_auc",
+        "average_precision",
+        "confusion_matrix",
+        "recall_by_type",
+    )
+)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run gives.
+
+    Attributes
+    ----------
+    base, optimized : Detector
+        Fitted; the same object where the search did not run.
+    report : dict
+        As docs/design.md has it ("The report"); plain values.
+    curves : CurveData
+        Test labels and each model's test scores, for the pictures.
+    top_alerts : list of dict
+        The optimised model's most abnormal alerts of the test part, worst first: ``index`` (row position in the input),
+        ``score`` (decision score), ``explanation`` (a sentence) and ``data_point`` (column to value).
+    """
+
+    base: Detector
+    optimized: Detector
+    report: dict[str, Any]
+    curves: CurveData
+    top_alerts: list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some of the records, and their labels if there are any."""
+
+    frame: pd.DataFrame
+    labels: Labels | None
+
+    @property
+    def judges(self) -> bool:
+        """Whether it holds labels of both classes."""
+        return self.labels is not None and len(np.unique(self.labels)) == 2
+
+
+@dataclass
+class _Model:
+    """A fitted model and what it cost; the test part has not been looked at."""
+
+    scorer: Detector | Yardstick
+    threshold: float
+    fitting: Measurement
+    parameters: dict[str, Any]
+    more: dict[str, Any] = field(default_factory=dict)
+
+
+def train(
+    frame: Any,
+    *,
+    labels: Any = None,
+    anomaly_types: Sequence[Any] | None = None,
+    roles: Mapping[str, str | Role] | None = None,
+    timestamp: str | None = None,
+    identifiers: Sequence[str] = (),
+    anomaly_ratio: float = 0.05,
+    alert_budget: float | AlertBudget | None = None,
+    split_method: Literal["auto", "random", "time"] | Split = "auto",
+    backend: str = "auto",
+    batch_size: int | Literal["auto"] = "auto",
+    seed: int = 42,
+    time_budget: float = 60.0,
+    target_accuracy: float = 0.99,
+    max_trials: int = 60,
+    ceiling: Mapping[str, Any] | None = None,
+    source: str = "records",
+    progress: ProgressCallback | None = None,
+) -> TrainingResult:
+    """Train a base and an optimised detector, and compare them with scikit-learn's forest.
+
+    The models never see labels. Labels of the validation part decide whether to search, choose settings and set the
+    optimised model's threshold; those of the test part are read once, at the end, to report. The optimised model is
+    grown from the training part alone, so that the threshold, set on validation rows that it has not seen, holds for
+    new rows too.
+
+    Without labels the anomaly ratio or the alert budget sets the thresholds, and the search only makes the ranking
+    more stable.
+
+    Parameters
+    ----------
+    frame : table
+        Records: a pandas, polars or pyarrow table, or a list of dicts; at least 20.
+    labels : array-like (rows,), optional
+        As `evaluation.check_labels` takes them, of both classes.
+    anomaly_types : sequence (rows,), optional
+        Each row's type of anomaly, for recall by type.
+    roles : mapping, optional
+        Roles of columns that are known; the others are inferred.
+    timestamp : str, optional
+        The column with the records' time.
+    identifiers : sequence of str
+        Columns that only name a record.
+    anomaly_ratio : float
+        The share of anomalies to expect, above 0 and at most 0.5.
+    alert_budget : float or AlertBudget, optional
+        Alerts a day (needs `timestamp`), or a budget; then sets the threshold in place of the ratio, except that of an
+        optimised model that has labels.
+    split_method : {"auto", "random", "time"} or Split
+        "auto" is by time where `timestamp` is given, else at random. A ready `Split` is used as it is.
+    backend, batch_size : str, int or "auto"
+        As `MLXIsolationForest` takes them.
+    seed : int
+        The same seed and data give the same models, as long as time does not end the search (the report says).
+    time_budget : float
+        Seconds after which no further trial of the search starts; 0 for no search.
+    target_accuracy : float
+        Where the base reaches this accuracy on the validation part, no search runs.
+    max_trials : int
+        The most trials of the search.
+    ceiling : mapping, optional
+        Metrics of the best possible detector, for the report; computed where `source` is ``"classic"``.
+    source : str
+        Where the records are from, for the report: a file's name, or that of a synthetic profile.
+    progress : callable, optional
+        Called as ``progress(stage, fraction, message)``; the stages are "data", "base", "search", "optimized",
+        "sklearn" and "test", in this order.
+
+    Returns
+    -------
+    TrainingResult
+
+    Raises
+    ------
+    DataError
+        Records, labels or arguments that cannot be used.
+    AnomalyDetectionError
+        A backend asked for by name that is missing here.
+    """
+    tell: ProgressCallback = progress if progress is not None else _silent
+    chosen_backend = _backend(backend)
+    tell("data", 0.0, "reading the columns")
+    frame = to_frame(frame)
+    truth = _labels(labels, len(frame))
+    if anomaly_types is not None and len(anomaly_types) != len(frame):
+        raise DataError(f"There are {len(frame)} records but {len(anomaly_types)} anomaly types; give one a record.")
+    given = _roles(frame, roles, timestamp, identifiers)
+    times, cleaning = _read(frame, given, timestamp)
+    parts = _split(frame, truth, times, split_method, timestamp, seed)
+    if min(parts.sizes().values()) < 1:
+        raise DataError(f"The split leaves a part empty ({parts.sizes()}); give more records.")
+    training, validation = (
+        _Part(frame.iloc[rows], None if truth is None else truth[rows]) for rows in (parts.train, parts.validation)
+    )
+    # What the columns are is learned from the training part too.
+    schema = infer_schema(training.frame, given)
+    rule = _rule(anomaly_ratio, alert_budget, times, parts.train)
+
+    def make_forest(settings: Settings, forest_seed: int = seed) -> MLXIsolationForest:
+        return MLXIsolationForest(
+            n_estimators=settings.n_estimators,
+            max_samples=min(settings.max_samples, len(training.frame)),
+            max_features=settings.max_features,
+            contamination=anomaly_ratio,
+            random_state=forest_seed,
+            backend=chosen_backend.name,
+            batch_size=batch_size,
+        )
+
+    tell("base", 0.0, "training the base model")
+    # Compiled kernels are loaded on first use: not a cost of this or that model.
+    MLXIsolationForest(2, backend=chosen_backend.name).fit(np.eye(8, dtype=np.float32))
+    start = Settings()
+    base = _fit(start, schema, make_forest, training, rule())
+    found, why = _search(
+        base, start, schema, make_forest, training, validation, seed, time_budget, target_accuracy, max_trials, tell
+    )
+    optimized = base
+    if found is not None:
+        tell("optimized", 0.0, "training the optimised model")
+        optimized = _fit(found.settings, schema, make_forest, training, rule(), validation)
+    tell("sklearn", 0.0, "training scikit-learn's isolation forest")
+    yardstick = _fit_yardstick(schema, training, anomaly_ratio, seed)
+
+    # From here on nothing is chosen any more: the test part is looked at, once.
+    tell("test", 0.0, "judging the models on the test part")
+    test = _Part(frame.iloc[parts.test], None if truth is None else truth[parts.test])
+    types = None if anomaly_types is None else [anomaly_types[row] for row in parts.test]
+    models = {"base": base, "optimized": optimized, "sklearn": yardstick}
+    scores = {key: model.scorer.score_samples(test.frame) for key, model in models.items()}
+    figures = {key: _judge(models[key], scores[key], test, types) for key in models}
+    yardstick_alerts = _predictions(scores["sklearn"], yardstick.threshold)
+    for key in ("base", "optimized"):
+        figures[key]["agreement"] = agreement(_predictions(scores[key], models[key].threshold), yardstick_alerts)
+    figures["optimized"]["search"] = (
+        why if found is None else {**found.to_dict(), "reason": f"{why['reason']} {found.reason}"}
+    )
+    if ceiling is None and source == "classic" and test.labels is not None:
+        ceiling = _classic_ceiling(test, types, anomaly_ratio)
+    report: dict[str, Any] = {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "version": __version__,
+        "seed": seed,
+        "backend": {"name": chosen_backend.name, "reason": chosen_backend.reason},
+        "data": {
+            "source": source,
+            "rows": len(frame),
+            "columns": frame.shape[1],
+            "labelled": truth is not None,
+            "anomaly_ratio": anomaly_ratio if truth is None else float((truth == -1).mean()),
+            "schema": schema.to_dict()["columns"],
+            "cleaning": cleaning.to_dict(),
+        },
+        "split": {
+            "method": parts.method,
+            **parts.sizes(),
+            "time_column": timestamp if parts.method == "time" else None,
+            "note": parts.note,
+        },
+        **figures,
+        "ceiling": None if ceiling is None else dict(ceiling),
+    }
+    detectors = _summarise(report, base, optimized)
+    return TrainingResult(
+        *detectors,
+        report=report,
+        curves=CurveData(test.labels, {key: ModelScores(scores[key], models[key].threshold) for key in models}, types),
+        top_alerts=_top_alerts(detectors[1], test.frame, scores["optimized"], optimized.threshold, parts.test),
+    )
+
+
+def _silent(stage: str, fraction: float, message: str) -> None:
+    """Progress that nobody wants to see."""
+
+
+def _backend(name: str) -> Any:
+    try:
+        return choose_backend(name)
+    except (BackendUnavailableError, ValueError) as error:
+        raise AnomalyDetectionError(str(error)) from error
+
+
+def _labels(labels: Any, rows: int) -> Labels | None:
+    if labels is None:
+        return None
+    truth = check_labels(labels, both_classes=True)
+    if len(truth) != rows:
+        raise DataError(f"There are {rows} records but {len(truth)} labels; give one label a record.")
+    return truth
+
+
+def _roles(
+    frame: pd.DataFrame, roles: Mapping[str, str | Role] | None, timestamp: str | None, identifiers: Sequence[str]
+) -> dict[str, str | Role]:
+    given = dict(roles or {})
+    given |= dict.fromkeys(identifiers, Role.IDENTIFIER)
+    if timestamp is not None:
+        given[timestamp] = Role.TIMESTAMP
+    return given
+
+
+def _read(
+    frame: pd.DataFrame, roles: Mapping[str, str | Role], timestamp: str | None
+) -> tuple[pd.Series[Any] | None, CleaningReport]:
+    """The records' times, and what cleaning does to all records; unusable values show here, before any work."""
+    cleaned, report = infer_schema(frame, roles).clean(frame)
+    return (None if timestamp is None else cleaned[timestamp]), report
+
+
+def _split(
+    frame: pd.DataFrame,
+    labels: Labels | None,
+    times: pd.Series[Any] | None,
+    method: Literal["auto", "random", "time"] | Split,
+    timestamp: str | None,
+    seed: int,
+) -> Split:
+    if isinstance(method, Split):
+        return method
+    if method == "auto":
+        method = "random" if timestamp is None else "time"
+    return split(frame, labels, method=method, time=times, seed=seed)
+
+
+def _rule(
+    anomaly_ratio: float,
+    budget: float | AlertBudget | None,
+    times: pd.Series[Any] | None,
+    rows: npt.NDArray[np.int64],
+) -> Callable[[], ThresholdRule]:
+    """Make the threshold rule of models without labels, a fresh one each time."""
+    Contamination(anomaly_ratio)
+    if budget is None:
+        return lambda: Contamination(anomaly_ratio)
+    if isinstance(budget, AlertBudget):
+        rate = budget.rate
+    elif times is None:
+        raise DataError("An alert budget a day needs the time column; name it, or give an anomaly ratio instead.")
+    else:
+        rate = AlertBudget.per_day(budget, times.iloc[rows].to_numpy()).rate
+    return lambda: AlertBudget(rate)
+
+
+def _fit(
+    settings: Settings,
+    schema: Schema,
+    make_forest: Callable[[Settings], MLXIsolationForest],
+    training: _Part,
+    rule: ThresholdRule,
+    validation: _Part | None = None,
+) -> _Model:
+    """Fit a detector on the training part; where `validation` has labels, set the threshold by them."""
+    detector = make_detector(settings, schema, make_forest(settings))
+    detector.threshold_rule = rule
+    with measure() as fitting:
+        detector.fit(training.frame)
+    threshold_from = f"{rule!r} on the training part"
+    if validation is not None and validation.judges:
+        detector.set_threshold(BestAccuracy(), detector.score_samples(validation.frame), validation.labels)
+        threshold_from = "best accuracy on the validation part"
+    parameters = {
+        **settings.to_dict(),
+        "max_samples": detector.model.max_samples_,
+        "contamination": detector.model.contamination,
+        "features": len(detector.feature_names),
+        "threshold_rule": threshold_from,
+        "trained_on": "training part",
+    }
+    model = _Model(detector, float(detector.model.offset_), fitting, parameters)
+    model.more["forest_fit_seconds"] = detector.model.performance_.grow_seconds
+    return model
+
+
+def _fit_yardstick(schema: Schema, training: _Part, anomaly_ratio: float, seed: int) -> _Model:
+    yardstick = Yardstick(schema, anomaly_ratio=anomaly_ratio, seed=seed)
+    with measure() as fitting:
+        yardstick.fit(training.frame)
+    return _Model(yardstick, yardstick.threshold, fitting, yardstick.parameters())
+
+
+def _search(
+    base: _Model,
+    start: Settings,
+    schema: Schema,
+    make_forest: Callable[[Settings, int], MLXIsolationForest],
+    training: _Part,
+    validation: _Part,
+    seed: int,
+    time_budget: float,
+    target_accuracy: float,
+    max_trials: int,
+    tell: ProgressCallback,
+) -> tuple[SearchResult | None, dict[str, Any]]:
+    """Search, or say why not; looks at the training and the validation part only."""
+    accuracy = None
+    if validation.judges:
+        predictions = _predictions(base.scorer.score_samples(validation.frame), base.threshold)
+        accuracy = float((predictions == validation.labels).mean())
+    idle = {"ran": False, "trials": 0, "seconds": 0.0, "best_validation_accuracy": accuracy, "stability": None}
+    if time_budget <= 0:
+        return None, {**idle, "reason": "The time budget is 0."}
+    if accuracy is not None and accuracy >= target_accuracy:
+        reason = (
+            f"The base reaches {accuracy:.2%} accuracy on the validation part, and {target_accuracy:.2%} is enough."
+        )
+        return None, {**idle, "reason": reason}
+    tell("search", 0.0, "searching for better settings")
+    matrices = _Matrices(schema, training.frame, validation.frame)
+    if validation.labels is not None and accuracy is not None:
+        reason = f"The base reaches {accuracy:.2%} accuracy on the validation part, below {target_accuracy:.2%}."
+        found = search_accuracy(
+            matrices,
+            validation.labels,
+            make_forest,
+            matrices.usable(FEATURE_SETS),
+            start,
+            seed=seed,
+            time_budget=time_budget,
+            max_trials=max_trials,
+            progress=tell,
+        )
+    else:
+        reason = "" if validation.labels is None else "The validation part holds labels of one class only."
+        # The surprises alone rank far better wherever the truth is known, on both synthetic profiles.
+        larger = Settings(FeatureSet(surprises=SUMMARY_FEATURES))
+        found = search_stability(matrices, make_forest, larger, seed=seed, time_budget=time_budget, progress=tell)
+    return found, {"reason": reason}
+
+
+class _Matrices:
+    """Features of the training and validation part for a feature set, computed once for each."""
+
+    def __init__(self, schema: Schema, training: pd.DataFrame, validation: pd.DataFrame) -> None:
+        self._schema = schema
+        self._training = training
+        self._validation = validation
+        self._known: dict[FeatureSet, tuple[Matrix, Matrix]] = {}
+        self._unscaled: dict[tuple[str, ...], tuple[Matrix, Matrix]] = {}
+
+    def __call__(self, features: FeatureSet) -> tuple[Matrix, Matrix]:
+        if features not in self._known:
+            detector = make_detector(Settings(features), self._schema, MLXIsolationForest())
+            if features.groups not in self._unscaled:
+                made = detector.preprocessor.fit_transform(self._training)
+                self._unscaled[features.groups] = made, detector.preprocessor.transform(self._validation)
+            training, validation = self._unscaled[features.groups]
+            scaled = detector.scaler.fit_transform(training), detector.scaler.transform(validation)
+            self._known[features] = (scaled[0].astype(np.float32), scaled[1].astype(np.float32))
+        return self._known[features]
+
+    def usable(self, candidates: Sequence[FeatureSet]) -> list[FeatureSet]:
+        """The candidates whose groups give features here, each different input to a forest once."""
+        kept: list[FeatureSet] = []
+        seen: set[bytes] = set()
+        for features in candidates:
+            try:
+                matrix = self(features)[0]
+            except DataError:
+                # These records have no such columns; the first candidate, the base's, has been used already.
+                continue
+            content = np.ascontiguousarray(matrix[:: max(1, len(matrix) // 1000)]).tobytes()
+            if content not in seen:
+                seen.add(content)
+                kept.append(features)
+        return kept
+
+
+def _predictions(scores: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.int64]:
+    return np.where(scores < threshold, -1, 1).astype(np.int64)
+
+
+def _judge(model: _Model, scores: npt.NDArray[np.float64], test: _Part, types: Sequence[Any] | None) -> dict[str, Any]:
+    """One model's entry of the report."""
+    predictions = _predictions(scores, model.threshold)
+    metrics: dict[str, Any] = dict(_WITHOUT_LABELS)
+    if test.labels is not None:
+        measured = evaluate(test.labels, predictions, scores, types).to_dict()
+        metrics = {name: measured[name] for name in _WITHOUT_LABELS}
+    rows = len(test.frame)
+    rate = rows_per_second(lambda: model.scorer.score_samples(test.frame), rows)
+    if isinstance(model.scorer, Detector):
+        forest, prepared = model.scorer.model, model.scorer.transform(test.frame)
+    else:
+        forest, prepared = model.scorer.model[-1], model.scorer.model[:-1].transform(model.scorer.numbers(test.frame))
+    return {
+        **metrics,
+        "fit_seconds": model.fitting.seconds,
+        "score_rows_per_second": rate,
+        "forest_rows_per_second": rows_per_second(lambda: forest.score_samples(prepared), rows),
+        "peak_memory_bytes": model.fitting.peak_memory_bytes,
+        "mlx_peak_memory_bytes": model.fitting.mlx_peak_memory_bytes,
+        "model_bytes": model_bytes(model.scorer),
+        "threshold": model.threshold,
+        "alerts": int((predictions == -1).sum()),
+        "parameters": model.parameters,
+        **model.more,
+    }
+
+
+def _classic_ceiling(test: _Part, types: Sequence[Any] | None, anomaly_ratio: float) -> dict[str, float | None]:
+    from .ceiling import classic_ceiling
+
+    assert test.labels is not None
+    unknown = np.full(len(test.labels), "")
+    data = SyntheticData(test.frame, test.labels, unknown if types is None else np.asarray(types), unknown)
+    found = classic_ceiling(data, anomaly_ratio=anomaly_ratio)
+    return {name: value if math.isfinite(value) else None for name, value in found.items()}
+
+
+def _summarise(report: Mapping[str, Any], base: _Model, optimized: _Model) -> tuple[Detector, Detector]:
+    """Leave in each detector how it was trained."""
+    shared = {key: report[key] for key in ("created", "version", "seed", "backend", "split")}
+    shared["data"] = {key: report["data"][key] for key in ("source", "rows", "columns", "labelled", "anomaly_ratio")}
+    for key, model in (("base", base), ("optimized", optimized)):
+        assert isinstance(model.scorer, Detector)
+        model.scorer.training_ = {**shared, "model": key, **report[key]}
+    assert isinstance(base.scorer, Detector)
+    assert isinstance(optimized.scorer, Detector)
+    return base.scorer, optimized.scorer
+
+
+def _top_alerts(
+    detector: Detector,
+    frame: pd.DataFrame,
+    scores: npt.NDArray[np.float64],
+    threshold: float,
+    positions: npt.NDArray[np.int64],
+) -> list[dict[str, Any]]:
+    worst = np.argsort(scores, kind="stable")[:_TOP_ALERTS]
+    worst = worst[scores[worst] < threshold]
+    if not worst.size:
+        return []
+    reasons = explain(detector, frame, worst.tolist())
+    points = frame.iloc[worst].to_dict("records")
+    return [
+        {
+            "index": int(positions[row]),
+            "score": float(scores[row] - threshold),
+            "explanation": reason.sentence,
+            "data_point": point,
+        }
+        for row, reason, point in zip(worst, reasons, points, strict=True)
+    ]
