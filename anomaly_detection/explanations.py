@@ -18,6 +18,7 @@ from anomaly_detection.wording import phrase, plain
 __all__ = ["Contribution", "Explanation", "explain"]
 
 _LEAST_SHARE = 0.05
+_LEAST_FARNESS = 1.0  # standard deviations; what is nearer is no reason that a person would accept
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ def explain(detector: Any, data: Any, rows: Sequence[int] | None = None, top: in
             index[i],
             float(score[i]),
             gains[i],
-            [block[np.argmax(farness[i, block])] for block in blocks],
+            [int(block[np.argmax(farness[i, block])]) for block in blocks],
+            farness[i],
             preprocessor.feature_sources_,
             (values[i], usual[i]),
             extended.iloc[i],
@@ -136,6 +138,7 @@ def _explain_row(
     score: float,
     gains: npt.NDArray[np.float64],
     chosen: list[int],
+    farness: npt.NDArray[np.float32],
     sources: Sequence[FeatureSource],
     facts: tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]],
     row: pd.Series[Any],
@@ -149,6 +152,8 @@ def _explain_row(
         if len(contributions) == top or shares[block] < _LEAST_SHARE:
             break
         feature = chosen[block]
+        if farness[feature] < _LEAST_FARNESS:
+            continue
         source, value, usual = sources[feature], facts[0][feature], facts[1][feature]
         contributions.append(
             Contribution(
@@ -180,6 +185,6 @@ def _direction(source: FeatureSource, value: Any, usual: Any) -> str:
 
 
 def _factor(source: FeatureSource, value: Any, usual: Any) -> float | None:
-    if source.kind in ("cat", "pairs", "calendar", "missing") or not (value > 0 and usual > 0):
+    if source.kind in ("cat", "pairs", "calendar", "missing", "repeats") or not (value > 0 and usual > 0):
         return None
     return float(value / usual)

@@ -252,12 +252,22 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     kind = _check_name(Path(path))
     with replacing(path) as temporary:
         if kind == "parquet":
-            frame.to_parquet(temporary, index=False)
+            _write_parquet(frame, temporary)
         else:
             name = Path(path).name.lower()
             separator = "\t" if ".tsv" in name else ","
             compression: Any = "gzip" if name.endswith(".gz") else None
             frame.to_csv(temporary, index=False, sep=separator, compression=compression)
+
+
+def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    import pyarrow
+
+    try:
+        frame.to_parquet(path, index=False)
+    except pyarrow.ArrowException as error:
+        first = str(error).splitlines()[0]
+        raise DataError(f"The table does not fit into Parquet ({first}); write a CSV file.") from error
 
 
 def check_target(path: str | os.PathLike[str]) -> None:

@@ -79,9 +79,20 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ]
 
     def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return the counts and the usual one, 1; both (n, features)."""
-        counts = np.exp2(self.transform(X).astype(np.float64))
-        return counts, np.ones_like(counts)
+        """Return the count of each record, and the most repeated reading as (column, count); both usually 1."""
+        values = np.empty((len(X), 1 + bool(self.continuous_)), dtype=object)
+        values[:, 0] = self.records_.count(self._record_keys(X))
+        if self.continuous_:
+            counts = np.column_stack(
+                [
+                    counter.count(self._reading_keys(X, name))
+                    for counter, name in zip(self.readings_, self.continuous_, strict=True)
+                ]
+            )
+            most = counts.argmax(axis=1)
+            for row, column in enumerate(most):
+                values[row, 1] = (self.continuous_[column], int(counts[row, column]))
+        return values, np.ones(values.shape)
 
 
 def _hash(X: pd.DataFrame) -> Keys:

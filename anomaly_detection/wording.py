@@ -146,7 +146,9 @@ def phrase(source: FeatureSource, value: Any, usual: Any, row: pd.Series[Any], r
     if source.kind == "repeats":
         if source.name == "repeated record":
             return f"the same record occurs {number(value)} times"
-        return f"one of its readings occurs {number(value)} times within four weeks"
+        column, count = value
+        name, shown = _with_unit(column, row[column])
+        return f"the same {name}, {shown}, occurs {count} times within four weeks"
     if pd.isna(value):
         return f"{source.columns[0]} is missing"
     return _numeric(source, float(value), float(usual), row)
