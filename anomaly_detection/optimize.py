@@ -155,7 +155,7 @@ def search_accuracy(
             best = float(study.best_trial.user_attrs["accuracy"])
             done = max(len(accuracies) / max_trials, (time.perf_counter() - started) / max(time_budget, 1e-9))
             progress("search", min(1.0, done), f"trial {len(accuracies)}: best validation accuracy {best:.4f}")
-        if since_gain >= patience and len(accuracies) > len(sets):
+        if since_gain >= patience and len(accuracies) >= len(sets) + patience:
             ended_by = "gain"
         elif time.perf_counter() - started >= time_budget:
             ended_by = "time"

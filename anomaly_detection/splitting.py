@@ -140,8 +140,11 @@ def _by_time(times: pd.Series[Any], fractions: tuple[float, float, float]) -> Sp
     if moments[0] == moments[-1]:
         raise DataError("All rows have the same time, so there is no earlier and later; split at random instead.")
     first, second = _cuts(len(timed), fractions)
-    first = _off_ties(moments, first, 0, len(timed))
-    second = _off_ties(moments, max(second, first + 1), first, len(timed))
+    steps = np.flatnonzero(moments[1:] > moments[:-1]) + 1
+    # Two moments cannot fill three parts: then a tie has to be split.
+    if steps.size >= 2:
+        first = _nearest(steps[:-1], first)
+        second = _nearest(steps[steps > first], second)
     note = (
         f"{len(untimed)} rows without a usable time went to the training part, which leaks no future into it as far"
         " as can be known"
@@ -152,8 +155,5 @@ def _by_time(times: pd.Series[Any], fractions: tuple[float, float, float]) -> Sp
     return Split(train, timed[first:second], timed[second:], "time", note)
 
 
-def _off_ties(moments: IntArray, cut: int, low: int, high: int) -> int:
-    """The place nearest to `cut`, strictly between `low` and `high`, that splits no tie; `cut` where there is none."""
-    steps = np.flatnonzero(moments[1:] > moments[:-1]) + 1
-    steps = steps[(steps > low) & (steps < high)]
-    return int(steps[np.argmin(np.abs(steps - cut))]) if steps.size else cut
+def _nearest(steps: IntArray, cut: int) -> int:
+    return int(steps[np.argmin(np.abs(steps - cut))])

@@ -41,7 +41,7 @@ class Contamination:
     """
 
     ratio: float
-    offset_: float = field(default=math.nan, init=False)
+    offset_: float = field(default=math.nan, init=False, repr=False)
     uses_labels: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -68,7 +68,7 @@ class AlertBudget:
     """
 
     rate: float
-    offset_: float = field(default=math.nan, init=False)
+    offset_: float = field(default=math.nan, init=False, repr=False)
     uses_labels: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -111,7 +111,7 @@ class AlertBudget:
 class _BestCut:
     """The cut of the labelled scores at which a measure is greatest; the middle one where several are."""
 
-    offset_: float = field(default=math.nan, init=False)
+    offset_: float = field(default=math.nan, init=False, repr=False)
     uses_labels: bool = field(default=True, init=False, repr=False)
 
     def fit(self, scores: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> _BestCut:

@@ -234,7 +234,7 @@ def train(
     for key in ("base", "optimized"):
         figures[key]["agreement"] = agreement(_predictions(scores[key], models[key].threshold), yardstick_alerts)
     figures["optimized"]["search"] = (
-        why if found is None else {**found.to_dict(), "reason": f"{why['reason']} {found.reason}"}
+        why if found is None else {**found.to_dict(), "reason": f"{why['reason']} {found.reason}".strip()}
     )
     if ceiling is None and source == "classic" and test.labels is not None:
         ceiling = _classic_ceiling(test, types, anomaly_ratio)
