@@ -19,11 +19,15 @@ from .errors import DataError
 from .features import SupplyChainFeatures
 from .frames import to_frame
 from .schema import Role, Schema, infer_schema
+from .settings import SUMMARY_FEATURES, FeatureSet, Settings, make_detector
 from .thresholds import Contamination
 
 __all__ = ["AnomalyDetectionAPI", "Assessment"]
 
 _PathLike = str | os.PathLike[str]
+
+# What training without labels starts from: the forest sees how surprising each record is, not every feature.
+_SETTINGS = Settings(FeatureSet(surprises=SUMMARY_FEATURES))
 
 
 class Assessment(TypedDict):
@@ -151,11 +155,10 @@ class AnomalyDetectionAPI:
             if names is not None
         ]
         kept = [column for column in schema.columns if column.role not in listed or column.name in roles]
-        self.detector = Detector(
-            SupplyChainFeatures(Schema(tuple(kept))),
-            model=MLXIsolationForest(random_state=self.seed),
-            threshold_rule=Contamination(self.anomaly_ratio),
-        ).fit(frame)
+        forest = MLXIsolationForest(random_state=self.seed)
+        self.detector = make_detector(_SETTINGS, Schema(tuple(kept)), forest)
+        self.detector.threshold_rule = Contamination(self.anomaly_ratio)
+        self.detector.fit(frame)
         return self
 
     def predict(
@@ -230,7 +233,7 @@ class AnomalyDetectionAPI:
                 "explanation": explanation.sentence,
                 "contributions": _plain(explanation.to_dict()["contributions"]),
             }
-            for row, point, explanation in zip(rows, points, explain(self.detector, frame, rows), strict=True)
+            for row, point, explanation in zip(rows, points, explain(self.detector, frame, rows.tolist()), strict=True)
         ]
 
     def evaluate(self, data: Any, labels: Any) -> dict[str, Any]:

@@ -52,8 +52,8 @@ def _judged(
     explained: npt.NDArray[np.int64],
 ) -> pd.DataFrame:
     """The `rows` of `frame` with what was found; a reason for those that are among the `explained`."""
-    reasons = pd.Series("", index=frame.index, dtype=object)
-    reasons.iloc[explained] = _reasons(detector, frame, explained)
+    reasons = np.full(len(frame), "", dtype=object)
+    reasons[explained] = _reasons(detector, frame, explained)
     return frame.assign(anomaly_score=scores, is_anomaly=scores < 0, reason=reasons).iloc[rows]
 
 
@@ -82,7 +82,7 @@ def _reasons(detector: Detector, frame: pd.DataFrame, rows: npt.NDArray[np.int64
         return []
     from .explanations import explain
 
-    return [explanation.sentence for explanation in explain(detector, frame, rows)]
+    return [explanation.sentence for explanation in explain(detector, frame, rows.tolist())]
 
 
 def _records(count: int) -> str:

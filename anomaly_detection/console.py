@@ -76,7 +76,7 @@ def table(rows: Sequence[Mapping[str, str]], *, right: frozenset[str] = frozense
     for row in [dict(zip(heads, heads, strict=True)), *rows]:
         cells = [
             row[head].rjust(width) if head in right else row[head].ljust(width)
-            for head, width in zip(heads, widths, strict=True)
+            for head, width in zip(heads, widths, strict=False)
         ]
         last = textwrap.wrap(row[heads[-1]], available) if available else [row[heads[-1]]]
         lines.append("  ".join([*cells, *last[:1]]).rstrip())

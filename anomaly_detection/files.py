@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import DataError
 
-__all__ = ["prepare_folder", "reason", "replacing"]
+__all__ = ["prepare_folder", "reason", "replacing", "replacing_all"]
 
 
 @contextmanager
@@ -59,6 +60,31 @@ def prepare_folder(path: str | os.PathLike[str]) -> None:
         trial.unlink()
     except OSError as error:
         raise DataError(f"Cannot write into the folder {folder}: {reason(error)}; give another one.") from error
+
+
+@contextmanager
+def replacing_all(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give an empty folder inside `folder`; when the block ends well, its files move to `folder`, each in one step.
+
+    Until then `folder` holds what it held before, whatever fails.
+
+    Raises
+    ------
+    DataError
+        If `folder` cannot be written.
+    """
+    folder = Path(folder)
+    prepare_folder(folder)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as name:
+        temporary = Path(name)
+        yield temporary
+        try:
+            for file in sorted(temporary.iterdir()):
+                _sync(file)
+                os.replace(file, folder / file.name)
+            _sync(folder)
+        except OSError as error:
+            raise DataError(f"Cannot write into the folder {folder}: {reason(error)}; give another one.") from error
 
 
 def _sync(path: Path) -> None:

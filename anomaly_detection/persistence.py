@@ -111,16 +111,17 @@ def load_detector(
         preprocessor = other["preprocessor"]
     detector = Detector(preprocessor, content["scaler"], content["model"], training=content.get("training"))
     try:
-        names = detector.feature_names
-        expected = int(content["model"].n_features_in_)
+        made = len(preprocessor.get_feature_names_out())
+        needed = int(content["scaler"].n_features_in_)
+        fits = made == needed and len(detector.feature_names) == content["model"].n_features_in_ and detector.is_fitted
     except (AttributeError, TypeError, ValueError) as error:
         raise ModelFileError(
-            f"{model_path} holds parts that do not work: {_line(error)}. Train the model again."
+            f"{model_path} holds parts that do not work ({_line(error)}); train the model again."
         ) from error
-    if len(names) != expected or not detector.is_fitted:
+    if not fits:
         raise ModelFileError(
-            f"{preprocessor_path or model_path} makes {len(names)} features but the model in {model_path} needs"
-            f" {expected}; give the two files of one training run, or the model's file alone."
+            f"{preprocessor_path or model_path} makes {made} features and the model in {model_path} needs {needed};"
+            " give the two files of one training run, or the model's file alone."
         )
     quantiles = content.get("score_quantiles")
     detector.calibration_ = None if quantiles is None else Calibration(np.asarray(quantiles, dtype=np.float64))

@@ -18,7 +18,7 @@ from anomaly_detection.persistence import replacing
 from anomaly_detection.plots import CurveData, ModelScores
 from anomaly_detection.tables import CEILING, MODELS, always_normal_accuracy, compare, count, percent, readable, trained
 
-__all__ = ["CurveData", "ModelScores", "strict_json", "write_report"]
+__all__ = ["PICTURES", "CurveData", "ModelScores", "strict_json", "write_report"]
 
 _MODEL_FILES = {
     "base": "anomaly_detection_model.joblib",
@@ -166,6 +166,8 @@ _DRAWN: dict[str, _Texts] = {
     "score_histograms": _histograms_text,
     "recall_by_type": _types_text,
 }
+PICTURES = tuple(f"{name}.png" for name in _DRAWN)
+"""The names of all pictures that a report may have."""
 
 
 def _pictures(report: Mapping[str, Any], curves: CurveData) -> dict[str, tuple[bytes, str, str]]:

@@ -1,0 +1,224 @@
+"""``anomaly-detection train``: data in, models and a report out."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .console import note, printable, progress_bar, result
+from .errors import DataError
+from .files import prepare_folder, replacing_all
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .training import TrainingResult
+
+__all__ = ["FILES", "run"]
+
+FILES = {
+    "base": ("anomaly_detection_model.joblib", "data_preprocessor.joblib"),
+    "optimized": ("optimized_anomaly_detection_model.joblib", "optimized_data_preprocessor.joblib"),
+}
+"""The files of each model: the model, and its preprocessor by itself."""
+
+_RATIO = 0.05
+_SAMPLES = 10_000
+_LIKE_LABELS = frozenset({"label", "labels", "is_anomaly", "anomaly"})
+_NAMES_SHOWN = 6
+_UNREAD_SHOWN = 5
+_ROLES = {
+    "numeric": "numbers",
+    "categorical": "categories",
+    "timestamp": "dates",
+    "identifier": "identifiers, not judged",
+    "text": "free text, not judged",
+    "constant": "constant, not judged",
+}
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train and save, or only say what this machine has; raises the library's errors."""
+    if arguments.check:
+        result(_check())
+        return 0
+    _refuse_mixtures(arguments)
+    folder: Path = arguments.output
+    existed = folder.is_dir()
+    # A folder that cannot be written is found out now and not after the training.
+    prepare_folder(folder)
+    try:
+        trained = _train(arguments)
+        _save(trained, folder)
+    except BaseException:
+        if not existed:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+    if arguments.data is not None:
+        result(_understood(trained.report["data"]))
+    from .tables import comparison_table
+
+    result(comparison_table(trained.report))
+    result(_next(folder, arguments.data))
+    return 0
+
+
+def _refuse_mixtures(arguments: argparse.Namespace) -> None:
+    """Options that only make sense with, or without, a file of one's own."""
+    if arguments.data is None:
+        given = [f"--{name}" for name in ("label", "timestamp", "id") if getattr(arguments, name)]
+        if given:
+            raise DataError(f"{given[0]} names a column of your own records; give their file with --data.")
+    else:
+        given = [f"--{name}" for name in ("samples", "profile") if getattr(arguments, name) is not None]
+        if given:
+            raise DataError(f"{given[0]} is for synthetic records; leave it out with --data.")
+
+
+def _train(arguments: argparse.Namespace) -> TrainingResult:
+    from .training import train
+
+    ratio = arguments.anomaly_ratio or _RATIO
+    options: dict[str, Any] = {
+        "anomaly_ratio": ratio,
+        "backend": arguments.backend,
+        "batch_size": arguments.batch_size or "auto",
+        "seed": arguments.seed,
+        "time_budget": arguments.time_budget,
+    }
+    if arguments.data is None:
+        from .synthetic import generate
+
+        profile = arguments.profile or "classic"
+        data = generate(profile, arguments.samples or _SAMPLES, anomaly_ratio=ratio, seed=arguments.seed)
+        frame = data.frame
+        options |= {"labels": data.labels, "anomaly_types": data.anomaly_types, "source": profile}
+    else:
+        frame, labels = _read(arguments)
+        options |= {
+            "labels": labels,
+            "timestamp": arguments.timestamp,
+            "identifiers": arguments.id,
+            "source": arguments.data.name,
+        }
+    _announce(len(frame), options["source"], arguments)
+    with progress_bar() as progress:
+        return train(frame, **options, progress=progress)
+
+
+def _read(arguments: argparse.Namespace) -> tuple[pd.DataFrame, pd.Series[Any] | None]:
+    """The records without their labels, and the labels."""
+    from .frames import read_table
+
+    frame = read_table(arguments.data)
+    named = [("--label", arguments.label), ("--timestamp", arguments.timestamp)]
+    named += [("--id", name) for name in arguments.id]
+    used: dict[str, str] = {}
+    for option, name in named:
+        if name is None:
+            continue
+        if name not in frame.columns:
+            raise DataError(f"{option}: {_unknown(name, list(frame.columns))}")
+        if used.setdefault(name, option) != option:
+            raise DataError(f"{option} and {used[name]} both name the column {name!r}; a column can be one of them.")
+    if arguments.label is None:
+        for name in frame.columns:
+            if name.lower() in _LIKE_LABELS:
+                note(f"Column {name!r} is used as data. If it says which records are anomalies, add --label {name}.")
+        return frame, None
+    return frame.drop(columns=arguments.label), frame[arguments.label]
+
+
+def _unknown(name: str, columns: Sequence[str]) -> str:
+    folded = {column.casefold(): column for column in columns}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1)
+    if near:
+        return f"unknown column {name!r} (did you mean {folded[near[0]]!r}?)."
+    return f"unknown column {name!r}; the columns are {', '.join(columns)}."
+
+
+def _announce(rows: int, source: str, arguments: argparse.Namespace) -> None:
+    from mlx_iforest import BackendUnavailableError, choose_backend
+
+    try:
+        backend = choose_backend(arguments.backend)
+    except BackendUnavailableError as error:
+        raise DataError(str(error)) from error
+    note(f"Training on {rows:,} records ({printable(source)}), backend {backend.name}: {backend.reason}.")
+
+
+def _save(trained: TrainingResult, folder: Path) -> None:
+    """Write the whole set beside the old one, then put it in its place."""
+    from .persistence import save_detector
+    from .report import PICTURES, write_report
+
+    with replacing_all(folder) as temporary:
+        for key, (model, preprocessor) in FILES.items():
+            save_detector(getattr(trained, key), temporary / model, temporary / preprocessor)
+        drawn = write_report(temporary, trained.report, trained.curves, trained.top_alerts)
+        stale = set(PICTURES) - {path.name for path in drawn}
+    for name in stale:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _understood(data: Mapping[str, Any]) -> str:
+    """What the columns were taken for, and what could not be read."""
+    lines = [f"{data['columns']} columns:"]
+    for role, title in _ROLES.items():
+        names = [printable(column["name"]) for column in data["schema"] if column["role"] == role]
+        if names:
+            more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+            lines.append(f"  {len(names)} {title}: {', '.join(names[:_NAMES_SHOWN])}{more}")
+    unread = {name: done["unread"] for name, done in data["cleaning"]["columns"].items() if done["unread"]}
+    by_count = sorted(unread, key=lambda name: -sum(unread[name].values()))
+    for name in by_count[:_UNREAD_SHOWN]:
+        most = max(unread[name], key=lambda text: unread[name][text])
+        lines.append(
+            f"  in {printable(name)}, {sum(unread[name].values()):,} values are words, such as"
+            f" {printable(most)[:60]!r}; they count as missing for that reason"
+        )
+    return "\n".join([*lines, ""])
+
+
+def _next(folder: Path, data: Path | None) -> str:
+    model = folder / FILES["optimized"][0]
+    records = "FILE" if data is None else _quoted(data)
+    return (
+        f"Saved in {folder}{os.sep}: models, report.json, pictures and {folder / 'report.html'}, to open first.\n"
+        f"Next, judge records: python -m anomaly_detection score {_quoted(model)} {records} --top 20"
+    )
+
+
+def _quoted(path: Path) -> str:
+    import shlex
+
+    return shlex.quote(str(path))
+
+
+def _check() -> str:
+    """What was detected, for people."""
+    import psutil
+
+    from mlx_iforest import __version__, describe_system
+
+    system, memory = describe_system(), psutil.virtual_memory()
+    lines = [
+        f"mlx-iforest {__version__}, Python {system['python']}, {system['machine']}",
+        f"{psutil.cpu_count()} CPUs, {memory.total / 1e9:.1f} GB of memory, {memory.available / 1e9:.1f} GB of it free",
+    ]
+    for name, found in system["backends"].items():
+        if isinstance(found, Mapping):
+            found = "available (" + ", ".join(f"{what} {_amount(what, value)}" for what, value in found.items()) + ")"
+        lines.append(f"backend {name}: {found}")
+    auto = system["auto"]
+    return "\n".join([*lines, f"backend auto picks {auto['name']}: {auto['reason']}"])
+
+
+def _amount(what: str, value: object) -> str:
+    return f"{value / 1e9:.1f} GB" if "memory" in what and isinstance(value, int) and value >= 10**6 else str(value)
