@@ -281,6 +281,7 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
     def _branches(self, extended: pd.DataFrame) -> list[tuple[str, Any, list[str]]]:
         numbers = self.schema_.names(Role.NUMERIC)
         categories = self.schema_.names(Role.CATEGORICAL)
+        dates = self.schema_.names(Role.TIMESTAMP)
         names: dict[type, list[str]] = {
             kind: [part.name for part in self.derived_ if isinstance(part, kind)]
             for kind in (Duration, Ratio, Product, MissingState, MissingPattern)
@@ -302,7 +303,7 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
             ("ratios", NumericValues(), [*names[Product], *names[Ratio]]),
             ("deviations", GroupDeviation(judged, groupers, n_jobs=self.n_jobs), [*judged, *groupers]),
             ("missing", CategoryRarity(keep_all=True), names[MissingPattern]),
-            ("repeats", Repeats(numbers, periods), [*numbers, *categories, *periods]),
+            ("repeats", Repeats(numbers, periods, dates), [*numbers, *categories, *periods, *dates]),
         ]
         return [(name, branch if name in self.groups else "drop", columns) for name, branch, columns in plan]
 

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 __all__ = ["Repeats"]
 
 _CONTINUOUS_SHARE = 0.2
+_REMEMBERED = 100_000
 
 Keys = npt.NDArray[np.uint64]
 
@@ -21,9 +22,11 @@ Keys = npt.NDArray[np.uint64]
 class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Binary logarithm of how many times a record, and any one of its readings, occurs.
 
-    Two features. *record*: rows that agree in every column given (identifiers and dates are left out by the caller).
-    *reading*: the largest count over the columns whose values hardly ever repeat, each within its category where
-    `within` names one. A row is counted among the training rows or among those it comes with, whichever gives more.
+    Two features. *record*: rows that agree in every column but those in `dates` and `within`. Training rows and the
+    rows that come together are counted together, a row that agrees with another in its dates too once only, so that
+    scoring training rows again finds no copies. *reading*: the largest count over the columns whose values hardly ever
+    repeat, each within its category where `within` names one, among the training rows or those that come together,
+    whichever gives more.
 
     Parameters
     ----------
@@ -31,11 +34,14 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Columns in which a stuck reading is looked for.
     within : sequence of str
         Categorical columns that a stuck reading stays in, such as a span of time; they are no part of a record.
+    dates : sequence of str
+        Columns in which copies of a record may differ.
     """
 
-    def __init__(self, numbers: Sequence[str] = (), within: Sequence[str] = ()) -> None:
+    def __init__(self, numbers: Sequence[str] = (), within: Sequence[str] = (), dates: Sequence[str] = ()) -> None:
         self.numbers = numbers
         self.within = within
+        self.dates = dates
 
     def fit(self, X: pd.DataFrame, y: object = None) -> Repeats:
         """Count what occurs more than once."""
@@ -46,12 +52,12 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             for name in self.numbers
             if X[name].notna().sum() >= 20 and X[name].nunique() > _CONTINUOUS_SHARE * X[name].notna().sum()
         ]
-        self.records_ = _Counter(self._record_keys(X))
+        self.records_ = _Records(*self._record_keys(X))
         self.readings_ = [_Counter(self._reading_keys(X, name)) for name in self.continuous_]
         return self
 
-    def _record_keys(self, X: pd.DataFrame) -> Keys:
-        return _hash(X.drop(columns=list(self.within)))
+    def _record_keys(self, X: pd.DataFrame) -> tuple[Keys, Keys]:
+        return _hash(X.drop(columns=[*self.within, *self.dates])), _hash(X.drop(columns=list(self.within)))
 
     def _reading_keys(self, X: pd.DataFrame, name: str) -> Keys:
         keys = _hash(X[[name, *self.within]])
@@ -62,7 +68,7 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Give the logarithms, shape (n, 2) or (n, 1) where no column could be stuck; 0 for what occurs once."""
         check_is_fitted(self)
         out = np.zeros((len(X), 1 + bool(self.continuous_)), dtype=np.float32)
-        out[:, 0] = np.log2(self.records_.count(self._record_keys(X)))
+        out[:, 0] = np.log2(self.records_.count(*self._record_keys(X)))
         for counter, name in zip(self.readings_, self.continuous_, strict=True):
             out[:, 1] = np.maximum(out[:, 1], np.log2(counter.count(self._reading_keys(X, name))))
         return out
@@ -74,14 +80,15 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def feature_columns_(self) -> list[tuple[str, ...]]:
         """Source columns of each feature."""
-        return [tuple(name for name in self.feature_names_in_ if name not in self.within), tuple(self.continuous_)][
-            : 1 + bool(self.continuous_)
-        ]
+        return [
+            tuple(name for name in self.feature_names_in_ if name not in (*self.within, *self.dates)),
+            tuple(self.continuous_),
+        ][: 1 + bool(self.continuous_)]
 
     def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the count of each record, and the most repeated reading as (column, count); both usually 1."""
         values = np.empty((len(X), 1 + bool(self.continuous_)), dtype=object)
-        values[:, 0] = self.records_.count(self._record_keys(X))
+        values[:, 0] = self.records_.count(*self._record_keys(X))
         if self.continuous_:
             counts = np.column_stack(
                 [
@@ -98,6 +105,27 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 def _hash(X: pd.DataFrame) -> Keys:
     keys: Keys = pd.util.hash_pandas_object(X, index=False).to_numpy().astype(np.uint64)
     return np.maximum(keys, np.uint64(1))
+
+
+class _Records:
+    """What each record says and, as a second key, what it says with its dates; of so many training rows, the last."""
+
+    def __init__(self, content: Keys, whole: Keys) -> None:
+        self.content, self.whole = content[-_REMEMBERED:], whole[-_REMEMBERED:]
+
+    def count(self, content: Keys, whole: Keys) -> npt.NDArray[np.int64]:
+        """Give each record's count, at least 1."""
+        known = np.isin(self.content, content)
+        both = pd.DataFrame(
+            {
+                "content": np.concatenate([self.content[known], content]),
+                "whole": np.concatenate([self.whole[known], whole]),
+                "new": np.repeat([False, True], [int(known.sum()), len(content)]),
+            }
+        )
+        sizes = both.groupby(["content", "whole", "new"], sort=False).size()
+        totals = sizes.groupby(level=["content", "whole"], sort=False).max().groupby(level="content", sort=False).sum()
+        return np.asarray(totals.reindex(content), dtype=np.int64)
 
 
 class _Counter:
