@@ -1,0 +1,298 @@
+"""The whole run, on small records."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from anomaly_detection.errors import AnomalyDetectionError, DataError
+from anomaly_detection.evaluation import evaluate
+from anomaly_detection.report import write_report
+from anomaly_detection.splitting import split
+from anomaly_detection.synthetic import generate
+from anomaly_detection.tables import comparison_table
+from anomaly_detection.thresholds import AlertBudget
+from anomaly_detection.training import train
+
+DATA = generate("classic", 1500, seed=5)
+FAST = {"seed": 3, "backend": "numba", "max_trials": 8}
+MODEL_FIELDS = {
+    "accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "false_positive_rate",
+    "roc_auc",
+    "average_precision",
+    "confusion_matrix",
+    "recall_by_type",
+    "fit_seconds",
+    "score_rows_per_second",
+    "peak_memory_bytes",
+    "model_bytes",
+    "threshold",
+    "alerts",
+    "parameters",
+}
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    seen = []
+    result = train(
+        DATA.frame,
+        labels=DATA.labels,
+        anomaly_types=DATA.anomaly_types,
+        source="classic",
+        progress=lambda *step: seen.append(step),
+        **FAST,
+    )
+    return result, seen
+
+
+@pytest.fixture(scope="module")
+def unlabelled():
+    return train(DATA.frame.iloc[:800], timestamp="timestamp", **FAST)
+
+
+def _same_forest(one, two):
+    ours, theirs = one.model.forest_, two.model.forest_
+    return ours.feature.tobytes() == theirs.feature.tobytes() and ours.threshold.tobytes() == theirs.threshold.tobytes()
+
+
+def test_report_holds_what_the_design_promises(labelled):
+    report = labelled[0].report
+    assert {"created", "version", "seed", "backend", "data", "split", "base", "optimized", "sklearn"} <= report.keys()
+    for key in ("base", "optimized", "sklearn"):
+        assert report[key].keys() >= MODEL_FIELDS
+        assert report[key]["fit_seconds"] > 0
+        assert report[key]["score_rows_per_second"] > 0
+        assert report[key]["model_bytes"] > 1000
+        assert sum(report[key]["confusion_matrix"].values()) == report["split"]["test"]
+    assert report["data"] | {"schema": 0, "cleaning": 0} == {
+        "source": "classic",
+        "rows": 1500,
+        "columns": DATA.frame.shape[1],
+        "labelled": True,
+        "anomaly_ratio": 0.05,
+        "schema": 0,
+        "cleaning": 0,
+    }
+    assert report["split"] == {
+        "method": "random",
+        "train": 900,
+        "validation": 300,
+        "test": 300,
+        "time_column": None,
+        "note": "",
+    }
+    assert report["backend"]["name"] == "numba"
+    assert 0.9 < report["ceiling"]["accuracy"] <= 1.0
+    assert "IsolationForest on the raw numeric columns" in report["sklearn"]["parameters"]["what"]
+    json.dumps(report, allow_nan=False)
+
+
+def test_figures_are_those_of_the_test_rows(labelled):
+    result = labelled[0]
+    rows = split(DATA.frame, DATA.labels, seed=3).test
+    for key, detector in (("base", result.base), ("optimized", result.optimized)):
+        frame = DATA.frame.iloc[rows]
+        expected = evaluate(DATA.labels[rows], detector.predict(frame), detector.score_samples(frame)).to_dict()
+        for name in ("accuracy", "recall", "roc_auc", "confusion_matrix"):
+            assert result.report[key][name] == expected[name]
+        np.testing.assert_array_equal(result.curves.models[key].scores, detector.score_samples(frame))
+        assert result.curves.models[key].threshold == detector.model.offset_ == result.report[key]["threshold"]
+    np.testing.assert_array_equal(result.curves.labels, DATA.labels[rows])
+    assert set(result.report["base"]["recall_by_type"]) == set(DATA.anomaly_types[rows]) - {"normal"}
+
+
+def test_base_is_what_it_is_said_to_be(labelled):
+    base = labelled[0].base
+    assert base.model.n_estimators == 100
+    assert base.model.max_samples_ == 256
+    assert base.model.contamination == 0.05
+    rows = split(DATA.frame, DATA.labels, seed=3).train
+    assert (base.predict(DATA.frame.iloc[rows]) == -1).sum() == 45
+
+
+def test_search_helps_on_the_validation_part(labelled):
+    report = labelled[0].report
+    search = report["optimized"]["search"]
+    assert search["ran"] is True
+    assert search["trials"] == 8
+    assert "below 99.00%" in search["reason"]
+    rows = split(DATA.frame, DATA.labels, seed=3).validation
+    frame, labels = DATA.frame.iloc[rows], DATA.labels[rows]
+    accuracy = {key: (getattr(labelled[0], key).predict(frame) == labels).mean() for key in ("base", "optimized")}
+    assert accuracy["optimized"] == search["best_validation_accuracy"] > accuracy["base"]
+
+
+def test_progress_goes_through_the_stages(labelled):
+    stages = list(dict.fromkeys(stage for stage, _, _ in labelled[1]))
+    assert stages == ["data", "base", "search", "optimized", "sklearn", "test"]
+    assert all(0.0 <= fraction <= 1.0 and message for _, fraction, message in labelled[1])
+
+
+def test_top_alerts_are_the_worst_of_the_test_part_with_reasons(labelled):
+    result = labelled[0]
+    alerts = result.top_alerts
+    rows = split(DATA.frame, DATA.labels, seed=3).test
+    decision = result.optimized.decision_function(DATA.frame.iloc[rows])
+    assert [alert["index"] for alert in alerts] == rows[np.argsort(decision, kind="stable")[:10]].tolist()
+    assert all(alert["score"] < 0 and len(alert["explanation"]) > 10 for alert in alerts)
+    assert alerts[0]["data_point"]["supplier"] == DATA.frame["supplier"].iloc[alerts[0]["index"]]
+
+
+def test_report_can_be_written_and_printed(labelled, unlabelled, tmp_path):
+    for name, result in (("with", labelled[0]), ("without", unlabelled)):
+        write_report(tmp_path / name, result.report, result.curves, result.top_alerts)
+        assert (tmp_path / name / "report.json").exists()
+        assert "scikit-learn" in comparison_table(result.report, terminal=False)
+
+
+def test_detectors_carry_how_they_were_trained(labelled):
+    for key in ("base", "optimized"):
+        summary = getattr(labelled[0], key).training_
+        assert summary["model"] == key
+        assert summary["accuracy"] == labelled[0].report[key]["accuracy"]
+        assert summary["data"]["source"] == "classic"
+        json.dumps(summary, allow_nan=False)
+
+
+def test_labels_of_the_test_part_cannot_touch_the_models(labelled):
+    parts = split(DATA.frame, DATA.labels, seed=3)
+    turned = DATA.labels.copy()
+    turned[parts.test] = np.random.default_rng(0).permutation(-turned[parts.test])
+    other = train(DATA.frame, labels=turned, split_method=parts, **FAST)
+    for key in ("base", "optimized"):
+        ours, theirs = getattr(labelled[0], key), getattr(other, key)
+        assert _same_forest(ours, theirs)
+        assert ours.model.offset_ == theirs.model.offset_
+    assert other.report["optimized"]["accuracy"] != labelled[0].report["optimized"]["accuracy"]
+
+
+def test_records_of_the_test_part_cannot_touch_the_models(labelled):
+    parts = split(DATA.frame, DATA.labels, seed=3)
+    frame = DATA.frame.copy()
+    frame.loc[frame.index[parts.test], "lead_time"] *= 7.0
+    other = train(frame, labels=DATA.labels, split_method=parts, **FAST)
+    for key in ("base", "optimized"):
+        assert _same_forest(getattr(labelled[0], key), getattr(other, key))
+        assert getattr(labelled[0], key).model.offset_ == getattr(other, key).model.offset_
+
+
+def test_labels_of_the_training_part_cannot_touch_the_models(labelled):
+    parts = split(DATA.frame, DATA.labels, seed=3)
+    turned = DATA.labels.copy()
+    turned[parts.train] *= -1
+    other = train(DATA.frame, labels=turned, split_method=parts, **FAST)
+    for key in ("base", "optimized"):
+        assert _same_forest(getattr(labelled[0], key), getattr(other, key))
+
+
+def test_no_search_where_the_base_is_good_enough():
+    result = train(DATA.frame, labels=DATA.labels, target_accuracy=0.5, **FAST)
+    assert result.optimized is result.base
+    search = result.report["optimized"]["search"]
+    assert search["ran"] is False
+    assert search["trials"] == 0
+    assert "50.00% is enough" in search["reason"]
+    assert result.report["optimized"]["threshold"] == result.report["base"]["threshold"]
+    assert train(DATA.frame, labels=DATA.labels, time_budget=0.0, **FAST).report["optimized"]["search"]["reason"]
+
+
+def test_without_labels_everything_works_and_nothing_is_claimed(unlabelled):
+    report = unlabelled.report
+    assert report["data"]["labelled"] is False
+    assert report["ceiling"] is None
+    assert unlabelled.curves.labels is None
+    for key in ("base", "optimized", "sklearn"):
+        assert report[key]["accuracy"] is report[key]["confusion_matrix"] is report[key]["roc_auc"] is None
+        assert 0 < report[key]["alerts"] < 40
+    search = report["optimized"]["search"]
+    assert search["ran"] is True
+    assert search["best_validation_accuracy"] is None
+    assert 0.8 < search["stability"] <= 1.0
+    assert unlabelled.optimized.model.n_estimators >= 100
+    json.dumps(report, allow_nan=False)
+
+
+def test_split_is_by_time_where_a_timestamp_is_given(unlabelled):
+    assert unlabelled.report["split"]["method"] == "time"
+    assert unlabelled.report["split"]["time_column"] == "timestamp"
+
+
+def test_alert_budget_sets_the_threshold():
+    frame = DATA.frame.iloc[:500]
+    parts = split(frame, method="time", time="timestamp")
+    result = train(frame, timestamp="timestamp", alert_budget=AlertBudget(0.02), time_budget=0.0, **FAST)
+    assert (result.base.predict(frame.iloc[parts.train]) == -1).sum() == 6
+    a_day = train(frame, timestamp="timestamp", alert_budget=0.1, time_budget=0.0, **FAST)
+    days = frame["timestamp"].iloc[parts.train].agg(lambda times: (times.max() - times.min()) / pd.Timedelta("1D"))
+    assert (a_day.base.predict(frame.iloc[parts.train]) == -1).sum() == int(0.1 * days)
+    assert "AlertBudget" in a_day.report["base"]["parameters"]["threshold_rule"]
+
+
+def test_validation_without_anomalies_falls_back_to_stability():
+    frame = DATA.frame.iloc[:600]
+    parts = split(frame, method="time", time="timestamp")
+    labels = np.ones(600, dtype=int)
+    labels[parts.train[:20]] = -1
+    report = train(frame, labels=labels, split_method=parts, **FAST).report
+    assert report["optimized"]["search"]["reason"].startswith("The validation part holds labels of one class only.")
+    assert report["optimized"]["recall"] == 0.0
+    assert report["optimized"]["roc_auc"] is None
+
+
+def test_records_with_few_columns_and_missing_values():
+    rng = np.random.default_rng(0)
+    records = [{"lead_time": float(value)} for value in rng.normal(14, 2, 60)]
+    records[5]["lead_time"] = None
+    result = train(records, **FAST)
+    assert result.report["data"]["columns"] == 1
+    assert np.isfinite(result.optimized.score_samples(records)).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"labels": [1, -1]}, "1500 records but 2 labels"),
+        ({"labels": np.ones(1500)}, "(?i)every label is 1"),
+        ({"labels": np.arange(1500)}, "not two classes"),
+        ({"anomaly_types": ["a"]}, "1500 records but 1 anomaly types"),
+        ({"anomaly_ratio": 0.7}, "at most 0.5"),
+        ({"alert_budget": 3.0}, "needs the time column"),
+        ({"timestamp": "timestmp"}, "did you mean 'timestamp'"),
+        ({"identifiers": ["orderno"]}, "Unknown column 'orderno'"),
+        ({"backend": "abacus"}, "abacus"),
+        ({"split_method": "sideways"}, "choose 'random' or 'time'"),
+    ],
+)
+def test_bad_arguments_are_said_before_any_work(options, message):
+    with pytest.raises(AnomalyDetectionError, match=message):
+        train(DATA.frame, **{**FAST, **options})
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        (DATA.frame.iloc[:1], "one row|1 row"),
+        (DATA.frame.iloc[:15], "at least 20"),
+        (DATA.frame.assign(lead_time=DATA.frame["lead_time"].where(DATA.frame.index != 7, np.inf)), "infinite"),
+        (pd.DataFrame({"a": ["x", "y"] * 20}), "numeric"),
+        (pd.DataFrame({"a": [1.0] * 40, "b": [2.0] * 40}), "constant"),
+    ],
+)
+def test_records_that_cannot_be_used_are_said(frame, message):
+    with pytest.raises(DataError, match=message):
+        train(frame, **FAST)
+
+
+def test_interrupt_goes_through():
+    def interrupt(stage, fraction, message):
+        if stage == "search":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(DATA.frame, labels=DATA.labels, progress=interrupt, **FAST)
