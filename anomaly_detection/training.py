@@ -505,7 +505,7 @@ def _classic_ceiling(test: _Part, types: Sequence[Any] | None, anomaly_ratio: fl
     unknown = np.full(len(test.labels), "")
     data = SyntheticData(test.frame, test.labels, unknown if types is None else np.asarray(types), unknown)
     found = classic_ceiling(data, anomaly_ratio=anomaly_ratio)
-    return {name: value if math.isfinite(value) else None for name, value in found.items()}
+    return {name: value if value is not None and math.isfinite(value) else None for name, value in found.items()}
 
 
 def _summarise(report: Mapping[str, Any], base: _Model, optimized: _Model) -> tuple[Detector, Detector]:

@@ -53,7 +53,8 @@ def labelled():
 
 @pytest.fixture(scope="module")
 def unlabelled():
-    return train(DATA.frame.iloc[:800], timestamp="timestamp", **FAST)
+    # Without the month, which the later rows of a split by time have never shown.
+    return train(DATA.frame.iloc[:800].drop(columns="month"), timestamp="timestamp", **FAST)
 
 
 def _same_forest(one, two):
