@@ -97,6 +97,11 @@ def _train(arguments: argparse.Namespace) -> TrainingResult:
 
         profile = arguments.profile or "classic"
         data = generate(profile, arguments.samples or _SAMPLES, anomaly_ratio=ratio, seed=arguments.seed)
+        if not (data.labels == -1).any():
+            raise DataError(
+                f"{len(data)} records at an anomaly ratio of {ratio} hold no anomaly;"
+                " give more --samples or a larger --anomaly-ratio."
+            )
         frame = data.frame
         options |= {"labels": data.labels, "anomaly_types": data.anomaly_types, "source": profile}
     else:
@@ -132,7 +137,9 @@ def _read(arguments: argparse.Namespace) -> tuple[pd.DataFrame, pd.Series[Any] |
             if name.lower() in _LIKE_LABELS:
                 note(f"Column {name!r} is used as data. If it says which records are anomalies, add --label {name}.")
         return frame, None
-    return frame.drop(columns=arguments.label), frame[arguments.label]
+    labels = frame[arguments.label]
+    # A blank cell of a CSV file is text; as a label it is a missing one.
+    return frame.drop(columns=arguments.label), labels.mask(labels.astype(str).str.strip() == "")
 
 
 def _unknown(name: str, columns: Sequence[str]) -> str:

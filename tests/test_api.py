@@ -1,0 +1,249 @@
+"""`AnomalyDetectionAPI`: any table in, plain values out, and nothing that is silently half ready."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
+from anomaly_detection.errors import AnomalyDetectionError, DataError, ModelFileError, NotFittedError
+from anomaly_detection.schema import Role
+from anomaly_detection.synthetic import generate
+
+ROOT = Path(__file__).parent.parent
+DATA = generate("classic", 800, seed=5)
+FRAME = DATA.frame
+COLUMNS = ["lead_time", "order_quantity"]
+
+
+@pytest.fixture(scope="module")
+def api() -> AnomalyDetectionAPI:
+    return AnomalyDetectionAPI().fit(FRAME)
+
+
+@pytest.fixture(scope="module")
+def model_path(api: AnomalyDetectionAPI, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("new") / "folders" / "model.joblib"
+    api.save_model(path)
+    return path
+
+
+def test_predictions_and_scores(api: AnomalyDetectionAPI) -> None:
+    predictions, scores = api.predict(FRAME)
+    assert predictions.dtype.kind == "i"
+    assert scores.dtype == np.float64
+    np.testing.assert_array_equal(predictions == -1, scores < 0)
+    assert (predictions == -1).sum() == 40  # the stated 5 % of 800
+    assert predictions[DATA.labels == -1].mean() < predictions[DATA.labels == 1].mean()
+
+
+def test_a_threshold_moves_the_line_and_not_the_scores(api: AnomalyDetectionAPI) -> None:
+    _, scores = api.predict(FRAME)
+    line = float(np.median(scores))
+    predictions, again = api.predict(FRAME, threshold=line)
+    np.testing.assert_array_equal(again, scores)
+    np.testing.assert_array_equal(predictions == -1, scores < line)
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [pl.from_pandas, pa.Table.from_pandas, lambda frame: frame.to_dict("records"), lambda frame: frame],
+    ids=["polars", "pyarrow", "list of dicts", "pandas"],
+)
+def test_any_table(api: AnomalyDetectionAPI, convert: Any) -> None:
+    few = FRAME.head(20)
+    np.testing.assert_array_equal(api.predict(convert(few))[1], api.predict(few)[1])
+
+
+def test_one_dict_is_one_record(api: AnomalyDetectionAPI) -> None:
+    predictions, scores = api.predict(FRAME.iloc[3].to_dict())
+    assert predictions.shape == scores.shape == (1,)
+    assert scores[0] == api.predict(FRAME.iloc[[3]])[1][0]
+
+
+def test_new_and_reordered_columns_do_not_matter(api: AnomalyDetectionAPI) -> None:
+    other = FRAME[FRAME.columns[::-1]].assign(brand_new="x")
+    np.testing.assert_array_equal(api.predict(other)[1], api.predict(FRAME)[1])
+
+
+def test_a_missing_column_is_named(api: AnomalyDetectionAPI) -> None:
+    with pytest.raises(DataError, match="lead_time"):
+        api.predict(FRAME.drop(columns="lead_time"))
+
+
+def test_the_same_seed_gives_the_same_scores(api: AnomalyDetectionAPI) -> None:
+    np.testing.assert_array_equal(AnomalyDetectionAPI().fit(FRAME).predict(FRAME)[1], api.predict(FRAME)[1])
+    assert (AnomalyDetectionAPI(seed=1).fit(FRAME).predict(FRAME)[1] != api.predict(FRAME)[1]).any()
+
+
+def test_the_anomaly_ratio_sets_the_number_of_alerts() -> None:
+    predictions, _ = AnomalyDetectionAPI(anomaly_ratio=0.1).fit(FRAME[COLUMNS]).predict(FRAME[COLUMNS])
+    assert (predictions == -1).sum() == 80
+
+
+def test_given_columns_replace_what_would_be_inferred() -> None:
+    schema = AnomalyDetectionAPI().fit(FRAME, numerical_features=COLUMNS).preprocessor.schema_
+    assert schema.names(Role.NUMERIC) == [name for name in FRAME.columns if name in COLUMNS]
+    assert "supplier" in schema.names(Role.CATEGORICAL)
+    schema = AnomalyDetectionAPI().fit(FRAME, COLUMNS, ["supplier"], value_cols=["quality_rating"]).preprocessor.schema_
+    assert set(schema.names(Role.NUMERIC)) == {*COLUMNS, "quality_rating"}
+    assert schema.names(Role.CATEGORICAL) == ["supplier"]
+
+
+def test_a_given_role_is_taken() -> None:
+    text = FRAME.assign(timestamp=FRAME["timestamp"].astype(str))
+    schema = AnomalyDetectionAPI().fit(text, timestamp_col="timestamp", categorical_features=["month"])
+    assert schema.preprocessor.schema_["timestamp"].role is Role.TIMESTAMP
+    assert schema.preprocessor.schema_.names(Role.CATEGORICAL) == ["month"]
+    with pytest.raises(DataError, match="did you mean 'lead_time'"):
+        AnomalyDetectionAPI().fit(FRAME, numerical_features=["lead_tme"])
+
+
+def test_a_failed_fit_leaves_the_object_as_it_was(model_path: Path) -> None:
+    fitted = AnomalyDetectionAPI(model_path)
+    with pytest.raises(DataError):
+        fitted.fit(FRAME.head(1))
+    assert fitted.predict(FRAME)[1].shape == (800,)
+
+
+def test_explanations(api: AnomalyDetectionAPI) -> None:
+    frame = FRAME.set_axis([f"row {i}" for i in range(len(FRAME))])
+    frame.loc["row 7", "lead_time"] = 90.0
+    predictions, scores = api.predict(frame)
+    explained = api.explain_anomalies(frame, predictions, scores)
+    assert [item["index"] for item in explained] == np.flatnonzero(predictions == -1).tolist()
+    assert [item["score"] for item in explained] == scores[predictions == -1].tolist()
+    seventh = next(item for item in explained if item["index"] == 7)
+    assert seventh["data_point"]["lead_time"] == 90.0
+    assert set(seventh["data_point"]) == set(FRAME.columns)
+    assert "lead_time" in seventh["explanation"].lower()
+    assert seventh["explanation"].endswith(".")
+    assert any("lead_time" in reason["columns"] for reason in seventh["contributions"])
+    # Plain values all the way down, dates and missing values included.
+    assert json.loads(json.dumps(explained, allow_nan=False)) == explained
+
+
+def test_missing_values_are_none_in_a_data_point(api: AnomalyDetectionAPI) -> None:
+    frame = FRAME.head(3).astype({"supplier": object})
+    frame.loc[0, ["lead_time", "supplier"]] = [np.nan, None]
+    frame.loc[0, "timestamp"] = pd.NaT
+    point = api.explain_anomalies(frame, [-1, 1, 1], [0.0, 0.0, 0.0])[0]["data_point"]
+    assert point["lead_time"] is point["supplier"] is point["timestamp"] is None
+
+
+def test_nothing_to_explain(api: AnomalyDetectionAPI) -> None:
+    assert api.explain_anomalies(FRAME.head(2), [1, 1], [0.1, 0.1]) == []
+
+
+def test_what_does_not_belong_together(api: AnomalyDetectionAPI) -> None:
+    with pytest.raises(DataError, match="800 records"):
+        api.explain_anomalies(FRAME, [-1], [0.0])
+
+
+def test_evaluate(api: AnomalyDetectionAPI) -> None:
+    figures = api.evaluate(FRAME, DATA.labels)
+    predictions, _ = api.predict(FRAME)
+    assert figures["accuracy"] == (predictions == DATA.labels).mean()
+    caught = int(((predictions == -1) & (DATA.labels == -1)).sum())
+    assert figures["confusion_matrix"]["true_positive"] == caught
+    assert figures["recall"] == caught / 40
+    assert api.evaluate(FRAME, DATA.labels == -1) == figures
+    json.dumps(figures, allow_nan=False)
+    with pytest.raises(DataError):
+        api.evaluate(FRAME, DATA.labels[:-1])
+
+
+def test_one_record_is_rated(api: AnomalyDetectionAPI) -> None:
+    _, scores = api.predict(FRAME)
+    worst, best = (
+        api.detect_anomaly(FRAME.iloc[row].to_dict()) for row in (int(scores.argmin()), int(scores.argmax()))
+    )
+    assert worst["is_anomaly"] is True
+    assert worst["anomaly_score"] == pytest.approx(scores.min())
+    assert worst["risk_level"] == "critical"
+    assert best["is_anomaly"] is False
+    assert best["risk_level"] == "low"
+    assert worst["confidence"] == best["confidence"] == 1.0
+    json.dumps([worst, best])
+
+
+def test_confidence_and_risk_follow_the_score(api: AnomalyDetectionAPI) -> None:
+    """Along the scores risk only falls; along the distance from the threshold confidence only grows."""
+    _, scores = api.predict(FRAME)
+    order = np.argsort(scores)[:: len(scores) // 25]
+    answers = [api.detect_anomaly(FRAME.iloc[[row]]) for row in order]
+    risks = [["critical", "high", "medium", "low"].index(answer["risk_level"]) for answer in answers]
+    assert risks == sorted(risks)
+    for side in (True, False):
+        ours = [answer for answer in answers if answer["is_anomaly"] is side]
+        ours.sort(key=lambda answer: abs(answer["anomaly_score"]))
+        confidences = [answer["confidence"] for answer in ours]
+        assert confidences == sorted(confidences)
+    # The verdict and the rating never contradict each other.
+    assert all(answer["is_anomaly"] == (answer["risk_level"] in ("high", "critical")) for answer in answers)
+
+
+def test_one_record_means_one(api: AnomalyDetectionAPI) -> None:
+    with pytest.raises(DataError, match="one record but got 2"):
+        api.detect_anomaly(FRAME.head(2))
+
+
+def test_before_fitting() -> None:
+    fresh = AnomalyDetectionAPI()
+    assert fresh.is_fitted is False
+    for call in (fresh.predict, fresh.detect_anomaly):
+        with pytest.raises(NotFittedError, match="not trained"):
+            call(FRAME.head(1))
+    with pytest.raises(NotFittedError):
+        fresh.save_model("never-written.joblib")
+    assert not Path("never-written.joblib").exists()
+
+
+def test_a_missing_model_is_an_error_and_not_an_unfitted_object(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"no model file .*nowhere\.joblib"):
+        AnomalyDetectionAPI(tmp_path / "nowhere.joblib")
+    with pytest.raises(AnomalyDetectionError):
+        AnomalyDetectionAPI.load_model(tmp_path / "nowhere.joblib")
+
+
+def test_every_way_to_load_gives_a_usable_object(api: AnomalyDetectionAPI, model_path: Path) -> None:
+    _, scores = api.predict(FRAME)
+    made = AnomalyDetectionAPI.load_model(model_path)
+    filled = AnomalyDetectionAPI()
+    returned = filled.load_model(model_path)
+    assert returned is filled
+    for loaded in (made, filled, AnomalyDetectionAPI(model_path)):
+        assert loaded.is_fitted is True
+        np.testing.assert_array_equal(loaded.predict(FRAME)[1], scores)
+        assert loaded.detect_anomaly(FRAME.iloc[[0]]) == api.detect_anomaly(FRAME.iloc[[0]])
+        assert loaded.model.offset_ == api.model.offset_
+
+
+def test_a_failed_load_leaves_the_object_as_it_was(model_path: Path, tmp_path: Path) -> None:
+    loaded = AnomalyDetectionAPI(model_path)
+    with pytest.raises(ModelFileError):
+        loaded.load_model(tmp_path / "nowhere.joblib")
+    assert loaded.is_fitted
+
+
+def test_a_prediction_loads_neither_optuna_nor_matplotlib(model_path: Path) -> None:
+    code = (
+        "import json, sys\n"
+        "from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI\n"
+        f"api = AnomalyDetectionAPI({str(model_path)!r})\n"
+        f"print(api.detect_anomaly(json.loads({FRAME.iloc[0].astype(str).to_json()!r}))['risk_level'])\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    risk, loaded = done.stdout.splitlines()
+    assert risk in ("low", "medium", "high", "critical")
+    assert not {"optuna", "matplotlib", "jinja2", "polars"} & set(json.loads(loaded.replace("'", '"')))

@@ -1,0 +1,307 @@
+"""The command line: what it prints, what it writes, what it returns."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from anomaly_detection import cli, console
+from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
+from anomaly_detection.cli import main, train_main
+from anomaly_detection.cli_train import FILES
+from anomaly_detection.frames import read_table
+from anomaly_detection.synthetic import generate
+
+ROOT = Path(__file__).parent.parent
+MODELS = [name for names in FILES.values() for name in names]
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with records, and the set that a training on them left."""
+    folder = tmp_path_factory.mktemp("work")
+    assert main(["generate", "--samples", "700", "--labels", str(folder / "labelled.csv")]) == 0
+    frame = read_table(folder / "labelled.csv")
+    frame.insert(0, "order_no", [f"PO-{i:05}" for i in range(700)])
+    frame.to_csv(folder / "labelled.csv", index=False)
+    frame.drop(columns="label").to_csv(folder / "records.csv", index=False)
+    arguments = ["--time-budget", "0", "--output", str(folder / "models")]
+    assert main(["train", "--data", str(folder / "records.csv"), "--id", "order_no", *arguments]) == 0
+    return folder
+
+
+def model(work: Path) -> str:
+    return str(work / "models" / "optimized_anomaly_detection_model.joblib")
+
+
+def test_a_run_leaves_the_whole_set(work: Path) -> None:
+    left = {path.name for path in (work / "models").iterdir()}
+    assert {*MODELS, "report.json", "report.html", "score_histograms.png"} <= left
+    assert not [name for name in left if name.startswith(".")]
+    report = json.loads((work / "models" / "report.json").read_text("utf-8"))
+    assert report["data"]["rows"] == 700
+    assert report["data"]["source"] == "records.csv"
+    assert report["data"]["labelled"] is False
+    assert {"name", "reason"} <= report["backend"].keys()
+
+
+def test_every_saved_model_predicts(work: Path) -> None:
+    records = read_table(work / "records.csv")
+    for name, preprocessor in FILES.values():
+        api = AnomalyDetectionAPI.load_model(work / "models" / name, work / "models" / preprocessor)
+        assert api.predict(records)[0].shape == (700,)
+
+
+def test_training_says_what_it_understood_and_what_is_next(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--data", str(work / "labelled.csv"), "--time-budget", "0", "--output", str(work / "b")]) == 0
+    shown = capsys.readouterr()
+    assert "15 columns:" in shown.out
+    assert "1 identifiers, not judged: order_no" in shown.out
+    assert "1 dates: timestamp" in shown.out
+    assert "scikit-learn" in shown.out
+    command = shown.out.strip().splitlines()[-1]
+    assert f"score {work / 'b' / FILES['optimized'][0]} {work / 'labelled.csv'} --top 20" in command
+    assert "Training on 700 records" in shown.err
+    assert "add --label label" in shown.err
+    assert "\x1b" not in shown.out + shown.err
+
+
+def test_labels_and_times_are_used(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = work / "labelled models"
+    arguments = ["--data", str(work / "labelled.csv"), "--label", "label", "--timestamp", "timestamp"]
+    assert train_main([*arguments, "--time-budget", "0", "--seed", "3", "--output", str(output)]) == 0
+    report = json.loads((output / "report.json").read_text("utf-8"))
+    assert report["data"]["labelled"] is True
+    assert "label" not in [column["name"] for column in report["data"]["schema"]]
+    assert (report["split"]["method"], report["split"]["time_column"], report["seed"]) == ("time", "timestamp", 3)
+    assert report["base"]["roc_auc"] > 0.9
+    assert not (output / "recall_by_type.png").exists()
+    capsys.readouterr()
+
+
+def test_synthetic_records_are_the_default(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = work / "synthetic"
+    (output).mkdir()
+    (output / "curves.png").write_bytes(b"of an older run")
+    (output / "mine.png").write_bytes(b"not the program's")
+    arguments = ["--samples", "300", "--anomaly-ratio", "0.1", "--backend", "sklearn", "--batch-size", "100"]
+    assert train_main([*arguments, "--time-budget", "0", "--output", str(output)]) == 0
+    report = json.loads((output / "report.json").read_text("utf-8"))
+    assert report["data"]["source"] == "classic"
+    assert report["data"]["anomaly_ratio"] == 0.1
+    assert report["backend"]["name"] == "sklearn"
+    assert report["ceiling"]["accuracy"] > 0.9
+    assert (output / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (output / "mine.png").read_bytes() == b"not the program's"
+    # A run without labels has no curves, and leaves none of another run behind.
+    assert main(["train", "--data", str(work / "records.csv"), "--time-budget", "0", "--output", str(output)]) == 0
+    assert not (output / "curves.png").exists()
+    assert (output / "mine.png").exists()
+    capsys.readouterr()
+
+
+def test_check(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train_main(["--check"]) == 0
+    shown = capsys.readouterr().out
+    for word in ("Python", "CPUs", "GB of memory", "backend mlx", "backend numba", "backend auto picks"):
+        assert word in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_score_writes_the_rows_in_their_order(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "made" / "scored.csv"
+    assert main(["score", model(work), str(work / "records.csv"), "--output", str(target)]) == 0
+    scored, records = pd.read_csv(target, keep_default_na=False), read_table(work / "records.csv")
+    assert list(scored.columns) == [*records.columns, "anomaly_score", "is_anomaly", "reason"]
+    assert scored["order_no"].tolist() == records["order_no"].tolist()
+    _, scores = AnomalyDetectionAPI(model(work)).predict(records)
+    np.testing.assert_allclose(scored["anomaly_score"], scores, rtol=0, atol=1e-12)
+    np.testing.assert_array_equal(scored["is_anomaly"], scores < 0)
+    np.testing.assert_array_equal(scored["reason"] != "", scores < 0)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert f"{(scores < 0).sum()} alerts in 700 records" in shown.err
+
+
+def test_score_top_is_worst_first_with_reasons(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "top.parquet"
+    assert main(["score", model(work), str(work / "records.csv"), "--top", "12", "--output", str(target)]) == 0
+    top = pd.read_parquet(target)
+    _, scores = AnomalyDetectionAPI(model(work)).predict(read_table(work / "records.csv"))
+    assert top["anomaly_score"].tolist() == sorted(scores)[:12]
+    assert (top["reason"] != "").all()
+    capsys.readouterr()
+
+
+def test_score_prints_the_worst(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    records = read_table(work / "records.csv")
+    _, scores = AnomalyDetectionAPI(model(work)).predict(records)
+    assert main(["score", model(work), str(work / "records.csv"), "--top", "3"]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["row", "order_no", "score", "alert", "reason"]
+    assert len(rows) == 3
+    for line, row in zip(rows, np.argsort(scores)[:3], strict=True):
+        assert line.split()[:4] == [str(row + 1), records["order_no"].iloc[row], f"{scores[row]:.4f}", "yes"]
+    assert main(["score", model(work), str(work / "records.csv")]) == 0
+    shown = capsys.readouterr()
+    alerts = int((scores < 0).sum())
+    assert len(shown.out.splitlines()) == 1 + min(20, alerts)
+    assert ("--output FILE writes them all" in shown.err) == (alerts > 20)
+
+
+def test_scoring_twice_replaces_the_columns(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    once, twice = tmp_path / "once.csv", tmp_path / "twice.csv"
+    assert main(["score", model(work), str(work / "records.csv"), "--output", str(once)]) == 0
+    assert main(["score", model(work), str(once), "--output", str(twice)]) == 0
+    assert once.read_bytes() == twice.read_bytes()
+    capsys.readouterr()
+
+
+def test_generate_is_what_generate_gives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "records.parquet"
+    arguments = ["--profile", "realistic", "--samples", "600", "--anomaly-ratio", "0.1", "--seed", "9"]
+    assert main(["generate", *arguments, "--difficulty", "hard", "--labels", str(target)]) == 0
+    data = generate("realistic", 600, anomaly_ratio=0.1, seed=9, difficulty="hard")
+    written = pd.read_parquet(target)
+    assert written.pop("label").tolist() == data.labels.tolist()
+    pd.testing.assert_frame_equal(written, data.frame, check_dtype=False)
+    assert "600 records, 60 of them anomalies" in capsys.readouterr().err
+    assert main(["generate", "--samples", "50", str(tmp_path / "plain.csv")]) == 0
+    assert "label" not in pd.read_csv(tmp_path / "plain.csv").columns
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("command", [["train"], ["score"], ["generate"], []])
+def test_help_reads_well(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([*command, "--help"])
+    assert left.value.code == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"usage: {' '.join(['anomaly-detection', *command])}")
+    assert "{prog}" not in shown
+    assert ("examples:" in shown) == bool(command)
+
+
+def test_train_model_mlx_help_names_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        train_main(["--help"])
+    shown = capsys.readouterr().out
+    assert "usage: train_model_mlx.py" in shown
+    assert "anomaly-detection" not in shown
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("anomaly-detection 0.")
+
+
+def test_an_interrupt_in_mid_training(work: Path) -> None:
+    """A real Ctrl-C, while a search of minutes runs: exit 130, one line more, and the old set untouched."""
+    before = {path.name: path.read_bytes() for path in (work / "models").iterdir()}
+    output = ["--samples", "3000", "--time-budget", "300", "--output", str(work / "models")]
+    # A shell may start programs so that they ignore the interrupt, and children would inherit that.
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "anomaly_detection", "train", *output],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, ignored)
+    assert process.stderr is not None
+    assert "Training on" in process.stderr.readline()
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.count("\n") == 1
+    assert "interrupted" in err
+    assert out == ""
+    assert {path.name: path.read_bytes() for path in (work / "models").iterdir()} == before
+
+
+def test_a_reader_that_leaves_is_no_error(work: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [
+        sys.executable,
+        "-m",
+        "anomaly_detection",
+        "score",
+        model(work),
+        str(work / "records.csv"),
+        "--top",
+        "600",
+    ]
+    done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.returncode == 141
+    assert "Traceback" not in done.stderr
+    assert "Broken" not in done.stderr
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_is_drawn_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream, drawn in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        with console.progress_bar() as show:
+            show("search", 0.25, "trial 7: [best] 0.99")
+            show("search", 1.0, "done")
+        assert ("search" in stream.getvalue()) is drawn
+
+
+def test_a_table_wraps_its_last_column_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"row": "7", "reason": "word " * 30 + "end"}, {"row": "1234", "reason": "short"}]
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    plain = console.table(rows, right=frozenset({"row"})).splitlines()
+    assert plain == [" row  reason", "   7  " + "word " * 30 + "end", "1234  short"]
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", "60")
+    wrapped = console.table(rows, right=frozenset({"row"})).splitlines()
+    assert len(wrapped) > 3
+    assert max(map(len, wrapped)) <= 60
+    assert wrapped[2].startswith("      word")
+
+
+def test_data_cannot_write_on_the_terminal() -> None:
+    assert console.printable("a\x1b[31m\nb\u202e  c") == "a [31m b c"
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def missing(*_: object) -> int:
+        raise ModuleNotFoundError("No module named 'narwhals.stable'", name="narwhals.stable")
+
+    monkeypatch.setattr(cli, "_command", missing)
+    assert main(["generate", "x.csv"]) == 2
+    assert "narwhals.stable is not installed; run pip install" in capsys.readouterr().err
+
+
+def test_too_little_memory(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full(*_: object) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr(cli, "_command", full)
+    assert main(["generate", "x.csv"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
