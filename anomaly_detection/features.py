@@ -28,6 +28,7 @@ from anomaly_detection.derived import (
     find_ratios,
 )
 from anomaly_detection.errors import DataError
+from anomaly_detection.expectation import Expectation
 from anomaly_detection.frames import to_frame
 from anomaly_detection.group_deviation import GroupDeviation
 from anomaly_detection.numeric_values import NumericValues
@@ -46,6 +47,7 @@ GROUPS = (
     "durations",
     "ratios",
     "deviations",
+    "expectations",
     "missing",
     "repeats",
     "tails",
@@ -53,6 +55,7 @@ GROUPS = (
 
 _SAMPLE = 5_000
 _SAME = 0.999
+_PLAIN = ("num", "durations", "ratios")
 
 
 @dataclass(frozen=True)
@@ -83,22 +86,24 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
     A `ColumnTransformer` that plans its own branches: it cleans the records once by their schema, adds the columns that
     follow from others, and runs one branch a group of features on the result.
 
-    ============  ==================================================================================================
-    group         features
-    ============  ==================================================================================================
-    `num`         the numbers, lopsided ones as logarithms
-    `cat`         rarity of each category
-    `pairs`       oddity of two categories together
-    `calendar`    rarity of the weekday and hour of the main date
-    `durations`   days between dates
-    `ratios`      ratios, and totals over the product of their factors
-    `deviations`  numbers, durations and ratios against the group the row belongs to
-    `missing`     rarity of which numbers and dates are missing together, and in which words
-    `repeats`     how many times a record or a reading occurs
-    `tails`       the largest and mean surprise over all other features of the row
-    ============  ==================================================================================================
+    ==============  ==================================================================================================
+    group           features
+    ==============  ==================================================================================================
+    `num`           the numbers, lopsided ones as logarithms
+    `cat`           rarity of each category
+    `pairs`         oddity of two categories together
+    `calendar`      rarity of the weekday and hour of the main date
+    `durations`     days between dates
+    `ratios`        ratios, and totals over the product of their factors
+    `deviations`    numbers, durations and ratios against the group the row belongs to
+    `expectations`  numbers against what the rest of the record foretells
+    `missing`       rarity of which numbers and dates are missing together, and in which words
+    `repeats`       how many times a record or a reading occurs
+    `tails`         the largest and mean surprise over all other features of the row
+    ==============  ==================================================================================================
 
-    Constant features, and those that repeat another, are left out.
+    Constant features, and those that repeat another, are left out; so are plain values of what is judged against its
+    group or the rest of its record, whose mere size says less.
 
     Parameters
     ----------
@@ -193,6 +198,7 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
             found = np.asarray(super().fit_transform(extended), dtype=np.float32)
         sources = self._sources()
         self.kept_ = _distinct(found)
+        self.kept_ = self.kept_[~_foretold(sources)[self.kept_]]
         if not self.kept_.size:
             raise DataError("No feature varies among the records; expected records that differ.")
         found = found[:, self.kept_]
@@ -294,6 +300,7 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         judged = [*numbers, *names[Duration], *names[Ratio]]
         groupers = [*categories, *months]
         states = names[MissingState]
+        products = [part.columns for part in self.derived_ if isinstance(part, Product)]
         plan: list[tuple[str, Any, list[str]]] = [
             ("num", NumericValues(), numbers),
             ("cat", CategoryRarity(), categories),
@@ -302,6 +309,11 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
             ("durations", NumericValues(), names[Duration]),
             ("ratios", NumericValues(), [*names[Product], *names[Ratio]]),
             ("deviations", GroupDeviation(judged, groupers, n_jobs=self.n_jobs), [*judged, *groupers]),
+            (
+                "expectations",
+                Expectation([*numbers, *names[Duration]], groupers, products),
+                [*numbers, *names[Duration], *groupers],
+            ),
             ("missing", CategoryRarity(keep_all=True), names[MissingPattern]),
             ("repeats", Repeats(numbers, periods, dates), [*numbers, *categories, *periods, *dates]),
         ]
@@ -345,6 +357,12 @@ def _distinct(found: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
         if all(not likeness[i, j] > _SAME for j in kept):
             kept.append(i)
     return candidates[kept]
+
+
+def _foretold(sources: Sequence[FeatureSource]) -> npt.NDArray[np.bool_]:
+    """Plain values of columns that are judged against their group or the rest of the record: their size says less."""
+    judged = {source.columns for source in sources if source.kind in ("deviations", "expectations")}
+    return np.array([source.kind in _PLAIN and source.columns in judged for source in sources], dtype=bool)
 
 
 def _varies(column: npt.NDArray[np.float32]) -> bool:

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.levels import CombinedLevels, Levels
 
-__all__ = ["CategoryRarity", "PairRarity"]
+__all__ = ["CategoryRarity", "PairRarity", "determined"]
 
 _RARE_SHARE = 0.02
 _COMMON_SHARE = 0.05
@@ -47,7 +47,7 @@ class CategoryRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             if self.keep_all or (len(found) > 1 and found.counts.min() <= _RARE_SHARE * len(X))
         }
         if not self.keep_all:
-            for name in _determined(X, self.levels_):
+            for name in determined(X, self.levels_):
                 del self.levels_[name]
         self.surprise_ = {name: self._surprise(found.counts) for name, found in self.levels_.items()}
         return self
@@ -184,8 +184,8 @@ class PairRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return values, counts
 
 
-def _determined(X: pd.DataFrame, levels: dict[str, Levels]) -> list[str]:
-    """Columns of which a finer one leaves at most a tenth of the entropy open."""
+def determined(X: pd.DataFrame, levels: dict[str, Levels]) -> list[str]:
+    """Name the columns of which a finer one leaves at most a tenth of the entropy open."""
     sample = X.iloc[:: -(-len(X) // _SAMPLE)]
     codes = {name: found.codes(sample[name]) for name, found in levels.items() if len(found) <= 0.2 * len(X)}
     found = []

@@ -79,6 +79,8 @@ def _compare(name: str, shown: str, shown_usual: str, value: float, usual: float
 
 def _numeric(source: FeatureSource, value: float, usual: float, row: pd.Series[Any]) -> str:
     where = f"for {_group(source, row)} " if source.group_by else ""
+    if source.kind == "expectations":
+        where = f"given its {' and '.join(source.group_by)} " if source.group_by else "for such a record "
     if len(source.columns) == 1:
         name, shown = _with_unit(source.columns[0], value)
         return _compare(name, shown, _with_unit(source.columns[0], usual)[1], value, usual, where)

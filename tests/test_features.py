@@ -26,6 +26,7 @@ from anomaly_detection.derived import (
     find_ratios,
 )
 from anomaly_detection.errors import DataError
+from anomaly_detection.expectation import Expectation
 from anomaly_detection.features import GROUPS, SupplyChainFeatures
 from anomaly_detection.frames import read_table
 from anomaly_detection.group_deviation import GroupDeviation, robust_spread
@@ -265,6 +266,45 @@ def test_no_deviation_without_explaining_groups() -> None:
     assert GroupDeviation(["y"], ["g"]).fit(frame).transform(frame).shape == (300, 0)
 
 
+# --- expectations ---
+
+
+def freights(n: int = 600) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    mode = rng.choice(["Air", "Sea"], n)
+    weight, distance = rng.lognormal(5, 1, n), rng.lognormal(6, 1, n)
+    freight = np.where(mode == "Air", 8.0, 1.0) * weight**0.7 * distance**0.5 * np.exp(rng.normal(0, 0.05, n))
+    frame = pd.DataFrame({"weight": weight, "distance": distance, "freight": freight, "noise": rng.normal(size=n)})
+    return frame.assign(mode=pd.Categorical(mode))
+
+
+def test_expectations_follow_several_columns_at_once() -> None:
+    frame = freights()
+    expectation = Expectation(["weight", "distance", "freight", "noise"], ["mode"]).fit(frame)
+    assert "freight as expected" in expectation.get_feature_names_out()
+    assert "noise as expected" not in expectation.get_feature_names_out()
+    at = expectation.get_feature_names_out().tolist().index("freight as expected")
+    assert set(expectation.feature_groups_[at]) == {"weight", "distance", "mode"}
+    odd = frame.head(3).assign(freight=lambda x: x["freight"] * [1.0, 3.0, np.nan])
+    values, usual = expectation.in_units(odd)
+    assert usual[:2, at] == pytest.approx(frame["freight"].head(2), rel=0.25)
+    assert values[1, at] == odd["freight"].iloc[1]
+    away = expectation.transform(odd)[:, at]
+    assert abs(away[0]) < 1.5
+    assert away[1] > 2.5
+    assert np.isnan(away[2])
+
+
+def test_expectations_leave_out_what_an_exact_rule_binds_and_what_is_noise() -> None:
+    frame = freights()
+    bound = Expectation(["weight", "distance", "freight"], ["mode"], [("freight", "weight", "distance")]).fit(frame)
+    assert all(set(group) <= {"mode"} for group in bound.feature_groups_)
+    noise = pd.DataFrame(np.random.default_rng(0).normal(size=(200, 40)), columns=[f"x{i}" for i in range(40)])
+    assert len(Expectation(list(noise)).fit(noise).targets_) <= 2
+    few = Expectation(["weight", "freight"], ["mode"]).fit(frame.head(20))
+    assert few.transform(frame).shape == (len(frame), 0)
+
+
 # --- repeats and tails ---
 
 
@@ -402,7 +442,8 @@ def test_wide_tables_without_categories_work() -> None:
     X = np.random.default_rng(0).normal(size=(200, 64))
     features = SupplyChainFeatures()
     out = features.fit_transform(X)
-    assert sum(source.kind == "num" for source in features.feature_sources_) == 64
+    judged = {source.columns[0] for source in features.feature_sources_ if source.kind in ("num", "expectations")}
+    assert len(judged) == 64
     assert out.shape == (200, len(features.feature_sources_))
 
 
