@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, Literal
 
@@ -350,15 +351,20 @@ def _fit(
     rule: ThresholdRule,
     validation: _Part | None = None,
 ) -> _Model:
-    """Fit a detector on the training part; where `validation` has labels, set the threshold by them."""
+    """Fit a detector on the training part; with `validation`, set the threshold there, by labels if it has any.
+
+    Features that compare a row with its like flatter the rows they were learned from, so a threshold set on those
+    raises more alerts than were asked for among new ones.
+    """
     detector = make_detector(settings, schema, make_forest(settings))
     detector.threshold_rule = rule
     with measure() as fitting:
         detector.fit(training.frame)
     threshold_from = f"{rule!r} on the training part"
-    if validation is not None and validation.judges:
-        detector.set_threshold(BestAccuracy(), detector.score_samples(validation.frame), validation.labels)
-        threshold_from = "best accuracy on the validation part"
+    if validation is not None:
+        rule = BestAccuracy() if validation.judges else rule
+        detector.set_threshold(rule, detector.score_samples(validation.frame), validation.labels)
+        threshold_from = f"{rule!r} on the validation part"
     parameters = {
         **settings.to_dict(),
         "max_samples": detector.model.max_samples_,
@@ -409,17 +415,24 @@ def _search(
     matrices = _Matrices(schema, training.frame, validation.frame)
     if validation.labels is not None and accuracy is not None:
         reason = f"The base reaches {accuracy:.2%} accuracy on the validation part, below {target_accuracy:.2%}."
+        began = time.perf_counter()
+        # At most half of the time goes into features: a search needs trials too.
+        candidates, complete = matrices.usable(FEATURE_SETS, time_budget / 2.0)
         found = search_accuracy(
             matrices,
             validation.labels,
             make_forest,
-            matrices.usable(FEATURE_SETS),
+            candidates,
             start,
             seed=seed,
-            time_budget=time_budget,
+            time_budget=time_budget - (time.perf_counter() - began),
             max_trials=max_trials,
             progress=tell,
         )
+        if not complete:
+            tried = f" Time allowed for {len(candidates)} of {len(FEATURE_SETS)} feature sets."
+            found = replace(found, ended_by="time", reason=found.reason + tried)
+        found = replace(found, seconds=time.perf_counter() - began)
     else:
         reason = "" if validation.labels is None else "The validation part holds labels of one class only."
         # The surprises alone rank far better wherever the truth is known, on both synthetic profiles.
@@ -449,11 +462,17 @@ class _Matrices:
             self._known[features] = (scaled[0].astype(np.float32), scaled[1].astype(np.float32))
         return self._known[features]
 
-    def usable(self, candidates: Sequence[FeatureSet]) -> list[FeatureSet]:
-        """The candidates whose groups give features here, each different input to a forest once."""
+    def usable(self, candidates: Sequence[FeatureSet], seconds: float) -> tuple[list[FeatureSet], bool]:
+        """The candidates whose groups give features here, each different input to a forest once; at least the first.
+
+        Stops making features after `seconds`; the flag says whether all candidates were looked at.
+        """
+        began = time.perf_counter()
         kept: list[FeatureSet] = []
         seen: set[bytes] = set()
         for features in candidates:
+            if kept and time.perf_counter() - began > seconds and features.groups not in self._unscaled:
+                return kept, False
             try:
                 matrix = self(features)[0]
             except DataError:
@@ -463,7 +482,7 @@ class _Matrices:
             if content not in seen:
                 seen.add(content)
                 kept.append(features)
-        return kept
+        return kept, True
 
 
 def _predictions(scores: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.int64]:

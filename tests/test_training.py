@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from anomaly_detection import training
 from anomaly_detection.errors import AnomalyDetectionError, DataError
 from anomaly_detection.evaluation import evaluate
 from anomaly_detection.report import write_report
+from anomaly_detection.schema import infer_schema
+from anomaly_detection.settings import FEATURE_SETS, FeatureSet
 from anomaly_detection.splitting import split
 from anomaly_detection.synthetic import generate
 from anomaly_detection.tables import comparison_table
@@ -16,7 +19,7 @@ from anomaly_detection.thresholds import AlertBudget
 from anomaly_detection.training import train
 
 DATA = generate("classic", 1500, seed=5)
-FAST = {"seed": 3, "backend": "numba", "max_trials": 8}
+FAST = {"seed": 3, "backend": "numba", "max_trials": 6}
 MODEL_FIELDS = {
     "accuracy",
     "precision",
@@ -35,6 +38,15 @@ MODEL_FIELDS = {
     "alerts",
     "parameters",
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_feature_sets():
+    """Keep the tests fast: three of the feature sets, of two groups."""
+    few = (FeatureSet(), FeatureSet(surprises=1), FeatureSet(("num",)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "FEATURE_SETS", few)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +133,7 @@ def test_search_helps_on_the_validation_part(labelled):
     report = labelled[0].report
     search = report["optimized"]["search"]
     assert search["ran"] is True
-    assert search["trials"] == 8
+    assert search["trials"] == 6
     assert "below 99.00%" in search["reason"]
     rows = split(DATA.frame, DATA.labels, seed=3).validation
     frame, labels = DATA.frame.iloc[rows], DATA.labels[rows]
@@ -297,3 +309,27 @@ def test_interrupt_goes_through():
 
     with pytest.raises(KeyboardInterrupt):
         train(DATA.frame, labels=DATA.labels, progress=interrupt, **FAST)
+
+
+def test_little_time_tries_fewer_features_and_says_so():
+    report = train(DATA.frame, labels=DATA.labels, **{**FAST, "time_budget": 1e-6}).report
+    search = report["optimized"]["search"]
+    assert "Time allowed for" in search["reason"]
+    assert search["reproducible"] is False
+    assert search["trials"] == 1
+
+
+def test_unlabelled_alerts_are_as_many_as_asked_for_among_new_rows():
+    frame = generate("classic", 1500, seed=6).frame
+    parts = split(frame, seed=3)
+    result = train(frame, anomaly_ratio=0.1, **FAST)
+    assert (result.optimized.predict(frame.iloc[parts.validation]) == -1).sum() == 30
+
+
+def test_every_feature_set_can_be_searched():
+    frame = DATA.frame.iloc[:300]
+    schema = infer_schema(frame)
+    found, complete = training._Matrices(schema, frame, frame.iloc[:50]).usable(FEATURE_SETS, 600.0)
+    assert complete
+    # Nothing repeats in these records, so the set with repeats equals another one and is tried once.
+    assert set(FEATURE_SETS) - set(found) <= {FEATURE_SETS[-1]}
