@@ -190,7 +190,7 @@ def _understood(data: Mapping[str, Any]) -> str:
             f"  in {printable(name)}, {sum(unread[name].values()):,} values are words, such as"
             f" {printable(most)[:60]!r}; they count as missing for that reason"
         )
-    return "\n".join([*lines, ""])
+    return "\n".join(lines)
 
 
 def _next(folder: Path, data: Path | None) -> str:

@@ -51,8 +51,11 @@ def progress_bar() -> Iterator[Callable[[str, float, str], None]]:
 
     def show(stage: str, fraction: float, message: str) -> None:
         if stage not in tasks:
-            tasks[stage] = bars.add_task(message, total=1.0, stage=stage)
-        bars.update(tasks[stage], completed=fraction, description=message)
+            for earlier in tasks.values():
+                bars.update(earlier, total=1.0, completed=1.0)
+            # Without a total the bar only says that something goes on.
+            tasks[stage] = bars.add_task(message, total=None, stage=stage)
+        bars.update(tasks[stage], total=1.0 if fraction else None, completed=fraction, description=message)
 
     with bars:
         yield show
