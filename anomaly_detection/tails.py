@@ -61,8 +61,8 @@ class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Give the four largest surprises and the mean one, shape (n, 5).
 
         They grow as the surprise itself up to `_LINEAR` standard deviations, and as its logarithm beyond. A forest's
-        thresholds are uniform in a feature's range: logarithms throughout would spend most of them among usual rows, and
-        would set the least surprising rows apart as far as the most.
+        thresholds are uniform in a feature's range: logarithms throughout would spend most of them among usual rows,
+        and would set the least surprising rows apart as far as the most.
         """
         z = self.surprises(X)
         largest = min(_LARGEST, z.shape[1])

@@ -180,7 +180,7 @@ def test_an_old_file_survives_a_write_that_fails(saved: tuple[Path, Path], tmp_p
     path = tmp_path / "model.joblib"
     path.write_bytes(b"old")
     for error in (RuntimeError, KeyboardInterrupt):
-        with pytest.raises(error), replacing(path) as temporary:
+        with pytest.raises(error), replacing(path) as temporary:  # noqa: PT012
             temporary.write_bytes(b"half of the n")
             raise error
     assert path.read_bytes() == b"old"
