@@ -33,7 +33,7 @@ def main() -> None:
         report = train(
             data.frame,
             labels=data.labels,
-            anomaly_types=data.anomaly_types,
+            anomaly_types=list(data.anomaly_types),
             seed=seed,
             time_budget=arguments.time_budget,
             source=arguments.profile,
