@@ -1,6 +1,7 @@
 """Isolation forests grown and scored by MLX, Numba or scikit-learn."""
 
 from mlx_iforest.backends import BackendUnavailableError, choose_backend, describe_system
+from mlx_iforest.blended import BlendedIsolationForest
 from mlx_iforest.estimator import MLXIsolationForest
 from mlx_iforest.forest import Forest, InvalidForestError
 
@@ -8,6 +9,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BackendUnavailableError",
+    "BlendedIsolationForest",
     "Forest",
     "InvalidForestError",
     "MLXIsolationForest",

@@ -1,30 +1,25 @@
-"""`MLXIsolationForest`: the scikit-learn contract."""
+"""`MLXIsolationForest`: the classic algorithm."""
 
 from __future__ import annotations
 
-import time
 import warnings
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from joblib import cpu_count, effective_n_jobs
-from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
-from sklearn.utils import check_random_state
+from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mlx_iforest.backends import BACKENDS, Backend, BackendUnavailableError, choose_backend, get_backend
+from mlx_iforest.backends import BACKENDS
+from mlx_iforest.base import BaseIsolationForest, Matrix
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
-from mlx_iforest.performance import Performance, peak_process_memory
-from mlx_iforest.scoring import score_from_path_length
+from mlx_iforest.scoring import Spread, blend_score, density_score, depth_score
 
 __all__ = ["MLXIsolationForest"]
 
 
-class MLXIsolationForest(OutlierMixin, BaseEstimator):
+class MLXIsolationForest(BaseIsolationForest):
     """Isolation forest, grown and scored by MLX on a GPU, by Numba on any CPU, or by scikit-learn.
 
     Anomalies are few and different, so random splits isolate them early: the fewer splits a row needs, the more
@@ -37,7 +32,9 @@ class MLXIsolationForest(OutlierMixin, BaseEstimator):
     max_samples : 'auto', int or float, default='auto'
         Rows each tree is grown on: min(256, n_samples), a number, or a share of the rows.
     contamination : 'auto' or float in (0, 0.5], default='auto'
-        Share of anomalies in the training data; sets `offset_`. 'auto' is the threshold of the paper, -0.5.
+        Share of anomalies in the training data; sets `offset_`. 'auto' is -0.5: the threshold of the paper for
+        'depth', the density of an even spread for 'density', three robust standard deviations below the median for
+        'blend'.
     max_features : int or float, default=1.0
         Features each tree may ask about: a number, or a share (at least one feature).
     bootstrap : bool, default=False
@@ -51,6 +48,12 @@ class MLXIsolationForest(OutlierMixin, BaseEstimator):
     warm_start : bool, default=False
         Keep the trees of the previous fit and grow only those that are new. The result is the forest that one fit
         would have given, if the data are the same.
+    extension_level : int, default=0
+        0 splits on one feature, as in [1]_; k splits on a random direction in k + 1 features, as in [2]_.
+    scoring : {'depth', 'density', 'blend'}, default='depth'
+        What a leaf says of a row: 'depth' is the score of the paper; 'density' compares the leaf's share of the
+        samples with its share of the space; 'blend' is the mean of both, each in robust standard deviations of the
+        training rows.
     backend : {'auto', 'mlx', 'numba', 'sklearn'}, default='auto'
         'auto' takes 'mlx' where MLX has a GPU, else 'numba', else 'sklearn'. A backend asked for by name that is
         missing is an error.
@@ -76,6 +79,7 @@ class MLXIsolationForest(OutlierMixin, BaseEstimator):
     References
     ----------
     .. [1] Liu, Ting and Zhou. Isolation Forest. ICDM 2008.
+    .. [2] Hariri, Kind and Brunner. Extended Isolation Forest. IEEE TKDE 33(4), 2021; arXiv:1811.02141.
 
     Examples
     --------
@@ -99,13 +103,11 @@ class MLXIsolationForest(OutlierMixin, BaseEstimator):
         "random_state": ["random_state"],
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
+        "extension_level": [Interval(Integral, 0, None, closed="left")],
+        "scoring": [StrOptions({"depth", "density", "blend"})],
         "backend": [StrOptions({"auto", *BACKENDS})],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
-
-    forest_: Forest
-    offset_: float
-    performance_: Performance
 
     def __init__(
         self,
@@ -119,6 +121,8 @@ class MLXIsolationForest(OutlierMixin, BaseEstimator):
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
         warm_start: bool = False,
+        extension_level: int = 0,
+        scoring: str = "depth",
         backend: str = "auto",
         batch_size: str | int = "auto",
     ) -> None:
@@ -131,153 +135,78 @@ class MLXIsolationForest(OutlierMixin, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
         self.warm_start = warm_start
+        self.extension_level = extension_level
+        self.scoring = scoring
         self.backend = backend
         self.batch_size = batch_size
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: ArrayLike, y: object = None) -> MLXIsolationForest:
-        """Grow the forest.
+    def _find_leaf_values(self, X: Matrix) -> NDArray[np.float32]:
+        forest = self.forest_
+        if self.scoring == "depth":
+            return forest.path_length
+        if forest.log_density is None:
+            raise ValueError(f"scoring={self.scoring!r} needs densities, which this forest does not have")
+        if self.scoring == "density":
+            return forest.log_density
+        # The mean of two standardised means is the mean of one mixture of leaf values: a blend costs no second walk.
+        rows = self._spread_rows(X)
+        mixture = np.zeros(forest.n_nodes)
+        for values in (forest.path_length, forest.log_density):
+            mixture += 0.5 * Spread.of(self._leaf_means(values, rows)).standardise(values)
+        return mixture.astype(np.float32)
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Used as float32. NaN is a missing value; infinities are refused.
-        y : ignored
+    def _score(self, means: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.scoring == "depth":
+            return depth_score(means, self.max_samples_)
+        return density_score(means) if self.scoring == "density" else blend_score(means)
 
-        Returns
-        -------
-        MLXIsolationForest
-            Itself, fitted.
-
-        Raises
-        ------
-        ValueError
-            The data or a parameter are not usable; the message says what was expected.
-        BackendUnavailableError
-            The backend asked for by name is missing here.
-        """
-        X_checked = self._validate(X, reset=True)
-        if not self.warm_start:
-            self._forget()
-        choice = choose_backend(self.backend)
-        plan = self._plan(X_checked)
-        began = time.perf_counter()
-        if plan.n_trees:
-            grown = get_backend(choice.name).grow(X_checked, plan, n_threads=self._n_threads())
-            self.forest_ = Forest.concatenate([self.forest_, grown]) if plan.first_tree else grown
-        seconds = time.perf_counter() - began
-        self.backend_ = choice
-        self.max_samples_ = plan.subsample_size
-        self.performance_ = Performance(grow_seconds=seconds, peak_process_memory=peak_process_memory())
-        if self.verbose:
-            print(f"grew {plan.n_trees} trees of {plan.subsample_size} samples in {seconds:.3f} s ({choice.name})")  # noqa: T201
-        if self.contamination == "auto":
-            self.offset_ = -0.5
-        else:
-            self.offset_ = float(np.percentile(self._score_samples(X_checked), 100.0 * float(self.contamination)))
-        return self
-
-    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
-        """+1 for a normal row, -1 for an anomaly.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of int64, shape (n_samples,)
-            -1 where ``decision_function(X) < 0``.
-        """
-        return np.where(self.decision_function(X) < 0, -1, 1)
-
-    def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
-        """``score_samples(X) - offset_``.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of float64, shape (n_samples,)
-            Lower is more abnormal; negative is an anomaly.
-        """
-        return self.score_samples(X) - self.offset_
-
-    def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
-        """The opposite of the anomaly score of the paper ([1]_, equation 2).
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Used as float32. NaN is a missing value; infinities are refused.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_samples,)
-            In [-1, 0); lower is more abnormal.
-        """
-        check_is_fitted(self)
-        return self._score_samples(self._validate(X, reset=False))
-
-    def _validate(self, X: ArrayLike, *, reset: bool) -> NDArray[np.float32]:
-        checked: NDArray[np.float32] = validate_data(
-            self, X, dtype=np.float32, ensure_all_finite="allow-nan", reset=reset
-        )
-        return checked
-
-    def _score_samples(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        """`score_samples` without validation, which would warn of lost column names in `fit`."""
-        began = time.perf_counter()
-        backend = self._scorer()
-        batch_size = None if self.batch_size == "auto" else int(self.batch_size)
-        path_lengths = backend.path_lengths(self.forest_, X, n_threads=self._n_threads(), batch_size=batch_size)
-        scores = score_from_path_length(path_lengths, self.max_samples_)
-        performance = self.performance_
-        performance.score_seconds = time.perf_counter() - began
-        performance.scored_rows = len(X)
-        performance.peak_process_memory = peak_process_memory()
-        performance.peak_mlx_memory = backend.peak_memory()
-        return scores
-
-    def _plan(self, X: NDArray[np.float32]) -> GrowthPlan:
-        """What to grow now: all trees, or those that a warm start lacks."""
-        n_samples, n_features = X.shape
-        have = self.forest_.n_trees if hasattr(self, "forest_") else 0
+    def _grow(self, X: Matrix, sample_weight: NDArray[np.float64] | None) -> None:
+        # A warm start grows only the trees that it lacks.
+        have = self.forest_.n_trees if self.warm_start and hasattr(self, "forest_") else 0
         if self.n_estimators < have:
             raise ValueError(
                 f"n_estimators={self.n_estimators} must be larger or equal to the {have} trees already grown "
                 "when warm_start==True"
             )
+        drawable = X.shape[0] if sample_weight is None else int(np.count_nonzero(sample_weight))
+        self.max_samples_ = self._subsample_size(X.shape[0], drawable)
         if have == self.n_estimators:
-            warnings.warn("Warm-start fitting without increasing n_estimators does not fit new trees.", stacklevel=3)
+            warnings.warn("Warm-start fitting without increasing n_estimators does not fit new trees.", stacklevel=4)
+            return
         if not have:
-            words = check_random_state(self.random_state).randint(0, 2**32, size=2, dtype=np.uint64)
-            self._seed = int(words[0]) | int(words[1]) << 32
+            self._draw_seed()
+        plan = self._plan(X, have, self.n_estimators - have)
+        grown = self._grow_plan(X, plan, sample_weight)
+        self.forest_ = Forest.concatenate([self.forest_, grown]) if have else grown
+
+    def _plan(self, X: Matrix, first_tree: int, n_trees: int) -> GrowthPlan:
+        n_samples, n_features = X.shape
         return GrowthPlan(
             seed=self._seed,
-            first_tree=have,
-            n_trees=self.n_estimators - have,
+            first_tree=first_tree,
+            n_trees=n_trees,
             n_samples=n_samples,
             n_features=n_features,
-            subsample_size=self._subsample_size(n_samples),
+            subsample_size=self.max_samples_,
             features_per_tree=self._features_per_tree(n_features),
             bootstrap=bool(self.bootstrap),
+            extension_level=min(int(self.extension_level), n_features - 1),
         )
 
-    def _subsample_size(self, n_samples: int) -> int:
+    def _subsample_size(self, n_samples: int, drawable: int) -> int:
+        """Rows of a tree; only `drawable` of the `n_samples` rows have a weight."""
+        most = n_samples if self.bootstrap else drawable
         if self.max_samples == "auto":
-            return min(256, n_samples)
+            return min(256, most)
         if isinstance(self.max_samples, Integral):
             if self.max_samples > n_samples:
                 warnings.warn(
                     f"max_samples ({self.max_samples}) is greater than the total number of samples ({n_samples}). "
                     "max_samples will be set to n_samples for estimation.",
-                    stacklevel=4,
+                    stacklevel=5,
                 )
-            return min(int(self.max_samples), n_samples)
-        return max(1, int(float(self.max_samples) * n_samples))
+            return min(int(self.max_samples), most)
+        return min(max(1, int(float(self.max_samples) * n_samples)), most)
 
     def _features_per_tree(self, n_features: int) -> int:
         if isinstance(self.max_features, Integral):
@@ -287,25 +216,3 @@ class MLXIsolationForest(OutlierMixin, BaseEstimator):
                 )
             return int(self.max_features)
         return max(1, int(self.max_features * n_features))
-
-    def _n_threads(self) -> int:
-        return int(cpu_count() if self.n_jobs is None else effective_n_jobs(self.n_jobs))
-
-    def _scorer(self) -> Backend:
-        """The backend that grew the forest; where it is missing (a model from another machine), what 'auto'
-        takes here."""
-        try:
-            return get_backend(self.backend_.name)
-        except BackendUnavailableError:
-            if self.backend != "auto":
-                raise
-            return get_backend(choose_backend("auto").name)
-
-    def _forget(self) -> None:
-        if hasattr(self, "forest_"):
-            del self.forest_
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        return tags

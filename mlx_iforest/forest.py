@@ -46,6 +46,15 @@ class Forest:
         At a leaf: its depth + c(training samples there) (see `scoring.average_path_length`). 0 at inner nodes.
     n_samples : ndarray of int32, shape (n_nodes,)
         Training samples that reached the node.
+    log_density : ndarray of float32, shape (n_nodes,), or None
+        At a leaf: the logarithm of its share of the samples over its share of the space, where each split divides the
+        range that its node's samples fill. 0 at inner nodes. None where those ranges are not known (a forest
+        converted from a library that does not keep them).
+    direction_feature : ndarray of int32, shape (n_nodes, k), or None
+        Features of an oblique split; None where all splits are on one feature. `feature` is the first of them.
+    direction_weight : ndarray of float32, shape (n_nodes, k), or None
+        Their weights: the weighted sum is compared with `threshold`. Unused places repeat the first feature with
+        weight 0.
     """
 
     n_features: int
@@ -56,10 +65,13 @@ class Forest:
     missing_left: NDArray[np.bool_]
     path_length: NDArray[np.float32]
     n_samples: NDArray[np.int32]
+    log_density: NDArray[np.float32] | None = None
+    direction_feature: NDArray[np.int32] | None = None
+    direction_weight: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        for name in ARRAYS:
-            getattr(self, name).setflags(write=False)
+        for array in self.arrays().values():
+            array.setflags(write=False)
 
     @classmethod
     def from_growth(
@@ -70,11 +82,19 @@ class Forest:
         threshold: NDArray[np.float32],
         missing_left: NDArray[np.bool_],
         n_samples: NDArray[np.int32],
+        left_share: NDArray[np.float32] | None = None,
+        direction_feature: NDArray[np.int32] | None = None,
+        direction_weight: NDArray[np.float32] | None = None,
     ) -> Forest:
-        """Complete what growers find out: children, depths and path lengths follow from which nodes split.
+        """Complete what growers find out: children, path lengths and densities follow from the splits.
 
-        In breadth-first order the left child of a node stands behind the root and two children for every
-        split before it in the tree.
+        In breadth-first order the left child of a node stands behind the root and two children for every split
+        before it in the tree.
+
+        Parameters
+        ----------
+        left_share : ndarray of float32, shape (n_nodes,), or None
+            At a split: the part of its node's range that lies on the left.
         """
         is_split = feature >= 0
         splits_before: NDArray[np.int64] = np.cumsum(is_split) - is_split
@@ -83,7 +103,17 @@ class Forest:
         left = np.where(is_split, 1 + 2 * splits_before, LEAF).astype(np.int32)
         depth = _depths(tree_start, left, node_tree)
         path_length = np.where(is_split, 0.0, depth + average_path_length(n_samples)).astype(np.float32)
-        return cls(n_features, tree_start, feature, threshold, left, missing_left, path_length, n_samples)
+        log_density = None
+        if left_share is not None:
+            log_density = _log_densities(tree_start, left, node_tree, n_samples, left_share)
+        return cls(
+            n_features, tree_start, feature, threshold, left, missing_left, path_length, n_samples, log_density,
+            direction_feature, direction_weight,
+        )  # fmt: skip
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays that this forest has, by name."""
+        return {name: array for name in ARRAYS if (array := getattr(self, name)) is not None}
 
     @property
     def n_trees(self) -> int:
@@ -101,7 +131,7 @@ class Forest:
     @property
     def nbytes(self) -> int:
         """Bytes of all arrays."""
-        return sum(getattr(self, name).nbytes for name in ARRAYS)
+        return sum(array.nbytes for array in self.arrays().values())
 
     @cached_property
     def tree_depths(self) -> NDArray[np.int32]:
@@ -118,29 +148,34 @@ class Forest:
     def trees(self, start: int, stop: int) -> Forest:
         """The trees [start, stop) as a forest of their own; arrays are views."""
         first, last = self.tree_start[start], self.tree_start[stop]
-        arrays = {name: getattr(self, name)[first:last] for name in ARRAYS if name != "tree_start"}
-        return Forest(self.n_features, self.tree_start[start : stop + 1] - first, **arrays)
+        arrays = {name: array[first:last] for name, array in self.arrays().items()}
+        arrays["tree_start"] = self.tree_start[start : stop + 1] - first
+        return Forest(self.n_features, **arrays)
 
     @staticmethod
     def concatenate(forests: Sequence[Forest]) -> Forest:
-        """One forest of all the trees of several, in order."""
+        """One forest of all the trees of several, in order; an optional array is kept where all have it."""
+        if len({forest.direction_weight is None for forest in forests}) > 1:
+            raise ValueError("forests with oblique splits and forests without cannot be one forest")
         offsets = np.cumsum([0] + [forest.n_nodes for forest in forests])
         starts = [forest.tree_start[:-1] + offset for forest, offset in zip(forests, offsets, strict=False)]
-        tree_start = np.concatenate([*starts, offsets[-1:]]).astype(np.int64)
-        arrays = {
-            name: np.concatenate([getattr(forest, name) for forest in forests])
-            for name in ARRAYS
-            if name != "tree_start"
-        }
-        return Forest(forests[0].n_features, tree_start, **arrays)
+        names = set.intersection(*(set(forest.arrays()) for forest in forests))
+        arrays = {name: np.concatenate([getattr(forest, name) for forest in forests]) for name in names}
+        arrays["tree_start"] = np.concatenate([*starts, offsets[-1:]]).astype(np.int64)
+        return Forest(forests[0].n_features, **arrays)
 
     def equals(self, other: Forest) -> bool:
         """Whether two forests are the same bit for bit."""
-        return self.n_features == other.n_features and all(
-            getattr(self, name).dtype == getattr(other, name).dtype
-            and getattr(self, name).shape == getattr(other, name).shape
-            and getattr(self, name).tobytes() == getattr(other, name).tobytes()
-            for name in ARRAYS
+        ours, theirs = self.arrays(), other.arrays()
+        return (
+            self.n_features == other.n_features
+            and ours.keys() == theirs.keys()
+            and all(
+                ours[name].dtype == theirs[name].dtype
+                and ours[name].shape == theirs[name].shape
+                and ours[name].tobytes() == theirs[name].tobytes()
+                for name in ours
+            )
         )
 
     def validate(self) -> Forest:
@@ -158,17 +193,20 @@ class Forest:
             that no walk can cycle or leave the tree), a feature out of range, a threshold or path length that is not
             finite.
         """
-        for name, (dtype, _) in ARRAYS.items():
-            array = getattr(self, name)
-            if array.dtype != dtype or array.ndim != 1:
+        arrays = self.arrays()
+        for name, (dtype, dimensions) in ARRAYS.items():
+            if name not in arrays and name not in OPTIONAL:
+                raise InvalidForestError(f"'{name}' is missing")
+            if name in arrays and (arrays[name].dtype != dtype or arrays[name].ndim != dimensions):
+                found = f"{arrays[name].dtype} of shape {arrays[name].shape}"
                 raise InvalidForestError(
-                    f"'{name}' is {array.dtype} of shape {array.shape}; expected one-dimensional {np.dtype(dtype)}"
+                    f"'{name}' is {found}; expected {np.dtype(dtype)} in {dimensions} dimension(s)"
                 )
         if len(self.tree_start) < 2 or self.tree_start[0] != 0 or np.any(np.diff(self.tree_start) < 1):
             raise InvalidForestError("'tree_start' must begin at 0 and grow by at least one node a tree")
-        for name, (_, per_node) in ARRAYS.items():
-            if per_node and len(getattr(self, name)) != self.n_nodes:
-                raise InvalidForestError(f"'{name}' has {len(getattr(self, name))} entries for {self.n_nodes} nodes")
+        for name, array in arrays.items():
+            if name != "tree_start" and len(array) != self.n_nodes:
+                raise InvalidForestError(f"'{name}' has {len(array)} entries for {self.n_nodes} nodes")
         if np.any(self.feature < LEAF) or np.any(self.feature >= self.n_features):
             raise InvalidForestError(f"'feature' must lie in [-1, {self.n_features})")
         is_split = self.feature >= 0
@@ -183,6 +221,9 @@ class Forest:
             raise InvalidForestError("'path_length' must be finite and not negative")
         if np.any(self.n_samples < 1):
             raise InvalidForestError("'n_samples' must be at least 1 at every node")
+        if self.log_density is not None and np.any(~np.isfinite(self.log_density)):
+            raise InvalidForestError("'log_density' must be finite")
+        self._validate_directions(is_split)
         children = (self.left.astype(np.int64) + np.repeat(self.tree_start[:-1], sizes))[is_split]
         parents = np.bincount(np.concatenate([children, children + 1]), minlength=self.n_nodes)
         parents[self.tree_start[:-1]] += 1
@@ -190,17 +231,40 @@ class Forest:
             raise InvalidForestError(f"node {int(np.argmax(parents != 1))}: it must have exactly one parent")
         return self
 
+    def _validate_directions(self, is_split: NDArray[np.bool_]) -> None:
+        if (self.direction_feature is None) != (self.direction_weight is None):
+            raise InvalidForestError("'direction_feature' and 'direction_weight' go together; one is missing")
+        if self.direction_feature is None or self.direction_weight is None:
+            return
+        if self.direction_feature.shape != self.direction_weight.shape or self.direction_feature.shape[1] < 2:
+            raise InvalidForestError(
+                "'direction_feature' and 'direction_weight' must have one shape, (n_nodes, 2 or more)"
+            )
+        features = self.direction_feature[is_split]
+        if np.any(features < 0) or np.any(features >= self.n_features):
+            raise InvalidForestError(f"'direction_feature' must lie in [0, {self.n_features})")
+        if np.any(~np.isfinite(self.direction_weight)):
+            raise InvalidForestError("'direction_weight' must be finite")
 
-ARRAYS: dict[str, tuple[Any, bool]] = {
-    "tree_start": (np.int64, False),
-    "feature": (np.int32, True),
-    "threshold": (np.float32, True),
-    "left": (np.int32, True),
-    "missing_left": (np.bool_, True),
-    "path_length": (np.float32, True),
-    "n_samples": (np.int32, True),
+
+ARRAYS: dict[str, tuple[Any, int]] = {
+    "tree_start": (np.int64, 1),
+    "feature": (np.int32, 1),
+    "threshold": (np.float32, 1),
+    "left": (np.int32, 1),
+    "missing_left": (np.bool_, 1),
+    "path_length": (np.float32, 1),
+    "n_samples": (np.int32, 1),
+    "log_density": (np.float32, 1),
+    "direction_feature": (np.int32, 2),
+    "direction_weight": (np.float32, 2),
 }
-"""The arrays of a `Forest`: dtype, and whether there is one entry a node."""
+"""The arrays of a `Forest`: dtype and dimensions. All but `tree_start` have one entry a node."""
+
+OPTIONAL = {"log_density", "direction_feature", "direction_weight"}
+
+SMALLEST_SHARE = 2.0**-24
+"""Of a range, to either side of a threshold: what float32 can tell from none."""
 
 if set(ARRAYS) != {field.name for field in fields(Forest)} - {"n_features"}:
     raise TypeError("ARRAYS and the fields of Forest must name the same arrays")
@@ -216,3 +280,24 @@ def _depths(tree_start: NDArray[np.int64], left: NDArray[np.int32], node_tree: N
         depth[children] = depth[children + 1] = depth[level] + 1
         level = np.concatenate([children, children + 1])
     return depth
+
+
+def _log_densities(
+    tree_start: NDArray[np.int64],
+    left: NDArray[np.int32],
+    node_tree: NDArray[np.int64],
+    n_samples: NDArray[np.int32],
+    left_share: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """`Forest.log_density` of every leaf, one level of all trees at a time."""
+    density = np.zeros(len(left))
+    level = tree_start[:-1]
+    while len(level):
+        level = level[left[level] >= 0]
+        children = left[level] + tree_start[node_tree[level]]
+        share = np.clip(left_share[level].astype(np.float64), SMALLEST_SHARE, 1 - SMALLEST_SHARE)
+        of_samples = n_samples[children] / n_samples[level]
+        density[children] = density[level] + np.log(of_samples / share)
+        density[children + 1] = density[level] + np.log((1 - of_samples) / (1 - share))
+        level = np.concatenate([children, children + 1])
+    return np.where(left >= 0, 0.0, density).astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,13 @@ from mlx_iforest import randomness
 from mlx_iforest.randomness import Stream
 from mlx_iforest.scoring import depth_limit
 
-__all__ = ["ATTEMPTS", "GrowthPlan"]
+__all__ = ["ATTEMPTS", "TINY", "GrowthPlan"]
 
 ATTEMPTS = 4
 """Split features drawn, and rejected when constant in the node, before the non-constant ones are listed."""
+
+TINY = np.float32(2.0**-126)
+"""The smallest normal float32: what a range is at least taken for when divided by."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,13 @@ class GrowthPlan:
         Features of each tree.
     bootstrap : bool
         Whether rows are drawn with replacement.
+    extension_level : int
+        0 splits on one feature; k on a direction in k + 1 features.
+    weights : ndarray of int64, shape (n_features,), or None
+        How often each feature is drawn, relative to the others; their sum is below 2**32. None draws all alike.
+        Only with ``features_per_tree == n_features`` and ``extension_level == 0``.
+    row_table : ndarray of int64, shape (n_trees, subsample_size), or None
+        The rows of each tree, where they are not the plan's own draws.
     """
 
     seed: int
@@ -46,6 +56,9 @@ class GrowthPlan:
     subsample_size: int
     features_per_tree: int
     bootstrap: bool = False
+    extension_level: int = 0
+    weights: NDArray[np.int64] | None = field(default=None, repr=False)
+    row_table: NDArray[np.int64] | None = field(default=None, repr=False)
 
     @property
     def max_depth(self) -> int:
@@ -57,16 +70,46 @@ class GrowthPlan:
 
     def slice(self, start: int, count: int) -> GrowthPlan:
         """The plan for `count` of these trees, from the `start`-th on."""
-        return replace(self, first_tree=self.first_tree + start, n_trees=count)
+        rows = None if self.row_table is None else self.row_table[start : start + count]
+        return replace(self, first_tree=self.first_tree + start, n_trees=count, row_table=rows)
+
+    def with_rows(self, rows: NDArray[np.int64], n_samples: int) -> GrowthPlan:
+        """The same trees from given rows of data that has `n_samples` rows."""
+        return replace(self, n_samples=n_samples, subsample_size=rows.shape[1], row_table=rows)
 
     def rows(self) -> NDArray[np.int64]:
         """The rows of each tree, shape (n_trees, subsample_size)."""
+        if self.row_table is not None:
+            return self.row_table
         if not self.bootstrap:
             return randomness.sample(self.seed, self.tree_numbers, Stream.ROWS, self.n_samples, self.subsample_size)
         keys = randomness.tree_keys(self.seed, self.tree_numbers, Stream.ROWS)
         positions = np.arange(self.subsample_size, dtype=np.uint32)[None, :]
         word, _ = randomness.threefry2x32(keys[:, :1], keys[:, 1:], positions, np.zeros_like(positions))
         return randomness.bounded(word, self.n_samples)
+
+    def weighted_rows(self, sample_weight: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The rows of each tree, drawn with chances in proportion to weights; shape (n_trees, subsample_size).
+
+        Without replacement the rows with the smallest ``-log(u) / weight`` are taken, which is the same as drawing one
+        after the other (Efraimidis and Spirakis, 2006). A row of weight zero is never drawn.
+        """
+        drawable = np.flatnonzero(sample_weight > 0)
+        weight = sample_weight[drawable]
+        rows = np.empty((self.n_trees, self.subsample_size), np.int64)
+        if self.bootstrap:
+            positions = np.arange(self.subsample_size, dtype=np.uint32)
+            cumulative = np.cumsum(weight) / weight.sum()
+        else:
+            positions = drawable.astype(np.uint32)
+        for i, key in enumerate(randomness.tree_keys(self.seed, self.tree_numbers, Stream.ROWS)):
+            high, low = randomness.threefry2x32(key[:1], key[1:], positions, np.zeros_like(positions))
+            u = (high.astype(np.float64) + (low.astype(np.float64) + 0.5) * 2.0**-32) * 2.0**-32
+            if self.bootstrap:
+                rows[i] = drawable[np.minimum(np.searchsorted(cumulative, u, side="right"), len(drawable) - 1)]
+            else:
+                rows[i] = drawable[np.argsort(-np.log(u) / weight, kind="stable")[: self.subsample_size]]
+        return rows
 
     def features(self) -> NDArray[np.int64]:
         """The features of each tree, shape (n_trees, features_per_tree)."""

@@ -9,12 +9,25 @@ References
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["average_path_length", "depth_limit", "score_from_path_length"]
+__all__ = ["Spread", "average_path_length", "blend_score", "density_score", "depth_limit", "depth_score"]
+
+ALERT_DEVIATIONS = 3.0
+"""How far below the training rows' median, in robust standard deviations, a blended score of -0.5 lies."""
+
+LARGEST_EXPONENT = 700.0
+"""Beyond it `exp` overflows; a score so near to 0 says all there is to say."""
+
+QUARTILE_DISTANCE = 1.3489795003921634
+"""Between the quartiles of a standard normal distribution."""
+
+RESOLUTION = 1e-6
+"""Relative; values closer together than float32 sums can tell count as equal."""
 
 
 def average_path_length(n: ArrayLike) -> NDArray[np.float64]:
@@ -44,7 +57,7 @@ def depth_limit(subsample_size: int) -> int:
     return max(math.ceil(math.log2(max(subsample_size, 2))), 1)
 
 
-def score_from_path_length(path_length: NDArray[Any], subsample_size: int) -> NDArray[np.float64]:
+def depth_score(path_length: NDArray[Any], subsample_size: int) -> NDArray[np.float64]:
     """The opposite of the anomaly score of the paper, -2 ** (-E[h(x)] / c(subsample size)) ([1]_, equation 2).
 
     Parameters
@@ -64,3 +77,57 @@ def score_from_path_length(path_length: NDArray[Any], subsample_size: int) -> ND
     if c == 0.0:
         return np.full(np.shape(path_length), -0.5)
     return -np.exp2(np.asarray(path_length, dtype=np.float64) / -c)
+
+
+def density_score(log_density: NDArray[Any]) -> NDArray[np.float64]:
+    """-1 / (1 + density), where density 1 is that of rows spread evenly over the space they fill.
+
+    Parameters
+    ----------
+    log_density : ndarray, shape (n_samples,)
+        Mean over the trees of the logarithm of the density of each row's leaf.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_samples,)
+        In [-1, 0); lower is more abnormal, -0.5 is an even spread.
+    """
+    return -1.0 / (1.0 + np.exp(np.minimum(np.asarray(log_density, dtype=np.float64), LARGEST_EXPONENT)))
+
+
+def blend_score(normality: NDArray[Any]) -> NDArray[np.float64]:
+    """-1 / (1 + exp(normality + `ALERT_DEVIATIONS`)).
+
+    Parameters
+    ----------
+    normality : ndarray, shape (n_samples,)
+        In robust standard deviations of the training rows above their median; negative is less normal than most.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_samples,)
+        In [-1, 0); lower is more abnormal, -0.5 lies `ALERT_DEVIATIONS` below the median.
+    """
+    return density_score(np.asarray(normality, dtype=np.float64) + ALERT_DEVIATIONS)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The bulk of some values: its median, and the standard deviation of a normal bulk with its quartiles."""
+
+    median: float
+    deviation: float
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64]) -> Spread:
+        low, median, high = np.percentile(values, [25, 50, 75])
+        deviation = (high - low) / QUARTILE_DISTANCE
+        if deviation <= RESOLUTION * max(1.0, abs(median)):
+            deviation = float(np.std(values))
+        if deviation <= RESOLUTION * max(1.0, abs(median)):
+            deviation = 1.0
+        return cls(float(median), float(deviation))
+
+    def standardise(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Values in deviations above the median."""
+        return (np.asarray(values, dtype=np.float64) - self.median) / self.deviation

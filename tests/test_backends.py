@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 
 import numpy as np
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 
 from mlx_iforest import BackendUnavailableError, Forest, backends, choose_backend, describe_system
 from mlx_iforest.backends import get_backend
-from mlx_iforest.backends.reference import ReferenceBackend, draw_threshold
+from mlx_iforest.backends.reference import ReferenceBackend, draw_coefficient, draw_threshold
 from mlx_iforest.growth import GrowthPlan
 
 EXACT = ["numba", "mlx"]
+FLOAT32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
 def plan_for(X: np.ndarray, **changes: object) -> GrowthPlan:
@@ -56,6 +58,11 @@ def grow(name: str, X: np.ndarray, plan: GrowthPlan, n_threads: int = 1) -> Fore
         {"first_tree": 1000},
         {"seed": 0, "subsample_size": 1},
         {"subsample_size": 2, "n_trees": 1},
+        {"extension_level": 1},
+        {"extension_level": 5},
+        {"extension_level": 3, "features_per_tree": 2},
+        {"weights": np.array([1, 10**6, 3, 1, 7, 2**20])},
+        {"row_table": np.arange(4 * 30).reshape(4, 30), "subsample_size": 30},
     ],
     ids=str,
 )
@@ -79,11 +86,13 @@ def test_same_seed_same_forest_on_any_data(name, data):
         st.lists(st.lists(values, min_size=n_features, max_size=n_features), min_size=n_samples, max_size=n_samples)
     )
     X = np.array(rows, np.float32)
-    plan = plan_for(X, seed=data.draw(st.integers(0, 2**64 - 1)), n_trees=3)
+    level = data.draw(st.integers(0, n_features - 1))
+    plan = plan_for(X, seed=data.draw(st.integers(0, 2**64 - 1)), n_trees=3, extension_level=level)
     expected = ReferenceBackend().grow(X, plan).validate()
     assert grow(name, X, plan).equals(expected)
-    lengths = get_backend(name).path_lengths(expected, X, n_threads=1, batch_size=None)
-    assert lengths == pytest.approx(ReferenceBackend().path_lengths(expected, X), rel=1e-6)
+    for values in (expected.path_length, expected.log_density):
+        means = get_backend(name).leaf_means(expected, values, X, n_threads=1, batch_size=None)
+        assert means == pytest.approx(ReferenceBackend().leaf_means(expected, values, X), rel=1e-6, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", EXACT)
@@ -117,18 +126,18 @@ def test_same_forest_same_path_lengths(backend):
     forest = ReferenceBackend().grow(X, plan_for(X, n_trees=10))
     X[0] = np.nan
     X[1] = forest.threshold[forest.feature == 0][0]  # a value on a threshold
-    lengths = get_backend(backend).path_lengths(forest, X, n_threads=2, batch_size=None)
+    lengths = get_backend(backend).leaf_means(forest, forest.path_length, X, n_threads=2, batch_size=None)
     assert lengths.dtype == np.float64
-    assert lengths == pytest.approx(ReferenceBackend().path_lengths(forest, X), rel=1e-6)
+    assert lengths == pytest.approx(ReferenceBackend().leaf_means(forest, forest.path_length, X), rel=1e-6)
 
 
 def test_path_lengths_do_not_depend_on_batches_or_threads(backend):
     X = dirty_data(333, 5)
     forest = grow("numba", X, plan_for(X, n_trees=40))
     scorer = get_backend(backend)
-    expected = scorer.path_lengths(forest, X, n_threads=1, batch_size=None)
+    expected = scorer.leaf_means(forest, forest.path_length, X, n_threads=1, batch_size=None)
     for batch_size, n_threads in [(1, 1), (7, 2), (100, 3), (10_000, 2)]:
-        lengths = scorer.path_lengths(forest, X, n_threads=n_threads, batch_size=batch_size)
+        lengths = scorer.leaf_means(forest, forest.path_length, X, n_threads=n_threads, batch_size=batch_size)
         assert lengths.tobytes() == expected.tobytes()
 
 
@@ -136,21 +145,22 @@ def test_deep_trees(backend):
     X = np.random.default_rng(0).normal(size=(5000, 3)).astype(np.float32)
     forest = grow("numba", X, plan_for(X, subsample_size=5000, n_trees=3))
     assert forest.max_depth == 13
-    lengths = get_backend(backend).path_lengths(forest, X[:50], n_threads=1, batch_size=None)
-    assert lengths == pytest.approx(ReferenceBackend().path_lengths(forest, X[:50]), rel=1e-6)
+    lengths = get_backend(backend).leaf_means(forest, forest.path_length, X[:50], n_threads=1, batch_size=None)
+    assert lengths == pytest.approx(ReferenceBackend().leaf_means(forest, forest.path_length, X[:50]), rel=1e-6)
 
 
 def test_concurrent_calls_agree():
     X = dirty_data(2000, 5)
     numba = get_backend("numba")
     forest = grow("numba", X, plan_for(X, n_trees=20))
-    expected = numba.path_lengths(forest, X, n_threads=2, batch_size=None)
+    expected = numba.leaf_means(forest, forest.path_length, X, n_threads=2, batch_size=None)
     wrong: list[int] = []
 
     def work(number: int) -> None:
         for _ in range(5):
             same = grow("numba", X, plan_for(X, n_trees=20), n_threads=2).equals(forest)
-            if not same or not np.array_equal(numba.path_lengths(forest, X, n_threads=2, batch_size=50), expected):
+            lengths = numba.leaf_means(forest, forest.path_length, X, n_threads=2, batch_size=50)
+            if not same or not np.array_equal(lengths, expected):
                 wrong.append(number)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(6)]
@@ -164,23 +174,66 @@ def test_concurrent_calls_agree():
 def test_sklearn_trees_keep_scikit_learns_path_lengths():
     from sklearn.ensemble import IsolationForest
 
-    from mlx_iforest.backends.sklearn_trees import _to_forest
-    from mlx_iforest.scoring import score_from_path_length
+    from mlx_iforest.backends.sklearn_trees import to_forest
+    from mlx_iforest.scoring import depth_score
 
     X = np.random.default_rng(0).normal(size=(400, 4)).astype(np.float32)
     theirs = IsolationForest(n_estimators=20, max_features=0.5, random_state=0).fit(X)
-    forest = Forest.concatenate(
-        [_to_forest(t.tree_, f, 4) for t, f in zip(theirs.estimators_, theirs.estimators_features_, strict=True)]
-    ).validate()
-    lengths = get_backend("sklearn").path_lengths(forest, X, n_threads=1, batch_size=None)
-    assert score_from_path_length(lengths, 256) == pytest.approx(theirs.score_samples(X), abs=1e-6)
+    parts = zip(theirs.estimators_, theirs.estimators_features_, theirs.estimators_samples_, strict=True)
+    forest = Forest.concatenate([to_forest(t.tree_, features, X[rows]) for t, features, rows in parts]).validate()
+    lengths = get_backend("sklearn").leaf_means(forest, forest.path_length, X, n_threads=1, batch_size=None)
+    assert depth_score(lengths, 256) == pytest.approx(theirs.score_samples(X), abs=1e-6)
 
 
-@given(
-    st.floats(width=32, allow_nan=False, allow_infinity=False),
-    st.floats(width=32, allow_nan=False, allow_infinity=False),
-    st.integers(0, 2**32 - 1),
-)
+def test_sklearn_trees_have_the_densities_of_ours():
+    # The same distribution of trees, so the mean log density of each row agrees within its noise.
+    X = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+    means = {}
+    for name in ("sklearn", "numba"):
+        forest = grow(name, X, plan_for(X, n_trees=400))
+        means[name] = get_backend("numba").leaf_means(forest, forest.log_density, X, n_threads=2, batch_size=None)
+    assert means["sklearn"].mean() == pytest.approx(means["numba"].mean(), abs=0.05)
+    assert np.corrcoef(means["sklearn"], means["numba"])[0, 1] > 0.95
+
+
+def test_sklearn_says_that_it_has_no_oblique_splits():
+    X = dirty_data(50, 3)
+    plan = plan_for(X, extension_level=1)
+    with pytest.raises(ValueError, match="'sklearn' backend cannot grow oblique splits"):
+        grow("sklearn", X, plan)
+    forest = grow("numba", X, plan)
+    with pytest.raises(ValueError, match="'sklearn' backend cannot score oblique splits"):
+        get_backend("sklearn").leaf_means(forest, forest.path_length, X, n_threads=1, batch_size=None)
+
+
+def test_weights_say_how_often_features_are_drawn(backend):
+    X = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
+    forest = grow(backend, X, plan_for(X, n_trees=2000, subsample_size=2, weights=np.array([1, 2, 3, 4]) * 1000))
+    counts = np.bincount(forest.feature[forest.feature >= 0], minlength=4)
+    expected = np.array([1, 2, 3, 4]) * 200
+    assert np.abs(counts - expected).max() < 6 * np.sqrt(expected.max())
+
+
+def test_weighted_rows_follow_their_weights():
+    weights = np.array([0.0, 1.0, 2.0, 3.0, 0.0, 4.0])
+    plan = plan_for(np.zeros((6, 1), np.float32), n_trees=4000, subsample_size=1)
+    for bootstrap in (False, True):
+        drawn = dataclasses.replace(plan, bootstrap=bootstrap).weighted_rows(weights)
+        counts = np.bincount(drawn[:, 0], minlength=6)
+        assert counts[[0, 4]].tolist() == [0, 0]
+        assert np.abs(counts - 400 * weights).max() < 6 * np.sqrt(1600)
+    all_of_them = dataclasses.replace(plan, subsample_size=4).weighted_rows(weights)
+    assert (np.sort(all_of_them, axis=1) == [1, 2, 3, 5]).all()
+
+
+@given(FLOAT32, FLOAT32, st.integers(0, 2**32 - 1))
+def test_coefficients_are_finite_and_never_zero(a, b, word):
+    drawn = draw_coefficient(np.float32(min(a, b)), np.float32(max(a, b)), np.array([word], np.uint32))
+    assert np.isfinite(drawn)
+    assert drawn != 0
+
+
+@given(FLOAT32, FLOAT32, st.integers(0, 2**32 - 1))
 def test_a_threshold_never_leaves_a_side_empty(a, b, word):
     low, high = np.float32(min(a, b)), np.float32(max(a, b))
     if low == high:

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csc_matrix, csr_array, csr_matrix
 from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
+from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from mlx_iforest import MLXIsolationForest
+from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.backends import BackendChoice
 
+ESTIMATORS = [
+    *(MLXIsolationForest(n_estimators=10, backend=name) for name in ("numba", "mlx", "sklearn")),
+    MLXIsolationForest(n_estimators=10, extension_level=2),
+    MLXIsolationForest(n_estimators=10, scoring="blend"),
+    BlendedIsolationForest(n_estimators=60),
+]
+WEIGHTS = "weights are chances to be drawn, not repetitions: as for scikit-learn's own forest, equal in the mean only"
 
-@parametrize_with_checks([MLXIsolationForest(n_estimators=10, backend=name) for name in ("numba", "mlx", "sklearn")])
+
+@parametrize_with_checks(
+    ESTIMATORS,
+    expected_failed_checks=lambda estimator: {
+        "check_sample_weight_equivalence_on_dense_data": WEIGHTS,
+        "check_sample_weight_equivalence_on_sparse_data": WEIGHTS,
+    },
+)
 def test_scikit_learn_accepts_it(estimator, check):
     check(estimator)
 
@@ -187,7 +204,7 @@ def test_performance_is_measured():
 
 def test_verbose_says_what_growing_took(capsys):
     MLXIsolationForest(n_estimators=3, verbose=1, backend="numba").fit(two_clusters())
-    assert capsys.readouterr().out.startswith("grew 3 trees of 256 samples in ")
+    assert capsys.readouterr().out.startswith("a forest of 3 trees of 256 samples after ")
 
 
 def test_pickles_and_clones():
@@ -199,20 +216,115 @@ def test_pickles_and_clones():
 
 
 def test_a_model_from_a_machine_with_another_backend_scores_here(monkeypatch):
-    from mlx_iforest import BackendUnavailableError, estimator
+    from mlx_iforest import BackendUnavailableError, base
 
     def missing(name):
         if name == "mlx":
             raise BackendUnavailableError("no mlx here")
         return get_backend(name)
 
-    get_backend = estimator.get_backend
+    get_backend = base.get_backend
     X = two_clusters()
     model = MLXIsolationForest(n_estimators=10, random_state=0).fit(X)
     expected = model.score_samples(X)
     model.backend_ = BackendChoice("mlx", "it had a GPU")
-    monkeypatch.setattr(estimator, "get_backend", missing)
+    monkeypatch.setattr(base, "get_backend", missing)
     assert np.array_equal(model.score_samples(X), expected)
     model.backend = "mlx"
     with pytest.raises(BackendUnavailableError, match="no mlx here"):
         model.score_samples(X)
+
+
+@pytest.mark.parametrize("container", [csr_matrix, csc_matrix, csr_array])
+@pytest.mark.parametrize("model", [MLXIsolationForest, BlendedIsolationForest])
+def test_sparse_data_give_the_scores_of_dense_data(model, container):
+    X = two_clusters()
+    X[np.abs(X) < 0.7] = 0
+    dense = model(n_estimators=20, contamination=0.1, random_state=0).fit(X)
+    sparse = model(n_estimators=20, contamination=0.1, random_state=0).fit(container(X))
+    assert sparse.forest_.equals(dense.forest_)
+    assert sparse.score_samples(container(X)) == pytest.approx(dense.score_samples(X), abs=1e-9)
+    sparse.batch_size = 7
+    assert sparse.score_samples(container(X)) == pytest.approx(dense.score_samples(X), abs=1e-9)
+
+
+def test_rows_of_weight_zero_are_as_if_they_were_not_there(backend):
+    X = two_clusters()
+    weight = np.ones(len(X))
+    weight[-50:] = 0
+    model = MLXIsolationForest(n_estimators=20, random_state=0, backend=backend).fit(X, sample_weight=weight)
+    forest = model.forest_
+    # No threshold lies beyond what the drawn rows span, though the others reach further.
+    for feature in range(3):
+        thresholds = forest.threshold[forest.feature == feature]
+        assert thresholds.min() >= np.float32(X[:-50, feature].min())
+        assert thresholds.max() <= np.float32(X[:-50, feature].max())
+    assert MLXIsolationForest().fit(X[:100], sample_weight=[0] * 90 + [1] * 10).max_samples_ == 10
+
+
+def test_bad_weights_are_named():
+    X = two_clusters()
+    with pytest.raises(ValueError, match=r"zero for every row|at least one non-zero"):
+        MLXIsolationForest().fit(X, sample_weight=np.zeros(len(X)))
+    with pytest.raises(ValueError, match=r"[Nn]egative"):
+        MLXIsolationForest().fit(X, sample_weight=-np.ones(len(X)))
+
+
+def test_heavy_rows_become_normal():
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(size=(200, 2)), rng.normal(8, 0.1, size=(3, 2))])
+    weight = np.ones(len(X))
+    plain = MLXIsolationForest(random_state=0).fit(X).score_samples(X[-1:])
+    weight[-3:] = 60
+    heavy = MLXIsolationForest(random_state=0, bootstrap=True).fit(X, sample_weight=weight).score_samples(X[-1:])
+    assert heavy > plain + 0.1
+
+
+@pytest.mark.parametrize("scoring", ["density", "blend"])
+def test_other_scorings_find_outliers_too(backend, scoring):
+    X = two_clusters()
+    model = MLXIsolationForest(scoring=scoring, contamination=0.01, random_state=0, backend=backend).fit(X)
+    scores = model.score_samples(X)
+    assert scores.min() >= -1
+    assert scores.max() < 0
+    labels = np.r_[np.zeros(495), np.ones(5)]
+    assert roc_auc_score(labels, -scores) > 0.97
+    assert (model.predict(X) == -1).sum() == 5
+
+
+def test_density_finds_the_middle_of_a_ring():
+    # On both axes the middle is where most rows are, so that few splits separate it; but nothing is near.
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, 2 * np.pi, 500)
+    X = 5 * np.c_[np.cos(angle), np.sin(angle)] + rng.normal(0, 0.2, (500, 2))
+    rank = {}
+    for scoring in ("depth", "density"):
+        model = MLXIsolationForest(scoring=scoring, random_state=0).fit(X)
+        rank[scoring] = (model.score_samples(X) < model.score_samples([[0.0, 0.0]])).mean()
+    assert rank["density"] < 0.02 < rank["depth"]
+
+
+def test_oblique_splits_see_no_axes():
+    # The ghost regions of Hariri et al.: rows beside two clusters on a diagonal, where the axes' shadows cross.
+    rng = np.random.default_rng(0)
+    X = np.concatenate([rng.normal(0, 1, (300, 2)) + centre for centre in [(0, 10), (10, 0)]])
+    ghosts = np.array([[0.0, 0.0], [10.0, 10.0]])
+    plain = MLXIsolationForest(random_state=0).fit(X)
+    oblique = MLXIsolationForest(extension_level=1, random_state=0).fit(X)
+    assert oblique.forest_.direction_weight.shape[1] == 2
+    assert oblique.score_samples(ghosts).mean() < plain.score_samples(ghosts).mean() - 0.02
+
+
+def test_extension_level_is_bounded_by_the_features():
+    model = MLXIsolationForest(extension_level=99, n_estimators=3).fit(two_clusters())
+    assert model.forest_.direction_weight.shape[1] == 3
+    one = MLXIsolationForest(extension_level=99, n_estimators=3).fit(two_clusters()[:, :1])
+    assert one.forest_.direction_weight is None
+
+
+def test_a_blend_needs_densities():
+    X = two_clusters()
+    model = MLXIsolationForest(scoring="density", n_estimators=3).fit(X)
+    model.forest_ = dataclasses.replace(model.forest_, log_density=None)
+    with pytest.raises(ValueError, match="needs densities"):
+        model._find_leaf_values(X)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from mlx_iforest.scoring import average_path_length, depth_limit, score_from_path_length
+from mlx_iforest.scoring import Spread, average_path_length, blend_score, density_score, depth_limit, depth_score
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,33 @@ def test_depth_limit(size, limit):
 
 def test_score_is_half_at_the_average_and_one_at_once():
     c = average_path_length(256)
-    assert score_from_path_length(np.array([c, 0.0, 2 * c]), 256) == pytest.approx([-0.5, -1.0, -0.25])
+    assert depth_score(np.array([c, 0.0, 2 * c]), 256) == pytest.approx([-0.5, -1.0, -0.25])
 
 
 def test_score_of_a_forest_of_single_samples_says_nothing():
-    assert score_from_path_length(np.zeros(3), 1).tolist() == [-0.5] * 3
+    assert depth_score(np.zeros(3), 1).tolist() == [-0.5] * 3
+
+
+def test_density_score_of_an_even_spread_is_half():
+    assert density_score(np.array([0.0, np.log(3), -np.log(3), 1e6])) == pytest.approx([-0.5, -0.25, -0.75, 0])
+    assert density_score(np.array([1e6]))[0] < 0
+
+
+def test_blend_score_is_half_three_deviations_below_the_median():
+    assert blend_score(np.array([-3.0])) == pytest.approx([-0.5])
+    scores = blend_score(np.linspace(-30, 30, 100))
+    assert (np.diff(scores) > 0).all()
+    assert scores.min() >= -1
+    assert scores.max() < 0
+
+
+def test_spread_by_hand():
+    spread = Spread.of(np.array([1.0, 2.0, 3.0, 4.0, 100.0]))
+    assert spread.median == 3
+    assert spread.deviation == pytest.approx(2 / 1.3489795)
+    assert spread.standardise(np.array([3.0, 5.0])) == pytest.approx([0, 1.3489795])
+
+
+@pytest.mark.parametrize(("values", "deviation"), [([5.0] * 9, 1.0), ([0.0] * 9 + [10.0], 3.0)])
+def test_spread_of_values_that_hardly_vary(values, deviation):
+    assert Spread.of(np.array(values)).deviation == pytest.approx(deviation)

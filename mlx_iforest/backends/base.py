@@ -44,14 +44,22 @@ class Backend(Protocol):
         """
         ...
 
-    def path_lengths(
-        self, forest: Forest, X: NDArray[np.float32], *, n_threads: int, batch_size: int | None
+    def leaf_means(
+        self,
+        forest: Forest,
+        values: NDArray[np.float32],
+        X: NDArray[np.float32],
+        *,
+        n_threads: int,
+        batch_size: int | None,
     ) -> NDArray[np.float64]:
-        """Mean path length of every row over the trees.
+        """For every row the mean, over the trees, of a value of the leaf it falls into.
 
         Parameters
         ----------
         forest : Forest
+        values : ndarray of float32, shape (n_nodes,)
+            One value a node: `forest.path_length`, `forest.log_density`, or a mixture.
         X : ndarray of float32, shape (n_samples, n_features)
         n_threads : int
             Never changes the result.

@@ -3,6 +3,7 @@ time."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import mlx.core as mx
@@ -10,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_iforest.forest import LEAF, Forest
-from mlx_iforest.growth import ATTEMPTS, GrowthPlan
-from mlx_iforest.randomness import threefry2x32
-from mlx_iforest.scoring import average_path_length
+from mlx_iforest.growth import ATTEMPTS, TINY, GrowthPlan
+from mlx_iforest.randomness import bounded, threefry2x32
 
 __all__ = ["MLXBackend"]
 
@@ -33,11 +33,19 @@ class MLXBackend:
         parts = [plan.slice(i, min(count, plan.n_trees - i)) for i in range(0, plan.n_trees, count)]
         return Forest.concatenate([_grow(X, part) for part in parts])
 
-    def path_lengths(
-        self, forest: Forest, X: NDArray[np.float32], *, n_threads: int, batch_size: int | None
+    def leaf_means(
+        self,
+        forest: Forest,
+        values: NDArray[np.float32],
+        X: NDArray[np.float32],
+        *,
+        n_threads: int,
+        batch_size: int | None,
     ) -> NDArray[np.float64]:
         rows = batch_size or max(1, BATCH_VALUES // min(TREE_BATCH, forest.n_trees))
-        arrays = _to_device(forest)
+        # Sums of float32 lose far less when what they have in common is left out of them.
+        common = np.float32(values[forest.feature == LEAF].mean(dtype=np.float64))
+        arrays = _to_device(forest, values - common)
         total = np.empty(len(X))
         for start in range(0, len(X), rows):
             part = mx.array(X[start : start + rows])
@@ -47,7 +55,7 @@ class MLXBackend:
                 sums = sums + _walk(arrays, part, first, last, int(forest.tree_depths[first:last].max()))
                 mx.eval(sums)
             total[start : start + rows] = np.asarray(sums)
-        return total / forest.n_trees + _average(forest)
+        return total / forest.n_trees + common
 
     def peak_memory(self) -> int | None:
         return int(mx.get_peak_memory())
@@ -66,151 +74,265 @@ def has_gpu() -> bool:
     return bool(mx.is_available(mx.gpu))
 
 
-def _average(forest: Forest) -> np.float32:
-    """What to sum path lengths against: float32 sums of differences lose far less than those of the lengths."""
-    return np.float32(average_path_length(forest.subsample_size))
-
-
-def _to_device(forest: Forest) -> dict[str, mx.array]:
+def _to_device(forest: Forest, values: NDArray[np.float32]) -> dict[str, mx.array]:
     """The forest's arrays on the device; children as indices over all nodes, a leaf being its own child."""
     node = np.arange(forest.n_nodes)
     root = np.repeat(forest.tree_start[:-1], np.diff(forest.tree_start))
     left = np.where(forest.feature >= 0, root + forest.left, node)
-    return {
+    arrays = {
         "root": mx.array(forest.tree_start[:-1].astype(np.int32)),
         "feature": mx.array(np.maximum(forest.feature, 0)),
         "is_split": mx.array(forest.feature >= 0),
         "threshold": mx.array(forest.threshold),
         "left": mx.array(left.astype(np.int32)),
         "missing_left": mx.array(forest.missing_left),
-        "surplus": mx.array(forest.path_length - _average(forest)),
+        "value": mx.array(values),
     }
+    if forest.direction_feature is not None and forest.direction_weight is not None:
+        arrays["direction_feature"] = mx.array(forest.direction_feature)
+        arrays["direction_weight"] = mx.array(forest.direction_weight)
+    return arrays
 
 
 def _walk(forest: dict[str, mx.array], X: mx.array, first: int, last: int, depth: int) -> mx.array:
-    """Sum over trees [first, last) of what each row's path length is above the average: float32, shape (n_rows,)."""
+    """Sum over trees [first, last) of the value of the leaf of each row of X: float32, shape (n_rows,)."""
     n_rows, n_features = X.shape
-    values = X.reshape(-1)
+    flat = X.reshape(-1)
     row = mx.arange(n_rows)[None, :] * n_features
     node = mx.broadcast_to(forest["root"][first:last, None], (last - first, n_rows))
     for _ in range(depth):
-        x = mx.take(values, row + mx.take(forest["feature"], node))
+        if "direction_feature" in forest:
+            x = mx.zeros(node.shape, mx.float32)
+            for k in range(forest["direction_feature"].shape[1]):
+                feature = mx.take(forest["direction_feature"][:, k], node)
+                x = x + mx.take(flat, row + feature) * mx.take(forest["direction_weight"][:, k], node)
+        else:
+            x = mx.take(flat, row + mx.take(forest["feature"], node))
         goes_left = (x <= mx.take(forest["threshold"], node)) | (mx.isnan(x) & mx.take(forest["missing_left"], node))
         goes_right = mx.logical_not(goes_left) & mx.take(forest["is_split"], node)
         node = mx.take(forest["left"], node) + goes_right.astype(mx.int32)
-    return mx.take(forest["surplus"], node).sum(axis=0)
+    return mx.take(forest["value"], node).sum(axis=0)
 
 
-def _grow(X: NDArray[np.float32], plan: GrowthPlan) -> Forest:
-    """Grow all trees of a plan at once, level by level.
+@dataclass
+class _Splits:
+    """What the nodes of a level draw; columns are -1 where nothing can be split, a plain split has one weight, 1."""
+
+    columns: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+    word: NDArray[np.uint32]
+
+    @classmethod
+    def none(cls, n_nodes: int, width: int) -> _Splits:
+        return cls(
+            np.full((n_nodes, width), -1),
+            np.zeros((n_nodes, width), np.float32),
+            np.zeros(n_nodes, np.float32),
+            np.zeros(n_nodes, np.float32),
+            np.zeros(n_nodes, np.uint32),
+        )
+
+    def __setitem__(self, nodes: NDArray[np.bool_], other: _Splits) -> None:
+        for name in ("columns", "weights", "low", "high", "word"):
+            getattr(self, name)[nodes] = getattr(other, name)[nodes]
+
+    @property
+    def found(self) -> NDArray[np.bool_]:
+        return self.columns[:, 0] >= 0
+
+
+class _Level:
+    """All trees' nodes of one depth, with the samples that lie in them.
 
     What concerns each sample is done by MLX; the few numbers of each node are kept in NumPy. `slot` says in which node
     of the level a sample lies; samples whose node became a leaf lie in one slot too many, which nobody reads.
     """
+
+    def __init__(
+        self,
+        sample: mx.array,
+        slot: mx.array,
+        tree: NDArray[np.int64],
+        heap: NDArray[np.int64],
+        keys: NDArray[np.uint32],
+    ) -> None:
+        self.sample, self.slot, self.tree, self.heap = sample, slot, tree, heap
+        self.keys = keys[tree]
+        self.n_nodes, self.n_columns = len(tree), sample.shape[1]
+        self.count = self._per_node(mx.ones(slot.shape, mx.int32))
+
+    def _per_node(self, counted: mx.array) -> NDArray[np.int32]:
+        return np.array(mx.zeros(self.n_nodes + 1, mx.int32).at[self.slot].add(counted))[:-1]
+
+    def draws(self, attempt: int) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        key0, key1 = mx.array(self.keys[:, 0]), mx.array(self.keys[:, 1])
+        node, number = mx.array(self.heap.astype(np.uint32)), mx.full(self.n_nodes, attempt, mx.uint32)
+        word0, word1 = threefry2x32(key0, key1, node, number)
+        return np.array(word0), np.array(word1)
+
+    def values(self, columns: NDArray[np.int64], weights: NDArray[np.float32]) -> mx.array:
+        """Each sample's value along the direction of its node; a single weight is 1 and not multiplied with."""
+        plain = columns.shape[1] == 1
+        total = mx.zeros(self.slot.shape, mx.float32)
+        for k in range(columns.shape[1]):
+            column = mx.array(np.append(np.maximum(columns[:, k], 0), 0).astype(np.int32))
+            x = mx.take_along_axis(self.sample, mx.take(column, self.slot)[:, None], axis=1)[:, 0]
+            if plain:
+                return x
+            total = total + x * mx.take(mx.array(np.append(weights[:, k], np.float32(0))), self.slot)
+        return total
+
+    def ranges(self, x: mx.array) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Smallest and largest value present in each node; an empty range has low > high."""
+        missing = mx.isnan(x)
+        infinity = mx.full(self.n_nodes + 1, float("inf"), mx.float32)
+        lows = infinity.at[self.slot].minimum(mx.where(missing, float("inf"), x))
+        highs = (-infinity).at[self.slot].maximum(mx.where(missing, float("-inf"), x))
+        return np.array(lows)[:-1], np.array(highs)[:-1]
+
+    def all_ranges(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Of every column: shape (n_columns, n_nodes) each."""
+        ranges = [self.ranges(self.sample[:, j]) for j in range(self.n_columns)]
+        return np.stack([low for low, _ in ranges]), np.stack([high for _, high in ranges])
+
+    def choose(self, splittable: NDArray[np.bool_], weights: NDArray[np.int64]) -> _Splits:
+        """A column for each node, drawn by weight among those that are not constant in it."""
+        splits = _Splits.none(self.n_nodes, 1)
+
+        def settle(columns: NDArray[np.int64], word: NDArray[np.uint32]) -> None:
+            low, high = self.ranges(self.values(columns[:, None], np.ones((1, 1), np.float32)))
+            ones = np.ones((self.n_nodes, 1), np.float32)
+            good = splittable & ~splits.found & (low < high)
+            splits[good] = _Splits(columns[:, None], ones, low, high, word)
+
+        for attempt in range(ATTEMPTS):
+            if not (splittable & ~splits.found).any():
+                return splits
+            word0, word1 = self.draws(attempt)
+            settle(np.searchsorted(np.cumsum(weights), bounded(word0, int(weights.sum())), side="right"), word1)
+        if (splittable & ~splits.found).any():
+            low, high = self.all_ranges()
+            cumulative = np.cumsum(np.where(low < high, weights[:, None], 0), axis=0)
+            word0, word1 = self.draws(ATTEMPTS)
+            settle(np.argmax(cumulative > _bounded(word0, cumulative[-1]), axis=0), word1)
+        return splits
+
+    def project(self, splittable: NDArray[np.bool_], width: int) -> _Splits:
+        """A direction for each node in `width` columns, or all that are not constant in it, if fewer."""
+        lows, highs = self.all_ranges()
+        remaining = lows < highs
+        columns = np.zeros((self.n_nodes, width), np.int64)
+        weights = np.zeros((self.n_nodes, width), np.float32)
+        node = np.arange(self.n_nodes)
+        for k in range(width):
+            word0, word1 = self.draws(ATTEMPTS + 1 + k)
+            left = remaining.sum(axis=0)
+            column = np.argmax(np.cumsum(remaining, axis=0) > _bounded(word0, left), axis=0)
+            chosen = left > 0
+            columns[:, k] = np.where(chosen, column, columns[:, 0])
+            low, high = (np.where(chosen, of[column, node], np.float32(0)) for of in (lows, highs))
+            weights[:, k] = np.where(chosen, _coefficients(low, high, word1), np.float32(0))
+            remaining[column[chosen], node[chosen]] = False
+        low, high = self.ranges(self.values(columns, weights))
+        splits = _Splits.none(self.n_nodes, width)
+        splits[splittable & (low < high)] = _Splits(columns, weights, low, high, self.draws(ATTEMPTS)[1])
+        return splits
+
+    def part(self, splits: _Splits, threshold: NDArray[np.float32]) -> tuple[mx.array, NDArray[np.bool_]]:
+        """Which samples go left; and for each node where missing values go."""
+        x = self.values(splits.columns, splits.weights)
+        missing = mx.isnan(x)
+        to_left = (splits.word & 1).astype(np.bool_)
+        goes_left = x <= mx.take(mx.array(np.append(threshold, np.float32(0))), self.slot)
+        goes_left = goes_left | (missing & mx.take(mx.array(np.append(to_left, False)), self.slot))
+        n_left = self._per_node(goes_left.astype(mx.int32))
+        n_missing = self._per_node(missing.astype(mx.int32))
+        return goes_left, np.where(n_missing > 0, to_left, 2 * n_left >= self.count)
+
+    def children(self, is_split: NDArray[np.bool_], goes_left: mx.array, keys: NDArray[np.uint32]) -> _Level:
+        n_split = int(is_split.sum())
+        first_child = np.full(self.n_nodes + 1, 2 * n_split, np.int32)
+        first_child[:-1][is_split] = 2 * np.arange(n_split, dtype=np.int32)
+        start = mx.take(mx.array(first_child), self.slot)
+        slot = mx.where(start < 2 * n_split, start + mx.logical_not(goes_left).astype(mx.int32), start)
+        heap = (2 * self.heap[is_split][:, None] + np.arange(2)).reshape(-1)
+        return _Level(self.sample, slot, np.repeat(self.tree[is_split], 2), heap, keys)
+
+
+def _grow(X: NDArray[np.float32], plan: GrowthPlan) -> Forest:
+    """Grow all trees of a plan at once, level by level."""
     n_trees, size = plan.n_trees, plan.subsample_size
     features = plan.features()
-    rows = plan.rows()
-    sample = mx.array(np.ascontiguousarray(X[rows[:, :, None], features[:, None, :]]).reshape(n_trees * size, -1))
+    sample = mx.array(
+        np.ascontiguousarray(X[plan.rows()[:, :, None], features[:, None, :]]).reshape(n_trees * size, -1)
+    )
     keys = plan.split_keys()
+    weights = np.ones(plan.features_per_tree, np.int64) if plan.weights is None else plan.weights
     slot = mx.array(np.repeat(np.arange(n_trees, dtype=np.int32), size))
-    node_tree = np.arange(n_trees)
-    node_heap = np.ones(n_trees, np.int64)
-    levels: list[tuple[NDArray[Any], ...]] = []
+    level = _Level(sample, slot, np.arange(n_trees), np.ones(n_trees, np.int64), keys)
+    grown: list[tuple[NDArray[Any], ...]] = []
     for depth in range(plan.max_depth + 1):
-        n_nodes = len(node_tree)
-        count = np.array(mx.zeros(n_nodes + 1, mx.int32).at[slot].add(1))[:-1]
-        splittable = (count > 1) & (depth < plan.max_depth)
-        column, low, high, word = _choose(sample, slot, splittable, keys[node_tree], node_heap)
-        is_split = column >= 0
-        threshold = np.where(is_split, _thresholds(low, high, word), np.float32(0))
-        if is_split.any():
-            goes_left, missing_left = _part(sample, slot, column, threshold, (word & 1).astype(np.bool_), count)
+        splittable = (level.count > 1) & (depth < plan.max_depth)
+        if plan.extension_level:
+            splits = level.project(splittable, plan.extension_level + 1)
         else:
-            goes_left, missing_left = None, np.zeros(n_nodes, np.bool_)
-        feature = np.where(is_split, features[node_tree, np.maximum(column, 0)], LEAF)
-        levels.append((node_tree, feature, threshold, missing_left & is_split, count))
-        if goes_left is None:
+            splits = level.choose(splittable, weights)
+        is_split = splits.found
+        threshold = np.where(is_split, _thresholds(splits.low, splits.high, splits.word), np.float32(0))
+        goes_left, missing_left = level.part(splits, threshold)
+        low, high = splits.low * np.float32(0.5), splits.high * np.float32(0.5)
+        left_share = np.where(
+            is_split, (threshold * np.float32(0.5) - low) / np.maximum(high - low, TINY), np.float32(0)
+        )
+        direction = np.where(is_split[:, None], features[level.tree[:, None], np.maximum(splits.columns, 0)], 0)
+        feature = np.where(is_split, direction[:, 0], LEAF)
+        grown.append(
+            (
+                level.tree,
+                feature,
+                threshold,
+                missing_left & is_split,
+                level.count,
+                left_share,
+                direction,
+                splits.weights,
+            )
+        )
+        if not is_split.any():
             break
-        n_split = int(is_split.sum())
-        child = np.full(n_nodes + 1, 2 * n_split, np.int32)
-        child[:-1][is_split] = 2 * np.arange(n_split, dtype=np.int32)
-        start = mx.take(mx.array(child), slot)
-        slot = mx.where(start < 2 * n_split, start + mx.logical_not(goes_left).astype(mx.int32), start)
-        node_tree = np.repeat(node_tree[is_split], 2)
-        node_heap = (2 * node_heap[is_split][:, None] + np.arange(2)).reshape(-1)
-    node_tree, feature, threshold, missing_left, count = (np.concatenate(parts) for parts in zip(*levels, strict=True))
+        level = level.children(is_split, goes_left, keys)
+    tree, feature, threshold, missing_left, count, left_share, direction, weight = (
+        np.concatenate(parts) for parts in zip(*grown, strict=True)
+    )
     # Levels one after the other, sorted by tree and stable, are each tree's nodes breadth-first.
-    order = np.argsort(node_tree, kind="stable")
+    order = np.argsort(tree, kind="stable")
+    oblique = (direction[order].astype(np.int32), weight[order]) if plan.extension_level else ()
     return Forest.from_growth(
         plan.n_features,
-        np.searchsorted(node_tree[order], np.arange(n_trees + 1)).astype(np.int64),
+        np.searchsorted(tree[order], np.arange(n_trees + 1)).astype(np.int64),
         feature[order].astype(np.int32),
         threshold[order].astype(np.float32),
         missing_left[order],
         count[order].astype(np.int32),
+        left_share[order].astype(np.float32),
+        *oblique,
     )
 
 
-def _choose(
-    sample: mx.array, slot: mx.array, splittable: NDArray[np.bool_], keys: NDArray[np.uint32], heap: NDArray[np.int64]
-) -> tuple[NDArray[Any], ...]:
-    """For each node of the level: the column to split, or -1; its range; and the draw that decides the rest."""
-    n_nodes, n_columns = len(splittable), sample.shape[1]
-    column = np.full(n_nodes, -1)
-    low = np.zeros(n_nodes, np.float32)
-    high = np.zeros(n_nodes, np.float32)
-    word = np.zeros(n_nodes, np.uint32)
-
-    def settle(nodes: NDArray[np.bool_], candidate: NDArray[np.int64], draw: NDArray[np.uint32]) -> None:
-        """Give the candidate column to those of the nodes in which it is not constant."""
-        lows, highs = _ranges(sample, slot, candidate)
-        good = nodes & (lows < highs)
-        column[good], low[good], high[good], word[good] = candidate[good], lows[good], highs[good], draw[good]
-
-    for attempt in range(ATTEMPTS):
-        open_nodes = splittable & (column < 0)
-        if not open_nodes.any():
-            return column, low, high, word
-        word0, word1 = _draws(keys, heap, attempt)
-        settle(open_nodes, _bounded(word0, n_columns), word1)
-    open_nodes = splittable & (column < 0)
-    if open_nodes.any():
-        ranges = [_ranges(sample, slot, np.full(n_nodes, j)) for j in range(n_columns)]
-        splits = np.stack([lows < highs for lows, highs in ranges])
-        word0, word1 = _draws(keys, heap, ATTEMPTS)
-        target = _bounded(word0, splits.sum(axis=0))
-        settle(open_nodes, np.argmax(np.cumsum(splits, axis=0) > target, axis=0), word1)
-    return column, low, high, word
+def _bounded(word: NDArray[np.uint32], bounds: NDArray[np.integer]) -> NDArray[np.int64]:
+    """`randomness.bounded` with a bound for each draw."""
+    return ((word.astype(np.uint64) * bounds.astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
 
 
-def _draws(
-    keys: NDArray[np.uint32], heap: NDArray[np.int64], attempt: int
-) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    key0, key1 = mx.array(keys[:, 0]), mx.array(keys[:, 1])
-    words = threefry2x32(key0, key1, mx.array(heap.astype(np.uint32)), mx.full(len(heap), attempt, mx.uint32))
-    return np.array(words[0]), np.array(words[1])
-
-
-def _bounded(word: NDArray[np.uint32], bound: Any) -> NDArray[np.int64]:
-    return ((word.astype(np.uint64) * np.asarray(bound).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
-
-
-def _ranges(
-    sample: mx.array, slot: mx.array, column: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Smallest and largest value present in each node's column; an empty range has low > high."""
-    x, missing = _values(sample, slot, column)
-    n_nodes = len(column)
-    lows = mx.full(n_nodes + 1, float("inf"), mx.float32).at[slot].minimum(mx.where(missing, float("inf"), x))
-    highs = mx.full(n_nodes + 1, float("-inf"), mx.float32).at[slot].maximum(mx.where(missing, float("-inf"), x))
-    return np.array(lows)[:-1], np.array(highs)[:-1]
-
-
-def _values(sample: mx.array, slot: mx.array, column: NDArray[np.int64]) -> tuple[mx.array, mx.array]:
-    """Each sample's value in the column of its node, and whether it is missing."""
-    per_node = mx.array(np.append(np.maximum(column, 0), 0).astype(np.int32))
-    x = mx.take_along_axis(sample, mx.take(per_node, slot)[:, None], axis=1)[:, 0]
-    return x, mx.isnan(x)
+def _coefficients(low: NDArray[np.float32], high: NDArray[np.float32], word: NDArray[np.uint32]) -> NDArray[np.float32]:
+    """`reference.draw_coefficient` of many nodes."""
+    total = np.sum([(word >> np.uint32(8 * k)) & np.uint32(255) for k in range(4)], axis=0, dtype=np.int64) - 510
+    scaled = np.where(total == 0, 1, total).astype(np.float32) * np.float32(2.0**-9)
+    half = np.float32(0.5)
+    width: NDArray[np.float32] = np.maximum(high * half - low * half, TINY)
+    return scaled / width
 
 
 def _thresholds(low: NDArray[np.float32], high: NDArray[np.float32], word: NDArray[np.uint32]) -> NDArray[np.float32]:
@@ -220,22 +342,3 @@ def _thresholds(low: NDArray[np.float32], high: NDArray[np.float32], word: NDArr
     threshold = 2.0 * (lows * 0.5 + u * (highs * 0.5 - lows * 0.5))
     threshold = mx.where((threshold < lows) | (threshold >= highs), lows, threshold)
     return np.array(threshold + 0.0)
-
-
-def _part(
-    sample: mx.array,
-    slot: mx.array,
-    column: NDArray[np.int64],
-    threshold: NDArray[np.float32],
-    to_left: NDArray[np.bool_],
-    count: NDArray[np.int32],
-) -> tuple[mx.array, NDArray[np.bool_]]:
-    """Which samples go left; and for each node where missing values go."""
-    n_nodes = len(column)
-    x, missing = _values(sample, slot, column)
-    threshold_of, to_left_of = mx.array(np.append(threshold, np.float32(0))), mx.array(np.append(to_left, False))
-    goes_left = (x <= mx.take(threshold_of, slot)) | (missing & mx.take(to_left_of, slot))
-    zeros = mx.zeros(n_nodes + 1, mx.int32)
-    n_left = np.array(zeros.at[slot].add(goes_left.astype(mx.int32)))[:-1]
-    n_missing = np.array(zeros.at[slot].add(missing.astype(mx.int32)))[:-1]
-    return goes_left, np.where(n_missing > 0, to_left, 2 * n_left >= count)

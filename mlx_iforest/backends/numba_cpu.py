@@ -1,8 +1,8 @@
 """The CPU backend: growing and scoring compiled by Numba, on a pool of threads.
 
 Kernels release the GIL and run on one thread each; rows or trees are shared out over a pool (see docs/design.md,
-"threads
-without OpenMP").
+"threads without
+OpenMP").
 """
 
 from __future__ import annotations
@@ -33,41 +33,52 @@ class NumbaBackend:
     name = "numba"
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
-        def task(part: GrowthPlan) -> tuple[NDArray[Any], ...]:
+        weights = np.ones(plan.features_per_tree, np.int64) if plan.weights is None else plan.weights
+
+        def task(part: GrowthPlan) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
             row_keys = tree_keys(part.seed, part.tree_numbers, Stream.ROWS)
             feature_keys = tree_keys(part.seed, part.tree_numbers, Stream.FEATURES)
-            grown: tuple[NDArray[Any], ...] = kernels.grow_trees(
-                X, part.split_keys(), _with_rounds(row_keys), _with_rounds(feature_keys), part.features_per_tree,
-                part.subsample_size, part.bootstrap, part.max_depth,
+            row_table = np.empty((part.n_trees, 0), np.int64) if part.row_table is None else part.row_table
+            grown: tuple[NDArray[np.int64], tuple[NDArray[Any], ...]] = kernels.grow_trees(
+                X, part.split_keys(), _with_rounds(row_keys), row_table, _with_rounds(feature_keys), weights,
+                part.extension_level, part.features_per_tree, part.subsample_size, part.bootstrap, part.max_depth,
             )  # fmt: skip
             return grown
 
-        bytes_per_tree = 2 * plan.subsample_size * (13 + 12 // max(plan.n_trees, 1))
+        bytes_per_tree = 2 * plan.subsample_size * (17 + 8 * plan.extension_level)
         most = max(1, GROWTH_BYTES // bytes_per_tree)
         per_task = max(1, min(most, -(-plan.n_trees // n_threads)))
         parts = [plan.slice(i, min(per_task, plan.n_trees - i)) for i in range(0, plan.n_trees, per_task)]
-        grown = list(_run(task, parts, n_threads))
-        starts, *arrays = zip(*grown, strict=True)
+        starts, packed = zip(*_run(task, parts, n_threads), strict=True)
         offsets = np.cumsum([0] + [int(start[-1]) for start in starts])
         tree_start = np.concatenate([s[:-1] + o for s, o in zip(starts, offsets, strict=False)] + [offsets[-1:]])
-        feature, threshold, missing_left, n_samples = (np.concatenate(parts) for parts in arrays)
+        arrays = [np.concatenate(same) for same in zip(*packed, strict=True)]
         return Forest.from_growth(
-            plan.n_features, tree_start.astype(np.int64), feature, threshold, missing_left, n_samples
+            plan.n_features, tree_start.astype(np.int64), *(arrays if plan.extension_level else arrays[:5])
         )
 
-    def path_lengths(
-        self, forest: Forest, X: NDArray[np.float32], *, n_threads: int, batch_size: int | None
+    def leaf_means(
+        self,
+        forest: Forest,
+        values: NDArray[np.float32],
+        X: NDArray[np.float32],
+        *,
+        n_threads: int,
+        batch_size: int | None,
     ) -> NDArray[np.float64]:
         total = np.zeros(len(X))
         depths = forest.tree_depths
         even = -(-len(X) // max(n_threads, 1))
         rows = max(1, min(batch_size or even, even))
+        arrays = (forest.tree_start, forest.feature, forest.threshold, forest.left, forest.missing_left)
 
         def task(start: int) -> None:
-            kernels.path_lengths(
-                forest.tree_start, forest.feature, forest.threshold, forest.left, forest.missing_left,
-                forest.path_length, depths, X[start : start + rows], total[start : start + rows],
-            )  # fmt: skip
+            part, sums = X[start : start + rows], total[start : start + rows]
+            if forest.direction_feature is None:
+                kernels.add_leaf_values(*arrays, values, depths, part, sums)
+            else:
+                directions = (forest.direction_feature, forest.direction_weight)
+                kernels.add_leaf_values_oblique(*arrays, *directions, values, depths, part, sums)
 
         for _ in _run(task, range(0, len(X), rows), n_threads):
             pass

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from mlx_iforest.forest import LEAF
-from mlx_iforest.growth import ATTEMPTS
+from mlx_iforest.growth import ATTEMPTS, TINY
 from mlx_iforest.randomness import PARITY, PERMUTATION_ROUNDS
 
 ROW_BLOCK = 64
@@ -79,7 +79,7 @@ def permute(keys, position, bits, size):
 
 
 @njit(nogil=True, cache=True)
-def _gather(X, row_keys, feature_keys, features_per_tree, bootstrap, sample, features):
+def _gather(X, row_keys, row_table, feature_keys, features_per_tree, bootstrap, sample, features):
     """Fill `features` and, column by column, `sample` with one tree's part of the data."""
     n_samples, n_features = X.shape
     bits = 1
@@ -92,7 +92,9 @@ def _gather(X, row_keys, feature_keys, features_per_tree, bootstrap, sample, fea
         bits += 1
     subsample_size = sample.shape[1]
     for i in range(subsample_size):
-        if bootstrap:
+        if len(row_table):
+            row = row_table[i]
+        elif bootstrap:
             word, _ = threefry(row_keys[0, 0], row_keys[0, 1], u32(i), u32(0))
             row = bounded(word, n_samples)
         elif subsample_size == n_samples:
@@ -118,15 +120,101 @@ def _range(column, order, start, stop):
 
 
 @njit(nogil=True, cache=True)
-def _grow_tree(
-    sample, features, key0, key1, max_depth, order, spare, start, heap, feature, threshold, missing_left, count
-):
-    """Grow one tree breadth-first into the arrays given; returns its number of nodes.
+def _pick(target, weights, splittable):
+    """The splittable feature in whose stretch of the weights, laid end to end, `target` lies."""
+    for j in range(len(weights)):
+        if splittable[j]:
+            target -= weights[j]
+            if target < 0:
+                return j
+    return -1
 
-    `order` holds the sample's rows so that each node owns a slice of it, beginning at `start`; `heap` numbers the
-    nodes for the draws.
+
+@njit(nogil=True, cache=True)
+def _choose(sample, weights, key0, key1, heap, order, first, stop, splittable):
+    """The column to split, or -1; its range; whether a value is missing; and the draw that decides the rest."""
+    n_columns = len(sample)
+    total = np.int64(0)
+    for j in range(n_columns):
+        splittable[j] = True
+        total += weights[j]
+    for attempt in range(ATTEMPTS):
+        word0, word1 = threefry(key0, key1, u32(heap), u32(attempt))
+        # Equal weights need no search.
+        drawn = bounded(word0, total)
+        column = drawn if total == n_columns else _pick(drawn, weights, splittable)
+        low, high, missing = _range(sample[column], order, first, stop)
+        if low < high:
+            return column, low, high, missing, word1
+    total = _find_splittable(sample, weights, order, first, stop, splittable)
+    if total == 0:
+        return -1, np.float32(0), np.float32(0), False, u32(0)
+    word0, word1 = threefry(key0, key1, u32(heap), u32(ATTEMPTS))
+    column = _pick(bounded(word0, total), weights, splittable)
+    low, high, missing = _range(sample[column], order, first, stop)
+    return column, low, high, missing, word1
+
+
+@njit(nogil=True, cache=True)
+def _find_splittable(sample, weights, order, first, stop, splittable):
+    """Mark the columns that are not constant; returns the sum of their weights."""
+    total = np.int64(0)
+    for j in range(len(sample)):
+        low, high, _ = _range(sample[j], order, first, stop)
+        splittable[j] = low < high
+        total += weights[j] * splittable[j]
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _project(sample, weights, key0, key1, heap, order, first, stop, splittable, projected, columns, coefficients):
+    """As `_choose` for an oblique split: the sums are left in `projected`, the direction in the last two."""
+    n_splittable = _find_splittable(sample, weights, order, first, stop, splittable)
+    n_chosen = min(len(columns), n_splittable)
+    for k in range(n_chosen):
+        word0, word1 = threefry(key0, key1, u32(heap), u32(ATTEMPTS + 1 + k))
+        column = _pick(bounded(word0, n_splittable - k), weights, splittable)
+        splittable[column] = False
+        low, high, _ = _range(sample[column], order, first, stop)
+        columns[k] = column
+        coefficients[k] = coefficient(low, high, word1)
+    for k in range(n_chosen, len(columns)):
+        columns[k] = columns[0]
+        coefficients[k] = 0
+    for i in range(first, stop):
+        row = order[i]
+        total = np.float32(0)
+        for k in range(n_chosen):
+            total = np.float32(total + np.float32(sample[columns[k], row] * coefficients[k]))
+        projected[row] = total
+    low, high, missing = _range(projected, order, first, stop)
+    _, word1 = threefry(key0, key1, u32(heap), u32(ATTEMPTS))
+    column = columns[0] if n_chosen > 0 and low < high else -1
+    return column, low, high, missing, word1
+
+
+@njit(nogil=True, cache=True)
+def coefficient(low, high, word):
+    """`reference.draw_coefficient` of a scalar."""
+    total = np.int64(-510)
+    for k in range(4):
+        total += np.int64((word >> u32(8 * k)) & u32(255))
+    total = total if total != 0 else np.int64(1)
+    width = max(np.float32(high * np.float32(0.5) - low * np.float32(0.5)), TINY)
+    return np.float32(np.float32(np.float32(total) * np.float32(2.0**-9)) / width)
+
+
+@njit(nogil=True, cache=True)
+def _grow_tree(sample, features, weights, extension, key0, key1, max_depth, scratch, nodes):
+    """Grow one tree breadth-first into the arrays of `nodes`; returns its number of nodes.
+
+    `order` holds the sample's rows so that each node owns a slice of it, beginning at `start`; `heap` numbers the nodes
+    for the draws.
     """
-    features_per_tree, size = sample.shape
+    order, spare, start, heap, splittable, projected, columns = scratch
+    feature, threshold, missing_left, count, left_share, direction, direction_weight = nodes
+    size = sample.shape[1]
+    half = np.float32(0.5)
     for i in range(size):
         order[i] = i
     start[0] = 0
@@ -140,46 +228,33 @@ def _grow_tree(
         feature[node] = LEAF
         threshold[node] = 0
         missing_left[node] = False
-        low = np.float32(0)
-        high = np.float32(0)
-        missing = False
-        found = False
-        chosen = 0
-        word1 = u32(0)
+        left_share[node] = 0
+        chosen = -1
         # The depth of node h is the position of its highest bit: nodes below 2 ** max_depth lie above the limit.
         if count[node] > 1 and heap[node] < (np.int64(1) << max_depth):
-            for attempt in range(ATTEMPTS):
-                word0, word1 = threefry(key0, key1, u32(heap[node]), u32(attempt))
-                chosen = bounded(word0, features_per_tree)
-                low, high, missing = _range(sample[chosen], order, first, stop)
-                if low < high:
-                    found = True
-                    break
-            if not found:
-                n_splittable = 0
-                for j in range(features_per_tree):
-                    low, high, missing = _range(sample[j], order, first, stop)
-                    n_splittable += low < high
-                if n_splittable:
-                    found = True
-                    word0, word1 = threefry(key0, key1, u32(heap[node]), u32(ATTEMPTS))
-                    target = bounded(word0, n_splittable)
-                    chosen = -1
-                    while target >= 0:
-                        chosen += 1
-                        low, high, missing = _range(sample[chosen], order, first, stop)
-                        target -= low < high
-        if found:
-            u = np.float32(word1 >> u32(8)) * np.float32(2.0**-24)
-            half = np.float32(0.5)
+            if extension:
+                chosen, low, high, missing, word = _project(
+                    sample, weights, key0, key1, heap[node], order, first, stop, splittable, projected, columns,
+                    direction_weight[node],
+                )  # fmt: skip
+            else:
+                chosen, low, high, missing, word = _choose(
+                    sample, weights, key0, key1, heap[node], order, first, stop, splittable
+                )
+        if extension:
+            for k in range(len(columns)):
+                direction[node, k] = features[columns[k]] if chosen >= 0 else 0
+                direction_weight[node, k] = direction_weight[node, k] if chosen >= 0 else np.float32(0)
+        if chosen >= 0:
+            u = np.float32(word >> u32(8)) * np.float32(2.0**-24)
             t = np.float32(2) * (low * half + u * (high * half - low * half))
             if t < low or t >= high:
                 t = low
             t = t + np.float32(0)
-            column = sample[chosen]
+            column = projected if extension else sample[chosen]
             n_left = 0
             n_right = 0
-            to_left = (word1 & u32(1)) == u32(1)
+            to_left = (word & u32(1)) == u32(1)
             for i in range(first, stop):
                 row = order[i]
                 x = column[row]
@@ -193,6 +268,7 @@ def _grow_tree(
             feature[node] = features[chosen]
             threshold[node] = t
             missing_left[node] = to_left if missing else n_left >= n_right
+            left_share[node] = (t * half - low * half) / max(high * half - low * half, TINY)
             start[n_nodes] = first
             count[n_nodes] = n_left
             heap[n_nodes] = 2 * heap[node]
@@ -205,45 +281,68 @@ def _grow_tree(
 
 
 @njit(nogil=True, cache=True)
-def grow_trees(X, split_keys, row_keys, feature_keys, features_per_tree, subsample_size, bootstrap, max_depth):
+def grow_trees(
+    X, split_keys, row_keys, row_table, feature_keys, weights, extension, features_per_tree, subsample_size, bootstrap,
+    max_depth,
+):  # fmt: skip
     """Grow some trees; their nodes one after the other."""
     n_trees = len(split_keys)
     most = 2 * subsample_size - 1
+    width = extension + 1 if extension else 0
     feature = np.empty((n_trees, most), np.int32)
     threshold = np.empty((n_trees, most), np.float32)
     missing_left = np.empty((n_trees, most), np.bool_)
     count = np.empty((n_trees, most), np.int32)
-    start = np.empty(most, np.int32)
-    heap = np.empty(most, np.int64)
+    left_share = np.empty((n_trees, most), np.float32)
+    direction = np.empty((n_trees, most, width), np.int32)
+    direction_weight = np.empty((n_trees, most, width), np.float32)
     sample = np.empty((features_per_tree, subsample_size), np.float32)
     features = np.empty(features_per_tree, np.int32)
-    order = np.empty(subsample_size, np.int32)
-    spare = np.empty(subsample_size, np.int32)
+    scratch = (
+        np.empty(subsample_size, np.int32),
+        np.empty(subsample_size, np.int32),
+        np.empty(most, np.int32),
+        np.empty(most, np.int64),
+        np.empty(features_per_tree, np.bool_),
+        np.empty(subsample_size, np.float32),
+        np.zeros(width, np.int64),
+    )
     tree_start = np.zeros(n_trees + 1, np.int64)
     for tree in range(n_trees):
-        _gather(X, row_keys[tree], feature_keys[tree], features_per_tree, bootstrap, sample, features)
-        n_nodes = _grow_tree(
-            sample, features, split_keys[tree, 0], split_keys[tree, 1], max_depth, order, spare, start, heap,
-            feature[tree], threshold[tree], missing_left[tree], count[tree],
+        _gather(X, row_keys[tree], row_table[tree], feature_keys[tree], features_per_tree, bootstrap, sample, features)
+        nodes = (
+            feature[tree], threshold[tree], missing_left[tree], count[tree], left_share[tree], direction[tree],
+            direction_weight[tree],
         )  # fmt: skip
+        n_nodes = _grow_tree(
+            sample, features, weights, extension, split_keys[tree, 0], split_keys[tree, 1], max_depth, scratch, nodes
+        )
         tree_start[tree + 1] = tree_start[tree] + n_nodes
     total = tree_start[-1]
-    packed_feature = np.empty(total, np.int32)
-    packed_threshold = np.empty(total, np.float32)
-    packed_missing_left = np.empty(total, np.bool_)
-    packed_count = np.empty(total, np.int32)
+    packed = (
+        np.empty(total, np.int32),
+        np.empty(total, np.float32),
+        np.empty(total, np.bool_),
+        np.empty(total, np.int32),
+        np.empty(total, np.float32),
+        np.empty((total, width), np.int32),
+        np.empty((total, width), np.float32),
+    )
     for tree in range(n_trees):
-        first, n_nodes = tree_start[tree], tree_start[tree + 1] - tree_start[tree]
-        packed_feature[first : first + n_nodes] = feature[tree, :n_nodes]
-        packed_threshold[first : first + n_nodes] = threshold[tree, :n_nodes]
-        packed_missing_left[first : first + n_nodes] = missing_left[tree, :n_nodes]
-        packed_count[first : first + n_nodes] = count[tree, :n_nodes]
-    return tree_start, packed_feature, packed_threshold, packed_missing_left, packed_count
+        first, stop = tree_start[tree], tree_start[tree + 1]
+        packed[0][first:stop] = feature[tree, : stop - first]
+        packed[1][first:stop] = threshold[tree, : stop - first]
+        packed[2][first:stop] = missing_left[tree, : stop - first]
+        packed[3][first:stop] = count[tree, : stop - first]
+        packed[4][first:stop] = left_share[tree, : stop - first]
+        packed[5][first:stop] = direction[tree, : stop - first]
+        packed[6][first:stop] = direction_weight[tree, : stop - first]
+    return tree_start, packed
 
 
 @njit(nogil=True, cache=True)
-def path_lengths(tree_start, feature, threshold, left, missing_left, path_length, depths, X, total):
-    """Add every row's path lengths over all trees to `total`.
+def add_leaf_values(tree_start, feature, threshold, left, missing_left, value, depths, X, total):
+    """Add the value of every row's leaf in every tree to `total`.
 
     A block of rows walks a tree level by level, all together: the walks are independent, so the processor overlaps
     them.
@@ -265,4 +364,31 @@ def path_lengths(tree_start, feature, threshold, left, missing_left, path_length
                         goes_left = x <= threshold[at] or (x != x and missing_left[at])
                         node[i] = root + left[at] + (not goes_left)
             for i in range(size):
-                total[first + i] += path_length[node[i]]
+                total[first + i] += value[node[i]]
+
+
+@njit(nogil=True, cache=True)
+def add_leaf_values_oblique(
+    tree_start, feature, threshold, left, missing_left, direction, direction_weight, value, depths, X, total
+):
+    """`add_leaf_values` for oblique splits."""
+    n_samples = X.shape[0]
+    n_trees = len(tree_start) - 1
+    width = direction.shape[1]
+    node = np.empty(ROW_BLOCK, np.int64)
+    for first in range(0, n_samples, ROW_BLOCK):
+        size = min(ROW_BLOCK, n_samples - first)
+        for tree in range(n_trees):
+            root = tree_start[tree]
+            node[:size] = root
+            for _ in range(depths[tree]):
+                for i in range(size):
+                    at = node[i]
+                    if feature[at] >= 0:
+                        x = np.float32(0)
+                        for k in range(width):
+                            x = np.float32(x + np.float32(X[first + i, direction[at, k]] * direction_weight[at, k]))
+                        goes_left = x <= threshold[at] or (x != x and missing_left[at])
+                        node[i] = root + left[at] + (not goes_left)
+            for i in range(size):
+                total[first + i] += value[node[i]]

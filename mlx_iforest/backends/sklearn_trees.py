@@ -11,14 +11,18 @@ import numpy as np
 import sklearn
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from sklearn.ensemble import IsolationForest
+from scipy.sparse import csc_matrix
+from sklearn.tree import ExtraTreeRegressor
 from sklearn.tree._tree import NODE_DTYPE, Tree
 
 from mlx_iforest.forest import LEAF, Forest
 from mlx_iforest.growth import GrowthPlan
-from mlx_iforest.randomness import threefry2x32
 
 __all__ = ["SklearnBackend"]
+
+
+COPIES = 8
+"""Mean number of copies of a column where columns are to be drawn by weight."""
 
 
 class SklearnBackend:
@@ -27,35 +31,48 @@ class SklearnBackend:
     name = "sklearn"
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
-        # scikit-learn draws one stream for the whole forest, so trees that join later need a seed of their own.
-        words = threefry2x32(
-            *(np.array([w], np.uint32) for w in (plan.seed & 0xFFFFFFFF, plan.seed >> 32, plan.first_tree, 0))
-        )
-        model = IsolationForest(
-            n_estimators=plan.n_trees,
-            max_samples=plan.subsample_size,
-            max_features=plan.features_per_tree,
-            bootstrap=plan.bootstrap,
-            n_jobs=n_threads,
-            random_state=int(words[0][0]),
-        ).fit(X)
-        trees = [
-            _to_forest(estimator.tree_, features, plan.n_features)
-            for estimator, features in zip(model.estimators_, model.estimators_features_, strict=True)
-        ]
-        return Forest.concatenate(trees)
+        if plan.extension_level:
+            raise ValueError(
+                "the 'sklearn' backend cannot grow oblique splits (extension_level > 0): scikit-learn's trees have no "
+                "such thing; use backend='numba' or 'mlx'"
+            )
 
-    def path_lengths(
-        self, forest: Forest, X: NDArray[np.float32], *, n_threads: int, batch_size: int | None
+        def task(rows: NDArray[np.int64], features: NDArray[np.int64], key: NDArray[np.uint32]) -> Forest:
+            columns = np.repeat(features, _copies(plan.weights, len(features)))
+            sample = X[rows]
+            # A random split is good for any target; scikit-learn only stops early where the target is constant.
+            target = np.arange(len(rows)) % 7 if len(rows) > 1 else np.zeros(1)
+            tree = ExtraTreeRegressor(max_features=1, max_depth=plan.max_depth, random_state=int(key[0]))
+            tree.fit(np.ascontiguousarray(sample[:, columns]), target)
+            return to_forest(tree.tree_, columns, sample)
+
+        trees = zip(plan.rows(), plan.features(), plan.split_keys(), strict=True)
+        return Forest.concatenate(
+            Parallel(n_jobs=n_threads, require="sharedmem")(delayed(task)(*tree) for tree in trees)
+        )
+
+    def leaf_means(
+        self,
+        forest: Forest,
+        values: NDArray[np.float32],
+        X: NDArray[np.float32],
+        *,
+        n_threads: int,
+        batch_size: int | None,
     ) -> NDArray[np.float64]:
+        if forest.direction_feature is not None:
+            raise ValueError(
+                "the 'sklearn' backend cannot score oblique splits: scikit-learn's trees have no such thing; "
+                "use backend='numba' or 'mlx'"
+            )
         trees = [to_sklearn_tree(forest.trees(i, i + 1)) for i in range(forest.n_trees)]
         rows = max(1, batch_size or -(-len(X) // n_threads))
 
         def task(part: NDArray[np.float32]) -> NDArray[np.float64]:
             part = np.ascontiguousarray(part)
             total = np.zeros(len(part))
-            for i, tree in enumerate(trees):
-                total += forest.path_length[forest.tree_start[i] + tree.apply(part)]
+            for start, tree in zip(forest.tree_start, trees, strict=False):
+                total += values[start + tree.apply(part)]
             return total / forest.n_trees
 
         parts = [X[start : start + rows] for start in range(0, len(X), rows)]
@@ -69,11 +86,26 @@ class SklearnBackend:
         return {"scikit-learn": sklearn.__version__}
 
 
-def _to_forest(tree: Tree, features: NDArray[np.integer], n_features: int) -> Forest:
+def _copies(weights: NDArray[np.int64] | None, n_features: int) -> NDArray[np.int64]:
+    """How often to show each feature to trees that draw all columns alike."""
+    if weights is None:
+        return np.ones(n_features, np.int64)
+    return np.maximum(np.rint(weights / weights.sum() * COPIES * n_features), 1).astype(np.int64)
+
+
+def to_forest(tree: Tree, features: NDArray[np.integer], sample: NDArray[np.float32]) -> Forest:
     """One scikit-learn tree, renumbered breadth-first, as a `Forest`.
 
     Its thresholds are float64 and its data float32: the largest float32 that is <= the threshold asks every float32
     the same question.
+
+    Parameters
+    ----------
+    tree : sklearn.tree._tree.Tree
+    features : ndarray of int, shape (n_tree_features,)
+        The data's column for each of the tree's features.
+    sample : ndarray of float32, shape (n_samples, n_features)
+        What the tree was grown on; densities need the range of its nodes.
     """
     order = [0]
     for node in order:
@@ -84,14 +116,32 @@ def _to_forest(tree: Tree, features: NDArray[np.integer], n_features: int) -> Fo
     wide = tree.threshold[nodes]
     threshold = wide.astype(np.float32)
     threshold = np.where(threshold > wide, np.nextafter(threshold, np.float32(-np.inf)), threshold)
+    threshold = np.where(is_split, threshold, 0).astype(np.float32)
+    feature = np.where(is_split, np.asarray(features)[np.maximum(tree.feature[nodes], 0)], LEAF).astype(np.int32)
+    visits = tree.decision_path(np.ascontiguousarray(sample[:, features])).tocsc()[:, nodes]
     return Forest.from_growth(
-        n_features,
+        sample.shape[1],
         np.array([0, len(nodes)], np.int64),
-        np.where(is_split, np.asarray(features)[np.maximum(tree.feature[nodes], 0)], LEAF).astype(np.int32),
-        np.where(is_split, threshold, 0).astype(np.float32),
+        feature,
+        threshold,
         tree.missing_go_to_left[nodes].astype(np.bool_) & is_split,
         tree.n_node_samples[nodes].astype(np.int32),
+        _left_shares(sample, visits, feature, threshold),
     )
+
+
+def _left_shares(
+    sample: NDArray[np.float32], visits: csc_matrix, feature: NDArray[np.int32], threshold: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """At each split the part of its node's range that lies on the left; `visits` says which rows reach which node."""
+    shares = np.zeros(len(feature), np.float32)
+    for node in np.flatnonzero(feature >= 0):
+        rows = visits.indices[visits.indptr[node] : visits.indptr[node + 1]]
+        values = sample[rows, feature[node]].astype(np.float64)
+        low, high = np.nanmin(values), np.nanmax(values)
+        # scikit-learn also splits present values, all alike, from missing ones: then no range is divided.
+        shares[node] = (threshold[node] - low) / (high - low) if low < high else 0.5
+    return shares
 
 
 def to_sklearn_tree(forest: Forest) -> Tree:

@@ -1,0 +1,241 @@
+"""`BaseIsolationForest`: what all our isolation forests do alike, around growing trees and valuing leaves."""
+
+from __future__ import annotations
+
+import time
+from abc import ABCMeta, abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+from joblib import cpu_count, effective_n_jobs
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, OutlierMixin, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from mlx_iforest.backends import Backend, BackendChoice, BackendUnavailableError, choose_backend, get_backend
+from mlx_iforest.forest import Forest
+from mlx_iforest.growth import GrowthPlan
+from mlx_iforest.performance import Performance, peak_process_memory
+
+__all__ = ["BaseIsolationForest", "Matrix", "MatrixLike"]
+
+MatrixLike = Any
+"""An array-like or a sparse matrix, as users give it."""
+
+Matrix = Any
+"""A float32 array or CSR matrix, as validation leaves it."""
+
+DENSE_BYTES = 16 << 20
+"""Sparse rows that become dense at a time."""
+
+SPREAD_ROWS = 10_000
+"""Training rows, evenly spaced, that tell the spread of columns and of leaf values."""
+
+Self = TypeVar("Self", bound="BaseIsolationForest")
+
+
+class BaseIsolationForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
+    """Validation, scoring and measuring; a subclass grows the forest, values its leaves and turns means into scores."""
+
+    n_estimators: int
+    contamination: str | float
+    n_jobs: int | None
+    random_state: int | np.random.RandomState | None
+    verbose: int
+    backend: str
+    batch_size: str | int
+
+    forest_: Forest
+    offset_: float
+    max_samples_: int
+    backend_: BackendChoice
+    performance_: Performance
+    _seed: int
+    _leaf_values: NDArray[np.float32]
+
+    @abstractmethod
+    def _grow(self, X: Matrix, sample_weight: NDArray[np.float64] | None) -> None:
+        """Set `forest_` and `max_samples_`."""
+
+    @abstractmethod
+    def _find_leaf_values(self, X: Matrix) -> NDArray[np.float32]:
+        """What each leaf says of a row, one value a node: a score is a function of their mean over the trees."""
+
+    @abstractmethod
+    def _score(self, means: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean leaf values as scores in [-1, 0)."""
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(self: Self, X: MatrixLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
+        """Grow the forest.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Used as float32. NaN is a missing value; infinities are refused.
+        y : ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            The chance of each row to be drawn into a tree, relative to the others; a row of weight 0 is never drawn.
+
+        Returns
+        -------
+        self
+            Fitted.
+
+        Raises
+        ------
+        ValueError
+            The data or a parameter are not usable; the message says what was expected.
+        BackendUnavailableError
+            The backend asked for by name is missing here.
+        """
+        checked = self._validate(X, reset=True)
+        weight = None if sample_weight is None else self._check_weight(sample_weight, checked)
+        began = time.perf_counter()
+        self.backend_ = choose_backend(self.backend)
+        self._grow(checked, weight)
+        seconds = time.perf_counter() - began
+        self.performance_ = Performance(grow_seconds=seconds, peak_process_memory=peak_process_memory())
+        if self.verbose:
+            what = f"{self.forest_.n_trees} trees of {self.max_samples_} samples"
+            print(f"a forest of {what} after {seconds:.3f} s ({self.backend_.name})")  # noqa: T201
+        self._leaf_values = self._find_leaf_values(checked)
+        if self.contamination == "auto":
+            self.offset_ = -0.5
+        else:
+            self.offset_ = float(np.percentile(self._score_samples(checked), 100.0 * float(self.contamination)))
+        return self
+
+    def predict(self, X: MatrixLike) -> NDArray[np.int64]:
+        """+1 for a normal row, -1 for an anomaly.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of int64, shape (n_samples,)
+            -1 where ``decision_function(X) < 0``.
+        """
+        return np.where(self.decision_function(X) < 0, -1, 1)
+
+    def decision_function(self, X: MatrixLike) -> NDArray[np.float64]:
+        """``score_samples(X) - offset_``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+            Lower is more abnormal; negative is an anomaly.
+        """
+        return self.score_samples(X) - self.offset_
+
+    def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
+        """The opposite of the anomaly score of Liu, Ting and Zhou (2008, equation 2), or what stands in its place.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Used as float32. NaN is a missing value; infinities are refused.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+            In [-1, 0); lower is more abnormal.
+        """
+        check_is_fitted(self)
+        return self._score_samples(self._validate(X, reset=False))
+
+    def _validate(self, X: MatrixLike, *, reset: bool) -> Matrix:
+        checked: Matrix = validate_data(
+            self, X, accept_sparse="csr", dtype=np.float32, ensure_all_finite="allow-nan", reset=reset
+        )
+        return checked
+
+    @staticmethod
+    def _check_weight(sample_weight: ArrayLike, X: Matrix) -> NDArray[np.float64]:
+        weight: NDArray[np.float64] = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        if not weight.any():
+            raise ValueError("sample_weight is zero for every row; at least one row must have a positive weight")
+        return weight
+
+    def _score_samples(self, X: Matrix) -> NDArray[np.float64]:
+        """`score_samples` without validation, which would warn of lost column names in `fit`."""
+        began = time.perf_counter()
+        scores = self._score(self._leaf_means(self._leaf_values, X))
+        performance = self.performance_
+        performance.score_seconds = time.perf_counter() - began
+        performance.scored_rows = X.shape[0]
+        performance.peak_process_memory = peak_process_memory()
+        performance.peak_mlx_memory = self._scorer().peak_memory()
+        return scores
+
+    def _leaf_means(self, values: NDArray[np.float32], X: Matrix, forest: Forest | None = None) -> NDArray[np.float64]:
+        """For every row the mean over the trees of a value of its leaf; sparse rows become dense a batch at a time."""
+        batch_size = None if self.batch_size == "auto" else int(self.batch_size)
+        score = partial(
+            self._scorer().leaf_means,
+            forest or self.forest_,
+            values,
+            n_threads=self._n_threads(),
+            batch_size=batch_size,
+        )
+        if not issparse(X):
+            return score(X)
+        rows = batch_size or max(1, DENSE_BYTES // (4 * X.shape[1]))
+        return np.concatenate([score(X[i : i + rows].toarray()) for i in range(0, X.shape[0], rows)])
+
+    def _spread_rows(self, X: Matrix) -> NDArray[np.float32]:
+        """At most `SPREAD_ROWS` rows, evenly spaced."""
+        rows = X[:: -(-X.shape[0] // SPREAD_ROWS)]
+        return rows.toarray() if issparse(X) else rows
+
+    def _grow_plan(
+        self,
+        X: Matrix,
+        plan: GrowthPlan,
+        sample_weight: NDArray[np.float64] | None = None,
+        transform: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
+    ) -> Forest:
+        """Grow from the rows of the plan; only those are transformed or, where the data are sparse, become dense."""
+        rows = None if sample_weight is None else plan.weighted_rows(sample_weight)
+        if issparse(X) or transform is not None:
+            rows = plan.rows() if rows is None else rows
+            needed, positions = np.unique(rows, return_inverse=True)
+            X, rows = X[needed], positions.reshape(rows.shape)
+            X = X.toarray() if issparse(X) else X
+            X = X if transform is None else transform(X)
+        if rows is not None:
+            plan = plan.with_rows(rows, len(X))
+        return get_backend(self.backend_.name).grow(X, plan, n_threads=self._n_threads())
+
+    def _draw_seed(self) -> None:
+        words = check_random_state(self.random_state).randint(0, 2**32, size=2, dtype=np.uint64)
+        self._seed = int(words[0]) | int(words[1]) << 32
+
+    def _n_threads(self) -> int:
+        return int(cpu_count() if self.n_jobs is None else effective_n_jobs(self.n_jobs))
+
+    def _scorer(self) -> Backend:
+        """The backend that grew the forest; where it is missing (a model from another machine), what 'auto'
+        takes here."""
+        try:
+            return get_backend(self.backend_.name)
+        except BackendUnavailableError:
+            if self.backend != "auto":
+                raise
+            return get_backend(choose_backend("auto").name)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
+        return tags
