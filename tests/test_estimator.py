@@ -301,7 +301,7 @@ def test_density_finds_the_middle_of_a_ring():
     for scoring in ("depth", "density"):
         model = MLXIsolationForest(scoring=scoring, random_state=0).fit(X)
         rank[scoring] = (model.score_samples(X) < model.score_samples([[0.0, 0.0]])).mean()
-    assert rank["density"] < 0.02 < rank["depth"]
+    assert rank["density"] == 0 < rank["depth"]
 
 
 def test_oblique_splits_see_no_axes():
