@@ -55,19 +55,18 @@ class BaseIsolationForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     backend_: BackendChoice
     performance_: Performance
     _seed: int
-    _leaf_values: NDArray[np.float32]
 
     @abstractmethod
     def _grow(self, X: Matrix, sample_weight: NDArray[np.float64] | None) -> None:
         """Set `forest_` and `max_samples_`."""
 
     @abstractmethod
-    def _find_leaf_values(self, X: Matrix) -> NDArray[np.float32]:
-        """What each leaf says of a row, one value a node: a score is a function of their mean over the trees."""
+    def _learn_scores(self, X: Matrix) -> None:
+        """Learn from the training rows what scoring needs besides the forest."""
 
     @abstractmethod
-    def _score(self, means: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Mean leaf values as scores in [-1, 0)."""
+    def _score(self, X: Matrix) -> NDArray[np.float64]:
+        """Scores in [-1, 0) of valid rows."""
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self: Self, X: MatrixLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
@@ -103,7 +102,7 @@ class BaseIsolationForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         if self.verbose:
             what = f"{self.forest_.n_trees} trees of {self.max_samples_} samples"
             print(f"a forest of {what} after {seconds:.3f} s ({self.backend_.name})")  # noqa: T201
-        self._leaf_values = self._find_leaf_values(checked)
+        self._learn_scores(checked)
         if self.contamination == "auto":
             self.offset_ = -0.5
         else:
@@ -170,7 +169,7 @@ class BaseIsolationForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     def _score_samples(self, X: Matrix) -> NDArray[np.float64]:
         """`score_samples` without validation, which would warn of lost column names in `fit`."""
         began = time.perf_counter()
-        scores = self._score(self._leaf_means(self._leaf_values, X))
+        scores = self._score(X)
         performance = self.performance_
         performance.score_seconds = time.perf_counter() - began
         performance.scored_rows = X.shape[0]
@@ -178,20 +177,26 @@ class BaseIsolationForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         performance.peak_mlx_memory = self._scorer().peak_memory()
         return scores
 
-    def _leaf_means(self, values: NDArray[np.float32], X: Matrix, forest: Forest | None = None) -> NDArray[np.float64]:
-        """For every row the mean over the trees of a value of its leaf; sparse rows become dense a batch at a time."""
+    def _leaf_means(self, forest: Forest, values: NDArray[np.float32], X: Matrix) -> NDArray[np.float64]:
+        """For every row the means over the trees of its leaf's values; sparse rows become dense a batch at a time.
+
+        Parameters
+        ----------
+        values : ndarray of float32, shape (n_nodes,) or (n_nodes, n_values)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,) or (n_samples, n_values)
+        """
         batch_size = None if self.batch_size == "auto" else int(self.batch_size)
-        score = partial(
-            self._scorer().leaf_means,
-            forest or self.forest_,
-            values,
-            n_threads=self._n_threads(),
-            batch_size=batch_size,
-        )
-        if not issparse(X):
-            return score(X)
-        rows = batch_size or max(1, DENSE_BYTES // (4 * X.shape[1]))
-        return np.concatenate([score(X[i : i + rows].toarray()) for i in range(0, X.shape[0], rows)])
+        columns = values[:, None] if values.ndim == 1 else values
+        score = partial(self._scorer().leaf_means, forest, columns, n_threads=self._n_threads(), batch_size=batch_size)
+        if issparse(X):
+            rows = batch_size or max(1, DENSE_BYTES // (4 * X.shape[1]))
+            means = np.concatenate([score(X[i : i + rows].toarray()) for i in range(0, X.shape[0], rows)])
+        else:
+            means = score(X)
+        return means[:, 0] if values.ndim == 1 else means
 
     def _spread_rows(self, X: Matrix) -> NDArray[np.float32]:
         """At most `SPREAD_ROWS` rows, evenly spaced."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from mlx_iforest.backends import BACKENDS
 from mlx_iforest.base import BaseIsolationForest, Matrix
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
-from mlx_iforest.scoring import Spread, blend_score
+from mlx_iforest.scoring import Spread, blend_score, soft_minimum
 
 __all__ = ["MEMBERS", "BlendedIsolationForest", "Member"]
 
@@ -30,7 +30,7 @@ class Member:
     max_samples : int
         Rows of each tree, or all rows where there are fewer.
     depth, density : float
-        Weight in the blend of the path length and of the logarithm of the density.
+        Weight, among all views, of the path length and of the logarithm of the density.
     tame : bool
         Grow on asinh of the standardised columns: far values no longer stretch the range that thresholds are drawn
         from, so that the bulk of the rows is divided as well.
@@ -47,7 +47,7 @@ class Member:
 
 
 MEMBERS = (
-    Member(trees=2, max_samples=256, depth=1.0, tame=True),
+    Member(trees=2, max_samples=256, depth=0.5, density=0.5, tame=True),
     Member(trees=1, max_samples=64, density=0.5),
     Member(trees=1, max_samples=1024, depth=0.5, density=0.5),
     Member(trees=2, max_samples=256, depth=1.0, tails=True),
@@ -104,9 +104,10 @@ class BlendedIsolationForest(BaseIsolationForest):
 
     The path length of the classic forest finds what lies far out. Density finds what lies alone between clusters;
     trees on few rows see the shape of the whole, trees on many rows the local one; asinh keeps a few far values from
-    wasting the splits; and features with heavy tails deserve more of them. Each part is standardised on the training
-    rows by median and quartiles, and a row's score is the weighted mean. Since all of this is a value of each leaf,
-    scoring is one walk through one forest.
+    wasting the splits; and features with heavy tails deserve more of them. Each of these views is standardised on the
+    training rows by median and quartiles, and their soft minimum makes the score: a row is about as abnormal as the
+    view says that finds it most abnormal. All splits are on single features, so that scores can be explained
+    exactly.
 
     Parameters
     ----------
@@ -147,6 +148,8 @@ class BlendedIsolationForest(BaseIsolationForest):
         "backend": [StrOptions({"auto", *BACKENDS})],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
+
+    _views: list[_Views]
 
     def __init__(
         self,
@@ -199,23 +202,40 @@ class BlendedIsolationForest(BaseIsolationForest):
         bounds = np.rint(shares / shares[-1] * self.n_estimators).astype(int)
         return list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
 
-    def _find_leaf_values(self, X: Matrix) -> NDArray[np.float32]:
-        forest = self.forest_
+    def _learn_scores(self, X: Matrix) -> None:
         rows = self._spread_rows(X)
-        mixture = np.zeros(forest.n_nodes)
-        total_weight = 0.0
+        self._views = []
         for member, (first, stop) in zip(MEMBERS, self._member_trees(), strict=True):
-            trees = forest.trees(first, stop) if first < stop else None
-            for name, weight in (("path_length", member.depth), ("log_density", member.density)):
-                if trees is None or not weight:
-                    continue
-                values = getattr(trees, name)
-                spread = Spread.of(self._leaf_means(values, rows, trees))
-                nodes = slice(forest.tree_start[first], forest.tree_start[stop])
-                # A mean over all trees must give this member's own mean.
-                mixture[nodes] += weight * spread.standardise(values) * (forest.n_trees / trees.n_trees)
-                total_weight += weight
-        return (mixture / total_weight).astype(np.float32)
+            if first < stop:
+                self._views.append(_Views.of(member, self.forest_.trees(first, stop)))
+        for views in self._views:
+            means = self._leaf_means(views.trees, views.values, rows)
+            views.spreads = [Spread.of(column) for column in means.T]
 
-    def _score(self, means: NDArray[np.float64]) -> NDArray[np.float64]:
-        return blend_score(means)
+    def _score(self, X: Matrix) -> NDArray[np.float64]:
+        normality = np.concatenate(
+            [views.standardise(self._leaf_means(views.trees, views.values, X)) for views in self._views], axis=1
+        )
+        weights = np.concatenate([views.weights for views in self._views])
+        return blend_score(soft_minimum(normality, weights))
+
+
+@dataclass
+class _Views:
+    """What one member's trees tell of a row: one or two values of its leaf, standardised on the training rows."""
+
+    trees: Forest
+    values: NDArray[np.float32]
+    weights: NDArray[np.float64]
+    spreads: list[Spread] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, member: Member, trees: Forest) -> _Views:
+        told = [(trees.path_length, member.depth), (trees.log_density, member.density)]
+        used = [(values, weight) for values, weight in told if values is not None and weight]
+        values, weights = zip(*used, strict=True)
+        return cls(trees, np.stack(values, axis=1), np.array(weights))
+
+    def standardise(self, means: NDArray[np.float64]) -> NDArray[np.float64]:
+        columns = [spread.standardise(column) for spread, column in zip(self.spreads, means.T, strict=True)]
+        return np.stack(columns, axis=1)

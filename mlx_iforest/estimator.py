@@ -109,6 +109,8 @@ class MLXIsolationForest(BaseIsolationForest):
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
 
+    _leaf_values: NDArray[np.float32]
+
     def __init__(
         self,
         n_estimators: int = 100,
@@ -140,22 +142,24 @@ class MLXIsolationForest(BaseIsolationForest):
         self.backend = backend
         self.batch_size = batch_size
 
-    def _find_leaf_values(self, X: Matrix) -> NDArray[np.float32]:
+    def _learn_scores(self, X: Matrix) -> None:
         forest = self.forest_
         if self.scoring == "depth":
-            return forest.path_length
+            self._leaf_values = forest.path_length
+            return
         if forest.log_density is None:
             raise ValueError(f"scoring={self.scoring!r} needs densities, which this forest does not have")
         if self.scoring == "density":
-            return forest.log_density
-        # The mean of two standardised means is the mean of one mixture of leaf values: a blend costs no second walk.
+            self._leaf_values = forest.log_density
+            return
+        # The mean of two standardised means is the mean of one mixture of leaf values.
         rows = self._spread_rows(X)
-        mixture = np.zeros(forest.n_nodes)
-        for values in (forest.path_length, forest.log_density):
-            mixture += 0.5 * Spread.of(self._leaf_means(values, rows)).standardise(values)
-        return mixture.astype(np.float32)
+        parts = (forest.path_length, forest.log_density)
+        standard = [Spread.of(self._leaf_means(forest, values, rows)).standardise(values) for values in parts]
+        self._leaf_values = np.mean(standard, axis=0).astype(np.float32)
 
-    def _score(self, means: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _score(self, X: Matrix) -> NDArray[np.float64]:
+        means = self._leaf_means(self.forest_, self._leaf_values, X)
         if self.scoring == "depth":
             return depth_score(means, self.max_samples_)
         return density_score(means) if self.scoring == "density" else blend_score(means)

@@ -14,8 +14,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import logsumexp
 
-__all__ = ["Spread", "average_path_length", "blend_score", "density_score", "depth_limit", "depth_score"]
+__all__ = [
+    "Spread",
+    "average_path_length",
+    "blend_score",
+    "density_score",
+    "depth_limit",
+    "depth_score",
+    "soft_minimum",
+]
 
 ALERT_DEVIATIONS = 3.0
 """How far below the training rows' median, in robust standard deviations, a blended score of -0.5 lies."""
@@ -109,6 +118,23 @@ def blend_score(normality: NDArray[Any]) -> NDArray[np.float64]:
         In [-1, 0); lower is more abnormal, -0.5 lies `ALERT_DEVIATIONS` below the median.
     """
     return density_score(np.asarray(normality, dtype=np.float64) + ALERT_DEVIATIONS)
+
+
+def soft_minimum(normality: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """-log of the weighted mean of exp(-normality): a row is as normal as the view says that finds it least normal.
+
+    Parameters
+    ----------
+    normality : ndarray of float64, shape (n_samples, n_views)
+    weights : ndarray of float64, shape (n_views,)
+        Positive.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_samples,)
+        Between the smallest of the views and their weighted mean.
+    """
+    return -np.asarray(logsumexp(-normality, axis=1, b=weights / weights.sum()))
 
 
 @dataclass(frozen=True)

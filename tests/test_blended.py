@@ -53,18 +53,18 @@ def test_tail_weights_favour_heavy_tails():
     assert weights.sum() == pytest.approx(2**30, rel=1e-6)
 
 
-def test_the_score_is_the_weighted_mean_of_standardised_members(backend):
+def test_the_score_is_the_soft_minimum_of_standardised_views(backend):
     X = skewed()
     model = BlendedIsolationForest(n_estimators=60, random_state=1, backend=backend).fit(X)
-    expected, total = np.zeros(len(X)), 0.0
+    total, weights = np.zeros(len(X)), 0.0
     for member, (first, stop) in zip(MEMBERS, model._member_trees(), strict=True):
         trees = model.forest_.trees(first, stop)
         for values, weight in ((trees.path_length, member.depth), (trees.log_density, member.density)):
             if weight:
-                means = model._leaf_means(values, X, trees)
-                expected += weight * Spread.of(means).standardise(means)
-                total += weight
-    assert model.score_samples(X) == pytest.approx(blend_score(expected / total), abs=1e-5)
+                means = model._leaf_means(trees, values, X)
+                total += weight * np.exp(-Spread.of(means).standardise(means))
+                weights += weight
+    assert model.score_samples(X) == pytest.approx(blend_score(-np.log(total / weights)), abs=1e-5)
 
 
 def test_members_share_the_trees():

@@ -327,4 +327,4 @@ def test_a_blend_needs_densities():
     model = MLXIsolationForest(scoring="density", n_estimators=3).fit(X)
     model.forest_ = dataclasses.replace(model.forest_, log_density=None)
     with pytest.raises(ValueError, match="needs densities"):
-        model._find_leaf_values(X)
+        model._learn_scores(X)

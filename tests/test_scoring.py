@@ -7,7 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from mlx_iforest.scoring import Spread, average_path_length, blend_score, density_score, depth_limit, depth_score
+from mlx_iforest.scoring import (
+    Spread,
+    average_path_length,
+    blend_score,
+    density_score,
+    depth_limit,
+    depth_score,
+    soft_minimum,
+)
 
 
 @pytest.mark.parametrize(
@@ -66,3 +74,9 @@ def test_spread_by_hand():
 @pytest.mark.parametrize(("values", "deviation"), [([5.0] * 9, 1.0), ([0.0] * 9 + [10.0], 3.0)])
 def test_spread_of_values_that_hardly_vary(values, deviation):
     assert Spread.of(np.array(values)).deviation == pytest.approx(deviation)
+
+
+def test_soft_minimum_by_hand():
+    normality = np.array([[0.0, 0.0], [-20.0, 5.0], [1.0, 2.0]])
+    expected = [0, -20 - np.log(0.25), -np.log(0.25 * np.exp(-1) + 0.75 * np.exp(-2))]
+    assert soft_minimum(normality, np.array([1.0, 3.0])) == pytest.approx(expected)

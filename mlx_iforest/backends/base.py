@@ -53,13 +53,14 @@ class Backend(Protocol):
         n_threads: int,
         batch_size: int | None,
     ) -> NDArray[np.float64]:
-        """For every row the mean, over the trees, of a value of the leaf it falls into.
+        """For every row the means, over the trees, of the values of the leaf it falls into.
 
         Parameters
         ----------
         forest : Forest
-        values : ndarray of float32, shape (n_nodes,)
-            One value a node: `forest.path_length`, `forest.log_density`, or a mixture.
+        values : ndarray of float32, shape (n_nodes, n_values)
+            Values of each node, such as `forest.path_length` and `forest.log_density`; a row's walk is the same for
+            all of them.
         X : ndarray of float32, shape (n_samples, n_features)
         n_threads : int
             Never changes the result.
@@ -68,7 +69,7 @@ class Backend(Protocol):
 
         Returns
         -------
-        ndarray of float64, shape (n_samples,)
+        ndarray of float64, shape (n_samples, n_values)
         """
         ...
 

@@ -44,12 +44,12 @@ class MLXBackend:
     ) -> NDArray[np.float64]:
         rows = batch_size or max(1, BATCH_VALUES // min(TREE_BATCH, forest.n_trees))
         # Sums of float32 lose far less when what they have in common is left out of them.
-        common = np.float32(values[forest.feature == LEAF].mean(dtype=np.float64))
+        common = values[forest.feature == LEAF].mean(axis=0, dtype=np.float64).astype(np.float32)
         arrays = _to_device(forest, values - common)
-        total = np.empty(len(X))
+        total = np.empty((len(X), values.shape[1]))
         for start in range(0, len(X), rows):
             part = mx.array(X[start : start + rows])
-            sums = mx.zeros(len(part), mx.float32)
+            sums = mx.zeros((len(part), values.shape[1]), mx.float32)
             for first in range(0, forest.n_trees, TREE_BATCH):
                 last = min(first + TREE_BATCH, forest.n_trees)
                 sums = sums + _walk(arrays, part, first, last, int(forest.tree_depths[first:last].max()))
@@ -95,7 +95,7 @@ def _to_device(forest: Forest, values: NDArray[np.float32]) -> dict[str, mx.arra
 
 
 def _walk(forest: dict[str, mx.array], X: mx.array, first: int, last: int, depth: int) -> mx.array:
-    """Sum over trees [first, last) of the value of the leaf of each row of X: float32, shape (n_rows,)."""
+    """Sums over trees [first, last) of the values of each row's leaf: float32, shape (n_rows, n_values)."""
     n_rows, n_features = X.shape
     flat = X.reshape(-1)
     row = mx.arange(n_rows)[None, :] * n_features
@@ -111,7 +111,7 @@ def _walk(forest: dict[str, mx.array], X: mx.array, first: int, last: int, depth
         goes_left = (x <= mx.take(forest["threshold"], node)) | (mx.isnan(x) & mx.take(forest["missing_left"], node))
         goes_right = mx.logical_not(goes_left) & mx.take(forest["is_split"], node)
         node = mx.take(forest["left"], node) + goes_right.astype(mx.int32)
-    return mx.take(forest["value"], node).sum(axis=0)
+    return mx.take(forest["value"], node, axis=0).sum(axis=0)
 
 
 @dataclass

@@ -66,7 +66,7 @@ class NumbaBackend:
         n_threads: int,
         batch_size: int | None,
     ) -> NDArray[np.float64]:
-        total = np.zeros(len(X))
+        total = np.zeros((len(X), values.shape[1]))
         depths = forest.tree_depths
         even = -(-len(X) // max(n_threads, 1))
         rows = max(1, min(batch_size or even, even))

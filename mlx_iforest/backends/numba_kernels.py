@@ -342,7 +342,7 @@ def grow_trees(
 
 @njit(nogil=True, cache=True)
 def add_leaf_values(tree_start, feature, threshold, left, missing_left, value, depths, X, total):
-    """Add the value of every row's leaf in every tree to `total`.
+    """Add the values of every row's leaf in every tree to `total`.
 
     A block of rows walks a tree level by level, all together: the walks are independent, so the processor overlaps
     them.
@@ -364,7 +364,8 @@ def add_leaf_values(tree_start, feature, threshold, left, missing_left, value, d
                         goes_left = x <= threshold[at] or (x != x and missing_left[at])
                         node[i] = root + left[at] + (not goes_left)
             for i in range(size):
-                total[first + i] += value[node[i]]
+                for k in range(value.shape[1]):
+                    total[first + i, k] += value[node[i], k]
 
 
 @njit(nogil=True, cache=True)
@@ -391,4 +392,5 @@ def add_leaf_values_oblique(
                         goes_left = x <= threshold[at] or (x != x and missing_left[at])
                         node[i] = root + left[at] + (not goes_left)
             for i in range(size):
-                total[first + i] += value[node[i]]
+                for k in range(value.shape[1]):
+                    total[first + i, k] += value[node[i], k]

@@ -231,7 +231,7 @@ class ReferenceBackend:
         batch_size: int | None = None,
     ) -> NDArray[np.float64]:
         leaves = [[leaf(forest, tree, x) for tree in range(forest.n_trees)] for x in X]
-        return np.array([values[row].astype(np.float64).mean() for row in leaves])
+        return np.array([values[row].mean(axis=0, dtype=np.float64) for row in leaves])
 
     def peak_memory(self) -> int | None:
         return None

@@ -70,7 +70,7 @@ class SklearnBackend:
 
         def task(part: NDArray[np.float32]) -> NDArray[np.float64]:
             part = np.ascontiguousarray(part)
-            total = np.zeros(len(part))
+            total = np.zeros((len(part), values.shape[1]))
             for start, tree in zip(forest.tree_start, trees, strict=False):
                 total += values[start + tree.apply(part)]
             return total / forest.n_trees
