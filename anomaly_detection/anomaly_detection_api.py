@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from mlx_iforest import MLXIsolationForest
 
@@ -18,6 +16,7 @@ from .detector import Detector
 from .errors import DataError
 from .features import SupplyChainFeatures
 from .frames import to_frame
+from .plain import plain
 from .schema import Role, Schema, infer_schema
 from .settings import SUMMARY_FEATURES, FeatureSet, Settings, make_detector
 from .thresholds import Contamination
@@ -229,9 +228,9 @@ class AnomalyDetectionAPI:
             {
                 "index": int(row),
                 "score": float(values[row]),
-                "data_point": _plain(point),
+                "data_point": plain(point),
                 "explanation": explanation.sentence,
-                "contributions": _plain(explanation.to_dict()["contributions"]),
+                "contributions": plain(explanation.to_dict()["contributions"]),
             }
             for row, point, explanation in zip(rows, points, explain(self.detector, frame, rows.tolist()), strict=True)
         ]
@@ -319,16 +318,3 @@ class AnomalyDetectionAPI:
 
         self.detector = load_detector(model_path, preprocessor_path)
         return self
-
-
-def _plain(value: Any) -> Any:
-    """`value` as JSON can hold it: numpy values become Python's, dates ISO text, what is missing None."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if pd.isna(value) or (isinstance(value, float) and math.isinf(value)):
-        return None
-    return value if isinstance(value, (bool, int, float, str)) else str(value)

@@ -168,14 +168,15 @@ def check_labels(
     =====================================  =========  =========
     values                                 normal     anomaly
     =====================================  =========  =========
-    1 and -1, or -1 alone ("signed")       1          -1
+    1 and -1, or either alone ("signed")   1          -1
     0 and 1, or 0 alone ("binary")         0          1
     booleans: "is it an anomaly?"          False      True
     words, in any case, e.g.               normal     anomaly
     =====================================  =========  =========
 
     Words are also ok, good, inlier, regular, nominal, no, false and anomalous, abnormal, outlier, bad, yes, true.
-    Numbers may be kept as text. All labels 1 could mean either, so they need a `convention`.
+    Numbers may be kept as text. Labels that are all 1 are all normal, as everywhere in this library; where they are
+    the anomalies of 0 and 1, say ``convention="binary"``.
 
     Parameters
     ----------
@@ -255,12 +256,7 @@ def _meanings(keys: list[float | str], shown: str, convention: str) -> list[int]
             raise DataError(f"The labels hold values that are no classes ({shown}){hint}; {_EXPECTED}.")
     if words:
         return [_WORDS[str(key)] for key in keys]
-    if numbers == {1.0} and convention == "auto":
-        raise DataError(
-            "Every label is 1, which is 'normal' beside -1 but 'anomaly' beside 0; "
-            "write 'normal' or 'anomaly', or state convention='signed' or 'binary'."
-        )
-    signed = convention == "signed" or (convention == "auto" and -1.0 in numbers)
+    signed = convention == "signed" or (convention == "auto" and (-1.0 in numbers or numbers == {1.0}))
     meaning = _SIGNED if signed else _BINARY
     if not numbers <= set(meaning):
         raise DataError(f"The labels are not two classes: found {shown}; {_EXPECTED}.")

@@ -13,7 +13,8 @@ import pandas as pd
 from anomaly_detection.attribution import occlusion
 from anomaly_detection.features import FeatureSource
 from anomaly_detection.frames import to_frame
-from anomaly_detection.wording import phrase, plain
+from anomaly_detection.plain import plain
+from anomaly_detection.wording import phrase
 
 __all__ = ["Contribution", "Explanation", "explain"]
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import base64
-import enum
 import json
-import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from anomaly_detection.persistence import replacing
+from anomaly_detection.plain import plain
 from anomaly_detection.plots import CurveData, ModelScores
 from anomaly_detection.tables import CEILING, MODELS, always_normal_accuracy, compare, count, percent, readable, trained
 
@@ -76,34 +73,8 @@ def write_report(
 
 
 def strict_json(value: Any) -> str:
-    """Write a value as indented JSON that any parser reads: NaN and infinity become null, numpy values plain.
-
-    Raises
-    ------
-    TypeError
-        A value that JSON has no form for.
-    """
-    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, enum.Enum):
-        return _plain(value.value)
-    if isinstance(value, (np.generic, np.ndarray)):
-        # tolist would turn dates into nanoseconds since 1970.
-        return _plain(value.astype(str).tolist() if value.dtype.kind in "mM" else value.tolist())
-    if isinstance(value, Mapping):
-        return {str(_plain(key)): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, (datetime, date)):
-        text = value.isoformat()
-        return None if text == "NaT" else text
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    return value
+    """Write a value as indented JSON that any parser reads: NaN and infinity become null, others as in `plain`."""
+    return json.dumps(plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _confusion_text(report: Mapping[str, Any], curves: CurveData) -> tuple[str, str]:
@@ -203,24 +174,24 @@ def _page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    plain = _plain(report)
-    chosen = _chosen(plain)
+    shown = plain(report)
+    chosen = _chosen(shown)
     return environment.get_template("report.html.j2").render(
-        report=plain,
-        created=_moment(plain.get("created")),
+        report=shown,
+        created=_moment(shown.get("created")),
         chosen=MODELS[chosen],
-        figures=_figures(plain, chosen),
-        findings=_findings(plain, chosen),
-        comparison=compare(plain),
+        figures=_figures(shown, chosen),
+        findings=_findings(shown, chosen),
+        comparison=compare(shown),
         pictures=[
             {"name": name, "source": base64.b64encode(picture).decode(), "alt": alt, "caption": caption}
             for name, (picture, alt, caption) in pictures.items()
         ],
         alerts=[_alert(alert) for alert in top_alerts],
-        none_alerted=_get(plain, chosen, "alerts") == 0,
-        columns=_columns(plain.get("data") or {}),
-        parameters=[(MODELS[key], plain[key]["parameters"]) for key in MODELS if _get(plain, key, "parameters")],
-        search=_search(plain),
+        none_alerted=_get(shown, chosen, "alerts") == 0,
+        columns=_columns(shown.get("data") or {}),
+        parameters=[(MODELS[key], shown[key]["parameters"]) for key in MODELS if _get(shown, key, "parameters")],
+        search=_search(shown),
         model_file=model_file or _MODEL_FILES.get(chosen, _MODEL_FILES["base"]),
     )
 
@@ -307,10 +278,10 @@ def _alert(alert: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    plain = _plain(value)
-    if plain is None:
+    value = plain(value)
+    if value is None:
         return "-"
-    return f"{plain:.6g}" if isinstance(plain, float) and not plain.is_integer() else str(plain)
+    return f"{value:.6g}" if isinstance(value, float) and not value.is_integer() else str(value)
 
 
 def _columns(data: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from anomaly_detection.features import FeatureSource
 
-__all__ = ["number", "phrase", "plain"]
+__all__ = ["number", "phrase"]
 
 _UNITS = re.compile(r"\((?P<unit>[A-Za-z%$€£]{1,12})\)\s*$")
 _UNIT_WORDS = {"usd": "USD", "eur": "EUR", "kilograms": "kg", "kg": "kg", "days": "days", "hours": "hours", "km": "km"}
@@ -26,15 +26,6 @@ def number(value: float) -> str:
     if size >= 100:
         return f"{value:.1f}".rstrip("0").rstrip(".")
     return f"{value:.3g}" if size >= 0.0001 else f"{value:.1e}"
-
-
-def plain(value: Any) -> Any:
-    """Turn numpy and pandas values into what JSON knows."""
-    if isinstance(value, tuple):
-        return [plain(part) for part in value]
-    if value is None or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
-        return None
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _with_unit(column: str, value: float) -> tuple[str, str]:

@@ -157,6 +157,9 @@ def test_evaluate(api: AnomalyDetectionAPI) -> None:
     assert figures["confusion_matrix"]["true_positive"] == caught
     assert figures["recall"] == caught / 40
     assert api.evaluate(FRAME, DATA.labels == -1) == figures
+    all_normal = api.evaluate(FRAME, np.ones(len(FRAME), dtype=int))
+    assert all_normal["roc_auc"] is None
+    assert all_normal["accuracy"] == (predictions == 1).mean()
     json.dumps(figures, allow_nan=False)
     with pytest.raises(DataError):
         api.evaluate(FRAME, DATA.labels[:-1])

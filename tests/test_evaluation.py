@@ -153,9 +153,11 @@ def test_one_value_alone() -> None:
     assert check_labels(["normal"]).tolist() == [1]
 
 
-def test_only_ones_could_mean_either() -> None:
-    with pytest.raises(DataError, match="Every label is 1, which is 'normal' beside -1 but 'anomaly' beside 0"):
-        check_labels([1, 1])
+def test_only_ones_are_normal_unless_said_otherwise() -> None:
+    assert check_labels([1, 1]).tolist() == [1, 1]
+    assert check_labels(["1", "1"]).tolist() == [1, 1]
+    with pytest.raises(DataError, match="hold only normal records"):
+        check_labels([1, 1], both_classes=True)
     assert check_labels([1, 1], convention="signed").tolist() == [1, 1]
     assert check_labels([1, 1], convention="binary").tolist() == [-1, -1]
 

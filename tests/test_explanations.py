@@ -16,7 +16,7 @@ from test_features import orders
 from anomaly_detection.attribution import blocks_of, occlusion
 from anomaly_detection.explanations import explain
 from anomaly_detection.features import FeatureSource, SupplyChainFeatures
-from anomaly_detection.wording import number, phrase, plain
+from anomaly_detection.wording import number, phrase
 from mlx_iforest import MLXIsolationForest
 
 
@@ -187,7 +187,3 @@ ROW = pd.Series(
 )
 def test_phrases(source: FeatureSource, value: Any, usual: Any, text: str) -> None:
     assert phrase(source, value, usual, ROW, 1000) == text
-
-
-def test_plain_values() -> None:
-    assert plain((np.int64(1), np.float64("nan"), None, pd.NaT, "x")) == [1, None, None, None, "x"]

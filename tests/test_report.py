@@ -335,8 +335,3 @@ def test_json_is_strict() -> None:
         "text": "Zürich",
     }
     assert "Zürich" in text
-
-
-def test_what_json_has_no_form_for_is_refused() -> None:
-    with pytest.raises(TypeError):
-        strict_json({"x": object()})
