@@ -24,6 +24,7 @@ __all__ = [
     "Product",
     "Ratio",
     "add_derived",
+    "amount_kind",
     "find_calendar",
     "find_durations",
     "find_ratios",
@@ -291,7 +292,8 @@ _MEANINGFUL = (
 )
 
 
-def _kind(name: str) -> str | None:
+def amount_kind(name: str) -> str | None:
+    """Say what an amount measures, going by the words in its name: ``price``, ``freight``, ...; None if unknown."""
     tokens = name_tokens(name)
     for kind, any_of, also in _KINDS:
         if tokens & any_of and (not also or tokens & also):
@@ -367,7 +369,7 @@ def _find_products(frame: pd.DataFrame, logs: dict[str, Floats]) -> list[Product
 
 
 def _find_pairs(logs: dict[str, Floats], products: Sequence[Product]) -> list[Ratio]:
-    kinds = {name: _kind(name) for name in logs}
+    kinds = {name: amount_kind(name) for name in logs}
     kept: list[Ratio] = []
     for over, under in _MEANINGFUL:
         for numerator in (name for name, kind in kinds.items() if kind == over):

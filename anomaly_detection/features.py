@@ -34,6 +34,7 @@ from anomaly_detection.group_deviation import GroupDeviation
 from anomaly_detection.numeric_values import NumericValues
 from anomaly_detection.rarity import CategoryRarity, PairRarity
 from anomaly_detection.repeats import Repeats
+from anomaly_detection.rules import Rules
 from anomaly_detection.schema import CleaningReport, Role, Schema, infer_schema
 from anomaly_detection.tails import TailSummary
 
@@ -48,6 +49,7 @@ GROUPS = (
     "ratios",
     "deviations",
     "expectations",
+    "rules",
     "missing",
     "repeats",
     "tails",
@@ -56,6 +58,9 @@ GROUPS = (
 _SAMPLE = 5_000
 _SAME = 0.999
 _PLAIN = ("num", "durations", "ratios")
+# What counts as one standard deviation of a feature that (nearly) never varies in training: rules that hold, categories
+# that are all common. The numbers that such features have are surprises already: nats, deviations, broken rules.
+_UNITS = {"cat": 1.0, "pairs": 1.0, "deviations": 0.5, "expectations": 0.5, "rules": 0.1, "missing": 1.0}
 
 
 @dataclass(frozen=True)
@@ -94,9 +99,10 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
     `pairs`         oddity of two categories together
     `calendar`      rarity of the weekday and hour of the main date
     `durations`     days between dates
-    `ratios`        ratios, and totals over the product of their factors
+    `ratios`        ratios of two numbers
     `deviations`    numbers, durations and ratios against the group the row belongs to
     `expectations`  numbers against what the rest of the record foretells
+    `rules`         breaches of what nearly all records keep: totals and their factors, dates in order
     `missing`       rarity of which numbers and dates are missing together, and in which words
     `repeats`       how many times a record or a reading occurs
     `tails`         the largest and mean surprise over all other features of the row
@@ -197,14 +203,14 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         with joblib.parallel_config(backend="threading"):
             found = np.asarray(super().fit_transform(extended), dtype=np.float32)
         sources = self._sources()
-        self.kept_ = _distinct(found)
+        self.kept_ = _distinct(found, np.array([source.kind in _UNITS for source in sources], dtype=bool))
         self.kept_ = self.kept_[~_foretold(sources)[self.kept_]]
         if not self.kept_.size:
             raise DataError("No feature varies among the records; expected records that differ.")
         found = found[:, self.kept_]
         self.feature_sources_ = [sources[i] for i in self.kept_]
         self.n_records_ = len(frame)
-        self.tails_ = TailSummary().fit(found)
+        self.tails_ = TailSummary([_UNITS.get(source.kind, np.inf) for source in self.feature_sources_]).fit(found)
         if "tails" in self.groups:
             self.feature_sources_ += [
                 FeatureSource(str(name), "tails", ()) for name in self.tails_.get_feature_names_out()
@@ -300,20 +306,21 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         judged = [*numbers, *names[Duration], *names[Ratio]]
         groupers = [*categories, *months]
         states = names[MissingState]
-        products = [part.columns for part in self.derived_ if isinstance(part, Product)]
+        products = [part for part in self.derived_ if isinstance(part, Product)]
         plan: list[tuple[str, Any, list[str]]] = [
             ("num", NumericValues(), numbers),
             ("cat", CategoryRarity(), categories),
             ("pairs", PairRarity(), [*categories, *states]),
             ("calendar", CategoryRarity(), weekday_and_hour),
             ("durations", NumericValues(), names[Duration]),
-            ("ratios", NumericValues(), [*names[Product], *names[Ratio]]),
+            ("ratios", NumericValues(), names[Ratio]),
             ("deviations", GroupDeviation(judged, groupers, n_jobs=self.n_jobs), [*judged, *groupers]),
             (
                 "expectations",
-                Expectation([*numbers, *names[Duration]], groupers, products),
+                Expectation([*numbers, *names[Duration]], groupers, [product.columns for product in products]),
                 [*numbers, *names[Duration], *groupers],
             ),
+            ("rules", Rules(products, dates), [*names[Product], *dates]),
             ("missing", CategoryRarity(keep_all=True), names[MissingPattern]),
             ("repeats", Repeats(numbers, periods, dates), [*numbers, *categories, *periods, *dates]),
         ]
@@ -339,11 +346,11 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         return sources
 
 
-def _distinct(found: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
-    """Columns that vary, each but the first of those that rise and fall together left out."""
+def _distinct(found: npt.NDArray[np.float32], telling: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Columns that vary or are `telling` once they do, each but the first of those that rise and fall together."""
     with np.errstate(invalid="ignore"):
         varies = np.array([_varies(column) for column in found.T], dtype=bool)
-    candidates = np.flatnonzero(varies)
+    candidates = np.flatnonzero(varies | telling) if varies.any() else np.flatnonzero(varies)
     sample = found[:: -(-len(found) // _SAMPLE), :][:, candidates].astype(np.float64)
     missing = np.isnan(sample)
     sample = np.where(missing, 0.0, sample)

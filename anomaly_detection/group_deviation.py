@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 from anomaly_detection.levels import CombinedLevels, Levels
 from anomaly_detection.numeric_values import Scale, choose_scale
 
-__all__ = ["GroupDeviation", "robust_spread"]
+__all__ = ["GroupDeviation", "explained_share", "robust_spread"]
 
 Floats = npt.NDArray[np.float64]
 _SAMPLE = 30_000
@@ -139,7 +139,7 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if present.sum() < 10 or np.ptp(ranks[present]) == 0:
             return ()
         ranks = ranks[present]
-        single = {name: _explained(ranks, codes[present], size) for name, (codes, size) in coded.items()}
+        single = {name: explained_share(ranks, codes[present], size) for name, (codes, size) in coded.items()}
         if not single:
             return ()
         first = max(single, key=lambda name: single[name])
@@ -152,7 +152,7 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 both = (codes * other_size + others)[present]
                 used, both = np.unique(both, return_inverse=True)
                 if len(used) <= len(ranks) / _ROWS_A_GROUP:
-                    double[name] = _explained(ranks, both, len(used))
+                    double[name] = explained_share(ranks, both, len(used))
         if double:
             second = max(double, key=lambda name: double[name])
             gain = double[second] - single[first]
@@ -246,7 +246,7 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return values, usual
 
 
-def _explained(ranks: Floats, codes: npt.NDArray[np.int64], size: int) -> float:
+def explained_share(ranks: Floats, codes: npt.NDArray[np.int64], size: int) -> float:
     """Share of the variance that group means explain, adjusted for their number."""
     n = np.bincount(codes, minlength=size)
     sums = np.bincount(codes, weights=ranks, minlength=size)

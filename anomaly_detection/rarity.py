@@ -22,14 +22,14 @@ _SAMPLE = 50_000
 class CategoryRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Surprise of each category: ``-log`` of the share of training rows whose category is as rare or rarer.
 
-    Where a column has many rare levels, one of them is no great surprise. An unseen level counts as half a row. A
-    column gives no feature where all its levels are common, or where a finer column all but determines it (a product
-    its product group), for then the two would say the same.
+    Where a column has many rare levels, one of them is no great surprise. An unseen level counts as half a row. Where
+    all levels of a column are common, each has surprise 0 and only an unseen one has more. A column gives no feature
+    where a finer one all but determines it (a product its product group), for then the two would say the same.
 
     Parameters
     ----------
     keep_all : bool, default False
-        Give a feature for every column.
+        Give a feature for every column, and every level its surprise.
     """
 
     def __init__(self, keep_all: bool = False) -> None:
@@ -41,11 +41,7 @@ class CategoryRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.n_features_in_ = X.shape[1]
         self.n_rows_ = len(X)
         levels = {name: Levels(X[name]) for name in X.columns}
-        self.levels_ = {
-            name: found
-            for name, found in levels.items()
-            if self.keep_all or (len(found) > 1 and found.counts.min() <= _RARE_SHARE * len(X))
-        }
+        self.levels_ = {name: found for name, found in levels.items() if self.keep_all or len(found) > 1}
         if not self.keep_all:
             for name in determined(X, self.levels_):
                 del self.levels_[name]
@@ -53,6 +49,8 @@ class CategoryRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def _surprise(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        if not self.keep_all and counts.min() > _RARE_SHARE * self.n_rows_:
+            return np.append(np.zeros(len(counts)), -np.log(0.5 / (self.n_rows_ + 0.5)))
         _, place = np.unique(counts, return_inverse=True)
         as_rare = np.cumsum(np.bincount(place, weights=counts))[place]
         return -np.log(np.append(as_rare, 0.5) / (self.n_rows_ + 0.5))
@@ -152,12 +150,19 @@ class PairRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         n_both = np.append(self.combined_[i].counts, 0)[self.combined_[i].codes(X)]
         return n_given, n_of, n_both
 
+    def fit_transform(self, X: pd.DataFrame, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+        """Fit, and give each training row's surprises as if it had not been one: new rows are no odder then."""
+        return self.fit(X)._surprises(X, 1)
+
     def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
         """Give the surprises in nats, shape (n, pairs)."""
         check_is_fitted(self)
+        return self._surprises(X, 0)
+
+    def _surprises(self, X: pd.DataFrame, own: int) -> npt.NDArray[np.float32]:
         out = np.empty((len(X), len(self.pairs_)), dtype=np.float32)
         for i in range(len(self.pairs_)):
-            n_given, n_of, n_both = self._counts(X, i)
+            n_given, n_of, n_both = (counts - own for counts in self._counts(X, i))
             share = np.maximum(n_of, 0.5) / (self.n_rows_ + 0.5)
             conditional = (n_both + share) / (n_given + 1.0)
             out[:, i] = np.maximum(np.log(np.minimum(share, _COMMON_SHARE)) - np.log(conditional), 0.0)

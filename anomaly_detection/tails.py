@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,22 @@ from sklearn.utils.validation import check_is_fitted
 __all__ = ["TailSummary"]
 
 _LARGEST = 4
-_LEVELS = (0.95, 0.99, 0.999)
+_LEVEL = 0.95
+_SELDOM = 0.002
 _SAMPLE = 200_000
 _LINEAR = np.float32(10.0)
 
 Floats32 = npt.NDArray[np.float32]
+
+
+def _width(away: npt.NDArray[np.float64], least: float, unit: float) -> float:
+    """One standard deviation on the side where `away` from the median is positive."""
+    beyond = away[away > least]
+    share = max(beyond.size, 0.5) / away.size
+    if share > 1.0 - _LEVEL:
+        return float(np.quantile(away, _LEVEL) / norm.ppf(_LEVEL))
+    width = np.quantile(beyond, 0.25) / norm.ppf(1.0 - share) if beyond.size else np.inf
+    return float(min(width, unit) if share < _SELDOM else width)
 
 
 class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -25,9 +37,19 @@ class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     An isolation forest picks features uniformly, so one odd feature among many is seldom looked at; these few features
     carry it. The surprise of a value is its distance from the feature's median, measured on its own side by the 95 %
-    quantile there as a normal one would be (by the 99 % or 99.9 % one where most values are equal), so that both a long
-    tail and a lopsided feature are judged by what is usual for them. Missing values surprise nobody here.
+    quantile there as a normal one would be, so that both a long tail and a lopsided feature are judged by what is usual
+    for them. Where fewer than 5 % of the values differ from the median, as in a rule that is seldom broken, the smaller
+    differences are taken to be as surprising as they are rare. Missing values surprise nobody here.
+
+    Parameters
+    ----------
+    units : sequence of float, optional
+        One a feature: at most this counts as one standard deviation where hardly any training value differs from the
+        median; infinite (as if not given) where such a feature tells nothing.
     """
+
+    def __init__(self, units: Sequence[float] | None = None) -> None:
+        self.units = units
 
     def fit(self, X: Floats32, y: object = None) -> TailSummary:
         """Learn each feature's median and the width of either side."""
@@ -36,18 +58,13 @@ class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.median_ = np.zeros(X.shape[1], dtype=np.float32)
         self.width_ = np.full((2, X.shape[1]), np.inf, dtype=np.float32)
         for i in range(X.shape[1]):
-            values = np.sort(sample[~np.isnan(sample[:, i]), i]).astype(np.float64)
+            values = sample[~np.isnan(sample[:, i]), i].astype(np.float64)
+            unit = np.inf if self.units is None else self.units[i]
             if values.size < 5:
                 continue
-            quantiles = np.quantile(values, [0.5, *_LEVELS, *(1 - level for level in _LEVELS)])
-            self.median_[i] = quantiles[0]
-            extremes = (values[-1], values[0])
+            self.median_[i] = middle = np.median(values)
             for side, sign in ((0, 1.0), (1, -1.0)):
-                gaps = sign * (np.append(quantiles[1 + 3 * side : 4 + 3 * side], extremes[side]) - quantiles[0])
-                levels = norm.ppf([*_LEVELS, 1.0 - 0.5 / values.size])
-                wide = np.flatnonzero(gaps > 1e-6 * (1.0 + abs(quantiles[0])))
-                if wide.size:
-                    self.width_[side, i] = gaps[wide[0]] / levels[wide[0]]
+                self.width_[side, i] = _width(sign * (values - middle), 1e-6 * (1.0 + abs(middle)), unit)
         return self
 
     def surprises(self, X: Floats32) -> Floats32:
