@@ -58,9 +58,10 @@ GROUPS = (
 _SAMPLE = 5_000
 _SAME = 0.999
 _PLAIN = ("num", "durations", "ratios")
-# What counts as one standard deviation of a feature that (nearly) never varies in training: rules that hold, categories
-# that are all common. The numbers that such features have are surprises already: nats, deviations, broken rules.
-_UNITS = {"cat": 1.0, "pairs": 1.0, "deviations": 0.5, "expectations": 0.5, "rules": 0.1, "missing": 1.0}
+# At least and at most so much of a feature counts as one standard deviation (`TailSummary`). Shares in nats need a floor:
+# a surprise of 3.4, one in thirty, is some two deviations, however equal the other values are.
+_LEAST_UNITS = {"cat": 1.25, "calendar": 1.25, "missing": 1.25, "pairs": 0.75}
+_MOST_UNITS = {"cat": 1.0, "pairs": 1.0, "missing": 1.0, "deviations": 0.5, "expectations": 0.5, "rules": 0.3}
 
 
 @dataclass(frozen=True)
@@ -203,14 +204,16 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         with joblib.parallel_config(backend="threading"):
             found = np.asarray(super().fit_transform(extended), dtype=np.float32)
         sources = self._sources()
-        self.kept_ = _distinct(found, np.array([source.kind in _UNITS for source in sources], dtype=bool))
+        self.kept_ = _distinct(found, np.array([source.kind in _MOST_UNITS for source in sources], dtype=bool))
         self.kept_ = self.kept_[~_foretold(sources)[self.kept_]]
         if not self.kept_.size:
             raise DataError("No feature varies among the records; expected records that differ.")
         found = found[:, self.kept_]
         self.feature_sources_ = [sources[i] for i in self.kept_]
         self.n_records_ = len(frame)
-        self.tails_ = TailSummary([_UNITS.get(source.kind, np.inf) for source in self.feature_sources_]).fit(found)
+        least = [_LEAST_UNITS.get(source.kind, 0.0) for source in self.feature_sources_]
+        most = [_MOST_UNITS.get(source.kind, np.inf) for source in self.feature_sources_]
+        self.tails_ = TailSummary(least, most).fit(found)
         if "tails" in self.groups:
             self.feature_sources_ += [
                 FeatureSource(str(name), "tails", ()) for name in self.tails_.get_feature_names_out()

@@ -19,13 +19,14 @@ __all__ = ["Rules"]
 _KEPT_SHARE = 0.99
 _LEAST_ROWS = 50
 _LEAST_QUOTIENT = 1e-3
+_TOLERANCE = 0.05
 
 
 class Rules(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """By how much each rule is broken; 0 where it is kept.
+    """By how much each rule is broken, as ``log(1 + breach / tolerance)`` with a sign; 0 where it is kept.
 
-    A product gives the logarithm of the total over what its factors make. Two dates of which one follows the other
-    in nearly all records give minus the logarithm of one plus the days by which it comes before.
+    For a product the breach is the logarithm of the total over what its factors make, the tolerance 5 %. For two dates
+    of which one follows the other in nearly all records it is the days by which it comes before, the tolerance a day.
 
     Parameters
     ----------
@@ -60,7 +61,8 @@ class Rules(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         values, usual = self.in_units(X)
         out = np.empty(values.shape, dtype=np.float32)
         split = len(self.products)
-        out[:, :split] = np.log(np.maximum(values[:, :split], _LEAST_QUOTIENT))
+        breach = np.log(np.maximum(values[:, :split], _LEAST_QUOTIENT)) / _TOLERANCE
+        out[:, :split] = np.copysign(np.log1p(np.abs(breach)), breach)
         # Within a day of each other clocks and time zones decide.
         out[:, split:] = -np.log1p(np.maximum(-np.ceil(values[:, split:]), 0.0))
         return out

@@ -15,21 +15,21 @@ __all__ = ["TailSummary"]
 
 _LARGEST = 4
 _LEVEL = 0.95
-_SELDOM = 0.002
+_SELDOM = 0.01
 _SAMPLE = 200_000
 _LINEAR = np.float32(10.0)
 
 Floats32 = npt.NDArray[np.float32]
 
 
-def _width(away: npt.NDArray[np.float64], least: float, unit: float) -> float:
-    """One standard deviation on the side where `away` from the median is positive."""
+def _width(away: npt.NDArray[np.float64], least: float) -> tuple[float, bool]:
+    """One standard deviation on the side where `away` from the median is positive, and whether few values are there."""
     beyond = away[away > least]
     share = max(beyond.size, 0.5) / away.size
     if share > 1.0 - _LEVEL:
-        return float(np.quantile(away, _LEVEL) / norm.ppf(_LEVEL))
+        return float(np.quantile(away, _LEVEL) / norm.ppf(_LEVEL)), False
     width = np.quantile(beyond, 0.25) / norm.ppf(1.0 - share) if beyond.size else np.inf
-    return float(min(width, unit) if share < _SELDOM else width)
+    return float(width), share < _SELDOM
 
 
 class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -43,13 +43,14 @@ class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    units : sequence of float, optional
-        One a feature: at most this counts as one standard deviation where hardly any training value differs from the
-        median; infinite (as if not given) where such a feature tells nothing.
+    least, most : sequence of float, optional
+        One a feature: so much of it is at least one standard deviation; at most, where hardly any training value
+        differs from the median (infinite, as if not given, where such a feature tells nothing).
     """
 
-    def __init__(self, units: Sequence[float] | None = None) -> None:
-        self.units = units
+    def __init__(self, least: Sequence[float] | None = None, most: Sequence[float] | None = None) -> None:
+        self.least = least
+        self.most = most
 
     def fit(self, X: Floats32, y: object = None) -> TailSummary:
         """Learn each feature's median and the width of either side."""
@@ -59,12 +60,14 @@ class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.width_ = np.full((2, X.shape[1]), np.inf, dtype=np.float32)
         for i in range(X.shape[1]):
             values = sample[~np.isnan(sample[:, i]), i].astype(np.float64)
-            unit = np.inf if self.units is None else self.units[i]
+            least = 0.0 if self.least is None else self.least[i]
+            most = np.inf if self.most is None else self.most[i]
             if values.size < 5:
                 continue
             self.median_[i] = middle = np.median(values)
             for side, sign in ((0, 1.0), (1, -1.0)):
-                self.width_[side, i] = _width(sign * (values - middle), 1e-6 * (1.0 + abs(middle)), unit)
+                width, seldom = _width(sign * (values - middle), 1e-6 * (1.0 + abs(middle)))
+                self.width_[side, i] = min(width, most) if seldom else max(width, least)
         return self
 
     def surprises(self, X: Floats32) -> Floats32:
