@@ -190,7 +190,8 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if self.targets_:
             expected = self._expected(X)
             for i, target in enumerate(self.targets_):
-                centre, spread, _, _ = self.centres_[target.column]
+                centre, spread, low, high = self.centres_[target.column]
                 values[:, i] = X[target.column].to_numpy(dtype=np.float64)
-                usual[:, i] = self.scales_[target.column].invert(expected[:, i] * spread + centre)
+                # A line may foretell what no record ever had, such as a negative quantity.
+                usual[:, i] = self.scales_[target.column].invert(np.clip(expected[:, i] * spread + centre, low, high))
         return values, usual

@@ -34,6 +34,7 @@ from anomaly_detection.group_deviation import GroupDeviation
 from anomaly_detection.numeric_values import NumericValues
 from anomaly_detection.rarity import CategoryRarity, PairRarity
 from anomaly_detection.repeats import Repeats
+from anomaly_detection.restated import find_restated
 from anomaly_detection.rules import Rules
 from anomaly_detection.schema import CleaningReport, Role, Schema, infer_schema
 from anomaly_detection.tails import TailSummary
@@ -58,8 +59,8 @@ GROUPS = (
 _SAMPLE = 5_000
 _SAME = 0.999
 _PLAIN = ("num", "durations", "ratios")
-# At least and at most so much of a feature counts as one standard deviation (`TailSummary`). Shares in nats need a floor:
-# a surprise of 3.4, one in thirty, is some two deviations, however equal the other values are.
+# At least and at most so much of a feature counts as one standard deviation (`TailSummary`). Shares in nats need a
+# floor: a surprise of 3.4, one in thirty, is some two deviations, however equal the other values are.
 _LEAST_UNITS = {"cat": 1.25, "calendar": 1.25, "missing": 1.25, "pairs": 0.75}
 _MOST_UNITS = {"cat": 1.0, "pairs": 1.0, "missing": 1.0, "deviations": 0.5, "expectations": 0.5, "rules": 0.3}
 
@@ -124,6 +125,8 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
     Attributes
     ----------
     schema_ : Schema
+    restated_ : dict of column to (part, date)
+        Columns that are not judged, because they only restate a part of a date.
     cleaning_report_ : CleaningReport
         What cleaning did to the training records.
     n_records_ : int
@@ -198,6 +201,9 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         frame = to_frame(X)
         self.schema_ = infer_schema(frame) if self.schema is None else self.schema
         clean, self.cleaning_report_ = self.schema_.clean(frame)
+        self.restated_ = find_restated(
+            clean, self.schema_.names(Role.NUMERIC, Role.CATEGORICAL), self.schema_.names(Role.TIMESTAMP)
+        )
         self.derived_ = self._derive(clean)
         extended = add_derived(clean, self.derived_)
         self.transformers = self._branches(extended)
@@ -279,9 +285,12 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         check_is_fitted(self, "feature_sources_")
         return np.asarray([source.name for source in self.feature_sources_], dtype=object)
 
+    def _judged(self, role: Role) -> list[str]:
+        return [name for name in self.schema_.names(role) if name not in self.restated_]
+
     def _derive(self, clean: pd.DataFrame) -> list[Derived]:
         dates = self.schema_.names(Role.TIMESTAMP)
-        numbers = self.schema_.names(Role.NUMERIC)
+        numbers = self._judged(Role.NUMERIC)
         missing = tuple(
             MissingState(name, self.schema_[name].texts) for name in (*numbers, *dates) if clean[name].isna().any()
         )
@@ -294,8 +303,8 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         ]
 
     def _branches(self, extended: pd.DataFrame) -> list[tuple[str, Any, list[str]]]:
-        numbers = self.schema_.names(Role.NUMERIC)
-        categories = self.schema_.names(Role.CATEGORICAL)
+        numbers = self._judged(Role.NUMERIC)
+        categories = self._judged(Role.CATEGORICAL)
         dates = self.schema_.names(Role.TIMESTAMP)
         names: dict[type, list[str]] = {
             kind: [part.name for part in self.derived_ if isinstance(part, kind)]

@@ -230,7 +230,7 @@ def _swaps(clean: pd.DataFrame, schema: Schema) -> list[_Change]:
 
 def _groupings(clean: pd.DataFrame, schema: Schema, name: str) -> list[tuple[float, str, Rows]]:
     """Rank the categories by the share of the number's variance (of ranks) that they explain."""
-    ranks = clean[name].rank().to_numpy(dtype=np.float64)
+    ranks = np.asarray(clean[name].rank(), dtype=np.float64)
     present = ~np.isnan(ranks)
     if present.sum() < 5 * _LEAST_GROUP or np.ptp(ranks[present]) == 0:
         return []

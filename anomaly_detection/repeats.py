@@ -22,11 +22,13 @@ Keys = npt.NDArray[np.uint64]
 class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Binary logarithm of how many times a record, and any one of its readings, occurs.
 
-    Two features. *record*: rows that agree in every column but those in `dates` and `within`. Training rows and the
-    rows that come together are counted together, a row that agrees with another in its dates too once only, so that
-    scoring training rows again finds no copies. *reading*: the largest count over the columns whose values hardly ever
-    repeat, each within its category where `within` names one, among the training rows or those that come together,
-    whichever gives more.
+    Two features. *record*: rows that agree in every column but those in `dates` and `within`. *reading*: the largest
+    count over the columns whose values hardly ever repeat, each within its category where `within` names one.
+
+    Training rows and the rows that come together are counted together; a row that is known from training in every
+    column counts once only, so that scoring training rows again finds no copies. A record that comes alone is hence
+    compared with the last 100,000 training rows, its readings with those that repeated themselves there. What it cannot
+    know are copies that came after training: score a day's or a week's records together to find those.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             if X[name].notna().sum() >= 20 and X[name].nunique() > _CONTINUOUS_SHARE * X[name].notna().sum()
         ]
         self.records_ = _Records(*self._record_keys(X))
-        self.readings_ = [_Counter(self._reading_keys(X, name)) for name in self.continuous_]
+        self.readings_ = [_Counter(self._reading_keys(X, name)[-_REMEMBERED:]) for name in self.continuous_]
         return self
 
     def _record_keys(self, X: pd.DataFrame) -> tuple[Keys, Keys]:
@@ -68,10 +70,20 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Give the logarithms, shape (n, 2) or (n, 1) where no column could be stuck; 0 for what occurs once."""
         check_is_fitted(self)
         out = np.zeros((len(X), 1 + bool(self.continuous_)), dtype=np.float32)
-        out[:, 0] = np.log2(self.records_.count(*self._record_keys(X)))
-        for counter, name in zip(self.readings_, self.continuous_, strict=True):
-            out[:, 1] = np.maximum(out[:, 1], np.log2(counter.count(self._reading_keys(X, name))))
+        records, readings = self._count(X)
+        out[:, 0] = np.log2(records)
+        if self.continuous_:
+            out[:, 1] = np.log2(readings.max(axis=1))
         return out
+
+    def _count(self, X: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """How many times each record occurs (n,), and each of its readings (n, continuous columns)."""
+        content, whole = self._record_keys(X)
+        new = ~np.isin(whole, self.records_.whole)
+        readings = np.ones((len(X), len(self.continuous_)), dtype=np.int64)
+        for i, (counter, name) in enumerate(zip(self.readings_, self.continuous_, strict=True)):
+            readings[:, i] = counter.count(self._reading_keys(X, name), new)
+        return self.records_.count(content, whole), readings
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return the names of the one or two features."""
@@ -88,14 +100,8 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the count of each record, and the most repeated reading as (column, count); both usually 1."""
         values = np.empty((len(X), 1 + bool(self.continuous_)), dtype=object)
-        values[:, 0] = self.records_.count(*self._record_keys(X))
+        values[:, 0], counts = self._count(X)
         if self.continuous_:
-            counts = np.column_stack(
-                [
-                    counter.count(self._reading_keys(X, name))
-                    for counter, name in zip(self.readings_, self.continuous_, strict=True)
-                ]
-            )
             most = counts.argmax(axis=1)
             for row, column in enumerate(most):
                 values[row, 1] = (self.continuous_[column], int(counts[row, column]))
@@ -129,17 +135,17 @@ class _Records:
 
 
 class _Counter:
-    """Counts of the keys that occur more than once."""
+    """Counts of the keys that occur more than once: an amended record repeats all its other readings, but only once."""
 
     def __init__(self, keys: Keys) -> None:
         known, counts = np.unique(keys[keys > 0], return_counts=True)
-        self.keys, self.counts = known[counts > 1], counts[counts > 1]
+        self.keys, self.counts = known[counts > 1], counts[counts > 1].astype(np.int32)
 
-    def count(self, keys: Keys) -> npt.NDArray[np.int64]:
-        """Give each key's count, here or among `keys`, whichever is more; at least 1."""
-        _, codes, here = np.unique(keys, return_inverse=True, return_counts=True)
-        result = here[codes]
+    def count(self, keys: Keys, new: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        """Give each key's count, among those known and those that are `new` here; at least 1."""
+        found, codes = np.unique(keys, return_inverse=True)
+        result = np.bincount(codes, weights=new, minlength=len(found)).astype(np.int64)
         if len(self.keys):
-            place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-            result = np.maximum(result, np.where(self.keys[place] == keys, self.counts[place], 1))
-        return np.where(keys == 0, 1, result)
+            place = np.minimum(np.searchsorted(self.keys, found), len(self.keys) - 1)
+            result += np.where(self.keys[place] == found, self.counts[place], 0)
+        return np.where(keys == 0, 1, np.maximum(result, 1)[codes])

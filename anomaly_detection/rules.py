@@ -16,6 +16,8 @@ from anomaly_detection.derived import Duration, Product
 
 __all__ = ["Rules"]
 
+Floats = npt.NDArray[np.float64]
+
 _KEPT_SHARE = 0.99
 _LEAST_ROWS = 50
 _LEAST_QUOTIENT = 1e-3
@@ -58,7 +60,7 @@ class Rules(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
         """Give the breaches, shape (n, rules); NaN where a value is missing."""
         check_is_fitted(self)
-        values, usual = self.in_units(X)
+        values = self._values(X)
         out = np.empty(values.shape, dtype=np.float32)
         split = len(self.products)
         breach = np.log(np.maximum(values[:, :split], _LEAST_QUOTIENT)) / _TOLERANCE
@@ -79,7 +81,11 @@ class Rules(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return quotients and 1, days from one date to the next and their median; both (n, rules)."""
-        parts = [*(X[product.name] for product in self.products), *(pair.values(X) for pair, _ in self.orders_)]
-        values = np.column_stack(parts) if parts else np.empty((len(X), 0))
+        values = self._values(X)
         usual = np.array([1.0] * len(self.products) + [middle for _, middle in self.orders_])
-        return values.astype(np.float64), np.broadcast_to(usual, values.shape)
+        return values, np.broadcast_to(usual, values.shape)
+
+    def _values(self, X: pd.DataFrame) -> Floats:
+        quotients = [X[product.name].to_numpy(dtype=np.float64) for product in self.products]
+        parts = [*quotients, *(pair.values(X) for pair, _ in self.orders_)]
+        return np.column_stack(parts) if parts else np.empty((len(X), 0))

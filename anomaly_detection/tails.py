@@ -88,7 +88,7 @@ class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         largest = min(_LARGEST, z.shape[1])
         out = np.zeros((len(z), _LARGEST + 1), dtype=np.float32)
         out[:, :largest] = np.sort(np.partition(z, z.shape[1] - largest, axis=1)[:, -largest:], axis=1)[:, ::-1]
-        out[:, _LARGEST] = np.minimum(z, 10.0).mean(axis=1)
+        out[:, _LARGEST] = np.minimum(z, 10.0).mean(axis=1, dtype=np.float64)
         return np.where(out > _LINEAR, _LINEAR * (1.0 + np.log(np.maximum(out, _LINEAR) / _LINEAR)), out)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:

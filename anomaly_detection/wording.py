@@ -12,6 +12,7 @@ from anomaly_detection.features import FeatureSource
 
 __all__ = ["number", "phrase"]
 
+_LONGEST = 48
 _UNITS = re.compile(r"\((?P<unit>[A-Za-z%$€£]{1,12})\)\s*$")
 _UNIT_WORDS = {"usd": "USD", "eur": "EUR", "kilograms": "kg", "kg": "kg", "days": "days", "hours": "hours", "km": "km"}
 
@@ -26,6 +27,16 @@ def number(value: float) -> str:
     if size >= 100:
         return f"{value:.1f}".rstrip("0").rstrip(".")
     return f"{value:.3g}" if size >= 0.0001 else f"{value:.1e}"
+
+
+def short(text: Any, longest: int = _LONGEST) -> str:
+    """Cut a long text, between words where that loses little."""
+    words = str(text)
+    if len(words) <= longest:
+        return words
+    cut = words[: longest - 3]
+    space = cut.rfind(" ")
+    return f"{(cut[:space] if space > longest // 2 else cut).rstrip(' ,;')}..."
 
 
 def _with_unit(column: str, value: float) -> tuple[str, str]:
@@ -55,8 +66,14 @@ def _group(source: FeatureSource, row: pd.Series[Any]) -> str:
     parts = []
     for name in source.group_by:
         value = row.get(name)
-        known = "no " + name if pd.isna(value) else str(value)
-        parts.append(f"in {known}" if name.startswith("month of ") and not pd.isna(value) else known)
+        if pd.isna(value):
+            parts.append(f"no {name}")
+        elif isinstance(value, str):
+            # A code such as 12 says nothing without its column.
+            known = short(value) if any(letter.isalpha() for letter in value) else f"{name} {short(value)}"
+            parts.append(f"in {known}" if name.startswith("month of ") else known)
+        else:
+            parts.append(" ".join(_with_unit(name, float(value))))
     return ", ".join(parts)
 
 
@@ -71,12 +88,10 @@ def _compare(name: str, shown: str, shown_usual: str, value: float, usual: float
 def _numeric(source: FeatureSource, value: float, usual: float, row: pd.Series[Any]) -> str:
     where = f"for {_group(source, row)} " if source.group_by else ""
     if source.kind == "expectations":
-        where = f"given its {' and '.join(source.group_by)} " if source.group_by else "for such a record "
+        where = where or "for such a record "
     if len(source.columns) == 1:
         name, shown = _with_unit(source.columns[0], value)
         return _compare(name, shown, _with_unit(source.columns[0], usual)[1], value, usual, where)
-    if source.kind == "durations" or source.name.startswith("days from "):
-        return _duration(source, value, usual, where)
     if len(source.columns) == 3:
         total, first, second = source.columns
         product = row[total] / value if value else float("nan")
@@ -86,6 +101,8 @@ def _numeric(source: FeatureSource, value: float, usual: float, row: pd.Series[A
         if times is None and not value:
             return f"{name} is 0 although {factors} is not"
         return f"{name} {shown} is {times or 'about'} {factors} ({number(product)})"
+    if source.kind in ("durations", "rules") or source.name.startswith("days from "):
+        return _duration(source, value, usual, where)
     over, under = (_with_unit(column, row[column]) for column in source.columns)
     name = " for ".join(" ".join(part) for part in (over, under))
     times = _times(value, usual)
@@ -107,7 +124,7 @@ def _duration(source: FeatureSource, days: float, usual: float, where: str) -> s
 def _rarity(source: FeatureSource, value: Any, count: float, rows: int) -> str:
     column = source.columns[0]
     seen = "never seen before" if count == 0 else f"rare: {number(count)} of {rows:,} records"
-    shown = "(missing)" if pd.isna(value) else str(value)
+    shown = "(missing)" if pd.isna(value) else short(value)
     if source.kind == "calendar":
         return f"{column} falls {'on a' if shown.endswith('day') else 'at'} {shown}, which is {seen}"
     return f"{column} {shown} is {seen}"
@@ -128,13 +145,13 @@ def phrase(source: FeatureSource, value: Any, usual: Any, row: pd.Series[Any], r
     """
     if source.kind == "missing":
         seen = "never seen before" if usual == 0 else f"as in {number(usual)} of {rows:,} records"
-        return f"no value is missing, {seen}" if value == "none" else f"missing: {value}, {seen}"
+        return f"no value is missing, {seen}" if value == "none" else f"missing: {short(value, 160)}, {seen}"
     if source.kind in ("cat", "calendar"):
         return _rarity(source, value, usual, rows)
     if source.kind == "pairs":
         judged, given = source.name.split(" for ", 1)
         both, total = usual
-        first, second = ("(missing)" if pd.isna(part) else str(part) for part in value)
+        first, second = ("(missing)" if pd.isna(part) else short(part) for part in value)
         return f"{judged} {first} is unusual with {given} {second} ({both:,} of its {total:,} records)"
     if source.kind == "repeats":
         if source.name == "repeated record":
