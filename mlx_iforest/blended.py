@@ -150,6 +150,7 @@ class BlendedIsolationForest(BaseIsolationForest):
     }
 
     _views: list[_Views]
+    _spreads: list[list[Spread]]
 
     def __init__(
         self,
@@ -204,13 +205,27 @@ class BlendedIsolationForest(BaseIsolationForest):
 
     def _learn_scores(self, X: Matrix) -> None:
         rows = self._spread_rows(X)
-        self._views = []
-        for member, (first, stop) in zip(MEMBERS, self._member_trees(), strict=True):
-            if first < stop:
-                self._views.append(_Views.of(member, self.forest_.trees(first, stop)))
+        self._views = self._make_views()
         for views in self._views:
             means = self._leaf_means(views.trees, views.values, rows)
             views.spreads = [Spread.of(column) for column in means.T]
+        self._spreads = [views.spreads for views in self._views]
+
+    def _make_views(self) -> list[_Views]:
+        members = zip(MEMBERS, self._member_trees(), strict=True)
+        return [_Views.of(member, self.forest_.trees(*trees)) for member, trees in members if trees[0] < trees[1]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Views follow from the forest; stored beside it they would hold it twice.
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_views"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if hasattr(self, "_spreads"):
+            self._views = self._make_views()
+            for views, spreads in zip(self._views, self._spreads, strict=True):
+                views.spreads = spreads
 
     def _score(self, X: Matrix) -> NDArray[np.float64]:
         normality = np.concatenate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 
 import numpy as np
 import pytest
@@ -113,3 +114,11 @@ def test_it_finds_outliers_and_what_lies_between_clusters():
     X = np.concatenate([*clusters, [[5.0, 5.0], [20.0, 20.0], [5.0, -12.0]]])
     scores = BlendedIsolationForest(random_state=0).fit(X).score_samples(X)
     assert roc_auc_score(np.r_[np.zeros(600), np.ones(3)], -scores) > 0.98
+
+
+def test_pickles_without_holding_the_forest_twice():
+    X = skewed()
+    model = BlendedIsolationForest(n_estimators=60, random_state=0).fit(X)
+    packed = pickle.dumps(model)
+    assert np.array_equal(pickle.loads(packed).score_samples(X), model.score_samples(X))
+    assert len(packed) < 1.2 * model.forest_.nbytes + 10_000

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numba
 import numpy as np
@@ -17,11 +18,20 @@ from joblib import cpu_count
 from numpy.typing import NDArray
 
 from mlx_iforest.backends import numba_kernels as kernels
+from mlx_iforest.codes import CodedForest
+from mlx_iforest.codes_kernels import BLOCK
+from mlx_iforest.codes_kernels import add_leaf_values as add_coded_leaf_values
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.randomness import Stream, permutation_keys, tree_keys
 
 __all__ = ["NumbaBackend"]
+
+LARGEST_CODED = 4000
+"""Mean nodes of a tree beyond which a walk, which visits few of them, wins over visiting them all."""
+
+FEWEST_CODED_ROWS = 64
+"""Rows below which a block would be mostly empty."""
 
 GROWTH_BYTES = 64 << 20
 """Bound of the memory of one task's growing trees before they are packed."""
@@ -72,9 +82,16 @@ class NumbaBackend:
         rows = max(1, min(batch_size or even, even))
         arrays = (forest.tree_start, forest.feature, forest.threshold, forest.left, forest.missing_left)
 
+        coded = _coded(forest, len(X))
+        if coded is not None:
+            leaf_values = np.ascontiguousarray(values[coded.leaf_nodes].T)
+            rows = max(rows, BLOCK)
+
         def task(start: int) -> None:
             part, sums = X[start : start + rows], total[start : start + rows]
-            if forest.direction_feature is None:
+            if coded is not None:
+                _add_coded(coded, leaf_values, part, sums)
+            elif forest.direction_feature is None:
                 kernels.add_leaf_values(*arrays, values, depths, part, sums)
             else:
                 directions = (forest.direction_feature, forest.direction_weight)
@@ -89,6 +106,38 @@ class NumbaBackend:
 
     def describe(self) -> dict[str, Any]:
         return {"numba": numba.__version__, "threads": cpu_count()}
+
+
+_CODED: WeakKeyDictionary[Forest, CodedForest | None] = WeakKeyDictionary()
+
+
+def _coded(forest: Forest, n_rows: int) -> CodedForest | None:
+    """The forest compiled for blocks of rows, or None where walking is better: few rows, very deep trees, or oblique
+    splits."""
+    if (
+        n_rows < FEWEST_CODED_ROWS
+        or forest.direction_feature is not None
+        or forest.n_nodes > LARGEST_CODED * forest.n_trees
+    ):
+        return None
+    if forest not in _CODED:
+        _CODED[forest] = CodedForest.of(forest)
+    return _CODED[forest]
+
+
+def _add_coded(
+    coded: CodedForest, values: NDArray[np.float32], X: NDArray[np.float32], total: NDArray[np.float64]
+) -> None:
+    n_leaf_rows = coded.most_leaves
+    dtype = np.uint8 if n_leaf_rows <= 256 else np.uint16
+    work = np.zeros((n_leaf_rows + coded.n_work_rows, BLOCK), dtype)
+    work[:n_leaf_rows] = np.arange(n_leaf_rows)[:, None]
+    grid = coded.grid
+    add_coded_leaf_values(
+        X, grid.thresholds, grid.first, grid.scale, grid.below, grid.steps, coded.group_of_tree, coded.recode,
+        coded.tree_operations, coded.operations, coded.tree_leaves, values, work,
+        np.zeros((2, X.shape[1], BLOCK), dtype), total,
+    )  # fmt: skip
 
 
 def _with_rounds(keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
