@@ -25,10 +25,11 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Two features. *record*: rows that agree in every column but those in `dates` and `within`. *reading*: the largest
     count over the columns whose values hardly ever repeat, each within its category where `within` names one.
 
-    Training rows and the rows that come together are counted together; a row that is known from training in every
-    column counts once only, so that scoring training rows again finds no copies. A record that comes alone is hence
-    compared with the last 100,000 training rows, its readings with those that repeated themselves there. What it cannot
-    know are copies that came after training: score a day's or a week's records together to find those.
+    Records are counted among the training rows (the last 100,000) and those that come together; one that is known from
+    training in every column counts once only, so that scoring training rows again finds no copies. A reading is counted
+    among the training rows or those that come together, whichever gives more: an amended record repeats all its other
+    readings. So a record that comes alone is found to copy a training row, or a reading that was stuck in training;
+    what it cannot know are copies that came after training: score a day's or a week's records together for those.
 
     Parameters
     ----------
@@ -79,10 +80,9 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _count(self, X: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """How many times each record occurs (n,), and each of its readings (n, continuous columns)."""
         content, whole = self._record_keys(X)
-        new = ~np.isin(whole, self.records_.whole)
         readings = np.ones((len(X), len(self.continuous_)), dtype=np.int64)
         for i, (counter, name) in enumerate(zip(self.readings_, self.continuous_, strict=True)):
-            readings[:, i] = counter.count(self._reading_keys(X, name), new)
+            readings[:, i] = counter.count(self._reading_keys(X, name))
         return self.records_.count(content, whole), readings
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
@@ -135,17 +135,17 @@ class _Records:
 
 
 class _Counter:
-    """Counts of the keys that occur more than once: an amended record repeats all its other readings, but only once."""
+    """Counts of the keys that occur more than once."""
 
     def __init__(self, keys: Keys) -> None:
         known, counts = np.unique(keys[keys > 0], return_counts=True)
         self.keys, self.counts = known[counts > 1], counts[counts > 1].astype(np.int32)
 
-    def count(self, keys: Keys, new: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-        """Give each key's count, among those known and those that are `new` here; at least 1."""
-        found, codes = np.unique(keys, return_inverse=True)
-        result = np.bincount(codes, weights=new, minlength=len(found)).astype(np.int64)
+    def count(self, keys: Keys) -> npt.NDArray[np.int64]:
+        """Give each key's count, here or among those known, whichever is more; at least 1."""
+        _, codes, here = np.unique(keys, return_inverse=True, return_counts=True)
+        result = here[codes]
         if len(self.keys):
-            place = np.minimum(np.searchsorted(self.keys, found), len(self.keys) - 1)
-            result += np.where(self.keys[place] == found, self.counts[place], 0)
-        return np.where(keys == 0, 1, np.maximum(result, 1)[codes])
+            place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+            result = np.maximum(result, np.where(self.keys[place] == keys, self.counts[place], 1))
+        return np.where(keys == 0, 1, result)
