@@ -122,8 +122,8 @@ class CodedForest:
     def of(cls, forest: Forest) -> CodedForest | None:
         """Compile a forest of splits on single features.
 
-        None where one tree has more thresholds of a feature than 8-bit codes can tell apart, or the table of codes would
-        be too large.
+        None where one tree has more thresholds of a feature than 8-bit codes can tell apart, or where the table of
+        codes would be too large.
         """
         grid = Grid.of(forest)
         ranks = kernels.threshold_ranks(forest.feature, forest.threshold, grid.thresholds)

@@ -68,24 +68,17 @@ def test_any_number_of_rows(n_samples):
     assert np.array_equal(coded_means(forest, X), plain_means(forest, X))
 
 
-@pytest.mark.parametrize(
-    ("distribution", "changes"),
-    [
-        (lambda rng: rng.normal(size=(2000, 4)), {"n_trees": 60, "subsample_size": 256}),  # several groups of trees
-        (
-            lambda rng: rng.normal(size=(2000, 1)),
-            {"n_trees": 20, "subsample_size": 256},
-        ),  # many groups
-        (
-            lambda rng: rng.uniform(size=(3000, 5)),
-            {"n_trees": 3, "subsample_size": 3000},
-        ),  # more than 256 leaves a tree
-        (lambda rng: rng.lognormal(0, 4, size=(2000, 3)), {"n_trees": 20}),  # most thresholds in one cell of the grid
-        (lambda rng: 1e9 + rng.normal(size=(500, 2)), {}),  # hardly any float32 between the values
-        (lambda rng: np.zeros((10, 3)), {}),  # no splits at all
-    ],
-    ids=["groups", "one feature", "many leaves", "heavy tail", "far from zero", "constant"],
-)
+KINDS = {
+    "several groups of trees": (lambda rng: rng.normal(size=(2000, 4)), {"n_trees": 60, "subsample_size": 256}),
+    "a group for each few trees": (lambda rng: rng.normal(size=(2000, 1)), {"n_trees": 20, "subsample_size": 256}),
+    "more than 256 leaves": (lambda rng: rng.uniform(size=(1500, 5)), {"n_trees": 3, "subsample_size": 1500}),
+    "most thresholds in one cell": (lambda rng: rng.lognormal(0, 4, size=(2000, 3)), {"n_trees": 20}),
+    "hardly a float32 between values": (lambda rng: 1e9 + rng.normal(size=(500, 2)), {}),
+    "no splits": (lambda rng: np.zeros((10, 3)), {}),
+}
+
+
+@pytest.mark.parametrize(("distribution", "changes"), KINDS.values(), ids=KINDS)
 def test_forests_of_every_kind(distribution, changes):
     rng = np.random.default_rng(0)
     X = distribution(rng).astype(np.float32)
@@ -93,6 +86,18 @@ def test_forests_of_every_kind(distribution, changes):
     Z = np.concatenate([X[:150], 2 * X[:50]])
     Z[::7, 0] = np.nan
     assert np.array_equal(coded_means(forest, Z), plain_means(forest, Z))
+
+
+def test_the_kinds_are_what_they_are_called():
+    rng = np.random.default_rng(0)
+    coded = {}
+    for kind, (distribution, changes) in KINDS.items():
+        coded[kind] = CodedForest.of(forest_of(distribution(rng).astype(np.float32), **changes))
+    assert coded["several groups of trees"].group_of_tree[-1] > 0
+    assert coded["a group for each few trees"].group_of_tree[-1] > 5
+    assert coded["more than 256 leaves"].most_leaves > 256
+    assert coded["most thresholds in one cell"].grid.steps.max() > 5
+    assert len(coded["no splits"].operations) == 0
 
 
 def test_ranks_count_the_thresholds_below():
