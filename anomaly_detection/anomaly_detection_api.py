@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict
@@ -11,15 +12,16 @@ import numpy.typing as npt
 
 from mlx_iforest import MLXIsolationForest
 
-from .calibration import RiskLevel
+from .calibration import RiskLevel, risk_level, severity
 from .detector import Detector
+from .drift import warn_of_drift
 from .errors import DataError
 from .features import SupplyChainFeatures
 from .frames import to_frame
 from .plain import plain
 from .schema import Role, Schema, infer_schema
 from .settings import SUMMARY_FEATURES, FeatureSet, Settings, make_detector
-from .thresholds import Contamination
+from .thresholds import Contamination, ThresholdRule
 
 __all__ = ["AnomalyDetectionAPI", "Assessment"]
 
@@ -28,12 +30,18 @@ _PathLike = str | os.PathLike[str]
 # What training without labels starts from: the forest sees how surprising each record is, not every feature.
 _SETTINGS = Settings(FeatureSet(surprises=SUMMARY_FEATURES))
 
+# The share of the records that `fit` sets aside to calibrate on, and the fewest that are worth it.
+_CALIBRATION_SHARE = 0.2
+_MIN_CALIBRATION = 100
+
 
 class Assessment(TypedDict):
     """What `AnomalyDetectionAPI.detect_anomaly` says of a record."""
 
     is_anomaly: bool
     anomaly_score: float
+    p_value: float
+    severity: float
     confidence: float
     risk_level: RiskLevel
 
@@ -61,6 +69,9 @@ class AnomalyDetectionAPI:
         The share of anomalies that `fit` expects, above 0 and at most 0.5: it sets the threshold.
     seed : int
         The same seed and data give the same model.
+    threshold : ThresholdRule, optional
+        Sets the threshold in place of `anomaly_ratio`: a rule of `anomaly_detection.thresholds` that needs no labels,
+        such as ``AlertBudget(0.002)`` or ``Conformal(0.1)``.
 
     Attributes
     ----------
@@ -87,9 +98,17 @@ class AnomalyDetectionAPI:
     True
     """
 
-    def __init__(self, model_path: _PathLike | None = None, *, anomaly_ratio: float = 0.05, seed: int = 42) -> None:
+    def __init__(
+        self,
+        model_path: _PathLike | None = None,
+        *,
+        anomaly_ratio: float = 0.05,
+        seed: int = 42,
+        threshold: ThresholdRule | None = None,
+    ) -> None:
         self.anomaly_ratio = anomaly_ratio
         self.seed = seed
+        self.threshold = threshold
         self.detector = Detector()
         if model_path is not None:
             self._load(model_path)
@@ -118,6 +137,11 @@ class AnomalyDetectionAPI:
         value_cols: Sequence[str] | None = None,
     ) -> AnomalyDetectionAPI:
         """Learn what is normal.
+
+        A fifth of the records, drawn at random by the seed, is set aside: the model does not see it, and the threshold,
+        p-values and severity come from it, so that they hold for new records. With fewer than 500 records nothing is
+        set aside and they come from the training records: p-values are then too small for new records
+        (``detector.calibration_.unseen`` is False).
 
         Parameters
         ----------
@@ -155,9 +179,17 @@ class AnomalyDetectionAPI:
         ]
         kept = [column for column in schema.columns if column.role not in listed or column.name in roles]
         forest = MLXIsolationForest(random_state=self.seed)
-        self.detector = make_detector(_SETTINGS, Schema(tuple(kept)), forest)
-        self.detector.threshold_rule = Contamination(self.anomaly_ratio)
-        self.detector.fit(frame)
+        detector = make_detector(_SETTINGS, Schema(tuple(kept)), forest)
+        rule = Contamination(self.anomaly_ratio) if self.threshold is None else copy.deepcopy(self.threshold)
+        shuffled = np.random.default_rng(self.seed).permutation(len(frame))
+        aside = int(_CALIBRATION_SHARE * len(frame))
+        if aside < _MIN_CALIBRATION:
+            detector.threshold_rule = rule
+            detector.fit(frame)
+        else:
+            detector.fit(frame.iloc[np.sort(shuffled[aside:])])
+            detector.set_threshold(rule, detector.score_samples(frame.iloc[np.sort(shuffled[:aside])]))
+        self.detector = detector
         return self
 
     def predict(
@@ -177,7 +209,13 @@ class AnomalyDetectionAPI:
         predictions : ndarray (rows,) int64
             +1 (normal) or -1 (anomaly).
         scores : ndarray (rows,) float64
-            Decision scores: the lower, the more abnormal; negative is abnormal by the trained threshold.
+            Decision scores: the lower, the more abnormal; negative is abnormal by the trained threshold. With the rule
+            `Conformal` the threshold is that of these records together.
+
+        Warns
+        -----
+        DriftWarning
+            If a hundred records or more do not look like those that the model was calibrated on.
 
         Raises
         ------
@@ -188,6 +226,44 @@ class AnomalyDetectionAPI:
         """
         scores = self.detector.decision_function(data)
         return np.where(scores < (0.0 if threshold is None else threshold), -1, 1).astype(np.int64), scores
+
+    def predict_p_values(self, data: Any) -> npt.NDArray[np.float64]:
+        """How often a usual record scores as low as these do.
+
+        Parameters
+        ----------
+        data : table
+            Records.
+
+        Returns
+        -------
+        ndarray (rows,) float64
+            Conformal p-values in (0, 1]: the share of the calibration records, the record itself counted in, that are
+            at least as abnormal; see `Calibration.p_values`. A usual record has one of at most t with a probability of
+            at most t. Where the calibration records were not known to be normal, "usual" includes the anomalies
+            among them, and p-values are the larger for it.
+
+        Warns
+        -----
+        DriftWarning
+            As `predict`.
+
+        Raises
+        ------
+        NotFittedError, DataError
+            As `predict`; also where the model came without its calibration scores.
+        """
+        scores = self.detector.score_samples(data)
+        warn_of_drift(self.detector.calibration_, scores)
+        return self.detector.p_values(scores)
+
+    def severity(self, data: Any) -> npt.NDArray[np.float64]:
+        """How far out records are, 0 to 100 (rows,) float64, on a scale that means the same for every model.
+
+        ``min(100, 25 * log10(1 / p))`` of the p-values: 50 is one usual record in 100, 75 one in 1,000, 100 one in
+        10,000 or rarer; see `calibration.severity`. Warns and raises as `predict_p_values`.
+        """
+        return severity(self.predict_p_values(data))
 
     def explain_anomalies(self, data: Any, predictions: npt.ArrayLike, scores: npt.ArrayLike) -> list[dict[str, Any]]:
         """Say for each record predicted to be an anomaly what stands out.
@@ -275,9 +351,11 @@ class AnomalyDetectionAPI:
         dict
             - ``is_anomaly`` (bool)
             - ``anomaly_score`` (float): the decision score that `predict` gives; negative is abnormal
-            - ``confidence`` (float, 0 to 1): how far the record lies from the threshold, as the share of the training
-              run's records on that side that lie nearer to it; see `Calibration.confidence`
-            - ``risk_level``: ``critical`` or ``high`` (alerts), ``medium`` or ``low``; see `Calibration.risk_level`
+            - ``p_value`` (float, above 0 to 1): as `predict_p_values`
+            - ``severity`` (float, 0 to 100): as `severity`
+            - ``confidence`` (float, 0 to 1): how far the record lies from the threshold, as the share of the
+              calibration records on that side that lie nearer to it; see `Calibration.confidence`
+            - ``risk_level``: ``critical`` from a severity of 75, ``high`` from 50, ``medium`` from 25, else ``low``
 
         Raises
         ------
@@ -287,19 +365,18 @@ class AnomalyDetectionAPI:
         frame = to_frame(record)
         if len(frame) != 1:
             raise DataError(f"detect_anomaly judges one record but got {len(frame)}; use predict for several.")
-        decision = float(self.detector.decision_function(frame)[0])
-        threshold = float(self.detector.model.offset_)
-        calibration = self.detector.calibration_
-        if calibration is None:
-            raise DataError(
-                "This model came without the scores that it was calibrated on; fit it, or load one that save_model"
-                " wrote."
-            )
+        scores = self.detector.score_samples(frame)
+        threshold = self.detector.cut(scores)
+        decision = float(scores[0]) - threshold
+        p_value = float(self.detector.p_values(scores)[0])
+        how_severe = float(severity(p_value))
         return {
             "is_anomaly": decision < 0.0,
             "anomaly_score": decision,
-            "confidence": calibration.confidence(decision, threshold),
-            "risk_level": calibration.risk_level(decision, threshold),
+            "p_value": p_value,
+            "severity": how_severe,
+            "confidence": self.detector.calibration.confidence(decision, threshold),
+            "risk_level": risk_level(how_severe),
         }
 
     def save_model(self, model_path: _PathLike, preprocessor_path: _PathLike | None = None) -> None:

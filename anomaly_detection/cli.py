@@ -25,6 +25,7 @@ examples:
   {prog} --profile realistic --samples 20000          the harder synthetic records
   {prog} --data shipments.csv --output models         your own records; labels are not needed
   {prog} --data history.parquet --label is_anomaly --timestamp order_date --id order_no
+  {prog} --data history.csv --timestamp order_date --alerts-per-day 20
   {prog} --check                                      what this machine has and which backend it gets
 """
 _SCORE_EXAMPLES = """\
@@ -85,6 +86,20 @@ def _ratio(text: str) -> float:
     return value
 
 
+def _rate(text: str) -> float:
+    value = _number(text)
+    if not 0.0 < value < 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share above 0 and below 1, such as 0.1")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = _number(text)
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return value
+
+
 def _seconds(text: str) -> float:
     value = _number(text)
     if not 0.0 <= value < float("inf"):
@@ -127,6 +142,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--anomaly-ratio", metavar="R", type=_ratio, help="the share of anomalies to expect (default: 0.05)"
     )
+    _add_threshold(parser)
     training.add_argument(
         "--backend",
         choices=("auto", "mlx", "numba", "sklearn"),
@@ -152,11 +168,36 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="print what this machine has, and train nothing")
 
 
+def _add_threshold(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "what counts as an alert",
+        "One of these sets the threshold; without any, the anomaly ratio does, or labels by accuracy.",
+    )
+    ways = group.add_mutually_exclusive_group()
+    ways.add_argument(
+        "--alerts-per-day", metavar="N", type=_positive, help="as many as people can look at (needs --timestamp)"
+    )
+    ways.add_argument(
+        "--false-discovery-rate",
+        metavar="Q",
+        type=_rate,
+        help="the share of the alerts that may be false, such as 0.1; without --label few alerts are raised",
+    )
+    ways.add_argument(
+        "--false-alarm-cost",
+        metavar="A",
+        type=_positive,
+        help="lowest cost, where a false alarm costs A and a miss B (needs --miss-cost, and --label with --data)",
+    )
+    group.add_argument("--miss-cost", metavar="B", type=_positive, help="the cost of a missed anomaly, as above")
+
+
 def _add_score(parser: argparse.ArgumentParser) -> None:
     _describe(
         parser,
-        "Judge records with a saved model. With --output, the records are written with three more columns:\n"
-        "anomaly_score (lower is more abnormal, negative is an alert), is_anomaly, and reason for the alerts.\n"
+        "Judge records with a saved model. With --output, the records are written with five more columns:\n"
+        "anomaly_score (lower is more abnormal, negative is an alert), severity (0 to 100: 50 is one usual record\n"
+        "in 100, 75 one in 1,000), p_value, is_anomaly, and reason for the alerts.\n"
         "Without it the worst are printed. A model file can run code: use only files that you trust.",
         _SCORE_EXAMPLES,
         "score",

@@ -48,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         result(_check())
         return 0
     _refuse_mixtures(arguments)
+    _refuse_thresholds(arguments)
     folder: Path = arguments.output
     existed = folder.is_dir()
     # A folder that cannot be written is found out now and not after the training.
@@ -65,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     from .tables import comparison_table
 
     result(comparison_table(trained.report))
+    note(f"Threshold of the optimised model: {trained.report['optimized']['parameters']['threshold_rule']}.")
     result(_next(folder, arguments.data))
     return 0
 
@@ -81,6 +83,33 @@ def _refuse_mixtures(arguments: argparse.Namespace) -> None:
             raise DataError(f"{given[0]} is for synthetic records; leave it out with --data.")
 
 
+def _refuse_thresholds(arguments: argparse.Namespace) -> None:
+    """Ways to set the threshold that lack what they need."""
+    if (arguments.false_alarm_cost is None) != (arguments.miss_cost is None):
+        missing = "--miss-cost" if arguments.miss_cost is None else "--false-alarm-cost"
+        raise DataError(f"The lowest cost needs both costs; give {missing} too.")
+    if arguments.alerts_per_day is not None and arguments.timestamp is None:
+        raise DataError("--alerts-per-day needs each record's time; name its column with --timestamp (and --data).")
+    if arguments.miss_cost is not None and arguments.data is not None and arguments.label is None:
+        raise DataError("The lowest cost needs labels; name their column with --label.")
+
+
+def _threshold(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What was said of the threshold, as `training.train` takes it."""
+    from .thresholds import Conformal, LowestCost
+
+    if arguments.false_discovery_rate is not None:
+        if arguments.data is not None and arguments.label is None:
+            note(
+                "Without --label, anomalies among the calibration records raise all p-values: the false discovery rate"
+                " is held, but only records more abnormal than those in the history alert."
+            )
+        return {"threshold": Conformal(arguments.false_discovery_rate)}
+    if arguments.miss_cost is not None:
+        return {"threshold": LowestCost(arguments.false_alarm_cost, arguments.miss_cost)}
+    return {"alert_budget": arguments.alerts_per_day}
+
+
 def _train(arguments: argparse.Namespace) -> TrainingResult:
     from .training import train
 
@@ -91,6 +120,7 @@ def _train(arguments: argparse.Namespace) -> TrainingResult:
         "batch_size": arguments.batch_size or "auto",
         "seed": arguments.seed,
         "time_budget": arguments.time_budget,
+        **_threshold(arguments),
     }
     if arguments.data is None:
         from .synthetic import generate

@@ -11,18 +11,19 @@ from sklearn.preprocessing import StandardScaler
 from mlx_iforest import MLXIsolationForest
 
 from .calibration import Calibration
-from .errors import NotFittedError
+from .drift import warn_of_drift
+from .errors import DataError, NotFittedError
 from .features import SupplyChainFeatures
 from .frames import to_frame
-from .thresholds import ThresholdRule
+from .thresholds import Conformal, ThresholdRule
 
 
 class Detector:
     """Finds anomalies in raw records.
 
     ``model.decision_function(scaler.transform(preprocessor.transform(frame)))`` is the score, and the threshold lives
-    in ``model.offset_``, so each part can be used alone. Parts given here may be fitted already: then `fit` need not
-    be called.
+    in ``model.offset_``, so each part can be used alone. (With the rule `Conformal` that is the threshold of a record
+    by itself; a batch has its own, see `cut`.) Parts given here may be fitted already: then `fit` need not be called.
 
     Parameters
     ----------
@@ -40,7 +41,7 @@ class Detector:
     training_ : dict
         A summary of how this detector was trained, of plain JSON values; saved with it.
     calibration_ : Calibration or None
-        The scores that set the threshold, by quantiles; confidence and risk are read from it. None before `fit`.
+        The scores that p-values, severity, confidence and risk are read from. None before `fit`.
     """
 
     def __init__(
@@ -72,6 +73,9 @@ class Detector:
     def fit(self, frame: Any, labels: npt.ArrayLike | None = None) -> Detector:
         """Fit all parts on `frame`, then the threshold rule on its scores.
 
+        The calibration is by these records too, which the model has seen: follow with `set_threshold` or `calibrate` on
+        records set aside, for p-values that hold.
+
         Parameters
         ----------
         frame : table
@@ -88,18 +92,24 @@ class Detector:
         features = self.scaler.fit_transform(self.preprocessor.fit_transform(frame)).astype(np.float32, copy=False)
         self.model.fit(features)
         scores = self.model.score_samples(features)
-        self.calibration_ = Calibration.of(scores)
         if self.threshold_rule is not None:
             self.set_threshold(self.threshold_rule, scores, labels)
-        return self
+        return self.calibrate(scores, labels, unseen=False)
 
     def set_threshold(
         self, rule: ThresholdRule, scores: npt.ArrayLike, labels: npt.ArrayLike | None = None
     ) -> Detector:
-        """Fit `rule` on `scores` (of `score_samples`), keep it, and store its threshold in ``model.offset_``."""
+        """Fit `rule` on `scores` (of `score_samples`), keep it, store its threshold in ``model.offset_``, calibrate."""
         self.threshold_rule = rule.fit(scores, labels)
         self.model.offset_ = rule.offset_
-        self.calibration_ = Calibration.of(scores)
+        return self.calibrate(scores, labels)
+
+    def calibrate(self, scores: npt.ArrayLike, labels: npt.ArrayLike | None = None, *, unseen: bool = True) -> Detector:
+        """Read p-values, severity and confidence from `scores` (of `score_samples`) from now on; see `Calibration`.
+
+        `unseen` says whether the parts were fitted without these records; `labels`, where given, pick the normal ones.
+        """
+        self.calibration_ = Calibration.of(scores, labels, unseen=unseen)
         return self
 
     def transform(self, frame: Any) -> npt.NDArray[np.float32]:
@@ -113,9 +123,43 @@ class Detector:
         """Scores (rows,) in [-1, 0), lower for the more abnormal."""
         return np.asarray(self.model.score_samples(self.transform(frame)), dtype=np.float64)
 
+    def cut(self, scores: npt.ArrayLike) -> float:
+        """The threshold for a batch with these `scores` (of `score_samples`): ``model.offset_``, but for `Conformal`.
+
+        `Conformal` looks at all rows of a batch to set its threshold; every other rule has one for all batches.
+        """
+        if isinstance(self.threshold_rule, Conformal):
+            return self.threshold_rule.cut(scores)
+        return float(self.model.offset_)
+
     def decision_function(self, frame: Any) -> npt.NDArray[np.float64]:
-        """``score_samples`` minus the threshold (rows,): negative is an alert."""
-        return np.asarray(self.model.decision_function(self.transform(frame)), dtype=np.float64)
+        """``score_samples`` minus the threshold of these rows (rows,): negative is an alert.
+
+        Warns with `DriftWarning` where a hundred rows or more do not look like the calibration records.
+        """
+        scores = self.score_samples(frame)
+        warn_of_drift(self.calibration_, scores)
+        return scores - self.cut(scores)
+
+    def p_values(self, scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Conformal p-values (rows,) in (0, 1] of `scores` (of `score_samples`); see `Calibration.p_values`.
+
+        Raises
+        ------
+        DataError
+            Where the detector has no calibration scores.
+        """
+        return self.calibration.p_values(scores)
+
+    @property
+    def calibration(self) -> Calibration:
+        """``calibration_``, or a `DataError` that says that there is none."""
+        if self.calibration_ is None:
+            raise DataError(
+                "This model came without the scores that it was calibrated on; fit it, or load one that save_model"
+                " wrote."
+            )
+        return self.calibration_
 
     def predict(self, frame: Any, threshold: float | None = None) -> npt.NDArray[np.int64]:
         """+1 (normal) or -1 (anomaly) for each row.

@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import joblib
-import numpy as np
 
 from mlx_iforest import __version__
 
-from .calibration import Calibration
 from .detector import Detector
 from .errors import ModelFileError, NotFittedError
 from .files import reason, replacing
@@ -53,7 +51,6 @@ def save_detector(
     """
     if not detector.is_fitted:
         raise NotFittedError("There is nothing to save: the detector is not trained yet; call fit first.")
-    calibration = detector.calibration_
     _dump(
         {
             "model": detector.model,
@@ -64,7 +61,8 @@ def save_detector(
             "format_version": FORMAT_VERSION,
             "library_version": __version__,
             "training": detector.training_,
-            "score_quantiles": None if calibration is None else calibration.quantiles,
+            "threshold_rule": detector.threshold_rule,
+            "calibration": detector.calibration_,
         },
         model_path,
     )
@@ -123,8 +121,7 @@ def load_detector(
             f"{preprocessor_path or model_path} makes {made} features and the model in {model_path} needs {needed};"
             " give the two files of one training run, or the model's file alone."
         )
-    quantiles = content.get("score_quantiles")
-    detector.calibration_ = None if quantiles is None else Calibration(np.asarray(quantiles, dtype=np.float64))
+    detector.threshold_rule, detector.calibration_ = content.get("threshold_rule"), content.get("calibration")
     return detector
 
 

@@ -1,7 +1,8 @@
 """Ways to set the threshold below which a score is an alert.
 
-Each rule learns one number from the scores of rows and keeps it as ``offset_``: a row is an alert when its
-``score_samples`` is strictly below it. Scores are lower for the more abnormal; labels are +1 (normal) and -1 (anomaly).
+Each rule learns one number from the scores of rows and keeps it as ``offset_``: a row by itself is an alert when its
+``score_samples`` is strictly below it. ``cut`` gives the number for a batch of rows: ``offset_`` again, but for
+`Conformal`. Scores are lower for the more abnormal; labels are +1 (normal) and -1 (anomaly).
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import false_discovery_control
 
-from .errors import DataError
+from .calibration import Calibration
+from .errors import DataError, NotFittedError
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
 class ThresholdRule(Protocol):
-    """What every rule offers: ``fit`` learns ``offset_``; ``uses_labels`` says whether ``fit`` needs labels."""
+    """What every rule offers: two methods, what the first has learned, and whether that needs labels."""
 
     offset_: float
     uses_labels: bool
@@ -29,9 +32,23 @@ class ThresholdRule(Protocol):
         """Learn ``offset_`` from `scores` (rows,), lower for the more abnormal, and `labels` (rows,), +1 or -1."""
         ...
 
+    def cut(self, scores: npt.ArrayLike) -> float:
+        """The score strictly below which the rows of a batch with these `scores` (rows,) are alerts."""
+        ...
+
+
+class _FixedCut:
+    """A rule whose threshold is the same for every batch."""
+
+    offset_: float
+
+    def cut(self, scores: npt.ArrayLike) -> float:
+        """``offset_``, whatever the batch."""
+        return self.offset_
+
 
 @dataclass
-class Contamination:
+class Contamination(_FixedCut):
     """Call the stated share of rows anomalies, as scikit-learn does: the percentile of the scores.
 
     Parameters
@@ -55,7 +72,7 @@ class Contamination:
 
 
 @dataclass
-class AlertBudget:
+class AlertBudget(_FixedCut):
     """Raise at most so many alerts: as many as people can look at.
 
     Unlike `Contamination` it never gives more: where scores tie at the edge of the budget, none of those rows
@@ -108,7 +125,7 @@ class AlertBudget:
 
 
 @dataclass
-class _BestCut:
+class _BestCut(_FixedCut):
     """The cut of the labelled scores at which a measure is greatest; the middle one where several are."""
 
     offset_: float = field(default=math.nan, init=False, repr=False)
@@ -142,25 +159,126 @@ class _BestCut:
         self.offset_ = _offset(ordered, int(best[(best.size - 1) // 2]))
         return self
 
-    @staticmethod
-    def _value(caught: IntArray, false_alerts: IntArray, anomalies: int, rows: int) -> FloatArray:
+    def _value(self, caught: IntArray, false_alerts: IntArray, anomalies: int, rows: int) -> FloatArray:
         raise NotImplementedError
 
 
 class BestAccuracy(_BestCut):
     """The threshold with the most correct predictions on labelled rows."""
 
-    @staticmethod
-    def _value(caught: IntArray, false_alerts: IntArray, anomalies: int, rows: int) -> FloatArray:
+    def _value(self, caught: IntArray, false_alerts: IntArray, anomalies: int, rows: int) -> FloatArray:
         return (caught + (rows - anomalies - false_alerts)) / rows
 
 
 class BestF1(_BestCut):
     """The threshold with the greatest F1 of the anomaly class on labelled rows."""
 
-    @staticmethod
-    def _value(caught: IntArray, false_alerts: IntArray, anomalies: int, rows: int) -> FloatArray:
+    def _value(self, caught: IntArray, false_alerts: IntArray, anomalies: int, rows: int) -> FloatArray:
         return 2.0 * caught / (caught + false_alerts + anomalies)
+
+
+@dataclass
+class LowestCost(_BestCut):
+    """The threshold with the lowest total cost on labelled rows.
+
+    Only the ratio of the two costs matters. The labelled rows must hold as large a share of anomalies as the rows to
+    come.
+
+    Parameters
+    ----------
+    false_alarm : float
+        What an alert on a normal row costs, above 0 and finite.
+    miss : float
+        What an anomaly without an alert costs, in the same unit, above 0 and finite.
+    """
+
+    false_alarm: float
+    miss: float
+
+    def __post_init__(self) -> None:
+        for name, cost in (("a false alarm", self.false_alarm), ("a miss", self.miss)):
+            if not 0.0 < cost < math.inf:
+                raise DataError(f"The cost of {name} is {cost}; give a number above 0, in the unit of the other cost.")
+
+    def _value(self, caught: IntArray, false_alerts: IntArray, anomalies: int, rows: int) -> FloatArray:
+        # Each cost as a share of the larger: nothing overflows, and equal costs stay equal.
+        larger = max(self.false_alarm, self.miss)
+        alarms, misses = self.false_alarm / larger * false_alerts, self.miss / larger * (anomalies - caught)
+        return -(alarms + misses) / rows
+
+
+@dataclass
+class Conformal:
+    """Control the false discovery rate: the expected share of normal rows among a batch's alerts.
+
+    Rows get conformal p-values by the scores that `fit` saw (`Calibration.p_values`), and Benjamini and Hochberg's
+    procedure picks the alerts of a batch from them. The rate is held if the normal rows of the batch are exchangeable
+    with the calibration rows: rows that the model has not seen, of the same kind and time. Conformal p-values share
+    their calibration rows and so depend on each other, but in the way that the procedure bears (Bates et al., 2023).
+
+    A batch of one row alerts when its p-value is at most `rate`, which is what ``offset_`` says. Row by row that bounds
+    the share of normal rows that alert, not the share of alerts that are normal: judge rows together where they are.
+
+    Without labels the calibration rows hold anomalies, and p-values are too large. The rate is held all the more, but
+    anomalies of a kind and number that the calibration rows hold as well are then not found; give labels, use
+    calibration rows known to be normal, or use `Contamination` or `AlertBudget`.
+
+    Parameters
+    ----------
+    rate : float
+        The false discovery rate, above 0 and below 1; 0.1 lets one alert in ten be false.
+
+    Attributes
+    ----------
+    calibration_ : Calibration
+        The scores that p-values come from.
+    """
+
+    rate: float
+    offset_: float = field(default=math.nan, init=False, repr=False)
+    uses_labels: bool = field(default=False, init=False, repr=False)
+    calibration_: Calibration | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.rate < 1.0:
+            raise DataError(f"The false discovery rate is {self.rate}; give a share above 0 and below 1, such as 0.1.")
+
+    def fit(self, scores: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> Conformal:
+        """Calibrate on `scores` (rows,) of rows that the model has not seen; with `labels`, on the normal ones alone.
+
+        Raises
+        ------
+        DataError
+            With fewer rows than ``1 / rate - 1``, whose p-values could never be as small as the rate.
+        """
+        calibration = Calibration.of(_checked_scores(scores), labels)
+        self.offset_ = calibration.cut(self.rate)
+        if self.offset_ == -math.inf:
+            raise DataError(
+                f"A false discovery rate of {self.rate} needs at least {math.ceil(1.0 / self.rate - 1e-9) - 1} normal"
+                f" calibration rows, but there are {calibration.scores.size}; give more rows or a larger rate."
+            )
+        self.calibration_ = calibration
+        return self
+
+    def cut(self, scores: npt.ArrayLike) -> float:
+        """The score strictly below which Benjamini and Hochberg's procedure rejects, for a batch of `scores` (rows,).
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        """
+        if self.calibration_ is None:
+            raise NotFittedError("This threshold rule has seen no calibration scores yet; call fit first.")
+        batch = _checked_scores(scores)
+        p_values = self.calibration_.p_values(batch)
+        # The tiny addition forgives the rounding of p * m / k where it should equal the rate.
+        rejected = p_values[false_discovery_control(p_values) <= self.rate + 1e-12]
+        if rejected.size:
+            return self.calibration_.cut(float(rejected.max()))
+        # Nothing alerts, and no row lies strictly below the lowest of them.
+        return min(float(batch.min()), self.offset_)
 
 
 def _checked_scores(scores: npt.ArrayLike) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Confidence and risk against numbers worked out by hand."""
+"""P-values, severity, confidence and risk against numbers worked out by hand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomaly_detection.calibration import Calibration
+from anomaly_detection.calibration import KEPT_SCORES, Calibration, risk_level, severity
+from anomaly_detection.errors import DataError
+from mlx_iforest import MLXIsolationForest
 
 # A thousand scores evenly from -0.7 to -0.3; a threshold of -0.66 lets a tenth of them through as alerts.
 EVEN = Calibration.of(np.linspace(-0.7, -0.3, 1000))
@@ -31,26 +33,24 @@ def test_tied_scores_are_below_none_of_themselves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("decision", "confidence", "risk"),
+    ("decision", "confidence"),
     [
-        (-0.1, 1.0, "critical"),  # beyond every reference record
-        (-0.03, 0.75, "critical"),  # three quarters of the alerts lie nearer to the threshold
-        (-0.02, 0.5, "high"),
-        (-1e-12, 0.0, "high"),
-        (0.0, 0.0, "medium"),
-        (0.036, 0.1, "medium"),  # a tenth of the 90 % above the threshold; more abnormal than 81 % of all
-        (0.18, 0.5, "low"),
-        (0.5, 1.0, "low"),
+        (-0.1, 1.0),  # beyond every reference record
+        (-0.03, 0.75),  # three quarters of the alerts lie nearer to the threshold
+        (-0.02, 0.5),
+        (-1e-12, 0.0),
+        (0.0, 0.0),
+        (0.036, 0.1),  # a tenth of the 90 % above the threshold
+        (0.18, 0.5),
+        (0.5, 1.0),
     ],
 )
-def test_confidence_and_risk(decision: float, confidence: float, risk: str) -> None:
+def test_confidence(decision: float, confidence: float) -> None:
     assert EVEN.confidence(decision, THRESHOLD) == pytest.approx(confidence, abs=1e-6)
-    assert EVEN.risk_level(decision, THRESHOLD) == risk
 
 
 def test_a_side_without_reference_records_is_certain() -> None:
     assert EVEN.confidence(-0.01, -0.8) == 1.0
-    assert EVEN.risk_level(-0.01, -0.8) == "critical"
     assert EVEN.confidence(0.0, 0.0) == 0.0
 
 
@@ -73,7 +73,87 @@ def test_confidence_never_falls_with_distance(
     assert farther <= 1.0
 
 
-@given(st.lists(st.floats(-1.0, -0.01), min_size=1, max_size=40), st.floats(-1.0, -0.01), st.floats(-1.0, 1.0))
-def test_alerts_alone_are_high_or_critical(scores: list[float], threshold: float, decision: float) -> None:
-    risk = Calibration.of(scores).risk_level(decision, threshold)
-    assert (risk in ("high", "critical")) == (decision < 0)
+def test_p_values_by_hand() -> None:
+    """Four calibration scores, so fifths; equal scores count as at least as abnormal."""
+    calibration = Calibration.of([-0.5, -0.75, -0.25, -0.5])
+    assert calibration.p_values([-0.9, -0.75, -0.6, -0.5, -0.3, -0.25, 0.0]).tolist() == [
+        *(0.2, 0.4, 0.4, 0.8, 0.8, 1.0, 1.0)
+    ]
+    assert calibration.p_values([-0.9]).dtype == np.float64
+
+
+def test_only_normal_records_count_where_labels_are_known() -> None:
+    labelled = Calibration.of([-0.9, -0.5, -0.25, -0.75], [-1, 1, 1, 1])
+    assert labelled.labelled
+    assert not Calibration.of([-0.9]).labelled
+    assert labelled.p_values([-0.8, -0.6]).tolist() == [0.25, 0.5]
+    # Confidence is about all records: an alert's distance is measured in alerts.
+    assert labelled.quantiles[0] == -0.9
+    with pytest.raises(DataError, match="labelled normal"):
+        Calibration.of([-0.9, -0.5], [-1, -1])
+
+
+@pytest.mark.parametrize("scores", [[], [np.nan, -0.5], [-np.inf], [[-0.5]]])
+def test_what_cannot_calibrate(scores: list[float]) -> None:
+    with pytest.raises(DataError, match="finite scores"):
+        Calibration.of(scores)
+
+
+@given(st.lists(st.floats(-1.0, -0.01), min_size=1, max_size=40), st.floats(0.0, 0.999))
+def test_the_cut_separates_p_values(scores: list[float], level: float) -> None:
+    """Kept as float32, and still no score that ties with a calibration score counts as rarer than it is."""
+    values = np.array(scores)
+    calibration = Calibration.of(values)
+    p_values = calibration.p_values(values)
+    assert (p_values >= (1 + (values[:, None] >= values).sum(axis=1)) / (len(values) + 1)).all()
+    assert ((values < calibration.cut(level)) == (p_values <= level + 1e-9)).all()
+
+
+def test_many_scores_are_thinned_at_random() -> None:
+    scores = np.random.default_rng(1).normal(size=3 * KEPT_SCORES)
+    calibration = Calibration.of(scores)
+    assert calibration.scores.shape == (KEPT_SCORES,)
+    assert calibration.scores.nbytes == 4 * KEPT_SCORES
+    np.testing.assert_array_equal(calibration.scores, Calibration.of(scores).scores)
+    assert calibration.p_values(np.quantile(scores, [0.01, 0.5])) == pytest.approx([0.01, 0.5], abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("p_value", "expected", "risk"),
+    [
+        (1.0, 0.0, "low"),
+        (0.2, 17.474, "low"),
+        (0.1, 25.0, "medium"),
+        (0.05, 32.526, "medium"),
+        (0.01, 50.0, "high"),
+        (0.001, 75.0, "critical"),
+        (0.0001, 100.0, "critical"),
+        (1e-9, 100.0, "critical"),
+    ],
+)
+def test_severity_and_risk(p_value: float, expected: float, risk: str) -> None:
+    found = float(severity(p_value))
+    assert found == pytest.approx(expected, abs=1e-3)
+    assert risk_level(found) == risk
+
+
+def test_severity_means_the_same_for_every_model() -> None:
+    """Two forests, whose raw scores differ: as many new rows reach each severity, as many as it says, and in order."""
+    rng = np.random.default_rng(0)
+    train, aside, new = rng.normal(size=(500, 3)), rng.normal(size=(4000, 3)), rng.normal(size=(8000, 3))
+    found = []
+    for forest in (
+        MLXIsolationForest(20, max_samples=32, random_state=0, backend="numba"),
+        MLXIsolationForest(60, random_state=1, backend="numba", scoring="density"),
+    ):
+        forest.fit(train)
+        scores = forest.score_samples(new)
+        severities = severity(Calibration.of(forest.score_samples(aside)).p_values(scores))
+        assert (np.diff(severities[np.argsort(scores)]) <= 0).all()
+        assert severities.min() >= 0.0
+        assert severities.max() <= 100.0
+        found.append((np.quantile(scores, 0.01), (severities >= 25).mean(), (severities >= 50).mean()))
+    assert abs(found[0][0] - found[1][0]) > 0.02
+    for _, one_in_ten, one_in_hundred in found:
+        assert one_in_ten == pytest.approx(0.1, abs=0.02)
+        assert one_in_hundred == pytest.approx(0.01, abs=0.006)

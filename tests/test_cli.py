@@ -123,11 +123,17 @@ def test_score_writes_the_rows_in_their_order(work: Path, tmp_path: Path, capsys
     target = tmp_path / "made" / "scored.csv"
     assert main(["score", model(work), str(work / "records.csv"), "--output", str(target)]) == 0
     scored, records = pd.read_csv(target, keep_default_na=False), read_table(work / "records.csv")
-    assert list(scored.columns) == [*records.columns, "anomaly_score", "is_anomaly", "reason"]
+    assert list(scored.columns) == [
+        *records.columns,
+        *("anomaly_score", "severity", "p_value", "is_anomaly", "reason"),
+    ]
     assert scored["order_no"].tolist() == records["order_no"].tolist()
     _, scores = AnomalyDetectionAPI(model(work)).predict(records)
     np.testing.assert_allclose(scored["anomaly_score"], scores, rtol=0, atol=1e-12)
     np.testing.assert_array_equal(scored["is_anomaly"], scores < 0)
+    p_values = AnomalyDetectionAPI(model(work)).predict_p_values(records)
+    np.testing.assert_allclose(scored["p_value"], p_values, rtol=1e-12)
+    np.testing.assert_allclose(scored["severity"], np.minimum(100, -25 * np.log10(p_values)), atol=1e-9)
     np.testing.assert_array_equal(scored["reason"] != "", scores < 0)
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -149,15 +155,96 @@ def test_score_prints_the_worst(work: Path, capsys: pytest.CaptureFixture[str]) 
     _, scores = AnomalyDetectionAPI(model(work)).predict(records)
     assert main(["score", model(work), str(work / "records.csv"), "--top", "3"]) == 0
     head, *rows = capsys.readouterr().out.splitlines()
-    assert head.split() == ["row", "order_no", "score", "alert", "reason"]
+    assert head.split() == ["row", "order_no", "score", "severity", "p_value", "alert", "reason"]
     assert len(rows) == 3
     for line, row in zip(rows, np.argsort(scores)[:3], strict=True):
-        assert line.split()[:4] == [str(row + 1), records["order_no"].iloc[row], f"{scores[row]:.4f}", "yes"]
+        assert line.split()[:3] == [str(row + 1), records["order_no"].iloc[row], f"{scores[row]:.4f}"]
+        assert line.split()[5] == "yes"
     assert main(["score", model(work), str(work / "records.csv")]) == 0
     shown = capsys.readouterr()
     alerts = int((scores < 0).sum())
     assert len(shown.out.splitlines()) == 1 + min(20, alerts)
     assert ("--output FILE writes them all" in shown.err) == (alerts > 20)
+
+
+def test_drift_is_one_line(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    records = read_table(work / "records.csv")
+    for name in ("lead_time", "order_quantity"):
+        records[name] = (records[name].astype(float) * 5).astype(str)
+    records.to_csv(tmp_path / "shifted.csv", index=False)
+    assert main(["score", model(work), str(tmp_path / "shifted.csv"), "--top", "1"]) == 0
+    drifted, counted = capsys.readouterr().err.splitlines()
+    assert "no longer look like those that the model was calibrated on" in drifted
+    assert "alerts in 700 records" in counted
+    assert main(["score", model(work), str(work / "records.csv"), "--top", "1"]) == 0
+    assert "no longer" not in capsys.readouterr().err
+
+
+def trained(output: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[str, str]:
+    """The rule that the report names, and what was said on standard error."""
+    assert main(["train", "--time-budget", "0", "--output", str(output), *arguments]) == 0
+    report = json.loads((output / "report.json").read_text("utf-8"))
+    rule = report["optimized"]["parameters"]["threshold_rule"]
+    said = capsys.readouterr().err
+    assert f"Threshold of the optimised model: {rule}." in said
+    return rule, said
+
+
+def test_ways_to_set_the_threshold(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = ["--data", str(work / "labelled.csv"), "--label", "label"]
+    rule, _ = trained(tmp_path / "a", capsys, *data, "--timestamp", "timestamp", "--alerts-per-day", "0.1")
+    assert rule.startswith("AlertBudget(rate=0.0")
+    rule, said = trained(tmp_path / "b", capsys, *data, "--false-discovery-rate", "0.2")
+    assert rule.startswith("Conformal(rate=0.2)")
+    assert "Without --label" not in said
+    arguments = ["--false-alarm-cost", "1", "--miss-cost", "20"]
+    rule, _ = trained(tmp_path / "c", capsys, "--samples", "700", *arguments)
+    assert rule.startswith("LowestCost(false_alarm=1.0, miss=20.0)")
+    # The rule is in the file, with what it needs: a batch rich in anomalies, judged as one.
+    batch = read_table(work / "labelled.csv").sort_values("label").head(120)
+    batch.to_csv(tmp_path / "batch.csv", index=False)
+    saved = str(tmp_path / "b" / FILES["optimized"][0])
+    assert main(["score", saved, str(tmp_path / "batch.csv"), "--output", str(tmp_path / "b.csv")]) == 0
+    alerts = pd.read_csv(tmp_path / "b.csv").query("is_anomaly")
+    assert len(alerts) > 10
+    assert (alerts["label"] == 1).mean() < 0.4
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--alerts-per-day", "20"], "needs each record's time; name its column with --timestamp"),
+        (["--false-alarm-cost", "2"], "give --miss-cost too"),
+        (["--miss-cost", "2"], "give --false-alarm-cost too"),
+        (["--data", "x.csv", "--false-alarm-cost", "2", "--miss-cost", "9"], "name their column with --label"),
+    ],
+)
+def test_thresholds_that_lack_something(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *arguments, "--output", str(tmp_path / "never")]) == 2
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1
+    assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--alerts-per-day", "5", "--false-discovery-rate", "0.1"], "not allowed with"),
+        (["--false-discovery-rate", "1.5"], "no share above 0 and below 1"),
+        (["--false-alarm-cost", "0"], "no number above 0"),
+    ],
+)
+def test_thresholds_that_exclude_each_other_or_make_no_sense(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["train", *arguments])
+    assert left.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_scoring_twice_replaces_the_columns(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,6 +83,6 @@ def test_their_calls(files: tuple[AnomalyDetectionAPI, Path, Path]) -> None:
     explained = loaded.explain_anomalies(FRAME, predictions, scores)
     assert [item["index"] for item in explained] == np.flatnonzero(predictions == -1).tolist()
     answer = AnomalyDetectionAPI(str(model_path)).detect_anomaly(FRAME.iloc[0].to_dict())
-    assert set(answer) == {"is_anomaly", "anomaly_score", "confidence", "risk_level"}
+    assert set(answer) == {"is_anomaly", "anomaly_score", "p_value", "severity", "confidence", "risk_level"}
     fitted = AnomalyDetectionAPI().fit(FRAME, ["lead_time", "order_quantity"], ["supplier"], "timestamp", ["lead_time"])
     assert fitted.is_fitted

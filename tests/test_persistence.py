@@ -46,6 +46,8 @@ def test_the_model_file_alone_comes_back_whole(detector: Detector, saved: tuple[
     assert loaded.calibration_ is not None
     assert detector.calibration_ is not None
     np.testing.assert_array_equal(loaded.calibration_.quantiles, detector.calibration_.quantiles)
+    np.testing.assert_array_equal(loaded.calibration_.scores, detector.calibration_.scores)
+    assert loaded.threshold_rule == detector.threshold_rule
 
 
 def test_both_files_together(detector: Detector, saved: tuple[Path, Path]) -> None:

@@ -21,6 +21,15 @@ SHORTENED = {
     "python train_model_mlx.py": "--samples 800 --time-budget 1",
     "anomaly-detection generate --profile realistic --samples 2000 shipments.csv": "--samples 400",
     "anomaly-detection train --data shipments.csv --output models": "--time-budget 1",
+    "anomaly-detection generate --profile realistic --samples 2000 --labels known.csv": "--samples 700",
+    **{
+        f"anomaly-detection train --data known.csv --label label {way}": "--time-budget 0"
+        for way in (
+            "--timestamp order_date --alerts-per-day 0.2 --output by_day",
+            "--false-alarm-cost 1 --miss-cost 20 --output by_cost",
+            "--false-discovery-rate 0.2 --output by_rate",
+        )
+    },
 }
 
 
