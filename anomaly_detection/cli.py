@@ -1,4 +1,4 @@
-"""The command line: ``anomaly-detection train``, ``score`` and ``generate``."""
+"""The command line: ``anomaly-detection train``, ``score``, ``judge`` and ``generate``."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ _SCORE_EXAMPLES = """\
 examples:
   {prog} saved_models/optimized_anomaly_detection_model.joblib shipments.csv --top 20
   {prog} models/anomaly_detection_model.joblib shipments.csv --output scored.parquet
+"""
+_JUDGE_EXAMPLES = """\
+examples:
+  {prog} models/anomaly_detection_model.joblib this_month.csv
+  {prog} models/anomaly_detection_model.joblib this_month.csv --share 0.02 --draws 10
 """
 _GENERATE_EXAMPLES = """\
 examples:
@@ -212,6 +217,28 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_judge(parser: argparse.ArgumentParser) -> None:
+    _describe(
+        parser,
+        "Put errors that are known into copies of your records (a number of another group, a price ten times off, a\n"
+        "date before the one that it follows) and print how many of them a saved model finds. Needs no labels; best\n"
+        "with records that the model was not trained on. A model file can run code: use only files that you trust.",
+        _JUDGE_EXAMPLES,
+        "judge",
+    )
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a model's .joblib file that train wrote")
+    parser.add_argument(
+        "data", metavar="DATA", type=Path, help="a CSV or Parquet file with the columns of the training"
+    )
+    parser.add_argument(
+        "--share", metavar="R", type=_ratio, default=0.015, help="the share of the records to change (default: 0.015)"
+    )
+    parser.add_argument(
+        "--draws", metavar="N", type=_whole(1), default=5, help="how many times, with other records (default: 5)"
+    )
+    parser.add_argument("--seed", metavar="N", type=_seed, default=42, help="the same seed, the same errors")
+
+
 def _add_generate(parser: argparse.ArgumentParser) -> None:
     _describe(
         parser,
@@ -249,6 +276,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
     _add_train(commands.add_parser("train", help="train, compare and save models"))
     _add_score(commands.add_parser("score", help="judge records with a saved model"))
+    _add_judge(commands.add_parser("judge", help="tell how many known errors a saved model finds in your records"))
     _add_generate(commands.add_parser("generate", help="write synthetic records"))
     return parser
 
@@ -311,6 +339,8 @@ def _command(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         from .cli_train import run
     elif name == "score":
         from .cli_score import run
+    elif name == "judge":
+        from .cli_judge import run
     elif name == "generate":
         from .cli_generate import run
     elif arguments.version:
@@ -319,5 +349,5 @@ def _command(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         sys.stdout.write(f"{parser.prog} {__version__}\n")
         return 0
     else:
-        parser.error("a command is missing: give train, score or generate")
+        parser.error("a command is missing: give train, score, judge or generate")
     return run(arguments)

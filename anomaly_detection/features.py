@@ -273,6 +273,14 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         """Say how far out each feature but the row-level summary is, in standard deviations, at least 0."""
         return self.tails_.surprises(features[:, : len(self.kept_)])
 
+    def known_share(self, X: Any) -> float:
+        """Share of the records, 0 to 1, that are remembered from training in every column; 0 without ``repeats``."""
+        extended, _ = self.extend(X)
+        for name, transformer, columns in self._fitted_branches():
+            if name == "repeats":
+                return float(transformer.known(extended[columns]).mean())
+        return 0.0
+
     def in_units(self, extended: pd.DataFrame) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
         """Return, for each feature but the row-level summary, the value and what is usual, as a person would say them.
 

@@ -59,6 +59,10 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.readings_ = [_Counter(self._reading_keys(X, name)[-_REMEMBERED:]) for name in self.continuous_]
         return self
 
+    def known(self, X: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        """Say which records are among the training rows, alike in every column."""
+        return np.isin(self._record_keys(X)[1], self.records_.whole)
+
     def _record_keys(self, X: pd.DataFrame) -> tuple[Keys, Keys]:
         return _hash(X.drop(columns=[*self.within, *self.dates])), _hash(X.drop(columns=list(self.within)))
 
