@@ -1,19 +1,19 @@
-"""The search for better settings: with labels by validation accuracy, without by how stable the ranking is."""
+"""The search for better settings: by accuracy on labelled validation records."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from mlx_iforest import MLXIsolationForest
+from mlx_iforest.base import BaseIsolationForest
 
-from .settings import FeatureSet, Settings
+from .settings import FORESTS, FeatureSet, ForestKind, Settings
 from .thresholds import BestAccuracy
 
 FloatArray = npt.NDArray[np.float64]
@@ -28,8 +28,6 @@ PATIENCE = 20
 TREES = (100, 200, 400)
 SAMPLES = (128, 256, 512, 1024, 2048, 4096)
 MAX_FEATURES = (0.25, 0.5, 1.0)
-STABLE = 0.99
-"""The rank agreement at which more trees are not worth their cost."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +46,8 @@ class SearchResult:
         No further gain, all trials used, or the time budget. Only a search that time ended may end otherwise next time.
     reason : str
         A sentence for the report.
-    accuracy : float or None
-        Best validation accuracy at its best threshold; None without labels.
-    stability : float or None
-        Rank agreement (Spearman) in [-1, 1] between two half forests; None with labels.
+    accuracy : float
+        Best validation accuracy at its best threshold.
     """
 
     settings: Settings
@@ -59,8 +55,7 @@ class SearchResult:
     seconds: float
     ended_by: Literal["gain", "trials", "time"]
     reason: str
-    accuracy: float | None = None
-    stability: float | None = None
+    accuracy: float
 
     def to_dict(self) -> dict[str, Any]:
         """The report's ``search`` entry."""
@@ -70,7 +65,6 @@ class SearchResult:
             "trials": self.trials,
             "seconds": self.seconds,
             "best_validation_accuracy": self.accuracy,
-            "stability": self.stability,
             "ended_by": self.ended_by,
             "reproducible": self.ended_by != "time",
         }
@@ -78,8 +72,8 @@ class SearchResult:
 
 Matrices = Callable[[FeatureSet], tuple[Matrix, Matrix]]
 """Gives a feature set's matrices for the training and the validation part; expected to remember them."""
-ForestMaker = Callable[[Settings, int], MLXIsolationForest]
-"""Makes an unfitted forest of the settings and a seed."""
+ForestMaker = Callable[[Settings], BaseIsolationForest]
+"""Makes an unfitted forest of the settings, with the same seed each time."""
 
 
 def search_accuracy(
@@ -98,8 +92,9 @@ def search_accuracy(
     """Find the settings with the best validation accuracy, by Optuna's tree-structured Parzen estimator.
 
     Trees are grown from training rows without labels; the validation labels judge them. The first trials are `start`
-    and one for each feature set, so that the result is never worse than `start` on the validation part and no feature
-    set goes untried. One trial at a time and a seeded sampler make the search repeatable while time does not end it.
+    and one for each kind of forest on each feature set, so that the result is never worse than `start` on the
+    validation part and nothing goes untried. One trial at a time and a seeded sampler make the search repeatable while
+    time does not end it.
 
     Parameters
     ----------
@@ -114,7 +109,7 @@ def search_accuracy(
     start : Settings
         Tried first.
     seed : int
-        For the sampler and, the same in every trial, for the forests.
+        For the sampler.
     time_budget : float
         Seconds after which no further trial starts.
     max_trials, patience : int
@@ -127,6 +122,7 @@ def search_accuracy(
 
     labels = np.asarray(validation_labels)
     started = time.perf_counter()
+    kinds: list[Any] = list(FORESTS)
     sets = list(dict.fromkeys(feature_sets))
     rows = len(matrices(start.features)[0])
     sample_choices = [size for size in SAMPLES if size < rows] or [rows]
@@ -134,15 +130,31 @@ def search_accuracy(
     since_gain = 0
     ended_by: Literal["gain", "trials", "time"] = "trials"
 
+    samples = min(start.max_samples, sample_choices[-1])
+    begin = {
+        "n_estimators": start.n_estimators,
+        "max_samples": samples if samples in sample_choices else sample_choices[-1],
+        "max_features": start.max_features,
+    }
+    more = {**begin, "n_estimators": TREES[1], "max_samples": sample_choices[len(sample_choices) // 2]}
+    first_trials = [{"forest": start.forest, "feature_set": sets.index(start.features), **begin}]
+    first_trials += [{"forest": kind, "feature_set": i, **more} for kind in kinds for i in range(len(sets))]
+
     def objective(trial: optuna.Trial) -> float:
+        kind: ForestKind = trial.suggest_categorical("forest", kinds)
         settings = Settings(
             features=sets[trial.suggest_categorical("feature_set", list(range(len(sets))))],
             n_estimators=trial.suggest_categorical("n_estimators", list(TREES)),
-            max_samples=trial.suggest_categorical("max_samples", sample_choices),
-            max_features=trial.suggest_categorical("max_features", list(MAX_FEATURES)),
+            forest=kind,
         )
+        if kind != "blended":
+            settings = replace(
+                settings,
+                max_samples=trial.suggest_categorical("max_samples", sample_choices),
+                max_features=trial.suggest_categorical("max_features", list(MAX_FEATURES)),
+            )
         trial.set_user_attr("settings", settings)
-        accuracy, precision = _judge(make_forest(settings, seed), *matrices(settings.features), labels)
+        accuracy, precision = _judge(make_forest(settings), *matrices(settings.features), labels)
         trial.set_user_attr("accuracy", accuracy)
         # Less than one row's worth: average precision only decides between equals.
         return accuracy + 0.5 * precision / labels.size
@@ -155,7 +167,7 @@ def search_accuracy(
             best = float(study.best_trial.user_attrs["accuracy"])
             done = max(len(accuracies) / max_trials, (time.perf_counter() - started) / max(time_budget, 1e-9))
             progress("search", min(1.0, done), f"trial {len(accuracies)}: best validation accuracy {best:.4f}")
-        if since_gain >= patience and len(accuracies) >= len(sets) + patience:
+        if since_gain >= patience and len(accuracies) >= len(first_trials) + patience:
             ended_by = "gain"
         elif time.perf_counter() - started >= time_budget:
             ended_by = "time"
@@ -166,16 +178,8 @@ def search_accuracy(
     with _quiet(optuna):
         sampler = optuna.samplers.TPESampler(seed=seed, multivariate=False)
         study = optuna.create_study(direction="maximize", sampler=sampler)
-        samples = min(start.max_samples, sample_choices[-1])
-        first = {
-            "n_estimators": start.n_estimators,
-            "max_samples": samples if samples in sample_choices else sample_choices[-1],
-            "max_features": start.max_features,
-        }
-        study.enqueue_trial({"feature_set": sets.index(start.features), **first})
-        more = {**first, "n_estimators": TREES[1], "max_samples": sample_choices[len(sample_choices) // 2]}
-        for index in range(len(sets)):
-            study.enqueue_trial({"feature_set": index, **more})
+        for parameters in first_trials:
+            study.enqueue_trial(parameters)
         study.optimize(objective, n_trials=max_trials, callbacks=[after])
 
     endings = {
@@ -193,61 +197,8 @@ def search_accuracy(
     )
 
 
-def search_stability(
-    matrices: Matrices,
-    make_forest: ForestMaker,
-    start: Settings,
-    *,
-    seed: int,
-    time_budget: float,
-    progress: ProgressCallback | None = None,
-) -> SearchResult:
-    """Without labels: enlarge the forest until its ranking of the validation rows is stable.
-
-    Two half forests of different seeds rank the validation rows; their Spearman correlation, stepped up to the whole
-    forest (Spearman-Brown), says how much of the ranking is the data's and not the dice's. Trees double until that
-    reaches `STABLE`, up to 16 times the start's. It says nothing about accuracy, and claims nothing.
-    """
-    from scipy.stats import spearmanr
-
-    started = time.perf_counter()
-    train, validation = matrices(start.features)
-    samples = min(max(start.max_samples, 512), len(train))
-    ladder = [start.n_estimators * 2**step for step in range(5)]
-    ended_by: Literal["gain", "trials", "time"] = "trials"
-    trials, settings, stability = 0, start, -1.0
-    for trees in ladder:
-        settings = Settings(start.features, trees, samples, start.max_features)
-        half = Settings(start.features, trees // 2, samples, start.max_features)
-        scores = [make_forest(half, seed + offset).fit(train).score_samples(validation) for offset in (1, 2)]
-        # Constant scores rank nothing: every order agrees with every other.
-        constant = any(np.ptp(values) == 0.0 for values in scores)
-        agreement = 1.0 if constant else float(spearmanr(*scores).statistic)
-        stability = 2.0 * agreement / (1.0 + agreement) if agreement > 0.0 else agreement
-        trials += 1
-        if progress is not None:
-            progress("search", trials / len(ladder), f"{trees} trees: stability of the ranking {stability:.4f}")
-        if stability >= STABLE:
-            ended_by = "gain"
-            break
-        if time.perf_counter() - started >= time_budget:
-            ended_by = "time"
-            break
-    return SearchResult(
-        settings=settings,
-        trials=trials,
-        seconds=time.perf_counter() - started,
-        ended_by=ended_by,
-        reason=(
-            "No labels to judge by, so the forest was enlarged until two halves of it rank records alike:"
-            f" {settings.n_estimators} trees have a rank stability of {stability:.3f}."
-        ),
-        stability=stability,
-    )
-
-
 def _judge(
-    forest: MLXIsolationForest, train: Matrix, validation: Matrix, labels: npt.NDArray[Any]
+    forest: BaseIsolationForest, train: Matrix, validation: Matrix, labels: npt.NDArray[Any]
 ) -> tuple[float, float]:
     """Validation accuracy at its best threshold, and average precision."""
     from sklearn.metrics import average_precision_score

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import io
 import statistics
@@ -32,8 +33,9 @@ class Measurement:
     seconds : float
         Wall-clock time.
     peak_memory_bytes : int
-        The rise of the process's resident memory over its level at entry, at its highest; never negative. Sampled
-        every few milliseconds, so a shorter peak may be missed; memory that Python held free at entry is not counted.
+        The rise of the process's resident memory over its level at entry, at its highest; never negative. Free memory
+        is given back to the system first where that can be asked for (glibc), else work that finds memory left over
+        from earlier work would seem to need less. Sampled every few milliseconds, so a shorter peak may be missed.
     mlx_peak_memory_bytes : int or None
         The most memory that MLX held during the block (its GPU's, where it has one); None where MLX was not loaded.
     """
@@ -61,7 +63,7 @@ def measure() -> Iterator[Measurement]:
     >>> cost.seconds > 0
     True
     """
-    gc.collect()  # else garbage of the code before would be freed, or grow, on this block's account
+    _release_memory()
     measurement = Measurement()
     process = psutil.Process()
     mlx_before = sys.modules.get("mlx.core")
@@ -89,6 +91,18 @@ def measure() -> Iterator[Measurement]:
         mlx: Any = sys.modules.get("mlx.core")
         if mlx is not None:
             measurement.mlx_peak_memory_bytes = int(mlx.get_peak_memory())
+
+
+def _release_memory() -> None:
+    """Free garbage of earlier code, which would else be freed or reused on the next block's account."""
+    gc.collect()
+    if (pyarrow := sys.modules.get("pyarrow")) is not None:
+        pyarrow.default_memory_pool().release_unused()
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # no glibc
+        return
+    trim(0)
 
 
 def rows_per_second(

@@ -22,9 +22,11 @@ def plain(value: Any) -> Any:
     """
     if isinstance(value, enum.Enum):
         return plain(value.value)
+    if isinstance(value, (np.datetime64, np.timedelta64)):
+        return None if np.isnat(value) else str(value)
     if isinstance(value, (np.generic, np.ndarray)):
         # tolist would turn dates into nanoseconds since 1970.
-        return plain(np.where(np.isnat(value), None, value.astype(str)) if value.dtype.kind in "mM" else value.tolist())
+        return plain(list(value) if value.dtype.kind in "mM" else value.tolist())
     if isinstance(value, Mapping):
         return {str(plain(key)): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -13,7 +13,17 @@ from typing import Any
 from anomaly_detection.persistence import replacing
 from anomaly_detection.plain import plain
 from anomaly_detection.plots import CurveData, ModelScores
-from anomaly_detection.tables import CEILING, MODELS, always_normal_accuracy, compare, count, percent, readable, trained
+from anomaly_detection.tables import (
+    CEILING,
+    MODELS,
+    always_normal_accuracy,
+    compare,
+    count,
+    not_run,
+    percent,
+    readable,
+    trained,
+)
 
 __all__ = ["PICTURES", "CurveData", "ModelScores", "strict_json", "write_report"]
 
@@ -197,8 +207,8 @@ def _page(
 
 
 def _chosen(report: Mapping[str, Any]) -> str:
-    """Name the model that the page speaks of: the optimised one where the search ran."""
-    order = ("optimized", "base", "sklearn") if _get(report, "optimized", "search", "ran") else MODELS
+    """Name the model that the page speaks of: the optimised one where it is not the base."""
+    order = MODELS if _get(report, "optimized", "same_as_base") else ("optimized", "base", "sklearn")
     return next((key for key in order if trained(report, key)), "base")
 
 
@@ -314,9 +324,9 @@ def _cleaned(counts: Mapping[str, Any]) -> str:
 
 def _search(report: Mapping[str, Any]) -> str:
     search = _get(report, "optimized", "search") or {}
-    reason = str(search.get("reason") or "").rstrip(".")
     if not search.get("ran"):
-        return f"Optimisation did not run{f': {reason}' if reason else ''}."
+        return not_run(search)
+    reason = str(search.get("reason") or "").rstrip(".")
     trials, seconds = search.get("trials"), search.get("seconds")
     text = "Optimisation ran"
     text += f" {count(trials)} trials" if trials is not None else ""

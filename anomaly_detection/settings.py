@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import StandardScaler
 
-from mlx_iforest import MLXIsolationForest
+from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
+from mlx_iforest.base import BaseIsolationForest
 
 from .detector import Detector
 from .features import GROUPS, SupplyChainFeatures
 from .schema import Schema
 from .tails import TailSummary
 
-__all__ = ["FEATURE_SETS", "SUMMARY_FEATURES", "FeatureSet", "Settings", "make_detector"]
+__all__ = [
+    "FEATURE_SETS",
+    "FORESTS",
+    "RECIPE",
+    "SUMMARY_FEATURES",
+    "FeatureSet",
+    "ForestKind",
+    "Settings",
+    "make_detector",
+    "make_forest",
+]
+
+ForestKind = Literal["classic", "density", "blended"]
+FORESTS: dict[ForestKind, str] = {
+    "classic": "classic isolation forest",
+    "density": "isolation forest that judges by density",
+    "blended": "blended isolation forest",
+}
+"""The kinds of forest, and what the report calls them."""
 
 SUMMARY_FEATURES = len(TailSummary().get_feature_names_out())
 """How many row-level features the group ``tails`` has; they come last, the largest surprise first of them."""
@@ -65,24 +84,63 @@ class Settings:
     n_estimators : int
         Trees.
     max_samples : int
-        Rows a tree is grown from; fewer where there are fewer.
+        Rows a tree is grown from; fewer where there are fewer. A blended forest has its own sizes.
     max_features : float
-        Share of the features that a tree sees, in (0, 1].
+        Share of the features that a tree sees, in (0, 1]. A blended forest's trees see all.
+    forest : {"classic", "density", "blended"}
+        `MLXIsolationForest` judging by path length or by density, or `BlendedIsolationForest`.
     """
 
     features: FeatureSet = FEATURE_SETS[0]
     n_estimators: int = 100
     max_samples: int = 256
     max_features: float = 1.0
+    forest: ForestKind = "classic"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for the report."""
         values = asdict(self)
         features = values.pop("features")
+        if self.forest == "blended":
+            del values["max_samples"], values["max_features"]
         return {**values, "feature_groups": list(features["groups"]), "surprises_only": features["surprises"]}
 
 
-def make_detector(settings: Settings, schema: Schema | None, forest: MLXIsolationForest) -> Detector:
+RECIPE = Settings(FeatureSet(surprises=SUMMARY_FEATURES), n_estimators=300, max_samples=128, forest="density")
+"""What needs no labels and no tuning: the forest sees how surprising each record is, and judges by density.
+
+docs/design.md ("The recipe") has the measurements that it was chosen by.
+"""
+
+
+def make_forest(
+    settings: Settings,
+    *,
+    seed: int,
+    contamination: str | float = "auto",
+    backend: str = "auto",
+    batch_size: str | int = "auto",
+    rows: int | None = None,
+) -> BaseIsolationForest:
+    """An unfitted forest of the settings; `rows`, where given, bounds the rows of a tree."""
+    shared: dict[str, Any] = {
+        "contamination": contamination,
+        "random_state": seed,
+        "backend": backend,
+        "batch_size": batch_size,
+    }
+    if settings.forest == "blended":
+        return BlendedIsolationForest(settings.n_estimators, **shared)
+    return MLXIsolationForest(
+        settings.n_estimators,
+        max_samples=settings.max_samples if rows is None else min(settings.max_samples, rows),
+        max_features=settings.max_features,
+        scoring="density" if settings.forest == "density" else "depth",
+        **shared,
+    )
+
+
+def make_detector(settings: Settings, schema: Schema | None, forest: BaseIsolationForest) -> Detector:
     """An unfitted detector with the settings' features and this forest."""
     return Detector(SupplyChainFeatures(schema=schema, groups=settings.features.groups), _scaler(settings), forest)
 

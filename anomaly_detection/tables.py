@@ -71,7 +71,9 @@ def count(value: float) -> str:
 
 _COST: dict[str, tuple[str, Callable[[float], str]]] = {
     "fit_seconds": ("Training time", seconds),
+    "forest_fit_seconds": ("of it the forest", seconds),
     "score_rows_per_second": ("Scoring rate (rows)", rate),
+    "forest_rows_per_second": ("the forest alone", rate),
     "peak_memory_bytes": ("Peak memory", size),
     "model_bytes": ("Model size", size),
     "threshold": ("Threshold", number),
@@ -207,7 +209,14 @@ def readable(name: str) -> str:
 
 
 def _notes(report: Mapping[str, Any], labelled: bool) -> list[str]:
-    notes = []
+    notes = _forests(report)
+    if (shift := _get(report, "split", "shift")) is not None:
+        columns = ", ".join(f"{name} ({percent(distance)})" for name, distance in shift["columns"].items())
+        notes.append(
+            f"The optimised model flags {percent(shift['test_alert_rate'])} of the test part but "
+            f"{percent(shift['validation_alert_rate'])} of the records before it: the test records differ from those, "
+            f"most in {columns}. Train on records like those to be judged."
+        )
     always = always_normal_accuracy(report)
     if labelled and always is not None:
         notes.append(f"Always saying 'normal' would give {percent(always)} accuracy: accuracy alone means little here.")
@@ -215,11 +224,25 @@ def _notes(report: Mapping[str, Any], labelled: bool) -> list[str]:
         notes.append("No labels: nothing here says how many alerts are right.")
     search = _get(report, "optimized", "search") or {}
     if not search.get("ran"):
-        reason = search.get("reason")
-        notes.append(f"Optimisation did not run{f': {reason}' if reason else ''}.".replace("..", "."))
+        notes.append(not_run(search))
     if report.get(CEILING):
         notes.append("Ceiling: a detector that knows how this data was made; on average none can be more accurate.")
     return notes
+
+
+def _forests(report: Mapping[str, Any]) -> list[str]:
+    """Say which forest each column is, and what its times are of."""
+    kinds = {MODELS[key]: _get(report, key, "parameters", "forest") for key in MODELS if trained(report, key)}
+    if not any(kinds.values()):
+        return []
+    named = "; ".join(f"{name} is {'an' if kind[0] in 'aeio' else 'a'} {kind}" for name, kind in kinds.items() if kind)
+    return [f"Forests: {named}. Times are from raw records, features included; scikit-learn sees raw numbers only."]
+
+
+def not_run(search: Mapping[str, Any]) -> str:
+    """Say that no search ran, and why."""
+    reason = str(search.get("reason") or "").rstrip(".")
+    return f"No search for better settings ran{f': {reason}' if reason else ''}."
 
 
 def _get(mapping: Mapping[str, Any], *keys: str) -> Any:

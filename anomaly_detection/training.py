@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,22 +13,25 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.base import clone
 
-from mlx_iforest import BackendUnavailableError, MLXIsolationForest, __version__, choose_backend
+from mlx_iforest import BackendUnavailableError, __version__, choose_backend
+from mlx_iforest.base import BaseIsolationForest
 
 from .detector import Detector
 from .errors import AnomalyDetectionError, DataError
 from .evaluation import agreement, check_labels, evaluate
 from .explanations import explain
 from .frames import to_frame
-from .optimize import Matrix, ProgressCallback, SearchResult, search_accuracy, search_stability
+from .optimize import Matrix, ProgressCallback, search_accuracy
 from .performance import Measurement, measure, model_bytes, rows_per_second
 from .plots import CurveData, ModelScores
 from .schema import CleaningReport, Role, Schema, infer_schema
-from .settings import FEATURE_SETS, SUMMARY_FEATURES, FeatureSet, Settings, make_detector
+from .settings import FEATURE_SETS, FORESTS, RECIPE, FeatureSet, Settings, make_detector, make_forest
+from .shift import column_shifts, rate_changed
 from .splitting import Split, split
-from .synthetic import SyntheticData
-from .thresholds import AlertBudget, BestAccuracy, Contamination, ThresholdRule
+from .synthetic import SyntheticData, generate
+from .thresholds import AlertBudget, BestAccuracy, Conformal, Contamination, ThresholdRule
 from .yardstick import Yardstick
 
 __all__ = ["TrainingResult", "train"]
@@ -35,6 +39,7 @@ __all__ = ["TrainingResult", "train"]
 Labels = npt.NDArray[np.int8]
 
 _TOP_ALERTS = 10
+_SHIFTED_COLUMNS = 3
 _WITHOUT_LABELS: dict[str, None] = dict.fromkeys(
     (
         "accuracy",
@@ -57,7 +62,8 @@ class TrainingResult:
     Attributes
     ----------
     base, optimized : Detector
-        Fitted; the same object where the search did not run.
+        To use and to save; the same object where the optimised model is the base. With labels they are the models that
+        the report's figures are of. Without labels they are grown again on all records, under the same threshold.
     report : dict
         As docs/design.md has it ("The report"); plain values.
     curves : CurveData
@@ -95,7 +101,13 @@ class _Model:
     threshold: float
     fitting: Measurement
     parameters: dict[str, Any]
+    validation_alerts: int = 0
     more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def detector(self) -> Detector:
+        assert isinstance(self.scorer, Detector)
+        return self.scorer
 
 
 def train(
@@ -108,6 +120,7 @@ def train(
     identifiers: Sequence[str] = (),
     anomaly_ratio: float = 0.05,
     alert_budget: float | AlertBudget | None = None,
+    threshold: ThresholdRule | None = None,
     split_method: Literal["auto", "random", "time"] | Split = "auto",
     backend: str = "auto",
     batch_size: int | Literal["auto"] = "auto",
@@ -122,12 +135,14 @@ def train(
     """Train a base and an optimised detector, and compare them with scikit-learn's forest.
 
     The models never see labels. Labels of the validation part decide whether to search, choose settings and set the
-    optimised model's threshold; those of the test part are read once, at the end, to report. The optimised model is
-    grown from the training part alone, so that the threshold, set on validation rows that it has not seen, holds for
-    new rows too.
+    optimised model's threshold; those of the test part are read once, at the end, to report. The models are grown from
+    the training part alone, so that the thresholds, set on validation rows that they have not seen, hold for new rows
+    too.
 
-    Without labels the anomaly ratio or the alert budget sets the thresholds, and the search only makes the ranking
-    more stable.
+    Without labels the optimised model is the recipe (`settings.RECIPE`), which needs no search; the anomaly ratio or
+    the rule that was asked for sets the thresholds. Once everything is measured, the models are grown again on all
+    records, except under `Conformal`, whose guarantee is the measured model's. P-values and severity come from the
+    validation part, where labels are known from its normal records alone.
 
     Parameters
     ----------
@@ -146,8 +161,9 @@ def train(
     anomaly_ratio : float
         The share of anomalies to expect, above 0 and at most 0.5.
     alert_budget : float or AlertBudget, optional
-        Alerts a day (needs `timestamp`), or a budget; then sets the threshold in place of the ratio, except that of an
-        optimised model that has labels.
+        Alerts a day (needs `timestamp`), or a budget; then sets both models' thresholds, labels or not.
+    threshold : ThresholdRule, optional
+        Any rule of `anomaly_detection.thresholds`, to the same end; give this or `alert_budget`.
     split_method : {"auto", "random", "time"} or Split
         "auto" is by time where `timestamp` is given, else at random. A ready `Split` is used as it is.
     backend, batch_size : str, int or "auto"
@@ -196,31 +212,30 @@ def train(
     )
     # What the columns are is learned from the training part too.
     schema = infer_schema(training.frame, given)
-    rule = _rule(anomaly_ratio, alert_budget, times, parts.train)
+    asked = _asked(threshold, alert_budget, times, parts.train, truth)
+    rule = Contamination(anomaly_ratio) if asked is None else asked
 
-    def make_forest(settings: Settings, forest_seed: int = seed) -> MLXIsolationForest:
-        return MLXIsolationForest(
-            n_estimators=settings.n_estimators,
-            max_samples=min(settings.max_samples, len(training.frame)),
-            max_features=settings.max_features,
+    def forest(settings: Settings) -> BaseIsolationForest:
+        return make_forest(
+            settings,
+            seed=seed,
             contamination=anomaly_ratio,
-            random_state=forest_seed,
             backend=chosen_backend.name,
             batch_size=batch_size,
+            rows=len(training.frame),
         )
 
     tell("base", 0.0, "training the base model")
-    # Compiled kernels are loaded on first use: not a cost of this or that model.
-    MLXIsolationForest(2, backend=chosen_backend.name).fit(np.eye(8, dtype=np.float32))
-    start = Settings()
-    base = _fit(start, schema, make_forest, training, rule())
-    found, why = _search(
-        base, start, schema, make_forest, training, validation, seed, time_budget, target_accuracy, max_trials, tell
+    _warm_up(forest)
+    base = _fit(Settings(), schema, forest, training, rule, validation)
+    chosen, search = _choose(
+        base, schema, forest, training, validation, seed, time_budget, target_accuracy, max_trials, tell
     )
     optimized = base
-    if found is not None:
+    if chosen is not None:
         tell("optimized", 0.0, "training the optimised model")
-        optimized = _fit(found.settings, schema, make_forest, training, rule(), validation)
+        own_rule = BestAccuracy() if asked is None and validation.judges else rule
+        optimized = _fit(chosen, schema, forest, training, own_rule, validation)
     tell("sklearn", 0.0, "training scikit-learn's isolation forest")
     yardstick = _fit_yardstick(schema, training, anomaly_ratio, seed)
 
@@ -230,13 +245,14 @@ def train(
     types = None if anomaly_types is None else [anomaly_types[row] for row in parts.test]
     models = {"base": base, "optimized": optimized, "sklearn": yardstick}
     scores = {key: model.scorer.score_samples(test.frame) for key, model in models.items()}
+    for key in ("base", "optimized"):
+        # `Conformal` sets the threshold of each batch anew.
+        models[key].threshold = models[key].detector.cut(scores[key])
     figures = {key: _judge(models[key], scores[key], test, types) for key in models}
     yardstick_alerts = _predictions(scores["sklearn"], yardstick.threshold)
     for key in ("base", "optimized"):
         figures[key]["agreement"] = agreement(_predictions(scores[key], models[key].threshold), yardstick_alerts)
-    figures["optimized"]["search"] = (
-        why if found is None else {**found.to_dict(), "reason": f"{why['reason']} {found.reason}".strip()}
-    )
+    figures["optimized"] |= {"search": search, "same_as_base": optimized is base}
     if ceiling is None and source == "classic" and test.labels is not None:
         ceiling = _classic_ceiling(test, types, anomaly_ratio)
     report: dict[str, Any] = {
@@ -258,16 +274,23 @@ def train(
             **parts.sizes(),
             "time_column": timestamp if parts.method == "time" else None,
             "note": parts.note,
+            "shift": _shift(optimized, scores["optimized"], schema, training, validation, test),
         },
         **figures,
         "ceiling": None if ceiling is None else dict(ceiling),
     }
-    detectors = _summarise(report, base, optimized)
+    top_alerts = _top_alerts(optimized, test.frame, scores["optimized"], parts.test)
+    saved = base.detector, optimized.detector
+    again = truth is None and not isinstance(rule, Conformal)
+    if again:
+        tell("test", 0.5, "growing the models again on all records")
+        saved = _regrown(saved, frame)
+    _summarise(report, *saved, regrown=again)
     return TrainingResult(
-        *detectors,
+        *saved,
         report=report,
         curves=CurveData(test.labels, {key: ModelScores(scores[key], models[key].threshold) for key in models}, types),
-        top_alerts=_top_alerts(detectors[1], test.frame, scores["optimized"], optimized.threshold, parts.test),
+        top_alerts=top_alerts,
     )
 
 
@@ -324,57 +347,68 @@ def _split(
     return split(frame, labels, method=method, time=times, seed=seed)
 
 
-def _rule(
-    anomaly_ratio: float,
+def _asked(
+    rule: ThresholdRule | None,
     budget: float | AlertBudget | None,
     times: pd.Series[Any] | None,
     rows: npt.NDArray[np.int64],
-) -> Callable[[], ThresholdRule]:
-    """Make the threshold rule of models without labels, a fresh one each time."""
-    Contamination(anomaly_ratio)
-    if budget is None:
-        return lambda: Contamination(anomaly_ratio)
-    if isinstance(budget, AlertBudget):
-        rate = budget.rate
-    elif times is None:
+    labels: Labels | None,
+) -> ThresholdRule | None:
+    """The threshold rule that was asked for, if any."""
+    if rule is not None and budget is not None:
+        raise DataError("An alert budget and another threshold rule were given; give one of them.")
+    if rule is not None and rule.uses_labels and labels is None:
+        raise DataError(f"{type(rule).__name__} needs labels; give them, or use Contamination or AlertBudget.")
+    if budget is None or isinstance(budget, AlertBudget):
+        return rule if budget is None else budget
+    if times is None:
         raise DataError("An alert budget a day needs the time column; name it, or give an anomaly ratio instead.")
-    else:
-        rate = AlertBudget.per_day(budget, times.iloc[rows].to_numpy()).rate
-    return lambda: AlertBudget(rate)
+    return AlertBudget.per_day(budget, times.iloc[rows].to_numpy())
+
+
+def _warm_up(forest: Callable[[Settings], BaseIsolationForest]) -> None:
+    """Load and compile what is loaded and compiled on first use: not a cost of this or that model."""
+    few = generate("classic", 100, seed=0).frame
+    for settings in (Settings(n_estimators=2), replace(RECIPE, n_estimators=2), Settings(forest="blended")):
+        make_detector(settings, None, forest(replace(settings, max_samples=32))).fit(few)
+    Yardstick(infer_schema(few), anomaly_ratio=0.1, seed=0).fit(few).score_samples(few)
 
 
 def _fit(
     settings: Settings,
     schema: Schema,
-    make_forest: Callable[[Settings], MLXIsolationForest],
+    forest: Callable[[Settings], BaseIsolationForest],
     training: _Part,
     rule: ThresholdRule,
-    validation: _Part | None = None,
+    validation: _Part,
 ) -> _Model:
-    """Fit a detector on the training part; with `validation`, set the threshold there, by labels if it has any.
+    """Fit a detector on the training part and set the threshold on the validation part.
 
     Features that compare a row with its like flatter the rows they were learned from, so a threshold set on those
     raises more alerts than were asked for among new ones.
     """
-    detector = make_detector(settings, schema, make_forest(settings))
-    detector.threshold_rule = rule
+    detector = make_detector(settings, schema, forest(settings))
     with measure() as fitting:
-        detector.fit(training.frame)
-    threshold_from = f"{rule!r} on the training part"
-    if validation is not None:
-        rule = BestAccuracy() if validation.judges else rule
-        detector.set_threshold(rule, detector.score_samples(validation.frame), validation.labels)
-        threshold_from = f"{rule!r} on the validation part"
+        features = detector.scaler.fit_transform(detector.preprocessor.fit_transform(training.frame))
+        features = features.astype(np.float32, copy=False)
+        began = time.perf_counter()
+        detector.model.fit(features)
+        forest_seconds = time.perf_counter() - began
+    scores = detector.score_samples(validation.frame)
+    detector.set_threshold(copy.deepcopy(rule), scores, validation.labels)
+    detector.calibration_ = detector.calibration.with_learned(detector.model.score_samples(features))
+    threshold = detector.cut(scores)
     parameters = {
         **settings.to_dict(),
+        "forest": FORESTS[settings.forest],
         "max_samples": detector.model.max_samples_,
         "contamination": detector.model.contamination,
         "features": len(detector.feature_names),
-        "threshold_rule": threshold_from,
+        "threshold_rule": f"{rule!r} on the validation part",
         "trained_on": "training part",
     }
-    model = _Model(detector, float(detector.model.offset_), fitting, parameters)
-    model.more["forest_fit_seconds"] = detector.model.performance_.grow_seconds
+    model = _Model(detector, threshold, fitting, parameters, validation_alerts=int((scores < threshold).sum()))
+    model.more["forest_fit_seconds"] = forest_seconds
     return model
 
 
@@ -382,14 +416,15 @@ def _fit_yardstick(schema: Schema, training: _Part, anomaly_ratio: float, seed: 
     yardstick = Yardstick(schema, anomaly_ratio=anomaly_ratio, seed=seed)
     with measure() as fitting:
         yardstick.fit(training.frame)
-    return _Model(yardstick, yardstick.threshold, fitting, yardstick.parameters())
+    model = _Model(yardstick, yardstick.threshold, fitting, yardstick.parameters())
+    model.more["forest_fit_seconds"] = yardstick.forest_fit_seconds_
+    return model
 
 
-def _search(
+def _choose(
     base: _Model,
-    start: Settings,
     schema: Schema,
-    make_forest: Callable[[Settings, int], MLXIsolationForest],
+    forest: Callable[[Settings], BaseIsolationForest],
     training: _Part,
     validation: _Part,
     seed: int,
@@ -397,48 +432,56 @@ def _search(
     target_accuracy: float,
     max_trials: int,
     tell: ProgressCallback,
-) -> tuple[SearchResult | None, dict[str, Any]]:
-    """Search, or say why not; looks at the training and the validation part only."""
+) -> tuple[Settings | None, dict[str, Any]]:
+    """The optimised model's settings, None for the base's, and the report's ``search`` entry.
+
+    Looks at the training and the validation part only.
+    """
     accuracy = None
     if validation.judges:
         predictions = _predictions(base.scorer.score_samples(validation.frame), base.threshold)
         accuracy = float((predictions == validation.labels).mean())
-    idle = {"ran": False, "trials": 0, "seconds": 0.0, "best_validation_accuracy": accuracy, "stability": None}
+    idle = {"ran": False, "trials": 0, "seconds": 0.0, "best_validation_accuracy": accuracy}
+    if accuracy is None or validation.labels is None:
+        lacking = (
+            "There are no labels" if validation.labels is None else "The validation part has no labels of both kinds"
+        )
+        reason = f"{lacking} to choose by; the optimised model is the recipe, which needs none."
+        return RECIPE, {**idle, "reason": reason}
     if time_budget <= 0:
         return None, {**idle, "reason": "The time budget is 0."}
-    if accuracy is not None and accuracy >= target_accuracy:
+    if accuracy >= target_accuracy:
         reason = (
             f"The base reaches {accuracy:.2%} accuracy on the validation part, and {target_accuracy:.2%} is enough."
         )
         return None, {**idle, "reason": reason}
     tell("search", 0.0, "searching for better settings")
     matrices = _Matrices(schema, training.frame, validation.frame)
-    if validation.labels is not None and accuracy is not None:
-        reason = f"The base reaches {accuracy:.2%} accuracy on the validation part, below {target_accuracy:.2%}."
-        began = time.perf_counter()
-        # At most half of the time goes into features: a search needs trials too.
-        candidates, complete = matrices.usable(FEATURE_SETS, time_budget / 2.0)
-        found = search_accuracy(
-            matrices,
-            validation.labels,
-            make_forest,
-            candidates,
-            start,
-            seed=seed,
-            time_budget=time_budget - (time.perf_counter() - began),
-            max_trials=max_trials,
-            progress=tell,
-        )
-        if not complete:
-            tried = f" Time allowed for {len(candidates)} of {len(FEATURE_SETS)} feature sets."
-            found = replace(found, ended_by="time", reason=found.reason + tried)
-        found = replace(found, seconds=time.perf_counter() - began)
-    else:
-        reason = "" if validation.labels is None else "The validation part holds labels of one class only."
-        # The surprises alone rank far better wherever the truth is known, on both synthetic profiles.
-        larger = Settings(FeatureSet(surprises=SUMMARY_FEATURES))
-        found = search_stability(matrices, make_forest, larger, seed=seed, time_budget=time_budget, progress=tell)
-    return found, {"reason": reason}
+    began = time.perf_counter()
+    # At most half of the time goes into features: a search needs trials too.
+    candidates, complete = matrices.usable(FEATURE_SETS, time_budget / 2.0)
+    found = search_accuracy(
+        matrices,
+        validation.labels,
+        forest,
+        candidates,
+        Settings(),
+        seed=seed,
+        time_budget=time_budget - (time.perf_counter() - began),
+        max_trials=max_trials,
+        progress=tell,
+    )
+    reason = f"The base reaches {accuracy:.2%} accuracy on the validation part, below {target_accuracy:.2%}."
+    reason = f"{reason} {found.reason}"
+    if not complete:
+        reason += f" Time allowed for {len(candidates)} of {len(FEATURE_SETS)} feature sets."
+    found = replace(
+        found,
+        ended_by=found.ended_by if complete else "time",
+        reason=reason,
+        seconds=time.perf_counter() - began,
+    )
+    return found.settings, found.to_dict()
 
 
 class _Matrices:
@@ -453,7 +496,7 @@ class _Matrices:
 
     def __call__(self, features: FeatureSet) -> tuple[Matrix, Matrix]:
         if features not in self._known:
-            detector = make_detector(Settings(features), self._schema, MLXIsolationForest())
+            detector = make_detector(Settings(features), self._schema, make_forest(Settings(), seed=0))
             if features.groups not in self._unscaled:
                 made = detector.preprocessor.fit_transform(self._training)
                 self._unscaled[features.groups] = made, detector.preprocessor.transform(self._validation)
@@ -527,35 +570,77 @@ def _classic_ceiling(test: _Part, types: Sequence[Any] | None, anomaly_ratio: fl
     return {name: value if value is not None and math.isfinite(value) else None for name, value in found.items()}
 
 
-def _summarise(report: Mapping[str, Any], base: _Model, optimized: _Model) -> tuple[Detector, Detector]:
-    """Leave in each detector how it was trained."""
+def _shift(
+    model: _Model,
+    scores: npt.NDArray[np.float64],
+    schema: Schema,
+    training: _Part,
+    validation: _Part,
+    test: _Part,
+) -> dict[str, Any] | None:
+    """Why the test part has far more or far fewer alerts than the validation part; None where it has not."""
+    alerts, before, rows = int((scores < model.threshold).sum()), len(validation.frame), len(test.frame)
+    if not rate_changed(model.validation_alerts, before, alerts, rows):
+        return None
+    shifts = column_shifts(schema, pd.concat([training.frame, validation.frame]), test.frame)
+    return {
+        "validation_alert_rate": model.validation_alerts / before,
+        "test_alert_rate": alerts / rows,
+        "columns": dict(list(shifts.items())[:_SHIFTED_COLUMNS]),
+    }
+
+
+def _regrown(detectors: tuple[Detector, Detector], frame: pd.DataFrame) -> tuple[Detector, Detector]:
+    """The detectors grown again on all records, with the thresholds and calibrations that they have.
+
+    Else a value that occurs only outside the training part would be reported as never seen. Thresholds and calibrations
+    stay those by scores of rows that the model had not seen: new rows are such rows too, and scores of one setting on
+    more records of the same kind keep their scale.
+    """
+    base, optimized = detectors
+
+    def regrown(detector: Detector) -> Detector:
+        again = Detector(clone(detector.preprocessor), clone(detector.scaler), clone(detector.model)).fit(frame)
+        again.threshold_rule = detector.threshold_rule
+        again.calibration_ = detector.calibration.with_learned(again.score_samples(frame))
+        again.model.offset_ = detector.model.offset_
+        return again
+
+    first = regrown(base)
+    return first, first if optimized is base else regrown(optimized)
+
+
+def _summarise(report: dict[str, Any], base: Detector, optimized: Detector, *, regrown: bool) -> None:
+    """Leave in each detector how it was trained, and in the report what is in the saved files."""
+    saved = (
+        "grown again on all records after the figures were measured; threshold and calibration are by scores of the"
+        " validation part under the measured model, which had not seen it"
+        if regrown
+        else "the measured model"
+    )
     shared = {key: report[key] for key in ("created", "version", "seed", "backend", "split")}
     shared["data"] = {key: report["data"][key] for key in ("source", "rows", "columns", "labelled", "anomaly_ratio")}
-    for key, model in (("base", base), ("optimized", optimized)):
-        assert isinstance(model.scorer, Detector)
-        model.scorer.training_ = {**shared, "model": key, **report[key]}
-    assert isinstance(base.scorer, Detector)
-    assert isinstance(optimized.scorer, Detector)
-    return base.scorer, optimized.scorer
+    for key, detector in (("base", base), ("optimized", optimized)):
+        report[key]["parameters"]["saved_model"] = saved
+        detector.training_ = {**shared, "model": key, **report[key]}
 
 
 def _top_alerts(
-    detector: Detector,
+    model: _Model,
     frame: pd.DataFrame,
     scores: npt.NDArray[np.float64],
-    threshold: float,
     positions: npt.NDArray[np.int64],
 ) -> list[dict[str, Any]]:
     worst = np.argsort(scores, kind="stable")[:_TOP_ALERTS]
-    worst = worst[scores[worst] < threshold]
+    worst = worst[scores[worst] < model.threshold]
     if not worst.size:
         return []
-    reasons = explain(detector, frame, worst.tolist())
+    reasons = explain(model.detector, frame, worst.tolist())
     points = frame.iloc[worst].to_dict("records")
     return [
         {
             "index": int(positions[row]),
-            "score": float(scores[row] - threshold),
+            "score": float(scores[row] - model.threshold),
             "explanation": reason.sentence,
             "data_point": point,
         }

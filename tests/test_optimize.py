@@ -1,12 +1,13 @@
 """The search, on a problem whose best settings are known: only one of two feature sets tells anomalies."""
 
+from dataclasses import replace
+
 import numpy as np
 import optuna
 import pytest
 
-from anomaly_detection.optimize import MAX_TRIALS, search_accuracy, search_stability
-from anomaly_detection.settings import FeatureSet, Settings
-from mlx_iforest import MLXIsolationForest
+from anomaly_detection.optimize import MAX_TRIALS, search_accuracy
+from anomaly_detection.settings import FORESTS, FeatureSet, Settings, make_forest
 
 BLIND, TELLING = FeatureSet(("num",)), FeatureSet(("num", "tails"))
 START = Settings(BLIND)
@@ -22,14 +23,8 @@ def _problem(seed=0):
     return {BLIND: noise, TELLING: telling}, labels
 
 
-def _forest(settings, seed):
-    return MLXIsolationForest(
-        min(settings.n_estimators, 20),
-        max_samples=min(settings.max_samples, 300),
-        max_features=settings.max_features,
-        random_state=seed,
-        backend="numba",
-    )
+def _forest(settings):
+    return make_forest(replace(settings, n_estimators=20), seed=3, backend="numba", rows=300)
 
 
 def _search(**options):
@@ -42,7 +37,6 @@ def test_search_finds_the_features_that_tell():
     found = _search()
     assert found.settings.features == TELLING
     assert found.accuracy == 1.0
-    assert found.stability is None
     assert found.to_dict()["ran"] is True
     assert found.to_dict()["best_validation_accuracy"] == 1.0
 
@@ -106,61 +100,22 @@ def test_small_samples_leave_one_choice():
     matrices = {BLIND: (rng.normal(size=(12, 2)).astype(np.float32), rng.normal(size=(6, 2)).astype(np.float32))}
     labels = np.array([-1, 1, 1, 1, 1, 1])
 
-    def forest(settings, seed):
-        assert settings.max_samples == 12
-        return MLXIsolationForest(5, max_samples=12, random_state=seed, backend="numba")
+    def forest(settings):
+        assert settings.forest == "blended" or settings.max_samples == 12
+        return make_forest(replace(settings, n_estimators=6), seed=0, backend="numba")
 
     start = Settings(BLIND, max_samples=12)
     found = search_accuracy(matrices.__getitem__, labels, forest, [BLIND], start, seed=0, time_budget=9, max_trials=4)
     assert found.trials == 4
 
 
-def _ranks_stably(forest_of):
-    matrices, _ = _problem()
-    return search_stability(matrices.__getitem__, forest_of, Settings(TELLING), seed=0, time_budget=60.0)
+def test_every_kind_of_forest_is_tried():
+    seen = set()
 
+    def forest(settings):
+        seen.add((settings.forest, settings.features))
+        return _forest(settings)
 
-def test_stability_of_a_forest_grows_with_its_trees():
-    matrices, _ = _problem()
-
-    def forest(settings, seed):
-        return MLXIsolationForest(settings.n_estimators, max_samples=64, random_state=seed, backend="numba")
-
-    found = search_stability(matrices.__getitem__, forest, START, seed=0, time_budget=60.0)
-    assert found.settings.n_estimators > 100
-    assert 0.9 < found.stability <= 1.0
-    assert found.accuracy is None
-    assert found.to_dict()["best_validation_accuracy"] is None
-    hurried = search_stability(matrices.__getitem__, forest, START, seed=0, time_budget=0.0)
-    assert hurried.trials == 1
-    assert hurried.stability <= found.stability
-    assert hurried.ended_by == "time"
-
-
-class _Ranker:
-    """Stands for a forest with given scores."""
-
-    def __init__(self, scores):
-        self.scores = scores
-
-    def fit(self, features):
-        return self
-
-    def score_samples(self, features):
-        return self.scores
-
-
-@pytest.mark.parametrize(
-    ("one", "two", "stability", "trials"),
-    [
-        ([1, 2, 3, 4], [1, 2, 3, 4], 1.0, 1),
-        ([1, 1, 1, 1], [1, 2, 3, 4], 1.0, 1),  # nothing to rank
-        ([1, 2, 3, 4], [4, 3, 2, 1], -1.0, 5),
-        ([1, 2, 3, 4], [1, 3, 2, 4], 2 * 0.8 / 1.8, 5),  # Spearman's correlation is 1 - 6 * 2 / (4 * 15) = 0.8
-    ],
-)
-def test_stability_by_hand(one, two, stability, trials):
-    halves = {1: np.array(one, float), 2: np.array(two, float)}
-    found = _ranks_stably(lambda settings, seed: _Ranker(halves[seed]))
-    assert found.stability == pytest.approx(stability)
-    assert found.trials == trials
+    matrices, labels = _problem()
+    search_accuracy(matrices.__getitem__, labels, forest, [BLIND, TELLING], START, seed=3, time_budget=60, max_trials=7)
+    assert seen == {(kind, features) for kind in FORESTS for features in (BLIND, TELLING)}

@@ -223,14 +223,14 @@ def test_a_single_model_without_search(tmp_path: Path) -> None:
     page = Page(write_report(tmp_path, *example(models=("base",)))[-1])
     assert page.tables["comparison"][0] == ["On the test records", "base"]
     assert "All figures are of the\nbase model" in page.text
-    assert "Optimisation did not run: the base is good enough." in page.text
+    assert "No search for better settings ran: the base is good enough." in page.text
     assert "score anomaly_detection_model.joblib" in page.text
     assert "scikit-learn's isolation forest on the same records" not in page.text
 
 
 def test_optimisation_that_did_not_run_does_not_lend_its_name(tmp_path: Path) -> None:
     report, curves = example()
-    report["optimized"]["search"]["ran"] = False
+    report["optimized"]["same_as_base"] = True
     page = Page(write_report(tmp_path, report, curves)[-1])
     assert "All figures are of the\nbase model" in page.text
 

@@ -24,7 +24,9 @@ def test_every_figure_stands_in_its_row_and_column() -> None:
     assert found == {
         "test part": ["base", "optimised", "scikit-learn", "ceiling"],
         "Training time": ["12.3 ms", "12.3 ms", "12.3 ms", "-"],
+        "of it the forest": ["2.3 ms", "2.3 ms", "2.3 ms", "-"],
         "Scoring rate (rows)": ["1.62 M/s", "1.62 M/s", "1.62 M/s", "-"],
+        "the forest alone": ["2.62 M/s", "2.62 M/s", "2.62 M/s", "-"],
         "Peak memory": ["5.3 MB", "5.3 MB", "5.3 MB", "-"],
         "Model size": ["431 kB", "431 kB", "431 kB", "-"],
         "Threshold": ["-0.5000", "-0.5000", "-0.5000", "-"],
@@ -67,14 +69,14 @@ def test_without_a_search_there_is_no_optimised_column_but_the_reason() -> None:
     report, _ = example(models=("base", "sklearn"))
     text = comparison_table(report, terminal=False)
     assert cells(text)["test part"] == ["base", "scikit-learn"]
-    assert "Optimisation did not run: the base is good enough." in text.splitlines()
+    assert "No search for better settings ran: the base is good enough." in text.splitlines()
 
 
 @pytest.mark.parametrize("optimized", [None, {}, {"search": None}])
 def test_a_search_that_left_nothing(optimized: Any) -> None:
     report, _ = example(models=("base",))
     report["optimized"] = optimized
-    assert "Optimisation did not run." in comparison_table(report, terminal=False)
+    assert "No search for better settings ran." in comparison_table(report, terminal=False)
 
 
 def test_a_value_that_one_model_lacks_is_a_dash_and_a_row_without_any_is_gone() -> None:

@@ -5,13 +5,15 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 
 from anomaly_detection import training
 from anomaly_detection.errors import AnomalyDetectionError, DataError
 from anomaly_detection.evaluation import evaluate
+from anomaly_detection.explanations import explain
 from anomaly_detection.report import write_report
 from anomaly_detection.schema import infer_schema
-from anomaly_detection.settings import FEATURE_SETS, FeatureSet
+from anomaly_detection.settings import FEATURE_SETS, FORESTS, RECIPE, FeatureSet
 from anomaly_detection.splitting import split
 from anomaly_detection.synthetic import generate
 from anomaly_detection.tables import comparison_table
@@ -99,6 +101,7 @@ def test_report_holds_what_the_design_promises(labelled):
         "test": 300,
         "time_column": None,
         "note": "",
+        "shift": None,
     }
     assert report["backend"]["name"] == "numba"
     assert 0.9 < report["ceiling"]["accuracy"] <= 1.0
@@ -125,8 +128,8 @@ def test_base_is_what_it_is_said_to_be(labelled):
     assert base.model.n_estimators == 100
     assert base.model.max_samples_ == 256
     assert base.model.contamination == 0.05
-    rows = split(DATA.frame, DATA.labels, seed=3).train
-    assert (base.predict(DATA.frame.iloc[rows]) == -1).sum() == 45
+    rows = split(DATA.frame, DATA.labels, seed=3).validation
+    assert (base.predict(DATA.frame.iloc[rows]) == -1).sum() == 15
 
 
 def test_search_helps_on_the_validation_part(labelled):
@@ -224,11 +227,49 @@ def test_without_labels_everything_works_and_nothing_is_claimed(unlabelled):
         assert report[key]["accuracy"] is report[key]["confusion_matrix"] is report[key]["roc_auc"] is None
         assert 0 < report[key]["alerts"] < 40
     search = report["optimized"]["search"]
-    assert search["ran"] is True
+    assert search["ran"] is False
     assert search["best_validation_accuracy"] is None
-    assert 0.8 < search["stability"] <= 1.0
-    assert unlabelled.optimized.model.n_estimators >= 100
+    assert search["reason"].startswith("There are no labels to choose by")
+    assert report["optimized"]["same_as_base"] is False
+    assert report["optimized"]["parameters"]["forest"] == FORESTS[RECIPE.forest]
+    assert unlabelled.optimized.model.n_estimators == RECIPE.n_estimators
     json.dumps(report, allow_nan=False)
+
+
+def test_without_labels_the_saved_models_know_all_records(unlabelled):
+    frame = DATA.frame.iloc[:800].drop(columns="month")
+    parts = split(frame, method="time", time="timestamp")
+    for key in ("base", "optimized"):
+        saved, report = getattr(unlabelled, key), unlabelled.report[key]
+        again = clone(saved.model).fit(saved.scaler.transform(saved.preprocessor.transform(frame)).astype(np.float32))
+        assert again.forest_.threshold.tobytes() == saved.model.forest_.threshold.tobytes()
+        assert saved.model.offset_ == saved.threshold_rule.offset_ == report["threshold"]
+        assert report["parameters"]["trained_on"] == "training part"
+        assert report["parameters"]["saved_model"].startswith("grown again on all records")
+        # The report's scores are of a model that has not seen the test part.
+        scores = saved.score_samples(frame.iloc[parts.test])
+        assert not np.array_equal(scores, unlabelled.curves.models[key].scores)
+
+
+def test_a_level_that_only_the_test_part_has_is_known_to_the_saved_model():
+    frame = DATA.frame.iloc[:400].copy()
+    parts = split(frame, seed=3)
+    frame.loc[frame.index[parts.test[:10]], "supplier"] = "Newcomer"
+    result = train(frame, **FAST)
+    sentences = [found.sentence for found in explain(result.optimized, frame, parts.test[:10].tolist(), top=20)]
+    assert not any("never seen" in sentence for sentence in sentences)
+
+
+def test_a_shift_is_said_with_its_columns():
+    frame = DATA.frame.iloc[:600].drop(columns="month").copy()
+    later = split(frame, method="time", time="timestamp").test
+    frame.loc[frame.index[later], "lead_time"] *= 5.0
+    result = train(frame, timestamp="timestamp", **FAST)
+    shift = result.report["split"]["shift"]
+    assert shift["test_alert_rate"] > 2 * shift["validation_alert_rate"]
+    assert next(iter(shift["columns"])) == "lead_time"
+    assert shift["columns"]["lead_time"] > 0.9
+    assert "differ from those, most in lead_time" in " ".join(comparison_table(result.report, terminal=False).split())
 
 
 def test_split_is_by_time_where_a_timestamp_is_given(unlabelled):
@@ -240,20 +281,22 @@ def test_alert_budget_sets_the_threshold():
     frame = DATA.frame.iloc[:500]
     parts = split(frame, method="time", time="timestamp")
     result = train(frame, timestamp="timestamp", alert_budget=AlertBudget(0.02), time_budget=0.0, **FAST)
-    assert (result.base.predict(frame.iloc[parts.train]) == -1).sum() == 6
+    assert result.base.threshold_rule.rate == 0.02
+    assert result.report["split"]["validation"] == len(parts.validation) == 100
+    assert result.report["base"]["parameters"]["threshold_rule"].endswith("on the validation part")
     a_day = train(frame, timestamp="timestamp", alert_budget=0.1, time_budget=0.0, **FAST)
     days = frame["timestamp"].iloc[parts.train].agg(lambda times: (times.max() - times.min()) / pd.Timedelta("1D"))
-    assert (a_day.base.predict(frame.iloc[parts.train]) == -1).sum() == int(0.1 * days)
+    assert a_day.base.threshold_rule.rate == pytest.approx(0.1 * days / len(parts.train))
     assert "AlertBudget" in a_day.report["base"]["parameters"]["threshold_rule"]
 
 
-def test_validation_without_anomalies_falls_back_to_stability():
+def test_validation_without_anomalies_falls_back_to_the_recipe():
     frame = DATA.frame.iloc[:600]
     parts = split(frame, method="time", time="timestamp")
     labels = np.ones(600, dtype=int)
     labels[parts.train[:20]] = -1
     report = train(frame, labels=labels, split_method=parts, **FAST).report
-    assert report["optimized"]["search"]["reason"].startswith("The validation part holds labels of one class only.")
+    assert report["optimized"]["search"]["reason"].startswith("The validation part has no labels of both kinds")
     assert report["optimized"]["recall"] == 0.0
     assert report["optimized"]["roc_auc"] is None
 
@@ -323,11 +366,14 @@ def test_unlabelled_alerts_are_as_many_as_asked_for_among_new_rows():
     frame = generate("classic", 1500, seed=6).frame
     parts = split(frame, seed=3)
     result = train(frame, anomaly_ratio=0.1, **FAST)
-    assert (result.optimized.predict(frame.iloc[parts.validation]) == -1).sum() == 30
+    # The saved models have been grown again since; the threshold is the one that let 30 of these 300 rows through.
+    for key in ("base", "optimized"):
+        assert result.report[key]["alerts"] == pytest.approx(30, abs=15)
+        assert (getattr(result, key).predict(frame.iloc[parts.test]) == -1).sum() <= 45
 
 
 def test_every_feature_set_can_be_searched():
-    frame = DATA.frame.iloc[:300]
+    frame = DATA.frame.iloc[::3]
     schema = infer_schema(frame)
     found, complete = training._Matrices(schema, frame, frame.iloc[:50]).usable(FEATURE_SETS, 600.0)
     assert complete
