@@ -178,24 +178,38 @@ def compile_trees(tree_start, feature, node_code, left, missing_left, tree_opera
 
 
 @njit(nogil=True, cache=True)
-def _rank_block(X, first_row, size, thresholds, first, scale, below, steps, ranks):
-    """The rank of each value of a block among its feature's thresholds, -1 where it is missing; whether any is."""
-    top = np.float32(below.shape[1] - 1)
+def _load_block(X, first_row, size, columns):
+    """A block of rows as columns, 0 behind the last row; whether any value is missing.
+
+    A cache line of a row holds 16 values, so 16 columns are filled together.
+    """
+    n_features = X.shape[1]
     any_missing = False
-    for f in range(X.shape[1]):
-        n_steps = steps[f]
+    for first in range(0, n_features, 16):
         for i in range(size):
-            x = X[first_row + i, f]
-            rank = np.int64(below[f, _cell(x, first[f], scale[f], top)])
-            step = np.int64(1) << n_steps
-            for _ in range(n_steps):
-                step >>= 1
-                rank += step * (thresholds[f, rank + step - 1] < x)
-            ranks[f, i] = rank if x == x else -1
-            any_missing |= x != x
-        for i in range(size, BLOCK):
-            ranks[f, i] = 0
+            for f in range(first, min(first + 16, n_features)):
+                x = X[first_row + i, f]
+                columns[f, i] = x
+                any_missing |= x != x
+    columns[:, size:] = 0
     return any_missing
+
+
+@njit(nogil=True, cache=True)
+def _rank(column, thresholds, first, scale, below, n_steps, ranks):
+    """The rank of each value among its feature's thresholds; what it says of missing values is not used.
+
+    One simple loop after the other over the whole block: the compiler overlaps their loads.
+    """
+    top = np.float32(len(below) - 1)
+    for i in range(len(ranks)):
+        ranks[i] = below[_cell(column[i], first, scale, top)]
+    step = np.int32(1 << n_steps)
+    for _ in range(n_steps):
+        step = np.int32(step >> 1)
+        for i in range(len(ranks)):
+            rank = ranks[i]
+            ranks[i] = rank + (step if thresholds[rank + step - 1] < column[i] else np.int32(0))
 
 
 @njit(nogil=True, cache=True)
@@ -205,7 +219,7 @@ def _recode(ranks, recode, codes):
 
 
 @njit(nogil=True, cache=True)
-def _recode_block(ranks, any_missing, recode, codes):
+def _recode_block(columns, ranks, any_missing, recode, codes):
     """Ranks to the codes of one group, in two versions: missing values above all thresholds, or below.
 
     Where nothing is missing the versions are the same, and one is made.
@@ -215,10 +229,10 @@ def _recode_block(ranks, any_missing, recode, codes):
             _recode(ranks[f], recode[f], codes[0, f])
             continue
         for i in range(BLOCK):
-            rank = ranks[f, i]
-            code = recode[f, max(rank, 0)]
-            codes[0, f, i] = code if rank >= 0 else ABOVE_ALL
-            codes[1, f, i] = code + 1 if rank >= 0 else 0
+            present = columns[f, i] == columns[f, i]
+            code = recode[f, ranks[f, i]]
+            codes[0, f, i] = code if present else ABOVE_ALL
+            codes[1, f, i] = code + 1 if present else 0
 
 
 @njit(nogil=True, cache=True)
@@ -255,17 +269,20 @@ def add_leaf_values(
     """
     n_samples, n_features = X.shape
     n_values = values.shape[0]
+    columns = np.zeros((n_features, BLOCK), np.float32)
     ranks = np.zeros((n_features, BLOCK), np.int32)
     sums = np.empty((n_values, BLOCK), np.float64)
     for first_row in range(0, n_samples, BLOCK):
         size = min(BLOCK, n_samples - first_row)
-        any_missing = _rank_block(X, first_row, size, thresholds, first, scale, below, steps, ranks)
+        any_missing = _load_block(X, first_row, size, columns)
+        for f in range(n_features):
+            _rank(columns[f], thresholds[f], first[f], scale[f], below[f], steps[f], ranks[f])
         sums[:] = 0
         group = -1
         for tree in range(len(group_of_tree)):
             if group_of_tree[tree] != group:
                 group = group_of_tree[tree]
-                _recode_block(ranks, any_missing, recode[group], codes)
+                _recode_block(columns, ranks, any_missing, recode[group], codes)
             found = 0
             for k in range(tree_operations[tree], tree_operations[tree + 1]):
                 version = operations[k, MISSING_LEFT] * any_missing
