@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from mlx_iforest import MLXIsolationForest
+from mlx_iforest.base import BaseIsolationForest
 
 from .calibration import RiskLevel, risk_level, severity
 from .detector import Detector
@@ -20,15 +20,12 @@ from .features import SupplyChainFeatures
 from .frames import to_frame
 from .plain import plain
 from .schema import Role, Schema, infer_schema
-from .settings import SUMMARY_FEATURES, FeatureSet, Settings, make_detector
-from .thresholds import Contamination, ThresholdRule
+from .settings import RECIPE, make_detector, make_forest
+from .thresholds import Conformal, Contamination, ThresholdRule
 
 __all__ = ["AnomalyDetectionAPI", "Assessment"]
 
 _PathLike = str | os.PathLike[str]
-
-# What training without labels starts from: the forest sees how surprising each record is, not every feature.
-_SETTINGS = Settings(FeatureSet(surprises=SUMMARY_FEATURES))
 
 # The share of the records that `fit` sets aside to calibrate on, and the fewest that are worth it.
 _CALIBRATION_SHARE = 0.2
@@ -77,7 +74,7 @@ class AnomalyDetectionAPI:
     ----------
     detector : Detector
         The parts, and all that they offer.
-    model : MLXIsolationForest
+    model : MLXIsolationForest or BlendedIsolationForest
     preprocessor : SupplyChainFeatures
     is_fitted : bool
     load_model : callable
@@ -114,7 +111,7 @@ class AnomalyDetectionAPI:
             self._load(model_path)
 
     @property
-    def model(self) -> MLXIsolationForest:
+    def model(self) -> BaseIsolationForest:
         """The isolation forest."""
         return self.detector.model
 
@@ -138,9 +135,10 @@ class AnomalyDetectionAPI:
     ) -> AnomalyDetectionAPI:
         """Learn what is normal.
 
-        A fifth of the records, drawn at random by the seed, is set aside: the model does not see it, and the threshold,
-        p-values and severity come from it, so that they hold for new records. With fewer than 500 records nothing is
-        set aside and they come from the training records: p-values are then too small for new records
+        A fifth of the records, drawn at random by the seed, is set aside, and the threshold, p-values and severity come
+        from it under a model that has not seen it, so that they hold for new records. The model is then grown again on
+        all records, except under `Conformal`, whose guarantee is the first model's. With fewer than 500 records nothing
+        is set aside and they come from the training records: p-values are then too small for new records
         (``detector.calibration_.unseen`` is False).
 
         Parameters
@@ -178,8 +176,8 @@ class AnomalyDetectionAPI:
             if names is not None
         ]
         kept = [column for column in schema.columns if column.role not in listed or column.name in roles]
-        forest = MLXIsolationForest(random_state=self.seed)
-        detector = make_detector(_SETTINGS, Schema(tuple(kept)), forest)
+        forest = make_forest(RECIPE, seed=self.seed, rows=len(frame))
+        detector = make_detector(RECIPE, Schema(tuple(kept)), forest)
         rule = Contamination(self.anomaly_ratio) if self.threshold is None else copy.deepcopy(self.threshold)
         shuffled = np.random.default_rng(self.seed).permutation(len(frame))
         aside = int(_CALIBRATION_SHARE * len(frame))
@@ -189,6 +187,8 @@ class AnomalyDetectionAPI:
         else:
             detector.fit(frame.iloc[np.sort(shuffled[aside:])])
             detector.set_threshold(rule, detector.score_samples(frame.iloc[np.sort(shuffled[:aside])]))
+            if not isinstance(rule, Conformal):
+                detector = detector.grown_again(frame)
         self.detector = detector
         return self
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import clone
 from sklearn.preprocessing import StandardScaler
 
 from mlx_iforest import MLXIsolationForest
@@ -111,6 +112,19 @@ class Detector:
         """
         self.calibration_ = Calibration.of(scores, labels, unseen=unseen)
         return self
+
+    def grown_again(self, frame: Any) -> Detector:
+        """A new detector of the same settings, fitted on `frame`, with this one's threshold and calibration.
+
+        For records that this one has been fitted on and calibrated by, all together: else a value that only the
+        calibration records hold would be reported as never seen. Threshold and calibration stay those by scores of
+        records that the parts had not seen, as new records are; more records of the same kind keep the scale of scores.
+        """
+        again = Detector(clone(self.preprocessor), clone(self.scaler), clone(self.model), training=self.training_)
+        again.fit(frame)
+        again.threshold_rule, again.model.offset_ = self.threshold_rule, self.model.offset_
+        again.calibration_ = self.calibration.with_learned(again.score_samples(frame))
+        return again
 
     def transform(self, frame: Any) -> npt.NDArray[np.float32]:
         """The scaled features (rows, features), float32, that the model sees; NaN where a value is missing."""

@@ -26,7 +26,7 @@ def plain(value: Any) -> Any:
         return None if np.isnat(value) else str(value)
     if isinstance(value, (np.generic, np.ndarray)):
         # tolist would turn dates into nanoseconds since 1970.
-        return plain(list(value) if value.dtype.kind in "mM" else value.tolist())
+        return plain(list(np.asarray(value)) if value.dtype.kind in "mM" else value.tolist())
     if isinstance(value, Mapping):
         return {str(plain(key)): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

@@ -242,7 +242,7 @@ def _forests(report: Mapping[str, Any]) -> list[str]:
 def not_run(search: Mapping[str, Any]) -> str:
     """Say that no search ran, and why."""
     reason = str(search.get("reason") or "").rstrip(".")
-    return f"No search for better settings ran{f': {reason}' if reason else ''}."
+    return f"No search for better settings ran{f': {reason[0].lower()}{reason[1:]}' if reason else ''}."
 
 
 def _get(mapping: Mapping[str, Any], *keys: str) -> Any:

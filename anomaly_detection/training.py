@@ -13,7 +13,6 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.base import clone
 
 from mlx_iforest import BackendUnavailableError, __version__, choose_backend
 from mlx_iforest.base import BaseIsolationForest
@@ -284,7 +283,8 @@ def train(
     again = truth is None and not isinstance(rule, Conformal)
     if again:
         tell("test", 0.5, "growing the models again on all records")
-        saved = _regrown(saved, frame)
+        first = base.detector.grown_again(frame)
+        saved = first, first if optimized is base else optimized.detector.grown_again(frame)
     _summarise(report, *saved, regrown=again)
     return TrainingResult(
         *saved,
@@ -588,26 +588,6 @@ def _shift(
         "test_alert_rate": alerts / rows,
         "columns": dict(list(shifts.items())[:_SHIFTED_COLUMNS]),
     }
-
-
-def _regrown(detectors: tuple[Detector, Detector], frame: pd.DataFrame) -> tuple[Detector, Detector]:
-    """The detectors grown again on all records, with the thresholds and calibrations that they have.
-
-    Else a value that occurs only outside the training part would be reported as never seen. Thresholds and calibrations
-    stay those by scores of rows that the model had not seen: new rows are such rows too, and scores of one setting on
-    more records of the same kind keep their scale.
-    """
-    base, optimized = detectors
-
-    def regrown(detector: Detector) -> Detector:
-        again = Detector(clone(detector.preprocessor), clone(detector.scaler), clone(detector.model)).fit(frame)
-        again.threshold_rule = detector.threshold_rule
-        again.calibration_ = detector.calibration.with_learned(again.score_samples(frame))
-        again.model.offset_ = detector.model.offset_
-        return again
-
-    first = regrown(base)
-    return first, first if optimized is base else regrown(optimized)
 
 
 def _summarise(report: dict[str, Any], base: Detector, optimized: Detector, *, regrown: bool) -> None:
