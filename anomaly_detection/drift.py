@@ -16,7 +16,8 @@ __all__ = ["Drift", "DriftWarning", "find_drift", "warn_of_drift"]
 MIN_ROWS = 100
 """The fewest records, on either side, that are compared."""
 
-_P_VALUE = 0.001
+# Half of one in a thousand, for the test's asymptotic p-values are a little too small with few scores.
+_P_VALUE = 0.0005
 _DISTANCE = 0.15
 
 
@@ -41,7 +42,7 @@ class Drift:
 
     @property
     def matters(self) -> bool:
-        """Whether the difference is both no chance (p at most 0.001) and large (at least 15 records in 100).
+        """Whether the difference is both no chance (p at most 0.0005) and large (at least 15 records in 100).
 
         With a million records every difference is significant, so significance alone says little. The distance between
         an anomaly-free calibration and records of which one in ten is an anomaly is at most 0.1: more anomalies than
@@ -66,6 +67,7 @@ def find_drift(calibration: Calibration | None, scores: npt.ArrayLike) -> Drift 
     Returns
     -------
     Drift or None
+        The smaller one, where the records that the model was fitted on are known too: to score these again is no drift.
         None where nothing can be said: fewer than `MIN_ROWS` scores on either side, or a calibration by records that
         the model has seen, whose scores are flattered.
     """
@@ -78,7 +80,7 @@ def find_drift(calibration: Calibration | None, scores: npt.ArrayLike) -> Drift 
     drift = Drift(float(found.statistic), float(found.pvalue))
     if calibration.learned is None or not drift.matters:
         return drift
-    # Records that the model was fitted on look more normal than new ones; to score them again is no drift.
+    # Records that the model was fitted on look more normal than new ones.
     learned = ks_2samp(calibration.learned.astype(np.float32), rounded, method="asymp")
     return min(drift, Drift(float(learned.statistic), float(learned.pvalue)), key=lambda found: found.distance)
 

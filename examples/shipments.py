@@ -6,11 +6,11 @@ from pathlib import Path
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.synthetic import generate
 
-history = generate("realistic", 3000, seed=1)
+records = generate("realistic", 3500, seed=1).frame  # in the order in which they reached the books
+history, new = records.head(3000), records.tail(500)
 api = AnomalyDetectionAPI()
-api.fit(history.frame)
+api.fit(history)
 
-new = generate("realistic", 500, seed=2).frame
 predictions, scores = api.predict(new)
 print(f"{(predictions == -1).sum()} of {len(new)} new records raise an alert; the worst three:")
 for found in sorted(api.explain_anomalies(new, predictions, scores), key=lambda item: item["score"])[:3]:
@@ -20,4 +20,4 @@ with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "shipments.joblib"
     api.save_model(path)
     answer = AnomalyDetectionAPI(path).detect_anomaly(new.iloc[0].to_dict())
-print(f"the first record, judged by the loaded model: {answer['risk_level']} risk, score {answer['anomaly_score']:.3f}")
+print(f"the first record, judged by the loaded model: {answer['risk_level']} risk, severity {answer['severity']:.0f} of 100")

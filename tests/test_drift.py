@@ -66,6 +66,16 @@ def test_the_distance_by_hand() -> None:
     assert drift.distance == pytest.approx(0.5, abs=0.01)
 
 
+def test_to_score_the_training_records_again_is_no_drift() -> None:
+    """They look more normal than new records; what looks even more normal than they do is drift again."""
+    flattered = scores_of(500, 0.0, 8) + 0.03
+    calibration = Calibration.of(scores_of(500, 0.0, 7))
+    assert matters(calibration, flattered)
+    assert not matters(calibration.with_learned(flattered), flattered)
+    assert not matters(calibration.with_learned(flattered), scores_of(500, 0.0, 9))
+    assert matters(calibration.with_learned(flattered), flattered + 0.03)
+
+
 def test_nothing_is_said_of_few_records_or_of_flattered_scores() -> None:
     shifted = np.full(MIN_ROWS, -0.9)
     calibration = Calibration.of(scores_of(500, 0.0, 7))

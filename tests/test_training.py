@@ -17,7 +17,7 @@ from anomaly_detection.settings import FEATURE_SETS, FORESTS, RECIPE, FeatureSet
 from anomaly_detection.splitting import split
 from anomaly_detection.synthetic import generate
 from anomaly_detection.tables import comparison_table
-from anomaly_detection.thresholds import AlertBudget
+from anomaly_detection.thresholds import AlertBudget, Conformal, LowestCost
 from anomaly_detection.training import train
 
 DATA = generate("classic", 1500, seed=5)
@@ -290,6 +290,33 @@ def test_alert_budget_sets_the_threshold():
     assert "AlertBudget" in a_day.report["base"]["parameters"]["threshold_rule"]
 
 
+def test_a_rule_that_was_asked_for_sets_both_thresholds():
+    result = train(DATA.frame, labels=DATA.labels, threshold=LowestCost(1, 30), time_budget=0.0, **FAST)
+    rows = split(DATA.frame, DATA.labels, seed=3).validation
+    scores, anomaly = result.base.score_samples(DATA.frame.iloc[rows]), DATA.labels[rows] == -1
+
+    def cost(cut):
+        return (scores[~anomaly] < cut).sum() + 30 * (scores[anomaly] >= cut).sum()
+
+    assert cost(result.base.model.offset_) == min(cost(cut) for cut in [*scores, 0.0])
+    assert result.report["base"]["parameters"]["threshold_rule"].startswith("LowestCost(false_alarm=1, miss=30) on the")
+    # The calibration is by the normal records alone.
+    assert result.base.calibration_.labelled
+    assert result.base.calibration_.scores.size == (~anomaly).sum()
+    assert result.base.calibration_.unseen
+
+
+def test_a_false_discovery_rate_is_that_of_the_batch_and_of_the_measured_model():
+    labelled = train(DATA.frame, labels=DATA.labels, threshold=Conformal(0.2), time_budget=0.0, **FAST)
+    test = split(DATA.frame, DATA.labels, seed=3).test
+    alerts = labelled.base.predict(DATA.frame.iloc[test]) == -1
+    assert labelled.report["base"]["alerts"] == alerts.sum() > 0
+    assert (DATA.labels[test][alerts] == 1).mean() < 0.4
+    assert labelled.report["base"]["parameters"]["saved_model"] == "the measured model"
+    unlabelled = train(DATA.frame.head(700), threshold=Conformal(0.2), **FAST)
+    assert unlabelled.report["base"]["parameters"]["saved_model"] == "the measured model"
+
+
 def test_validation_without_anomalies_falls_back_to_the_recipe():
     frame = DATA.frame.iloc[:600]
     parts = split(frame, method="time", time="timestamp")
@@ -319,6 +346,8 @@ def test_records_with_few_columns_and_missing_values():
         ({"anomaly_types": ["a"]}, "1500 records but 1 anomaly types"),
         ({"anomaly_ratio": 0.7}, "at most 0.5"),
         ({"alert_budget": 3.0}, "needs the time column"),
+        ({"threshold": LowestCost(1, 2)}, "LowestCost needs labels"),
+        ({"threshold": Conformal(0.1), "alert_budget": AlertBudget(0.1)}, "give one of them"),
         ({"timestamp": "timestmp"}, "did you mean 'timestamp'"),
         ({"identifiers": ["orderno"]}, "Unknown column 'orderno'"),
         ({"backend": "abacus"}, "abacus"),
