@@ -37,14 +37,14 @@ def run(arguments: argparse.Namespace) -> int:
     result(
         f"If you look at the {middle:.0%} most abnormal of your records ({round(middle * found.rows):,} of "
         f"{found.rows:,}), you see {found.recall['all'][middle]:.0%} of the changed ones. "
-        f"Changed were {arguments.share:.1%} of the records, one cell each, {found.draws} times over; records that were "
-        "odd before compete for the same alerts. It says how well the model finds errors of these kinds, not how many "
-        "errors your records hold."
+        f"Changed were {arguments.share:.1%} of the records, one cell each, {found.draws} times over; records that "
+        "were odd before compete for the same alerts. It says how well the model finds errors of these kinds, not how "
+        "many errors your records hold."
     )
     if found.known > _MOSTLY_KNOWN:
         note(
-            f"{found.known:.0%} of these records were in the training, and a changed copy of one that the model knows is "
-            "easier to find: judge with records that it has not seen."
+            f"{found.known:.0%} of these records were in the training, and a changed copy of one that the model knows "
+            "is easier to find: judge with records that it has not seen."
         )
     note(found.note)
     return 0

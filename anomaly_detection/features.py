@@ -62,8 +62,12 @@ _PLAIN = ("num", "durations", "ratios")
 # At least and at most so much of a feature counts as one standard deviation (`TailSummary`). Shares in nats need a
 # floor: a surprise of 3.4, one in thirty, is some two deviations, however equal the other values are.
 _LEAST_UNITS = {
-    **{"cat": 1.25, "calendar": 1.25, "missing": 1.25, "pairs": 0.75},
-    **{"deviations": 0.5, "expectations": 0.5},
+    "cat": 1.25,
+    "calendar": 1.25,
+    "missing": 1.25,
+    "pairs": 0.75,
+    "deviations": 0.5,
+    "expectations": 0.5,
 }
 _MOST_UNITS = {"cat": 1.0, "pairs": 1.0, "missing": 1.0, "deviations": 0.5, "expectations": 0.5, "rules": 0.3}
 

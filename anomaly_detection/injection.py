@@ -89,6 +89,7 @@ def inject(
     schema: Schema | None = None,
     *,
     kinds: Sequence[str] = INJECTED_KINDS,
+    columns: Sequence[str] | None = None,
     share: float = 0.02,
     seed: int = 0,
 ) -> Injected:
@@ -102,6 +103,8 @@ def inject(
         What the columns are; inferred if not given.
     kinds : sequence of str, default INJECTED_KINDS
         Each gets the same number of rows, as far as the records allow it.
+    columns : sequence of str, optional
+        The columns to change; all that can be if not given.
     share : float, default 0.02
         Part of the rows to change, above 0 and at most 0.5.
     seed : int, default 0
@@ -131,10 +134,14 @@ def inject(
         "date_out_of_order": _reversals,
     }
     changes = {kind: finders[kind](clean, schema) for kind in dict.fromkeys(kinds)}
+    if columns is not None:
+        for name in columns:
+            schema[name]  # says what was meant if there is no such column
+        changes = {kind: [change for change in found if change.column in columns] for kind, found in changes.items()}
     changes = {kind: found for kind, found in changes.items() if found}
     rng = np.random.default_rng(seed)
     types = np.full(len(frame), "normal", dtype=object)
-    columns = np.full(len(frame), "", dtype=object)
+    where = np.full(len(frame), "", dtype=object)
     source = np.arange(len(frame))
     wanted = max(1, round(share * len(frame)))
     for i, (kind, found) in enumerate(changes.items()):
@@ -144,7 +151,7 @@ def inject(
             donors = change.donors(free, rng)
             usable = np.flatnonzero(donors >= 0)[:count]
             rows = free[usable]
-            source[rows], types[rows], columns[rows] = donors[usable], kind, change.column
+            source[rows], types[rows], where[rows] = donors[usable], kind, change.column
     changed = types != "normal"
     if not changed.any():
         raise DataError(
@@ -152,12 +159,12 @@ def inject(
             "or dates that follow each other, and at least some hundred records."
         )
     result = frame.copy()
-    for column in sorted(set(columns[changed])):
-        rows = np.flatnonzero(columns == column)
+    for column in sorted(set(where[changed])):
+        rows = np.flatnonzero(where == column)
         values = frame[column].array.copy()
         values[rows] = frame[column].array.take(source[rows])
         result[column] = pd.Series(values, index=frame.index, name=column)
-    return Injected(result, np.where(changed, -1, 1).astype(np.int8), types, columns, _note(types, columns, changes))
+    return Injected(result, np.where(changed, -1, 1).astype(np.int8), types, where, _note(types, where, changes))
 
 
 def _shares(count: int, parts: int) -> list[int]:

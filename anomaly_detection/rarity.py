@@ -23,8 +23,8 @@ class CategoryRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Surprise of each category: ``-log`` of the share of training rows whose category is as rare or rarer.
 
     Where a column has many rare levels, one of them is no great surprise. An unseen level counts as half a row. Where
-    all levels of a column are common, each has surprise 0 and only an unseen one has more. A column gives no feature
-    where a finer one all but determines it (a product its product group), for then the two would say the same.
+    all levels of a column are common, or a finer column all but determines them (a product its product group), so that
+    the two would say the same, each known level has surprise 0 and only an unseen one has more.
 
     Parameters
     ----------
@@ -42,14 +42,12 @@ class CategoryRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.n_rows_ = len(X)
         levels = {name: Levels(X[name]) for name in X.columns}
         self.levels_ = {name: found for name, found in levels.items() if self.keep_all or len(found) > 1}
-        if not self.keep_all:
-            for name in determined(X, self.levels_):
-                del self.levels_[name]
-        self.surprise_ = {name: self._surprise(found.counts) for name, found in self.levels_.items()}
+        told = [] if self.keep_all else determined(X, self.levels_)
+        self.surprise_ = {name: self._surprise(found.counts, name in told) for name, found in self.levels_.items()}
         return self
 
-    def _surprise(self, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        if not self.keep_all and counts.min() > _RARE_SHARE * self.n_rows_:
+    def _surprise(self, counts: npt.NDArray[np.int64], told: bool) -> npt.NDArray[np.float64]:
+        if told or (not self.keep_all and counts.min() > _RARE_SHARE * self.n_rows_):
             return np.append(np.zeros(len(counts)), -np.log(0.5 / (self.n_rows_ + 0.5)))
         _, place = np.unique(counts, return_inverse=True)
         as_rare = np.cumsum(np.bincount(place, weights=counts))[place]

@@ -129,12 +129,16 @@ def test_rarity_is_the_share_of_categories_as_rare_or_rarer() -> None:
     assert rarity.in_units(new)[1][:, 0].tolist() == [97, 2, 1, 0]
 
 
-def test_rarity_leaves_out_what_is_common_and_what_a_finer_column_tells() -> None:
+def test_rarity_of_what_is_common_or_told_by_a_finer_column_is_0_unless_it_is_new() -> None:
     product = [f"p{i % 20}" for i in range(2000)] + ["rare"]
     group = ["g" + name[1] if name != "rare" else "odd" for name in product]
     even = ["x", "y"] * 1000 + ["x"]
     frame = pd.DataFrame({"group": group, "product": product, "even": even}, dtype="category")
-    assert CategoryRarity().fit(frame).get_feature_names_out().tolist() == ["product rarity"]
+    rarity = CategoryRarity().fit(frame)
+    found = rarity.transform(frame)
+    assert found.any(axis=0).tolist() == [False, True, False]
+    new = frame.iloc[[0]].assign(group="gX", even="z").astype("category")
+    np.testing.assert_allclose(rarity.transform(new)[0, [0, 2]], np.log(2001.5 / 0.5), rtol=1e-6)
     assert len(CategoryRarity(keep_all=True).fit(frame).levels_) == 3
 
 
