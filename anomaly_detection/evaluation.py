@@ -13,7 +13,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from anomaly_detection.errors import DataError
 
-__all__ = ["Metrics", "agreement", "check_labels", "evaluate"]
+__all__ = ["METRICS", "Metrics", "agreement", "check_labels", "evaluate"]
+
+METRICS = (
+    "accuracy",
+    "precision",
+    "recall",
+    "f1",
+    "false_positive_rate",
+    "roc_auc",
+    "average_precision",
+    "confusion_matrix",
+    "recall_by_type",
+)
+"""What the report holds of a model where there are labels, and None where there are none."""
 
 NORMAL = 1
 ANOMALY = -1

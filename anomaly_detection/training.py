@@ -19,7 +19,7 @@ from mlx_iforest.base import BaseIsolationForest
 
 from .detector import Detector
 from .errors import AnomalyDetectionError, DataError
-from .evaluation import agreement, check_labels, evaluate
+from .evaluation import METRICS, agreement, check_labels, evaluate
 from .explanations import explain
 from .frames import to_frame
 from .optimize import Matrix, ProgressCallback, search_accuracy
@@ -39,19 +39,6 @@ Labels = npt.NDArray[np.int8]
 
 _TOP_ALERTS = 10
 _SHIFTED_COLUMNS = 3
-_WITHOUT_LABELS: dict[str, None] = dict.fromkeys(
-    (
-        "accuracy",
-        "precision",
-        "recall",
-        "f1",
-        "false_positive_rate",
-        "roc_auc",
-        "average_precision",
-        "confusion_matrix",
-        "recall_by_type",
-    )
-)
 
 
 @dataclass(frozen=True)
@@ -535,10 +522,10 @@ def _predictions(scores: npt.NDArray[np.float64], threshold: float) -> npt.NDArr
 def _judge(model: _Model, scores: npt.NDArray[np.float64], test: _Part, types: Sequence[Any] | None) -> dict[str, Any]:
     """One model's entry of the report."""
     predictions = _predictions(scores, model.threshold)
-    metrics: dict[str, Any] = dict(_WITHOUT_LABELS)
+    metrics: dict[str, Any] = dict.fromkeys(METRICS)
     if test.labels is not None:
         measured = evaluate(test.labels, predictions, scores, types).to_dict()
-        metrics = {name: measured[name] for name in _WITHOUT_LABELS}
+        metrics = {name: measured[name] for name in METRICS}
     rows = len(test.frame)
     rate = rows_per_second(lambda: model.scorer.score_samples(test.frame), rows)
     if isinstance(model.scorer, Detector):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from anomaly_detection.evaluation import agreement, evaluate
+from anomaly_detection.evaluation import METRICS, agreement, evaluate
 from anomaly_detection.plots import CurveData, ModelScores
 
 LABELS = np.array([-1, -1, -1, -1, 1, 1, 1, 1, 1, 1])
@@ -20,17 +20,6 @@ SCORES = {
     "sklearn": np.array([-0.9, -0.8, -0.3, -0.3, -0.6, -0.7, -0.3, -0.2, -0.2, -0.1]),
 }
 THRESHOLD = -0.5
-WITHOUT_LABELS = (
-    "accuracy",
-    "precision",
-    "recall",
-    "f1",
-    "false_positive_rate",
-    "roc_auc",
-    "average_precision",
-    "confusion_matrix",
-    "recall_by_type",
-)
 
 
 def example(*, labelled: bool = True, models: tuple[str, ...] = tuple(SCORES)) -> tuple[dict[str, Any], CurveData]:
@@ -64,7 +53,7 @@ def example(*, labelled: bool = True, models: tuple[str, ...] = tuple(SCORES)) -
         metrics = evaluate(LABELS, alerts[key], SCORES[key], TYPES).to_dict()
         report[key] = {
             **metrics,
-            **({} if labelled else dict.fromkeys(WITHOUT_LABELS)),
+            **({} if labelled else dict.fromkeys(METRICS)),
             "fit_seconds": 0.0123,
             "score_rows_per_second": 1_620_000.0,
             "peak_memory_bytes": 5_300_000,

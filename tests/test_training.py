@@ -9,7 +9,7 @@ from sklearn.base import clone
 
 from anomaly_detection import training
 from anomaly_detection.errors import AnomalyDetectionError, DataError
-from anomaly_detection.evaluation import evaluate
+from anomaly_detection.evaluation import METRICS, evaluate
 from anomaly_detection.explanations import explain
 from anomaly_detection.report import write_report
 from anomaly_detection.schema import infer_schema
@@ -23,17 +23,11 @@ from anomaly_detection.training import train
 DATA = generate("classic", 1500, seed=5)
 FAST = {"seed": 3, "backend": "numba", "max_trials": 6}
 MODEL_FIELDS = {
-    "accuracy",
-    "precision",
-    "recall",
-    "f1",
-    "false_positive_rate",
-    "roc_auc",
-    "average_precision",
-    "confusion_matrix",
-    "recall_by_type",
+    *METRICS,
     "fit_seconds",
+    "forest_fit_seconds",
     "score_rows_per_second",
+    "forest_rows_per_second",
     "peak_memory_bytes",
     "model_bytes",
     "threshold",
