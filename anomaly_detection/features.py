@@ -70,6 +70,7 @@ _LEAST_UNITS = {
     "expectations": 0.5,
 }
 _MOST_UNITS = {"cat": 1.0, "pairs": 1.0, "missing": 1.0, "deviations": 0.5, "expectations": 0.5, "rules": 0.3}
+_COPY_UNITS = {"repeated record": 0.25, "repeated readings": 0.25}
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,7 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         self.feature_sources_ = [sources[i] for i in self.kept_]
         self.n_records_ = len(frame)
         least = [_LEAST_UNITS.get(source.kind, 0.0) for source in self.feature_sources_]
-        most = [_MOST_UNITS.get(source.kind, np.inf) for source in self.feature_sources_]
+        most = [_MOST_UNITS.get(source.kind, _COPY_UNITS.get(source.name, np.inf)) for source in self.feature_sources_]
         self.tails_ = TailSummary(least, most).fit(found)
         if "tails" in self.groups:
             self.feature_sources_ += [

@@ -22,8 +22,9 @@ Keys = npt.NDArray[np.uint64]
 class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Binary logarithm of how many times a record, and any one of its readings, occurs.
 
-    Two features. *record*: rows that agree in every column but those in `dates` and `within`. *reading*: the largest
+    Three features. *record*: rows that agree in every column but those in `dates` and `within`. *reading*: the largest
     count over the columns whose values hardly ever repeat, each within its category where `within` names one.
+    *readings*: how many such columns repeat at once, from two up, for a copy that was amended here and there.
 
     Records are counted among the training rows (the last 100,000) and those that come together; one that is known from
     training in every column counts once only, so that scoring training rows again finds no copies. A reading is counted
@@ -72,13 +73,14 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.where(X[name].isna().to_numpy(), np.uint64(0), keys)
 
     def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the logarithms, shape (n, 2) or (n, 1) where no column could be stuck; 0 for what occurs once."""
+        """Give the logarithms, shape (n, 3) or (n, 1) where no column could be stuck; 0 for what occurs once."""
         check_is_fitted(self)
-        out = np.zeros((len(X), 1 + bool(self.continuous_)), dtype=np.float32)
+        out = np.zeros((len(X), len(self.get_feature_names_out())), dtype=np.float32)
         records, readings = self._count(X)
         out[:, 0] = np.log2(records)
         if self.continuous_:
             out[:, 1] = np.log2(readings.max(axis=1))
+            out[:, 2] = np.log2(np.maximum((readings > 1).sum(axis=1), 1))
         return out
 
     def _count(self, X: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -90,8 +92,9 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self.records_.count(content, whole), readings
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
-        """Return the names of the one or two features."""
-        return np.asarray(["repeated record", "repeated reading"][: 1 + bool(self.continuous_)], dtype=object)
+        """Return the names of the one or three features."""
+        names = ["repeated record", "repeated reading", "repeated readings"]
+        return np.asarray(names if self.continuous_ else names[:1], dtype=object)
 
     @property
     def feature_columns_(self) -> list[tuple[str, ...]]:
@@ -99,16 +102,18 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return [
             tuple(name for name in self.feature_names_in_ if name not in (*self.within, *self.dates)),
             tuple(self.continuous_),
-        ][: 1 + bool(self.continuous_)]
+            tuple(self.continuous_),
+        ][: len(self.get_feature_names_out())]
 
     def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return the count of each record, and the most repeated reading as (column, count); both usually 1."""
-        values = np.empty((len(X), 1 + bool(self.continuous_)), dtype=object)
+        """Return each record's count, the most repeated reading as (column, count), and how many columns repeat."""
+        values = np.empty((len(X), len(self.get_feature_names_out())), dtype=object)
         values[:, 0], counts = self._count(X)
         if self.continuous_:
             most = counts.argmax(axis=1)
             for row, column in enumerate(most):
                 values[row, 1] = (self.continuous_[column], int(counts[row, column]))
+            values[:, 2] = (counts > 1).sum(axis=1)
         return values, np.ones(values.shape)
 
 

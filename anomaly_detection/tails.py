@@ -15,7 +15,6 @@ __all__ = ["TailSummary"]
 
 _LARGEST = 4
 _LEVEL = 0.95
-_SELDOM = 0.01
 _SAMPLE = 200_000
 _LINEAR = np.float32(10.0)
 
@@ -29,7 +28,7 @@ def _width(away: npt.NDArray[np.float64], least: float) -> tuple[float, bool]:
     if share > 1.0 - _LEVEL:
         return float(np.quantile(away, _LEVEL) / norm.ppf(_LEVEL)), False
     width = np.quantile(beyond, 0.25) / norm.ppf(1.0 - share) if beyond.size else np.inf
-    return float(width), share < _SELDOM
+    return float(width), True
 
 
 class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]

@@ -156,6 +156,8 @@ def phrase(source: FeatureSource, value: Any, usual: Any, row: pd.Series[Any], r
     if source.kind == "repeats":
         if source.name == "repeated record":
             return f"the same record occurs {number(value)} times"
+        if source.name == "repeated readings":
+            return f"{number(value)} readings at once repeat others within four weeks, like a copy's"
         column, count = value
         name, shown = _with_unit(column, row[column])
         return f"the same {name}, {shown}, occurs {count} times within four weeks"

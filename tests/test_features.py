@@ -319,7 +319,7 @@ def test_repeats_count_records_and_readings() -> None:
     frame.loc[29] = frame.loc[28]
     repeats = Repeats(["x"], ["month"]).fit(frame)
     counts = repeats.in_units(frame)[0]
-    assert counts[:4].tolist() == [[1, ("x", 3)]] * 3 + [[1, ("x", 1)]]
+    assert counts[:4].tolist() == [[1, ("x", 3), 1]] * 3 + [[1, ("x", 1), 0]]
     assert counts[28:].tolist() == [[2, ("x", 2)]] * 2
     np.testing.assert_allclose(repeats.transform(frame)[:4, 1], np.log2([3, 3, 3, 1]), rtol=1e-6)
     # A row alone is counted among the training rows, and two alike are counted together.
