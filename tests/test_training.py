@@ -240,6 +240,7 @@ def test_without_labels_the_saved_models_know_all_records(unlabelled):
         assert saved.model.offset_ == saved.threshold_rule.offset_ == report["threshold"]
         assert report["parameters"]["trained_on"] == "training part"
         assert report["parameters"]["saved_model"].startswith("grown again on all records")
+        assert "The saved models: grown again on all" in comparison_table(unlabelled.report, terminal=False)
         # The report's scores are of a model that has not seen the test part.
         scores = saved.score_samples(frame.iloc[parts.test])
         assert not np.array_equal(scores, unlabelled.curves.models[key].scores)
