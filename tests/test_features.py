@@ -320,12 +320,12 @@ def test_repeats_count_records_and_readings() -> None:
     repeats = Repeats(["x"], ["month"]).fit(frame)
     counts = repeats.in_units(frame)[0]
     assert counts[:4].tolist() == [[1, ("x", 3), 1]] * 3 + [[1, ("x", 1), 0]]
-    assert counts[28:].tolist() == [[2, ("x", 2)]] * 2
+    assert counts[28:].tolist() == [[2, ("x", 2), 1]] * 2
     np.testing.assert_allclose(repeats.transform(frame)[:4, 1], np.log2([3, 3, 3, 1]), rtol=1e-6)
     # A row alone is counted among the training rows, and two alike are counted together.
-    assert repeats.in_units(frame.iloc[[28]])[0].tolist() == [[2, ("x", 2)]]
+    assert repeats.in_units(frame.iloc[[28]])[0].tolist() == [[2, ("x", 2), 1]]
     new = pd.DataFrame({"x": [500.0, 500.0], "y": [1, 1], "month": "a"})
-    assert repeats.in_units(new)[0].tolist() == [[2, ("x", 2)]] * 2
+    assert repeats.in_units(new)[0].tolist() == [[2, ("x", 2), 1]] * 2
 
 
 def test_missing_readings_repeat_nothing() -> None:
