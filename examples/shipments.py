@@ -20,4 +20,4 @@ with tempfile.TemporaryDirectory() as folder:
     path = Path(folder) / "shipments.joblib"
     api.save_model(path)
     answer = AnomalyDetectionAPI(path).detect_anomaly(new.iloc[0].to_dict())
-print(f"the first record, judged by the loaded model: {answer['risk_level']} risk, severity {answer['severity']:.0f} of 100")
+print(f"the first record by the loaded model: {answer['risk_level']} risk, severity {answer['severity']:.0f} of 100")
