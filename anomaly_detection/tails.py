@@ -22,7 +22,7 @@ Floats32 = npt.NDArray[np.float32]
 
 
 def _width(away: npt.NDArray[np.float64], least: float) -> tuple[float, bool]:
-    """One standard deviation on the side where `away` is positive, and whether fewer than 5 % of the values are there."""
+    """One standard deviation where `away` is positive, and whether fewer than 5 % of the values are there."""
     beyond = away[away > least]
     share = max(beyond.size, 0.5) / away.size
     if share > 1.0 - _LEVEL:
