@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, Literal
 
@@ -19,26 +17,19 @@ from mlx_iforest.base import BaseIsolationForest
 
 from .detector import Detector
 from .errors import AnomalyDetectionError, DataError
-from .evaluation import METRICS, agreement, check_labels, evaluate
-from .explanations import explain
+from .evaluation import agreement, check_labels
+from .findings import classic_test_ceiling, explain_shift, judge_model, predictions, summarise, top_alerts
+from .fitting import FittedModel, Labels, Part, fit_detector, fit_yardstick, warm_up
 from .frames import to_frame
-from .optimize import Matrix, ProgressCallback, search_accuracy
-from .performance import Measurement, measure, model_bytes, rows_per_second
+from .matrices import Matrices
+from .optimize import ProgressCallback, search_accuracy
 from .plots import CurveData, ModelScores
 from .schema import CleaningReport, Role, Schema, infer_schema
-from .settings import FEATURE_SETS, FORESTS, RECIPE, FeatureSet, Settings, make_detector, make_forest
-from .shift import column_shifts, rate_changed
+from .settings import FEATURE_SETS, RECIPE, Settings, make_forest
 from .splitting import Split, split
-from .synthetic import SyntheticData, generate
 from .thresholds import AlertBudget, BestAccuracy, Conformal, Contamination, ThresholdRule
-from .yardstick import Yardstick
 
 __all__ = ["TrainingResult", "train"]
-
-Labels = npt.NDArray[np.int8]
-
-_TOP_ALERTS = 10
-_SHIFTED_COLUMNS = 3
 
 
 @dataclass(frozen=True)
@@ -64,36 +55,6 @@ class TrainingResult:
     report: dict[str, Any]
     curves: CurveData
     top_alerts: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Some of the records, and their labels if there are any."""
-
-    frame: pd.DataFrame
-    labels: Labels | None
-
-    @property
-    def judges(self) -> bool:
-        """Whether it holds labels of both classes."""
-        return self.labels is not None and len(np.unique(self.labels)) == 2
-
-
-@dataclass
-class _Model:
-    """A fitted model and what it cost; the test part has not been looked at."""
-
-    scorer: Detector | Yardstick
-    threshold: float
-    fitting: Measurement
-    parameters: dict[str, Any]
-    validation_alerts: int = 0
-    more: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def detector(self) -> Detector:
-        assert isinstance(self.scorer, Detector)
-        return self.scorer
 
 
 def train(
@@ -194,7 +155,7 @@ def train(
     if min(parts.sizes().values()) < 1:
         raise DataError(f"The split leaves a part empty ({parts.sizes()}); give more records.")
     training, validation = (
-        _Part(frame.iloc[rows], None if truth is None else truth[rows]) for rows in (parts.train, parts.validation)
+        Part(frame.iloc[rows], None if truth is None else truth[rows]) for rows in (parts.train, parts.validation)
     )
     # What the columns are is learned from the training part too.
     schema = infer_schema(training.frame, given)
@@ -212,8 +173,8 @@ def train(
         )
 
     tell("base", 0.0, "training the base model")
-    _warm_up(forest)
-    base = _fit(Settings(), schema, forest, training, rule, validation)
+    warm_up(forest)
+    base = fit_detector(Settings(), schema, forest, training, rule, validation)
     chosen, search = _choose(
         base, schema, forest, training, validation, seed, time_budget, target_accuracy, max_trials, tell
     )
@@ -221,26 +182,26 @@ def train(
     if chosen is not None:
         tell("optimized", 0.0, "training the optimised model")
         own_rule = BestAccuracy() if asked is None and validation.judges else rule
-        optimized = _fit(chosen, schema, forest, training, own_rule, validation)
+        optimized = fit_detector(chosen, schema, forest, training, own_rule, validation)
     tell("sklearn", 0.0, "training scikit-learn's isolation forest")
-    yardstick = _fit_yardstick(schema, training, anomaly_ratio, seed)
+    yardstick = fit_yardstick(schema, training, anomaly_ratio, seed)
 
     # From here on nothing is chosen any more: the test part is looked at, once.
     tell("test", 0.0, "judging the models on the test part")
-    test = _Part(frame.iloc[parts.test], None if truth is None else truth[parts.test])
+    test = Part(frame.iloc[parts.test], None if truth is None else truth[parts.test])
     types = None if anomaly_types is None else [anomaly_types[row] for row in parts.test]
     models = {"base": base, "optimized": optimized, "sklearn": yardstick}
     scores = {key: model.scorer.score_samples(test.frame) for key, model in models.items()}
     for key in ("base", "optimized"):
         # `Conformal` sets the threshold of each batch anew.
         models[key].threshold = models[key].detector.cut(scores[key])
-    figures = {key: _judge(models[key], scores[key], test, types) for key in models}
-    yardstick_alerts = _predictions(scores["sklearn"], yardstick.threshold)
+    figures = {key: judge_model(models[key], scores[key], test, types) for key in models}
+    yardstick_alerts = predictions(scores["sklearn"], yardstick.threshold)
     for key in ("base", "optimized"):
-        figures[key]["agreement"] = agreement(_predictions(scores[key], models[key].threshold), yardstick_alerts)
+        figures[key]["agreement"] = agreement(predictions(scores[key], models[key].threshold), yardstick_alerts)
     figures["optimized"] |= {"search": search, "same_as_base": optimized is base}
     if ceiling is None and source == "classic" and test.labels is not None:
-        ceiling = _classic_ceiling(test, types, anomaly_ratio)
+        ceiling = classic_test_ceiling(test, types, anomaly_ratio)
     report: dict[str, Any] = {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "version": __version__,
@@ -260,24 +221,24 @@ def train(
             **parts.sizes(),
             "time_column": timestamp if parts.method == "time" else None,
             "note": parts.note,
-            "shift": _shift(optimized, scores["optimized"], schema, training, validation, test),
+            "shift": explain_shift(optimized, scores["optimized"], schema, training, validation, test),
         },
         **figures,
         "ceiling": None if ceiling is None else dict(ceiling),
     }
-    top_alerts = _top_alerts(optimized, test.frame, scores["optimized"], parts.test)
+    worst = top_alerts(optimized, test.frame, scores["optimized"], parts.test)
     saved = base.detector, optimized.detector
     again = truth is None and not isinstance(rule, Conformal)
     if again:
         tell("test", 0.5, "growing the models again on all records")
         first = base.detector.grown_again(frame)
         saved = first, first if optimized is base else optimized.detector.grown_again(frame)
-    _summarise(report, *saved, regrown=again)
+    summarise(report, *saved, regrown=again)
     return TrainingResult(
         *saved,
         report=report,
         curves=CurveData(test.labels, {key: ModelScores(scores[key], models[key].threshold) for key in models}, types),
-        top_alerts=top_alerts,
+        top_alerts=worst,
     )
 
 
@@ -353,67 +314,12 @@ def _asked(
     return AlertBudget.per_day(budget, times.iloc[rows].to_numpy())
 
 
-def _warm_up(forest: Callable[[Settings], BaseIsolationForest]) -> None:
-    """Load and compile what is loaded and compiled on first use: not a cost of this or that model."""
-    few = generate("classic", 100, seed=0).frame
-    for settings in (Settings(n_estimators=2), replace(RECIPE, n_estimators=2), Settings(forest="blended")):
-        make_detector(settings, None, forest(replace(settings, max_samples=32))).fit(few)
-    Yardstick(infer_schema(few), anomaly_ratio=0.1, seed=0).fit(few).score_samples(few)
-
-
-def _fit(
-    settings: Settings,
-    schema: Schema,
-    forest: Callable[[Settings], BaseIsolationForest],
-    training: _Part,
-    rule: ThresholdRule,
-    validation: _Part,
-) -> _Model:
-    """Fit a detector on the training part and set the threshold on the validation part.
-
-    Features that compare a row with its like flatter the rows they were learned from, so a threshold set on those
-    raises more alerts than were asked for among new ones.
-    """
-    detector = make_detector(settings, schema, forest(settings))
-    with measure() as fitting:
-        features = detector.scaler.fit_transform(detector.preprocessor.fit_transform(training.frame))
-        features = features.astype(np.float32, copy=False)
-        began = time.perf_counter()
-        detector.model.fit(features)
-        forest_seconds = time.perf_counter() - began
-    scores = detector.score_samples(validation.frame)
-    detector.set_threshold(copy.deepcopy(rule), scores, validation.labels)
-    detector.calibration_ = detector.calibration.with_learned(detector.model.score_samples(features))
-    threshold = detector.cut(scores)
-    parameters = {
-        **settings.to_dict(),
-        "forest": FORESTS[settings.forest],
-        "max_samples": detector.model.max_samples_,
-        "contamination": detector.model.contamination,
-        "features": len(detector.feature_names),
-        "threshold_rule": f"{rule!r} on the validation part",
-        "trained_on": "training part",
-    }
-    model = _Model(detector, threshold, fitting, parameters, validation_alerts=int((scores < threshold).sum()))
-    model.more["forest_fit_seconds"] = forest_seconds
-    return model
-
-
-def _fit_yardstick(schema: Schema, training: _Part, anomaly_ratio: float, seed: int) -> _Model:
-    yardstick = Yardstick(schema, anomaly_ratio=anomaly_ratio, seed=seed)
-    with measure() as fitting:
-        yardstick.fit(training.frame)
-    model = _Model(yardstick, yardstick.threshold, fitting, yardstick.parameters())
-    model.more["forest_fit_seconds"] = yardstick.forest_fit_seconds_
-    return model
-
-
 def _choose(
-    base: _Model,
+    base: FittedModel,
     schema: Schema,
     forest: Callable[[Settings], BaseIsolationForest],
-    training: _Part,
-    validation: _Part,
+    training: Part,
+    validation: Part,
     seed: int,
     time_budget: float,
     target_accuracy: float,
@@ -426,8 +332,8 @@ def _choose(
     """
     accuracy = None
     if validation.judges:
-        predictions = _predictions(base.scorer.score_samples(validation.frame), base.threshold)
-        accuracy = float((predictions == validation.labels).mean())
+        predicted = predictions(base.scorer.score_samples(validation.frame), base.threshold)
+        accuracy = float((predicted == validation.labels).mean())
     idle = {"ran": False, "trials": 0, "seconds": 0.0, "best_validation_accuracy": accuracy}
     if accuracy is None or validation.labels is None:
         lacking = (
@@ -443,7 +349,7 @@ def _choose(
         )
         return None, {**idle, "reason": reason}
     tell("search", 0.0, "searching for better settings")
-    matrices = _Matrices(schema, training.frame, validation.frame)
+    matrices = Matrices(schema, training.frame, validation.frame)
     began = time.perf_counter()
     # At most half of the time goes into features: a search needs trials too.
     candidates, complete = matrices.usable(FEATURE_SETS, time_budget / 2.0)
@@ -469,147 +375,3 @@ def _choose(
         seconds=time.perf_counter() - began,
     )
     return found.settings, found.to_dict()
-
-
-class _Matrices:
-    """Features of the training and validation part for a feature set, computed once for each."""
-
-    def __init__(self, schema: Schema, training: pd.DataFrame, validation: pd.DataFrame) -> None:
-        self._schema = schema
-        self._training = training
-        self._validation = validation
-        self._known: dict[FeatureSet, tuple[Matrix, Matrix]] = {}
-        self._unscaled: dict[tuple[str, ...], tuple[Matrix, Matrix]] = {}
-
-    def __call__(self, features: FeatureSet) -> tuple[Matrix, Matrix]:
-        if features not in self._known:
-            detector = make_detector(Settings(features), self._schema, make_forest(Settings(), seed=0))
-            if features.groups not in self._unscaled:
-                made = detector.preprocessor.fit_transform(self._training)
-                self._unscaled[features.groups] = made, detector.preprocessor.transform(self._validation)
-            training, validation = self._unscaled[features.groups]
-            scaled = detector.scaler.fit_transform(training), detector.scaler.transform(validation)
-            self._known[features] = (scaled[0].astype(np.float32), scaled[1].astype(np.float32))
-        return self._known[features]
-
-    def usable(self, candidates: Sequence[FeatureSet], seconds: float) -> tuple[list[FeatureSet], bool]:
-        """The candidates whose groups give features here, each different input to a forest once; at least the first.
-
-        Stops making features after `seconds`; the flag says whether all candidates were looked at.
-        """
-        began = time.perf_counter()
-        kept: list[FeatureSet] = []
-        seen: set[bytes] = set()
-        for features in candidates:
-            if kept and time.perf_counter() - began > seconds and features.groups not in self._unscaled:
-                return kept, False
-            try:
-                matrix = self(features)[0]
-            except DataError:
-                # These records have no such columns; the first candidate, the base's, has been used already.
-                continue
-            content = np.ascontiguousarray(matrix[:: max(1, len(matrix) // 1000)]).tobytes()
-            if content not in seen:
-                seen.add(content)
-                kept.append(features)
-        return kept, True
-
-
-def _predictions(scores: npt.NDArray[np.float64], threshold: float) -> npt.NDArray[np.int64]:
-    return np.where(scores < threshold, -1, 1).astype(np.int64)
-
-
-def _judge(model: _Model, scores: npt.NDArray[np.float64], test: _Part, types: Sequence[Any] | None) -> dict[str, Any]:
-    """One model's entry of the report."""
-    predictions = _predictions(scores, model.threshold)
-    metrics: dict[str, Any] = dict.fromkeys(METRICS)
-    if test.labels is not None:
-        measured = evaluate(test.labels, predictions, scores, types).to_dict()
-        metrics = {name: measured[name] for name in METRICS}
-    rows = len(test.frame)
-    rate = rows_per_second(lambda: model.scorer.score_samples(test.frame), rows)
-    if isinstance(model.scorer, Detector):
-        forest, prepared = model.scorer.model, model.scorer.transform(test.frame)
-    else:
-        forest, prepared = model.scorer.model[-1], model.scorer.model[:-1].transform(model.scorer.numbers(test.frame))
-    return {
-        **metrics,
-        "fit_seconds": model.fitting.seconds,
-        "score_rows_per_second": rate,
-        "forest_rows_per_second": rows_per_second(lambda: forest.score_samples(prepared), rows),
-        "peak_memory_bytes": model.fitting.peak_memory_bytes,
-        "mlx_peak_memory_bytes": model.fitting.mlx_peak_memory_bytes,
-        "model_bytes": model_bytes(model.scorer),
-        "threshold": model.threshold,
-        "alerts": int((predictions == -1).sum()),
-        "parameters": model.parameters,
-        **model.more,
-    }
-
-
-def _classic_ceiling(test: _Part, types: Sequence[Any] | None, anomaly_ratio: float) -> dict[str, float | None]:
-    from .ceiling import classic_ceiling
-
-    assert test.labels is not None
-    unknown = np.full(len(test.labels), "")
-    data = SyntheticData(test.frame, test.labels, unknown if types is None else np.asarray(types), unknown)
-    found = classic_ceiling(data, anomaly_ratio=anomaly_ratio)
-    return {name: value if value is not None and math.isfinite(value) else None for name, value in found.items()}
-
-
-def _shift(
-    model: _Model,
-    scores: npt.NDArray[np.float64],
-    schema: Schema,
-    training: _Part,
-    validation: _Part,
-    test: _Part,
-) -> dict[str, Any] | None:
-    """Why the test part has far more or far fewer alerts than the validation part; None where it has not."""
-    alerts, before, rows = int((scores < model.threshold).sum()), len(validation.frame), len(test.frame)
-    if not rate_changed(model.validation_alerts, before, alerts, rows):
-        return None
-    shifts = column_shifts(schema, pd.concat([training.frame, validation.frame]), test.frame)
-    return {
-        "validation_alert_rate": model.validation_alerts / before,
-        "test_alert_rate": alerts / rows,
-        "columns": dict(list(shifts.items())[:_SHIFTED_COLUMNS]),
-    }
-
-
-def _summarise(report: dict[str, Any], base: Detector, optimized: Detector, *, regrown: bool) -> None:
-    """Leave in each detector how it was trained, and in the report what is in the saved files."""
-    saved = (
-        "grown again on all records after the figures were measured; threshold and calibration are by scores of the"
-        " validation part under the measured model, which had not seen it"
-        if regrown
-        else "the measured model"
-    )
-    shared = {key: report[key] for key in ("created", "version", "seed", "backend", "split")}
-    shared["data"] = {key: report["data"][key] for key in ("source", "rows", "columns", "labelled", "anomaly_ratio")}
-    for key, detector in (("base", base), ("optimized", optimized)):
-        report[key]["parameters"]["saved_model"] = saved
-        detector.training_ = {**shared, "model": key, **report[key]}
-
-
-def _top_alerts(
-    model: _Model,
-    frame: pd.DataFrame,
-    scores: npt.NDArray[np.float64],
-    positions: npt.NDArray[np.int64],
-) -> list[dict[str, Any]]:
-    worst = np.argsort(scores, kind="stable")[:_TOP_ALERTS]
-    worst = worst[scores[worst] < model.threshold]
-    if not worst.size:
-        return []
-    reasons = explain(model.detector, frame, worst.tolist())
-    points = frame.iloc[worst].to_dict("records")
-    return [
-        {
-            "index": int(positions[row]),
-            "score": float(scores[row] - model.threshold),
-            "explanation": reason.sentence,
-            "data_point": point,
-        }
-        for row, reason, point in zip(worst, reasons, points, strict=True)
-    ]

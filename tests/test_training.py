@@ -11,6 +11,7 @@ from anomaly_detection import training
 from anomaly_detection.errors import AnomalyDetectionError, DataError
 from anomaly_detection.evaluation import METRICS, evaluate
 from anomaly_detection.explanations import explain
+from anomaly_detection.matrices import Matrices
 from anomaly_detection.report import write_report
 from anomaly_detection.schema import infer_schema
 from anomaly_detection.settings import FEATURE_SETS, FORESTS, RECIPE, FeatureSet
@@ -399,7 +400,7 @@ def test_unlabelled_alerts_are_as_many_as_asked_for_among_new_rows():
 def test_every_feature_set_can_be_searched():
     frame = DATA.frame.iloc[::3]
     schema = infer_schema(frame)
-    found, complete = training._Matrices(schema, frame, frame.iloc[:50]).usable(FEATURE_SETS, 600.0)
+    found, complete = Matrices(schema, frame, frame.iloc[:50]).usable(FEATURE_SETS, 600.0)
     assert complete
     # Nothing repeats in these records, so the set with repeats equals another one and is tried once.
     assert set(FEATURE_SETS) - set(found) <= {FEATURE_SETS[-1]}

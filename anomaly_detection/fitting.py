@@ -1,0 +1,113 @@
+"""Fitting on one part of the records and setting the threshold on another, with what it cost."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from mlx_iforest.base import BaseIsolationForest
+
+from .detector import Detector
+from .performance import Measurement, measure
+from .schema import Schema, infer_schema
+from .settings import FORESTS, RECIPE, Settings, make_detector
+from .synthetic import generate
+from .thresholds import ThresholdRule
+from .yardstick import Yardstick
+
+__all__ = ["FittedModel", "Part", "fit_detector", "fit_yardstick", "warm_up"]
+
+Labels = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the records, and their labels if there are any."""
+
+    frame: pd.DataFrame
+    labels: Labels | None
+
+    @property
+    def judges(self) -> bool:
+        """Whether it holds labels of both classes."""
+        return self.labels is not None and len(np.unique(self.labels)) == 2
+
+
+@dataclass
+class FittedModel:
+    """A fitted model and what it cost; the test part has not been looked at."""
+
+    scorer: Detector | Yardstick
+    threshold: float
+    fitting: Measurement
+    parameters: dict[str, Any]
+    validation_alerts: int = 0
+    more: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def detector(self) -> Detector:
+        assert isinstance(self.scorer, Detector)
+        return self.scorer
+
+
+def warm_up(forest: Callable[[Settings], BaseIsolationForest]) -> None:
+    """Load and compile what is loaded and compiled on first use: not a cost of this or that model."""
+    few = generate("classic", 100, seed=0).frame
+    for settings in (Settings(n_estimators=2), replace(RECIPE, n_estimators=2), Settings(forest="blended")):
+        make_detector(settings, None, forest(replace(settings, max_samples=32))).fit(few)
+    Yardstick(infer_schema(few), anomaly_ratio=0.1, seed=0).fit(few).score_samples(few)
+
+
+def fit_detector(
+    settings: Settings,
+    schema: Schema,
+    forest: Callable[[Settings], BaseIsolationForest],
+    training: Part,
+    rule: ThresholdRule,
+    validation: Part,
+) -> FittedModel:
+    """Fit a detector on the training part and set the threshold on the validation part.
+
+    Features that compare a row with its like flatter the rows they were learned from, so a threshold set on those
+    raises more alerts than were asked for among new ones.
+    """
+    detector = make_detector(settings, schema, forest(settings))
+    with measure() as fitting:
+        features = detector.scaler.fit_transform(detector.preprocessor.fit_transform(training.frame))
+        features = features.astype(np.float32, copy=False)
+        began = time.perf_counter()
+        detector.model.fit(features)
+        forest_seconds = time.perf_counter() - began
+    scores = detector.score_samples(validation.frame)
+    detector.set_threshold(copy.deepcopy(rule), scores, validation.labels)
+    detector.calibration_ = detector.calibration.with_learned(detector.model.score_samples(features))
+    threshold = detector.cut(scores)
+    parameters = {
+        **settings.to_dict(),
+        "forest": FORESTS[settings.forest],
+        "max_samples": detector.model.max_samples_,
+        "contamination": detector.model.contamination,
+        "features": len(detector.feature_names),
+        "threshold_rule": f"{rule!r} on the validation part",
+        "trained_on": "training part",
+    }
+    model = FittedModel(detector, threshold, fitting, parameters, validation_alerts=int((scores < threshold).sum()))
+    model.more["forest_fit_seconds"] = forest_seconds
+    return model
+
+
+def fit_yardstick(schema: Schema, training: Part, anomaly_ratio: float, seed: int) -> FittedModel:
+    """Fit scikit-learn's forest as the yardstick."""
+    yardstick = Yardstick(schema, anomaly_ratio=anomaly_ratio, seed=seed)
+    with measure() as fitting:
+        yardstick.fit(training.frame)
+    model = FittedModel(yardstick, yardstick.threshold, fitting, yardstick.parameters())
+    model.more["forest_fit_seconds"] = yardstick.forest_fit_seconds_
+    return model

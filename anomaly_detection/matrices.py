@@ -1,0 +1,60 @@
+"""`Matrices`: the features that a search tries, each made once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from .errors import DataError
+from .optimize import Matrix
+from .schema import Schema
+from .settings import FeatureSet, Settings, make_detector, make_forest
+
+__all__ = ["Matrices"]
+
+
+class Matrices:
+    """Features of the training and validation part for a feature set, computed once for each."""
+
+    def __init__(self, schema: Schema, training: pd.DataFrame, validation: pd.DataFrame) -> None:
+        self._schema = schema
+        self._training = training
+        self._validation = validation
+        self._known: dict[FeatureSet, tuple[Matrix, Matrix]] = {}
+        self._unscaled: dict[tuple[str, ...], tuple[Matrix, Matrix]] = {}
+
+    def __call__(self, features: FeatureSet) -> tuple[Matrix, Matrix]:
+        if features not in self._known:
+            detector = make_detector(Settings(features), self._schema, make_forest(Settings(), seed=0))
+            if features.groups not in self._unscaled:
+                made = detector.preprocessor.fit_transform(self._training)
+                self._unscaled[features.groups] = made, detector.preprocessor.transform(self._validation)
+            training, validation = self._unscaled[features.groups]
+            scaled = detector.scaler.fit_transform(training), detector.scaler.transform(validation)
+            self._known[features] = (scaled[0].astype(np.float32), scaled[1].astype(np.float32))
+        return self._known[features]
+
+    def usable(self, candidates: Sequence[FeatureSet], seconds: float) -> tuple[list[FeatureSet], bool]:
+        """The candidates whose groups give features here, each different input to a forest once; at least the first.
+
+        Stops making features after `seconds`; the flag says whether all candidates were looked at.
+        """
+        began = time.perf_counter()
+        kept: list[FeatureSet] = []
+        seen: set[bytes] = set()
+        for features in candidates:
+            if kept and time.perf_counter() - began > seconds and features.groups not in self._unscaled:
+                return kept, False
+            try:
+                matrix = self(features)[0]
+            except DataError:
+                # These records have no such columns; the first candidate, the base's, has been used already.
+                continue
+            content = np.ascontiguousarray(matrix[:: max(1, len(matrix) // 1000)]).tobytes()
+            if content not in seen:
+                seen.add(content)
+                kept.append(features)
+        return kept, True
