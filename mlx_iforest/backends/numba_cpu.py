@@ -33,6 +33,9 @@ LARGEST_CODED = 4000
 FEWEST_CODED_ROWS = 64
 """Rows below which a block would be mostly empty."""
 
+FEWEST_ROWS_OF_A_THREAD = 1024
+"""Rows below which starting a thread takes longer than scoring them."""
+
 GROWTH_BYTES = 64 << 20
 """Bound of the memory of one task's growing trees before they are packed."""
 
@@ -78,7 +81,7 @@ class NumbaBackend:
     ) -> NDArray[np.float64]:
         total = np.zeros((len(X), values.shape[1]))
         depths = forest.tree_depths
-        even = -(-len(X) // max(n_threads, 1))
+        even = max(-(-len(X) // n_threads), FEWEST_ROWS_OF_A_THREAD)
         rows = max(1, min(batch_size or even, even))
         arrays = (forest.tree_start, forest.feature, forest.threshold, forest.left, forest.missing_left)
 
