@@ -8,6 +8,7 @@ Each rule learns one number from the scores of rows and keeps it as ``offset_``:
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -125,7 +126,7 @@ class AlertBudget(_FixedCut):
 
 
 @dataclass
-class _BestCut(_FixedCut):
+class _BestCut(_FixedCut, ABC):
     """The cut of the labelled scores at which a measure is greatest; the middle one where several are."""
 
     offset_: float = field(default=math.nan, init=False, repr=False)
@@ -159,8 +160,9 @@ class _BestCut(_FixedCut):
         self.offset_ = _offset(ordered, int(best[(best.size - 1) // 2]))
         return self
 
+    @abstractmethod
     def _value(self, caught: IntArray, false_alerts: IntArray, anomalies: int, rows: int) -> FloatArray:
-        raise NotImplementedError
+        """What each possible cut is worth; the largest is taken."""
 
 
 class BestAccuracy(_BestCut):
