@@ -138,9 +138,11 @@ def _left_shares(
     for node in np.flatnonzero(feature >= 0):
         rows = visits.indices[visits.indptr[node] : visits.indptr[node + 1]]
         values = sample[rows, feature[node]].astype(np.float64)
-        low, high = np.nanmin(values), np.nanmax(values)
-        # scikit-learn also splits present values, all alike, from missing ones: then no range is divided.
-        shares[node] = (threshold[node] - low) / (high - low) if low < high else 0.5
+        present = values[~np.isnan(values)]
+        # scikit-learn also splits present values, all alike or none, from missing ones: then no range is divided.
+        shares[node] = 0.5
+        if present.size and present.min() < present.max():
+            shares[node] = (threshold[node] - present.min()) / (present.max() - present.min())
     return shares
 
 
