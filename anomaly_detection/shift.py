@@ -48,10 +48,11 @@ def _levels(before: pd.Series, after: pd.Series) -> float:  # type: ignore[type-
     counts = pd.DataFrame({"before": before.value_counts(dropna=False), "after": after.value_counts(dropna=False)})
     counts = counts.fillna(0.0)
     # Many rare levels differ by chance alone, so they are taken as one.
-    rare = counts.sum(axis=1) < _FEW
-    counts = pd.concat([counts[~rare], counts[rare].sum().to_frame().T])
-    shares = counts / counts.sum()
-    return float((shares["before"] - shares["after"]).abs().sum() / 2.0)
+    rare = (counts.sum(axis=1) < _FEW).to_numpy()
+    levels = counts.to_numpy()
+    levels = np.vstack([levels[~rare], levels[rare].sum(axis=0)])
+    shares = levels / levels.sum(axis=0)
+    return float(np.abs(shares[:, 0] - shares[:, 1]).sum() / 2.0)
 
 
 def rate_changed(expected: int, expected_rows: int, found: int, rows: int) -> bool:
