@@ -91,10 +91,10 @@ def tree_keys(seed: int, trees: NDArray[np.integer], stream: int) -> NDArray[np.
     return np.stack(words, axis=-1)
 
 
-def bounded(word: NDArray[np.uint32], bound: int) -> NDArray[np.int64]:
+def bounded(word: NDArray[np.uint32], bound: int | NDArray[np.integer]) -> NDArray[np.int64]:
     """A uint32 draw as an integer in [0, bound): the high half of their product (Lemire, 2019, without the rejection,
     whose absence biases a choice by less than bound / 2**32)."""
-    return ((word.astype(np.uint64) * np.uint64(bound)) >> np.uint64(32)).astype(np.int64)
+    return ((word.astype(np.uint64) * np.asarray(bound).astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
 
 
 def permutation_keys(keys: NDArray[np.uint32]) -> NDArray[np.uint32]:

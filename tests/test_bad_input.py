@@ -55,6 +55,16 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return line
 
 
+def refused_without_a_trace(
+    arguments: list[str], expected: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`refused` with all the expected words, and nothing left in the folder."""
+    line = refused(arguments, capsys)
+    for words in expected:
+        assert words in line
+    assert list(folder.iterdir()) == []
+
+
 def csv(frame: pd.DataFrame) -> Callable[[Path], None]:
     return lambda path: frame.to_csv(path, index=False)
 
@@ -144,10 +154,7 @@ def test_training_arguments_that_cannot_be_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    line = refused(["train", *arguments], capsys)
-    for words in expected:
-        assert words in line
-    assert list(tmp_path.iterdir()) == []
+    refused_without_a_trace(["train", *arguments], expected, tmp_path, capsys)
 
 
 def test_a_backend_that_is_missing_says_how_to_get_it(
@@ -359,10 +366,7 @@ def test_generating_arguments_that_cannot_be_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    line = refused(["generate", *arguments], capsys)
-    for words in expected:
-        assert words in line
-    assert list(tmp_path.iterdir()) == []
+    refused_without_a_trace(["generate", *arguments], expected, tmp_path, capsys)
 
 
 @pytest.mark.parametrize("arguments", [[], ["scor", "a", "b"]])

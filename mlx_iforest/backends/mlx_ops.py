@@ -216,7 +216,7 @@ class _Level:
             low, high = self.all_ranges()
             cumulative = np.cumsum(np.where(low < high, weights[:, None], 0), axis=0)
             word0, word1 = self.draws(ATTEMPTS)
-            settle(np.argmax(cumulative > _bounded(word0, cumulative[-1]), axis=0), word1)
+            settle(np.argmax(cumulative > bounded(word0, cumulative[-1]), axis=0), word1)
         return splits
 
     def project(self, splittable: NDArray[np.bool_], width: int) -> _Splits:
@@ -229,7 +229,7 @@ class _Level:
         for k in range(width):
             word0, word1 = self.draws(ATTEMPTS + 1 + k)
             left = remaining.sum(axis=0)
-            column = np.argmax(np.cumsum(remaining, axis=0) > _bounded(word0, left), axis=0)
+            column = np.argmax(np.cumsum(remaining, axis=0) > bounded(word0, left), axis=0)
             chosen = left > 0
             columns[:, k] = np.where(chosen, column, columns[:, 0])
             low, high = (np.where(chosen, of[column, node], np.float32(0)) for of in (lows, highs))
@@ -319,11 +319,6 @@ def _grow(X: NDArray[np.float32], plan: GrowthPlan) -> Forest:
         left_share[order].astype(np.float32),
         *oblique,
     )
-
-
-def _bounded(word: NDArray[np.uint32], bounds: NDArray[np.integer]) -> NDArray[np.int64]:
-    """`randomness.bounded` with a bound for each draw."""
-    return ((word.astype(np.uint64) * bounds.astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
 
 
 def _coefficients(low: NDArray[np.float32], high: NDArray[np.float32], word: NDArray[np.uint32]) -> NDArray[np.float32]:

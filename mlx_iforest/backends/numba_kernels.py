@@ -25,36 +25,31 @@ def _mix(x0, x1, r):
     return x0, x1
 
 
+@njit(nogil=True, cache=True, inline="always")
+def _mix_even(x0, x1):
+    x0, x1 = _mix(x0, x1, 13)
+    x0, x1 = _mix(x0, x1, 15)
+    x0, x1 = _mix(x0, x1, 26)
+    return _mix(x0, x1, 6)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _mix_odd(x0, x1):
+    x0, x1 = _mix(x0, x1, 17)
+    x0, x1 = _mix(x0, x1, 29)
+    x0, x1 = _mix(x0, x1, 16)
+    return _mix(x0, x1, 24)
+
+
 @njit(nogil=True, cache=True)
 def threefry(key0, key1, counter0, counter1):
-    """`randomness.threefry2x32` of scalars."""
+    """`randomness.threefry2x32` of scalars; its loops are written out, since they run for every split."""
     key2 = u32(key0 ^ key1 ^ u32(PARITY))
-    x0 = u32(counter0 + key0)
-    x1 = u32(counter1 + key1)
-    x0, x1 = _mix(x0, x1, 13)
-    x0, x1 = _mix(x0, x1, 15)
-    x0, x1 = _mix(x0, x1, 26)
-    x0, x1 = _mix(x0, x1, 6)
-    x0, x1 = u32(x0 + key1), u32(x1 + key2 + u32(1))
-    x0, x1 = _mix(x0, x1, 17)
-    x0, x1 = _mix(x0, x1, 29)
-    x0, x1 = _mix(x0, x1, 16)
-    x0, x1 = _mix(x0, x1, 24)
-    x0, x1 = u32(x0 + key2), u32(x1 + key0 + u32(2))
-    x0, x1 = _mix(x0, x1, 13)
-    x0, x1 = _mix(x0, x1, 15)
-    x0, x1 = _mix(x0, x1, 26)
-    x0, x1 = _mix(x0, x1, 6)
-    x0, x1 = u32(x0 + key0), u32(x1 + key1 + u32(3))
-    x0, x1 = _mix(x0, x1, 17)
-    x0, x1 = _mix(x0, x1, 29)
-    x0, x1 = _mix(x0, x1, 16)
-    x0, x1 = _mix(x0, x1, 24)
-    x0, x1 = u32(x0 + key1), u32(x1 + key2 + u32(4))
-    x0, x1 = _mix(x0, x1, 13)
-    x0, x1 = _mix(x0, x1, 15)
-    x0, x1 = _mix(x0, x1, 26)
-    x0, x1 = _mix(x0, x1, 6)
+    x0, x1 = _mix_even(u32(counter0 + key0), u32(counter1 + key1))
+    x0, x1 = _mix_odd(u32(x0 + key1), u32(x1 + key2 + u32(1)))
+    x0, x1 = _mix_even(u32(x0 + key2), u32(x1 + key0 + u32(2)))
+    x0, x1 = _mix_odd(u32(x0 + key0), u32(x1 + key1 + u32(3)))
+    x0, x1 = _mix_even(u32(x0 + key1), u32(x1 + key2 + u32(4)))
     return u32(x0 + key2), u32(x1 + key0 + u32(5))
 
 
