@@ -99,6 +99,13 @@ class Columns:
         return np.maximum(np.rint(weights / weights.sum() * 2**30), 1).astype(np.int64)
 
 
+def member_trees(n_trees: int) -> list[tuple[int, int]]:
+    """First tree, and the one after the last, of each member of a forest of `n_trees`."""
+    shares = np.cumsum([0] + [member.trees for member in MEMBERS])
+    bounds = np.rint(shares / shares[-1] * n_trees).astype(int)
+    return list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
+
+
 class BlendedIsolationForest(BaseIsolationForest):
     """An isolation forest of differently grown trees whose leaves are judged by depth and by density.
 
@@ -177,7 +184,7 @@ class BlendedIsolationForest(BaseIsolationForest):
         columns = Columns.of(self._spread_rows(X))
         self._draw_seed()
         forests = []
-        for member, (first, stop) in zip(MEMBERS, self._member_trees(), strict=True):
+        for member, (first, stop) in zip(MEMBERS, member_trees(self.n_estimators), strict=True):
             if first == stop:
                 continue
             plan = GrowthPlan(
@@ -197,12 +204,6 @@ class BlendedIsolationForest(BaseIsolationForest):
         self.forest_ = Forest.concatenate(forests)
         self.max_samples_ = min(max(member.max_samples for member in MEMBERS), drawable)
 
-    def _member_trees(self) -> list[tuple[int, int]]:
-        """First tree, and the one after the last, of each member."""
-        shares = np.cumsum([0] + [member.trees for member in MEMBERS])
-        bounds = np.rint(shares / shares[-1] * self.n_estimators).astype(int)
-        return list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
-
     def _learn_scores(self, X: Matrix) -> None:
         rows = self._spread_rows(X)
         self._views = self._make_views()
@@ -212,7 +213,7 @@ class BlendedIsolationForest(BaseIsolationForest):
         self._spreads = [views.spreads for views in self._views]
 
     def _make_views(self) -> list[_Views]:
-        members = zip(MEMBERS, self._member_trees(), strict=True)
+        members = zip(MEMBERS, member_trees(self.forest_.n_trees), strict=True)
         return [_Views.of(member, self.forest_.trees(*trees)) for member, trees in members if trees[0] < trees[1]]
 
     def __getstate__(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from mlx_iforest import BlendedIsolationForest
-from mlx_iforest.blended import MEMBERS, TAMING, Columns
+from mlx_iforest.blended import MEMBERS, TAMING, Columns, member_trees
 from mlx_iforest.scoring import Spread, blend_score
 
 
@@ -40,7 +40,7 @@ def test_taming_is_increasing_and_undone_on_thresholds():
         np.arcsinh(TAMING * (X[:, 0] - columns.mean[0]) / columns.deviation[0])
     )
     model = BlendedIsolationForest(n_estimators=60, random_state=0).fit(X)
-    first, stop = model._member_trees()[0]
+    first, stop = member_trees(60)[0]
     forest = model.forest_.trees(first, stop).validate()
     for feature in range(3):
         thresholds = forest.threshold[forest.feature == feature]
@@ -58,7 +58,7 @@ def test_the_score_is_the_soft_minimum_of_standardised_views(backend):
     X = skewed()
     model = BlendedIsolationForest(n_estimators=60, random_state=1, backend=backend).fit(X)
     total, weights = np.zeros(len(X)), 0.0
-    for member, (first, stop) in zip(MEMBERS, model._member_trees(), strict=True):
+    for member, (first, stop) in zip(MEMBERS, member_trees(60), strict=True):
         trees = model.forest_.trees(first, stop)
         for values, weight in ((trees.path_length, member.depth), (trees.log_density, member.density)):
             if weight:
@@ -69,8 +69,7 @@ def test_the_score_is_the_soft_minimum_of_standardised_views(backend):
 
 
 def test_members_share_the_trees():
-    model = BlendedIsolationForest(n_estimators=300)
-    bounds = model._member_trees()
+    bounds = member_trees(300)
     assert bounds[0][0] == 0
     assert bounds[-1][1] == 300
     assert all(before[1] == after[0] for before, after in itertools.pairwise(bounds))
@@ -121,4 +120,6 @@ def test_pickles_without_holding_the_forest_twice():
     model = BlendedIsolationForest(n_estimators=60, random_state=0).fit(X)
     packed = pickle.dumps(model)
     assert np.array_equal(pickle.loads(packed).score_samples(X), model.score_samples(X))
+    model.set_params(n_estimators=7)  # of the next fit, not of the forest that is saved
+    assert np.array_equal(pickle.loads(pickle.dumps(model)).score_samples(X), model.score_samples(X))
     assert len(packed) < 1.2 * model.forest_.nbytes + 10_000
