@@ -9,24 +9,30 @@ group.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlx_iforest import codes_kernels as kernels
+from mlx_iforest.codes_scoring import (
+    BLOCK,
+    CODE,
+    LINE,
+    LOOKUP,
+    MISSING_LEFT,
+    THRESHOLD,
+    add_leaf_values,
+)
 from mlx_iforest.forest import Forest
 
 __all__ = ["CodedForest", "Grid"]
-
-MOST_THRESHOLDS = 253
-"""Thresholds of one feature in a group: then their codes, those of values above them all, and one more are 8-bit
-numbers below `ABOVE_ALL`."""
 
 LARGEST_RECODE = 64 << 20
 """Bytes of the table from ranks to codes beyond which a forest is not coded."""
 
 CELLS = 4096
-"""Cells of a feature's lookup grid; 8 KB each."""
+"""Cells of a feature's lookup grid, two bytes each."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Grid:
         Of each feature the distinct thresholds, increasing, then +inf.
     first, scale : ndarray of float32, shape (n_features,)
         A value's cell is ``(x - first) * scale``, rounded down and held within the grid.
-    below : ndarray of int32, shape (n_features, CELLS)
+    below : ndarray of uint16, shape (n_features, CELLS + 2)
         Thresholds in earlier cells.
     steps : ndarray of int64, shape (n_features,)
         Steps of the binary search that finds the rank within the fullest cell.
@@ -48,30 +54,36 @@ class Grid:
     thresholds: NDArray[np.float32]
     first: NDArray[np.float32]
     scale: NDArray[np.float32]
-    below: NDArray[np.int32]
+    below: NDArray[np.uint16]
     steps: NDArray[np.int64]
 
     @classmethod
-    def of(cls, forest: Forest) -> Grid:
-        """The grid of all thresholds of a forest."""
-        is_split = forest.feature >= 0
-        order = np.lexsort((forest.threshold[is_split], forest.feature[is_split]))
-        feature, threshold = forest.feature[is_split][order], forest.threshold[is_split][order]
+    def of(cls, feature: NDArray[np.int32], threshold: NDArray[np.float32], n_features: int) -> Grid | None:
+        """The grid of all thresholds of some nodes; those whose feature is negative do not count.
+
+        None where a feature has more thresholds than `below` can count.
+        """
+        is_split = feature >= 0
+        order = np.lexsort((threshold[is_split], feature[is_split]))
+        feature, threshold = feature[is_split][order], threshold[is_split][order]
         distinct = np.ones(len(feature), np.bool_)
         distinct[1:] = (feature[1:] != feature[:-1]) | (threshold[1:] != threshold[:-1])
         feature, threshold = feature[distinct], threshold[distinct]
-        counts = np.bincount(feature, minlength=forest.n_features)
+        counts = np.bincount(feature, minlength=n_features)
         fullest = int(counts.max(initial=0))
+        if fullest > np.iinfo(np.uint16).max:
+            return None
         # A search may look as far as twice the fullest cell beyond the last threshold.
         width = 3 * fullest + 4
-        thresholds = np.full((forest.n_features, width), np.inf, np.float32)
+        thresholds = np.full((n_features, width), np.inf, np.float32)
         starts = np.cumsum(counts) - counts
         thresholds[feature, np.arange(len(feature)) - starts[feature]] = threshold
         first = np.where(counts > 0, thresholds[:, 0], 0).astype(np.float32)
-        last = thresholds[np.arange(forest.n_features), np.maximum(counts - 1, 0)]
+        last = thresholds[np.arange(n_features), np.maximum(counts - 1, 0)]
         span = np.where(counts > 1, last.astype(np.float64) - first, 1.0)
         scale = np.minimum((CELLS - 1) / span, np.finfo(np.float32).max).astype(np.float32)
-        below = np.empty((forest.n_features, CELLS), np.int32)
+        # Two more, since a gather of the last reads beyond it.
+        below = np.zeros((n_features, CELLS + 2), np.uint16)
         most = kernels.fill_grid(thresholds, counts, first, scale, below)
         steps = np.ceil(np.log2(most + 1)).astype(np.int64)
         return cls(thresholds, first, scale, below, steps)
@@ -79,72 +91,122 @@ class Grid:
 
 @dataclass(frozen=True)
 class CodedForest:
-    """A forest compiled for scoring block by block (see `codes_kernels`).
+    """A forest, and values of its leaves, compiled for scoring block by block (see `codes_scoring`).
 
-    Every tree is a list of operations, children before their parents. An operation selects, for each row of a block,
-    the leaf that its left or its right child has found. What is selected are the numbers of the tree's leaves.
+    Leaves of a tree that have the same values are one class, and a split between two leaves of one class is left out:
+    of path lengths a tree has few different ones. Every tree is a list of operations, children before their parents. An
+    operation selects, for each row of a block, the class that its left or its right child has found.
 
     Parameters
     ----------
     grid : Grid
     group_of_tree : ndarray of int64, shape (n_trees,)
         Trees of a group, which follow each other, share their codes.
-    recode : ndarray of uint8, shape (n_groups, n_features, n_ranks)
-        From the rank among all thresholds to the code among those of the group.
+    recode : ndarray of uint8 or uint16, shape (n_groups, n_features, n_ranks + 1)
+        From the rank among all thresholds, or from the last place for missing values, to the code in the group.
     tree_operations : ndarray of int64, shape (n_trees + 1,)
         Where each tree's operations begin.
-    operations : ndarray of int64, shape (n_operations, 6)
-        Feature, code of the threshold, 1 where missing values go left, and the rows of the work table to read from and
-        to write to.
-    tree_leaves : ndarray of int64, shape (n_trees + 1,)
-        Where each tree's leaves begin.
-    leaf_nodes : ndarray of int64, shape (n_leaves,)
-        The node that each leaf is, as an index over all nodes.
-    n_work_rows : int
-        Rows that the work table needs beside one for each leaf number.
+    operations : ndarray of int64, shape (n_operations, 8)
+        The columns that `codes_scoring` names; places in the work table count its entries.
+    tree_result : ndarray of int64, shape (n_trees,)
+        Where in the work table a tree leaves its result.
+    tables : ndarray of int32, shape (n_values, n_trees, width)
+        The values of each class.
+    work : ndarray of uint8 or uint16
+        The work table with its classes filled in, to be copied by every thread.
     """
 
     grid: Grid
     group_of_tree: NDArray[np.int64]
-    recode: NDArray[np.uint8]
+    recode: NDArray[np.uint8] | NDArray[np.uint16]
     tree_operations: NDArray[np.int64]
     operations: NDArray[np.int64]
-    tree_leaves: NDArray[np.int64]
-    leaf_nodes: NDArray[np.int64]
-    n_work_rows: int
-
-    @property
-    def most_leaves(self) -> int:
-        """Leaves of the largest tree."""
-        return int(np.diff(self.tree_leaves).max())
+    tree_result: NDArray[np.int64]
+    tables: NDArray[np.int32]
+    work: NDArray[np.uint8] | NDArray[np.uint16]
 
     @classmethod
-    def of(cls, forest: Forest) -> CodedForest | None:
+    def of(cls, forest: Forest, values: NDArray[np.int32]) -> CodedForest | None:
         """Compile a forest of splits on single features.
 
-        None where one tree has more thresholds of a feature than 8-bit codes can tell apart, or where the table of
-        codes would be too large.
+        Codes have 8 bits, or 16 where a tree has too many classes or thresholds of a feature for that. None where 16
+        are too few, or where the table of codes would be too large.
+
+        Parameters
+        ----------
+        values : ndarray of int32, shape (n_nodes, n_values)
+            Read at leaves; below 2**24 in size.
         """
-        grid = Grid.of(forest)
-        ranks = kernels.threshold_ranks(forest.feature, forest.threshold, grid.thresholds)
-        group_of_tree = kernels.group_trees(
-            forest.tree_start, forest.feature, ranks, grid.thresholds.shape[1], forest.n_features, MOST_THRESHOLDS
+        distinct, value_number = number_rows(values)
+        feature, leaf_class, class_value = kernels.leaf_classes(
+            forest.tree_start, forest.feature, forest.left, value_number
         )
-        if group_of_tree[0] < 0:
+        grid = Grid.of(feature, forest.threshold, forest.n_features)
+        if grid is None:
             return None
+        ranks = kernels.threshold_ranks(feature, forest.threshold, grid.thresholds)
         n_ranks = int(ranks.max(initial=0)) + 2
+        n_classes = class_value.shape[1]
+        for dtype in (np.uint8, np.uint16):
+            most = int(np.iinfo(dtype).max)
+            if n_classes > most + 1:
+                continue
+            # The codes of values above all thresholds, of missing ones above those, and one more must differ.
+            group_of_tree = kernels.group_trees(
+                forest.tree_start, feature, ranks, grid.thresholds.shape[1], forest.n_features, most - 2
+            )
+            if group_of_tree[0] >= 0:
+                break
+        else:
+            return None
         if (int(group_of_tree[-1]) + 1) * forest.n_features * n_ranks > LARGEST_RECODE:
             return None
         recode, node_code = kernels.recode_groups(
-            forest.tree_start, forest.feature, ranks, group_of_tree, n_ranks, forest.n_features
+            forest.tree_start, feature, ranks, group_of_tree, n_ranks, forest.n_features
         )
-        is_leaf = forest.feature < 0
-        leaf_nodes = np.flatnonzero(is_leaf)
-        tree_leaves = np.concatenate([[0], np.cumsum(np.add.reduceat(is_leaf, forest.tree_start[:-1], dtype=np.int64))])
-        n_operations = np.diff(forest.tree_start) - np.diff(tree_leaves)
-        tree_operations = np.concatenate([[0], np.cumsum(n_operations)])
-        operations, n_work_rows = kernels.compile_trees(
-            forest.tree_start, forest.feature, node_code, forest.left, forest.missing_left, tree_operations,
-            int(np.diff(tree_leaves).max()), forest.max_depth,
+        tree_operations, operations, nodes, tree_result, work = kernels.compile_trees(
+            forest.tree_start, feature, forest.left, leaf_class, 2 * forest.n_features * BLOCK,
+            LINE // np.dtype(dtype).itemsize, n_classes, forest.max_depth,
         )  # fmt: skip
-        return cls(grid, group_of_tree, recode, tree_operations, operations, tree_leaves, leaf_nodes, n_work_rows)
+        operations[:, CODE] = np.maximum(feature[nodes], 0) * BLOCK
+        operations[:, THRESHOLD] = node_code[nodes]
+        operations[:, MISSING_LEFT] = forest.missing_left[nodes]
+        return cls(
+            grid, group_of_tree, recode.astype(dtype), tree_operations, operations, tree_result,
+            class_tables(distinct[class_value]), work.astype(dtype),
+        )  # fmt: skip
+
+    def add_leaf_values(self, X: NDArray[np.float32], total: NDArray[np.float64]) -> None:
+        """Add the values of every row's leaf in every tree to `total`, shape (n_samples, n_values)."""
+        grid = self.grid
+        add_leaf_values(
+            X, grid.thresholds, grid.first, grid.scale, grid.below, grid.steps, self.group_of_tree, self.recode,
+            self.tree_operations, self.operations, self.tree_result, self.tables, own_work(self.work), total,
+        )  # fmt: skip
+
+
+def class_tables(values: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The values of each tree's classes, shape (n_trees, n_classes, n_values), as `codes_scoring` reads them."""
+    n_trees, n_classes, n_values = values.shape
+    tables = np.zeros((n_values, n_trees, -(-n_classes // LOOKUP) * LOOKUP), np.int32)
+    tables[:, :, :n_classes] = np.moveaxis(values, 2, 0)
+    return tables
+
+
+def own_work(work: NDArray[Any]) -> NDArray[Any]:
+    """A copy of a work table that begins at a multiple of `LINE` bytes."""
+    room = np.empty(work.nbytes + LINE, np.uint8)
+    aligned = -room.ctypes.data % LINE
+    own: NDArray[Any] = room[aligned : aligned + work.nbytes].view(work.dtype)
+    own[:] = work
+    return own
+
+
+def number_rows(values: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """The distinct rows, and the number of each row among them."""
+    number = np.zeros(len(values), np.int64)
+    for column in values.T:
+        _, inverse = np.unique(column, return_inverse=True)
+        _, number = np.unique(number * len(values) + inverse, return_inverse=True)
+    _, first = np.unique(number, return_index=True)
+    return values[first], number

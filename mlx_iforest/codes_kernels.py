@@ -1,9 +1,4 @@
-"""What Numba compiles for `codes`: building coded forests, ranking values, and scoring blocks of rows.
-
-A block of rows is scored without any branch on the data: every operation of a tree is one compare and one select over
-the whole block, which the compiler turns into vector instructions. All nodes are visited instead of one path, but a
-tree of 256 samples has only about 60 splits, and 256 rows go through each of them at once.
-"""
+"""What Numba compiles to make a coded forest: ranks of thresholds, groups of trees, and the order of operations."""
 
 # Numba infers types from the arguments; annotations would only repeat them.
 # mypy: allow-untyped-defs
@@ -13,30 +8,23 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["ABOVE_ALL", "BLOCK"]
+from mlx_iforest.codes_scoring import (
+    BLOCK,
+    LEFT,
+    LEFT_STEP,
+    RIGHT,
+    RIGHT_STEP,
+    WRITE,
+    cell_of,
+)
 
-BLOCK = 256
-"""Rows of a block: the work table of a tree, and the codes of a few features, stay in the first-level cache."""
-
-ABOVE_ALL = np.uint8(255)
-"""Above the code of every threshold."""
-
-FEATURE, CODE, MISSING_LEFT, READ_LEFT, READ_RIGHT, WRITE = range(6)
-"""Columns of a coded forest's operations."""
-
-
-@njit(nogil=True, cache=True)
-def _cell(x, first, scale, top):
-    """The grid cell of a value; increasing in x, which is all that ranks need. NaN is in the first."""
-    position = (x - first) * scale
-    position = position if position > np.float32(0) else np.float32(0)
-    return np.int64(min(position, top))
+__all__ = ["compile_trees", "fill_grid", "group_trees", "leaf_classes", "recode_groups", "threshold_ranks"]
 
 
 @njit(nogil=True, cache=True)
 def fill_grid(thresholds, counts, first, scale, below):
     """Count the thresholds below each cell; returns each feature's number of thresholds in its fullest cell."""
-    n_features, cells = below.shape
+    n_features, cells = len(below), below.shape[1] - 2
     top = np.float32(cells - 1)
     most = np.zeros(n_features, np.int64)
     for f in range(n_features):
@@ -44,7 +32,7 @@ def fill_grid(thresholds, counts, first, scale, below):
         for c in range(cells):
             start = k
             below[f, c] = k
-            while k < counts[f] and _cell(thresholds[f, k], first[f], scale[f], top) <= c:
+            while k < counts[f] and cell_of(thresholds[f, k], first[f], scale[f], top) <= c:
                 k += 1
             most[f] = max(most[f], k - start)
     return most
@@ -94,14 +82,14 @@ def group_trees(tree_start, feature, ranks, n_ranks, n_features, most):
 
 @njit(nogil=True, cache=True)
 def recode_groups(tree_start, feature, ranks, group_of_tree, n_ranks, n_features):
-    """For each group, the code of every rank; and for each node the code of its threshold in its group."""
+    """For each group, the code of every rank and -1 for missing values; for each node the code of its threshold."""
     n_groups = group_of_tree.max() + 1
     used = np.zeros((n_groups, n_features, n_ranks), np.bool_)
     for tree in range(len(group_of_tree)):
         for node in range(tree_start[tree], tree_start[tree + 1]):
             if feature[node] >= 0:
                 used[group_of_tree[tree], feature[node], ranks[node]] = True
-    recode = np.zeros((n_groups, n_features, n_ranks), np.uint8)
+    recode = np.full((n_groups, n_features, n_ranks + 1), -1, np.int32)
     for group in range(n_groups):
         for f in range(n_features):
             code = 0
@@ -117,185 +105,141 @@ def recode_groups(tree_start, feature, ranks, group_of_tree, n_ranks, n_features
 
 
 @njit(nogil=True, cache=True)
-def compile_trees(tree_start, feature, node_code, left, missing_left, tree_operations, n_leaf_rows, max_depth):
-    """The operations of all trees, children before parents, and the number of work rows they need.
+def leaf_classes(tree_start, feature, left, value_number):
+    """Number the distinct values of each tree's leaves, and let a split between equal ones be a leaf.
 
-    Row k of the work table, k < n_leaf_rows, holds the leaf number k throughout. The rows behind them are reused: at
-    most one for each level is in use at a time, and one is free to write to.
+    Parameters
+    ----------
+    value_number : ndarray of int64, shape (n_nodes,)
+        At a leaf: the number of its value among all values of the forest.
+
+    Returns
+    -------
+    split_feature : ndarray of int32, shape (n_nodes,)
+        `feature`, and -1 at splits that make no difference.
+    leaf_class : ndarray of int64, shape (n_nodes,)
+        At a leaf: its class in the tree, less than `n_classes`; -1 at splits that remain.
+    class_value : ndarray of int64, shape (n_trees, n_classes)
+        The number of each class's value.
     """
-    operations = np.empty((tree_operations[-1], 6), np.int64)
-    most_nodes = np.diff(tree_start).max()
-    leaf_number = np.empty(most_nodes, np.int64)
-    row = np.empty(most_nodes, np.int64)
-    stack = np.empty(most_nodes + 1, np.int64)
-    free = np.empty(max_depth + 3, np.int64)
-    n_work_rows = max_depth + 3
-    for tree in range(len(tree_start) - 1):
-        first = tree_start[tree]
-        n_leaves = 0
-        for node in range(tree_start[tree + 1] - first):
-            if feature[first + node] < 0:
-                leaf_number[node] = n_leaves
-                row[node] = n_leaves
-                n_leaves += 1
+    n_trees = len(tree_start) - 1
+    split_feature = feature.copy()
+    leaf_class = np.full(len(feature), -1, np.int64)
+    class_of = np.full(value_number.max() + 1, -1, np.int64)
+    n_classes = 1
+    for tree in range(n_trees):
+        counted = 0
+        for node in range(tree_start[tree + 1] - 1, tree_start[tree] - 1, -1):
+            if feature[node] < 0:
+                value = value_number[node]
+                if class_of[value] < 0:
+                    class_of[value] = counted
+                    counted += 1
+                leaf_class[node] = class_of[value]
             else:
-                row[node] = -1
-        for k in range(n_work_rows):
-            free[k] = n_leaf_rows + n_work_rows - 1 - k
-        n_free = n_work_rows
-        at = tree_operations[tree]
+                child = tree_start[tree] + left[node]
+                if leaf_class[child] >= 0 and leaf_class[child] == leaf_class[child + 1]:
+                    split_feature[node] = -1
+                    leaf_class[node] = leaf_class[child]
+        for node in range(tree_start[tree], tree_start[tree + 1]):
+            if feature[node] < 0:
+                class_of[value_number[node]] = -1
+        n_classes = max(n_classes, counted)
+    class_value = np.zeros((n_trees, n_classes), np.int64)
+    for tree in range(n_trees):
+        for node in range(tree_start[tree], tree_start[tree + 1]):
+            if feature[node] < 0:
+                class_value[tree, leaf_class[node]] = value_number[node]
+    return split_feature, leaf_class, class_value
+
+
+@njit(nogil=True, cache=True)
+def compile_trees(tree_start, feature, left, leaf_class, first_class, lanes, n_classes, max_depth):
+    """Put the splits of all trees in order, children before parents, and say where they read and write.
+
+    Parameters
+    ----------
+    feature, leaf_class : ndarray of shape (n_nodes,)
+        From `leaf_classes`.
+    first_class : int
+        Where the vectors of the classes begin in the work table, `lanes` entries each. Behind them lie the work rows.
+        These are reused: at most one for each level is in use at a time, and one is free to write to.
+
+    Returns
+    -------
+    tree_operations : ndarray of int64, shape (n_trees + 1,)
+    operations : ndarray of int64, shape (n_operations, 8)
+        `CODE`, `THRESHOLD` and `MISSING_LEFT` are left for the caller to fill in. A tree without a split has one
+        operation as well, which fills its rows with its leaf's class.
+    nodes : ndarray of int64, shape (n_operations,)
+        The split that each operation is.
+    tree_result : ndarray of int64, shape (n_trees,)
+        Where each tree's last operation writes.
+    work : ndarray of uint16, shape (n_work,)
+        The work table with the classes filled in.
+    """
+    n_trees = len(tree_start) - 1
+    n_operations = 0
+    for tree in range(n_trees):
+        n_operations += feature[tree_start[tree]] < 0
+    for node in range(len(feature)):
+        n_operations += feature[node] >= 0
+    tree_operations = np.zeros(n_trees + 1, np.int64)
+    operations = np.zeros((n_operations, 8), np.int64)
+    nodes = np.empty(n_operations, np.int64)
+    tree_result = np.empty(n_trees, np.int64)
+    most_nodes = np.diff(tree_start).max()
+    place = np.empty(most_nodes, np.int64)
+    stack = np.empty(most_nodes + 1, np.int64)
+    n_rows = max_depth + 3
+    free = np.empty(n_rows, np.int64)
+    first_row = first_class + n_classes * lanes
+    at = 0
+    for tree in range(n_trees):
+        root = tree_start[tree]
+        for node in range(tree_start[tree + 1] - root):
+            place[node] = first_class + leaf_class[root + node] * lanes if feature[root + node] < 0 else -1
+        for k in range(n_rows):
+            free[k] = first_row + (n_rows - 1 - k) * BLOCK
+        n_free = n_rows
         stack[0] = 0
         height = 1
         while height:
             node = stack[height - 1]
-            if row[node] >= 0:
+            if place[node] >= 0:
                 height -= 1
                 continue
-            a = np.int64(left[first + node])
+            a = np.int64(left[root + node])
             b = a + 1
-            if row[a] < 0:
+            if place[a] < 0:
                 stack[height] = a
                 height += 1
-            elif row[b] < 0:
+            elif place[b] < 0:
                 stack[height] = b
                 height += 1
             else:
                 n_free -= 1
-                row[node] = free[n_free]
-                operations[at, FEATURE] = feature[first + node]
-                operations[at, CODE] = node_code[first + node]
-                operations[at, MISSING_LEFT] = missing_left[first + node]
-                operations[at, READ_LEFT] = row[a]
-                operations[at, READ_RIGHT] = row[b]
-                operations[at, WRITE] = row[node]
+                place[node] = free[n_free]
+                nodes[at] = root + node
+                operations[at, LEFT] = place[a]
+                operations[at, LEFT_STEP] = lanes if place[a] >= first_row else 0
+                operations[at, RIGHT] = place[b]
+                operations[at, RIGHT_STEP] = lanes if place[b] >= first_row else 0
+                operations[at, WRITE] = place[node]
                 at += 1
                 for child in (a, b):
-                    if row[child] >= n_leaf_rows:
-                        free[n_free] = row[child]
+                    if place[child] >= first_row:
+                        free[n_free] = place[child]
                         n_free += 1
                 height -= 1
-    return operations, n_work_rows
-
-
-@njit(nogil=True, cache=True)
-def _load_block(X, first_row, size, columns):
-    """A block of rows as columns, 0 behind the last row; whether any value is missing.
-
-    A cache line of a row holds 16 values, so 16 columns are filled together.
-    """
-    n_features = X.shape[1]
-    any_missing = False
-    for first in range(0, n_features, 16):
-        for i in range(size):
-            for f in range(first, min(first + 16, n_features)):
-                x = X[first_row + i, f]
-                columns[f, i] = x
-                any_missing |= x != x
-    columns[:, size:] = 0
-    return any_missing
-
-
-@njit(nogil=True, cache=True)
-def _rank(column, thresholds, first, scale, below, n_steps, ranks):
-    """The rank of each value among its feature's thresholds; what it says of missing values is not used.
-
-    One simple loop after the other over the whole block: the compiler overlaps their loads.
-    """
-    top = np.float32(len(below) - 1)
-    for i in range(len(ranks)):
-        ranks[i] = below[_cell(column[i], first, scale, top)]
-    step = np.int32(1 << n_steps)
-    for _ in range(n_steps):
-        step = np.int32(step >> 1)
-        for i in range(len(ranks)):
-            rank = ranks[i]
-            ranks[i] = rank + (step if thresholds[rank + step - 1] < column[i] else np.int32(0))
-
-
-@njit(nogil=True, cache=True)
-def _recode(ranks, recode, codes):
-    for i in range(len(codes)):
-        codes[i] = recode[ranks[i]]
-
-
-@njit(nogil=True, cache=True)
-def _recode_block(columns, ranks, any_missing, recode, codes):
-    """Ranks to the codes of one group, in two versions: missing values above all thresholds, or below.
-
-    Where nothing is missing the versions are the same, and one is made.
-    """
-    for f in range(ranks.shape[0]):
-        if not any_missing:
-            _recode(ranks[f], recode[f], codes[0, f])
-            continue
-        for i in range(BLOCK):
-            present = columns[f, i] == columns[f, i]
-            code = recode[f, ranks[f, i]]
-            codes[0, f, i] = code if present else ABOVE_ALL
-            codes[1, f, i] = code + 1 if present else 0
-
-
-@njit(nogil=True, cache=True)
-def _select(codes, threshold, left, right, out):
-    """One operation. Over `len(out)`: a constant bound makes the compiler unroll the loop instead of vectorising it."""
-    for i in range(len(out)):
-        # Both are loaded before the choice, so that it needs no branch.
-        a = left[i]
-        b = right[i]
-        out[i] = a if codes[i] <= threshold else b
-
-
-@njit(nogil=True, cache=True)
-def _add(values, leaves, total):
-    for i in range(len(total)):
-        total[i] += values[leaves[i]]
-
-
-@njit(nogil=True, cache=True)
-def add_leaf_values(
-    X, thresholds, first, scale, below, steps, group_of_tree, recode, tree_operations, operations, tree_leaves, values,
-    work, codes, total,
-):  # fmt: skip
-    """Add the values of every row's leaf in every tree to `total`, a block of rows at a time.
-
-    Parameters
-    ----------
-    values : ndarray of float32, shape (n_values, n_leaves)
-    work : ndarray of uint8 or uint16, shape (n_leaf_rows + n_work_rows, BLOCK)
-        Row k holds k for each leaf number k.
-    codes : ndarray of the dtype of `work`, shape (2, n_features, BLOCK)
-        Room for the codes of a block; equal widths let whole vectors be compared and selected.
-    total : ndarray of float64, shape (n_samples, n_values)
-    """
-    n_samples, n_features = X.shape
-    n_values = values.shape[0]
-    columns = np.zeros((n_features, BLOCK), np.float32)
-    ranks = np.zeros((n_features, BLOCK), np.int32)
-    sums = np.empty((n_values, BLOCK), np.float64)
-    for first_row in range(0, n_samples, BLOCK):
-        size = min(BLOCK, n_samples - first_row)
-        any_missing = _load_block(X, first_row, size, columns)
-        for f in range(n_features):
-            _rank(columns[f], thresholds[f], first[f], scale[f], below[f], steps[f], ranks[f])
-        sums[:] = 0
-        group = -1
-        for tree in range(len(group_of_tree)):
-            if group_of_tree[tree] != group:
-                group = group_of_tree[tree]
-                _recode_block(columns, ranks, any_missing, recode[group], codes)
-            found = 0
-            for k in range(tree_operations[tree], tree_operations[tree + 1]):
-                version = operations[k, MISSING_LEFT] * any_missing
-                found = operations[k, WRITE]
-                _select(
-                    codes[version, operations[k, FEATURE]],
-                    codes.dtype.type(operations[k, CODE] + version),
-                    work[operations[k, READ_LEFT]],
-                    work[operations[k, READ_RIGHT]],
-                    work[found],
-                )
-            for k in range(n_values):
-                _add(values[k, tree_leaves[tree] : tree_leaves[tree + 1]], work[found], sums[k])
-        for i in range(size):
-            for k in range(n_values):
-                total[first_row + i, k] += sums[k, i]
+        if feature[root] < 0:
+            nodes[at] = root
+            operations[at, LEFT] = operations[at, RIGHT] = place[0]
+            operations[at, WRITE] = place[0] = first_row
+            at += 1
+        tree_operations[tree + 1] = at
+        tree_result[tree] = place[0]
+    work = np.zeros(first_row + n_rows * BLOCK, np.uint16)
+    for k in range(n_classes):
+        work[first_class + k * lanes : first_class + (k + 1) * lanes] = k
+    return tree_operations, operations, nodes, tree_result, work

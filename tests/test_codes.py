@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +15,7 @@ from mlx_iforest import Forest, MLXIsolationForest
 from mlx_iforest.backends import get_backend, numba_cpu
 from mlx_iforest.backends.reference import ReferenceBackend, leaf
 from mlx_iforest.codes import CodedForest, Grid
-from mlx_iforest.codes_kernels import BLOCK
+from mlx_iforest.codes_scoring import BLOCK, FLUSH
 from mlx_iforest.growth import GrowthPlan
 
 
@@ -22,22 +26,26 @@ def forest_of(X: np.ndarray, seed: int = 0, **changes: int) -> Forest:
     )
 
 
+def coded(forest: Forest, *values: np.ndarray) -> CodedForest | None:
+    return CodedForest.of(forest, numba_cpu._Scorer(forest, np.stack(values, axis=1)).numbers)
+
+
 def coded_means(forest: Forest, X: np.ndarray) -> np.ndarray:
     """Means of path length and density, through blocks however few the rows are."""
-    coded = CodedForest.of(forest)
-    values = np.stack([forest.path_length, forest.log_density])[:, coded.leaf_nodes]
+    scorer = numba_cpu._Scorer(forest, np.stack([forest.path_length, forest.log_density], axis=1))
     total = np.zeros((len(X), 2))
-    numba_cpu._add_coded(coded, np.ascontiguousarray(values), X, total)
-    return total / forest.n_trees
+    CodedForest.of(forest, scorer.numbers).add_leaf_values(X, total)
+    return total * (scorer.unit / forest.n_trees)
 
 
 def plain_means(forest: Forest, X: np.ndarray) -> np.ndarray:
-    values = np.stack([forest.path_length, forest.log_density], axis=1)
+    """The same by the reference's walk; the values are rounded to the same unit, so that sums are exact."""
+    values = np.stack([forest.path_length, forest.log_density], axis=1).astype(np.float64)
+    unit = numba_cpu._Scorer(forest, values).unit
+    rounded = np.rint(values / unit)
+    assert np.abs(rounded * unit - values).max() <= unit / 2
     leaves = np.array([[leaf(forest, tree, x) for tree in range(forest.n_trees)] for x in X])
-    total = np.zeros((len(X), 2))
-    for tree in range(forest.n_trees):
-        total += values[leaves[:, tree]]
-    return total / forest.n_trees
+    return rounded[leaves].sum(axis=1) * (unit / forest.n_trees)
 
 
 VALUES = st.one_of(
@@ -90,30 +98,78 @@ def test_forests_of_every_kind(distribution, changes):
 
 def test_the_kinds_are_what_they_are_called():
     rng = np.random.default_rng(0)
-    coded = {}
+    made = {}
     for kind, (distribution, changes) in KINDS.items():
-        coded[kind] = CodedForest.of(forest_of(distribution(rng).astype(np.float32), **changes))
-    assert coded["several groups of trees"].group_of_tree[-1] > 0
-    assert coded["a group for each few trees"].group_of_tree[-1] > 5
-    assert coded["more than 256 leaves"].most_leaves > 256
-    assert coded["most thresholds in one cell"].grid.steps.max() > 5
-    assert len(coded["no splits"].operations) == 0
+        forest = forest_of(distribution(rng).astype(np.float32), **changes)
+        made[kind] = coded(forest, forest.path_length, forest.log_density)
+    assert made["several groups of trees"].group_of_tree[-1] > 0
+    assert made["a group for each few trees"].group_of_tree[-1] > 5
+    assert made["more than 256 leaves"].recode.dtype == np.uint16
+    assert made["most thresholds in one cell"].grid.steps.max() > 5
+    assert made["no splits"].recode.shape[2] == 3
+
+
+def test_a_split_between_equal_leaves_is_left_out():
+    X = np.random.default_rng(0).normal(size=(1000, 3)).astype(np.float32)
+    forest = forest_of(X)
+    n_splits = np.count_nonzero(forest.feature >= 0)
+    assert len(coded(forest, forest.log_density).operations) == n_splits
+    assert len(coded(forest, forest.path_length).operations) < n_splits
+    assert len(coded(forest, np.zeros_like(forest.path_length)).operations) == forest.n_trees
+
+
+@pytest.mark.parametrize("features", [1, 7, 16, 65])
+def test_every_width_of_class_table(features):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, features)).astype(np.float32)
+    widths = set()
+    for subsample_size in (4, 60, 90, 128, 160, 200, 256, 400):
+        forest = forest_of(X, subsample_size=subsample_size)
+        widths.add(coded(forest, forest.path_length, forest.log_density).tables.shape[2])
+        assert np.array_equal(coded_means(forest, X[:99]), plain_means(forest, X[:99]))
+    assert {64} < widths
+
+
+def test_values_of_more_trees_than_fit_32_bits():
+    X = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
+    forest = forest_of(X, n_trees=3 * FLUSH + 1, subsample_size=16)
+    values = np.full_like(forest.path_length, 2.0**24 - 1)
+    means = get_backend("numba").leaf_means(forest, values[:, None], X, n_threads=1, batch_size=None)
+    assert means == pytest.approx(np.full((300, 1), 2.0**24 - 1), rel=1e-12)
+
+
+def test_a_processor_without_wide_vectors_gives_the_same_scores(tmp_path):
+    """Numba compiles for the plainest processor of this kind in a process of its own."""
+    X = np.random.default_rng(0).normal(size=(700, 20)).astype(np.float32)
+    X[::9, 2] = np.nan
+    program = (
+        "import sys, numpy as np; from mlx_iforest import MLXIsolationForest; from mlx_iforest import codes_scoring;"
+        "assert not codes_scoring.HAS_VECTORS_OF_16;"
+        "X = np.load(sys.argv[1]); model = MLXIsolationForest(30, random_state=0, backend='numba').fit(X);"
+        "np.save(sys.argv[2], model.score_samples(X))"
+    )
+    given, found = tmp_path / "X.npy", tmp_path / "scores.npy"
+    np.save(given, X)
+    environment = {**os.environ, "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
+    subprocess.run([sys.executable, "-c", program, str(given), str(found)], check=True, env=environment)
+    model = MLXIsolationForest(30, random_state=0, backend="numba").fit(X)
+    assert np.array_equal(np.load(found), model.score_samples(X))
 
 
 def test_ranks_count_the_thresholds_below():
     X = np.random.default_rng(0).lognormal(0, 2, size=(500, 2)).astype(np.float32)
     forest = forest_of(X, n_trees=30)
-    grid = Grid.of(forest)
+    grid = Grid.of(forest.feature, forest.threshold, forest.n_features)
     for feature in range(2):
         distinct = np.unique(forest.threshold[forest.feature == feature])
         assert np.array_equal(grid.thresholds[feature, : len(distinct)], distinct)
         assert np.isinf(grid.thresholds[feature, len(distinct) :]).all()
 
 
-def test_a_tree_with_too_many_thresholds_of_a_feature_is_walked():
-    X = np.random.default_rng(0).uniform(size=(4000, 1)).astype(np.float32)
-    forest = forest_of(X, n_trees=2, subsample_size=4000)
-    assert CodedForest.of(forest) is None
+def test_a_feature_with_too_many_thresholds_is_walked():
+    X = np.random.default_rng(0).uniform(size=(200_000, 1)).astype(np.float32)
+    forest = forest_of(X, n_trees=2, subsample_size=len(X))
+    assert coded(forest, forest.path_length) is None
     means = get_backend("numba").leaf_means(forest, forest.path_length[:, None], X[:200], n_threads=1, batch_size=None)
     expected = ReferenceBackend().leaf_means(forest, forest.path_length[:, None], X[:200])
     assert means == pytest.approx(expected, rel=1e-6)

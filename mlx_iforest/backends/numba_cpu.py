@@ -7,8 +7,10 @@ OpenMP").
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -19,10 +21,10 @@ from numpy.typing import NDArray
 
 from mlx_iforest.backends import numba_kernels as kernels
 from mlx_iforest.codes import CodedForest
-from mlx_iforest.codes_kernels import BLOCK
-from mlx_iforest.codes_kernels import add_leaf_values as add_coded_leaf_values
+from mlx_iforest.codes_scoring import BLOCK
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
+from mlx_iforest.oblique_scoring import ObliqueBlocks
 from mlx_iforest.randomness import Stream, permutation_keys, tree_keys
 
 __all__ = ["NumbaBackend"]
@@ -30,11 +32,14 @@ __all__ = ["NumbaBackend"]
 LARGEST_CODED = 4000
 """Mean nodes of a tree beyond which a walk, which visits few of them, wins over visiting them all."""
 
-FEWEST_CODED_ROWS = 64
-"""Rows below which a block would be mostly empty."""
+FEWEST_CODED_ROWS = 2
+"""Rows from which one pass over all splits is faster than walks."""
 
 FEWEST_ROWS_OF_A_THREAD = 1024
 """Rows below which starting a thread takes longer than scoring them."""
+
+COPIED_ROWS = 16 * BLOCK
+"""Rows that become contiguous at a time."""
 
 GROWTH_BYTES = 64 << 20
 """Bound of the memory of one task's growing trees before they are packed."""
@@ -80,29 +85,20 @@ class NumbaBackend:
         batch_size: int | None,
     ) -> NDArray[np.float64]:
         total = np.zeros((len(X), values.shape[1]))
-        depths = forest.tree_depths
         even = max(-(-len(X) // n_threads), FEWEST_ROWS_OF_A_THREAD)
-        rows = max(1, min(batch_size or even, even))
-        arrays = (forest.tree_start, forest.feature, forest.threshold, forest.left, forest.missing_left)
+        rows = -(-max(1, min(batch_size or even, even)) // BLOCK) * BLOCK
+        scorer = _scorer(forest, values)
 
-        coded = _coded(forest, len(X))
-        if coded is not None:
-            leaf_values = np.ascontiguousarray(values[coded.leaf_nodes].T)
-            rows = max(rows, BLOCK)
+        # What has another layout is copied a part at a time.
+        rows = rows if X.flags.c_contiguous else min(rows, COPIED_ROWS)
 
         def task(start: int) -> None:
-            part, sums = X[start : start + rows], total[start : start + rows]
-            if coded is not None:
-                _add_coded(coded, leaf_values, part, sums)
-            elif forest.direction_feature is None:
-                kernels.add_leaf_values(*arrays, values, depths, part, sums)
-            else:
-                directions = (forest.direction_feature, forest.direction_weight)
-                kernels.add_leaf_values_oblique(*arrays, *directions, values, depths, part, sums)
+            scorer.add(np.ascontiguousarray(X[start : start + rows]), total[start : start + rows])
 
         for _ in _run(task, range(0, len(X), rows), n_threads):
             pass
-        return total / forest.n_trees
+        total *= scorer.unit / forest.n_trees
+        return total
 
     def peak_memory(self) -> int | None:
         return None
@@ -111,36 +107,60 @@ class NumbaBackend:
         return {"numba": numba.__version__, "threads": cpu_count()}
 
 
-_CODED: WeakKeyDictionary[Forest, CodedForest | None] = WeakKeyDictionary()
+class _Scorer:
+    """A forest made ready to add up values of its leaves.
+
+    The values become whole multiples of `unit`, below 2**24 in size: as exact as float32 is near the largest of them.
+    Sums of whole numbers do not depend on the order of adding, so every way to score gives the same bits.
+    """
+
+    def __init__(self, forest: Forest, values: NDArray[np.float32]) -> None:
+        self.values = values
+        self.unit = float(2.0 ** (np.frexp(np.abs(values).max(initial=0.0))[1] - 24))
+        self.numbers = np.rint(values / self.unit).astype(np.int32)
+        self._forest = weakref.ref(forest)
+        self._depths = forest.tree_depths
+
+    @cached_property
+    def _blocks(self) -> CodedForest | ObliqueBlocks | None:
+        """The forest compiled for blocks of rows, or None where walking is better."""
+        forest = self._forest()
+        assert forest is not None  # held by the caller
+        if forest.n_nodes > LARGEST_CODED * forest.n_trees:
+            return None
+        return (CodedForest if forest.direction_feature is None else ObliqueBlocks).of(forest, self.numbers)
+
+    def add(self, X: NDArray[np.float32], total: NDArray[np.float64]) -> None:
+        """Add every row's sums over the trees to `total`."""
+        if len(X) >= FEWEST_CODED_ROWS and self._blocks is not None:
+            self._blocks.add_leaf_values(X, total)
+            return
+        forest = self._forest()
+        assert forest is not None
+        arrays = (forest.tree_start, forest.feature, forest.threshold, forest.left, forest.missing_left)
+        if forest.direction_feature is None:
+            kernels.add_leaf_values(*arrays, self.numbers, self._depths, X, total)
+        else:
+            directions = (forest.direction_feature, forest.direction_weight)
+            kernels.add_leaf_values_oblique(*arrays, *directions, self.numbers, self._depths, X, total)
 
 
-def _coded(forest: Forest, n_rows: int) -> CodedForest | None:
-    """The forest compiled for blocks of rows, or None where walking is better: few rows, very deep trees, or oblique
-    splits."""
-    if (
-        n_rows < FEWEST_CODED_ROWS
-        or forest.direction_feature is not None
-        or forest.n_nodes > LARGEST_CODED * forest.n_trees
-    ):
-        return None
-    if forest not in _CODED:
-        _CODED[forest] = CodedForest.of(forest)
-    return _CODED[forest]
+_SCORERS: WeakKeyDictionary[Forest, dict[Any, _Scorer]] = WeakKeyDictionary()
+
+MOST_SCORERS = 8
+"""Kinds of values of one forest whose scorers are kept."""
 
 
-def _add_coded(
-    coded: CodedForest, values: NDArray[np.float32], X: NDArray[np.float32], total: NDArray[np.float64]
-) -> None:
-    n_leaf_rows = coded.most_leaves
-    dtype = np.uint8 if n_leaf_rows <= 256 else np.uint16
-    work = np.zeros((n_leaf_rows + coded.n_work_rows, BLOCK), dtype)
-    work[:n_leaf_rows] = np.arange(n_leaf_rows)[:, None]
-    grid = coded.grid
-    add_coded_leaf_values(
-        X, grid.thresholds, grid.first, grid.scale, grid.below, grid.steps, coded.group_of_tree, coded.recode,
-        coded.tree_operations, coded.operations, coded.tree_leaves, values, work,
-        np.zeros((2, X.shape[1], BLOCK), dtype), total,
-    )  # fmt: skip
+def _scorer(forest: Forest, values: NDArray[np.float32]) -> _Scorer:
+    """The scorer of a forest and some values, made once. Values are told apart by where they lie: both are read-only."""
+    scorers = _SCORERS.setdefault(forest, {})
+    place = (values.ctypes.data, values.shape, values.strides)
+    scorer = scorers.get(place)
+    if scorer is None:
+        while len(scorers) >= MOST_SCORERS:
+            scorers.pop(next(iter(scorers)), None)
+        scorer = scorers[place] = _Scorer(forest, values)
+    return scorer
 
 
 def _with_rounds(keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
