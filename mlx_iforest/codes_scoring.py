@@ -238,7 +238,7 @@ def _rank_block(values, at, n_features, size, thresholds, below, first, scale, s
         for f in range(n_features):
             for i in range(part, min(part + RANKED, size), 16):
                 if HAS_VECTORS_OF_16:
-                    any_missing |= _rank_vector(
+                    any_missing |= _rank_vector(  # type: ignore[call-arg]
                         values, at + i * n_features + f, np.int32(n_features), thresholds[f], below[f], first[f],
                         scale[f], top, steps[f], missing, ranks[f], i,
                     )  # fmt: skip
