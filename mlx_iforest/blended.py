@@ -14,6 +14,7 @@ from mlx_iforest.backends import BACKENDS
 from mlx_iforest.base import BaseIsolationForest, Matrix
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
+from mlx_iforest.quantization import LEAF_VALUES
 from mlx_iforest.scoring import Spread, blend_score, soft_minimum
 
 __all__ = ["MEMBERS", "BlendedIsolationForest", "Member"]
@@ -128,7 +129,7 @@ class BlendedIsolationForest(BaseIsolationForest):
 
     Attributes
     ----------
-    forest_, offset_, backend_, performance_, n_features_in_, feature_names_in_
+    forest_, offset_, quantized_bits_, backend_, performance_, n_features_in_, feature_names_in_
         As in `MLXIsolationForest`.
     max_samples_ : int
         Rows of the largest trees.
@@ -156,6 +157,7 @@ class BlendedIsolationForest(BaseIsolationForest):
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
 
+    _derived = ("_views",)
     _views: list[_Views]
     _spreads: list[list[Spread]]
 
@@ -206,27 +208,21 @@ class BlendedIsolationForest(BaseIsolationForest):
 
     def _learn_scores(self, X: Matrix) -> None:
         rows = self._spread_rows(X)
+        means = [self._leaf_means(views.trees, views.values, rows) for views in self._make_views()]
+        self._spreads = [[Spread.of(column) for column in table.T] for table in means]
+        self._value_leaves()
+
+    def _value_leaves(self) -> None:
         self._views = self._make_views()
-        for views in self._views:
-            means = self._leaf_means(views.trees, views.values, rows)
-            views.spreads = [Spread.of(column) for column in means.T]
-        self._spreads = [views.spreads for views in self._views]
+        for views, spreads in zip(self._views, self._spreads, strict=True):
+            views.spreads = spreads
+
+    def _used_values(self) -> set[str]:
+        return set(LEAF_VALUES)
 
     def _make_views(self) -> list[_Views]:
         members = zip(MEMBERS, member_trees(self.forest_.n_trees), strict=True)
         return [_Views.of(member, self.forest_.trees(*trees)) for member, trees in members if trees[0] < trees[1]]
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Views follow from the forest; stored beside it they would hold it twice.
-        state: dict[str, Any] = super().__getstate__()
-        return {name: value for name, value in state.items() if name != "_views"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if hasattr(self, "_spreads"):
-            self._views = self._make_views()
-            for views, spreads in zip(self._views, self._spreads, strict=True):
-                views.spreads = spreads
 
     def _score(self, X: Matrix) -> NDArray[np.float64]:
         normality = np.concatenate(

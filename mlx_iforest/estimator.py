@@ -14,6 +14,7 @@ from mlx_iforest.backends import BACKENDS
 from mlx_iforest.base import BaseIsolationForest, Matrix
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
+from mlx_iforest.quantization import LEAF_VALUES
 from mlx_iforest.scoring import Spread, blend_score, density_score, depth_score
 
 __all__ = ["MLXIsolationForest"]
@@ -68,6 +69,8 @@ class MLXIsolationForest(BaseIsolationForest):
         ``decision_function = score_samples - offset_``.
     max_samples_ : int
         Rows each tree was grown on.
+    quantized_bits_ : int or None
+        What `quantize` made it of; None for a model as it was grown.
     backend_ : BackendChoice
         Name of the backend that grew the forest, and the reason for it.
     performance_ : Performance
@@ -109,7 +112,10 @@ class MLXIsolationForest(BaseIsolationForest):
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
 
+    _derived = ("_leaf_values",)
     _leaf_values: NDArray[np.float32]
+    _counted: tuple[tuple[str, Spread | None], ...]
+    """The leaf values that count and, where several do, the spread that standardises each."""
 
     def __init__(
         self,
@@ -144,19 +150,30 @@ class MLXIsolationForest(BaseIsolationForest):
 
     def _learn_scores(self, X: Matrix) -> None:
         forest = self.forest_
-        if self.scoring == "depth":
-            self._leaf_values = forest.path_length
-            return
-        if forest.log_density is None:
+        if self.scoring != "depth" and forest.log_density is None:
             raise ValueError(f"scoring={self.scoring!r} needs densities, which this forest does not have")
-        if self.scoring == "density":
-            self._leaf_values = forest.log_density
+        if self.scoring == "blend":
+            rows, arrays = self._spread_rows(X), forest.arrays()
+            self._counted = tuple(
+                (name, Spread.of(self._leaf_means(forest, arrays[name], rows))) for name in LEAF_VALUES
+            )
+        else:
+            self._counted = (("path_length" if self.scoring == "depth" else "log_density", None),)
+        self._value_leaves()
+
+    def _value_leaves(self) -> None:
+        arrays = self.forest_.arrays()
+        if len(self._counted) == 1:
+            self._leaf_values = arrays[self._counted[0][0]]
             return
-        # The mean of two standardised means is the mean of one mixture of leaf values.
-        rows = self._spread_rows(X)
-        parts = (forest.path_length, forest.log_density)
-        standard = [Spread.of(self._leaf_means(forest, values, rows)).standardise(values) for values in parts]
+        # The mean of standardised means is the mean of one mixture of leaf values.
+        standard = [
+            arrays[name] if spread is None else spread.standardise(arrays[name]) for name, spread in self._counted
+        ]
         self._leaf_values = np.mean(standard, axis=0).astype(np.float32)
+
+    def _used_values(self) -> set[str]:
+        return {name for name, _ in self._counted}
 
     def _score(self, X: Matrix) -> NDArray[np.float64]:
         means = self._leaf_means(self.forest_, self._leaf_values, X)
