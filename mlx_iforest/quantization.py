@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -35,8 +36,8 @@ def quantize_forest(forest: Forest, bits: int) -> Forest:
 
     Thresholds of a feature, and leaf values, that are more than `bits`-bit codes can number are drawn together: each
     becomes the mean of its like, so chosen that the squares of the changes add up to little. Where they are few enough,
-    they stay as they are, so that quantising again changes nothing. The number of samples that a split was seen by
-    counts as its weight: it says how many rows a moved threshold can send astray.
+    they stay as they are, so that quantising again changes nothing. The change of a threshold counts times the samples
+    at its node: that is in proportion to the rows that it may send astray.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ def quantize_forest(forest: Forest, bits: int) -> Forest:
     ValueError
         Other bits, or oblique splits.
     """
-    if isinstance(bits, bool) or bits not in BITS:
+    if not isinstance(bits, Integral) or bits not in BITS:
         raise ValueError(f"bits={bits!r} cannot be quantised to; give 8 or 16")
     if forest.direction_weight is not None:
         raise ValueError(
@@ -64,12 +65,12 @@ def quantize_forest(forest: Forest, bits: int) -> Forest:
         )
     splits = np.flatnonzero(forest.feature >= 0)
     leaves = np.flatnonzero(forest.feature < 0)
-    threshold = forest.threshold.copy()
+    threshold, samples = forest.threshold.copy(), forest.n_samples.astype(np.float64)
     splits = splits[np.argsort(forest.feature[splits], kind="stable")]
     first = np.searchsorted(forest.feature[splits], np.arange(1, forest.n_features))
     for nodes in np.split(splits, first):
         # Adding 0 makes -0.0 the 0.0 that it compares equal to.
-        threshold[nodes] = _snap(threshold[nodes] + np.float32(0), forest.n_samples[nodes], most_thresholds(bits))
+        threshold[nodes] = _snap(threshold[nodes] + np.float32(0), samples[nodes] ** 2, most_thresholds(bits))
     arrays: dict[str, NDArray[Any]] = {**forest.arrays(), "threshold": threshold}
     for name in {"path_length", "log_density"} & arrays.keys():
         values = arrays[name].copy()
@@ -85,18 +86,18 @@ def _snap(values: NDArray[np.float32], weight: NDArray[Any], most: int) -> NDArr
         return values
     mass = np.bincount(place, weights=weight)
     wide = distinct.astype(np.float64)
-    total_mass = np.concatenate([[0.0], np.cumsum(mass)])
-    total = np.concatenate([[0.0], np.cumsum(mass * wide)])
-    starts = np.unique(np.linspace(0, len(distinct), most + 1).astype(np.int64)[:-1])
+    starts = np.arange(most) * len(distinct) // most
     for _ in range(ROUNDS):
-        stops = np.append(starts[1:], len(distinct))
-        levels = (total[stops] - total[starts]) / (total_mass[stops] - total_mass[starts])
+        levels = np.add.reduceat(mass * wide, starts) / np.add.reduceat(mass, starts)
         middles = (levels[1:] + levels[:-1]) / 2
-        moved = np.unique(np.concatenate([[0], np.searchsorted(wide, middles, side="right")]))
+        moved = np.unique(np.append(0, np.searchsorted(wide, middles, side="right")))
         if np.array_equal(moved, starts):
             break
         starts = moved
-    return levels.astype(np.float32)[np.searchsorted(starts, place, side="right") - 1]
+    means = np.add.reduceat(mass * wide, starts) / np.add.reduceat(mass, starts)
+    # Rounding must not carry a mean out of the values that it stands for.
+    levels = np.clip(means, wide[starts], wide[np.append(starts[1:], len(wide)) - 1]).astype(np.float32)
+    return levels[np.searchsorted(starts, place, side="right") - 1]
 
 
 @dataclass(frozen=True)
