@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +24,7 @@ from scipy.stats import spearmanr
 from mlx_iforest import MLXIsolationForest
 from mlx_iforest.backends import available_backends, choose_backend
 
-__all__ = ["PEERS", "SEED", "YARDSTICK", "Contestant", "Settings", "agreement", "contestants", "ours"]
+__all__ = ["PEERS", "SEED", "YARDSTICK", "Contestant", "Settings", "agreement", "contestants", "ours", "skipping"]
 
 SEED = 0
 YARDSTICK = "scikit-learn"
@@ -125,6 +125,15 @@ def contestants(
         elif fallbacks or not contestant.fallback:
             found.append(contestant)
     return found, skipped
+
+
+def skipping(skipped: Mapping[str, str]) -> str:
+    """Who was skipped and why, in a sentence; empty where nobody was."""
+    reasons: dict[str, list[str]] = {}
+    for name, why in skipped.items():
+        reasons.setdefault(why, []).append(name)
+    parts = [f"{', '.join(names)} ({why})" for why, names in reasons.items()]
+    return f"Skipped: {'; '.join(parts)}." if parts else ""
 
 
 def agreement(contestant: Contestant, scores: Scores, expected: Scores) -> float:
