@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABCMeta, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -22,6 +22,7 @@ from mlx_iforest.backends import Backend, BackendChoice, BackendUnavailableError
 from mlx_iforest.forest import OPTIONAL, Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.performance import Performance, peak_process_memory
+from mlx_iforest.pruning import PruningReport, ScoreParts, prune
 from mlx_iforest.quantization import LEAF_VALUES, PackedForest, quantize_forest
 
 __all__ = ["BaseIsolationForest", "Matrix", "MatrixLike"]
@@ -194,6 +195,47 @@ class BaseIsolationForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         model.quantized_bits_ = min(bits, self.quantized_bits_ or bits)
         return model
 
+    def prune(self: Self, tolerance: float = 0.001, X: MatrixLike | None = None) -> tuple[Self, PruningReport]:
+        """A smaller model whose scores stay close to this one's; this one stays as it is.
+
+        Subtrees become leaves where no score of any row can change by more than `tolerance`: that is proven, not
+        sampled. What no row can reach, and splits between equal leaves, go at any tolerance. With validation rows `X`,
+        trees go as well, as long as the scores of these rows change by no more than `tolerance`. For other rows nothing
+        but the report's `bound` is then proven, which may be far above the tolerance.
+
+        Threshold (`offset_`) and what was learned of the training rows stay this model's. The number of nodes decides
+        what is cheap to score, so prune before you `quantize`.
+
+        Parameters
+        ----------
+        tolerance : float in [0, 1), default=0.001
+            Largest change of a score. Scores lie in [-1, 0).
+        X : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
+            Rows like those to be scored, not those of the training: trees that they show to be redundant go.
+
+        Returns
+        -------
+        model : BaseIsolationForest
+            Fitted, of this class.
+        report : PruningReport
+            What went, the bound, and what was measured on `X`.
+
+        Raises
+        ------
+        ValueError
+            `tolerance` is no number in [0, 1), or `X` does not fit the model.
+        """
+        check_is_fitted(self)
+        return prune(self, tolerance, None if X is None else self._validate(X, reset=False))
+
+    @abstractmethod
+    def _score_parts(self) -> ScoreParts:
+        """How scores are made of leaf values."""
+
+    def _with_parts(self: Self, parts: Sequence[Forest]) -> Self:
+        """This model with other trees in place of those of each of its `_score_parts`."""
+        return self._with_forest(Forest.concatenate(parts))
+
     def model_bytes(self) -> int:
         """Bytes of the forest's arrays as they are stored: packed where the model is quantised."""
         check_is_fitted(self)
@@ -203,10 +245,12 @@ class BaseIsolationForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     def _used_values(self) -> set[str]:
         """Which of the forest's leaf values scoring uses."""
 
-    def _with_forest(self: Self, forest: Forest) -> Self:
-        """This model with another forest in place of its own; all that was learned and set stays."""
+    def _with_forest(self: Self, forest: Forest, **learned: object) -> Self:
+        """This model with another forest, and what goes with it, in place of its own; all else that was learned and set
+        stays."""
         model = copy(self)
         model.forest_, model.performance_ = forest, replace(self.performance_)
+        model.__dict__.update(learned)
         model._value_leaves()
         return model
 

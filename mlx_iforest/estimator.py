@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -14,8 +16,9 @@ from mlx_iforest.backends import BACKENDS
 from mlx_iforest.base import BaseIsolationForest, Matrix
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
+from mlx_iforest.pruning import Part, ScoreParts
 from mlx_iforest.quantization import LEAF_VALUES
-from mlx_iforest.scoring import Spread, blend_score, density_score, depth_score
+from mlx_iforest.scoring import ALERT_DEVIATIONS, Spread, blend_score, density_score, depth_score
 
 __all__ = ["MLXIsolationForest"]
 
@@ -180,6 +183,16 @@ class MLXIsolationForest(BaseIsolationForest):
         if self.scoring == "depth":
             return depth_score(means, self.max_samples_)
         return density_score(means) if self.scoring == "density" else blend_score(means)
+
+    def _score_parts(self) -> ScoreParts:
+        names = [name for name in LEAF_VALUES if name in self.forest_.arrays()]
+        part = Part.of(0, self.forest_.n_trees, names, [self._counted])
+        of_scoring: dict[str, tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], float]] = {
+            "depth": (partial(depth_score, subsample_size=self.max_samples_), -np.inf),
+            "density": (density_score, 0.0),
+            "blend": (blend_score, -ALERT_DEVIATIONS),
+        }
+        return ScoreParts([part], lambda columns: columns[:, 0], *of_scoring[self.scoring])
 
     def _grow(self, X: Matrix, sample_weight: NDArray[np.float64] | None) -> None:
         # A warm start grows only the trees that it lacks.

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
 __all__ = [
+    "ALERT_DEVIATIONS",
     "Spread",
     "average_path_length",
     "blend_score",
