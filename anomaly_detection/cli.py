@@ -167,6 +167,15 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         default=60.0,
         help="the most that the search for better settings may take (default: 60)",
     )
+    training.add_argument(
+        "--quantize",
+        metavar="BITS",
+        type=int,
+        choices=(8, 16),
+        nargs="?",
+        const=8,
+        help="make the optimised model smaller: thresholds and leaf values as codes of 8 bits (the default) or 16",
+    )
     parser.add_argument(
         "--output", metavar="DIR", type=Path, default=Path("saved_models"), help="the folder for all that is saved"
     )

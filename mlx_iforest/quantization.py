@@ -67,8 +67,8 @@ def quantize_forest(forest: Forest, bits: int) -> Forest:
     leaves = np.flatnonzero(forest.feature < 0)
     threshold, samples = forest.threshold.copy(), forest.n_samples.astype(np.float64)
     splits = splits[np.argsort(forest.feature[splits], kind="stable")]
-    first = np.searchsorted(forest.feature[splits], np.arange(1, forest.n_features))
-    for nodes in np.split(splits, first):
+    first = np.unique(forest.feature[splits], return_index=True)[1]
+    for nodes in np.split(splits, first[1:]):
         # Adding 0 makes -0.0 the 0.0 that it compares equal to.
         threshold[nodes] = _snap(threshold[nodes] + np.float32(0), samples[nodes] ** 2, most_thresholds(bits))
     arrays: dict[str, NDArray[Any]] = {**forest.arrays(), "threshold": threshold}
@@ -96,8 +96,8 @@ def _snap(values: NDArray[np.float32], weight: NDArray[Any], most: int) -> NDArr
         starts = moved
     means = np.add.reduceat(mass * wide, starts) / np.add.reduceat(mass, starts)
     # Rounding must not carry a mean out of the values that it stands for.
-    levels = np.clip(means, wide[starts], wide[np.append(starts[1:], len(wide)) - 1]).astype(np.float32)
-    return levels[np.searchsorted(starts, place, side="right") - 1]
+    means = np.clip(means, wide[starts], wide[np.append(starts[1:], len(wide)) - 1])
+    return means.astype(np.float32)[np.searchsorted(starts, place, side="right") - 1]
 
 
 @dataclass(frozen=True)

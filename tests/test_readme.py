@@ -28,6 +28,7 @@ SHORTENED = {
             "--timestamp order_date --alerts-per-day 0.2 --output by_day",
             "--false-alarm-cost 1 --miss-cost 20 --output by_cost",
             "--false-discovery-rate 0.2 --output by_rate",
+            "--quantize --output small",
         )
     },
 }
