@@ -197,6 +197,11 @@ class MLXIsolationForest(BaseIsolationForest):
     def _grow(self, X: Matrix, sample_weight: NDArray[np.float64] | None) -> None:
         # A warm start grows only the trees that it lacks.
         have = self.forest_.n_trees if self.warm_start and hasattr(self, "forest_") else 0
+        if have and self.pruned_:
+            raise ValueError(
+                "a pruned forest cannot grow further (warm_start=True): its trees are no longer those of the fit; "
+                "fit with warm_start=False, or grow the model that was pruned"
+            )
         if self.n_estimators < have:
             raise ValueError(
                 f"n_estimators={self.n_estimators} must be larger or equal to the {have} trees already grown "
@@ -205,7 +210,7 @@ class MLXIsolationForest(BaseIsolationForest):
         drawable = X.shape[0] if sample_weight is None else int(np.count_nonzero(sample_weight))
         self.max_samples_ = self._subsample_size(X.shape[0], drawable)
         if have == self.n_estimators:
-            warnings.warn("Warm-start fitting without increasing n_estimators does not fit new trees.", stacklevel=4)
+            warnings.warn("Warm-start fitting without increasing n_estimators does not fit new trees.", stacklevel=5)
             return
         if not have:
             self._draw_seed()
@@ -237,7 +242,7 @@ class MLXIsolationForest(BaseIsolationForest):
                 warnings.warn(
                     f"max_samples ({self.max_samples}) is greater than the total number of samples ({n_samples}). "
                     "max_samples will be set to n_samples for estimation.",
-                    stacklevel=5,
+                    stacklevel=6,
                 )
             return min(int(self.max_samples), most)
         return min(max(1, int(float(self.max_samples) * n_samples)), most)
