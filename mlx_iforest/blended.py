@@ -242,7 +242,7 @@ class BlendedIsolationForest(BaseIsolationForest):
         sizes = iter([part.n_trees for part in parts])
         stops = np.cumsum([next(sizes) if first < stop else 0 for first, stop in self._member_trees]).tolist()
         bounds = list(zip([0, *stops[:-1]], stops, strict=True))
-        return self._with_forest(Forest.concatenate(parts), _member_trees=bounds)
+        return self._with_forest(Forest.concatenate(parts), _member_trees=bounds, pruned_=True)
 
     def _make_views(self) -> list[_Views]:
         members = zip(MEMBERS, self._member_trees, strict=True)

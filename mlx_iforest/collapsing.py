@@ -7,12 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_iforest.forest import LEAF, Forest, breadth_first_children
+from mlx_iforest.forest import LEAF, Forest
 
 __all__ = ["Collapsed", "collapse", "share_budget"]
 
+SPLIT_ARRAYS = ("feature", "threshold", "missing_left", "direction_feature", "direction_weight")
+
 HALVINGS = 50
-"""Of the interval in which the price of deviation is searched."""
+"""Of the range of magnitudes in which the price of deviation is searched."""
+
+SMALLEST_COST = 1e-12
+"""Below it a deviation is rounding."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ def collapse(forest: Forest, weights: dict[str, NDArray[np.float64]], budget: fl
     of them at any of its leaves; the deviations of all trees add up to at most `budget`, so that the mean of a column
     over the trees moves by at most ``budget / n_trees``, for any row whatsoever. A leaf in place of a subtree gets the
     mean of the subtree's leaves, weighted by their samples, moved towards the middle of their range as far as the
-    tree's deviation asks for.
+    tree's deviation asks for, and keeps its number of samples.
 
     Parameters
     ----------
@@ -79,15 +84,15 @@ def collapse(forest: Forest, weights: dict[str, NDArray[np.float64]], budget: fl
     is_split = (forest.feature[order] >= 0) & ~gone[order]
     tree_start = np.searchsorted(node_tree[order], np.arange(forest.n_trees + 1)).astype(np.int64)
 
-    changed = {name: array[order] for name, array in forest.arrays().items() if name != "tree_start"}
-    for name, array in changed.items():
-        if name not in ("n_samples", *names):
-            array[~is_split] = LEAF if name == "feature" else 0
-    for name, column in zip(names, arrays[order].T, strict=True):
-        changed[name] = np.where(is_split, 0, column).astype(np.float32)
-    changed |= {"tree_start": tree_start, "left": breadth_first_children(tree_start, is_split)}
-    values = np.where(is_split[:, None], 0, arrays[order]) @ weight
-    return Collapsed(Forest(forest.n_features, **changed), values, ranges.lowest[order], ranges.highest[order])
+    given = {name: array[order] for name, array in forest.arrays().items() if name in SPLIT_ARRAYS}
+    for name, array in given.items():
+        array[~is_split] = LEAF if name == "feature" else 0
+    grown = Forest.from_growth(forest.n_features, tree_start, **given, n_samples=forest.n_samples[order])
+    leaf_values = np.where(is_split[:, None], 0, arrays[order]).astype(np.float32)
+    # Path lengths that do not count are those of the new trees: they take no bytes in a packed forest.
+    counted = {n: v for n, v in zip(names, leaf_values.T.copy(), strict=True) if weights[n].any() or n != "path_length"}
+    found = Forest(forest.n_features, **{**grown.arrays(), **counted})
+    return Collapsed(found, leaf_values @ weight, ranges.lowest[order], ranges.highest[order])
 
 
 def _live_children(forest: Forest) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -244,12 +249,12 @@ def share_budget(
         best = np.repeat(np.maximum.reduceat(worth, start), size)
         return np.minimum.reduceat(np.where((worth == best) & (worth > 0), cost, np.inf), start)
 
-    low, high = 0.0, float(2 * np.max(rank[cost > 0] / cost[cost > 0], initial=1.0))
-    chosen = at_price(low)
+    low, high = 0.5 / max(cost.max(), SMALLEST_COST), float(2 * np.max(rank / np.maximum(cost, SMALLEST_COST)))
+    chosen = at_price(0.0)
     if chosen.sum() > budget:
         chosen = np.zeros(len(start))
         for _ in range(HALVINGS):
-            price = (low + high) / 2
+            price = (low * high) ** 0.5
             found = np.where(np.isinf(taken := at_price(price)), 0.0, taken)
             if found.sum() > budget:
                 low = price

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mlx_iforest.scoring import average_path_length
 
-__all__ = ["Forest", "InvalidForestError", "breadth_first_children"]
+__all__ = ["Forest", "InvalidForestError"]
 
 LEAF = -1
 
@@ -89,14 +89,19 @@ class Forest:
     ) -> Forest:
         """Complete what growers find out: children, path lengths and densities follow from the splits.
 
+        In breadth-first order the left child of a node stands behind the root and two children for every split
+        before it in the tree.
+
         Parameters
         ----------
         left_share : ndarray of float32, shape (n_nodes,), or None
             At a split: the part of its node's range that lies on the left.
         """
         is_split = feature >= 0
-        left = breadth_first_children(tree_start, is_split)
+        splits_before: NDArray[np.int64] = np.cumsum(is_split) - is_split
         node_tree = np.repeat(np.arange(len(tree_start) - 1), np.diff(tree_start))
+        splits_before -= splits_before[tree_start[node_tree]]
+        left = np.where(is_split, 1 + 2 * splits_before, LEAF).astype(np.int32)
         depth = _depths(tree_start, left, node_tree)
         path_length = np.where(is_split, 0.0, depth + average_path_length(n_samples)).astype(np.float32)
         log_density = None
@@ -264,14 +269,6 @@ SMALLEST_SHARE = 2.0**-24
 
 if set(ARRAYS) != {field.name for field in fields(Forest)} - {"n_features"}:
     raise TypeError("ARRAYS and the fields of Forest must name the same arrays")
-
-
-def breadth_first_children(tree_start: NDArray[np.int64], is_split: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """`Forest.left`: in breadth-first order the left child of a split stands behind the root and two children for every
-    split before it in the tree."""
-    splits_before: NDArray[np.int64] = np.cumsum(is_split) - is_split
-    splits_before -= np.repeat(splits_before[tree_start[:-1]], np.diff(tree_start))
-    return np.where(is_split, 1 + 2 * splits_before, LEAF).astype(np.int32)
 
 
 def _depths(tree_start: NDArray[np.int64], left: NDArray[np.int32], node_tree: NDArray[np.int64]) -> NDArray[np.int32]:
