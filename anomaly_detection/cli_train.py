@@ -121,7 +121,7 @@ def _train(arguments: argparse.Namespace) -> TrainingResult:
         "batch_size": arguments.batch_size or "auto",
         "seed": arguments.seed,
         "time_budget": arguments.time_budget,
-        "compression": Compression(quantize=arguments.quantize),
+        "compression": Compression(arguments.prune, arguments.quantize),
         **_threshold(arguments),
     }
     if arguments.data is None:

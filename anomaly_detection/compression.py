@@ -13,7 +13,7 @@ from mlx_iforest.quantization import BITS
 
 from .errors import DataError
 
-__all__ = ["NONE", "Compression", "score_change"]
+__all__ = ["NONE", "Compression"]
 
 
 @dataclass(frozen=True)
@@ -22,55 +22,63 @@ class Compression:
 
     Attributes
     ----------
+    prune : float in [0, 1) or None
+        The most that a score may change by what is pruned (`BaseIsolationForest.prune`). Comes first, since what is
+        left is quantised.
     quantize : {8, 16} or None
         Bits of the codes that thresholds and leaf values become (`BaseIsolationForest.quantize`).
     """
 
+    prune: float | None = None
     quantize: int | None = None
 
     def __post_init__(self) -> None:
+        if self.prune is not None and not 0 <= self.prune < 1:
+            raise DataError(
+                f"A pruning tolerance of {self.prune!r} makes no sense; scores lie between -1 and 0, so give a number"
+                " from 0 up and below 1, such as 0.01."
+            )
         if self.quantize is not None and self.quantize not in BITS:
             raise DataError(f"A model cannot be quantised to {self.quantize!r} bits; give 8 or 16.")
 
     def __bool__(self) -> bool:
-        return self.quantize is not None
+        return self.prune is not None or self.quantize is not None
 
-    def apply(self, model: BaseIsolationForest, features: npt.NDArray[np.float32]) -> BaseIsolationForest:
-        """The smaller model; the one given stays as it is.
+    def apply(
+        self, model: BaseIsolationForest, features: npt.NDArray[np.float32]
+    ) -> tuple[BaseIsolationForest, dict[str, Any]]:
+        """A smaller model; the one given stays as it is.
 
         Parameters
         ----------
         model : BaseIsolationForest
             Fitted.
         features : ndarray (rows, features) float32
-            What it was fitted on.
+            Of records that the model has not seen, if there are any: they tell which trees are redundant, and how far
+            scores move.
+
+        Returns
+        -------
+        model : BaseIsolationForest
+        done : dict
+            The report's ``compression`` entry: ``pruning`` (a `PruningReport` as a dict, or None), ``quantized_bits``
+            (or None), ``forest_bytes`` and ``forest_bytes_before``, and the ``largest_score_change`` and
+            ``mean_score_change`` of `features` by all steps together.
         """
+        smaller, pruning = model, None
+        if self.prune is not None:
+            smaller, pruning = smaller.prune(self.prune, features)
         if self.quantize is not None:
-            model = model.quantize(self.quantize)
-        return model
+            smaller = smaller.quantize(self.quantize)
+        change = np.abs(smaller.score_samples(features) - model.score_samples(features))
+        return smaller, {
+            "pruning": None if pruning is None else pruning.to_dict(),
+            "quantized_bits": smaller.quantized_bits_,
+            "forest_bytes": smaller.model_bytes(),
+            "forest_bytes_before": model.model_bytes(),
+            "largest_score_change": float(change.max()),
+            "mean_score_change": float(change.mean()),
+        }
 
 
 NONE = Compression()
-
-
-def score_change(
-    before: BaseIsolationForest, after: BaseIsolationForest, features: npt.NDArray[np.float32]
-) -> dict[str, Any]:
-    """What a compression did: the report's ``compression`` entry.
-
-    Parameters
-    ----------
-    before, after : BaseIsolationForest
-        The fitted model, and what became of it.
-    features : ndarray (rows, features) float32
-        Of records that the model has not seen, at least one.
-    """
-    change = np.abs(after.score_samples(features) - before.score_samples(features))
-    return {
-        "quantized_bits": after.quantized_bits_,
-        "forest_bytes": after.model_bytes(),
-        "forest_bytes_before": before.model_bytes(),
-        "largest_score_change": float(change.max()),
-        "mean_score_change": float(change.mean()),
-        "measured_on": "validation part",
-    }

@@ -126,7 +126,7 @@ class Detector:
         again = Detector(clone(self.preprocessor), clone(self.scaler), clone(self.model), training=self.training_)
         again.fit(frame)
         if compression:
-            again.model = compression.apply(again.model, again.transform(frame))
+            again.model, _ = compression.apply(again.model, again.transform(frame))
         again.threshold_rule, again.model.offset_ = self.threshold_rule, self.model.offset_
         again.calibration_ = self.calibration.with_learned(again.score_samples(frame))
         return again

@@ -14,7 +14,7 @@ import pandas as pd
 
 from mlx_iforest.base import BaseIsolationForest
 
-from .compression import NONE, Compression, score_change
+from .compression import NONE, Compression
 from .detector import Detector
 from .performance import Measurement, measure
 from .schema import Schema, infer_schema
@@ -87,9 +87,10 @@ def fit_detector(
         began = time.perf_counter()
         detector.model.fit(features)
         forest_seconds = time.perf_counter() - began
-    grown = detector.model
-    detector.model = compression.apply(grown, features)
-    scores = detector.score_samples(validation.frame)
+    unseen, done = detector.transform(validation.frame), None
+    if compression:
+        detector.model, done = compression.apply(detector.model, unseen)
+    scores = detector.model.score_samples(unseen)
     detector.set_threshold(copy.deepcopy(rule), scores, validation.labels)
     detector.calibration_ = detector.calibration.with_learned(detector.model.score_samples(features))
     threshold = detector.cut(scores)
@@ -104,8 +105,8 @@ def fit_detector(
     }
     model = FittedModel(detector, threshold, fitting, parameters, validation_alerts=int((scores < threshold).sum()))
     model.more["forest_fit_seconds"] = forest_seconds
-    if compression:
-        model.more["compression"] = score_change(grown, detector.model, detector.transform(validation.frame))
+    if done is not None:
+        model.more["compression"] = done
     return model
 
 

@@ -246,12 +246,19 @@ def _forests(report: Mapping[str, Any]) -> list[str]:
 
 def _compressed(done: Mapping[str, Any]) -> str:
     """Say what made the optimised model smaller, by how much, and what it cost."""
-    sizes = f"{size(done['forest_bytes'])} in place of {size(done['forest_bytes_before'])}"
-    text = f"The optimised model's forest is quantised to {done['quantized_bits']} bits: {sizes}."
+    steps = []
+    if (pruning := done["pruning"]) is not None:
+        trees = f"{count(pruning['trees_before'])} trees to {count(pruning['trees_after'])}"
+        nodes = f"{count(pruning['nodes_before'])} nodes to {count(pruning['nodes_after'])}"
+        steps.append(f"pruned from {trees} and from {nodes}")
+    if done["quantized_bits"] is not None:
+        steps.append(f"quantised to {done['quantized_bits']} bits")
+    text = f"The optimised model's forest is {' and '.join(steps)}: {size(done['forest_bytes'])} in place of"
+    text += f" {size(done['forest_bytes_before'])}."
     if done["largest_score_change"] == 0:
-        return f"{text} No score of the {done['measured_on']} changed."
+        return f"{text} No score of the validation part changed."
     largest, mean = (f"{done[name]:.2g}" for name in ("largest_score_change", "mean_score_change"))
-    return f"{text} Scores of the {done['measured_on']} changed by {largest} at most and by {mean} on average."
+    return f"{text} Scores of the validation part changed by {largest} at most and by {mean} on average."
 
 
 def not_run(search: Mapping[str, Any]) -> str:

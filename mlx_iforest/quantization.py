@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any
@@ -31,7 +32,7 @@ def most_thresholds(bits: int) -> int:
     return int(2**bits - 3)
 
 
-def quantize_forest(forest: Forest, bits: int) -> Forest:
+def quantize_forest(forest: Forest, bits: int, used: Collection[str] = LEAF_VALUES) -> Forest:
     """A forest of the same trees with fewer different thresholds and leaf values.
 
     Thresholds of a feature, and leaf values, that are more than `bits`-bit codes can number are drawn together: each
@@ -44,6 +45,9 @@ def quantize_forest(forest: Forest, bits: int) -> Forest:
     forest : Forest
         Of splits on single features.
     bits : {8, 16}
+    used : collection of str
+        Those of `LEAF_VALUES` that matter. Of the others, densities are left out, and path lengths become what depth
+        and samples tell, which takes no bytes.
 
     Returns
     -------
@@ -71,11 +75,17 @@ def quantize_forest(forest: Forest, bits: int) -> Forest:
     for nodes in np.split(splits, first[1:]):
         # Adding 0 makes -0.0 the 0.0 that it compares equal to.
         threshold[nodes] = _snap(threshold[nodes] + np.float32(0), samples[nodes] ** 2, most_thresholds(bits))
-    arrays: dict[str, NDArray[Any]] = {**forest.arrays(), "threshold": threshold}
-    for name in {"path_length", "log_density"} & arrays.keys():
-        values = arrays[name].copy()
-        values[leaves] = _snap(values[leaves] + np.float32(0), np.ones(len(leaves)), 2**bits)
-        arrays[name] = values
+    arrays: dict[str, Any] = {**forest.arrays(), "threshold": threshold}
+    plain = Forest.from_growth(
+        forest.n_features, forest.tree_start, forest.feature, threshold, forest.missing_left, forest.n_samples
+    )
+    for name in arrays.keys() & LEAF_VALUES:
+        if name in used:
+            values = arrays[name].copy()
+            values[leaves] = _snap(values[leaves] + np.float32(0), np.ones(len(leaves)), 2**bits)
+            arrays[name] = values
+        else:
+            arrays[name] = plain.arrays().get(name)
     return Forest(forest.n_features, **arrays)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -92,11 +94,15 @@ def test_the_saved_model_is_small_and_predicts_alike(labelled, tmp_path):
     assert np.array_equal(predictions, labelled.optimized.predict(DATA.frame))
 
 
-def test_the_command_line_takes_bits(tmp_path, capsys):
+def test_the_command_line_takes_both_steps(tmp_path, capsys):
     DATA.frame.iloc[:200].to_csv(tmp_path / "records.csv", index=False)
     arguments = ["train", "--data", str(tmp_path / "records.csv"), "--time-budget", "0", "--output", str(tmp_path)]
-    assert main([*arguments, "--quantize"]) == 0
-    assert "quantised to 8 bits" in capsys.readouterr().out
+    assert main([*arguments, "--prune", "0.02", "--quantize"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"forest is pruned from 300 trees to \d+ and .* and quantised to 8 bits", said)
+    with pytest.raises(SystemExit):
+        main([*arguments, "--prune", "1"])
+    assert "--prune: '1' is no change of a score" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*arguments, "--quantize", "4"])
     assert "--quantize: invalid choice: 4" in capsys.readouterr().err
@@ -105,8 +111,26 @@ def test_the_command_line_takes_bits(tmp_path, capsys):
 def test_nothing_is_done_unless_asked_for():
     assert not NONE
     assert Compression(quantize=16)
-    model = object()
-    assert NONE.apply(model, np.empty((1, 1), np.float32)) is model
+    assert Compression(prune=0.0)
+
+
+def test_pruning_comes_first_and_both_are_reported():
+    result = train(DATA.frame, compression=Compression(0.02, 8), **OPTIONS)
+    done = result.report["optimized"]["compression"]
+    pruning = done["pruning"]
+    assert pruning["nodes_after"] < pruning["nodes_before"]
+    # Pruning saw a whole forest, quantising the pruned one.
+    assert pruning["bytes_before"] == done["forest_bytes_before"]
+    assert done["forest_bytes"] < pruning["bytes_after"]
+    assert pruning["largest_change"] <= 0.02
+    assert done["largest_score_change"] < 0.05
+    assert result.optimized.model.forest_.n_nodes < pruning["nodes_before"]
+
+
+def test_tolerances_out_of_range_are_refused():
+    for tolerance in (-0.1, 1.0, float("nan")):
+        with pytest.raises(DataError, match=r"pruning tolerance of .* makes no sense"):
+            Compression(prune=tolerance)
 
 
 @pytest.mark.parametrize("bits", [4, "8", 0])

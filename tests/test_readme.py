@@ -29,6 +29,7 @@ SHORTENED = {
             "--false-alarm-cost 1 --miss-cost 20 --output by_cost",
             "--false-discovery-rate 0.2 --output by_rate",
             "--quantize --output small",
+            "--prune 0.01 --quantize --output smaller",
         )
     },
 }
