@@ -164,8 +164,8 @@ class BaseIsolationForest(FittedForest):
         ValueError
             `tolerance` is no number in [0, 1), or `X` does not fit the model.
         """
-        check_is_fitted(self)
-        return prune(self, tolerance, None if X is None else self._validate(X, reset=False))
+        model = self._fitted()
+        return prune(model, tolerance, None if X is None else model._validate(X, reset=False))
 
     @abstractmethod
     def _score_parts(self) -> ScoreParts:

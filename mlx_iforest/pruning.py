@@ -196,10 +196,10 @@ def prune(model: Model, tolerance: float, X: Matrix | None) -> tuple[Model, Prun
     pruned = _with_kept(model, collapsed, kept)
     measured: dict[str, Any] = {}
     if X is not None:
-        before = model._score(X)
+        before = model._score_rows(X)
         kept, pruned = _fewer_trees(model, how, collapsed, X, before, tolerance)
         measured["rows"] = X.shape[0]
-        measured["largest_change"] = float(np.max(np.abs(pruned._score(X) - before), initial=0.0))
+        measured["largest_change"] = float(np.max(np.abs(pruned._score_rows(X) - before), initial=0.0))
         measured["rows_per_second_before"], measured["rows_per_second_after"] = _rates([model, pruned], X)
     return pruned, PruningReport(
         tolerance=tolerance,
@@ -287,7 +287,7 @@ def _fewer_trees(
     n_removed = len(order)
     while fits < n_removed < too_many:
         kept, pruned = without(n_removed)
-        if np.max(np.abs(pruned._score(X) - before), initial=0.0) <= tolerance:
+        if np.max(np.abs(pruned._score_rows(X) - before), initial=0.0) <= tolerance:
             fits, best = n_removed, (kept, pruned)
         else:
             too_many = n_removed
@@ -313,7 +313,7 @@ def _redundant_trees(
             for t in range(trees.forest.n_trees)
         ]
         tables.append(np.stack(single) @ weight + part.offset)
-    before = model._score(rows)
+    before = model._score_rows(rows)
     means = [table.mean(axis=0) for table in tables]
     slopes = _slopes(how, means)
     change = how.scores(np.concatenate(means, axis=1)) - before
@@ -353,7 +353,7 @@ def _rates(models: Sequence[BaseIsolationForest], X: Matrix) -> list[float]:
     for _ in range(REPEATS + 1):
         for model, taken in zip(models, seconds, strict=True):
             began = time.perf_counter()
-            model._score(rows)
+            model._score_rows(rows)
             taken.append(time.perf_counter() - began)
     # The first round pays for what is made once.
     return [rows.shape[0] / statistics.median(taken[1:]) for taken in seconds]
