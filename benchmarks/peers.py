@@ -113,17 +113,18 @@ def contestants(
     only : sequence of str
         Parts of names; where given, the others are not even mentioned.
     fallbacks : bool
-        Whether to take our backends that `auto` would not choose here.
+        Whether to take, or to mention, our backends that `auto` would not choose here.
     """
     found, skipped = [], {}
     for contestant in (*ours(), *PEERS):
-        if only and not any(part in contestant.name for part in only):
+        named = not only or any(part in contestant.name for part in only)
+        if not named or (contestant.fallback and not fallbacks):
             continue
         obstacle = contestant.obstacle(settings)
-        if obstacle is not None:
-            skipped[contestant.name] = obstacle
-        elif fallbacks or not contestant.fallback:
+        if obstacle is None:
             found.append(contestant)
+        else:
+            skipped[contestant.name] = obstacle
     return found, skipped
 
 

@@ -221,7 +221,7 @@ def by_features(
 def main(arguments: list[str] | None = None) -> None:
     """Run the benchmark."""
     parser = options("score", __doc__)
-    parser.add_argument("--seconds", type=float, default=2.0, help="a contestant's longest run (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="a contestant's longest run (%(default)s)")
     chosen = parser.parse_args(arguments)
     here = machine()
     shared = {"jobs": chosen.jobs, "repeats": chosen.repeats}
@@ -244,7 +244,7 @@ def main(arguments: list[str] | None = None) -> None:
     row_counts = (1_000, 3_000) if chosen.quick else BY_ROWS
     feature_counts = (2, 4) if chosen.quick else BY_FEATURES
     pictures = {
-        "rows": by_rows(row_counts, seconds=1.5 * chosen.seconds, only=chosen.only, **shared),
+        "rows": by_rows(row_counts, seconds=3 * chosen.seconds, only=chosen.only, **shared),
         "features": by_features(
             feature_counts, min(len(X), 100_000), seconds=chosen.seconds / 4, only=chosen.only, **shared
         ),
