@@ -3,11 +3,14 @@
 
 VENV ?= .venv
 ARGS ?=
+SCRIPT ?=
 OLD_PYTHON = import sys; sys.exit(sys.version_info < (3, 10))
 # The first that runs and is new enough. A name on the path may be an empty shim, so each is tried.
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python3.10; do \
 	if $$p -c '$(OLD_PYTHON)' 2>/dev/null; then echo $$p; break; fi; done)
 RUN = $(VENV)/bin/python
+BENCH_LIBRARIES = from importlib.metadata import requires; \
+	[print(line.split(";")[0]) for line in requires("mlx-iforest") if "bench" in line.partition(";")[2]]
 
 .PHONY: help train test lint format bench clean
 .DELETE_ON_ERROR:
@@ -17,7 +20,7 @@ help:
 	@echo "make test     the test suite, with coverage (ARGS are pytest's)"
 	@echo "make lint     ruff and mypy"
 	@echo "make format   put the code in ruff's format"
-	@echo "make bench    time every backend against other libraries (ARGS are benchmarks/fit_and_score.py's)"
+	@echo "make bench    measure speed and size against other libraries (SCRIPT=score runs one, ARGS are its options)"
 	@echo "make clean    remove .venv and what the tools left"
 
 train: $(VENV)/.installed-train
@@ -36,7 +39,7 @@ format: $(VENV)/.installed-dev
 	$(RUN) -m ruff format .
 
 bench: $(VENV)/.installed-bench
-	$(RUN) -m benchmarks.fit_and_score $(ARGS)
+	$(RUN) -m benchmarks $(SCRIPT) $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage htmlcov
@@ -51,10 +54,12 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.created
 	$(RUN) -m pip install -e ".[dev]"
 	@touch $@
 
-# Other libraries may lack a wheel for this machine and fail to compile; the benchmark then says that they are missing.
+# Other libraries may lack a wheel for this machine and fail to compile: then each is tried alone, and the benchmarks say
+# which are missing.
 $(VENV)/.installed-bench: pyproject.toml | $(VENV)/.created
 	$(RUN) -m pip install -e .
-	$(RUN) -m pip install -e ".[bench]" || echo "Not every library to compare with could be installed; going on without."
+	$(RUN) -m pip install -e ".[bench]" || $(RUN) -c '$(BENCH_LIBRARIES)' | while read -r library; do \
+		$(RUN) -m pip install "$$library" || echo "Going on without $$library."; done
 	@touch $@
 
 $(VENV)/.created:

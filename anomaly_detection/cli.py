@@ -98,6 +98,13 @@ def _rate(text: str) -> float:
     return value
 
 
+def _tolerance(text: str) -> float:
+    value = _number(text)
+    if not 0.0 <= value < 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no change of a score, from 0 up and below 1, such as 0.01")
+    return value
+
+
 def _positive(text: str) -> float:
     value = _number(text)
     if not 0.0 < value < float("inf"):
@@ -166,6 +173,22 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         type=_seconds,
         default=60.0,
         help="the most that the search for better settings may take (default: 60)",
+    )
+    training.add_argument(
+        "--prune",
+        metavar="TOLERANCE",
+        type=_tolerance,
+        help="make the optimised model smaller: drop nodes and trees as long as no score of the validation part moves"
+        " by more, such as 0.01",
+    )
+    training.add_argument(
+        "--quantize",
+        metavar="BITS",
+        type=int,
+        choices=(8, 16),
+        nargs="?",
+        const=8,
+        help="make the optimised model smaller: thresholds and leaf values as codes of 8 bits (the default) or 16",
     )
     parser.add_argument(
         "--output", metavar="DIR", type=Path, default=Path("saved_models"), help="the folder for all that is saved"

@@ -111,6 +111,7 @@ def _threshold(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _train(arguments: argparse.Namespace) -> TrainingResult:
+    from .compression import Compression
     from .training import train
 
     ratio = arguments.anomaly_ratio or _RATIO
@@ -120,6 +121,7 @@ def _train(arguments: argparse.Namespace) -> TrainingResult:
         "batch_size": arguments.batch_size or "auto",
         "seed": arguments.seed,
         "time_budget": arguments.time_budget,
+        "compression": Compression(arguments.prune, arguments.quantize),
         **_threshold(arguments),
     }
     if arguments.data is None:

@@ -12,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from mlx_iforest import MLXIsolationForest
 
 from .calibration import Calibration
+from .compression import NONE, Compression
 from .drift import warn_of_drift
 from .errors import DataError, NotFittedError
 from .features import SupplyChainFeatures
@@ -113,8 +114,10 @@ class Detector:
         self.calibration_ = Calibration.of(scores, labels, unseen=unseen)
         return self
 
-    def grown_again(self, frame: Any) -> Detector:
+    def grown_again(self, frame: Any, compression: Compression = NONE) -> Detector:
         """A new detector of the same settings, fitted on `frame`, with this one's threshold and calibration.
+
+        A model that was made smaller is grown whole: give what made it smaller, to be done again.
 
         For records that this one has been fitted on and calibrated by, all together: else a value that only the
         calibration records hold would be reported as never seen. Threshold and calibration stay those by scores of
@@ -122,6 +125,8 @@ class Detector:
         """
         again = Detector(clone(self.preprocessor), clone(self.scaler), clone(self.model), training=self.training_)
         again.fit(frame)
+        if compression:
+            again.model, _ = compression.apply(again.model, again.transform(frame))
         again.threshold_rule, again.model.offset_ = self.threshold_rule, self.model.offset_
         again.calibration_ = self.calibration.with_learned(again.score_samples(frame))
         return again

@@ -14,6 +14,7 @@ import pandas as pd
 
 from mlx_iforest.base import BaseIsolationForest
 
+from .compression import NONE, Compression
 from .detector import Detector
 from .performance import Measurement, measure
 from .schema import Schema, infer_schema
@@ -72,8 +73,9 @@ def fit_detector(
     training: Part,
     rule: ThresholdRule,
     validation: Part,
+    compression: Compression = NONE,
 ) -> FittedModel:
-    """Fit a detector on the training part and set the threshold on the validation part.
+    """Fit a detector on the training part, make it smaller and set the threshold on the validation part.
 
     Features that compare a row with its like flatter the rows they were learned from, so a threshold set on those
     raises more alerts than were asked for among new ones.
@@ -85,7 +87,10 @@ def fit_detector(
         began = time.perf_counter()
         detector.model.fit(features)
         forest_seconds = time.perf_counter() - began
-    scores = detector.score_samples(validation.frame)
+    unseen, done = detector.transform(validation.frame), None
+    if compression:
+        detector.model, done = compression.apply(detector.model, unseen)
+    scores = detector.model.score_samples(unseen)
     detector.set_threshold(copy.deepcopy(rule), scores, validation.labels)
     detector.calibration_ = detector.calibration.with_learned(detector.model.score_samples(features))
     threshold = detector.cut(scores)
@@ -100,6 +105,8 @@ def fit_detector(
     }
     model = FittedModel(detector, threshold, fitting, parameters, validation_alerts=int((scores < threshold).sum()))
     model.more["forest_fit_seconds"] = forest_seconds
+    if done is not None:
+        model.more["compression"] = done
     return model
 
 

@@ -217,6 +217,8 @@ def _notes(report: Mapping[str, Any], labelled: bool) -> list[str]:
             f"{percent(shift['validation_alert_rate'])} of the records before it: the test records differ from those, "
             f"most in {columns}. Train on records like those to be judged."
         )
+    if (smaller := _get(report, "optimized", "compression")) is not None:
+        notes.append(_compressed(smaller))
     always = always_normal_accuracy(report)
     if labelled and always is not None:
         notes.append(f"Always saying 'normal' would give {percent(always)} accuracy: accuracy alone means little here.")
@@ -240,6 +242,23 @@ def _forests(report: Mapping[str, Any]) -> list[str]:
         return []
     named = "; ".join(f"{name} is {'an' if kind[0] in 'aeio' else 'a'} {kind}" for name, kind in kinds.items() if kind)
     return [f"Forests: {named}. Times are from raw records, features included; scikit-learn sees raw numbers only."]
+
+
+def _compressed(done: Mapping[str, Any]) -> str:
+    """Say what made the optimised model smaller, by how much, and what it cost."""
+    steps = []
+    if (pruning := done["pruning"]) is not None:
+        trees = f"{count(pruning['trees_before'])} trees to {count(pruning['trees_after'])}"
+        nodes = f"{count(pruning['nodes_before'])} nodes to {count(pruning['nodes_after'])}"
+        steps.append(f"pruned from {trees} and from {nodes}")
+    if done["quantized_bits"] is not None:
+        steps.append(f"quantised to {done['quantized_bits']} bits")
+    text = f"The optimised model's forest is {' and '.join(steps)}: {size(done['forest_bytes'])} in place of"
+    text += f" {size(done['forest_bytes_before'])}."
+    if done["largest_score_change"] == 0:
+        return f"{text} No score of the validation part changed."
+    largest, mean = (f"{done[name]:.2g}" for name in ("largest_score_change", "mean_score_change"))
+    return f"{text} Scores of the validation part changed by {largest} at most and by {mean} on average."
 
 
 def not_run(search: Mapping[str, Any]) -> str:

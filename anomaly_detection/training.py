@@ -15,6 +15,7 @@ import pandas as pd
 from mlx_iforest import BackendUnavailableError, __version__, choose_backend
 from mlx_iforest.base import BaseIsolationForest
 
+from .compression import NONE, Compression
 from .detector import Detector
 from .errors import AnomalyDetectionError, DataError
 from .evaluation import agreement, check_labels
@@ -75,6 +76,7 @@ def train(
     time_budget: float = 60.0,
     target_accuracy: float = 0.99,
     max_trials: int = 60,
+    compression: Compression = NONE,
     ceiling: Mapping[str, Any] | None = None,
     source: str = "records",
     progress: ProgressCallback | None = None,
@@ -123,6 +125,9 @@ def train(
         Where the base reaches this accuracy on the validation part, no search runs.
     max_trials : int
         The most trials of the search.
+    compression : Compression
+        What makes the optimised model smaller, before its threshold is set; the search sees whole models. The base
+        model stays whole, also where the optimised one has its settings.
     ceiling : mapping, optional
         Metrics of the best possible detector, for the report; computed where `source` is ``"classic"``.
     source : str
@@ -179,10 +184,10 @@ def train(
         base, schema, forest, training, validation, seed, time_budget, target_accuracy, max_trials, tell
     )
     optimized = base
-    if chosen is not None:
+    if chosen is not None or compression:
         tell("optimized", 0.0, "training the optimised model")
-        own_rule = BestAccuracy() if asked is None and validation.judges else rule
-        optimized = fit_detector(chosen, schema, forest, training, own_rule, validation)
+        own_rule = BestAccuracy() if asked is None and chosen is not None and validation.judges else rule
+        optimized = fit_detector(chosen or Settings(), schema, forest, training, own_rule, validation, compression)
     tell("sklearn", 0.0, "training scikit-learn's isolation forest")
     yardstick = fit_yardstick(schema, training, anomaly_ratio, seed)
 
@@ -232,7 +237,7 @@ def train(
     if again:
         tell("test", 0.5, "growing the models again on all records")
         first = base.detector.grown_again(frame)
-        saved = first, first if optimized is base else optimized.detector.grown_again(frame)
+        saved = first, first if optimized is base else optimized.detector.grown_again(frame, compression)
     summarise(report, *saved, regrown=again)
     return TrainingResult(
         *saved,

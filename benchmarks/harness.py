@@ -6,6 +6,7 @@ A benchmark is a script that times named tasks with `interleaved` and hands a `R
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -18,9 +19,22 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
 import psutil
+from numpy.typing import NDArray
 
-__all__ = ["FOLDER", "Result", "Table", "Timing", "interleaved", "machine", "save", "versions"]
+__all__ = [
+    "FOLDER",
+    "Result",
+    "Table",
+    "Timing",
+    "interleaved",
+    "machine",
+    "options",
+    "save",
+    "table_of_numbers",
+    "versions",
+]
 
 FOLDER = Path(__file__).parent
 
@@ -64,7 +78,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Result:
-    """One benchmark's outcome: tables for people, `measurements` (plain JSON values) for everything else."""
+    """One benchmark's outcome: tables for people, `measurements` (plain JSON values) for everything else.
+
+    `pictures` are paths from the page's folder, each with what is to be seen there.
+    """
 
     title: str
     about: str
@@ -73,12 +90,14 @@ class Result:
     measurements: object
     machine: Mapping[str, object] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    pictures: Mapping[str, str] = field(default_factory=dict)
 
     def markdown(self) -> str:
         facts = ", ".join(f"{name} {value}" for name, value in self.versions.items())
         about_machine = "; ".join(f"{name} {value}" for name, value in self.machine.items())
         head = f"## {self.title}\n\n{self.about}\n\n`{self.command}`: {about_machine}. {facts}.\n"
-        return "\n".join([head, *(table.markdown() for table in self.tables)])
+        pictures = [f"![{shown}]({path})\n" for path, shown in self.pictures.items()]
+        return "\n".join([head, *pictures, *(table.markdown() for table in self.tables)])
 
 
 def interleaved(
@@ -111,6 +130,33 @@ def interleaved(
         for name in order:
             seconds[name].append(once(tasks[name]))
     return {name: Timing(first[name], tuple(seconds[name])) for name in tasks}
+
+
+def options(name: str, about: str | None) -> argparse.ArgumentParser:
+    """A parser with what every script takes; `about` is the script's docstring."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="tiny tables: whether it runs, not how fast")
+    parser.add_argument("--repeats", type=int, default=5, help="runs that count, after a warm-up (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="threads for everyone (%(default)s)")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="contestants, by parts of their names")
+    parser.add_argument("--output", type=Path, default=FOLDER, help="folder for RESULTS.md and results/ (%(default)s)")
+    return parser
+
+
+def table_of_numbers(rows: int, features: int, *, seed: int = 0) -> NDArray[np.float32]:
+    """Correlated normal columns, each row stretched by a factor of its own, every hundredth five times as far out.
+
+    Float32 in C order, which every library takes. Some rows are farther out than others in all columns, so that
+    isolation forests agree on their order however many columns there are.
+    """
+    rng = np.random.default_rng(seed)
+    mixing = np.eye(features) + 0.3 * rng.normal(size=(features, features))
+    X = rng.normal(size=(rows, features)) @ mixing
+    X *= np.exp(0.3 * rng.normal(size=(rows, 1)))
+    X[::100] *= 5
+    return np.ascontiguousarray(X, dtype=np.float32)
 
 
 def machine() -> dict[str, object]:

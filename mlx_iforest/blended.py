@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +16,9 @@ from mlx_iforest.backends import BACKENDS
 from mlx_iforest.base import BaseIsolationForest, Matrix
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
-from mlx_iforest.scoring import Spread, blend_score, soft_minimum
+from mlx_iforest.pruning import Part, ScoreParts
+from mlx_iforest.quantization import LEAF_VALUES
+from mlx_iforest.scoring import ALERT_DEVIATIONS, Spread, blend_score, soft_minimum
 
 __all__ = ["MEMBERS", "BlendedIsolationForest", "Member"]
 
@@ -56,6 +60,8 @@ MEMBERS = (
 
 TAMING = 4.0
 """Factor on standard deviations before asinh: beyond a quarter of one, ranges grow like logarithms."""
+
+Self = TypeVar("Self", bound="BlendedIsolationForest")
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -128,7 +134,7 @@ class BlendedIsolationForest(BaseIsolationForest):
 
     Attributes
     ----------
-    forest_, offset_, backend_, performance_, n_features_in_, feature_names_in_
+    forest_, offset_, quantized_bits_, backend_, performance_, n_features_in_, feature_names_in_
         As in `MLXIsolationForest`.
     max_samples_ : int
         Rows of the largest trees.
@@ -156,6 +162,8 @@ class BlendedIsolationForest(BaseIsolationForest):
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
 
+    _derived = ("_views",)
+    _member_trees: list[tuple[int, int]]
     _views: list[_Views]
     _spreads: list[list[Spread]]
 
@@ -183,8 +191,9 @@ class BlendedIsolationForest(BaseIsolationForest):
         drawable = n_samples if sample_weight is None else int(np.count_nonzero(sample_weight))
         columns = Columns.of(self._spread_rows(X))
         self._draw_seed()
+        self._member_trees = member_trees(self.n_estimators)
         forests = []
-        for member, (first, stop) in zip(MEMBERS, member_trees(self.n_estimators), strict=True):
+        for member, (first, stop) in zip(MEMBERS, self._member_trees, strict=True):
             if first == stop:
                 continue
             plan = GrowthPlan(
@@ -206,27 +215,38 @@ class BlendedIsolationForest(BaseIsolationForest):
 
     def _learn_scores(self, X: Matrix) -> None:
         rows = self._spread_rows(X)
+        means = [self._leaf_means(views.trees, views.values, rows) for views in self._make_views()]
+        self._spreads = [[Spread.of(column) for column in table.T] for table in means]
+        self._value_leaves()
+
+    def _value_leaves(self) -> None:
         self._views = self._make_views()
-        for views in self._views:
-            means = self._leaf_means(views.trees, views.values, rows)
-            views.spreads = [Spread.of(column) for column in means.T]
-        self._spreads = [views.spreads for views in self._views]
+        for views, spreads in zip(self._views, self._spreads, strict=True):
+            views.spreads = spreads
+
+    def _used_values(self) -> set[str]:
+        return set(LEAF_VALUES)
+
+    def _score_parts(self) -> ScoreParts:
+        names = [name for name in LEAF_VALUES if name in self.forest_.arrays()]
+        bounds = [(first, stop) for first, stop in self._member_trees if first < stop]
+        parts = [
+            Part.of(*trees, names, [[column] for column in zip(views.names, views.spreads, strict=True)])
+            for trees, views in zip(bounds, self._views, strict=True)
+        ]
+        weights = np.concatenate([views.weights for views in self._views])
+        return ScoreParts(parts, partial(soft_minimum, weights=weights), blend_score, -ALERT_DEVIATIONS)
+
+    def _with_parts(self: Self, parts: Sequence[Forest]) -> Self:
+        # Members are those parts that had trees before.
+        sizes = iter([part.n_trees for part in parts])
+        stops = np.cumsum([next(sizes) if first < stop else 0 for first, stop in self._member_trees]).tolist()
+        bounds = list(zip([0, *stops[:-1]], stops, strict=True))
+        return self._with_forest(Forest.concatenate(parts), _member_trees=bounds, pruned_=True)
 
     def _make_views(self) -> list[_Views]:
-        members = zip(MEMBERS, member_trees(self.forest_.n_trees), strict=True)
+        members = zip(MEMBERS, self._member_trees, strict=True)
         return [_Views.of(member, self.forest_.trees(*trees)) for member, trees in members if trees[0] < trees[1]]
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Views follow from the forest; stored beside it they would hold it twice.
-        state: dict[str, Any] = super().__getstate__()
-        return {name: value for name, value in state.items() if name != "_views"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        if hasattr(self, "_spreads"):
-            self._views = self._make_views()
-            for views, spreads in zip(self._views, self._spreads, strict=True):
-                views.spreads = spreads
 
     def _score(self, X: Matrix) -> NDArray[np.float64]:
         normality = np.concatenate(
@@ -241,16 +261,16 @@ class _Views:
     """What one member's trees tell of a row: one or two values of its leaf, standardised on the training rows."""
 
     trees: Forest
+    names: list[str]
     values: NDArray[np.float32]
     weights: NDArray[np.float64]
     spreads: list[Spread] = field(default_factory=list)
 
     @classmethod
     def of(cls, member: Member, trees: Forest) -> _Views:
-        told = [(trees.path_length, member.depth), (trees.log_density, member.density)]
-        used = [(values, weight) for values, weight in told if values is not None and weight]
-        values, weights = zip(*used, strict=True)
-        return cls(trees, np.stack(values, axis=1), np.array(weights))
+        told, arrays = {"path_length": member.depth, "log_density": member.density}, trees.arrays()
+        used = {name: weight for name, weight in told.items() if weight and name in arrays}
+        return cls(trees, list(used), np.stack([arrays[name] for name in used], axis=1), np.array(list(used.values())))
 
     def standardise(self, means: NDArray[np.float64]) -> NDArray[np.float64]:
         columns = [spread.standardise(column) for spread, column in zip(self.spreads, means.T, strict=True)]

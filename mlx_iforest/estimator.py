@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -14,7 +16,9 @@ from mlx_iforest.backends import BACKENDS
 from mlx_iforest.base import BaseIsolationForest, Matrix
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
-from mlx_iforest.scoring import Spread, blend_score, density_score, depth_score
+from mlx_iforest.pruning import Part, ScoreParts
+from mlx_iforest.quantization import LEAF_VALUES
+from mlx_iforest.scoring import ALERT_DEVIATIONS, Spread, blend_score, density_score, depth_score
 
 __all__ = ["MLXIsolationForest"]
 
@@ -68,6 +72,8 @@ class MLXIsolationForest(BaseIsolationForest):
         ``decision_function = score_samples - offset_``.
     max_samples_ : int
         Rows each tree was grown on.
+    quantized_bits_ : int or None
+        What `quantize` made it of; None for a model as it was grown.
     backend_ : BackendChoice
         Name of the backend that grew the forest, and the reason for it.
     performance_ : Performance
@@ -109,7 +115,10 @@ class MLXIsolationForest(BaseIsolationForest):
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
 
+    _derived = ("_leaf_values",)
     _leaf_values: NDArray[np.float32]
+    _counted: tuple[tuple[str, Spread | None], ...]
+    """The leaf values that count and, where several do, the spread that standardises each."""
 
     def __init__(
         self,
@@ -144,19 +153,30 @@ class MLXIsolationForest(BaseIsolationForest):
 
     def _learn_scores(self, X: Matrix) -> None:
         forest = self.forest_
-        if self.scoring == "depth":
-            self._leaf_values = forest.path_length
-            return
-        if forest.log_density is None:
+        if self.scoring != "depth" and forest.log_density is None:
             raise ValueError(f"scoring={self.scoring!r} needs densities, which this forest does not have")
-        if self.scoring == "density":
-            self._leaf_values = forest.log_density
+        if self.scoring == "blend":
+            rows, arrays = self._spread_rows(X), forest.arrays()
+            self._counted = tuple(
+                (name, Spread.of(self._leaf_means(forest, arrays[name], rows))) for name in LEAF_VALUES
+            )
+        else:
+            self._counted = (("path_length" if self.scoring == "depth" else "log_density", None),)
+        self._value_leaves()
+
+    def _value_leaves(self) -> None:
+        arrays = self.forest_.arrays()
+        if len(self._counted) == 1:
+            self._leaf_values = arrays[self._counted[0][0]]
             return
-        # The mean of two standardised means is the mean of one mixture of leaf values.
-        rows = self._spread_rows(X)
-        parts = (forest.path_length, forest.log_density)
-        standard = [Spread.of(self._leaf_means(forest, values, rows)).standardise(values) for values in parts]
+        # The mean of standardised means is the mean of one mixture of leaf values.
+        standard = [
+            arrays[name] if spread is None else spread.standardise(arrays[name]) for name, spread in self._counted
+        ]
         self._leaf_values = np.mean(standard, axis=0).astype(np.float32)
+
+    def _used_values(self) -> set[str]:
+        return {name for name, _ in self._counted}
 
     def _score(self, X: Matrix) -> NDArray[np.float64]:
         means = self._leaf_means(self.forest_, self._leaf_values, X)
@@ -164,9 +184,24 @@ class MLXIsolationForest(BaseIsolationForest):
             return depth_score(means, self.max_samples_)
         return density_score(means) if self.scoring == "density" else blend_score(means)
 
+    def _score_parts(self) -> ScoreParts:
+        names = [name for name in LEAF_VALUES if name in self.forest_.arrays()]
+        part = Part.of(0, self.forest_.n_trees, names, [self._counted])
+        of_scoring: dict[str, tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], float]] = {
+            "depth": (partial(depth_score, subsample_size=self.max_samples_), -np.inf),
+            "density": (density_score, 0.0),
+            "blend": (blend_score, -ALERT_DEVIATIONS),
+        }
+        return ScoreParts([part], lambda columns: columns[:, 0], *of_scoring[self.scoring])
+
     def _grow(self, X: Matrix, sample_weight: NDArray[np.float64] | None) -> None:
         # A warm start grows only the trees that it lacks.
         have = self.forest_.n_trees if self.warm_start and hasattr(self, "forest_") else 0
+        if have and self.pruned_:
+            raise ValueError(
+                "a pruned forest cannot grow further (warm_start=True): its trees are no longer those of the fit; "
+                "fit with warm_start=False, or grow the model that was pruned"
+            )
         if self.n_estimators < have:
             raise ValueError(
                 f"n_estimators={self.n_estimators} must be larger or equal to the {have} trees already grown "
@@ -175,7 +210,7 @@ class MLXIsolationForest(BaseIsolationForest):
         drawable = X.shape[0] if sample_weight is None else int(np.count_nonzero(sample_weight))
         self.max_samples_ = self._subsample_size(X.shape[0], drawable)
         if have == self.n_estimators:
-            warnings.warn("Warm-start fitting without increasing n_estimators does not fit new trees.", stacklevel=4)
+            warnings.warn("Warm-start fitting without increasing n_estimators does not fit new trees.", stacklevel=5)
             return
         if not have:
             self._draw_seed()
@@ -207,7 +242,7 @@ class MLXIsolationForest(BaseIsolationForest):
                 warnings.warn(
                     f"max_samples ({self.max_samples}) is greater than the total number of samples ({n_samples}). "
                     "max_samples will be set to n_samples for estimation.",
-                    stacklevel=5,
+                    stacklevel=6,
                 )
             return min(int(self.max_samples), most)
         return min(max(1, int(float(self.max_samples) * n_samples)), most)

@@ -43,7 +43,8 @@ class Forest:
     missing_left : ndarray of bool, shape (n_nodes,)
         Whether a missing value (NaN) goes left.
     path_length : ndarray of float32, shape (n_nodes,)
-        At a leaf: its depth + c(training samples there) (see `scoring.average_path_length`). 0 at inner nodes.
+        At a leaf: its depth + c(training samples there) (see `scoring.average_path_length`); what stands for several
+        such leaves where a forest was pruned. 0 at inner nodes.
     n_samples : ndarray of int32, shape (n_nodes,)
         Training samples that reached the node.
     log_density : ndarray of float32, shape (n_nodes,), or None

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import logsumexp
 
 __all__ = [
+    "ALERT_DEVIATIONS",
     "Spread",
     "average_path_length",
     "blend_score",
@@ -81,11 +82,16 @@ def depth_score(path_length: NDArray[Any], subsample_size: int) -> NDArray[np.fl
     ndarray of float64, shape (n_samples,)
         In [-1, 0); lower is more abnormal.
     """
-    # Leaves hold float32: a row of average path length scores -0.5 exactly only against the same rounding.
-    c = float(np.float32(average_path_length(subsample_size)))
+    c = _average(subsample_size)
     if c == 0.0:
         return np.full(np.shape(path_length), -0.5)
     return -np.exp2(np.asarray(path_length, dtype=np.float64) / -c)
+
+
+@cache
+def _average(subsample_size: int) -> float:
+    # Leaves hold float32: a row of average path length scores -0.5 exactly only against the same rounding.
+    return float(np.float32(average_path_length(subsample_size)))
 
 
 def density_score(log_density: NDArray[Any]) -> NDArray[np.float64]:
@@ -134,7 +140,13 @@ def soft_minimum(normality: NDArray[np.float64], weights: NDArray[np.float64]) -
     ndarray of float64, shape (n_samples,)
         Between the smallest of the views and their weighted mean.
     """
-    return -np.asarray(logsumexp(-normality, axis=1, b=weights / weights.sum()))
+    # View by view, each contiguous: so a row's result does not depend on the rows beside it, by a single bit.
+    views = np.ascontiguousarray(normality.T)
+    least = views.min(axis=0)
+    total = np.zeros_like(least)
+    for view, share in zip(views, (weights / weights.sum()).tolist(), strict=True):
+        total += share * np.exp(least - view)
+    return least - np.log(total)
 
 
 @dataclass(frozen=True)

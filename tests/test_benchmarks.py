@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from benchmarks import fit_and_score
-from benchmarks.harness import Result, Table, Timing, interleaved, save
+from benchmarks import __main__ as benchmarks
+from benchmarks import fit, score
+from benchmarks.harness import FOLDER, Result, Table, Timing, interleaved, save, table_of_numbers
+from benchmarks.peers import PEERS, YARDSTICK, Contestant, Settings, agreement, contestants, ours, skipping
+from benchmarks.plots import spaced
 
 
 class Clock:
@@ -60,13 +68,165 @@ def test_the_page_of_results_holds_every_saved_benchmark(tmp_path: Path) -> None
     assert "`make bench`: cores 2. numpy 2.0." in text
 
 
-def test_fit_and_score_runs_every_contestant_on_the_same_work(tmp_path: Path) -> None:
-    fit_and_score.main(f"--rows 1500 --features 3 --trees 20 --samples 64 --repeats 1 --output {tmp_path}".split())
-    saved = json.loads((tmp_path / "results" / "fit_and_score.json").read_text("utf-8"))
-    measured = saved["measurements"]["1500"]
-    assert {"mlx_iforest (numba)", "mlx_iforest (sklearn)", "scikit-learn"} <= set(measured)
-    for name, values in measured.items():
-        assert values["rows_scored"] == 1500, name
+def test_pictures_stand_above_the_tables(tmp_path: Path) -> None:
+    result = Result("A", "what", "make bench", [Table("T", ["name"], [["a"]])], {}, pictures={"results/a.png": "seen"})
+    text = save("a", result, tmp_path).read_text("utf-8")
+    assert text.index("![seen](results/a.png)") < text.index("### T")
+
+
+def test_the_table_of_numbers_has_a_seed() -> None:
+    X = table_of_numbers(300, 5, seed=1)
+    assert X.shape == (300, 5)
+    assert X.dtype == np.float32
+    assert X.flags.c_contiguous
+    assert np.array_equal(X, table_of_numbers(300, 5, seed=1))
+    assert not np.array_equal(X, table_of_numbers(300, 5, seed=2))
+
+
+SETTINGS = Settings(trees=60, samples=64)
+ALL = [*ours(), *PEERS]
+OURS = ALL[0].name
+
+
+@pytest.mark.parametrize("contestant", ALL, ids=lambda contestant: contestant.name)
+@pytest.mark.filterwarnings("ignore")  # what other libraries warn of is not ours to mend
+def test_every_contestant_does_the_same_work(contestant: Contestant) -> None:
+    obstacle = contestant.obstacle(SETTINGS)
+    if obstacle is not None:
+        pytest.skip(obstacle)
+    X = table_of_numbers(1_000, 4)
+    yardstick = next(peer for peer in PEERS if peer.name == YARDSTICK)
+    expected = yardstick.score(yardstick.fit(X, SETTINGS), X, SETTINGS)
+    scores = contestant.score(contestant.fit(X, SETTINGS), X, SETTINGS)
+    assert scores.shape == (1_000,)
+    assert agreement(contestant, scores, expected) > 0.85
+
+
+def test_less_work_shows() -> None:
+    expected = np.linspace(-0.9, -0.4, 50)
+    grower, exporter = ours()[0], next(peer for peer in PEERS if not peer.grows)
+    assert agreement(grower, expected**3, expected) == pytest.approx(1)
+    with pytest.raises(ValueError, match=r"correlation -1\.00, expected above 0\.8"):
+        agreement(grower, -expected, expected)
+    with pytest.raises(ValueError, match=r"scores scikit-learn's forest 1\.0e-02 off"):
+        agreement(exporter, expected + 0.01, expected)
+
+
+def test_who_cannot_take_part_is_named_with_the_reason() -> None:
+    def contestant(**facts: Any) -> Contestant:
+        return replace(ours()[0], **facts)
+
+    assert contestant(needs=["numpy"], oblique=True).obstacle(Settings(oblique=True)) is None
+    assert contestant(missing="no GPU").obstacle(Settings()) == "no GPU"
+    absent = contestant(needs=["numpy", "no_such_module"]).obstacle(Settings())
+    assert absent is not None
+    assert absent.startswith("no_such_module is not installed")
+    absent = contestant(needs=["$no-such-program"]).obstacle(Settings())
+    assert absent is not None
+    assert absent.startswith("no-such-program is not installed")
+    assert contestant(oblique=False).obstacle(Settings(oblique=True)) == "no cuts along several features"
+    small = contestant(largest=100, too_large="takes minutes")
+    assert small.obstacle(Settings(trees=10, samples=10)) is None
+    assert small.obstacle(Settings(trees=10, samples=11)) == "takes minutes"
+    assert skipping({"a": "x", "b": "y", "c": "x"}) == "Skipped: a, c (x); b (y)."
+    assert skipping({}) == ""
+
+
+def test_contestants_by_parts_of_their_names_and_without_fallbacks() -> None:
+    found, skipped = contestants(Settings(), only=["scikit"])
+    assert [c.name for c in found] == ["scikit-learn", "scikit-learn, in threads"]
+    assert skipped == {}
+    chosen, _ = contestants(Settings(), only=["mlx_iforest"])
+    everyone, _ = contestants(Settings(), only=["mlx_iforest"], fallbacks=True)
+    assert len(chosen) == 1
+    assert chosen[0].name == everyone[0].name == OURS
+    assert len(everyone) > 1
+
+
+def test_labels_keep_apart_and_stay_in_order() -> None:
+    assert spaced([0.1, 0.5, 0.9], 0.1) == pytest.approx([0.1, 0.5, 0.9])
+    assert spaced([0.5, 0.5], 0.1) == pytest.approx([0.45, 0.55])
+    # Two of a kind push the third, and all three settle around their own mean.
+    assert spaced([0.52, 0.9, 0.5, 0.54], 0.1) == pytest.approx([0.52, 0.9, 0.42, 0.62])
+    assert spaced([], 0.1) == []
+
+
+def test_score_measures_every_case_and_draws(tmp_path: Path) -> None:
+    score.main(["--quick", "--repeats", "1", "--jobs", "2", "--only", OURS, "scikit", "--output", str(tmp_path)])
+    saved = json.loads((tmp_path / "results" / "score.json").read_text("utf-8"))
+    first = saved["measurements"]["3,000 rows x 8, 50 trees of 64"]
+    assert {OURS, "scikit-learn", "scikit-learn, in threads"} <= set(first)
+    for name, values in first.items():
+        assert values["rows_scored"] == 3_000, name
         assert values["rank_correlation"] > 0.8, name
-        assert len(values["score"]["seconds"]) == 1, name
-    assert "scikit-learn" in (tmp_path / "RESULTS.md").read_text("utf-8")
+        assert values["rows_per_second"] == pytest.approx(3_000 / values["seconds"][0]), name
+    assert len(saved["tables"]) == len(score.CASES) + 1
+    # Without coniferest there is nothing to compare with in its column; the fastest of scikit-learn's ways is 1.00 x.
+    columns = list(zip(*saved["tables"][0]["rows"], strict=True))
+    assert set(columns[1]) == {"-"}
+    assert "1.00 x" in columns[2]
+    assert set(saved["measurements"]["kinds"]) == set(score.KINDS)
+    by_rows = saved["measurements"]["rate by"]["rows"]
+    assert [where for where, _ in by_rows["scikit-learn"]] == [1_000, 3_000]
+    page = (tmp_path / "RESULTS.md").read_text("utf-8")
+    for name in ("rows", "features"):
+        assert f"(results/rate_by_{name}.png)" in page
+        assert (tmp_path / "results" / f"rate_by_{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_fewer_rows_are_scored_where_all_take_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("benchmarks.score.time.perf_counter", clock)
+
+    def work(rows: NDArray[np.float32]) -> None:
+        clock.now += len(rows) / 20_000
+
+    X = np.zeros((100_000, 1), np.float32)
+    assert score.rows_within(2, work, X) == 40_000
+    assert score.rows_within(0.1, work, X) == 10_000  # the fewest
+    assert score.rows_within(60, work, X) == 100_000
+    assert score.rows_within(60, work, X[:500]) == 500
+
+
+def test_fit_measures_growth_thresholds_large_samples_and_odd_columns(tmp_path: Path) -> None:
+    fit.main(["--quick", "--repeats", "1", "--jobs", "2", "--only", OURS, "scikit", "--output", str(tmp_path)])
+    saved = json.loads((tmp_path / "results" / "fit.json").read_text("utf-8"))
+    growth, large, odd = saved["tables"]
+    names = {OURS, f"{OURS}, unchecked input", "scikit-learn"}
+    for table in (growth, large, odd):
+        assert names <= {row[0] for row in table["rows"]}
+        assert all(len(row) == len(table["columns"]) for row in table["rows"])
+    whole = saved["measurements"][growth["title"]]["with threshold"]
+    assert len(whole["scikit-learn"]) == 1
+
+
+def test_few_values_are_few_and_rare() -> None:
+    X = fit.few_values((2_000, 30))
+    assert np.unique(X).tolist() == [0, 1]
+    assert 0.005 < X.mean() < 0.02
+
+
+def test_every_script_is_run_by_make_bench_or_by_hand() -> None:
+    scripts = {file.stem for file in FOLDER.glob("[!_]*.py") if "\ndef main(" in file.read_text("utf-8")}
+    assert scripts <= {*benchmarks.SCRIPTS, *benchmarks.QUALITY}
+
+
+def test_scripts_run_each_in_a_process_with_the_same_options(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[list[str]] = []
+
+    def run(command: list[str], check: bool) -> subprocess.CompletedProcess[str]:
+        ran.append(command[2:])
+        return subprocess.CompletedProcess(command, int("fit" in command[2]))
+
+    monkeypatch.setattr("benchmarks.__main__.subprocess.run", run)
+    assert benchmarks.main(["score", "--repeats", "5"]) == 0
+    assert ran == [["benchmarks.score", "--repeats", "5"]]
+    assert benchmarks.main(["fit", "score"]) == 1
+    assert "failed: fit" in capsys.readouterr().err
+    ran.clear()
+    benchmarks.main([])
+    assert [command[0] for command in ran] == [f"benchmarks.{name}" for name in benchmarks.SCRIPTS]
+    assert benchmarks.main(["scroe"]) == 2
+    assert "no script is called scroe; there are score, fit" in capsys.readouterr().err

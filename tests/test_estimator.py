@@ -216,19 +216,19 @@ def test_pickles_and_clones():
 
 
 def test_a_model_from_a_machine_with_another_backend_scores_here(monkeypatch):
-    from mlx_iforest import BackendUnavailableError, base
+    from mlx_iforest import BackendUnavailableError, fitted
 
     def missing(name):
         if name == "mlx":
             raise BackendUnavailableError("no mlx here")
         return get_backend(name)
 
-    get_backend = base.get_backend
+    get_backend = fitted.get_backend
     X = two_clusters()
     model = MLXIsolationForest(n_estimators=10, random_state=0).fit(X)
     expected = model.score_samples(X)
     model.backend_ = BackendChoice("mlx", "it had a GPU")
-    monkeypatch.setattr(base, "get_backend", missing)
+    monkeypatch.setattr(fitted, "get_backend", missing)
     assert np.array_equal(model.score_samples(X), expected)
     model.backend = "mlx"
     with pytest.raises(BackendUnavailableError, match="no mlx here"):

@@ -28,6 +28,8 @@ SHORTENED = {
             "--timestamp order_date --alerts-per-day 0.2 --output by_day",
             "--false-alarm-cost 1 --miss-cost 20 --output by_cost",
             "--false-discovery-rate 0.2 --output by_rate",
+            "--quantize --output small",
+            "--prune 0.01 --quantize --output smaller",
         )
     },
 }

@@ -1,0 +1,279 @@
+"""`FittedForest`: how rows are checked and scored, batch by batch."""
+
+from __future__ import annotations
+
+import time
+from abc import ABCMeta, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+from joblib import cpu_count, effective_n_jobs
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from mlx_iforest.backends import Backend, BackendChoice, BackendUnavailableError, choose_backend, get_backend
+from mlx_iforest.batches import as_float32, batches, check_finite
+from mlx_iforest.forest import Forest
+from mlx_iforest.performance import Performance, peak_process_memory
+from mlx_iforest.scorer import FEWEST_THREADED_ROWS, Scorer
+
+__all__ = ["FittedForest", "Matrix", "MatrixLike"]
+
+MatrixLike = Any
+"""An array-like or a sparse matrix, as users give it."""
+
+Matrix = Any
+"""An array of real numbers, of any dtype and layout, or a float32 CSR matrix: what `_accept` lets through."""
+
+SPREAD_ROWS = 10_000
+"""Training rows, evenly spaced, that tell the spread of columns and of leaf values."""
+
+Self = TypeVar("Self", bound="FittedForest")
+
+
+class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
+    """Scoring; a subclass fits, values leaves and turns their means into scores.
+
+    Every public call works on a snapshot of the attributes, so that a fit in another thread comes before or after it.
+    """
+
+    n_jobs: int | None
+    backend: str
+    batch_size: str | int
+
+    forest_: Forest
+    offset_: float
+    backend_: BackendChoice
+    performance_: Performance
+
+    @abstractmethod
+    def _score(self, X: Matrix) -> NDArray[np.float64]:
+        """Scores in [-1, 0) of valid rows, float32 in C order."""
+
+    def predict(self, X: MatrixLike) -> NDArray[np.int64]:
+        """+1 for a normal row, -1 for an anomaly.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of int64, shape (n_samples,)
+            -1 where ``decision_function(X) < 0``.
+        """
+        decision = self.decision_function(X)
+        labels = np.ones(len(decision), np.int64)
+        labels[decision < 0] = -1
+        return labels
+
+    def decision_function(self, X: MatrixLike) -> NDArray[np.float64]:
+        """``score_samples(X) - offset_``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+            Lower is more abnormal; negative is an anomaly.
+        """
+        model = self._fitted()
+        scores = model._score_samples(X)
+        scores -= model.offset_
+        return scores
+
+    def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
+        """The opposite of the anomaly score of Liu, Ting and Zhou (2008, equation 2), or what stands in its place.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Used as float32. NaN is a missing value; infinities are refused.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+            In [-1, 0); lower is more abnormal.
+        """
+        return self._fitted()._score_samples(X)
+
+    def score_batches(
+        self, parts: Iterable[MatrixLike], *, progress: Callable[[int], object] | None = None
+    ) -> Iterator[NDArray[np.float64]]:
+        """Score data that come in parts, such as those of a file larger than memory; one part at a time is held.
+
+        Parameters
+        ----------
+        parts : iterable of {array-like, sparse matrix} of shape (n_rows, n_features)
+            Taken one by one as scores are asked for; each is what `score_samples` takes.
+        progress : callable, default=None
+            Called with the number of rows scored so far, after each part.
+
+        Yields
+        ------
+        ndarray of float64, shape (n_rows,)
+            The scores of each part, bit for bit those of scoring all at once. All are by the model as it was when
+            this was called.
+
+        Raises
+        ------
+        TypeError
+            One array or frame instead of several.
+        ValueError
+            A part cannot be used; the message names its number, from 1 up.
+
+        Examples
+        --------
+        >>> from mlx_iforest import MLXIsolationForest
+        >>> model = MLXIsolationForest(random_state=0).fit([[-1.1], [0.3], [0.5], [100]])
+        >>> [len(scores) for scores in model.score_batches([[[0.1], [0.2]], [[90]]], progress=print)]
+        2
+        3
+        [2, 1]
+        """
+        if hasattr(parts, "shape"):
+            raise TypeError(
+                f"score_batches takes an iterable of arrays or frames, got one {type(parts).__name__}; "
+                "give it to score_samples, or in a list"
+            )
+        return self._fitted()._score_each(parts, progress)
+
+    def _score_each(
+        self, parts: Iterable[MatrixLike], progress: Callable[[int], object] | None
+    ) -> Iterator[NDArray[np.float64]]:
+        done = 0
+        for number, part in enumerate(parts, 1):
+            try:
+                scores = self._score_samples(part)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"batch {number}: {error}") from error
+            done += len(scores)
+            if progress is not None:
+                progress(done)
+            yield scores
+
+    def scorer(self) -> Scorer:
+        """This model for services: fastest for a row at a time, safe from many threads, never changed.
+
+        Returns
+        -------
+        Scorer
+            Takes float32 arrays in C order as they are; gives the scores of `score_samples`, bit for bit.
+        """
+        model = self._fitted()
+        return Scorer(model.n_features_in_, model.offset_, model._score_rows)
+
+    def _snapshot(self: Self) -> Self:
+        """This model as it is now, its arrays shared; what other threads do to this one does not change it."""
+        model = object.__new__(type(self))
+        model.__dict__.update(self.__dict__)
+        return model
+
+    def _fitted(self: Self) -> Self:
+        """A snapshot, or scikit-learn's error where nothing has been fitted."""
+        model = self._snapshot()
+        # `check_is_fitted` takes longer than scoring a row.
+        if "forest_" not in model.__dict__:
+            check_is_fitted(self)
+        return model
+
+    def _validate(self, X: MatrixLike, *, reset: bool) -> Matrix:
+        """Float32 rows in C order, or a float32 CSR matrix, checked as a whole."""
+        data = self._accept(X, reset=reset)
+        if issparse(data):
+            return data
+        check_finite(data)
+        return as_float32(data)
+
+    def _accept(self, X: MatrixLike, *, reset: bool) -> Matrix:
+        """Check shape, type and column names. Arrays are neither copied nor looked through for infinities."""
+        is_numeric = isinstance(X, np.ndarray) and X.dtype.kind in "fiub"
+        fits = is_numeric and not reset and X.ndim == 2 and len(X) and X.shape[1] == self.n_features_in_
+        if fits and not hasattr(self, "feature_names_in_"):
+            # What follows would find nothing, in more time than scoring a row takes.
+            return X
+        accepted: Matrix = validate_data(
+            self,
+            X,
+            accept_sparse="csr",
+            dtype=None if is_numeric else np.float32,
+            ensure_all_finite="allow-nan" if issparse(X) else False,
+            reset=reset,
+        )
+        return accepted
+
+    def _score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
+        data = self._accept(X, reset=False)
+        return self._measured(data, check=not issparse(data))
+
+    def _measured(self, data: Matrix, *, check: bool) -> NDArray[np.float64]:
+        """`_score_rows`, with what they took in `performance_`."""
+        began = time.perf_counter()
+        scores = self._score_rows(data, check=check)
+        # In place, and all at once: models that share it are this one as other threads see it.
+        self.performance_.__dict__.update(
+            score_seconds=time.perf_counter() - began,
+            scored_rows=len(scores),
+            peak_process_memory=peak_process_memory(),
+            peak_mlx_memory=self._scorer().peak_memory(),
+        )
+        return scores
+
+    def _score_rows(self, data: Matrix, *, check: bool = False) -> NDArray[np.float64]:
+        """Scores of accepted rows, which are checked and become float32 a batch at a time."""
+        batch_size = None if self.batch_size == "auto" else int(self.batch_size)
+        scores = np.empty(data.shape[0])
+        for rows in batches(data, batch_size):
+            part = data[rows]
+            if check:
+                check_finite(part)
+            scores[rows] = self._score(as_float32(part))
+        return scores
+
+    def _leaf_means(self, forest: Forest, values: NDArray[np.float32], X: Matrix) -> NDArray[np.float64]:
+        """For every row the means over the trees of its leaf's values.
+
+        Parameters
+        ----------
+        values : ndarray of float32, shape (n_nodes,) or (n_nodes, n_values)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,) or (n_samples, n_values)
+        """
+        columns = values[:, None] if values.ndim == 1 else values
+        n_threads = self._n_threads() if X.shape[0] > FEWEST_THREADED_ROWS else 1
+        score = self._scorer().leaf_means
+        means = [
+            score(forest, columns, as_float32(X[rows]), n_threads=n_threads, batch_size=None) for rows in batches(X)
+        ]
+        joined = means[0] if len(means) == 1 else np.concatenate(means)
+        return joined[:, 0] if values.ndim == 1 else joined
+
+    def _spread_rows(self, X: Matrix) -> NDArray[np.float32]:
+        """At most `SPREAD_ROWS` rows, evenly spaced."""
+        return as_float32(X[:: -(-X.shape[0] // SPREAD_ROWS)])
+
+    def _n_threads(self) -> int:
+        return int(cpu_count() if self.n_jobs is None else effective_n_jobs(self.n_jobs))
+
+    def _scorer(self) -> Backend:
+        """The backend that grew the forest; where it is missing (a model from another machine), what 'auto'
+        takes here."""
+        try:
+            return get_backend(self.backend_.name)
+        except BackendUnavailableError:
+            if self.backend != "auto":
+                raise
+            return get_backend(choose_backend("auto").name)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
+        return tags
