@@ -152,7 +152,7 @@ MOST_SCORERS = 8
 
 
 def _scorer(forest: Forest, values: NDArray[np.float32]) -> _Scorer:
-    """The scorer of a forest and some values, made once. Neither changes, so values are told apart by where they lie."""
+    """The scorer of a forest and some values, made once: neither changes, so values are known by where they lie."""
     scorers = _SCORERS.setdefault(forest, {})
     place = (values.ctypes.data, values.shape, values.strides)
     scorer = scorers.get(place)
