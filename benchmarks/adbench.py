@@ -53,17 +53,23 @@ def sets(folder: Path) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.in
             yield path.stem.split("_", 1)[-1], data["X"].astype(np.float64), data["y"].astype(np.int64)
 
 
+def split(
+    X: NDArray[np.float64], y: NDArray[np.int64], seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Rows to fit on, rows to score, and the labels of these, by ADBench's protocol."""
+    if len(X) > LARGEST:
+        rows = np.random.default_rng(seed).choice(len(X), LARGEST, replace=False)
+        X, y = X[rows], y[rows]
+    train, test, _, truth = train_test_split(X, y, test_size=0.3, stratify=y, random_state=seed)
+    return train, test, truth
+
+
 def measure(folder: Path, n_seeds: int) -> dict[str, dict[str, list[tuple[float, float]]]]:
     """AUROC and average precision of each detector on each set, one pair a seed."""
     found: dict[str, dict[str, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
     for name, X, y in sets(folder):
         for seed in range(n_seeds):
-            if len(X) > LARGEST:
-                rows = np.random.default_rng(seed).choice(len(X), LARGEST, replace=False)
-                parts = train_test_split(X[rows], y[rows], test_size=0.3, stratify=y[rows], random_state=seed)
-            else:
-                parts = train_test_split(X, y, test_size=0.3, stratify=y, random_state=seed)
-            train, test, _, truth = parts
+            train, test, truth = split(X, y, seed)
             for detector, make in DETECTORS.items():
                 abnormality = -make(seed).fit(train).score_samples(test)
                 pair = (roc_auc_score(truth, abnormality), average_precision_score(truth, abnormality))

@@ -105,30 +105,35 @@ def interleaved(
     *,
     repeats: int = 5,
     seed: int = 0,
+    shortest: float = 0.0,
     clock: Callable[[], float] | None = None,
 ) -> dict[str, Timing]:
     """Time each task `repeats` times after one warm-up, all of them once a round.
 
     Rounds, not one task after the other, let every task meet the same state of the machine; each round has an order of
-    its own, so that no task always runs in the shadow of the same neighbour.
+    its own, so that no task always runs in the shadow of the same neighbour. A run calls its task until `shortest`
+    seconds are over, and counts the mean of a call.
     """
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}")
     now = clock or time.perf_counter
 
-    def once(task: Callable[[], object]) -> float:
+    def run(task: Callable[[], object], least: float) -> float:
         start = now()
-        task()
-        return now() - start
+        calls, elapsed = 0, 0.0
+        while not calls or elapsed < least:
+            task()
+            calls, elapsed = calls + 1, now() - start
+        return elapsed / calls
 
-    first = {name: once(task) for name, task in tasks.items()}
+    first = {name: run(task, 0.0) for name, task in tasks.items()}
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     order = list(tasks)
     shuffle = random.Random(seed).shuffle
     for _ in range(repeats):
         shuffle(order)
         for name in order:
-            seconds[name].append(once(tasks[name]))
+            seconds[name].append(run(tasks[name], shortest))
     return {name: Timing(first[name], tuple(seconds[name])) for name in tasks}
 
 

@@ -4,6 +4,7 @@ from mlx_iforest.backends import BackendUnavailableError, choose_backend, descri
 from mlx_iforest.blended import BlendedIsolationForest
 from mlx_iforest.estimator import MLXIsolationForest
 from mlx_iforest.forest import Forest, InvalidForestError
+from mlx_iforest.scorer import Scorer
 
 __version__ = "0.1.0"
 
@@ -13,6 +14,7 @@ __all__ = [
     "Forest",
     "InvalidForestError",
     "MLXIsolationForest",
+    "Scorer",
     "choose_backend",
     "describe_system",
 ]

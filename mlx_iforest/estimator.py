@@ -180,9 +180,10 @@ class MLXIsolationForest(BaseIsolationForest):
 
     def _score(self, X: Matrix) -> NDArray[np.float64]:
         means = self._leaf_means(self.forest_, self._leaf_values, X)
-        if self.scoring == "depth":
-            return depth_score(means, self.max_samples_)
-        return density_score(means) if self.scoring == "density" else blend_score(means)
+        # By the scoring of the fit: the parameter may have been set since.
+        if len(self._counted) > 1:
+            return blend_score(means)
+        return depth_score(means, self.max_samples_) if self._counted[0][0] == "path_length" else density_score(means)
 
     def _score_parts(self) -> ScoreParts:
         names = [name for name in LEAF_VALUES if name in self.forest_.arrays()]

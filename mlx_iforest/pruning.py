@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Part", "PruningReport", "ScoreParts", "prune"]
 
 CHOOSING_ROWS = 2000
-"""Validation rows, evenly spaced, by which trees are chosen; all of them verify the choice."""
+"""Validation rows, at most half of them, by which trees are chosen. All of them verify the choice: those that chose
+know too well what they chose."""
 
 TIMED_ROWS = 100_000
 """Validation rows that are scored for the rates."""
@@ -303,7 +304,7 @@ def _redundant_trees(
     Each time the tree goes without which the largest change is smallest, changes of scores taken to be proportional to
     those of the means; then the change is worked out in full.
     """
-    rows = X[:: -(-X.shape[0] // CHOOSING_ROWS)]
+    rows = X[:: max(2, -(-X.shape[0] // CHOOSING_ROWS))]
     tables = []
     for part, trees in zip(how.parts, collapsed, strict=True):
         weight = np.stack([part.weights[name] for name in part.weights])

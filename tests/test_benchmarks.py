@@ -45,6 +45,17 @@ def test_interleaved_times_every_task_once_a_round() -> None:
     assert [sorted(calls[i : i + 2]) for i in range(0, 8, 2)] == [["a", "b"]] * 4
 
 
+def test_a_run_calls_a_short_task_until_it_is_long_enough() -> None:
+    clock = Clock()
+    costs = iter([8.0, 1.0, 2.0, 3.0, 7.0])
+
+    def task() -> None:
+        clock.now += next(costs)
+
+    # One call to warm up, whatever it takes; then 1 + 2 + 3 seconds reach 5, and so does 7.
+    assert interleaved({"a": task}, repeats=2, shortest=5, clock=clock) == {"a": Timing(8.0, (2.0, 7.0))}
+
+
 def test_interleaved_refuses_to_time_nothing() -> None:
     with pytest.raises(ValueError, match="repeats must be at least 1, got 0"):
         interleaved({}, repeats=0)
@@ -151,7 +162,8 @@ def test_labels_keep_apart_and_stay_in_order() -> None:
     assert spaced([], 0.1) == []
 
 
-def test_score_measures_every_case_and_draws(tmp_path: Path) -> None:
+def test_score_measures_every_case_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score, "SHORTEST", 0.0)
     score.main(["--quick", "--repeats", "1", "--jobs", "2", "--only", OURS, "scikit", "--output", str(tmp_path)])
     saved = json.loads((tmp_path / "results" / "score.json").read_text("utf-8"))
     first = saved["measurements"]["3,000 rows x 8, 50 trees of 64"]
@@ -188,7 +200,10 @@ def test_fewer_rows_are_scored_where_all_take_too_long(monkeypatch: pytest.Monke
     assert score.rows_within(60, work, X[:500]) == 500
 
 
-def test_fit_measures_growth_thresholds_large_samples_and_odd_columns(tmp_path: Path) -> None:
+def test_fit_measures_growth_thresholds_large_samples_and_odd_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "SHORTEST", 0.0)
     fit.main(["--quick", "--repeats", "1", "--jobs", "2", "--only", OURS, "scikit", "--output", str(tmp_path)])
     saved = json.loads((tmp_path / "results" / "fit.json").read_text("utf-8"))
     growth, large, odd = saved["tables"]

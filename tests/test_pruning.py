@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import replace
 from itertools import product
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from benchmarks import pruning as benchmark
 from mlx_iforest import BlendedIsolationForest, Forest, MLXIsolationForest
 from mlx_iforest.backends import available_backends, get_backend
 from mlx_iforest.backends.reference import ReferenceBackend
@@ -285,7 +287,8 @@ def test_backends_agree_on_a_pruned_forest(models, kind):
     pruned, _ = models[kind].prune(0.05, data(seed=3))
     forest, rows = pruned.forest_, adversarial_rows(models[kind].forest_, 100, seed=5)
     values = np.stack([forest.path_length, forest.log_density], axis=1)
-    expected = ReferenceBackend().leaf_means(forest, values, rows)
+    with np.errstate(over="ignore", invalid="ignore"):  # weighted sums of huge values
+        expected = ReferenceBackend().leaf_means(forest, values, rows)
     for name, missing in available_backends().items():
         if missing is None and not (name == "sklearn" and forest.direction_weight is not None):
             found = get_backend(name).leaf_means(forest, values, rows, n_threads=1, batch_size=None)
@@ -411,3 +414,16 @@ def test_parts_make_the_scores(models):
             means = ReferenceBackend().leaf_means(trees, values, rows)
             columns.append(means @ np.stack(list(part.weights.values())) + part.offset)
         assert how.scores(np.concatenate(columns, axis=1)) == pytest.approx(model.score_samples(rows), abs=1e-6), kind
+
+
+def test_the_benchmark_measures_every_way(tmp_path):
+    benchmark.main(["--quick", "--repeats", "1", "--only", "density", "--output", str(tmp_path)])
+    saved = json.loads((tmp_path / "results" / "pruning.json").read_text("utf-8"))
+    speed, detection = saved["tables"]
+    ways = 2 * len(benchmark.TOLERANCES)
+    assert len(speed["rows"]) == len(detection["rows"]) == ways
+    for found in saved["measurements"]["detection"].values():
+        assert len(found) == ways
+        for outcome in found:
+            assert outcome["change"] <= outcome["bound"] + SLACK
+            assert outcome["with_rows"] or outcome["bound"] <= outcome["tolerance"]

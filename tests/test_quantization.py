@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import pickle
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
+from benchmarks import quantization as benchmark
 from mlx_iforest import BlendedIsolationForest, Forest, MLXIsolationForest
 from mlx_iforest.quantization import LEAF_VALUES, Levels, PackedForest, _snap, most_thresholds, quantize_forest
 
@@ -252,3 +254,17 @@ def test_there_must_be_a_forest():
     for method in ("quantize", "model_bytes"):
         with pytest.raises(NotFittedError):
             getattr(MLXIsolationForest(), method)()
+
+
+def test_the_benchmark_measures_what_it_says(tmp_path):
+    labels = np.repeat([0, 1], [90, 10])
+    np.savez(tmp_path / "1_tiny.npz", X=table(100) + 3 * labels[:, None], y=labels)
+    benchmark.main(["--quick", "--repeats", "1", "--adbench", str(tmp_path), "--output", str(tmp_path)])
+    measured = json.loads((tmp_path / "results" / "quantization.json").read_text("utf-8"))["measurements"]
+    assert {"exact", "16 bits", "8 bits"} <= set(measured["2000 x 4"]["seconds"])
+    assert {entry["set"] for entry in measured["adbench"]} == {"tiny"}
+    assert {entry["model"] for entry in measured["profiles"]} == {"depth", "density", "blended", "recipe"}
+    for entry in measured["adbench"] + measured["profiles"]:
+        assert 0 < entry["share of the bytes"] < 0.25
+        assert entry["mean change"] <= entry["largest change"] < (0.1 if entry["bits"] == 8 else 1e-12)
+    assert "### Each set: AUROC, and its change by 8 bits" in (tmp_path / "RESULTS.md").read_text("utf-8")
