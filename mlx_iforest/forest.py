@@ -99,14 +99,14 @@ class Forest:
         """
         is_split = feature >= 0
         splits_before: NDArray[np.int64] = np.cumsum(is_split) - is_split
-        node_tree = np.repeat(np.arange(len(tree_start) - 1), np.diff(tree_start))
-        splits_before -= splits_before[tree_start[node_tree]]
+        splits_before -= np.repeat(splits_before[tree_start[:-1]], np.diff(tree_start))
         left = np.where(is_split, 1 + 2 * splits_before, LEAF).astype(np.int32)
-        depth = _depths(tree_start, left, node_tree)
-        path_length = np.where(is_split, 0.0, depth + average_path_length(n_samples)).astype(np.float32)
+        families = _Families.of(tree_start, left)
+        mean_rest = average_path_length(np.arange(n_samples.max(initial=0) + 1))
+        path_length = np.where(is_split, 0.0, families.depths() + mean_rest[n_samples]).astype(np.float32)
         log_density = None
         if left_share is not None:
-            log_density = _log_densities(tree_start, left, node_tree, n_samples, left_share)
+            log_density = np.where(is_split, 0.0, families.log_densities(n_samples, left_share)).astype(np.float32)
         return cls(
             n_features, tree_start, feature, threshold, left, missing_left, path_length, n_samples, log_density,
             direction_feature, direction_weight,
@@ -137,9 +137,7 @@ class Forest:
     @cached_property
     def tree_depths(self) -> NDArray[np.int32]:
         """Edges from the root to the deepest leaf of each tree, shape (n_trees,)."""
-        node_tree = np.repeat(np.arange(self.n_trees), np.diff(self.tree_start))
-        depths = _depths(self.tree_start, self.left, node_tree)
-        return np.maximum.reduceat(depths, self.tree_start[:-1])
+        return np.maximum.reduceat(_Families.of(self.tree_start, self.left).depths(), self.tree_start[:-1])
 
     @property
     def max_depth(self) -> int:
@@ -271,34 +269,44 @@ if set(ARRAYS) != {field.name for field in fields(Forest)} - {"n_features"}:
     raise TypeError("ARRAYS and the fields of Forest must name the same arrays")
 
 
-def _depths(tree_start: NDArray[np.int64], left: NDArray[np.int32], node_tree: NDArray[np.int64]) -> NDArray[np.int32]:
-    """Depth of every node, one level of all trees at a time."""
-    depth = np.zeros(len(left), dtype=np.int32)
-    level = tree_start[:-1]
-    while len(level):
-        level = level[left[level] >= 0]
-        children = left[level] + tree_start[node_tree[level]]
-        depth[children] = depth[children + 1] = depth[level] + 1
-        level = np.concatenate([children, children + 1])
-    return depth
+@dataclass(frozen=True)
+class _Families:
+    """Splits with their left children (the right ones stand behind), level by level of all trees together."""
 
+    n_nodes: int
+    levels: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 
-def _log_densities(
-    tree_start: NDArray[np.int64],
-    left: NDArray[np.int32],
-    node_tree: NDArray[np.int64],
-    n_samples: NDArray[np.int32],
-    left_share: NDArray[np.float32],
-) -> NDArray[np.float32]:
-    """`Forest.log_density` of every leaf, one level of all trees at a time."""
-    density = np.zeros(len(left))
-    level = tree_start[:-1]
-    while len(level):
-        level = level[left[level] >= 0]
-        children = left[level] + tree_start[node_tree[level]]
-        share = np.clip(left_share[level].astype(np.float64), SMALLEST_SHARE, 1 - SMALLEST_SHARE)
-        of_samples = n_samples[children] / n_samples[level]
-        density[children] = density[level] + np.log(of_samples / share)
-        density[children + 1] = density[level] + np.log((1 - of_samples) / (1 - share))
-        level = np.concatenate([children, children + 1])
-    return np.where(left >= 0, 0.0, density).astype(np.float32)
+    @classmethod
+    def of(cls, tree_start: NDArray[np.int64], left: NDArray[np.int32]) -> _Families:
+        root_of_node = np.repeat(tree_start[:-1], np.diff(tree_start))
+        left_child = np.where(left >= 0, left + root_of_node, LEAF)
+        levels = []
+        level = tree_start[:-1]
+        while len(level):
+            children = left_child[level]
+            splits = children >= 0
+            level, children = level[splits], children[splits]
+            levels.append((level, children))
+            level = np.concatenate([children, children + 1])
+        return cls(len(left), levels)
+
+    def depths(self) -> NDArray[np.int32]:
+        """Depth of every node."""
+        depth = np.zeros(self.n_nodes, np.int32)
+        for k, (_, children) in enumerate(self.levels):
+            depth[children] = depth[children + 1] = k + 1
+        return depth
+
+    def log_densities(self, n_samples: NDArray[np.int32], left_share: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Of every node the logarithm of its share of the samples over its share of the space."""
+        splits, children = (np.concatenate(parts) for parts in zip(*self.levels, strict=True))
+        share = np.clip(left_share[splits].astype(np.float64), SMALLEST_SHARE, 1 - SMALLEST_SHARE)
+        of_samples = n_samples[children] / n_samples[splits]
+        gain = np.zeros(self.n_nodes)
+        gain[children] = np.log(of_samples / share)
+        gain[children + 1] = np.log((1 - of_samples) / (1 - share))
+        density = np.zeros(self.n_nodes)
+        for level, children in self.levels:
+            density[children] = density[level] + gain[children]
+            density[children + 1] = density[level] + gain[children + 1]
+        return density

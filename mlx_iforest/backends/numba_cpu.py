@@ -53,21 +53,24 @@ class NumbaBackend:
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
         weights = np.ones(plan.features_per_tree, np.int64) if plan.weights is None else plan.weights
 
-        def task(part: GrowthPlan) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
-            row_keys = tree_keys(part.seed, part.tree_numbers, Stream.ROWS)
-            feature_keys = tree_keys(part.seed, part.tree_numbers, Stream.FEATURES)
-            row_table = np.empty((part.n_trees, 0), np.int64) if part.row_table is None else part.row_table
+        split_keys = plan.split_keys()
+        row_keys, feature_keys = (
+            _with_rounds(tree_keys(plan.seed, plan.tree_numbers, stream)) for stream in (Stream.ROWS, Stream.FEATURES)
+        )
+        row_table = np.empty((plan.n_trees, 0), np.int64) if plan.row_table is None else plan.row_table
+
+        def task(first: int) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
+            part = slice(first, first + per_task)
             grown: tuple[NDArray[np.int64], tuple[NDArray[Any], ...]] = kernels.grow_trees(
-                X, part.split_keys(), _with_rounds(row_keys), row_table, _with_rounds(feature_keys), weights,
-                part.extension_level, part.features_per_tree, part.subsample_size, part.bootstrap, part.max_depth,
+                X, split_keys[part], row_keys[part], row_table[part], feature_keys[part], weights,
+                plan.extension_level, plan.features_per_tree, plan.subsample_size, plan.bootstrap, plan.max_depth,
             )  # fmt: skip
             return grown
 
         bytes_per_tree = 2 * plan.subsample_size * (17 + 8 * plan.extension_level)
         most = max(1, GROWTH_BYTES // bytes_per_tree)
         per_task = max(1, min(most, -(-plan.n_trees // n_threads)))
-        parts = [plan.slice(i, min(per_task, plan.n_trees - i)) for i in range(0, plan.n_trees, per_task)]
-        starts, packed = zip(*_run(task, parts, n_threads), strict=True)
+        starts, packed = zip(*_run(task, range(0, plan.n_trees, per_task), n_threads), strict=True)
         offsets = np.cumsum([0] + [int(start[-1]) for start in starts])
         tree_start = np.concatenate([s[:-1] + o for s, o in zip(starts, offsets, strict=False)] + [offsets[-1:]])
         arrays = [np.concatenate(same) for same in zip(*packed, strict=True)]

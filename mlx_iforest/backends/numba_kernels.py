@@ -59,59 +59,97 @@ def bounded(word, bound):
     return np.int64((np.uint64(word) * np.uint64(bound)) >> np.uint64(32))
 
 
+@njit(nogil=True, cache=True, inline="always")
+def _permute_once(x, keys, mask, shift):
+    for r in range(PERMUTATION_ROUNDS):
+        x = u32(u32(x * keys[r, 0]) + keys[r, 1]) & mask
+        x = u32(x ^ (x >> shift))
+    return x
+
+
 @njit(nogil=True, cache=True)
-def permute(keys, position, bits, size):
-    """`randomness.permutation` of a scalar."""
+def permute(keys, size, positions):
+    """`randomness.permutation`: `positions`, the numbers 0, 1, 2 and so on, are sent to where it sends them."""
+    bits = 1
+    while (np.int64(1) << bits) < size:
+        bits += 1
     mask = u32((np.uint64(1) << np.uint64(bits)) - np.uint64(1))
     shift = u32((bits + 1) // 2)
-    x = u32(position)
-    while True:
-        for r in range(PERMUTATION_ROUNDS):
-            x = u32(u32(x * keys[r, 0]) + keys[r, 1]) & mask
-            x = u32(x ^ (x >> shift))
-        if x < size:
-            return np.int64(x)
+    # The first pass has no branch, so that the compiler makes vectors of it; few positions walk on.
+    for i in range(len(positions)):
+        positions[i] = _permute_once(u32(i), keys, mask, shift)
+    for i in range(len(positions)):
+        x = u32(positions[i])
+        while x >= size:
+            x = _permute_once(x, keys, mask, shift)
+        positions[i] = x
 
 
 @njit(nogil=True, cache=True)
-def _gather(X, row_keys, row_table, feature_keys, features_per_tree, bootstrap, sample, features):
-    """Fill `features` and, column by column, `sample` with one tree's part of the data."""
-    n_samples, n_features = X.shape
-    bits = 1
-    while (np.int64(1) << bits) < n_features:
-        bits += 1
-    for j in range(features_per_tree):
-        features[j] = j if features_per_tree == n_features else permute(feature_keys[1:], j, bits, n_features)
-    bits = 1
-    while (np.int64(1) << bits) < n_samples:
-        bits += 1
-    subsample_size = sample.shape[1]
-    for i in range(subsample_size):
-        if len(row_table):
-            row = row_table[i]
-        elif bootstrap:
+def _draw_rows(n_samples, row_keys, row_table, bootstrap, order):
+    """Fill `order` with the rows of a tree."""
+    if len(row_table):
+        order[:] = row_table
+    elif bootstrap:
+        for i in range(len(order)):
             word, _ = threefry(row_keys[0, 0], row_keys[0, 1], u32(i), u32(0))
-            row = bounded(word, n_samples)
-        elif subsample_size == n_samples:
-            row = np.int64(i)
-        else:
-            row = permute(row_keys[1:], i, bits, n_samples)
-        for j in range(features_per_tree):
-            sample[j, i] = X[row, features[j]]
+            order[i] = bounded(word, n_samples)
+    elif len(order) == n_samples:
+        order[:] = np.arange(n_samples)
+    else:
+        permute(row_keys[1:], n_samples, order)
 
 
 @njit(nogil=True, cache=True)
-def _range(column, order, start, stop):
+def _draw_features(n_features, feature_keys, features):
+    if len(features) == n_features:
+        features[:] = np.arange(n_features)
+    else:
+        permute(feature_keys[1:], n_features, features)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _ordered(bits):
+    """The bits of a float as a whole number of the same order, and back: negative floats count downwards."""
+    return np.int32(bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF)))
+
+
+@njit(nogil=True, cache=True)
+def _range_of_numbers(values):
+    """Smallest and largest where nothing is missing; as whole numbers, which compilers compare in vectors."""
+    low = np.int32(0x7FFFFFFF)
+    high = np.int32(-0x80000000)
+    for i in range(len(values)):
+        key = _ordered(np.float32(values[i]).view(np.int32))
+        low = min(low, key)
+        high = max(high, key)
+    return np.int32(_ordered(low)).view(np.float32), np.int32(_ordered(high)).view(np.float32)
+
+
+@njit(nogil=True, cache=True)
+def _range(values):
     """Smallest and largest value present, and whether any is missing."""
+    n_missing = 0
+    for i in range(len(values)):
+        n_missing += values[i] != values[i]
+    if n_missing == 0:
+        low, high = _range_of_numbers(values)
+        return low, high, False
     low = np.float32(np.inf)
     high = np.float32(-np.inf)
-    missing = False
-    for i in range(start, stop):
-        x = column[order[i]]
-        missing |= x != x
+    for i in range(len(values)):
+        x = values[i]
         low = min(low, x) if x == x else low
         high = max(high, x) if x == x else high
-    return low, high, missing
+    return low, high, True
+
+
+@njit(nogil=True, cache=True)
+def _read(X, feature, rows, values):
+    """A feature of some rows; returns its range as `_range` does."""
+    for i in range(len(rows)):
+        values[i] = X[rows[i], feature]
+    return _range(values)
 
 
 @njit(nogil=True, cache=True)
@@ -126,63 +164,62 @@ def _pick(target, weights, splittable):
 
 
 @njit(nogil=True, cache=True)
-def _choose(sample, weights, key0, key1, heap, order, first, stop, splittable):
-    """The column to split, or -1; its range; whether a value is missing; and the draw that decides the rest."""
-    n_columns = len(sample)
-    total = np.int64(0)
-    for j in range(n_columns):
-        splittable[j] = True
-        total += weights[j]
+def _choose(X, features, weights, equal, key0, key1, heap, rows, splittable, values):
+    """The column to split, or -1; its range; whether a value is missing; and the draw that decides the rest.
+
+    The values of the rows in that column are left in `values`. `equal` says that all weights are 1.
+    """
     for attempt in range(ATTEMPTS):
         word0, word1 = threefry(key0, key1, u32(heap), u32(attempt))
-        # Equal weights need no search.
-        drawn = bounded(word0, total)
-        column = drawn if total == n_columns else _pick(drawn, weights, splittable)
-        low, high, missing = _range(sample[column], order, first, stop)
+        if equal:
+            column = bounded(word0, len(features))
+        else:
+            splittable[:] = True
+            column = _pick(bounded(word0, weights.sum()), weights, splittable)
+        low, high, missing = _read(X, features[column], rows, values)
         if low < high:
             return column, low, high, missing, word1
-    total = _find_splittable(sample, weights, order, first, stop, splittable)
+    total = _find_splittable(X, features, weights, rows, splittable, values)
     if total == 0:
         return -1, np.float32(0), np.float32(0), False, u32(0)
     word0, word1 = threefry(key0, key1, u32(heap), u32(ATTEMPTS))
     column = _pick(bounded(word0, total), weights, splittable)
-    low, high, missing = _range(sample[column], order, first, stop)
+    low, high, missing = _read(X, features[column], rows, values)
     return column, low, high, missing, word1
 
 
 @njit(nogil=True, cache=True)
-def _find_splittable(sample, weights, order, first, stop, splittable):
+def _find_splittable(X, features, weights, rows, splittable, values):
     """Mark the columns that are not constant; returns the sum of their weights."""
     total = np.int64(0)
-    for j in range(len(sample)):
-        low, high, _ = _range(sample[j], order, first, stop)
+    for j in range(len(features)):
+        low, high, _ = _read(X, features[j], rows, values)
         splittable[j] = low < high
         total += weights[j] * splittable[j]
     return total
 
 
 @njit(nogil=True, cache=True)
-def _project(sample, weights, key0, key1, heap, order, first, stop, splittable, projected, columns, coefficients):
-    """As `_choose` for an oblique split: the sums are left in `projected`, the direction in the last two."""
-    n_splittable = _find_splittable(sample, weights, order, first, stop, splittable)
+def _project(X, features, weights, key0, key1, heap, rows, splittable, values, columns, coefficients):
+    """As `_choose` for an oblique split: the sums are left in `values`, the direction in the last two."""
+    n_splittable = _find_splittable(X, features, weights, rows, splittable, values)
     n_chosen = min(len(columns), n_splittable)
     for k in range(n_chosen):
         word0, word1 = threefry(key0, key1, u32(heap), u32(ATTEMPTS + 1 + k))
         column = _pick(bounded(word0, n_splittable - k), weights, splittable)
         splittable[column] = False
-        low, high, _ = _range(sample[column], order, first, stop)
+        low, high, _ = _read(X, features[column], rows, values)
         columns[k] = column
         coefficients[k] = coefficient(low, high, word1)
     for k in range(n_chosen, len(columns)):
         columns[k] = columns[0]
         coefficients[k] = 0
-    for i in range(first, stop):
-        row = order[i]
+    for i in range(len(rows)):
         total = np.float32(0)
         for k in range(n_chosen):
-            total = np.float32(total + np.float32(sample[columns[k], row] * coefficients[k]))
-        projected[row] = total
-    low, high, missing = _range(projected, order, first, stop)
+            total = np.float32(total + np.float32(X[rows[i], features[columns[k]]] * coefficients[k]))
+        values[i] = total
+    low, high, missing = _range(values)
     _, word1 = threefry(key0, key1, u32(heap), u32(ATTEMPTS))
     column = columns[0] if n_chosen > 0 and low < high else -1
     return column, low, high, missing, word1
@@ -200,41 +237,39 @@ def coefficient(low, high, word):
 
 
 @njit(nogil=True, cache=True)
-def _grow_tree(sample, features, weights, extension, key0, key1, max_depth, scratch, nodes):
+def _grow_tree(X, features, weights, extension, key0, key1, max_depth, scratch, nodes):
     """Grow one tree breadth-first into the arrays of `nodes`; returns its number of nodes.
 
-    `order` holds the sample's rows so that each node owns a slice of it, beginning at `start`; `heap` numbers the nodes
-    for the draws.
+    `order` holds the tree's rows so that each node owns a slice of it, beginning at `start`; `heap` numbers the nodes
+    for the draws. Values are read where they lie: a tree looks at few of a row's features, and copies none.
     """
-    order, spare, start, heap, splittable, projected, columns = scratch
+    order, spare, values, start, heap, splittable, columns = scratch
     feature, threshold, missing_left, count, left_share, direction, direction_weight = nodes
-    size = sample.shape[1]
     half = np.float32(0.5)
-    for i in range(size):
-        order[i] = i
+    equal = weights.sum() == len(weights)
     start[0] = 0
-    count[0] = size
+    count[0] = len(order)
     heap[0] = 1
     n_nodes = 1
     node = 0
     while node < n_nodes:
-        first = start[node]
-        stop = first + count[node]
         feature[node] = LEAF
         threshold[node] = 0
         missing_left[node] = False
         left_share[node] = 0
         chosen = -1
+        first, size = np.int64(start[node]), np.int64(count[node])
         # The depth of node h is the position of its highest bit: nodes below 2 ** max_depth lie above the limit.
-        if count[node] > 1 and heap[node] < (np.int64(1) << max_depth):
+        if size > 1 and heap[node] < (np.int64(1) << max_depth):
+            rows, there = order[first : first + size], values[:size]
             if extension:
                 chosen, low, high, missing, word = _project(
-                    sample, weights, key0, key1, heap[node], order, first, stop, splittable, projected, columns,
+                    X, features, weights, key0, key1, heap[node], rows, splittable, there, columns,
                     direction_weight[node],
                 )  # fmt: skip
             else:
                 chosen, low, high, missing, word = _choose(
-                    sample, weights, key0, key1, heap[node], order, first, stop, splittable
+                    X, features, weights, equal, key0, key1, heap[node], rows, splittable, there
                 )
         if extension:
             for k in range(len(columns)):
@@ -246,20 +281,20 @@ def _grow_tree(sample, features, weights, extension, key0, key1, max_depth, scra
             if t < low or t >= high:
                 t = low
             t = t + np.float32(0)
-            column = projected if extension else sample[chosen]
             n_left = 0
             n_right = 0
             to_left = (word & u32(1)) == u32(1)
-            for i in range(first, stop):
-                row = order[i]
-                x = column[row]
-                goes_left = x <= t or (to_left and x != x)
-                # Both are written; only the one that counts is kept.
+            for i in range(size):
+                row = order[first + i]
+                x = values[i]
+                # No branch, which would be mispredicted half of the time: both are written, one counts.
+                goes_left = (x <= t) | (to_left & (x != x))
                 order[first + n_left] = row
                 spare[n_right] = row
                 n_left += goes_left
                 n_right += not goes_left
-            order[first + n_left : stop] = spare[:n_right]
+            for i in range(n_right):
+                order[first + n_left + i] = spare[i]
             feature[node] = features[chosen]
             threshold[node] = t
             missing_left[node] = to_left if missing else n_left >= n_right
@@ -291,26 +326,27 @@ def grow_trees(
     left_share = np.empty((n_trees, most), np.float32)
     direction = np.empty((n_trees, most, width), np.int32)
     direction_weight = np.empty((n_trees, most, width), np.float32)
-    sample = np.empty((features_per_tree, subsample_size), np.float32)
-    features = np.empty(features_per_tree, np.int32)
+    features = np.empty(features_per_tree, np.int64)
+    order = np.empty(subsample_size, np.int64)
     scratch = (
-        np.empty(subsample_size, np.int32),
-        np.empty(subsample_size, np.int32),
+        order,
+        np.empty(subsample_size, np.int64),
+        np.empty(subsample_size, np.float32),
         np.empty(most, np.int32),
         np.empty(most, np.int64),
         np.empty(features_per_tree, np.bool_),
-        np.empty(subsample_size, np.float32),
         np.zeros(width, np.int64),
     )
     tree_start = np.zeros(n_trees + 1, np.int64)
     for tree in range(n_trees):
-        _gather(X, row_keys[tree], row_table[tree], feature_keys[tree], features_per_tree, bootstrap, sample, features)
+        _draw_rows(len(X), row_keys[tree], row_table[tree], bootstrap, order)
+        _draw_features(X.shape[1], feature_keys[tree], features)
         nodes = (
             feature[tree], threshold[tree], missing_left[tree], count[tree], left_share[tree], direction[tree],
             direction_weight[tree],
         )  # fmt: skip
         n_nodes = _grow_tree(
-            sample, features, weights, extension, split_keys[tree, 0], split_keys[tree, 1], max_depth, scratch, nodes
+            X, features, weights, extension, split_keys[tree, 0], split_keys[tree, 1], max_depth, scratch, nodes
         )
         tree_start[tree + 1] = tree_start[tree] + n_nodes
     total = tree_start[-1]
