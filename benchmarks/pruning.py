@@ -168,8 +168,8 @@ def main(arguments: list[str] | None = None) -> None:
         "Pruning",
         "What does pruning save, and what does it change? Without rows, nodes go, and the bound holds for any row; "
         "with rows, trees go too, as long as the scores of those rows stay within the tolerance. The largest change is "
-        f"that among rows that no part has seen. Medians of {chosen.repeats} runs of at least {SHORTEST:g} s after a warm-up; "
-        f"{chosen.jobs} threads.",
+        f"that among rows that no part has seen. Medians of {chosen.repeats} runs of at least {SHORTEST:g} s after a "
+        f"warm-up; {chosen.jobs} threads.",
         "python -m benchmarks.pruning --adbench FOLDER" if chosen.adbench else "python -m benchmarks.pruning",
         [speed, quality],
         {"speed": speeds, "detection": qualities},
