@@ -35,6 +35,9 @@ KINDS: dict[str, Callable[[int], Any]] = {
 }
 """Models for a number of rows."""
 
+SHORTEST = 0.1
+"""Seconds that a timed run takes at least, by scoring again."""
+
 
 @dataclass(frozen=True)
 class Pruned:
@@ -59,9 +62,11 @@ class Pruned:
         return [f"{share:.0%}" for share in (self.nodes, self.trees, self.bytes)]
 
 
-def prune(kind: str, train: Data, rows: Data, test: Data, truth: Any = None) -> Iterator[tuple[Pruned, Any, Any]]:
+def prune(
+    kind: str, train: Data, rows: Data, test: Data, jobs: int, truth: Any = None
+) -> Iterator[tuple[Pruned, Any, Any]]:
     """A model of `kind` pruned in every way, by `rows` where trees go too; the outcome, the model, the pruned model."""
-    model = KINDS[kind](len(train)).fit(train)
+    model = KINDS[kind](len(train)).set_params(n_jobs=jobs).fit(train)
     before = model.score_samples(test)
     for tolerance in TOLERANCES:
         for with_rows in (False, True):
@@ -84,18 +89,18 @@ def prune(kind: str, train: Data, rows: Data, test: Data, truth: Any = None) -> 
             )
 
 
-def speed_table(n_rows: int, kinds: list[str], repeats: int) -> tuple[Table, list[dict[str, Any]]]:
+def speed_table(n_rows: int, kinds: list[str], repeats: int, jobs: int) -> tuple[Table, list[dict[str, Any]]]:
     """Sizes, and how fast `n_rows` are scored, on a table of numbers."""
     train, rows, X = np.split(table_of_numbers(2 * n_rows, 8), [n_rows // 2, n_rows])
     lines, measurements = [], []
     for kind in kinds:
         tasks: dict[str, Callable[[], object]] = {}
         found: list[Pruned] = []
-        for outcome, model, pruned in prune(kind, train, rows, X):
+        for outcome, model, pruned in prune(kind, train, rows, X, jobs):
             tasks["whole"] = partial(model.score_samples, X)
             tasks[str(len(found))] = partial(pruned.score_samples, X)
             found.append(outcome)
-        timings: dict[str, Timing] = interleaved(tasks, repeats=repeats)
+        timings: dict[str, Timing] = interleaved(tasks, repeats=repeats, shortest=SHORTEST)
         whole = timings["whole"].median
         for number, outcome in enumerate(found):
             median = timings[str(number)].median
@@ -120,7 +125,7 @@ def sets(folder: Path | None, n_rows: int) -> Iterator[tuple[str, NDArray[Any], 
         yield name, X[rows], y[rows] == 1
 
 
-def quality_table(folder: Path | None, n_rows: int, kinds: list[str]) -> tuple[Table, dict[str, Any]]:
+def quality_table(folder: Path | None, n_rows: int, kinds: list[str], jobs: int) -> tuple[Table, dict[str, Any]]:
     """What pruning does to scores and to detection; each set in thirds: to grow on, to choose trees by, to measure."""
     found: dict[tuple[str, ...], list[Pruned]] = {}
     measurements: dict[str, Any] = {}
@@ -130,7 +135,7 @@ def quality_table(folder: Path | None, n_rows: int, kinds: list[str]) -> tuple[T
         )
         rows, test, _, test_truth = train_test_split(others, rest, test_size=0.5, stratify=rest, random_state=0)
         for kind in kinds:
-            for outcome, _, _ in prune(kind, train, rows, test, test_truth):
+            for outcome, _, _ in prune(kind, train, rows, test, jobs, test_truth):
                 found.setdefault(tuple(outcome.way), []).append(outcome)
                 measurements.setdefault(name, []).append(asdict(outcome))
         print(name, flush=True)
@@ -157,13 +162,14 @@ def main(arguments: list[str] | None = None) -> None:
     if not kinds:
         parser.error(f"--only {' '.join(chosen.only)} names no model; there are {', '.join(KINDS)}")
     here = machine()
-    speed, speeds = speed_table(2_000 if chosen.quick else chosen.rows, kinds, chosen.repeats)
-    quality, qualities = quality_table(chosen.adbench, 1_000 if chosen.quick else 6_000, kinds)
+    speed, speeds = speed_table(2_000 if chosen.quick else chosen.rows, kinds, chosen.repeats, chosen.jobs)
+    quality, qualities = quality_table(chosen.adbench, 1_000 if chosen.quick else 6_000, kinds, chosen.jobs)
     result = Result(
         "Pruning",
         "What does pruning save, and what does it change? Without rows, nodes go, and the bound holds for any row; "
         "with rows, trees go too, as long as the scores of those rows stay within the tolerance. The largest change is "
-        f"that among rows that no part has seen. Medians of {chosen.repeats} runs after a warm-up.",
+        f"that among rows that no part has seen. Medians of {chosen.repeats} runs of at least {SHORTEST:g} s after a "
+        f"warm-up; {chosen.jobs} threads.",
         "python -m benchmarks.pruning --adbench FOLDER" if chosen.adbench else "python -m benchmarks.pruning",
         [speed, quality],
         {"speed": speeds, "detection": qualities},

@@ -65,10 +65,9 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         ndarray of int64, shape (n_samples,)
             -1 where ``decision_function(X) < 0``.
         """
-        decision = self.decision_function(X)
-        labels = np.ones(len(decision), np.int64)
-        labels[decision < 0] = -1
-        return labels
+        # Two lines: the decisions make room before the labels are made.
+        is_anomaly = self.decision_function(X) < 0
+        return np.where(is_anomaly, -1, 1)
 
     def decision_function(self, X: MatrixLike) -> NDArray[np.float64]:
         """``score_samples(X) - offset_``.
