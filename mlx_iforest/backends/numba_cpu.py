@@ -8,8 +8,6 @@ OpenMP").
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -26,6 +24,7 @@ from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.oblique_scoring import ObliqueBlocks
 from mlx_iforest.randomness import Stream, permutation_keys, tree_keys
+from mlx_iforest.threads import run
 
 __all__ = ["NumbaBackend"]
 
@@ -35,11 +34,11 @@ LARGEST_CODED = 4000
 FEWEST_CODED_ROWS = 2
 """Rows from which one pass over all splits is faster than walks."""
 
-FEWEST_ROWS_OF_A_THREAD = 1024
-"""Rows below which starting a thread takes longer than scoring them."""
+PIECE = 64 * BLOCK
+"""Rows that a thread takes at a time: enough to hide what a task costs, few enough that all threads end together."""
 
 COPIED_ROWS = 16 * BLOCK
-"""Rows that become contiguous at a time."""
+"""Rows that are copied at a time where they have another layout."""
 
 GROWTH_BYTES = 64 << 20
 """Bound of the memory of one task's growing trees before they are packed."""
@@ -70,7 +69,7 @@ class NumbaBackend:
         bytes_per_tree = 2 * plan.subsample_size * (17 + 8 * plan.extension_level)
         most = max(1, GROWTH_BYTES // bytes_per_tree)
         per_task = max(1, min(most, -(-plan.n_trees // n_threads)))
-        starts, packed = zip(*_run(task, range(0, plan.n_trees, per_task), n_threads), strict=True)
+        starts, packed = zip(*run(task, range(0, plan.n_trees, per_task), n_threads), strict=True)
         offsets = np.cumsum([0] + [int(start[-1]) for start in starts])
         tree_start = np.concatenate([s[:-1] + o for s, o in zip(starts, offsets, strict=False)] + [offsets[-1:]])
         arrays = [np.concatenate(same) for same in zip(*packed, strict=True)]
@@ -88,18 +87,14 @@ class NumbaBackend:
         batch_size: int | None,
     ) -> NDArray[np.float64]:
         total = np.zeros((len(X), values.shape[1]))
-        even = max(-(-len(X) // n_threads), FEWEST_ROWS_OF_A_THREAD)
-        rows = -(-max(1, min(batch_size or even, even)) // BLOCK) * BLOCK
+        most = min(batch_size or PIECE, PIECE if X.flags.c_contiguous else COPIED_ROWS)
+        rows = -(-min(most, -(-len(X) // n_threads)) // BLOCK) * BLOCK
         scorer = _scorer(forest, values)
-
-        # What has another layout is copied a part at a time.
-        rows = rows if X.flags.c_contiguous else min(rows, COPIED_ROWS)
 
         def task(start: int) -> None:
             scorer.add(np.ascontiguousarray(X[start : start + rows]), total[start : start + rows])
 
-        for _ in _run(task, range(0, len(X), rows), n_threads):
-            pass
+        run(task, range(0, len(X), rows), n_threads)
         total *= scorer.unit / forest.n_trees
         return total
 
@@ -169,11 +164,3 @@ def _scorer(forest: Forest, values: NDArray[np.float32]) -> _Scorer:
 def _with_rounds(keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """A tree's key, then the rounds of its permutation: shape (n_trees, 1 + PERMUTATION_ROUNDS, 2)."""
     return np.concatenate([keys[:, None], permutation_keys(keys)], axis=1)
-
-
-def _run(task: Callable[[Any], Any], items: Any, n_threads: int) -> Iterator[Any]:
-    """Results in order; without a pool where it would have one thread or one item."""
-    if n_threads == 1 or len(items) == 1:
-        return map(task, items)
-    with ThreadPoolExecutor(min(n_threads, len(items))) as pool:
-        return iter(list(pool.map(task, items)))
