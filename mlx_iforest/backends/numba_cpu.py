@@ -23,7 +23,7 @@ from mlx_iforest.codes_scoring import BLOCK
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.oblique_scoring import ObliqueBlocks
-from mlx_iforest.randomness import Stream, permutation_keys, tree_keys
+from mlx_iforest.randomness import split_seed
 from mlx_iforest.threads import run
 
 __all__ = ["NumbaBackend"]
@@ -31,7 +31,7 @@ __all__ = ["NumbaBackend"]
 LARGEST_CODED = 4000
 """Mean nodes of a tree beyond which a walk, which visits few of them, wins over visiting them all."""
 
-FEWEST_CODED_ROWS = 2
+FEWEST_CODED_ROWS = 12
 """Rows from which one pass over all splits is faster than walks."""
 
 PIECE = 64 * BLOCK
@@ -51,17 +51,13 @@ class NumbaBackend:
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
         weights = np.ones(plan.features_per_tree, np.int64) if plan.weights is None else plan.weights
-
-        split_keys = plan.split_keys()
-        row_keys, feature_keys = (
-            _with_rounds(tree_keys(plan.seed, plan.tree_numbers, stream)) for stream in (Stream.ROWS, Stream.FEATURES)
-        )
+        seed = tuple(np.uint32(word) for word in split_seed(plan.seed))
         row_table = np.empty((plan.n_trees, 0), np.int64) if plan.row_table is None else plan.row_table
 
         def task(first: int) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
-            part = slice(first, first + per_task)
+            n_trees = min(per_task, plan.n_trees - first)
             grown: tuple[NDArray[np.int64], tuple[NDArray[Any], ...]] = kernels.grow_trees(
-                X, split_keys[part], row_keys[part], row_table[part], feature_keys[part], weights,
+                X, *seed, plan.first_tree + first, n_trees, row_table[first : first + n_trees], weights,
                 plan.extension_level, plan.features_per_tree, plan.subsample_size, plan.bootstrap, plan.max_depth,
             )  # fmt: skip
             return grown
@@ -159,8 +155,3 @@ def _scorer(forest: Forest, values: NDArray[np.float32]) -> _Scorer:
             scorers.pop(next(iter(scorers)), None)
         scorer = scorers[place] = _Scorer(forest, values)
     return scorer
-
-
-def _with_rounds(keys: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """A tree's key, then the rounds of its permutation: shape (n_trees, 1 + PERMUTATION_ROUNDS, 2)."""
-    return np.concatenate([keys[:, None], permutation_keys(keys)], axis=1)

@@ -10,10 +10,12 @@ from numba import njit
 
 from mlx_iforest.forest import LEAF
 from mlx_iforest.growth import ATTEMPTS, TINY
-from mlx_iforest.randomness import PARITY, PERMUTATION_ROUNDS
+from mlx_iforest.randomness import PARITY, PERMUTATION_ROUNDS, Stream
 
 ROW_BLOCK = 64
 """Rows walked through a tree together: their walks are independent, so the processor overlaps their cache misses."""
+
+SPLITS, ROWS, FEATURES = Stream.SPLITS, Stream.ROWS, Stream.FEATURES
 
 u32 = np.uint32
 
@@ -57,6 +59,15 @@ def threefry(key0, key1, counter0, counter1):
 def bounded(word, bound):
     """`randomness.bounded` of a scalar."""
     return np.int64((np.uint64(word) * np.uint64(bound)) >> np.uint64(32))
+
+
+@njit(nogil=True, cache=True)
+def _tree_keys(seed0, seed1, tree, stream, keys):
+    """`randomness.tree_keys` of one tree, then its `randomness.permutation_keys`, as the rows of `keys`."""
+    keys[0, 0], keys[0, 1] = threefry(seed0, seed1, u32(tree), u32(stream))
+    for r in range(PERMUTATION_ROUNDS):
+        multiplier, increment = threefry(keys[0, 0], keys[0, 1], u32(r), u32(0))
+        keys[1 + r, 0], keys[1 + r, 1] = multiplier | u32(1), increment
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -312,11 +323,11 @@ def _grow_tree(X, features, weights, extension, key0, key1, max_depth, scratch, 
 
 @njit(nogil=True, cache=True)
 def grow_trees(
-    X, split_keys, row_keys, row_table, feature_keys, weights, extension, features_per_tree, subsample_size, bootstrap,
+    X, seed0, seed1, first_tree, n_trees, row_table, weights, extension, features_per_tree, subsample_size, bootstrap,
     max_depth,
 ):  # fmt: skip
-    """Grow some trees; their nodes one after the other."""
-    n_trees = len(split_keys)
+    """Grow the `n_trees` trees from the `first_tree`-th on; their nodes one after the other."""
+    keys = np.empty((1 + PERMUTATION_ROUNDS, 2), np.uint32)
     most = 2 * subsample_size - 1
     width = extension + 1 if extension else 0
     feature = np.empty((n_trees, most), np.int32)
@@ -339,14 +350,17 @@ def grow_trees(
     )
     tree_start = np.zeros(n_trees + 1, np.int64)
     for tree in range(n_trees):
-        _draw_rows(len(X), row_keys[tree], row_table[tree], bootstrap, order)
-        _draw_features(X.shape[1], feature_keys[tree], features)
+        _tree_keys(seed0, seed1, first_tree + tree, ROWS, keys)
+        _draw_rows(len(X), keys, row_table[tree], bootstrap, order)
+        _tree_keys(seed0, seed1, first_tree + tree, FEATURES, keys)
+        _draw_features(X.shape[1], keys, features)
+        _tree_keys(seed0, seed1, first_tree + tree, SPLITS, keys)
         nodes = (
             feature[tree], threshold[tree], missing_left[tree], count[tree], left_share[tree], direction[tree],
             direction_weight[tree],
         )  # fmt: skip
         n_nodes = _grow_tree(
-            X, features, weights, extension, split_keys[tree, 0], split_keys[tree, 1], max_depth, scratch, nodes
+            X, features, weights, extension, keys[0, 0], keys[0, 1], max_depth, scratch, nodes
         )
         tree_start[tree + 1] = tree_start[tree] + n_nodes
     total = tree_start[-1]
