@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> None:
     about = (
         f"How much memory does it take? What is added, at its highest, to input and output ({8 * rows / 1e6:.0f} MB of "
         f"scores or labels); scoring may add {GOAL} MB. Each case in a process of its own, after a call with "
-        f"{WARM_ROWS:,} rows; {chosen.jobs} threads. Pages of mapped files do not count. Blended: 300 trees."
+        f"{WARM_ROWS:,} rows; {chosen.jobs} threads. Pages of mapped files do not count. Blended: 200 trees."
     )
     result = Result(
         "Memory",

@@ -53,7 +53,7 @@ class Member:
 MEMBERS = (
     Member(trees=2, max_samples=256, depth=0.5, density=0.5, tame=True),
     Member(trees=1, max_samples=64, density=0.5),
-    Member(trees=1, max_samples=1024, depth=0.5, density=0.5),
+    Member(trees=1, max_samples=512, density=0.5),
     Member(trees=2, max_samples=256, depth=1.0, tails=True),
 )
 """How the forest is put together (docs/performance.md tells what was tried)."""
@@ -124,7 +124,7 @@ class BlendedIsolationForest(BaseIsolationForest):
 
     Parameters
     ----------
-    n_estimators : int, default=300
+    n_estimators : int, default=200
         Number of trees of all kinds together.
     contamination : 'auto' or float in (0, 0.5], default='auto'
         Share of anomalies in the training data; sets `offset_`. 'auto' is -0.5, three robust standard deviations
@@ -169,7 +169,7 @@ class BlendedIsolationForest(BaseIsolationForest):
 
     def __init__(
         self,
-        n_estimators: int = 300,
+        n_estimators: int = 200,
         *,
         contamination: str | float = "auto",
         n_jobs: int | None = None,
