@@ -19,6 +19,7 @@ from mlx_iforest.batches import as_float32, batches, check_finite
 from mlx_iforest.forest import Forest
 from mlx_iforest.performance import Performance, peak_process_memory
 from mlx_iforest.scorer import FEWEST_THREADED_ROWS, Scorer
+from mlx_iforest.threads import run
 
 __all__ = ["FittedForest", "Matrix", "MatrixLike"]
 
@@ -225,13 +226,22 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _score_rows(self, data: Matrix, *, check: bool = False) -> NDArray[np.float64]:
         """Scores of accepted rows, which are checked and become float32 a batch at a time."""
-        batch_size = None if self.batch_size == "auto" else int(self.batch_size)
         scores = np.empty(data.shape[0])
-        for rows in batches(data, batch_size):
+        piece_rows = self._scorer().piece_rows
+        n_threads = 1 if piece_rows is None or len(scores) <= FEWEST_THREADED_ROWS else self._n_threads()
+        if self.batch_size != "auto":
+            piece_rows = int(self.batch_size)
+        elif piece_rows is not None:
+            # A share for each thread, where there are fewer rows than that.
+            piece_rows = min(piece_rows, max(FEWEST_THREADED_ROWS, -(-len(scores) // n_threads)))
+
+        def score(rows: slice) -> None:
             part = data[rows]
             if check:
                 check_finite(part)
             scores[rows] = self._score(as_float32(part))
+
+        run(score, list(batches(data, piece_rows)), n_threads)
         return scores
 
     def _leaf_means(self, forest: Forest, values: NDArray[np.float32], X: Matrix) -> NDArray[np.float64]:
@@ -246,11 +256,8 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         ndarray of float64, shape (n_samples,) or (n_samples, n_values)
         """
         columns = values[:, None] if values.ndim == 1 else values
-        n_threads = self._n_threads() if X.shape[0] > FEWEST_THREADED_ROWS else 1
         score = self._scorer().leaf_means
-        means = [
-            score(forest, columns, as_float32(X[rows]), n_threads=n_threads, batch_size=None) for rows in batches(X)
-        ]
+        means = [score(forest, columns, as_float32(X[rows])) for rows in batches(X)]
         joined = means[0] if len(means) == 1 else np.concatenate(means)
         return joined[:, 0] if values.ndim == 1 else joined
 

@@ -91,7 +91,7 @@ def test_same_seed_same_forest_on_any_data(name, data):
     expected = ReferenceBackend().grow(X, plan).validate()
     assert grow(name, X, plan).equals(expected)
     values = np.stack([expected.path_length, expected.log_density], axis=1)
-    means = get_backend(name).leaf_means(expected, values, X, n_threads=1, batch_size=None)
+    means = get_backend(name).leaf_means(expected, values, X)
     assert means.shape == (n_samples, 2)
     assert means == pytest.approx(ReferenceBackend().leaf_means(expected, values, X), rel=1e-6, abs=1e-6)
 
@@ -127,26 +127,26 @@ def test_same_forest_same_path_lengths(backend):
     forest = ReferenceBackend().grow(X, plan_for(X, n_trees=10))
     X[0] = np.nan
     X[1] = forest.threshold[forest.feature == 0][0]  # a value on a threshold
-    lengths = get_backend(backend).leaf_means(forest, forest.path_length[:, None], X, n_threads=2, batch_size=None)
+    lengths = get_backend(backend).leaf_means(forest, forest.path_length[:, None], X)
     assert lengths.dtype == np.float64
     assert lengths == pytest.approx(ReferenceBackend().leaf_means(forest, forest.path_length[:, None], X), rel=1e-6)
 
 
-def test_path_lengths_do_not_depend_on_batches_or_threads(backend):
+def test_path_lengths_do_not_depend_on_the_rows_beside(backend):
     X = dirty_data(333, 5)
     forest = grow("numba", X, plan_for(X, n_trees=40))
     scorer = get_backend(backend)
-    expected = scorer.leaf_means(forest, forest.path_length[:, None], X, n_threads=1, batch_size=None)
-    for batch_size, n_threads in [(1, 1), (7, 2), (100, 3), (10_000, 2)]:
-        lengths = scorer.leaf_means(forest, forest.path_length[:, None], X, n_threads=n_threads, batch_size=batch_size)
-        assert lengths.tobytes() == expected.tobytes()
+    expected = scorer.leaf_means(forest, forest.path_length[:, None], X)
+    for size in (1, 7, 100):
+        parts = [scorer.leaf_means(forest, forest.path_length[:, None], X[i : i + size]) for i in range(0, 333, size)]
+        assert np.concatenate(parts).tobytes() == expected.tobytes()
 
 
 def test_deep_trees(backend):
     X = np.random.default_rng(0).normal(size=(5000, 3)).astype(np.float32)
     forest = grow("numba", X, plan_for(X, subsample_size=5000, n_trees=3))
     assert forest.max_depth == 13
-    lengths = get_backend(backend).leaf_means(forest, forest.path_length[:, None], X[:50], n_threads=1, batch_size=None)
+    lengths = get_backend(backend).leaf_means(forest, forest.path_length[:, None], X[:50])
     assert lengths == pytest.approx(
         ReferenceBackend().leaf_means(forest, forest.path_length[:, None], X[:50]), rel=1e-6
     )
@@ -156,13 +156,13 @@ def test_concurrent_calls_agree():
     X = dirty_data(2000, 5)
     numba = get_backend("numba")
     forest = grow("numba", X, plan_for(X, n_trees=20))
-    expected = numba.leaf_means(forest, forest.path_length[:, None], X, n_threads=2, batch_size=None)
+    expected = numba.leaf_means(forest, forest.path_length[:, None], X)
     wrong: list[int] = []
 
     def work(number: int) -> None:
         for _ in range(5):
             same = grow("numba", X, plan_for(X, n_trees=20), n_threads=2).equals(forest)
-            lengths = numba.leaf_means(forest, forest.path_length[:, None], X, n_threads=2, batch_size=50)
+            lengths = numba.leaf_means(forest, forest.path_length[:, None], X)
             if not same or not np.array_equal(lengths, expected):
                 wrong.append(number)
 
@@ -184,7 +184,7 @@ def test_sklearn_trees_keep_scikit_learns_path_lengths():
     theirs = IsolationForest(n_estimators=20, max_features=0.5, random_state=0).fit(X)
     parts = zip(theirs.estimators_, theirs.estimators_features_, theirs.estimators_samples_, strict=True)
     forest = Forest.concatenate([to_forest(t.tree_, features, X[rows]) for t, features, rows in parts]).validate()
-    lengths = get_backend("sklearn").leaf_means(forest, forest.path_length[:, None], X, n_threads=1, batch_size=None)
+    lengths = get_backend("sklearn").leaf_means(forest, forest.path_length[:, None], X)
     assert depth_score(lengths[:, 0], 256) == pytest.approx(theirs.score_samples(X), abs=1e-6)
 
 
@@ -194,9 +194,7 @@ def test_sklearn_trees_have_the_densities_of_ours():
     means = {}
     for name in ("sklearn", "numba"):
         forest = grow(name, X, plan_for(X, n_trees=400))
-        means[name] = get_backend("numba").leaf_means(
-            forest, forest.log_density[:, None], X, n_threads=2, batch_size=None
-        )
+        means[name] = get_backend("numba").leaf_means(forest, forest.log_density[:, None], X)
     assert means["sklearn"].mean() == pytest.approx(means["numba"].mean(), abs=0.05)
     assert np.corrcoef(means["sklearn"].T, means["numba"].T)[0, 1] > 0.95
 
@@ -208,7 +206,7 @@ def test_sklearn_says_that_it_has_no_oblique_splits():
         grow("sklearn", X, plan)
     forest = grow("numba", X, plan)
     with pytest.raises(ValueError, match="'sklearn' backend cannot score oblique splits"):
-        get_backend("sklearn").leaf_means(forest, forest.path_length[:, None], X, n_threads=1, batch_size=None)
+        get_backend("sklearn").leaf_means(forest, forest.path_length[:, None], X)
 
 
 def test_weights_say_how_often_features_are_drawn(backend):

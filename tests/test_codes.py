@@ -134,7 +134,7 @@ def test_values_of_more_trees_than_fit_32_bits():
     X = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
     forest = forest_of(X, n_trees=3 * FLUSH + 1, subsample_size=16)
     values = np.full_like(forest.path_length, 2.0**24 - 1)
-    means = get_backend("numba").leaf_means(forest, values[:, None], X, n_threads=1, batch_size=None)
+    means = get_backend("numba").leaf_means(forest, values[:, None], X)
     assert means == pytest.approx(np.full((300, 1), 2.0**24 - 1), rel=1e-12)
 
 
@@ -170,7 +170,7 @@ def test_a_feature_with_too_many_thresholds_is_walked():
     X = np.random.default_rng(0).uniform(size=(200_000, 1)).astype(np.float32)
     forest = forest_of(X, n_trees=2, subsample_size=len(X))
     assert coded(forest, forest.path_length) is None
-    means = get_backend("numba").leaf_means(forest, forest.path_length[:, None], X[:200], n_threads=1, batch_size=None)
+    means = get_backend("numba").leaf_means(forest, forest.path_length[:, None], X[:200])
     expected = ReferenceBackend().leaf_means(forest, forest.path_length[:, None], X[:200])
     assert means == pytest.approx(expected, rel=1e-6)
 

@@ -260,7 +260,7 @@ def test_backends_agree_on_a_pruned_forest(models, kind):
         expected = ReferenceBackend().leaf_means(forest, values, rows)
     for name, missing in available_backends().items():
         if missing is None and not (name == "sklearn" and forest.direction_weight is not None):
-            found = get_backend(name).leaf_means(forest, values, rows, n_threads=1, batch_size=None)
+            found = get_backend(name).leaf_means(forest, values, rows)
             assert found == pytest.approx(expected, abs=1e-5), name
 
 

@@ -30,6 +30,8 @@ class Backend(Protocol):
     """Two functions. Neither validates; the estimator has."""
 
     name: str
+    piece_rows: int | None
+    """Rows that one thread of several scores at a time; None where the backend wants as many as memory holds."""
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
         """Grow the trees of a plan.
@@ -44,15 +46,7 @@ class Backend(Protocol):
         """
         ...
 
-    def leaf_means(
-        self,
-        forest: Forest,
-        values: NDArray[np.float32],
-        X: NDArray[np.float32],
-        *,
-        n_threads: int,
-        batch_size: int | None,
-    ) -> NDArray[np.float64]:
+    def leaf_means(self, forest: Forest, values: NDArray[np.float32], X: NDArray[np.float32]) -> NDArray[np.float64]:
         """For every row the means, over the trees, of the values of the leaf it falls into.
 
         Parameters
@@ -62,10 +56,7 @@ class Backend(Protocol):
             Values of each node, such as `forest.path_length` and `forest.log_density`; a row's walk is the same for
             all of them.
         X : ndarray of float32, shape (n_samples, n_features)
-        n_threads : int
-            Never changes the result.
-        batch_size : int or None
-            Rows at a time; None lets the backend choose. Never changes the result.
+            A row's means never depend on the rows beside it.
 
         Returns
         -------

@@ -27,22 +27,15 @@ class MLXBackend:
     """Grows and scores on MLX's default device."""
 
     name = "mlx"
+    piece_rows = None
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
         count = max(1, BATCH_VALUES // (plan.subsample_size * plan.features_per_tree))
         parts = [plan.slice(i, min(count, plan.n_trees - i)) for i in range(0, plan.n_trees, count)]
         return Forest.concatenate([_grow(X, part) for part in parts])
 
-    def leaf_means(
-        self,
-        forest: Forest,
-        values: NDArray[np.float32],
-        X: NDArray[np.float32],
-        *,
-        n_threads: int,
-        batch_size: int | None,
-    ) -> NDArray[np.float64]:
-        rows = batch_size or max(1, BATCH_VALUES // min(TREE_BATCH, forest.n_trees))
+    def leaf_means(self, forest: Forest, values: NDArray[np.float32], X: NDArray[np.float32]) -> NDArray[np.float64]:
+        rows = max(1, BATCH_VALUES // min(TREE_BATCH, forest.n_trees))
         # Sums of float32 lose far less when what they have in common is left out of them.
         common = values[forest.feature == LEAF].mean(axis=0, dtype=np.float64).astype(np.float32)
         arrays = _to_device(forest, values - common)

@@ -34,12 +34,6 @@ LARGEST_CODED = 4000
 FEWEST_CODED_ROWS = 12
 """Rows from which one pass over all splits is faster than walks."""
 
-PIECE = 64 * BLOCK
-"""Rows that a thread takes at a time: enough to hide what a task costs, few enough that all threads end together."""
-
-COPIED_ROWS = 16 * BLOCK
-"""Rows that are copied at a time where they have another layout."""
-
 GROWTH_BYTES = 64 << 20
 """Bound of the memory of one task's growing trees before they are packed."""
 
@@ -48,6 +42,8 @@ class NumbaBackend:
     """Grows and scores on the CPU."""
 
     name = "numba"
+    # Enough to hide what a task costs, few enough that temporaries stay in the cache and all threads end together.
+    piece_rows = 32 * BLOCK
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
         weights = np.ones(plan.features_per_tree, np.int64) if plan.weights is None else plan.weights
@@ -57,7 +53,7 @@ class NumbaBackend:
         def task(first: int) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
             n_trees = min(per_task, plan.n_trees - first)
             grown: tuple[NDArray[np.int64], tuple[NDArray[Any], ...]] = kernels.grow_trees(
-                X, *seed, plan.first_tree + first, n_trees, row_table[first : first + n_trees], weights,
+                X, seed[0], seed[1], plan.first_tree + first, n_trees, row_table[first : first + n_trees], weights,
                 plan.extension_level, plan.features_per_tree, plan.subsample_size, plan.bootstrap, plan.max_depth,
             )  # fmt: skip
             return grown
@@ -73,24 +69,10 @@ class NumbaBackend:
             plan.n_features, tree_start.astype(np.int64), *(arrays if plan.extension_level else arrays[:5])
         )
 
-    def leaf_means(
-        self,
-        forest: Forest,
-        values: NDArray[np.float32],
-        X: NDArray[np.float32],
-        *,
-        n_threads: int,
-        batch_size: int | None,
-    ) -> NDArray[np.float64]:
+    def leaf_means(self, forest: Forest, values: NDArray[np.float32], X: NDArray[np.float32]) -> NDArray[np.float64]:
         total = np.zeros((len(X), values.shape[1]))
-        most = min(batch_size or PIECE, PIECE if X.flags.c_contiguous else COPIED_ROWS)
-        rows = -(-min(most, -(-len(X) // n_threads)) // BLOCK) * BLOCK
         scorer = _scorer(forest, values)
-
-        def task(start: int) -> None:
-            scorer.add(np.ascontiguousarray(X[start : start + rows]), total[start : start + rows])
-
-        run(task, range(0, len(X), rows), n_threads)
+        scorer.add(np.ascontiguousarray(X), total)
         total *= scorer.unit / forest.n_trees
         return total
 

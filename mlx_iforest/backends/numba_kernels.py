@@ -359,9 +359,7 @@ def grow_trees(
             feature[tree], threshold[tree], missing_left[tree], count[tree], left_share[tree], direction[tree],
             direction_weight[tree],
         )  # fmt: skip
-        n_nodes = _grow_tree(
-            X, features, weights, extension, keys[0, 0], keys[0, 1], max_depth, scratch, nodes
-        )
+        n_nodes = _grow_tree(X, features, weights, extension, keys[0, 0], keys[0, 1], max_depth, scratch, nodes)
         tree_start[tree + 1] = tree_start[tree] + n_nodes
     total = tree_start[-1]
     packed = (

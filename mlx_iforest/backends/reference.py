@@ -198,6 +198,7 @@ class ReferenceBackend:
     """For tests."""
 
     name = "reference"
+    piece_rows = None
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int = 1) -> Forest:
         trees = [
@@ -221,15 +222,7 @@ class ReferenceBackend:
             **directions,
         )
 
-    def leaf_means(
-        self,
-        forest: Forest,
-        values: NDArray[np.float32],
-        X: NDArray[np.float32],
-        *,
-        n_threads: int = 1,
-        batch_size: int | None = None,
-    ) -> NDArray[np.float64]:
+    def leaf_means(self, forest: Forest, values: NDArray[np.float32], X: NDArray[np.float32]) -> NDArray[np.float64]:
         leaves = [[leaf(forest, tree, x) for tree in range(forest.n_trees)] for x in X]
         return np.array([values[row].mean(axis=0, dtype=np.float64) for row in leaves])
 

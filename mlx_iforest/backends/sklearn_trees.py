@@ -6,10 +6,10 @@ Its draws are scikit-learn's own, so the same seed gives another forest here tha
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import sklearn
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy.sparse import csc_matrix
 from sklearn.tree import ExtraTreeRegressor
@@ -17,6 +17,7 @@ from sklearn.tree._tree import NODE_DTYPE, Tree
 
 from mlx_iforest.forest import LEAF, Forest
 from mlx_iforest.growth import GrowthPlan
+from mlx_iforest.threads import run
 
 __all__ = ["SklearnBackend"]
 
@@ -29,6 +30,7 @@ class SklearnBackend:
     """Grows and scores with scikit-learn's compiled trees."""
 
     name = "sklearn"
+    piece_rows = 16_384
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
         if plan.extension_level:
@@ -37,53 +39,47 @@ class SklearnBackend:
                 "such thing; use backend='numba' or 'mlx'"
             )
 
-        def task(rows: NDArray[np.int64], features: NDArray[np.int64], key: NDArray[np.uint32]) -> Forest:
+        def task(tree: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]) -> Forest:
+            rows, features, key = tree
             columns = np.repeat(features, _copies(plan.weights, len(features)))
             sample = X[rows]
             # A random split is good for any target; scikit-learn only stops early where the target is constant.
             target = np.arange(len(rows)) % 7 if len(rows) > 1 else np.zeros(1)
-            tree = ExtraTreeRegressor(max_features=1, max_depth=plan.max_depth, random_state=int(key[0]))
-            tree.fit(np.ascontiguousarray(sample[:, columns]), target)
-            return to_forest(tree.tree_, columns, sample)
+            grown = ExtraTreeRegressor(max_features=1, max_depth=plan.max_depth, random_state=int(key[0]))
+            grown.fit(np.ascontiguousarray(sample[:, columns]), target)
+            return to_forest(grown.tree_, columns, sample)
 
-        trees = zip(plan.rows(), plan.features(), plan.split_keys(), strict=True)
-        return Forest.concatenate(
-            Parallel(n_jobs=n_threads, require="sharedmem")(delayed(task)(*tree) for tree in trees)
-        )
+        trees = list(zip(plan.rows(), plan.features(), plan.split_keys(), strict=True))
+        return Forest.concatenate(run(task, trees, n_threads))
 
-    def leaf_means(
-        self,
-        forest: Forest,
-        values: NDArray[np.float32],
-        X: NDArray[np.float32],
-        *,
-        n_threads: int,
-        batch_size: int | None,
-    ) -> NDArray[np.float64]:
+    def leaf_means(self, forest: Forest, values: NDArray[np.float32], X: NDArray[np.float32]) -> NDArray[np.float64]:
         if forest.direction_feature is not None:
             raise ValueError(
                 "the 'sklearn' backend cannot score oblique splits: scikit-learn's trees have no such thing; "
                 "use backend='numba' or 'mlx'"
             )
-        trees = [to_sklearn_tree(forest.trees(i, i + 1)) for i in range(forest.n_trees)]
-        rows = max(1, batch_size or -(-len(X) // n_threads))
-
-        def task(part: NDArray[np.float32]) -> NDArray[np.float64]:
-            part = np.ascontiguousarray(part)
-            total = np.zeros((len(part), values.shape[1]))
-            for start, tree in zip(forest.tree_start, trees, strict=False):
-                total += values[start + tree.apply(part)]
-            return total / forest.n_trees
-
-        parts = [X[start : start + rows] for start in range(0, len(X), rows)]
-        results = Parallel(n_jobs=n_threads, require="sharedmem")(delayed(task)(part) for part in parts)
-        return np.concatenate(results)
+        rows = np.ascontiguousarray(X)
+        total = np.zeros((len(X), values.shape[1]))
+        for start, tree in zip(forest.tree_start, _trees(forest), strict=False):
+            total += values[start + tree.apply(rows)]
+        return total / forest.n_trees
 
     def peak_memory(self) -> int | None:
         return None
 
     def describe(self) -> dict[str, Any]:
         return {"scikit-learn": sklearn.__version__}
+
+
+_TREES: WeakKeyDictionary[Forest, list[Tree]] = WeakKeyDictionary()
+
+
+def _trees(forest: Forest) -> list[Tree]:
+    """The forest as scikit-learn's trees, made once."""
+    trees = _TREES.get(forest)
+    if trees is None:
+        trees = _TREES[forest] = [to_sklearn_tree(forest.trees(i, i + 1)) for i in range(forest.n_trees)]
+    return trees
 
 
 def _copies(weights: NDArray[np.int64] | None, n_features: int) -> NDArray[np.int64]:
