@@ -19,7 +19,10 @@ from benchmarks.plots import Series, draw
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.backends import get_backend
 
-SIZES = (1, 2, 5, 10, 20, 40, 63, 64, 100, 200, 300, 500, 1_000, 1_025, 2_000, 3_000, 5_000, 10_000)
+DRAWN = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000)
+SIZES = tuple(sorted({*DRAWN, 2, 5, 20, 63, 64, 200, 500, 1_024, 1_025, 2_000, 5_000}))
+"""With neighbours between which an engine may change its way."""
+
 QUICK_SIZES = (1, 64, 1_025)
 TABLED = (1, 10, 100, 1_000, 10_000)
 FEATURES, TRAINED = 8, 10_000
@@ -105,7 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     print(table.markdown())
     drawn: dict[str, Series] = {
-        name: [(n, 1e6 * n / us) for n, us in line] for name, line in took.items() if "engine" not in name
+        name: [(n, 1e6 * n / us) for n, us in line if n in DRAWN] for name, line in took.items() if "engine" not in name
     }
     picture = "results/rate_by_batch.png"
     draw(drawn, "rows in a call", f"{FEATURES} columns", chosen.output / picture)
