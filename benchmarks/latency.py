@@ -43,7 +43,7 @@ def ours(X: Data, settings: Settings) -> dict[str, Score]:
     forest = model.fit(X).forest_
     engine = partial(get_backend(model.backend_.name).leaf_means, forest, forest.path_length[:, None])
     return {
-        "mlx_iforest, engine alone": lambda rows: engine(rows, n_threads=settings.jobs, batch_size=None),
+        "mlx_iforest, engine alone": engine,
         "mlx_iforest, scorer": model.scorer(),
         "mlx_iforest, score_samples": model.score_samples,
         "mlx_iforest, blended, scorer": blended.scorer(),
