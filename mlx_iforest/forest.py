@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mlx_iforest.scoring import average_path_length
 
-__all__ = ["Forest", "InvalidForestError"]
+__all__ = ["Families", "Forest", "InvalidForestError"]
 
 LEAF = -1
 
@@ -86,6 +86,8 @@ class Forest:
         left_share: NDArray[np.float32] | None = None,
         direction_feature: NDArray[np.int32] | None = None,
         direction_weight: NDArray[np.float32] | None = None,
+        *,
+        families: Families | None = None,
     ) -> Forest:
         """Complete what growers find out: children, path lengths and densities follow from the splits.
 
@@ -96,17 +98,18 @@ class Forest:
         ----------
         left_share : ndarray of float32, shape (n_nodes,), or None
             At a split: the part of its node's range that lies on the left.
+        families : Families or None
+            From a grower that has found them out on its way.
         """
-        is_split = feature >= 0
-        splits_before: NDArray[np.int64] = np.cumsum(is_split) - is_split
-        splits_before -= np.repeat(splits_before[tree_start[:-1]], np.diff(tree_start))
-        left = np.where(is_split, 1 + 2 * splits_before, LEAF).astype(np.int32)
-        families = _Families.of(tree_start, left)
+        families = families or Families.of(tree_start, feature, n_samples, left_share)
+        is_leaf = feature < 0
         mean_rest = average_path_length(np.arange(n_samples.max(initial=0) + 1))
-        path_length = np.where(is_split, 0.0, families.depths() + mean_rest[n_samples]).astype(np.float32)
+        path_length = np.where(is_leaf, families.depth + mean_rest[n_samples], 0.0).astype(np.float32)
         log_density = None
         if left_share is not None:
-            log_density = np.where(is_split, 0.0, families.log_densities(n_samples, left_share)).astype(np.float32)
+            density = np.minimum(families.density, np.finfo(np.float64).max)
+            log_density = np.log(np.where(is_leaf, density, 1.0)).astype(np.float32)
+        left = families.left
         return cls(
             n_features, tree_start, feature, threshold, left, missing_left, path_length, n_samples, log_density,
             direction_feature, direction_weight,
@@ -137,7 +140,7 @@ class Forest:
     @cached_property
     def tree_depths(self) -> NDArray[np.int32]:
         """Edges from the root to the deepest leaf of each tree, shape (n_trees,)."""
-        return np.maximum.reduceat(_Families.of(self.tree_start, self.left).depths(), self.tree_start[:-1])
+        return np.maximum.reduceat(_depths(self.tree_start, self.left), self.tree_start[:-1])
 
     @property
     def max_depth(self) -> int:
@@ -270,43 +273,61 @@ if set(ARRAYS) != {field.name for field in fields(Forest)} - {"n_features"}:
 
 
 @dataclass(frozen=True)
-class _Families:
-    """Splits with their left children (the right ones stand behind), level by level of all trees together."""
+class Families:
+    """What follows for each node from those above it.
 
-    n_nodes: int
-    levels: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+    Parameters
+    ----------
+    left : ndarray of int32, shape (n_nodes,)
+        As `Forest.left`.
+    depth : ndarray of int32, shape (n_nodes,)
+    density : ndarray of float64, shape (n_nodes,)
+        The node's share of the samples over its share of the space: the product, from the root down, of its share of
+        its parent's samples over its share of its parent's range.
+    """
+
+    left: NDArray[np.int32]
+    depth: NDArray[np.int32]
+    density: NDArray[np.float64]
 
     @classmethod
-    def of(cls, tree_start: NDArray[np.int64], left: NDArray[np.int32]) -> _Families:
-        root_of_node = np.repeat(tree_start[:-1], np.diff(tree_start))
-        left_child = np.where(left >= 0, left + root_of_node, LEAF)
-        levels = []
-        level = tree_start[:-1]
-        while len(level):
-            children = left_child[level]
-            splits = children >= 0
-            level, children = level[splits], children[splits]
-            levels.append((level, children))
-            level = np.concatenate([children, children + 1])
-        return cls(len(left), levels)
+    def of(
+        cls,
+        tree_start: NDArray[np.int64],
+        feature: NDArray[np.int32],
+        n_samples: NDArray[np.int32],
+        left_share: NDArray[np.float32] | None = None,
+    ) -> Families:
+        """Find them out, one level of all trees at a time; densities only where shares are given."""
+        is_split = feature >= 0
+        splits_before: NDArray[np.int64] = np.cumsum(is_split) - is_split
+        splits_before -= np.repeat(splits_before[tree_start[:-1]], np.diff(tree_start))
+        left = np.where(is_split, 1 + 2 * splits_before, LEAF).astype(np.int32)
+        density = np.ones(len(feature))
+        if left_share is not None:
+            share = np.clip(left_share.astype(np.float64), SMALLEST_SHARE, 1 - SMALLEST_SHARE)
+            for splits, children in _levels(tree_start, left):
+                of_samples = n_samples[children] / n_samples[splits]
+                density[children] = density[splits] * (of_samples / share[splits])
+                density[children + 1] = density[splits] * ((1 - of_samples) / (1 - share[splits]))
+        return cls(left, _depths(tree_start, left), density)
 
-    def depths(self) -> NDArray[np.int32]:
-        """Depth of every node."""
-        depth = np.zeros(self.n_nodes, np.int32)
-        for k, (_, children) in enumerate(self.levels):
-            depth[children] = depth[children + 1] = k + 1
-        return depth
 
-    def log_densities(self, n_samples: NDArray[np.int32], left_share: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Of every node the logarithm of its share of the samples over its share of the space."""
-        splits, children = (np.concatenate(parts) for parts in zip(*self.levels, strict=True))
-        share = np.clip(left_share[splits].astype(np.float64), SMALLEST_SHARE, 1 - SMALLEST_SHARE)
-        of_samples = n_samples[children] / n_samples[splits]
-        gain = np.zeros(self.n_nodes)
-        gain[children] = np.log(of_samples / share)
-        gain[children + 1] = np.log((1 - of_samples) / (1 - share))
-        density = np.zeros(self.n_nodes)
-        for level, children in self.levels:
-            density[children] = density[level] + gain[children]
-            density[children + 1] = density[level] + gain[children + 1]
-        return density
+def _levels(
+    tree_start: NDArray[np.int64], left: NDArray[np.int32]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """The splits of all trees and their left children, level by level; right children stand behind the left ones."""
+    root_of_node = np.repeat(tree_start[:-1], np.diff(tree_start))
+    level = tree_start[:-1]
+    while len(level):
+        splits = level[left[level] >= 0]
+        children = left[splits] + root_of_node[splits]
+        yield splits, children
+        level = np.concatenate([children, children + 1])
+
+
+def _depths(tree_start: NDArray[np.int64], left: NDArray[np.int32]) -> NDArray[np.int32]:
+    depth = np.zeros(len(left), np.int32)
+    for number, (_, children) in enumerate(_levels(tree_start, left)):
+        depth[children] = depth[children + 1] = number + 1
+    return depth

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mlx_iforest.backends import numba_kernels as kernels
 from mlx_iforest.codes import CodedForest
 from mlx_iforest.codes_scoring import BLOCK
-from mlx_iforest.forest import Forest
+from mlx_iforest.forest import Families, Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.oblique_scoring import ObliqueBlocks
 from mlx_iforest.randomness import split_seed
@@ -60,14 +60,17 @@ class NumbaBackend:
 
         bytes_per_tree = 2 * plan.subsample_size * (17 + 8 * plan.extension_level)
         most = max(1, GROWTH_BYTES // bytes_per_tree)
-        per_task = max(1, min(most, -(-plan.n_trees // n_threads)))
+        # Several tasks a thread, so that all end together; one where there is one thread.
+        n_tasks = 1 if n_threads == 1 else 4 * n_threads
+        per_task = max(1, min(most, -(-plan.n_trees // n_tasks)))
         starts, packed = zip(*run(task, range(0, plan.n_trees, per_task), n_threads), strict=True)
         offsets = np.cumsum([0] + [int(start[-1]) for start in starts])
         tree_start = np.concatenate([s[:-1] + o for s, o in zip(starts, offsets, strict=False)] + [offsets[-1:]])
         arrays = [np.concatenate(same) for same in zip(*packed, strict=True)]
         return Forest.from_growth(
-            plan.n_features, tree_start.astype(np.int64), *(arrays if plan.extension_level else arrays[:5])
-        )
+            plan.n_features, tree_start.astype(np.int64), *(arrays[:7] if plan.extension_level else arrays[:5]),
+            families=Families(*arrays[7:]),
+        )  # fmt: skip
 
     def leaf_means(self, forest: Forest, values: NDArray[np.float32], X: NDArray[np.float32]) -> NDArray[np.float64]:
         total = np.zeros((len(X), values.shape[1]))

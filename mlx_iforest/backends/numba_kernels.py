@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from mlx_iforest.forest import LEAF
+from mlx_iforest.forest import LEAF, SMALLEST_SHARE
 from mlx_iforest.growth import ATTEMPTS, TINY
 from mlx_iforest.randomness import PARITY, PERMUTATION_ROUNDS, Stream
 
@@ -255,12 +255,14 @@ def _grow_tree(X, features, weights, extension, key0, key1, max_depth, scratch, 
     for the draws. Values are read where they lie: a tree looks at few of a row's features, and copies none.
     """
     order, spare, values, start, heap, splittable, columns = scratch
-    feature, threshold, missing_left, count, left_share, direction, direction_weight = nodes
+    feature, threshold, missing_left, count, left_share, direction, direction_weight, left, depth, density = nodes
     half = np.float32(0.5)
     equal = weights.sum() == len(weights)
     start[0] = 0
     count[0] = len(order)
     heap[0] = 1
+    depth[0] = 0
+    density[0] = 1.0
     n_nodes = 1
     node = 0
     while node < n_nodes:
@@ -268,10 +270,10 @@ def _grow_tree(X, features, weights, extension, key0, key1, max_depth, scratch, 
         threshold[node] = 0
         missing_left[node] = False
         left_share[node] = 0
+        left[node] = LEAF
         chosen = -1
         first, size = np.int64(start[node]), np.int64(count[node])
-        # The depth of node h is the position of its highest bit: nodes below 2 ** max_depth lie above the limit.
-        if size > 1 and heap[node] < (np.int64(1) << max_depth):
+        if size > 1 and depth[node] < max_depth:
             rows, there = order[first : first + size], values[:size]
             if extension:
                 chosen, low, high, missing, word = _project(
@@ -310,6 +312,13 @@ def _grow_tree(X, features, weights, extension, key0, key1, max_depth, scratch, 
             threshold[node] = t
             missing_left[node] = to_left if missing else n_left >= n_right
             left_share[node] = (t * half - low * half) / max(high * half - low * half, TINY)
+            left[node] = n_nodes
+            depth[n_nodes] = depth[n_nodes + 1] = depth[node] + 1
+            # In the order of `forest.Families`, so that both round alike.
+            share = min(max(np.float64(left_share[node]), SMALLEST_SHARE), 1 - SMALLEST_SHARE)
+            of_samples = n_left / size
+            density[n_nodes] = density[node] * (of_samples / share)
+            density[n_nodes + 1] = density[node] * ((1 - of_samples) / (1 - share))
             start[n_nodes] = first
             count[n_nodes] = n_left
             heap[n_nodes] = 2 * heap[node]
@@ -330,13 +339,17 @@ def grow_trees(
     keys = np.empty((1 + PERMUTATION_ROUNDS, 2), np.uint32)
     most = 2 * subsample_size - 1
     width = extension + 1 if extension else 0
-    feature = np.empty((n_trees, most), np.int32)
-    threshold = np.empty((n_trees, most), np.float32)
-    missing_left = np.empty((n_trees, most), np.bool_)
-    count = np.empty((n_trees, most), np.int32)
-    left_share = np.empty((n_trees, most), np.float32)
-    direction = np.empty((n_trees, most, width), np.int32)
-    direction_weight = np.empty((n_trees, most, width), np.float32)
+    # Room for the largest trees; what they do not use is never touched.
+    feature = np.empty(n_trees * most, np.int32)
+    threshold = np.empty(n_trees * most, np.float32)
+    missing_left = np.empty(n_trees * most, np.bool_)
+    count = np.empty(n_trees * most, np.int32)
+    left_share = np.empty(n_trees * most, np.float32)
+    left = np.empty(n_trees * most, np.int32)
+    depth = np.empty(n_trees * most, np.int32)
+    density = np.empty(n_trees * most, np.float64)
+    direction = np.empty((n_trees * most, width), np.int32)
+    direction_weight = np.empty((n_trees * most, width), np.float32)
     features = np.empty(features_per_tree, np.int64)
     order = np.empty(subsample_size, np.int64)
     scratch = (
@@ -355,32 +368,20 @@ def grow_trees(
         _tree_keys(seed0, seed1, first_tree + tree, FEATURES, keys)
         _draw_features(X.shape[1], keys, features)
         _tree_keys(seed0, seed1, first_tree + tree, SPLITS, keys)
+        first, stop = tree_start[tree], tree_start[tree] + most
         nodes = (
-            feature[tree], threshold[tree], missing_left[tree], count[tree], left_share[tree], direction[tree],
-            direction_weight[tree],
+            feature[first:stop], threshold[first:stop], missing_left[first:stop], count[first:stop],
+            left_share[first:stop], direction[first:stop], direction_weight[first:stop], left[first:stop],
+            depth[first:stop], density[first:stop],
         )  # fmt: skip
         n_nodes = _grow_tree(X, features, weights, extension, keys[0, 0], keys[0, 1], max_depth, scratch, nodes)
         tree_start[tree + 1] = tree_start[tree] + n_nodes
     total = tree_start[-1]
-    packed = (
-        np.empty(total, np.int32),
-        np.empty(total, np.float32),
-        np.empty(total, np.bool_),
-        np.empty(total, np.int32),
-        np.empty(total, np.float32),
-        np.empty((total, width), np.int32),
-        np.empty((total, width), np.float32),
-    )
-    for tree in range(n_trees):
-        first, stop = tree_start[tree], tree_start[tree + 1]
-        packed[0][first:stop] = feature[tree, : stop - first]
-        packed[1][first:stop] = threshold[tree, : stop - first]
-        packed[2][first:stop] = missing_left[tree, : stop - first]
-        packed[3][first:stop] = count[tree, : stop - first]
-        packed[4][first:stop] = left_share[tree, : stop - first]
-        packed[5][first:stop] = direction[tree, : stop - first]
-        packed[6][first:stop] = direction_weight[tree, : stop - first]
-    return tree_start, packed
+    grown = (
+        feature[:total], threshold[:total], missing_left[:total], count[:total], left_share[:total], direction[:total],
+        direction_weight[:total], left[:total], depth[:total], density[:total],
+    )  # fmt: skip
+    return tree_start, grown
 
 
 @njit(nogil=True, cache=True)
