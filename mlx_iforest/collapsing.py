@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,7 +85,7 @@ def collapse(forest: Forest, weights: dict[str, NDArray[np.float64]], budget: fl
     is_split = (forest.feature[order] >= 0) & ~gone[order]
     tree_start = np.searchsorted(node_tree[order], np.arange(forest.n_trees + 1)).astype(np.int64)
 
-    given = {name: array[order] for name, array in forest.arrays().items() if name in SPLIT_ARRAYS}
+    given: dict[str, Any] = {name: array[order] for name, array in forest.arrays().items() if name in SPLIT_ARRAYS}
     for name, array in given.items():
         array[~is_split] = LEAF if name == "feature" else 0
     grown = Forest.from_growth(forest.n_features, tree_start, **given, n_samples=forest.n_samples[order])

@@ -61,7 +61,7 @@ class NumbaBackend:
         bytes_per_tree = 2 * plan.subsample_size * (17 + 8 * plan.extension_level)
         most = max(1, GROWTH_BYTES // bytes_per_tree)
         # Several tasks a thread, so that all end together; one where there is one thread.
-        n_tasks = 1 if n_threads == 1 else 4 * n_threads
+        n_tasks = 1 if n_threads == 1 else 2 * n_threads
         per_task = max(1, min(most, -(-plan.n_trees // n_tasks)))
         starts, packed = zip(*run(task, range(0, plan.n_trees, per_task), n_threads), strict=True)
         offsets = np.cumsum([0] + [int(start[-1]) for start in starts])

@@ -206,7 +206,7 @@ class ReferenceBackend:
             for rows, features, key in zip(plan.rows(), plan.features(), plan.split_keys(), strict=True)
         ]
         nodes = [node for tree in trees for node in tree]
-        directions: dict[str, NDArray[Any]] = {}
+        directions: dict[str, Any] = {}
         if plan.extension_level:
             width = plan.extension_level + 1
             directions["direction_feature"] = np.array([_padded_features(node, width) for node in nodes], np.int32)
