@@ -103,8 +103,7 @@ class Forest:
         """
         families = families or Families.of(tree_start, feature, n_samples, left_share)
         is_leaf = feature < 0
-        mean_rest = average_path_length(np.arange(n_samples.max(initial=0) + 1))
-        path_length = np.where(is_leaf, families.depth + mean_rest[n_samples], 0.0).astype(np.float32)
+        path_length = np.where(is_leaf, families.depth + average_path_length(n_samples), 0.0).astype(np.float32)
         log_density = None
         if left_share is not None:
             density = np.minimum(families.density, np.finfo(np.float64).max)
