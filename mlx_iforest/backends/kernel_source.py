@@ -16,6 +16,8 @@ A kernel's text is C++ in what the three have in common. It uses these names, wh
     Of float32, each rounded once, never fused. In the body only, not in functions.
 ``BITS_TO_FLOAT``, ``FLOAT_TO_BITS``, ``POPCOUNT``, ``MULHI`` (upper word of a product of uint32), ``MIN``, ``MAX``,
 ``UINT2(a, b)`` of type ``uint2``, ``UNROLL`` before a loop
+``FUNCTION uint32_t name(...)``
+    Begins each function in front of the body. Functions take and return values; several as a struct or ``uint2``.
 ``LOAD(array, i)``
     An element of an input of 8 elements or more, through the cache of what is only read.
 ``POINTER(const T) p = array + i``, ``SHARED_POINTER(T)``
@@ -96,7 +98,7 @@ class Kernel:
         dtypes by NumPy's and MLX's names, such as "float32".
     shared : tuple of (C type, name, count)
         Arrays in shared memory, which the body finds declared. `count` is an expression of the template's names in
-        Python, such as ``"ROWS * N_FEATURES"``; an array of count 0 is left out.
+        Python, such as ``"max(ROWS, 64) * N_FEATURES // 2"``; an array of count 0 is left out.
     """
 
     name: str
@@ -147,7 +149,7 @@ class Kernel:
 
     def _arrays(self, template: dict[str, int]) -> list[tuple[str, str, int]]:
         values = {name: int(value) for name, value in template.items()}
-        counts = [int(eval(count, {"__builtins__": {}}, values)) for _, _, count in self.shared]
+        counts = [int(eval(count, {"__builtins__": {}, "min": min, "max": max}, values)) for _, _, count in self.shared]
         return [(c_type, name, n) for (c_type, name, _), n in zip(self.shared, counts, strict=True) if n]
 
     def _declarations(self, language: Language, template: dict[str, int]) -> str:

@@ -20,13 +20,14 @@ from numpy.typing import ArrayLike, NDArray
 from mlx_iforest.backends.kernel_source import C_TYPES, Kernel
 
 HEADER = Path(__file__).parent / "simulator.h"
-FLAGS = ("-O1", "-std=c++17", "-ffp-contract=off", "-fPIC", "-shared", "-w", "-U_FORTIFY_SOURCE")
+FLAGS = ("-O1", "-std=c++17", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden", "-w", "-U_FORTIFY_SOURCE")
 MESSAGE = 1000
 
 ENTRY = """
 static simulator::Array arrays[{n}];
 static void launch() {{ kernel({pointers}); }}
-extern "C" bool run(void** data, const int64_t* sizes, const uint8_t* initial, uint32_t n_groups, char* message) {{
+extern "C" __attribute__((visibility("default")))
+bool run(void** data, const int64_t* sizes, const uint8_t* initial, uint32_t n_groups, char* message) {{
     static const char* const names[{n}] = {{{names}}};
     for (int i = 0; i < {n}; i++) {{
         arrays[i] = {{names[i], static_cast<char*>(data[i]), sizes[i], nullptr, false}};

@@ -23,6 +23,7 @@ namespace simulator {
 constexpr int STACK = 256 << 10;
 constexpr int MAX_SHARED_ARRAYS = 32;
 constexpr int MESSAGE = 1000;
+constexpr int64_t MAX_ACCESSES = 1000000000;
 
 enum Wait { NONE, AT_BARRIER, AT_DEVICE_BARRIER, AT_SIMD_BARRIER, AT_MIN, AT_MAX, AT_SUM, AT_BALLOT, AT_SHUFFLE, ENDED };
 const char* const WAIT_NAMES[] = {"runs",        "BARRIER",  "DEVICE_BARRIER", "SIMD_BARRIER", "SIMD_MIN",
@@ -64,6 +65,7 @@ struct Machine {
     uint32_t thread;  // the one that runs
     jmp_buf scheduler;
     uint32_t epoch, device_epoch;
+    int64_t accesses;
     uint32_t simd_epochs[32];
     Array shared[MAX_SHARED_ARRAYS];
     int n_shared;
@@ -101,6 +103,7 @@ inline Access access_now(bool shared) {
 }
 
 inline void check_bounds(const Array* array, int64_t i) {
+    if (++machine.accesses > MAX_ACCESSES) fail("%lld accesses and no end", (long long)MAX_ACCESSES);
     if (i < 0 || i >= array->size) fail("%s[%lld], which has %lld elements", array->name, (long long)i, (long long)array->size);
 }
 
@@ -387,6 +390,7 @@ inline bool run_groups(void (*kernel)(), uint32_t threads, uint32_t n_groups, ch
 #define LANE (simulator::machine.thread & 31u)
 #define SIMD_GROUP (simulator::machine.thread >> 5)
 
+#define FUNCTION static inline
 #define DEVICE
 #define POINTER(T) simulator::Pointer<T>
 #define SHARED_POINTER(T) simulator::Pointer<T>

@@ -5,6 +5,7 @@
 #define LANE (threadIdx.x & 31u)
 #define SIMD_GROUP (threadIdx.x >> 5)
 
+#define FUNCTION __device__ inline
 #define DEVICE
 #define POINTER(T) T*
 #define SHARED_POINTER(T) T*

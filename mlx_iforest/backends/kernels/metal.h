@@ -5,6 +5,7 @@
 #define LANE (thread_index_in_simdgroup)
 #define SIMD_GROUP (simdgroup_index_in_threadgroup)
 
+#define FUNCTION inline
 #define DEVICE device
 #define POINTER(T) device T*
 #define SHARED_POINTER(T) threadgroup T*
