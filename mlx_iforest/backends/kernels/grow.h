@@ -1,0 +1,302 @@
+// Grows isolation trees, each by one group of threads, level by level; numba_kernels.py is the same on the CPU.
+//
+// A SIMD group takes one node of the level at a time: its lanes read 32 rows together, agree on the range, and send
+// the rows to either side. The order of a node's rows changes nothing, so those that go right are laid from the back.
+//
+// params: seed (2 words), first tree, rows, features, columns a tree, rows a tree, depth limit, where rows come from,
+// whether columns are weighted. nodes: the number of nodes of each tree; then, each for all trees side by side,
+// features (with the side of missing values in the highest bit), thresholds, counts and left shares. scratch: of each
+// tree two orders of its rows, values, and of each node where its rows begin, its number and how many rows go left.
+
+// Shared: in `keys` those of the tree's rows (0) and splits (2), and of the rounds that permute rows (4) and features
+// (12); in `sums` a number of each SIMD group.
+
+#define ROTATE(x, r) (((x) << (r)) | ((x) >> (32 - (r))))
+#define MIX(x0, x1, r) x0 += x1; x1 = ROTATE(x1, r) ^ x0;
+#define MIX_EVEN(x0, x1) MIX(x0, x1, 13) MIX(x0, x1, 15) MIX(x0, x1, 26) MIX(x0, x1, 6)
+#define MIX_ODD(x0, x1) MIX(x0, x1, 17) MIX(x0, x1, 29) MIX(x0, x1, 16) MIX(x0, x1, 24)
+// The counter in x0 and x1 becomes the draw.
+#define THREEFRY(key0, key1, x0, x1) { \
+    const uint32_t key2 = (key0) ^ (key1) ^ 0x1BD11BDAu; \
+    x0 += (key0); x1 += (key1); \
+    MIX_EVEN(x0, x1) x0 += (key1); x1 += key2 + 1u; \
+    MIX_ODD(x0, x1) x0 += key2; x1 += (key0) + 2u; \
+    MIX_EVEN(x0, x1) x0 += (key0); x1 += (key1) + 3u; \
+    MIX_ODD(x0, x1) x0 += (key1); x1 += key2 + 4u; \
+    MIX_EVEN(x0, x1) x0 += key2; x1 += (key0) + 5u; }
+#define PERMUTE(x, round_keys, size, mask, shift) do { \
+    for (uint32_t r = 0u; r < 4u; r++) { \
+        x = (x * keys[(round_keys) + 2u * r] + keys[(round_keys) + 2u * r + 1u]) & (mask); \
+        x ^= x >> (shift); \
+    } } while (x >= (size))
+// Whole numbers in the order of the floats, and back.
+#define TO_KEY(bits) (((bits) & 0x80000000u) ? ~(bits) : (bits) | 0x80000000u)
+#define FROM_KEY(key) (((key) & 0x80000000u) ? (key) ^ 0x80000000u : ~(key))
+#define IS_RANGE(low, high) (BITS_TO_FLOAT(FROM_KEY(low)) < BITS_TO_FLOAT(FROM_KEY(high)))
+#define VALUE(row, feature) LOAD(X, (uint64_t)(row) * n_features + (feature))
+
+// ---- body ----
+const uint32_t NONE = 0xFFFFFFFFu;
+const uint32_t LEAF = 0x7FFFFFFFu;
+const uint32_t ATTEMPTS = 4u;
+const uint32_t IN_FLIGHT = 8u;
+const uint32_t SIMD_GROUPS = THREADS / 32u;
+
+const uint32_t first_tree = params[2];
+const uint32_t n_samples = params[3];
+const uint32_t n_features = params[4];
+const uint32_t n_columns = params[5];
+const uint32_t subsample = params[6];
+const uint32_t max_depth = params[7];
+const uint32_t row_source = params[8];  // 0: all, 1: permuted, 2: with replacement, 3: the table
+const bool weighted = params[9] != 0u;
+const uint32_t most = 2u * subsample - 1u;
+
+const uint64_t at_tree = (uint64_t)GROUP * (3u * (uint64_t)subsample + 3u * (uint64_t)most);
+POINTER(uint32_t) values = scratch + at_tree;
+POINTER(uint32_t) orders = values + subsample;
+POINTER(uint32_t) starts = orders + 2u * (uint64_t)subsample;
+POINTER(uint32_t) heaps = starts + most;
+POINTER(uint32_t) lefts = heaps + most;
+POINTER(uint32_t) features = nodes + N_GROUPS + (uint64_t)GROUP * most;
+POINTER(uint32_t) thresholds = features + (uint64_t)N_GROUPS * most;
+POINTER(uint32_t) counts = thresholds + (uint64_t)N_GROUPS * most;
+POINTER(uint32_t) shares = counts + (uint64_t)N_GROUPS * most;
+
+if (THREAD < 9u) {
+    const uint32_t stream = THREAD < 4u ? 1u : THREAD < 8u ? 2u : 0u;
+    uint32_t key0 = first_tree + GROUP;
+    uint32_t key1 = stream;
+    THREEFRY(params[0], params[1], key0, key1)
+    if (stream != 0u) {
+        uint32_t multiplier = THREAD & 3u;
+        uint32_t increment = 0u;
+        THREEFRY(key0, key1, multiplier, increment)
+        keys[4u + 2u * THREAD] = multiplier | 1u;
+        keys[5u + 2u * THREAD] = increment;
+    }
+    if (THREAD == 0u || THREAD == 8u) {
+        keys[THREAD / 4u] = key0;
+        keys[THREAD / 4u + 1u] = key1;
+    }
+}
+BARRIER();
+
+uint32_t row_bits = 1u;
+while (((uint64_t)1u << row_bits) < n_samples) row_bits++;
+const uint32_t row_mask = 0xFFFFFFFFu >> (32u - row_bits);
+uint32_t feature_bits = 1u;
+while (((uint64_t)1u << feature_bits) < n_features) feature_bits++;
+const uint32_t feature_mask = 0xFFFFFFFFu >> (32u - feature_bits);
+for (uint32_t i = THREAD; i < subsample; i += THREADS) {
+    uint32_t row = i;
+    if (row_source == 1u) {
+        PERMUTE(row, 4u, n_samples, row_mask, (row_bits + 1u) / 2u);
+    } else if (row_source == 2u) {
+        uint32_t other = 0u;
+        THREEFRY(keys[0], keys[1], row, other)
+        row = MULHI(row, n_samples);
+    } else if (row_source == 3u) {
+        row = row_table[(uint64_t)GROUP * subsample + i];
+    }
+    orders[i] = row;
+}
+if (THREAD == 0u) {
+    starts[0] = 0u;
+    heaps[0] = 1u;
+    lefts[0] = 0u;
+    features[0] = LEAF;
+    thresholds[0] = 0u;
+    counts[0] = subsample;
+    shares[0] = 0u;
+}
+DEVICE_BARRIER();
+
+uint32_t level_first = 0u;
+uint32_t level_end = 1u;
+for (uint32_t depth = 0u; depth < max_depth && level_first < level_end; depth++) {
+    POINTER(uint32_t) order = orders + (uint64_t)(depth & 1u) * subsample;
+    POINTER(uint32_t) next_order = orders + (uint64_t)((depth + 1u) & 1u) * subsample;
+    for (uint32_t node = level_first + SIMD_GROUP; node < level_end; node += SIMD_GROUPS) {
+        const uint32_t size = counts[node];
+        const uint32_t first = starts[node];
+        if (size > 1u) {
+            // Each lane makes the draws of one attempt.
+            uint32_t words0 = heaps[node];
+            uint32_t words1 = LANE;
+            THREEFRY(keys[2], keys[3], words0, words1)
+            uint32_t feature = 0u;
+            uint32_t word = 0u;
+            uint32_t low = 0u;
+            uint32_t high = 0u;
+            bool missing = false;
+            bool found = false;
+            bool possible = true;
+            for (uint32_t attempt = 0u; attempt <= ATTEMPTS && possible && !found; attempt++) {
+                const uint32_t word0 = SIMD_SHUFFLE(words0, attempt);
+                word = SIMD_SHUFFLE(words1, attempt);
+                uint32_t column = NONE;
+                if (attempt == ATTEMPTS) {
+                    // Twice over the columns, 32 at a time: for the weight of those that vary here, and to pick one.
+                    uint32_t total = 0u;
+                    uint32_t target = 0u;
+                    for (uint32_t pass = 0u; pass < 2u && possible; pass++) {
+                        for (uint32_t block = 0u; block < n_columns && column == NONE; block += 32u) {
+                            const uint32_t mine = block + LANE;
+                            uint32_t f = mine < n_columns ? mine : 0u;
+                            if (n_columns < n_features) {
+                                PERMUTE(f, 12u, n_features, feature_mask, (feature_bits + 1u) / 2u);
+                            }
+                            uint32_t lowest = 0xFFFFFFFFu;
+                            uint32_t highest = 0u;
+                            for (uint32_t base = 0u; base < size; base += IN_FLIGHT) {
+                                float x[IN_FLIGHT];
+                                UNROLL for (uint32_t k = 0u; k < IN_FLIGHT; k++) {
+                                    const uint32_t i = base + k < size ? base + k : size - 1u;
+                                    x[k] = VALUE(order[first + i], f);
+                                }
+                                UNROLL for (uint32_t k = 0u; k < IN_FLIGHT; k++) {
+                                    if (x[k] == x[k]) {
+                                        const uint32_t key = TO_KEY(FLOAT_TO_BITS(x[k]));
+                                        lowest = key < lowest ? key : lowest;
+                                        highest = key > highest ? key : highest;
+                                    }
+                                }
+                            }
+                            uint32_t weight = 0u;
+                            if (mine < n_columns && IS_RANGE(lowest, highest)) {
+                                weight = 1u;
+                                if (weighted) weight = cumulative[mine] - (mine > 0u ? cumulative[mine - 1u] : 0u);
+                            }
+                            const uint32_t of_block = SIMD_SUM(weight);
+                            if (pass == 0u) {
+                                total += of_block;
+                            } else if (target >= of_block) {
+                                target -= of_block;
+                            } else {
+                                for (uint32_t lane = 0u; lane < 32u; lane++) {
+                                    const uint32_t of_lane = SIMD_SHUFFLE(weight, lane);
+                                    if (column == NONE && target < of_lane) column = block + lane;
+                                    target -= column == NONE ? of_lane : 0u;
+                                }
+                            }
+                        }
+                        target = MULHI(word0, total);
+                        possible = total > 0u;
+                    }
+                } else if (weighted) {
+                    // The first column whose cumulative weight is beyond the target.
+                    const uint32_t target = MULHI(word0, cumulative[n_columns - 1u]);
+                    uint32_t least = 0u;
+                    uint32_t largest = n_columns - 1u;
+                    while (least < largest) {
+                        const uint32_t middle = least + (largest - least) / 2u;
+                        if (cumulative[middle] > target) largest = middle; else least = middle + 1u;
+                    }
+                    column = least;
+                } else {
+                    column = MULHI(word0, n_columns);
+                }
+                if (possible) {
+                    feature = column;
+                    if (n_columns < n_features) {
+                        PERMUTE(feature, 12u, n_features, feature_mask, (feature_bits + 1u) / 2u);
+                    }
+                    low = 0xFFFFFFFFu;
+                    high = 0u;
+                    bool any_missing = false;
+                    for (uint32_t base = 0u; base < size; base += 32u * IN_FLIGHT) {
+                        // Places behind the end read the last row again, which changes no range.
+                        const uint32_t steps = (size - base + 31u) / 32u;
+                        float x[IN_FLIGHT];
+                        UNROLL for (uint32_t k = 0u; k < IN_FLIGHT; k++) {
+                            const uint32_t i = base + 32u * k + LANE;
+                            if (k < steps) x[k] = VALUE(order[first + (i < size ? i : size - 1u)], feature);
+                        }
+                        UNROLL for (uint32_t k = 0u; k < IN_FLIGHT; k++) {
+                            const uint32_t i = base + 32u * k + LANE;
+                            if (k < steps) {
+                                const uint32_t bits = FLOAT_TO_BITS(x[k]);
+                                if (i < size) values[first + i] = bits;
+                                if (x[k] == x[k]) {
+                                    const uint32_t key = TO_KEY(bits);
+                                    low = key < low ? key : low;
+                                    high = key > high ? key : high;
+                                } else {
+                                    any_missing = true;
+                                }
+                            }
+                        }
+                    }
+                    low = SIMD_MIN(low);
+                    high = SIMD_MAX(high);
+                    missing = SIMD_BALLOT(any_missing) != 0u;
+                    found = IS_RANGE(low, high);
+                }
+            }
+            if (found) {
+                const float lower = BITS_TO_FLOAT(FROM_KEY(low));
+                const float upper = BITS_TO_FLOAT(FROM_KEY(high));
+                const float half_lower = MUL(lower, 0.5f);
+                const float width = SUB(MUL(upper, 0.5f), half_lower);
+                const float u = MUL((float)(word >> 8), 5.9604644775390625e-08f);
+                float t = MUL(2.0f, ADD(half_lower, MUL(u, width)));
+                if (t < lower || t >= upper) t = lower;
+                t = ADD(t, 0.0f);
+                const bool to_left = (word & 1u) == 1u;
+                uint32_t n_left = 0u;
+                for (uint32_t base = 0u; base < size; base += 32u) {
+                    const uint32_t i = base + LANE;
+                    const bool there = i < size;
+                    const float x = there ? BITS_TO_FLOAT(values[first + i]) : 0.0f;
+                    const bool goes_left = there && (x <= t || (to_left && x != x));
+                    const uint32_t ballot = SIMD_BALLOT(goes_left);
+                    const uint32_t before = n_left + POPCOUNT(ballot & ((1u << LANE) - 1u));
+                    if (there) next_order[first + (goes_left ? before : size - 1u - (i - before))] = order[first + i];
+                    n_left += POPCOUNT(ballot);
+                }
+                if (LANE == 0u) {
+                    const bool missing_left = missing ? to_left : n_left >= size - n_left;
+                    features[node] = feature | (missing_left ? 0x80000000u : 0u);
+                    thresholds[node] = FLOAT_TO_BITS(t);
+                    const float tiny = 1.17549435e-38f;
+                    shares[node] = FLOAT_TO_BITS(SUB(MUL(t, 0.5f), half_lower) / (width > tiny ? width : tiny));
+                    lefts[node] = n_left;
+                }
+            }
+        }
+    }
+    DEVICE_BARRIER();
+    // Children are numbered in the order of their parents; they are leaves until they split.
+    uint32_t n_nodes = level_end;
+    for (uint32_t base = level_first; base < level_end; base += THREADS) {
+        const uint32_t node = base + THREAD;
+        const uint32_t n_left = node < level_end ? lefts[node] : 0u;
+        const uint32_t ballot = SIMD_BALLOT(n_left > 0u);
+        if (LANE == 0u) sums[SIMD_GROUP] = POPCOUNT(ballot);
+        BARRIER();
+        uint32_t before = POPCOUNT(ballot & ((1u << LANE) - 1u));
+        uint32_t all = 0u;
+        for (uint32_t g = 0u; g < SIMD_GROUPS; g++) {
+            before += g < SIMD_GROUP ? sums[g] : 0u;
+            all += sums[g];
+        }
+        if (n_left > 0u) {
+            for (uint32_t side = 0u; side < 2u; side++) {
+                const uint32_t child = n_nodes + 2u * before + side;
+                starts[child] = starts[node] + (side == 0u ? 0u : n_left);
+                heaps[child] = 2u * heaps[node] + side;
+                lefts[child] = 0u;
+                features[child] = LEAF;
+                thresholds[child] = 0u;
+                counts[child] = side == 0u ? n_left : counts[node] - n_left;
+                shares[child] = 0u;
+            }
+        }
+        n_nodes += 2u * all;
+        DEVICE_BARRIER();
+    }
+    level_first = level_end;
+    level_end = n_nodes;
+}
+if (THREAD == 0u) nodes[GROUP] = level_end;

@@ -1,0 +1,170 @@
+"""Growing trees by MLX's kernel, one group of threads a tree; the forest is the one that Numba grows, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import mlx.core as mx
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_iforest.backends.kernel_source import Kernel, kernel_text
+from mlx_iforest.forest import LEAF, Forest
+from mlx_iforest.growth import GrowthPlan
+from mlx_iforest.randomness import split_seed
+
+__all__ = ["KERNEL", "grow", "grow_on_device", "is_grown_by_kernel"]
+
+KERNEL = Kernel(
+    "grow",
+    kernel_text("grow"),
+    inputs=(("X", "float32"), ("params", "uint32"), ("row_table", "uint32"), ("cumulative", "uint32")),
+    outputs=(("nodes", "uint32"), ("scratch", "uint32")),
+    shared=(("uint32_t", "keys", "20"), ("uint32_t", "sums", "THREADS // 32")),
+)
+
+MEMORY_SHARE = 1 / 4
+"""Part of the device's memory that the trees of one launch may take, with the rows copied for them."""
+
+LAUNCH_WORK = 1 << 28
+"""Samples times levels of one launch, about: macOS ends launches that take long."""
+
+SHORTEST = 8
+"""Elements of the shortest array passed to a kernel: shorter ones are constants to Metal."""
+
+WORDS = 4
+"""What a kernel says of each node: feature and side of missing values, threshold, count and left share."""
+
+SIDE = np.uint32(1 << 31)
+"""Where in a feature's word the side of missing values is; all bits below it are set at a leaf."""
+
+ROWS_OF_TABLE = 3
+
+
+def is_grown_by_kernel(plan: GrowthPlan) -> bool:
+    """Whether the kernel can grow a plan's trees; oblique ones it cannot."""
+    return plan.extension_level == 0 and plan.n_samples < 1 << 32 and plan.n_features < int(SIDE) - 1
+
+
+def grow(X: NDArray[np.float32], plan: GrowthPlan) -> Forest:
+    """Grow a plan's trees from rows in host memory.
+
+    Where trees take few of the rows, only those are moved to the device.
+    """
+    whole = 4 * plan.n_trees * plan.subsample_size >= plan.n_samples and X.nbytes <= _memory() * MEMORY_SHARE
+    if whole:
+        return grow_on_device(mx.array(X), plan)
+    row_bytes = X.shape[1] * X.itemsize
+    forests = []
+    for part in _parts(plan, row_bytes):
+        rows = part.rows()
+        taken = np.arange(rows.size).reshape(rows.shape)
+        forests.append(grow_on_device(mx.array(X[rows.reshape(-1)]), part.with_rows(taken, rows.size)))
+    return _together(forests)
+
+
+def grow_on_device(X: mx.array, plan: GrowthPlan) -> Forest:
+    """Grow a plan's trees from rows that lie on the device.
+
+    Parameters
+    ----------
+    X : mx.array of float32, shape (n_samples, n_features)
+        Finite or NaN.
+    plan : GrowthPlan
+        One that `is_grown_by_kernel`.
+
+    Returns
+    -------
+    Forest
+        In host memory.
+    """
+    if X.size < SHORTEST:
+        X = mx.concatenate([X.reshape(-1), mx.zeros(SHORTEST, mx.float32)])
+    return _together([packed(part, _launch(X, part)) for part in _parts(plan)])
+
+
+def _launch(X: mx.array, plan: GrowthPlan) -> NDArray[np.uint32]:
+    """What the kernel says of the nodes of a plan's trees."""
+    raise NotImplementedError
+
+
+def inputs(plan: GrowthPlan) -> dict[str, NDArray[np.uint32]]:
+    """What the kernel is given besides the data, by name."""
+    return {
+        "params": _parameters(plan),
+        "row_table": _padded(plan.row_table),
+        "cumulative": _padded(None if plan.weights is None else np.cumsum(plan.weights)),
+    }
+
+
+def output_sizes(plan: GrowthPlan) -> dict[str, int]:
+    """Words of what the kernel fills, by name."""
+    return {
+        "nodes": plan.n_trees * (1 + WORDS * _most_nodes(plan)),
+        "scratch": plan.n_trees * _scratch_words(plan),
+    }
+
+
+def _parameters(plan: GrowthPlan) -> NDArray[np.uint32]:
+    """A plan in the kernel's words."""
+    if plan.row_table is not None:
+        rows = ROWS_OF_TABLE
+    else:
+        rows = 2 if plan.bootstrap else int(plan.subsample_size < plan.n_samples)
+    return np.array(
+        [
+            *split_seed(plan.seed), plan.first_tree & 0xFFFFFFFF, plan.n_samples, plan.n_features,
+            plan.features_per_tree, plan.subsample_size, plan.max_depth, rows, plan.weights is not None,
+        ],
+        np.uint32,
+    )  # fmt: skip
+
+
+def _padded(values: NDArray[np.integer] | None) -> NDArray[np.uint32]:
+    words = np.zeros(0, np.uint32) if values is None else values.astype(np.uint32).reshape(-1)
+    return words if words.size >= SHORTEST else np.pad(words, (0, SHORTEST - words.size))
+
+
+def _most_nodes(plan: GrowthPlan) -> int:
+    return 2 * plan.subsample_size - 1
+
+
+def _scratch_words(plan: GrowthPlan) -> int:
+    """Words that the kernel needs for a tree besides what it says."""
+    return 3 * plan.subsample_size + 3 * _most_nodes(plan)
+
+
+def _memory() -> int:
+    """Bytes of the device's memory."""
+    return int(mx.device_info().get("memory_size", 8 << 30))
+
+
+def _parts(plan: GrowthPlan, row_bytes: int = 0) -> Iterator[GrowthPlan]:
+    """A plan in launches, each small enough in memory and time."""
+    tree_bytes = 4 * (_scratch_words(plan) + WORDS * _most_nodes(plan)) + plan.subsample_size * row_bytes
+    count = min(_memory() * MEMORY_SHARE // tree_bytes, LAUNCH_WORK // (plan.subsample_size * plan.max_depth))
+    count = max(1, int(count))
+    for start in range(0, plan.n_trees, count):
+        yield plan.slice(start, min(count, plan.n_trees - start))
+
+
+def _together(forests: list[Forest]) -> Forest:
+    return forests[0] if len(forests) == 1 else Forest.concatenate(forests)
+
+
+def packed(plan: GrowthPlan, nodes: NDArray[np.uint32]) -> Forest:
+    """The forest of which a kernel's output tells, in room for the largest trees."""
+    sizes, words = nodes[: plan.n_trees], nodes[plan.n_trees :].reshape(WORDS, -1)
+    tree_start = np.zeros(plan.n_trees + 1, np.int64)
+    np.cumsum(sizes, out=tree_start[1:])
+    most = _most_nodes(plan)
+    gaps = np.arange(plan.n_trees) * most - tree_start[:-1]
+    place = np.arange(tree_start[-1]) + np.repeat(gaps, sizes)
+    feature, threshold, count, left_share = (word.take(place) for word in words)
+    missing_left = (feature & SIDE) != 0
+    feature &= ~SIDE
+    feature[feature == ~SIDE] = np.uint32(LEAF & 0xFFFFFFFF)
+    return Forest.from_growth(
+        plan.n_features, tree_start, feature.view(np.int32), threshold.view(np.float32), missing_left,
+        count.view(np.int32), left_share.view(np.float32),
+    )  # fmt: skip

@@ -1,0 +1,263 @@
+"""`python -m mlx_iforest.selftest`: do this machine's backends agree with the reference, and how fast are they?
+
+The report is text to be pasted into a mail. Exit code 1 says that a backend disagreed or failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+from joblib import cpu_count
+from numpy.typing import NDArray
+
+from mlx_iforest.backends import available_backends, describe_system, get_backend
+from mlx_iforest.backends.reference import ReferenceBackend
+from mlx_iforest.forest import Forest
+from mlx_iforest.growth import GrowthPlan
+
+__all__ = ["Case", "Outcome", "cases", "check", "main"]
+
+TOLERANCE = 1e-6
+"""Of means over trees, relative to the largest: leaf values are float32."""
+
+EXACT = ("mlx", "numba")
+"""Backends that grow the reference's trees; the others grow their own."""
+
+PACKAGES = ("mlx-iforest", "numpy", "numba", "scikit-learn", "mlx")
+
+
+@dataclass(frozen=True)
+class Case:
+    """Data and a plan; all backends must make the same of them."""
+
+    name: str
+    X: NDArray[np.float32] = field(repr=False)
+    plan: GrowthPlan = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a backend made of a case; `fault` is empty where it agreed."""
+
+    backend: str
+    case: str
+    fault: str = ""
+
+
+def _case(name: str, X: NDArray[np.float32], **changes: Any) -> Case:
+    n_samples, n_features = X.shape
+    plan = GrowthPlan(2**40 + 17, 0, 4, n_samples, n_features, min(64, n_samples), n_features)
+    return Case(name, X, replace(plan, **changes))
+
+
+def cases() -> Iterator[Case]:
+    """Ordinary ones and odd ones; a few hundred rows each, since the reference is slow."""
+    rng = np.random.default_rng(0)
+    clean = rng.normal(size=(300, 6)).astype(np.float32)
+    dirty = clean.copy()
+    dirty[:, 1] = np.round(dirty[:, 1])
+    dirty[:, 2] = 7
+    dirty[rng.random(dirty.shape) < 0.1] = np.nan
+    wide = np.zeros((200, 500), np.float32)
+    wide[:, 123] = np.arange(200)
+    wide[::7, 400] = 1
+    odd = np.array([0.0, -0.0, 1.0, 3.4e38, -3.4e38, np.nan], np.float32)
+    yield _case("continuous values", clean)
+    yield _case("rounded, constant and missing values", dirty)
+    yield _case("zeros of both signs, huge values", rng.choice(odd, (150, 4)))
+    yield _case("500 columns, nearly all constant", wide)
+    yield _case("1 row", clean[:1])
+    yield _case("2 rows, 1 tree", clean[:2], n_trees=1)
+    yield _case("1 column", clean[:, :1].copy())
+    yield _case("all missing", np.full((20, 3), np.nan, np.float32))
+    yield _case("with replacement", dirty, bootstrap=True)
+    yield _case("2 of 6 columns a tree, later trees", dirty, features_per_tree=2, first_tree=1000)
+    yield _case("weighted columns", dirty, weights=np.array([1, 10**6, 3, 1, 7, 2**20]))
+    yield _case("given rows", clean, subsample_size=30, row_table=np.arange(120).reshape(4, 30))
+    yield _case("oblique splits", dirty, extension_level=2)
+    yield _case("deep trees", rng.normal(size=(2000, 3)).astype(np.float32), n_trees=2, subsample_size=2000)
+
+
+def check(names: Sequence[str], chosen: Sequence[Case]) -> Iterator[Outcome]:
+    """Grow and score each case by each backend, and compare with the reference."""
+    for case in chosen:
+        expected = ReferenceBackend().grow(case.X, case.plan)
+        values = np.stack([expected.path_length, expected.log_density], axis=1)
+        rows = np.concatenate([case.X[:60], np.full((1, case.X.shape[1]), np.nan, np.float32)])
+        means = ReferenceBackend().leaf_means(expected, values, rows)
+        for name in names:
+            try:
+                fault = _fault(name, case, expected, values, rows, means)
+            except Exception:
+                fault = traceback.format_exc()
+            yield Outcome(name, case.name, fault)
+
+
+def _fault(
+    name: str,
+    case: Case,
+    expected: Forest,
+    values: NDArray[np.float32],
+    rows: NDArray[np.float32],
+    means: NDArray[np.float64],
+) -> str:
+    backend = get_backend(name)
+    if name in EXACT:
+        forest = backend.grow(case.X, case.plan, n_threads=2).validate()
+        if not forest.equals(expected):
+            ours, theirs = forest.arrays(), expected.arrays()
+            where = [n for n in theirs if n not in ours or ours[n].tobytes() != theirs[n].tobytes()]
+            return f"grown trees differ in {', '.join(where)}: {forest.n_nodes} nodes, {expected.n_nodes} expected"
+    if name == "sklearn" and expected.direction_feature is not None:
+        return ""
+    found = backend.leaf_means(expected, values, rows)
+    error = np.abs(found - means).max() / max(1.0, np.abs(means).max())
+    # Not `error > TOLERANCE`: a NaN is a fault.
+    return "" if error <= TOLERANCE else f"means over trees differ by up to {error:.2g}, relative to the largest"
+
+
+def _seconds(task: Callable[[], object], budget: float) -> float:
+    """Median of the calls that the budget allows, at least three, after one that counts for nothing."""
+    task()
+    taken: list[float] = []
+    while len(taken) < 3 or (sum(taken) < budget and len(taken) < 50):
+        start = time.perf_counter()
+        task()
+        taken.append(time.perf_counter() - start)
+        if taken[-1] > budget:
+            break
+    return float(np.median(taken))
+
+
+def _growing(names: Sequence[str], shapes: Sequence[tuple[int, int, int, int]], budget: float) -> list[list[str]]:
+    """Milliseconds by backend of trees of so many samples from so many rows and columns of NumPy."""
+    rows = [["growing, ms", *names]]
+    for n_samples, n_features, n_trees, subsample in shapes:
+        X = np.random.default_rng(0).normal(size=(n_samples, n_features)).astype(np.float32)
+        plan = GrowthPlan(1, 0, n_trees, n_samples, n_features, subsample, n_features)
+        row = [f"{n_trees} trees of {subsample:,} from {n_samples:,} x {n_features}"]
+        for name in names:
+            grow = get_backend(name).grow
+            row.append(_cell(lambda g=grow, X=X, p=plan: g(X, p, n_threads=cpu_count()), budget, 1e3, ".2f"))  # type: ignore[misc]
+        rows.append(row)
+    return rows
+
+
+def _cell(task: Callable[[], object], budget: float, scale: float, form: str) -> str:
+    """Scaled seconds as text; work over a scale below 0."""
+    try:
+        seconds = _seconds(task, budget)
+    except Exception as error:
+        return f"failed: {error}".splitlines()[0]
+    return format(seconds * scale if scale > 0 else -scale / seconds, form)
+
+
+def _forest(n_features: int) -> tuple[Forest, NDArray[np.float32]]:
+    """100 trees of 256 samples, and the values to be averaged."""
+    X = np.random.default_rng(0).normal(size=(20_000, n_features)).astype(np.float32)
+    forest = get_backend("numba").grow(X, GrowthPlan(1, 0, 100, *X.shape, 256, n_features), n_threads=cpu_count())
+    return forest, np.ascontiguousarray(forest.path_length[:, None])
+
+
+def _scoring(names: Sequence[str], shapes: Sequence[tuple[int, int]], budget: float) -> list[list[str]]:
+    """Millions of rows a second by backend, 100 trees of 256, from NumPy; one thread, as the backends are called."""
+    rows = [["scoring, million rows/s", *names]]
+    for n_samples, n_features in shapes:
+        forest, values = _forest(n_features)
+        X = np.random.default_rng(1).normal(size=(n_samples, n_features)).astype(np.float32)
+        row = [f"{n_samples:,} x {n_features}"]
+        for name in names:
+            if name == "sklearn" and n_samples > 20_000:
+                row.append("skipped: slow")
+                continue
+            means = get_backend(name).leaf_means
+            row.append(_cell(lambda m=means, f=forest, v=values, X=X: m(f, v, X), budget, -n_samples / 1e6, ".3f"))  # type: ignore[misc]
+        rows.append(row)
+    return rows
+
+
+def _crossover(largest: int, budget: float) -> str:
+    """From how much work on MLX is faster than one thread of Numba, measured: rows times trees."""
+    forest, values = _forest(8)
+    X = np.random.default_rng(1).normal(size=(largest, 8)).astype(np.float32)
+    mlx, numba = get_backend("mlx").leaf_means, get_backend("numba").leaf_means
+    n_rows, won = 1, 0
+    while n_rows <= largest:
+        part = X[:n_rows]
+        if _seconds(lambda p=part: mlx(forest, values, p), budget) < _seconds(  # type: ignore[misc]
+            lambda p=part: numba(forest, values, p),  # type: ignore[misc]
+            budget,
+        ):
+            won = won or n_rows
+        else:
+            won = 0
+        n_rows *= 4
+    if not won:
+        return f"none up to {largest * forest.n_trees:,} rows x trees"
+    return f"{won * forest.n_trees:,} rows x trees ({won:,} rows, {forest.n_trees} trees, 8 columns)"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _listed(facts: Mapping[str, object]) -> str:
+    return "\n".join(f"- {name}: {fact}" for name, fact in facts.items())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Check, time and report; returns 1 where a backend disagreed or failed."""
+    parser = argparse.ArgumentParser(prog="python -m mlx_iforest.selftest", description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="check only; time a little")
+    quick = parser.parse_args(arguments).quick
+    started = time.perf_counter()
+    system = describe_system()
+    print("# Self-test of mlx_iforest\n")
+    print(_listed({**_versions(), **{k: system[k] for k in ("python", "machine", "auto")}, "cores": cpu_count()}))
+    missing = available_backends()
+    names = [name for name, why in missing.items() if why is None]
+    print("\n## Backends\n\n" + _listed({name: why or system["backends"][name] for name, why in missing.items()}))
+
+    outcomes = list(check(names, list(cases())))
+    faults = [outcome for outcome in outcomes if outcome.fault]
+    print("\n## Against the reference\n")
+    for name in names:
+        of_backend = [outcome for outcome in outcomes if outcome.backend == name]
+        print(f"- {name}: {sum(not o.fault for o in of_backend)} of {len(of_backend)} cases agree")
+    print("".join(f"\nDISAGREES: {o.backend}, {o.case}: {o.fault}\n" for o in faults), end="")
+
+    print("\n## Speed\n")
+    budget = 0.02 if quick else 0.3
+    growing = [(2_000, 8, 10, 256)] if quick else [(100_000, 8, 100, 256), (100_000, 64, 100, 256), (20_000, 8, 100, 4096)]
+    print(_table(_growing([n for n in names if n in EXACT], growing, budget)) + "\n", flush=True)
+    scoring = [(1, 8), (1_000, 8)] if quick else [(1, 8), (1_000, 8), (100_000, 8), (1_000_000, 8), (100_000, 64)]
+    print(_table(_scoring(names, scoring, budget)) + "\n", flush=True)
+    has_gpu = system["auto"]["name"] == "mlx"
+    crossover = _crossover(1 << 8 if quick else 1 << 18, budget) if has_gpu else f"skipped: {system['auto']['reason']}"
+    print(f"MLX is faster than one thread of Numba from: {crossover}")
+    print(f"\n{'FAILED' if faults else 'All agree'}; {time.perf_counter() - started:.0f} s")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""The growing kernel, run thread by thread on the CPU, grows the trees of Numba bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mlx_iforest import Forest
+from mlx_iforest.backends import get_backend
+from mlx_iforest.growth import GrowthPlan
+from tests.simulator import simulate
+
+growth = pytest.importorskip("mlx_iforest.backends.mlx_growth")
+
+
+def plan_for(X: np.ndarray, **changes: object) -> GrowthPlan:
+    n_samples, n_features = X.shape
+    plan = GrowthPlan(2**40 + 17, 0, 3, n_samples, n_features, min(64, n_samples), n_features)
+    return replace(plan, **changes)  # type: ignore[arg-type]
+
+
+def simulated(X: np.ndarray, plan: GrowthPlan, threads: int = 64) -> Forest:
+    padded = np.append(X.reshape(-1), np.zeros(max(0, 8 - X.size), np.float32))
+    outputs = simulate(
+        growth.KERNEL,
+        {"THREADS": threads},
+        {"X": padded, **growth.inputs(plan)},
+        {name: (size,) for name, size in growth.output_sizes(plan).items()},
+        plan.n_trees,
+    )
+    return growth.packed(plan, outputs["nodes"]).validate()
+
+
+def numba(X: np.ndarray, plan: GrowthPlan) -> Forest:
+    return get_backend("numba").grow(X, plan, n_threads=1)
+
+
+def dirty_data(n_samples: int, n_features: int) -> np.ndarray:
+    """Continuous, rounded, constant and missing values."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n_samples, n_features)).astype(np.float32)
+    X[:, 1::3] = np.round(X[:, 1::3])
+    X[:, 2::4] = 7
+    X[rng.random(X.shape) < 0.1] = np.nan
+    return X
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"bootstrap": True},
+        {"features_per_tree": 1},
+        {"features_per_tree": 3},
+        {"subsample_size": 1},
+        {"subsample_size": 2},
+        {"subsample_size": 3},
+        {"subsample_size": 256},
+        {"subsample_size": 299},
+        {"subsample_size": 300},
+        {"first_tree": 2**31 + 7},
+        {"seed": 0},
+        {"n_trees": 1},
+        {"weights": np.array([1, 10**6, 3, 1, 7, 2**20])},
+        {"weights": np.array([2**29, 1, 2**29, 0, 1, 2**29])},
+        {"row_table": np.arange(3 * 30).reshape(3, 30), "subsample_size": 30},
+        {"row_table": np.zeros((3, 2), np.int64), "subsample_size": 2},
+    ],
+    ids=str,
+)
+def test_the_trees_of_numba(changes):
+    X = dirty_data(300, 6)
+    plan = plan_for(X, **changes)
+    assert simulated(X, plan).equals(numba(X, plan))
+
+
+@pytest.mark.parametrize(("n_samples", "threads"), [(1000, 32), (1000, 256), (1000, 1024), (3000, 128)])
+def test_deep_trees_and_any_number_of_threads(n_samples, threads):
+    X = dirty_data(n_samples, 5)
+    plan = plan_for(X, subsample_size=n_samples, n_trees=1)
+    assert simulated(X, plan, threads).equals(numba(X, plan))
+
+
+@pytest.mark.parametrize("n_features", [1, 33, 500])
+@pytest.mark.parametrize("features_per_tree", [None, 40])
+def test_columns_nearly_all_constant(n_features, features_per_tree):
+    """Four draws rarely find a column that varies: the exact choice does, among blocks of columns."""
+    X = np.zeros((200, n_features), np.float32)
+    X[:, n_features // 2] = np.arange(200)
+    X[::7, -1] = 1
+    X[::5, -1] = np.nan
+    plan = plan_for(X, features_per_tree=min(features_per_tree or n_features, n_features), n_trees=2)
+    assert simulated(X, plan).equals(numba(X, plan))
+    if features_per_tree is None:
+        weighted = replace(plan, weights=np.arange(1, n_features + 1))
+        assert simulated(X, weighted).equals(numba(X, weighted))
+
+
+VALUES = st.one_of(
+    st.sampled_from([0.0, -0.0, 1.0, float("nan"), 3.4028234e38, -3.4028234e38, 1e-45, -1e-45]),
+    st.floats(width=32, allow_nan=False, allow_infinity=False),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_the_trees_of_numba_from_any_data(data):
+    n_samples, n_features = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 5))
+    row = st.lists(VALUES, min_size=n_features, max_size=n_features)
+    X = np.array(data.draw(st.lists(row, min_size=n_samples, max_size=n_samples)), np.float32)
+    features_per_tree = data.draw(st.integers(1, n_features))
+    plan = plan_for(
+        X,
+        seed=data.draw(st.integers(0, 2**64 - 1)),
+        bootstrap=data.draw(st.booleans()),
+        subsample_size=data.draw(st.integers(1, n_samples)),
+        features_per_tree=features_per_tree,
+    )
+    if features_per_tree == n_features and data.draw(st.booleans()):
+        plan = replace(plan, weights=np.array(data.draw(st.lists(st.integers(1, 2**28), min_size=n_features, max_size=n_features))))
+    assert simulated(X, plan).equals(numba(X, plan))
