@@ -23,11 +23,11 @@ def plan_for(X: np.ndarray, **changes: object) -> GrowthPlan:
     return replace(plan, **changes)  # type: ignore[arg-type]
 
 
-def simulated(X: np.ndarray, plan: GrowthPlan, threads: int = 64) -> Forest:
+def simulated(X: np.ndarray, plan: GrowthPlan, threads: int = 64, large: int = 1024) -> Forest:
     padded = np.append(X.reshape(-1), np.zeros(max(0, 8 - X.size), np.float32))
     outputs = simulate(
         growth.KERNEL,
-        {"THREADS": threads},
+        {"THREADS": threads, "LARGE": large},
         {"X": padded, **growth.inputs(plan)},
         {name: (size,) for name, size in growth.output_sizes(plan).items()},
         plan.n_trees,
@@ -72,17 +72,22 @@ def dirty_data(n_samples: int, n_features: int) -> np.ndarray:
     ],
     ids=str,
 )
-def test_the_trees_of_numba(changes):
+@pytest.mark.parametrize("large", [1024, 20])
+def test_the_trees_of_numba(changes, large):
+    """Where nodes of 20 rows are large, all SIMD groups grow them together."""
     X = dirty_data(300, 6)
     plan = plan_for(X, **changes)
-    assert simulated(X, plan).equals(numba(X, plan))
+    assert simulated(X, plan, large=large).equals(numba(X, plan))
 
 
-@pytest.mark.parametrize(("n_samples", "threads"), [(1000, 32), (1000, 256), (1000, 1024), (3000, 128)])
-def test_deep_trees_and_any_number_of_threads(n_samples, threads):
+@pytest.mark.parametrize(
+    ("n_samples", "threads", "large"),
+    [(1000, 32, 1024), (1000, 32, 100), (1000, 256, 1024), (1000, 512, 10), (1000, 1024, 200), (3000, 128, 1024)],
+)
+def test_deep_trees_and_any_number_of_threads(n_samples, threads, large):
     X = dirty_data(n_samples, 5)
     plan = plan_for(X, subsample_size=n_samples, n_trees=1)
-    assert simulated(X, plan, threads).equals(numba(X, plan))
+    assert simulated(X, plan, threads, large).equals(numba(X, plan))
 
 
 @pytest.mark.parametrize("n_features", [1, 33, 500])
@@ -95,6 +100,7 @@ def test_columns_nearly_all_constant(n_features, features_per_tree):
     X[::5, -1] = np.nan
     plan = plan_for(X, features_per_tree=min(features_per_tree or n_features, n_features), n_trees=2)
     assert simulated(X, plan).equals(numba(X, plan))
+    assert simulated(X, plan, large=10).equals(numba(X, plan))
     if features_per_tree is None:
         weighted = replace(plan, weights=np.arange(1, n_features + 1))
         assert simulated(X, weighted).equals(numba(X, weighted))
@@ -122,4 +128,4 @@ def test_the_trees_of_numba_from_any_data(data):
     )
     if features_per_tree == n_features and data.draw(st.booleans()):
         plan = replace(plan, weights=np.array(data.draw(st.lists(st.integers(1, 2**28), min_size=n_features, max_size=n_features))))
-    assert simulated(X, plan).equals(numba(X, plan))
+    assert simulated(X, plan, large=data.draw(st.sampled_from([2, 8, 1024]))).equals(numba(X, plan))

@@ -20,7 +20,13 @@ KERNEL = Kernel(
     kernel_text("grow"),
     inputs=(("X", "float32"), ("params", "uint32"), ("row_table", "uint32"), ("cumulative", "uint32")),
     outputs=(("nodes", "uint32"), ("scratch", "uint32")),
-    shared=(("uint32_t", "keys", "20"), ("uint32_t", "sums", "THREADS // 32")),
+    shared=(
+        ("uint32_t", "keys", "20"),
+        ("uint32_t", "sums", "THREADS // 32"),
+        ("uint32_t", "large_nodes", "THREADS // 32"),
+        ("uint32_t", "lows", "THREADS"),
+        ("uint32_t", "highs", "THREADS"),
+    ),
 )
 
 MEMORY_SHARE = 1 / 4

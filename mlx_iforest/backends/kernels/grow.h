@@ -1,7 +1,8 @@
 // Grows isolation trees, each by one group of threads, level by level; numba_kernels.py is the same on the CPU.
 //
 // A SIMD group takes one node of the level at a time: its lanes read 32 rows together, agree on the range, and send
-// the rows to either side. The order of a node's rows changes nothing, so those that go right are laid from the back.
+// the rows to either side; all SIMD groups take the few large nodes together. The order of a node's rows changes
+// nothing, so those that go right are laid from the back.
 //
 // params: seed (2 words), first tree, rows, features, columns a tree, rows a tree, depth limit, where rows come from,
 // whether columns are weighted. nodes: the number of nodes of each tree; then, each for all trees side by side,
@@ -9,7 +10,7 @@
 // tree two orders of its rows, values, and of each node where its rows begin, its number and how many rows go left.
 
 // Shared: in `keys` those of the tree's rows (0) and splits (2), and of the rounds that permute rows (4) and features
-// (12); in `sums` a number of each SIMD group.
+// (12); the large nodes of the level; in `sums`, `lows` and `highs` what the threads tell each other.
 
 #define ROTATE(x, r) (((x) << (r)) | ((x) >> (32 - (r))))
 #define MIX(x0, x1, r) x0 += x1; x1 = ROTATE(x1, r) ^ x0;
@@ -33,6 +34,7 @@
 #define TO_KEY(bits) (((bits) & 0x80000000u) ? ~(bits) : (bits) | 0x80000000u)
 #define FROM_KEY(key) (((key) & 0x80000000u) ? (key) ^ 0x80000000u : ~(key))
 #define IS_RANGE(low, high) (BITS_TO_FLOAT(FROM_KEY(low)) < BITS_TO_FLOAT(FROM_KEY(high)))
+#define GOES_LEFT(x) ((x) <= t || (to_left && (x) != (x)))
 #define VALUE(row, feature) LOAD(X, (uint64_t)(row) * n_features + (feature))
 
 // ---- body ----
@@ -51,6 +53,8 @@ const uint32_t max_depth = params[7];
 const uint32_t row_source = params[8];  // 0: all, 1: permuted, 2: with replacement, 3: the table
 const bool weighted = params[9] != 0u;
 const uint32_t most = 2u * subsample - 1u;
+// Rows from which on a node is a fair share of the level's work for a SIMD group, or more.
+const uint32_t large = MAX((uint32_t)LARGE, (subsample + SIMD_GROUPS - 1u) / SIMD_GROUPS);
 
 const uint64_t at_tree = (uint64_t)GROUP * (3u * (uint64_t)subsample + 3u * (uint64_t)most);
 POINTER(uint32_t) values = scratch + at_tree;
@@ -117,10 +121,32 @@ uint32_t level_end = 1u;
 for (uint32_t depth = 0u; depth < max_depth && level_first < level_end; depth++) {
     POINTER(uint32_t) order = orders + (uint64_t)(depth & 1u) * subsample;
     POINTER(uint32_t) next_order = orders + (uint64_t)((depth + 1u) & 1u) * subsample;
-    for (uint32_t node = level_first + SIMD_GROUP; node < level_end; node += SIMD_GROUPS) {
+    uint32_t n_large = 0u;
+    for (uint32_t base = level_first; base < level_end && subsample >= large; base += THREADS) {
+        const bool is_large = base + THREAD < level_end && counts[MIN(base + THREAD, level_end - 1u)] >= large;
+        const uint32_t ballot = SIMD_BALLOT(is_large);
+        if (LANE == 0u) sums[SIMD_GROUP] = POPCOUNT(ballot);
+        BARRIER();
+        uint32_t before = n_large + POPCOUNT(ballot & ((1u << LANE) - 1u));
+        for (uint32_t g = 0u; g < SIMD_GROUPS; g++) {
+            before += g < SIMD_GROUP ? sums[g] : 0u;
+            n_large += sums[g];
+        }
+        if (is_large) large_nodes[before] = base + THREAD;
+        BARRIER();
+    }
+    // First the large nodes, all threads together, then the others, as many at a time as there are SIMD groups.
+    uint32_t turn = 0u;
+    while (turn < n_large || level_first + (turn - n_large) * SIMD_GROUPS + SIMD_GROUP < level_end) {
+        const bool together = turn < n_large;
+        uint32_t node = level_first + (turn - n_large) * SIMD_GROUPS + SIMD_GROUP;
+        if (together) node = large_nodes[turn];
         const uint32_t size = counts[node];
-        const uint32_t first = starts[node];
-        if (size > 1u) {
+        turn++;
+        if (size > 1u && together == (size >= large)) {
+            const uint32_t first = starts[node];
+            const uint32_t me = together ? THREAD : LANE;
+            const uint32_t width = together ? THREADS : 32u;
             // Each lane makes the draws of one attempt.
             uint32_t words0 = heaps[node];
             uint32_t words1 = LANE;
@@ -149,7 +175,8 @@ for (uint32_t depth = 0u; depth < max_depth && level_first < level_end; depth++)
                             }
                             uint32_t lowest = 0xFFFFFFFFu;
                             uint32_t highest = 0u;
-                            for (uint32_t base = 0u; base < size; base += IN_FLIGHT) {
+                            const uint32_t stride = width / 32u * IN_FLIGHT;
+                            for (uint32_t base = me / 32u * IN_FLIGHT; base < size; base += stride) {
                                 float x[IN_FLIGHT];
                                 UNROLL for (uint32_t k = 0u; k < IN_FLIGHT; k++) {
                                     const uint32_t i = base + k < size ? base + k : size - 1u;
@@ -158,10 +185,20 @@ for (uint32_t depth = 0u; depth < max_depth && level_first < level_end; depth++)
                                 UNROLL for (uint32_t k = 0u; k < IN_FLIGHT; k++) {
                                     if (x[k] == x[k]) {
                                         const uint32_t key = TO_KEY(FLOAT_TO_BITS(x[k]));
-                                        lowest = key < lowest ? key : lowest;
-                                        highest = key > highest ? key : highest;
+                                        lowest = MIN(lowest, key);
+                                        highest = MAX(highest, key);
                                     }
                                 }
+                            }
+                            if (together) {
+                                lows[THREAD] = lowest;
+                                highs[THREAD] = highest;
+                                BARRIER();
+                                for (uint32_t g = 0u; g < SIMD_GROUPS; g++) {
+                                    lowest = MIN(lowest, lows[32u * g + LANE]);
+                                    highest = MAX(highest, highs[32u * g + LANE]);
+                                }
+                                BARRIER();
                             }
                             uint32_t weight = 0u;
                             if (mine < n_columns && IS_RANGE(lowest, highest)) {
@@ -205,23 +242,23 @@ for (uint32_t depth = 0u; depth < max_depth && level_first < level_end; depth++)
                     low = 0xFFFFFFFFu;
                     high = 0u;
                     bool any_missing = false;
-                    for (uint32_t base = 0u; base < size; base += 32u * IN_FLIGHT) {
+                    for (uint32_t base = 0u; base < size; base += width * IN_FLIGHT) {
                         // Places behind the end read the last row again, which changes no range.
-                        const uint32_t steps = (size - base + 31u) / 32u;
+                        const uint32_t steps = (size - base + width - 1u) / width;
                         float x[IN_FLIGHT];
                         UNROLL for (uint32_t k = 0u; k < IN_FLIGHT; k++) {
-                            const uint32_t i = base + 32u * k + LANE;
+                            const uint32_t i = base + width * k + me;
                             if (k < steps) x[k] = VALUE(order[first + (i < size ? i : size - 1u)], feature);
                         }
                         UNROLL for (uint32_t k = 0u; k < IN_FLIGHT; k++) {
-                            const uint32_t i = base + 32u * k + LANE;
+                            const uint32_t i = base + width * k + me;
                             if (k < steps) {
                                 const uint32_t bits = FLOAT_TO_BITS(x[k]);
                                 if (i < size) values[first + i] = bits;
                                 if (x[k] == x[k]) {
                                     const uint32_t key = TO_KEY(bits);
-                                    low = key < low ? key : low;
-                                    high = key > high ? key : high;
+                                    low = MIN(low, key);
+                                    high = MAX(high, key);
                                 } else {
                                     any_missing = true;
                                 }
@@ -231,6 +268,20 @@ for (uint32_t depth = 0u; depth < max_depth && level_first < level_end; depth++)
                     low = SIMD_MIN(low);
                     high = SIMD_MAX(high);
                     missing = SIMD_BALLOT(any_missing) != 0u;
+                    if (together) {
+                        if (LANE == 0u) {
+                            lows[SIMD_GROUP] = low;
+                            highs[SIMD_GROUP] = high;
+                            sums[SIMD_GROUP] = missing ? 1u : 0u;
+                        }
+                        BARRIER();
+                        for (uint32_t g = 0u; g < SIMD_GROUPS; g++) {
+                            low = MIN(low, lows[g]);
+                            high = MAX(high, highs[g]);
+                            missing = missing || sums[g] != 0u;
+                        }
+                        BARRIER();
+                    }
                     found = IS_RANGE(low, high);
                 }
             }
@@ -238,29 +289,68 @@ for (uint32_t depth = 0u; depth < max_depth && level_first < level_end; depth++)
                 const float lower = BITS_TO_FLOAT(FROM_KEY(low));
                 const float upper = BITS_TO_FLOAT(FROM_KEY(high));
                 const float half_lower = MUL(lower, 0.5f);
-                const float width = SUB(MUL(upper, 0.5f), half_lower);
+                const float extent = SUB(MUL(upper, 0.5f), half_lower);
                 const float u = MUL((float)(word >> 8), 5.9604644775390625e-08f);
-                float t = MUL(2.0f, ADD(half_lower, MUL(u, width)));
+                float t = MUL(2.0f, ADD(half_lower, MUL(u, extent)));
                 if (t < lower || t >= upper) t = lower;
                 t = ADD(t, 0.0f);
                 const bool to_left = (word & 1u) == 1u;
-                uint32_t n_left = 0u;
-                for (uint32_t base = 0u; base < size; base += 32u) {
-                    const uint32_t i = base + LANE;
-                    const bool there = i < size;
-                    const float x = there ? BITS_TO_FLOAT(values[first + i]) : 0.0f;
-                    const bool goes_left = there && (x <= t || (to_left && x != x));
-                    const uint32_t ballot = SIMD_BALLOT(goes_left);
-                    const uint32_t before = n_left + POPCOUNT(ballot & ((1u << LANE) - 1u));
-                    if (there) next_order[first + (goes_left ? before : size - 1u - (i - before))] = order[first + i];
-                    n_left += POPCOUNT(ballot);
+                // Where the next rows go, from the front and from the back.
+                uint32_t left_at = 0u;
+                uint32_t right_at = 0u;
+                if (together) {
+                    uint32_t of_simd = 0u;
+                    uint32_t left_of_simd = 0u;
+                    for (uint32_t i = THREAD; i < size; i += THREADS) {
+                        const float x = BITS_TO_FLOAT(values[first + i]);
+                        of_simd++;
+                        left_of_simd += GOES_LEFT(x) ? 1u : 0u;
+                    }
+                    of_simd = SIMD_SUM(of_simd);
+                    left_of_simd = SIMD_SUM(left_of_simd);
+                    if (LANE == 0u) {
+                        lows[SIMD_GROUP] = left_of_simd;
+                        highs[SIMD_GROUP] = of_simd - left_of_simd;
+                    }
+                    BARRIER();
+                    for (uint32_t g = 0u; g < SIMD_GROUP; g++) {
+                        left_at += lows[g];
+                        right_at += highs[g];
+                    }
+                    BARRIER();
                 }
-                if (LANE == 0u) {
+                for (uint32_t base = me - LANE; base < size; base += width * IN_FLIGHT) {
+                    const uint32_t steps = (size - base + width - 1u) / width;
+                    float x[IN_FLIGHT];
+                    uint32_t row[IN_FLIGHT];
+                    UNROLL for (uint32_t k = 0u; k < IN_FLIGHT; k++) {
+                        const uint32_t i = base + width * k + LANE;
+                        if (k < steps && i < size) {
+                            x[k] = BITS_TO_FLOAT(values[first + i]);
+                            row[k] = order[first + i];
+                        }
+                    }
+                    UNROLL for (uint32_t k = 0u; k < IN_FLIGHT; k++) {
+                        if (k < steps) {
+                            const bool there = base + width * k + LANE < size;
+                            const bool goes_left = there && GOES_LEFT(x[k]);
+                            const uint32_t ballot = SIMD_BALLOT(goes_left);
+                            const uint32_t before = POPCOUNT(ballot & ((1u << LANE) - 1u));
+                            const uint32_t from_back = size - 1u - (right_at + LANE - before);
+                            if (there) next_order[first + (goes_left ? left_at + before : from_back)] = row[k];
+                            left_at += POPCOUNT(ballot);
+                            right_at += MIN(32u, size - (base + width * k)) - POPCOUNT(ballot);
+                        }
+                    }
+                }
+                // The last of the SIMD groups knows all that the others did.
+                if ((!together || SIMD_GROUP == SIMD_GROUPS - 1u) && LANE == 0u) {
+                    const uint32_t n_left = left_at;
                     const bool missing_left = missing ? to_left : n_left >= size - n_left;
                     features[node] = feature | (missing_left ? 0x80000000u : 0u);
                     thresholds[node] = FLOAT_TO_BITS(t);
                     const float tiny = 1.17549435e-38f;
-                    shares[node] = FLOAT_TO_BITS(SUB(MUL(t, 0.5f), half_lower) / (width > tiny ? width : tiny));
+                    shares[node] = FLOAT_TO_BITS(SUB(MUL(t, 0.5f), half_lower) / (extent > tiny ? extent : tiny));
                     lefts[node] = n_left;
                 }
             }
