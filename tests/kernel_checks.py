@@ -120,9 +120,9 @@ def _faults(shim: str, text: str, standard: str, *, address_spaces: bool) -> lis
         place = f"{cursor.location.file}:{cursor.location.line}: "
         if cursor.type.kind == kinds.DOUBLE:
             faults.append(f"{place}a double (a number without f?)")
-        if not address_spaces and cursor.kind == cindex.CursorKind.FUNCTION_DECL:
-            if not any(child.kind == cindex.CursorKind.ANNOTATE_ATTR for child in cursor.get_children()):
-                faults.append(f"{place}{cursor.spelling} is not declared FUNCTION")
+        marked = any(child.kind == cindex.CursorKind.ANNOTATE_ATTR for child in cursor.get_children())
+        if not address_spaces and cursor.kind == cindex.CursorKind.FUNCTION_DECL and not marked:
+            faults.append(f"{place}{cursor.spelling} is not declared FUNCTION")
         declares = cursor.kind in (cindex.CursorKind.VAR_DECL, cindex.CursorKind.PARM_DECL)
         points = cursor.type.kind in (kinds.POINTER, kinds.LVALUEREFERENCE)
         if address_spaces and declares and points and not cursor.type.get_pointee().get_address_space():

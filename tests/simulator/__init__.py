@@ -27,7 +27,8 @@ ENTRY = """
 static simulator::Array arrays[{n}];
 static void launch() {{ kernel({pointers}); }}
 extern "C" __attribute__((visibility("default")))
-bool run(void** data, const int64_t* sizes, const uint8_t* initial, uint32_t n_groups, char* message) {{
+bool run(void** data, const int64_t* sizes, const uint8_t* initial, uint32_t n_groups,
+         int64_t max_accesses, char* message) {{
     static const char* const names[{n}] = {{{names}}};
     for (int i = 0; i < {n}; i++) {{
         arrays[i] = {{names[i], static_cast<char*>(data[i]), sizes[i], nullptr, false}};
@@ -35,7 +36,7 @@ bool run(void** data, const int64_t* sizes, const uint8_t* initial, uint32_t n_g
         arrays[i].shadow = new simulator::Shadow[sizes[i]];
         for (int64_t k = 0; k < sizes[i]; k++) arrays[i].shadow[k].written = initial[i];
     }}
-    const bool well = simulator::run_groups(launch, THREADS, n_groups, message);
+    const bool well = simulator::run_groups(launch, THREADS, n_groups, max_accesses, message);
     for (int i = {n_inputs}; i < {n}; i++) delete[] arrays[i].shadow;
     return well;
 }}
@@ -54,6 +55,7 @@ def simulate(
     n_groups: int,
     *,
     initial: Mapping[str, float] | None = None,
+    max_accesses: int = 10**9,
 ) -> dict[str, NDArray[Any]]:
     """Run `n_groups` groups of ``template["THREADS"]`` threads, one after another; returns the outputs by name.
 
@@ -61,6 +63,7 @@ def simulate(
     ----------
     inputs : arrays by name, of the kernel's dtypes
     initial : values by the output's name that it begins with; reading any other output before it is written fails
+    max_accesses : how often all threads together may read and write arrays, to find a loop without end
 
     Raises
     ------
@@ -86,6 +89,7 @@ def simulate(
         (ctypes.c_int64 * len(arrays))(*(array.size for array in arrays)),
         bytes([0] * len(kernel.inputs) + [name in initial for name, _ in kernel.outputs]),
         ctypes.c_uint32(n_groups),
+        ctypes.c_int64(max_accesses),
         message,
     )
     if not well:

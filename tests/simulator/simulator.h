@@ -23,7 +23,6 @@ namespace simulator {
 constexpr int STACK = 256 << 10;
 constexpr int MAX_SHARED_ARRAYS = 32;
 constexpr int MESSAGE = 1000;
-constexpr int64_t MAX_ACCESSES = 1000000000;
 
 enum Wait { NONE, AT_BARRIER, AT_DEVICE_BARRIER, AT_SIMD_BARRIER, AT_MIN, AT_MAX, AT_SUM, AT_BALLOT, AT_SHUFFLE, ENDED };
 const char* const WAIT_NAMES[] = {"runs",        "BARRIER",  "DEVICE_BARRIER", "SIMD_BARRIER", "SIMD_MIN",
@@ -65,7 +64,7 @@ struct Machine {
     uint32_t thread;  // the one that runs
     jmp_buf scheduler;
     uint32_t epoch, device_epoch;
-    int64_t accesses;
+    int64_t accesses, max_accesses;
     uint32_t simd_epochs[32];
     Array shared[MAX_SHARED_ARRAYS];
     int n_shared;
@@ -103,7 +102,7 @@ inline Access access_now(bool shared) {
 }
 
 inline void check_bounds(const Array* array, int64_t i) {
-    if (++machine.accesses > MAX_ACCESSES) fail("%lld accesses and no end", (long long)MAX_ACCESSES);
+    if (++machine.accesses > machine.max_accesses) fail("%lld accesses and no end", (long long)machine.max_accesses);
     if (i < 0 || i >= array->size) fail("%s[%lld], which has %lld elements", array->name, (long long)i, (long long)array->size);
 }
 
@@ -361,8 +360,9 @@ inline void run_group() {
 }
 
 // Runs the groups one after another. Returns whether all went well; if not, `message` (of MESSAGE bytes) says what did not.
-inline bool run_groups(void (*kernel)(), uint32_t threads, uint32_t n_groups, char* message) {
+inline bool run_groups(void (*kernel)(), uint32_t threads, uint32_t n_groups, int64_t max_accesses, char* message) {
     machine = Machine();
+    machine.max_accesses = max_accesses;
     machine.kernel = kernel;
     machine.threads = threads;
     machine.n_groups = n_groups;
