@@ -1,0 +1,246 @@
+"""The scoring kernel, run thread by thread on the CPU, gives Numba's sums bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mlx_iforest import Forest
+from mlx_iforest.backends import get_backend
+from mlx_iforest.backends.device_forest import DeviceForest, DoesNotFitError, Layout, Ranking, Trees
+from mlx_iforest.backends.reference import ReferenceBackend
+from mlx_iforest.growth import GrowthPlan
+from mlx_iforest.quantization import quantize_forest
+from mlx_iforest.whole_numbers import whole_numbers
+from tests.kernel_checks import check_cuda, check_metal
+from tests.simulator import simulate
+
+SHARED = 32 << 10
+
+
+def dirty_data(n_samples: int, n_features: int, missing: float = 0.1, seed: int = 0) -> np.ndarray:
+    """Continuous, rounded, constant and missing values."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_samples, n_features)).astype(np.float32)
+    X[:, 1::3] = np.round(X[:, 1::3])
+    X[:, 2::4] = 7
+    X[rng.random(X.shape) < missing] = np.nan
+    return X
+
+
+def forest_of(X: np.ndarray, n_trees: int = 5, subsample: int = 64, extension: int = 0) -> Forest:
+    n_samples, n_features = X.shape
+    plan = GrowthPlan(7, 0, n_trees, n_samples, n_features, min(subsample, n_samples), n_features)
+    plan = GrowthPlan(**{**plan.__dict__, "extension_level": extension})
+    return get_backend("numba").grow(X, plan, n_threads=1)
+
+
+def both_values(forest: Forest) -> np.ndarray:
+    assert forest.log_density is not None
+    return np.stack([forest.path_length, forest.log_density], axis=1)
+
+
+def packed(forest: Forest, values: np.ndarray, shared: int = SHARED, threads: int = 64, **changes: Any) -> DeviceForest:
+    trees = Trees.of(forest, whole_numbers(values)[1])
+    return DeviceForest.of(trees, Layout.of(trees, shared, threads, **changes))
+
+
+def codes(ranking: Ranking, X: np.ndarray, shared: int = SHARED) -> np.ndarray:
+    kernel, template = ranking.kernel(64, shared)
+    inputs = {"X": X, "sizes": np.array([len(X)], np.uint32), "thresholds": ranking.thresholds}
+    return simulate(kernel, template, inputs, {"codes": (len(X), ranking.n_words)}, 2)["codes"]
+
+
+def simulated(device: DeviceForest, X: np.ndarray, n_groups: int = 2) -> np.ndarray:
+    rows = X if device.ranking is None else codes(device.ranking, X)
+    sizes = np.array([len(X), device.n_chunks], np.uint32)
+    inputs = {"X": rows, "sizes": sizes, **device.arrays}
+    return simulate(device.kernel, device.template, inputs, {"totals": (len(X), device.n_values)}, n_groups)["totals"]
+
+
+def check_languages(device: DeviceForest, X: np.ndarray) -> None:
+    shape = X.shape if device.ranking is None else (len(X), device.ranking.n_words)
+    rows = np.zeros(shape, device.kernel.inputs[0][1])
+    inputs = {"X": rows, "sizes": np.zeros(2, np.uint32), **device.arrays}
+    check_metal(device.kernel, device.template, inputs, {"totals": (len(X), device.n_values)})
+    check_cuda(device.kernel, device.template)
+
+
+def check(forest: Forest, values: np.ndarray, X: np.ndarray, **changes: Any) -> DeviceForest:
+    device = packed(forest, values, **changes)
+    unit, _ = whole_numbers(values)
+    means = simulated(device, X) * (unit / forest.n_trees)
+    assert np.array_equal(means, get_backend("numba").leaf_means(forest, values, X))
+    few = ReferenceBackend().leaf_means(forest, values, X[:5])
+    assert means[:5] == pytest.approx(few, rel=1e-6, abs=1e-5)
+    return device
+
+
+@pytest.mark.parametrize("ranks", [False, True])
+@pytest.mark.parametrize("n_features", [1, 8, 64])
+@pytest.mark.parametrize("missing", [0, 0.1])
+@pytest.mark.parametrize("n_values", [1, 2])
+def test_sums_are_those_of_the_cpu(ranks, n_features, missing, n_values):
+    X = dirty_data(150, n_features, missing)
+    forest = forest_of(X)
+    device = check(forest, both_values(forest)[:, :n_values], X, ranks=ranks, trees_side_by_side=2)
+    assert device.template["STAGED"]
+    assert device.template["TILED"] or device.template["REGISTERS"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"threads": 128, "splits": 1, "trees_side_by_side": 1, "load_rows": 32},
+        {"threads": 128, "splits": 4, "trees_side_by_side": 1},
+        {"threads": 64, "splits": 2, "trees_side_by_side": 4, "load_rows": 4},
+        {"threads": 64, "splits": 1, "rows_per_thread": 2, "trees_side_by_side": 2},
+        {"threads": 64, "splits": 2, "rows_per_thread": 2, "trees_side_by_side": 1, "load_rows": 1},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("ranks", [False, True])
+def test_however_the_work_is_cut_up(changes, ranks):
+    X = dirty_data(140, 10)
+    forest = forest_of(X, n_trees=7)
+    check(forest, both_values(forest), X, ranks=ranks, **changes)
+
+
+def test_wide_rows_leave_few_to_a_tile():
+    X = dirty_data(70, 500)
+    forest = forest_of(X, n_trees=6)
+    device = check(forest, forest.path_length[:, None], X, shared=96 << 10, threads=128)
+    assert device.template["SPLITS"] == 4
+    assert device.template["TILED"]
+    device = check(forest, forest.path_length[:, None], X, shared=SHARED)
+    assert not device.template["TILED"]
+    with pytest.raises(DoesNotFitError, match="do not fit 32768 bytes"):
+        packed(forest, forest.path_length[:, None], ranks=True)
+
+
+@pytest.mark.parametrize("ranks", [False, True])
+def test_trees_in_several_chunks_and_trees_too_large_for_any(ranks):
+    X = dirty_data(130, 3)
+    forest = forest_of(X, n_trees=9, subsample=128)
+    values = both_values(forest)
+    device = check(forest, values, X, ranks=ranks, shared=6 << 10)
+    assert device.n_chunks > 1
+    assert device.template["STAGED"]
+    device = check(forest, values, X, ranks=ranks, shared=1500, threads=32)
+    assert not device.template["STAGED"]
+
+
+@pytest.mark.parametrize("ranks", [False, True])
+def test_more_trees_than_32_bits_hold(ranks):
+    X = dirty_data(40, 4)
+    forest = forest_of(X, n_trees=130, subsample=8)
+    values = np.where(forest.feature < 0, np.float32(3.0), np.float32(0))[:, None]
+    device = check(forest, values, X, ranks=ranks, splits=2, trees_side_by_side=2)
+    assert device.kernel.outputs == (("totals", "int64"),)
+    assert simulated(device, X).max() > 2**30
+
+
+@pytest.mark.parametrize("extension", [1, 3])
+@pytest.mark.parametrize("shared", [SHARED, 1500])
+def test_oblique_splits(extension, shared):
+    X = dirty_data(120, 5)
+    forest = forest_of(X, extension=extension)
+    check(forest, both_values(forest), X, shared=shared, threads=32)
+    with pytest.raises(DoesNotFitError, match="oblique"):
+        packed(forest, forest.path_length[:, None], ranks=True)
+
+
+@pytest.mark.parametrize(("n_features", "shared"), [(6, SHARED), (6, 1500), (20, SHARED)])
+def test_quantised_forests_have_8_bit_codes(n_features, shared):
+    X = dirty_data(200, n_features)
+    forest = quantize_forest(forest_of(X, n_trees=12, subsample=200), 8)
+    device = check(forest, both_values(forest), X, shared=shared, threads=32, ranks=True)
+    assert device.ranking is not None
+    assert device.ranking.code_bits == 8
+    assert device.template["REGISTERS"] == (n_features <= 8)
+    assert device.template["STAGED"] == (shared == SHARED)
+
+
+@pytest.mark.parametrize(
+    ("n_features", "changes"),
+    [
+        (8, {}),
+        (8, {"ranks": True}),
+        (20, {"ranks": True}),
+        (20, {"shared": 1024}),
+        (70, {"shared": SHARED, "threads": 128}),
+        (3, {"splits": 2, "rows_per_thread": 2}),
+    ],
+    ids=str,
+)
+def test_kernels_are_well_formed_metal_and_cuda(n_features, changes):
+    X = dirty_data(50, n_features)
+    forest = quantize_forest(forest_of(X), 8)
+    check_languages(packed(forest, both_values(forest), **changes), X)
+    check_languages(packed(forest, forest.path_length[:, None], **changes), X)
+
+
+def test_kernels_of_other_forests_are_well_formed_metal_and_cuda():
+    X = dirty_data(50, 4)
+    oblique = forest_of(X, extension=2)
+    check_languages(packed(oblique, oblique.path_length[:, None]), X)
+    many = forest_of(X, n_trees=130, subsample=8)
+    check_languages(packed(many, many.path_length[:, None], splits=2), X)
+    trees = Trees.of(many, whole_numbers(both_values(many))[1])
+    for shared in (SHARED, 64):
+        kernel, template = Ranking.of(trees).kernel(64, shared)
+        inputs = {"X": X, "sizes": np.zeros(2, np.uint32), "thresholds": Ranking.of(trees).thresholds}
+        check_metal(kernel, template, inputs, {"codes": (len(X), 2)})
+        check_cuda(kernel, template)
+
+
+def test_codes_count_thresholds_below():
+    X = dirty_data(300, 2, missing=0)
+    forest = forest_of(X, n_trees=20)
+    trees = Trees.of(forest, np.zeros((forest.n_nodes, 1), np.int32) + np.arange(forest.n_nodes, dtype=np.int32)[:, None])
+    ranking = Ranking.of(trees)
+    X[3, 0] = np.nan
+    X[4, 1] = np.inf
+    X[5, 1] = -np.inf
+    X[6, 0] = trees.feature_thresholds[0][5]
+    expected = np.stack([np.searchsorted(t, X[:, f]) for f, t in enumerate(trees.feature_thresholds)], axis=1)
+    expected[3, 0] = ranking.missing_code
+    assert expected[6, 0] == 5
+    assert expected[4, 1] == len(trees.feature_thresholds[1])
+    assert expected[5, 1] == 0
+    dtype = {8: np.uint8, 16: np.uint16}[ranking.code_bits]
+    for shared in (SHARED, 256):
+        assert np.array_equal(codes(ranking, X, shared).view(dtype)[:, :2], expected)
+
+
+def test_splits_between_equal_leaves_are_left_out():
+    X = dirty_data(100, 3)
+    forest = forest_of(X)
+    trees = Trees.of(forest, np.zeros((forest.n_nodes, 1), np.int32))
+    assert np.array_equal(np.diff(trees.tree_start), np.ones(5))
+    assert trees.depths.max() == 0
+    check(forest, np.zeros((forest.n_nodes, 1), np.float32), X)
+    all_different = np.arange(forest.n_nodes, dtype=np.int32)[:, None]
+    trees = Trees.of(forest, all_different)
+    assert np.array_equal(trees.left, forest.left)
+    assert np.array_equal(trees.depths, forest.tree_depths)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    n_rows=st.integers(1, 70),
+    n_features=st.sampled_from([1, 3, 9]),
+    n_trees=st.sampled_from([1, 4, 6]),
+    subsample=st.sampled_from([1, 2, 16, 70]),
+    missing=st.sampled_from([0, 0.3, 1]),
+    ranks=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_any_rows_and_trees(n_rows, n_features, n_trees, subsample, missing, ranks, seed):
+    X = dirty_data(n_rows, n_features, missing, seed)
+    forest = forest_of(X, n_trees, subsample)
+    check(forest, both_values(forest), X, ranks=ranks, threads=32)
