@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mlx_iforest import Forest
 from mlx_iforest.backends import get_backend
 from mlx_iforest.growth import GrowthPlan
+from tests.kernel_checks import check_cuda, check_metal, compile_cuda
 from tests.simulator import simulate
 
 growth = pytest.importorskip("mlx_iforest.backends.mlx_growth")
@@ -23,16 +24,19 @@ def plan_for(X: np.ndarray, **changes: object) -> GrowthPlan:
     return replace(plan, **changes)  # type: ignore[arg-type]
 
 
-def simulated(X: np.ndarray, plan: GrowthPlan, threads: int = 64, large: int = 1024) -> Forest:
-    padded = np.append(X.reshape(-1), np.zeros(max(0, 8 - X.size), np.float32))
+def launched(X: np.ndarray, plan: GrowthPlan, threads: int = 64, large: int = 1024) -> np.ndarray:
     outputs = simulate(
         growth.KERNEL,
         {"THREADS": threads, "LARGE": large},
-        {"X": padded, **growth.inputs(plan)},
+        {"X": X, "plan": growth.plan_words(plan)},
         {name: (size,) for name, size in growth.output_sizes(plan).items()},
         plan.n_trees,
     )
-    return growth.packed(plan, outputs["nodes"]).validate()
+    return outputs["nodes"]
+
+
+def simulated(X: np.ndarray, plan: GrowthPlan, threads: int = 64, large: int = 1024) -> Forest:
+    return growth.packed(plan, launched(X, plan, threads, large)).validate()
 
 
 def numba(X: np.ndarray, plan: GrowthPlan) -> Forest:
@@ -129,3 +133,106 @@ def test_the_trees_of_numba_from_any_data(data):
     if features_per_tree == n_features and data.draw(st.booleans()):
         plan = replace(plan, weights=np.array(data.draw(st.lists(st.integers(1, 2**28), min_size=n_features, max_size=n_features))))
     assert simulated(X, plan, large=data.draw(st.sampled_from([2, 8, 1024]))).equals(numba(X, plan))
+
+
+@pytest.mark.parametrize("changes", [{}, {"features_per_tree": 3}, {"weights": np.arange(1, 7)}], ids=str)
+def test_it_compiles_for_metal(changes):
+    X = dirty_data(300, 6)
+    plan = plan_for(X, **changes)
+    shapes = {name: (size,) for name, size in growth.output_sizes(plan).items()}
+    check_metal(growth.KERNEL, {"THREADS": 256, "LARGE": 1024}, {"X": X.reshape(-1), "plan": growth.plan_words(plan)}, shapes)
+
+
+def test_it_compiles_for_cuda():
+    template = {"THREADS": 512, "LARGE": 1024}
+    check_cuda(growth.KERNEL, template)
+    compile_cuda(growth.KERNEL, template)
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """MLX's part on its CPU, with the simulator in the place of the GPU; the plans that were launched."""
+    plans = []
+
+    def launch(X, plan):
+        plans.append(plan)
+        assert X.size >= growth.SHORTEST
+        return launched(np.array(X), plan)
+
+    monkeypatch.setattr(growth, "_launch", launch)
+    return plans
+
+
+def test_all_rows_move_where_trees_take_many(device):
+    X = dirty_data(300, 6)
+    plan = plan_for(X, n_trees=5)
+    assert growth.grow(X, plan).equals(numba(X, plan))
+    assert [(p.n_samples, p.n_trees) for p in device] == [(300, 5)]
+
+
+@pytest.mark.parametrize("bootstrap", [False, True])
+def test_rows_taken_move_where_trees_take_few(device, bootstrap):
+    X = dirty_data(3000, 3)
+    plan = plan_for(X, subsample_size=20, bootstrap=bootstrap, first_tree=9, features_per_tree=2)
+    assert growth.grow(X, plan).equals(numba(X, plan))
+    assert [p.n_samples for p in device] == [60]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (7, 1)])
+def test_less_data_than_a_kernel_takes(device, shape):
+    X = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    plan = plan_for(X)
+    assert growth.grow(X, plan).equals(numba(X, plan))
+
+
+@pytest.mark.parametrize("bound", ["LAUNCH_WORK", "MEMORY_SHARE"])
+def test_more_trees_than_one_launch_takes(device, monkeypatch, bound):
+    X = dirty_data(300, 6)
+    plan = plan_for(X, n_trees=5, row_table=np.arange(100).reshape(5, 20), subsample_size=20)
+    monkeypatch.setattr(growth, "_memory", lambda: 40_000)
+    monkeypatch.setattr(growth, bound, {"LAUNCH_WORK": 200, "MEMORY_SHARE": 0.1}[bound])
+    assert growth.grow(X, plan).equals(numba(X, plan))
+    assert len(device) > 1
+    assert sum(p.n_trees for p in device) == 5
+
+
+def test_out_of_memory_halves_the_launch(monkeypatch):
+    X = dirty_data(300, 6)
+    plan = plan_for(X, n_trees=5)
+    tried = []
+
+    def launch(X, plan):
+        tried.append(plan.n_trees)
+        if plan.n_trees > 2:
+            raise RuntimeError("[malloc] Unable to allocate 123 bytes.")
+        return launched(np.array(X), plan)
+
+    monkeypatch.setattr(growth, "_launch", launch)
+    assert growth.grow(X, plan).equals(numba(X, plan))
+    assert tried == [5, 2, 3, 1, 2]
+
+
+def test_other_errors_of_the_device_are_not_hidden(monkeypatch):
+    def launch(X, plan):
+        raise RuntimeError("an illegal instruction")
+
+    monkeypatch.setattr(growth, "_launch", launch)
+    X = dirty_data(300, 6)
+    with pytest.raises(RuntimeError, match="illegal"):
+        growth.grow(X, plan_for(X))
+
+
+def test_which_plans_the_kernel_takes():
+    X = dirty_data(300, 6)
+    assert growth.is_grown_by_kernel(plan_for(X))
+    assert not growth.is_grown_by_kernel(plan_for(X, extension_level=1))
+    assert not growth.is_grown_by_kernel(plan_for(X, n_samples=2**32))
+
+
+@pytest.mark.parametrize(("changes", "n_launches"), [({}, 1), ({"extension_level": 1}, 0)], ids=str)
+def test_the_backend_takes_the_kernel_where_it_can(device, monkeypatch, changes, n_launches):
+    X = dirty_data(300, 6)
+    plan = plan_for(X, **changes)
+    monkeypatch.setattr("mlx_iforest.backends.mlx_ops.uses_gpu", lambda: True)
+    assert get_backend("mlx").grow(X, plan, n_threads=1).equals(numba(X, plan))
+    assert len(device) == n_launches

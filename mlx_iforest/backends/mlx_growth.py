@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_iforest.backends.kernel_source import Kernel, kernel_text
+from mlx_iforest.backends.kernel_source import Kernel, Language, kernel_text
 from mlx_iforest.forest import LEAF, Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.randomness import split_seed
@@ -18,7 +21,7 @@ __all__ = ["KERNEL", "grow", "grow_on_device", "is_grown_by_kernel"]
 KERNEL = Kernel(
     "grow",
     kernel_text("grow"),
-    inputs=(("X", "float32"), ("params", "uint32"), ("row_table", "uint32"), ("cumulative", "uint32")),
+    inputs=(("X", "float32"), ("plan", "uint32")),
     outputs=(("nodes", "uint32"), ("scratch", "uint32")),
     shared=(
         ("uint32_t", "keys", "20"),
@@ -29,6 +32,12 @@ KERNEL = Kernel(
     ),
 )
 
+THREADS = {"metal": 256, "cuda": 512}
+"""Of a group, which grows a tree."""
+
+LARGE = 1024
+"""Rows of a node from which on all threads of the group may split it together."""
+
 MEMORY_SHARE = 1 / 4
 """Part of the device's memory that the trees of one launch may take, with the rows copied for them."""
 
@@ -37,6 +46,8 @@ LAUNCH_WORK = 1 << 28
 
 SHORTEST = 8
 """Elements of the shortest array passed to a kernel: shorter ones are constants to Metal."""
+
+OUT_OF_MEMORY = re.compile("allocat|out of memory", re.IGNORECASE)
 
 WORDS = 4
 """What a kernel says of each node: feature and side of missing values, threshold, count and left share."""
@@ -86,21 +97,62 @@ def grow_on_device(X: mx.array, plan: GrowthPlan) -> Forest:
     """
     if X.size < SHORTEST:
         X = mx.concatenate([X.reshape(-1), mx.zeros(SHORTEST, mx.float32)])
-    return _together([packed(part, _launch(X, part)) for part in _parts(plan)])
+    return _together([_grow_part(X, part) for part in _parts(plan)])
+
+
+def _grow_part(X: mx.array, plan: GrowthPlan) -> Forest:
+    """Grow trees in one launch, or in smaller ones where memory does not suffice."""
+    try:
+        nodes = _launch(X, plan)
+    except RuntimeError as error:
+        if plan.n_trees == 1 or not OUT_OF_MEMORY.search(str(error)):
+            raise
+    else:
+        return packed(plan, nodes)
+    mx.clear_cache()
+    half = plan.n_trees // 2
+    return _together([_grow_part(X, part) for part in (plan.slice(0, half), plan.slice(half, plan.n_trees - half))])
 
 
 def _launch(X: mx.array, plan: GrowthPlan) -> NDArray[np.uint32]:
     """What the kernel says of the nodes of a plan's trees."""
-    raise NotImplementedError
+    language: Language = "cuda" if mx.cuda.is_available() else "metal"
+    template = {"THREADS": THREADS[language], "LARGE": LARGE}
+    nodes, _ = _built(language, **template)(
+        inputs=[X, mx.array(plan_words(plan))],
+        grid=(plan.n_trees * template["THREADS"], 1, 1),
+        threadgroup=(template["THREADS"], 1, 1),
+        output_shapes=[(size,) for size in output_sizes(plan).values()],
+        output_dtypes=[mx.uint32, mx.uint32],
+    )
+    return np.asarray(nodes)
 
 
-def inputs(plan: GrowthPlan) -> dict[str, NDArray[np.uint32]]:
-    """What the kernel is given besides the data, by name."""
-    return {
-        "params": _parameters(plan),
-        "row_table": _padded(plan.row_table),
-        "cumulative": _padded(None if plan.weights is None else np.cumsum(plan.weights)),
-    }
+@cache
+def _built(language: Language, **template: int) -> Any:
+    make = mx.fast.cuda_kernel if language == "cuda" else mx.fast.metal_kernel
+    return make(
+        name=KERNEL.identifier(language, **template),
+        input_names=[name for name, _ in KERNEL.inputs],
+        output_names=[name for name, _ in KERNEL.outputs],
+        source=KERNEL.source(language, **template),
+        header=KERNEL.header(language, **template),
+    )
+
+
+def plan_words(plan: GrowthPlan) -> NDArray[np.uint32]:
+    """What the kernel is told besides the data."""
+    if plan.row_table is not None:
+        rows = ROWS_OF_TABLE
+    else:
+        rows = 2 if plan.bootstrap else int(plan.subsample_size < plan.n_samples)
+    words = [
+        *split_seed(plan.seed), plan.first_tree & 0xFFFFFFFF, plan.n_samples, plan.n_features, plan.features_per_tree,
+        plan.subsample_size, plan.max_depth, rows, plan.weights is not None,
+    ]  # fmt: skip
+    weights = [] if plan.weights is None else np.cumsum(plan.weights)
+    table = [] if plan.row_table is None else plan.row_table.reshape(-1)
+    return np.concatenate([words, weights, table]).astype(np.uint32)
 
 
 def output_sizes(plan: GrowthPlan) -> dict[str, int]:
@@ -109,26 +161,6 @@ def output_sizes(plan: GrowthPlan) -> dict[str, int]:
         "nodes": plan.n_trees * (1 + WORDS * _most_nodes(plan)),
         "scratch": plan.n_trees * _scratch_words(plan),
     }
-
-
-def _parameters(plan: GrowthPlan) -> NDArray[np.uint32]:
-    """A plan in the kernel's words."""
-    if plan.row_table is not None:
-        rows = ROWS_OF_TABLE
-    else:
-        rows = 2 if plan.bootstrap else int(plan.subsample_size < plan.n_samples)
-    return np.array(
-        [
-            *split_seed(plan.seed), plan.first_tree & 0xFFFFFFFF, plan.n_samples, plan.n_features,
-            plan.features_per_tree, plan.subsample_size, plan.max_depth, rows, plan.weights is not None,
-        ],
-        np.uint32,
-    )  # fmt: skip
-
-
-def _padded(values: NDArray[np.integer] | None) -> NDArray[np.uint32]:
-    words = np.zeros(0, np.uint32) if values is None else values.astype(np.uint32).reshape(-1)
-    return words if words.size >= SHORTEST else np.pad(words, (0, SHORTEST - words.size))
 
 
 def _most_nodes(plan: GrowthPlan) -> int:

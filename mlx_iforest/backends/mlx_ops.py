@@ -10,6 +10,7 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_iforest.backends import mlx_growth
 from mlx_iforest.forest import LEAF, Forest
 from mlx_iforest.growth import ATTEMPTS, TINY, GrowthPlan
 from mlx_iforest.randomness import bounded, threefry2x32
@@ -30,6 +31,12 @@ class MLXBackend:
     piece_rows = None
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
+        if uses_gpu() and mlx_growth.is_grown_by_kernel(plan):
+            return mlx_growth.grow(X, plan)
+        return self.grow_by_operations(X, plan)
+
+    def grow_by_operations(self, X: NDArray[np.float32], plan: GrowthPlan) -> Forest:
+        """`grow` without kernels, on any device of MLX."""
         count = max(1, BATCH_VALUES // (plan.subsample_size * plan.features_per_tree))
         parts = [plan.slice(i, min(count, plan.n_trees - i)) for i in range(0, plan.n_trees, count)]
         return Forest.concatenate([_grow(X, part) for part in parts])
@@ -60,6 +67,11 @@ class MLXBackend:
 
 def _version() -> str:
     return str(getattr(mx, "__version__", "unknown"))
+
+
+def uses_gpu() -> bool:
+    """Whether the GPU does the work: it is there, and not turned down by `mx.set_default_device`."""
+    return bool(mx.default_device().type == mx.gpu)
 
 
 def has_gpu() -> bool:

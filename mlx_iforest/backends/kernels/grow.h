@@ -4,11 +4,12 @@
 // the rows to either side; all SIMD groups take the few large nodes together. The order of a node's rows changes
 // nothing, so those that go right are laid from the back.
 //
-// params: seed (2 words), first tree, rows, features, columns a tree, rows a tree, depth limit, where rows come from,
-// whether columns are weighted. nodes: the number of nodes of each tree; then, each for all trees side by side,
-// features (with the side of missing values in the highest bit), thresholds, counts and left shares. scratch: of each
-// tree two orders of its rows, values, and of each node where its rows begin, its number and how many rows go left.
-
+// plan: seed (2 words), first tree, rows, features, columns a tree, rows a tree, depth limit, where rows come from,
+// whether columns are weighted; then the cumulative weights and the rows of each tree, where they are given. nodes:
+// the number of nodes of each tree; then, each for all trees side by side, features (with the side of missing values
+// in the highest bit), thresholds, counts and left shares. scratch: of each tree two orders of its rows, values, and
+// of each node where its rows begin, its number and how many rows go left.
+//
 // Shared: in `keys` those of the tree's rows (0) and splits (2), and of the rounds that permute rows (4) and features
 // (12); the large nodes of the level; in `sums`, `lows` and `highs` what the threads tell each other.
 
@@ -44,14 +45,16 @@ const uint32_t ATTEMPTS = 4u;
 const uint32_t IN_FLIGHT = 8u;
 const uint32_t SIMD_GROUPS = THREADS / 32u;
 
-const uint32_t first_tree = params[2];
-const uint32_t n_samples = params[3];
-const uint32_t n_features = params[4];
-const uint32_t n_columns = params[5];
-const uint32_t subsample = params[6];
-const uint32_t max_depth = params[7];
-const uint32_t row_source = params[8];  // 0: all, 1: permuted, 2: with replacement, 3: the table
-const bool weighted = params[9] != 0u;
+const uint32_t first_tree = plan[2];
+const uint32_t n_samples = plan[3];
+const uint32_t n_features = plan[4];
+const uint32_t n_columns = plan[5];
+const uint32_t subsample = plan[6];
+const uint32_t max_depth = plan[7];
+const uint32_t row_source = plan[8];  // 0: all, 1: permuted, 2: with replacement, 3: the table
+const bool weighted = plan[9] != 0u;
+POINTER(const uint32_t) cumulative = plan + 10u;
+POINTER(const uint32_t) row_table = cumulative + (weighted ? n_columns : 0u);
 const uint32_t most = 2u * subsample - 1u;
 // Rows from which on a node is a fair share of the level's work for a SIMD group, or more.
 const uint32_t large = MAX((uint32_t)LARGE, (subsample + SIMD_GROUPS - 1u) / SIMD_GROUPS);
@@ -71,7 +74,7 @@ if (THREAD < 9u) {
     const uint32_t stream = THREAD < 4u ? 1u : THREAD < 8u ? 2u : 0u;
     uint32_t key0 = first_tree + GROUP;
     uint32_t key1 = stream;
-    THREEFRY(params[0], params[1], key0, key1)
+    THREEFRY(plan[0], plan[1], key0, key1)
     if (stream != 0u) {
         uint32_t multiplier = THREAD & 3u;
         uint32_t increment = 0u;
