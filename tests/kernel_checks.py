@@ -89,14 +89,16 @@ def check_cuda(kernel: Kernel, template: Mapping[str, int]) -> None:
     assert not faults, f"{kernel.name} is no good CUDA:\n" + "\n".join(faults[:20])
 
 
-def compile_cuda(kernel: Kernel, template: Mapping[str, int], kind: str = "ptx") -> tuple[str, str]:
+def compile_cuda(
+    kernel: Kernel, template: Mapping[str, int], kind: str = "ptx", arch: str = "sm_90"
+) -> tuple[str, str]:
     """The kernel's PTX, or with kind "cubin" nothing, and what the compiler says of registers and memory."""
     if shutil.which("nvcc") is None:
         pytest.skip("nvcc, the compiler of CUDA, is not installed")
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "kernel.cu"
         source.write_text("#include <cstdint>\n" + cuda_text(kernel, template), "utf-8")
-        command = ["nvcc", "-std=c++17", "-arch=sm_90", "-Xptxas=-v", f"-{kind}", str(source), "-o", f"{folder}/out"]
+        command = ["nvcc", "-std=c++17", f"-arch={arch}", "-Xptxas=-v", f"-{kind}", str(source), "-o", f"{folder}/out"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{kernel.name} does not compile for CUDA:\n{done.stderr[:4000]}"
         return (Path(folder) / "out").read_text("utf-8") if kind == "ptx" else "", done.stderr

@@ -169,7 +169,10 @@ class Kernel:
             raise ValueError(
                 f"{self.name}: THREADS is {threads}; {language} needs a multiple of 32 up to {MAX_THREADS[language]}."
             )
-        buffers = len(self.inputs) + len(self.outputs)
+        names = [name for name, _ in (*self.inputs, *self.outputs)]
+        if twice := sorted(template.keys() & {*names, *(name for _, name, _ in self.shared)}):
+            raise ValueError(f"{self.name}: {twice} is both a value of the template and an array; rename one.")
+        buffers = len(names)
         if buffers > MAX_BUFFERS:
             raise ValueError(f"{self.name}: {buffers} inputs and outputs; at most {MAX_BUFFERS} can be passed.")
         size = self.shared_bytes(**template)

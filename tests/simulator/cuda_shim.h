@@ -18,6 +18,7 @@ struct uint4 {
 };
 uint2 make_uint2(unsigned, unsigned);
 
+#define __CUDACC__
 #define __global__ __attribute__((annotate("device")))
 #define __device__ __attribute__((annotate("device")))
 #define __shared__
@@ -32,6 +33,7 @@ float __fadd_rn(float, float);
 float __fsub_rn(float, float);
 unsigned __umulhi(unsigned, unsigned);
 int __popc(unsigned);
+unsigned __byte_perm(unsigned, unsigned, unsigned);
 unsigned __reduce_min_sync(unsigned, unsigned);
 unsigned __reduce_max_sync(unsigned, unsigned);
 unsigned __reduce_add_sync(unsigned, unsigned);

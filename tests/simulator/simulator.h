@@ -5,6 +5,7 @@
 
 #ifdef __APPLE__
 #define _XOPEN_SOURCE 700
+#define _DARWIN_C_SOURCE
 #endif
 #include <setjmp.h>
 #include <stdarg.h>
