@@ -110,7 +110,7 @@ class Kernel:
     def header(self, language: Language, **template: int) -> str:
         """What stands in front of the kernel: macros, the template's values, the kernel's functions."""
         self._check(language, template)
-        prelude = '#include "simulator.h"\n' if language == "host" else kernel_text(language)
+        prelude = '#include "host.h"\n' if language == "host" else kernel_text(language)
         values = "".join(f"#define {name} {int(value)}\n" for name, value in sorted(template.items()))
         return prelude + values + self._parts()[0]
 

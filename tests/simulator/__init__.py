@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mlx_iforest.backends.kernel_source import C_TYPES, Kernel
 
-HEADER = Path(__file__).parent / "simulator.h"
+HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 FLAGS = ("-O1", "-std=c++17", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden", "-w", "-U_FORTIFY_SOURCE")
 MESSAGE = 1000
 
@@ -122,7 +122,8 @@ def _compiled(kernel: Kernel, **template: int) -> Any:
     if compiler is None:
         pytest.skip("no C++ compiler for the simulator")
     text = host_text(kernel, **template)
-    key = hashlib.sha256("\0".join([compiler, *FLAGS, HEADER.read_text("utf-8"), text]).encode()).hexdigest()[:32]
+    parts = [compiler, *FLAGS, *(header.read_text("utf-8") for header in HEADERS), text]
+    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
     folder = Path(tempfile.gettempdir()) / f"mlx-iforest-simulator-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     assert folder.stat().st_uid == os.getuid(), f"{folder} is another user's"
@@ -130,7 +131,7 @@ def _compiled(kernel: Kernel, **template: int) -> Any:
     if not library.exists():
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             (source := Path(scratch) / "kernel.cpp").write_text(text, "utf-8")
-            command = [compiler, *FLAGS, f"-I{HEADER.parent}", str(source), "-o", f"{scratch}/kernel.so"]
+            command = [compiler, *FLAGS, f"-I{HEADERS[0].parent}", str(source), "-o", f"{scratch}/kernel.so"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             assert done.returncode == 0, f"{kernel.name} does not compile for the simulator:\n{done.stderr[:4000]}"
             os.replace(f"{scratch}/kernel.so", library)  # whole or not at all, whoever else compiles it

@@ -25,7 +25,18 @@ constexpr int STACK = 256 << 10;
 constexpr int MAX_SHARED_ARRAYS = 32;
 constexpr int MESSAGE = 1000;
 
-enum Wait { NONE, AT_BARRIER, AT_DEVICE_BARRIER, AT_SIMD_BARRIER, AT_MIN, AT_MAX, AT_SUM, AT_BALLOT, AT_SHUFFLE, ENDED };
+enum Wait {
+    NONE,
+    AT_BARRIER,
+    AT_DEVICE_BARRIER,
+    AT_SIMD_BARRIER,
+    AT_MIN,
+    AT_MAX,
+    AT_SUM,
+    AT_BALLOT,
+    AT_SHUFFLE,
+    ENDED
+};
 const char* const WAIT_NAMES[] = {"runs",        "BARRIER",  "DEVICE_BARRIER", "SIMD_BARRIER", "SIMD_MIN",
                                   "SIMD_MAX",    "SIMD_SUM", "SIMD_BALLOT",    "SIMD_SHUFFLE", "has ended"};
 
@@ -104,12 +115,14 @@ inline Access access_now(bool shared) {
 
 inline void check_bounds(const Array* array, int64_t i) {
     if (++machine.accesses > machine.max_accesses) fail("%lld accesses and no end", (long long)machine.max_accesses);
-    if (i < 0 || i >= array->size) fail("%s[%lld], which has %lld elements", array->name, (long long)i, (long long)array->size);
+    if (i < 0 || i >= array->size)
+        fail("%s[%lld], which has %lld elements", array->name, (long long)i, (long long)array->size);
 }
 
-[[noreturn]] inline void fail_race(const Array* array, int64_t i, const char* what, const char* other, const Access& a) {
-    fail("%s %s[%lld], which thread %d of group %lld %s with no %s between (-1: several)", what, array->name, (long long)i,
-         a.thread, (long long)a.group, other, array->shared ? "barrier" : "DEVICE_BARRIER");
+[[noreturn]] inline void fail_race(const Array* array, int64_t i, const char* what, const char* other,
+                                   const Access& a) {
+    fail("%s %s[%lld], which thread %d of group %lld %s with no %s between (-1: several)", what, array->name,
+         (long long)i, a.thread, (long long)a.group, other, array->shared ? "barrier" : "DEVICE_BARRIER");
 }
 
 inline void check_read(const Array* array, int64_t i) {
@@ -158,7 +171,9 @@ struct Element {
         check_write(array, i, memcmp(&value(), &x, sizeof(T)) == 0);
         return value() = x;
     }
-    T operator=(Element&& other) && { return static_cast<Element&&>(*this) = static_cast<T>(static_cast<Element&&>(other)); }
+    T operator=(Element&& other) && {
+        return static_cast<Element&&>(*this) = static_cast<T>(static_cast<Element&&>(other));
+    }
 #define SIMULATOR_UPDATE(op)                                    \
     template <typename U>                                       \
     T operator op##=(U x) && {                                  \
@@ -210,7 +225,8 @@ struct Viewed {
         static_assert(sizeof(To) % sizeof(From) == 0, "a view's elements are as large as some of the array's");
         constexpr int64_t n = sizeof(To) / sizeof(From);
         if (from.array->shadow) fail("VIEW of %s, which can be written", from.array->name);
-        if ((from.at + i * n) % n) fail("VIEW of %s at an address that is no multiple of %d", from.array->name, int(sizeof(To)));
+        if ((from.at + i * n) % n)
+            fail("VIEW of %s at an address that is no multiple of %d", from.array->name, int(sizeof(To)));
         check_bounds(from.array, from.at + i * n);
         check_bounds(from.array, from.at + i * n + n - 1);
         To x;
@@ -257,7 +273,9 @@ To same_bits(From from) {
     return to;
 }
 inline uint32_t shuffle(int line, uint32_t x, uint32_t lane) { return wait(AT_SHUFFLE, line, x, lane); }
-inline int32_t shuffle(int line, int32_t x, uint32_t lane) { return int32_t(wait(AT_SHUFFLE, line, uint32_t(x), lane)); }
+inline int32_t shuffle(int line, int32_t x, uint32_t lane) {
+    return int32_t(wait(AT_SHUFFLE, line, uint32_t(x), lane));
+}
 inline float shuffle(int line, float x, uint32_t lane) {
     return same_bits<float>(wait(AT_SHUFFLE, line, same_bits<uint32_t>(x), lane));
 }
@@ -279,7 +297,8 @@ __attribute__((noinline)) inline void resume(uint32_t thread) {
 
 inline bool all_at_one_place(const Fiber* fibers, uint32_t n) {
     for (uint32_t i = 1; i < n; i++)
-        if (fibers[i].wait != fibers[0].wait || (fibers[0].wait != ENDED && fibers[i].line != fibers[0].line)) return false;
+        if (fibers[i].wait != fibers[0].wait || (fibers[0].wait != ENDED && fibers[i].line != fibers[0].line))
+            return false;
     return true;
 }
 
@@ -332,8 +351,8 @@ inline void report_divergence() {
         else snprintf(places[i], sizeof(places[i]), "waits at %s in line %d", WAIT_NAMES[f.wait], f.line);
     }
     machine.failed = true;
-    snprintf(machine.message, MESSAGE, "group %u: the threads went apart: thread %u %s, thread %u %s", machine.group, at[0],
-             places[0], at[1], places[1]);
+    snprintf(machine.message, MESSAGE, "group %u: the threads went apart: thread %u %s, thread %u %s", machine.group,
+             at[0], places[0], at[1], places[1]);
 }
 
 inline void run_group() {
@@ -351,7 +370,8 @@ inline void run_group() {
         for (uint32_t simd = 0; simd < machine.threads / 32 && !machine.failed; simd++) run_simd(simd);
         if (machine.failed) return;
         const Wait wait = machine.fibers[0].wait;
-        if (!all_at_one_place(machine.fibers, machine.threads) || (wait != AT_BARRIER && wait != AT_DEVICE_BARRIER && wait != ENDED))
+        const bool at_barrier = wait == AT_BARRIER || wait == AT_DEVICE_BARRIER;
+        if (!all_at_one_place(machine.fibers, machine.threads) || !(at_barrier || wait == ENDED))
             return report_divergence();
         if (wait == ENDED) return;
         machine.epoch++;
@@ -384,40 +404,3 @@ inline bool run_groups(void (*kernel)(), uint32_t threads, uint32_t n_groups, in
 }
 
 }  // namespace simulator
-
-#define THREAD (simulator::machine.thread)
-#define GROUP (simulator::machine.group)
-#define N_GROUPS (simulator::machine.n_groups)
-#define LANE (simulator::machine.thread & 31u)
-#define SIMD_GROUP (simulator::machine.thread >> 5)
-
-#define FUNCTION static inline
-#define DEVICE
-#define POINTER(T) simulator::Pointer<T>
-#define SHARED_POINTER(T) simulator::Pointer<T>
-#define SHARED(T, name, n) const simulator::Pointer<T> name = simulator::shared<T>(#name, n)
-#define VIEW(T, pointer) (simulator::view<T>(pointer))
-#define LOAD(pointer, i) ((pointer)[i])
-
-#define BARRIER() ((void)simulator::wait(simulator::AT_BARRIER, __LINE__))
-#define DEVICE_BARRIER() ((void)simulator::wait(simulator::AT_DEVICE_BARRIER, __LINE__))
-#define SIMD_BARRIER() ((void)simulator::wait(simulator::AT_SIMD_BARRIER, __LINE__))
-
-#define BITS_TO_FLOAT(u) (simulator::same_bits<float>(static_cast<uint32_t>(u)))
-#define FLOAT_TO_BITS(x) (simulator::same_bits<uint32_t>(static_cast<float>(x)))
-// Compiled with -ffp-contract=off.
-#define MUL(a, b) (static_cast<float>(a) * static_cast<float>(b))
-#define ADD(a, b) (static_cast<float>(a) + static_cast<float>(b))
-#define SUB(a, b) (static_cast<float>(a) - static_cast<float>(b))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
-#define MULHI(a, b) (static_cast<uint32_t>((static_cast<uint64_t>(static_cast<uint32_t>(a)) * static_cast<uint32_t>(b)) >> 32))
-#define POPCOUNT(u) (static_cast<uint32_t>(__builtin_popcount(u)))
-#define UINT2(a, b) (uint2{static_cast<uint32_t>(a), static_cast<uint32_t>(b)})
-#define UNROLL
-
-#define SIMD_MIN(u) (simulator::wait(simulator::AT_MIN, __LINE__, static_cast<uint32_t>(u)))
-#define SIMD_MAX(u) (simulator::wait(simulator::AT_MAX, __LINE__, static_cast<uint32_t>(u)))
-#define SIMD_SUM(u) (simulator::wait(simulator::AT_SUM, __LINE__, static_cast<uint32_t>(u)))
-#define SIMD_BALLOT(p) (simulator::wait(simulator::AT_BALLOT, __LINE__, (p) ? 1u : 0u))
-#define SIMD_SHUFFLE(x, lane) (simulator::shuffle(__LINE__, (x), static_cast<uint32_t>(lane)))

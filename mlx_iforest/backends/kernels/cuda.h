@@ -1,4 +1,4 @@
-// What a kernel's text means in CUDA. The same names are in metal.h and in the tests' simulator.h.
+// What a kernel's text means in CUDA. The same names are in metal.h and in the tests' host.h.
 #define THREAD (threadIdx.x)
 #define GROUP (blockIdx.x)
 #define N_GROUPS (gridDim.x)

@@ -1,4 +1,4 @@
-// What a kernel's text means in the Metal shading language. The same names are in cuda.h and in the tests' simulator.h.
+// What a kernel's text means in the Metal shading language. The same names are in cuda.h and in the tests' host.h.
 #define THREAD (thread_position_in_threadgroup.x)
 #define GROUP (threadgroup_position_in_grid.x)
 #define N_GROUPS (threadgroups_per_grid.x)
