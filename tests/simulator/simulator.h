@@ -25,18 +25,8 @@ constexpr int STACK = 256 << 10;
 constexpr int MAX_SHARED_ARRAYS = 32;
 constexpr int MESSAGE = 1000;
 
-enum Wait {
-    NONE,
-    AT_BARRIER,
-    AT_DEVICE_BARRIER,
-    AT_SIMD_BARRIER,
-    AT_MIN,
-    AT_MAX,
-    AT_SUM,
-    AT_BALLOT,
-    AT_SHUFFLE,
-    ENDED
-};
+enum Wait { NONE, AT_BARRIER, AT_DEVICE_BARRIER, AT_SIMD_BARRIER,
+            AT_MIN, AT_MAX, AT_SUM, AT_BALLOT, AT_SHUFFLE, ENDED };
 const char* const WAIT_NAMES[] = {"runs",        "BARRIER",  "DEVICE_BARRIER", "SIMD_BARRIER", "SIMD_MIN",
                                   "SIMD_MAX",    "SIMD_SUM", "SIMD_BALLOT",    "SIMD_SHUFFLE", "has ended"};
 
@@ -380,7 +370,7 @@ inline void run_group() {
     }
 }
 
-// Runs the groups one after another. Returns whether all went well; if not, `message` (of MESSAGE bytes) says what did not.
+// Runs the groups one after another. Returns whether all went well; if not, `message` (of MESSAGE bytes) says why.
 inline bool run_groups(void (*kernel)(), uint32_t threads, uint32_t n_groups, int64_t max_accesses, char* message) {
     machine = Machine();
     machine.max_accesses = max_accesses;
