@@ -172,9 +172,11 @@ def _scratch_words(plan: GrowthPlan) -> int:
     return 3 * plan.subsample_size + 3 * _most_nodes(plan)
 
 
+@cache
 def _memory() -> int:
-    """Bytes of the device's memory."""
-    return int(mx.device_info().get("memory_size", 8 << 30))
+    """Bytes of the device's memory, as Metal or as CUDA tells it; asked once, since the driver takes its time."""
+    info = mx.device_info()
+    return int(info.get("memory_size") or info.get("total_memory") or 8 << 30)
 
 
 def _parts(plan: GrowthPlan, row_bytes: int = 0) -> Iterator[GrowthPlan]:
