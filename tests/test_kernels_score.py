@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,17 @@ from hypothesis import strategies as st
 
 from mlx_iforest import Forest
 from mlx_iforest.backends import get_backend
-from mlx_iforest.backends.device_forest import DeviceForest, DoesNotFitError, Layout, Ranking, Trees
+from mlx_iforest.backends.base import DeviceError
+from mlx_iforest.backends.device_forest import DeviceForest, Layout, Ranking
 from mlx_iforest.backends.reference import ReferenceBackend
+from mlx_iforest.backends.scored_trees import DoesNotFitError, Trees
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.quantization import quantize_forest
 from mlx_iforest.whole_numbers import whole_numbers
 from tests.kernel_checks import check_cuda, check_metal
 from tests.simulator import simulate
+
+mlx_kernels = pytest.importorskip("mlx_iforest.backends.mlx_kernels")
 
 SHARED = 32 << 10
 
@@ -201,7 +206,9 @@ def test_kernels_of_other_forests_are_well_formed_metal_and_cuda():
 def test_codes_count_thresholds_below():
     X = dirty_data(300, 2, missing=0)
     forest = forest_of(X, n_trees=20)
-    trees = Trees.of(forest, np.zeros((forest.n_nodes, 1), np.int32) + np.arange(forest.n_nodes, dtype=np.int32)[:, None])
+    trees = Trees.of(
+        forest, np.zeros((forest.n_nodes, 1), np.int32) + np.arange(forest.n_nodes, dtype=np.int32)[:, None]
+    )
     ranking = Ranking.of(trees)
     X[3, 0] = np.nan
     X[4, 1] = np.inf
@@ -244,3 +251,101 @@ def test_any_rows_and_trees(n_rows, n_features, n_trees, subsample, missing, ran
     X = dirty_data(n_rows, n_features, missing, seed)
     forest = forest_of(X, n_trees, subsample)
     check(forest, both_values(forest), X, ranks=ranks, threads=32)
+
+
+@pytest.fixture
+def simulated_gpu(monkeypatch):
+    """MLX's kernels launched in the simulator; returns the rows of the launches of the scoring kernel."""
+    mx = pytest.importorskip("mlx.core")
+    rows = []
+
+    def launch(kernel, template, inputs, shapes, n_groups):
+        arrays = {name: np.asarray(inputs[name]) for name, _ in kernel.inputs}
+        assert all(array.size >= 8 for name, array in arrays.items() if name != "sizes")
+        if kernel.name == "score":
+            rows.append(int(arrays["sizes"][0]))
+        outputs = simulate(kernel, template, arrays, shapes, min(n_groups, 3))
+        return [mx.array(outputs[name]) for name, _ in kernel.outputs]
+
+    monkeypatch.setattr(mlx_kernels, "launch", launch)
+    monkeypatch.setattr(mlx_kernels, "group_limits", lambda: (SHARED, 64))
+    return rows
+
+
+def expected_means(forest: Forest, X: np.ndarray) -> np.ndarray:
+    return get_backend("numba").leaf_means(forest, both_values(forest), X)
+
+
+@pytest.mark.parametrize("n_rows", [0, 1, 100])
+@pytest.mark.parametrize("ranks", [False, True])
+def test_scorer(simulated_gpu, n_rows, ranks):
+    X = dirty_data(100, 3)
+    forest = forest_of(X)
+    values = both_values(forest)
+    trees = Trees.of(forest, whole_numbers(values)[1])
+    scorer = mlx_kernels.KernelScorer(forest, values, Layout.of(trees, SHARED, 64, ranks=ranks))
+    assert np.array_equal(scorer.means(X[:n_rows]), expected_means(forest, X[:n_rows]))
+
+
+def test_scorer_takes_chunks_and_halves_them_where_memory_is_short(simulated_gpu, monkeypatch):
+    X = dirty_data(5000, 1)
+    forest = forest_of(X, n_trees=1, subsample=4)
+    scorer = mlx_kernels.KernelScorer(forest, both_values(forest))
+    monkeypatch.setattr(mlx_kernels, "CHUNK_BYTES", 4 * 2000)
+    assert np.array_equal(scorer.means(X), expected_means(forest, X))
+    assert simulated_gpu == [2000, 2000, 1000]
+    monkeypatch.setattr(mlx_kernels, "CHUNK_BYTES", 4 * 4100)
+    launch, failures = mlx_kernels.launch, iter([False, True, True])
+
+    def short_of_memory(kernel, template, inputs, shapes, n_groups):
+        if next(failures, False):
+            raise RuntimeError("[malloc] Unable to allocate 17 bytes.")
+        return launch(kernel, template, inputs, shapes, n_groups)
+
+    monkeypatch.setattr(mlx_kernels, "launch", short_of_memory)
+    simulated_gpu.clear()
+    assert np.array_equal(scorer.means(X), expected_means(forest, X))
+    assert simulated_gpu == [4100, 1025, 1025, 1025, 1025, 900]
+
+
+def test_device_errors_are_told(simulated_gpu, monkeypatch):
+    X = dirty_data(30, 2)
+    forest = forest_of(X)
+    scorer = mlx_kernels.KernelScorer(forest, both_values(forest))
+
+    def lost(*arguments):
+        raise RuntimeError("the device was lost")
+
+    monkeypatch.setattr(mlx_kernels, "launch", lost)
+    with pytest.raises(DeviceError, match=r"MLX's device failed while scoring \d+ rows: the device was lost"):
+        scorer.means(X)
+
+
+def test_scorers_are_kept_with_their_forest(simulated_gpu, monkeypatch):
+    X = dirty_data(30, 2)
+    forest = forest_of(X)
+    values = both_values(forest)
+    scorer = mlx_kernels.kernel_scorer(forest, values)
+    assert scorer is not None
+    assert mlx_kernels.kernel_scorer(forest, values) is scorer
+    assert mlx_kernels.kernel_scorer(forest, values.copy()) is not scorer
+
+    def too_large(*arguments):
+        raise DoesNotFitError("too many nodes")
+
+    monkeypatch.setattr(mlx_kernels.DeviceForest, "of", too_large)
+    assert mlx_kernels.kernel_scorer(forest, values[:, :1]) is None
+
+
+def test_threads_may_score_at_once(simulated_gpu):
+    X = dirty_data(64, 2)
+    forest = forest_of(X)
+    scorer = mlx_kernels.KernelScorer(forest, both_values(forest))
+    results: list[Any] = []
+    threads = [threading.Thread(target=lambda: results.append(scorer.means(X))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 3
+    assert all(np.array_equal(means, expected_means(forest, X)) for means in results)

@@ -11,11 +11,15 @@ from numpy.typing import NDArray
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
 
-__all__ = ["Backend", "BackendChoice", "BackendUnavailableError"]
+__all__ = ["Backend", "BackendChoice", "BackendUnavailableError", "DeviceError"]
 
 
 class BackendUnavailableError(RuntimeError):
     """A backend asked for by name is not there; the message says how to get it."""
+
+
+class DeviceError(RuntimeError):
+    """A GPU failed; the message says at what. Other backends can do the work."""
 
 
 @dataclass(frozen=True)

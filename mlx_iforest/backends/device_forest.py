@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlx_iforest.backends.kernel_source import Kernel, kernel_text
-from mlx_iforest.forest import LEAF, Forest
+from mlx_iforest.backends.scored_trees import DoesNotFitError, Trees
+from mlx_iforest.forest import LEAF
 
-__all__ = ["DeviceForest", "DoesNotFitError", "Layout", "Ranking", "Trees"]
+__all__ = ["DeviceForest", "Layout", "Ranking"]
 
 NARROW_TREES = 127
 """Trees whose values, whole numbers of 24 bits, add up to no more than 32 bits hold."""
@@ -22,93 +22,6 @@ SHORTEST = 8
 
 REGISTER_FEATURES = 8
 """Features whose 8-bit codes a thread keeps in two registers."""
-
-
-class DoesNotFitError(ValueError):
-    """The forest has too many nodes, features or levels for the kernel's words; plain operations score it."""
-
-
-@dataclass(frozen=True)
-class Trees:
-    """What of a forest scoring needs. Splits between leaves of the same values are leaves.
-
-    Parameters
-    ----------
-    n_features : int
-    tree_start, feature, threshold, left, missing_left, direction_feature, direction_weight
-        As in `Forest`.
-    numbers : ndarray of int32, shape (n_nodes, n_values)
-        The leaves' values, below 2**24 in size.
-    depths : ndarray of int32, shape (n_trees,)
-    """
-
-    n_features: int
-    tree_start: NDArray[np.int64]
-    feature: NDArray[np.int32]
-    threshold: NDArray[np.float32]
-    left: NDArray[np.int32]
-    missing_left: NDArray[np.bool_]
-    numbers: NDArray[np.int32]
-    depths: NDArray[np.int32]
-    direction_feature: NDArray[np.int32] | None = None
-    direction_weight: NDArray[np.float32] | None = None
-
-    @classmethod
-    def of(cls, forest: Forest, numbers: NDArray[np.int32]) -> Trees:
-        root = np.repeat(forest.tree_start[:-1], np.diff(forest.tree_start))
-        feature, numbers = forest.feature.copy(), numbers.copy()
-        levels, level = [], forest.tree_start[:-1]
-        while len(level):
-            splits = level[feature[level] != LEAF]
-            children = root[splits] + forest.left[splits]
-            levels.append((splits, children))
-            level = np.concatenate([children, children + 1])
-        for splits, children in reversed(levels):
-            alike = (feature[children] == LEAF) & (feature[children + 1] == LEAF)
-            alike &= (numbers[children] == numbers[children + 1]).all(axis=1)
-            feature[splits[alike]] = LEAF
-            numbers[splits[alike]] = numbers[children[alike]]
-        depth = np.full(len(feature), -1, np.int32)
-        depth[forest.tree_start[:-1]] = 0
-        for splits, children in levels:
-            kept = (feature[splits] != LEAF) & (depth[splits] >= 0)
-            depth[children[kept]] = depth[children[kept] + 1] = depth[splits[kept]] + 1
-        there = depth >= 0
-        place = np.cumsum(there) - 1
-        left = np.where(feature != LEAF, place[np.minimum(root + forest.left, len(root) - 1)] - place[root], LEAF)
-        sizes = np.add.reduceat(there, forest.tree_start[:-1])
-        return cls(
-            forest.n_features, np.append(0, np.cumsum(sizes)), feature[there], forest.threshold[there],
-            left[there].astype(np.int32), forest.missing_left[there], numbers[there],
-            np.maximum.reduceat(depth, forest.tree_start[:-1]),
-            None if forest.direction_feature is None else forest.direction_feature[there],
-            None if forest.direction_weight is None else forest.direction_weight[there],
-        )  # fmt: skip
-
-    @property
-    def n_trees(self) -> int:
-        return len(self.depths)
-
-    @property
-    def n_values(self) -> int:
-        return int(self.numbers.shape[1])
-
-    @property
-    def width(self) -> int:
-        """Features of an oblique split; 0 where splits are plain."""
-        return 0 if self.direction_feature is None else int(self.direction_feature.shape[1])
-
-    @property
-    def largest_tree(self) -> int:
-        return int(np.diff(self.tree_start).max())
-
-    @cached_property
-    def feature_thresholds(self) -> list[NDArray[np.float32]]:
-        """Of each feature the distinct thresholds, increasing."""
-        splits = np.flatnonzero(self.feature != LEAF)
-        splits = splits[np.argsort(self.feature[splits], kind="stable")]
-        bounds = np.searchsorted(self.feature[splits], np.arange(1, self.n_features))
-        return [np.unique(self.threshold[part]) for part in np.split(splits, bounds)]
 
 
 @dataclass(frozen=True)
@@ -287,7 +200,9 @@ class DeviceForest:
         chunk_of_tree = np.searchsorted(chunk_trees, np.arange(n_trees), side="right") - 1
         roots = trees.tree_start[:-1] - chunks[chunk_of_tree, 1]
         if roots.max() >= 1 << 24 or trees.depths.max() >= 1 << 8:
-            raise DoesNotFitError(f"{trees.tree_start[-1]} nodes and depth {trees.depths.max()}: 24 and 8 bits hold less")
+            raise DoesNotFitError(
+                f"{trees.tree_start[-1]} nodes and depth {trees.depths.max()}: 24 and 8 bits hold less"
+            )
         template = {
             "THREADS": layout.threads, "SPLITS": layout.splits, "RPT": layout.rows_per_thread,
             "ILP": layout.trees_side_by_side, "LOAD_ROWS": layout.load_rows, "K": k, "N_FEATURES": trees.n_features,
@@ -356,8 +271,8 @@ def _threshold_words(
     trees: Trees, left: NDArray[np.int64], place: NDArray[np.int64], rows: int, template: dict[str, int]
 ) -> NDArray[np.uint32]:
     feature_bits, left_bits = max(1, (trees.n_features - 1).bit_length()), int(left.max()).bit_length()
-    # The feature times the bytes of a column of the tile: one operation makes the address.
-    feature_at = _field(feature_bits + left_bits, 2, rows.bit_length() + 1)
+    # Where it is, the feature is already multiplied by the rows of a tile.
+    feature_at = _field(feature_bits + left_bits, 2, rows.bit_length() - 1)
     left_at = feature_at + feature_bits
     if left_at + left_bits > 32:
         raise DoesNotFitError(f"{trees.n_features} features and {left.max() + 1} nodes do not fit a word of 32 bits")
@@ -381,7 +296,7 @@ def _rank_words(
         feature_at, missing_at, left_at, end = 0, 4, 5, 5 + left_bits
     else:
         left_at, missing_at = 0, left_bits
-        feature_at = _field(feature_bits + ranking.rank_bits, left_bits + 1, rows.bit_length() + 1)
+        feature_at = _field(feature_bits + ranking.rank_bits, left_bits + 1, rows.bit_length() - 1)
         end = feature_at + feature_bits
     if end > rank_at:
         raise DoesNotFitError(
@@ -394,8 +309,8 @@ def _rank_words(
     )  # fmt: skip
     is_leaf = trees.feature == LEAF
     rank = np.full(len(left), ranking.missing_code, np.int64)
-    for feature, values in enumerate(trees.feature_thresholds):
-        nodes = trees.feature == feature
+    for number, values in enumerate(trees.feature_thresholds):
+        nodes = trees.feature == number
         rank[nodes] = np.searchsorted(values, trees.threshold[nodes])
     missing_left = trees.missing_left & ~is_leaf
     feature = np.maximum(trees.feature, 0).astype(np.int64)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_iforest.backends import mlx_growth
+from mlx_iforest.backends.mlx_kernels import kernel_scorer
 from mlx_iforest.forest import LEAF, Forest
 from mlx_iforest.growth import ATTEMPTS, TINY, GrowthPlan
 from mlx_iforest.randomness import bounded, threefry2x32
@@ -42,6 +43,9 @@ class MLXBackend:
         return Forest.concatenate([_grow(X, part) for part in parts])
 
     def leaf_means(self, forest: Forest, values: NDArray[np.float32], X: NDArray[np.float32]) -> NDArray[np.float64]:
+        scorer = kernel_scorer(forest, values) if has_gpu() else None
+        if scorer is not None:
+            return scorer.means(np.ascontiguousarray(X))
         rows = max(1, BATCH_VALUES // min(TREE_BATCH, forest.n_trees))
         # Sums of float32 lose far less when what they have in common is left out of them.
         common = values[forest.feature == LEAF].mean(axis=0, dtype=np.float64).astype(np.float32)

@@ -25,6 +25,7 @@ from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.oblique_scoring import ObliqueBlocks
 from mlx_iforest.randomness import split_seed
 from mlx_iforest.threads import run
+from mlx_iforest.whole_numbers import whole_numbers
 
 __all__ = ["NumbaBackend"]
 
@@ -89,14 +90,12 @@ class NumbaBackend:
 class _Scorer:
     """A forest made ready to add up values of its leaves.
 
-    The values become whole multiples of `unit`, below 2**24 in size: as exact as float32 is near the largest of them.
-    Sums of whole numbers do not depend on the order of adding, so every way to score gives the same bits.
+    The values become whole multiples of `unit` (see `whole_numbers`), so every way to score gives the same bits.
     """
 
     def __init__(self, forest: Forest, values: NDArray[np.float32]) -> None:
         self.values = values
-        self.unit = float(2.0 ** (np.frexp(np.abs(values).max(initial=0.0))[1] - 24))
-        self.numbers = np.rint(values / self.unit).astype(np.int32)
+        self.unit, self.numbers = whole_numbers(values)
         self._forest = weakref.ref(forest)
         self._depths = forest.tree_depths
 
