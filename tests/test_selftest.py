@@ -62,6 +62,7 @@ def test_the_report(capsys):
 
 def test_a_disagreement_is_an_exit_code(monkeypatch, capsys):
     monkeypatch.setattr(selftest, "_backends", lambda: {"wrong": Wrong(means="much")})
+    monkeypatch.setattr(selftest, "_scoring", lambda names, shapes, budget: [["scoring"]])
     monkeypatch.setattr(selftest, "cases", lambda: iter([selftest._case("one", np.eye(9, dtype=np.float32))]))
     assert selftest.main(["--quick"]) == 1
     report = capsys.readouterr().out
@@ -74,5 +75,12 @@ def test_the_crossover():
 
 
 def test_what_fails_while_timed_is_reported():
-    rows = selftest._scoring({"mlx": Wrong(error="raised")}, [(1, 2)], 0.001)
-    assert rows[1] == ["1 x 2", "failed: the device is gone"]
+    gone = Wrong(error="raised")
+    assert selftest._text(lambda: gone.leaf_means(None, None, None), 0.001, str) == "failed: the device is gone"
+
+
+def test_what_takes_long_is_not_timed(monkeypatch):
+    monkeypatch.setattr(selftest, "LONGEST", 0.0)
+    rows = selftest._scoring(["numba"], [(1, 2), (2, 2)], 0.001)
+    assert float(rows[1][1]) >= 0
+    assert rows[2] == ["2 x 2", "skipped: slow"]

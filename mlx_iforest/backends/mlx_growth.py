@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
 
 import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_iforest.backends.kernel_source import Kernel, Language, kernel_text
+from mlx_iforest.backends.base import DeviceError
+from mlx_iforest.backends.kernel_source import Kernel, kernel_text
+from mlx_iforest.backends.mlx_kernels import LOCK, launch
 from mlx_iforest.forest import LEAF, Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.randomness import split_seed
@@ -94,6 +95,11 @@ def grow_on_device(X: mx.array, plan: GrowthPlan) -> Forest:
     -------
     Forest
         In host memory.
+
+    Raises
+    ------
+    DeviceError
+        The device failed, and not for want of memory for many trees.
     """
     if X.size < SHORTEST:
         X = mx.concatenate([X.reshape(-1), mx.zeros(SHORTEST, mx.float32)])
@@ -106,7 +112,7 @@ def _grow_part(X: mx.array, plan: GrowthPlan) -> Forest:
         nodes = _launch(X, plan)
     except RuntimeError as error:
         if plan.n_trees == 1 or not OUT_OF_MEMORY.search(str(error)):
-            raise
+            raise DeviceError(f"MLX's device failed while growing {plan.n_trees} trees: {error}") from error
     else:
         return packed(plan, nodes)
     mx.clear_cache()
@@ -116,28 +122,11 @@ def _grow_part(X: mx.array, plan: GrowthPlan) -> Forest:
 
 def _launch(X: mx.array, plan: GrowthPlan) -> NDArray[np.uint32]:
     """What the kernel says of the nodes of a plan's trees."""
-    language: Language = "cuda" if mx.cuda.is_available() else "metal"
-    template = {"THREADS": THREADS[language], "LARGE": LARGE}
-    nodes, _ = _built(language, **template)(
-        inputs=[X, mx.array(plan_words(plan))],
-        grid=(plan.n_trees * template["THREADS"], 1, 1),
-        threadgroup=(template["THREADS"], 1, 1),
-        output_shapes=[(size,) for size in output_sizes(plan).values()],
-        output_dtypes=[mx.uint32, mx.uint32],
-    )
-    return np.asarray(nodes)
-
-
-@cache
-def _built(language: Language, **template: int) -> Any:
-    make = mx.fast.cuda_kernel if language == "cuda" else mx.fast.metal_kernel
-    return make(
-        name=KERNEL.identifier(language, **template),
-        input_names=[name for name, _ in KERNEL.inputs],
-        output_names=[name for name, _ in KERNEL.outputs],
-        source=KERNEL.source(language, **template),
-        header=KERNEL.header(language, **template),
-    )
+    template = {"THREADS": THREADS["cuda" if mx.cuda.is_available() else "metal"], "LARGE": LARGE}
+    inputs = {"X": X, "plan": mx.array(plan_words(plan))}
+    shapes = {name: (size,) for name, size in output_sizes(plan).items()}
+    with LOCK:
+        return np.asarray(launch(KERNEL, template, inputs, shapes, plan.n_trees)[0])
 
 
 def plan_words(plan: GrowthPlan) -> NDArray[np.uint32]:
@@ -150,9 +139,12 @@ def plan_words(plan: GrowthPlan) -> NDArray[np.uint32]:
         *split_seed(plan.seed), plan.first_tree & 0xFFFFFFFF, plan.n_samples, plan.n_features, plan.features_per_tree,
         plan.subsample_size, plan.max_depth, rows, plan.weights is not None,
     ]  # fmt: skip
-    weights = [] if plan.weights is None else np.cumsum(plan.weights)
-    table = [] if plan.row_table is None else plan.row_table.reshape(-1)
-    return np.concatenate([words, weights, table]).astype(np.uint32)
+    parts = [np.array(words)]
+    if plan.weights is not None:
+        parts.append(np.cumsum(plan.weights))
+    if plan.row_table is not None:
+        parts.append(plan.row_table.reshape(-1))
+    return np.concatenate(parts).astype(np.uint32)
 
 
 def output_sizes(plan: GrowthPlan) -> dict[str, int]:
