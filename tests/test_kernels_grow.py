@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -241,3 +242,38 @@ def test_the_backend_takes_the_kernel_where_it_can(device, monkeypatch, changes,
     monkeypatch.setattr("mlx_iforest.backends.mlx_ops.uses_gpu", lambda: True)
     assert get_backend("mlx").grow(X, plan, n_threads=1).equals(numba(X, plan))
     assert len(device) == n_launches
+
+
+def test_the_benchmark(monkeypatch, tmp_path, capsys):
+    from benchmarks import gpu_grow
+
+    def launch(X, plan):
+        assert growth.THREADS["metal"] <= 256
+        return launched(np.array(X), plan, min(growth.THREADS["cuda"], 64), growth.LARGE)
+
+    monkeypatch.setattr(growth, "_launch", launch)
+    assert gpu_grow.main(["--quick", "--output", str(tmp_path / "grow.json")]) == 0
+    cases = json.loads((tmp_path / "grow.json").read_text("utf-8"))
+    assert sum(case["kind"] == "equal" for case in cases) == 3 * 17 + 1
+    assert sum(case["kind"] == "time" for case in cases) == 11
+    assert "0 of" in capsys.readouterr().out
+
+
+def test_the_benchmark_tells_of_what_is_wrong_and_goes_on(monkeypatch, tmp_path, capsys):
+    from benchmarks import gpu_grow
+
+    def launch(X, plan):
+        if plan.bootstrap:
+            raise RuntimeError("the device is gone")
+        nodes = launched(np.array(X), plan)
+        nodes[plan.n_trees + plan.n_trees * (2 * plan.subsample_size - 1)] ^= 1  # the first threshold
+        return nodes
+
+    monkeypatch.setattr(growth, "_launch", launch)
+    monkeypatch.setattr(gpu_grow, "time_all", lambda *_: None)
+    monkeypatch.setattr(gpu_grow, "plans", lambda scale, plans=gpu_grow.plans: list(plans(scale))[:2])
+    assert gpu_grow.main(["--quick", "--output", str(tmp_path / "grow.json")]) == 1
+    cases = {case["name"]: case for case in json.loads((tmp_path / "grow.json").read_text("utf-8"))}
+    assert "threshold at 1 places, first 0" in cases["100 x 256, usual threads"]["difference"]
+    assert "the device is gone" in cases["with replacement, 64 threads"]["error"]
+    assert "Traceback" in capsys.readouterr().out
