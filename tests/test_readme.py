@@ -19,6 +19,7 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # A full training takes longer than a test may; here the same way with less of everything.
 SHORTENED = {
     "python train_model_mlx.py": "--samples 800 --time-budget 1",
+    "python -m mlx_iforest.selftest": "--quick",
     "anomaly-detection generate --profile realistic --samples 2000 shipments.csv": "--samples 400",
     "anomaly-detection train --data shipments.csv --output models": "--time-budget 1",
     "anomaly-detection generate --profile realistic --samples 2000 --labels known.csv": "--samples 700",

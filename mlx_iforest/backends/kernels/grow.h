@@ -42,7 +42,7 @@
 const uint32_t NONE = 0xFFFFFFFFu;
 const uint32_t LEAF = 0x7FFFFFFFu;
 const uint32_t ATTEMPTS = 4u;
-const uint32_t IN_FLIGHT = 8u;
+const uint32_t IN_FLIGHT = 6u;
 const uint32_t SIMD_GROUPS = THREADS / 32u;
 
 const uint32_t first_tree = plan[2];
