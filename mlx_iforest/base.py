@@ -16,7 +16,7 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from mlx_iforest.backends import choose_backend, get_backend
+from mlx_iforest.backends import choose_backend, working_backend
 from mlx_iforest.batches import as_float32, check_finite, is_plain
 from mlx_iforest.fitted import FittedForest, Matrix, MatrixLike
 from mlx_iforest.forest import Forest
@@ -231,7 +231,7 @@ class BaseIsolationForest(FittedForest):
         X = X if transform is None else transform(X)
         if rows is not None:
             plan = plan.with_rows(rows, len(X))
-        return get_backend(self.backend_.name).grow(X, plan, n_threads=self._n_threads())
+        return working_backend(self.backend_.name, self.backend).grow(X, plan, n_threads=self._n_threads())
 
     def _draw_seed(self) -> None:
         words = check_random_state(self.random_state).randint(0, 2**32, size=2, dtype=np.uint64)

@@ -14,7 +14,7 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mlx_iforest.backends import Backend, BackendChoice, BackendUnavailableError, choose_backend, get_backend
+from mlx_iforest.backends import Backend, BackendChoice, BackendUnavailableError, choose_backend, working_backend
 from mlx_iforest.batches import as_float32, batches, check_finite
 from mlx_iforest.forest import Forest
 from mlx_iforest.performance import Performance, peak_process_memory
@@ -272,11 +272,11 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         """The backend that grew the forest; where it is missing (a model from another machine), what 'auto'
         takes here."""
         try:
-            return get_backend(self.backend_.name)
+            return working_backend(self.backend_.name, self.backend)
         except BackendUnavailableError:
             if self.backend != "auto":
                 raise
-            return get_backend(choose_backend("auto").name)
+            return working_backend(choose_backend("auto").name, self.backend)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mlx_iforest import Forest
+from mlx_iforest import Forest, MLXIsolationForest, backends
 from mlx_iforest.backends import get_backend
 from mlx_iforest.backends.base import DeviceError
 from mlx_iforest.backends.device_forest import DeviceForest, Layout, Ranking
@@ -349,3 +349,28 @@ def test_threads_may_score_at_once(simulated_gpu):
         thread.join()
     assert len(results) == 3
     assert all(np.array_equal(means, expected_means(forest, X)) for means in results)
+
+
+class FailingBackend(ReferenceBackend):
+    name = "mlx"
+
+    def grow(self, X, plan, *, n_threads=1):
+        raise DeviceError("the device was lost")
+
+    def leaf_means(self, forest, values, X):
+        raise DeviceError("the device was lost")
+
+
+def test_auto_finishes_on_the_cpu(monkeypatch):
+    load = backends._load
+    monkeypatch.setattr(backends, "_load", lambda name: FailingBackend() if name == "mlx" else load(name))
+    monkeypatch.setattr(backends, "_mlx_gpu", lambda: None)
+    X = dirty_data(300, 3, missing=0)
+    model = MLXIsolationForest(random_state=0, n_estimators=10)
+    with pytest.warns(RuntimeWarning, match="the device was lost; numba does it on the CPU"):
+        scores = model.fit(X).score_samples(X)
+    assert model.backend_.name == "mlx"
+    expected = MLXIsolationForest(random_state=0, n_estimators=10, backend="numba").fit(X).score_samples(X)
+    assert np.array_equal(scores, expected)
+    with pytest.raises(DeviceError, match="the device was lost"):
+        MLXIsolationForest(backend="mlx").fit(X)

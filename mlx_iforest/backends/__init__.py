@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from mlx_iforest.backends.base import Backend, BackendChoice, BackendUnavailableError
+from mlx_iforest.backends.fallback import FinishedOnCPU
 
 __all__ = [
     "BACKENDS",
@@ -18,6 +19,7 @@ __all__ = [
     "available_backends",
     "choose_backend",
     "get_backend",
+    "working_backend",
 ]
 
 BACKENDS = {
@@ -61,6 +63,15 @@ def get_backend(name: str) -> Backend:
     if isinstance(backend, str):
         raise BackendUnavailableError(f"backend {name!r} was asked for, but {backend}")
     return backend
+
+
+def working_backend(name: str, asked: str) -> Backend:
+    """The backend called `name`; where 'auto' was `asked` for, one whose work the CPU finishes if its device fails."""
+    backend = get_backend(name)
+    if name != "mlx" or asked != "auto":
+        return backend
+    cpu = next((other for other in map(_load, ("numba", "sklearn")) if not isinstance(other, str)), backend)
+    return FinishedOnCPU(backend, cpu)
 
 
 def available_backends() -> dict[str, str | None]:
