@@ -249,7 +249,7 @@ def test_the_benchmark(monkeypatch, tmp_path, capsys):
 
     def launch(X, plan):
         assert growth.THREADS["metal"] <= 256
-        return launched(np.array(X), plan, min(growth.THREADS["cuda"], 64), growth.LARGE)
+        return growth.mx.array(launched(np.array(X), plan, min(growth.THREADS["cuda"], 64), growth.LARGE))
 
     monkeypatch.setattr(growth, "_launch", launch)
     assert gpu_grow.main(["--quick", "--output", str(tmp_path / "grow.json")]) == 0

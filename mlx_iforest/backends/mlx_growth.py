@@ -109,7 +109,8 @@ def grow_on_device(X: mx.array, plan: GrowthPlan) -> Forest:
 def _grow_part(X: mx.array, plan: GrowthPlan) -> Forest:
     """Grow trees in one launch, or in smaller ones where memory does not suffice."""
     try:
-        nodes = _launch(X, plan)
+        with LOCK:
+            nodes = np.asarray(_launch(X, plan))
     except RuntimeError as error:
         if plan.n_trees == 1 or not OUT_OF_MEMORY.search(str(error)):
             raise DeviceError(f"MLX's device failed while growing {plan.n_trees} trees: {error}") from error
@@ -120,13 +121,12 @@ def _grow_part(X: mx.array, plan: GrowthPlan) -> Forest:
     return _together([_grow_part(X, part) for part in (plan.slice(0, half), plan.slice(half, plan.n_trees - half))])
 
 
-def _launch(X: mx.array, plan: GrowthPlan) -> NDArray[np.uint32]:
-    """What the kernel says of the nodes of a plan's trees."""
+def _launch(X: mx.array, plan: GrowthPlan) -> mx.array:
+    """What the kernel says of the nodes of a plan's trees, not yet evaluated."""
     template = {"THREADS": THREADS["cuda" if mx.cuda.is_available() else "metal"], "LARGE": LARGE}
     inputs = {"X": X, "plan": mx.array(plan_words(plan))}
     shapes = {name: (size,) for name, size in output_sizes(plan).items()}
-    with LOCK:
-        return np.asarray(launch(KERNEL, template, inputs, shapes, plan.n_trees)[0])
+    return launch(KERNEL, template, inputs, shapes, plan.n_trees)[0]
 
 
 def plan_words(plan: GrowthPlan) -> NDArray[np.uint32]:

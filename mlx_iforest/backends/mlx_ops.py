@@ -43,7 +43,7 @@ class MLXBackend:
         return Forest.concatenate([_grow(X, part) for part in parts])
 
     def leaf_means(self, forest: Forest, values: NDArray[np.float32], X: NDArray[np.float32]) -> NDArray[np.float64]:
-        scorer = kernel_scorer(forest, values) if has_gpu() else None
+        scorer = kernel_scorer(forest, values) if uses_gpu() else None
         if scorer is not None:
             return scorer.means(np.ascontiguousarray(X))
         rows = max(1, BATCH_VALUES // min(TREE_BATCH, forest.n_trees))
