@@ -140,9 +140,9 @@ def on_device(X: Any, plan: GrowthPlan, threads: int = 0, large: int = 0) -> For
     usual, usual_large = dict(mlx_growth.THREADS), mlx_growth.LARGE
     try:
         if threads:
-            mlx_growth.THREADS.update(metal=min(threads, 256), cuda=threads)
+            mlx_growth.THREADS["metal"], mlx_growth.THREADS["cuda"] = min(threads, 256), threads
         mlx_growth.LARGE = large or usual_large
-        return mlx_growth.grow_on_device(X, plan)
+        return mlx_growth.grow_on_device(X, plan, n_threads=CORES)
     finally:
         mlx_growth.THREADS.update(usual)
         mlx_growth.LARGE = usual_large
@@ -187,15 +187,15 @@ def parts(there: mx.array, plan: GrowthPlan) -> dict[str, Any]:
     tasks: dict[str, Callable[[], object]] = {
         "evaluated_ms": lambda: mx.eval(mlx_growth._launch(there, plan)),
         "evaluated_and_copied_ms": lambda: np.array(mlx_growth._launch(there, plan)),
-        "packing_ms": lambda: mlx_growth.packed(plan, nodes),
+        "packing_ms": lambda: mlx_growth.packed(plan, nodes, CORES),
     }
     return {name: median_ms(task, 20, 10)["median_ms"] for name, task in tasks.items()} | {"bytes": nodes.nbytes}
 
 
 def contestants(X: Data, there: mx.array, plan: GrowthPlan) -> Iterator[tuple[str, Callable[[], object]]]:
     """Who grows the plan's trees, or trees of their size."""
-    yield "kernel, rows on the device", lambda: mlx_growth.grow_on_device(there, plan)
-    yield "kernel, from NumPy", lambda: mlx_growth.grow(X, plan)
+    yield "kernel, rows on the device", lambda: mlx_growth.grow_on_device(there, plan, n_threads=CORES)
+    yield "kernel, from NumPy", lambda: mlx_growth.grow(X, plan, n_threads=CORES)
     numba, mlx = get_backend("numba"), get_backend("mlx")
     yield f"numba, {CORES} threads", lambda: numba.grow(X, plan, n_threads=CORES)
     if plan.n_trees * plan.subsample_size * plan.n_features <= 1 << 25:

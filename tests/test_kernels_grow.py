@@ -196,7 +196,7 @@ def test_more_trees_than_one_launch_takes(device, monkeypatch, bound):
     X = dirty_data(300, 6)
     plan = plan_for(X, n_trees=5, row_table=np.arange(100).reshape(5, 20), subsample_size=20)
     monkeypatch.setattr(growth, "_memory", lambda: 40_000)
-    monkeypatch.setattr(growth, bound, {"LAUNCH_WORK": 200, "MEMORY_SHARE": 0.1}[bound])
+    monkeypatch.setattr(growth, bound, {"LAUNCH_WORK": {"metal": 200, "cuda": 200}, "MEMORY_SHARE": 0.1}[bound])
     assert growth.grow(X, plan).equals(numba(X, plan))
     assert len(device) > 1
     assert sum(p.n_trees for p in device) == 5
@@ -216,6 +216,17 @@ def test_out_of_memory_halves_the_launch(monkeypatch):
     monkeypatch.setattr(growth, "_launch", launch)
     assert growth.grow(X, plan).equals(numba(X, plan))
     assert tried == [5, 2, 3, 1, 2]
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_many_nodes_are_packed_by_numba(monkeypatch, n_threads):
+    X = dirty_data(300, 6)
+    plan = plan_for(X, n_trees=7)
+    nodes = launched(X, plan)
+    by_numpy = growth.packed(plan, nodes)
+    monkeypatch.setattr(growth, "MANY_NODES", 1)
+    monkeypatch.setattr(growth.Families, "of", None)
+    assert growth.packed(plan, nodes, n_threads).validate().equals(by_numpy)
 
 
 def test_other_errors_of_the_device_are_not_hidden(monkeypatch):

@@ -10,12 +10,14 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_iforest.backends import available_backends
 from mlx_iforest.backends.base import DeviceError
-from mlx_iforest.backends.kernel_source import Kernel, kernel_text
+from mlx_iforest.backends.kernel_source import Kernel, Language, kernel_text
 from mlx_iforest.backends.mlx_kernels import LOCK, launch
-from mlx_iforest.forest import LEAF, Forest
+from mlx_iforest.forest import LEAF, Families, Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.randomness import split_seed
+from mlx_iforest.threads import run
 
 __all__ = ["KERNEL", "grow", "grow_on_device", "is_grown_by_kernel"]
 
@@ -33,7 +35,7 @@ KERNEL = Kernel(
     ),
 )
 
-THREADS = {"metal": 256, "cuda": 512}
+THREADS: dict[Language, int] = {"metal": 256, "cuda": 512}
 """Of a group, which grows a tree."""
 
 LARGE = 1024
@@ -42,11 +44,14 @@ LARGE = 1024
 MEMORY_SHARE = 1 / 4
 """Part of the device's memory that the trees of one launch may take, with the rows copied for them."""
 
-LAUNCH_WORK = 1 << 28
-"""Samples times levels of one launch, about: macOS ends launches that take long."""
+LAUNCH_WORK: dict[Language, int] = {"metal": 1 << 27, "cuda": 1 << 34}
+"""Samples times levels of one launch: about half a second on a small chip. macOS ends launches that take long."""
 
 SHORTEST = 8
 """Elements of the shortest array passed to a kernel: shorter ones are constants to Metal."""
+
+MANY_NODES = 1 << 16
+"""Nodes from which on packing is worth the loading of Numba; fewer take NumPy a few milliseconds."""
 
 OUT_OF_MEMORY = re.compile("allocat|out of memory", re.IGNORECASE)
 
@@ -64,24 +69,25 @@ def is_grown_by_kernel(plan: GrowthPlan) -> bool:
     return plan.extension_level == 0 and plan.n_samples < 1 << 32 and plan.n_features < int(SIDE) - 1
 
 
-def grow(X: NDArray[np.float32], plan: GrowthPlan) -> Forest:
+def grow(X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int = 1) -> Forest:
     """Grow a plan's trees from rows in host memory.
 
     Where trees take few of the rows, only those are moved to the device.
     """
     whole = 4 * plan.n_trees * plan.subsample_size >= plan.n_samples and X.nbytes <= _memory() * MEMORY_SHARE
     if whole:
-        return grow_on_device(mx.array(X), plan)
+        return grow_on_device(mx.array(X), plan, n_threads=n_threads)
     row_bytes = X.shape[1] * X.itemsize
     forests = []
     for part in _parts(plan, row_bytes):
         rows = part.rows()
         taken = np.arange(rows.size).reshape(rows.shape)
-        forests.append(grow_on_device(mx.array(X[rows.reshape(-1)]), part.with_rows(taken, rows.size)))
+        there = mx.array(X[rows.reshape(-1)])
+        forests.append(grow_on_device(there, part.with_rows(taken, rows.size), n_threads=n_threads))
     return _together(forests)
 
 
-def grow_on_device(X: mx.array, plan: GrowthPlan) -> Forest:
+def grow_on_device(X: mx.array, plan: GrowthPlan, *, n_threads: int = 1) -> Forest:
     """Grow a plan's trees from rows that lie on the device.
 
     Parameters
@@ -90,6 +96,8 @@ def grow_on_device(X: mx.array, plan: GrowthPlan) -> Forest:
         Finite or NaN.
     plan : GrowthPlan
         One that `is_grown_by_kernel`.
+    n_threads : int
+        Of the host, which make a forest of what the device grew.
 
     Returns
     -------
@@ -103,10 +111,10 @@ def grow_on_device(X: mx.array, plan: GrowthPlan) -> Forest:
     """
     if X.size < SHORTEST:
         X = mx.concatenate([X.reshape(-1), mx.zeros(SHORTEST, mx.float32)])
-    return _together([_grow_part(X, part) for part in _parts(plan)])
+    return _together([_grow_part(X, part, n_threads) for part in _parts(plan)])
 
 
-def _grow_part(X: mx.array, plan: GrowthPlan) -> Forest:
+def _grow_part(X: mx.array, plan: GrowthPlan, n_threads: int) -> Forest:
     """Grow trees in one launch, or in smaller ones where memory does not suffice."""
     try:
         with LOCK:
@@ -115,18 +123,23 @@ def _grow_part(X: mx.array, plan: GrowthPlan) -> Forest:
         if plan.n_trees == 1 or not OUT_OF_MEMORY.search(str(error)):
             raise DeviceError(f"MLX's device failed while growing {plan.n_trees} trees: {error}") from error
     else:
-        return packed(plan, nodes)
+        return packed(plan, nodes, n_threads)
     mx.clear_cache()
     half = plan.n_trees // 2
-    return _together([_grow_part(X, part) for part in (plan.slice(0, half), plan.slice(half, plan.n_trees - half))])
+    halves = (plan.slice(0, half), plan.slice(half, plan.n_trees - half))
+    return _together([_grow_part(X, part, n_threads) for part in halves])
 
 
 def _launch(X: mx.array, plan: GrowthPlan) -> mx.array:
     """What the kernel says of the nodes of a plan's trees, not yet evaluated."""
-    template = {"THREADS": THREADS["cuda" if mx.cuda.is_available() else "metal"], "LARGE": LARGE}
+    template = {"THREADS": THREADS[_language()], "LARGE": LARGE}
     inputs = {"X": X, "plan": mx.array(plan_words(plan))}
     shapes = {name: (size,) for name, size in output_sizes(plan).items()}
     return launch(KERNEL, template, inputs, shapes, plan.n_trees)[0]
+
+
+def _language() -> Language:
+    return "cuda" if mx.cuda.is_available() else "metal"
 
 
 def plan_words(plan: GrowthPlan) -> NDArray[np.uint32]:
@@ -173,8 +186,9 @@ def _memory() -> int:
 
 def _parts(plan: GrowthPlan, row_bytes: int = 0) -> Iterator[GrowthPlan]:
     """A plan in launches, each small enough in memory and time."""
+    work = LAUNCH_WORK[_language()]
     tree_bytes = 4 * (_scratch_words(plan) + WORDS * _most_nodes(plan)) + plan.subsample_size * row_bytes
-    count = min(_memory() * MEMORY_SHARE // tree_bytes, LAUNCH_WORK // (plan.subsample_size * plan.max_depth))
+    count = min(_memory() * MEMORY_SHARE // tree_bytes, work // (plan.subsample_size * plan.max_depth))
     count = max(1, int(count))
     for start in range(0, plan.n_trees, count):
         yield plan.slice(start, min(count, plan.n_trees - start))
@@ -184,11 +198,13 @@ def _together(forests: list[Forest]) -> Forest:
     return forests[0] if len(forests) == 1 else Forest.concatenate(forests)
 
 
-def packed(plan: GrowthPlan, nodes: NDArray[np.uint32]) -> Forest:
+def packed(plan: GrowthPlan, nodes: NDArray[np.uint32], n_threads: int = 1) -> Forest:
     """The forest of which a kernel's output tells, in room for the largest trees."""
     sizes, words = nodes[: plan.n_trees], nodes[plan.n_trees :].reshape(WORDS, -1)
     tree_start = np.zeros(plan.n_trees + 1, np.int64)
     np.cumsum(sizes, out=tree_start[1:])
+    if tree_start[-1] >= MANY_NODES and available_backends()["numba"] is None:
+        return _packed_by_numba(plan, words, tree_start, n_threads)
     most = _most_nodes(plan)
     gaps = np.arange(plan.n_trees) * most - tree_start[:-1]
     place = np.arange(tree_start[-1]) + np.repeat(gaps, sizes)
@@ -200,3 +216,20 @@ def packed(plan: GrowthPlan, nodes: NDArray[np.uint32]) -> Forest:
         plan.n_features, tree_start, feature.view(np.int32), threshold.view(np.float32), missing_left,
         count.view(np.int32), left_share.view(np.float32),
     )  # fmt: skip
+
+
+def _packed_by_numba(
+    plan: GrowthPlan, words: NDArray[np.uint32], tree_start: NDArray[np.int64], n_threads: int
+) -> Forest:
+    from mlx_iforest.backends.grown_words import unpack
+
+    dtypes = (np.int32, np.float32, np.bool_, np.int32, np.float32, np.int32, np.int32, np.float64)
+    arrays = tuple(np.empty(tree_start[-1], dtype) for dtype in dtypes)
+    per_task = -(-plan.n_trees // (4 * n_threads))
+
+    def task(first: int) -> None:
+        last = min(first + per_task, plan.n_trees)
+        unpack(words, words.view(np.float32), _most_nodes(plan), tree_start, first, last, arrays)
+
+    run(task, range(0, plan.n_trees, per_task), n_threads)
+    return Forest.from_growth(plan.n_features, tree_start, *arrays[:5], families=Families(*arrays[5:]))

@@ -33,7 +33,7 @@ class MLXBackend:
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
         if uses_gpu() and mlx_growth.is_grown_by_kernel(plan):
-            return mlx_growth.grow(X, plan)
+            return mlx_growth.grow(X, plan, n_threads=n_threads)
         return self.grow_by_operations(X, plan)
 
     def grow_by_operations(self, X: NDArray[np.float32], plan: GrowthPlan) -> Forest:
