@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from benchmarks import gpu_peers
 from mlx_iforest.backends import get_backend, mlx_kernels
-from mlx_iforest.backends.device_forest import Layout
+from mlx_iforest.backends.device_forest import DeviceForest, Layout
 from mlx_iforest.backends.scored_trees import Trees
 from mlx_iforest.forest import LEAF, Forest
 from mlx_iforest.growth import GrowthPlan
@@ -236,6 +236,8 @@ def run_case(case: Case, deadline: float, scale: float) -> dict[str, Any]:
     }
     print("at most, million rows/s:", {name: round(rate) for name, rate in result["floor"].items()}, flush=True)
     result["layouts"] = []
+    chosen = DeviceForest.best(data.trees, *mlx_kernels.group_limits())
+    print("chosen without measuring:", chosen.layout, flush=True)
     ways = [False, True] if case.n_features <= 64 else [False]
     for k, ranks in enumerate(ways):
         until = began + (deadline - began) * (0.45 * (k + 1) if len(ways) == 2 else 0.8)

@@ -33,7 +33,7 @@ EVERYTHING = Kernel(
     float sum = 0.0f;
     UNROLL
     for (uint32_t i = 0; i < TERMS; i++) {
-        const float term = tile[(THREAD + i) % THREADS];
+        const float term = BYTES_AT(float, tile, 4u * ((THREAD + i) % THREADS));
         sum = SUB(ADD(MUL(term, factor[0]), sum), 1.0f);
     }
     rounded[at] = sum;

@@ -203,6 +203,16 @@ def test_kernels_of_other_forests_are_well_formed_metal_and_cuda():
         check_cuda(kernel, template)
 
 
+def test_codes_are_taken_where_they_pay():
+    def best(n_features: int, **changes: int) -> DeviceForest:
+        forest = forest_of(dirty_data(400, n_features, missing=0), 30, 200, **changes)
+        return DeviceForest.best(Trees.of(forest, whole_numbers(forest.path_length[:, None])[1]), SHARED, 64)
+
+    assert best(4).layout.ranks
+    assert not best(100).layout.ranks
+    assert not best(4, extension=1).layout.ranks
+
+
 def test_codes_count_thresholds_below():
     X = dirty_data(300, 2, missing=0)
     forest = forest_of(X, n_trees=20)
@@ -284,6 +294,7 @@ def test_scorer(simulated_gpu, n_rows, ranks):
     values = both_values(forest)
     trees = Trees.of(forest, whole_numbers(values)[1])
     scorer = mlx_kernels.KernelScorer(forest, values, Layout.of(trees, SHARED, 64, ranks=ranks))
+    assert (scorer.packed.ranking is not None) == ranks
     assert np.array_equal(scorer.means(X[:n_rows]), expected_means(forest, X[:n_rows]))
 
 

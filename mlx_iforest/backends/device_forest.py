@@ -83,12 +83,25 @@ class Ranking:
     def in_registers(self) -> bool:
         return self.code_bits == 8 and len(self.thresholds) <= REGISTER_FEATURES
 
+    def pays(self, trees: Trees, shared: int) -> bool:
+        """Whether ranking values costs less than codes save, by turns of shared memory for 32 rows.
+
+        A level of a tree takes about 3.7 turns with thresholds: two words of a node, whose reading is now and then
+        one of two places in a bank, and a value. With codes it takes 2.4, or 1.4 in registers.
+        """
+        saved = (2.3 if self.in_registers else 1.3) * float(trees.depths.sum())
+        a_step = 2.5 if self._is_staged(shared) else 10.0
+        return a_step * len(self.thresholds) * self.steps < saved
+
+    def _is_staged(self, shared: int) -> bool:
+        return self.thresholds.nbytes + 64 <= shared
+
     def kernel(self, threads: int, shared: int) -> tuple[Kernel, dict[str, int]]:
         """The kernel that makes codes, with its template, within `shared` bytes of shared memory."""
         template = {
             "THREADS": threads, "N_FEATURES": len(self.thresholds), "N_WORDS": self.n_words, "STEPS": self.steps,
             "CODE_BITS": self.code_bits, "MISSING_CODE": self.missing_code,
-            "STAGED": int(self.thresholds.nbytes + 64 <= shared),
+            "STAGED": int(self._is_staged(shared)),
         }  # fmt: skip
         return RANK, template
 
@@ -168,6 +181,16 @@ class DeviceForest:
     n_values: int
 
     @classmethod
+    def best(cls, trees: Trees, shared: int, threads: int) -> DeviceForest:
+        """Pack a forest the way that is expected to be scored fastest; arguments as for `Layout.of`."""
+        try:
+            if Ranking.of(trees).pays(trees, shared):
+                return cls.of(trees, Layout.of(trees, shared, threads, ranks=True))
+        except DoesNotFitError:
+            pass  # thresholds may
+        return cls.of(trees, Layout.of(trees, shared, threads))
+
+    @classmethod
     def of(cls, trees: Trees, layout: Layout) -> DeviceForest:
         """Pack a forest.
 
@@ -205,7 +228,8 @@ class DeviceForest:
             )
         template = {
             "THREADS": layout.threads, "SPLITS": layout.splits, "RPT": layout.rows_per_thread,
-            "ILP": layout.trees_side_by_side, "LOAD_ROWS": layout.load_rows, "K": k, "N_FEATURES": trees.n_features,
+            "ILP": layout.trees_side_by_side, "LOAD_ROWS": layout.load_rows,
+            "N_VALUES": k, "N_FEATURES": trees.n_features,
             "N_WORDS": ranking.n_words if ranking else 0, "WIDE": int(wide), "WIDTH": trees.width,
             "STAGED": int(staged), "TILED": int(tiled), "RANKS": int(layout.ranks), "REGISTERS": int(in_registers),
             "VALUES": int(has_values),
@@ -271,8 +295,8 @@ def _threshold_words(
     trees: Trees, left: NDArray[np.int64], place: NDArray[np.int64], rows: int, template: dict[str, int]
 ) -> NDArray[np.uint32]:
     feature_bits, left_bits = max(1, (trees.n_features - 1).bit_length()), int(left.max()).bit_length()
-    # Where it is, the feature is already multiplied by the rows of a tile.
-    feature_at = _field(feature_bits + left_bits, 2, rows.bit_length() - 1)
+    # Where it is, the feature is already multiplied by the bytes of a column of the tile.
+    feature_at = _field(feature_bits + left_bits, 2, rows.bit_length() + 1)
     left_at = feature_at + feature_bits
     if left_at + left_bits > 32:
         raise DoesNotFitError(f"{trees.n_features} features and {left.max() + 1} nodes do not fit a word of 32 bits")
@@ -290,13 +314,12 @@ def _rank_words(
     trees: Trees, ranking: Ranking, left: NDArray[np.int64], rows: int, template: dict[str, int]
 ) -> NDArray[np.uint32]:
     feature_bits, left_bits = max(1, (trees.n_features - 1).bit_length()), max(1, int(left.max()).bit_length())
-    rank_at = 32 - ranking.rank_bits
+    rank_at, left_mask = 32 - ranking.rank_bits, 4 * (2**left_bits - 1)
     if ranking.in_registers:
-        # CUDA reads bit 3 as well.
-        feature_at, missing_at, left_at, end = 0, 4, 5, 5 + left_bits
+        # Where an instruction of CUDA looks for it; bit 15 stays 0.
+        feature_at, end = 12, rank_at + (left_bits > 10)
     else:
-        left_at, missing_at = 0, left_bits
-        feature_at = _field(feature_bits + ranking.rank_bits, left_bits + 1, rows.bit_length() - 1)
+        feature_at = _field(feature_bits + ranking.rank_bits, left_bits + 2, rows.bit_length() + 1)
         end = feature_at + feature_bits
     if end > rank_at:
         raise DoesNotFitError(
@@ -304,8 +327,7 @@ def _rank_words(
             " not fit a word of 32 bits"
         )
     template.update(
-        FEATURE_AT=feature_at, FEATURE_MASK=2**feature_bits - 1, LEFT_AT=left_at, LEFT_MASK=2**left_bits - 1,
-        MISSING_AT=missing_at, RANK_AT=rank_at,
+        FEATURE_AT=feature_at, FEATURE_MASK=2**feature_bits - 1, LEFT_MASK=left_mask, RANK_AT=rank_at
     )  # fmt: skip
     is_leaf = trees.feature == LEAF
     rank = np.full(len(left), ranking.missing_code, np.int64)
@@ -314,7 +336,7 @@ def _rank_words(
         rank[nodes] = np.searchsorted(values, trees.threshold[nodes])
     missing_left = trees.missing_left & ~is_leaf
     feature = np.maximum(trees.feature, 0).astype(np.int64)
-    words = rank << rank_at | left << left_at | missing_left.astype(np.int64) << missing_at | feature << feature_at
+    words = rank << rank_at | feature << feature_at | left << 2 | missing_left
     return words.astype(np.uint32)
 
 
@@ -327,7 +349,7 @@ def _kernel(ranks: bool, wide: bool, arrays: dict[str, NDArray[Any]]) -> Kernel:
         ("uint32_t" if ranks else "uint2", "staged_nodes", "NODE_ROOM"),
         ("uint32_t", "staged_trees", "TREE_ROOM"),
         ("int32_t", "staged_values", "STAGED * VALUE_ROOM"),
-        (f"{total}_t", "partial", "(SPLITS - 1) * (THREADS // SPLITS * RPT) * K"),
+        (f"{total}_t", "partial", "(SPLITS - 1) * (THREADS // SPLITS * RPT) * N_VALUES"),
         ("uint32_t", "any_missing", "1"),
     )
     return Kernel("score", kernel_text("score"), tuple(inputs), (("totals", total),), shared)

@@ -25,6 +25,8 @@ A kernel's text is C++ in what the three have in common. It uses these names, wh
     A bare ``T*`` does not compile in the simulator, which checks every access.
 ``VIEW(T, array)``
     An input read as elements of another type, such as uint2.
+``BYTES_AT(T, array, offset)``
+    The element of an array in shared memory, of type T, that lies so many bytes behind its beginning.
 
 An element of an array in shared memory or of an output is read into a variable with its type written out, not
 ``auto``. No thread may return before a barrier or a SIMD operation that others reach.

@@ -127,7 +127,7 @@ class KernelScorer:
         self.unit, numbers = whole_numbers(values)
         trees = Trees.of(forest, numbers)
         shared, threads = group_limits()
-        self.packed = DeviceForest.of(trees, layout or Layout.of(trees, shared, threads, ranks=_prefers_ranks(trees)))
+        self.packed = DeviceForest.of(trees, layout) if layout else DeviceForest.best(trees, shared, threads)
         self.n_features, self.n_groups = trees.n_features, n_groups
         steps = trees.n_trees * max(int(trees.depths.max()), 1)
         self._launch_rows = max(FEWEST_ROWS, min(LAUNCH_STEPS // steps, (1 << 31) // max(trees.n_features, 1)))
@@ -204,10 +204,6 @@ class KernelScorer:
                     pending.clear()
                     mx.clear_cache()
         return means
-
-
-def _prefers_ranks(trees: Trees) -> bool:
-    return False
 
 
 def _padded(rows: mx.array) -> mx.array:

@@ -13,6 +13,7 @@
 #define SHARED_POINTER(T) simulator::Pointer<T>
 #define SHARED(T, name, n) const simulator::Pointer<T> name = simulator::shared<T>(#name, n)
 #define VIEW(T, pointer) (simulator::view<T>(pointer))
+#define BYTES_AT(T, array, offset) (static_cast<T>((array)[(offset) / sizeof(T)]))
 #define LOAD(pointer, i) ((pointer)[i])
 
 #define BARRIER() ((void)simulator::wait(simulator::AT_BARRIER, __LINE__))

@@ -11,6 +11,7 @@
 #define SHARED_POINTER(T) T*
 #define SHARED(T, name, n) __shared__ T name[n]
 #define VIEW(T, pointer) (reinterpret_cast<const T*>(pointer))
+#define BYTES_AT(T, array, offset) (*reinterpret_cast<const T*>(reinterpret_cast<const char*>(array) + (offset)))
 #define LOAD(pointer, i) (__ldg((pointer) + (i)))
 
 #define BARRIER() __syncthreads()

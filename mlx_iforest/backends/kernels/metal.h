@@ -11,6 +11,8 @@
 #define SHARED_POINTER(T) threadgroup T*
 #define SHARED(T, name, n) threadgroup T name[n]
 #define VIEW(T, pointer) (reinterpret_cast<const device T*>(pointer))
+#define BYTES_AT(T, array, offset) \
+    (*reinterpret_cast<const threadgroup T*>(reinterpret_cast<const threadgroup char*>(array) + (offset)))
 #define LOAD(pointer, i) ((pointer)[i])
 
 #define BARRIER() metal::threadgroup_barrier(metal::mem_flags::mem_threadgroup)

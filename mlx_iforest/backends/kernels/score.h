@@ -7,17 +7,28 @@
 //
 // A node is two words, the bits of the threshold and a link: bit 0 says that missing values go left, bit 1 that it is
 // a leaf; above them the feature and the left child, counted from the chunk's first node. A leaf is its own child, so
-// that all walk a tree's whole depth without a branch; its first word is its value or, where leaves have K > 1 values,
+// that all walk a tree's whole depth without a branch; its first word is its value or, where leaves have N_VALUES > 1 values,
 // its place among the chunk's leaves.
 //
 // With RANKS a row's values are codes, the number of thresholds of their feature below them, and a node is one word:
-// from the lowest bit on the feature (in REGISTERS), the left child, counted from the tree's root, the side of missing
-// values, the feature, the code of the threshold. Codes lie in the same upper bits, so that comparing them with the
-// whole node compares codes. A leaf's code is the largest: nothing goes right. All nodes have values, beside them.
+// from the lowest bit on the side of missing values, the left child as the distance of its bytes from those of the
+// tree's root, the feature, the code of the threshold. Codes lie in the same upper bits, so that comparing them with
+// the whole node compares codes. A leaf's code is the largest: nothing goes right. All nodes have values, beside them.
 //
 // sizes: rows, chunks. chunks: of each the first tree, node and leaf, and those behind the last. trees: the root,
 // counted from the chunk's first node, and the depth in the upper 8 bits.
 FUNCTION uint32_t first_word(uint2 node) { return node.x; }
+
+// In the upper 8 bits, the code that bits 12 to 14 of a node ask for; bit 15 is 0.
+FUNCTION uint32_t picked_code(uint32_t low_codes, uint32_t high_codes, uint32_t node) {
+#ifdef __CUDACC__
+    uint32_t codes;
+    asm("prmt.b32 %0, %1, %2, %3;" : "=r"(codes) : "r"(low_codes), "r"(high_codes), "r"(node));
+    return codes & 0xFF000000u;
+#else
+    return ((node & 0x4000u ? high_codes : low_codes) >> ((node >> 9) & 24u)) << 24;
+#endif
+}
 // ---- body ----
 #if WIDE
 #define TOTAL int64_t
@@ -32,15 +43,19 @@ const uint32_t lane = THREAD % ROW_LANES;
 const uint32_t split = THREAD / ROW_LANES;
 
 #if STAGED
-#define NODE(i) staged_nodes[i]
+#if RANKS
+#define NODE(at) BYTES_AT(uint32_t, staged_nodes, at)
+#else
+#define NODE(at) staged_nodes[at]
+#endif
 #define HEAD(tree) staged_trees[(tree) - first_tree]
 #define LEAF_VALUE(i) staged_values[i]
 #elif RANKS
-#define NODE(i) LOAD(nodes, i)
+#define NODE(at) LOAD(nodes, (at) / 4u)
 #define HEAD(tree) trees[tree]
 #define LEAF_VALUE(i) LOAD(values, i)
 #else
-#define NODE(i) VIEW(uint2, nodes)[i]
+#define NODE(at) VIEW(uint2, nodes)[at]
 #define HEAD(tree) trees[tree]
 #define LEAF_VALUE(i) LOAD(values, i)
 #endif
@@ -53,35 +68,32 @@ const uint32_t split = THREAD / ROW_LANES;
 #define NODE_TYPE uint32_t
 #define X_TYPE uint32_t
 #if REGISTERS
-// The codes of a row are at most 8 bytes.
-#ifdef __CUDACC__
-#define ROW_VALUE(r, node) (__byte_perm(low_codes[r], high_codes[r], node) << RANK_AT)
+#define ROW_VALUE(r, node) picked_code(low_codes[r], high_codes[r], node)
 #else
-#define ROW_VALUE(r, node) ((((node) & 4u ? high_codes[r] : low_codes[r]) >> (((node) & 3u) * 8u)) << RANK_AT)
-#endif
-#else
-#define ROW_VALUE(r, node) tile_rows[FEATURE(node) * ROWS + ROW(r)]
+#define ROW_VALUE(r, node) BYTES_AT(uint32_t, tile_rows, FEATURE(node) * (ROWS * 4u) + ROW(r) * 4u)
 #endif
 #define GOES_RIGHT(value, node, CHECKED) \
-    ((value) > (node) && !(CHECKED && ((node) >> MISSING_AT & 1u) && (value) == MISSING_CODE << RANK_AT))
-#define NEXT(node, root, right) ((root) + (((node) >> LEFT_AT) & LEFT_MASK) + ((right) ? 1u : 0u))
-#define VALUE_OF(leaf_at, k) LEAF_VALUE((leaf_at) * K + (k))
+    ((value) > (node) && !(CHECKED && ((node) & 1u) && (value) == MISSING_CODE << RANK_AT))
+#define FIRST(root) ((root) * 4u)
+#define NEXT(node, root, right) ((root) * 4u + ((node) & LEFT_MASK) + ((right) ? 4u : 0u))
+#define VALUE_OF(leaf_at, k) LEAF_VALUE((leaf_at) / 4u * N_VALUES + (k))
 #else
 #define NODE_TYPE uint2
 #define X_TYPE float
 #if TILED
-#define FEATURE_VALUE(r, feature) tile_rows[(feature) * ROWS + ROW(r)]
+#define FEATURE_VALUE(r, feature) BYTES_AT(float, tile_rows, (feature) * (ROWS * 4u) + ROW(r) * 4u)
 #else
 #define FEATURE_VALUE(r, feature) DEVICE_VALUE(r, feature)
 #endif
 #define ROW_VALUE(r, node) FEATURE_VALUE(r, FEATURE((node).y))
 #define GOES_RIGHT(value, node, CHECKED) \
     (!((value) <= BITS_TO_FLOAT((node).x)) && !((node).y & 2u) && !(CHECKED && (value) != (value) && ((node).y & 1u)))
+#define FIRST(root) (root)
 #define NEXT(node, root, right) (((node).y >> LEFT_AT) + ((right) ? 1u : 0u))
-#if K == 1
+#if N_VALUES == 1
 #define VALUE_OF(leaf_at, k) (int32_t)first_word(NODE(leaf_at))
 #else
-#define VALUE_OF(leaf_at, k) LEAF_VALUE(first_word(NODE(leaf_at)) * K + (k))
+#define VALUE_OF(leaf_at, k) LEAF_VALUE(first_word(NODE(leaf_at)) * N_VALUES + (k))
 #endif
 #endif
 
@@ -107,7 +119,7 @@ const uint32_t split = THREAD / ROW_LANES;
             const uint32_t head = HEAD(MIN(tree + j, last_tree - 1u));                                         \
             roots[j] = head & 0xFFFFFFu;                                                                       \
             depth = MAX(depth, head >> 24);                                                                    \
-            UNROLL for (uint32_t r = 0u; r < RPT; r++) at[j * RPT + r] = roots[j];                             \
+            UNROLL for (uint32_t r = 0u; r < RPT; r++) at[j * RPT + r] = FIRST(roots[j]);                      \
         }                                                                                                      \
         for (uint32_t d = 0u; d < depth; d++) {                                                                \
             NODE_TYPE visited[ILP * RPT];                                                                      \
@@ -121,9 +133,9 @@ const uint32_t split = THREAD / ROW_LANES;
                 at[c] = NEXT(visited[c], roots[c / RPT], GOES_RIGHT(asked[c], visited[c], CHECKED));           \
         }                                                                                                      \
         UNROLL for (uint32_t c = 0u; c < ILP * RPT; c++)                                                       \
-            UNROLL for (uint32_t k = 0u; k < K; k++) {                                                         \
+            UNROLL for (uint32_t k = 0u; k < N_VALUES; k++) {                                                         \
                 const int32_t value = VALUE_OF(at[c], k);                                                      \
-                sums[c % RPT * K + k] += tree + c / RPT < last_tree ? value : 0;                               \
+                sums[c % RPT * N_VALUES + k] += tree + c / RPT < last_tree ? value : 0;                               \
             }                                                                                                  \
     }
 
@@ -132,8 +144,8 @@ uint32_t held = n_chunks;
 #endif
 for (uint32_t tile = GROUP; tile * ROWS < n_rows; tile += N_GROUPS) {
     const uint32_t first_row = tile * ROWS;
-    TOTAL sums[RPT * K];
-    UNROLL for (uint32_t i = 0u; i < RPT * K; i++) sums[i] = 0;
+    TOTAL sums[RPT * N_VALUES];
+    UNROLL for (uint32_t i = 0u; i < RPT * N_VALUES; i++) sums[i] = 0;
     BARRIER();
     if (THREAD == 0u) any_missing[0] = TILED || REGISTERS ? 0u : 1u;
     bool missing = false;
@@ -186,8 +198,8 @@ for (uint32_t tile = GROUP; tile * ROWS < n_rows; tile += N_GROUPS) {
 #endif
             for (uint32_t i = THREAD; i < last_tree - first_tree; i += THREADS) staged_trees[i] = trees[first_tree + i];
 #if VALUES
-            const uint32_t first_value = chunks[3u * chunk + 2u] * K;
-            const uint32_t n_values = chunks[3u * chunk + 5u] * K - first_value;
+            const uint32_t first_value = chunks[3u * chunk + 2u] * N_VALUES;
+            const uint32_t n_values = chunks[3u * chunk + 5u] * N_VALUES - first_value;
             for (uint32_t i = THREAD; i < n_values; i += THREADS) staged_values[i] = LOAD(values, first_value + i);
 #endif
         }
@@ -202,19 +214,19 @@ for (uint32_t tile = GROUP; tile * ROWS < n_rows; tile += N_GROUPS) {
     }
 #if SPLITS > 1
     if (split > 0u)
-        UNROLL for (uint32_t i = 0u; i < RPT * K; i++)
-            partial[((split - 1u) * RPT * K + i) * ROW_LANES + lane] = sums[i];
+        UNROLL for (uint32_t i = 0u; i < RPT * N_VALUES; i++)
+            partial[((split - 1u) * RPT * N_VALUES + i) * ROW_LANES + lane] = sums[i];
     BARRIER();
     if (split == 0u)
         for (uint32_t other = 0u; other < SPLITS - 1u; other++)
-            UNROLL for (uint32_t i = 0u; i < RPT * K; i++) {
-                const TOTAL part = partial[(other * RPT * K + i) * ROW_LANES + lane];
+            UNROLL for (uint32_t i = 0u; i < RPT * N_VALUES; i++) {
+                const TOTAL part = partial[(other * RPT * N_VALUES + i) * ROW_LANES + lane];
                 sums[i] += part;
             }
 #endif
     if (split == 0u)
         UNROLL for (uint32_t r = 0u; r < RPT; r++)
             if (first_row + ROW(r) < n_rows)
-                UNROLL for (uint32_t k = 0u; k < K; k++)
-                    totals[(uint64_t)(first_row + ROW(r)) * K + k] = sums[r * K + k];
+                UNROLL for (uint32_t k = 0u; k < N_VALUES; k++)
+                    totals[(uint64_t)(first_row + ROW(r)) * N_VALUES + k] = sums[r * N_VALUES + k];
 }
