@@ -14,6 +14,7 @@ from itertools import takewhile
 
 SCRIPTS = ("score", "fit", "latency", "startup", "memory", "quantization", "pruning")
 QUALITY = ("accuracy", "adbench", "supply_chain")
+ON_A_GPU = ("gpu", "gpu_grow")
 """Scripts about what is found, not how fast: run by hand, since they take data or long."""
 
 

@@ -183,13 +183,14 @@ def check_equal(log: Log, scale: int, groups: Sequence[tuple[int, int]]) -> None
 
 def parts(there: mx.array, plan: GrowthPlan) -> dict[str, Any]:
     """Milliseconds of what growing consists of, each a median of 20: the device; that and the copy back; packing."""
-    nodes = np.array(mlx_growth._launch(there, plan))
+    sizes, words = (np.array(part) for part in mlx_growth.fetched(plan, mlx_growth._launch(there, plan)))
     tasks: dict[str, Callable[[], object]] = {
         "evaluated_ms": lambda: mx.eval(mlx_growth._launch(there, plan)),
-        "evaluated_and_copied_ms": lambda: np.array(mlx_growth._launch(there, plan)),
-        "packing_ms": lambda: mlx_growth.packed(plan, nodes, CORES),
+        "evaluated_and_copied_ms": lambda: [*map(np.array, mlx_growth.fetched(plan, mlx_growth._launch(there, plan)))],
+        "packing_ms": lambda: mlx_growth.packed(plan, sizes, words, n_threads=CORES),
     }
-    return {name: median_ms(task, 20, 10)["median_ms"] for name, task in tasks.items()} | {"bytes": nodes.nbytes}
+    facts = {"nodes": int(sizes.sum()), "bytes": words.nbytes}
+    return {name: median_ms(task, 20, 10)["median_ms"] for name, task in tasks.items()} | facts
 
 
 def contestants(X: Data, there: mx.array, plan: GrowthPlan) -> Iterator[tuple[str, Callable[[], object]]]:

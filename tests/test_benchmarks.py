@@ -223,7 +223,7 @@ def test_few_values_are_few_and_rare() -> None:
 
 def test_every_script_is_run_by_make_bench_or_by_hand() -> None:
     scripts = {file.stem for file in FOLDER.glob("[!_]*.py") if "\ndef main(" in file.read_text("utf-8")}
-    assert scripts <= {*benchmarks.SCRIPTS, *benchmarks.QUALITY}
+    assert scripts <= {*benchmarks.SCRIPTS, *benchmarks.QUALITY, *benchmarks.ON_A_GPU}
 
 
 def test_scripts_run_each_in_a_process_with_the_same_options(

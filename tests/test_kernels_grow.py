@@ -26,7 +26,7 @@ def plan_for(X: np.ndarray, **changes: object) -> GrowthPlan:
     return replace(plan, **changes)  # type: ignore[arg-type]
 
 
-def launched(X: np.ndarray, plan: GrowthPlan, threads: int = 64, large: int = 1024) -> np.ndarray:
+def launched(X: np.ndarray, plan: GrowthPlan, threads: int = 64, large: int = 1024) -> growth.mx.array:
     outputs = simulate(
         growth.KERNEL,
         {"THREADS": threads, "LARGE": large},
@@ -34,11 +34,11 @@ def launched(X: np.ndarray, plan: GrowthPlan, threads: int = 64, large: int = 10
         {name: (size,) for name, size in growth.output_sizes(plan).items()},
         plan.n_trees,
     )
-    return outputs["nodes"]
+    return growth.mx.array(outputs["nodes"])
 
 
 def simulated(X: np.ndarray, plan: GrowthPlan, threads: int = 64, large: int = 1024) -> Forest:
-    return growth.packed(plan, launched(X, plan, threads, large)).validate()
+    return growth.packed(plan, *growth.fetched(plan, launched(X, plan, threads, large))).validate()
 
 
 def numba(X: np.ndarray, plan: GrowthPlan) -> Forest:
@@ -191,12 +191,14 @@ def test_less_data_than_a_kernel_takes(device, shape):
     assert growth.grow(X, plan).equals(numba(X, plan))
 
 
-@pytest.mark.parametrize("bound", ["LAUNCH_WORK", "MEMORY_SHARE"])
+@pytest.mark.parametrize("bound", ["LAUNCH_WORK", "MEMORY_SHARE", "LARGEST"])
 def test_more_trees_than_one_launch_takes(device, monkeypatch, bound):
     X = dirty_data(300, 6)
     plan = plan_for(X, n_trees=5, row_table=np.arange(100).reshape(5, 20), subsample_size=20)
-    monkeypatch.setattr(growth, "_memory", lambda: 40_000)
-    monkeypatch.setattr(growth, bound, {"LAUNCH_WORK": {"metal": 200, "cuda": 200}, "MEMORY_SHARE": 0.1}[bound])
+    monkeypatch.setattr(growth, "_memory", lambda: 80_000 if bound != "MEMORY_SHARE" else 40_000)
+    monkeypatch.setattr(
+        growth, bound, {"LAUNCH_WORK": {"metal": 200, "cuda": 200}, "MEMORY_SHARE": 0.1, "LARGEST": 400}[bound]
+    )
     assert growth.grow(X, plan).equals(numba(X, plan))
     assert len(device) > 1
     assert sum(p.n_trees for p in device) == 5
@@ -222,11 +224,22 @@ def test_out_of_memory_halves_the_launch(monkeypatch):
 def test_many_nodes_are_packed_by_numba(monkeypatch, n_threads):
     X = dirty_data(300, 6)
     plan = plan_for(X, n_trees=7)
-    nodes = launched(X, plan)
-    by_numpy = growth.packed(plan, nodes)
+    grown = growth.fetched(plan, launched(X, plan))
+    by_numpy = growth.packed(plan, *grown)
     monkeypatch.setattr(growth, "MANY_NODES", 1)
     monkeypatch.setattr(growth.Families, "of", None)
-    assert growth.packed(plan, nodes, n_threads).validate().equals(by_numpy)
+    assert growth.packed(plan, *grown, n_threads=n_threads).validate().equals(by_numpy)
+
+
+def test_of_much_room_only_what_is_needed_is_copied(monkeypatch):
+    X = dirty_data(300, 6)
+    plan = plan_for(X, n_trees=3, subsample_size=200)
+    nodes = launched(X, plan)
+    monkeypatch.setattr(growth, "COPIED_WHOLE", 100)
+    sizes, words = growth.fetched(plan, nodes)
+    assert words.shape == (4, 3, sizes.max())
+    assert sizes.max() < 399
+    assert growth.packed(plan, sizes, words).validate().equals(numba(X, plan))
 
 
 def test_other_errors_of_the_device_are_not_hidden(monkeypatch):
@@ -244,6 +257,7 @@ def test_which_plans_the_kernel_takes():
     assert growth.is_grown_by_kernel(plan_for(X))
     assert not growth.is_grown_by_kernel(plan_for(X, extension_level=1))
     assert not growth.is_grown_by_kernel(plan_for(X, n_samples=2**32))
+    assert not growth.is_grown_by_kernel(plan_for(X, n_samples=2**30, subsample_size=2**28))
 
 
 @pytest.mark.parametrize(("changes", "n_launches"), [({}, 1), ({"extension_level": 1}, 0)], ids=str)
@@ -260,7 +274,7 @@ def test_the_benchmark(monkeypatch, tmp_path, capsys):
 
     def launch(X, plan):
         assert growth.THREADS["metal"] <= 256
-        return growth.mx.array(launched(np.array(X), plan, min(growth.THREADS["cuda"], 64), growth.LARGE))
+        return launched(np.array(X), plan, min(growth.THREADS["cuda"], 64), growth.LARGE)
 
     monkeypatch.setattr(growth, "_launch", launch)
     assert gpu_grow.main(["--quick", "--output", str(tmp_path / "grow.json")]) == 0
@@ -276,9 +290,9 @@ def test_the_benchmark_tells_of_what_is_wrong_and_goes_on(monkeypatch, tmp_path,
     def launch(X, plan):
         if plan.bootstrap:
             raise RuntimeError("the device is gone")
-        nodes = launched(np.array(X), plan)
+        nodes = np.array(launched(np.array(X), plan))
         nodes[plan.n_trees + plan.n_trees * (2 * plan.subsample_size - 1)] ^= 1  # the first threshold
-        return nodes
+        return growth.mx.array(nodes)
 
     monkeypatch.setattr(growth, "_launch", launch)
     monkeypatch.setattr(gpu_grow, "time_all", lambda *_: None)

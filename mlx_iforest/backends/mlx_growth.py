@@ -53,7 +53,13 @@ SHORTEST = 8
 MANY_NODES = 1 << 16
 """Nodes from which on packing is worth the loading of Numba; fewer take NumPy a few milliseconds."""
 
+COPIED_WHOLE = 4 << 20
+"""Bytes up to which a copy takes less than finding out what of it is needed."""
+
 OUT_OF_MEMORY = re.compile("allocat|out of memory", re.IGNORECASE)
+
+LARGEST = 1 << 31
+"""Elements that an array of MLX has fewer than, along one axis."""
 
 WORDS = 4
 """What a kernel says of each node: feature and side of missing values, threshold, count and left share."""
@@ -66,7 +72,8 @@ ROWS_OF_TABLE = 3
 
 def is_grown_by_kernel(plan: GrowthPlan) -> bool:
     """Whether the kernel can grow a plan's trees; oblique ones it cannot."""
-    return plan.extension_level == 0 and plan.n_samples < 1 << 32 and plan.n_features < int(SIDE) - 1
+    fits = plan.n_samples < 1 << 32 and plan.n_features < int(SIDE) - 1 and _scratch_words(plan) < LARGEST
+    return plan.extension_level == 0 and fits
 
 
 def grow(X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int = 1) -> Forest:
@@ -118,12 +125,12 @@ def _grow_part(X: mx.array, plan: GrowthPlan, n_threads: int) -> Forest:
     """Grow trees in one launch, or in smaller ones where memory does not suffice."""
     try:
         with LOCK:
-            nodes = np.asarray(_launch(X, plan))
+            grown = fetched(plan, _launch(X, plan))
     except RuntimeError as error:
         if plan.n_trees == 1 or not OUT_OF_MEMORY.search(str(error)):
             raise DeviceError(f"MLX's device failed while growing {plan.n_trees} trees: {error}") from error
     else:
-        return packed(plan, nodes, n_threads)
+        return packed(plan, *grown, n_threads=n_threads)
     mx.clear_cache()
     half = plan.n_trees // 2
     halves = (plan.slice(0, half), plan.slice(half, plan.n_trees - half))
@@ -188,8 +195,12 @@ def _parts(plan: GrowthPlan, row_bytes: int = 0) -> Iterator[GrowthPlan]:
     """A plan in launches, each small enough in memory and time."""
     work = LAUNCH_WORK[_language()]
     tree_bytes = 4 * (_scratch_words(plan) + WORDS * _most_nodes(plan)) + plan.subsample_size * row_bytes
-    count = min(_memory() * MEMORY_SHARE // tree_bytes, work // (plan.subsample_size * plan.max_depth))
-    count = max(1, int(count))
+    bounds = (
+        _memory() * MEMORY_SHARE // tree_bytes,
+        work // (plan.subsample_size * plan.max_depth),
+        (LARGEST - 1) // _scratch_words(plan),
+    )
+    count = max(1, int(min(bounds)))
     for start in range(0, plan.n_trees, count):
         yield plan.slice(start, min(count, plan.n_trees - start))
 
@@ -198,14 +209,27 @@ def _together(forests: list[Forest]) -> Forest:
     return forests[0] if len(forests) == 1 else Forest.concatenate(forests)
 
 
-def packed(plan: GrowthPlan, nodes: NDArray[np.uint32], n_threads: int = 1) -> Forest:
-    """The forest of which a kernel's output tells, in room for the largest trees."""
-    sizes, words = nodes[: plan.n_trees], nodes[plan.n_trees :].reshape(WORDS, -1)
+def fetched(plan: GrowthPlan, nodes: mx.array) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """What the kernel says, in host memory: the number of nodes of each tree, and words of shape (4, n_trees, most).
+
+    There is room for the largest trees, and most are far smaller; of much of it only what is needed is copied.
+    """
+    if nodes.nbytes <= COPIED_WHOLE:
+        everything = np.asarray(nodes)
+        return everything[: plan.n_trees], everything[plan.n_trees :].reshape(WORDS, plan.n_trees, -1)
+    sizes = np.asarray(nodes[: plan.n_trees])
+    words = nodes[plan.n_trees :].reshape(WORDS, plan.n_trees, -1)[:, :, : int(sizes.max())]
+    return sizes, np.asarray(mx.contiguous(words))
+
+
+def packed(plan: GrowthPlan, sizes: NDArray[np.uint32], words: NDArray[np.uint32], *, n_threads: int = 1) -> Forest:
+    """The forest of which the kernel's words tell."""
+    most = words.shape[2]
+    words = words.reshape(WORDS, -1)
     tree_start = np.zeros(plan.n_trees + 1, np.int64)
     np.cumsum(sizes, out=tree_start[1:])
     if tree_start[-1] >= MANY_NODES and available_backends()["numba"] is None:
-        return _packed_by_numba(plan, words, tree_start, n_threads)
-    most = _most_nodes(plan)
+        return _packed_by_numba(plan, words, most, tree_start, n_threads)
     gaps = np.arange(plan.n_trees) * most - tree_start[:-1]
     place = np.arange(tree_start[-1]) + np.repeat(gaps, sizes)
     feature, threshold, count, left_share = (word.take(place) for word in words)
@@ -219,7 +243,7 @@ def packed(plan: GrowthPlan, nodes: NDArray[np.uint32], n_threads: int = 1) -> F
 
 
 def _packed_by_numba(
-    plan: GrowthPlan, words: NDArray[np.uint32], tree_start: NDArray[np.int64], n_threads: int
+    plan: GrowthPlan, words: NDArray[np.uint32], most: int, tree_start: NDArray[np.int64], n_threads: int
 ) -> Forest:
     from mlx_iforest.backends.grown_words import unpack
 
@@ -229,7 +253,7 @@ def _packed_by_numba(
 
     def task(first: int) -> None:
         last = min(first + per_task, plan.n_trees)
-        unpack(words, words.view(np.float32), _most_nodes(plan), tree_start, first, last, arrays)
+        unpack(words, words.view(np.float32), most, tree_start, first, last, arrays)
 
     run(task, range(0, plan.n_trees, per_task), n_threads)
     return Forest.from_growth(plan.n_features, tree_start, *arrays[:5], families=Families(*arrays[5:]))
