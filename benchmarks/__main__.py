@@ -14,8 +14,10 @@ from itertools import takewhile
 
 SCRIPTS = ("score", "fit", "latency", "startup", "memory", "quantization", "pruning")
 QUALITY = ("accuracy", "adbench", "supply_chain")
-ON_A_GPU = ("gpu", "gpu_grow")
 """Scripts about what is found, not how fast: run by hand, since they take data or long."""
+
+ON_A_GPU = ("gpu", "gpu_grow")
+"""Scripts for machines that have one."""
 
 
 def main(arguments: list[str]) -> int:
