@@ -51,7 +51,9 @@ def both_values(forest: Forest) -> np.ndarray:
 
 def packed(forest: Forest, values: np.ndarray, shared: int = SHARED, threads: int = 64, **changes: Any) -> DeviceForest:
     trees = Trees.of(forest, whole_numbers(values)[1])
-    return DeviceForest.of(trees, Layout.of(trees, shared, threads, **changes))
+    device = DeviceForest.of(trees, Layout.of(trees, shared, threads, **changes))
+    assert device.kernel.shared_bytes(**device.template) <= shared
+    return device
 
 
 def codes(ranking: Ranking, X: np.ndarray, shared: int = SHARED) -> np.ndarray:
@@ -137,6 +139,15 @@ def test_trees_in_several_chunks_and_trees_too_large_for_any(ranks):
     assert device.template["STAGED"]
     device = check(forest, values, X, ranks=ranks, shared=1500, threads=32)
     assert not device.template["STAGED"]
+
+
+@pytest.mark.parametrize("ranks", [False, True])
+def test_many_small_trees_fit(ranks):
+    X = dirty_data(20, 2)
+    forest = forest_of(X, n_trees=600, subsample=4)
+    device = check(forest, both_values(forest), X, ranks=ranks, shared=12 << 10, threads=32)
+    assert device.template["STAGED"]
+    assert device.n_chunks > 2
 
 
 @pytest.mark.parametrize("ranks", [False, True])

@@ -17,6 +17,9 @@ __all__ = ["DeviceForest", "Layout", "Ranking"]
 NARROW_TREES = 127
 """Trees whose values, whole numbers of 24 bits, add up to no more than 32 bits hold."""
 
+MOST_CHUNK_TREES = 256
+"""Trees of a chunk at most, since each takes some words besides its nodes."""
+
 SHORTEST = 8
 """Elements of the shortest array passed to a kernel: shorter ones are constants to Metal."""
 
@@ -212,7 +215,8 @@ class DeviceForest:
         used += tile if tiled else 0
         # A node's two words, or one and the values beside it; half of the nodes are leaves.
         node_bytes = 4 + 4 * k if layout.ranks else 8 + (2 * k if k > 1 else 0)
-        room = max(0, (layout.shared - used - 4 * n_trees) // node_bytes - 2 * k)
+        tree_bytes = (4 + 2 * k) * _rounded_up(min(n_trees, MOST_CHUNK_TREES))
+        room = max(0, (layout.shared - used - tree_bytes) // node_bytes)
         staged = room >= trees.largest_tree
         chunk_trees = _chunks(trees.tree_start, room) if staged else np.array([0, n_trees])
         chunks = np.zeros((len(chunk_trees), 3), np.int64)
@@ -272,7 +276,7 @@ def _chunks(tree_start: NDArray[np.int64], room: int) -> NDArray[np.int64]:
     bounds = [0]
     while bounds[-1] < len(tree_start) - 1:
         last = int(np.searchsorted(tree_start, tree_start[bounds[-1]] + room, side="right")) - 1
-        bounds.append(last)
+        bounds.append(min(last, bounds[-1] + MOST_CHUNK_TREES))
     return np.array(bounds)
 
 
