@@ -216,19 +216,17 @@ def test_pickles_and_clones():
 
 
 def test_a_model_from_a_machine_with_another_backend_scores_here(monkeypatch):
-    from mlx_iforest import BackendUnavailableError, fitted
+    from mlx_iforest import BackendUnavailableError, backends
 
     def missing(name):
-        if name == "mlx":
-            raise BackendUnavailableError("no mlx here")
-        return get_backend(name)
+        return "no mlx here" if name == "mlx" else load(name)
 
-    get_backend = fitted.get_backend
+    load = backends._load
     X = two_clusters()
     model = MLXIsolationForest(n_estimators=10, random_state=0).fit(X)
     expected = model.score_samples(X)
     model.backend_ = BackendChoice("mlx", "it had a GPU")
-    monkeypatch.setattr(fitted, "get_backend", missing)
+    monkeypatch.setattr(backends, "_load", missing)
     assert np.array_equal(model.score_samples(X), expected)
     model.backend = "mlx"
     with pytest.raises(BackendUnavailableError, match="no mlx here"):
