@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import mlx.core as mx
 import numpy as np
@@ -29,6 +29,7 @@ from mlx_iforest.growth import GrowthPlan
 CORES = os.cpu_count() or 1
 
 Data = NDArray[np.float32]
+T = TypeVar("T")
 
 
 def plan_of(X: Any, **changes: Any) -> GrowthPlan:
@@ -135,17 +136,23 @@ class Log:
         return entry
 
 
-def on_device(X: Any, plan: GrowthPlan, threads: int = 0, large: int = 0) -> Forest:
-    """Grow by kernels of so many threads, those of the backend if 0."""
-    usual, usual_large = dict(mlx_growth.THREADS), mlx_growth.LARGE
+def with_threads(task: Callable[[], T], threads: int = 0, large: int = 0) -> T:
+    """A task's outcome with kernels of so many threads, those of the backend if 0."""
+    usual = {name: getattr(mlx_growth, name) for name in ("THREADS", "FEWEST_THREADS", "LARGE")}
     try:
         if threads:
-            mlx_growth.THREADS["metal"], mlx_growth.THREADS["cuda"] = min(threads, 256), threads
-        mlx_growth.LARGE = large or usual_large
-        return mlx_growth.grow_on_device(X, plan, n_threads=CORES)
+            mlx_growth.THREADS = {"metal": min(threads, 256), "cuda": threads}
+            mlx_growth.FEWEST_THREADS = threads
+        mlx_growth.LARGE = large or mlx_growth.LARGE
+        return task()
     finally:
-        mlx_growth.THREADS.update(usual)
-        mlx_growth.LARGE = usual_large
+        for name, value in usual.items():
+            setattr(mlx_growth, name, value)
+
+
+def on_device(X: Any, plan: GrowthPlan, threads: int = 0, large: int = 0) -> Forest:
+    """Grow by kernels of so many threads, those of the backend if 0."""
+    return with_threads(lambda: mlx_growth.grow_on_device(X, plan, n_threads=CORES), threads, large)
 
 
 def host() -> dict[str, Any]:
@@ -182,14 +189,25 @@ def check_equal(log: Log, scale: int, groups: Sequence[tuple[int, int]]) -> None
 
 
 def parts(there: mx.array, plan: GrowthPlan) -> dict[str, Any]:
-    """Milliseconds of what growing consists of, each a median of 20: the device; that and the copy back; packing."""
-    sizes, words = (np.array(part) for part in mlx_growth.fetched(plan, mlx_growth._launch(there, plan)))
+    """Milliseconds of what growing consists of, each a median of 20: the device, by groups of each size; the usual and
+    the copy back; packing on one thread and on all."""
+    grown = mlx_growth.fetched(plan, *mlx_growth._launch(there, plan))
+
+    def evaluated() -> None:
+        mx.eval(*mlx_growth._launch(there, plan))
+
+    def copied() -> Data:
+        return np.array(mlx_growth.fetched(plan, *mlx_growth._launch(there, plan)).words)
+
     tasks: dict[str, Callable[[], object]] = {
-        "evaluated_ms": lambda: mx.eval(mlx_growth._launch(there, plan)),
-        "evaluated_and_copied_ms": lambda: [*map(np.array, mlx_growth.fetched(plan, mlx_growth._launch(there, plan)))],
-        "packing_ms": lambda: mlx_growth.packed(plan, sizes, words, n_threads=CORES),
+        "evaluated_ms": evaluated,
+        "evaluated_256_threads_ms": lambda: with_threads(evaluated, 256),
+        "evaluated_512_threads_ms": lambda: with_threads(evaluated, 512),
+        "evaluated_and_copied_ms": copied,
+        "packing_ms": lambda: mlx_growth.packed(plan, grown),
+        "packing_by_all_threads_ms": lambda: mlx_growth.packed(plan, grown, n_threads=CORES),
     }
-    facts = {"nodes": int(sizes.sum()), "bytes": words.nbytes}
+    facts = {"nodes": int(grown.tree_start[-1]), "bytes": grown.words.nbytes}
     return {name: median_ms(task, 20, 10)["median_ms"] for name, task in tasks.items()} | facts
 
 

@@ -102,12 +102,13 @@ class Forest:
             From a grower that has found them out on its way.
         """
         families = families or Families.of(tree_start, feature, n_samples, left_share)
-        is_leaf = feature < 0
-        path_length = np.where(is_leaf, families.depth + average_path_length(n_samples), 0.0).astype(np.float32)
+        leaves = np.flatnonzero(feature < 0)
+        path_length = np.zeros(len(feature), np.float32)
+        path_length[leaves] = families.depth[leaves] + _average_path_lengths(n_samples[leaves])
         log_density = None
         if left_share is not None:
-            density = np.minimum(families.density, np.finfo(np.float64).max)
-            log_density = np.log(np.where(is_leaf, density, 1.0)).astype(np.float32)
+            log_density = np.zeros(len(feature), np.float32)
+            log_density[leaves] = np.log(np.minimum(families.density[leaves], np.finfo(np.float64).max))
         left = families.left
         return cls(
             n_features, tree_start, feature, threshold, left, missing_left, path_length, n_samples, log_density,
@@ -310,6 +311,14 @@ class Families:
                 density[children] = density[splits] * (of_samples / share[splits])
                 density[children + 1] = density[splits] * ((1 - of_samples) / (1 - share[splits]))
         return cls(left, _depths(tree_start, left), density)
+
+
+def _average_path_lengths(n_samples: NDArray[np.int32]) -> NDArray[np.float64]:
+    """`average_path_length`, of each number once: leaves are many, and of few sizes."""
+    largest = int(n_samples.max())
+    if largest >= len(n_samples):
+        return average_path_length(n_samples)
+    return average_path_length(np.arange(largest + 1))[n_samples]
 
 
 def _levels(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -26,7 +27,7 @@ def plan_for(X: np.ndarray, **changes: object) -> GrowthPlan:
     return replace(plan, **changes)  # type: ignore[arg-type]
 
 
-def launched(X: np.ndarray, plan: GrowthPlan, threads: int = 64, large: int = 1024) -> growth.mx.array:
+def launched(X: np.ndarray, plan: GrowthPlan, threads: int = 64, large: int = 1024) -> tuple[growth.mx.array, ...]:
     outputs = simulate(
         growth.KERNEL,
         {"THREADS": threads, "LARGE": large},
@@ -34,11 +35,11 @@ def launched(X: np.ndarray, plan: GrowthPlan, threads: int = 64, large: int = 10
         {name: (size,) for name, size in growth.output_sizes(plan).items()},
         plan.n_trees,
     )
-    return growth.mx.array(outputs["nodes"])
+    return growth.mx.array(outputs["sizes"]), growth.mx.array(outputs["nodes"])
 
 
 def simulated(X: np.ndarray, plan: GrowthPlan, threads: int = 64, large: int = 1024) -> Forest:
-    return growth.packed(plan, *growth.fetched(plan, launched(X, plan, threads, large))).validate()
+    return growth.packed(plan, growth.fetched(plan, *launched(X, plan, threads, large))).validate()
 
 
 def numba(X: np.ndarray, plan: GrowthPlan) -> Forest:
@@ -220,26 +221,41 @@ def test_out_of_memory_halves_the_launch(monkeypatch):
     assert tried == [5, 2, 3, 1, 2]
 
 
+@pytest.mark.parametrize("language", ["metal", "cuda"])
 @pytest.mark.parametrize("n_threads", [1, 3])
-def test_many_nodes_are_packed_by_numba(monkeypatch, n_threads):
+def test_packing_with_and_without_numba(monkeypatch, n_threads, language):
+    """From CUDA's memory only the words of nodes are copied; NumPy packs where Numba is missing."""
     X = dirty_data(300, 6)
     plan = plan_for(X, n_trees=7)
-    grown = growth.fetched(plan, launched(X, plan))
-    by_numpy = growth.packed(plan, *grown)
-    monkeypatch.setattr(growth, "MANY_NODES", 1)
+    monkeypatch.setattr(growth, "_language", lambda: language)
+    monkeypatch.setattr(growth, "NODES_PER_TASK", 30)
+    grown = growth.fetched(plan, *launched(X, plan))
+    assert grown.words.shape == (4, grown.tree_start[-1] if language == "cuda" else 7 * 127)
+    expected = numba(X, plan)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "mlx_iforest.backends.grown_words", None)
+        growth._compiled_unpack.cache_clear()
+        assert growth.packed(plan, grown).validate().equals(expected)
+    growth._compiled_unpack.cache_clear()
     monkeypatch.setattr(growth.Families, "of", None)
-    assert growth.packed(plan, *grown, n_threads=n_threads).validate().equals(by_numpy)
+    assert growth.packed(plan, grown, n_threads=n_threads).validate().equals(expected)
 
 
-def test_of_much_room_only_what_is_needed_is_copied(monkeypatch):
-    X = dirty_data(300, 6)
-    plan = plan_for(X, n_trees=3, subsample_size=200)
-    nodes = launched(X, plan)
-    monkeypatch.setattr(growth, "COPIED_WHOLE", 100)
-    sizes, words = growth.fetched(plan, nodes)
-    assert words.shape == (4, 3, sizes.max())
-    assert sizes.max() < 399
-    assert growth.packed(plan, sizes, words).validate().equals(numba(X, plan))
+def test_threads_of_a_group(monkeypatch):
+    X = dirty_data(3000, 2)
+    for language, threads in (("metal", [256, 256]), ("cuda", [256, 512])):
+        monkeypatch.setattr(growth, "_language", lambda language=language: language)
+        assert [growth._threads(plan_for(X, subsample_size=size)) for size in (1024, 1025)] == threads
+
+
+def test_rows_that_cannot_be_moved(monkeypatch):
+    def array(X):
+        raise RuntimeError("[malloc] Unable to allocate 72 bytes.")
+
+    monkeypatch.setattr(growth.mx, "array", array)
+    X = dirty_data(3, 6)
+    with pytest.raises(DeviceError, match=r"while moving 3 rows: \[malloc\] Unable"):
+        growth.grow(X, plan_for(X))
 
 
 def test_other_errors_of_the_device_are_not_hidden(monkeypatch):
@@ -250,6 +266,24 @@ def test_other_errors_of_the_device_are_not_hidden(monkeypatch):
     X = dirty_data(300, 6)
     with pytest.raises(DeviceError, match="while growing 3 trees: an illegal"):
         growth.grow(X, plan_for(X))
+
+
+def test_errors_of_plain_operations_are_the_device_s_too(monkeypatch):
+    """So that the CPU does the work where the choice of a backend was left to us."""
+    from mlx_iforest.backends import mlx_ops
+
+    def broken(*_):
+        raise RuntimeError("an illegal instruction")
+
+    monkeypatch.setattr(mlx_ops, "_grow", broken)
+    monkeypatch.setattr(mlx_ops, "_walk", broken)
+    X = dirty_data(300, 6)
+    plan = plan_for(X, extension_level=1)
+    with pytest.raises(DeviceError, match="while growing 3 trees: an illegal"):
+        get_backend("mlx").grow(X, plan, n_threads=1)
+    forest = numba(X, plan)
+    with pytest.raises(DeviceError, match="while scoring 300 rows: an illegal"):
+        get_backend("mlx").leaf_means(forest, forest.path_length[:, None], X)
 
 
 def test_which_plans_the_kernel_takes():
@@ -290,9 +324,9 @@ def test_the_benchmark_tells_of_what_is_wrong_and_goes_on(monkeypatch, tmp_path,
     def launch(X, plan):
         if plan.bootstrap:
             raise RuntimeError("the device is gone")
-        nodes = np.array(launched(np.array(X), plan))
-        nodes[plan.n_trees + plan.n_trees * (2 * plan.subsample_size - 1)] ^= 1  # the first threshold
-        return growth.mx.array(nodes)
+        sizes, nodes = map(np.array, launched(np.array(X), plan))
+        nodes[plan.n_trees * (2 * plan.subsample_size - 1)] ^= 1  # the first threshold
+        return growth.mx.array(sizes), growth.mx.array(nodes)
 
     monkeypatch.setattr(growth, "_launch", launch)
     monkeypatch.setattr(gpu_grow, "time_all", lambda *_: None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
 
-__all__ = ["Backend", "BackendChoice", "BackendUnavailableError", "DeviceError"]
+__all__ = ["Backend", "BackendChoice", "BackendUnavailableError", "DeviceError", "device_errors"]
 
 
 class BackendUnavailableError(RuntimeError):
@@ -20,6 +22,17 @@ class BackendUnavailableError(RuntimeError):
 
 class DeviceError(RuntimeError):
     """A GPU failed; the message says at what. Other backends can do the work."""
+
+
+@contextmanager
+def device_errors(doing: str) -> Iterator[None]:
+    """What MLX raises of its device becomes a `DeviceError` that says while doing what."""
+    try:
+        yield
+    except DeviceError:
+        raise
+    except (RuntimeError, MemoryError) as error:
+        raise DeviceError(f"MLX's device failed while {doing}: {error}") from error
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What Numba compiles to make a forest's arrays of the words that the growing kernel leaves; NumPy does it for few."""
+"""What Numba compiles to make a forest's arrays of the words that the growing kernel leaves."""
 
 # Numba infers types from the arguments; annotations would only repeat them.
 # mypy: allow-untyped-defs
@@ -14,15 +14,15 @@ u32 = np.uint32
 
 
 @njit(nogil=True, cache=True)
-def unpack(words, floats, most, tree_start, first, last, arrays):
+def unpack(words, floats, places, tree_start, first, last, arrays):
     """Fill in the nodes of the trees [first, last).
 
-    `words` and `floats` are the kernel's output, shape (4, n_trees * most), as numbers of either kind. Densities are
-    computed in the order of `forest.Families`, so that both round alike.
+    `words` and `floats` are the kernel's output, shape (4, n_words), as numbers of either kind; those of a tree begin
+    at its place. Densities are computed in the order of `forest.Families`, so that both round alike.
     """
     feature, threshold, missing_left, count, left_share, left, depth, density = arrays
     for tree in range(first, last):
-        root, base = tree_start[tree], tree * most
+        root, base = tree_start[tree], places[tree]
         child = 1
         depth[root] = 0
         density[root] = 1.0

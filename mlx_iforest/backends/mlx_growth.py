@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_iforest.backends import available_backends
-from mlx_iforest.backends.base import DeviceError
+from mlx_iforest.backends.base import DeviceError, device_errors
 from mlx_iforest.backends.kernel_source import Kernel, Language, kernel_text
 from mlx_iforest.backends.mlx_kernels import LOCK, launch
 from mlx_iforest.forest import LEAF, Families, Forest
@@ -25,7 +26,7 @@ KERNEL = Kernel(
     "grow",
     kernel_text("grow"),
     inputs=(("X", "float32"), ("plan", "uint32")),
-    outputs=(("nodes", "uint32"), ("scratch", "uint32")),
+    outputs=(("sizes", "uint32"), ("nodes", "uint32"), ("scratch", "uint32")),
     shared=(
         ("uint32_t", "keys", "20"),
         ("uint32_t", "sums", "THREADS // 32"),
@@ -37,6 +38,12 @@ KERNEL = Kernel(
 
 THREADS: dict[Language, int] = {"metal": 256, "cuda": 512}
 """Of a group, which grows a tree."""
+
+FEWEST_THREADS = 256
+"""Of a group that grows a small tree, in which more would wait for each other."""
+
+SMALL = 1024
+"""Rows up to which a tree is small."""
 
 LARGE = 1024
 """Rows of a node from which on all threads of the group may split it together."""
@@ -50,11 +57,8 @@ LAUNCH_WORK: dict[Language, int] = {"metal": 1 << 27, "cuda": 1 << 34}
 SHORTEST = 8
 """Elements of the shortest array passed to a kernel: shorter ones are constants to Metal."""
 
-MANY_NODES = 1 << 16
-"""Nodes from which on packing is worth the loading of Numba; fewer take NumPy a few milliseconds."""
-
-COPIED_WHOLE = 4 << 20
-"""Bytes up to which a copy takes less than finding out what of it is needed."""
+NODES_PER_TASK = 1 << 15
+"""Nodes that one thread packs at least: fewer take less time than asking another thread."""
 
 OUT_OF_MEMORY = re.compile("allocat|out of memory", re.IGNORECASE)
 
@@ -83,15 +87,32 @@ def grow(X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int = 1) -> For
     """
     whole = 4 * plan.n_trees * plan.subsample_size >= plan.n_samples and X.nbytes <= _memory() * MEMORY_SHARE
     if whole:
-        return grow_on_device(mx.array(X), plan, n_threads=n_threads)
-    row_bytes = X.shape[1] * X.itemsize
+        return grow_on_device(_moved(X), plan, n_threads=n_threads)
     forests = []
-    for part in _parts(plan, row_bytes):
-        rows = part.rows()
-        taken = np.arange(rows.size).reshape(rows.shape)
-        there = mx.array(X[rows.reshape(-1)])
-        forests.append(grow_on_device(there, part.with_rows(taken, rows.size), n_threads=n_threads))
+    for part in _parts(plan, X.shape[1] * X.itemsize):
+        there = _moved(_taken(X, part, n_threads))
+        rows = np.arange(len(there)).reshape(part.n_trees, -1)
+        forests.append(grow_on_device(there, part.with_rows(rows, len(there)), n_threads=n_threads))
     return _together(forests)
+
+
+def _taken(X: NDArray[np.float32], plan: GrowthPlan, n_threads: int) -> NDArray[np.float32]:
+    """The rows of a plan's trees, tree by tree; threads share what is mostly waiting for memory."""
+    taken = np.empty((plan.n_trees, plan.subsample_size, X.shape[1]), np.float32)
+    per_task = -(-plan.n_trees // n_threads)
+
+    def task(first: int) -> None:
+        part = taken[first : first + per_task]
+        # Without `clip`, which changes no row here, NumPy would fill a copy first.
+        X.take(plan.slice(first, len(part)).rows(), axis=0, out=part, mode="clip")
+
+    run(task, range(0, plan.n_trees, per_task), n_threads)
+    return taken.reshape(-1, X.shape[1])
+
+
+def _moved(X: NDArray[np.float32]) -> mx.array:
+    with LOCK, device_errors(f"moving {len(X)} rows"):
+        return mx.array(X)
 
 
 def grow_on_device(X: mx.array, plan: GrowthPlan, *, n_threads: int = 1) -> Forest:
@@ -125,24 +146,30 @@ def _grow_part(X: mx.array, plan: GrowthPlan, n_threads: int) -> Forest:
     """Grow trees in one launch, or in smaller ones where memory does not suffice."""
     try:
         with LOCK:
-            grown = fetched(plan, _launch(X, plan))
+            grown = fetched(plan, *_launch(X, plan))
     except RuntimeError as error:
         if plan.n_trees == 1 or not OUT_OF_MEMORY.search(str(error)):
             raise DeviceError(f"MLX's device failed while growing {plan.n_trees} trees: {error}") from error
     else:
-        return packed(plan, *grown, n_threads=n_threads)
+        return packed(plan, grown, n_threads=n_threads)
     mx.clear_cache()
     half = plan.n_trees // 2
     halves = (plan.slice(0, half), plan.slice(half, plan.n_trees - half))
     return _together([_grow_part(X, part, n_threads) for part in halves])
 
 
-def _launch(X: mx.array, plan: GrowthPlan) -> mx.array:
-    """What the kernel says of the nodes of a plan's trees, not yet evaluated."""
-    template = {"THREADS": THREADS[_language()], "LARGE": LARGE}
+def _launch(X: mx.array, plan: GrowthPlan) -> tuple[mx.array, mx.array]:
+    """What the kernel says of the trees of a plan and of their nodes, not yet evaluated."""
+    template = {"THREADS": _threads(plan), "LARGE": LARGE}
     inputs = {"X": X, "plan": mx.array(plan_words(plan))}
     shapes = {name: (size,) for name, size in output_sizes(plan).items()}
-    return launch(KERNEL, template, inputs, shapes, plan.n_trees)[0]
+    sizes, nodes, _ = launch(KERNEL, template, inputs, shapes, plan.n_trees)
+    return sizes, nodes
+
+
+def _threads(plan: GrowthPlan) -> int:
+    most = THREADS[_language()]
+    return min(most, FEWEST_THREADS) if plan.subsample_size <= SMALL else most
 
 
 def _language() -> Language:
@@ -170,7 +197,8 @@ def plan_words(plan: GrowthPlan) -> NDArray[np.uint32]:
 def output_sizes(plan: GrowthPlan) -> dict[str, int]:
     """Words of what the kernel fills, by name."""
     return {
-        "nodes": plan.n_trees * (1 + WORDS * _most_nodes(plan)),
+        "sizes": plan.n_trees,
+        "nodes": plan.n_trees * WORDS * _most_nodes(plan),
         "scratch": plan.n_trees * _scratch_words(plan),
     }
 
@@ -209,51 +237,83 @@ def _together(forests: list[Forest]) -> Forest:
     return forests[0] if len(forests) == 1 else Forest.concatenate(forests)
 
 
-def fetched(plan: GrowthPlan, nodes: mx.array) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
-    """What the kernel says, in host memory: the number of nodes of each tree, and words of shape (4, n_trees, most).
+@dataclass(frozen=True)
+class Grown:
+    """What the kernel says of a plan's trees, in host memory.
 
-    There is room for the largest trees, and most are far smaller; of much of it only what is needed is copied.
+    Parameters
+    ----------
+    tree_start : ndarray of int64, shape (n_trees + 1,)
+        As `Forest.tree_start`.
+    places : ndarray of int64, shape (n_trees,)
+        Where the words of each tree begin.
+    words : ndarray of uint32, shape (4, n_words)
+        Of each node.
     """
-    if nodes.nbytes <= COPIED_WHOLE:
-        everything = np.asarray(nodes)
-        return everything[: plan.n_trees], everything[plan.n_trees :].reshape(WORDS, plan.n_trees, -1)
-    sizes = np.asarray(nodes[: plan.n_trees])
-    words = nodes[plan.n_trees :].reshape(WORDS, plan.n_trees, -1)[:, :, : int(sizes.max())]
-    return sizes, np.asarray(mx.contiguous(words))
+
+    tree_start: NDArray[np.int64]
+    places: NDArray[np.int64]
+    words: NDArray[np.uint32]
 
 
-def packed(plan: GrowthPlan, sizes: NDArray[np.uint32], words: NDArray[np.uint32], *, n_threads: int = 1) -> Forest:
-    """The forest of which the kernel's words tell."""
-    most = words.shape[2]
-    words = words.reshape(WORDS, -1)
+def fetched(plan: GrowthPlan, sizes: mx.array, nodes: mx.array) -> Grown:
+    """What the kernel says, in host memory.
+
+    There is room for the largest trees, and most are far smaller. Metal's memory is the host's; from CUDA's only what
+    is needed is copied: what the host has read once moves to and fro, page by page, with every launch that reuses it.
+    """
+    mx.eval(sizes, nodes)
+    counts = np.asarray(sizes)
     tree_start = np.zeros(plan.n_trees + 1, np.int64)
-    np.cumsum(sizes, out=tree_start[1:])
-    if tree_start[-1] >= MANY_NODES and available_backends()["numba"] is None:
-        return _packed_by_numba(plan, words, most, tree_start, n_threads)
-    gaps = np.arange(plan.n_trees) * most - tree_start[:-1]
-    place = np.arange(tree_start[-1]) + np.repeat(gaps, sizes)
-    feature, threshold, count, left_share = (word.take(place) for word in words)
+    np.cumsum(counts, out=tree_start[1:])
+    places = np.arange(plan.n_trees) * _most_nodes(plan)
+    words = nodes.reshape(WORDS, -1)
+    if _language() == "cuda":
+        gaps = np.repeat(places - tree_start[:-1], counts)
+        gaps += np.arange(tree_start[-1])
+        words = mx.take(words, mx.array(gaps.astype(np.uint32)), axis=1)
+        places = tree_start[:-1]
+    return Grown(tree_start, places, np.asarray(words))
+
+
+def packed(plan: GrowthPlan, grown: Grown, *, n_threads: int = 1) -> Forest:
+    """The forest of which the kernel's words tell."""
+    n_nodes = int(grown.tree_start[-1])
+    unpack = _compiled_unpack()
+    if unpack is None:
+        return _packed_by_numpy(plan, grown)
+    dtypes = (np.int32, np.float32, np.bool_, np.int32, np.float32, np.int32, np.int32, np.float64)
+    arrays: tuple[NDArray[Any], ...] = tuple(np.empty(n_nodes, dtype) for dtype in dtypes)
+    n_tasks = min(plan.n_trees, 4 * n_threads, -(-n_nodes // NODES_PER_TASK))
+    per_task = -(-plan.n_trees // n_tasks)
+    floats = grown.words.view(np.float32)
+
+    def task(first: int) -> None:
+        last = min(first + per_task, plan.n_trees)
+        unpack(grown.words, floats, grown.places, grown.tree_start, first, last, arrays)
+
+    run(task, range(0, plan.n_trees, per_task), n_threads)
+    return Forest.from_growth(plan.n_features, grown.tree_start, *arrays[:5], families=Families(*arrays[5:]))
+
+
+def _packed_by_numpy(plan: GrowthPlan, grown: Grown) -> Forest:
+    sizes = np.diff(grown.tree_start)
+    place = np.arange(grown.tree_start[-1]) + np.repeat(grown.places - grown.tree_start[:-1], sizes)
+    feature, threshold, count, left_share = (word.take(place) for word in grown.words)
     missing_left = (feature & SIDE) != 0
     feature &= ~SIDE
     feature[feature == ~SIDE] = np.uint32(LEAF & 0xFFFFFFFF)
     return Forest.from_growth(
-        plan.n_features, tree_start, feature.view(np.int32), threshold.view(np.float32), missing_left,
+        plan.n_features, grown.tree_start, feature.view(np.int32), threshold.view(np.float32), missing_left,
         count.view(np.int32), left_share.view(np.float32),
     )  # fmt: skip
 
 
-def _packed_by_numba(
-    plan: GrowthPlan, words: NDArray[np.uint32], most: int, tree_start: NDArray[np.int64], n_threads: int
-) -> Forest:
-    from mlx_iforest.backends.grown_words import unpack
-
-    dtypes = (np.int32, np.float32, np.bool_, np.int32, np.float32, np.int32, np.int32, np.float64)
-    arrays = tuple(np.empty(tree_start[-1], dtype) for dtype in dtypes)
-    per_task = -(-plan.n_trees // (4 * n_threads))
-
-    def task(first: int) -> None:
-        last = min(first + per_task, plan.n_trees)
-        unpack(words, words.view(np.float32), most, tree_start, first, last, arrays)
-
-    run(task, range(0, plan.n_trees, per_task), n_threads)
-    return Forest.from_growth(plan.n_features, tree_start, *arrays[:5], families=Families(*arrays[5:]))
+@cache
+def _compiled_unpack() -> Any:
+    """`grown_words.unpack`, or None where Numba is not installed."""
+    try:
+        from mlx_iforest.backends.grown_words import unpack
+    except ImportError:
+        return None
+    return unpack

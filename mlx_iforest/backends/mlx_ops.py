@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_iforest.backends import mlx_growth
+from mlx_iforest.backends.base import device_errors
 from mlx_iforest.backends.mlx_kernels import kernel_scorer
 from mlx_iforest.forest import LEAF, Forest
 from mlx_iforest.growth import ATTEMPTS, TINY, GrowthPlan
@@ -40,12 +41,20 @@ class MLXBackend:
         """`grow` without kernels, on any device of MLX."""
         count = max(1, BATCH_VALUES // (plan.subsample_size * plan.features_per_tree))
         parts = [plan.slice(i, min(count, plan.n_trees - i)) for i in range(0, plan.n_trees, count)]
-        return Forest.concatenate([_grow(X, part) for part in parts])
+        with device_errors(f"growing {plan.n_trees} trees"):
+            return Forest.concatenate([_grow(X, part) for part in parts])
 
     def leaf_means(self, forest: Forest, values: NDArray[np.float32], X: NDArray[np.float32]) -> NDArray[np.float64]:
         scorer = kernel_scorer(forest, values) if uses_gpu() else None
         if scorer is not None:
             return scorer.means(np.ascontiguousarray(X))
+        with device_errors(f"scoring {len(X)} rows"):
+            return self.means_by_operations(forest, values, X)
+
+    def means_by_operations(
+        self, forest: Forest, values: NDArray[np.float32], X: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """`leaf_means` without kernels, on any device of MLX."""
         rows = max(1, BATCH_VALUES // min(TREE_BATCH, forest.n_trees))
         # Sums of float32 lose far less when what they have in common is left out of them.
         common = values[forest.feature == LEAF].mean(axis=0, dtype=np.float64).astype(np.float32)

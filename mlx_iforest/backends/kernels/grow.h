@@ -5,8 +5,8 @@
 // nothing, so those that go right are laid from the back.
 //
 // plan: seed (2 words), first tree, rows, features, columns a tree, rows a tree, depth limit, where rows come from,
-// whether columns are weighted; then the cumulative weights and the rows of each tree, where they are given. nodes:
-// the number of nodes of each tree; then, each for all trees side by side, features (with the side of missing values
+// whether columns are weighted; then the cumulative weights and the rows of each tree, where they are given. sizes:
+// the number of nodes of each tree. nodes: each for all trees side by side, features (with the side of missing values
 // in the highest bit), thresholds, counts and left shares. scratch: of each tree two orders of its rows, values, and
 // of each node where its rows begin, its number and how many rows go left.
 //
@@ -65,7 +65,7 @@ POINTER(uint32_t) orders = values + subsample;
 POINTER(uint32_t) starts = orders + 2u * (uint64_t)subsample;
 POINTER(uint32_t) heaps = starts + most;
 POINTER(uint32_t) lefts = heaps + most;
-POINTER(uint32_t) features = nodes + N_GROUPS + (uint64_t)GROUP * most;
+POINTER(uint32_t) features = nodes + (uint64_t)GROUP * most;
 POINTER(uint32_t) thresholds = features + (uint64_t)N_GROUPS * most;
 POINTER(uint32_t) counts = thresholds + (uint64_t)N_GROUPS * most;
 POINTER(uint32_t) shares = counts + (uint64_t)N_GROUPS * most;
@@ -392,4 +392,4 @@ for (uint32_t depth = 0u; depth < max_depth && level_first < level_end; depth++)
     level_first = level_end;
     level_end = n_nodes;
 }
-if (THREAD == 0u) nodes[GROUP] = level_end;
+if (THREAD == 0u) sizes[GROUP] = level_end;
