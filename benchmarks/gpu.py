@@ -1,6 +1,9 @@
 """How fast does a GPU score? Layouts of the kernel, the floor, input from NumPy, and other libraries on the same GPU.
 
-    python -m benchmarks.gpu --json results.json [--seconds 160] [--cases 8 64 ...] [--scale 1.0]
+    python -m benchmarks.gpu --json results.json [--seconds 300] [--cases 8 64 ...] [--scale 1.0]
+    python -m benchmarks.gpu --publish results.json grow.json
+
+The second puts the figures of the first, and of `benchmarks.gpu_grow`, on the page of results.
 
 Each case runs in a process of its own, so that a failed launch ends one case only. Every layout's sums are compared
 with Numba's, bit for bit, before it is timed. Seconds are medians of at least ten runs over inputs that take turns;
@@ -26,7 +29,8 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import gpu_peers
+from benchmarks import gpu_page, gpu_peers
+from benchmarks.harness import FOLDER
 from mlx_iforest.backends import get_backend, mlx_kernels
 from mlx_iforest.backends.device_forest import DeviceForest, Layout
 from mlx_iforest.backends.scored_trees import Trees
@@ -67,13 +71,11 @@ CASES = (
 )
 
 AXES: tuple[tuple[dict[str, Any], ...], ...] = (
-    tuple({"threads": n} for n in (256, 512, 1024)),
-    tuple({"splits": n} for n in (1, 2, 4, 8, 16)),
-    tuple({"trees_side_by_side": n} for n in (1, 2, 4, 8)),
-    tuple({"rows_per_thread": n} for n in (1, 2, 4)),
-    tuple({"shared": n << 10} for n in (227, 113, 75, 56)),
-    tuple({"n_groups": n} for n in (132, 264, 528, 1056, 4224, 1 << 20)),
-    tuple({"load_rows": n} for n in (1, 4, 8, 16, 32)),
+    tuple({"threads": n} for n in (512, 1024)),
+    tuple({"splits": n} for n in (1, 2)),
+    tuple({"trees_side_by_side": n} for n in (1, 2, 4)),
+    tuple({"rows_per_thread": n} for n in (1, 2)),
+    tuple({"n_groups": n} for n in (132, 264, 528, 1056)),
 )
 """What is tried, one after the other, each with the best of those before."""
 
@@ -237,8 +239,7 @@ def run_case(case: Case, deadline: float, scale: float) -> dict[str, Any]:
     }
     print("at most, million rows/s:", {name: round(rate) for name, rate in result["floor"].items()}, flush=True)
     result["layouts"] = []
-    chosen = DeviceForest.best(data.trees, *mlx_kernels.group_limits())
-    print("chosen without measuring:", chosen.layout, flush=True)
+    result["default"] = _attempt("the default", lambda: default_layout(data))
     ways = [False, True] if case.n_features <= 64 else [False]
     for k, ranks in enumerate(ways):
         until = began + (deadline - began) * (0.45 * (k + 1) if len(ways) == 2 else 0.8)
@@ -259,7 +260,34 @@ def run_case(case: Case, deadline: float, scale: float) -> dict[str, Any]:
     if case.peers:
         for name, peer in gpu_peers.PEERS.items():
             result[name] = _attempt(name, partial(peer, data.training, data.inputs, data.forest, REPEATS))
+    print("final:", final_line(result), flush=True)
     return result
+
+
+def default_layout(data: Data) -> dict[str, Any]:
+    """The layout that is taken without measuring, checked and timed."""
+    chosen = DeviceForest.best(data.trees, *mlx_kernels.group_limits()).layout
+    scorer = mlx_kernels.KernelScorer(data.forest, data.values, chosen)
+    data.check(scorer)
+    alone, together = scoring_seconds(scorer, data.inputs)
+    rows = data.inputs[0].shape[0] / 1e6
+    return {"layout": asdict(chosen), "rate": rows / alone, "rate_of_ten": rows / together, "runs": REPEATS}
+
+
+def final_line(result: dict[str, Any]) -> str:
+    """The default layout's rate, and how it compares."""
+    default = result["default"]
+    if not isinstance(default, dict):
+        return f"{result['case']['name']}: {default}"
+    layout, rate = default["layout"], default["rate"]
+    parts = [f"{result['case']['name']}: {rate:.0f} million rows/s, median of {default['runs']}"]
+    parts.append(f"{layout['threads']} threads, {'codes' if layout['ranks'] else 'float32'}")
+    if isinstance(result.get("nvForest"), float):
+        parts.append(f"{rate / result['nvForest']:.2f} times nvForest")
+    parts.append(f"{100 * rate / gpu_page.bound(result):.0f} % of the computed bound")
+    if "best" in result:
+        parts.append(f"best found {result['best']['rate']:.0f}")
+    return ", ".join(parts)
 
 
 def _codes_given(data: Data, coded: list[dict[str, Any]]) -> float:
@@ -285,6 +313,8 @@ def _attempt(name: str, work: Callable[[], Any]) -> Any:
 def print_summary(result: dict[str, Any]) -> None:
     """The fastest layouts of a case, and all that it was compared with, in million rows a second."""
     print(f"\n== {result['case']['name']}")
+    if "default" in result:
+        print("final:", final_line(result))
     for ranks in (False, True):
         rows = [row for row in result.get("layouts", ()) if "rate" in row and row["settings"]["ranks"] == ranks]
         for row in sorted(rows, key=lambda row: -row["rate"])[:3]:
@@ -304,18 +334,26 @@ def compile_numba() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the cases, each in a process of its own; the exit code says whether any wrote a result."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", type=Path, required=True, help="where the results go")
-    parser.add_argument("--seconds", type=float, default=160, help="for all cases together")
+    task = parser.add_mutually_exclusive_group(required=True)
+    task.add_argument("--json", type=Path, help="where the results go")
+    task.add_argument("--publish", type=Path, nargs=2, metavar=("SCORE", "GROW"), help="results to put on the page")
+    parser.add_argument("--output", type=Path, default=FOLDER, help="folder for RESULTS.md and results/ (%(default)s)")
+    parser.add_argument("--seconds", type=float, default=300, help="for all cases together (%(default)s)")
     parser.add_argument("--cases", nargs="+", default=[case.name for case in CASES], metavar="NAME")
     parser.add_argument("--scale", type=float, default=1.0, help="part of the rows of each case")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    if options.publish:
+        score, grow = (json.loads(file.read_text("utf-8")) for file in options.publish)
+        print(gpu_page.publish(score, grow, options.output))
+        return 0
     cases = {case.name: case for case in CASES}
     if options.one:
         result = run_case(cases[options.cases[0]], time.monotonic() + options.seconds, options.scale)
         options.json.write_text(json.dumps(result, indent=1))
         return 0
-    print("device:", {str(key): value for key, value in mx.device_info().items()}, mlx_kernels.group_limits())
+    device = {str(key): value for key, value in mx.device_info().items()}
+    print("device:", device, mlx_kernels.group_limits())
     compile_numba()
     results: list[Any] = []
     end = time.monotonic() + options.seconds
@@ -330,7 +368,7 @@ def main(arguments: list[str] | None = None) -> int:
             code = "timeout"
         results.append(json.loads(part.read_text()) if part.exists() else {"case": {"name": name}, "failed": code})
         part.unlink(missing_ok=True)
-        options.json.write_text(json.dumps({"device": str(mx.device_info()), "cases": results}, indent=1))
+        options.json.write_text(json.dumps({"device": device, "cases": results}, indent=1))
     for result in results:
         print_summary(result)
     return int(not any("best" in result for result in results))

@@ -104,7 +104,7 @@ def our_numba(training: NDArray[np.float32], inputs: list[mx.array], forest: For
     backend = get_backend("numba")
     rows = np.array(inputs[0])
     values = forest.path_length[:, None]
-    size = backend.piece_rows or len(rows)
+    size = backend.piece_rows(len(rows), rows.shape[1], cpu_count()) or len(rows)
     pieces = [rows[i : i + size] for i in range(0, len(rows), size)]
     return _rate(len(rows), lambda i: run(lambda p: backend.leaf_means(forest, values, p), pieces, cpu_count()), 3)
 

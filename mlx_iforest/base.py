@@ -16,7 +16,8 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
-from mlx_iforest.backends import choose_backend, working_backend
+from mlx_iforest.backends import choose_backend
+from mlx_iforest.backends.crossover import Work
 from mlx_iforest.batches import as_float32, check_finite, is_plain
 from mlx_iforest.fitted import FittedForest, Matrix, MatrixLike
 from mlx_iforest.forest import Forest
@@ -92,15 +93,16 @@ class BaseIsolationForest(FittedForest):
         if not issparse(data):
             check_finite(data)
         weight = None if sample_weight is None else self._check_weight(sample_weight, data)
+        self.performance_ = Performance(grow_seconds=0.0)
         began = time.perf_counter()
         self.backend_ = choose_backend(self.backend)
         self._grow(data, weight)
         self.quantized_bits_, self.pruned_ = None, False
         seconds = time.perf_counter() - began
-        self.performance_ = Performance(grow_seconds=seconds, peak_process_memory=peak_process_memory())
+        self.performance_.grow_seconds, self.performance_.peak_process_memory = seconds, peak_process_memory()
         if self.verbose:
             what = f"{self.forest_.n_trees} trees of {self.max_samples_} samples"
-            print(f"a forest of {what} after {seconds:.3f} s ({self.backend_.name})")  # noqa: T201
+            print(f"a forest of {what} after {seconds:.3f} s ({(self.performance_.grown_by or self.backend_).name})")  # noqa: T201
         self._learn_scores(data)
         self.offset_ = -0.5
         if self.contamination != "auto":
@@ -231,7 +233,9 @@ class BaseIsolationForest(FittedForest):
         X = X if transform is None else transform(X)
         if rows is not None:
             plan = plan.with_rows(rows, len(X))
-        return working_backend(self.backend_.name, self.backend).grow(X, plan, n_threads=self._n_threads())
+        n_threads = self._n_threads()
+        backend, self.performance_.grown_by = self._backend_for(lambda: Work.growing(plan), n_threads)
+        return backend.grow(X, plan, n_threads=n_threads)
 
     def _draw_seed(self) -> None:
         words = check_random_state(self.random_state).randint(0, 2**32, size=2, dtype=np.uint64)

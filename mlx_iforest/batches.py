@@ -12,7 +12,7 @@ from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.utils import assert_all_finite
 
-__all__ = ["as_float32", "batches", "check_finite", "free_memory", "is_plain"]
+__all__ = ["as_float32", "batches", "check_finite", "free_memory", "is_plain", "rows_in_memory"]
 
 LARGEST_BATCH = 32 << 20
 """Bytes that a batch takes, its share of temporaries included; larger ones are no faster."""
@@ -75,6 +75,15 @@ def _rows_that_fit(n_rows: int, row_bytes: int) -> int:
     free = free_memory()
     most = LARGEST_BATCH if free is None else min(LARGEST_BATCH, free // SHARE)
     return max(FEWEST_ROWS, most // row_bytes)
+
+
+def rows_in_memory(rows: int, n_features: int, n_threads: int) -> int:
+    """So many rows, or fewer where the free memory is too small for so many in each thread."""
+    row_bytes = 4 * n_features + ROW_BYTES
+    if rows * row_bytes <= LARGEST_BATCH:
+        return rows
+    free = free_memory()
+    return rows if free is None else min(rows, max(FEWEST_ROWS, free // SHARE // (n_threads * row_bytes)))
 
 
 def free_memory(root: Path = Path("/")) -> int | None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from mlx_iforest.backends import BACKENDS
+from mlx_iforest.backends import BACKENDS, Backend
 from mlx_iforest.base import BaseIsolationForest, Matrix
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
@@ -248,9 +248,10 @@ class BlendedIsolationForest(BaseIsolationForest):
         members = zip(MEMBERS, self._member_trees, strict=True)
         return [_Views.of(member, self.forest_.trees(*trees)) for member, trees in members if trees[0] < trees[1]]
 
-    def _score(self, X: Matrix) -> NDArray[np.float64]:
+    def _score(self, X: Matrix, backend: Backend) -> NDArray[np.float64]:
         normality = np.concatenate(
-            [views.standardise(self._leaf_means(views.trees, views.values, X)) for views in self._views], axis=1
+            [views.standardise(self._leaf_means(views.trees, views.values, X, backend)) for views in self._views],
+            axis=1,
         )
         weights = np.concatenate([views.weights for views in self._views])
         return blend_score(soft_minimum(normality, weights))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
-from mlx_iforest.backends import BACKENDS
+from mlx_iforest.backends import BACKENDS, Backend
 from mlx_iforest.base import BaseIsolationForest, Matrix
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
@@ -59,8 +59,8 @@ class MLXIsolationForest(BaseIsolationForest):
         samples with its share of the space; 'blend' is the mean of both, each in robust standard deviations of the
         training rows.
     backend : {'auto', 'mlx', 'numba', 'sklearn'}, default='auto'
-        'auto' takes 'mlx' where MLX has a GPU, else 'numba', else 'sklearn'. A backend asked for by name that is
-        missing is an error.
+        'auto' takes 'mlx' where MLX has a GPU, else 'numba', else 'sklearn'; with a GPU, 'numba' does what it is faster
+        at, with the same results. A backend asked for by name does all the work, and is an error where it is missing.
     batch_size : 'auto' or int, default='auto'
         Rows scored at a time. It bounds memory and never changes a score.
 
@@ -75,9 +75,9 @@ class MLXIsolationForest(BaseIsolationForest):
     quantized_bits_ : int or None
         What `quantize` made it of; None for a model as it was grown.
     backend_ : BackendChoice
-        Name of the backend that grew the forest, and the reason for it.
+        Name of the backend that was chosen, and the reason for it.
     performance_ : Performance
-        Seconds of growing and scoring, rows a second, peak memory of the process and of MLX.
+        Seconds of growing and scoring, rows a second, peak memory of the process and of MLX, and who did the work.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Where the training data had column names.
@@ -178,8 +178,8 @@ class MLXIsolationForest(BaseIsolationForest):
     def _used_values(self) -> set[str]:
         return {name for name, _ in self._counted}
 
-    def _score(self, X: Matrix) -> NDArray[np.float64]:
-        means = self._leaf_means(self.forest_, self._leaf_values, X)
+    def _score(self, X: Matrix, backend: Backend) -> NDArray[np.float64]:
+        means = self._leaf_means(self.forest_, self._leaf_values, X, backend)
         # By the scoring of the fit: the parameter may have been set since.
         if len(self._counted) > 1:
             return blend_score(means)

@@ -14,8 +14,9 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mlx_iforest.backends import Backend, BackendChoice, BackendUnavailableError, choose_backend, working_backend
-from mlx_iforest.batches import as_float32, batches, check_finite
+from mlx_iforest.backends import Backend, BackendChoice, BackendUnavailableError, backend_for, choose_backend
+from mlx_iforest.backends.crossover import Work
+from mlx_iforest.batches import as_float32, batches, check_finite, rows_in_memory
 from mlx_iforest.forest import Forest
 from mlx_iforest.performance import Performance, peak_process_memory
 from mlx_iforest.scorer import FEWEST_THREADED_ROWS, Scorer
@@ -51,8 +52,8 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     performance_: Performance
 
     @abstractmethod
-    def _score(self, X: Matrix) -> NDArray[np.float64]:
-        """Scores in [-1, 0) of valid rows, float32 in C order."""
+    def _score(self, X: Matrix, backend: Backend) -> NDArray[np.float64]:
+        """Scores in [-1, 0) of valid rows, float32 in C order, by a backend."""
 
     def predict(self, X: MatrixLike) -> NDArray[np.int64]:
         """+1 for a normal row, -1 for an anomaly.
@@ -214,50 +215,68 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     def _measured(self, data: Matrix, *, check: bool) -> NDArray[np.float64]:
         """`_score_rows`, with what they took in `performance_`."""
         began = time.perf_counter()
-        scores = self._score_rows(data, check=check)
+        scores, facts = self._scored(data, check=check)
         # In place, and all at once: models that share it are this one as other threads see it.
         self.performance_.__dict__.update(
             score_seconds=time.perf_counter() - began,
             scored_rows=len(scores),
             peak_process_memory=peak_process_memory(),
-            peak_mlx_memory=self._scorer().peak_memory(),
+            **facts,
         )
         return scores
 
     def _score_rows(self, data: Matrix, *, check: bool = False) -> NDArray[np.float64]:
         """Scores of accepted rows, which are checked and become float32 a batch at a time."""
-        scores = np.empty(data.shape[0])
-        piece_rows = self._scorer().piece_rows
-        n_threads = 1 if piece_rows is None or len(scores) <= FEWEST_THREADED_ROWS else self._n_threads()
-        if self.batch_size != "auto":
-            piece_rows = int(self.batch_size)
-        elif piece_rows is not None:
-            # A share for each thread, where there are fewer rows than that.
-            piece_rows = min(piece_rows, max(FEWEST_THREADED_ROWS, -(-len(scores) // n_threads)))
+        return self._scored(data, check=check)[0]
+
+    def _scored(self, data: Matrix, *, check: bool) -> tuple[NDArray[np.float64], dict[str, Any]]:
+        """`_score_rows`, and what `performance_` tells of how that was done."""
+        n_rows, n_features = data.shape
+        scores = np.empty(n_rows)
+        n_threads = self._n_threads() if n_rows > FEWEST_THREADED_ROWS else 1
+        backend, choice = self._backend_for(lambda: Work.scoring(self.forest_, n_rows), n_threads)
+        rows = backend.piece_rows(n_rows, n_features, n_threads)
+        if rows is None:
+            n_threads = 1
+        else:
+            rows = rows_in_memory(rows, n_features, n_threads)
+        parts = list(batches(data, rows if self.batch_size == "auto" else int(self.batch_size)))
 
         def score(rows: slice) -> None:
             part = data[rows]
             if check:
                 check_finite(part)
-            scores[rows] = self._score(as_float32(part))
+            scores[rows] = self._score(as_float32(part), backend)
 
-        run(score, list(batches(data, piece_rows)), n_threads)
-        return scores
+        run(score, parts, n_threads)
+        return scores, {
+            "scored_by": choice,
+            "batch_rows": parts[0].stop if parts else 0,
+            "peak_mlx_memory": backend.peak_memory(),
+        }
 
-    def _leaf_means(self, forest: Forest, values: NDArray[np.float32], X: Matrix) -> NDArray[np.float64]:
+    def _leaf_means(
+        self, forest: Forest, values: NDArray[np.float32], X: Matrix, backend: Backend | None = None
+    ) -> NDArray[np.float64]:
         """For every row the means over the trees of its leaf's values.
 
         Parameters
         ----------
         values : ndarray of float32, shape (n_nodes,) or (n_nodes, n_values)
+        backend : Backend, optional
+            The best one for so many rows where none is given.
 
         Returns
         -------
         ndarray of float64, shape (n_samples,) or (n_samples, n_values)
         """
         columns = values[:, None] if values.ndim == 1 else values
-        score = self._scorer().leaf_means
-        means = [score(forest, columns, as_float32(X[rows])) for rows in batches(X)]
+        if backend is None:
+            backend, _ = self._backend_for(lambda: Work.scoring(forest, X.shape[0]), 1)
+            parts = list(batches(X))
+        else:
+            parts = [slice(None)]
+        means = [backend.leaf_means(forest, columns, as_float32(X[rows])) for rows in parts]
         joined = means[0] if len(means) == 1 else np.concatenate(means)
         return joined[:, 0] if values.ndim == 1 else joined
 
@@ -268,15 +287,15 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     def _n_threads(self) -> int:
         return int(cpu_count() if self.n_jobs is None else effective_n_jobs(self.n_jobs))
 
-    def _scorer(self) -> Backend:
-        """The backend that grew the forest; where it is missing (a model from another machine), what 'auto'
-        takes here."""
+    def _backend_for(self, work: Callable[[], Work], n_threads: int) -> tuple[Backend, BackendChoice]:
+        """The backend for a piece of work, and why; where the one that was chosen is missing (a model from another
+        machine), what 'auto' takes here."""
         try:
-            return working_backend(self.backend_.name, self.backend)
+            return backend_for(self.backend_, self.backend, work, n_threads)
         except BackendUnavailableError:
             if self.backend != "auto":
                 raise
-            return working_backend(choose_backend("auto").name, self.backend)
+            return backend_for(choose_backend("auto"), self.backend, work, n_threads)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

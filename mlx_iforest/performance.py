@@ -6,6 +6,8 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mlx_iforest.backends.base import BackendChoice
+
 __all__ = ["Performance", "peak_process_memory"]
 
 
@@ -26,6 +28,11 @@ class Performance:
         tell.
     peak_mlx_memory : int or None
         Peak bytes that MLX had allocated; None on the other backends.
+    grown_by, scored_by : BackendChoice or None
+        Which backend did the latest work, and why: where 'auto' was asked for, small work goes to Numba though there is
+        a GPU. Of trees that were grown in several parts, the last part's.
+    batch_rows : int
+        Rows that the latest scoring took at a time, at most.
     """
 
     grow_seconds: float
@@ -33,6 +40,9 @@ class Performance:
     scored_rows: int = 0
     peak_process_memory: int | None = None
     peak_mlx_memory: int | None = None
+    grown_by: BackendChoice | None = None
+    scored_by: BackendChoice | None = None
+    batch_rows: int = 0
 
     @property
     def score_rows_per_second(self) -> float | None:

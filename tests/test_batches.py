@@ -275,3 +275,15 @@ def test_one_array_is_no_stream():
     with pytest.raises(NotFittedError):
         MLXIsolationForest().score_batches([X])
     assert list(MODELS[0].score_batches([])) == []
+
+
+def test_large_pieces_leave_room_for_those_of_other_threads(monkeypatch):
+    row = 4 * 8 + batches.ROW_BYTES
+    monkeypatch.setattr(batches, "free_memory", lambda: 8 * row * 800_000)
+    assert batches.rows_in_memory(1_000_000, 8, 1) == 800_000
+    assert batches.rows_in_memory(1_000_000, 8, 4) == 200_000
+    assert batches.rows_in_memory(2048, 8, 1000) == 2048
+    monkeypatch.setattr(batches, "free_memory", lambda: 0)
+    assert batches.rows_in_memory(1_000_000, 8, 4) == batches.FEWEST_ROWS
+    monkeypatch.setattr(batches, "free_memory", lambda: None)
+    assert batches.rows_in_memory(1_000_000, 8, 4) == 1_000_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import Any
 
@@ -19,7 +20,7 @@ from mlx_iforest.backends.scored_trees import DoesNotFitError, Trees
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.quantization import quantize_forest
 from mlx_iforest.whole_numbers import whole_numbers
-from tests.kernel_checks import check_cuda, check_metal
+from tests.kernel_checks import check_cuda, check_metal, compile_cuda
 from tests.simulator import simulate
 
 mlx_kernels = pytest.importorskip("mlx_iforest.backends.mlx_kernels")
@@ -387,6 +388,7 @@ def test_auto_finishes_on_the_cpu(monkeypatch):
     load = backends._load
     monkeypatch.setattr(backends, "_load", lambda name: FailingBackend() if name == "mlx" else load(name))
     monkeypatch.setattr(backends, "_mlx_gpu", lambda: None)
+    monkeypatch.setattr(backends, "cpu_is_faster", lambda work, n_threads: (False, "there is so much of it"))
     X = dirty_data(300, 3, missing=0)
     model = MLXIsolationForest(random_state=0, n_estimators=10)
     with pytest.warns(RuntimeWarning, match="the device was lost; numba does it on the CPU"):
@@ -396,3 +398,32 @@ def test_auto_finishes_on_the_cpu(monkeypatch):
     assert np.array_equal(scores, expected)
     with pytest.raises(DeviceError, match="the device was lost"):
         MLXIsolationForest(backend="mlx").fit(X)
+
+
+def test_batches_follow_the_devices_free_memory(monkeypatch):
+    monkeypatch.setattr(mlx_kernels.mx, "get_active_memory", lambda: 1000)
+    for told, free in [
+        ({"total_memory": 1 << 36, "free_memory": 1 << 35}, 1 << 35),
+        ({"memory_size": 1 << 33, "max_recommended_working_set_size": 8_001_000}, 8_001_000),
+        ({}, 8 << 30),
+    ]:
+        mlx_kernels._memory.cache_clear()
+        monkeypatch.setattr(mlx_kernels.mx, "device_info", lambda told=told: told)
+        assert mlx_kernels._memory() == free
+        expected = min(mlx_kernels.BATCH_BYTES, (free - 1000) // 8) // 40
+        assert mlx_kernels.batch_rows(10) == expected
+    assert mlx_kernels.batch_rows(1 << 30) == mlx_kernels.FEWEST_ROWS
+    mlx_kernels._memory.cache_clear()
+
+
+@pytest.mark.parametrize(("n_features", "n_trees", "threads"), [(8, 100, 1024), (64, 100, 1024), (500, 100, 512)])
+def test_threads_of_a_group_on_an_h100(n_features, n_trees, threads):
+    X = dirty_data(100, n_features)
+    trees = Trees.of(forest := forest_of(X, n_trees=n_trees), whole_numbers(both_values(forest)[:, :1])[1])
+    assert DeviceForest.best(trees, 227 << 10, mlx_kernels.CUDA_THREADS).layout.threads == threads
+    # 64 K registers for all threads of a group.
+    layout = Layout.of(trees, 227 << 10, 1024)
+    packed = DeviceForest.of(trees, layout)
+    registers = re.search(r"Used (\d+) registers", compile_cuda(packed.kernel, packed.template, "cubin")[1])
+    assert registers is not None
+    assert int(registers[1]) <= 64

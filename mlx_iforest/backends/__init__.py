@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import platform
 import sys
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 from mlx_iforest.backends.base import Backend, BackendChoice, BackendUnavailableError
+from mlx_iforest.backends.crossover import Work, cpu_is_faster
 from mlx_iforest.backends.fallback import FinishedOnCPU
 
 __all__ = [
@@ -17,6 +19,7 @@ __all__ = [
     "BackendChoice",
     "BackendUnavailableError",
     "available_backends",
+    "backend_for",
     "choose_backend",
     "get_backend",
     "working_backend",
@@ -72,6 +75,21 @@ def working_backend(name: str, asked: str) -> Backend:
         return backend
     cpu = next((other for other in map(_load, ("numba", "sklearn")) if not isinstance(other, str)), backend)
     return FinishedOnCPU(backend, cpu)
+
+
+def backend_for(
+    chosen: BackendChoice, asked: str, work: Callable[[], Work], n_threads: int
+) -> tuple[Backend, BackendChoice]:
+    """The backend for a piece of work, and why that one.
+
+    It is the one that was chosen, and `work` is not called; but where 'auto' was `asked` for and took 'mlx', Numba does
+    what a GPU would take longer for. Both give the same bits.
+    """
+    if chosen.name == "mlx" and asked == "auto":
+        on_cpu, why = cpu_is_faster(work(), n_threads)
+        on_cpu = on_cpu and not isinstance(_load("numba"), str)
+        chosen = BackendChoice("numba" if on_cpu else "mlx", why)
+    return working_backend(chosen.name, asked), chosen
 
 
 def available_backends() -> dict[str, str | None]:

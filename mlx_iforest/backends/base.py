@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
+from mlx_iforest.scorer import FEWEST_THREADED_ROWS
 
-__all__ = ["Backend", "BackendChoice", "BackendUnavailableError", "DeviceError", "device_errors"]
+__all__ = ["Backend", "BackendChoice", "BackendUnavailableError", "DeviceError", "device_errors", "fair_share"]
 
 
 class BackendUnavailableError(RuntimeError):
@@ -43,12 +44,22 @@ class BackendChoice:
     reason: str
 
 
+def fair_share(most: int, n_rows: int, n_threads: int) -> int:
+    """So many rows, or a share for each thread where there are fewer rows than that."""
+    return min(most, max(FEWEST_THREADED_ROWS, -(-n_rows // n_threads)))
+
+
 class Backend(Protocol):
-    """Two functions. Neither validates; the estimator has."""
+    """Growing and scoring. Neither validates; the estimator has."""
 
     name: str
-    piece_rows: int | None
-    """Rows that one thread of several scores at a time; None where the backend wants as many as memory holds."""
+
+    def piece_rows(self, n_rows: int, n_features: int, n_threads: int) -> int | None:
+        """Rows, of `n_rows`, that each of several threads scores at a time.
+
+        None where the backend wants one thread, and as many rows as memory holds.
+        """
+        ...
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
         """Grow the trees of a plan.

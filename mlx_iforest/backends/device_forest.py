@@ -23,6 +23,9 @@ MOST_CHUNK_TREES = 256
 SHORTEST = 8
 """Elements of the shortest array passed to a kernel: shorter ones are constants to Metal."""
 
+FEWER_THREADS = 512
+"""Threads of a group where the most that a group may have are too many: 500 features."""
+
 REGISTER_FEATURES = 8
 """Features whose 8-bit codes a thread keeps in two registers."""
 
@@ -186,6 +189,9 @@ class DeviceForest:
     @classmethod
     def best(cls, trees: Trees, shared: int, threads: int) -> DeviceForest:
         """Pack a forest the way that is expected to be scored fastest; arguments as for `Layout.of`."""
+        if Layout.of(trees, shared, threads).trees_side_by_side == 1:
+            # Rows are so wide that many threads share one, and each would have too few trees to walk side by side.
+            threads = min(threads, FEWER_THREADS)
         try:
             if Ranking.of(trees).pays(trees, shared):
                 return cls.of(trees, Layout.of(trees, shared, threads, ranks=True))

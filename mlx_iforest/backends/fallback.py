@@ -25,7 +25,10 @@ class FinishedOnCPU:
 
     def __init__(self, backend: Backend, cpu: Backend) -> None:
         self._backend, self._cpu = backend, cpu
-        self.name, self.piece_rows = backend.name, backend.piece_rows
+        self.name = backend.name
+
+    def piece_rows(self, n_rows: int, n_features: int, n_threads: int) -> int | None:
+        return self._backend.piece_rows(n_rows, n_features, n_threads)
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
         try:

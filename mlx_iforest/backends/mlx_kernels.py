@@ -21,7 +21,7 @@ from mlx_iforest.backends.scored_trees import DoesNotFitError, Trees
 from mlx_iforest.forest import Forest
 from mlx_iforest.whole_numbers import whole_numbers
 
-__all__ = ["KernelScorer", "group_limits", "kernel_scorer"]
+__all__ = ["KernelScorer", "batch_rows", "group_limits", "kernel_scorer"]
 
 LAUNCH_STEPS = 1 << 32
 """Rows times trees times levels of one launch: about a tenth of a second on a small chip. macOS ends longer work."""
@@ -31,6 +31,13 @@ CHUNK_BYTES = 32 << 20
 
 IN_FLIGHT = 2
 """Chunks handed to the device before the results of the first are awaited."""
+
+BATCH_BYTES = 64 << 20
+"""Of rows that are handed over at a time. Meanwhile other threads check and convert those of the next batches, and make
+scores of those before."""
+
+SHARE = 8
+"""One part in so many of the device's free memory goes to a batch where that is less."""
 
 FEWEST_ROWS = 1024
 """Rows of a launch below which no memory is what is missing."""
@@ -42,7 +49,9 @@ for many rows."""
 METAL_SHARED, METAL_THREADS = 32 << 10, 256
 """Bytes of shared memory, and threads, of a group on every Apple chip."""
 
-CUDA_THREADS = 512
+CUDA_THREADS = 1024
+"""Threads of a group at most, and on an H100 the best number where a thread has enough trees (`DeviceForest.best`)."""
+
 CUDA_SHARED = {(7, 0): 96, (7, 2): 96, (7, 5): 64, (8, 0): 163, (8, 7): 163, (9, 0): 227, (10, 0): 227, (10, 3): 227}
 """Kilobytes of shared memory that a group may have, by compute capability; 99 on newer ones not listed."""
 
@@ -64,6 +73,20 @@ def group_limits() -> tuple[int, int]:
         found = (int(digits[1]), int(digits[2])) if digits else (0, 0)
     kilobytes = CUDA_SHARED.get(found, 99 if found >= (8, 6) else 48)
     return kilobytes << 10, CUDA_THREADS
+
+
+def batch_rows(n_features: int) -> int:
+    """Rows that are best handed over at a time: `BATCH_BYTES`, or a share of the device's free memory."""
+    free = max(0, _memory() - int(mx.get_active_memory()))
+    return max(FEWEST_ROWS, min(BATCH_BYTES, free // SHARE) // (4 * n_features))
+
+
+@cache
+def _memory() -> int:
+    """Bytes that the device has for this process; asked once, since the driver takes its time."""
+    info = mx.device_info()
+    names = ("max_recommended_working_set_size", "free_memory", "memory_size", "total_memory")
+    return next((int(info[name]) for name in names if info.get(name)), 8 << 30)
 
 
 @cache

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mlx_iforest.backends import mlx_growth
 from mlx_iforest.backends.base import device_errors
-from mlx_iforest.backends.mlx_kernels import kernel_scorer
+from mlx_iforest.backends.mlx_kernels import LOCK, batch_rows, kernel_scorer
 from mlx_iforest.forest import LEAF, Forest
 from mlx_iforest.growth import ATTEMPTS, TINY, GrowthPlan
 from mlx_iforest.randomness import bounded, threefry2x32
@@ -30,7 +30,9 @@ class MLXBackend:
     """Grows and scores on MLX's default device."""
 
     name = "mlx"
-    piece_rows = None
+
+    def piece_rows(self, n_rows: int, n_features: int, n_threads: int) -> int | None:
+        return batch_rows(n_features) if uses_gpu() else None
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
         if uses_gpu() and mlx_growth.is_grown_by_kernel(plan):
@@ -48,7 +50,7 @@ class MLXBackend:
         scorer = kernel_scorer(forest, values) if uses_gpu() else None
         if scorer is not None:
             return scorer.means(np.ascontiguousarray(X))
-        with device_errors(f"scoring {len(X)} rows"):
+        with LOCK, device_errors(f"scoring {len(X)} rows"):
             return self.means_by_operations(forest, values, X)
 
     def means_by_operations(

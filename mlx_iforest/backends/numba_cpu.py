@@ -18,6 +18,7 @@ from joblib import cpu_count
 from numpy.typing import NDArray
 
 from mlx_iforest.backends import numba_kernels as kernels
+from mlx_iforest.backends.base import fair_share
 from mlx_iforest.codes import CodedForest
 from mlx_iforest.codes_scoring import BLOCK
 from mlx_iforest.forest import Families, Forest
@@ -43,8 +44,10 @@ class NumbaBackend:
     """Grows and scores on the CPU."""
 
     name = "numba"
-    # Enough to hide what a task costs, few enough that temporaries stay in the cache and all threads end together.
-    piece_rows = 32 * BLOCK
+
+    def piece_rows(self, n_rows: int, n_features: int, n_threads: int) -> int:
+        # Enough to hide what a task costs, few enough that temporaries stay in the cache and all threads end together.
+        return fair_share(32 * BLOCK, n_rows, n_threads)
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
         weights = np.ones(plan.features_per_tree, np.int64) if plan.weights is None else plan.weights

@@ -198,7 +198,9 @@ class ReferenceBackend:
     """For tests."""
 
     name = "reference"
-    piece_rows = None
+
+    def piece_rows(self, n_rows: int, n_features: int, n_threads: int) -> None:
+        return None
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int = 1) -> Forest:
         trees = [

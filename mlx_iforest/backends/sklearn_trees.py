@@ -15,6 +15,7 @@ from scipy.sparse import csc_matrix
 from sklearn.tree import ExtraTreeRegressor
 from sklearn.tree._tree import NODE_DTYPE, Tree
 
+from mlx_iforest.backends.base import fair_share
 from mlx_iforest.forest import LEAF, Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.threads import run
@@ -30,7 +31,9 @@ class SklearnBackend:
     """Grows and scores with scikit-learn's compiled trees."""
 
     name = "sklearn"
-    piece_rows = 16_384
+
+    def piece_rows(self, n_rows: int, n_features: int, n_threads: int) -> int:
+        return fair_share(16_384, n_rows, n_threads)
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
         if plan.extension_level:

@@ -1,0 +1,133 @@
+"""CPU or GPU: what a piece of work costs on each, and so which of them does it where 'auto' was asked for.
+
+Both give the same bits, so only the time can tell. `python -m mlx_iforest.selftest` measures a machine's own times.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Literal
+
+from mlx_iforest.forest import Forest
+from mlx_iforest.growth import GrowthPlan
+from mlx_iforest.scorer import FEWEST_THREADED_ROWS
+
+__all__ = ["GROWING", "SCORING", "Cost", "Work", "cpu_is_faster"]
+
+Place = Literal["cpu", "cuda", "metal"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds that parts of some work take, for a core of a CPU or for a whole GPU.
+
+    Parameters
+    ----------
+    call : float
+        Of any amount of work, however little.
+    row, value : float
+        Of each row, and of each value of a row, that is converted or moved to where the work is done.
+    step : float
+        Of each step, see `Work`.
+    """
+
+    call: float
+    row: float
+    value: float
+    step: float
+
+
+SCORING: dict[Place, Cost] = {
+    # 16 cores of an H100's host, 100 trees x 256: 54 million rows/s with 8 features, 25 with 64.
+    "cpu": Cost(call=3e-5, row=0, value=6e-9, step=2.4e-11),
+    # H100, from NumPy: 54 million rows/s with 8 features, 7.3 with 64, 0.96 with 500, all of it the transfer; on the
+    # device 2,290 million rows/s of 100 trees x 256, 386 of 300 x 4,096. The call is an estimate.
+    "cuda": Cost(call=1e-3, row=0, value=2.2e-9, step=6e-13),
+    # An estimate for an M4, from its roofline: 100 million rows/s of 100 trees x 256, no transfer.
+    "metal": Cost(call=1e-3, row=0, value=1e-10, step=1.2e-11),
+}
+"""A step is a node, for each row, on a CPU (it asks all of a tree's splits); a tree's level, for each row, on a GPU."""
+
+GROWING: dict[Place, Cost] = {
+    # 16 cores of an H100's host: 100 x 256 in 3.5 ms, 100 x 4,096 in 14 ms, 8 x 1,000,000 in 290 ms.
+    "cpu": Cost(call=2e-3, row=0, value=0, step=1.5e-8),
+    # H100, from 4,000,000 rows of NumPy: the same in 10, 79 and 111 ms. The host gathers the rows that trees draw.
+    "cuda": Cost(call=3e-3, row=1.5e-7, value=5e-10, step=6.5e-10),
+    # An estimate for an M4, from the sizes of the chips.
+    "metal": Cost(call=3e-3, row=1.5e-7, value=1e-10, step=6.5e-9),
+}
+"""A step is a tree's level, for each sample of the tree."""
+
+MOST_NODES = 4000
+"""Of a tree; of larger ones the CPU walks the trees, and no more nodes cost more."""
+
+GATHERED = 4
+"""Where the drawn rows are fewer than one in so many of all, the host gathers them."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """How much there is to be done, to be asked what it costs.
+
+    Parameters
+    ----------
+    costs : mapping of str to Cost
+        `SCORING` or `GROWING`.
+    moved_rows, values : int
+        Rows that the host gathers one by one, and values of all rows that are moved.
+    cpu_steps, gpu_steps : int
+    most_threads : int
+        Threads that can share it on a CPU.
+    what : str
+        For people.
+    """
+
+    costs: dict[Place, Cost]
+    moved_rows: int
+    values: int
+    cpu_steps: int
+    gpu_steps: int
+    most_threads: int
+    what: str
+
+    @classmethod
+    def scoring(cls, forest: Forest, n_rows: int) -> Work:
+        """To score rows by a forest; few rows are no work for several threads."""
+        nodes = min(forest.n_nodes, MOST_NODES * forest.n_trees)
+        levels = int(forest.tree_depths.sum())
+        shares = max(1, n_rows // FEWEST_THREADED_ROWS)
+        what = f"scoring {n_rows:,} x {forest.n_features} values by {forest.n_trees} trees"
+        return cls(SCORING, 0, n_rows * forest.n_features, n_rows * nodes, n_rows * levels, shares, what)
+
+    @classmethod
+    def growing(cls, plan: GrowthPlan) -> Work:
+        """To grow the trees of a plan."""
+        drawn = plan.n_trees * plan.subsample_size
+        gathered = GATHERED * drawn < plan.n_samples
+        values = (drawn if gathered else plan.n_samples) * plan.n_features
+        steps = drawn * max(plan.max_depth, 1)
+        what = f"growing {plan.n_trees} trees of {plan.subsample_size:,} samples"
+        return cls(GROWING, drawn if gathered else 0, values, steps, steps, plan.n_trees, what)
+
+    def cpu_seconds(self, n_threads: int) -> float:
+        """By so many threads of a CPU."""
+        cost = self.costs["cpu"]
+        parts = self.values * cost.value + self.cpu_steps * cost.step
+        return cost.call + parts / max(1, min(n_threads, self.most_threads))
+
+    def gpu_seconds(self, place: Place) -> float:
+        """By a GPU: rows are moved while those before them are worked on."""
+        cost = self.costs[place]
+        return cost.call + self.moved_rows * cost.row + max(self.values * cost.value, self.gpu_steps * cost.step)
+
+
+def gpu_place() -> Place:
+    """The kind of GPU that MLX has on such a system."""
+    return "metal" if sys.platform == "darwin" else "cuda"
+
+
+def cpu_is_faster(work: Work, n_threads: int) -> tuple[bool, str]:
+    """Whether the CPU is expected to be faster, and the expectation in words."""
+    cpu, gpu = work.cpu_seconds(n_threads), work.gpu_seconds(gpu_place())
+    return cpu < gpu, f"{work.what} is expected to take {cpu:.2g} s on {n_threads} CPU threads, {gpu:.2g} s on the GPU"
