@@ -53,7 +53,7 @@ class Member:
 MEMBERS = (
     Member(trees=2, max_samples=256, depth=0.5, density=0.5, tame=True),
     Member(trees=1, max_samples=64, density=0.5),
-    Member(trees=1, max_samples=512, density=0.5),
+    Member(trees=1, max_samples=512, depth=0.5, density=0.5),
     Member(trees=2, max_samples=256, depth=1.0, tails=True),
 )
 """How the forest is put together (docs/performance.md tells what was tried)."""
