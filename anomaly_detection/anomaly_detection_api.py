@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -226,6 +226,60 @@ class AnomalyDetectionAPI:
         """
         scores = self.detector.decision_function(data)
         return np.where(scores < (0.0 if threshold is None else threshold), -1, 1).astype(np.int64), scores
+
+    def predict_batches(
+        self,
+        parts: Iterable[Any],
+        threshold: float | None = None,
+        *,
+        progress: Callable[[int], object] | None = None,
+    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
+        """Judge records that come in parts, such as those of a file larger than memory; one part at a time is held.
+
+        Predictions and scores are those of `predict` on all records, bit for bit, but for one thing: copies of a record
+        are looked for among the records of its part and those of the training.
+
+        Parameters
+        ----------
+        parts : iterable of tables
+            Taken one by one as results are asked for: ``anomaly_detection.frames.read_chunks(path)``,
+            ``pandas.read_csv(path, dtype=str, keep_default_na=False, chunksize=100_000)``, batches of a query. Under
+            the rule `Conformal`, whose threshold takes all records, they are gone through twice: give `read_chunks` or
+            a list then.
+        threshold : float, optional
+            As for `predict`.
+        progress : callable, optional
+            Called with the number of records judged so far, after each part.
+
+        Yields
+        ------
+        predictions, scores : ndarray (rows,) int64, ndarray (rows,) float64
+            Of each part, as `predict` gives them. All are by the model as it was when this was called.
+
+        Warns
+        -----
+        DriftWarning
+            After the last part, as `predict`; of more than a million records, by a random million.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit` or `load_model`.
+        DataError
+            For one table instead of several; for an iterator, which can be gone through only once, under the rule
+            `Conformal`; as `predict` for a part, with its rows named.
+
+        Examples
+        --------
+        >>> from anomaly_detection.synthetic import generate
+        >>> api = AnomalyDetectionAPI().fit(generate("classic", 1000).frame)
+        >>> parts = [generate("classic", 100, seed=seed).frame for seed in (7, 8)]
+        >>> [len(scores) for predictions, scores in api.predict_batches(parts)]
+        [100, 100]
+        """
+        from .streaming import predict_parts
+
+        return predict_parts(copy.copy(self.detector), parts, 0.0 if threshold is None else threshold, progress)
 
     def predict_p_values(self, data: Any) -> npt.NDArray[np.float64]:
         """How often a usual record scores as low as these do.

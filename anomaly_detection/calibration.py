@@ -110,8 +110,12 @@ class Calibration:
         ``(1 + number of calibration scores <= score) / (n + 1)``. A record that is exchangeable with the calibration
         records gets a p-value of at most t with a probability of at most t, for every t.
         """
-        below = np.searchsorted(self.scores, np.asarray(scores, dtype=np.float64), side="right")
-        return np.asarray((1.0 + below) / (self.scores.size + 1.0), dtype=np.float64)
+        return np.asarray((1.0 + self.below(scores)) / (self.scores.size + 1.0), dtype=np.float64)
+
+    def below(self, scores: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """How many calibration scores are at most each of `scores` (rows,)."""
+        found = np.searchsorted(self.scores, np.asarray(scores, dtype=np.float64), side="right")
+        return np.asarray(found, dtype=np.int64)
 
     def cut(self, p_value: float) -> float:
         """The score strictly below which p-values are at most `p_value`, which is below 1; -inf where none can be."""

@@ -32,6 +32,7 @@ _SCORE_EXAMPLES = """\
 examples:
   {prog} saved_models/optimized_anomaly_detection_model.joblib shipments.csv --top 20
   {prog} models/anomaly_detection_model.joblib shipments.csv --output scored.parquet
+  {prog} models/anomaly_detection_model.joblib ten_years.csv.gz --output scored.csv.gz --chunk-rows 50000
 """
 _JUDGE_EXAMPLES = """\
 examples:
@@ -238,6 +239,13 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top", metavar="N", type=_whole(1), help="only the N most abnormal records, worst first (printed: 20)"
     )
+    parser.add_argument(
+        "--chunk-rows",
+        metavar="N",
+        type=_whole(1),
+        help="read, score and write N records at a time, which bounds memory (default: a small file at once, a larger\n"
+        "one in chunks of two million cells)",
+    )
 
 
 def _add_judge(parser: argparse.ArgumentParser) -> None:
@@ -339,7 +347,7 @@ def _run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
         note(f"{prog}: error: {printable(error)}")
         return 2
     except MemoryError:
-        note(f"{prog}: error: not enough memory for this many records; give fewer, or score them in parts")
+        note(f"{prog}: error: not enough memory for this many records; give fewer, or score with a --chunk-rows")
         return 2
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("anomaly_detection", "mlx_iforest"):

@@ -16,6 +16,9 @@ __all__ = ["Drift", "DriftWarning", "find_drift", "warn_of_drift"]
 MIN_ROWS = 100
 """The fewest records, on either side, that are compared."""
 
+KEPT = 1_000_000
+"""The most scores that are kept for the comparison where records come in parts."""
+
 # Half of one in a thousand, for the test's asymptotic p-values are a little too small with few scores.
 _P_VALUE = 0.0005
 _DISTANCE = 0.15
@@ -83,6 +86,23 @@ def find_drift(calibration: Calibration | None, scores: npt.ArrayLike) -> Drift 
     # Records that the model was fitted on look more normal than new ones.
     learned = ks_2samp(calibration.learned.astype(np.float32), rounded, method="asymp")
     return min(drift, Drift(float(learned.statistic), float(learned.pvalue)), key=lambda found: found.distance)
+
+
+class ScoreSample:
+    """All scores that are added or, of more than `KEPT` of them, that many: each as likely to be kept as another."""
+
+    def __init__(self) -> None:
+        self._random = np.random.default_rng(0)
+        self._lots = np.empty(0)
+        self.scores = np.empty(0)
+
+    def add(self, scores: npt.NDArray[np.float64]) -> None:
+        """Add `scores` (rows,). What is kept does not depend on how they are parted."""
+        lots = np.concatenate([self._lots, self._random.random(scores.size)])
+        scores = np.concatenate([self.scores, scores])
+        # Those with the smallest lots stay.
+        kept = np.arange(lots.size) if lots.size <= KEPT else np.argpartition(lots, KEPT)[:KEPT]
+        self._lots, self.scores = lots[kept], scores[kept]
 
 
 def warn_of_drift(calibration: Calibration | None, scores: npt.ArrayLike) -> None:

@@ -166,8 +166,20 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return out
 
     def _expected(self, X: pd.DataFrame) -> Floats:
-        design, _ = self._design(X)
-        return np.asarray(design @ np.column_stack([target.weights for target in self.targets_]))
+        """Each row's sum by itself: a product of matrices may round otherwise where rows come in other numbers."""
+        weights = np.column_stack([target.weights for target in self.targets_])
+        expected = np.repeat(weights[:1], len(X), axis=0)
+        place = 1
+        for name, (centre, spread, low, high) in self.centres_.items():
+            scaled = np.clip(self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)), low, high)
+            expected += np.nan_to_num((scaled - centre) / spread)[:, None] * weights[place]
+            place += 1
+        for name, levels in self.levels_.items():
+            # An unknown level is -1, the last row: it adds nothing.
+            added = np.vstack([weights[place : place + len(levels)], np.zeros(len(self.targets_))])
+            expected += added[levels.codes(X[name])]
+            place += len(levels)
+        return np.asarray(expected)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<number> as expected`` for each feature."""

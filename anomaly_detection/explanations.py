@@ -16,7 +16,7 @@ from anomaly_detection.frames import to_frame
 from anomaly_detection.plain import plain
 from anomaly_detection.wording import phrase
 
-__all__ = ["Contribution", "Explanation", "explain"]
+__all__ = ["Contribution", "Explanation", "explain", "explain_features"]
 
 _LEAST_SHARE = 0.05
 _LEAST_FARNESS = 1.0  # standard deviations; what is nearer is no reason that a person would accept
@@ -106,20 +106,30 @@ def explain(detector: Any, data: Any, rows: Sequence[int] | None = None, top: in
     """
     frame = to_frame(data)
     positions = np.arange(len(frame)) if rows is None else np.asarray(rows, dtype=np.int64)
+    # Repeats are counted among all rows given, so the features come from the whole frame.
+    extended, _ = detector.preprocessor.extend(frame)
+    features = detector.preprocessor.features_of(extended)
+    return explain_features(detector, extended.set_axis(frame.index), features, positions, top)
+
+
+def explain_features(
+    detector: Any,
+    extended: pd.DataFrame,
+    features: npt.NDArray[np.float32],
+    positions: npt.NDArray[np.int64],
+    top: int = 3,
+) -> list[Explanation]:
+    """`explain` the rows at `positions` of what ``preprocessor.extend`` and ``features_of`` gave already."""
     if positions.size == 0:
         return []
     preprocessor = detector.preprocessor
-    # Repeats are counted among all rows given, so the features come from the whole frame.
-    extended, _ = preprocessor.extend(frame)
-    features = preprocessor.features_of(extended)[positions]
-    extended = extended.iloc[positions]
+    features, extended = features[positions], extended.iloc[positions]
     score, gains, blocks = occlusion(detector, features, preprocessor.usual_)
     values, usual = preprocessor.in_units(extended)
     farness = preprocessor.farness(features)
-    index = frame.index[positions]
     return [
         _explain_row(
-            index[i],
+            extended.index[i],
             float(score[i]),
             gains[i],
             [int(block[np.argmax(farness[i, block])]) for block in blocks],

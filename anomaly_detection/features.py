@@ -249,10 +249,13 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         extended, report = self.extend(X)
         return self.features_of(extended), report
 
-    def extend(self, X: Any) -> tuple[pd.DataFrame, CleaningReport]:
-        """Return the clean records with the columns that follow from others, and what cleaning did."""
+    def extend(self, X: Any, first: int | None = None) -> tuple[pd.DataFrame, CleaningReport]:
+        """Return the clean records with the columns that follow from others, and what cleaning did.
+
+        `first` is for a part of a larger table, see `Schema.clean`.
+        """
         check_is_fitted(self, "feature_sources_")
-        clean, report = self.schema_.clean(X)
+        clean, report = self.schema_.clean(X, first)
         return add_derived(clean, self.derived_), report
 
     def features_of(self, extended: pd.DataFrame) -> npt.NDArray[np.float32]:

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from anomaly_detection.csv_files import CsvFile
 from anomaly_detection.errors import DataError
 from anomaly_detection.files import prepare_folder, replacing
 
-__all__ = ["check_target", "read_table", "to_frame", "write_table"]
+__all__ = ["Chunks", "check_target", "read_chunks", "read_table", "table_writer", "to_frame", "write_table"]
+
+SMALL_CELLS = 5_000_000
+"""Records times columns up to which a file is small: read at once, it takes at most some 1 GB."""
+
+CHUNK_CELLS = 2_000_000
+"""Records times columns of a chunk, unless its size is given."""
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
-_DELIMITERS = ",;\t|"
-_SNIFFED_BYTES = 1 << 16
 
 
 def to_frame(data: Any) -> pd.DataFrame:
@@ -127,18 +131,99 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     DataError
         If the file is missing, unreadable, empty, a folder, of an unknown kind, not a table, or names a column twice.
     """
-    source = Path(path)
-    kind = _kind(source)
-    if source.is_dir():
-        raise DataError(f"{source} is a folder; give a CSV or Parquet file.")
+    return read_chunks(path).whole()
+
+
+def read_chunks(path: str | os.PathLike[str], rows: int | None = None) -> Chunks:
+    """Read a CSV or Parquet file some records at a time, by the rules of `read_table`.
+
+    Parameters
+    ----------
+    path : path
+        As for `read_table`.
+    rows : int, optional
+        Records of a chunk, at least 1; as many as make `CHUNK_CELLS` cells if not given.
+
+    Returns
+    -------
+    Chunks
+
+    Raises
+    ------
+    DataError
+        As `read_table`; what only reading on can show is raised when a chunk is asked for.
+    """
+    return Chunks(Path(path), rows)
+
+
+class Chunks:
+    """The records of a file, some at a time: frames whose index goes on from one to the next.
+
+    It can be iterated several times, and each time reads the file anew. All frames together equal what `read_table`
+    gives. For a CSV file, making one reads through the file once, since one byte at its end can decide how it is
+    encoded.
+
+    Attributes
+    ----------
+    rows : int
+        Records of a chunk; the last has fewer.
+    about_rows : int
+        Records of the file, more or less.
+    is_small : bool
+        Whether it has at most `SMALL_CELLS` cells.
+    types : pyarrow.Schema or None
+        Of the columns of a Parquet file.
+    """
+
+    def __init__(self, path: Path, rows: int | None = None) -> None:
+        if rows is not None and rows < 1:
+            raise DataError(f"A chunk of {rows} records is asked for; give a whole number from 1 up.")
+        self._path = path
+        kind = _kind(path)
+        if path.is_dir():
+            raise DataError(f"{path} is a folder; give a CSV or Parquet file.")
+        with _reading(path):
+            if not path.exists():
+                raise FileNotFoundError(path)
+            if kind == "parquet":
+                from anomaly_detection.parquet_files import ParquetFile  # CSV files do without
+
+                self._file: Any = ParquetFile(path)
+            else:
+                self._file = CsvFile(path)
+        _refuse_duplicates([name for name in self._file.header if name.strip()])
+        columns = max(1, len(self._file.header))
+        self.rows = rows or max(1, CHUNK_CELLS // columns)
+        self.about_rows: int = self._file.about_rows
+        self.is_small = self.about_rows * columns <= SMALL_CELLS
+        self.types: Any = getattr(self._file, "types", None)
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        first = 0
+        with _reading(self._path):
+            for chunk in self._file.chunks(self.rows):
+                last = first + len(chunk)
+                yield to_frame(chunk).set_axis(pd.RangeIndex(first, last), axis=0)
+                first = last
+                # Else it would be held while the next one is read.
+                del chunk
+        if first == 0:
+            raise DataError("The table has no rows; expected at least one record.")
+
+    def whole(self) -> pd.DataFrame:
+        """All records at once."""
+        with _reading(self._path):
+            return to_frame(self._file.read())
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
     try:
-        if kind == "parquet":
-            return to_frame(_read_parquet(source))
-        return _parse_csv(_csv_bytes(source), source)
+        yield
     except FileNotFoundError as error:
-        raise DataError(f"{source} does not exist; check the path.") from error
+        raise DataError(f"{path} does not exist; check the path.") from error
     except OSError as error:
-        raise DataError(f"{source} cannot be read: {error.strerror or error}.") from error
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def _kind(path: Path) -> str:
@@ -151,87 +236,6 @@ def _kind(path: Path) -> str:
         return "folder"
     known = ", ".join((*CSV_SUFFIXES[:3], ".csv.gz", *PARQUET_SUFFIXES))
     raise DataError(f"{path} has an unknown extension; expected one of {known}.")
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    import pyarrow
-
-    if not path.exists():
-        raise FileNotFoundError(path)
-    if path.stat().st_size == 0:
-        raise DataError(f"{path} is empty; expected a Parquet table.")
-    try:
-        return pd.read_parquet(path)
-    except (pyarrow.ArrowException, ValueError) as error:
-        raise DataError(f"{path} is not a Parquet table; export it again or give a CSV file.") from error
-
-
-def _csv_bytes(path: Path) -> bytes:
-    raw = path.read_bytes()
-    if path.name.lower().endswith(".gz"):
-        try:
-            raw = gzip.decompress(raw)
-        except (gzip.BadGzipFile, EOFError) as error:
-            raise DataError(f"{path} is not a complete gzip file; compress it again.") from error
-    if not raw.strip():
-        raise DataError(f"{path} is empty; expected a header line and at least one record.")
-    return raw
-
-
-def _decode(raw: bytes) -> tuple[bytes, str]:
-    """Strip a byte-order mark and name the encoding; real exports carry a UTF-8 mark before Windows-1252 text."""
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return raw.decode("utf-16").encode("utf-8"), "utf-8"
-    raw = raw.removeprefix(b"\xef\xbb\xbf")
-    for encoding in ("utf-8", "cp1252"):
-        try:
-            raw.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        return raw, encoding
-    return raw, "latin-1"
-
-
-def _parse_csv(raw: bytes, path: Path) -> pd.DataFrame:
-    raw, encoding = _decode(raw)
-    if b"\x00" in raw[:_SNIFFED_BYTES]:
-        raise DataError(f"{path} is not a table: it holds binary data; give a CSV or Parquet file.")
-    delimiter, header = _sniff(raw[:_SNIFFED_BYTES].decode(encoding, errors="replace"))
-    _refuse_duplicates([name for name in header if name.strip()])
-    try:
-        frame = pd.read_csv(
-            io.BytesIO(raw),
-            sep=delimiter,
-            encoding=encoding,
-            dtype=str,
-            keep_default_na=False,
-            na_filter=False,
-            index_col=False,
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
-        raise DataError(
-            f"{path} is not a table: {reason}; expected the same number of fields in every line."
-        ) from error
-    if len(frame) == 0:
-        raise DataError(f"{path} has a header but no records; expected at least one.")
-    return to_frame(frame)
-
-
-def _sniff(head: str) -> tuple[str, list[str]]:
-    """Return the delimiter under which the first lines have equally many fields, and the header's names."""
-    best: tuple[int, str, list[str]] = (0, ",", [])
-    for delimiter in _DELIMITERS:
-        # The last line may be cut off in its middle.
-        rows = [row for row in csv.reader(io.StringIO(head), delimiter=delimiter) if row][:51]
-        rows = rows[:-1] if len(rows) > 2 else rows
-        header = rows[0] if rows else []
-        agreeing = sum(len(row) == len(header) for row in rows)
-        if len(header) > 1 and agreeing * len(header) > best[0]:
-            best = (agreeing * len(header), delimiter, header)
-    if not best[2]:
-        best = (0, ",", next(csv.reader(io.StringIO(head)), []))
-    return best[1], best[2]
 
 
 def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
@@ -249,25 +253,56 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     DataError
         If the extension is unknown or the folder cannot be written.
     """
+    with table_writer(path) as write:
+        write(frame)
+
+
+@contextmanager
+def table_writer(path: str | os.PathLike[str], types: Any = None) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Give a function that appends a frame to a new file, which takes `path`'s place when the block ends well.
+
+    Parameters
+    ----------
+    path : path
+        As for `write_table`.
+    types : pyarrow.Schema, optional
+        Of columns that were read from a Parquet file (`Chunks.types`), for one whose first values are all missing.
+
+    Raises
+    ------
+    DataError
+        As `write_table`; also for a frame that does not fit to the ones before.
+    """
     kind = _check_name(Path(path))
-    with replacing(path) as temporary:
-        if kind == "parquet":
-            _write_parquet(frame, temporary)
-        else:
-            name = Path(path).name.lower()
-            separator = "\t" if ".tsv" in name else ","
-            compression: Any = "gzip" if name.endswith(".gz") else None
-            frame.to_csv(temporary, index=False, sep=separator, compression=compression)
+    columns: list[str] = []
+    with replacing(path) as temporary, _appending(temporary, kind, types) as append:
+
+        def write(frame: pd.DataFrame) -> None:
+            if columns and columns != list(frame.columns):
+                raise DataError(f"The columns {list(frame.columns)} do not fit to those written before, {columns}.")
+            append(frame, not columns)
+            columns[:] = frame.columns
+
+        yield write
 
 
-def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
-    import pyarrow
+@contextmanager
+def _appending(path: Path, kind: str, types: Any) -> Iterator[Callable[[pd.DataFrame, bool], None]]:
+    """Give a function that appends a frame to the file `path`, and is told which one is the first."""
+    name = path.name.lower()
+    if kind == "parquet":
+        from anomaly_detection.parquet_files import ParquetWriter
 
-    try:
-        frame.to_parquet(path, index=False)
-    except pyarrow.ArrowException as error:
-        first = str(error).splitlines()[0]
-        raise DataError(f"The table does not fit into Parquet ({first}); write a CSV file.") from error
+        writer = ParquetWriter(path, types)
+        try:
+            yield lambda frame, first: writer.write(frame)
+        finally:
+            writer.close()
+        return
+    opener: Any = gzip.open if name.endswith(".gz") else open
+    separator = "\t" if ".tsv" in name else ","
+    with opener(path, "wt", encoding="utf-8", newline="") as file:
+        yield lambda frame, first: frame.to_csv(file, index=False, sep=separator, header=first)
 
 
 def check_target(path: str | os.PathLike[str]) -> None:

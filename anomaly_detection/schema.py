@@ -98,14 +98,24 @@ class ColumnCleaning:
 
 @dataclass
 class CleaningReport:
-    """What `Schema.clean` did to a table: the number of rows and a `ColumnCleaning` for each column it changed."""
+    """What `Schema.clean` did to a table: the number of rows and a `ColumnCleaning` for each column it changed.
+
+    Of a part of a table, ``unreadable`` says of columns without any number or date in it what stands there instead: an
+    error, if no other part has one either.
+    """
 
     rows: int
     columns: dict[str, ColumnCleaning] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    def has_values(self, name: str) -> bool:
+        """Whether any number or date was read in column `name`."""
+        done = self.columns.get(name)
+        return done is None or done.blank + sum(done.unread.values()) < self.rows
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON-able values."""
-        return asdict(self)
+        return {"rows": self.rows, "columns": {name: asdict(done) for name, done in self.columns.items()}}
 
 
 def reason_column(name: str) -> str:
@@ -129,13 +139,16 @@ class Schema:
                 return column
         raise DataError(f"Unknown column {name!r}{_did_you_mean(name, self.names())}.")
 
-    def clean(self, data: Any) -> tuple[pd.DataFrame, CleaningReport]:
+    def clean(self, data: Any, first: int | None = None) -> tuple[pd.DataFrame, CleaningReport]:
         """Read every column by its role.
 
         Parameters
         ----------
         data : table
             Anything `to_frame` takes. Columns the schema does not know are left out; order does not matter.
+        first : int, optional
+            For a part of a larger table, the position of its first row there, from 0: errors name rows by it, and what
+            takes all rows to say is left to the caller, see `CleaningReport.unreadable`. No value depends on it.
 
         Returns
         -------
@@ -149,7 +162,7 @@ class Schema:
         ------
         DataError
             If a numeric, categorical or timestamp column is missing, a number is infinite, or a column that always
-            held numbers or dates holds none but something else.
+            held numbers or dates holds none but something else (in no row of the whole table).
         """
         frame = to_frame(data)
         absent = [name for name in self.names(*_NEEDED) if name not in frame.columns]
@@ -164,7 +177,7 @@ class Schema:
                 continue
             values = frame[column.name]
             if column.role is Role.NUMERIC or column.role is Role.TIMESTAMP:
-                read, words, done = _read(values, column)
+                read, words, done = _read(values, column, first or 0)
                 cleaned[column.name] = read
                 if column.texts:
                     cleaned[reason_column(column.name)] = words
@@ -175,6 +188,11 @@ class Schema:
                 continue
             if done.from_text or done.blank or done.unread:
                 report.columns[column.name] = done
+            if done.unread and not column.texts and not report.has_values(column.name):
+                message = _unreadable(values, column, first or 0)
+                if first is None:
+                    raise DataError(message)
+                report.unreadable[column.name] = message
         return pd.DataFrame(cleaned), report
 
     def to_dict(self) -> dict[str, Any]:
@@ -228,7 +246,7 @@ def _naive(values: pd.Series[Any]) -> npt.NDArray[np.datetime64]:
     return dates.to_numpy().astype("datetime64[ns]")
 
 
-def _read(values: pd.Series[Any], column: Column) -> tuple[npt.NDArray[Any], Any, ColumnCleaning]:
+def _read(values: pd.Series[Any], column: Column, first: int) -> tuple[npt.NDArray[Any], Any, ColumnCleaning]:
     """Read numbers or dates; give them, the words for what is missing, and what was done."""
     done = ColumnCleaning()
     dates = column.role is Role.TIMESTAMP
@@ -240,15 +258,15 @@ def _read(values: pd.Series[Any], column: Column) -> tuple[npt.NDArray[Any], Any
     elif _is_number_type(values) and not (dates and column.epoch is None):
         read = parse_epochs(_numbers(values), column.epoch) if dates and column.epoch else _numbers(values)
     else:
-        return _read_texts(values, column)
+        return _read_texts(values, column, first)
     missing = np.isnat(read) if dates else np.isnan(read)
     done.blank = int(missing.sum())
     if not dates:
-        _refuse_infinite(np.asarray(read, dtype=np.float64), column.name)
+        _refuse_infinite(np.asarray(read, dtype=np.float64), column.name, first)
     return read, from_codes(np.full(len(read), -1), []), done
 
 
-def _read_texts(values: pd.Series[Any], column: Column) -> tuple[npt.NDArray[Any], Any, ColumnCleaning]:
+def _read_texts(values: pd.Series[Any], column: Column, first: int) -> tuple[npt.NDArray[Any], Any, ColumnCleaning]:
     texts = _texts(values)
     dates = column.role is Role.TIMESTAMP
     blank = missing_mask(texts)
@@ -260,19 +278,13 @@ def _read_texts(values: pd.Series[Any], column: Column) -> tuple[npt.NDArray[Any
     else:
         read = parse_numbers(texts, column.decimal_comma)
         read[blank] = np.nan
-        _refuse_infinite(read, column.name)
+        _refuse_infinite(read, column.name, first)
     missing = np.isnat(read) if dates else np.isnan(read)
     unread = missing & ~blank
     done = ColumnCleaning(from_text=int((~missing).sum()), blank=int(blank.sum()))
     if not unread.any():
         return read, from_codes(np.full(len(read), -1), []), done
     at = np.flatnonzero(unread)
-    kind = "date" if dates else "number"
-    if not column.texts and missing.all():
-        raise DataError(
-            f"Column {column.name!r} holds {texts.iloc[at[0]]!r} in row {at[0] + 1}, which is no {kind}; "
-            f"give {kind}s or leave it blank."
-        )
     counts = texts.iloc[at].value_counts()
     patterns = pd.Series(counts.index.map(text_pattern), index=counts.index)
     done.unread = {
@@ -283,11 +295,22 @@ def _read_texts(values: pd.Series[Any], column: Column) -> tuple[npt.NDArray[Any
     return read, pd.Categorical(words), done
 
 
-def _refuse_infinite(numbers: npt.NDArray[np.float64], name: str) -> None:
+def _unreadable(values: pd.Series[Any], column: Column, first: int) -> str:
+    """Say what stands in a column in which neither a number nor a date does."""
+    texts = _texts(values)
+    at = int(np.argmin(missing_mask(texts)))
+    kind = "date" if column.role is Role.TIMESTAMP else "number"
+    return (
+        f"Column {column.name!r} holds {texts.iloc[at]!r} in row {first + at + 1}, which is no {kind}; "
+        f"give {kind}s or leave it blank."
+    )
+
+
+def _refuse_infinite(numbers: npt.NDArray[np.float64], name: str, first: int) -> None:
     infinite = np.flatnonzero(np.isinf(numbers))
     if infinite.size:
         raise DataError(
-            f"Column {name!r} holds an infinite value in row {infinite[0] + 1}; "
+            f"Column {name!r} holds an infinite value in row {first + infinite[0] + 1}; "
             "expected finite numbers: correct it or leave it blank."
         )
 

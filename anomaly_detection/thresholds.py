@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import false_discovery_control
 
 from .calibration import Calibration
 from .errors import DataError, NotFittedError
@@ -271,16 +271,28 @@ class Conformal:
         NotFittedError
             Before `fit`.
         """
+        return self.cut_of_parts([scores])
+
+    def cut_of_parts(self, parts: Iterable[npt.ArrayLike]) -> float:
+        """`cut` for a batch whose scores come in parts, of which only how often each p-value occurs is kept."""
         if self.calibration_ is None:
             raise NotFittedError("This threshold rule has seen no calibration scores yet; call fit first.")
-        batch = _checked_scores(scores)
-        p_values = self.calibration_.p_values(batch)
+        counts = np.zeros(self.calibration_.scores.size + 1, dtype=np.int64)
+        lowest = math.inf
+        for part in parts:
+            scores = _checked_scores(part)
+            counts += np.bincount(self.calibration_.below(scores), minlength=counts.size)
+            lowest = min(lowest, float(scores.min()))
+        occurring = np.flatnonzero(counts)
+        # Benjamini and Hochberg: the largest p-value of m that is at most rate * k / m, where k are as small.
+        p_values = (1.0 + occurring) / counts.size
+        adjusted = p_values * counts.sum() / np.cumsum(counts[occurring])
         # The tiny addition forgives the rounding of p * m / k where it should equal the rate.
-        rejected = p_values[false_discovery_control(p_values) <= self.rate + 1e-12]
+        rejected = p_values[adjusted <= self.rate + 1e-12]
         if rejected.size:
             return self.calibration_.cut(float(rejected.max()))
         # Nothing alerts, and no row lies strictly below the lowest of them.
-        return min(float(batch.min()), self.offset_)
+        return min(lowest, self.offset_)
 
 
 def _checked_scores(scores: npt.ArrayLike) -> FloatArray:

@@ -53,7 +53,7 @@ class Member:
 MEMBERS = (
     Member(trees=2, max_samples=256, depth=0.5, density=0.5, tame=True),
     Member(trees=1, max_samples=64, density=0.5),
-    Member(trees=1, max_samples=512, density=0.5),
+    Member(trees=1, max_samples=512, depth=0.5, density=0.5),
     Member(trees=2, max_samples=256, depth=1.0, tails=True),
 )
 """How the forest is put together (docs/performance.md tells what was tried)."""
@@ -249,12 +249,15 @@ class BlendedIsolationForest(BaseIsolationForest):
         return [_Views.of(member, self.forest_.trees(*trees)) for member, trees in members if trees[0] < trees[1]]
 
     def _score(self, X: Matrix, backend: Backend) -> NDArray[np.float64]:
-        normality = np.concatenate(
-            [views.standardise(self._leaf_means(views.trees, views.values, X, backend)) for views in self._views],
-            axis=1,
-        )
         weights = np.concatenate([views.weights for views in self._views])
-        return blend_score(soft_minimum(normality, weights))
+        # View by view, as the soft minimum reads them.
+        normality = np.empty((len(weights), len(X)))
+        rows = iter(normality)
+        for views in self._views:
+            means = self._leaf_means(views.trees, views.values, X)
+            for spread, column in zip(views.spreads, means.T, strict=True):
+                next(rows)[:] = spread.standardise(column)
+        return blend_score(soft_minimum(normality.T, weights))
 
 
 @dataclass
@@ -272,7 +275,3 @@ class _Views:
         told, arrays = {"path_length": member.depth, "log_density": member.density}, trees.arrays()
         used = {name: weight for name, weight in told.items() if weight and name in arrays}
         return cls(trees, list(used), np.stack([arrays[name] for name in used], axis=1), np.array(list(used.values())))
-
-    def standardise(self, means: NDArray[np.float64]) -> NDArray[np.float64]:
-        columns = [spread.standardise(column) for spread, column in zip(self.spreads, means.T, strict=True)]
-        return np.stack(columns, axis=1)

@@ -188,12 +188,14 @@ class MLXIsolationForest(BaseIsolationForest):
     def _score_parts(self) -> ScoreParts:
         names = [name for name in LEAF_VALUES if name in self.forest_.arrays()]
         part = Part.of(0, self.forest_.n_trees, names, [self._counted])
+        # By the scoring of the fit, as `_score`.
         of_scoring: dict[str, tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], float]] = {
-            "depth": (partial(depth_score, subsample_size=self.max_samples_), -np.inf),
-            "density": (density_score, 0.0),
-            "blend": (blend_score, -ALERT_DEVIATIONS),
+            "path_length": (partial(depth_score, subsample_size=self.max_samples_), -np.inf),
+            "log_density": (density_score, 0.0),
         }
-        return ScoreParts([part], lambda columns: columns[:, 0], *of_scoring[self.scoring])
+        blend = (blend_score, -ALERT_DEVIATIONS)
+        how = blend if len(self._counted) > 1 else of_scoring[self._counted[0][0]]
+        return ScoreParts([part], lambda columns: columns[:, 0], *how)
 
     def _grow(self, X: Matrix, sample_weight: NDArray[np.float64] | None) -> None:
         # A warm start grows only the trees that it lacks.

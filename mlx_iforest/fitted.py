@@ -194,10 +194,14 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     def _accept(self, X: MatrixLike, *, reset: bool) -> Matrix:
         """Check shape, type and column names. Arrays are neither copied nor looked through for infinities."""
         is_numeric = isinstance(X, np.ndarray) and X.dtype.kind in "fiub"
-        fits = is_numeric and not reset and X.ndim == 2 and len(X) and X.shape[1] == self.n_features_in_
-        if fits and not hasattr(self, "feature_names_in_"):
-            # What follows would find nothing, in more time than scoring a row takes.
-            return X
+        if is_numeric and X.ndim == 2 and X.size:
+            # What follows would find no more, in more time than scoring a row or growing twenty trees takes.
+            if reset:
+                self.n_features_in_ = X.shape[1]
+                self.__dict__.pop("feature_names_in_", None)
+                return X
+            if X.shape[1] == self.n_features_in_ and not hasattr(self, "feature_names_in_"):
+                return X
         accepted: Matrix = validate_data(
             self,
             X,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 __all__ = ["FEWEST_THREADED_ROWS", "Scorer"]
 
-FEWEST_THREADED_ROWS = 1024
+FEWEST_THREADED_ROWS = 2048
 """Rows up to which no backend starts a thread; to find out how many there may be takes longer than to score a row."""
 
 

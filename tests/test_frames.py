@@ -6,6 +6,7 @@ import gzip
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -168,8 +169,10 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path.write_text("old")
 
     class Unwritable:
-        def to_csv(self, target: Path, **_: object) -> None:
-            Path(target).write_text("half")
+        columns = ("a",)
+
+        def to_csv(self, target: IO[str], **_: object) -> None:
+            target.write("half")
             raise OSError(28, "No space left on device")
 
     with pytest.raises(DataError, match=r"(?i)no space left"):

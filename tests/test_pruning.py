@@ -385,6 +385,17 @@ def test_parts_make_the_scores(models):
         assert how.scores(np.concatenate(columns, axis=1)) == pytest.approx(model.score_samples(rows), abs=1e-6), kind
 
 
+@pytest.mark.parametrize("scoring", ["depth", "density", "blend"])
+def test_pruning_goes_by_the_scoring_of_the_fit(scoring):
+    """Setting the parameter on a fitted model changes neither its scores nor what pruning makes of it."""
+    model = MLXIsolationForest(30, scoring=scoring, random_state=1).fit(data())
+    pruned, report = model.prune(0.01, data(seed=2))
+    for other in {"depth", "density", "blend"} - {scoring}:
+        again, other_report = model._snapshot().set_params(scoring=other).prune(0.01, data(seed=2))
+        assert (other_report.bound, other_report.largest_change) == (report.bound, report.largest_change)
+        np.testing.assert_array_equal(again.score_samples(data(seed=3)), pruned.score_samples(data(seed=3)))
+
+
 def test_the_benchmark_measures_every_way(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "SHORTEST", 0.0)
     benchmark.main(["--quick", "--repeats", "1", "--only", "density", "--output", str(tmp_path)])

@@ -175,7 +175,7 @@ def _pick(target, weights, splittable):
 
 
 @njit(nogil=True, cache=True)
-def _choose(X, features, weights, equal, key0, key1, heap, rows, splittable, values):
+def _choose(X, features, weights, equal, key0, key1, heap, rows, splittable, ranges, values):
     """The column to split, or -1; its range; whether a value is missing; and the draw that decides the rest.
 
     The values of the rows in that column are left in `values`. `equal` says that all weights are 1.
@@ -190,7 +190,7 @@ def _choose(X, features, weights, equal, key0, key1, heap, rows, splittable, val
         low, high, missing = _read(X, features[column], rows, values)
         if low < high:
             return column, low, high, missing, word1
-    total = _find_splittable(X, features, weights, rows, splittable, values)
+    total = _find_splittable(X, features, weights, rows, splittable, ranges)
     if total == 0:
         return -1, np.float32(0), np.float32(0), False, u32(0)
     word0, word1 = threefry(key0, key1, u32(heap), u32(ATTEMPTS))
@@ -200,20 +200,42 @@ def _choose(X, features, weights, equal, key0, key1, heap, rows, splittable, val
 
 
 @njit(nogil=True, cache=True)
-def _find_splittable(X, features, weights, rows, splittable, values):
-    """Mark the columns that are not constant; returns the sum of their weights."""
+def _widen(row, lows, highs):
+    """Let ranges of columns include a row's values. A missing value changes none: comparing with it is false."""
+    for j in range(len(lows)):
+        x = row[j]
+        lows[j] = x if x < lows[j] else lows[j]
+        highs[j] = x if x > highs[j] else highs[j]
+
+
+@njit(nogil=True, cache=True)
+def _find_splittable(X, features, weights, rows, splittable, ranges):
+    """Mark the columns that are not constant; returns the sum of their weights.
+
+    Row by row, where all columns of a row are widened together in vectors: many columns of few values make this
+    necessary at most nodes.
+    """
+    lows, highs, row = ranges
+    lows[:] = np.inf
+    highs[:] = -np.inf
+    for i in range(len(rows)):
+        if len(features) == X.shape[1]:
+            _widen(X[rows[i]], lows, highs)
+        else:
+            for j in range(len(features)):
+                row[j] = X[rows[i], features[j]]
+            _widen(row, lows, highs)
     total = np.int64(0)
     for j in range(len(features)):
-        low, high, _ = _read(X, features[j], rows, values)
-        splittable[j] = low < high
+        splittable[j] = lows[j] < highs[j]
         total += weights[j] * splittable[j]
     return total
 
 
 @njit(nogil=True, cache=True)
-def _project(X, features, weights, key0, key1, heap, rows, splittable, values, columns, coefficients):
+def _project(X, features, weights, key0, key1, heap, rows, splittable, ranges, values, columns, coefficients):
     """As `_choose` for an oblique split: the sums are left in `values`, the direction in the last two."""
-    n_splittable = _find_splittable(X, features, weights, rows, splittable, values)
+    n_splittable = _find_splittable(X, features, weights, rows, splittable, ranges)
     n_chosen = min(len(columns), n_splittable)
     for k in range(n_chosen):
         word0, word1 = threefry(key0, key1, u32(heap), u32(ATTEMPTS + 1 + k))
@@ -254,7 +276,7 @@ def _grow_tree(X, features, weights, extension, key0, key1, max_depth, scratch, 
     `order` holds the tree's rows so that each node owns a slice of it, beginning at `start`; `heap` numbers the nodes
     for the draws. Values are read where they lie: a tree looks at few of a row's features, and copies none.
     """
-    order, spare, values, start, heap, splittable, columns = scratch
+    order, spare, values, start, heap, splittable, ranges, columns = scratch
     feature, threshold, missing_left, count, left_share, direction, direction_weight, left, depth, density = nodes
     half = np.float32(0.5)
     equal = weights.sum() == len(weights)
@@ -277,12 +299,12 @@ def _grow_tree(X, features, weights, extension, key0, key1, max_depth, scratch, 
             rows, there = order[first : first + size], values[:size]
             if extension:
                 chosen, low, high, missing, word = _project(
-                    X, features, weights, key0, key1, heap[node], rows, splittable, there, columns,
+                    X, features, weights, key0, key1, heap[node], rows, splittable, ranges, there, columns,
                     direction_weight[node],
                 )  # fmt: skip
             else:
                 chosen, low, high, missing, word = _choose(
-                    X, features, weights, equal, key0, key1, heap[node], rows, splittable, there
+                    X, features, weights, equal, key0, key1, heap[node], rows, splittable, ranges, there
                 )
         if extension:
             for k in range(len(columns)):
@@ -359,6 +381,11 @@ def grow_trees(
         np.empty(most, np.int32),
         np.empty(most, np.int64),
         np.empty(features_per_tree, np.bool_),
+        (
+            np.empty(features_per_tree, np.float32),
+            np.empty(features_per_tree, np.float32),
+            np.empty(features_per_tree, np.float32),
+        ),
         np.zeros(width, np.int64),
     )
     tree_start = np.zeros(n_trees + 1, np.int64)

@@ -1,0 +1,148 @@
+"""Parquet files: read whole or in chunks of the same types, and written chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from anomaly_detection.errors import DataError
+
+__all__ = ["ParquetFile", "ParquetWriter"]
+
+
+class ParquetFile:
+    """A Parquet file.
+
+    Parameters
+    ----------
+    path : Path
+        An existing file.
+
+    Attributes
+    ----------
+    header : list of str
+    about_rows : int
+        The number of records.
+    types : pyarrow.Schema
+        Of the columns, as stored.
+
+    Raises
+    ------
+    DataError
+        For a file that is empty or no Parquet.
+    OSError
+        If it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        if path.stat().st_size == 0:
+            raise DataError(f"{path} is empty; expected a Parquet table.")
+        with self._opened() as file:
+            self.types: pa.Schema = file.schema_arrow
+            self.about_rows: int = file.metadata.num_rows
+        self.header: list[str] = list(self.types.names)
+
+    def read(self) -> pd.DataFrame:
+        """All records."""
+        with self._explained():
+            return pd.read_parquet(self._path)
+
+    def chunks(self, rows: int) -> Iterator[pd.DataFrame]:
+        """`rows` records at a time, the last time fewer; in the types that reading all of them gives."""
+        with self._opened() as file:
+            gaps = self._with_gaps(file)
+            waiting: pa.Table = file.schema_arrow.empty_table()
+            # A batch may end with its row group, however few rows that has.
+            for batch in file.iter_batches(rows):
+                waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch], file.schema_arrow)])
+                if waiting.num_rows >= rows:
+                    yield _frame(waiting.slice(0, rows), gaps)
+                    waiting = waiting.slice(rows)
+            if waiting.num_rows:
+                yield _frame(waiting, gaps)
+
+    @staticmethod
+    def _with_gaps(file: pq.ParquetFile) -> set[str]:
+        """The whole numbers and truth values that are missing somewhere, for which pandas has other types then."""
+        whole = [f.name for f in file.schema_arrow if pa.types.is_integer(f.type) or pa.types.is_boolean(f.type)]
+        gaps: set[str] = set()
+        # Statistics may lack the counts.
+        for batch in file.iter_batches(columns=whole) if whole else ():
+            gaps.update(name for name in batch.schema.names if batch.column(name).null_count)
+        return gaps
+
+    @contextmanager
+    def _opened(self) -> Iterator[pq.ParquetFile]:
+        with self._explained(), pq.ParquetFile(self._path) as file:
+            yield file
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except (pa.ArrowException, ValueError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{self._path} is not a Parquet table; export it again or give a CSV file.") from error
+
+
+def _frame(table: pa.Table, gaps: set[str]) -> pd.DataFrame:
+    frame: pd.DataFrame = table.to_pandas()
+    kinds = {name: frame[name].dtype for name in gaps if name in frame.columns}
+    return frame.astype(
+        {
+            name: np.dtype(object) if kind.kind == "b" else np.dtype(np.float64)
+            for name, kind in kinds.items()
+            if isinstance(kind, np.dtype) and kind.kind in "iub"
+        }
+    )
+
+
+class ParquetWriter:
+    """Writes frames of the same columns one after the other; the types are those of the first.
+
+    Parameters
+    ----------
+    path : Path
+    types : pyarrow.Schema, optional
+        Of columns that were read from a file: what the first frame holds need not tell them.
+    """
+
+    def __init__(self, path: Path, types: pa.Schema | None = None) -> None:
+        self._path = path
+        self._types = types
+        self._writer: Any = None
+
+    def write(self, frame: pd.DataFrame) -> None:
+        """Append `frame`; its index is left out."""
+        try:
+            if self._writer is None:
+                self._writer = pq.ParquetWriter(self._path, self._schema(frame))
+            self._writer.write_table(pa.Table.from_pandas(frame, self._writer.schema, preserve_index=False))
+        except pa.ArrowException as error:
+            first = str(error).splitlines()[0]
+            raise DataError(f"The table does not fit into Parquet ({first}); write a CSV file.") from error
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _schema(self, frame: pd.DataFrame) -> pa.Schema:
+        schema = pa.Schema.from_pandas(frame, preserve_index=False)
+        for place, field in enumerate(schema):
+            if pa.types.is_dictionary(field.type):
+                # Later frames may have more levels than an index of this one's size can number.
+                wide = pa.dictionary(pa.int32(), field.type.value_type, field.type.ordered)
+                schema = schema.set(place, field.with_type(wide))
+            elif self._types is not None and frame[field.name].dtype == object and field.name in self._types.names:
+                schema = schema.set(place, field.with_type(self._types.field(field.name).type))
+        return schema
