@@ -254,7 +254,7 @@ class BlendedIsolationForest(BaseIsolationForest):
         normality = np.empty((len(weights), len(X)))
         rows = iter(normality)
         for views in self._views:
-            means = self._leaf_means(views.trees, views.values, X)
+            means = self._leaf_means(views.trees, views.values, X, backend)
             for spread, column in zip(views.spreads, means.T, strict=True):
                 next(rows)[:] = spread.standardise(column)
         return blend_score(soft_minimum(normality.T, weights))
