@@ -286,7 +286,11 @@ def main(arguments: list[str] | None = None) -> int:
     print("\n## Backends\n\n" + _listed({name: why or system["backends"][name] for name, why in missing.items()}))
 
     backends = _backends()
-    outcomes = list(check(backends, list(cases())))
+    outcomes = []
+    for outcome in check(backends, list(cases())):
+        outcomes.append(outcome)
+        if sys.stderr.isatty():
+            print(f"{outcome.backend}: {outcome.case}", file=sys.stderr, flush=True)
     print("\n## Against the reference\n\n" + _listed({name: _counted(name, outcomes) for name in backends}))
     faults = [outcome for outcome in outcomes if outcome.fault]
     print("".join(f"\nDISAGREES: {o.backend}, {o.case}: {o.fault}\n" for o in faults), end="", flush=True)

@@ -416,7 +416,9 @@ def test_batches_follow_the_devices_free_memory(monkeypatch):
     mlx_kernels._memory.cache_clear()
 
 
-@pytest.mark.parametrize(("n_features", "n_trees", "threads"), [(8, 100, 1024), (64, 100, 1024), (500, 100, 512)])
+@pytest.mark.parametrize(
+    ("n_features", "n_trees", "threads"), [(8, 100, 1024), (64, 100, 1024), (500, 100, 1024), (500, 40, 512)]
+)
 def test_threads_of_a_group_on_an_h100(n_features, n_trees, threads):
     X = dirty_data(100, n_features)
     trees = Trees.of(forest := forest_of(X, n_trees=n_trees), whole_numbers(both_values(forest)[:, :1])[1])

@@ -24,7 +24,7 @@ SHORTEST = 8
 """Elements of the shortest array passed to a kernel: shorter ones are constants to Metal."""
 
 FEWER_THREADS = 512
-"""Threads of a group where the most that a group may have are too many: 500 features."""
+"""Threads of a group where the most that a group may have are too many for the trees: wide rows, few trees."""
 
 REGISTER_FEATURES = 8
 """Features whose 8-bit codes a thread keeps in two registers."""
@@ -165,9 +165,9 @@ class Layout:
         """
         in_registers = ranks and Ranking.of(trees).in_registers
         row_bytes = 0 if in_registers else 4 * trees.n_features
-        # Half of the memory for rows at most, and no row fewer than a SIMD group has threads.
+        # Five eighths of the memory for rows at most, and no fewer rows than a SIMD group has threads.
         splits = 1
-        while threads // splits > 32 and threads // splits * row_bytes > shared // 2:
+        while threads // splits > 32 and threads // splits * row_bytes > 5 * shared // 8:
             splits *= 2
         layout = cls(threads, splits, 1, 4 if splits * 4 <= trees.n_trees else 1, shared, ranks=ranks)
         return replace(layout, **changes)
