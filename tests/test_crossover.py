@@ -47,18 +47,18 @@ def test_costs_by_hand(monkeypatch):
     costs = {"cpu": Cost(1, 0, 0.5, 2), "cuda": Cost(10, 3, 0.25, 0.125)}
     work = Work(costs, 4, 8, 40, 64, 5, "a thing")
     assert work.cpu_seconds(1) == 1 + 4 + 80
-    assert work.cpu_seconds(4) == 1 + 84 / 4
-    assert work.cpu_seconds(8) == 1 + 84 / 5
+    assert work.cpu_seconds(4) == 4 + 84 / 4
+    assert work.cpu_seconds(8) == 5 + 84 / 5
     assert work.gpu_seconds("cuda") == 10 + 12 + 8  # the transfer's 2 s pass meanwhile
     monkeypatch.setattr(crossover, "gpu_place", lambda: "cuda")
-    assert cpu_is_faster(work, 4) == (True, "a thing is expected to take 22 s on 4 CPU threads, 30 s on the GPU")
+    assert cpu_is_faster(work, 4) == (True, "a thing is expected to take 25 s on 4 CPU threads, 30 s on the GPU")
     assert not cpu_is_faster(work, 2)[0]
 
 
 def test_work_is_counted():
     forest = MODEL.forest_
     work = Work.scoring(forest, 10_000)
-    assert (work.values, work.most_threads) == (40_000, 9)
+    assert (work.values, work.most_threads) == (40_000, 4)
     assert (work.cpu_steps, work.gpu_steps) == (10_000 * forest.n_nodes, 10_000 * int(forest.tree_depths.sum()))
     assert Work.scoring(forest, 3).most_threads == 1
     few = Work.growing(GrowthPlan(1, 0, 10, 1_000_000, 4, 256, 4))

@@ -25,7 +25,7 @@ class Cost:
     Parameters
     ----------
     call : float
-        Of any amount of work, however little.
+        Of any amount of work, however little; on a CPU of each thread that takes part.
     row, value : float
         Of each row, and of each value of a row, that is converted or moved to where the work is done.
     step : float
@@ -39,10 +39,12 @@ class Cost:
 
 
 SCORING: dict[Place, Cost] = {
-    # 16 cores of an H100's host, 100 trees x 256: 54 million rows/s with 8 features, 25 with 64.
-    "cpu": Cost(call=3e-5, row=0, value=6e-9, step=2.4e-11),
+    # 16 cores of an H100's host, 100 trees x 256: 54 million rows/s with 8 features, 25 with 64; 1,000 rows in 0.3 ms,
+    # 100,000 in 5.
+    "cpu": Cost(call=2e-4, row=0, value=6e-9, step=2.4e-11),
     # H100, from NumPy: 54 million rows/s with 8 features, 7.3 with 64, 0.96 with 500, all of it the transfer; on the
-    # device 2,290 million rows/s of 100 trees x 256, 386 of 300 x 4,096. The call is an estimate.
+    # device 2,300 million rows/s of 100 trees x 256, 386 of 300 x 4,096; one row takes 1 ms. As fast as the 16 cores
+    # from 16,000 rows on.
     "cuda": Cost(call=1e-3, row=0, value=2.2e-9, step=6e-13),
     # An estimate for an M4, from its roofline: 100 million rows/s of 100 trees x 256, no transfer.
     "metal": Cost(call=1e-3, row=0, value=1e-10, step=1.2e-11),
@@ -50,9 +52,9 @@ SCORING: dict[Place, Cost] = {
 """A step is a node, for each row, on a CPU (it asks all of a tree's splits); a tree's level, for each row, on a GPU."""
 
 GROWING: dict[Place, Cost] = {
-    # 16 cores of an H100's host: 100 x 256 in 3.5 ms, 100 x 4,096 in 14 ms, 8 x 1,000,000 in 290 ms.
-    "cpu": Cost(call=2e-3, row=0, value=0, step=1.5e-8),
-    # H100, from 4,000,000 rows of NumPy: the same in 10, 79 and 111 ms. The host gathers the rows that trees draw.
+    # 16 cores of an H100's host: 100 x 256 in 2.5 ms, 100 x 4,096 in 7 ms, 8 x 1,000,000 in 235 ms.
+    "cpu": Cost(call=1e-4, row=0, value=0, step=1.5e-8),
+    # H100, from 4,000,000 rows of NumPy: the same in 19, 43 and 82 ms. The host gathers the rows that trees draw.
     "cuda": Cost(call=3e-3, row=1.5e-7, value=5e-10, step=6.5e-10),
     # An estimate for an M4, from the sizes of the chips.
     "metal": Cost(call=3e-3, row=1.5e-7, value=1e-10, step=6.5e-9),
@@ -114,7 +116,8 @@ class Work:
         """By so many threads of a CPU."""
         cost = self.costs["cpu"]
         parts = self.values * cost.value + self.cpu_steps * cost.step
-        return cost.call + parts / max(1, min(n_threads, self.most_threads))
+        threads = max(1, min(n_threads, self.most_threads))
+        return cost.call * threads + parts / threads
 
     def gpu_seconds(self, place: Place) -> float:
         """By a GPU: rows are moved while those before them are worked on."""

@@ -89,16 +89,6 @@ class Ranking:
     def in_registers(self) -> bool:
         return self.code_bits == 8 and len(self.thresholds) <= REGISTER_FEATURES
 
-    def pays(self, trees: Trees, shared: int) -> bool:
-        """Whether ranking values costs less than codes save, by turns of shared memory for 32 rows.
-
-        A level of a tree takes about 3.7 turns with thresholds: two words of a node, whose reading is now and then
-        one of two places in a bank, and a value. With codes it takes 2.4, or 1.4 in registers.
-        """
-        saved = (2.3 if self.in_registers else 1.3) * float(trees.depths.sum())
-        a_step = 2.5 if self._is_staged(shared) else 10.0
-        return a_step * len(self.thresholds) * self.steps < saved
-
     def _is_staged(self, shared: int) -> bool:
         return self.thresholds.nbytes + 64 <= shared
 
@@ -193,7 +183,9 @@ class DeviceForest:
             # Rows are so wide that many threads share one, and each would have too few trees to walk side by side.
             threads = min(threads, FEWER_THREADS)
         try:
-            if Ranking.of(trees).pays(trees, shared):
+            # On an H100 codes in registers were the faster, and codes in shared memory at best as fast as thresholds:
+            # what they save is spent on ranking.
+            if Ranking.of(trees).in_registers:
                 return cls.of(trees, Layout.of(trees, shared, threads, ranks=True))
         except DoesNotFitError:
             pass  # thresholds may
