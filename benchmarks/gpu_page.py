@@ -41,7 +41,7 @@ def publish(score: Mapping[str, Any], grow: Sequence[Mapping[str, Any]], folder:
         title="On a GPU",
         about="Sums over trees are compared with Numba's, bit for bit, before anything is timed; of grown forests "
         f"{equal} of {equal + len(unequal)} were Numba's, bit for bit{wrong}. "
-        "Peers ran in the same session.",
+        "Other libraries ran beside them.",
         command="python -m benchmarks.gpu; python -m benchmarks.gpu_grow",
         tables=[table for table in tables if table.rows],
         measurements={"score": score, "grow": list(grow)},
