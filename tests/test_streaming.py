@@ -335,11 +335,13 @@ def test_a_bad_chunk_is_named_and_leaves_the_old_output(
 
 def test_a_broken_line_far_into_the_file(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = spoiled(work, tmp_path, put(0, "lead_time", ""))
+    last = (tmp_path / "spoiled.csv").read_text("utf-8").splitlines()[-1]
     with open(tmp_path / "spoiled.csv", "a", encoding="utf-8") as file:
-        file.write("one,field,too,many" * 9 + "\n")
+        # Not the first line of a chunk, which pandas before 3 cuts off without a word.
+        file.write(last + "\n" + "one,field,too,many" * 9 + "\n")
     assert main(command) == 2
-    # The header and 500 records stand before it.
-    assert "in line 502" in capsys.readouterr().err
+    # The header and 501 records stand before it.
+    assert "in line 503" in capsys.readouterr().err
     assert (tmp_path / "out.csv").read_text() == "of an earlier run"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "spoiled.csv"]
 
