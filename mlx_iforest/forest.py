@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mlx_iforest.scoring import average_path_length
 
-__all__ = ["Families", "Forest", "InvalidForestError"]
+__all__ = ["Families", "Forest", "InvalidForestError", "split_levels"]
 
 LEAF = -1
 
@@ -140,7 +140,9 @@ class Forest:
     @cached_property
     def tree_depths(self) -> NDArray[np.int32]:
         """Edges from the root to the deepest leaf of each tree, shape (n_trees,)."""
-        return np.maximum.reduceat(_depths(self.tree_start, self.left), self.tree_start[:-1])
+        return np.maximum.reduceat(
+            _depths(split_levels(self.tree_start, self.left), self.n_nodes), self.tree_start[:-1]
+        )
 
     @property
     def max_depth(self) -> int:
@@ -303,14 +305,15 @@ class Families:
         splits_before: NDArray[np.int64] = np.cumsum(is_split) - is_split
         splits_before -= np.repeat(splits_before[tree_start[:-1]], np.diff(tree_start))
         left = np.where(is_split, 1 + 2 * splits_before, LEAF).astype(np.int32)
+        levels = list(split_levels(tree_start, left))
         density = np.ones(len(feature))
         if left_share is not None:
             share = np.clip(left_share.astype(np.float64), SMALLEST_SHARE, 1 - SMALLEST_SHARE)
-            for splits, children in _levels(tree_start, left):
+            for splits, children in levels:
                 of_samples = n_samples[children] / n_samples[splits]
                 density[children] = density[splits] * (of_samples / share[splits])
                 density[children + 1] = density[splits] * ((1 - of_samples) / (1 - share[splits]))
-        return cls(left, _depths(tree_start, left), density)
+        return cls(left, _depths(levels, len(feature)), density)
 
 
 def _average_path_lengths(n_samples: NDArray[np.int32]) -> NDArray[np.float64]:
@@ -321,7 +324,7 @@ def _average_path_lengths(n_samples: NDArray[np.int32]) -> NDArray[np.float64]:
     return average_path_length(np.arange(largest + 1))[n_samples]
 
 
-def _levels(
+def split_levels(
     tree_start: NDArray[np.int64], left: NDArray[np.int32]
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """The splits of all trees and their left children, level by level; right children stand behind the left ones."""
@@ -334,8 +337,9 @@ def _levels(
         level = np.concatenate([children, children + 1])
 
 
-def _depths(tree_start: NDArray[np.int64], left: NDArray[np.int32]) -> NDArray[np.int32]:
-    depth = np.zeros(len(left), np.int32)
-    for number, (_, children) in enumerate(_levels(tree_start, left)):
+def _depths(levels: Iterable[tuple[NDArray[np.int64], NDArray[np.int64]]], n_nodes: int) -> NDArray[np.int32]:
+    """Depth of every node, from `split_levels`."""
+    depth = np.zeros(n_nodes, np.int32)
+    for number, (_, children) in enumerate(levels):
         depth[children] = depth[children + 1] = number + 1
     return depth

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from functools import cache
 from threading import RLock
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import mlx.core as mx
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from mlx_iforest.backends.base import DeviceError
 from mlx_iforest.backends.device_forest import SHORTEST, DeviceForest, Layout
 from mlx_iforest.backends.kernel_source import Kernel, Language
+from mlx_iforest.backends.made_once import MadeOnce
 from mlx_iforest.backends.scored_trees import DoesNotFitError, Trees
 from mlx_iforest.forest import Forest
 from mlx_iforest.whole_numbers import whole_numbers
@@ -146,7 +146,6 @@ class KernelScorer:
     def __init__(
         self, forest: Forest, values: NDArray[np.float32], layout: Layout | None = None, n_groups: int = GROUPS
     ) -> None:
-        self.values = values
         self.unit, numbers = whole_numbers(values)
         trees = Trees.of(forest, numbers)
         shared, threads = group_limits()
@@ -243,25 +242,17 @@ def _on_device(X: NDArray[np.float32]) -> mx.array:
     return mx.array(X)
 
 
-_SCORERS: WeakKeyDictionary[Forest, dict[Any, KernelScorer | None]] = WeakKeyDictionary()
+def _make_scorer(forest: Forest, values: NDArray[np.float32]) -> KernelScorer | None:
+    try:
+        return KernelScorer(forest, values)
+    except DoesNotFitError:
+        return None
 
-MOST_SCORERS = 8
-"""Kinds of values of one forest whose scorers are kept."""
+
+_scorer = MadeOnce(_make_scorer)
 
 
 def kernel_scorer(forest: Forest, values: NDArray[np.float32]) -> KernelScorer | None:
-    """The scorer of a forest and some values, made once; None where plain operations have to do it.
-
-    Neither changes, so values are known by where they lie.
-    """
+    """The scorer of a forest and some values, made once; None where plain operations have to do it."""
     with LOCK:
-        scorers = _SCORERS.setdefault(forest, {})
-        place = (values.ctypes.data, values.shape, values.strides)
-        if place not in scorers:
-            while len(scorers) >= MOST_SCORERS:
-                scorers.pop(next(iter(scorers)))
-            try:
-                scorers[place] = KernelScorer(forest, values)
-            except DoesNotFitError:
-                scorers[place] = None
-        return scorers[place]
+        return _scorer(forest, values)

@@ -1,8 +1,7 @@
 """The CPU backend: growing and scoring compiled by Numba, on a pool of threads.
 
 Kernels release the GIL and run on one thread each; rows or trees are shared out over a pool (see docs/design.md,
-"threads without
-OpenMP").
+"one pool of threads, and pieces of rows").
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import weakref
 from functools import cached_property
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numba
 import numpy as np
@@ -19,6 +17,7 @@ from numpy.typing import NDArray
 
 from mlx_iforest.backends import numba_kernels as kernels
 from mlx_iforest.backends.base import fair_share
+from mlx_iforest.backends.made_once import MadeOnce
 from mlx_iforest.codes import CodedForest
 from mlx_iforest.codes_scoring import BLOCK
 from mlx_iforest.forest import Families, Forest
@@ -97,7 +96,6 @@ class _Scorer:
     """
 
     def __init__(self, forest: Forest, values: NDArray[np.float32]) -> None:
-        self.values = values
         self.unit, self.numbers = whole_numbers(values)
         self._forest = weakref.ref(forest)
         self._depths = forest.tree_depths
@@ -126,19 +124,4 @@ class _Scorer:
             kernels.add_leaf_values_oblique(*arrays, *directions, self.numbers, self._depths, X, total)
 
 
-_SCORERS: WeakKeyDictionary[Forest, dict[Any, _Scorer]] = WeakKeyDictionary()
-
-MOST_SCORERS = 8
-"""Kinds of values of one forest whose scorers are kept."""
-
-
-def _scorer(forest: Forest, values: NDArray[np.float32]) -> _Scorer:
-    """The scorer of a forest and some values, made once: neither changes, so values are known by where they lie."""
-    scorers = _SCORERS.setdefault(forest, {})
-    place = (values.ctypes.data, values.shape, values.strides)
-    scorer = scorers.get(place)
-    if scorer is None:
-        while len(scorers) >= MOST_SCORERS:
-            scorers.pop(next(iter(scorers)), None)
-        scorer = scorers[place] = _Scorer(forest, values)
-    return scorer
+_scorer = MadeOnce(_Scorer)

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_iforest.forest import LEAF, Forest
+from mlx_iforest.forest import LEAF, Forest, split_levels
 
 __all__ = ["DoesNotFitError", "Trees"]
 
@@ -46,12 +46,7 @@ class Trees:
     def of(cls, forest: Forest, numbers: NDArray[np.int32]) -> Trees:
         root = np.repeat(forest.tree_start[:-1], np.diff(forest.tree_start))
         feature, numbers = forest.feature.copy(), numbers.copy()
-        levels, level = [], forest.tree_start[:-1]
-        while len(level):
-            splits = level[feature[level] != LEAF]
-            children = root[splits] + forest.left[splits]
-            levels.append((splits, children))
-            level = np.concatenate([children, children + 1])
+        levels = list(split_levels(forest.tree_start, forest.left))
         for splits, children in reversed(levels):
             alike = (feature[children] == LEAF) & (feature[children + 1] == LEAF)
             alike &= (numbers[children] == numbers[children + 1]).all(axis=1)
