@@ -23,7 +23,7 @@ from mlx_iforest.fitted import FittedForest, Matrix, MatrixLike
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.performance import Performance, peak_process_memory
-from mlx_iforest.pruning import PruningReport, ScoreParts, prune
+from mlx_iforest.pruning import PruningReport, prune
 from mlx_iforest.quantization import PackedForest, quantize_forest
 
 __all__ = ["BaseIsolationForest", "Matrix", "MatrixLike"]
@@ -168,10 +168,6 @@ class BaseIsolationForest(FittedForest):
         """
         model = self._fitted()
         return prune(model, tolerance, None if X is None else model._validate(X, reset=False))
-
-    @abstractmethod
-    def _score_parts(self) -> ScoreParts:
-        """How scores are made of leaf values."""
 
     def _with_parts(self: Self, parts: Sequence[Forest]) -> Self:
         """This model with other trees in place of those of each of its `_score_parts`."""

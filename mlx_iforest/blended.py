@@ -18,7 +18,7 @@ from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.pruning import Part, ScoreParts
 from mlx_iforest.quantization import LEAF_VALUES
-from mlx_iforest.scoring import ALERT_DEVIATIONS, Spread, blend_score, soft_minimum
+from mlx_iforest.scoring import ALERT_DEVIATIONS, Spread, blend_score, density_slope, soft_minimum, soft_minimum_slopes
 
 __all__ = ["MEMBERS", "BlendedIsolationForest", "Member"]
 
@@ -235,7 +235,13 @@ class BlendedIsolationForest(BaseIsolationForest):
             for trees, views in zip(bounds, self._views, strict=True)
         ]
         weights = np.concatenate([views.weights for views in self._views])
-        return ScoreParts(parts, partial(soft_minimum, weights=weights), blend_score, -ALERT_DEVIATIONS)
+        combine = partial(soft_minimum, weights=weights)
+
+        def gradient(columns: NDArray[np.float64]) -> NDArray[np.float64]:
+            slope = density_slope(combine(columns) + ALERT_DEVIATIONS)
+            return slope[:, None] * soft_minimum_slopes(columns, weights)
+
+        return ScoreParts(parts, combine, blend_score, -ALERT_DEVIATIONS, gradient)
 
     def _with_parts(self: Self, parts: Sequence[Forest]) -> Self:
         # Members are those parts that had trees before.

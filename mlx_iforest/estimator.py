@@ -18,9 +18,20 @@ from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.pruning import Part, ScoreParts
 from mlx_iforest.quantization import LEAF_VALUES
-from mlx_iforest.scoring import ALERT_DEVIATIONS, Spread, blend_score, density_score, depth_score
+from mlx_iforest.scoring import (
+    ALERT_DEVIATIONS,
+    Spread,
+    blend_score,
+    density_score,
+    density_slope,
+    depth_score,
+    depth_slope,
+)
 
 __all__ = ["MLXIsolationForest"]
+
+Scale = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""From the mean of leaf values to a score, or to its derivative."""
 
 
 class MLXIsolationForest(BaseIsolationForest):
@@ -189,13 +200,16 @@ class MLXIsolationForest(BaseIsolationForest):
         names = [name for name in LEAF_VALUES if name in self.forest_.arrays()]
         part = Part.of(0, self.forest_.n_trees, names, [self._counted])
         # By the scoring of the fit, as `_score`.
-        of_scoring: dict[str, tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], float]] = {
-            "path_length": (partial(depth_score, subsample_size=self.max_samples_), -np.inf),
-            "log_density": (density_score, 0.0),
-        }
-        blend = (blend_score, -ALERT_DEVIATIONS)
-        how = blend if len(self._counted) > 1 else of_scoring[self._counted[0][0]]
-        return ScoreParts([part], lambda columns: columns[:, 0], *how)
+        size = self.max_samples_
+        how: dict[str, tuple[Scale, float, Scale]] = {
+            "path_length": (
+                partial(depth_score, subsample_size=size), -np.inf, partial(depth_slope, subsample_size=size)
+            ),
+            "log_density": (density_score, 0.0, density_slope),
+            "blend": (blend_score, -ALERT_DEVIATIONS, lambda normality: density_slope(normality + ALERT_DEVIATIONS)),
+        }  # fmt: skip
+        of = "blend" if len(self._counted) > 1 else self._counted[0][0]
+        return ScoreParts([part], lambda columns: columns[:, 0], *how[of])
 
     def _grow(self, X: Matrix, sample_weight: NDArray[np.float64] | None) -> None:
         # A warm start grows only the trees that it lacks.

@@ -17,8 +17,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from mlx_iforest.backends import Backend, BackendChoice, BackendUnavailableError, backend_for, choose_backend
 from mlx_iforest.backends.crossover import Work
 from mlx_iforest.batches import as_float32, batches, check_finite, rows_in_memory
+from mlx_iforest.explain import Explanation, explain
 from mlx_iforest.forest import Forest
 from mlx_iforest.performance import Performance, peak_process_memory
+from mlx_iforest.pruning import ScoreParts
 from mlx_iforest.scorer import FEWEST_THREADED_ROWS, Scorer
 from mlx_iforest.threads import run
 
@@ -54,6 +56,10 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     @abstractmethod
     def _score(self, X: Matrix, backend: Backend) -> NDArray[np.float64]:
         """Scores in [-1, 0) of valid rows, float32 in C order, by a backend."""
+
+    @abstractmethod
+    def _score_parts(self) -> ScoreParts:
+        """How scores are made of leaf values."""
 
     def predict(self, X: MatrixLike) -> NDArray[np.int64]:
         """+1 for a normal row, -1 for an anomaly.
@@ -157,6 +163,53 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             if progress is not None:
                 progress(done)
             yield scores
+
+    def explain(self, X: MatrixLike, of: str = "path_length") -> Explanation:
+        """What each feature of each row adds to its path length, density or score: exact Shapley values.
+
+        What a tree says with only some features known is the mean over both sides, by the training samples that went
+        there, wherever it asks of an unknown one (path-dependent TreeSHAP, [1]_). The values of a row and its base
+        value add up to what is explained. A score is no sum over trees but a function of one or several means of such
+        sums; each mean's Shapley values count times the average of the score's derivative by that mean along the
+        straight line from the base to the row ([2]_). With one mean, that is one factor for all features of a row.
+
+        A feature that changes no mean gets 0.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            As for `score_samples`.
+        of : {'path_length', 'log_density', 'score'}, default='path_length'
+            The mean over the trees of the leaves' path lengths, or of the logarithms of their densities, or what
+            `score_samples` returns. All are lower for the more abnormal.
+
+        Returns
+        -------
+        Explanation
+            `values` of shape (n_samples, n_features), `base_values`, `data` and `feature_names`. It goes into the plots
+            of the package `shap` as it is.
+
+        Raises
+        ------
+        ValueError
+            Oblique splits (``extension_level > 0``), densities that the forest does not have, or rows that
+            `score_samples` would not take.
+
+        References
+        ----------
+        .. [1] Lundberg et al. From local explanations to global understanding with explainable AI for trees. Nature
+           Machine Intelligence 2, 2020.
+        .. [2] Aumann and Shapley. Values of Non-Atomic Games. Princeton, 1974.
+
+        Examples
+        --------
+        >>> from mlx_iforest import MLXIsolationForest
+        >>> X = [[0.1, 5.0], [0.3, 5.2], [0.2, 5.1], [0.2, 9.0]]
+        >>> explanation = MLXIsolationForest(random_state=0).fit(X).explain(X)
+        >>> explanation.values[3].argmin()  # what makes the last row easy to isolate
+        1
+        """
+        return explain(self._fitted(), X, of)
 
     def scorer(self) -> Scorer:
         """This model for services: fastest for a row at a time, safe from many threads, never changed.

@@ -53,6 +53,11 @@ class Part:
     weights: dict[str, NDArray[np.float64]]
     offset: NDArray[np.float64]
 
+    @property
+    def used(self) -> list[str]:
+        """The leaf values that count for something."""
+        return [name for name, weights in self.weights.items() if weights.any()]
+
     @classmethod
     def of(
         cls, first: int, stop: int, names: Sequence[str], columns: Sequence[Sequence[tuple[str, Spread | None]]]
@@ -88,12 +93,15 @@ class ScoreParts:
         From that number to the score. It never falls, and is the less steep the further away from `steepest`.
     steepest : float
         May be infinite.
+    gradient : callable
+        From the columns to the derivative of the score by each, of the same shape.
     """
 
     parts: Sequence[Part]
     combine: Callable[[NDArray[np.float64]], NDArray[np.float64]]
     score: Callable[[NDArray[np.float64]], NDArray[np.float64]]
     steepest: float
+    gradient: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
     def scores(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
         return self.score(self.combine(columns))

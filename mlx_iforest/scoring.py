@@ -22,9 +22,12 @@ __all__ = [
     "average_path_length",
     "blend_score",
     "density_score",
+    "density_slope",
     "depth_limit",
     "depth_score",
+    "depth_slope",
     "soft_minimum",
+    "soft_minimum_slopes",
 ]
 
 ALERT_DEVIATIONS = 3.0
@@ -88,6 +91,12 @@ def depth_score(path_length: NDArray[Any], subsample_size: int) -> NDArray[np.fl
     return -np.exp2(np.asarray(path_length, dtype=np.float64) / -c)
 
 
+def depth_slope(path_length: NDArray[Any], subsample_size: int) -> NDArray[np.float64]:
+    """The derivative of `depth_score` by the path length; never negative."""
+    c = _average(subsample_size)
+    return np.zeros(np.shape(path_length)) if c == 0.0 else depth_score(path_length, subsample_size) * -math.log(2) / c
+
+
 @cache
 def _average(subsample_size: int) -> float:
     # Leaves hold float32: a row of average path length scores -0.5 exactly only against the same rounding.
@@ -108,6 +117,12 @@ def density_score(log_density: NDArray[Any]) -> NDArray[np.float64]:
         In [-1, 0); lower is more abnormal, -0.5 is an even spread.
     """
     return -1.0 / (1.0 + np.exp(np.minimum(np.asarray(log_density, dtype=np.float64), LARGEST_EXPONENT)))
+
+
+def density_slope(log_density: NDArray[Any]) -> NDArray[np.float64]:
+    """The derivative of `density_score` by the logarithm of the density; never negative."""
+    score = density_score(log_density)
+    return -score * (1.0 + score)
 
 
 def blend_score(normality: NDArray[Any]) -> NDArray[np.float64]:
@@ -147,6 +162,16 @@ def soft_minimum(normality: NDArray[np.float64], weights: NDArray[np.float64]) -
     for view, share in zip(views, (weights / weights.sum()).tolist(), strict=True):
         total += share * np.exp(least - view)
     return least - np.log(total)
+
+
+def soft_minimum_slopes(normality: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The derivatives of `soft_minimum` by each view, shape (n_samples, n_views); they are positive and add up to 1."""
+    views = np.ascontiguousarray(normality.T)
+    shares = weights[:, None] * np.exp(views.min(axis=0) - views)
+    total = np.zeros(views.shape[1])
+    for share in shares:
+        total += share
+    return (shares / total).T
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,265 @@
+"""Exact Shapley values of a fitted forest's path lengths, densities and scores."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+
+from mlx_iforest.backends import Backend, get_backend
+from mlx_iforest.batches import as_float32, batches, check_finite
+from mlx_iforest.explain_reference import ReferenceTrees, expectations, gauss_legendre
+from mlx_iforest.forest import Forest
+from mlx_iforest.pruning import Part, ScoreParts
+from mlx_iforest.threads import run
+
+if TYPE_CHECKING:
+    from mlx_iforest.fitted import FittedForest, MatrixLike
+
+__all__ = ["EXPLAINED", "Explanation", "explain"]
+
+EXPLAINED = ("path_length", "log_density", "score")
+"""What can be explained."""
+
+POINTS = 32
+"""Of the integral along the way from the base to a row, where a score is made of several means."""
+
+SAME = 1e-6
+"""Closer together than so, a row's mean and the base have the slope of the point between them."""
+
+BATCH_BYTES = 1 << 20
+"""Of one array of a batch's Shapley values; a few are in use at a time in each thread."""
+
+FEWEST_ROWS = 64
+"""Of a batch, however wide rows are."""
+
+
+class Explainer(Protocol):
+    """Trees, and values of their leaves, made ready to be explained."""
+
+    def add(self, X: NDArray[np.float32], first: int, stop: int, out: NDArray[np.float64]) -> None:
+        """Add the Shapley values of the sum over the trees [first, stop) to `out`, shape (n_rows, n_features)."""
+        ...
+
+
+def _explainer(forest: Forest, values: NDArray[np.float32]) -> Explainer:
+    return ReferenceTrees(forest, values)
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What each feature adds to what a model says of each row: ``base_values + values.sum(axis=1)`` is what it says.
+
+    Where the package `shap` has been imported, this counts as one of its explanations: it goes into
+    ``shap.plots.beeswarm(explanation)`` and ``shap.plots.waterfall(explanation[0])`` as it is.
+
+    Attributes
+    ----------
+    values : ndarray of float64, shape (n_rows, n_features)
+        The sign is that of what is explained: a negative value makes the path length, the density or the score lower,
+        and so the row more abnormal.
+    base_values : ndarray of float64, shape (n_rows,)
+        What the model says of a row of which nothing is known; the same for all.
+    data : ndarray, shape (n_rows, n_features)
+        The rows as they were given.
+    feature_names : list of str or None
+        Those of the training data.
+    """
+
+    values: NDArray[np.float64]
+    base_values: NDArray[np.float64]
+    data: NDArray[Any]
+    feature_names: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: Any) -> Any:
+        """Some of the rows, or one; other forms (columns, names, `shap`'s orders) are left to `shap`."""
+        if isinstance(rows, int | np.integer | slice | list | np.ndarray):
+            picked = (self.values[rows], self.base_values[rows], self.data[rows])
+            return Explanation(*picked, feature_names=self.feature_names)
+        return self.to_shap()[rows]
+
+    def to_shap(self) -> Any:
+        """The same as a `shap.Explanation`.
+
+        Raises
+        ------
+        ImportError
+            `shap` is not installed.
+        """
+        try:
+            shap = import_module("shap")
+        except ImportError as error:
+            raise ImportError(f"this needs the package shap ({error}); pip install shap") from error
+        return shap.Explanation(
+            self.values, base_values=self.base_values, data=self.data, feature_names=self.feature_names
+        )
+
+    # shap's plots take nothing but instances of its own class, and importing it takes seconds; so what is explained
+    # becomes one for those who have imported it, before or after.
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        return getattr(sys.modules.get("shap"), "Explanation", type(self))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or "shap" not in sys.modules:
+            raise AttributeError(f"an Explanation has no attribute {name!r}; shap's own come with 'import shap'")
+        return getattr(self.to_shap(), name)
+
+    def __reduce__(self) -> Any:
+        return Explanation, (self.values, self.base_values, self.data, self.feature_names)
+
+
+def explain(model: FittedForest, X: MatrixLike, of: str) -> Explanation:
+    """`FittedForest.explain` of a model that nothing else changes."""
+    if of not in EXPLAINED:
+        raise ValueError(f"of={of!r} cannot be explained; expected one of {', '.join(map(repr, EXPLAINED))}")
+    forest = model.forest_
+    if forest.direction_weight is not None:
+        raise ValueError(
+            "a forest of oblique splits (extension_level > 0) cannot be explained: each split asks of several features"
+            " at once, so no question belongs to one of them; fit with extension_level=0"
+        )
+    if of == "log_density" and forest.log_density is None:
+        raise ValueError("of='log_density' needs densities, which this forest does not have; use of='path_length'")
+    data = model._accept(X, reset=False)
+    n_rows, n_features = data.shape
+    attribution = _Attribution.of_model(model, of)
+    values = np.empty((n_rows, n_features))
+    rows = max(FEWEST_ROWS, BATCH_BYTES // (8 * n_features)) if model.batch_size == "auto" else int(model.batch_size)
+
+    def attribute(rows: slice) -> None:
+        part = data[rows]
+        if not issparse(part):
+            check_finite(part)
+        attribution.fill(as_float32(part), values[rows])
+
+    run(attribute, list(batches(data, rows)), model._n_threads())
+    names = getattr(model, "feature_names_in_", None)
+    return Explanation(
+        values, np.full(n_rows, attribution.base), _as_given(X, data), None if names is None else list(names)
+    )
+
+
+def _as_given(X: MatrixLike, data: Any) -> NDArray[Any]:
+    """The rows as a dense array, in the user's own type where that is a numeric one."""
+    given = X.toarray() if issparse(X) else np.asarray(X)
+    return given if given.dtype.kind in "fiub" else np.asarray(data)
+
+
+@dataclass(frozen=True)
+class _Attribution:
+    """How the number that is explained is made of means over trees.
+
+    Attributes
+    ----------
+    how : ScoreParts
+        From the means to the number.
+    number : callable
+        The number itself, of rows: what the attributions of a row add up to, less the base.
+    trees : list of Forest
+        Those of each part.
+    base_columns : ndarray of float64, shape (1, n_columns)
+        The columns of the parts where no feature is known.
+    """
+
+    forest: Forest
+    how: ScoreParts
+    backend: Backend
+    number: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None
+    trees: list[Forest]
+    base_columns: NDArray[np.float64]
+
+    @classmethod
+    def of_model(cls, model: FittedForest, of: str) -> _Attribution:
+        forest = model.forest_
+        # Every backend but scikit-learn's gives the same bits as Numba's.
+        backend = get_backend("sklearn" if model.backend_.name == "sklearn" else "numba")
+        how = model._score_parts() if of == "score" else _mean_alone(forest, of)
+        number = partial(model._score, backend=backend) if of == "score" else None
+        trees = [
+            forest if (part.first, part.stop) == (0, forest.n_trees) else forest.trees(part.first, part.stop)
+            for part in how.parts
+        ]
+        base = [
+            _columns(part, {name: expectations(there, there.arrays()[name]).mean(keepdims=True) for name in part.used})
+            for part, there in zip(how.parts, trees, strict=True)
+        ]
+        return cls(forest, how, backend, number, trees, np.concatenate(base, axis=1))
+
+    @property
+    def base(self) -> float:
+        """The number where no feature is known."""
+        return float(self.how.scores(self.base_columns)[0])
+
+    def fill(self, X: NDArray[np.float32], out: NDArray[np.float64]) -> None:
+        """Write the attributions of valid rows."""
+        columns = np.concatenate(
+            [self._means(part, trees, X) for part, trees in zip(self.how.parts, self.trees, strict=True)], axis=1
+        )
+        slopes = _mean_slopes(self.how, self.base_columns, columns)
+        out[:] = 0
+        column = 0
+        for part in self.how.parts:
+            n_columns = len(part.offset)
+            for name in part.used:
+                values = np.zeros_like(out)
+                _explainer(self.forest, self.forest.arrays()[name]).add(X, part.first, part.stop, values)
+                per_row = slopes[:, column : column + n_columns] @ part.weights[name] / (part.stop - part.first)
+                values *= per_row[:, None]
+                out += values
+            column += n_columns
+        numbers = self.how.scores(columns) if self.number is None else self.number(X)
+        _settle(out, numbers - self.base)
+
+    def _means(self, part: Part, trees: Forest, X: NDArray[np.float32]) -> NDArray[np.float64]:
+        arrays = trees.arrays()
+        return _columns(
+            part, {name: self.backend.leaf_means(trees, arrays[name][:, None], X)[:, 0] for name in part.used}
+        )
+
+
+def _mean_alone(forest: Forest, name: str) -> ScoreParts:
+    """The mean of one of the leaf values, as it is."""
+    part = Part.of(0, forest.n_trees, [name], [[(name, None)]])
+    return ScoreParts([part], lambda columns: columns[:, 0], lambda mean: mean, 0.0, np.ones_like)
+
+
+def _columns(part: Part, means: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """A part's columns, shape (n_rows, n_columns), of the means of its trees' leaf values."""
+    return part.offset + sum(mean[:, None] * part.weights[name] for name, mean in means.items())
+
+
+def _mean_slopes(how: ScoreParts, base: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The derivative of the number by each column, averaged along the straight line from the base to each row.
+
+    Times how far the columns are apart, they add up to how far the numbers are apart (Aumann and Shapley, 1974).
+    """
+    if columns.shape[1] == 1:
+        # The average is the slope of the secant.
+        apart = columns - base
+        near = np.abs(apart) < SAME
+        secant = (how.scores(columns) - how.scores(base))[:, None] / np.where(near, 1.0, apart)
+        return np.where(near, how.gradient((columns + base) / 2), secant)
+    slopes = np.zeros_like(columns)
+    for t, weight in zip(*gauss_legendre(POINTS), strict=True):
+        slopes += weight * how.gradient(base + t * (columns - base))
+    return slopes
+
+
+def _settle(values: NDArray[np.float64], total: NDArray[np.float64]) -> None:
+    """Let rows add up to `total`: what rounding left over goes to the features in proportion to what they have."""
+    size = np.abs(values)
+    sums = size.sum(axis=1)
+    rest = (total - values.sum(axis=1)) / np.where(sums > 0, sums, 1.0)
+    size *= rest[:, None]
+    values += size
