@@ -20,7 +20,7 @@ from mlx_iforest.forest import LEAF, Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.threads import run
 
-__all__ = ["SklearnBackend"]
+__all__ = ["SklearnBackend", "breadth_first", "to_forest", "to_sklearn_tree"]
 
 
 COPIES = 8
@@ -50,7 +50,7 @@ class SklearnBackend:
             target = np.arange(len(rows)) % 7 if len(rows) > 1 else np.zeros(1)
             grown = ExtraTreeRegressor(max_features=1, max_depth=plan.max_depth, random_state=int(key[0]))
             grown.fit(np.ascontiguousarray(sample[:, columns]), target)
-            return to_forest(grown.tree_, columns, sample)
+            return to_forest(grown.tree_, columns, X.shape[1], sample)
 
         trees = list(zip(plan.rows(), plan.features(), plan.split_keys(), strict=True))
         return Forest.concatenate(run(task, trees, n_threads))
@@ -92,7 +92,18 @@ def _copies(weights: NDArray[np.int64] | None, n_features: int) -> NDArray[np.in
     return np.maximum(np.rint(weights / weights.sum() * COPIES * n_features), 1).astype(np.int64)
 
 
-def to_forest(tree: Tree, features: NDArray[np.integer], sample: NDArray[np.float32]) -> Forest:
+def breadth_first(tree: Tree) -> NDArray[np.int64]:
+    """A scikit-learn tree's nodes in the order of a `Forest`'s: level by level, children side by side."""
+    levels = [np.zeros(1, np.int64)]
+    while levels[-1].size:
+        splits = levels[-1][tree.children_left[levels[-1]] >= 0]
+        levels.append(np.stack([tree.children_left[splits], tree.children_right[splits]], axis=1).ravel())
+    return np.concatenate(levels)
+
+
+def to_forest(
+    tree: Tree, features: NDArray[np.integer], n_features: int, sample: NDArray[np.float32] | None = None
+) -> Forest:
     """One scikit-learn tree, renumbered breadth-first, as a `Forest`.
 
     Its thresholds are float64 and its data float32: the largest float32 that is <= the threshold asks every float32
@@ -103,29 +114,32 @@ def to_forest(tree: Tree, features: NDArray[np.integer], sample: NDArray[np.floa
     tree : sklearn.tree._tree.Tree
     features : ndarray of int, shape (n_tree_features,)
         The data's column for each of the tree's features.
-    sample : ndarray of float32, shape (n_samples, n_features)
-        What the tree was grown on; densities need the range of its nodes.
+    n_features : int
+        Columns of the data.
+    sample : ndarray of float32, shape (n_samples, n_features), optional
+        What the tree was grown on; without it there are no densities, which need the range of the nodes.
     """
-    order = [0]
-    for node in order:
-        if tree.children_left[node] >= 0:
-            order += [tree.children_left[node], tree.children_right[node]]
-    nodes = np.array(order)
+    nodes = breadth_first(tree)
     is_split = tree.children_left[nodes] >= 0
-    wide = tree.threshold[nodes]
+    largest = np.finfo(np.float32).max
+    wide = np.minimum(tree.threshold[nodes], largest)
     threshold = wide.astype(np.float32)
     threshold = np.where(threshold > wide, np.nextafter(threshold, np.float32(-np.inf)), threshold)
     threshold = np.where(is_split, threshold, 0).astype(np.float32)
     feature = np.where(is_split, np.asarray(features)[np.maximum(tree.feature[nodes], 0)], LEAF).astype(np.int32)
-    visits = tree.decision_path(np.ascontiguousarray(sample[:, features])).tocsc()[:, nodes]
+    left_share = None
+    if sample is not None:
+        visits = tree.decision_path(np.ascontiguousarray(sample[:, features])).tocsc()[:, nodes]
+        left_share = _left_shares(sample, visits, feature, threshold)
     return Forest.from_growth(
-        sample.shape[1],
+        n_features,
         np.array([0, len(nodes)], np.int64),
         feature,
         threshold,
         tree.missing_go_to_left[nodes].astype(np.bool_) & is_split,
-        tree.n_node_samples[nodes].astype(np.int32),
-        _left_shares(sample, visits, feature, threshold),
+        # A node that weights left empty counts as one sample: both have no path left.
+        np.maximum(tree.n_node_samples[nodes], 1).astype(np.int32),
+        left_share,
     )
 
 
