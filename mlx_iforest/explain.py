@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from mlx_iforest.backends import Backend, get_backend
+from mlx_iforest.backends.made_once import MadeOnce
 from mlx_iforest.batches import as_float32, batches, check_finite
 from mlx_iforest.explain_reference import ReferenceTrees, expectations, gauss_legendre
 from mlx_iforest.forest import Forest
@@ -49,8 +50,16 @@ class Explainer(Protocol):
         ...
 
 
-def _explainer(forest: Forest, values: NDArray[np.float32]) -> Explainer:
-    return ReferenceTrees(forest, values)
+def _make_explainer(forest: Forest, values: NDArray[np.float32]) -> Explainer:
+    try:
+        from mlx_iforest.explain_tables import ExplainedTrees
+    except ImportError:
+        # Without Numba: slowly.
+        return ReferenceTrees(forest.trees(0, forest.n_trees), values)
+    return ExplainedTrees.of(forest, values)
+
+
+_explainer = MadeOnce(_make_explainer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +181,7 @@ class _Attribution:
         The columns of the parts where no feature is known.
     """
 
-    forest: Forest
+    explainers: dict[str, Explainer]
     how: ScoreParts
     backend: Backend
     number: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None
@@ -194,7 +203,9 @@ class _Attribution:
             _columns(part, {name: expectations(there, there.arrays()[name]).mean(keepdims=True) for name in part.used})
             for part, there in zip(how.parts, trees, strict=True)
         ]
-        return cls(forest, how, backend, number, trees, np.concatenate(base, axis=1))
+        used = {name for part in how.parts for name in part.used}
+        explainers = {name: _explainer(forest, forest.arrays()[name]) for name in used}
+        return cls(explainers, how, backend, number, trees, np.concatenate(base, axis=1))
 
     @property
     def base(self) -> float:
@@ -213,7 +224,7 @@ class _Attribution:
             n_columns = len(part.offset)
             for name in part.used:
                 values = np.zeros_like(out)
-                _explainer(self.forest, self.forest.arrays()[name]).add(X, part.first, part.stop, values)
+                self.explainers[name].add(X, part.first, part.stop, values)
                 per_row = slopes[:, column : column + n_columns] @ part.weights[name] / (part.stop - part.first)
                 values *= per_row[:, None]
                 out += values

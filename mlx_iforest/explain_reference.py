@@ -60,7 +60,7 @@ def expectations(forest: Forest, values: NDArray[np.float32]) -> NDArray[np.floa
     samples = forest.n_samples.astype(np.float64)
     for splits, left in reversed(list(split_levels(forest.tree_start, forest.left))):
         below = samples[left] * expected[left] + samples[left + 1] * expected[left + 1]
-        expected[splits] = below / samples[splits]
+        expected[splits] = below / (samples[left] + samples[left + 1])
     return expected[forest.tree_start[:-1]]
 
 
@@ -101,7 +101,8 @@ class ReferenceTrees:
             column = X[:, i]
             goes_left = np.where(np.isnan(column), forest.missing_left[node], column <= forest.threshold[node])
             left = root + int(forest.left[node])
+            samples = forest.n_samples[left : left + 2].astype(np.float64)
             for child, goes in ((left, goes_left), (left + 1, ~goes_left)):
                 holds, share = way.get(i, (np.ones(len(X), np.bool_), 1.0))
-                share *= float(forest.n_samples[child]) / float(forest.n_samples[node])
+                share *= float(samples[child - left] / samples.sum())
                 ways.append((child, {**way, i: (holds & goes, share)}))

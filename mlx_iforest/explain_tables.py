@@ -1,0 +1,288 @@
+"""A forest and values of its leaves, compiled for explaining block by block.
+
+`explain_reference` goes leaf by leaf. Here all leaves below a node share what they have in common. At a point t of the
+integral, let
+
+- p be the product, over the features asked about above a node, of z + t * (o - z): how far it is reached;
+- U be the mean of the leaves below, each by the product of what its way below the node adds to these factors.
+
+Take a split on feature i whose left side got the share r of the samples. If nothing above asked of i, the left child's
+factor is h = r + t * (o - r), with o = 1 for rows that go left and 0 for others; the right child's is 1 - h, so
+
+    p_left = p * h,    p_right = p - p_left,    U = U_right + h * (U_left - U_right)
+
+and the split adds to phi_i, at this point, p * (o - r) * (U_left - U_right).
+
+If splits above asked of i (*again*), z being the share of the samples that satisfied them, it depends on whether the
+row does. If it does not, h = r, and the split adds nothing. If it does, with g = z + t * (1 - z), the factor that the
+way had from them,
+
+    h = (z * r + t * (1 - z * r)) / g for rows that go left, z * r * (1 - t) / g for others
+
+and the split adds p * (o - r) * (U_left - U_right) * z / g**2. So every factor is one of three numbers that do not
+depend on the row; a walk down computes p, one up U and what the splits add, without any division.
+
+Steps are in the order of one walk down and up, so that only the nodes on the way from the root to the present one need
+room: p, which U overwrites. *Near* is the child visited first, *far* the other. A split between leaves of equal values
+counts as a leaf.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from mlx_iforest import explain_kernels as kernels
+from mlx_iforest.explain_kernels import BLOCK, CONSTANTS, LANES, MOST_POINTS, SLOT
+from mlx_iforest.explain_reference import expectations, gauss_legendre
+from mlx_iforest.forest import Forest
+
+__all__ = ["ExplainedTrees"]
+
+GROUP_STEPS = 256
+"""Steps, at least, whose sums are added up in float32 before they go to float64."""
+
+PIECE_BYTES = 1 << 19
+"""Of the room for rows and their Shapley values."""
+
+MOST_BLOCKS = 16
+"""Blocks of rows between which a group's tables stay in the cache."""
+
+
+@dataclass(frozen=True)
+class ExplainedTrees:
+    """The steps of every tree.
+
+    Parameters
+    ----------
+    n_features : int
+    tree_walks : ndarray of int64, shape (n_trees + 1,)
+        Where each tree's walks begin: one for every `MOST_POINTS` points of the integral.
+    walk_steps, walk_points, weights, steps, constants
+        As `explain_kernels.add_shapley_values` takes them.
+    n_levels : int
+        Splits on the longest way.
+    """
+
+    n_features: int
+    tree_walks: NDArray[np.int64]
+    walk_steps: NDArray[np.int64]
+    walk_points: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    steps: NDArray[np.int64]
+    constants: NDArray[np.float32]
+    n_levels: int
+
+    @classmethod
+    def of(cls, forest: Forest, values: NDArray[np.float32]) -> ExplainedTrees:
+        """Compile a forest of splits on single features.
+
+        Parameters
+        ----------
+        values : ndarray of float32, shape (n_nodes,)
+            Read at leaves.
+        """
+        feature, worth, n_splits, n_distinct, levels = _shrink(
+            forest.tree_start, forest.feature, forest.left, values.astype(np.float32)
+        )
+        n_points = (n_distinct + 1) // 2
+        tree_walks = np.append(0, np.cumsum(-(-n_points // MOST_POINTS)))
+        tree_of_walk = np.repeat(np.arange(forest.n_trees), np.diff(tree_walks))
+        walk_points = np.zeros(len(tree_of_walk), np.int64)
+        points = np.zeros((len(tree_of_walk), MOST_POINTS))
+        weights = np.zeros((len(tree_of_walk), MOST_POINTS))
+        for tree in range(forest.n_trees):
+            first, stop = tree_walks[tree : tree + 2]
+            if first < stop:
+                all_points, all_weights = gauss_legendre(int(n_points[tree]))
+                parts = np.array_split(np.arange(n_points[tree]), stop - first)
+                for walk, part in zip(range(first, stop), parts, strict=True):
+                    walk_points[walk] = len(part)
+                    points[walk, : len(part)], weights[walk, : len(part)] = all_points[part], all_weights[part]
+        # Two steps a split, or one where both children are leaves.
+        walk_steps = np.append(0, np.cumsum(n_splits[tree_of_walk, 0] * 2 - n_splits[tree_of_walk, 1]))
+        walk_constants = np.append(0, np.cumsum(n_splits[tree_of_walk, 0] * (CONSTANTS + 3 * walk_points)))
+        steps = np.zeros((int(walk_steps[-1]), 9), np.int64)
+        constants = np.zeros(int(walk_constants[-1]), np.float32)
+        # Shapley values do not depend on the zero of the values; near it, float32 is finer.
+        zero = expectations(forest, values)
+        n_levels = int(levels.max(initial=0))
+        _compile(
+            forest.tree_start, feature, forest.threshold, forest.left, forest.missing_left, forest.n_samples, worth,
+            zero, tree_of_walk, walk_points, points, walk_steps, walk_constants, n_levels, steps, constants,
+        )  # fmt: skip
+        return cls(
+            forest.n_features, tree_walks, walk_steps, walk_points, weights.astype(np.float32), steps, constants,
+            n_levels,
+        )  # fmt: skip
+
+    def add(self, X: NDArray[np.float32], first: int, stop: int, out: NDArray[np.float64]) -> None:
+        """Add the Shapley values of the sum over the trees [first, stop) to `out`.
+
+        Parameters
+        ----------
+        X : ndarray of float32 in C order, shape (n_rows, n_features)
+            Finite or NaN.
+        out : ndarray of float64, shape (n_rows, n_features)
+        """
+        walks = slice(int(self.tree_walks[first]), int(self.tree_walks[stop]))
+        begins = self.walk_steps[walks.start : walks.stop + 1]
+        if len(begins) < 2:
+            return
+        whole = (begins - begins[0]) // max(GROUP_STEPS, 4 * self.n_features)
+        groups = np.append(np.flatnonzero(np.diff(whole[:-1], prepend=-1)), len(begins) - 1)
+        width = self.n_features * BLOCK
+        n_blocks = max(1, min(MOST_BLOCKS, PIECE_BYTES // (12 * width), -(-len(X) // BLOCK)))
+        kernels.add_shapley_values(
+            X, begins, self.walk_points[walks], self.weights[walks], self.steps, self.constants, groups,
+            np.zeros((2 * self.n_levels) * (BLOCK // LANES), np.uint16), _aligned((2 * self.n_levels + 1) * SLOT),
+            _aligned(width), _aligned(n_blocks * width).reshape(n_blocks, width), np.empty((n_blocks, width)), out,
+        )  # fmt: skip
+
+
+def _aligned(size: int) -> NDArray[np.float32]:
+    """Zeros that begin with a cache line."""
+    room = np.zeros(size + 16, np.float32)
+    begin = -room.ctypes.data % 64 // 4
+    return room[begin : begin + size]
+
+
+@njit(nogil=True, cache=True)
+def _shrink(tree_start, feature, left, values):  # type: ignore[no-untyped-def]
+    """Let splits between leaves of equal values be leaves.
+
+    Returns
+    -------
+    feature : ndarray of int32, shape (n_nodes,)
+        -1 also at the splits that are gone.
+    values : ndarray of float32, shape (n_nodes,)
+    n_splits : ndarray of int64, shape (n_trees, 2)
+        Splits of each tree, and those of them between two leaves.
+    n_distinct, levels : ndarray of int64, shape (n_trees,)
+        Most features, and most splits, on a way from the root to a leaf.
+    """
+    n_trees = len(tree_start) - 1
+    feature, values = feature.copy(), values.copy()
+    n_splits = np.zeros((n_trees, 2), np.int64)
+    n_distinct, levels = np.zeros(n_trees, np.int64), np.zeros(n_trees, np.int64)
+    parent = np.full(len(feature), -1, np.int64)
+    distinct, level = np.zeros(len(feature), np.int64), np.zeros(len(feature), np.int64)
+    for tree in range(n_trees):
+        root = tree_start[tree]
+        for node in range(tree_start[tree + 1] - 1, root - 1, -1):
+            if feature[node] >= 0:
+                a = root + left[node]
+                if feature[a] < 0 and feature[a + 1] < 0:
+                    if values[a] == values[a + 1]:
+                        feature[node] = -1
+                        values[node] = values[a]
+        for node in range(root, tree_start[tree + 1]):
+            if feature[node] < 0 or (node > root and parent[node] < 0):
+                continue
+            a = root + left[node]
+            parent[a] = parent[a + 1] = node
+            n_splits[tree, 0] += 1
+            n_splits[tree, 1] += feature[a] < 0 and feature[a + 1] < 0
+            seen = parent[node]
+            while seen >= 0 and feature[seen] != feature[node]:
+                seen = parent[seen]
+            distinct[a] = distinct[a + 1] = distinct[node] + (seen < 0)
+            level[a] = level[a + 1] = level[node] + 1
+            n_distinct[tree] = max(n_distinct[tree], distinct[a])
+            levels[tree] = max(levels[tree], level[a])
+    return feature, values, n_splits, n_distinct, levels
+
+
+@njit(nogil=True, cache=True)
+def _compile(  # type: ignore[no-untyped-def]
+    tree_start, feature, threshold, left, missing_left, n_samples, values, zero, tree_of_walk, walk_points, points,
+    walk_steps, walk_constants, n_levels, steps, constants,
+):  # fmt: skip
+    """Fill in the steps of every walk, and the constants of their nodes."""
+    side = BLOCK // LANES
+    path_feature, path_side = np.zeros(n_levels, np.int64), np.zeros(n_levels, np.int64)
+    path_share = np.zeros((n_levels, 2))
+    nodes, level_of = np.zeros(2 * n_levels + 2, np.int64), np.zeros(2 * n_levels + 2, np.int64)
+    place_of, begun = np.zeros(2 * n_levels + 2, np.int64), np.zeros(2 * n_levels + 2, np.int64)
+    at_level = np.zeros(n_levels, np.int64)
+    for walk in range(len(tree_of_walk)):
+        tree, n_points = tree_of_walk[walk], walk_points[walk]
+        root, at, constant = tree_start[tree], walk_steps[walk], walk_constants[walk]
+        height = 1
+        nodes[0], level_of[0], place_of[0], begun[0] = root, 0, 0, 0
+        while height:
+            node, level, place = nodes[height - 1], level_of[height - 1], place_of[height - 1]
+            a = root + left[node]
+            left_leaf, right_leaf = feature[a] < 0, feature[a + 1] < 0
+            near, far = (2 * level + 1) * SLOT, (2 * level + 2) * SLOT
+            phase = begun[height - 1]
+            begun[height - 1] += 1
+            if phase == 0:
+                f = feature[node]
+                above = level - 1
+                while above >= 0 and path_feature[above] != f:
+                    above -= 1
+                again = above >= 0
+                z = path_share[above, path_side[above]] if again else 1.0
+                n_left, n_right = float(n_samples[a]), float(n_samples[a + 1])
+                r = n_left / (n_left + n_right)
+                path_feature[level] = f
+                path_share[level, 0], path_share[level, 1] = z * r, z * (1.0 - r)
+                near_is_left = not left_leaf or right_leaf
+                sign = 1.0 if near_is_left else -1.0
+                r_near = r if near_is_left else 1.0 - r
+                far_value = np.float64(values[a + 1] if near_is_left else values[a]) - zero[tree]
+                apart, scale, first = r_near, 1.0, 0.0
+                if left_leaf and right_leaf:
+                    scale, first = np.float64(values[a]) - zero[tree] - far_value, far_value
+                    apart = first + r_near * scale
+                constants[constant + kernels.THRESHOLD] = threshold[node]
+                constants[constant + kernels.FAR_VALUE] = far_value
+                factor = sign * (scale if left_leaf and right_leaf else 1.0)
+                constants[constant + kernels.LEFT_SHARE] = factor * (1.0 - r)
+                constants[constant + kernels.RIGHT_SHARE] = -factor * r
+                constants[constant + kernels.APART] = apart
+                for q in range(n_points):
+                    t = points[walk, q]
+                    g = z + t * (1.0 - z)
+                    stays = (z * r_near + t * (1.0 - z * r_near)) / g
+                    leaves = z * r_near * (1.0 - t) / g
+                    k = constant + CONSTANTS + 3 * q
+                    constants[k] = first + scale * (stays if near_is_left else leaves)
+                    constants[k + 1] = first + scale * (leaves if near_is_left else stays)
+                    constants[k + 2] = z / (g * g)
+                if left_leaf and right_leaf:
+                    kind = kernels.LEAVES
+                else:
+                    kind = kernels.DOWN_ONE if left_leaf or right_leaf else kernels.DOWN_TWO
+                steps[at, kernels.KIND] = kind + again
+                steps[at, kernels.FEATURE] = f * BLOCK
+                steps[at, kernels.MISSING_LEFT] = missing_left[node]
+                steps[at, kernels.ABOVE] = (2 * above + path_side[above]) * side if again else 0
+                steps[at, kernels.HERE] = 2 * level * side
+                steps[at, kernels.PLACE] = place
+                steps[at, kernels.NEAR] = near
+                steps[at, kernels.FAR] = far
+                steps[at, kernels.CONSTANT] = constant
+                at_level[level] = at
+                at += 1
+                constant += CONSTANTS + 3 * n_points
+                if kind == kernels.LEAVES:
+                    height -= 1
+                    continue
+                child = a if near_is_left else a + 1
+                path_side[level] = child - a
+                nodes[height], level_of[height], place_of[height], begun[height] = child, level + 1, near, 0
+                height += 1
+            elif phase == 1 and not (left_leaf or right_leaf):
+                path_side[level] = 1
+                nodes[height], level_of[height], place_of[height], begun[height] = a + 1, level + 1, far, 0
+                height += 1
+            else:
+                steps[at] = steps[at_level[level]]
+                steps[at, kernels.KIND] += kernels.UP_ONE - kernels.DOWN_ONE
+                at += 1
+                height -= 1
