@@ -1,0 +1,411 @@
+"""Declarations of what objects hold, by which they become arrays and JSON, and come back checked.
+
+A declaration is data: a `Kind` for each attribute of each class. Both ways go by it. Writing refuses what it does not
+declare, so that nothing is lost unseen; reading builds only what it declares, so that a file names no class, shares no
+part and holds no reference. An array of a JSON value at ``a/b`` is kept under that name.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Array",
+    "Arrays",
+    "Chosen",
+    "Fields",
+    "Fixed",
+    "Flag",
+    "Keyed",
+    "Kind",
+    "Many",
+    "Maybe",
+    "Number",
+    "OneOf",
+    "Record",
+    "StateError",
+    "Strings",
+    "Text",
+    "Whole",
+    "place",
+    "refuse_other_keys",
+]
+
+Arrays = dict[str, NDArray[Any]]
+"""Arrays by the place of the value that they belong to."""
+
+SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+"""What JSON has no number for."""
+
+
+class StateError(ValueError):
+    """A value is not as declared; the message says where, what was expected and what was found."""
+
+
+def place(at: str, key: str | int) -> str:
+    """The name of what is at `key` inside `at`: ASCII, and different for different places."""
+    text = json.dumps(str(key))[1:-1].replace("~", "~0").replace("/", "~1")
+    return f"{at}/{text}" if at else text
+
+
+def shown(value: Any) -> str:
+    """A value in a few words, for a message."""
+    if isinstance(value, (str, int, float, type(None))):
+        text = repr(value) if not isinstance(value, int) or abs(value) < 10**20 else "a huge number"
+        return text if len(text) <= 40 else f"{text[:36]}..."
+    return f"a {type(value).__name__}"
+
+
+def refuse_other_keys(found: Any, names: Collection[str], at: str, optional: Collection[str] = ()) -> dict[str, Any]:
+    """`found`, if it is a dict of these names."""
+    if not isinstance(found, dict):
+        raise StateError(f"{at}: expected an object, found {shown(found)}")
+    missing = [name for name in names if name not in found and name not in optional]
+    unknown = [name for name in found if name not in names]
+    if missing:
+        raise StateError(f"{at}: {missing[0]!r} is missing")
+    if unknown:
+        raise StateError(f"{at}: {shown(unknown[0])} is unknown")
+    return found
+
+
+class Kind(ABC):
+    """How values of one kind are written and read."""
+
+    @abstractmethod
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        """What JSON holds of `value`; its arrays go into `arrays`.
+
+        Raises
+        ------
+        StateError
+            The value is not of this kind.
+        """
+
+    @abstractmethod
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        """The value that `encode` was given; takes its arrays out of `arrays`.
+
+        Raises
+        ------
+        StateError
+            `found` or an array is nothing that `encode` makes.
+        """
+
+
+@dataclass(frozen=True)
+class Flag(Kind):
+    """True or False."""
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        return self.decode(bool(value) if isinstance(value, np.bool_) else value, at, arrays)
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        if not isinstance(found, bool):
+            raise StateError(f"{at}: expected true or false, found {shown(found)}")
+        return found
+
+
+@dataclass(frozen=True)
+class Whole(Kind):
+    """A whole number from `least` to `most`."""
+
+    least: int = 0
+    most: int = 2**63 - 1
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        whole = isinstance(value, Integral) and not isinstance(value, bool)
+        return self.decode(int(value) if whole else value, at, arrays)
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        if type(found) is not int or not self.least <= found <= self.most:
+            raise StateError(f"{at}: expected a whole number in [{self.least}, {self.most}], found {shown(found)}")
+        return found
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    """A number from `least` to `most`, whole or not; NaN and infinities only where they are `special`."""
+
+    least: float = -math.inf
+    most: float = math.inf
+    special: bool = False
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        if isinstance(value, Real) and not isinstance(value, (bool, np.bool_)):
+            value = int(value) if isinstance(value, Integral) else float(value)
+            if isinstance(value, float) and not math.isfinite(value):
+                value = "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
+        self.decode(value, at, arrays)
+        return value
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        if self.special and isinstance(found, str) and found in SPECIAL:
+            return SPECIAL[found]
+        # A whole number beyond all floats would be compared, but not computed with.
+        if type(found) not in (int, float) or abs(found) > 1.7e308 or not self.least <= found <= self.most:
+            raise StateError(f"{at}: expected a number in [{self.least}, {self.most}], found {shown(found)}")
+        return found
+
+
+@dataclass(frozen=True)
+class Text(Kind):
+    """A string, of `choices` where there are any."""
+
+    choices: Collection[str] | None = None
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        return self.decode(str(value) if isinstance(value, np.str_) else value, at, arrays)
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        if type(found) is not str or (self.choices is not None and found not in self.choices):
+            expected = "text" if self.choices is None else f"one of {', '.join(map(str, self.choices))}"
+            raise StateError(f"{at}: expected {expected}, found {shown(found)}")
+        return found
+
+
+@dataclass(frozen=True)
+class Chosen(Kind):
+    """A member of an enumeration, written as its value."""
+
+    of: type[Enum]
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        if not isinstance(value, self.of):
+            raise StateError(f"{at}: expected a {self.of.__name__}, found {shown(value)}")
+        return value.value
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        try:
+            return self.of(found)
+        except (TypeError, ValueError):
+            known = ", ".join(str(member.value) for member in self.of)
+            raise StateError(f"{at}: expected one of {known}, found {shown(found)}") from None
+
+
+@dataclass(frozen=True)
+class Maybe(Kind):
+    """None or `item`."""
+
+    item: Kind
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        return None if value is None else self.item.encode(value, at, arrays)
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        return None if found is None else self.item.decode(found, at, arrays)
+
+
+@dataclass(frozen=True)
+class Many(Kind):
+    """A list or tuple of `item`; comes back as `make` makes it."""
+
+    item: Kind
+    make: Callable[[list[Any]], Any] = list
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        if not isinstance(value, (list, tuple)):
+            raise StateError(f"{at}: expected a list, found {shown(value)}")
+        return [self.item.encode(one, place(at, i), arrays) for i, one in enumerate(value)]
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        if not isinstance(found, list):
+            raise StateError(f"{at}: expected a list, found {shown(found)}")
+        return self.make([self.item.decode(one, place(at, i), arrays) for i, one in enumerate(found)])
+
+
+@dataclass(frozen=True, init=False)
+class Fixed(Kind):
+    """A tuple with an item of each of `items`."""
+
+    items: tuple[Kind, ...]
+
+    def __init__(self, *items: Kind) -> None:
+        object.__setattr__(self, "items", items)
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        self._check(value, tuple, at)
+        return [kind.encode(one, place(at, i), arrays) for i, (kind, one) in enumerate(self._pairs(value))]
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        self._check(found, list, at)
+        return tuple(kind.decode(one, place(at, i), arrays) for i, (kind, one) in enumerate(self._pairs(found)))
+
+    def _pairs(self, values: Sequence[Any]) -> zip[tuple[Kind, Any]]:
+        return zip(self.items, values, strict=True)
+
+    def _check(self, found: Any, sequence: type[list[Any]] | type[tuple[Any, ...]], at: str) -> None:
+        if not isinstance(found, sequence) or len(found) != len(self.items):
+            raise StateError(f"{at}: expected {len(self.items)} values, found {shown(found)}")
+
+
+@dataclass(frozen=True)
+class Keyed(Kind):
+    """A dict of strings to `item`, in its order."""
+
+    item: Kind
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        if not isinstance(value, dict) or not all(type(key) is str for key in value):
+            raise StateError(f"{at}: expected a dict with keys of text, found {shown(value)}")
+        return {key: self.item.encode(one, place(at, key), arrays) for key, one in value.items()}
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        if not isinstance(found, dict):
+            raise StateError(f"{at}: expected an object, found {shown(found)}")
+        return {key: self.item.decode(one, place(at, key), arrays) for key, one in found.items()}
+
+
+@dataclass(frozen=True)
+class Strings(Kind):
+    """A one-dimensional array of Python strings (dtype object), or what `make` makes of it."""
+
+    make: Callable[[NDArray[np.object_]], Any] = lambda array: array
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        strings = np.asarray(value, dtype=object).tolist()
+        if not isinstance(strings, list) or not all(isinstance(one, str) for one in strings):
+            raise StateError(f"{at}: expected texts, found {shown(value)}")
+        return [str(one) for one in strings]
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        if not isinstance(found, list) or not all(type(one) is str for one in found):
+            raise StateError(f"{at}: expected a list of texts, found {shown(found)}")
+        array = np.empty(len(found), dtype=object)
+        array[:] = found
+        return self.make(array)
+
+
+@dataclass(frozen=True)
+class Array(Kind):
+    """An array of one of `dtypes` with so many `dimensions`; floats are finite unless `special`."""
+
+    dtypes: str | tuple[str, ...]
+    dimensions: int = 1
+    special: bool = False
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        self._check(value, at)
+        arrays[at] = np.array(value, order="C")
+        return at
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        if found != at or at not in arrays:
+            raise StateError(f"{at}: expected the array of this name, found {shown(found)}")
+        return self._check(arrays.pop(at), at)
+
+    def _check(self, array: Any, at: str) -> NDArray[Any]:
+        dtypes = (self.dtypes,) if isinstance(self.dtypes, str) else self.dtypes
+        if not isinstance(array, np.ndarray) or array.dtype.name not in dtypes or array.ndim != self.dimensions:
+            found = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else shown(array)
+            raise StateError(f"{at}: expected {' or '.join(dtypes)} in {self.dimensions} dimension(s), found {found}")
+        if array.dtype.kind == "f" and not self.special and not np.isfinite(array).all():
+            raise StateError(f"{at}: expected finite numbers, found NaN or infinity")
+        if array.dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
+            raise StateError(f"{at}: expected bytes 0 and 1 for false and true")
+        return array
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Named values.
+
+    Parameters
+    ----------
+    kinds : mapping of name to Kind
+    optional : collection of str
+        Names that may be absent.
+    """
+
+    kinds: Mapping[str, Kind]
+    optional: Collection[str] = ()
+
+    def encode(self, state: Mapping[str, Any], at: str, arrays: Arrays) -> dict[str, Any]:
+        """As `Kind.encode`, of named values."""
+        found = refuse_other_keys(dict(state), self.kinds, at, self.optional)
+        return {
+            name: kind.encode(found[name], place(at, name), arrays)
+            for name, kind in self.kinds.items()
+            if name in found
+        }
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> dict[str, Any]:
+        """As `Kind.decode`, of named values."""
+        found = refuse_other_keys(found, self.kinds, at, self.optional)
+        return {
+            name: kind.decode(found[name], place(at, name), arrays)
+            for name, kind in self.kinds.items()
+            if name in found
+        }
+
+
+@dataclass(frozen=True)
+class Record(Kind):
+    """An object of the class `of` and no subclass, by its attributes.
+
+    Parameters
+    ----------
+    of : type
+    kinds : mapping of name to Kind
+        All attributes. A class that has another one cannot be written.
+    optional : collection of str
+        Attributes that an object may lack, such as those of files older than the attribute.
+    check : callable, optional
+        Says of an object that was read what is wrong with it, None where nothing is. A ``__post_init__`` is called
+        before.
+    """
+
+    of: type
+    kinds: Mapping[str, Kind]
+    check: Callable[[Any], str | None] = field(default=lambda made: None)
+    optional: Collection[str] = ()
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        if type(value) is not self.of:
+            raise StateError(f"{at}: expected a {self.of.__name__}, found {shown(value)}")
+        return Fields(self.kinds, self.optional).encode(vars(value), at, arrays)
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        made: Any = object.__new__(self.of)
+        made.__dict__.update(Fields(self.kinds, self.optional).decode(found, at, arrays))
+        try:
+            if hasattr(made, "__post_init__"):
+                made.__post_init__()
+        except ValueError as error:
+            raise StateError(f"{at}: {error}") from error
+        fault = self.check(made)
+        if fault is not None:
+            raise StateError(f"{at}: {fault}")
+        return made
+
+
+@dataclass(frozen=True, init=False)
+class OneOf(Kind):
+    """An object of one of several classes, named by ``kind``."""
+
+    records: dict[str, Record]
+
+    def __init__(self, *records: Record) -> None:
+        object.__setattr__(self, "records", {record.of.__name__: record for record in records})
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        record = self.records.get(type(value).__name__)
+        if record is None:
+            raise StateError(f"{at}: expected a {' or '.join(self.records)}, found {shown(value)}")
+        return {"kind": record.of.__name__, **record.encode(value, at, arrays)}
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        kind = found.get("kind") if isinstance(found, dict) else None
+        if not isinstance(kind, str) or kind not in self.records:
+            raise StateError(f"{at}: expected the kind {' or '.join(self.records)}, found {shown(kind)}")
+        return self.records[kind].decode({name: one for name, one in found.items() if name != "kind"}, at, arrays)

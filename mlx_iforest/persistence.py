@@ -1,0 +1,344 @@
+"""A fitted forest as arrays and JSON, and back, checked: what model files hold of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_iforest.backends import BACKENDS
+from mlx_iforest.backends.base import BackendChoice
+from mlx_iforest.base import BaseIsolationForest
+from mlx_iforest.blended import MEMBERS, BlendedIsolationForest
+from mlx_iforest.declared import (
+    Array,
+    Arrays,
+    Fields,
+    Fixed,
+    Flag,
+    Keyed,
+    Kind,
+    Many,
+    Maybe,
+    Number,
+    Record,
+    StateError,
+    Strings,
+    Text,
+    Whole,
+    place,
+    refuse_other_keys,
+    shown,
+)
+from mlx_iforest.estimator import MLXIsolationForest
+from mlx_iforest.forest import ARRAYS, Forest, InvalidForestError, split_levels
+from mlx_iforest.performance import Performance
+from mlx_iforest.quantization import BITS, LEAF_VALUES, Levels, PackedForest
+from mlx_iforest.scoring import Spread
+
+__all__ = ["MODEL", "StateError", "from_state", "to_state"]
+
+MOST_LEVELS = 4096
+"""Of a tree that is read. Isolation trees have a few dozen; a chain of a million nodes would take minutes to check."""
+
+LARGEST_INT32 = 2**31 - 1
+
+_UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
+
+
+def to_state(model: BaseIsolationForest) -> tuple[Arrays, dict[str, Any]]:
+    """A fitted forest as plain data.
+
+    Parameters
+    ----------
+    model : MLXIsolationForest or BlendedIsolationForest
+        Fitted.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+        Little bytes: the forest is packed (`PackedForest`).
+    values : dict
+        Everything else, as JSON can hold it.
+
+    Raises
+    ------
+    StateError
+        A class or an attribute that the format does not know.
+    """
+    arrays: Arrays = {}
+    return arrays, MODEL.encode(model, "model", arrays)
+
+
+def from_state(arrays: Arrays, values: Any) -> BaseIsolationForest:
+    """The forest that `to_state` was given: it scores alike, bit for bit, and fits alike.
+
+    What running cost (`performance_`) is not kept, but for the growing.
+
+    Raises
+    ------
+    StateError
+        Data that `to_state` does not make; the message names the first fault.
+    """
+    left = dict(arrays)
+    model: BaseIsolationForest = MODEL.decode(values, "model", left)
+    if left:
+        raise StateError(f"{next(iter(left))}: nothing refers to this array")
+    return model
+
+
+class _Parameter(Kind):
+    """A parameter of an estimator; scikit-learn's own check says whether it may have the value."""
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        if isinstance(value, np.random.RandomState):
+            return _encode_random_state(value, at, arrays)
+        if isinstance(value, np.generic):
+            value = value.item()
+        return self.decode(value, at, arrays)
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        if isinstance(found, dict):
+            return _decode_random_state(found, at, arrays)
+        if found is None or isinstance(found, (bool, str)):
+            return found
+        return Number().decode(found, at, arrays)
+
+
+_RANDOM_STATE = Fields(
+    {
+        "key": Array("uint32"),
+        "position": Whole(0, 624),
+        "has_gauss": Whole(0, 1),
+        "gauss": Number(),
+    }
+)
+
+
+def _encode_random_state(state: np.random.RandomState, at: str, arrays: Arrays) -> Any:
+    kind, *values = state.get_state(legacy=True)
+    if kind != "MT19937":
+        raise StateError(f"{at}: a RandomState of {kind} cannot be kept; give a seed")
+    return _RANDOM_STATE.encode(dict(zip(_RANDOM_STATE.kinds, values, strict=True)), at, arrays)
+
+
+def _decode_random_state(found: Any, at: str, arrays: Arrays) -> np.random.RandomState:
+    values = _RANDOM_STATE.decode(found, at, arrays)
+    if values["key"].shape != (624,):
+        raise StateError(f"{at}: expected 624 words of a RandomState, found {values['key'].size}")
+    state = np.random.RandomState(0)
+    state.set_state(("MT19937", *values.values()))
+    return state
+
+
+_LEVELS = Record(
+    Levels,
+    {"values": Array("float32"), "counts": Array(_UNSIGNED), "codes": Maybe(Array(_UNSIGNED))},
+)
+_PACKED = Record(
+    PackedForest,
+    {
+        "n_features": Whole(1, LARGEST_INT32),
+        "tree_nodes": Array(_UNSIGNED),
+        "is_split": Array("uint8"),
+        "missing_left": Array("uint8"),
+        "feature": Array(_UNSIGNED),
+        "threshold": _LEVELS,
+        "leaf_samples": Array(_UNSIGNED),
+        "leaf_values": Keyed(_LEVELS),
+    },
+)
+
+
+class _Forest(Kind):
+    """A forest, packed; what was unpacked is a valid one."""
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        packed = value if isinstance(value, PackedForest) else PackedForest.of(value)
+        parts = dict(vars(packed))
+        others = parts.pop("others")
+        values = Fields(_PACKED.kinds).encode(parts, at, arrays)
+        return {**values, "others": Fields(_OTHERS, _OTHERS).encode(others, place(at, "others"), arrays)}
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Forest:
+        found = refuse_other_keys(found, [*_PACKED.kinds, "others"], at)
+        parts = {name: found[name] for name in _PACKED.kinds}
+        values = Fields(_PACKED.kinds).decode(parts, at, arrays)
+        others = Fields(_OTHERS, _OTHERS).decode(found["others"], place(at, "others"), arrays)
+        packed = PackedForest(**values, others=others)
+        fault = _fault(packed)
+        if fault is not None:
+            raise StateError(f"{at}: {fault}")
+        try:
+            return packed.unpack().validate()
+        except InvalidForestError as error:
+            raise StateError(f"{at}: {error}") from error
+
+
+_OTHERS = {
+    name: Array(np.dtype(dtype).name, dimensions)
+    for name, (dtype, dimensions) in ARRAYS.items()
+    if name != "tree_start"
+}
+
+
+def _fault(packed: PackedForest) -> str | None:
+    """Why a forest cannot be unpacked in time and memory that go with its bytes; None where it can."""
+    sizes = packed.tree_nodes
+    # Before any sum: a few bytes may name more nodes than memory holds.
+    if not sizes.size or int(sizes.max()) > 8 * packed.is_split.size:
+        return "'tree_nodes' names more nodes than there are"
+    sizes = sizes.astype(np.int64)
+    n_nodes = int(sizes.sum())
+    if packed.is_split.size != -(-n_nodes // 8) or np.any(sizes % 2 == 0):
+        return f"'is_split' and 'tree_nodes' do not go together: {packed.is_split.size} bytes for {n_nodes} nodes"
+    is_split = np.unpackbits(packed.is_split, count=n_nodes)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    splits_before = np.concatenate([[0], np.cumsum(is_split, dtype=np.int64)])
+    if np.any(2 * np.diff(splits_before[starts]) + 1 != sizes):
+        return "'is_split' does not give every tree one leaf more than splits"
+    n_splits = int(splits_before[-1])
+    lengths = {
+        "feature": (packed.feature, n_splits),
+        "missing_left": (packed.missing_left, -(-n_splits // 8)),
+        "leaf_samples": (packed.leaf_samples, n_nodes - n_splits),
+    }
+    for name, (array, length) in lengths.items():
+        if len(array) != length:
+            return f"'{name}' has {len(array)} entries; expected {length}"
+    if packed.feature.size and int(packed.feature.max()) >= packed.n_features:
+        return f"'feature' must be below {packed.n_features}"
+    if int(packed.leaf_samples.min()) < 1 or int(packed.leaf_samples.max()) > LARGEST_INT32:
+        return "'leaf_samples' must be at least 1 and fit into 32 bits"
+    if not packed.leaf_values.keys() <= set(LEAF_VALUES):
+        return "'leaf_values' holds what is no value of a leaf"
+    one_group = np.zeros(n_nodes - n_splits, np.int64)
+    tables = [("threshold", packed.threshold, packed.feature.astype(np.int64), packed.n_features)]
+    tables += [(name, table, one_group, 1) for name, table in packed.leaf_values.items()]
+    for name, table, group, n_groups in tables:
+        fault = _levels_fault(table, group, n_groups)
+        if fault is not None:
+            return f"'{name}' {fault}"
+    split = is_split.astype(np.bool_)
+    before = splits_before[:-1] - np.repeat(splits_before[starts[:-1]], sizes)
+    left = np.where(split, 1 + 2 * before, -1)
+    for level, _ in enumerate(split_levels(starts, left)):
+        if level > MOST_LEVELS:
+            return f"a tree has more than {MOST_LEVELS} levels"
+    return None
+
+
+def _levels_fault(table: Levels, group: NDArray[np.int64], n_groups: int) -> str | None:
+    """What is wrong with a table of values and the codes into it; None where nothing is."""
+    if table.codes is None:
+        return None if len(table.values) == len(group) else f"has {len(table.values)} values; expected {len(group)}"
+    if len(table.codes) != len(group) or len(table.counts) != n_groups:
+        return f"has {len(table.codes)} codes in {len(table.counts)} groups; expected {len(group)} in {n_groups}"
+    if table.counts.size and int(table.counts.max()) > len(table.values):
+        return "counts more values than it has"
+    counts = table.counts.astype(np.int64)
+    if int(counts.sum()) != len(table.values) or np.any(table.codes >= counts[group]):
+        return "has codes of values that are not there"
+    return None
+
+
+_SPREAD = Record(Spread, {"median": Number(), "deviation": Number(least=np.finfo(float).tiny)})
+_CHOICE = Record(BackendChoice, {"name": Text(tuple(BACKENDS)), "reason": Text()})
+_SHARED: dict[str, Kind] = {
+    "forest_": _Forest(),
+    "offset_": Number(special=True),
+    "max_samples_": Whole(1),
+    "quantized_bits_": Maybe(Whole(min(BITS), max(BITS))),
+    "pruned_": Flag(),
+    "_seed": Whole(0, 2**64 - 1),
+    "backend_": _CHOICE,
+    "grow_seconds": Number(least=0.0),
+    "grown_by": Maybe(_CHOICE),
+    "n_features_in_": Whole(1),
+    "feature_names_in_": Strings(),
+}
+_OWN: dict[type[BaseIsolationForest], dict[str, Kind]] = {
+    MLXIsolationForest: {"_counted": Many(Fixed(Text(LEAF_VALUES), Maybe(_SPREAD)), tuple)},
+    BlendedIsolationForest: {
+        "_member_trees": Many(Fixed(Whole(), Whole())),
+        "_spreads": Many(Many(_SPREAD)),
+    },
+}
+
+
+@dataclass(frozen=True)
+class _Model(Kind):
+    """A fitted estimator, named by ``kind``."""
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        if type(value) not in _OWN:
+            known = " or ".join(cls.__name__ for cls in _OWN)
+            raise StateError(f"{at}: expected a {known}, found {shown(value)}")
+        if not hasattr(value, "forest_"):
+            raise StateError(f"{at}: it is not fitted")
+        state = {"quantized_bits_": None, "pruned_": False, **value.__getstate__()}
+        performance = state.pop("performance_")
+        state |= {"grow_seconds": performance.grow_seconds, "grown_by": performance.grown_by}
+        return {"kind": type(value).__name__, **self._fields(type(value)).encode(state, at, arrays)}
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> BaseIsolationForest:
+        kinds = {cls.__name__: cls for cls in _OWN}
+        kind = found.get("kind") if isinstance(found, dict) else None
+        if not isinstance(kind, str) or kind not in kinds:
+            raise StateError(f"{at}: expected the kind {' or '.join(kinds)}, found {shown(kind)}")
+        rest = {name: one for name, one in found.items() if name != "kind"}
+        state = self._fields(kinds[kind]).decode(rest, at, arrays)
+        state["performance_"] = Performance(state.pop("grow_seconds"), grown_by=state.pop("grown_by"))
+        fault = _model_fault(state)
+        if fault is not None:
+            raise StateError(f"{at}: {fault}")
+        model = kinds[kind]()
+        try:
+            model.__setstate__(state)
+            model._validate_params()
+        except ValueError as error:
+            raise StateError(f"{at}: {str(error).splitlines()[0]}") from error
+        if isinstance(model, BlendedIsolationForest) and any(
+            len(views.names) != len(views.spreads) for views in model._views
+        ):
+            raise StateError(f"{at}: '_spreads' does not have one spread for each view")
+        return model
+
+    @staticmethod
+    def _fields(cls: type[BaseIsolationForest]) -> Fields:
+        parameters = dict.fromkeys(cls._get_param_names(), _Parameter())
+        return Fields({**parameters, **_SHARED, **_OWN[cls]}, ("feature_names_in_",))
+
+
+def _model_fault(state: dict[str, Any]) -> str | None:
+    """What does not go together in a model that was read; None where all does."""
+    forest: Forest = state["forest_"]
+    if state["n_features_in_"] != forest.n_features:
+        return f"'n_features_in_' is {state['n_features_in_']}, but the forest has {forest.n_features} features"
+    if len(state.get("feature_names_in_", range(forest.n_features))) != forest.n_features:
+        return f"'feature_names_in_' must name {forest.n_features} features"
+    if state["quantized_bits_"] not in (None, *BITS):
+        return f"'quantized_bits_' must be one of {BITS} or null"
+    if "_counted" in state:
+        counted = dict(state["_counted"])
+        alone = len(counted) == 1
+        if not counted or len(counted) != len(state["_counted"]):
+            return "'_counted' must name each leaf value once"
+        if not counted.keys() <= forest.arrays().keys() or any((one is None) != alone for one in counted.values()):
+            return "'_counted' does not go with the forest"
+        return None
+    bounds = state["_member_trees"]
+    if len(bounds) != len(MEMBERS) or [0, *(stop for _, stop in bounds)] != [
+        *(first for first, _ in bounds),
+        forest.n_trees,
+    ]:
+        return f"'_member_trees' must cut {forest.n_trees} trees into {len(MEMBERS)} parts"
+    if any(first > stop for first, stop in bounds) or len(state["_spreads"]) != sum(a < b for a, b in bounds):
+        return "'_spreads' does not go with '_member_trees'"
+    return None
+
+
+MODEL = _Model()
+"""Either estimator, fitted."""
