@@ -1,6 +1,6 @@
 """Saving and loading trained detectors.
 
-A ``.joblib`` file is a pickle, and reading a pickle can run code: load only files that you trust.
+A ``.joblib`` file is a pickle, which is a program; `safe_pickle` reads it without running it.
 """
 
 from __future__ import annotations
@@ -8,19 +8,24 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import joblib
 
 from mlx_iforest import __version__
 
 from .detector import Detector
-from .errors import ModelFileError, NotFittedError
+from .errors import DataError, ModelFileError, NotFittedError
 from .files import reason, replacing
+from .native_file import SUFFIX, looks_native, read_native, write_native
+from .safe_pickle import read_joblib
 
-__all__ = ["FORMAT_VERSION", "load_detector", "replacing", "save_detector"]
+__all__ = ["FORMAT_VERSION", "SUFFIX", "file_format", "load_detector", "replacing", "save_detector"]
 
 FORMAT_VERSION = 1
+"""Of ``.joblib`` files; native ones have their own."""
+
+_WRITERS = "that train or save_model wrote"
 
 _MODEL_KEYS = {"model", "scaler", "preprocessor", "is_fitted", "feature_names", "format_version"}
 _PREPROCESSOR_KEYS = {"preprocessor", "numerical_features", "categorical_features", "is_fitted"}
@@ -38,34 +43,44 @@ def save_detector(
     detector : Detector
         A fitted one.
     model_path : path
-        Where the model goes, by custom ``*.joblib``. This file alone is enough to predict on raw records.
+        Where the model goes: a native file where it ends in ``.safetensors``, else a joblib one, by custom
+        ``*.joblib``. This file alone is enough to predict on raw records.
     preprocessor_path : path, optional
-        Where to write the preprocessor by itself too, for programs that load the two apart.
+        Where to write the preprocessor by itself too, as joblib, for programs that load the two apart.
 
     Raises
     ------
     NotFittedError
         If the detector is not fitted.
     DataError
-        If a file cannot be written; an older file of that name is then intact.
+        If a file cannot be written, or a part of the detector is none that a native file can hold; an older file of
+        that name is then intact.
     """
     if not detector.is_fitted:
         raise NotFittedError("There is nothing to save: the detector is not trained yet; call fit first.")
-    _dump(
-        {
-            "model": detector.model,
-            "scaler": detector.scaler,
-            "preprocessor": detector.preprocessor,
-            "is_fitted": True,
-            "feature_names": detector.feature_names,
-            "format_version": FORMAT_VERSION,
-            "library_version": __version__,
-            "training": detector.training_,
-            "threshold_rule": detector.threshold_rule,
-            "calibration": detector.calibration_,
-        },
-        model_path,
-    )
+    if preprocessor_path is not None and _is_native_name(preprocessor_path):
+        raise DataError(
+            f"{preprocessor_path} would be a native file, and those hold whole detectors; end the preprocessor's file"
+            " in .joblib, or leave it out."
+        )
+    if _is_native_name(model_path):
+        write_native(detector, model_path)
+    else:
+        _dump(
+            {
+                "model": detector.model,
+                "scaler": detector.scaler,
+                "preprocessor": detector.preprocessor,
+                "is_fitted": True,
+                "feature_names": detector.feature_names,
+                "format_version": FORMAT_VERSION,
+                "library_version": __version__,
+                "training": detector.training_,
+                "threshold_rule": detector.threshold_rule,
+                "calibration": detector.calibration_,
+            },
+            model_path,
+        )
     if preprocessor_path is not None:
         _dump(
             {
@@ -82,14 +97,14 @@ def save_detector(
 def load_detector(
     model_path: str | os.PathLike[str], preprocessor_path: str | os.PathLike[str] | None = None
 ) -> Detector:
-    """Load a detector that `save_detector` saved.
+    """Load a detector that `save_detector` saved, in either format, whatever the file's name.
 
     Parameters
     ----------
     model_path : path
         The model file.
     preprocessor_path : path, optional
-        The preprocessor's own file. Not needed, for the model file holds the preprocessor; where given, it is used.
+        The preprocessor's own file, a joblib one. Not needed, for the model file holds the preprocessor; where given, it is used.
 
     Raises
     ------
@@ -125,8 +140,14 @@ def load_detector(
     return detector
 
 
-def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The dict in the file at `path`, whose format its first bytes tell."""
+def file_format(path: str | os.PathLike[str]) -> Literal["native", "joblib"]:
+    """Which format the model file at `path` has, as its first bytes tell.
+
+    Raises
+    ------
+    ModelFileError
+        If it is missing, a folder, empty or no model file.
+    """
     path = Path(path)
     try:
         with path.open("rb") as file:
@@ -139,27 +160,33 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ModelFileError(f"Cannot read the model file {path}: {reason(error)}.") from error
     if not head:
         raise ModelFileError(f"{path} is empty, so it is no model; train the model again.")
+    if looks_native(head):
+        return "native"
     if head[:1] == b"\x80":  # a pickle's first byte since its protocol 2
-        return _read_joblib(path)
-    raise ModelFileError(f"{path} is not a model file; give a .joblib file that train or save_model wrote.")
+        return "joblib"
+    raise ModelFileError(f"{path} is not a model file; give a {SUFFIX} or .joblib file {_WRITERS}.")
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The dict in the file at `path`."""
+    read = {"native": read_native, "joblib": _read_joblib}[file_format(path)]
+    return read(Path(path))
 
 
 def _read_joblib(path: Path) -> dict[str, Any]:
-    try:
-        # A model from another scikit-learn version is checked by use, not refused.
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Trying to unpickle estimator")
-            content = joblib.load(path)
-    except Exception as error:  # a damaged pickle can raise anything
-        raise ModelFileError(
-            f"{path} is damaged or was cut off, or needs a library that is not here ({_line(error)});"
-            " train the model again or copy the file again."
-        ) from error
+    # A model from another scikit-learn version is checked by use, not refused.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Trying to unpickle estimator")
+        content = read_joblib(path)
     if not isinstance(content, dict):
         raise ModelFileError(
             f"{path} holds a {type(content).__name__}, not a model; give a .joblib file that train or save_model wrote."
         )
     return content
+
+
+def _is_native_name(path: str | os.PathLike[str]) -> bool:
+    return Path(path).suffix == SUFFIX
 
 
 def _check(content: dict[str, Any], keys: set[str], path: str | os.PathLike[str]) -> None:
@@ -190,7 +217,7 @@ def _sibling(path: str | os.PathLike[str]) -> str:
 
 
 def _candidates(folder: Path) -> str:
-    found = sorted(path.name for path in folder.glob("*model*.joblib"))
+    found = sorted(path.name for path in folder.glob("*model*") if path.suffix in (SUFFIX, ".joblib"))
     return f" in it, such as {folder / found[-1]}" if found else ""
 
 
