@@ -208,7 +208,7 @@ def _decoded(found: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
     if parts["feature_names"] != detector.feature_names or len(parts["feature_names"]) != detector.model.n_features_in_:
         raise StateError("feature_names: they are not those that the scaler gives the model")
     _try(detector)
-    return {**parts, "is_fitted": True, "format_version": NATIVE_VERSION}
+    return {**parts, "is_fitted": True}
 
 
 def _try(detector: Detector) -> None:

@@ -104,7 +104,8 @@ def load_detector(
     model_path : path
         The model file.
     preprocessor_path : path, optional
-        The preprocessor's own file, a joblib one. Not needed, for the model file holds the preprocessor; where given, it is used.
+        The preprocessor's own file, a joblib one. Not needed, for the model file holds the preprocessor; where given,
+        it is used.
 
     Raises
     ------
@@ -169,8 +170,10 @@ def file_format(path: str | os.PathLike[str]) -> Literal["native", "joblib"]:
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The dict in the file at `path`."""
-    read = {"native": read_native, "joblib": _read_joblib}[file_format(path)]
-    return read(Path(path))
+    if file_format(path) == "joblib":
+        return _read_joblib(Path(path))
+    # A native file's own version has been looked at.
+    return {**read_native(Path(path)), "format_version": FORMAT_VERSION}
 
 
 def _read_joblib(path: Path) -> dict[str, Any]:
