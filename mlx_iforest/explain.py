@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,7 +16,7 @@ from scipy.sparse import issparse
 from mlx_iforest.backends import Backend, get_backend
 from mlx_iforest.backends.made_once import MadeOnce
 from mlx_iforest.batches import as_float32, batches, check_finite
-from mlx_iforest.explain_reference import ReferenceTrees, expectations, gauss_legendre
+from mlx_iforest.explain_reference import ReferenceTrees, expectations, gauss_legendre, settle
 from mlx_iforest.forest import Forest
 from mlx_iforest.pruning import Part, ScoreParts
 from mlx_iforest.threads import run
@@ -45,8 +45,26 @@ FEWEST_ROWS = 64
 class Explainer(Protocol):
     """Trees, and values of their leaves, made ready to be explained."""
 
-    def add(self, X: NDArray[np.float32], first: int, stop: int, out: NDArray[np.float64]) -> None:
-        """Add the Shapley values of the sum over the trees [first, stop) to `out`, shape (n_rows, n_features)."""
+    def add(
+        self,
+        X: NDArray[np.float32],
+        first: int,
+        stop: int,
+        expected: NDArray[np.float64],
+        factor: NDArray[np.float64],
+        out: NDArray[np.float64],
+    ) -> None:
+        """Add the Shapley values of the sum over the trees [first, stop), times a factor, to `out`.
+
+        Parameters
+        ----------
+        X : ndarray of float32 in C order, shape (n_rows, n_features)
+            Finite or NaN.
+        expected : ndarray of float64, shape (n_rows,)
+            What each row's Shapley values add up to, exactly; rounding is put right by it.
+        factor : ndarray of float64, shape (n_rows,)
+        out : ndarray of float64, shape (n_rows, n_features)
+        """
         ...
 
 
@@ -166,77 +184,97 @@ def _as_given(X: MatrixLike, data: Any) -> NDArray[Any]:
 
 
 @dataclass(frozen=True)
-class _Attribution:
-    """How the number that is explained is made of means over trees.
+class _Mean:
+    """The mean, over some trees, of one of the values of a row's leaf."""
 
-    Attributes
+    trees: Forest
+    values: NDArray[np.float32]
+    weights: NDArray[np.float64]
+    base: float
+    explainer: Explainer
+    first: int
+    stop: int
+
+    @classmethod
+    def of(cls, forest: Forest, first: int, stop: int, name: str, weights: NDArray[np.float64]) -> _Mean:
+        """Of the trees [first, stop), with its weight in each of the columns that a score is made of."""
+        trees = forest if (first, stop) == (0, forest.n_trees) else forest.trees(first, stop)
+        values = trees.arrays()[name]
+        explainer = _explainer(forest, forest.arrays()[name])
+        return cls(trees, values, weights, float(expectations(trees, values).mean()), explainer, first, stop)
+
+    def attribute(
+        self,
+        X: NDArray[np.float32],
+        means: NDArray[np.float64],
+        slopes: NDArray[np.float64],
+        out: NDArray[np.float64],
+    ) -> None:
+        """Add the Shapley values of rows, each row's times its slope, to `out`; its means are known."""
+        n_trees = self.stop - self.first
+        self.explainer.add(X, self.first, self.stop, n_trees * (means - self.base), slopes / n_trees, out)
+
+
+@dataclass(frozen=True)
+class _Attribution:
+    """How what is explained is made of means over trees.
+
+    Parameters
     ----------
     how : ScoreParts
-        From the means to the number.
+        From columns, which are sums of means, to the number that is explained.
+    means : list of _Mean
+    offset : ndarray of float64, shape (1, n_columns)
+        Of the columns.
+    backend : Backend
     number : callable
-        The number itself, of rows: what the attributions of a row add up to, less the base.
-    trees : list of Forest
-        Those of each part.
-    base_columns : ndarray of float64, shape (1, n_columns)
-        The columns of the parts where no feature is known.
+        What is explained, of rows.
     """
 
-    explainers: dict[str, Explainer]
     how: ScoreParts
+    means: list[_Mean]
+    offset: NDArray[np.float64]
     backend: Backend
-    number: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None
-    trees: list[Forest]
-    base_columns: NDArray[np.float64]
+    number: Callable[[NDArray[np.float32]], NDArray[np.float64]]
 
     @classmethod
     def of_model(cls, model: FittedForest, of: str) -> _Attribution:
-        forest = model.forest_
+        how = model._score_parts() if of == "score" else _mean_alone(model.forest_, of)
+        offset = np.concatenate([part.offset for part in how.parts])[None]
+        means, column = [], 0
+        for part in how.parts:
+            here = slice(column, column := column + len(part.offset))
+            for name in part.used:
+                weights = np.zeros(offset.shape[1])
+                weights[here] = part.weights[name]
+                means.append(_Mean.of(model.forest_, part.first, part.stop, name, weights))
         # Every backend but scikit-learn's gives the same bits as Numba's.
         backend = get_backend("sklearn" if model.backend_.name == "sklearn" else "numba")
-        how = model._score_parts() if of == "score" else _mean_alone(forest, of)
-        number = partial(model._score, backend=backend) if of == "score" else None
-        trees = [
-            forest if (part.first, part.stop) == (0, forest.n_trees) else forest.trees(part.first, part.stop)
-            for part in how.parts
-        ]
-        base = [
-            _columns(part, {name: expectations(there, there.arrays()[name]).mean(keepdims=True) for name in part.used})
-            for part, there in zip(how.parts, trees, strict=True)
-        ]
-        used = {name for part in how.parts for name in part.used}
-        explainers = {name: _explainer(forest, forest.arrays()[name]) for name in used}
-        return cls(explainers, how, backend, number, trees, np.concatenate(base, axis=1))
+        return cls(how, means, offset, backend, partial(model._score, backend=backend))
 
-    @property
+    @cached_property
     def base(self) -> float:
-        """The number where no feature is known."""
-        return float(self.how.scores(self.base_columns)[0])
+        """What is explained, where no feature is known."""
+        return float(self.how.scores(self._columns([np.array([mean.base]) for mean in self.means]))[0])
 
     def fill(self, X: NDArray[np.float32], out: NDArray[np.float64]) -> None:
         """Write the attributions of valid rows."""
-        columns = np.concatenate(
-            [self._means(part, trees, X) for part, trees in zip(self.how.parts, self.trees, strict=True)], axis=1
-        )
-        slopes = _mean_slopes(self.how, self.base_columns, columns)
+        found = [self.backend.leaf_means(mean.trees, mean.values[:, None], X)[:, 0] for mean in self.means]
+        base = self._columns([np.array([mean.base]) for mean in self.means])
+        slopes = mean_slopes(self.how, base, self._columns(found))
         out[:] = 0
-        column = 0
-        for part in self.how.parts:
-            n_columns = len(part.offset)
-            for name in part.used:
-                values = np.zeros_like(out)
-                self.explainers[name].add(X, part.first, part.stop, values)
-                per_row = slopes[:, column : column + n_columns] @ part.weights[name] / (part.stop - part.first)
-                values *= per_row[:, None]
-                out += values
-            column += n_columns
-        numbers = self.how.scores(columns) if self.number is None else self.number(X)
-        _settle(out, numbers - self.base)
+        for mean, of_rows in zip(self.means, found, strict=True):
+            mean.attribute(X, of_rows, slopes @ mean.weights, out)
+        if len(self.means) > 1:
+            # What the sum of several lacks, by the points of an integral or by rounding, is small.
+            settle(out, self.number(X) - self.base)
 
-    def _means(self, part: Part, trees: Forest, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        arrays = trees.arrays()
-        return _columns(
-            part, {name: self.backend.leaf_means(trees, arrays[name][:, None], X)[:, 0] for name in part.used}
+    def _columns(self, means: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Of the rows' means, shape (n_rows, n_columns)."""
+        columns: NDArray[np.float64] = self.offset + sum(
+            values[:, None] * mean.weights for mean, values in zip(self.means, means, strict=True)
         )
+        return columns
 
 
 def _mean_alone(forest: Forest, name: str) -> ScoreParts:
@@ -245,15 +283,21 @@ def _mean_alone(forest: Forest, name: str) -> ScoreParts:
     return ScoreParts([part], lambda columns: columns[:, 0], lambda mean: mean, 0.0, np.ones_like)
 
 
-def _columns(part: Part, means: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
-    """A part's columns, shape (n_rows, n_columns), of the means of its trees' leaf values."""
-    return part.offset + sum(mean[:, None] * part.weights[name] for name, mean in means.items())
+def mean_slopes(
+    how: ScoreParts, base: NDArray[np.float64], columns: NDArray[np.float64], n_points: int = POINTS
+) -> NDArray[np.float64]:
+    """The derivative of the score by each column, averaged along the straight line from the base to each row.
 
+    Times how far the columns are apart, they add up to how far the scores are apart (Aumann and Shapley, 1974).
 
-def _mean_slopes(how: ScoreParts, base: NDArray[np.float64], columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The derivative of the number by each column, averaged along the straight line from the base to each row.
+    Parameters
+    ----------
+    base : ndarray of float64, shape (1, n_columns)
+    columns : ndarray of float64, shape (n_rows, n_columns)
 
-    Times how far the columns are apart, they add up to how far the numbers are apart (Aumann and Shapley, 1974).
+    Returns
+    -------
+    ndarray of float64, shape (n_rows, n_columns)
     """
     if columns.shape[1] == 1:
         # The average is the slope of the secant.
@@ -262,15 +306,6 @@ def _mean_slopes(how: ScoreParts, base: NDArray[np.float64], columns: NDArray[np
         secant = (how.scores(columns) - how.scores(base))[:, None] / np.where(near, 1.0, apart)
         return np.where(near, how.gradient((columns + base) / 2), secant)
     slopes = np.zeros_like(columns)
-    for t, weight in zip(*gauss_legendre(POINTS), strict=True):
+    for t, weight in zip(*gauss_legendre(n_points), strict=True):
         slopes += weight * how.gradient(base + t * (columns - base))
     return slopes
-
-
-def _settle(values: NDArray[np.float64], total: NDArray[np.float64]) -> None:
-    """Let rows add up to `total`: what rounding left over goes to the features in proportion to what they have."""
-    size = np.abs(values)
-    sums = size.sum(axis=1)
-    rest = (total - values.sum(axis=1)) / np.where(sums > 0, sums, 1.0)
-    size *= rest[:, None]
-    values += size

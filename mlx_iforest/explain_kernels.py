@@ -18,6 +18,7 @@ from numba.extending import intrinsic
 
 __all__ = [
     "BLOCK",
+    "COLUMNS",
     "CONSTANTS",
     "LANES",
     "MOST_POINTS",
@@ -33,6 +34,9 @@ LANES = 16
 MOST_POINTS = 4
 """Points of the integral that one walk takes; where a tree needs more, it is walked several times."""
 
+TILE = 16
+"""Features that are turned together: a cache line of values."""
+
 SLOT = MOST_POINTS * BLOCK
 """Floats of a slot of the work table: a number for each row and point."""
 
@@ -41,8 +45,10 @@ LEAVES, LEAVES_AGAIN, DOWN_ONE, DOWN_ONE_AGAIN, DOWN_TWO, DOWN_TWO_AGAIN, UP_ONE
 )
 """Kinds of steps. *Again*: a node above asks of the same feature."""
 
-KIND, FEATURE, MISSING_LEFT, ABOVE, HERE, PLACE, NEAR, FAR, CONSTANT = range(9)
-"""Columns of the steps."""
+KIND, FEATURE, MISSING_LEFT, ABOVE, HERE, PLACE, NEAR, FAR, CONSTANT, COLUMNS = range(10)
+"""Columns of the steps. Which kind it is; where the feature's values and sums begin; where missing values go; where the
+masks of the way that asked of the feature before, and of this node, begin; the slots of the node, its near and its far
+child; where the constants begin."""
 
 THRESHOLD, FAR_VALUE, LEFT_SHARE, RIGHT_SHARE, APART, CONSTANTS = range(6)
 """A node's constants: then, for each point, those for rows that go left and right, and a weight."""
@@ -61,19 +67,20 @@ def _step(kind, n_points):
     leaves = kind in (LEAVES, LEAVES_AGAIN)
 
     @intrinsic
-    def step(
-        typingctx, x, values_at, missing_left, masks, above, here, work, place, near, far, constants, at, sums, sum_at,
-        n_vectors,
-    ):  # fmt: skip
-        i = types.int64
-        signature = types.void(x, i, i, masks, i, i, work, i, i, i, constants, i, sums, i, i)
+    def step(typingctx, steps, at, constants, x, masks, work, sums, n_vectors):
+        signature = types.void(steps, types.int64, constants, x, masks, work, sums, types.int64)
 
         def codegen(context, builder, sig, args):
-            x, masks, work, constants, sums = (
-                context.make_array(sig.args[k])(context, builder, args[k]).data for k in (0, 3, 6, 10, 12)
+            steps, constants, x, masks, work, sums = (
+                context.make_array(sig.args[k])(context, builder, args[k]).data for k in (0, 2, 3, 4, 5, 6)
             )
-            values_at, missing_left, above, here, place, near, far, at, sum_at, n_vectors = (
-                args[k] for k in (1, 2, 4, 5, 7, 8, 9, 11, 13, 14)
+            row, n_vectors = builder.mul(args[1], _INT64(COLUMNS)), args[7]
+
+            def column(k):
+                return builder.sext(builder.load(builder.gep(steps, [builder.add(row, _INT64(k))])), _INT64)
+
+            feature, above, here, place, near, far, at = (
+                column(k) for k in (FEATURE, ABOVE, HERE, PLACE, NEAR, FAR, CONSTANT)
             )
 
             def load(base, offset):
@@ -109,13 +116,13 @@ def _step(kind, n_points):
                 apart = constant(APART)
             if goes_down:
                 threshold = constant(THRESHOLD)
-                missing = every_lane(builder.trunc(missing_left, _INT1), _BITS)
+                missing = every_lane(builder.trunc(column(MISSING_LEFT), _INT1), _BITS)
             if kind in (UP_ONE, UP_ONE_AGAIN):
                 far_value = constant(FAR_VALUE)
             with cgutils.for_range(builder, n_vectors) as loop:
                 first = builder.mul(loop.index, _INT64(LANES))
                 if goes_down:
-                    value = load(x, builder.add(values_at, first))
+                    value = load(x, builder.add(feature, first))
                     left = builder.fcmp_ordered("<=", value, threshold)
                     left = builder.or_(left, builder.and_(missing, builder.fcmp_unordered("uno", value, value)))
                     right = builder.not_(left)
@@ -159,7 +166,7 @@ def _step(kind, n_points):
                     store(work, p_at, builder.fadd(u_far, builder.fmul(chosen, difference, flags=_FUSED), flags=_FUSED))
                 if leaves or not goes_down:
                     share = choose(left_share, right_share, zero)
-                    s_at = builder.add(sum_at, first)
+                    s_at = builder.add(feature, first)
                     product = builder.fmul(share, total, flags=_FUSED)
                     store(sums, s_at, builder.fadd(load(sums, s_at), product, flags=_FUSED))
             return context.get_dummy_value()
@@ -171,41 +178,51 @@ def _step(kind, n_points):
 
 def _walk(n_points):
     """All steps of a tree, for so many points of the integral."""
-    leaves, leaves_again, down_one, down_one_again, down_two, down_two_again, up_one, up_one_again, up_two, up_two_again = (
-        _step(kind, n_points) for kind in range(10)
-    )  # fmt: skip
+    leaves, down_one, down_two, up_one, up_two = (_step(kind, n_points) for kind in range(0, 10, 2))
+    leaves_again, down_one_again, down_two_again, up_one_again, up_two_again = (
+        _step(kind, n_points) for kind in range(1, 10, 2)
+    )
 
     @njit(nogil=True, cache=True)
     def walk(steps, first, stop, constants, x, masks, work, sums, n_vectors):
         for k in range(first, stop):
             kind = steps[k, KIND]
-            f, ml, above, here = steps[k, FEATURE], steps[k, MISSING_LEFT], steps[k, ABOVE], steps[k, HERE]
-            place, near, far, at = steps[k, PLACE], steps[k, NEAR], steps[k, FAR], steps[k, CONSTANT]
             if kind == LEAVES:
-                leaves(x, f, ml, masks, above, here, work, place, near, far, constants, at, sums, f, n_vectors)
+                leaves(steps, k, constants, x, masks, work, sums, n_vectors)
             elif kind == LEAVES_AGAIN:
-                leaves_again(x, f, ml, masks, above, here, work, place, near, far, constants, at, sums, f, n_vectors)
+                leaves_again(steps, k, constants, x, masks, work, sums, n_vectors)
             elif kind == DOWN_TWO:
-                down_two(x, f, ml, masks, above, here, work, place, near, far, constants, at, sums, f, n_vectors)
+                down_two(steps, k, constants, x, masks, work, sums, n_vectors)
             elif kind == UP_TWO:
-                up_two(x, f, ml, masks, above, here, work, place, near, far, constants, at, sums, f, n_vectors)
+                up_two(steps, k, constants, x, masks, work, sums, n_vectors)
             elif kind == DOWN_TWO_AGAIN:
-                down_two_again(x, f, ml, masks, above, here, work, place, near, far, constants, at, sums, f, n_vectors)
+                down_two_again(steps, k, constants, x, masks, work, sums, n_vectors)
             elif kind == UP_TWO_AGAIN:
-                up_two_again(x, f, ml, masks, above, here, work, place, near, far, constants, at, sums, f, n_vectors)
+                up_two_again(steps, k, constants, x, masks, work, sums, n_vectors)
             elif kind == DOWN_ONE:
-                down_one(x, f, ml, masks, above, here, work, place, near, far, constants, at, sums, f, n_vectors)
+                down_one(steps, k, constants, x, masks, work, sums, n_vectors)
             elif kind == UP_ONE:
-                up_one(x, f, ml, masks, above, here, work, place, near, far, constants, at, sums, f, n_vectors)
+                up_one(steps, k, constants, x, masks, work, sums, n_vectors)
             elif kind == DOWN_ONE_AGAIN:
-                down_one_again(x, f, ml, masks, above, here, work, place, near, far, constants, at, sums, f, n_vectors)
+                down_one_again(steps, k, constants, x, masks, work, sums, n_vectors)
             else:
-                up_one_again(x, f, ml, masks, above, here, work, place, near, far, constants, at, sums, f, n_vectors)
+                up_one_again(steps, k, constants, x, masks, work, sums, n_vectors)
 
     return walk
 
 
 _walk_1, _walk_2, _walk_3, _walk_4 = (_walk(n_points) for n_points in range(1, MOST_POINTS + 1))
+
+
+@njit(nogil=True, cache=True)
+def _turn(X, start, n_rows, x):
+    """A block of rows, feature by feature; tile by tile, as lines of the cache hold them."""
+    n_features = X.shape[1]
+    for tile in range(0, n_features, TILE):
+        stop = min(tile + TILE, n_features)
+        for row in range(n_rows):
+            for f in range(tile, stop):
+                x[f * BLOCK + row] = X[start + row, f]
 
 
 @njit(nogil=True, cache=True)
@@ -215,10 +232,42 @@ def _add_to(total, sums):
 
 
 @njit(nogil=True, cache=True)
+def _add_sizes(values, added, sizes):
+    for k in range(BLOCK):
+        added[k] += values[k]
+        sizes[k] += abs(values[k])
+
+
+@njit(nogil=True, cache=True)
+def _settle(values, rest):
+    for k in range(BLOCK):
+        values[k] += rest[k] * abs(values[k])
+
+
+@njit(nogil=True, cache=True)
+def _finish(total, expected, factor, start, n_rows, out):
+    """Let each row of a block add up to what is expected, and add it, times a factor, to `out`."""
+    n_features = out.shape[1]
+    rest, sizes = np.zeros(BLOCK), np.zeros(BLOCK)
+    for f in range(n_features):
+        _add_sizes(total[f * BLOCK : (f + 1) * BLOCK], rest, sizes)
+    for row in range(BLOCK):
+        left_over = expected[start + row] - rest[row] if row < n_rows else 0.0
+        rest[row] = left_over / sizes[row] if sizes[row] > 0 else 0.0
+    for f in range(n_features):
+        _settle(total[f * BLOCK : (f + 1) * BLOCK], rest)
+    for tile in range(0, n_features, TILE):
+        stop = min(tile + TILE, n_features)
+        for row in range(n_rows):
+            for f in range(tile, stop):
+                out[start + row, f] += factor[start + row] * total[f * BLOCK + row]
+
+
+@njit(nogil=True, cache=True)
 def add_shapley_values(
-    X, walk_steps, walk_points, weights, steps, constants, groups, masks, work, sums, x, total, out
+    X, walk_steps, walk_points, weights, steps, constants, groups, masks, work, sums, x, total, expected, factor, out
 ):  # fmt: skip
-    """Add the Shapley values of rows, a few blocks at a time, to `out`.
+    """Add the Shapley values of rows, times a factor, to `out`.
 
     Parameters
     ----------
@@ -229,30 +278,30 @@ def add_shapley_values(
         Points of the integral that it takes.
     weights : ndarray of float32, shape (n_walks, MOST_POINTS)
         Of these points.
-    steps : ndarray of int64, shape (n_steps, 9)
-        The columns named above.
+    steps : ndarray of int32, shape (n_steps, COLUMNS)
     constants : ndarray of float32
     groups : ndarray of int64, shape (n_groups + 1,)
-        Where groups of walks begin: their sums are added up in float32, and their tables stay in the cache from one
-        block to the next.
+        Where groups of walks begin: a block's sums over a group are added up in float32.
     masks : ndarray of uint16
     work : ndarray of float32
     sums : ndarray of float32, shape (n_features * BLOCK,)
     x : ndarray of float32, shape (n_blocks, n_features * BLOCK)
-        Room for the values of some blocks, feature by feature.
+        Room for the values of some blocks, feature by feature. So many blocks are explained together, so that the tables
+        of a group stay in the cache from one to the next.
     total : ndarray of float64, shape (n_blocks, n_features * BLOCK)
         Room for their Shapley values.
+    expected : ndarray of float64, shape (n_rows,)
+        What each row's values are known to add up to.
+    factor : ndarray of float64, shape (n_rows,)
     out : ndarray of float64, shape (n_rows, n_features)
     """
-    n_rows, n_features = X.shape
+    n_rows = len(X)
     piece = len(x) * BLOCK
     for start in range(0, n_rows, piece):
         rows = min(piece, n_rows - start)
         n_blocks = (rows + BLOCK - 1) // BLOCK
-        for row in range(rows):
-            b, r = row // BLOCK, row % BLOCK
-            for f in range(n_features):
-                x[b, f * BLOCK + r] = X[start + row, f]
+        for b in range(n_blocks):
+            _turn(X, start + b * BLOCK, min(BLOCK, rows - b * BLOCK), x[b])
         total[:n_blocks] = 0
         for group in range(len(groups) - 1):
             for b in range(n_blocks):
@@ -272,7 +321,5 @@ def add_shapley_values(
                     else:
                         _walk_1(steps, a, z, constants, x[b], masks, work, sums, n_vectors)
                 _add_to(total[b], sums)
-        for row in range(rows):
-            b, r = row // BLOCK, row % BLOCK
-            for f in range(n_features):
-                out[start + row, f] += total[b, f * BLOCK + r]
+        for b in range(n_blocks):
+            _finish(total[b], expected, factor, start + b * BLOCK, min(BLOCK, rows - b * BLOCK), out)

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from mlx_iforest.forest import Forest, split_levels
 
-__all__ = ["ReferenceTrees", "expectations", "gauss_legendre"]
+__all__ = ["ReferenceTrees", "expectations", "gauss_legendre", "settle"]
 
 Way = dict[int, tuple[NDArray[np.bool_], float]]
 """For each feature asked about: which rows satisfy all questions on it, and the share of the samples that did."""
@@ -64,6 +64,15 @@ def expectations(forest: Forest, values: NDArray[np.float32]) -> NDArray[np.floa
     return expected[forest.tree_start[:-1]]
 
 
+def settle(values: NDArray[np.float64], total: NDArray[np.float64]) -> None:
+    """Let rows add up to `total`: what is left over goes to the features in proportion to the size of what they have."""
+    size = np.abs(values)
+    sums = size.sum(axis=1)
+    rest = (total - values.sum(axis=1)) / np.where(sums > 0, sums, 1.0)
+    size *= rest[:, None]
+    values += size
+
+
 @dataclass(frozen=True)
 class ReferenceTrees:
     """Trees of splits on single features, and values of their leaves."""
@@ -71,22 +80,41 @@ class ReferenceTrees:
     forest: Forest
     values: NDArray[np.float32]
 
-    def add(self, X: NDArray[np.float32], first: int, stop: int, out: NDArray[np.float64]) -> None:
-        """Add the Shapley values of the sum over the trees [first, stop) to `out`.
+    def shapley_values(self, X: NDArray[np.float32], first: int, stop: int) -> NDArray[np.float64]:
+        """The Shapley values of the sum over the trees [first, stop).
 
         Parameters
         ----------
         X : ndarray of float32, shape (n_rows, n_features)
             Finite or NaN.
-        out : ndarray of float64, shape (n_rows, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_rows, n_features)
         """
+        phi = np.zeros(X.shape)
         for tree in range(first, stop):
             for value, way in self._leaves(X, int(self.forest.tree_start[tree])):
                 for t, weight in zip(*gauss_legendre((len(way) + 1) // 2), strict=True) if way else ():
                     known = {i: share + t * (holds - share) for i, (holds, share) in way.items()}
                     product = np.prod(list(known.values()), axis=0)
                     for i, (holds, share) in way.items():
-                        out[:, i] += value * weight * (holds - share) * product / known[i]
+                        phi[:, i] += value * weight * (holds - share) * product / known[i]
+        return phi
+
+    def add(
+        self,
+        X: NDArray[np.float32],
+        first: int,
+        stop: int,
+        expected: NDArray[np.float64],
+        factor: NDArray[np.float64],
+        out: NDArray[np.float64],
+    ) -> None:
+        """As `explain.Explainer.add`."""
+        phi = self.shapley_values(X, first, stop)
+        settle(phi, expected)
+        out += factor[:, None] * phi
 
     def _leaves(self, X: NDArray[np.float32], root: int) -> Iterator[tuple[float, Way]]:
         """The value of each leaf of a tree, and the way to it."""

@@ -36,7 +36,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mlx_iforest import explain_kernels as kernels
-from mlx_iforest.explain_kernels import BLOCK, CONSTANTS, LANES, MOST_POINTS, SLOT
+from mlx_iforest.explain_kernels import BLOCK, COLUMNS, CONSTANTS, LANES, MOST_POINTS, SLOT
 from mlx_iforest.explain_reference import expectations, gauss_legendre
 from mlx_iforest.forest import Forest
 
@@ -72,7 +72,7 @@ class ExplainedTrees:
     walk_steps: NDArray[np.int64]
     walk_points: NDArray[np.int64]
     weights: NDArray[np.float32]
-    steps: NDArray[np.int64]
+    steps: NDArray[np.int32]
     constants: NDArray[np.float32]
     n_levels: int
 
@@ -105,7 +105,7 @@ class ExplainedTrees:
         # Two steps a split, or one where both children are leaves.
         walk_steps = np.append(0, np.cumsum(n_splits[tree_of_walk, 0] * 2 - n_splits[tree_of_walk, 1]))
         walk_constants = np.append(0, np.cumsum(n_splits[tree_of_walk, 0] * (CONSTANTS + 3 * walk_points)))
-        steps = np.zeros((int(walk_steps[-1]), 9), np.int64)
+        steps = np.zeros((int(walk_steps[-1]), COLUMNS), np.int32)
         constants = np.zeros(int(walk_constants[-1]), np.float32)
         # Shapley values do not depend on the zero of the values; near it, float32 is finer.
         zero = expectations(forest, values)
@@ -119,15 +119,16 @@ class ExplainedTrees:
             n_levels,
         )  # fmt: skip
 
-    def add(self, X: NDArray[np.float32], first: int, stop: int, out: NDArray[np.float64]) -> None:
-        """Add the Shapley values of the sum over the trees [first, stop) to `out`.
-
-        Parameters
-        ----------
-        X : ndarray of float32 in C order, shape (n_rows, n_features)
-            Finite or NaN.
-        out : ndarray of float64, shape (n_rows, n_features)
-        """
+    def add(
+        self,
+        X: NDArray[np.float32],
+        first: int,
+        stop: int,
+        expected: NDArray[np.float64],
+        factor: NDArray[np.float64],
+        out: NDArray[np.float64],
+    ) -> None:
+        """As `explain.Explainer.add`."""
         walks = slice(int(self.tree_walks[first]), int(self.tree_walks[stop]))
         begins = self.walk_steps[walks.start : walks.stop + 1]
         if len(begins) < 2:
@@ -139,7 +140,8 @@ class ExplainedTrees:
         kernels.add_shapley_values(
             X, begins, self.walk_points[walks], self.weights[walks], self.steps, self.constants, groups,
             np.zeros((2 * self.n_levels) * (BLOCK // LANES), np.uint16), _aligned((2 * self.n_levels + 1) * SLOT),
-            _aligned(width), _aligned(n_blocks * width).reshape(n_blocks, width), np.empty((n_blocks, width)), out,
+            _aligned(width), _aligned(n_blocks * width).reshape(n_blocks, width), np.empty((n_blocks, width)), expected,
+            factor, out,
         )  # fmt: skip
 
 
@@ -175,10 +177,9 @@ def _shrink(tree_start, feature, left, values):  # type: ignore[no-untyped-def]
         for node in range(tree_start[tree + 1] - 1, root - 1, -1):
             if feature[node] >= 0:
                 a = root + left[node]
-                if feature[a] < 0 and feature[a + 1] < 0:
-                    if values[a] == values[a + 1]:
-                        feature[node] = -1
-                        values[node] = values[a]
+                if feature[a] < 0 and feature[a + 1] < 0 and values[a] == values[a + 1]:
+                    feature[node] = -1
+                    values[node] = values[a]
         for node in range(root, tree_start[tree + 1]):
             if feature[node] < 0 or (node > root and parent[node] < 0):
                 continue
