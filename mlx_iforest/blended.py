@@ -224,6 +224,10 @@ class BlendedIsolationForest(BaseIsolationForest):
         for views, spreads in zip(self._views, self._spreads, strict=True):
             views.spreads = spreads
 
+    @property
+    def _fitted_scoring(self) -> str:
+        return "blend"
+
     def _used_values(self) -> set[str]:
         return set(LEAF_VALUES)
 

@@ -95,5 +95,5 @@ def _on_planes(forest: Forest, splits: NDArray[np.int64], n_rows: int, rng: np.r
 
 def _next(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """The float32 above each."""
-    largest = np.finfo(np.float32).max
-    return np.where(values < largest, np.nextafter(values, np.float32(np.inf)), largest).astype(np.float32)
+    with np.errstate(over="ignore"):
+        return np.minimum(np.nextafter(values, np.float32(np.inf)), np.finfo(np.float32).max)

@@ -55,6 +55,7 @@ FORESTS: dict[str, tuple[IsolationForest, np.ndarray]] = {
     "many alike": (IsolationForest(n_estimators=20, random_state=0), np.repeat(WHOLE[:6], 80, axis=0)),
     "huge values": (IsolationForest(n_estimators=20, random_state=0), WHOLE * np.float32(1e36)),
     "tiny values": (IsolationForest(n_estimators=20, random_state=0), WHOLE * np.float32(1e-38)),
+    "present or missing": (IsolationForest(n_estimators=5, random_state=1), np.array([[np.nan]] * 3 + [[3.4e38]])),
     "one tree": (IsolationForest(n_estimators=1, random_state=0), WHOLE),
 }
 

@@ -121,10 +121,11 @@ def to_forest(
     """
     nodes = breadth_first(tree)
     is_split = tree.children_left[nodes] >= 0
-    largest = np.finfo(np.float32).max
-    wide = np.minimum(tree.threshold[nodes], largest)
+    # An infinite threshold divides what is present from what is missing.
+    wide = np.minimum(tree.threshold[nodes], np.finfo(np.float32).max)
     threshold = wide.astype(np.float32)
-    threshold = np.where(threshold > wide, np.nextafter(threshold, np.float32(-np.inf)), threshold)
+    above = threshold > wide
+    threshold[above] = np.nextafter(threshold[above], np.float32(-np.inf))
     threshold = np.where(is_split, threshold, 0).astype(np.float32)
     feature = np.where(is_split, np.asarray(features)[np.maximum(tree.feature[nodes], 0)], LEAF).astype(np.int32)
     left_share = None
