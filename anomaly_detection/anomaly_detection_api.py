@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timezone
 from typing import Any, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
+from mlx_iforest import __version__
 from mlx_iforest.base import BaseIsolationForest
 
 from .calibration import RiskLevel, risk_level, severity
@@ -17,6 +19,7 @@ from .detector import Detector
 from .drift import warn_of_drift
 from .errors import DataError
 from .features import SupplyChainFeatures
+from .fingerprint import fingerprint
 from .frames import to_frame
 from .plain import plain
 from .schema import Role, Schema, infer_schema
@@ -61,7 +64,7 @@ class AnomalyDetectionAPI:
     Parameters
     ----------
     model_path : path, optional
-        A model file that `save_model` or a training run wrote; a ``.joblib`` is a pickle, so load only what you trust.
+        A model file that `save_model` or a training run wrote, ``.safetensors`` or ``.joblib``.
     anomaly_ratio : float
         The share of anomalies that `fit` expects, above 0 and at most 0.5: it sets the threshold.
     seed : int
@@ -189,6 +192,19 @@ class AnomalyDetectionAPI:
             detector.set_threshold(rule, detector.score_samples(frame.iloc[np.sort(shuffled[:aside])]))
             if not isinstance(rule, Conformal):
                 detector = detector.grown_again(frame)
+        detector.training_ = {
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "version": __version__,
+            "seed": self.seed,
+            "data": {
+                "source": "records",
+                "rows": len(frame),
+                "columns": frame.shape[1],
+                "labelled": False,
+                "anomaly_ratio": self.anomaly_ratio,
+                "fingerprint": fingerprint(frame),
+            },
+        }
         self.detector = detector
         return self
 
@@ -334,7 +350,9 @@ class AnomalyDetectionAPI:
         list of dict
             One for each anomaly, in the order of the rows, of plain values that JSON can hold: ``index`` (int, the
             row's position, from 0), ``score`` (float), ``data_point`` (dict: column to value, missing is None),
-            ``explanation`` (str, a sentence) and ``contributions`` (list of dicts, what stands out the most first).
+            ``explanation`` (str, what stands out in sentences) and ``contributions`` (list of dicts, what stands out
+            the most first: ``feature``, ``columns``, ``value``, ``expected``, ``expected_range``, ``direction``,
+            ``factor``, ``share``, ``effect`` and ``text``, see `explanations.Contribution`).
 
         Raises
         ------
@@ -354,6 +372,8 @@ class AnomalyDetectionAPI:
         from .explanations import explain
 
         points = frame.iloc[rows].to_dict("records")
+        # All of these are alerts by the caller's threshold, whatever the model's own.
+        found = explain(self.detector, frame, rows.tolist(), threshold=np.inf)
         return [
             {
                 "index": int(row),
@@ -362,7 +382,7 @@ class AnomalyDetectionAPI:
                 "explanation": explanation.sentence,
                 "contributions": plain(explanation.to_dict()["contributions"]),
             }
-            for row, point, explanation in zip(rows, points, explain(self.detector, frame, rows.tolist()), strict=True)
+            for row, point, explanation in zip(rows, points, found, strict=True)
         ]
 
     def evaluate(self, data: Any, labels: Any) -> dict[str, Any]:
@@ -436,7 +456,8 @@ class AnomalyDetectionAPI:
     def save_model(self, model_path: _PathLike, preprocessor_path: _PathLike | None = None) -> None:
         """Save the model, whose file alone is enough to predict, and on demand the preprocessor by itself too.
 
-        Folders are made. Raises `NotFittedError` before `fit`, `DataError` where a file cannot be written.
+        A name that ends in ``.safetensors`` gives a native file, any other a joblib one. Folders are made. Raises
+        `NotFittedError` before `fit`, `DataError` where a file cannot be written.
         """
         from .persistence import save_detector
 

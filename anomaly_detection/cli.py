@@ -30,14 +30,14 @@ examples:
 """
 _SCORE_EXAMPLES = """\
 examples:
-  {prog} saved_models/optimized_anomaly_detection_model.joblib shipments.csv --top 20
-  {prog} models/anomaly_detection_model.joblib shipments.csv --output scored.parquet
-  {prog} models/anomaly_detection_model.joblib ten_years.csv.gz --output scored.csv.gz --chunk-rows 50000
+  {prog} saved_models/optimized_anomaly_detection_model.safetensors shipments.csv --top 20
+  {prog} models/anomaly_detection_model.safetensors shipments.csv --output scored.parquet
+  {prog} models/anomaly_detection_model.safetensors ten_years.csv.gz --output scored.csv.gz --chunk-rows 50000
 """
 _JUDGE_EXAMPLES = """\
 examples:
-  {prog} models/anomaly_detection_model.joblib this_month.csv
-  {prog} models/anomaly_detection_model.joblib this_month.csv --share 0.02 --draws 10
+  {prog} models/anomaly_detection_model.safetensors this_month.csv
+  {prog} models/anomaly_detection_model.safetensors this_month.csv --share 0.02 --draws 10
 """
 _GENERATE_EXAMPLES = """\
 examples:
@@ -231,7 +231,7 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
         _SCORE_EXAMPLES,
         "score",
     )
-    parser.add_argument("model", metavar="MODEL", type=Path, help="a model's .joblib file that train wrote")
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a model file that train wrote, .safetensors or .joblib")
     parser.add_argument(
         "data", metavar="DATA", type=Path, help="a CSV or Parquet file with the columns of the training"
     )
@@ -257,7 +257,7 @@ def _add_judge(parser: argparse.ArgumentParser) -> None:
         _JUDGE_EXAMPLES,
         "judge",
     )
-    parser.add_argument("model", metavar="MODEL", type=Path, help="a model's .joblib file that train wrote")
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a model file that train wrote, .safetensors or .joblib")
     parser.add_argument(
         "data", metavar="DATA", type=Path, help="a CSV or Parquet file with the columns of the training"
     )

@@ -19,13 +19,7 @@ if TYPE_CHECKING:
 
     from .training import TrainingResult
 
-__all__ = ["FILES", "run"]
-
-FILES = {
-    "base": ("anomaly_detection_model.joblib", "data_preprocessor.joblib"),
-    "optimized": ("optimized_anomaly_detection_model.joblib", "optimized_data_preprocessor.joblib"),
-}
-"""The files of each model: the model, and its preprocessor by itself."""
+__all__ = ["run"]
 
 _RATIO = 0.05
 _SAMPLES = 10_000
@@ -194,13 +188,16 @@ def _announce(rows: int, source: str, arguments: argparse.Namespace) -> None:
 
 def _save(trained: TrainingResult, folder: Path) -> None:
     """Write the whole set beside the old one, then put it in its place."""
-    from .persistence import save_detector
+    from .persistence import FILES, save_detector
     from .report import PICTURES, write_report
 
     with replacing_all(folder) as temporary:
-        for key, (model, preprocessor) in FILES.items():
-            save_detector(getattr(trained, key), temporary / model, temporary / preprocessor)
-        drawn = write_report(temporary, trained.report, trained.curves, trained.top_alerts)
+        for key, files in FILES.items():
+            detector = getattr(trained, key)
+            save_detector(detector, temporary / files.native)
+            save_detector(detector, temporary / files.joblib, temporary / files.preprocessor)
+        report = {**trained.report, "files": {key: files._asdict() for key, files in FILES.items()}}
+        drawn = write_report(temporary, report, trained.curves, trained.top_alerts)
         stale = set(PICTURES) - {path.name for path in drawn}
     for name in stale:
         (folder / name).unlink(missing_ok=True)
@@ -226,10 +223,13 @@ def _understood(data: Mapping[str, Any]) -> str:
 
 
 def _next(folder: Path, data: Path | None) -> str:
-    model = folder / FILES["optimized"][0]
+    from .persistence import FILES
+
+    model = folder / FILES["optimized"].native
     records = "FILE" if data is None else _quoted(data)
     return (
-        f"Saved in {folder}{os.sep}: models, report.json, pictures and {folder / 'report.html'}, to open first.\n"
+        f"Saved in {folder}{os.sep}: {model.name} and {FILES['base'].native}, the same as .joblib for other programs,"
+        f" report.json, pictures and {folder / 'report.html'}, to open first.\n"
         f"Next, judge records: python -m anomaly_detection score {_quoted(model)} {records} --top 20"
     )
 

@@ -100,7 +100,8 @@ def summarise(report: dict[str, Any], base: Detector, optimized: Detector, *, re
         else "the measured model"
     )
     shared = {key: report[key] for key in ("created", "version", "seed", "backend", "split")}
-    shared["data"] = {key: report["data"][key] for key in ("source", "rows", "columns", "labelled", "anomaly_ratio")}
+    facts = ("source", "rows", "columns", "labelled", "anomaly_ratio", "fingerprint")
+    shared["data"] = {key: report["data"][key] for key in facts}
     for key, detector in (("base", base), ("optimized", optimized)):
         report[key]["parameters"]["saved_model"] = saved
         detector.training_ = {**shared, "model": key, **report[key]}
@@ -117,7 +118,7 @@ def top_alerts(
     worst = worst[scores[worst] < model.threshold]
     if not worst.size:
         return []
-    reasons = explain(model.detector, frame, worst.tolist())
+    reasons = explain(model.detector, frame, worst.tolist(), threshold=model.threshold)
     points = frame.iloc[worst].to_dict("records")
     return [
         {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import joblib
 
@@ -20,10 +20,50 @@ from .files import reason, replacing
 from .native_file import SUFFIX, looks_native, read_native, write_native
 from .safe_pickle import read_joblib
 
-__all__ = ["FORMAT_VERSION", "SUFFIX", "file_format", "load_detector", "replacing", "save_detector"]
+__all__ = [
+    "FILES",
+    "FORMAT_VERSION",
+    "SUFFIX",
+    "ModelFiles",
+    "file_format",
+    "load_detector",
+    "replacing",
+    "save_detector",
+]
 
 FORMAT_VERSION = 1
 """Of ``.joblib`` files; native ones have their own."""
+
+
+class ModelFiles(NamedTuple):
+    """The names of the files that a training run leaves of a model.
+
+    Attributes
+    ----------
+    native : str
+        All that there is of it, without a pickle.
+    joblib : str
+        The same for programs that read pickles.
+    preprocessor : str
+        Its preprocessor by itself, for those that read the two apart.
+    """
+
+    native: str
+    joblib: str
+    preprocessor: str
+
+
+FILES = {
+    "base": ModelFiles(
+        f"anomaly_detection_model{SUFFIX}", "anomaly_detection_model.joblib", "data_preprocessor.joblib"
+    ),
+    "optimized": ModelFiles(
+        f"optimized_anomaly_detection_model{SUFFIX}",
+        "optimized_anomaly_detection_model.joblib",
+        "optimized_data_preprocessor.joblib",
+    ),
+}
+"""Of each model of a training run."""
 
 _WRITERS = "that train or save_model wrote"
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from anomaly_detection.persistence import replacing
+from anomaly_detection.persistence import FILES, replacing
 from anomaly_detection.plain import plain
 from anomaly_detection.plots import CurveData, ModelScores
 from anomaly_detection.tables import (
@@ -26,11 +26,6 @@ from anomaly_detection.tables import (
 )
 
 __all__ = ["PICTURES", "CurveData", "ModelScores", "strict_json", "write_report"]
-
-_MODEL_FILES = {
-    "base": "anomaly_detection_model.joblib",
-    "optimized": "optimized_anomaly_detection_model.joblib",
-}
 
 
 def write_report(
@@ -202,7 +197,7 @@ def _page(
         columns=_columns(shown.get("data") or {}),
         parameters=[(MODELS[key], shown[key]["parameters"]) for key in MODELS if _get(shown, key, "parameters")],
         search=_search(shown),
-        model_file=model_file or _MODEL_FILES.get(chosen, _MODEL_FILES["base"]),
+        model_file=model_file or FILES.get(chosen, FILES["base"]).native,
     )
 
 

@@ -20,6 +20,7 @@ from .detector import Detector
 from .errors import AnomalyDetectionError, DataError
 from .evaluation import agreement, check_labels
 from .findings import classic_test_ceiling, explain_shift, judge_model, predictions, summarise, top_alerts
+from .fingerprint import fingerprint
 from .fitting import FittedModel, Labels, Part, fit_detector, fit_yardstick, warm_up
 from .frames import to_frame
 from .matrices import Matrices
@@ -220,6 +221,7 @@ def train(
             "anomaly_ratio": anomaly_ratio if truth is None else float((truth == -1).mean()),
             "schema": schema.to_dict()["columns"],
             "cleaning": cleaning.to_dict(),
+            "fingerprint": fingerprint(frame),
         },
         "split": {
             "method": parts.method,

@@ -18,8 +18,8 @@ import pytest
 from anomaly_detection import cli, console
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.cli import main, train_main
-from anomaly_detection.cli_train import FILES
 from anomaly_detection.frames import read_table
+from anomaly_detection.persistence import FILES
 from anomaly_detection.synthetic import generate
 
 ROOT = Path(__file__).parent.parent
@@ -52,14 +52,21 @@ def test_a_run_leaves_the_whole_set(work: Path) -> None:
     assert report["data"]["rows"] == 700
     assert report["data"]["source"] == "records.csv"
     assert report["data"]["labelled"] is False
+    assert len(report["data"]["fingerprint"]["sha256"]) == 64
+    assert {name for files in report["files"].values() for name in files.values()} == set(MODELS)
     assert {"name", "reason"} <= report["backend"].keys()
 
 
 def test_every_saved_model_predicts(work: Path) -> None:
     records = read_table(work / "records.csv")
-    for name, preprocessor in FILES.values():
-        api = AnomalyDetectionAPI.load_model(work / "models" / name, work / "models" / preprocessor)
-        assert api.predict(records)[0].shape == (700,)
+    for files in FILES.values():
+        loaded = [
+            AnomalyDetectionAPI.load_model(work / "models" / files.joblib, work / "models" / files.preprocessor),
+            AnomalyDetectionAPI.load_model(work / "models" / files.native),
+        ]
+        scores = [api.predict(records)[1] for api in loaded]
+        assert scores[0].shape == (700,)
+        np.testing.assert_array_equal(*scores)
 
 
 def test_training_says_what_it_understood_and_what_is_next(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,7 +77,7 @@ def test_training_says_what_it_understood_and_what_is_next(work: Path, capsys: p
     assert "1 dates: timestamp" in shown.out
     assert "scikit-learn" in shown.out
     command = shown.out.strip().splitlines()[-1]
-    assert f"score {work / 'b' / FILES['optimized'][0]} {work / 'labelled.csv'} --top 20" in command
+    assert f"score {work / 'b' / FILES['optimized'].native} {work / 'labelled.csv'} --top 20" in command
     assert "Training on 700 records" in shown.err
     assert "add --label label" in shown.err
     assert "\x1b" not in shown.out + shown.err
@@ -203,7 +210,7 @@ def test_ways_to_set_the_threshold(work: Path, tmp_path: Path, capsys: pytest.Ca
     # The rule is in the file, with what it needs: a batch rich in anomalies, judged as one.
     batch = read_table(work / "labelled.csv").sort_values("label").head(120)
     batch.to_csv(tmp_path / "batch.csv", index=False)
-    saved = str(tmp_path / "b" / FILES["optimized"][0])
+    saved = str(tmp_path / "b" / FILES["optimized"].native)
     assert main(["score", saved, str(tmp_path / "batch.csv"), "--output", str(tmp_path / "b.csv")]) == 0
     alerts = pd.read_csv(tmp_path / "b.csv").query("is_anomaly")
     assert len(alerts) > 10

@@ -107,7 +107,7 @@ def test_the_page_shows_the_numbers(tmp_path: Path) -> None:
         "numba: MLX has no GPU here",
         "Optimisation ran 40 trials in 31.2 s; best accuracy on the validation part 99.00 % (the base is below 99 %).",
         "n_estimators = 100, max_samples = 256",
-        "anomaly-detection score optimized_anomaly_detection_model.joblib new_records.csv",
+        "anomaly-detection score optimized_anomaly_detection_model.safetensors new_records.csv",
     ):
         assert sentence in page.text
 
@@ -224,7 +224,7 @@ def test_a_single_model_without_search(tmp_path: Path) -> None:
     assert page.tables["comparison"][0] == ["On the test records", "base"]
     assert "All figures are of the\nbase model" in page.text
     assert "No search for better settings ran: the base is good enough." in page.text
-    assert "score anomaly_detection_model.joblib" in page.text
+    assert "score anomaly_detection_model.safetensors" in page.text
     assert "scikit-learn's isolation forest on the same records" not in page.text
 
 
