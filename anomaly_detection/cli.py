@@ -231,7 +231,7 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
         _SCORE_EXAMPLES,
         "score",
     )
-    parser.add_argument("model", metavar="MODEL", type=Path, help="a model file that train wrote, .safetensors or .joblib")
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a model file that train wrote")
     parser.add_argument(
         "data", metavar="DATA", type=Path, help="a CSV or Parquet file with the columns of the training"
     )
@@ -257,7 +257,7 @@ def _add_judge(parser: argparse.ArgumentParser) -> None:
         _JUDGE_EXAMPLES,
         "judge",
     )
-    parser.add_argument("model", metavar="MODEL", type=Path, help="a model file that train wrote, .safetensors or .joblib")
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a model file that train wrote")
     parser.add_argument(
         "data", metavar="DATA", type=Path, help="a CSV or Parquet file with the columns of the training"
     )
