@@ -14,18 +14,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.base import _fit_context
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from mlx_iforest.backends import choose_backend
 from mlx_iforest.backends.crossover import Work
-from mlx_iforest.batches import as_float32, check_finite, is_plain
+from mlx_iforest.batches import as_float32, is_plain
+from mlx_iforest.finite import check_finite
 from mlx_iforest.fitted import FittedForest, Matrix, MatrixLike
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.performance import Performance, peak_process_memory
 from mlx_iforest.pruning import PruningReport, prune
 from mlx_iforest.quantization import PackedForest, quantize_forest
+from mlx_iforest.randomness import draw_seed
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -96,7 +97,7 @@ class BaseIsolationForest(FittedForest):
     def _fit(self, X: MatrixLike, sample_weight: ArrayLike | None) -> None:
         data = self._accept(X, reset=True)
         if not issparse(data):
-            check_finite(data)
+            check_finite(data, self._n_threads())
         weight = None if sample_weight is None else self._check_weight(sample_weight, data)
         self.performance_ = Performance(grow_seconds=0.0)
         began = time.perf_counter()
@@ -299,5 +300,4 @@ class BaseIsolationForest(FittedForest):
         return backend.grow(X, plan, n_threads=n_threads)
 
     def _draw_seed(self) -> None:
-        words = check_random_state(self.random_state).randint(0, 2**32, size=2, dtype=np.uint64)
-        self._seed = int(words[0]) | int(words[1]) << 32
+        self._seed = draw_seed(self.random_state)

@@ -1,4 +1,4 @@
-"""Rows of any input as float32, checked and converted a batch at a time; batches that fit the free memory."""
+"""Rows of any input as float32, converted a batch at a time; batches that fit the free memory."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn import get_config
-from sklearn.utils import assert_all_finite
 
-__all__ = ["as_float32", "batches", "check_finite", "free_memory", "is_plain", "rows_in_memory"]
+__all__ = ["as_float32", "batches", "free_memory", "is_plain", "rows_in_memory"]
 
 LARGEST_BATCH = 32 << 20
 """Bytes that a batch takes, its share of temporaries included; larger ones are no faster."""
@@ -25,12 +23,6 @@ ROW_BYTES = 256
 
 FEWEST_ROWS = 1024
 """Rows of a batch, however little memory there is."""
-
-CHUNK = 1 << 17
-"""Values checked at a time: half a megabyte of float32 stays in the second-level cache for the second pass."""
-
-OVERFLOW = 2.0**128 - 2.0**103
-"""From here on numbers become infinite as float32."""
 
 
 def is_plain(X: Any) -> bool:
@@ -106,34 +98,3 @@ def free_memory(root: Path = Path("/")) -> int | None:
         return free
     # What is kept of files is given up when memory runs out.
     return max(0, min(free, limit - used + int(counts.get("active_file", 0)) + int(counts.get("inactive_file", 0))))
-
-
-def check_finite(X: NDArray[Any]) -> None:
-    """Refuse infinities, and numbers that float32 cannot hold; NaN is welcome. Needs no memory to speak of.
-
-    Nothing is checked under scikit-learn's ``assume_finite=True``.
-
-    Raises
-    ------
-    ValueError
-        In scikit-learn's words.
-    """
-    if X.dtype.kind != "f" or get_config()["assume_finite"]:
-        return
-    for chunk in _chunks(X):
-        low, high = float(chunk.min()), float(chunk.max())
-        if low != low:
-            low, high = float(np.fmin.reduce(chunk, axis=None)), float(np.fmax.reduce(chunk, axis=None))
-        # Values that are all missing are no reason to refuse: only a true comparison is.
-        if low <= -OVERFLOW or high >= OVERFLOW:
-            assert_all_finite(as_float32(chunk), allow_nan=True, input_name="X")
-
-
-def _chunks(X: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """All values, a few at a time, as views."""
-    if X.flags.forc:
-        flat, rows = X.ravel("K"), CHUNK
-    else:
-        flat, rows = X, max(1, CHUNK // X.shape[1])
-    for start in range(0, len(flat), rows):
-        yield flat[start : start + rows]

@@ -15,8 +15,21 @@ import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
-from numba.core.registry import cpu_target
 from numba.extending import intrinsic
+
+from mlx_iforest.vectors import (
+    HAS_VECTORS_OF_16,
+    INT8,
+    INT32,
+    INT64,
+    REALS,
+    WORDS,
+    data,
+    every_lane,
+    gather,
+    load,
+    store,
+)
 
 __all__ = ["BLOCK", "FLUSH", "LINE", "LOOKUP", "add_leaf_values"]
 
@@ -38,32 +51,6 @@ LOOKUP = 32
 CODE, THRESHOLD, MISSING_LEFT, LEFT, LEFT_STEP, RIGHT, RIGHT_STEP, WRITE = range(8)
 """Columns of a coded forest's operations."""
 
-_INT8, _INT32, _INT64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
-_WORDS, _REALS = ir.VectorType(_INT32, 16), ir.VectorType(ir.FloatType(), 16)
-
-
-def _has(feature: str) -> bool:
-    """Whether Numba compiles for a processor with this feature."""
-    return f"+{feature}" in str(cpu_target.target_context.codegen().magic_tuple()[2]).split(",")
-
-
-HAS_VECTORS_OF_16 = _has("avx512f")
-"""Whether 16 values at a time can be gathered, and looked up in registers; else they are loaded one by one."""
-
-
-def _data(context, builder, array_type, array):
-    return context.make_array(array_type)(context, builder, array).data
-
-
-def _load(builder, vector, base, offset):
-    value = builder.load(builder.bitcast(builder.gep(base, [offset]), vector.as_pointer()))
-    value.align = 1
-    return value
-
-
-def _store(builder, vector, base, offset, value):
-    builder.store(value, builder.bitcast(builder.gep(base, [offset]), vector.as_pointer())).align = 1
-
 
 def _selection(n_vectors):
     """`work[write:] = where(work[code:] <= threshold, work[left:], work[right:])` over `n_vectors` vectors.
@@ -78,21 +65,18 @@ def _selection(n_vectors):
 
         def codegen(context, builder, sig, args):
             work, code, threshold, left, left_step, right, right_step, write = args
-            base = _data(context, builder, sig.args[0], work)
+            base = data(context, builder, sig.args[0], work)
             bits = sig.args[0].dtype.bitwidth
             width = LINE * 8 // bits
             vector = ir.VectorType(ir.IntType(bits), width)
-            undefined = ir.Constant(vector, ir.Undefined)
-            every_lane = ir.Constant(ir.VectorType(_INT32, width), [0] * width)
-            one_lane = builder.insert_element(undefined, threshold, ir.Constant(_INT32, 0))
-            limit = builder.shuffle_vector(one_lane, undefined, every_lane)
+            limit = every_lane(builder, vector, threshold)
             for k in range(n_vectors):
-                here = ir.Constant(_INT64, k * width)
-                goes_left = builder.icmp_unsigned("<=", _load(builder, vector, base, builder.add(code, here)), limit)
+                here = ir.Constant(INT64, k * width)
+                goes_left = builder.icmp_unsigned("<=", load(builder, vector, base, builder.add(code, here)), limit)
                 chosen = builder.select(
-                    goes_left, _load(builder, vector, base, left), _load(builder, vector, base, right)
+                    goes_left, load(builder, vector, base, left), load(builder, vector, base, right)
                 )
-                _store(builder, vector, base, builder.add(write, here), chosen)
+                store(builder, vector, base, builder.add(write, here), chosen)
                 left = builder.add(left, left_step)
                 right = builder.add(right, right_step)
             return context.get_dummy_value()
@@ -115,24 +99,24 @@ def _lookup(n_tables):
         signature = types.void(total, table, work, types.int64, types.int64)
 
         def codegen(context, builder, sig, args):
-            total, table, work = (_data(context, builder, sig.args[k], args[k]) for k in range(3))
+            total, table, work = (data(context, builder, sig.args[k], args[k]) for k in range(3))
             read, size = args[3:]
-            classes = ir.VectorType(_INT8, 16)
+            classes = ir.VectorType(INT8, 16)
             permute = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(_WORDS, [_WORDS] * 3), "llvm.x86.avx512.vpermi2var.d.512"
+                builder.module, ir.FunctionType(WORDS, [WORDS] * 3), "llvm.x86.avx512.vpermi2var.d.512"
             )
-            parts = [_load(builder, _WORDS, table, ir.Constant(_INT64, 16 * k)) for k in range(2 * n_tables)]
-            with cgutils.for_range_slice(builder, ir.Constant(_INT64, 0), size, ir.Constant(_INT64, 16)) as (row, _):
-                index = builder.zext(_load(builder, classes, work, builder.add(read, row)), _WORDS)
+            parts = [load(builder, WORDS, table, ir.Constant(INT64, 16 * k)) for k in range(2 * n_tables)]
+            with cgutils.for_range_slice(builder, ir.Constant(INT64, 0), size, ir.Constant(INT64, 16)) as (row, _):
+                index = builder.zext(load(builder, classes, work, builder.add(read, row)), WORDS)
                 value = builder.call(permute, [parts[0], index, parts[1]])
                 for k in range(1, n_tables):
-                    first = ir.Constant(_WORDS, [LOOKUP * k] * 16)
+                    first = ir.Constant(WORDS, [LOOKUP * k] * 16)
                     behind = builder.icmp_unsigned(">=", index, first)
                     value = builder.select(
                         behind, builder.call(permute, [parts[2 * k], index, parts[2 * k + 1]]), value
                     )
-                old = _load(builder, _WORDS, total, row)
-                _store(builder, _WORDS, total, row, builder.add(old, value))
+                old = load(builder, WORDS, total, row)
+                store(builder, WORDS, total, row, builder.add(old, value))
             return context.get_dummy_value()
 
         return signature, codegen
@@ -177,48 +161,33 @@ def _rank_vector(typingctx, values, at, stride, thresholds, below, first, scale,
     )  # fmt: skip
 
     def codegen(context, builder, sig, args):
-        values, thresholds, below, ranks = (_data(context, builder, sig.args[k], args[k]) for k in (0, 3, 4, 10))
+        values, thresholds, below, ranks = (data(context, builder, sig.args[k], args[k]) for k in (0, 3, 4, 10))
         at, stride, first, scale, top, n_steps, missing, write = (args[k] for k in (1, 2, 5, 6, 7, 8, 9, 11))
-        none = ir.Constant(_WORDS, [0] * 16)
+        none = ir.Constant(WORDS, [0] * 16)
 
-        def every_lane(vector, scalar):
-            undefined = ir.Constant(vector, ir.Undefined)
-            one_lane = builder.insert_element(undefined, scalar, ir.Constant(_INT32, 0))
-            return builder.shuffle_vector(one_lane, undefined, none)
-
-        def gather(vector, base, index, scale):
-            kind = "i" if vector == _WORDS else "s"
-            pointer = ir.PointerType(_INT8)
-            bits = ir.VectorType(ir.IntType(1), 16)
-            function = cgutils.get_or_insert_function(
-                builder.module,
-                ir.FunctionType(vector, [vector, pointer, _WORDS, bits, _INT32]),
-                f"llvm.x86.avx512.mask.gather.dp{kind}.512",
-            )
-            nothing, all_lanes = ir.Constant(vector, [0] * 16), ir.Constant(bits, [1] * 16)
-            return builder.call(
-                function, [nothing, builder.bitcast(base, pointer), index, all_lanes, ir.Constant(_INT32, scale)]
-            )
-
-        lanes = builder.mul(every_lane(_WORDS, stride), ir.Constant(_WORDS, list(range(16))))
-        x = gather(_REALS, builder.gep(values, [at]), lanes, 4)
-        position = builder.fmul(builder.fsub(x, every_lane(_REALS, first)), every_lane(_REALS, scale))
-        for limit, inside in ((ir.Constant(_REALS, [0.0] * 16), ">"), (every_lane(_REALS, top), "<")):
+        lanes = builder.mul(every_lane(builder, WORDS, stride), ir.Constant(WORDS, list(range(16))))
+        x = gather(builder, REALS, builder.gep(values, [at]), lanes, 4)
+        position = builder.fmul(builder.fsub(x, every_lane(builder, REALS, first)), every_lane(builder, REALS, scale))
+        for limit, inside in ((ir.Constant(REALS, [0.0] * 16), ">"), (every_lane(builder, REALS, top), "<")):
             position = builder.select(builder.fcmp_ordered(inside, position, limit), position, limit)
         # Two bytes are wanted of the four that are gathered.
-        count = gather(_WORDS, below, builder.fptosi(position, _WORDS), 2)
-        rank = cgutils.alloca_once_value(builder, builder.and_(count, ir.Constant(_WORDS, [0xFFFF] * 16)))
-        step = cgutils.alloca_once_value(builder, builder.trunc(builder.shl(ir.Constant(_INT64, 1), n_steps), _INT32))
-        before = builder.gep(thresholds, [ir.Constant(_INT64, -1)])
+        count = gather(builder, WORDS, below, builder.fptosi(position, WORDS), 2)
+        rank = cgutils.alloca_once_value(builder, builder.and_(count, ir.Constant(WORDS, [0xFFFF] * 16)))
+        step = cgutils.alloca_once_value(builder, builder.trunc(builder.shl(ir.Constant(INT64, 1), n_steps), INT32))
+        before = builder.gep(thresholds, [ir.Constant(INT64, -1)])
         with cgutils.for_range(builder, n_steps):
-            builder.store(builder.lshr(builder.load(step), ir.Constant(_INT32, 1)), step)
-            by = every_lane(_WORDS, builder.load(step))
-            there = gather(_REALS, before, builder.add(builder.load(rank), by), 4)
+            builder.store(builder.lshr(builder.load(step), ir.Constant(INT32, 1)), step)
+            by = every_lane(builder, WORDS, builder.load(step))
+            there = gather(builder, REALS, before, builder.add(builder.load(rank), by), 4)
             is_below = builder.fcmp_ordered("<", there, x)
             builder.store(builder.add(builder.load(rank), builder.select(is_below, by, none)), rank)
         is_missing = builder.fcmp_unordered("uno", x, x)
-        _store(
-            builder, _WORDS, ranks, write, builder.select(is_missing, every_lane(_WORDS, missing), builder.load(rank))
+        store(
+            builder,
+            WORDS,
+            ranks,
+            write,
+            builder.select(is_missing, every_lane(builder, WORDS, missing), builder.load(rank)),
         )
         mask = builder.bitcast(is_missing, ir.IntType(16))
         return builder.icmp_unsigned("!=", mask, ir.Constant(ir.IntType(16), 0))

@@ -15,7 +15,8 @@ from scipy.sparse import issparse
 
 from mlx_iforest.backends import Backend, get_backend
 from mlx_iforest.backends.made_once import MadeOnce
-from mlx_iforest.batches import as_float32, batches, check_finite
+from mlx_iforest.batches import as_float32, batches
+from mlx_iforest.finite import check_finite
 from mlx_iforest.explain_reference import ReferenceTrees, expectations, gauss_legendre, settle
 from mlx_iforest.forest import Forest
 from mlx_iforest.pruning import Part, ScoreParts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,8 +17,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mlx_iforest.backends import Backend, BackendChoice, BackendUnavailableError, backend_for, choose_backend
 from mlx_iforest.backends.crossover import Work
-from mlx_iforest.batches import as_float32, batches, check_finite, rows_in_memory
+from mlx_iforest.batches import as_float32, batches, rows_in_memory
 from mlx_iforest.explain import Explanation, explain
+from mlx_iforest.finite import check_finite
 from mlx_iforest.forest import Forest
 from mlx_iforest.performance import Performance, peak_process_memory
 from mlx_iforest.pruning import ScoreParts
@@ -353,6 +355,13 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             if self.backend != "auto":
                 raise
             return backend_for(choose_backend("auto"), self.backend, work, n_threads)
+
+    @classmethod
+    @cache
+    def _get_param_names(cls) -> list[str]:
+        """Found once a class: scikit-learn reads the constructor's signature at every fit."""
+        names: list[str] = super()._get_param_names()
+        return names
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -321,7 +321,12 @@ def _average_path_lengths(n_samples: NDArray[np.int32]) -> NDArray[np.float64]:
     largest = int(n_samples.max())
     if largest >= len(n_samples):
         return average_path_length(n_samples)
-    return average_path_length(np.arange(largest + 1))[n_samples]
+    return _first_average_path_lengths(largest)[n_samples]
+
+
+@lru_cache(maxsize=4)
+def _first_average_path_lengths(largest: int) -> NDArray[np.float64]:
+    return average_path_length(np.arange(largest + 1))
 
 
 def split_levels(

@@ -13,13 +13,25 @@ References
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import check_random_state
 
-__all__ = ["Stream", "bounded", "permutation", "permutation_keys", "split_seed", "threefry2x32", "tree_keys"]
+__all__ = [
+    "Stream",
+    "bounded",
+    "draw_seed",
+    "permutation",
+    "permutation_keys",
+    "split_seed",
+    "threefry2x32",
+    "tree_keys",
+]
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
@@ -57,6 +69,33 @@ def threefry2x32(key0: Any, key1: Any, counter0: Any, counter1: Any) -> tuple[An
         x0 = x0 + keys[(group + 1) % 3]
         x1 = x1 + keys[(group + 2) % 3] + (group + 1)
     return x0, x1
+
+
+class _Reseeded(threading.local):
+    """A generator for each thread, to be seeded anew: making one takes as long as growing ten trees."""
+
+    def __init__(self) -> None:
+        self.state = np.random.RandomState(0)
+
+
+_reseeded = _Reseeded()
+
+
+def draw_seed(random_state: int | np.random.RandomState | None) -> int:
+    """64 bits from what users give as ``random_state``, by scikit-learn's conventions.
+
+    Raises
+    ------
+    ValueError
+        In scikit-learn's or NumPy's words.
+    """
+    if isinstance(random_state, Integral):
+        generator = _reseeded.state
+        generator.seed(int(random_state))
+    else:
+        generator = check_random_state(random_state)
+    words = generator.randint(0, 2**32, size=2, dtype=np.uint64)
+    return int(words[0]) | int(words[1]) << 32
 
 
 def split_seed(seed: int) -> tuple[int, int]:

@@ -15,7 +15,9 @@ from sklearn import config_context
 from sklearn.exceptions import NotFittedError
 
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest, batches
-from mlx_iforest.batches import CHUNK, OVERFLOW, as_float32, check_finite, free_memory, is_plain
+from mlx_iforest.batches import as_float32, free_memory, is_plain
+from mlx_iforest.finite import CHUNK, COMPILED_CHUNK, OVERFLOW, check_finite, reaches_plainly
+from mlx_iforest.finite_kernels import reaches
 
 MODELS = [
     MLXIsolationForest(n_estimators=12, random_state=0),
@@ -121,6 +123,36 @@ def test_what_float32_cannot_hold_is_refused_wherever_it_stands(bad, order, miss
         spoilt[place] = bad
         with pytest.raises(ValueError, match=r"X contains infinity or a value too large for dtype\('float32'\)"):
             check_finite(spoilt)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [1, 63, 64, 1000])
+def test_compiled_and_plain_checks_agree(dtype, size):
+    limit = dtype(np.inf) if dtype is np.float32 else dtype(OVERFLOW)
+    values = RNG.normal(size=size).astype(dtype)
+    values[RNG.random(size) < 0.3] = np.nan
+    for spoilt in (None, limit, -limit):
+        for place in (0, size // 2, size - 1):
+            given = values.copy()
+            given[place] = given[place] if spoilt is None else spoilt
+            assert reaches(given, limit) == reaches_plainly(given, limit) == (spoilt is not None)
+
+
+def test_threads_find_what_is_wrong_at_the_end_of_a_large_table():
+    rows = np.zeros((COMPILED_CHUNK // 4 + 1, 8), np.float32)
+    check_finite(rows, 2)
+    rows[-1, -1] = -np.inf
+    with pytest.raises(ValueError, match="infinity"):
+        check_finite(rows, 2)
+
+
+def test_without_numba_the_plain_check_is_used(monkeypatch):
+    monkeypatch.setattr("mlx_iforest.finite._compiled", lambda: None)
+    rows = np.zeros((3, 2))
+    check_finite(rows)
+    rows[2, 1] = np.inf
+    with pytest.raises(ValueError, match="infinity"):
+        check_finite(rows)
 
 
 def test_the_largest_float32_is_welcome():

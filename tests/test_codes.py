@@ -138,22 +138,25 @@ def test_values_of_more_trees_than_fit_32_bits():
     assert means == pytest.approx(np.full((300, 1), 2.0**24 - 1), rel=1e-12)
 
 
-def test_a_processor_without_wide_vectors_gives_the_same_scores(tmp_path):
+def test_a_processor_without_wide_vectors_gives_the_same_forest_and_scores(tmp_path):
     """Numba compiles for the plainest processor of this kind in a process of its own."""
     X = np.random.default_rng(0).normal(size=(700, 20)).astype(np.float32)
     X[::9, 2] = np.nan
     program = (
-        "import sys, numpy as np; from mlx_iforest import MLXIsolationForest; from mlx_iforest import codes_scoring;"
-        "assert not codes_scoring.HAS_VECTORS_OF_16;"
+        "import sys, numpy as np; from mlx_iforest import MLXIsolationForest; from mlx_iforest import vectors;"
+        "assert not vectors.HAS_VECTORS_OF_16;"
         "X = np.load(sys.argv[1]); model = MLXIsolationForest(30, random_state=0, backend='numba').fit(X);"
-        "np.save(sys.argv[2], model.score_samples(X))"
+        "np.savez(sys.argv[2], scores=model.score_samples(X), **model.forest_.arrays())"
     )
-    given, found = tmp_path / "X.npy", tmp_path / "scores.npy"
+    given, found = tmp_path / "X.npy", tmp_path / "found.npz"
     np.save(given, X)
     environment = {**os.environ, "NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
     subprocess.run([sys.executable, "-c", program, str(given), str(found)], check=True, env=environment)
     model = MLXIsolationForest(30, random_state=0, backend="numba").fit(X)
-    assert np.array_equal(np.load(found), model.score_samples(X))
+    with np.load(found) as arrays:
+        assert np.array_equal(arrays["scores"], model.score_samples(X))
+        for name, array in model.forest_.arrays().items():
+            assert np.array_equal(arrays[name], array), name
 
 
 def test_ranks_count_the_thresholds_below():

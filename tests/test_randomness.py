@@ -7,10 +7,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.utils import check_random_state
 
 from mlx_iforest import randomness
 from mlx_iforest.backends import numba_kernels
-from mlx_iforest.randomness import PERMUTATION_ROUNDS, Stream, permutation, permutation_keys, threefry2x32, tree_keys
+from mlx_iforest.randomness import (
+    PERMUTATION_ROUNDS,
+    Stream,
+    draw_seed,
+    permutation,
+    permutation_keys,
+    threefry2x32,
+    tree_keys,
+)
 
 WORD = st.integers(0, 2**32 - 1)
 KNOWN_ANSWERS = [  # of the Random123 library that accompanies the paper: key, counter, result
@@ -87,3 +96,19 @@ def test_trees_and_streams_have_draws_of_their_own():
 
 def test_all_of_them_come_in_order():
     assert randomness.sample(0, [4, 5], Stream.ROWS, 6, 6).tolist() == [list(range(6))] * 2
+
+
+@pytest.mark.parametrize("random_state", [0, 7, 2**32 - 1, np.int64(5)])
+def test_a_seed_is_what_scikit_learn_would_draw(random_state):
+    words = check_random_state(random_state).randint(0, 2**32, size=2, dtype=np.uint64)
+    for _ in range(2):
+        assert draw_seed(random_state) == int(words[0]) | int(words[1]) << 32
+    generator = np.random.RandomState(random_state)
+    assert draw_seed(generator) == int(words[0]) | int(words[1]) << 32 != draw_seed(generator)
+    assert draw_seed(None) != draw_seed(None)
+
+
+@pytest.mark.parametrize("random_state", [-1, 2**32, "seed"])
+def test_what_is_no_seed_is_refused(random_state):
+    with pytest.raises(ValueError, match=r"Seed must be between|cannot be used to seed"):
+        draw_seed(random_state)

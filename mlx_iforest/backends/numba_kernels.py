@@ -8,9 +8,11 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from mlx_iforest.backends.growth_vectors import PADDING, part_rows, read_values
 from mlx_iforest.forest import LEAF, SMALLEST_SHARE
 from mlx_iforest.growth import ATTEMPTS, TINY
 from mlx_iforest.randomness import PARITY, PERMUTATION_ROUNDS, Stream
+from mlx_iforest.vectors import HAS_VECTORS_OF_16
 
 ROW_BLOCK = 64
 """Rows walked through a tree together: their walks are independent, so the processor overlaps their cache misses."""
@@ -156,11 +158,47 @@ def _range(values):
 
 
 @njit(nogil=True, cache=True)
-def _read(X, feature, rows, values):
-    """A feature of some rows; returns its range as `_range` does."""
-    for i in range(len(rows)):
-        values[i] = X[rows[i], feature]
-    return _range(values)
+def read_plainly(X, feature, order, first, size, values):
+    """A feature of the `size` rows from ``order[first]`` on; returns its range as `_range` does."""
+    for i in range(size):
+        values[i] = X[order[first + i], feature]
+    return _range(values[:size])
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _read(X, feature, order, first, size, values):
+    if HAS_VECTORS_OF_16:
+        return read_values(X, X.shape[1], feature, order, first, size, values)  # type: ignore[call-arg]
+    return read_plainly(X, feature, order, first, size, values)
+
+
+@njit(nogil=True, cache=True)
+def part_plainly(values, order, spare, first, size, threshold, missing_left):
+    """Part the `size` rows from ``order[first]`` on: those whose value goes left come first, both in their order.
+
+    Returns how many go left. `spare` is overwritten.
+    """
+    n_left = 0
+    n_right = 0
+    for i in range(size):
+        row = order[first + i]
+        x = values[i]
+        # No branch, which would be mispredicted half of the time: both are written, one counts.
+        goes_left = (x <= threshold) | (missing_left & (x != x))
+        order[first + n_left] = row
+        spare[n_right] = row
+        n_left += goes_left
+        n_right += not goes_left
+    for i in range(n_right):
+        order[first + n_left + i] = spare[i]
+    return n_left
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _part(values, order, spare, first, size, threshold, missing_left):
+    if HAS_VECTORS_OF_16:
+        return part_rows(values, order, spare, first, size, threshold, missing_left)  # type: ignore[call-arg]
+    return part_plainly(values, order, spare, first, size, threshold, missing_left)
 
 
 @njit(nogil=True, cache=True)
@@ -174,28 +212,36 @@ def _pick(target, weights, splittable):
     return -1
 
 
-@njit(nogil=True, cache=True)
-def _choose(X, features, weights, equal, key0, key1, heap, rows, splittable, ranges, values):
+@njit(nogil=True, cache=True, inline="always")
+def _choose(X, features, weights, equal, key0, key1, heap, order, first, size, splittable, ranges, values):
     """The column to split, or -1; its range; whether a value is missing; and the draw that decides the rest.
 
     The values of the rows in that column are left in `values`. `equal` says that all weights are 1.
     """
     for attempt in range(ATTEMPTS):
         word0, word1 = threefry(key0, key1, u32(heap), u32(attempt))
-        if equal:
-            column = bounded(word0, len(features))
-        else:
-            splittable[:] = True
-            column = _pick(bounded(word0, weights.sum()), weights, splittable)
-        low, high, missing = _read(X, features[column], rows, values)
+        column = bounded(word0, len(features)) if equal else _pick_any(word0, weights, splittable)
+        low, high, missing = _read(X, features[column], order, first, size, values)
         if low < high:
             return column, low, high, missing, word1
-    total = _find_splittable(X, features, weights, rows, splittable, ranges)
+    return _choose_listed(X, features, weights, key0, key1, heap, order, first, size, splittable, ranges, values)
+
+
+@njit(nogil=True, cache=True)
+def _pick_any(word, weights, splittable):
+    splittable[:] = True
+    return _pick(bounded(word, weights.sum()), weights, splittable)
+
+
+@njit(nogil=True, cache=True)
+def _choose_listed(X, features, weights, key0, key1, heap, order, first, size, splittable, ranges, values):
+    """`_choose` among the columns that are not constant."""
+    total = _find_splittable(X, features, weights, order[first : first + size], splittable, ranges)
     if total == 0:
         return -1, np.float32(0), np.float32(0), False, u32(0)
     word0, word1 = threefry(key0, key1, u32(heap), u32(ATTEMPTS))
     column = _pick(bounded(word0, total), weights, splittable)
-    low, high, missing = _read(X, features[column], rows, values)
+    low, high, missing = read_plainly(X, features[column], order, first, size, values)
     return column, low, high, missing, word1
 
 
@@ -233,15 +279,18 @@ def _find_splittable(X, features, weights, rows, splittable, ranges):
 
 
 @njit(nogil=True, cache=True)
-def _project(X, features, weights, key0, key1, heap, rows, splittable, ranges, values, columns, coefficients):
+def _project(
+    X, features, weights, key0, key1, heap, order, first, size, splittable, ranges, values, columns, coefficients
+):  # fmt: skip
     """As `_choose` for an oblique split: the sums are left in `values`, the direction in the last two."""
+    rows = order[first : first + size]
     n_splittable = _find_splittable(X, features, weights, rows, splittable, ranges)
     n_chosen = min(len(columns), n_splittable)
     for k in range(n_chosen):
         word0, word1 = threefry(key0, key1, u32(heap), u32(ATTEMPTS + 1 + k))
         column = _pick(bounded(word0, n_splittable - k), weights, splittable)
         splittable[column] = False
-        low, high, _ = _read(X, features[column], rows, values)
+        low, high, _ = _read(X, features[column], order, first, size, values)
         columns[k] = column
         coefficients[k] = coefficient(low, high, word1)
     for k in range(n_chosen, len(columns)):
@@ -252,7 +301,7 @@ def _project(X, features, weights, key0, key1, heap, rows, splittable, ranges, v
         for k in range(n_chosen):
             total = np.float32(total + np.float32(X[rows[i], features[columns[k]]] * coefficients[k]))
         values[i] = total
-    low, high, missing = _range(values)
+    low, high, missing = _range(values[:size])
     _, word1 = threefry(key0, key1, u32(heap), u32(ATTEMPTS))
     column = columns[0] if n_chosen > 0 and low < high else -1
     return column, low, high, missing, word1
@@ -269,8 +318,9 @@ def coefficient(low, high, word):
     return np.float32(np.float32(np.float32(total) * np.float32(2.0**-9)) / width)
 
 
-@njit(nogil=True, cache=True)
-def _grow_tree(X, features, weights, extension, key0, key1, max_depth, scratch, nodes):
+# Its arrays belong to the caller: counting references to them took longer than all else that a split needs.
+@njit(nogil=True, cache=True, _nrt=False)  # type: ignore[call-overload,untyped-decorator]
+def _grow_tree(X, features, weights, n_rows, extension, key0, key1, max_depth, scratch, nodes):
     """Grow one tree breadth-first into the arrays of `nodes`; returns its number of nodes.
 
     `order` holds the tree's rows so that each node owns a slice of it, beginning at `start`; `heap` numbers the nodes
@@ -281,7 +331,7 @@ def _grow_tree(X, features, weights, extension, key0, key1, max_depth, scratch, 
     half = np.float32(0.5)
     equal = weights.sum() == len(weights)
     start[0] = 0
-    count[0] = len(order)
+    count[0] = n_rows
     heap[0] = 1
     depth[0] = 0
     density[0] = 1.0
@@ -296,15 +346,14 @@ def _grow_tree(X, features, weights, extension, key0, key1, max_depth, scratch, 
         chosen = -1
         first, size = np.int64(start[node]), np.int64(count[node])
         if size > 1 and depth[node] < max_depth:
-            rows, there = order[first : first + size], values[:size]
             if extension:
                 chosen, low, high, missing, word = _project(
-                    X, features, weights, key0, key1, heap[node], rows, splittable, ranges, there, columns,
-                    direction_weight[node],
+                    X, features, weights, key0, key1, heap[node], order, first, size, splittable, ranges, values,
+                    columns, direction_weight[node],
                 )  # fmt: skip
             else:
                 chosen, low, high, missing, word = _choose(
-                    X, features, weights, equal, key0, key1, heap[node], rows, splittable, ranges, there
+                    X, features, weights, equal, key0, key1, heap[node], order, first, size, splittable, ranges, values
                 )
         if extension:
             for k in range(len(columns)):
@@ -316,20 +365,9 @@ def _grow_tree(X, features, weights, extension, key0, key1, max_depth, scratch, 
             if t < low or t >= high:
                 t = low
             t = t + np.float32(0)
-            n_left = 0
-            n_right = 0
             to_left = (word & u32(1)) == u32(1)
-            for i in range(size):
-                row = order[first + i]
-                x = values[i]
-                # No branch, which would be mispredicted half of the time: both are written, one counts.
-                goes_left = (x <= t) | (to_left & (x != x))
-                order[first + n_left] = row
-                spare[n_right] = row
-                n_left += goes_left
-                n_right += not goes_left
-            for i in range(n_right):
-                order[first + n_left + i] = spare[i]
+            n_left = _part(values, order, spare, first, size, t, to_left)
+            n_right = size - n_left
             feature[node] = features[chosen]
             threshold[node] = t
             missing_left[node] = to_left if missing else n_left >= n_right
@@ -373,11 +411,11 @@ def grow_trees(
     direction = np.empty((n_trees * most, width), np.int32)
     direction_weight = np.empty((n_trees * most, width), np.float32)
     features = np.empty(features_per_tree, np.int64)
-    order = np.empty(subsample_size, np.int64)
+    order = np.zeros(subsample_size + PADDING, np.uint32)
     scratch = (
         order,
-        np.empty(subsample_size, np.int64),
-        np.empty(subsample_size, np.float32),
+        np.empty(subsample_size + PADDING, np.uint32),
+        np.empty(subsample_size + PADDING, np.float32),
         np.empty(most, np.int32),
         np.empty(most, np.int64),
         np.empty(features_per_tree, np.bool_),
@@ -391,7 +429,7 @@ def grow_trees(
     tree_start = np.zeros(n_trees + 1, np.int64)
     for tree in range(n_trees):
         _tree_keys(seed0, seed1, first_tree + tree, ROWS, keys)
-        _draw_rows(len(X), keys, row_table[tree], bootstrap, order)
+        _draw_rows(len(X), keys, row_table[tree], bootstrap, order[:subsample_size])
         _tree_keys(seed0, seed1, first_tree + tree, FEATURES, keys)
         _draw_features(X.shape[1], keys, features)
         _tree_keys(seed0, seed1, first_tree + tree, SPLITS, keys)
@@ -401,7 +439,9 @@ def grow_trees(
             left_share[first:stop], direction[first:stop], direction_weight[first:stop], left[first:stop],
             depth[first:stop], density[first:stop],
         )  # fmt: skip
-        n_nodes = _grow_tree(X, features, weights, extension, keys[0, 0], keys[0, 1], max_depth, scratch, nodes)
+        n_nodes = _grow_tree(
+            X, features, weights, subsample_size, extension, keys[0, 0], keys[0, 1], max_depth, scratch, nodes
+        )
         tree_start[tree + 1] = tree_start[tree] + n_nodes
     total = tree_start[-1]
     grown = (

@@ -1,0 +1,171 @@
+"""A node's values read and its rows parted 16 at a time, where the processor can (`HAS_VECTORS_OF_16`).
+
+Most nodes hold fewer rows than that: one gather, one compare and two compressions do what loops of unknown length,
+mispredicted at their ends, took six times as long for. `numba_kernels` has the plain loops, and a test holds both
+equal.
+"""
+
+# Numba infers types from the arguments; annotations would only repeat them.
+# mypy: allow-untyped-defs
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from mlx_iforest.vectors import BITS, INT8, INT32, INT64, REALS, WORDS, data, every_lane, load, store
+
+__all__ = ["PADDING", "part_rows", "read_values"]
+
+PADDING = 16
+"""Entries that arrays given here have behind those that count: whole vectors are loaded and stored."""
+
+_HALF, _OFFSETS = ir.VectorType(ir.FloatType(), 8), ir.VectorType(INT64, 8)
+_NUMBERS = ir.Constant(WORDS, list(range(16)))
+_INFINITY = float("inf")
+
+
+def _first_lanes(builder, count):
+    """Which of 16 lanes are the first `count`."""
+    return builder.icmp_signed("<", _NUMBERS, every_lane(builder, WORDS, builder.trunc(count, INT32)))
+
+
+def _count(builder, lanes):
+    counter = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(ir.IntType(16), [ir.IntType(16)]), "llvm.ctpop.i16"
+    )
+    return builder.zext(builder.call(counter, [builder.bitcast(lanes, ir.IntType(16))]), INT64)
+
+
+def _gather_rows(builder, X, rows, n_features, feature, lanes):
+    """The values of a feature in 16 rows, NaN where a lane does not count; half of them at a time, since a large table
+    has more values than 32 bits number."""
+    pointer, bits = ir.PointerType(INT8), ir.VectorType(ir.IntType(1), 8)
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(_HALF, [_HALF, pointer, _OFFSETS, bits, INT32]),
+        "llvm.x86.avx512.mask.gather.qps.512",
+    )
+    base = builder.bitcast(builder.gep(X, [feature]), pointer)
+    width = every_lane(builder, _OFFSETS, n_features)
+    halves = []
+    for k in (0, 8):
+        some = ir.Constant(ir.VectorType(INT32, 8), list(range(k, k + 8)))
+        offsets = builder.mul(builder.zext(builder.shuffle_vector(rows, rows, some), _OFFSETS), width)
+        mask = builder.shuffle_vector(lanes, lanes, some)
+        nothing = ir.Constant(_HALF, [float("nan")] * 8)
+        halves.append(builder.call(function, [nothing, base, offsets, mask, ir.Constant(INT32, 4)]))
+    return builder.shuffle_vector(*halves, _NUMBERS)
+
+
+def _masked_store(builder, vector, base, offset, value, lanes):
+    pointer = builder.bitcast(builder.gep(base, [offset]), vector.as_pointer())
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(ir.VoidType(), [vector, vector.as_pointer(), INT32, BITS]),
+        "llvm.masked.store.v16i32.p0",
+    )
+    builder.call(function, [value, pointer, ir.Constant(INT32, 4), lanes])
+
+
+def _compress(builder, words, lanes):
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(WORDS, [WORDS, WORDS, BITS]), "llvm.x86.avx512.mask.compress.v16i32"
+    )
+    return builder.call(function, [words, ir.Constant(WORDS, [0] * 16), lanes])
+
+
+def _reduced(builder, name, vector):
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(ir.FloatType(), [REALS]), f"llvm.vector.reduce.{name}.v16f32"
+    )
+    return builder.call(function, [vector], fastmath=("nnan", "nsz"))
+
+
+@intrinsic
+def read_values(typingctx, X, n_features, feature, order, first, size, values):
+    """Put a feature of the `size` rows from ``order[first]`` on into `values`; smallest, largest, any missing.
+
+    Parameters
+    ----------
+    X : ndarray of float32, shape (n_rows, n_features)
+        In C order.
+    order : ndarray of uint32
+        Numbers of rows.
+    """
+    real = types.float32
+    result = types.Tuple((real, real, types.boolean))
+    signature = result(X, types.int64, types.int64, order, types.int64, types.int64, values)
+
+    def codegen(context, builder, sig, args):
+        X, order, values = (data(context, builder, sig.args[k], args[k]) for k in (0, 3, 6))
+        n_features, feature, first, size = (args[k] for k in (1, 2, 4, 5))
+        ends = [
+            cgutils.alloca_once_value(builder, ir.Constant(REALS, [bound] * 16)) for bound in (_INFINITY, -_INFINITY)
+        ]
+        missing = cgutils.alloca_once_value(builder, ir.Constant(BITS, [0] * 16))
+        with cgutils.for_range_slice(builder, ir.Constant(INT64, 0), size, ir.Constant(INT64, 16)) as (i, _):
+            lanes = _first_lanes(builder, builder.sub(size, i))
+            rows = load(builder, WORDS, order, builder.add(first, i))
+            x = _gather_rows(builder, X, rows, n_features, feature, lanes)
+            store(builder, REALS, values, i, x)
+            present = builder.fcmp_ordered("ord", x, x)
+            absent = builder.and_(builder.not_(present), lanes)
+            builder.store(builder.or_(builder.load(missing), absent), missing)
+            for end, is_further, bound in zip(ends, "<>", (_INFINITY, -_INFINITY), strict=True):
+                there = builder.select(present, x, ir.Constant(REALS, [bound] * 16))
+                best = builder.load(end)
+                builder.store(builder.select(builder.fcmp_ordered(is_further, there, best), there, best), end)
+        low, high = (
+            _reduced(builder, name, builder.load(end)) for name, end in zip(("fmin", "fmax"), ends, strict=True)
+        )
+        mask = builder.bitcast(builder.load(missing), ir.IntType(16))
+        any_missing = builder.icmp_unsigned("!=", mask, ir.Constant(ir.IntType(16), 0))
+        return context.make_tuple(builder, result, (low, high, any_missing))
+
+    return signature, codegen
+
+
+@intrinsic
+def part_rows(typingctx, values, order, spare, first, size, threshold, missing_left):
+    """Part the `size` rows from ``order[first]`` on: those whose value goes left come first, both in their order.
+
+    Returns how many go left. `spare` is overwritten.
+    """
+    signature = types.int64(values, order, spare, types.int64, types.int64, types.float32, types.boolean)
+
+    def codegen(context, builder, sig, args):
+        values, order, spare = (data(context, builder, sig.args[k], args[k]) for k in range(3))
+        first, size, threshold, missing_left = args[3:]
+        limit = every_lane(builder, REALS, threshold)
+        to_left = every_lane(builder, BITS, builder.trunc(missing_left, ir.IntType(1)))
+        zero = ir.Constant(INT64, 0)
+        n_left, n_right = cgutils.alloca_once_value(builder, zero), cgutils.alloca_once_value(builder, zero)
+        with cgutils.for_range_slice(builder, zero, size, ir.Constant(INT64, 16)) as (i, _):
+            lanes = _first_lanes(builder, builder.sub(size, i))
+            rows = load(builder, WORDS, order, builder.add(first, i))
+            x = load(builder, REALS, values, i)
+            is_missing = builder.fcmp_unordered("uno", x, x)
+            goes = builder.or_(builder.fcmp_ordered("<=", x, limit), builder.and_(is_missing, to_left))
+            left, right = builder.and_(goes, lanes), builder.and_(builder.not_(goes), lanes)
+            # What is overwritten here has been loaded: no more go left than were looked at.
+            here, count = builder.load(n_left), _count(builder, left)
+            _masked_store(
+                builder, WORDS, order, builder.add(first, here), _compress(builder, rows, left),
+                _first_lanes(builder, count),
+            )  # fmt: skip
+            builder.store(builder.add(here, count), n_left)
+            there = builder.load(n_right)
+            store(builder, WORDS, spare, there, _compress(builder, rows, right))
+            builder.store(builder.add(there, _count(builder, right)), n_right)
+        behind, rest = builder.add(first, builder.load(n_left)), builder.load(n_right)
+        with cgutils.for_range_slice(builder, zero, rest, ir.Constant(INT64, 16)) as (i, _):
+            rows = load(builder, WORDS, spare, i)
+            _masked_store(
+                builder, WORDS, order, builder.add(behind, i), rows, _first_lanes(builder, builder.sub(rest, i))
+            )
+        return builder.load(n_left)
+
+    return signature, codegen
