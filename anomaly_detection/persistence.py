@@ -168,7 +168,7 @@ def load_detector(
         made = len(preprocessor.get_feature_names_out())
         needed = int(content["scaler"].n_features_in_)
         fits = made == needed and len(detector.feature_names) == content["model"].n_features_in_ and detector.is_fitted
-    except (AttributeError, TypeError, ValueError) as error:
+    except Exception as error:  # parts that do not go together can raise anything
         raise ModelFileError(
             f"{model_path} holds parts that do not work ({_line(error)}); train the model again."
         ) from error
@@ -240,9 +240,9 @@ def _check(content: dict[str, Any], keys: set[str], path: str | os.PathLike[str]
             " or save_model wrote."
         )
     found = content.get("format_version", FORMAT_VERSION)
-    if found != FORMAT_VERSION:
+    if type(found) is not int or found != FORMAT_VERSION:
         raise ModelFileError(
-            f"{path} has format version {found!r}, and this library reads version {FORMAT_VERSION};"
+            f"{path} has format version {str(found)[:20]}, and this library reads version {FORMAT_VERSION};"
             " use the library version that wrote it, or train the model again."
         )
 
