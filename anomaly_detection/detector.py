@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import clone
+from sklearn import config_context
+from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.preprocessing import StandardScaler
 
 from mlx_iforest import MLXIsolationForest
@@ -15,13 +16,18 @@ from .calibration import Calibration
 from .compression import NONE, Compression
 from .drift import warn_of_drift
 from .errors import DataError, NotFittedError
+from .evaluation import check_labels
 from .features import SupplyChainFeatures
 from .frames import to_frame
 from .thresholds import Conformal, ThresholdRule
 
 
-class Detector:
+class Detector(OutlierMixin, BaseEstimator):
     """Finds anomalies in raw records.
+
+    It is a scikit-learn estimator: `clone`, ``set_params(model__n_estimators=300)``, `cross_val_score` and
+    `GridSearchCV` work, on raw records and with labels of +1 (normal) and -1 (anomaly). `fit` fits the parts given
+    here, as a `Pipeline` does its steps.
 
     ``model.decision_function(scaler.transform(preprocessor.transform(frame)))`` is the score, and the threshold lives
     in ``model.offset_``, so each part can be used alone. (With the rule `Conformal` that is the threshold of a record
@@ -53,19 +59,26 @@ class Detector:
         model: MLXIsolationForest | None = None,
         *,
         threshold_rule: ThresholdRule | None = None,
-        training: dict[str, Any] | None = None,
     ) -> None:
         self.preprocessor: Any = SupplyChainFeatures() if preprocessor is None else preprocessor
         self.scaler: Any = StandardScaler() if scaler is None else scaler
         self.model: Any = MLXIsolationForest() if model is None else model
         self.threshold_rule = threshold_rule
-        self.training_: dict[str, Any] = {} if training is None else training
+        self.training_: dict[str, Any] = {}
         self.calibration_: Calibration | None = None
 
     @property
     def is_fitted(self) -> bool:
         """Whether records can be scored."""
         return hasattr(self.model, "offset_")
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return self.is_fitted
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
+        return tags
 
     @property
     def feature_names(self) -> list[str]:
@@ -83,7 +96,8 @@ class Detector:
         frame : table
             Records: a pandas, polars or pyarrow table, a list of dicts, or one dict.
         labels : array-like (rows,), optional
-            +1 (normal) and -1 (anomaly). Only a threshold rule that uses labels looks at them; the model never does.
+            +1 (normal) and -1 (anomaly), or of another kind that `check_labels` reads. Only the calibration and a
+            threshold rule that uses labels look at them; the model never does.
 
         Raises
         ------
@@ -91,7 +105,12 @@ class Detector:
             For records that cannot be used; the message says why.
         """
         frame = to_frame(frame)
-        features = self.scaler.fit_transform(self.preprocessor.fit_transform(frame)).astype(np.float32, copy=False)
+        if labels is not None:
+            labels = check_labels(np.asarray(labels))
+        # Arrays, whatever scikit-learn is set to hand out: others score by arrays too.
+        with config_context(transform_output="default"):
+            scaled = self.scaler.fit_transform(self.preprocessor.fit_transform(frame))
+        features = np.asarray(scaled, dtype=np.float32)
         self.model.fit(features)
         scores = self.model.score_samples(features)
         if self.threshold_rule is not None:
@@ -123,7 +142,8 @@ class Detector:
         calibration records hold would be reported as never seen. Threshold and calibration stay those by scores of
         records that the parts had not seen, as new records are; more records of the same kind keep the scale of scores.
         """
-        again = Detector(clone(self.preprocessor), clone(self.scaler), clone(self.model), training=self.training_)
+        again = Detector(clone(self.preprocessor), clone(self.scaler), clone(self.model))
+        again.training_ = self.training_
         again.fit(frame)
         if compression:
             again.model, _ = compression.apply(again.model, again.transform(frame))
@@ -135,7 +155,8 @@ class Detector:
         """The scaled features (rows, features), float32, that the model sees; NaN where a value is missing."""
         if not self.is_fitted:
             raise NotFittedError("This detector is not trained yet; call fit, or load a trained one.")
-        scaled = self.scaler.transform(self.preprocessor.transform(to_frame(frame)))
+        with config_context(transform_output="default"):
+            scaled = self.scaler.transform(self.preprocessor.transform(to_frame(frame)))
         return np.asarray(scaled, dtype=np.float32)
 
     def score_samples(self, frame: Any) -> npt.NDArray[np.float64]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sklearn.exceptions
+
 __all__ = ["AnomalyDetectionError", "DataError", "ModelFileError", "NotFittedError"]
 
 
@@ -17,5 +19,5 @@ class ModelFileError(AnomalyDetectionError):
     """A model file is missing, damaged, or no model."""
 
 
-class NotFittedError(AnomalyDetectionError):
+class NotFittedError(AnomalyDetectionError, sklearn.exceptions.NotFittedError):
     """Something was asked of a model that has not been fitted yet."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import joblib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.base import BaseEstimator
+from sklearn import config_context
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.utils.validation import check_is_fitted
 
@@ -168,6 +170,24 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         BaseEstimator.set_params(self, **params)
         return self
 
+    def set_output(self, *, transform: Literal["default", "pandas", "polars"] | None = None) -> SupplyChainFeatures:
+        """Set what `transform` and `fit_transform` return: an array, or a frame with the features' names.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, optional
+            None changes nothing.
+        """
+        # Of this object alone: its branches hand arrays to each other.
+        TransformerMixin.set_output(self, transform=transform)
+        return self
+
+    def _plain(self) -> SupplyChainFeatures:
+        """A shallow copy that returns arrays, whatever `set_output` says."""
+        plain = copy.copy(self)
+        plain.__dict__.pop("_sklearn_output_config", None)
+        return plain
+
     @property
     def numerical_features(self) -> list[str]:
         """Input columns that hold numbers."""
@@ -215,8 +235,9 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         self.derived_ = self._derive(clean)
         extended = add_derived(clean, self.derived_)
         self.transformers = self._branches(extended)
-        with joblib.parallel_config(backend="threading"):
-            found = np.asarray(super().fit_transform(extended), dtype=np.float32)
+        plain = self._plain()
+        found = _array(super(SupplyChainFeatures, plain).fit_transform, extended)
+        self.__dict__.update(plain.__dict__)
         sources = self._sources()
         self.kept_ = _distinct(found, np.array([source.kind in _MOST_UNITS for source in sources], dtype=bool))
         self.kept_ = self.kept_[~_foretold(sources)[self.kept_]]
@@ -260,8 +281,7 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
 
     def features_of(self, extended: pd.DataFrame) -> npt.NDArray[np.float32]:
         """Return the features of records that `extend` prepared."""
-        with joblib.parallel_config(backend="threading"):
-            found = np.asarray(super().transform(extended), dtype=np.float32)
+        found = _array(super(SupplyChainFeatures, self._plain()).transform, extended)
         return self.summarise(found[:, self.kept_])
 
     def summarise(self, found: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -401,6 +421,12 @@ def _foretold(sources: Sequence[FeatureSource]) -> npt.NDArray[np.bool_]:
     """Plain values of columns that are judged against their group or the rest of the record: their size says less."""
     judged = {source.columns for source in sources if source.kind in ("deviations", "expectations")}
     return np.array([source.kind in _PLAIN and source.columns in judged for source in sources], dtype=bool)
+
+
+def _array(method: Callable[[pd.DataFrame], Any], extended: pd.DataFrame) -> npt.NDArray[np.float32]:
+    """What a method of `ColumnTransformer` makes of prepared records, its branches in threads."""
+    with joblib.parallel_config(backend="threading"), config_context(transform_output="default"):
+        return np.asarray(method(extended), dtype=np.float32)
 
 
 def _varies(column: npt.NDArray[np.float32]) -> bool:

@@ -163,7 +163,8 @@ def load_detector(
         other = _read(preprocessor_path)
         _check(other, _PREPROCESSOR_KEYS, preprocessor_path)
         preprocessor = other["preprocessor"]
-    detector = Detector(preprocessor, content["scaler"], content["model"], training=content.get("training"))
+    detector = Detector(preprocessor, content["scaler"], content["model"])
+    detector.training_ = content.get("training") or {}
     try:
         made = len(preprocessor.get_feature_names_out())
         needed = int(content["scaler"].n_features_in_)

@@ -193,7 +193,8 @@ def test_a_detector_that_cannot_be_pickled_leaves_the_old_file(detector: Detecto
     path = tmp_path / "model.joblib"
     save_detector(detector, path)
     before = path.read_bytes()
-    broken = Detector(detector.preprocessor, detector.scaler, detector.model, training={"not plain": lambda: None})
+    broken = Detector(detector.preprocessor, detector.scaler, detector.model)
+    broken.training_ = {"not plain": lambda: None}
     with pytest.raises((pickle.PicklingError, AttributeError)):
         save_detector(broken, path)
     assert path.read_bytes() == before
