@@ -1,8 +1,8 @@
 """What Numba compiles to explain blocks of rows: all of a tree's Shapley values in one walk down and up.
 
-See `explain_tables` for the mathematics. A step does one node for a block of rows, at a few points of the integral at
-once, and every operation in it is one vector instruction for 16 rows. It is written in LLVM's own vector types, which
-it maps to what the processor has, as in `codes_scoring`.
+See `explain_tables` for the mathematics. A step does one node for a block of rows, at all points of the integral, and
+every operation in it is one vector instruction for 16 rows. It is written in LLVM's own vector types, which it maps to
+what the processor has, as in `codes_scoring`.
 """
 
 # Numba infers types from the arguments; annotations would only repeat them.
@@ -20,8 +20,7 @@ __all__ = [
     "BLOCK",
     "COLUMNS",
     "CONSTANTS",
-    "LANES",
-    "MOST_POINTS",
+    "VECTORS",
     "add_shapley_values",
 ]
 
@@ -31,14 +30,10 @@ BLOCK = 64
 LANES = 16
 """Rows of a vector."""
 
-MOST_POINTS = 4
-"""Points of the integral that one walk takes; where a tree needs more, it is walked several times."""
+VECTORS = BLOCK // LANES
 
 TILE = 16
 """Features that are turned together: a cache line of values."""
-
-SLOT = MOST_POINTS * BLOCK
-"""Floats of a slot of the work table: a number for each row and point."""
 
 LEAVES, LEAVES_AGAIN, DOWN_ONE, DOWN_ONE_AGAIN, DOWN_TWO, DOWN_TWO_AGAIN, UP_ONE, UP_ONE_AGAIN, UP_TWO, UP_TWO_AGAIN = (
     range(10)
@@ -59,29 +54,25 @@ _FUSED = ("contract",)
 """A product and a sum may become one instruction."""
 
 
-def _step(kind, n_points):
-    """One step of a walk, for `n_vectors` vectors of rows, as an intrinsic."""
+def _step(kind):
+    """One step of a walk for a block of rows, as an intrinsic."""
     again = bool(kind % 2)
+    leaves = kind in (LEAVES, LEAVES_AGAIN)
     goes_down = kind < UP_ONE
     two = kind in (DOWN_TWO, DOWN_TWO_AGAIN, UP_TWO, UP_TWO_AGAIN)
-    leaves = kind in (LEAVES, LEAVES_AGAIN)
 
     @intrinsic
-    def step(typingctx, steps, at, constants, x, masks, work, sums, n_vectors):
-        signature = types.void(steps, types.int64, constants, x, masks, work, sums, types.int64)
+    def step(typingctx, steps, at, n_points, constants, x, masks, work, sums):
+        signature = types.void(steps, types.int64, types.int64, constants, x, masks, work, sums)
 
         def codegen(context, builder, sig, args):
             steps, constants, x, masks, work, sums = (
-                context.make_array(sig.args[k])(context, builder, args[k]).data for k in (0, 2, 3, 4, 5, 6)
+                context.make_array(sig.args[k])(context, builder, args[k]).data for k in (0, 3, 4, 5, 6, 7)
             )
-            row, n_vectors = builder.mul(args[1], _INT64(COLUMNS)), args[7]
+            row, n_points = builder.mul(args[1], _INT64(COLUMNS)), args[2]
 
             def column(k):
                 return builder.sext(builder.load(builder.gep(steps, [builder.add(row, _INT64(k))])), _INT64)
-
-            feature, above, here, place, near, far, at = (
-                column(k) for k in (FEATURE, ABOVE, HERE, PLACE, NEAR, FAR, CONSTANT)
-            )
 
             def load(base, offset):
                 value = builder.load(builder.bitcast(builder.gep(base, [offset]), _REALS.as_pointer()))
@@ -96,79 +87,90 @@ def _step(kind, n_points):
                 one = builder.insert_element(undefined, scalar, ir.Constant(_INT32, 0))
                 return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(_INT32, LANES), [0] * LANES))
 
-            def constant(k):
-                return every_lane(builder.load(builder.gep(constants, [builder.add(at, _INT64(k))])), _REALS)
+            def constant(offset):
+                return every_lane(builder.load(builder.gep(constants, [offset])), _REALS)
 
-            def by_point(k):
-                return [constant(CONSTANTS + 3 * q + k) for q in range(n_points)]
+            def of_node(k):
+                return constant(builder.add(at, _INT64(k)))
 
-            def load_mask(offset):
-                return builder.bitcast(builder.load(builder.gep(masks, [offset])), _BITS)
+            def mask_place(offset, side, k):
+                return builder.gep(masks, [builder.add(offset, _INT64(side * VECTORS + k))])
 
-            def store_mask(offset, mask):
-                builder.store(builder.bitcast(mask, _INT16), builder.gep(masks, [offset]))
+            def load_mask(offset, side, k):
+                return builder.bitcast(builder.load(mask_place(offset, side, k)), _BITS)
+
+            def plus(a, b):
+                return builder.fadd(a, b, flags=_FUSED)
+
+            def times(a, b):
+                return builder.fmul(a, b, flags=_FUSED)
+
+            at, feature, here, place = (column(k) for k in (CONSTANT, FEATURE, HERE, PLACE))
+            lane = [_INT64(LANES * k) for k in range(VECTORS)]
+            # Which rows go left and right; neither, where they have left the way of the same feature above.
+            left, right = [], []
+            if goes_down:
+                threshold, above = of_node(THRESHOLD), column(ABOVE)
+                missing = every_lane(builder.trunc(column(MISSING_LEFT), _INT1), _BITS)
+            for k in range(VECTORS):
+                if goes_down:
+                    value = load(x, builder.add(feature, lane[k]))
+                    is_left = builder.fcmp_ordered("<=", value, threshold)
+                    is_left = builder.or_(is_left, builder.and_(missing, builder.fcmp_unordered("uno", value, value)))
+                    is_right = builder.not_(is_left)
+                    if again:
+                        holds = load_mask(above, 0, k)
+                        is_left, is_right = builder.and_(is_left, holds), builder.and_(is_right, holds)
+                    builder.store(builder.bitcast(is_left, _INT16), mask_place(here, 0, k))
+                    builder.store(builder.bitcast(is_right, _INT16), mask_place(here, 1, k))
+                else:
+                    is_left = load_mask(here, 0, k)
+                    is_right = load_mask(here, 1, k) if again else None
+                left.append(is_left)
+                right.append(is_right)
+
+            def choose(k, a, b, otherwise):
+                return builder.select(left[k], a, builder.select(right[k], b, otherwise) if again else b)
 
             zero = ir.Constant(_REALS, [0.0] * LANES)
-            other_side = _INT64(BLOCK // LANES)
-            if_left, if_right, weight = by_point(0), by_point(1), by_point(2)
-            left_share, right_share = constant(LEFT_SHARE), constant(RIGHT_SHARE)
-            if again:
-                apart = constant(APART)
-            if goes_down:
-                threshold = constant(THRESHOLD)
-                missing = every_lane(builder.trunc(column(MISSING_LEFT), _INT1), _BITS)
+            apart = of_node(APART) if again else None
+            if not leaves:
+                near, far = column(NEAR), column(FAR)
             if kind in (UP_ONE, UP_ONE_AGAIN):
-                far_value = constant(FAR_VALUE)
-            with cgutils.for_range(builder, n_vectors) as loop:
-                first = builder.mul(loop.index, _INT64(LANES))
-                if goes_down:
-                    value = load(x, builder.add(feature, first))
-                    left = builder.fcmp_ordered("<=", value, threshold)
-                    left = builder.or_(left, builder.and_(missing, builder.fcmp_unordered("uno", value, value)))
-                    right = builder.not_(left)
-                    if again:
-                        holds = load_mask(builder.add(above, loop.index))
-                        left, right = builder.and_(left, holds), builder.and_(right, holds)
-                    mask_at = builder.add(here, loop.index)
-                    store_mask(mask_at, left)
-                    store_mask(builder.add(mask_at, other_side), right)
-                else:
-                    mask_at = builder.add(here, loop.index)
-                    left = load_mask(mask_at)
-                    right = load_mask(builder.add(mask_at, other_side)) if again else builder.not_(left)
-
-                def choose(a, b, otherwise):
-                    return builder.select(left, a, builder.select(right, b, otherwise) if again else b)
-
-                total = zero
-                for q in range(n_points):
-                    offset = builder.add(first, _INT64(q * BLOCK))
-                    chosen = choose(if_left[q], if_right[q], apart if again else None)
+                far_value = of_node(FAR_VALUE)
+            adds = leaves or not goes_down
+            totals = [cgutils.alloca_once_value(builder, zero) for _ in range(VECTORS if adds else 0)]
+            with cgutils.for_range(builder, n_points) as loop:
+                of_point = builder.add(at, builder.add(_INT64(CONSTANTS), builder.mul(loop.index, _INT64(3))))
+                if_left, if_right, weight = (constant(builder.add(of_point, _INT64(k))) for k in range(3))
+                first = builder.mul(loop.index, _INT64(BLOCK))
+                for k in range(VECTORS):
+                    offset = builder.add(first, lane[k])
                     p_at = builder.add(place, offset)
                     p = load(work, p_at)
-                    if leaves:
-                        weighted = builder.fmul(p, weight[q], flags=_FUSED) if again else p
-                        total = builder.fadd(total, weighted, flags=_FUSED)
-                        store(work, p_at, chosen)
-                        continue
-                    near_at, far_at = builder.add(near, offset), builder.add(far, offset)
-                    if goes_down:
+                    chosen = choose(k, if_left, if_right, apart)
+                    if goes_down and not leaves:
                         p_near = builder.fmul(p, chosen)
-                        store(work, near_at, p_near)
+                        store(work, builder.add(near, offset), p_near)
                         if two:
-                            store(work, far_at, builder.fsub(p, p_near))
+                            store(work, builder.add(far, offset), builder.fsub(p, p_near))
                         continue
-                    u_far = load(work, far_at) if two else far_value
-                    difference = builder.fsub(load(work, near_at), u_far)
-                    if again:
-                        p = builder.fmul(p, weight[q])
-                    total = builder.fadd(total, builder.fmul(p, difference, flags=_FUSED), flags=_FUSED)
-                    store(work, p_at, builder.fadd(u_far, builder.fmul(chosen, difference, flags=_FUSED), flags=_FUSED))
-                if leaves or not goes_down:
-                    share = choose(left_share, right_share, zero)
-                    s_at = builder.add(feature, first)
-                    product = builder.fmul(share, total, flags=_FUSED)
-                    store(sums, s_at, builder.fadd(load(sums, s_at), product, flags=_FUSED))
+                    reached = times(p, weight) if again else p
+                    if leaves:
+                        store(work, p_at, chosen)
+                        gain = reached
+                    else:
+                        u_far = load(work, builder.add(far, offset)) if two else far_value
+                        difference = builder.fsub(load(work, builder.add(near, offset)), u_far)
+                        store(work, p_at, plus(u_far, times(chosen, difference)))
+                        gain = times(reached, difference)
+                    builder.store(plus(builder.load(totals[k]), gain), totals[k])
+            if adds:
+                left_share, right_share = of_node(LEFT_SHARE), of_node(RIGHT_SHARE)
+                for k in range(VECTORS):
+                    s_at = builder.add(feature, lane[k])
+                    added = times(choose(k, left_share, right_share, zero), builder.load(totals[k]))
+                    store(sums, s_at, plus(load(sums, s_at), added))
             return context.get_dummy_value()
 
         return signature, codegen
@@ -176,42 +178,37 @@ def _step(kind, n_points):
     return step
 
 
-def _walk(n_points):
-    """All steps of a tree, for so many points of the integral."""
-    leaves, down_one, down_two, up_one, up_two = (_step(kind, n_points) for kind in range(0, 10, 2))
-    leaves_again, down_one_again, down_two_again, up_one_again, up_two_again = (
-        _step(kind, n_points) for kind in range(1, 10, 2)
-    )
-
-    @njit(nogil=True, cache=True)
-    def walk(steps, first, stop, constants, x, masks, work, sums, n_vectors):
-        for k in range(first, stop):
-            kind = steps[k, KIND]
-            if kind == LEAVES:
-                leaves(steps, k, constants, x, masks, work, sums, n_vectors)
-            elif kind == LEAVES_AGAIN:
-                leaves_again(steps, k, constants, x, masks, work, sums, n_vectors)
-            elif kind == DOWN_TWO:
-                down_two(steps, k, constants, x, masks, work, sums, n_vectors)
-            elif kind == UP_TWO:
-                up_two(steps, k, constants, x, masks, work, sums, n_vectors)
-            elif kind == DOWN_TWO_AGAIN:
-                down_two_again(steps, k, constants, x, masks, work, sums, n_vectors)
-            elif kind == UP_TWO_AGAIN:
-                up_two_again(steps, k, constants, x, masks, work, sums, n_vectors)
-            elif kind == DOWN_ONE:
-                down_one(steps, k, constants, x, masks, work, sums, n_vectors)
-            elif kind == UP_ONE:
-                up_one(steps, k, constants, x, masks, work, sums, n_vectors)
-            elif kind == DOWN_ONE_AGAIN:
-                down_one_again(steps, k, constants, x, masks, work, sums, n_vectors)
-            else:
-                up_one_again(steps, k, constants, x, masks, work, sums, n_vectors)
-
-    return walk
+_leaves, _down_one, _down_two, _up_one, _up_two = (_step(kind) for kind in range(0, 10, 2))
+_leaves_again, _down_one_again, _down_two_again, _up_one_again, _up_two_again = (
+    _step(kind) for kind in range(1, 10, 2)
+)
 
 
-_walk_1, _walk_2, _walk_3, _walk_4 = (_walk(n_points) for n_points in range(1, MOST_POINTS + 1))
+@njit(nogil=True, cache=True)
+def _walk(steps, first, stop, n_points, constants, x, masks, work, sums):
+    """All steps of a tree, for a block of rows."""
+    for k in range(first, stop):
+        kind = steps[k, KIND]
+        if kind == LEAVES:
+            _leaves(steps, k, n_points, constants, x, masks, work, sums)
+        elif kind == LEAVES_AGAIN:
+            _leaves_again(steps, k, n_points, constants, x, masks, work, sums)
+        elif kind == DOWN_TWO:
+            _down_two(steps, k, n_points, constants, x, masks, work, sums)
+        elif kind == UP_TWO:
+            _up_two(steps, k, n_points, constants, x, masks, work, sums)
+        elif kind == DOWN_TWO_AGAIN:
+            _down_two_again(steps, k, n_points, constants, x, masks, work, sums)
+        elif kind == UP_TWO_AGAIN:
+            _up_two_again(steps, k, n_points, constants, x, masks, work, sums)
+        elif kind == DOWN_ONE:
+            _down_one(steps, k, n_points, constants, x, masks, work, sums)
+        elif kind == UP_ONE:
+            _up_one(steps, k, n_points, constants, x, masks, work, sums)
+        elif kind == DOWN_ONE_AGAIN:
+            _down_one_again(steps, k, n_points, constants, x, masks, work, sums)
+        else:
+            _up_one_again(steps, k, n_points, constants, x, masks, work, sums)
 
 
 @njit(nogil=True, cache=True)
@@ -265,29 +262,29 @@ def _finish(total, expected, factor, start, n_rows, out):
 
 @njit(nogil=True, cache=True)
 def add_shapley_values(
-    X, walk_steps, walk_points, weights, steps, constants, groups, masks, work, sums, x, total, expected, factor, out
+    X, tree_steps, tree_points, weights, steps, constants, groups, masks, work, sums, x, total, expected, factor, out
 ):  # fmt: skip
     """Add the Shapley values of rows, times a factor, to `out`.
 
     Parameters
     ----------
     X : ndarray of float32, shape (n_rows, n_features)
-    walk_steps : ndarray of int64, shape (n_walks + 1,)
-        Where each walk's steps begin.
-    walk_points : ndarray of int64, shape (n_walks,)
+    tree_steps : ndarray of int64, shape (n_trees + 1,)
+        Where each tree's steps begin.
+    tree_points : ndarray of int64, shape (n_trees,)
         Points of the integral that it takes.
-    weights : ndarray of float32, shape (n_walks, MOST_POINTS)
+    weights : ndarray of float32, shape (n_trees, most points)
         Of these points.
     steps : ndarray of int32, shape (n_steps, COLUMNS)
     constants : ndarray of float32
     groups : ndarray of int64, shape (n_groups + 1,)
-        Where groups of walks begin: a block's sums over a group are added up in float32.
+        Where groups of trees begin: a block's sums over a group are added up in float32.
     masks : ndarray of uint16
     work : ndarray of float32
     sums : ndarray of float32, shape (n_features * BLOCK,)
     x : ndarray of float32, shape (n_blocks, n_features * BLOCK)
-        Room for the values of some blocks, feature by feature. So many blocks are explained together, so that the tables
-        of a group stay in the cache from one to the next.
+        Room for the values of some blocks, feature by feature. So many blocks are explained together, so that a
+        group's tables stay in the cache from one to the next.
     total : ndarray of float64, shape (n_blocks, n_features * BLOCK)
         Room for their Shapley values.
     expected : ndarray of float64, shape (n_rows,)
@@ -305,21 +302,14 @@ def add_shapley_values(
         total[:n_blocks] = 0
         for group in range(len(groups) - 1):
             for b in range(n_blocks):
-                n_vectors = (min(BLOCK, rows - b * BLOCK) + LANES - 1) // LANES
                 sums[:] = 0
-                for w in range(groups[group], groups[group + 1]):
-                    n_points = walk_points[w]
+                for tree in range(groups[group], groups[group + 1]):
+                    n_points = tree_points[tree]
                     for q in range(n_points):
-                        work[q * BLOCK : (q + 1) * BLOCK] = weights[w, q]
-                    a, z = walk_steps[w], walk_steps[w + 1]
-                    if n_points == 4:
-                        _walk_4(steps, a, z, constants, x[b], masks, work, sums, n_vectors)
-                    elif n_points == 3:
-                        _walk_3(steps, a, z, constants, x[b], masks, work, sums, n_vectors)
-                    elif n_points == 2:
-                        _walk_2(steps, a, z, constants, x[b], masks, work, sums, n_vectors)
-                    else:
-                        _walk_1(steps, a, z, constants, x[b], masks, work, sums, n_vectors)
+                        work[q * BLOCK : (q + 1) * BLOCK] = weights[tree, q]
+                    _walk(
+                        steps, tree_steps[tree], tree_steps[tree + 1], n_points, constants, x[b], masks, work, sums
+                    )  # fmt: skip
                 _add_to(total[b], sums)
         for b in range(n_blocks):
             _finish(total[b], expected, factor, start + b * BLOCK, min(BLOCK, rows - b * BLOCK), out)

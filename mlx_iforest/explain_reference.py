@@ -65,7 +65,7 @@ def expectations(forest: Forest, values: NDArray[np.float32]) -> NDArray[np.floa
 
 
 def settle(values: NDArray[np.float64], total: NDArray[np.float64]) -> None:
-    """Let rows add up to `total`: what is left over goes to the features in proportion to the size of what they have."""
+    """Let rows add up to `total`: what is left over goes to features in proportion to the size of what they have."""
     size = np.abs(values)
     sums = size.sum(axis=1)
     rest = (total - values.sum(axis=1)) / np.where(sums > 0, sums, 1.0)

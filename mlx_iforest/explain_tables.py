@@ -36,7 +36,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mlx_iforest import explain_kernels as kernels
-from mlx_iforest.explain_kernels import BLOCK, COLUMNS, CONSTANTS, LANES, MOST_POINTS, SLOT
+from mlx_iforest.explain_kernels import BLOCK, COLUMNS, CONSTANTS, VECTORS
 from mlx_iforest.explain_reference import expectations, gauss_legendre
 from mlx_iforest.forest import Forest
 
@@ -59,18 +59,15 @@ class ExplainedTrees:
     Parameters
     ----------
     n_features : int
-    tree_walks : ndarray of int64, shape (n_trees + 1,)
-        Where each tree's walks begin: one for every `MOST_POINTS` points of the integral.
-    walk_steps, walk_points, weights, steps, constants
+    tree_steps, tree_points, weights, steps, constants
         As `explain_kernels.add_shapley_values` takes them.
     n_levels : int
         Splits on the longest way.
     """
 
     n_features: int
-    tree_walks: NDArray[np.int64]
-    walk_steps: NDArray[np.int64]
-    walk_points: NDArray[np.int64]
+    tree_steps: NDArray[np.int64]
+    tree_points: NDArray[np.int64]
     weights: NDArray[np.float32]
     steps: NDArray[np.int32]
     constants: NDArray[np.float32]
@@ -85,39 +82,26 @@ class ExplainedTrees:
         values : ndarray of float32, shape (n_nodes,)
             Read at leaves.
         """
-        feature, worth, n_splits, n_distinct, levels = _shrink(
-            forest.tree_start, forest.feature, forest.left, values.astype(np.float32)
-        )
-        n_points = (n_distinct + 1) // 2
-        tree_walks = np.append(0, np.cumsum(-(-n_points // MOST_POINTS)))
-        tree_of_walk = np.repeat(np.arange(forest.n_trees), np.diff(tree_walks))
-        walk_points = np.zeros(len(tree_of_walk), np.int64)
-        points = np.zeros((len(tree_of_walk), MOST_POINTS))
-        weights = np.zeros((len(tree_of_walk), MOST_POINTS))
-        for tree in range(forest.n_trees):
-            first, stop = tree_walks[tree : tree + 2]
-            if first < stop:
-                all_points, all_weights = gauss_legendre(int(n_points[tree]))
-                parts = np.array_split(np.arange(n_points[tree]), stop - first)
-                for walk, part in zip(range(first, stop), parts, strict=True):
-                    walk_points[walk] = len(part)
-                    points[walk, : len(part)], weights[walk, : len(part)] = all_points[part], all_weights[part]
+        feature, worth, n_splits, n_distinct, levels = _shrink(forest.tree_start, forest.feature, forest.left, values)
+        tree_points = (n_distinct + 1) // 2
+        points = np.zeros((forest.n_trees, int(tree_points.max())))
+        weights = np.zeros(points.shape, np.float32)
+        for n_points in np.unique(tree_points[tree_points > 0]).tolist():
+            here = tree_points == n_points
+            points[here, :n_points], weights[here, :n_points] = gauss_legendre(n_points)
         # Two steps a split, or one where both children are leaves.
-        walk_steps = np.append(0, np.cumsum(n_splits[tree_of_walk, 0] * 2 - n_splits[tree_of_walk, 1]))
-        walk_constants = np.append(0, np.cumsum(n_splits[tree_of_walk, 0] * (CONSTANTS + 3 * walk_points)))
-        steps = np.zeros((int(walk_steps[-1]), COLUMNS), np.int32)
-        constants = np.zeros(int(walk_constants[-1]), np.float32)
+        tree_steps = np.append(0, np.cumsum(n_splits[:, 0] * 2 - n_splits[:, 1]))
+        tree_constants = np.append(0, np.cumsum(n_splits[:, 0] * (CONSTANTS + 3 * tree_points)))
+        steps = np.zeros((int(tree_steps[-1]), COLUMNS), np.int32)
+        constants = np.zeros(int(tree_constants[-1]), np.float32)
+        n_levels = int(levels.max())
         # Shapley values do not depend on the zero of the values; near it, float32 is finer.
         zero = expectations(forest, values)
-        n_levels = int(levels.max(initial=0))
         _compile(
             forest.tree_start, feature, forest.threshold, forest.left, forest.missing_left, forest.n_samples, worth,
-            zero, tree_of_walk, walk_points, points, walk_steps, walk_constants, n_levels, steps, constants,
+            zero, tree_points, points, tree_steps, tree_constants, n_levels, steps, constants,
         )  # fmt: skip
-        return cls(
-            forest.n_features, tree_walks, walk_steps, walk_points, weights.astype(np.float32), steps, constants,
-            n_levels,
-        )  # fmt: skip
+        return cls(forest.n_features, tree_steps, tree_points, weights, steps, constants, n_levels)
 
     def add(
         self,
@@ -129,19 +113,16 @@ class ExplainedTrees:
         out: NDArray[np.float64],
     ) -> None:
         """As `explain.Explainer.add`."""
-        walks = slice(int(self.tree_walks[first]), int(self.tree_walks[stop]))
-        begins = self.walk_steps[walks.start : walks.stop + 1]
-        if len(begins) < 2:
-            return
+        begins = self.tree_steps[first : stop + 1]
         whole = (begins - begins[0]) // max(GROUP_STEPS, 4 * self.n_features)
-        groups = np.append(np.flatnonzero(np.diff(whole[:-1], prepend=-1)), len(begins) - 1)
+        groups = np.append(np.flatnonzero(np.diff(whole[:-1], prepend=-1)), stop - first)
         width = self.n_features * BLOCK
         n_blocks = max(1, min(MOST_BLOCKS, PIECE_BYTES // (12 * width), -(-len(X) // BLOCK)))
+        slots = (2 * self.n_levels + 1) * self.weights.shape[1]
         kernels.add_shapley_values(
-            X, begins, self.walk_points[walks], self.weights[walks], self.steps, self.constants, groups,
-            np.zeros((2 * self.n_levels) * (BLOCK // LANES), np.uint16), _aligned((2 * self.n_levels + 1) * SLOT),
-            _aligned(width), _aligned(n_blocks * width).reshape(n_blocks, width), np.empty((n_blocks, width)), expected,
-            factor, out,
+            X, begins, self.tree_points[first:stop], self.weights[first:stop], self.steps, self.constants, groups,
+            np.zeros(2 * self.n_levels * VECTORS, np.uint16), _aligned(slots * BLOCK), _aligned(width),
+            _aligned(n_blocks * width).reshape(n_blocks, width), np.empty((n_blocks, width)), expected, factor, out,
         )  # fmt: skip
 
 
@@ -199,26 +180,26 @@ def _shrink(tree_start, feature, left, values):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _compile(  # type: ignore[no-untyped-def]
-    tree_start, feature, threshold, left, missing_left, n_samples, values, zero, tree_of_walk, walk_points, points,
-    walk_steps, walk_constants, n_levels, steps, constants,
+    tree_start, feature, threshold, left, missing_left, n_samples, values, zero, tree_points, points, tree_steps,
+    tree_constants, n_levels, steps, constants,
 ):  # fmt: skip
-    """Fill in the steps of every walk, and the constants of their nodes."""
-    side = BLOCK // LANES
+    """Fill in the steps of every tree, and the constants of their nodes."""
+    slot = points.shape[1] * BLOCK
     path_feature, path_side = np.zeros(n_levels, np.int64), np.zeros(n_levels, np.int64)
     path_share = np.zeros((n_levels, 2))
     nodes, level_of = np.zeros(2 * n_levels + 2, np.int64), np.zeros(2 * n_levels + 2, np.int64)
     place_of, begun = np.zeros(2 * n_levels + 2, np.int64), np.zeros(2 * n_levels + 2, np.int64)
     at_level = np.zeros(n_levels, np.int64)
-    for walk in range(len(tree_of_walk)):
-        tree, n_points = tree_of_walk[walk], walk_points[walk]
-        root, at, constant = tree_start[tree], walk_steps[walk], walk_constants[walk]
-        height = 1
+    for tree in range(len(tree_points)):
+        n_points = tree_points[tree]
+        root, at, constant = tree_start[tree], tree_steps[tree], tree_constants[tree]
+        height = 1 if n_points else 0
         nodes[0], level_of[0], place_of[0], begun[0] = root, 0, 0, 0
         while height:
             node, level, place = nodes[height - 1], level_of[height - 1], place_of[height - 1]
             a = root + left[node]
             left_leaf, right_leaf = feature[a] < 0, feature[a + 1] < 0
-            near, far = (2 * level + 1) * SLOT, (2 * level + 2) * SLOT
+            near, far = (2 * level + 1) * slot, (2 * level + 2) * slot
             phase = begun[height - 1]
             begun[height - 1] += 1
             if phase == 0:
@@ -247,7 +228,7 @@ def _compile(  # type: ignore[no-untyped-def]
                 constants[constant + kernels.RIGHT_SHARE] = -factor * r
                 constants[constant + kernels.APART] = apart
                 for q in range(n_points):
-                    t = points[walk, q]
+                    t = points[tree, q]
                     g = z + t * (1.0 - z)
                     stays = (z * r_near + t * (1.0 - z * r_near)) / g
                     leaves = z * r_near * (1.0 - t) / g
@@ -262,8 +243,8 @@ def _compile(  # type: ignore[no-untyped-def]
                 steps[at, kernels.KIND] = kind + again
                 steps[at, kernels.FEATURE] = f * BLOCK
                 steps[at, kernels.MISSING_LEFT] = missing_left[node]
-                steps[at, kernels.ABOVE] = (2 * above + path_side[above]) * side if again else 0
-                steps[at, kernels.HERE] = 2 * level * side
+                steps[at, kernels.ABOVE] = (2 * above + path_side[above]) * VECTORS if again else 0
+                steps[at, kernels.HERE] = 2 * level * VECTORS
                 steps[at, kernels.PLACE] = place
                 steps[at, kernels.NEAR] = near
                 steps[at, kernels.FAR] = far
