@@ -119,7 +119,7 @@ def _write_all(judge: _Judge, records: Iterable[Scored], target: Path, chunks: C
         for scored in records:
             judged = judge(scored)
             rows = np.arange(len(judged))
-            write(_described(judge.detector, scored, judged, rows, np.flatnonzero(judged["is_anomaly"])))
+            write(_described(judge, scored, judged, rows, np.flatnonzero(judged["is_anomaly"])))
             # Else it would be held while the next chunk is read.
             del scored, judged
     return judge.records
@@ -137,7 +137,7 @@ def _worst(judge: _Judge, records: Iterable[Scored], count: int) -> pd.DataFrame
         # Reasons cost most, so only those who get onto the list are given one.
         entering = ranked[order[order >= len(before)] - len(before)]
         if entering.size:
-            described = _described(judge.detector, scored, judged, entering, entering)
+            described = _described(judge, scored, judged, entering, entering)
             kept = pd.concat([kept, described]) if len(kept) else described
             kept = kept.iloc[np.argsort(kept["anomaly_score"].to_numpy(), kind="stable")[:count]]
             del described
@@ -146,7 +146,7 @@ def _worst(judge: _Judge, records: Iterable[Scored], count: int) -> pd.DataFrame
 
 
 def _described(
-    detector: Detector,
+    judge: _Judge,
     scored: Scored,
     judged: pd.DataFrame,
     rows: npt.NDArray[np.int64],
@@ -154,7 +154,7 @@ def _described(
 ) -> pd.DataFrame:
     """The `rows` of the records with what was found; a reason for those that are among the `explained`."""
     reasons = np.full(len(judged), "", dtype=object)
-    reasons[explained] = scored.reasons(detector, explained)
+    reasons[explained] = [found.sentence for found in scored.explain(judge.detector, explained, judge.cut)]
     return scored.frame.assign(**judged, reason=reasons).iloc[rows]
 
 

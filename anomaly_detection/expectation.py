@@ -207,3 +207,14 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 # A line may foretell what no record ever had, such as a negative quantity.
                 usual[:, i] = self.scales_[target.column].invert(np.clip(expected[:, i] * spread + centre, low, high))
         return values, usual
+
+    def ranges_in_units(self, X: pd.DataFrame, bounds: Floats) -> Floats:
+        """Turn `bounds` of the features, shape (2, features), into each row's own units, shape (2, n, features)."""
+        ends = np.empty((2, len(X), len(self.targets_)))
+        if self.targets_:
+            expected = self._expected(X)
+            for i, target in enumerate(self.targets_):
+                centre, spread, low, high = self.centres_[target.column]
+                standard = expected[:, i] + np.sinh(bounds[:, i, None]) * target.spread
+                ends[..., i] = self.scales_[target.column].invert(np.clip(standard * spread + centre, low, high))
+        return ends

@@ -1,8 +1,8 @@
-"""Why a row is abnormal: the features that stand out, by how much, as values and as a sentence."""
+"""Why a row is abnormal: the columns that stand out, by how much, as values and as a sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,16 +10,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from anomaly_detection.attribution import occlusion
+from anomaly_detection.attribution import Attribution, attribute
 from anomaly_detection.features import FeatureSource
 from anomaly_detection.frames import to_frame
 from anomaly_detection.plain import plain
-from anomaly_detection.wording import phrase
+from anomaly_detection.wording import is_duration, phrase, sentence
 
 __all__ = ["Contribution", "Explanation", "explain", "explain_features"]
 
 _LEAST_SHARE = 0.05
 _LEAST_FARNESS = 1.0  # standard deviations; what is nearer is no reason that a person would accept
+_FAR = 10.0
+_UNORDERED = ("cat", "pairs", "calendar", "missing", "repeats")
 
 
 @dataclass(frozen=True)
@@ -29,18 +31,24 @@ class Contribution:
     Attributes
     ----------
     feature : str
-        Name of the feature that stands out.
+        Name of the feature that tells it.
     columns : tuple of str
-        Input columns it comes from.
+        Input columns that it judges, those that `share` belongs to first.
     value, expected : object
         What the record has and what is usual, in the columns' own units; for categories the level and the number of
         training records with it.
+    expected_range : tuple of two floats, or None
+        Between what the middle 90 % of the training records lie, against the same group, in the same units as `value`;
+        None for what has no order, and for rules.
     direction : str
-        ``high``, ``low``, ``rare``, ``missing`` or ``repeated``.
+        ``high``, ``low``, ``usual``, ``rare``, ``missing`` or ``repeated``.
     factor : float or None
         Value over expected, where both are positive numbers.
     share : float
-        Part of the score's rise over all reasons, 0 to 1.
+        Part of all that lowers the record's score, 0 to 1. What raises it is not counted, so that the shares of all
+        reasons and of the rest add up to 1.
+    effect : float
+        By how much the score changes through it, in units of the score; negative makes the record more abnormal.
     text : str
         The reason as a clause.
     """
@@ -49,15 +57,17 @@ class Contribution:
     columns: tuple[str, ...]
     value: Any
     expected: Any
+    expected_range: tuple[float, float] | None
     direction: str
     factor: float | None
     share: float
+    effect: float
     text: str
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why one row has its score.
+    """Why one row has its score: ``score = base + sum of the contributions' effects + rest``.
 
     Attributes
     ----------
@@ -65,28 +75,39 @@ class Explanation:
         The row's label in the frame's index.
     score : float
         `score_samples` of the row, in [-1, 0), lower for the more abnormal.
+    base : float
+        The score of the usual record, in which every feature is at its median.
+    is_alert : bool
+        Whether the score is below the threshold.
     contributions : tuple of Contribution
         The strongest reason first; empty if nothing stands out.
+    rest : float
+        The effect of everything else together, what makes the row look more normal included.
     sentence : str
     """
 
     index: Any
     score: float
+    base: float
+    is_alert: bool
     contributions: tuple[Contribution, ...]
+    rest: float
     sentence: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return the explanation as plain JSON-able values."""
-        result = asdict(self)
-        result["index"] = plain(self.index)
+        result: dict[str, Any] = plain(asdict(self))
         return result
 
 
-def explain(detector: Any, data: Any, rows: Sequence[int] | None = None, top: int = 3) -> list[Explanation]:
+def explain(
+    detector: Any, data: Any, rows: Sequence[int] | None = None, top: int = 3, threshold: float | None = None
+) -> list[Explanation]:
     """Explain the scores of some rows.
 
-    A reason's weight is what the score would gain if the features of its columns were usual (occlusion). Within a
-    reason the feature that lies farthest out tells the story.
+    Each column's effect is a Shapley value of the score (`attribute`). One of its features
+    tells it: the one that lies farthest out, counted less where it judges several columns at once. Columns of which one
+    feature tells are one reason, and so is a column that is odd only beside one that a stronger reason is about.
 
     Parameters
     ----------
@@ -98,6 +119,8 @@ def explain(detector: Any, data: Any, rows: Sequence[int] | None = None, top: in
         Positions of the rows to explain; all if not given.
     top : int, default 3
         Most reasons a row.
+    threshold : float, optional
+        Scores below it are alerts; ``detector.model.offset_`` if not given.
 
     Returns
     -------
@@ -109,7 +132,7 @@ def explain(detector: Any, data: Any, rows: Sequence[int] | None = None, top: in
     # Repeats are counted among all rows given, so the features come from the whole frame.
     extended, _ = detector.preprocessor.extend(frame)
     features = detector.preprocessor.features_of(extended)
-    return explain_features(detector, extended.set_axis(frame.index), features, positions, top)
+    return explain_features(detector, extended.set_axis(frame.index), features, positions, top, threshold)
 
 
 def explain_features(
@@ -118,69 +141,113 @@ def explain_features(
     features: npt.NDArray[np.float32],
     positions: npt.NDArray[np.int64],
     top: int = 3,
+    threshold: float | None = None,
 ) -> list[Explanation]:
     """`explain` the rows at `positions` of what ``preprocessor.extend`` and ``features_of`` gave already."""
     if positions.size == 0:
         return []
-    preprocessor = detector.preprocessor
     features, extended = features[positions], extended.iloc[positions]
-    score, gains, blocks = occlusion(detector, features, preprocessor.usual_)
-    values, usual = preprocessor.in_units(extended)
-    farness = preprocessor.farness(features)
-    return [
-        _explain_row(
-            extended.index[i],
-            float(score[i]),
-            gains[i],
-            [int(block[np.argmax(farness[i, block])]) for block in blocks],
-            farness[i],
-            preprocessor.feature_sources_,
-            (values[i], usual[i]),
-            extended.iloc[i],
-            preprocessor.n_records_,
-            top,
-        )
-        for i in range(len(positions))
-    ]
-
-
-def _explain_row(
-    index: Any,
-    score: float,
-    gains: npt.NDArray[np.float64],
-    chosen: list[int],
-    farness: npt.NDArray[np.float32],
-    sources: Sequence[FeatureSource],
-    facts: tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]],
-    row: pd.Series[Any],
-    n_records: int,
-    top: int,
-) -> Explanation:
-    positive = np.maximum(gains, 0.0)
-    shares = positive / positive.sum() if positive.sum() > 0 else positive
-    contributions: list[Contribution] = []
-    for block in np.argsort(-shares, kind="stable"):
-        if len(contributions) == top or shares[block] < _LEAST_SHARE:
-            break
-        feature = chosen[block]
-        if farness[feature] < _LEAST_FARNESS:
-            continue
-        source, value, usual = sources[feature], facts[0][feature], facts[1][feature]
-        contributions.append(
-            Contribution(
-                feature=source.name,
-                columns=source.columns,
-                value=plain(value),
-                expected=plain(usual),
-                direction=_direction(source, value, usual),
-                factor=_factor(source, value, usual),
-                share=float(shares[block]),
-                text=phrase(source, value, usual, row, n_records),
+    found = attribute(detector, features)
+    told = _Told(detector.preprocessor, found, extended, features)
+    cut = float(detector.model.offset_) if threshold is None else threshold
+    result = []
+    for i in range(len(positions)):
+        score, reasons = float(found.score[i]), told.reasons(i, top)
+        result.append(
+            Explanation(
+                index=extended.index[i],
+                score=score,
+                base=found.base,
+                is_alert=score < cut,
+                contributions=reasons,
+                rest=score - found.base - sum(reason.effect for reason in reasons),
+                sentence=sentence([(reason.text, reason.share) for reason in reasons], alert=score < cut),
             )
         )
-    reasons = "; ".join(contribution.text for contribution in contributions)
-    sentence = f"{reasons[0].upper()}{reasons[1:]}." if reasons else "Nothing in this record stands out."
-    return Explanation(index, score, tuple(contributions), sentence)
+    return result
+
+
+class _Told:
+    """The effects of players as reasons, each told by a feature."""
+
+    def __init__(
+        self, preprocessor: Any, found: Attribution, extended: pd.DataFrame, features: npt.NDArray[np.float32]
+    ) -> None:
+        self.sources: Sequence[FeatureSource] = preprocessor.feature_sources_
+        self.n_records = int(preprocessor.n_records_)
+        self.found = found
+        self.values, self.usual = preprocessor.in_units(extended)
+        self.low, self.high = preprocessor.ranges_in_units(extended)
+        self.farness = preprocessor.farness(features)
+        self.records: list[Mapping[str, Any]] = extended.to_dict("records")  # type: ignore[assignment]
+        self.falls = np.maximum(-found.effects, 0.0)
+        self.fall = self.falls.sum(axis=1) + np.maximum(-found.rest, 0.0)
+        self.weight = np.array([_telling(source) for source in self.sources[: self.farness.shape[1]]])
+
+    def reasons(self, row: int, top: int) -> tuple[Contribution, ...]:
+        """The strongest reasons of a row."""
+        by_feature: dict[int, list[int]] = {}
+        teller_of: dict[str, int] = {}
+        for player in np.argsort(-self.falls[row], kind="stable").tolist():
+            if self.falls[row, player] < max(_LEAST_SHARE * self.fall[row], 1e-12):
+                break
+            feature = self._teller(row, self.found.players[player].features)
+            if feature is None:
+                continue
+            columns = self.found.players[player].columns
+            if len(columns) == 1:
+                # Odd only beside a column that has been told: the same story.
+                beside = (teller_of[name] for name in self.sources[feature].columns if name in teller_of)
+                feature = teller_of[columns[0]] = next(beside, feature)
+            by_feature.setdefault(feature, []).append(player)
+        reasons = [self._reason(row, feature, players) for feature, players in by_feature.items()]
+        return tuple(sorted(reasons, key=lambda reason: -reason.share)[:top])
+
+    def _teller(self, row: int, features: tuple[int, ...]) -> int | None:
+        """Of a player's features the one that tells about it, if any lies far enough out."""
+        best, farthest = None, 0.0
+        for feature in features:
+            far = min(float(self.farness[row, feature]), _FAR)
+            if far >= _LEAST_FARNESS and far * self.weight[feature] > farthest and self._says(row, feature):
+                best, farthest = feature, far * self.weight[feature]
+        return best
+
+    def _says(self, row: int, feature: int) -> bool:
+        """Whether there is something to say: that nothing is repeated can be unusual, but is no reason."""
+        if self.sources[feature].kind != "repeats":
+            return True
+        value = self.values[row, feature]
+        return bool((value[1] if isinstance(value, tuple) else value) > 1)
+
+    def _reason(self, row: int, feature: int, players: list[int]) -> Contribution:
+        source = self.sources[feature]
+        value, usual = self.values[row, feature], self.usual[row, feature]
+        low, high = float(self.low[row, feature]), float(self.high[row, feature])
+        between = (low, high) if np.isfinite(low) and np.isfinite(high) else None
+        own = [column for player in players for column in self.found.players[player].columns]
+        return Contribution(
+            feature=source.name,
+            columns=tuple(dict.fromkeys([*(column for column in own if column in source.columns), *source.columns])),
+            value=plain(value),
+            expected=plain(usual),
+            expected_range=between,
+            direction=_direction(source, value, usual),
+            factor=_factor(source, value, usual),
+            share=float(self.falls[row, players].sum() / self.fall[row]),
+            effect=float(self.found.effects[row, players].sum()),
+            text=phrase(source, value, usual, self.records[row], self.n_records, between),
+        )
+
+
+def _telling(source: FeatureSource) -> float:
+    """How well a feature tells about one of its columns: the fewer there are, the better.
+
+    Of two amounts a ratio leaves open which of them is odd, even where it lies farther out than either. What is usual
+    in a group is understood sooner than what the rest of the record foretells.
+    """
+    count = max(len(source.columns), 1)
+    of_amounts = source.kind in ("ratios", "deviations", "rules") and not is_duration(source)
+    return (0.7 if source.kind == "expectations" else 1.0) / (count**2 if of_amounts else count)
 
 
 def _direction(source: FeatureSource, value: Any, usual: Any) -> str:
@@ -196,6 +263,6 @@ def _direction(source: FeatureSource, value: Any, usual: Any) -> str:
 
 
 def _factor(source: FeatureSource, value: Any, usual: Any) -> float | None:
-    if source.kind in ("cat", "pairs", "calendar", "missing", "repeats") or not (value > 0 and usual > 0):
+    if source.kind in _UNORDERED or not (value > 0 and usual > 0):
         return None
     return float(value / usual)

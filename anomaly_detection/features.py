@@ -284,18 +284,29 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         found = _array(super(SupplyChainFeatures, self._plain()).transform, extended)
         return self.summarise(found[:, self.kept_])
 
-    def summarise(self, found: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Append the row-level summary to the features of single columns, replacing one that is there already."""
+    def summarise(
+        self, found: npt.NDArray[np.float32], surprises: npt.NDArray[np.float32] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Append the row-level summary to the features of single columns, replacing one that is there already.
+
+        It is that of `surprises`, as `farness` gives them, where those are given.
+        """
         if "tails" not in self.groups:
             return found
         found = found[:, : len(self.kept_)]
-        return np.hstack([found, self.tails_.transform(found)])
+        return np.hstack([found, self.tails_.summary(self.farness(found) if surprises is None else surprises)])
 
     @property
     def usual_(self) -> npt.NDArray[np.float32]:
         """The usual value of each feature but the row-level summary, its median."""
         check_is_fitted(self, "feature_sources_")
         return self.tails_.median_
+
+    @property
+    def usual_farness_(self) -> npt.NDArray[np.float32]:
+        """The `farness` of a usual record's features, the farthest one's first, each the median over the records."""
+        check_is_fitted(self, "feature_sources_")
+        return self.tails_.profile()
 
     def farness(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Say how far out each feature but the row-level summary is, in standard deviations, at least 0."""
@@ -318,6 +329,25 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         blocks = [transformer.in_units(extended[columns]) for _, transformer, columns in self._fitted_branches()]
         values, usual = (np.hstack([block[i].astype(object) for block in blocks])[:, self.kept_] for i in (0, 1))
         return values, usual
+
+    def ranges_in_units(self, extended: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return between what each feature's value usually lies: both ends, in the units of `in_units`.
+
+        Both have its shape; the middle 90 % of the training records lie between, each against its own group or
+        expectation. NaN for features whose values have no such range: categories, rules, repeats.
+        """
+        branches = self._fitted_branches()
+        widths = [len(transformer.get_feature_names_out()) for _, transformer, _ in branches]
+        bounds = np.full((2, sum(widths)), np.nan)
+        bounds[:, self.kept_] = self.tails_.bounds()
+        result = np.full((2, len(extended), sum(widths)), np.nan)
+        first = 0
+        for (_, transformer, columns), width in zip(branches, widths, strict=True):
+            if hasattr(transformer, "ranges_in_units"):
+                stop = first + width
+                result[..., first:stop] = transformer.ranges_in_units(extended[columns], bounds[:, first:stop])
+            first += width
+        return result[0][:, self.kept_], result[1][:, self.kept_]
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return the names of the features, in the order of the outputs."""
@@ -397,6 +427,12 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         return sources
 
 
+def _array(method: Callable[[pd.DataFrame], Any], extended: pd.DataFrame) -> npt.NDArray[np.float32]:
+    """What a method of `ColumnTransformer` makes of prepared records, its branches in threads."""
+    with joblib.parallel_config(backend="threading"), config_context(transform_output="default"):
+        return np.asarray(method(extended), dtype=np.float32)
+
+
 def _distinct(found: npt.NDArray[np.float32], telling: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """Columns that vary or are `telling` once they do, each but the first of those that rise and fall together."""
     with np.errstate(invalid="ignore"):
@@ -421,12 +457,6 @@ def _foretold(sources: Sequence[FeatureSource]) -> npt.NDArray[np.bool_]:
     """Plain values of columns that are judged against their group or the rest of the record: their size says less."""
     judged = {source.columns for source in sources if source.kind in ("deviations", "expectations")}
     return np.array([source.kind in _PLAIN and source.columns in judged for source in sources], dtype=bool)
-
-
-def _array(method: Callable[[pd.DataFrame], Any], extended: pd.DataFrame) -> npt.NDArray[np.float32]:
-    """What a method of `ColumnTransformer` makes of prepared records, its branches in threads."""
-    with joblib.parallel_config(backend="threading"), config_context(transform_output="default"):
-        return np.asarray(method(extended), dtype=np.float32)
 
 
 def _varies(column: npt.NDArray[np.float32]) -> bool:

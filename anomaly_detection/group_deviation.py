@@ -245,6 +245,14 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             usual[:, i] = deviation.scale.invert(self._expected(X, deviation)[0])
         return values, usual
 
+    def ranges_in_units(self, X: pd.DataFrame, bounds: Floats) -> Floats:
+        """Turn `bounds` of the features, shape (2, features), into each row's own units, shape (2, n, features)."""
+        ends = np.empty((2, len(X), len(self.deviations_)))
+        for i, deviation in enumerate(self.deviations_):
+            centre, spread = self._expected(X, deviation)
+            ends[..., i] = deviation.scale.invert(centre + np.sinh(bounds[:, i, None]) * spread)
+        return ends
+
 
 def explained_share(ranks: Floats, codes: npt.NDArray[np.int64], size: int) -> float:
     """Share of the variance that group means explain, adjusted for their number."""

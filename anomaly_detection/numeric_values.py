@@ -99,6 +99,11 @@ class NumericValues(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         values = X.to_numpy(dtype=np.float64)
         return values, np.broadcast_to(self.medians_, values.shape)
 
+    def ranges_in_units(self, X: pd.DataFrame, bounds: Floats) -> Floats:
+        """Turn `bounds` of the features, shape (2, columns), into the columns' own units, shape (2, n, columns)."""
+        ends = [scale.invert(bounds[:, i]) for i, scale in enumerate(self.scales_)]
+        return np.broadcast_to(np.stack(ends, axis=1)[:, None], (2, len(X), len(ends)))
+
 
 def _median(values: Floats) -> float:
     present = values[~np.isnan(values)]

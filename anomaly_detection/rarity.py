@@ -181,9 +181,9 @@ class PairRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         counts = np.empty(values.shape, dtype=object)
         for i, (given, of) in enumerate(self.pairs_):
             n_given, _, n_both = self._counts(X, i)
-            for row in range(len(X)):
-                values[row, i] = (X[of].iloc[row], X[given].iloc[row])
-                counts[row, i] = (int(n_both[row]), int(n_given[row]))
+            judged, known = (X[name].astype(object).tolist() for name in (of, given))
+            for row, facts in enumerate(zip(judged, known, n_both.tolist(), n_given.tolist(), strict=True)):
+                values[row, i], counts[row, i] = facts[:2], facts[2:]
         return values, counts
 
 

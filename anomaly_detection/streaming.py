@@ -13,7 +13,7 @@ import pandas as pd
 from .detector import Detector
 from .drift import ScoreSample, warn_of_drift
 from .errors import DataError, NotFittedError
-from .explanations import explain_features
+from .explanations import Explanation, explain_features
 from .frames import to_frame
 from .schema import CleaningReport
 from .thresholds import Conformal
@@ -43,10 +43,11 @@ class Scored:
     features: npt.NDArray[np.float32]
     scores: FloatArray
 
-    def reasons(self, detector: Detector, rows: npt.NDArray[np.int64]) -> list[str]:
-        """A sentence for each of the records at the positions `rows`."""
-        found = explain_features(detector, self.extended, self.features, rows)
-        return [explanation.sentence for explanation in found]
+    def explain(
+        self, detector: Detector, rows: npt.NDArray[np.int64], threshold: float, top: int = 3
+    ) -> list[Explanation]:
+        """Explain the records at the positions `rows`; scores below `threshold` are alerts (`Detector.cut`)."""
+        return explain_features(detector, self.extended, self.features, rows, top, threshold)
 
 
 def score_frame(detector: Detector, data: Any) -> Scored:

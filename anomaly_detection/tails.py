@@ -57,6 +57,7 @@ class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         sample = X[:: -(-len(X) // _SAMPLE)]
         self.median_ = np.zeros(X.shape[1], dtype=np.float32)
         self.width_ = np.full((2, X.shape[1]), np.inf, dtype=np.float32)
+        self.bounds_ = np.full((2, X.shape[1]), np.nan, dtype=np.float32)
         for i in range(X.shape[1]):
             values = sample[~np.isnan(sample[:, i]), i].astype(np.float64)
             least = 0.0 if self.least is None else self.least[i]
@@ -64,10 +65,31 @@ class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             if values.size < 5:
                 continue
             self.median_[i] = middle = np.median(values)
+            self.bounds_[:, i] = np.quantile(values, [1.0 - _LEVEL, _LEVEL])
             for side, sign in ((0, 1.0), (1, -1.0)):
                 width, seldom = _width(sign * (values - middle), 1e-6 * (1.0 + abs(middle)))
                 self.width_[side, i] = min(width, most) if seldom else max(width, least)
+        self.profile_ = np.median(np.sort(self.surprises(sample), axis=1), axis=0)[::-1].copy()
         return self
+
+    def bounds(self) -> Floats32:
+        """Between what the middle 90 % of each feature's training values lie, shape (2, features); NaN if unknown."""
+        check_is_fitted(self)
+        if hasattr(self, "bounds_"):
+            return self.bounds_
+        # Learned before ranges were kept: the widths are of the same quantiles, but where values seldom differ.
+        away = norm.ppf(_LEVEL) * self.width_
+        away[~np.isfinite(away)] = np.nan
+        return np.stack([self.median_ - away[1], self.median_ + away[0]]).astype(np.float32)
+
+    def profile(self) -> Floats32:
+        """How surprising a usual record is: its largest surprise, the second, and so on, shape (features,)."""
+        check_is_fitted(self)
+        if hasattr(self, "profile_"):
+            return self.profile_
+        # Learned before profiles were kept: that of as many independent normal features.
+        count = len(self.median_)
+        return norm.ppf(1.0 - (np.arange(count) + 0.5) / (2.0 * count)).astype(np.float32)
 
     def surprises(self, X: Floats32) -> Floats32:
         """Give each value's surprise in standard deviations, shape (n, features), at least 0."""
@@ -83,7 +105,10 @@ class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         thresholds are uniform in a feature's range: logarithms throughout would spend most of them among usual rows,
         and would set the least surprising rows apart as far as the most.
         """
-        z = self.surprises(X)
+        return self.summary(self.surprises(X))
+
+    def summary(self, z: Floats32) -> Floats32:
+        """`transform` of rows whose surprises, shape (n, features), are known."""
         largest = min(_LARGEST, z.shape[1])
         out = np.zeros((len(z), _LARGEST + 1), dtype=np.float32)
         out[:, :largest] = np.sort(np.partition(z, z.shape[1] - largest, axis=1)[:, -largest:], axis=1)[:, ::-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import asdict
 from types import SimpleNamespace
@@ -13,10 +14,9 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 from test_features import orders
 
-from anomaly_detection.attribution import blocks_of, occlusion
 from anomaly_detection.explanations import explain
 from anomaly_detection.features import FeatureSource, SupplyChainFeatures
-from anomaly_detection.wording import number, phrase
+from anomaly_detection.wording import number, number_range, percent, phrase, sentence
 from mlx_iforest import MLXIsolationForest
 
 
@@ -60,7 +60,7 @@ def test_the_changed_column_is_the_first_reason(
 def test_a_usual_value_in_the_wrong_group_is_named_with_its_group(detector: Any) -> None:
     (explanation,) = explain(detector, changed(product="bolt", unit_price=900.0), top=10)
     texts = " ".join(reason.text for reason in explanation.contributions)
-    assert "times what is usual for bolt (2)" in texts
+    assert "times what is usual for bolt (2, usually " in texts
 
 
 def test_rows_are_chosen_by_position_and_keep_their_label(detector: Any) -> None:
@@ -70,6 +70,9 @@ def test_rows_are_chosen_by_position_and_keep_their_label(detector: Any) -> None
     assert [explanation.index for explanation in some] == [1003, 1011]
     assert some == [every[3], every[11]]
     assert explain(detector, frame, rows=[]) == []
+    assert [explanation.sentence for explanation in every] == [
+        explain(detector, frame, [i])[0].sentence for i in range(20)
+    ]
 
 
 def test_scores_are_the_models_and_shares_add_up(detector: Any) -> None:
@@ -81,6 +84,15 @@ def test_scores_are_the_models_and_shares_add_up(detector: Any) -> None:
         shares = [reason.share for reason in explanation.contributions]
         assert shares == sorted(shares, reverse=True)
         assert sum(shares) <= 1.0 + 1e-9
+        effects = sum(reason.effect for reason in explanation.contributions)
+        assert explanation.base + effects + explanation.rest == pytest.approx(explanation.score, abs=1e-12)
+        assert explanation.base > np.median(expected)
+    some = explain(detector, frame, top=1)
+    for explanation, whole in zip(some, found, strict=True):
+        # What is not told goes to the rest.
+        assert explanation.contributions == whole.contributions[:1]
+        effects = sum(reason.effect for reason in whole.contributions[1:])
+        assert explanation.rest == pytest.approx(whole.rest + effects, abs=1e-12)
 
 
 def test_explanations_are_plain_json(detector: Any) -> None:
@@ -89,30 +101,6 @@ def test_explanations_are_plain_json(detector: Any) -> None:
     for explanation in explain(detector, frame.head(5), top=20):
         json.dumps(explanation.to_dict(), allow_nan=False)
         json.dumps([asdict(reason) for reason in explanation.contributions], allow_nan=False)
-
-
-def test_features_of_the_same_columns_are_one_block() -> None:
-    sources = [
-        FeatureSource("a", "num", ("a",)),
-        FeatureSource("a by g", "deviations", ("a",), ("g",)),
-        FeatureSource("a / b", "ratios", ("a", "b")),
-        FeatureSource("b / a", "ratios", ("b", "a")),
-        FeatureSource("surprise 1", "tails", ()),
-    ]
-    assert [block.tolist() for block in blocks_of(sources)] == [[0, 1], [2, 3]]
-
-
-def test_occlusion_is_the_gain_of_the_score() -> None:
-    sources = [FeatureSource(name, "num", (name,)) for name in "ab"]
-    stand_in = SimpleNamespace(
-        preprocessor=SimpleNamespace(feature_sources_=sources, summarise=lambda features: features),
-        scaler=SimpleNamespace(transform=lambda features: 2 * features),
-        model=SimpleNamespace(score_samples=lambda features: -np.abs(features).sum(axis=1)),
-    )
-    features = np.array([[1.0, -3.0], [0.0, 2.0]], dtype=np.float32)
-    score, gains, _ = occlusion(stand_in, features, np.array([0.0, 0.5], dtype=np.float32))
-    assert score.tolist() == [-8, -4]
-    assert gains.tolist() == [[2, 5], [0, 3]]
 
 
 @pytest.mark.parametrize(
@@ -126,10 +114,24 @@ def test_numbers_in_words(value: float, text: str) -> None:
     assert number(value) == text
 
 
-ROW = pd.Series(
-    {"lead_time": 41.0, "supplier": "SupplierB", "mode": "Air", "Freight (USD)": 900.0, "kg": 3.0, "n": 10.0, "p": 5.0}
-    | {"value": 5000.0}
-)
+ROW: dict[str, Any] = {
+    "lead_time": 41.0,
+    "supplier": "SupplierB",
+    "mode": "Air",
+    "Freight (USD)": 900.0,
+    "kg": 3.0,
+    "n": 10.0,
+    "p": 5.0,
+    "value": 5000.0,
+    "month of sent": "June",
+    "item": "Gloves, large",
+    "code": "12",
+    "to": None,
+    "origin": "Hanoi",
+    "destination": "Basel",
+    "carrier": np.nan,
+    "insurance": 2.0,
+}
 
 
 @pytest.mark.parametrize(
@@ -139,7 +141,7 @@ ROW = pd.Series(
             FeatureSource("lead_time by supplier and mode", "deviations", ("lead_time",), ("supplier", "mode")),
             41.0,
             13.0,
-            "lead_time 41 is 3.15 times what is usual for SupplierB, Air (13)",
+            "lead_time 41 is 3.2 times what SupplierB by Air takes (13)",
         ),
         (FeatureSource("kg", "num", ("kg",)), 0.0, 7.0, "kg 0 is below what is usual (7)"),
         (FeatureSource("kg", "num", ("kg",)), 0.01, 7.0, "kg 0.01 is less than a hundredth of what is usual (7)"),
@@ -180,10 +182,181 @@ ROW = pd.Series(
             FeatureSource("missing values rarity", "missing", ("kg",)),
             "kg missing",
             3.0,
-            "missing: kg missing, as in 3 of 1,000 records",
+            "missing is kg missing, as in 3 of 1,000 records",
         ),
         (FeatureSource("repeated record", "repeats", ("kg",)), 2.0, 1.0, "the same record occurs 2 times"),
     ],
 )
 def test_phrases(source: FeatureSource, value: Any, usual: Any, text: str) -> None:
     assert phrase(source, value, usual, ROW, 1000) == text
+
+
+def test_a_range_is_told_where_the_value_is_outside() -> None:
+    source = FeatureSource("kg", "num", ("kg",))
+    assert phrase(source, 41.0, 13.0, ROW, 9, (9.2, 16.8)) == "kg 41 is 3.2 times what is usual (13, usually 9 to 17)"
+    assert phrase(source, 15.0, 13.0, ROW, 9, (9.2, 16.8)) == "kg 15 is 1.2 times what is usual (13)"
+    # One that says no more than what is usual.
+    assert phrase(source, 15.0, 13.0, ROW, 9, (13.0, 13.0)) == "kg 15 is 1.2 times what is usual (13)"
+    freight = FeatureSource("Freight (USD)", "num", ("Freight (USD)",))
+    text = "Freight 900.5 USD is 9 times what is usual (100 USD, usually 81 to 119 USD)"
+    assert phrase(freight, 900.5, 100.0, ROW, 9, (81.2, 119.3)) == text
+
+
+@pytest.mark.parametrize(
+    ("between", "text"),
+    [
+        *[((9.23, 16.81), "9.2 to 16.8"), ((382.4, 516.2), "380 to 520"), ((0.9512, 0.9733), "0.951 to 0.973")],
+        *[((12.0, 45123.0), "12 to 45,000"), ((0.0, 7.5), "0 to 7.5"), ((-2.04, 9.0), "-2 to 9"), ((5.0, 5.0), "5")],
+        *[((1234567.0, 1234600.0), "1,234,567 to 1,234,600"), ((0.0, 0.0), "0"), ((-0.0001, 100.0), "-0.0001 to 100")],
+    ],
+)
+def test_ranges_in_words(between: tuple[float, float], text: str) -> None:
+    assert number_range(between) == text
+
+
+def test_whole_ranges_stay_whole() -> None:
+    assert number_range((9.23, 16.81), whole=True) == "9 to 17"
+    assert number_range((382.4, 516.2), whole=True) == "380 to 520"
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1.0, "100 %"), (0.999, "over 99 %"), (0.62, "62 %"), (0.004, "under 1 %"), (0.0, "0 %")],
+)
+def test_shares_in_words(share: float, text: str) -> None:
+    assert percent(share) == text
+
+
+def test_sentences() -> None:
+    two = [("lead_time 41 is high", 0.62), ("missing is kg", 0.2)]
+    assert sentence(two, alert=True) == (
+        "lead_time 41 is high; it accounts for 62 % of the alert. Another 20 %: missing is kg."
+    )
+    assert sentence(two, alert=False) == (
+        "Not an alert. What stands out most (62 %): lead_time 41 is high. Another 20 %: missing is kg."
+    )
+    # A name such as lead_time is left as it is; a word becomes one that begins a sentence.
+    assert sentence(two[1:], alert=True).startswith("Missing is kg; it accounts for 20 % of the alert.")
+    assert sentence([], alert=True) == sentence([], alert=False) == "Nothing in this record stands out."
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (FeatureSource("kg by m", "deviations", ("kg",), ("month of sent",)), "what is usual in June"),
+        (FeatureSource("kg by i", "deviations", ("kg",), ("item", "mode")), 'what is usual for "Gloves, large" by Air'),
+        (FeatureSource("kg by c", "deviations", ("kg",), ("code", "to")), "what is usual for code 12, no to"),
+        (
+            FeatureSource("kg by o", "deviations", ("kg",), ("origin", "destination")),
+            "what is usual from Hanoi to Basel",
+        ),
+        (FeatureSource("kg as expected", "expectations", ("kg",)), "what is usual for such a record"),
+        (
+            FeatureSource("kg as expected", "expectations", ("kg",), ("n", "mode", "carrier")),
+            "what is usual with n 10, Air and no carrier",
+        ),
+    ],
+)
+def test_what_a_value_is_compared_with(source: FeatureSource, text: str) -> None:
+    assert phrase(source, 41.0, 10.0, ROW, 9) == f"kg 41 is 4.1 times {text} (10)"
+
+
+@pytest.mark.parametrize(
+    ("source", "value", "usual", "between", "text"),
+    [
+        (
+            FeatureSource("days from a to b", "durations", ("b", "a")),
+            *(40.0, 3.0, (1.0, 9.0)),
+            "b is 40 days after a; usual is 3 days after (1 to 9 days after)",
+        ),
+        (
+            FeatureSource("days from a to b by mode", "deviations", ("b", "a"), ("mode",)),
+            *(-1.0, 0.0, (-0.4, 9.6)),
+            "b is 1 day before a; usual by Air is the same day (0 to 10 days after)",
+        ),
+        (
+            FeatureSource("days from a to b", "durations", ("b", "a")),
+            *(9.0, -3.0, (-9.0, -1.0)),
+            "b is 9 days after a; usual is 3 days before (1 to 9 days before)",
+        ),
+        (
+            FeatureSource("days from a to b", "durations", ("b", "a")),
+            *(9.0, 1.0, (-2.0, 3.0)),
+            "b is 9 days after a; usual is 1 day after (2 days before to 3 days after)",
+        ),
+        (
+            FeatureSource("insurance / value", "ratios", ("insurance", "value")),
+            *(0.0004, 0.002, (0.001, 0.004)),
+            "insurance 2 for value 5,000 (a ratio of 0.0004) is 20 % of what is usual (0.002, usually 0.001 to 0.004)",
+        ),
+        (
+            FeatureSource("kg as expected", "expectations", ("kg",), ("n",)),
+            *(7.0, 7.0, None),
+            "kg 7 does not go with n 10",
+        ),
+        (
+            FeatureSource("kg given for mode", "pairs", ("kg", "mode")),
+            *(("Invoiced Separately", "Air"), (0, 40), None),
+            "kg 'Invoiced Separately' is unusual with mode Air (0 of its 40 records)",
+        ),
+        (
+            FeatureSource("kg given for mode", "pairs", ("kg", "mode")),
+            *(("blank", None), (1, 40), None),
+            "a kg that is blank is unusual with mode (missing) (1 of its 40 records)",
+        ),
+        (
+            FeatureSource("missing values rarity", "missing", ("kg", "n")),
+            *("kg missing, n 'later'", 0.0, None),
+            "these values are missing together (kg missing, n 'later'), never seen before",
+        ),
+        (FeatureSource("mode rarity", "cat", ("mode",)), "Air", 0.0, None, "mode Air was never seen before"),
+    ],
+)
+def test_more_phrases(source: FeatureSource, value: Any, usual: Any, between: Any, text: str) -> None:
+    assert phrase(source, value, usual, ROW, 1000, between) == text
+
+
+def test_alerts_are_called_so(detector: Any) -> None:
+    row = changed(order_value=5e6)
+    score = explain(detector, row)[0].score
+    (alert,), (other,) = (explain(detector, row, threshold=cut) for cut in (score + 0.01, score))
+    assert alert.is_alert
+    assert "of the alert" in alert.sentence
+    assert not other.is_alert
+    assert other.sentence.startswith("Not an alert. What stands out most (")
+    assert alert.contributions == other.contributions
+    assert explain(detector, row)[0].is_alert is (score < detector.model.offset_)
+
+
+def test_ranges_hold_nine_tenths_of_the_records(detector: Any) -> None:
+    preprocessor = detector.preprocessor
+    extended, _ = preprocessor.extend(orders())
+    values, _ = preprocessor.in_units(extended)
+    low, high = preprocessor.ranges_in_units(extended)
+    for i, source in enumerate(preprocessor.feature_sources_[: values.shape[1]]):
+        if source.kind in ("num", "durations", "ratios", "deviations", "expectations"):
+            own = values[:, i].astype(float)
+            inside = (own >= low[:, i] - 1e-6 * abs(own)) & (own <= high[:, i] + 1e-6 * abs(own))
+            assert 0.88 <= inside[~np.isnan(own)].mean() <= 1.0, source.name
+        else:
+            assert np.isnan(low[:, i]).all()
+
+
+def test_a_model_that_does_not_remember_ranges_still_explains(detector: Any) -> None:
+    old = copy.deepcopy(detector)
+    del old.preprocessor.tails_.bounds_, old.preprocessor.tails_.profile_
+    row = changed(order_value=5e6)
+    (now,), (before,) = explain(detector, row), explain(old, row)
+    assert before.contributions[0].feature == now.contributions[0].feature
+    assert before.contributions[0].expected_range == pytest.approx(now.contributions[0].expected_range, rel=0.5)
+    assert before.base + sum(one.effect for one in before.contributions) + before.rest == pytest.approx(before.score)
+
+
+def test_one_cause_is_one_reason(detector: Any) -> None:
+    """A date out of order is odd to both dates, and a value to the ratios it is in."""
+    (explanation,) = explain(detector, changed(delivery_date=pd.Timestamp("2023-06-01")))
+    first = explanation.contributions[0]
+    assert set(first.columns) == {"delivery_date", "order_date"}
+    assert first.share > 0.5
+    features = [reason.feature for reason in explanation.contributions]
+    assert len(set(features)) == len(features)
