@@ -24,7 +24,18 @@ from mlx_iforest.persistence import _fault, _model_fault
 from mlx_iforest.quantization import PackedForest
 
 from .errors import ModelFileError
-from .pickled_parts import ATOMS, LEAVES, MAKERS, Name, RefusedError, StoredArray, described, printable, set_state
+from .pickled_parts import (
+    ATOMS,
+    LEAVES,
+    MAKERS,
+    Columns,
+    Name,
+    RefusedError,
+    StoredArray,
+    described,
+    printable,
+    set_state,
+)
 
 __all__ = ["CLASSES", "read_joblib"]
 
@@ -258,7 +269,7 @@ def _measure(content: object, most: int) -> None:
         if id(thing) in known:
             return known[id(thing)]
         parts: Iterable[Any]
-        if kind in (list, tuple):
+        if kind in (list, tuple, Columns):
             parts = thing
         elif kind is dict:
             parts = [*thing, *thing.values()]

@@ -32,6 +32,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import ModelFileError
 from anomaly_detection.persistence import load_detector, save_detector
+from anomaly_detection.safe_pickle import read_joblib
 from anomaly_detection.synthetic import generate
 from mlx_iforest import MLXIsolationForest
 
@@ -396,6 +397,12 @@ def test_misuse_of_what_is_allowed(name: str, tmp_path: Path) -> None:
 def test_a_pickle_by_hand_is_read_when_nothing_is_wrong_with_it(tmp_path: Path) -> None:
     (tmp_path / "model.joblib").write_bytes(b"\x80\x04" + row(array(), made(RULE, attributes(ratio=plain(0.5)))) + b".")
     assert "holds a tuple, not a model" in refused(tmp_path / "model.joblib")
+
+
+def test_the_list_of_columns_that_older_scikit_learns_write(tmp_path: Path) -> None:
+    columns = made(named("sklearn.compose._column_transformer", "_RemainderColsList"), attributes(data=plain([0, 2])))
+    (tmp_path / "columns.joblib").write_bytes(b"\x80\x04" + columns + b".")
+    assert read_joblib(tmp_path / "columns.joblib") == [0, 2]
 
 
 # Files that ask for more memory or time than goes with their size.
