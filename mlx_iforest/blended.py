@@ -18,7 +18,14 @@ from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.pruning import Part, ScoreParts
 from mlx_iforest.quantization import LEAF_VALUES
-from mlx_iforest.scoring import ALERT_DEVIATIONS, Spread, blend_score, density_slope, soft_minimum, soft_minimum_slopes
+from mlx_iforest.scoring import (
+    ALERT_DEVIATIONS,
+    Spread,
+    blend_score,
+    density_slope,
+    soft_minimum,
+    soft_minimum_and_slopes,
+)
 
 __all__ = ["MEMBERS", "BlendedIsolationForest", "Member"]
 
@@ -242,8 +249,8 @@ class BlendedIsolationForest(BaseIsolationForest):
         combine = partial(soft_minimum, weights=weights)
 
         def gradient(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-            slope = density_slope(combine(columns) + ALERT_DEVIATIONS)
-            return slope[:, None] * soft_minimum_slopes(columns, weights)
+            normality, slopes = soft_minimum_and_slopes(columns, weights)
+            return density_slope(normality + ALERT_DEVIATIONS)[:, None] * slopes
 
         return ScoreParts(parts, combine, blend_score, -ALERT_DEVIATIONS, gradient)
 

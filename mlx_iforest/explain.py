@@ -16,8 +16,8 @@ from scipy.sparse import issparse
 from mlx_iforest.backends import Backend, get_backend
 from mlx_iforest.backends.made_once import MadeOnce
 from mlx_iforest.batches import as_float32, batches
-from mlx_iforest.finite import check_finite
 from mlx_iforest.explain_reference import ReferenceTrees, expectations, gauss_legendre, settle
+from mlx_iforest.finite import check_finite
 from mlx_iforest.forest import Forest
 from mlx_iforest.pruning import Part, ScoreParts
 from mlx_iforest.threads import run
@@ -39,8 +39,8 @@ SAME = 1e-6
 BATCH_BYTES = 1 << 20
 """Of one array of a batch's Shapley values; a few are in use at a time in each thread."""
 
-FEWEST_ROWS = 64
-"""Of a batch, however wide rows are."""
+FEWEST_ROWS = 256
+"""Of a batch, however wide rows are and however many threads there are."""
 
 
 class Explainer(Protocol):
@@ -163,7 +163,12 @@ def explain(model: FittedForest, X: MatrixLike, of: str) -> Explanation:
     n_rows, n_features = data.shape
     attribution = _Attribution.of_model(model, of)
     values = np.empty((n_rows, n_features))
-    rows = max(FEWEST_ROWS, BATCH_BYTES // (8 * n_features)) if model.batch_size == "auto" else int(model.batch_size)
+    n_threads = model._n_threads()
+    rows = (
+        int(model.batch_size)
+        if model.batch_size != "auto"
+        else max(FEWEST_ROWS, min(BATCH_BYTES // (8 * n_features), -(-n_rows // n_threads)))
+    )
 
     def attribute(rows: slice) -> None:
         part = data[rows]
@@ -171,7 +176,7 @@ def explain(model: FittedForest, X: MatrixLike, of: str) -> Explanation:
             check_finite(part)
         attribution.fill(as_float32(part), values[rows])
 
-    run(attribute, list(batches(data, rows)), model._n_threads())
+    run(attribute, list(batches(data, rows)), n_threads)
     names = getattr(model, "feature_names_in_", None)
     return Explanation(
         values, np.full(n_rows, attribution.base), _as_given(X, data), None if names is None else list(names)
@@ -265,7 +270,9 @@ class _Attribution:
         slopes = mean_slopes(self.how, base, self._columns(found))
         out[:] = 0
         for mean, of_rows in zip(self.means, found, strict=True):
-            mean.attribute(X, of_rows, slopes @ mean.weights, out)
+            # Column by column: a row's result must not depend on the rows beside it, as in a product of matrices.
+            slope = sum(slopes[:, column] * mean.weights[column] for column in np.flatnonzero(mean.weights))
+            mean.attribute(X, of_rows, slope, out)
         if len(self.means) > 1:
             # What the sum of several lacks, by the points of an integral or by rounding, is small.
             settle(out, self.number(X) - self.base)

@@ -43,7 +43,7 @@ LEAVES, LEAVES_AGAIN, DOWN_ONE, DOWN_ONE_AGAIN, DOWN_TWO, DOWN_TWO_AGAIN, UP_ONE
 KIND, FEATURE, MISSING_LEFT, ABOVE, HERE, PLACE, NEAR, FAR, CONSTANT, COLUMNS = range(10)
 """Columns of the steps. Which kind it is; where the feature's values and sums begin; where missing values go; where the
 masks of the way that asked of the feature before, and of this node, begin; the slots of the node, its near and its far
-child; where the constants begin."""
+child; where in the tree's constants the node's begin."""
 
 THRESHOLD, FAR_VALUE, LEFT_SHARE, RIGHT_SHARE, APART, CONSTANTS = range(6)
 """A node's constants: then, for each point, those for rows that go left and right, and a weight."""
@@ -262,15 +262,16 @@ def _finish(total, expected, factor, start, n_rows, out):
 
 @njit(nogil=True, cache=True)
 def add_shapley_values(
-    X, tree_steps, tree_points, weights, steps, constants, groups, masks, work, sums, x, total, expected, factor, out
+    X, tree_steps, tree_constants, tree_points, weights, steps, constants, groups, masks, work, sums, x, total,
+    expected, factor, out,
 ):  # fmt: skip
     """Add the Shapley values of rows, times a factor, to `out`.
 
     Parameters
     ----------
     X : ndarray of float32, shape (n_rows, n_features)
-    tree_steps : ndarray of int64, shape (n_trees + 1,)
-        Where each tree's steps begin.
+    tree_steps, tree_constants : ndarray of int64, shape (n_trees + 1,)
+        Where each tree's steps and constants begin.
     tree_points : ndarray of int64, shape (n_trees,)
         Points of the integral that it takes.
     weights : ndarray of float32, shape (n_trees, most points)
@@ -304,12 +305,10 @@ def add_shapley_values(
             for b in range(n_blocks):
                 sums[:] = 0
                 for tree in range(groups[group], groups[group + 1]):
-                    n_points = tree_points[tree]
+                    n_points, of_tree = tree_points[tree], constants[tree_constants[tree] :]
                     for q in range(n_points):
                         work[q * BLOCK : (q + 1) * BLOCK] = weights[tree, q]
-                    _walk(
-                        steps, tree_steps[tree], tree_steps[tree + 1], n_points, constants, x[b], masks, work, sums
-                    )  # fmt: skip
+                    _walk(steps, tree_steps[tree], tree_steps[tree + 1], n_points, of_tree, x[b], masks, work, sums)
                 _add_to(total[b], sums)
         for b in range(n_blocks):
             _finish(total[b], expected, factor, start + b * BLOCK, min(BLOCK, rows - b * BLOCK), out)

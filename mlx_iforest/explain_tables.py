@@ -59,7 +59,7 @@ class ExplainedTrees:
     Parameters
     ----------
     n_features : int
-    tree_steps, tree_points, weights, steps, constants
+    tree_steps, tree_constants, tree_points, weights, steps, constants
         As `explain_kernels.add_shapley_values` takes them.
     n_levels : int
         Splits on the longest way.
@@ -67,6 +67,7 @@ class ExplainedTrees:
 
     n_features: int
     tree_steps: NDArray[np.int64]
+    tree_constants: NDArray[np.int64]
     tree_points: NDArray[np.int64]
     weights: NDArray[np.float32]
     steps: NDArray[np.int32]
@@ -101,7 +102,7 @@ class ExplainedTrees:
             forest.tree_start, feature, forest.threshold, forest.left, forest.missing_left, forest.n_samples, worth,
             zero, tree_points, points, tree_steps, tree_constants, n_levels, steps, constants,
         )  # fmt: skip
-        return cls(forest.n_features, tree_steps, tree_points, weights, steps, constants, n_levels)
+        return cls(forest.n_features, tree_steps, tree_constants, tree_points, weights, steps, constants, n_levels)
 
     def add(
         self,
@@ -120,7 +121,8 @@ class ExplainedTrees:
         n_blocks = max(1, min(MOST_BLOCKS, PIECE_BYTES // (12 * width), -(-len(X) // BLOCK)))
         slots = (2 * self.n_levels + 1) * self.weights.shape[1]
         kernels.add_shapley_values(
-            X, begins, self.tree_points[first:stop], self.weights[first:stop], self.steps, self.constants, groups,
+            X, begins, self.tree_constants[first : stop + 1], self.tree_points[first:stop], self.weights[first:stop],
+            self.steps, self.constants, groups,
             np.zeros(2 * self.n_levels * VECTORS, np.uint16), _aligned(slots * BLOCK), _aligned(width),
             _aligned(n_blocks * width).reshape(n_blocks, width), np.empty((n_blocks, width)), expected, factor, out,
         )  # fmt: skip
@@ -248,7 +250,7 @@ def _compile(  # type: ignore[no-untyped-def]
                 steps[at, kernels.PLACE] = place
                 steps[at, kernels.NEAR] = near
                 steps[at, kernels.FAR] = far
-                steps[at, kernels.CONSTANT] = constant
+                steps[at, kernels.CONSTANT] = constant - tree_constants[tree]
                 at_level[level] = at
                 at += 1
                 constant += CONSTANTS + 3 * n_points

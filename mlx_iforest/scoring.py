@@ -27,7 +27,7 @@ __all__ = [
     "depth_score",
     "depth_slope",
     "soft_minimum",
-    "soft_minimum_slopes",
+    "soft_minimum_and_slopes",
 ]
 
 ALERT_DEVIATIONS = 3.0
@@ -164,14 +164,25 @@ def soft_minimum(normality: NDArray[np.float64], weights: NDArray[np.float64]) -
     return least - np.log(total)
 
 
-def soft_minimum_slopes(normality: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The derivatives of `soft_minimum` by each view, shape (n_samples, n_views); they are positive and add up to 1."""
+def soft_minimum_and_slopes(
+    normality: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """`soft_minimum`, and its derivatives by each view, which are positive and add up to 1.
+
+    Returns
+    -------
+    minimum : ndarray of float64, shape (n_samples,)
+    slopes : ndarray of float64, shape (n_samples, n_views)
+    """
     views = np.ascontiguousarray(normality.T)
-    shares = weights[:, None] * np.exp(views.min(axis=0) - views)
-    total = np.zeros(views.shape[1])
+    least = views.min(axis=0)
+    shares = np.exp(least - views)
+    shares *= (weights / weights.sum())[:, None]
+    total = np.zeros_like(least)
     for share in shares:
         total += share
-    return (shares / total).T
+    shares /= total
+    return least - np.log(total), shares.T
 
 
 @dataclass(frozen=True)
