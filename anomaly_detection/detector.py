@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn import config_context
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.preprocessing import StandardScaler
 
@@ -107,9 +106,8 @@ class Detector(OutlierMixin, BaseEstimator):
         frame = to_frame(frame)
         if labels is not None:
             labels = check_labels(np.asarray(labels))
-        # Arrays, whatever scikit-learn is set to hand out: others score by arrays too.
-        with config_context(transform_output="default"):
-            scaled = self.scaler.fit_transform(self.preprocessor.fit_transform(frame))
+        # Arrays, whatever scikit-learn is set to hand out.
+        scaled = self.scaler.fit_transform(np.asarray(self.preprocessor.fit_transform(frame)))
         features = np.asarray(scaled, dtype=np.float32)
         self.model.fit(features)
         scores = self.model.score_samples(features)
@@ -155,8 +153,7 @@ class Detector(OutlierMixin, BaseEstimator):
         """The scaled features (rows, features), float32, that the model sees; NaN where a value is missing."""
         if not self.is_fitted:
             raise NotFittedError("This detector is not trained yet; call fit, or load a trained one.")
-        with config_context(transform_output="default"):
-            scaled = self.scaler.transform(self.preprocessor.transform(to_frame(frame)))
+        scaled = self.scaler.transform(np.asarray(self.preprocessor.transform(to_frame(frame))))
         return np.asarray(scaled, dtype=np.float32)
 
     def score_samples(self, frame: Any) -> npt.NDArray[np.float64]:

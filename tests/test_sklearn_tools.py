@@ -23,6 +23,7 @@ from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError, NotFittedError
 from anomaly_detection.features import SupplyChainFeatures
+from anomaly_detection.settings import RECIPE, make_detector
 from anomaly_detection.synthetic import generate
 from anomaly_detection.thresholds import BestAccuracy, Contamination
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
@@ -171,14 +172,22 @@ def test_a_pipeline_of_frames_scores_alike() -> None:
     assert frames[-1].feature_names_in_.tolist() == frames[0].get_feature_names_out().tolist()
 
 
-def test_what_scikit_learn_is_set_to_hand_out_changes_no_score() -> None:
-    plain = detector().fit(RECORDS)
+def recipe() -> Detector:
+    return make_detector(RECIPE, None, MLXIsolationForest(20, scoring="density", random_state=0))
+
+
+@pytest.mark.parametrize("make", [detector, recipe])
+def test_what_scikit_learn_is_set_to_hand_out_changes_no_score(make: Any) -> None:
+    plain = make().fit(RECORDS)
     expected = plain.score_samples(RECORDS)
     with sklearn.config_context(transform_output="pandas"):
         assert isinstance(SupplyChainFeatures().fit_transform(RECORDS), pd.DataFrame)
         assert_array_equal(plain.score_samples(RECORDS), expected)
-        fitted_here = detector().fit(RECORDS)
+        fitted_here = make().fit(RECORDS)
     assert_array_equal(fitted_here.score_samples(RECORDS), expected)
+    of_frames = make()
+    of_frames.preprocessor.set_output(transform="pandas")
+    assert_array_equal(of_frames.fit(RECORDS).score_samples(RECORDS), expected)
 
 
 @pytest.mark.parametrize(
