@@ -1,4 +1,4 @@
-"""The command line: ``anomaly-detection train``, ``score``, ``judge`` and ``generate``."""
+"""The command line: ``anomaly-detection train``, ``score``, ``explain``, ``judge`` and ``generate``."""
 
 from __future__ import annotations
 
@@ -38,6 +38,11 @@ _JUDGE_EXAMPLES = """\
 examples:
   {prog} models/anomaly_detection_model.safetensors this_month.csv
   {prog} models/anomaly_detection_model.safetensors this_month.csv --share 0.02 --draws 10
+"""
+_EXPLAIN_EXAMPLES = """\
+examples:
+  {prog} models/optimized_anomaly_detection_model.joblib shipments.csv --row 17
+  {prog} models/optimized_anomaly_detection_model.joblib shipments.csv --row 17 230 --json
 """
 _GENERATE_EXAMPLES = """\
 examples:
@@ -270,6 +275,31 @@ def _add_judge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", metavar="N", type=_seed, default=42, help="the same seed, the same errors")
 
 
+def _add_explain(parser: argparse.ArgumentParser) -> None:
+    _describe(
+        parser,
+        "Say why records of a file have their scores: each reason with the record's value, what is usual, the range\n"
+        "in which nine of ten records lie, and its share of what makes the record abnormal.\n"
+        "The effects of all reasons and of everything else add up to the score less that of a usual record.",
+        _EXPLAIN_EXAMPLES,
+        "explain",
+    )
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a model's file that train wrote")
+    parser.add_argument(
+        "data", metavar="DATA", type=Path, help="a CSV or Parquet file with the columns of the training"
+    )
+    parser.add_argument(
+        "--row",
+        metavar="N",
+        type=_whole(1),
+        nargs="+",
+        action="extend",
+        required=True,
+        help="the records to explain, counted from 1 as score --top prints them",
+    )
+    parser.add_argument("--json", action="store_true", help="for programs: a list with an object a record")
+
+
 def _add_generate(parser: argparse.ArgumentParser) -> None:
     _describe(
         parser,
@@ -307,6 +337,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
     _add_train(commands.add_parser("train", help="train, compare and save models"))
     _add_score(commands.add_parser("score", help="judge records with a saved model"))
+    _add_explain(commands.add_parser("explain", help="say why records of a file have their scores"))
     _add_judge(commands.add_parser("judge", help="tell how many known errors a saved model finds in your records"))
     _add_generate(commands.add_parser("generate", help="write synthetic records"))
     return parser
@@ -370,6 +401,8 @@ def _command(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         from .cli_train import run
     elif name == "score":
         from .cli_score import run
+    elif name == "explain":
+        from .cli_explain import run
     elif name == "judge":
         from .cli_judge import run
     elif name == "generate":
@@ -380,5 +413,5 @@ def _command(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
         sys.stdout.write(f"{parser.prog} {__version__}\n")
         return 0
     else:
-        parser.error("a command is missing: give train, score, judge or generate")
+        parser.error("a command is missing: give train, score, explain, judge or generate")
     return run(arguments)

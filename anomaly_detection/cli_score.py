@@ -20,7 +20,7 @@ from .persistence import load_detector
 from .schema import Role
 from .streaming import Scored, counts_repeats, cut_of_parts, score_frame, score_parts
 
-__all__ = ["run"]
+__all__ = ["passes", "run"]
 
 _PRINTED = 20
 _IDENTIFIERS = 2
@@ -39,14 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     if in_chunks:
         note(_how(chunks, detector))
     with progress_bar() as show:
-        if in_chunks:
-            records = _in_chunks(detector, chunks, show)
-        else:
-            at_once = [score_frame(detector, chunks.whole().reset_index(drop=True))]
-
-            def records(stage: str) -> Iterable[Scored]:
-                return at_once
-
+        records = passes(detector, chunks, in_chunks, show)
         judge = _Judge(detector, cut_of_parts(detector, lambda: records("threshold")))
         if arguments.output is None:
             worst = _worst(judge, records("score"), arguments.top or _PRINTED)
@@ -80,7 +73,12 @@ def _how(chunks: Chunks, detector: Detector) -> str:
     return f"About {chunks.about_rows:,} records, scored in chunks of {chunks.rows:,} (--chunk-rows){copies}."
 
 
-def _in_chunks(detector: Detector, chunks: Chunks, show: Callable[[str, float, str], None]) -> Passes:
+def passes(detector: Detector, chunks: Chunks, in_chunks: bool, show: Callable[[str, float, str], None]) -> Passes:
+    """How to go through the scored records of a file: chunk by chunk, or all at once; their index counts from 0."""
+    if not in_chunks:
+        at_once = [score_frame(detector, chunks.whole().reset_index(drop=True))]
+        return lambda stage: at_once
+
     def records(stage: str) -> Iterable[Scored]:
         def progress(done: int) -> None:
             show(stage, min(1.0, done / chunks.about_rows), f"{done:,} of about {chunks.about_rows:,} records")

@@ -19,6 +19,7 @@ from anomaly_detection.wording import is_duration, phrase, sentence
 __all__ = ["Contribution", "Explanation", "explain", "explain_features"]
 
 _LEAST_SHARE = 0.05
+_LEAST_WAY = 0.02  # of the way from the usual score to the threshold
 _LEAST_FARNESS = 1.0  # standard deviations; what is nearer is no reason that a person would accept
 _FAR = 10.0
 _UNORDERED = ("cat", "pairs", "calendar", "missing", "repeats")
@@ -148,8 +149,8 @@ def explain_features(
         return []
     features, extended = features[positions], extended.iloc[positions]
     found = attribute(detector, features)
-    told = _Told(detector.preprocessor, found, extended, features)
     cut = float(detector.model.offset_) if threshold is None else threshold
+    told = _Told(detector.preprocessor, found, extended, features, _LEAST_WAY * max(found.base - cut, 0.0))
     result = []
     for i in range(len(positions)):
         score, reasons = float(found.score[i]), told.reasons(i, top)
@@ -171,7 +172,12 @@ class _Told:
     """The effects of players as reasons, each told by a feature."""
 
     def __init__(
-        self, preprocessor: Any, found: Attribution, extended: pd.DataFrame, features: npt.NDArray[np.float32]
+        self,
+        preprocessor: Any,
+        found: Attribution,
+        extended: pd.DataFrame,
+        features: npt.NDArray[np.float32],
+        least: float,
     ) -> None:
         self.sources: Sequence[FeatureSource] = preprocessor.feature_sources_
         self.n_records = int(preprocessor.n_records_)
@@ -182,6 +188,7 @@ class _Told:
         self.records: list[Mapping[str, Any]] = extended.to_dict("records")  # type: ignore[assignment]
         self.falls = np.maximum(-found.effects, 0.0)
         self.fall = self.falls.sum(axis=1) + np.maximum(-found.rest, 0.0)
+        self.least = np.maximum(_LEAST_SHARE * self.fall, max(least, 1e-12))
         self.weight = np.array([_telling(source) for source in self.sources[: self.farness.shape[1]]])
 
     def reasons(self, row: int, top: int) -> tuple[Contribution, ...]:
@@ -189,7 +196,7 @@ class _Told:
         by_feature: dict[int, list[int]] = {}
         teller_of: dict[str, int] = {}
         for player in np.argsort(-self.falls[row], kind="stable").tolist():
-            if self.falls[row, player] < max(_LEAST_SHARE * self.fall[row], 1e-12):
+            if self.falls[row, player] < self.least[row]:
                 break
             feature = self._teller(row, self.found.players[player].features)
             if feature is None:
