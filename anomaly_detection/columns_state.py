@@ -96,7 +96,8 @@ class _StandardScaler(Kind):
     )
 
     def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
-        state = dict(vars(value))
+        # As what `transform` hands out its results is no part of a model.
+        state = {name: one for name, one in vars(value).items() if name != "_sklearn_output_config"}
         seen = np.asarray(state.get("n_samples_seen_", 0))
         if seen.ndim:
             # Where values were missing, each feature has seen a number of its own; it matters to `partial_fit` alone.

@@ -196,8 +196,10 @@ def _tails_fault(tails: TailSummary) -> str | None:
     for given in (tails.least, tails.most):
         if given is not None and len(given) != n:
             return f"expected units of {n} features"
-    sides = {tails.width_.shape, getattr(tails, "bounds_", tails.width_).shape}
-    return None if tails.median_.shape == (n,) and sides == {(2, n)} else f"expected {n} features"
+    sizes = [tails.median_.shape, tails.width_.shape[1:], getattr(tails, "profile_", tails.median_).shape]
+    sides = {len(tails.width_), len(getattr(tails, "bounds_", tails.width_))}
+    sizes.append(getattr(tails, "bounds_", tails.width_).shape[1:])
+    return None if set(sizes) == {(n,)} and sides == {2} else f"expected {n} features"
 
 
 def _numbers_fault(numbers: NumericValues) -> str | None:
@@ -299,9 +301,10 @@ _TAILS = Record(
         "median_": Array("float32"),
         "width_": Array("float32", 2, special=True),
         "bounds_": Array("float32", 2, special=True),
+        "profile_": Array("float32"),
     },
     _tails_fault,
-    optional=("bounds_",),
+    optional=("bounds_", "profile_"),
 )
 _SOURCE = Record(FeatureSource, {"name": Text(), "kind": Text(GROUPS), "columns": _NAMES, "group_by": _NAMES})
 _OWN = Fields(

@@ -75,7 +75,7 @@ def to_state(model: BaseIsolationForest) -> tuple[Arrays, dict[str, Any]]:
 def from_state(arrays: Arrays, values: Any) -> BaseIsolationForest:
     """The forest that `to_state` was given: it scores alike, bit for bit, and fits alike.
 
-    What running cost (`performance_`) is not kept, but for the growing.
+    What it cost (`performance_`) is not kept.
 
     Raises
     ------
@@ -118,10 +118,11 @@ _RANDOM_STATE = Fields(
 
 
 def _encode_random_state(state: np.random.RandomState, at: str, arrays: Arrays) -> Any:
-    kind, *values = state.get_state(legacy=True)
-    if kind != "MT19937":
-        raise StateError(f"{at}: a RandomState of {kind} cannot be kept; give a seed")
-    return _RANDOM_STATE.encode(dict(zip(_RANDOM_STATE.kinds, values, strict=True)), at, arrays)
+    told: dict[str, Any] = state.get_state(legacy=False)  # type: ignore[assignment]
+    if told["bit_generator"] != "MT19937":
+        raise StateError(f"{at}: a RandomState of {told['bit_generator']} cannot be kept; give a seed")
+    values = {"key": told["state"]["key"], "position": told["state"]["pos"]}
+    return _RANDOM_STATE.encode({**values, "has_gauss": told["has_gauss"], "gauss": told["gauss"]}, at, arrays)
 
 
 def _decode_random_state(found: Any, at: str, arrays: Arrays) -> np.random.RandomState:
@@ -233,7 +234,8 @@ def _fault(packed: PackedForest) -> str | None:
 def _levels_fault(table: Levels, group: NDArray[np.int64], n_groups: int) -> str | None:
     """What is wrong with a table of values and the codes into it; None where nothing is."""
     if table.codes is None:
-        return None if len(table.values) == len(group) else f"has {len(table.values)} values; expected {len(group)}"
+        fits = len(table.values) == len(group) and not len(table.counts)
+        return None if fits else f"has {len(table.values)} values; expected {len(group)}"
     if len(table.codes) != len(group) or len(table.counts) != n_groups:
         return f"has {len(table.codes)} codes in {len(table.counts)} groups; expected {len(group)} in {n_groups}"
     if table.counts.size and int(table.counts.max()) > len(table.values):
@@ -254,8 +256,6 @@ _SHARED: dict[str, Kind] = {
     "pruned_": Flag(),
     "_seed": Whole(0, 2**64 - 1),
     "backend_": _CHOICE,
-    "grow_seconds": Number(least=0.0),
-    "grown_by": Maybe(_CHOICE),
     "n_features_in_": Whole(1),
     "feature_names_in_": Strings(),
 }
@@ -279,8 +279,8 @@ class _Model(Kind):
         if not hasattr(value, "forest_"):
             raise StateError(f"{at}: it is not fitted")
         state = {"quantized_bits_": None, "pruned_": False, **value.__getstate__()}
-        performance = state.pop("performance_")
-        state |= {"grow_seconds": performance.grow_seconds, "grown_by": performance.grown_by}
+        # Seconds differ from run to run: without them the same fit gives the same bytes.
+        del state["performance_"]
         return {"kind": type(value).__name__, **self._fields(type(value)).encode(state, at, arrays)}
 
     def decode(self, found: Any, at: str, arrays: Arrays) -> BaseIsolationForest:
@@ -290,7 +290,7 @@ class _Model(Kind):
             raise StateError(f"{at}: expected the kind {' or '.join(kinds)}, found {shown(kind)}")
         rest = {name: one for name, one in found.items() if name != "kind"}
         state = self._fields(kinds[kind]).decode(rest, at, arrays)
-        state["performance_"] = Performance(state.pop("grow_seconds"), grown_by=state.pop("grown_by"))
+        state["performance_"] = Performance(grow_seconds=0.0)
         fault = _model_fault(state)
         if fault is not None:
             raise StateError(f"{at}: {fault}")

@@ -1,0 +1,1 @@
+"""What makes bad model files out of good ones; see README.md."""
