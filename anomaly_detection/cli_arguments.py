@@ -1,0 +1,332 @@
+"""What can be given to each command: its arguments, their checks, and the examples of its help."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+__all__ = ["add_convert", "add_explain", "add_generate", "add_inspect", "add_judge", "add_score", "add_train"]
+
+_TRAIN_EXAMPLES = """\
+examples:
+  {prog}                                              10,000 synthetic records, whose anomalies are known
+  {prog} --profile realistic --samples 20000          the harder synthetic records
+  {prog} --data shipments.csv --output models         your own records; labels are not needed
+  {prog} --data history.parquet --label is_anomaly --timestamp order_date --id order_no
+  {prog} --data history.csv --timestamp order_date --alerts-per-day 20
+  {prog} --check                                      what this machine has and which backend it gets
+"""
+_SCORE_EXAMPLES = """\
+examples:
+  {prog} saved_models/optimized_anomaly_detection_model.safetensors shipments.csv --top 20
+  {prog} models/anomaly_detection_model.safetensors shipments.csv --output scored.parquet
+  {prog} models/anomaly_detection_model.safetensors ten_years.csv.gz --output scored.csv.gz --chunk-rows 50000
+"""
+_JUDGE_EXAMPLES = """\
+examples:
+  {prog} models/anomaly_detection_model.safetensors this_month.csv
+  {prog} models/anomaly_detection_model.safetensors this_month.csv --share 0.02 --draws 10
+"""
+_EXPLAIN_EXAMPLES = """\
+examples:
+  {prog} models/optimized_anomaly_detection_model.joblib shipments.csv --row 17
+  {prog} models/optimized_anomaly_detection_model.joblib shipments.csv --row 17 230 --json
+"""
+_INSPECT_EXAMPLES = """\
+examples:
+  {prog} models/optimized_anomaly_detection_model.safetensors
+  {prog} models/optimized_anomaly_detection_model.joblib --json
+"""
+_CONVERT_EXAMPLES = """\
+examples:
+  {prog} anomaly_detection_model.joblib anomaly_detection_model.safetensors
+  {prog} anomaly_detection_model.safetensors forest.onnx
+"""
+_GENERATE_EXAMPLES = """\
+examples:
+  {prog} shipments.csv
+  {prog} --profile realistic --samples 50000 --difficulty hard --labels shipments.parquet
+"""
+
+
+def _whole(least: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        try:
+            value = int(text.replace("_", "").replace(",", ""))
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} up")
+        return value
+
+    return read
+
+
+def _seed(text: str) -> int:
+    value = _whole(0)(text)
+    if value >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is too large; give a whole number below 2**32 = {2**32}")
+    return value
+
+
+def _ratio(text: str) -> float:
+    value = _number(text)
+    if not 0.0 < value <= 0.5:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share above 0 and at most 0.5, such as 0.05")
+    return value
+
+
+def _rate(text: str) -> float:
+    value = _number(text)
+    if not 0.0 < value < 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share above 0 and below 1, such as 0.1")
+    return value
+
+
+def _tolerance(text: str) -> float:
+    value = _number(text)
+    if not 0.0 <= value < 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no change of a score, from 0 up and below 1, such as 0.01")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = _number(text)
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = _number(text)
+    if not 0.0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds, 0 or more")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
+def _describe(parser: argparse.ArgumentParser, what: str, examples: str, run: str) -> None:
+    parser.description = what
+    parser.epilog = examples.format(prog=parser.prog)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.set_defaults(run=run)
+
+
+def add_train(parser: argparse.ArgumentParser) -> None:
+    _describe(
+        parser,
+        "Train models on your records or on synthetic ones, compare them, and save models, pictures and a report.",
+        _TRAIN_EXAMPLES,
+        "train",
+    )
+    own = parser.add_argument_group("your records")
+    own.add_argument("--data", metavar="FILE", type=Path, help="a CSV or Parquet file, one record a row")
+    own.add_argument(
+        "--label", metavar="COLUMN", help="the column that says which records are anomalies (1/-1, 0/1, words)"
+    )
+    own.add_argument("--timestamp", metavar="COLUMN", help="the column with each record's time; splits are by it")
+    own.add_argument("--id", metavar="COLUMN", nargs="+", default=[], help="columns that only name a record")
+    synthetic = parser.add_argument_group("synthetic records, where no --data is given")
+    synthetic.add_argument("--samples", metavar="N", type=_whole(1), help="how many (default: 10000)")
+    synthetic.add_argument("--profile", choices=("classic", "realistic"), help="of which kind (default: classic)")
+    training = parser.add_argument_group("training")
+    training.add_argument(
+        "--anomaly-ratio", metavar="R", type=_ratio, help="the share of anomalies to expect (default: 0.05)"
+    )
+    _add_threshold(parser)
+    training.add_argument(
+        "--backend",
+        choices=("auto", "mlx", "numba", "sklearn"),
+        default="auto",
+        help="what grows and scores the trees (default: auto, which says what it picked and why)",
+    )
+    training.add_argument(
+        "--batch-size", metavar="N", type=_whole(1), help="rows scored at a time; bounds memory, changes no result"
+    )
+    training.add_argument(
+        "--seed", metavar="N", type=_seed, default=42, help="the same seed gives the same models (default: 42)"
+    )
+    training.add_argument(
+        "--time-budget",
+        metavar="SECONDS",
+        type=_seconds,
+        default=60.0,
+        help="the most that the search for better settings may take (default: 60)",
+    )
+    training.add_argument(
+        "--prune",
+        metavar="TOLERANCE",
+        type=_tolerance,
+        help="make the optimised model smaller: drop nodes and trees as long as no score of the validation part moves"
+        " by more, such as 0.01",
+    )
+    training.add_argument(
+        "--quantize",
+        metavar="BITS",
+        type=int,
+        choices=(8, 16),
+        nargs="?",
+        const=8,
+        help="make the optimised model smaller: thresholds and leaf values as codes of 8 bits (the default) or 16",
+    )
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, default=Path("saved_models"), help="the folder for all that is saved"
+    )
+    parser.add_argument("--check", action="store_true", help="print what this machine has, and train nothing")
+
+
+def _add_threshold(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "what counts as an alert",
+        "One of these sets the threshold; without any, the anomaly ratio does, or labels by accuracy.",
+    )
+    ways = group.add_mutually_exclusive_group()
+    ways.add_argument(
+        "--alerts-per-day", metavar="N", type=_positive, help="as many as people can look at (needs --timestamp)"
+    )
+    ways.add_argument(
+        "--false-discovery-rate",
+        metavar="Q",
+        type=_rate,
+        help="the share of the alerts that may be false, such as 0.1; without --label few alerts are raised",
+    )
+    ways.add_argument(
+        "--false-alarm-cost",
+        metavar="A",
+        type=_positive,
+        help="lowest cost, where a false alarm costs A and a miss B (needs --miss-cost, and --label with --data)",
+    )
+    group.add_argument("--miss-cost", metavar="B", type=_positive, help="the cost of a missed anomaly, as above")
+
+
+def add_score(parser: argparse.ArgumentParser) -> None:
+    _describe(
+        parser,
+        "Judge records with a saved model. With --output, the records are written with five more columns:\n"
+        "anomaly_score (lower is more abnormal, negative is an alert), severity (0 to 100: 50 is one usual record\n"
+        "in 100, 75 one in 1,000), p_value, is_anomaly, and reason for the alerts.\n"
+        "Without it the worst are printed.",
+        _SCORE_EXAMPLES,
+        "score",
+    )
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a model file that train wrote")
+    parser.add_argument(
+        "data", metavar="DATA", type=Path, help="a CSV or Parquet file with the columns of the training"
+    )
+    parser.add_argument("--output", metavar="FILE", type=Path, help="a CSV or Parquet file to write")
+    parser.add_argument(
+        "--top", metavar="N", type=_whole(1), help="only the N most abnormal records, worst first (printed: 20)"
+    )
+    parser.add_argument(
+        "--chunk-rows",
+        metavar="N",
+        type=_whole(1),
+        help="read, score and write N records at a time, which bounds memory (default: a small file at once, a larger\n"
+        "one in chunks of two million cells)",
+    )
+
+
+def add_judge(parser: argparse.ArgumentParser) -> None:
+    _describe(
+        parser,
+        "Put errors that are known into copies of your records (a number of another group, a price ten times off, a\n"
+        "date before the one that it follows) and print how many of them a saved model finds. Needs no labels; best\n"
+        "with records that the model was not trained on.",
+        _JUDGE_EXAMPLES,
+        "judge",
+    )
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a model file that train wrote")
+    parser.add_argument(
+        "data", metavar="DATA", type=Path, help="a CSV or Parquet file with the columns of the training"
+    )
+    parser.add_argument(
+        "--share", metavar="R", type=_ratio, default=0.015, help="the share of the records to change (default: 0.015)"
+    )
+    parser.add_argument(
+        "--draws", metavar="N", type=_whole(1), default=5, help="how many times, with other records (default: 5)"
+    )
+    parser.add_argument("--seed", metavar="N", type=_seed, default=42, help="the same seed, the same errors")
+
+
+def add_explain(parser: argparse.ArgumentParser) -> None:
+    _describe(
+        parser,
+        "Say why records of a file have their scores: each reason with the record's value, what is usual, the range\n"
+        "in which nine of ten records lie, and its share of what makes the record abnormal.\n"
+        "The effects of all reasons and of everything else add up to the score less that of a usual record.",
+        _EXPLAIN_EXAMPLES,
+        "explain",
+    )
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a model's file that train wrote")
+    parser.add_argument(
+        "data", metavar="DATA", type=Path, help="a CSV or Parquet file with the columns of the training"
+    )
+    parser.add_argument(
+        "--row",
+        metavar="N",
+        type=_whole(1),
+        nargs="+",
+        action="extend",
+        required=True,
+        help="the records to explain, counted from 1 as score --top prints them",
+    )
+    parser.add_argument("--json", action="store_true", help="for programs: a list with an object a record")
+
+
+def add_inspect(parser: argparse.ArgumentParser) -> None:
+    _describe(
+        parser,
+        "Say what a model file holds: when and on what it was trained, how it scores, what was measured, how large it\n"
+        "is, and what would run it on this machine.",
+        _INSPECT_EXAMPLES,
+        "inspect",
+    )
+    parser.add_argument("model", metavar="MODEL", type=Path, help="a model's file that train wrote")
+    parser.add_argument("--json", action="store_true", help="for programs: one object with everything")
+
+
+def add_convert(parser: argparse.ArgumentParser) -> None:
+    _describe(
+        parser,
+        "Write a model in another format: .safetensors, .joblib (for programs that load those), or .onnx (the forest\n"
+        "alone, on scaled features). What was written is read again and compared before it takes its name.",
+        _CONVERT_EXAMPLES,
+        "convert",
+    )
+    parser.add_argument("source", metavar="IN", type=Path, help="a model's file that train wrote")
+    parser.add_argument("target", metavar="OUT", type=Path, help="a .joblib, .safetensors or .onnx file to write")
+    parser.add_argument("--force", action="store_true", help="replace OUT if it is there already")
+
+
+def add_generate(parser: argparse.ArgumentParser) -> None:
+    _describe(
+        parser,
+        "Write synthetic supply-chain records, some of them anomalies, to a CSV or Parquet file.",
+        _GENERATE_EXAMPLES,
+        "generate",
+    )
+    parser.add_argument("output", metavar="OUTPUT", type=Path, help="the CSV or Parquet file to write")
+    parser.add_argument("--profile", choices=("classic", "realistic"), default="classic", help="default: classic")
+    parser.add_argument("--samples", metavar="N", type=_whole(1), default=10_000, help="records (default: 10000)")
+    parser.add_argument(
+        "--anomaly-ratio", metavar="R", type=_ratio, default=0.05, help="the share of anomalies (default: 0.05)"
+    )
+    parser.add_argument(
+        "--seed", metavar="N", type=_seed, default=42, help="the same seed, the same file (default: 42)"
+    )
+    parser.add_argument(
+        "--difficulty",
+        choices=("easy", "medium", "hard"),
+        default="medium",
+        help="how far the realistic profile's anomalies stand out (default: medium)",
+    )
+    parser.add_argument(
+        "--labels", action="store_true", help="add a column label: 1 is normal, -1 an anomaly (train --label label)"
+    )
