@@ -19,9 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from mlx_iforest.base import BaseIsolationForest
-from mlx_iforest.forest import Forest, InvalidForestError
-from mlx_iforest.persistence import _fault, _model_fault
-from mlx_iforest.quantization import PackedForest
+from mlx_iforest.persistence import checked_state
 
 from .errors import ModelFileError
 from .pickled_parts import (
@@ -296,23 +294,8 @@ def _finish(thing: Any) -> None:
     state = dict(thing.__dict__)
     thing.__dict__.clear()
     if isinstance(thing, BaseIsolationForest) and "forest_" in state:
-        _check_forest(state)
+        state = checked_state(state)
     thing.__setstate__(state)
-
-
-def _check_forest(state: dict[str, Any]) -> None:
-    """Scoring is compiled, and does not look whether an index lies within its array: that is made sure of here."""
-    forest = state["forest_"]
-    if isinstance(forest, PackedForest):
-        fault = _fault(forest)
-        if fault is not None:
-            raise InvalidForestError(fault)
-        forest = forest.unpack()
-    # A new one: depths and the like that a forest remembers are not the file's to say.
-    state["forest_"] = Forest(forest.n_features, **forest.arrays()).validate()
-    fault = _model_fault(state)
-    if fault is not None:
-        raise InvalidForestError(fault)
 
 
 def _line(error: BaseException) -> str:

@@ -38,7 +38,7 @@ from mlx_iforest.performance import Performance
 from mlx_iforest.quantization import BITS, LEAF_VALUES, Levels, PackedForest
 from mlx_iforest.scoring import Spread
 
-__all__ = ["MODEL", "StateError", "from_state", "to_state"]
+__all__ = ["MODEL", "StateError", "checked_state", "from_state", "to_state"]
 
 MOST_LEVELS = 4096
 """Of a tree that is read. Isolation trees have a few dozen; a chain of a million nodes would take minutes to check."""
@@ -87,6 +87,39 @@ def from_state(arrays: Arrays, values: Any) -> BaseIsolationForest:
     if left:
         raise StateError(f"{next(iter(left))}: nothing refers to this array")
     return model
+
+
+def checked_state(state: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a fitted model that came in another way than `from_state`, once its forest can be scored.
+
+    Scoring is compiled and does not look whether an index lies within its array, so this makes sure of it.
+
+    Parameters
+    ----------
+    state : dict
+        As `__getstate__` gives it; the forest may be packed.
+
+    Returns
+    -------
+    dict
+        The same with a valid `Forest`, which knows nothing that does not follow from its arrays.
+
+    Raises
+    ------
+    StateError, InvalidForestError
+        What does not go together; the message names the first fault.
+    """
+    forest = state["forest_"]
+    if isinstance(forest, PackedForest):
+        fault = _fault(forest)
+        if fault is not None:
+            raise StateError(fault)
+        forest = forest.unpack()
+    state = {**state, "forest_": Forest(forest.n_features, **forest.arrays()).validate()}
+    fault = _model_fault(state)
+    if fault is not None:
+        raise StateError(fault)
+    return state
 
 
 class _Parameter(Kind):
