@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import fit, score
+from benchmarks import fit, interop, score
 from benchmarks.harness import FOLDER, Result, Table, Timing, interleaved, save, table_of_numbers
 from benchmarks.peers import PEERS, YARDSTICK, Contestant, Settings, agreement, contestants, ours, skipping
 from benchmarks.plots import spaced
@@ -219,6 +219,20 @@ def test_few_values_are_few_and_rare() -> None:
     X = fit.few_values((2_000, 30))
     assert np.unique(X).tolist() == [0, 1]
     assert 0.005 < X.mean() < 0.02
+
+
+def test_interop_measures_forests_taken_over_and_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interop, "SHORTEST", 0.0)
+    monkeypatch.setattr(interop, "PROBES", 500)
+    monkeypatch.setattr(interop, "KINDS", {kind: interop.KINDS[kind] for kind in ("blended", "oblique")})
+    interop.main(["--quick", "--repeats", "1", "--jobs", "2", "--output", str(tmp_path)])
+    saved = json.loads((tmp_path / "results" / "interop.json").read_text("utf-8"))
+    assert [row[0] for table in saved["tables"] for row in table["rows"]] == [
+        "scikit-learn", "from_sklearn", "from_sklearn, to_onnx, onnxruntime", "blended", "oblique",
+    ]  # fmt: skip
+    measured = saved["measurements"]
+    assert 0 < measured["taken over"]["from_sklearn"]["largest_difference"] < 1e-6
+    assert all(0 < kind["largest_difference"] < 1e-5 for kind in measured["as ONNX models"].values())
 
 
 def test_every_script_is_run_by_make_bench_or_by_hand() -> None:
