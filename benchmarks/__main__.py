@@ -12,7 +12,7 @@ import sys
 import time
 from itertools import takewhile
 
-SCRIPTS = ("score", "fit", "latency", "startup", "memory", "quantization", "pruning", "interop")
+SCRIPTS = ("score", "fit", "latency", "startup", "memory", "quantization", "pruning", "interop", "explain")
 QUALITY = ("accuracy", "adbench", "supply_chain")
 """Scripts about what is found, not how fast: run by hand, since they take data or long."""
 

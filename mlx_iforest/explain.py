@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -190,35 +191,39 @@ def _as_given(X: MatrixLike, data: Any) -> NDArray[Any]:
 
 
 @dataclass(frozen=True)
-class _Mean:
-    """The mean, over some trees, of one of the values of a row's leaf."""
+class _Means:
+    """The means, over some of a forest's trees, of one or two values of a row's leaf.
 
-    trees: Forest
+    Parameters
+    ----------
+    trees : Forest or None
+        None where they are the whole forest, which must not be kept by what is kept for it.
+    values : ndarray of float32, shape (n_nodes, n_means)
+    base : ndarray of float64, shape (n_means,)
+        The means where no feature is known.
+    """
+
+    trees: Forest | None
     values: NDArray[np.float32]
-    weights: NDArray[np.float64]
-    base: float
-    explainer: Explainer
-    first: int
-    stop: int
+    base: NDArray[np.float64]
 
     @classmethod
-    def of(cls, forest: Forest, first: int, stop: int, name: str, weights: NDArray[np.float64]) -> _Mean:
-        """Of the trees [first, stop), with its weight in each of the columns that a score is made of."""
-        trees = forest if (first, stop) == (0, forest.n_trees) else forest.trees(first, stop)
-        values = trees.arrays()[name]
-        explainer = _explainer(forest, forest.arrays()[name])
-        return cls(trees, values, weights, float(expectations(trees, values).mean()), explainer, first, stop)
+    def of(cls, forest: Forest, part: Part) -> _Means:
+        """Those that count in a part of a score; made once for each part of a forest."""
+        kept = _MEANS.setdefault(forest, {})
+        key: tuple[int | str, ...] = (part.first, part.stop, *part.used)
+        if key not in kept:
+            whole = (part.first, part.stop) == (0, forest.n_trees)
+            trees = forest if whole else forest.trees(part.first, part.stop)
+            columns = [trees.arrays()[name] for name in part.used]
+            base = np.array([expectations(trees, column).mean() for column in columns])
+            # One column stays where it is: scoring has made the forest ready for it.
+            values = columns[0][:, None] if len(columns) == 1 else np.stack(columns, axis=1)
+            kept[key] = cls(None if whole else trees, values, base)
+        return kept[key]
 
-    def attribute(
-        self,
-        X: NDArray[np.float32],
-        means: NDArray[np.float64],
-        slopes: NDArray[np.float64],
-        out: NDArray[np.float64],
-    ) -> None:
-        """Add the Shapley values of rows, each row's times its slope, to `out`; its means are known."""
-        n_trees = self.stop - self.first
-        self.explainer.add(X, self.first, self.stop, n_trees * (means - self.base), slopes / n_trees, out)
+
+_MEANS: WeakKeyDictionary[Forest, dict[tuple[int | str, ...], _Means]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -229,60 +234,66 @@ class _Attribution:
     ----------
     how : ScoreParts
         From columns, which are sums of means, to the number that is explained.
-    means : list of _Mean
-    offset : ndarray of float64, shape (1, n_columns)
-        Of the columns.
-    backend : Backend
+    means : list of _Means
+        Of each part.
+    base_columns : ndarray of float64, shape (1, n_columns)
     number : callable
         What is explained, of rows.
     """
 
+    forest: Forest
     how: ScoreParts
-    means: list[_Mean]
-    offset: NDArray[np.float64]
+    means: list[_Means]
+    base_columns: NDArray[np.float64]
     backend: Backend
     number: Callable[[NDArray[np.float32]], NDArray[np.float64]]
 
     @classmethod
     def of_model(cls, model: FittedForest, of: str) -> _Attribution:
-        how = model._score_parts() if of == "score" else _mean_alone(model.forest_, of)
-        offset = np.concatenate([part.offset for part in how.parts])[None]
-        means, column = [], 0
-        for part in how.parts:
-            here = slice(column, column := column + len(part.offset))
-            for name in part.used:
-                weights = np.zeros(offset.shape[1])
-                weights[here] = part.weights[name]
-                means.append(_Mean.of(model.forest_, part.first, part.stop, name, weights))
+        forest = model.forest_
+        how = model._score_parts() if of == "score" else _mean_alone(forest, of)
+        means = [_Means.of(forest, part) for part in how.parts]
+        base = _columns(how.parts, [of_part.base[None] for of_part in means])
         # Every backend but scikit-learn's gives the same bits as Numba's.
         backend = get_backend("sklearn" if model.backend_.name == "sklearn" else "numba")
-        return cls(how, means, offset, backend, partial(model._score, backend=backend))
+        return cls(forest, how, means, base, backend, partial(model._score, backend=backend))
 
     @cached_property
     def base(self) -> float:
         """What is explained, where no feature is known."""
-        return float(self.how.scores(self._columns([np.array([mean.base]) for mean in self.means]))[0])
+        return float(self.how.scores(self.base_columns)[0])
 
     def fill(self, X: NDArray[np.float32], out: NDArray[np.float64]) -> None:
         """Write the attributions of valid rows."""
-        found = [self.backend.leaf_means(mean.trees, mean.values[:, None], X)[:, 0] for mean in self.means]
-        base = self._columns([np.array([mean.base]) for mean in self.means])
-        slopes = mean_slopes(self.how, base, self._columns(found))
+        found = [self.backend.leaf_means(of_part.trees or self.forest, of_part.values, X) for of_part in self.means]
+        columns = _columns(self.how.parts, found)
+        slopes = mean_slopes(self.how, self.base_columns, columns)
         out[:] = 0
-        for mean, of_rows in zip(self.means, found, strict=True):
-            # Column by column: a row's result must not depend on the rows beside it, as in a product of matrices.
-            slope = sum(slopes[:, column] * mean.weights[column] for column in np.flatnonzero(mean.weights))
-            mean.attribute(X, of_rows, slope, out)
-        if len(self.means) > 1:
+        column = n_means = 0
+        for part, of_part, means in zip(self.how.parts, self.means, found, strict=True):
+            n_trees = part.stop - part.first
+            for k, name in enumerate(part.used):
+                # Column by column: a row's result must not depend on the rows beside it, as in a product of matrices.
+                slope = np.zeros(len(X))
+                for offset, weight in enumerate(part.weights[name].tolist()):
+                    slope += slopes[:, column + offset] * (weight / n_trees)
+                total = n_trees * (means[:, k] - of_part.base[k])
+                explainer = _explainer(self.forest, self.forest.arrays()[name])
+                explainer.add(X, part.first, part.stop, total, slope, out)
+                n_means += 1
+            column += len(part.offset)
+        if n_means > 1:
             # What the sum of several lacks, by the points of an integral or by rounding, is small.
             settle(out, self.number(X) - self.base)
 
-    def _columns(self, means: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Of the rows' means, shape (n_rows, n_columns)."""
-        columns: NDArray[np.float64] = self.offset + sum(
-            values[:, None] * mean.weights for mean, values in zip(self.means, means, strict=True)
-        )
-        return columns
+
+def _columns(parts: Sequence[Part], means: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """What a score is made of, shape (n_rows, n_columns), of the means of each part, shape (n_rows, n_means)."""
+    columns = [
+        part.offset + sum(of_part[:, k : k + 1] * part.weights[name] for k, name in enumerate(part.used))
+        for part, of_part in zip(parts, means, strict=True)
+    ]
+    return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
 
 
 def _mean_alone(forest: Forest, name: str) -> ScoreParts:

@@ -16,6 +16,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from mlx_iforest.vectors import BITS, INT64, REALS, data, every_lane, load, multiply_add, store
+
 __all__ = [
     "BLOCK",
     "COLUMNS",
@@ -27,8 +29,7 @@ __all__ = [
 BLOCK = 64
 """Rows of a block: what a tree of 256 samples needs for them stays in the first-level cache."""
 
-LANES = 16
-"""Rows of a vector."""
+LANES = REALS.count
 
 VECTORS = BLOCK // LANES
 
@@ -48,10 +49,7 @@ child; where in the tree's constants the node's begin."""
 THRESHOLD, FAR_VALUE, LEFT_SHARE, RIGHT_SHARE, APART, CONSTANTS = range(6)
 """A node's constants: then, for each point, those for rows that go left and right, and a weight."""
 
-_INT1, _INT16, _INT32, _INT64 = ir.IntType(1), ir.IntType(16), ir.IntType(32), ir.IntType(64)
-_REALS, _BITS = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(_INT1, LANES)
-_FUSED = ("contract",)
-"""A product and a sum may become one instruction."""
+_INT16 = ir.IntType(16)
 
 
 def _step(kind):
@@ -67,54 +65,35 @@ def _step(kind):
 
         def codegen(context, builder, sig, args):
             steps, constants, x, masks, work, sums = (
-                context.make_array(sig.args[k])(context, builder, args[k]).data for k in (0, 3, 4, 5, 6, 7)
+                data(context, builder, sig.args[k], args[k]) for k in (0, 3, 4, 5, 6, 7)
             )
-            row, n_points = builder.mul(args[1], _INT64(COLUMNS)), args[2]
+            row, n_points = builder.mul(args[1], INT64(COLUMNS)), args[2]
 
             def column(k):
-                return builder.sext(builder.load(builder.gep(steps, [builder.add(row, _INT64(k))])), _INT64)
-
-            def load(base, offset):
-                value = builder.load(builder.bitcast(builder.gep(base, [offset]), _REALS.as_pointer()))
-                value.align = 4
-                return value
-
-            def store(base, offset, value):
-                builder.store(value, builder.bitcast(builder.gep(base, [offset]), _REALS.as_pointer())).align = 4
-
-            def every_lane(scalar, vector):
-                undefined = ir.Constant(vector, ir.Undefined)
-                one = builder.insert_element(undefined, scalar, ir.Constant(_INT32, 0))
-                return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(_INT32, LANES), [0] * LANES))
+                return builder.sext(builder.load(builder.gep(steps, [builder.add(row, INT64(k))])), INT64)
 
             def constant(offset):
-                return every_lane(builder.load(builder.gep(constants, [offset])), _REALS)
+                return every_lane(builder, REALS, builder.load(builder.gep(constants, [offset])))
 
             def of_node(k):
-                return constant(builder.add(at, _INT64(k)))
+                return constant(builder.add(at, INT64(k)))
 
             def mask_place(offset, side, k):
-                return builder.gep(masks, [builder.add(offset, _INT64(side * VECTORS + k))])
+                return builder.gep(masks, [builder.add(offset, INT64(side * VECTORS + k))])
 
             def load_mask(offset, side, k):
-                return builder.bitcast(builder.load(mask_place(offset, side, k)), _BITS)
-
-            def plus(a, b):
-                return builder.fadd(a, b, flags=_FUSED)
-
-            def times(a, b):
-                return builder.fmul(a, b, flags=_FUSED)
+                return builder.bitcast(builder.load(mask_place(offset, side, k)), BITS)
 
             at, feature, here, place = (column(k) for k in (CONSTANT, FEATURE, HERE, PLACE))
-            lane = [_INT64(LANES * k) for k in range(VECTORS)]
+            lane = [INT64(LANES * k) for k in range(VECTORS)]
             # Which rows go left and right; neither, where they have left the way of the same feature above.
             left, right = [], []
             if goes_down:
                 threshold, above = of_node(THRESHOLD), column(ABOVE)
-                missing = every_lane(builder.trunc(column(MISSING_LEFT), _INT1), _BITS)
+                missing = every_lane(builder, BITS, builder.trunc(column(MISSING_LEFT), BITS.element))
             for k in range(VECTORS):
                 if goes_down:
-                    value = load(x, builder.add(feature, lane[k]))
+                    value = load(builder, REALS, x, builder.add(feature, lane[k]))
                     is_left = builder.fcmp_ordered("<=", value, threshold)
                     is_left = builder.or_(is_left, builder.and_(missing, builder.fcmp_unordered("uno", value, value)))
                     is_right = builder.not_(is_left)
@@ -132,7 +111,7 @@ def _step(kind):
             def choose(k, a, b, otherwise):
                 return builder.select(left[k], a, builder.select(right[k], b, otherwise) if again else b)
 
-            zero = ir.Constant(_REALS, [0.0] * LANES)
+            zero = ir.Constant(REALS, [0.0] * LANES)
             apart = of_node(APART) if again else None
             if not leaves:
                 near, far = column(NEAR), column(FAR)
@@ -141,36 +120,37 @@ def _step(kind):
             adds = leaves or not goes_down
             totals = [cgutils.alloca_once_value(builder, zero) for _ in range(VECTORS if adds else 0)]
             with cgutils.for_range(builder, n_points) as loop:
-                of_point = builder.add(at, builder.add(_INT64(CONSTANTS), builder.mul(loop.index, _INT64(3))))
-                if_left, if_right, weight = (constant(builder.add(of_point, _INT64(k))) for k in range(3))
-                first = builder.mul(loop.index, _INT64(BLOCK))
+                of_point = builder.add(at, builder.add(INT64(CONSTANTS), builder.mul(loop.index, INT64(3))))
+                if_left, if_right, weight = (constant(builder.add(of_point, INT64(k))) for k in range(3))
+                first = builder.mul(loop.index, INT64(BLOCK))
                 for k in range(VECTORS):
                     offset = builder.add(first, lane[k])
                     p_at = builder.add(place, offset)
-                    p = load(work, p_at)
+                    p = load(builder, REALS, work, p_at)
                     chosen = choose(k, if_left, if_right, apart)
                     if goes_down and not leaves:
                         p_near = builder.fmul(p, chosen)
-                        store(work, builder.add(near, offset), p_near)
+                        store(builder, REALS, work, builder.add(near, offset), p_near)
                         if two:
-                            store(work, builder.add(far, offset), builder.fsub(p, p_near))
+                            store(builder, REALS, work, builder.add(far, offset), builder.fsub(p, p_near))
                         continue
-                    reached = times(p, weight) if again else p
+                    total = builder.load(totals[k])
                     if leaves:
-                        store(work, p_at, chosen)
-                        gain = reached
+                        store(builder, REALS, work, p_at, chosen)
+                        total = multiply_add(builder, p, weight, total) if again else builder.fadd(p, total)
                     else:
-                        u_far = load(work, builder.add(far, offset)) if two else far_value
-                        difference = builder.fsub(load(work, builder.add(near, offset)), u_far)
-                        store(work, p_at, plus(u_far, times(chosen, difference)))
-                        gain = times(reached, difference)
-                    builder.store(plus(builder.load(totals[k]), gain), totals[k])
+                        u_far = load(builder, REALS, work, builder.add(far, offset)) if two else far_value
+                        difference = builder.fsub(load(builder, REALS, work, builder.add(near, offset)), u_far)
+                        store(builder, REALS, work, p_at, multiply_add(builder, chosen, difference, u_far))
+                        total = multiply_add(builder, builder.fmul(p, weight) if again else p, difference, total)
+                    builder.store(total, totals[k])
             if adds:
                 left_share, right_share = of_node(LEFT_SHARE), of_node(RIGHT_SHARE)
                 for k in range(VECTORS):
-                    s_at = builder.add(feature, lane[k])
-                    added = times(choose(k, left_share, right_share, zero), builder.load(totals[k]))
-                    store(sums, s_at, plus(load(sums, s_at), added))
+                    place = builder.add(feature, lane[k])
+                    share, before = choose(k, left_share, right_share, zero), load(builder, REALS, sums, place)
+                    after = multiply_add(builder, share, builder.load(totals[k]), before)
+                    store(builder, REALS, sums, place, after)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -178,10 +158,11 @@ def _step(kind):
     return step
 
 
-_leaves, _down_one, _down_two, _up_one, _up_two = (_step(kind) for kind in range(0, 10, 2))
-_leaves_again, _down_one_again, _down_two_again, _up_one_again, _up_two_again = (
-    _step(kind) for kind in range(1, 10, 2)
-)
+_leaves, _leaves_again = _step(LEAVES), _step(LEAVES_AGAIN)
+_down_one, _down_one_again = _step(DOWN_ONE), _step(DOWN_ONE_AGAIN)
+_down_two, _down_two_again = _step(DOWN_TWO), _step(DOWN_TWO_AGAIN)
+_up_one, _up_one_again = _step(UP_ONE), _step(UP_ONE_AGAIN)
+_up_two, _up_two_again = _step(UP_TWO), _step(UP_TWO_AGAIN)
 
 
 @njit(nogil=True, cache=True)

@@ -8,6 +8,8 @@ They build the inner operations of `codes_scoring` and of growing; LLVM maps the
 
 from __future__ import annotations
 
+import platform
+
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -16,6 +18,7 @@ from numba.extending import intrinsic
 
 __all__ = [
     "BITS",
+    "FUSES",
     "HAS_VECTORS_OF_16",
     "INT8",
     "INT32",
@@ -26,6 +29,7 @@ __all__ = [
     "every_lane",
     "gather",
     "load",
+    "multiply_add",
     "prefetch",
     "store",
 ]
@@ -41,6 +45,10 @@ def _has(feature: str) -> bool:
 
 HAS_VECTORS_OF_16 = _has("avx512f")
 """Whether 16 values at a time can be gathered, looked up in registers and moved together; else loops do it."""
+
+
+FUSES = _has("fma") or platform.machine().lower() in ("arm64", "aarch64")
+"""Whether a product and a sum are one instruction."""
 
 
 def data(context, builder, array_type, array):
@@ -67,6 +75,18 @@ def every_lane(builder, vector, scalar):
     return builder.shuffle_vector(
         one_lane, undefined, ir.Constant(ir.VectorType(INT32, vector.count), [0] * vector.count)
     )
+
+
+def multiply_add(builder, a, b, c):
+    """``a * b + c`` of `REALS`, rounded once where the processor can.
+
+    It is never left to the compiler ("contract"), which chooses anew for each of several vectors that a loop takes
+    together: the last bit of a row would depend on its place.
+    """
+    if not FUSES:
+        return builder.fadd(builder.fmul(a, b), c)
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(REALS, [REALS] * 3), "llvm.fma.v16f32")
+    return builder.call(function, [a, b, c])
 
 
 def gather(builder, vector, base, index, scale):

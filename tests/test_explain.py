@@ -250,6 +250,16 @@ def test_no_row_depends_on_threads_batches_or_neighbours(name: str, of: str) -> 
         assert np.array_equal(model.explain(X[row : row + 1], of=of).values[0], expected[row])
 
 
+@pytest.mark.parametrize("n_features", [1, 8, 20])
+def test_equal_rows_have_equal_values_wherever_they_are(n_features: int) -> None:
+    # Compilers choose anew for each of several vectors what to round, unless they are told.
+    X = table(2000, n_features + 1)
+    model = MLXIsolationForest(20, random_state=0).fit(X)
+    for row in X[:5]:
+        values = model.explain(np.tile(row, (150, 1))).values
+        assert (values == values[0]).all()
+
+
 def test_rows_of_every_kind() -> None:
     X = table(missing=False)
     model = MODELS["depth"].fit(X)

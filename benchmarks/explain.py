@@ -1,0 +1,127 @@
+"""How fast are exact Shapley values? Rows a second against the package shap on the same forest, which says the same.
+
+shap's TreeExplainer explains the forest as scikit-learn's; a script stops where the two disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.harness import Result, Table, interleaved, machine, options, save, table_of_numbers, versions
+from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
+
+Data = NDArray[np.float32]
+
+AGREEMENT = 1e-4
+"""Largest difference of a Shapley value of a path length from shap's."""
+
+TRAINED = 20_000
+"""Rows that forests are grown on."""
+
+SHORTEST = 0.5
+"""Seconds that a timed run takes at least, by explaining again."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A forest, and how many rows are explained by us and by shap, whose rate does not depend on their number."""
+
+    features: int
+    rows: int
+    shap_rows: int
+    trees: int = 100
+    samples: int = 256
+
+    @property
+    def title(self) -> str:
+        return f"{self.trees} trees of {self.samples:,}, {self.features} features"
+
+
+CASES = (Case(8, 100_000, 1_000), Case(64, 50_000, 1_000), Case(500, 10_000, 500), Case(8, 10_000, 20, 300, 4096))
+QUICK = (Case(4, 500, 20, 10, 64),)
+
+
+def contestants(case: Case, jobs: int) -> tuple[dict[str, tuple[int, Callable[[], Any]]], float | None]:
+    """For each how many rows it explains, and how; and the largest difference from shap's values, where it is there."""
+    X = table_of_numbers(max(TRAINED, case.rows), case.features)
+    rows = X[: case.rows]
+    ours = MLXIsolationForest(case.trees, max_samples=case.samples, n_jobs=jobs, random_state=0).fit(X[:TRAINED])
+    alone = MLXIsolationForest(case.trees, max_samples=case.samples, n_jobs=1, random_state=0).fit(X[:TRAINED])
+    blended = BlendedIsolationForest(case.trees, n_jobs=jobs, random_state=0).fit(X[:TRAINED])
+    found: dict[str, tuple[int, Callable[[], Any]]] = {
+        "mlx_iforest, path length": (len(rows), partial(ours.explain, rows)),
+        "mlx_iforest, path length, one thread": (len(rows), partial(alone.explain, rows)),
+        "mlx_iforest, score": (len(rows), partial(ours.explain, rows, of="score")),
+        "mlx_iforest, score of a blended forest": (len(rows), partial(blended.explain, rows, of="score")),
+    }
+    try:
+        import shap
+    except ImportError:
+        return found, None
+    explainer = shap.TreeExplainer(ours.to_sklearn())
+    few = rows[: case.shap_rows]
+    difference = float(np.abs(explainer.shap_values(few) - ours.explain(few).values).max())
+    if not difference < AGREEMENT:
+        raise RuntimeError(f"{case.title}: Shapley values differ from shap's by {difference:.2g}")
+    return {**found, "shap, path length": (len(few), partial(explainer.shap_values, few))}, difference
+
+
+def measure(case: Case, jobs: int, repeats: int) -> tuple[Table, dict[str, Any]]:
+    """One case's table, and its figures."""
+    found, difference = contestants(case, jobs)
+    timings = interleaved({name: call for name, (_, call) in found.items()}, repeats=repeats, shortest=SHORTEST)
+    rates = {name: rows / timings[name].median for name, (rows, _) in found.items()}
+    yardstick = rates.get("shap, path length")
+    rows = [
+        [
+            name,
+            f"{found[name][0]:,}",
+            f"{rate:,.0f}",
+            "-" if yardstick is None else f"{rate / yardstick:,.0f}",
+            f"{timings[name].spread():.0%}",
+        ]
+        for name, rate in sorted(rates.items(), key=lambda item: -item[1])
+    ]
+    note = (
+        "shap is not installed." if difference is None else f"Largest difference from shap's values: {difference:.1g}."
+    )
+    table = Table(case.title, ["what", "rows", "rows a second", "times shap", "spread"], rows, note)
+    return table, {"case": case.title, "rows a second": rates, "difference": difference}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the benchmark."""
+    chosen = options("explain", __doc__).parse_args(arguments)
+    here = machine()
+    tables, measurements = [], []
+    for case in QUICK if chosen.quick else CASES:
+        table, figures = measure(case, chosen.jobs, 1 if chosen.quick else chosen.repeats)
+        print(table.markdown(), flush=True)
+        tables.append(table)
+        measurements.append(figures)
+    about = (
+        "Exact Shapley values of each row (path-dependent TreeSHAP), against shap's TreeExplainer on the same forest "
+        f"as scikit-learn's; medians with everything warm. {chosen.jobs} threads are allowed; shap uses one. Float32 "
+        "rows in, which we check; Shapley values in float64 out. The score of a blended forest takes those of "
+        "up to seven means over trees."
+    )
+    result = Result(
+        "Explanations",
+        about,
+        "python -m benchmarks.explain",
+        tables,
+        measurements,
+        here,
+        versions(["numpy", "numba", "scikit-learn", "shap"]),
+    )
+    print(f"written to {save('explain', result, chosen.output)}")
+
+
+if __name__ == "__main__":
+    main()
