@@ -12,6 +12,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import StandardScaler
 
 from mlx_iforest.declared import (
+    ARRAY,
     Array,
     Arrays,
     Fields,
@@ -104,7 +105,7 @@ class _StandardScaler(Kind):
             arrays[place(at, "n_samples_seen_")] = seen.astype(np.int64)
             state["n_samples_seen_"] = 0
         made = self.fields.encode(state, at, arrays)
-        return {**made, "n_samples_seen_": place(at, "n_samples_seen_")} if seen.ndim else made
+        return {**made, "n_samples_seen_": ARRAY} if seen.ndim else made
 
     def decode(self, found: Any, at: str, arrays: Arrays) -> StandardScaler:
         seen = found.get("n_samples_seen_") if isinstance(found, dict) else None

@@ -2,7 +2,7 @@
 
 A declaration is data: a `Kind` for each attribute of each class. Both ways go by it. Writing refuses what it does not
 declare, so that nothing is lost unseen; reading builds only what it declares, so that a file names no class, shares no
-part and holds no reference. An array of a JSON value at ``a/b`` is kept under that name.
+part and holds no reference: the array that belongs at ``a/b`` in the JSON has that name, and JSON says `ARRAY` there.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
+    "ARRAY",
     "Array",
     "Arrays",
     "Chosen",
@@ -43,6 +44,9 @@ __all__ = [
 
 Arrays = dict[str, NDArray[Any]]
 """Arrays by the place of the value that they belong to."""
+
+ARRAY = "array"
+"""What JSON holds in the place of an array."""
 
 SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 """What JSON has no number for."""
@@ -298,10 +302,10 @@ class Array(Kind):
     def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
         self._check(value, at)
         arrays[at] = np.array(value, order="C")
-        return at
+        return ARRAY
 
     def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
-        if found != at or at not in arrays:
+        if found != ARRAY or at not in arrays:
             raise StateError(f"{at}: expected the array of this name, found {shown(found)}")
         return self._check(arrays.pop(at), at)
 
