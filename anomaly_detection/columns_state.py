@@ -11,23 +11,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import StandardScaler
 
-from mlx_iforest.declared import (
-    ARRAY,
-    Array,
-    Arrays,
-    Fields,
-    Flag,
-    Kind,
-    Maybe,
-    Number,
-    StateError,
-    Strings,
-    Text,
-    Whole,
-    place,
-    refuse_other_keys,
-    shown,
-)
+from mlx_iforest.declared import Arrays, Fields, Kind, Maybe, StateError, place, refuse_other_keys, shown
+from mlx_iforest.declared_values import ARRAY, Array, Flag, Number, Strings, Text, Whole
 
 __all__ = ["Scaler", "fitted_again"]
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mlx_iforest.declared import Array, Arrays, Kind, Number, StateError, place, refuse_other_keys, shown
+from mlx_iforest.declared import Arrays, Kind, StateError, place, refuse_other_keys, shown
+from mlx_iforest.declared_values import Array, Number
 
 __all__ = ["Free"]
 

@@ -16,7 +16,8 @@ import safetensors
 import safetensors.numpy
 
 from mlx_iforest import __version__
-from mlx_iforest.declared import Array, Arrays, Flag, Kind, Maybe, Number, OneOf, Record, StateError, Strings
+from mlx_iforest.declared import Arrays, Kind, Maybe, OneOf, Record, StateError
+from mlx_iforest.declared_values import Array, Flag, Number, Strings
 from mlx_iforest.persistence import MODEL
 
 from .calibration import _SHARES, Calibration

@@ -13,25 +13,20 @@ from mlx_iforest.backends.base import BackendChoice
 from mlx_iforest.base import BaseIsolationForest
 from mlx_iforest.blended import MEMBERS, BlendedIsolationForest
 from mlx_iforest.declared import (
-    Array,
     Arrays,
     Fields,
     Fixed,
-    Flag,
     Keyed,
     Kind,
     Many,
     Maybe,
-    Number,
     Record,
     StateError,
-    Strings,
-    Text,
-    Whole,
     place,
     refuse_other_keys,
     shown,
 )
+from mlx_iforest.declared_values import Array, Flag, Number, Strings, Text, Whole
 from mlx_iforest.estimator import MLXIsolationForest
 from mlx_iforest.forest import ARRAYS, Forest, InvalidForestError, split_levels
 from mlx_iforest.performance import Performance

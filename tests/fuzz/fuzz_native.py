@@ -13,11 +13,13 @@ import atheris
 
 with atheris.instrument_imports(
     include=[
+        "anomaly_detection.branch_state",
         "anomaly_detection.columns_state",
         "anomaly_detection.feature_state",
         "anomaly_detection.free_state",
         "anomaly_detection.native_file",
         "mlx_iforest.declared",
+        "mlx_iforest.declared_values",
         "mlx_iforest.persistence",
     ]
 ):
