@@ -3,6 +3,7 @@
 from mlx_iforest.backends import BackendUnavailableError, choose_backend, describe_system
 from mlx_iforest.blended import BlendedIsolationForest
 from mlx_iforest.estimator import MLXIsolationForest
+from mlx_iforest.explain import Explanation
 from mlx_iforest.forest import Forest, InvalidForestError
 from mlx_iforest.scorer import Scorer
 
@@ -11,6 +12,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BackendUnavailableError",
     "BlendedIsolationForest",
+    "Explanation",
     "Forest",
     "InvalidForestError",
     "MLXIsolationForest",
