@@ -142,10 +142,8 @@ def _ensemble(model: BaseIsolationForest) -> dict[str, Any]:
         leaves = nodes[is_leaf[nodes]]
         for column, offset in enumerate(part.offset):
             values = sum(weights[column] * getattr(forest, name)[leaves] for name, weights in part.weights.items())
-            # What is usual is added once at the end: float32 then has less to round with each tree.
-            usual = np.average(values, weights=forest.n_samples[leaves])
-            start[first] += slope * (offset + usual)
-            targets.append((leaves, np.full(len(leaves), first), slope * (values - usual) / (part.stop - part.first)))
+            start[first] += slope * offset
+            targets.append((leaves, np.full(len(leaves), first), slope * values / (part.stop - part.first)))
             first += 1
     at, target, weight = (np.concatenate(arrays) for arrays in zip(*targets, strict=True))
     left = np.maximum(forest.left, 0)
