@@ -169,6 +169,13 @@ def test_a_sparse_fit_converts() -> None:
     assert_allclose(ours.score_samples(csr_matrix(X)), theirs.score_samples(csr_matrix(X)), rtol=0, atol=TOLERANCE)
 
 
+def test_a_weighted_fit_converts() -> None:
+    weight = np.random.default_rng(0).integers(0, 3, len(WHOLE)).astype(float)
+    theirs = IsolationForest(n_estimators=20, max_samples=30, random_state=0).fit(WHOLE, sample_weight=weight)
+    rows = probing_rows(from_sklearn(theirs).forest_)
+    assert_allclose(from_sklearn(theirs).score_samples(rows), theirs.score_samples(rows), rtol=0, atol=TOLERANCE)
+
+
 def test_column_names_go_both_ways() -> None:
     frame = pd.DataFrame(WHOLE, columns=["cost", "weight", "days", "pieces"])
     ours = from_sklearn(IsolationForest(n_estimators=5, random_state=0).fit(frame))

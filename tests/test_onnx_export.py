@@ -98,7 +98,7 @@ def test_onnxruntime_scores_as_we_do(kind: str) -> None:
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     shape=st.tuples(st.integers(2, 50), st.integers(1, 5)),
-    scoring=st.sampled_from(["depth", "density", "blend"]),
+    scoring=st.sampled_from(["depth", "density", "blend", "blended"]),
     extension_level=st.integers(0, 3),
     made_smaller=st.sampled_from(["no", "quantised", "pruned"]),
     scale=st.sampled_from([1e-30, 1e-3, 1.0, 1e30]),
@@ -110,7 +110,10 @@ def test_any_forest_becomes_an_onnx_model(
 ) -> None:
     rng = np.random.default_rng(seed)
     X = np.where(rng.random(shape) < gaps, np.nan, rng.normal(size=shape) * scale).astype(np.float32)
-    model = MLXIsolationForest(6, scoring=scoring, extension_level=extension_level, random_state=seed).fit(X)
+    model: BaseIsolationForest = BlendedIsolationForest(12, random_state=seed)
+    if scoring != "blended":
+        model = MLXIsolationForest(6, scoring=scoring, extension_level=extension_level, random_state=seed)
+    model.fit(X)
     if made_smaller == "pruned":
         model, _ = model.prune(0.02)
     elif made_smaller == "quantised" and model.forest_.direction_weight is None:
