@@ -17,6 +17,7 @@ from mlx_iforest.declared import (
     Record,
 )
 from mlx_iforest.declared_values import Array, Chosen, Flag, Number, Strings, Text, Whole
+from mlx_iforest.persistence import N_JOBS
 
 from .derived import CalendarKind, CalendarPart, Duration, MissingPattern, MissingState, Product, Ratio
 from .expectation import Expectation, _Target
@@ -234,7 +235,7 @@ BRANCHES: dict[str, Record] = {
             "min_explained": Number(),
             "min_gain": Number(),
             "strength": Number(),
-            "n_jobs": Maybe(Whole(-(2**31))),
+            "n_jobs": N_JOBS,
             **_SEEN,
             "deviations_": Many(_DEVIATION),
         },

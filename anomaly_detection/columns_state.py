@@ -13,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from mlx_iforest.declared import Arrays, Fields, Kind, Maybe, StateError, place, refuse_other_keys, shown
 from mlx_iforest.declared_values import ARRAY, Array, Flag, Number, Strings, Text, Whole
+from mlx_iforest.persistence import N_JOBS
 
 __all__ = ["Scaler", "fitted_again"]
 
@@ -56,9 +57,11 @@ def fitted_again(transformer: ColumnTransformer, row: Any, parts: list[tuple[str
         (name, part if isinstance(part, str) else _Done(part, len(part.get_feature_names_out())), columns)
         for name, part, columns in parts
     ]
+    jobs, transformer.n_jobs = transformer.n_jobs, None
     # A global wish for DataFrames is for what users get, and would ask the stand-ins for names.
     with config_context(transform_output="default"):
         ColumnTransformer.fit_transform(transformer, row)
+    transformer.n_jobs = jobs
     transformer.transformers_ = [
         (name, part.fitted if isinstance(part, _Done) else part, columns)
         for name, part, columns in transformer.transformers_
@@ -121,7 +124,7 @@ class _Selection(Kind):
     fields = Fields(
         {
             "sparse_threshold": Number(0.0, 1.0),
-            "n_jobs": Maybe(Whole(-LARGEST_INT)),
+            "n_jobs": N_JOBS,
             "verbose": Flag(),
             "verbose_feature_names_out": Flag(),
             "n_features_in_": Whole(1, LARGEST_INT),

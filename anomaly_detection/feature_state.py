@@ -23,6 +23,7 @@ from mlx_iforest.declared import (
     shown,
 )
 from mlx_iforest.declared_values import Array, Strings, Text, Whole
+from mlx_iforest.persistence import N_JOBS
 
 from .branch_state import BRANCHES, CLEANING, DERIVED, LISTED, NAMES, SCHEMA, TAILS
 from .columns_state import fitted_again
@@ -35,7 +36,7 @@ _OWN = Fields(
     {
         "schema": Maybe(SCHEMA),
         "groups": Many(Text(GROUPS), tuple),
-        "n_jobs": Maybe(Whole(-(2**31))),
+        "n_jobs": N_JOBS,
         "schema_": SCHEMA,
         "cleaning_report_": CLEANING,
         "restated_": Keyed(Fixed(Text(), Text())),

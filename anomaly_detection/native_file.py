@@ -223,6 +223,7 @@ def _try(detector: Detector) -> None:
             extended, _ = features.extend(pd.DataFrame(rows))
             made = features.features_of(extended)
             features.in_units(extended)
+            features.ranges_in_units(extended)
             features.farness(made)
             detector.scaler.transform(made)
     except Exception as error:  # parts that do not fit each other can raise anything

@@ -33,7 +33,7 @@ from mlx_iforest.performance import Performance
 from mlx_iforest.quantization import BITS, LEAF_VALUES, Levels, PackedForest
 from mlx_iforest.scoring import Spread
 
-__all__ = ["MODEL", "StateError", "checked_state", "from_state", "to_state"]
+__all__ = ["MODEL", "N_JOBS", "StateError", "checked_state", "from_state", "to_state"]
 
 MOST_LEVELS = 4096
 """Of a tree that is read. Isolation trees have a few dozen; a chain of a million nodes would take minutes to check."""
@@ -115,6 +115,10 @@ def checked_state(state: dict[str, Any]) -> dict[str, Any]:
     if fault is not None:
         raise StateError(fault)
     return state
+
+
+N_JOBS = Maybe(Whole(-4096, 4096))
+"""A parameter; so many threads as a file could ask for would stop a machine."""
 
 
 class _Parameter(Kind):
@@ -336,7 +340,7 @@ class _Model(Kind):
 
     @staticmethod
     def _fields(cls: type[BaseIsolationForest]) -> Fields:
-        parameters = dict.fromkeys(cls._get_param_names(), _Parameter())
+        parameters = {**dict.fromkeys(cls._get_param_names(), _Parameter()), "n_jobs": N_JOBS}
         return Fields({**parameters, **_SHARED, **_OWN[cls]}, ("feature_names_in_",))
 
 

@@ -22,6 +22,7 @@ from anomaly_detection import native_file
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError, ModelFileError
+from anomaly_detection.features import SupplyChainFeatures
 from anomaly_detection.fingerprint import fingerprint
 from anomaly_detection.free_state import Free
 from anomaly_detection.native_file import NATIVE_VERSION
@@ -194,6 +195,14 @@ def test_odd_records_come_back(tmp_path: Path) -> None:
     assert native_file._to_bytes(loaded) == native_file._to_bytes(detector)
 
 
+def test_features_on_several_threads(tmp_path: Path) -> None:
+    detector = Detector(SupplyChainFeatures(n_jobs=2), model=MLXIsolationForest(2, n_jobs=2)).fit(FRAME)
+    loaded = again(detector, tmp_path)
+    assert_same(loaded, detector, tmp_path)
+    assert (loaded.preprocessor.n_jobs, loaded.model.n_jobs) == (2, 2)
+    assert {branch.n_jobs for name, branch, _ in loaded.preprocessor.transformers_ if name == "deviations"} == {2}
+
+
 def test_the_file_is_found_by_what_it_holds(plain: Detector, tmp_path: Path) -> None:
     detector = Detector(plain.preprocessor, plain.scaler, plain.model)
     save_detector(detector, tmp_path / "a.safetensors", tmp_path / "p.joblib")
@@ -353,6 +362,8 @@ WRONG = [
     (at("model", "n_estimators", value=10**400), "model/n_estimators: expected a number"),
     (at("model", "_counted", value=[["path_length", {"median": 1.0, "deviation": 0.0}]]), "deviation: expected"),
     (at("model", "_counted", value=[["log_density", None], ["log_density", None]]), "each leaf value once"),
+    (at("model", "n_jobs", value=10**6), "n_jobs: expected a whole number"),
+    (at("preprocessor", "n_jobs", value=-(10**6)), "n_jobs: expected a whole number"),
     (at("model", "offset_", value="low"), "model/offset_: expected a number"),
     (at("model", "backend_", "name", value="cloud"), "expected one of mlx, numba, sklearn"),
     (at("model", "quantized_bits_", value=9), "'quantized_bits_' must be"),
