@@ -17,7 +17,7 @@ for found in sorted(api.explain_anomalies(new, predictions, scores), key=lambda 
     print(f"  row {found['index']}, score {found['score']:.3f}: {found['explanation']}")
 
 with tempfile.TemporaryDirectory() as folder:
-    path = Path(folder) / "shipments.joblib"
+    path = Path(folder) / "shipments.safetensors"
     api.save_model(path)
     answer = AnomalyDetectionAPI(path).detect_anomaly(new.iloc[0].to_dict())
 print(f"the first record by the loaded model: {answer['risk_level']} risk, severity {answer['severity']:.0f} of 100")
