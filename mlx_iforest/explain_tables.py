@@ -45,6 +45,9 @@ __all__ = ["ExplainedTrees"]
 GROUP_STEPS = 256
 """Steps, at least, whose sums are added up in float32 before they go to float64."""
 
+GROUP_SHARE = 16
+"""Steps of each feature, at least, before that: moving sums takes as long as a few steps do."""
+
 PIECE_BYTES = 1 << 19
 """Of the room for rows and their Shapley values."""
 
@@ -115,7 +118,7 @@ class ExplainedTrees:
     ) -> None:
         """As `explain.Explainer.add`."""
         begins = self.tree_steps[first : stop + 1]
-        whole = (begins - begins[0]) // max(GROUP_STEPS, 4 * self.n_features)
+        whole = (begins - begins[0]) // max(GROUP_STEPS, GROUP_SHARE * self.n_features)
         groups = np.append(np.flatnonzero(np.diff(whole[:-1], prepend=-1)), stop - first)
         width = self.n_features * BLOCK
         n_blocks = max(1, min(MOST_BLOCKS, PIECE_BYTES // (12 * width), -(-len(X) // BLOCK)))
