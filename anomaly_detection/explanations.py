@@ -207,8 +207,8 @@ class _Told:
                 beside = (teller_of[name] for name in self.sources[feature].columns if name in teller_of)
                 feature = teller_of[columns[0]] = next(beside, feature)
             by_feature.setdefault(feature, []).append(player)
-        reasons = [self._reason(row, feature, players) for feature, players in by_feature.items()]
-        return tuple(sorted(reasons, key=lambda reason: -reason.share)[:top])
+        strongest = sorted(by_feature.items(), key=lambda told: -self.falls[row, told[1]].sum())[:top]
+        return tuple(self._reason(row, feature, players) for feature, players in strongest)
 
     def _teller(self, row: int, features: tuple[int, ...]) -> int | None:
         """Of a player's features the one that tells about it, if any lies far enough out."""

@@ -124,7 +124,9 @@ def top_alerts(
         {
             "index": int(positions[row]),
             "score": float(scores[row] - model.threshold),
+            "row": int(positions[row]) + 1,
             "explanation": reason.sentence,
+            "reasons": [(one.text, one.share) for one in reason.contributions],
             "data_point": point,
         }
         for row, reason, point in zip(worst, reasons, points, strict=True)

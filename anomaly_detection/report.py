@@ -24,6 +24,7 @@ from anomaly_detection.tables import (
     readable,
     trained,
 )
+from anomaly_detection.wording import percent as share_in_words
 
 __all__ = ["PICTURES", "CurveData", "ModelScores", "strict_json", "write_report"]
 
@@ -48,8 +49,9 @@ def write_report(
     curves : CurveData
         Labels and scores of the test part.
     top_alerts : sequence of mapping
-        The records to show, worst first: ``index`` (which record), ``score``, ``reason`` (a sentence; also read from
-        ``explanation``) and, optionally, ``data_point`` (a mapping of its columns to values).
+        The records to show, worst first: ``row`` (the record's number, from 1) or ``index`` (what else it is called),
+        ``score``, ``reason`` (a sentence; also read from ``explanation``) or ``reasons`` (pairs of a clause and its
+        share of the alert, 0 to 1) and, optionally, ``data_point`` (a mapping of its columns to values).
     model_file : str, optional
         The saved model that the page tells people to use; by default the optimised one where there is one.
 
@@ -275,9 +277,10 @@ def _findings(report: Mapping[str, Any], chosen: str) -> list[str]:
 def _alert(alert: Mapping[str, Any]) -> dict[str, Any]:
     score = alert.get("score")
     return {
-        "index": _text(alert.get("index")),
+        "index": _text(alert.get("row", alert.get("index"))),
         "score": "" if score is None else f"{float(score):.4f}",
         "reason": _text(alert.get("reason", alert.get("explanation"))),
+        "reasons": [(_text(text), share_in_words(share)) for text, share in alert.get("reasons") or ()],
         "values": [(str(name), _text(value)) for name, value in (alert.get("data_point") or {}).items()],
     }
 

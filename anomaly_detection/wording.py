@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from math import floor, log10
 from typing import Any
 
@@ -133,6 +134,7 @@ def _listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+@cache
 def _joining(column: str) -> str | None:
     return next((word for word, words in _JOINED if words & name_tokens(column)), None)
 

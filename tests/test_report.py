@@ -115,10 +115,19 @@ def test_the_page_shows_the_numbers(tmp_path: Path) -> None:
 def test_the_page_lists_the_worst_records(tmp_path: Path) -> None:
     page = Page(write_report(tmp_path, *example(), ALERTS)[-1])
     head, first, second = page.tables["alerts"]
-    assert head == ["Record", "Score", "Why it stands out"]
+    assert head == ["Row", "Score", "Why it stands out"]
     assert first[:2] == ["7", "-0.2100"]
     assert first[2] == "cost is 9 times the usualall its valuescost912.5note-"
     assert second == ["PO-12", "-0.1250", "lead time is long"]
+
+
+def test_reasons_are_listed_with_their_shares(tmp_path: Path) -> None:
+    alert = {"index": 6, "row": 7, "score": -0.2, "explanation": "a sentence", "reasons": [("cost is high", 0.62)]}
+    page = Page(write_report(tmp_path, *example(), [alert])[-1])
+    row = page.tables["alerts"][1]
+    assert row[0] == "7"
+    assert "62\u00a0%cost is high" in row[2]
+    assert "a sentence" not in row[2]
 
 
 def test_the_page_tells_how_columns_were_understood(tmp_path: Path) -> None:
@@ -181,8 +190,10 @@ def test_what_comes_from_the_data_is_text(tmp_path: Path) -> None:
     report["base"]["parameters"] = {ATTACK: ATTACK}
     report["created"] = report["version"] = ATTACK
     alert = {"index": ATTACK, "score": -0.1, "reason": ATTACK, "data_point": {ATTACK: ATTACK}}
-    clean = Page(write_report(tmp_path / "clean", *example(), [{**ALERTS[0], "data_point": {"cost": 1.0}}])[-1])
-    page = Page(write_report(tmp_path / "attacked", report, curves, [alert], model_file=ATTACK)[-1])
+    listed = {**alert, "reasons": [(ATTACK, 0.5)]}
+    usual = {**ALERTS[0], "data_point": {"cost": 1.0}}
+    clean = Page(write_report(tmp_path / "clean", *example(), [usual, {**usual, "reasons": [("cost", 0.5)]}])[-1])
+    page = Page(write_report(tmp_path / "attacked", report, curves, [alert, listed], model_file=ATTACK)[-1])
 
     def structure(tags: list[tuple[str, dict[str, str]]]) -> set[tuple[str, frozenset[str]]]:
         return {(tag, frozenset(attributes)) for tag, attributes in tags}

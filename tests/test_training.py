@@ -152,6 +152,9 @@ def test_top_alerts_are_the_worst_of_the_test_part_with_reasons(labelled):
     decision = result.optimized.decision_function(DATA.frame.iloc[rows])
     assert [alert["index"] for alert in alerts] == rows[np.argsort(decision, kind="stable")[:10]].tolist()
     assert all(alert["score"] < 0 and len(alert["explanation"]) > 10 for alert in alerts)
+    assert [alert["row"] for alert in alerts] == [alert["index"] + 1 for alert in alerts]
+    assert all(text in alert["explanation"] for alert in alerts for text, _ in alert["reasons"][1:])
+    assert all("of the alert" in alert["explanation"] for alert in alerts if alert["reasons"])
     assert alerts[0]["data_point"]["supplier"] == DATA.frame["supplier"].iloc[alerts[0]["index"]]
 
 
