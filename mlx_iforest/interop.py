@@ -28,6 +28,9 @@ __all__ = ["TOLERANCE", "from_sklearn", "to_sklearn"]
 TOLERANCE = 1e-6
 """Largest difference of a score, on rows that the trees decide by a hair, for a conversion to be handed out."""
 
+NEEDED = ("_max_samples", "_max_features", "_decision_path_lengths", "_average_path_length_per_tree")
+"""What scikit-learn, from 1.6 on, keeps of a fit and scores by."""
+
 
 def from_sklearn(forest: IsolationForest, *, backend: str = "auto") -> MLXIsolationForest:
     """`MLXIsolationForest.from_sklearn`."""
@@ -36,6 +39,11 @@ def from_sklearn(forest: IsolationForest, *, backend: str = "auto") -> MLXIsolat
         raise TypeError(f"from_sklearn takes a sklearn.ensemble.IsolationForest, got {type(forest).__name__}{hint}")
     if not hasattr(forest, "estimators_"):
         raise NotFittedError("this IsolationForest is not fitted yet; call its fit before from_sklearn")
+    lacking = [name for name in NEEDED if not hasattr(forest, name)]
+    if lacking:
+        raise ValueError(
+            f"this IsolationForest has no {lacking[0]}, so an older scikit-learn than 1.6 fitted it; fit it again"
+        )
     n_features = int(forest.n_features_in_)
     # As scikit-learn scores: where trees see all columns it does not look at their lists.
     columns = [np.arange(n_features)] * len(forest.estimators_)

@@ -240,6 +240,10 @@ def test_what_cannot_come_from_scikit_learn_is_refused() -> None:
         from_sklearn(IsolationForest())
     with pytest.raises(ValueError, match="unknown backend 'cuda'"):
         from_sklearn(IsolationForest(n_estimators=2).fit(WHOLE), backend="cuda")
+    old = IsolationForest(n_estimators=2, random_state=0).fit(WHOLE)
+    del old._decision_path_lengths
+    with pytest.raises(ValueError, match=r"has no _decision_path_lengths, so an older scikit-learn .* fit it again"):
+        from_sklearn(old)
     broken = IsolationForest(n_estimators=2, random_state=0).fit(WHOLE)
     broken.estimators_[1].tree_.threshold[0] = np.nan
     with pytest.raises(ValueError, match=r"cannot be converted.*threshold is not finite"):
