@@ -6,6 +6,7 @@ import itertools
 import math
 import pickle
 import sys
+import tracemalloc
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -258,6 +259,19 @@ def test_equal_rows_have_equal_values_wherever_they_are(n_features: int) -> None
     for row in X[:5]:
         values = model.explain(np.tile(row, (150, 1))).values
         assert (values == values[0]).all()
+
+
+@pytest.mark.parametrize("of", ["path_length", "score"])
+def test_memory_is_that_of_the_result(of: str) -> None:
+    X = np.random.default_rng(0).normal(size=(20_000, 60)).astype(np.float32)
+    model = BlendedIsolationForest(10, n_jobs=2, random_state=0).fit(X[:500])
+    model.explain(X[:1], of=of)
+    tracemalloc.start()
+    try:
+        values = model.explain(X, of=of).values
+        assert tracemalloc.get_traced_memory()[1] < values.nbytes + (12 << 20)
+    finally:
+        tracemalloc.stop()
 
 
 def test_rows_of_every_kind() -> None:
