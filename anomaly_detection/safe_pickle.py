@@ -110,7 +110,8 @@ def read_joblib(path: str | os.PathLike[str]) -> object:
     try:
         reader = _Reader(io.BytesIO(data), len(data))
         content = reader.load()
-        _measure(content, _MOST_EXPANDED * len(data))
+        # Also what the file made and then dropped, since it is completed as well.
+        _measure([content, reader.unfinished], _MOST_EXPANDED * len(data))
         for thing in reader.unfinished:
             _finish(thing)
     except RefusedError as refused:

@@ -427,6 +427,12 @@ BOMBS: dict[str, tuple[str, bytes]] = {
         "over and over",
         b"\x80\x04" + b"]\x94" + b"".join(b"](h%ch%ce\x94" % (i, i) for i in range(50)) + b".",
     ),
+    "a billion laughs in a model that is dropped": (
+        "over and over",
+        b"\x80\x04"
+        + made(named("mlx_iforest.estimator", "MLXIsolationForest"), attributes(scoring=plain(laughs(50))))
+        + b"N.",
+    ),
     "a billion laughs for a key": ("for a key", pickle.dumps({laughs(3): 1})),
     "lists in lists": ("in containers", b"\x80\x04" + b"]" * 100_000 + b"a" * 99_999 + b"."),
     "tuples in tuples": ("in containers", b"\x80\x04)" + b"\x85" * 100_000 + b"."),
