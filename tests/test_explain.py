@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import pickle
 import sys
 import tracemalloc
+from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -17,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from benchmarks import explain as benchmark
 from mlx_iforest import BlendedIsolationForest, Forest, MLXIsolationForest
 from mlx_iforest.explain import Explanation, mean_slopes
 from mlx_iforest.explain_reference import ReferenceTrees, expectations
@@ -409,3 +412,16 @@ def test_explanations_pickle() -> None:
     assert type(again) is Explanation
     assert np.array_equal(again.values, explanation.values)
     assert again.feature_names is None
+
+
+def test_the_benchmark_compares_equals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("shap")
+    monkeypatch.setattr(benchmark, "SHORTEST", 0.0)
+    benchmark.main(["--quick", "--jobs", "2", "--output", str(tmp_path)])
+    (figures,) = json.loads((tmp_path / "results" / "explain.json").read_text("utf-8"))["measurements"]
+    assert figures["difference"] < 1e-5
+    assert min(figures["rows a second"].values()) > 0
+    assert "times shap" in (tmp_path / "RESULTS.md").read_text("utf-8")
+    monkeypatch.setattr(benchmark, "AGREEMENT", 0.0)
+    with pytest.raises(RuntimeError, match="differ from shap's"):
+        benchmark.main(["--quick", "--output", str(tmp_path)])
