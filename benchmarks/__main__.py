@@ -13,7 +13,7 @@ import time
 from itertools import takewhile
 
 SCRIPTS = ("score", "fit", "latency", "startup", "memory", "quantization", "pruning", "interop", "explain")
-QUALITY = ("accuracy", "adbench", "supply_chain")
+QUALITY = ("accuracy", "adbench", "supply_chain", "explanations")
 """Scripts about what is found, not how fast: run by hand, since they take data or long."""
 
 ON_A_GPU = ("gpu", "gpu_grow")
