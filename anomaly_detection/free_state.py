@@ -18,6 +18,7 @@ __all__ = ["Free"]
 _TAG = "$"
 _TENSORS = tuple(np.dtype(code).name for code in "?bBhHiIlLefd")
 _TIMES = re.compile(r"<[mM]8(\[\d{0,9}(Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?")
+_AS_IT_IS = (str, int, bool, type(None))
 _WIDEST = 64
 """So many times the characters that it holds may an array of texts take: numpy gives all the room of the longest."""
 
@@ -94,12 +95,12 @@ class Free(Kind):
         return {**told, "shape": list(array.shape), "values": listed}
 
     def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
-        if found is None or isinstance(found, (bool, str)):
+        if type(found) in _AS_IT_IS:
             return found
-        if isinstance(found, (int, float)):
+        if isinstance(found, float):
             return Number().decode(found, at, arrays)
         if isinstance(found, list):
-            return [self.decode(one, place(at, i), arrays) for i, one in enumerate(found)]
+            return self._decode_each(found, at, arrays)
         if _TAG not in found:
             return {key: self.decode(one, place(at, key), arrays) for key, one in found.items()}
         try:
@@ -110,6 +111,12 @@ class Free(Kind):
             raise StateError(
                 f"{at}: {shown(found[_TAG])} cannot be read ({str(error).splitlines()[0][:80]})"
             ) from error
+
+    def _decode_each(self, found: list[Any], at: str, arrays: Arrays) -> list[Any]:
+        # Most values are what they are: to name the place of each would take most of the time.
+        return [
+            one if type(one) in _AS_IT_IS else self.decode(one, place(at, i), arrays) for i, one in enumerate(found)
+        ]
 
     def _decode_tagged(self, found: dict[str, Any], at: str, arrays: Arrays) -> Any:
         tag = found[_TAG]
@@ -128,7 +135,7 @@ class Free(Kind):
         if tag == "timedelta":
             return timedelta(*(Number().decode(one, at, arrays) for one in value))
         if tag in _SEQUENCES:
-            return _SEQUENCES[tag]([self.decode(one, place(at, i), arrays) for i, one in enumerate(_listed(value, at))])
+            return _SEQUENCES[tag](self._decode_each(_listed(value, at), at, arrays))
         if tag == "dict":
             pairs = {}
             for i, (key, one) in enumerate(_listed(value, at)):
@@ -155,7 +162,7 @@ class Free(Kind):
         return array[()] if scalar else array
 
     def _array_of(self, found: dict[str, Any], at: str, arrays: Arrays) -> Any:
-        values = [self.decode(one, place(at, i), arrays) for i, one in enumerate(found["values"])]
+        values = self._decode_each(found["values"], at, arrays)
         shape = tuple(Number(0).decode(size, at, arrays) for size in _listed(found["shape"], at))
         if found["dtype"] == "|O":
             array = np.empty(len(values), dtype=object)

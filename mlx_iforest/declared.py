@@ -41,7 +41,9 @@ class StateError(ValueError):
 
 def place(at: str, key: str | int) -> str:
     """The name of what is at `key` inside `at`: ASCII, and different for different places."""
-    text = json.dumps(str(key))[1:-1].replace("~", "~0").replace("/", "~1")
+    if isinstance(key, int):
+        return f"{at}/{key}"
+    text = json.dumps(key)[1:-1].replace("~", "~0").replace("/", "~1")
     return f"{at}/{text}" if at else text
 
 

@@ -72,8 +72,9 @@ class Number(Kind):
     def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
         if self.special and isinstance(found, str) and found in SPECIAL:
             return SPECIAL[found]
-        # A whole number beyond all floats could be compared, but not computed with.
-        computable = type(found) is float or (type(found) is int and abs(found) < 2**1023)
+        # JSON's 1e999 is infinite to Python, and a whole number beyond all floats cannot be computed with.
+        finite = type(found) is float and math.isfinite(found)
+        computable = finite or (type(found) is int and abs(found) < 2**1023)
         if not computable or not self.least <= found <= self.most:
             raise StateError(f"{at}: expected a number in [{self.least}, {self.most}], found {shown(found)}")
         return found

@@ -40,6 +40,7 @@ from anomaly_detection.thresholds import (
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.base import BaseIsolationForest
 from mlx_iforest.declared import Arrays, StateError
+from mlx_iforest.declared_values import Number
 from mlx_iforest.persistence import from_state, to_state
 from tests.fuzz.native_edits import edited, framed, mutated, sealed, taken_apart
 
@@ -301,7 +302,7 @@ def test_a_truncated_file(content: bytes, share: float, tmp_path: Path) -> None:
 
 
 @given(data=st.data())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_flipped_bit_is_found(content: bytes, data: st.DataObject) -> None:
     # Half of the flips in the header, which is smaller.
     header = int.from_bytes(content[:8], "little")
@@ -318,7 +319,7 @@ def test_bytes_that_are_no_model(content: bytes) -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=70, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_mutations_are_refused_or_harmless(content: bytes, seed: int) -> None:
     """Past the checksum: what is accepted scores records without a crash, and everything else is a clear error."""
     changed = mutated(content, seed)
@@ -605,6 +606,14 @@ def test_an_array_of_texts_cannot_take_more_than_its_characters() -> None:
     told = {"$": "array", "dtype": "<U999999999", "scalar": False, "shape": [2], "values": ["a", "b"]}
     with pytest.raises(StateError, match="64 times"):
         Free().decode(told, "training", {})
+
+
+def test_numbers_beyond_floats_are_refused_where_one_computes_with_them() -> None:
+    for text in ("1e999", "-1e999", str(10**400), '"nan"', "true"):
+        with pytest.raises(StateError, match="expected a number"):
+            Number().decode(json.loads(text), "x", {})
+    assert Number(special=True).decode("-inf", "x", {}) == -math.inf
+    assert Free().decode(Free().encode({"n": 10**400}, "t", {}), "t", {}) == {"n": 10**400}
 
 
 def test_times_come_back() -> None:
