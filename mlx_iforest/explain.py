@@ -17,7 +17,7 @@ from scipy.sparse import issparse
 from mlx_iforest.backends import Backend, get_backend
 from mlx_iforest.backends.made_once import MadeOnce
 from mlx_iforest.batches import as_float32, batches
-from mlx_iforest.explain_reference import ReferenceTrees, expectations, gauss_legendre, settle
+from mlx_iforest.explain_reference import ReferenceTrees, expectations, gauss_legendre
 from mlx_iforest.finite import check_finite
 from mlx_iforest.forest import Forest
 from mlx_iforest.pruning import Part, ScoreParts
@@ -50,22 +50,27 @@ class Explainer(Protocol):
     def add(
         self,
         X: NDArray[np.float32],
-        first: int,
-        stop: int,
-        expected: NDArray[np.float64],
-        factor: NDArray[np.float64],
+        parts: Sequence[tuple[int, int]],
+        factors: NDArray[np.float64],
         out: NDArray[np.float64],
+        *,
+        fresh: bool,
+        expected: NDArray[np.float64] | None,
     ) -> None:
-        """Add the Shapley values of the sum over the trees [first, stop), times a factor, to `out`.
+        """Add to `out` the Shapley values of the sums over some parts of the trees, each times a factor.
 
         Parameters
         ----------
         X : ndarray of float32 in C order, shape (n_rows, n_features)
             Finite or NaN.
-        expected : ndarray of float64, shape (n_rows,)
-            What each row's Shapley values add up to, exactly; rounding is put right by it.
-        factor : ndarray of float64, shape (n_rows,)
+        parts : sequence of (int, int)
+            The first tree of each, and the one after the last.
+        factors : ndarray of float64, shape (n_parts, n_rows)
         out : ndarray of float64, shape (n_rows, n_features)
+        fresh : bool
+            Whether to overwrite what is in `out`.
+        expected : ndarray of float64, shape (n_rows,), or None
+            What each row of `out` is to add up to in the end; rounding is put right by it.
         """
         ...
 
@@ -239,6 +244,8 @@ class _Attribution:
     base_columns : ndarray of float64, shape (1, n_columns)
     number : callable
         What is explained, of rows.
+    explainers : dict of str to Explainer
+        For each of the leaf values that count.
     """
 
     forest: Forest
@@ -247,6 +254,7 @@ class _Attribution:
     base_columns: NDArray[np.float64]
     backend: Backend
     number: Callable[[NDArray[np.float32]], NDArray[np.float64]]
+    explainers: dict[str, Explainer]
 
     @classmethod
     def of_model(cls, model: FittedForest, of: str) -> _Attribution:
@@ -256,7 +264,10 @@ class _Attribution:
         base = _columns(how.parts, [of_part.base[None] for of_part in means])
         # Every backend but scikit-learn's gives the same bits as Numba's.
         backend = get_backend("sklearn" if model.backend_.name == "sklearn" else "numba")
-        return cls(forest, how, means, base, backend, partial(model._score, backend=backend))
+        number = partial(model._score, backend=backend)
+        used = {name for part in how.parts for name in part.used}
+        explainers = {name: _explainer(forest, forest.arrays()[name]) for name in used}
+        return cls(forest, how, means, base, backend, number, explainers)
 
     @cached_property
     def base(self) -> float:
@@ -267,24 +278,30 @@ class _Attribution:
         """Write the attributions of valid rows."""
         found = [self.backend.leaf_means(of_part.trees or self.forest, of_part.values, X) for of_part in self.means]
         columns = _columns(self.how.parts, found)
-        slopes = mean_slopes(self.how, self.base_columns, columns)
-        out[:] = 0
-        column = n_means = 0
-        for part, of_part, means in zip(self.how.parts, self.means, found, strict=True):
-            n_trees = part.stop - part.first
-            for k, name in enumerate(part.used):
+        # Of one mean, the number is what scoring says, bit for bit; what several lack, by rounding, is put right.
+        alone = sum(len(part.used) for part in self.how.parts) == 1
+        expected = (self.how.scores(columns) if alone else self.number(X)) - self.base
+        factors = self._factors(mean_slopes(self.how, self.base_columns, columns))
+        for name, of_parts in factors.items():
+            fresh, last = name == next(iter(factors)), name == next(reversed(factors))
+            self.explainers[name].add(
+                X, list(of_parts), np.stack(list(of_parts.values())), out,
+                fresh=fresh, expected=expected if last else None,
+            )  # fmt: skip
+
+    def _factors(self, slopes: NDArray[np.float64]) -> dict[str, dict[tuple[int, int], NDArray[np.float64]]]:
+        """For each leaf value, by how much each row counts in each part its sums over the trees."""
+        factors: dict[str, dict[tuple[int, int], NDArray[np.float64]]] = {}
+        column = 0
+        for part in self.how.parts:
+            for name in part.used:
                 # Column by column: a row's result must not depend on the rows beside it, as in a product of matrices.
-                slope = np.zeros(len(X))
+                factor = np.zeros(len(slopes))
                 for offset, weight in enumerate(part.weights[name].tolist()):
-                    slope += slopes[:, column + offset] * (weight / n_trees)
-                total = n_trees * (means[:, k] - of_part.base[k])
-                explainer = _explainer(self.forest, self.forest.arrays()[name])
-                explainer.add(X, part.first, part.stop, total, slope, out)
-                n_means += 1
+                    factor += slopes[:, column + offset] * (weight / (part.stop - part.first))
+                factors.setdefault(name, {})[part.first, part.stop] = factor
             column += len(part.offset)
-        if n_means > 1:
-            # What the sum of several lacks, by the points of an integral or by rounding, is small.
-            settle(out, self.number(X) - self.base)
+        return factors
 
 
 def _columns(parts: Sequence[Part], means: list[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -204,9 +204,19 @@ def _turn(X, start, n_rows, x):
 
 
 @njit(nogil=True, cache=True)
-def _add_to(total, sums):
-    for k in range(len(total)):
-        total[k] += sums[k]
+def _turn_back(total, start, n_rows, out):
+    n_features = out.shape[1]
+    for tile in range(0, n_features, TILE):
+        stop = min(tile + TILE, n_features)
+        for row in range(n_rows):
+            for f in range(tile, stop):
+                out[start + row, f] = total[f * BLOCK + row]
+
+
+@njit(nogil=True, cache=True)
+def _add_product(total, sums, factor):
+    for k in range(BLOCK):
+        total[k] += sums[k] * factor[k]
 
 
 @njit(nogil=True, cache=True)
@@ -217,36 +227,30 @@ def _add_sizes(values, added, sizes):
 
 
 @njit(nogil=True, cache=True)
-def _settle(values, rest):
+def _add_by_size(values, rest):
     for k in range(BLOCK):
         values[k] += rest[k] * abs(values[k])
 
 
 @njit(nogil=True, cache=True)
-def _finish(total, expected, factor, start, n_rows, out):
-    """Let each row of a block add up to what is expected, and add it, times a factor, to `out`."""
-    n_features = out.shape[1]
+def _settle(total, expected):
+    """`explain_reference.settle` of a block; no more than `expected` tells of its rows."""
     rest, sizes = np.zeros(BLOCK), np.zeros(BLOCK)
-    for f in range(n_features):
-        _add_sizes(total[f * BLOCK : (f + 1) * BLOCK], rest, sizes)
+    for at in range(0, len(total), BLOCK):
+        _add_sizes(total[at : at + BLOCK], rest, sizes)
     for row in range(BLOCK):
-        left_over = expected[start + row] - rest[row] if row < n_rows else 0.0
-        rest[row] = left_over / sizes[row] if sizes[row] > 0 else 0.0
-    for f in range(n_features):
-        _settle(total[f * BLOCK : (f + 1) * BLOCK], rest)
-    for tile in range(0, n_features, TILE):
-        stop = min(tile + TILE, n_features)
-        for row in range(n_rows):
-            for f in range(tile, stop):
-                out[start + row, f] += factor[start + row] * total[f * BLOCK + row]
+        known = row < len(expected) and sizes[row] > 0
+        rest[row] = (expected[row] - rest[row]) / sizes[row] if known else 0.0
+    for at in range(0, len(total), BLOCK):
+        _add_by_size(total[at : at + BLOCK], rest)
 
 
 @njit(nogil=True, cache=True)
 def add_shapley_values(
-    X, tree_steps, tree_constants, tree_points, weights, steps, constants, groups, masks, work, sums, x, total,
-    expected, factor, out,
+    X, tree_steps, tree_constants, tree_points, weights, steps, constants, groups, factors, masks, work, sums, factor,
+    x, total, expected, fresh, out,
 ):  # fmt: skip
-    """Add the Shapley values of rows, times a factor, to `out`.
+    """Add the Shapley values of rows to `out`.
 
     Parameters
     ----------
@@ -259,37 +263,50 @@ def add_shapley_values(
         Of these points.
     steps : ndarray of int32, shape (n_steps, COLUMNS)
     constants : ndarray of float32
-    groups : ndarray of int64, shape (n_groups + 1,)
-        Where groups of trees begin: a block's sums over a group are added up in float32.
+    groups : ndarray of int64, shape (n_groups, 3)
+        The first tree of each group of trees, the one after the last, and which factors it takes: a block's sums over
+        a group are added up in float32.
+    factors : ndarray of float64, shape (n_parts, n_rows)
     masks : ndarray of uint16
     work : ndarray of float32
     sums : ndarray of float32, shape (n_features * BLOCK,)
+    factor : ndarray of float64, shape (BLOCK,)
     x : ndarray of float32, shape (n_blocks, n_features * BLOCK)
         Room for the values of some blocks, feature by feature. So many blocks are explained together, so that a
         group's tables stay in the cache from one to the next.
     total : ndarray of float64, shape (n_blocks, n_features * BLOCK)
         Room for their Shapley values.
-    expected : ndarray of float64, shape (n_rows,)
-        What each row's values are known to add up to.
-    factor : ndarray of float64, shape (n_rows,)
+    expected : ndarray of float64, shape (n_rows,) or (0,)
+        What each row's values are to add up to in the end, where that is known.
+    fresh : bool
+        Whether to overwrite what is in `out`.
     out : ndarray of float64, shape (n_rows, n_features)
     """
     n_rows = len(X)
     piece = len(x) * BLOCK
     for start in range(0, n_rows, piece):
-        rows = min(piece, n_rows - start)
-        n_blocks = (rows + BLOCK - 1) // BLOCK
+        n_blocks = (min(piece, n_rows - start) + BLOCK - 1) // BLOCK
         for b in range(n_blocks):
-            _turn(X, start + b * BLOCK, min(BLOCK, rows - b * BLOCK), x[b])
-        total[:n_blocks] = 0
-        for group in range(len(groups) - 1):
+            first = start + b * BLOCK
+            _turn(X, first, min(BLOCK, n_rows - first), x[b])
+            total[b] = 0
+            if not fresh:
+                _turn(out, first, min(BLOCK, n_rows - first), total[b])
+        for group in range(len(groups)):
             for b in range(n_blocks):
+                first = start + b * BLOCK
                 sums[:] = 0
-                for tree in range(groups[group], groups[group + 1]):
+                for tree in range(groups[group, 0], groups[group, 1]):
                     n_points, of_tree = tree_points[tree], constants[tree_constants[tree] :]
                     for q in range(n_points):
                         work[q * BLOCK : (q + 1) * BLOCK] = weights[tree, q]
                     _walk(steps, tree_steps[tree], tree_steps[tree + 1], n_points, of_tree, x[b], masks, work, sums)
-                _add_to(total[b], sums)
+                last = min(BLOCK, n_rows - first)
+                factor[:last] = factors[groups[group, 2], first : first + last]
+                for at in range(0, len(sums), BLOCK):
+                    _add_product(total[b, at : at + BLOCK], sums[at : at + BLOCK], factor)
         for b in range(n_blocks):
-            _finish(total[b], expected, factor, start + b * BLOCK, min(BLOCK, rows - b * BLOCK), out)
+            first = start + b * BLOCK
+            if len(expected):
+                _settle(total[b], expected[first : first + BLOCK])
+            _turn_back(total[b], first, min(BLOCK, n_rows - first), out)

@@ -23,7 +23,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,16 +105,20 @@ class ReferenceTrees:
     def add(
         self,
         X: NDArray[np.float32],
-        first: int,
-        stop: int,
-        expected: NDArray[np.float64],
-        factor: NDArray[np.float64],
+        parts: Sequence[tuple[int, int]],
+        factors: NDArray[np.float64],
         out: NDArray[np.float64],
+        *,
+        fresh: bool,
+        expected: NDArray[np.float64] | None,
     ) -> None:
         """As `explain.Explainer.add`."""
-        phi = self.shapley_values(X, first, stop)
-        settle(phi, expected)
-        out += factor[:, None] * phi
+        if fresh:
+            out[:] = 0
+        for part, factor in zip(parts, factors, strict=True):
+            out += factor[:, None] * self.shapley_values(X, *part)
+        if expected is not None:
+            settle(out, expected)
 
     def _leaves(self, X: NDArray[np.float32], root: int) -> Iterator[tuple[float, Way]]:
         """The value of each leaf of a tree, and the way to it."""

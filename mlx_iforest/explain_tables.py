@@ -29,7 +29,9 @@ counts as a leaf.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numba import njit
@@ -110,24 +112,29 @@ class ExplainedTrees:
     def add(
         self,
         X: NDArray[np.float32],
-        first: int,
-        stop: int,
-        expected: NDArray[np.float64],
-        factor: NDArray[np.float64],
+        parts: Sequence[tuple[int, int]],
+        factors: NDArray[np.float64],
         out: NDArray[np.float64],
+        *,
+        fresh: bool,
+        expected: NDArray[np.float64] | None,
     ) -> None:
         """As `explain.Explainer.add`."""
-        begins = self.tree_steps[first : stop + 1]
-        whole = (begins - begins[0]) // max(GROUP_STEPS, GROUP_SHARE * self.n_features)
-        groups = np.append(np.flatnonzero(np.diff(whole[:-1], prepend=-1)), stop - first)
+        most = max(GROUP_STEPS, GROUP_SHARE * self.n_features)
+        groups = []
+        for number, (first, stop) in enumerate(parts):
+            group_of_tree = (self.tree_steps[first:stop] - self.tree_steps[first]) // most
+            begins = first + np.flatnonzero(np.diff(group_of_tree, prepend=-1))
+            groups += [(a, b, number) for a, b in pairwise([*begins.tolist(), stop])]
         width = self.n_features * BLOCK
         n_blocks = max(1, min(MOST_BLOCKS, PIECE_BYTES // (12 * width), -(-len(X) // BLOCK)))
         slots = (2 * self.n_levels + 1) * self.weights.shape[1]
         kernels.add_shapley_values(
-            X, begins, self.tree_constants[first : stop + 1], self.tree_points[first:stop], self.weights[first:stop],
-            self.steps, self.constants, groups,
-            np.zeros(2 * self.n_levels * VECTORS, np.uint16), _aligned(slots * BLOCK), _aligned(width),
-            _aligned(n_blocks * width).reshape(n_blocks, width), np.empty((n_blocks, width)), expected, factor, out,
+            X, self.tree_steps, self.tree_constants, self.tree_points, self.weights, self.steps, self.constants,
+            np.array(groups), np.ascontiguousarray(factors), np.zeros(2 * self.n_levels * VECTORS, np.uint16),
+            _aligned(slots * BLOCK), _aligned(width), np.zeros(BLOCK),
+            _aligned(n_blocks * width).reshape(n_blocks, width), np.empty((n_blocks, width)),
+            np.empty(0) if expected is None else expected, fresh, out,
         )  # fmt: skip
 
 

@@ -183,10 +183,13 @@ def test_the_kernel_equals_the_reference(n_features: int, parameters: dict[str, 
     n_trees = forest.n_trees
     for values in (forest.path_length, forest.log_density):
         exact = reference(model, values, rows)
-        out = np.zeros(rows.shape)
+        out = np.empty(rows.shape)
         # Rows are made to add up to what they add up to in float64, so errors of single values are all that is left.
-        ExplainedTrees.of(forest, values).add(rows, 0, n_trees, n_trees * exact.sum(axis=1), np.ones(len(rows)), out)
-        assert np.abs(out / n_trees - exact).max() < 2e-6
+        factors = np.full((1, len(rows)), 1 / n_trees)
+        ExplainedTrees.of(forest, values).add(
+            rows, [(0, n_trees)], factors, out, fresh=True, expected=exact.sum(axis=1)
+        )
+        assert np.abs(out - exact).max() < 2e-6
         assert not out[:, np.all(exact == 0, axis=0)].any()
 
 
