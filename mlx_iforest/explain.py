@@ -242,8 +242,8 @@ class _Attribution:
     means : list of _Means
         Of each part.
     base_columns : ndarray of float64, shape (1, n_columns)
-    number : callable
-        What is explained, of rows.
+    number : callable or None
+        What is explained, of rows, where it is not what `how` makes of their means.
     explainers : dict of str to Explainer
         For each of the leaf values that count.
     """
@@ -253,7 +253,7 @@ class _Attribution:
     means: list[_Means]
     base_columns: NDArray[np.float64]
     backend: Backend
-    number: Callable[[NDArray[np.float32]], NDArray[np.float64]]
+    number: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None
     explainers: dict[str, Explainer]
 
     @classmethod
@@ -264,7 +264,9 @@ class _Attribution:
         base = _columns(how.parts, [of_part.base[None] for of_part in means])
         # Every backend but scikit-learn's gives the same bits as Numba's.
         backend = get_backend("sklearn" if model.backend_.name == "sklearn" else "numba")
-        number = partial(model._score, backend=backend)
+        # Scores of several leaf values in one column come from a mixture that was rounded to float32.
+        mixed = any(sum(weights != 0 for weights in part.weights.values()).max() > 1 for part in how.parts)
+        number = partial(model._score, backend=backend) if mixed else None
         used = {name for part in how.parts for name in part.used}
         explainers = {name: _explainer(forest, forest.arrays()[name]) for name in used}
         return cls(forest, how, means, base, backend, number, explainers)
@@ -278,9 +280,7 @@ class _Attribution:
         """Write the attributions of valid rows."""
         found = [self.backend.leaf_means(of_part.trees or self.forest, of_part.values, X) for of_part in self.means]
         columns = _columns(self.how.parts, found)
-        # Of one mean, the number is what scoring says, bit for bit; what several lack, by rounding, is put right.
-        alone = sum(len(part.used) for part in self.how.parts) == 1
-        expected = (self.how.scores(columns) if alone else self.number(X)) - self.base
+        expected = (self.how.scores(columns) if self.number is None else self.number(X)) - self.base
         factors = self._factors(mean_slopes(self.how, self.base_columns, columns))
         for name, of_parts in factors.items():
             fresh, last = name == next(iter(factors)), name == next(reversed(factors))
