@@ -18,7 +18,6 @@ __all__ = [
     "ATOMS",
     "LEAVES",
     "MAKERS",
-    "Columns",
     "Name",
     "RefusedError",
     "StoredArray",
@@ -106,10 +105,6 @@ class StoredArray:
         return np.array(values, dtype=object).reshape(shape, order="F" if state[3] else "C")
 
 
-class Columns(list[Any]):
-    """The columns that a transformer passes on, in the list of its own that scikit-learn had up to 1.8."""
-
-
 class Ignored:
     """What a file says of how the generator within a `RandomState` came about, and classes that are arguments."""
 
@@ -135,7 +130,7 @@ def set_state(thing: object, state: Any) -> None:
         if key.dtype != np.uint32 or key.shape != (_KEY_WORDS,) or not 0 <= int(place) <= _KEY_WORDS:
             raise RefusedError("has the state of another random generator than MT19937")
         thing.set_state(("MT19937", key, int(place), int(state["has_gauss"]), float(state["gauss"])))
-    elif isinstance(thing, Columns):
+    elif type(thing) is list and type(state) is dict and type(state.get("data")) is list:
         thing[:] = state["data"]
     elif not isinstance(thing, Ignored):
         raise RefusedError(f"sets the state of {described(thing)}, which has none")
@@ -232,6 +227,7 @@ MAKERS: dict[Name, Callable[..., Any]] = {
     Name("numpy.random.bit_generator", "__pyx_unpickle_SeedSequence"): Ignored,
     Name("pandas.core.indexes.base", "_new_Index"): _index,
     **dict.fromkeys(_INDEXES, Ignored),
-    Name("sklearn.compose._column_transformer", "_RemainderColsList"): Columns,
+    # The list of columns that scikit-learn had to itself up to 1.8; it takes any other as well.
+    Name("sklearn.compose._column_transformer", "_RemainderColsList"): list,
 }
 """What is called in place of each function, or class, that a file may name."""

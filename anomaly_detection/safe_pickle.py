@@ -26,7 +26,6 @@ from .pickled_parts import (
     ATOMS,
     LEAVES,
     MAKERS,
-    Columns,
     Name,
     RefusedError,
     StoredArray,
@@ -268,7 +267,7 @@ def _measure(content: object, most: int) -> None:
         if id(thing) in known:
             return known[id(thing)]
         parts: Iterable[Any]
-        if kind in (list, tuple, Columns):
+        if kind in (list, tuple):
             parts = thing
         elif kind is dict:
             parts = [*thing, *thing.values()]

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
-from sklearn.preprocessing import RobustScaler
+from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, PowerTransformer, QuantileTransformer, RobustScaler
 
 from anomaly_detection import thresholds
 from anomaly_detection.detector import Detector
@@ -69,6 +69,8 @@ KINDS: dict[str, Callable[[], Detector]] = {
 
 def difference(ours: Any, theirs: Any, at: str = "") -> str | None:
     """The first place where two trees of objects differ."""
+    if type(theirs).__name__ == "_RemainderColsList":  # of scikit-learn up to 1.8
+        theirs = theirs.data
     if type(ours) is not type(theirs):
         return f"{at}: {type(ours)} and {type(theirs)}"
     if isinstance(ours, pd.Index):
@@ -112,6 +114,17 @@ def test_every_kind_of_model_comes_back(kind: str, tmp_path: Path) -> None:
     expected = detector.score_samples(frame)
     np.testing.assert_array_equal(load_detector(paths[0]).score_samples(frame), expected)
     np.testing.assert_array_equal(load_detector(*paths).score_samples(frame), expected)
+    save_detector(load_detector(paths[0]), paths[0])
+    np.testing.assert_array_equal(load_detector(paths[0]).score_samples(frame), expected)
+
+
+@pytest.mark.parametrize(
+    "scaler", [MaxAbsScaler(), MinMaxScaler(), PowerTransformer(), QuantileTransformer(n_quantiles=20)]
+)
+def test_other_scalers_of_scikit_learn(scaler: Any, tmp_path: Path) -> None:
+    detector = fitted(SMALL, scaler=scaler)
+    save_detector(detector, tmp_path / "model.joblib")
+    assert difference(read_joblib(tmp_path / "model.joblib"), joblib.load(tmp_path / "model.joblib")) is None
 
 
 @pytest.mark.parametrize("protocol", [3, 4, 5])
