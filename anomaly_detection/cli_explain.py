@@ -141,7 +141,8 @@ def _cells(reason: Contribution) -> dict[str, str]:
     else:
         usual = number(expected)
         if reason.expected_range is not None:
-            between = number_range(reason.expected_range)
+            whole = "." not in number(value) + usual
+            between = number_range(reason.expected_range, whole=whole)
     parts = value if isinstance(value, list) else [value]
     shown = [number(part) if isinstance(part, (int, float)) else short(part or "(missing)", _LONGEST) for part in parts]
     return {

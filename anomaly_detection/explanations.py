@@ -207,8 +207,15 @@ class _Told:
                 beside = (teller_of[name] for name in self.sources[feature].columns if name in teller_of)
                 feature = teller_of[columns[0]] = next(beside, feature)
             by_feature.setdefault(feature, []).append(player)
+        self._join_repeats(by_feature)
         strongest = sorted(by_feature.items(), key=lambda told: -self.falls[row, told[1]].sum())[:top]
         return tuple(self._reason(row, feature, players) for feature, players in strongest)
+
+    def _join_repeats(self, by_feature: dict[int, list[int]]) -> None:
+        """A record that occurs again repeats all its readings: one reason, told by what comes first in the features."""
+        repeats = sorted(feature for feature in by_feature if self.sources[feature].kind == "repeats")
+        for other in repeats[1:]:
+            by_feature[repeats[0]] += by_feature.pop(other)
 
     def _teller(self, row: int, features: tuple[int, ...]) -> int | None:
         """Of a player's features the one that tells about it, if any lies far enough out."""

@@ -193,7 +193,7 @@ def _usually(value: float, usual: float, between: Range | None, unit: str = "") 
     """Add the usual range, unless it holds the value or says no more than what is usual."""
     if between is None or between[0] <= value <= between[1]:
         return ""
-    shown = number_range(between, whole=value == round(value) and usual == round(usual))
+    shown = number_range(between, whole=value == round(value) and "." not in number(usual))
     return f", usually {shown}{unit}" if " to " in shown else ""
 
 

@@ -16,6 +16,8 @@ from test_features import orders
 
 from anomaly_detection.explanations import explain
 from anomaly_detection.features import FeatureSource, SupplyChainFeatures
+from anomaly_detection.settings import RECIPE, make_detector, make_forest
+from anomaly_detection.synthetic import generate
 from anomaly_detection.wording import number, number_range, percent, phrase, sentence
 from mlx_iforest import MLXIsolationForest
 
@@ -360,3 +362,16 @@ def test_one_cause_is_one_reason(detector: Any) -> None:
     assert first.share > 0.5
     features = [reason.feature for reason in explanation.contributions]
     assert len(set(features)) == len(features)
+
+
+def test_a_copy_is_one_reason() -> None:
+    data = generate("realistic", 1500, seed=3)
+    detector = make_detector(RECIPE, None, make_forest(RECIPE, seed=0, backend="numba")).fit(data.frame)
+    rows = np.flatnonzero(data.anomaly_types == "duplicated_order")[:12]
+    told = [
+        [reason.text for reason in explanation.contributions if reason.direction == "repeated"]
+        for explanation in explain(detector, data.frame, rows=rows.tolist(), top=10)
+    ]
+    assert max(len(texts) for texts in told) == 1
+    assert sum(len(texts) for texts in told) >= 9
+    assert any(texts[0].startswith("the same record occurs ") for texts in told if texts)
