@@ -249,8 +249,9 @@ def _check(content: dict[str, Any], keys: set[str], path: str | os.PathLike[str]
 
 
 def _dump(content: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    with replacing(path) as temporary:
-        joblib.dump(content, temporary)
+    # To an open file: by a name such as model.gz, joblib would compress it.
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        joblib.dump(content, file)
 
 
 def _sibling(path: str | os.PathLike[str]) -> str:

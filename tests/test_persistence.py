@@ -65,6 +65,12 @@ def test_what_the_files_hold(detector: Detector, saved: tuple[Path, Path]) -> No
     assert "supplier" in preprocessor["categorical_features"]
 
 
+@pytest.mark.parametrize("name", ["model.gz", "model.z", "model"])
+def test_any_name_will_do(name: str, detector: Detector, tmp_path: Path) -> None:
+    save_detector(detector, tmp_path / name)
+    np.testing.assert_array_equal(load_detector(tmp_path / name).predict(FRAME), detector.predict(FRAME))
+
+
 def test_saving_leaves_nothing_else_and_files_others_may_read(saved: tuple[Path, Path]) -> None:
     assert sorted(saved[0].parent.iterdir()) == sorted(saved)
     plain = saved[0].parent.parent / "plain"
