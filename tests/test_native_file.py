@@ -399,7 +399,7 @@ WRONG = [
     (lambda header: header["__metadata__"].pop("scaler"), "expected the parts preprocessor, scaler"),
     (lambda header: header["__metadata__"].update(more="1"), "expected the parts"),
     (lambda header: header["model/forest_/is_split"].update(dtype="I8"), "is_split: expected uint8"),
-    (lambda header: header["model/forest_/is_split"].update(dtype="F8_E4M3"), "F8_E4M3"),
+    (lambda header: header["model/forest_/is_split"].update(dtype="F8_E4M3"), "holds what no model file holds"),
     (lambda header: header["model/forest_/is_split"].update(shape=[2**62, 4]), "holds what no model file holds"),
     (lambda header: header["model/forest_/is_split"].update(shape=[-1]), "holds what no model file holds"),
     (lambda header: header["model/forest_/is_split"].update(data_offsets=[0, 2**62]), "holds what no model"),
