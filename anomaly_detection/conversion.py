@@ -15,7 +15,7 @@ from mlx_iforest.onnx_export import TOLERANCE
 from mlx_iforest.probes import probing_rows
 
 from .detector import Detector
-from .errors import DataError
+from .errors import AnomalyDetectionError, DataError, first_line
 from .files import replacing
 from .persistence import load_detector, save_detector
 from .schema import Role
@@ -86,8 +86,7 @@ def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], *, f
             if not difference <= TOLERANCE:
                 raise DataError(f"{target} would score rows by {difference:.2g} otherwise; it was not written.")
         else:
-            save_detector(detector, temporary)
-            _compare(detector, load_detector(temporary), rows, target)
+            _rewrite(detector, temporary, rows, target)
             difference = 0.0
     return Converted(len(rows), difference, detector.feature_names)
 
@@ -99,12 +98,29 @@ def _onnx_scores(detector: Detector, path: Path, rows: npt.NDArray[np.float32]) 
 
         detector.model.to_onnx(path)
     except (ImportError, ValueError) as error:
-        raise DataError(f"The forest cannot be written as ONNX: {error}.") from error
+        raise DataError(f"The forest cannot be written as ONNX: {first_line(error)}.") from error
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return np.asarray(session.run(["scores"], {"X": rows})[0], dtype=np.float64)
 
 
-def _compare(before: Detector, after: Detector, rows: npt.NDArray[np.float32], target: Path) -> None:
+def _rewrite(detector: Detector, path: Path, rows: npt.NDArray[np.float32], target: Path) -> None:
+    """Write `detector` to `path`, which becomes `target`, and make sure that it comes back as it was."""
+    try:
+        save_detector(detector, path)
+        same = _alike(detector, load_detector(path), rows)
+    except AnomalyDetectionError as error:
+        raise DataError(str(error).replace(str(path), str(target))) from error
+    except OSError:
+        raise
+    except Exception as error:  # parts that do not go together can raise anything
+        raise DataError(
+            f"The model cannot be written to {target}: its parts do not work ({first_line(error)})."
+        ) from error
+    if not same:
+        raise DataError(f"{target} would not score as the file that it is made of; it was not written.")
+
+
+def _alike(before: Detector, after: Detector, rows: npt.NDArray[np.float32]) -> bool:
     records = _records(before)
     old, new = before.model.score_samples(rows), after.model.score_samples(rows)
     pairs: list[tuple[Any, Any]] = [
@@ -114,9 +130,11 @@ def _compare(before: Detector, after: Detector, rows: npt.NDArray[np.float32], t
     ]
     if before.calibration_ is not None:
         pairs.append((before.p_values(old), after.p_values(new)))
-    same = all(np.array_equal(one, other, equal_nan=True) for one, other in pairs)
-    if not same or before.threshold_rule != after.threshold_rule or before.feature_names != after.feature_names:
-        raise DataError(f"{target} would not score as the file that it is made of; it was not written.")
+    return (
+        all(np.array_equal(one, other, equal_nan=True) for one, other in pairs)
+        and before.threshold_rule == after.threshold_rule
+        and before.feature_names == after.feature_names
+    )
 
 
 def _records(detector: Detector) -> pd.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sklearn.exceptions
 
-__all__ = ["AnomalyDetectionError", "DataError", "ModelFileError", "NotFittedError"]
+__all__ = ["AnomalyDetectionError", "DataError", "ModelFileError", "NotFittedError", "first_line"]
 
 
 class AnomalyDetectionError(ValueError):
@@ -21,3 +21,9 @@ class ModelFileError(AnomalyDetectionError):
 
 class NotFittedError(AnomalyDetectionError, sklearn.exceptions.NotFittedError):
     """Something was asked of a model that has not been fitted yet."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of another library's error, at most 200 characters; its type where it says nothing by itself."""
+    text = str(error).strip().splitlines()
+    return text[0][:200] if text and not isinstance(error, KeyError) else type(error).__name__

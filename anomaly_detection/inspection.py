@@ -13,7 +13,7 @@ from mlx_iforest import BlendedIsolationForest
 from mlx_iforest.backends import BackendUnavailableError, choose_backend
 
 from .detector import Detector
-from .errors import ModelFileError
+from .errors import ModelFileError, first_line
 from .native_file import NATIVE_VERSION
 from .performance import model_bytes
 from .persistence import FORMAT_VERSION, file_format, load_detector
@@ -55,7 +55,9 @@ def inspect_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         return plain({"file": {"path": path, "bytes": path.stat().st_size, **_format(path)}, **_parts(detector)})  # type: ignore[no-any-return]
     except (AttributeError, TypeError, ValueError) as error:
-        raise ModelFileError(f"{path} holds parts that do not work ({error}); train the model again.") from error
+        raise ModelFileError(
+            f"{path} holds parts that do not work ({first_line(error)}); train the model again."
+        ) from error
 
 
 def _parts(detector: Detector) -> dict[str, Any]:

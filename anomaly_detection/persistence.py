@@ -15,7 +15,7 @@ import joblib
 from mlx_iforest import __version__
 
 from .detector import Detector
-from .errors import DataError, ModelFileError, NotFittedError
+from .errors import DataError, ModelFileError, NotFittedError, first_line
 from .files import reason, replacing
 from .native_file import SUFFIX, looks_native, read_native, write_native
 from .safe_pickle import read_joblib
@@ -171,7 +171,7 @@ def load_detector(
         fits = made == needed and len(detector.feature_names) == content["model"].n_features_in_ and detector.is_fitted
     except Exception as error:  # parts that do not go together can raise anything
         raise ModelFileError(
-            f"{model_path} holds parts that do not work ({_line(error)}); train the model again."
+            f"{model_path} holds parts that do not work ({first_line(error)}); train the model again."
         ) from error
     if not fits:
         raise ModelFileError(
@@ -264,9 +264,3 @@ def _sibling(path: str | os.PathLike[str]) -> str:
 def _candidates(folder: Path) -> str:
     found = sorted(path.name for path in folder.glob("*model*") if path.suffix in (SUFFIX, ".joblib"))
     return f" in it, such as {folder / found[-1]}" if found else ""
-
-
-def _line(error: BaseException) -> str:
-    """The first line of an error, named by its type where it says nothing."""
-    text = str(error).strip().splitlines()
-    return text[0][:200] if text and not isinstance(error, KeyError) else type(error).__name__

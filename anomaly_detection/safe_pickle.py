@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from mlx_iforest.base import BaseIsolationForest
 from mlx_iforest.persistence import checked_state
 
-from .errors import ModelFileError
+from .errors import ModelFileError, first_line
 from .pickled_parts import (
     ATOMS,
     LEAVES,
@@ -119,7 +119,7 @@ def read_joblib(path: str | os.PathLike[str]) -> object:
         ) from None
     except Exception as error:  # a damaged file can lead anywhere in Python
         raise ModelFileError(
-            f"{path} is damaged or was cut off ({_line(error)}); copy the file again or train the model again."
+            f"{path} is damaged or was cut off ({first_line(error)}); copy the file again or train the model again."
         ) from error
     return content
 
@@ -296,9 +296,3 @@ def _finish(thing: Any) -> None:
     if isinstance(thing, BaseIsolationForest) and "forest_" in state:
         state = checked_state(state)
     thing.__setstate__(state)
-
-
-def _line(error: BaseException) -> str:
-    """The first line of an error, named by its type where it says nothing."""
-    text = str(error).strip().splitlines()
-    return text[0][:200] if text and not isinstance(error, KeyError) else type(error).__name__

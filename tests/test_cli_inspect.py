@@ -11,6 +11,7 @@ import joblib
 import numpy as np
 import onnxruntime
 import pytest
+from sklearn.preprocessing import RobustScaler
 
 from anomaly_detection import conversion
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
@@ -263,6 +264,19 @@ def test_what_would_score_otherwise_is_not_written(
     target.write_bytes(b"old")
     assert "not written" in refused(["convert", str(model), str(target), "--force"], capsys)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
+
+
+def test_what_a_format_cannot_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_detector(detector(scaler=RobustScaler()), tmp_path / "model.joblib")
+    target = tmp_path / "model.safetensors"
+    message = refused(["convert", str(tmp_path / "model.joblib"), str(target)], capsys)
+    assert "RobustScaler" in message
+    content = joblib.load(tmp_path / "model.joblib")
+    content["scaler"].center_ = content["scaler"].center_.astype(str)
+    joblib.dump(content, tmp_path / "model.joblib")
+    message = refused(["convert", str(tmp_path / "model.joblib"), str(tmp_path / "again.joblib")], capsys)
+    assert "do not work" in message
+    assert [path.name for path in tmp_path.iterdir()] == ["model.joblib"]
 
 
 def test_without_onnx(
