@@ -125,6 +125,9 @@ def test_every_forest_comes_back(plain: Detector, kind: str, tmp_path: Path) -> 
 def test_a_detector_comes_back_whole(plain: Detector, tmp_path: Path) -> None:
     loaded = again(plain, tmp_path)
     assert_same(loaded, plain, tmp_path)
+    # Also what is private to scikit-learn is there again, or an attribute of ours was lost.
+    for part in ("preprocessor", "scaler", "model"):
+        assert vars(getattr(loaded, part)).keys() == vars(getattr(plain, part)).keys()
     assert loaded.threshold_rule == plain.threshold_rule
     assert loaded.calibration.labelled
     assert loaded.preprocessor.schema_ == plain.preprocessor.schema_
@@ -137,6 +140,7 @@ def test_a_detector_comes_back_whole(plain: Detector, tmp_path: Path) -> None:
 def test_the_recipe_comes_back_and_explains_and_fits_alike(recipe: Detector, tmp_path: Path) -> None:
     loaded = again(recipe, tmp_path)
     assert_same(loaded, recipe, tmp_path)
+    assert vars(loaded.scaler).keys() == vars(recipe.scaler).keys()
     apis = [AnomalyDetectionAPI(), AnomalyDetectionAPI()]
     apis[0].detector, apis[1].detector = loaded, recipe
     everything = np.full(len(NEW), -1), recipe.decision_function(NEW)
