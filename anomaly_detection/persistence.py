@@ -230,7 +230,7 @@ def _read_joblib(path: Path) -> dict[str, Any]:
 
 
 def _is_native_name(path: str | os.PathLike[str]) -> bool:
-    return Path(path).suffix == SUFFIX
+    return Path(path).suffix.lower() == SUFFIX
 
 
 def _check(content: dict[str, Any], keys: set[str], path: str | os.PathLike[str]) -> None:
