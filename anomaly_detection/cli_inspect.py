@@ -78,9 +78,14 @@ def _trained(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     digest = (data.get("fingerprint") or {}).get("sha256")
     told = f", SHA-256 {printable(digest)[:_DIGITS]}..." if digest else ""
     yield "trained on", f"{count(data['rows'])} records ({source}), {labels}{told}" if "rows" in data else source
-    created = printable(training.get("created") or "").replace("T", " ").replace("+00:00", " UTC")
-    took = f", in {seconds(training['fit_seconds'])}" if training.get("fit_seconds") else ""
-    yield "trained", f"{created} by mlx-iforest {printable(training.get('version'))}, seed {training.get('seed')}{took}"
+    facts = {
+        "created": lambda when: printable(when).replace("T", " ").replace("+00:00", " UTC"),
+        "version": lambda version: f"by mlx-iforest {printable(version)}",
+        "seed": lambda seed: f"seed {seed:d}",
+        "fit_seconds": lambda took: f"in {seconds(took)}",
+    }
+    known = [tell(training[fact]) for fact, tell in facts.items() if training.get(fact) is not None]
+    yield "trained", ", ".join(known) or "the file does not say when"
     if split.get("train"):
         how = f"by {printable(split['time_column'])}" if split.get("time_column") else "at random"
         parts = f"{count(split['train'])} records to learn from, {count(split['validation'])} to set the threshold by"

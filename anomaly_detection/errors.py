@@ -25,5 +25,5 @@ class NotFittedError(AnomalyDetectionError, sklearn.exceptions.NotFittedError):
 
 def first_line(error: BaseException) -> str:
     """The first line of another library's error, at most 200 characters; its type where it says nothing by itself."""
-    text = str(error).strip().splitlines()
-    return text[0][:200] if text and not isinstance(error, KeyError) else type(error).__name__
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return f"there is no {text}" if isinstance(error, KeyError) else text
