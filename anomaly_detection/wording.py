@@ -227,7 +227,8 @@ def _numeric(source: FeatureSource, value: float, usual: float, row: Row, betwee
 def _gap(days: float, text: str | None = None) -> str:
     if days == 0:
         return "the same day"
-    text = number(abs(days)) if text is None else text
+    # Hours say nothing of many days.
+    text = number(abs(days if abs(days) < 3.0 else round(days))) if text is None else text
     return f"{text} {'day' if text == '1' else 'days'} {'after' if days > 0 else 'before'}"
 
 
@@ -236,7 +237,6 @@ def _duration(source: FeatureSource, days: float, usual: float, among: str, betw
     gap = "on the same day as" if days == 0 else _gap(days)
     span = ""
     if between is not None and not between[0] <= days <= between[1]:
-        # Hours say nothing where a span is days long.
         low, high = (_rounded(bound, between, whole=between[1] - between[0] >= 2.0) for bound in between)
         if low < high and low * high >= 0:
             nearer, farther = sorted((low, high), key=abs)
@@ -253,6 +253,17 @@ def _rarity(source: FeatureSource, value: Any, count: float, rows: int) -> str:
     if source.kind == "calendar":
         return f"{column} falls {'on a' if shown.endswith('day') else 'at'} {shown}, which {seen}"
     return f"{column} {shown} {seen}"
+
+
+def _missing(source: FeatureSource, value: str, seen: str) -> str:
+    """Of a pattern as `derived.MissingPattern` names it."""
+    if value == "none":
+        return f"no value is missing, {seen}"
+    for column in source.columns:
+        state = value.removeprefix(f"{column} ")
+        if state != value and (state == "missing" or (state[0], state[-1], state.count("'")) == ("'", "'", 2)):
+            return f"{column} is {short(state, 160)}, {seen}"
+    return f"these values are missing together ({short(value, 160)}), {seen}"
 
 
 def _pair(source: FeatureSource, value: tuple[Any, Any], counts: tuple[int, int]) -> str:
@@ -292,9 +303,7 @@ def phrase(
     """
     if source.kind == "missing":
         seen = "never seen before" if usual == 0 else f"as in {number(usual)} of {rows:,} records"
-        if ", " in value:
-            return f"these values are missing together ({short(value, 160)}), {seen}"
-        return f"no value is missing, {seen}" if value == "none" else f"missing is {short(value, 160)}, {seen}"
+        return _missing(source, value, seen)
     if source.kind in ("cat", "calendar"):
         return _rarity(source, value, usual, rows)
     if source.kind == "pairs":
