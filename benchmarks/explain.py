@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> None:
         "up to seven means over trees."
     )
     result = Result(
-        "Explanations",
+        "Shapley values",
         about,
         "python -m benchmarks.explain",
         tables,
