@@ -29,12 +29,15 @@ __all__ = [
 ATOMS = frozenset({type(None), bool, int, float, str, bytes})
 """Types of values that hold no others and whose hash and text take no longer than they do."""
 
-LEAVES = ATOMS | {slice, Role, pd.Index, np.ndarray, np.random.RandomState, np.str_, *np.sctypeDict.values()} - {
-    np.void
-}
+LEAVES = (
+    ATOMS
+    | {slice, Role, pd.Index, np.ndarray, np.random.RandomState, np.str_}
+    | {np.dtype(code).type for code in "?efd" + np.typecodes["AllInteger"]}
+)
 """Types of values that are checked when they are made and hold none that are not."""
 
-_ARRAY_TYPE = re.compile(r"b1|[iu][1248]|f[248]|O8|U[1-9]\d{0,3}")
+_ARRAY_TYPE = re.compile(r"b1|[iu][1248]|f[248]|O8|U[1-9]\d{0,2}")
+_MOST_DIMENSIONS = 32
 _KEY_WORDS = 624
 """Of the Mersenne twister."""
 
@@ -61,7 +64,7 @@ class StoredType:
     def set_state(self, state: Any) -> None:
         """Take the byte order; the rest must be what NumPy says of this type, for NumPy itself would believe it."""
         known: Any = self.dtype.__reduce__()[2]
-        if type(state) is not tuple or not all(type(part) in ATOMS for part in state):
+        if type(state) is not tuple or len(state) > len(known) or not all(type(part) in ATOMS for part in state):
             raise RefusedError("describes the type of an array in another way than NumPy")
         if (*state[:1], *state[2:]) != (*known[:1], *known[2:]) or state[1] not in ("<", ">", "|"):
             raise RefusedError(f"describes the array type {self.dtype} as it is not")
@@ -157,7 +160,11 @@ def _dtype(stored: object) -> np.dtype[Any]:
 
 
 def _shape(shape: object) -> tuple[int, ...]:
-    if type(shape) is not tuple or not all(type(length) is int and length >= 0 for length in shape):
+    if (
+        type(shape) is not tuple
+        or len(shape) > _MOST_DIMENSIONS
+        or not all(type(length) is int and length >= 0 for length in shape)
+    ):
         raise RefusedError("has an array without a shape")
     return shape
 
@@ -183,7 +190,7 @@ def _index(*arguments: Any) -> pd.Index[Any]:
     data = state.get("data") if type(state) is dict else None
     if not any(_is(kind, name) for name in _INDEXES) or not isinstance(data, np.ndarray) or data.dtype != object:
         raise RefusedError("has another index of pandas than one of texts")
-    return pd.Index(data, dtype=object)
+    return pd.Index(data, dtype=object, copy=False)
 
 
 def _encoded(*arguments: Any) -> bytes:

@@ -82,6 +82,9 @@ _MOST_NESTED = 60
 _MOST_EXPANDED = 4
 """Characters and values for each byte of a file, counting twice what is named twice. A model has about a tenth."""
 
+_EFFORT, _CALL, _ATTRIBUTE = 4, 64, 16
+"""What may be done for each byte of a file, and what one call or one attribute counts. A model takes less than 1."""
+
 
 def read_joblib(path: str | os.PathLike[str]) -> object:
     """Read what `joblib.dump` wrote, uncompressed, of the parts of a model. Nothing that the file names is run.
@@ -110,8 +113,11 @@ def read_joblib(path: str | os.PathLike[str]) -> object:
         reader = _Reader(io.BytesIO(data), len(data))
         content = reader.load()
         # Also what the file made and then dropped, since it is completed as well.
-        _measure([content, reader.unfinished], _MOST_EXPANDED * len(data))
-        for thing in reader.unfinished:
+        unfinished = list(reader.unfinished.values())
+        _measure([content, unfinished], _MOST_EXPANDED * len(data))
+        if sum(isinstance(thing, BaseIsolationForest) for thing in unfinished) > 1:
+            raise RefusedError("holds several forests, and a model holds one")
+        for thing in unfinished:
             _finish(thing)
     except RefusedError as refused:
         raise ModelFileError(
@@ -154,13 +160,23 @@ class _Reader(pickle._Unpickler):  # the base of joblib's too: the one in C cann
         }
     )
 
-    def __init__(self, file: io.BytesIO, n_bytes: int, *, in_array: bool = False) -> None:
+    def __init__(self, file: io.BytesIO, n_bytes: int, outer: _Reader | None = None) -> None:
         super().__init__(file)
         self.file = file
         self.n_bytes = n_bytes
-        self.in_array = in_array
-        self.unfinished: list[Any] = []
+        self.outer = outer
+        self.effort = _EFFORT * n_bytes + 1000
+        self.unfinished: dict[int, Any] = {}
         """Instances whose class has a `__setstate__`, inner ones before outer ones."""
+
+    def spend(self, effort: int) -> None:
+        """Count work that may be asked for by fewer bytes than it takes: a part is made once and named many times."""
+        if self.outer is not None:
+            self.outer.spend(effort)
+            return
+        self.effort -= effort
+        if self.effort < 0:
+            raise RefusedError("names its own parts over and over, which makes it far larger than it looks")
 
     def find_class(self, module: str, name: str) -> Name:  # type: ignore[override]
         """The name itself, if it is one that a model has."""
@@ -173,6 +189,7 @@ class _Reader(pickle._Unpickler):  # the base of joblib's too: the one in C cann
         arguments, what = self.stack.pop(), self.stack.pop()
         if type(what) is not Name or what not in MAKERS or type(arguments) is not tuple:
             raise RefusedError(f"wants to call {described(what)}, which no model needs")
+        self.spend(_CALL + sum(len(part) for part in arguments if isinstance(part, (str, bytes))))
         self.stack.append(MAKERS[what](*arguments))
 
     def load_newobj(self) -> None:
@@ -190,14 +207,20 @@ class _Reader(pickle._Unpickler):  # the base of joblib's too: the one in C cann
             self._set_attributes(thing, state)
         elif isinstance(thing, StoredArray):
             # An array's values stand in a list within a pickle of texts, and else behind it.
-            self.stack[-1] = StoredArray.from_list(state) if self.in_array else self._array(state)
+            self.stack[-1] = self._array(state) if self.outer is None else self._texts(state)
         else:
+            self.spend(_CALL)
             set_state(thing, state)
 
     def _array(self, state: Any) -> Any:
         return StoredArray.from_joblib(
-            state, self.file, self.n_bytes, lambda: _Reader(self.file, self.n_bytes, in_array=True).load()
+            state, self.file, self.n_bytes, lambda: _Reader(self.file, self.n_bytes, self).load()
         )
+
+    def _texts(self, state: Any) -> Any:
+        array = StoredArray.from_list(state)
+        self.spend(_CALL + array.size)
+        return array
 
     def _set_attributes(self, thing: Any, state: Any) -> None:
         cls = type(thing)
@@ -206,9 +229,10 @@ class _Reader(pickle._Unpickler):  # the base of joblib's too: the one in C cann
         for key in state:
             if type(key) is not str or callable(getattr(cls, key, None)):
                 raise RefusedError(f"sets {printable(key)} of a {cls.__name__}, which holds no data")
+        self.spend(_ATTRIBUTE * len(state))
         thing.__dict__.update(state)
         if hasattr(cls, "__setstate__"):
-            self.unfinished.append(thing)
+            self.unfinished.setdefault(id(thing), thing)
 
     def load_append(self) -> None:
         self._extend([self.stack.pop()])
@@ -233,8 +257,8 @@ class _Reader(pickle._Unpickler):  # the base of joblib's too: the one in C cann
             raise RefusedError(f"sets items of {described(self.stack[-1])}")
         for key, value in zip(items[::2], items[1::2], strict=True):
             # Of tuples in tuples the hash may take forever.
-            if not all(type(part) in ATOMS for part in (key if type(key) is tuple else (key,))):
-                raise RefusedError(f"has {described(key)} of other things for a key")
+            if type(key) not in ATOMS:
+                raise RefusedError(f"has {described(key)} for a key")
             self.stack[-1][key] = value
 
     dispatch.update(

@@ -434,6 +434,47 @@ BOMBS: dict[str, tuple[str, bytes]] = {
         + b"N.",
     ),
     "a billion laughs for a key": ("for a key", pickle.dumps({laughs(3): 1})),
+    "one text encoded over and over": (
+        "over and over",
+        b"\x80\x04"
+        + text("x" * 20_000)
+        + b"\x94"
+        + named("_codecs", "encode")
+        + b"\x94"
+        + text("latin1")
+        + b"\x94"
+        + b"h\1(h\0h\2tR" * 5000
+        + b".",
+    ),
+    "the same attributes over and over": (
+        "over and over",
+        b"\x80\x04"
+        + attributes(**{f"a{i}": plain(None) for i in range(1000)})
+        + b"\x94"
+        + RULE
+        + b"\x94"
+        + b"h\1)\x81h\0b" * 5000
+        + b".",
+    ),
+    "random generators over and over": (
+        "over and over",
+        b"\x80\x04" + named("numpy.random._pickle", "__randomstate_ctor") + b"\x94" + b"h\0)R" * 20_000 + b".",
+    ),
+    "the same texts over and over": (
+        "over and over",
+        b"\x80\x04"
+        + array(dtype=dtype("O8"))[:-4]
+        + b"\x80\x04"
+        + row(plain(1), plain((2000,)), dtype("O8"), plain(False), b"](" + text("a") * 2000 + b"e")
+        + b"qA"
+        + named("numpy._core.multiarray", "_reconstruct")
+        + b"qB"
+        + row(NDARRAY, plain((0,)), plain(b"b"))
+        + b"qC"
+        + b"hBhCRhAb" * 5000
+        + b".",
+    ),
+    "an array of many dimensions": ("shape", b"\x80\x04" + array(shape=plain((1,) * 10_000)) + b"."),
     "lists in lists": ("in containers", b"\x80\x04" + b"]" * 100_000 + b"a" * 99_999 + b"."),
     "tuples in tuples": ("in containers", b"\x80\x04)" + b"\x85" * 100_000 + b"."),
     "a circle": ("circle", pickle.dumps(in_circle())),
@@ -464,6 +505,13 @@ def test_bombs(name: str, tmp_path: Path) -> None:
         tracemalloc.stop()
     assert re.search(wanted, message)
     assert peak < 1_000_000 + 200 * len(content)
+
+
+def test_several_forests(model: Path, tmp_path: Path) -> None:
+    """What is named twice would be unpacked twice."""
+    first, second = joblib.load(model), joblib.load(model)
+    joblib.dump({**first, "training": [second["model"]]}, tmp_path / "model.joblib")
+    assert "several forests" in refused(tmp_path / "model.joblib")
 
 
 def test_nothing_else_in_the_packages_reads_pickles() -> None:
