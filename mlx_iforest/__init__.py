@@ -1,7 +1,10 @@
 """Isolation forests grown and scored by MLX, Numba or scikit-learn."""
 
+from pathlib import Path
+
 from mlx_iforest.backends import BackendUnavailableError, choose_backend, describe_system
 from mlx_iforest.blended import BlendedIsolationForest
+from mlx_iforest.compiled_code import drop_stale
 from mlx_iforest.estimator import MLXIsolationForest
 from mlx_iforest.explain import Explanation
 from mlx_iforest.forest import Forest, InvalidForestError
@@ -20,3 +23,5 @@ __all__ = [
     "choose_backend",
     "describe_system",
 ]
+
+drop_stale(Path(__file__).parent)

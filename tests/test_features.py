@@ -111,6 +111,12 @@ def test_levels_count_and_know_the_unseen() -> None:
     assert levels.codes(pd.Series(["b", "c", None], dtype="category")).tolist() == [1, -1, 2]
 
 
+def test_a_text_for_what_is_missing_is_the_level_of_what_is_missing():
+    levels = Levels(pd.Series(["(missing)", "b", None, None]))
+    assert dict(zip(levels.names, levels.counts.tolist(), strict=True)) == {"(missing)": 3, "b": 1}
+    assert levels.codes(pd.Series([None, "b", "new", "(missing)"])).tolist() == [0, 1, -1, 0]
+
+
 def test_combined_levels() -> None:
     frame = pd.DataFrame({"x": ["a", "a", "b"], "y": ["1", "2", "1"]}, dtype="category")
     both = CombinedLevels(frame, ["x", "y"])
