@@ -11,6 +11,7 @@ from anomaly_detection import training
 from anomaly_detection.errors import AnomalyDetectionError, DataError
 from anomaly_detection.evaluation import METRICS, evaluate
 from anomaly_detection.explanations import explain
+from anomaly_detection.fingerprint import fingerprint
 from anomaly_detection.matrices import Matrices
 from anomaly_detection.report import write_report
 from anomaly_detection.schema import infer_schema
@@ -81,6 +82,7 @@ def test_report_holds_what_the_design_promises(labelled):
         assert report[key]["model_bytes"] > 1000
         assert sum(report[key]["confusion_matrix"].values()) == report["split"]["test"]
     assert report["data"] | {"schema": 0, "cleaning": 0} == {
+        "fingerprint": fingerprint(DATA.frame),
         "source": "classic",
         "rows": 1500,
         "columns": DATA.frame.shape[1],
