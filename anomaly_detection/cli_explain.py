@@ -110,8 +110,9 @@ def _text(detector: Detector, row: int, record: pd.Series[Any], explanation: Exp
     side = "below" if explanation.is_alert else "above" if explanation.score > cut else "at"
     lines = [
         f"Row {row:,}{which}: {'an alert' if explanation.is_alert else 'no alert'}",
-        f"anomaly_score {facts['anomaly_score']:.4f}: score {explanation.score:.4f}, {side} the threshold {cut:.4f} (a"
-        f" usual record has {explanation.base:.4f}); p-value {facts['p_value']:.2g}, severity {facts['severity']:.0f} of 100",
+        f"anomaly_score {facts['anomaly_score']:.4f}: score {explanation.score:.4f}, {side} the threshold {cut:.4f}"
+        f" (a usual record has {explanation.base:.4f});"
+        f" p-value {facts['p_value']:.2g}, severity {facts['severity']:.0f} of 100",
         "",
         printable(facts["reason"]),
         "",
