@@ -115,7 +115,7 @@ def mutate(content: bytes, most: int, seed: int) -> bytes:
     chance = random.Random(seed)
     for _ in range(chance.randint(1, 4)):
         place = chance.randrange(len(content) + 1)
-        kind = chance.randrange(6)
+        kind = chance.randrange(7)
         if kind == 0:
             module, name = chance.choice(NAMES)
             new = b"".join(b"\x8c" + bytes([len(word)]) + word.encode() for word in (module, name)) + b"\x93"
@@ -129,6 +129,8 @@ def mutate(content: bytes, most: int, seed: int) -> bytes:
             new = donor[start : start + chance.choice([4, 20, 100, 1000])]
         elif kind == 4:
             new = b""
+        elif kind == 5:
+            new = content[place : place + chance.randint(2, 12)] * chance.choice([2, 20, 2000])
         else:
             content = bytes(atheris.Mutate(content, most))
             continue
