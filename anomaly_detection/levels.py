@@ -36,12 +36,12 @@ class Levels:
     def _own_codes(column: pd.Series[Any]) -> tuple[Codes, pd.Index[Any]]:
         if not isinstance(column.dtype, pd.CategoricalDtype):
             column = column.astype("category")
-        categories = column.cat.categories.astype(object)
+        categories: pd.Index[Any] = column.cat.categories.astype(object)
         # Where a text says so already, that is the level of what is missing.
         if MISSING_LEVEL not in categories:
             categories = pd.Index([*categories, MISSING_LEVEL], dtype=object)
         codes = column.cat.codes.to_numpy().astype(np.int64)
-        return np.where(codes < 0, categories.get_loc(MISSING_LEVEL), codes), categories
+        return np.where(codes < 0, list(categories).index(MISSING_LEVEL), codes), categories
 
     def __len__(self) -> int:
         return len(self.names)
