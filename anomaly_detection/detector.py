@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import sklearn.exceptions
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.preprocessing import StandardScaler
 
@@ -19,6 +20,12 @@ from .evaluation import check_labels
 from .features import SupplyChainFeatures
 from .frames import to_frame
 from .thresholds import Conformal, ThresholdRule
+
+__all__ = ["Detector", "UnfittedDetectorError"]
+
+
+class UnfittedDetectorError(NotFittedError, sklearn.exceptions.NotFittedError):
+    """Something was asked of a detector before its `fit`; scikit-learn's tools know it too."""
 
 
 class Detector(OutlierMixin, BaseEstimator):
@@ -152,7 +159,7 @@ class Detector(OutlierMixin, BaseEstimator):
     def transform(self, frame: Any) -> npt.NDArray[np.float32]:
         """The scaled features (rows, features), float32, that the model sees; NaN where a value is missing."""
         if not self.is_fitted:
-            raise NotFittedError("This detector is not trained yet; call fit, or load a trained one.")
+            raise UnfittedDetectorError("This detector is not trained yet; call fit, or load a trained one.")
         scaled = self.scaler.transform(np.asarray(self.preprocessor.transform(to_frame(frame))))
         return np.asarray(scaled, dtype=np.float32)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sklearn.exceptions
-
 __all__ = ["AnomalyDetectionError", "DataError", "ModelFileError", "NotFittedError", "first_line"]
 
 
@@ -19,7 +17,7 @@ class ModelFileError(AnomalyDetectionError):
     """A model file is missing, damaged, or no model."""
 
 
-class NotFittedError(AnomalyDetectionError, sklearn.exceptions.NotFittedError):
+class NotFittedError(AnomalyDetectionError):
     """Something was asked of a model that has not been fitted yet."""
 
 
