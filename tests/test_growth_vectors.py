@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from mlx_iforest.backends.growth_vectors import PADDING, part_rows, read_values
-from mlx_iforest.backends.numba_kernels import part_plainly, read_plainly
+from mlx_iforest.backends.growth_vectors import PADDING, find_varying, part_rows, read_values
+from mlx_iforest.backends.numba_kernels import _find_splittable, _pick, part_plainly, read_plainly
 from mlx_iforest.vectors import HAS_VECTORS_OF_16
 
 pytestmark = pytest.mark.skipif(not HAS_VECTORS_OF_16, reason="this processor has no vectors of 16 values")
@@ -44,6 +44,28 @@ def test_vectors_do_what_the_plain_loops_do(data):
         n_left = part(values, order, spare, first, size, threshold, missing_left)
         outcomes.append((tuple(found), values[:size].tobytes(), n_left, order.tolist()))
     assert outcomes[0] == outcomes[1]
+
+
+@njit
+def find_in_vectors(X, order, first, size, varies):
+    return find_varying(X, X.shape[1], order, first, size, varies)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 70), st.integers(1, 12), st.integers(0, 2**32))
+def test_columns_that_vary_are_found_either_way(n_features, size, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.choice(np.array([0, -0.0, 0, 0, 1, np.nan], np.float32), size=(20, n_features))
+    order = np.append(rng.permutation(20), np.zeros(PADDING)).astype(np.uint32)
+    features, weights = np.arange(n_features), np.ones(n_features, np.int64)
+    ranges = tuple(np.zeros((3, n_features), np.float32))
+    plainly, in_vectors = np.zeros((2, n_features + PADDING), np.bool_)
+    count = _find_splittable(X, features, weights, True, order[3 : 3 + size], plainly, ranges)
+    assert find_in_vectors(X, order, 3, size, in_vectors) == count == plainly.sum()
+    assert np.array_equal(in_vectors[:n_features], plainly[:n_features])
+    for target in range(count):
+        assert _pick(target, weights, True, plainly) == np.flatnonzero(plainly)[target]
+        assert _pick(target, weights, False, plainly) == np.flatnonzero(plainly)[target]
 
 
 def test_a_part_is_stable_and_leaves_the_rows_around_it_alone():

@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 
 from mlx_iforest.vectors import BITS, INT8, INT32, INT64, REALS, WORDS, data, every_lane, load, store
 
-__all__ = ["PADDING", "part_rows", "read_values"]
+__all__ = ["PADDING", "find_varying", "part_rows", "read_values"]
 
 PADDING = 16
 """Entries that arrays given here have behind those that count: whole vectors are loaded and stored."""
@@ -167,5 +167,49 @@ def part_rows(typingctx, values, order, spare, first, size, threshold, missing_l
                 builder, WORDS, order, builder.add(behind, i), rows, _first_lanes(builder, builder.sub(rest, i))
             )
         return builder.load(n_left)
+
+    return signature, codegen
+
+
+@intrinsic
+def find_varying(typingctx, X, n_features, order, first, size, varies):
+    """Mark the columns whose values, where not missing, differ among the `size` rows from ``order[first]`` on.
+
+    Returns how many do. `varies` has `PADDING` entries behind those of the columns. Column by column, since the ends of
+    16 ranges stay in registers: for few rows.
+    """
+    signature = types.int64(X, types.int64, order, types.int64, types.int64, varies)
+
+    def codegen(context, builder, sig, args):
+        X, order, varies = (data(context, builder, sig.args[k], args[k]) for k in (0, 2, 5))
+        n_features, first, size = args[1], args[3], args[4]
+        zero, step = ir.Constant(INT64, 0), ir.Constant(INT64, 16)
+        total = cgutils.alloca_once_value(builder, zero)
+        ends = [cgutils.alloca_once(builder, REALS) for _ in "<>"]
+        bounds = [ir.Constant(REALS, [bound] * 16) for bound in (_INFINITY, -_INFINITY)]
+        masked_load = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(REALS, [REALS.as_pointer(), INT32, BITS, REALS]),
+            "llvm.masked.load.v16f32.p0",
+        )
+        with cgutils.for_range_slice(builder, zero, n_features, step) as (column, _):
+            lanes = _first_lanes(builder, builder.sub(n_features, column))
+            for end, bound in zip(ends, bounds, strict=True):
+                builder.store(bound, end)
+            with cgutils.for_range(builder, size) as loop:
+                row = builder.zext(builder.load(builder.gep(order, [builder.add(first, loop.index)])), INT64)
+                place = builder.gep(X, [builder.add(builder.mul(row, n_features), column)])
+                pointer = builder.bitcast(place, REALS.as_pointer())
+                # What lies behind the last column is not this table's.
+                x = builder.call(masked_load, [pointer, ir.Constant(INT32, 4), lanes, ir.Constant(REALS, [0.0] * 16)])
+                for end, is_further in zip(ends, "<>", strict=True):
+                    best = builder.load(end)
+                    builder.store(builder.select(builder.fcmp_ordered(is_further, x, best), x, best), end)
+            differ = builder.fcmp_ordered("<", *(builder.load(end) for end in ends))
+            differ = builder.and_(differ, lanes)
+            flags = builder.zext(differ, ir.VectorType(INT8, 16))
+            store(builder, ir.VectorType(INT8, 16), builder.bitcast(varies, INT8.as_pointer()), column, flags)
+            builder.store(builder.add(builder.load(total), _count(builder, differ)), total)
+        return builder.load(total)
 
     return signature, codegen

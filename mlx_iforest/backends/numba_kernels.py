@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from mlx_iforest.backends.growth_vectors import PADDING, part_rows, read_values
+from mlx_iforest.backends.growth_vectors import PADDING, find_varying, part_rows, read_values
 from mlx_iforest.forest import LEAF, SMALLEST_SHARE
 from mlx_iforest.growth import ATTEMPTS, TINY
 from mlx_iforest.randomness import PARITY, PERMUTATION_ROUNDS, Stream
@@ -16,6 +16,9 @@ from mlx_iforest.vectors import HAS_VECTORS_OF_16
 
 ROW_BLOCK = 64
 """Rows walked through a tree together: their walks are independent, so the processor overlaps their cache misses."""
+
+FEW_ROWS = 16
+"""Rows up to which columns that vary are found column by column, and beyond which row by row."""
 
 SPLITS, ROWS, FEATURES = Stream.SPLITS, Stream.ROWS, Stream.FEATURES
 
@@ -201,10 +204,22 @@ def _part(values, order, spare, first, size, threshold, missing_left):
     return part_plainly(values, order, spare, first, size, threshold, missing_left)
 
 
-@njit(nogil=True, cache=True)
-def _pick(target, weights, splittable):
-    """The splittable feature in whose stretch of the weights, laid end to end, `target` lies."""
-    for j in range(len(weights)):
+@njit(nogil=True, cache=True, _nrt=False)  # type: ignore[call-overload,untyped-decorator]
+def _pick(target, weights, equal, splittable):
+    """The splittable feature in whose stretch of the weights, laid end to end, `target` lies.
+
+    Where all weights are equal, 64 features at a time are passed over: few of many may be splittable.
+    """
+    first = 0
+    while equal and first < len(weights):
+        count = np.int32(0)
+        for j in range(first, min(first + 64, len(weights))):
+            count += np.int32(splittable[j])
+        if target < count:
+            break
+        target -= count
+        first += 64
+    for j in range(first, len(weights)):
         if splittable[j]:
             target -= weights[j]
             if target < 0:
@@ -224,28 +239,31 @@ def _choose(X, features, weights, equal, key0, key1, heap, order, first, size, s
         low, high, missing = _read(X, features[column], order, first, size, values)
         if low < high:
             return column, low, high, missing, word1
-    return _choose_listed(X, features, weights, key0, key1, heap, order, first, size, splittable, ranges, values)
+    return _choose_listed(X, features, weights, equal, key0, key1, heap, order, first, size, splittable, ranges, values)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, _nrt=False)  # type: ignore[call-overload,untyped-decorator]
 def _pick_any(word, weights, splittable):
     splittable[:] = True
-    return _pick(bounded(word, weights.sum()), weights, splittable)
+    return _pick(bounded(word, weights.sum()), weights, False, splittable)
 
 
-@njit(nogil=True, cache=True)
-def _choose_listed(X, features, weights, key0, key1, heap, order, first, size, splittable, ranges, values):
+@njit(nogil=True, cache=True, _nrt=False)  # type: ignore[call-overload,untyped-decorator]
+def _choose_listed(X, features, weights, equal, key0, key1, heap, order, first, size, splittable, ranges, values):
     """`_choose` among the columns that are not constant."""
-    total = _find_splittable(X, features, weights, order[first : first + size], splittable, ranges)
+    if HAS_VECTORS_OF_16 and equal and size <= FEW_ROWS and len(features) == X.shape[1]:
+        total = find_varying(X, X.shape[1], order, first, size, splittable)  # type: ignore[call-arg,var-annotated]
+    else:
+        total = _find_splittable(X, features, weights, equal, order[first : first + size], splittable, ranges)
     if total == 0:
         return -1, np.float32(0), np.float32(0), False, u32(0)
     word0, word1 = threefry(key0, key1, u32(heap), u32(ATTEMPTS))
-    column = _pick(bounded(word0, total), weights, splittable)
-    low, high, missing = read_plainly(X, features[column], order, first, size, values)
+    column = _pick(bounded(word0, total), weights, equal, splittable)
+    low, high, missing = _read(X, features[column], order, first, size, values)
     return column, low, high, missing, word1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, _nrt=False)  # type: ignore[call-overload,untyped-decorator]
 def _widen(row, lows, highs):
     """Let ranges of columns include a row's values. A missing value changes none: comparing with it is false."""
     for j in range(len(lows)):
@@ -254,8 +272,8 @@ def _widen(row, lows, highs):
         highs[j] = x if x > highs[j] else highs[j]
 
 
-@njit(nogil=True, cache=True)
-def _find_splittable(X, features, weights, rows, splittable, ranges):
+@njit(nogil=True, cache=True, _nrt=False)  # type: ignore[call-overload,untyped-decorator]
+def _find_splittable(X, features, weights, equal, rows, splittable, ranges):
     """Mark the columns that are not constant; returns the sum of their weights.
 
     Row by row, where all columns of a row are widened together in vectors: many columns of few values make this
@@ -271,9 +289,14 @@ def _find_splittable(X, features, weights, rows, splittable, ranges):
             for j in range(len(features)):
                 row[j] = X[rows[i], features[j]]
             _widen(row, lows, highs)
-    total = np.int64(0)
+    count = np.int32(0)
     for j in range(len(features)):
         splittable[j] = lows[j] < highs[j]
+        count += np.int32(splittable[j])
+    if equal:
+        return np.int64(count)
+    total = np.int64(0)
+    for j in range(len(features)):
         total += weights[j] * splittable[j]
     return total
 
@@ -284,11 +307,12 @@ def _project(
 ):  # fmt: skip
     """As `_choose` for an oblique split: the sums are left in `values`, the direction in the last two."""
     rows = order[first : first + size]
-    n_splittable = _find_splittable(X, features, weights, rows, splittable, ranges)
+    # Oblique splits know no weights.
+    n_splittable = _find_splittable(X, features, weights, True, rows, splittable, ranges)
     n_chosen = min(len(columns), n_splittable)
     for k in range(n_chosen):
         word0, word1 = threefry(key0, key1, u32(heap), u32(ATTEMPTS + 1 + k))
-        column = _pick(bounded(word0, n_splittable - k), weights, splittable)
+        column = _pick(bounded(word0, n_splittable - k), weights, True, splittable)
         splittable[column] = False
         low, high, _ = _read(X, features[column], order, first, size, values)
         columns[k] = column
@@ -418,7 +442,7 @@ def grow_trees(
         np.empty(subsample_size + PADDING, np.float32),
         np.empty(most, np.int32),
         np.empty(most, np.int64),
-        np.empty(features_per_tree, np.bool_),
+        np.empty(features_per_tree + PADDING, np.bool_),
         (
             np.empty(features_per_tree, np.float32),
             np.empty(features_per_tree, np.float32),
