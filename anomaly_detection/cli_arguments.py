@@ -15,6 +15,7 @@ examples:
   {prog} --data shipments.csv --output models         your own records; labels are not needed
   {prog} --data history.parquet --label is_anomaly --timestamp order_date --id order_no
   {prog} --data history.csv --timestamp order_date --alerts-per-day 20
+  {prog} --data this_month.csv --like models/optimized_anomaly_detection_model.safetensors --output this_month
   {prog} --check                                      what this machine has and which backend it gets
 """
 _SCORE_EXAMPLES = """\
@@ -137,6 +138,13 @@ def add_train(parser: argparse.ArgumentParser) -> None:
     synthetic.add_argument("--samples", metavar="N", type=_whole(1), help="how many (default: 10000)")
     synthetic.add_argument("--profile", choices=("classic", "realistic"), help="of which kind (default: classic)")
     training = parser.add_argument_group("training")
+    training.add_argument(
+        "--like",
+        metavar="MODEL",
+        type=Path,
+        help="a model file of an earlier training, of either format: the same settings and kinds of columns on new"
+        " records, without a search",
+    )
     training.add_argument(
         "--anomaly-ratio", metavar="R", type=_ratio, help="the share of anomalies to expect (default: 0.05)"
     )

@@ -106,6 +106,7 @@ def _threshold(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _train(arguments: argparse.Namespace) -> TrainingResult:
     from .compression import Compression
+    from .persistence import load_detector
     from .training import train
 
     ratio = arguments.anomaly_ratio or _RATIO
@@ -116,6 +117,7 @@ def _train(arguments: argparse.Namespace) -> TrainingResult:
         "seed": arguments.seed,
         "time_budget": arguments.time_budget,
         "compression": Compression(arguments.prune, arguments.quantize),
+        "like": None if arguments.like is None else load_detector(arguments.like),
         **_threshold(arguments),
     }
     if arguments.data is None:

@@ -12,6 +12,7 @@ from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.base import BaseIsolationForest
 
 from .detector import Detector
+from .errors import DataError
 from .features import GROUPS, SupplyChainFeatures
 from .schema import Schema
 from .tails import TailSummary
@@ -26,6 +27,7 @@ __all__ = [
     "Settings",
     "make_detector",
     "make_forest",
+    "settings_of",
 ]
 
 ForestKind = Literal["classic", "density", "blended"]
@@ -143,6 +145,30 @@ def make_forest(
 def make_detector(settings: Settings, schema: Schema | None, forest: BaseIsolationForest) -> Detector:
     """An unfitted detector with the settings' features and this forest."""
     return Detector(SupplyChainFeatures(schema=schema, groups=settings.features.groups), _scaler(settings), forest)
+
+
+def settings_of(detector: Detector) -> Settings:
+    """The settings that `make_detector` made a detector of.
+
+    Raises
+    ------
+    DataError
+        It was made in another way.
+    """
+    model, groups = detector.model, tuple(detector.preprocessor.groups)
+    surprises = int(model.n_features_in_) if isinstance(detector.scaler, ColumnTransformer) else None
+    features = FeatureSet(groups, surprises)
+    if isinstance(model, BlendedIsolationForest):
+        return Settings(features, n_estimators=model.n_estimators, forest="blended")
+    kinds: dict[str, ForestKind] = {"depth": "classic", "density": "density"}
+    if (
+        not isinstance(model, MLXIsolationForest)
+        or model.scoring not in kinds
+        or not isinstance(model.max_samples, int)
+        or model.extension_level
+    ):
+        raise DataError("This model was not made by train, so its settings are not known; give one that train saved.")
+    return Settings(features, model.n_estimators, model.max_samples, float(model.max_features), kinds[model.scoring])
 
 
 def _scaler(settings: Settings) -> Any:

@@ -27,7 +27,7 @@ from .matrices import Matrices
 from .optimize import ProgressCallback, search_accuracy
 from .plots import CurveData, ModelScores
 from .schema import CleaningReport, Role, Schema, infer_schema
-from .settings import FEATURE_SETS, RECIPE, Settings, make_forest
+from .settings import FEATURE_SETS, RECIPE, Settings, make_forest, settings_of
 from .splitting import Split, split
 from .thresholds import AlertBudget, BestAccuracy, Conformal, Contamination, ThresholdRule
 
@@ -78,6 +78,7 @@ def train(
     target_accuracy: float = 0.99,
     max_trials: int = 60,
     compression: Compression = NONE,
+    like: Detector | None = None,
     ceiling: Mapping[str, Any] | None = None,
     source: str = "records",
     progress: ProgressCallback | None = None,
@@ -129,6 +130,9 @@ def train(
     compression : Compression
         What makes the optimised model smaller, before its threshold is set; the search sees whole models. The base
         model stays whole, also where the optimised one has its settings.
+    like : Detector, optional
+        A trained one: columns that it knows keep their roles, unless given here, and the optimised model has its
+        settings, without a search. Thresholds, and all that is learned, are by these records.
     ceiling : mapping, optional
         Metrics of the best possible detector, for the report; computed where `source` is ``"classic"``.
     source : str
@@ -155,7 +159,8 @@ def train(
     truth = _labels(labels, len(frame))
     if anomaly_types is not None and len(anomaly_types) != len(frame):
         raise DataError(f"There are {len(frame)} records but {len(anomaly_types)} anomaly types; give one a record.")
-    given = _roles(frame, roles, timestamp, identifiers)
+    given = {**_roles_like(like, frame), **_roles(roles, timestamp, identifiers)}
+    settings = None if like is None else settings_of(like)
     times, cleaning = _read(frame, given, timestamp)
     parts = _split(frame, truth, times, split_method, timestamp, seed)
     if min(parts.sizes().values()) < 1:
@@ -182,7 +187,7 @@ def train(
     warm_up(forest)
     base = fit_detector(Settings(), schema, forest, training, rule, validation)
     chosen, search = _choose(
-        base, schema, forest, training, validation, seed, time_budget, target_accuracy, max_trials, tell
+        base, schema, forest, training, validation, settings, seed, time_budget, target_accuracy, max_trials, tell
     )
     optimized = base
     if chosen is not None or compression:
@@ -269,8 +274,22 @@ def _labels(labels: Any, rows: int) -> Labels | None:
     return truth
 
 
+def _roles_like(like: Detector | None, frame: pd.DataFrame) -> dict[str, str | Role]:
+    """What a trained detector takes the columns for."""
+    if like is None:
+        return {}
+    known: dict[str, str | Role] = {column.name: column.role for column in like.preprocessor.schema_.columns}
+    lacking = [name for name in known if name not in frame.columns]
+    if lacking:
+        raise DataError(
+            f"The model to train like was trained on {', '.join(map(repr, lacking))}, which these records lack; give"
+            " records with the same columns, or train without a model."
+        )
+    return known
+
+
 def _roles(
-    frame: pd.DataFrame, roles: Mapping[str, str | Role] | None, timestamp: str | None, identifiers: Sequence[str]
+    roles: Mapping[str, str | Role] | None, timestamp: str | None, identifiers: Sequence[str]
 ) -> dict[str, str | Role]:
     given = dict(roles or {})
     given |= dict.fromkeys(identifiers, Role.IDENTIFIER)
@@ -327,6 +346,7 @@ def _choose(
     forest: Callable[[Settings], BaseIsolationForest],
     training: Part,
     validation: Part,
+    settings: Settings | None,
     seed: int,
     time_budget: float,
     target_accuracy: float,
@@ -342,6 +362,8 @@ def _choose(
         predicted = predictions(base.scorer.score_samples(validation.frame), base.threshold)
         accuracy = float((predicted == validation.labels).mean())
     idle = {"ran": False, "trials": 0, "seconds": 0.0, "best_validation_accuracy": accuracy}
+    if settings is not None:
+        return settings, {**idle, "reason": "The settings are those of the model that was given."}
     if accuracy is None or validation.labels is None:
         lacking = (
             "There are no labels" if validation.labels is None else "The validation part has no labels of both kinds"

@@ -8,19 +8,31 @@ import pytest
 from sklearn.base import clone
 
 from anomaly_detection import training
+from anomaly_detection.detector import Detector
 from anomaly_detection.errors import AnomalyDetectionError, DataError
 from anomaly_detection.evaluation import METRICS, evaluate
 from anomaly_detection.explanations import explain
 from anomaly_detection.fingerprint import fingerprint
 from anomaly_detection.matrices import Matrices
+from anomaly_detection.persistence import load_detector, save_detector
 from anomaly_detection.report import write_report
 from anomaly_detection.schema import infer_schema
-from anomaly_detection.settings import FEATURE_SETS, FORESTS, RECIPE, FeatureSet
+from anomaly_detection.settings import (
+    FEATURE_SETS,
+    FORESTS,
+    RECIPE,
+    FeatureSet,
+    Settings,
+    make_detector,
+    make_forest,
+    settings_of,
+)
 from anomaly_detection.splitting import split
 from anomaly_detection.synthetic import generate
 from anomaly_detection.tables import comparison_table
 from anomaly_detection.thresholds import AlertBudget, Conformal, LowestCost
 from anomaly_detection.training import train
+from mlx_iforest import MLXIsolationForest
 
 DATA = generate("classic", 1500, seed=5)
 FAST = {"seed": 3, "backend": "numba", "max_trials": 6}
@@ -409,3 +421,30 @@ def test_every_feature_set_can_be_searched():
     assert complete
     # Nothing repeats in these records, so the set with repeats equals another one and is tried once.
     assert set(FEATURE_SETS) - set(found) <= {FEATURE_SETS[-1]}
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".joblib"])
+def test_a_model_of_an_earlier_training_gives_its_settings_and_columns(tmp_path, suffix):
+    settings = Settings(FeatureSet(surprises=2), n_estimators=40, max_samples=64, max_features=0.5, forest="density")
+    schema = infer_schema(DATA.frame, {"month": "categorical"})
+    earlier = make_detector(settings, schema, make_forest(settings, seed=0)).fit(DATA.frame)
+    save_detector(earlier, tmp_path / f"model{suffix}")
+    like = load_detector(tmp_path / f"model{suffix}")
+    again = train(DATA.frame, labels=DATA.labels, like=like)
+    assert settings_of(again.optimized) == settings == settings_of(like)
+    assert again.optimized.preprocessor.schema_["month"].role == "categorical"
+    assert again.report["optimized"]["search"]["reason"] == "The settings are those of the model that was given."
+    with pytest.raises(DataError, match="was trained on 'lead_time', which these records lack"):
+        train(DATA.frame.drop(columns="lead_time"), like=like)
+
+
+@pytest.mark.parametrize("settings", [RECIPE, Settings(), Settings(n_estimators=60, forest="blended")])
+def test_settings_are_read_off_a_detector(settings):
+    made = make_detector(settings, None, make_forest(settings, seed=0)).fit(DATA.frame)
+    assert settings_of(made) == settings
+
+
+def test_a_detector_of_ones_own_has_no_settings():
+    own = Detector(model=MLXIsolationForest(extension_level=1)).fit(DATA.frame)
+    with pytest.raises(DataError, match="was not made by train"):
+        train(DATA.frame, like=own)
