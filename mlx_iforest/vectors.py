@@ -9,10 +9,12 @@ They build the inner operations of `codes_scoring` and of growing; LLVM maps the
 from __future__ import annotations
 
 import platform
+from typing import Any
 
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
+from numba.core.options import DefaultOptions
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
@@ -24,6 +26,7 @@ __all__ = [
     "INT32",
     "INT64",
     "REALS",
+    "UNCOUNTED",
     "WORDS",
     "data",
     "every_lane",
@@ -42,6 +45,10 @@ def _has(feature: str) -> bool:
     """Whether Numba compiles for a processor with this feature."""
     return f"+{feature}" in str(cpu_target.target_context.codegen().magic_tuple()[2]).split(",")
 
+
+UNCOUNTED: dict[str, Any] = {"_nrt": False} if hasattr(DefaultOptions, "_nrt") else {}
+"""Options of `njit` for functions whose arrays are all their callers': nothing counts references to them. Numba does
+not document the one that says so; without it they are slower."""
 
 HAS_VECTORS_OF_16 = _has("avx512f")
 """Whether 16 values at a time can be gathered, looked up in registers and moved together; else loops do it."""

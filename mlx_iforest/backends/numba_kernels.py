@@ -12,7 +12,7 @@ from mlx_iforest.backends.growth_vectors import PADDING, find_varying, part_rows
 from mlx_iforest.forest import LEAF, SMALLEST_SHARE
 from mlx_iforest.growth import ATTEMPTS, TINY
 from mlx_iforest.randomness import PARITY, PERMUTATION_ROUNDS, Stream
-from mlx_iforest.vectors import HAS_VECTORS_OF_16
+from mlx_iforest.vectors import HAS_VECTORS_OF_16, UNCOUNTED
 
 ROW_BLOCK = 64
 """Rows walked through a tree together: their walks are independent, so the processor overlaps their cache misses."""
@@ -204,7 +204,7 @@ def _part(values, order, spare, first, size, threshold, missing_left):
     return part_plainly(values, order, spare, first, size, threshold, missing_left)
 
 
-@njit(nogil=True, cache=True, _nrt=False)  # type: ignore[call-overload,untyped-decorator]
+@njit(nogil=True, cache=True, **UNCOUNTED)
 def _pick(target, weights, equal, splittable):
     """The splittable feature in whose stretch of the weights, laid end to end, `target` lies.
 
@@ -242,13 +242,13 @@ def _choose(X, features, weights, equal, key0, key1, heap, order, first, size, s
     return _choose_listed(X, features, weights, equal, key0, key1, heap, order, first, size, splittable, ranges, values)
 
 
-@njit(nogil=True, cache=True, _nrt=False)  # type: ignore[call-overload,untyped-decorator]
+@njit(nogil=True, cache=True, **UNCOUNTED)
 def _pick_any(word, weights, splittable):
     splittable[:] = True
     return _pick(bounded(word, weights.sum()), weights, False, splittable)
 
 
-@njit(nogil=True, cache=True, _nrt=False)  # type: ignore[call-overload,untyped-decorator]
+@njit(nogil=True, cache=True, **UNCOUNTED)
 def _choose_listed(X, features, weights, equal, key0, key1, heap, order, first, size, splittable, ranges, values):
     """`_choose` among the columns that are not constant."""
     if HAS_VECTORS_OF_16 and equal and size <= FEW_ROWS and len(features) == X.shape[1]:
@@ -263,7 +263,7 @@ def _choose_listed(X, features, weights, equal, key0, key1, heap, order, first, 
     return column, low, high, missing, word1
 
 
-@njit(nogil=True, cache=True, _nrt=False)  # type: ignore[call-overload,untyped-decorator]
+@njit(nogil=True, cache=True, **UNCOUNTED)
 def _widen(row, lows, highs):
     """Let ranges of columns include a row's values. A missing value changes none: comparing with it is false."""
     for j in range(len(lows)):
@@ -272,7 +272,7 @@ def _widen(row, lows, highs):
         highs[j] = x if x > highs[j] else highs[j]
 
 
-@njit(nogil=True, cache=True, _nrt=False)  # type: ignore[call-overload,untyped-decorator]
+@njit(nogil=True, cache=True, **UNCOUNTED)
 def _find_splittable(X, features, weights, equal, rows, splittable, ranges):
     """Mark the columns that are not constant; returns the sum of their weights.
 
@@ -343,7 +343,7 @@ def coefficient(low, high, word):
 
 
 # Its arrays belong to the caller: counting references to them took longer than all else that a split needs.
-@njit(nogil=True, cache=True, _nrt=False)  # type: ignore[call-overload,untyped-decorator]
+@njit(nogil=True, cache=True, **UNCOUNTED)
 def _grow_tree(X, features, weights, n_rows, extension, key0, key1, max_depth, scratch, nodes):
     """Grow one tree breadth-first into the arrays of `nodes`; returns its number of nodes.
 
