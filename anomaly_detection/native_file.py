@@ -16,14 +16,14 @@ import safetensors
 import safetensors.numpy
 
 from mlx_iforest import __version__
-from mlx_iforest.declared import Arrays, Kind, Maybe, OneOf, Record, StateError
+from mlx_iforest.declared import Arrays, Kind, Maybe, OneOf, Record, StateError, shown
 from mlx_iforest.declared_values import Array, Flag, Number, Strings
 from mlx_iforest.persistence import MODEL
 
 from .calibration import _SHARES, Calibration
 from .columns_state import Scaler
 from .detector import Detector
-from .errors import DataError, ModelFileError
+from .errors import DataError, ModelFileError, first_line
 from .feature_state import FEATURES
 from .files import reason, replacing
 from .free_state import Free
@@ -134,7 +134,7 @@ def _to_bytes(detector: Detector) -> bytes:
         raise DataError("The detector's training summary is too deep or holds itself; give plain values.") from None
     except StateError as error:
         raise DataError(
-            f"This detector cannot be a {SUFFIX} file ({_cut(error)}); save it as a .joblib file."
+            f"This detector cannot be a {SUFFIX} file ({first_line(error)}); save it as a .joblib file."
         ) from error
     texts |= {"format": _FORMAT, "format_version": str(NATIVE_VERSION), "library_version": __version__}
     made = safetensors.numpy.save(arrays, texts)
@@ -169,7 +169,7 @@ def _from_bytes(data: bytes, path: str) -> dict[str, Any]:
             f"{path} is a safetensors file of something else; give a model file that train or save_model wrote."
         ) from None
     except (ValueError, RecursionError) as error:
-        raise _damaged(path, _cut(error)) from error
+        raise _damaged(path, first_line(error)) from error
     if told["format"] != _FORMAT:
         raise ModelFileError(
             f"{path} is a safetensors file of something else; give a model file that train or save_model wrote."
@@ -190,7 +190,8 @@ def _from_bytes(data: bytes, path: str) -> dict[str, Any]:
         return _decoded(found, arrays)
     except (StateError, safetensors.SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise ModelFileError(
-            f"{path} holds what no model file holds ({_cut(error)}); get the file again, or train the model again."
+            f"{path} holds what no model file holds ({first_line(error)}); get the file again, or train the model"
+            " again."
         ) from error
 
 
@@ -202,7 +203,7 @@ def _decoded(found: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
         made = len(parts["preprocessor"].get_feature_names_out()) if "preprocessor" in parts else None
         parts[name] = _parts(made)[name].decode(found[name], name, arrays)
     if arrays:
-        raise StateError(f"nothing refers to the array {_cut(next(iter(arrays)))}")
+        raise StateError(f"nothing refers to the array {shown(next(iter(arrays)))}")
     if not isinstance(parts["training"], dict):
         raise StateError("training: expected an object")
     detector = Detector(parts["preprocessor"], parts["scaler"], parts["model"])
@@ -259,9 +260,3 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _damaged(path: str, why: str) -> ModelFileError:
     return ModelFileError(f"{path} is damaged or was cut off ({why}); copy the file again, or train the model again.")
-
-
-def _cut(error: object) -> str:
-    """The first line of a message, not too long of it."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]

@@ -13,7 +13,7 @@ __all__ = ["drop_stale"]
 
 
 def drop_stale(package: Path) -> None:
-    """Remove the indices of compiled code in a package's ``__pycache__`` if its sources are not those of last time."""
+    """Remove what Numba compiled in a package's ``__pycache__`` if its sources are not those of last time."""
     stats = [(source.name, source.stat()) for source in sorted(package.rglob("*.py"))]
     state = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
     known = package / "__pycache__" / "sources.txt"
@@ -21,7 +21,7 @@ def drop_stale(package: Path) -> None:
     with suppress(OSError):
         if known.is_file() and known.read_text("utf-8") == state:
             return
-        for index in package.rglob("__pycache__/*.nbi"):
-            index.unlink()
+        for compiled in package.rglob("__pycache__/*.nb[ic]"):
+            compiled.unlink()
         known.parent.mkdir(exist_ok=True)
         known.write_text(state, "utf-8")

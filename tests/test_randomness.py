@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.utils import check_random_state
 
 from mlx_iforest import randomness
-from mlx_iforest.backends import numba_kernels
+from mlx_iforest.backends import drawing_kernels
 from mlx_iforest.randomness import (
     PERMUTATION_ROUNDS,
     Stream,
@@ -43,7 +43,7 @@ def test_threefry_gives_the_published_answers(key, counter, expected):
 def test_threefry_is_the_same_in_numpy_numba_and_mlx(key0, key1, counter0, counter1):
     arguments = words(key0, key1, counter0, counter1)
     expected = [int(w[0]) for w in threefry2x32(*arguments)]
-    assert [int(w) for w in numba_kernels.threefry(*(a[0] for a in arguments))] == expected
+    assert [int(w) for w in drawing_kernels.threefry(*(a[0] for a in arguments))] == expected
     assert [int(w.item()) for w in threefry2x32(*(mx.array(a) for a in arguments))] == expected
 
 
@@ -52,7 +52,7 @@ def test_threefry_is_the_same_in_numpy_numba_and_mlx(key0, key1, counter0, count
 def test_bounded_is_the_high_half_of_the_product(word, bound):
     expected = word * bound >> 32
     assert randomness.bounded(np.array([word], np.uint32), bound)[0] == expected
-    assert numba_kernels.bounded(np.uint32(word), np.int64(bound)) == expected
+    assert drawing_kernels.bounded(np.uint32(word), np.int64(bound)) == expected
 
 
 @given(st.integers(1, 3000), st.integers(0, 2**63))
@@ -69,7 +69,7 @@ def test_the_compiled_permutation_is_the_same(size, seed, count):
     keys = permutation_keys(tree_keys(seed, np.arange(1), Stream.ROWS))
     assert keys.shape == (1, PERMUTATION_ROUNDS, 2)
     positions = np.empty(min(count, size), np.int64)
-    numba_kernels.permute(keys[0], size, positions)
+    drawing_kernels.permute(keys[0], size, positions)
     assert np.array_equal(positions, permutation(keys, np.arange(len(positions)), size)[0])
 
 

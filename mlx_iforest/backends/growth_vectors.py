@@ -1,7 +1,7 @@
 """A node's values read and its rows parted 16 at a time, where the processor can (`HAS_VECTORS_OF_16`).
 
 Most nodes hold fewer rows than that: one gather, one compare and two compressions do what loops of unknown length,
-mispredicted at their ends, took six times as long for. `numba_kernels` has the plain loops, and a test holds both
+mispredicted at their ends, took six times as long for. `growing_kernels` has the plain loops, and a test holds both
 equal.
 """
 
@@ -24,7 +24,8 @@ PADDING = 16
 
 _HALF, _OFFSETS = ir.VectorType(ir.FloatType(), 8), ir.VectorType(INT64, 8)
 _NUMBERS = ir.Constant(WORDS, list(range(16)))
-_INFINITY = float("inf")
+_NO_RANGE = [ir.Constant(REALS, [bound] * 16) for bound in (float("inf"), float("-inf"))]
+"""Smallest and largest of nothing."""
 
 
 def _first_lanes(builder, count):
@@ -77,6 +78,13 @@ def _compress(builder, words, lanes):
     return builder.call(function, [words, ir.Constant(WORDS, [0] * 16), lanes])
 
 
+def _widen(builder, ends, x):
+    """Let ranges, by their smallest and largest, include values; missing ones change none, as in comparisons."""
+    for end, is_further in zip(ends, "<>", strict=True):
+        best = builder.load(end)
+        builder.store(builder.select(builder.fcmp_ordered(is_further, x, best), x, best), end)
+
+
 def _reduced(builder, name, vector):
     function = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(ir.FloatType(), [REALS]), f"llvm.vector.reduce.{name}.v16f32"
@@ -102,22 +110,16 @@ def read_values(typingctx, X, n_features, feature, order, first, size, values):
     def codegen(context, builder, sig, args):
         X, order, values = (data(context, builder, sig.args[k], args[k]) for k in (0, 3, 6))
         n_features, feature, first, size = (args[k] for k in (1, 2, 4, 5))
-        ends = [
-            cgutils.alloca_once_value(builder, ir.Constant(REALS, [bound] * 16)) for bound in (_INFINITY, -_INFINITY)
-        ]
+        ends = [cgutils.alloca_once_value(builder, end) for end in _NO_RANGE]
         missing = cgutils.alloca_once_value(builder, ir.Constant(BITS, [0] * 16))
         with cgutils.for_range_slice(builder, ir.Constant(INT64, 0), size, ir.Constant(INT64, 16)) as (i, _):
             lanes = _first_lanes(builder, builder.sub(size, i))
             rows = load(builder, WORDS, order, builder.add(first, i))
             x = _gather_rows(builder, X, rows, n_features, feature, lanes)
             store(builder, REALS, values, i, x)
-            present = builder.fcmp_ordered("ord", x, x)
-            absent = builder.and_(builder.not_(present), lanes)
+            absent = builder.and_(builder.fcmp_unordered("uno", x, x), lanes)
             builder.store(builder.or_(builder.load(missing), absent), missing)
-            for end, is_further, bound in zip(ends, "<>", (_INFINITY, -_INFINITY), strict=True):
-                there = builder.select(present, x, ir.Constant(REALS, [bound] * 16))
-                best = builder.load(end)
-                builder.store(builder.select(builder.fcmp_ordered(is_further, there, best), there, best), end)
+            _widen(builder, ends, x)
         low, high = (
             _reduced(builder, name, builder.load(end)) for name, end in zip(("fmin", "fmax"), ends, strict=True)
         )
@@ -186,7 +188,6 @@ def find_varying(typingctx, X, n_features, order, first, size, varies):
         zero, step = ir.Constant(INT64, 0), ir.Constant(INT64, 16)
         total = cgutils.alloca_once_value(builder, zero)
         ends = [cgutils.alloca_once(builder, REALS) for _ in "<>"]
-        bounds = [ir.Constant(REALS, [bound] * 16) for bound in (_INFINITY, -_INFINITY)]
         masked_load = cgutils.get_or_insert_function(
             builder.module,
             ir.FunctionType(REALS, [REALS.as_pointer(), INT32, BITS, REALS]),
@@ -194,7 +195,7 @@ def find_varying(typingctx, X, n_features, order, first, size, varies):
         )
         with cgutils.for_range_slice(builder, zero, n_features, step) as (column, _):
             lanes = _first_lanes(builder, builder.sub(n_features, column))
-            for end, bound in zip(ends, bounds, strict=True):
+            for end, bound in zip(ends, _NO_RANGE, strict=True):
                 builder.store(bound, end)
             with cgutils.for_range(builder, size) as loop:
                 row = builder.zext(builder.load(builder.gep(order, [builder.add(first, loop.index)])), INT64)
@@ -202,9 +203,7 @@ def find_varying(typingctx, X, n_features, order, first, size, varies):
                 pointer = builder.bitcast(place, REALS.as_pointer())
                 # What lies behind the last column is not this table's.
                 x = builder.call(masked_load, [pointer, ir.Constant(INT32, 4), lanes, ir.Constant(REALS, [0.0] * 16)])
-                for end, is_further in zip(ends, "<>", strict=True):
-                    best = builder.load(end)
-                    builder.store(builder.select(builder.fcmp_ordered(is_further, x, best), x, best), end)
+                _widen(builder, ends, x)
             differ = builder.fcmp_ordered("<", *(builder.load(end) for end in ends))
             differ = builder.and_(differ, lanes)
             flags = builder.zext(differ, ir.VectorType(INT8, 16))

@@ -15,9 +15,10 @@ import numpy as np
 from joblib import cpu_count
 from numpy.typing import NDArray
 
-from mlx_iforest.backends import numba_kernels as kernels
 from mlx_iforest.backends.base import fair_share
+from mlx_iforest.backends.growing_kernels import grow_trees
 from mlx_iforest.backends.made_once import MadeOnce
+from mlx_iforest.backends.walking_kernels import add_leaf_values, add_leaf_values_oblique
 from mlx_iforest.codes import CodedForest
 from mlx_iforest.codes_scoring import BLOCK
 from mlx_iforest.forest import Families, Forest
@@ -55,7 +56,7 @@ class NumbaBackend:
 
         def task(first: int) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
             n_trees = min(per_task, plan.n_trees - first)
-            grown: tuple[NDArray[np.int64], tuple[NDArray[Any], ...]] = kernels.grow_trees(
+            grown: tuple[NDArray[np.int64], tuple[NDArray[Any], ...]] = grow_trees(
                 X, seed[0], seed[1], plan.first_tree + first, n_trees, row_table[first : first + n_trees], weights,
                 plan.extension_level, plan.features_per_tree, plan.subsample_size, plan.bootstrap, plan.max_depth,
             )  # fmt: skip
@@ -118,10 +119,10 @@ class _Scorer:
         assert forest is not None
         arrays = (forest.tree_start, forest.feature, forest.threshold, forest.left, forest.missing_left)
         if forest.direction_feature is None:
-            kernels.add_leaf_values(*arrays, self.numbers, self._depths, X, total)
+            add_leaf_values(*arrays, self.numbers, self._depths, X, total)
         else:
             directions = (forest.direction_feature, forest.direction_weight)
-            kernels.add_leaf_values_oblique(*arrays, *directions, self.numbers, self._depths, X, total)
+            add_leaf_values_oblique(*arrays, *directions, self.numbers, self._depths, X, total)
 
 
 _scorer = MadeOnce(_Scorer)

@@ -1,4 +1,4 @@
-// Grows isolation trees, each by one group of threads, level by level; numba_kernels.py is the same on the CPU.
+// Grows isolation trees, each by one group of threads, level by level; growing_kernels.py is the same on the CPU.
 //
 // A SIMD group takes one node of the level at a time: its lanes read 32 rows together, agree on the range, and send
 // the rows to either side; all SIMD groups take the few large nodes together. The order of a node's rows changes

@@ -1,4 +1,4 @@
-"""What Numba compiles: drawing, growing and walking, each on one thread and without the GIL."""
+"""What Numba compiles to grow trees, on one thread and without the GIL."""
 
 # Numba infers types from the arguments; annotations would only repeat them.
 # mypy: allow-untyped-defs
@@ -8,14 +8,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from mlx_iforest.backends.drawing_kernels import bounded, draw_features, draw_rows, threefry, tree_keys
 from mlx_iforest.backends.growth_vectors import PADDING, find_varying, part_rows, read_values
 from mlx_iforest.forest import LEAF, SMALLEST_SHARE
 from mlx_iforest.growth import ATTEMPTS, TINY
-from mlx_iforest.randomness import PARITY, PERMUTATION_ROUNDS, Stream
+from mlx_iforest.randomness import PERMUTATION_ROUNDS, Stream
 from mlx_iforest.vectors import HAS_VECTORS_OF_16, UNCOUNTED
-
-ROW_BLOCK = 64
-"""Rows walked through a tree together: their walks are independent, so the processor overlaps their cache misses."""
 
 FEW_ROWS = 16
 """Rows up to which columns that vary are found column by column, and beyond which row by row."""
@@ -23,105 +21,6 @@ FEW_ROWS = 16
 SPLITS, ROWS, FEATURES = Stream.SPLITS, Stream.ROWS, Stream.FEATURES
 
 u32 = np.uint32
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _mix(x0, x1, r):
-    x0 = u32(x0 + x1)
-    x1 = u32(u32(x1 << u32(r)) | u32(x1 >> u32(32 - r))) ^ x0
-    return x0, x1
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _mix_even(x0, x1):
-    x0, x1 = _mix(x0, x1, 13)
-    x0, x1 = _mix(x0, x1, 15)
-    x0, x1 = _mix(x0, x1, 26)
-    return _mix(x0, x1, 6)
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _mix_odd(x0, x1):
-    x0, x1 = _mix(x0, x1, 17)
-    x0, x1 = _mix(x0, x1, 29)
-    x0, x1 = _mix(x0, x1, 16)
-    return _mix(x0, x1, 24)
-
-
-@njit(nogil=True, cache=True)
-def threefry(key0, key1, counter0, counter1):
-    """`randomness.threefry2x32` of scalars; its loops are written out, since they run for every split."""
-    key2 = u32(key0 ^ key1 ^ u32(PARITY))
-    x0, x1 = _mix_even(u32(counter0 + key0), u32(counter1 + key1))
-    x0, x1 = _mix_odd(u32(x0 + key1), u32(x1 + key2 + u32(1)))
-    x0, x1 = _mix_even(u32(x0 + key2), u32(x1 + key0 + u32(2)))
-    x0, x1 = _mix_odd(u32(x0 + key0), u32(x1 + key1 + u32(3)))
-    x0, x1 = _mix_even(u32(x0 + key1), u32(x1 + key2 + u32(4)))
-    return u32(x0 + key2), u32(x1 + key0 + u32(5))
-
-
-@njit(nogil=True, cache=True, inline="always")
-def bounded(word, bound):
-    """`randomness.bounded` of a scalar."""
-    return np.int64((np.uint64(word) * np.uint64(bound)) >> np.uint64(32))
-
-
-@njit(nogil=True, cache=True)
-def _tree_keys(seed0, seed1, tree, stream, keys):
-    """`randomness.tree_keys` of one tree, then its `randomness.permutation_keys`, as the rows of `keys`."""
-    keys[0, 0], keys[0, 1] = threefry(seed0, seed1, u32(tree), u32(stream))
-    for r in range(PERMUTATION_ROUNDS):
-        multiplier, increment = threefry(keys[0, 0], keys[0, 1], u32(r), u32(0))
-        keys[1 + r, 0], keys[1 + r, 1] = multiplier | u32(1), increment
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _permute_once(x, keys, mask, shift):
-    for r in range(PERMUTATION_ROUNDS):
-        x = u32(u32(x * keys[r, 0]) + keys[r, 1]) & mask
-        x = u32(x ^ (x >> shift))
-    return x
-
-
-@njit(nogil=True, cache=True)
-def permute(keys, size, positions):
-    """`randomness.permutation`: `positions`, the numbers 0, 1, 2 and so on, are sent to where it sends them."""
-    bits = 1
-    while (np.int64(1) << bits) < size:
-        bits += 1
-    mask = u32((np.uint64(1) << np.uint64(bits)) - np.uint64(1))
-    shift = u32((bits + 1) // 2)
-    # The first pass has no branch, so that the compiler makes vectors of it; few positions walk on.
-    for i in range(len(positions)):
-        positions[i] = _permute_once(u32(i), keys, mask, shift)
-    for i in range(len(positions)):
-        x = u32(positions[i])
-        while x >= size:
-            x = _permute_once(x, keys, mask, shift)
-        positions[i] = x
-
-
-@njit(nogil=True, cache=True)
-def _draw_rows(n_samples, row_keys, row_table, bootstrap, order):
-    """Fill `order` with the rows of a tree."""
-    if len(row_table):
-        order[:] = row_table
-    elif bootstrap:
-        for i in range(len(order)):
-            word, _ = threefry(row_keys[0, 0], row_keys[0, 1], u32(i), u32(0))
-            order[i] = bounded(word, n_samples)
-    elif len(order) == n_samples:
-        order[:] = np.arange(n_samples)
-    else:
-        permute(row_keys[1:], n_samples, order)
-
-
-@njit(nogil=True, cache=True)
-def _draw_features(n_features, feature_keys, features):
-    if len(features) == n_features:
-        features[:] = np.arange(n_features)
-    else:
-        permute(feature_keys[1:], n_features, features)
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -452,11 +351,11 @@ def grow_trees(
     )
     tree_start = np.zeros(n_trees + 1, np.int64)
     for tree in range(n_trees):
-        _tree_keys(seed0, seed1, first_tree + tree, ROWS, keys)
-        _draw_rows(len(X), keys, row_table[tree], bootstrap, order[:subsample_size])
-        _tree_keys(seed0, seed1, first_tree + tree, FEATURES, keys)
-        _draw_features(X.shape[1], keys, features)
-        _tree_keys(seed0, seed1, first_tree + tree, SPLITS, keys)
+        tree_keys(seed0, seed1, first_tree + tree, ROWS, keys)
+        draw_rows(len(X), keys, row_table[tree], bootstrap, order[:subsample_size])
+        tree_keys(seed0, seed1, first_tree + tree, FEATURES, keys)
+        draw_features(X.shape[1], keys, features)
+        tree_keys(seed0, seed1, first_tree + tree, SPLITS, keys)
         first, stop = tree_start[tree], tree_start[tree] + most
         nodes = (
             feature[first:stop], threshold[first:stop], missing_left[first:stop], count[first:stop],
@@ -473,59 +372,3 @@ def grow_trees(
         direction_weight[:total], left[:total], depth[:total], density[:total],
     )  # fmt: skip
     return tree_start, grown
-
-
-@njit(nogil=True, cache=True)
-def add_leaf_values(tree_start, feature, threshold, left, missing_left, value, depths, X, total):
-    """Add the values of every row's leaf in every tree to `total`.
-
-    A block of rows walks a tree level by level, all together: the walks are independent, so the processor overlaps
-    them.
-    """
-    n_samples = X.shape[0]
-    n_trees = len(tree_start) - 1
-    node = np.empty(ROW_BLOCK, np.int64)
-    for first in range(0, n_samples, ROW_BLOCK):
-        size = min(ROW_BLOCK, n_samples - first)
-        for tree in range(n_trees):
-            root = tree_start[tree]
-            node[:size] = root
-            for _ in range(depths[tree]):
-                for i in range(size):
-                    at = node[i]
-                    f = feature[at]
-                    if f >= 0:
-                        x = X[first + i, f]
-                        goes_left = x <= threshold[at] or (x != x and missing_left[at])
-                        node[i] = root + left[at] + (not goes_left)
-            for i in range(size):
-                for k in range(value.shape[1]):
-                    total[first + i, k] += value[node[i], k]
-
-
-@njit(nogil=True, cache=True)
-def add_leaf_values_oblique(
-    tree_start, feature, threshold, left, missing_left, direction, direction_weight, value, depths, X, total
-):
-    """`add_leaf_values` for oblique splits."""
-    n_samples = X.shape[0]
-    n_trees = len(tree_start) - 1
-    width = direction.shape[1]
-    node = np.empty(ROW_BLOCK, np.int64)
-    for first in range(0, n_samples, ROW_BLOCK):
-        size = min(ROW_BLOCK, n_samples - first)
-        for tree in range(n_trees):
-            root = tree_start[tree]
-            node[:size] = root
-            for _ in range(depths[tree]):
-                for i in range(size):
-                    at = node[i]
-                    if feature[at] >= 0:
-                        x = np.float32(0)
-                        for k in range(width):
-                            x = np.float32(x + np.float32(X[first + i, direction[at, k]] * direction_weight[at, k]))
-                        goes_left = x <= threshold[at] or (x != x and missing_left[at])
-                        node[i] = root + left[at] + (not goes_left)
-            for i in range(size):
-                for k in range(value.shape[1]):
-                    total[first + i, k] += value[node[i], k]
