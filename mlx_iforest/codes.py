@@ -18,15 +18,20 @@ from mlx_iforest import codes_kernels as kernels
 from mlx_iforest.codes_scoring import (
     BLOCK,
     CODE,
+    LEFT,
+    LEFT_STEP,
     LINE,
-    LOOKUP,
     MISSING_LEFT,
+    RIGHT,
+    RIGHT_STEP,
     THRESHOLD,
+    WRITE,
     add_leaf_values,
+    table_width,
 )
 from mlx_iforest.forest import Forest
 
-__all__ = ["CodedForest", "Grid"]
+__all__ = ["CodedForest", "Grid", "check_blocks", "class_tables", "number_rows", "own_work"]
 
 LARGEST_RECODE = 64 << 20
 """Bytes of the table from ranks to codes beyond which a forest is not coded."""
@@ -56,6 +61,13 @@ class Grid:
     scale: NDArray[np.float32]
     below: NDArray[np.uint16]
     steps: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        # A search begins at a count of `below` and looks at most so many steps, halved each time, further; a gather of
+        # a count reads the next one as well.
+        furthest = self.below[:, :-1].max(axis=1).astype(np.int64) + 2**self.steps - 1
+        assert self.thresholds.shape[1] >= furthest.max(initial=0), "a search would leave the thresholds"
+        assert self.below.shape[1] >= CELLS + 1, "a gather would leave the counts"
 
     @classmethod
     def of(cls, feature: NDArray[np.int32], threshold: NDArray[np.float32], n_features: int) -> Grid | None:
@@ -125,6 +137,14 @@ class CodedForest:
     tables: NDArray[np.int32]
     work: NDArray[np.uint8] | NDArray[np.uint16]
 
+    def __post_init__(self) -> None:
+        n_groups, n_features, _ = self.recode.shape
+        codes = n_features * BLOCK
+        check_blocks(self.operations, self.tree_operations, self.tree_result, self.tables, self.work, 2 * codes)
+        at = self.operations[:, CODE]
+        assert np.all((at >= 0) & (at <= codes - BLOCK)), "an operation would read codes where none are"
+        assert np.all((self.group_of_tree >= 0) & (self.group_of_tree < n_groups)), "a tree has no group"
+
     @classmethod
     def of(cls, forest: Forest, values: NDArray[np.int32]) -> CodedForest | None:
         """Compile a forest of splits on single features.
@@ -185,10 +205,42 @@ class CodedForest:
         )  # fmt: skip
 
 
+def check_blocks(
+    operations: NDArray[np.int64],
+    tree_operations: NDArray[np.int64],
+    tree_result: NDArray[np.int64],
+    tables: NDArray[np.int32],
+    work: NDArray[np.uint8] | NDArray[np.uint16],
+    n_codes: int,
+) -> None:
+    """That no operation reads or writes outside the work table, and no class has no value; compiled code trusts it.
+
+    The arrays are those of `CodedForest`.
+
+    Parameters
+    ----------
+    n_codes : int
+        Entries at the beginning of `work` that are filled for each block and that no operation writes to.
+    """
+    lanes = LINE // work.itemsize
+    for place, step in ((LEFT, LEFT_STEP), (RIGHT, RIGHT_STEP)):
+        begin, each = operations[:, place], operations[:, step]
+        assert np.all((each == 0) | (each == lanes)), "an operand is neither a block of rows nor one vector"
+        size = np.where(each == 0, lanes, BLOCK)
+        assert np.all((begin >= n_codes) & (begin + size <= len(work))), "an operation would read outside its table"
+    for written in (operations[:, WRITE], tree_result):
+        assert np.all((written >= n_codes) & (written + BLOCK <= len(work))), "a result would lie outside its table"
+    assert tree_operations[0] == 0, "the first tree does not begin with the first operation"
+    assert np.all(np.diff(tree_operations) > 0), "a tree has no operation"
+    assert tree_operations[-1] == len(operations), "the last tree does not end with the last operation"
+    assert tables.shape[1] == len(tree_result), "a tree has no table"
+    assert work[n_codes:].max() < tables.shape[2], "a class has no value"
+
+
 def class_tables(values: NDArray[np.int32]) -> NDArray[np.int32]:
     """The values of each tree's classes, shape (n_trees, n_classes, n_values), as `codes_scoring` reads them."""
     n_trees, n_classes, n_values = values.shape
-    tables = np.zeros((n_values, n_trees, -(-n_classes // LOOKUP) * LOOKUP), np.int32)
+    tables = np.zeros((n_values, n_trees, table_width(n_classes)), np.int32)
     tables[:, :, :n_classes] = np.moveaxis(values, 2, 0)
     return tables
 

@@ -28,10 +28,11 @@ from mlx_iforest.vectors import (
     every_lane,
     gather,
     load,
+    permute,
     store,
 )
 
-__all__ = ["BLOCK", "FLUSH", "LINE", "LOOKUP", "add_leaf_values"]
+__all__ = ["BLOCK", "FLUSH", "LINE", "add_leaf_values", "table_width"]
 
 BLOCK = 256
 """Rows of a block: the codes of a few features and the work of a tree stay in the first-level cache."""
@@ -47,6 +48,10 @@ FLUSH = 127
 
 LOOKUP = 32
 """Entries of the table that one instruction looks values up in."""
+
+TABLE_WIDTHS = (LOOKUP, 2 * LOOKUP, 4 * LOOKUP)
+"""Entries of a tree's table that is looked up in registers, which are filled with the whole of it. `table_width` pads
+tables to one of these; one of any other width is read entry by entry, and is never read beyond its end."""
 
 CODE, THRESHOLD, MISSING_LEFT, LEFT, LEFT_STEP, RIGHT, RIGHT_STEP, WRITE = range(8)
 """Columns of a coded forest's operations."""
@@ -92,7 +97,10 @@ _select_line = _selection(1)
 
 
 def _lookup(n_tables):
-    """`total[:] += table[work[read:]]` over `size` rows, for tables of ``32 * n_tables`` entries and 8-bit classes."""
+    """`total[:] += table[work[read:]]` over `size` rows, for tables of ``LOOKUP * n_tables`` entries and 8-bit classes.
+
+    `size` is a multiple of 16.
+    """
 
     @intrinsic
     def look_up(typingctx, total, table, work, read, size):
@@ -102,19 +110,14 @@ def _lookup(n_tables):
             total, table, work = (data(context, builder, sig.args[k], args[k]) for k in range(3))
             read, size = args[3:]
             classes = ir.VectorType(INT8, 16)
-            permute = cgutils.get_or_insert_function(
-                builder.module, ir.FunctionType(WORDS, [WORDS] * 3), "llvm.x86.avx512.vpermi2var.d.512"
-            )
             parts = [load(builder, WORDS, table, ir.Constant(INT64, 16 * k)) for k in range(2 * n_tables)]
             with cgutils.for_range_slice(builder, ir.Constant(INT64, 0), size, ir.Constant(INT64, 16)) as (row, _):
                 index = builder.zext(load(builder, classes, work, builder.add(read, row)), WORDS)
-                value = builder.call(permute, [parts[0], index, parts[1]])
+                value = permute(builder, parts[0], parts[1], index)
                 for k in range(1, n_tables):
                     first = ir.Constant(WORDS, [LOOKUP * k] * 16)
                     behind = builder.icmp_unsigned(">=", index, first)
-                    value = builder.select(
-                        behind, builder.call(permute, [parts[2 * k], index, parts[2 * k + 1]]), value
-                    )
+                    value = builder.select(behind, permute(builder, parts[2 * k], parts[2 * k + 1], index), value)
                 old = load(builder, WORDS, total, row)
                 store(builder, WORDS, total, row, builder.add(old, value))
             return context.get_dummy_value()
@@ -124,9 +127,12 @@ def _lookup(n_tables):
     return look_up
 
 
-_look_up_32 = _lookup(1)
-_look_up_64 = _lookup(2)
-_look_up_128 = _lookup(4)
+_look_up_32, _look_up_64, _look_up_128 = (_lookup(width // LOOKUP) for width in TABLE_WIDTHS)
+
+
+def table_width(n_classes: int) -> int:
+    """Entries of the tables of trees that have up to so many classes."""
+    return next((width for width in TABLE_WIDTHS if n_classes <= width), n_classes)
 
 
 @njit(nogil=True, cache=True)
@@ -272,13 +278,13 @@ def _add(values, classes, total):
 def add_result(table, work, result, n_rows, sums):
     """Add the values of the classes that a tree left at `result` to `sums`."""
     width = len(table)
-    if HAS_VECTORS_OF_16 and work.itemsize == 1 and width <= 4 * LOOKUP:
-        if width <= LOOKUP:
-            _look_up_32(sums, table, work, result, n_rows)
-        elif width <= 2 * LOOKUP:
-            _look_up_64(sums, table, work, result, n_rows)
-        else:
-            _look_up_128(sums, table, work, result, n_rows)
+    in_registers = HAS_VECTORS_OF_16 and work.itemsize == 1
+    if in_registers and width == TABLE_WIDTHS[0]:
+        _look_up_32(sums, table, work, result, n_rows)
+    elif in_registers and width == TABLE_WIDTHS[1]:
+        _look_up_64(sums, table, work, result, n_rows)
+    elif in_registers and width == TABLE_WIDTHS[2]:
+        _look_up_128(sums, table, work, result, n_rows)
     else:
         _add(table, work[result : result + n_rows], sums[:n_rows])
 

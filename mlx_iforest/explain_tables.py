@@ -32,13 +32,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from mlx_iforest import explain_kernels as kernels
-from mlx_iforest.explain_kernels import BLOCK, COLUMNS, CONSTANTS, VECTORS
+from mlx_iforest.explain_kernels import (
+    ABOVE,
+    BLOCK,
+    COLUMNS,
+    CONSTANT,
+    CONSTANTS,
+    FAR,
+    FEATURE,
+    HERE,
+    NEAR,
+    PLACE,
+    VECTORS,
+)
 from mlx_iforest.explain_reference import expectations, gauss_legendre
 from mlx_iforest.forest import Forest
 
@@ -78,6 +91,30 @@ class ExplainedTrees:
     steps: NDArray[np.int32]
     constants: NDArray[np.float32]
     n_levels: int
+
+    def __post_init__(self) -> None:
+        # Compiled code trusts that every step stays within its arrays.
+        n_points = np.repeat(self.tree_points, np.diff(self.tree_steps))
+        n_constants = np.repeat(np.diff(self.tree_constants), np.diff(self.tree_steps))
+        limits: list[tuple[str, tuple[int, ...], Any, Any]] = [
+            ("features", (FEATURE,), BLOCK, self.n_features * BLOCK),
+            ("masks", (ABOVE, HERE), 2 * VECTORS, self.n_masks),
+            ("work", (PLACE, NEAR, FAR), n_points * BLOCK, self.n_work),
+            ("constants", (CONSTANT,), CONSTANTS + 3 * n_points, n_constants),
+        ]
+        for what, columns, size, room in limits:
+            begin = self.steps[:, columns].astype(np.int64).T
+            assert np.all((begin >= 0) & (begin + size <= room)), f"a step would leave the {what}"
+
+    @property
+    def n_masks(self) -> int:
+        """Words of the masks of the way from the root to the present node."""
+        return 2 * self.n_levels * VECTORS
+
+    @property
+    def n_work(self) -> int:
+        """Numbers that the nodes on that way need, for a block at all points."""
+        return (2 * self.n_levels + 1) * self.weights.shape[1] * BLOCK
 
     @classmethod
     def of(cls, forest: Forest, values: NDArray[np.float32]) -> ExplainedTrees:
@@ -128,11 +165,10 @@ class ExplainedTrees:
             groups += [(a, b, number) for a, b in pairwise([*begins.tolist(), stop])]
         width = self.n_features * BLOCK
         n_blocks = max(1, min(MOST_BLOCKS, PIECE_BYTES // (12 * width), -(-len(X) // BLOCK)))
-        slots = (2 * self.n_levels + 1) * self.weights.shape[1]
         kernels.add_shapley_values(
             X, self.tree_steps, self.tree_constants, self.tree_points, self.weights, self.steps, self.constants,
-            np.array(groups), np.ascontiguousarray(factors), np.zeros(2 * self.n_levels * VECTORS, np.uint16),
-            _aligned(slots * BLOCK), _aligned(width), np.zeros(BLOCK),
+            np.array(groups), np.ascontiguousarray(factors), np.zeros(self.n_masks, np.uint16),
+            _aligned(self.n_work), _aligned(width), np.zeros(BLOCK),
             _aligned(n_blocks * width).reshape(n_blocks, width), np.empty((n_blocks, width)),
             np.empty(0) if expected is None else expected, fresh, out,
         )  # fmt: skip

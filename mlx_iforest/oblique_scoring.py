@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mlx_iforest import codes_kernels as kernels
-from mlx_iforest.codes import class_tables, number_rows, own_work
+from mlx_iforest.codes import check_blocks, class_tables, number_rows, own_work
 from mlx_iforest.codes_scoring import (
     BLOCK,
     FLUSH,
@@ -55,6 +55,9 @@ class ObliqueBlocks:
     direction_weight: NDArray[np.float32]
     threshold: NDArray[np.float32]
     missing_left: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        check_blocks(self.operations, self.tree_operations, self.tree_result, self.tables, self.work, BLOCK)
 
     @classmethod
     def of(cls, forest: Forest, values: NDArray[np.int32]) -> ObliqueBlocks:

@@ -15,14 +15,28 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from mlx_iforest.vectors import BITS, INT8, INT32, INT64, REALS, WORDS, data, every_lane, load, store
+from mlx_iforest.vectors import (
+    BITS,
+    HALF,
+    INT8,
+    INT32,
+    INT64,
+    OFFSETS,
+    REALS,
+    WORDS,
+    compress,
+    data,
+    every_lane,
+    gather_some,
+    load,
+    store,
+)
 
 __all__ = ["PADDING", "find_varying", "part_rows", "read_values"]
 
 PADDING = 16
 """Entries that arrays given here have behind those that count: whole vectors are loaded and stored."""
 
-_HALF, _OFFSETS = ir.VectorType(ir.FloatType(), 8), ir.VectorType(INT64, 8)
 _NUMBERS = ir.Constant(WORDS, list(range(16)))
 _NO_RANGE = [ir.Constant(REALS, [bound] * 16) for bound in (float("inf"), float("-inf"))]
 """Smallest and largest of nothing."""
@@ -41,23 +55,15 @@ def _count(builder, lanes):
 
 
 def _gather_rows(builder, X, rows, n_features, feature, lanes):
-    """The values of a feature in 16 rows, NaN where a lane does not count; half of them at a time, since a large table
-    has more values than 32 bits number."""
-    pointer, bits = ir.PointerType(INT8), ir.VectorType(ir.IntType(1), 8)
-    function = cgutils.get_or_insert_function(
-        builder.module,
-        ir.FunctionType(_HALF, [_HALF, pointer, _OFFSETS, bits, INT32]),
-        "llvm.x86.avx512.mask.gather.qps.512",
-    )
-    base = builder.bitcast(builder.gep(X, [feature]), pointer)
-    width = every_lane(builder, _OFFSETS, n_features)
+    """The values of a feature in 16 rows, NaN where a lane does not count; half of them at a time."""
+    base = builder.gep(X, [feature])
+    width = every_lane(builder, OFFSETS, n_features)
     halves = []
     for k in (0, 8):
         some = ir.Constant(ir.VectorType(INT32, 8), list(range(k, k + 8)))
-        offsets = builder.mul(builder.zext(builder.shuffle_vector(rows, rows, some), _OFFSETS), width)
+        offsets = builder.mul(builder.zext(builder.shuffle_vector(rows, rows, some), OFFSETS), width)
         mask = builder.shuffle_vector(lanes, lanes, some)
-        nothing = ir.Constant(_HALF, [float("nan")] * 8)
-        halves.append(builder.call(function, [nothing, base, offsets, mask, ir.Constant(INT32, 4)]))
+        halves.append(gather_some(builder, base, offsets, mask, ir.Constant(HALF, [float("nan")] * 8)))
     return builder.shuffle_vector(*halves, _NUMBERS)
 
 
@@ -69,13 +75,6 @@ def _masked_store(builder, vector, base, offset, value, lanes):
         "llvm.masked.store.v16i32.p0",
     )
     builder.call(function, [value, pointer, ir.Constant(INT32, 4), lanes])
-
-
-def _compress(builder, words, lanes):
-    function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(WORDS, [WORDS, WORDS, BITS]), "llvm.x86.avx512.mask.compress.v16i32"
-    )
-    return builder.call(function, [words, ir.Constant(WORDS, [0] * 16), lanes])
 
 
 def _widen(builder, ends, x):
@@ -155,12 +154,12 @@ def part_rows(typingctx, values, order, spare, first, size, threshold, missing_l
             # What is overwritten here has been loaded: no more go left than were looked at.
             here, count = builder.load(n_left), _count(builder, left)
             _masked_store(
-                builder, WORDS, order, builder.add(first, here), _compress(builder, rows, left),
+                builder, WORDS, order, builder.add(first, here), compress(builder, rows, left),
                 _first_lanes(builder, count),
             )  # fmt: skip
             builder.store(builder.add(here, count), n_left)
             there = builder.load(n_right)
-            store(builder, WORDS, spare, there, _compress(builder, rows, right))
+            store(builder, WORDS, spare, there, compress(builder, rows, right))
             builder.store(builder.add(there, _count(builder, right)), n_right)
         behind, rest = builder.add(first, builder.load(n_left)), builder.load(n_right)
         with cgutils.for_range_slice(builder, zero, rest, ir.Constant(INT64, 16)) as (i, _):

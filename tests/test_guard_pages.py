@@ -1,0 +1,102 @@
+"""Compiled code reads and writes nothing outside its arrays: see `guard_pages/scenarios.py`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlx_iforest import MLXIsolationForest, vectors
+from mlx_iforest.codes import CodedForest
+from mlx_iforest.codes_scoring import TABLE_WIDTHS, WRITE, table_width
+from mlx_iforest.whole_numbers import whole_numbers
+
+SEGMENTATION_FAULT = -11
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def guard_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if not sys.platform.startswith("linux"):
+        pytest.skip("the guarding allocator is written for Linux")
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if compiler is None:
+        pytest.skip("the guarding allocator needs a C compiler")
+    library = tmp_path_factory.mktemp("guard") / "guard.so"
+    source = HERE / "guard_pages" / "guard.c"
+    subprocess.run([compiler, "-O1", "-fno-builtin", "-shared", "-fPIC", source, "-o", library, "-ldl"], check=True)
+    return library
+
+
+def run_guarded(library: Path, cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "LD_PRELOAD": str(library), "NUMBA_CACHE_DIR": str(cache)}
+    if not vectors.HAS_VECTORS_OF_16:
+        environment["MLX_IFOREST_EMULATE_VECTORS"] = "1"
+    return subprocess.run(
+        [sys.executable, "-m", "tests.guard_pages.scenarios", *arguments],
+        cwd=HERE.parent, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where code with emulated vectors is kept, apart from the machine's own."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.mark.slow
+def test_nothing_is_read_or_written_outside_an_array(guard_library, compiled):
+    outcome = run_guarded(guard_library, compiled)
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+
+
+@pytest.mark.slow
+def test_a_read_behind_an_array_is_noticed(guard_library, compiled):
+    outcome = run_guarded(guard_library, compiled, "behind")
+    assert outcome.returncode == SEGMENTATION_FAULT
+    assert "Segmentation fault" in outcome.stderr
+
+
+@pytest.fixture(scope="module")
+def coded() -> CodedForest:
+    X = np.random.default_rng(0).normal(size=(5000, 5))
+    model = MLXIsolationForest(max_samples=128, scoring="density", random_state=0, backend="numba").fit(X)
+    numbers = whole_numbers(model.forest_.log_density)[1]
+    blocks = CodedForest.of(model.forest_, numbers[:, None])
+    assert blocks is not None
+    return blocks
+
+
+def test_tables_are_as_wide_as_the_registers_that_are_filled_with_them(coded):
+    assert [table_width(n) for n in (1, 32, 33, 64, 65, 96, 97, 128)] == [32, 32, 64, 64, 128, 128, 128, 128]
+    assert table_width(129) == 129
+    assert coded.tables.shape[2] == TABLE_WIDTHS[2]
+
+
+@pytest.mark.parametrize("width", [96, 127])
+def test_tables_of_another_width_give_the_same_sums(coded, width):
+    X = np.random.default_rng(1).normal(size=(300, 5)).astype(np.float32)
+    totals = np.zeros((2, 300, 1))
+    coded.add_leaf_values(X, totals[0])
+    narrow = np.ascontiguousarray(coded.tables[:, :, :width])
+    dataclasses.replace(coded, tables=narrow).add_leaf_values(X, totals[1])
+    assert np.array_equal(*totals)
+
+
+def test_arrays_that_compiled_code_would_leave_are_refused_where_they_are_made(coded):
+    with pytest.raises(AssertionError, match="a class has no value"):
+        dataclasses.replace(coded, tables=coded.tables[:, :, :60])
+    with pytest.raises(AssertionError, match="outside its table"):
+        dataclasses.replace(coded, work=coded.work[:-1])
+    operations = coded.operations.copy()
+    operations[3, WRITE] = 0
+    with pytest.raises(AssertionError, match="a result would lie outside"):
+        dataclasses.replace(coded, operations=operations)
+    with pytest.raises(AssertionError, match="a search would leave the thresholds"):
+        dataclasses.replace(coded.grid, thresholds=coded.grid.thresholds[:, :20])
