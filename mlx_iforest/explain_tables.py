@@ -34,10 +34,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mlx_iforest import explain_kernels as kernels
+from mlx_iforest.compiled_code import compiled
 from mlx_iforest.explain_kernels import BLOCK, COLUMNS, CONSTANTS, VECTORS
 from mlx_iforest.explain_reference import expectations, gauss_legendre
 from mlx_iforest.forest import Forest
@@ -145,7 +145,7 @@ def _aligned(size: int) -> NDArray[np.float32]:
     return room[begin : begin + size]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _shrink(tree_start, feature, left, values):  # type: ignore[no-untyped-def]
     """Let splits between leaves of equal values be leaves.
 
@@ -190,7 +190,7 @@ def _shrink(tree_start, feature, left, values):  # type: ignore[no-untyped-def]
     return feature, values, n_splits, n_distinct, levels
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _compile(  # type: ignore[no-untyped-def]
     tree_start, feature, threshold, left, missing_left, n_samples, values, zero, tree_points, points, tree_steps,
     tree_constants, n_levels, steps, constants,
