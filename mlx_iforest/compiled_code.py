@@ -145,8 +145,8 @@ def places() -> Iterator[Path]:
     from numba.core import config
     from numba.misc.appdirs import AppDirs
 
-    if config.CACHE_DIR:
-        yield Path(config.CACHE_DIR, PACKAGE.name)
+    if config.CACHE_DIR:  # type: ignore[attr-defined]
+        yield Path(config.CACHE_DIR, PACKAGE.name)  # type: ignore[attr-defined]
         return
     yield PACKAGE / "__pycache__" / "compiled"
     users = Path(AppDirs(PACKAGE.name, appauthor=False).user_cache_dir)
