@@ -25,7 +25,7 @@ __all__ = ["CompiledCode", "compiled"]
 PACKAGE = Path(__file__).parent
 
 KEPT = 8
-"""Folders that stay in one place, about 4 MB each: installations that share a place do not take each other's code away."""
+"""Folders that stay in one place, about 4 MB each: installations that share it do not take each other's code away."""
 
 
 def digest_of(package: Path) -> str | None:
