@@ -3,6 +3,7 @@
 
 VENV ?= .venv
 ARGS ?=
+WORKERS ?= auto
 SCRIPT ?=
 OLD_PYTHON = import sys; sys.exit(sys.version_info < (3, 10))
 # The first that runs and is new enough. A name on the path may be an empty shim, so each is tried.
@@ -17,7 +18,7 @@ BENCH_LIBRARIES = from importlib.metadata import requires; \
 
 help:
 	@echo "make train    train, compare and save the models (ARGS are train_model_mlx.py's)"
-	@echo "make test     the test suite, with coverage (ARGS are pytest's)"
+	@echo "make test     the test suite, with coverage (ARGS are pytest's, WORKERS=2 its processes, 0 for one that a debugger can stop)"
 	@echo "make lint     ruff and mypy"
 	@echo "make format   put the code in ruff's format"
 	@echo "make bench    measure speed and size against other libraries (SCRIPT=score runs one, ARGS are its options)"
@@ -27,7 +28,7 @@ train: $(VENV)/.installed-train
 	$(RUN) train_model_mlx.py $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(RUN) -m pytest --cov $(ARGS)
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --cov $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .

@@ -77,7 +77,7 @@ class Explanation:
     score : float
         `score_samples` of the row, in [-1, 0), lower for the more abnormal.
     base : float
-        The score of the usual record, in which every feature is at its median.
+        The score of the usual record: features at their medians, surprises as large as is usual (see `attribute`).
     is_alert : bool
         Whether the score is below the threshold.
     contributions : tuple of Contribution

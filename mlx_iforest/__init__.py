@@ -1,10 +1,8 @@
 """Isolation forests grown and scored by MLX, Numba or scikit-learn."""
 
-from pathlib import Path
-
+from mlx_iforest import compiled_code  # noqa: F401  first: it notes which sources are about to be imported
 from mlx_iforest.backends import BackendUnavailableError, choose_backend, describe_system
 from mlx_iforest.blended import BlendedIsolationForest
-from mlx_iforest.compiled_code import drop_stale
 from mlx_iforest.estimator import MLXIsolationForest
 from mlx_iforest.explain import Explanation
 from mlx_iforest.forest import Forest, InvalidForestError
@@ -23,5 +21,3 @@ __all__ = [
     "choose_backend",
     "describe_system",
 ]
-
-drop_stale(Path(__file__).parent)

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from mlx_iforest.codes_scoring import (
     BLOCK,
@@ -17,11 +16,12 @@ from mlx_iforest.codes_scoring import (
     WRITE,
     cell_of,
 )
+from mlx_iforest.compiled_code import compiled
 
 __all__ = ["compile_trees", "fill_grid", "group_trees", "leaf_classes", "recode_groups", "threshold_ranks"]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def fill_grid(thresholds, counts, first, scale, below):
     """Count the thresholds below each cell; returns each feature's number of thresholds in its fullest cell."""
     n_features, cells = len(below), below.shape[1] - 2
@@ -38,7 +38,7 @@ def fill_grid(thresholds, counts, first, scale, below):
     return most
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def threshold_ranks(feature, threshold, thresholds):
     """The rank of each split's threshold among its feature's; 0 at leaves."""
     ranks = np.zeros(len(feature), np.int64)
@@ -49,7 +49,7 @@ def threshold_ranks(feature, threshold, thresholds):
     return ranks
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def group_trees(tree_start, feature, ranks, n_ranks, n_features, most):
     """Put each tree into the group of the one before while no feature has more than `most` thresholds there.
 
@@ -80,7 +80,7 @@ def group_trees(tree_start, feature, ranks, n_ranks, n_features, most):
     return group_of_tree
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def recode_groups(tree_start, feature, ranks, group_of_tree, n_ranks, n_features):
     """For each group, the code of every rank and -1 for missing values; for each node the code of its threshold."""
     n_groups = group_of_tree.max() + 1
@@ -104,7 +104,7 @@ def recode_groups(tree_start, feature, ranks, group_of_tree, n_ranks, n_features
     return recode, node_code
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def leaf_classes(tree_start, feature, left, value_number):
     """Number the distinct values of each tree's leaves, and let a split between equal ones be a leaf.
 
@@ -153,7 +153,7 @@ def leaf_classes(tree_start, feature, left, value_number):
     return split_feature, leaf_class, class_value
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def compile_trees(tree_start, feature, left, leaf_class, first_class, lanes, n_classes, max_depth):
     """Put the splits of all trees in order, children before parents, and say where they read and write.
 

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from mlx_iforest.compiled_code import compiled
 from mlx_iforest.vectors import (
     HAS_VECTORS_OF_16,
     INT8,
@@ -135,7 +136,7 @@ def table_width(n_classes: int) -> int:
     return next((width for width in TABLE_WIDTHS if n_classes <= width), n_classes)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def cell_of(x, first, scale, top):
     """The grid cell of a value; increasing in x, which is all that ranks need. NaN is in the first."""
     position = (x - first) * scale
@@ -143,7 +144,7 @@ def cell_of(x, first, scale, top):
     return np.int32(min(position, top))
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _rank(x, thresholds, below, first, scale, top, n_steps):
     """The rank of a value among its feature's thresholds: how many lie below it."""
     rank = np.int32(below[cell_of(x, first, scale, top)])
@@ -201,7 +202,7 @@ def _rank_vector(typingctx, values, at, stride, thresholds, below, first, scale,
     return signature, codegen
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _rank_block(values, at, n_features, size, thresholds, below, first, scale, steps, missing, ranks):
     """Ranks of a block of rows, `values` from `at` on, as columns; whether any value is missing.
 
@@ -226,19 +227,19 @@ def _rank_block(values, at, n_features, size, thresholds, below, first, scale, s
     return any_missing
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _recode(ranks, recode, codes):
     for i in range(len(codes)):
         codes[i] = recode[ranks[i]]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _next(codes, version):
     for i in range(len(codes)):
         version[i] = codes[i] + 1
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _recode_block(ranks, any_missing, recode, codes):
     """Ranks to the codes of one group, in two versions.
 
@@ -251,7 +252,7 @@ def _recode_block(ranks, any_missing, recode, codes):
             _next(codes[0, f], codes[1, f])
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def select_rows(work, code, threshold, left, left_step, right, right_step, write, n_rows):
     """One operation, on the first `n_rows` of a block: a multiple of a vector's lanes."""
     lanes = LINE // work.itemsize
@@ -268,13 +269,13 @@ def select_rows(work, code, threshold, left, left_step, right, right_step, write
         _select_wide_block(work, code, threshold, left, left_step, right, right_step, write)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _add(values, classes, total):
     for i in range(len(total)):
         total[i] += values[classes[i]]
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def add_result(table, work, result, n_rows, sums):
     """Add the values of the classes that a tree left at `result` to `sums`."""
     width = len(table)
@@ -289,7 +290,7 @@ def add_result(table, work, result, n_rows, sums):
         _add(table, work[result : result + n_rows], sums[:n_rows])
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def flush(sums, total, first_row, size):
     """Move the sums of a block to `total`, where they have room."""
     for k in range(len(sums)):
@@ -298,7 +299,7 @@ def flush(sums, total, first_row, size):
     sums[:] = 0
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def add_leaf_values(
     X, thresholds, first, scale, below, steps, group_of_tree, recode, tree_operations, operations, tree_result, tables,
     work, total,

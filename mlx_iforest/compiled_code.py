@@ -1,27 +1,190 @@
-"""Compiled code that Numba keeps beside the sources goes when any of them has changed.
+"""Functions that Numba compiles, and what keeps their machine code from one process to the next.
 
-Numba looks only at the file that a function stands in. Constants and functions of other files are compiled into it, so
-after an update of some files the code of the others would read arrays by a layout that is no more.
+Numba's own cache asks whether the file has changed that a function stands in. Constants and functions of other files
+are compiled into it, so after an update of those it would hand out code that computes something else. Here the code
+lies in a folder that is named after all that it was made of; other sources have another folder.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import os
+import pickle
+import shutil
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
-__all__ = ["drop_stale"]
+__all__ = ["CompiledCode", "compiled"]
+
+PACKAGE = Path(__file__).parent
+
+KEPT = 8
+"""Folders that stay in one place, about 4 MB each: installations that share it do not take each other's code away."""
 
 
-def drop_stale(package: Path) -> None:
-    """Remove what Numba compiled in a package's ``__pycache__`` if its sources are not those of last time."""
-    stats = [(source.name, source.stat()) for source in sorted(package.rglob("*.py"))]
-    state = "\n".join(f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats)
-    known = package / "__pycache__" / "sources.txt"
-    # Where the folder is not ours to write, whoever installed the package wrote all of its files.
-    with suppress(OSError):
-        if known.is_file() and known.read_text("utf-8") == state:
+def digest_of(package: Path) -> str | None:
+    """SHA-256 of all sources of a package; None where they cannot be read, as in an archive."""
+    digest = hashlib.sha256()
+    sources = sorted(package.rglob("*.py"))
+    try:
+        for source in sources:
+            content = source.read_bytes()
+            digest.update(f"{source.relative_to(package).as_posix()}\0{len(content)}\0".encode())
+            digest.update(content)
+    except OSError:
+        return None
+    return digest.hexdigest() if sources else None
+
+
+SOURCES = digest_of(PACKAGE)
+"""Taken before the first kernel is imported. Content and not dates, which packers of containers and archives reset."""
+
+
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Let Numba compile a function, without Python's lock, and keep its machine code for later processes.
+
+    Parameters
+    ----------
+    **options
+        Of `numba.njit`.
+    """
+    from numba import njit
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        dispatcher = njit(nogil=True, **options)(function)
+        if SOURCES is not None:
+            dispatcher._cache = CompiledCode(function, SOURCES)
+        return dispatcher
+
+    return decorate
+
+
+class CompiledCode:
+    """A function's machine code, one file a signature: what Numba's dispatchers call their cache.
+
+    Nothing is touched before the first call. Code is read wherever it lies, so also where nothing can be written; it is
+    written to the first place that can be, and to none if there is none. Numba keeps numbered files and an index; two
+    processes that write at once can make it point to code for other types, so here a file's name says what it is for.
+
+    Parameters
+    ----------
+    function : callable
+        What is compiled.
+    sources : str
+        The digest of the sources that it was imported from.
+    """
+
+    def __init__(self, function: Callable[..., Any], sources: str) -> None:
+        self._function = function
+        self._sources = sources
+
+    @cached_property
+    def _folder(self) -> str:
+        """The folder's name: the sources, and what else decides whether code can be read."""
+        import numba
+
+        made_of = (self._sources, numba.__version__, sys.implementation.cache_tag)
+        return hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]
+
+    @property
+    def cache_path(self) -> str:
+        """The first choice of a place, for Numba's statistics."""
+        return str(next(places()))
+
+    def _name(self, signature: Any, codegen: Any) -> str:
+        """The file's name: the function, the types of its arguments and the processor."""
+        function = self._function
+        made_of = (function.__module__, function.__code__.co_firstlineno, signature, codegen.magic_tuple())
+        return f"{function.__qualname__}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]}.bin"
+
+    def load_overload(self, signature: Any, target_context: Any) -> Any:
+        """Return what was compiled for these types, or None."""
+        from numba.core.compiler import CompileResult
+
+        target_context.refresh()
+        name = self._name(signature, target_context.codegen())
+        for place in places():
+            content = _read(place / self._folder / name)
+            if content is not None:
+                return CompileResult._rebuild(target_context, *pickle.loads(content))
+        return None
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Keep what was compiled for these types."""
+        from numba.core.serialize import dumps
+
+        # Sources that were replaced since the import may have been imported in part: what is this code made of?
+        if result.library.has_dynamic_globals or digest_of(PACKAGE) != self._sources:
             return
-        for compiled in package.rglob("__pycache__/*.nb[ic]"):
-            compiled.unlink()
-        known.parent.mkdir(exist_ok=True)
-        known.write_text(state, "utf-8")
+        name = self._name(signature, result.library.codegen)
+        content = dumps(result._reduce())
+        for place in places():
+            with suppress(OSError):
+                _write(place / self._folder / name, content)
+                return
+        logging.getLogger(__name__).info(
+            "No folder takes compiled code, so each process compiles anew; NUMBA_CACHE_DIR can name one that does."
+        )
+
+    def flush(self) -> None:
+        """Forget the code of all types, as Numba asks before it compiles a function again."""
+        for place in places():
+            for file in (place / self._folder).glob(f"{self._function.__qualname__}-*.bin"):
+                with suppress(OSError):
+                    file.unlink()
+
+
+def places() -> Iterator[Path]:
+    """Where compiled code may lie: in ``NUMBA_CACHE_DIR`` if set, else beside the sources or in the user's cache."""
+    from numba.core import config
+    from numba.misc.appdirs import AppDirs
+
+    if config.CACHE_DIR:  # type: ignore[attr-defined]
+        yield Path(config.CACHE_DIR, PACKAGE.name)  # type: ignore[attr-defined]
+        return
+    yield PACKAGE / "__pycache__" / "compiled"
+    users = Path(AppDirs(PACKAGE.name, appauthor=False).user_cache_dir)
+    if users.is_absolute():  # else there is no home, and "~" would become a folder's name
+        yield users
+
+
+def _read(file: Path) -> bytes | None:
+    """What `_write` wrote; None if it is not there, not for us, or damaged."""
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return None
+    digest, content = content[:32], content[32:]
+    return content if hashlib.sha256(content).digest() == digest else None
+
+
+def _write(file: Path, content: bytes) -> None:
+    """Write a file whole or not at all; if that begins a folder, the oldest of those beside it go."""
+    try:
+        file.parent.mkdir(parents=True)
+    except FileExistsError:
+        pass
+    else:
+        _clear(file.parent.parent)
+    temporary = file.with_name(f"{file.name}.{uuid4().hex}")
+    try:
+        temporary.write_bytes(hashlib.sha256(content).digest() + content)
+        os.replace(temporary, file)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _clear(place: Path) -> None:
+    """Remove all but the newest folders; another process may do so at the same time."""
+    with suppress(OSError):
+        newest_last = sorted(place.iterdir(), key=lambda folder: folder.stat().st_mtime_ns)
+        for folder in newest_last[:-KEPT]:
+            shutil.rmtree(folder, ignore_errors=True)

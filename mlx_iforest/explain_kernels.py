@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from mlx_iforest.compiled_code import compiled
 from mlx_iforest.vectors import BITS, INT64, REALS, data, every_lane, load, multiply_add, store
 
 __all__ = [
@@ -165,7 +166,7 @@ _up_one, _up_one_again = _step(UP_ONE), _step(UP_ONE_AGAIN)
 _up_two, _up_two_again = _step(UP_TWO), _step(UP_TWO_AGAIN)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _walk(steps, first, stop, n_points, constants, x, masks, work, sums):
     """All steps of a tree, for a block of rows."""
     for k in range(first, stop):
@@ -192,7 +193,7 @@ def _walk(steps, first, stop, n_points, constants, x, masks, work, sums):
             _up_one_again(steps, k, n_points, constants, x, masks, work, sums)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _turn(X, start, n_rows, x):
     """A block of rows, feature by feature; tile by tile, as lines of the cache hold them."""
     n_features = X.shape[1]
@@ -203,7 +204,7 @@ def _turn(X, start, n_rows, x):
                 x[f * BLOCK + row] = X[start + row, f]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _turn_back(total, start, n_rows, out):
     n_features = out.shape[1]
     for tile in range(0, n_features, TILE):
@@ -213,26 +214,26 @@ def _turn_back(total, start, n_rows, out):
                 out[start + row, f] = total[f * BLOCK + row]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _add_product(total, sums, factor):
     for k in range(BLOCK):
         total[k] += sums[k] * factor[k]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _add_sizes(values, added, sizes):
     for k in range(BLOCK):
         added[k] += values[k]
         sizes[k] += abs(values[k])
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _add_by_size(values, rest):
     for k in range(BLOCK):
         values[k] += rest[k] * abs(values[k])
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _settle(total, expected):
     """`explain_reference.settle` of a block; no more than `expected` tells of its rows."""
     rest, sizes = np.zeros(BLOCK), np.zeros(BLOCK)
@@ -245,7 +246,7 @@ def _settle(total, expected):
         _add_by_size(total[at : at + BLOCK], rest)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def add_shapley_values(
     X, tree_steps, tree_constants, tree_points, weights, steps, constants, groups, factors, masks, work, sums, factor,
     x, total, expected, fresh, out,

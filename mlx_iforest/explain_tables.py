@@ -35,10 +35,10 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mlx_iforest import explain_kernels as kernels
+from mlx_iforest.compiled_code import compiled
 from mlx_iforest.explain_kernels import (
     ABOVE,
     BLOCK,
@@ -181,7 +181,7 @@ def _aligned(size: int) -> NDArray[np.float32]:
     return room[begin : begin + size]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _shrink(tree_start, feature, left, values):  # type: ignore[no-untyped-def]
     """Let splits between leaves of equal values be leaves.
 
@@ -226,7 +226,7 @@ def _shrink(tree_start, feature, left, values):  # type: ignore[no-untyped-def]
     return feature, values, n_splits, n_distinct, levels
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _compile(  # type: ignore[no-untyped-def]
     tree_start, feature, threshold, left, missing_left, n_samples, values, zero, tree_points, points, tree_steps,
     tree_constants, n_levels, steps, constants,

@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from mlx_iforest.compiled_code import compiled
 from mlx_iforest.vectors import prefetch
 
 __all__ = ["reaches"]
@@ -21,7 +20,7 @@ AHEAD = 1 << 14
 """Bytes between what is looked at and what is asked for: alone, processors ask for less, and read half as fast."""
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def reaches(values, limit):
     """`finite.reaches_plainly`."""
     found = 0

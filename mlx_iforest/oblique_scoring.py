@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mlx_iforest import codes_kernels as kernels
@@ -28,6 +27,7 @@ from mlx_iforest.codes_scoring import (
     flush,
     select_rows,
 )
+from mlx_iforest.compiled_code import compiled
 from mlx_iforest.forest import Forest
 
 __all__ = ["ObliqueBlocks"]
@@ -87,19 +87,19 @@ class ObliqueBlocks:
         )  # fmt: skip
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _start_sums(column: Any, weight: Any, sums: Any) -> None:
     for i in range(len(sums)):
         sums[i] = column[i] * weight
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _add_to_sums(column: Any, weight: Any, sums: Any) -> None:
     for i in range(len(sums)):
         sums[i] = sums[i] + column[i] * weight
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _goes_right(sums: Any, threshold: Any, missing_left: Any, right: Any) -> None:
     """1 where a row goes right; a sum with a missing value is missing."""
     if missing_left:
@@ -110,7 +110,7 @@ def _goes_right(sums: Any, threshold: Any, missing_left: Any, right: Any) -> Non
             right[i] = not (sums[i] <= threshold)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def add_leaf_values(
     X: Any, direction_feature: Any, direction_weight: Any, threshold: Any, missing_left: Any, tree_operations: Any,
     operations: Any, tree_result: Any, tables: Any, work: Any, total: Any,

@@ -1,61 +1,274 @@
-"""Compiled code goes when a source has changed."""
+"""Compiled code is that of the sources as they are, wherever it is kept; importing touches nothing."""
 
 from __future__ import annotations
 
+import ast
 import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mlx_iforest.compiled_code import drop_stale
+import mlx_iforest
+from mlx_iforest import compiled_code
+
+PACKAGE = Path(mlx_iforest.__file__).parent
+
+ADD = """
+from mlx_iforest.caller import add
+print(add({value}), *add.stats.cache_hits.values())
+"""
+ADD_1 = ADD.format(value=1)
+"""Prints what the function computes; behind it, if the code was not compiled now, a 1."""
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    for folder in (tmp_path, tmp_path / "part"):
-        (folder / "__pycache__").mkdir(parents=True)
-        (folder / "source.py").write_text("A = 1")
-    drop_stale(tmp_path)
-    for folder in (tmp_path, tmp_path / "part"):
-        for name in ("kernel.nbi", "kernel.1.nbc", "source.cpython-311.pyc"):
-            (folder / "__pycache__" / name).write_text("compiled")
-    return tmp_path
+    """A package as small as can be: a function, and in another file a constant that is compiled into it."""
+    package = tmp_path / "site" / "mlx_iforest"
+    package.mkdir(parents=True)
+    shutil.copy(compiled_code.__file__, package)
+    (package / "__init__.py").write_text("from mlx_iforest import compiled_code\n")
+    (package / "helper.py").write_text("STEP = 1\n")
+    (package / "caller.py").write_text(
+        "from mlx_iforest.compiled_code import compiled\n"
+        "from mlx_iforest.helper import STEP\n"
+        "@compiled()\n"
+        "def add(x):\n"
+        "    return x + STEP\n"
+    )
+    return package
 
 
-def indices(package: Path) -> int:
-    return len(list(package.rglob("*.nbi")))
+@pytest.fixture(params=["named", "beside the sources", "the user's"])
+def place(request: pytest.FixtureRequest, package: Path, tmp_path: Path) -> dict[str, str]:
+    """The environment that leaves one place for compiled code."""
+    if request.param == "named":
+        return {"NUMBA_CACHE_DIR": str(tmp_path / "named")}
+    if request.param == "beside the sources":
+        return {"HOME": os.devnull}
+    (package / "__pycache__").write_text("in the way")
+    return {"HOME": str(tmp_path / "home")}
 
 
-def test_code_of_the_same_sources_stays(package):
-    drop_stale(package)
-    assert indices(package) == 2
+def environment(package: Path, place: Mapping[str, str]) -> dict[str, str]:
+    ours = ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME")
+    kept = {name: value for name, value in os.environ.items() if name not in ours}
+    return {**kept, "PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1", "HOME": os.devnull, **place}
 
 
-@pytest.mark.parametrize("how", ["another text", "another date", "a new file", "one file less"])
-def test_code_goes_when_any_source_has_changed(package, how):
-    source = package / "source.py"
-    if how == "another text":
-        source.write_text("A = 22")
-    elif how == "another date":
-        os.utime(source, (0, 0))
-    elif how == "a new file":
-        (package / "part" / "new.py").write_text("")
-    else:
-        source.unlink()
-    drop_stale(package)
-    assert indices(package) == 0
-    assert len(list(package.rglob("*.pyc"))) == 2
-    (package / "__pycache__" / "kernel.nbi").write_text("compiled")
-    drop_stale(package)
-    assert indices(package) == 1
+def run(package: Path, place: Mapping[str, str], code: str = ADD_1, become: Sequence[str] = ()) -> list[str]:
+    """What a fresh process prints, in words."""
+    done = subprocess.run(
+        [*become, sys.executable, "-W", "error", "-c", code],
+        env=environment(package, place), cwd=package.parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
 
 
-def test_a_folder_that_cannot_be_written_is_no_error(package, monkeypatch):
-    (package / "new.py").write_text("")
+def files(folder: Path) -> dict[str, int]:
+    """All files and folders below a folder, with the times at which they were written."""
+    return {str(file): file.lstat().st_mtime_ns for file in folder.rglob("*")}
 
-    def refuse(*_: object) -> None:
-        raise PermissionError("read-only")
 
-    monkeypatch.setattr(Path, "unlink", refuse)
-    drop_stale(package)
-    assert indices(package) == 2
+def kept(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.bin"))
+
+
+def test_code_follows_a_constant_of_another_file_in_every_place(package: Path, place: dict[str, str]) -> None:
+    assert run(package, place) == ["2"]
+    assert run(package, place) == ["2", "1"]
+    (package / "helper.py").write_text("STEP = 5\n")
+    assert run(package, place) == ["6"]
+    assert run(package, place) == ["6", "1"]
+    (package / "helper.py").write_text("STEP = 1\n")
+    assert run(package, place) == ["2", "1"], "code of other sources stays beside it"
+
+
+def test_a_kernel_of_the_engine_follows_a_constant_of_another_file(tmp_path: Path) -> None:
+    package = tmp_path / "site" / "mlx_iforest"
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    place = {"NUMBA_CACHE_DIR": str(tmp_path / "named")}
+    code = """
+import numpy
+from mlx_iforest.backends.drawing_kernels import threefry
+print(*threefry(*numpy.arange(4, dtype=numpy.uint32)))
+"""
+    before = run(package, place, code)
+    source = package / "randomness.py"
+    text = source.read_text("utf-8")
+    assert "0x1BD11BDA" in text
+    source.write_text(text.replace("0x1BD11BDA", "0x1BD11BDB"), "utf-8")
+    assert run(package, place, code) != before
+    source.write_text(text, "utf-8")
+    assert run(package, place, code) == before
+
+
+def test_importing_writes_and_deletes_nothing(tmp_path: Path) -> None:
+    package = tmp_path / "site" / "mlx_iforest"
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "other.nbi").write_text("not ours to judge")
+    (tmp_path / "home").mkdir()
+    before = files(tmp_path)
+    modules = ["mlx_iforest", "mlx_iforest.backends.numba_cpu", "mlx_iforest.explain_kernels"]
+    assert run(package, {"HOME": str(tmp_path / "home")}, f"import {', '.join(modules)}") == []
+    assert files(tmp_path) == before
+
+
+def test_works_where_nothing_can_be_written_and_says_so_in_the_log(package: Path, tmp_path: Path) -> None:
+    (package / "__pycache__").write_text("in the way")
+    before = files(tmp_path)
+    log = "import logging, sys; logging.basicConfig(level='INFO', stream=sys.stdout, format='%(name)s')\n"
+    assert run(package, {"HOME": os.devnull}) == ["2"]
+    assert run(package, {"NUMBA_CACHE_DIR": os.devnull}, log + ADD_1) == [
+        "mlx_iforest.compiled_code",
+        "2",
+    ]
+    assert files(tmp_path) == before
+
+
+def test_no_folder_is_made_of_a_home_that_is_not_known(package: Path) -> None:
+    (package / "__pycache__").write_text("in the way")
+    nobody = "import os, pwd\ndel os.environ['HOME']\ndef unknown(number): raise KeyError\npwd.getpwuid = unknown\n"
+    before = files(package.parent)
+    assert run(package, {}, nobody + ADD_1) == ["2"]
+    assert files(package.parent) == before
+
+
+@pytest.fixture
+def reader() -> list[str]:
+    """What begins a command of another user, who may read everything and write nothing."""
+    capability = "+dac_read_search"  # Python itself may lie in a home that only its owner can enter
+    words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    words += [f"--inh-caps={capability}", f"--ambient-caps={capability}"]
+    if not shutil.which("setpriv") or subprocess.run([*words, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs root's right to become another user, and setpriv")
+    return words
+
+
+def test_another_user_reads_code_and_needs_no_folder_to_write(package: Path, tmp_path: Path, reader: list[str]) -> None:
+    home = {"HOME": "/nonexistent"}
+    before = files(tmp_path)
+    assert run(package, home, become=reader) == ["2"]
+    assert files(tmp_path) == before
+    assert run(package, home) == ["2"]
+    assert run(package, home, become=reader) == ["2", "1"], "what root compiled"
+
+
+def test_a_damaged_file_is_compiled_again(package: Path, tmp_path: Path) -> None:
+    run(package, {})
+    (file,) = kept(tmp_path)
+    content = file.read_bytes()
+    assert compiled_code._read(file) is not None
+    for damaged in (b"", b"\0" * 100, content[:-1] + b"?", content[: len(content) // 2]):
+        file.write_bytes(damaged)
+        assert compiled_code._read(file) is None
+    assert run(package, {}) == ["2"]
+    assert run(package, {}) == ["2", "1"]
+
+
+def test_first_runs_side_by_side(package: Path, tmp_path: Path) -> None:
+    """For two types at once: neither is handed the other's code."""
+    place = environment(package, {"NUMBA_CACHE_DIR": str(tmp_path / "named")})
+    values = ["1", "1.5"] * 2
+    commands = [[sys.executable, "-c", ADD.format(value=value)] for value in values]
+    running = [
+        subprocess.Popen(command, env=place, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for command in commands
+    ]
+    firsts = [process.communicate()[0].split()[0] for process in running]
+    assert firsts == ["2", "2.5"] * 2
+    assert run(package, place, ADD.format(value="1")) == ["2", "1"]
+    assert run(package, place, ADD.format(value="1.5")) == ["2.5", "1"]
+    assert len(kept(tmp_path)) == len(list((tmp_path / "named").rglob("*.*"))) == 2
+
+
+def test_code_of_sources_that_were_replaced_since_the_import_is_not_kept(package: Path, tmp_path: Path) -> None:
+    """It may be made of both."""
+    replaced = f"import mlx_iforest; open({str(package / 'helper.py')!r}, 'w').write('STEP = 5')"
+    assert run(package, {}, replaced + ADD_1) == ["6"]
+    assert kept(tmp_path) == []
+
+
+def test_sources_that_cannot_be_read_keep_nothing(package: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "archive"), "zip", package.parent)
+    shutil.rmtree(package.parent)
+    code = f"import sys; sys.path.insert(0, {archive!r})" + ADD_1
+    package.parent.mkdir()
+    assert run(package, {"NUMBA_CACHE_DIR": str(tmp_path / "named")}, code) == ["2"]
+    assert kept(tmp_path) == []
+
+
+def test_compiling_again_forgets_what_was_kept(package: Path, tmp_path: Path) -> None:
+    code = "from mlx_iforest.caller import add; add(1); add._cache.flush()"
+    run(package, {}, code)
+    assert kept(tmp_path) == []
+
+
+def test_only_the_newest_folders_stay(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    for number in range(compiled_code.KEPT + 3):
+        compiled_code._write(place / f"{number}" / "add.bin", b"code")
+        os.utime(place / f"{number}", (number, number))
+    left = {int(folder.name) for folder in place.iterdir()}
+    assert left == set(range(3, compiled_code.KEPT + 3))
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "folder" / "add.bin"
+    compiled_code._write(file, b"code")
+
+    def full(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(compiled_code.os, "replace", full)
+    with pytest.raises(OSError, match="no space"):
+        compiled_code._write(file, b"other")
+    assert compiled_code._read(file) == b"code"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_the_digest_is_that_of_names_and_contents(tmp_path: Path) -> None:
+    (tmp_path / "part").mkdir()
+    source = tmp_path / "part" / "source.py"
+    source.write_text("A = 1")
+    seen = {compiled_code.digest_of(tmp_path)}
+    os.utime(source, (0, 0))
+    seen.add(compiled_code.digest_of(tmp_path))
+    assert len(seen) == 1, "dates do not count"
+    source.write_text("A = 2")
+    seen.add(compiled_code.digest_of(tmp_path))
+    source.rename(tmp_path / "source.py")
+    seen.add(compiled_code.digest_of(tmp_path))
+    (tmp_path / "new.py").write_text("")
+    seen.add(compiled_code.digest_of(tmp_path))
+    assert len(seen) == 4
+    assert compiled_code.digest_of(tmp_path / "part") is None
+
+
+def test_no_kernel_goes_by_numbas_own_cache() -> None:
+    for source in PACKAGE.rglob("*.py"):
+        if source.name != "compiled_code.py":
+            for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+                if isinstance(node, ast.ImportFrom) and node.module == "numba":
+                    assert {alias.name for alias in node.names}.isdisjoint({"njit", "jit", "vectorize", "guvectorize"})
+
+
+def test_all_that_the_engine_compiles_can_be_kept() -> None:
+    from numba.core.dispatcher import Dispatcher
+
+    X = np.random.default_rng(0).normal(size=(300, 3)).astype(np.float32)
+    model = mlx_iforest.MLXIsolationForest(n_estimators=5, backend="numba", random_state=0).fit(X)
+    model.score_samples(X)
+    model.score_samples(X[:1])
+    modules = [module for name, module in sys.modules.items() if name.startswith("mlx_iforest.")]
+    kernels = {kernel for module in modules for kernel in vars(module).values() if isinstance(kernel, Dispatcher)}
+    results = [result for kernel in kernels for result in kernel.overloads.values()]
+    assert len(results) >= 10
+    assert all(isinstance(kernel._cache, compiled_code.CompiledCode) for kernel in kernels)
+    assert not any(result.library.has_dynamic_globals for result in results)

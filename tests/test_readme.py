@@ -51,7 +51,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project's files in a folder where commands may leave what they like."""
     folder = tmp_path_factory.mktemp("clone")
     for name in ("mlx_iforest", "anomaly_detection", "examples", "benchmarks"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("*.pyc*", "*.bin.*"))
     for name in ("train_model_mlx.py", "pyproject.toml", "requirements_mlx.txt", "Makefile", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     return folder

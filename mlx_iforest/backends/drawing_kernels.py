@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from mlx_iforest.compiled_code import compiled
 from mlx_iforest.randomness import PARITY, PERMUTATION_ROUNDS
 
 __all__ = ["bounded", "draw_features", "draw_rows", "permute", "threefry", "tree_keys"]
@@ -15,14 +15,14 @@ __all__ = ["bounded", "draw_features", "draw_rows", "permute", "threefry", "tree
 u32 = np.uint32
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _mix(x0, x1, r):
     x0 = u32(x0 + x1)
     x1 = u32(u32(x1 << u32(r)) | u32(x1 >> u32(32 - r))) ^ x0
     return x0, x1
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _mix_even(x0, x1):
     x0, x1 = _mix(x0, x1, 13)
     x0, x1 = _mix(x0, x1, 15)
@@ -30,7 +30,7 @@ def _mix_even(x0, x1):
     return _mix(x0, x1, 6)
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _mix_odd(x0, x1):
     x0, x1 = _mix(x0, x1, 17)
     x0, x1 = _mix(x0, x1, 29)
@@ -38,7 +38,7 @@ def _mix_odd(x0, x1):
     return _mix(x0, x1, 24)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def threefry(key0, key1, counter0, counter1):
     """`randomness.threefry2x32` of scalars; its loops are written out, since they run for every split."""
     key2 = u32(key0 ^ key1 ^ u32(PARITY))
@@ -50,13 +50,13 @@ def threefry(key0, key1, counter0, counter1):
     return u32(x0 + key2), u32(x1 + key0 + u32(5))
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def bounded(word, bound):
     """`randomness.bounded` of a scalar."""
     return np.int64((np.uint64(word) * np.uint64(bound)) >> np.uint64(32))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def tree_keys(seed0, seed1, tree, stream, keys):
     """`randomness.tree_keys` of one tree, then its `randomness.permutation_keys`, as the rows of `keys`."""
     keys[0, 0], keys[0, 1] = threefry(seed0, seed1, u32(tree), u32(stream))
@@ -65,7 +65,7 @@ def tree_keys(seed0, seed1, tree, stream, keys):
         keys[1 + r, 0], keys[1 + r, 1] = multiplier | u32(1), increment
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _permute_once(x, keys, mask, shift):
     for r in range(PERMUTATION_ROUNDS):
         x = u32(u32(x * keys[r, 0]) + keys[r, 1]) & mask
@@ -73,7 +73,7 @@ def _permute_once(x, keys, mask, shift):
     return x
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def permute(keys, size, positions):
     """`randomness.permutation`: `positions`, the numbers 0, 1, 2 and so on, are sent to where it sends them."""
     bits = 1
@@ -91,7 +91,7 @@ def permute(keys, size, positions):
         positions[i] = x
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def draw_rows(n_samples, row_keys, row_table, bootstrap, order):
     """Fill `order` with the rows of a tree."""
     if len(row_table):
@@ -106,7 +106,7 @@ def draw_rows(n_samples, row_keys, row_table, bootstrap, order):
         permute(row_keys[1:], n_samples, order)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def draw_features(n_features, feature_keys, features):
     if len(features) == n_features:
         features[:] = np.arange(n_features)

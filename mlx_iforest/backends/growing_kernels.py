@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from mlx_iforest.backends.drawing_kernels import bounded, draw_features, draw_rows, threefry, tree_keys
 from mlx_iforest.backends.growth_vectors import PADDING, find_varying, part_rows, read_values
+from mlx_iforest.compiled_code import compiled
 from mlx_iforest.forest import LEAF, SMALLEST_SHARE
 from mlx_iforest.growth import ATTEMPTS, TINY
 from mlx_iforest.randomness import PERMUTATION_ROUNDS, Stream
@@ -23,13 +23,13 @@ SPLITS, ROWS, FEATURES = Stream.SPLITS, Stream.ROWS, Stream.FEATURES
 u32 = np.uint32
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _ordered(bits):
     """The bits of a float as a whole number of the same order, and back: negative floats count downwards."""
     return np.int32(bits ^ ((bits >> np.int32(31)) & np.int32(0x7FFFFFFF)))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _range_of_numbers(values):
     """Smallest and largest where nothing is missing; as whole numbers, which compilers compare in vectors."""
     low = np.int32(0x7FFFFFFF)
@@ -41,7 +41,7 @@ def _range_of_numbers(values):
     return np.int32(_ordered(low)).view(np.float32), np.int32(_ordered(high)).view(np.float32)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _range(values):
     """Smallest and largest value present, and whether any is missing."""
     n_missing = 0
@@ -59,7 +59,7 @@ def _range(values):
     return low, high, True
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def read_plainly(X, feature, order, first, size, values):
     """A feature of the `size` rows from ``order[first]`` on; returns its range as `_range` does."""
     for i in range(size):
@@ -67,14 +67,14 @@ def read_plainly(X, feature, order, first, size, values):
     return _range(values[:size])
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _read(X, feature, order, first, size, values):
     if HAS_VECTORS_OF_16:
         return read_values(X, X.shape[1], feature, order, first, size, values)  # type: ignore[call-arg]
     return read_plainly(X, feature, order, first, size, values)
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def part_plainly(values, order, spare, first, size, threshold, missing_left):
     """Part the `size` rows from ``order[first]`` on: those whose value goes left come first, both in their order.
 
@@ -96,14 +96,14 @@ def part_plainly(values, order, spare, first, size, threshold, missing_left):
     return n_left
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _part(values, order, spare, first, size, threshold, missing_left):
     if HAS_VECTORS_OF_16:
         return part_rows(values, order, spare, first, size, threshold, missing_left)  # type: ignore[call-arg]
     return part_plainly(values, order, spare, first, size, threshold, missing_left)
 
 
-@njit(nogil=True, cache=True, **UNCOUNTED)
+@compiled(**UNCOUNTED)
 def _pick(target, weights, equal, splittable):
     """The splittable feature in whose stretch of the weights, laid end to end, `target` lies.
 
@@ -126,7 +126,7 @@ def _pick(target, weights, equal, splittable):
     return -1
 
 
-@njit(nogil=True, cache=True, inline="always")
+@compiled(inline="always")
 def _choose(X, features, weights, equal, key0, key1, heap, order, first, size, splittable, ranges, values):
     """The column to split, or -1; its range; whether a value is missing; and the draw that decides the rest.
 
@@ -141,13 +141,13 @@ def _choose(X, features, weights, equal, key0, key1, heap, order, first, size, s
     return _choose_listed(X, features, weights, equal, key0, key1, heap, order, first, size, splittable, ranges, values)
 
 
-@njit(nogil=True, cache=True, **UNCOUNTED)
+@compiled(**UNCOUNTED)
 def _pick_any(word, weights, splittable):
     splittable[:] = True
     return _pick(bounded(word, weights.sum()), weights, False, splittable)
 
 
-@njit(nogil=True, cache=True, **UNCOUNTED)
+@compiled(**UNCOUNTED)
 def _choose_listed(X, features, weights, equal, key0, key1, heap, order, first, size, splittable, ranges, values):
     """`_choose` among the columns that are not constant."""
     if HAS_VECTORS_OF_16 and equal and size <= FEW_ROWS and len(features) == X.shape[1]:
@@ -162,7 +162,7 @@ def _choose_listed(X, features, weights, equal, key0, key1, heap, order, first, 
     return column, low, high, missing, word1
 
 
-@njit(nogil=True, cache=True, **UNCOUNTED)
+@compiled(**UNCOUNTED)
 def _widen(row, lows, highs):
     """Let ranges of columns include a row's values. A missing value changes none: comparing with it is false."""
     for j in range(len(lows)):
@@ -171,7 +171,7 @@ def _widen(row, lows, highs):
         highs[j] = x if x > highs[j] else highs[j]
 
 
-@njit(nogil=True, cache=True, **UNCOUNTED)
+@compiled(**UNCOUNTED)
 def _find_splittable(X, features, weights, equal, rows, splittable, ranges):
     """Mark the columns that are not constant; returns the sum of their weights.
 
@@ -200,7 +200,7 @@ def _find_splittable(X, features, weights, equal, rows, splittable, ranges):
     return total
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def _project(
     X, features, weights, key0, key1, heap, order, first, size, splittable, ranges, values, columns, coefficients
 ):  # fmt: skip
@@ -230,7 +230,7 @@ def _project(
     return column, low, high, missing, word1
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def coefficient(low, high, word):
     """`reference.draw_coefficient` of a scalar."""
     total = np.int64(-510)
@@ -242,7 +242,7 @@ def coefficient(low, high, word):
 
 
 # Its arrays belong to the caller: counting references to them took longer than all else that a split needs.
-@njit(nogil=True, cache=True, **UNCOUNTED)
+@compiled(**UNCOUNTED)
 def _grow_tree(X, features, weights, n_rows, extension, key0, key1, max_depth, scratch, nodes):
     """Grow one tree breadth-first into the arrays of `nodes`; returns its number of nodes.
 
@@ -313,7 +313,7 @@ def _grow_tree(X, features, weights, n_rows, extension, key0, key1, max_depth, s
     return n_nodes
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def grow_trees(
     X, seed0, seed1, first_tree, n_trees, row_table, weights, extension, features_per_tree, subsample_size, bootstrap,
     max_depth,

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from mlx_iforest.compiled_code import compiled
 from mlx_iforest.forest import LEAF, SMALLEST_SHARE
 
 u32 = np.uint32
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def unpack(words, floats, places, tree_start, first, last, arrays):
     """Fill in the nodes of the trees [first, last).
 

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from mlx_iforest.compiled_code import compiled
 
 __all__ = ["add_leaf_values", "add_leaf_values_oblique"]
 
@@ -14,7 +15,7 @@ ROW_BLOCK = 64
 """Rows walked through a tree together: their walks are independent, so the processor overlaps their cache misses."""
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def add_leaf_values(tree_start, feature, threshold, left, missing_left, value, depths, X, total):
     """Add the values of every row's leaf in every tree to `total`.
 
@@ -42,7 +43,7 @@ def add_leaf_values(tree_start, feature, threshold, left, missing_left, value, d
                     total[first + i, k] += value[node[i], k]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def add_leaf_values_oblique(
     tree_start, feature, threshold, left, missing_left, direction, direction_weight, value, depths, X, total
 ):
