@@ -8,9 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from mlx_iforest import files
-from mlx_iforest.files import reason, settle_left, settle_open
-
 from .errors import DataError
 
 __all__ = [
@@ -21,9 +18,10 @@ __all__ = [
     "replacing",
     "replacing_all",
     "require_file",
-    "settle_left",
-    "settle_open",
 ]
+
+_ANOTHER_FILE = "Give a file in a folder that you may write."
+_ANOTHER_FOLDER = "Give another one."
 
 
 @contextmanager
@@ -35,10 +33,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     DataError
         If the file cannot be written there.
     """
-    with (
-        _explained(f"Cannot write {path}", "Give a file in a folder that you may write."),
-        files.replacing(path) as new,
-    ):
+    from mlx_iforest import files  # who only reads tables must not pay for this import
+
+    with _explained(f"Cannot write {path}", _ANOTHER_FILE), files.replacing(path) as new:
         yield new
 
 
@@ -51,9 +48,13 @@ def replacing_all(folder: str | os.PathLike[str], last: Sequence[str] = ()) -> I
     DataError
         If `folder`, or a file in it, cannot be written.
     """
-    with _explained(f"Cannot write into the folder {folder}", "Give another one."):  # noqa: SIM117 - one line too long
-        with files.replacing_all(folder, last) as new:
-            yield new
+    from mlx_iforest import files
+
+    with (
+        _explained(f"Cannot write into the folder {folder}", _ANOTHER_FOLDER),
+        files.replacing_all(folder, last) as new,
+    ):
+        yield new
 
 
 def prepare_file(path: str | os.PathLike[str]) -> None:
@@ -64,7 +65,9 @@ def prepare_file(path: str | os.PathLike[str]) -> None:
     DataError
         If it cannot.
     """
-    with _explained(f"Cannot write {path}", "Give a file in a folder that you may write."):
+    from mlx_iforest import files
+
+    with _explained(f"Cannot write {path}", _ANOTHER_FILE):
         files.prepare(path)
 
 
@@ -76,7 +79,9 @@ def prepare_folder(path: str | os.PathLike[str]) -> None:
     DataError
         If it cannot be made or written.
     """
-    with _explained(f"Cannot write into the folder {path}", "Give another one."):
+    from mlx_iforest import files
+
+    with _explained(f"Cannot write into the folder {path}", _ANOTHER_FOLDER):
         files.prepare(Path(path) / "file")
 
 
@@ -111,6 +116,13 @@ def refuse_same(target: Path, sources: Mapping[str, Path]) -> None:
             continue
         if same:
             raise DataError(f"{target} is {what}, which would be lost; give another file to write.")
+
+
+def reason(error: OSError) -> str:
+    """`mlx_iforest.files.reason`."""
+    from mlx_iforest import files
+
+    return files.reason(error)
 
 
 @contextmanager

@@ -13,10 +13,11 @@ from typing import Any, Literal, NamedTuple
 import joblib
 
 from mlx_iforest import __version__
+from mlx_iforest.files import settle_left
 
 from .detector import Detector
 from .errors import DataError, ModelFileError, NotFittedError, first_line
-from .files import reason, replacing, require_file, settle_left
+from .files import reason, replacing, require_file
 from .native_file import SUFFIX, looks_native, read_native, write_native
 from .safe_pickle import read_joblib
 
