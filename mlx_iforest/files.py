@@ -292,12 +292,11 @@ def _publish(place: Path) -> None:
 
 
 def _remove(place: Path) -> None:
-    for entry in place.iterdir():
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        elif entry.name != _LOCK:
-            entry.unlink()
-    # The sign that somebody owns it, or must settle it, goes last.
+    for name in (_NEW, _COMPLETE):
+        if (place / name).exists():
+            shutil.rmtree(place / name)
+    # What is complete needs the list, and the sign that somebody owns it, or must settle it, goes last.
+    (place / _LAST).unlink(missing_ok=True)
     (place / _LOCK).unlink(missing_ok=True)
     place.rmdir()
 
