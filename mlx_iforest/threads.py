@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import atexit
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
-from threading import Condition, Lock, current_thread, main_thread
+from threading import Condition, Lock, current_thread
 from typing import TypeVar
 
 from joblib import cpu_count
@@ -61,7 +62,7 @@ def run(task: Callable[[Item], Outcome], items: Sequence[Item], n_threads: int) 
 
     helpers: list[Future[None]] = []
     try:
-        # The pool takes nothing more once the main thread has ended.
+        # The pool takes nothing more once the process ends.
         with suppress(RuntimeError):
             for _ in range(n_threads - 1):
                 helpers.append(_pool().submit(work))
@@ -89,7 +90,12 @@ class _Running:
 
     def __init__(self) -> None:
         self.count = 0
+        self.ending = False
         self.changed = Condition()
+
+    def end(self) -> None:
+        with self.changed:
+            self.ending = True
 
     def wait(self) -> None:
         with self.changed:
@@ -103,7 +109,7 @@ def _of_daemon(task: Callable[[Item], Outcome]) -> Callable[[Item], Outcome]:
     def begin(item: Item) -> Outcome:
         running = _running
         with running.changed:
-            if not main_thread().is_alive():
+            if running.ending:
                 raise SystemExit
             running.count += 1
         try:
@@ -116,10 +122,19 @@ def _of_daemon(task: Callable[[Item], Outcome]) -> Callable[[Item], Outcome]:
     return begin
 
 
-@atexit.register
+def _end() -> None:
+    """No further item is begun: else the pool, whose threads the end waits for, would go on to the last."""
+    _running.end()
+
+
 def _wait() -> None:
-    """Other threads have ended by now, and no further item is begun; what is under way must not outlive Python."""
+    """What is under way must not outlive Python."""
     _running.wait()
+
+
+# The first is called before the pool is waited for, as `concurrent.futures` does it; the other one after all threads.
+getattr(threading, "_register_atexit", atexit.register)(_end)
+atexit.register(_wait)
 
 
 def _forget() -> None:
