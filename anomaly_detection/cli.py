@@ -4,30 +4,58 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 from .cli_arguments import add_convert, add_explain, add_generate, add_inspect, add_judge, add_score, add_train
-from .console import note, printable
+from .console import note, open_streams, printable, result, silence
 from .errors import AnomalyDetectionError
+from .signals import Ended, ended_by_signals
 
 __all__ = ["main", "train_main"]
 
-# What it takes to say that a program was interrupted, or that nobody reads its output any more (128 + the signal).
-_INTERRUPTED = 130
 _PIPE_CLOSED = 141
+"""What it takes to say that nobody reads the output any more: 128 and the number of SIGPIPE."""
+
+_FOR_STRAYS = ("--data", "--output", "--row")
+"""The options that a word too many may be meant for, the likeliest first."""
 
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, and what may have been meant."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse has it, but a command's own parser refuses what it does not know, for it knows what was meant."""
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{self._meant(unknown[0])}")
+        return known, unknown
+
+    def _meant(self, word: str) -> str:
+        if word.startswith("-"):
+            return _did_you_mean(word.partition("=")[0], _options(self))
+        option = next((option for option in _FOR_STRAYS if option in self._option_string_actions), None)
+        return f" (did you mean {option} {word}?)" if option else ""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            choices = [str(choice) for choice in action.choices]
+            near = _did_you_mean(str(value), choices)
+            raise argparse.ArgumentError(action, f"invalid choice: {str(value)!r}{near}; expected {', '.join(choices)}")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # Else help that cannot be written would end as help that was.
+        (note if file is sys.stderr else result)(message.removesuffix("\n"))
+
     def error(self, message: str) -> NoReturn:
-        if message.startswith("unrecognized arguments: -"):
-            near = difflib.get_close_matches(message.split()[2], sorted(_options(self)), n=1)
-            message += f" (did you mean {near[0]}?)" if near else ""
         self.exit(2, f"{self.prog}: error: {printable(message)}; see {self.prog} --help\n")
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, sorted(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _options(parser: argparse.ArgumentParser) -> set[str]:
@@ -68,8 +96,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, 2 for an error of the user's, 130 after an interrupt, 141 where the reader of the output is gone. Wrong
-        arguments leave by ``SystemExit(2)``, as is argparse's way.
+        0, 2 for an error of the user's, 128 and the number of the signal that ended it (130 after an interrupt, 143
+        after SIGTERM, 141 where the reader of the output is gone). Wrong arguments leave by ``SystemExit(2)``, as is
+        argparse's way.
     """
     return _run(_parser(), argv)
 
@@ -82,12 +111,27 @@ def train_main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
+    """Run in a process that may be told to end, or not to be heard, at any moment."""
+    open_streams()
+    try:
+        with ended_by_signals():
+            try:
+                return _reported(parser, argv)
+            finally:
+                _settle_open()
+    except Ended as ended:
+        # It came while something else was being reported.
+        return ended.code
+    except BrokenPipeError:
+        silence(sys.stdout, sys.stderr)
+        return _PIPE_CLOSED
+
+
+def _reported(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
+    """Run, and say in one line what went wrong."""
     prog = parser.prog
     try:
-        arguments = parser.parse_args(argv)
-        code = _command(parser, arguments)
-        sys.stdout.flush()
-        return code
+        return _command(parser, parser.parse_args(argv))
     except AnomalyDetectionError as error:
         note(f"{prog}: error: {printable(error)}")
         return 2
@@ -99,13 +143,23 @@ def _run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
             raise
         note(f"{prog}: error: {error.name} is not installed; run pip install -r requirements_mlx.txt")
         return 2
-    except KeyboardInterrupt:
-        note(f"{prog}: interrupted; what was saved before is as it was")
-        return _INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        ended = interrupt if isinstance(interrupt, Ended) else Ended(signal.SIGINT)
+        note(f"{prog}: interrupted by {ended.name}; every file is as it was before, or complete")
+        return ended.code
     except BrokenPipeError:
-        # Python would flush standard output once more on its way out, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _PIPE_CLOSED
+        raise
+    except OSError as error:
+        # Of a path that nothing else has looked at.
+        where = "" if error.filename is None else f"{printable(error.filename)}: "
+        note(f"{prog}: error: {where}{error.strerror or error}")
+        return 2
+
+
+def _settle_open() -> None:
+    # Before it is loaded nothing is written, and loading it takes a second.
+    if (files := sys.modules.get("mlx_iforest.files")) is not None:
+        files.settle_open()
 
 
 def _command(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
@@ -128,7 +182,7 @@ def _command(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> 
     elif arguments.version:
         from mlx_iforest import __version__
 
-        sys.stdout.write(f"{parser.prog} {__version__}\n")
+        result(f"{parser.prog} {__version__}")
         return 0
     else:
         parser.error("a command is missing: give train, score, explain, judge, inspect, convert or generate")

@@ -15,6 +15,7 @@ from .calibration import severity
 from .console import note, printable, progress_bar, result, table
 from .detector import Detector
 from .drift import ScoreSample, find_drift
+from .files import refuse_same
 from .frames import Chunks, check_target, read_chunks, table_writer
 from .persistence import load_detector
 from .schema import Role
@@ -32,6 +33,9 @@ Passes = Callable[[str], Iterable[Scored]]
 def run(arguments: argparse.Namespace) -> int:
     """Score, then write the records or print the worst; raises the library's errors."""
     if arguments.output is not None:
+        refuse_same(
+            arguments.output, {"the file with the records": arguments.data, "the model's file": arguments.model}
+        )
         check_target(arguments.output)
     detector = load_detector(arguments.model)
     chunks = read_chunks(arguments.data, arguments.chunk_rows)

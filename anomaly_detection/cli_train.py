@@ -6,13 +6,11 @@ import argparse
 import difflib
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .console import note, printable, progress_bar, result
 from .errors import DataError
-from .files import prepare_folder, replacing_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,18 +41,13 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     _refuse_mixtures(arguments)
     _refuse_thresholds(arguments)
+    from .files import prepare_folder
+
     folder: Path = arguments.output
-    existed = folder.is_dir()
     # A folder that cannot be written is found out now and not after the training.
     prepare_folder(folder)
-    try:
-        trained = _train(arguments)
-        _save(trained, folder)
-    except BaseException:
-        if not existed:
-            with suppress(OSError):
-                folder.rmdir()
-        raise
+    trained = _train(arguments)
+    _save(trained, folder)
     if arguments.data is not None:
         result(_understood(trained.report["data"]))
     from .tables import comparison_table
@@ -189,20 +182,18 @@ def _announce(rows: int, source: str, arguments: argparse.Namespace) -> None:
 
 
 def _save(trained: TrainingResult, folder: Path) -> None:
-    """Write the whole set beside the old one, then put it in its place."""
+    """Write the whole set, then put it in the place of the old one; the report last, for it tells of the models."""
+    from .files import replacing_all
     from .persistence import FILES, save_detector
-    from .report import PICTURES, write_report
+    from .report import REPORT_FILES, write_report
 
-    with replacing_all(folder) as temporary:
+    with replacing_all(folder, REPORT_FILES) as new:
         for key, files in FILES.items():
             detector = getattr(trained, key)
-            save_detector(detector, temporary / files.native)
-            save_detector(detector, temporary / files.joblib, temporary / files.preprocessor)
+            save_detector(detector, new / files.native)
+            save_detector(detector, new / files.joblib, new / files.preprocessor)
         report = {**trained.report, "files": {key: files._asdict() for key, files in FILES.items()}}
-        drawn = write_report(temporary, report, trained.curves, trained.top_alerts)
-        stale = set(PICTURES) - {path.name for path in drawn}
-    for name in stale:
-        (folder / name).unlink(missing_ok=True)
+        write_report(new, report, trained.curves, trained.top_alerts)
 
 
 def _understood(data: Mapping[str, Any]) -> str:

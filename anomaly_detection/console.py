@@ -2,24 +2,82 @@
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TextIO
 
-__all__ = ["note", "printable", "progress_bar", "result", "table"]
+from .errors import DataError
+
+__all__ = ["note", "open_streams", "printable", "progress_bar", "result", "silence", "table"]
+
+
+def open_streams() -> None:
+    """Make sure that the standard streams are there, and can take any text.
+
+    In the place of one that is closed comes one that refuses to be written, or ends at once when it is read. Else the
+    next file to be opened would take its number, and what other libraries say would be written into that file.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.open(os.devnull, os.O_RDONLY), mode, encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def silence(*streams: TextIO) -> None:
+    """Let what is written to these streams vanish: also what waits in them, or Python would complain on its way out."""
+    for stream in streams:
+        # One that is no file, as in a test, has nothing waiting.
+        with suppress(io.UnsupportedOperation):
+            number = stream.fileno()
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, number)
+            os.close(nowhere)
 
 
 def result(text: str) -> None:
-    """Write what the user asked for to standard output."""
-    sys.stdout.write(f"{text}\n")
+    """Write what the user asked for to standard output.
+
+    Raises
+    ------
+    BrokenPipeError
+        If nobody reads it any more.
+    DataError
+        If it cannot be written for another reason, such as a full disk.
+    """
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence(sys.stdout)
+        raise DataError(
+            f"Cannot write the result to standard output: {error.strerror}; give it another place."
+        ) from error
 
 
 def note(text: str) -> None:
-    """Write a remark to standard error."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    """Write a remark to standard error.
+
+    Raises
+    ------
+    BrokenPipeError
+        If nobody reads it any more.
+    """
+    try:
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+    except BrokenPipeError:
+        raise
+    except OSError:
+        # Nowhere is left to say so, and the work does not depend on it.
+        silence(sys.stderr)
 
 
 def printable(text: object) -> str:

@@ -1,104 +1,133 @@
-"""Writing files so that each is whole or not there, and finding out early that a folder cannot be written."""
+"""Files, with errors that say what to do; `mlx_iforest.files` has how they are written whole or not at all."""
 
 from __future__ import annotations
 
 import os
-import secrets
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import stat
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import DataError
 
-__all__ = ["prepare_folder", "reason", "replacing", "replacing_all"]
+__all__ = [
+    "prepare_file",
+    "prepare_folder",
+    "reason",
+    "refuse_same",
+    "replacing",
+    "replacing_all",
+    "require_file",
+]
+
+_ANOTHER_FILE = "Give a file in a folder that you may write."
+_ANOTHER_FOLDER = "Give another one."
 
 
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary path beside `path`; what the block writes there takes `path`'s place when the block ends well.
-
-    Until then `path` holds what it held before, whatever fails. Missing folders are made. The temporary path has the
-    same ending, for writers that choose a format by it.
+    """`mlx_iforest.files.replacing`.
 
     Raises
     ------
     DataError
         If the file cannot be written there.
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(None, "it is a folder")
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    except OSError as error:
-        raise DataError(f"Cannot write {path}: {reason(error)}. Give a file in a folder that you may write.") from error
-    finally:
-        # Also after an interrupt; there is nothing to remove once it has been moved.
-        with suppress(OSError):
-            temporary.unlink()
+    from mlx_iforest import files  # who only reads tables must not pay for this import
+
+    with _explained(f"Cannot write {path}", _ANOTHER_FILE), files.replacing(path) as new:
+        yield new
+
+
+@contextmanager
+def replacing_all(folder: str | os.PathLike[str], last: Sequence[str] = ()) -> Iterator[Path]:
+    """`mlx_iforest.files.replacing_all`.
+
+    Raises
+    ------
+    DataError
+        If `folder`, or a file in it, cannot be written.
+    """
+    from mlx_iforest import files
+
+    with (
+        _explained(f"Cannot write into the folder {folder}", _ANOTHER_FOLDER),
+        files.replacing_all(folder, last) as new,
+    ):
+        yield new
+
+
+def prepare_file(path: str | os.PathLike[str]) -> None:
+    """Try that a file `path` can be written, folders included; leaves no trace.
+
+    Raises
+    ------
+    DataError
+        If it cannot.
+    """
+    from mlx_iforest import files
+
+    with _explained(f"Cannot write {path}", _ANOTHER_FILE):
+        files.prepare(path)
 
 
 def prepare_folder(path: str | os.PathLike[str]) -> None:
-    """Make the folder `path` if it is missing, and try that a file can be made in it; leaves no trace in it.
+    """Try that the folder `path` is there or can be made, and that files can be made in it; leaves no trace.
 
     Raises
     ------
     DataError
         If it cannot be made or written.
     """
-    folder = Path(path)
-    trial = folder / f".{secrets.token_hex(8)}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        trial.touch()
-        trial.unlink()
-    except OSError as error:
-        raise DataError(f"Cannot write into the folder {folder}: {reason(error)}; give another one.") from error
+    from mlx_iforest import files
+
+    with _explained(f"Cannot write into the folder {path}", _ANOTHER_FOLDER):
+        files.prepare(Path(path) / "file")
 
 
-@contextmanager
-def replacing_all(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give an empty folder inside `folder`; when the block ends well, its files move to `folder`, each in one step.
+def require_file(path: Path) -> None:
+    """Make sure that reading `path` comes to an end.
 
-    Until then `folder` holds what it held before, whatever fails.
+    Raises
+    ------
+    OSError
+        If it is missing, a folder, a pipe or a device, or cannot be looked at.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(None, "it is a folder")
+    if not stat.S_ISREG(mode):
+        raise OSError(None, "it is a pipe or a device, not a file")
+
+
+def refuse_same(target: Path, sources: Mapping[str, Path]) -> None:
+    """Refuse to write what is being read, by whatever name.
 
     Raises
     ------
     DataError
-        If `folder` cannot be written.
+        If `target` is one of the `sources`, which are named by what they are.
     """
-    folder = Path(folder)
-    prepare_folder(folder)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as name:
-        temporary = Path(name)
-        yield temporary
+    for what, source in sources.items():
         try:
-            for file in sorted(temporary.iterdir()):
-                _sync(file)
-                os.replace(file, folder / file.name)
-            _sync(folder)
-        except OSError as error:
-            raise DataError(f"Cannot write into the folder {folder}: {reason(error)}; give another one.") from error
-
-
-def _sync(path: Path) -> None:
-    """Wait until `path` is on the disk, so that a power cut cannot leave a new name on old or no bytes."""
-    # Windows cannot open a folder, and needs no sync of one.
-    if path.is_dir() and os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            same = os.path.samefile(target, source)
+        except OSError:
+            # One of them is not there, or cannot be looked at: opening it will say so.
+            continue
+        if same:
+            raise DataError(f"{target} is {what}, which would be lost; give another file to write.")
 
 
 def reason(error: OSError) -> str:
-    """Why the system refused, without the number and the path."""
-    return (error.strerror or str(error) or type(error).__name__).lower()
+    """`mlx_iforest.files.reason`."""
+    from mlx_iforest import files
+
+    return files.reason(error)
+
+
+@contextmanager
+def _explained(what: str, advice: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{what}: {reason(error)}. {advice}") from error

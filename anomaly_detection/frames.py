@@ -15,7 +15,7 @@ import pandas as pd
 
 from anomaly_detection.csv_files import CsvFile
 from anomaly_detection.errors import DataError
-from anomaly_detection.files import prepare_folder, replacing
+from anomaly_detection.files import prepare_file, reason, replacing, require_file
 
 __all__ = ["Chunks", "check_target", "read_chunks", "read_table", "table_writer", "to_frame", "write_table"]
 
@@ -180,11 +180,8 @@ class Chunks:
             raise DataError(f"A chunk of {rows} records is asked for; give a whole number from 1 up.")
         self._path = path
         kind = _kind(path)
-        if path.is_dir():
-            raise DataError(f"{path} is a folder; give a CSV or Parquet file.")
         with _reading(path):
-            if not path.exists():
-                raise FileNotFoundError(path)
+            require_file(path)
             if kind == "parquet":
                 from anomaly_detection.parquet_files import ParquetFile  # CSV files do without
 
@@ -222,8 +219,10 @@ def _reading(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; check the path.") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path} is a folder; give a CSV or Parquet file.") from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise DataError(f"{path} cannot be read: {reason(error)}.") from error
 
 
 def _kind(path: Path) -> str:
@@ -232,10 +231,9 @@ def _kind(path: Path) -> str:
         return "csv"
     if name.endswith(PARQUET_SUFFIXES):
         return "parquet"
-    if path.is_dir():
-        return "folder"
     known = ", ".join((*CSV_SUFFIXES[:3], ".csv.gz", *PARQUET_SUFFIXES))
-    raise DataError(f"{path} has an unknown extension; expected one of {known}.")
+    what = "is a folder" if os.path.isdir(path) else "has an unknown extension"
+    raise DataError(f"{path} {what}; expected one of {known}.")
 
 
 def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
@@ -273,7 +271,7 @@ def table_writer(path: str | os.PathLike[str], types: Any = None) -> Iterator[Ca
     DataError
         As `write_table`; also for a frame that does not fit to the ones before.
     """
-    kind = _check_name(Path(path))
+    kind = _kind(Path(path))
     columns: list[str] = []
     with replacing(path) as temporary, _appending(temporary, kind, types) as append:
 
@@ -300,19 +298,12 @@ def _appending(path: Path, kind: str, types: Any) -> Iterator[Callable[[pd.DataF
             writer.close()
         return
     opener: Any = gzip.open if name.endswith(".gz") else open
-    separator = "\t" if ".tsv" in name else ","
+    separator = "\t" if name.removesuffix(".gz").endswith(".tsv") else ","
     with opener(path, "wt", encoding="utf-8", newline="") as file:
         yield lambda frame, first: frame.to_csv(file, index=False, sep=separator, header=first)
 
 
 def check_target(path: str | os.PathLike[str]) -> None:
     """Raise the `DataError` that `write_table` would raise for `path`, before long work and not after it."""
-    _check_name(Path(path))
-    prepare_folder(Path(path).parent)
-
-
-def _check_name(target: Path) -> str:
-    kind = _kind(target)
-    if target.is_dir():
-        raise DataError(f"{target} is a folder; give a file name.")
-    return kind
+    _kind(Path(path))
+    prepare_file(path)

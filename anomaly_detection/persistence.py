@@ -13,10 +13,11 @@ from typing import Any, Literal, NamedTuple
 import joblib
 
 from mlx_iforest import __version__
+from mlx_iforest.files import settle_left
 
 from .detector import Detector
 from .errors import DataError, ModelFileError, NotFittedError, first_line
-from .files import reason, replacing
+from .files import reason, replacing, require_file
 from .native_file import SUFFIX, looks_native, read_native, write_native
 from .safe_pickle import read_joblib
 
@@ -27,7 +28,6 @@ __all__ = [
     "ModelFiles",
     "file_format",
     "load_detector",
-    "replacing",
     "save_detector",
 ]
 
@@ -152,6 +152,8 @@ def load_detector(
     ModelFileError
         If a file is missing, a folder, damaged, of another kind or of another format version.
     """
+    # A training may have been killed while it put its files in place.
+    settle_left(Path(model_path).parent)
     content = _read(model_path)
     if content.keys() >= _PREPROCESSOR_KEYS and "model" not in content:
         raise ModelFileError(
@@ -192,6 +194,7 @@ def file_format(path: str | os.PathLike[str]) -> Literal["native", "joblib"]:
     """
     path = Path(path)
     try:
+        require_file(path)
         with path.open("rb") as file:
             head = file.read(16)
     except FileNotFoundError:

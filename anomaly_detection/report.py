@@ -10,7 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from anomaly_detection.persistence import FILES, replacing
+from anomaly_detection.files import replacing_all
+from anomaly_detection.persistence import FILES
 from anomaly_detection.plain import plain
 from anomaly_detection.plots import CurveData, ModelScores
 from anomaly_detection.tables import (
@@ -26,7 +27,7 @@ from anomaly_detection.tables import (
 )
 from anomaly_detection.wording import percent as share_in_words
 
-__all__ = ["PICTURES", "CurveData", "ModelScores", "strict_json", "write_report"]
+__all__ = ["PICTURES", "REPORT_FILES", "CurveData", "ModelScores", "strict_json", "write_report"]
 
 
 def write_report(
@@ -37,7 +38,7 @@ def write_report(
     *,
     model_file: str | None = None,
 ) -> list[Path]:
-    """Write ``report.json``, the pictures and ``report.html``; each file is whole or not there.
+    """Write ``report.json``, the pictures and ``report.html``: all of them, or none.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ def write_report(
     Raises
     ------
     DataError
-        If a file cannot be written; older files are then intact or already replaced, never half written.
+        If a file cannot be written; older files are then intact.
     """
     folder = Path(directory)
     pictures = _pictures(report, curves)
@@ -71,11 +72,9 @@ def write_report(
     contents: dict[str, bytes] = {"report.json": strict_json(report).encode()}
     contents |= {f"{name}.png": picture for name, (picture, _, _) in pictures.items()}
     contents["report.html"] = page.encode()
-    for name, content in contents.items():
-        with replacing(folder / name) as temporary:
-            temporary.write_bytes(content)
-    for name in _DRAWN.keys() - pictures.keys():
-        (folder / f"{name}.png").unlink(missing_ok=True)
+    with replacing_all(folder, REPORT_FILES) as new:
+        for name, content in contents.items():
+            (new / name).write_bytes(content)
     return [folder / name for name in contents]
 
 
@@ -146,6 +145,9 @@ _DRAWN: dict[str, _Texts] = {
 }
 PICTURES = tuple(f"{name}.png" for name in _DRAWN)
 """The names of all pictures that a report may have."""
+
+REPORT_FILES = (*PICTURES, "report.html", "report.json")
+"""The names of all files of a report, the one that programs read last."""
 
 
 def _pictures(report: Mapping[str, Any], curves: CurveData) -> dict[str, tuple[bytes, str, str]]:

@@ -211,8 +211,8 @@ class BaseIsolationForest(FittedForest):
         Parameters
         ----------
         path : path, optional
-            Where to write it, by custom ``*.onnx``. An older file of that name stays as it is until the new one is
-            whole.
+            Where to write it, by custom ``*.onnx``; missing folders are made. An older file of that name stays as it is
+            until the new one is whole.
 
         Returns
         -------

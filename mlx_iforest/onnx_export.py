@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import secrets
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_iforest.files import reason, replacing
 from mlx_iforest.forest import Forest
 from mlx_iforest.probes import probing_rows
 from mlx_iforest.scoring import ALERT_DEVIATIONS, average_path_length
@@ -220,18 +219,8 @@ def _check_equal(model: BaseIsolationForest, session: Any) -> None:
 
 
 def _write(content: bytes, path: Path) -> None:
-    """Write a file so that `path` holds either what it held or all of `content`, whatever fails."""
-    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with replacing(path) as new:
+            new.write_bytes(content)
     except OSError as error:
-        reason = (error.strerror or type(error).__name__).lower()
-        raise OSError(f"cannot write {path}: {reason}; give a file in a folder that you may write") from error
-    finally:
-        # Also after an interrupt; there is nothing to remove once it has been moved.
-        with suppress(OSError):
-            temporary.unlink()
+        raise OSError(f"cannot write {path}: {reason(error)}; give a file in a folder that you may write") from error

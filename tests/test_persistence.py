@@ -221,9 +221,12 @@ def test_places_that_cannot_be_written(detector: Detector, tmp_path: Path) -> No
 def test_prepare_folder(tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     prepare_folder(folder)
+    assert list(tmp_path.iterdir()) == []
+    folder.mkdir(parents=True)
+    prepare_folder(folder)
     assert list(folder.iterdir()) == []
     (folder / "file").touch()
-    with pytest.raises(DataError, match="another one"):
+    with pytest.raises(DataError, match="nother one"):
         prepare_folder(folder / "file")
-    with pytest.raises(DataError, match="another one"):
+    with pytest.raises(DataError, match="nother one"):
         prepare_folder(folder / "file" / "below")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from mlx_iforest import threads
 from mlx_iforest.threads import run
 
 
@@ -75,3 +78,80 @@ def test_a_forked_process_makes_a_pool_of_its_own():
             pytest.fail("the forked process waits for ever")
         time.sleep(0.01)
     assert ended[1] == 0
+
+
+ENDING = """
+import threading, time
+from importlib.util import module_from_spec, spec_from_file_location
+
+spec = spec_from_file_location("threads", {path!r})
+threads = module_from_spec(spec)
+spec.loader.exec_module(threads)
+begun, ending = threading.Event(), threading.Event()
+threading._register_atexit(ending.set)
+
+def task(k):
+    begun.set()
+    # Under way while Python ends, as compiled code would be.
+    ending.wait()
+    time.sleep(0.2)
+    print("ended", k, flush=True)
+    return k
+
+def score():
+    for _ in range(2):
+        threads.run(task, [0, 1, 2], {n_threads})
+    print("all", flush=True)
+
+threads.run(abs, [1, 2], 2)
+threading.Thread(target=score, daemon={daemon}).start()
+begun.wait()
+"""
+
+
+def ending(*, daemon: bool, n_threads: int) -> list[str]:
+    code = ENDING.format(path=threads.__file__, daemon=daemon, n_threads=n_threads)
+    command = [sys.executable, "-X", "faulthandler", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.stderr == ""
+    assert done.returncode == 0
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_thread_that_works_when_the_main_one_ends_comes_to_its_end(n_threads):
+    told = ending(daemon=False, n_threads=n_threads)
+    assert sorted(told[:-1]) == sorted(["ended 0", "ended 1", "ended 2"] * 2)
+    assert told[-1] == "all"
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_daemon_thread_ends_after_the_item_that_it_works_on(n_threads):
+    told = ending(daemon=True, n_threads=n_threads)
+    assert "all" not in told
+    assert "ended 0" in told
+    assert len(told) <= n_threads
+
+
+def test_an_interrupt_leaves_no_thread_that_goes_on(monkeypatch):
+    begun = []
+    submit = ThreadPoolExecutor.submit
+    both = threading.Barrier(2, timeout=20)
+
+    def interrupted(pool, work):
+        submit(pool, work)
+        both.wait()
+        raise KeyboardInterrupt
+
+    def task(k: int) -> None:
+        begun.append(k)
+        if k == 0:
+            both.wait()
+            time.sleep(0.05)
+
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(task, range(1000), 2)
+    monkeypatch.undo()
+    run(lambda _: None, range(100), 2)
+    assert len(begun) < 1000

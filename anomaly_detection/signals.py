@@ -1,0 +1,87 @@
+"""Being told to end: what `docker stop`, systemd and a closed terminal send is treated as Ctrl-C is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["Ended", "ended_by_signals"]
+
+GRACE = 5.0
+"""Seconds that the program may take to end by itself; `docker stop` waits for 10, then kills."""
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class Ended(KeyboardInterrupt):
+    """The process was told to end.
+
+    Attributes
+    ----------
+    code : int
+        What the process returns then, by custom: 128 and the signal's number.
+    name : str
+        The signal's.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.code = 128 + number
+        self.name = signal.Signals(number).name
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """The first signal to end raises `Ended` in the block, further ones are ignored.
+
+    Where the block has not ended `GRACE` seconds later, because something waits or the error got lost, the process ends
+    at once: files that are being written are removed and the processes of a pool killed. Signals that the process was
+    started to ignore stay ignored (``nohup``). Only the main thread can do this; elsewhere nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    found = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
+    # None is a handler that was not set from Python.
+    before = {number: signal.getsignal(number) for number in found}
+    before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    process, alarm = os.getpid(), None
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal alarm
+        if os.getpid() != process:
+            # In a forked process, which is not what was told to end, if it was the group.
+            os._exit(128 + number)
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        if hasattr(signal, "SIGALRM"):
+            alarm = signal.signal(signal.SIGALRM, lambda *_: _end_at_once(128 + number))
+            signal.setitimer(signal.ITIMER_REAL, GRACE)
+        raise Ended(number)
+
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        if alarm is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            signal.signal(signal.SIGALRM, alarm)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_at_once(code: int) -> None:
+    # Nothing was written, and no pool begun, before these were loaded.
+    files, pools = (sys.modules.get(name) for name in ("mlx_iforest.files", "multiprocessing"))
+    if pools is not None:
+        for child in pools.active_children():
+            child.kill()
+    if files is not None:
+        files.settle_open()
+    os._exit(code)
