@@ -89,7 +89,9 @@ class CompiledCode:
         """The folder's name: the sources, and what else decides whether code can be read."""
         import numba
 
-        made_of = (self._sources, numba.__version__, sys.implementation.cache_tag)
+        from mlx_iforest.vectors import EMULATED
+
+        made_of = (self._sources, numba.__version__, sys.implementation.cache_tag, EMULATED)
         return hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]
 
     @property
