@@ -114,11 +114,13 @@ def _run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Run in a process that may be told to end, or not to be heard, at any moment."""
     open_streams()
     try:
-        with ended_by_signals():
+        with ended_by_signals() as told:
             try:
-                return _reported(parser, argv)
+                code = _reported(parser, argv)
             finally:
                 _settle_open()
+            # Clearing up can raise another error, where the terminal is gone.
+            return told.code or code
     except Ended as ended:
         # It came while something else was being reported.
         return ended.code

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["Ended", "ended_by_signals"]
+__all__ = ["Ended", "Told", "ended_by_signals"]
 
 GRACE = 5.0
 """Seconds that the program may take to end by itself; `docker stop` waits for 10, then kills."""
@@ -35,16 +35,29 @@ class Ended(KeyboardInterrupt):
         self.name = signal.Signals(number).name
 
 
+class Told:
+    """What the process was told.
+
+    Attributes
+    ----------
+    code : int
+        Of `Ended`, or 0.
+    """
+
+    code = 0
+
+
 @contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """The first signal to end raises `Ended` in the block, further ones are ignored.
+def ended_by_signals() -> Iterator[Told]:
+    """The first signal to end raises `Ended` in the block, further ones are ignored; gives what it was.
 
     Where the block has not ended `GRACE` seconds later, because something waits or the error got lost, the process ends
     at once: files that are being written are removed and the processes of a pool killed. Signals that the process was
     started to ignore stay ignored (``nohup``). Only the main thread can do this; elsewhere nothing changes.
     """
+    told = Told()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield told
         return
     found = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
     # None is a handler that was not set from Python.
@@ -59,6 +72,7 @@ def ended_by_signals() -> Iterator[None]:
             os._exit(128 + number)
         for each in before:
             signal.signal(each, signal.SIG_IGN)
+        told.code = 128 + number
         if hasattr(signal, "SIGALRM"):
             alarm = signal.signal(signal.SIGALRM, lambda *_: _end_at_once(128 + number))
             signal.setitimer(signal.ITIMER_REAL, GRACE)
@@ -67,7 +81,7 @@ def ended_by_signals() -> Iterator[None]:
     for number in before:
         signal.signal(number, end)
     try:
-        yield
+        yield told
     finally:
         if alarm is not None:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
