@@ -57,7 +57,7 @@ def find_restated(frame: pd.DataFrame, columns: Sequence[str], dates: Sequence[s
 
 
 def _may_be(columns: list[Codes], parts: list[Codes]) -> npt.NDArray[np.bool_]:
-    """Which pairs could be `_one_to_one`, shape (parts, columns): a look at all columns at once leaves few to look into.
+    """Which pairs could be `_one_to_one`, shape (parts, columns): one look at all columns leaves few to look into.
 
     In two that stand one to one, rows that agree in one agree in the other. A row of the few that break this is in two
     pairs of neighbours, whatever the rows' order; ordered by the part, most other columns break it nearly everywhere.

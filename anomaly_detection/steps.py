@@ -18,7 +18,7 @@ _listener: ContextVar[Callable[[float, str], None] | None] = ContextVar("listene
 
 @contextmanager
 def listening(listener: Callable[[float, str], None]) -> Iterator[None]:
-    """Within the block, call ``listener(fraction, message)`` as the loops of this thread go on, 0 to 1 for each loop."""
+    """Within the block, call ``listener(fraction, message)`` as this thread's loops go on, from 0 to 1 for each."""
     token = _listener.set(listener)
     try:
         yield
