@@ -359,7 +359,7 @@ def infer_schema(data: Any, roles: Mapping[str, str | Role] | None = None) -> Sc
         raise DataError("The table has one row; expected at least two to learn what is normal.")
     step = -(-len(frame) // _INFERENCE_ROWS)
     columns = []
-    for name in steps(frame.columns, "reading columns"):
+    for name in steps(list(frame.columns), "reading columns"):
         column = _infer(frame[name].iloc[::step], given.get(name))
         if column.role is Role.CONSTANT and step > 1 and name not in given:
             column = _infer(frame[name], None)
