@@ -137,7 +137,14 @@ _DEVIATION = Record(
 )
 _TARGET = Record(
     _Target,
-    {"column": Text(), "weights": Array("float64"), "spread": Number(math.ulp(0.0)), "group_by": NAMES},
+    {
+        "column": Text(),
+        "weights": Array("float64"),
+        "spread": Number(math.ulp(0.0)),
+        "group_by": NAMES,
+        "places": Maybe(Array("int64")),
+    },
+    optional=("places",),
 )
 _SEEN = {"feature_names_in_": Strings(), "n_features_in_": Whole()}
 
@@ -159,8 +166,10 @@ def _targets_fault(expectation: Expectation) -> str | None:
     if not expectation.centres_.keys() <= expectation.scales_.keys():
         return "scales are missing"
     for target in expectation.targets_:
-        if target.weights.shape != (width,) or target.column not in expectation.centres_:
-            return "expected weights of all columns and levels"
+        places = np.arange(width) if target.places is None else target.places
+        ordered = places.size > 0 and places[0] == 0 and places[-1] < width and bool((np.diff(places) > 0).all())
+        if target.weights.shape != places.shape or not ordered or target.column not in expectation.centres_:
+            return "expected weights of columns and levels"
     return None if all(spread > 0 for _, spread, _, _ in expectation.centres_.values()) else "expected spreads above 0"
 
 

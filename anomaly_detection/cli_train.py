@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .console import note, printable, progress_bar, result
 from .errors import DataError
+from .steps import listening
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,6 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
     _save(trained, folder)
     if arguments.data is not None:
         result(_understood(trained.report["data"]))
+        limit = trained.base.preprocessor.pair_limit
+        if limit is not None:
+            note(limit)
     from .tables import comparison_table
 
     result(comparison_table(trained.report))
@@ -134,8 +138,16 @@ def _train(arguments: argparse.Namespace) -> TrainingResult:
             "source": arguments.data.name,
         }
     _announce(len(frame), options["source"], arguments)
-    with progress_bar() as progress:
-        return train(frame, **options, progress=progress)
+    latest = "data"
+    with progress_bar() as show:
+
+        def progress(stage: str, fraction: float, message: str) -> None:
+            nonlocal latest
+            latest = stage
+            show(stage, fraction, message)
+
+        with listening(lambda fraction, message: show(latest, fraction, message)):
+            return train(frame, **options, progress=progress)
 
 
 def _read(arguments: argparse.Namespace) -> tuple[pd.DataFrame, pd.Series[Any] | None]:

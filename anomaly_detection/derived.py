@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.levels import from_codes
+from anomaly_detection.pairing import MOST_PARTNERS, paired_dates
 from anomaly_detection.parsing import name_tokens
 from anomaly_detection.schema import reason_column
 
@@ -33,6 +34,7 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 _DAY = np.timedelta64(1, "D")
 _SAMPLE = 5_000
+_MOST_RATIOS = 16
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,7 @@ def find_calendar(frame: pd.DataFrame, dates: Sequence[str]) -> list[CalendarPar
     """Choose calendar parts of the main date: the one that is missing least, the first of several."""
     if not dates:
         return []
-    main = min(dates, key=lambda name: (int(frame[name].isna().to_numpy().sum()), list(dates).index(name)))
+    main = min(dates, key=lambda name: int(frame[name].isna().to_numpy().sum()))
     present = frame[main].dropna().to_numpy().astype("datetime64[ns]")
     parts = [CalendarPart(main, "period")]
     if len(present) and present.max() - present.min() >= 60 * _DAY:
@@ -235,9 +237,10 @@ def find_calendar(frame: pd.DataFrame, dates: Sequence[str]) -> list[CalendarPar
 def find_durations(frame: pd.DataFrame, dates: Sequence[str]) -> list[Duration]:
     """Choose the date pairs that are tied together most closely: a spanning tree over all dates, least spread first.
 
-    Each goes from the date that usually comes first.
+    Each goes from the date that usually comes first. Of many dates those that `paired_dates` names are looked at.
     """
     edges = []
+    dates = paired_dates(frame, dates)
     for position, (first, second) in enumerate(combinations(dates, 2)):
         gap = Duration(first, second).values(frame)
         gap = gap[~np.isnan(gap)]
@@ -370,29 +373,36 @@ def _find_products(frame: pd.DataFrame, logs: dict[str, Floats]) -> list[Product
 
 def _find_pairs(logs: dict[str, Floats], products: Sequence[Product]) -> list[Ratio]:
     kinds = {name: amount_kind(name) for name in logs}
-    kept: list[Ratio] = []
-    for over, under in _MEANINGFUL:
-        for numerator in (name for name, kind in kinds.items() if kind == over):
-            for denominator in (name for name, kind in kinds.items() if kind == under):
-                ratio = logs[numerator] - logs[denominator]
-                if (~np.isnan(ratio)).sum() >= 5:
-                    kept.append(Ratio(numerator, denominator))
     # A quotient that is printed as a column of its own (value / quantity = price) is judged by its product already.
     explained = [set(product.columns) for product in products]
-    kept = [pair for pair in kept if not any(set(pair.columns) < columns for columns in explained)]
-    known = {frozenset(pair.columns) for pair in kept}
+    kept = list(islice(_meaningful(logs, kinds, explained), _MOST_RATIOS))
     if len(logs) <= 24:
         close = []
         for first, second in combinations(logs, 2):
             named = kinds[first] is not None and kinds[second] is not None
-            if named or frozenset((first, second)) in known or any({first, second} < columns for columns in explained):
+            if named or any({first, second} < columns for columns in explained):
                 continue
             spread = _spread(logs[first] - logs[second])
             least = min(_spread(logs[first]), _spread(logs[second]))
             if least > 0.05 and spread < 0.5 * least:
                 close.append((spread / least, Ratio(first, second)))
         kept += [pair for _, pair in sorted(close, key=lambda item: (item[0], item[1].name))[:4]]
-    return kept[:16]
+    return kept[:_MOST_RATIOS]
+
+
+def _meaningful(
+    logs: dict[str, Floats], kinds: dict[str, str | None], explained: Sequence[set[str]]
+) -> Iterator[Ratio]:
+    """Ratios that the names of columns suggest. Of each kind the first columns are paired, were there thousands."""
+    of_kind: dict[str | None, list[str]] = {}
+    for name, kind in kinds.items():
+        of_kind.setdefault(kind, []).append(name)
+    for over, under in _MEANINGFUL:
+        for numerator in of_kind.get(over, [])[:MOST_PARTNERS]:
+            for denominator in of_kind.get(under, [])[:MOST_PARTNERS]:
+                present = (~np.isnan(logs[numerator] - logs[denominator])).sum() >= 5
+                if present and not any({numerator, denominator} < columns for columns in explained):
+                    yield Ratio(numerator, denominator)
 
 
 def add_derived(frame: pd.DataFrame, parts: Sequence[Derived]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,34 @@ from .features import SupplyChainFeatures
 from .frames import to_frame
 from .thresholds import Conformal, ThresholdRule
 
-__all__ = ["Detector", "UnfittedDetectorError"]
+__all__ = ["Detector", "Prepared", "UnfittedDetectorError"]
 
 
 class UnfittedDetectorError(NotFittedError, sklearn.exceptions.NotFittedError):
     """Something was asked of a detector before its `fit`; scikit-learn's tools know it too."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A fitted preprocessor and the features of its training records, for several detectors to be made of.
+
+    Attributes
+    ----------
+    preprocessor : SupplyChainFeatures
+    learned, seen : ndarray of float32, shape (n, n_features)
+        The records' features as `fit_transform` and as `transform` give them.
+    """
+
+    preprocessor: Any
+    learned: npt.NDArray[np.float32]
+    seen: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, preprocessor: Any, frame: Any) -> Prepared:
+        """Fit a clone of `preprocessor` on records."""
+        frame, fresh = to_frame(frame), clone(preprocessor)
+        learned = np.asarray(fresh.fit_transform(frame))
+        return cls(fresh, learned, np.asarray(fresh.transform(frame)))
 
 
 class Detector(OutlierMixin, BaseEstimator):
@@ -141,27 +165,33 @@ class Detector(OutlierMixin, BaseEstimator):
     def grown_again(self, frame: Any, compression: Compression = NONE) -> Detector:
         """A new detector of the same settings, fitted on `frame`, with this one's threshold and calibration.
 
-        A model that was made smaller is grown whole: give what made it smaller, to be done again.
+        `frame` are records, or `Prepared` ones. A model that was made smaller is grown whole: give what made it
+        smaller, to be done again.
 
         For records that this one has been fitted on and calibrated by, all together: else a value that only the
         calibration records hold would be reported as never seen. Threshold and calibration stay those by scores of
         records that the parts had not seen, as new records are; more records of the same kind keep the scale of scores.
         """
-        again = Detector(clone(self.preprocessor), clone(self.scaler), clone(self.model))
+        made = frame if isinstance(frame, Prepared) else Prepared.of(self.preprocessor, frame)
+        again = Detector(made.preprocessor, clone(self.scaler), clone(self.model))
         again.training_ = self.training_
-        again.fit(frame)
+        again.model.fit(np.asarray(again.scaler.fit_transform(made.learned), dtype=np.float32))
+        seen = again.scaled(made.seen)
         if compression:
-            again.model, _ = compression.apply(again.model, again.transform(frame))
+            again.model, _ = compression.apply(again.model, seen)
         again.threshold_rule, again.model.offset_ = self.threshold_rule, self.model.offset_
-        again.calibration_ = self.calibration.with_learned(again.score_samples(frame))
+        again.calibration_ = self.calibration.with_learned(again.model.score_samples(seen))
         return again
+
+    def scaled(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """What the model sees (rows, features) of the preprocessor's features, float32."""
+        return np.asarray(self.scaler.transform(features), dtype=np.float32)
 
     def transform(self, frame: Any) -> npt.NDArray[np.float32]:
         """The scaled features (rows, features), float32, that the model sees; NaN where a value is missing."""
         if not self.is_fitted:
             raise UnfittedDetectorError("This detector is not trained yet; call fit, or load a trained one.")
-        scaled = self.scaler.transform(np.asarray(self.preprocessor.transform(to_frame(frame))))
-        return np.asarray(scaled, dtype=np.float32)
+        return self.scaled(np.asarray(self.preprocessor.transform(to_frame(frame))))
 
     def score_samples(self, frame: Any) -> npt.NDArray[np.float64]:
         """Scores (rows,) in [-1, 0), lower for the more abnormal."""

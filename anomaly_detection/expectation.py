@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,22 +15,31 @@ from sklearn.utils.validation import check_is_fitted
 from anomaly_detection.group_deviation import robust_spread
 from anomaly_detection.levels import Levels
 from anomaly_detection.numeric_values import Scale, choose_scale
+from anomaly_detection.pairing import MOST_PARTNERS
 from anomaly_detection.rarity import determined
+from anomaly_detection.steps import steps
 
 __all__ = ["Expectation"]
 
 Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
 _SAMPLE = 10_000
 _ROUNDS = 4
 _LEAST_ROWS = 100
+_SCREENED_ROWS = 1_000
+_SCREENED_AT_ONCE = 256
+_CELLS = 10_000_000
 
 
 @dataclass
 class _Target:
+    """The regression of one number; `weights` belong to the design's columns at `places`, None for all of them."""
+
     column: str
     weights: Floats
     spread: float
     group_by: tuple[str, ...]
+    places: Places | None = None
 
 
 class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -40,6 +49,9 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     categories: freight by weight, distance, mode and lane at once, where a group of two columns sees but two of them.
     Residuals beyond two spreads are cut while fitting (Huber), so that anomalies do not set the expectation. A number
     of which the others explain less than `min_explained` gives no feature.
+
+    Where there are more than `MOST_PARTNERS` columns, each number is foretold by those alone that explain most of it
+    one by one, with so many coefficients in all: the work then grows as columns do, not as their fourth power.
 
     Parameters
     ----------
@@ -89,15 +101,55 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             del self.levels_[name]
         if len(sample) < _LEAST_ROWS:
             return self
+        wide = len(self.centres_) + len(self.levels_) > MOST_PARTNERS
+        if wide:
+            self.levels_ = {name: one for name, one in self.levels_.items() if len(one) <= MOST_PARTNERS}
+            width = len(self.centres_) + sum(map(len, self.levels_.values()))
+            sample = sample.iloc[:: min(-(-len(sample) * width // _CELLS), -(-len(sample) // _SCREENED_ROWS))]
         design, blocks = self._design(sample)
-        gram = design.T @ design
-        for name in self.centres_:
-            target = self._fit_target(name, sample, design, gram, blocks)
-            if target is not None:
-                self.targets_.append(target)
+        made: Iterator[_Target | None]
+        if wide:
+            partners = steps([*self._partners(design, blocks)], "foretelling numbers")
+            made = (self._fit_near(name, near, sample, design, blocks) for name, near in partners)
+        else:
+            gram = design.T @ design
+            made = (self._fit_target(name, sample, design, gram, blocks) for name in self.centres_)
+        self.targets_ += [target for target in made if target is not None]
         return self
 
-    def _design(self, X: pd.DataFrame) -> tuple[Floats, dict[str, npt.NDArray[np.int64]]]:
+    def _partners(self, design: Floats, blocks: dict[str, Places]) -> Iterator[tuple[str, list[str]]]:
+        """Give each number and the columns that explain most of it one by one, the best first."""
+        some = design[:: -(-len(design) // _SCREENED_ROWS), 1:]
+        count = len(self.centres_)
+        numbers = some[:, :count] - some[:, :count].mean(axis=0)
+        numbers /= np.maximum(np.sqrt((numbers**2).sum(axis=0)), 1e-12)
+        levels = some[:, count:] / np.sqrt(np.maximum(some[:, count:].sum(axis=0), 1.0))
+        basis = np.hstack([numbers, levels])
+        names, sizes = list(blocks), np.array([len(block) for block in blocks.values()])
+        first = np.cumsum(sizes) - sizes
+        free = np.where(np.arange(len(sizes)) < count, 1, sizes - 1)[:, None]
+        for start in range(0, count, _SCREENED_AT_ONCE):
+            part = numbers[:, start : start + _SCREENED_AT_ONCE]
+            explained = np.add.reduceat((basis.T @ part) ** 2, first, axis=0) - free / len(some)
+            explained[np.arange(start, start + part.shape[1]), np.arange(part.shape[1])] = -np.inf
+            # Rounded: sums of matrices may differ in their last bits from machine to machine.
+            best = np.argsort(-np.round(explained, 9), axis=0, kind="stable")[:MOST_PARTNERS]
+            for name, own in zip(names[start:], best.T, strict=False):
+                yield name, [names[i] for i in own[np.cumsum(sizes[own]) <= MOST_PARTNERS]]
+
+    def _fit_near(
+        self, name: str, near: Sequence[str], sample: pd.DataFrame, design: Floats, blocks: dict[str, Places]
+    ) -> _Target | None:
+        """`_fit_target` by the columns `near` alone."""
+        wanted = {name, *near}
+        chosen = [other for other in blocks if other in wanted]
+        places = np.concatenate([[0], *(blocks[other] for other in chosen)])
+        part = design[:, places]
+        own = {other: np.searchsorted(places, blocks[other]) for other in chosen}
+        target = self._fit_target(name, sample, part, part.T @ part, own)
+        return None if target is None else replace(target, places=places)
+
+    def _design(self, X: pd.DataFrame) -> tuple[Floats, dict[str, Places]]:
         parts, blocks, width = [np.ones((len(X), 1))], {}, 1
         for name, (centre, spread, low, high) in self.centres_.items():
             scaled = np.clip(self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)), low, high)
@@ -119,7 +171,7 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.asarray((self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)) - centre) / spread)
 
     def _fit_target(
-        self, name: str, sample: pd.DataFrame, design: Floats, gram: Floats, blocks: dict[str, npt.NDArray[np.int64]]
+        self, name: str, sample: pd.DataFrame, design: Floats, gram: Floats, blocks: dict[str, Places]
     ) -> _Target | None:
         y = self._standard(sample, name)
         present = ~np.isnan(y)
@@ -147,7 +199,9 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         spread = max(robust_spread((y - fitted)[present]) * np.sqrt(n / freedom), 0.02)
         if 1.0 - (spread / max(robust_spread(y[present]), 1e-6)) ** 2 < self.min_explained:
             return None
-        power = {other: float((design[:, block] @ full[block]).std()) for other, block in blocks.items()}
+        first = np.array([block[0] - 1 for block in blocks.values()])
+        parts = np.add.reduceat(design[:, 1:] * full[1:], first, axis=1).std(axis=0)
+        power = dict(zip(blocks, parts.tolist(), strict=True))
         strongest = sorted(power, key=lambda other: -power[other])[:3]
         return _Target(name, full, spread, tuple(other for other in strongest if power[other] > 0.2))
 
@@ -157,29 +211,31 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         out = np.empty((len(X), len(self.targets_)), dtype=np.float32)
         if not self.targets_:
             return out
-        for start in range(0, len(X), _SAMPLE):
-            some = X.iloc[start : start + _SAMPLE]
+        rows = max(1, min(_SAMPLE, _CELLS // len(self.targets_)))
+        for start in range(0, len(X), rows):
+            some = X.iloc[start : start + rows]
             expected = self._expected(some)
             for i, target in enumerate(self.targets_):
                 away = self._standard(some, target.column) - expected[:, i]
-                out[start : start + _SAMPLE, i] = np.arcsinh(away / target.spread)
+                out[start : start + rows, i] = np.arcsinh(away / target.spread)
         return out
 
     def _expected(self, X: pd.DataFrame) -> Floats:
         """Each row's sum by itself: a product of matrices may round otherwise where rows come in other numbers."""
-        weights = np.column_stack([target.weights for target in self.targets_])
-        expected = np.repeat(weights[:1], len(X), axis=0)
+        weights = _Weights(self.targets_)
+        expected = np.repeat(weights.at(0, 1)[1], len(X), axis=0)
         place = 1
         for name, (centre, spread, low, high) in self.centres_.items():
             scaled = np.clip(self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)), low, high)
-            expected += np.nan_to_num((scaled - centre) / spread)[:, None] * weights[place]
+            of, own = weights.at(place, 1)
+            expected[:, of] += np.nan_to_num((scaled - centre) / spread)[:, None] * own
             place += 1
         for name, levels in self.levels_.items():
             # An unknown level is -1, the last row: it adds nothing.
-            added = np.vstack([weights[place : place + len(levels)], np.zeros(len(self.targets_))])
-            expected += added[levels.codes(X[name])]
+            of, own = weights.at(place, len(levels))
+            expected[:, of] += np.vstack([own, np.zeros(own.shape[1])])[levels.codes(X[name])]
             place += len(levels)
-        return np.asarray(expected)
+        return expected
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<number> as expected`` for each feature."""
@@ -218,3 +274,23 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 standard = expected[:, i] + np.sinh(bounds[:, i, None]) * target.spread
                 ends[..., i] = self.scales_[target.column].invert(np.clip(standard * spread + centre, low, high))
         return ends
+
+
+class _Weights:
+    """The weights of all regressions, by the columns of the design."""
+
+    def __init__(self, targets: Sequence[_Target]) -> None:
+        places = [np.arange(len(one.weights)) if one.places is None else one.places for one in targets]
+        place = np.concatenate(places)
+        order = np.argsort(place, kind="stable")
+        self._place = place[order]
+        self._of = np.repeat(np.arange(len(targets)), [len(own) for own in places])[order]
+        self._value = np.concatenate([one.weights for one in targets])[order]
+        self._all = len(targets)
+
+    def at(self, place: int, count: int) -> tuple[Places | slice, Floats]:
+        """Which regressions look at `count` columns from `place` on, and their weights, shape (count, regressions)."""
+        start, stop = np.searchsorted(self._place, [place, place + count])
+        each = (stop - start) // count
+        of = slice(None) if each == self._all else self._of[start : start + each]
+        return of, self._value[start:stop].reshape(count, each)

@@ -34,6 +34,7 @@ from anomaly_detection.expectation import Expectation
 from anomaly_detection.frames import to_frame
 from anomaly_detection.group_deviation import GroupDeviation
 from anomaly_detection.numeric_values import NumericValues
+from anomaly_detection.pairing import MOST_PARTNERS
 from anomaly_detection.rarity import CategoryRarity, PairRarity
 from anomaly_detection.repeats import Repeats
 from anomaly_detection.restated import find_restated
@@ -60,6 +61,7 @@ GROUPS = (
 
 _SAMPLE = 5_000
 _SAME = 0.999
+_BLOCK = 1_024
 _PLAIN = ("num", "durations", "ratios")
 # At least and at most so much of a feature counts as one standard deviation (`TailSummary`). Shares in nats need a
 # floor: a surprise of 3.4, one in thirty, is some two deviations, however equal the other values are.
@@ -308,6 +310,17 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         check_is_fitted(self, "feature_sources_")
         return self.tails_.profile()
 
+    @property
+    def pair_limit(self) -> str | None:
+        """One line where there are more columns than are compared with each other, None where there are not."""
+        judged = self.schema_.names(Role.NUMERIC, Role.CATEGORICAL, Role.TIMESTAMP)
+        if len(judged) <= MOST_PARTNERS:
+            return None
+        return (
+            f"{len(judged):,} columns are more than can all be compared with each other: each is compared with up to"
+            f" {MOST_PARTNERS} that promise most, and judged by itself as ever."
+        )
+
     def farness(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Say how far out each feature but the row-level summary is, in standard deviations, at least 0."""
         return self.tails_.surprises(features[:, : len(self.kept_)])
@@ -360,9 +373,8 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
     def _derive(self, clean: pd.DataFrame) -> list[Derived]:
         dates = self.schema_.names(Role.TIMESTAMP)
         numbers = self._judged(Role.NUMERIC)
-        missing = tuple(
-            MissingState(name, self.schema_[name].texts) for name in (*numbers, *dates) if clean[name].isna().any()
-        )
+        texts = {column.name: column.texts for column in self.schema_.columns}
+        missing = tuple(MissingState(name, texts[name]) for name in (*numbers, *dates) if clean[name].isna().any())
         return [
             *find_calendar(clean, dates),
             *find_durations(clean, dates),
@@ -445,11 +457,15 @@ def _distinct(found: npt.NDArray[np.float32], telling: npt.NDArray[np.bool_]) ->
     sample = np.where(missing, 0.0, sample - sample.sum(axis=0) / present)
     length = np.sqrt((sample**2).sum(axis=0))
     with np.errstate(invalid="ignore", divide="ignore"):
-        likeness = np.abs((sample / length).T @ (sample / length))
-    kept: list[int] = []
-    for i in range(len(candidates)):
-        if all(not likeness[i, j] > _SAME for j in kept):
-            kept.append(i)
+        sample /= length
+    kept = np.ones(len(candidates), dtype=bool)
+    for start in range(0, len(candidates), _BLOCK):
+        with np.errstate(invalid="ignore"):
+            likeness = np.abs(sample[:, start : start + _BLOCK].T @ sample[:, : start + _BLOCK])
+        for i, j in np.argwhere(likeness > _SAME):
+            # Row by row, so it is settled whether an earlier column is kept.
+            if j < start + i and kept[j]:
+                kept[start + i] = False
     return candidates[kept]
 
 

@@ -31,9 +31,13 @@ def predictions(scores: npt.NDArray[np.float64], threshold: float) -> npt.NDArra
 
 
 def judge_model(
-    model: FittedModel, scores: npt.NDArray[np.float64], test: Part, types: Sequence[Any] | None
+    model: FittedModel,
+    scores: npt.NDArray[np.float64],
+    test: Part,
+    types: Sequence[Any] | None,
+    prepared: npt.NDArray[Any],
 ) -> dict[str, Any]:
-    """One model's entry of the report."""
+    """One model's entry of the report; `prepared` is the test part as its forest sees it."""
     predicted = predictions(scores, model.threshold)
     metrics: dict[str, Any] = dict.fromkeys(METRICS)
     if test.labels is not None:
@@ -41,15 +45,11 @@ def judge_model(
         metrics = {name: measured[name] for name in METRICS}
     rows = len(test.frame)
     rate = rows_per_second(lambda: model.scorer.score_samples(test.frame), rows)
-    if isinstance(model.scorer, Detector):
-        forest, prepared = model.scorer.model, model.scorer.transform(test.frame)
-    else:
-        forest, prepared = model.scorer.model[-1], model.scorer.model[:-1].transform(model.scorer.numbers(test.frame))
     return {
         **metrics,
         "fit_seconds": model.fitting.seconds,
         "score_rows_per_second": rate,
-        "forest_rows_per_second": rows_per_second(lambda: forest.score_samples(prepared), rows),
+        "forest_rows_per_second": rows_per_second(lambda: model.forest.score_samples(prepared), rows),
         "peak_memory_bytes": model.fitting.peak_memory_bytes,
         "mlx_peak_memory_bytes": model.fitting.mlx_peak_memory_bytes,
         "model_bytes": model_bytes(model.scorer),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from mlx_iforest.base import BaseIsolationForest
 
 from .compression import NONE, Compression
 from .detector import Detector
+from .matrices import Matrices
 from .performance import Measurement, measure
 from .schema import Schema, infer_schema
 from .settings import FORESTS, RECIPE, Settings, make_detector
@@ -23,7 +24,7 @@ from .synthetic import generate
 from .thresholds import ThresholdRule
 from .yardstick import Yardstick
 
-__all__ = ["FittedModel", "Part", "fit_detector", "fit_yardstick", "warm_up"]
+__all__ = ["FittedModel", "Part", "fit_detector", "fit_yardstick", "prepared_for", "warm_up"]
 
 Labels = npt.NDArray[np.int8]
 
@@ -53,9 +54,29 @@ class FittedModel:
     more: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def forest(self) -> Any:
+        """What scores the prepared records, see `prepared_for`."""
+        return self.scorer.model if isinstance(self.scorer, Detector) else self.scorer.model[-1]
+
+    @property
     def detector(self) -> Detector:
         assert isinstance(self.scorer, Detector)
         return self.scorer
+
+
+def prepared_for(models: Mapping[str, FittedModel], records: pd.DataFrame) -> dict[str, npt.NDArray[Any]]:
+    """The records as each model's forest sees them; features that models share are made once."""
+    made: dict[int, npt.NDArray[np.float32]] = {}
+    prepared: dict[str, npt.NDArray[Any]] = {}
+    for key, model in models.items():
+        scorer = model.scorer
+        if isinstance(scorer, Yardstick):
+            prepared[key] = scorer.model[:-1].transform(scorer.numbers(records))
+            continue
+        if id(scorer.preprocessor) not in made:
+            made[id(scorer.preprocessor)] = scorer.preprocessor.transform(records)
+        prepared[key] = scorer.scaled(made[id(scorer.preprocessor)])
+    return prepared
 
 
 def warm_up(forest: Callable[[Settings], BaseIsolationForest]) -> None:
@@ -70,28 +91,32 @@ def fit_detector(
     settings: Settings,
     schema: Schema,
     forest: Callable[[Settings], BaseIsolationForest],
-    training: Part,
+    matrices: Matrices,
     rule: ThresholdRule,
-    validation: Part,
+    labels: Labels | None,
     compression: Compression = NONE,
 ) -> FittedModel:
     """Fit a detector on the training part, make it smaller and set the threshold on the validation part.
 
     Features that compare a row with its like flatter the rows they were learned from, so a threshold set on those
-    raises more alerts than were asked for among new ones.
+    raises more alerts than were asked for among new ones. `labels` are those of the validation part. What the features
+    cost counts for each model that is grown on them, though they are made once.
     """
     detector = make_detector(settings, schema, forest(settings))
+    made = matrices.made(settings.features.groups)
+    detector.preprocessor = made.preprocessor
     with measure() as fitting:
-        features = detector.scaler.fit_transform(detector.preprocessor.fit_transform(training.frame))
-        features = features.astype(np.float32, copy=False)
+        features = detector.scaler.fit_transform(made.training).astype(np.float32, copy=False)
         began = time.perf_counter()
         detector.model.fit(features)
         forest_seconds = time.perf_counter() - began
-    unseen, done = detector.transform(validation.frame), None
+    fitting.seconds += made.cost.seconds
+    fitting.peak_memory_bytes = max(made.cost.peak_memory_bytes, made.training.nbytes + fitting.peak_memory_bytes)
+    unseen, done = detector.scaled(made.validation), None
     if compression:
         detector.model, done = compression.apply(detector.model, unseen)
     scores = detector.model.score_samples(unseen)
-    detector.set_threshold(copy.deepcopy(rule), scores, validation.labels)
+    detector.set_threshold(copy.deepcopy(rule), scores, labels)
     detector.calibration_ = detector.calibration.with_learned(detector.model.score_samples(features))
     threshold = detector.cut(scores)
     parameters = {

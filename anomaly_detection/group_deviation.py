@@ -15,10 +15,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.levels import CombinedLevels, Levels
 from anomaly_detection.numeric_values import Scale, choose_scale
+from anomaly_detection.pairing import most_related
+from anomaly_detection.steps import steps
 
 __all__ = ["GroupDeviation", "explained_share", "robust_spread"]
 
 Floats = npt.NDArray[np.float64]
+_Known = dict[tuple[str, ...], npt.NDArray[np.int64]]
 _SAMPLE = 30_000
 _ROWS_A_GROUP = 15  # on average; smaller groups foretell too well and judge too badly
 _MAD_TO_SIGMA = 1.4826
@@ -67,7 +70,7 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     robust one, on the log scale where the number is lopsided. The centre shrinks towards that of the parent group
     (without the second column, then of all rows), the more so the less the groups differ; the spread towards what is
     common within groups, as if that lent `strength` rows. So a group of one does not explode, and an unseen group gets
-    its parent's.
+    its parent's. Of more than `MOST_PARTNERS` categories only those that have most to do with the others are tried.
 
     Parameters
     ----------
@@ -109,8 +112,10 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             levels = Levels(sample[name])
             if 1 < len(levels) <= len(sample) / _ROWS_A_GROUP and levels.counts.max() < 0.98 * len(sample):
                 coded[name] = (levels.codes(sample[name]), len(levels))
+        coded = {name: coded[name] for name in most_related(coded)}
         found = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(self._fit_column)(X, sample, name, coded) for name in self.numbers
+            delayed(self._fit_column)(X, sample, name, coded)
+            for name in steps(self.numbers, "comparing numbers within groups")
         )
         self.deviations_: list[_Deviation] = [deviation for deviation in found if deviation is not None]
         return self
@@ -128,7 +133,8 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         chain: list[_Usual] = []
         for depth in range(len(group_by) + 1):
             groups = CombinedLevels(X, group_by[:depth])
-            chain.append(self._usual(groups, groups.codes(X)[present], scaled[present], chain, X[present]))
+            above = chain[-1].groups.codes(X)[present] if chain else None
+            chain.append(self._usual(groups, groups.codes(X)[present], scaled[present], chain, above))
         return _Deviation(name, scale, group_by, chain[-1], chain[:-1])
 
     def _best_groups(
@@ -166,10 +172,10 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         codes: npt.NDArray[np.int64],
         values: Floats,
         chain: list[_Usual],
-        rows: pd.DataFrame,
+        above: npt.NDArray[np.int64] | None,
     ) -> _Usual:
         size = len(groups)
-        if not chain:
+        if above is None:
             middle = float(np.median(values))
             width = max(robust_spread(values), 1e-9 * (1.0 + abs(middle)))
             return _Usual(groups, np.full(2, middle), np.full(2, width))
@@ -184,7 +190,7 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         own_spread: Any = np.maximum(_MAD_TO_SIGMA * distance.median(), distance.quantile(0.9) / 3.0)
         spread[own_spread.index] = own_spread.to_numpy()
         parent_codes = np.zeros(size, dtype=np.int64)
-        parent_codes[codes] = parent.groups.codes(rows)
+        parent_codes[codes] = above
         parent_centre = parent.centre[parent_codes]
         within = robust_spread(values - centre[codes])
         between = float(np.sqrt(np.mean((centre - parent_centre)[codes] ** 2)))
@@ -199,14 +205,15 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         floor = 0.1 * chain[0].spread[0]
         return _Usual(groups, np.append(shrunk_centre, 0.0), np.append(np.maximum(shrunk_spread, floor), 1.0))
 
-    def _expected(self, X: pd.DataFrame, deviation: _Deviation) -> tuple[Floats, Floats]:
-        codes = deviation.usual.groups.codes(X)
+    @staticmethod
+    def _expected(X: pd.DataFrame, deviation: _Deviation, known: _Known) -> tuple[Floats, Floats]:
+        codes = _codes(X, deviation.usual.groups, known)
         centre, spread = deviation.usual.centre[codes], deviation.usual.spread[codes]
         for parent in reversed(deviation.parents):
             new = codes < 0
             if not new.any():
                 break
-            parent_codes = parent.groups.codes(X)
+            parent_codes = _codes(X, parent.groups, known)
             centre = np.where(new, parent.centre[parent_codes], centre)
             spread = np.where(new, parent.spread[parent_codes], spread)
             codes = np.where(new, parent_codes, codes)
@@ -216,8 +223,9 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Give the deviations, shape (n, features); NaN where the number is missing."""
         check_is_fitted(self)
         out = np.empty((len(X), len(self.deviations_)), dtype=np.float32)
+        known: _Known = {}
         for i, deviation in enumerate(self.deviations_):
-            centre, spread = self._expected(X, deviation)
+            centre, spread = self._expected(X, deviation, known)
             scaled = deviation.scale.apply(X[deviation.column].to_numpy(dtype=np.float64))
             out[:, i] = np.arcsinh((scaled - centre) / spread)
         return out
@@ -240,18 +248,27 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Return the numbers and what their group usually has, in the numbers' own units; both (n, features)."""
         values = np.empty((len(X), len(self.deviations_)))
         usual = np.empty_like(values)
+        known: _Known = {}
         for i, deviation in enumerate(self.deviations_):
             values[:, i] = X[deviation.column].to_numpy(dtype=np.float64)
-            usual[:, i] = deviation.scale.invert(self._expected(X, deviation)[0])
+            usual[:, i] = deviation.scale.invert(self._expected(X, deviation, known)[0])
         return values, usual
 
     def ranges_in_units(self, X: pd.DataFrame, bounds: Floats) -> Floats:
         """Turn `bounds` of the features, shape (2, features), into each row's own units, shape (2, n, features)."""
         ends = np.empty((2, len(X), len(self.deviations_)))
+        known: _Known = {}
         for i, deviation in enumerate(self.deviations_):
-            centre, spread = self._expected(X, deviation)
+            centre, spread = self._expected(X, deviation, known)
             ends[..., i] = deviation.scale.invert(centre + np.sinh(bounds[:, i, None]) * spread)
         return ends
+
+
+def _codes(X: pd.DataFrame, groups: CombinedLevels, known: _Known) -> npt.NDArray[np.int64]:
+    """Each row's group. Numbers that share their columns share their groups, which were learned from the same rows."""
+    if groups.columns not in known:
+        known[groups.columns] = groups.codes(X)
+    return known[groups.columns]
 
 
 def explained_share(ranks: Floats, codes: npt.NDArray[np.int64], size: int) -> float:

@@ -1,19 +1,33 @@
-"""`Matrices`: the features that a search tries, each made once."""
+"""`Matrices`: the features that models are grown on and that a search tries, each made once."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .errors import DataError
+from .features import SupplyChainFeatures
 from .optimize import Matrix
+from .performance import Measurement, measure
 from .schema import Schema
 from .settings import FeatureSet, Settings, make_detector, make_forest
 
-__all__ = ["Matrices"]
+__all__ = ["Made", "Matrices"]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A preprocessor fitted on the training part, both parts' features, and what fitting it cost."""
+
+    preprocessor: Any
+    cost: Measurement
+    training: Matrix
+    validation: Matrix
 
 
 class Matrices:
@@ -24,16 +38,22 @@ class Matrices:
         self._training = training
         self._validation = validation
         self._known: dict[FeatureSet, tuple[Matrix, Matrix]] = {}
-        self._unscaled: dict[tuple[str, ...], tuple[Matrix, Matrix]] = {}
+        self._made: dict[tuple[str, ...], Made] = {}
+
+    def made(self, groups: tuple[str, ...]) -> Made:
+        """The features of some groups, before scaling."""
+        if groups not in self._made:
+            preprocessor = SupplyChainFeatures(schema=self._schema, groups=groups)
+            with measure() as cost:
+                training = preprocessor.fit_transform(self._training)
+            self._made[groups] = Made(preprocessor, cost, training, preprocessor.transform(self._validation))
+        return self._made[groups]
 
     def __call__(self, features: FeatureSet) -> tuple[Matrix, Matrix]:
         if features not in self._known:
             detector = make_detector(Settings(features), self._schema, make_forest(Settings(), seed=0))
-            if features.groups not in self._unscaled:
-                made = detector.preprocessor.fit_transform(self._training)
-                self._unscaled[features.groups] = made, detector.preprocessor.transform(self._validation)
-            training, validation = self._unscaled[features.groups]
-            scaled = detector.scaler.fit_transform(training), detector.scaler.transform(validation)
+            made = self.made(features.groups)
+            scaled = detector.scaler.fit_transform(made.training), detector.scaler.transform(made.validation)
             self._known[features] = (scaled[0].astype(np.float32), scaled[1].astype(np.float32))
         return self._known[features]
 
@@ -46,7 +66,7 @@ class Matrices:
         kept: list[FeatureSet] = []
         seen: set[bytes] = set()
         for features in candidates:
-            if kept and time.perf_counter() - began > seconds and features.groups not in self._unscaled:
+            if kept and time.perf_counter() - began > seconds and features.groups not in self._made:
                 return kept, False
             try:
                 matrix = self(features)[0]

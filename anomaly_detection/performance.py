@@ -110,6 +110,7 @@ def rows_per_second(
     n_rows: int,
     *,
     repeats: int = 5,
+    most_seconds: float = 1.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
     """Time a call that scores `n_rows` rows, and give the median rate.
@@ -122,6 +123,8 @@ def rows_per_second(
         Rows that one call scores; at least 1.
     repeats : int
         Timed calls; at least 1.
+    most_seconds : float
+        Where timed calls have taken so long together, no more follow: a slow one needs no repeats to be known.
     clock : callable
         Gives seconds, never going back.
 
@@ -143,6 +146,8 @@ def rows_per_second(
         start = clock()
         score()
         durations.append(clock() - start)
+        if sum(durations) >= most_seconds:
+            break
     # A call can be shorter than the clock's tick; a rate must stay finite.
     return n_rows / max(statistics.median(durations), time.get_clock_info("perf_counter").resolution)
 

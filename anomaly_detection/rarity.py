@@ -11,6 +11,8 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.levels import CombinedLevels, Levels
+from anomaly_detection.pairing import most_related
+from anomaly_detection.steps import steps
 
 __all__ = ["CategoryRarity", "PairRarity", "determined"]
 
@@ -84,7 +86,8 @@ class PairRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """How much rarer a category is beside another one than it is in general.
 
     The pairs are those of the tree of strongest mutual information over all columns (Chow and Liu, 1968), so that each
-    column is judged by the one that tells most about it. The feature is ``log min(p(b), 5 %) - log p(b | a)``, at least
+    column is judged by the one that tells most about it; of more than `MOST_PARTNERS` columns over those that have most
+    to do with all others. The feature is ``log min(p(b), 5 %) - log p(b | a)``, at least
     0, with one pseudo-count for p(b | a), so that a rare `a` proves little.
 
     Parameters
@@ -111,11 +114,12 @@ class PairRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _tree(self, X: pd.DataFrame) -> list[tuple[str, str]]:
         sample = X.iloc[:: -(-len(X) // _SAMPLE)]
-        codes = []
+        coded = {}
         for name in X.columns:
             levels = Levels(sample[name])
             if 1 < len(levels) <= 0.2 * len(sample):
-                codes.append((name, levels.codes(sample[name]), len(levels)))
+                coded[name] = (levels.codes(sample[name]), len(levels))
+        codes = [(name, *coded[name]) for name in most_related(coded)]
         edges = []
         for i, (name, first, size) in enumerate(codes):
             for other, second, other_size in codes[:i]:
@@ -188,15 +192,19 @@ class PairRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def determined(X: pd.DataFrame, levels: dict[str, Levels]) -> list[str]:
-    """Name the columns of which a finer one leaves at most a tenth of the entropy open."""
+    """Name the columns of which a finer one leaves at most a tenth of the entropy open.
+
+    Of more than `MOST_PARTNERS` columns only those that have most to do with all others are asked about the rest.
+    """
     sample = X.iloc[:: -(-len(X) // _SAMPLE)]
     codes = {name: found.codes(sample[name]) for name, found in levels.items() if len(found) <= 0.2 * len(X)}
     found = []
-    for name, own in codes.items():
+    asked = most_related({name: (own, len(levels[name])) for name, own in codes.items()})
+    for name, own in steps([*codes.items()], "comparing categories"):
         size = len(levels[name])
         entropy = _mutual_information(own, own, size, size, corrected=False)
-        for other, finer in codes.items():
-            other_size = len(levels[other])
+        for other in asked:
+            finer, other_size = codes[other], len(levels[other])
             if other_size > size and other not in found:
                 known = _mutual_information(own, finer, size, other_size, corrected=False)
                 if known >= 0.9 * entropy:

@@ -11,6 +11,8 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from anomaly_detection.steps import steps
+
 __all__ = ["Repeats"]
 
 _CONTINUOUS_SHARE = 0.2
@@ -57,7 +59,11 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             if X[name].notna().sum() >= 20 and X[name].nunique() > _CONTINUOUS_SHARE * X[name].notna().sum()
         ]
         self.records_ = _Records(*self._record_keys(X))
-        self.readings_ = [_Counter(self._reading_keys(X, name)[-_REMEMBERED:]) for name in self.continuous_]
+        within = self._within_hashes(X)
+        self.readings_ = [
+            _Counter(self._reading_keys(X, name, within)[-_REMEMBERED:])
+            for name in steps(self.continuous_, "looking for repeated readings")
+        ]
         return self
 
     def known(self, X: pd.DataFrame) -> npt.NDArray[np.bool_]:
@@ -67,8 +73,11 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _record_keys(self, X: pd.DataFrame) -> tuple[Keys, Keys]:
         return _hash(X.drop(columns=[*self.within, *self.dates])), _hash(X.drop(columns=list(self.within)))
 
-    def _reading_keys(self, X: pd.DataFrame, name: str) -> Keys:
-        keys = _hash(X[[name, *self.within]])
+    def _within_hashes(self, X: pd.DataFrame) -> list[Keys]:
+        return [_hash_column(X[name]) for name in self.within]
+
+    def _reading_keys(self, X: pd.DataFrame, name: str, within: Sequence[Keys]) -> Keys:
+        keys = np.maximum(_combine([_hash_column(X[name]), *within]), np.uint64(1))
         # A missing reading repeats nothing: 0 is the key that is never counted.
         return np.where(X[name].isna().to_numpy(), np.uint64(0), keys)
 
@@ -87,8 +96,9 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """How many times each record occurs (n,), and each of its readings (n, continuous columns)."""
         content, whole = self._record_keys(X)
         readings = np.ones((len(X), len(self.continuous_)), dtype=np.int64)
+        within = self._within_hashes(X)
         for i, (counter, name) in enumerate(zip(self.readings_, self.continuous_, strict=True)):
-            readings[:, i] = counter.count(self._reading_keys(X, name))
+            readings[:, i] = counter.count(self._reading_keys(X, name, within))
         return self.records_.count(content, whole), readings
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
@@ -99,8 +109,9 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     @property
     def feature_columns_(self) -> list[tuple[str, ...]]:
         """Source columns of each feature."""
+        apart = {*self.within, *self.dates}
         return [
-            tuple(name for name in self.feature_names_in_ if name not in (*self.within, *self.dates)),
+            tuple(name for name in self.feature_names_in_ if name not in apart),
             tuple(self.continuous_),
             tuple(self.continuous_),
         ][: len(self.get_feature_names_out())]
@@ -120,6 +131,21 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 def _hash(X: pd.DataFrame) -> Keys:
     keys: Keys = pd.util.hash_pandas_object(X, index=False).to_numpy().astype(np.uint64)
     return np.maximum(keys, np.uint64(1))
+
+
+def _hash_column(column: pd.Series[Any]) -> Keys:
+    plain = isinstance(column.dtype, np.dtype)
+    return np.asarray(pd.util.hash_array(column.to_numpy() if plain else column.array), dtype=np.uint64)
+
+
+def _combine(hashes: Sequence[Keys]) -> Keys:
+    """What `_hash` makes of columns with these hashes, where columns are shared by many such sets."""
+    # As pandas and, before it, Python's tuples.
+    factor, out = 1_000_003, np.full(len(hashes[0]), 0x345678, dtype=np.uint64)
+    for i, own in enumerate(hashes):
+        out = (out ^ own) * np.uint64(factor)
+        factor += 82_520 + 2 * (len(hashes) - i)
+    return out + np.uint64(97_531)
 
 
 class _Records:

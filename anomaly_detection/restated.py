@@ -8,12 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly_detection.pairing import paired_dates
+
 __all__ = ["find_restated"]
 
 _SAMPLE = 5_000
 _AGREEMENT = 0.99
 _LEAST_ROWS = 30
 _MOST_LEVELS = 400
+_SCREENED_ROWS = 500
 
 Codes = npt.NDArray[np.int64]
 
@@ -31,24 +34,46 @@ def find_restated(frame: pd.DataFrame, columns: Sequence[str], dates: Sequence[s
     columns : sequence of str
         Numeric and categorical columns to look at.
     dates : sequence of str
-        Columns of dates.
+        Columns of dates; of many those that `paired_dates` names are looked at.
 
     Returns
     -------
     dict of column to (part, date)
     """
     sample = frame.iloc[:: -(-len(frame) // _SAMPLE)]
+    dates = paired_dates(frame, dates)
     coded = {name: pd.factorize(sample[name])[0].astype(np.int64) for name in columns}
     parts = [(part, date, codes) for date in dates for part, codes in _parts(sample[date])]
     found: dict[str, tuple[str, str]] = {}
-    for name, codes in coded.items():
-        if not 1 < codes.max() + 1 <= _MOST_LEVELS:
-            continue
-        for part, date, other in parts:
+    coded = {name: codes for name, codes in coded.items() if 1 < codes.max() + 1 <= _MOST_LEVELS}
+    may_be = _may_be([*coded.values()], [codes for _, _, codes in parts])
+    for (name, codes), possible in zip(coded.items(), may_be.T, strict=True):
+        for i in np.flatnonzero(possible):
+            part, date, other = parts[i]
             if _one_to_one(codes, other):
                 found[name] = (part, date)
                 break
     return found
+
+
+def _may_be(columns: list[Codes], parts: list[Codes]) -> npt.NDArray[np.bool_]:
+    """Which pairs could be `_one_to_one`, shape (parts, columns): one look at all columns leaves few to look into.
+
+    In two that stand one to one, rows that agree in one agree in the other. A row of the few that break this is in two
+    pairs of neighbours, whatever the rows' order; ordered by the part, most other columns break it nearly everywhere.
+    """
+    if not columns or not parts:
+        return np.zeros((len(parts), len(columns)), dtype=bool)
+    step = -(-len(parts[0]) // _SCREENED_ROWS)
+    some = np.stack([codes[::step] for codes in columns], axis=1)
+    possible = np.empty((len(parts), len(columns)), dtype=bool)
+    for i, codes in enumerate(parts):
+        order = np.argsort(codes[::step], kind="stable")
+        own, other = codes[::step][order], some[order]
+        present = ((own[1:] >= 0) & (own[:-1] >= 0))[:, None] & (other[1:] >= 0) & (other[:-1] >= 0)
+        differ = ((other[1:] == other[:-1]) != (own[1:] == own[:-1])[:, None]) & present
+        possible[i] = differ.sum(axis=0) <= 4.0 * (1.0 - _AGREEMENT) * len(codes) + 1.0
+    return possible
 
 
 def _parts(dates: pd.Series) -> list[tuple[str, Codes]]:

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.derived import Duration, Product
+from anomaly_detection.pairing import paired_dates
 
 __all__ = ["Rules"]
 
@@ -34,7 +35,7 @@ class Rules(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     products : sequence of Product
     dates : sequence of str
-        Columns of dates, whose order is learned.
+        Columns of dates, whose order is learned; of many those that `paired_dates` names.
     """
 
     def __init__(self, products: Sequence[Product] = (), dates: Sequence[str] = ()) -> None:
@@ -46,7 +47,7 @@ class Rules(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         self.n_features_in_ = X.shape[1]
         self.orders_: list[tuple[Duration, float]] = []
-        for first, second in combinations(self.dates, 2):
+        for first, second in combinations(paired_dates(X, self.dates), 2):
             days = Duration(first, second).values(X)
             days = days[~np.isnan(days)]
             if len(days) < _LEAST_ROWS:

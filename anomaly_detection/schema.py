@@ -27,6 +27,7 @@ from anomaly_detection.parsing import (
     parse_numbers,
     text_pattern,
 )
+from anomaly_detection.steps import steps
 
 __all__ = ["CleaningReport", "Column", "ColumnCleaning", "Role", "Schema", "infer_schema", "reason_column"]
 
@@ -172,7 +173,7 @@ class Schema:
             raise DataError(f"Missing column(s) {listed}{hint}; give every column the model was trained on.")
         report = CleaningReport(rows=len(frame))
         cleaned: dict[str, Any] = {}
-        for column in self.columns:
+        for column in steps(self.columns, "cleaning columns"):
             if column.name not in frame.columns:
                 continue
             values = frame[column.name]
@@ -358,7 +359,7 @@ def infer_schema(data: Any, roles: Mapping[str, str | Role] | None = None) -> Sc
         raise DataError("The table has one row; expected at least two to learn what is normal.")
     step = -(-len(frame) // _INFERENCE_ROWS)
     columns = []
-    for name in frame.columns:
+    for name in steps(list(frame.columns), "reading columns"):
         column = _infer(frame[name].iloc[::step], given.get(name))
         if column.role is Role.CONSTANT and step > 1 and name not in given:
             column = _infer(frame[name], None)

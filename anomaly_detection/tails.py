@@ -11,6 +11,8 @@ from scipy.stats import norm
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from anomaly_detection.steps import steps
+
 __all__ = ["TailSummary"]
 
 _LARGEST = 4
@@ -59,7 +61,7 @@ class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.median_ = np.zeros(X.shape[1], dtype=np.float32)
         self.width_ = np.full((2, X.shape[1]), np.inf, dtype=np.float32)
         self.bounds_ = np.full((2, X.shape[1]), np.nan, dtype=np.float32)
-        for i in range(X.shape[1]):
+        for i in steps(range(X.shape[1]), "learning what is usual"):
             values = sample[~np.isnan(sample[:, i]), i].astype(np.float64)
             least = 0.0 if self.least is None else self.least[i]
             most = np.inf if self.most is None else self.most[i]

@@ -16,17 +16,17 @@ from mlx_iforest import BackendUnavailableError, __version__, choose_backend
 from mlx_iforest.base import BaseIsolationForest
 
 from .compression import NONE, Compression
-from .detector import Detector
+from .detector import Detector, Prepared
 from .errors import AnomalyDetectionError, DataError
 from .evaluation import agreement, check_labels
 from .findings import classic_test_ceiling, explain_shift, judge_model, predictions, summarise, top_alerts
 from .fingerprint import fingerprint
-from .fitting import FittedModel, Labels, Part, fit_detector, fit_yardstick, warm_up
+from .fitting import FittedModel, Labels, Part, fit_detector, fit_yardstick, prepared_for, warm_up
 from .frames import to_frame
 from .matrices import Matrices
 from .optimize import ProgressCallback, search_accuracy
 from .plots import CurveData, ModelScores
-from .schema import CleaningReport, Role, Schema, infer_schema
+from .schema import CleaningReport, Role, infer_schema
 from .settings import FEATURE_SETS, RECIPE, Settings, make_forest, settings_of
 from .splitting import Split, split
 from .thresholds import AlertBudget, BestAccuracy, Conformal, Contamination, ThresholdRule
@@ -185,15 +185,18 @@ def train(
 
     tell("base", 0.0, "training the base model")
     warm_up(forest)
-    base = fit_detector(Settings(), schema, forest, training, rule, validation)
+    matrices = Matrices(schema, training.frame, validation.frame)
+    base = fit_detector(Settings(), schema, forest, matrices, rule, validation.labels)
     chosen, search = _choose(
-        base, schema, forest, training, validation, settings, seed, time_budget, target_accuracy, max_trials, tell
+        base, forest, matrices, validation, settings, seed, time_budget, target_accuracy, max_trials, tell
     )
     optimized = base
     if chosen is not None or compression:
         tell("optimized", 0.0, "training the optimised model")
         own_rule = BestAccuracy() if asked is None and chosen is not None and validation.judges else rule
-        optimized = fit_detector(chosen or Settings(), schema, forest, training, own_rule, validation, compression)
+        optimized = fit_detector(
+            chosen or Settings(), schema, forest, matrices, own_rule, validation.labels, compression
+        )
     tell("sklearn", 0.0, "training scikit-learn's isolation forest")
     yardstick = fit_yardstick(schema, training, anomaly_ratio, seed)
 
@@ -202,11 +205,12 @@ def train(
     test = Part(frame.iloc[parts.test], None if truth is None else truth[parts.test])
     types = None if anomaly_types is None else [anomaly_types[row] for row in parts.test]
     models = {"base": base, "optimized": optimized, "sklearn": yardstick}
-    scores = {key: model.scorer.score_samples(test.frame) for key, model in models.items()}
+    prepared = prepared_for(models, test.frame)
+    scores = {key: np.asarray(model.forest.score_samples(prepared[key])) for key, model in models.items()}
     for key in ("base", "optimized"):
         # `Conformal` sets the threshold of each batch anew.
         models[key].threshold = models[key].detector.cut(scores[key])
-    figures = {key: judge_model(models[key], scores[key], test, types) for key in models}
+    figures = {key: judge_model(models[key], scores[key], test, types, prepared[key]) for key in models}
     yardstick_alerts = predictions(scores["sklearn"], yardstick.threshold)
     for key in ("base", "optimized"):
         figures[key]["agreement"] = agreement(predictions(scores[key], models[key].threshold), yardstick_alerts)
@@ -243,8 +247,11 @@ def train(
     again = truth is None and not isinstance(rule, Conformal)
     if again:
         tell("test", 0.5, "growing the models again on all records")
-        first = base.detector.grown_again(frame)
-        saved = first, first if optimized is base else optimized.detector.grown_again(frame, compression)
+        whole = Prepared.of(base.detector.preprocessor, frame)
+        first = base.detector.grown_again(whole)
+        alike = optimized.detector.preprocessor is base.detector.preprocessor
+        again_on = whole if alike else frame
+        saved = first, first if optimized is base else optimized.detector.grown_again(again_on, compression)
     summarise(report, *saved, regrown=again)
     return TrainingResult(
         *saved,
@@ -342,9 +349,8 @@ def _asked(
 
 def _choose(
     base: FittedModel,
-    schema: Schema,
     forest: Callable[[Settings], BaseIsolationForest],
-    training: Part,
+    matrices: Matrices,
     validation: Part,
     settings: Settings | None,
     seed: int,
@@ -378,7 +384,6 @@ def _choose(
         )
         return None, {**idle, "reason": reason}
     tell("search", 0.0, "searching for better settings")
-    matrices = Matrices(schema, training.frame, validation.frame)
     began = time.perf_counter()
     # At most half of the time goes into features: a search needs trials too.
     candidates, complete = matrices.usable(FEATURE_SETS, time_budget / 2.0)

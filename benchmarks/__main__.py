@@ -12,7 +12,7 @@ import sys
 import time
 from itertools import takewhile
 
-SCRIPTS = ("score", "fit", "latency", "startup", "memory", "quantization", "pruning", "interop", "explain")
+SCRIPTS = ("score", "fit", "latency", "startup", "memory", "quantization", "pruning", "interop", "explain", "wide")
 QUALITY = ("accuracy", "adbench", "supply_chain", "explanations")
 """Scripts about what is found, not how fast: run by hand, since they take data or long."""
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from anomaly_detection.schema import infer_schema
 from benchmarks import __main__ as benchmarks
-from benchmarks import fit, interop, score
+from benchmarks import fit, interop, score, wide
 from benchmarks.harness import FOLDER, Result, Table, Timing, interleaved, save, table_of_numbers
 from benchmarks.peers import PEERS, YARDSTICK, Contestant, Settings, agreement, contestants, ours, skipping
 from benchmarks.plots import spaced
@@ -233,6 +234,22 @@ def test_interop_measures_forests_taken_over_and_exported(tmp_path: Path, monkey
     measured = saved["measurements"]
     assert 0 < measured["taken over"]["from_sklearn"]["largest_difference"] < 1e-6
     assert all(0 < kind["largest_difference"] < 1e-5 for kind in measured["as ONNX models"].values())
+
+
+def test_wide_measures_each_kind_by_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wide, "measure", lambda kind, columns: {"seconds": columns / 10, "wall": 9.0, "megabytes": 200})
+    wide.main(["--quick", "--output", str(tmp_path)])
+    saved = json.loads((tmp_path / "results" / "wide.json").read_text("utf-8"))
+    assert [table["rows"] for table in saved["tables"]] == [
+        [["10", "1.0 x", "1", "200"], ["20", "2.0 x", "2", "200"]]
+    ] * len(wide.KINDS)
+
+
+def test_wide_tables_are_of_all_kinds() -> None:
+    frame = wide.table("mixed", 20)
+    assert frame.shape == (wide.ROWS, 20)
+    roles = {column.role.value for column in infer_schema(frame).columns}
+    assert {"numeric", "categorical", "timestamp", "text"} <= roles
 
 
 def test_every_script_is_run_by_make_bench_or_by_hand() -> None:

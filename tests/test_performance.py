@@ -78,9 +78,16 @@ def test_mlx_memory_is_that_of_the_block() -> None:
 def test_the_rate_is_that_of_the_median_call() -> None:
     ticks = iter(chain.from_iterable([(0.0, 9.0), (10.0, 12.0), (20.0, 21.0)]))
     calls: list[int] = []
-    rate = rows_per_second(lambda: calls.append(1), 100, repeats=3, clock=lambda: next(ticks))
+    rate = rows_per_second(lambda: calls.append(1), 100, repeats=3, most_seconds=60.0, clock=lambda: next(ticks))
     assert rate == 50.0  # the median of 9, 2 and 1 seconds
     assert len(calls) == 4  # one of them to warm up
+
+
+def test_a_slow_call_is_timed_once() -> None:
+    ticks = iter([0.0, 9.0])
+    calls: list[int] = []
+    assert rows_per_second(lambda: calls.append(1), 90, clock=lambda: next(ticks)) == 10.0
+    assert len(calls) == 2  # one of them to warm up
 
 
 def test_the_rate_stays_finite_when_the_clock_stands_still() -> None:
