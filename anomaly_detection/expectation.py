@@ -23,6 +23,8 @@ Floats = npt.NDArray[np.float64]
 _SAMPLE = 10_000
 _ROUNDS = 4
 _LEAST_ROWS = 100
+_FARTHEST = 1e6  # spreads from the centre that foretell anything more
+_FARTHEST_JUDGED = 1e30
 
 
 @dataclass
@@ -99,9 +101,8 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _design(self, X: pd.DataFrame) -> tuple[Floats, dict[str, npt.NDArray[np.int64]]]:
         parts, blocks, width = [np.ones((len(X), 1))], {}, 1
-        for name, (centre, spread, low, high) in self.centres_.items():
-            scaled = np.clip(self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)), low, high)
-            parts.append(np.nan_to_num((scaled - centre) / spread)[:, None])
+        for name in self.centres_:
+            parts.append(self._telling(X, name)[:, None])
             blocks[name] = np.array([width])
             width += 1
         for name, levels in self.levels_.items():
@@ -116,7 +117,14 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _standard(self, X: pd.DataFrame, name: str) -> Floats:
         centre, spread, _, _ = self.centres_[name]
-        return np.asarray((self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)) - centre) / spread)
+        standard = (self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)) - centre) / spread
+        return np.asarray(np.clip(standard, -_FARTHEST_JUDGED, _FARTHEST_JUDGED))
+
+    def _telling(self, X: pd.DataFrame, name: str) -> Floats:
+        """What a number says of others: not missing, and no farther out than nearly all are."""
+        centre, spread, low, high = self.centres_[name]
+        scaled = np.clip(self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)), low, high)
+        return np.asarray(np.clip(np.nan_to_num((scaled - centre) / spread), -_FARTHEST, _FARTHEST))
 
     def _fit_target(
         self, name: str, sample: pd.DataFrame, design: Floats, gram: Floats, blocks: dict[str, npt.NDArray[np.int64]]
@@ -170,9 +178,8 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         weights = np.column_stack([target.weights for target in self.targets_])
         expected = np.repeat(weights[:1], len(X), axis=0)
         place = 1
-        for name, (centre, spread, low, high) in self.centres_.items():
-            scaled = np.clip(self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)), low, high)
-            expected += np.nan_to_num((scaled - centre) / spread)[:, None] * weights[place]
+        for name in self.centres_:
+            expected += self._telling(X, name)[:, None] * weights[place]
             place += 1
         for name, levels in self.levels_.items():
             # An unknown level is -1, the last row: it adds nothing.

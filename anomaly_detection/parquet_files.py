@@ -12,9 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from anomaly_detection.errors import DataError
+from anomaly_detection.errors import DataError, first_line
 
 __all__ = ["ParquetFile", "ParquetWriter"]
+
+_DAMAGED = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError)
+"""What Arrow and pandas raise for bytes that are none of theirs: their notes on columns may be damaged as well."""
 
 
 class ParquetFile:
@@ -88,10 +91,14 @@ class ParquetFile:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (pa.ArrowException, ValueError) as error:
-            if isinstance(error, DataError):
+        except _DAMAGED as error:
+            # The system's own errors have a number.
+            if isinstance(error, DataError) or getattr(error, "errno", None) is not None:
                 raise
-            raise DataError(f"{self._path} is not a Parquet table; export it again or give a CSV file.") from error
+            raise DataError(
+                f"{self._path} is not a Parquet table, or a damaged one ({first_line(error).rstrip('.')});"
+                " export it again or give a CSV file."
+            ) from error
 
 
 def _frame(table: pa.Table, gaps: set[str]) -> pd.DataFrame:
@@ -128,8 +135,7 @@ class ParquetWriter:
                 self._writer = pq.ParquetWriter(self._path, self._schema(frame))
             self._writer.write_table(pa.Table.from_pandas(frame, self._writer.schema, preserve_index=False))
         except pa.ArrowException as error:
-            first = str(error).splitlines()[0]
-            raise DataError(f"The table does not fit into Parquet ({first}); write a CSV file.") from error
+            raise DataError(f"The table does not fit into Parquet ({first_line(error)}); write a CSV file.") from error
 
     def close(self) -> None:
         """Finish the file."""
