@@ -16,7 +16,7 @@ from mlx_iforest.base import BaseIsolationForest
 
 from . import checked
 from .calibration import RiskLevel, risk_level, severity
-from .detector import Detector
+from .detector import Detector, UnfittedDetectorError
 from .drift import warn_of_drift
 from .errors import DataError
 from .features import SupplyChainFeatures
@@ -300,7 +300,8 @@ class AnomalyDetectionAPI:
         """
         from .streaming import predict_parts
 
-        return predict_parts(copy.copy(self.detector), parts, checked.threshold(threshold), progress)
+        cut, tell = checked.threshold(threshold), checked.progress(progress)
+        return predict_parts(copy.copy(self.detector), parts, cut, tell)
 
     def predict_p_values(self, data: Any) -> npt.NDArray[np.float64]:
         """How often a usual record scores as low as these do.
@@ -361,9 +362,13 @@ class AnomalyDetectionAPI:
 
         Raises
         ------
+        NotFittedError
+            Before `fit` or `load_model`.
         DataError
             If the lengths differ, or predictions are other than +1 and -1, as where they and the scores are swapped.
         """
+        if not self.is_fitted:
+            raise UnfittedDetectorError("This detector is not trained yet; call fit, or load a trained one.")
         frame = to_frame(data)
         verdicts, values = checked.judged(predictions, scores, len(frame))
         rows = np.flatnonzero(verdicts == -1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from .errors import DataError
 from .thresholds import ThresholdRule
 
-__all__ = ["column_name", "column_names", "file_path", "judged", "rule", "seed", "share", "threshold"]
+__all__ = ["column_name", "column_names", "file_path", "judged", "progress", "rule", "seed", "share", "threshold"]
 
 
 def _kind(value: object) -> str:
@@ -34,15 +34,17 @@ def column_names(value: Any, argument: str) -> list[str] | None:
     """The names of columns, or None; numbers stand for columns that are named so."""
     if value is None:
         return None
-    listed = isinstance(value, Iterable) and not isinstance(value, (str, bytes)) and not hasattr(value, "columns")
-    names = list(value) if listed else [None]
-    if not all(isinstance(name, (str, numbers.Integral)) for name in names):
+    if not isinstance(value, Iterable) or isinstance(value, (str, bytes)) or hasattr(value, "columns"):
         raise DataError(f"{argument} is {_shown(value)}; give a list of column names.")
+    names = list(value)
+    odd = [name for name in names if not isinstance(name, (str, numbers.Integral))]
+    if odd:
+        raise DataError(f"{argument} holds {_shown(odd[0])}; give a list of column names.")
     return [str(name) for name in names]
 
 
 def _shown(value: Any) -> str:
-    return repr(value) if isinstance(value, (str, int, float)) else f"a {_kind(value)}"
+    return repr(value) if isinstance(value, (str, int, float)) or value is None else f"a {_kind(value)}"
 
 
 def share(value: Any, argument: str) -> float:
@@ -66,6 +68,13 @@ def seed(value: Any) -> int:
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not 0 <= int(value) < 2**32:
         raise DataError(f"seed is {_shown(value)}; give a whole number from 0 to 4294967295.")
     return int(value)
+
+
+def progress(value: Any) -> Callable[[int], object] | None:
+    """A function, or None."""
+    if value is None or callable(value):
+        return value
+    raise DataError(f"progress is {_shown(value)}; give a function that takes the number of records judged so far.")
 
 
 def rule(value: Any) -> ThresholdRule | None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.levels import from_codes
-from anomaly_detection.numeric_values import bounded
+from anomaly_detection.numeric_values import LARGEST, bounded
 from anomaly_detection.parsing import name_tokens
 from anomaly_detection.schema import unused_name
 
@@ -35,7 +35,6 @@ __all__ = [
 Floats = npt.NDArray[np.float64]
 _DAY = np.timedelta64(1, "D")
 _SAMPLE = 5_000
-_LARGEST = float(np.finfo(np.float64).max)
 _LARGEST_LOG = 700.0
 
 
@@ -80,7 +79,7 @@ class Ratio:
         over, under = (frame[name].to_numpy(dtype=np.float64) for name in (self.numerator, self.denominator))
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             ratio = over / under
-        return np.where(under == 0, np.nan, np.clip(ratio, -_LARGEST, _LARGEST))
+        return np.where(under == 0, np.nan, np.clip(ratio, -LARGEST, LARGEST))
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ class Product:
             # Against the product as printed, except where rounding reaches: then only the excess beyond it.
             quotient = np.where(total + half[2] < low, total / low, np.where(total - half[2] > high, total / high, 1.0))
         usable = (first > 0) & (second > 0) & (total >= 0)
-        return np.where(usable, np.minimum(quotient, _LARGEST), np.nan)
+        return np.where(usable, np.minimum(quotient, LARGEST), np.nan)
 
 
 CalendarKind = Literal["month", "weekday", "hour", "period"]

@@ -76,9 +76,9 @@ def _convert(data: Any) -> pd.DataFrame:
             raise DataError(f"Expected a 2-D array of rows and columns, got {data.ndim} dimension(s).")
         return pd.DataFrame(data, columns=[f"x{i}" for i in range(data.shape[1])])
     if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
-        odd = next((row for row in data if not isinstance(row, Mapping)), None)
-        if odd is not None:
-            raise DataError(f"Expected a list of dicts, one a record; it holds a {type(odd).__name__}.")
+        odd = [type(row).__name__ for row in data if not isinstance(row, Mapping)]
+        if odd:
+            raise DataError(f"Expected a list of dicts, one a record; it holds a {odd[0]}.")
         return _records([dict(row) for row in data])
     return _from_other_library(data)
 

@@ -10,12 +10,14 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["NumericValues", "Scale", "bounded", "choose_scale"]
+__all__ = ["LARGEST", "NumericValues", "Scale", "bounded", "choose_scale"]
+
+LARGEST = 1e100
+"""Numbers are computed with as if none were larger, or nearer to 0 than its reciprocal, without being 0."""
 
 Floats = npt.NDArray[np.float64]
 _SAMPLE = 20_000
-_LARGEST = 1e100
-_SMALLEST = 1e-100
+_LARGEST_HALF = 8e307
 _LARGEST_FEATURE = 1e30
 _LARGEST_LOG = 690.0
 
@@ -24,9 +26,9 @@ def bounded(values: npt.ArrayLike) -> Floats:
     """Give numbers whose squares, products and quotients float64 holds: within 1e100, and 0 below 1e-100; NaN stays."""
     x = np.asarray(values, dtype=np.float64)
     size = np.abs(x)
-    if not ((size > _LARGEST) | ((size < _SMALLEST) & (size > 0))).any():
+    if not ((size > LARGEST) | ((size < 1.0 / LARGEST) & (size > 0))).any():
         return x
-    return np.where(size < _SMALLEST, 0.0, np.clip(x, -_LARGEST, _LARGEST))
+    return np.where(size < 1.0 / LARGEST, 0.0, np.clip(x, -LARGEST, LARGEST))
 
 
 class Scale:
@@ -78,7 +80,7 @@ def choose_scale(values: Floats) -> Scale:
     if len(positive) < max(3, 0.3 * len(x)) or (x < 0).mean() > 0.001:
         return Scale()
     low, middle, high = np.quantile(positive, [0.05, 0.5, 0.95])
-    if high <= low:
+    if np.log(high) <= np.log(low):
         return Scale()
     lean = (high + low - 2 * middle) / (high - low)
     log_lean = (np.log(high) + np.log(low) - 2 * np.log(middle)) / (np.log(high) - np.log(low))
@@ -125,5 +127,6 @@ class NumericValues(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _median(values: Floats) -> float:
-    present = values[~np.isnan(values)]
+    # Two in the middle are added up.
+    present = np.clip(values[~np.isnan(values)], -_LARGEST_HALF, _LARGEST_HALF)
     return float(np.median(present)) if present.size else float("nan")
