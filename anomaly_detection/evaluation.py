@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from anomaly_detection.errors import DataError
+from anomaly_detection.wellformed import well_formed
 
 __all__ = ["METRICS", "Metrics", "agreement", "check_labels", "evaluate"]
 

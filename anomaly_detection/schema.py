@@ -30,6 +30,7 @@ from anomaly_detection.parsing import (
 )
 
 __all__ = [
+    "CANNOT_BE_JUDGED",
     "CleaningReport",
     "Column",
     "ColumnCleaning",

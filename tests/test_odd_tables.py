@@ -29,7 +29,13 @@ DATES = tuple(pd.Timestamp("2024-01-01") + pd.Timedelta(days=i, hours=i) for i i
 OBJECTS = (
     *(None, np.nan, pd.NA, pd.NaT, True, 3, 2.5, 10**40, "a", "\udfff", b"\xff", 1 + 2j, decimal.Decimal("1.5")),
     *([], [1, "\ud800"], {"a": [1]}, {1}, (1,), np.array([1, 2]), object, datetime.date(9999, 1, 1), datetime.time(1)),
-    *(pathlib.Path("p"), pd.Timestamp("2024-01-01", tz="UTC"), pd.Timedelta("1D"), pd.Interval(0, 1), pd.Period("2024")),
+    *(
+        pathlib.Path("p"),
+        pd.Timestamp("2024-01-01", tz="UTC"),
+        pd.Timedelta("1D"),
+        pd.Interval(0, 1),
+        pd.Period("2024"),
+    ),
 )
 NAMES: tuple[Any, ...] = (
     *("date", "sent", "number", "price", "quantity", "value", "kind", "", " ", "\ud800", 0, 1, 2.5, None, ("a", 1)),
