@@ -61,7 +61,8 @@ def as_dates(values: pd.Series[Any]) -> npt.NDArray[np.datetime64]:
     elif isinstance(values.dtype, pd.ArrowDtype):
         # Arrow counts days, and pandas gives these as Python's dates.
         unit = values.dtype.pyarrow_dtype.unit if hasattr(values.dtype.pyarrow_dtype, "unit") else "s"
-        values = values.astype(f"timestamp[{unit}][pyarrow]")
+        stamp: Any = f"timestamp[{unit}][pyarrow]"
+        values = values.astype(stamp)
     if getattr(values.dt, "tz", None) is not None:
         values = values.dt.tz_convert("UTC").dt.tz_localize(None)
     unit = values.dt.unit if hasattr(values.dt, "unit") else "ns"

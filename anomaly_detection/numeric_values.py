@@ -19,7 +19,8 @@ Floats = npt.NDArray[np.float64]
 _SAMPLE = 20_000
 _LARGEST_HALF = 8e307
 _LARGEST_FEATURE = 1e30
-_LARGEST_LOG = 690.0
+_LARGEST_LOG = 709.7
+_SMALLEST_FLOOR = 1e-200
 
 
 def bounded(values: npt.ArrayLike) -> Floats:
@@ -48,10 +49,10 @@ class Scale:
 
     def apply(self, values: npt.ArrayLike) -> Floats:
         """Bring numbers onto the scale; NaN stays NaN."""
-        x = bounded(values)
         if self.floor is None:
-            return x
-        below = np.minimum(x, self.floor)
+            return bounded(values)
+        x = np.asarray(values, dtype=np.float64)
+        below = np.clip(x, -LARGEST, self.floor)
         return np.asarray(np.log(np.maximum(x, self.floor)) - np.log1p((self.floor - below) / self.floor))
 
     def invert(self, values: npt.ArrayLike) -> Floats:
@@ -60,7 +61,8 @@ class Scale:
         if self.floor is None:
             return y
         base = np.log(self.floor)
-        below = self.floor * (1.0 - np.expm1(np.minimum(base - np.minimum(y, base), _LARGEST_LOG)))
+        with np.errstate(over="ignore"):
+            below = self.floor * (1.0 - np.expm1(np.minimum(base - np.minimum(y, base), _LARGEST_LOG)))
         return np.asarray(np.where(y >= base, np.exp(np.clip(y, base, _LARGEST_LOG)), below))
 
     @property
@@ -74,7 +76,7 @@ def choose_scale(values: Floats) -> Scale:
 
     Or that are not negative and so large or small that float32 cannot tell them apart.
     """
-    x = bounded(values[~np.isnan(values)])
+    x = values[~np.isnan(values)]
     x = x[:: max(1, len(x) // _SAMPLE)]
     positive = x[x > 0]
     if len(positive) < max(3, 0.3 * len(x)) or (x < 0).mean() > 0.001:
@@ -82,11 +84,13 @@ def choose_scale(values: Floats) -> Scale:
     low, middle, high = np.quantile(positive, [0.05, 0.5, 0.95])
     if np.log(high) <= np.log(low):
         return Scale()
+    floor = max(float(np.quantile(positive, 0.01)) / 10.0, _SMALLEST_FLOOR)
+    if high > _LARGEST_FEATURE or high < 1.0 / _LARGEST_FEATURE:
+        return Scale(floor)
     lean = (high + low - 2 * middle) / (high - low)
     log_lean = (np.log(high) + np.log(low) - 2 * np.log(middle)) / (np.log(high) - np.log(low))
-    leans = lean > 0.25 and abs(log_lean) < lean and high > 3 * middle
-    if leans or high > _LARGEST_FEATURE or high < 1.0 / _LARGEST_FEATURE:
-        return Scale(float(np.quantile(positive, 0.01)) / 10.0)
+    if lean > 0.25 and abs(log_lean) < lean and high > 3 * middle:
+        return Scale(floor)
     return Scale()
 
 

@@ -1,4 +1,4 @@
-"""Tables of all kinds of columns, names and values: they train or are refused in one line, and then score and explain."""
+"""Tables of all kinds of columns, names and values: refused in one line, or learned from, scored and explained."""
 
 from __future__ import annotations
 
@@ -120,9 +120,10 @@ def tried(work: Callable[[], Any]) -> Any:
     try:
         return work()
     except AnomalyDetectionError as error:
-        assert len(str(error).splitlines()) == 1
-        str(error).encode()
-        return None
+        message = str(error)
+    assert len(message.splitlines()) == 1
+    message.encode()
+    return None
 
 
 def check(detector: Detector, frame: pd.DataFrame) -> None:
@@ -137,7 +138,7 @@ def check(detector: Detector, frame: pd.DataFrame) -> None:
         assert len(found.sentence.splitlines()) == 1
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(COLUMNS, SIZES, SEEDS, st.booleans(), st.booleans())
 def test_odd_tables(columns: list[tuple[Any, int]], rows: int, seed: int, usable: bool, twice: bool) -> None:
     warnings.simplefilter("ignore", DriftWarning)
@@ -155,10 +156,10 @@ def test_odd_tables(columns: list[tuple[Any, int]], rows: int, seed: int, usable
     check(detector, frame)
     rng = np.random.default_rng(seed)
     check(detector, frame.iloc[:1])
-    for kinds in (rng.permutation([kind for _, kind in columns]), rng.integers(0, len(KINDS), len(columns))):
-        # First the same cells under other names, which mostly are refused, then a column at a time.
-        other = table([(name, int(kind)) for (name, _), kind in zip(columns, kinds, strict=True)], rows, seed)
-        check(detector, other)
-        for place in rng.permutation(len(columns))[:2].tolist():
-            changed = [frame.iloc[:, i] if i != place else other.iloc[:, i] for i in range(len(columns))]
-            check(detector, joined(changed, list(frame.columns)))
+    # All columns of other kinds, which mostly is refused, then one at a time.
+    kinds = rng.integers(0, len(KINDS), len(columns)).tolist()
+    other = table([(name, kind) for (name, _), kind in zip(columns, kinds, strict=True)], rows, seed)
+    check(detector, other)
+    for place in rng.permutation(len(columns))[:2].tolist():
+        changed = [frame.iloc[:, i] if i != place else other.iloc[:, i] for i in range(len(columns))]
+        check(detector, joined(changed, list(frame.columns)))
