@@ -166,9 +166,9 @@ class ParquetWriter:
             self._writer.close()
 
     def _schema(self, frame: pd.DataFrame) -> pa.Schema:
-        known = () if self._types is None else self._types.names
         # Maps come as lists of pairs, of which Arrow could not tell the type.
-        read = {name: self._types.field(name) for name in known if name in frame and frame[name].dtype == object}
+        stored = () if self._types is None else self._types
+        read = {field.name: field for field in stored if field.name in frame and frame[field.name].dtype == object}
         told = pa.Schema.from_pandas(frame.drop(columns=list(read)), preserve_index=False)
         fields = []
         for name in frame.columns:

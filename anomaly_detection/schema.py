@@ -430,15 +430,18 @@ def _infer_numbers(name: str, numbers: npt.NDArray[np.float64], rows: int, role:
     if role is None and unit is not None:
         return Column(name, Role.TIMESTAMP, f"numbers that count time ({unit})", epoch=unit, **details)
     whole = bool(np.all(present == np.round(present)))
-    with np.errstate(over="ignore", invalid="ignore"):
-        counts = bool(distinct == present.size > 2 and np.all(np.diff(np.sort(present)) == 1))
-    if role is None and whole and counts:
+    if role is None and whole and distinct == present.size > 2 and _count_up(present):
         return Column(name, Role.IDENTIFIER, "counts the rows", **details)
     if role is None and whole and tokens & _ID_TOKENS:
         if distinct > 0.5 * present.size:
             return Column(name, Role.IDENTIFIER, "named as an identifier, hardly ever repeated", **details)
         return Column(name, Role.CATEGORICAL, "named as an identifier, repeated", **details)
     return _column(name, role, (Role.NUMERIC, "numbers"), **details)
+
+
+def _count_up(numbers: npt.NDArray[np.float64]) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.all(np.diff(np.sort(numbers)) == 1))
 
 
 _ID_TOKENS = frozenset({"id", "ids", "uuid", "guid", "sku", "ean", "gtin", "#", "zip", "postcode", "identifier"})
