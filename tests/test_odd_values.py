@@ -175,7 +175,10 @@ def test_parquet_of_all_types_by_the_commands(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_what_cannot_be_judged_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    FRAME.assign(tags=[[1]] * ROWS).to_parquet(tmp_path / "data.parquet")
+    frame = FRAME.assign(tags=[[1]] * ROWS)
+    # All that a training does has to take these too, scikit-learn's forest and the report.
+    frame.loc[[3, 5], "lead_time"] = [1e39, -1e308]
+    frame.to_parquet(tmp_path / "data.parquet")
     shown = run(["train", "--data", tmp_path / "data.parquet", "--output", tmp_path / "new"], capsys)
     assert shown.count("tags holds values that cannot be judged (list); they stay with their records") == 1
 
@@ -189,7 +192,7 @@ def test_plain_values_of_odd_kinds() -> None:
 # Names.
 
 
-def test_columns_named_like_derived_ones() -> None:
+def test_columns_named_like_derived_ones(tmp_path: Path) -> None:
     frame = generate("realistic", ROWS, seed=1).frame
     frame["lead_time"] = frame["lead_time"].astype(object)
     frame.loc[::7, "lead_time"] = "see invoice"
@@ -202,6 +205,12 @@ def test_columns_named_like_derived_ones() -> None:
     named = SupplyChainFeatures().fit(frame.assign(**taken))
     extended, _ = named.extend(frame.assign(**taken))
     assert extended.columns.is_unique
+    api = AnomalyDetectionAPI().fit(frame.assign(**taken))
+    api.save_model(tmp_path / "model.safetensors")
+    again = AnomalyDetectionAPI(tmp_path / "model.safetensors")
+    predictions, scores = again.predict(frame.assign(**taken))
+    np.testing.assert_array_equal(scores, api.predict(frame.assign(**taken))[1])
+    assert len(again.explain_anomalies(frame.assign(**taken), predictions, scores)) == (predictions == -1).sum()
     assert set(extended["lead_time (how missing)"]) == {"x", "y", "z"}
     assert extended["lead_time given'"].value_counts()["see invoice"] == len(frame.loc[::7])
     before = features.extend(frame)[0]["days from order_date to ship_date"]
@@ -232,6 +241,20 @@ def test_a_record_with_lone_surrogates(api: AnomalyDetectionAPI) -> None:
     (told,) = api.explain_anomalies(record, [-1], [score])
     json.dumps(told, ensure_ascii=False).encode()
     assert told["data_point"]["\\ud801"] == "\\ud802"
+
+
+def test_lone_surrogates_in_a_file(
+    api: AnomalyDetectionAPI, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, model = tmp_path / "data.csv", tmp_path / "model.safetensors"
+    odd = FRAME.assign(**{"n@te": "x"}).replace({"supplier": {RECORD["supplier"]: "S@"}})
+    odd.to_csv(data, index=False)
+    data.write_bytes(data.read_bytes().replace(b"@", b"\xed\xa0\x80"))
+    api.save_model(model)
+    run(["score", model, data, "--output", tmp_path / "out.csv"], capsys)
+    assert (tmp_path / "out.csv").read_text(encoding="utf-8").startswith("timestamp,")
+    for options in ([], ["--json"]):
+        run(["explain", model, data, "--row", "1", *options], capsys).encode()
 
 
 # The API.
