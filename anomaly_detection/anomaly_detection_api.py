@@ -14,8 +14,9 @@ import numpy.typing as npt
 from mlx_iforest import __version__
 from mlx_iforest.base import BaseIsolationForest
 
+from . import checked
 from .calibration import RiskLevel, risk_level, severity
-from .detector import Detector
+from .detector import Detector, UnfittedDetectorError
 from .drift import warn_of_drift
 from .errors import DataError
 from .features import SupplyChainFeatures
@@ -86,6 +87,8 @@ class AnomalyDetectionAPI:
 
     Raises
     ------
+    DataError
+        For an argument of another kind.
     ModelFileError
         If `model_path` is given but cannot be loaded.
 
@@ -106,9 +109,9 @@ class AnomalyDetectionAPI:
         seed: int = 42,
         threshold: ThresholdRule | None = None,
     ) -> None:
-        self.anomaly_ratio = anomaly_ratio
-        self.seed = seed
-        self.threshold = threshold
+        self.anomaly_ratio = checked.share(anomaly_ratio, "anomaly_ratio")
+        self.seed = checked.seed(seed)
+        self.threshold = checked.rule(threshold)
         self.detector = Detector()
         if model_path is not None:
             self._load(model_path)
@@ -167,16 +170,17 @@ class AnomalyDetectionAPI:
             For a column that is not there, or data that cannot be learned from.
         """
         frame = to_frame(data)
-        numbers = None if numerical_features is None else [*numerical_features, *(value_cols or ())]
-        roles: dict[str, str | Role] = dict.fromkeys(numbers or value_cols or (), Role.NUMERIC)
-        roles |= dict.fromkeys(categorical_features or (), Role.CATEGORICAL)
-        if timestamp_col is not None:
-            roles[timestamp_col] = Role.TIMESTAMP
+        numbers = checked.column_names(numerical_features, "numerical_features")
+        categories = checked.column_names(categorical_features, "categorical_features")
+        measured = checked.column_names(value_cols, "value_cols") or []
+        time = checked.column_name(timestamp_col, "timestamp_col")
+        roles: dict[str, str | Role] = dict.fromkeys([*(numbers or ()), *measured], Role.NUMERIC)
+        roles |= dict.fromkeys(categories or (), Role.CATEGORICAL)
+        if time is not None:
+            roles[time] = Role.TIMESTAMP
         schema = infer_schema(frame, roles)
         listed = [
-            role
-            for role, names in ((Role.NUMERIC, numbers), (Role.CATEGORICAL, categorical_features))
-            if names is not None
+            role for role, names in ((Role.NUMERIC, numbers), (Role.CATEGORICAL, categories)) if names is not None
         ]
         kept = [column for column in schema.columns if column.role not in listed or column.name in roles]
         forest = make_forest(RECIPE, seed=self.seed, rows=len(frame))
@@ -240,8 +244,9 @@ class AnomalyDetectionAPI:
         DataError
             If a column that the model needs is missing, or a value cannot be used.
         """
+        cut = checked.threshold(threshold)
         scores = self.detector.decision_function(data)
-        return np.where(scores < (0.0 if threshold is None else threshold), -1, 1).astype(np.int64), scores
+        return np.where(scores < cut, -1, 1).astype(np.int64), scores
 
     def predict_batches(
         self,
@@ -282,8 +287,8 @@ class AnomalyDetectionAPI:
         NotFittedError
             Before `fit` or `load_model`.
         DataError
-            For one table instead of several; for an iterator, which can be gone through only once, under the rule
-            `Conformal`; as `predict` for a part, with its rows named.
+            For one table instead of several, or what is none; for an iterator, which can be gone through only once,
+            under the rule `Conformal`; as `predict` for a part, with its rows named.
 
         Examples
         --------
@@ -295,7 +300,8 @@ class AnomalyDetectionAPI:
         """
         from .streaming import predict_parts
 
-        return predict_parts(copy.copy(self.detector), parts, 0.0 if threshold is None else threshold, progress)
+        cut, tell = checked.threshold(threshold), checked.progress(progress)
+        return predict_parts(copy.copy(self.detector), parts, cut, tell)
 
     def predict_p_values(self, data: Any) -> npt.NDArray[np.float64]:
         """How often a usual record scores as low as these do.
@@ -356,16 +362,15 @@ class AnomalyDetectionAPI:
 
         Raises
         ------
+        NotFittedError
+            Before `fit` or `load_model`.
         DataError
-            If the lengths differ.
+            If the lengths differ, or predictions are other than +1 and -1, as where they and the scores are swapped.
         """
+        if not self.is_fitted:
+            raise UnfittedDetectorError("This detector is not trained yet; call fit, or load a trained one.")
         frame = to_frame(data)
-        verdicts, values = np.asarray(predictions), np.asarray(scores, dtype=np.float64)
-        if not verdicts.shape == values.shape == (len(frame),):
-            raise DataError(
-                f"There are {len(frame)} records, but predictions of shape {verdicts.shape} and scores of shape"
-                f" {values.shape}; give what predict returned for these records."
-            )
+        verdicts, values = checked.judged(predictions, scores, len(frame))
         rows = np.flatnonzero(verdicts == -1)
         if not rows.size:
             return []
@@ -408,8 +413,10 @@ class AnomalyDetectionAPI:
         """
         from .evaluation import check_labels, evaluate
 
-        truth = check_labels(labels)
-        predictions, scores = self.predict(data)
+        truth, frame = check_labels(labels), to_frame(data)
+        if len(truth) != len(frame):
+            raise DataError(f"There are {len(frame)} records but {len(truth)} labels; give one label a record.")
+        predictions, scores = self.predict(frame)
         return evaluate(truth, predictions, scores).to_dict()
 
     def detect_anomaly(self, record: Any) -> Assessment:
@@ -461,12 +468,16 @@ class AnomalyDetectionAPI:
         """
         from .persistence import save_detector
 
-        save_detector(self.detector, model_path, preprocessor_path)
+        if preprocessor_path is not None:
+            checked.file_path(preprocessor_path, "preprocessor_path")
+        save_detector(self.detector, checked.file_path(model_path, "model_path"), preprocessor_path)
 
     load_model = _LoadModel()
 
     def _load(self, model_path: _PathLike, preprocessor_path: _PathLike | None = None) -> AnomalyDetectionAPI:
         from .persistence import load_detector
 
-        self.detector = load_detector(model_path, preprocessor_path)
+        if preprocessor_path is not None:
+            checked.file_path(preprocessor_path, "preprocessor_path")
+        self.detector = load_detector(checked.file_path(model_path, "model_path"), preprocessor_path)
         return self

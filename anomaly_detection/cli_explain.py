@@ -126,7 +126,7 @@ def _text(detector: Detector, row: int, record: pd.Series[Any], explanation: Exp
             right=frozenset({"share", "effect"}),
         )
     )
-    values = {str(name): printable(value) if pd.notna(value) else "" for name, value in record.items()}
+    values = {str(name): "" if plain(value) is None else printable(value) for name, value in record.items()}
     lines += ["", table([{"column": name, "value": value} for name, value in values.items()])]
     return "\n".join(lines)
 

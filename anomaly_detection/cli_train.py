@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .console import note, printable, progress_bar, result
 from .errors import DataError
+from .schema import CANNOT_BE_JUDGED
 from .steps import listening
 
 if TYPE_CHECKING:
@@ -216,6 +217,9 @@ def _understood(data: Mapping[str, Any]) -> str:
         if names:
             more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
             lines.append(f"  {len(names)} {title}: {', '.join(names[:_NAMES_SHOWN])}{more}")
+    for column in data["schema"]:
+        if column["reason"].startswith(CANNOT_BE_JUDGED):
+            lines.append(f"  {printable(column['name'])} holds {column['reason']}; they stay with their records")
     unread = {name: done["unread"] for name, done in data["cleaning"]["columns"].items() if done["unread"]}
     by_count = sorted(unread, key=lambda name: -sum(unread[name].values()))
     for name in by_count[:_UNREAD_SHOWN]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice
 from typing import Any, Literal
@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.levels import from_codes
+from anomaly_detection.numeric_values import LARGEST, bounded
 from anomaly_detection.pairing import MOST_PARTNERS, paired_dates
 from anomaly_detection.parsing import name_tokens
-from anomaly_detection.schema import reason_column
+from anomaly_detection.schema import unused_name
 
 __all__ = [
     "CalendarPart",
@@ -26,6 +27,7 @@ __all__ = [
     "Ratio",
     "add_derived",
     "amount_kind",
+    "derived_names",
     "find_calendar",
     "find_durations",
     "find_ratios",
@@ -35,6 +37,7 @@ Floats = npt.NDArray[np.float64]
 _DAY = np.timedelta64(1, "D")
 _SAMPLE = 5_000
 _MOST_RATIOS = 16
+_LARGEST_LOG = 700.0
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Ratio:
         over, under = (frame[name].to_numpy(dtype=np.float64) for name in (self.numerator, self.denominator))
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             ratio = over / under
-        return np.where(np.isfinite(ratio), ratio, np.nan)
+        return np.where(under == 0, np.nan, np.clip(ratio, -LARGEST, LARGEST))
 
 
 @dataclass(frozen=True)
@@ -112,8 +115,8 @@ class Product:
             high = (first + half[0]) * (second + half[1]) * self.constant
             # Against the product as printed, except where rounding reaches: then only the excess beyond it.
             quotient = np.where(total + half[2] < low, total / low, np.where(total - half[2] > high, total / high, 1.0))
-        usable = (first > 0) & (second > 0) & (total >= 0) & np.isfinite(quotient)
-        return np.where(usable, quotient, np.nan)
+        usable = (first > 0) & (second > 0) & (total >= 0)
+        return np.where(usable, np.minimum(quotient, LARGEST), np.nan)
 
 
 CalendarKind = Literal["month", "weekday", "hour", "period"]
@@ -181,7 +184,8 @@ class MissingState:
         codes = frame[self.column].isna().to_numpy().astype(np.int64)
         states = ["given", "blank", "in other words", *self.words]
         if self.words:
-            words = frame[reason_column(self.column)]
+            # By its place: a column of the records may have the name that it usually has.
+            words = frame.iloc[:, list(frame.columns).index(self.column) + 1]
             place = pd.Index(states).get_indexer(words.cat.categories)
             lookup = np.append(np.where(place < 0, 2, place), 1)
             codes = np.where(codes == 1, lookup[words.cat.codes.to_numpy()], 0)
@@ -333,7 +337,7 @@ def _spread(values: Floats) -> float:
 
 
 def _rounding(values: Floats) -> float:
-    present = values[~np.isnan(values)]
+    present = bounded(values[~np.isnan(values)])
     if np.allclose(present, np.round(present), atol=1e-9):
         return 0.0
     for digits in (1, 2, 3, 4):
@@ -360,7 +364,7 @@ def _find_products(frame: pd.DataFrame, logs: dict[str, Floats]) -> list[Product
             if near < 0.6 or min(_spread(logs[name][present]) for name in (first, second)) < 0.2:
                 continue
             steps = tuple(_rounding(frame[name].to_numpy(dtype=np.float64)) for name in (first, second, total))
-            constant = 1.0 if abs(middle) < 0.05 else float(np.exp(middle))
+            constant = 1.0 if abs(middle) < 0.05 else float(np.exp(np.clip(middle, -_LARGEST_LOG, _LARGEST_LOG)))
             found.append((near, Product(total, (first, second), (steps[0], steps[1], steps[2]), constant)))
     found.sort(key=lambda item: (-item[0], item[1].name))
     kept: list[Product] = []
@@ -405,7 +409,17 @@ def _meaningful(
                     yield Ratio(numerator, denominator)
 
 
-def add_derived(frame: pd.DataFrame, parts: Sequence[Derived]) -> pd.DataFrame:
-    """Return the frame with the derived columns after its own."""
-    extra: dict[str, Any] = {part.name: part.values(frame) for part in parts}
+def derived_names(parts: Sequence[Derived], taken: Iterable[str]) -> list[str]:
+    """Name the column of each part: by the part, unless a column of the records has that name already."""
+    used = set(taken)
+    names = []
+    for part in parts:
+        names.append(unused_name(part.name, used))
+        used.add(names[-1])
+    return names
+
+
+def add_derived(frame: pd.DataFrame, parts: Sequence[Derived], names: Sequence[str]) -> pd.DataFrame:
+    """Return the frame with the derived columns after its own, under `names`."""
+    extra: dict[str, Any] = {name: part.values(frame) for name, part in zip(names, parts, strict=True)}
     return pd.concat([frame, pd.DataFrame(extra, index=frame.index)], axis=1)

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from anomaly_detection.errors import DataError
+from anomaly_detection.wellformed import well_formed
 
 __all__ = ["METRICS", "Metrics", "agreement", "check_labels", "evaluate"]
 
@@ -232,10 +233,14 @@ def _one_column(values: Any) -> pd.Series[Any]:
         raise DataError(
             f"Labels must be one column, got {getattr(values, 'ndim', 0)} dimensions; pass a single column."
         )
-    if isinstance(values, pd.Series):
-        return values
+    if isinstance(values, (pd.Series, np.ndarray)) and values.dtype != object:
+        return pd.Series(values)
     # A list as object: left to itself, numpy would turn None or NaN among words into the word "nan".
-    return pd.Series(values) if isinstance(values, np.ndarray) else pd.Series(list(values), dtype=object)
+    column = pd.Series([well_formed(one) if isinstance(one, str) else one for one in values], dtype=object)
+    odd = [type(one).__name__ for one in column if not pd.api.types.is_hashable(one)]
+    if odd:
+        raise DataError(f"Labels must be plain values, found a {odd[0]}; {_EXPECTED}.")
+    return column
 
 
 def _canonical(value: Any) -> float | str:

@@ -29,6 +29,8 @@ _LEAST_ROWS = 100
 _SCREENED_ROWS = 1_000
 _SCREENED_AT_ONCE = 256
 _CELLS = 10_000_000
+_FARTHEST = 1e6  # spreads from the centre that foretell anything more
+_FARTHEST_JUDGED = 1e30
 
 
 @dataclass
@@ -151,9 +153,8 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _design(self, X: pd.DataFrame) -> tuple[Floats, dict[str, Places]]:
         parts, blocks, width = [np.ones((len(X), 1))], {}, 1
-        for name, (centre, spread, low, high) in self.centres_.items():
-            scaled = np.clip(self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)), low, high)
-            parts.append(np.nan_to_num((scaled - centre) / spread)[:, None])
+        for name in self.centres_:
+            parts.append(self._telling(X, name)[:, None])
             blocks[name] = np.array([width])
             width += 1
         for name, levels in self.levels_.items():
@@ -168,7 +169,14 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def _standard(self, X: pd.DataFrame, name: str) -> Floats:
         centre, spread, _, _ = self.centres_[name]
-        return np.asarray((self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)) - centre) / spread)
+        standard = (self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)) - centre) / spread
+        return np.asarray(np.clip(standard, -_FARTHEST_JUDGED, _FARTHEST_JUDGED))
+
+    def _telling(self, X: pd.DataFrame, name: str) -> Floats:
+        """What a number says of others: not missing, and no farther out than nearly all are."""
+        centre, spread, low, high = self.centres_[name]
+        scaled = np.clip(self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)), low, high)
+        return np.asarray(np.clip(np.nan_to_num((scaled - centre) / spread), -_FARTHEST, _FARTHEST))
 
     def _fit_target(
         self, name: str, sample: pd.DataFrame, design: Floats, gram: Floats, blocks: dict[str, Places]
@@ -225,10 +233,9 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         weights = _Weights(self.targets_)
         expected = np.repeat(weights.at(0, 1)[1], len(X), axis=0)
         place = 1
-        for name, (centre, spread, low, high) in self.centres_.items():
-            scaled = np.clip(self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)), low, high)
+        for name in self.centres_:
             of, own = weights.at(place, 1)
-            expected[:, of] += np.nan_to_num((scaled - centre) / spread)[:, None] * own
+            expected[:, of] += self._telling(X, name)[:, None] * own
             place += 1
         for name, levels in self.levels_.items():
             # An unknown level is -1, the last row: it adds nothing.

@@ -25,6 +25,7 @@ from anomaly_detection.derived import (
     Product,
     Ratio,
     add_derived,
+    derived_names,
     find_calendar,
     find_durations,
     find_ratios,
@@ -235,8 +236,8 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
             clean, self.schema_.names(Role.NUMERIC, Role.CATEGORICAL), self.schema_.names(Role.TIMESTAMP)
         )
         self.derived_ = self._derive(clean)
-        extended = add_derived(clean, self.derived_)
-        self.transformers = self._branches(extended)
+        extended = self._extended(clean)
+        self.transformers = self._branches()
         plain = self._plain()
         found = _array(super(SupplyChainFeatures, plain).fit_transform, extended)
         self.__dict__.update(plain.__dict__)
@@ -279,7 +280,13 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         """
         check_is_fitted(self, "feature_sources_")
         clean, report = self.schema_.clean(X, first)
-        return add_derived(clean, self.derived_), report
+        return self._extended(clean), report
+
+    def _extended(self, clean: pd.DataFrame) -> pd.DataFrame:
+        return add_derived(clean, self.derived_, self._derived_names())
+
+    def _derived_names(self) -> list[str]:
+        return derived_names(self.derived_, [*self.schema_.names(), *self.schema_.word_columns().values()])
 
     def features_of(self, extended: pd.DataFrame) -> npt.NDArray[np.float32]:
         """Return the features of records that `extend` prepared."""
@@ -383,16 +390,17 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
             *([MissingPattern(missing)] if missing else []),
         ]
 
-    def _branches(self, extended: pd.DataFrame) -> list[tuple[str, Any, list[str]]]:
+    def _branches(self) -> list[tuple[str, Any, list[str]]]:
         numbers = self._judged(Role.NUMERIC)
         categories = self._judged(Role.CATEGORICAL)
         dates = self.schema_.names(Role.TIMESTAMP)
+        derived = list(zip(self._derived_names(), self.derived_, strict=True))
         names: dict[type, list[str]] = {
-            kind: [part.name for part in self.derived_ if isinstance(part, kind)]
+            kind: [name for name, part in derived if isinstance(part, kind)]
             for kind in (Duration, Ratio, Product, MissingState, MissingPattern)
         }
         calendar = {
-            kind: [part.name for part in self.derived_ if isinstance(part, CalendarPart) and part.part in kind]
+            kind: [name for name, part in derived if isinstance(part, CalendarPart) and part.part in kind]
             for kind in (("weekday", "hour"), ("month",), ("period",))
         }
         weekday_and_hour, months, periods = calendar.values()
@@ -427,7 +435,7 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         ]
 
     def _sources(self) -> list[FeatureSource]:
-        origin = {part.name: part.columns for part in self.derived_}
+        origin = dict(zip(self._derived_names(), (part.columns for part in self.derived_), strict=True))
         sources = []
         for kind, transformer, columns in self._fitted_branches():
             names = transformer.get_feature_names_out()

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from anomaly_detection.csv_files import CsvFile
-from anomaly_detection.errors import DataError
+from anomaly_detection.errors import DataError, first_line
 from anomaly_detection.files import prepare_file, reason, replacing, require_file
+from anomaly_detection.wellformed import well_formed, well_formed_cells, well_formed_columns
 
 __all__ = ["Chunks", "check_target", "read_chunks", "read_table", "table_writer", "to_frame", "write_table"]
 
@@ -35,14 +36,14 @@ def to_frame(data: Any) -> pd.DataFrame:
     Parameters
     ----------
     data : DataFrame, polars or pyarrow table, sequence of dicts, dict or 2-D array
-        A dict of lists (or arrays) is read as columns, any other dict and a `pandas.Series` as one row. Frames of other
-        libraries go through narwhals. A 2-D array gets the column names ``x0, x1, ...``.
+        A dict of which every value is a list (or an array) is read as columns, any other dict and a `pandas.Series` as
+        one row. Frames of other libraries go through narwhals. A 2-D array gets the column names ``x0, x1, ...``.
 
     Returns
     -------
     pandas.DataFrame
-        At least one row and one column, column names as distinct strings. A pandas frame that is so already is
-        returned itself, not copied.
+        At least one row and one column, column names as distinct strings, lone surrogates in texts as escapes
+        (``\\ud800``). A pandas frame that is so already is returned itself, not copied.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def to_frame(data: Any) -> pd.DataFrame:
         If `data` is no table, holds no row or no column, or names a column twice.
     """
     frame = _convert(data)
-    names = [str(name) for name in frame.columns]
+    names = [well_formed(str(name)) for name in frame.columns]
     if names != list(frame.columns):
         frame = frame.set_axis(names, axis=1)
     if not names:
@@ -58,33 +59,48 @@ def to_frame(data: Any) -> pd.DataFrame:
     _refuse_duplicates(names)
     if len(frame) == 0:
         raise DataError("The table has no rows; expected at least one record.")
-    return frame
+    return well_formed_columns(frame)
 
 
 def _convert(data: Any) -> pd.DataFrame:
     if isinstance(data, pd.DataFrame):
         return data
     if isinstance(data, pd.Series):
-        return pd.DataFrame([data.to_dict()])
+        return _records([data.to_dict()])
     if isinstance(data, Mapping):
-        if any(isinstance(value, (list, tuple, np.ndarray, pd.Series)) for value in data.values()):
-            try:
-                return pd.DataFrame(dict(data))
-            except ValueError as error:
-                raise DataError(
-                    f"The columns of the dict do not fit together ({error}); expected lists of one length."
-                ) from error
-        return pd.DataFrame([dict(data)])
+        if data and all(isinstance(value, (list, tuple, np.ndarray, pd.Series)) for value in data.values()):
+            return _columns(data)
+        return _records([dict(data)])
     if isinstance(data, np.ndarray):
         if data.ndim != 2:
             raise DataError(f"Expected a 2-D array of rows and columns, got {data.ndim} dimension(s).")
         return pd.DataFrame(data, columns=[f"x{i}" for i in range(data.shape[1])])
     if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
-        odd = next((row for row in data if not isinstance(row, Mapping)), None)
-        if odd is not None:
-            raise DataError(f"Expected a list of dicts, one a record; it holds a {type(odd).__name__}.")
-        return pd.DataFrame([dict(row) for row in data])
+        odd = [type(row).__name__ for row in data if not isinstance(row, Mapping)]
+        if odd:
+            raise DataError(f"Expected a list of dicts, one a record; it holds a {odd[0]}.")
+        return _records([dict(row) for row in data])
     return _from_other_library(data)
+
+
+def _columns(data: Mapping[Any, Any]) -> pd.DataFrame:
+    try:
+        return pd.DataFrame(dict(data))
+    except UnicodeEncodeError:
+        listed = {name: list(cells) for name, cells in data.items()}
+        return _columns(well_formed_cells(listed))
+    except ValueError as error:
+        raise DataError(
+            f"The columns of the dict do not fit together ({first_line(error)}); expected lists of one length."
+        ) from error
+
+
+def _records(rows: list[dict[Any, Any]]) -> pd.DataFrame:
+    try:
+        return pd.DataFrame(rows)
+    except UnicodeEncodeError:
+        # Pandas' own texts cannot hold a lone surrogate.
+        return pd.DataFrame(well_formed_cells(rows))
 
 
 def _from_other_library(data: Any) -> pd.DataFrame:

@@ -198,7 +198,8 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             # The groups determine the number, so that a small one is not drawn towards values it cannot have.
             between = np.inf
         # The best linear shrinkage lends as many rows as the variance within is of that between groups.
-        lent = float(np.clip((within / between) ** 2, 0.0, self.strength)) if between > 0 else self.strength
+        # Within bounds of which there are squares.
+        lent = min(min(within / between, 1e9) ** 2, self.strength) if between > 0 else self.strength
         shrunk_centre = (n * centre + lent * parent_centre) / (n + lent)
         lent = _SPREAD_STRENGTH * self.strength
         shrunk_spread = np.sqrt((n * spread**2 + lent * within**2) / (n + lent))

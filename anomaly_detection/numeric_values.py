@@ -10,10 +10,26 @@ import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["NumericValues", "Scale", "choose_scale"]
+__all__ = ["LARGEST", "NumericValues", "Scale", "bounded", "choose_scale"]
+
+LARGEST = 1e100
+"""Numbers are computed with as if none were larger, or nearer to 0 than its reciprocal, without being 0."""
 
 Floats = npt.NDArray[np.float64]
 _SAMPLE = 20_000
+_LARGEST_HALF = 8e307
+_LARGEST_FEATURE = 1e30
+_LARGEST_LOG = 709.7
+_SMALLEST_FLOOR = 1e-200
+
+
+def bounded(values: npt.ArrayLike) -> Floats:
+    """Give numbers whose squares, products and quotients float64 holds: within 1e100, and 0 below 1e-100; NaN stays."""
+    x = np.asarray(values, dtype=np.float64)
+    size = np.abs(x)
+    if not ((size > LARGEST) | ((size < 1.0 / LARGEST) & (size > 0))).any():
+        return x
+    return np.where(size < 1.0 / LARGEST, 0.0, np.clip(x, -LARGEST, LARGEST))
 
 
 class Scale:
@@ -33,10 +49,10 @@ class Scale:
 
     def apply(self, values: npt.ArrayLike) -> Floats:
         """Bring numbers onto the scale; NaN stays NaN."""
-        x = np.asarray(values, dtype=np.float64)
         if self.floor is None:
-            return x
-        below = np.minimum(x, self.floor)
+            return bounded(values)
+        x = np.asarray(values, dtype=np.float64)
+        below = np.clip(x, -LARGEST, self.floor)
         return np.asarray(np.log(np.maximum(x, self.floor)) - np.log1p((self.floor - below) / self.floor))
 
     def invert(self, values: npt.ArrayLike) -> Floats:
@@ -45,8 +61,9 @@ class Scale:
         if self.floor is None:
             return y
         base = np.log(self.floor)
-        below = self.floor * (1.0 - np.expm1(base - np.minimum(y, base)))
-        return np.asarray(np.where(y >= base, np.exp(np.maximum(y, base)), below))
+        with np.errstate(over="ignore"):
+            below = self.floor * (1.0 - np.expm1(np.minimum(base - np.minimum(y, base), _LARGEST_LOG)))
+        return np.asarray(np.where(y >= base, np.exp(np.clip(y, base, _LARGEST_LOG)), below))
 
     @property
     def is_log(self) -> bool:
@@ -55,19 +72,25 @@ class Scale:
 
 
 def choose_scale(values: Floats) -> Scale:
-    """Pick the log scale for numbers that are not negative, lean to the right, and lean less as logarithms."""
+    """Pick the log scale for numbers that are not negative, lean to the right, and lean less as logarithms.
+
+    Or that are not negative and so large or small that float32 cannot tell them apart.
+    """
     x = values[~np.isnan(values)]
     x = x[:: max(1, len(x) // _SAMPLE)]
     positive = x[x > 0]
     if len(positive) < max(3, 0.3 * len(x)) or (x < 0).mean() > 0.001:
         return Scale()
     low, middle, high = np.quantile(positive, [0.05, 0.5, 0.95])
-    if high <= low:
+    if np.log(high) <= np.log(low):
         return Scale()
+    floor = max(float(np.quantile(positive, 0.01)) / 10.0, _SMALLEST_FLOOR)
+    if high > _LARGEST_FEATURE or high < 1.0 / _LARGEST_FEATURE:
+        return Scale(floor)
     lean = (high + low - 2 * middle) / (high - low)
     log_lean = (np.log(high) + np.log(low) - 2 * np.log(middle)) / (np.log(high) - np.log(low))
     if lean > 0.25 and abs(log_lean) < lean and high > 3 * middle:
-        return Scale(float(np.quantile(positive, 0.01)) / 10.0)
+        return Scale(floor)
     return Scale()
 
 
@@ -87,7 +110,9 @@ class NumericValues(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         out = np.empty((len(X), len(self.scales_)), dtype=np.float32)
         for i, (name, scale) in enumerate(zip(X.columns, self.scales_, strict=True)):
-            out[:, i] = scale.apply(X[name].to_numpy(dtype=np.float64))
+            scaled = scale.apply(X[name].to_numpy(dtype=np.float64))
+            # What float32 holds, also after what scalers do to it.
+            out[:, i] = np.clip(scaled, -_LARGEST_FEATURE, _LARGEST_FEATURE)
         return out
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
@@ -106,5 +131,6 @@ class NumericValues(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _median(values: Floats) -> float:
-    present = values[~np.isnan(values)]
+    # Two in the middle are added up.
+    present = np.clip(values[~np.isnan(values)], -_LARGEST_HALF, _LARGEST_HALF)
     return float(np.median(present)) if present.size else float("nan")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,21 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from anomaly_detection.errors import DataError
+from anomaly_detection.errors import DataError, first_line
 
 __all__ = ["ParquetFile", "ParquetWriter"]
+
+_DAMAGED = (
+    pa.ArrowException,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+)
+"""What Arrow and pandas raise for bytes that are none of theirs: their notes on columns may be damaged as well."""
 
 
 class ParquetFile:
@@ -52,8 +65,8 @@ class ParquetFile:
 
     def read(self) -> pd.DataFrame:
         """All records."""
-        with self._explained():
-            return pd.read_parquet(self._path)
+        with self._opened() as file:
+            return _frame(file.read(), set())
 
     def chunks(self, rows: int) -> Iterator[pd.DataFrame]:
         """`rows` records at a time, the last time fewer; in the types that reading all of them gives."""
@@ -88,14 +101,18 @@ class ParquetFile:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (pa.ArrowException, ValueError) as error:
-            if isinstance(error, DataError):
+        except _DAMAGED as error:
+            # The system's own errors have a number.
+            if isinstance(error, DataError) or getattr(error, "errno", None) is not None:
                 raise
-            raise DataError(f"{self._path} is not a Parquet table; export it again or give a CSV file.") from error
+            raise DataError(
+                f"{self._path} is not a Parquet table, or a damaged one ({first_line(error).rstrip('.')});"
+                " export it again or give a CSV file."
+            ) from error
 
 
 def _frame(table: pa.Table, gaps: set[str]) -> pd.DataFrame:
-    frame: pd.DataFrame = table.to_pandas()
+    frame: pd.DataFrame = table.replace_schema_metadata(_understood(table.schema.metadata)).to_pandas()
     kinds = {name: frame[name].dtype for name in gaps if name in frame.columns}
     return frame.astype(
         {
@@ -104,6 +121,19 @@ def _frame(table: pa.Table, gaps: set[str]) -> pd.DataFrame:
             if isinstance(kind, np.dtype) and kind.kind in "iub"
         }
     )
+
+
+def _understood(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes] | None:
+    """What pandas noted about the columns' types, less those of its own types that it cannot make of their names."""
+    if metadata is None or b"pandas" not in metadata:
+        return metadata
+    notes = json.loads(metadata[b"pandas"])
+    for column in notes["columns"]:
+        try:
+            pd.api.types.pandas_dtype(column["numpy_type"])
+        except TypeError:
+            column["numpy_type"] = "object"
+    return {**metadata, b"pandas": json.dumps(notes).encode()}
 
 
 class ParquetWriter:
@@ -128,8 +158,7 @@ class ParquetWriter:
                 self._writer = pq.ParquetWriter(self._path, self._schema(frame))
             self._writer.write_table(pa.Table.from_pandas(frame, self._writer.schema, preserve_index=False))
         except pa.ArrowException as error:
-            first = str(error).splitlines()[0]
-            raise DataError(f"The table does not fit into Parquet ({first}); write a CSV file.") from error
+            raise DataError(f"The table does not fit into Parquet ({first_line(error)}); write a CSV file.") from error
 
     def close(self) -> None:
         """Finish the file."""
@@ -137,12 +166,15 @@ class ParquetWriter:
             self._writer.close()
 
     def _schema(self, frame: pd.DataFrame) -> pa.Schema:
-        schema = pa.Schema.from_pandas(frame, preserve_index=False)
-        for place, field in enumerate(schema):
+        # Maps come as lists of pairs, of which Arrow could not tell the type.
+        stored = () if self._types is None else self._types
+        read = {field.name: field for field in stored if field.name in frame and frame[field.name].dtype == object}
+        told = pa.Schema.from_pandas(frame.drop(columns=list(read)), preserve_index=False)
+        fields = []
+        for name in frame.columns:
+            field = read[name] if name in read else told.field(name)
             if pa.types.is_dictionary(field.type):
                 # Later frames may have more levels than an index of this one's size can number.
-                wide = pa.dictionary(pa.int32(), field.type.value_type, field.type.ordered)
-                schema = schema.set(place, field.with_type(wide))
-            elif self._types is not None and frame[field.name].dtype == object and field.name in self._types.names:
-                schema = schema.set(place, field.with_type(self._types.field(field.name).type))
-        return schema
+                field = field.with_type(pa.dictionary(pa.int32(), field.type.value_type, field.type.ordered))
+            fields.append(field.with_nullable(True))
+        return pa.schema(fields, told.metadata)

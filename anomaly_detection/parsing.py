@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly_detection.cells import nanoseconds
+
 __all__ = [
     "EpochUnit",
     "epoch_unit",
@@ -156,7 +158,7 @@ def _assemble(parts: pd.DataFrame, year: Floats, month: Floats, day: Floats) -> 
     minute = parts["minute"].astype(float).fillna(0.0).to_numpy()
     second = parts["second"].str.replace(",", ".").astype(float).fillna(0.0).to_numpy()
     seconds = hour * 3600 + minute * 60 + second
-    dates = dates.to_numpy().astype("datetime64[ns]") + (seconds * 1e9).astype("timedelta64[ns]")
+    dates = nanoseconds(dates.to_numpy()) + (seconds * 1e9).astype("timedelta64[ns]")
     return pd.Series(np.where(hour < 24, dates, np.datetime64("NaT", "ns")), index=parts.index)
 
 
@@ -183,7 +185,7 @@ def parse_dates(texts: pd.Series[Any], day_first: bool = False) -> npt.NDArray[n
     iso = uniques.str.match(r"\d{4}-\d{2}-\d{2}").to_numpy(dtype=bool)
     if iso.any():
         read = pd.to_datetime(uniques[iso], format="ISO8601", utc=True, errors="coerce")
-        result[iso] = read.dt.tz_localize(None).astype("datetime64[ns]")
+        result[iso] = nanoseconds(read.dt.tz_localize(None).to_numpy())
     for pattern in (_YEAR_FIRST, _NUMERIC_DATE, _DAY_MONTH_NAME, _MONTH_NAME_DAY):
         left = uniques[result.isna().to_numpy()]
         if len(left) == 0:
@@ -252,4 +254,4 @@ def parse_epochs(numbers: Floats, unit: EpochUnit) -> npt.NDArray[np.datetime64]
         seconds = values / scale
         read = pd.to_datetime(values.where(seconds.between(-2.2e9, 7.2e9)), unit=unit)
     read = read.where(read.between(*_DATES_BETWEEN))
-    return read.to_numpy().astype("datetime64[ns]")
+    return nanoseconds(read.to_numpy())

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anomaly_detection.wellformed import well_formed
+
 __all__ = ["plain"]
 
 
@@ -26,15 +28,21 @@ def plain(value: Any) -> Any:
         return None if np.isnat(value) else str(value)
     if isinstance(value, (np.generic, np.ndarray)):
         # tolist would turn dates into nanoseconds since 1970.
+        # Neither tolist knows: longdouble, and arrays of it.
+        if value.dtype == np.longdouble:
+            value = value.astype(np.float64)
         return plain(list(np.asarray(value)) if value.dtype.kind in "mM" else value.tolist())
     if isinstance(value, Mapping):
         return {str(plain(key)): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
+    if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        # Their own order differs from process to process.
+        return [plain(item) for item in sorted(value, key=repr)]
     if value is None or value is pd.NaT or value is pd.NA:
         return None
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, (datetime, date)):
         return value.isoformat()
-    return value if isinstance(value, (bool, int, str)) else str(value)
+    return value if isinstance(value, (bool, int)) else well_formed(str(value))

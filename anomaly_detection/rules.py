@@ -34,6 +34,7 @@ class Rules(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     products : sequence of Product
+        Their quotients are the first columns, dates aside, in this order.
     dates : sequence of str
         Columns of dates, whose order is learned; of many those that `paired_dates` names.
     """
@@ -87,6 +88,8 @@ class Rules(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return values, np.broadcast_to(usual, values.shape)
 
     def _values(self, X: pd.DataFrame) -> Floats:
-        quotients = [X[product.name].to_numpy(dtype=np.float64) for product in self.products]
+        # Before the dates, in their order: a column of the records may have the name that a product usually has.
+        named = [name for name in X.columns if name not in self.dates]
+        quotients = [X[name].to_numpy(dtype=np.float64) for name in named[: len(self.products)]]
         parts = [*quotients, *(pair.values(X) for pair, _ in self.orders_)]
         return np.column_stack(parts) if parts else np.empty((len(X), 0))

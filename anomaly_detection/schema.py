@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly_detection.cells import as_dates, as_numbers, as_texts, content, opaque_kinds
 from anomaly_detection.errors import DataError
 from anomaly_detection.frames import to_frame
 from anomaly_detection.levels import from_codes
@@ -29,10 +30,23 @@ from anomaly_detection.parsing import (
 )
 from anomaly_detection.steps import steps
 
-__all__ = ["CleaningReport", "Column", "ColumnCleaning", "Role", "Schema", "infer_schema", "reason_column"]
+__all__ = [
+    "CANNOT_BE_JUDGED",
+    "CleaningReport",
+    "Column",
+    "ColumnCleaning",
+    "Role",
+    "Schema",
+    "infer_schema",
+    "reason_column",
+    "unused_name",
+]
 
 _INFERENCE_ROWS = 50_000
 _TEXTS_KEPT = 20
+
+CANNOT_BE_JUDGED = "values that cannot be judged"
+"""How the reason begins why a column of lists, dicts and the like is left out."""
 
 
 class Role(str, enum.Enum):
@@ -124,6 +138,13 @@ def reason_column(name: str) -> str:
     return f"{name} (how missing)"
 
 
+def unused_name(name: str, taken: Container[str]) -> str:
+    """Give `name`, with as many primes behind it as make it another one than those `taken`."""
+    while name in taken:
+        name += "'"
+    return name
+
+
 @dataclass(frozen=True)
 class Schema:
     """The columns of a table, in the order in which they were first seen."""
@@ -139,6 +160,15 @@ class Schema:
             if column.name == name:
                 return column
         raise DataError(f"Unknown column {name!r}{_did_you_mean(name, self.names())}.")
+
+    def word_columns(self) -> dict[str, str]:
+        """Name the columns that `clean` adds, each by the one whose missing values came in its words."""
+        taken = set(self.names())
+        return {
+            column.name: unused_name(reason_column(column.name), taken)
+            for column in self.columns
+            if column.texts and column.role in (Role.NUMERIC, Role.TIMESTAMP)
+        }
 
     def clean(self, data: Any, first: int | None = None) -> tuple[pd.DataFrame, CleaningReport]:
         """Read every column by its role.
@@ -156,7 +186,7 @@ class Schema:
         frame : pandas.DataFrame
             Fresh index, the schema's order. Numbers are float64, dates datetime64[ns], categories ``category`` of str,
             identifiers and text as they came; missing is NaN or NaT. A numeric or date column whose missing values
-            came in words is followed by a categorical column of those words, named by `reason_column`.
+            came in words is followed by a categorical column of those words, as `word_columns` names it.
         report : CleaningReport
 
         Raises
@@ -172,6 +202,7 @@ class Schema:
             listed = ", ".join(repr(name) for name in absent[:5]) + (" ..." if len(absent) > 5 else "")
             raise DataError(f"Missing column(s) {listed}{hint}; give every column the model was trained on.")
         report = CleaningReport(rows=len(frame))
+        word_columns = self.word_columns()
         cleaned: dict[str, Any] = {}
         for column in steps(self.columns, "cleaning columns"):
             if column.name not in frame.columns:
@@ -181,7 +212,7 @@ class Schema:
                 read, words, done = _read(values, column, first or 0)
                 cleaned[column.name] = read
                 if column.texts:
-                    cleaned[reason_column(column.name)] = words
+                    cleaned[word_columns[column.name]] = words
             elif column.role is Role.CATEGORICAL:
                 cleaned[column.name], done = _read_categories(values)
             else:
@@ -217,47 +248,18 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {folded[near[0]]!r}?)" if near else ""
 
 
-def _texts(values: pd.Series[Any]) -> pd.Series[Any]:
-    """Give every present value as str; missing ones stay missing."""
-    if isinstance(values.dtype, pd.StringDtype):
-        return values.reset_index(drop=True)
-    text = values.astype(object).reset_index(drop=True)
-    kept = text.notna().to_numpy(dtype=bool)
-    return pd.Series([str(v) if k else None for v, k in zip(text, kept, strict=True)], dtype=object)
-
-
-def _is_number_type(values: pd.Series[Any]) -> bool:
-    return pd.api.types.is_numeric_dtype(values.dtype) and not pd.api.types.is_bool_dtype(values.dtype)
-
-
-def _is_date_type(values: pd.Series[Any]) -> bool:
-    return pd.api.types.is_datetime64_any_dtype(values.dtype) or isinstance(values.dtype, pd.PeriodDtype)
-
-
-def _numbers(values: pd.Series[Any]) -> npt.NDArray[np.float64]:
-    if pd.api.types.is_complex_dtype(values.dtype):
-        raise DataError(f"Column {values.name!r} holds complex numbers; expected real ones.")
-    return values.to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def _naive(values: pd.Series[Any]) -> npt.NDArray[np.datetime64]:
-    dates = values.dt.to_timestamp() if isinstance(values.dtype, pd.PeriodDtype) else values
-    if getattr(dates.dt, "tz", None) is not None:
-        dates = dates.dt.tz_convert("UTC").dt.tz_localize(None)
-    return dates.to_numpy().astype("datetime64[ns]")
-
-
 def _read(values: pd.Series[Any], column: Column, first: int) -> tuple[npt.NDArray[Any], Any, ColumnCleaning]:
     """Read numbers or dates; give them, the words for what is missing, and what was done."""
     done = ColumnCleaning()
     dates = column.role is Role.TIMESTAMP
     read: npt.NDArray[Any]
-    if pd.api.types.is_timedelta64_dtype(values.dtype) and not dates:
-        read = values.dt.total_seconds().to_numpy(dtype=np.float64) / 86_400.0
-    elif dates and _is_date_type(values):
-        read = _naive(values)
-    elif _is_number_type(values) and not (dates and column.epoch is None):
-        read = parse_epochs(_numbers(values), column.epoch) if dates and column.epoch else _numbers(values)
+    held = content(values)
+    if dates and held == "dates":
+        read = as_dates(values)
+    elif dates and column.epoch and held == "numbers":
+        read = parse_epochs(as_numbers(values), column.epoch)
+    elif not dates and held in ("numbers", "spans"):
+        read = as_numbers(values)
     else:
         return _read_texts(values, column, first)
     missing = np.isnat(read) if dates else np.isnan(read)
@@ -268,7 +270,7 @@ def _read(values: pd.Series[Any], column: Column, first: int) -> tuple[npt.NDArr
 
 
 def _read_texts(values: pd.Series[Any], column: Column, first: int) -> tuple[npt.NDArray[Any], Any, ColumnCleaning]:
-    texts = _texts(values)
+    texts = as_texts(values)
     dates = column.role is Role.TIMESTAMP
     blank = missing_mask(texts)
     read: npt.NDArray[Any]
@@ -298,7 +300,7 @@ def _read_texts(values: pd.Series[Any], column: Column, first: int) -> tuple[npt
 
 def _unreadable(values: pd.Series[Any], column: Column, first: int) -> str:
     """Say what stands in a column in which neither a number nor a date does."""
-    texts = _texts(values)
+    texts = as_texts(values)
     at = int(np.argmin(missing_mask(texts)))
     kind = "date" if column.role is Role.TIMESTAMP else "number"
     return (
@@ -317,7 +319,7 @@ def _refuse_infinite(numbers: npt.NDArray[np.float64], name: str, first: int) ->
 
 
 def _read_categories(values: pd.Series[Any]) -> tuple[pd.Categorical, ColumnCleaning]:
-    texts = _texts(values)
+    texts = as_texts(values)
     codes, uniques = pd.factorize(texts)
     names = [_category_name(value) for value in uniques]
     blank = np.append(missing_mask(pd.Series(names, dtype=object)), True)
@@ -391,18 +393,20 @@ def _given_roles(roles: Mapping[str, str | Role], frame: pd.DataFrame) -> dict[s
 
 def _infer(values: pd.Series[Any], role: Role | None) -> Column:
     name = str(values.name)
-    if _is_date_type(values):
-        dates = _naive(values)
+    held = content(values)
+    if held == "dates":
+        dates = as_dates(values)
         missing = float(np.isnat(dates).mean())
         distinct = len(np.unique(dates[~np.isnat(dates)]))
         found = (Role.TIMESTAMP, "dates") if distinct > 1 else (Role.CONSTANT, _constant_reason(distinct))
         return _column(name, role, found, distinct=distinct, missing=missing)
-    if pd.api.types.is_timedelta64_dtype(values.dtype):
-        days = values.dt.total_seconds() / 86_400.0
-        return _infer_numbers(name, days.to_numpy(dtype=np.float64), len(values), role)
-    if _is_number_type(values) and role not in (Role.CATEGORICAL, Role.IDENTIFIER, Role.TEXT):
-        return _infer_numbers(name, _numbers(values), len(values), role)
-    return _infer_texts(name, _texts(values), role)
+    if held == "spans" or (held == "numbers" and role not in (Role.CATEGORICAL, Role.IDENTIFIER, Role.TEXT)):
+        return _infer_numbers(name, as_numbers(values), len(values), role)
+    kinds = opaque_kinds(values) if role is None else []
+    if kinds:
+        missing = float(values.isna().mean())
+        return Column(name, Role.CONSTANT, f"{CANNOT_BE_JUDGED} ({', '.join(kinds)})", missing=missing)
+    return _infer_texts(name, as_texts(values), role)
 
 
 def _column(name: str, role: Role | None, found: tuple[Role, str], **details: Any) -> Column:
@@ -427,13 +431,18 @@ def _infer_numbers(name: str, numbers: npt.NDArray[np.float64], rows: int, role:
     if role is None and unit is not None:
         return Column(name, Role.TIMESTAMP, f"numbers that count time ({unit})", epoch=unit, **details)
     whole = bool(np.all(present == np.round(present)))
-    if role is None and whole and distinct == present.size > 2 and np.all(np.diff(np.sort(present)) == 1):
+    if role is None and whole and distinct == present.size > 2 and _count_up(present):
         return Column(name, Role.IDENTIFIER, "counts the rows", **details)
     if role is None and whole and tokens & _ID_TOKENS:
         if distinct > 0.5 * present.size:
             return Column(name, Role.IDENTIFIER, "named as an identifier, hardly ever repeated", **details)
         return Column(name, Role.CATEGORICAL, "named as an identifier, repeated", **details)
     return _column(name, role, (Role.NUMERIC, "numbers"), **details)
+
+
+def _count_up(numbers: npt.NDArray[np.float64]) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.all(np.diff(np.sort(numbers)) == 1))
 
 
 _ID_TOKENS = frozenset({"id", "ids", "uuid", "guid", "sku", "ean", "gtin", "#", "zip", "postcode", "identifier"})

@@ -114,7 +114,7 @@ def predict_parts(
     """Predictions and decision scores of records that come in parts; see `AnomalyDetectionAPI.predict_batches`."""
     if not detector.is_fitted:
         raise NotFittedError("This detector is not trained yet; call fit, or load a trained one.")
-    if hasattr(parts, "columns") or isinstance(parts, (Mapping, np.ndarray)):
+    if hasattr(parts, "columns") or isinstance(parts, (Mapping, np.ndarray, str, bytes)) or not _iterable(parts):
         raise DataError(
             f"predict_batches takes an iterable of tables, got one {type(parts).__name__};"
             " give it to predict, or in a list."
@@ -125,6 +125,10 @@ def predict_parts(
             f" a {type(parts).__name__} cannot be; give a list of tables or read_chunks(path)."
         )
     return _predictions(detector, parts, threshold, progress)
+
+
+def _iterable(parts: Any) -> bool:
+    return hasattr(parts, "__iter__") or hasattr(parts, "__getitem__")
 
 
 def _predictions(

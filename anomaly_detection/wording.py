@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from math import floor, log10
@@ -35,6 +36,7 @@ Range = tuple[float, float]
 
 def number(value: float) -> str:
     """Write a number with three or four figures that count and thousands separated: 1,234, 0.0123."""
+    value = float(value)
     if not np.isfinite(value):
         return "missing"
     size = abs(value)
@@ -60,7 +62,7 @@ def number_range(between: Range, *, whole: bool = False) -> str:
 
 
 def _rounded(end: float, between: Range, whole: bool) -> float:
-    sizes = [size for size in (between[1] - between[0], abs(end)) if size > 0]
+    sizes = [size for size in (between[1] - between[0], abs(end)) if 0 < size < np.inf]
     if not sizes:
         return end
     digits = 1 - floor(log10(min(sizes)))
@@ -120,9 +122,9 @@ def _times(value: float, usual: float) -> str | None:
     """Say how many times the usual, or what share of it, where both are positive and differ by more than a tenth."""
     if not (value > 0 and usual > 0):
         return None
-    ratio = value / usual
+    ratio = min(value / usual, sys.float_info.max)
     if ratio >= 1.1:
-        return f"{ratio:.2g} times" if ratio < 9.95 else f"{number(round(ratio))} times"
+        return f"{ratio:.2g} times" if ratio < 9.95 else f"{number(np.rint(ratio))} times"
     if ratio < 0.01:
         return "less than a hundredth of"
     if ratio <= 0.9:

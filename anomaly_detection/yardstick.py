@@ -13,6 +13,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 
 from .schema import Role, Schema
 
+_LARGEST = 1e30
+
 
 class Yardstick:
     """scikit-learn's `IsolationForest` on the numeric columns as they are, medians in place of missing values.
@@ -41,7 +43,8 @@ class Yardstick:
     def numbers(self, frame: Any) -> npt.NDArray[np.float64]:
         """The numeric columns of records, as an array (rows, columns)."""
         cleaned, _ = self.schema.clean(frame)
-        return cleaned[self.columns].to_numpy(dtype=np.float64)
+        # scikit-learn takes what float32 holds.
+        return np.clip(cleaned[self.columns].to_numpy(dtype=np.float64), -_LARGEST, _LARGEST)
 
     def fit(self, frame: Any) -> Yardstick:
         """Fit on records; ``forest_fit_seconds_`` then says how long the forest itself took."""

@@ -144,8 +144,9 @@ def settle_left(folder: str | os.PathLike[str]) -> None:
 
 
 def reason(error: OSError) -> str:
-    """Why the system refused, without the number and the path."""
-    return (error.strerror or str(error) or type(error).__name__).lower()
+    """Why the system refused, in one line, without the number and the path."""
+    text = error.strerror or str(error).partition("\n")[0].rstrip(".") or type(error).__name__
+    return text.lower()
 
 
 class _Staging:
