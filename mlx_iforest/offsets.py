@@ -6,6 +6,8 @@ programs, which round otherwise, decide otherwise. So an offset lies between two
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -59,12 +61,14 @@ def offset_of_share(scores: NDArray[np.float64], share: float) -> float:
     return offset_below(ordered, int(np.searchsorted(ordered, np.percentile(ordered, 100.0 * share))))
 
 
-def carried_over(offset: float, scores: NDArray[np.float64], others: NDArray[np.float64]) -> float:
+def carried_over(
+    offset: float, scores: NDArray[np.float64], others: NDArray[np.floating[Any]], resolution: float = 0.0
+) -> float:
     """The offset for scores that are the same but for rounding, so that labels stay the same.
 
     An offset may be exactly a score, as those of scikit-learn's ``contamination`` are: rows with that score are normal,
     and rounding must not make them anomalies. So the offset moves below them, by twice as much as rounding is seen to
-    do. `AUTO` stays, unless labels show that it must not.
+    do. `AUTO` stays where it is no score.
 
     Parameters
     ----------
@@ -72,16 +76,18 @@ def carried_over(offset: float, scores: NDArray[np.float64], others: NDArray[np.
         Of `scores`.
     scores, others : ndarray of float64, shape (n_rows,)
         Of the same rows, as they were and as they are worked out now.
+    resolution : float
+        What the others' rounding may do besides to other rows.
 
     Returns
     -------
     float
         By which `others` have the labels of `scores`, as far as any number can part them so.
     """
-    anomalies = scores < offset
-    if offset == AUTO and np.array_equal(others < offset, anomalies):
+    rounding = max(resolution, 2.0 * float(np.abs(scores - others).max(initial=0.0)))
+    if offset == AUTO and np.all(np.abs(scores - offset) > rounding):
         return offset
-    rounding = 2.0 * float(np.abs(scores - others).max(initial=0.0))
+    anomalies = scores < offset
     highest = float(others[anomalies].max(initial=-np.inf))
     lowest = float(others[~anomalies].min(initial=np.inf))
     room = min(rounding, (lowest - highest) / 2)

@@ -35,6 +35,9 @@ IR_VERSION = 4
 TOLERANCE = 1e-5
 """Largest difference of a score, on rows that the trees decide by a hair, for a model to be handed out."""
 
+RESOLUTION = 2.0**-21
+"""A few units of float32 below 1: a runtime rounds a row's exponential by its place among others."""
+
 LARGEST = 2**31 - 1
 """Bytes of an ONNX model: it is one protobuf message."""
 
@@ -57,7 +60,7 @@ def to_onnx(model: BaseIsolationForest, path: str | os.PathLike[str] | None = No
     rows = probing_rows(model.forest_)
     expected, offset = model._score_rows(rows), model._threshold()
     scores, _ = _run(onnxruntime, exported.SerializeToString(), rows)
-    _set_offset(exported, carried_over(offset, expected, scores), onnx)
+    _set_offset(exported, carried_over(offset, expected, scores, RESOLUTION), onnx)
     content = exported.SerializeToString()
     _check_equal(expected, offset, *_run(onnxruntime, content, rows))
     if path is not None:

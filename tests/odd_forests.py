@@ -6,6 +6,7 @@ A program of its own, since what it looks for would end the process that tests r
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterator
 from itertools import product
 from typing import Any
@@ -77,7 +78,8 @@ def main() -> None:
     refused = scored = 0
     for kind, forest, X in forests():
         for what, odd in changed(forest):
-            print(f"{kind}: {what}", flush=True)
+            sys.stdout.write(f"{kind}: {what}\n")
+            sys.stdout.flush()
             try:
                 odd.validate()
             except InvalidForestError:
@@ -85,7 +87,7 @@ def main() -> None:
                 continue
             check(odd, X)
             scored += 1
-    print(f"refused {refused}, scored {scored}")
+    sys.stdout.write(f"refused {refused}, scored {scored}\n")
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def test_wrong_dtypes_and_shapes_are_named():
 
 
 def chain(n_splits: int) -> Forest:
-    """One tree whose right children split on and on; its arrays are in order, but not breadth-first by `from_growth`."""
+    """One tree whose right children split on and on."""
     n_nodes, node = 2 * n_splits + 1, np.arange(2 * n_splits + 1)
     is_split = (node % 2 == 0) & (node < n_nodes - 1)
     return Forest(

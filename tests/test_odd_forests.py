@@ -60,7 +60,7 @@ def test_rows_of_another_width_or_type_never_reach_a_kernel(name: str, oblique: 
     expected = backend.leaf_means(trees, values, X)
     assert backend.leaf_means(trees, values, np.asfortranarray(X)).tobytes() == expected.tobytes()
     for wrong in (values[:-1], values.astype(np.float64), values * np.float32(np.nan), values[:, 0]):
-        with pytest.raises(ValueError, match="values are .*; expected finite float32"):
+        with pytest.raises(ValueError, match=r"values are .*; expected finite float32"):
             backend.leaf_means(trees, wrong, X)
 
 
