@@ -204,7 +204,7 @@ def test_features_on_several_threads(tmp_path: Path) -> None:
     detector = Detector(SupplyChainFeatures(n_jobs=2), model=MLXIsolationForest(2, n_jobs=2)).fit(FRAME)
     loaded = again(detector, tmp_path)
     assert_same(loaded, detector, tmp_path)
-    assert (loaded.preprocessor.n_jobs, loaded.model.n_jobs) == (2, 2)
+    assert loaded.preprocessor.n_jobs == 2
     assert {branch.n_jobs for name, branch, _ in loaded.preprocessor.transformers_ if name == "deviations"} == {2}
 
 
@@ -367,7 +367,6 @@ WRONG = [
     (at("model", "n_estimators", value=10**400), "model/n_estimators: expected a number"),
     (at("model", "_counted", value=[["path_length", {"median": 1.0, "deviation": 0.0}]]), "deviation: expected"),
     (at("model", "_counted", value=[["log_density", None], ["log_density", None]]), "each leaf value once"),
-    (at("model", "n_jobs", value=10**6), "n_jobs: expected a whole number"),
     (at("preprocessor", "n_jobs", value=-(10**6)), "n_jobs: expected a whole number"),
     (at("model", "offset_", value="low"), "model/offset_: expected a number"),
     (at("model", "backend_", "name", value="cloud"), "expected one of mlx, numba, sklearn"),
@@ -636,7 +635,8 @@ def test_an_estimator_by_itself() -> None:
     assert loaded.feature_names_in_.tolist() == ["a", "b", "c"]
     frame = pd.DataFrame(X[:9], columns=["a", "b", "c"])
     np.testing.assert_array_equal(loaded.score_samples(frame), model.score_samples(frame))
-    more = [one.set_params(n_estimators=12, warm_start=True).fit(X) for one in (loaded, model)]
+    columns = pd.DataFrame(X, columns=["a", "b", "c"])
+    more = [one.set_params(n_estimators=12, warm_start=True).fit(columns) for one in (loaded, model)]
     assert more[0].forest_.equals(more[1].forest_)
     with pytest.raises(StateError, match="not fitted"):
         to_state(MLXIsolationForest())

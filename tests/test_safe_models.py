@@ -59,7 +59,7 @@ KINDS: dict[str, Callable[[], Detector]] = {
     "blended": lambda: fitted(model=BlendedIsolationForest(12, random_state=0), scaler=RobustScaler()),
     "random state": lambda: fitted(model=forest(random_state=np.random.RandomState(7))),
     "unseeded": lambda: fitted(model=forest(random_state=np.random.RandomState())),
-    "by scikit-learn": lambda: fitted(model=forest(backend="sklearn", n_jobs=1)),
+    "by scikit-learn": lambda: fitted(model=forest(backend="sklearn")),
     "8 bits": lambda: made_smaller(lambda model: model.quantize(8)),
     "16 bits": lambda: made_smaller(lambda model: model.quantize(16)),
     "pruned": lambda: made_smaller(lambda model: model.prune(0.01)[0]),
