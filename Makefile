@@ -13,7 +13,7 @@ RUN = $(VENV)/bin/python
 BENCH_LIBRARIES = from importlib.metadata import requires; \
 	[print(line.split(";")[0]) for line in requires("mlx-iforest") if "bench" in line.partition(";")[2]]
 
-.PHONY: help train test lint format bench clean
+.PHONY: help train test lint format docs bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo "make test     the test suite, with coverage (ARGS are pytest's, WORKERS=2 its processes, 0 for one that a debugger can stop)"
 	@echo "make lint     ruff and mypy"
 	@echo "make format   put the code in ruff's format"
+	@echo "make docs     write docs/files.md from the modules' docstrings"
 	@echo "make bench    measure speed and size against other libraries (SCRIPT=score runs one, ARGS are its options)"
 	@echo "make clean    remove .venv and what the tools left"
 
@@ -38,6 +39,10 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+docs: $(VENV)/.created
+	$(RUN) docs/make_files.py > docs/files.md.new
+	mv docs/files.md.new docs/files.md
 
 bench: $(VENV)/.installed-bench
 	$(RUN) -m benchmarks $(SCRIPT) $(ARGS)
