@@ -87,7 +87,9 @@ def difference(ours: Any, theirs: Any, at: str = "") -> str | None:
         ours, theirs = dict(enumerate(ours)), dict(enumerate(theirs))
     elif type(ours).__name__ in {name for names in CLASSES.values() for name in names}:
         # What a forest has worked out of its arrays is no part of a file.
-        ours, theirs = ({k: v for k, v in vars(one).items() if k != "tree_depths"} for one in (ours, theirs))
+        ours, theirs = (
+            {k: v for k, v in vars(one).items() if k not in ("tree_depths", "_valid")} for one in (ours, theirs)
+        )
     if isinstance(ours, dict):
         if list(ours) != list(theirs):
             return f"{at}: {list(ours)} and {list(theirs)}"
