@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import textwrap
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
-__all__ = ["note", "printable", "progress_bar", "result", "table"]
+__all__ = ["note", "printable", "progress_bar", "result", "result_as_json", "table"]
+
+_LINE = "\n"
 
 
-def result(text: str) -> None:
-    """Write what the user asked for to standard output."""
-    sys.stdout.write(f"{text}\n")
+def result(text: str, *, styled: bool = False) -> None:
+    """Write what the user asked for to standard output, its lines as `printable` renders them unless it is `styled`.
+
+    What has styles of its own is made of texts that were rendered already.
+    """
+    sys.stdout.write(f"{text if styled else _rendered(text, kept=_LINE)}\n")
 
 
 def note(text: str) -> None:
-    """Write a remark to standard error."""
-    sys.stderr.write(f"{text}\n")
+    """Write a remark to standard error, its lines as `printable` renders them."""
+    sys.stderr.write(f"{_rendered(text, kept=_LINE)}\n")
     sys.stderr.flush()
 
 
+def result_as_json(value: Any) -> None:
+    """Write plain values to standard output as JSON, in ASCII: valid UTF-8 on any terminal, and nothing acts on it."""
+    sys.stdout.write(f"{json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False)}\n")
+
+
 def printable(text: object) -> str:
-    """`text` on one line, without the control characters by which data could write on the terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    """Text of a file or a table on one line: what a terminal would act upon is shown as the escape that names it.
+
+    Control characters, marks that turn the direction of writing and halves of characters become ``\\x1b``, ``\\u202e``
+    and the like, and any run of spaces one space.
+    """
+    return " ".join(_rendered(str(text)).split())
+
+
+def _rendered(text: str, kept: str = "") -> str:
+    return "".join(one if one.isprintable() or one in kept else _escaped(one) for one in text)
+
+
+def _escaped(character: str) -> str:
+    return " " if unicodedata.category(character) == "Zs" else character.encode("unicode_escape").decode()
 
 
 @contextmanager
