@@ -26,7 +26,7 @@ from mlx_iforest.declared_values import Array, Strings, Text, Unkept, Whole
 
 from .branch_state import BRANCHES, CLEANING, DERIVED, LISTED, NAMES, SCHEMA, TAILS
 from .columns_state import fitted_again
-from .derived import CalendarPart, Duration, Product, Ratio
+from .derived import CalendarPart, Duration, MissingPattern, MissingState, Product, Ratio
 from .features import GROUPS, FeatureSource, SupplyChainFeatures
 from .schema import Role
 
@@ -146,6 +146,14 @@ def _columns_fault(features: SupplyChainFeatures) -> str | None:
     for part in features.derived_:
         if not set(part.columns) <= kinds.get(type(part), dates | numbers):
             return f"{part.name[:40]!r} is derived from columns that are not there, or of another kind"
+    # Each column's words are those of the schema, and the pattern is of all columns.
+    states = tuple(part for part in features.derived_ if isinstance(part, MissingState))
+    patterns = [part.states for part in features.derived_ if isinstance(part, MissingPattern)]
+    if (
+        any(state.words != features.schema_[state.column].texts for state in states)
+        or patterns != [states][: len(states)]
+    ):
+        return "the ways in which values are missing are not those of the columns"
     names = [part.name for part in features.derived_]
     if len(set(names)) != len(names) or set(names) & roles.keys():
         return "two columns have one name"
