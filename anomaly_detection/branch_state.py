@@ -159,7 +159,7 @@ _DEVIATION = Record(
 )
 _TARGET = Record(
     _Target,
-    {"column": Text(), "weights": _FINITE_ARRAY, "spread": _POSITIVE, "group_by": NAMES},
+    {"column": Text(), "weights": _FINITE_ARRAY, "spread": Number(0.02, _LARGEST), "group_by": NAMES},
 )
 _SEEN = {"feature_names_in_": Strings(), "n_features_in_": Whole()}
 
@@ -169,10 +169,11 @@ def _surprises_fault(rarity: CategoryRarity) -> str | None:
     found = {name: len(surprises) for name, surprises in rarity.surprise_.items()}
     if sizes != found or not sizes.keys() <= set(rarity.feature_names_in_):
         return "expected the surprise of each level and of new ones"
-    # What was never seen counts as half a row.
-    most = math.log(2 * rarity.n_rows_ + 1) * (1.0 + 1e-9)
-    if any(surprise.max() > most for surprise in rarity.surprise_.values()):
-        return f"expected surprises of {rarity.n_rows_} rows"
+    for name, levels in rarity.levels_.items():
+        # Whether another column tells as much is not in the file.
+        possible = [rarity._surprise(levels.counts, told) for told in (False, True)]
+        if not any(np.allclose(rarity.surprise_[name], one, rtol=1e-9, atol=0.0) for one in possible):
+            return "expected the surprises that follow from the counts"
     return _rows_fault(rarity.levels_, rarity.n_rows_)
 
 
@@ -202,8 +203,8 @@ def _targets_fault(expectation: Expectation) -> str | None:
             return "expected weights of all columns and levels"
     if len({target.column for target in expectation.targets_}) != len(expectation.targets_):
         return "two targets are one column"
-    if any(low > high for _, _, low, high in expectation.centres_.values()):
-        return "expected the least before the most"
+    if not all(low <= centre <= high for centre, _, low, high in expectation.centres_.values()):
+        return "expected centres between the least and the most"
     return None
 
 

@@ -111,8 +111,13 @@ class _StandardScaler(Kind):
             raise StateError(f"{at}: expected means and scales of {n} features")
         if (state["scale_"] is None) == state["with_std"]:
             raise StateError(f"{at}: 'scale_' and 'with_std' do not go together")
-        if state["mean_"] is None and (state["with_mean"] or state["with_std"]):
-            raise StateError(f"{at}: 'mean_' is missing")
+        if (state["mean_"] is None and state["with_mean"]) or (state["var_"] is None) == state["with_std"]:
+            raise StateError(f"{at}: 'mean_' or 'var_' is missing")
+        if state["with_std"]:
+            # Where a feature is constant, the scale is 1.
+            follows = np.isclose(state["scale_"], np.sqrt(state["var_"]), rtol=1e-9, atol=0.0)
+            if not np.all(follows | (state["scale_"] == 1.0)):
+                raise StateError(f"{at}: 'scale_' does not follow from 'var_'")
         scaler = StandardScaler()
         scaler.__dict__.update(state)
         return scaler

@@ -112,7 +112,7 @@ class _Features(Kind):
         if found["state"] is None:
             return name, "drop", columns
         branch = BRANCHES[name].decode(found["state"], at, arrays)
-        if list(branch.feature_names_in_) != columns:
+        if list(branch.feature_names_in_) != columns or branch.n_features_in_ != len(columns):
             raise StateError(f"{at}: 'feature_names_in_' and the branch's columns differ")
         return name, branch, columns
 

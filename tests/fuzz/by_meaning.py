@@ -123,10 +123,11 @@ class Change(NamedTuple):
 
 @cache
 def records() -> pd.DataFrame:
-    """What the models learn from, with words in place of some numbers."""
+    """What the models learn from, with words in place of some numbers and a record that occurs again."""
     frame = generate("realistic", 160, seed=11).frame[COLUMNS].copy()
     frame["weight_kg"] = frame["weight_kg"].astype(object)
     frame.loc[::9, "weight_kg"] = "not weighed"
+    frame.iloc[21:24] = frame.iloc[20]  # so that there are repeats to count
     return frame
 
 
