@@ -16,6 +16,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from mlx_iforest.offsets import offset_below, offset_of_share
+
 from .calibration import Calibration
 from .errors import DataError, NotFittedError
 
@@ -50,7 +52,7 @@ class _FixedCut:
 
 @dataclass
 class Contamination(_FixedCut):
-    """Call the stated share of rows anomalies, as scikit-learn does: the percentile of the scores.
+    """Call the stated share of rows anomalies, as many as scikit-learn does: those below the percentile of the scores.
 
     Parameters
     ----------
@@ -68,7 +70,7 @@ class Contamination(_FixedCut):
 
     def fit(self, scores: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> Contamination:
         """Learn ``offset_``; `labels` are not looked at. Raises `DataError` for no or non-finite scores."""
-        self.offset_ = float(np.percentile(_checked_scores(scores), 100.0 * self.ratio))
+        self.offset_ = offset_of_share(_checked_scores(scores), self.ratio)
         return self
 
 
@@ -121,7 +123,7 @@ class AlertBudget(_FixedCut):
         # The tiny addition forgives a product such as 0.1 * 30 = 2.9999999999999996.
         budget = math.floor(self.rate * ordered.size + 1e-9)
         cuts = _possible_cuts(ordered)
-        self.offset_ = _offset(ordered, int(cuts[cuts <= budget].max()))
+        self.offset_ = offset_below(ordered, int(cuts[cuts <= budget].max()))
         return self
 
 
@@ -157,7 +159,7 @@ class _BestCut(_FixedCut, ABC):
         caught = np.concatenate(([0], np.cumsum(anomaly[order])))[cuts]
         value = self._value(caught, cuts - caught, int(anomaly.sum()), scores.size)
         best = cuts[value >= value.max() - 1e-12]
-        self.offset_ = _offset(ordered, int(best[(best.size - 1) // 2]))
+        self.offset_ = offset_below(ordered, int(best[(best.size - 1) // 2]))
         return self
 
     @abstractmethod
@@ -308,15 +310,3 @@ def _possible_cuts(ordered: FloatArray) -> IntArray:
     """How many of the lowest scores a threshold can separate: 0, all, and each count that splits no tie."""
     steps = np.flatnonzero(ordered[1:] > ordered[:-1]) + 1
     return np.concatenate(([0], steps, [ordered.size])).astype(np.int64)
-
-
-def _offset(ordered: FloatArray, cut: int) -> float:
-    """The offset with exactly `cut` scores strictly below it, half way to the next score."""
-    if cut == 0:
-        return float(ordered[0])
-    if cut == ordered.size:
-        return float(np.nextafter(ordered[-1], np.inf))
-    below, above = float(ordered[cut - 1]), float(ordered[cut])
-    middle = below + (above - below) / 2.0
-    # Neighbouring floats have no middle: rounding down would lose the row at `below`.
-    return middle if middle > below else above

@@ -23,6 +23,7 @@ from mlx_iforest.finite import check_finite
 from mlx_iforest.fitted import FittedForest, Matrix, MatrixLike
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
+from mlx_iforest.offsets import AUTO, offset_of_share
 from mlx_iforest.performance import Performance, peak_process_memory
 from mlx_iforest.pruning import PruningReport, prune
 from mlx_iforest.quantization import PackedForest, quantize_forest
@@ -95,7 +96,7 @@ class BaseIsolationForest(FittedForest):
         return self
 
     def _fit(self, X: MatrixLike, sample_weight: ArrayLike | None) -> None:
-        data = self._accept(X, reset=True)
+        data = self._accept(X, reset=not self._keeps_trees)
         if not issparse(data):
             check_finite(data, self._n_threads())
         weight = None if sample_weight is None else self._check_weight(sample_weight, data)
@@ -110,10 +111,9 @@ class BaseIsolationForest(FittedForest):
             what = f"{self.forest_.n_trees} trees of {self.max_samples_} samples"
             print(f"a forest of {what} after {seconds:.3f} s ({(self.performance_.grown_by or self.backend_).name})")  # noqa: T201
         self._learn_scores(data)
-        self.offset_ = -0.5
+        self.offset_ = AUTO
         if self.contamination != "auto":
-            scores = self._measured(data, check=False)
-            self.offset_ = float(np.percentile(scores, 100.0 * float(self.contamination), overwrite_input=True))
+            self.offset_ = offset_of_share(self._measured(data, check=False), float(self.contamination))
 
     def quantize(self: Self, bits: int = 8) -> Self:
         """A smaller model that scores nearly alike; this one stays as it is.
@@ -137,9 +137,9 @@ class BaseIsolationForest(FittedForest):
         ValueError
             Other bits, or oblique splits (``extension_level > 0``).
         """
-        check_is_fitted(self)
-        model = self._with_forest(quantize_forest(self.forest_, bits, self._used_values()))
-        model.quantized_bits_ = min(bits, self.quantized_bits_ or bits)
+        model = self._fitted()
+        model = model._with_forest(quantize_forest(model.forest_, bits, model._used_values()))
+        model.quantized_bits_ = min(bits, model.quantized_bits_ or bits)
         return model
 
     def prune(self: Self, tolerance: float = 0.001, X: MatrixLike | None = None) -> tuple[Self, PruningReport]:
@@ -186,7 +186,8 @@ class BaseIsolationForest(FittedForest):
         -------
         sklearn.ensemble.IsolationForest
             Its scores differ by less than 1e-6, also for missing values and for values on thresholds; threshold
-            (`offset_`), column names and parameters are this model's, but it does not grow further
+            (`offset_`, where it is not -0.5 a hair lower, so that rows which score just that stay normal), column names
+            and parameters are this model's, but it does not grow further
             (``warm_start=False``). It pickles, and scores where this library is not installed. Of a quantised or pruned
             model it scores alike too; programs that work path lengths out anew, from depths and samples, differ there.
 
@@ -218,8 +219,9 @@ class BaseIsolationForest(FittedForest):
         -------
         onnx.ModelProto
             Checked with onnxruntime on rows on and next to thresholds and with missing values: scores differ by at most
-            1e-5, labels only for scores so near to the threshold. It needs opset 9 and ai.onnx.ml 1. Its metadata are
-            `scoring`, `offset` and, where there are any, `feature_names` as JSON.
+            1e-5, labels only where rounding carries a score across the threshold. It needs opset 9 and ai.onnx.ml 1.
+            Its metadata are `scoring`, `offset` (that of the labels, as for `to_sklearn`) and, where there are any,
+            `feature_names` as JSON.
 
         Raises
         ------
@@ -238,6 +240,11 @@ class BaseIsolationForest(FittedForest):
         """Bytes of the forest's arrays as they are stored: packed where the model is quantised."""
         check_is_fitted(self)
         return self.forest_.nbytes if self.quantized_bits_ is None else PackedForest.of(self.forest_).nbytes
+
+    @property
+    def _keeps_trees(self) -> bool:
+        """Whether the next fit adds trees to those that there are: it must be on the same columns."""
+        return False
 
     @property
     @abstractmethod

@@ -53,9 +53,16 @@ def batches(X: Any, batch_size: int | None = None) -> Iterator[slice]:
     X : ndarray or sparse matrix, shape (n_rows, n_features)
     batch_size : int or None
         Rows of each but the last; None takes as many as fit `LARGEST_BATCH` and an eighth of the free memory.
+
+    Raises
+    ------
+    ValueError
+        `batch_size` is less than 1.
     """
     n_rows, n_features = X.shape
-    rows = batch_size or _rows_that_fit(n_rows, 4 * n_features + ROW_BYTES)
+    rows = _rows_that_fit(n_rows, 4 * n_features + ROW_BYTES) if batch_size is None else batch_size
+    if rows < 1:
+        raise ValueError(f"batch_size is {rows}; a batch must have a row at least")
     for start in range(0, n_rows, rows):
         yield slice(start, min(start + rows, n_rows))
 

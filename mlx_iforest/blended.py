@@ -14,10 +14,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from mlx_iforest.backends import BACKENDS, Backend
 from mlx_iforest.base import BaseIsolationForest, Matrix
-from mlx_iforest.forest import Forest
+from mlx_iforest.forest import LEAF_VALUES, Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.pruning import Part, ScoreParts
-from mlx_iforest.quantization import LEAF_VALUES
 from mlx_iforest.scoring import (
     ALERT_DEVIATIONS,
     Spread,
@@ -55,6 +54,12 @@ class Member:
     density: float = 0.0
     tame: bool = False
     tails: bool = False
+
+    @property
+    def views(self) -> dict[str, float]:
+        """The leaf values that count, and their weights."""
+        told = {"path_length": self.depth, "log_density": self.density}
+        return {name: weight for name, weight in told.items() if weight}
 
 
 MEMBERS = (
@@ -289,6 +294,6 @@ class _Views:
 
     @classmethod
     def of(cls, member: Member, trees: Forest) -> _Views:
-        told, arrays = {"path_length": member.depth, "log_density": member.density}, trees.arrays()
-        used = {name: weight for name, weight in told.items() if weight and name in arrays}
-        return cls(trees, list(used), np.stack([arrays[name] for name in used], axis=1), np.array(list(used.values())))
+        arrays = trees.arrays()
+        values = np.stack([arrays[name] for name in member.views], axis=1)
+        return cls(trees, list(member.views), values, np.array(list(member.views.values())))

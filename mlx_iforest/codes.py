@@ -25,6 +25,8 @@ from mlx_iforest.codes_scoring import (
     add_leaf_values,
 )
 from mlx_iforest.forest import Forest
+from mlx_iforest.kernel_input import check_numbers, check_rows, shown
+from mlx_iforest.whole_numbers import LARGEST
 
 __all__ = ["CodedForest", "Grid"]
 
@@ -135,8 +137,19 @@ class CodedForest:
         Parameters
         ----------
         values : ndarray of int32, shape (n_nodes, n_values)
-            Read at leaves; below 2**24 in size.
+            Read at leaves; at most 2**24 in size.
+
+        Raises
+        ------
+        ValueError
+            No such values, or a forest of oblique splits.
+        InvalidForestError
+            The forest would lead compiled code astray.
         """
+        if forest.direction_feature is not None:
+            raise ValueError("a forest of oblique splits has no codes; ObliqueBlocks scores it")
+        forest.ensure_valid()
+        check_numbers(forest, values, LARGEST)
         distinct, value_number = number_rows(values)
         feature, leaf_class, class_value = kernels.leaf_classes(
             forest.tree_start, forest.feature, forest.left, value_number
@@ -177,12 +190,20 @@ class CodedForest:
         )  # fmt: skip
 
     def add_leaf_values(self, X: NDArray[np.float32], total: NDArray[np.float64]) -> None:
-        """Add the values of every row's leaf in every tree to `total`, shape (n_samples, n_values)."""
+        """Add the values of every row's leaf in every tree to `total`, float64 of shape (n_samples, n_values)."""
         grid = self.grid
+        X = check_rows(X, len(grid.first))
+        check_total(total, (len(X), len(self.tables)))
         add_leaf_values(
             X, grid.thresholds, grid.first, grid.scale, grid.below, grid.steps, self.group_of_tree, self.recode,
             self.tree_operations, self.operations, self.tree_result, self.tables, own_work(self.work), total,
         )  # fmt: skip
+
+
+def check_total(total: NDArray[np.float64], shape: tuple[int, int]) -> None:
+    """Refuse what sums cannot be added to."""
+    if not isinstance(total, np.ndarray) or total.dtype != np.float64 or total.shape != shape:
+        raise ValueError(f"total is {shown(total)}; expected float64 of shape {shape}")
 
 
 def class_tables(values: NDArray[np.int32]) -> NDArray[np.int32]:

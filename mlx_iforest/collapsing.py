@@ -62,6 +62,7 @@ def collapse(forest: Forest, weights: dict[str, NDArray[np.float64]], budget: fl
     -------
     Collapsed
     """
+    forest.ensure_valid()
     roots, left, right = _live_children(forest)
     node_tree = np.repeat(np.arange(forest.n_trees), np.diff(forest.tree_start))
     names = list(weights)

@@ -14,10 +14,9 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
 from mlx_iforest.backends import BACKENDS, Backend
 from mlx_iforest.base import BaseIsolationForest, Matrix
-from mlx_iforest.forest import Forest
+from mlx_iforest.forest import LEAF_VALUES, Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.pruning import Part, ScoreParts
-from mlx_iforest.quantization import LEAF_VALUES
 from mlx_iforest.scoring import (
     ALERT_DEVIATIONS,
     Spread,
@@ -50,7 +49,8 @@ class MLXIsolationForest(BaseIsolationForest):
     max_samples : 'auto', int or float, default='auto'
         Rows each tree is grown on: min(256, n_samples), a number, or a share of the rows.
     contamination : 'auto' or float in (0, 0.5], default='auto'
-        Share of anomalies in the training data; sets `offset_`. 'auto' is -0.5: the threshold of the paper for
+        Share of anomalies in the training data; sets `offset_` half way between two scores, so that as many rows lie
+        below it as scikit-learn would call anomalies. 'auto' is -0.5: the threshold of the paper for
         'depth', the density of an even spread for 'density', three robust standard deviations below the median for
         'blend'.
     max_features : int or float, default=1.0
@@ -65,7 +65,7 @@ class MLXIsolationForest(BaseIsolationForest):
         Above 0, prints what growing took.
     warm_start : bool, default=False
         Keep the trees of the previous fit and grow only those that are new. The result is the forest that one fit
-        would have given, if the data are the same.
+        would have given, if the data are the same. They must have the same columns.
     extension_level : int, default=0
         0 splits on one feature, as in [1]_; k splits on a random direction in k + 1 features, as in [2]_.
     scoring : {'depth', 'density', 'blend'}, default='depth'
@@ -81,9 +81,11 @@ class MLXIsolationForest(BaseIsolationForest):
     Attributes
     ----------
     forest_ : Forest
-        The trees as arrays.
+        The trees as arrays. It stands in the place of scikit-learn's `estimators_`, `estimators_samples_` and
+        `estimators_features_`, which are not here: ``forest_.trees(i, i + 1)`` is tree i, and ``to_sklearn()`` gives
+        scikit-learn's objects.
     offset_ : float
-        ``decision_function = score_samples - offset_``.
+        ``decision_function = score_samples - offset_``. Finite; it may be set.
     max_samples_ : int
         Rows each tree was grown on.
     quantized_bits_ : int or None
@@ -180,9 +182,10 @@ class MLXIsolationForest(BaseIsolationForest):
         -------
         MLXIsolationForest
             Fitted, with the forest's parameters, threshold (`offset_`) and column names. Its scores differ by less
-            than 1e-6 for every row of finite or missing values, also for values on thresholds. They are by depth, since
-            scikit-learn does not keep what densities need. With ``warm_start=True`` more trees can be grown; they are
-            those of our growers.
+            than 1e-6 for every row of finite or missing values, also for values on thresholds. An `offset_` that is not
+            -0.5 comes out lower by about that much: it usually is a score, and rows that have it must stay normal.
+            Scores are by depth, since scikit-learn does not keep what densities need. With ``warm_start=True`` more
+            trees can be grown; they are those of our growers.
 
         Raises
         ------
@@ -239,6 +242,10 @@ class MLXIsolationForest(BaseIsolationForest):
         return {name for name, _ in self._counted}
 
     @property
+    def _keeps_trees(self) -> bool:
+        return bool(self.warm_start) and hasattr(self, "forest_")
+
+    @property
     def _fitted_scoring(self) -> str:
         """The `scoring` of the fit: the parameter may have been set since."""
         if len(self._counted) > 1:
@@ -276,7 +283,7 @@ class MLXIsolationForest(BaseIsolationForest):
 
     def _grow(self, X: Matrix, sample_weight: NDArray[np.float64] | None) -> None:
         # A warm start grows only the trees that it lacks.
-        have = self.forest_.n_trees if self.warm_start and hasattr(self, "forest_") else 0
+        have = self.forest_.n_trees if self._keeps_trees else 0
         if have and self.pruned_:
             raise ValueError(
                 "a pruned forest cannot grow further (warm_start=True): its trees are no longer those of the fit; "

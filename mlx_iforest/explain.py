@@ -170,11 +170,7 @@ def explain(model: FittedForest, X: MatrixLike, of: str) -> Explanation:
     attribution = _Attribution.of_model(model, of)
     values = np.empty((n_rows, n_features))
     n_threads = model._n_threads()
-    rows = (
-        int(model.batch_size)
-        if model.batch_size != "auto"
-        else max(FEWEST_ROWS, min(BATCH_BYTES // (8 * n_features), -(-n_rows // n_threads)))
-    )
+    rows = model._batch_rows(max(FEWEST_ROWS, min(BATCH_BYTES // (8 * n_features), -(-n_rows // n_threads))))
 
     def attribute(rows: slice) -> None:
         part = data[rows]

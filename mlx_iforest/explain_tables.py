@@ -40,7 +40,8 @@ from numpy.typing import NDArray
 from mlx_iforest import explain_kernels as kernels
 from mlx_iforest.explain_kernels import BLOCK, COLUMNS, CONSTANTS, VECTORS
 from mlx_iforest.explain_reference import expectations, gauss_legendre
-from mlx_iforest.forest import Forest
+from mlx_iforest.forest import LARGEST_INT32, Forest
+from mlx_iforest.kernel_input import check_rows, check_values
 
 __all__ = ["ExplainedTrees"]
 
@@ -87,7 +88,14 @@ class ExplainedTrees:
         ----------
         values : ndarray of float32, shape (n_nodes,)
             Read at leaves.
+
+        Raises
+        ------
+        ValueError
+            The forest or the values would lead compiled code astray, or are too large for its 32 bits.
         """
+        forest.ensure_valid()
+        check_values(forest, values[:, None])
         feature, worth, n_splits, n_distinct, levels = _shrink(forest.tree_start, forest.feature, forest.left, values)
         tree_points = (n_distinct + 1) // 2
         points = np.zeros((forest.n_trees, int(tree_points.max())))
@@ -98,9 +106,15 @@ class ExplainedTrees:
         # Two steps a split, or one where both children are leaves.
         tree_steps = np.append(0, np.cumsum(n_splits[:, 0] * 2 - n_splits[:, 1]))
         tree_constants = np.append(0, np.cumsum(n_splits[:, 0] * (CONSTANTS + 3 * tree_points)))
+        n_levels = int(levels.max())
+        slots = (2 * n_levels + 1) * points.shape[1] * BLOCK
+        if max(slots, forest.n_features * BLOCK - 1, int(np.diff(tree_constants).max())) > LARGEST_INT32:
+            raise ValueError(
+                f"a tree of {int(n_splits[:, 0].max())} splits and {n_levels} levels is too large to be explained;"
+                " prune the model, or fit smaller trees (max_samples)"
+            )
         steps = np.zeros((int(tree_steps[-1]), COLUMNS), np.int32)
         constants = np.zeros(int(tree_constants[-1]), np.float32)
-        n_levels = int(levels.max())
         # Shapley values do not depend on the zero of the values; near it, float32 is finer.
         zero = expectations(forest, values)
         _compile(
@@ -120,6 +134,7 @@ class ExplainedTrees:
         expected: NDArray[np.float64] | None,
     ) -> None:
         """As `explain.Explainer.add`."""
+        X = check_rows(X, self.n_features)
         most = max(GROUP_STEPS, GROUP_SHARE * self.n_features)
         groups = []
         for number, (first, stop) in enumerate(parts):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from numbers import Integral
 from typing import Any, TypeVar
 
 import numpy as np
@@ -90,10 +92,16 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         -------
         ndarray of float64, shape (n_samples,)
             Lower is more abnormal; negative is an anomaly.
+
+        Raises
+        ------
+        ValueError
+            `offset_` is not finite, or `X` is nothing that `score_samples` takes.
         """
         model = self._fitted()
+        offset = model._threshold()
         scores = model._score_samples(X)
-        scores -= model.offset_
+        scores -= offset
         return scores
 
     def score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
@@ -222,7 +230,7 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             Takes float32 arrays in C order as they are; gives the scores of `score_samples`, bit for bit.
         """
         model = self._fitted()
-        return Scorer(model.n_features_in_, model.offset_, model._score_rows)
+        return Scorer(model.n_features_in_, model._threshold(), model._score_rows)
 
     def _snapshot(self: Self) -> Self:
         """This model as it is now, its arrays shared; what other threads do to this one does not change it."""
@@ -236,7 +244,15 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         # `check_is_fitted` takes longer than scoring a row.
         if "forest_" not in model.__dict__:
             check_is_fitted(self)
+        # It may have been put there by hand.
+        model.forest_.ensure_valid()
         return model
+
+    def _threshold(self) -> float:
+        """`offset_`, which anyone may set."""
+        if not math.isfinite(self.offset_):
+            raise ValueError(f"offset_ is {self.offset_}; set it to a finite number, or fit again")
+        return self.offset_
 
     def _validate(self, X: MatrixLike, *, reset: bool) -> Matrix:
         """Float32 rows in C order, or a float32 CSR matrix, checked as a whole."""
@@ -248,7 +264,8 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _accept(self, X: MatrixLike, *, reset: bool) -> Matrix:
         """Check shape, type and column names. Arrays are neither copied nor looked through for infinities."""
-        is_numeric = isinstance(X, np.ndarray) and X.dtype.kind in "fiub"
+        # Subclasses mean other things by the same names: a masked array's largest value is not its data's.
+        is_numeric = type(X) is np.ndarray and X.dtype.kind in "fiub"
         if is_numeric and X.ndim == 2 and X.size:
             # What follows would find no more, in more time than scoring a row or growing twenty trees takes.
             if reset:
@@ -299,7 +316,7 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             n_threads = 1
         else:
             rows = rows_in_memory(rows, n_features, n_threads)
-        parts = list(batches(data, rows if self.batch_size == "auto" else int(self.batch_size)))
+        parts = list(batches(data, self._batch_rows(rows)))
 
         def score(rows: slice) -> None:
             part = data[rows]
@@ -343,7 +360,22 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         """At most `SPREAD_ROWS` rows, evenly spaced."""
         return as_float32(X[:: -(-X.shape[0] // SPREAD_ROWS)])
 
+    def _batch_rows(self, automatic: int | None) -> int | None:
+        """Rows to take at a time; the parameter may have been set since it was checked."""
+        if self.batch_size == "auto":
+            return automatic
+        if not isinstance(self.batch_size, Integral) or self.batch_size < 1:
+            raise ValueError(
+                f"The 'batch_size' parameter of {type(self).__name__} must be 'auto' or an int in the range [1, inf)."
+                f" Got {self.batch_size!r} instead."
+            )
+        return int(self.batch_size)
+
     def _n_threads(self) -> int:
+        if self.n_jobs is not None and not isinstance(self.n_jobs, Integral):
+            raise ValueError(
+                f"The 'n_jobs' parameter of {type(self).__name__} must be an int or None. Got {self.n_jobs!r} instead."
+            )
         return int(cpu_count() if self.n_jobs is None else effective_n_jobs(self.n_jobs))
 
     def _backend_for(self, work: Callable[[], Work], n_threads: int) -> tuple[Backend, BackendChoice]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, lru_cache
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,25 @@ from numpy.typing import NDArray
 
 from mlx_iforest.scoring import average_path_length
 
-__all__ = ["Families", "Forest", "InvalidForestError", "split_levels"]
+__all__ = ["LEAF_VALUES", "MOST_FEATURES", "MOST_LEVELS", "Families", "Forest", "InvalidForestError", "split_levels"]
 
 LEAF = -1
+"""What `feature` and `left` are at a leaf, and nowhere else."""
+
+LARGEST_INT32 = 2**31 - 1
+
+MOST_FEATURES = 1 << 25
+"""Of a forest. Kernels reckon places of 64 values of a feature in 32 bits."""
+
+MOST_LEVELS = 4096
+"""Of a tree. Those that are grown have 32 at most; a chain of a million nodes would take minutes to check."""
+
+LEAF_VALUES = {"path_length": (0.0, MOST_LEVELS + 64.0), "log_density": (-710.0, 710.0)}
+"""The arrays of a `Forest` that say what a leaf counts for, and the range in which they lie.
+
+A path is no longer than the levels and c(2**31) = 42; the logarithm of a float64 lies within 710. Sums of leaf values
+are as fine as their largest, so one value beyond all others would drown them.
+"""
 
 
 class InvalidForestError(ValueError):
@@ -37,11 +54,11 @@ class Forest:
     feature : ndarray of int32, shape (n_nodes,)
         Split feature; -1 at a leaf.
     threshold : ndarray of float32, shape (n_nodes,)
-        A value <= threshold goes left. 0 at a leaf.
+        A value <= threshold goes left. Finite; 0 at a leaf.
     left : ndarray of int32, shape (n_nodes,)
         Index, in the tree, of the left child; the right child is ``left + 1``. -1 at a leaf.
     missing_left : ndarray of bool, shape (n_nodes,)
-        Whether a missing value (NaN) goes left.
+        Whether a missing value (NaN) goes left. Not looked at in a leaf.
     path_length : ndarray of float32, shape (n_nodes,)
         At a leaf: its depth + c(training samples there) (see `scoring.average_path_length`); what stands for several
         such leaves where a forest was pruned. 0 at inner nodes.
@@ -52,7 +69,8 @@ class Forest:
         range that its node's samples fill. 0 at inner nodes. None where those ranges are not known (a forest
         converted from a library that does not keep them).
     direction_feature : ndarray of int32, shape (n_nodes, k), or None
-        Features of an oblique split; None where all splits are on one feature. `feature` is the first of them.
+        Features of an oblique split; None where all splits are on one feature. `feature` is the first of them. In
+        [0, n_features) at leaves too.
     direction_weight : ndarray of float32, shape (n_nodes, k), or None
         Their weights: the weighted sum is compared with `threshold`. Unused places repeat the first feature with
         weight 0.
@@ -101,6 +119,7 @@ class Forest:
         families : Families or None
             From a grower that has found them out on its way.
         """
+        grown = families is not None
         families = families or Families.of(tree_start, feature, n_samples, left_share)
         leaves = np.flatnonzero(feature < 0)
         path_length = np.zeros(len(feature), np.float32)
@@ -110,10 +129,11 @@ class Forest:
             log_density = np.zeros(len(feature), np.float32)
             log_density[leaves] = np.log(np.minimum(families.density[leaves], np.finfo(np.float64).max))
         left = families.left
-        return cls(
+        forest = cls(
             n_features, tree_start, feature, threshold, left, missing_left, path_length, n_samples, log_density,
             direction_feature, direction_weight,
         )  # fmt: skip
+        return forest._known_to_be_valid() if grown else forest
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The arrays that this forest has, by name."""
@@ -140,6 +160,7 @@ class Forest:
     @cached_property
     def tree_depths(self) -> NDArray[np.int32]:
         """Edges from the root to the deepest leaf of each tree, shape (n_trees,)."""
+        self.ensure_valid()
         return np.maximum.reduceat(
             _depths(split_levels(self.tree_start, self.left), self.n_nodes), self.tree_start[:-1]
         )
@@ -150,23 +171,49 @@ class Forest:
         return int(self.tree_depths.max())
 
     def trees(self, start: int, stop: int) -> Forest:
-        """The trees [start, stop) as a forest of their own; arrays are views."""
+        """The trees [start, stop) as a forest of their own; arrays are views.
+
+        Raises
+        ------
+        IndexError
+            There are no such trees, or none in between.
+        """
+        if not 0 <= start < stop <= self.n_trees:
+            raise IndexError(f"trees [{start}, {stop}) are none of the {self.n_trees} trees; give 0 <= start < stop")
         first, last = self.tree_start[start], self.tree_start[stop]
         arrays = {name: array[first:last] for name, array in self.arrays().items()}
         arrays["tree_start"] = self.tree_start[start : stop + 1] - first
-        return Forest(self.n_features, **arrays)
+        part = Forest(self.n_features, **arrays)
+        return part._known_to_be_valid() if self._is_known_to_be_valid else part
 
     @staticmethod
     def concatenate(forests: Sequence[Forest]) -> Forest:
-        """One forest of all the trees of several, in order; an optional array is kept where all have it."""
+        """One forest of all the trees of several, in order; an optional array is kept where all have it.
+
+        Raises
+        ------
+        ValueError
+            No forests, or forests of different numbers of features, or of splits on different numbers of features.
+        """
+        if not forests:
+            raise ValueError("there are no forests to be one; give at least one")
+        widths = {forest.n_features for forest in forests}
+        if len(widths) > 1:
+            raise ValueError(
+                f"forests of {' and '.join(map(str, sorted(widths)))} features cannot be one forest; grow them on the"
+                " same columns"
+            )
         if len({forest.direction_weight is None for forest in forests}) > 1:
             raise ValueError("forests with oblique splits and forests without cannot be one forest")
+        if len({forest.direction_weight.shape[1] for forest in forests if forest.direction_weight is not None}) > 1:
+            raise ValueError("forests whose splits are on different numbers of features cannot be one forest")
         offsets = np.cumsum([0] + [forest.n_nodes for forest in forests])
         starts = [forest.tree_start[:-1] + offset for forest, offset in zip(forests, offsets, strict=False)]
         names = set.intersection(*(set(forest.arrays()) for forest in forests))
         arrays = {name: np.concatenate([getattr(forest, name) for forest in forests]) for name in names}
         arrays["tree_start"] = np.concatenate([*starts, offsets[-1:]]).astype(np.int64)
-        return Forest(forests[0].n_features, **arrays)
+        whole = Forest(forests[0].n_features, **arrays)
+        return whole._known_to_be_valid() if all(forest._is_known_to_be_valid for forest in forests) else whole
 
     def equals(self, other: Forest) -> bool:
         """Whether two forests are the same bit for bit."""
@@ -182,8 +229,18 @@ class Forest:
             )
         )
 
+    def ensure_valid(self) -> None:
+        """`validate`, once: what compiles or walks a forest calls it first, wherever the forest is from.
+
+        Compiled code does not look whether an index lies within its array.
+        """
+        if not self._is_known_to_be_valid:
+            self.validate()
+
     def validate(self) -> Forest:
         """Check every invariant; for forests that come from outside.
+
+        All that a backend or a kernel will ever look up by, or compute with, is decided here.
 
         Returns
         -------
@@ -194,46 +251,85 @@ class Forest:
         ------
         InvalidForestError
             Names the first fault found: a wrong dtype or shape, a child that is no later node of the same tree (so
-            that no walk can cycle or leave the tree), a feature out of range, a threshold or path length that is not
-            finite.
+            that no walk can cycle or leave the tree), a leaf that has a child, a feature out of range, a number that is
+            not finite or lies beyond what leaf values can be, a tree of more than `MOST_LEVELS` levels.
         """
+        self._validate_shapes()
+        if np.any(self.feature < LEAF) or np.any(self.feature >= self.n_features):
+            raise InvalidForestError(f"'feature' must lie in [-1, {self.n_features})")
+        is_split = self.feature != LEAF
+        self._validate_children(is_split)
+        self._refuse(~np.isfinite(self.threshold), "its threshold is not finite")
+        self._refuse(~is_split & (self.threshold != 0), "it is a leaf, so its threshold must be 0")
+        if np.any(self.n_samples < 1):
+            raise InvalidForestError("'n_samples' must be at least 1 at every node")
+        if np.any(self.missing_left.view(np.uint8) > 1):
+            raise InvalidForestError("'missing_left' must hold bytes 0 and 1 for false and true")
+        for name, (low, high) in LEAF_VALUES.items():
+            values = self.arrays().get(name)
+            if values is not None:
+                # A NaN lies in no range.
+                if not np.all((values >= low) & (values <= high)):
+                    raise InvalidForestError(f"'{name}' must be finite and lie in [{low:g}, {high:g}]")
+                self._refuse(is_split & (values != 0), f"it is a split, so its '{name}' must be 0")
+        self._validate_directions(is_split)
+        for level, _ in enumerate(split_levels(self.tree_start, self.left)):
+            if level > MOST_LEVELS:
+                raise InvalidForestError(f"a tree has more than {MOST_LEVELS} levels")
+        return self._known_to_be_valid()
+
+    @property
+    def _is_known_to_be_valid(self) -> bool:
+        return "_valid" in self.__dict__
+
+    def _known_to_be_valid(self) -> Forest:
+        self.__dict__["_valid"] = True
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What has been found out of the arrays is no part of them.
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @staticmethod
+    def _refuse(bad: NDArray[np.bool_], why: str) -> None:
+        if np.any(bad):
+            raise InvalidForestError(f"node {int(np.argmax(bad))}: {why}")
+
+    def _validate_shapes(self) -> None:
+        if not isinstance(self.n_features, Integral) or not 1 <= self.n_features <= MOST_FEATURES:
+            raise InvalidForestError(f"'n_features' must be a whole number in [1, {MOST_FEATURES}]")
         arrays = self.arrays()
         for name, (dtype, dimensions) in ARRAYS.items():
-            if name not in arrays and name not in OPTIONAL:
-                raise InvalidForestError(f"'{name}' is missing")
-            if name in arrays and (arrays[name].dtype != dtype or arrays[name].ndim != dimensions):
-                found = f"{arrays[name].dtype} of shape {arrays[name].shape}"
+            if name not in arrays:
+                if name not in OPTIONAL:
+                    raise InvalidForestError(f"'{name}' is missing")
+                continue
+            array = arrays[name]
+            if type(array) is not np.ndarray or array.dtype != dtype or array.ndim != dimensions:
+                kind = "" if type(array) is np.ndarray else f"a {type(array).__name__} of "
+                found = f"{kind}{array.dtype} of shape {array.shape}"
                 raise InvalidForestError(
                     f"'{name}' is {found}; expected {np.dtype(dtype)} in {dimensions} dimension(s)"
                 )
         if len(self.tree_start) < 2 or self.tree_start[0] != 0 or np.any(np.diff(self.tree_start) < 1):
             raise InvalidForestError("'tree_start' must begin at 0 and grow by at least one node a tree")
+        if self.n_nodes > LARGEST_INT32:
+            raise InvalidForestError(f"'tree_start' names {self.n_nodes} nodes; {LARGEST_INT32} is the most")
         for name, array in arrays.items():
             if name != "tree_start" and len(array) != self.n_nodes:
                 raise InvalidForestError(f"'{name}' has {len(array)} entries for {self.n_nodes} nodes")
-        if np.any(self.feature < LEAF) or np.any(self.feature >= self.n_features):
-            raise InvalidForestError(f"'feature' must lie in [-1, {self.n_features})")
-        is_split = self.feature >= 0
+
+    def _validate_children(self, is_split: NDArray[np.bool_]) -> None:
         sizes = np.diff(self.tree_start)
-        position = np.arange(self.n_nodes) - np.repeat(self.tree_start[:-1], sizes)
-        bad = is_split & ((self.left <= position) | (self.left > np.repeat(sizes, sizes) - 2))
-        if np.any(bad):
-            raise InvalidForestError(f"node {int(np.argmax(bad))}: its children must be later nodes of its tree")
-        if np.any(~np.isfinite(self.threshold)):
-            raise InvalidForestError(f"node {int(np.argmin(np.isfinite(self.threshold)))}: its threshold is not finite")
-        if np.any(~np.isfinite(self.path_length)) or np.any(self.path_length < 0):
-            raise InvalidForestError("'path_length' must be finite and not negative")
-        if np.any(self.n_samples < 1):
-            raise InvalidForestError("'n_samples' must be at least 1 at every node")
-        if self.log_density is not None and np.any(~np.isfinite(self.log_density)):
-            raise InvalidForestError("'log_density' must be finite")
-        self._validate_directions(is_split)
-        children = (self.left.astype(np.int64) + np.repeat(self.tree_start[:-1], sizes))[is_split]
+        first = np.repeat(self.tree_start[:-1], sizes)
+        position = np.arange(self.n_nodes) - first
+        self._refuse(~is_split & (self.left != LEAF), "it is a leaf, so its 'left' must be -1")
+        outside = (self.left <= position) | (self.left > np.repeat(sizes, sizes) - 2)
+        self._refuse(is_split & outside, "its children must be later nodes of its tree")
+        children = (self.left + first)[is_split]
         parents = np.bincount(np.concatenate([children, children + 1]), minlength=self.n_nodes)
         parents[self.tree_start[:-1]] += 1
-        if np.any(parents != 1):
-            raise InvalidForestError(f"node {int(np.argmax(parents != 1))}: it must have exactly one parent")
-        return self
+        self._refuse(parents != 1, "it must have exactly one parent")
 
     def _validate_directions(self, is_split: NDArray[np.bool_]) -> None:
         if (self.direction_feature is None) != (self.direction_weight is None):
@@ -244,9 +340,12 @@ class Forest:
             raise InvalidForestError(
                 "'direction_feature' and 'direction_weight' must have one shape, (n_nodes, 2 or more)"
             )
-        features = self.direction_feature[is_split]
-        if np.any(features < 0) or np.any(features >= self.n_features):
+        # At leaves too, where kernels read them and make nothing of it.
+        if np.any(self.direction_feature < 0) or np.any(self.direction_feature >= self.n_features):
             raise InvalidForestError(f"'direction_feature' must lie in [0, {self.n_features})")
+        self._refuse(
+            is_split & (self.direction_feature[:, 0] != self.feature), "its 'feature' must be that of its direction"
+        )
         if np.any(~np.isfinite(self.direction_weight)):
             raise InvalidForestError("'direction_weight' must be finite")
 
@@ -270,8 +369,8 @@ OPTIONAL = {"log_density", "direction_feature", "direction_weight"}
 SMALLEST_SHARE = 2.0**-24
 """Of a range, to either side of a threshold: what float32 can tell from none."""
 
-if set(ARRAYS) != {field.name for field in fields(Forest)} - {"n_features"}:
-    raise TypeError("ARRAYS and the fields of Forest must name the same arrays")
+if set(ARRAYS) != {field.name for field in fields(Forest)} - {"n_features"} or not LEAF_VALUES.keys() <= set(ARRAYS):
+    raise TypeError("ARRAYS, LEAF_VALUES and the fields of Forest must name the same arrays")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_iforest import randomness
+from mlx_iforest.forest import MOST_FEATURES
+from mlx_iforest.kernel_input import check_rows
 from mlx_iforest.randomness import Stream
 from mlx_iforest.scoring import depth_limit
 
@@ -59,6 +61,38 @@ class GrowthPlan:
     extension_level: int = 0
     weights: NDArray[np.int64] | None = field(default=None, repr=False)
     row_table: NDArray[np.int64] | None = field(default=None, repr=False)
+
+    def check_rows(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Rows to grow the trees from, in C order; growers do not look where an array ends.
+
+        Raises
+        ------
+        ValueError
+            `X` is no float32 of shape (n_samples, n_features), or the plan asks for rows or features that there are
+            not.
+        """
+        X = check_rows(X, self.n_features)
+        if len(X) != self.n_samples:
+            raise ValueError(f"X has {len(X)} rows; the plan is for {self.n_samples}")
+        if self.n_trees < 1 or self.subsample_size < 1 or self.extension_level < 0:
+            raise ValueError("a plan must have a tree of a row, and an extension level of 0 or more")
+        if not 1 <= self.features_per_tree <= self.n_features <= MOST_FEATURES:
+            raise ValueError(
+                f"features_per_tree is {self.features_per_tree}; expected a number in [1, {self.n_features}], and at"
+                f" most {MOST_FEATURES} features"
+            )
+        if self.row_table is not None:
+            shape = (self.n_trees, self.subsample_size)
+            if self.row_table.shape != shape or self.row_table.min() < 0 or self.row_table.max() >= self.n_samples:
+                raise ValueError(f"row_table must hold numbers in [0, {self.n_samples}) in the shape {shape}")
+        elif not self.bootstrap and self.subsample_size > self.n_samples:
+            raise ValueError(f"{self.subsample_size} of {self.n_samples} rows cannot be drawn without replacement")
+        if self.weights is not None:
+            if self.features_per_tree != self.n_features or self.extension_level:
+                raise ValueError("weights go with trees of plain splits on all features")
+            if self.weights.shape != (self.n_features,) or not 1 <= self.weights.min() <= self.weights.sum() < 2**32:
+                raise ValueError(f"weights must be {self.n_features} numbers of 1 or more, with a sum below 2**32")
+        return X
 
     @property
     def max_depth(self) -> int:

@@ -17,6 +17,7 @@ from mlx_iforest.backends import choose_backend
 from mlx_iforest.backends.sklearn_trees import breadth_first, to_forest, to_sklearn_tree
 from mlx_iforest.estimator import MLXIsolationForest
 from mlx_iforest.forest import Forest, InvalidForestError
+from mlx_iforest.offsets import carried_over, wrong_labels
 from mlx_iforest.performance import Performance
 from mlx_iforest.probes import probing_rows
 
@@ -65,7 +66,10 @@ def from_sklearn(forest: IsolationForest, *, backend: str = "auto") -> MLXIsolat
     model.n_features_in_ = n_features
     if hasattr(forest, "feature_names_in_"):
         model.feature_names_in_ = forest.feature_names_in_
-    _check_equal(model, forest)
+    rows = probing_rows(converted)
+    theirs, ours = _their_scores(forest, rows), model._score_rows(rows)
+    model.offset_ = carried_over(float(forest.offset_), theirs, ours)
+    _check_equal(theirs, float(forest.offset_), ours, model.offset_)
     return model
 
 
@@ -91,7 +95,7 @@ def to_sklearn(model: BaseIsolationForest) -> IsolationForest:
     trees = [forest.trees(number, number + 1) for number in range(forest.n_trees)]
     theirs.estimators_ = [_tree_estimator(tree, depth_limit) for tree in trees]
     theirs.estimators_features_ = [np.arange(forest.n_features) for _ in trees]
-    theirs.n_features_in_, theirs.offset_ = model.n_features_in_, model.offset_
+    theirs.n_features_in_ = model.n_features_in_
     if hasattr(model, "feature_names_in_"):
         theirs.feature_names_in_ = model.feature_names_in_
     theirs.max_samples_ = theirs._max_samples = model.max_samples_
@@ -103,7 +107,10 @@ def to_sklearn(model: BaseIsolationForest) -> IsolationForest:
         np.where(tree.feature < 0, tree.path_length - (depth - 1.0), 0.0)
         for tree, depth in zip(trees, depths, strict=True)
     )
-    _check_equal(model, theirs)
+    rows = probing_rows(forest)
+    ours, scores = model._score_rows(rows), _their_scores(theirs, rows)
+    theirs.offset_ = carried_over(model._threshold(), ours, scores)
+    _check_equal(ours, model._threshold(), scores, theirs.offset_)
     return theirs
 
 
@@ -129,16 +136,21 @@ def _tree_estimator(tree: Forest, depth_limit: int) -> ExtraTreeRegressor:
     return estimator
 
 
-def _check_equal(ours: MLXIsolationForest, theirs: IsolationForest) -> None:
-    """Refuse to hand out a conversion that scores otherwise."""
-    rows = probing_rows(ours.forest_)
+def _their_scores(theirs: IsolationForest, rows: NDArray[np.float32]) -> NDArray[np.float64]:
     with warnings.catch_warnings():
         # An IsolationForest may have been fitted by another version; whether it still works is seen here.
         warnings.simplefilter("ignore")
-        expected = theirs._score_samples(rows)
-    difference = float(np.max(np.abs(ours._score_rows(rows) - expected)))
-    if not difference <= TOLERANCE:
+        scores: NDArray[np.float64] = theirs._score_samples(rows)
+    return scores
+
+
+def _check_equal(before: NDArray[np.float64], old_offset: float, after: NDArray[np.float64], new_offset: float) -> None:
+    """Refuse to hand out a conversion that scores otherwise, or labels otherwise than rounding must."""
+    difference = float(np.max(np.abs(before - after)))
+    wrong = wrong_labels(before, old_offset, after < new_offset, TOLERANCE)
+    if not difference <= TOLERANCE or wrong:
         raise ValueError(
-            f"the conversion is not exact: scores differ by up to {difference:.1e}, more than {TOLERANCE:g}; convert a"
-            " plain sklearn.ensemble.IsolationForest, fitted by the scikit-learn version that is installed"
+            f"the conversion is not exact: scores differ by up to {difference:.1e}, more than {TOLERANCE:g}, and"
+            f" {wrong} of {len(before)} labels; convert a plain sklearn.ensemble.IsolationForest, fitted by the"
+            " scikit-learn version that is installed"
         )

@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mlx_iforest import codes_kernels as kernels
-from mlx_iforest.codes import class_tables, number_rows, own_work
+from mlx_iforest.codes import check_total, class_tables, number_rows, own_work
 from mlx_iforest.codes_scoring import (
     BLOCK,
     FLUSH,
@@ -29,6 +29,8 @@ from mlx_iforest.codes_scoring import (
     select_rows,
 )
 from mlx_iforest.forest import Forest
+from mlx_iforest.kernel_input import check_numbers, check_rows
+from mlx_iforest.whole_numbers import LARGEST
 
 __all__ = ["ObliqueBlocks"]
 
@@ -39,6 +41,7 @@ class ObliqueBlocks:
 
     Parameters
     ----------
+    n_features : int
     tree_operations, operations, tree_result, tables, work
         As in `codes.CodedForest`.
     direction_feature, direction_weight : ndarray, shape (n_operations, k)
@@ -46,6 +49,7 @@ class ObliqueBlocks:
     missing_left : ndarray of bool, shape (n_operations,)
     """
 
+    n_features: int
     tree_operations: NDArray[np.int64]
     operations: NDArray[np.int64]
     tree_result: NDArray[np.int64]
@@ -57,27 +61,36 @@ class ObliqueBlocks:
     missing_left: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, forest: Forest, values: NDArray[np.int32]) -> ObliqueBlocks:
-        """Compile a forest; `values`, shape (n_nodes, n_values), as for `codes.CodedForest`."""
-        assert forest.direction_feature is not None
-        assert forest.direction_weight is not None
+    def of(cls, forest: Forest, values: NDArray[np.int32]) -> ObliqueBlocks | None:
+        """Compile a forest; `values`, shape (n_nodes, n_values), as for `codes.CodedForest`.
+
+        None where a tree has more classes of leaves than 16 bits can number.
+        """
+        if forest.direction_feature is None or forest.direction_weight is None:
+            raise ValueError("a forest of splits on single features has no directions; CodedForest scores it")
+        forest.ensure_valid()
+        check_numbers(forest, values, LARGEST)
         distinct, value_number = number_rows(values)
         feature, leaf_class, class_value = kernels.leaf_classes(
             forest.tree_start, forest.feature, forest.left, value_number
         )
+        if class_value.shape[1] > 1 << 16:
+            return None
         dtype: Any = np.uint8 if class_value.shape[1] <= 256 else np.uint16
         tree_operations, operations, nodes, tree_result, work = kernels.compile_trees(
             forest.tree_start, feature, forest.left, leaf_class, BLOCK, LINE // np.dtype(dtype).itemsize,
             class_value.shape[1], forest.max_depth,
         )  # fmt: skip
         return cls(
-            tree_operations, operations, tree_result, class_tables(distinct[class_value]), work.astype(dtype),
-            forest.direction_feature[nodes], forest.direction_weight[nodes], forest.threshold[nodes],
-            forest.missing_left[nodes],
+            forest.n_features, tree_operations, operations, tree_result, class_tables(distinct[class_value]),
+            work.astype(dtype), forest.direction_feature[nodes], forest.direction_weight[nodes],
+            forest.threshold[nodes], forest.missing_left[nodes],
         )  # fmt: skip
 
     def add_leaf_values(self, X: NDArray[np.float32], total: NDArray[np.float64]) -> None:
-        """Add the values of every row's leaf in every tree to `total`, shape (n_samples, n_values)."""
+        """Add the values of every row's leaf in every tree to `total`, float64 of shape (n_samples, n_values)."""
+        X = check_rows(X, self.n_features)
+        check_total(total, (len(X), len(self.tables)))
         add_leaf_values(
             X, self.direction_feature, self.direction_weight, self.threshold, self.missing_left, self.tree_operations,
             self.operations, self.tree_result, self.tables, own_work(self.work), total,

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_iforest.forest import Forest
+from mlx_iforest.offsets import carried_over, wrong_labels
 from mlx_iforest.probes import probing_rows
 from mlx_iforest.scoring import ALERT_DEVIATIONS, average_path_length
 
@@ -33,6 +34,9 @@ IR_VERSION = 4
 
 TOLERANCE = 1e-5
 """Largest difference of a score, on rows that the trees decide by a hair, for a model to be handed out."""
+
+RESOLUTION = 2.0**-21
+"""A few units of float32 below 1: a runtime rounds a row's exponential by its place among others."""
 
 LARGEST = 2**31 - 1
 """Bytes of an ONNX model: it is one protobuf message."""
@@ -53,8 +57,12 @@ def to_onnx(model: BaseIsolationForest, path: str | os.PathLike[str] | None = No
         ) from error
     _check_size(model.forest_)
     exported = _assemble(model, onnx)
+    rows = probing_rows(model.forest_)
+    expected, offset = model._score_rows(rows), model._threshold()
+    scores, _ = _run(onnxruntime, exported.SerializeToString(), rows)
+    _set_offset(exported, carried_over(offset, expected, scores, RESOLUTION), onnx)
     content = exported.SerializeToString()
-    _check_equal(model, onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"]))
+    _check_equal(expected, offset, *_run(onnxruntime, content, rows))
     if path is not None:
         _write(content, Path(path))
     return exported
@@ -78,7 +86,8 @@ def _assemble(model: BaseIsolationForest, onnx: Any) -> ModelProto:
 
     helper, forest = onnx.helper, model.forest_
     nodes: list[Any] = []
-    constants: dict[str, Any] = {"offset": np.float32(model.offset_), "anomaly": np.int64(-1), "normal": np.int64(1)}
+    offset = np.float32(model._threshold())
+    constants: dict[str, Any] = {"offset": offset, "anomaly": np.int64(-1), "normal": np.int64(1)}
     asked = "X"
     if forest.direction_weight is not None:
         asked = _project(forest, helper, nodes, constants)
@@ -114,12 +123,22 @@ def _assemble(model: BaseIsolationForest, onnx: Any) -> ModelProto:
         doc_string=f"{type(model).__name__} of {forest.n_trees} trees. A missing value is NaN.",
     )
     names = getattr(model, "feature_names_in_", None)
-    facts = {"scoring": model._fitted_scoring, "offset": repr(float(model.offset_))}
+    facts = {"scoring": model._fitted_scoring, "offset": repr(float(offset))}
     if names is not None:
         facts["feature_names"] = json.dumps([str(name) for name in names])
     helper.set_model_props(exported, facts)
     onnx.checker.check_model(exported)
     return exported
+
+
+def _set_offset(exported: ModelProto, offset: float, onnx: Any) -> None:
+    """Let scores below another offset be anomalies."""
+    for constant in exported.graph.initializer:
+        if constant.name == "offset":
+            constant.CopyFrom(onnx.numpy_helper.from_array(np.asarray(np.float32(offset)), "offset"))
+    for fact in exported.metadata_props:
+        if fact.key == "offset":
+            fact.value = repr(float(np.float32(offset)))
 
 
 def _ensemble(model: BaseIsolationForest) -> dict[str, Any]:
@@ -203,19 +222,23 @@ def _floats(values: NDArray[Any]) -> list[float]:
     return floats
 
 
-def _check_equal(model: BaseIsolationForest, session: Any) -> None:
-    """Refuse to hand out a model that scores otherwise."""
-    rows = probing_rows(model.forest_)
-    scores, labels = session.run(["scores", "labels"], {"X": rows})
-    expected = model._score_rows(rows)
+def _run(onnxruntime: Any, content: bytes, rows: NDArray[np.float32]) -> Any:
+    """Scores and labels of rows."""
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return session.run(["scores", "labels"], {"X": rows})
+
+
+def _check_equal(
+    expected: NDArray[np.float64], offset: float, scores: NDArray[np.float32], labels: NDArray[np.int64]
+) -> None:
+    """Refuse to hand out a model that scores otherwise, or labels otherwise than rounding must."""
     difference = float(np.max(np.abs(scores - expected)))
-    apart = np.abs(expected - model.offset_) > TOLERANCE
-    wrong = int(np.sum(apart & (labels != np.where(expected < model.offset_, -1, 1))))
+    wrong = wrong_labels(expected, offset, labels == -1, TOLERANCE)
     if not difference <= TOLERANCE or wrong:
         raise ValueError(
             f"the ONNX model is not exact under this onnxruntime: scores differ by up to {difference:.1e}, more than"
-            f" {TOLERANCE:g}, and {wrong} of {len(rows)} labels; nothing was written. Update onnxruntime, or save the"
-            " model as it is"
+            f" {TOLERANCE:g}, and {wrong} of {len(expected)} labels; nothing was written. Update onnxruntime, or save"
+            " the model as it is"
         )
 
 

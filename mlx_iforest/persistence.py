@@ -28,17 +28,25 @@ from mlx_iforest.declared import (
 )
 from mlx_iforest.declared_values import Array, Flag, Number, Strings, Text, Whole
 from mlx_iforest.estimator import MLXIsolationForest
-from mlx_iforest.forest import ARRAYS, Forest, InvalidForestError, split_levels
+from mlx_iforest.forest import (
+    ARRAYS,
+    LARGEST_INT32,
+    LEAF_VALUES,
+    MOST_FEATURES,
+    MOST_LEVELS,
+    Forest,
+    InvalidForestError,
+    split_levels,
+)
 from mlx_iforest.performance import Performance
-from mlx_iforest.quantization import BITS, LEAF_VALUES, Levels, PackedForest
-from mlx_iforest.scoring import Spread
+from mlx_iforest.quantization import BITS, Levels, PackedForest
+from mlx_iforest.scoring import RESOLUTION, Spread
 
 __all__ = ["MODEL", "N_JOBS", "StateError", "checked_state", "from_state", "to_state"]
 
-MOST_LEVELS = 4096
-"""Of a tree that is read. Isolation trees have a few dozen; a chain of a million nodes would take minutes to check."""
-
-LARGEST_INT32 = 2**31 - 1
+RESOURCES = ("batch_size", "n_jobs")
+"""Parameters that say what scoring may take of a machine. They are its user's: no file has them, and of one that does
+they are not believed."""
 
 _UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
 
@@ -87,7 +95,8 @@ def from_state(arrays: Arrays, values: Any) -> BaseIsolationForest:
 def checked_state(state: dict[str, Any]) -> dict[str, Any]:
     """The attributes of a fitted model that came in another way than `from_state`, once its forest can be scored.
 
-    Scoring is compiled and does not look whether an index lies within its array, so this makes sure of it.
+    Scoring is compiled and does not look whether an index lies within its array, so this makes sure of it. All else is
+    held to what `from_state` takes.
 
     Parameters
     ----------
@@ -97,7 +106,8 @@ def checked_state(state: dict[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        The same with a valid `Forest`, which knows nothing that does not follow from its arrays.
+        The same with a valid `Forest`, which knows nothing that does not follow from its arrays, with `RESOURCES` as
+        they are by default, and with nothing of what it once cost.
 
     Raises
     ------
@@ -106,14 +116,19 @@ def checked_state(state: dict[str, Any]) -> dict[str, Any]:
     """
     forest = state["forest_"]
     if isinstance(forest, PackedForest):
-        fault = _fault(forest)
-        if fault is not None:
-            raise StateError(fault)
-        forest = forest.unpack()
-    state = {**state, "forest_": Forest(forest.n_features, **forest.arrays()).validate()}
-    fault = _model_fault(state)
-    if fault is not None:
-        raise StateError(fault)
+        arrays: Arrays = {}
+        forest = _FOREST.decode(_FOREST.encode(forest, "forest_", arrays), "forest_", arrays)
+    else:
+        forest = Forest(forest.n_features, **forest.arrays()).validate()
+    cls = BlendedIsolationForest if "_member_trees" in state else MLXIsolationForest
+    kept = {"quantized_bits_": None, "pruned_": False, **state}
+    kept = {name: value for name, value in kept.items() if name not in ("forest_", "performance_", *RESOURCES)}
+    fields = _fields(cls)
+    Fields({name: kind for name, kind in fields.kinds.items() if name != "forest_"}, fields.optional).encode(
+        kept, "model", {}
+    )
+    state = {**cls().get_params(), **kept, "forest_": forest, "performance_": Performance(grow_seconds=0.0)}
+    _check_model(cls, state, "model")
     return state
 
 
@@ -173,7 +188,7 @@ _LEVELS = Record(
 _PACKED = Record(
     PackedForest,
     {
-        "n_features": Whole(1, LARGEST_INT32),
+        "n_features": Whole(1, MOST_FEATURES),
         "tree_nodes": Array(_UNSIGNED),
         "is_split": Array("uint8"),
         "missing_left": Array("uint8"),
@@ -210,6 +225,8 @@ class _Forest(Kind):
             raise StateError(f"{at}: {error}") from error
 
 
+_FOREST = _Forest()
+
 _OTHERS = {
     name: Array(np.dtype(dtype).name, dimensions)
     for name, (dtype, dimensions) in ARRAYS.items()
@@ -245,7 +262,10 @@ def _fault(packed: PackedForest) -> str | None:
         return f"'feature' must be below {packed.n_features}"
     if int(packed.leaf_samples.min()) < 1 or int(packed.leaf_samples.max()) > LARGEST_INT32:
         return "'leaf_samples' must be at least 1 and fit into 32 bits"
-    if not packed.leaf_values.keys() <= set(LEAF_VALUES):
+    leaves = packed.leaf_samples.astype(np.int64)
+    if int(np.add.reduceat(leaves, starts[:-1] - splits_before[starts[:-1]]).max()) > LARGEST_INT32:
+        return "'leaf_samples' of a tree must add up to what fits into 32 bits"
+    if not packed.leaf_values.keys() <= LEAF_VALUES.keys():
         return "'leaf_values' holds what is no value of a leaf"
     one_group = np.zeros(n_nodes - n_splits, np.int64)
     tables = [("threshold", packed.threshold, packed.feature.astype(np.int64), packed.n_features)]
@@ -278,21 +298,26 @@ def _levels_fault(table: Levels, group: NDArray[np.int64], n_groups: int) -> str
     return None
 
 
-_SPREAD = Record(Spread, {"median": Number(), "deviation": Number(least=np.finfo(float).tiny)})
+_LARGEST_VALUE = max(high for _, high in LEAF_VALUES.values())
+_SPREAD = Record(
+    Spread,
+    # No deviation of a fit is smaller, and none of what lies in a range is larger than it.
+    {"median": Number(-_LARGEST_VALUE, _LARGEST_VALUE), "deviation": Number(RESOLUTION, 2 * _LARGEST_VALUE)},
+)
 _CHOICE = Record(BackendChoice, {"name": Text(tuple(BACKENDS)), "reason": Text()})
 _SHARED: dict[str, Kind] = {
-    "forest_": _Forest(),
-    "offset_": Number(special=True),
-    "max_samples_": Whole(1),
+    "forest_": _FOREST,
+    "offset_": Number(),
+    "max_samples_": Whole(1, LARGEST_INT32),
     "quantized_bits_": Maybe(Whole(min(BITS), max(BITS))),
     "pruned_": Flag(),
     "_seed": Whole(0, 2**64 - 1),
     "backend_": _CHOICE,
-    "n_features_in_": Whole(1),
+    "n_features_in_": Whole(1, MOST_FEATURES),
     "feature_names_in_": Strings(),
 }
 _OWN: dict[type[BaseIsolationForest], dict[str, Kind]] = {
-    MLXIsolationForest: {"_counted": Many(Fixed(Text(LEAF_VALUES), Maybe(_SPREAD)), tuple)},
+    MLXIsolationForest: {"_counted": Many(Fixed(Text(tuple(LEAF_VALUES)), Maybe(_SPREAD)), tuple)},
     BlendedIsolationForest: {
         "_member_trees": Many(Fixed(Whole(), Whole())),
         "_spreads": Many(Many(_SPREAD)),
@@ -312,36 +337,39 @@ class _Model(Kind):
             raise StateError(f"{at}: it is not fitted")
         state = {"quantized_bits_": None, "pruned_": False, **value.__getstate__()}
         # Seconds differ from run to run: without them the same fit gives the same bytes.
-        del state["performance_"]
-        return {"kind": type(value).__name__, **self._fields(type(value)).encode(state, at, arrays)}
+        kept = {name: one for name, one in state.items() if name not in ("performance_", *RESOURCES)}
+        return {"kind": type(value).__name__, **_fields(type(value)).encode(kept, at, arrays)}
 
     def decode(self, found: Any, at: str, arrays: Arrays) -> BaseIsolationForest:
         kinds = {cls.__name__: cls for cls in _OWN}
         kind = found.get("kind") if isinstance(found, dict) else None
         if not isinstance(kind, str) or kind not in kinds:
             raise StateError(f"{at}: expected the kind {' or '.join(kinds)}, found {shown(kind)}")
-        rest = {name: one for name, one in found.items() if name != "kind"}
-        state = self._fields(kinds[kind]).decode(rest, at, arrays)
+        # Files of before have resources.
+        rest = {name: one for name, one in found.items() if name not in ("kind", *RESOURCES)}
+        state = _fields(kinds[kind]).decode(rest, at, arrays)
         state["performance_"] = Performance(grow_seconds=0.0)
-        fault = _model_fault(state)
-        if fault is not None:
-            raise StateError(f"{at}: {fault}")
+        _check_model(kinds[kind], state, at)
         model = kinds[kind]()
-        try:
-            model.__setstate__(state)
-            model._validate_params()
-        except ValueError as error:
-            raise StateError(f"{at}: {str(error).splitlines()[0]}") from error
-        if isinstance(model, BlendedIsolationForest) and any(
-            len(views.names) != len(views.spreads) for views in model._views
-        ):
-            raise StateError(f"{at}: '_spreads' does not have one spread for each view")
+        model.__setstate__(state)
         return model
 
-    @staticmethod
-    def _fields(cls: type[BaseIsolationForest]) -> Fields:
-        parameters = {**dict.fromkeys(cls._get_param_names(), _Parameter()), "n_jobs": N_JOBS}
-        return Fields({**parameters, **_SHARED, **_OWN[cls]}, ("feature_names_in_",))
+
+def _fields(cls: type[BaseIsolationForest]) -> Fields:
+    """What a file holds of a fitted estimator."""
+    names = [name for name in cls._get_param_names() if name not in RESOURCES]
+    return Fields({**dict.fromkeys(names, _Parameter()), **_SHARED, **_OWN[cls]}, ("feature_names_in_",))
+
+
+def _check_model(cls: type[BaseIsolationForest], state: dict[str, Any], at: str) -> None:
+    """Refuse parameters that a fit would refuse, and attributes that do not go together."""
+    fault = _model_fault(state)
+    if fault is not None:
+        raise StateError(f"{at}: {fault}")
+    try:
+        cls(**{name: state[name] for name in cls._get_param_names() if name in state})._validate_params()
+    except ValueError as error:
+        raise StateError(f"{at}: {str(error).splitlines()[0]}") from error
 
 
 def _model_fault(state: dict[str, Any]) -> str | None:
@@ -353,12 +381,13 @@ def _model_fault(state: dict[str, Any]) -> str | None:
         return f"'feature_names_in_' must name {forest.n_features} features"
     if state["quantized_bits_"] not in (None, *BITS):
         return f"'quantized_bits_' must be one of {BITS} or null"
+    there = LEAF_VALUES.keys() & forest.arrays().keys()
     if "_counted" in state:
         counted = dict(state["_counted"])
         alone = len(counted) == 1
         if not counted or len(counted) != len(state["_counted"]):
             return "'_counted' must name each leaf value once"
-        if not counted.keys() <= forest.arrays().keys() or any((one is None) != alone for one in counted.values()):
+        if not counted.keys() <= there or any((one is None) != alone for one in counted.values()):
             return "'_counted' does not go with the forest"
         return None
     bounds = state["_member_trees"]
@@ -367,8 +396,13 @@ def _model_fault(state: dict[str, Any]) -> str | None:
         forest.n_trees,
     ]:
         return f"'_member_trees' must cut {forest.n_trees} trees into {len(MEMBERS)} parts"
-    if any(first > stop for first, stop in bounds) or len(state["_spreads"]) != sum(a < b for a, b in bounds):
-        return "'_spreads' does not go with '_member_trees'"
+    if any(first > stop for first, stop in bounds):
+        return f"'_member_trees' must cut {forest.n_trees} trees into {len(MEMBERS)} parts"
+    views = [member.views for member, (first, stop) in zip(MEMBERS, bounds, strict=True) if first < stop]
+    if not there.issuperset(*views):
+        return "the forest lacks leaf values that its members look at"
+    if [len(spreads) for spreads in state["_spreads"]] != [len(names) for names in views]:
+        return "'_spreads' does not have one spread for each view"
     return None
 
 

@@ -32,6 +32,7 @@ def probing_rows(forest: Forest, n_rows: int = 512, seed: int = 0) -> NDArray[np
     ndarray of float32, shape (n_rows, n_features)
         Finite or NaN.
     """
+    forest.ensure_valid()
     rng = np.random.default_rng(seed)
     splits = np.flatnonzero(forest.feature >= 0)
     if not len(splits):

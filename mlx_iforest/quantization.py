@@ -10,15 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_iforest.forest import LEAF, Forest
+from mlx_iforest.forest import LEAF, LEAF_VALUES, Forest
 
-__all__ = ["BITS", "LEAF_VALUES", "PackedForest", "most_thresholds", "quantize_forest"]
+__all__ = ["BITS", "PackedForest", "most_thresholds", "quantize_forest"]
 
 BITS = (8, 16)
 """What can be asked for."""
-
-LEAF_VALUES = ("path_length", "log_density")
-"""The arrays of a `Forest` that say what a leaf counts for."""
 
 ROUNDS = 30
 """Of moving levels to the middle of what they stand for; more gain nothing."""
@@ -32,7 +29,7 @@ def most_thresholds(bits: int) -> int:
     return int(2**bits - 3)
 
 
-def quantize_forest(forest: Forest, bits: int, used: Collection[str] = LEAF_VALUES) -> Forest:
+def quantize_forest(forest: Forest, bits: int, used: Collection[str] = tuple(LEAF_VALUES)) -> Forest:
     """A forest of the same trees with fewer different thresholds and leaf values.
 
     Thresholds of a feature, and leaf values, that are more than `bits`-bit codes can number are drawn together: each
@@ -62,6 +59,7 @@ def quantize_forest(forest: Forest, bits: int, used: Collection[str] = LEAF_VALU
     """
     if not isinstance(bits, Integral) or bits not in BITS:
         raise ValueError(f"bits={bits!r} cannot be quantised to; give 8 or 16")
+    forest.ensure_valid()
     if forest.direction_weight is not None:
         raise ValueError(
             "a forest of oblique splits (extension_level > 0) cannot be quantised: each split measures rows along a"
@@ -79,7 +77,7 @@ def quantize_forest(forest: Forest, bits: int, used: Collection[str] = LEAF_VALU
     plain = Forest.from_growth(
         forest.n_features, forest.tree_start, forest.feature, threshold, forest.missing_left, forest.n_samples
     )
-    for name in arrays.keys() & LEAF_VALUES:
+    for name in arrays.keys() & LEAF_VALUES.keys():
         if name in used:
             values = arrays[name].copy()
             values[leaves] = _snap(values[leaves] + np.float32(0), np.ones(len(leaves)), 2**bits)
@@ -191,6 +189,7 @@ class PackedForest:
     @classmethod
     def of(cls, forest: Forest) -> PackedForest:
         """Pack a valid forest."""
+        forest.ensure_valid()
         is_split = forest.feature >= 0
         feature = forest.feature[is_split]
         packed = cls(

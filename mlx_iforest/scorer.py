@@ -60,10 +60,10 @@ class Scorer:
         ValueError
             Another number of features or of dimensions.
         """
-        if not isinstance(X, np.ndarray) or X.dtype != np.float32 or not X.flags.c_contiguous:
+        if type(X) is not np.ndarray or X.dtype != np.float32 or not X.flags.c_contiguous:
             raise TypeError(
                 "a scorer takes float32 arrays in C order: np.ascontiguousarray(X, dtype=np.float32); got "
-                + (f"{X.dtype} of strides {X.strides}" if isinstance(X, np.ndarray) else type(X).__name__)
+                + (f"{X.dtype} of strides {X.strides}" if type(X) is np.ndarray else type(X).__name__)
             )
         if X.ndim not in (1, 2) or X.shape[-1] != self.n_features:
             raise ValueError(

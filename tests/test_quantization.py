@@ -16,7 +16,8 @@ from sklearn.exceptions import NotFittedError
 
 from benchmarks import quantization as benchmark
 from mlx_iforest import BlendedIsolationForest, Forest, MLXIsolationForest
-from mlx_iforest.quantization import LEAF_VALUES, Levels, PackedForest, _snap, most_thresholds, quantize_forest
+from mlx_iforest.forest import LEAF_VALUES
+from mlx_iforest.quantization import Levels, PackedForest, _snap, most_thresholds, quantize_forest
 
 MODELS = {
     "depth": lambda: MLXIsolationForest(random_state=0),
@@ -167,8 +168,8 @@ def test_a_minus_zero_is_a_zero_and_other_oddities_are_kept():
     )
     assert PackedForest.of(odd).unpack().equals(odd)
     assert not np.signbit(quantize_forest(odd, 8).threshold[odd.feature == 2]).any()
-    odd = dataclasses.replace(forest, threshold=np.where(forest.feature < 0, 7, forest.threshold).astype(np.float32))
-    assert set(PackedForest.of(odd).others) == {"threshold"}
+    odd = dataclasses.replace(forest, n_samples=forest.n_samples + (forest.feature >= 0).astype(np.int32))
+    assert set(PackedForest.of(odd).others) == {"n_samples"}
     assert PackedForest.of(odd).unpack().equals(odd)
 
 

@@ -19,6 +19,7 @@ from mlx_iforest.backends.kernel_source import Kernel, Language
 from mlx_iforest.backends.made_once import MadeOnce
 from mlx_iforest.backends.scored_trees import DoesNotFitError, Trees
 from mlx_iforest.forest import Forest
+from mlx_iforest.kernel_input import check_rows, check_values
 from mlx_iforest.whole_numbers import whole_numbers
 
 __all__ = ["KernelScorer", "batch_rows", "group_limits", "kernel_scorer"]
@@ -146,6 +147,8 @@ class KernelScorer:
     def __init__(
         self, forest: Forest, values: NDArray[np.float32], layout: Layout | None = None, n_groups: int = GROUPS
     ) -> None:
+        forest.ensure_valid()
+        check_values(forest, values)
         self.unit, numbers = whole_numbers(values)
         trees = Trees.of(forest, numbers)
         shared, threads = group_limits()
@@ -202,6 +205,7 @@ class KernelScorer:
         DeviceError
             The device failed.
         """
+        X = check_rows(X, self.n_features)
         rows = max(1, min(self._launch_rows, CHUNK_BYTES // (4 * self.n_features)))
         means = np.empty((len(X), self.packed.n_values))
         pending: deque[tuple[slice, mx.array]] = deque()

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from mlx_iforest.backends import mlx_growth
 from mlx_iforest.backends.base import device_errors
 from mlx_iforest.backends.mlx_kernels import LOCK, batch_rows, kernel_scorer
-from mlx_iforest.forest import LEAF, Forest
+from mlx_iforest.forest import LARGEST_INT32, LEAF, Forest
 from mlx_iforest.growth import ATTEMPTS, TINY, GrowthPlan
+from mlx_iforest.kernel_input import check_rows, check_values
 from mlx_iforest.randomness import bounded, threefry2x32
+from mlx_iforest.whole_numbers import whole_numbers
 
 __all__ = ["MLXBackend"]
 
@@ -36,11 +38,13 @@ class MLXBackend:
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
         if uses_gpu() and mlx_growth.is_grown_by_kernel(plan):
+            X = plan.check_rows(X)
             return mlx_growth.grow(X, plan, n_threads=n_threads)
         return self.grow_by_operations(X, plan)
 
     def grow_by_operations(self, X: NDArray[np.float32], plan: GrowthPlan) -> Forest:
         """`grow` without kernels, on any device of MLX."""
+        X = plan.check_rows(X)
         count = max(1, BATCH_VALUES // (plan.subsample_size * plan.features_per_tree))
         parts = [plan.slice(i, min(count, plan.n_trees - i)) for i in range(0, plan.n_trees, count)]
         with device_errors(f"growing {plan.n_trees} trees"):
@@ -56,21 +60,26 @@ class MLXBackend:
     def means_by_operations(
         self, forest: Forest, values: NDArray[np.float32], X: NDArray[np.float32]
     ) -> NDArray[np.float64]:
-        """`leaf_means` without kernels, on any device of MLX."""
-        rows = max(1, BATCH_VALUES // min(TREE_BATCH, forest.n_trees))
-        # Sums of float32 lose far less when what they have in common is left out of them.
-        common = values[forest.feature == LEAF].mean(axis=0, dtype=np.float64).astype(np.float32)
-        arrays = _to_device(forest, values - common)
-        total = np.empty((len(X), values.shape[1]))
+        """`leaf_means` without kernels, on any device of MLX; those of the CPU, bit for bit.
+
+        Values are whole numbers (see `whole_numbers`), below 2**24: those of a batch of trees add up within 32 bits.
+        """
+        forest.ensure_valid()
+        check_values(forest, values)
+        X = check_rows(X, forest.n_features)
+        # A row's values are found by 32 bits.
+        rows = max(1, min(BATCH_VALUES // min(TREE_BATCH, forest.n_trees), LARGEST_INT32 // forest.n_features))
+        unit, numbers = whole_numbers(values)
+        arrays = _to_device(forest, numbers)
+        total = np.zeros((len(X), values.shape[1]))
         for start in range(0, len(X), rows):
             part = mx.array(X[start : start + rows])
-            sums = mx.zeros((len(part), values.shape[1]), mx.float32)
             for first in range(0, forest.n_trees, TREE_BATCH):
                 last = min(first + TREE_BATCH, forest.n_trees)
-                sums = sums + _walk(arrays, part, first, last, int(forest.tree_depths[first:last].max()))
-                mx.eval(sums)
-            total[start : start + rows] = np.asarray(sums)
-        return total / forest.n_trees + common
+                sums = _walk(arrays, part, first, last, int(forest.tree_depths[first:last].max()))
+                total[start : start + rows] += np.asarray(sums)
+        total *= unit / forest.n_trees
+        return total
 
     def peak_memory(self) -> int | None:
         return int(mx.get_peak_memory())
@@ -94,7 +103,7 @@ def has_gpu() -> bool:
     return bool(mx.is_available(mx.gpu))
 
 
-def _to_device(forest: Forest, values: NDArray[np.float32]) -> dict[str, mx.array]:
+def _to_device(forest: Forest, values: NDArray[np.int32]) -> dict[str, mx.array]:
     """The forest's arrays on the device; children as indices over all nodes, a leaf being its own child."""
     node = np.arange(forest.n_nodes)
     root = np.repeat(forest.tree_start[:-1], np.diff(forest.tree_start))
@@ -115,7 +124,7 @@ def _to_device(forest: Forest, values: NDArray[np.float32]) -> dict[str, mx.arra
 
 
 def _walk(forest: dict[str, mx.array], X: mx.array, first: int, last: int, depth: int) -> mx.array:
-    """Sums over trees [first, last) of the values of each row's leaf: float32, shape (n_rows, n_values)."""
+    """Sums over trees [first, last) of the values of each row's leaf: int32, shape (n_rows, n_values)."""
     n_rows, n_features = X.shape
     flat = X.reshape(-1)
     row = mx.arange(n_rows)[None, :] * n_features

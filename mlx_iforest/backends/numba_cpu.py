@@ -23,6 +23,7 @@ from mlx_iforest.codes import CodedForest
 from mlx_iforest.codes_scoring import BLOCK
 from mlx_iforest.forest import Families, Forest
 from mlx_iforest.growth import GrowthPlan
+from mlx_iforest.kernel_input import check_rows, check_values
 from mlx_iforest.oblique_scoring import ObliqueBlocks
 from mlx_iforest.randomness import split_seed
 from mlx_iforest.threads import run
@@ -50,6 +51,7 @@ class NumbaBackend:
         return fair_share(32 * BLOCK, n_rows, n_threads)
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
+        X = plan.check_rows(X)
         weights = np.ones(plan.features_per_tree, np.int64) if plan.weights is None else plan.weights
         seed = tuple(np.uint32(word) for word in split_seed(plan.seed))
         row_table = np.empty((plan.n_trees, 0), np.int64) if plan.row_table is None else plan.row_table
@@ -77,9 +79,10 @@ class NumbaBackend:
         )  # fmt: skip
 
     def leaf_means(self, forest: Forest, values: NDArray[np.float32], X: NDArray[np.float32]) -> NDArray[np.float64]:
-        total = np.zeros((len(X), values.shape[1]))
         scorer = _scorer(forest, values)
-        scorer.add(np.ascontiguousarray(X), total)
+        X = check_rows(X, forest.n_features)
+        total = np.zeros((len(X), values.shape[1]))
+        scorer.add(X, total)
         total *= scorer.unit / forest.n_trees
         return total
 
@@ -97,6 +100,8 @@ class _Scorer:
     """
 
     def __init__(self, forest: Forest, values: NDArray[np.float32]) -> None:
+        forest.ensure_valid()
+        check_values(forest, values)
         self.unit, self.numbers = whole_numbers(values)
         self._forest = weakref.ref(forest)
         self._depths = forest.tree_depths

@@ -44,6 +44,7 @@ class Trees:
 
     @classmethod
     def of(cls, forest: Forest, numbers: NDArray[np.int32]) -> Trees:
+        forest.ensure_valid()
         root = np.repeat(forest.tree_start[:-1], np.diff(forest.tree_start))
         feature, numbers = forest.feature.copy(), numbers.copy()
         levels = list(split_levels(forest.tree_start, forest.left))

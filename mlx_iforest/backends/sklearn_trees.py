@@ -18,6 +18,7 @@ from sklearn.tree._tree import NODE_DTYPE, Tree
 from mlx_iforest.backends.base import fair_share
 from mlx_iforest.forest import LEAF, Forest
 from mlx_iforest.growth import GrowthPlan
+from mlx_iforest.kernel_input import check_rows, check_values
 from mlx_iforest.threads import run
 
 __all__ = ["SklearnBackend", "breadth_first", "to_forest", "to_sklearn_tree"]
@@ -41,6 +42,7 @@ class SklearnBackend:
                 "the 'sklearn' backend cannot grow oblique splits (extension_level > 0): scikit-learn's trees have no "
                 "such thing; use backend='numba' or 'mlx'"
             )
+        X = plan.check_rows(X)
 
         def task(tree: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]) -> Forest:
             rows, features, key = tree
@@ -61,7 +63,8 @@ class SklearnBackend:
                 "the 'sklearn' backend cannot score oblique splits: scikit-learn's trees have no such thing; "
                 "use backend='numba' or 'mlx'"
             )
-        rows = np.ascontiguousarray(X)
+        check_values(forest, values)
+        rows = check_rows(X, forest.n_features)
         total = np.zeros((len(X), values.shape[1]))
         for start, tree in zip(forest.tree_start, _trees(forest), strict=False):
             total += values[start + tree.apply(rows)]
@@ -81,6 +84,7 @@ def _trees(forest: Forest) -> list[Tree]:
     """The forest as scikit-learn's trees, made once."""
     trees = _TREES.get(forest)
     if trees is None:
+        forest.ensure_valid()
         trees = _TREES[forest] = [to_sklearn_tree(forest.trees(i, i + 1)) for i in range(forest.n_trees)]
     return trees
 
