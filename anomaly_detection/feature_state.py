@@ -148,15 +148,12 @@ def _columns_fault(features: SupplyChainFeatures) -> str | None:
             return f"{part.name[:40]!r} is derived from columns that are not there, or of another kind"
     # Each column's words are those of the schema, and the pattern is of all columns.
     states = tuple(part for part in features.derived_ if isinstance(part, MissingState))
+    known = all(state.words == features.schema_[state.column].texts for state in states)
     patterns = [part.states for part in features.derived_ if isinstance(part, MissingPattern)]
-    if (
-        any(state.words != features.schema_[state.column].texts for state in states)
-        or patterns != [states][: len(states)]
-    ):
+    if not known or patterns != ([states] if states else []):
         return "the ways in which values are missing are not those of the columns"
-    names = [part.name for part in features.derived_]
-    if len(set(names)) != len(names) or set(names) & roles.keys():
-        return "two columns have one name"
+    if len({part.name for part in features.derived_}) != len(features.derived_):
+        return "two derived columns have one name"
     for name, (_, date) in features.restated_.items():
         if name not in roles or date not in dates:
             return "'restated_' names columns that are not there"

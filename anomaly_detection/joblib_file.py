@@ -60,7 +60,7 @@ def native_part(data: bytes, path: str) -> bytes:
     """
     if len(data) < _TRAILER or not data.endswith(_MAGIC):
         raise ModelFileError(
-            f"{path} is a pickle alone, such as versions before 0.1.0 wrote, or was cut off; a pickle is a program, and"
+            f"{path} is a pickle alone, such as earlier versions wrote, or was cut off; a pickle is a program, and"
             " this library runs none from a file: copy the file again, train the model again, or convert it to"
             " .safetensors with the version that wrote it."
         )

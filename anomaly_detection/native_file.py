@@ -109,8 +109,6 @@ def to_bytes(whole: Detector | SupplyChainFeatures) -> bytes:
         texts = {name: _dumped(one.encode(_of(whole, name), name, arrays)) for name, one in _parts(kind).items()}
         for text in texts.values():
             _refuse_halves(text)
-    except RecursionError:
-        raise DataError("The detector's training summary is too deep or holds itself; give plain values.") from None
     except StateError as error:
         raise DataError(
             f"This {kind} cannot be a model file ({first_line(error)}); use what the library brings instead, or keep it"

@@ -273,7 +273,8 @@ def test_the_first_part_that_cannot_be_kept_is_named(plain: Detector, tmp_path: 
         (Detector(plain.preprocessor, plain.scaler, extra), "'note' is unknown"),
         (Detector(plain.preprocessor, plain.scaler, generator), "RandomState of PCG64"),
         (summarised(plain, {"f": len}), "training/f"),
-        (summarised(plain, looped), "holds itself"),
+        (summarised(plain, looped), "60 deep"),
+        (summarised(plain, {"a": "\ud800"}), "half a character"),
     ):
         with pytest.raises(DataError, match=words) as caught:
             save_detector(detector, path)
@@ -328,7 +329,7 @@ def test_mutations_are_refused_or_harmless(content: bytes, seed: int) -> None:
     """Past the checksum: what is accepted scores records without a crash, and everything else is a clear error."""
     changed = mutated(content, seed)
     try:
-        parts = native_file.from_bytes(changed, "m.safetensors")
+        parts = native_file.from_bytes(changed, "m.safetensors").parts
     except ModelFileError:
         refused(changed)
         return
@@ -338,7 +339,7 @@ def test_mutations_are_refused_or_harmless(content: bytes, seed: int) -> None:
             scores = detector.score_samples(NEW.iloc[:3])
         except DataError:  # another schema may miss a column, or read another kind
             return
-    assert scores.shape == (3,)
+    assert np.isfinite(scores).all()
 
 
 def at(*keys: Any, value: Any) -> Callable[[dict[str, Any]], None]:
@@ -367,8 +368,6 @@ WRONG = [
     (at("model", "n_estimators", value=10**400), "model/n_estimators: expected a number"),
     (at("model", "_counted", value=[["path_length", {"median": 1.0, "deviation": 0.0}]]), "deviation: expected"),
     (at("model", "_counted", value=[["log_density", None], ["log_density", None]]), "each leaf value once"),
-    (at("model", "n_jobs", value=10**6), "n_jobs: expected a whole number"),
-    (at("preprocessor", "n_jobs", value=-(10**6)), "n_jobs: expected a whole number"),
     (at("model", "offset_", value="low"), "model/offset_: expected a number"),
     (at("model", "backend_", "name", value="cloud"), "expected one of mlx, numba, sklearn"),
     (at("model", "quantized_bits_", value=9), "'quantized_bits_' must be"),
@@ -387,7 +386,7 @@ WRONG = [
     (at("preprocessor", "schema_", "columns", 0, "name", value="supplier"), "two columns have one name"),
     (at("preprocessor", "branches", 0, "name", value="cat"), "is missing|is unknown|differ"),
     (at("preprocessor", "branches", 0, "columns", 0, value="elsewhere"), "columns"),
-    (at("preprocessor", "derived_", 0, "date", value="nowhere"), "do not go together"),
+    (at("preprocessor", "derived_", 0, "date", value="nowhere"), "derived from columns that are not there"),
     (at("preprocessor", "derived_", 0, "kind", value="Levels"), "expected the kind Duration"),
     (at("preprocessor", "tails_", "most", value=[1.0]), "expected units of"),
     (at("calibration", "unseen", value=1), "calibration/unseen: expected true or false"),
@@ -398,7 +397,12 @@ WRONG = [
     (at("training", value={"$": "eval", "items": []}), "'eval' is no kind of value"),
     (at("training", value={"$": "date", "value": "yesterday"}), "cannot be read"),
     (at("training", value={"$": "set", "items": [[]]}), "cannot be read"),
-    (at("training", value=nested(500)), "depth|training: expected an object"),
+    (at("training", value=nested(500)), "60 deep"),
+    (at("training", value={"x" * 5000: [[]]}), "a name is too long"),
+    (at("training", value=10**2000), "a number has 2,001 digits"),
+    (at("training", value={"$": "dict", "items": [[i * (2**61 - 1), 1] for i in range(200)]}), "one hash"),
+    (at("training", value={"$": "timestamp", "value": "now"}), "expected a timestamp"),
+    (at("training", value={"$": "float", "value": "1_000"}), "expected a float"),
     (at("feature_names", 0, value="x"), "feature_names: they are not those"),
     (lambda header: header["__metadata__"].pop("scaler"), "expected the parts preprocessor, scaler"),
     (lambda header: header["__metadata__"].update(more="1"), "expected the parts"),
