@@ -159,7 +159,7 @@ class BlendedIsolationForest(BaseIsolationForest):
     Examples
     --------
     >>> from mlx_iforest import BlendedIsolationForest
-    >>> X = [[-1.1], [0.3], [0.5], [0.2], [100]]
+    >>> X = [[-1.1], [0.3], [0.5], [0.2], [-0.4], [0.9], [100]]
     >>> BlendedIsolationForest(random_state=0).fit(X).predict([[0.1], [90]])
     array([ 1, -1])
     """

@@ -216,7 +216,7 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         >>> from mlx_iforest import MLXIsolationForest
         >>> X = [[0.1, 5.0], [0.3, 5.2], [0.2, 5.1], [0.2, 9.0]]
         >>> explanation = MLXIsolationForest(random_state=0).fit(X).explain(X)
-        >>> explanation.values[3].argmin()  # what makes the last row easy to isolate
+        >>> int(explanation.values[3].argmin())  # what makes the last row easy to isolate
         1
         """
         return explain(self._fitted(), X, of)

@@ -106,8 +106,8 @@ def checked_state(state: dict[str, Any]) -> dict[str, Any]:
     Returns
     -------
     dict
-        The same with a valid `Forest`, which knows nothing that does not follow from its arrays, with `RESOURCES` as
-        they are by default, and with nothing of what it once cost.
+        The same with a valid `Forest`, which knows nothing that does not follow from its arrays, and with `RESOURCES`
+        as they are by default.
 
     Raises
     ------
@@ -127,9 +127,11 @@ def checked_state(state: dict[str, Any]) -> dict[str, Any]:
     Fields({name: kind for name, kind in fields.kinds.items() if name != "forest_"}, fields.optional).encode(
         kept, "model", {}
     )
-    state = {**cls().get_params(), **kept, "forest_": forest, "performance_": Performance(grow_seconds=0.0)}
-    _check_model(cls, state, "model")
-    return state
+    _check_model(cls, {**kept, "forest_": forest}, "model")
+    if not isinstance(state.get("performance_"), Performance):
+        raise StateError(f"model/performance_: expected a Performance, found {shown(state.get('performance_'))}")
+    defaults = {name: value for name, value in cls().get_params().items() if name in RESOURCES and name in state}
+    return {**state, **defaults, "forest_": forest}
 
 
 N_JOBS = Maybe(Whole(-4096, 4096))
@@ -399,7 +401,7 @@ def _model_fault(state: dict[str, Any]) -> str | None:
     if any(first > stop for first, stop in bounds):
         return f"'_member_trees' must cut {forest.n_trees} trees into {len(MEMBERS)} parts"
     views = [member.views for member, (first, stop) in zip(MEMBERS, bounds, strict=True) if first < stop]
-    if not there.issuperset(*views):
+    if not set().union(*views) <= there:
         return "the forest lacks leaf values that its members look at"
     if [len(spreads) for spreads in state["_spreads"]] != [len(names) for names in views]:
         return "'_spreads' does not have one spread for each view"

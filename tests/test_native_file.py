@@ -640,7 +640,8 @@ def test_an_estimator_by_itself() -> None:
     assert loaded.feature_names_in_.tolist() == ["a", "b", "c"]
     frame = pd.DataFrame(X[:9], columns=["a", "b", "c"])
     np.testing.assert_array_equal(loaded.score_samples(frame), model.score_samples(frame))
-    more = [one.set_params(n_estimators=12, warm_start=True).fit(X) for one in (loaded, model)]
+    columns = pd.DataFrame(X, columns=["a", "b", "c"])
+    more = [one.set_params(n_estimators=12, warm_start=True).fit(columns) for one in (loaded, model)]
     assert more[0].forest_.equals(more[1].forest_)
     with pytest.raises(StateError, match="not fitted"):
         to_state(MLXIsolationForest())

@@ -1,0 +1,134 @@
+"""What is read of a fitted forest is held to what a fit makes; what it may take of a machine is never read."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlx_iforest import BlendedIsolationForest, Forest, MLXIsolationForest
+from mlx_iforest.base import BaseIsolationForest
+from mlx_iforest.forest import MOST_LEVELS
+from mlx_iforest.persistence import StateError, checked_state, from_state, to_state
+from mlx_iforest.quantization import PackedForest
+
+X = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
+MODELS: dict[str, BaseIsolationForest] = {
+    "depth": MLXIsolationForest(4, random_state=0, n_jobs=2, batch_size=7).fit(X),
+    "blend": MLXIsolationForest(4, random_state=0, scoring="blend").fit(X),
+    "oblique": MLXIsolationForest(4, random_state=0, extension_level=1).fit(X),
+    "quantised": MLXIsolationForest(4, random_state=0).fit(X).quantize(),
+    "blended": BlendedIsolationForest(6, random_state=0, n_jobs=2).fit(X),
+}
+
+
+def restored(model: BaseIsolationForest, **changes: Any) -> BaseIsolationForest:
+    other = type(model)()
+    other.__setstate__(checked_state({**model.__getstate__(), **changes}))
+    return other
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_resources_are_neither_written_nor_read(name: str) -> None:
+    model = MODELS[name]
+    arrays, values = to_state(model)
+    assert not {"n_jobs", "batch_size"} & values.keys()
+    old = from_state(arrays, {**values, "n_jobs": 10**9, "batch_size": -1})
+    for loaded in (old, from_state(arrays, values), restored(model, n_jobs=10**9, batch_size=-1)):
+        assert (loaded.n_jobs, loaded.batch_size) == (None, "auto")
+        assert loaded.score_samples(X).tobytes() == model.score_samples(X).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("offset_", "nan"), ("offset_", "inf"), ("offset_", None), ("max_samples_", 2**31), ("max_samples_", 0),
+        ("n_features_in_", 2), ("n_features_in_", 2**40), ("_seed", -1), ("_seed", 2**64), ("pruned_", 1),
+        ("quantized_bits_", 9), ("n_estimators", 0), ("contamination", 0.7), ("backend", "cuda"),
+        ("_counted", [["tree_start", None]]), ("_counted", []), ("backend_", {"name": "cuda", "reason": ""}),
+    ],
+)  # fmt: skip
+def test_values_that_no_fit_makes_are_refused(name: str, wrong: Any) -> None:
+    arrays, values = to_state(MODELS["depth"])
+    with pytest.raises(StateError, match=name):
+        from_state(arrays, {**values, name: wrong})
+    special = {"nan": np.nan, "inf": np.inf}
+    as_is = special.get(wrong, wrong) if isinstance(wrong, str) else wrong
+    with pytest.raises(StateError, match=name):
+        restored(MODELS["depth"], **{name: tuple(map(tuple, as_is)) if isinstance(as_is, list) else as_is})
+
+
+@pytest.mark.parametrize("spread", [(0.0, 1e-9), (0.0, np.nan), (np.inf, 1.0), (1e9, 1.0), (0.0, 1e9)])
+def test_spreads_that_no_leaf_values_have_are_refused(spread: tuple[float, float]) -> None:
+    model = MODELS["blend"]
+    wrong = dataclasses.replace(model._counted[0][1], median=spread[0], deviation=spread[1])
+    with pytest.raises(StateError, match="_counted"):
+        restored(model, _counted=((model._counted[0][0], wrong), model._counted[1]))
+    blended = MODELS["blended"]
+    with pytest.raises(StateError, match="_spreads"):
+        restored(blended, _spreads=[[wrong] * len(spreads) for spreads in blended._spreads])
+
+
+def test_members_that_do_not_go_with_the_forest_are_refused() -> None:
+    blended = MODELS["blended"]
+    with pytest.raises(StateError, match="_spreads"):
+        restored(blended, _spreads=[spreads[:1] for spreads in blended._spreads])
+    with pytest.raises(StateError, match="_member_trees"):
+        restored(blended, _member_trees=[(0, 6), (6, 3), (3, 6), (6, 6)])
+    with pytest.raises(StateError, match="lacks leaf values"):
+        restored(blended, forest_=dataclasses.replace(blended.forest_, log_density=None))
+    with pytest.raises(StateError, match="performance_"):
+        restored(blended, performance_=None)
+
+
+def chain(n_splits: int) -> dict[str, Any]:
+    """The arrays of a tree whose right children split on and on."""
+    node = np.arange(2 * n_splits + 1)
+    is_split = (node % 2 == 0) & (node < 2 * n_splits)
+    return {
+        "feature": np.where(is_split, 0, -1).astype(np.int32),
+        "threshold": np.zeros(len(node), np.float32),
+        "left": np.where(is_split, node + 1, -1).astype(np.int32),
+        "path_length": np.where(is_split, 0, 1).astype(np.float32),
+    }
+
+
+def test_no_chain_hides_behind_a_balanced_tree() -> None:
+    levels = 14
+    n_nodes = 2**levels - 1
+    node = np.arange(n_nodes)
+    balanced = Forest.from_growth(
+        3, np.array([0, n_nodes]), np.where(node < n_nodes // 2, 0, -1).astype(np.int32), np.zeros(n_nodes, np.float32),
+        np.zeros(n_nodes, np.bool_), np.ones(n_nodes, np.int32),
+    )  # fmt: skip
+    assert n_nodes // 2 > MOST_LEVELS
+    packed = dataclasses.replace(PackedForest.of(balanced), others=chain(n_nodes // 2))
+    with pytest.raises(StateError, match=f"more than {MOST_LEVELS} levels"):
+        restored(MODELS["quantised"], forest_=packed)
+
+
+def test_samples_that_add_up_beyond_32_bits_are_refused() -> None:
+    packed = PackedForest.of(MODELS["depth"].forest_)
+    many = np.full(len(packed.leaf_samples), 2**31 - 1, np.uint32)
+    with pytest.raises(StateError, match="'leaf_samples' of a tree must add up"):
+        restored(MODELS["quantised"], forest_=dataclasses.replace(packed, leaf_samples=many))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tree_nodes": np.array([7.5])},
+        {"feature": np.array([-1])},
+        {"leaf_samples": [1, 2]},
+        {"others": {"tree_start": np.array([0, 10**6])}},
+        {"others": {"volume": np.zeros(3)}},
+        {"leaf_values": {"tree_start": None}},
+    ],
+    ids=str,
+)
+def test_packed_arrays_of_other_kinds_are_refused(changes: dict[str, Any]) -> None:
+    packed = PackedForest.of(MODELS["depth"].forest_)
+    with pytest.raises(StateError):
+        restored(MODELS["quantised"], forest_=dataclasses.replace(packed, **changes))
