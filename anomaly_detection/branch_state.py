@@ -110,7 +110,7 @@ def _combined_fault(combined: CombinedLevels) -> str | None:
         return "expected the levels of each column"
     # Rows are looked up by bisection, and there is at least one combination.
     known, possible = combined._known, math.prod(map(len, combined.levels))
-    if not len(known) or len(known) != len(combined.counts) or np.any(np.diff(known) <= 0):
+    if not len(known) or len(known) != len(combined.counts) or np.any(known[1:] <= known[:-1]):
         return "expected combinations in ascending order, with a count for each"
     return None if known[-1] < possible else f"expected combinations of {possible} at most"
 

@@ -43,7 +43,7 @@ _OWN = Fields(
         "restated_": Keyed(Fixed(Text(), Text())),
         "derived_": Many(DERIVED),
         "feature_names_in_": Strings(),
-        "kept_": Array("int64"),
+        "kept_": Array("int64", least=0),
         "feature_sources_": Many(_SOURCE),
         "n_records_": Whole(1),
         "tails_": TAILS,
@@ -124,7 +124,7 @@ def _fault(features: SupplyChainFeatures) -> str | None:
         return fault
     sources = features._sources()
     kept, n = features.kept_, len(features.kept_)
-    if not n or np.any(np.diff(kept) <= 0) or kept[0] < 0 or kept[-1] >= len(sources):
+    if not n or np.any(kept[1:] <= kept[:-1]) or kept[-1] >= len(sources):
         return f"'kept_' must choose among {len(sources)} features, in their order"
     if features.tails_.n_features_in_ != n:
         return f"'tails_' must look at {n} features"

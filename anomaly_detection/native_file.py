@@ -173,7 +173,7 @@ def from_bytes(data: bytes, path: str) -> Native:
         del data
         found = {name: _loaded(text) for name, text in texts.items() if name not in _TOLD}
         return Native(kind, texts["library_version"][:40], _decoded(kind, found, arrays))
-    except (StateError, safetensors.SafetensorError, KeyError, ValueError, RecursionError) as error:
+    except (StateError, safetensors.SafetensorError, LookupError, ValueError, RecursionError) as error:
         raise ModelFileError(
             f"{path} holds what no model file holds ({first_line(error)}); get the file again, or train the model"
             " again."

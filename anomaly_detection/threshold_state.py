@@ -21,7 +21,7 @@ def _calibration_fault(calibration: Calibration) -> str | None:
         return f"expected 1 to {KEPT_SCORES:,} scores"
     for name in ("scores", "quantiles", "learned"):
         values = getattr(calibration, name)
-        if values is not None and np.any(np.diff(values) < 0):
+        if values is not None and np.any(values[1:] < values[:-1]):
             return f"expected {name} in ascending order"
     sizes = {len(one) for one in (calibration.quantiles, calibration.learned) if one is not None}
     return None if sizes == {len(_SHARES)} else f"expected {len(_SHARES)} quantiles"

@@ -52,6 +52,8 @@ REFUSED = [
     ("recipe", "preprocessor/feature_sources_/0/columns", "[]", "'feature_sources_' must name"),
     ("recipe", "preprocessor/branches/8/state/dates", "without its last item", "look at the columns"),
     ("recipe", "preprocessor/n_records_", "1000000000", "but branches saw"),
+    # Least of all whole numbers: what it is less than the one before is more than any.
+    ("recipe", "preprocessor/kept_:", "1e+30 as entry -1", "expected numbers in"),
     # Text that no terminal or file can take.
     ("recipe", "preprocessor/schema_/columns/0/reason", "half a character", "half a character"),
 ]
