@@ -10,7 +10,7 @@ from anomaly_detection.errors import ModelFileError
 from anomaly_detection.native_file import from_bytes
 from tests.fuzz.by_meaning import Change, changed, outcome, sample, scores_of
 
-SOME = 150
+SOME = 120
 
 _DEVIATION = "preprocessor/branches/6/deviations_/0"
 REFUSED = [
@@ -46,6 +46,7 @@ REFUSED = [
     ("recipe", "preprocessor/branches/10/readings_/1/counts:", "-1.0 as entry 0", "expected numbers in"),
     ("recipe", "preprocessor/branches/10/readings_/1/keys:", "0.0 as entry 0", "expected numbers in"),
     ("recipe", "preprocessor/branches/0/state/scales_/0/floor", "5e-324", "expected a number"),
+    ("recipe", "scaler/state/verbose_feature_names_out", "a template", "expected true or false"),
     # Parts that do not follow from each other.
     ("recipe", "preprocessor/derived_/11/words", "[]", "the ways in which values are missing"),
     ("recipe", "preprocessor/derived_/4/start", "''", "derived from columns that are not there"),
