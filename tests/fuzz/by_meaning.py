@@ -10,7 +10,6 @@ import collections
 import copy
 import json
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -272,6 +271,8 @@ def scores_of(of: str) -> Array:
 
 def _work(first: int, step: int) -> None:
     """Try every `step`-th change from `first` on, and write a line before and after each."""
+    import resource  # which Windows has not
+
     resource.setrlimit(resource.RLIMIT_AS, (6 * 10**9, 6 * 10**9))
     every = changes()
     with tempfile.TemporaryDirectory() as folder:
