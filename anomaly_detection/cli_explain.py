@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pandas as pd
 
 from .calibration import severity
 from .cli_score import passes
-from .console import note, printable, progress_bar, result, table
+from .console import note, printable, progress_bar, result, result_as_json, table
 from .detector import Detector
 from .errors import DataError
 from .explanations import Contribution, Explanation
@@ -40,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         cut = cut_of_parts(detector, lambda: records("threshold"))
         found = _find(detector, records("explain"), arguments.row, cut, arguments.data)
     if arguments.json:
-        result(json.dumps([_facts(detector, *one, cut) for one in found], indent=2, ensure_ascii=False))
+        result_as_json([_facts(detector, *one, cut) for one in found])
     else:
         result("\n\n".join(_text(detector, *one, cut) for one in found))
     if not detector.calibration.unseen:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .console import printable, result
+from .console import printable, result, result_as_json
 from .errors import ModelFileError
 from .inspection import inspect_model
 from .tables import count, number, percent, seconds, size
@@ -38,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Inspect, then print; raises the library's errors."""
     found = inspect_model(arguments.model)
     if arguments.json:
-        result(json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False))
+        result_as_json(found)
         return 0
     try:
         text = _aligned(_told(found))

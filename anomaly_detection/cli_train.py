@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
             note(limit)
     from .tables import comparison_table
 
-    result(comparison_table(trained.report))
+    result(comparison_table(trained.report), styled=True)
     note(f"Threshold of the optimised model: {trained.report['optimized']['parameters']['threshold_rule']}.")
     result(_next(folder, arguments.data))
     return 0

@@ -12,8 +12,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import StandardScaler
 
 from mlx_iforest.declared import Arrays, Fields, Kind, Maybe, StateError, place, refuse_other_keys, shown
-from mlx_iforest.declared_values import ARRAY, Array, Flag, Number, Strings, Text, Whole
-from mlx_iforest.persistence import N_JOBS
+from mlx_iforest.declared_values import ARRAY, Array, Flag, Number, Strings, Text, Unkept, Whole
 
 __all__ = ["Scaler", "fitted_again"]
 
@@ -73,13 +72,14 @@ class _StandardScaler(Kind):
         {
             "with_mean": Flag(),
             "with_std": Flag(),
-            "copy": Flag(),
+            # In place or not: the scaled numbers are the same, and those that came in may be somebody else's.
+            "copy": Unkept(True),
             "n_features_in_": Whole(1, LARGEST_INT),
             "feature_names_in_": Strings(),
             "n_samples_seen_": Number(0),
-            "mean_": Maybe(Array("float64", special=True)),
-            "var_": Maybe(Array("float64", special=True)),
-            "scale_": Maybe(Array("float64", special=True)),
+            "mean_": Maybe(Array("float64")),
+            "var_": Maybe(Array("float64", least=0.0)),
+            "scale_": Maybe(Array("float64", least=np.finfo(np.float64).tiny)),
         },
         ("feature_names_in_",),
     )
@@ -100,7 +100,7 @@ class _StandardScaler(Kind):
         if isinstance(seen, str):
             found, seen = (
                 {**found, "n_samples_seen_": 0},
-                Array("int64").decode(seen, place(at, "n_samples_seen_"), arrays),
+                Array("int64", least=0).decode(seen, place(at, "n_samples_seen_"), arrays),
             )
         state = self.fields.decode(found, at, arrays)
         if isinstance(seen, np.ndarray):
@@ -111,8 +111,13 @@ class _StandardScaler(Kind):
             raise StateError(f"{at}: expected means and scales of {n} features")
         if (state["scale_"] is None) == state["with_std"]:
             raise StateError(f"{at}: 'scale_' and 'with_std' do not go together")
-        if state["mean_"] is None and (state["with_mean"] or state["with_std"]):
-            raise StateError(f"{at}: 'mean_' is missing")
+        if (state["mean_"] is None and state["with_mean"]) or (state["var_"] is None) == state["with_std"]:
+            raise StateError(f"{at}: 'mean_' or 'var_' is missing")
+        if state["with_std"]:
+            # Where a feature is constant, the scale is 1.
+            follows = np.isclose(state["scale_"], np.sqrt(state["var_"]), rtol=1e-9, atol=0.0)
+            if not np.all(follows | (state["scale_"] == 1.0)):
+                raise StateError(f"{at}: 'scale_' does not follow from 'var_'")
         scaler = StandardScaler()
         scaler.__dict__.update(state)
         return scaler
@@ -124,8 +129,8 @@ class _Selection(Kind):
     fields = Fields(
         {
             "sparse_threshold": Number(0.0, 1.0),
-            "n_jobs": N_JOBS,
-            "verbose": Flag(),
+            "n_jobs": Unkept(None),
+            "verbose": Unkept(False),
             "verbose_feature_names_out": Flag(),
             "n_features_in_": Whole(1, LARGEST_INT),
         }

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import shutil
 import sys
 import textwrap
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TextIO
+from typing import Any, TextIO
 
 from .errors import DataError
 
-__all__ = ["note", "open_streams", "printable", "progress_bar", "result", "silence", "table"]
+__all__ = ["note", "open_streams", "printable", "progress_bar", "result", "result_as_json", "silence", "table"]
+
+_LINE = "\n"
 
 
 def open_streams() -> None:
@@ -40,8 +44,10 @@ def silence(*streams: TextIO) -> None:
             os.close(nowhere)
 
 
-def result(text: str) -> None:
-    """Write what the user asked for to standard output.
+def result(text: str, *, styled: bool = False) -> None:
+    """Write what the user asked for to standard output, its lines as `printable` renders them unless it is `styled`.
+
+    What has styles of its own is made of texts that were rendered already.
 
     Raises
     ------
@@ -51,7 +57,7 @@ def result(text: str) -> None:
         If it cannot be written for another reason, such as a full disk.
     """
     try:
-        sys.stdout.write(f"{text}\n")
+        sys.stdout.write(f"{text if styled else _rendered(text, kept=_LINE)}\n")
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -63,7 +69,7 @@ def result(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Write a remark to standard error.
+    """Write a remark to standard error, its lines as `printable` renders them.
 
     Raises
     ------
@@ -71,7 +77,7 @@ def note(text: str) -> None:
         If nobody reads it any more.
     """
     try:
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{_rendered(text, kept=_LINE)}\n")
         sys.stderr.flush()
     except BrokenPipeError:
         raise
@@ -80,9 +86,26 @@ def note(text: str) -> None:
         silence(sys.stderr)
 
 
+def result_as_json(value: Any) -> None:
+    """Write plain values to standard output as JSON, in ASCII: valid UTF-8 on any terminal, and nothing acts on it."""
+    result(json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False))
+
+
 def printable(text: object) -> str:
-    """`text` on one line, without the control characters by which data could write on the terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    """Text of a file or a table on one line: what a terminal would act upon is shown as the escape that names it.
+
+    Control characters, marks that turn the direction of writing and halves of characters become ``\\x1b``, ``\\u202e``
+    and the like, and any run of spaces one space.
+    """
+    return " ".join(_rendered(str(text)).split())
+
+
+def _rendered(text: str, kept: str = "") -> str:
+    return "".join(one if one.isprintable() or one in kept else _escaped(one) for one in text)
+
+
+def _escaped(character: str) -> str:
+    return " " if unicodedata.category(character) == "Zs" else character.encode("unicode_escape").decode()
 
 
 @contextmanager

@@ -22,12 +22,13 @@ from mlx_iforest.declared import (
     refuse_other_keys,
     shown,
 )
-from mlx_iforest.declared_values import Array, Strings, Text, Whole
-from mlx_iforest.persistence import N_JOBS
+from mlx_iforest.declared_values import Array, Strings, Text, Unkept, Whole
 
 from .branch_state import BRANCHES, CLEANING, DERIVED, LISTED, NAMES, SCHEMA, TAILS
 from .columns_state import fitted_again
+from .derived import CalendarPart, Duration, MissingPattern, MissingState, Product, Ratio
 from .features import GROUPS, FeatureSource, SupplyChainFeatures
+from .schema import Role
 
 __all__ = ["FEATURES"]
 
@@ -36,13 +37,13 @@ _OWN = Fields(
     {
         "schema": Maybe(SCHEMA),
         "groups": Many(Text(GROUPS), tuple),
-        "n_jobs": N_JOBS,
+        "n_jobs": Unkept(None),
         "schema_": SCHEMA,
         "cleaning_report_": CLEANING,
         "restated_": Keyed(Fixed(Text(), Text())),
         "derived_": Many(DERIVED),
         "feature_names_in_": Strings(),
-        "kept_": Array("int64"),
+        "kept_": Array("int64", least=0),
         "feature_sources_": Many(_SOURCE),
         "n_records_": Whole(1),
         "tails_": TAILS,
@@ -111,23 +112,71 @@ class _Features(Kind):
         if found["state"] is None:
             return name, "drop", columns
         branch = BRANCHES[name].decode(found["state"], at, arrays)
-        if list(branch.feature_names_in_) != columns:
+        if list(branch.feature_names_in_) != columns or branch.n_features_in_ != len(columns):
             raise StateError(f"{at}: 'feature_names_in_' and the branch's columns differ")
         return name, branch, columns
 
 
 def _fault(features: SupplyChainFeatures) -> str | None:
     """What does not go together in features that were read; None where all does."""
-    made = sum(len(branch.get_feature_names_out()) for _, branch, _ in features._fitted_branches())
+    fault = _columns_fault(features) or _plan_fault(features)
+    if fault is not None:
+        return fault
+    sources = features._sources()
     kept, n = features.kept_, len(features.kept_)
-    if not n or np.any(np.diff(kept) <= 0) or kept[0] < 0 or kept[-1] >= made:
-        return f"'kept_' must choose among {made} features, in their order"
+    if not n or np.any(kept[1:] <= kept[:-1]) or kept[-1] >= len(sources):
+        return f"'kept_' must choose among {len(sources)} features, in their order"
     if features.tails_.n_features_in_ != n:
         return f"'tails_' must look at {n} features"
-    summary = len(features.tails_.get_feature_names_out()) if "tails" in features.groups else 0
-    if len(features.feature_sources_) != n + summary:
-        return f"'feature_sources_' must name {n + summary} features"
+    expected = [sources[i] for i in kept]
+    if "tails" in features.groups:
+        expected += [FeatureSource(str(name), "tails", ()) for name in features.tails_.get_feature_names_out()]
+    if features.feature_sources_ != expected:
+        return "'feature_sources_' must name the features that are made, and their columns"
+    rows = {branch.n_rows_ for _, branch, _ in features._fitted_branches() if hasattr(branch, "n_rows_")}
+    return None if rows <= {features.n_records_} else f"'n_records_' is {features.n_records_}, but branches saw {rows}"
+
+
+def _columns_fault(features: SupplyChainFeatures) -> str | None:
+    """What is derived from columns that are not there, or of another kind."""
+    roles = {column.name: column.role for column in features.schema_.columns}
+    dates = {name for name, role in roles.items() if role is Role.TIMESTAMP}
+    numbers = {name for name, role in roles.items() if role is Role.NUMERIC}
+    kinds: dict[type, set[str]] = {Duration: dates, CalendarPart: dates, Ratio: numbers, Product: numbers}
+    for part in features.derived_:
+        if not set(part.columns) <= kinds.get(type(part), dates | numbers):
+            return f"{part.name[:40]!r} is derived from columns that are not there, or of another kind"
+    # Each column's words are those of the schema, and the pattern is of all columns.
+    states = tuple(part for part in features.derived_ if isinstance(part, MissingState))
+    known = all(state.words == features.schema_[state.column].texts for state in states)
+    patterns = [part.states for part in features.derived_ if isinstance(part, MissingPattern)]
+    if not known or patterns != ([states] if states else []):
+        return "the ways in which values are missing are not those of the columns"
+    if len(set(features.derived_)) != len(features.derived_):
+        return "two derived columns are the same"
+    for name, (_, date) in features.restated_.items():
+        if name not in roles or date not in dates:
+            return "'restated_' names columns that are not there"
     return None
+
+
+def _plan_fault(features: SupplyChainFeatures) -> str | None:
+    """Branches that are not those which follow from the columns; the groups and the numbers of a branch may differ."""
+    planned = features._branches()
+    if len(planned) != len(features.transformers):
+        return f"expected {len(planned)} branches"
+    for (name, plan, columns), (found, branch, own) in zip(planned, features.transformers, strict=True):
+        if name != found or columns != own or (isinstance(plan, str) or not columns) != isinstance(branch, str):
+            return f"the branch {name!r} is not the one that follows from the columns"
+        if not isinstance(branch, str) and _named(plan) != _named(branch):
+            return f"the branch {name!r} does not look at the columns that it must"
+    return None
+
+
+def _named(branch: Any) -> dict[str, Any]:
+    """The parameters of a branch but for numbers, whose defaults may change."""
+    given = branch.get_params(deep=False)
+    return {name: value for name, value in given.items() if name != "n_jobs" and type(value) not in (int, float)}
 
 
 FEATURES = _Features()

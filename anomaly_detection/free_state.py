@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from mlx_iforest.declared import Arrays, Kind, StateError, place, refuse_other_keys, shown
-from mlx_iforest.declared_values import Array, Number
+from mlx_iforest.declared_values import Array, Number, Whole, refuse_hollow
 
 __all__ = ["Free"]
 
@@ -21,6 +21,15 @@ _TIMES = re.compile(r"<[mM]8(\[\d{0,9}(Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?")
 _AS_IT_IS = (str, int, bool, type(None))
 _WIDEST = 64
 """So many times the characters that it holds may an array of texts take: numpy gives all the room of the longest."""
+
+_LONGEST = 64
+"""Characters of a number or time written as text. Reading one takes time that goes with the square of its length."""
+
+_DEEPEST = 60
+"""Lists and objects in each other; code that walks them recurses."""
+
+_MOST_ALIKE = 100
+"""Members of a set, or keys, that may share a hash: as many as there are others with it are compared with each."""
 
 _TEXTS: dict[str, tuple[type, Callable[[Any], str], Callable[[str], Any]]] = {
     "datetime": (datetime, datetime.isoformat, datetime.fromisoformat),
@@ -42,6 +51,7 @@ class Free(Kind):
     def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
         if value is None or type(value) in (bool, int, str):
             return value
+        _refuse_deep(at)
         if type(value) is float and np.isfinite(value):
             return value
         if isinstance(value, (np.generic, np.ndarray)):
@@ -97,6 +107,7 @@ class Free(Kind):
     def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
         if type(found) in _AS_IT_IS:
             return found
+        _refuse_deep(at)
         if isinstance(found, float):
             return Number().decode(found, at, arrays)
         if isinstance(found, list):
@@ -127,20 +138,26 @@ class Free(Kind):
         held = "value" if tag in (*_TEXTS, "timedelta") else "items"
         value = refuse_other_keys(found, (_TAG, held), at)[held]
         if tag in _TEXTS:
-            kind, _, read = _TEXTS[tag]
-            made = read(value) if type(value) is str else None
-            if type(made) is not kind:
+            kind, write, read = _TEXTS[tag]
+            made = read(value) if type(value) is str and len(value) <= _LONGEST else None
+            # Only what is written: pandas reads "now" as well.
+            if type(made) is not kind or write(made) != value:
                 raise StateError(f"{at}: expected a {tag}, found {shown(value)}")
             return made
         if tag == "timedelta":
-            return timedelta(*(Number().decode(one, at, arrays) for one in value))
+            return timedelta(*(Whole(-(10**9), 10**9).decode(one, at, arrays) for one in _listed(value, at)))
         if tag in _SEQUENCES:
-            return _SEQUENCES[tag](self._decode_each(_listed(value, at), at, arrays))
+            items = self._decode_each(_listed(value, at), at, arrays)
+            if tag != "tuple":
+                _refuse_alike(items, at)
+            return _SEQUENCES[tag](items)
         if tag == "dict":
-            pairs = {}
-            for i, (key, one) in enumerate(_listed(value, at)):
-                pairs[self.decode(key, place(at, f"key {i}"), arrays)] = self.decode(one, place(at, i), arrays)
-            return pairs
+            pairs = [
+                (self.decode(key, place(at, f"key {i}"), arrays), self.decode(one, place(at, i), arrays))
+                for i, (key, one) in enumerate(_listed(value, at))
+            ]
+            _refuse_alike([key for key, _ in pairs], at)
+            return dict(pairs)
         raise StateError(f"{at}: {shown(tag)} is no kind of value")
 
     def _decode_array(self, found: dict[str, Any], at: str, arrays: Arrays) -> Any:
@@ -163,7 +180,8 @@ class Free(Kind):
 
     def _array_of(self, found: dict[str, Any], at: str, arrays: Arrays) -> Any:
         values = self._decode_each(found["values"], at, arrays)
-        shape = tuple(Number(0).decode(size, at, arrays) for size in _listed(found["shape"], at))
+        shape = tuple(Whole().decode(size, at, arrays) for size in _listed(found["shape"], at))
+        refuse_hollow(shape, at)
         if found["dtype"] == "|O":
             array = np.empty(len(values), dtype=object)
             for i, one in enumerate(values):
@@ -179,6 +197,18 @@ class Free(Kind):
 def _refuse_wide(width: int, texts: list[str], at: str) -> None:
     if width * len(texts) > _WIDEST * (1 + sum(map(len, texts))):
         raise StateError(f"{at}: as an array its texts would take {_WIDEST} times the room of their characters")
+
+
+def _refuse_deep(at: str) -> None:
+    if at.count("/") > _DEEPEST:
+        raise StateError(f"{at[:36]}...: values lie more than {_DEEPEST} deep in each other")
+
+
+def _refuse_alike(keys: list[Any], at: str) -> None:
+    """Refuse what is no set of keys, or one made so that most of them share a hash."""
+    _, counts = np.unique(np.fromiter(map(hash, keys), np.int64, len(keys)), return_counts=True)
+    if counts.max(initial=0) > _MOST_ALIKE:
+        raise StateError(f"{at}: more than {_MOST_ALIKE} members of a set, or keys, have one hash")
 
 
 def _listed(found: Any, at: str) -> list[Any]:

@@ -7,18 +7,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-import safetensors
-
 from mlx_iforest import BlendedIsolationForest
 from mlx_iforest.backends import BackendUnavailableError, choose_backend
 
 from .detector import Detector
-from .errors import ModelFileError, first_line
-from .native_file import NATIVE_VERSION
 from .performance import model_bytes
-from .persistence import FORMAT_VERSION, file_format, load_detector
+from .persistence import load_with_facts
 from .plain import plain
-from .safe_pickle import read_joblib
 from .settings import FORESTS
 from .thresholds import Conformal
 
@@ -51,13 +46,11 @@ def inspect_model(path: str | os.PathLike[str]) -> dict[str, Any]:
         As `load_detector`.
     """
     path = Path(path)
-    detector = load_detector(path)
-    try:
-        return plain({"file": {"path": path, "bytes": path.stat().st_size, **_format(path)}, **_parts(detector)})  # type: ignore[no-any-return]
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ModelFileError(
-            f"{path} holds parts that do not work ({first_line(error)}); train the model again."
-        ) from error
+    detector, facts = load_with_facts(path)
+    found: dict[str, Any] = plain(
+        {"file": {"path": path, "bytes": path.stat().st_size, **asdict(facts)}, **_parts(detector)}
+    )
+    return found
 
 
 def _parts(detector: Detector) -> dict[str, Any]:
@@ -98,16 +91,6 @@ def _parts(detector: Detector) -> dict[str, Any]:
         "memory_bytes": forest.nbytes + model_bytes((preprocessor, detector.scaler)),
         "backend": _backend(model.backend),
     }
-
-
-def _format(path: Path) -> dict[str, Any]:
-    if file_format(path) == "native":
-        with safetensors.safe_open(path, "numpy") as file:
-            told = file.metadata()
-        return {"format": "safetensors", "format_version": NATIVE_VERSION, "library_version": told["library_version"]}
-    content = read_joblib(path)
-    version = content.get("library_version") if isinstance(content, dict) else None
-    return {"format": "joblib", "format_version": FORMAT_VERSION, "library_version": version}
 
 
 def _kind(model: Any) -> str:

@@ -1,38 +1,51 @@
-"""Saving and loading trained detectors.
-
-A ``.joblib`` file is a pickle, which is a program; `safe_pickle` reads it without running it.
-"""
+"""Saving and loading trained detectors, as native files or as joblib ones that carry the native bytes."""
 
 from __future__ import annotations
 
 import os
-import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
-
-import joblib
+from typing import Literal, NamedTuple
 
 from mlx_iforest import __version__
 from mlx_iforest.files import settle_left
 
 from .detector import Detector
-from .errors import DataError, ModelFileError, NotFittedError, first_line
+from .errors import DataError, ModelFileError, NotFittedError
 from .files import reason, replacing, require_file
-from .native_file import SUFFIX, looks_native, read_native, write_native
-from .safe_pickle import read_joblib
+from .joblib_file import JOBLIB_VERSION, looks_pickled, native_part, write_joblib
+from .native_file import NATIVE_VERSION, SUFFIX, Native, from_bytes, looks_native, to_bytes
 
 __all__ = [
     "FILES",
-    "FORMAT_VERSION",
     "SUFFIX",
+    "FileFacts",
     "ModelFiles",
     "file_format",
     "load_detector",
+    "load_with_facts",
     "save_detector",
 ]
 
-FORMAT_VERSION = 1
-"""Of ``.joblib`` files; native ones have their own."""
+FileFormat = Literal["safetensors", "joblib"]
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a model file says of itself.
+
+    Attributes
+    ----------
+    format : {"safetensors", "joblib"}
+    format_version : int
+        Of that format.
+    library_version : str
+        Of what wrote it.
+    """
+
+    format: FileFormat
+    format_version: int
+    library_version: str
 
 
 class ModelFiles(NamedTuple):
@@ -43,7 +56,7 @@ class ModelFiles(NamedTuple):
     native : str
         All that there is of it, without a pickle.
     joblib : str
-        The same for programs that read pickles.
+        The same, behind a pickle for programs that read those.
     preprocessor : str
         Its preprocessor by itself, for those that read the two apart.
     """
@@ -65,10 +78,7 @@ FILES = {
 }
 """Of each model of a training run."""
 
-_WRITERS = "that train or save_model wrote"
-
-_MODEL_KEYS = {"model", "scaler", "preprocessor", "is_fitted", "feature_names", "format_version"}
-_PREPROCESSOR_KEYS = {"preprocessor", "numerical_features", "categorical_features", "is_fitted"}
+_VERSIONS: dict[FileFormat, int] = {"safetensors": NATIVE_VERSION, "joblib": JOBLIB_VERSION}
 
 
 def save_detector(
@@ -77,6 +87,9 @@ def save_detector(
     preprocessor_path: str | os.PathLike[str] | None = None,
 ) -> None:
     """Save a fitted detector.
+
+    A joblib file is a pickle for programs that call `joblib.load`, followed by the bytes of the native file, which are
+    all that this library reads of it. Both are made of the same detector in one go.
 
     Parameters
     ----------
@@ -103,41 +116,42 @@ def save_detector(
             f"{preprocessor_path} would be a native file, and those hold whole detectors; end the preprocessor's file"
             " in .joblib, or leave it out."
         )
+    native = to_bytes(detector)
     if _is_native_name(model_path):
-        write_native(detector, model_path)
+        with replacing(model_path) as temporary:
+            temporary.write_bytes(native)
     else:
-        _dump(
-            {
-                "model": detector.model,
-                "scaler": detector.scaler,
-                "preprocessor": detector.preprocessor,
-                "is_fitted": True,
-                "feature_names": detector.feature_names,
-                "format_version": FORMAT_VERSION,
-                "library_version": __version__,
-                "training": detector.training_,
-                "threshold_rule": detector.threshold_rule,
-                "calibration": detector.calibration_,
-            },
-            model_path,
-        )
+        content = {
+            "model": detector.model,
+            "scaler": detector.scaler,
+            "preprocessor": detector.preprocessor,
+            "is_fitted": True,
+            "feature_names": detector.feature_names,
+            "format_version": JOBLIB_VERSION,
+            "library_version": __version__,
+            "training": detector.training_,
+            "threshold_rule": detector.threshold_rule,
+            "calibration": detector.calibration_,
+        }
+        write_joblib(content, native, model_path)
     if preprocessor_path is not None:
-        _dump(
-            {
-                "preprocessor": detector.preprocessor,
-                "numerical_features": list(detector.preprocessor.numerical_features),
-                "categorical_features": list(detector.preprocessor.categorical_features),
-                "is_fitted": True,
-                "format_version": FORMAT_VERSION,
-            },
-            preprocessor_path,
-        )
+        features = detector.preprocessor
+        content = {
+            "preprocessor": features,
+            "numerical_features": list(features.numerical_features),
+            "categorical_features": list(features.categorical_features),
+            "is_fitted": True,
+            "format_version": JOBLIB_VERSION,
+        }
+        write_joblib(content, to_bytes(features), preprocessor_path)
 
 
 def load_detector(
     model_path: str | os.PathLike[str], preprocessor_path: str | os.PathLike[str] | None = None
 ) -> Detector:
     """Load a detector that `save_detector` saved, in either format, whatever the file's name.
+
+    Nothing that the file holds is run, and no pickle is read: of a joblib file only the native bytes behind it are.
 
     Parameters
     ----------
@@ -152,39 +166,44 @@ def load_detector(
     ModelFileError
         If a file is missing, a folder, damaged, of another kind or of another format version.
     """
+    return load_with_facts(model_path, preprocessor_path)[0]
+
+
+def load_with_facts(
+    model_path: str | os.PathLike[str], preprocessor_path: str | os.PathLike[str] | None = None
+) -> tuple[Detector, FileFacts]:
+    """`load_detector`, and what the model file says of itself."""
     # A training may have been killed while it put its files in place.
     settle_left(Path(model_path).parent)
-    content = _read(model_path)
-    if content.keys() >= _PREPROCESSOR_KEYS and "model" not in content:
+    written, native = _read(model_path)
+    if native.kind == "preprocessor":
         raise ModelFileError(
             f"{model_path} holds a preprocessor, not a model; give the model's file, which {_sibling(model_path)}."
         )
-    _check(content, _MODEL_KEYS, model_path)
-    preprocessor = content["preprocessor"]
+    parts = native.parts
     if preprocessor_path is not None:
-        other = _read(preprocessor_path)
-        _check(other, _PREPROCESSOR_KEYS, preprocessor_path)
-        preprocessor = other["preprocessor"]
-    detector = Detector(preprocessor, content["scaler"], content["model"])
-    detector.training_ = content.get("training") or {}
-    try:
-        made = len(preprocessor.get_feature_names_out())
-        needed = int(content["scaler"].n_features_in_)
-        fits = made == needed and len(detector.feature_names) == content["model"].n_features_in_ and detector.is_fitted
-    except Exception as error:  # parts that do not go together can raise anything
-        raise ModelFileError(
-            f"{model_path} holds parts that do not work ({first_line(error)}); train the model again."
-        ) from error
-    if not fits:
-        raise ModelFileError(
-            f"{preprocessor_path or model_path} makes {made} features and the model in {model_path} needs {needed};"
-            " give the two files of one training run, or the model's file alone."
+        _, other = _read(preprocessor_path)
+        if other.kind != "preprocessor":
+            raise ModelFileError(
+                f"{preprocessor_path} holds a model, not a preprocessor by itself; leave it out, for a model's file has"
+                " its own."
+            )
+        made, needed = (
+            other.parts["preprocessor"].get_feature_names_out(),
+            parts["preprocessor"].get_feature_names_out(),
         )
-    detector.threshold_rule, detector.calibration_ = content.get("threshold_rule"), content.get("calibration")
-    return detector
+        if list(made) != list(needed):
+            raise ModelFileError(
+                f"{preprocessor_path} makes {len(made)} features that are not the {len(needed)} that the model in"
+                f" {model_path} needs; give the two files of one training run, or the model's file alone."
+            )
+        parts = {**parts, **other.parts}
+    detector = Detector(parts["preprocessor"], parts["scaler"], parts["model"], threshold_rule=parts["threshold_rule"])
+    detector.training_, detector.calibration_ = parts["training"], parts["calibration"]
+    return detector, FileFacts(written, _VERSIONS[written], native.library_version)
 
 
-def file_format(path: str | os.PathLike[str]) -> Literal["native", "joblib"]:
+def file_format(path: str | os.PathLike[str]) -> FileFormat:
     """Which format the model file at `path` has, as its first bytes tell.
 
     Raises
@@ -206,55 +225,23 @@ def file_format(path: str | os.PathLike[str]) -> Literal["native", "joblib"]:
     if not head:
         raise ModelFileError(f"{path} is empty, so it is no model; train the model again.")
     if looks_native(head):
-        return "native"
-    if head[:1] == b"\x80":  # a pickle's first byte since its protocol 2
+        return "safetensors"
+    if looks_pickled(head):
         return "joblib"
-    raise ModelFileError(f"{path} is not a model file; give a {SUFFIX} or .joblib file {_WRITERS}.")
+    raise ModelFileError(f"{path} is not a model file; give a {SUFFIX} or .joblib file that train or save_model wrote.")
 
 
-def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The dict in the file at `path`."""
-    if file_format(path) == "joblib":
-        return _read_joblib(Path(path))
-    # A native file's own version has been looked at.
-    return {**read_native(Path(path)), "format_version": FORMAT_VERSION}
-
-
-def _read_joblib(path: Path) -> dict[str, Any]:
-    # A model from another scikit-learn version is checked by use, not refused.
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Trying to unpickle estimator")
-        content = read_joblib(path)
-    if not isinstance(content, dict):
-        raise ModelFileError(
-            f"{path} holds a {type(content).__name__}, not a model; give a .joblib file that train or save_model wrote."
-        )
-    return content
+def _read(path: str | os.PathLike[str]) -> tuple[FileFormat, Native]:
+    written = file_format(path)
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"Cannot read the model file {path}: {reason(error)}.") from error
+    return written, from_bytes(data if written == "safetensors" else native_part(data, str(path)), str(path))
 
 
 def _is_native_name(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix.lower() == SUFFIX
-
-
-def _check(content: dict[str, Any], keys: set[str], path: str | os.PathLike[str]) -> None:
-    missing = keys - content.keys()
-    if missing:
-        raise ModelFileError(
-            f"{path} was not written by this library (no {', '.join(sorted(missing))}); give a .joblib file that train"
-            " or save_model wrote."
-        )
-    found = content.get("format_version", FORMAT_VERSION)
-    if type(found) is not int or found != FORMAT_VERSION:
-        raise ModelFileError(
-            f"{path} has format version {str(found)[:20]}, and this library reads version {FORMAT_VERSION};"
-            " use the library version that wrote it, or train the model again."
-        )
-
-
-def _dump(content: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    # To an open file: by a name such as model.gz, joblib would compress it.
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        joblib.dump(content, file)
 
 
 def _sibling(path: str | os.PathLike[str]) -> str:

@@ -20,7 +20,8 @@ def plain(value: Any) -> Any:
     """Turn a value, however nested, into what JSON knows.
 
     Numpy's and pandas' values become Python's, dates ISO text, paths text, enumerations their values; what is missing,
-    NaN or infinite becomes None; anything else, a `Decimal` in a record for example, becomes its text.
+    NaN or infinite becomes None; anything else, a `Decimal` in a record for example, becomes its text. A half of a
+    character in a text (a lone surrogate), which no encoding has, becomes the replacement character.
     """
     if isinstance(value, enum.Enum):
         return plain(value.value)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .console import printable
+
 __all__ = ["MODELS", "Comparison", "compare", "comparison_table"]
 
 # The report's keys, in the order and with the names in which people see them.
@@ -168,10 +170,10 @@ def comparison_table(report: Mapping[str, Any], *, terminal: bool | None = None)
     for name in content.columns:
         table.add_column(name, justify="right", style="bold" if name == MODELS["optimized"] else "", no_wrap=True)
     for title, cells in content.rows:
-        table.add_row(Text(title), *(Text(cell) for cell in cells))
+        table.add_row(Text(printable(title)), *(Text(cell) for cell in cells))
     console.print(table)
     for note in content.notes:
-        console.print(Text(note), soft_wrap=False)
+        console.print(Text(printable(note)), soft_wrap=False)
     return "\n".join(line.rstrip() for line in buffer.getvalue().strip("\n").split("\n")) + "\n"
 
 

@@ -89,9 +89,8 @@ class CompiledCode:
         """The folder's name: the sources, and what else decides whether code can be read."""
         import numba
 
-        from mlx_iforest.vectors import EMULATED
-
-        made_of = (self._sources, numba.__version__, sys.implementation.cache_tag, EMULATED)
+        emulated = os.environ.get("MLX_IFOREST_EMULATE_VECTORS")
+        made_of = (self._sources, numba.__version__, sys.implementation.cache_tag, emulated)
         return hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]
 
     @property

@@ -39,12 +39,23 @@ class StateError(ValueError):
     """A value is not as declared; the message says where, what was expected and what was found."""
 
 
+_LONGEST_PLACE = 4096
+"""Characters: names within a long name would make the text of all places grow with the square of a file's size."""
+
+
 def place(at: str, key: str | int) -> str:
-    """The name of what is at `key` inside `at`: ASCII, and different for different places."""
-    if isinstance(key, int):
-        return f"{at}/{key}"
-    text = json.dumps(key)[1:-1].replace("~", "~0").replace("/", "~1")
-    return f"{at}/{text}" if at else text
+    """The name of what is at `key` inside `at`: ASCII, and different for different places.
+
+    Raises
+    ------
+    StateError
+        It would be longer than any that a model has.
+    """
+    text = str(key) if isinstance(key, int) else json.dumps(key)[1:-1].replace("~", "~0").replace("/", "~1")
+    made = f"{at}/{text}" if at else text
+    if len(made) > _LONGEST_PLACE:
+        raise StateError(f"{made[:36]}...: a name is too long; expected {_LONGEST_PLACE:,} characters at most")
+    return made
 
 
 def shown(value: Any) -> str:

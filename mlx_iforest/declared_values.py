@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from numbers import Integral, Real
@@ -14,13 +14,35 @@ from numpy.typing import NDArray
 
 from mlx_iforest.declared import Arrays, Kind, StateError, shown
 
-__all__ = ["ARRAY", "Array", "Chosen", "Flag", "Number", "Strings", "Text", "Whole"]
+__all__ = ["ARRAY", "Array", "Chosen", "Flag", "Number", "Strings", "Text", "Unkept", "Whole", "refuse_hollow"]
 
 ARRAY = "array"
 """What JSON holds in the place of an array."""
 
 SPECIAL = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 """What JSON has no number for."""
+
+_MOST_HOLLOW = 64
+"""Of an array without entries, the product of its other sizes: no byte stands for them, and lists of it have them."""
+
+
+@dataclass(frozen=True)
+class Unkept(Kind):
+    """A setting of a run, such as a number of threads: no part of a model, so that a file has no say in it.
+
+    Parameters
+    ----------
+    value : None, bool, int or str
+        What is written in place of any, and what comes back whatever a file says.
+    """
+
+    value: bool | int | str | None
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        return self.value
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        return self.value
 
 
 @dataclass(frozen=True)
@@ -55,11 +77,12 @@ class Whole(Kind):
 
 @dataclass(frozen=True)
 class Number(Kind):
-    """A number from `least` to `most`, whole or not; NaN and infinities only where they are `special`."""
+    """A number from `least` to `most`, whole or not; NaN and infinities only where they are `special`, or NaN alone."""
 
     least: float = -math.inf
     most: float = math.inf
     special: bool = False
+    nan: bool = False
 
     def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
         if isinstance(value, Real) and not isinstance(value, (bool, np.bool_)):
@@ -70,7 +93,7 @@ class Number(Kind):
         return value
 
     def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
-        if self.special and isinstance(found, str) and found in SPECIAL:
+        if isinstance(found, str) and ((self.special and found in SPECIAL) or (self.nan and found == "nan")):
             return SPECIAL[found]
         # JSON's 1e999 is infinite to Python, and a whole number beyond all floats cannot be computed with.
         finite = type(found) is float and math.isfinite(found)
@@ -137,11 +160,16 @@ class Strings(Kind):
 
 @dataclass(frozen=True)
 class Array(Kind):
-    """An array of one of `dtypes` with so many `dimensions`; floats are finite unless `special`."""
+    """An array of one of `dtypes` with so many `dimensions`, its entries from `least` to `most`.
+
+    Floats are finite unless `special`; then they may be NaN as well, and infinite as far as the bounds let them.
+    """
 
     dtypes: str | tuple[str, ...]
     dimensions: int = 1
     special: bool = False
+    least: float = -math.inf
+    most: float = math.inf
 
     def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
         self._check(value, at)
@@ -158,8 +186,19 @@ class Array(Kind):
         if not isinstance(array, np.ndarray) or array.dtype.name not in dtypes or array.ndim != self.dimensions:
             found = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else shown(array)
             raise StateError(f"{at}: expected {' or '.join(dtypes)} in {self.dimensions} dimension(s), found {found}")
+        refuse_hollow(array.shape, at)
         if array.dtype.kind == "f" and not self.special and not np.isfinite(array).all():
             raise StateError(f"{at}: expected finite numbers, found NaN or infinity")
+        told = array[~np.isnan(array)] if array.dtype.kind == "f" else array
+        # As Python's numbers, which compare exactly whatever their types.
+        if told.size and not (self.least <= told.min().item() and told.max().item() <= self.most):
+            raise StateError(f"{at}: expected numbers in [{self.least}, {self.most}], found others")
         if array.dtype.kind == "b" and array.view(np.uint8).max(initial=0) > 1:
             raise StateError(f"{at}: expected bytes 0 and 1 for false and true")
         return array
+
+
+def refuse_hollow(shape: Sequence[int], at: str) -> None:
+    """Refuse the shape of an array that has no entries and is large all the same."""
+    if 0 in shape and math.prod(size for size in shape if size) > _MOST_HOLLOW:
+        raise StateError(f"{at}: expected an array as large as its entries, found none in the shape {list(shape)[:9]}")

@@ -379,8 +379,14 @@ def test_a_table_wraps_its_last_column_on_a_terminal_only(monkeypatch: pytest.Mo
     assert wrapped[2].startswith("      word")
 
 
-def test_data_cannot_write_on_the_terminal() -> None:
-    assert console.printable("a\x1b[31m\nb\u202e  c") == "a [31m b c"
+def test_data_cannot_write_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert console.printable("a\x1b[31m\nb\u202e  c\xa0ä \ud800\x9b") == r"a\x1b[31m\nb\u202e c ä \ud800\x9b"
+    for write in (console.result, console.note):
+        write("one\x1b]0;title\x07\ntwo\r")
+        out, err = capsys.readouterr()
+        assert out + err == "one\\x1b]0;title\\x07\ntwo\\r\n"
+    console.result_as_json({"größe\x9b": "\x7f"})
+    assert capsys.readouterr().out.isascii()
 
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

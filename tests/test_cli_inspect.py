@@ -7,13 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import onnxruntime
 import pytest
-from sklearn.preprocessing import RobustScaler
 
-from anomaly_detection import conversion
+from anomaly_detection import conversion, inspection
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.cli import main
 from anomaly_detection.detector import Detector
@@ -94,7 +92,8 @@ def test_a_trained_model(name: str, suffix: str, trained: Path, capsys: pytest.C
     assert f"accuracy {100 * report[which]['accuracy']:.2f} %" in found["measured"]
     assert f"below {report[which]['threshold']:.4f}" in found["alerts"]
     assert ("quantised to 8 bits" in found["forest"]) == (which == "optimized")
-    assert f"as {suffix} (format version 1, of mlx-iforest " in found["size"]
+    version = {"joblib": 2, "safetensors": 1}[suffix]
+    assert f"as {suffix} (format version {version}, of mlx-iforest " in found["size"]
     assert found["runs here"].startswith("on ")
 
 
@@ -164,13 +163,11 @@ def test_a_model_of_the_library(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert found["trained"].endswith("seed 5")
 
 
-def test_a_backend_that_is_not_here(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = detector(model=MLXIsolationForest(4, backend="sklearn"))
-    save_detector(made, tmp_path / "model.joblib")
-    assert inspect_model(tmp_path / "model.joblib")["backend"]["name"] == "sklearn"
+def test_a_backend_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert inspection._backend("sklearn")["name"] == "sklearn"
     monkeypatch.setattr("mlx_iforest.backends._load", lambda name: f"{name} is not here")
     monkeypatch.setattr("anomaly_detection.inspection.choose_backend", _only_numba)
-    backend = inspect_model(tmp_path / "model.joblib")["backend"]
+    backend = inspection._backend("sklearn")
     assert backend["name"] is None
     assert "not here" in backend["reason"]
 
@@ -183,23 +180,52 @@ def _only_numba(name: str) -> Any:
     return BackendChoice("numba", "the only one")
 
 
+def told(model: Path, folder: Path, training: Any) -> Path:
+    """The model in a file that says this of its training."""
+    made = load_detector(model)
+    made.training_ = training
+    save_detector(made, folder / "told.joblib")
+    return folder / "told.joblib"
+
+
 @pytest.mark.parametrize(
     "training", [{"data": "words"}, {"data": {"rows": "many"}}, {"split": {"test": 3, "train": 5}, "alerts": 1}, [1, 2]]
 )
 def test_a_file_that_says_odd_things(
     training: Any, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "model.joblib"
-    joblib.dump({**joblib.load(model), "training": training}, path)
+    path = told(model, tmp_path, training)
     assert str(path) in refused(["inspect", str(path)], capsys)
 
 
 def test_control_characters_do_not_reach_the_terminal(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "model.joblib"
-    joblib.dump({**joblib.load(model), "training": {"data": {"source": "a\x1b[31m\nb", "rows": 3}}}, path)
-    assert "(a [31m b)" in said(path, capsys)["trained on"]
+    path = told(model, tmp_path, {"data": {"source": "a\x1b[31m\nb", "rows": 3}})
+    assert r"(a\x1b[31m\nb)" in said(path, capsys)["trained on"]
+
+
+def test_names_of_columns_do_not_reach_the_terminal_either(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = "lead\x1b]0;x\x07\u202e"
+    frame = FRAME.rename(columns={"lead_time": odd})
+    path, data = tmp_path / "model.safetensors", tmp_path / "records.csv"
+    save_detector(Detector(model=MLXIsolationForest(4, random_state=0)).fit(frame), path)
+    frame.to_csv(data, index=False)
+    frame.drop(columns=odd).to_csv(tmp_path / "short.csv", index=False)
+    for arguments in (
+        ["inspect", str(path)],
+        ["score", str(path), str(data), "--top", "3"],
+        ["explain", str(path), str(data), "--row", "3"],
+    ):
+        assert main(arguments) == 0
+        out = capsys.readouterr().out
+        assert r"lead\x1b]0;x\x07\u202e" in out
+        assert all(line.isprintable() for line in out.splitlines())
+    assert r"lead\x1b]0;x\x07\u202e" in refused(["score", str(path), str(tmp_path / "short.csv")], capsys)
+    assert main(["inspect", str(path), "--json"]) == 0
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert odd in [column["name"] for column in json.loads(out)["columns"]]
 
 
 # convert
@@ -266,17 +292,11 @@ def test_what_would_score_otherwise_is_not_written(
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"]
 
 
-def test_what_a_format_cannot_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_detector(detector(scaler=RobustScaler()), tmp_path / "model.joblib")
-    target = tmp_path / "model.safetensors"
-    message = refused(["convert", str(tmp_path / "model.joblib"), str(target)], capsys)
-    assert "RobustScaler" in message
-    content = joblib.load(tmp_path / "model.joblib")
-    content["scaler"].center_ = content["scaler"].center_.astype(str)
-    joblib.dump(content, tmp_path / "model.joblib")
-    message = refused(["convert", str(tmp_path / "model.joblib"), str(tmp_path / "again.joblib")], capsys)
-    assert "do not work" in message
-    assert [path.name for path in tmp_path.iterdir()] == ["model.joblib"]
+def test_a_pickle_alone_is_not_converted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = Path(__file__).parent / "golden" / "joblib-v1.joblib"
+    for target in ("model.safetensors", "model.joblib", "model.onnx"):
+        assert "is a pickle alone" in refused(["convert", str(old), str(tmp_path / target)], capsys)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_onnx(

@@ -75,7 +75,7 @@ def recipe() -> Detector:
 
 @pytest.fixture(scope="module")
 def content(recipe: Detector) -> bytes:
-    return native_file._to_bytes(recipe)
+    return native_file.to_bytes(recipe)
 
 
 def with_forest(plain: Detector, forest: BaseIsolationForest) -> Detector:
@@ -106,7 +106,7 @@ def assert_same(loaded: Detector, detector: Detector, tmp_path: Path) -> None:
     )
     assert loaded.feature_names == detector.feature_names
     assert repr(loaded.training_) == repr(detector.training_)
-    assert native_file._to_bytes(loaded) == native_file._to_bytes(detector)
+    assert native_file.to_bytes(loaded) == native_file.to_bytes(detector)
 
 
 @pytest.mark.parametrize("kind", FORESTS)
@@ -197,15 +197,15 @@ def test_odd_records_come_back(tmp_path: Path) -> None:
     detector = AnomalyDetectionAPI().fit(frame).detector
     loaded = again(detector, tmp_path)
     np.testing.assert_array_equal(loaded.score_samples(frame), detector.score_samples(frame))
-    assert native_file._to_bytes(loaded) == native_file._to_bytes(detector)
+    assert native_file.to_bytes(loaded) == native_file.to_bytes(detector)
 
 
 def test_features_on_several_threads(tmp_path: Path) -> None:
     detector = Detector(SupplyChainFeatures(n_jobs=2), model=MLXIsolationForest(2, n_jobs=2)).fit(FRAME)
     loaded = again(detector, tmp_path)
     assert_same(loaded, detector, tmp_path)
-    assert loaded.preprocessor.n_jobs == 2
-    assert {branch.n_jobs for name, branch, _ in loaded.preprocessor.transformers_ if name == "deviations"} == {2}
+    assert loaded.preprocessor.n_jobs is None
+    assert {branch.n_jobs for name, branch, _ in loaded.preprocessor.transformers_ if name == "deviations"} == {None}
 
 
 def test_the_file_is_found_by_what_it_holds(plain: Detector, tmp_path: Path) -> None:
@@ -214,7 +214,7 @@ def test_the_file_is_found_by_what_it_holds(plain: Detector, tmp_path: Path) -> 
     save_detector(detector, tmp_path / "b.joblib")
     (tmp_path / "a.safetensors").rename(tmp_path / "swapped.joblib")
     (tmp_path / "b.joblib").rename(tmp_path / "swapped.safetensors")
-    assert file_format(tmp_path / "swapped.joblib") == "native"
+    assert file_format(tmp_path / "swapped.joblib") == "safetensors"
     assert file_format(tmp_path / "swapped.safetensors") == "joblib"
     expected = plain.score_samples(NEW)
     for path in ("swapped.joblib", "swapped.safetensors"):
@@ -224,9 +224,9 @@ def test_the_file_is_found_by_what_it_holds(plain: Detector, tmp_path: Path) -> 
 
 
 def test_scoring_changes_no_byte_of_the_file(plain: Detector) -> None:
-    before = native_file._to_bytes(plain)
+    before = native_file.to_bytes(plain)
     plain.score_samples(NEW)
-    assert native_file._to_bytes(plain) == before
+    assert native_file.to_bytes(plain) == before
 
 
 def test_any_safetensors_reader_sees_what_it_is(content: bytes, tmp_path: Path) -> None:
@@ -244,8 +244,8 @@ def test_any_safetensors_reader_sees_what_it_is(content: bytes, tmp_path: Path) 
 
 def test_a_quantised_forest_takes_the_bytes_of_its_codes(plain: Detector) -> None:
     small = with_forest(plain, FORESTS["quantised"](plain.transform(FRAME)))
-    _, payload = taken_apart(native_file._to_bytes(small))
-    header, rest = taken_apart(native_file._to_bytes(Detector(plain.preprocessor, plain.scaler, plain.model)))
+    _, payload = taken_apart(native_file.to_bytes(small))
+    header, rest = taken_apart(native_file.to_bytes(Detector(plain.preprocessor, plain.scaler, plain.model)))
     ends = [entry["data_offsets"] for name, entry in header.items() if name.startswith("model/")]
     whole = sum(stop - start for start, stop in ends)
     calibration = 400 * 4 + 1001 * 8
@@ -273,7 +273,8 @@ def test_the_first_part_that_cannot_be_kept_is_named(plain: Detector, tmp_path: 
         (Detector(plain.preprocessor, plain.scaler, extra), "'note' is unknown"),
         (Detector(plain.preprocessor, plain.scaler, generator), "RandomState of PCG64"),
         (summarised(plain, {"f": len}), "training/f"),
-        (summarised(plain, looped), "holds itself"),
+        (summarised(plain, looped), "60 deep"),
+        (summarised(plain, {"a": "\ud800"}), "half a character"),
     ):
         with pytest.raises(DataError, match=words) as caught:
             save_detector(detector, path)
@@ -288,7 +289,7 @@ def test_the_first_part_that_cannot_be_kept_is_named(plain: Detector, tmp_path: 
 
 def refused(content: bytes) -> str:
     with pytest.raises(ModelFileError) as caught:
-        native_file._from_bytes(content, "m.safetensors")
+        native_file.from_bytes(content, "m.safetensors")
     message = str(caught.value)
     assert "\n" not in message
     assert len(message) < 500
@@ -328,7 +329,7 @@ def test_mutations_are_refused_or_harmless(content: bytes, seed: int) -> None:
     """Past the checksum: what is accepted scores records without a crash, and everything else is a clear error."""
     changed = mutated(content, seed)
     try:
-        parts = native_file._from_bytes(changed, "m.safetensors")
+        parts = native_file.from_bytes(changed, "m.safetensors").parts
     except ModelFileError:
         refused(changed)
         return
@@ -338,7 +339,7 @@ def test_mutations_are_refused_or_harmless(content: bytes, seed: int) -> None:
             scores = detector.score_samples(NEW.iloc[:3])
         except DataError:  # another schema may miss a column, or read another kind
             return
-    assert scores.shape == (3,)
+    assert np.isfinite(scores).all()
 
 
 def at(*keys: Any, value: Any) -> Callable[[dict[str, Any]], None]:
@@ -367,7 +368,6 @@ WRONG = [
     (at("model", "n_estimators", value=10**400), "model/n_estimators: expected a number"),
     (at("model", "_counted", value=[["path_length", {"median": 1.0, "deviation": 0.0}]]), "deviation: expected"),
     (at("model", "_counted", value=[["log_density", None], ["log_density", None]]), "each leaf value once"),
-    (at("preprocessor", "n_jobs", value=-(10**6)), "n_jobs: expected a whole number"),
     (at("model", "offset_", value="low"), "model/offset_: expected a number"),
     (at("model", "backend_", "name", value="cloud"), "expected one of mlx, numba, sklearn"),
     (at("model", "quantized_bits_", value=9), "'quantized_bits_' must be"),
@@ -386,7 +386,7 @@ WRONG = [
     (at("preprocessor", "schema_", "columns", 0, "name", value="supplier"), "two columns have one name"),
     (at("preprocessor", "branches", 0, "name", value="cat"), "is missing|is unknown|differ"),
     (at("preprocessor", "branches", 0, "columns", 0, value="elsewhere"), "columns"),
-    (at("preprocessor", "derived_", 0, "date", value="nowhere"), "do not go together"),
+    (at("preprocessor", "derived_", 0, "date", value="nowhere"), "derived from columns that are not there"),
     (at("preprocessor", "derived_", 0, "kind", value="Levels"), "expected the kind Duration"),
     (at("preprocessor", "tails_", "most", value=[1.0]), "expected units of"),
     (at("calibration", "unseen", value=1), "calibration/unseen: expected true or false"),
@@ -397,7 +397,12 @@ WRONG = [
     (at("training", value={"$": "eval", "items": []}), "'eval' is no kind of value"),
     (at("training", value={"$": "date", "value": "yesterday"}), "cannot be read"),
     (at("training", value={"$": "set", "items": [[]]}), "cannot be read"),
-    (at("training", value=nested(500)), "depth|training: expected an object"),
+    (at("training", value=nested(500)), "60 deep"),
+    (at("training", value={"x" * 5000: [[]]}), "a name is too long"),
+    (at("training", value=10**2000), "a number has 2,001 digits"),
+    (at("training", value={"$": "dict", "items": [[i * (2**61 - 1), 1] for i in range(200)]}), "one hash"),
+    (at("training", value={"$": "timestamp", "value": "now"}), "expected a timestamp"),
+    (at("training", value={"$": "float", "value": "1_000"}), "expected a float"),
     (at("feature_names", 0, value="x"), "feature_names: they are not those"),
     (lambda header: header["__metadata__"].pop("scaler"), "expected the parts preprocessor, scaler"),
     (lambda header: header["__metadata__"].update(more="1"), "expected the parts"),
@@ -413,7 +418,7 @@ WRONG = [
 @pytest.mark.parametrize(("edit", "words"), WRONG, ids=[words for _, words in WRONG])
 def test_a_crafted_file(content: bytes, edit: Callable[[dict[str, Any]], Any], words: str) -> None:
     with pytest.raises(ModelFileError, match=words):
-        native_file._from_bytes(edited(content, edit), "m.safetensors")
+        native_file.from_bytes(edited(content, edit), "m.safetensors")
     refused(edited(content, edit))
 
 
@@ -525,7 +530,7 @@ def test_a_safetensors_file_of_something_else(metadata: dict[str, str] | None) -
 )
 def test_headers_that_are_none(text: bytes, words: str) -> None:
     with pytest.raises(ModelFileError, match=words):
-        native_file._from_bytes(framed(text, b""), "m.safetensors")
+        native_file.from_bytes(framed(text, b""), "m.safetensors")
     refused(framed(text, b""))
 
 

@@ -18,6 +18,7 @@ with atheris.instrument_imports(
         "anomaly_detection.feature_state",
         "anomaly_detection.free_state",
         "anomaly_detection.native_file",
+        "anomaly_detection.threshold_state",
         "mlx_iforest.declared",
         "mlx_iforest.declared_values",
         "mlx_iforest.persistence",
@@ -50,7 +51,7 @@ def test_one_input(content: bytes) -> None:
     """Load it as it is and with its checksum set right; what loads must score records."""
     for candidate in (content, resealed(content)):
         try:
-            parts = native_file._from_bytes(candidate, "model.safetensors")
+            parts = native_file.from_bytes(candidate, "model.safetensors").parts
         except ModelFileError as error:
             if "\n" in str(error):
                 raise RuntimeError("an error of more than one line") from error
