@@ -185,9 +185,9 @@ class BaseIsolationForest(FittedForest):
         Returns
         -------
         sklearn.ensemble.IsolationForest
-            Its scores differ by less than 1e-6, also for missing values and for values on thresholds; threshold
-            (`offset_`, where it is not -0.5 a hair lower, so that rows which score just that stay normal), column names
-            and parameters are this model's, but it does not grow further
+            Its scores differ by less than 1e-6, also for missing values and for values on thresholds. Threshold
+            (`offset_`), column names and parameters are this model's, but an `offset_` that is not -0.5 comes out lower
+            by about that much, so that rows which score just that stay normal, and it does not grow further
             (``warm_start=False``). It pickles, and scores where this library is not installed. Of a quantised or pruned
             model it scores alike too; programs that work path lengths out anew, from depths and samples, differ there.
 

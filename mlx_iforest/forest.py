@@ -305,8 +305,10 @@ class Forest:
                     raise InvalidForestError(f"'{name}' is missing")
                 continue
             array = arrays[name]
-            if type(array) is not np.ndarray or array.dtype != dtype or array.ndim != dimensions:
-                kind = "" if type(array) is np.ndarray else f"a {type(array).__name__} of "
+            # Other classes mean other things by the same names.
+            is_plain = type(array) in (np.ndarray, np.memmap)
+            if not is_plain or array.dtype != dtype or array.ndim != dimensions:
+                kind = "" if is_plain else f"a {type(array).__name__} of "
                 found = f"{kind}{array.dtype} of shape {array.shape}"
                 raise InvalidForestError(
                     f"'{name}' is {found}; expected {np.dtype(dtype)} in {dimensions} dimension(s)"

@@ -41,7 +41,7 @@ def coded_means(forest: Forest, X: np.ndarray) -> np.ndarray:
 def plain_means(forest: Forest, X: np.ndarray) -> np.ndarray:
     """The same by the reference's walk; the values are rounded to the same unit, so that sums are exact."""
     values = np.stack([forest.path_length, forest.log_density], axis=1).astype(np.float64)
-    unit = numba_cpu._Scorer(forest, values).unit
+    unit = numba_cpu._Scorer(forest, values.astype(np.float32)).unit
     rounded = np.rint(values / unit)
     assert np.abs(rounded * unit - values).max() <= unit / 2
     leaves = np.array([[leaf(forest, tree, x) for tree in range(forest.n_trees)] for x in X])
