@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -201,7 +202,10 @@ def test_a_signal_that_gets_lost_ends_the_process_all_the_same(tmp_path: Path) -
     assert done.returncode == 143, done.stderr
     assert list(tmp_path.iterdir()) == []
     child = Path("/proc", done.stdout.strip(), "stat")
-    # Whoever takes in orphans may not have asked for it yet.
+    # It was killed a moment ago, and whoever takes in orphans may not have asked for it yet.
+    until = time.monotonic() + 30
+    while child.exists() and child.read_text().rpartition(")")[2].split()[0] != "Z" and time.monotonic() < until:
+        time.sleep(0.01)
     assert not child.exists() or child.read_text().rpartition(")")[2].split()[0] == "Z"
 
 

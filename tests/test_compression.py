@@ -105,7 +105,7 @@ def test_the_command_line_takes_both_steps(tmp_path, capsys):
     assert "--prune: '1' is no change of a score" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*arguments, "--quantize", "4"])
-    assert "--quantize: invalid choice: 4" in capsys.readouterr().err
+    assert "--quantize: invalid choice: '4'; expected 8, 16" in capsys.readouterr().err
 
 
 def test_nothing_is_done_unless_asked_for():

@@ -20,7 +20,8 @@ class Wrong:
     def grow(self, X, plan, *, n_threads):
         forest = get_backend("numba").grow(X, plan, n_threads=n_threads)
         if "threshold" in self.spoiled:
-            return dataclasses.replace(forest, threshold=np.nextafter(forest.threshold, np.float32(9)))
+            further = np.nextafter(forest.threshold, np.float32(9))
+            return dataclasses.replace(forest, threshold=np.where(forest.feature >= 0, further, forest.threshold))
         return forest
 
     def leaf_means(self, forest, values, X):
