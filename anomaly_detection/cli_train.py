@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -239,8 +240,23 @@ def _next(folder: Path, data: Path | None) -> str:
     return (
         f"Saved in {folder}{os.sep}: {model.name} and {FILES['base'].native}, the same as .joblib for other programs,"
         f" report.json, pictures and {folder / 'report.html'}, to open first.\n"
-        f"Next, judge records: python -m anomaly_detection score {_quoted(model)} {records} --top 20"
+        f"Next, judge records: {_command_line()} score {_quoted(model)} {records} --top 20"
     )
+
+
+def _command_line() -> str:
+    """What to type for this command line in this folder: by name where the path has it, else by its place."""
+    import shutil
+    import sysconfig
+
+    script = shutil.which("anomaly-detection", path=sysconfig.get_path("scripts"))
+    if script is None:
+        return f"{_quoted(Path(sys.executable))} -m anomaly_detection"
+    if shutil.which("anomaly-detection") == script:
+        return "anomaly-detection"
+    place, here = Path(script), Path.cwd()
+    # A name without a folder would be looked for on the path.
+    return _quoted(place.relative_to(here) if here in place.parent.parents else place)
 
 
 def _quoted(path: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomaly_detection import cli, console
+from anomaly_detection import cli, cli_train, console
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.cli import main, train_main
 from anomaly_detection.frames import read_table
@@ -81,6 +82,38 @@ def test_training_says_what_it_understood_and_what_is_next(work: Path, capsys: p
     assert "Training on 700 records" in shown.err
     assert "add --label label" in shown.err
     assert "\x1b" not in shown.out + shown.err
+
+
+@pytest.mark.parametrize(
+    ("installed", "on_path", "here", "expected"),
+    [
+        (True, False, "clone", ".venv/bin/anomaly-detection"),
+        (True, True, "clone", "anomaly-detection"),
+        (True, False, "clone/.venv/bin", "'{script}'"),
+        (True, False, "elsewhere", "'{script}'"),
+        (False, False, "elsewhere", f"{shlex.quote(sys.executable)} -m anomaly_detection"),
+    ],
+)
+def test_the_command_that_is_next_runs_where_it_is_shown(
+    installed: bool, on_path: bool, here: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clone with an environment in it, whose folder may be on the path, and no other Python than the test's."""
+    root = tmp_path / "a folder"
+    script = root / "clone" / ".venv" / "bin" / "anomaly-detection"
+    script.parent.mkdir(parents=True)
+    (root / "elsewhere").mkdir()
+    if installed:
+        script.write_text(f"#!{sys.executable}\nfrom anomaly_detection.cli import main\nraise SystemExit(main())\n")
+        script.chmod(0o755)
+    monkeypatch.setattr("sysconfig.get_path", lambda name: {"scripts": str(script.parent)}[name])
+    monkeypatch.setenv("PATH", str(script.parent if on_path else root))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.chdir(root / here)
+    command = cli_train._next(Path("models"), None).partition("Next, judge records: ")[2].partition(" score ")[0]
+    assert command == expected.format(script=script)
+    ran = subprocess.run(["/bin/sh", "-c", f"{command} score --help"], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "usage: anomaly-detection score" in ran.stdout
 
 
 def test_labels_and_times_are_used(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
