@@ -11,21 +11,20 @@ from typing import Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_detection import api_arguments as checked
+from anomaly_detection.calibration.drift import warn_of_drift
+from anomaly_detection.calibration.p_values import RiskLevel, risk_level, severity
+from anomaly_detection.calibration.thresholds import Conformal, Contamination, ThresholdRule
+from anomaly_detection.data.fingerprint import fingerprint
+from anomaly_detection.data.frames import to_frame
+from anomaly_detection.data.json_values import plain
+from anomaly_detection.data.schema import Role, Schema, infer_schema
+from anomaly_detection.detector import Detector, UnfittedDetectorError
+from anomaly_detection.errors import DataError
+from anomaly_detection.features.features import SupplyChainFeatures
+from anomaly_detection.settings import RECIPE, make_detector, make_forest
 from mlx_iforest import __version__
 from mlx_iforest.base import BaseIsolationForest
-
-from . import checked
-from .calibration import RiskLevel, risk_level, severity
-from .detector import Detector, UnfittedDetectorError
-from .drift import warn_of_drift
-from .errors import DataError
-from .features import SupplyChainFeatures
-from .fingerprint import fingerprint
-from .frames import to_frame
-from .plain import plain
-from .schema import Role, Schema, infer_schema
-from .settings import RECIPE, make_detector, make_forest
-from .thresholds import Conformal, Contamination, ThresholdRule
 
 __all__ = ["AnomalyDetectionAPI", "Assessment"]
 
@@ -71,8 +70,8 @@ class AnomalyDetectionAPI:
     seed : int
         The same seed and data give the same model.
     threshold : ThresholdRule, optional
-        Sets the threshold in place of `anomaly_ratio`: a rule of `anomaly_detection.thresholds` that needs no labels,
-        such as ``AlertBudget(0.002)`` or ``Conformal(0.1)``.
+        Sets the threshold in place of `anomaly_ratio`: a rule of `anomaly_detection.calibration.thresholds` that needs
+        no labels, such as ``AlertBudget(0.002)`` or ``Conformal(0.1)``.
 
     Attributes
     ----------
@@ -263,7 +262,7 @@ class AnomalyDetectionAPI:
         Parameters
         ----------
         parts : iterable of tables
-            Taken one by one as results are asked for: ``anomaly_detection.frames.read_chunks(path)``,
+            Taken one by one as results are asked for: ``anomaly_detection.data.frames.read_chunks(path)``,
             ``pandas.read_csv(path, dtype=str, keep_default_na=False, chunksize=100_000)``, batches of a query. Under
             the rule `Conformal`, whose threshold takes all records, they are gone through twice: give `read_chunks` or
             a list then.
@@ -298,7 +297,7 @@ class AnomalyDetectionAPI:
         >>> [len(scores) for predictions, scores in api.predict_batches(parts)]
         [100, 100]
         """
-        from .streaming import predict_parts
+        from anomaly_detection.alerts.scoring import predict_parts
 
         cut, tell = checked.threshold(threshold), checked.progress(progress)
         return predict_parts(copy.copy(self.detector), parts, cut, tell)
@@ -374,7 +373,7 @@ class AnomalyDetectionAPI:
         rows = np.flatnonzero(verdicts == -1)
         if not rows.size:
             return []
-        from .explanations import explain
+        from anomaly_detection.explain.explanations import explain
 
         points = frame.iloc[rows].to_dict("records")
         # All of these are alerts by the caller's threshold, whatever the model's own.
@@ -404,14 +403,14 @@ class AnomalyDetectionAPI:
         -------
         dict
             ``accuracy, precision, recall, f1, false_positive_rate, roc_auc, average_precision, confusion_matrix,
-            alerts, n`` and others of `anomaly_detection.evaluation.Metrics`; plain values.
+            alerts, n`` and others of `anomaly_detection.evaluation.metrics.Metrics`; plain values.
 
         Raises
         ------
         DataError
             If the labels are not of one or two classes, or not as many as the records.
         """
-        from .evaluation import check_labels, evaluate
+        from anomaly_detection.evaluation.metrics import check_labels, evaluate
 
         truth, frame = check_labels(labels), to_frame(data)
         if len(truth) != len(frame):
@@ -466,7 +465,7 @@ class AnomalyDetectionAPI:
         A name that ends in ``.safetensors`` gives a native file, any other a joblib one. Folders are made. Raises
         `NotFittedError` before `fit`, `DataError` where a file cannot be written.
         """
-        from .persistence import save_detector
+        from anomaly_detection.model_files.persistence import save_detector
 
         if preprocessor_path is not None:
             checked.file_path(preprocessor_path, "preprocessor_path")
@@ -475,7 +474,7 @@ class AnomalyDetectionAPI:
     load_model = _LoadModel()
 
     def _load(self, model_path: _PathLike, preprocessor_path: _PathLike | None = None) -> AnomalyDetectionAPI:
-        from .persistence import load_detector
+        from anomaly_detection.model_files.persistence import load_detector
 
         if preprocessor_path is not None:
             checked.file_path(preprocessor_path, "preprocessor_path")

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_detection.errors import DataError
 from mlx_iforest.base import BaseIsolationForest
-from mlx_iforest.quantization import BITS
-
-from .errors import DataError
+from mlx_iforest.compress.quantization import BITS
 
 __all__ = ["NONE", "Compression"]
 

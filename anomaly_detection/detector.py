@@ -11,16 +11,15 @@ import sklearn.exceptions
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.preprocessing import StandardScaler
 
+from anomaly_detection.calibration.drift import warn_of_drift
+from anomaly_detection.calibration.p_values import Calibration
+from anomaly_detection.calibration.thresholds import Conformal, ThresholdRule
+from anomaly_detection.compression import NONE, Compression
+from anomaly_detection.data.frames import to_frame
+from anomaly_detection.errors import DataError, NotFittedError
+from anomaly_detection.evaluation.metrics import check_labels
+from anomaly_detection.features.features import SupplyChainFeatures
 from mlx_iforest import MLXIsolationForest
-
-from .calibration import Calibration
-from .compression import NONE, Compression
-from .drift import warn_of_drift
-from .errors import DataError, NotFittedError
-from .evaluation import check_labels
-from .features import SupplyChainFeatures
-from .frames import to_frame
-from .thresholds import Conformal, ThresholdRule
 
 __all__ = ["Detector", "Prepared", "UnfittedDetectorError"]
 

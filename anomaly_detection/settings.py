@@ -8,14 +8,13 @@ from typing import Any, Literal
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import StandardScaler
 
+from anomaly_detection.data.schema import Schema
+from anomaly_detection.detector import Detector
+from anomaly_detection.errors import DataError
+from anomaly_detection.features.features import GROUPS, SupplyChainFeatures
+from anomaly_detection.features.surprise import TailSummary
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.base import BaseIsolationForest
-
-from .detector import Detector
-from .errors import DataError
-from .features import GROUPS, SupplyChainFeatures
-from .schema import Schema
-from .tails import TailSummary
 
 __all__ = [
     "FEATURE_SETS",

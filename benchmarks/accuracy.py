@@ -12,7 +12,7 @@ import statistics
 import time
 
 from anomaly_detection.synthetic import generate
-from anomaly_detection.training import train
+from anomaly_detection.training.train import train
 
 MODELS = ("base", "optimized", "sklearn", "ceiling")
 METRICS = ("accuracy", "precision", "recall", "f1", "false_positive_rate", "roc_auc", "average_precision")

@@ -3,11 +3,11 @@
     python -m benchmarks.explanations [--scms FILE] [--seeds 0 1 2] [--rows N]
 
 Anomalies whose columns are known: those of the synthetic profiles, and errors put into real shipments (the SCMS
-delivery history, public data of USAID, not part of this project) by `anomaly_detection.injection`. Explained are those
-among the 5 % most abnormal records. Against the reasons of `anomaly_detection.explanations` stand two other ways to
-share out a score: making features usual and scoring again (occlusion), and the exact Shapley values of the forest's own
-inputs (`model.explain`), carried back from the row's largest surprises to the features that they come from.
-"""
+delivery history, public data of USAID, not part of this project) by `anomaly_detection.evaluation.injection`.
+Explained are those among the 5 % most abnormal records. Against the reasons of
+`anomaly_detection.explain.explanations` stand two other ways to share out a score: making features usual and scoring
+again (occlusion), and the exact Shapley values of the forest's own inputs (`model.explain`), carried back from the
+row's largest surprises to the features that they come from."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from anomaly_detection.classic import ANOMALIES
-from anomaly_detection.explanations import explain_features
-from anomaly_detection.features import FeatureSource
-from anomaly_detection.frames import read_table
-from anomaly_detection.injection import inject
-from anomaly_detection.realistic_anomalies import CHANGED_COLUMNS
+from anomaly_detection.data.frames import read_table
+from anomaly_detection.evaluation.injection import inject
+from anomaly_detection.explain.explanations import explain_features
+from anomaly_detection.features.features import FeatureSource
 from anomaly_detection.settings import RECIPE, SUMMARY_FEATURES, FeatureSet, Settings, make_detector, make_forest
 from anomaly_detection.synthetic import generate
+from anomaly_detection.synthetic.classic import ANOMALIES
+from anomaly_detection.synthetic.realistic_anomalies import CHANGED_COLUMNS
 from benchmarks.harness import Result, Table, interleaved, machine, save, versions
 
 Floats = npt.NDArray[np.float64]

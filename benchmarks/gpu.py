@@ -31,13 +31,14 @@ from numpy.typing import NDArray
 
 from benchmarks import gpu_page, gpu_peers
 from benchmarks.harness import FOLDER
-from mlx_iforest.backends import get_backend, mlx_kernels
-from mlx_iforest.backends.device_forest import DeviceForest, Layout
+from mlx_iforest.backends import get_backend
+from mlx_iforest.backends.fixed_point import whole_numbers
+from mlx_iforest.backends.mlx import scoring as mlx_kernels
+from mlx_iforest.backends.mlx.device_forest import DeviceForest, Layout
 from mlx_iforest.backends.scored_trees import Trees
+from mlx_iforest.compress.quantization import quantize_forest
 from mlx_iforest.forest import LEAF, Forest
 from mlx_iforest.growth import GrowthPlan
-from mlx_iforest.quantization import quantize_forest
-from mlx_iforest.whole_numbers import whole_numbers
 
 TRAINING_ROWS = 20_000
 CHECKED_ROWS = 20_000

@@ -22,7 +22,8 @@ import mlx.core as mx
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_iforest.backends import get_backend, mlx_growth
+from mlx_iforest.backends import get_backend
+from mlx_iforest.backends.mlx import growth as mlx_growth
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
 

@@ -13,7 +13,7 @@ from sklearn.ensemble import IsolationForest
 
 from benchmarks.harness import Result, Table, interleaved, machine, options, save, table_of_numbers, versions
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
-from mlx_iforest.probes import probing_rows
+from mlx_iforest.convert.probes import probing_rows
 
 Data = NDArray[np.float32]
 

@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 
-from anomaly_detection.features import SupplyChainFeatures
+from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.synthetic import generate
 from benchmarks import adbench
 from benchmarks.harness import Result, Table, Timing, interleaved, machine, options, save, table_of_numbers, versions

@@ -4,7 +4,7 @@
 
 The recipe is trained without labels, as a user without labels would (`settings.RECIPE`). On the `realistic` profile
 the anomalies are known; into the real shipments of the SCMS delivery history (public data of USAID, not part of this
-project) they are put by `anomaly_detection.injection`.
+project) they are put by `anomaly_detection.evaluation.injection`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import pandas as pd
 from sklearn.ensemble import IsolationForest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from anomaly_detection.frames import read_table
-from anomaly_detection.injection import INJECTED_KINDS, inject
-from anomaly_detection.schema import Role, infer_schema
+from anomaly_detection.data.frames import read_table
+from anomaly_detection.data.schema import Role, infer_schema
+from anomaly_detection.evaluation.injection import INJECTED_KINDS, inject
 from anomaly_detection.settings import RECIPE, SUMMARY_FEATURES, FeatureSet, Settings, make_detector, make_forest
 from anomaly_detection.synthetic import generate
 from benchmarks.harness import Result, Table, machine, save, versions
@@ -189,7 +189,7 @@ def main() -> None:
     about = (
         f"Means over seeds {', '.join(map(str, arguments.seeds))}; {arguments.rows:,} rows of `realistic` at medium "
         "difficulty, 5 % anomalies. No labels, no tuning. SCMS: one cell of 1.5 % of the records was changed "
-        "(`anomaly_detection.injection`); records that are odd in reality compete for the same alerts."
+        "(`anomaly_detection.evaluation.injection`); records that are odd in reality compete for the same alerts."
     )
     command = "python -m benchmarks.supply_chain" + (" --scms FILE" if arguments.scms is not None else "")
     result = Result(

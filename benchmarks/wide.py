@@ -45,7 +45,7 @@ def table(kind: str, columns: int, *, rows: int = ROWS, seed: int = 0) -> pd.Dat
 
 def child(kind: str, columns: int) -> dict[str, float]:
     """Train once; processor and wall-clock seconds, and megabytes at the highest."""
-    from anomaly_detection.training import train
+    from anomaly_detection.training.train import train
 
     frame = table(kind, columns)
     began, used = time.perf_counter(), time.process_time()

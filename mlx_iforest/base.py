@@ -19,14 +19,14 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from mlx_iforest.backends import choose_backend
 from mlx_iforest.backends.crossover import Work
 from mlx_iforest.batches import as_float32, is_plain
+from mlx_iforest.compress.pruning import PruningReport, prune
+from mlx_iforest.compress.quantization import PackedForest, quantize_forest
 from mlx_iforest.finite import check_finite
-from mlx_iforest.fitted import FittedForest, Matrix, MatrixLike
+from mlx_iforest.fitted_forest import FittedForest, Matrix, MatrixLike
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.offsets import AUTO, offset_of_share
 from mlx_iforest.performance import Performance, peak_process_memory
-from mlx_iforest.pruning import PruningReport, prune
-from mlx_iforest.quantization import PackedForest, quantize_forest
 from mlx_iforest.randomness import draw_seed
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class BaseIsolationForest(FittedForest):
             Scikit-learn cannot do what this model does: densities, a blend, oblique splits.
         """
         # Imported when asked for: scikit-learn's ensembles take a tenth of a second.
-        from mlx_iforest.interop import to_sklearn
+        from mlx_iforest.convert.scikit_learn import to_sklearn
 
         return to_sklearn(self)
 
@@ -232,7 +232,7 @@ class BaseIsolationForest(FittedForest):
         OSError
             The file cannot be written.
         """
-        from mlx_iforest.onnx_export import to_onnx
+        from mlx_iforest.convert.onnx import to_onnx
 
         return to_onnx(self, path)
 

@@ -14,9 +14,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from mlx_iforest.backends import BACKENDS, Backend
 from mlx_iforest.base import BaseIsolationForest, Matrix
+from mlx_iforest.compress.pruning import Part, ScoreParts
 from mlx_iforest.forest import LEAF_VALUES, Forest
 from mlx_iforest.growth import GrowthPlan
-from mlx_iforest.pruning import Part, ScoreParts
 from mlx_iforest.scoring import (
     ALERT_DEVIATIONS,
     Spread,

@@ -14,9 +14,9 @@ from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
 from mlx_iforest.backends import BACKENDS, Backend
 from mlx_iforest.base import BaseIsolationForest, Matrix
+from mlx_iforest.compress.pruning import Part, ScoreParts
 from mlx_iforest.forest import LEAF_VALUES, Forest
 from mlx_iforest.growth import GrowthPlan
-from mlx_iforest.pruning import Part, ScoreParts
 from mlx_iforest.scoring import (
     ALERT_DEVIATIONS,
     Spread,
@@ -207,7 +207,7 @@ class MLXIsolationForest(BaseIsolationForest):
         array([ 1,  1, -1])
         """
         # Imported when asked for: scikit-learn's ensembles take a tenth of a second.
-        from mlx_iforest.interop import from_sklearn
+        from mlx_iforest.convert.scikit_learn import from_sklearn
 
         return from_sklearn(forest, backend=backend)
 

@@ -77,7 +77,7 @@ def _limit(dtype: np.dtype[Any]) -> Any:
 def _compiled() -> Callable[[Flat, Any], bool] | None:
     """`reaches_plainly` by Numba, which reads as fast as the memory gives; None where it is missing."""
     try:
-        from mlx_iforest.finite_kernels import reaches
+        from mlx_iforest.backends.numba.finite_kernels import reaches
     except ImportError:
         return None
     return reaches

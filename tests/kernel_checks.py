@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike
 
-from mlx_iforest.backends.kernel_source import C_TYPES, Kernel
+from mlx_iforest.backends.mlx.kernel_source import C_TYPES, Kernel
 
 SHIMS = Path(__file__).parent / "simulator"
 

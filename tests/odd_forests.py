@@ -15,8 +15,8 @@ import numpy as np
 
 from mlx_iforest import Forest, InvalidForestError, MLXIsolationForest
 from mlx_iforest.backends import available_backends, get_backend
-from mlx_iforest.explain_reference import ReferenceTrees
-from mlx_iforest.explain_tables import ExplainedTrees
+from mlx_iforest.explain.reference import ReferenceTrees
+from mlx_iforest.explain.tables import ExplainedTrees
 from mlx_iforest.forest import LEAF_VALUES
 
 ODD = (-2, -1, 0, 1, 20, 2**31 - 2, 2**31 - 1, 3e38, np.nan, np.inf, -np.inf)

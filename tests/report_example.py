@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from anomaly_detection.evaluation import METRICS, agreement, evaluate
-from anomaly_detection.plots import CurveData, ModelScores
+from anomaly_detection.evaluation.metrics import METRICS, agreement, evaluate
+from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
 
 LABELS = np.array([-1, -1, -1, -1, 1, 1, 1, 1, 1, 1])
 TYPES = ["delay", "delay", "cost_spike", "cost_spike", "", "", "", "", "", ""]

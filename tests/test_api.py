@@ -15,11 +15,11 @@ import pyarrow as pa
 import pytest
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.drift import DriftWarning
+from anomaly_detection.calibration.drift import DriftWarning
+from anomaly_detection.calibration.thresholds import BestF1, Conformal
+from anomaly_detection.data.schema import Role
 from anomaly_detection.errors import AnomalyDetectionError, DataError, ModelFileError, NotFittedError
-from anomaly_detection.schema import Role
 from anomaly_detection.synthetic import generate
-from anomaly_detection.thresholds import BestF1, Conformal
 
 ROOT = Path(__file__).parent.parent
 DATA = generate("classic", 800, seed=5)

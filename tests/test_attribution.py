@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from test_features import orders
 
-from anomaly_detection.attribution import Player, attribute, players_of
-from anomaly_detection.features import FeatureSource
+from anomaly_detection.explain.attribution import Player, attribute, players_of
+from anomaly_detection.features.features import FeatureSource
 from anomaly_detection.settings import RECIPE, FeatureSet, Settings, make_detector, make_forest
 
 Floats = npt.NDArray[np.float64]

@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomaly_detection import report, training
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.cli import main
+from anomaly_detection.reports import report
 from anomaly_detection.synthetic import generate
+from anomaly_detection.training import train as training
 
 ROOT = Path(__file__).parent.parent
 DATA = generate("classic", 300, seed=6)

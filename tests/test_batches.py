@@ -15,9 +15,9 @@ from sklearn import config_context
 from sklearn.exceptions import NotFittedError
 
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest, batches
+from mlx_iforest.backends.numba.finite_kernels import reaches
 from mlx_iforest.batches import as_float32, free_memory, is_plain
 from mlx_iforest.finite import CHUNK, COMPILED_CHUNK, OVERFLOW, check_finite, reaches_plainly
-from mlx_iforest.finite_kernels import reaches
 
 MODELS = [
     MLXIsolationForest(n_estimators=12, random_state=0),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from anomaly_detection.schema import infer_schema
+from anomaly_detection.data.schema import infer_schema
 from benchmarks import __main__ as benchmarks
 from benchmarks import fit, interop, score, wide
 from benchmarks.harness import FOLDER, Result, Table, Timing, interleaved, save, table_of_numbers

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anomaly_detection.calibration import KEPT_SCORES, Calibration, risk_level, severity
+from anomaly_detection.calibration.p_values import KEPT_SCORES, Calibration, risk_level, severity
 from anomaly_detection.errors import DataError
 from mlx_iforest import MLXIsolationForest
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from scipy import integrate, stats
 
-from anomaly_detection.ceiling import _log_density, classic_ceiling, classic_log_likelihood_ratio
 from anomaly_detection.errors import DataError
+from anomaly_detection.evaluation.oracle import _log_density, classic_ceiling, classic_log_likelihood_ratio
 from anomaly_detection.synthetic import SyntheticData, generate
 
 RATIO = 0.05

@@ -16,11 +16,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomaly_detection import cli, cli_train, console
+from anomaly_detection import cli
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.cli import main, train_main
-from anomaly_detection.frames import read_table
-from anomaly_detection.persistence import FILES
+from anomaly_detection.cli import train as cli_train
+from anomaly_detection.data.frames import read_table
+from anomaly_detection.model_files.persistence import FILES
+from anomaly_detection.reports import console
 from anomaly_detection.synthetic import generate
 
 ROOT = Path(__file__).parent.parent

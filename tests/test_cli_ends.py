@@ -15,11 +15,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from anomaly_detection import conversion, report
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.cli import main, train_main
-from anomaly_detection.frames import read_table, write_table
-from anomaly_detection.persistence import load_detector
+from anomaly_detection.data.frames import read_table, write_table
+from anomaly_detection.model_files import conversion
+from anomaly_detection.model_files.persistence import load_detector
+from anomaly_detection.reports import report
 from anomaly_detection.synthetic import generate
 from mlx_iforest import files
 
@@ -97,7 +98,9 @@ def test_a_signal_in_mid_work_leaves_everything_as_it_was(
     number = getattr(signal, name)
     before = contents(here)
     if function == "settle_left":
-        monkeypatch.setattr("anomaly_detection.persistence.settle_left", signalling(number, files.settle_left))
+        monkeypatch.setattr(
+            "anomaly_detection.model_files.persistence.settle_left", signalling(number, files.settle_left)
+        )
     else:
         monkeypatch.setattr(place, function, signalling(number, getattr(place, function)))
     assert main(arguments) == 128 + number

@@ -11,14 +11,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from anomaly_detection import conversion, inspection
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.cli import main
-from anomaly_detection.detector import Detector
-from anomaly_detection.inspection import inspect_model
-from anomaly_detection.persistence import load_detector, save_detector
-from anomaly_detection.synthetic import generate
-from anomaly_detection.thresholds import (
+from anomaly_detection.calibration.thresholds import (
     AlertBudget,
     BestAccuracy,
     BestF1,
@@ -27,6 +21,12 @@ from anomaly_detection.thresholds import (
     LowestCost,
     ThresholdRule,
 )
+from anomaly_detection.cli import main
+from anomaly_detection.detector import Detector
+from anomaly_detection.model_files import conversion, inspection
+from anomaly_detection.model_files.inspection import inspect_model
+from anomaly_detection.model_files.persistence import load_detector, save_detector
+from anomaly_detection.synthetic import generate
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 
 DATA = generate("classic", 300, seed=3)
@@ -166,7 +166,7 @@ def test_a_model_of_the_library(tmp_path: Path, capsys: pytest.CaptureFixture[st
 def test_a_backend_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert inspection._backend("sklearn")["name"] == "sklearn"
     monkeypatch.setattr("mlx_iforest.backends._load", lambda name: f"{name} is not here")
-    monkeypatch.setattr("anomaly_detection.inspection.choose_backend", _only_numba)
+    monkeypatch.setattr("anomaly_detection.model_files.inspection.choose_backend", _only_numba)
     backend = inspection._backend("sklearn")
     assert backend["name"] is None
     assert "not here" in backend["reason"]

@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlx_iforest import Forest, MLXIsolationForest
-from mlx_iforest.backends import get_backend, numba_cpu
+from mlx_iforest.backends import get_backend
+from mlx_iforest.backends.numba import backend as numba_cpu
+from mlx_iforest.backends.numba.coded_scoring import BLOCK, FLUSH
+from mlx_iforest.backends.numba.codes import CodedForest, Grid
 from mlx_iforest.backends.reference import ReferenceBackend, leaf
-from mlx_iforest.codes import CodedForest, Grid
-from mlx_iforest.codes_scoring import BLOCK, FLUSH
 from mlx_iforest.growth import GrowthPlan
 
 

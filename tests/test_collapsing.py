@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlx_iforest.collapsing import share_budget
+from mlx_iforest.compress.collapsing import share_budget
 
 
 def test_the_budget_is_shared_where_it_removes_most():

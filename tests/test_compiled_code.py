@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import mlx_iforest
-from mlx_iforest import compiled_code
+from mlx_iforest.backends.numba import compiled_code
 
 PACKAGE = Path(mlx_iforest.__file__).parent
 
@@ -35,7 +35,7 @@ def package(tmp_path: Path) -> Path:
     (package / "__init__.py").write_text("from mlx_iforest import compiled_code\n")
     (package / "helper.py").write_text("STEP = 1\n")
     (package / "caller.py").write_text(
-        "from mlx_iforest.compiled_code import compiled\n"
+        "from mlx_iforest.backends.numba.compiled_code import compiled\n"
         "from mlx_iforest.helper import STEP\n"
         "@compiled()\n"
         "def add(x):\n"
@@ -96,7 +96,7 @@ def test_a_kernel_of_the_engine_follows_a_constant_of_another_file(tmp_path: Pat
     place = {"NUMBA_CACHE_DIR": str(tmp_path / "named")}
     code = """
 import numpy
-from mlx_iforest.backends.drawing_kernels import threefry
+from mlx_iforest.backends.numba.drawing_kernels import threefry
 print(*threefry(*numpy.arange(4, dtype=numpy.uint32)))
 """
     before = run(package, place, code)
@@ -116,7 +116,7 @@ def test_importing_writes_and_deletes_nothing(tmp_path: Path) -> None:
     (package / "__pycache__" / "other.nbi").write_text("not ours to judge")
     (tmp_path / "home").mkdir()
     before = files(tmp_path)
-    modules = ["mlx_iforest", "mlx_iforest.backends.numba_cpu", "mlx_iforest.explain_kernels"]
+    modules = ["mlx_iforest", "mlx_iforest.backends.numba.backend", "mlx_iforest.explain.kernels"]
     assert run(package, {"HOME": str(tmp_path / "home")}, f"import {', '.join(modules)}") == []
     assert files(tmp_path) == before
 
@@ -127,7 +127,7 @@ def test_works_where_nothing_can_be_written_and_says_so_in_the_log(package: Path
     log = "import logging, sys; logging.basicConfig(level='INFO', stream=sys.stdout, format='%(name)s')\n"
     assert run(package, {"HOME": os.devnull}) == ["2"]
     assert run(package, {"NUMBA_CACHE_DIR": os.devnull}, log + ADD_1) == [
-        "mlx_iforest.compiled_code",
+        "mlx_iforest.backends.numba.compiled_code",
         "2",
     ]
     assert files(tmp_path) == before

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
+from anomaly_detection.calibration.thresholds import Conformal
 from anomaly_detection.cli import main
 from anomaly_detection.compression import NONE, Compression
 from anomaly_detection.errors import DataError
-from anomaly_detection.persistence import load_detector, save_detector
+from anomaly_detection.model_files.persistence import load_detector, save_detector
+from anomaly_detection.reports.tables import comparison_table
 from anomaly_detection.synthetic import generate
-from anomaly_detection.tables import comparison_table
-from anomaly_detection.thresholds import Conformal
-from anomaly_detection.training import train
+from anomaly_detection.training.train import train
 
 DATA = generate("classic", 700, seed=4)
 OPTIONS = {"seed": 1, "backend": "numba", "time_budget": 0.0}

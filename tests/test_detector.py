@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from sklearn.preprocessing import RobustScaler
 
+from anomaly_detection.calibration.thresholds import AlertBudget, BestAccuracy, Contamination
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError, NotFittedError
-from anomaly_detection.features import SupplyChainFeatures
+from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.settings import SUMMARY_FEATURES, FeatureSet, Settings, make_detector
-from anomaly_detection.thresholds import AlertBudget, BestAccuracy, Contamination
 from mlx_iforest import MLXIsolationForest
 
 

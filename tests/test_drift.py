@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from anomaly_detection.calibration import Calibration
-from anomaly_detection.drift import MIN_ROWS, DriftWarning, find_drift, warn_of_drift
+from anomaly_detection.calibration.drift import MIN_ROWS, DriftWarning, find_drift, warn_of_drift
+from anomaly_detection.calibration.p_values import Calibration
 
 
 def scores_of(rows: int, anomalies: float, seed: int) -> npt.NDArray[np.float64]:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from mlx_iforest import BlendedIsolationForest, Forest, MLXIsolationForest
-from mlx_iforest.explain import mean_slopes
-from mlx_iforest.explain_reference import ReferenceTrees, expectations
-from mlx_iforest.explain_tables import ExplainedTrees
-from mlx_iforest.interop import from_sklearn
+from mlx_iforest.convert.scikit_learn import from_sklearn
+from mlx_iforest.explain.reference import ReferenceTrees, expectations
+from mlx_iforest.explain.shapley import mean_slopes
+from mlx_iforest.explain.tables import ExplainedTrees
 
 MODELS = {
     "depth": MLXIsolationForest(30, random_state=0),
@@ -359,7 +359,7 @@ def test_trees_without_a_split() -> None:
 def test_without_numba_the_reference_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
     X = table(100)
     expected = MLXIsolationForest(5, random_state=0).fit(X).explain(X)
-    monkeypatch.setitem(sys.modules, "mlx_iforest.explain_tables", None)
+    monkeypatch.setitem(sys.modules, "mlx_iforest.explain.tables", None)
     explanation = MLXIsolationForest(5, random_state=0).fit(X).explain(X)
     assert np.abs(explanation.values - expected.values).max() < 2e-6
     assert not np.array_equal(explanation.values, expected.values)

@@ -14,11 +14,11 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 from test_features import orders
 
-from anomaly_detection.explanations import explain
-from anomaly_detection.features import FeatureSource, SupplyChainFeatures
+from anomaly_detection.explain.explanations import explain
+from anomaly_detection.explain.wording import number, number_range, percent, phrase, sentence
+from anomaly_detection.features.features import FeatureSource, SupplyChainFeatures
 from anomaly_detection.settings import RECIPE, make_detector, make_forest
 from anomaly_detection.synthetic import generate
-from anomaly_detection.wording import number, number_range, percent, phrase, sentence
 from mlx_iforest import MLXIsolationForest
 
 

@@ -14,7 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 
-from anomaly_detection.derived import (
+from anomaly_detection.data.frames import read_table
+from anomaly_detection.data.levels import CombinedLevels, Levels
+from anomaly_detection.data.schema import Schema
+from anomaly_detection.errors import DataError
+from anomaly_detection.features.derived import (
     CalendarPart,
     Duration,
     MissingPattern,
@@ -25,17 +29,13 @@ from anomaly_detection.derived import (
     find_durations,
     find_ratios,
 )
-from anomaly_detection.errors import DataError
-from anomaly_detection.expectation import Expectation
-from anomaly_detection.features import GROUPS, SupplyChainFeatures
-from anomaly_detection.frames import read_table
-from anomaly_detection.group_deviation import GroupDeviation, robust_spread
-from anomaly_detection.levels import CombinedLevels, Levels
-from anomaly_detection.numeric_values import NumericValues, Scale, choose_scale
-from anomaly_detection.rarity import CategoryRarity, PairRarity
-from anomaly_detection.repeats import Repeats
-from anomaly_detection.schema import Schema
-from anomaly_detection.tails import TailSummary
+from anomaly_detection.features.duplicates import Repeats
+from anomaly_detection.features.expectation import Expectation
+from anomaly_detection.features.features import GROUPS, SupplyChainFeatures
+from anomaly_detection.features.group_deviation import GroupDeviation, robust_spread
+from anomaly_detection.features.numeric_values import NumericValues, Scale, choose_scale
+from anomaly_detection.features.rarity import CategoryRarity, PairRarity
+from anomaly_detection.features.surprise import TailSummary
 
 SCMS = Path(__file__).parents[2] / "shared/data/scms/SCMS_Delivery_History_Dataset_20150929.csv"
 

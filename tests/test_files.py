@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from anomaly_detection.data.files import prepare_file
 from anomaly_detection.errors import DataError
-from anomaly_detection.files import prepare_file
 from mlx_iforest import files
 from mlx_iforest.files import replacing, replacing_all, settle_left, settle_open
 

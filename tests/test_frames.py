@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anomaly_detection.data.frames import read_table, to_frame, write_table
 from anomaly_detection.errors import DataError
-from anomaly_detection.frames import read_table, to_frame, write_table
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,8 @@ def test_what_is_no_table_is_refused(data: object, message: str) -> None:
 
 def test_plain_pandas_does_not_pay_for_other_libraries() -> None:
     code = (
-        "import sys, pandas as pd; from anomaly_detection.frames import to_frame; to_frame(pd.DataFrame({'a': [1]}));"
+        "import sys, pandas as pd; from anomaly_detection.data.frames import to_frame;"
+        "to_frame(pd.DataFrame({'a': [1]}));"
         "sys.exit('narwhals' in sys.modules or 'polars' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

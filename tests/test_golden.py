@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from anomaly_detection.data.frames import read_table
 from anomaly_detection.errors import ModelFileError
-from anomaly_detection.frames import read_table
-from anomaly_detection.joblib_file import JOBLIB_VERSION
-from anomaly_detection.native_file import NATIVE_VERSION
-from anomaly_detection.persistence import file_format, load_detector
+from anomaly_detection.model_files.joblib_file import JOBLIB_VERSION
+from anomaly_detection.model_files.native_file import NATIVE_VERSION
+from anomaly_detection.model_files.persistence import file_format, load_detector
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPECTED: dict[str, dict[str, Any]] = json.loads((GOLDEN / "expected.json").read_text("utf-8"))

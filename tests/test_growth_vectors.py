@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
-from mlx_iforest.backends.growing_kernels import _find_splittable, _pick, part_plainly, read_plainly
-from mlx_iforest.backends.growth_vectors import PADDING, find_varying, part_rows, read_values
-from mlx_iforest.vectors import HAS_VECTORS_OF_16
+from mlx_iforest.backends.numba.growing_kernels import _find_splittable, _pick, part_plainly, read_plainly
+from mlx_iforest.backends.numba.growth_vectors import PADDING, find_varying, part_rows, read_values
+from mlx_iforest.backends.numba.vectors import HAS_VECTORS_OF_16
 
 pytestmark = pytest.mark.skipif(not HAS_VECTORS_OF_16, reason="this processor has no vectors of 16 values")
 

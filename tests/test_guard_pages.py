@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlx_iforest import MLXIsolationForest, vectors
-from mlx_iforest.codes import CodedForest
-from mlx_iforest.codes_scoring import TABLE_WIDTHS, WRITE, table_width
-from mlx_iforest.whole_numbers import whole_numbers
+from mlx_iforest import MLXIsolationForest
+from mlx_iforest.backends.fixed_point import whole_numbers
+from mlx_iforest.backends.numba import vectors
+from mlx_iforest.backends.numba.coded_scoring import TABLE_WIDTHS, WRITE, table_width
+from mlx_iforest.backends.numba.codes import CodedForest
 
 SEGMENTATION_FAULT = -11
 HERE = Path(__file__).parent

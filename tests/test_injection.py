@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from anomaly_detection.cli import main
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
-from anomaly_detection.injection import INJECTED_KINDS, inject
-from anomaly_detection.judging import judge
-from anomaly_detection.persistence import save_detector
+from anomaly_detection.evaluation.injection import INJECTED_KINDS, inject
+from anomaly_detection.evaluation.judging import judge
+from anomaly_detection.model_files.persistence import save_detector
 
 
 def shipments(n: int = 1500, seed: int = 0, text: bool = False) -> pd.DataFrame:
@@ -127,7 +127,7 @@ def test_what_is_sure_to_be_found_is_found_and_what_is_not_is_not() -> None:
         def score_samples(self, data: pd.DataFrame) -> np.ndarray:
             return np.where(data["delivered"] < data["ordered"], -1.0, -0.5)
 
-    from anomaly_detection.features import SupplyChainFeatures
+    from anomaly_detection.features.features import SupplyChainFeatures
 
     oracle = Sees(preprocessor=SupplyChainFeatures().fit(frame))
     found = judge(oracle, frame, share=0.03, draws=2)

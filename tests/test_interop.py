@@ -22,8 +22,8 @@ from sklearn.preprocessing import StandardScaler
 
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.backends.sklearn_trees import breadth_first, to_forest
-from mlx_iforest.interop import TOLERANCE
-from mlx_iforest.probes import probing_rows
+from mlx_iforest.convert.probes import probing_rows
+from mlx_iforest.convert.scikit_learn import TOLERANCE
 
 from_sklearn = MLXIsolationForest.from_sklearn
 

@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from anomaly_detection.calibration.thresholds import AlertBudget, BestF1, Conformal, Contamination, LowestCost
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError, ModelFileError
-from anomaly_detection.joblib_file import _DIGEST, _LENGTH, _MAGIC, _TRAILER
-from anomaly_detection.native_file import to_bytes
-from anomaly_detection.persistence import load_detector, save_detector
+from anomaly_detection.model_files.joblib_file import _DIGEST, _LENGTH, _MAGIC, _TRAILER
+from anomaly_detection.model_files.native_file import to_bytes
+from anomaly_detection.model_files.persistence import load_detector, save_detector
 from anomaly_detection.synthetic import generate
-from anomaly_detection.thresholds import AlertBudget, BestF1, Conformal, Contamination, LowestCost
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.base import BaseIsolationForest
 

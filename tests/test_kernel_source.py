@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kernel_checks import check_cuda, check_metal, compile_cuda, metal_text
 from simulator import SimulatorError, simulate
 
-from mlx_iforest.backends.kernel_source import BODY, Kernel, kernel_text
+from mlx_iforest.backends.mlx.kernel_source import BODY, Kernel, kernel_text
 
 FUNCTIONS = """
 FUNCTION uint2 swapped(uint2 pair) { return UINT2(pair.y, pair.x); }

@@ -18,7 +18,7 @@ from mlx_iforest.growth import GrowthPlan
 from tests.kernel_checks import check_cuda, check_metal, compile_cuda
 from tests.simulator import simulate
 
-growth = pytest.importorskip("mlx_iforest.backends.mlx_growth")
+growth = pytest.importorskip("mlx_iforest.backends.mlx.growth")
 
 
 def plan_for(X: np.ndarray, **changes: object) -> GrowthPlan:
@@ -233,7 +233,7 @@ def test_packing_with_and_without_numba(monkeypatch, n_threads, language):
     assert grown.words.shape == (4, grown.tree_start[-1] if language == "cuda" else 7 * 127)
     expected = numba(X, plan)
     with monkeypatch.context() as without:
-        without.setitem(sys.modules, "mlx_iforest.backends.grown_words", None)
+        without.setitem(sys.modules, "mlx_iforest.backends.mlx.grown_arrays", None)
         growth._compiled_unpack.cache_clear()
         assert growth.packed(plan, grown).validate().equals(expected)
     growth._compiled_unpack.cache_clear()
@@ -270,7 +270,7 @@ def test_other_errors_of_the_device_are_not_hidden(monkeypatch):
 
 def test_errors_of_plain_operations_are_the_device_s_too(monkeypatch):
     """So that the CPU does the work where the choice of a backend was left to us."""
-    from mlx_iforest.backends import mlx_ops
+    from mlx_iforest.backends.mlx import ops as mlx_ops
 
     def broken(*_):
         raise RuntimeError("an illegal instruction")
@@ -298,7 +298,7 @@ def test_which_plans_the_kernel_takes():
 def test_the_backend_takes_the_kernel_where_it_can(device, monkeypatch, changes, n_launches):
     X = dirty_data(300, 6)
     plan = plan_for(X, **changes)
-    monkeypatch.setattr("mlx_iforest.backends.mlx_ops.uses_gpu", lambda: True)
+    monkeypatch.setattr("mlx_iforest.backends.mlx.ops.uses_gpu", lambda: True)
     assert get_backend("mlx").grow(X, plan, n_threads=1).equals(numba(X, plan))
     assert len(device) == n_launches
 

@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 from mlx_iforest import Forest, MLXIsolationForest, backends
 from mlx_iforest.backends import get_backend
 from mlx_iforest.backends.base import DeviceError
-from mlx_iforest.backends.device_forest import DeviceForest, Layout, Ranking
+from mlx_iforest.backends.fixed_point import whole_numbers
+from mlx_iforest.backends.mlx.device_forest import DeviceForest, Layout, Ranking
 from mlx_iforest.backends.reference import ReferenceBackend
 from mlx_iforest.backends.scored_trees import DoesNotFitError, Trees
+from mlx_iforest.compress.quantization import quantize_forest
 from mlx_iforest.growth import GrowthPlan
-from mlx_iforest.quantization import quantize_forest
-from mlx_iforest.whole_numbers import whole_numbers
 from tests.kernel_checks import check_cuda, check_metal, compile_cuda
 from tests.simulator import simulate
 
-mlx_kernels = pytest.importorskip("mlx_iforest.backends.mlx_kernels")
+mlx_kernels = pytest.importorskip("mlx_iforest.backends.mlx.scoring")
 
 SHARED = 32 << 10
 

@@ -77,7 +77,7 @@ def test_bit_for_bit(name: str, kind: str) -> None:
 
 
 def test_rows_of_more_values_than_32_bits_count_come_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    mlx_ops = pytest.importorskip("mlx_iforest.backends.mlx_ops")
+    mlx_ops = pytest.importorskip("mlx_iforest.backends.mlx.ops")
     X = TABLES["continuous"]
     model = KINDS["depth"]("mlx").fit(X)
     expected = model.score_samples(X)

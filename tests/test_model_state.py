@@ -10,9 +10,9 @@ import pytest
 
 from mlx_iforest import BlendedIsolationForest, Forest, MLXIsolationForest
 from mlx_iforest.base import BaseIsolationForest
+from mlx_iforest.compress.quantization import PackedForest
+from mlx_iforest.convert.state import StateError, checked_state, from_state, to_state
 from mlx_iforest.forest import MOST_LEVELS
-from mlx_iforest.persistence import StateError, checked_state, from_state, to_state
-from mlx_iforest.quantization import PackedForest
 
 X = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
 MODELS: dict[str, BaseIsolationForest] = {

@@ -18,17 +18,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.preprocessing import MinMaxScaler
 
-from anomaly_detection import native_file
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.detector import Detector
-from anomaly_detection.errors import DataError, ModelFileError
-from anomaly_detection.features import SupplyChainFeatures
-from anomaly_detection.fingerprint import fingerprint
-from anomaly_detection.free_state import Free
-from anomaly_detection.native_file import NATIVE_VERSION
-from anomaly_detection.persistence import file_format, load_detector, save_detector
-from anomaly_detection.synthetic import generate
-from anomaly_detection.thresholds import (
+from anomaly_detection.calibration.thresholds import (
     AlertBudget,
     BestAccuracy,
     BestF1,
@@ -37,11 +28,20 @@ from anomaly_detection.thresholds import (
     LowestCost,
     ThresholdRule,
 )
+from anomaly_detection.data.fingerprint import fingerprint
+from anomaly_detection.detector import Detector
+from anomaly_detection.errors import DataError, ModelFileError
+from anomaly_detection.features.features import SupplyChainFeatures
+from anomaly_detection.model_files import native_file
+from anomaly_detection.model_files.native_file import NATIVE_VERSION
+from anomaly_detection.model_files.persistence import file_format, load_detector, save_detector
+from anomaly_detection.model_files.undeclared_values import Free
+from anomaly_detection.synthetic import generate
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.base import BaseIsolationForest
-from mlx_iforest.declared import Arrays, StateError
-from mlx_iforest.declared_values import Number
-from mlx_iforest.persistence import from_state, to_state
+from mlx_iforest.convert.declared import Arrays, StateError
+from mlx_iforest.convert.declared_values import Number
+from mlx_iforest.convert.state import from_state, to_state
 from tests.fuzz.native_edits import edited, framed, mutated, sealed, taken_apart
 
 DATA = generate("realistic", 400, seed=3)

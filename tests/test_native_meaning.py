@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from anomaly_detection.errors import ModelFileError
-from anomaly_detection.native_file import from_bytes
+from anomaly_detection.model_files.native_file import from_bytes
 from tests.fuzz.by_meaning import Change, changed, outcome, sample, scores_of
 
 SOME = 120

@@ -14,10 +14,10 @@ import pytest
 
 from mlx_iforest import Forest, InvalidForestError, MLXIsolationForest
 from mlx_iforest.backends import BACKENDS, available_backends, get_backend
-from mlx_iforest.codes import CodedForest
+from mlx_iforest.backends.fixed_point import LARGEST, whole_numbers
+from mlx_iforest.backends.numba.codes import CodedForest
+from mlx_iforest.backends.numba.oblique_scoring import ObliqueBlocks
 from mlx_iforest.growth import GrowthPlan
-from mlx_iforest.oblique_scoring import ObliqueBlocks
-from mlx_iforest.whole_numbers import LARGEST, whole_numbers
 
 X = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
 PLAN = GrowthPlan(seed=1, first_tree=0, n_trees=3, n_samples=60, n_features=3, subsample_size=8, features_per_tree=3)

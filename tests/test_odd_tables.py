@@ -16,10 +16,10 @@ import pyarrow as pa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from anomaly_detection.calibration.drift import DriftWarning
 from anomaly_detection.detector import Detector
-from anomaly_detection.drift import DriftWarning
 from anomaly_detection.errors import AnomalyDetectionError
-from anomaly_detection.explanations import explain
+from anomaly_detection.explain.explanations import explain
 from anomaly_detection.settings import RECIPE, make_detector
 from mlx_iforest import MLXIsolationForest
 

@@ -16,17 +16,17 @@ import pyarrow as pa
 import pytest
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.cells import as_dates, as_numbers, as_texts
 from anomaly_detection.cli import main
-from anomaly_detection.derived import Product, Ratio
+from anomaly_detection.data.cells import as_dates, as_numbers, as_texts
+from anomaly_detection.data.frames import read_table, to_frame
+from anomaly_detection.data.json_values import plain
+from anomaly_detection.data.schema import Role, infer_schema
 from anomaly_detection.errors import DataError, NotFittedError
-from anomaly_detection.features import SupplyChainFeatures
-from anomaly_detection.frames import read_table, to_frame
-from anomaly_detection.numeric_values import NumericValues, choose_scale
-from anomaly_detection.plain import plain
-from anomaly_detection.schema import Role, infer_schema
+from anomaly_detection.explain.wording import number
+from anomaly_detection.features.derived import Product, Ratio
+from anomaly_detection.features.features import SupplyChainFeatures
+from anomaly_detection.features.numeric_values import NumericValues, choose_scale
 from anomaly_detection.synthetic import generate
-from anomaly_detection.wording import number
 
 ROWS = 150
 FRAME = generate("classic", ROWS, seed=3).frame
@@ -314,7 +314,7 @@ SWEEP = """
 import random, sys, warnings
 from pathlib import Path
 from anomaly_detection.errors import AnomalyDetectionError
-from anomaly_detection.frames import read_chunks, read_table
+from anomaly_detection.data.frames import read_chunks, read_table
 warnings.simplefilter("error")
 whole, damaged = Path(sys.argv[1]).read_bytes(), Path(sys.argv[1]).with_name("damaged.parquet")
 for seed in range(80):

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 
-from mlx_iforest import BlendedIsolationForest, MLXIsolationForest, __version__, onnx_export
+from mlx_iforest import BlendedIsolationForest, MLXIsolationForest, __version__
 from mlx_iforest.base import BaseIsolationForest
-from mlx_iforest.onnx_export import TOLERANCE
-from mlx_iforest.probes import probing_rows
+from mlx_iforest.convert import onnx as onnx_export
+from mlx_iforest.convert.onnx import TOLERANCE
+from mlx_iforest.convert.probes import probing_rows
 
 Rows = np.ndarray[Any, Any]
 

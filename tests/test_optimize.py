@@ -6,8 +6,8 @@ import numpy as np
 import optuna
 import pytest
 
-from anomaly_detection.optimize import MAX_TRIALS, search_accuracy
 from anomaly_detection.settings import FORESTS, FeatureSet, Settings, make_forest
+from anomaly_detection.training.optimize import MAX_TRIALS, search_accuracy
 
 BLIND, TELLING = FeatureSet(("num",)), FeatureSet(("num", "tails"))
 START = Settings(BLIND)

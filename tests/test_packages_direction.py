@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -90,3 +91,89 @@ except Exception as error:
     print(str(error).replace("\\n", " / "))
 """
     assert "pip install" in run(WITHOUT_MLX + code)
+
+
+LAYERS = {
+    "anomaly_detection": [
+        {"errors", "progress"},
+        {"data"},
+        {"features"},
+        {"calibration", "explain"},
+        {"compression"},
+        {"detector"},
+        {"settings"},
+        {"alerts", "synthetic"},
+        {"evaluation"},
+        {"training"},
+        {"model_files"},
+        {"reports"},
+        {"api_arguments"},
+        {"anomaly_detection_api"},
+        {"cli"},
+    ],
+    "mlx_iforest": [
+        {"files", "randomness", "scoring", "performance", "offsets", "threads"},
+        {"forest"},
+        {"kernel_input"},
+        {"growth", "batches"},
+        {"backends"},
+        {"finite"},
+    ],
+}
+"""What may import what: a room imports from those above it in its list, and from itself."""
+
+
+def test_no_arrow_of_the_rooms_points_upward() -> None:
+    """Everything that is imported when a module is; what a function imports later may look anywhere."""
+    for package, layers in LAYERS.items():
+        level = {name: number for number, names in enumerate(layers) for name in names}
+        for source, target in arrows(package):
+            a, b = level.get(source), level.get(target)
+            if a is not None and b is not None:
+                assert source == target or a > b, f"{package}.{source} imports from {package}.{target}"
+
+
+def test_every_room_of_the_system_has_its_layer() -> None:
+    here = {path.stem for path in (ROOT / "anomaly_detection").iterdir() if not path.name.startswith(("_", "py."))}
+    assert here == set().union(*LAYERS["anomaly_detection"])
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_no_modules_import_each_other_in_a_circle(package: str) -> None:
+    imports = {name: set(targets) for name, targets in modules(package).items()}
+    while imports:
+        free = [name for name, targets in imports.items() if not targets & imports.keys()]
+        assert free, f"these import each other: {', '.join(sorted(imports))}"
+        for name in free:
+            del imports[name]
+
+
+def arrows(package: str) -> set[tuple[str, str]]:
+    """From room to room: a folder of the package, or a module that lies in it by itself."""
+    return {
+        (name.split(".")[1], target.split(".")[1])
+        for name, targets in modules(package).items()
+        for target in targets
+        if "." in name and "." in target
+    }
+
+
+def modules(package: str) -> dict[str, set[str]]:
+    """What each module imports of its package, outside functions."""
+    files = {dotted(file): file for file in (ROOT / package).rglob("*.py")}
+    return {name: set(targets(file, files)) - {name} for name, file in files.items()}
+
+
+def dotted(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def targets(file: Path, known: Iterable[str]) -> Iterator[str]:
+    for node in ast.parse(file.read_text("utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: imports are absolute"
+            names = (f"{node.module}.{alias.name}" for alias in node.names)
+            yield from (name if name in known else str(node.module) for name in names if str(node.module) in known)
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from anomaly_detection.errors import DataError
-from anomaly_detection.performance import measure, model_bytes, rows_per_second
+from anomaly_detection.training.performance import measure, model_bytes, rows_per_second
 
 
 def test_a_block_is_timed_and_its_memory_seen() -> None:
@@ -57,7 +57,7 @@ def test_blocks_nest() -> None:
 
 def test_mlx_is_not_loaded_for_it() -> None:
     code = (
-        "import sys\nfrom anomaly_detection.performance import measure\n"
+        "import sys\nfrom anomaly_detection.training.performance import measure\n"
         "with measure() as cost: pass\n"
         "print(cost.mlx_peak_memory_bytes, any(name.startswith('mlx.') for name in sys.modules))"
     )

@@ -8,13 +8,13 @@ import joblib
 import numpy as np
 import pytest
 
+from anomaly_detection.calibration.thresholds import Contamination
+from anomaly_detection.data.files import prepare_folder, replacing
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError, ModelFileError, NotFittedError
-from anomaly_detection.files import prepare_folder, replacing
-from anomaly_detection.joblib_file import JOBLIB_VERSION
-from anomaly_detection.persistence import load_detector, save_detector
+from anomaly_detection.model_files.joblib_file import JOBLIB_VERSION
+from anomaly_detection.model_files.persistence import load_detector, save_detector
 from anomaly_detection.synthetic import generate
-from anomaly_detection.thresholds import Contamination
 from mlx_iforest import MLXIsolationForest, __version__
 
 FRAME = generate("classic", 400, seed=3).frame

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from report_example import CEILING, LABELS, SCORES, THRESHOLD, example
 
-from anomaly_detection import plots
 from anomaly_detection.errors import DataError
-from anomaly_detection.plots import CurveData, ModelScores
+from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
+from anomaly_detection.reports import plots
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from benchmarks import pruning as benchmark
 from mlx_iforest import BlendedIsolationForest, Forest, MLXIsolationForest
 from mlx_iforest.backends import available_backends, get_backend
 from mlx_iforest.backends.reference import ReferenceBackend
-from mlx_iforest.collapsing import collapse
+from mlx_iforest.compress.collapsing import collapse
 from mlx_iforest.scoring import average_path_length, depth_score, soft_minimum
 
 SLACK = 1e-6

@@ -16,8 +16,8 @@ from sklearn.exceptions import NotFittedError
 
 from benchmarks import quantization as benchmark
 from mlx_iforest import BlendedIsolationForest, Forest, MLXIsolationForest
+from mlx_iforest.compress.quantization import Levels, PackedForest, _snap, most_thresholds, quantize_forest
 from mlx_iforest.forest import LEAF_VALUES
-from mlx_iforest.quantization import Levels, PackedForest, _snap, most_thresholds, quantize_forest
 
 MODELS = {
     "depth": lambda: MLXIsolationForest(random_state=0),

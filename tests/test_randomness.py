@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.utils import check_random_state
 
 from mlx_iforest import randomness
-from mlx_iforest.backends import drawing_kernels
+from mlx_iforest.backends.numba import drawing_kernels
 from mlx_iforest.randomness import (
     PERMUTATION_ROUNDS,
     Stream,

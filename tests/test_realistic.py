@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy.stats import rankdata
 
-from anomaly_detection.realistic_anomalies import CHANGED_COLUMNS, DIFFICULTIES, KIND_OF_TYPE
-from anomaly_detection.realistic_catalogue import CATEGORIES, CITIES, PRODUCTS, SUPPLIERS, WAREHOUSES, lanes
 from anomaly_detection.synthetic import SyntheticData, generate
+from anomaly_detection.synthetic.realistic_anomalies import CHANGED_COLUMNS, DIFFICULTIES, KIND_OF_TYPE
+from anomaly_detection.synthetic.realistic_catalogue import CATEGORIES, CITIES, PRODUCTS, SUPPLIERS, WAREHOUSES, lanes
 
 ROWS = 24_000
 CONTEXTUAL = [name for name, kind in KIND_OF_TYPE.items() if kind == "contextual"]

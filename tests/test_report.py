@@ -16,10 +16,10 @@ import pandas as pd
 import pytest
 from report_example import CEILING, LABELS, example
 
-from anomaly_detection import plots
 from anomaly_detection.errors import DataError
-from anomaly_detection.plots import CurveData, ModelScores
-from anomaly_detection.report import strict_json, write_report
+from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
+from anomaly_detection.reports import plots
+from anomaly_detection.reports.report import strict_json, write_report
 
 PICTURES = ["confusion_matrices", "curves", "score_histograms", "recall_by_type"]
 VOID = {"meta", "img", "br", "link", "input", "hr"}

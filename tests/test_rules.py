@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomaly_detection.derived import Product
-from anomaly_detection.features import SupplyChainFeatures
-from anomaly_detection.restated import find_restated
-from anomaly_detection.rules import Rules
+from anomaly_detection.explain.wording import short
+from anomaly_detection.features.derived import Product
+from anomaly_detection.features.features import SupplyChainFeatures
+from anomaly_detection.features.restated_columns import find_restated
+from anomaly_detection.features.rules import Rules
+from anomaly_detection.features.surprise import TailSummary
 from anomaly_detection.settings import RECIPE, make_detector, make_forest
-from anomaly_detection.tails import TailSummary
-from anomaly_detection.wording import short
 
 
 def days(n: int = 200) -> pd.DataFrame:

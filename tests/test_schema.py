@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anomaly_detection.data.parsing import guess_day_first, missing_mask, name_tokens, parse_dates, parse_numbers
+from anomaly_detection.data.schema import Role, Schema, infer_schema, reason_column
 from anomaly_detection.errors import DataError
-from anomaly_detection.parsing import guess_day_first, missing_mask, name_tokens, parse_dates, parse_numbers
-from anomaly_detection.schema import Role, Schema, infer_schema, reason_column
 
 
 def texts(*values: str) -> pd.Series[Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from anomaly_detection.schema import Role, infer_schema
-from anomaly_detection.shift import column_shifts, rate_changed
+from anomaly_detection.data.schema import Role, infer_schema
+from anomaly_detection.training.shift import column_shifts, rate_changed
 
 
 def _shifts(before: dict[str, list[object]], after: dict[str, list[object]]) -> dict[str, float]:

@@ -20,12 +20,12 @@ from sklearn.utils import estimator_checks
 from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
+from anomaly_detection.calibration.thresholds import BestAccuracy, Contamination
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError, NotFittedError
-from anomaly_detection.features import SupplyChainFeatures
+from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.settings import RECIPE, make_detector
 from anomaly_detection.synthetic import generate
-from anomaly_detection.thresholds import BestAccuracy, Contamination
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 
 DATA = generate("classic", 400, seed=1)
@@ -232,7 +232,7 @@ OF_A_DETECTOR = {
 }  # fmt: skip
 
 
-@pytest.mark.filterwarnings("ignore::anomaly_detection.drift.DriftWarning")
+@pytest.mark.filterwarnings("ignore::anomaly_detection.calibration.drift.DriftWarning")
 @pytest.mark.parametrize(
     ("kind", "check"),
     [(SupplyChainFeatures, check) for check in sorted(CHECKS)] + [(Detector, check) for check in sorted(OF_A_DETECTOR)],

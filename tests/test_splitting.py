@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anomaly_detection.data.splitting import MIN_ROWS, split
 from anomaly_detection.errors import DataError
-from anomaly_detection.splitting import MIN_ROWS, split
 
 
 def _all_rows(parts):

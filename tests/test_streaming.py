@@ -21,15 +21,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly_detection import drift, frames
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
+from anomaly_detection.calibration import drift
+from anomaly_detection.calibration.drift import DriftWarning, ScoreSample
+from anomaly_detection.calibration.thresholds import Conformal
 from anomaly_detection.cli import main
-from anomaly_detection.csv_files import BLOCK
-from anomaly_detection.drift import DriftWarning, ScoreSample
+from anomaly_detection.data import frames
+from anomaly_detection.data.csv_files import BLOCK
+from anomaly_detection.data.frames import Chunks, read_chunks, read_table, table_writer, write_table
 from anomaly_detection.errors import DataError, NotFittedError
-from anomaly_detection.frames import Chunks, read_chunks, read_table, table_writer, write_table
 from anomaly_detection.synthetic import generate
-from anomaly_detection.thresholds import Conformal
 
 ROOT = Path(__file__).parent.parent
 FOUND = ["anomaly_score", "severity", "p_value", "is_anomaly", "reason"]

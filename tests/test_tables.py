@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from report_example import CEILING, example
 
-from anomaly_detection import tables
-from anomaly_detection.tables import always_normal_accuracy, compare, comparison_table
+from anomaly_detection.reports import tables
+from anomaly_detection.reports.tables import always_normal_accuracy, compare, comparison_table
 
 
 def cells(text: str) -> dict[str, list[str]]:

@@ -9,8 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anomaly_detection.calibration.thresholds import (
+    AlertBudget,
+    BestAccuracy,
+    BestF1,
+    Conformal,
+    Contamination,
+    LowestCost,
+)
 from anomaly_detection.errors import DataError, NotFittedError
-from anomaly_detection.thresholds import AlertBudget, BestAccuracy, BestF1, Conformal, Contamination, LowestCost
 
 SCORES = np.array([-0.9, -0.8, -0.7, -0.6, -0.5, -0.4])
 LABELS = np.array([-1, 1, -1, 1, 1, 1])

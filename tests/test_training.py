@@ -7,16 +7,17 @@ import pandas as pd
 import pytest
 from sklearn.base import clone
 
-from anomaly_detection import training
+from anomaly_detection.calibration.thresholds import AlertBudget, Conformal, LowestCost
+from anomaly_detection.data.fingerprint import fingerprint
+from anomaly_detection.data.schema import infer_schema
+from anomaly_detection.data.splitting import split
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import AnomalyDetectionError, DataError
-from anomaly_detection.evaluation import METRICS, evaluate
-from anomaly_detection.explanations import explain
-from anomaly_detection.fingerprint import fingerprint
-from anomaly_detection.matrices import Matrices
-from anomaly_detection.persistence import load_detector, save_detector
-from anomaly_detection.report import write_report
-from anomaly_detection.schema import infer_schema
+from anomaly_detection.evaluation.metrics import METRICS, evaluate
+from anomaly_detection.explain.explanations import explain
+from anomaly_detection.model_files.persistence import load_detector, save_detector
+from anomaly_detection.reports.report import write_report
+from anomaly_detection.reports.tables import comparison_table
 from anomaly_detection.settings import (
     FEATURE_SETS,
     FORESTS,
@@ -27,11 +28,10 @@ from anomaly_detection.settings import (
     make_forest,
     settings_of,
 )
-from anomaly_detection.splitting import split
 from anomaly_detection.synthetic import generate
-from anomaly_detection.tables import comparison_table
-from anomaly_detection.thresholds import AlertBudget, Conformal, LowestCost
-from anomaly_detection.training import train
+from anomaly_detection.training import train as training
+from anomaly_detection.training.train import train
+from anomaly_detection.training.trial_features import Matrices
 from mlx_iforest import MLXIsolationForest
 
 DATA = generate("classic", 1500, seed=5)

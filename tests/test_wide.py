@@ -9,20 +9,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomaly_detection import group_deviation, rarity, restated
 from anomaly_detection.cli import main
-from anomaly_detection.derived import find_durations, find_ratios
-from anomaly_detection.expectation import Expectation
-from anomaly_detection.features import SupplyChainFeatures
-from anomaly_detection.frames import read_table
-from anomaly_detection.group_deviation import GroupDeviation
-from anomaly_detection.pairing import MOST_PARTNERS, most_related, paired_dates
-from anomaly_detection.persistence import load_detector
-from anomaly_detection.rarity import PairRarity
-from anomaly_detection.repeats import _combine, _hash, _hash_column
-from anomaly_detection.restated import find_restated
-from anomaly_detection.rules import Rules
-from anomaly_detection.steps import listening, steps
+from anomaly_detection.data.frames import read_table
+from anomaly_detection.features import group_deviation, rarity
+from anomaly_detection.features import restated_columns as restated
+from anomaly_detection.features.derived import find_durations, find_ratios
+from anomaly_detection.features.duplicates import _combine, _hash, _hash_column
+from anomaly_detection.features.expectation import Expectation
+from anomaly_detection.features.features import SupplyChainFeatures
+from anomaly_detection.features.group_deviation import GroupDeviation
+from anomaly_detection.features.pairing import MOST_PARTNERS, most_related, paired_dates
+from anomaly_detection.features.rarity import PairRarity
+from anomaly_detection.features.restated_columns import find_restated
+from anomaly_detection.features.rules import Rules
+from anomaly_detection.model_files.persistence import load_detector
+from anomaly_detection.progress import listening, steps
 
 ROWS = 150
 

@@ -26,8 +26,8 @@ __all__ = [
 ]
 
 BACKENDS = {
-    "mlx": ("mlx_iforest.backends.mlx_ops", "MLXBackend"),
-    "numba": ("mlx_iforest.backends.numba_cpu", "NumbaBackend"),
+    "mlx": ("mlx_iforest.backends.mlx.ops", "MLXBackend"),
+    "numba": ("mlx_iforest.backends.numba.backend", "NumbaBackend"),
     "sklearn": ("mlx_iforest.backends.sklearn_trees", "SklearnBackend"),
 }
 """Module and class of each backend, in the order of preference."""

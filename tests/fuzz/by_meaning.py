@@ -24,15 +24,15 @@ import numpy as np
 import pandas as pd
 import safetensors.numpy
 
-from anomaly_detection import cli_inspect
+from anomaly_detection.calibration.thresholds import Conformal, Contamination
+from anomaly_detection.cli import inspect as cli_inspect
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import ModelFileError
-from anomaly_detection.inspection import inspect_model
-from anomaly_detection.native_file import to_bytes
-from anomaly_detection.persistence import load_detector
+from anomaly_detection.model_files.inspection import inspect_model
+from anomaly_detection.model_files.native_file import to_bytes
+from anomaly_detection.model_files.persistence import load_detector
 from anomaly_detection.settings import FeatureSet, Settings, make_detector, make_forest
 from anomaly_detection.synthetic import generate
-from anomaly_detection.thresholds import Conformal, Contamination
 from mlx_iforest import MLXIsolationForest
 from tests.fuzz.native_edits import Header, sealed, taken_apart
 

@@ -13,22 +13,22 @@ import atheris
 
 with atheris.instrument_imports(
     include=[
-        "anomaly_detection.branch_state",
-        "anomaly_detection.columns_state",
-        "anomaly_detection.feature_state",
-        "anomaly_detection.free_state",
-        "anomaly_detection.native_file",
-        "anomaly_detection.threshold_state",
-        "mlx_iforest.declared",
-        "mlx_iforest.declared_values",
-        "mlx_iforest.persistence",
+        "anomaly_detection.model_files.branch_states",
+        "anomaly_detection.model_files.column_states",
+        "anomaly_detection.model_files.feature_states",
+        "anomaly_detection.model_files.undeclared_values",
+        "anomaly_detection.model_files.native_file",
+        "anomaly_detection.model_files.threshold_states",
+        "mlx_iforest.convert.declared",
+        "mlx_iforest.convert.declared_values",
+        "mlx_iforest.convert.state",
     ]
 ):
-    import anomaly_detection.native_file as native_file
+    import anomaly_detection.model_files.native_file as native_file
 
+from anomaly_detection.data.frames import read_table
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError, ModelFileError
-from anomaly_detection.frames import read_table
 from tests.fuzz.native_edits import framed, mutated
 
 GOLDEN = Path(__file__).parent.parent / "golden"

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 import sklearn
 
-from anomaly_detection.frames import read_table, write_table
-from anomaly_detection.persistence import save_detector
+from anomaly_detection.calibration.thresholds import Contamination
+from anomaly_detection.data.frames import read_table, write_table
+from anomaly_detection.model_files.persistence import save_detector
 from anomaly_detection.settings import FeatureSet, Settings, make_detector, make_forest
 from anomaly_detection.synthetic import generate
-from anomaly_detection.thresholds import Contamination
 from mlx_iforest import __version__
 
 COLUMNS = [

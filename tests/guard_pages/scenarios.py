@@ -23,10 +23,10 @@ from numba.core.runtime import _nrt_python
 
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.backends import available_backends, get_backend
-from mlx_iforest.codes import CodedForest
+from mlx_iforest.backends.fixed_point import whole_numbers
+from mlx_iforest.backends.numba.codes import CodedForest
+from mlx_iforest.backends.numba.oblique_scoring import ObliqueBlocks
 from mlx_iforest.growth import GrowthPlan
-from mlx_iforest.oblique_scoring import ObliqueBlocks
-from mlx_iforest.whole_numbers import whole_numbers
 
 PAGE = 4096
 AT = {"end": 1, "start": 2}

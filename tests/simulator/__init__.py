@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
 
-from mlx_iforest.backends.kernel_source import C_TYPES, Kernel
+from mlx_iforest.backends.mlx.kernel_source import C_TYPES, Kernel
 
 HEADERS = sorted(Path(__file__).parent.glob("*.h"))
 FLAGS = ("-O1", "-std=c++17", "-ffp-contract=off", "-fPIC", "-shared", "-fvisibility=hidden", "-w", "-U_FORTIFY_SOURCE")

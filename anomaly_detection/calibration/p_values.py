@@ -1,0 +1,161 @@
+"""What a score means: its p-value, severity, confidence and risk, by its place among scores of reference records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_detection.errors import DataError
+
+FloatArray = npt.NDArray[np.float64]
+RiskLevel = Literal["low", "medium", "high", "critical"]
+
+KEPT_SCORES = 100_000
+"""The most calibration scores that are kept; p-values are exact with any random part of them."""
+
+SEVERITY_STEP = 25.0
+"""Severity grows by this much where a record is ten times rarer."""
+
+# A thousandth is fine enough for a confidence and keeps a saved model small.
+_SHARES = np.linspace(0.0, 1.0, 1001)
+_RISKS: tuple[tuple[float, RiskLevel], ...] = ((75.0, "critical"), (50.0, "high"), (25.0, "medium"))
+
+
+def severity(p_values: npt.ArrayLike) -> FloatArray:
+    """How far out records are, 0 to 100, on a scale that means the same for every model.
+
+    ``min(100, 25 * log10(1 / p))``: 0 is the most typical record, and every 25 points a record is ten times rarer:
+    one usual record in 10 gets 25 or more, one in 100 gets 50, one in 1,000 gets 75, one in 10,000 gets 100.
+
+    Parameters
+    ----------
+    p_values : array-like (rows,)
+        In (0, 1]. With n calibration scores the least is 1 / (n + 1), so that severity ends at ``25 * log10(n + 1)``: a
+        thousand records cannot tell what happens once in ten thousand.
+    """
+    return np.clip(-SEVERITY_STEP * np.log10(np.asarray(p_values, dtype=np.float64)), 0.0, 100.0)
+
+
+def risk_level(severity: float) -> RiskLevel:
+    """The risk in a word: critical from a severity of 75, high from 50, medium from 25, low below.
+
+    It speaks of how rare the record is and not of the threshold: who asks for many alerts gets some of low risk.
+    """
+    return next((risk for least, risk in _RISKS if severity >= least), "low")
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """The scores of reference records, by which scores of other records are read.
+
+    Parameters
+    ----------
+    scores : ndarray (n,) float32
+        The calibration scores (of ``score_samples``), ascending: of normal records alone where labels tell, at most
+        `KEPT_SCORES` of them. Rounded down, so that equal scores stay equal or count as more abnormal: a p-value is
+        never too small.
+    quantiles : ndarray (1001,) float64
+        The scores of all reference records, anomalies included, at the shares 0, 0.001, ..., 1, ascending; confidence
+        is read from them.
+    unseen : bool
+        Whether the model was fitted without these records. Where it was not, p-values are too small for new records and
+        carry no guarantee.
+    labelled : bool
+        Whether only records known to be normal count. Where nobody knows, anomalies among them make p-values larger
+        than they need be: nothing is promised that is not held, but less is found.
+    learned : ndarray (1001,) float64, optional
+        Quantiles, at the same shares, of the scores of the records that the model was fitted on, which look more normal
+        than new ones of the same kind: records that look like these are no others.
+    """
+
+    scores: npt.NDArray[np.float32]
+    quantiles: FloatArray
+    unseen: bool = True
+    labelled: bool = False
+    learned: FloatArray | None = None
+
+    def with_learned(self, scores: npt.ArrayLike) -> Calibration:
+        """The same with the `scores` (rows,) of the records that the model was fitted on."""
+        return replace(self, learned=np.quantile(np.asarray(scores, dtype=np.float64), _SHARES))
+
+    @classmethod
+    def of(cls, scores: npt.ArrayLike, labels: npt.ArrayLike | None = None, *, unseen: bool = True) -> Calibration:
+        """The calibration by reference `scores` (rows,) of ``score_samples`` and, where known, their `labels` (rows,).
+
+        Raises
+        ------
+        DataError
+            Without scores, with scores that are not finite, or where no label says +1 (normal).
+        """
+        values = np.asarray(scores, dtype=np.float64)
+        if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
+            raise DataError(
+                f"A calibration needs finite scores, one a row, but got {values.size} of shape {values.shape};"
+                " check the records."
+            )
+        normal = values if labels is None else values[np.asarray(labels) == 1]
+        if normal.size == 0:
+            raise DataError("No calibration record is labelled normal (+1); give some that are.")
+        if normal.size > KEPT_SCORES:
+            # A random part is as exchangeable with new records as the whole; every k-th of the sorted would not be.
+            normal = np.random.default_rng(0).choice(normal, KEPT_SCORES, replace=False)
+        return cls(_rounded_down(np.sort(normal)), np.quantile(values, _SHARES), unseen, labels is not None)
+
+    def p_values(self, scores: npt.ArrayLike) -> FloatArray:
+        """Conformal p-values (rows,) in (0, 1] of `scores` (rows,).
+
+        ``(1 + number of calibration scores <= score) / (n + 1)``. A record that is exchangeable with the calibration
+        records gets a p-value of at most t with a probability of at most t, for every t.
+        """
+        return np.asarray((1.0 + self.below(scores)) / (self.scores.size + 1.0), dtype=np.float64)
+
+    def below(self, scores: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """How many calibration scores are at most each of `scores` (rows,)."""
+        found = np.searchsorted(self.scores, np.asarray(scores, dtype=np.float64), side="right")
+        return np.asarray(found, dtype=np.int64)
+
+    def cut(self, p_value: float) -> float:
+        """The score strictly below which p-values are at most `p_value`, which is below 1; -inf where none can be."""
+        # The tiny addition forgives a product such as 0.1 * 30 = 2.9999999999999996.
+        below = int(np.floor(p_value * (self.scores.size + 1) + 1e-9)) - 1
+        return float(self.scores[below]) if below >= 0 else -np.inf
+
+    def share_below(self, score: float) -> float:
+        """The share of the reference records that are more abnormal than `score`, in [0, 1]."""
+        first, last = float(self.quantiles[0]), float(self.quantiles[-1])
+        if score <= first or score > last:
+            return float(score > last)
+        # Tied quantiles are a vertical step; its foot is the share strictly below.
+        place = int(np.searchsorted(self.quantiles, score, side="left"))
+        low, high = float(self.quantiles[place - 1]), float(self.quantiles[place])
+        return float(_SHARES[place - 1] + (score - low) / (high - low) * (_SHARES[place] - _SHARES[place - 1]))
+
+    def confidence(self, decision: float, threshold: float) -> float:
+        """How sure the verdict on a record is, in [0, 1].
+
+        Among the reference records on the same side of the threshold, the share that lies between the threshold and
+        the record: 0 at the threshold itself, 1 beyond all of them. It never falls as the distance from the threshold
+        grows.
+
+        Parameters
+        ----------
+        decision : float
+            The record's decision score; negative is an alert.
+        threshold : float
+            The score (of ``score_samples``) at which the decision score is 0.
+        """
+        rank, alerts = self.share_below(decision + threshold), self.share_below(threshold)
+        side, between = (alerts, alerts - rank) if decision < 0 else (1.0 - alerts, rank - alerts)
+        if side <= 0.0:
+            # No reference record lies on this side, so this one is beyond all of them.
+            return float(decision != 0)
+        return min(1.0, max(0.0, between / side))
+
+
+def _rounded_down(scores: FloatArray) -> npt.NDArray[np.float32]:
+    """`scores` as float32, none larger than it was."""
+    nearest = scores.astype(np.float32)
+    return np.where(nearest > scores, np.nextafter(nearest, np.float32(-np.inf)), nearest).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Tables: read, written, and what their columns are."""

@@ -1,0 +1,325 @@
+"""Any table in, one pandas frame out; files read without losing a character and written without half-written states."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anomaly_detection.data.csv_files import CsvFile
+from anomaly_detection.data.files import prepare_file, reason, replacing, require_file
+from anomaly_detection.data.well_formed_text import well_formed, well_formed_cells, well_formed_columns
+from anomaly_detection.errors import DataError, first_line
+
+__all__ = ["Chunks", "check_target", "read_chunks", "read_table", "table_writer", "to_frame", "write_table"]
+
+SMALL_CELLS = 5_000_000
+"""Records times columns up to which a file is small: read at once, it takes at most some 1 GB."""
+
+CHUNK_CELLS = 2_000_000
+"""Records times columns of a chunk, unless its size is given."""
+
+CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+
+
+def to_frame(data: Any) -> pd.DataFrame:
+    """Make a pandas frame of any table.
+
+    Parameters
+    ----------
+    data : DataFrame, polars or pyarrow table, sequence of dicts, dict or 2-D array
+        A dict of which every value is a list (or an array) is read as columns, any other dict and a `pandas.Series` as
+        one row. Frames of other libraries go through narwhals. A 2-D array gets the column names ``x0, x1, ...``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        At least one row and one column, column names as distinct strings, lone surrogates in texts as escapes
+        (``\\ud800``). A pandas frame that is so already is returned itself, not copied.
+
+    Raises
+    ------
+    DataError
+        If `data` is no table, holds no row or no column, or names a column twice.
+    """
+    frame = _convert(data)
+    names = [well_formed(str(name)) for name in frame.columns]
+    if names != list(frame.columns):
+        frame = frame.set_axis(names, axis=1)
+    if not names:
+        raise DataError("The table has no columns; expected at least one named column.")
+    _refuse_duplicates(names)
+    if len(frame) == 0:
+        raise DataError("The table has no rows; expected at least one record.")
+    return well_formed_columns(frame)
+
+
+def _convert(data: Any) -> pd.DataFrame:
+    if isinstance(data, pd.DataFrame):
+        return data
+    if isinstance(data, pd.Series):
+        return _records([data.to_dict()])
+    if isinstance(data, Mapping):
+        if data and all(isinstance(value, (list, tuple, np.ndarray, pd.Series)) for value in data.values()):
+            return _columns(data)
+        return _records([dict(data)])
+    if isinstance(data, np.ndarray):
+        if data.ndim != 2:
+            raise DataError(f"Expected a 2-D array of rows and columns, got {data.ndim} dimension(s).")
+        return pd.DataFrame(data, columns=[f"x{i}" for i in range(data.shape[1])])
+    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+        odd = [type(row).__name__ for row in data if not isinstance(row, Mapping)]
+        if odd:
+            raise DataError(f"Expected a list of dicts, one a record; it holds a {odd[0]}.")
+        return _records([dict(row) for row in data])
+    return _from_other_library(data)
+
+
+def _columns(data: Mapping[Any, Any]) -> pd.DataFrame:
+    try:
+        return pd.DataFrame(dict(data))
+    except UnicodeEncodeError:
+        listed = {name: list(cells) for name, cells in data.items()}
+        return _columns(well_formed_cells(listed))
+    except ValueError as error:
+        raise DataError(
+            f"The columns of the dict do not fit together ({first_line(error)}); expected lists of one length."
+        ) from error
+
+
+def _records(rows: list[dict[Any, Any]]) -> pd.DataFrame:
+    try:
+        return pd.DataFrame(rows)
+    except UnicodeEncodeError:
+        # Pandas' own texts cannot hold a lone surrogate.
+        return pd.DataFrame(well_formed_cells(rows))
+
+
+def _from_other_library(data: Any) -> pd.DataFrame:
+    import narwhals as nw  # plain pandas input must not pay for this import
+
+    try:
+        table = nw.from_native(data)
+    except TypeError as error:
+        raise DataError(
+            f"Expected a table, got a {type(data).__name__}; give a pandas, polars or pyarrow table, "
+            "a list of dicts or one dict."
+        ) from error
+    if isinstance(table, nw.LazyFrame):
+        table = table.collect()
+    return table.to_pandas()
+
+
+def _refuse_duplicates(names: Sequence[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        listed = ", ".join(repr(name) for name in twice[:3])
+        raise DataError(f"Duplicated column name(s): {listed}; give every column a name of its own.")
+
+
+def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
+    """Read a CSV or Parquet file.
+
+    Every CSV cell is kept as the text it is (the schema reads numbers and dates from it later), so nothing is
+    lost: not leading zeros, not ``N/A``, not blanks. The delimiter (``, ; tab |``) is found from the first lines; the
+    text may be UTF-8 with or without a byte-order mark, UTF-16 with one, or Windows-1252.
+
+    Parameters
+    ----------
+    path : path
+        A file that ends in .csv, .tsv, .txt (each also with .gz), .parquet or .pq.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows in the file's order.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, unreadable, empty, a folder, of an unknown kind, not a table, or names a column twice.
+    """
+    return read_chunks(path).whole()
+
+
+def read_chunks(path: str | os.PathLike[str], rows: int | None = None) -> Chunks:
+    """Read a CSV or Parquet file some records at a time, by the rules of `read_table`.
+
+    Parameters
+    ----------
+    path : path
+        As for `read_table`.
+    rows : int, optional
+        Records of a chunk, at least 1; as many as make `CHUNK_CELLS` cells if not given.
+
+    Returns
+    -------
+    Chunks
+
+    Raises
+    ------
+    DataError
+        As `read_table`; what only reading on can show is raised when a chunk is asked for.
+    """
+    return Chunks(Path(path), rows)
+
+
+class Chunks:
+    """The records of a file, some at a time: frames whose index goes on from one to the next.
+
+    It can be iterated several times, and each time reads the file anew. All frames together equal what `read_table`
+    gives. For a CSV file, making one reads through the file once, since one byte at its end can decide how it is
+    encoded.
+
+    Attributes
+    ----------
+    rows : int
+        Records of a chunk; the last has fewer.
+    about_rows : int
+        Records of the file, more or less.
+    is_small : bool
+        Whether it has at most `SMALL_CELLS` cells.
+    types : pyarrow.Schema or None
+        Of the columns of a Parquet file.
+    """
+
+    def __init__(self, path: Path, rows: int | None = None) -> None:
+        if rows is not None and rows < 1:
+            raise DataError(f"A chunk of {rows} records is asked for; give a whole number from 1 up.")
+        self._path = path
+        kind = _kind(path)
+        with _reading(path):
+            require_file(path)
+            if kind == "parquet":
+                from anomaly_detection.data.parquet_files import ParquetFile  # CSV files do without
+
+                self._file: Any = ParquetFile(path)
+            else:
+                self._file = CsvFile(path)
+        _refuse_duplicates([name for name in self._file.header if name.strip()])
+        columns = max(1, len(self._file.header))
+        self.rows = rows or max(1, CHUNK_CELLS // columns)
+        self.about_rows: int = self._file.about_rows
+        self.is_small = self.about_rows * columns <= SMALL_CELLS
+        self.types: Any = getattr(self._file, "types", None)
+
+    def __iter__(self) -> Iterator[pd.DataFrame]:
+        first = 0
+        with _reading(self._path):
+            for chunk in self._file.chunks(self.rows):
+                last = first + len(chunk)
+                yield to_frame(chunk).set_axis(pd.RangeIndex(first, last), axis=0)
+                first = last
+                # Else it would be held while the next one is read.
+                del chunk
+        if first == 0:
+            raise DataError("The table has no rows; expected at least one record.")
+
+    def whole(self) -> pd.DataFrame:
+        """All records at once."""
+        with _reading(self._path):
+            return to_frame(self._file.read())
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist; check the path.") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path} is a folder; give a CSV or Parquet file.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {reason(error)}.") from error
+
+
+def _kind(path: Path) -> str:
+    name = path.name.lower()
+    if name.endswith(CSV_SUFFIXES):
+        return "csv"
+    if name.endswith(PARQUET_SUFFIXES):
+        return "parquet"
+    known = ", ".join((*CSV_SUFFIXES[:3], ".csv.gz", *PARQUET_SUFFIXES))
+    what = "is a folder" if os.path.isdir(path) else "has an unknown extension"
+    raise DataError(f"{path} {what}; expected one of {known}.")
+
+
+def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
+    """Write a frame as CSV or Parquet, by the path's extension; an interrupted write leaves what was there before.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        The table; its index is not written.
+    path : path
+        Ends as `read_table` asks; missing parent folders are created.
+
+    Raises
+    ------
+    DataError
+        If the extension is unknown or the folder cannot be written.
+    """
+    with table_writer(path) as write:
+        write(frame)
+
+
+@contextmanager
+def table_writer(path: str | os.PathLike[str], types: Any = None) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Give a function that appends a frame to a new file, which takes `path`'s place when the block ends well.
+
+    Parameters
+    ----------
+    path : path
+        As for `write_table`.
+    types : pyarrow.Schema, optional
+        Of columns that were read from a Parquet file (`Chunks.types`), for one whose first values are all missing.
+
+    Raises
+    ------
+    DataError
+        As `write_table`; also for a frame that does not fit to the ones before.
+    """
+    kind = _kind(Path(path))
+    columns: list[str] = []
+    with replacing(path) as temporary, _appending(temporary, kind, types) as append:
+
+        def write(frame: pd.DataFrame) -> None:
+            if columns and columns != list(frame.columns):
+                raise DataError(f"The columns {list(frame.columns)} do not fit to those written before, {columns}.")
+            append(frame, not columns)
+            columns[:] = frame.columns
+
+        yield write
+
+
+@contextmanager
+def _appending(path: Path, kind: str, types: Any) -> Iterator[Callable[[pd.DataFrame, bool], None]]:
+    """Give a function that appends a frame to the file `path`, and is told which one is the first."""
+    name = path.name.lower()
+    if kind == "parquet":
+        from anomaly_detection.data.parquet_files import ParquetWriter
+
+        writer = ParquetWriter(path, types)
+        try:
+            yield lambda frame, first: writer.write(frame)
+        finally:
+            writer.close()
+        return
+    opener: Any = gzip.open if name.endswith(".gz") else open
+    separator = "\t" if name.removesuffix(".gz").endswith(".tsv") else ","
+    with opener(path, "wt", encoding="utf-8", newline="") as file:
+        yield lambda frame, first: frame.to_csv(file, index=False, sep=separator, header=first)
+
+
+def check_target(path: str | os.PathLike[str]) -> None:
+    """Raise the `DataError` that `write_table` would raise for `path`, before long work and not after it."""
+    _kind(Path(path))
+    prepare_file(path)

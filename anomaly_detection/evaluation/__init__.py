@@ -1,0 +1,1 @@
+"""How well a model does: metrics, planted errors, the best that is possible."""

@@ -1,0 +1,1 @@
+"""Reasons: which columns make a record abnormal, as values and in words."""

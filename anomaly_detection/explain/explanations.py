@@ -1,0 +1,282 @@
+"""Why a row is abnormal: the columns that stand out, by how much, as values and as a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from anomaly_detection.data.frames import to_frame
+from anomaly_detection.data.json_values import plain
+from anomaly_detection.explain.attribution import Attribution, attribute
+from anomaly_detection.explain.wording import is_duration, phrase, sentence
+from anomaly_detection.features.features import FeatureSource
+
+__all__ = ["Contribution", "Explanation", "explain", "explain_features"]
+
+_LEAST_SHARE = 0.05
+_LEAST_WAY = 0.02  # of the way from the usual score to the threshold
+_LEAST_FARNESS = 1.0  # standard deviations; what is nearer is no reason that a person would accept
+_FAR = 10.0
+_UNORDERED = ("cat", "pairs", "calendar", "missing", "repeats")
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """One reason.
+
+    Attributes
+    ----------
+    feature : str
+        Name of the feature that tells it.
+    columns : tuple of str
+        Input columns that it judges, those that `share` belongs to first.
+    value, expected : object
+        What the record has and what is usual, in the columns' own units; for categories the level and the number of
+        training records with it.
+    expected_range : tuple of two floats, or None
+        Between what the middle 90 % of the training records lie, against the same group, in the same units as `value`;
+        None for what has no order, and for rules.
+    direction : str
+        ``high``, ``low``, ``usual``, ``rare``, ``missing`` or ``repeated``.
+    factor : float or None
+        Value over expected, where both are positive numbers.
+    share : float
+        Part of all that lowers the record's score, 0 to 1. What raises it is not counted, so that the shares of all
+        reasons and of the rest add up to 1.
+    effect : float
+        By how much the score changes through it, in units of the score; negative makes the record more abnormal.
+    text : str
+        The reason as a clause.
+    """
+
+    feature: str
+    columns: tuple[str, ...]
+    value: Any
+    expected: Any
+    expected_range: tuple[float, float] | None
+    direction: str
+    factor: float | None
+    share: float
+    effect: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why one row has its score: ``score = base + sum of the contributions' effects + rest``.
+
+    Attributes
+    ----------
+    index : object
+        The row's label in the frame's index.
+    score : float
+        `score_samples` of the row, in [-1, 0), lower for the more abnormal.
+    base : float
+        The score of the usual record: features at their medians, surprises as large as is usual (see `attribute`).
+    is_alert : bool
+        Whether the score is below the threshold.
+    contributions : tuple of Contribution
+        The strongest reason first; empty if nothing stands out.
+    rest : float
+        The effect of everything else together, what makes the row look more normal included.
+    sentence : str
+    """
+
+    index: Any
+    score: float
+    base: float
+    is_alert: bool
+    contributions: tuple[Contribution, ...]
+    rest: float
+    sentence: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the explanation as plain JSON-able values."""
+        result: dict[str, Any] = plain(asdict(self))
+        return result
+
+
+def explain(
+    detector: Any, data: Any, rows: Sequence[int] | None = None, top: int = 3, threshold: float | None = None
+) -> list[Explanation]:
+    """Explain the scores of some rows.
+
+    Each column's effect is a Shapley value of the score (`attribute`). One of its features
+    tells it: the one that lies farthest out, counted less where it judges several columns at once. Columns of which one
+    feature tells are one reason, and so is a column that is odd only beside one that a stronger reason is about.
+
+    Parameters
+    ----------
+    detector : object
+        With `preprocessor` (a fitted `SupplyChainFeatures`), `scaler` (`transform`) and `model` (`score_samples`).
+    data : table
+        Anything `to_frame` takes.
+    rows : sequence of int, optional
+        Positions of the rows to explain; all if not given.
+    top : int, default 3
+        Most reasons a row.
+    threshold : float, optional
+        Scores below it are alerts; ``detector.model.offset_`` if not given.
+
+    Returns
+    -------
+    list of Explanation
+        In the order of `rows`.
+    """
+    frame = to_frame(data)
+    positions = np.arange(len(frame)) if rows is None else np.asarray(rows, dtype=np.int64)
+    # Repeats are counted among all rows given, so the features come from the whole frame.
+    extended, _ = detector.preprocessor.extend(frame)
+    features = detector.preprocessor.features_of(extended)
+    return explain_features(detector, extended.set_axis(frame.index), features, positions, top, threshold)
+
+
+def explain_features(
+    detector: Any,
+    extended: pd.DataFrame,
+    features: npt.NDArray[np.float32],
+    positions: npt.NDArray[np.int64],
+    top: int = 3,
+    threshold: float | None = None,
+) -> list[Explanation]:
+    """`explain` the rows at `positions` of what ``preprocessor.extend`` and ``features_of`` gave already."""
+    if positions.size == 0:
+        return []
+    features, extended = features[positions], extended.iloc[positions]
+    found = attribute(detector, features)
+    cut = float(detector.model.offset_) if threshold is None else threshold
+    told = _Told(detector.preprocessor, found, extended, features, _LEAST_WAY * max(found.base - cut, 0.0))
+    result = []
+    for i in range(len(positions)):
+        score, reasons = float(found.score[i]), told.reasons(i, top)
+        result.append(
+            Explanation(
+                index=extended.index[i],
+                score=score,
+                base=found.base,
+                is_alert=score < cut,
+                contributions=reasons,
+                rest=score - found.base - sum(reason.effect for reason in reasons),
+                sentence=sentence([(reason.text, reason.share) for reason in reasons], alert=score < cut),
+            )
+        )
+    return result
+
+
+class _Told:
+    """The effects of players as reasons, each told by a feature."""
+
+    def __init__(
+        self,
+        preprocessor: Any,
+        found: Attribution,
+        extended: pd.DataFrame,
+        features: npt.NDArray[np.float32],
+        least: float,
+    ) -> None:
+        self.sources: Sequence[FeatureSource] = preprocessor.feature_sources_
+        self.n_records = int(preprocessor.n_records_)
+        self.found = found
+        self.values, self.usual = preprocessor.in_units(extended)
+        self.low, self.high = preprocessor.ranges_in_units(extended)
+        self.farness = preprocessor.farness(features)
+        self.records: list[Mapping[str, Any]] = extended.to_dict("records")  # type: ignore[assignment]
+        self.falls = np.maximum(-found.effects, 0.0)
+        self.fall = self.falls.sum(axis=1) + np.maximum(-found.rest, 0.0)
+        self.least = np.maximum(_LEAST_SHARE * self.fall, max(least, 1e-12))
+        self.weight = np.array([_telling(source) for source in self.sources[: self.farness.shape[1]]])
+
+    def reasons(self, row: int, top: int) -> tuple[Contribution, ...]:
+        """The strongest reasons of a row."""
+        by_feature: dict[int, list[int]] = {}
+        teller_of: dict[str, int] = {}
+        for player in np.argsort(-self.falls[row], kind="stable").tolist():
+            if self.falls[row, player] < self.least[row]:
+                break
+            feature = self._teller(row, self.found.players[player].features)
+            if feature is None:
+                continue
+            columns = self.found.players[player].columns
+            if len(columns) == 1:
+                # Odd only beside a column that has been told: the same story.
+                beside = (teller_of[name] for name in self.sources[feature].columns if name in teller_of)
+                feature = teller_of[columns[0]] = next(beside, feature)
+            by_feature.setdefault(feature, []).append(player)
+        self._join_repeats(by_feature)
+        strongest = sorted(by_feature.items(), key=lambda told: -self.falls[row, told[1]].sum())[:top]
+        return tuple(self._reason(row, feature, players) for feature, players in strongest)
+
+    def _join_repeats(self, by_feature: dict[int, list[int]]) -> None:
+        """A record that occurs again repeats all its readings: one reason, told by what comes first in the features."""
+        repeats = sorted(feature for feature in by_feature if self.sources[feature].kind == "repeats")
+        for other in repeats[1:]:
+            by_feature[repeats[0]] += by_feature.pop(other)
+
+    def _teller(self, row: int, features: tuple[int, ...]) -> int | None:
+        """Of a player's features the one that tells about it, if any lies far enough out."""
+        best, farthest = None, 0.0
+        for feature in features:
+            far = min(float(self.farness[row, feature]), _FAR)
+            if far >= _LEAST_FARNESS and far * self.weight[feature] > farthest and self._says(row, feature):
+                best, farthest = feature, far * self.weight[feature]
+        return best
+
+    def _says(self, row: int, feature: int) -> bool:
+        """Whether there is something to say: that nothing is repeated can be unusual, but is no reason."""
+        if self.sources[feature].kind != "repeats":
+            return True
+        value = self.values[row, feature]
+        return bool((value[1] if isinstance(value, tuple) else value) > 1)
+
+    def _reason(self, row: int, feature: int, players: list[int]) -> Contribution:
+        source = self.sources[feature]
+        value, usual = self.values[row, feature], self.usual[row, feature]
+        low, high = float(self.low[row, feature]), float(self.high[row, feature])
+        between = (low, high) if np.isfinite(low) and np.isfinite(high) else None
+        own = [column for player in players for column in self.found.players[player].columns]
+        return Contribution(
+            feature=source.name,
+            columns=tuple(dict.fromkeys([*(column for column in own if column in source.columns), *source.columns])),
+            value=plain(value),
+            expected=plain(usual),
+            expected_range=between,
+            direction=_direction(source, value, usual),
+            factor=_factor(source, value, usual),
+            share=float(self.falls[row, players].sum() / self.fall[row]),
+            effect=float(self.found.effects[row, players].sum()),
+            text=phrase(source, value, usual, self.records[row], self.n_records, between),
+        )
+
+
+def _telling(source: FeatureSource) -> float:
+    """How well a feature tells about one of its columns: the fewer there are, the better.
+
+    Of two amounts a ratio leaves open which of them is odd, even where it lies farther out than either. What is usual
+    in a group is understood sooner than what the rest of the record foretells.
+    """
+    count = max(len(source.columns), 1)
+    of_amounts = source.kind in ("ratios", "deviations", "rules") and not is_duration(source)
+    return (0.7 if source.kind == "expectations" else 1.0) / (count**2 if of_amounts else count)
+
+
+def _direction(source: FeatureSource, value: Any, usual: Any) -> str:
+    if source.kind in ("cat", "pairs", "calendar"):
+        return "rare"
+    if source.kind == "missing":
+        return "missing" if value != "none" else "rare"
+    if source.kind == "repeats":
+        return "repeated"
+    if pd.isna(value):
+        return "missing"
+    return "high" if value > usual else "low" if value < usual else "usual"
+
+
+def _factor(source: FeatureSource, value: Any, usual: Any) -> float | None:
+    if source.kind in _UNORDERED or not (value > 0 and usual > 0):
+        return None
+    return float(value / usual)

@@ -1,0 +1,1 @@
+"""Features: what a record looks like beside the training records."""

@@ -1,0 +1,425 @@
+"""Columns that follow from others and mean something in a supply chain: durations, ratios, calendar parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations, islice
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from anomaly_detection.data.levels import from_codes
+from anomaly_detection.data.parsing import name_tokens
+from anomaly_detection.data.schema import unused_name
+from anomaly_detection.features.numeric_values import LARGEST, bounded
+from anomaly_detection.features.pairing import MOST_PARTNERS, paired_dates
+
+__all__ = [
+    "CalendarPart",
+    "Derived",
+    "Duration",
+    "MissingPattern",
+    "MissingState",
+    "Product",
+    "Ratio",
+    "add_derived",
+    "amount_kind",
+    "derived_names",
+    "find_calendar",
+    "find_durations",
+    "find_ratios",
+]
+
+Floats = npt.NDArray[np.float64]
+_DAY = np.timedelta64(1, "D")
+_SAMPLE = 5_000
+_MOST_RATIOS = 16
+_LARGEST_LOG = 700.0
+
+
+@dataclass(frozen=True)
+class Duration:
+    """Days from one date to another; negative if the second comes first."""
+
+    start: str
+    end: str
+
+    @property
+    def name(self) -> str:
+        return f"days from {self.start} to {self.end}"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.end, self.start)
+
+    def values(self, frame: pd.DataFrame) -> Floats:
+        """Give the days of each row."""
+        gap = frame[self.end].to_numpy() - frame[self.start].to_numpy()
+        return np.asarray(gap / _DAY, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One amount for each unit of another."""
+
+    numerator: str
+    denominator: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.numerator} / {self.denominator}"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.numerator, self.denominator)
+
+    def values(self, frame: pd.DataFrame) -> Floats:
+        """Give the ratio of each row; missing where there is nothing to divide by."""
+        over, under = (frame[name].to_numpy(dtype=np.float64) for name in (self.numerator, self.denominator))
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            ratio = over / under
+        return np.where(under == 0, np.nan, np.clip(ratio, -LARGEST, LARGEST))
+
+
+@dataclass(frozen=True)
+class Product:
+    """A total over the product of its two factors (usually 1), allowing for the factors' rounding.
+
+    A factor printed with two decimals, such as a unit price of 0.01, stands for all that rounds to it; only what no
+    such value explains counts. `steps` are the rounding steps of the factors and the total, 0 for none; `constant` is
+    the usual quotient.
+    """
+
+    total: str
+    factors: tuple[str, str]
+    steps: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    constant: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return f"{self.total} / ({self.factors[0]} x {self.factors[1]})"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.total, *self.factors)
+
+    def values(self, frame: pd.DataFrame) -> Floats:
+        """Give the quotient of each row, 1 where rounding explains the rest; missing where a number is not positive."""
+        first, second, total = (frame[name].to_numpy(dtype=np.float64) for name in (*self.factors, self.total))
+        half = [step / 2 for step in self.steps]
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            low = np.maximum(first - half[0], 0.0) * np.maximum(second - half[1], 0.0) * self.constant
+            high = (first + half[0]) * (second + half[1]) * self.constant
+            # Against the product as printed, except where rounding reaches: then only the excess beyond it.
+            quotient = np.where(total + half[2] < low, total / low, np.where(total - half[2] > high, total / high, 1.0))
+        usable = (first > 0) & (second > 0) & (total >= 0)
+        return np.where(usable, np.minimum(quotient, LARGEST), np.nan)
+
+
+CalendarKind = Literal["month", "weekday", "hour", "period"]
+_WEEKDAYS = np.array(["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"])
+_MONTHS = np.array(
+    [
+        *("January", "February", "March", "April", "May", "June"),
+        *("July", "August", "September", "October", "November", "December"),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class CalendarPart:
+    """The month, weekday or hour of a date as a category, or the period of four weeks that it falls into."""
+
+    date: str
+    part: CalendarKind
+
+    @property
+    def name(self) -> str:
+        return f"{self.part} of {self.date}"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.date,)
+
+    def values(self, frame: pd.DataFrame) -> pd.Categorical:
+        """Give each row's part by name."""
+        dates = frame[self.date].to_numpy().astype("datetime64[ns]")
+        missing = np.isnat(dates)
+        days = dates.astype("datetime64[D]").astype(np.int64)
+        if self.part == "month":
+            codes, names = dates.astype("datetime64[M]").astype(np.int64) % 12, _MONTHS
+        elif self.part == "weekday":
+            codes, names = (days + 3) % 7, _WEEKDAYS  # 1 January 1970 was a Thursday
+        elif self.part == "period":
+            codes = days // 28
+            first = int(codes[~missing].min(initial=0))
+            names = np.arange(first, int(codes[~missing].max(initial=first)) + 1).astype(str)
+            codes = codes - first
+        else:
+            hours = dates.astype("datetime64[h]").astype(np.int64) - 24 * days
+            codes, names = hours, np.array([f"{hour:02d}:00" for hour in range(24)])
+        return from_codes(np.where(missing, -1, codes), names)
+
+
+@dataclass(frozen=True)
+class MissingState:
+    """Whether a value is there and, if not, how it is missing: blank, or in words known from training."""
+
+    column: str
+    words: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.column} given"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.column,)
+
+    def values(self, frame: pd.DataFrame) -> pd.Categorical:
+        """Give each row's state."""
+        codes = frame[self.column].isna().to_numpy().astype(np.int64)
+        states = ["given", "blank", "in other words", *self.words]
+        if self.words:
+            # By its place: a column of the records may have the name that it usually has.
+            words = frame.iloc[:, list(frame.columns).index(self.column) + 1]
+            place = pd.Index(states).get_indexer(words.cat.categories)
+            lookup = np.append(np.where(place < 0, 2, place), 1)
+            codes = np.where(codes == 1, lookup[words.cat.codes.to_numpy()], 0)
+        return from_codes(codes, states)
+
+
+@dataclass(frozen=True)
+class MissingPattern:
+    """Which values are missing together, and how: the states of several columns as one category."""
+
+    states: tuple[MissingState, ...]
+    name: str = "missing values"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(state.column for state in self.states)
+
+    def values(self, frame: pd.DataFrame) -> pd.Categorical:
+        """Give each row's pattern, ``none`` where every value is there."""
+        states = [state.values(frame) for state in self.states]
+        patterns, codes = np.unique(np.column_stack([state.codes for state in states]), axis=0, return_inverse=True)
+        names = [self._name(states, pattern) for pattern in patterns]
+        return from_codes(codes.ravel(), names)
+
+    def _name(self, states: Sequence[pd.Categorical], pattern: npt.NDArray[Any]) -> str:
+        parts = [
+            f"{own.column} {'missing' if code == 1 else repr(state.categories[code])}"
+            for own, state, code in zip(self.states, states, pattern, strict=True)
+            if code
+        ]
+        return ", ".join(parts) or "none"
+
+
+Derived = Duration | Ratio | Product | CalendarPart | MissingState | MissingPattern
+
+
+def find_calendar(frame: pd.DataFrame, dates: Sequence[str]) -> list[CalendarPart]:
+    """Choose calendar parts of the main date: the one that is missing least, the first of several."""
+    if not dates:
+        return []
+    main = min(dates, key=lambda name: int(frame[name].isna().to_numpy().sum()))
+    present = frame[main].dropna().to_numpy().astype("datetime64[ns]")
+    parts = [CalendarPart(main, "period")]
+    if len(present) and present.max() - present.min() >= 60 * _DAY:
+        parts.append(CalendarPart(main, "month"))
+    if len(np.unique(present.astype("datetime64[D]"))) >= 14:
+        parts.append(CalendarPart(main, "weekday"))
+    if len(np.unique(present.astype("datetime64[h]").astype(np.int64) % 24)) > 1:
+        parts.append(CalendarPart(main, "hour"))
+    return parts
+
+
+def find_durations(frame: pd.DataFrame, dates: Sequence[str]) -> list[Duration]:
+    """Choose the date pairs that are tied together most closely: a spanning tree over all dates, least spread first.
+
+    Each goes from the date that usually comes first. Of many dates those that `paired_dates` names are looked at.
+    """
+    edges = []
+    dates = paired_dates(frame, dates)
+    for position, (first, second) in enumerate(combinations(dates, 2)):
+        gap = Duration(first, second).values(frame)
+        gap = gap[~np.isnan(gap)]
+        if len(gap) < max(5, 0.05 * len(frame)) or np.all(gap == gap[0]):
+            continue
+        low, middle, high = np.quantile(gap, [0.1, 0.5, 0.9])
+        pair = Duration(second, first) if middle < 0 else Duration(first, second)
+        edges.append((high - low, position, pair))
+    kept: list[Duration] = []
+    tree = {name: name for name in dates}
+
+    def root(name: str) -> str:
+        while tree[name] != name:
+            name = tree[name]
+        return name
+
+    for _, _, pair in sorted(edges, key=lambda edge: edge[:2]):
+        if root(pair.start) != root(pair.end):
+            tree[root(pair.start)] = root(pair.end)
+            kept.append(pair)
+    return kept
+
+
+# What a numeric column measures, by the words in its name; the first kind that fits counts.
+_KINDS: tuple[tuple[str, frozenset[str], frozenset[str]], ...] = (
+    ("per_unit", frozenset({"unit", "per", "rate", "pack"}), frozenset({"price", "cost", "rate", "measure"})),
+    ("freight", frozenset({"freight", "transport", "transportation", "shipping", "carriage"}), frozenset()),
+    ("insurance", frozenset({"insurance"}), frozenset()),
+    ("price", frozenset({"price"}), frozenset()),
+    ("value", frozenset({"value", "amount", "revenue", "spend", "total", "invoice", "sales"}), frozenset()),
+    ("forecast", frozenset({"forecast", "forecasted", "demand", "expected"}), frozenset()),
+    ("inventory", frozenset({"inventory", "stock", "onhand"}), frozenset()),
+    ("capacity", frozenset({"capacity"}), frozenset()),
+    ("quantity", frozenset({"quantity", "qty", "volume", "pieces", "units", "order", "ordered"}), frozenset()),
+    ("weight", frozenset({"weight", "kg", "kilograms", "tons", "tonnes"}), frozenset()),
+    ("distance", frozenset({"distance", "km", "miles"}), frozenset()),
+)
+_MEANINGFUL = (
+    ("freight", "weight"),
+    ("freight", "value"),
+    ("freight", "quantity"),
+    ("freight", "distance"),
+    ("insurance", "value"),
+    ("value", "quantity"),
+    ("value", "weight"),
+    ("weight", "quantity"),
+    ("quantity", "forecast"),
+    ("quantity", "capacity"),
+    ("inventory", "forecast"),
+    ("inventory", "quantity"),
+    ("forecast", "capacity"),
+)
+
+
+def amount_kind(name: str) -> str | None:
+    """Say what an amount measures, going by the words in its name: ``price``, ``freight``, ...; None if unknown."""
+    tokens = name_tokens(name)
+    for kind, any_of, also in _KINDS:
+        if tokens & any_of and (not also or tokens & also):
+            return kind
+    return None
+
+
+def find_ratios(frame: pd.DataFrame, numbers: Sequence[str]) -> list[Ratio | Product]:
+    """Choose products that hold among the columns, then ratios that mean something, then ratios that hardly vary.
+
+    A ratio is taken where the names say so and both columns are positive, or, where the names say nothing, if the
+    logarithms of two positive columns go together so closely that their ratio varies less than half as much as either.
+    """
+    sample = frame.iloc[:: -(-len(frame) // _SAMPLE)]
+    logs = {}
+    for name in numbers:
+        values = sample[name].to_numpy(dtype=np.float64)
+        present = values[~np.isnan(values)]
+        if len(present) >= 5 and (present > 0).mean() > 0.9 and (present < 0).sum() == 0:
+            with np.errstate(divide="ignore"):
+                log = np.log(values)
+            logs[name] = np.where(np.isfinite(log), log, np.nan)
+    products = _find_products(frame, logs)
+    ratios = _find_pairs(logs, products)
+    return [*products, *ratios]
+
+
+def _spread(values: Floats) -> float:
+    present = values[~np.isnan(values)]
+    if len(present) < 5:
+        return float("nan")
+    low, high = np.quantile(present, [0.1, 0.9])
+    return float(high - low)
+
+
+def _rounding(values: Floats) -> float:
+    present = bounded(values[~np.isnan(values)])
+    if np.allclose(present, np.round(present), atol=1e-9):
+        return 0.0
+    for digits in (1, 2, 3, 4):
+        if np.allclose(present, np.round(present, digits), atol=1e-9):
+            return float(10.0**-digits)
+    return 0.0
+
+
+def _find_products(frame: pd.DataFrame, logs: dict[str, Floats]) -> list[Product]:
+    varied = [name for name, log in logs.items() if _spread(log) > 0.2]
+    if not 3 <= len(varied) <= 16:
+        return []
+    found: list[tuple[float, Product]] = []
+    for total in varied:
+        for first, second in combinations([name for name in varied if name != total], 2):
+            gap = logs[total] - logs[first] - logs[second]
+            present = ~np.isnan(gap)
+            least = max(10, 0.05 * len(gap))
+            if present.sum() < least:
+                continue
+            middle = float(np.median(gap[present]))
+            near = float((np.abs(gap[present] - middle) < 0.05).mean())
+            # Both factors have to matter, or the product is a ratio of two columns and a constant.
+            if near < 0.6 or min(_spread(logs[name][present]) for name in (first, second)) < 0.2:
+                continue
+            steps = tuple(_rounding(frame[name].to_numpy(dtype=np.float64)) for name in (first, second, total))
+            constant = 1.0 if abs(middle) < 0.05 else float(np.exp(np.clip(middle, -_LARGEST_LOG, _LARGEST_LOG)))
+            found.append((near, Product(total, (first, second), (steps[0], steps[1], steps[2]), constant)))
+    found.sort(key=lambda item: (-item[0], item[1].name))
+    kept: list[Product] = []
+    for _, product in found:
+        # x = y z says the same as y = x / z: one for each set of columns.
+        if all(set(product.columns) != set(other.columns) for other in kept):
+            kept.append(product)
+    return kept[:4]
+
+
+def _find_pairs(logs: dict[str, Floats], products: Sequence[Product]) -> list[Ratio]:
+    kinds = {name: amount_kind(name) for name in logs}
+    # A quotient that is printed as a column of its own (value / quantity = price) is judged by its product already.
+    explained = [set(product.columns) for product in products]
+    kept = list(islice(_meaningful(logs, kinds, explained), _MOST_RATIOS))
+    if len(logs) <= 24:
+        close = []
+        for first, second in combinations(logs, 2):
+            named = kinds[first] is not None and kinds[second] is not None
+            if named or any({first, second} < columns for columns in explained):
+                continue
+            spread = _spread(logs[first] - logs[second])
+            least = min(_spread(logs[first]), _spread(logs[second]))
+            if least > 0.05 and spread < 0.5 * least:
+                close.append((spread / least, Ratio(first, second)))
+        kept += [pair for _, pair in sorted(close, key=lambda item: (item[0], item[1].name))[:4]]
+    return kept[:_MOST_RATIOS]
+
+
+def _meaningful(
+    logs: dict[str, Floats], kinds: dict[str, str | None], explained: Sequence[set[str]]
+) -> Iterator[Ratio]:
+    """Ratios that the names of columns suggest. Of each kind the first columns are paired, were there thousands."""
+    of_kind: dict[str | None, list[str]] = {}
+    for name, kind in kinds.items():
+        of_kind.setdefault(kind, []).append(name)
+    for over, under in _MEANINGFUL:
+        for numerator in of_kind.get(over, [])[:MOST_PARTNERS]:
+            for denominator in of_kind.get(under, [])[:MOST_PARTNERS]:
+                present = (~np.isnan(logs[numerator] - logs[denominator])).sum() >= 5
+                if present and not any({numerator, denominator} < columns for columns in explained):
+                    yield Ratio(numerator, denominator)
+
+
+def derived_names(parts: Sequence[Derived], taken: Iterable[str]) -> list[str]:
+    """Name the column of each part: by the part, unless a column of the records has that name already."""
+    used = set(taken)
+    names = []
+    for part in parts:
+        names.append(unused_name(part.name, used))
+        used.add(names[-1])
+    return names
+
+
+def add_derived(frame: pd.DataFrame, parts: Sequence[Derived], names: Sequence[str]) -> pd.DataFrame:
+    """Return the frame with the derived columns after its own, under `names`."""
+    extra: dict[str, Any] = {name: part.values(frame) for name, part in zip(names, parts, strict=True)}
+    return pd.concat([frame, pd.DataFrame(extra, index=frame.index)], axis=1)

@@ -1,0 +1,303 @@
+"""How far a number lies from what the rest of its record leads one to expect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from anomaly_detection.data.levels import Levels
+from anomaly_detection.features.group_deviation import robust_spread
+from anomaly_detection.features.numeric_values import Scale, choose_scale
+from anomaly_detection.features.pairing import MOST_PARTNERS
+from anomaly_detection.features.rarity import determined
+from anomaly_detection.progress import steps
+
+__all__ = ["Expectation"]
+
+Floats = npt.NDArray[np.float64]
+Places = npt.NDArray[np.int64]
+_SAMPLE = 10_000
+_ROUNDS = 4
+_LEAST_ROWS = 100
+_SCREENED_ROWS = 1_000
+_SCREENED_AT_ONCE = 256
+_CELLS = 10_000_000
+_FARTHEST = 1e6  # spreads from the centre that foretell anything more
+_FARTHEST_JUDGED = 1e30
+
+
+@dataclass
+class _Target:
+    """The regression of one number; `weights` belong to the design's columns at `places`, None for all of them."""
+
+    column: str
+    weights: Floats
+    spread: float
+    group_by: tuple[str, ...]
+    places: Places | None = None
+
+
+class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Residual of each number after what all other columns foretell, as ``asinh(z)``; 0 is as expected.
+
+    One robust ridge regression a number, additive in the other numbers (lopsided ones as logarithms) and in the
+    categories: freight by weight, distance, mode and lane at once, where a group of two columns sees but two of them.
+    Residuals beyond two spreads are cut while fitting (Huber), so that anomalies do not set the expectation. A number
+    of which the others explain less than `min_explained` gives no feature.
+
+    Where there are more than `MOST_PARTNERS` columns, each number is foretold by those alone that explain most of it
+    one by one, with so many coefficients in all: the work then grows as columns do, not as their fourth power.
+
+    Parameters
+    ----------
+    numbers, categories : sequence of str
+    bound : sequence of tuple of str
+        Columns that are bound by an exact rule, such as a total and its factors; none of them foretells another.
+    min_explained : float, default 0.3
+        Least share of the robust spread's square explained, 0 to 1.
+    strength : float, default 3.0
+        Rows that each coefficient is lent towards 0.
+    """
+
+    def __init__(
+        self,
+        numbers: Sequence[str] = (),
+        categories: Sequence[str] = (),
+        bound: Sequence[tuple[str, ...]] = (),
+        min_explained: float = 0.3,
+        strength: float = 3.0,
+    ) -> None:
+        self.numbers = numbers
+        self.categories = categories
+        self.bound = bound
+        self.min_explained = min_explained
+        self.strength = strength
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> Expectation:
+        """Learn the regressions."""
+        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.n_features_in_ = X.shape[1]
+        self.targets_: list[_Target] = []
+        sample = X.iloc[:: -(-len(X) // _SAMPLE)]
+        self.scales_: dict[str, Scale] = {}
+        self.centres_: dict[str, tuple[float, float, float, float]] = {}
+        for name in self.numbers:
+            values = sample[name].to_numpy(dtype=np.float64)
+            self.scales_[name] = choose_scale(values)
+            scaled = self.scales_[name].apply(values)
+            present = scaled[~np.isnan(scaled)]
+            if present.size < _LEAST_ROWS or robust_spread(present) == 0.0:
+                continue
+            low, high = np.quantile(present, [0.001, 0.999])
+            self.centres_[name] = (float(np.median(present)), robust_spread(present), float(low), float(high))
+        found = {name: Levels(sample[name]) for name in self.categories}
+        self.levels_ = {name: one for name, one in found.items() if 1 < len(one) <= len(sample) / 20}
+        for name in determined(sample, self.levels_):
+            del self.levels_[name]
+        if len(sample) < _LEAST_ROWS:
+            return self
+        wide = len(self.centres_) + len(self.levels_) > MOST_PARTNERS
+        if wide:
+            self.levels_ = {name: one for name, one in self.levels_.items() if len(one) <= MOST_PARTNERS}
+            width = len(self.centres_) + sum(map(len, self.levels_.values()))
+            sample = sample.iloc[:: min(-(-len(sample) * width // _CELLS), -(-len(sample) // _SCREENED_ROWS))]
+        design, blocks = self._design(sample)
+        made: Iterator[_Target | None]
+        if wide:
+            partners = steps([*self._partners(design, blocks)], "foretelling numbers")
+            made = (self._fit_near(name, near, sample, design, blocks) for name, near in partners)
+        else:
+            gram = design.T @ design
+            made = (self._fit_target(name, sample, design, gram, blocks) for name in self.centres_)
+        self.targets_ += [target for target in made if target is not None]
+        return self
+
+    def _partners(self, design: Floats, blocks: dict[str, Places]) -> Iterator[tuple[str, list[str]]]:
+        """Give each number and the columns that explain most of it one by one, the best first."""
+        some = design[:: -(-len(design) // _SCREENED_ROWS), 1:]
+        count = len(self.centres_)
+        numbers = some[:, :count] - some[:, :count].mean(axis=0)
+        numbers /= np.maximum(np.sqrt((numbers**2).sum(axis=0)), 1e-12)
+        levels = some[:, count:] / np.sqrt(np.maximum(some[:, count:].sum(axis=0), 1.0))
+        basis = np.hstack([numbers, levels])
+        names, sizes = list(blocks), np.array([len(block) for block in blocks.values()])
+        first = np.cumsum(sizes) - sizes
+        free = np.where(np.arange(len(sizes)) < count, 1, sizes - 1)[:, None]
+        for start in range(0, count, _SCREENED_AT_ONCE):
+            part = numbers[:, start : start + _SCREENED_AT_ONCE]
+            explained = np.add.reduceat((basis.T @ part) ** 2, first, axis=0) - free / len(some)
+            explained[np.arange(start, start + part.shape[1]), np.arange(part.shape[1])] = -np.inf
+            # Rounded: sums of matrices may differ in their last bits from machine to machine.
+            best = np.argsort(-np.round(explained, 9), axis=0, kind="stable")[:MOST_PARTNERS]
+            for name, own in zip(names[start:], best.T, strict=False):
+                yield name, [names[i] for i in own[np.cumsum(sizes[own]) <= MOST_PARTNERS]]
+
+    def _fit_near(
+        self, name: str, near: Sequence[str], sample: pd.DataFrame, design: Floats, blocks: dict[str, Places]
+    ) -> _Target | None:
+        """`_fit_target` by the columns `near` alone."""
+        wanted = {name, *near}
+        chosen = [other for other in blocks if other in wanted]
+        places = np.concatenate([[0], *(blocks[other] for other in chosen)])
+        part = design[:, places]
+        own = {other: np.searchsorted(places, blocks[other]) for other in chosen}
+        target = self._fit_target(name, sample, part, part.T @ part, own)
+        return None if target is None else replace(target, places=places)
+
+    def _design(self, X: pd.DataFrame) -> tuple[Floats, dict[str, Places]]:
+        parts, blocks, width = [np.ones((len(X), 1))], {}, 1
+        for name in self.centres_:
+            parts.append(self._telling(X, name)[:, None])
+            blocks[name] = np.array([width])
+            width += 1
+        for name, levels in self.levels_.items():
+            codes = levels.codes(X[name])
+            one_hot = np.zeros((len(X), len(levels)))
+            known = np.flatnonzero(codes >= 0)
+            one_hot[known, codes[known]] = 1.0
+            parts.append(one_hot)
+            blocks[name] = np.arange(width, width + len(levels))
+            width += len(levels)
+        return np.hstack(parts), blocks
+
+    def _standard(self, X: pd.DataFrame, name: str) -> Floats:
+        centre, spread, _, _ = self.centres_[name]
+        standard = (self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)) - centre) / spread
+        return np.asarray(np.clip(standard, -_FARTHEST_JUDGED, _FARTHEST_JUDGED))
+
+    def _telling(self, X: pd.DataFrame, name: str) -> Floats:
+        """What a number says of others: not missing, and no farther out than nearly all are."""
+        centre, spread, low, high = self.centres_[name]
+        scaled = np.clip(self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)), low, high)
+        return np.asarray(np.clip(np.nan_to_num((scaled - centre) / spread), -_FARTHEST, _FARTHEST))
+
+    def _fit_target(
+        self, name: str, sample: pd.DataFrame, design: Floats, gram: Floats, blocks: dict[str, Places]
+    ) -> _Target | None:
+        y = self._standard(sample, name)
+        present = ~np.isnan(y)
+        kin = {name, *(other for group in self.bound if name in group for other in group)}
+        used = np.delete(np.arange(design.shape[1]), np.concatenate([blocks[one] for one in kin if one in blocks]))
+        # Only the smaller part of the rows is copied out of the design.
+        few = design[present if 2 * present.sum() < len(y) else ~present]
+        part = few.T @ few
+        own = (part if 2 * present.sum() < len(y) else gram - part)[np.ix_(used, used)]
+        n = int(present.sum())
+        penalty = np.full(len(used), self.strength)
+        penalty[0] = 1e-6
+        inverse = np.linalg.inv(own + np.diag(penalty))
+        freedom = n - float(np.einsum("ij,ji->", inverse, own))
+        if freedom < 0.5 * n:
+            return None
+        fitted = np.full(len(y), np.median(y[present]))
+        full = np.zeros(design.shape[1])
+        for _ in range(_ROUNDS):
+            residual = y - fitted
+            spread = max(robust_spread(residual[present]), 1e-6)
+            goal = np.where(present, fitted + np.clip(residual, -2 * spread, 2 * spread), 0.0)
+            full[used] = inverse @ (design.T @ goal)[used]
+            fitted = design @ full
+        spread = max(robust_spread((y - fitted)[present]) * np.sqrt(n / freedom), 0.02)
+        if 1.0 - (spread / max(robust_spread(y[present]), 1e-6)) ** 2 < self.min_explained:
+            return None
+        first = np.array([block[0] - 1 for block in blocks.values()])
+        parts = np.add.reduceat(design[:, 1:] * full[1:], first, axis=1).std(axis=0)
+        power = dict(zip(blocks, parts.tolist(), strict=True))
+        strongest = sorted(power, key=lambda other: -power[other])[:3]
+        return _Target(name, full, spread, tuple(other for other in strongest if power[other] > 0.2))
+
+    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """Give the residuals, shape (n, features); NaN where the number is missing."""
+        check_is_fitted(self)
+        out = np.empty((len(X), len(self.targets_)), dtype=np.float32)
+        if not self.targets_:
+            return out
+        rows = max(1, min(_SAMPLE, _CELLS // len(self.targets_)))
+        for start in range(0, len(X), rows):
+            some = X.iloc[start : start + rows]
+            expected = self._expected(some)
+            for i, target in enumerate(self.targets_):
+                away = self._standard(some, target.column) - expected[:, i]
+                out[start : start + rows, i] = np.arcsinh(away / target.spread)
+        return out
+
+    def _expected(self, X: pd.DataFrame) -> Floats:
+        """Each row's sum by itself: a product of matrices may round otherwise where rows come in other numbers."""
+        weights = _Weights(self.targets_)
+        expected = np.repeat(weights.at(0, 1)[1], len(X), axis=0)
+        place = 1
+        for name in self.centres_:
+            of, own = weights.at(place, 1)
+            expected[:, of] += self._telling(X, name)[:, None] * own
+            place += 1
+        for name, levels in self.levels_.items():
+            # An unknown level is -1, the last row: it adds nothing.
+            of, own = weights.at(place, len(levels))
+            expected[:, of] += np.vstack([own, np.zeros(own.shape[1])])[levels.codes(X[name])]
+            place += len(levels)
+        return expected
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Return ``<number> as expected`` for each feature."""
+        return np.asarray([f"{target.column} as expected" for target in self.targets_], dtype=object)
+
+    @property
+    def feature_columns_(self) -> list[tuple[str, ...]]:
+        """The number that each feature judges."""
+        return [(target.column,) for target in self.targets_]
+
+    @property
+    def feature_groups_(self) -> list[tuple[str, ...]]:
+        """The columns that tell most about each number."""
+        return [target.group_by for target in self.targets_]
+
+    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return the numbers and what was to be expected, in the numbers' own units; both (n, features)."""
+        values = np.empty((len(X), len(self.targets_)))
+        usual = np.empty_like(values)
+        if self.targets_:
+            expected = self._expected(X)
+            for i, target in enumerate(self.targets_):
+                centre, spread, low, high = self.centres_[target.column]
+                values[:, i] = X[target.column].to_numpy(dtype=np.float64)
+                # A line may foretell what no record ever had, such as a negative quantity.
+                usual[:, i] = self.scales_[target.column].invert(np.clip(expected[:, i] * spread + centre, low, high))
+        return values, usual
+
+    def ranges_in_units(self, X: pd.DataFrame, bounds: Floats) -> Floats:
+        """Turn `bounds` of the features, shape (2, features), into each row's own units, shape (2, n, features)."""
+        ends = np.empty((2, len(X), len(self.targets_)))
+        if self.targets_:
+            expected = self._expected(X)
+            for i, target in enumerate(self.targets_):
+                centre, spread, low, high = self.centres_[target.column]
+                standard = expected[:, i] + np.sinh(bounds[:, i, None]) * target.spread
+                ends[..., i] = self.scales_[target.column].invert(np.clip(standard * spread + centre, low, high))
+        return ends
+
+
+class _Weights:
+    """The weights of all regressions, by the columns of the design."""
+
+    def __init__(self, targets: Sequence[_Target]) -> None:
+        places = [np.arange(len(one.weights)) if one.places is None else one.places for one in targets]
+        place = np.concatenate(places)
+        order = np.argsort(place, kind="stable")
+        self._place = place[order]
+        self._of = np.repeat(np.arange(len(targets)), [len(own) for own in places])[order]
+        self._value = np.concatenate([one.weights for one in targets])[order]
+        self._all = len(targets)
+
+    def at(self, place: int, count: int) -> tuple[Places | slice, Floats]:
+        """Which regressions look at `count` columns from `place` on, and their weights, shape (count, regressions)."""
+        start, stop = np.searchsorted(self._place, [place, place + count])
+        each = (stop - start) // count
+        of = slice(None) if each == self._all else self._of[start : start + each]
+        return of, self._value[start:stop].reshape(count, each)

@@ -1,0 +1,488 @@
+"""`SupplyChainFeatures`: raw records to the numbers a forest is grown on, each traceable to its columns."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn import config_context
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.utils.validation import check_is_fitted
+
+from anomaly_detection.data.frames import to_frame
+from anomaly_detection.data.schema import CleaningReport, Role, Schema, infer_schema
+from anomaly_detection.errors import DataError
+from anomaly_detection.features.derived import (
+    CalendarPart,
+    Derived,
+    Duration,
+    MissingPattern,
+    MissingState,
+    Product,
+    Ratio,
+    add_derived,
+    derived_names,
+    find_calendar,
+    find_durations,
+    find_ratios,
+)
+from anomaly_detection.features.duplicates import Repeats
+from anomaly_detection.features.expectation import Expectation
+from anomaly_detection.features.group_deviation import GroupDeviation
+from anomaly_detection.features.numeric_values import NumericValues
+from anomaly_detection.features.pairing import MOST_PARTNERS
+from anomaly_detection.features.rarity import CategoryRarity, PairRarity
+from anomaly_detection.features.restated_columns import find_restated
+from anomaly_detection.features.rules import Rules
+from anomaly_detection.features.surprise import TailSummary
+
+__all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
+
+GROUPS = (
+    "num",
+    "cat",
+    "pairs",
+    "calendar",
+    "durations",
+    "ratios",
+    "deviations",
+    "expectations",
+    "rules",
+    "missing",
+    "repeats",
+    "tails",
+)
+
+_SAMPLE = 5_000
+_SAME = 0.999
+_BLOCK = 1_024
+_PLAIN = ("num", "durations", "ratios")
+# At least and at most so much of a feature counts as one standard deviation (`TailSummary`). Shares in nats need a
+# floor: a surprise of 3.4, one in thirty, is some two deviations, however equal the other values are.
+_LEAST_UNITS = {
+    "cat": 1.25,
+    "calendar": 1.25,
+    "missing": 1.25,
+    "pairs": 0.75,
+    "deviations": 0.5,
+    "expectations": 0.5,
+}
+_MOST_UNITS = {"cat": 1.0, "pairs": 1.0, "missing": 1.0, "deviations": 0.5, "expectations": 0.5, "rules": 0.3}
+_COPY_UNITS = {"repeated record": 0.25, "repeated readings": 0.25}
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """Where a feature comes from.
+
+    Attributes
+    ----------
+    name : str
+        The feature's name.
+    kind : str
+        One of `GROUPS`.
+    columns : tuple of str
+        Input columns, the one that is judged first; empty for the row-level summary ("tails").
+    group_by : tuple of str
+        What the feature is compared within: categorical input columns, or calendar parts such as ``month of date``.
+    """
+
+    name: str
+    kind: str
+    columns: tuple[str, ...]
+    group_by: tuple[str, ...] = ()
+
+
+class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
+    """Raw records to features, float32 with NaN where a value is missing.
+
+    A `ColumnTransformer` that plans its own branches: it cleans the records once by their schema, adds the columns that
+    follow from others, and runs one branch a group of features on the result.
+
+    ==============  ==================================================================================================
+    group           features
+    ==============  ==================================================================================================
+    `num`           the numbers, lopsided ones as logarithms
+    `cat`           rarity of each category
+    `pairs`         oddity of two categories together
+    `calendar`      rarity of the weekday and hour of the main date
+    `durations`     days between dates
+    `ratios`        ratios of two numbers
+    `deviations`    numbers, durations and ratios against the group the row belongs to
+    `expectations`  numbers against what the rest of the record foretells
+    `rules`         breaches of what nearly all records keep: totals and their factors, dates in order
+    `missing`       rarity of which numbers and dates are missing together, and in which words
+    `repeats`       how many times a record or a reading occurs
+    `tails`         the largest and mean surprise over all other features of the row
+    ==============  ==================================================================================================
+
+    Constant features, and those that repeat another, are left out; so are plain values of what is judged against its
+    group or the rest of its record, whose mere size says less.
+
+    Parameters
+    ----------
+    schema : Schema, optional
+        What the columns are; inferred from the training records if not given.
+    groups : sequence of str, default GROUPS
+        Which groups of features to make.
+    n_jobs : int, optional
+        Threads over branches and columns.
+
+    Attributes
+    ----------
+    schema_ : Schema
+    restated_ : dict of column to (part, date)
+        Columns that are not judged, because they only restate a part of a date.
+    cleaning_report_ : CleaningReport
+        What cleaning did to the training records.
+    n_records_ : int
+        Training records.
+    feature_sources_ : list of FeatureSource
+        One a feature, in the order of the outputs.
+    numerical_features, categorical_features : list of str
+        Input columns by role.
+    """
+
+    remainder = "drop"
+    sparse_threshold = 0.0
+    transformer_weights = None
+    verbose = False
+    verbose_feature_names_out = False
+    force_int_remainder_cols = "deprecated"
+
+    def __init__(self, schema: Schema | None = None, groups: Sequence[str] = GROUPS, n_jobs: int | None = None) -> None:
+        self.schema = schema
+        self.groups = groups
+        self.n_jobs = n_jobs
+
+    # The base class looks for its branches' parameters here; the branches are planned from the records instead.
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the constructor's parameters."""
+        params: dict[str, Any] = BaseEstimator.get_params(self, deep=False)
+        return params
+
+    def set_params(self, **params: Any) -> SupplyChainFeatures:
+        """Set the constructor's parameters."""
+        BaseEstimator.set_params(self, **params)
+        return self
+
+    def set_output(self, *, transform: Literal["default", "pandas", "polars"] | None = None) -> SupplyChainFeatures:
+        """Set what `transform` and `fit_transform` return: an array, or a frame with the features' names.
+
+        Parameters
+        ----------
+        transform : {"default", "pandas", "polars"}, optional
+            None changes nothing.
+        """
+        # Of this object alone: its branches hand arrays to each other.
+        TransformerMixin.set_output(self, transform=transform)
+        return self
+
+    def _plain(self) -> SupplyChainFeatures:
+        """A shallow copy that returns arrays, whatever `set_output` says."""
+        plain = copy.copy(self)
+        plain.__dict__.pop("_sklearn_output_config", None)
+        return plain
+
+    @property
+    def numerical_features(self) -> list[str]:
+        """Input columns that hold numbers."""
+        check_is_fitted(self, "schema_")
+        return self.schema_.names(Role.NUMERIC)
+
+    @property
+    def categorical_features(self) -> list[str]:
+        """Input columns that hold categories."""
+        check_is_fitted(self, "schema_")
+        return self.schema_.names(Role.CATEGORICAL)
+
+    def fit(self, X: Any, y: object = None, **params: Any) -> SupplyChainFeatures:
+        """Learn what is usual; see `fit_transform`."""
+        self.fit_transform(X, y)
+        return self
+
+    def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+        """Learn what is usual from training records and return their features.
+
+        Parameters
+        ----------
+        X : table
+            Anything `to_frame` takes, at least two rows.
+        y : ignored
+
+        Returns
+        -------
+        ndarray of float32, shape (n, n_features)
+
+        Raises
+        ------
+        DataError
+            For unusable records or an unknown group of features; the message says why.
+        """
+        unknown = [group for group in self.groups if group not in GROUPS]
+        if unknown:
+            raise DataError(f"Unknown feature group {unknown[0]!r}; expected some of {', '.join(GROUPS)}.")
+        frame = to_frame(X)
+        self.schema_ = infer_schema(frame) if self.schema is None else self.schema
+        clean, self.cleaning_report_ = self.schema_.clean(frame)
+        self.restated_ = find_restated(
+            clean, self.schema_.names(Role.NUMERIC, Role.CATEGORICAL), self.schema_.names(Role.TIMESTAMP)
+        )
+        self.derived_ = self._derive(clean)
+        extended = self._extended(clean)
+        self.transformers = self._branches()
+        plain = self._plain()
+        found = _array(super(SupplyChainFeatures, plain).fit_transform, extended)
+        self.__dict__.update(plain.__dict__)
+        sources = self._sources()
+        self.kept_ = _distinct(found, np.array([source.kind in _MOST_UNITS for source in sources], dtype=bool))
+        self.kept_ = self.kept_[~_foretold(sources)[self.kept_]]
+        if not self.kept_.size:
+            raise DataError("No feature varies among the records; expected records that differ.")
+        found = found[:, self.kept_]
+        self.feature_sources_ = [sources[i] for i in self.kept_]
+        self.n_records_ = len(frame)
+        least = [_LEAST_UNITS.get(source.kind, 0.0) for source in self.feature_sources_]
+        most = [_MOST_UNITS.get(source.kind, _COPY_UNITS.get(source.name, np.inf)) for source in self.feature_sources_]
+        self.tails_ = TailSummary(least, most).fit(found)
+        if "tails" in self.groups:
+            self.feature_sources_ += [
+                FeatureSource(str(name), "tails", ()) for name in self.tails_.get_feature_names_out()
+            ]
+        return self.summarise(found)
+
+    def transform(self, X: Any, **params: Any) -> npt.NDArray[np.float32]:
+        """Return the features of records, shape (n, n_features).
+
+        Raises
+        ------
+        DataError
+            If a column is missing or holds what cannot be read; the message says which.
+        """
+        return self.transform_with_report(X)[0]
+
+    def transform_with_report(self, X: Any) -> tuple[npt.NDArray[np.float32], CleaningReport]:
+        """Return the features of records, and what cleaning them did."""
+        extended, report = self.extend(X)
+        return self.features_of(extended), report
+
+    def extend(self, X: Any, first: int | None = None) -> tuple[pd.DataFrame, CleaningReport]:
+        """Return the clean records with the columns that follow from others, and what cleaning did.
+
+        `first` is for a part of a larger table, see `Schema.clean`.
+        """
+        check_is_fitted(self, "feature_sources_")
+        clean, report = self.schema_.clean(X, first)
+        return self._extended(clean), report
+
+    def _extended(self, clean: pd.DataFrame) -> pd.DataFrame:
+        return add_derived(clean, self.derived_, self._derived_names())
+
+    def _derived_names(self) -> list[str]:
+        return derived_names(self.derived_, [*self.schema_.names(), *self.schema_.word_columns().values()])
+
+    def features_of(self, extended: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """Return the features of records that `extend` prepared."""
+        found = _array(super(SupplyChainFeatures, self._plain()).transform, extended)
+        return self.summarise(found[:, self.kept_])
+
+    def summarise(
+        self, found: npt.NDArray[np.float32], surprises: npt.NDArray[np.float32] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Append the row-level summary to the features of single columns, replacing one that is there already.
+
+        It is that of `surprises`, as `farness` gives them, where those are given.
+        """
+        if "tails" not in self.groups:
+            return found
+        found = found[:, : len(self.kept_)]
+        return np.hstack([found, self.tails_.summary(self.farness(found) if surprises is None else surprises)])
+
+    @property
+    def usual_(self) -> npt.NDArray[np.float32]:
+        """The usual value of each feature but the row-level summary, its median."""
+        check_is_fitted(self, "feature_sources_")
+        return self.tails_.median_
+
+    @property
+    def usual_farness_(self) -> npt.NDArray[np.float32]:
+        """The `farness` of a usual record's features, the farthest one's first, each the median over the records."""
+        check_is_fitted(self, "feature_sources_")
+        return self.tails_.profile()
+
+    @property
+    def pair_limit(self) -> str | None:
+        """One line where there are more columns than are compared with each other, None where there are not."""
+        judged = self.schema_.names(Role.NUMERIC, Role.CATEGORICAL, Role.TIMESTAMP)
+        if len(judged) <= MOST_PARTNERS:
+            return None
+        return (
+            f"{len(judged):,} columns are more than can all be compared with each other: each is compared with up to"
+            f" {MOST_PARTNERS} that promise most, and judged by itself as ever."
+        )
+
+    def farness(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Say how far out each feature but the row-level summary is, in standard deviations, at least 0."""
+        return self.tails_.surprises(features[:, : len(self.kept_)])
+
+    def known_share(self, X: Any) -> float:
+        """Share of the records, 0 to 1, that are remembered from training in every column; 0 without ``repeats``."""
+        extended, _ = self.extend(X)
+        for name, transformer, columns in self._fitted_branches():
+            if name == "repeats":
+                return float(transformer.known(extended[columns]).mean())
+        return 0.0
+
+    def in_units(self, extended: pd.DataFrame) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
+        """Return, for each feature but the row-level summary, the value and what is usual, as a person would say them.
+
+        Both have shape (n, n_features without the summary). For numbers they are in the column's own units; for
+        categories the level and its count; for pairs both levels, and the rows with both and with the second.
+        """
+        blocks = [transformer.in_units(extended[columns]) for _, transformer, columns in self._fitted_branches()]
+        values, usual = (np.hstack([block[i].astype(object) for block in blocks])[:, self.kept_] for i in (0, 1))
+        return values, usual
+
+    def ranges_in_units(self, extended: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return between what each feature's value usually lies: both ends, in the units of `in_units`.
+
+        Both have its shape; the middle 90 % of the training records lie between, each against its own group or
+        expectation. NaN for features whose values have no such range: categories, rules, repeats.
+        """
+        branches = self._fitted_branches()
+        widths = [len(transformer.get_feature_names_out()) for _, transformer, _ in branches]
+        bounds = np.full((2, sum(widths)), np.nan)
+        bounds[:, self.kept_] = self.tails_.bounds()
+        result = np.full((2, len(extended), sum(widths)), np.nan)
+        first = 0
+        for (_, transformer, columns), width in zip(branches, widths, strict=True):
+            if hasattr(transformer, "ranges_in_units"):
+                stop = first + width
+                result[..., first:stop] = transformer.ranges_in_units(extended[columns], bounds[:, first:stop])
+            first += width
+        return result[0][:, self.kept_], result[1][:, self.kept_]
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Return the names of the features, in the order of the outputs."""
+        check_is_fitted(self, "feature_sources_")
+        return np.asarray([source.name for source in self.feature_sources_], dtype=object)
+
+    def _judged(self, role: Role) -> list[str]:
+        return [name for name in self.schema_.names(role) if name not in self.restated_]
+
+    def _derive(self, clean: pd.DataFrame) -> list[Derived]:
+        dates = self.schema_.names(Role.TIMESTAMP)
+        numbers = self._judged(Role.NUMERIC)
+        texts = {column.name: column.texts for column in self.schema_.columns}
+        missing = tuple(MissingState(name, texts[name]) for name in (*numbers, *dates) if clean[name].isna().any())
+        return [
+            *find_calendar(clean, dates),
+            *find_durations(clean, dates),
+            *find_ratios(clean, numbers),
+            *missing,
+            *([MissingPattern(missing)] if missing else []),
+        ]
+
+    def _branches(self) -> list[tuple[str, Any, list[str]]]:
+        numbers = self._judged(Role.NUMERIC)
+        categories = self._judged(Role.CATEGORICAL)
+        dates = self.schema_.names(Role.TIMESTAMP)
+        derived = list(zip(self._derived_names(), self.derived_, strict=True))
+        names: dict[type, list[str]] = {
+            kind: [name for name, part in derived if isinstance(part, kind)]
+            for kind in (Duration, Ratio, Product, MissingState, MissingPattern)
+        }
+        calendar = {
+            kind: [name for name, part in derived if isinstance(part, CalendarPart) and part.part in kind]
+            for kind in (("weekday", "hour"), ("month",), ("period",))
+        }
+        weekday_and_hour, months, periods = calendar.values()
+        judged = [*numbers, *names[Duration], *names[Ratio]]
+        groupers = [*categories, *months]
+        states = names[MissingState]
+        products = [part for part in self.derived_ if isinstance(part, Product)]
+        plan: list[tuple[str, Any, list[str]]] = [
+            ("num", NumericValues(), numbers),
+            ("cat", CategoryRarity(), categories),
+            ("pairs", PairRarity(), [*categories, *states]),
+            ("calendar", CategoryRarity(), weekday_and_hour),
+            ("durations", NumericValues(), names[Duration]),
+            ("ratios", NumericValues(), names[Ratio]),
+            ("deviations", GroupDeviation(judged, groupers, n_jobs=self.n_jobs), [*judged, *groupers]),
+            (
+                "expectations",
+                Expectation([*numbers, *names[Duration]], groupers, [product.columns for product in products]),
+                [*numbers, *names[Duration], *groupers],
+            ),
+            ("rules", Rules(products, dates), [*names[Product], *dates]),
+            ("missing", CategoryRarity(keep_all=True), names[MissingPattern]),
+            ("repeats", Repeats(numbers, periods, dates), [*numbers, *categories, *periods, *dates]),
+        ]
+        return [(name, branch if name in self.groups else "drop", columns) for name, branch, columns in plan]
+
+    def _fitted_branches(self) -> list[tuple[str, Any, list[str]]]:
+        return [
+            (name, transformer, columns)
+            for name, transformer, columns in self.transformers_
+            if not isinstance(transformer, str) and len(columns)
+        ]
+
+    def _sources(self) -> list[FeatureSource]:
+        origin = dict(zip(self._derived_names(), (part.columns for part in self.derived_), strict=True))
+        sources = []
+        for kind, transformer, columns in self._fitted_branches():
+            names = transformer.get_feature_names_out()
+            judged = getattr(transformer, "feature_columns_", [(name,) for name in columns])
+            grouped = getattr(transformer, "feature_groups_", [()] * len(names))
+            for name, own, group_by in zip(names, judged, grouped, strict=True):
+                inputs = dict.fromkeys(column for part in own for column in origin.get(part, (part,)))
+                sources.append(FeatureSource(str(name), kind, tuple(inputs), tuple(group_by)))
+        return sources
+
+
+def _array(method: Callable[[pd.DataFrame], Any], extended: pd.DataFrame) -> npt.NDArray[np.float32]:
+    """What a method of `ColumnTransformer` makes of prepared records, its branches in threads."""
+    with joblib.parallel_config(backend="threading"), config_context(transform_output="default"):
+        return np.asarray(method(extended), dtype=np.float32)
+
+
+def _distinct(found: npt.NDArray[np.float32], telling: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Columns that vary or are `telling` once they do, each but the first of those that rise and fall together."""
+    with np.errstate(invalid="ignore"):
+        varies = np.array([_varies(column) for column in found.T], dtype=bool)
+    candidates = np.flatnonzero(varies | telling) if varies.any() else np.flatnonzero(varies)
+    sample = found[:: -(-len(found) // _SAMPLE), :][:, candidates].astype(np.float64)
+    missing = np.isnan(sample)
+    sample = np.where(missing, 0.0, sample)
+    present = np.maximum((~missing).sum(axis=0), 1)
+    sample = np.where(missing, 0.0, sample - sample.sum(axis=0) / present)
+    length = np.sqrt((sample**2).sum(axis=0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        sample /= length
+    kept = np.ones(len(candidates), dtype=bool)
+    for start in range(0, len(candidates), _BLOCK):
+        with np.errstate(invalid="ignore"):
+            likeness = np.abs(sample[:, start : start + _BLOCK].T @ sample[:, : start + _BLOCK])
+        for i, j in np.argwhere(likeness > _SAME):
+            # Row by row, so it is settled whether an earlier column is kept.
+            if j < start + i and kept[j]:
+                kept[start + i] = False
+    return candidates[kept]
+
+
+def _foretold(sources: Sequence[FeatureSource]) -> npt.NDArray[np.bool_]:
+    """Plain values of columns that are judged against their group or the rest of the record: their size says less."""
+    judged = {source.columns for source in sources if source.kind in ("deviations", "expectations")}
+    return np.array([source.kind in _PLAIN and source.columns in judged for source in sources], dtype=bool)
+
+
+def _varies(column: npt.NDArray[np.float32]) -> bool:
+    present = column[~np.isnan(column)]
+    return present.size > 0 and bool(present.min() != present.max() or present.size < column.size)

@@ -1,0 +1,285 @@
+"""How far a number lies from what is usual in the group that its row belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from joblib import Parallel, delayed
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from anomaly_detection.data.levels import CombinedLevels, Levels
+from anomaly_detection.features.numeric_values import Scale, choose_scale
+from anomaly_detection.features.pairing import most_related
+from anomaly_detection.progress import steps
+
+__all__ = ["GroupDeviation", "explained_share", "robust_spread"]
+
+Floats = npt.NDArray[np.float64]
+_Known = dict[tuple[str, ...], npt.NDArray[np.int64]]
+_SAMPLE = 30_000
+_ROWS_A_GROUP = 15  # on average; smaller groups foretell too well and judge too badly
+_MAD_TO_SIGMA = 1.4826
+_DETERMINED_SHARE = 0.98
+_SPREAD_STRENGTH = 6.0  # a robust spread needs that many more rows than a median to be known as well
+
+
+def robust_spread(values: Floats) -> float:
+    """Standard deviation as the median distance from the median tells it; by tails, then plainly, where that is 0."""
+    if values.size == 0:
+        return 0.0
+    distance = np.abs(values - np.median(values))
+    spread = _MAD_TO_SIGMA * float(np.median(distance))
+    if spread == 0.0:
+        spread = float(np.quantile(distance, 0.95)) / 1.96
+    return spread if spread > 0.0 else float(values.std())
+
+
+@dataclass
+class _Usual:
+    """Centre and spread of a column in each combination of categories; the last entry is for new ones."""
+
+    groups: CombinedLevels
+    centre: Floats
+    spread: Floats
+
+
+@dataclass
+class _Deviation:
+    column: str
+    scale: Scale
+    group_by: tuple[str, ...]
+    usual: _Usual
+    parents: list[_Usual]
+
+    @property
+    def name(self) -> str:
+        return f"{self.column} by {' and '.join(self.group_by)}"
+
+
+class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Robust deviation of each number from its group, as ``asinh(z)``; 0 is usual.
+
+    For each number that one or two categorical columns foretell (they explain at least `min_explained` of the variance
+    of its ranks) the groups are those columns' combinations. The centre is the group's median, the spread the group's
+    robust one, on the log scale where the number is lopsided. The centre shrinks towards that of the parent group
+    (without the second column, then of all rows), the more so the less the groups differ; the spread towards what is
+    common within groups, as if that lent `strength` rows. So a group of one does not explode, and an unseen group gets
+    its parent's. Of more than `MOST_PARTNERS` categories only those that have most to do with the others are tried.
+
+    Parameters
+    ----------
+    numbers, categories : sequence of str
+        Columns to judge and to group by.
+    min_explained : float, default 0.1
+        Least share of variance, 0 to 1, adjusted for the number of groups.
+    min_gain : float, default 0.15
+        Least share, 0 to 1, of the variance left over that a second column has to explain.
+    strength : float, default 5.0
+        Rows that are lent, at most.
+    n_jobs : int, optional
+        Threads over columns.
+    """
+
+    def __init__(
+        self,
+        numbers: Sequence[str] = (),
+        categories: Sequence[str] = (),
+        min_explained: float = 0.1,
+        min_gain: float = 0.15,
+        strength: float = 5.0,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.numbers = numbers
+        self.categories = categories
+        self.min_explained = min_explained
+        self.min_gain = min_gain
+        self.strength = strength
+        self.n_jobs = n_jobs
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> GroupDeviation:
+        """Choose each number's groups and learn what is usual in them."""
+        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.n_features_in_ = X.shape[1]
+        sample = X.iloc[:: -(-len(X) // _SAMPLE)]
+        coded = {}
+        for name in self.categories:
+            levels = Levels(sample[name])
+            if 1 < len(levels) <= len(sample) / _ROWS_A_GROUP and levels.counts.max() < 0.98 * len(sample):
+                coded[name] = (levels.codes(sample[name]), len(levels))
+        coded = {name: coded[name] for name in most_related(coded)}
+        found = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            delayed(self._fit_column)(X, sample, name, coded)
+            for name in steps(self.numbers, "comparing numbers within groups")
+        )
+        self.deviations_: list[_Deviation] = [deviation for deviation in found if deviation is not None]
+        return self
+
+    def _fit_column(
+        self, X: pd.DataFrame, sample: pd.DataFrame, name: str, coded: dict[str, tuple[npt.NDArray[np.int64], int]]
+    ) -> _Deviation | None:
+        group_by = self._best_groups(sample[name], coded)
+        if not group_by:
+            return None
+        values = X[name].to_numpy(dtype=np.float64)
+        scale = choose_scale(values)
+        scaled = scale.apply(values)
+        present = ~np.isnan(scaled)
+        chain: list[_Usual] = []
+        for depth in range(len(group_by) + 1):
+            groups = CombinedLevels(X, group_by[:depth])
+            above = chain[-1].groups.codes(X)[present] if chain else None
+            chain.append(self._usual(groups, groups.codes(X)[present], scaled[present], chain, above))
+        return _Deviation(name, scale, group_by, chain[-1], chain[:-1])
+
+    def _best_groups(
+        self, values: pd.Series[Any], coded: dict[str, tuple[npt.NDArray[np.int64], int]]
+    ) -> tuple[str, ...]:
+        ranks: Floats = np.asarray(values.rank(), dtype=np.float64)
+        present = ~np.isnan(ranks)
+        if present.sum() < 10 or np.ptp(ranks[present]) == 0:
+            return ()
+        ranks = ranks[present]
+        single = {name: explained_share(ranks, codes[present], size) for name, (codes, size) in coded.items()}
+        if not single:
+            return ()
+        first = max(single, key=lambda name: single[name])
+        if single[first] < self.min_explained:
+            return ()
+        codes, _ = coded[first]
+        double = {}
+        for name, (others, other_size) in coded.items():
+            if name != first:
+                both = (codes * other_size + others)[present]
+                used, both = np.unique(both, return_inverse=True)
+                if len(used) <= len(ranks) / _ROWS_A_GROUP:
+                    double[name] = explained_share(ranks, both, len(used))
+        if double:
+            second = max(double, key=lambda name: double[name])
+            gain = double[second] - single[first]
+            if gain >= 0.005 and gain >= self.min_gain * (1.0 - single[first]):
+                return (first, second)
+        return (first,)
+
+    def _usual(
+        self,
+        groups: CombinedLevels,
+        codes: npt.NDArray[np.int64],
+        values: Floats,
+        chain: list[_Usual],
+        above: npt.NDArray[np.int64] | None,
+    ) -> _Usual:
+        size = len(groups)
+        if above is None:
+            middle = float(np.median(values))
+            width = max(robust_spread(values), 1e-9 * (1.0 + abs(middle)))
+            return _Usual(groups, np.full(2, middle), np.full(2, width))
+        parent = chain[-1]
+        n = np.bincount(codes, minlength=size).astype(np.float64)
+        own: Any = pd.Series(values).groupby(codes).median()
+        centre = np.zeros(size)
+        centre[own.index] = own.to_numpy()
+        distance: Any = pd.Series(np.abs(values - centre[codes])).groupby(codes)
+        spread = np.zeros(size)
+        # Half of a small or rounded group may agree exactly: its 90 % quantile then still tells how far values stray.
+        own_spread: Any = np.maximum(_MAD_TO_SIGMA * distance.median(), distance.quantile(0.9) / 3.0)
+        spread[own_spread.index] = own_spread.to_numpy()
+        parent_codes = np.zeros(size, dtype=np.int64)
+        parent_codes[codes] = above
+        parent_centre = parent.centre[parent_codes]
+        within = robust_spread(values - centre[codes])
+        between = float(np.sqrt(np.mean((centre - parent_centre)[codes] ** 2)))
+        if np.mean(values == centre[codes]) >= _DETERMINED_SHARE:
+            # The groups determine the number, so that a small one is not drawn towards values it cannot have.
+            between = np.inf
+        # The best linear shrinkage lends as many rows as the variance within is of that between groups.
+        # Within bounds of which there are squares.
+        lent = min(min(within / between, 1e9) ** 2, self.strength) if between > 0 else self.strength
+        shrunk_centre = (n * centre + lent * parent_centre) / (n + lent)
+        lent = _SPREAD_STRENGTH * self.strength
+        shrunk_spread = np.sqrt((n * spread**2 + lent * within**2) / (n + lent))
+        floor = 0.1 * chain[0].spread[0]
+        return _Usual(groups, np.append(shrunk_centre, 0.0), np.append(np.maximum(shrunk_spread, floor), 1.0))
+
+    @staticmethod
+    def _expected(X: pd.DataFrame, deviation: _Deviation, known: _Known) -> tuple[Floats, Floats]:
+        codes = _codes(X, deviation.usual.groups, known)
+        centre, spread = deviation.usual.centre[codes], deviation.usual.spread[codes]
+        for parent in reversed(deviation.parents):
+            new = codes < 0
+            if not new.any():
+                break
+            parent_codes = _codes(X, parent.groups, known)
+            centre = np.where(new, parent.centre[parent_codes], centre)
+            spread = np.where(new, parent.spread[parent_codes], spread)
+            codes = np.where(new, parent_codes, codes)
+        return centre, spread
+
+    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """Give the deviations, shape (n, features); NaN where the number is missing."""
+        check_is_fitted(self)
+        out = np.empty((len(X), len(self.deviations_)), dtype=np.float32)
+        known: _Known = {}
+        for i, deviation in enumerate(self.deviations_):
+            centre, spread = self._expected(X, deviation, known)
+            scaled = deviation.scale.apply(X[deviation.column].to_numpy(dtype=np.float64))
+            out[:, i] = np.arcsinh((scaled - centre) / spread)
+        return out
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Return ``<number> by <categories>`` for each feature."""
+        return np.asarray([deviation.name for deviation in self.deviations_], dtype=object)
+
+    @property
+    def feature_columns_(self) -> list[tuple[str, ...]]:
+        """The number that each feature judges."""
+        return [(deviation.column,) for deviation in self.deviations_]
+
+    @property
+    def feature_groups_(self) -> list[tuple[str, ...]]:
+        """The columns that each feature groups by."""
+        return [deviation.group_by for deviation in self.deviations_]
+
+    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return the numbers and what their group usually has, in the numbers' own units; both (n, features)."""
+        values = np.empty((len(X), len(self.deviations_)))
+        usual = np.empty_like(values)
+        known: _Known = {}
+        for i, deviation in enumerate(self.deviations_):
+            values[:, i] = X[deviation.column].to_numpy(dtype=np.float64)
+            usual[:, i] = deviation.scale.invert(self._expected(X, deviation, known)[0])
+        return values, usual
+
+    def ranges_in_units(self, X: pd.DataFrame, bounds: Floats) -> Floats:
+        """Turn `bounds` of the features, shape (2, features), into each row's own units, shape (2, n, features)."""
+        ends = np.empty((2, len(X), len(self.deviations_)))
+        known: _Known = {}
+        for i, deviation in enumerate(self.deviations_):
+            centre, spread = self._expected(X, deviation, known)
+            ends[..., i] = deviation.scale.invert(centre + np.sinh(bounds[:, i, None]) * spread)
+        return ends
+
+
+def _codes(X: pd.DataFrame, groups: CombinedLevels, known: _Known) -> npt.NDArray[np.int64]:
+    """Each row's group. Numbers that share their columns share their groups, which were learned from the same rows."""
+    if groups.columns not in known:
+        known[groups.columns] = groups.codes(X)
+    return known[groups.columns]
+
+
+def explained_share(ranks: Floats, codes: npt.NDArray[np.int64], size: int) -> float:
+    """Share of the variance that group means explain, adjusted for their number."""
+    n = np.bincount(codes, minlength=size)
+    sums = np.bincount(codes, weights=ranks, minlength=size)
+    used = n > 0
+    total = float(((ranks - ranks.mean()) ** 2).sum())
+    between = float((sums[used] ** 2 / n[used]).sum() - len(ranks) * ranks.mean() ** 2)
+    free = len(ranks) - int(used.sum())
+    if free <= 0 or total <= 0:
+        return 0.0
+    return 1.0 - ((total - between) / free) / (total / (len(ranks) - 1))

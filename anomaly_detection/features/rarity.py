@@ -1,0 +1,232 @@
+"""How rare a category is, and how odd two categories are together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from anomaly_detection.data.levels import CombinedLevels, Levels
+from anomaly_detection.features.pairing import most_related
+from anomaly_detection.progress import steps
+
+__all__ = ["CategoryRarity", "PairRarity", "determined"]
+
+_RARE_SHARE = 0.02
+_COMMON_SHARE = 0.05
+_SAMPLE = 50_000
+
+
+class CategoryRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Surprise of each category: ``-log`` of the share of training rows whose category is as rare or rarer.
+
+    Where a column has many rare levels, one of them is no great surprise. An unseen level counts as half a row. Where
+    all levels of a column are common, or a finer column all but determines them (a product its product group), so that
+    the two would say the same, each known level has surprise 0 and only an unseen one has more.
+
+    Parameters
+    ----------
+    keep_all : bool, default False
+        Give a feature for every column, and every level its surprise.
+    """
+
+    def __init__(self, keep_all: bool = False) -> None:
+        self.keep_all = keep_all
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> CategoryRarity:
+        """Count the levels."""
+        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.n_features_in_ = X.shape[1]
+        self.n_rows_ = len(X)
+        levels = {name: Levels(X[name]) for name in X.columns}
+        self.levels_ = {name: found for name, found in levels.items() if self.keep_all or len(found) > 1}
+        told = [] if self.keep_all else determined(X, self.levels_)
+        self.surprise_ = {name: self._surprise(found.counts, name in told) for name, found in self.levels_.items()}
+        return self
+
+    def _surprise(self, counts: npt.NDArray[np.int64], told: bool) -> npt.NDArray[np.float64]:
+        if told or (not self.keep_all and counts.min() > _RARE_SHARE * self.n_rows_):
+            return np.append(np.zeros(len(counts)), -np.log(0.5 / (self.n_rows_ + 0.5)))
+        _, place = np.unique(counts, return_inverse=True)
+        as_rare = np.cumsum(np.bincount(place, weights=counts))[place]
+        return -np.log(np.append(as_rare, 0.5) / (self.n_rows_ + 0.5))
+
+    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """Give the surprises in nats, shape (n, features)."""
+        check_is_fitted(self)
+        out = np.empty((len(X), len(self.levels_)), dtype=np.float32)
+        for i, name in enumerate(self.levels_):
+            out[:, i] = self.surprise_[name][self.levels_[name].codes(X[name])]
+        return out
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Return ``<column> rarity`` for each feature."""
+        return np.asarray([f"{name} rarity" for name in self.levels_], dtype=object)
+
+    @property
+    def feature_columns_(self) -> list[tuple[str, ...]]:
+        """Source columns of each feature."""
+        return [(name,) for name in self.levels_]
+
+    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return the levels, and in how many of the training rows each occurred; both (n, features)."""
+        values = np.empty((len(X), len(self.levels_)), dtype=object)
+        counts = np.empty(values.shape)
+        for i, name in enumerate(self.levels_):
+            values[:, i] = X[name].astype(object)
+            counts[:, i] = np.append(self.levels_[name].counts, 0)[self.levels_[name].codes(X[name])]
+        return values, counts
+
+
+class PairRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """How much rarer a category is beside another one than it is in general.
+
+    The pairs are those of the tree of strongest mutual information over all columns (Chow and Liu, 1968), so that each
+    column is judged by the one that tells most about it; of more than `MOST_PARTNERS` columns over those that have most
+    to do with all others. The feature is ``log min(p(b), 5 %) - log p(b | a)``, at least
+    0, with one pseudo-count for p(b | a), so that a rare `a` proves little.
+
+    Parameters
+    ----------
+    max_pairs : int, default 12
+    min_information : float, default 0.1
+        Least mutual information of a pair, in nats, beyond what chance gives.
+    """
+
+    def __init__(self, max_pairs: int = 12, min_information: float = 0.1) -> None:
+        self.max_pairs = max_pairs
+        self.min_information = min_information
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> PairRarity:
+        """Find the pairs and count their levels."""
+        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.n_features_in_ = X.shape[1]
+        self.n_rows_ = len(X)
+        self.pairs_ = self._tree(X)
+        used = sorted({name for pair in self.pairs_ for name in pair})
+        self.levels_ = {name: Levels(X[name]) for name in used}
+        self.combined_ = [CombinedLevels(X, pair) for pair in self.pairs_]
+        return self
+
+    def _tree(self, X: pd.DataFrame) -> list[tuple[str, str]]:
+        sample = X.iloc[:: -(-len(X) // _SAMPLE)]
+        coded = {}
+        for name in X.columns:
+            levels = Levels(sample[name])
+            if 1 < len(levels) <= 0.2 * len(sample):
+                coded[name] = (levels.codes(sample[name]), len(levels))
+        codes = [(name, *coded[name]) for name in most_related(coded)]
+        edges = []
+        for i, (name, first, size) in enumerate(codes):
+            for other, second, other_size in codes[:i]:
+                information = _mutual_information(first, second, size, other_size)
+                if information >= self.min_information:
+                    # The finer column tells about the coarser one.
+                    pair = (name, other) if size >= other_size else (other, name)
+                    edges.append((information, pair))
+        edges.sort(key=lambda edge: (-edge[0], edge[1]))
+        root = {name: name for name, _, _ in codes}
+
+        def find(name: str) -> str:
+            while root[name] != name:
+                name = root[name]
+            return name
+
+        kept = []
+        for _, pair in edges:
+            first_root, second_root = find(pair[0]), find(pair[1])
+            if first_root != second_root:
+                root[first_root] = second_root
+                kept.append(pair)
+        return kept[: self.max_pairs]
+
+    def _counts(self, X: pd.DataFrame, i: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
+        given, of = self.pairs_[i]
+        n_given, n_of = (
+            np.append(self.levels_[name].counts, 0)[self.levels_[name].codes(X[name])] for name in (given, of)
+        )
+        n_both = np.append(self.combined_[i].counts, 0)[self.combined_[i].codes(X)]
+        return n_given, n_of, n_both
+
+    def fit_transform(self, X: pd.DataFrame, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+        """Fit, and give each training row's surprises as if it had not been one: new rows are no odder then."""
+        return self.fit(X)._surprises(X, 1)
+
+    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """Give the surprises in nats, shape (n, pairs)."""
+        check_is_fitted(self)
+        return self._surprises(X, 0)
+
+    def _surprises(self, X: pd.DataFrame, own: int) -> npt.NDArray[np.float32]:
+        out = np.empty((len(X), len(self.pairs_)), dtype=np.float32)
+        for i in range(len(self.pairs_)):
+            n_given, n_of, n_both = (counts - own for counts in self._counts(X, i))
+            share = np.maximum(n_of, 0.5) / (self.n_rows_ + 0.5)
+            conditional = (n_both + share) / (n_given + 1.0)
+            out[:, i] = np.maximum(np.log(np.minimum(share, _COMMON_SHARE)) - np.log(conditional), 0.0)
+        return out
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Return ``<b> for <a>`` for each pair."""
+        return np.asarray([f"{of} for {given}" for given, of in self.pairs_], dtype=object)
+
+    @property
+    def feature_columns_(self) -> list[tuple[str, ...]]:
+        """Source columns of each feature: the one judged, then the one it is judged by."""
+        return [(of, given) for given, of in self.pairs_]
+
+    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return the pairs of levels (judged, given) and ``(rows with both, rows with the given one)``."""
+        values = np.empty((len(X), len(self.pairs_)), dtype=object)
+        counts = np.empty(values.shape, dtype=object)
+        for i, (given, of) in enumerate(self.pairs_):
+            n_given, _, n_both = self._counts(X, i)
+            judged, known = (X[name].astype(object).tolist() for name in (of, given))
+            for row, facts in enumerate(zip(judged, known, n_both.tolist(), n_given.tolist(), strict=True)):
+                values[row, i], counts[row, i] = facts[:2], facts[2:]
+        return values, counts
+
+
+def determined(X: pd.DataFrame, levels: dict[str, Levels]) -> list[str]:
+    """Name the columns of which a finer one leaves at most a tenth of the entropy open.
+
+    Of more than `MOST_PARTNERS` columns only those that have most to do with all others are asked about the rest.
+    """
+    sample = X.iloc[:: -(-len(X) // _SAMPLE)]
+    codes = {name: found.codes(sample[name]) for name, found in levels.items() if len(found) <= 0.2 * len(X)}
+    found = []
+    asked = most_related({name: (own, len(levels[name])) for name, own in codes.items()})
+    for name, own in steps([*codes.items()], "comparing categories"):
+        size = len(levels[name])
+        entropy = _mutual_information(own, own, size, size, corrected=False)
+        for other in asked:
+            finer, other_size = codes[other], len(levels[other])
+            if other_size > size and other not in found:
+                known = _mutual_information(own, finer, size, other_size, corrected=False)
+                if known >= 0.9 * entropy:
+                    found.append(name)
+                    break
+    return found
+
+
+def _mutual_information(
+    first: npt.NDArray[np.int64],
+    second: npt.NDArray[np.int64],
+    first_size: int,
+    second_size: int,
+    corrected: bool = True,
+) -> float:
+    """Mutual information in nats, less what independent columns show on average (Miller and Madow, 1955)."""
+    n = len(first)
+    joint = np.bincount(first * second_size + second, minlength=first_size * second_size)
+    p = joint[joint > 0] / n
+    a, b = np.bincount(first) / n, np.bincount(second) / n
+    a, b = a[a > 0], b[b > 0]
+    information = float((p * np.log(p)).sum() - (a * np.log(a)).sum() - (b * np.log(b)).sum())
+    if not corrected:
+        return information
+    return information - (len(p) - len(a) - len(b) + 1) / (2 * n)

@@ -1,0 +1,108 @@
+"""Columns that only say again what a date says: its month, year, weekday, quarter, ..."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from anomaly_detection.features.pairing import paired_dates
+
+__all__ = ["find_restated"]
+
+_SAMPLE = 5_000
+_AGREEMENT = 0.99
+_LEAST_ROWS = 30
+_MOST_LEVELS = 400
+_SCREENED_ROWS = 500
+
+Codes = npt.NDArray[np.int64]
+
+
+def find_restated(frame: pd.DataFrame, columns: Sequence[str], dates: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Name the columns whose values stand one to one for a part of a date, and the part and the date.
+
+    There is nothing odd about the month 6 in June: judged as a number or a category such a column only repeats the
+    calendar, and years or months not seen in training would look like anomalies.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Clean records.
+    columns : sequence of str
+        Numeric and categorical columns to look at.
+    dates : sequence of str
+        Columns of dates; of many those that `paired_dates` names are looked at.
+
+    Returns
+    -------
+    dict of column to (part, date)
+    """
+    sample = frame.iloc[:: -(-len(frame) // _SAMPLE)]
+    dates = paired_dates(frame, dates)
+    coded = {name: pd.factorize(sample[name])[0].astype(np.int64) for name in columns}
+    parts = [(part, date, codes) for date in dates for part, codes in _parts(sample[date])]
+    found: dict[str, tuple[str, str]] = {}
+    coded = {name: codes for name, codes in coded.items() if 1 < codes.max() + 1 <= _MOST_LEVELS}
+    may_be = _may_be([*coded.values()], [codes for _, _, codes in parts])
+    for (name, codes), possible in zip(coded.items(), may_be.T, strict=True):
+        for i in np.flatnonzero(possible):
+            part, date, other = parts[i]
+            if _one_to_one(codes, other):
+                found[name] = (part, date)
+                break
+    return found
+
+
+def _may_be(columns: list[Codes], parts: list[Codes]) -> npt.NDArray[np.bool_]:
+    """Which pairs could be `_one_to_one`, shape (parts, columns): one look at all columns leaves few to look into.
+
+    In two that stand one to one, rows that agree in one agree in the other. A row of the few that break this is in two
+    pairs of neighbours, whatever the rows' order; ordered by the part, most other columns break it nearly everywhere.
+    """
+    if not columns or not parts:
+        return np.zeros((len(parts), len(columns)), dtype=bool)
+    step = -(-len(parts[0]) // _SCREENED_ROWS)
+    some = np.stack([codes[::step] for codes in columns], axis=1)
+    possible = np.empty((len(parts), len(columns)), dtype=bool)
+    for i, codes in enumerate(parts):
+        order = np.argsort(codes[::step], kind="stable")
+        own, other = codes[::step][order], some[order]
+        present = ((own[1:] >= 0) & (own[:-1] >= 0))[:, None] & (other[1:] >= 0) & (other[:-1] >= 0)
+        differ = ((other[1:] == other[:-1]) != (own[1:] == own[:-1])[:, None]) & present
+        possible[i] = differ.sum(axis=0) <= 4.0 * (1.0 - _AGREEMENT) * len(codes) + 1.0
+    return possible
+
+
+def _parts(dates: pd.Series) -> list[tuple[str, Codes]]:
+    at = dates.dt
+    parts = {
+        "month": at.month,
+        "year": at.year,
+        "quarter": at.quarter,
+        "weekday": at.day_of_week,
+        "day": at.day,
+        "day of the year": at.day_of_year,
+        "week": at.isocalendar().week.astype("float64"),
+        "hour": at.hour,
+        "year and month": 12 * at.year + at.month,
+        "year and quarter": 4 * at.year + at.quarter,
+    }
+    return [(name, pd.factorize(values)[0].astype(np.int64)) for name, values in parts.items()]
+
+
+def _one_to_one(first: Codes, second: Codes) -> bool:
+    """True if either tells the other; of a column with two values the date may be the cause, so three are needed."""
+    both = (first >= 0) & (second >= 0)
+    first, second = first[both], second[both]
+    if first.size < max(_LEAST_ROWS, 0.5 * both.size) or len(np.unique(first)) < 3:
+        return False
+    pairs, counts = np.unique(np.column_stack([first, second]), axis=0, return_counts=True)
+    for side in (0, 1):
+        largest = np.zeros(int(pairs[:, side].max()) + 1)
+        np.maximum.at(largest, pairs[:, side], counts)
+        if largest.sum() < _AGREEMENT * first.size:
+            return False
+    return True

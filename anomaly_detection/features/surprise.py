@@ -1,0 +1,124 @@
+"""How far out a row lies in its most unusual feature, and in all of them together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import norm
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from anomaly_detection.progress import steps
+
+__all__ = ["TailSummary"]
+
+_LARGEST = 4
+_LEVEL = 0.95
+_SAMPLE = 200_000
+_SORTED = 10_000
+_LINEAR = np.float32(10.0)
+
+Floats32 = npt.NDArray[np.float32]
+
+
+def _width(away: npt.NDArray[np.float64], least: float) -> tuple[float, bool]:
+    """One standard deviation where `away` is positive, and whether fewer than 5 % of the values are there."""
+    beyond = away[away > least]
+    share = max(beyond.size, 0.5) / away.size
+    if share > 1.0 - _LEVEL:
+        return float(np.quantile(away, _LEVEL) / norm.ppf(_LEVEL)), False
+    width = np.quantile(beyond, 0.25) / norm.ppf(1.0 - share) if beyond.size else np.inf
+    return float(width), True
+
+
+class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """The largest surprises of a row and their mean, on one scale for all features.
+
+    An isolation forest picks features uniformly, so one odd feature among many is seldom looked at; these few features
+    carry it. The surprise of a value is its distance from the feature's median, measured on its own side by the 95 %
+    quantile there as a normal one would be, so that both a long tail and a lopsided feature are judged by what is usual
+    for them. Where fewer than 5 % of the values differ from the median, as in a rule that is seldom broken, the smaller
+    differences are taken to be as surprising as they are rare. Missing values surprise nobody here.
+
+    Parameters
+    ----------
+    least, most : sequence of float, optional
+        One a feature: so much of it is at least one standard deviation; at most, where hardly any training value
+        differs from the median (infinite, as if not given, where such a feature tells nothing).
+    """
+
+    def __init__(self, least: Sequence[float] | None = None, most: Sequence[float] | None = None) -> None:
+        self.least = least
+        self.most = most
+
+    def fit(self, X: Floats32, y: object = None) -> TailSummary:
+        """Learn each feature's median and the width of either side."""
+        self.n_features_in_ = X.shape[1]
+        sample = X[:: -(-len(X) // _SAMPLE)]
+        self.median_ = np.zeros(X.shape[1], dtype=np.float32)
+        self.width_ = np.full((2, X.shape[1]), np.inf, dtype=np.float32)
+        self.bounds_ = np.full((2, X.shape[1]), np.nan, dtype=np.float32)
+        for i in steps(range(X.shape[1]), "learning what is usual"):
+            values = sample[~np.isnan(sample[:, i]), i].astype(np.float64)
+            least = 0.0 if self.least is None else self.least[i]
+            most = np.inf if self.most is None else self.most[i]
+            if values.size < 5:
+                continue
+            self.median_[i] = middle = np.median(values)
+            self.bounds_[:, i] = np.quantile(values, [1.0 - _LEVEL, _LEVEL])
+            for side, sign in ((0, 1.0), (1, -1.0)):
+                width, seldom = _width(sign * (values - middle), 1e-6 * (1.0 + abs(middle)))
+                self.width_[side, i] = min(width, most) if seldom else max(width, least)
+        some = sample[:: -(-len(sample) // _SORTED)]
+        self.profile_ = np.median(np.sort(self.surprises(some), axis=1), axis=0)[::-1].copy()
+        return self
+
+    def bounds(self) -> Floats32:
+        """Between what the middle 90 % of each feature's training values lie, shape (2, features); NaN if unknown."""
+        check_is_fitted(self)
+        if hasattr(self, "bounds_"):
+            return self.bounds_
+        # Learned before ranges were kept: the widths are of the same quantiles, but where values seldom differ.
+        away = norm.ppf(_LEVEL) * self.width_
+        away[~np.isfinite(away)] = np.nan
+        return np.stack([self.median_ - away[1], self.median_ + away[0]]).astype(np.float32)
+
+    def profile(self) -> Floats32:
+        """How surprising a usual record is: its largest surprise, the second, and so on, shape (features,)."""
+        check_is_fitted(self)
+        if hasattr(self, "profile_"):
+            return self.profile_
+        # Learned before profiles were kept: that of as many independent normal features.
+        count = len(self.median_)
+        return norm.ppf(1.0 - (np.arange(count) + 0.5) / (2.0 * count)).astype(np.float32)
+
+    def surprises(self, X: Floats32) -> Floats32:
+        """Give each value's surprise in standard deviations, shape (n, features), at least 0."""
+        check_is_fitted(self)
+        away = X - self.median_
+        z = np.where(away > 0, away / self.width_[0], -away / self.width_[1])
+        return np.nan_to_num(z, nan=0.0, posinf=1e6).astype(np.float32)
+
+    def transform(self, X: Floats32) -> Floats32:
+        """Give the four largest surprises and the mean one, shape (n, 5).
+
+        They grow as the surprise itself up to `_LINEAR` standard deviations, and as its logarithm beyond. A forest's
+        thresholds are uniform in a feature's range: logarithms throughout would spend most of them among usual rows,
+        and would set the least surprising rows apart as far as the most.
+        """
+        return self.summary(self.surprises(X))
+
+    def summary(self, z: Floats32) -> Floats32:
+        """`transform` of rows whose surprises, shape (n, features), are known."""
+        largest = min(_LARGEST, z.shape[1])
+        out = np.zeros((len(z), _LARGEST + 1), dtype=np.float32)
+        out[:, :largest] = np.sort(np.partition(z, z.shape[1] - largest, axis=1)[:, -largest:], axis=1)[:, ::-1]
+        out[:, _LARGEST] = np.minimum(z, 10.0).mean(axis=1, dtype=np.float64)
+        return np.where(out > _LINEAR, _LINEAR * (1.0 + np.log(np.maximum(out, _LINEAR) / _LINEAR)), out)
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Return the names."""
+        return np.asarray([*(f"surprise {i + 1}" for i in range(_LARGEST)), "mean surprise"], dtype=object)

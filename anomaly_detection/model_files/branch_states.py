@@ -1,0 +1,362 @@
+"""What the branches of `SupplyChainFeatures` hold, declared, for model files."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, get_args
+
+import numpy as np
+import pandas as pd
+
+from anomaly_detection.data.levels import CombinedLevels, Levels
+from anomaly_detection.data.parsing import EpochUnit
+from anomaly_detection.data.schema import CleaningReport, Column, ColumnCleaning, Role, Schema
+from anomaly_detection.features.derived import (
+    CalendarKind,
+    CalendarPart,
+    Duration,
+    MissingPattern,
+    MissingState,
+    Product,
+    Ratio,
+)
+from anomaly_detection.features.duplicates import Repeats, _Counter, _Records
+from anomaly_detection.features.expectation import Expectation, _Target
+from anomaly_detection.features.group_deviation import GroupDeviation, _Deviation, _Usual
+from anomaly_detection.features.numeric_values import NumericValues, Scale
+from anomaly_detection.features.rarity import CategoryRarity, PairRarity
+from anomaly_detection.features.rules import Rules
+from anomaly_detection.features.surprise import TailSummary
+from mlx_iforest.convert.declared import (
+    Fixed,
+    Keyed,
+    Many,
+    Maybe,
+    OneOf,
+    Record,
+)
+from mlx_iforest.convert.declared_values import Array, Chosen, Flag, Number, Strings, Text, Unkept, Whole
+
+__all__ = ["BRANCHES", "CLEANING", "DERIVED", "LISTED", "NAMES", "SCHEMA", "TAILS"]
+
+# Far beyond what records hold: quotients of such numbers are still floats.
+_SMALLEST, _LARGEST = 1e-100, 1e100
+_POSITIVE = Number(_SMALLEST, _LARGEST)
+_FINITE = Number(-_LARGEST, _LARGEST)
+_FINITE_ARRAY = Array("float64", least=-_LARGEST, most=_LARGEST)
+_COUNTS = Array("int64", least=1)
+_KEYS = Array("uint64", least=1)
+_SHARE = Number(0.0, 1.0)
+_LENT = Number(0.0, _LARGEST)
+
+NAMES = Many(Text(), tuple)
+LISTED = Many(Text())
+
+_COLUMN = Record(
+    Column,
+    {
+        "name": Text(),
+        "role": Chosen(Role),
+        "reason": Text(),
+        "decimal_comma": Flag(),
+        "day_first": Flag(),
+        "epoch": Maybe(Text(get_args(EpochUnit))),
+        "texts": NAMES,
+        "distinct": Whole(),
+        "missing": _SHARE,
+    },
+)
+
+
+def _schema_fault(schema: Schema) -> str | None:
+    return None if len(set(schema.names())) == len(schema.columns) else "two columns have one name"
+
+
+SCHEMA = Record(Schema, {"columns": Many(_COLUMN, tuple)}, _schema_fault)
+CLEANING = Record(
+    CleaningReport,
+    {
+        "rows": Whole(),
+        "columns": Keyed(
+            Record(ColumnCleaning, {"from_text": Whole(), "blank": Whole(), "unread": Keyed(Whole())}),
+        ),
+        "unreadable": Keyed(Text()),
+    },
+)
+
+_DURATION = Record(Duration, {"start": Text(), "end": Text()})
+_STEP = Number(0.0, 1.0)
+_PRODUCT = Record(
+    Product,
+    {
+        "total": Text(),
+        "factors": Fixed(Text(), Text()),
+        "steps": Fixed(_STEP, _STEP, _STEP),
+        "constant": _POSITIVE,
+    },
+)
+_MISSING_STATE = Record(MissingState, {"column": Text(), "words": NAMES})
+DERIVED = OneOf(
+    _DURATION,
+    Record(Ratio, {"numerator": Text(), "denominator": Text()}),
+    _PRODUCT,
+    Record(CalendarPart, {"date": Text(), "part": Text(get_args(CalendarKind))}),
+    _MISSING_STATE,
+    Record(MissingPattern, {"states": Many(_MISSING_STATE, tuple), "name": Text((MissingPattern.name,))}),
+)
+
+
+def _levels_fault(levels: Levels) -> str | None:
+    if not len(levels.names) or len(levels.names) != len(levels.counts) or not levels.names.is_unique:
+        return "expected levels, with one count for each"
+    return None
+
+
+def _combined_fault(combined: CombinedLevels) -> str | None:
+    if len(combined.columns) != len(combined.levels):
+        return "expected the levels of each column"
+    # Rows are looked up by bisection, and there is at least one combination.
+    known, possible = combined._known, math.prod(map(len, combined.levels))
+    if not len(known) or len(known) != len(combined.counts) or np.any(known[1:] <= known[:-1]):
+        return "expected combinations in ascending order, with a count for each"
+    return None if known[-1] < possible else f"expected combinations of {possible} at most"
+
+
+def _as_index(names: Any) -> pd.Index[Any]:
+    return pd.Index(names, dtype=object)
+
+
+_LEVELS = Record(Levels, {"names": Strings(_as_index), "counts": _COUNTS}, _levels_fault)
+_COMBINED = Record(
+    CombinedLevels,
+    {"columns": NAMES, "levels": Many(_LEVELS, tuple), "_known": Array("int64", least=0), "counts": _COUNTS},
+    _combined_fault,
+)
+_SCALE = Record(Scale, {"floor": Maybe(_POSITIVE)})
+
+
+def _usual_fault(usual: _Usual) -> str | None:
+    sizes = {len(usual.centre), len(usual.spread)}
+    # Without columns there is one group, of all rows, and its entry for new ones.
+    if sizes != {len(usual.groups) + 1}:
+        return "expected centre and spread of each group and of new ones"
+    return None
+
+
+_USUAL = Record(
+    _Usual,
+    {"groups": _COMBINED, "centre": _FINITE_ARRAY, "spread": Array("float64", least=_SMALLEST, most=_LARGEST)},
+    _usual_fault,
+)
+
+
+def _deviation_fault(deviation: _Deviation) -> str | None:
+    chain = [*deviation.parents, deviation.usual]
+    expected = [deviation.group_by[:depth] for depth in range(len(deviation.group_by) + 1)]
+    if len(expected) < 2 or [usual.groups.columns for usual in chain] != expected:
+        return "expected the groups of each of 'group_by', from all rows on"
+    rows = {int(usual.groups.counts.sum()) for usual in chain}
+    return None if len(rows) == 1 else "expected groups of the same rows"
+
+
+_DEVIATION = Record(
+    _Deviation,
+    {"column": Text(), "scale": _SCALE, "group_by": NAMES, "usual": _USUAL, "parents": Many(_USUAL)},
+    _deviation_fault,
+)
+_TARGET = Record(
+    _Target,
+    {
+        "column": Text(),
+        "weights": _FINITE_ARRAY,
+        "spread": Number(0.02, _LARGEST),
+        "group_by": NAMES,
+        "places": Maybe(Array("int64")),
+    },
+    optional=("places",),
+)
+_SEEN = {"feature_names_in_": Strings(), "n_features_in_": Whole()}
+
+
+def _surprises_fault(rarity: CategoryRarity) -> str | None:
+    sizes = {name: len(levels) + 1 for name, levels in rarity.levels_.items()}
+    found = {name: len(surprises) for name, surprises in rarity.surprise_.items()}
+    if sizes != found or not sizes.keys() <= set(rarity.feature_names_in_):
+        return "expected the surprise of each level and of new ones"
+    for name, levels in rarity.levels_.items():
+        # Whether another column tells as much is not in the file.
+        possible = [rarity._surprise(levels.counts, told) for told in (False, True)]
+        if not any(np.allclose(rarity.surprise_[name], one, rtol=1e-9, atol=0.0) for one in possible):
+            return "expected the surprises that follow from the counts"
+    return _rows_fault(rarity.levels_, rarity.n_rows_)
+
+
+def _rows_fault(levels: dict[str, Levels], n_rows: int) -> str | None:
+    if any(int(one.counts.sum()) != n_rows for one in levels.values()):
+        return f"expected counts that add up to {n_rows} rows"
+    return None
+
+
+def _pairs_fault(rarity: PairRarity) -> str | None:
+    if [combined.columns for combined in rarity.combined_] != rarity.pairs_:
+        return "expected the combinations of each pair"
+    names = {name for pair in rarity.pairs_ for name in pair}
+    if names != rarity.levels_.keys() or not names <= set(rarity.feature_names_in_):
+        return "expected the levels of the pairs' columns"
+    if any(int(combined.counts.sum()) != rarity.n_rows_ for combined in rarity.combined_):
+        return f"expected counts that add up to {rarity.n_rows_} rows"
+    return _rows_fault(rarity.levels_, rarity.n_rows_)
+
+
+def _targets_fault(expectation: Expectation) -> str | None:
+    width = 1 + len(expectation.centres_) + sum(map(len, expectation.levels_.values()))
+    if not expectation.centres_.keys() <= expectation.scales_.keys():
+        return "scales are missing"
+    for target in expectation.targets_:
+        places = np.arange(width) if target.places is None else target.places
+        ordered = places.size > 0 and places[0] == 0 and places[-1] < width and bool((np.diff(places) > 0).all())
+        if target.weights.shape != places.shape or not ordered or target.column not in expectation.centres_:
+            return "expected weights of columns and levels"
+    if len({target.column for target in expectation.targets_}) != len(expectation.targets_):
+        return "two targets are one column"
+    if not all(low <= centre <= high for centre, _, low, high in expectation.centres_.values()):
+        return "expected centres between the least and the most"
+    return None
+
+
+def _counts_fault(counter: _Counter) -> str | None:
+    if len(counter.keys) != len(counter.counts) or np.any(counter.keys[1:] <= counter.keys[:-1]):
+        return "expected keys in ascending order, with a count for each"
+    return None
+
+
+def _records_fault(records: _Records) -> str | None:
+    return None if len(records.content) == len(records.whole) else "expected two keys for each record"
+
+
+def _repeats_fault(repeats: Repeats) -> str | None:
+    fits = len(repeats.readings_) == len(repeats.continuous_) and set(repeats.continuous_) <= set(repeats.numbers)
+    return None if fits else "expected counts of each column's readings"
+
+
+def _tails_fault(tails: TailSummary) -> str | None:
+    n = tails.n_features_in_
+    for given in (tails.least, tails.most):
+        if given is not None and len(given) != n:
+            return f"expected units of {n} features"
+    if tails.most is not None and not all(most > 0 for most in tails.most):
+        return "expected units above 0"
+    bounds, profile = tails.bounds(), tails.profile()
+    if tails.width_.shape != (2, n) or bounds.shape != (2, n) or {tails.median_.shape, profile.shape} != {(n,)}:
+        return f"expected {n} features"
+    if not np.all(tails.width_ > 0):
+        return "expected widths above 0"
+    if np.any(bounds[0] > bounds[1]) or np.any(np.isnan(bounds[0]) != np.isnan(bounds[1])):
+        return "expected the least of each feature before the most"
+    return None if np.all(profile[1:] <= profile[:-1]) else "expected a profile in descending order"
+
+
+def _numbers_fault(numbers: NumericValues) -> str | None:
+    n = len(numbers.feature_names_in_)
+    return None if len(numbers.scales_) == len(numbers.medians_) == n else f"expected {n} scales and medians"
+
+
+_NUMERIC_VALUES = Record(
+    NumericValues,
+    {**_SEEN, "scales_": Many(_SCALE), "medians_": Array("float64", special=True, least=-_LARGEST, most=_LARGEST)},
+    _numbers_fault,
+)
+_CATEGORY_RARITY = Record(
+    CategoryRarity,
+    {
+        "keep_all": Flag(),
+        **_SEEN,
+        "n_rows_": Whole(1),
+        "levels_": Keyed(_LEVELS),
+        "surprise_": Keyed(Array("float64", least=0.0)),
+    },
+    _surprises_fault,
+)
+BRANCHES: dict[str, Record] = {
+    "num": _NUMERIC_VALUES,
+    "cat": _CATEGORY_RARITY,
+    "pairs": Record(
+        PairRarity,
+        {
+            "max_pairs": Whole(),
+            "min_information": _LENT,
+            **_SEEN,
+            "n_rows_": Whole(1),
+            "pairs_": Many(Fixed(Text(), Text())),
+            "levels_": Keyed(_LEVELS),
+            "combined_": Many(_COMBINED),
+        },
+        _pairs_fault,
+    ),
+    "calendar": _CATEGORY_RARITY,
+    "durations": _NUMERIC_VALUES,
+    "ratios": _NUMERIC_VALUES,
+    "deviations": Record(
+        GroupDeviation,
+        {
+            "numbers": LISTED,
+            "categories": LISTED,
+            "min_explained": _SHARE,
+            "min_gain": _SHARE,
+            "strength": _LENT,
+            "n_jobs": Unkept(None),
+            **_SEEN,
+            "deviations_": Many(_DEVIATION),
+        },
+    ),
+    "expectations": Record(
+        Expectation,
+        {
+            "numbers": LISTED,
+            "categories": LISTED,
+            "bound": Many(NAMES),
+            "min_explained": _SHARE,
+            "strength": _LENT,
+            **_SEEN,
+            "targets_": Many(_TARGET),
+            "scales_": Keyed(_SCALE),
+            "centres_": Keyed(Fixed(_FINITE, _POSITIVE, _FINITE, _FINITE)),
+            "levels_": Keyed(_LEVELS),
+        },
+        _targets_fault,
+    ),
+    "rules": Record(
+        Rules,
+        {"products": Many(_PRODUCT), "dates": LISTED, **_SEEN, "orders_": Many(Fixed(_DURATION, _LENT))},
+    ),
+    "missing": _CATEGORY_RARITY,
+    "repeats": Record(
+        Repeats,
+        {
+            "numbers": LISTED,
+            "within": LISTED,
+            "dates": LISTED,
+            **_SEEN,
+            "continuous_": LISTED,
+            "records_": Record(_Records, {"content": _KEYS, "whole": _KEYS}, _records_fault),
+            "readings_": Many(
+                Record(_Counter, {"keys": _KEYS, "counts": Array("int32", least=2)}, _counts_fault),
+            ),
+        },
+        _repeats_fault,
+    ),
+}
+TAILS = Record(
+    TailSummary,
+    {
+        "least": Maybe(Many(_LENT)),
+        "most": Maybe(Many(Number(special=True))),
+        "n_features_in_": Whole(),
+        "median_": Array("float32"),
+        "width_": Array("float32", 2, special=True),
+        "bounds_": Array("float32", 2, special=True, least=-_LARGEST, most=_LARGEST),
+        "profile_": Array("float32", least=0.0),
+    },
+    _tails_fault,
+    optional=("bounds_", "profile_"),
+)

@@ -1,0 +1,182 @@
+"""Fitted `SupplyChainFeatures`, declared for model files: what they learned, and branches that become one again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from anomaly_detection.data.schema import Role
+from anomaly_detection.features.derived import CalendarPart, Duration, MissingPattern, MissingState, Product, Ratio
+from anomaly_detection.features.features import GROUPS, FeatureSource, SupplyChainFeatures
+from anomaly_detection.model_files.branch_states import BRANCHES, CLEANING, DERIVED, LISTED, NAMES, SCHEMA, TAILS
+from anomaly_detection.model_files.column_states import fitted_again
+from mlx_iforest.convert.declared import (
+    Arrays,
+    Fields,
+    Fixed,
+    Keyed,
+    Kind,
+    Many,
+    Maybe,
+    Record,
+    StateError,
+    place,
+    refuse_other_keys,
+    shown,
+)
+from mlx_iforest.convert.declared_values import Array, Strings, Text, Unkept, Whole
+
+__all__ = ["FEATURES"]
+
+_SOURCE = Record(FeatureSource, {"name": Text(), "kind": Text(GROUPS), "columns": NAMES, "group_by": NAMES})
+_OWN = Fields(
+    {
+        "schema": Maybe(SCHEMA),
+        "groups": Many(Text(GROUPS), tuple),
+        "n_jobs": Unkept(None),
+        "schema_": SCHEMA,
+        "cleaning_report_": CLEANING,
+        "restated_": Keyed(Fixed(Text(), Text())),
+        "derived_": Many(DERIVED),
+        "feature_names_in_": Strings(),
+        "kept_": Array("int64", least=0),
+        "feature_sources_": Many(_SOURCE),
+        "n_records_": Whole(1),
+        "tails_": TAILS,
+    }
+)
+_OF_SKLEARN = {"transformers", "transformers_", "n_features_in_", "sparse_output_", "output_indices_"}
+"""What `ColumnTransformer` keeps of its own, besides what begins with an underscore; made anew when read."""
+
+_SAME = "as fitted"
+
+
+class _Features(Kind):
+    """Fitted `SupplyChainFeatures`: what it learned and its branches, and nothing private to scikit-learn."""
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        if type(value) is not SupplyChainFeatures or not hasattr(value, "feature_sources_"):
+            raise StateError(f"{at}: expected fitted SupplyChainFeatures, found {shown(value)}")
+        state = {name: one for name, one in vars(value).items() if name[0] != "_" and name not in _OF_SKLEARN}
+        same = value.schema == value.schema_
+        made = _OWN.encode({**state, "schema": None} if same else state, at, arrays)
+        if same:
+            made["schema"] = _SAME
+        at = place(at, "branches")
+        made["branches"] = []
+        for i, (name, branch, columns) in enumerate(value.transformers_):
+            if name == "remainder":
+                continue
+            used = not isinstance(branch, str) and len(columns) > 0
+            learned = BRANCHES[name].encode(branch, place(at, i), arrays) if used else None
+            made["branches"].append({"name": name, "columns": list(columns), "state": learned})
+        return made
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> SupplyChainFeatures:
+        found = refuse_other_keys(found, [*_OWN.kinds, "branches"], at)
+        same = found["schema"] == _SAME
+        plain = {name: None if name == "schema" and same else found[name] for name in _OWN.kinds}
+        state = _OWN.decode(plain, at, arrays)
+        if same:
+            state["schema"] = state["schema_"]
+        branches = [
+            self._branch(one, place(place(at, "branches"), i), arrays)
+            for i, one in enumerate(found["branches"] if isinstance(found["branches"], list) else [None])
+        ]
+        columns = set(state["feature_names_in_"])
+        if len(columns) != len(state["feature_names_in_"]) or not {c for _, _, own in branches for c in own} <= columns:
+            raise StateError(f"{at}: 'feature_names_in_' does not name the columns of the branches, each once")
+        if len({name for name, _, _ in branches}) != len(branches):
+            raise StateError(f"{at}: two branches have one name")
+        features = SupplyChainFeatures()
+        features.__dict__.update(state)
+        frame = pd.DataFrame([[0.0] * len(columns)], columns=pd.Index(state["feature_names_in_"], dtype=object))
+        fitted_again(features, frame, branches)
+        features.transformers = [
+            (name, branch if isinstance(branch, str) else clone(branch), own) for name, branch, own in branches
+        ]
+        fault = _fault(features)
+        if fault is not None:
+            raise StateError(f"{at}: {fault}")
+        return features
+
+    @staticmethod
+    def _branch(found: Any, at: str, arrays: Arrays) -> tuple[str, Any, list[str]]:
+        found = refuse_other_keys(found, ("name", "columns", "state"), at)
+        name = Text(tuple(BRANCHES)).decode(found["name"], at, arrays)
+        columns: list[str] = LISTED.decode(found["columns"], place(at, "columns"), arrays)
+        if found["state"] is None:
+            return name, "drop", columns
+        branch = BRANCHES[name].decode(found["state"], at, arrays)
+        if list(branch.feature_names_in_) != columns or branch.n_features_in_ != len(columns):
+            raise StateError(f"{at}: 'feature_names_in_' and the branch's columns differ")
+        return name, branch, columns
+
+
+def _fault(features: SupplyChainFeatures) -> str | None:
+    """What does not go together in features that were read; None where all does."""
+    fault = _columns_fault(features) or _plan_fault(features)
+    if fault is not None:
+        return fault
+    sources = features._sources()
+    kept, n = features.kept_, len(features.kept_)
+    if not n or np.any(kept[1:] <= kept[:-1]) or kept[-1] >= len(sources):
+        return f"'kept_' must choose among {len(sources)} features, in their order"
+    if features.tails_.n_features_in_ != n:
+        return f"'tails_' must look at {n} features"
+    expected = [sources[i] for i in kept]
+    if "tails" in features.groups:
+        expected += [FeatureSource(str(name), "tails", ()) for name in features.tails_.get_feature_names_out()]
+    if features.feature_sources_ != expected:
+        return "'feature_sources_' must name the features that are made, and their columns"
+    rows = {branch.n_rows_ for _, branch, _ in features._fitted_branches() if hasattr(branch, "n_rows_")}
+    return None if rows <= {features.n_records_} else f"'n_records_' is {features.n_records_}, but branches saw {rows}"
+
+
+def _columns_fault(features: SupplyChainFeatures) -> str | None:
+    """What is derived from columns that are not there, or of another kind."""
+    roles = {column.name: column.role for column in features.schema_.columns}
+    dates = {name for name, role in roles.items() if role is Role.TIMESTAMP}
+    numbers = {name for name, role in roles.items() if role is Role.NUMERIC}
+    kinds: dict[type, set[str]] = {Duration: dates, CalendarPart: dates, Ratio: numbers, Product: numbers}
+    for part in features.derived_:
+        if not set(part.columns) <= kinds.get(type(part), dates | numbers):
+            return f"{part.name[:40]!r} is derived from columns that are not there, or of another kind"
+    # Each column's words are those of the schema, and the pattern is of all columns.
+    states = tuple(part for part in features.derived_ if isinstance(part, MissingState))
+    known = all(state.words == features.schema_[state.column].texts for state in states)
+    patterns = [part.states for part in features.derived_ if isinstance(part, MissingPattern)]
+    if not known or patterns != ([states] if states else []):
+        return "the ways in which values are missing are not those of the columns"
+    if len(set(features.derived_)) != len(features.derived_):
+        return "two derived columns are the same"
+    for name, (_, date) in features.restated_.items():
+        if name not in roles or date not in dates:
+            return "'restated_' names columns that are not there"
+    return None
+
+
+def _plan_fault(features: SupplyChainFeatures) -> str | None:
+    """Branches that are not those which follow from the columns; the groups and the numbers of a branch may differ."""
+    planned = features._branches()
+    if len(planned) != len(features.transformers):
+        return f"expected {len(planned)} branches"
+    for (name, plan, columns), (found, branch, own) in zip(planned, features.transformers, strict=True):
+        if name != found or columns != own or (isinstance(plan, str) or not columns) != isinstance(branch, str):
+            return f"the branch {name!r} is not the one that follows from the columns"
+        if not isinstance(branch, str) and _named(plan) != _named(branch):
+            return f"the branch {name!r} does not look at the columns that it must"
+    return None
+
+
+def _named(branch: Any) -> dict[str, Any]:
+    """The parameters of a branch but for numbers, whose defaults may change."""
+    given = branch.get_params(deep=False)
+    return {name: value for name, value in given.items() if name != "n_jobs" and type(value) not in (int, float)}
+
+
+FEATURES = _Features()
+"""Fitted `SupplyChainFeatures`."""

@@ -1,0 +1,255 @@
+"""Saving and loading trained detectors, as native files or as joblib ones that carry the native bytes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from anomaly_detection.data.files import reason, replacing, require_file
+from anomaly_detection.detector import Detector
+from anomaly_detection.errors import DataError, ModelFileError, NotFittedError
+from anomaly_detection.model_files.joblib_file import JOBLIB_VERSION, looks_pickled, native_part, write_joblib
+from anomaly_detection.model_files.native_file import NATIVE_VERSION, SUFFIX, Native, from_bytes, looks_native, to_bytes
+from mlx_iforest import __version__
+from mlx_iforest.files import settle_left
+
+__all__ = [
+    "FILES",
+    "SUFFIX",
+    "FileFacts",
+    "ModelFiles",
+    "file_format",
+    "load_detector",
+    "load_with_facts",
+    "save_detector",
+]
+
+FileFormat = Literal["safetensors", "joblib"]
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a model file says of itself.
+
+    Attributes
+    ----------
+    format : {"safetensors", "joblib"}
+    format_version : int
+        Of that format.
+    library_version : str
+        Of what wrote it.
+    """
+
+    format: FileFormat
+    format_version: int
+    library_version: str
+
+
+class ModelFiles(NamedTuple):
+    """The names of the files that a training run leaves of a model.
+
+    Attributes
+    ----------
+    native : str
+        All that there is of it, without a pickle.
+    joblib : str
+        The same, behind a pickle for programs that read those.
+    preprocessor : str
+        Its preprocessor by itself, for those that read the two apart.
+    """
+
+    native: str
+    joblib: str
+    preprocessor: str
+
+
+FILES = {
+    "base": ModelFiles(
+        f"anomaly_detection_model{SUFFIX}", "anomaly_detection_model.joblib", "data_preprocessor.joblib"
+    ),
+    "optimized": ModelFiles(
+        f"optimized_anomaly_detection_model{SUFFIX}",
+        "optimized_anomaly_detection_model.joblib",
+        "optimized_data_preprocessor.joblib",
+    ),
+}
+"""Of each model of a training run."""
+
+_VERSIONS: dict[FileFormat, int] = {"safetensors": NATIVE_VERSION, "joblib": JOBLIB_VERSION}
+
+
+def save_detector(
+    detector: Detector,
+    model_path: str | os.PathLike[str],
+    preprocessor_path: str | os.PathLike[str] | None = None,
+) -> None:
+    """Save a fitted detector.
+
+    A joblib file is a pickle for programs that call `joblib.load`, followed by the bytes of the native file, which are
+    all that this library reads of it. Both are made of the same detector in one go.
+
+    Parameters
+    ----------
+    detector : Detector
+        A fitted one.
+    model_path : path
+        Where the model goes: a native file where it ends in ``.safetensors``, else a joblib one, by custom
+        ``*.joblib``. This file alone is enough to predict on raw records.
+    preprocessor_path : path, optional
+        Where to write the preprocessor by itself too, as joblib, for programs that load the two apart.
+
+    Raises
+    ------
+    NotFittedError
+        If the detector is not fitted.
+    DataError
+        If a file cannot be written, or a part of the detector is none that a native file can hold; an older file of
+        that name is then intact.
+    """
+    if not detector.is_fitted:
+        raise NotFittedError("There is nothing to save: the detector is not trained yet; call fit first.")
+    if preprocessor_path is not None and _is_native_name(preprocessor_path):
+        raise DataError(
+            f"{preprocessor_path} would be a native file, and those hold whole detectors; end the preprocessor's file"
+            " in .joblib, or leave it out."
+        )
+    native = to_bytes(detector)
+    if _is_native_name(model_path):
+        with replacing(model_path) as temporary:
+            temporary.write_bytes(native)
+    else:
+        content = {
+            "model": detector.model,
+            "scaler": detector.scaler,
+            "preprocessor": detector.preprocessor,
+            "is_fitted": True,
+            "feature_names": detector.feature_names,
+            "format_version": JOBLIB_VERSION,
+            "library_version": __version__,
+            "training": detector.training_,
+            "threshold_rule": detector.threshold_rule,
+            "calibration": detector.calibration_,
+        }
+        write_joblib(content, native, model_path)
+    if preprocessor_path is not None:
+        features = detector.preprocessor
+        content = {
+            "preprocessor": features,
+            "numerical_features": list(features.numerical_features),
+            "categorical_features": list(features.categorical_features),
+            "is_fitted": True,
+            "format_version": JOBLIB_VERSION,
+        }
+        write_joblib(content, to_bytes(features), preprocessor_path)
+
+
+def load_detector(
+    model_path: str | os.PathLike[str], preprocessor_path: str | os.PathLike[str] | None = None
+) -> Detector:
+    """Load a detector that `save_detector` saved, in either format, whatever the file's name.
+
+    Nothing that the file holds is run, and no pickle is read: of a joblib file only the native bytes behind it are.
+
+    Parameters
+    ----------
+    model_path : path
+        The model file.
+    preprocessor_path : path, optional
+        The preprocessor's own file, a joblib one. Not needed, for the model file holds the preprocessor; where given,
+        it is used.
+
+    Raises
+    ------
+    ModelFileError
+        If a file is missing, a folder, damaged, of another kind or of another format version.
+    """
+    return load_with_facts(model_path, preprocessor_path)[0]
+
+
+def load_with_facts(
+    model_path: str | os.PathLike[str], preprocessor_path: str | os.PathLike[str] | None = None
+) -> tuple[Detector, FileFacts]:
+    """`load_detector`, and what the model file says of itself."""
+    # A training may have been killed while it put its files in place.
+    settle_left(Path(model_path).parent)
+    written, native = _read(model_path)
+    if native.kind == "preprocessor":
+        raise ModelFileError(
+            f"{model_path} holds a preprocessor, not a model; give the model's file, which {_sibling(model_path)}."
+        )
+    parts = native.parts
+    if preprocessor_path is not None:
+        _, other = _read(preprocessor_path)
+        if other.kind != "preprocessor":
+            raise ModelFileError(
+                f"{preprocessor_path} holds a model, not a preprocessor by itself; leave it out, for a model's file has"
+                " its own."
+            )
+        made, needed = (
+            other.parts["preprocessor"].get_feature_names_out(),
+            parts["preprocessor"].get_feature_names_out(),
+        )
+        if list(made) != list(needed):
+            raise ModelFileError(
+                f"{preprocessor_path} makes {len(made)} features that are not the {len(needed)} that the model in"
+                f" {model_path} needs; give the two files of one training run, or the model's file alone."
+            )
+        parts = {**parts, **other.parts}
+    detector = Detector(parts["preprocessor"], parts["scaler"], parts["model"], threshold_rule=parts["threshold_rule"])
+    detector.training_, detector.calibration_ = parts["training"], parts["calibration"]
+    return detector, FileFacts(written, _VERSIONS[written], native.library_version)
+
+
+def file_format(path: str | os.PathLike[str]) -> FileFormat:
+    """Which format the model file at `path` has, as its first bytes tell.
+
+    Raises
+    ------
+    ModelFileError
+        If it is missing, a folder, empty or no model file.
+    """
+    path = Path(path)
+    try:
+        require_file(path)
+        with path.open("rb") as file:
+            head = file.read(16)
+    except FileNotFoundError:
+        raise ModelFileError(f"There is no model file {path}; check the path, or train a model first.") from None
+    except IsADirectoryError:
+        raise ModelFileError(f"{path} is a folder; give the model's file{_candidates(path)}.") from None
+    except OSError as error:
+        raise ModelFileError(f"Cannot read the model file {path}: {reason(error)}.") from error
+    if not head:
+        raise ModelFileError(f"{path} is empty, so it is no model; train the model again.")
+    if looks_native(head):
+        return "safetensors"
+    if looks_pickled(head):
+        return "joblib"
+    raise ModelFileError(f"{path} is not a model file; give a {SUFFIX} or .joblib file that train or save_model wrote.")
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[FileFormat, Native]:
+    written = file_format(path)
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"Cannot read the model file {path}: {reason(error)}.") from error
+    return written, from_bytes(data if written == "safetensors" else native_part(data, str(path)), str(path))
+
+
+def _is_native_name(path: str | os.PathLike[str]) -> bool:
+    return Path(path).suffix.lower() == SUFFIX
+
+
+def _sibling(path: str | os.PathLike[str]) -> str:
+    """Where the model beside a preprocessor file probably is."""
+    path = Path(path)
+    model = path.with_name(path.name.replace("data_preprocessor", "anomaly_detection_model"))
+    return f"may be {model}" if model != path and model.is_file() else "the same training run wrote"
+
+
+def _candidates(folder: Path) -> str:
+    found = sorted(path.name for path in folder.glob("*model*") if path.suffix in (SUFFIX, ".joblib"))
+    return f" in it, such as {folder / found[-1]}" if found else ""

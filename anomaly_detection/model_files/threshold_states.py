@@ -1,0 +1,72 @@
+"""Threshold rules and calibrations, declared for model files."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from anomaly_detection.calibration.p_values import _SHARES, KEPT_SCORES, Calibration
+from anomaly_detection.calibration.thresholds import (
+    AlertBudget,
+    BestAccuracy,
+    BestF1,
+    Conformal,
+    Contamination,
+    LowestCost,
+)
+from mlx_iforest.convert.declared import Kind, Maybe, OneOf, Record
+from mlx_iforest.convert.declared_values import Array, Flag, Number
+
+__all__ = ["CALIBRATION", "RULES"]
+
+
+def _calibration_fault(calibration: Calibration) -> str | None:
+    if not 1 <= len(calibration.scores) <= KEPT_SCORES:
+        return f"expected 1 to {KEPT_SCORES:,} scores"
+    for name in ("scores", "quantiles", "learned"):
+        values = getattr(calibration, name)
+        if values is not None and np.any(values[1:] < values[:-1]):
+            return f"expected {name} in ascending order"
+    sizes = {len(one) for one in (calibration.quantiles, calibration.learned) if one is not None}
+    return None if sizes == {len(_SHARES)} else f"expected {len(_SHARES)} quantiles"
+
+
+_SCORES = Array("float64", least=-1.0, most=0.0)
+CALIBRATION = Record(
+    Calibration,
+    {
+        "scores": Array("float32", least=-1.0, most=0.0),
+        "quantiles": _SCORES,
+        "unseen": Flag(),
+        "labelled": Flag(),
+        "learned": Maybe(_SCORES),
+    },
+    _calibration_fault,
+)
+
+
+def _rule_fault(rule: Any) -> str | None:
+    calibration = getattr(rule, "calibration_", None)
+    if isinstance(rule, Conformal) and (calibration is None) != math.isnan(rule.offset_):
+        return "expected a threshold and the scores that it is from, or neither"
+    if calibration is not None and rule.offset_ != calibration.cut(rule.rate):
+        return "'offset_' is not the threshold that its scores give"
+    return None
+
+
+def _rule(of: type, **kinds: Kind) -> Record:
+    # Without `fit` the threshold is NaN.
+    threshold = Number(-1.0, math.nextafter(0.0, 1.0), nan=True)
+    return Record(of, {**kinds, "offset_": threshold}, _rule_fault, optional=("offset_", "calibration_"))
+
+
+RULES = OneOf(
+    _rule(Contamination, ratio=Number()),
+    _rule(AlertBudget, rate=Number()),
+    _rule(BestAccuracy),
+    _rule(BestF1),
+    _rule(LowestCost, false_alarm=Number(), miss=Number()),
+    _rule(Conformal, rate=Number(), calibration_=Maybe(CALIBRATION)),
+)

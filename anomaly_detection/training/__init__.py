@@ -1,0 +1,1 @@
+"""Training: fit, search, compress, compare."""

@@ -1,0 +1,77 @@
+"""The yardstick: scikit-learn's isolation forest on the raw numbers, as it is commonly used."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.ensemble import IsolationForest
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from anomaly_detection.data.schema import Role, Schema
+
+_LARGEST = 1e30
+
+
+class Yardstick:
+    """scikit-learn's `IsolationForest` on the numeric columns as they are, medians in place of missing values.
+
+    No features, no scaling, no categories: what most people try first. The columns' numbers are read by `schema`, as
+    without it scikit-learn could not take text or dates at all.
+
+    Parameters
+    ----------
+    schema : Schema
+        Says which columns are numeric.
+    anomaly_ratio : float
+        The forest's ``contamination``, which sets its threshold.
+    seed : int
+        ``random_state``.
+    """
+
+    def __init__(self, schema: Schema, *, anomaly_ratio: float, seed: int) -> None:
+        self.schema = schema
+        self.columns = schema.names(Role.NUMERIC)
+        self.model: Pipeline = make_pipeline(
+            SimpleImputer(strategy="median", keep_empty_features=True),
+            IsolationForest(n_estimators=100, contamination=anomaly_ratio, random_state=seed),
+        )
+
+    def numbers(self, frame: Any) -> npt.NDArray[np.float64]:
+        """The numeric columns of records, as an array (rows, columns)."""
+        cleaned, _ = self.schema.clean(frame)
+        # scikit-learn takes what float32 holds.
+        return np.clip(cleaned[self.columns].to_numpy(dtype=np.float64), -_LARGEST, _LARGEST)
+
+    def fit(self, frame: Any) -> Yardstick:
+        """Fit on records; ``forest_fit_seconds_`` then says how long the forest itself took."""
+        numbers = self.model[0].fit_transform(self.numbers(frame))
+        began = time.perf_counter()
+        self.model[1].fit(numbers)
+        self.forest_fit_seconds_ = time.perf_counter() - began
+        return self
+
+    def score_samples(self, frame: Any) -> npt.NDArray[np.float64]:
+        """Scores (rows,), lower for the more abnormal."""
+        return np.asarray(self.model.score_samples(self.numbers(frame)), dtype=np.float64)
+
+    @property
+    def threshold(self) -> float:
+        """Scores below it are alerts."""
+        return float(self.model[-1].offset_)
+
+    def parameters(self) -> dict[str, Any]:
+        """What the report says of it."""
+        forest = self.model[-1]
+        return {
+            "forest": "classic isolation forest",
+            "what": "scikit-learn's IsolationForest on the raw numeric columns, missing values replaced by medians",
+            "columns": self.columns,
+            "n_estimators": forest.n_estimators,
+            "max_samples": 256 if forest.max_samples == "auto" else forest.max_samples,
+            "max_features": forest.max_features,
+            "contamination": forest.contamination,
+        }

@@ -1,0 +1,425 @@
+"""The whole run: split, base model, search, optimised model, yardstick, one look at the test part; no files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from anomaly_detection.calibration.thresholds import AlertBudget, BestAccuracy, Conformal, Contamination, ThresholdRule
+from anomaly_detection.compression import NONE, Compression
+from anomaly_detection.data.fingerprint import fingerprint
+from anomaly_detection.data.frames import to_frame
+from anomaly_detection.data.schema import CleaningReport, Role, infer_schema
+from anomaly_detection.data.splitting import Split, split
+from anomaly_detection.detector import Detector, Prepared
+from anomaly_detection.errors import AnomalyDetectionError, DataError
+from anomaly_detection.evaluation.metrics import agreement, check_labels
+from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
+from anomaly_detection.settings import FEATURE_SETS, RECIPE, Settings, make_forest, settings_of
+from anomaly_detection.training.fitting import (
+    FittedModel,
+    Labels,
+    Part,
+    fit_detector,
+    fit_yardstick,
+    prepared_for,
+    warm_up,
+)
+from anomaly_detection.training.model_report import (
+    classic_test_ceiling,
+    explain_shift,
+    judge_model,
+    predictions,
+    summarise,
+    top_alerts,
+)
+from anomaly_detection.training.optimize import ProgressCallback, search_accuracy
+from anomaly_detection.training.trial_features import Matrices
+from mlx_iforest import BackendUnavailableError, __version__, choose_backend
+from mlx_iforest.base import BaseIsolationForest
+
+__all__ = ["TrainingResult", "train"]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run gives.
+
+    Attributes
+    ----------
+    base, optimized : Detector
+        To use and to save; the same object where the optimised model is the base. With labels they are the models that
+        the report's figures are of. Without labels they are grown again on all records, under the same threshold.
+    report : dict
+        As docs/design.md has it ("The report"); plain values.
+    curves : CurveData
+        Test labels and each model's test scores, for the pictures.
+    top_alerts : list of dict
+        The optimised model's most abnormal alerts of the test part, worst first: ``index`` (row position in the input),
+        ``score`` (decision score), ``explanation`` (a sentence) and ``data_point`` (column to value).
+    """
+
+    base: Detector
+    optimized: Detector
+    report: dict[str, Any]
+    curves: CurveData
+    top_alerts: list[dict[str, Any]]
+
+
+def train(
+    frame: Any,
+    *,
+    labels: Any = None,
+    anomaly_types: Sequence[Any] | None = None,
+    roles: Mapping[str, str | Role] | None = None,
+    timestamp: str | None = None,
+    identifiers: Sequence[str] = (),
+    anomaly_ratio: float = 0.05,
+    alert_budget: float | AlertBudget | None = None,
+    threshold: ThresholdRule | None = None,
+    split_method: Literal["auto", "random", "time"] | Split = "auto",
+    backend: str = "auto",
+    batch_size: int | Literal["auto"] = "auto",
+    seed: int = 42,
+    time_budget: float = 60.0,
+    target_accuracy: float = 0.99,
+    max_trials: int = 60,
+    compression: Compression = NONE,
+    like: Detector | None = None,
+    ceiling: Mapping[str, Any] | None = None,
+    source: str = "records",
+    progress: ProgressCallback | None = None,
+) -> TrainingResult:
+    """Train a base and an optimised detector, and compare them with scikit-learn's forest.
+
+    The models never see labels. Labels of the validation part decide whether to search, choose settings and set the
+    optimised model's threshold; those of the test part are read once, at the end, to report. The models are grown from
+    the training part alone, so that the thresholds, set on validation rows that they have not seen, hold for new rows
+    too.
+
+    Without labels the optimised model is the recipe (`settings.RECIPE`), which needs no search; the anomaly ratio or
+    the rule that was asked for sets the thresholds. Once everything is measured, the models are grown again on all
+    records, except under `Conformal`, whose guarantee is the measured model's. P-values and severity come from the
+    validation part, where labels are known from its normal records alone.
+
+    Parameters
+    ----------
+    frame : table
+        Records: a pandas, polars or pyarrow table, or a list of dicts; at least 20.
+    labels : array-like (rows,), optional
+        As `evaluation.check_labels` takes them, of both classes.
+    anomaly_types : sequence (rows,), optional
+        Each row's type of anomaly, for recall by type.
+    roles : mapping, optional
+        Roles of columns that are known; the others are inferred.
+    timestamp : str, optional
+        The column with the records' time.
+    identifiers : sequence of str
+        Columns that only name a record.
+    anomaly_ratio : float
+        The share of anomalies to expect, above 0 and at most 0.5.
+    alert_budget : float or AlertBudget, optional
+        Alerts a day (needs `timestamp`), or a budget; then sets both models' thresholds, labels or not.
+    threshold : ThresholdRule, optional
+        Any rule of `anomaly_detection.calibration.thresholds`, to the same end; give this or `alert_budget`.
+    split_method : {"auto", "random", "time"} or Split
+        "auto" is by time where `timestamp` is given, else at random. A ready `Split` is used as it is.
+    backend, batch_size : str, int or "auto"
+        As `MLXIsolationForest` takes them.
+    seed : int
+        The same seed and data give the same models, as long as time does not end the search (the report says).
+    time_budget : float
+        Seconds after which no further trial of the search starts; 0 for no search.
+    target_accuracy : float
+        Where the base reaches this accuracy on the validation part, no search runs.
+    max_trials : int
+        The most trials of the search.
+    compression : Compression
+        What makes the optimised model smaller, before its threshold is set; the search sees whole models. The base
+        model stays whole, also where the optimised one has its settings.
+    like : Detector, optional
+        A trained one: columns that it knows keep their roles, unless given here, and the optimised model has its
+        settings, without a search. Thresholds, and all that is learned, are by these records.
+    ceiling : mapping, optional
+        Metrics of the best possible detector, for the report; computed where `source` is ``"classic"``.
+    source : str
+        Where the records are from, for the report: a file's name, or that of a synthetic profile.
+    progress : callable, optional
+        Called as ``progress(stage, fraction, message)``; the stages are "data", "base", "search", "optimized",
+        "sklearn" and "test", in this order.
+
+    Returns
+    -------
+    TrainingResult
+
+    Raises
+    ------
+    DataError
+        Records, labels or arguments that cannot be used.
+    AnomalyDetectionError
+        A backend asked for by name that is missing here.
+    """
+    tell: ProgressCallback = progress if progress is not None else _silent
+    chosen_backend = _backend(backend)
+    tell("data", 0.0, "reading the columns")
+    frame = to_frame(frame)
+    truth = _labels(labels, len(frame))
+    if anomaly_types is not None and len(anomaly_types) != len(frame):
+        raise DataError(f"There are {len(frame)} records but {len(anomaly_types)} anomaly types; give one a record.")
+    given = {**_roles_like(like, frame), **_roles(roles, timestamp, identifiers)}
+    settings = None if like is None else settings_of(like)
+    times, cleaning = _read(frame, given, timestamp)
+    parts = _split(frame, truth, times, split_method, timestamp, seed)
+    if min(parts.sizes().values()) < 1:
+        raise DataError(f"The split leaves a part empty ({parts.sizes()}); give more records.")
+    training, validation = (
+        Part(frame.iloc[rows], None if truth is None else truth[rows]) for rows in (parts.train, parts.validation)
+    )
+    # What the columns are is learned from the training part too.
+    schema = infer_schema(training.frame, given)
+    asked = _asked(threshold, alert_budget, times, parts.train, truth)
+    rule = Contamination(anomaly_ratio) if asked is None else asked
+
+    def forest(settings: Settings) -> BaseIsolationForest:
+        return make_forest(
+            settings,
+            seed=seed,
+            contamination=anomaly_ratio,
+            backend=chosen_backend.name,
+            batch_size=batch_size,
+            rows=len(training.frame),
+        )
+
+    tell("base", 0.0, "training the base model")
+    warm_up(forest)
+    matrices = Matrices(schema, training.frame, validation.frame)
+    base = fit_detector(Settings(), schema, forest, matrices, rule, validation.labels)
+    chosen, search = _choose(
+        base, forest, matrices, validation, settings, seed, time_budget, target_accuracy, max_trials, tell
+    )
+    optimized = base
+    if chosen is not None or compression:
+        tell("optimized", 0.0, "training the optimised model")
+        own_rule = BestAccuracy() if asked is None and chosen is not None and validation.judges else rule
+        optimized = fit_detector(
+            chosen or Settings(), schema, forest, matrices, own_rule, validation.labels, compression
+        )
+    tell("sklearn", 0.0, "training scikit-learn's isolation forest")
+    yardstick = fit_yardstick(schema, training, anomaly_ratio, seed)
+
+    # From here on nothing is chosen any more: the test part is looked at, once.
+    tell("test", 0.0, "judging the models on the test part")
+    test = Part(frame.iloc[parts.test], None if truth is None else truth[parts.test])
+    types = None if anomaly_types is None else [anomaly_types[row] for row in parts.test]
+    models = {"base": base, "optimized": optimized, "sklearn": yardstick}
+    prepared = prepared_for(models, test.frame)
+    scores = {key: np.asarray(model.forest.score_samples(prepared[key])) for key, model in models.items()}
+    for key in ("base", "optimized"):
+        # `Conformal` sets the threshold of each batch anew.
+        models[key].threshold = models[key].detector.cut(scores[key])
+    figures = {key: judge_model(models[key], scores[key], test, types, prepared[key]) for key in models}
+    yardstick_alerts = predictions(scores["sklearn"], yardstick.threshold)
+    for key in ("base", "optimized"):
+        figures[key]["agreement"] = agreement(predictions(scores[key], models[key].threshold), yardstick_alerts)
+    figures["optimized"] |= {"search": search, "same_as_base": optimized is base}
+    if ceiling is None and source == "classic" and test.labels is not None:
+        ceiling = classic_test_ceiling(test, types, anomaly_ratio)
+    report: dict[str, Any] = {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "version": __version__,
+        "seed": seed,
+        "backend": {"name": chosen_backend.name, "reason": chosen_backend.reason},
+        "data": {
+            "source": source,
+            "rows": len(frame),
+            "columns": frame.shape[1],
+            "labelled": truth is not None,
+            "anomaly_ratio": anomaly_ratio if truth is None else float((truth == -1).mean()),
+            "schema": schema.to_dict()["columns"],
+            "cleaning": cleaning.to_dict(),
+            "fingerprint": fingerprint(frame),
+        },
+        "split": {
+            "method": parts.method,
+            **parts.sizes(),
+            "time_column": timestamp if parts.method == "time" else None,
+            "note": parts.note,
+            "shift": explain_shift(optimized, scores["optimized"], schema, training, validation, test),
+        },
+        **figures,
+        "ceiling": None if ceiling is None else dict(ceiling),
+    }
+    worst = top_alerts(optimized, test.frame, scores["optimized"], parts.test)
+    saved = base.detector, optimized.detector
+    again = truth is None and not isinstance(rule, Conformal)
+    if again:
+        tell("test", 0.5, "growing the models again on all records")
+        whole = Prepared.of(base.detector.preprocessor, frame)
+        first = base.detector.grown_again(whole)
+        alike = optimized.detector.preprocessor is base.detector.preprocessor
+        again_on = whole if alike else frame
+        saved = first, first if optimized is base else optimized.detector.grown_again(again_on, compression)
+    summarise(report, *saved, regrown=again)
+    return TrainingResult(
+        *saved,
+        report=report,
+        curves=CurveData(test.labels, {key: ModelScores(scores[key], models[key].threshold) for key in models}, types),
+        top_alerts=worst,
+    )
+
+
+def _silent(stage: str, fraction: float, message: str) -> None:
+    """Progress that nobody wants to see."""
+
+
+def _backend(name: str) -> Any:
+    try:
+        return choose_backend(name)
+    except (BackendUnavailableError, ValueError) as error:
+        raise AnomalyDetectionError(str(error)) from error
+
+
+def _labels(labels: Any, rows: int) -> Labels | None:
+    if labels is None:
+        return None
+    truth = check_labels(labels, both_classes=True)
+    if len(truth) != rows:
+        raise DataError(f"There are {rows} records but {len(truth)} labels; give one label a record.")
+    return truth
+
+
+def _roles_like(like: Detector | None, frame: pd.DataFrame) -> dict[str, str | Role]:
+    """What a trained detector takes the columns for."""
+    if like is None:
+        return {}
+    known: dict[str, str | Role] = {column.name: column.role for column in like.preprocessor.schema_.columns}
+    lacking = [name for name in known if name not in frame.columns]
+    if lacking:
+        raise DataError(
+            f"The model to train like was trained on {', '.join(map(repr, lacking))}, which these records lack; give"
+            " records with the same columns, or train without a model."
+        )
+    return known
+
+
+def _roles(
+    roles: Mapping[str, str | Role] | None, timestamp: str | None, identifiers: Sequence[str]
+) -> dict[str, str | Role]:
+    given = dict(roles or {})
+    given |= dict.fromkeys(identifiers, Role.IDENTIFIER)
+    if timestamp is not None:
+        given[timestamp] = Role.TIMESTAMP
+    return given
+
+
+def _read(
+    frame: pd.DataFrame, roles: Mapping[str, str | Role], timestamp: str | None
+) -> tuple[pd.Series[Any] | None, CleaningReport]:
+    """The records' times, and what cleaning does to all records; unusable values show here, before any work."""
+    cleaned, report = infer_schema(frame, roles).clean(frame)
+    return (None if timestamp is None else cleaned[timestamp]), report
+
+
+def _split(
+    frame: pd.DataFrame,
+    labels: Labels | None,
+    times: pd.Series[Any] | None,
+    method: Literal["auto", "random", "time"] | Split,
+    timestamp: str | None,
+    seed: int,
+) -> Split:
+    if isinstance(method, Split):
+        return method
+    if method == "auto":
+        method = "random" if timestamp is None else "time"
+    return split(frame, labels, method=method, time=times, seed=seed)
+
+
+def _asked(
+    rule: ThresholdRule | None,
+    budget: float | AlertBudget | None,
+    times: pd.Series[Any] | None,
+    rows: npt.NDArray[np.int64],
+    labels: Labels | None,
+) -> ThresholdRule | None:
+    """The threshold rule that was asked for, if any."""
+    if rule is not None and budget is not None:
+        raise DataError("An alert budget and another threshold rule were given; give one of them.")
+    if rule is not None and rule.uses_labels and labels is None:
+        raise DataError(f"{type(rule).__name__} needs labels; give them, or use Contamination or AlertBudget.")
+    if budget is None or isinstance(budget, AlertBudget):
+        return rule if budget is None else budget
+    if times is None:
+        raise DataError("An alert budget a day needs the time column; name it, or give an anomaly ratio instead.")
+    return AlertBudget.per_day(budget, times.iloc[rows].to_numpy())
+
+
+def _choose(
+    base: FittedModel,
+    forest: Callable[[Settings], BaseIsolationForest],
+    matrices: Matrices,
+    validation: Part,
+    settings: Settings | None,
+    seed: int,
+    time_budget: float,
+    target_accuracy: float,
+    max_trials: int,
+    tell: ProgressCallback,
+) -> tuple[Settings | None, dict[str, Any]]:
+    """The optimised model's settings, None for the base's, and the report's ``search`` entry.
+
+    Looks at the training and the validation part only.
+    """
+    accuracy = None
+    if validation.judges:
+        predicted = predictions(base.scorer.score_samples(validation.frame), base.threshold)
+        accuracy = float((predicted == validation.labels).mean())
+    idle = {"ran": False, "trials": 0, "seconds": 0.0, "best_validation_accuracy": accuracy}
+    if settings is not None:
+        return settings, {**idle, "reason": "The settings are those of the model that was given."}
+    if accuracy is None or validation.labels is None:
+        lacking = (
+            "There are no labels" if validation.labels is None else "The validation part has no labels of both kinds"
+        )
+        reason = f"{lacking} to choose by; the optimised model is the recipe, which needs none."
+        return RECIPE, {**idle, "reason": reason}
+    if time_budget <= 0:
+        return None, {**idle, "reason": "The time budget is 0."}
+    if accuracy >= target_accuracy:
+        reason = (
+            f"The base reaches {accuracy:.2%} accuracy on the validation part, and {target_accuracy:.2%} is enough."
+        )
+        return None, {**idle, "reason": reason}
+    tell("search", 0.0, "searching for better settings")
+    began = time.perf_counter()
+    # At most half of the time goes into features: a search needs trials too.
+    candidates, complete = matrices.usable(FEATURE_SETS, time_budget / 2.0)
+    found = search_accuracy(
+        matrices,
+        validation.labels,
+        forest,
+        candidates,
+        Settings(),
+        seed=seed,
+        time_budget=time_budget - (time.perf_counter() - began),
+        max_trials=max_trials,
+        progress=tell,
+    )
+    reason = f"The base reaches {accuracy:.2%} accuracy on the validation part, below {target_accuracy:.2%}."
+    reason = f"{reason} {found.reason}"
+    if not complete:
+        reason += f" Time allowed for {len(candidates)} of {len(FEATURE_SETS)} feature sets."
+    found = replace(
+        found,
+        ended_by=found.ended_by if complete else "time",
+        reason=reason,
+        seconds=time.perf_counter() - began,
+    )
+    return found.settings, found.to_dict()

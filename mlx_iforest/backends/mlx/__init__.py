@@ -1,0 +1,1 @@
+"""The backend on MLX: Metal, CUDA, or its CPU operations."""

@@ -1,0 +1,133 @@
+"""The CPU backend: growing and scoring compiled by Numba, on a pool of threads.
+
+Kernels release the GIL and run on one thread each; rows or trees are shared out over a pool (see docs/design.md,
+"one pool of threads, and pieces of rows").
+"""
+
+from __future__ import annotations
+
+import weakref
+from functools import cached_property
+from typing import Any
+
+import numba
+import numpy as np
+from joblib import cpu_count
+from numpy.typing import NDArray
+
+from mlx_iforest.backends.base import fair_share
+from mlx_iforest.backends.fixed_point import whole_numbers
+from mlx_iforest.backends.memoize import MadeOnce
+from mlx_iforest.backends.numba.coded_scoring import BLOCK
+from mlx_iforest.backends.numba.codes import CodedForest
+from mlx_iforest.backends.numba.growing_kernels import grow_trees
+from mlx_iforest.backends.numba.oblique_scoring import ObliqueBlocks
+from mlx_iforest.backends.numba.walking_kernels import add_leaf_values, add_leaf_values_oblique
+from mlx_iforest.forest import Families, Forest
+from mlx_iforest.growth import GrowthPlan
+from mlx_iforest.kernel_input import check_rows, check_values
+from mlx_iforest.randomness import split_seed
+from mlx_iforest.threads import run
+
+__all__ = ["NumbaBackend"]
+
+LARGEST_CODED = 4000
+"""Mean nodes of a tree beyond which a walk, which visits few of them, wins over visiting them all."""
+
+FEWEST_CODED_ROWS = 12
+"""Rows from which one pass over all splits is faster than walks."""
+
+GROWTH_BYTES = 64 << 20
+"""Bound of the memory of one task's growing trees before they are packed."""
+
+
+class NumbaBackend:
+    """Grows and scores on the CPU."""
+
+    name = "numba"
+
+    def piece_rows(self, n_rows: int, n_features: int, n_threads: int) -> int:
+        # Enough to hide what a task costs, few enough that temporaries stay in the cache and all threads end together.
+        return fair_share(32 * BLOCK, n_rows, n_threads)
+
+    def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
+        X = plan.check_rows(X)
+        weights = np.ones(plan.features_per_tree, np.int64) if plan.weights is None else plan.weights
+        seed = tuple(np.uint32(word) for word in split_seed(plan.seed))
+        row_table = np.empty((plan.n_trees, 0), np.int64) if plan.row_table is None else plan.row_table
+
+        def task(first: int) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
+            n_trees = min(per_task, plan.n_trees - first)
+            grown: tuple[NDArray[np.int64], tuple[NDArray[Any], ...]] = grow_trees(
+                X, seed[0], seed[1], plan.first_tree + first, n_trees, row_table[first : first + n_trees], weights,
+                plan.extension_level, plan.features_per_tree, plan.subsample_size, plan.bootstrap, plan.max_depth,
+            )  # fmt: skip
+            return grown
+
+        bytes_per_tree = 2 * plan.subsample_size * (17 + 8 * plan.extension_level)
+        most = max(1, GROWTH_BYTES // bytes_per_tree)
+        # Several tasks a thread, so that all end together; one where there is one thread.
+        n_tasks = 1 if n_threads == 1 else 2 * n_threads
+        per_task = max(1, min(most, -(-plan.n_trees // n_tasks)))
+        starts, packed = zip(*run(task, range(0, plan.n_trees, per_task), n_threads), strict=True)
+        offsets = np.cumsum([0] + [int(start[-1]) for start in starts])
+        tree_start = np.concatenate([s[:-1] + o for s, o in zip(starts, offsets, strict=False)] + [offsets[-1:]])
+        arrays = [np.concatenate(same) for same in zip(*packed, strict=True)]
+        return Forest.from_growth(
+            plan.n_features, tree_start.astype(np.int64), *(arrays[:7] if plan.extension_level else arrays[:5]),
+            families=Families(*arrays[7:]),
+        )  # fmt: skip
+
+    def leaf_means(self, forest: Forest, values: NDArray[np.float32], X: NDArray[np.float32]) -> NDArray[np.float64]:
+        scorer = _scorer(forest, values)
+        X = check_rows(X, forest.n_features)
+        total = np.zeros((len(X), values.shape[1]))
+        scorer.add(X, total)
+        total *= scorer.unit / forest.n_trees
+        return total
+
+    def peak_memory(self) -> int | None:
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        return {"numba": numba.__version__, "threads": cpu_count()}
+
+
+class _Scorer:
+    """A forest made ready to add up values of its leaves.
+
+    The values become whole multiples of `unit` (see `fixed_point`), so every way to score gives the same bits.
+    """
+
+    def __init__(self, forest: Forest, values: NDArray[np.float32]) -> None:
+        forest.ensure_valid()
+        check_values(forest, values)
+        self.unit, self.numbers = whole_numbers(values)
+        self._forest = weakref.ref(forest)
+        self._depths = forest.tree_depths
+
+    @cached_property
+    def _blocks(self) -> CodedForest | ObliqueBlocks | None:
+        """The forest compiled for blocks of rows, or None where walking is better."""
+        forest = self._forest()
+        assert forest is not None  # held by the caller
+        if forest.n_nodes > LARGEST_CODED * forest.n_trees:
+            return None
+        return (CodedForest if forest.direction_feature is None else ObliqueBlocks).of(forest, self.numbers)
+
+    def add(self, X: NDArray[np.float32], total: NDArray[np.float64]) -> None:
+        """Add every row's sums over the trees to `total`."""
+        if len(X) >= FEWEST_CODED_ROWS and self._blocks is not None:
+            self._blocks.add_leaf_values(X, total)
+            return
+        forest = self._forest()
+        assert forest is not None
+        arrays = (forest.tree_start, forest.feature, forest.threshold, forest.left, forest.missing_left)
+        if forest.direction_feature is None:
+            add_leaf_values(*arrays, self.numbers, self._depths, X, total)
+        else:
+            directions = (forest.direction_feature, forest.direction_weight)
+            add_leaf_values_oblique(*arrays, *directions, self.numbers, self._depths, X, total)
+
+
+_scorer = MadeOnce(_Scorer)

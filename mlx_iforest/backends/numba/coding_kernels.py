@@ -1,0 +1,245 @@
+"""What Numba compiles to make a coded forest: ranks of thresholds, groups of trees, and the order of operations."""
+
+# Numba infers types from the arguments; annotations would only repeat them.
+# mypy: allow-untyped-defs
+
+from __future__ import annotations
+
+import numpy as np
+
+from mlx_iforest.backends.numba.coded_scoring import (
+    BLOCK,
+    LEFT,
+    LEFT_STEP,
+    RIGHT,
+    RIGHT_STEP,
+    WRITE,
+    cell_of,
+)
+from mlx_iforest.backends.numba.compiled_code import compiled
+
+__all__ = ["compile_trees", "fill_grid", "group_trees", "leaf_classes", "recode_groups", "threshold_ranks"]
+
+
+@compiled()
+def fill_grid(thresholds, counts, first, scale, below):
+    """Count the thresholds below each cell; returns each feature's number of thresholds in its fullest cell."""
+    n_features, cells = len(below), below.shape[1] - 2
+    top = np.float32(cells - 1)
+    most = np.zeros(n_features, np.int64)
+    for f in range(n_features):
+        k = 0
+        for c in range(cells):
+            start = k
+            below[f, c] = k
+            while k < counts[f] and cell_of(thresholds[f, k], first[f], scale[f], top) <= c:
+                k += 1
+            most[f] = max(most[f], k - start)
+    return most
+
+
+@compiled()
+def threshold_ranks(feature, threshold, thresholds):
+    """The rank of each split's threshold among its feature's; 0 at leaves."""
+    ranks = np.zeros(len(feature), np.int64)
+    for node in range(len(feature)):
+        f = feature[node]
+        if f >= 0:
+            ranks[node] = np.searchsorted(thresholds[f], threshold[node])
+    return ranks
+
+
+@compiled()
+def group_trees(tree_start, feature, ranks, n_ranks, n_features, most):
+    """Put each tree into the group of the one before while no feature has more than `most` thresholds there.
+
+    Where a single tree has more, all numbers are -1: the forest cannot be coded.
+    """
+    n_trees = len(tree_start) - 1
+    seen = np.full((n_features, n_ranks), -1, np.int32)
+    counts = np.zeros(n_features, np.int64)
+    group_of_tree = np.zeros(n_trees, np.int64)
+    group = 0
+    for tree in range(n_trees):
+        for attempt in range(2):
+            fits = True
+            for node in range(tree_start[tree], tree_start[tree + 1]):
+                f = feature[node]
+                if f >= 0 and seen[f, ranks[node]] != group:
+                    seen[f, ranks[node]] = group
+                    counts[f] += 1
+                    fits &= counts[f] <= most
+            if fits:
+                break
+            if attempt == 1:
+                group_of_tree[:] = -1
+                return group_of_tree
+            group += 1
+            counts[:] = 0
+        group_of_tree[tree] = group
+    return group_of_tree
+
+
+@compiled()
+def recode_groups(tree_start, feature, ranks, group_of_tree, n_ranks, n_features):
+    """For each group, the code of every rank and -1 for missing values; for each node the code of its threshold."""
+    n_groups = group_of_tree.max() + 1
+    used = np.zeros((n_groups, n_features, n_ranks), np.bool_)
+    for tree in range(len(group_of_tree)):
+        for node in range(tree_start[tree], tree_start[tree + 1]):
+            if feature[node] >= 0:
+                used[group_of_tree[tree], feature[node], ranks[node]] = True
+    recode = np.full((n_groups, n_features, n_ranks + 1), -1, np.int32)
+    for group in range(n_groups):
+        for f in range(n_features):
+            code = 0
+            for rank in range(n_ranks):
+                recode[group, f, rank] = code
+                code += used[group, f, rank]
+    node_code = np.zeros(len(feature), np.int64)
+    for tree in range(len(group_of_tree)):
+        for node in range(tree_start[tree], tree_start[tree + 1]):
+            if feature[node] >= 0:
+                node_code[node] = recode[group_of_tree[tree], feature[node], ranks[node]]
+    return recode, node_code
+
+
+@compiled()
+def leaf_classes(tree_start, feature, left, value_number):
+    """Number the distinct values of each tree's leaves, and let a split between equal ones be a leaf.
+
+    Parameters
+    ----------
+    value_number : ndarray of int64, shape (n_nodes,)
+        At a leaf: the number of its value among all values of the forest.
+
+    Returns
+    -------
+    split_feature : ndarray of int32, shape (n_nodes,)
+        `feature`, and -1 at splits that make no difference.
+    leaf_class : ndarray of int64, shape (n_nodes,)
+        At a leaf: its class in the tree, less than `n_classes`; -1 at splits that remain.
+    class_value : ndarray of int64, shape (n_trees, n_classes)
+        The number of each class's value.
+    """
+    n_trees = len(tree_start) - 1
+    split_feature = feature.copy()
+    leaf_class = np.full(len(feature), -1, np.int64)
+    class_of = np.full(value_number.max() + 1, -1, np.int64)
+    n_classes = 1
+    for tree in range(n_trees):
+        counted = 0
+        for node in range(tree_start[tree + 1] - 1, tree_start[tree] - 1, -1):
+            if feature[node] < 0:
+                value = value_number[node]
+                if class_of[value] < 0:
+                    class_of[value] = counted
+                    counted += 1
+                leaf_class[node] = class_of[value]
+            else:
+                child = tree_start[tree] + left[node]
+                if leaf_class[child] >= 0 and leaf_class[child] == leaf_class[child + 1]:
+                    split_feature[node] = -1
+                    leaf_class[node] = leaf_class[child]
+        for node in range(tree_start[tree], tree_start[tree + 1]):
+            if feature[node] < 0:
+                class_of[value_number[node]] = -1
+        n_classes = max(n_classes, counted)
+    class_value = np.zeros((n_trees, n_classes), np.int64)
+    for tree in range(n_trees):
+        for node in range(tree_start[tree], tree_start[tree + 1]):
+            if feature[node] < 0:
+                class_value[tree, leaf_class[node]] = value_number[node]
+    return split_feature, leaf_class, class_value
+
+
+@compiled()
+def compile_trees(tree_start, feature, left, leaf_class, first_class, lanes, n_classes, max_depth):
+    """Put the splits of all trees in order, children before parents, and say where they read and write.
+
+    Parameters
+    ----------
+    feature, leaf_class : ndarray of shape (n_nodes,)
+        From `leaf_classes`.
+    first_class : int
+        Where the vectors of the classes begin in the work table, `lanes` entries each. Behind them lie the work rows.
+        These are reused: at most one for each level is in use at a time, and one is free to write to.
+
+    Returns
+    -------
+    tree_operations : ndarray of int64, shape (n_trees + 1,)
+    operations : ndarray of int64, shape (n_operations, 8)
+        `CODE`, `THRESHOLD` and `MISSING_LEFT` are left for the caller to fill in. A tree without a split has one
+        operation as well, which fills its rows with its leaf's class.
+    nodes : ndarray of int64, shape (n_operations,)
+        The split that each operation is.
+    tree_result : ndarray of int64, shape (n_trees,)
+        Where each tree's last operation writes.
+    work : ndarray of uint16, shape (n_work,)
+        The work table with the classes filled in.
+    """
+    n_trees = len(tree_start) - 1
+    n_operations = 0
+    for tree in range(n_trees):
+        n_operations += feature[tree_start[tree]] < 0
+    for node in range(len(feature)):
+        n_operations += feature[node] >= 0
+    tree_operations = np.zeros(n_trees + 1, np.int64)
+    operations = np.zeros((n_operations, 8), np.int64)
+    nodes = np.empty(n_operations, np.int64)
+    tree_result = np.empty(n_trees, np.int64)
+    most_nodes = np.diff(tree_start).max()
+    place = np.empty(most_nodes, np.int64)
+    stack = np.empty(most_nodes + 1, np.int64)
+    n_rows = max_depth + 3
+    free = np.empty(n_rows, np.int64)
+    first_row = first_class + n_classes * lanes
+    at = 0
+    for tree in range(n_trees):
+        root = tree_start[tree]
+        for node in range(tree_start[tree + 1] - root):
+            place[node] = first_class + leaf_class[root + node] * lanes if feature[root + node] < 0 else -1
+        for k in range(n_rows):
+            free[k] = first_row + (n_rows - 1 - k) * BLOCK
+        n_free = n_rows
+        stack[0] = 0
+        height = 1
+        while height:
+            node = stack[height - 1]
+            if place[node] >= 0:
+                height -= 1
+                continue
+            a = np.int64(left[root + node])
+            b = a + 1
+            if place[a] < 0:
+                stack[height] = a
+                height += 1
+            elif place[b] < 0:
+                stack[height] = b
+                height += 1
+            else:
+                n_free -= 1
+                place[node] = free[n_free]
+                nodes[at] = root + node
+                operations[at, LEFT] = place[a]
+                operations[at, LEFT_STEP] = lanes if place[a] >= first_row else 0
+                operations[at, RIGHT] = place[b]
+                operations[at, RIGHT_STEP] = lanes if place[b] >= first_row else 0
+                operations[at, WRITE] = place[node]
+                at += 1
+                for child in (a, b):
+                    if place[child] >= first_row:
+                        free[n_free] = place[child]
+                        n_free += 1
+                height -= 1
+        if feature[root] < 0:
+            nodes[at] = root
+            operations[at, LEFT] = operations[at, RIGHT] = place[0]
+            operations[at, WRITE] = place[0] = first_row
+            at += 1
+        tree_operations[tree + 1] = at
+        tree_result[tree] = place[0]
+    work = np.zeros(first_row + n_rows * BLOCK, np.uint16)
+    for k in range(n_classes):
+        work[first_class + k * lanes : first_class + (k + 1) * lanes] = k
+    return tree_operations, operations, nodes, tree_result, work

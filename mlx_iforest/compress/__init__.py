@@ -1,0 +1,1 @@
+"""Smaller models: pruned, quantised."""

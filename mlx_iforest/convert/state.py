@@ -1,0 +1,412 @@
+"""A fitted forest as arrays and JSON, and back, checked: what model files hold of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_iforest.backends import BACKENDS
+from mlx_iforest.backends.base import BackendChoice
+from mlx_iforest.base import BaseIsolationForest
+from mlx_iforest.blended import MEMBERS, BlendedIsolationForest
+from mlx_iforest.compress.quantization import BITS, Levels, PackedForest
+from mlx_iforest.convert.declared import (
+    Arrays,
+    Fields,
+    Fixed,
+    Keyed,
+    Kind,
+    Many,
+    Maybe,
+    Record,
+    StateError,
+    place,
+    refuse_other_keys,
+    shown,
+)
+from mlx_iforest.convert.declared_values import Array, Flag, Number, Strings, Text, Whole
+from mlx_iforest.estimator import MLXIsolationForest
+from mlx_iforest.forest import (
+    ARRAYS,
+    LARGEST_INT32,
+    LEAF_VALUES,
+    MOST_FEATURES,
+    MOST_LEVELS,
+    Forest,
+    InvalidForestError,
+    split_levels,
+)
+from mlx_iforest.performance import Performance
+from mlx_iforest.scoring import RESOLUTION, Spread
+
+__all__ = ["MODEL", "N_JOBS", "StateError", "checked_state", "from_state", "to_state"]
+
+RESOURCES = ("batch_size", "n_jobs")
+"""Parameters that say what scoring may take of a machine. They are its user's: no file has them, and of one that does
+they are not believed."""
+
+_UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
+
+
+def to_state(model: BaseIsolationForest) -> tuple[Arrays, dict[str, Any]]:
+    """A fitted forest as plain data.
+
+    Parameters
+    ----------
+    model : MLXIsolationForest or BlendedIsolationForest
+        Fitted.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+        Little bytes: the forest is packed (`PackedForest`).
+    values : dict
+        Everything else, as JSON can hold it.
+
+    Raises
+    ------
+    StateError
+        A class or an attribute that the format does not know.
+    """
+    arrays: Arrays = {}
+    return arrays, MODEL.encode(model, "model", arrays)
+
+
+def from_state(arrays: Arrays, values: Any) -> BaseIsolationForest:
+    """The forest that `to_state` was given: it scores alike, bit for bit, and fits alike.
+
+    What it cost (`performance_`) is not kept.
+
+    Raises
+    ------
+    StateError
+        Data that `to_state` does not make; the message names the first fault.
+    """
+    left = dict(arrays)
+    model: BaseIsolationForest = MODEL.decode(values, "model", left)
+    if left:
+        raise StateError(f"{next(iter(left))}: nothing refers to this array")
+    return model
+
+
+def checked_state(state: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a fitted model that came in another way than `from_state`, once its forest can be scored.
+
+    Scoring is compiled and does not look whether an index lies within its array, so this makes sure of it. All else is
+    held to what `from_state` takes.
+
+    Parameters
+    ----------
+    state : dict
+        As `__getstate__` gives it; the forest may be packed.
+
+    Returns
+    -------
+    dict
+        The same with a valid `Forest`, which knows nothing that does not follow from its arrays, and with `RESOURCES`
+        as they are by default.
+
+    Raises
+    ------
+    StateError, InvalidForestError
+        What does not go together; the message names the first fault.
+    """
+    forest = state["forest_"]
+    if isinstance(forest, PackedForest):
+        arrays: Arrays = {}
+        forest = _FOREST.decode(_FOREST.encode(forest, "forest_", arrays), "forest_", arrays)
+    else:
+        forest = Forest(forest.n_features, **forest.arrays()).validate()
+    cls = BlendedIsolationForest if "_member_trees" in state else MLXIsolationForest
+    kept = {"quantized_bits_": None, "pruned_": False, **state}
+    kept = {name: value for name, value in kept.items() if name not in ("forest_", "performance_", *RESOURCES)}
+    fields = _fields(cls)
+    Fields({name: kind for name, kind in fields.kinds.items() if name != "forest_"}, fields.optional).encode(
+        kept, "model", {}
+    )
+    _check_model(cls, {**kept, "forest_": forest}, "model")
+    if not isinstance(state.get("performance_"), Performance):
+        raise StateError(f"model/performance_: expected a Performance, found {shown(state.get('performance_'))}")
+    defaults = {name: value for name, value in cls().get_params().items() if name in RESOURCES and name in state}
+    return {**state, **defaults, "forest_": forest}
+
+
+N_JOBS = Maybe(Whole(-4096, 4096))
+"""A parameter; so many threads as a file could ask for would stop a machine."""
+
+
+class _Parameter(Kind):
+    """A parameter of an estimator; scikit-learn's own check says whether it may have the value."""
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        if isinstance(value, np.random.RandomState):
+            return _encode_random_state(value, at, arrays)
+        if isinstance(value, np.generic):
+            value = value.item()
+        return self.decode(value, at, arrays)
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        if isinstance(found, dict):
+            return _decode_random_state(found, at, arrays)
+        if found is None or isinstance(found, (bool, str)):
+            return found
+        return Number().decode(found, at, arrays)
+
+
+_RANDOM_STATE = Fields(
+    {
+        "key": Array("uint32"),
+        "position": Whole(0, 624),
+        "has_gauss": Whole(0, 1),
+        "gauss": Number(),
+    }
+)
+
+
+def _encode_random_state(state: np.random.RandomState, at: str, arrays: Arrays) -> Any:
+    told: dict[str, Any] = state.get_state(legacy=False)  # type: ignore[assignment]
+    if told["bit_generator"] != "MT19937":
+        raise StateError(f"{at}: a RandomState of {told['bit_generator']} cannot be kept; give a seed")
+    values = {"key": told["state"]["key"], "position": told["state"]["pos"]}
+    return _RANDOM_STATE.encode({**values, "has_gauss": told["has_gauss"], "gauss": told["gauss"]}, at, arrays)
+
+
+def _decode_random_state(found: Any, at: str, arrays: Arrays) -> np.random.RandomState:
+    values = _RANDOM_STATE.decode(found, at, arrays)
+    if values["key"].shape != (624,):
+        raise StateError(f"{at}: expected 624 words of a RandomState, found {values['key'].size}")
+    state = np.random.RandomState(0)
+    state.set_state(("MT19937", *values.values()))
+    return state
+
+
+_LEVELS = Record(
+    Levels,
+    {"values": Array("float32"), "counts": Array(_UNSIGNED), "codes": Maybe(Array(_UNSIGNED))},
+)
+_PACKED = Record(
+    PackedForest,
+    {
+        "n_features": Whole(1, MOST_FEATURES),
+        "tree_nodes": Array(_UNSIGNED),
+        "is_split": Array("uint8"),
+        "missing_left": Array("uint8"),
+        "feature": Array(_UNSIGNED),
+        "threshold": _LEVELS,
+        "leaf_samples": Array(_UNSIGNED),
+        "leaf_values": Keyed(_LEVELS),
+    },
+)
+
+
+class _Forest(Kind):
+    """A forest, packed; what was unpacked is a valid one."""
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        packed = value if isinstance(value, PackedForest) else PackedForest.of(value)
+        parts = dict(vars(packed))
+        others = parts.pop("others")
+        values = Fields(_PACKED.kinds).encode(parts, at, arrays)
+        return {**values, "others": Fields(_OTHERS, _OTHERS).encode(others, place(at, "others"), arrays)}
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Forest:
+        found = refuse_other_keys(found, [*_PACKED.kinds, "others"], at)
+        parts = {name: found[name] for name in _PACKED.kinds}
+        values = Fields(_PACKED.kinds).decode(parts, at, arrays)
+        others = Fields(_OTHERS, _OTHERS).decode(found["others"], place(at, "others"), arrays)
+        packed = PackedForest(**values, others=others)
+        fault = _fault(packed)
+        if fault is not None:
+            raise StateError(f"{at}: {fault}")
+        try:
+            return packed.unpack().validate()
+        except InvalidForestError as error:
+            raise StateError(f"{at}: {error}") from error
+
+
+_FOREST = _Forest()
+
+_OTHERS = {
+    name: Array(np.dtype(dtype).name, dimensions)
+    for name, (dtype, dimensions) in ARRAYS.items()
+    if name != "tree_start"
+}
+
+
+def _fault(packed: PackedForest) -> str | None:
+    """Why a forest cannot be unpacked in time and memory that go with its bytes; None where it can."""
+    sizes = packed.tree_nodes
+    # Before any sum: a few bytes may name more nodes than memory holds.
+    if not sizes.size or int(sizes.max()) > 8 * packed.is_split.size:
+        return "'tree_nodes' names more nodes than there are"
+    sizes = sizes.astype(np.int64)
+    n_nodes = int(sizes.sum())
+    if packed.is_split.size != -(-n_nodes // 8) or np.any(sizes % 2 == 0):
+        return f"'is_split' and 'tree_nodes' do not go together: {packed.is_split.size} bytes for {n_nodes} nodes"
+    is_split = np.unpackbits(packed.is_split, count=n_nodes)
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    splits_before = np.concatenate([[0], np.cumsum(is_split, dtype=np.int64)])
+    if np.any(2 * np.diff(splits_before[starts]) + 1 != sizes):
+        return "'is_split' does not give every tree one leaf more than splits"
+    n_splits = int(splits_before[-1])
+    lengths = {
+        "feature": (packed.feature, n_splits),
+        "missing_left": (packed.missing_left, -(-n_splits // 8)),
+        "leaf_samples": (packed.leaf_samples, n_nodes - n_splits),
+    }
+    for name, (array, length) in lengths.items():
+        if len(array) != length:
+            return f"'{name}' has {len(array)} entries; expected {length}"
+    if packed.feature.size and int(packed.feature.max()) >= packed.n_features:
+        return f"'feature' must be below {packed.n_features}"
+    if int(packed.leaf_samples.min()) < 1 or int(packed.leaf_samples.max()) > LARGEST_INT32:
+        return "'leaf_samples' must be at least 1 and fit into 32 bits"
+    leaves = packed.leaf_samples.astype(np.int64)
+    if int(np.add.reduceat(leaves, starts[:-1] - splits_before[starts[:-1]]).max()) > LARGEST_INT32:
+        return "'leaf_samples' of a tree must add up to what fits into 32 bits"
+    if not packed.leaf_values.keys() <= LEAF_VALUES.keys():
+        return "'leaf_values' holds what is no value of a leaf"
+    one_group = np.zeros(n_nodes - n_splits, np.int64)
+    tables = [("threshold", packed.threshold, packed.feature.astype(np.int64), packed.n_features)]
+    tables += [(name, table, one_group, 1) for name, table in packed.leaf_values.items()]
+    for name, table, group, n_groups in tables:
+        fault = _levels_fault(table, group, n_groups)
+        if fault is not None:
+            return f"'{name}' {fault}"
+    split = is_split.astype(np.bool_)
+    before = splits_before[:-1] - np.repeat(splits_before[starts[:-1]], sizes)
+    left = np.where(split, 1 + 2 * before, -1)
+    for level, _ in enumerate(split_levels(starts, left)):
+        if level > MOST_LEVELS:
+            return f"a tree has more than {MOST_LEVELS} levels"
+    return None
+
+
+def _levels_fault(table: Levels, group: NDArray[np.int64], n_groups: int) -> str | None:
+    """What is wrong with a table of values and the codes into it; None where nothing is."""
+    if table.codes is None:
+        fits = len(table.values) == len(group) and not len(table.counts)
+        return None if fits else f"has {len(table.values)} values; expected {len(group)}"
+    if len(table.codes) != len(group) or len(table.counts) != n_groups:
+        return f"has {len(table.codes)} codes in {len(table.counts)} groups; expected {len(group)} in {n_groups}"
+    if table.counts.size and int(table.counts.max()) > len(table.values):
+        return "counts more values than it has"
+    counts = table.counts.astype(np.int64)
+    if int(counts.sum()) != len(table.values) or np.any(table.codes >= counts[group]):
+        return "has codes of values that are not there"
+    return None
+
+
+_LARGEST_VALUE = max(high for _, high in LEAF_VALUES.values())
+_SPREAD = Record(
+    Spread,
+    # No deviation of a fit is smaller, and none of what lies in a range is larger than it.
+    {"median": Number(-_LARGEST_VALUE, _LARGEST_VALUE), "deviation": Number(RESOLUTION, 2 * _LARGEST_VALUE)},
+)
+_CHOICE = Record(BackendChoice, {"name": Text(tuple(BACKENDS)), "reason": Text()})
+_SHARED: dict[str, Kind] = {
+    "forest_": _FOREST,
+    "offset_": Number(),
+    "max_samples_": Whole(1, LARGEST_INT32),
+    "quantized_bits_": Maybe(Whole(min(BITS), max(BITS))),
+    "pruned_": Flag(),
+    "_seed": Whole(0, 2**64 - 1),
+    "backend_": _CHOICE,
+    "n_features_in_": Whole(1, MOST_FEATURES),
+    "feature_names_in_": Strings(),
+}
+_OWN: dict[type[BaseIsolationForest], dict[str, Kind]] = {
+    MLXIsolationForest: {"_counted": Many(Fixed(Text(tuple(LEAF_VALUES)), Maybe(_SPREAD)), tuple)},
+    BlendedIsolationForest: {
+        "_member_trees": Many(Fixed(Whole(), Whole())),
+        "_spreads": Many(Many(_SPREAD)),
+    },
+}
+
+
+@dataclass(frozen=True)
+class _Model(Kind):
+    """A fitted estimator, named by ``kind``."""
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        if type(value) not in _OWN:
+            known = " or ".join(cls.__name__ for cls in _OWN)
+            raise StateError(f"{at}: expected a {known}, found {shown(value)}")
+        if not hasattr(value, "forest_"):
+            raise StateError(f"{at}: it is not fitted")
+        state = {"quantized_bits_": None, "pruned_": False, **value.__getstate__()}
+        # Seconds differ from run to run: without them the same fit gives the same bytes.
+        kept = {name: one for name, one in state.items() if name not in ("performance_", *RESOURCES)}
+        return {"kind": type(value).__name__, **_fields(type(value)).encode(kept, at, arrays)}
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> BaseIsolationForest:
+        kinds = {cls.__name__: cls for cls in _OWN}
+        kind = found.get("kind") if isinstance(found, dict) else None
+        if not isinstance(kind, str) or kind not in kinds:
+            raise StateError(f"{at}: expected the kind {' or '.join(kinds)}, found {shown(kind)}")
+        # Files of before have resources.
+        rest = {name: one for name, one in found.items() if name not in ("kind", *RESOURCES)}
+        state = _fields(kinds[kind]).decode(rest, at, arrays)
+        state["performance_"] = Performance(grow_seconds=0.0)
+        _check_model(kinds[kind], state, at)
+        model = kinds[kind]()
+        model.__setstate__(state)
+        return model
+
+
+def _fields(cls: type[BaseIsolationForest]) -> Fields:
+    """What a file holds of a fitted estimator."""
+    names = [name for name in cls._get_param_names() if name not in RESOURCES]
+    return Fields({**dict.fromkeys(names, _Parameter()), **_SHARED, **_OWN[cls]}, ("feature_names_in_",))
+
+
+def _check_model(cls: type[BaseIsolationForest], state: dict[str, Any], at: str) -> None:
+    """Refuse parameters that a fit would refuse, and attributes that do not go together."""
+    fault = _model_fault(state)
+    if fault is not None:
+        raise StateError(f"{at}: {fault}")
+    try:
+        cls(**{name: state[name] for name in cls._get_param_names() if name in state})._validate_params()
+    except ValueError as error:
+        raise StateError(f"{at}: {str(error).splitlines()[0]}") from error
+
+
+def _model_fault(state: dict[str, Any]) -> str | None:
+    """What does not go together in a model that was read; None where all does."""
+    forest: Forest = state["forest_"]
+    if state["n_features_in_"] != forest.n_features:
+        return f"'n_features_in_' is {state['n_features_in_']}, but the forest has {forest.n_features} features"
+    if len(state.get("feature_names_in_", range(forest.n_features))) != forest.n_features:
+        return f"'feature_names_in_' must name {forest.n_features} features"
+    if state["quantized_bits_"] not in (None, *BITS):
+        return f"'quantized_bits_' must be one of {BITS} or null"
+    there = LEAF_VALUES.keys() & forest.arrays().keys()
+    if "_counted" in state:
+        counted = dict(state["_counted"])
+        alone = len(counted) == 1
+        if not counted or len(counted) != len(state["_counted"]):
+            return "'_counted' must name each leaf value once"
+        if not counted.keys() <= there or any((one is None) != alone for one in counted.values()):
+            return "'_counted' does not go with the forest"
+        return None
+    bounds = state["_member_trees"]
+    if len(bounds) != len(MEMBERS) or [0, *(stop for _, stop in bounds)] != [
+        *(first for first, _ in bounds),
+        forest.n_trees,
+    ]:
+        return f"'_member_trees' must cut {forest.n_trees} trees into {len(MEMBERS)} parts"
+    if any(first > stop for first, stop in bounds):
+        return f"'_member_trees' must cut {forest.n_trees} trees into {len(MEMBERS)} parts"
+    views = [member.views for member, (first, stop) in zip(MEMBERS, bounds, strict=True) if first < stop]
+    if not set().union(*views) <= there:
+        return "the forest lacks leaf values that its members look at"
+    if [len(spreads) for spreads in state["_spreads"]] != [len(names) for names in views]:
+        return "'_spreads' does not have one spread for each view"
+    return None
+
+
+MODEL = _Model()
+"""Either estimator, fitted."""
