@@ -69,7 +69,7 @@ def test_every_saved_model_predicts(work: Path) -> None:
         ]
         scores = [api.predict(records)[1] for api in loaded]
         assert scores[0].shape == (700,)
-        np.testing.assert_array_equal(*scores)
+        np.testing.assert_array_equal(scores[0], scores[1])
 
 
 def test_training_says_what_it_understood_and_what_is_next(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
