@@ -410,7 +410,8 @@ class AnomalyDetectionAPI:
         DataError
             If the labels are not of one or two classes, or not as many as the records.
         """
-        from anomaly_detection.evaluation.metrics import check_labels, evaluate
+        from anomaly_detection.data.labels import check_labels
+        from anomaly_detection.evaluation.metrics import evaluate
 
         truth, frame = check_labels(labels), to_frame(data)
         if len(truth) != len(frame):

@@ -16,8 +16,8 @@ from anomaly_detection.calibration.p_values import Calibration
 from anomaly_detection.calibration.thresholds import Conformal, ThresholdRule
 from anomaly_detection.compression import NONE, Compression
 from anomaly_detection.data.frames import to_frame
+from anomaly_detection.data.labels import check_labels
 from anomaly_detection.errors import DataError, NotFittedError
-from anomaly_detection.evaluation.metrics import check_labels
 from anomaly_detection.features.features import SupplyChainFeatures
 from mlx_iforest import MLXIsolationForest
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anomaly_detection.data.labels import check_labels
 from anomaly_detection.errors import DataError
-from anomaly_detection.evaluation.metrics import agreement, check_labels, evaluate
+from anomaly_detection.evaluation.metrics import agreement, evaluate
 
 # Ten records, three anomalies. Alerts: records 0, 1 (right) and 3 (wrong); record 2 is missed.
 LABELS = [-1, -1, -1, 1, 1, 1, 1, 1, 1, 1]

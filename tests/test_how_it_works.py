@@ -39,7 +39,7 @@ NAMES = {name for file in SOURCES for name in names_in(file.read_text("utf-8"))}
 def exists(text: str) -> bool:
     """Whether there is what a text in backticks names: a file, ``argument="value"``, ``model.attribute`` or a name."""
     if text.endswith("/"):
-        return (ROOT / text).is_dir()
+        return any((folder / text).is_dir() for folder in (ROOT, *PACKAGES))
     if text.endswith(".py"):
         return any(file.match(text) for file in [*SOURCES, *ROOT.glob("*.py")])
     if text.startswith(".") or text.endswith((".json", ".html")):

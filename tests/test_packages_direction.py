@@ -112,12 +112,12 @@ LAYERS = {
         {"cli"},
     ],
     "mlx_iforest": [
-        {"files", "randomness", "scoring", "performance", "offsets", "threads"},
+        {"files", "randomness", "scoring", "offsets", "threads"},
         {"forest"},
         {"kernel_input"},
         {"growth", "batches"},
         {"backends"},
-        {"finite"},
+        {"finite", "performance"},
     ],
 }
 """What may import what: a room imports from those above it in its list, and from itself."""

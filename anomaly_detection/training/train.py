@@ -16,11 +16,12 @@ from anomaly_detection.calibration.thresholds import AlertBudget, BestAccuracy, 
 from anomaly_detection.compression import NONE, Compression
 from anomaly_detection.data.fingerprint import fingerprint
 from anomaly_detection.data.frames import to_frame
+from anomaly_detection.data.labels import check_labels
 from anomaly_detection.data.schema import CleaningReport, Role, infer_schema
 from anomaly_detection.data.splitting import Split, split
 from anomaly_detection.detector import Detector, Prepared
 from anomaly_detection.errors import AnomalyDetectionError, DataError
-from anomaly_detection.evaluation.metrics import agreement, check_labels
+from anomaly_detection.evaluation.metrics import agreement
 from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
 from anomaly_detection.settings import FEATURE_SETS, RECIPE, Settings, make_forest, settings_of
 from anomaly_detection.training.fitting import (
