@@ -1,7 +1,7 @@
 """Isolation forests grown and scored by MLX, Numba or scikit-learn."""
 
+from mlx_iforest import compiled_code  # noqa: F401  first: it notes which sources are about to be imported
 from mlx_iforest.backends import BackendUnavailableError, choose_backend, describe_system
-from mlx_iforest.backends.numba import compiled_code  # noqa: F401  first: it notes which sources are about to be imported
 from mlx_iforest.blended import BlendedIsolationForest
 from mlx_iforest.estimator import MLXIsolationForest
 from mlx_iforest.explain.shapley import Explanation

@@ -4,7 +4,7 @@ A draw depends on (seed, tree, node, attempt) alone, never on the order in which
 what makes "same seed, same forest" hold on every backend and for any number of threads.
 
 The functions here work on arrays, of NumPy and of MLX alike, since they use operators only. The scalar
-versions are in ``backends/drawing_kernels.py``, and a test holds the two equal.
+versions are in ``backends/numba/drawing_kernels.py``, and a test holds the two equal.
 
 References
 ----------

@@ -176,7 +176,8 @@ def test_loading_finishes_what_a_killed_training_began(here: Path) -> None:
 
 STUCK = """
 import multiprocessing, os, signal, sys, time
-from anomaly_detection import cli, signals
+from anomaly_detection import cli
+from anomaly_detection.cli import signals
 from mlx_iforest import files
 
 def stuck(*_):

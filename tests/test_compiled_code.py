@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import mlx_iforest
-from mlx_iforest.backends.numba import compiled_code
+from mlx_iforest import compiled_code
 
 PACKAGE = Path(mlx_iforest.__file__).parent
 
@@ -35,7 +35,7 @@ def package(tmp_path: Path) -> Path:
     (package / "__init__.py").write_text("from mlx_iforest import compiled_code\n")
     (package / "helper.py").write_text("STEP = 1\n")
     (package / "caller.py").write_text(
-        "from mlx_iforest.backends.numba.compiled_code import compiled\n"
+        "from mlx_iforest.compiled_code import compiled\n"
         "from mlx_iforest.helper import STEP\n"
         "@compiled()\n"
         "def add(x):\n"
@@ -127,7 +127,7 @@ def test_works_where_nothing_can_be_written_and_says_so_in_the_log(package: Path
     log = "import logging, sys; logging.basicConfig(level='INFO', stream=sys.stdout, format='%(name)s')\n"
     assert run(package, {"HOME": os.devnull}) == ["2"]
     assert run(package, {"NUMBA_CACHE_DIR": os.devnull}, log + ADD_1) == [
-        "mlx_iforest.backends.numba.compiled_code",
+        "mlx_iforest.compiled_code",
         "2",
     ]
     assert files(tmp_path) == before

@@ -95,7 +95,8 @@ def task(k):
     # Under way while Python ends, as compiled code would be.
     ending.wait()
     time.sleep(0.2)
-    print("ended", k, flush=True)
+    # In one piece, since two threads may write at once.
+    print(f"ended {k}\n", end="", flush=True)
     return k
 
 def score():

@@ -16,8 +16,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from mlx_iforest.backends.numba.compiled_code import compiled
 from mlx_iforest.backends.numba.vectors import BITS, INT64, REALS, data, every_lane, load, multiply_add, store
+from mlx_iforest.compiled_code import compiled
 
 __all__ = [
     "BLOCK",

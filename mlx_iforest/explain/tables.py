@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_iforest.backends.numba.compiled_code import compiled
+from mlx_iforest.compiled_code import compiled
 from mlx_iforest.explain import kernels
 from mlx_iforest.explain.kernels import (
     ABOVE,

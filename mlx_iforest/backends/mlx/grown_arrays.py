@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlx_iforest.backends.numba.compiled_code import compiled
+from mlx_iforest.compiled_code import compiled
 from mlx_iforest.forest import LEAF, SMALLEST_SHARE
 
 u32 = np.uint32

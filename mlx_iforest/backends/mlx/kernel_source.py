@@ -83,7 +83,7 @@ const float NEGATIVE_ZERO = as_type<float>(0x80000000u | static_cast<uint32_t>(N
 
 def kernel_text(name: str) -> str:
     """The text of ``kernels/<name>.h``."""
-    return (files("mlx_iforest.backends") / "kernels" / f"{name}.h").read_text("utf-8")
+    return (files("mlx_iforest.backends.mlx") / "kernels" / f"{name}.h").read_text("utf-8")
 
 
 @dataclass(frozen=True)

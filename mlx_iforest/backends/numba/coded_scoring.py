@@ -17,7 +17,6 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from mlx_iforest.backends.numba.compiled_code import compiled
 from mlx_iforest.backends.numba.vectors import (
     HAS_VECTORS_OF_16,
     INT8,
@@ -32,6 +31,7 @@ from mlx_iforest.backends.numba.vectors import (
     permute,
     store,
 )
+from mlx_iforest.compiled_code import compiled
 
 __all__ = ["BLOCK", "FLUSH", "LINE", "add_leaf_values", "table_width"]
 

@@ -16,7 +16,7 @@ from mlx_iforest.backends.numba.coded_scoring import (
     WRITE,
     cell_of,
 )
-from mlx_iforest.backends.numba.compiled_code import compiled
+from mlx_iforest.compiled_code import compiled
 
 __all__ = ["compile_trees", "fill_grid", "group_trees", "leaf_classes", "recode_groups", "threshold_ranks"]
 

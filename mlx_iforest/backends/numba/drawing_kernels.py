@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlx_iforest.backends.numba.compiled_code import compiled
+from mlx_iforest.compiled_code import compiled
 from mlx_iforest.randomness import PARITY, PERMUTATION_ROUNDS
 
 __all__ = ["bounded", "draw_features", "draw_rows", "permute", "threefry", "tree_keys"]

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from mlx_iforest.backends.numba.compiled_code import compiled
 from mlx_iforest.backends.numba.vectors import prefetch
+from mlx_iforest.compiled_code import compiled
 
 __all__ = ["reaches"]
 

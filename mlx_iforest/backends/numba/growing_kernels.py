@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlx_iforest.backends.numba.compiled_code import compiled
 from mlx_iforest.backends.numba.drawing_kernels import bounded, draw_features, draw_rows, threefry, tree_keys
 from mlx_iforest.backends.numba.growth_vectors import PADDING, find_varying, part_rows, read_values
 from mlx_iforest.backends.numba.vectors import HAS_VECTORS_OF_16, UNCOUNTED
+from mlx_iforest.compiled_code import compiled
 from mlx_iforest.forest import LEAF, SMALLEST_SHARE
 from mlx_iforest.growth import ATTEMPTS, TINY
 from mlx_iforest.randomness import PERMUTATION_ROUNDS, Stream

@@ -28,7 +28,7 @@ from mlx_iforest.backends.numba.coded_scoring import (
     select_rows,
 )
 from mlx_iforest.backends.numba.codes import check_blocks, check_total, class_tables, number_rows, own_work
-from mlx_iforest.backends.numba.compiled_code import compiled
+from mlx_iforest.compiled_code import compiled
 from mlx_iforest.forest import Forest
 from mlx_iforest.kernel_input import check_numbers, check_rows
 
