@@ -144,7 +144,8 @@ def test_a_processor_without_wide_vectors_gives_the_same_forest_and_scores(tmp_p
     X = np.random.default_rng(0).normal(size=(700, 20)).astype(np.float32)
     X[::9, 2] = np.nan
     program = (
-        "import sys, numpy as np; from mlx_iforest import MLXIsolationForest; from mlx_iforest.backends.numba import vectors;"
+        "import sys, numpy as np; from mlx_iforest import MLXIsolationForest;"
+        "from mlx_iforest.backends.numba import vectors;"
         "assert not vectors.HAS_VECTORS_OF_16;"
         "X = np.load(sys.argv[1]); model = MLXIsolationForest(30, random_state=0, backend='numba').fit(X);"
         "np.savez(sys.argv[2], scores=model.score_samples(X), **model.forest_.arrays())"

@@ -178,7 +178,8 @@ def test_threads_may_draw_at_once() -> None:
 
 def test_matplotlib_is_loaded_late_and_pyplot_never() -> None:
     code = (
-        "import sys\nfrom anomaly_detection.reports import plots, report, tables\nlate = 'matplotlib' not in sys.modules\n"
+        "import sys\nfrom anomaly_detection.reports import plots, report, tables\n"
+        "late = 'matplotlib' not in sys.modules\n"
         "plots.png(plots.confusion_matrices({'base': {'confusion_matrix': dict(true_positive=1, false_positive=1, "
         "false_negative=1, true_negative=1)}}))\nprint(late, 'matplotlib.pyplot' in sys.modules)"
     )

@@ -96,7 +96,7 @@ def task(k):
     ending.wait()
     time.sleep(0.2)
     # In one piece, since two threads may write at once.
-    print(f"ended {k}\n", end="", flush=True)
+    print("ended %d\n" % k, end="", flush=True)
     return k
 
 def score():
