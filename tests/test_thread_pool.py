@@ -81,7 +81,7 @@ def test_a_forked_process_makes_a_pool_of_its_own():
 
 
 ENDING = """
-import threading, time
+import sys, threading, time
 from importlib.util import module_from_spec, spec_from_file_location
 
 spec = spec_from_file_location("threads", {path!r})
@@ -96,7 +96,8 @@ def task(k):
     ending.wait()
     time.sleep(0.2)
     # In one piece, since two threads may write at once.
-    print("ended %d\n" % k, end="", flush=True)
+    sys.stdout.write("ended %d\\n" % k)
+    sys.stdout.flush()
     return k
 
 def score():
