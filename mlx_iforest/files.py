@@ -7,6 +7,9 @@ in it for as long as the process lives, so that whoever writes or reads there ne
 - ``new``: what is being written. It gets the name ``complete`` in one step, and from then on the files will be put in
   place, if not by the owner then by whoever finds them.
 - ``last.json``: which of the names that `replacing_all` was given as `last` were written, and which were not.
+
+A staging folder may also have come in an archive, made to look like one that was left. What does not carry this
+machine's name is put in place only where the archive itself could have put it: plain files, in the folder around.
 """
 
 from __future__ import annotations
@@ -20,8 +23,9 @@ import socket
 import stat
 import sys
 import time
+import uuid
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -247,12 +251,12 @@ def _settle_left(folder: Path, now: float) -> None:
     """
     for place, ours in _left(folder):
         # What another process settles at this moment is gone.
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             if ours or _changed(place) < now - _DAY:
-                _settle_unless_owned(place)
+                _settle_unless_owned(place, ours)
 
 
-def _settle_unless_owned(place: Path) -> None:
+def _settle_unless_owned(place: Path, ours: bool) -> None:
     facts = place.lstat()
     # Nobody else can make a folder of this user's, by which to have removed what is not his.
     if sys.platform == "win32" or not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():
@@ -265,17 +269,54 @@ def _settle_unless_owned(place: Path) -> None:
         return
     try:
         if _lock(lock):
-            if (place / _COMPLETE).is_dir():
+            if _is(stat.S_ISDIR, place / _COMPLETE) and (ours or _stays_inside(place)):
                 _publish(place)
             _remove(place)
     finally:
         os.close(lock)
 
 
+def _stays_inside(place: Path) -> bool:
+    """Whether all that `_publish` would change are plain files in the folder around, reached by no link."""
+    files = list((place / _COMPLETE).iterdir())
+    try:
+        names = {file.name for file in files}.union(*_told(place).values())
+    except ValueError:
+        return False
+    here = [place.parent / name for name in names if os.path.lexists(place.parent / name)]
+    return all(_is(stat.S_ISREG, path) for path in (*files, *here))
+
+
+def _is(kind: Callable[[int], bool], path: Path) -> bool:
+    """Whether a path is of a kind itself, not by a link."""
+    return os.path.lexists(path) and kind(path.lstat().st_mode)
+
+
+def _told(place: Path) -> dict[str, list[str]]:
+    """What ``last.json`` says.
+
+    Raises
+    ------
+    ValueError
+        If it is no list of names in one folder.
+    """
+    told = json.loads((place / _LAST).read_text("utf-8"))
+    if not isinstance(told, dict) or told.keys() != {"written", "gone"}:
+        raise ValueError("expected the names of files that were written and of those that are gone")
+    for names in told.values():
+        if not isinstance(names, list) or not all(isinstance(name, str) and _is_name(name) for name in names):
+            raise ValueError("expected names of files in one folder")
+    return told
+
+
+def _is_name(text: str) -> bool:
+    return text not in ("", ".", "..") and "\0" not in text and os.path.basename(text) == text
+
+
 def _publish(place: Path) -> None:
     """Put complete files into the folder around; does the rest where it was cut short."""
     folder = place.parent
-    last = json.loads((place / _LAST).read_text("utf-8"))
+    last = _told(place)
     files = {file.name: file for file in sorted((place / _COMPLETE).iterdir())}
     for name in (*reversed(last["written"]), *last["gone"]):
         if name in files or name in last["gone"]:
@@ -366,9 +407,9 @@ def _changed(place: Path) -> float:
 
 @cache
 def _machine() -> str:
-    """Eight digits that tell this machine, until it starts again, from others."""
+    """Eight digits that tell this machine, until it starts again, from others, and that others cannot guess."""
     try:
         name = Path("/proc/sys/kernel/random/boot_id").read_text("ascii")
     except OSError:
-        name = socket.gethostname()
+        name = f"{socket.gethostname()} {uuid.getnode()}"
     return f"{zlib.crc32(name.encode()):08x}"

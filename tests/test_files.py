@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -104,6 +105,73 @@ def test_a_folder_of_another_user_or_a_link_is_not_gone_into(tmp_path: Path) -> 
         os.chown(left, 65534, 65534)
         settle_left(tmp_path)
         assert left.exists()
+
+
+def forged(folder: Path, told: object) -> Path:
+    """A complete set as an archive could bring it: of another machine, years old."""
+    place = folder / f".mlx-iforest-00000000-{'1' * 16}"
+    (place / "complete").mkdir(parents=True)
+    (place / "lock").touch()
+    (place / "complete" / "notes").write_text("of the archive")
+    (place / "last.json").write_text(json.dumps(told))
+    return place
+
+
+def settled(folder: Path, place: Path) -> list[str]:
+    """The names in a folder after something else has been written there, years after what lies in `place`."""
+    for path in (*place.rglob("*"), place):
+        os.utime(path, (1e9, 1e9), follow_symlinks=False)
+    with replacing(folder / "other") as new:
+        new.write_text("x")
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_set_of_another_machine_is_put_into_its_folder(tmp_path: Path) -> None:
+    place = forged(tmp_path, {"written": ["notes"], "gone": ["old"]})
+    (tmp_path / "old").write_text("of an earlier set")
+    assert settled(tmp_path, place) == ["notes", "other"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"written": [], "gone": ["PRECIOUS"]},
+        {"written": [], "gone": ["../home/precious"]},
+        {"written": ["../home/precious"], "gone": []},
+        {"written": [], "gone": [".."]},
+        {"written": []},
+        ["notes"],
+        {"written": [], "gone": [1]},
+    ],
+)
+def test_a_forged_set_changes_nothing_outside_its_folder(told: object, tmp_path: Path) -> None:
+    home, package = tmp_path / "home", tmp_path / "package"
+    home.mkdir()
+    precious = home / "precious"
+    precious.write_text("mine")
+    place = forged(package, json.loads(json.dumps(told).replace("PRECIOUS", str(precious))))
+    assert settled(package, place) == ["other"]
+    assert precious.read_text() == "mine"
+
+
+@pytest.mark.parametrize("link", ["target", "complete", "file", "gone"])
+def test_a_forged_set_follows_no_link(link: str, tmp_path: Path) -> None:
+    home, package = tmp_path / "home", tmp_path / "package"
+    home.mkdir()
+    precious = home / "notes"
+    precious.write_text("mine")
+    place = forged(package, {"written": [], "gone": ["gone"] if link == "gone" else []})
+    if link == "complete":
+        shutil.rmtree(place / "complete")
+        (place / "complete").symlink_to(home)
+    elif link == "file":
+        (place / "complete" / "notes").unlink()
+        (place / "complete" / "notes").symlink_to(precious)
+    else:
+        (package / ("notes" if link == "target" else "gone")).symlink_to(precious)
+    settled(package, place)
+    assert precious.read_text() == "mine"
+    assert not (package / "notes").exists() or (package / "notes").is_symlink()
 
 
 def test_one_that_began_but_did_not_lock_yet_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
