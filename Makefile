@@ -29,7 +29,7 @@ train: $(VENV)/.installed-train
 	$(RUN) train_model_mlx.py $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --cov $(ARGS)
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(RUN) -m ruff check .

@@ -1,10 +1,52 @@
-"""Fixtures that more than one test file uses."""
+"""Fixtures that more than one test file uses, and what test processes that run side by side do once for all."""
 
 from __future__ import annotations
 
-import pytest
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
+import pytest
+from compiling import PARTS
+
+from anomaly_detection.reports import report
 from mlx_iforest.backends import available_backends
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side, files with slow tests come first: a long one begun last would run alone in the end."""
+    if WORKER:
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
+
+
+@contextmanager
+def alone(file: Path) -> Iterator[None]:
+    """Keep other processes out of the same block."""
+    with file.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Compile the kernels once, not once a process: each begins with another part and finds the rest on disk."""
+    if WORKER:
+        first = int(WORKER) % len(PARTS)
+        for part in [*PARTS[first:], *PARTS[:first]]:
+            with alone(tmp_path_factory.getbasetemp().parent / f"{part.__name__}.lock"):
+                part()
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings draw nothing: for tests of something else, as drawing takes a third of a small training."""
+    monkeypatch.setattr(report, "_pictures", lambda *_: {})
 
 
 @pytest.fixture(params=["numba", "mlx", "sklearn"])

@@ -163,6 +163,7 @@ def test_labels_keep_apart_and_stay_in_order() -> None:
     assert spaced([], 0.1) == []
 
 
+@pytest.mark.slow
 def test_score_measures_every_case_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score, "SHORTEST", 0.0)
     score.main(["--quick", "--repeats", "1", "--jobs", "2", "--only", OURS, "scikit", "--output", str(tmp_path)])
@@ -201,6 +202,7 @@ def test_fewer_rows_are_scored_where_all_take_too_long(monkeypatch: pytest.Monke
     assert score.rows_within(60, work, X[:500]) == 500
 
 
+@pytest.mark.slow
 def test_fit_measures_growth_thresholds_large_samples_and_odd_columns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +224,7 @@ def test_few_values_are_few_and_rare() -> None:
     assert 0.005 < X.mean() < 0.02
 
 
+@pytest.mark.slow
 def test_interop_measures_forests_taken_over_and_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interop, "SHORTEST", 0.0)
     monkeypatch.setattr(interop, "PROBES", 500)

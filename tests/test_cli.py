@@ -72,6 +72,7 @@ def test_every_saved_model_predicts(work: Path) -> None:
         np.testing.assert_array_equal(scores[0], scores[1])
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_training_says_what_it_understood_and_what_is_next(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--data", str(work / "labelled.csv"), "--time-budget", "0", "--output", str(work / "b")]) == 0
     shown = capsys.readouterr()
@@ -118,6 +119,7 @@ def test_the_command_that_is_next_runs_where_it_is_shown(
     assert "usage: anomaly-detection score" in ran.stdout
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_labels_and_times_are_used(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = work / "labelled models"
     arguments = ["--data", str(work / "labelled.csv"), "--label", "label", "--timestamp", "timestamp"]
@@ -131,6 +133,7 @@ def test_labels_and_times_are_used(work: Path, capsys: pytest.CaptureFixture[str
     capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_synthetic_records_are_the_default(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = work / "synthetic"
     (output).mkdir()
@@ -232,6 +235,8 @@ def trained(output: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -
     return rule, said
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
 def test_ways_to_set_the_threshold(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = ["--data", str(work / "labelled.csv"), "--label", "label"]
     rule, _ = trained(tmp_path / "a", capsys, *data, "--timestamp", "timestamp", "--alerts-per-day", "0.1")
@@ -335,6 +340,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("anomaly-detection 0.")
 
 
+@pytest.mark.slow
 def test_an_interrupt_in_mid_training(work: Path) -> None:
     """A real Ctrl-C, while a search of minutes runs: exit 130, one line more, and the old set untouched."""
     before = {path.name: path.read_bytes() for path in (work / "models").iterdir()}

@@ -127,6 +127,7 @@ def test_an_error_while_clearing_up_does_not_hide_the_signal(
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("handlers")
 def test_a_training_leaves_the_old_set_or_the_new_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.cli import main
 from anomaly_detection.data.frames import read_table
 
@@ -17,8 +18,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a model and records, of which one costs ten times too much."""
     folder = tmp_path_factory.mktemp("explain")
     assert main(["generate", "--samples", "700", str(folder / "records.csv")]) == 0
-    assert main(["train", "--data", str(folder / "records.csv"), "--time-budget", "0", "--output", str(folder)]) == 0
-    frame = read_table(folder / "records.csv").head(60)
+    frame = read_table(folder / "records.csv")
+    AnomalyDetectionAPI().fit(frame).save_model(folder / "model.joblib")
+    frame = frame.head(60)
     frame.insert(0, "order_no", [f"PO-{i:05}" for i in range(60)])
     frame.loc[40, "transportation_cost"] = "9999"
     frame.to_csv(folder / "new.csv", index=False)
@@ -26,7 +28,7 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arguments(work: Path, *more: str) -> list[str]:
-    return ["explain", str(work / "optimized_anomaly_detection_model.joblib"), str(work / "new.csv"), *more]
+    return ["explain", str(work / "model.joblib"), str(work / "new.csv"), *more]
 
 
 def test_rows_are_counted_as_score_prints_them(work: Path, capsys: pytest.CaptureFixture[str]) -> None:

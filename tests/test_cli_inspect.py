@@ -74,6 +74,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["joblib", "safetensors"])
 @pytest.mark.parametrize("name", ["anomaly_detection_model", "optimized_anomaly_detection_model"])
 def test_a_trained_model(name: str, suffix: str, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

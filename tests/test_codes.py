@@ -139,6 +139,7 @@ def test_values_of_more_trees_than_fit_32_bits():
     assert means == pytest.approx(np.full((300, 1), 2.0**24 - 1), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_a_processor_without_wide_vectors_gives_the_same_forest_and_scores(tmp_path):
     """Numba compiles for the plainest processor of this kind in a process of its own."""
     X = np.random.default_rng(0).normal(size=(700, 20)).astype(np.float32)

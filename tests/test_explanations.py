@@ -381,6 +381,7 @@ def test_one_cause_is_one_reason(detector: Any) -> None:
     assert len(set(features)) == len(features)
 
 
+@pytest.mark.slow
 def test_a_copy_is_one_reason() -> None:
     data = generate("realistic", 1500, seed=3)
     detector = make_detector(RECIPE, None, make_forest(RECIPE, seed=0, backend="numba")).fit(data.frame)

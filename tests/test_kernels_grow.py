@@ -303,6 +303,7 @@ def test_the_backend_takes_the_kernel_where_it_can(device, monkeypatch, changes,
     assert len(device) == n_launches
 
 
+@pytest.mark.slow
 def test_the_benchmark(monkeypatch, tmp_path, capsys):
     from benchmarks import gpu_grow
 

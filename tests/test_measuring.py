@@ -12,6 +12,7 @@ import pytest
 from benchmarks import latency, memory, startup
 
 
+@pytest.mark.slow
 def test_latency_times_every_way_in_and_draws_it(tmp_path: Path) -> None:
     latency.main(["--quick", "--repeats", "1", "--jobs", "2", "--only", "scikit", "--output", str(tmp_path)])
     saved = json.loads((tmp_path / "results" / "latency.json").read_text("utf-8"))
@@ -51,6 +52,7 @@ def test_inputs_hold_the_same_rows(form: str) -> None:
     assert np.array_equal(made, 1000 * X if form == "int32" else X)
 
 
+@pytest.mark.slow
 def test_startup_counts_what_an_import_adds() -> None:
     took = startup.imports(1, ["numpy"])
     assert set(took) == {"numpy", "sklearn.ensemble"}

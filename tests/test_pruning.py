@@ -396,6 +396,7 @@ def test_pruning_goes_by_the_scoring_of_the_fit(scoring):
         np.testing.assert_array_equal(again.score_samples(data(seed=3)), pruned.score_samples(data(seed=3)))
 
 
+@pytest.mark.slow
 def test_the_benchmark_measures_every_way(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "SHORTEST", 0.0)
     benchmark.main(["--quick", "--repeats", "1", "--only", "density", "--output", str(tmp_path)])

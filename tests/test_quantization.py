@@ -257,6 +257,7 @@ def test_there_must_be_a_forest():
             getattr(MLXIsolationForest(), method)()
 
 
+@pytest.mark.slow
 def test_the_benchmark_measures_what_it_says(tmp_path):
     labels = np.repeat([0, 1], [90, 10])
     np.savez(tmp_path / "1_tiny.npz", X=table(100) + 3 * labels[:, None], y=labels)

@@ -107,6 +107,7 @@ def ran() -> dict[str, str]:
     return {}
 
 
+@pytest.mark.slow
 def test_the_readme_shows_what_its_commands_print(outputs: dict[str, str]) -> None:
     """Where alerts have changed for a good reason, run the README's commands and copy what they print."""
     (scored,) = (text for command, text in outputs.items() if " score " in command)
@@ -121,6 +122,7 @@ def test_the_readme_shows_what_its_commands_print(outputs: dict[str, str]) -> No
     assert any(block in judged for block in blocks(README, ""))
 
 
+@pytest.mark.slow
 def test_reasons_show_what_explain_prints(outputs: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     page = PAGES["docs/reasons.md"]
     (command,) = commands(page)
@@ -130,6 +132,8 @@ def test_reasons_show_what_explain_prints(outputs: dict[str, str], capsys: pytes
     assert printed.startswith(shown)
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("page", sorted(name for name, text in PAGES.items() if commands(text)))
 def test_the_commands(page: str, outputs: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     for command in commands(PAGES[page]):

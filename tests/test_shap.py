@@ -93,6 +93,7 @@ def test_explanations_pickle(explanation: Explanation) -> None:
     assert again.feature_names == explanation.feature_names == ["a", "b", "c", "d", "e"]
 
 
+@pytest.mark.slow
 def test_the_benchmark_compares_equals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("shap")
     monkeypatch.setattr(benchmark, "SHORTEST", 0.0)

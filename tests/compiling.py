@@ -1,0 +1,39 @@
+"""Three parts of about the same length that together compile most of what Numba compiles for the tests."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mlx_iforest import MLXIsolationForest
+from mlx_iforest.backends import choose_backend, get_backend
+from mlx_iforest.growth import GrowthPlan
+
+X = np.random.default_rng(0).normal(size=(600, 4)).astype(np.float32)
+
+
+def plan(extension_level: int = 0) -> GrowthPlan:
+    return GrowthPlan(0, 0, 4, *X.shape, subsample_size=256, features_per_tree=4, extension_level=extension_level)
+
+
+def growing() -> None:
+    """Axis-parallel and oblique trees."""
+    for extension_level in (0, 1):
+        get_backend("numba").grow(X, plan(extension_level), n_threads=1)
+
+
+def scoring() -> None:
+    """Many rows, in blocks, and few, which walk."""
+    forest = get_backend("sklearn").grow(X, plan(), n_threads=1)
+    values = np.stack([forest.path_length, forest.log_density], axis=1)
+    for rows in (X, X[:3]):
+        get_backend("numba").leaf_means(forest, values, rows)
+
+
+def explaining() -> None:
+    """Shapley values."""
+    model = MLXIsolationForest(4, backend="sklearn", random_state=0).fit(X)
+    model.backend_ = choose_backend("numba")
+    model.explain(X[:100])
+
+
+PARTS = (growing, scoring, explaining)
