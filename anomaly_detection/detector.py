@@ -21,7 +21,11 @@ from anomaly_detection.errors import DataError, NotFittedError
 from anomaly_detection.features.features import SupplyChainFeatures
 from mlx_iforest import MLXIsolationForest
 
-__all__ = ["Detector", "Prepared", "UnfittedDetectorError"]
+__all__ = ["NO_CALIBRATION", "Detector", "Prepared", "UnfittedDetectorError"]
+
+NO_CALIBRATION = (
+    "This model came without the scores that it was calibrated on; fit it, or load one that save_model wrote."
+)
 
 
 class UnfittedDetectorError(NotFittedError, sklearn.exceptions.NotFittedError):
@@ -188,13 +192,24 @@ class Detector(OutlierMixin, BaseEstimator):
 
     def transform(self, frame: Any) -> npt.NDArray[np.float32]:
         """The scaled features (rows, features), float32, that the model sees; NaN where a value is missing."""
-        if not self.is_fitted:
-            raise UnfittedDetectorError("This detector is not trained yet; call fit, or load a trained one.")
-        return self.scaled(np.asarray(self.preprocessor.transform(to_frame(frame))))
+        return self.scaled(self._features(frame))
 
     def score_samples(self, frame: Any) -> npt.NDArray[np.float64]:
         """Scores (rows,) in [-1, 0), lower for the more abnormal."""
-        return np.asarray(self.model.score_samples(self.transform(frame)), dtype=np.float64)
+        return self.score_features(self._features(frame))
+
+    def score_features(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """`score_samples` of records by the preprocessor's features (rows, features), before scaling."""
+        return np.asarray(self.model.score_samples(self.scaled(features)), dtype=np.float64)
+
+    def _features(self, frame: Any) -> npt.NDArray[np.float32]:
+        self.require_fitted()
+        return np.asarray(self.preprocessor.transform(to_frame(frame)))
+
+    def require_fitted(self) -> None:
+        """Raise `UnfittedDetectorError` where records cannot be scored yet."""
+        if not self.is_fitted:
+            raise UnfittedDetectorError("This detector is not trained yet; call fit, or load a trained one.")
 
     def cut(self, scores: npt.ArrayLike) -> float:
         """The threshold for a batch with these `scores` (of `score_samples`): ``model.offset_``, but for `Conformal`.
@@ -228,10 +243,7 @@ class Detector(OutlierMixin, BaseEstimator):
     def calibration(self) -> Calibration:
         """``calibration_``, or a `DataError` that says that there is none."""
         if self.calibration_ is None:
-            raise DataError(
-                "This model came without the scores that it was calibrated on; fit it, or load one that save_model"
-                " wrote."
-            )
+            raise DataError(NO_CALIBRATION)
         return self.calibration_
 
     def predict(self, frame: Any, threshold: float | None = None) -> npt.NDArray[np.int64]:
