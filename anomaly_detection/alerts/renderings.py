@@ -14,8 +14,9 @@ from anomaly_detection.calibration.p_values import RiskLevel, severity
 from anomaly_detection.data.json_values import plain
 from anomaly_detection.detector import NO_CALIBRATION
 from anomaly_detection.errors import DataError
+from anomaly_detection.explain.wording import percent
 
-__all__ = ["Assessment", "as_anomaly", "as_assessment", "as_columns", "as_json"]
+__all__ = ["Assessment", "as_anomaly", "as_assessment", "as_columns", "as_json", "as_page_row"]
 
 
 class Assessment(TypedDict):
@@ -97,6 +98,24 @@ def as_columns(batch: Batch, alerts: Sequence[Alert], *, whole: bool) -> pd.Data
         reason=reasons,
     )
     return found if whole else found.iloc[places]
+
+
+def as_page_row(alert: Alert) -> dict[str, Any]:
+    """For the page of a report, as texts; ``index`` counts rows from 1, ``score`` is the decision."""
+    return {
+        "index": _text(alert.row),
+        "score": f"{alert.decision:.4f}",
+        "reason": _text(alert.sentence),
+        "reasons": [(_text(reason.text), percent(reason.share)) for reason in alert.reasons],
+        "values": [(str(name), _text(value)) for name, value in alert.record.items()],
+    }
+
+
+def _text(value: Any) -> str:
+    value = plain(value)
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) and not value.is_integer() else str(value)
 
 
 def _contributions(alert: Alert) -> Any:

@@ -30,6 +30,7 @@ _LONGEST = 40
 def run(arguments: argparse.Namespace) -> int:
     """Explain, then print; raises the library's errors."""
     detector = load_detector(arguments.model)
+    unseen = detector.calibration.unseen
     chunks = read_chunks(arguments.data)
     with progress_bar() as show:
         records = batches(detector, chunks, not chunks.is_small, "explain", show)
@@ -38,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         result_as_json([as_json(alert) for alert in found])
     else:
         result("\n\n".join(_text(alert) for alert in found))
-    if not detector.calibration.unseen:
+    if not unseen:
         note("The p-values are from the records that the model was trained on, so they are too small for new ones.")
     return 0
 
@@ -67,7 +68,8 @@ def _find(batches: Iterable[Batch], rows: Sequence[int], path: Path) -> list[Ale
 
 def _text(alert: Alert) -> str:
     why, threshold = alert.explanation, alert.threshold
-    assert why is not None and threshold is not None
+    assert why is not None
+    assert threshold is not None
     which = "".join(f", {name} {printable(value)}" for name, value in list(alert.identifiers.items())[:_IDENTIFIERS])
     side = "below" if alert.is_alert else "above" if alert.score > threshold else "at"
     lines = [
