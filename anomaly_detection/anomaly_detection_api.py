@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection import api_arguments as checked
+from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.alerts.renderings import Assessment, as_anomaly, as_assessment
 from anomaly_detection.alerts.scoring import predict_parts, score_table
 from anomaly_detection.calibration.drift import warn_of_drift
@@ -327,6 +328,37 @@ class AnomalyDetectionAPI:
         10,000 or rarer; see `calibration.severity`. Warns and raises as `predict_p_values`.
         """
         return severity(self.predict_p_values(data))
+
+    def alerts(self, data: Any, top: int | None = None) -> list[Alert]:
+        """Judge records and explain the alerts among them, in one go: `predict` and `explain_anomalies` do it in two.
+
+        Parameters
+        ----------
+        data : table
+            Records.
+        top : int, optional
+            At most so many, 0 or more; all if not given.
+
+        Returns
+        -------
+        list of Alert
+            Those below the trained threshold with their reasons, the most abnormal first; see
+            `anomaly_detection.alerts.alert`.
+
+        Warns
+        -----
+        DriftWarning
+            As `predict`.
+
+        Raises
+        ------
+        NotFittedError, DataError
+            As `predict`; also for a `top` that is no such number.
+        """
+        most = checked.count(top, "top")
+        batch = score_table(self.detector, data)
+        warn_of_drift(self.detector.calibration_, batch.scores)
+        return batch.alerts(most)
 
     def explain_anomalies(self, data: Any, predictions: npt.ArrayLike, scores: npt.ArrayLike) -> list[dict[str, Any]]:
         """Say for each record predicted to be an anomaly what stands out.

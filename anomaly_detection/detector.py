@@ -141,8 +141,7 @@ class Detector(OutlierMixin, BaseEstimator):
         if labels is not None:
             labels = check_labels(np.asarray(labels))
         # Arrays, whatever scikit-learn is set to hand out.
-        scaled = self.scaler.fit_transform(np.asarray(self.preprocessor.fit_transform(frame)))
-        features = np.asarray(scaled, dtype=np.float32)
+        features = self.fit_scaler(np.asarray(self.preprocessor.fit_transform(frame)))
         self.model.fit(features)
         scores = self.model.score_samples(features)
         if self.threshold_rule is not None:
@@ -178,13 +177,17 @@ class Detector(OutlierMixin, BaseEstimator):
         made = frame if isinstance(frame, Prepared) else Prepared.of(self.preprocessor, frame)
         again = Detector(made.preprocessor, clone(self.scaler), clone(self.model))
         again.training_ = self.training_
-        again.model.fit(np.asarray(again.scaler.fit_transform(made.learned), dtype=np.float32))
+        again.model.fit(again.fit_scaler(made.learned))
         seen = again.scaled(made.seen)
         if compression:
             again.model, _ = compression.apply(again.model, seen)
         again.threshold_rule, again.model.offset_ = self.threshold_rule, self.model.offset_
         again.calibration_ = self.calibration.with_learned(again.model.score_samples(seen))
         return again
+
+    def fit_scaler(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Fit the scaler on the preprocessor's features (rows, features); gives them as the model sees them."""
+        return np.asarray(self.scaler.fit_transform(features), dtype=np.float32)
 
     def scaled(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """What the model sees (rows, features) of the preprocessor's features, float32."""

@@ -106,6 +106,7 @@ def summarise(report: dict[str, Any], base: Detector, optimized: Detector, *, re
     shared["data"] = {key: report["data"][key] for key in facts}
     for key, detector in (("base", base), ("optimized", optimized)):
         report[key]["parameters"]["saved_model"] = saved
+        report[key]["grown_again"] = regrown
         detector.training_ = {**shared, "model": key, **report[key]}
 
 
