@@ -6,20 +6,22 @@ import copy
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timezone
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection import api_arguments as checked
+from anomaly_detection.alerts.alert import Alert
+from anomaly_detection.alerts.renderings import Assessment, as_anomaly, as_assessment
+from anomaly_detection.alerts.scoring import predict_parts, score_table
 from anomaly_detection.calibration.drift import warn_of_drift
-from anomaly_detection.calibration.p_values import RiskLevel, risk_level, severity
+from anomaly_detection.calibration.p_values import severity
 from anomaly_detection.calibration.thresholds import Conformal, Contamination, ThresholdRule
 from anomaly_detection.data.fingerprint import fingerprint
 from anomaly_detection.data.frames import to_frame
-from anomaly_detection.data.json_values import plain
 from anomaly_detection.data.schema import Role, Schema, infer_schema
-from anomaly_detection.detector import Detector, UnfittedDetectorError
+from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.settings import RECIPE, make_detector, make_forest
@@ -33,17 +35,6 @@ _PathLike = str | os.PathLike[str]
 # The share of the records that `fit` sets aside to calibrate on, and the fewest that are worth it.
 _CALIBRATION_SHARE = 0.2
 _MIN_CALIBRATION = 100
-
-
-class Assessment(TypedDict):
-    """What `AnomalyDetectionAPI.detect_anomaly` says of a record."""
-
-    is_anomaly: bool
-    anomaly_score: float
-    p_value: float
-    severity: float
-    confidence: float
-    risk_level: RiskLevel
 
 
 class _LoadModel:
@@ -297,8 +288,6 @@ class AnomalyDetectionAPI:
         >>> [len(scores) for predictions, scores in api.predict_batches(parts)]
         [100, 100]
         """
-        from anomaly_detection.alerts.scoring import predict_parts
-
         cut, tell = checked.threshold(threshold), checked.progress(progress)
         return predict_parts(copy.copy(self.detector), parts, cut, tell)
 
@@ -340,6 +329,37 @@ class AnomalyDetectionAPI:
         """
         return severity(self.predict_p_values(data))
 
+    def alerts(self, data: Any, top: int | None = None) -> list[Alert]:
+        """Judge records and explain the alerts among them, in one go: `predict` and `explain_anomalies` do it in two.
+
+        Parameters
+        ----------
+        data : table
+            Records.
+        top : int, optional
+            At most so many, 0 or more; all if not given.
+
+        Returns
+        -------
+        list of Alert
+            Those below the trained threshold with their reasons, the most abnormal first; see
+            `anomaly_detection.alerts.alert`.
+
+        Warns
+        -----
+        DriftWarning
+            As `predict`.
+
+        Raises
+        ------
+        NotFittedError, DataError
+            As `predict`; also for a `top` that is no such number.
+        """
+        most = checked.count(top, "top")
+        batch = score_table(self.detector, data)
+        warn_of_drift(self.detector.calibration_, batch.scores)
+        return batch.alerts(most)
+
     def explain_anomalies(self, data: Any, predictions: npt.ArrayLike, scores: npt.ArrayLike) -> list[dict[str, Any]]:
         """Say for each record predicted to be an anomaly what stands out.
 
@@ -366,28 +386,15 @@ class AnomalyDetectionAPI:
         DataError
             If the lengths differ, or predictions are other than +1 and -1, as where they and the scores are swapped.
         """
-        if not self.is_fitted:
-            raise UnfittedDetectorError("This detector is not trained yet; call fit, or load a trained one.")
+        self.detector.require_fitted()
         frame = to_frame(data)
         verdicts, values = checked.judged(predictions, scores, len(frame))
         rows = np.flatnonzero(verdicts == -1)
         if not rows.size:
             return []
-        from anomaly_detection.explain.explanations import explain
-
-        points = frame.iloc[rows].to_dict("records")
-        # All of these are alerts by the caller's threshold, whatever the model's own.
-        found = explain(self.detector, frame, rows.tolist(), threshold=np.inf)
-        return [
-            {
-                "index": int(row),
-                "score": float(values[row]),
-                "data_point": plain(point),
-                "explanation": explanation.sentence,
-                "contributions": plain(explanation.to_dict()["contributions"]),
-            }
-            for row, point, explanation in zip(rows, points, found, strict=True)
-        ]
+        # The caller may have judged by another threshold than the model's.
+        judged = score_table(self.detector, frame).judged_by(verdicts == -1, values)
+        return [as_anomaly(alert) for alert in judged.at(rows)]
 
     def evaluate(self, data: Any, labels: Any) -> dict[str, Any]:
         """Compare the predictions for `data` with the truth.
@@ -446,19 +453,8 @@ class AnomalyDetectionAPI:
         frame = to_frame(record)
         if len(frame) != 1:
             raise DataError(f"detect_anomaly judges one record but got {len(frame)}; use predict for several.")
-        scores = self.detector.score_samples(frame)
-        threshold = self.detector.cut(scores)
-        decision = float(scores[0]) - threshold
-        p_value = float(self.detector.p_values(scores)[0])
-        how_severe = float(severity(p_value))
-        return {
-            "is_anomaly": decision < 0.0,
-            "anomaly_score": decision,
-            "p_value": p_value,
-            "severity": how_severe,
-            "confidence": self.detector.calibration.confidence(decision, threshold),
-            "risk_level": risk_level(how_severe),
-        }
+        (alert,) = score_table(self.detector, frame).at(np.array([0]), reasons=0)
+        return as_assessment(alert)
 
     def save_model(self, model_path: _PathLike, preprocessor_path: _PathLike | None = None) -> None:
         """Save the model, whose file alone is enough to predict, and on demand the preprocessor by itself too.

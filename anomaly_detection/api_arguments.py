@@ -14,7 +14,18 @@ import numpy.typing as npt
 from anomaly_detection.calibration.thresholds import ThresholdRule
 from anomaly_detection.errors import DataError
 
-__all__ = ["column_name", "column_names", "file_path", "judged", "progress", "rule", "seed", "share", "threshold"]
+__all__ = [
+    "column_name",
+    "column_names",
+    "count",
+    "file_path",
+    "judged",
+    "progress",
+    "rule",
+    "seed",
+    "share",
+    "threshold",
+]
 
 
 def _kind(value: object) -> str:
@@ -67,6 +78,15 @@ def seed(value: Any) -> int:
     """A whole number from 0 up to 2**32 - 1."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not 0 <= int(value) < 2**32:
         raise DataError(f"seed is {_shown(value)}; give a whole number from 0 to 4294967295.")
+    return int(value)
+
+
+def count(value: Any, argument: str) -> int | None:
+    """A whole number of 0 or more, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool) or int(value) < 0:
+        raise DataError(f"{argument} is {_shown(value)}; give a whole number of 0 or more, or nothing.")
     return int(value)
 
 

@@ -21,7 +21,11 @@ from anomaly_detection.errors import DataError, NotFittedError
 from anomaly_detection.features.features import SupplyChainFeatures
 from mlx_iforest import MLXIsolationForest
 
-__all__ = ["Detector", "Prepared", "UnfittedDetectorError"]
+__all__ = ["NO_CALIBRATION", "Detector", "Prepared", "UnfittedDetectorError"]
+
+NO_CALIBRATION = (
+    "This model came without the scores that it was calibrated on; fit it, or load one that save_model wrote."
+)
 
 
 class UnfittedDetectorError(NotFittedError, sklearn.exceptions.NotFittedError):
@@ -137,8 +141,7 @@ class Detector(OutlierMixin, BaseEstimator):
         if labels is not None:
             labels = check_labels(np.asarray(labels))
         # Arrays, whatever scikit-learn is set to hand out.
-        scaled = self.scaler.fit_transform(np.asarray(self.preprocessor.fit_transform(frame)))
-        features = np.asarray(scaled, dtype=np.float32)
+        features = self.fit_scaler(np.asarray(self.preprocessor.fit_transform(frame)))
         self.model.fit(features)
         scores = self.model.score_samples(features)
         if self.threshold_rule is not None:
@@ -174,7 +177,7 @@ class Detector(OutlierMixin, BaseEstimator):
         made = frame if isinstance(frame, Prepared) else Prepared.of(self.preprocessor, frame)
         again = Detector(made.preprocessor, clone(self.scaler), clone(self.model))
         again.training_ = self.training_
-        again.model.fit(np.asarray(again.scaler.fit_transform(made.learned), dtype=np.float32))
+        again.model.fit(again.fit_scaler(made.learned))
         seen = again.scaled(made.seen)
         if compression:
             again.model, _ = compression.apply(again.model, seen)
@@ -182,19 +185,34 @@ class Detector(OutlierMixin, BaseEstimator):
         again.calibration_ = self.calibration.with_learned(again.model.score_samples(seen))
         return again
 
+    def fit_scaler(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Fit the scaler on the preprocessor's features (rows, features); gives them as the model sees them."""
+        return np.asarray(self.scaler.fit_transform(features), dtype=np.float32)
+
     def scaled(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """What the model sees (rows, features) of the preprocessor's features, float32."""
         return np.asarray(self.scaler.transform(features), dtype=np.float32)
 
     def transform(self, frame: Any) -> npt.NDArray[np.float32]:
         """The scaled features (rows, features), float32, that the model sees; NaN where a value is missing."""
-        if not self.is_fitted:
-            raise UnfittedDetectorError("This detector is not trained yet; call fit, or load a trained one.")
-        return self.scaled(np.asarray(self.preprocessor.transform(to_frame(frame))))
+        return self.scaled(self._features(frame))
 
     def score_samples(self, frame: Any) -> npt.NDArray[np.float64]:
         """Scores (rows,) in [-1, 0), lower for the more abnormal."""
-        return np.asarray(self.model.score_samples(self.transform(frame)), dtype=np.float64)
+        return self.score_features(self._features(frame))
+
+    def score_features(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """`score_samples` of records by the preprocessor's features (rows, features), before scaling."""
+        return np.asarray(self.model.score_samples(self.scaled(features)), dtype=np.float64)
+
+    def _features(self, frame: Any) -> npt.NDArray[np.float32]:
+        self.require_fitted()
+        return np.asarray(self.preprocessor.transform(to_frame(frame)))
+
+    def require_fitted(self) -> None:
+        """Raise `UnfittedDetectorError` where records cannot be scored yet."""
+        if not self.is_fitted:
+            raise UnfittedDetectorError("This detector is not trained yet; call fit, or load a trained one.")
 
     def cut(self, scores: npt.ArrayLike) -> float:
         """The threshold for a batch with these `scores` (of `score_samples`): ``model.offset_``, but for `Conformal`.
@@ -228,10 +246,7 @@ class Detector(OutlierMixin, BaseEstimator):
     def calibration(self) -> Calibration:
         """``calibration_``, or a `DataError` that says that there is none."""
         if self.calibration_ is None:
-            raise DataError(
-                "This model came without the scores that it was calibrated on; fit it, or load one that save_model"
-                " wrote."
-            )
+            raise DataError(NO_CALIBRATION)
         return self.calibration_
 
     def predict(self, frame: Any, threshold: float | None = None) -> npt.NDArray[np.int64]:

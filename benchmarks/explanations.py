@@ -108,7 +108,8 @@ Explainer = Callable[[Any, pd.DataFrame, npt.NDArray[np.float32]], list[list[Rea
 
 def by_columns(detector: Any, extended: pd.DataFrame, features: npt.NDArray[np.float32]) -> list[list[Reason]]:
     """What the system does: Shapley values of the score over columns."""
-    found = explain_features(detector, extended, features, np.arange(len(features)), threshold=np.inf)
+    rows = np.arange(len(features))
+    found = explain_features(detector, extended, features, rows, alerts=np.ones(len(features), dtype=bool))
     sources = {source.name: source for source in detector.preprocessor.feature_sources_}
     return [
         [_reason(sources[one.feature], one.value, one.share) for one in explanation.contributions]

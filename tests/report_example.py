@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.evaluation.metrics import METRICS, agreement, evaluate
 from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
+from anomaly_detection.explain.explanations import Contribution, Explanation
 
 LABELS = np.array([-1, -1, -1, -1, 1, 1, 1, 1, 1, 1])
 TYPES = ["delay", "delay", "cost_spike", "cost_spike", "", "", "", "", "", ""]
@@ -89,3 +92,13 @@ CEILING = {
     "average_precision": 0.985,
     "false_positive_rate": 0.0008,
 }
+
+
+def alert(row: int, decision: float, reasons: Mapping[str, float], record: Mapping[str, Any]) -> Alert:
+    """An alert with reasons, each text with its share of the alert."""
+    told = tuple(
+        Contribution(text, ("cost",), 912.5, 100.0, None, "high", 9.125, share, -0.1, text)
+        for text, share in reasons.items()
+    )
+    why = Explanation(row - 1, THRESHOLD + decision, -0.4, True, told, 0.0, "")
+    return Alert(row, {}, record, THRESHOLD + decision, THRESHOLD, decision, True, 0.01, 0.5, why, "")

@@ -32,8 +32,7 @@ def stand_in(sources: list[FeatureSource], score: Callable[[Any], Any], usual: l
         farness=lambda features: np.abs(features - middle),
         summarise=lambda features, surprises: features,
     )
-    scaler = SimpleNamespace(transform=lambda features: features)
-    return SimpleNamespace(preprocessor=preprocessor, scaler=scaler, model=SimpleNamespace(score_samples=score))
+    return SimpleNamespace(preprocessor=preprocessor, score_features=score)
 
 
 def singles(names: str) -> list[FeatureSource]:

@@ -137,6 +137,10 @@ def test_severity_and_risk(p_value: float, expected: float, risk: str) -> None:
     assert risk_level(found) == risk
 
 
+def test_the_least_severity_has_no_sign() -> None:
+    assert [f"{found:.0f}" for found in severity([1.0, 0.999])] == ["0", "0"]
+
+
 def test_severity_means_the_same_for_every_model() -> None:
     """Two forests, whose raw scores differ: as many new rows reach each severity, as many as it says, and in order."""
     rng = np.random.default_rng(0)

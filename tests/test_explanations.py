@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import asdict
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import pytest
 from sklearn.preprocessing import StandardScaler
 from test_features import orders
 
+from anomaly_detection.detector import Detector
 from anomaly_detection.explain.explanations import explain
 from anomaly_detection.explain.wording import number, number_range, percent, phrase, sentence
 from anomaly_detection.features.features import FeatureSource, SupplyChainFeatures
@@ -28,7 +28,7 @@ def detector() -> Any:
     scaler = StandardScaler()
     features = scaler.fit_transform(preprocessor.fit_transform(orders()))
     model = MLXIsolationForest(n_estimators=100, random_state=0, backend="numba").fit(features)
-    return SimpleNamespace(preprocessor=preprocessor, scaler=scaler, model=model)
+    return Detector(preprocessor, scaler, model)
 
 
 def changed(**values: Any) -> pd.DataFrame:

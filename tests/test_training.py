@@ -164,12 +164,12 @@ def test_top_alerts_are_the_worst_of_the_test_part_with_reasons(labelled):
     alerts = result.top_alerts
     rows = split(DATA.frame, DATA.labels, seed=3).test
     decision = result.optimized.decision_function(DATA.frame.iloc[rows])
-    assert [alert["index"] for alert in alerts] == rows[np.argsort(decision, kind="stable")[:10]].tolist()
-    assert all(alert["score"] < 0 and len(alert["explanation"]) > 10 for alert in alerts)
-    assert [alert["row"] for alert in alerts] == [alert["index"] + 1 for alert in alerts]
-    assert all(text in alert["explanation"] for alert in alerts for text, _ in alert["reasons"][1:])
-    assert all("of the alert" in alert["explanation"] for alert in alerts if alert["reasons"])
-    assert alerts[0]["data_point"]["supplier"] == DATA.frame["supplier"].iloc[alerts[0]["index"]]
+    assert [alert.row - 1 for alert in alerts] == rows[np.argsort(decision, kind="stable")[:10]].tolist()
+    assert [alert.decision for alert in alerts] == sorted(decision)[:10]
+    assert all(alert.is_alert and alert.decision < 0 and len(alert.sentence) > 10 for alert in alerts)
+    assert all(reason.text in alert.sentence for alert in alerts for reason in alert.reasons[1:])
+    assert all("of the alert" in alert.sentence for alert in alerts if alert.reasons)
+    assert alerts[0].record["supplier"] == DATA.frame["supplier"].iloc[alerts[0].row - 1]
 
 
 def test_report_can_be_written_and_printed(labelled, unlabelled, tmp_path):

@@ -1,65 +1,40 @@
-"""Records that come in parts: scored as one table, of which one part at a time is held."""
+"""Records to batches of judged ones: a table at once, or parts of which one at a time is held."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.calibration.drift import ScoreSample, warn_of_drift
 from anomaly_detection.calibration.thresholds import Conformal
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.schema import CleaningReport
 from anomaly_detection.detector import Detector
-from anomaly_detection.errors import DataError, NotFittedError
-from anomaly_detection.explain.explanations import Explanation, explain_features
+from anomaly_detection.errors import DataError
 
-__all__ = ["Scored", "counts_repeats", "cut_of_parts", "predict_parts", "score_frame", "score_parts"]
+__all__ = ["counts_repeats", "predict_parts", "score_parts", "score_table", "threshold_of_parts"]
 
 FloatArray = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Scored:
-    """Records with their scores, and what explaining them takes.
-
-    Attributes
-    ----------
-    frame : pandas.DataFrame
-        The records, with the index that they came with.
-    extended : pandas.DataFrame
-        What ``preprocessor.extend`` gave for them.
-    features : ndarray of float32, shape (rows, features)
-    scores : ndarray (rows,) float64
-        Of ``Detector.score_samples``.
-    """
-
-    frame: pd.DataFrame
-    extended: pd.DataFrame
-    features: npt.NDArray[np.float32]
-    scores: FloatArray
-
-    def explain(
-        self, detector: Detector, rows: npt.NDArray[np.int64], threshold: float, top: int = 3
-    ) -> list[Explanation]:
-        """Explain the records at the positions `rows`; scores below `threshold` are alerts (`Detector.cut`)."""
-        return explain_features(detector, self.extended, self.features, rows, top, threshold)
-
-
-def score_frame(detector: Detector, data: Any) -> Scored:
-    """Score records that come all at once; raises as `Detector.score_samples`."""
-    frame = to_frame(data)
-    return _scored(detector, frame, None)[0]
+def score_table(detector: Detector, data: Any) -> Batch:
+    """Score and judge records that come all at once; raises as `Detector.score_samples`."""
+    return _scored(detector, to_frame(data), None, None)[0]
 
 
 def score_parts(
-    detector: Detector, parts: Iterable[Any], progress: Callable[[int], object] | None = None
-) -> Iterator[Scored]:
-    """Score records that come in parts; one part at a time is held.
+    detector: Detector,
+    parts: Iterable[Any],
+    progress: Callable[[int], object] | None = None,
+    *,
+    threshold: float | None = None,
+) -> Iterator[Batch]:
+    """Score and judge records that come in parts; one part at a time is held.
 
     Text is read by what training found out about each column, so scores are those of all records at once, bit for bit.
     One thing does depend on the parts: copies are looked for among the records of a part and those of the training
@@ -73,6 +48,8 @@ def score_parts(
         Taken one by one as scores are asked for; what `to_frame` takes, with the columns of the training.
     progress : callable, optional
         Called with the number of records scored so far, after each part.
+    threshold : float, optional
+        That of all records, where `threshold_of_parts` has told it already; else it is asked first.
 
     Raises
     ------
@@ -80,6 +57,7 @@ def score_parts(
         As `Detector.score_samples`; the message names the rows of the part, counted from 1 over all parts. After the
         last part, where a column that always held numbers or dates holds something else in all parts.
     """
+    cut = threshold_of_parts(detector, parts) if threshold is None else threshold
     done = 0
     readable: set[str] = set()
     unreadable: dict[str, str] = {}
@@ -88,7 +66,7 @@ def score_parts(
         try:
             frame = to_frame(part)
             place = f"Rows {done + 1:,} to {done + len(frame):,}"
-            found, report = _scored(detector, frame, done)
+            found, report = _scored(detector, frame, done, cut)
         except DataError as error:
             raise DataError(f"{place}: {error}") from error
         names = detector.preprocessor.schema_.names()
@@ -112,8 +90,7 @@ def predict_parts(
     progress: Callable[[int], object] | None = None,
 ) -> Iterator[tuple[npt.NDArray[np.int64], FloatArray]]:
     """Predictions and decision scores of records that come in parts; see `AnomalyDetectionAPI.predict_batches`."""
-    if not detector.is_fitted:
-        raise NotFittedError("This detector is not trained yet; call fit, or load a trained one.")
+    detector.require_fitted()
     if hasattr(parts, "columns") or isinstance(parts, (Mapping, np.ndarray, str, bytes)) or not _iterable(parts):
         raise DataError(
             f"predict_batches takes an iterable of tables, got one {type(parts).__name__};"
@@ -134,20 +111,25 @@ def _iterable(parts: Any) -> bool:
 def _predictions(
     detector: Detector, parts: Iterable[Any], threshold: float, progress: Callable[[int], object] | None
 ) -> Iterator[tuple[npt.NDArray[np.int64], FloatArray]]:
-    cut = cut_of_parts(detector, lambda: score_parts(detector, parts))
     sample = ScoreSample()
-    for scores in map(_scores, score_parts(detector, parts, progress)):
+    for scores, decisions in map(_found, score_parts(detector, parts, progress)):
         sample.add(scores)
-        decisions = scores - cut
         yield np.where(decisions < threshold, -1, 1).astype(np.int64), decisions
     warn_of_drift(detector.calibration_, sample.scores)
 
 
-def cut_of_parts(detector: Detector, parts: Callable[[], Iterable[Scored]]) -> float:
-    """`Detector.cut` for the records that `parts` gives; called only where a cut takes them all, for `Conformal`."""
+def threshold_of_parts(
+    detector: Detector, parts: Iterable[Any], progress: Callable[[int], object] | None = None
+) -> float:
+    """`Detector.cut` for all records together; the parts are gone through only where it takes them, for `Conformal`.
+
+    Raises and calls `progress` as `score_parts`.
+    """
+    own = float(detector.model.offset_)
     if isinstance(detector.threshold_rule, Conformal):
-        return detector.threshold_rule.cut_of_parts(map(_scores, parts()))
-    return float(detector.model.offset_)
+        scored = score_parts(detector, parts, progress, threshold=own)
+        return detector.threshold_rule.cut_of_parts(scores for scores, _ in map(_found, scored))
+    return own
 
 
 def counts_repeats(detector: Detector) -> bool:
@@ -155,16 +137,20 @@ def counts_repeats(detector: Detector) -> bool:
     return any(source.kind == "repeats" for source in detector.preprocessor.feature_sources_)
 
 
-def _scores(part: Scored) -> FloatArray:
+def _found(part: Batch) -> tuple[FloatArray, FloatArray]:
     """For `map`, which does not hold a part while the next is made, as a loop would."""
-    return part.scores
+    return part.scores, part.decisions
 
 
-def _scored(detector: Detector, frame: pd.DataFrame, first: int | None) -> tuple[Scored, CleaningReport]:
-    if not detector.is_fitted:
-        raise NotFittedError("This detector is not trained yet; call fit, or load a trained one.")
+def _scored(
+    detector: Detector, frame: pd.DataFrame, first: int | None, threshold: float | None
+) -> tuple[Batch, CleaningReport]:
+    """Records as a batch by `threshold`, or by their own; a part of a larger table comes after `first` others."""
+    detector.require_fitted()
     extended, report = detector.preprocessor.extend(frame, first)
     features = detector.preprocessor.features_of(extended)
-    scaled = np.asarray(detector.scaler.transform(features), dtype=np.float32)
-    scores = np.asarray(detector.model.score_samples(scaled), dtype=np.float64)
-    return Scored(frame, extended, features, scores), report
+    scores = detector.score_features(features)
+    cut = detector.cut(scores) if threshold is None else threshold
+    decisions = scores - cut
+    rows = np.arange(len(frame), dtype=np.int64) + 1 + (first or 0)
+    return Batch(detector, rows, frame, extended, features, scores, cut, decisions, decisions < 0), report

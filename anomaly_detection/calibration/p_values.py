@@ -36,7 +36,8 @@ def severity(p_values: npt.ArrayLike) -> FloatArray:
         In (0, 1]. With n calibration scores the least is 1 / (n + 1), so that severity ends at ``25 * log10(n + 1)``: a
         thousand records cannot tell what happens once in ten thousand.
     """
-    return np.clip(-SEVERITY_STEP * np.log10(np.asarray(p_values, dtype=np.float64)), 0.0, 100.0)
+    # 0 is added so that a p-value of 1 gives 0 and not -0, which would be printed so.
+    return np.clip(-SEVERITY_STEP * np.log10(np.asarray(p_values, dtype=np.float64)), 0.0, 100.0) + 0.0
 
 
 def risk_level(severity: float) -> RiskLevel:

@@ -88,8 +88,9 @@ def _trained(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if split.get("train"):
         how = f"by {printable(split['time_column'])}" if split.get("time_column") else "at random"
         parts = f"{count(split['train'])} records to learn from, {count(split['validation'])} to set the threshold by"
-        saved = printable((training.get("parameters") or {}).get("saved_model") or "")
-        then = f"; then {saved.partition(';')[0]}" if saved.startswith("grown again") else ""
+        then = (
+            "; then grown again on all records after the figures were measured" if training.get("grown_again") else ""
+        )
         yield "split", f"{parts}, {count(split['test'])} to measure on, {how}{then}"
 
 

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from anomaly_detection.alerts.scoring import Scored, counts_repeats, cut_of_parts, score_frame, score_parts
+from anomaly_detection.alerts.alert import Alert
+from anomaly_detection.alerts.batch import Batch
+from anomaly_detection.alerts.renderings import as_columns
+from anomaly_detection.alerts.scoring import counts_repeats, score_parts, score_table, threshold_of_parts
 from anomaly_detection.calibration.drift import ScoreSample, find_drift
-from anomaly_detection.calibration.p_values import severity
 from anomaly_detection.data.files import refuse_same
 from anomaly_detection.data.frames import Chunks, check_target, read_chunks, table_writer
-from anomaly_detection.data.schema import Role
 from anomaly_detection.detector import Detector
 from anomaly_detection.model_files.persistence import load_detector
 from anomaly_detection.reports.console import note, printable, progress_bar, result, table
 
-__all__ = ["passes", "run"]
+__all__ = ["batches", "run"]
 
 _PRINTED = 20
 _IDENTIFIERS = 2
-
-Passes = Callable[[str], Iterable[Scored]]
-"""Given the name of a stage, the file's records from its beginning."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,30 +40,30 @@ def run(arguments: argparse.Namespace) -> int:
     if in_chunks:
         note(_how(chunks, detector))
     with progress_bar() as show:
-        records = passes(detector, chunks, in_chunks, show)
-        judge = _Judge(detector, cut_of_parts(detector, lambda: records("threshold")))
+        count = _Count()
+        records = count.through(batches(detector, chunks, in_chunks, "score", show))
         if arguments.output is None:
-            worst = _worst(judge, records("score"), arguments.top or _PRINTED)
+            worst, _ = _worst(records, arguments.top or _PRINTED)
         elif arguments.top is None:
-            written = _write_all(judge, records("score"), arguments.output, chunks)
+            written = _write_all(records, arguments.output, chunks)
         else:
-            worst = _worst(judge, records("score"), arguments.top)
+            worst, columns = _worst(records, arguments.top)
             written = len(worst)
             with table_writer(arguments.output, chunks.types) as write:
-                write(worst)
+                write(columns)
     if not detector.calibration.unseen:
         note("The p-values are from the records that the model was trained on, so they are too small for new ones.")
-    drift = find_drift(detector.calibration_, judge.sample.scores)
+    drift = find_drift(detector.calibration_, count.sample.scores)
     if drift is not None and drift.matters:
         note(str(drift))
-    alerts = judge.alerts
-    counted = f"{alerts:,} {'alert' if alerts == 1 else 'alerts'} in {judge.records:,} {_records(judge.records)}"
+    alerts = count.alerts
+    counted = f"{alerts:,} {'alert' if alerts == 1 else 'alerts'} in {count.records:,} {_records(count.records)}"
     if arguments.output is not None:
         note(f"{arguments.output}: {written:,} {_records(written)} written; {counted}")
         return 0
-    printed = worst if arguments.top else worst.head(alerts)
-    if len(printed):
-        result(_printed(detector, printed))
+    printed = worst if arguments.top else worst[:alerts]
+    if printed:
+        result(_printed(printed))
     elsewhere = "; --output FILE writes them all" if alerts > len(printed) else ""
     note(f"{counted}{elsewhere}")
     return 0
@@ -77,104 +74,86 @@ def _how(chunks: Chunks, detector: Detector) -> str:
     return f"About {chunks.about_rows:,} records, scored in chunks of {chunks.rows:,} (--chunk-rows){copies}."
 
 
-def passes(detector: Detector, chunks: Chunks, in_chunks: bool, show: Callable[[str, float, str], None]) -> Passes:
-    """How to go through the scored records of a file: chunk by chunk, or all at once; their index counts from 0."""
+def batches(
+    detector: Detector, chunks: Chunks, in_chunks: bool, stage: str, show: Callable[[str, float, str], None]
+) -> Iterator[Batch]:
+    """The judged records of a file, chunk by chunk or all at once; `show` is told of the stage."""
     if not in_chunks:
-        at_once = [score_frame(detector, chunks.whole().reset_index(drop=True))]
-        return lambda stage: at_once
+        yield score_table(detector, chunks.whole().reset_index(drop=True))
+        return
 
-    def records(stage: str) -> Iterable[Scored]:
-        def progress(done: int) -> None:
-            show(stage, min(1.0, done / chunks.about_rows), f"{done:,} of about {chunks.about_rows:,} records")
+    def telling(stage: str) -> Callable[[int], None]:
+        return lambda done: show(
+            stage, min(1.0, done / chunks.about_rows), f"{done:,} of about {chunks.about_rows:,} records"
+        )
 
-        return score_parts(detector, chunks, progress)
-
-    return records
+    threshold = threshold_of_parts(detector, chunks, telling("threshold"))
+    yield from score_parts(detector, chunks, telling(stage), threshold=threshold)
 
 
 @dataclass
-class _Judge:
-    """Judges records by a threshold, and keeps what is to be said of all of them."""
+class _Count:
+    """What is to be said of all records that went through."""
 
-    detector: Detector
-    cut: float
     records: int = 0
     alerts: int = 0
     sample: ScoreSample = field(default_factory=ScoreSample)
 
-    def __call__(self, scored: Scored) -> pd.DataFrame:
-        """What was found of each record, but for the reason."""
-        scores = scored.scores - self.cut
-        p_values = self.detector.p_values(scored.scores)
-        self.records += len(scores)
-        self.alerts += int((scores < 0).sum())
-        self.sample.add(scored.scores)
-        return pd.DataFrame(
-            {"anomaly_score": scores, "severity": severity(p_values), "p_value": p_values, "is_anomaly": scores < 0},
-            index=scored.frame.index,
-        )
-
-
-def _write_all(judge: _Judge, records: Iterable[Scored], target: Path, chunks: Chunks) -> int:
-    """Write all records in their order, with reasons for the alerts; gives their number."""
-    with table_writer(target, chunks.types) as write:
-        for scored in records:
-            judged = judge(scored)
-            rows = np.arange(len(judged))
-            write(_described(judge, scored, judged, rows, np.flatnonzero(judged["is_anomaly"])))
+    def through(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            self.records += len(batch)
+            self.alerts += int(batch.is_alert.sum())
+            self.sample.add(batch.scores)
+            yield batch
             # Else it would be held while the next chunk is read.
-            del scored, judged
-    return judge.records
+            del batch
 
 
-def _worst(judge: _Judge, records: Iterable[Scored], count: int) -> pd.DataFrame:
-    """The `count` most abnormal records with reasons, worst first, of equal ones the earlier first."""
-    kept = pd.DataFrame({"anomaly_score": np.empty(0)})
-    for scored in records:
-        judged = judge(scored)
-        scores = judged["anomaly_score"].to_numpy()
-        ranked = np.argsort(scores, kind="stable")[:count]
-        before = kept["anomaly_score"].to_numpy()
-        order = np.argsort(np.concatenate([before, scores[ranked]]), kind="stable")[:count]
+def _write_all(batches: Iterable[Batch], target: Path, chunks: Chunks) -> int:
+    """Write all records in their order, with reasons for the alerts; gives their number."""
+    written = 0
+    with table_writer(target, chunks.types) as write:
+        for batch in batches:
+            write(as_columns(batch, batch.at(np.flatnonzero(batch.is_alert)), whole=True))
+            written += len(batch)
+            del batch
+    return written
+
+
+def _worst(batches: Iterable[Batch], count: int) -> tuple[list[Alert], pd.DataFrame]:
+    """The `count` most abnormal records with reasons, worst first, of equal ones the earlier first; also as columns."""
+    worst: list[Alert] = []
+    columns = pd.DataFrame()
+    for batch in batches:
+        ranked = batch.most_abnormal(count)
+        before = np.array([alert.decision for alert in worst])
+        order = np.argsort(np.concatenate([before, batch.decisions[ranked]]), kind="stable")[:count]
         # Reasons cost most, so only those who get onto the list are given one.
         entering = ranked[order[order >= len(before)] - len(before)]
         if entering.size:
-            described = _described(judge, scored, judged, entering, entering)
-            kept = pd.concat([kept, described]) if len(kept) else described
-            kept = kept.iloc[np.argsort(kept["anomaly_score"].to_numpy(), kind="stable")[:count]]
-            del described
-        del scored, judged
-    return kept
+            alerts = batch.at(entering)
+            described = as_columns(batch, alerts, whole=False)
+            columns = pd.concat([columns, described]) if worst else described
+            worst = sorted([*worst, *alerts], key=lambda alert: alert.decision)[:count]
+            columns = columns.iloc[np.argsort(columns["anomaly_score"].to_numpy(), kind="stable")[:count]]
+            del alerts, described
+        del batch
+    return worst, columns
 
 
-def _described(
-    judge: _Judge,
-    scored: Scored,
-    judged: pd.DataFrame,
-    rows: npt.NDArray[np.int64],
-    explained: npt.NDArray[np.int64],
-) -> pd.DataFrame:
-    """The `rows` of the records with what was found; a reason for those that are among the `explained`."""
-    reasons = np.full(len(judged), "", dtype=object)
-    reasons[explained] = [found.sentence for found in scored.explain(judge.detector, explained, judge.cut)]
-    return scored.frame.assign(**judged, reason=reasons).iloc[rows]
-
-
-def _printed(detector: Detector, worst: pd.DataFrame) -> str:
-    schema = detector.preprocessor.schema_
-    identifiers = [name for name in schema.names(Role.IDENTIFIER) if name in worst.columns][:_IDENTIFIERS]
+def _printed(alerts: Sequence[Alert]) -> str:
     return table(
         [
             {
-                "row": f"{row + 1}",
-                **{name: printable(found[name]) for name in identifiers},
-                "score": f"{found['anomaly_score']:.4f}",
-                "severity": f"{found['severity']:.0f}",
-                "p_value": f"{found['p_value']:.2g}",
-                "alert": "yes" if found["is_anomaly"] else "no",
-                "reason": printable(found["reason"]),
+                "row": f"{alert.row}",
+                **{name: printable(value) for name, value in list(alert.identifiers.items())[:_IDENTIFIERS]},
+                "score": f"{alert.decision:.4f}",
+                "severity": f"{alert.severity:.0f}",
+                "p_value": f"{alert.p_value:.2g}",
+                "alert": "yes" if alert.is_alert else "no",
+                "reason": printable(alert.sentence),
             }
-            for row, found in zip(worst.index, worst.to_dict("records"), strict=True)
+            for alert in alerts
         ],
         right=frozenset({"row", "score", "severity", "p_value"}),
     )

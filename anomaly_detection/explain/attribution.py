@@ -101,8 +101,8 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
     Parameters
     ----------
     detector : object
-        With `preprocessor` (`feature_sources_`, `usual_`, `usual_farness_`, `farness` and `summarise`), `scaler` and
-        `model`.
+        With `preprocessor` (`feature_sources_`, `usual_`, `usual_farness_`, `farness` and `summarise`) and
+        `score_features` (see `Detector`).
     features : ndarray of float32, shape (n, n_features)
         As the preprocessor gives them.
 
@@ -117,14 +117,14 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
     place = {player.columns: i for i, player in enumerate(players)}
     # Which players each feature needs; one that needs fewer than three names some twice.
     carriers = np.array([[place[c] for c in (_carriers(source) * _MOST_COLUMNS)[:_MOST_COLUMNS]] for source in sources])
-    score = _score(detector, features)
+    score = detector.score_features(features)
     farness = preprocessor.farness(features)
     profile = preprocessor.usual_farness_
     expected = np.empty_like(farness)
     np.put_along_axis(expected, np.argsort(-farness, axis=1, kind="stable"), profile[None], axis=1)
     origin = np.full((1, features.shape[1]), np.nan, dtype=np.float32)
     origin[:, : len(usual)] = usual
-    base = float(_score(detector, preprocessor.summarise(origin, profile[None]))[0])
+    base = float(detector.score_features(preprocessor.summarise(origin, profile[None]))[0])
     chosen = _farthest(players, farness)
     weights = _shapley_weights(chosen.shape[1] + 1)
     values = np.empty((weights.shape[1], len(features)))
@@ -139,7 +139,7 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
         mixed[:, :, : len(usual)] = np.where(lacking, usual, features[some, : len(usual)])
         surprises = np.where(lacking, expected[some], farness[some]).reshape(-1, len(usual))
         flat = preprocessor.summarise(mixed.reshape(-1, features.shape[1]), surprises)
-        values[1:-1, some] = _score(detector, flat).reshape(len(coalitions), -1)
+        values[1:-1, some] = detector.score_features(flat).reshape(len(coalitions), -1)
     # One product after the other: a product of matrices may round otherwise where rows come in other numbers.
     found = np.zeros((len(features), len(weights)))
     for weight, value in zip(weights.T, values, strict=True):
@@ -175,8 +175,3 @@ def _shapley_weights(players: int) -> Floats:
             else:
                 weights[player, coalition] = -factorial(size) * factorial(players - size - 1) / factorial(players)
     return weights
-
-
-def _score(detector: Any, features: Floats32) -> Floats:
-    scaled = np.asarray(detector.scaler.transform(features), dtype=np.float32)
-    return np.asarray(detector.model.score_samples(scaled), dtype=np.float64)

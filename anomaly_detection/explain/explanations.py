@@ -113,7 +113,7 @@ def explain(
     Parameters
     ----------
     detector : object
-        With `preprocessor` (a fitted `SupplyChainFeatures`), `scaler` (`transform`) and `model` (`score_samples`).
+        With `preprocessor` (a fitted `SupplyChainFeatures`), `score_features` and `model` (`offset_`), as `Detector`.
     data : table
         Anything `to_frame` takes.
     rows : sequence of int, optional
@@ -143,14 +143,23 @@ def explain_features(
     positions: npt.NDArray[np.int64],
     top: int = 3,
     threshold: float | None = None,
+    *,
+    alerts: npt.NDArray[np.bool_] | None = None,
 ) -> list[Explanation]:
-    """`explain` the rows at `positions` of what ``preprocessor.extend`` and ``features_of`` gave already."""
+    """`explain` the rows at `positions` of what ``preprocessor.extend`` and ``features_of`` gave already.
+
+    `alerts`, of the shape of `positions`, are the verdicts where somebody else has judged: no threshold then says how
+    much a reason must do to be one.
+    """
     if positions.size == 0:
         return []
     features, extended = features[positions], extended.iloc[positions]
     found = attribute(detector, features)
-    cut = float(detector.model.offset_) if threshold is None else threshold
-    told = _Told(detector.preprocessor, found, extended, features, _LEAST_WAY * max(found.base - cut, 0.0))
+    least = 0.0
+    if alerts is None:
+        cut = float(detector.model.offset_) if threshold is None else threshold
+        alerts, least = found.score < cut, _LEAST_WAY * max(found.base - cut, 0.0)
+    told = _Told(detector.preprocessor, found, extended, features, least)
     result = []
     for i in range(len(positions)):
         score, reasons = float(found.score[i]), told.reasons(i, top)
@@ -159,10 +168,10 @@ def explain_features(
                 index=extended.index[i],
                 score=score,
                 base=found.base,
-                is_alert=score < cut,
+                is_alert=bool(alerts[i]),
                 contributions=reasons,
                 rest=score - found.base - sum(reason.effect for reason in reasons),
-                sentence=sentence([(reason.text, reason.share) for reason in reasons], alert=score < cut),
+                sentence=sentence([(reason.text, reason.share) for reason in reasons], alert=bool(alerts[i])),
             )
         )
     return result

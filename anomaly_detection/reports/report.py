@@ -10,10 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from anomaly_detection.alerts.alert import Alert
+from anomaly_detection.alerts.renderings import as_page_row
 from anomaly_detection.data.files import replacing_all
 from anomaly_detection.data.json_values import plain
 from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
-from anomaly_detection.explain.wording import percent as share_in_words
 from anomaly_detection.model_files.persistence import FILES
 from anomaly_detection.reports.tables import (
     CEILING,
@@ -34,7 +35,7 @@ def write_report(
     directory: str | os.PathLike[str],
     report: Mapping[str, Any],
     curves: CurveData,
-    top_alerts: Sequence[Mapping[str, Any]] = (),
+    top_alerts: Sequence[Alert] = (),
     *,
     model_file: str | None = None,
 ) -> list[Path]:
@@ -49,10 +50,8 @@ def write_report(
         infinity into null.
     curves : CurveData
         Labels and scores of the test part.
-    top_alerts : sequence of mapping
-        The records to show, worst first: ``row`` (the record's number, from 1) or ``index`` (what else it is called),
-        ``score``, ``reason`` (a sentence; also read from ``explanation``) or ``reasons`` (pairs of a clause and its
-        share of the alert, 0 to 1) and, optionally, ``data_point`` (a mapping of its columns to values).
+    top_alerts : sequence of Alert
+        The records to show, worst first.
     model_file : str, optional
         The saved model that the page tells people to use; by default the optimised one where there is one.
 
@@ -170,7 +169,7 @@ def _pictures(report: Mapping[str, Any], curves: CurveData) -> dict[str, tuple[b
 def _page(
     report: Mapping[str, Any],
     pictures: Mapping[str, tuple[bytes, str, str]],
-    top_alerts: Sequence[Mapping[str, Any]],
+    top_alerts: Sequence[Alert],
     model_file: str | None,
 ) -> str:
     from jinja2 import ChainableUndefined, Environment, PackageLoader
@@ -196,7 +195,7 @@ def _page(
             {"name": name, "source": base64.b64encode(picture).decode(), "alt": alt, "caption": caption}
             for name, (picture, alt, caption) in pictures.items()
         ],
-        alerts=[_alert(alert) for alert in top_alerts],
+        alerts=[as_page_row(alert) for alert in top_alerts],
         none_alerted=_get(shown, chosen, "alerts") == 0,
         columns=_columns(shown.get("data") or {}),
         parameters=[(MODELS[key], shown[key]["parameters"]) for key in MODELS if _get(shown, key, "parameters")],
@@ -274,24 +273,6 @@ def _findings(report: Mapping[str, Any], chosen: str) -> list[str]:
             "Look at recall and precision."
         )
     return findings
-
-
-def _alert(alert: Mapping[str, Any]) -> dict[str, Any]:
-    score = alert.get("score")
-    return {
-        "index": _text(alert.get("row", alert.get("index"))),
-        "score": "" if score is None else f"{float(score):.4f}",
-        "reason": _text(alert.get("reason", alert.get("explanation"))),
-        "reasons": [(_text(text), share_in_words(share)) for text, share in alert.get("reasons") or ()],
-        "values": [(str(name), _text(value)) for name, value in (alert.get("data_point") or {}).items()],
-    }
-
-
-def _text(value: Any) -> str:
-    value = plain(value)
-    if value is None:
-        return "-"
-    return f"{value:.6g}" if isinstance(value, float) and not value.is_integer() else str(value)
 
 
 def _columns(data: Mapping[str, Any]) -> list[dict[str, str]]:

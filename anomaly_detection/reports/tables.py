@@ -226,9 +226,8 @@ def _notes(report: Mapping[str, Any], labelled: bool) -> list[str]:
         notes.append(f"Always saying 'normal' would give {percent(always)} accuracy: accuracy alone means little here.")
     if not labelled:
         notes.append("No labels: nothing here says how many alerts are right.")
-    saved = _get(report, "optimized", "parameters", "saved_model")
-    if saved and saved != "the measured model":
-        notes.append(f"The saved models: {saved}.")
+    if _get(report, "optimized", "grown_again"):
+        notes.append(f"The saved models: {_get(report, 'optimized', 'parameters', 'saved_model')}.")
     search = _get(report, "optimized", "search") or {}
     if not search.get("ran"):
         notes.append(not_run(search))

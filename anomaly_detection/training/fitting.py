@@ -105,7 +105,7 @@ def fit_detector(
     made = matrices.made(settings.features.groups)
     detector.preprocessor = made.preprocessor
     with measure() as fitting:
-        features = detector.scaler.fit_transform(made.training).astype(np.float32, copy=False)
+        features = detector.fit_scaler(made.training)
         began = time.perf_counter()
         detector.model.fit(features)
         forest_seconds = time.perf_counter() - began

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly_detection.alerts.alert import Alert
+from anomaly_detection.alerts.scoring import score_table
 from anomaly_detection.data.schema import Schema
 from anomaly_detection.detector import Detector
 from anomaly_detection.evaluation.metrics import METRICS, evaluate
-from anomaly_detection.explain.explanations import explain
 from anomaly_detection.synthetic import SyntheticData
 from anomaly_detection.training.fitting import FittedModel, Part
 from anomaly_detection.training.performance import model_bytes, rows_per_second
@@ -104,30 +106,10 @@ def summarise(report: dict[str, Any], base: Detector, optimized: Detector, *, re
     shared["data"] = {key: report["data"][key] for key in facts}
     for key, detector in (("base", base), ("optimized", optimized)):
         report[key]["parameters"]["saved_model"] = saved
+        report[key]["grown_again"] = regrown
         detector.training_ = {**shared, "model": key, **report[key]}
 
 
-def top_alerts(
-    model: FittedModel,
-    frame: pd.DataFrame,
-    scores: npt.NDArray[np.float64],
-    positions: npt.NDArray[np.int64],
-) -> list[dict[str, Any]]:
-    """The worst alerts with their reasons; `positions` are the rows' places in the input."""
-    worst = np.argsort(scores, kind="stable")[:_TOP_ALERTS]
-    worst = worst[scores[worst] < model.threshold]
-    if not worst.size:
-        return []
-    reasons = explain(model.detector, frame, worst.tolist(), threshold=model.threshold)
-    points = frame.iloc[worst].to_dict("records")
-    return [
-        {
-            "index": int(positions[row]),
-            "score": float(scores[row] - model.threshold),
-            "row": int(positions[row]) + 1,
-            "explanation": reason.sentence,
-            "reasons": [(one.text, one.share) for one in reason.contributions],
-            "data_point": point,
-        }
-        for row, reason, point in zip(worst, reasons, points, strict=True)
-    ]
+def top_alerts(model: FittedModel, frame: pd.DataFrame, positions: npt.NDArray[np.int64]) -> list[Alert]:
+    """The worst alerts with their reasons; `positions` are the rows' places in the input, from 0."""
+    return replace(score_table(model.detector, frame), rows=positions.astype(np.int64) + 1).alerts(_TOP_ALERTS)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.calibration.thresholds import AlertBudget, BestAccuracy, Conformal, Contamination, ThresholdRule
 from anomaly_detection.compression import NONE, Compression
 from anomaly_detection.data.fingerprint import fingerprint
@@ -62,16 +63,16 @@ class TrainingResult:
         As docs/design.md has it ("The report"); plain values.
     curves : CurveData
         Test labels and each model's test scores, for the pictures.
-    top_alerts : list of dict
-        The optimised model's most abnormal alerts of the test part, worst first: ``index`` (row position in the input),
-        ``score`` (decision score), ``explanation`` (a sentence) and ``data_point`` (column to value).
+    top_alerts : list of Alert
+        The optimised model's most abnormal alerts of the test part with their reasons, worst first, ten at most; their
+        rows are counted in the input.
     """
 
     base: Detector
     optimized: Detector
     report: dict[str, Any]
     curves: CurveData
-    top_alerts: list[dict[str, Any]]
+    top_alerts: list[Alert]
 
 
 def train(
@@ -257,7 +258,7 @@ def train(
         **figures,
         "ceiling": None if ceiling is None else dict(ceiling),
     }
-    worst = top_alerts(optimized, test.frame, scores["optimized"], parts.test)
+    worst = top_alerts(optimized, test.frame, parts.test)
     saved = base.detector, optimized.detector
     again = truth is None and not isinstance(rule, Conformal)
     if again:

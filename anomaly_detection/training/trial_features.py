@@ -53,8 +53,7 @@ class Matrices:
         if features not in self._known:
             detector = make_detector(Settings(features), self._schema, make_forest(Settings(), seed=0))
             made = self.made(features.groups)
-            scaled = detector.scaler.fit_transform(made.training), detector.scaler.transform(made.validation)
-            self._known[features] = (scaled[0].astype(np.float32), scaled[1].astype(np.float32))
+            self._known[features] = detector.fit_scaler(made.training), detector.scaled(made.validation)
         return self._known[features]
 
     def usable(self, candidates: Sequence[FeatureSet], seconds: float) -> tuple[list[FeatureSet], bool]:

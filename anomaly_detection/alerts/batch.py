@@ -1,0 +1,134 @@
+"""`Batch`: records that were scored together, column by column, of which alerts are made on demand."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from anomaly_detection.alerts.alert import IN_WORDS, Alert
+from anomaly_detection.data.schema import Role
+from anomaly_detection.detector import Detector
+from anomaly_detection.explain.explanations import Explanation, explain_features
+
+__all__ = ["Batch"]
+
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Judged records, and what explaining them takes; `alerts` and `at` make an `Alert` of those that are asked for.
+
+    Attributes
+    ----------
+    detector : Detector
+        What judged them.
+    rows : ndarray (n,) int64
+        Each record's number in the whole input, from 1.
+    frame : pandas.DataFrame
+        The records, with the index that they came with.
+    extended : pandas.DataFrame
+        What ``preprocessor.extend`` gave for them.
+    features : ndarray of float32, shape (n, n_features)
+    scores : ndarray (n,) float64
+        Of ``Detector.score_samples``.
+    threshold : float or None
+        The score below which these are alerts (`Detector.cut`); None where a caller judged them.
+    decisions : ndarray (n,) float64
+        ``scores - threshold``, or what the caller gave; lower for the more abnormal.
+    is_alert : ndarray (n,) bool
+        Whether the decision is negative, or what the caller said.
+    """
+
+    detector: Detector
+    rows: npt.NDArray[np.int64]
+    frame: pd.DataFrame
+    extended: pd.DataFrame
+    features: npt.NDArray[np.float32]
+    scores: FloatArray
+    threshold: float | None
+    decisions: FloatArray
+    is_alert: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @cached_property
+    def p_values(self) -> FloatArray:
+        """Of all records, see `Detector.p_values`, which raises `DataError` for a model without calibration."""
+        return self.detector.p_values(self.scores)
+
+    @property
+    def model_id(self) -> str:
+        """16 hexadecimal digits, equal where threshold and calibration are: those of one model, saved or loaded.
+
+        Of a SHA-256 of the threshold, its rule and the quantiles of the scores that the model was calibrated on and of
+        those that it learned from. Empty for a model without calibration.
+        """
+        calibration = self.detector.calibration_
+        if calibration is None:
+            return ""
+        digest = hashlib.sha256(f"{float(self.detector.model.offset_).hex()} {self.detector.threshold_rule!r}".encode())
+        for quantiles in (calibration.quantiles, calibration.learned):
+            digest.update(b"" if quantiles is None else np.asarray(quantiles, dtype="<f8").tobytes())
+        return digest.hexdigest()[:16]
+
+    def judged_by(self, is_alert: npt.NDArray[np.bool_], decisions: FloatArray) -> Batch:
+        """The same records with the verdicts and decision scores of a caller, each of shape (n,)."""
+        return replace(self, threshold=None, decisions=decisions, is_alert=is_alert)
+
+    def most_abnormal(self, count: int | None = None) -> npt.NDArray[np.int64]:
+        """The positions of the `count` records with the lowest decisions, lowest first, of equal ones the earlier."""
+        return np.argsort(self.decisions, kind="stable")[:count]
+
+    def alerts(self, top: int | None = None) -> list[Alert]:
+        """The alerts with reasons, the most abnormal first: all, or the `top` first of them."""
+        order = self.most_abnormal()
+        return self.at(order[self.is_alert[order]][:top])
+
+    def at(self, positions: npt.NDArray[np.int64], reasons: int = IN_WORDS) -> list[Alert]:
+        """The records at some positions, from 0, in the order given; with at most so many `reasons`, 0 for none."""
+        calibration, rule = self.detector.calibration_, self.threshold
+        scores, decisions = self.scores[positions], self.decisions[positions]
+        known: list[float | None] = [None] * len(positions)
+        p_values = known if calibration is None else self.detector.p_values(scores).tolist()
+        sure = known
+        if calibration is not None and rule is not None:
+            sure = [calibration.confidence(decision, rule) for decision in decisions.tolist()]
+        found: Sequence[Explanation | None] = self._explained(positions, reasons) if reasons else [None] * len(known)
+        names = [name for name in self.detector.preprocessor.schema_.names(Role.IDENTIFIER) if name in self.frame]
+        records = self.frame.iloc[positions].to_dict("records")
+        model = self.model_id
+        return [
+            Alert(
+                row=int(self.rows[place]),
+                identifiers={name: records[i][name] for name in names},
+                record={str(name): value for name, value in records[i].items()},
+                score=float(scores[i]),
+                threshold=rule,
+                decision=float(decisions[i]),
+                is_alert=bool(self.is_alert[place]),
+                p_value=p_values[i],
+                confidence=sure[i],
+                explanation=found[i],
+                model_id=model,
+            )
+            for i, place in enumerate(positions.tolist())
+        ]
+
+    def _explained(self, positions: npt.NDArray[np.int64], reasons: int) -> list[Explanation]:
+        return explain_features(
+            self.detector,
+            self.extended,
+            self.features,
+            positions,
+            reasons,
+            self.threshold,
+            alerts=self.is_alert[positions] if self.threshold is None else None,
+        )

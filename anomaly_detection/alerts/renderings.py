@@ -1,0 +1,122 @@
+"""What an `Alert` looks like to others: each form in one function, with the names that its readers know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+import pandas as pd
+
+from anomaly_detection.alerts.alert import Alert
+from anomaly_detection.alerts.batch import Batch
+from anomaly_detection.calibration.p_values import RiskLevel, severity
+from anomaly_detection.data.json_values import plain
+from anomaly_detection.detector import NO_CALIBRATION
+from anomaly_detection.errors import DataError
+from anomaly_detection.explain.wording import percent
+
+__all__ = ["Assessment", "as_anomaly", "as_assessment", "as_columns", "as_json", "as_page_row"]
+
+
+class Assessment(TypedDict):
+    """What `AnomalyDetectionAPI.detect_anomaly` says of a record."""
+
+    is_anomaly: bool
+    anomaly_score: float
+    p_value: float
+    severity: float
+    confidence: float
+    risk_level: RiskLevel
+
+
+def as_assessment(alert: Alert) -> Assessment:
+    """For `AnomalyDetectionAPI.detect_anomaly`; ``anomaly_score`` is the decision. `DataError` without calibration."""
+    if alert.severity is None or alert.risk_level is None or alert.p_value is None or alert.confidence is None:
+        raise DataError(NO_CALIBRATION)
+    return {
+        "is_anomaly": alert.is_alert,
+        "anomaly_score": alert.decision,
+        "p_value": alert.p_value,
+        "severity": alert.severity,
+        "confidence": alert.confidence,
+        "risk_level": alert.risk_level,
+    }
+
+
+def as_anomaly(alert: Alert) -> dict[str, Any]:
+    """For `AnomalyDetectionAPI.explain_anomalies`; ``index`` counts rows from 0, ``score`` is the decision."""
+    return {
+        "index": alert.row - 1,
+        "score": alert.decision,
+        "data_point": plain(alert.record),
+        "explanation": alert.sentence,
+        "contributions": _contributions(alert),
+    }
+
+
+def as_json(alert: Alert) -> dict[str, Any]:
+    """For ``explain --json``; ``row`` counts from 1, ``anomaly_score`` is the decision. `DataError` as above.
+
+    Only for one with reasons, by the model's own threshold.
+    """
+    if alert.p_value is None:
+        raise DataError(NO_CALIBRATION)
+    assert alert.explanation is not None
+    facts = {
+        "row": alert.row,
+        "is_anomaly": alert.is_alert,
+        "anomaly_score": alert.decision,
+        "score": alert.score,
+        "threshold": alert.threshold,
+        "usual_score": alert.explanation.base,
+        "p_value": alert.p_value,
+        "severity": alert.severity,
+        "reason": alert.sentence,
+        "contributions": _contributions(alert),
+        "rest": alert.explanation.rest,
+        "record": alert.record,
+    }
+    plain_facts: dict[str, Any] = plain(facts)
+    return plain_facts
+
+
+def as_columns(batch: Batch, alerts: Sequence[Alert], *, whole: bool) -> pd.DataFrame:
+    """For tables that ``score`` writes: records with what was found, as columns; ``anomaly_score`` is the decision.
+
+    The records of `alerts`, in their order, or the `whole` batch, with a reason for those of `alerts`. The index is the
+    records' own. Raises `DataError` without calibration.
+    """
+    places = np.searchsorted(batch.rows, np.array([alert.row for alert in alerts], dtype=np.int64))
+    reasons = np.full(len(batch), "", dtype=object)
+    reasons[places] = [alert.sentence for alert in alerts]
+    found = batch.frame.assign(
+        anomaly_score=batch.decisions,
+        severity=severity(batch.p_values),
+        p_value=batch.p_values,
+        is_anomaly=batch.is_alert,
+        reason=reasons,
+    )
+    return found if whole else found.iloc[places]
+
+
+def as_page_row(alert: Alert) -> dict[str, Any]:
+    """For the page of a report, as texts; ``index`` counts rows from 1, ``score`` is the decision."""
+    return {
+        "index": _text(alert.row),
+        "score": f"{alert.decision:.4f}",
+        "reason": _text(alert.sentence),
+        "reasons": [(_text(reason.text), percent(reason.share)) for reason in alert.reasons],
+        "values": [(str(name), _text(value)) for name, value in alert.record.items()],
+    }
+
+
+def _text(value: Any) -> str:
+    value = plain(value)
+    if value is None:
+        return "-"
+    return f"{value:.6g}" if isinstance(value, float) and not value.is_integer() else str(value)
+
+
+def _contributions(alert: Alert) -> Any:
+    return [] if alert.explanation is None else alert.explanation.to_dict()["contributions"]
