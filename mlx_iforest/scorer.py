@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,7 @@ from mlx_iforest.model import FittedModel
 __all__ = ["Scorer"]
 
 
+@dataclass(frozen=True, eq=False)
 class Scorer:
     """A fitted forest as it was when this was made, without the estimator around it. Made by ``model.scorer()``.
 
@@ -17,6 +20,7 @@ class Scorer:
 
     Attributes
     ----------
+    model : FittedModel
     n_features : int
         Columns that rows must have.
     offset : float
@@ -31,10 +35,18 @@ class Scorer:
     array([ 1, -1])
     """
 
-    __slots__ = ("_model", "n_features", "offset")
+    model: FittedModel
 
-    def __init__(self, model: FittedModel) -> None:
-        self._model, self.n_features, self.offset = model, model.forest.n_features, model.threshold()
+    def __post_init__(self) -> None:
+        self.model.threshold()
+
+    @property
+    def n_features(self) -> int:
+        return self.model.forest.n_features
+
+    @property
+    def offset(self) -> float:
+        return self.model.offset
 
     def score(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
         """What ``model.score_samples`` gives, bit for bit.
@@ -65,7 +77,7 @@ class Scorer:
             raise ValueError(
                 f"X has shape {X.shape}; expected (n_rows, {self.n_features}), or ({self.n_features},) for one row"
             )
-        return self._model.score(X) if X.ndim == 2 else self._model.score(X[None])[0]
+        return self.model.score(X) if X.ndim == 2 else self.model.score(X[None])[0]
 
     __call__ = score
 
