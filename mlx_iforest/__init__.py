@@ -7,8 +7,7 @@ from mlx_iforest.estimator import MLXIsolationForest
 from mlx_iforest.explain.shapley import Explanation
 from mlx_iforest.forest import Forest, InvalidForestError
 from mlx_iforest.scorer import Scorer
-
-__version__ = "0.1.0"
+from mlx_iforest.version import __version__
 
 __all__ = [
     "BackendUnavailableError",
@@ -18,6 +17,7 @@ __all__ = [
     "InvalidForestError",
     "MLXIsolationForest",
     "Scorer",
+    "__version__",
     "choose_backend",
     "describe_system",
 ]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import time
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +20,7 @@ from mlx_iforest.backends import choose_backend
 from mlx_iforest.backends.crossover import Work
 from mlx_iforest.batches import as_float32, is_plain
 from mlx_iforest.compress.pruning import PruningReport, prune
-from mlx_iforest.compress.quantization import PackedForest, quantize_forest
+from mlx_iforest.compress.quantization import PackedForest, quantize_forest, stored_bytes
 from mlx_iforest.finite import check_finite
 from mlx_iforest.fitted_forest import FittedForest, Matrix, MatrixLike
 from mlx_iforest.forest import Forest
@@ -28,6 +28,8 @@ from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.offsets import AUTO, offset_of_share
 from mlx_iforest.performance import Performance, peak_process_memory
 from mlx_iforest.randomness import draw_seed
+from mlx_iforest.resources import threads
+from mlx_iforest.score_function import ScoreFunction
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -50,8 +52,6 @@ class BaseIsolationForest(FittedForest):
     quantized_bits_: int | None = None
     pruned_: bool = False
     _seed: int
-    _derived: ClassVar[tuple[str, ...]]
-    """Names of the attributes that `_value_leaves` sets."""
 
     @abstractmethod
     def _grow(self, X: Matrix, sample_weight: NDArray[np.float64] | None) -> None:
@@ -59,11 +59,7 @@ class BaseIsolationForest(FittedForest):
 
     @abstractmethod
     def _learn_scores(self, X: Matrix) -> None:
-        """Learn from the training rows what scoring needs besides the forest, and value the leaves."""
-
-    @abstractmethod
-    def _value_leaves(self) -> None:
-        """Set what follows from the forest and from what was learned; it is not stored with the model."""
+        """Learn from the training rows what scoring needs besides the forest."""
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self: Self, X: MatrixLike, y: object = None, sample_weight: ArrayLike | None = None) -> Self:
@@ -98,7 +94,7 @@ class BaseIsolationForest(FittedForest):
     def _fit(self, X: MatrixLike, sample_weight: ArrayLike | None) -> None:
         data = self._accept(X, reset=not self._keeps_trees)
         if not issparse(data):
-            check_finite(data, self._n_threads())
+            check_finite(data, threads(self.n_jobs, type(self).__name__))
         weight = None if sample_weight is None else self._check_weight(sample_weight, data)
         self.performance_ = Performance(grow_seconds=0.0)
         began = time.perf_counter()
@@ -110,10 +106,11 @@ class BaseIsolationForest(FittedForest):
         if self.verbose:
             what = f"{self.forest_.n_trees} trees of {self.max_samples_} samples"
             print(f"a forest of {what} after {seconds:.3f} s ({(self.performance_.grown_by or self.backend_).name})")  # noqa: T201
+        self.__dict__.pop("_scored", None)
         self._learn_scores(data)
         self.offset_ = AUTO
         if self.contamination != "auto":
-            self.offset_ = offset_of_share(self._measured(data, check=False), float(self.contamination))
+            self.offset_ = offset_of_share(self._measured(self._model(), data, check=False), float(self.contamination))
 
     def quantize(self: Self, bits: int = 8) -> Self:
         """A smaller model that scores nearly alike; this one stays as it is.
@@ -138,7 +135,7 @@ class BaseIsolationForest(FittedForest):
             Other bits, or oblique splits (``extension_level > 0``).
         """
         model = self._fitted()
-        model = model._with_forest(quantize_forest(model.forest_, bits, model._used_values()))
+        model = model._with_forest(quantize_forest(model.forest_, bits, model._score_function().used))
         model.quantized_bits_ = min(bits, model.quantized_bits_ or bits)
         return model
 
@@ -173,11 +170,14 @@ class BaseIsolationForest(FittedForest):
             `tolerance` is no number in [0, 1), or `X` does not fit the model.
         """
         model = self._fitted()
-        return prune(model, tolerance, None if X is None else model._validate(X, reset=False))
+        pruned, report = prune(model._model(), tolerance, None if X is None else model._validate(X))
+        smaller = model._with_forest(pruned.forest)
+        smaller.pruned_ = True
+        smaller._take_parts(pruned.function)
+        return smaller, report
 
-    def _with_parts(self: Self, parts: Sequence[Forest]) -> Self:
-        """This model with other trees in place of those of each of its `_score_parts`."""
-        return self._with_forest(Forest.concatenate(parts), pruned_=True)
+    def _take_parts(self, function: ScoreFunction) -> None:
+        """Note which trees belong to which part of the score function, where that is not plain."""
 
     def to_sklearn(self) -> IsolationForest:
         """A fitted scikit-learn isolation forest of the same trees, for where only scikit-learn is installed.
@@ -199,7 +199,7 @@ class BaseIsolationForest(FittedForest):
         # Imported when asked for: scikit-learn's ensembles take a tenth of a second.
         from mlx_iforest.convert.scikit_learn import to_sklearn
 
-        return to_sklearn(self)
+        return to_sklearn(self._fitted()._model(), self.get_params())
 
     def to_onnx(self, path: str | os.PathLike[str] | None = None) -> ModelProto:
         """An ONNX model that scores as this one does, for other languages and for where this library is not installed.
@@ -234,49 +234,35 @@ class BaseIsolationForest(FittedForest):
         """
         from mlx_iforest.convert.onnx import to_onnx
 
-        return to_onnx(self, path)
+        return to_onnx(self._fitted()._model(), path)
 
     def model_bytes(self) -> int:
         """Bytes of the forest's arrays as they are stored: packed where the model is quantised."""
         check_is_fitted(self)
-        return self.forest_.nbytes if self.quantized_bits_ is None else PackedForest.of(self.forest_).nbytes
+        return stored_bytes(self.forest_, self.quantized_bits_)
 
     @property
     def _keeps_trees(self) -> bool:
         """Whether the next fit adds trees to those that there are: it must be on the same columns."""
         return False
 
-    @property
-    @abstractmethod
-    def _fitted_scoring(self) -> str:
-        """'depth', 'density' or 'blend'."""
-
-    @abstractmethod
-    def _used_values(self) -> set[str]:
-        """Which of the forest's leaf values scoring uses."""
-
-    def _with_forest(self: Self, forest: Forest, **learned: object) -> Self:
-        """This model with another forest, and what goes with it, in place of its own; all else that was learned and set
-        stays."""
+    def _with_forest(self: Self, forest: Forest) -> Self:
+        """This model with another forest in place of its own; all else that was learned and set stays."""
         model = copy(self)
         model.forest_, model.performance_ = forest, replace(self.performance_)
-        model.__dict__.update(learned)
-        model._value_leaves()
         return model
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        state = {name: value for name, value in state.items() if name not in self._derived}
+        state = {name: value for name, value in state.items() if name != "_scored"}
         if self.quantized_bits_ is not None:
             state["forest_"] = PackedForest.of(self.forest_)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if hasattr(self, "forest_"):
-            if isinstance(self.forest_, PackedForest):
-                self.forest_ = self.forest_.unpack()
-            self._value_leaves()
+        if isinstance(state.get("forest_"), PackedForest):
+            self.forest_ = state["forest_"].unpack()
 
     @staticmethod
     def _check_weight(sample_weight: ArrayLike, X: Matrix) -> NDArray[np.float64]:
@@ -302,8 +288,9 @@ class BaseIsolationForest(FittedForest):
         X = X if transform is None else transform(X)
         if rows is not None:
             plan = plan.with_rows(rows, len(X))
-        n_threads = self._n_threads()
-        backend, self.performance_.grown_by = self._backend_for(lambda: Work.growing(plan), n_threads)
+        resources = self._resources()
+        n_threads = resources.threads()
+        backend, self.performance_.grown_by = resources.backend_for(lambda: Work.growing(plan), n_threads)
         return backend.grow(X, plan, n_threads=n_threads)
 
     def _draw_seed(self) -> None:

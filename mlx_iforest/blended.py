@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from mlx_iforest.backends import BACKENDS, Backend
+from mlx_iforest.backends import BACKENDS
+from mlx_iforest.backends.crossover import Work
 from mlx_iforest.base import BaseIsolationForest, Matrix
-from mlx_iforest.compress.pruning import Part, ScoreParts
-from mlx_iforest.forest import LEAF_VALUES, Forest
+from mlx_iforest.batches import batches
+from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
-from mlx_iforest.scoring import (
-    ALERT_DEVIATIONS,
-    Spread,
-    blend_score,
-    density_slope,
-    soft_minimum,
-    soft_minimum_and_slopes,
-)
+from mlx_iforest.model import ScoredForest
+from mlx_iforest.score_function import BLEND, Part, ScoreFunction, View
+from mlx_iforest.scoring import Spread
 
 __all__ = ["MEMBERS", "BlendedIsolationForest", "Member"]
 
@@ -72,8 +67,6 @@ MEMBERS = (
 
 TAMING = 4.0
 """Factor on standard deviations before asinh: beyond a quarter of one, ranges grow like logarithms."""
-
-Self = TypeVar("Self", bound="BlendedIsolationForest")
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -174,9 +167,7 @@ class BlendedIsolationForest(BaseIsolationForest):
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
 
-    _derived = ("_views",)
     _member_trees: list[tuple[int, int]]
-    _views: list[_Views]
     _spreads: list[list[Spread]]
 
     def __init__(
@@ -226,74 +217,33 @@ class BlendedIsolationForest(BaseIsolationForest):
         self.max_samples_ = min(max(member.max_samples for member in MEMBERS), drawable)
 
     def _learn_scores(self, X: Matrix) -> None:
-        rows = self._spread_rows(X)
-        means = [self._leaf_means(views.trees, views.values, rows) for views in self._make_views()]
-        self._spreads = [[Spread.of(column) for column in table.T] for table in means]
-        self._value_leaves()
+        rows, resources = self._spread_rows(X), self._resources()
+        plain = ScoredForest(self.forest_, self._function([[None] * len(views) for views in self._grown_views()]))
+        backend, _ = resources.backend_for(lambda: Work.scoring(self.forest_, len(rows)), 1)
+        columns = np.concatenate([plain.columns(rows[some], backend) for some in batches(rows)])
+        spreads = iter([Spread.of(column) for column in columns.T])
+        self._spreads = [[next(spreads) for _ in part.views] for part in plain.function.parts]
+        self._scored = plain.standardised(self._score_function())
 
-    def _value_leaves(self) -> None:
-        self._views = self._make_views()
-        for views, spreads in zip(self._views, self._spreads, strict=True):
-            views.spreads = spreads
+    def _score_function(self) -> ScoreFunction:
+        return self._function(self._spreads)
 
-    @property
-    def _fitted_scoring(self) -> str:
-        return "blend"
-
-    def _used_values(self) -> set[str]:
-        return set(LEAF_VALUES)
-
-    def _score_parts(self) -> ScoreParts:
-        names = [name for name in LEAF_VALUES if name in self.forest_.arrays()]
+    def _function(self, spreads: Sequence[Sequence[Spread | None]]) -> ScoreFunction:
+        """The score function by spreads of each part's views."""
+        parts = []
         bounds = [(first, stop) for first, stop in self._member_trees if first < stop]
-        parts = [
-            Part.of(*trees, names, [[column] for column in zip(views.names, views.spreads, strict=True)])
-            for trees, views in zip(bounds, self._views, strict=True)
-        ]
-        weights = np.concatenate([views.weights for views in self._views])
-        combine = partial(soft_minimum, weights=weights)
+        for (first, stop), views, of_part in zip(bounds, self._grown_views(), spreads, strict=True):
+            terms = zip(views.items(), of_part, strict=True)
+            parts.append(Part(first, stop, tuple(View(((name, spread),), weight) for (name, weight), spread in terms)))
+        return ScoreFunction(tuple(parts), BLEND)
 
-        def gradient(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-            normality, slopes = soft_minimum_and_slopes(columns, weights)
-            return density_slope(normality + ALERT_DEVIATIONS)[:, None] * slopes
-
-        return ScoreParts(parts, combine, blend_score, -ALERT_DEVIATIONS, gradient)
-
-    def _with_parts(self: Self, parts: Sequence[Forest]) -> Self:
-        # Members are those parts that had trees before.
-        sizes = iter([part.n_trees for part in parts])
-        stops = np.cumsum([next(sizes) if first < stop else 0 for first, stop in self._member_trees]).tolist()
-        bounds = list(zip([0, *stops[:-1]], stops, strict=True))
-        return self._with_forest(Forest.concatenate(parts), _member_trees=bounds, pruned_=True)
-
-    def _make_views(self) -> list[_Views]:
+    def _grown_views(self) -> list[dict[str, float]]:
+        """Those of each member that has trees."""
         members = zip(MEMBERS, self._member_trees, strict=True)
-        return [_Views.of(member, self.forest_.trees(*trees)) for member, trees in members if trees[0] < trees[1]]
+        return [member.views for member, (first, stop) in members if first < stop]
 
-    def _score(self, X: Matrix, backend: Backend) -> NDArray[np.float64]:
-        weights = np.concatenate([views.weights for views in self._views])
-        # View by view, as the soft minimum reads them.
-        normality = np.empty((len(weights), len(X)))
-        rows = iter(normality)
-        for views in self._views:
-            means = self._leaf_means(views.trees, views.values, X, backend)
-            for spread, column in zip(views.spreads, means.T, strict=True):
-                next(rows)[:] = spread.standardise(column)
-        return blend_score(soft_minimum(normality.T, weights))
-
-
-@dataclass
-class _Views:
-    """What one member's trees tell of a row: one or two values of its leaf, standardised on the training rows."""
-
-    trees: Forest
-    names: list[str]
-    values: NDArray[np.float32]
-    weights: NDArray[np.float64]
-    spreads: list[Spread] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, member: Member, trees: Forest) -> _Views:
-        arrays = trees.arrays()
-        values = np.stack([arrays[name] for name in member.views], axis=1)
-        return cls(trees, list(member.views), values, np.array(list(member.views.values())))
+    def _take_parts(self, function: ScoreFunction) -> None:
+        # Members are those parts that had trees before.
+        sizes = iter([part.stop - part.first for part in function.parts])
+        stops = np.cumsum([next(sizes) if first < stop else 0 for first, stop in self._member_trees]).tolist()
+        self._member_trees = list(zip([0, *stops[:-1]], stops, strict=True))

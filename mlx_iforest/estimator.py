@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from functools import partial
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
-from mlx_iforest.backends import BACKENDS, Backend
+from mlx_iforest.backends import BACKENDS, choose_backend
 from mlx_iforest.base import BaseIsolationForest, Matrix
-from mlx_iforest.compress.pruning import Part, ScoreParts
 from mlx_iforest.forest import LEAF_VALUES, Forest
 from mlx_iforest.growth import GrowthPlan
-from mlx_iforest.scoring import (
-    ALERT_DEVIATIONS,
-    Spread,
-    blend_score,
-    density_score,
-    density_slope,
-    depth_score,
-    depth_slope,
-)
+from mlx_iforest.performance import Performance
+from mlx_iforest.resources import Resources
+from mlx_iforest.score_function import BLEND, DENSITY, Depth, Part, ScoreFunction, View
+from mlx_iforest.scoring import Spread
 
 if TYPE_CHECKING:
     from sklearn.ensemble import IsolationForest
 
 __all__ = ["MLXIsolationForest"]
 
-Scale = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""From the mean of leaf values to a score, or to its derivative."""
+Self = TypeVar("Self", bound="MLXIsolationForest")
 
 
 class MLXIsolationForest(BaseIsolationForest):
@@ -131,8 +123,6 @@ class MLXIsolationForest(BaseIsolationForest):
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
 
-    _derived = ("_leaf_values",)
-    _leaf_values: NDArray[np.float32]
     _counted: tuple[tuple[str, Spread | None], ...]
     """The leaf values that count and, where several do, the spread that standardises each."""
 
@@ -167,8 +157,8 @@ class MLXIsolationForest(BaseIsolationForest):
         self.backend = backend
         self.batch_size = batch_size
 
-    @staticmethod
-    def from_sklearn(forest: IsolationForest, *, backend: str = "auto") -> MLXIsolationForest:
+    @classmethod
+    def from_sklearn(cls: type[Self], forest: IsolationForest, *, backend: str = "auto") -> Self:
         """A fitted scikit-learn isolation forest as one of ours: the same trees, on our backends.
 
         Parameters
@@ -181,9 +171,10 @@ class MLXIsolationForest(BaseIsolationForest):
         Returns
         -------
         MLXIsolationForest
-            Fitted, with the forest's parameters, threshold (`offset_`) and column names. Its scores differ by less
-            than 1e-6 for every row of finite or missing values, also for values on thresholds. An `offset_` that is not
-            -0.5 comes out lower by about that much: it usually is a score, and rows that have it must stay normal.
+            Of this class, fitted, with the forest's parameters, threshold (`offset_`) and column names. Its scores
+            differ by less than 1e-6 for every row of finite or missing values, also for values on thresholds. An
+            `offset_` that is not -0.5 comes out lower by about that much: it usually is a score, and rows that have it
+            must stay normal.
             Scores are by depth, since scikit-learn does not keep what densities need. With ``warm_start=True`` more
             trees can be grown; they are those of our growers.
 
@@ -209,7 +200,17 @@ class MLXIsolationForest(BaseIsolationForest):
         # Imported when asked for: scikit-learn's ensembles take a tenth of a second.
         from mlx_iforest.convert.scikit_learn import from_sklearn
 
-        return from_sklearn(forest, backend=backend)
+        model = from_sklearn(forest, Resources(choose_backend(backend), backend, None, "auto", cls.__name__))
+        # A copy, so that a RandomState is not shared.
+        made = cls(**clone(forest).get_params(), backend=backend)
+        made.forest_, made.offset_, made.backend_ = model.forest, model.offset, model.resources.backend
+        made.max_samples_, made.performance_ = int(forest._max_samples), Performance(grow_seconds=0.0)
+        made.n_features_in_ = model.forest.n_features
+        if model.feature_names is not None:
+            made.feature_names_in_ = model.feature_names
+        made._counted = (("path_length", None),)
+        made._draw_seed()
+        return made
 
     def _learn_scores(self, X: Matrix) -> None:
         forest = self.forest_
@@ -219,67 +220,21 @@ class MLXIsolationForest(BaseIsolationForest):
                 "fit with warm_start=False, or with scoring='depth'"
             )
         if self.scoring == "blend":
-            rows, arrays = self._spread_rows(X), forest.arrays()
+            rows, arrays, resources = self._spread_rows(X), forest.arrays(), self._resources()
             self._counted = tuple(
-                (name, Spread.of(self._leaf_means(forest, arrays[name], rows))) for name in LEAF_VALUES
+                (name, Spread.of(resources.leaf_means(forest, arrays[name], rows))) for name in LEAF_VALUES
             )
         else:
             self._counted = (("path_length" if self.scoring == "depth" else "log_density", None),)
-        self._value_leaves()
 
-    def _value_leaves(self) -> None:
-        arrays = self.forest_.arrays()
-        if len(self._counted) == 1:
-            self._leaf_values = arrays[self._counted[0][0]]
-            return
-        # The mean of standardised means is the mean of one mixture of leaf values.
-        standard = [
-            arrays[name] if spread is None else spread.standardise(arrays[name]) for name, spread in self._counted
-        ]
-        self._leaf_values = np.mean(standard, axis=0).astype(np.float32)
-
-    def _used_values(self) -> set[str]:
-        return {name for name, _ in self._counted}
+    def _score_function(self) -> ScoreFunction:
+        name = self._counted[0][0]
+        link = BLEND if len(self._counted) > 1 else Depth(self.max_samples_) if name == "path_length" else DENSITY
+        return ScoreFunction((Part(0, self.forest_.n_trees, (View(self._counted),)),), link)
 
     @property
     def _keeps_trees(self) -> bool:
         return bool(self.warm_start) and hasattr(self, "forest_")
-
-    @property
-    def _fitted_scoring(self) -> str:
-        """The `scoring` of the fit: the parameter may have been set since."""
-        if len(self._counted) > 1:
-            return "blend"
-        return "depth" if self._counted[0][0] == "path_length" else "density"
-
-    def _take_forest(self, forest: Forest, max_samples: int, offset: float) -> None:
-        """Become a fitted model of trees that were grown elsewhere and are scored by depth."""
-        self.forest_, self.max_samples_, self.offset_ = forest, max_samples, offset
-        self._counted = (("path_length", None),)
-        self._draw_seed()
-        self._value_leaves()
-
-    def _score(self, X: Matrix, backend: Backend) -> NDArray[np.float64]:
-        means = self._leaf_means(self.forest_, self._leaf_values, X, backend)
-        # By the scoring of the fit: the parameter may have been set since.
-        if len(self._counted) > 1:
-            return blend_score(means)
-        return depth_score(means, self.max_samples_) if self._counted[0][0] == "path_length" else density_score(means)
-
-    def _score_parts(self) -> ScoreParts:
-        names = [name for name in LEAF_VALUES if name in self.forest_.arrays()]
-        part = Part.of(0, self.forest_.n_trees, names, [self._counted])
-        # By the scoring of the fit, as `_score`.
-        size = self.max_samples_
-        how: dict[str, tuple[Scale, float, Scale]] = {
-            "path_length": (
-                partial(depth_score, subsample_size=size), -np.inf, partial(depth_slope, subsample_size=size)
-            ),
-            "log_density": (density_score, 0.0, density_slope),
-            "blend": (blend_score, -ALERT_DEVIATIONS, lambda normality: density_slope(normality + ALERT_DEVIATIONS)),
-        }  # fmt: skip
-        of = "blend" if len(self._counted) > 1 else self._counted[0][0]
-        return ScoreParts([part], lambda columns: columns[:, 0], *how[of])
 
     def _grow(self, X: Matrix, sample_weight: NDArray[np.float64] | None) -> None:
         # A warm start grows only the trees that it lacks.

@@ -1,32 +1,29 @@
-"""`FittedForest`: how rows are checked and scored, batch by batch."""
+"""`FittedForest`: how rows are checked, scored and explained."""
 
 from __future__ import annotations
 
-import math
 import time
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from numbers import Integral
 from typing import Any, TypeVar
 
 import numpy as np
-from joblib import cpu_count, effective_n_jobs
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mlx_iforest.backends import Backend, BackendChoice, BackendUnavailableError, backend_for, choose_backend
-from mlx_iforest.backends.crossover import Work
-from mlx_iforest.batches import as_float32, batches, rows_in_memory
-from mlx_iforest.compress.pruning import ScoreParts
+from mlx_iforest.backends import BackendChoice
+from mlx_iforest.batches import as_float32
 from mlx_iforest.explain.shapley import Explanation, explain
 from mlx_iforest.finite import check_finite
 from mlx_iforest.forest import Forest
+from mlx_iforest.model import FittedModel, ScoredForest
 from mlx_iforest.performance import Performance, peak_process_memory
-from mlx_iforest.scorer import FEWEST_THREADED_ROWS, Scorer
-from mlx_iforest.threads import run
+from mlx_iforest.resources import Resources
+from mlx_iforest.score_function import ScoreFunction
+from mlx_iforest.scorer import Scorer
 
 __all__ = ["FittedForest", "Matrix", "MatrixLike"]
 
@@ -55,15 +52,13 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
     forest_: Forest
     offset_: float
     backend_: BackendChoice
+    quantized_bits_: int | None
+    _scored: ScoredForest
     performance_: Performance
 
     @abstractmethod
-    def _score(self, X: Matrix, backend: Backend) -> NDArray[np.float64]:
-        """Scores in [-1, 0) of valid rows, float32 in C order, by a backend."""
-
-    @abstractmethod
-    def _score_parts(self) -> ScoreParts:
-        """How scores are made of leaf values."""
+    def _score_function(self) -> ScoreFunction:
+        """How scores are made of the forest's leaf values, by the fit: parameters may have been set since."""
 
     def predict(self, X: MatrixLike) -> NDArray[np.int64]:
         """+1 for a normal row, -1 for an anomaly.
@@ -98,9 +93,10 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         ValueError
             `offset_` is not finite, or `X` is nothing that `score_samples` takes.
         """
-        model = self._fitted()
-        offset = model._threshold()
-        scores = model._score_samples(X)
+        estimator = self._fitted()
+        model = estimator._model()
+        offset = model.threshold()
+        scores = estimator._measured(model, estimator._accept(X, reset=False))
         scores -= offset
         return scores
 
@@ -117,7 +113,8 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         ndarray of float64, shape (n_samples,)
             In [-1, 0); lower is more abnormal.
         """
-        return self._fitted()._score_samples(X)
+        estimator = self._fitted()
+        return estimator._measured(estimator._model(), estimator._accept(X, reset=False))
 
     def score_batches(
         self, parts: Iterable[MatrixLike], *, progress: Callable[[int], object] | None = None
@@ -166,7 +163,7 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         done = 0
         for number, part in enumerate(parts, 1):
             try:
-                scores = self._score_samples(part)
+                scores = self.score_samples(part)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"batch {number}: {error}") from error
             done += len(scores)
@@ -219,7 +216,8 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         >>> int(explanation.values[3].argmin())  # what makes the last row easy to isolate
         1
         """
-        return explain(self._fitted(), X, of)
+        estimator = self._fitted()
+        return explain(estimator._model(), estimator._accept(X, reset=False), of, given=X)
 
     def scorer(self) -> Scorer:
         """This model for services: fastest for a row at a time, safe from many threads, never changed.
@@ -229,8 +227,7 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         Scorer
             Takes float32 arrays in C order as they are; gives the scores of `score_samples`, bit for bit.
         """
-        model = self._fitted()
-        return Scorer(model.n_features_in_, model._threshold(), model._score_rows)
+        return Scorer(self._fitted()._model())
 
     def _snapshot(self: Self) -> Self:
         """This model as it is now, its arrays shared; what other threads do to this one does not change it."""
@@ -248,15 +245,20 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         model.forest_.ensure_valid()
         return model
 
-    def _threshold(self) -> float:
-        """`offset_`, which anyone may set."""
-        if not math.isfinite(self.offset_):
-            raise ValueError(f"offset_ is {self.offset_}; set it to a finite number, or fit again")
-        return self.offset_
+    def _model(self) -> FittedModel:
+        """This estimator's forest, offset and resources as they are now."""
+        scored = vars(self).get("_scored")
+        if scored is None or scored.forest is not self.forest_:
+            scored = self._scored = ScoredForest(self.forest_, self._score_function())
+        names = getattr(self, "feature_names_in_", None)
+        return FittedModel(scored, self.offset_, self.quantized_bits_, self._resources(), names)
 
-    def _validate(self, X: MatrixLike, *, reset: bool) -> Matrix:
+    def _resources(self) -> Resources:
+        return Resources(self.backend_, self.backend, self.n_jobs, self.batch_size, type(self).__name__)
+
+    def _validate(self, X: MatrixLike) -> Matrix:
         """Float32 rows in C order, or a float32 CSR matrix, checked as a whole."""
-        data = self._accept(X, reset=reset)
+        data = self._accept(X, reset=False)
         if issparse(data):
             return data
         check_finite(data)
@@ -284,109 +286,24 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         )
         return accepted
 
-    def _score_samples(self, X: MatrixLike) -> NDArray[np.float64]:
-        data = self._accept(X, reset=False)
-        return self._measured(data, check=not issparse(data))
-
-    def _measured(self, data: Matrix, *, check: bool) -> NDArray[np.float64]:
-        """`_score_rows`, with what they took in `performance_`."""
+    def _measured(self, model: FittedModel, data: Matrix, *, check: bool = True) -> NDArray[np.float64]:
+        """Scores of accepted rows, with what they took in `performance_`."""
         began = time.perf_counter()
-        scores, facts = self._scored(data, check=check)
+        scores, (scored_by, batch_rows, backend) = model.score_and_facts(data, check=check)
         # In place, and all at once: models that share it are this one as other threads see it.
         self.performance_.__dict__.update(
             score_seconds=time.perf_counter() - began,
             scored_rows=len(scores),
             peak_process_memory=peak_process_memory(),
-            **facts,
+            scored_by=scored_by,
+            batch_rows=batch_rows,
+            peak_mlx_memory=backend.peak_memory(),
         )
         return scores
-
-    def _score_rows(self, data: Matrix, *, check: bool = False) -> NDArray[np.float64]:
-        """Scores of accepted rows, which are checked and become float32 a batch at a time."""
-        return self._scored(data, check=check)[0]
-
-    def _scored(self, data: Matrix, *, check: bool) -> tuple[NDArray[np.float64], dict[str, Any]]:
-        """`_score_rows`, and what `performance_` tells of how that was done."""
-        n_rows, n_features = data.shape
-        scores = np.empty(n_rows)
-        n_threads = self._n_threads() if n_rows > FEWEST_THREADED_ROWS else 1
-        backend, choice = self._backend_for(lambda: Work.scoring(self.forest_, n_rows), n_threads)
-        rows = backend.piece_rows(n_rows, n_features, n_threads)
-        if rows is None:
-            n_threads = 1
-        else:
-            rows = rows_in_memory(rows, n_features, n_threads)
-        parts = list(batches(data, self._batch_rows(rows)))
-
-        def score(rows: slice) -> None:
-            part = data[rows]
-            if check:
-                check_finite(part)
-            scores[rows] = self._score(as_float32(part), backend)
-
-        run(score, parts, n_threads)
-        return scores, {
-            "scored_by": choice,
-            "batch_rows": parts[0].stop if parts else 0,
-            "peak_mlx_memory": backend.peak_memory(),
-        }
-
-    def _leaf_means(
-        self, forest: Forest, values: NDArray[np.float32], X: Matrix, backend: Backend | None = None
-    ) -> NDArray[np.float64]:
-        """For every row the means over the trees of its leaf's values.
-
-        Parameters
-        ----------
-        values : ndarray of float32, shape (n_nodes,) or (n_nodes, n_values)
-        backend : Backend, optional
-            The best one for so many rows where none is given.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_samples,) or (n_samples, n_values)
-        """
-        columns = values[:, None] if values.ndim == 1 else values
-        if backend is None:
-            backend, _ = self._backend_for(lambda: Work.scoring(forest, X.shape[0]), 1)
-            parts = list(batches(X))
-        else:
-            parts = [slice(None)]
-        means = [backend.leaf_means(forest, columns, as_float32(X[rows])) for rows in parts]
-        joined = means[0] if len(means) == 1 else np.concatenate(means)
-        return joined[:, 0] if values.ndim == 1 else joined
 
     def _spread_rows(self, X: Matrix) -> NDArray[np.float32]:
         """At most `SPREAD_ROWS` rows, evenly spaced."""
         return as_float32(X[:: -(-X.shape[0] // SPREAD_ROWS)])
-
-    def _batch_rows(self, automatic: int | None) -> int | None:
-        """Rows to take at a time; the parameter may have been set since it was checked."""
-        if self.batch_size == "auto":
-            return automatic
-        if not isinstance(self.batch_size, Integral) or self.batch_size < 1:
-            raise ValueError(
-                f"The 'batch_size' parameter of {type(self).__name__} must be 'auto' or an int in the range [1, inf)."
-                f" Got {self.batch_size!r} instead."
-            )
-        return int(self.batch_size)
-
-    def _n_threads(self) -> int:
-        if self.n_jobs is not None and not isinstance(self.n_jobs, Integral):
-            raise ValueError(
-                f"The 'n_jobs' parameter of {type(self).__name__} must be an int or None. Got {self.n_jobs!r} instead."
-            )
-        return int(cpu_count() if self.n_jobs is None else effective_n_jobs(self.n_jobs))
-
-    def _backend_for(self, work: Callable[[], Work], n_threads: int) -> tuple[Backend, BackendChoice]:
-        """The backend for a piece of work, and why; where the one that was chosen is missing (a model from another
-        machine), what 'auto' takes here."""
-        try:
-            return backend_for(self.backend_, self.backend, work, n_threads)
-        except BackendUnavailableError:
-            if self.backend != "auto":
-                raise
-            return backend_for(choose_backend("auto"), self.backend, work, n_threads)
 
     @classmethod
     @cache

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FEWEST_THREADED_ROWS", "Scorer"]
+from mlx_iforest.model import FittedModel
 
-FEWEST_THREADED_ROWS = 2048
-"""Rows up to which no backend starts a thread; to find out how many there may be takes longer than to score a row."""
+__all__ = ["Scorer"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +20,7 @@ class Scorer:
 
     Attributes
     ----------
+    model : FittedModel
     n_features : int
         Columns that rows must have.
     offset : float
@@ -36,9 +35,18 @@ class Scorer:
     array([ 1, -1])
     """
 
-    n_features: int
-    offset: float
-    _score: Callable[[NDArray[np.float32]], NDArray[np.float64]]
+    model: FittedModel
+
+    def __post_init__(self) -> None:
+        self.model.threshold()
+
+    @property
+    def n_features(self) -> int:
+        return self.model.forest.n_features
+
+    @property
+    def offset(self) -> float:
+        return self.model.offset
 
     def score(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
         """What ``model.score_samples`` gives, bit for bit.
@@ -69,7 +77,7 @@ class Scorer:
             raise ValueError(
                 f"X has shape {X.shape}; expected (n_rows, {self.n_features}), or ({self.n_features},) for one row"
             )
-        return self._score(X) if X.ndim == 2 else self._score(X[None])[0]
+        return self.model.score(X) if X.ndim == 2 else self.model.score(X[None])[0]
 
     __call__ = score
 

@@ -14,7 +14,10 @@ from typing import TypeVar
 
 from joblib import cpu_count
 
-__all__ = ["run"]
+__all__ = ["FEWEST_THREADED_ROWS", "run"]
+
+FEWEST_THREADED_ROWS = 2048
+"""Rows up to which no backend starts a thread; to find out how many there may be takes longer than to score a row."""
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")

@@ -62,7 +62,7 @@ def test_the_score_is_the_soft_minimum_of_standardised_views(backend):
         trees = model.forest_.trees(first, stop)
         for values, weight in ((trees.path_length, member.depth), (trees.log_density, member.density)):
             if weight:
-                means = model._leaf_means(trees, values, X)
+                means = model._resources().leaf_means(trees, values, X)
                 total += weight * np.exp(-Spread.of(means).standardise(means))
                 weights += weight
     assert model.score_samples(X) == pytest.approx(blend_score(-np.log(total / weights)), abs=1e-5)

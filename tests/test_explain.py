@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from mlx_iforest import BlendedIsolationForest, Forest, MLXIsolationForest
-from mlx_iforest.convert.scikit_learn import from_sklearn
 from mlx_iforest.explain.reference import ReferenceTrees, expectations
 from mlx_iforest.explain.shapley import mean_slopes
 from mlx_iforest.explain.tables import ExplainedTrees
@@ -78,7 +77,7 @@ def by_definition(forest: Forest, values: np.ndarray, x: np.ndarray) -> np.ndarr
 
 
 def means(model: MLXIsolationForest, values: np.ndarray, X: np.ndarray) -> np.ndarray:
-    return model._leaf_means(model.forest_, values, np.ascontiguousarray(X, dtype=np.float32))
+    return model._resources().leaf_means(model.forest_, values, np.ascontiguousarray(X, dtype=np.float32))
 
 
 def reference(model: MLXIsolationForest, values: np.ndarray, X: np.ndarray) -> np.ndarray:
@@ -99,7 +98,6 @@ def two_questions(missing_left: bool = False) -> MLXIsolationForest:
         np.array([0, 1, 0, 2, 4], np.float32),
         np.array([4, 2, 2, 1, 1], np.int32),
     ).validate()
-    model._value_leaves()
     return model
 
 
@@ -255,7 +253,7 @@ def test_a_score_of_one_mean_has_one_slope_a_row(name: str) -> None:
 
 def test_a_row_at_the_base_has_the_slope_there() -> None:
     model = MODELS["depth"].fit(table())
-    how = model._score_parts()
+    how = model._score_function()
     base = np.array([[9.0]])
     near = mean_slopes(how, base, np.array([[9.0], [9.0 + 1e-9], [9.0 + 1e-5]]))[:, 0]
     difference = (how.scores(base + 1e-3) - how.scores(base - 1e-3)) / 2e-3
@@ -265,9 +263,9 @@ def test_a_row_at_the_base_has_the_slope_there() -> None:
 def test_the_slopes_of_a_blend_of_means() -> None:
     # Along the line the score's derivative is the sum of the slopes times how far the columns go.
     model = MODELS["blended"].fit(table())
-    how = model._score_parts()
+    how = model._score_function()
     rng = np.random.default_rng(0)
-    n_columns = sum(len(part.offset) for part in how.parts)
+    n_columns = sum(len(part.views) for part in how.parts)
     base, columns = rng.normal(size=(1, n_columns)), rng.normal(size=(50, n_columns)) * 5
     numeric = np.empty_like(columns)
     for k, step in enumerate(np.eye(n_columns) * 1e-5):
@@ -380,7 +378,7 @@ def test_what_cannot_be_explained() -> None:
     with pytest.raises(ValueError, match=r"oblique splits .* fit with extension_level=0"):
         MLXIsolationForest(3, extension_level=1, random_state=0).fit(X).explain(X)
     with pytest.raises(ValueError, match="of='log_density' needs densities"):
-        from_sklearn(model.to_sklearn()).explain(X, of="log_density")
+        MLXIsolationForest.from_sklearn(model.to_sklearn()).explain(X, of="log_density")
     with pytest.raises(ValueError, match="infinity"):
         model.explain(np.full((3, 5), np.inf))
     with pytest.raises(ValueError, match="features"):

@@ -11,8 +11,8 @@ import pytest
 from mlx_iforest import BlendedIsolationForest, Forest, MLXIsolationForest
 from mlx_iforest.base import BaseIsolationForest
 from mlx_iforest.compress.quantization import PackedForest
-from mlx_iforest.convert.state import StateError, checked_state, from_state, to_state
 from mlx_iforest.forest import MOST_LEVELS
+from mlx_iforest.state import StateError, checked_state, from_state, to_state
 
 X = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
 MODELS: dict[str, BaseIsolationForest] = {

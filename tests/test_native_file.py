@@ -41,7 +41,7 @@ from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.base import BaseIsolationForest
 from mlx_iforest.convert.declared import Arrays, StateError
 from mlx_iforest.convert.declared_values import Number
-from mlx_iforest.convert.state import from_state, to_state
+from mlx_iforest.state import from_state, to_state
 from tests.fuzz.native_edits import edited, framed, mutated, sealed, taken_apart
 
 DATA = generate("realistic", 400, seed=3)

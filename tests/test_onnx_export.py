@@ -174,7 +174,7 @@ def test_a_model_that_scores_otherwise_is_not_written(tmp_path: Path, monkeypatc
     path = tmp_path / "forest.onnx"
     path.write_bytes(b"an older one")
     model = MLXIsolationForest(5, random_state=0).fit(data())
-    right = onnx_export._ensemble(model)
+    right = onnx_export._ensemble(model._model())
     wrong = {**right, "nodes_missing_value_tracks_true": [0] * len(right["nodes_treeids"])}
     monkeypatch.setattr(onnx_export, "_ensemble", lambda model: wrong)
     with pytest.raises(ValueError, match=r"not exact.*scores differ by up to .*nothing was written"):

@@ -352,10 +352,10 @@ def test_the_largest_change_is_the_largest(models, seed, step, low, width):
     """Against a fine grid of starting points, for a concave score and for one that is steepest inside."""
     assume(step <= width)
     for kind in ("depth", "density", "blend"):
-        how = models[kind]._score_parts()
+        how = models[kind]._score_function()
         found = how.largest_change(low, low + width, step)
         starts = np.linspace(low, low + width - step, 500)
-        changes = how.score(starts + step) - how.score(starts)
+        changes = how.link.score(starts + step) - how.link.score(starts)
         assert changes.max() <= found + 1e-12
         assert found <= changes.max() + 1e-3
         fitting = how.largest_step(low, low + width, found)
@@ -375,7 +375,7 @@ def test_parts_make_the_scores(models):
     """Weights and offsets of the parts give the very scores, so that what is bounded is what is scored."""
     rows = data(seed=3)
     for kind, model in models.items():
-        how = model._score_parts()
+        how = model._score_function()
         columns = []
         for part in how.parts:
             trees = model.forest_.trees(part.first, part.stop)

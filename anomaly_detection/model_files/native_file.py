@@ -25,7 +25,7 @@ from anomaly_detection.model_files.undeclared_values import Free
 from mlx_iforest import __version__
 from mlx_iforest.convert.declared import Arrays, Kind, Maybe, StateError, shown
 from mlx_iforest.convert.declared_values import Strings
-from mlx_iforest.convert.state import MODEL
+from mlx_iforest.state import MODEL
 
 __all__ = ["NATIVE_VERSION", "SUFFIX", "Native", "from_bytes", "looks_native", "to_bytes"]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
-from mlx_iforest.scorer import FEWEST_THREADED_ROWS
+from mlx_iforest.threads import FEWEST_THREADED_ROWS
 
 __all__ = ["Backend", "BackendChoice", "BackendUnavailableError", "DeviceError", "device_errors", "fair_share"]
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
-from mlx_iforest.scorer import FEWEST_THREADED_ROWS
+from mlx_iforest.threads import FEWEST_THREADED_ROWS
 
 __all__ = ["GROWING", "SCORING", "Cost", "Work", "cpu_is_faster"]
 

@@ -5,22 +5,24 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from numbers import Real
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlx_iforest.compress.collapsing import Collapsed, collapse
-from mlx_iforest.forest import Forest
-from mlx_iforest.scoring import Spread
+from mlx_iforest.compress.quantization import stored_bytes
+from mlx_iforest.forest import LEAF_VALUES, Forest
+from mlx_iforest.model import FittedModel
+from mlx_iforest.score_function import Part, ScoreFunction
 
-if TYPE_CHECKING:
-    from mlx_iforest.base import BaseIsolationForest, Matrix
+__all__ = ["PruningReport", "prune"]
 
-__all__ = ["Part", "PruningReport", "ScoreParts", "prune"]
+Matrix = Any
+"""Valid rows: a float32 array in C order, or a float32 CSR matrix."""
 
 CHOOSING_ROWS = 2000
 """Validation rows, at most half of them, by which trees are chosen. All of them verify the choice: those that chose
@@ -31,99 +33,6 @@ TIMED_ROWS = 100_000
 
 REPEATS = 3
 """Of each timing; the median counts."""
-
-Model = TypeVar("Model", bound="BaseIsolationForest")
-
-
-@dataclass(frozen=True)
-class Part:
-    """Trees whose leaf values are averaged together, and the columns that are made of the averages.
-
-    Parameters
-    ----------
-    first, stop : int
-        The trees.
-    weights : dict of name to ndarray of float64, shape (n_columns,)
-        Of each of the forest's leaf values, its weight in each column.
-    offset : ndarray of float64, shape (n_columns,)
-    """
-
-    first: int
-    stop: int
-    weights: dict[str, NDArray[np.float64]]
-    offset: NDArray[np.float64]
-
-    @property
-    def used(self) -> list[str]:
-        """The leaf values that count for something."""
-        return [name for name, weights in self.weights.items() if weights.any()]
-
-    @classmethod
-    def of(
-        cls, first: int, stop: int, names: Sequence[str], columns: Sequence[Sequence[tuple[str, Spread | None]]]
-    ) -> Part:
-        """Columns that are each the mean of some leaf values, standardised where a spread is given.
-
-        Parameters
-        ----------
-        names : sequence of str
-            All leaf values that the forest has.
-        """
-        weights = {name: np.zeros(len(columns)) for name in names}
-        offset = np.zeros(len(columns))
-        for column, terms in enumerate(columns):
-            for name, spread in terms:
-                median, deviation = (0.0, 1.0) if spread is None else (spread.median, spread.deviation)
-                weights[name][column] += 1 / (deviation * len(terms))
-                offset[column] -= median / (deviation * len(terms))
-        return cls(first, stop, weights, offset)
-
-
-@dataclass(frozen=True)
-class ScoreParts:
-    """How a model makes scores of its trees' leaf values.
-
-    Parameters
-    ----------
-    parts : sequence of Part
-    combine : callable
-        From all parts' columns, shape (n_samples, n_columns), to one number a row. It never falls where a column rises,
-        and moves no further than the column that moves most.
-    score : callable
-        From that number to the score. It never falls, and is the less steep the further away from `steepest`.
-    steepest : float
-        May be infinite.
-    gradient : callable
-        From the columns to the derivative of the score by each, of the same shape.
-    """
-
-    parts: Sequence[Part]
-    combine: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-    score: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-    steepest: float
-    gradient: Callable[[NDArray[np.float64]], NDArray[np.float64]]
-
-    def scores(self, columns: NDArray[np.float64]) -> NDArray[np.float64]:
-        return self.score(self.combine(columns))
-
-    def largest_change(self, low: float, high: float, step: float) -> float:
-        """The most that a score changes between two numbers in [low, high] that are `step` apart or closer."""
-        step = min(step, high - low)
-        start = float(np.clip(self.steepest - step / 2, low, high - step))
-        before, after = self.score(np.array([start, start + step]))
-        return float(after - before)
-
-    def largest_step(self, low: float, high: float, change: float) -> float:
-        """How far numbers in [low, high] may move without changing any score by more than `change`."""
-        if self.largest_change(low, high, high - low) <= change:
-            return math.inf
-        if change == 0:
-            return 0.0
-        fits, too_far = 0.0, high - low
-        while fits < (middle := (fits + too_far) / 2) < too_far:
-            fits, too_far = (middle, too_far) if self.largest_change(low, high, middle) <= change else (fits, middle)
-        # A hair less, so that no rounding of a sum over the trees brings the bound above the tolerance.
-        return fits * (1 - 1e-9)
 
 
 @dataclass(frozen=True)
@@ -182,7 +91,7 @@ class PruningReport:
         return " ".join(lines)
 
 
-def prune(model: Model, tolerance: float, X: Matrix | None) -> tuple[Model, PruningReport]:
+def prune(model: FittedModel, tolerance: float, X: Matrix | None) -> tuple[FittedModel, PruningReport]:
     """`BaseIsolationForest.prune` of valid rows.
 
     Nodes go first. The number that a row's score is made of is a mean over trees, or a soft minimum of such means,
@@ -193,43 +102,50 @@ def prune(model: Model, tolerance: float, X: Matrix | None) -> tuple[Model, Prun
     if isinstance(tolerance, bool) or not isinstance(tolerance, Real) or not 0 <= tolerance < 1:
         raise ValueError(f"tolerance must be a number in [0, 1), the most that a score may change; got {tolerance!r}")
     tolerance = float(tolerance)
-    how = model._score_parts()
-    whole = [collapse(model.forest_.trees(part.first, part.stop), part.weights, 0.0) for part in how.parts]
+    how = model.function
+    whole = [_collapsed(model.forest, part, 0.0) for part in how.parts]
     low, high = _reach(how, whole)
     step = how.largest_step(low, high, tolerance)
-    collapsed = [
-        collapse(model.forest_.trees(part.first, part.stop), part.weights, step * (part.stop - part.first))
-        for part in how.parts
-    ]
+    collapsed = [_collapsed(model.forest, part, step) for part in how.parts]
     kept = [np.ones(part.forest.n_trees, np.bool_) for part in collapsed]
     pruned = _with_kept(model, collapsed, kept)
     measured: dict[str, Any] = {}
     if X is not None:
-        before = model._score_rows(X)
+        before = model.score(X)
         kept, pruned = _fewer_trees(model, how, collapsed, X, before, tolerance)
         measured["rows"] = X.shape[0]
-        measured["largest_change"] = float(np.max(np.abs(pruned._score_rows(X) - before), initial=0.0))
+        measured["largest_change"] = float(np.max(np.abs(pruned.score(X) - before), initial=0.0))
         measured["rows_per_second_before"], measured["rows_per_second_after"] = _rates([model, pruned], X)
     return pruned, PruningReport(
         tolerance=tolerance,
-        nodes_before=model.forest_.n_nodes,
-        nodes_after=pruned.forest_.n_nodes,
-        trees_before=model.forest_.n_trees,
-        trees_after=pruned.forest_.n_trees,
-        bytes_before=model.model_bytes(),
-        bytes_after=pruned.model_bytes(),
+        nodes_before=model.forest.n_nodes,
+        nodes_after=pruned.forest.n_nodes,
+        trees_before=model.forest.n_trees,
+        trees_after=pruned.forest.n_trees,
+        bytes_before=stored_bytes(model.forest, model.quantized_bits),
+        bytes_after=stored_bytes(pruned.forest, model.quantized_bits),
         bound=_bound(how, collapsed, kept),
         **measured,
     )
 
 
-def _with_kept(model: Model, collapsed: Sequence[Collapsed], kept: Sequence[NDArray[np.bool_]]) -> Model:
+def _weights(forest: Forest, part: Part) -> dict[str, NDArray[np.float64]]:
+    """Of all of the forest's leaf values, those that count for nothing too."""
+    unused = np.zeros(len(part.views))
+    return {name: part.weights.get(name, unused) for name in LEAF_VALUES if name in forest.arrays()}
+
+
+def _collapsed(forest: Forest, part: Part, step: float) -> Collapsed:
+    return collapse(forest.trees(part.first, part.stop), _weights(forest, part), step * (part.stop - part.first))
+
+
+def _with_kept(model: FittedModel, collapsed: Sequence[Collapsed], kept: Sequence[NDArray[np.bool_]]) -> FittedModel:
     """The model with the trees that are kept of each part."""
     parts = []
     for part, keeps in zip(collapsed, kept, strict=True):
         trees = [part.forest.trees(tree, tree + 1) for tree in np.flatnonzero(keeps).tolist()]
         parts.append(part.forest if keeps.all() else Forest.concatenate(trees))
-    return model._with_parts(parts)
+    return model.with_forest(Forest.concatenate(parts), model.function.with_sizes([part.n_trees for part in parts]))
 
 
 def _tree_extremes(
@@ -241,7 +157,7 @@ def _tree_extremes(
     return largest, np.minimum.reduceat(np.where(inner, np.inf, low), starts)
 
 
-def _reach(how: ScoreParts, collapsed: Sequence[Collapsed]) -> tuple[float, float]:
+def _reach(how: ScoreFunction, collapsed: Sequence[Collapsed]) -> tuple[float, float]:
     """Ends of the range of the number that scores are made of, over all rows, before trees collapsed."""
     lows, highs = [], []
     for part, trees in zip(how.parts, collapsed, strict=True):
@@ -252,7 +168,7 @@ def _reach(how: ScoreParts, collapsed: Sequence[Collapsed]) -> tuple[float, floa
     return float(low), float(high)
 
 
-def _bound(how: ScoreParts, collapsed: Sequence[Collapsed], kept: Sequence[NDArray[np.bool_]]) -> float:
+def _bound(how: ScoreFunction, collapsed: Sequence[Collapsed], kept: Sequence[NDArray[np.bool_]]) -> float:
     """The most that any row's score changed.
 
     The mean of `n` trees' old values v and of `k` kept trees' new values w differ by the sum over kept trees of
@@ -274,17 +190,17 @@ def _bound(how: ScoreParts, collapsed: Sequence[Collapsed], kept: Sequence[NDArr
 
 
 def _fewer_trees(
-    model: Model,
-    how: ScoreParts,
+    model: FittedModel,
+    how: ScoreFunction,
     collapsed: Sequence[Collapsed],
     X: Matrix,
     before: NDArray[np.float64],
     tolerance: float,
-) -> tuple[list[NDArray[np.bool_]], Model]:
+) -> tuple[list[NDArray[np.bool_]], FittedModel]:
     """Which trees to keep, and the model of them: as few as some rows suggest and all rows confirm."""
     order = _redundant_trees(model, how, collapsed, X, tolerance)
 
-    def without(n_removed: int) -> tuple[list[NDArray[np.bool_]], Model]:
+    def without(n_removed: int) -> tuple[list[NDArray[np.bool_]], FittedModel]:
         kept = [np.ones(part.forest.n_trees, np.bool_) for part in collapsed]
         for place, tree in order[:n_removed]:
             kept[place][tree] = False
@@ -296,7 +212,7 @@ def _fewer_trees(
     n_removed = len(order)
     while fits < n_removed < too_many:
         kept, pruned = without(n_removed)
-        if np.max(np.abs(pruned._score_rows(X) - before), initial=0.0) <= tolerance:
+        if np.max(np.abs(pruned.score(X) - before), initial=0.0) <= tolerance:
             fits, best = n_removed, (kept, pruned)
         else:
             too_many = n_removed
@@ -305,7 +221,7 @@ def _fewer_trees(
 
 
 def _redundant_trees(
-    model: BaseIsolationForest, how: ScoreParts, collapsed: Sequence[Collapsed], X: Matrix, tolerance: float
+    model: FittedModel, how: ScoreFunction, collapsed: Sequence[Collapsed], X: Matrix, tolerance: float
 ) -> list[tuple[int, int]]:
     """Part and number of the trees that can go, one after the other, while scores of some rows stay near enough.
 
@@ -315,14 +231,17 @@ def _redundant_trees(
     rows = X[:: max(2, -(-X.shape[0] // CHOOSING_ROWS))]
     tables = []
     for part, trees in zip(how.parts, collapsed, strict=True):
-        weight = np.stack([part.weights[name] for name in part.weights])
-        leaves = np.stack([getattr(trees.forest, name) for name in part.weights], axis=1)
+        weights = _weights(trees.forest, part)
+        weight = np.stack(list(weights.values()))
+        leaves = np.stack([getattr(trees.forest, name) for name in weights], axis=1)
         single = [
-            model._leaf_means(trees.forest.trees(t, t + 1), leaves[slice(*trees.forest.tree_start[t : t + 2])], rows)
+            model.resources.leaf_means(
+                trees.forest.trees(t, t + 1), leaves[slice(*trees.forest.tree_start[t : t + 2])], rows
+            )
             for t in range(trees.forest.n_trees)
         ]
         tables.append(np.stack(single) @ weight + part.offset)
-    before = model._score_rows(rows)
+    before = model.score(rows)
     means = [table.mean(axis=0) for table in tables]
     slopes = _slopes(how, means)
     change = how.scores(np.concatenate(means, axis=1)) - before
@@ -347,7 +266,7 @@ def _redundant_trees(
         order.append((place, tree))
 
 
-def _slopes(how: ScoreParts, means: Sequence[NDArray[np.float64]], step: float = 1e-4) -> list[NDArray[np.float64]]:
+def _slopes(how: ScoreFunction, means: Sequence[NDArray[np.float64]], step: float = 1e-4) -> list[NDArray[np.float64]]:
     """By how much each row's score rises with each column of each part."""
     columns = np.concatenate(means, axis=1)
     shifts = np.eye(columns.shape[1]) * step
@@ -355,14 +274,14 @@ def _slopes(how: ScoreParts, means: Sequence[NDArray[np.float64]], step: float =
     return np.split(np.stack(slopes, axis=1), np.cumsum([mean.shape[1] for mean in means])[:-1], axis=1)
 
 
-def _rates(models: Sequence[BaseIsolationForest], X: Matrix) -> list[float]:
+def _rates(models: Sequence[FittedModel], X: Matrix) -> list[float]:
     """Rows a second of each model, which take turns."""
     rows = X[:TIMED_ROWS]
     seconds: list[list[float]] = [[] for _ in models]
     for _ in range(REPEATS + 1):
         for model, taken in zip(models, seconds, strict=True):
             began = time.perf_counter()
-            model._score_rows(rows)
+            model.score(rows)
             taken.append(time.perf_counter() - began)
     # The first round pays for what is made once.
     return [rows.shape[0] / statistics.median(taken[1:]) for taken in seconds]

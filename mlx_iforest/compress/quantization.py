@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mlx_iforest.forest import LEAF, LEAF_VALUES, Forest
 
-__all__ = ["BITS", "PackedForest", "most_thresholds", "quantize_forest"]
+__all__ = ["BITS", "PackedForest", "most_thresholds", "quantize_forest", "stored_bytes"]
 
 BITS = (8, 16)
 """What can be asked for."""
@@ -262,3 +262,8 @@ def _sums(tree_start: NDArray[np.int64], left: NDArray[np.int32], n_samples: NDA
     for nodes in reversed(levels):
         sums[nodes] = sums[child[nodes]] + sums[child[nodes] + 1]
     return sums
+
+
+def stored_bytes(forest: Forest, quantized_bits: int | None) -> int:
+    """Bytes of a forest's arrays as they are stored: packed where it is quantised."""
+    return forest.nbytes if quantized_bits is None else PackedForest.of(forest).nbytes

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +13,12 @@ from numpy.typing import NDArray
 from mlx_iforest.convert.probes import probing_rows
 from mlx_iforest.files import reason, replacing
 from mlx_iforest.forest import Forest
+from mlx_iforest.model import FittedModel
 from mlx_iforest.offsets import carried_over, wrong_labels
-from mlx_iforest.scoring import ALERT_DEVIATIONS, average_path_length
+from mlx_iforest.version import __version__
 
 if TYPE_CHECKING:
     from onnx import ModelProto
-
-    from mlx_iforest.base import BaseIsolationForest
 
 __all__ = ["OPSETS", "TOLERANCE", "to_onnx"]
 
@@ -44,9 +41,8 @@ NODE_BYTES, TERM_BYTES = 50, 12
 """A little more than a node takes there, and what each feature of an oblique split takes."""
 
 
-def to_onnx(model: BaseIsolationForest, path: str | os.PathLike[str] | None = None) -> ModelProto:
-    """`BaseIsolationForest.to_onnx`."""
-    model = model._fitted()
+def to_onnx(model: FittedModel, path: str | os.PathLike[str] | None = None) -> ModelProto:
+    """`BaseIsolationForest.to_onnx` of a model that nothing changes."""
     try:
         import onnx
         import onnxruntime
@@ -54,10 +50,10 @@ def to_onnx(model: BaseIsolationForest, path: str | os.PathLike[str] | None = No
         raise ImportError(
             f"to_onnx needs onnx and, to check what it made, onnxruntime ({error}); pip install 'mlx-iforest[onnx]'"
         ) from error
-    _check_size(model.forest_)
+    _check_size(model.forest)
     exported = _assemble(model, onnx)
-    rows = probing_rows(model.forest_)
-    expected, offset = model._score_rows(rows), model._threshold()
+    rows = probing_rows(model.forest)
+    expected, offset = model.score(rows), model.threshold()
     scores, _ = _run(onnxruntime, exported.SerializeToString(), rows)
     _set_offset(exported, carried_over(offset, expected, scores, RESOLUTION), onnx)
     content = exported.SerializeToString()
@@ -79,13 +75,11 @@ def _check_size(forest: Forest) -> None:
         )
 
 
-def _assemble(model: BaseIsolationForest, onnx: Any) -> ModelProto:
+def _assemble(model: FittedModel, onnx: Any) -> ModelProto:
     """The graph: X, for oblique splits their projections, trees, one number a row, its score, its label."""
-    from mlx_iforest import __version__
-
-    helper, forest = onnx.helper, model.forest_
+    helper, forest = onnx.helper, model.forest
     nodes: list[Any] = []
-    offset = np.float32(model._threshold())
+    offset = np.float32(model.threshold())
     constants: dict[str, Any] = {"offset": offset, "anomaly": np.int64(-1), "normal": np.int64(1)}
     asked = "X"
     if forest.direction_weight is not None:
@@ -97,7 +91,7 @@ def _assemble(model: BaseIsolationForest, onnx: Any) -> ModelProto:
     else:
         nodes.append(helper.make_node("Squeeze", ["views"], ["exponents"], axes=[1]))
     nodes += [
-        helper.make_node("Exp" if model._fitted_scoring == "depth" else "Sigmoid", ["exponents"], ["abnormality"]),
+        helper.make_node("Exp" if model.function.link.name == "depth" else "Sigmoid", ["exponents"], ["abnormality"]),
         helper.make_node("Neg", ["abnormality"], ["scores"]),
         helper.make_node("Less", ["scores", "offset"], ["is_anomaly"]),
         helper.make_node("Where", ["is_anomaly", "anomaly", "normal"], ["labels"]),
@@ -119,12 +113,11 @@ def _assemble(model: BaseIsolationForest, onnx: Any) -> ModelProto:
         ir_version=IR_VERSION,
         producer_name="mlx-iforest",
         producer_version=__version__,
-        doc_string=f"{type(model).__name__} of {forest.n_trees} trees. A missing value is NaN.",
+        doc_string=f"{model.resources.owner} of {forest.n_trees} trees. A missing value is NaN.",
     )
-    names = getattr(model, "feature_names_in_", None)
-    facts = {"scoring": model._fitted_scoring, "offset": repr(float(offset))}
-    if names is not None:
-        facts["feature_names"] = json.dumps([str(name) for name in names])
+    facts = {"scoring": model.function.link.name, "offset": repr(float(offset))}
+    if model.feature_names is not None:
+        facts["feature_names"] = json.dumps([str(name) for name in model.feature_names])
     helper.set_model_props(exported, facts)
     onnx.checker.check_model(exported)
     return exported
@@ -140,22 +133,21 @@ def _set_offset(exported: ModelProto, offset: float, onnx: Any) -> None:
             fact.value = repr(float(np.float32(offset)))
 
 
-def _ensemble(model: BaseIsolationForest) -> dict[str, Any]:
+def _ensemble(model: FittedModel) -> dict[str, Any]:
     """The attributes of the operator that walks the trees.
 
     Its outputs, one a view, are exponents: the score is minus their exponential, for the depth, or minus their sigmoid.
     Several views make one by the logarithm of the sum of their exponentials, which is the soft minimum; it takes
     their weights as logarithms added.
     """
-    forest, how = model.forest_, model._score_parts()
-    slope, shift = _last_step(model)
-    shares = how.combine.keywords["weights"] if isinstance(how.combine, partial) else np.ones(1)
-    start = np.log(shares / shares.sum()) + shift
+    forest, function = model.forest, model.function
+    slope, shift = function.link.exponent
+    start = np.log(function.view_weights / function.view_weights.sum()) + shift
     trees = np.repeat(np.arange(forest.n_trees), np.diff(forest.tree_start))
     numbers = np.arange(forest.n_nodes) - np.repeat(forest.tree_start[:-1], np.diff(forest.tree_start))
     is_leaf = forest.feature < 0
     targets, first = [], 0
-    for part in how.parts:
+    for part in function.parts:
         nodes = np.arange(*forest.tree_start[[part.first, part.stop]])
         leaves = nodes[is_leaf[nodes]]
         for column, offset in enumerate(part.offset):
@@ -184,14 +176,6 @@ def _ensemble(model: BaseIsolationForest) -> dict[str, Any]:
         "target_ids": target.tolist(),
         "target_weights": _floats(weight),
     }
-
-
-def _last_step(model: BaseIsolationForest) -> tuple[float, float]:
-    """Slope and shift that make the exponent of a score of what `scoring` takes."""
-    if model._fitted_scoring != "depth":
-        return -1.0, -ALERT_DEVIATIONS if model._fitted_scoring == "blend" else 0.0
-    usual = float(average_path_length(model.max_samples_))
-    return (-math.log(2) / usual, 0.0) if usual else (0.0, -math.log(2))
 
 
 def _project(forest: Forest, helper: Any, nodes: list[Any], constants: dict[str, Any]) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,16 +14,13 @@ from sklearn.ensemble import IsolationForest
 from sklearn.exceptions import NotFittedError
 from sklearn.tree import ExtraTreeRegressor
 
-from mlx_iforest.backends import choose_backend
 from mlx_iforest.backends.sklearn_trees import breadth_first, to_forest, to_sklearn_tree
 from mlx_iforest.convert.probes import probing_rows
-from mlx_iforest.estimator import MLXIsolationForest
 from mlx_iforest.forest import Forest, InvalidForestError
+from mlx_iforest.model import FittedModel, ScoredForest
 from mlx_iforest.offsets import carried_over, wrong_labels
-from mlx_iforest.performance import Performance
-
-if TYPE_CHECKING:
-    from mlx_iforest.base import BaseIsolationForest
+from mlx_iforest.resources import Resources
+from mlx_iforest.score_function import Depth, Part, ScoreFunction, View
 
 __all__ = ["TOLERANCE", "from_sklearn", "to_sklearn"]
 
@@ -33,8 +31,8 @@ NEEDED = ("_max_samples", "_max_features", "_decision_path_lengths", "_average_p
 """What scikit-learn, from 1.6 on, keeps of a fit and scores by."""
 
 
-def from_sklearn(forest: IsolationForest, *, backend: str = "auto") -> MLXIsolationForest:
-    """`MLXIsolationForest.from_sklearn`."""
+def from_sklearn(forest: IsolationForest, resources: Resources) -> FittedModel:
+    """`MLXIsolationForest.from_sklearn`, without the estimator."""
     if not isinstance(forest, IsolationForest):
         hint = "; give its last step, such as pipeline[-1]" if hasattr(forest, "steps") else ""
         raise TypeError(f"from_sklearn takes a sklearn.ensemble.IsolationForest, got {type(forest).__name__}{hint}")
@@ -58,18 +56,14 @@ def from_sklearn(forest: IsolationForest, *, backend: str = "auto") -> MLXIsolat
         converted = Forest.concatenate([_converted(*tree, n_features) for tree in trees]).validate()
     except InvalidForestError as error:
         raise ValueError(f"this IsolationForest cannot be converted ({error}); fit it on finite values") from error
-    # A copy, so that a RandomState is not shared.
-    model = MLXIsolationForest(**clone(forest).get_params(), backend=backend)
-    model.backend_ = choose_backend(backend)
-    model.performance_ = Performance(grow_seconds=0.0)
-    model._take_forest(converted, int(forest._max_samples), float(forest.offset_))
-    model.n_features_in_ = n_features
-    if hasattr(forest, "feature_names_in_"):
-        model.feature_names_in_ = forest.feature_names_in_
+    views = (View((("path_length", None),)),)
+    function = ScoreFunction((Part(0, converted.n_trees, views),), Depth(int(forest._max_samples)))
+    names = getattr(forest, "feature_names_in_", None)
+    model = FittedModel(ScoredForest(converted, function), float(forest.offset_), None, resources, names)
     rows = probing_rows(converted)
-    theirs, ours = _their_scores(forest, rows), model._score_rows(rows)
-    model.offset_ = carried_over(float(forest.offset_), theirs, ours)
-    _check_equal(theirs, float(forest.offset_), ours, model.offset_)
+    theirs, ours = _their_scores(forest, rows), model.score(rows)
+    model = model._replace(offset=carried_over(model.offset, theirs, ours))
+    _check_equal(theirs, float(forest.offset_), ours, model.offset)
     return model
 
 
@@ -81,24 +75,33 @@ def _converted(tree: Any, columns: NDArray[Any], depths: NDArray[Any], below: ND
     return replace(forest, path_length=np.where(forest.feature < 0, lengths, 0).astype(np.float32))
 
 
-def to_sklearn(model: BaseIsolationForest) -> IsolationForest:
-    """`BaseIsolationForest.to_sklearn`."""
-    model = model._fitted()
-    forest = model.forest_
-    _check_representable(model)
-    assert isinstance(model, MLXIsolationForest)
-    params = {name: value for name, value in model.get_params().items() if name in IsolationForest().get_params()}
+def to_sklearn(model: FittedModel, parameters: Mapping[str, Any]) -> IsolationForest:
+    """`BaseIsolationForest.to_sklearn` of a model that nothing changes.
+
+    Parameters
+    ----------
+    model : FittedModel
+    parameters : mapping of str to object
+        Of the estimator; those that scikit-learn's has as well are taken over.
+    """
+    forest, link = model.forest, model.function.link
+    if not isinstance(link, Depth) or forest.direction_weight is not None:
+        raise ValueError(
+            f"scikit-learn's IsolationForest cannot stand for {_kind(model)}: it knows splits on single features and"
+            " the depth of leaves only; use to_onnx, or save the model as it is"
+        )
+    params = {name: value for name, value in parameters.items() if name in IsolationForest().get_params()}
     # Of a copy, so that a RandomState is not shared. Trees that scikit-learn added would make all path lengths anew.
     theirs = clone(IsolationForest(**{**params, "warm_start": False}))
-    depth_limit = int(np.ceil(np.log2(max(model.max_samples_, 2))))
+    depth_limit = int(np.ceil(np.log2(max(link.subsample_size, 2))))
     theirs.estimator_ = ExtraTreeRegressor(max_features=1, max_depth=depth_limit)
     trees = [forest.trees(number, number + 1) for number in range(forest.n_trees)]
     theirs.estimators_ = [_tree_estimator(tree, depth_limit) for tree in trees]
     theirs.estimators_features_ = [np.arange(forest.n_features) for _ in trees]
-    theirs.n_features_in_ = model.n_features_in_
-    if hasattr(model, "feature_names_in_"):
-        theirs.feature_names_in_ = model.feature_names_in_
-    theirs.max_samples_ = theirs._max_samples = model.max_samples_
+    theirs.n_features_in_ = forest.n_features
+    if model.feature_names is not None:
+        theirs.feature_names_in_ = model.feature_names
+    theirs.max_samples_ = theirs._max_samples = link.subsample_size
     theirs._max_features = forest.n_features
     depths = [estimator.tree_.compute_node_depths() for estimator in theirs.estimators_]
     theirs._decision_path_lengths = tuple(depths)
@@ -108,25 +111,18 @@ def to_sklearn(model: BaseIsolationForest) -> IsolationForest:
         for tree, depth in zip(trees, depths, strict=True)
     )
     rows = probing_rows(forest)
-    ours, scores = model._score_rows(rows), _their_scores(theirs, rows)
-    theirs.offset_ = carried_over(model._threshold(), ours, scores)
-    _check_equal(ours, model._threshold(), scores, theirs.offset_)
+    ours, scores = model.score(rows), _their_scores(theirs, rows)
+    theirs.offset_ = carried_over(model.threshold(), ours, scores)
+    _check_equal(ours, model.threshold(), scores, theirs.offset_)
     return theirs
 
 
-def _check_representable(model: BaseIsolationForest) -> None:
-    what = None
-    if not isinstance(model, MLXIsolationForest):
-        what = f"a {type(model).__name__}"
-    elif model.forest_.direction_weight is not None:
-        what = "a forest of oblique splits (extension_level > 0)"
-    elif model._fitted_scoring != "depth":
-        what = f"a forest that was fitted with scoring={model._fitted_scoring!r}"
-    if what is not None:
-        raise ValueError(
-            f"scikit-learn's IsolationForest cannot stand for {what}: it knows splits on single features and the depth"
-            " of leaves only; use to_onnx, or save the model as it is"
-        )
+def _kind(model: FittedModel) -> str:
+    if model.forest.direction_weight is not None:
+        return "a forest of oblique splits (extension_level > 0)"
+    if len(model.function.views) > 1:
+        return f"a {model.resources.owner}"
+    return f"a forest that was fitted with scoring={model.function.link.name!r}"
 
 
 def _tree_estimator(tree: Forest, depth_limit: int) -> ExtraTreeRegressor:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -17,14 +17,12 @@ from scipy.sparse import issparse
 from mlx_iforest.backends import Backend, get_backend
 from mlx_iforest.backends.memoize import MadeOnce
 from mlx_iforest.batches import as_float32, batches
-from mlx_iforest.compress.pruning import Part, ScoreParts
 from mlx_iforest.explain.reference import ReferenceTrees, expectations, gauss_legendre
 from mlx_iforest.finite import check_finite
 from mlx_iforest.forest import Forest
+from mlx_iforest.model import FittedModel, ScoredForest
+from mlx_iforest.score_function import Part, ScoreFunction
 from mlx_iforest.threads import run
-
-if TYPE_CHECKING:
-    from mlx_iforest.fitted_forest import FittedForest, MatrixLike
 
 __all__ = ["EXPLAINED", "Explanation", "explain"]
 
@@ -153,11 +151,21 @@ class Explanation:
         return Explanation, (self.values, self.base_values, self.data, self.feature_names)
 
 
-def explain(model: FittedForest, X: MatrixLike, of: str) -> Explanation:
-    """`FittedForest.explain` of a model that nothing else changes."""
+def explain(model: FittedModel, X: Any, of: str = "score", *, given: Any = None) -> Explanation:
+    """`MLXIsolationForest.explain` of a model that nothing changes.
+
+    Parameters
+    ----------
+    model : FittedModel
+    X : ndarray or CSR matrix of shape (n_samples, n_features)
+        Real numbers, as many features as the forest has; infinities are refused.
+    of : {'path_length', 'log_density', 'score'}
+    given : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
+        The rows in the form that the explanation is to show them in; None for `X`.
+    """
     if of not in EXPLAINED:
         raise ValueError(f"of={of!r} cannot be explained; expected one of {', '.join(map(repr, EXPLAINED))}")
-    forest = model.forest_
+    forest = model.forest
     if forest.direction_weight is not None:
         raise ValueError(
             "a forest of oblique splits (extension_level > 0) cannot be explained: each split asks of several features"
@@ -165,66 +173,44 @@ def explain(model: FittedForest, X: MatrixLike, of: str) -> Explanation:
         )
     if of == "log_density" and forest.log_density is None:
         raise ValueError("of='log_density' needs densities, which this forest does not have; use of='path_length'")
-    data = model._accept(X, reset=False)
-    n_rows, n_features = data.shape
+    n_rows, n_features = X.shape
     attribution = _Attribution.of_model(model, of)
     values = np.empty((n_rows, n_features))
-    n_threads = model._n_threads()
-    rows = model._batch_rows(max(FEWEST_ROWS, min(BATCH_BYTES // (8 * n_features), -(-n_rows // n_threads))))
+    n_threads = model.resources.threads()
+    rows = model.resources.batch_rows(max(FEWEST_ROWS, min(BATCH_BYTES // (8 * n_features), -(-n_rows // n_threads))))
 
     def attribute(rows: slice) -> None:
-        part = data[rows]
+        part = X[rows]
         if not issparse(part):
             check_finite(part)
         attribution.fill(as_float32(part), values[rows])
 
-    run(attribute, list(batches(data, rows)), n_threads)
-    names = getattr(model, "feature_names_in_", None)
-    return Explanation(
-        values, np.full(n_rows, attribution.base), _as_given(X, data), None if names is None else list(names)
-    )
+    run(attribute, list(batches(X, rows)), n_threads)
+    names = model.feature_names
+    data = _as_given(X if given is None else given, X)
+    return Explanation(values, np.full(n_rows, attribution.base), data, None if names is None else list(names))
 
 
-def _as_given(X: MatrixLike, data: Any) -> NDArray[Any]:
+def _as_given(X: Any, data: Any) -> NDArray[Any]:
     """The rows as a dense array, in the user's own type where that is a numeric one."""
     given = X.toarray() if issparse(X) else np.asarray(X)
     return given if given.dtype.kind in "fiub" else np.asarray(data)
 
 
-@dataclass(frozen=True)
-class _Means:
-    """The means, over some of a forest's trees, of one or two values of a row's leaf.
+_BASES: WeakKeyDictionary[Forest, dict[tuple[int, int, str], float]] = WeakKeyDictionary()
 
-    Parameters
-    ----------
-    trees : Forest or None
-        None where they are the whole forest, which must not be kept by what is kept for it.
-    values : ndarray of float32, shape (n_nodes, n_means)
-    base : ndarray of float64, shape (n_means,)
-        The means where no feature is known.
-    """
 
-    trees: Forest | None
-    values: NDArray[np.float32]
-    base: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, forest: Forest, part: Part) -> _Means:
-        """Those that count in a part of a score; made once for each part of a forest."""
-        kept = _MEANS.setdefault(forest, {})
-        key: tuple[int | str, ...] = (part.first, part.stop, *part.used)
+def _base_columns(forest: Forest, part: Part) -> NDArray[np.float64]:
+    """The views of a part, shape (n_views,), where no feature is known; worked out once for each part of a forest."""
+    kept = _BASES.setdefault(forest, {})
+    columns = part.offset.copy()
+    for name, weights in part.weights.items():
+        key = (part.first, part.stop, name)
         if key not in kept:
-            whole = (part.first, part.stop) == (0, forest.n_trees)
-            trees = forest if whole else forest.trees(part.first, part.stop)
-            columns = [trees.arrays()[name] for name in part.used]
-            base = np.array([expectations(trees, column).mean() for column in columns])
-            # One column stays where it is: scoring has made the forest ready for it.
-            values = columns[0][:, None] if len(columns) == 1 else np.stack(columns, axis=1)
-            kept[key] = cls(None if whole else trees, values, base)
-        return kept[key]
-
-
-_MEANS: WeakKeyDictionary[Forest, dict[tuple[int | str, ...], _Means]] = WeakKeyDictionary()
+            trees = forest.trees(part.first, part.stop)
+            kept[key] = float(expectations(trees, trees.arrays()[name]).mean())
+        columns += kept[key] * weights
+    return columns
 
 
 @dataclass(frozen=True)
@@ -233,51 +219,43 @@ class _Attribution:
 
     Parameters
     ----------
-    how : ScoreParts
-        From columns, which are sums of means, to the number that is explained.
-    means : list of _Means
-        Of each part.
-    base_columns : ndarray of float64, shape (1, n_columns)
-    number : callable or None
-        What is explained, of rows, where it is not what `how` makes of their means.
+    scored : ScoredForest
+        Its scores are what is explained.
+    base_columns : ndarray of float64, shape (1, n_views)
+    backend : Backend
     explainers : dict of str to Explainer
         For each of the leaf values that count.
     """
 
-    forest: Forest
-    how: ScoreParts
-    means: list[_Means]
+    scored: ScoredForest
     base_columns: NDArray[np.float64]
     backend: Backend
-    number: Callable[[NDArray[np.float32]], NDArray[np.float64]] | None
     explainers: dict[str, Explainer]
 
     @classmethod
-    def of_model(cls, model: FittedForest, of: str) -> _Attribution:
-        forest = model.forest_
-        how = model._score_parts() if of == "score" else _mean_alone(forest, of)
-        means = [_Means.of(forest, part) for part in how.parts]
-        base = _columns(how.parts, [of_part.base[None] for of_part in means])
+    def of_model(cls, model: FittedModel, of: str) -> _Attribution:
+        forest = model.forest
+        scored = model.scored if of == "score" else ScoredForest(forest, ScoreFunction.of_mean(forest.n_trees, of))
+        base = np.concatenate([_base_columns(forest, part) for part in scored.function.parts])[None]
         # Every backend but scikit-learn's gives the same bits as Numba's.
-        backend = get_backend("sklearn" if model.backend_.name == "sklearn" else "numba")
-        # Scores of several leaf values in one column come from a mixture that was rounded to float32.
-        mixed = any(sum(weights != 0 for weights in part.weights.values()).max() > 1 for part in how.parts)
-        number = partial(model._score, backend=backend) if mixed else None
-        used = {name for part in how.parts for name in part.used}
-        explainers = {name: _explainer(forest, forest.arrays()[name]) for name in used}
-        return cls(forest, how, means, base, backend, number, explainers)
+        backend = get_backend("sklearn" if model.resources.backend.name == "sklearn" else "numba")
+        explainers = {name: _explainer(forest, forest.arrays()[name]) for name in scored.function.used}
+        return cls(scored, base, backend, explainers)
+
+    @property
+    def function(self) -> ScoreFunction:
+        return self.scored.function
 
     @cached_property
     def base(self) -> float:
         """What is explained, where no feature is known."""
-        return float(self.how.scores(self.base_columns)[0])
+        return float(self.function.scores(self.base_columns)[0])
 
     def fill(self, X: NDArray[np.float32], out: NDArray[np.float64]) -> None:
         """Write the attributions of valid rows."""
-        found = [self.backend.leaf_means(of_part.trees or self.forest, of_part.values, X) for of_part in self.means]
-        columns = _columns(self.how.parts, found)
-        expected = (self.how.scores(columns) if self.number is None else self.number(X)) - self.base
-        factors = self._factors(mean_slopes(self.how, self.base_columns, columns))
+        columns = self.scored.columns(X, self.backend)
+        expected = self.function.scores(columns) - self.base
+        factors = self._factors(mean_slopes(self.function, self.base_columns, columns))
         for name, of_parts in factors.items():
             fresh, last = name == next(iter(factors)), name == next(reversed(factors))
             self.explainers[name].add(
@@ -289,34 +267,19 @@ class _Attribution:
         """For each leaf value, by how much each row counts in each part its sums over the trees."""
         factors: dict[str, dict[tuple[int, int], NDArray[np.float64]]] = {}
         column = 0
-        for part in self.how.parts:
-            for name in part.used:
+        for part in self.function.parts:
+            for name, weights in part.weights.items():
                 # Column by column: a row's result must not depend on the rows beside it, as in a product of matrices.
                 factor = np.zeros(len(slopes))
-                for offset, weight in enumerate(part.weights[name].tolist()):
+                for offset, weight in enumerate(weights.tolist()):
                     factor += slopes[:, column + offset] * (weight / (part.stop - part.first))
                 factors.setdefault(name, {})[part.first, part.stop] = factor
             column += len(part.offset)
         return factors
 
 
-def _columns(parts: Sequence[Part], means: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """What a score is made of, shape (n_rows, n_columns), of the means of each part, shape (n_rows, n_means)."""
-    columns = [
-        part.offset + sum(of_part[:, k : k + 1] * part.weights[name] for k, name in enumerate(part.used))
-        for part, of_part in zip(parts, means, strict=True)
-    ]
-    return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1)
-
-
-def _mean_alone(forest: Forest, name: str) -> ScoreParts:
-    """The mean of one of the leaf values, as it is."""
-    part = Part.of(0, forest.n_trees, [name], [[(name, None)]])
-    return ScoreParts([part], lambda columns: columns[:, 0], lambda mean: mean, 0.0, np.ones_like)
-
-
 def mean_slopes(
-    how: ScoreParts, base: NDArray[np.float64], columns: NDArray[np.float64], n_points: int = POINTS
+    how: ScoreFunction, base: NDArray[np.float64], columns: NDArray[np.float64], n_points: int = POINTS
 ) -> NDArray[np.float64]:
     """The derivative of the score by each column, averaged along the straight line from the base to each row.
 

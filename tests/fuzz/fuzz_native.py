@@ -21,7 +21,7 @@ with atheris.instrument_imports(
         "anomaly_detection.model_files.threshold_states",
         "mlx_iforest.convert.declared",
         "mlx_iforest.convert.declared_values",
-        "mlx_iforest.convert.state",
+        "mlx_iforest.state",
     ]
 ):
     import anomaly_detection.model_files.native_file as native_file

@@ -1,0 +1,153 @@
+"""`FittedModel`: a forest, how it scores, and where: all that scoring, explaining, pruning and exporting need."""
+
+from __future__ import annotations
+
+import math
+from copy import copy
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+
+from mlx_iforest.backends import Backend, BackendChoice
+from mlx_iforest.backends.crossover import Work
+from mlx_iforest.batches import as_float32, batches, rows_in_memory
+from mlx_iforest.finite import check_finite
+from mlx_iforest.forest import Forest
+from mlx_iforest.resources import Resources
+from mlx_iforest.score_function import Part, ScoreFunction
+from mlx_iforest.threads import FEWEST_THREADED_ROWS, run
+
+__all__ = ["FittedModel", "ScoredForest"]
+
+
+class ScoredForest:
+    """A forest and a score function, made ready: leaf values where backends read them.
+
+    Attributes
+    ----------
+    forest : Forest
+    function : ScoreFunction
+        Of this forest's trees.
+    """
+
+    def __init__(self, forest: Forest, function: ScoreFunction) -> None:
+        self.forest, self.function = forest, function
+        self._tables = [self._table(part) for part in function.parts]
+
+    def _table(self, part: Part) -> tuple[Forest, NDArray[np.float32]]:
+        """Its trees, and the leaf values of its views."""
+        whole = (part.first, part.stop) == (0, self.forest.n_trees)
+        trees = self.forest if whole else self.forest.trees(part.first, part.stop)
+        values = [view.leaves(trees.arrays()) for view in part.views]
+        # One view's values stay where they are: the forest may have been made ready for them before.
+        return trees, values[0][:, None] if len(values) == 1 else np.stack(values, axis=1)
+
+    def standardised(self, function: ScoreFunction) -> ScoredForest:
+        """The same with a function whose views have other spreads; what was made ready stays."""
+        other = copy(self)
+        other.function = function
+        return other
+
+    def columns(self, X: NDArray[np.float32], backend: Backend) -> NDArray[np.float64]:
+        """The views' values of valid rows, shape (n_samples, n_views)."""
+        views = self.function.views
+        if len(views) == 1 and views[0].spread is None:
+            return backend.leaf_means(*self._tables[0], X)
+        # View by view, as the soft minimum reads them.
+        columns = np.empty((len(views), len(X)))
+        means = (mean for table in self._tables for mean in backend.leaf_means(*table, X).T)
+        for column, view, mean in zip(columns, views, means, strict=True):
+            column[:] = mean if view.spread is None else view.spread.standardise(mean)
+        return columns.T
+
+    def scores(self, X: NDArray[np.float32], backend: Backend) -> NDArray[np.float64]:
+        """Scores in [-1, 0) of valid rows, float32 in C order."""
+        return self.function.scores(self.columns(X, backend))
+
+
+class FittedModel(NamedTuple):
+    """A fitted model without the estimator around it; nothing changes it.
+
+    Attributes
+    ----------
+    scored : ScoredForest
+    offset : float
+        Scores below it are anomalies.
+    quantized_bits : int or None
+        None for a forest that is stored as it is.
+    resources : Resources
+    feature_names : sequence of str or None
+        Of the training data.
+    """
+
+    scored: ScoredForest
+    offset: float
+    quantized_bits: int | None
+    resources: Resources
+    feature_names: Any
+
+    @property
+    def forest(self) -> Forest:
+        return self.scored.forest
+
+    @property
+    def function(self) -> ScoreFunction:
+        return self.scored.function
+
+    def threshold(self) -> float:
+        """`offset`, which anyone may have set.
+
+        Raises
+        ------
+        ValueError
+            It is not finite.
+        """
+        if not math.isfinite(self.offset):
+            raise ValueError(f"offset_ is {self.offset}; set it to a finite number, or fit again")
+        return self.offset
+
+    def with_forest(self, forest: Forest, function: ScoreFunction) -> FittedModel:
+        """This model with another forest, and how that one scores."""
+        return self._replace(scored=ScoredForest(forest, function))
+
+    def score(self, X: Any, *, check: bool = False) -> NDArray[np.float64]:
+        """Scores of rows, which become float32 a batch at a time.
+
+        Parameters
+        ----------
+        X : ndarray or CSR matrix of shape (n_samples, n_features)
+            Real numbers, as many features as the forest has.
+        check : bool
+            Whether to refuse infinities.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+            In [-1, 0); lower is more abnormal.
+        """
+        return self.score_and_facts(X, check=check)[0]
+
+    def score_and_facts(self, X: Any, *, check: bool) -> tuple[NDArray[np.float64], tuple[BackendChoice, int, Backend]]:
+        """`score`, and who did it, the rows of a batch and the backend."""
+        n_rows, n_features = X.shape
+        scores = np.empty(n_rows)
+        forest, resources, check = self.scored.forest, self.resources, check and not issparse(X)
+        n_threads = resources.threads() if n_rows > FEWEST_THREADED_ROWS else 1
+        backend, choice = resources.backend_for(lambda: Work.scoring(forest, n_rows), n_threads)
+        rows = backend.piece_rows(n_rows, n_features, n_threads)
+        if rows is None:
+            n_threads = 1
+        else:
+            rows = rows_in_memory(rows, n_features, n_threads)
+        parts = list(batches(X, resources.batch_rows(rows)))
+
+        def score(rows: slice) -> None:
+            part = X[rows]
+            if check:
+                check_finite(part)
+            scores[rows] = self.scored.scores(as_float32(part), backend)
+
+        run(score, parts, n_threads)
+        return scores, (choice, parts[0].stop if parts else 0, backend)

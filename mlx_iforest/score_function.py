@@ -1,0 +1,245 @@
+"""`ScoreFunction`: how scores are made of leaf values, declared once for all that scores, bounds and explains."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mlx_iforest.forest import LEAF_VALUES
+from mlx_iforest.scoring import (
+    ALERT_DEVIATIONS,
+    Spread,
+    average_path_length,
+    density_score,
+    density_slope,
+    depth_score,
+    depth_slope,
+    soft_minimum,
+    soft_minimum_and_slopes,
+)
+
+__all__ = ["BLEND", "DENSITY", "Depth", "Identity", "Link", "Logistic", "Part", "ScoreFunction", "View"]
+
+Floats = NDArray[np.float64]
+
+
+class Link(Protocol):
+    """From how normal a row is to its score."""
+
+    @property
+    def name(self) -> str:
+        """What makes a row normal: the `scoring` of an estimator."""
+
+    @property
+    def steepest(self) -> float:
+        """Where the score rises most; the further away, the less. May be infinite."""
+
+    @property
+    def exponent(self) -> tuple[float, float]:
+        """Slope and shift: the score is minus the exponential, or minus the sigmoid, of the normality by these."""
+
+    def score(self, normality: Floats) -> Floats:
+        """It never falls."""
+
+    def slope(self, normality: Floats) -> Floats:
+        """The derivative of `score`."""
+
+
+@dataclass(frozen=True)
+class Depth:
+    """The score of the paper, of mean path lengths in trees of so many samples."""
+
+    subsample_size: int
+    name = "depth"
+    steepest = -math.inf
+
+    @property
+    def exponent(self) -> tuple[float, float]:
+        usual = float(average_path_length(self.subsample_size))
+        return (-math.log(2) / usual, 0.0) if usual else (0.0, -math.log(2))
+
+    def score(self, normality: Floats) -> Floats:
+        return depth_score(normality, self.subsample_size)
+
+    def slope(self, normality: Floats) -> Floats:
+        return depth_slope(normality, self.subsample_size)
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """-1 / (1 + exp(normality + shift))."""
+
+    name: str
+    shift: float
+
+    @property
+    def steepest(self) -> float:
+        return -self.shift
+
+    @property
+    def exponent(self) -> tuple[float, float]:
+        return -1.0, -self.shift
+
+    def score(self, normality: Floats) -> Floats:
+        return density_score(normality + self.shift)
+
+    def slope(self, normality: Floats) -> Floats:
+        return density_slope(normality + self.shift)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The number as it is: what is explained where it is not the score."""
+
+    name = "mean"
+    steepest = 0.0
+    exponent = (1.0, 0.0)
+
+    def score(self, normality: Floats) -> Floats:
+        return normality
+
+    def slope(self, normality: Floats) -> Floats:
+        return np.ones_like(normality)
+
+
+DENSITY = Logistic("density", 0.0)
+BLEND = Logistic("blend", ALERT_DEVIATIONS)
+
+
+@dataclass(frozen=True)
+class View:
+    """What some trees say of a row: the mean of a leaf value, or of several.
+
+    Parameters
+    ----------
+    terms : tuple of (str, Spread or None)
+        The leaf values, and the spread that standardises each where it has one.
+    weight : float
+        Among all views.
+    """
+
+    terms: tuple[tuple[str, Spread | None], ...]
+    weight: float = 1.0
+
+    @property
+    def spread(self) -> Spread | None:
+        """What standardises the mean of `leaves`."""
+        return self.terms[0][1] if len(self.terms) == 1 else None
+
+    def leaves(self, arrays: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Values to take the mean of."""
+        if len(self.terms) == 1:
+            return arrays[self.terms[0][0]]
+        # The mean of standardised means is the mean of one mixture of leaf values.
+        standard = [arrays[name] if spread is None else spread.standardise(arrays[name]) for name, spread in self.terms]
+        return np.mean(standard, axis=0).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Trees, from `first` to before `stop`, and the views of them."""
+
+    first: int
+    stop: int
+    views: tuple[View, ...]
+
+    @cached_property
+    def weights(self) -> dict[str, Floats]:
+        """Of each leaf value that counts, its weight in each view, shape (n_views,)."""
+        weights = {name: np.zeros(len(self.views)) for name in LEAF_VALUES}
+        for place, view in enumerate(self.views):
+            for name, spread in view.terms:
+                weights[name][place] += 1 / ((1.0 if spread is None else spread.deviation) * len(view.terms))
+        return {name: weight for name, weight in weights.items() if weight.any()}
+
+    @cached_property
+    def offset(self) -> Floats:
+        """What is added to each view's weighted values, shape (n_views,)."""
+        offset = np.zeros(len(self.views))
+        for place, view in enumerate(self.views):
+            for _, spread in view.terms:
+                if spread is not None:
+                    offset[place] -= spread.median / (spread.deviation * len(view.terms))
+        return offset
+
+
+@dataclass(frozen=True)
+class ScoreFunction:
+    """How a model makes scores of its trees' leaf values: views, of which the soft minimum goes through the link.
+
+    Parameters
+    ----------
+    parts : tuple of Part
+        One after the other they are the whole forest.
+    link : Link
+    """
+
+    parts: tuple[Part, ...]
+    link: Link
+
+    @classmethod
+    def of_mean(cls, n_trees: int, name: str) -> ScoreFunction:
+        """The mean of one of the leaf values, as it is."""
+        return cls((Part(0, n_trees, (View(((name, None),)),)),), Identity())
+
+    @cached_property
+    def views(self) -> tuple[View, ...]:
+        return tuple(view for part in self.parts for view in part.views)
+
+    @cached_property
+    def view_weights(self) -> Floats:
+        return np.array([view.weight for view in self.views])
+
+    @cached_property
+    def used(self) -> set[str]:
+        """The leaf values that count for something."""
+        return {name for view in self.views for name, _ in view.terms}
+
+    def with_sizes(self, sizes: Sequence[int]) -> ScoreFunction:
+        """The same of a forest whose parts have so many trees."""
+        stops = np.cumsum(sizes).tolist()
+        bounds = zip(self.parts, [0, *stops[:-1]], stops, strict=True)
+        return replace(self, parts=tuple(Part(first, stop, part.views) for part, first, stop in bounds))
+
+    def combine(self, columns: Floats) -> Floats:
+        """From the views' values, shape (n_samples, n_views), to one number a row.
+
+        It never falls where a view rises, and moves no further than the view that moves most.
+        """
+        return columns[:, 0] if columns.shape[1] == 1 else soft_minimum(columns, self.view_weights)
+
+    def scores(self, columns: Floats) -> Floats:
+        """Scores in [-1, 0) of the views' values."""
+        return self.link.score(self.combine(columns))
+
+    def gradient(self, columns: Floats) -> Floats:
+        """The derivative of the score by each view, of the same shape."""
+        if columns.shape[1] == 1:
+            return self.link.slope(columns)
+        normality, slopes = soft_minimum_and_slopes(columns, self.view_weights)
+        return self.link.slope(normality)[:, None] * slopes
+
+    def largest_change(self, low: float, high: float, step: float) -> float:
+        """The most that a score changes between two numbers in [low, high] that are `step` apart or closer."""
+        step = min(step, high - low)
+        start = float(np.clip(self.link.steepest - step / 2, low, high - step))
+        before, after = self.link.score(np.array([start, start + step]))
+        return float(after - before)
+
+    def largest_step(self, low: float, high: float, change: float) -> float:
+        """How far numbers in [low, high] may move without changing any score by more than `change`."""
+        if self.largest_change(low, high, high - low) <= change:
+            return math.inf
+        if change == 0:
+            return 0.0
+        fits, too_far = 0.0, high - low
+        while fits < (middle := (fits + too_far) / 2) < too_far:
+            fits, too_far = (middle, too_far) if self.largest_change(low, high, middle) <= change else (fits, middle)
+        # A hair less, so that no rounding of a sum over the trees brings the bound above the tolerance.
+        return fits * (1 - 1e-9)
