@@ -88,7 +88,7 @@ def test_what_is_required_is_imported() -> None:
 
 
 def test_the_version_is_the_same_everywhere() -> None:
-    assert PYPROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "mlx_iforest.__version__"}
+    assert PYPROJECT["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "mlx_iforest.version.__version__"}
     newest = re.search(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
     assert newest is not None
     assert newest[1] == mlx_iforest.__version__
