@@ -7,7 +7,6 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable
 from copy import copy
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -108,9 +107,10 @@ class BaseIsolationForest(FittedForest):
             print(f"a forest of {what} after {seconds:.3f} s ({(self.performance_.grown_by or self.backend_).name})")  # noqa: T201
         self.__dict__.pop("_scored", None)
         self._learn_scores(data)
+        self._ready()
         self.offset_ = AUTO
         if self.contamination != "auto":
-            self.offset_ = offset_of_share(self._measured(self._model(), data, check=False), float(self.contamination))
+            self.offset_ = offset_of_share(self._model().score(data), float(self.contamination))
 
     def quantize(self: Self, bits: int = 8) -> Self:
         """A smaller model that scores nearly alike; this one stays as it is.
@@ -137,6 +137,7 @@ class BaseIsolationForest(FittedForest):
         model = self._fitted()
         model = model._with_forest(quantize_forest(model.forest_, bits, model._score_function().used))
         model.quantized_bits_ = min(bits, model.quantized_bits_ or bits)
+        model._ready()
         return model
 
     def prune(self: Self, tolerance: float = 0.001, X: MatrixLike | None = None) -> tuple[Self, PruningReport]:
@@ -174,6 +175,7 @@ class BaseIsolationForest(FittedForest):
         smaller = model._with_forest(pruned.forest)
         smaller.pruned_ = True
         smaller._take_parts(pruned.function)
+        smaller._ready()
         return smaller, report
 
     def _take_parts(self, function: ScoreFunction) -> None:
@@ -249,7 +251,7 @@ class BaseIsolationForest(FittedForest):
     def _with_forest(self: Self, forest: Forest) -> Self:
         """This model with another forest in place of its own; all else that was learned and set stays."""
         model = copy(self)
-        model.forest_, model.performance_ = forest, replace(self.performance_)
+        model.forest_ = forest
         return model
 
     def __getstate__(self) -> dict[str, Any]:
@@ -263,6 +265,8 @@ class BaseIsolationForest(FittedForest):
         super().__setstate__(state)
         if isinstance(state.get("forest_"), PackedForest):
             self.forest_ = state["forest_"].unpack()
+        if "forest_" in state:
+            self._ready()
 
     @staticmethod
     def _check_weight(sample_weight: ArrayLike, X: Matrix) -> NDArray[np.float64]:

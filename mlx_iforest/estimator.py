@@ -85,7 +85,8 @@ class MLXIsolationForest(BaseIsolationForest):
     backend_ : BackendChoice
         Name of the backend that was chosen, and the reason for it.
     performance_ : Performance
-        Seconds of growing and scoring, rows a second, peak memory of the process and of MLX, and who did the work.
+        What the fit took: seconds of growing, peak memory of the process, and who grew the trees. `measure_scoring`
+        tells what scoring takes.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         Where the training data had column names.
@@ -210,6 +211,7 @@ class MLXIsolationForest(BaseIsolationForest):
             made.feature_names_in_ = model.feature_names
         made._counted = (("path_length", None),)
         made._draw_seed()
+        made._ready()
         return made
 
     def _learn_scores(self, X: Matrix) -> None:

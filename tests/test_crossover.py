@@ -89,21 +89,21 @@ def test_auto_goes_by_the_work(gpu, monkeypatch):
     few, many = model.score_samples(X[:10]), model.score_samples(X)
     assert (few.tolist(), many.tolist()) == (MODEL.score_samples(X[:10]).tolist(), MODEL.score_samples(X).tolist())
     assert sorted(gpu.rows) == [1300, 1700]
-    figures = model.performance_.to_dict()
+    figures = model.measure_scoring(X).to_dict()
+    gpu.rows.clear()
     assert figures["scored_by"] == {"name": "mlx", "reason": "so it is"}
     assert figures["batch_rows"] == 1700
     model.scorer().score(X[0])
-    model.score_samples(X[:10])
-    assert model.performance_.scored_by.name == "numba"
-    assert model.performance_.batch_rows == 10
-    assert len(gpu.rows) == 2
+    figures = model.measure_scoring(X[:10])
+    assert (figures.scored_by.name, figures.batch_rows) == ("numba", 10)
+    assert not gpu.rows
 
 
 def test_a_backend_asked_for_by_name_does_everything(gpu):
     model = MLXIsolationForest(n_estimators=20, random_state=0, backend="mlx").fit(X)
-    model.score_samples(X[:1])
+    figures = model.measure_scoring(X[:1])
     assert (gpu.grown, gpu.rows) == (20, [1])
-    assert model.performance_.scored_by.reason == "asked for by name"
+    assert figures.scored_by.reason == "asked for by name"
 
 
 def test_without_numba_the_gpu_does_everything(gpu, monkeypatch):

@@ -192,14 +192,26 @@ def test_performance_is_measured():
     X = two_clusters()
     model = MLXIsolationForest(n_estimators=20, backend="mlx").fit(X)
     assert model.performance_.grow_seconds > 0
-    assert model.performance_.score_seconds is None
-    assert model.performance_.score_rows_per_second is None
-    model.score_samples(X)
-    figures = model.performance_.to_dict()
+    assert model.performance_.to_dict()["peak_process_memory"] > 1e6
+    figures = model.measure_scoring(X).to_dict()
     assert figures["scored_rows"] == len(X)
     assert figures["score_rows_per_second"] == pytest.approx(len(X) / figures["score_seconds"])
     assert figures["peak_process_memory"] > 1e6
     assert figures["peak_mlx_memory"] > 0
+
+
+@pytest.mark.parametrize("make", [lambda: MLXIsolationForest(5, scoring="blend"), lambda: BlendedIsolationForest(6)])
+def test_scoring_changes_no_attribute(make):
+    X = two_clusters()
+    fitted = make().fit(X)
+    for model in (fitted, pickle.loads(pickle.dumps(fitted)), fitted.prune(0.01)[0]):
+        before = dict(vars(model))
+        figures = vars(model.performance_).copy()
+        for call in (model.predict, model.explain, model.measure_scoring, model.scorer().score):
+            call(X.astype(np.float32))
+        assert vars(model).keys() == before.keys()
+        assert all(vars(model)[name] is value for name, value in before.items())
+        assert vars(model.performance_) == figures
 
 
 def test_verbose_says_what_growing_took(capsys):

@@ -276,6 +276,13 @@ def test_what_scikit_learn_cannot_do_is_refused(model: MLXIsolationForest, what:
         sklearn.clone(model).to_sklearn()
 
 
+def test_a_subclass_gives_its_own_kind() -> None:
+    class Ours(MLXIsolationForest):
+        pass
+
+    assert type(Ours.from_sklearn(IsolationForest(n_estimators=3, random_state=0).fit(WHOLE))) is Ours
+
+
 def test_the_scoring_of_the_fit_decides() -> None:
     model = MLXIsolationForest(3, random_state=0).fit(WHOLE).set_params(scoring="density")
     assert_allclose(model.to_sklearn().score_samples(WHOLE), model.score_samples(WHOLE), rtol=0, atol=TOLERANCE)
