@@ -14,7 +14,7 @@ import numpy.typing as npt
 from anomaly_detection import api_arguments as checked
 from anomaly_detection.calibration.drift import warn_of_drift
 from anomaly_detection.calibration.p_values import RiskLevel, risk_level, severity
-from anomaly_detection.calibration.thresholds import Conformal, Contamination, ThresholdRule
+from anomaly_detection.calibration.thresholds import Contamination, ThresholdRule
 from anomaly_detection.data.fingerprint import fingerprint
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.json_values import plain
@@ -193,7 +193,7 @@ class AnomalyDetectionAPI:
         else:
             detector.fit(frame.iloc[np.sort(shuffled[aside:])])
             detector.set_threshold(rule, detector.score_samples(frame.iloc[np.sort(shuffled[:aside])]))
-            if not isinstance(rule, Conformal):
+            if not rule.needs_batch:
                 detector = detector.grown_again(frame)
         detector.training_ = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),

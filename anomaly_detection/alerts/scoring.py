@@ -11,7 +11,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.calibration.drift import ScoreSample, warn_of_drift
-from anomaly_detection.calibration.thresholds import Conformal
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.schema import CleaningReport
 from anomaly_detection.detector import Detector
@@ -119,10 +118,11 @@ def predict_parts(
             f"predict_batches takes an iterable of tables, got one {type(parts).__name__};"
             " give it to predict, or in a list."
         )
-    if isinstance(detector.threshold_rule, Conformal) and iter(parts) is parts:
+    rule = detector.threshold_rule
+    if rule is not None and rule.needs_batch and iter(parts) is parts:
         raise DataError(
-            "The rule Conformal sets one threshold for all records together, so they are gone through twice, which"
-            f" a {type(parts).__name__} cannot be; give a list of tables or read_chunks(path)."
+            f"The rule {type(rule).__name__} sets one threshold for all records together, so they are gone through"
+            f" twice, which a {type(parts).__name__} cannot be; give a list of tables or read_chunks(path)."
         )
     return _predictions(detector, parts, threshold, progress)
 
@@ -144,9 +144,10 @@ def _predictions(
 
 
 def cut_of_parts(detector: Detector, parts: Callable[[], Iterable[Scored]]) -> float:
-    """`Detector.cut` for the records that `parts` gives; called only where a cut takes them all, for `Conformal`."""
-    if isinstance(detector.threshold_rule, Conformal):
-        return detector.threshold_rule.cut_of_parts(map(_scores, parts()))
+    """`Detector.cut` for the records that `parts` gives; called only where the rule `needs_batch`."""
+    rule = detector.threshold_rule
+    if rule is not None and rule.needs_batch:
+        return rule.cut_of_parts(map(_scores, parts()))
     return float(detector.model.offset_)
 
 
