@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import NotFittedError
 
 from anomaly_detection.data.frames import read_table
 from anomaly_detection.data.levels import CombinedLevels, Levels
@@ -383,6 +385,11 @@ def test_branches_that_others_read() -> None:
     assert set(GROUPS) - {"tails"} == set(features.named_transformers_) - {"remainder"}
     assert isinstance(features.named_transformers_["num"], NumericValues)
     assert isinstance(features.named_transformers_["cat"], CategoryRarity)
+    assert not isinstance(features, ColumnTransformer)
+    few = SupplyChainFeatures(groups=("num", "pairs")).fit(orders()[["quantity", "unit_price"]])
+    assert {name for name, branch in few.named_transformers_.items() if branch != "drop"} == {"num"}
+    with pytest.raises(NotFittedError):
+        SupplyChainFeatures().named_transformers_  # noqa: B018
 
 
 def test_transform_repeats_what_fitting_gave_and_survives_cloning_and_pickling() -> None:
