@@ -185,7 +185,7 @@ def test_every_rule_comes_back_from_a_file(rule):
     assert again.offset_ == rule.offset_
     assert again.cut(SCORES) == rule.cut(SCORES)
     assert (again.cut(SCORES) == rule.offset_) == (not rule.needs_batch)
-    parts = iter([SCORES[:7], SCORES[7:]])
+    parts = iter([SCORES[:2], SCORES[2:]])
     assert again.cut_of_parts(parts) == rule.cut(SCORES)
     assert len([*parts]) == (0 if rule.needs_batch else 2)
     assert rule.needs_batch == isinstance(rule, Conformal)

@@ -16,6 +16,7 @@ from anomaly_detection.data.schema import CleaningReport
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError, NotFittedError
 from anomaly_detection.explain.explanations import Explanation, explain_features
+from anomaly_detection.features.kinds import KINDS
 
 __all__ = ["Scored", "counts_repeats", "cut_of_parts", "predict_parts", "score_frame", "score_parts"]
 
@@ -153,7 +154,7 @@ def cut_of_parts(detector: Detector, parts: Callable[[], Iterable[Scored]]) -> f
 
 def counts_repeats(detector: Detector) -> bool:
     """Whether scores depend on which records come together, because copies among them are counted."""
-    return any(source.kind == "repeats" for source in detector.preprocessor.feature_sources_)
+    return any(KINDS[source.kind].counted for source in detector.preprocessor.feature_sources_)
 
 
 def _scores(part: Scored) -> FloatArray:

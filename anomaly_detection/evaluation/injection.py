@@ -26,7 +26,8 @@ from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.levels import Levels
 from anomaly_detection.data.schema import Role, Schema, infer_schema
 from anomaly_detection.errors import DataError
-from anomaly_detection.features.derived import Duration, amount_kind
+from anomaly_detection.features.amounts import amount_kind
+from anomaly_detection.features.derived import Duration
 from anomaly_detection.features.group_deviation import explained_share, robust_spread
 from anomaly_detection.features.numeric_values import choose_scale
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.levels import Levels
+from anomaly_detection.features.clauses import compared_with, listed, number, without_unit
+from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.group_deviation import robust_spread
+from anomaly_detection.features.numeric_group import NumericGroup
 from anomaly_detection.features.numeric_values import Scale, choose_scale
 from anomaly_detection.features.pairing import MOST_PARTNERS
 from anomaly_detection.features.rarity import determined
@@ -44,7 +46,7 @@ class _Target:
     places: Places | None = None
 
 
-class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class Expectation(NumericGroup):
     """Residual of each number after what all other columns foretell, as ``asinh(z)``; 0 is as expected.
 
     One robust ridge regression a number, additive in the other numbers (lopsided ones as logarithms) and in the
@@ -65,6 +67,9 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     strength : float, default 3.0
         Rows that each coefficient is lent towards 0.
     """
+
+    units: ClassVar[tuple[float, float]] = (0.5, 0.5)
+    beside: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -281,6 +286,27 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 standard = expected[:, i] + np.sinh(bounds[:, i, None]) * target.spread
                 ends[..., i] = self.scales_[target.column].invert(np.clip(standard * spread + centre, low, high))
         return ends
+
+    @classmethod
+    def weight(cls, source: FeatureSource) -> float:
+        """`FeatureGroup.weight`; what is usual in a group is understood sooner than what a record foretells."""
+        return 0.7 / max(len(source.columns), 1)
+
+    @classmethod
+    def among(cls, source: FeatureSource, row: Row) -> str:
+        """`NumericGroup.among`: the rest of the record foretells the value, its numbers as well as its categories."""
+        named, _ = compared_with(source.group_by, row, joined=False)
+        return f" with {listed(named)}" if named else " for such a record"
+
+    @classmethod
+    def of_one(cls, source: FeatureSource, value: float, usual: float, row: Row, between: Range | None) -> str:
+        """`NumericGroup.of_one`."""
+        if number(value) != number(usual):
+            return super().of_one(source, value, usual, row, between)
+        # What is foretold is beyond all that any record has had, and was cut there.
+        name, unit = without_unit(source.columns[0])
+        beside = cls.among(source, row).removeprefix(" with ") if source.group_by else "the rest of the record"
+        return f"{name} {number(value)}{unit} does not go with {beside}"
 
 
 class _Weights:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import joblib
@@ -35,69 +34,21 @@ from anomaly_detection.features.derived import (
 )
 from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.expectation import Expectation
+from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.group_deviation import GroupDeviation
-from anomaly_detection.features.numeric_values import NumericValues
+from anomaly_detection.features.kinds import GROUPS, KINDS
+from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
 from anomaly_detection.features.pairing import MOST_PARTNERS
-from anomaly_detection.features.rarity import CategoryRarity, PairRarity
+from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity, PairRarity
 from anomaly_detection.features.restated_columns import find_restated
 from anomaly_detection.features.rules import Rules
 from anomaly_detection.features.surprise import TailSummary
 
 __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
 
-GROUPS = (
-    "num",
-    "cat",
-    "pairs",
-    "calendar",
-    "durations",
-    "ratios",
-    "deviations",
-    "expectations",
-    "rules",
-    "missing",
-    "repeats",
-    "tails",
-)
-
 _SAMPLE = 5_000
 _SAME = 0.999
 _BLOCK = 1_024
-_PLAIN = ("num", "durations", "ratios")
-# At least and at most so much of a feature counts as one standard deviation (`TailSummary`). Shares in nats need a
-# floor: a surprise of 3.4, one in thirty, is some two deviations, however equal the other values are.
-_LEAST_UNITS = {
-    "cat": 1.25,
-    "calendar": 1.25,
-    "missing": 1.25,
-    "pairs": 0.75,
-    "deviations": 0.5,
-    "expectations": 0.5,
-}
-_MOST_UNITS = {"cat": 1.0, "pairs": 1.0, "missing": 1.0, "deviations": 0.5, "expectations": 0.5, "rules": 0.3}
-_COPY_UNITS = {"repeated record": 0.25, "repeated readings": 0.25}
-
-
-@dataclass(frozen=True)
-class FeatureSource:
-    """Where a feature comes from.
-
-    Attributes
-    ----------
-    name : str
-        The feature's name.
-    kind : str
-        One of `GROUPS`.
-    columns : tuple of str
-        Input columns, the one that is judged first; empty for the row-level summary ("tails").
-    group_by : tuple of str
-        What the feature is compared within: categorical input columns, or calendar parts such as ``month of date``.
-    """
-
-    name: str
-    kind: str
-    columns: tuple[str, ...]
-    group_by: tuple[str, ...] = ()
 
 
 class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -217,16 +168,17 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.transformers_ = self._branches()
         found = self._of_branches("fit_transform", extended)
         sources = self._sources()
-        self.kept_ = _distinct(found, np.array([source.kind in _MOST_UNITS for source in sources], dtype=bool))
+        self.kept_ = _distinct(
+            found, np.array([KINDS[source.kind].units[1] < np.inf for source in sources], dtype=bool)
+        )
         self.kept_ = self.kept_[~_foretold(sources)[self.kept_]]
         if not self.kept_.size:
             raise DataError("No feature varies among the records; expected records that differ.")
         found = found[:, self.kept_]
         self.feature_sources_ = [sources[i] for i in self.kept_]
         self.n_records_ = len(frame)
-        least = [_LEAST_UNITS.get(source.kind, 0.0) for source in self.feature_sources_]
-        most = [_MOST_UNITS.get(source.kind, _COPY_UNITS.get(source.name, np.inf)) for source in self.feature_sources_]
-        self.tails_ = TailSummary(least, most).fit(found)
+        units = [KINDS[source.kind].units_of(source.name) for source in self.feature_sources_]
+        self.tails_ = TailSummary([least for least, _ in units], [most for _, most in units]).fit(found)
         if "tails" in self.groups:
             self.feature_sources_ += [
                 FeatureSource(str(name), "tails", ()) for name in self.tails_.get_feature_names_out()
@@ -395,9 +347,9 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             ("num", NumericValues(), numbers),
             ("cat", CategoryRarity(), categories),
             ("pairs", PairRarity(), [*categories, *states]),
-            ("calendar", CategoryRarity(), weekday_and_hour),
-            ("durations", NumericValues(), names[Duration]),
-            ("ratios", NumericValues(), names[Ratio]),
+            ("calendar", CalendarRarity(), weekday_and_hour),
+            ("durations", Durations(), names[Duration]),
+            ("ratios", Ratios(), names[Ratio]),
             ("deviations", GroupDeviation(judged, groupers, n_jobs=self.n_jobs), [*judged, *groupers]),
             (
                 "expectations",
@@ -405,7 +357,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
                 [*numbers, *names[Duration], *groupers],
             ),
             ("rules", Rules(products, dates), [*names[Product], *dates]),
-            ("missing", CategoryRarity(keep_all=True), names[MissingPattern]),
+            ("missing", MissingRarity(keep_all=True), names[MissingPattern]),
             ("repeats", Repeats(numbers, periods, dates), [*numbers, *categories, *periods, *dates]),
         ]
         wanted = {name for name, _, columns in plan if name in self.groups and columns}
@@ -453,8 +405,8 @@ def _distinct(found: npt.NDArray[np.float32], telling: npt.NDArray[np.bool_]) ->
 
 def _foretold(sources: Sequence[FeatureSource]) -> npt.NDArray[np.bool_]:
     """Plain values of columns that are judged against their group or the rest of the record: their size says less."""
-    judged = {source.columns for source in sources if source.kind in ("deviations", "expectations")}
-    return np.array([source.kind in _PLAIN and source.columns in judged for source in sources], dtype=bool)
+    judged = {source.columns for source in sources if KINDS[source.kind].beside}
+    return np.array([KINDS[source.kind].plain and source.columns in judged for source in sources], dtype=bool)
 
 
 def _varies(column: npt.NDArray[np.float32]) -> bool:

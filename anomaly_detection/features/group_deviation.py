@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from joblib import Parallel, delayed
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.levels import CombinedLevels, Levels
+from anomaly_detection.data.parsing import name_tokens
+from anomaly_detection.features.group import FeatureSource, Row
+from anomaly_detection.features.numeric_group import NumericGroup
 from anomaly_detection.features.numeric_values import Scale, choose_scale
 from anomaly_detection.features.pairing import most_related
 from anomaly_detection.progress import steps
@@ -62,7 +64,7 @@ class _Deviation:
         return f"{self.column} by {' and '.join(self.group_by)}"
 
 
-class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class GroupDeviation(NumericGroup):
     """Robust deviation of each number from its group, as ``asinh(z)``; 0 is usual.
 
     For each number that one or two categorical columns foretell (they explain at least `min_explained` of the variance
@@ -85,6 +87,9 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     n_jobs : int, optional
         Threads over columns.
     """
+
+    units: ClassVar[tuple[float, float]] = (0.5, 0.5)
+    beside: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -263,6 +268,16 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             centre, spread = self._expected(X, deviation, known)
             ends[..., i] = deviation.scale.invert(centre + np.sinh(bounds[:, i, None]) * spread)
         return ends
+
+    @classmethod
+    def what_is_usual(cls, source: FeatureSource, row: Row) -> str:
+        """`NumericGroup.what_is_usual`, but "what SupplierB by Air takes" of a lead time."""
+        among = cls.among(source, row)
+        tokens = name_tokens(source.columns[0])
+        takes_time = {"lead", "time"} <= tokens or tokens & {"duration", "transit"}
+        if takes_time and among.startswith(" for "):
+            return f"what {among[len(' for ') :]} takes"
+        return f"what is usual{among}"
 
 
 def _codes(X: pd.DataFrame, groups: CombinedLevels, known: _Known) -> npt.NDArray[np.int64]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from anomaly_detection.features.group import FeatureGroup
 from anomaly_detection.progress import steps
 
 __all__ = ["TailSummary"]
@@ -34,7 +34,7 @@ def _width(away: npt.NDArray[np.float64], least: float) -> tuple[float, bool]:
     return float(width), True
 
 
-class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class TailSummary(FeatureGroup):
     """The largest surprises of a row and their mean, on one scale for all features.
 
     An isolation forest picks features uniformly, so one odd feature among many is seldom looked at; these few features
