@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from anomaly_detection.data.levels import Levels
 from anomaly_detection.features.clauses import compared_with, listed, number, without_unit
 from anomaly_detection.features.group import FeatureSource, Range, Row
-from anomaly_detection.features.group_deviation import robust_spread
+from anomaly_detection.features.group_deviation import robust_scale
 from anomaly_detection.features.numeric_group import NumericGroup
 from anomaly_detection.features.numeric_values import Scale, choose_scale
 from anomaly_detection.features.pairing import MOST_PARTNERS
@@ -63,7 +63,7 @@ class Expectation(NumericGroup):
     bound : sequence of tuple of str
         Columns that are bound by an exact rule, such as a total and its factors; none of them foretells another.
     min_explained : float, default 0.3
-        Least share of the robust spread's square explained, 0 to 1.
+        Least share of the robust scale's square explained, 0 to 1.
     strength : float, default 3.0
         Rows that each coefficient is lent towards 0.
     """
@@ -98,10 +98,10 @@ class Expectation(NumericGroup):
             self.scales_[name] = choose_scale(values)
             scaled = self.scales_[name].apply(values)
             present = scaled[~np.isnan(scaled)]
-            if present.size < _LEAST_ROWS or robust_spread(present) == 0.0:
+            if present.size < _LEAST_ROWS or robust_scale(present) == 0.0:
                 continue
             low, high = np.quantile(present, [0.001, 0.999])
-            self.centres_[name] = (float(np.median(present)), robust_spread(present), float(low), float(high))
+            self.centres_[name] = (float(np.median(present)), robust_scale(present), float(low), float(high))
         found = {name: Levels(sample[name]) for name in self.categories}
         self.levels_ = {name: one for name, one in found.items() if 1 < len(one) <= len(sample) / 20}
         for name in determined(sample, self.levels_):
@@ -205,12 +205,12 @@ class Expectation(NumericGroup):
         full = np.zeros(design.shape[1])
         for _ in range(_ROUNDS):
             residual = y - fitted
-            spread = max(robust_spread(residual[present]), 1e-6)
+            spread = max(robust_scale(residual[present]), 1e-6)
             goal = np.where(present, fitted + np.clip(residual, -2 * spread, 2 * spread), 0.0)
             full[used] = inverse @ (design.T @ goal)[used]
             fitted = design @ full
-        spread = max(robust_spread((y - fitted)[present]) * np.sqrt(n / freedom), 0.02)
-        if 1.0 - (spread / max(robust_spread(y[present]), 1e-6)) ** 2 < self.min_explained:
+        spread = max(robust_scale((y - fitted)[present]) * np.sqrt(n / freedom), 0.02)
+        if 1.0 - (spread / max(robust_scale(y[present]), 1e-6)) ** 2 < self.min_explained:
             return None
         first = np.array([block[0] - 1 for block in blocks.values()])
         parts = np.add.reduceat(design[:, 1:] * full[1:], first, axis=1).std(axis=0)

@@ -42,7 +42,7 @@ from anomaly_detection.features.pairing import MOST_PARTNERS
 from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity, PairRarity
 from anomaly_detection.features.restated_columns import find_restated
 from anomaly_detection.features.rules import Rules
-from anomaly_detection.features.surprise import TailSummary
+from anomaly_detection.features.surprise import DeviationSummary
 
 __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
 
@@ -178,7 +178,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.feature_sources_ = [sources[i] for i in self.kept_]
         self.n_records_ = len(frame)
         units = [KINDS[source.kind].units_of(source.name) for source in self.feature_sources_]
-        self.tails_ = TailSummary([least for least, _ in units], [most for _, most in units]).fit(found)
+        self.tails_ = DeviationSummary([least for least, _ in units], [most for _, most in units]).fit(found)
         if "tails" in self.groups:
             self.feature_sources_ += [
                 FeatureSource(str(name), "tails", ()) for name in self.tails_.get_feature_names_out()
@@ -265,7 +265,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
 
     def farness(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Say how far out each feature but the row-level summary is, in standard deviations, at least 0."""
-        return self.tails_.surprises(features[:, : len(self.kept_)])
+        return self.tails_.deviations(features[:, : len(self.kept_)])
 
     def known_share(self, X: Any) -> float:
         """Share of the records, 0 to 1, that are remembered from training in every column; 0 without ``repeats``."""

@@ -43,8 +43,8 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     units : tuple of two floats
-        At least and at most so much of a feature counts as one standard deviation (`TailSummary`). Where the second is
-        finite, the feature tells something even if no training value differs.
+        At least and at most so much of a feature counts as one standard deviation (`DeviationSummary`). Where the
+        second is finite, the feature tells something even if no training value differs.
     ordered : bool
         Whether values lie above or below what is usual, so that one over the other says something.
     plain : bool

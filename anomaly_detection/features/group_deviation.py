@@ -20,7 +20,7 @@ from anomaly_detection.features.numeric_values import Scale, choose_scale
 from anomaly_detection.features.pairing import most_related
 from anomaly_detection.progress import steps
 
-__all__ = ["GroupDeviation", "explained_share", "robust_spread"]
+__all__ = ["GroupDeviation", "explained_share", "robust_scale"]
 
 Floats = npt.NDArray[np.float64]
 _Known = dict[tuple[str, ...], npt.NDArray[np.int64]]
@@ -28,10 +28,10 @@ _SAMPLE = 30_000
 _ROWS_A_GROUP = 15  # on average; smaller groups foretell too well and judge too badly
 _MAD_TO_SIGMA = 1.4826
 _DETERMINED_SHARE = 0.98
-_SPREAD_STRENGTH = 6.0  # a robust spread needs that many more rows than a median to be known as well
+_SPREAD_STRENGTH = 6.0  # a robust scale needs that many more rows than a median to be known as well
 
 
-def robust_spread(values: Floats) -> float:
+def robust_scale(values: Floats) -> float:
     """Standard deviation as the median distance from the median tells it; by tails, then plainly, where that is 0."""
     if values.size == 0:
         return 0.0
@@ -182,7 +182,7 @@ class GroupDeviation(NumericGroup):
         size = len(groups)
         if above is None:
             middle = float(np.median(values))
-            width = max(robust_spread(values), 1e-9 * (1.0 + abs(middle)))
+            width = max(robust_scale(values), 1e-9 * (1.0 + abs(middle)))
             return _Usual(groups, np.full(2, middle), np.full(2, width))
         parent = chain[-1]
         n = np.bincount(codes, minlength=size).astype(np.float64)
@@ -197,7 +197,7 @@ class GroupDeviation(NumericGroup):
         parent_codes = np.zeros(size, dtype=np.int64)
         parent_codes[codes] = above
         parent_centre = parent.centre[parent_codes]
-        within = robust_spread(values - centre[codes])
+        within = robust_scale(values - centre[codes])
         between = float(np.sqrt(np.mean((centre - parent_centre)[codes] ** 2)))
         if np.mean(values == centre[codes]) >= _DETERMINED_SHARE:
             # The groups determine the number, so that a small one is not drawn towards values it cannot have.

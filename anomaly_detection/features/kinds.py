@@ -9,7 +9,7 @@ from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
 from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity, PairRarity
 from anomaly_detection.features.rules import Rules
-from anomaly_detection.features.surprise import TailSummary
+from anomaly_detection.features.surprise import DeviationSummary
 
 __all__ = ["GROUPS", "KINDS"]
 
@@ -25,7 +25,7 @@ KINDS: dict[str, type[FeatureGroup]] = {
     "rules": Rules,
     "missing": MissingRarity,
     "repeats": Repeats,
-    "tails": TailSummary,
+    "tails": DeviationSummary,
 }
 """What each `FeatureSource.kind` is."""
 

@@ -24,19 +24,19 @@ _SAMPLE = 50_000
 
 
 class CategoryRarity(FeatureGroup):
-    """Surprise of each category: ``-log`` of the share of training rows whose category is as rare or rarer.
+    """Surprisal of each category: ``-log`` of the share of training rows whose category is as rare or rarer.
 
-    Where a column has many rare levels, one of them is no great surprise. An unseen level counts as half a row. Where
+    Where a column has many rare levels, that of one of them is small. An unseen level counts as half a row. Where
     all levels of a column are common, or a finer column all but determines them (a product its product group), so that
-    the two would say the same, each known level has surprise 0 and only an unseen one has more.
+    the two would say the same, each known level has surprisal 0 and only an unseen one has more.
 
     Parameters
     ----------
     keep_all : bool, default False
-        Give a feature for every column, and every level its surprise.
+        Give a feature for every column, and every level its surprisal.
     """
 
-    # Shares in nats need a floor: a surprise of 3.4, one in thirty, is some two deviations, however equal others are.
+    # Shares in nats need a floor: a surprisal of 3.4, one in thirty, is some two deviations, however equal others are.
     units: ClassVar[tuple[float, float]] = (1.25, 1.0)
 
     def __init__(self, keep_all: bool = False) -> None:
@@ -50,10 +50,10 @@ class CategoryRarity(FeatureGroup):
         levels = {name: Levels(X[name]) for name in X.columns}
         self.levels_ = {name: found for name, found in levels.items() if self.keep_all or len(found) > 1}
         told = [] if self.keep_all else determined(X, self.levels_)
-        self.surprise_ = {name: self._surprise(found.counts, name in told) for name, found in self.levels_.items()}
+        self.surprise_ = {name: self._surprisal(found.counts, name in told) for name, found in self.levels_.items()}
         return self
 
-    def _surprise(self, counts: npt.NDArray[np.int64], told: bool) -> npt.NDArray[np.float64]:
+    def _surprisal(self, counts: npt.NDArray[np.int64], told: bool) -> npt.NDArray[np.float64]:
         if told or (not self.keep_all and counts.min() > _RARE_SHARE * self.n_rows_):
             return np.append(np.zeros(len(counts)), -np.log(0.5 / (self.n_rows_ + 0.5)))
         _, place = np.unique(counts, return_inverse=True)
@@ -61,7 +61,7 @@ class CategoryRarity(FeatureGroup):
         return -np.log(np.append(as_rare, 0.5) / (self.n_rows_ + 0.5))
 
     def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the surprises in nats, shape (n, features)."""
+        """Give the surprisals in nats, shape (n, features)."""
         check_is_fitted(self)
         out = np.empty((len(X), len(self.levels_)), dtype=np.float32)
         for i, name in enumerate(self.levels_):
@@ -207,15 +207,15 @@ class PairRarity(FeatureGroup):
         return n_given, n_of, n_both
 
     def fit_transform(self, X: pd.DataFrame, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
-        """Fit, and give each training row's surprises as if it had not been one: new rows are no odder then."""
-        return self.fit(X)._surprises(X, 1)
+        """Fit, and give each training row's surprisals as if it had not been one: new rows are no odder then."""
+        return self.fit(X)._surprisals(X, 1)
 
     def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the surprises in nats, shape (n, pairs)."""
+        """Give the surprisals in nats, shape (n, pairs)."""
         check_is_fitted(self)
-        return self._surprises(X, 0)
+        return self._surprisals(X, 0)
 
-    def _surprises(self, X: pd.DataFrame, own: int) -> npt.NDArray[np.float32]:
+    def _surprisals(self, X: pd.DataFrame, own: int) -> npt.NDArray[np.float32]:
         out = np.empty((len(X), len(self.pairs_)), dtype=np.float32)
         for i in range(len(self.pairs_)):
             n_given, n_of, n_both = (counts - own for counts in self._counts(X, i))

@@ -26,7 +26,7 @@ from anomaly_detection.features.group_deviation import GroupDeviation, _Deviatio
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios, Scale
 from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity, PairRarity
 from anomaly_detection.features.rules import Rules
-from anomaly_detection.features.surprise import TailSummary
+from anomaly_detection.features.surprise import DeviationSummary
 from mlx_iforest.convert.declared import (
     Fixed,
     Keyed,
@@ -185,7 +185,7 @@ def _surprises_fault(rarity: CategoryRarity) -> str | None:
         return "expected the surprise of each level and of new ones"
     for name, levels in rarity.levels_.items():
         # Whether another column tells as much is not in the file.
-        possible = [rarity._surprise(levels.counts, told) for told in (False, True)]
+        possible = [rarity._surprisal(levels.counts, told) for told in (False, True)]
         if not any(np.allclose(rarity.surprise_[name], one, rtol=1e-9, atol=0.0) for one in possible):
             return "expected the surprises that follow from the counts"
     return _rows_fault(rarity.levels_, rarity.n_rows_)
@@ -239,7 +239,7 @@ def _repeats_fault(repeats: Repeats) -> str | None:
     return None if fits else "expected counts of each column's readings"
 
 
-def _tails_fault(tails: TailSummary) -> str | None:
+def _tails_fault(tails: DeviationSummary) -> str | None:
     n = tails.n_features_in_
     for given in (tails.least, tails.most):
         if given is not None and len(given) != n:
@@ -347,7 +347,7 @@ BRANCHES: dict[str, Record] = {
     ),
 }
 TAILS = Record(
-    TailSummary,
+    DeviationSummary,
     {
         "least": Maybe(Many(_LENT)),
         "most": Maybe(Many(Number(special=True))),
