@@ -17,7 +17,7 @@ from anomaly_detection.alerts.renderings import Assessment, as_anomaly, as_asses
 from anomaly_detection.alerts.scoring import predict_parts, score_table
 from anomaly_detection.calibration.drift import warn_of_drift
 from anomaly_detection.calibration.p_values import severity
-from anomaly_detection.calibration.thresholds import Conformal, Contamination, ThresholdRule
+from anomaly_detection.calibration.thresholds import Contamination, ThresholdRule
 from anomaly_detection.data.fingerprint import fingerprint
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.schema import Role, Schema, infer_schema
@@ -184,7 +184,7 @@ class AnomalyDetectionAPI:
         else:
             detector.fit(frame.iloc[np.sort(shuffled[aside:])])
             detector.set_threshold(rule, detector.score_samples(frame.iloc[np.sort(shuffled[:aside])]))
-            if not isinstance(rule, Conformal):
+            if not rule.needs_batch:
                 detector = detector.grown_again(frame)
         detector.training_ = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),

@@ -99,7 +99,8 @@ def progress(value: Any) -> Callable[[int], object] | None:
 
 def rule(value: Any) -> ThresholdRule | None:
     """A threshold rule (one made, not its class), or None."""
-    if value is None or (hasattr(value, "uses_labels") and not isinstance(value, type)):
+    offers = all(hasattr(value, name) for name in ("uses_labels", "needs_batch"))
+    if value is None or (offers and not isinstance(value, type)):
         return value
     raise DataError(
         f"threshold is {_shown(value)}; give a rule of anomaly_detection.calibration.thresholds, or nothing."

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from anomaly_detection.calibration.drift import warn_of_drift
 from anomaly_detection.calibration.p_values import Calibration
-from anomaly_detection.calibration.thresholds import Conformal, ThresholdRule
+from anomaly_detection.calibration.thresholds import ThresholdRule
 from anomaly_detection.compression import NONE, Compression
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.labels import check_labels
@@ -219,7 +219,7 @@ class Detector(OutlierMixin, BaseEstimator):
 
         `Conformal` looks at all rows of a batch to set its threshold; every other rule has one for all batches.
         """
-        if isinstance(self.threshold_rule, Conformal):
+        if self.threshold_rule is not None and self.threshold_rule.needs_batch:
             return self.threshold_rule.cut(scores)
         return float(self.model.offset_)
 

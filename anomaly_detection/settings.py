@@ -12,7 +12,7 @@ from anomaly_detection.data.schema import Schema
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.features import GROUPS, SupplyChainFeatures
-from anomaly_detection.features.surprise import TailSummary
+from anomaly_detection.features.surprise import DeviationSummary
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.base import BaseIsolationForest
 
@@ -37,7 +37,7 @@ FORESTS: dict[ForestKind, str] = {
 }
 """The kinds of forest, and what the report calls them."""
 
-SUMMARY_FEATURES = len(TailSummary().get_feature_names_out())
+SUMMARY_FEATURES = len(DeviationSummary().get_feature_names_out())
 """How many row-level features the group ``tails`` has; they come last, the largest surprise first of them."""
 
 

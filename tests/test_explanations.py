@@ -16,7 +16,12 @@ from test_features import orders
 from anomaly_detection.detector import Detector
 from anomaly_detection.explain.explanations import explain
 from anomaly_detection.explain.wording import number, number_range, percent, phrase, sentence
+from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.features import FeatureSource, SupplyChainFeatures
+from anomaly_detection.features.group import FeatureGroup
+from anomaly_detection.features.kinds import KINDS
+from anomaly_detection.features.numeric_values import NumericValues
+from anomaly_detection.features.rarity import MissingRarity
 from anomaly_detection.settings import RECIPE, make_detector, make_forest
 from anomaly_detection.synthetic import generate
 from mlx_iforest import MLXIsolationForest
@@ -191,6 +196,22 @@ ROW: dict[str, Any] = {
 )
 def test_phrases(source: FeatureSource, value: Any, usual: Any, text: str) -> None:
     assert phrase(source, value, usual, ROW, 1000) == text
+
+
+def test_every_group_of_features_has_its_words_and_directions() -> None:
+    for kind, group in KINDS.items():
+        own = "phrase" in {name for base in group.__mro__[: group.__mro__.index(FeatureGroup)] for name in vars(base)}
+        assert own == (kind != "tails"), kind
+    directions = {kind: group.direction(2.0, 1.0) for kind, group in KINDS.items() if kind != "tails"}
+    rare = dict.fromkeys(("cat", "pairs", "calendar"), "rare")
+    assert directions == {**dict.fromkeys(directions, "high"), **rare, "missing": "missing", "repeats": "repeated"}
+    assert {kind for kind, group in KINDS.items() if group.ordered} == {
+        *("num", "durations", "ratios", "deviations", "expectations", "rules")
+    }
+    assert MissingRarity.direction("none", 2.0) == "rare"
+    assert [NumericValues.direction(value, 1.0) for value in (np.nan, 0.5, 1.0)] == ["missing", "low", "usual"]
+    assert not Repeats.says(("kg", 1))
+    assert Repeats.says(2.0)
 
 
 def test_a_range_is_told_where_the_value_is_outside() -> None:

@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
+from sklearn.exceptions import NotFittedError
 
 from anomaly_detection.data.frames import read_table
 from anomaly_detection.data.levels import CombinedLevels, Levels
@@ -32,10 +34,10 @@ from anomaly_detection.features.derived import (
 from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.expectation import Expectation
 from anomaly_detection.features.features import GROUPS, SupplyChainFeatures
-from anomaly_detection.features.group_deviation import GroupDeviation, robust_spread
+from anomaly_detection.features.group_deviation import GroupDeviation, robust_scale
 from anomaly_detection.features.numeric_values import NumericValues, Scale, choose_scale
 from anomaly_detection.features.rarity import CategoryRarity, PairRarity
-from anomaly_detection.features.surprise import TailSummary
+from anomaly_detection.features.surprise import DeviationSummary
 
 SCMS = Path(__file__).parents[2] / "shared/data/scms/SCMS_Delivery_History_Dataset_20150929.csv"
 
@@ -237,11 +239,11 @@ def test_missing_patterns_name_what_is_missing_together() -> None:
 # --- deviations ---
 
 
-def test_robust_spread_falls_back_where_most_values_agree() -> None:
-    assert robust_spread(np.array([1.0, 2, 3, 4, 5])) == pytest.approx(1.4826)
-    assert robust_spread(np.array([0.0] * 90 + [9.8] * 10)) == pytest.approx(5.0)
-    assert robust_spread(np.array([2.0, 2.0])) == 0.0
-    assert robust_spread(np.array([])) == 0.0
+def test_robust_scale_falls_back_where_most_values_agree() -> None:
+    assert robust_scale(np.array([1.0, 2, 3, 4, 5])) == pytest.approx(1.4826)
+    assert robust_scale(np.array([0.0] * 90 + [9.8] * 10)) == pytest.approx(5.0)
+    assert robust_scale(np.array([2.0, 2.0])) == 0.0
+    assert robust_scale(np.array([])) == 0.0
 
 
 def test_deviation_finds_what_is_usual_only_elsewhere() -> None:
@@ -342,8 +344,8 @@ def test_missing_readings_repeat_nothing() -> None:
 def test_tails_measure_each_side_by_itself() -> None:
     rng = np.random.default_rng(0)
     X = np.column_stack([rng.normal(size=4000), rng.lognormal(size=4000), np.zeros(4000)]).astype(np.float32)
-    tails = TailSummary().fit(X)
-    z = tails.surprises(np.array([[4, 1, 0], [-4, 1, 0], [0, np.nan, 5]], dtype=np.float32))
+    tails = DeviationSummary().fit(X)
+    z = tails.deviations(np.array([[4, 1, 0], [-4, 1, 0], [0, np.nan, 5]], dtype=np.float32))
     assert z[0, 0] == pytest.approx(4, rel=0.1)
     assert z[1, 0] == pytest.approx(4, rel=0.1)
     assert z[2, 1] == 0.0
@@ -383,6 +385,11 @@ def test_branches_that_others_read() -> None:
     assert set(GROUPS) - {"tails"} == set(features.named_transformers_) - {"remainder"}
     assert isinstance(features.named_transformers_["num"], NumericValues)
     assert isinstance(features.named_transformers_["cat"], CategoryRarity)
+    assert not isinstance(features, ColumnTransformer)
+    few = SupplyChainFeatures(groups=("num", "pairs")).fit(orders()[["quantity", "unit_price"]])
+    assert {name for name, branch in few.named_transformers_.items() if branch != "drop"} == {"num"}
+    with pytest.raises(NotFittedError):
+        SupplyChainFeatures().named_transformers_  # noqa: B018
 
 
 def test_transform_repeats_what_fitting_gave_and_survives_cloning_and_pickling() -> None:

@@ -11,7 +11,7 @@ from anomaly_detection.features.derived import Product
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.restated_columns import find_restated
 from anomaly_detection.features.rules import Rules
-from anomaly_detection.features.surprise import TailSummary
+from anomaly_detection.features.surprise import DeviationSummary
 from anomaly_detection.settings import RECIPE, make_detector, make_forest
 
 
@@ -47,16 +47,16 @@ def test_dates_without_an_order_make_no_rule() -> None:
 
 
 def test_a_rule_never_broken_in_training_is_seen_when_it_is() -> None:
-    tails = TailSummary(most=[0.3]).fit(np.zeros((100, 1), dtype=np.float32))
-    assert tails.surprises(np.array([[0.6], [-3.0]], dtype=np.float32)).ravel() == pytest.approx([2.0, 10.0])
-    unlimited = TailSummary().fit(np.zeros((100, 1), dtype=np.float32))
-    assert unlimited.surprises(np.array([[0.6]], dtype=np.float32))[0, 0] == 0.0
+    tails = DeviationSummary(most=[0.3]).fit(np.zeros((100, 1), dtype=np.float32))
+    assert tails.deviations(np.array([[0.6], [-3.0]], dtype=np.float32)).ravel() == pytest.approx([2.0, 10.0])
+    unlimited = DeviationSummary().fit(np.zeros((100, 1), dtype=np.float32))
+    assert unlimited.deviations(np.array([[0.6]], dtype=np.float32))[0, 0] == 0.0
 
 
 def test_a_floor_keeps_narrow_features_from_shouting() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(0, 0.01, (1000, 1)).astype(np.float32)
-    assert TailSummary(least=[0.5]).fit(X).width_.tolist() == [[0.5], [0.5]]
+    assert DeviationSummary(least=[0.5]).fit(X).width_.tolist() == [[0.5], [0.5]]
 
 
 def calendar(n: int = 900) -> pd.DataFrame:

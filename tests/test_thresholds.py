@@ -184,7 +184,11 @@ def test_every_rule_comes_back_from_a_file(rule):
     assert again == rule
     assert again.offset_ == rule.offset_
     assert again.cut(SCORES) == rule.cut(SCORES)
-    assert (again.cut(SCORES) == rule.offset_) == (not isinstance(rule, Conformal))
+    assert (again.cut(SCORES) == rule.offset_) == (not rule.needs_batch)
+    parts = iter([SCORES[:2], SCORES[2:]])
+    assert again.cut_of_parts(parts) == rule.cut(SCORES)
+    assert len([*parts]) == (0 if rule.needs_batch else 2)
+    assert rule.needs_batch == isinstance(rule, Conformal)
 
 
 def _accuracy(alert, anomaly):

@@ -11,11 +11,11 @@ import pandas as pd
 
 from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.calibration.drift import ScoreSample, warn_of_drift
-from anomaly_detection.calibration.thresholds import Conformal
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.schema import CleaningReport
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
+from anomaly_detection.features.kinds import KINDS
 
 __all__ = ["counts_repeats", "predict_parts", "score_parts", "score_table", "threshold_of_parts"]
 
@@ -96,10 +96,11 @@ def predict_parts(
             f"predict_batches takes an iterable of tables, got one {type(parts).__name__};"
             " give it to predict, or in a list."
         )
-    if isinstance(detector.threshold_rule, Conformal) and iter(parts) is parts:
+    rule = detector.threshold_rule
+    if rule is not None and rule.needs_batch and iter(parts) is parts:
         raise DataError(
-            "The rule Conformal sets one threshold for all records together, so they are gone through twice, which"
-            f" a {type(parts).__name__} cannot be; give a list of tables or read_chunks(path)."
+            f"The rule {type(rule).__name__} sets one threshold for all records together, so they are gone through"
+            f" twice, which a {type(parts).__name__} cannot be; give a list of tables or read_chunks(path)."
         )
     return _predictions(detector, parts, threshold, progress)
 
@@ -121,20 +122,21 @@ def _predictions(
 def threshold_of_parts(
     detector: Detector, parts: Iterable[Any], progress: Callable[[int], object] | None = None
 ) -> float:
-    """`Detector.cut` for all records together; the parts are gone through only where it takes them, for `Conformal`.
+    """`Detector.cut` for all records together; the parts are gone through only where the rule `needs_batch`.
 
     Raises and calls `progress` as `score_parts`.
     """
     own = float(detector.model.offset_)
-    if isinstance(detector.threshold_rule, Conformal):
-        scored = score_parts(detector, parts, progress, threshold=own)
-        return detector.threshold_rule.cut_of_parts(scores for scores, _ in map(_found, scored))
-    return own
+    rule = detector.threshold_rule
+    if rule is None or not rule.needs_batch:
+        return own
+    scored = score_parts(detector, parts, progress, threshold=own)
+    return rule.cut_of_parts(scores for scores, _ in map(_found, scored))
 
 
 def counts_repeats(detector: Detector) -> bool:
     """Whether scores depend on which records come together, because copies among them are counted."""
-    return any(source.kind == "repeats" for source in detector.preprocessor.feature_sources_)
+    return any(KINDS[source.kind].counted for source in detector.preprocessor.feature_sources_)
 
 
 def _found(part: Batch) -> tuple[FloatArray, FloatArray]:

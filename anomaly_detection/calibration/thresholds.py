@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +25,19 @@ IntArray = npt.NDArray[np.int64]
 
 
 class ThresholdRule(Protocol):
-    """What every rule offers: two methods, what the first has learned, and whether that needs labels."""
+    """What every rule offers: to learn a threshold and to give it, and what either takes.
 
+    Attributes
+    ----------
+    offset_ : float
+        The threshold of a row by itself, in [-1, 0]; NaN before `fit`.
+    uses_labels : bool
+        Whether `fit` needs labels.
+    needs_batch : bool
+        Whether the threshold of rows follows from the scores of all that come together; else it is ``offset_``.
+    """
+
+    needs_batch: ClassVar[bool]
     offset_: float
     uses_labels: bool
 
@@ -38,14 +49,23 @@ class ThresholdRule(Protocol):
         """The score strictly below which the rows of a batch with these `scores` (rows,) are alerts."""
         ...
 
+    def cut_of_parts(self, parts: Iterable[npt.ArrayLike]) -> float:
+        """`cut` for a batch whose scores come in parts; they are not gone through unless the rule `needs_batch`."""
+        ...
+
 
 class _FixedCut:
     """A rule whose threshold is the same for every batch."""
 
+    needs_batch: ClassVar[bool] = False
     offset_: float
 
     def cut(self, scores: npt.ArrayLike) -> float:
         """``offset_``, whatever the batch."""
+        return self.offset_
+
+    def cut_of_parts(self, parts: Iterable[npt.ArrayLike]) -> float:
+        """``offset_``, without a look at the parts."""
         return self.offset_
 
 
@@ -237,6 +257,7 @@ class Conformal:
         The scores that p-values come from.
     """
 
+    needs_batch: ClassVar[bool] = True
     rate: float
     offset_: float = field(default=math.nan, init=False, repr=False)
     uses_labels: bool = field(default=False, init=False, repr=False)

@@ -26,8 +26,9 @@ from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.levels import Levels
 from anomaly_detection.data.schema import Role, Schema, infer_schema
 from anomaly_detection.errors import DataError
-from anomaly_detection.features.derived import Duration, amount_kind
-from anomaly_detection.features.group_deviation import explained_share, robust_spread
+from anomaly_detection.features.amounts import amount_kind
+from anomaly_detection.features.derived import Duration
+from anomaly_detection.features.group_deviation import explained_share, robust_scale
 from anomaly_detection.features.numeric_values import choose_scale
 
 __all__ = ["INJECTED_KINDS", "Injected", "inject"]
@@ -230,7 +231,7 @@ def _swaps(clean: pd.DataFrame, schema: Schema) -> list[_Change]:
             enough = size[size >= _LEAST_GROUP].index.to_numpy()
             for edge, quantile in zip(edges, (0.1, 0.9), strict=True):
                 edge[enough] = grouped.quantile(quantile)[enough]
-            least = np.log(_FACTOR) if scale.is_log else 2.0 * robust_spread(scaled[~np.isnan(scaled)])
+            least = np.log(_FACTOR) if scale.is_log else 2.0 * robust_scale(scaled[~np.isnan(scaled)])
             found.append(_Swap(name, group_by, scaled, codes, edges[0], edges[1], float(least)))
     return found
 

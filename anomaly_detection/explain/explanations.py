@@ -13,8 +13,9 @@ import pandas as pd
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.json_values import plain
 from anomaly_detection.explain.attribution import Attribution, attribute
-from anomaly_detection.explain.wording import is_duration, phrase, sentence
-from anomaly_detection.features.features import FeatureSource
+from anomaly_detection.explain.wording import phrase, sentence
+from anomaly_detection.features.group import FeatureSource
+from anomaly_detection.features.kinds import KINDS
 
 __all__ = ["Contribution", "Explanation", "explain", "explain_features"]
 
@@ -22,7 +23,6 @@ _LEAST_SHARE = 0.05
 _LEAST_WAY = 0.02  # of the way from the usual score to the threshold
 _LEAST_FARNESS = 1.0  # standard deviations; what is nearer is no reason that a person would accept
 _FAR = 10.0
-_UNORDERED = ("cat", "pairs", "calendar", "missing", "repeats")
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class _Told:
         self.falls = np.maximum(-found.effects, 0.0)
         self.fall = self.falls.sum(axis=1) + np.maximum(-found.rest, 0.0)
         self.least = np.maximum(_LEAST_SHARE * self.fall, max(least, 1e-12))
-        self.weight = np.array([_telling(source) for source in self.sources[: self.farness.shape[1]]])
+        self.weight = np.array([KINDS[source.kind].weight(source) for source in self.sources[: self.farness.shape[1]]])
 
     def reasons(self, row: int, top: int) -> tuple[Contribution, ...]:
         """The strongest reasons of a row."""
@@ -222,7 +222,7 @@ class _Told:
 
     def _join_repeats(self, by_feature: dict[int, list[int]]) -> None:
         """A record that occurs again repeats all its readings: one reason, told by what comes first in the features."""
-        repeats = sorted(feature for feature in by_feature if self.sources[feature].kind == "repeats")
+        repeats = sorted(feature for feature in by_feature if KINDS[self.sources[feature].kind].counted)
         for other in repeats[1:]:
             by_feature[repeats[0]] += by_feature.pop(other)
 
@@ -236,14 +236,11 @@ class _Told:
         return best
 
     def _says(self, row: int, feature: int) -> bool:
-        """Whether there is something to say: that nothing is repeated can be unusual, but is no reason."""
-        if self.sources[feature].kind != "repeats":
-            return True
-        value = self.values[row, feature]
-        return bool((value[1] if isinstance(value, tuple) else value) > 1)
+        return KINDS[self.sources[feature].kind].says(self.values[row, feature])
 
     def _reason(self, row: int, feature: int, players: list[int]) -> Contribution:
         source = self.sources[feature]
+        kind = KINDS[source.kind]
         value, usual = self.values[row, feature], self.usual[row, feature]
         low, high = float(self.low[row, feature]), float(self.high[row, feature])
         between = (low, high) if np.isfinite(low) and np.isfinite(high) else None
@@ -254,38 +251,13 @@ class _Told:
             value=plain(value),
             expected=plain(usual),
             expected_range=between,
-            direction=_direction(source, value, usual),
-            factor=_factor(source, value, usual),
+            direction=kind.direction(value, usual),
+            factor=_factor(value, usual) if kind.ordered else None,
             share=float(self.falls[row, players].sum() / self.fall[row]),
             effect=float(self.found.effects[row, players].sum()),
             text=phrase(source, value, usual, self.records[row], self.n_records, between),
         )
 
 
-def _telling(source: FeatureSource) -> float:
-    """How well a feature tells about one of its columns: the fewer there are, the better.
-
-    Of two amounts a ratio leaves open which of them is odd, even where it lies farther out than either. What is usual
-    in a group is understood sooner than what the rest of the record foretells.
-    """
-    count = max(len(source.columns), 1)
-    of_amounts = source.kind in ("ratios", "deviations", "rules") and not is_duration(source)
-    return (0.7 if source.kind == "expectations" else 1.0) / (count**2 if of_amounts else count)
-
-
-def _direction(source: FeatureSource, value: Any, usual: Any) -> str:
-    if source.kind in ("cat", "pairs", "calendar"):
-        return "rare"
-    if source.kind == "missing":
-        return "missing" if value != "none" else "rare"
-    if source.kind == "repeats":
-        return "repeated"
-    if pd.isna(value):
-        return "missing"
-    return "high" if value > usual else "low" if value < usual else "usual"
-
-
-def _factor(source: FeatureSource, value: Any, usual: Any) -> float | None:
-    if source.kind in _UNORDERED or not (value > 0 and usual > 0):
-        return None
-    return float(value / usual)
+def _factor(value: Any, usual: Any) -> float | None:
+    return float(value / usual) if value > 0 and usual > 0 else None

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.data.levels import from_codes
-from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.data.schema import unused_name
+from anomaly_detection.features.amounts import amount_kind
 from anomaly_detection.features.numeric_values import LARGEST, bounded
 from anomaly_detection.features.pairing import MOST_PARTNERS, paired_dates
 
@@ -26,7 +26,6 @@ __all__ = [
     "Product",
     "Ratio",
     "add_derived",
-    "amount_kind",
     "derived_names",
     "find_calendar",
     "find_durations",
@@ -268,20 +267,6 @@ def find_durations(frame: pd.DataFrame, dates: Sequence[str]) -> list[Duration]:
     return kept
 
 
-# What a numeric column measures, by the words in its name; the first kind that fits counts.
-_KINDS: tuple[tuple[str, frozenset[str], frozenset[str]], ...] = (
-    ("per_unit", frozenset({"unit", "per", "rate", "pack"}), frozenset({"price", "cost", "rate", "measure"})),
-    ("freight", frozenset({"freight", "transport", "transportation", "shipping", "carriage"}), frozenset()),
-    ("insurance", frozenset({"insurance"}), frozenset()),
-    ("price", frozenset({"price"}), frozenset()),
-    ("value", frozenset({"value", "amount", "revenue", "spend", "total", "invoice", "sales"}), frozenset()),
-    ("forecast", frozenset({"forecast", "forecasted", "demand", "expected"}), frozenset()),
-    ("inventory", frozenset({"inventory", "stock", "onhand"}), frozenset()),
-    ("capacity", frozenset({"capacity"}), frozenset()),
-    ("quantity", frozenset({"quantity", "qty", "volume", "pieces", "units", "order", "ordered"}), frozenset()),
-    ("weight", frozenset({"weight", "kg", "kilograms", "tons", "tonnes"}), frozenset()),
-    ("distance", frozenset({"distance", "km", "miles"}), frozenset()),
-)
 _MEANINGFUL = (
     ("freight", "weight"),
     ("freight", "value"),
@@ -297,15 +282,6 @@ _MEANINGFUL = (
     ("inventory", "quantity"),
     ("forecast", "capacity"),
 )
-
-
-def amount_kind(name: str) -> str | None:
-    """Say what an amount measures, going by the words in its name: ``price``, ``freight``, ...; None if unknown."""
-    tokens = name_tokens(name)
-    for kind, any_of, also in _KINDS:
-        if tokens & any_of and (not also or tokens & also):
-            return kind
-    return None
 
 
 def find_ratios(frame: pd.DataFrame, numbers: Sequence[str]) -> list[Ratio | Product]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from anomaly_detection.features.clauses import number, with_unit
+from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.progress import steps
 
 __all__ = ["Repeats"]
@@ -21,7 +22,7 @@ _REMEMBERED = 100_000
 Keys = npt.NDArray[np.uint64]
 
 
-class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class Repeats(FeatureGroup):
     """Binary logarithm of how many times a record, and any one of its readings, occurs.
 
     Three features. *record*: rows that agree in every column but those in `dates` and `within`. *reading*: the largest
@@ -43,6 +44,13 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     dates : sequence of str
         Columns in which copies of a record may differ.
     """
+
+    counted: ClassVar[bool] = True
+
+    @classmethod
+    def units_of(cls, name: str) -> tuple[float, float]:
+        """A reading may repeat by chance; two records or several readings hardly do."""
+        return cls.units if name == "repeated reading" else (0.0, 0.25)
 
     def __init__(self, numbers: Sequence[str] = (), within: Sequence[str] = (), dates: Sequence[str] = ()) -> None:
         self.numbers = numbers
@@ -126,6 +134,27 @@ class Repeats(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 values[row, 1] = (self.continuous_[column], int(counts[row, column]))
             values[:, 2] = (counts > 1).sum(axis=1)
         return values, np.ones(values.shape)
+
+    @classmethod
+    def direction(cls, value: Any, usual: Any) -> str:
+        """``repeated``."""
+        return "repeated"
+
+    @classmethod
+    def says(cls, value: Any) -> bool:
+        """That nothing is repeated can be unusual, but is no reason."""
+        return bool((value[1] if isinstance(value, tuple) else value) > 1)
+
+    @classmethod
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+        """`FeatureGroup.phrase`: what occurs how many times."""
+        if source.name == "repeated record":
+            return f"the same record occurs {number(value)} times"
+        if source.name == "repeated readings":
+            return f"{number(value)} readings at once repeat others within four weeks, like a copy's"
+        column, count = value
+        name, shown = with_unit(column, row[column])
+        return f"the same {name}, {shown}, occurs {count} times within four weeks"
 
 
 def _hash(X: pd.DataFrame) -> Keys:

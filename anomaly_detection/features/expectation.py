@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.levels import Levels
-from anomaly_detection.features.group_deviation import robust_spread
+from anomaly_detection.features.clauses import compared_with, listed, number, without_unit
+from anomaly_detection.features.group import FeatureSource, Range, Row
+from anomaly_detection.features.group_deviation import robust_scale
+from anomaly_detection.features.numeric_group import NumericGroup
 from anomaly_detection.features.numeric_values import Scale, choose_scale
 from anomaly_detection.features.pairing import MOST_PARTNERS
 from anomaly_detection.features.rarity import determined
@@ -44,7 +46,7 @@ class _Target:
     places: Places | None = None
 
 
-class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class Expectation(NumericGroup):
     """Residual of each number after what all other columns foretell, as ``asinh(z)``; 0 is as expected.
 
     One robust ridge regression a number, additive in the other numbers (lopsided ones as logarithms) and in the
@@ -61,10 +63,13 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     bound : sequence of tuple of str
         Columns that are bound by an exact rule, such as a total and its factors; none of them foretells another.
     min_explained : float, default 0.3
-        Least share of the robust spread's square explained, 0 to 1.
+        Least share of the robust scale's square explained, 0 to 1.
     strength : float, default 3.0
         Rows that each coefficient is lent towards 0.
     """
+
+    units: ClassVar[tuple[float, float]] = (0.5, 0.5)
+    beside: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -93,10 +98,10 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             self.scales_[name] = choose_scale(values)
             scaled = self.scales_[name].apply(values)
             present = scaled[~np.isnan(scaled)]
-            if present.size < _LEAST_ROWS or robust_spread(present) == 0.0:
+            if present.size < _LEAST_ROWS or robust_scale(present) == 0.0:
                 continue
             low, high = np.quantile(present, [0.001, 0.999])
-            self.centres_[name] = (float(np.median(present)), robust_spread(present), float(low), float(high))
+            self.centres_[name] = (float(np.median(present)), robust_scale(present), float(low), float(high))
         found = {name: Levels(sample[name]) for name in self.categories}
         self.levels_ = {name: one for name, one in found.items() if 1 < len(one) <= len(sample) / 20}
         for name in determined(sample, self.levels_):
@@ -200,12 +205,12 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         full = np.zeros(design.shape[1])
         for _ in range(_ROUNDS):
             residual = y - fitted
-            spread = max(robust_spread(residual[present]), 1e-6)
+            spread = max(robust_scale(residual[present]), 1e-6)
             goal = np.where(present, fitted + np.clip(residual, -2 * spread, 2 * spread), 0.0)
             full[used] = inverse @ (design.T @ goal)[used]
             fitted = design @ full
-        spread = max(robust_spread((y - fitted)[present]) * np.sqrt(n / freedom), 0.02)
-        if 1.0 - (spread / max(robust_spread(y[present]), 1e-6)) ** 2 < self.min_explained:
+        spread = max(robust_scale((y - fitted)[present]) * np.sqrt(n / freedom), 0.02)
+        if 1.0 - (spread / max(robust_scale(y[present]), 1e-6)) ** 2 < self.min_explained:
             return None
         first = np.array([block[0] - 1 for block in blocks.values()])
         parts = np.add.reduceat(design[:, 1:] * full[1:], first, axis=1).std(axis=0)
@@ -281,6 +286,27 @@ class Expectation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 standard = expected[:, i] + np.sinh(bounds[:, i, None]) * target.spread
                 ends[..., i] = self.scales_[target.column].invert(np.clip(standard * spread + centre, low, high))
         return ends
+
+    @classmethod
+    def weight(cls, source: FeatureSource) -> float:
+        """`FeatureGroup.weight`; what is usual in a group is understood sooner than what a record foretells."""
+        return 0.7 / max(len(source.columns), 1)
+
+    @classmethod
+    def among(cls, source: FeatureSource, row: Row) -> str:
+        """`NumericGroup.among`: the rest of the record foretells the value, its numbers as well as its categories."""
+        named, _ = compared_with(source.group_by, row, joined=False)
+        return f" with {listed(named)}" if named else " for such a record"
+
+    @classmethod
+    def of_one(cls, source: FeatureSource, value: float, usual: float, row: Row, between: Range | None) -> str:
+        """`NumericGroup.of_one`."""
+        if number(value) != number(usual):
+            return super().of_one(source, value, usual, row, between)
+        # What is foretold is beyond all that any record has had, and was cut there.
+        name, unit = without_unit(source.columns[0])
+        beside = cls.among(source, row).removeprefix(" with ") if source.group_by else "the rest of the record"
+        return f"{name} {number(value)}{unit} does not go with {beside}"
 
 
 class _Weights:

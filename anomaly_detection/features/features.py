@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import joblib
 import numpy as np
@@ -13,7 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.compose import ColumnTransformer
+from sklearn.utils import Bunch
+from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.frames import to_frame
@@ -35,76 +34,28 @@ from anomaly_detection.features.derived import (
 )
 from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.expectation import Expectation
+from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.group_deviation import GroupDeviation
-from anomaly_detection.features.numeric_values import NumericValues
+from anomaly_detection.features.kinds import GROUPS, KINDS
+from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
 from anomaly_detection.features.pairing import MOST_PARTNERS
-from anomaly_detection.features.rarity import CategoryRarity, PairRarity
+from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity, PairRarity
 from anomaly_detection.features.restated_columns import find_restated
 from anomaly_detection.features.rules import Rules
-from anomaly_detection.features.surprise import TailSummary
+from anomaly_detection.features.surprise import DeviationSummary
 
 __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
-
-GROUPS = (
-    "num",
-    "cat",
-    "pairs",
-    "calendar",
-    "durations",
-    "ratios",
-    "deviations",
-    "expectations",
-    "rules",
-    "missing",
-    "repeats",
-    "tails",
-)
 
 _SAMPLE = 5_000
 _SAME = 0.999
 _BLOCK = 1_024
-_PLAIN = ("num", "durations", "ratios")
-# At least and at most so much of a feature counts as one standard deviation (`TailSummary`). Shares in nats need a
-# floor: a surprise of 3.4, one in thirty, is some two deviations, however equal the other values are.
-_LEAST_UNITS = {
-    "cat": 1.25,
-    "calendar": 1.25,
-    "missing": 1.25,
-    "pairs": 0.75,
-    "deviations": 0.5,
-    "expectations": 0.5,
-}
-_MOST_UNITS = {"cat": 1.0, "pairs": 1.0, "missing": 1.0, "deviations": 0.5, "expectations": 0.5, "rules": 0.3}
-_COPY_UNITS = {"repeated record": 0.25, "repeated readings": 0.25}
 
 
-@dataclass(frozen=True)
-class FeatureSource:
-    """Where a feature comes from.
-
-    Attributes
-    ----------
-    name : str
-        The feature's name.
-    kind : str
-        One of `GROUPS`.
-    columns : tuple of str
-        Input columns, the one that is judged first; empty for the row-level summary ("tails").
-    group_by : tuple of str
-        What the feature is compared within: categorical input columns, or calendar parts such as ``month of date``.
-    """
-
-    name: str
-    kind: str
-    columns: tuple[str, ...]
-    group_by: tuple[str, ...] = ()
-
-
-class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
+class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Raw records to features, float32 with NaN where a value is missing.
 
-    A `ColumnTransformer` that plans its own branches: it cleans the records once by their schema, adds the columns that
-    follow from others, and runs one branch a group of features on the result.
+    It cleans the records once by their schema, adds the columns that follow from others, and runs one branch a group
+    of features on the result, each on columns of its own.
 
     ==============  ==================================================================================================
     group           features
@@ -146,50 +97,25 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         Training records.
     feature_sources_ : list of FeatureSource
         One a feature, in the order of the outputs.
+    transformers_ : list of (name, branch or "drop", columns)
+        A branch for each group but ``tails``, fitted; "drop" where the group is not wanted or has no columns.
+    named_transformers_ : Bunch of name to branch or "drop"
+    feature_names_in_ : ndarray of str
+        The columns that branches choose from: those of the clean records, and those that follow from others.
     numerical_features, categorical_features : list of str
         Input columns by role.
     """
-
-    remainder = "drop"
-    sparse_threshold = 0.0
-    transformer_weights = None
-    verbose = False
-    verbose_feature_names_out = False
-    force_int_remainder_cols = "deprecated"
 
     def __init__(self, schema: Schema | None = None, groups: Sequence[str] = GROUPS, n_jobs: int | None = None) -> None:
         self.schema = schema
         self.groups = groups
         self.n_jobs = n_jobs
 
-    # The base class looks for its branches' parameters here; the branches are planned from the records instead.
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the constructor's parameters."""
-        params: dict[str, Any] = BaseEstimator.get_params(self, deep=False)
-        return params
-
-    def set_params(self, **params: Any) -> SupplyChainFeatures:
-        """Set the constructor's parameters."""
-        BaseEstimator.set_params(self, **params)
-        return self
-
-    def set_output(self, *, transform: Literal["default", "pandas", "polars"] | None = None) -> SupplyChainFeatures:
-        """Set what `transform` and `fit_transform` return: an array, or a frame with the features' names.
-
-        Parameters
-        ----------
-        transform : {"default", "pandas", "polars"}, optional
-            None changes nothing.
-        """
-        # Of this object alone: its branches hand arrays to each other.
-        TransformerMixin.set_output(self, transform=transform)
-        return self
-
-    def _plain(self) -> SupplyChainFeatures:
-        """A shallow copy that returns arrays, whatever `set_output` says."""
-        plain = copy.copy(self)
-        plain.__dict__.pop("_sklearn_output_config", None)
-        return plain
+    @property
+    def named_transformers_(self) -> Bunch:
+        """The branches by the names of their groups."""
+        check_is_fitted(self, "transformers_")
+        return Bunch(**{name: branch for name, branch, _ in self.transformers_})
 
     @property
     def numerical_features(self) -> list[str]:
@@ -237,21 +163,22 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         )
         self.derived_ = self._derive(clean)
         extended = self._extended(clean)
-        self.transformers = self._branches()
-        plain = self._plain()
-        found = _array(super(SupplyChainFeatures, plain).fit_transform, extended)
-        self.__dict__.update(plain.__dict__)
+        self.feature_names_in_ = np.asarray(extended.columns, dtype=object)
+        self.n_features_in_ = extended.shape[1]
+        self.transformers_ = self._branches()
+        found = self._of_branches("fit_transform", extended)
         sources = self._sources()
-        self.kept_ = _distinct(found, np.array([source.kind in _MOST_UNITS for source in sources], dtype=bool))
+        self.kept_ = _distinct(
+            found, np.array([KINDS[source.kind].units[1] < np.inf for source in sources], dtype=bool)
+        )
         self.kept_ = self.kept_[~_foretold(sources)[self.kept_]]
         if not self.kept_.size:
             raise DataError("No feature varies among the records; expected records that differ.")
         found = found[:, self.kept_]
         self.feature_sources_ = [sources[i] for i in self.kept_]
         self.n_records_ = len(frame)
-        least = [_LEAST_UNITS.get(source.kind, 0.0) for source in self.feature_sources_]
-        most = [_MOST_UNITS.get(source.kind, _COPY_UNITS.get(source.name, np.inf)) for source in self.feature_sources_]
-        self.tails_ = TailSummary(least, most).fit(found)
+        units = [KINDS[source.kind].units_of(source.name) for source in self.feature_sources_]
+        self.tails_ = DeviationSummary([least for least, _ in units], [most for _, most in units]).fit(found)
         if "tails" in self.groups:
             self.feature_sources_ += [
                 FeatureSource(str(name), "tails", ()) for name in self.tails_.get_feature_names_out()
@@ -290,8 +217,16 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
 
     def features_of(self, extended: pd.DataFrame) -> npt.NDArray[np.float32]:
         """Return the features of records that `extend` prepared."""
-        found = _array(super(SupplyChainFeatures, self._plain()).transform, extended)
-        return self.summarise(found[:, self.kept_])
+        return self.summarise(self._of_branches("transform", extended)[:, self.kept_])
+
+    def _of_branches(self, method: str, extended: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """What a method of the branches makes of prepared records, side by side, each branch in a thread."""
+        # Arrays, whatever scikit-learn is set to hand out: that is for what users get.
+        with joblib.parallel_config(backend="threading"), config_context(transform_output="default"):
+            blocks = Parallel(n_jobs=self.n_jobs)(
+                delayed(getattr(branch, method))(extended[columns]) for _, branch, columns in self._used()
+            )
+        return np.hstack([np.empty((len(extended), 0), dtype=np.float32), *blocks])
 
     def summarise(
         self, found: npt.NDArray[np.float32], surprises: npt.NDArray[np.float32] | None = None
@@ -330,12 +265,12 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
 
     def farness(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Say how far out each feature but the row-level summary is, in standard deviations, at least 0."""
-        return self.tails_.surprises(features[:, : len(self.kept_)])
+        return self.tails_.deviations(features[:, : len(self.kept_)])
 
     def known_share(self, X: Any) -> float:
         """Share of the records, 0 to 1, that are remembered from training in every column; 0 without ``repeats``."""
         extended, _ = self.extend(X)
-        for name, transformer, columns in self._fitted_branches():
+        for name, transformer, columns in self._used():
             if name == "repeats":
                 return float(transformer.known(extended[columns]).mean())
         return 0.0
@@ -346,7 +281,7 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         Both have shape (n, n_features without the summary). For numbers they are in the column's own units; for
         categories the level and its count; for pairs both levels, and the rows with both and with the second.
         """
-        blocks = [transformer.in_units(extended[columns]) for _, transformer, columns in self._fitted_branches()]
+        blocks = [transformer.in_units(extended[columns]) for _, transformer, columns in self._used()]
         values, usual = (np.hstack([block[i].astype(object) for block in blocks])[:, self.kept_] for i in (0, 1))
         return values, usual
 
@@ -356,7 +291,7 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
         Both have its shape; the middle 90 % of the training records lie between, each against its own group or
         expectation. NaN for features whose values have no such range: categories, rules, repeats.
         """
-        branches = self._fitted_branches()
+        branches = self._used()
         widths = [len(transformer.get_feature_names_out()) for _, transformer, _ in branches]
         bounds = np.full((2, sum(widths)), np.nan)
         bounds[:, self.kept_] = self.tails_.bounds()
@@ -412,9 +347,9 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
             ("num", NumericValues(), numbers),
             ("cat", CategoryRarity(), categories),
             ("pairs", PairRarity(), [*categories, *states]),
-            ("calendar", CategoryRarity(), weekday_and_hour),
-            ("durations", NumericValues(), names[Duration]),
-            ("ratios", NumericValues(), names[Ratio]),
+            ("calendar", CalendarRarity(), weekday_and_hour),
+            ("durations", Durations(), names[Duration]),
+            ("ratios", Ratios(), names[Ratio]),
             ("deviations", GroupDeviation(judged, groupers, n_jobs=self.n_jobs), [*judged, *groupers]),
             (
                 "expectations",
@@ -422,22 +357,19 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
                 [*numbers, *names[Duration], *groupers],
             ),
             ("rules", Rules(products, dates), [*names[Product], *dates]),
-            ("missing", CategoryRarity(keep_all=True), names[MissingPattern]),
+            ("missing", MissingRarity(keep_all=True), names[MissingPattern]),
             ("repeats", Repeats(numbers, periods, dates), [*numbers, *categories, *periods, *dates]),
         ]
-        return [(name, branch if name in self.groups else "drop", columns) for name, branch, columns in plan]
+        wanted = {name for name, _, columns in plan if name in self.groups and columns}
+        return [(name, branch if name in wanted else "drop", columns) for name, branch, columns in plan]
 
-    def _fitted_branches(self) -> list[tuple[str, Any, list[str]]]:
-        return [
-            (name, transformer, columns)
-            for name, transformer, columns in self.transformers_
-            if not isinstance(transformer, str) and len(columns)
-        ]
+    def _used(self) -> list[tuple[str, Any, list[str]]]:
+        return [part for part in self.transformers_ if part[1] != "drop"]
 
     def _sources(self) -> list[FeatureSource]:
         origin = dict(zip(self._derived_names(), (part.columns for part in self.derived_), strict=True))
         sources = []
-        for kind, transformer, columns in self._fitted_branches():
+        for kind, transformer, columns in self._used():
             names = transformer.get_feature_names_out()
             judged = getattr(transformer, "feature_columns_", [(name,) for name in columns])
             grouped = getattr(transformer, "feature_groups_", [()] * len(names))
@@ -445,12 +377,6 @@ class SupplyChainFeatures(ColumnTransformer):  # type: ignore[misc]
                 inputs = dict.fromkeys(column for part in own for column in origin.get(part, (part,)))
                 sources.append(FeatureSource(str(name), kind, tuple(inputs), tuple(group_by)))
         return sources
-
-
-def _array(method: Callable[[pd.DataFrame], Any], extended: pd.DataFrame) -> npt.NDArray[np.float32]:
-    """What a method of `ColumnTransformer` makes of prepared records, its branches in threads."""
-    with joblib.parallel_config(backend="threading"), config_context(transform_output="default"):
-        return np.asarray(method(extended), dtype=np.float32)
 
 
 def _distinct(found: npt.NDArray[np.float32], telling: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
@@ -479,8 +405,8 @@ def _distinct(found: npt.NDArray[np.float32], telling: npt.NDArray[np.bool_]) ->
 
 def _foretold(sources: Sequence[FeatureSource]) -> npt.NDArray[np.bool_]:
     """Plain values of columns that are judged against their group or the rest of the record: their size says less."""
-    judged = {source.columns for source in sources if source.kind in ("deviations", "expectations")}
-    return np.array([source.kind in _PLAIN and source.columns in judged for source in sources], dtype=bool)
+    judged = {source.columns for source in sources if KINDS[source.kind].beside}
+    return np.array([KINDS[source.kind].plain and source.columns in judged for source in sources], dtype=bool)
 
 
 def _varies(column: npt.NDArray[np.float32]) -> bool:

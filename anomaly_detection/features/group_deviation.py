@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from joblib import Parallel, delayed
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.levels import CombinedLevels, Levels
+from anomaly_detection.data.parsing import name_tokens
+from anomaly_detection.features.group import FeatureSource, Row
+from anomaly_detection.features.numeric_group import NumericGroup
 from anomaly_detection.features.numeric_values import Scale, choose_scale
 from anomaly_detection.features.pairing import most_related
 from anomaly_detection.progress import steps
 
-__all__ = ["GroupDeviation", "explained_share", "robust_spread"]
+__all__ = ["GroupDeviation", "explained_share", "robust_scale"]
 
 Floats = npt.NDArray[np.float64]
 _Known = dict[tuple[str, ...], npt.NDArray[np.int64]]
@@ -26,10 +28,10 @@ _SAMPLE = 30_000
 _ROWS_A_GROUP = 15  # on average; smaller groups foretell too well and judge too badly
 _MAD_TO_SIGMA = 1.4826
 _DETERMINED_SHARE = 0.98
-_SPREAD_STRENGTH = 6.0  # a robust spread needs that many more rows than a median to be known as well
+_SPREAD_STRENGTH = 6.0  # a robust scale needs that many more rows than a median to be known as well
 
 
-def robust_spread(values: Floats) -> float:
+def robust_scale(values: Floats) -> float:
     """Standard deviation as the median distance from the median tells it; by tails, then plainly, where that is 0."""
     if values.size == 0:
         return 0.0
@@ -62,7 +64,7 @@ class _Deviation:
         return f"{self.column} by {' and '.join(self.group_by)}"
 
 
-class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class GroupDeviation(NumericGroup):
     """Robust deviation of each number from its group, as ``asinh(z)``; 0 is usual.
 
     For each number that one or two categorical columns foretell (they explain at least `min_explained` of the variance
@@ -85,6 +87,9 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     n_jobs : int, optional
         Threads over columns.
     """
+
+    units: ClassVar[tuple[float, float]] = (0.5, 0.5)
+    beside: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -177,7 +182,7 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         size = len(groups)
         if above is None:
             middle = float(np.median(values))
-            width = max(robust_spread(values), 1e-9 * (1.0 + abs(middle)))
+            width = max(robust_scale(values), 1e-9 * (1.0 + abs(middle)))
             return _Usual(groups, np.full(2, middle), np.full(2, width))
         parent = chain[-1]
         n = np.bincount(codes, minlength=size).astype(np.float64)
@@ -192,7 +197,7 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         parent_codes = np.zeros(size, dtype=np.int64)
         parent_codes[codes] = above
         parent_centre = parent.centre[parent_codes]
-        within = robust_spread(values - centre[codes])
+        within = robust_scale(values - centre[codes])
         between = float(np.sqrt(np.mean((centre - parent_centre)[codes] ** 2)))
         if np.mean(values == centre[codes]) >= _DETERMINED_SHARE:
             # The groups determine the number, so that a small one is not drawn towards values it cannot have.
@@ -263,6 +268,16 @@ class GroupDeviation(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             centre, spread = self._expected(X, deviation, known)
             ends[..., i] = deviation.scale.invert(centre + np.sinh(bounds[:, i, None]) * spread)
         return ends
+
+    @classmethod
+    def what_is_usual(cls, source: FeatureSource, row: Row) -> str:
+        """`NumericGroup.what_is_usual`, but "what SupplierB by Air takes" of a lead time."""
+        among = cls.among(source, row)
+        tokens = name_tokens(source.columns[0])
+        takes_time = {"lead", "time"} <= tokens or tokens & {"duration", "transit"}
+        if takes_time and among.startswith(" for "):
+            return f"what {among[len(' for ') :]} takes"
+        return f"what is usual{among}"
 
 
 def _codes(X: pd.DataFrame, groups: CombinedLevels, known: _Known) -> npt.NDArray[np.int64]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["LARGEST", "NumericValues", "Scale", "bounded", "choose_scale"]
+from anomaly_detection.features.numeric_group import NumericGroup
+
+__all__ = ["LARGEST", "Durations", "NumericValues", "Ratios", "Scale", "bounded", "choose_scale"]
 
 LARGEST = 1e100
 """Numbers are computed with as if none were larger, or nearer to 0 than its reciprocal, without being 0."""
@@ -94,8 +95,10 @@ def choose_scale(values: Floats) -> Scale:
     return Scale()
 
 
-class NumericValues(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class NumericValues(NumericGroup):
     """Each column on its own scale, float32; missing stays NaN."""
+
+    plain: ClassVar[bool] = True
 
     def fit(self, X: pd.DataFrame, y: object = None) -> NumericValues:
         """Choose a scale for each column."""
@@ -128,6 +131,16 @@ class NumericValues(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Turn `bounds` of the features, shape (2, columns), into the columns' own units, shape (2, n, columns)."""
         ends = [scale.invert(bounds[:, i]) for i, scale in enumerate(self.scales_)]
         return np.broadcast_to(np.stack(ends, axis=1)[:, None], (2, len(X), len(ends)))
+
+
+class Durations(NumericValues):
+    """Days between two dates, as `NumericValues`."""
+
+    of_dates: ClassVar[bool] = True
+
+
+class Ratios(NumericValues):
+    """One amount for each unit of another, as `NumericValues`."""
 
 
 def _median(values: Floats) -> float:

@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any
+from math import inf
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.levels import CombinedLevels, Levels
+from anomaly_detection.features.clauses import number, short
+from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.pairing import most_related
 from anomaly_detection.progress import steps
 
-__all__ = ["CategoryRarity", "PairRarity", "determined"]
+__all__ = ["CalendarRarity", "CategoryRarity", "MissingRarity", "PairRarity", "determined"]
 
 _RARE_SHARE = 0.02
 _COMMON_SHARE = 0.05
 _SAMPLE = 50_000
 
 
-class CategoryRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Surprise of each category: ``-log`` of the share of training rows whose category is as rare or rarer.
+class CategoryRarity(FeatureGroup):
+    """Surprisal of each category: ``-log`` of the share of training rows whose category is as rare or rarer.
 
-    Where a column has many rare levels, one of them is no great surprise. An unseen level counts as half a row. Where
+    Where a column has many rare levels, that of one of them is small. An unseen level counts as half a row. Where
     all levels of a column are common, or a finer column all but determines them (a product its product group), so that
-    the two would say the same, each known level has surprise 0 and only an unseen one has more.
+    the two would say the same, each known level has surprisal 0 and only an unseen one has more.
 
     Parameters
     ----------
     keep_all : bool, default False
-        Give a feature for every column, and every level its surprise.
+        Give a feature for every column, and every level its surprisal.
     """
+
+    # Shares in nats need a floor: a surprisal of 3.4, one in thirty, is some two deviations, however equal others are.
+    units: ClassVar[tuple[float, float]] = (1.25, 1.0)
 
     def __init__(self, keep_all: bool = False) -> None:
         self.keep_all = keep_all
@@ -45,10 +50,10 @@ class CategoryRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         levels = {name: Levels(X[name]) for name in X.columns}
         self.levels_ = {name: found for name, found in levels.items() if self.keep_all or len(found) > 1}
         told = [] if self.keep_all else determined(X, self.levels_)
-        self.surprise_ = {name: self._surprise(found.counts, name in told) for name, found in self.levels_.items()}
+        self.surprise_ = {name: self._surprisal(found.counts, name in told) for name, found in self.levels_.items()}
         return self
 
-    def _surprise(self, counts: npt.NDArray[np.int64], told: bool) -> npt.NDArray[np.float64]:
+    def _surprisal(self, counts: npt.NDArray[np.int64], told: bool) -> npt.NDArray[np.float64]:
         if told or (not self.keep_all and counts.min() > _RARE_SHARE * self.n_rows_):
             return np.append(np.zeros(len(counts)), -np.log(0.5 / (self.n_rows_ + 0.5)))
         _, place = np.unique(counts, return_inverse=True)
@@ -56,7 +61,7 @@ class CategoryRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return -np.log(np.append(as_rare, 0.5) / (self.n_rows_ + 0.5))
 
     def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the surprises in nats, shape (n, features)."""
+        """Give the surprisals in nats, shape (n, features)."""
         check_is_fitted(self)
         out = np.empty((len(X), len(self.levels_)), dtype=np.float32)
         for i, name in enumerate(self.levels_):
@@ -81,8 +86,55 @@ class CategoryRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             counts[:, i] = np.append(self.levels_[name].counts, 0)[self.levels_[name].codes(X[name])]
         return values, counts
 
+    @classmethod
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+        """`FeatureGroup.phrase`: how many records have the category."""
+        return f"{source.columns[0]} {_shown(value)} {_seen(usual, rows)}"
 
-class PairRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+
+class CalendarRarity(CategoryRarity):
+    """`CategoryRarity` of parts of a date."""
+
+    units: ClassVar[tuple[float, float]] = (1.25, inf)
+
+    @classmethod
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+        """`FeatureGroup.phrase`: on what day or at what hour the date falls."""
+        shown = _shown(value)
+        on = "on a" if shown.endswith("day") else "at"
+        return f"{source.columns[0]} falls {on} {shown}, which {_seen(usual, rows)}"
+
+
+class MissingRarity(CategoryRarity):
+    """`CategoryRarity` of which values are missing together, as `derived.MissingPattern` names it."""
+
+    @classmethod
+    def direction(cls, value: Any, usual: Any) -> str:
+        """``missing``, or ``rare`` where every value is there."""
+        return "missing" if value != "none" else "rare"
+
+    @classmethod
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+        """`FeatureGroup.phrase`: what is missing."""
+        seen = "never seen before" if usual == 0 else f"as in {number(usual)} of {rows:,} records"
+        if value == "none":
+            return f"no value is missing, {seen}"
+        for column in source.columns:
+            state = value.removeprefix(f"{column} ")
+            if state != value and (state == "missing" or (state[0], state[-1], state.count("'")) == ("'", "'", 2)):
+                return f"{column} is {short(state, 160)}, {seen}"
+        return f"these values are missing together ({short(value, 160)}), {seen}"
+
+
+def _shown(value: Any) -> str:
+    return "(missing)" if pd.isna(value) else short(value)
+
+
+def _seen(count: float, rows: int) -> str:
+    return "was never seen before" if count == 0 else f"is rare: {number(count)} of {rows:,} records"
+
+
+class PairRarity(FeatureGroup):
     """How much rarer a category is beside another one than it is in general.
 
     The pairs are those of the tree of strongest mutual information over all columns (Chow and Liu, 1968), so that each
@@ -96,6 +148,8 @@ class PairRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     min_information : float, default 0.1
         Least mutual information of a pair, in nats, beyond what chance gives.
     """
+
+    units: ClassVar[tuple[float, float]] = (0.75, 1.0)
 
     def __init__(self, max_pairs: int = 12, min_information: float = 0.1) -> None:
         self.max_pairs = max_pairs
@@ -153,15 +207,15 @@ class PairRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return n_given, n_of, n_both
 
     def fit_transform(self, X: pd.DataFrame, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
-        """Fit, and give each training row's surprises as if it had not been one: new rows are no odder then."""
-        return self.fit(X)._surprises(X, 1)
+        """Fit, and give each training row's surprisals as if it had not been one: new rows are no odder then."""
+        return self.fit(X)._surprisals(X, 1)
 
     def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the surprises in nats, shape (n, pairs)."""
+        """Give the surprisals in nats, shape (n, pairs)."""
         check_is_fitted(self)
-        return self._surprises(X, 0)
+        return self._surprisals(X, 0)
 
-    def _surprises(self, X: pd.DataFrame, own: int) -> npt.NDArray[np.float32]:
+    def _surprisals(self, X: pd.DataFrame, own: int) -> npt.NDArray[np.float32]:
         out = np.empty((len(X), len(self.pairs_)), dtype=np.float32)
         for i in range(len(self.pairs_)):
             n_given, n_of, n_both = (counts - own for counts in self._counts(X, i))
@@ -189,6 +243,23 @@ class PairRarity(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             for row, facts in enumerate(zip(judged, known, n_both.tolist(), n_given.tolist(), strict=True)):
                 values[row, i], counts[row, i] = facts[:2], facts[2:]
         return values, counts
+
+    @classmethod
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+        """`FeatureGroup.phrase`: how many of the records with one category have the other."""
+        both, total = usual
+        first, second = (_state(name, part) for name, part in zip(source.name.split(" for ", 1), value, strict=True))
+        return f"{first} is unusual with {second} ({both:,} of its {total:,} records)"
+
+
+def _state(name: str, value: Any) -> str:
+    """A column and its category, or how a value of it is missing (see `derived.MissingState`)."""
+    column, given, _ = name.rpartition(" given")
+    if not given:
+        return f"{name} {_shown(value)}"
+    if value in ("given", "blank"):
+        return f"a {column} that is {value}"
+    return f"{column} in other words than known" if value == "in other words" else f"{column} '{short(value)}'"
 
 
 def determined(X: pd.DataFrame, levels: dict[str, Levels]) -> list[str]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.features.derived import Duration, Product
+from anomaly_detection.features.numeric_group import NumericGroup
 from anomaly_detection.features.pairing import paired_dates
 
 __all__ = ["Rules"]
@@ -25,7 +25,7 @@ _LEAST_QUOTIENT = 1e-3
 _TOLERANCE = 0.05
 
 
-class Rules(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class Rules(NumericGroup):
     """By how much each rule is broken, as ``log(1 + breach / tolerance)`` with a sign; 0 where it is kept.
 
     For a product the breach is the logarithm of the total over what its factors make, the tolerance 5 %. For two dates
@@ -38,6 +38,9 @@ class Rules(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     dates : sequence of str
         Columns of dates, whose order is learned; of many those that `paired_dates` names.
     """
+
+    units: ClassVar[tuple[float, float]] = (0.0, 0.3)
+    of_dates: ClassVar[bool] = True
 
     def __init__(self, products: Sequence[Product] = (), dates: Sequence[str] = ()) -> None:
         self.products = products

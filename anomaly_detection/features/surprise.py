@@ -1,4 +1,4 @@
-"""How far out a row lies in its most unusual feature, and in all of them together."""
+"""Standardised deviations: how far out a row lies in its most unusual feature, and in all of them together."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from anomaly_detection.features.group import FeatureGroup
 from anomaly_detection.progress import steps
 
-__all__ = ["TailSummary"]
+__all__ = ["DeviationSummary"]
 
 _LARGEST = 4
 _LEVEL = 0.95
@@ -34,14 +34,15 @@ def _width(away: npt.NDArray[np.float64], least: float) -> tuple[float, bool]:
     return float(width), True
 
 
-class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """The largest surprises of a row and their mean, on one scale for all features.
+class DeviationSummary(FeatureGroup):
+    """The largest deviations of a row and their mean, on one scale for all features.
 
     An isolation forest picks features uniformly, so one odd feature among many is seldom looked at; these few features
-    carry it. The surprise of a value is its distance from the feature's median, measured on its own side by the 95 %
+    carry it. The deviation of a value is its distance from the feature's median, measured on its own side by the 95 %
     quantile there as a normal one would be, so that both a long tail and a lopsided feature are judged by what is usual
     for them. Where fewer than 5 % of the values differ from the median, as in a rule that is seldom broken, the smaller
-    differences are taken to be as surprising as they are rare. Missing values surprise nobody here.
+    differences are taken to deviate as far as they are rare. Missing values do not deviate here. The features
+    are called surprises, as model files and reports name them.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.least = least
         self.most = most
 
-    def fit(self, X: Floats32, y: object = None) -> TailSummary:
+    def fit(self, X: Floats32, y: object = None) -> DeviationSummary:
         """Learn each feature's median and the width of either side."""
         self.n_features_in_ = X.shape[1]
         sample = X[:: -(-len(X) // _SAMPLE)]
@@ -73,7 +74,7 @@ class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
                 width, seldom = _width(sign * (values - middle), 1e-6 * (1.0 + abs(middle)))
                 self.width_[side, i] = min(width, most) if seldom else max(width, least)
         some = sample[:: -(-len(sample) // _SORTED)]
-        self.profile_ = np.median(np.sort(self.surprises(some), axis=1), axis=0)[::-1].copy()
+        self.profile_ = np.median(np.sort(self.deviations(some), axis=1), axis=0)[::-1].copy()
         return self
 
     def bounds(self) -> Floats32:
@@ -87,7 +88,7 @@ class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.stack([self.median_ - away[1], self.median_ + away[0]]).astype(np.float32)
 
     def profile(self) -> Floats32:
-        """How surprising a usual record is: its largest surprise, the second, and so on, shape (features,)."""
+        """How far a usual record deviates: its largest deviation, the second, and so on, shape (features,)."""
         check_is_fitted(self)
         if hasattr(self, "profile_"):
             return self.profile_
@@ -95,24 +96,24 @@ class TailSummary(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         count = len(self.median_)
         return norm.ppf(1.0 - (np.arange(count) + 0.5) / (2.0 * count)).astype(np.float32)
 
-    def surprises(self, X: Floats32) -> Floats32:
-        """Give each value's surprise in standard deviations, shape (n, features), at least 0."""
+    def deviations(self, X: Floats32) -> Floats32:
+        """Give how far each value deviates in standard deviations, shape (n, features), at least 0."""
         check_is_fitted(self)
         away = X - self.median_
         z = np.where(away > 0, away / self.width_[0], -away / self.width_[1])
         return np.nan_to_num(z, nan=0.0, posinf=1e6).astype(np.float32)
 
     def transform(self, X: Floats32) -> Floats32:
-        """Give the four largest surprises and the mean one, shape (n, 5).
+        """Give the four largest deviations and the mean one, shape (n, 5).
 
-        They grow as the surprise itself up to `_LINEAR` standard deviations, and as its logarithm beyond. A forest's
+        They grow as the deviation itself up to `_LINEAR` standard deviations, and as its logarithm beyond. A forest's
         thresholds are uniform in a feature's range: logarithms throughout would spend most of them among usual rows,
-        and would set the least surprising rows apart as far as the most.
+        and would set the rows that deviate least apart as far as those that deviate most.
         """
-        return self.summary(self.surprises(X))
+        return self.summary(self.deviations(X))
 
     def summary(self, z: Floats32) -> Floats32:
-        """`transform` of rows whose surprises, shape (n, features), are known."""
+        """`transform` of rows whose deviations, shape (n, features), are known."""
         largest = min(_LARGEST, z.shape[1])
         out = np.zeros((len(z), _LARGEST + 1), dtype=np.float32)
         out[:, :largest] = np.sort(np.partition(z, z.shape[1] - largest, axis=1)[:, -largest:], axis=1)[:, ::-1]

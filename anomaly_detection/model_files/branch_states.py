@@ -23,10 +23,10 @@ from anomaly_detection.features.derived import (
 from anomaly_detection.features.duplicates import Repeats, _Counter, _Records
 from anomaly_detection.features.expectation import Expectation, _Target
 from anomaly_detection.features.group_deviation import GroupDeviation, _Deviation, _Usual
-from anomaly_detection.features.numeric_values import NumericValues, Scale
-from anomaly_detection.features.rarity import CategoryRarity, PairRarity
+from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios, Scale
+from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity, PairRarity
 from anomaly_detection.features.rules import Rules
-from anomaly_detection.features.surprise import TailSummary
+from anomaly_detection.features.surprise import DeviationSummary
 from mlx_iforest.convert.declared import (
     Fixed,
     Keyed,
@@ -185,7 +185,7 @@ def _surprises_fault(rarity: CategoryRarity) -> str | None:
         return "expected the surprise of each level and of new ones"
     for name, levels in rarity.levels_.items():
         # Whether another column tells as much is not in the file.
-        possible = [rarity._surprise(levels.counts, told) for told in (False, True)]
+        possible = [rarity._surprisal(levels.counts, told) for told in (False, True)]
         if not any(np.allclose(rarity.surprise_[name], one, rtol=1e-9, atol=0.0) for one in possible):
             return "expected the surprises that follow from the counts"
     return _rows_fault(rarity.levels_, rarity.n_rows_)
@@ -239,7 +239,7 @@ def _repeats_fault(repeats: Repeats) -> str | None:
     return None if fits else "expected counts of each column's readings"
 
 
-def _tails_fault(tails: TailSummary) -> str | None:
+def _tails_fault(tails: DeviationSummary) -> str | None:
     n = tails.n_features_in_
     for given in (tails.least, tails.most):
         if given is not None and len(given) != n:
@@ -261,25 +261,25 @@ def _numbers_fault(numbers: NumericValues) -> str | None:
     return None if len(numbers.scales_) == len(numbers.medians_) == n else f"expected {n} scales and medians"
 
 
-_NUMERIC_VALUES = Record(
-    NumericValues,
-    {**_SEEN, "scales_": Many(_SCALE), "medians_": Array("float64", special=True, least=-_LARGEST, most=_LARGEST)},
-    _numbers_fault,
-)
-_CATEGORY_RARITY = Record(
-    CategoryRarity,
-    {
+def _numeric_values(of: type[NumericValues]) -> Record:
+    medians = Array("float64", special=True, least=-_LARGEST, most=_LARGEST)
+    return Record(of, {**_SEEN, "scales_": Many(_SCALE), "medians_": medians}, _numbers_fault)
+
+
+def _category_rarity(of: type[CategoryRarity]) -> Record:
+    kinds = {
         "keep_all": Flag(),
         **_SEEN,
         "n_rows_": Whole(1),
         "levels_": Keyed(_LEVELS),
         "surprise_": Keyed(Array("float64", least=0.0)),
-    },
-    _surprises_fault,
-)
+    }
+    return Record(of, kinds, _surprises_fault)
+
+
 BRANCHES: dict[str, Record] = {
-    "num": _NUMERIC_VALUES,
-    "cat": _CATEGORY_RARITY,
+    "num": _numeric_values(NumericValues),
+    "cat": _category_rarity(CategoryRarity),
     "pairs": Record(
         PairRarity,
         {
@@ -293,9 +293,9 @@ BRANCHES: dict[str, Record] = {
         },
         _pairs_fault,
     ),
-    "calendar": _CATEGORY_RARITY,
-    "durations": _NUMERIC_VALUES,
-    "ratios": _NUMERIC_VALUES,
+    "calendar": _category_rarity(CalendarRarity),
+    "durations": _numeric_values(Durations),
+    "ratios": _numeric_values(Ratios),
     "deviations": Record(
         GroupDeviation,
         {
@@ -329,7 +329,7 @@ BRANCHES: dict[str, Record] = {
         Rules,
         {"products": Many(_PRODUCT), "dates": LISTED, **_SEEN, "orders_": Many(Fixed(_DURATION, _LENT))},
     ),
-    "missing": _CATEGORY_RARITY,
+    "missing": _category_rarity(MissingRarity),
     "repeats": Record(
         Repeats,
         {
@@ -347,7 +347,7 @@ BRANCHES: dict[str, Record] = {
     ),
 }
 TAILS = Record(
-    TailSummary,
+    DeviationSummary,
     {
         "least": Maybe(Many(_LENT)),
         "most": Maybe(Many(Number(special=True))),

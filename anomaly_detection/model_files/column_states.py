@@ -1,4 +1,4 @@
-"""Scalers, declared for model files, and column transformers put together again from fitted parts."""
+"""Scalers, declared for model files."""
 
 from __future__ import annotations
 
@@ -7,64 +7,17 @@ from typing import Any
 
 import numpy as np
 from sklearn import config_context
-from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import StandardScaler
 
 from mlx_iforest.convert.declared import Arrays, Fields, Kind, Maybe, StateError, place, refuse_other_keys, shown
 from mlx_iforest.convert.declared_values import ARRAY, Array, Flag, Number, Strings, Text, Unkept, Whole
 
-__all__ = ["Scaler", "fitted_again"]
+__all__ = ["Scaler"]
 
 LARGEST_INT = 2**31 - 1
 
 _COLUMNS = {name: Maybe(Whole(-LARGEST_INT, LARGEST_INT)) for name in ("start", "stop", "step")}
-
-
-class _Done(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Stands for a fitted transformer while a `ColumnTransformer` is told of it: fitting it does nothing."""
-
-    def __init__(self, fitted: Any, width: int) -> None:
-        self.fitted = fitted
-        self.width = width
-
-    def __sklearn_clone__(self) -> _Done:
-        return self
-
-    def fit(self, X: Any, y: object = None) -> _Done:
-        return self
-
-    def transform(self, X: Any) -> Any:
-        return np.zeros((len(X), self.width))
-
-
-def fitted_again(transformer: ColumnTransformer, row: Any, parts: list[tuple[str, Any, Any]]) -> None:
-    """Make `transformer` as it was after its fit, of its fitted `parts`.
-
-    scikit-learn's own code sets what it keeps, which differs between its versions: it is fitted on one `row` with
-    stand-ins for the parts, which then take their places.
-
-    Parameters
-    ----------
-    transformer : ColumnTransformer
-        With its parameters set.
-    row : DataFrame or ndarray (1, columns)
-        Only its columns matter.
-    parts : list of (name, fitted transformer or "drop", columns)
-    """
-    transformer.transformers = [
-        (name, part if isinstance(part, str) else _Done(part, len(part.get_feature_names_out())), columns)
-        for name, part, columns in parts
-    ]
-    jobs, transformer.n_jobs = transformer.n_jobs, None
-    # A global wish for DataFrames is for what users get, and would ask the stand-ins for names.
-    with config_context(transform_output="default"):
-        ColumnTransformer.fit_transform(transformer, row)
-    transformer.n_jobs = jobs
-    transformer.transformers_ = [
-        (name, part.fitted if isinstance(part, _Done) else part, columns)
-        for name, part, columns in transformer.transformers_
-    ]
 
 
 class _StandardScaler(Kind):
@@ -164,9 +117,12 @@ class _Selection(Kind):
         if not isinstance(found["parts"], list) or not found["parts"]:
             raise StateError(f"{at}: 'parts' must be a list with a part at least")
         parts = [self._decode(one, place(at, i), arrays, width) for i, one in enumerate(found["parts"])]
-        selection = ColumnTransformer([], **state)
-        fitted_again(selection, np.broadcast_to(0.0, (1, width)), parts)
-        selection.transformers = [(name, _unfitted(scaler), columns) for name, scaler, columns in parts]
+        selection = ColumnTransformer([(name, _unfitted(scaler), columns) for name, scaler, columns in parts], **state)
+        # scikit-learn's own code sets what it keeps of its own, which differs between its versions.
+        with config_context(transform_output="default"):
+            selection.fit(np.broadcast_to(0.0, (1, width)))
+        for (_, scaler, _), (_, fresh, _) in zip(parts, selection.transformers_, strict=False):
+            vars(fresh).update(vars(scaler))
         return selection
 
     @staticmethod

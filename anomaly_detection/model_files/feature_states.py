@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from sklearn.base import clone
 
 from anomaly_detection.data.schema import Role
 from anomaly_detection.features.derived import CalendarPart, Duration, MissingPattern, MissingState, Product, Ratio
 from anomaly_detection.features.features import GROUPS, FeatureSource, SupplyChainFeatures
 from anomaly_detection.model_files.branch_states import BRANCHES, CLEANING, DERIVED, LISTED, NAMES, SCHEMA, TAILS
-from anomaly_detection.model_files.column_states import fitted_again
 from mlx_iforest.convert.declared import (
     Arrays,
     Fields,
@@ -48,8 +45,8 @@ _OWN = Fields(
         "tails_": TAILS,
     }
 )
-_OF_SKLEARN = {"transformers", "transformers_", "n_features_in_", "sparse_output_", "output_indices_"}
-"""What `ColumnTransformer` keeps of its own, besides what begins with an underscore; made anew when read."""
+_APART = {"transformers_", "n_features_in_"}
+"""Attributes that are kept in another form; what begins with an underscore is scikit-learn's own."""
 
 _SAME = "as fitted"
 
@@ -60,7 +57,7 @@ class _Features(Kind):
     def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
         if type(value) is not SupplyChainFeatures or not hasattr(value, "feature_sources_"):
             raise StateError(f"{at}: expected fitted SupplyChainFeatures, found {shown(value)}")
-        state = {name: one for name, one in vars(value).items() if name[0] != "_" and name not in _OF_SKLEARN}
+        state = {name: one for name, one in vars(value).items() if name[0] != "_" and name not in _APART}
         same = value.schema == value.schema_
         made = _OWN.encode({**state, "schema": None} if same else state, at, arrays)
         if same:
@@ -68,10 +65,7 @@ class _Features(Kind):
         at = place(at, "branches")
         made["branches"] = []
         for i, (name, branch, columns) in enumerate(value.transformers_):
-            if name == "remainder":
-                continue
-            used = not isinstance(branch, str) and len(columns) > 0
-            learned = BRANCHES[name].encode(branch, place(at, i), arrays) if used else None
+            learned = None if branch == "drop" else BRANCHES[name].encode(branch, place(at, i), arrays)
             made["branches"].append({"name": name, "columns": list(columns), "state": learned})
         return made
 
@@ -92,12 +86,7 @@ class _Features(Kind):
         if len({name for name, _, _ in branches}) != len(branches):
             raise StateError(f"{at}: two branches have one name")
         features = SupplyChainFeatures()
-        features.__dict__.update(state)
-        frame = pd.DataFrame([[0.0] * len(columns)], columns=pd.Index(state["feature_names_in_"], dtype=object))
-        fitted_again(features, frame, branches)
-        features.transformers = [
-            (name, branch if isinstance(branch, str) else clone(branch), own) for name, branch, own in branches
-        ]
+        features.__dict__.update(state, transformers_=branches, n_features_in_=len(columns))
         fault = _fault(features)
         if fault is not None:
             raise StateError(f"{at}: {fault}")
@@ -132,7 +121,7 @@ def _fault(features: SupplyChainFeatures) -> str | None:
         expected += [FeatureSource(str(name), "tails", ()) for name in features.tails_.get_feature_names_out()]
     if features.feature_sources_ != expected:
         return "'feature_sources_' must name the features that are made, and their columns"
-    rows = {branch.n_rows_ for _, branch, _ in features._fitted_branches() if hasattr(branch, "n_rows_")}
+    rows = {branch.n_rows_ for _, branch, _ in features._used() if hasattr(branch, "n_rows_")}
     return None if rows <= {features.n_records_} else f"'n_records_' is {features.n_records_}, but branches saw {rows}"
 
 
@@ -162,10 +151,10 @@ def _columns_fault(features: SupplyChainFeatures) -> str | None:
 def _plan_fault(features: SupplyChainFeatures) -> str | None:
     """Branches that are not those which follow from the columns; the groups and the numbers of a branch may differ."""
     planned = features._branches()
-    if len(planned) != len(features.transformers):
+    if len(planned) != len(features.transformers_):
         return f"expected {len(planned)} branches"
-    for (name, plan, columns), (found, branch, own) in zip(planned, features.transformers, strict=True):
-        if name != found or columns != own or (isinstance(plan, str) or not columns) != isinstance(branch, str):
+    for (name, plan, columns), (found, branch, own) in zip(planned, features.transformers_, strict=True):
+        if name != found or columns != own or isinstance(plan, str) != isinstance(branch, str):
             return f"the branch {name!r} is not the one that follows from the columns"
         if not isinstance(branch, str) and _named(plan) != _named(branch):
             return f"the branch {name!r} does not look at the columns that it must"

@@ -7,7 +7,6 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from anomaly_detection.calibration.thresholds import Conformal
 from anomaly_detection.data.json_values import plain
 from anomaly_detection.detector import Detector
 from anomaly_detection.model_files.persistence import load_with_facts
@@ -78,7 +77,7 @@ def _parts(detector: Detector) -> dict[str, Any]:
             "parameters": {}
             if rule is None
             else {one.name: getattr(rule, one.name) for one in fields(rule) if one.init},
-            "by_batch": isinstance(rule, Conformal),
+            "by_batch": rule is not None and rule.needs_batch,
         },
         "calibration": None
         if calibration is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -47,19 +48,19 @@ CALIBRATION = Record(
 )
 
 
-def _rule_fault(rule: Any) -> str | None:
-    calibration = getattr(rule, "calibration_", None)
-    if isinstance(rule, Conformal) and (calibration is None) != math.isnan(rule.offset_):
+def _conformal_fault(rule: Conformal) -> str | None:
+    calibration = rule.calibration_
+    if (calibration is None) != math.isnan(rule.offset_):
         return "expected a threshold and the scores that it is from, or neither"
     if calibration is not None and rule.offset_ != calibration.cut(rule.rate):
         return "'offset_' is not the threshold that its scores give"
     return None
 
 
-def _rule(of: type, **kinds: Kind) -> Record:
+def _rule(of: type, fault: Callable[[Any], str | None] = lambda rule: None, **kinds: Kind) -> Record:
     # Without `fit` the threshold is NaN.
     threshold = Number(-1.0, math.nextafter(0.0, 1.0), nan=True)
-    return Record(of, {**kinds, "offset_": threshold}, _rule_fault, optional=("offset_", "calibration_"))
+    return Record(of, {**kinds, "offset_": threshold}, fault, optional=("offset_", "calibration_"))
 
 
 RULES = OneOf(
@@ -68,5 +69,5 @@ RULES = OneOf(
     _rule(BestAccuracy),
     _rule(BestF1),
     _rule(LowestCost, false_alarm=Number(), miss=Number()),
-    _rule(Conformal, rate=Number(), calibration_=Maybe(CALIBRATION)),
+    _rule(Conformal, _conformal_fault, rate=Number(), calibration_=Maybe(CALIBRATION)),
 )

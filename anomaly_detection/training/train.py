@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.alerts.alert import Alert
-from anomaly_detection.calibration.thresholds import AlertBudget, BestAccuracy, Conformal, Contamination, ThresholdRule
+from anomaly_detection.calibration.thresholds import AlertBudget, BestAccuracy, Contamination, ThresholdRule
 from anomaly_detection.compression import NONE, Compression
 from anomaly_detection.data.fingerprint import fingerprint
 from anomaly_detection.data.frames import to_frame
@@ -260,7 +260,7 @@ def train(
     }
     worst = top_alerts(optimized, test.frame, parts.test)
     saved = base.detector, optimized.detector
-    again = truth is None and not isinstance(rule, Conformal)
+    again = truth is None and not rule.needs_batch
     if again:
         tell("test", 0.5, "growing the models again on all records")
         whole = Prepared.of(base.detector.preprocessor, frame)

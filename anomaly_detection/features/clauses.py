@@ -1,0 +1,175 @@
+"""Words for numbers, columns and comparisons, of which groups of features make their clauses."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from functools import cache
+from math import floor, log10
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anomaly_detection.data.parsing import name_tokens
+from anomaly_detection.features.group import Range, Row
+
+__all__ = [
+    "compare",
+    "compared_with",
+    "gap",
+    "listed",
+    "number",
+    "number_range",
+    "rounded",
+    "short",
+    "times",
+    "usually",
+    "with_unit",
+    "without_unit",
+]
+
+_LONGEST = 48
+_UNITS = re.compile(r"\((?P<unit>[A-Za-z%$€£]{1,12})\)\s*$")
+_UNIT_WORDS = {"usd": "USD", "eur": "EUR", "kilograms": "kg", "kg": "kg", "days": "days", "hours": "hours", "km": "km"}
+# How a value is joined to what it describes ("SupplierB by Air"), by the words in its column's name.
+_JOINED = (
+    ("from", frozenset({"origin"})),
+    ("to", frozenset({"destination"})),
+    ("by", frozenset({"mode", "method"})),
+)
+
+
+def number(value: float) -> str:
+    """Write a number with three or four figures that count and thousands separated: 1,234, 0.0123."""
+    value = float(value)
+    if not np.isfinite(value):
+        return "missing"
+    size = abs(value)
+    if size >= 1000 or value == round(value):
+        return f"{value:,.0f}" if size < 1e12 else f"{value:.3g}"
+    if size >= 100:
+        return f"{value:.1f}".rstrip("0").rstrip(".")
+    return f"{value:.3g}" if size >= 0.0001 else f"{value:.1e}"
+
+
+def number_range(between: Range, *, whole: bool = False) -> str:
+    """Write the ends of a range, no more exactly than it is wide: 9.2 to 17, 380 to 520.
+
+    Parameters
+    ----------
+    between : tuple of two floats
+        Finite, the smaller one first.
+    whole : bool
+        Whether to round to whole numbers.
+    """
+    low, high = (rounded(end, between, whole) for end in between)
+    return number(low) if low == high else f"{number(low)} to {number(high)}"
+
+
+def rounded(end: float, between: Range, whole: bool) -> float:
+    """Round an end of a range to what the range's width, or its own size, gives reason for."""
+    sizes = [size for size in (between[1] - between[0], abs(end)) if 0 < size < np.inf]
+    if not sizes:
+        return end
+    digits = 1 - floor(log10(min(sizes)))
+    return round(end, min(digits, 0) if whole else digits) + 0.0  # no negative zero
+
+
+def short(text: Any, longest: int = _LONGEST) -> str:
+    """Cut a long text, between words where that loses little."""
+    words = str(text)
+    if len(words) <= longest:
+        return words
+    cut = words[: longest - 3]
+    space = cut.rfind(" ")
+    return f"{(cut[:space] if space > longest // 2 else cut).rstrip(' ,;')}..."
+
+
+def without_unit(column: str) -> tuple[str, str]:
+    """Return the column's name without its unit, and the unit with a space before it."""
+    match = _UNITS.search(column)
+    if match is None:
+        return column, ""
+    return column[: match.start()].strip(), f" {_UNIT_WORDS.get(match['unit'].lower(), match['unit'])}"
+
+
+def with_unit(column: str, value: float) -> tuple[str, str]:
+    """Return the column's name without its unit, and the value with it."""
+    name, unit = without_unit(column)
+    return name, f"{number(value)}{unit}"
+
+
+def times(value: float, usual: float) -> str | None:
+    """Say how many times the usual, or what share of it, where both are positive and differ by more than a tenth."""
+    if not (value > 0 and usual > 0):
+        return None
+    ratio = min(value / usual, sys.float_info.max)
+    if ratio >= 1.1:
+        return f"{ratio:.2g} times" if ratio < 9.95 else f"{number(np.rint(ratio))} times"
+    if ratio < 0.01:
+        return "less than a hundredth of"
+    if ratio <= 0.9:
+        return f"{100 * ratio:.2g} % of"
+    return None
+
+
+def listed(words: Sequence[str]) -> str:
+    """Join words: "a, b and c"."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+@cache
+def _joining(column: str) -> str | None:
+    return next((word for word, words in _JOINED if words & name_tokens(column)), None)
+
+
+def compared_with(group_by: Sequence[str], row: Row, *, joined: bool) -> tuple[list[str], list[str]]:
+    """Name the values of columns: "SupplierB", "code 12", "no port"; apart, if `joined`, those such as "by Air"."""
+    named: list[str] = []
+    apart: list[str] = []
+    for name in group_by:
+        value = row.get(name)
+        if pd.isna(value):
+            named.append(f"no {name}")
+        elif not isinstance(value, str):
+            named.append(" ".join(with_unit(name, float(value))))
+        elif not any(letter.isalpha() for letter in value):
+            # A code such as 12 says nothing without its column.
+            named.append(f"{name} {short(value)}")
+        else:
+            shown = f'"{short(value)}"' if ", " in value else short(value)
+            word = "in" if name.startswith("month of ") else _joining(name)
+            if word is None or not joined:
+                named.append(shown)
+            else:
+                apart.append(f"{word} {shown}")
+    return named, apart
+
+
+def compare(subject: str, value: float, usual: float, shown_usual: str, what: str) -> str:
+    """Say how a subject with this value stands to `what` is usual, which is `shown_usual` in numbers."""
+    ratio = times(value, usual)
+    if ratio is not None:
+        return f"{subject} is {ratio} {what} ({shown_usual})"
+    if number(value) == number(usual):
+        return f"{subject} is not quite {what} ({shown_usual})"
+    return f"{subject} is {'above' if value > usual else 'below'} {what} ({shown_usual})"
+
+
+def usually(value: float, usual: float, between: Range | None, unit: str = "") -> str:
+    """Add the usual range, unless it holds the value or says no more than what is usual."""
+    if between is None or between[0] <= value <= between[1]:
+        return ""
+    shown = number_range(between, whole=value == round(value) and "." not in number(usual))
+    return f", usually {shown}{unit}" if " to " in shown else ""
+
+
+def gap(days: float, text: str | None = None) -> str:
+    """Say how many days after a date, or before it where they are negative; `text` in place of their number."""
+    if days == 0:
+        return "the same day"
+    # Hours say nothing of many days.
+    text = number(abs(days if abs(days) < 3.0 else round(days))) if text is None else text
+    return f"{text} {'day' if text == '1' else 'days'} {'after' if days > 0 else 'before'}"

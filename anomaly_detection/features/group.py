@@ -1,0 +1,90 @@
+"""`FeatureGroup`: what all groups of features share, and what each says of its features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any, ClassVar
+
+from sklearn.base import BaseEstimator, TransformerMixin
+
+__all__ = ["FeatureGroup", "FeatureSource", "Range", "Row"]
+
+Row = Mapping[str, Any]
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """Where a feature comes from.
+
+    Attributes
+    ----------
+    name : str
+        The feature's name.
+    kind : str
+        One of `GROUPS`.
+    columns : tuple of str
+        Input columns, the one that is judged first; empty for the row-level summary ("tails").
+    group_by : tuple of str
+        What the feature is compared within: categorical input columns, or calendar parts such as ``month of date``.
+    """
+
+    name: str
+    kind: str
+    columns: tuple[str, ...]
+    group_by: tuple[str, ...] = ()
+
+
+class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """A transformer that makes the features of one group, and what is to be known of any of them.
+
+    Attributes
+    ----------
+    units : tuple of two floats
+        At least and at most so much of a feature counts as one standard deviation (`DeviationSummary`). Where the
+        second is finite, the feature tells something even if no training value differs.
+    ordered : bool
+        Whether values lie above or below what is usual, so that one over the other says something.
+    plain : bool
+        Whether it is a number as it stands, whose mere size says less than how it lies `beside` others.
+    beside : bool
+        Whether a number is judged against its group or the rest of its record.
+    counted : bool
+        Whether values depend on which records come together.
+    """
+
+    units: ClassVar[tuple[float, float]] = (0.0, inf)
+    ordered: ClassVar[bool] = False
+    plain: ClassVar[bool] = False
+    beside: ClassVar[bool] = False
+    counted: ClassVar[bool] = False
+
+    @classmethod
+    def units_of(cls, name: str) -> tuple[float, float]:
+        """The `units` of the feature of this name."""
+        return cls.units
+
+    @classmethod
+    def weight(cls, source: FeatureSource) -> float:
+        """How well a feature tells about one of its columns, in (0, 1]: the fewer there are, the better."""
+        return 1.0 / max(len(source.columns), 1)
+
+    @classmethod
+    def direction(cls, value: Any, usual: Any) -> str:
+        """In a word how a value differs from what is usual, see `Contribution`."""
+        return "rare"
+
+    @classmethod
+    def says(cls, value: Any) -> bool:
+        """Whether there is something to say of a value that lies far out."""
+        return True
+
+    @classmethod
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+        """Say in a clause what is odd about a feature of a row; the parameters are those of `wording.phrase`.
+
+        The row-level summary has no words: it follows from other features.
+        """
+        raise NotImplementedError(f"{cls.__name__} has no words for its features")

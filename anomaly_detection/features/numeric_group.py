@@ -1,0 +1,118 @@
+"""`NumericGroup`: groups of features that judge numbers, each by how far it lies above or below what is usual."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import pandas as pd
+
+from anomaly_detection.features.amounts import amount_kind
+from anomaly_detection.features.clauses import (
+    compare,
+    compared_with,
+    gap,
+    number,
+    rounded,
+    times,
+    usually,
+    with_unit,
+    without_unit,
+)
+from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
+
+__all__ = ["NumericGroup"]
+
+# What there is no "each" of: 0.002 of insurance for each of value is a ratio.
+_AMOUNTS = ("value", "price", "freight", "insurance", "forecast", "inventory", "capacity")
+
+
+class NumericGroup(FeatureGroup):
+    """Features that are numbers: of one column, a ratio of two, the days between two dates, or a total of two factors.
+
+    Attributes
+    ----------
+    of_dates : bool
+        Whether two columns are always dates.
+    """
+
+    ordered: ClassVar[bool] = True
+    of_dates: ClassVar[bool] = False
+
+    @classmethod
+    def is_duration(cls, source: FeatureSource) -> bool:
+        """Whether a feature of two columns is the days between two dates."""
+        return len(source.columns) == 2 and (cls.of_dates or source.name.startswith("days from "))
+
+    @classmethod
+    def weight(cls, source: FeatureSource) -> float:
+        """`FeatureGroup.weight`; of two amounts a ratio leaves open which is odd, however odd it is."""
+        count = max(len(source.columns), 1)
+        return 1.0 / (count if cls.is_duration(source) else count**2)
+
+    @classmethod
+    def direction(cls, value: Any, usual: Any) -> str:
+        """``high``, ``low``, ``usual``, or ``missing``."""
+        if pd.isna(value):
+            return "missing"
+        return "high" if value > usual else "low" if value < usual else "usual"
+
+    @classmethod
+    def among(cls, source: FeatureSource, row: Row) -> str:
+        """Say what a value is compared with: " for SupplierB by Air", " in June", nothing for all records."""
+        named, joined = compared_with(source.group_by, row, joined=True)
+        return "".join([f" for {', '.join(named)}" if named else "", *(f" {word}" for word in joined)])
+
+    @classmethod
+    def what_is_usual(cls, source: FeatureSource, row: Row) -> str:
+        """What a value is so many times of: "what is usual for ARVs"."""
+        return f"what is usual{cls.among(source, row)}"
+
+    @classmethod
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+        """`FeatureGroup.phrase`: how much more or less than usual."""
+        if pd.isna(value):
+            return f"{source.columns[0]} is missing"
+        value, usual = float(value), float(usual)
+        if len(source.columns) == 1:
+            return cls.of_one(source, value, usual, row, between)
+        if len(source.columns) == 3:
+            return _product(source, value, usual, row)
+        if cls.is_duration(source):
+            return _duration(source, value, usual, cls.among(source, row), between)
+        over, under = (with_unit(column, row[column]) for column in source.columns)
+        each = f"a ratio of {number(value)}" if amount_kind(source.columns[1]) in _AMOUNTS else f"{number(value)} each"
+        subject = f"{' '.join(over)} for {' '.join(under)} ({each})"
+        shown = f"{number(usual)}{usually(value, usual, between)}"
+        return compare(subject, value, usual, shown, cls.what_is_usual(source, row))
+
+    @classmethod
+    def of_one(cls, source: FeatureSource, value: float, usual: float, row: Row, between: Range | None) -> str:
+        """The phrase of a number that is not missing, of one column."""
+        name, unit = without_unit(source.columns[0])
+        shown = f"{number(usual)}{unit}{usually(value, usual, between, unit)}"
+        return compare(f"{name} {number(value)}{unit}", value, usual, shown, cls.what_is_usual(source, row))
+
+
+def _product(source: FeatureSource, value: float, usual: float, row: Row) -> str:
+    total, first, second = source.columns
+    product = row[total] / value if value else float("nan")
+    name, shown = with_unit(total, row[total])
+    factors = f"{first} {number(row[first])} x {second} {number(row[second])}"
+    ratio = times(value, usual)
+    if ratio is None and not value:
+        return f"{name} is 0 although {factors} is not"
+    return f"{name} {shown} is {ratio or 'about'} {factors} ({number(product)})"
+
+
+def _duration(source: FeatureSource, days: float, usual: float, among: str, between: Range | None) -> str:
+    end, start = source.columns
+    when = "on the same day as" if days == 0 else gap(days)
+    span = ""
+    if between is not None and not between[0] <= days <= between[1]:
+        low, high = (rounded(bound, between, whole=between[1] - between[0] >= 2.0) for bound in between)
+        if low < high and low * high >= 0:
+            nearer, farther = sorted((low, high), key=abs)
+            span = f" ({gap(farther, f'{number(abs(nearer))} to {number(abs(farther))}')})"
+        elif low < high:
+            span = f" ({gap(low)} to {gap(high)})"
+    return f"{end} is {when} {start}; usual{among} is {gap(usual)}{span}"
