@@ -7,7 +7,7 @@ import time
 from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 import numpy as np
@@ -251,9 +251,14 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
 
     def _threshold(self) -> float:
         """`offset_`, which anyone may set."""
-        if not math.isfinite(self.offset_):
-            raise ValueError(f"offset_ is {self.offset_}; set it to a finite number, or fit again")
-        return self.offset_
+        offset: Any = self.offset_
+        try:
+            threshold = float(offset) if isinstance(offset, Real) else math.nan
+        except OverflowError:
+            threshold, offset = math.inf, "beyond all floats"
+        if not math.isfinite(threshold):
+            raise ValueError(f"offset_ is {str(offset)[:40]}; set it to a finite number, or fit again")
+        return threshold
 
     def _validate(self, X: MatrixLike, *, reset: bool) -> Matrix:
         """Float32 rows in C order, or a float32 CSR matrix, checked as a whole."""
@@ -315,6 +320,7 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         """`_score_rows`, and what `performance_` tells of how that was done."""
         n_rows, n_features = data.shape
         scores = np.empty(n_rows)
+        self._check_n_jobs()
         n_threads = self._n_threads() if n_rows > FEWEST_THREADED_ROWS else 1
         backend, choice = self._backend_for(lambda: Work.scoring(self.forest_, n_rows), n_threads)
         rows = backend.piece_rows(n_rows, n_features, n_threads)
@@ -377,11 +383,15 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             )
         return int(self.batch_size)
 
-    def _n_threads(self) -> int:
+    def _check_n_jobs(self) -> None:
+        """Refuse what the parameter may have been set to since the fit."""
         if self.n_jobs is not None and not isinstance(self.n_jobs, Integral):
             raise ValueError(
                 f"The 'n_jobs' parameter of {type(self).__name__} must be an int or None. Got {self.n_jobs!r} instead."
             )
+
+    def _n_threads(self) -> int:
+        self._check_n_jobs()
         return int(cpu_count() if self.n_jobs is None else effective_n_jobs(self.n_jobs))
 
     def _backend_for(self, work: Callable[[], Work], n_threads: int) -> tuple[Backend, BackendChoice]:
