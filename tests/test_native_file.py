@@ -636,6 +636,15 @@ def test_other_values_are_refused(value: Any) -> None:
         Free().encode({"a": [value]}, "training", {})
 
 
+@pytest.mark.parametrize("offset", [-0.9, -0.45])
+def test_a_threshold_that_is_not_its_rule_s_is_not_written(plain: Detector, offset: float) -> None:
+    detector = copy.copy(plain)
+    detector.model = copy.copy(plain.model)
+    detector.model.offset_ = offset
+    with pytest.raises(DataError, match=f"the model's threshold is {offset}, but its rule's is .*; call set_threshold"):
+        native_file.to_bytes(detector)
+
+
 def test_an_array_of_texts_cannot_take_more_than_its_characters() -> None:
     with pytest.raises(StateError, match="64 times"):
         Free().encode(np.array(["x" * 300, *[""] * 300]), "training", {})
