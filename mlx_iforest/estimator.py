@@ -59,7 +59,8 @@ class MLXIsolationForest(BaseIsolationForest):
         Keep the trees of the previous fit and grow only those that are new. The result is the forest that one fit
         would have given, if the data are the same. They must have the same columns.
     extension_level : int, default=0
-        0 splits on one feature, as in [1]_; k splits on a random direction in k + 1 features, as in [2]_.
+        0 splits on one feature, as in [1]_; k splits on a random direction in k + 1 features, as in [2]_, or in
+        all where there are fewer.
     scoring : {'depth', 'density', 'blend'}, default='depth'
         What a leaf says of a row: 'depth' is the score of the paper; 'density' compares the leaf's share of the
         samples with its share of the space; 'blend' is the mean of both, each in robust standard deviations of the

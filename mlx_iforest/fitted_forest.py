@@ -19,6 +19,7 @@ from mlx_iforest.batches import as_float32
 from mlx_iforest.explain.shapley import Explanation, explain
 from mlx_iforest.finite import check_finite
 from mlx_iforest.forest import Forest
+from mlx_iforest.kernel_input import check_sparse
 from mlx_iforest.model import FittedModel, ScoredForest
 from mlx_iforest.performance import Performance, ScoringPerformance, peak_process_memory
 from mlx_iforest.resources import Resources
@@ -301,6 +302,8 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
                 return X
             if X.shape[1] == self.n_features_in_ and not hasattr(self, "feature_names_in_"):
                 return X
+        if issparse(X):
+            check_sparse(X)
         accepted: Matrix = validate_data(
             self,
             X,
@@ -309,6 +312,9 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             ensure_all_finite="allow-nan" if issparse(X) else False,
             reset=reset,
         )
+        if issparse(accepted) and accepted is not X:
+            # Formats such as lists of rows tell only now where their entries lie.
+            check_sparse(accepted)
         return accepted
 
     def _spread_rows(self, X: Matrix) -> NDArray[np.float32]:

@@ -89,7 +89,9 @@ class Forest:
     direction_weight: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
-        for array in self.arrays().values():
+        for name, array in self.arrays().items():
+            if not isinstance(array, np.ndarray):
+                raise InvalidForestError(f"'{name}' must be a numpy array, found a {type(array).__name__}")
             array.setflags(write=False)
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from mlx_iforest.forest import Forest
 
-__all__ = ["check_numbers", "check_rows", "check_values", "shown"]
+__all__ = ["check_numbers", "check_rows", "check_sparse", "check_values", "shown"]
 
 
 def check_rows(X: NDArray[np.float32], n_features: int) -> NDArray[np.float32]:
@@ -23,6 +24,35 @@ def check_rows(X: NDArray[np.float32], n_features: int) -> NDArray[np.float32]:
     if not isinstance(X, np.ndarray) or X.dtype != np.float32 or X.ndim != 2 or X.shape[1] != n_features:
         raise ValueError(f"X is {shown(X)}; expected float32 of shape (n_rows, {n_features})")
     return np.ascontiguousarray(X)
+
+
+def check_sparse(X: Any) -> None:
+    """Refuse a sparse matrix whose entries lie outside of it: SciPy's compiled code and ours would follow them there.
+
+    Raises
+    ------
+    ValueError
+        Indices, pointers or offsets do not go with each other or with the shape.
+    """
+    if X.ndim != 2:
+        return
+    try:
+        if X.format in ("csr", "csc", "bsr"):
+            # Of a copy, which shares the arrays: the check casts and cuts what it is given.
+            copy(X).check_format(full_check=True)
+            # SciPy does not look at these where the last one is 0.
+            if np.any(np.diff(X.indptr) < 0):
+                raise ValueError("index pointers must not decrease")
+        elif X.format == "coo":
+            # Making one checks it.
+            _ = type(X)((X.data, (X.row, X.col)), shape=X.shape).nnz
+        elif X.format == "dia":
+            type(X)((X.data, X.offsets), shape=X.shape)
+    except (IndexError, TypeError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"X is a {X.format.upper()} matrix whose parts do not go together ({reason}); build it again"
+        ) from error
 
 
 def check_values(forest: Forest, values: NDArray[np.float32]) -> None:

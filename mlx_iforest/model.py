@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from copy import copy
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,9 +105,14 @@ class FittedModel(NamedTuple):
         ValueError
             It is not finite.
         """
-        if not math.isfinite(self.offset):
-            raise ValueError(f"offset_ is {self.offset}; set it to a finite number, or fit again")
-        return self.offset
+        offset: Any = self.offset
+        try:
+            threshold = float(offset) if isinstance(offset, Real) else math.nan
+        except OverflowError:
+            threshold, offset = math.inf, "beyond all floats"
+        if not math.isfinite(threshold):
+            raise ValueError(f"offset_ is {str(offset)[:40]}; set it to a finite number, or fit again")
+        return threshold
 
     def with_forest(self, forest: Forest, function: ScoreFunction) -> FittedModel:
         """This model with another forest, and how that one scores."""
@@ -134,6 +140,7 @@ class FittedModel(NamedTuple):
         n_rows, n_features = X.shape
         scores = np.empty(n_rows)
         forest, resources, check = self.scored.forest, self.resources, check and not issparse(X)
+        resources.check_n_jobs()
         n_threads = resources.threads() if n_rows > FEWEST_THREADED_ROWS else 1
         backend, choice = resources.backend_for(lambda: Work.scoring(forest, n_rows), n_threads)
         rows = backend.piece_rows(n_rows, n_features, n_threads)

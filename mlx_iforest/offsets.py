@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AUTO", "carried_over", "offset_below", "offset_of_share", "wrong_labels"]
+__all__ = ["AUTO", "HIGHEST", "LOWEST", "STEP", "carried_over", "offset_below", "offset_of_share", "wrong_labels"]
 
 AUTO = -0.5
 """What ``contamination="auto"`` means, here and in scikit-learn."""
 
 STEP = 1e-4
 """At most so far an offset lies beyond the lowest or the highest score."""
+
+LOWEST, HIGHEST = -1.0 - STEP, STEP
+"""Of all offsets that scores, which lie in [-1, 0), can give."""
 
 
 def offset_below(ordered: NDArray[np.float64], cut: int) -> float:

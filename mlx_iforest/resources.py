@@ -20,9 +20,13 @@ __all__ = ["Resources", "threads"]
 
 def threads(n_jobs: int | None, owner: str) -> int:
     """How many threads a parameter means, which may have been set since it was checked."""
+    _check_n_jobs(n_jobs, owner)
+    return int(cpu_count() if n_jobs is None else effective_n_jobs(n_jobs))
+
+
+def _check_n_jobs(n_jobs: Any, owner: str) -> None:
     if n_jobs is not None and not isinstance(n_jobs, Integral):
         raise ValueError(f"The 'n_jobs' parameter of {owner} must be an int or None. Got {n_jobs!r} instead.")
-    return int(cpu_count() if n_jobs is None else effective_n_jobs(n_jobs))
 
 
 class Resources(NamedTuple):
@@ -45,6 +49,10 @@ class Resources(NamedTuple):
     n_jobs: int | None
     batch_size: str | int
     owner: str
+
+    def check_n_jobs(self) -> None:
+        """Refuse what the parameter may have been set to since the fit."""
+        _check_n_jobs(self.n_jobs, self.owner)
 
     def threads(self) -> int:
         return threads(self.n_jobs, self.owner)

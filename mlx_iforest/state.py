@@ -39,6 +39,7 @@ from mlx_iforest.forest import (
     InvalidForestError,
     split_levels,
 )
+from mlx_iforest.offsets import HIGHEST, LOWEST
 from mlx_iforest.performance import Performance
 from mlx_iforest.scoring import RESOLUTION, Spread
 
@@ -136,6 +137,9 @@ def checked_state(state: dict[str, Any]) -> dict[str, Any]:
 
 N_JOBS = Maybe(Whole(-4096, 4096))
 """A parameter; so many threads as a file could ask for would stop a machine."""
+
+_MOST_PRUNED = 10_000
+"""Trees that a pruned forest may say to have had, though few are left: a fit as that one was must come to an end."""
 
 
 class _Parameter(Kind):
@@ -309,7 +313,7 @@ _SPREAD = Record(
 _CHOICE = Record(BackendChoice, {"name": Text(tuple(BACKENDS)), "reason": Text()})
 _SHARED: dict[str, Kind] = {
     "forest_": _FOREST,
-    "offset_": Number(),
+    "offset_": Number(LOWEST, HIGHEST),
     "max_samples_": Whole(1, LARGEST_INT32),
     "quantized_bits_": Maybe(Whole(min(BITS), max(BITS))),
     "pruned_": Flag(),
@@ -340,7 +344,9 @@ class _Model(Kind):
         state = {"quantized_bits_": None, "pruned_": False, **value.__getstate__()}
         # Seconds differ from run to run: without them the same fit gives the same bytes.
         kept = {name: one for name, one in state.items() if name not in ("performance_", *RESOURCES)}
-        return {"kind": type(value).__name__, **_fields(type(value)).encode(kept, at, arrays)}
+        fields = _fields(type(value)).encode(kept, at, arrays)
+        _check_model(type(value), {**kept, "forest_": value.forest_}, at)
+        return {"kind": type(value).__name__, **fields}
 
     def decode(self, found: Any, at: str, arrays: Arrays) -> BaseIsolationForest:
         kinds = {cls.__name__: cls for cls in _OWN}
@@ -372,6 +378,9 @@ def _check_model(cls: type[BaseIsolationForest], state: dict[str, Any], at: str)
         cls(**{name: state[name] for name in cls._get_param_names() if name in state})._validate_params()
     except ValueError as error:
         raise StateError(f"{at}: {str(error).splitlines()[0]}") from error
+    asked, there = state["n_estimators"], state["forest_"].n_trees
+    if asked != there and not (state["pruned_"] and there < asked <= max(_MOST_PRUNED, 100 * there)):
+        raise StateError(f"{at}: 'n_estimators' is {shown(asked)}, but the forest has {there} trees")
 
 
 def _model_fault(state: dict[str, Any]) -> str | None:

@@ -293,6 +293,22 @@ def test_every_way_to_load_gives_a_usable_object(api: AnomalyDetectionAPI, model
         assert loaded.model.offset_ == api.model.offset_
 
 
+@pytest.mark.parametrize("name", ["\0", "a\0/b", "half \ud800.joblib", "\ud800/model.joblib"])
+def test_names_that_no_file_can_have(name: str, api: AnomalyDetectionAPI, model_path: Path, tmp_path: Path) -> None:
+    path = f"{tmp_path}/{name}"
+    for load in (
+        lambda: AnomalyDetectionAPI(path),
+        lambda: AnomalyDetectionAPI.load_model(path),
+        lambda: AnomalyDetectionAPI.load_model(model_path, path),
+    ):
+        with pytest.raises(ModelFileError, match="no file can have this name"):
+            load()
+    for save in (lambda: api.save_model(path), lambda: api.save_model(tmp_path / "m.joblib", path)):
+        with pytest.raises(DataError, match="no file can have this name") as caught:
+            save()
+        str(caught.value).encode()
+
+
 def test_a_failed_load_leaves_the_object_as_it_was(model_path: Path, tmp_path: Path) -> None:
     loaded = AnomalyDetectionAPI(model_path)
     with pytest.raises(ModelFileError):

@@ -190,8 +190,12 @@ def told(model: Path, folder: Path, training: Any) -> Path:
 
 
 @pytest.mark.parametrize(
-    "training", [{"data": "words"}, {"data": {"rows": "many"}}, {"split": {"test": 3, "train": 5}, "alerts": 1}, [1, 2]]
-)
+    "training",
+    [
+        {"data": "words"}, {"data": {"rows": "many"}}, {"split": {"test": 3, "train": 5}, "alerts": 1}, [1, 2],
+        {"fit_seconds": -(10**307)},
+    ],
+)  # fmt: skip
 def test_a_file_that_says_odd_things(
     training: Any, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

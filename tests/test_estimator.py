@@ -412,12 +412,14 @@ def test_a_batch_size_set_after_the_fit_is_checked(model, wrong):
     for call in (fitted.score_samples, fitted.predict, fitted.explain, lambda X: fitted.scorer()(X.astype(np.float32))):
         with pytest.raises(ValueError, match=r"The 'batch_size' parameter of .* must be 'auto' or an int in"):
             call(X)
-    fitted.set_params(batch_size="auto", n_jobs=1.5)
-    with pytest.raises(ValueError, match=r"The 'n_jobs' parameter of .* must be an int or None"):
-        fitted.explain(X)
+    for n_jobs in (1.5, "all"):
+        fitted.set_params(batch_size="auto", n_jobs=n_jobs)
+        for call in (fitted.score_samples, fitted.predict, fitted.explain):
+            with pytest.raises(ValueError, match=r"The 'n_jobs' parameter of .* must be an int or None"):
+                call(X[:3])
 
 
-@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 10**400, "low", None])
 def test_a_threshold_that_no_score_can_pass_is_an_error(wrong):
     X = two_clusters()
     model = MLXIsolationForest(n_estimators=5, random_state=0).fit(X)
@@ -426,3 +428,12 @@ def test_a_threshold_that_no_score_can_pass_is_an_error(wrong):
         with pytest.raises(ValueError, match=r"offset_ is .*; set it to a finite number, or fit again"):
             call(X)
     assert np.isfinite(model.score_samples(X)).all()
+
+
+def test_an_extension_beyond_all_features_is_by_all_of_them():
+    X = two_clusters()
+    all_features, beyond = (
+        MLXIsolationForest(n_estimators=5, random_state=0, extension_level=level).fit(X) for level in (2, 99)
+    )
+    assert X.shape[1] == 3
+    assert beyond.forest_.equals(all_features.forest_)

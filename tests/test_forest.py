@@ -189,3 +189,14 @@ def test_oblique_forests_are_valid_and_their_faults_named():
         oblique(direction_weight=forest.direction_weight[:, :1]).validate()
     with pytest.raises(InvalidForestError, match="2 dimension"):
         oblique(direction_weight=forest.direction_weight[:, 0]).validate()
+
+
+def test_what_is_no_array_is_named():
+    with pytest.raises(InvalidForestError, match="'tree_start' must be a numpy array, found a list"):
+        Forest(
+            3,
+            tree_start=[0, 1],
+            **dict.fromkeys(
+                ("feature", "threshold", "left", "missing_left", "path_length", "n_samples"), np.zeros(1, np.int32)
+            ),
+        )

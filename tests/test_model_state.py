@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Any
 
@@ -132,3 +133,35 @@ def test_packed_arrays_of_other_kinds_are_refused(changes: dict[str, Any]) -> No
     packed = PackedForest.of(MODELS["depth"].forest_)
     with pytest.raises(StateError):
         restored(MODELS["quantised"], forest_=dataclasses.replace(packed, **changes))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_number_of_trees_is_that_of_the_forest(name: str) -> None:
+    model = copy.copy(MODELS[name])
+    arrays, values = to_state(model)
+    for wrong in (1, model.n_estimators + 1, 10**9):
+        with pytest.raises(StateError, match=f"'n_estimators' is {wrong}, but the forest has"):
+            from_state(arrays, {**values, "n_estimators": wrong})
+        with pytest.raises(StateError, match=f"'n_estimators' is {wrong}, but the forest has"):
+            to_state(model.set_params(n_estimators=wrong))
+
+
+def test_a_pruned_forest_says_how_many_trees_it_had() -> None:
+    pruned, _ = MLXIsolationForest(60, random_state=0).fit(X).prune(0.05, X)
+    assert pruned.forest_.n_trees < 60
+    arrays, values = to_state(pruned)
+    assert from_state(arrays, values).n_estimators == 60
+    for wrong in (pruned.forest_.n_trees - 1, 10_001, 10**9):
+        with pytest.raises(StateError, match="'n_estimators' is"):
+            from_state(arrays, {**values, "n_estimators": wrong})
+
+
+@pytest.mark.parametrize("offset", [-5.0, -1.001, 0.001, 1e300])
+def test_a_threshold_beyond_all_scores_is_neither_written_nor_read(offset: float) -> None:
+    model = copy.copy(MODELS["depth"])
+    arrays, values = to_state(model)
+    with pytest.raises(StateError, match="offset_: expected a number in"):
+        from_state(arrays, {**values, "offset_": offset})
+    model.offset_ = offset
+    with pytest.raises(StateError, match="offset_: expected a number in"):
+        to_state(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import tracemalloc
@@ -165,6 +166,7 @@ RULES: list[ThresholdRule] = [
 @pytest.mark.parametrize("fitted", [True, False])
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 def test_every_rule_comes_back(plain: Detector, rule: ThresholdRule, fitted: bool, tmp_path: Path) -> None:
+    rule = copy.deepcopy(rule)
     detector = Detector(plain.preprocessor, plain.scaler, plain.model.quantize(16), threshold_rule=rule)
     scores = plain.score_samples(FRAME)
     detector.calibrate(scores)
@@ -360,15 +362,39 @@ def nested(depth: int) -> Any:
     return value
 
 
+def _thresholds(offset: float) -> Callable[[dict[str, Any]], None]:
+    def edit(header: dict[str, Any]) -> None:
+        header["__metadata__"]["model"]["offset_"] = header["__metadata__"]["threshold_rule"]["offset_"] = offset
+
+    return edit
+
+
+def _without_rule(offset: float) -> Callable[[dict[str, Any]], None]:
+    def edit(header: dict[str, Any]) -> None:
+        header["__metadata__"]["threshold_rule"] = None
+        header["__metadata__"]["model"]["offset_"] = offset
+
+    return edit
+
+
 WRONG = [
     (at("model", "kind", value="os.system"), "expected the kind MLXIsolationForest"),
     (at("model", "kind", value=None), "expected the kind"),
     (at("model", "n_features_in_", value=4), "model: 'n_features_in_' is 4, but the forest has 5 features"),
     (at("model", "scoring", value="best"), "The 'scoring' parameter of MLXIsolationForest must be"),
     (at("model", "n_estimators", value=10**400), "model/n_estimators: expected a number"),
+    (at("model", "n_estimators", value=50_000), "'n_estimators' is 50000, but the forest has 300 trees"),
+    (at("model", "n_estimators", value=299), "'n_estimators' is 299, but the forest has 300 trees"),
+    (lambda header: header["__metadata__"]["model"].update(pruned_=True, n_estimators=10**9), "'n_estimators' is 1000"),
     (at("model", "_counted", value=[["path_length", {"median": 1.0, "deviation": 0.0}]]), "deviation: expected"),
     (at("model", "_counted", value=[["log_density", None], ["log_density", None]]), "each leaf value once"),
     (at("model", "offset_", value="low"), "model/offset_: expected a number"),
+    (at("model", "offset_", value=-5.0), r"model/offset_: expected a number in \[-1.0001, 0.0001\], found -5.0"),
+    (at("model", "offset_", value=1e300), r"model/offset_: expected a number in \[-1.0001, 0.0001\], found 1e\+300"),
+    (at("model", "offset_", value=-1.0), "model/offset_: the model's threshold is -1, but its rule's is -0"),
+    (_thresholds(-1.0), "model/offset_: the threshold is -1, but the scores that it is from lie between -0"),
+    (_thresholds(0.0), "model/offset_: the threshold is 0, but the scores that it is from lie between -0"),
+    (_without_rule(-1.0), "model/offset_: the threshold is -1, but the scores that it is from lie between -0"),
     (at("model", "backend_", "name", value="cloud"), "expected one of mlx, numba, sklearn"),
     (at("model", "quantized_bits_", value=9), "'quantized_bits_' must be"),
     (at("model", "random_state", value={"key": 3}), "model/random_state: 'position' is missing"),
@@ -400,6 +426,8 @@ WRONG = [
     (at("training", value=nested(500)), "60 deep"),
     (at("training", value={"x" * 5000: [[]]}), "a name is too long"),
     (at("training", value=10**2000), "a number has 2,001 digits"),
+    (at("training", value={"seed": 10**999}), "training/seed: expected a number in"),
+    (at("training", value={"split": [{"train": 10**400}]}), "training/split/0/train: expected a number in"),
     (at("training", value={"$": "dict", "items": [[i * (2**61 - 1), 1] for i in range(200)]}), "one hash"),
     (at("training", value={"$": "timestamp", "value": "now"}), "expected a timestamp"),
     (at("training", value={"$": "float", "value": "1_000"}), "expected a float"),
@@ -608,6 +636,15 @@ def test_other_values_are_refused(value: Any) -> None:
         Free().encode({"a": [value]}, "training", {})
 
 
+@pytest.mark.parametrize("offset", [-0.9, -0.45])
+def test_a_threshold_that_is_not_its_rule_s_is_not_written(plain: Detector, offset: float) -> None:
+    detector = copy.copy(plain)
+    detector.model = copy.copy(plain.model)
+    detector.model.offset_ = offset
+    with pytest.raises(DataError, match=f"the model's threshold is {offset}, but its rule's is .*; call set_threshold"):
+        native_file.to_bytes(detector)
+
+
 def test_an_array_of_texts_cannot_take_more_than_its_characters() -> None:
     with pytest.raises(StateError, match="64 times"):
         Free().encode(np.array(["x" * 300, *[""] * 300]), "training", {})
@@ -621,7 +658,12 @@ def test_numbers_beyond_floats_are_refused_where_one_computes_with_them() -> Non
         with pytest.raises(StateError, match="expected a number"):
             Number().decode(json.loads(text), "x", {})
     assert Number(special=True).decode("-inf", "x", {}) == -math.inf
-    assert Free().decode(Free().encode({"n": 10**400}, "t", {}), "t", {}) == {"n": 10**400}
+    for whole in (10**400, -(10**308) * 9):
+        with pytest.raises(StateError, match="t/n: expected a number"):
+            Free().encode({"n": whole}, "t", {})
+        with pytest.raises(StateError, match="t/n/1: expected a number"):
+            Free().decode({"n": [1, whole]}, "t", {})
+    assert Free().decode(Free().encode({"n": [10**30]}, "t", {}), "t", {}) == {"n": [10**30]}
 
 
 def test_times_come_back() -> None:

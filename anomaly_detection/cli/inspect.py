@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     try:
         text = _aligned(_told(found))
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelFileError(
             f"{arguments.model} says of its training what no training run says; --json shows what."
         ) from error

@@ -14,6 +14,7 @@ __all__ = [
     "prepare_file",
     "prepare_folder",
     "reason",
+    "refuse_impossible",
     "refuse_same",
     "replacing",
     "replacing_all",
@@ -35,7 +36,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     from mlx_iforest import files  # who only reads tables must not pay for this import
 
-    with _explained(f"Cannot write {path}", _ANOTHER_FILE), files.replacing(path) as new:
+    with _explained("Cannot write", path, _ANOTHER_FILE), files.replacing(path) as new:
         yield new
 
 
@@ -51,7 +52,7 @@ def replacing_all(folder: str | os.PathLike[str], last: Sequence[str] = ()) -> I
     from mlx_iforest import files
 
     with (
-        _explained(f"Cannot write into the folder {folder}", _ANOTHER_FOLDER),
+        _explained("Cannot write into the folder", folder, _ANOTHER_FOLDER),
         files.replacing_all(folder, last) as new,
     ):
         yield new
@@ -67,7 +68,7 @@ def prepare_file(path: str | os.PathLike[str]) -> None:
     """
     from mlx_iforest import files
 
-    with _explained(f"Cannot write {path}", _ANOTHER_FILE):
+    with _explained("Cannot write", path, _ANOTHER_FILE):
         files.prepare(path)
 
 
@@ -81,7 +82,7 @@ def prepare_folder(path: str | os.PathLike[str]) -> None:
     """
     from mlx_iforest import files
 
-    with _explained(f"Cannot write into the folder {path}", _ANOTHER_FOLDER):
+    with _explained("Cannot write into the folder", path, _ANOTHER_FOLDER):
         files.prepare(Path(path) / "file")
 
 
@@ -93,11 +94,28 @@ def require_file(path: Path) -> None:
     OSError
         If it is missing, a folder, a pipe or a device, or cannot be looked at.
     """
+    refuse_impossible(path)
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(None, "it is a folder")
     if not stat.S_ISREG(mode):
         raise OSError(None, "it is a pipe or a device, not a file")
+
+
+def refuse_impossible(path: str | os.PathLike[str]) -> None:
+    """Refuse what no file can be called: for it the system's calls raise other errors than for all else.
+
+    Raises
+    ------
+    OSError
+        The path holds a NUL, or half a character.
+    """
+    try:
+        possible = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise OSError(None, "no file can have this name")
 
 
 def refuse_same(target: Path, sources: Mapping[str, Path]) -> None:
@@ -126,8 +144,11 @@ def reason(error: OSError) -> str:
 
 
 @contextmanager
-def _explained(what: str, advice: str) -> Iterator[None]:
+def _explained(what: str, path: str | os.PathLike[str], advice: str) -> Iterator[None]:
     try:
+        refuse_impossible(path)
         yield
     except OSError as error:
-        raise DataError(f"{what}: {reason(error)}. {advice}") from error
+        # Half a character could not be printed.
+        place = str(path).encode("utf-8", "backslashreplace").decode()
+        raise DataError(f"{what} {place}: {reason(error)}. {advice}") from error

@@ -20,7 +20,7 @@ from anomaly_detection.errors import DataError, ModelFileError, first_line
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.model_files.column_states import Scaler
 from anomaly_detection.model_files.feature_states import FEATURES
-from anomaly_detection.model_files.threshold_states import CALIBRATION, RULES
+from anomaly_detection.model_files.threshold_states import CALIBRATION, RULES, threshold_fault
 from anomaly_detection.model_files.undeclared_values import Free
 from mlx_iforest import __version__
 from mlx_iforest.convert.declared import Arrays, Kind, Maybe, StateError, shown
@@ -113,6 +113,10 @@ def to_bytes(whole: Detector | SupplyChainFeatures) -> bytes:
             f"This {kind} cannot be a model file ({first_line(error)}); use what the library brings instead, or keep it"
             " with joblib.dump, whose files run what is in them."
         ) from error
+    if isinstance(whole, Detector) and (
+        fault := threshold_fault(whole.model, whole.threshold_rule, whole.calibration_)
+    ):
+        raise DataError(f"This detector cannot be a model file: {fault}; call set_threshold with a rule and scores.")
     texts |= {"format": _FORMATS[kind], "format_version": str(NATIVE_VERSION), "library_version": __version__}
     made = safetensors.numpy.save(arrays, texts)
     size = 8 + int.from_bytes(made[:8], "little")
@@ -193,6 +197,8 @@ def _decoded(kind: NativeKind, found: Mapping[str, Any], arrays: Arrays) -> dict
         return parts
     if not isinstance(parts["training"], dict):
         raise StateError("training: expected an object")
+    if fault := threshold_fault(parts["model"], parts["threshold_rule"], parts["calibration"]):
+        raise StateError(f"model/offset_: {fault}")
     detector = Detector(parts["preprocessor"], parts["scaler"], parts["model"])
     if parts["feature_names"] != detector.feature_names or len(parts["feature_names"]) != detector.model.n_features_in_:
         raise StateError("feature_names: they are not those that the scaler gives the model")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from anomaly_detection.data.files import reason, replacing, require_file
+from anomaly_detection.data.files import reason, refuse_impossible, replacing, require_file
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError, ModelFileError, NotFittedError
 from anomaly_detection.model_files.joblib_file import JOBLIB_VERSION, looks_pickled, native_part, write_joblib
@@ -172,6 +172,9 @@ def load_with_facts(
     model_path: str | os.PathLike[str], preprocessor_path: str | os.PathLike[str] | None = None
 ) -> tuple[Detector, FileFacts]:
     """`load_detector`, and what the model file says of itself."""
+    for path in (model_path, preprocessor_path):
+        if path is not None:
+            _require_possible(path)
     # A training may have been killed while it put its files in place.
     settle_left(Path(model_path).parent)
     written, native = _read(model_path)
@@ -210,6 +213,7 @@ def file_format(path: str | os.PathLike[str]) -> FileFormat:
     ModelFileError
         If it is missing, a folder, empty or no model file.
     """
+    _require_possible(path)
     path = Path(path)
     try:
         require_file(path)
@@ -237,6 +241,13 @@ def _read(path: str | os.PathLike[str]) -> tuple[FileFormat, Native]:
     except OSError as error:
         raise ModelFileError(f"Cannot read the model file {path}: {reason(error)}.") from error
     return written, from_bytes(data if written == "safetensors" else native_part(data, str(path)), str(path))
+
+
+def _require_possible(path: str | os.PathLike[str]) -> None:
+    try:
+        refuse_impossible(path)
+    except OSError as error:
+        raise ModelFileError(f"Cannot read the model file {os.fspath(path)!a}: {reason(error)}.") from error
 
 
 def _is_native_name(path: str | os.PathLike[str]) -> bool:

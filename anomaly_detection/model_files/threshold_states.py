@@ -19,8 +19,12 @@ from anomaly_detection.calibration.thresholds import (
 )
 from mlx_iforest.convert.declared import Kind, Maybe, OneOf, Record
 from mlx_iforest.convert.declared_values import Array, Flag, Number
+from mlx_iforest.offsets import AUTO, HIGHEST, LOWEST, STEP
 
-__all__ = ["CALIBRATION", "RULES"]
+__all__ = ["CALIBRATION", "RULES", "threshold_fault"]
+
+_BEYOND = 2 * STEP
+"""So far, and no further, a threshold lies beyond all scores that it is from; rounding included."""
 
 
 def _calibration_fault(calibration: Calibration) -> str | None:
@@ -59,7 +63,7 @@ def _conformal_fault(rule: Conformal) -> str | None:
 
 def _rule(of: type, fault: Callable[[Any], str | None] = lambda rule: None, **kinds: Kind) -> Record:
     # Without `fit` the threshold is NaN.
-    threshold = Number(-1.0, math.nextafter(0.0, 1.0), nan=True)
+    threshold = Number(LOWEST, HIGHEST, nan=True)
     return Record(of, {**kinds, "offset_": threshold}, fault, optional=("offset_", "calibration_"))
 
 
@@ -71,3 +75,22 @@ RULES = OneOf(
     _rule(LowestCost, false_alarm=Number(), miss=Number()),
     _rule(Conformal, _conformal_fault, rate=Number(), calibration_=Maybe(CALIBRATION)),
 )
+
+
+def threshold_fault(model: Any, rule: Any, calibration: Calibration | None) -> str | None:
+    """Why a detector's threshold cannot be what its rule and its calibration made it; None where it can.
+
+    A threshold beyond all scores would switch alerts off, or let every record alert, and say otherwise.
+    """
+    offset, fitted = model.offset_, rule is not None and not math.isnan(rule.offset_)
+    if fitted and offset != rule.offset_:
+        return f"the model's threshold is {offset:.6g}, but its rule's is {rule.offset_:.6g}"
+    if calibration is None or (not fitted and abs(offset - AUTO) <= _BEYOND):
+        return None
+    # Records set aside may all be on one side of a share of the training's.
+    if rule is None and calibration.unseen and model.contamination != "auto":
+        return None
+    low, high = float(calibration.quantiles[0]), float(calibration.quantiles[-1])
+    if low - _BEYOND <= offset <= high + _BEYOND:
+        return None
+    return f"the threshold is {offset:.6g}, but the scores that it is from lie between {low:.6g} and {high:.6g}"

@@ -18,7 +18,7 @@ __all__ = ["Free"]
 _TAG = "$"
 _TENSORS = tuple(np.dtype(code).name for code in "?bBhHiIlLefd")
 _TIMES = re.compile(r"<[mM]8(\[\d{0,9}(Y|M|W|D|h|m|s|ms|us|ns|ps|fs|as)\])?")
-_AS_IT_IS = (str, int, bool, type(None))
+_AS_IT_IS = (str, bool, type(None))
 _WIDEST = 64
 """So many times the characters that it holds may an array of texts take: numpy gives all the room of the longest."""
 
@@ -45,12 +45,13 @@ class Free(Kind):
     """None, numbers, texts, lists and dicts as JSON has them, and as tagged objects what JSON lacks.
 
     That is NaN and infinities, tuples, sets, dicts with other keys than texts, dates, times and spans of them, and
-    numpy's numbers and arrays (of numbers, texts, times or objects of these kinds). Nothing else: no class is named.
+    numpy's numbers and arrays (of numbers, texts, times or objects of these kinds). Nothing else: no class is named,
+    and no whole number lies beyond all floats.
     """
 
     def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
-        if value is None or type(value) in (bool, int, str):
-            return value
+        if _is_plain(value) or type(value) is int:
+            return value if _is_plain(value) else Number().encode(value, at, arrays)
         _refuse_deep(at)
         if type(value) is float and np.isfinite(value):
             return value
@@ -105,11 +106,9 @@ class Free(Kind):
         return {**told, "shape": list(array.shape), "values": listed}
 
     def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
-        if type(found) in _AS_IT_IS:
-            return found
+        if _is_plain(found) or isinstance(found, (int, float)):
+            return found if _is_plain(found) else Number().decode(found, at, arrays)
         _refuse_deep(at)
-        if isinstance(found, float):
-            return Number().decode(found, at, arrays)
         if isinstance(found, list):
             return self._decode_each(found, at, arrays)
         if _TAG not in found:
@@ -125,9 +124,7 @@ class Free(Kind):
 
     def _decode_each(self, found: list[Any], at: str, arrays: Arrays) -> list[Any]:
         # Most values are what they are: to name the place of each would take most of the time.
-        return [
-            one if type(one) in _AS_IT_IS else self.decode(one, place(at, i), arrays) for i, one in enumerate(found)
-        ]
+        return [one if _is_plain(one) else self.decode(one, place(at, i), arrays) for i, one in enumerate(found)]
 
     def _decode_tagged(self, found: dict[str, Any], at: str, arrays: Arrays) -> Any:
         tag = found[_TAG]
@@ -192,6 +189,11 @@ class Free(Kind):
             raise StateError(f"{at}: {shown(found['dtype'])} is no dtype of an array of texts")
         _refuse_wide(int(width[1]), values, at)
         return np.array(values, dtype=found["dtype"]).reshape(shape)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is written as it is. Whole numbers beyond floats are not: who computes with them fails."""
+    return type(value) in _AS_IT_IS or (type(value) is int and -(2**63) <= value < 2**63)
 
 
 def _refuse_wide(width: int, texts: list[str], at: str) -> None:
