@@ -33,7 +33,7 @@ _LONGEST = 40
 def run(arguments: argparse.Namespace) -> int:
     """Explain, then print; raises the library's errors."""
     detector = load_detector(arguments.model)
-    chunks = read_chunks(arguments.data)
+    chunks = read_chunks(arguments.data, say=note)
     with progress_bar() as show:
         records = passes(detector, chunks, not chunks.is_small, show)
         cut = cut_of_parts(detector, lambda: records("threshold"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +25,8 @@ __all__ = ["passes", "run"]
 
 _PRINTED = 20
 _IDENTIFIERS = 2
+_FOUND = ("anomaly_score", "severity", "p_value", "is_anomaly", "reason")
+_PRINTED_COLUMNS = ("row", "score", "severity", "p_value", "alert", "reason")
 
 Passes = Callable[[str], Iterable[Scored]]
 """Given the name of a stage, the file's records from its beginning."""
@@ -38,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         check_target(arguments.output)
     detector = load_detector(arguments.model)
-    chunks = read_chunks(arguments.data, arguments.chunk_rows)
+    chunks = read_chunks(arguments.data, arguments.chunk_rows, note)
     in_chunks = arguments.chunk_rows is not None or not chunks.is_small
     if in_chunks:
         note(_how(chunks, detector))
@@ -62,11 +64,14 @@ def run(arguments: argparse.Namespace) -> int:
     alerts = judge.alerts
     counted = f"{alerts:,} {'alert' if alerts == 1 else 'alerts'} in {judge.records:,} {_records(judge.records)}"
     if arguments.output is not None:
+        moved = [f"{ours} as {free}" for ours, free in judge.names.items() if ours != free]
+        if moved:
+            note(f"The records have columns of the same names, which stay; written are {', '.join(moved)}.")
         note(f"{arguments.output}: {written:,} {_records(written)} written; {counted}")
         return 0
     printed = worst if arguments.top else worst.head(alerts)
     if len(printed):
-        result(_printed(detector, printed))
+        result(_printed(judge, printed))
     elsewhere = "; --output FILE writes them all" if alerts > len(printed) else ""
     note(f"{counted}{elsewhere}")
     return 0
@@ -101,6 +106,8 @@ class _Judge:
     records: int = 0
     alerts: int = 0
     sample: ScoreSample = field(default_factory=ScoreSample)
+    names: dict[str, str] = field(default_factory=dict)
+    """Under which name each of `_FOUND` stands beside the records' own columns."""
 
     def __call__(self, scored: Scored) -> pd.DataFrame:
         """What was found of each record, but for the reason."""
@@ -109,6 +116,7 @@ class _Judge:
         self.records += len(scores)
         self.alerts += int((scores < 0).sum())
         self.sample.add(scored.scores)
+        self.names = _free_names(_FOUND, scored.frame.columns)
         return pd.DataFrame(
             {"anomaly_score": scores, "severity": severity(p_values), "p_value": p_values, "is_anomaly": scores < 0},
             index=scored.frame.index,
@@ -129,19 +137,20 @@ def _write_all(judge: _Judge, records: Iterable[Scored], target: Path, chunks: C
 
 def _worst(judge: _Judge, records: Iterable[Scored], count: int) -> pd.DataFrame:
     """The `count` most abnormal records with reasons, worst first, of equal ones the earlier first."""
-    kept = pd.DataFrame({"anomaly_score": np.empty(0)})
+    kept = pd.DataFrame()
     for scored in records:
         judged = judge(scored)
         scores = judged["anomaly_score"].to_numpy()
         ranked = np.argsort(scores, kind="stable")[:count]
-        before = kept["anomaly_score"].to_numpy()
+        score = judge.names["anomaly_score"]
+        before = kept[score].to_numpy() if len(kept) else np.empty(0)
         order = np.argsort(np.concatenate([before, scores[ranked]]), kind="stable")[:count]
         # Reasons cost most, so only those who get onto the list are given one.
         entering = ranked[order[order >= len(before)] - len(before)]
         if entering.size:
             described = _described(judge, scored, judged, entering, entering)
             kept = pd.concat([kept, described]) if len(kept) else described
-            kept = kept.iloc[np.argsort(kept["anomaly_score"].to_numpy(), kind="stable")[:count]]
+            kept = kept.iloc[np.argsort(kept[score].to_numpy(), kind="stable")[:count]]
             del described
         del scored, judged
     return kept
@@ -157,26 +166,40 @@ def _described(
     """The `rows` of the records with what was found; a reason for those that are among the `explained`."""
     reasons = np.full(len(judged), "", dtype=object)
     reasons[explained] = [found.sentence for found in scored.explain(judge.detector, explained, judge.cut)]
-    return scored.frame.assign(**judged, reason=reasons).iloc[rows]
+    found = judged.assign(reason=reasons).rename(columns=judge.names)
+    return scored.frame.assign(**found).iloc[rows]
 
 
-def _printed(detector: Detector, worst: pd.DataFrame) -> str:
-    schema = detector.preprocessor.schema_
+def _free_names(ours: Iterable[str], taken: Collection[str]) -> dict[str, str]:
+    """Give each of our columns a name that the records do not have: its own, or one with ``scored_`` before it."""
+    free = {}
+    for name in ours:
+        free[name] = name
+        while free[name] in taken:
+            free[name] = f"scored_{free[name]}"
+    return free
+
+
+def _printed(judge: _Judge, worst: pd.DataFrame) -> str:
+    schema = judge.detector.preprocessor.schema_
+    found = worst[list(judge.names.values())].set_axis(list(judge.names), axis=1)
     identifiers = [name for name in schema.names(Role.IDENTIFIER) if name in worst.columns][:_IDENTIFIERS]
+    free = _free_names(_PRINTED_COLUMNS, identifiers)
+    row, score, severity_, p_value, alert, reason = free.values()
     return table(
         [
             {
-                "row": f"{row + 1}",
-                **{name: printable(found[name]) for name in identifiers},
-                "score": f"{found['anomaly_score']:.4f}",
-                "severity": f"{found['severity']:.0f}",
-                "p_value": f"{found['p_value']:.2g}",
-                "alert": "yes" if found["is_anomaly"] else "no",
-                "reason": printable(found["reason"]),
+                row: f"{index + 1}",
+                **{name: printable(record[name]) for name in identifiers},
+                score: f"{one['anomaly_score']:.4f}",
+                severity_: f"{one['severity']:.0f}",
+                p_value: f"{one['p_value']:.2g}",
+                alert: "yes" if one["is_anomaly"] else "no",
+                reason: printable(one["reason"]),
             }
-            for row, found in zip(worst.index, worst.to_dict("records"), strict=True)
+            for index, record, one in zip(worst.index, worst.to_dict("records"), found.to_dict("records"), strict=True)
         ],
-        right=frozenset({"row", "score", "severity", "p_value"}),
+        right=frozenset({row, score, severity_, p_value}),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -125,7 +126,11 @@ def _refuse_duplicates(names: Sequence[str]) -> None:
         raise DataError(f"Duplicated column name(s): {listed}; give every column a name of its own.")
 
 
-def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=4)
+
+
+def read_table(path: str | os.PathLike[str], say: Callable[[str], None] = _warn) -> pd.DataFrame:
     """Read a CSV or Parquet file.
 
     Every CSV cell is kept as the text it is (the schema reads numbers and dates from it later), so nothing is
@@ -136,6 +141,8 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     ----------
     path : path
         A file that ends in .csv, .tsv, .txt (each also with .gz), .parquet or .pq.
+    say : callable, optional
+        Takes a remark on the file: that lines have fewer fields than the header, say. A Python warning if not given.
 
     Returns
     -------
@@ -147,10 +154,10 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     DataError
         If the file is missing, unreadable, empty, a folder, of an unknown kind, not a table, or names a column twice.
     """
-    return read_chunks(path).whole()
+    return Chunks(Path(path), None, say).whole()
 
 
-def read_chunks(path: str | os.PathLike[str], rows: int | None = None) -> Chunks:
+def read_chunks(path: str | os.PathLike[str], rows: int | None = None, say: Callable[[str], None] = _warn) -> Chunks:
     """Read a CSV or Parquet file some records at a time, by the rules of `read_table`.
 
     Parameters
@@ -159,6 +166,8 @@ def read_chunks(path: str | os.PathLike[str], rows: int | None = None) -> Chunks
         As for `read_table`.
     rows : int, optional
         Records of a chunk, at least 1; as many as make `CHUNK_CELLS` cells if not given.
+    say : callable, optional
+        As for `read_table`.
 
     Returns
     -------
@@ -169,15 +178,15 @@ def read_chunks(path: str | os.PathLike[str], rows: int | None = None) -> Chunks
     DataError
         As `read_table`; what only reading on can show is raised when a chunk is asked for.
     """
-    return Chunks(Path(path), rows)
+    return Chunks(Path(path), rows, say)
 
 
 class Chunks:
     """The records of a file, some at a time: frames whose index goes on from one to the next.
 
     It can be iterated several times, and each time reads the file anew. All frames together equal what `read_table`
-    gives. For a CSV file, making one reads through the file once, since one byte at its end can decide how it is
-    encoded.
+    gives. For a CSV file, making one reads through the file twice, since one byte at its end can decide how it is
+    encoded, and one line with too many fields whether it is a table.
 
     Attributes
     ----------
@@ -191,7 +200,7 @@ class Chunks:
         Of the columns of a Parquet file.
     """
 
-    def __init__(self, path: Path, rows: int | None = None) -> None:
+    def __init__(self, path: Path, rows: int | None = None, say: Callable[[str], None] = _warn) -> None:
         if rows is not None and rows < 1:
             raise DataError(f"A chunk of {rows} records is asked for; give a whole number from 1 up.")
         self._path = path
@@ -210,6 +219,8 @@ class Chunks:
         self.about_rows: int = self._file.about_rows
         self.is_small = self.about_rows * columns <= SMALL_CELLS
         self.types: Any = getattr(self._file, "types", None)
+        if remark := getattr(self._file, "remark", ""):
+            say(remark)
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         first = 0
