@@ -44,7 +44,7 @@ def to_frame(data: Any) -> pd.DataFrame:
     -------
     pandas.DataFrame
         At least one row and one column, column names as distinct strings, lone surrogates in texts as escapes
-        (``\\ud800``). A pandas frame that is so already is returned itself, not copied.
+        (``\\ud800``), and in names also NULs. A pandas frame that is so already is returned itself, not copied.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def to_frame(data: Any) -> pd.DataFrame:
         If `data` is no table, holds no row or no column, or names a column twice.
     """
     frame = _convert(data)
-    names = [well_formed(str(name)) for name in frame.columns]
+    names = [_name(name) for name in frame.columns]
     if names != list(frame.columns):
         frame = frame.set_axis(names, axis=1)
     if not names:
@@ -61,6 +61,18 @@ def to_frame(data: Any) -> pd.DataFrame:
     if len(frame) == 0:
         raise DataError("The table has no rows; expected at least one record.")
     return well_formed_columns(frame)
+
+
+def _name(name: Any) -> str:
+    # Numpy's texts, in which features have their names, cannot end in a NUL.
+    return well_formed(_text(name)).replace("\0", "\\x00")
+
+
+def _text(name: Any) -> str:
+    try:
+        return str(name)
+    except Exception as error:
+        raise DataError(f"A column is named by a {type(name).__name__} that has no text; name it by a text.") from error
 
 
 def _convert(data: Any) -> pd.DataFrame:
@@ -105,8 +117,21 @@ def _records(rows: list[dict[Any, Any]]) -> pd.DataFrame:
 
 
 def _from_other_library(data: Any) -> pd.DataFrame:
-    import narwhals as nw  # plain pandas input must not pay for this import
+    import narwhals as nw  # plain pandas input must not pay for these imports
+    import pyarrow as pa
 
+    from anomaly_detection.data.arrow_tables import REFUSED, arrow_to_frame
+
+    if isinstance(data, pa.Table):
+        _refuse_duplicates(data.column_names)
+        try:
+            return arrow_to_frame(data)
+        except DataError:
+            raise
+        except (*REFUSED, RecursionError) as error:
+            raise DataError(
+                f"The Arrow table cannot be read ({first_line(error)}); take its schema's metadata away."
+            ) from error
     try:
         table = nw.from_native(data)
     except TypeError as error:
@@ -114,9 +139,31 @@ def _from_other_library(data: Any) -> pd.DataFrame:
             f"Expected a table, got a {type(data).__name__}; give a pandas, polars or pyarrow table, "
             "a list of dicts or one dict."
         ) from error
-    if isinstance(table, nw.LazyFrame):
-        table = table.collect()
-    return table.to_pandas()
+    # What goes wrong in another library is of its own kinds.
+    try:
+        if isinstance(table, nw.LazyFrame):
+            table = table.collect()
+    except Exception as error:
+        raise DataError(f"The lazy table cannot be computed: {first_line(error)}; collect it first.") from error
+    try:
+        return table.to_pandas()
+    except Exception:
+        return pd.DataFrame({name: _column(name, table[name]) for name in table.columns})
+
+
+def _column(name: str, column: Any) -> pd.Series[Any]:
+    try:
+        return pd.Series(column.to_pandas())
+    except Exception:
+        # Pandas has no such type, but Python has such values.
+        return pd.Series(_values(name, column), dtype=object)
+
+
+def _values(name: str, column: Any) -> list[Any]:
+    try:
+        return list(column.to_list())
+    except Exception as error:
+        raise DataError(f"Column {name!r} cannot be read: {first_line(error)}; leave it out.") from error
 
 
 def _refuse_duplicates(names: Sequence[str]) -> None:
