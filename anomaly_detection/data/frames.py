@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import gzip
 import os
 import warnings
@@ -60,7 +61,20 @@ def to_frame(data: Any) -> pd.DataFrame:
     _refuse_duplicates(names)
     if len(frame) == 0:
         raise DataError("The table has no rows; expected at least one record.")
-    return well_formed_columns(frame)
+    return well_formed_columns(_without_signals(frame))
+
+
+def _without_signals(frame: pd.DataFrame) -> pd.DataFrame:
+    """Put None where a signalling NaN stands, which raises when it is compared; without any, the frame itself."""
+    changed = {}
+    for name, column in frame.items():
+        if column.dtype == object:
+            try:
+                column.isna()
+            except decimal.InvalidOperation:
+                cells = [None if isinstance(cell, decimal.Decimal) and cell.is_snan() else cell for cell in column]
+                changed[str(name)] = pd.Series(cells, frame.index, dtype=object)
+    return frame.assign(**changed) if changed else frame
 
 
 def _name(name: Any) -> str:
@@ -81,8 +95,8 @@ def _convert(data: Any) -> pd.DataFrame:
     if isinstance(data, pd.Series):
         return _records([data.to_dict()])
     if isinstance(data, Mapping):
-        if data and all(isinstance(value, (list, tuple, np.ndarray, pd.Series)) for value in data.values()):
-            return _columns(data)
+        if data and all(_is_column(value) for value in data.values()):
+            return _columns({name: _cells(name, value) for name, value in data.items()})
         return _records([dict(data)])
     if isinstance(data, np.ndarray):
         if data.ndim != 2:
@@ -94,6 +108,17 @@ def _convert(data: Any) -> pd.DataFrame:
             raise DataError(f"Expected a list of dicts, one a record; it holds a {odd[0]}.")
         return _records([dict(row) for row in data])
     return _from_other_library(data)
+
+
+def _is_column(value: Any) -> bool:
+    # Columns of polars and pyarrow are known by what they can do: neither need be there.
+    return isinstance(value, (list, tuple, np.ndarray, pd.Series)) or (
+        hasattr(value, "__array__") and hasattr(value, "__len__") and hasattr(value, "to_pandas")
+    )
+
+
+def _cells(name: Any, value: Any) -> Any:
+    return value if isinstance(value, (list, tuple, np.ndarray, pd.Series)) else _column(_name(name), value)
 
 
 def _columns(data: Mapping[Any, Any]) -> pd.DataFrame:
@@ -161,7 +186,7 @@ def _column(name: str, column: Any) -> pd.Series[Any]:
 
 def _values(name: str, column: Any) -> list[Any]:
     try:
-        return list(column.to_list())
+        return list(column.to_pylist() if hasattr(column, "to_pylist") else column.to_list())
     except Exception as error:
         raise DataError(f"Column {name!r} cannot be read: {first_line(error)}; leave it out.") from error
 
