@@ -104,8 +104,7 @@ def _taken(name: str, column: _Column) -> _Column:
 def _as_text(column: _Column) -> _Column:
     if pa.types.is_dictionary(column.type):
         column = pa.chunked_array([chunk.dictionary_decode() for chunk in column.chunks], column.type.value_type)
-    kind = column.type
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
+    if str(column.type) not in ("string", "large_string", "string_view"):
         return column.cast(pa.string())
     # A view of the same bytes, of which some are no UTF-8.
     raw = column.cast(pa.large_binary()).to_pylist()
