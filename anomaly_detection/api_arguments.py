@@ -69,9 +69,15 @@ def threshold(value: Any) -> float:
 
 
 def _number(value: Any, argument: str, advice: str) -> float:
-    if not isinstance(value, numbers.Real) or isinstance(value, (bool, np.bool_)) or math.isnan(value):
+    if not isinstance(value, numbers.Real) or isinstance(value, (bool, np.bool_)):
         raise DataError(f"{argument} is {_shown(value)}; {advice}.")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError as error:
+        raise DataError(f"{argument} is beyond what a float can hold; {advice}.") from error
+    if math.isnan(number):
+        raise DataError(f"{argument} is {_shown(value)}; {advice}.")
+    return number
 
 
 def seed(value: Any) -> int:

@@ -24,4 +24,4 @@ class NotFittedError(AnomalyDetectionError):
 def first_line(error: BaseException) -> str:
     """The first line of another library's error, at most 200 characters; its type where it says nothing by itself."""
     text = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-    return f"there is no {text}" if isinstance(error, KeyError) else text
+    return f"there is no {text}" if type(error) is KeyError else text

@@ -294,12 +294,42 @@ def test_thresholds_that_exclude_each_other_or_make_no_sense(
     assert message in capsys.readouterr().err
 
 
-def test_scoring_twice_replaces_the_columns(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    once, twice = tmp_path / "once.csv", tmp_path / "twice.csv"
-    assert main(["score", model(work), str(work / "records.csv"), "--output", str(once)]) == 0
-    assert main(["score", model(work), str(once), "--output", str(twice)]) == 0
-    assert once.read_bytes() == twice.read_bytes()
+def test_columns_of_the_records_are_never_replaced(
+    work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = read_table(work / "records.csv").head(60)
+    own = {"reason": "call back", "severity": "low", "scored_reason": "second call", "row": "A1"}
+    records.assign(**own).to_csv(tmp_path / "records.csv", index=False)
+    target = tmp_path / "scored.csv"
+    for options in ([], ["--top", "5"], ["--chunk-rows", "20", "--top", "5"]):
+        assert main(["score", model(work), str(tmp_path / "records.csv"), "--output", str(target), *options]) == 0
+        said = capsys.readouterr().err
+        assert said.count("severity as scored_severity, reason as scored_scored_reason.") == 1
+        scored = pd.read_csv(target, keep_default_na=False)
+        assert list(scored.columns) == [
+            *records.columns,
+            *own,
+            *("anomaly_score", "scored_severity", "p_value", "is_anomaly", "scored_scored_reason"),
+        ]
+        assert [set(scored[name]) for name in own] == [{value} for value in own.values()]
+        assert (scored["scored_scored_reason"] != "").tolist() == scored["is_anomaly"].tolist() or options
+    assert main(["score", model(work), str(target), "--output", str(tmp_path / "twice.csv")]) == 0
+    twice = pd.read_csv(tmp_path / "twice.csv", keep_default_na=False)
+    pd.testing.assert_frame_equal(twice[scored.columns], scored)
     capsys.readouterr()
+
+
+def test_identifiers_named_like_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = generate("classic", 150, seed=3).frame
+    frame.insert(0, "row", [f"R-{i:03}" for i in range(150)])
+    AnomalyDetectionAPI().fit(frame).save_model(tmp_path / "model.joblib")
+    frame.to_csv(tmp_path / "records.csv", index=False)
+    assert main(["score", str(tmp_path / "model.joblib"), str(tmp_path / "records.csv"), "--top", "3"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split()[:3] == ["scored_row", "row", "score"]
+    for line in lines:
+        number, name, *_ = line.split()
+        assert name == f"R-{int(number) - 1:03}"
 
 
 def test_generate_is_what_generate_gives(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import gzip
+import struct
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly_detection.data.frames import read_table, to_frame, write_table
+from anomaly_detection.data.frames import read_chunks, read_table, to_frame, write_table
 from anomaly_detection.errors import DataError
 
 
@@ -210,3 +212,71 @@ def test_csv_loses_nothing(tmp_path_factory: pytest.TempPathFactory, rows: list[
     frame = pd.DataFrame(rows, columns=["one", "two"])
     write_table(frame, path)
     assert read_table(path).to_numpy().tolist() == frame.to_numpy().tolist()
+
+
+NO_UTF8 = pa.Array.from_buffers(
+    pa.string(), 3, [None, pa.py_buffer(struct.pack("4i", 0, 1, 2, 3)), pa.py_buffer(b"\xffa\xfe")]
+)
+UNION = pa.UnionArray.from_sparse(pa.array([0, 1, 0], pa.int8()), [pa.array([1, 2, 3]), pa.array(["x", "y", "z"])])
+ESCAPED = ["\\xff", "a", "\\xfe"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (NO_UTF8, ESCAPED),
+        (pa.DictionaryArray.from_arrays(pa.array([0, 1, 2]), NO_UTF8), ESCAPED),
+        (UNION, ["1", "y", "3"]),
+        (pa.array([1, 3_600_000_000_000, 0], pa.time64("ns")), ["00:00:00.000000001", "01:00:00.000000000"]),
+        (pa.array([0, 10**9, 1], pa.timestamp("ns", "Mars/X")), ["1970-01-01 00:00:00+00:00"]),
+        (pa.array([2**31 - 1, 0, 1], pa.date32()), ["5881580-07-11 00:00:00"]),
+    ],
+    ids=["no UTF-8", "categories", "union", "nanoseconds", "unknown zone", "far date"],
+)
+def test_columns_that_pandas_cannot_take(tmp_path: Path, cells: pa.Array, expected: list[str]) -> None:
+    table = pa.table({"n": [1, 2, 3], "odd": cells})
+    frame = to_frame(table)
+    assert frame["n"].tolist() == [1, 2, 3]
+    assert [str(cell) for cell in frame["odd"]][: len(expected)] == expected
+    if not pa.types.is_union(cells.type) and not pa.types.is_dictionary(cells.type):
+        pq.write_table(table, tmp_path / "a.parquet")
+        pd.testing.assert_frame_equal(read_table(tmp_path / "a.parquet"), frame)
+        assert [len(chunk) for chunk in read_chunks(tmp_path / "a.parquet", 2)] == [2, 1]
+
+
+def test_wide_integers_of_polars() -> None:
+    frame = to_frame(pl.DataFrame({"a": pl.Series([1, 2**100], dtype=pl.Int128), "b": ["x", "y"]}))
+    assert frame["a"].tolist() == [1, 2**100]
+    assert frame["b"].tolist() == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (pa.Table.from_arrays([pa.array([1]), pa.array([1])], names=["a", "a"]), "Duplicated column name"),
+        (pa.table({"n": pa.ListArray.from_arrays(pa.array([0, 1]), NO_UTF8)}), "Column 'n' of type list"),
+        (pl.DataFrame({"a": ["x"]}).lazy().select(pl.col("a").cast(pl.Int64)), "cannot be computed: conversion"),
+        (pl.DataFrame({"a": ["x"]}).lazy().select("q"), "cannot be computed: unable to find"),
+        (pa.table({"n": [1]}, metadata={b"pandas": b'{"columns":[' + b"[" * 100_000}), "recursion"),
+    ],
+    ids=["twice", "nested", "cast", "no column", "deep notes"],
+)
+def test_tables_of_other_libraries_that_cannot_be_read(tmp_path: Path, data: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        to_frame(data)
+    assert "\n" not in str(caught.value)
+    if isinstance(data, pa.Table) and message == "recursion":
+        pq.write_table(data, tmp_path / "a.parquet")
+        with pytest.raises(DataError, match="not a Parquet table"):
+            read_table(tmp_path / "a.parquet")
+
+
+class Textless:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def test_names_that_features_cannot_have() -> None:
+    assert list(to_frame({"q\0": [1], "a\0b": [2]}).columns) == ["q\\x00", "a\\x00b"]
+    with pytest.raises(DataError, match="named by a Textless"):
+        to_frame({Textless(): [1]})

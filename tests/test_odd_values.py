@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -343,3 +344,57 @@ def test_damaged_parquet_files_are_one_line(tmp_path: Path) -> None:
     lines = done.stdout.split()
     assert len(lines) > 80
     assert set(lines) == {"1"}
+
+
+class Raising:
+    """A path whose text cannot be had."""
+
+    def __fspath__(self) -> str:
+        return "a"
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize("column", ["unrelated", "lead_time", "supplier", "timestamp"])
+def test_a_signalling_nan_is_missing(api: AnomalyDetectionAPI, column: str) -> None:
+    odd, blank = ({**RECORD, column: value} for value in (decimal.Decimal("sNaN"), None))
+    assert api.detect_anomaly(odd) == api.detect_anomaly(blank)
+    api.explain_anomalies(odd, *api.predict(odd))
+
+
+def test_a_cell_whose_text_cannot_be_had(api: AnomalyDetectionAPI) -> None:
+    assert as_texts(pd.Series([Raising(), "a"])).tolist() == ["(Raising)", "a"]
+    assert api.detect_anomaly({**RECORD, "unrelated": Raising()}) == api.detect_anomaly(RECORD)
+    with pytest.raises(DataError, match=r"'\(Raising\)' in row 1, which is no number"):
+        api.detect_anomaly({**RECORD, "lead_time": Raising()})
+
+
+def test_numbers_beyond_floats_as_arguments(api: AnomalyDetectionAPI) -> None:
+    with pytest.raises(DataError, match="threshold is beyond"):
+        api.predict(FRAME, threshold=10**400)
+    with pytest.raises(DataError, match="anomaly_ratio is beyond"):
+        AnomalyDetectionAPI(anomaly_ratio=10**400)
+
+
+@pytest.mark.parametrize("date", ["9999-05-21", "0001-05-21", "9999-05-21 10:00:00", datetime.date(9999, 5, 21)])
+def test_a_date_out_of_range_is_missing(api: AnomalyDetectionAPI, date: Any) -> None:
+    found, blank = ({**RECORD, "timestamp": value} for value in (date, None))
+    assert api.detect_anomaly(found)["anomaly_score"] == api.detect_anomaly(blank)["anomaly_score"]
+    _, report = api.detector.preprocessor.schema_.clean(to_frame([found, RECORD]))
+    assert sum(report.columns["timestamp"].unread.values()) == 1
+
+
+def test_a_column_whose_name_ends_in_a_nul() -> None:
+    names = {"lead_time": "lead\0", "supplier": "who\0", "timestamp": "when\0"}
+    odd, plain_names = FRAME.rename(columns=names), FRAME.rename(columns={k: v[:-1] for k, v in names.items()})
+    scores = [AnomalyDetectionAPI().fit(frame).predict(frame)[1] for frame in (odd, plain_names)]
+    assert np.isfinite(scores[0]).all()
+    assert len(scores[0]) == len(scores[1])
+
+
+def test_a_dict_of_columns_of_other_libraries() -> None:
+    frame = to_frame(
+        {"a": pl.Series([1, 2]), "b": pa.array(["x", "y"]), "c": pa.chunked_array([[1], [2]]), "d": [3, 4]}
+    )
+    assert frame.to_dict("list") == {"a": [1, 2], "b": ["x", "y"], "c": [1, 2], "d": [3, 4]}

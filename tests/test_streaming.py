@@ -149,6 +149,11 @@ def test_any_text_in_any_chunks(
         ("a.csv", b"a,b\n", "no records"),
         ("a.csv", b"a,a\n1,2\n", "Duplicated"),
         ("a.csv", b"a,b\n" + b"1,2\n" * 5 + b"1,2,3\n", "Expected 2 fields in line 7, saw 3"),
+        ("a.csv", b"a,b\n1,2,3\n4,5,6\n", "Expected 2 fields in line 2, saw 3"),
+        ("a.csv", b"a,b\n1,2,\n4,5,6\n", "Expected 2 fields in line 3, saw 3"),
+        ("a.csv", b'a,b\n"1\n",2\n"4,5"\n', "Expected 2 fields in line 4, saw one"),
+        ("a.csv", b"a;b\n" + b"1;2\n" * 5 + b"1,2\n" * 9, "Expected 2 fields in line 7, saw one"),
+        ("a.csv", b"a;b\n1;2\n" + b"1,2\n" * 9, "Expected 2 fields in line 3, saw one"),
         ("a.csv", b"a,b\n1,\x002\n", "binary"),
         ("a.csv", b"\xff\xfea\x00,", "UTF-16"),
         ("a.csv.gz", b"not gzip at all", "gzip"),
@@ -162,6 +167,42 @@ def test_bad_files_are_refused_as_a_whole_and_in_chunks(tmp_path: Path, name: st
         with pytest.raises(DataError, match=message) as caught:
             read(tmp_path / name)
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"a,b\r1,2\r3,4\r",
+        b"a,b\r\n1,2\r\n\r\n3,4",
+        b"a,b\n1,2,\n3,4,\n",
+        b"a,b\n1,2\n3,4,,\n",
+        b'a;b\n"1";2\n \n3;"4"\n',
+    ],
+)
+def test_line_ends_of_every_kind_and_delimiters_at_the_end(tmp_path: Path, raw: bytes) -> None:
+    (tmp_path / "a.csv").write_bytes(raw)
+    for frame in (read_table(tmp_path / "a.csv"), pd.concat(list(read_chunks(tmp_path / "a.csv", 1)))):
+        assert frame.to_dict("list") == {"a": ["1", "3"], "b": ["2", "4"]}
+
+
+def test_lines_with_too_few_fields_are_said_once(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"a,b,c\n1,2,3\n4,5\n6,7,8\n9,\n")
+    said: list[str] = []
+    chunks = read_chunks(tmp_path / "a.csv", 2, said.append)
+    assert pd.concat(list(chunks))["c"].tolist() == ["3", "", "8", ""]
+    assert len(said) == 1
+    assert "2 lines have fewer fields than the header, the first is line 3" in said[0]
+    with pytest.warns(UserWarning, match="2 lines have fewer fields"):
+        assert len(read_table(tmp_path / "a.csv")) == 4
+
+
+def test_a_header_and_cells_of_any_length(tmp_path: Path) -> None:
+    names = [f"a column with a long name, number {i}" for i in range(3000)]
+    table = pd.DataFrame([[f"{i}" for i in range(3000)]], columns=names)
+    table.iloc[0, 1] = "y" * 200_000 + '"'
+    table.to_csv(tmp_path / "a.csv", index=False)
+    chunks = read_chunks(tmp_path / "a.csv")
+    assert chunks.whole().to_numpy().tolist() == table.to_numpy().tolist()
 
 
 def test_files_that_are_not_there_and_empty_tables(tmp_path: Path) -> None:
@@ -338,11 +379,10 @@ def test_a_broken_line_far_into_the_file(work: Path, tmp_path: Path, capsys: pyt
     command = spoiled(work, tmp_path, put(0, "lead_time", ""))
     last = (tmp_path / "spoiled.csv").read_text("utf-8").splitlines()[-1]
     with open(tmp_path / "spoiled.csv", "a", encoding="utf-8") as file:
-        # Not the first line of a chunk, which pandas before 3 cuts off without a word.
         file.write(last + "\n" + "one,field,too,many" * 9 + "\n")
     assert main(command) == 2
-    # The header and 501 records stand before it.
-    assert "in line 503" in capsys.readouterr().err
+    # The header and 501 records stand before it, one of them over two lines.
+    assert "in line 504" in capsys.readouterr().err
     assert (tmp_path / "out.csv").read_text() == "of an earlier run"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "spoiled.csv"]
 

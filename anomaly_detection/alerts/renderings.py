@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -16,7 +16,10 @@ from anomaly_detection.detector import NO_CALIBRATION
 from anomaly_detection.errors import DataError
 from anomaly_detection.explain.wording import percent
 
-__all__ = ["Assessment", "as_anomaly", "as_assessment", "as_columns", "as_json", "as_page_row"]
+__all__ = ["FOUND", "Assessment", "as_anomaly", "as_assessment", "as_columns", "as_json", "as_page_row", "free_names"]
+
+FOUND = ("anomaly_score", "severity", "p_value", "is_anomaly", "reason")
+"""The columns that `as_columns` adds to records that have none of these names."""
 
 
 class Assessment(TypedDict):
@@ -85,19 +88,26 @@ def as_columns(batch: Batch, alerts: Sequence[Alert], *, whole: bool) -> pd.Data
     """For tables that ``score`` writes: records with what was found, as columns; ``anomaly_score`` is the decision.
 
     The records of `alerts`, in their order, or the `whole` batch, with a reason for those of `alerts`. The index is the
-    records' own. Raises `DataError` without calibration.
+    records' own, and so are all of their columns: those of `FOUND` go by `free_names`. Raises `DataError` without
+    calibration.
     """
     places = np.searchsorted(batch.rows, np.array([alert.row for alert in alerts], dtype=np.int64))
     reasons = np.full(len(batch), "", dtype=object)
     reasons[places] = [alert.sentence for alert in alerts]
-    found = batch.frame.assign(
-        anomaly_score=batch.decisions,
-        severity=severity(batch.p_values),
-        p_value=batch.p_values,
-        is_anomaly=batch.is_alert,
-        reason=reasons,
-    )
+    values = (batch.decisions, severity(batch.p_values), batch.p_values, batch.is_alert, reasons)
+    names = free_names(FOUND, batch.frame.columns).values()
+    found = batch.frame.assign(**dict(zip(names, values, strict=True)))
     return found if whole else found.iloc[places]
+
+
+def free_names(ours: Iterable[str], taken: Collection[str]) -> dict[str, str]:
+    """Give each of our columns a name that the records do not have: its own, or one with ``scored_`` before it."""
+    free = {}
+    for name in ours:
+        free[name] = name
+        while free[name] in taken:
+            free[name] = f"scored_{free[name]}"
+    return free
 
 
 def as_page_row(alert: Alert) -> dict[str, Any]:

@@ -219,7 +219,8 @@ def add_score(parser: argparse.ArgumentParser) -> None:
         parser,
         "Judge records with a saved model. With --output, the records are written with five more columns:\n"
         "anomaly_score (lower is more abnormal, negative is an alert), severity (0 to 100: 50 is one usual record\n"
-        "in 100, 75 one in 1,000), p_value, is_anomaly, and reason for the alerts.\n"
+        "in 100, 75 one in 1,000), p_value, is_anomaly, and reason for the alerts. Where the records have a column\n"
+        "of such a name, it stays, and the new one's name begins with scored_, such as scored_reason.\n"
         "Without it the worst are printed.",
         _SCORE_EXAMPLES,
         "score",

@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Explain, then print; raises the library's errors."""
     detector = load_detector(arguments.model)
     unseen = detector.calibration.unseen
-    chunks = read_chunks(arguments.data)
+    chunks = read_chunks(arguments.data, say=note)
     with progress_bar() as show:
         records = batches(detector, chunks, not chunks.is_small, "explain", show)
         found = _find(records, arguments.row, arguments.data)

@@ -17,7 +17,7 @@ _MOSTLY_KNOWN = 0.1
 def run(arguments: argparse.Namespace) -> int:
     """Judge, then print the shares found; raises the library's errors."""
     detector = load_detector(arguments.model)
-    frame = read_table(arguments.data)
+    frame = read_table(arguments.data, note)
     found = judge(detector, frame, share=arguments.share, draws=arguments.draws, seed=arguments.seed)
     kinds = [*(kind for kind in found.recall if kind != "all"), "all"]
     result(

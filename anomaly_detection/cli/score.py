@@ -12,7 +12,7 @@ import pandas as pd
 
 from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.alerts.batch import Batch
-from anomaly_detection.alerts.renderings import as_columns
+from anomaly_detection.alerts.renderings import FOUND, as_columns, free_names
 from anomaly_detection.alerts.scoring import counts_repeats, score_parts, score_table, threshold_of_parts
 from anomaly_detection.calibration.drift import ScoreSample, find_drift
 from anomaly_detection.data.files import refuse_same
@@ -25,6 +25,7 @@ __all__ = ["batches", "run"]
 
 _PRINTED = 20
 _IDENTIFIERS = 2
+_PRINTED_COLUMNS = ("row", "score", "severity", "p_value", "alert", "reason")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         check_target(arguments.output)
     detector = load_detector(arguments.model)
-    chunks = read_chunks(arguments.data, arguments.chunk_rows)
+    chunks = read_chunks(arguments.data, arguments.chunk_rows, say=note)
     in_chunks = arguments.chunk_rows is not None or not chunks.is_small
     if in_chunks:
         note(_how(chunks, detector))
@@ -59,6 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
     alerts = count.alerts
     counted = f"{alerts:,} {'alert' if alerts == 1 else 'alerts'} in {count.records:,} {_records(count.records)}"
     if arguments.output is not None:
+        moved = [f"{ours} as {free}" for ours, free in count.names.items() if ours != free]
+        if moved:
+            note(f"The records have columns of the same names, which stay; written are {', '.join(moved)}.")
         note(f"{arguments.output}: {written:,} {_records(written)} written; {counted}")
         return 0
     printed = worst if arguments.top else worst[:alerts]
@@ -98,12 +102,15 @@ class _Count:
     records: int = 0
     alerts: int = 0
     sample: ScoreSample = field(default_factory=ScoreSample)
+    names: dict[str, str] = field(default_factory=dict)
+    """Under which name each of `FOUND` stands beside the records' own columns."""
 
     def through(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
             self.records += len(batch)
             self.alerts += int(batch.is_alert.sum())
             self.sample.add(batch.scores)
+            self.names = free_names(FOUND, batch.frame.columns)
             yield batch
             # Else it would be held while the next chunk is read.
             del batch
@@ -134,28 +141,31 @@ def _worst(batches: Iterable[Batch], count: int) -> tuple[list[Alert], pd.DataFr
             alerts = batch.at(entering)
             described = as_columns(batch, alerts, whole=False)
             columns = pd.concat([columns, described]) if worst else described
-            worst = sorted([*worst, *alerts], key=lambda alert: alert.decision)[:count]
-            columns = columns.iloc[np.argsort(columns["anomaly_score"].to_numpy(), kind="stable")[:count]]
+            worst += alerts
+            kept = np.argsort([alert.decision for alert in worst], kind="stable")[:count]
+            worst, columns = [worst[place] for place in kept], columns.iloc[kept]
             del alerts, described
         del batch
     return worst, columns
 
 
 def _printed(alerts: Sequence[Alert]) -> str:
+    identifiers = list(alerts[0].identifiers)[:_IDENTIFIERS]
+    row, score, severity, p_value, alert, reason = free_names(_PRINTED_COLUMNS, identifiers).values()
     return table(
         [
             {
-                "row": f"{alert.row}",
-                **{name: printable(value) for name, value in list(alert.identifiers.items())[:_IDENTIFIERS]},
-                "score": f"{alert.decision:.4f}",
-                "severity": f"{alert.severity:.0f}",
-                "p_value": f"{alert.p_value:.2g}",
-                "alert": "yes" if alert.is_alert else "no",
-                "reason": printable(alert.sentence),
+                row: f"{one.row}",
+                **{name: printable(one.identifiers[name]) for name in identifiers},
+                score: f"{one.decision:.4f}",
+                severity: f"{one.severity:.0f}",
+                p_value: f"{one.p_value:.2g}",
+                alert: "yes" if one.is_alert else "no",
+                reason: printable(one.sentence),
             }
-            for alert in alerts
+            for one in alerts
         ],
-        right=frozenset({"row", "score", "severity", "p_value"}),
+        right=frozenset({row, score, severity, p_value}),
     )
 
 

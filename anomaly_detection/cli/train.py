@@ -156,7 +156,7 @@ def _read(arguments: argparse.Namespace) -> tuple[pd.DataFrame, pd.Series[Any] |
     """The records without their labels, and the labels."""
     from anomaly_detection.data.frames import read_table
 
-    frame = read_table(arguments.data)
+    frame = read_table(arguments.data, note)
     named = [("--label", arguments.label), ("--timestamp", arguments.timestamp)]
     named += [("--id", name) for name in arguments.id]
     used: dict[str, str] = {}

@@ -94,7 +94,12 @@ def _text(cell: Any) -> str:
         return cell
     if isinstance(cell, (bytes, bytearray)):
         return cell.decode("utf-8", "backslashreplace")
-    return well_formed(str(cell)) if isinstance(cell, _PLAIN) else f"({_kind(cell)})"
+    if not isinstance(cell, _PLAIN):
+        return f"({_kind(cell)})"
+    try:
+        return well_formed(str(cell))
+    except Exception:  # a class of the caller's own may raise anything
+        return f"({_kind(cell)})"
 
 
 def _kind(cell: Any) -> str:

@@ -9,6 +9,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,6 +25,9 @@ BLOCK = 1 << 20
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 
+# Python's own limit, 131,072 characters, is less than a cell may hold.
+csv.field_size_limit(2**31 - 1)
+
 
 class CsvFile:
     """A CSV file, compressed or not, of which encoding and delimiter are found out; every cell is read as text.
@@ -38,11 +42,14 @@ class CsvFile:
     header : list of str
     about_rows : int
         Lines after the header: at least the number of records, and no more unless cells hold line ends.
+    remark : str
+        What is to be said of lines with fewer fields than the header; empty where there are none.
 
     Raises
     ------
     DataError
-        For a file that is empty, binary, or no complete gzip file.
+        For a file that is empty, binary, or no complete gzip file; where a line has more fields than the header, unless
+        all of these are empty, or only one where the header has several.
     OSError
         If it cannot be read.
     """
@@ -61,8 +68,11 @@ class CsvFile:
         text = head[self._skipped :].decode(self._encoding, errors="replace")
         if "\x00" in text:
             raise DataError(f"{path} is not a table: it holds binary data; give a CSV or Parquet file.")
-        self._delimiter, self.header = _sniff(text)
+        self._delimiter = _sniff(text)
         self.about_rows = max(1, lines - 1)
+        self.header: list[str] = []
+        self.remark, self._surplus = "", False
+        self._count_fields()
 
     def read(self) -> pd.DataFrame:
         """All records."""
@@ -88,7 +98,38 @@ class CsvFile:
             "keep_default_na": False,
             "na_filter": False,
             "index_col": False,
+            # Else pandas refuses a delimiter at the end of some lines.
+            "usecols": range(len(self.header)) if self._surplus else None,
         }
+
+    def _count_fields(self) -> None:
+        """Hold each line's fields against the header's, which pandas does not do for the first line or for few ones."""
+        blank = " \t\r\n".replace(self._delimiter, "")
+        few, number, first = 0, 0, 0
+        with self._opened() as file, self._explained():
+            lines = enumerate(io.TextIOWrapper(file, self._encoding, newline=""), 1)
+            for number, line in lines:
+                if not line.strip(blank):
+                    continue
+                fields = line.count(self._delimiter) + 1
+                if '"' in line or not self.header or fields > len(self.header):
+                    row = next(csv.reader(chain([line], (more for _, more in lines)), delimiter=self._delimiter))
+                    self.header = self.header or row
+                    fields = len(row)
+                    if any(row[len(self.header) :]):
+                        raise self._uneven(f"Expected {len(self.header)} fields in line {number}, saw {fields}")
+                    self._surplus = self._surplus or fields > len(self.header)
+                if fields < len(self.header):
+                    if fields == 1:
+                        raise self._uneven(f"Expected {len(self.header)} fields in line {number}, saw one")
+                    few, first = few + 1, first or number
+        if few:
+            has = "1 line has" if few == 1 else f"{few:,} lines have"
+            told = f"{has} fewer fields than the header, the first is line {first}; what they lack is missing."
+            self.remark = f"{self._path}: {told}"
+
+    def _uneven(self, reason: str) -> DataError:
+        return DataError(f"{self._path} is not a table: {reason}; expected the same number of fields in every line.")
 
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:
@@ -107,11 +148,8 @@ class CsvFile:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            reason = str(error).strip().removeprefix("Error tokenizing data. C error: ")
-            raise DataError(
-                f"{self._path} is not a table: {reason}; expected the same number of fields in every line."
-            ) from error
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
+            raise self._uneven(str(error).strip().removeprefix("Error tokenizing data. C error: ")) from error
 
     def _look_through(self) -> tuple[bytes, int, bool]:
         """The first bytes, the number of lines, and whether all is UTF-8."""
@@ -147,17 +185,15 @@ def _decoded(decode: Any, block: bytes, *, final: bool = False) -> Any:
         return None
 
 
-def _sniff(head: str) -> tuple[str, list[str]]:
-    """Return the delimiter under which the first lines have equally many fields, and the header's names."""
-    best: tuple[int, str, list[str]] = (0, ",", [])
+def _sniff(head: str) -> str:
+    """Return the delimiter under which the first lines have equally many fields."""
+    best = (0, ",")
     for delimiter in _DELIMITERS:
         # The last line may be cut off in its middle.
-        rows = [row for row in csv.reader(io.StringIO(head), delimiter=delimiter) if row][:51]
+        rows = [row for row in csv.reader(io.StringIO(head, newline=""), delimiter=delimiter) if row][:51]
         rows = rows[:-1] if len(rows) > 2 else rows
         header = rows[0] if rows else []
         agreeing = sum(len(row) == len(header) for row in rows)
         if len(header) > 1 and agreeing * len(header) > best[0]:
-            best = (agreeing * len(header), delimiter, header)
-    if not best[2]:
-        best = (0, ",", next(csv.reader(io.StringIO(head)), []))
-    return best[1], best[2]
+            best = (agreeing * len(header), delimiter)
+    return best[1]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import decimal
 import gzip
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -43,7 +45,7 @@ def to_frame(data: Any) -> pd.DataFrame:
     -------
     pandas.DataFrame
         At least one row and one column, column names as distinct strings, lone surrogates in texts as escapes
-        (``\\ud800``). A pandas frame that is so already is returned itself, not copied.
+        (``\\ud800``), and in names also NULs. A pandas frame that is so already is returned itself, not copied.
 
     Raises
     ------
@@ -51,7 +53,7 @@ def to_frame(data: Any) -> pd.DataFrame:
         If `data` is no table, holds no row or no column, or names a column twice.
     """
     frame = _convert(data)
-    names = [well_formed(str(name)) for name in frame.columns]
+    names = [_name(name) for name in frame.columns]
     if names != list(frame.columns):
         frame = frame.set_axis(names, axis=1)
     if not names:
@@ -59,7 +61,32 @@ def to_frame(data: Any) -> pd.DataFrame:
     _refuse_duplicates(names)
     if len(frame) == 0:
         raise DataError("The table has no rows; expected at least one record.")
-    return well_formed_columns(frame)
+    return well_formed_columns(_without_signals(frame))
+
+
+def _without_signals(frame: pd.DataFrame) -> pd.DataFrame:
+    """Put None where a signalling NaN stands, which raises when it is compared; without any, the frame itself."""
+    changed = {}
+    for name, column in frame.items():
+        if column.dtype == object:
+            try:
+                column.isna()
+            except decimal.InvalidOperation:
+                cells = [None if isinstance(cell, decimal.Decimal) and cell.is_snan() else cell for cell in column]
+                changed[str(name)] = pd.Series(cells, frame.index, dtype=object)
+    return frame.assign(**changed) if changed else frame
+
+
+def _name(name: Any) -> str:
+    # Numpy's texts, in which features have their names, cannot end in a NUL.
+    return well_formed(_text(name)).replace("\0", "\\x00")
+
+
+def _text(name: Any) -> str:
+    try:
+        return str(name)
+    except Exception as error:
+        raise DataError(f"A column is named by a {type(name).__name__} that has no text; name it by a text.") from error
 
 
 def _convert(data: Any) -> pd.DataFrame:
@@ -68,8 +95,8 @@ def _convert(data: Any) -> pd.DataFrame:
     if isinstance(data, pd.Series):
         return _records([data.to_dict()])
     if isinstance(data, Mapping):
-        if data and all(isinstance(value, (list, tuple, np.ndarray, pd.Series)) for value in data.values()):
-            return _columns(data)
+        if data and all(_is_column(value) for value in data.values()):
+            return _columns({name: _cells(name, value) for name, value in data.items()})
         return _records([dict(data)])
     if isinstance(data, np.ndarray):
         if data.ndim != 2:
@@ -81,6 +108,17 @@ def _convert(data: Any) -> pd.DataFrame:
             raise DataError(f"Expected a list of dicts, one a record; it holds a {odd[0]}.")
         return _records([dict(row) for row in data])
     return _from_other_library(data)
+
+
+def _is_column(value: Any) -> bool:
+    # Columns of polars and pyarrow are known by what they can do: neither need be there.
+    return isinstance(value, (list, tuple, np.ndarray, pd.Series)) or (
+        hasattr(value, "__array__") and hasattr(value, "__len__") and hasattr(value, "to_pandas")
+    )
+
+
+def _cells(name: Any, value: Any) -> Any:
+    return value if isinstance(value, (list, tuple, np.ndarray, pd.Series)) else _column(_name(name), value)
 
 
 def _columns(data: Mapping[Any, Any]) -> pd.DataFrame:
@@ -104,8 +142,21 @@ def _records(rows: list[dict[Any, Any]]) -> pd.DataFrame:
 
 
 def _from_other_library(data: Any) -> pd.DataFrame:
-    import narwhals as nw  # plain pandas input must not pay for this import
+    import narwhals as nw  # plain pandas input must not pay for these imports
+    import pyarrow as pa
 
+    from anomaly_detection.data.arrow_tables import REFUSED, arrow_to_frame
+
+    if isinstance(data, pa.Table):
+        _refuse_duplicates(data.column_names)
+        try:
+            return arrow_to_frame(data)
+        except DataError:
+            raise
+        except (*REFUSED, RecursionError) as error:
+            raise DataError(
+                f"The Arrow table cannot be read ({first_line(error)}); take its schema's metadata away."
+            ) from error
     try:
         table = nw.from_native(data)
     except TypeError as error:
@@ -113,9 +164,31 @@ def _from_other_library(data: Any) -> pd.DataFrame:
             f"Expected a table, got a {type(data).__name__}; give a pandas, polars or pyarrow table, "
             "a list of dicts or one dict."
         ) from error
-    if isinstance(table, nw.LazyFrame):
-        table = table.collect()
-    return table.to_pandas()
+    # What goes wrong in another library is of its own kinds.
+    try:
+        if isinstance(table, nw.LazyFrame):
+            table = table.collect()
+    except Exception as error:
+        raise DataError(f"The lazy table cannot be computed: {first_line(error)}; collect it first.") from error
+    try:
+        return table.to_pandas()
+    except Exception:
+        return pd.DataFrame({name: _column(name, table[name]) for name in table.columns})
+
+
+def _column(name: str, column: Any) -> pd.Series[Any]:
+    try:
+        return pd.Series(column.to_pandas())
+    except Exception:
+        # Pandas has no such type, but Python has such values.
+        return pd.Series(_values(name, column), dtype=object)
+
+
+def _values(name: str, column: Any) -> list[Any]:
+    try:
+        return list(column.to_pylist() if hasattr(column, "to_pylist") else column.to_list())
+    except Exception as error:
+        raise DataError(f"Column {name!r} cannot be read: {first_line(error)}; leave it out.") from error
 
 
 def _refuse_duplicates(names: Sequence[str]) -> None:
@@ -125,7 +198,11 @@ def _refuse_duplicates(names: Sequence[str]) -> None:
         raise DataError(f"Duplicated column name(s): {listed}; give every column a name of its own.")
 
 
-def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=4)
+
+
+def read_table(path: str | os.PathLike[str], say: Callable[[str], None] = _warn) -> pd.DataFrame:
     """Read a CSV or Parquet file.
 
     Every CSV cell is kept as the text it is (the schema reads numbers and dates from it later), so nothing is
@@ -136,6 +213,8 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     ----------
     path : path
         A file that ends in .csv, .tsv, .txt (each also with .gz), .parquet or .pq.
+    say : callable, optional
+        Takes a remark on the file: that lines have fewer fields than the header, say. A Python warning if not given.
 
     Returns
     -------
@@ -147,10 +226,10 @@ def read_table(path: str | os.PathLike[str]) -> pd.DataFrame:
     DataError
         If the file is missing, unreadable, empty, a folder, of an unknown kind, not a table, or names a column twice.
     """
-    return read_chunks(path).whole()
+    return Chunks(Path(path), None, say).whole()
 
 
-def read_chunks(path: str | os.PathLike[str], rows: int | None = None) -> Chunks:
+def read_chunks(path: str | os.PathLike[str], rows: int | None = None, say: Callable[[str], None] = _warn) -> Chunks:
     """Read a CSV or Parquet file some records at a time, by the rules of `read_table`.
 
     Parameters
@@ -159,6 +238,8 @@ def read_chunks(path: str | os.PathLike[str], rows: int | None = None) -> Chunks
         As for `read_table`.
     rows : int, optional
         Records of a chunk, at least 1; as many as make `CHUNK_CELLS` cells if not given.
+    say : callable, optional
+        As for `read_table`.
 
     Returns
     -------
@@ -169,15 +250,15 @@ def read_chunks(path: str | os.PathLike[str], rows: int | None = None) -> Chunks
     DataError
         As `read_table`; what only reading on can show is raised when a chunk is asked for.
     """
-    return Chunks(Path(path), rows)
+    return Chunks(Path(path), rows, say)
 
 
 class Chunks:
     """The records of a file, some at a time: frames whose index goes on from one to the next.
 
     It can be iterated several times, and each time reads the file anew. All frames together equal what `read_table`
-    gives. For a CSV file, making one reads through the file once, since one byte at its end can decide how it is
-    encoded.
+    gives. For a CSV file, making one reads through the file twice, since one byte at its end can decide how it is
+    encoded, and one line with too many fields whether it is a table.
 
     Attributes
     ----------
@@ -191,7 +272,7 @@ class Chunks:
         Of the columns of a Parquet file.
     """
 
-    def __init__(self, path: Path, rows: int | None = None) -> None:
+    def __init__(self, path: Path, rows: int | None = None, say: Callable[[str], None] = _warn) -> None:
         if rows is not None and rows < 1:
             raise DataError(f"A chunk of {rows} records is asked for; give a whole number from 1 up.")
         self._path = path
@@ -210,6 +291,8 @@ class Chunks:
         self.about_rows: int = self._file.about_rows
         self.is_small = self.about_rows * columns <= SMALL_CELLS
         self.types: Any = getattr(self._file, "types", None)
+        if remark := getattr(self._file, "remark", ""):
+            say(remark)
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
         first = 0

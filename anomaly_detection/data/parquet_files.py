@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from anomaly_detection.data.arrow_tables import arrow_to_frame
 from anomaly_detection.errors import DataError, first_line
 
 __all__ = ["ParquetFile", "ParquetWriter"]
@@ -26,6 +26,7 @@ _DAMAGED = (
     AttributeError,
     ArithmeticError,
     MemoryError,
+    RecursionError,
 )
 """What Arrow and pandas raise for bytes that are none of theirs: their notes on columns may be damaged as well."""
 
@@ -112,7 +113,7 @@ class ParquetFile:
 
 
 def _frame(table: pa.Table, gaps: set[str]) -> pd.DataFrame:
-    frame: pd.DataFrame = table.replace_schema_metadata(_understood(table.schema.metadata)).to_pandas()
+    frame = arrow_to_frame(table)
     kinds = {name: frame[name].dtype for name in gaps if name in frame.columns}
     return frame.astype(
         {
@@ -121,19 +122,6 @@ def _frame(table: pa.Table, gaps: set[str]) -> pd.DataFrame:
             if isinstance(kind, np.dtype) and kind.kind in "iub"
         }
     )
-
-
-def _understood(metadata: dict[bytes, bytes] | None) -> dict[bytes, bytes] | None:
-    """What pandas noted about the columns' types, less those of its own types that it cannot make of their names."""
-    if metadata is None or b"pandas" not in metadata:
-        return metadata
-    notes = json.loads(metadata[b"pandas"])
-    for column in notes["columns"]:
-        try:
-            pd.api.types.pandas_dtype(column["numpy_type"])
-        except TypeError:
-            column["numpy_type"] = "object"
-    return {**metadata, b"pandas": json.dumps(notes).encode()}
 
 
 class ParquetWriter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ __all__ = [
     "epoch_unit",
     "guess_day_first",
     "guess_decimal_comma",
+    "is_far_date",
     "missing_mask",
     "name_tokens",
     "parse_dates",
@@ -150,7 +152,9 @@ def _extract(texts: pd.Series[Any], pattern: str) -> pd.DataFrame:
 
 
 def _assemble(parts: pd.DataFrame, year: Floats, month: Floats, day: Floats) -> pd.Series[Any]:
-    year = np.where(year < 69, year + 2000, np.where(year < 100, year + 1900, year))
+    # The year 0001 is no short form of 2001.
+    short = parts["year"].str.len().to_numpy() == 2
+    year = np.where(short, np.where(year < 69, year + 2000, year + 1900), year)
     dates = pd.to_datetime(pd.DataFrame({"year": year, "month": month, "day": day}), errors="coerce")
     hour = parts["hour"].astype(float).fillna(0.0).to_numpy()
     half = parts["half"].str[0].str.lower().to_numpy(dtype=object)
@@ -205,6 +209,14 @@ def parse_dates(texts: pd.Series[Any], day_first: bool = False) -> npt.NDArray[n
         result[parts.index] = _assemble(parts, year, month, day)
     values = result.to_numpy().astype("datetime64[ns]")
     return np.append(values, np.datetime64("NaT", "ns"))[codes]
+
+
+def is_far_date(text: str) -> bool:
+    """True for an ISO date of a year that nanoseconds since 1970 cannot count, such as 9999."""
+    try:
+        return not 1677 < datetime.date.fromisoformat(text.strip()[:10]).year < 2262
+    except ValueError:
+        return False
 
 
 def guess_day_first(texts: pd.Series[Any]) -> bool:

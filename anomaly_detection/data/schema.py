@@ -20,6 +20,7 @@ from anomaly_detection.data.parsing import (
     epoch_unit,
     guess_day_first,
     guess_decimal_comma,
+    is_far_date,
     missing_mask,
     name_tokens,
     parse_dates,
@@ -222,9 +223,10 @@ class Schema:
                 report.columns[column.name] = done
             if done.unread and not column.texts and not report.has_values(column.name):
                 message = _unreadable(values, column, first or 0)
-                if first is None:
+                if message and first is None:
                     raise DataError(message)
-                report.unreadable[column.name] = message
+                if message:
+                    report.unreadable[column.name] = message
         return pd.DataFrame(cleaned), report
 
     def to_dict(self) -> dict[str, Any]:
@@ -299,9 +301,12 @@ def _read_texts(values: pd.Series[Any], column: Column, first: int) -> tuple[npt
 
 
 def _unreadable(values: pd.Series[Any], column: Column, first: int) -> str:
-    """Say what stands in a column in which neither a number nor a date does."""
+    """Say what stands in a column in which neither a number nor a date does; nothing if it is a date out of range."""
     texts = as_texts(values)
-    at = int(np.argmin(missing_mask(texts)))
+    given = np.flatnonzero(~missing_mask(texts))
+    if column.role is Role.TIMESTAMP and any(is_far_date(str(text)) for text in texts.iloc[given]):
+        return ""
+    at = int(given[0])
     kind = "date" if column.role is Role.TIMESTAMP else "number"
     return (
         f"Column {column.name!r} holds {texts.iloc[at]!r} in row {first + at + 1}, which is no {kind}; "

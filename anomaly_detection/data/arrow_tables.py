@@ -1,0 +1,115 @@
+"""Arrow tables as pandas frames, also those with columns that pandas cannot take as they are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from anomaly_detection.errors import DataError, first_line
+
+__all__ = ["REFUSED", "arrow_to_frame"]
+
+REFUSED = (pa.ArrowException, ValueError, LookupError, TypeError, ArithmeticError, OSError, AttributeError)
+"""What Arrow and pandas raise for a column that pandas cannot take."""
+
+_Column = Any  # pyarrow has no types
+
+
+def arrow_to_frame(table: pa.Table) -> pd.DataFrame:
+    """Make a pandas frame of an Arrow table, by what pandas noted in it about its types.
+
+    Where pandas cannot take a column, it comes as what says the same: dates beyond its years in seconds, times in an
+    unknown zone in UTC, text that is not UTF-8 with escapes, anything else as text.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+
+    Returns
+    -------
+    pandas.DataFrame
+
+    Raises
+    ------
+    DataError
+        If a column can be taken in no way.
+    ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError, pyarrow.ArrowException
+        If the notes of pandas are damaged.
+    """
+    try:
+        # Pandas takes texts on trust, and trips over what is no UTF-8 later.
+        table.validate(full=True)
+        return _to_pandas(table, ())
+    except REFUSED:
+        odd = [name for name in dict.fromkeys(table.column_names) if not _is_taken(table.column(name))]
+        if not odd:
+            raise
+    for name in odd:
+        table = table.set_column(table.column_names.index(name), name, _taken(name, table.column(name)))
+    return _to_pandas(table, odd)
+
+
+def _to_pandas(table: pa.Table, odd: Any) -> pd.DataFrame:
+    frame: pd.DataFrame = table.replace_schema_metadata(_understood(table.schema.metadata, odd)).to_pandas()
+    return frame
+
+
+def _understood(metadata: dict[bytes, bytes] | None, odd: Any) -> dict[bytes, bytes] | None:
+    """What pandas noted about the columns' types, less those of `odd` columns and of types that it does not know."""
+    if metadata is None or b"pandas" not in metadata:
+        return metadata
+    notes = json.loads(metadata[b"pandas"])
+    notes["columns"] = [column for column in notes["columns"] if column.get("field_name") not in odd]
+    for column in notes["columns"]:
+        try:
+            pd.api.types.pandas_dtype(column["numpy_type"])
+        except (TypeError, LookupError):
+            column["numpy_type"] = "object"
+    return {**metadata, b"pandas": json.dumps(notes).encode()}
+
+
+def _is_taken(column: _Column) -> bool:
+    try:
+        column.validate(full=True)
+        column.to_pandas()
+    except REFUSED:
+        return False
+    return True
+
+
+def _taken(name: str, column: _Column) -> _Column:
+    kind = column.type
+    ways: list[Callable[[_Column], _Column]] = [_as_text, _by_value]
+    if pa.types.is_timestamp(kind):
+        ways.insert(0, lambda column: column.cast(pa.timestamp(kind.unit, "UTC")))
+    elif pa.types.is_date(kind):
+        ways.insert(0, lambda column: column.cast(pa.timestamp("s")))
+    for way in ways:
+        try:
+            found = way(column)
+        except REFUSED as error:
+            reason = error
+        else:
+            if _is_taken(found):
+                return found
+    raise DataError(
+        f"Column {name!r} of type {kind} cannot be read ({first_line(reason)}); leave it out or store it as text."
+    ) from reason
+
+
+def _as_text(column: _Column) -> _Column:
+    if pa.types.is_dictionary(column.type):
+        column = pa.chunked_array([chunk.dictionary_decode() for chunk in column.chunks], column.type.value_type)
+    if str(column.type) not in ("string", "large_string", "string_view"):
+        return column.cast(pa.string())
+    # A view of the same bytes, of which some are no UTF-8.
+    raw = column.cast(pa.large_binary()).to_pylist()
+    return pa.array([None if cell is None else cell.decode("utf-8", "backslashreplace") for cell in raw], pa.string())
+
+
+def _by_value(column: _Column) -> _Column:
+    return pa.array([None if cell is None else str(cell) for cell in column.to_pylist()], pa.string())
