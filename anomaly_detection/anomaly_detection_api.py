@@ -132,7 +132,7 @@ class AnomalyDetectionAPI:
         """Learn what is normal.
 
         A fifth of the records, drawn at random by the seed, is set aside, and the threshold, p-values and severity come
-        from it under a model that has not seen it, so that they hold for new records. The model is then grown again on
+        from it under a model that has not seen it, so that they hold for new records. The model is then refit on
         all records, except under `Conformal`, whose guarantee is the first model's. With fewer than 500 records nothing
         is set aside and they come from the training records: p-values are then too small for new records
         (``detector.calibration_.unseen`` is False).
@@ -185,7 +185,7 @@ class AnomalyDetectionAPI:
             detector.fit(frame.iloc[np.sort(shuffled[aside:])])
             detector.set_threshold(rule, detector.score_samples(frame.iloc[np.sort(shuffled[:aside])]))
             if not rule.needs_batch:
-                detector = detector.grown_again(frame)
+                detector = detector.refit(frame)
         detector.training_ = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "version": __version__,

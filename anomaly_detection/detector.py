@@ -164,7 +164,7 @@ class Detector(OutlierMixin, BaseEstimator):
         self.calibration_ = Calibration.of(scores, labels, unseen=unseen)
         return self
 
-    def grown_again(self, frame: Any, compression: Compression = NONE) -> Detector:
+    def refit(self, frame: Any, compression: Compression = NONE) -> Detector:
         """A new detector of the same settings, fitted on `frame`, with this one's threshold and calibration.
 
         `frame` are records, or `Prepared` ones. A model that was made smaller is grown whole: give what made it

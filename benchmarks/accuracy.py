@@ -1,4 +1,4 @@
-"""Accuracy on the `classic` profile over ten seeds: base, optimised, scikit-learn and the ceiling side by side.
+"""Accuracy on the `classic` profile over ten seeds: base, optimised, scikit-learn and the oracle side by side.
 
     python -m benchmarks.accuracy [--seeds 42 43 ...] [--samples N] [--profile classic|realistic] [--time-budget S]
 
@@ -14,7 +14,7 @@ import time
 from anomaly_detection.synthetic import generate
 from anomaly_detection.training.train import train
 
-MODELS = ("base", "optimized", "sklearn", "ceiling")
+MODELS = ("base", "optimized", "sklearn", "oracle")
 METRICS = ("accuracy", "precision", "recall", "f1", "false_positive_rate", "roc_auc", "average_precision")
 
 

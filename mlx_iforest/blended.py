@@ -36,7 +36,7 @@ class Member:
         Rows of each tree, or all rows where there are fewer.
     depth, density : float
         Weight, among all views, of the path length and of the logarithm of the density.
-    tame : bool
+    asinh : bool
         Grow on asinh of the standardised columns: far values no longer stretch the range that thresholds are drawn
         from, so that the bulk of the rows is divided as well.
     tails : bool
@@ -47,7 +47,7 @@ class Member:
     max_samples: int
     depth: float = 0.0
     density: float = 0.0
-    tame: bool = False
+    asinh: bool = False
     tails: bool = False
 
     @property
@@ -58,7 +58,7 @@ class Member:
 
 
 MEMBERS = (
-    Member(trees=2, max_samples=256, depth=0.5, density=0.5, tame=True),
+    Member(trees=2, max_samples=256, depth=0.5, density=0.5, asinh=True),
     Member(trees=1, max_samples=64, density=0.5),
     Member(trees=1, max_samples=512, depth=0.5, density=0.5),
     Member(trees=2, max_samples=256, depth=1.0, tails=True),
@@ -91,12 +91,12 @@ class Columns:
         kurtosis = np.nansum((centred / deviation) ** 4, axis=0) / present
         return cls(mean, deviation, np.maximum(kurtosis, 1.0))
 
-    def tame(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
+    def to_asinh(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         """Every column through asinh; increasing, so that trees can ask of the column what they learned of this."""
         return np.arcsinh(TAMING * ((X - self.mean) / self.deviation)).astype(np.float32)
 
-    def untame(self, forest: Forest) -> Forest:
-        """The forest grown on tamed columns as one of the columns themselves."""
+    def from_asinh(self, forest: Forest) -> Forest:
+        """The forest grown on columns on an asinh scale as one of the columns themselves."""
         is_split = forest.feature >= 0
         mean, deviation = self.mean[forest.feature], self.deviation[forest.feature]
         threshold = mean + deviation * np.sinh(forest.threshold.astype(np.float64)) / TAMING
@@ -209,8 +209,8 @@ class BlendedIsolationForest(BaseIsolationForest):
                 features_per_tree=n_features,
                 weights=columns.tail_weights() if member.tails else None,
             )
-            if member.tame:
-                forests.append(columns.untame(self._grow_plan(X, plan, sample_weight, columns.tame)))
+            if member.asinh:
+                forests.append(columns.from_asinh(self._grow_plan(X, plan, sample_weight, columns.to_asinh)))
             else:
                 forests.append(self._grow_plan(X, plan, sample_weight))
         self.forest_ = Forest.concatenate(forests)

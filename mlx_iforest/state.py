@@ -15,12 +15,12 @@ from mlx_iforest.blended import MEMBERS, BlendedIsolationForest
 from mlx_iforest.compress.quantization import BITS, Levels, PackedForest
 from mlx_iforest.convert.declared import (
     Arrays,
+    Dict,
     Fields,
     Fixed,
-    Keyed,
     Kind,
-    Many,
-    Maybe,
+    List,
+    Optional,
     Record,
     StateError,
     place,
@@ -135,7 +135,7 @@ def checked_state(state: dict[str, Any]) -> dict[str, Any]:
     return {**state, **defaults, "forest_": forest}
 
 
-N_JOBS = Maybe(Whole(-4096, 4096))
+N_JOBS = Optional(Whole(-4096, 4096))
 """A parameter; so many threads as a file could ask for would stop a machine."""
 
 _MOST_PRUNED = 10_000
@@ -189,7 +189,7 @@ def _decode_random_state(found: Any, at: str, arrays: Arrays) -> np.random.Rando
 
 _LEVELS = Record(
     Levels,
-    {"values": Array("float32"), "counts": Array(_UNSIGNED), "codes": Maybe(Array(_UNSIGNED))},
+    {"values": Array("float32"), "counts": Array(_UNSIGNED), "codes": Optional(Array(_UNSIGNED))},
 )
 _PACKED = Record(
     PackedForest,
@@ -201,7 +201,7 @@ _PACKED = Record(
         "feature": Array(_UNSIGNED),
         "threshold": _LEVELS,
         "leaf_samples": Array(_UNSIGNED),
-        "leaf_values": Keyed(_LEVELS),
+        "leaf_values": Dict(_LEVELS),
     },
 )
 
@@ -315,7 +315,7 @@ _SHARED: dict[str, Kind] = {
     "forest_": _FOREST,
     "offset_": Number(LOWEST, HIGHEST),
     "max_samples_": Whole(1, LARGEST_INT32),
-    "quantized_bits_": Maybe(Whole(min(BITS), max(BITS))),
+    "quantized_bits_": Optional(Whole(min(BITS), max(BITS))),
     "pruned_": Flag(),
     "_seed": Whole(0, 2**64 - 1),
     "backend_": _CHOICE,
@@ -323,10 +323,10 @@ _SHARED: dict[str, Kind] = {
     "feature_names_in_": Strings(),
 }
 _OWN: dict[type[BaseIsolationForest], dict[str, Kind]] = {
-    MLXIsolationForest: {"_counted": Many(Fixed(Text(tuple(LEAF_VALUES)), Maybe(_SPREAD)), tuple)},
+    MLXIsolationForest: {"_counted": List(Fixed(Text(tuple(LEAF_VALUES)), Optional(_SPREAD)), tuple)},
     BlendedIsolationForest: {
-        "_member_trees": Many(Fixed(Whole(), Whole())),
-        "_spreads": Many(Many(_SPREAD)),
+        "_member_trees": List(Fixed(Whole(), Whole())),
+        "_spreads": List(List(_SPREAD)),
     },
 }
 

@@ -49,7 +49,7 @@ def example(*, labelled: bool = True, models: tuple[str, ...] = tuple(SCORES)) -
             },
         },
         "split": {"method": "time", "train": 984, "validation": 240, "test": 10, "time_column": "when"},
-        "ceiling": None,
+        "oracle": None,
     }
     alerts = {key: np.where(scores < THRESHOLD, -1, 1) for key, scores in SCORES.items()}
     for key in models:
@@ -83,7 +83,7 @@ def example(*, labelled: bool = True, models: tuple[str, ...] = tuple(SCORES)) -
     return report, curves
 
 
-CEILING = {
+ORACLE = {
     "accuracy": 0.997,
     "precision": 0.985,
     "recall": 0.948,

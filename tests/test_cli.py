@@ -145,7 +145,7 @@ def test_synthetic_records_are_the_default(work: Path, capsys: pytest.CaptureFix
     assert report["data"]["source"] == "classic"
     assert report["data"]["anomaly_ratio"] == 0.1
     assert report["backend"]["name"] == "sklearn"
-    assert report["ceiling"]["accuracy"] > 0.9
+    assert report["oracle"]["accuracy"] > 0.9
     assert (output / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert (output / "mine.png").read_bytes() == b"not the program's"
     # A run without labels has no curves, and leaves none of another run behind.

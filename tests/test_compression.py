@@ -74,9 +74,9 @@ def test_threshold_and_calibration_are_by_the_small_models_scores():
     assert nearest == pytest.approx(kept, abs=1e-6)
 
 
-def test_models_grown_again_are_made_small_again(unlabelled):
+def test_models_refit_are_made_small_again(unlabelled):
     saved = unlabelled.report["optimized"]["parameters"]["saved_model"]
-    assert saved.startswith("grown again on all records")
+    assert saved.startswith("refit on all records")
     assert unlabelled.optimized.model.quantized_bits_ == 8
     assert unlabelled.base.model.quantized_bits_ is None
     # Grown on all records: its own trees, not the measured model's.

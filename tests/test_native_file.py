@@ -147,8 +147,8 @@ def test_the_recipe_comes_back_and_explains_and_fits_alike(recipe: Detector, tmp
     everything = np.full(len(NEW), -1), recipe.decision_function(NEW)
     assert apis[0].explain_anomalies(NEW, *everything) == apis[1].explain_anomalies(NEW, *everything)
     assert apis[0].detect_anomaly(NEW.iloc[0].to_dict()) == apis[1].detect_anomaly(NEW.iloc[0].to_dict())
-    regrown = [detector.grown_again(FRAME) for detector in (loaded, recipe)]
-    assert_same(regrown[0], regrown[1], tmp_path)
+    refitted = [detector.refit(FRAME) for detector in (loaded, recipe)]
+    assert_same(refitted[0], refitted[1], tmp_path)
     assert recipe.training_["data"]["fingerprint"]["sha256"] == loaded.training_["data"]["fingerprint"]["sha256"]
 
 

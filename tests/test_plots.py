@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_example import CEILING, LABELS, SCORES, THRESHOLD, example
+from report_example import LABELS, ORACLE, SCORES, THRESHOLD, example
 
 from anomaly_detection.errors import DataError
 from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
@@ -53,14 +53,14 @@ def test_a_class_without_records_has_no_percentages() -> None:
 
 def test_curves_carry_areas_and_the_threshold() -> None:
     report, curves = example()
-    figure = plots.curves(curves, {**report, "ceiling": CEILING})
+    figure = plots.curves(curves, {**report, "oracle": ORACLE})
     assert figure is not None
     left, right = figure.axes[:2]
     assert [text.get_text() for text in left.get_legend().get_texts()] == [
         "base: area 0.8958",
         "optimised: area 1.0000",
         "scikit-learn: area 0.7917",
-        "ceiling",
+        "oracle",
         "guessing",
     ]
     points = {tuple(line.get_xydata()[0]) for line in left.lines if len(line.get_xydata()) == 1}

@@ -113,7 +113,7 @@ def test_report_holds_what_the_design_promises(labelled):
         "shift": None,
     }
     assert report["backend"]["name"] == "numba"
-    assert 0.9 < report["ceiling"]["accuracy"] <= 1.0
+    assert 0.9 < report["oracle"]["accuracy"] <= 1.0
     assert "IsolationForest on the raw numeric columns" in report["sklearn"]["parameters"]["what"]
     json.dumps(report, allow_nan=False)
 
@@ -233,7 +233,7 @@ def test_no_search_where_the_base_is_good_enough():
 def test_without_labels_everything_works_and_nothing_is_claimed(unlabelled):
     report = unlabelled.report
     assert report["data"]["labelled"] is False
-    assert report["ceiling"] is None
+    assert report["oracle"] is None
     assert unlabelled.curves.labels is None
     for key in ("base", "optimized", "sklearn"):
         assert report[key]["accuracy"] is report[key]["confusion_matrix"] is report[key]["roc_auc"] is None
@@ -257,8 +257,8 @@ def test_without_labels_the_saved_models_know_all_records(unlabelled):
         assert again.forest_.threshold.tobytes() == saved.model.forest_.threshold.tobytes()
         assert saved.model.offset_ == saved.threshold_rule.offset_ == report["threshold"]
         assert report["parameters"]["trained_on"] == "training part"
-        assert report["parameters"]["saved_model"].startswith("grown again on all records")
-        assert "The saved models: grown again on all" in comparison_table(unlabelled.report, terminal=False)
+        assert report["parameters"]["saved_model"].startswith("refit on all records")
+        assert "The saved models: refit on all" in comparison_table(unlabelled.report, terminal=False)
         # The report's scores are of a model that has not seen the test part.
         scores = saved.score_samples(frame.iloc[parts.test])
         assert not np.array_equal(scores, unlabelled.curves.models[key].scores)
@@ -408,7 +408,7 @@ def test_unlabelled_alerts_are_as_many_as_asked_for_among_new_rows():
     frame = generate("classic", 1500, seed=6).frame
     parts = split(frame, seed=3)
     result = train(frame, anomaly_ratio=0.1, **FAST)
-    # The saved models have been grown again since; the threshold is the one that let 30 of these 300 rows through.
+    # The saved models have been refit since; the threshold is the one that let 30 of these 300 rows through.
     for key in ("base", "optimized"):
         assert result.report[key]["alerts"] == pytest.approx(30, abs=15)
         assert (getattr(result, key).predict(frame.iloc[parts.test]) == -1).sum() <= 45

@@ -88,9 +88,7 @@ def _trained(training: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if split.get("train"):
         how = f"by {printable(split['time_column'])}" if split.get("time_column") else "at random"
         parts = f"{count(split['train'])} records to learn from, {count(split['validation'])} to set the threshold by"
-        then = (
-            "; then grown again on all records after the figures were measured" if training.get("grown_again") else ""
-        )
+        then = "; then refit on all records after the figures were measured" if training.get("refit") else ""
         yield "split", f"{parts}, {count(split['test'])} to measure on, {how}{then}"
 
 

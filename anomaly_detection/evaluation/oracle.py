@@ -29,7 +29,7 @@ from anomaly_detection.evaluation.metrics import evaluate
 from anomaly_detection.synthetic import SyntheticData
 from anomaly_detection.synthetic.classic import ANOMALIES, CLIPPED, NORMALS, SEASON_FACTOR, SEASON_MONTHS, SEASONAL
 
-__all__ = ["classic_ceiling", "classic_log_likelihood_ratio"]
+__all__ = ["classic_log_likelihood_ratio", "classic_oracle"]
 
 REPORTED = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "false_positive_rate")
 
@@ -37,7 +37,7 @@ _BLOCK = 16_384  # rows a time: a block times the quadrature's nodes stays in th
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
 
 
-def classic_ceiling(data: SyntheticData, *, anomaly_ratio: float = 0.05) -> dict[str, float | None]:
+def classic_oracle(data: SyntheticData, *, anomaly_ratio: float = 0.05) -> dict[str, float | None]:
     """Measure the Bayes-optimal detector on rows of the `classic` profile.
 
     Parameters
@@ -164,8 +164,8 @@ def _log_normal(x: np.ndarray, mean: float, deviation: float) -> np.ndarray:
 
 def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
     if name not in frame.columns:
-        raise DataError(f"column {name!r} is missing: the ceiling needs the rows of generate('classic') as they are")
-    needs = "the ceiling needs the rows of generate('classic') as they are"
+        raise DataError(f"column {name!r} is missing: the oracle needs the rows of generate('classic') as they are")
+    needs = "the oracle needs the rows of generate('classic') as they are"
     try:
         values = frame[name].to_numpy(dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -28,11 +28,11 @@ from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, Mi
 from anomaly_detection.features.rules import Rules
 from anomaly_detection.features.surprise import DeviationSummary
 from mlx_iforest.convert.declared import (
+    Dict,
     Fixed,
-    Keyed,
-    Many,
-    Maybe,
+    List,
     OneOf,
+    Optional,
     Record,
 )
 from mlx_iforest.convert.declared_values import Array, Chosen, Flag, Number, Strings, Text, Unkept, Whole
@@ -49,8 +49,8 @@ _KEYS = Array("uint64", least=1)
 _SHARE = Number(0.0, 1.0)
 _LENT = Number(0.0, _LARGEST)
 
-NAMES = Many(Text(), tuple)
-LISTED = Many(Text())
+NAMES = List(Text(), tuple)
+LISTED = List(Text())
 
 _COLUMN = Record(
     Column,
@@ -60,7 +60,7 @@ _COLUMN = Record(
         "reason": Text(),
         "decimal_comma": Flag(),
         "day_first": Flag(),
-        "epoch": Maybe(Text(get_args(EpochUnit))),
+        "epoch": Optional(Text(get_args(EpochUnit))),
         "texts": NAMES,
         "distinct": Whole(),
         "missing": _SHARE,
@@ -72,15 +72,15 @@ def _schema_fault(schema: Schema) -> str | None:
     return None if len(set(schema.names())) == len(schema.columns) else "two columns have one name"
 
 
-SCHEMA = Record(Schema, {"columns": Many(_COLUMN, tuple)}, _schema_fault)
+SCHEMA = Record(Schema, {"columns": List(_COLUMN, tuple)}, _schema_fault)
 CLEANING = Record(
     CleaningReport,
     {
         "rows": Whole(),
-        "columns": Keyed(
-            Record(ColumnCleaning, {"from_text": Whole(), "blank": Whole(), "unread": Keyed(Whole())}),
+        "columns": Dict(
+            Record(ColumnCleaning, {"from_text": Whole(), "blank": Whole(), "unread": Dict(Whole())}),
         ),
-        "unreadable": Keyed(Text()),
+        "unreadable": Dict(Text()),
     },
 )
 
@@ -102,7 +102,7 @@ DERIVED = OneOf(
     _PRODUCT,
     Record(CalendarPart, {"date": Text(), "part": Text(get_args(CalendarKind))}),
     _MISSING_STATE,
-    Record(MissingPattern, {"states": Many(_MISSING_STATE, tuple), "name": Text((MissingPattern.name,))}),
+    Record(MissingPattern, {"states": List(_MISSING_STATE, tuple), "name": Text((MissingPattern.name,))}),
 )
 
 
@@ -129,10 +129,10 @@ def _as_index(names: Any) -> pd.Index[Any]:
 _LEVELS = Record(Levels, {"names": Strings(_as_index), "counts": _COUNTS}, _levels_fault)
 _COMBINED = Record(
     CombinedLevels,
-    {"columns": NAMES, "levels": Many(_LEVELS, tuple), "_known": Array("int64", least=0), "counts": _COUNTS},
+    {"columns": NAMES, "levels": List(_LEVELS, tuple), "_known": Array("int64", least=0), "counts": _COUNTS},
     _combined_fault,
 )
-_SCALE = Record(Scale, {"floor": Maybe(_POSITIVE)})
+_SCALE = Record(Scale, {"floor": Optional(_POSITIVE)})
 
 
 def _usual_fault(usual: _Usual) -> str | None:
@@ -161,7 +161,7 @@ def _deviation_fault(deviation: _Deviation) -> str | None:
 
 _DEVIATION = Record(
     _Deviation,
-    {"column": Text(), "scale": _SCALE, "group_by": NAMES, "usual": _USUAL, "parents": Many(_USUAL)},
+    {"column": Text(), "scale": _SCALE, "group_by": NAMES, "usual": _USUAL, "parents": List(_USUAL)},
     _deviation_fault,
 )
 _TARGET = Record(
@@ -171,7 +171,7 @@ _TARGET = Record(
         "weights": _FINITE_ARRAY,
         "spread": Number(0.02, _LARGEST),
         "group_by": NAMES,
-        "places": Maybe(Array("int64")),
+        "places": Optional(Array("int64")),
     },
     optional=("places",),
 )
@@ -263,7 +263,7 @@ def _numbers_fault(numbers: NumericValues) -> str | None:
 
 def _numeric_values(of: type[NumericValues]) -> Record:
     medians = Array("float64", special=True, least=-_LARGEST, most=_LARGEST)
-    return Record(of, {**_SEEN, "scales_": Many(_SCALE), "medians_": medians}, _numbers_fault)
+    return Record(of, {**_SEEN, "scales_": List(_SCALE), "medians_": medians}, _numbers_fault)
 
 
 def _category_rarity(of: type[CategoryRarity]) -> Record:
@@ -271,8 +271,8 @@ def _category_rarity(of: type[CategoryRarity]) -> Record:
         "keep_all": Flag(),
         **_SEEN,
         "n_rows_": Whole(1),
-        "levels_": Keyed(_LEVELS),
-        "surprise_": Keyed(Array("float64", least=0.0)),
+        "levels_": Dict(_LEVELS),
+        "surprise_": Dict(Array("float64", least=0.0)),
     }
     return Record(of, kinds, _surprises_fault)
 
@@ -287,9 +287,9 @@ BRANCHES: dict[str, Record] = {
             "min_information": _LENT,
             **_SEEN,
             "n_rows_": Whole(1),
-            "pairs_": Many(Fixed(Text(), Text())),
-            "levels_": Keyed(_LEVELS),
-            "combined_": Many(_COMBINED),
+            "pairs_": List(Fixed(Text(), Text())),
+            "levels_": Dict(_LEVELS),
+            "combined_": List(_COMBINED),
         },
         _pairs_fault,
     ),
@@ -306,7 +306,7 @@ BRANCHES: dict[str, Record] = {
             "strength": _LENT,
             "n_jobs": Unkept(None),
             **_SEEN,
-            "deviations_": Many(_DEVIATION),
+            "deviations_": List(_DEVIATION),
         },
     ),
     "expectations": Record(
@@ -314,20 +314,20 @@ BRANCHES: dict[str, Record] = {
         {
             "numbers": LISTED,
             "categories": LISTED,
-            "bound": Many(NAMES),
+            "bound": List(NAMES),
             "min_explained": _SHARE,
             "strength": _LENT,
             **_SEEN,
-            "targets_": Many(_TARGET),
-            "scales_": Keyed(_SCALE),
-            "centres_": Keyed(Fixed(_FINITE, _POSITIVE, _FINITE, _FINITE)),
-            "levels_": Keyed(_LEVELS),
+            "targets_": List(_TARGET),
+            "scales_": Dict(_SCALE),
+            "centres_": Dict(Fixed(_FINITE, _POSITIVE, _FINITE, _FINITE)),
+            "levels_": Dict(_LEVELS),
         },
         _targets_fault,
     ),
     "rules": Record(
         Rules,
-        {"products": Many(_PRODUCT), "dates": LISTED, **_SEEN, "orders_": Many(Fixed(_DURATION, _LENT))},
+        {"products": List(_PRODUCT), "dates": LISTED, **_SEEN, "orders_": List(Fixed(_DURATION, _LENT))},
     ),
     "missing": _category_rarity(MissingRarity),
     "repeats": Record(
@@ -339,7 +339,7 @@ BRANCHES: dict[str, Record] = {
             **_SEEN,
             "continuous_": LISTED,
             "records_": Record(_Records, {"content": _KEYS, "whole": _KEYS}, _records_fault),
-            "readings_": Many(
+            "readings_": List(
                 Record(_Counter, {"keys": _KEYS, "counts": Array("int32", least=2)}, _counts_fault),
             ),
         },
@@ -349,8 +349,8 @@ BRANCHES: dict[str, Record] = {
 TAILS = Record(
     DeviationSummary,
     {
-        "least": Maybe(Many(_LENT)),
-        "most": Maybe(Many(Number(special=True))),
+        "least": Optional(List(_LENT)),
+        "most": Optional(List(Number(special=True))),
         "n_features_in_": Whole(),
         "median_": Array("float32"),
         "width_": Array("float32", 2, special=True),

@@ -10,14 +10,14 @@ from sklearn import config_context
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import StandardScaler
 
-from mlx_iforest.convert.declared import Arrays, Fields, Kind, Maybe, StateError, place, refuse_other_keys, shown
+from mlx_iforest.convert.declared import Arrays, Fields, Kind, Optional, StateError, place, refuse_other_keys, shown
 from mlx_iforest.convert.declared_values import ARRAY, Array, Flag, Number, Strings, Text, Unkept, Whole
 
 __all__ = ["Scaler"]
 
 LARGEST_INT = 2**31 - 1
 
-_COLUMNS = {name: Maybe(Whole(-LARGEST_INT, LARGEST_INT)) for name in ("start", "stop", "step")}
+_COLUMNS = {name: Optional(Whole(-LARGEST_INT, LARGEST_INT)) for name in ("start", "stop", "step")}
 
 
 class _StandardScaler(Kind):
@@ -30,9 +30,9 @@ class _StandardScaler(Kind):
             "n_features_in_": Whole(1, LARGEST_INT),
             "feature_names_in_": Strings(),
             "n_samples_seen_": Number(0),
-            "mean_": Maybe(Array("float64")),
-            "var_": Maybe(Array("float64", least=0.0)),
-            "scale_": Maybe(Array("float64", least=np.finfo(np.float64).tiny)),
+            "mean_": Optional(Array("float64")),
+            "var_": Optional(Array("float64", least=0.0)),
+            "scale_": Optional(Array("float64", least=np.finfo(np.float64).tiny)),
         },
         ("feature_names_in_",),
     )

@@ -12,12 +12,12 @@ from anomaly_detection.features.features import GROUPS, FeatureSource, SupplyCha
 from anomaly_detection.model_files.branch_states import BRANCHES, CLEANING, DERIVED, LISTED, NAMES, SCHEMA, TAILS
 from mlx_iforest.convert.declared import (
     Arrays,
+    Dict,
     Fields,
     Fixed,
-    Keyed,
     Kind,
-    Many,
-    Maybe,
+    List,
+    Optional,
     Record,
     StateError,
     place,
@@ -31,16 +31,16 @@ __all__ = ["FEATURES"]
 _SOURCE = Record(FeatureSource, {"name": Text(), "kind": Text(GROUPS), "columns": NAMES, "group_by": NAMES})
 _OWN = Fields(
     {
-        "schema": Maybe(SCHEMA),
-        "groups": Many(Text(GROUPS), tuple),
+        "schema": Optional(SCHEMA),
+        "groups": List(Text(GROUPS), tuple),
         "n_jobs": Unkept(None),
         "schema_": SCHEMA,
         "cleaning_report_": CLEANING,
-        "restated_": Keyed(Fixed(Text(), Text())),
-        "derived_": Many(DERIVED),
+        "restated_": Dict(Fixed(Text(), Text())),
+        "derived_": List(DERIVED),
         "feature_names_in_": Strings(),
         "kept_": Array("int64", least=0),
-        "feature_sources_": Many(_SOURCE),
+        "feature_sources_": List(_SOURCE),
         "n_records_": Whole(1),
         "tails_": TAILS,
     }

@@ -23,7 +23,7 @@ from anomaly_detection.model_files.feature_states import FEATURES
 from anomaly_detection.model_files.threshold_states import CALIBRATION, RULES, threshold_fault
 from anomaly_detection.model_files.undeclared_values import Free
 from mlx_iforest import __version__
-from mlx_iforest.convert.declared import Arrays, Kind, Maybe, StateError, shown
+from mlx_iforest.convert.declared import Arrays, Kind, Optional, StateError, shown
 from mlx_iforest.convert.declared_values import Strings
 from mlx_iforest.state import MODEL
 
@@ -83,8 +83,8 @@ def _parts(kind: NativeKind, n_features: int | None = None) -> dict[str, Kind]:
         "scaler": Scaler(n_features),
         "model": MODEL,
         "feature_names": Strings(lambda names: names.tolist()),
-        "threshold_rule": Maybe(RULES),
-        "calibration": Maybe(CALIBRATION),
+        "threshold_rule": Optional(RULES),
+        "calibration": Optional(CALIBRATION),
         "training": Free(),
     }
 

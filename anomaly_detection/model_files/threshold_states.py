@@ -17,7 +17,7 @@ from anomaly_detection.calibration.thresholds import (
     Contamination,
     LowestCost,
 )
-from mlx_iforest.convert.declared import Kind, Maybe, OneOf, Record
+from mlx_iforest.convert.declared import Kind, OneOf, Optional, Record
 from mlx_iforest.convert.declared_values import Array, Flag, Number
 from mlx_iforest.offsets import AUTO, HIGHEST, LOWEST, STEP
 
@@ -46,7 +46,7 @@ CALIBRATION = Record(
         "quantiles": _SCORES,
         "unseen": Flag(),
         "labelled": Flag(),
-        "learned": Maybe(_SCORES),
+        "learned": Optional(_SCORES),
     },
     _calibration_fault,
 )
@@ -73,7 +73,7 @@ RULES = OneOf(
     _rule(BestAccuracy),
     _rule(BestF1),
     _rule(LowestCost, false_alarm=Number(), miss=Number()),
-    _rule(Conformal, _conformal_fault, rate=Number(), calibration_=Maybe(CALIBRATION)),
+    _rule(Conformal, _conformal_fault, rate=Number(), calibration_=Optional(CALIBRATION)),
 )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from anomaly_detection.evaluation.model_scores import CurveData
-from anomaly_detection.reports.tables import CEILING, MODELS, readable
+from anomaly_detection.reports.tables import MODELS, ORACLE, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 # Okabe and Ito's palette, told apart with any colour vision; line styles and markers say the same again in grey.
-_COLOURS = {"base": "#0072B2", "optimized": "#D55E00", "sklearn": "#009E73", CEILING: "#000000"}
+_COLOURS = {"base": "#0072B2", "optimized": "#D55E00", "sklearn": "#009E73", ORACLE: "#000000"}
 _LINES = {"base": "--", "optimized": "-", "sklearn": "-."}
 _MARKERS = {"base": ("o", 12), "optimized": ("D", 10), "sklearn": ("s", 7)}  # smaller ones drawn on larger ones
 # The two kinds of record; none of the models' colours.
@@ -77,7 +77,7 @@ def confusion_matrices(report: Mapping[str, Any]) -> Figure | None:
 def curves(data: CurveData, report: Mapping[str, Any] | None = None) -> Figure | None:
     """Draw the ROC and the precision-recall curve of every model, its chosen threshold as a point.
 
-    The ceiling is a star where the report has one. Returns None unless there are labels of both classes.
+    The oracle is a star where the report has one. Returns None unless there are labels of both classes.
     """
     if not data.both_classes:
         return None
@@ -107,13 +107,13 @@ def curves(data: CurveData, report: Mapping[str, Any] | None = None) -> Figure |
         right.plot(recall, precision, **style, drawstyle="steps-post", label=f"{MODELS[key]}: average {average:.4f}")
         if alert.any():
             right.plot([found], [truth[alert].mean()], **point)
-    ceiling = (report or {}).get(CEILING)
-    if ceiling:
-        star: dict[str, Any] = {"color": _COLOURS[CEILING], "marker": "*", "markersize": 14, "linestyle": ""}
-        star |= {"markeredgecolor": "white", "zorder": 6, "label": "ceiling"}
+    oracle = (report or {}).get(ORACLE)
+    if oracle:
+        star: dict[str, Any] = {"color": _COLOURS[ORACLE], "marker": "*", "markersize": 14, "linestyle": ""}
+        star |= {"markeredgecolor": "white", "zorder": 6, "label": "oracle"}
         for axes in rocs:
-            axes.plot([ceiling["false_positive_rate"]], [ceiling["recall"]], **star)
-        right.plot([ceiling["recall"]], [ceiling["precision"]], **star)
+            axes.plot([oracle["false_positive_rate"]], [oracle["recall"]], **star)
+        right.plot([oracle["recall"]], [oracle["precision"]], **star)
     chance = float(truth.mean())
     left.plot([0, 1], [0, 1], color="#767676", linewidth=1, linestyle=":", label="guessing")
     right.axhline(chance, color="#767676", linewidth=1, linestyle=":", label=f"guessing: {chance:.3f}")

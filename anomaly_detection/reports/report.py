@@ -17,8 +17,8 @@ from anomaly_detection.data.json_values import plain
 from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
 from anomaly_detection.model_files.persistence import FILES
 from anomaly_detection.reports.tables import (
-    CEILING,
     MODELS,
+    ORACLE,
     always_normal_accuracy,
     compare,
     count,
@@ -231,9 +231,9 @@ def _figures(report: Mapping[str, Any], chosen: str) -> list[tuple[str, str, str
 
 
 def _findings(report: Mapping[str, Any], chosen: str) -> list[str]:
-    """Say in sentences how good the model is, against the yardstick and the ceiling."""
-    model, yardstick = report.get(chosen) or {}, report.get("sklearn") or {}
-    table, other = model.get("confusion_matrix"), yardstick.get("confusion_matrix")
+    """Say in sentences how good the model is, against the baseline and the oracle."""
+    model, baseline = report.get(chosen) or {}, report.get("sklearn") or {}
+    table, other = model.get("confusion_matrix"), baseline.get("confusion_matrix")
     findings = []
     if not table:
         findings.append(
@@ -247,10 +247,10 @@ def _findings(report: Mapping[str, Any], chosen: str) -> list[str]:
         return findings
     if other and chosen != "sklearn":
         findings.append(
-            f"Against the yardstick, scikit-learn's isolation forest on the same records: "
+            f"Against the baseline, scikit-learn's isolation forest on the same records: "
             f"{count(table['true_positive'])} against {count(other['true_positive'])} anomalies found, "
             f"{count(table['false_positive'])} against {count(other['false_positive'])} false alarms, "
-            f"{percent(model['accuracy'])} against {percent(yardstick['accuracy'])} accuracy."
+            f"{percent(model['accuracy'])} against {percent(baseline['accuracy'])} accuracy."
         )
     if chosen == "optimized" and _get(report, "base", "confusion_matrix"):
         base = report["base"]
@@ -261,10 +261,10 @@ def _findings(report: Mapping[str, Any], chosen: str) -> list[str]:
             else f"Before optimising, accuracy was {percent(base['accuracy'])} and recall {percent(base['recall'])}; "
             f"now they are {percent(model['accuracy'])} and {percent(model['recall'])}."
         )
-    if ceiling := report.get(CEILING):
+    if oracle := report.get(ORACLE):
         findings.append(
-            f"The ceiling on this generated data, reached only by knowing how it was made, is "
-            f"{percent(ceiling['accuracy'])} accuracy and {percent(ceiling['recall'])} recall; "
+            f"The oracle on this generated data, reached only by knowing how it was made, is "
+            f"{percent(oracle['accuracy'])} accuracy and {percent(oracle['recall'])} recall; "
             f"this model has {percent(model['accuracy'])} and {percent(model['recall'])}."
         )
     if (always := always_normal_accuracy(report)) is not None:

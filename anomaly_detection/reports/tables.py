@@ -1,4 +1,4 @@
-"""The comparison table: base, optimised, scikit-learn's yardstick and the ceiling side by side."""
+"""The comparison table: base, optimised, scikit-learn's baseline and the oracle side by side."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["MODELS", "Comparison", "compare", "comparison_table"]
 
 # The report's keys, in the order and with the names in which people see them.
 MODELS = {"base": "base", "optimized": "optimised", "sklearn": "scikit-learn"}
-CEILING = "ceiling"
+ORACLE = "oracle"
 
 _MISSING = "-"
 
@@ -102,7 +102,7 @@ def compare(report: Mapping[str, Any]) -> Comparison:
     Parameters
     ----------
     report : mapping
-        What ``report.json`` holds (docs/design.md, "The report"). Models, the ceiling and single values may be missing
+        What ``report.json`` holds (docs/design.md, "The report"). Models, the oracle and single values may be missing
         or None. A model may hold ``agreement``, the share of its alerts that scikit-learn's forest raises too
         (`anomaly_detection.evaluation.metrics.agreement`).
 
@@ -117,9 +117,9 @@ def compare(report: Mapping[str, Any]) -> Comparison:
     for values in columns.values():
         if n_test and values.get("alerts") is not None:
             values["alert_rate"] = values["alerts"] / n_test
-    if report.get(CEILING):
-        columns[CEILING] = dict(report[CEILING])
-        names.append(CEILING)
+    if report.get(ORACLE):
+        columns[ORACLE] = dict(report[ORACLE])
+        names.append(ORACLE)
 
     labelled = any(values.get("accuracy") is not None for values in columns.values())
     rows = [_row(title, key, show, columns) for key, (title, show) in _COST.items()]
@@ -184,7 +184,7 @@ def trained(report: Mapping[str, Any], key: str) -> bool:
 
 def always_normal_accuracy(report: Mapping[str, Any]) -> float | None:
     """Give the accuracy, in [0, 1], of calling every test record normal; None without labels."""
-    for key in (*MODELS, CEILING):
+    for key in (*MODELS, ORACLE):
         table = (report.get(key) or {}).get("confusion_matrix")
         if table and sum(table.values()):
             return float((table["true_negative"] + table["false_positive"]) / sum(table.values()))
@@ -226,13 +226,13 @@ def _notes(report: Mapping[str, Any], labelled: bool) -> list[str]:
         notes.append(f"Always saying 'normal' would give {percent(always)} accuracy: accuracy alone means little here.")
     if not labelled:
         notes.append("No labels: nothing here says how many alerts are right.")
-    if _get(report, "optimized", "grown_again"):
+    if _get(report, "optimized", "refit"):
         notes.append(f"The saved models: {_get(report, 'optimized', 'parameters', 'saved_model')}.")
     search = _get(report, "optimized", "search") or {}
     if not search.get("ran"):
         notes.append(not_run(search))
-    if report.get(CEILING):
-        notes.append("Ceiling: a detector that knows how this data was made; on average none can be more accurate.")
+    if report.get(ORACLE):
+        notes.append("Oracle: a detector that knows how this data was made; on average none can be more accurate.")
     return notes
 
 

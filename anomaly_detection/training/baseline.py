@@ -1,4 +1,4 @@
-"""The yardstick: scikit-learn's isolation forest on the raw numbers, as it is commonly used."""
+"""The baseline: scikit-learn's isolation forest on the raw numbers, as it is commonly used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anomaly_detection.data.schema import Role, Schema
 _LARGEST = 1e30
 
 
-class Yardstick:
+class Baseline:
     """scikit-learn's `IsolationForest` on the numeric columns as they are, medians in place of missing values.
 
     No features, no scaling, no categories: what most people try first. The columns' numbers are read by `schema`, as
@@ -46,7 +46,7 @@ class Yardstick:
         # scikit-learn takes what float32 holds.
         return np.clip(cleaned[self.columns].to_numpy(dtype=np.float64), -_LARGEST, _LARGEST)
 
-    def fit(self, frame: Any) -> Yardstick:
+    def fit(self, frame: Any) -> Baseline:
         """Fit on records; ``forest_fit_seconds_`` then says how long the forest itself took."""
         numbers = self.model[0].fit_transform(self.numbers(frame))
         began = time.perf_counter()

@@ -18,12 +18,12 @@ from anomaly_detection.data.schema import Schema, infer_schema
 from anomaly_detection.detector import Detector
 from anomaly_detection.settings import FORESTS, RECIPE, Settings, make_detector
 from anomaly_detection.synthetic import generate
-from anomaly_detection.training.baseline import Yardstick
+from anomaly_detection.training.baseline import Baseline
 from anomaly_detection.training.performance import Measurement, measure
 from anomaly_detection.training.trial_features import Matrices
 from mlx_iforest.base import BaseIsolationForest
 
-__all__ = ["FittedModel", "Part", "fit_detector", "fit_yardstick", "prepared_for", "warm_up"]
+__all__ = ["FittedModel", "Part", "fit_baseline", "fit_detector", "prepared_for", "warm_up"]
 
 Labels = npt.NDArray[np.int8]
 
@@ -45,7 +45,7 @@ class Part:
 class FittedModel:
     """A fitted model and what it cost; the test part has not been looked at."""
 
-    scorer: Detector | Yardstick
+    scorer: Detector | Baseline
     threshold: float
     fitting: Measurement
     parameters: dict[str, Any]
@@ -69,7 +69,7 @@ def prepared_for(models: Mapping[str, FittedModel], records: pd.DataFrame) -> di
     prepared: dict[str, npt.NDArray[Any]] = {}
     for key, model in models.items():
         scorer = model.scorer
-        if isinstance(scorer, Yardstick):
+        if isinstance(scorer, Baseline):
             prepared[key] = scorer.model[:-1].transform(scorer.numbers(records))
             continue
         if id(scorer.preprocessor) not in made:
@@ -83,7 +83,7 @@ def warm_up(forest: Callable[[Settings], BaseIsolationForest]) -> None:
     few = generate("classic", 100, seed=0).frame
     for settings in (Settings(n_estimators=2), replace(RECIPE, n_estimators=2), Settings(forest="blended")):
         make_detector(settings, None, forest(replace(settings, max_samples=32))).fit(few)
-    Yardstick(infer_schema(few), anomaly_ratio=0.1, seed=0).fit(few).score_samples(few)
+    Baseline(infer_schema(few), anomaly_ratio=0.1, seed=0).fit(few).score_samples(few)
 
 
 def fit_detector(
@@ -134,11 +134,11 @@ def fit_detector(
     return model
 
 
-def fit_yardstick(schema: Schema, training: Part, anomaly_ratio: float, seed: int) -> FittedModel:
-    """Fit scikit-learn's forest as the yardstick."""
-    yardstick = Yardstick(schema, anomaly_ratio=anomaly_ratio, seed=seed)
+def fit_baseline(schema: Schema, training: Part, anomaly_ratio: float, seed: int) -> FittedModel:
+    """Fit scikit-learn's forest as the baseline."""
+    baseline = Baseline(schema, anomaly_ratio=anomaly_ratio, seed=seed)
     with measure() as fitting:
-        yardstick.fit(training.frame)
-    model = FittedModel(yardstick, yardstick.threshold, fitting, yardstick.parameters())
-    model.more["forest_fit_seconds"] = yardstick.forest_fit_seconds_
+        baseline.fit(training.frame)
+    model = FittedModel(baseline, baseline.threshold, fitting, baseline.parameters())
+    model.more["forest_fit_seconds"] = baseline.forest_fit_seconds_
     return model

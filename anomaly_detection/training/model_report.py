@@ -21,7 +21,7 @@ from anomaly_detection.training.fitting import FittedModel, Part
 from anomaly_detection.training.performance import model_bytes, rows_per_second
 from anomaly_detection.training.shift import column_shifts, rate_changed
 
-__all__ = ["classic_test_ceiling", "explain_shift", "judge_model", "predictions", "summarise", "top_alerts"]
+__all__ = ["classic_test_oracle", "explain_shift", "judge_model", "predictions", "summarise", "top_alerts"]
 
 _TOP_ALERTS = 10
 _SHIFTED_COLUMNS = 3
@@ -62,14 +62,14 @@ def judge_model(
     }
 
 
-def classic_test_ceiling(test: Part, types: Sequence[Any] | None, anomaly_ratio: float) -> dict[str, float | None]:
-    """The ceiling on the test part of `classic` data."""
-    from anomaly_detection.evaluation.oracle import classic_ceiling
+def classic_test_oracle(test: Part, types: Sequence[Any] | None, anomaly_ratio: float) -> dict[str, float | None]:
+    """The oracle on the test part of `classic` data."""
+    from anomaly_detection.evaluation.oracle import classic_oracle
 
     assert test.labels is not None
     unknown = np.full(len(test.labels), "")
     data = SyntheticData(test.frame, test.labels, unknown if types is None else np.asarray(types), unknown)
-    found = classic_ceiling(data, anomaly_ratio=anomaly_ratio)
+    found = classic_oracle(data, anomaly_ratio=anomaly_ratio)
     return {name: value if value is not None and math.isfinite(value) else None for name, value in found.items()}
 
 
@@ -93,12 +93,12 @@ def explain_shift(
     }
 
 
-def summarise(report: dict[str, Any], base: Detector, optimized: Detector, *, regrown: bool) -> None:
+def summarise(report: dict[str, Any], base: Detector, optimized: Detector, *, refitted: bool) -> None:
     """Leave in each detector how it was trained, and in the report what is in the saved files."""
     saved = (
-        "grown again on all records after the figures were measured; threshold and calibration are by scores of the"
+        "refit on all records after the figures were measured; threshold and calibration are by scores of the"
         " validation part under the measured model, which had not seen it"
-        if regrown
+        if refitted
         else "the measured model"
     )
     shared = {key: report[key] for key in ("created", "version", "seed", "backend", "split")}
@@ -106,7 +106,7 @@ def summarise(report: dict[str, Any], base: Detector, optimized: Detector, *, re
     shared["data"] = {key: report["data"][key] for key in facts}
     for key, detector in (("base", base), ("optimized", optimized)):
         report[key]["parameters"]["saved_model"] = saved
-        report[key]["grown_again"] = regrown
+        report[key]["refit"] = refitted
         detector.training_ = {**shared, "model": key, **report[key]}
 
 

@@ -1,4 +1,4 @@
-"""The whole run: split, base model, search, optimised model, yardstick, one look at the test part; no files."""
+"""The whole run: split, base model, search, optimised model, baseline, one look at the test part; no files."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from anomaly_detection.training.fitting import (
     FittedModel,
     Labels,
     Part,
+    fit_baseline,
     fit_detector,
-    fit_yardstick,
     prepared_for,
     warm_up,
 )
 from anomaly_detection.training.model_report import (
-    classic_test_ceiling,
+    classic_test_oracle,
     explain_shift,
     judge_model,
     predictions,
@@ -58,7 +58,7 @@ class TrainingResult:
     ----------
     base, optimized : Detector
         To use and to save; the same object where the optimised model is the base. With labels they are the models that
-        the report's figures are of. Without labels they are grown again on all records, under the same threshold.
+        the report's figures are of. Without labels they are refit on all records, under the same threshold.
     report : dict
         As docs/design.md has it ("The report"); plain values.
     curves : CurveData
@@ -95,7 +95,7 @@ def train(
     max_trials: int = 60,
     compression: Compression = NONE,
     like: Detector | None = None,
-    ceiling: Mapping[str, Any] | None = None,
+    oracle: Mapping[str, Any] | None = None,
     source: str = "records",
     progress: ProgressCallback | None = None,
 ) -> TrainingResult:
@@ -107,7 +107,7 @@ def train(
     too.
 
     Without labels the optimised model is the recipe (`settings.RECIPE`), which needs no search; the anomaly ratio or
-    the rule that was asked for sets the thresholds. Once everything is measured, the models are grown again on all
+    the rule that was asked for sets the thresholds. Once everything is measured, the models are refit on all
     records, except under `Conformal`, whose guarantee is the measured model's. P-values and severity come from the
     validation part, where labels are known from its normal records alone.
 
@@ -149,7 +149,7 @@ def train(
     like : Detector, optional
         A trained one: columns that it knows keep their roles, unless given here, and the optimised model has its
         settings, without a search. Thresholds, and all that is learned, are by these records.
-    ceiling : mapping, optional
+    oracle : mapping, optional
         Metrics of the best possible detector, for the report; computed where `source` is ``"classic"``.
     source : str
         Where the records are from, for the report: a file's name, or that of a synthetic profile.
@@ -214,25 +214,25 @@ def train(
             chosen or Settings(), schema, forest, matrices, own_rule, validation.labels, compression
         )
     tell("sklearn", 0.0, "training scikit-learn's isolation forest")
-    yardstick = fit_yardstick(schema, training, anomaly_ratio, seed)
+    baseline = fit_baseline(schema, training, anomaly_ratio, seed)
 
     # From here on nothing is chosen any more: the test part is looked at, once.
     tell("test", 0.0, "judging the models on the test part")
     test = Part(frame.iloc[parts.test], None if truth is None else truth[parts.test])
     types = None if anomaly_types is None else [anomaly_types[row] for row in parts.test]
-    models = {"base": base, "optimized": optimized, "sklearn": yardstick}
+    models = {"base": base, "optimized": optimized, "sklearn": baseline}
     prepared = prepared_for(models, test.frame)
     scores = {key: np.asarray(model.forest.score_samples(prepared[key])) for key, model in models.items()}
     for key in ("base", "optimized"):
         # `Conformal` sets the threshold of each batch anew.
         models[key].threshold = models[key].detector.cut(scores[key])
     figures = {key: judge_model(models[key], scores[key], test, types, prepared[key]) for key in models}
-    yardstick_alerts = predictions(scores["sklearn"], yardstick.threshold)
+    baseline_alerts = predictions(scores["sklearn"], baseline.threshold)
     for key in ("base", "optimized"):
-        figures[key]["agreement"] = agreement(predictions(scores[key], models[key].threshold), yardstick_alerts)
+        figures[key]["agreement"] = agreement(predictions(scores[key], models[key].threshold), baseline_alerts)
     figures["optimized"] |= {"search": search, "same_as_base": optimized is base}
-    if ceiling is None and source == "classic" and test.labels is not None:
-        ceiling = classic_test_ceiling(test, types, anomaly_ratio)
+    if oracle is None and source == "classic" and test.labels is not None:
+        oracle = classic_test_oracle(test, types, anomaly_ratio)
     report: dict[str, Any] = {
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "version": __version__,
@@ -256,19 +256,19 @@ def train(
             "shift": explain_shift(optimized, scores["optimized"], schema, training, validation, test),
         },
         **figures,
-        "ceiling": None if ceiling is None else dict(ceiling),
+        "oracle": None if oracle is None else dict(oracle),
     }
     worst = top_alerts(optimized, test.frame, parts.test)
     saved = base.detector, optimized.detector
     again = truth is None and not rule.needs_batch
     if again:
-        tell("test", 0.5, "growing the models again on all records")
+        tell("test", 0.5, "refitting the models on all records")
         whole = Prepared.of(base.detector.preprocessor, frame)
-        first = base.detector.grown_again(whole)
+        first = base.detector.refit(whole)
         alike = optimized.detector.preprocessor is base.detector.preprocessor
         again_on = whole if alike else frame
-        saved = first, first if optimized is base else optimized.detector.grown_again(again_on, compression)
-    summarise(report, *saved, regrown=again)
+        saved = first, first if optimized is base else optimized.detector.refit(again_on, compression)
+    summarise(report, *saved, refitted=again)
     return TrainingResult(
         *saved,
         report=report,

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 __all__ = [
     "Arrays",
+    "Dict",
     "Fields",
     "Fixed",
-    "Keyed",
     "Kind",
-    "Many",
-    "Maybe",
+    "List",
     "OneOf",
+    "Optional",
     "Record",
     "StateError",
     "place",
@@ -104,7 +104,7 @@ class Kind(ABC):
 
 
 @dataclass(frozen=True)
-class Maybe(Kind):
+class Optional(Kind):
     """None or `item`."""
 
     item: Kind
@@ -117,7 +117,7 @@ class Maybe(Kind):
 
 
 @dataclass(frozen=True)
-class Many(Kind):
+class List(Kind):
     """A list or tuple of `item`; comes back as `make` makes it."""
 
     item: Kind
@@ -160,7 +160,7 @@ class Fixed(Kind):
 
 
 @dataclass(frozen=True)
-class Keyed(Kind):
+class Dict(Kind):
     """A dict of strings to `item`, in its order."""
 
     item: Kind

@@ -11,7 +11,7 @@ import pytest
 from scipy import integrate, stats
 
 from anomaly_detection.errors import DataError
-from anomaly_detection.evaluation.oracle import _log_density, classic_ceiling, classic_log_likelihood_ratio
+from anomaly_detection.evaluation.oracle import _log_density, classic_log_likelihood_ratio, classic_oracle
 from anomaly_detection.synthetic import SyntheticData, generate
 
 RATIO = 0.05
@@ -154,7 +154,7 @@ def test_half_is_the_best_cut(data: SyntheticData, log_odds: np.ndarray) -> None
 
 def test_no_rule_of_thumb_beats_it(data: SyntheticData) -> None:
     """Rules tuned on the very rows they are judged on, season known, still lose."""
-    best = classic_ceiling(data)
+    best = classic_oracle(data)
     frame, anomaly = data.frame, data.labels == -1
     season = frame["month"].isin([11, 12]).to_numpy()
     moments = {**MOMENTS, "transportation_cost": (1000, 100), "inventory_level": (5000, 500)}
@@ -175,7 +175,7 @@ def test_no_rule_of_thumb_beats_it(data: SyntheticData) -> None:
 
 
 def test_what_it_reports(data: SyntheticData, log_odds: np.ndarray) -> None:
-    report = classic_ceiling(data, anomaly_ratio=RATIO)
+    report = classic_oracle(data, anomaly_ratio=RATIO)
     found, anomaly = log_odds > 0, data.labels == -1
     assert set(report) == {
         "accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "false_positive_rate",
@@ -192,7 +192,7 @@ def test_any_rows_in_any_order(data: SyntheticData, log_odds: np.ndarray) -> Non
     rows = np.random.default_rng(3).permutation(len(data))[:2_000]
     part = data.take(rows)
     assert classic_log_likelihood_ratio(part.frame, RATIO) == pytest.approx(log_odds[rows], abs=1e-9)
-    assert classic_ceiling(part)["accuracy"] == np.mean((log_odds[rows] > 0) == (part.labels == -1))
+    assert classic_oracle(part)["accuracy"] == np.mean((log_odds[rows] > 0) == (part.labels == -1))
     assert classic_log_likelihood_ratio(data.frame.iloc[:0], RATIO).shape == (0,)
 
 
@@ -213,7 +213,7 @@ def test_extreme_rows_stay_finite_and_ordered() -> None:
 @pytest.mark.parametrize("ratio", [0, 1, -0.1, 1.5, math.nan])
 def test_ratio_out_of_range(ratio: float) -> None:
     with pytest.raises(DataError, match="anomaly_ratio"):
-        classic_ceiling(generate("classic", 10), anomaly_ratio=ratio)
+        classic_oracle(generate("classic", 10), anomaly_ratio=ratio)
 
 
 def test_other_data_are_refused() -> None:
