@@ -214,6 +214,28 @@ def test_a_signal_that_gets_lost_ends_the_process_all_the_same(tmp_path: Path) -
     assert not child.exists() or child.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
+CALLED_BY_C = """
+import ctypes, os, signal, sys, time
+from anomaly_detection import cli
+
+def called_by_c(*_):
+    ctypes.CFUNCTYPE(None)(lambda: os.kill(os.getpid(), signal.SIGTERM))()
+    time.sleep(600)
+
+cli._command = called_by_c
+cli.signals.GRACE = 300
+sys.exit(cli.main(["generate", "x.csv"]))
+"""
+
+
+def test_a_signal_while_a_compiler_calls_back_ends_the_process_in_one_line() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", CALLED_BY_C], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 143, done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def shell(command: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     line = command.replace("anomaly-detection", f"exec {sys.executable} -m anomaly_detection")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -73,7 +73,7 @@ def dirty_data(n_samples: int, n_features: int) -> np.ndarray:
         {"seed": 0},
         {"n_trees": 1},
         {"weights": np.array([1, 10**6, 3, 1, 7, 2**20])},
-        {"weights": np.array([2**29, 1, 2**29, 0, 1, 2**29])},
+        {"weights": np.array([2**29, 1, 2**29, 2, 1, 2**29])},
         {"row_table": np.arange(3 * 30).reshape(3, 30), "subsample_size": 30},
         {"row_table": np.zeros((3, 2), np.int64), "subsample_size": 2},
     ],

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,6 +15,9 @@ __all__ = ["Ended", "Told", "ended_by_signals"]
 
 GRACE = 5.0
 """Seconds that the program may take to end by itself; `docker stop` waits for 10, then kills."""
+
+_AGAIN = 0.02
+"""Seconds after which an `Ended` that got lost is raised again."""
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -63,10 +67,10 @@ def ended_by_signals() -> Iterator[Told]:
     # None is a handler that was not set from Python.
     before = {number: signal.getsignal(number) for number in found}
     before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
-    process, alarm = os.getpid(), None
+    process, alarm, deadline, lost, hook = os.getpid(), None, 0.0, False, sys.unraisablehook
 
     def end(number: int, frame: FrameType | None) -> None:
-        nonlocal alarm
+        nonlocal alarm, deadline
         if os.getpid() != process:
             # In a forked process, which is not what was told to end, if it was the group.
             os._exit(128 + number)
@@ -74,15 +78,36 @@ def ended_by_signals() -> Iterator[Told]:
             signal.signal(each, signal.SIG_IGN)
         told.code = 128 + number
         if hasattr(signal, "SIGALRM"):
-            alarm = signal.signal(signal.SIGALRM, lambda *_: _end_at_once(128 + number))
+            deadline = time.monotonic() + GRACE
+            alarm = signal.signal(signal.SIGALRM, again)
             signal.setitimer(signal.ITIMER_REAL, GRACE)
         raise Ended(number)
 
+    def again(number: int, frame: FrameType | None) -> None:
+        nonlocal lost
+        left = deadline - time.monotonic()
+        if not lost or left <= 0:
+            _end_at_once(told.code)
+        lost = False
+        signal.setitimer(signal.ITIMER_REAL, left)
+        raise Ended(told.code - 128)
+
+    def unraisable(error: sys.UnraisableHookArgs) -> None:
+        # What is raised in a function that C calls, as compilers do, goes no further.
+        nonlocal lost
+        if alarm is None or not isinstance(error.exc_value, Ended):
+            hook(error)
+            return
+        lost = True
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+
     for number in before:
         signal.signal(number, end)
+    sys.unraisablehook = unraisable
     try:
         yield told
     finally:
+        sys.unraisablehook = hook
         if alarm is not None:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
             signal.signal(signal.SIGALRM, alarm)
