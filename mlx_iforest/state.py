@@ -43,7 +43,7 @@ from mlx_iforest.offsets import HIGHEST, LOWEST
 from mlx_iforest.performance import Performance
 from mlx_iforest.scoring import RESOLUTION, Spread
 
-__all__ = ["MODEL", "N_JOBS", "StateError", "checked_state", "from_state", "to_state"]
+__all__ = ["MODEL", "StateError", "checked_state", "from_state", "to_state"]
 
 RESOURCES = ("batch_size", "n_jobs")
 """Parameters that say what scoring may take of a machine. They are its user's: no file has them, and of one that does
@@ -134,9 +134,6 @@ def checked_state(state: dict[str, Any]) -> dict[str, Any]:
     defaults = {name: value for name, value in cls().get_params().items() if name in RESOURCES and name in state}
     return {**state, **defaults, "forest_": forest}
 
-
-N_JOBS = Optional(Whole(-4096, 4096))
-"""A parameter; so many threads as a file could ask for would stop a machine."""
 
 _MOST_PRUNED = 10_000
 """Trees that a pruned forest may say to have had, though few are left: a fit as that one was must come to an end."""
