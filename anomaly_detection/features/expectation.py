@@ -68,6 +68,7 @@ class Expectation(NumericGroup):
         Rows that each coefficient is lent towards 0.
     """
 
+    logarithmic: ClassVar[bool] = True
     units: ClassVar[tuple[float, float]] = (0.5, 0.5)
     beside: ClassVar[bool] = True
 

@@ -18,6 +18,9 @@ from sklearn.utils.validation import check_is_fitted
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.schema import CleaningReport, Role, Schema, infer_schema
 from anomaly_detection.errors import DataError
+from anomaly_detection.features.contexts import Contexts
+from anomaly_detection.features.copies import Copies
+from anomaly_detection.features.dates import Dates
 from anomaly_detection.features.derived import (
     CalendarPart,
     Derived,
@@ -33,22 +36,25 @@ from anomaly_detection.features.derived import (
     find_ratios,
 )
 from anomaly_detection.features.duplicates import Repeats
+from anomaly_detection.features.evidence import Evidence
 from anomaly_detection.features.expectation import Expectation
+from anomaly_detection.features.forms import Decimals, Forms, Given, Signs, Spelling
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.kinds import GROUPS, KINDS
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
 from anomaly_detection.features.pairing import MOST_PARTNERS
-from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity, PairRarity
+from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, LevelRarity, MissingRarity, PairRarity
+from anomaly_detection.features.relations import Relations
 from anomaly_detection.features.restated_columns import find_restated
 from anomaly_detection.features.rules import Rules
-from anomaly_detection.features.surprise import DeviationSummary
 
 __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
 
 _SAMPLE = 5_000
 _SAME = 0.999
 _BLOCK = 1_024
+_OF_A_RECORD = 3
 
 
 class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -178,7 +184,16 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.feature_sources_ = [sources[i] for i in self.kept_]
         self.n_records_ = len(frame)
         units = [KINDS[source.kind].units_of(source.name) for source in self.feature_sources_]
-        self.tails_ = DeviationSummary([least for least, _ in units], [most for _, most in units]).fit(found)
+        kinds = [KINDS[source.kind] for source in self.feature_sources_]
+        judged = {columns: i for i, columns in enumerate(dict.fromkeys(_judged_by(s) for s in self.feature_sources_))}
+        self.tails_ = Evidence(
+            [least for least, _ in units],
+            [most for _, most in units],
+            [kind.nats for kind in kinds],
+            [bool(flag) for flag in self._logarithmic()[self.kept_]],
+            [kind.one_sided for kind in kinds],
+            [judged[_judged_by(source)] for source in self.feature_sources_],
+        ).fit(found)
         if "tails" in self.groups:
             self.feature_sources_ += [
                 FeatureSource(str(name), "tails", ()) for name in self.tails_.get_feature_names_out()
@@ -341,6 +356,8 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         weekday_and_hour, months, periods = calendar.values()
         judged = [*numbers, *names[Duration], *names[Ratio]]
         groupers = [*categories, *months]
+        names_only = [name for name in self.schema_.names(Role.IDENTIFIER)]
+        kin = {name: part.columns for name, part in derived}
         states = names[MissingState]
         products = [part for part in self.derived_ if isinstance(part, Product)]
         plan: list[tuple[str, Any, list[str]]] = [
@@ -359,12 +376,30 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             ("rules", Rules(products, dates), [*names[Product], *dates]),
             ("missing", MissingRarity(keep_all=True), names[MissingPattern]),
             ("repeats", Repeats(numbers, periods, dates), [*numbers, *categories, *periods, *dates]),
+            ("levels", LevelRarity(), categories),
+            ("copies", Copies(names_only), [*numbers, *dates, *categories, *names_only]),
+            (
+                "contexts",
+                Contexts(judged, [*groupers, *weekday_and_hour], numbers, kin),
+                [*judged, *groupers, *weekday_and_hour],
+            ),
+            ("relations", Relations(kin), [*categories, *months, *weekday_and_hour]),
+            ("dates", Dates(), dates),
+            ("signs", Signs(), numbers),
+            ("decimals", Decimals(), numbers),
+            ("given", Given(), [*numbers, *dates, *categories]),
+            ("forms", Forms(), categories),
+            ("spelling", Spelling(), categories),
         ]
         wanted = {name for name, _, columns in plan if name in self.groups and columns}
         return [(name, branch if name in wanted else "drop", columns) for name, branch, columns in plan]
 
     def _used(self) -> list[tuple[str, Any, list[str]]]:
         return [part for part in self.transformers_ if part[1] != "drop"]
+
+    def _logarithmic(self) -> npt.NDArray[np.bool_]:
+        """Whether each feature that the branches make grows as the logarithm of a deviation."""
+        return np.concatenate([branch.logarithmic_features() for _, branch, _ in self._used()])
 
     def _sources(self) -> list[FeatureSource]:
         origin = dict(zip(self._derived_names(), (part.columns for part in self.derived_), strict=True))
@@ -377,6 +412,11 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
                 inputs = dict.fromkeys(column for part in own for column in origin.get(part, (part,)))
                 sources.append(FeatureSource(str(name), kind, tuple(inputs), tuple(group_by)))
         return sources
+
+
+def _judged_by(source: FeatureSource) -> tuple[str, ...]:
+    """What a feature judges: its first column, or, of a whole record, all."""
+    return source.columns[:1] if len(source.columns) <= _OF_A_RECORD else source.columns
 
 
 def _distinct(found: npt.NDArray[np.float32], telling: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

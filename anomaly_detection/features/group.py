@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
 
 __all__ = ["FeatureGroup", "FeatureSource", "Range", "Row"]
@@ -53,6 +55,12 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Whether a number is judged against its group or the rest of its record.
     counted : bool
         Whether values depend on which records come together.
+    nats : bool
+        Whether values are evidence in nats (`Evidence`) already.
+    logarithmic : bool
+        Whether values grow as the logarithm of a deviation.
+    one_sided : bool
+        Whether only large values are odd.
     """
 
     units: ClassVar[tuple[float, float]] = (0.0, inf)
@@ -60,6 +68,13 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     plain: ClassVar[bool] = False
     beside: ClassVar[bool] = False
     counted: ClassVar[bool] = False
+    nats: ClassVar[bool] = False
+    logarithmic: ClassVar[bool] = False
+    one_sided: ClassVar[bool] = False
+
+    def logarithmic_features(self) -> npt.NDArray[np.bool_]:
+        """`logarithmic` of each feature."""
+        return np.full(len(self.get_feature_names_out()), self.logarithmic)
 
     @classmethod
     def units_of(cls, name: str) -> tuple[float, float]:

@@ -88,6 +88,7 @@ class GroupDeviation(NumericGroup):
         Threads over columns.
     """
 
+    logarithmic: ClassVar[bool] = True
     units: ClassVar[tuple[float, float]] = (0.5, 0.5)
     beside: ClassVar[bool] = True
 

@@ -122,6 +122,10 @@ class NumericValues(NumericGroup):
         """Return the columns' own names."""
         return np.asarray(self.feature_names_in_, dtype=object)
 
+    def logarithmic_features(self) -> npt.NDArray[np.bool_]:
+        """`FeatureGroup.logarithmic_features`: of those on a log scale."""
+        return np.array([scale.is_log for scale in self.scales_], dtype=bool)
+
     def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the values, and what is usual (the median), in the columns' own units; both (n, columns)."""
         values = X.to_numpy(dtype=np.float64)

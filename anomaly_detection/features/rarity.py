@@ -16,7 +16,7 @@ from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range,
 from anomaly_detection.features.pairing import most_related
 from anomaly_detection.progress import steps
 
-__all__ = ["CalendarRarity", "CategoryRarity", "MissingRarity", "PairRarity", "determined"]
+__all__ = ["CalendarRarity", "CategoryRarity", "LevelRarity", "MissingRarity", "PairRarity", "determined"]
 
 _RARE_SHARE = 0.02
 _COMMON_SHARE = 0.05
@@ -92,8 +92,21 @@ class CategoryRarity(FeatureGroup):
         return f"{source.columns[0]} {_shown(value)} {_seen(usual, rows)}"
 
 
+class LevelRarity(CategoryRarity):
+    """`CategoryRarity` as evidence: a new level is as rare as new ones were among the training rows (Good, 1953)."""
+
+    nats: ClassVar[bool] = True
+
+    def _surprisal(self, counts: npt.NDArray[np.int64], told: bool) -> npt.NDArray[np.float64]:
+        new = (np.count_nonzero(counts == 1) + 0.5) / (self.n_rows_ + 1.0)
+        known = super()._surprisal(counts, told)[:-1]
+        return np.append(np.minimum(known, -np.log(1.5 / (self.n_rows_ + 1.0))), -np.log(new))
+
+
 class CalendarRarity(CategoryRarity):
     """`CategoryRarity` of parts of a date."""
+
+    nats: ClassVar[bool] = True
 
     units: ClassVar[tuple[float, float]] = (1.25, inf)
 
@@ -107,6 +120,8 @@ class CalendarRarity(CategoryRarity):
 
 class MissingRarity(CategoryRarity):
     """`CategoryRarity` of which values are missing together, as `derived.MissingPattern` names it."""
+
+    nats: ClassVar[bool] = True
 
     @classmethod
     def direction(cls, value: Any, usual: Any) -> str:

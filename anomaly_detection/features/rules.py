@@ -39,6 +39,7 @@ class Rules(NumericGroup):
         Columns of dates, whose order is learned; of many those that `paired_dates` names.
     """
 
+    logarithmic: ClassVar[bool] = True
     units: ClassVar[tuple[float, float]] = (0.0, 0.3)
     of_dates: ClassVar[bool] = True
 

@@ -1,0 +1,99 @@
+"""How far a date lies outside the span of time that the records are from."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from anomaly_detection.features.clauses import number
+from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
+
+__all__ = ["Dates"]
+
+_DAY = np.timedelta64(1, "D")
+_YEAR = 365.2425
+
+
+class Dates(FeatureGroup):
+    """Days from the middle of the training records' dates, one feature a column of dates; NaN where it is missing."""
+
+    ordered: ClassVar[bool] = False
+    units: ClassVar[tuple[float, float]] = (1.0, float("inf"))
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> Dates:
+        """Find the middle and the ends of each column."""
+        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.n_features_in_ = X.shape[1]
+        found = [np.sort(_days(X[name])) for name in X.columns]
+        found = [days[~np.isnan(days)] for days in found]
+        self.spans_ = [
+            (float(days[len(days) // 2]), float(days[0]), float(days[-1])) if len(days) else (0.0, 0.0, 0.0)
+            for days in found
+        ]
+        return self
+
+    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """Give the days, shape (n, columns)."""
+        check_is_fitted(self)
+        middles = np.array([middle for middle, _, _ in self.spans_])
+        days = [_days(X[name]) for name in X.columns]
+        return np.asarray(np.column_stack(days) - middles, dtype=np.float32)
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Return ``when <column>`` for each."""
+        return np.asarray([f"when {name}" for name in self.feature_names_in_], dtype=object)
+
+    @property
+    def feature_columns_(self) -> list[tuple[str, ...]]:
+        """The column of each feature."""
+        return [(str(name),) for name in self.feature_names_in_]
+
+    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return each date's days since 1970, and the first and the last of the training records'."""
+        values = np.column_stack([_days(X[name]) for name in X.columns])
+        usual = np.empty(values.shape, dtype=object)
+        for i, (_, first, last) in enumerate(self.spans_):
+            for row in range(len(X)):
+                usual[row, i] = (first, last)
+        return values, usual
+
+    @classmethod
+    def direction(cls, value: Any, usual: Any) -> str:
+        """``late``, ``early`` or ``usual``."""
+        first, last = usual
+        return "late" if value > last else "early" if value < first else "usual"
+
+    @classmethod
+    def says(cls, value: Any) -> bool:
+        """A missing date says nothing here."""
+        return not pd.isna(value)
+
+    @classmethod
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+        """`FeatureGroup.phrase`: how far it lies from the first or the last date."""
+        first, last = usual
+        shown = f"{source.columns[0]} {_date(value)}"
+        if value > last:
+            return f"{shown} lies {_span(value - last)} after the last of {rows:,} records ({_date(last)})"
+        if value < first:
+            return f"{shown} lies {_span(first - value)} before the first of {rows:,} records ({_date(first)})"
+        return f"{shown} lies near the end of what {rows:,} records span ({_date(first)} to {_date(last)})"
+
+
+def _days(column: pd.Series[Any]) -> npt.NDArray[np.float64]:
+    dates = column.to_numpy().astype("datetime64[ns]")
+    return np.where(np.isnat(dates), np.nan, (dates - np.datetime64(0, "ns")) / _DAY)
+
+
+def _date(days: float) -> str:
+    return str((np.datetime64(0, "s") + np.timedelta64(round(days * 86_400), "s")).astype("datetime64[D]"))
+
+
+def _span(days: float) -> str:
+    if days >= 2 * _YEAR:
+        return f"{number(days // _YEAR)} years"
+    return f"{number(max(round(days), 1))} {'day' if round(days) <= 1 else 'days'}"

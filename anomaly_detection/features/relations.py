@@ -1,0 +1,175 @@
+"""How odd a category is beside the column that foretells it best, by the other rows alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from anomaly_detection.data.levels import CombinedLevels, Levels
+from anomaly_detection.features.clauses import short
+from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
+from anomaly_detection.features.pairing import most_related
+from anomaly_detection.progress import steps
+
+__all__ = ["Relation", "Relations"]
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
+
+_LENT = (0.1, 1.0, 5.0, 30.0)
+_LEAST_GAIN = 0.05  # in nats a row
+_MOST_LEVELS = 0.7
+_KEPT = 2
+
+
+@dataclass
+class Relation:
+    """Column `of` judged beside column `given`; `lent` pseudo-counts go to how common each level is anyway."""
+
+    of: str
+    given: str
+    lent: float
+    levels: Levels
+    given_levels: Levels
+    both: CombinedLevels
+
+    @property
+    def name(self) -> str:
+        """What the feature is called."""
+        return f"{self.of} beside {self.given}"
+
+    def counts(self, X: pd.DataFrame) -> tuple[Codes, Codes, Codes]:
+        """Training rows with the judged level, with the given one, and with both; 0 for what is new; each (n,)."""
+        of = np.append(self.levels.counts, 0)[self.levels.codes(X[self.of])]
+        given = np.append(self.given_levels.counts, 0)[self.given_levels.codes(X[self.given])]
+        both = np.append(self.both.counts, 0)[self.both.codes(X)]
+        return of, given, both
+
+    def surprisal(self, of: Any, given: Any, both: Any, own: int) -> Floats:
+        """``-log`` of the judged level's share beside the given one, in nats; `own` rows are the row itself."""
+        return _surprisal(of, given, both, own, self.lent, self.levels)
+
+
+def _surprisal(of: Any, given: Any, both: Any, own: int, lent: float, levels: Levels) -> Floats:
+    rows = float(levels.counts.sum())
+    new = (np.count_nonzero(levels.counts == 1) + 0.5) / (rows + 1.0)
+    share = np.where(of > 0, np.maximum(of - own, 0.3) * (1.0 - new) / rows, new)
+    return np.asarray(-np.log((both - np.minimum(own, both) + lent * share) / (np.maximum(given - own, 0) + lent)))
+
+
+class Relations(FeatureGroup):
+    """``-log p(b | a)`` in nats for each category `b` and the two columns `a` that foretell it best.
+
+    `p` has pseudo-counts in proportion to how common `b` is, as many as make the training rows likeliest, each judged by
+    the others. A column that tells less than 0.05 nats a row is no `a`. What is common is no evidence: how far out a
+    surprisal lies is judged by the training rows' own.
+
+    Parameters
+    ----------
+    kin : mapping of str to sequence of str, optional
+        Columns that a category is made of: none is foretold by what it is made of.
+    """
+
+    units: ClassVar[tuple[float, float]] = (0.75, 1.0)
+    logarithmic: ClassVar[bool] = True
+    one_sided: ClassVar[bool] = True
+
+    def __init__(self, kin: Any = None) -> None:
+        self.kin = kin
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> Relations:
+        """Find the relations and count their levels."""
+        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.n_features_in_ = X.shape[1]
+        kin = self.kin or {}
+        coded = {}
+        for name in X.columns:
+            levels = Levels(X[name])
+            if 1 < len(levels) <= _MOST_LEVELS * len(X):
+                coded[name] = (levels.codes(X[name]), len(levels))
+        names = most_related(coded)
+        self.relations_: list[Relation] = []
+        for of in steps(names, "comparing categories"):
+            found: list[tuple[float, Relation]] = []
+            levels = Levels(X[of])
+            own = np.append(levels.counts, 0)[coded[of][0]]
+            rows = float(len(X))
+            alone = float(np.mean(np.log(np.maximum(own - 1, 0.3) / rows)))
+            for given in self._promising(of, names, coded, kin):
+                relation = Relation(of, given, 1.0, levels, Levels(X[given]), CombinedLevels(X, (given, of)))
+                counts = relation.counts(X)
+                likely = [(-float(relation_mean), lent) for lent, relation_mean in _means(counts, levels)]
+                best, relation.lent = max(likely)
+                if best > alone + _LEAST_GAIN:
+                    found.append((best, relation))
+            found.sort(key=lambda item: -item[0])
+            self.relations_ += [relation for _, relation in found[:_KEPT]]
+        return self
+
+    @staticmethod
+    def _promising(
+        of: str, names: Sequence[str], coded: dict[str, tuple[Codes, int]], kin: dict[str, Sequence[str]]
+    ) -> list[str]:
+        mine = {of, *kin.get(of, ())}
+        return [name for name in names if not mine & {name, *kin.get(name, ())}]
+
+    def fit_transform(self, X: pd.DataFrame, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+        """Fit, and give each training row's surprisals by the other rows."""
+        return self.fit(X)._surprisals(X, 1)
+
+    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """Give the surprisals in nats, shape (n, relations)."""
+        check_is_fitted(self)
+        return self._surprisals(X, 0)
+
+    def _surprisals(self, X: pd.DataFrame, own: int) -> npt.NDArray[np.float32]:
+        out = np.empty((len(X), len(self.relations_)), dtype=np.float32)
+        for i, relation in enumerate(self.relations_):
+            of, given, both = relation.counts(X)
+            found = relation.surprisal(of, given, both, own)
+            # Beside a level that was never seen nothing is foretold.
+            out[:, i] = np.where(given > 0, found, np.nan)
+        return out
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Return ``<b> beside <a>`` for each relation."""
+        return np.asarray([relation.name for relation in self.relations_], dtype=object)
+
+    @property
+    def feature_columns_(self) -> list[tuple[str, ...]]:
+        """The column that each feature judges, then the one that it is judged by."""
+        return [(relation.of, relation.given) for relation in self.relations_]
+
+    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return the levels (judged, given) and ``(rows with both, rows with the given one)``."""
+        values = np.empty((len(X), len(self.relations_)), dtype=object)
+        counts = np.empty(values.shape, dtype=object)
+        for i, relation in enumerate(self.relations_):
+            _, given, both = relation.counts(X)
+            pair = (X[name].astype(object).tolist() for name in (relation.of, relation.given))
+            for row, facts in enumerate(zip(*pair, both.tolist(), given.tolist(), strict=True)):
+                values[row, i], counts[row, i] = facts[:2], facts[2:]
+        return values, counts
+
+    @classmethod
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+        """`FeatureGroup.phrase`: how many of the records with one category have the other."""
+        both, total = usual
+        of, given = (_shown(name, part) for name, part in zip(source.name.split(" beside ", 1), value, strict=True))
+        seen = "never seen" if both == 0 else f"seen in {both:,} of its {total:,} records"
+        return f"{of} is {seen} with {given}" if both else f"{of} was never seen with {given} ({total:,} records)"
+
+
+def _means(counts: tuple[Codes, Codes, Codes], levels: Levels) -> list[tuple[float, float]]:
+    of, given, both = counts
+    return [(lent, float(_surprisal(of, given, both, 1, lent, levels).mean())) for lent in _LENT]
+
+
+def _shown(name: str, value: Any) -> str:
+    return f"{name} {'(missing)' if pd.isna(value) else short(value)}"
