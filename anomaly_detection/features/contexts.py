@@ -39,6 +39,7 @@ _MOST_LEVELS = 0.7  # of the rows: with more, hardly any row has others of its l
 _SCREENED = 5
 _KEPT = 2
 _RESOLUTION = 1e-3
+_ROWS_OF_A_PAIR = 8  # on average, of two columns' combinations
 
 
 def median_of_others(codes: Codes, values: Floats) -> tuple[Floats, Codes]:
@@ -343,7 +344,7 @@ class Contexts(NumericGroup):
             if other == best[1]:
                 continue
             used, both = np.unique((codes * size + others)[present], return_inverse=True)
-            if len(used) <= len(both) / 3:
+            if len(used) <= len(both) / _ROWS_OF_A_PAIR:
                 pairs.append((explained_share(ranks[present], both, len(used)), other))
         for _, other in sorted(pairs, reverse=True)[:2]:
             found = self._grouping(X, name, per, (best[1], other), scale, values)

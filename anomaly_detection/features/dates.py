@@ -19,10 +19,12 @@ _YEAR = 365.2425
 
 
 class Dates(FeatureGroup):
-    """Days from the middle of the training records' dates, one feature a column of dates; NaN where it is missing."""
+    """How far a date lies from the middle of the training records', in half of the span of nine tenths of them.
 
-    ordered: ClassVar[bool] = False
-    units: ClassVar[tuple[float, float]] = (1.0, float("inf"))
+    One feature a column of dates; NaN where it is missing.
+    """
+
+    logarithmic: ClassVar[bool] = True
 
     def fit(self, X: pd.DataFrame, y: object = None) -> Dates:
         """Find the middle and the ends of each column."""
@@ -31,7 +33,11 @@ class Dates(FeatureGroup):
         found = [np.sort(_days(X[name])) for name in X.columns]
         found = [days[~np.isnan(days)] for days in found]
         self.spans_ = [
-            (float(days[len(days) // 2]), float(days[0]), float(days[-1])) if len(days) else (0.0, 0.0, 0.0)
+            (
+                (float(np.median(days)), *(float(end) for end in days[[0, -1]]), _half_span(days))
+                if len(days)
+                else (0.0, 0.0, 0.0, 1.0)
+            )
             for days in found
         ]
         return self
@@ -39,9 +45,9 @@ class Dates(FeatureGroup):
     def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
         """Give the days, shape (n, columns)."""
         check_is_fitted(self)
-        middles = np.array([middle for middle, _, _ in self.spans_])
+        middles, spans = (np.array([span[i] for span in self.spans_]) for i in (0, 3))
         days = [_days(X[name]) for name in X.columns]
-        return np.asarray(np.column_stack(days) - middles, dtype=np.float32)
+        return np.asarray((np.column_stack(days) - middles) / spans, dtype=np.float32)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``when <column>`` for each."""
@@ -56,7 +62,7 @@ class Dates(FeatureGroup):
         """Return each date's days since 1970, and the first and the last of the training records'."""
         values = np.column_stack([_days(X[name]) for name in X.columns])
         usual = np.empty(values.shape, dtype=object)
-        for i, (_, first, last) in enumerate(self.spans_):
+        for i, (_, first, last, _) in enumerate(self.spans_):
             for row in range(len(X)):
                 usual[row, i] = (first, last)
         return values, usual
@@ -87,6 +93,11 @@ class Dates(FeatureGroup):
 def _days(column: pd.Series[Any]) -> npt.NDArray[np.float64]:
     dates = column.to_numpy().astype("datetime64[ns]")
     return np.where(np.isnat(dates), np.nan, (dates - np.datetime64(0, "ns")) / _DAY)
+
+
+def _half_span(days: npt.NDArray[np.float64]) -> float:
+    low, high = np.quantile(days, [0.05, 0.95])
+    return max(float(high - low) / 2.0, 1.0)
 
 
 def _date(days: float) -> str:

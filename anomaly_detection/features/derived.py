@@ -23,12 +23,14 @@ __all__ = [
     "Duration",
     "MissingPattern",
     "MissingState",
+    "NumberLevel",
     "Product",
     "Ratio",
     "add_derived",
     "derived_names",
     "find_calendar",
     "find_durations",
+    "find_levels",
     "find_ratios",
 ]
 
@@ -37,6 +39,8 @@ _DAY = np.timedelta64(1, "D")
 _SAMPLE = 5_000
 _MOST_RATIOS = 16
 _LARGEST_LOG = 700.0
+_MOST_VALUES = 40
+_MOST_LEVELLED = 64
 
 
 @dataclass(frozen=True)
@@ -218,7 +222,27 @@ class MissingPattern:
         return ", ".join(parts) or "none"
 
 
-Derived = Duration | Ratio | Product | CalendarPart | MissingState | MissingPattern
+@dataclass(frozen=True)
+class NumberLevel:
+    """A number that takes few values, each as a level of a category."""
+
+    column: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.column} as a level"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return (self.column,)
+
+    def values(self, frame: pd.DataFrame) -> pd.Categorical:
+        """Give each row's level, by the number as a text."""
+        codes, levels = pd.factorize(frame[self.column].to_numpy(dtype=np.float64))
+        return from_codes(codes, [f"{level:.12g}" for level in levels])
+
+
+Derived = Duration | Ratio | Product | CalendarPart | MissingState | MissingPattern | NumberLevel
 
 
 def find_calendar(frame: pd.DataFrame, dates: Sequence[str]) -> list[CalendarPart]:
@@ -265,6 +289,16 @@ def find_durations(frame: pd.DataFrame, dates: Sequence[str]) -> list[Duration]:
             tree[root(pair.start)] = root(pair.end)
             kept.append(pair)
     return kept
+
+
+def find_levels(frame: pd.DataFrame, numbers: Sequence[str]) -> list[NumberLevel]:
+    """Choose the numbers that take few values: at most 40, each, on average, in 20 rows or more."""
+    found = []
+    for name in numbers[:_MOST_LEVELLED]:
+        distinct = int(frame[name].nunique())
+        if 2 <= distinct <= min(_MOST_VALUES, len(frame) / 20):
+            found.append(NumberLevel(name))
+    return found
 
 
 _MEANINGFUL = (

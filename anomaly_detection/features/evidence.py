@@ -13,10 +13,11 @@ from anomaly_detection.features.surprise import DeviationSummary, Floats32
 
 __all__ = ["Evidence"]
 
-_LEVELS = np.array([0.5, 0.25, 0.1, 0.05, 0.025, 0.01])
+_LEVELS = np.array([0.5, 0.25, 0.1, 0.05, 0.025, 0.01, 0.005, 0.002, 0.001, 5e-4, 2e-4, 1e-4, 5e-5])
+CFG = dict(mode="mixed", alpha=0.0, trim=0.0, rounds=1, pi=0.002, slope=0.05, never=2.0)
 _FAR = (0.05, 0.025, 0.01, 0.005, 0.002)
 _TAIL_FROM = 0.1
-_LEAST_SLOPE = 0.08
+_LEAST_SLOPE = 0.05
 _LEAST_VALUES = 20
 _WEIGHTS = np.array([1.0, 0.3, 0.1])
 _MOST = np.float32(1e6)
@@ -50,20 +51,31 @@ class Evidence(DeviationSummary):
         logarithmic: Sequence[bool] | None = None,
         one_sided: Sequence[bool] | None = None,
         judged: Sequence[int] | None = None,
+        discrete: Sequence[bool] | None = None,
     ) -> None:
         super().__init__(least, most)
         self.nats = nats
         self.logarithmic = logarithmic
         self.one_sided = one_sided
         self.judged = judged
+        self.discrete = discrete
 
     def fit(self, X: Floats32, y: object = None) -> Evidence:
         """Learn each feature's tails."""
         n = X.shape[1]
         self.knots_ = np.full((2, n, len(_LEVELS)), np.inf)
+        self.worth_ = np.zeros((2, n, len(_LEVELS)))
         self.slopes_ = np.ones((2, n))
         super().fit(X)
-        for i in range(n):
+        self._fit_tails(X)
+        for _ in range(CFG["rounds"] if CFG["trim"] else 0):
+            total = self.total(self.deviations(X))
+            self._fit_tails(X[total <= np.quantile(total, 1.0 - CFG["trim"])])
+        self.profile_ = np.median(np.sort(self.deviations(X[:: -(-len(X) // 10_000)]), axis=1), axis=0)[::-1].copy()
+        return self
+
+    def _fit_tails(self, X: Floats32) -> None:
+        for i in range(X.shape[1]):
             if self._flag("nats", i):
                 continue
             placed = self._placed(X[:, i], i)
@@ -71,9 +83,9 @@ class Evidence(DeviationSummary):
             if placed.size < _LEAST_VALUES:
                 continue
             for side, sign in ((0, 1.0), (1, -1.0)):
-                self.knots_[side, i], self.slopes_[side, i] = _tail(sign * placed)
-        self.profile_ = np.median(np.sort(self.deviations(X[:: -(-len(X) // 10_000)]), axis=1), axis=0)[::-1].copy()
-        return self
+                self.knots_[side, i], self.worth_[side, i], self.slopes_[side, i] = _tail(
+                    sign * placed, {'L1': False, 'L2': True, 'mixed': self._flag('discrete', i)}[CFG['mode']]
+                )
 
     def _flag(self, name: str, i: int) -> bool:
         flags = getattr(self, name)
@@ -97,9 +109,9 @@ class Evidence(DeviationSummary):
                 out[:, i] = np.nan_to_num(X[:, i])
                 continue
             placed = np.nan_to_num(self._placed(X[:, i], i))
-            found = _evidence(placed, self.knots_[0, i], self.slopes_[0, i])
+            found = _evidence(placed, self.knots_[0, i], self.worth_[0, i], self.slopes_[0, i])
             if not self._flag("one_sided", i):
-                below = _evidence(-placed, self.knots_[1, i], self.slopes_[1, i])
+                below = _evidence(-placed, self.knots_[1, i], self.worth_[1, i], self.slopes_[1, i])
                 found = np.maximum(np.maximum(found, below) - np.log(2.0), 0.0)
             out[:, i] = np.where(np.isnan(X[:, i]), 0.0, np.minimum(found, _MOST))
         return out
@@ -126,18 +138,33 @@ class Evidence(DeviationSummary):
         return np.append(super().get_feature_names_out(), "evidence")
 
 
-def _tail(values: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], float]:
-    """Where the outermost shares `_LEVELS` of the values begin, and how many units make the tail a nat thinner."""
+def _tail(
+    values: npt.NDArray[np.float64], discrete: bool
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], float]:
+    """Where the outermost shares `_LEVELS` of the values begin, the evidence there, and the slope beyond."""
+    n = values.size
+    ordered = np.sort(values)
+    known = (_LEVELS * n >= 3.0) & (discrete | (_LEVELS >= 0.01))
     knots = np.quantile(values, 1.0 - _LEVELS)
     edge = float(np.quantile(values, 1.0 - _TAIL_FROM))
-    far = [share for share in _FAR if share * values.size >= 2.0]
+    far = [share for share in _FAR if share * n >= 2.0 and share >= CFG["pi"] * 0.999]
     slopes = [(float(np.quantile(values, 1.0 - share)) - edge) / np.log(_TAIL_FROM / share) for share in far]
-    return knots, max([_LEAST_SLOPE, *slopes])
+    slope = max([CFG["slope"], *slopes])
+    # By ranks: what of the values lies at or beyond.
+    beyond = n - np.searchsorted(ordered, knots, side="left")
+    worth = -np.log((beyond + 0.5) / (n + 1.0))
+    drawn = -np.log(_TAIL_FROM) + (knots - edge) / slope
+    worth = np.where(knots > edge, worth + CFG["alpha"] * np.maximum(drawn - worth, 0.0), worth)
+    last = int(np.flatnonzero(known)[-1])
+    knots[last + 1 :], worth[last + 1 :] = knots[last], worth[last]
+    return knots, np.maximum.accumulate(worth), slope
 
 
-def _evidence(values: npt.NDArray[np.float64], knots: npt.NDArray[np.float64], slope: float) -> npt.NDArray[np.float64]:
+def _evidence(
+    values: npt.NDArray[np.float64], knots: npt.NDArray[np.float64], worth: npt.NDArray[np.float64], slope: float
+) -> npt.NDArray[np.float64]:
     if not np.isfinite(knots).all():
         return np.zeros(len(values))
     # From above, so that of equal knots the outermost share counts that begins there.
-    within = np.interp(-values, -knots[::-1], -np.log(_LEVELS[::-1]))
-    return np.where(values > knots[-1], -np.log(_LEVELS[-1]) + (values - knots[-1]) / slope, within)
+    within = np.interp(-values, -knots[::-1], worth[::-1])
+    return np.where(values > knots[-1], worth[-1] + (values - knots[-1]) / slope, within)

@@ -27,12 +27,14 @@ from anomaly_detection.features.derived import (
     Duration,
     MissingPattern,
     MissingState,
+    NumberLevel,
     Product,
     Ratio,
     add_derived,
     derived_names,
     find_calendar,
     find_durations,
+    find_levels,
     find_ratios,
 )
 from anomaly_detection.features.duplicates import Repeats
@@ -193,6 +195,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             [bool(flag) for flag in self._logarithmic()[self.kept_]],
             [kind.one_sided for kind in kinds],
             [judged[_judged_by(source)] for source in self.feature_sources_],
+            [self._is_discrete(source, extended) for source in self.feature_sources_],
         ).fit(found)
         if "tails" in self.groups:
             self.feature_sources_ += [
@@ -336,6 +339,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             *find_calendar(clean, dates),
             *find_durations(clean, dates),
             *find_ratios(clean, numbers),
+            *find_levels(clean, self.schema_.names(Role.NUMERIC)),
             *missing,
             *([MissingPattern(missing)] if missing else []),
         ]
@@ -347,7 +351,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         derived = list(zip(self._derived_names(), self.derived_, strict=True))
         names: dict[type, list[str]] = {
             kind: [name for name, part in derived if isinstance(part, kind)]
-            for kind in (Duration, Ratio, Product, MissingState, MissingPattern)
+            for kind in (Duration, Ratio, Product, MissingState, MissingPattern, NumberLevel)
         }
         calendar = {
             kind: [name for name, part in derived if isinstance(part, CalendarPart) and part.part in kind]
@@ -356,6 +360,8 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         weekday_and_hour, months, periods = calendar.values()
         judged = [*numbers, *names[Duration], *names[Ratio]]
         groupers = [*categories, *months]
+        levels = names[NumberLevel]
+        every = self.schema_.names(Role.CATEGORICAL)
         names_only = [name for name in self.schema_.names(Role.IDENTIFIER)]
         kin = {name: part.columns for name, part in derived}
         states = names[MissingState]
@@ -376,26 +382,33 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             ("rules", Rules(products, dates), [*names[Product], *dates]),
             ("missing", MissingRarity(keep_all=True), names[MissingPattern]),
             ("repeats", Repeats(numbers, periods, dates), [*numbers, *categories, *periods, *dates]),
-            ("levels", LevelRarity(), categories),
+            ("levels", LevelRarity(), every),
             ("copies", Copies(names_only), [*numbers, *dates, *categories, *names_only]),
             (
                 "contexts",
-                Contexts(judged, [*groupers, *weekday_and_hour], numbers, kin),
-                [*judged, *groupers, *weekday_and_hour],
+                Contexts(judged, [*groupers, *weekday_and_hour, *levels], numbers, kin),
+                [*judged, *groupers, *weekday_and_hour, *levels],
             ),
-            ("relations", Relations(kin), [*categories, *months, *weekday_and_hour]),
+            ("relations", Relations(kin), [*every, *months, *weekday_and_hour, *levels]),
             ("dates", Dates(), dates),
-            ("signs", Signs(), numbers),
-            ("decimals", Decimals(), numbers),
-            ("given", Given(), [*numbers, *dates, *categories]),
-            ("forms", Forms(), categories),
-            ("spelling", Spelling(), categories),
+            ("signs", Signs(), self.schema_.names(Role.NUMERIC)),
+            ("decimals", Decimals(), self.schema_.names(Role.NUMERIC)),
+            ("given", Given(), [*self.schema_.names(Role.NUMERIC), *dates, *every]),
+            ("forms", Forms(), every),
+            ("spelling", Spelling(), every),
         ]
         wanted = {name for name, _, columns in plan if name in self.groups and columns}
         return [(name, branch if name in wanted else "drop", columns) for name, branch, columns in plan]
 
     def _used(self) -> list[tuple[str, Any, list[str]]]:
         return [part for part in self.transformers_ if part[1] != "drop"]
+
+    @staticmethod
+    def _is_discrete(source: FeatureSource, extended: pd.DataFrame) -> bool:
+        if not KINDS[source.kind].ordered:
+            return True
+        name = source.columns[0]
+        return bool(extended[name].nunique() < 0.05 * len(extended)) if name in extended else False
 
     def _logarithmic(self) -> npt.NDArray[np.bool_]:
         """Whether each feature that the branches make grows as the logarithm of a deviation."""
