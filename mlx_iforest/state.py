@@ -45,7 +45,7 @@ from mlx_iforest.performance import Performance
 from mlx_iforest.resources import Resources
 from mlx_iforest.scoring import RESOLUTION, Spread
 
-__all__ = ["MODEL", "StateError", "from_state", "to_state"]
+__all__ = ["FOREST", "MODEL", "StateError", "from_state", "to_state"]
 
 RESOURCES = ("batch_size", "n_jobs")
 """Parameters that say what scoring may take of a machine. They are its user's: no file has them, and of one that does
@@ -188,7 +188,7 @@ class _Forest(Kind):
             raise StateError(f"{at}: {error}") from error
 
 
-_FOREST = _Forest()
+FOREST = _Forest()
 
 _OTHERS = {
     name: Array(np.dtype(dtype).name, dimensions)
@@ -269,7 +269,7 @@ _SPREAD = Record(
 )
 _CHOICE = Record(BackendChoice, {"name": Text(tuple(BACKENDS)), "reason": Text()})
 _SHARED: dict[str, Kind] = {
-    "forest_": _FOREST,
+    "forest_": FOREST,
     "offset_": Number(LOWEST, HIGHEST),
     "max_samples_": Whole(1, LARGEST_INT32),
     "quantized_bits_": Optional(Whole(min(BITS), max(BITS))),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
 
 import numpy as np
@@ -20,7 +19,7 @@ from mlx_iforest.backends import BackendChoice
 ESTIMATORS = [
     *(MLXIsolationForest(n_estimators=10, backend=name) for name in ("numba", "mlx", "sklearn")),
     MLXIsolationForest(n_estimators=10, extension_level=2),
-    MLXIsolationForest(n_estimators=10, scoring="blend"),
+    MLXIsolationForest(n_estimators=10, scoring="density"),
     BlendedIsolationForest(n_estimators=60),
 ]
 WEIGHTS = "weights are chances to be drawn, not repetitions: as for scikit-learn's own forest, equal in the mean only"
@@ -200,11 +199,11 @@ def test_performance_is_measured():
     assert figures["peak_mlx_memory"] > 0
 
 
-@pytest.mark.parametrize("make", [lambda: MLXIsolationForest(5, scoring="blend"), lambda: BlendedIsolationForest(6)])
+@pytest.mark.parametrize("make", [lambda: MLXIsolationForest(5), lambda: BlendedIsolationForest(6)])
 def test_scoring_changes_no_attribute(make):
     X = two_clusters()
     fitted = make().fit(X)
-    for model in (fitted, pickle.loads(pickle.dumps(fitted)), fitted.prune(0.01)[0]):
+    for model in (fitted, pickle.loads(pickle.dumps(fitted)), fitted.prune(0.01)):
         before = dict(vars(model))
         figures = vars(model.performance_).copy()
         for call in (model.predict, model.explain, model.measure_scoring, model.scorer().score):
@@ -237,7 +236,8 @@ def test_a_model_from_a_machine_with_another_backend_scores_here(monkeypatch):
     X = two_clusters()
     model = MLXIsolationForest(n_estimators=10, random_state=0).fit(X)
     expected = model.score_samples(X)
-    model.backend_ = BackendChoice("mlx", "it had a GPU")
+    elsewhere = model._model.resources._replace(backend=BackendChoice("mlx", "it had a GPU"))
+    model._model = model._model._replace(resources=elsewhere)
     monkeypatch.setattr(backends, "_load", missing)
     assert np.array_equal(model.score_samples(X), expected)
     model.backend = "mlx"
@@ -290,10 +290,9 @@ def test_heavy_rows_become_normal():
     assert heavy > plain + 0.1
 
 
-@pytest.mark.parametrize("scoring", ["density", "blend"])
-def test_other_scorings_find_outliers_too(backend, scoring):
+def test_density_finds_outliers_too(backend):
     X = two_clusters()
-    model = MLXIsolationForest(scoring=scoring, contamination=0.01, random_state=0, backend=backend).fit(X)
+    model = MLXIsolationForest(scoring="density", contamination=0.01, random_state=0, backend=backend).fit(X)
     scores = model.score_samples(X)
     assert scores.min() >= -1
     assert scores.max() < 0
@@ -332,12 +331,13 @@ def test_extension_level_is_bounded_by_the_features():
     assert one.forest_.direction_weight is None
 
 
-def test_a_blend_needs_densities():
+def test_density_needs_densities():
     X = two_clusters()
-    model = MLXIsolationForest(scoring="density", n_estimators=3).fit(X)
-    model.forest_ = dataclasses.replace(model.forest_, log_density=None)
+    theirs = IsolationForest(n_estimators=3, random_state=0, warm_start=True).fit(X)
+    model = MLXIsolationForest.from_sklearn(theirs)
     with pytest.raises(ValueError, match="needs densities"):
-        model._learn_scores(X)
+        model.set_params(scoring="density", n_estimators=5).fit(X)
+    assert model.forest_.n_trees == 3
 
 
 @pytest.mark.parametrize("columns", [2, 4])

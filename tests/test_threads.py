@@ -23,7 +23,7 @@ THREADS = 8
 def models() -> list[MLXIsolationForest | BlendedIsolationForest]:
     return [
         MLXIsolationForest(n_estimators=20, random_state=0),
-        MLXIsolationForest(n_estimators=20, random_state=1, scoring="blend", n_jobs=2),
+        MLXIsolationForest(n_estimators=20, random_state=1, scoring="density", n_jobs=2),
         MLXIsolationForest(n_estimators=20, random_state=2, extension_level=1),
         BlendedIsolationForest(n_estimators=24, random_state=3),
     ]
@@ -95,7 +95,7 @@ def test_scores_while_the_model_is_fitted_anew_are_of_one_fit_or_the_other():
     # Fits of other sizes and kinds: any mixture of two would have other scores, or read beyond an array.
     kinds = [
         {"n_estimators": 4, "scoring": "depth", "random_state": 0, "max_samples": 256},
-        {"n_estimators": 30, "scoring": "blend", "random_state": 1, "max_samples": 100},
+        {"n_estimators": 30, "scoring": "density", "random_state": 1, "max_samples": 100},
         {"n_estimators": 9, "scoring": "density", "random_state": 2, "max_samples": 64},
     ]
     possible = {MLXIsolationForest(**kind).fit(X).score_samples(X[:100]).tobytes() for kind in kinds}
