@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,8 +131,15 @@ class View:
     weight: float = 1.0
 
 
+class _Declared:
+    """Pickles as what it was made of: what has been worked out since is no part of it."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
-class Part:
+class Part(_Declared):
     """Trees, from `first` to before `stop`, and the views of them; of a blend, those of the member with a number."""
 
     first: int
@@ -156,7 +163,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class ScoreFunction:
+class ScoreFunction(_Declared):
     """How a model makes scores of its trees' leaf values: views, of which the soft minimum goes through the link.
 
     Parameters

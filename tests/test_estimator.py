@@ -10,6 +10,7 @@ import pytest
 from scipy.sparse import csc_matrix, csr_array, csr_matrix
 from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -155,6 +156,7 @@ def test_max_features(backend, max_features, expected):
         ({"contamination": 0.6}, "'contamination' parameter"),
         ({"max_features": 4}, r"max_features \(4\) must be in \[1, 3\]"),
         ({"backend": "cuda"}, "'backend' parameter"),
+        ({"scoring": "blend"}, "'scoring' parameter"),
         ({"batch_size": 0}, "'batch_size' parameter"),
         ({"n_jobs": 1.5}, "'n_jobs' parameter"),
         ({"n_jobs": 0}, "n_jobs == 0"),
@@ -211,6 +213,31 @@ def test_scoring_changes_no_attribute(make):
         assert vars(model).keys() == before.keys()
         assert all(vars(model)[name] is value for name, value in before.items())
         assert vars(model.performance_) == figures
+
+
+@pytest.mark.parametrize("make", [lambda: MLXIsolationForest(5), lambda: BlendedIsolationForest(6)])
+def test_a_fit_leaves_one_attribute_of_which_all_others_are_read(make):
+    learned = ("forest_", "max_samples_", "quantized_bits_", "pruned_", "pruning_", "backend_", "performance_")
+    model, before = make(), vars(make()).keys()
+    for name in (*learned, "n_features_in_", "feature_names_in_", "offset_"):
+        assert not hasattr(model, name)
+    with pytest.raises(NotFittedError):
+        model.offset_ = -0.4
+    X = two_clusters()
+    model.fit(X)
+    assert vars(model).keys() - before == {"_model"}
+    assert not hasattr(model, "feature_names_in_")
+    for name in (*learned, "n_features_in_"):
+        assert hasattr(model, name)
+        with pytest.raises(AttributeError, match=f"{name} is what a fit found out, and cannot be set"):
+            setattr(model, name, None)
+    model.offset_ = -0.4
+    assert (model.offset_, model.scorer().offset) == (-0.4, -0.4)
+    assert np.array_equal(model.predict(X) == -1, model.score_samples(X) < -0.4)
+    # What was made of the model before shares all but the threshold.
+    smaller = model.prune(0.0)
+    smaller.offset_ = -0.3
+    assert (model.offset_, pickle.loads(pickle.dumps(smaller)).offset_) == (-0.4, -0.3)
 
 
 def test_verbose_says_what_growing_took(capsys):

@@ -18,6 +18,7 @@ from mlx_iforest.backends import available_backends, get_backend
 from mlx_iforest.backends.reference import ReferenceBackend
 from mlx_iforest.compress.collapsing import collapse
 from mlx_iforest.scoring import average_path_length, depth_score, soft_minimum
+from mlx_iforest.state import from_state, to_state
 
 SLACK = 1e-6
 KINDS = {
@@ -252,6 +253,12 @@ def test_the_original_stays_and_the_pruned_model_is_a_model(models):
         assert pruned.offset_ == model.offset_
         assert pruned.pruned_
         assert not model.pruned_
+        assert model.pruning_ is None
+        # What is made of it keeps the report, a fit starts anew, and a file says that it was pruned.
+        if "oblique" not in kind:
+            assert pruned.quantize(8).pruning_ is pruned.pruning_
+        loaded = from_state(*to_state(pruned))
+        assert (loaded.pruned_, loaded.pruning_) == (True, None)
         rows = data(seed=4)
         copied = pickle.loads(pickle.dumps(pruned))
         assert copied.score_samples(rows).tolist() == pruned.score_samples(rows).tolist()
@@ -331,6 +338,7 @@ def test_a_pruned_forest_grows_no_further(models):
         pruned.fit(data())
     anew = pruned.set_params(warm_start=False).fit(data())
     assert not anew.pruned_
+    assert anew.pruning_ is None
     assert anew.forest_.n_trees == 20
 
 
