@@ -66,7 +66,8 @@ class Compression:
         """
         smaller, pruning = model, None
         if self.prune is not None:
-            smaller, pruning = smaller.prune(self.prune, features)
+            smaller = smaller.prune(self.prune, features)
+            pruning = smaller.pruning_
         if self.quantize is not None:
             smaller = smaller.quantize(self.quantize)
         change = np.abs(smaller.score_samples(features) - model.score_samples(features))

@@ -73,7 +73,7 @@ class Detector(OutlierMixin, BaseEstimator):
     scaler : scikit-learn scaler, optional
         Must pass missing values (NaN) through and keep float32; `StandardScaler` if not given.
     model : MLXIsolationForest, optional
-        The detector proper; a default one if not given.
+        The detector proper; a default one, on all cores, if not given.
     threshold_rule : ThresholdRule, optional
         Sets ``model.offset_`` at the end of `fit`; without one the model's own ``contamination`` does.
 
@@ -95,7 +95,7 @@ class Detector(OutlierMixin, BaseEstimator):
     ) -> None:
         self.preprocessor: Any = SupplyChainFeatures() if preprocessor is None else preprocessor
         self.scaler: Any = StandardScaler() if scaler is None else scaler
-        self.model: Any = MLXIsolationForest() if model is None else model
+        self.model: Any = MLXIsolationForest(n_jobs=-1) if model is None else model
         self.threshold_rule = threshold_rule
         self.training_: dict[str, Any] = {}
         self.calibration_: Calibration | None = None

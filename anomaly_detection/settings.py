@@ -123,12 +123,13 @@ def make_forest(
     batch_size: str | int = "auto",
     rows: int | None = None,
 ) -> BaseIsolationForest:
-    """An unfitted forest of the settings; `rows`, where given, bounds the rows of a tree."""
+    """An unfitted forest of the settings, on all cores; `rows`, where given, bounds the rows of a tree."""
     shared: dict[str, Any] = {
         "contamination": contamination,
         "random_state": seed,
         "backend": backend,
         "batch_size": batch_size,
+        "n_jobs": -1,
     }
     if settings.forest == "blended":
         return BlendedIsolationForest(settings.n_estimators, **shared)

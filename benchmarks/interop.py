@@ -23,7 +23,6 @@ KINDS: dict[str, Callable[[], Any]] = {
     "depth": lambda: MLXIsolationForest(random_state=0),
     "depth, 1,000 trees": lambda: MLXIsolationForest(1000, random_state=0),
     "density, 300 trees of 128": lambda: MLXIsolationForest(300, max_samples=128, scoring="density", random_state=0),
-    "blend": lambda: MLXIsolationForest(scoring="blend", random_state=0),
     "blended": lambda: BlendedIsolationForest(random_state=0),
     "oblique": lambda: MLXIsolationForest(extension_level=1, random_state=0),
 }

@@ -70,7 +70,8 @@ def prune(
     before = model.score_samples(test)
     for tolerance in TOLERANCES:
         for with_rows in (False, True):
-            pruned, report = model.prune(tolerance, rows if with_rows else None)
+            pruned = model.prune(tolerance, rows if with_rows else None)
+            report = pruned.pruning_
             after = pruned.score_samples(test)
             yield (
                 Pruned(

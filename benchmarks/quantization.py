@@ -25,9 +25,9 @@ from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.base import BaseIsolationForest
 
 MODELS: dict[str, Callable[[int], BaseIsolationForest]] = {
-    "depth": lambda seed: MLXIsolationForest(random_state=seed),
-    "density": lambda seed: MLXIsolationForest(scoring="density", random_state=seed),
-    "blended": lambda seed: BlendedIsolationForest(random_state=seed),
+    "depth": lambda seed: MLXIsolationForest(n_jobs=-1, random_state=seed),
+    "density": lambda seed: MLXIsolationForest(scoring="density", n_jobs=-1, random_state=seed),
+    "blended": lambda seed: BlendedIsolationForest(n_jobs=-1, random_state=seed),
 }
 BITS = (16, 8)
 CONIFEREST = "coniferest"

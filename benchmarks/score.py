@@ -62,7 +62,6 @@ CASES = (
 KINDS: dict[str, Callable[[], Any]] = {
     "100 trees of 256, by depth": lambda: MLXIsolationForest(),
     "100 trees of 256, scoring='density'": lambda: MLXIsolationForest(scoring="density"),
-    "100 trees of 256, scoring='blend'": lambda: MLXIsolationForest(scoring="blend"),
     "100 trees of 256, extension_level=1": lambda: MLXIsolationForest(extension_level=1),
     "the system's recipe: 300 trees of 128, density": lambda: MLXIsolationForest(
         300, max_samples=128, scoring="density"

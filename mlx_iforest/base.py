@@ -4,60 +4,73 @@ from __future__ import annotations
 
 import os
 import time
-from abc import abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Callable
-from copy import copy
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import issparse
 from sklearn.base import _fit_context
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils.validation import _check_sample_weight, _get_feature_names
 
-from mlx_iforest.backends import choose_backend
+from mlx_iforest.backends import BackendChoice, choose_backend
 from mlx_iforest.backends.crossover import Work
 from mlx_iforest.batches import as_float32, is_plain
-from mlx_iforest.compress.pruning import PruningReport, prune
+from mlx_iforest.compress.pruning import prune
 from mlx_iforest.compress.quantization import PackedForest, quantize_forest, stored_bytes
 from mlx_iforest.finite import check_finite
 from mlx_iforest.fitted_forest import FittedForest, Matrix, MatrixLike
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
+from mlx_iforest.model import FittedModel, ScoredForest
 from mlx_iforest.offsets import AUTO, offset_of_share
 from mlx_iforest.performance import Performance, peak_process_memory
-from mlx_iforest.randomness import draw_seed
-from mlx_iforest.resources import threads
-from mlx_iforest.score_function import ScoreFunction
+from mlx_iforest.resources import Resources, threads
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from sklearn.ensemble import IsolationForest
 
-__all__ = ["BaseIsolationForest", "Matrix", "MatrixLike"]
+__all__ = ["BaseIsolationForest", "Grown", "Matrix", "MatrixLike", "grow_trees"]
 
 Self = TypeVar("Self", bound="BaseIsolationForest")
 
 
-class BaseIsolationForest(FittedForest):
-    """Fitting, quantising and pruning; a subclass grows the forest, values its leaves and turns means into scores."""
+class Grown(NamedTuple):
+    """What growing gives.
+
+    Attributes
+    ----------
+    forest : Forest
+    max_samples : int
+        Rows of the largest trees.
+    seed : int
+    grown_by : BackendChoice or None
+        None where a warm start has all trees already.
+    """
+
+    forest: Forest
+    max_samples: int
+    seed: int
+    grown_by: BackendChoice | None
+
+
+class BaseIsolationForest(FittedForest, metaclass=ABCMeta):
+    """Fitting, quantising and pruning; a subclass grows the forest and says how its leaves make scores."""
 
     n_estimators: int
     contamination: str | float
     random_state: int | np.random.RandomState | None
     verbose: int
-
-    max_samples_: int
-    quantized_bits_: int | None = None
-    pruned_: bool = False
-    _seed: int
+    warm_start = False
 
     @abstractmethod
-    def _grow(self, X: Matrix, sample_weight: NDArray[np.float64] | None) -> None:
-        """Set `forest_` and `max_samples_`."""
+    def _grow(self, X: Matrix, sample_weight: NDArray[np.float64] | None, resources: Resources) -> Grown:
+        """Grow the forest."""
 
     @abstractmethod
-    def _learn_scores(self, X: Matrix) -> None:
+    def _value(self, grown: Grown, X: Matrix, resources: Resources) -> ScoredForest:
         """Learn from the training rows what scoring needs besides the forest."""
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
@@ -84,33 +97,34 @@ class BaseIsolationForest(FittedForest):
         BackendUnavailableError
             The backend asked for by name is missing here.
         """
-        # Other threads score by the fit before until this one is whole; a failure changes nothing.
-        model = self._snapshot()
-        model._fit(X, sample_weight)
-        self.__dict__ = model.__dict__
+        # Parameters that are set meanwhile count for the next fit; a failure changes nothing.
+        self._model = self._snapshot()._fit(X, sample_weight)
         return self
 
-    def _fit(self, X: MatrixLike, sample_weight: ArrayLike | None) -> None:
-        data = self._accept(X, reset=not self._keeps_trees)
+    def _fit(self, X: MatrixLike, sample_weight: ArrayLike | None) -> FittedModel:
+        before = self._warm()
+        names = _get_feature_names(X) if before is None else before.feature_names
+        data = self._accept(X, before)
         if not issparse(data):
             check_finite(data, threads(self.n_jobs, type(self).__name__))
         weight = None if sample_weight is None else self._check_weight(sample_weight, data)
-        self.performance_ = Performance(grow_seconds=0.0)
         began = time.perf_counter()
-        self.backend_ = choose_backend(self.backend)
-        self._grow(data, weight)
-        self.quantized_bits_, self.pruned_ = None, False
-        seconds = time.perf_counter() - began
-        self.performance_.grow_seconds, self.performance_.peak_process_memory = seconds, peak_process_memory()
+        resources = self._resources(choose_backend(self.backend))
+        grown = self._grow(data, weight, resources)
+        performance = Performance(time.perf_counter() - began, peak_process_memory(), grown.grown_by)
         if self.verbose:
-            what = f"{self.forest_.n_trees} trees of {self.max_samples_} samples"
-            print(f"a forest of {what} after {seconds:.3f} s ({(self.performance_.grown_by or self.backend_).name})")  # noqa: T201
-        self.__dict__.pop("_scored", None)
-        self._learn_scores(data)
-        self._ready()
-        self.offset_ = AUTO
-        if self.contamination != "auto":
-            self.offset_ = offset_of_share(self._model().score(data), float(self.contamination))
+            what = f"{grown.forest.n_trees} trees of {grown.max_samples} samples"
+            by = grown.grown_by or resources.backend
+            print(f"a forest of {what} after {performance.grow_seconds:.3f} s ({by.name})")  # noqa: T201
+        scored = self._value(grown, data, resources)
+        model = FittedModel(scored, AUTO, resources, names, grown.max_samples, grown.seed, performance)
+        if self.contamination == "auto":
+            return model
+        return model._replace(offset=offset_of_share(model.score(data), float(self.contamination)))
+
+    def _warm(self) -> FittedModel | None:
+        """The model whose trees the next fit keeps: it must be on the same columns."""
+        return self.__dict__.get("_model") if self.warm_start else None
 
     def quantize(self: Self, bits: int = 8) -> Self:
         """A smaller model that scores nearly alike; this one stays as it is.
@@ -135,12 +149,11 @@ class BaseIsolationForest(FittedForest):
             Other bits, or oblique splits (``extension_level > 0``).
         """
         model = self._fitted()
-        model = model._with_forest(quantize_forest(model.forest_, bits, model._score_function().used))
-        model.quantized_bits_ = min(bits, model.quantized_bits_ or bits)
-        model._ready()
-        return model
+        forest = quantize_forest(model.forest, bits, model.function.used)
+        bits = min(bits, model.quantized_bits or bits)
+        return self._snapshot(_model=model.with_forest(forest, model.function, quantized_bits=bits))
 
-    def prune(self: Self, tolerance: float = 0.001, X: MatrixLike | None = None) -> tuple[Self, PruningReport]:
+    def prune(self: Self, tolerance: float = 0.001, X: MatrixLike | None = None) -> Self:
         """A smaller model whose scores stay close to this one's; this one stays as it is.
 
         Subtrees become leaves where no score of any row can change by more than `tolerance`: that is proven, not
@@ -160,10 +173,9 @@ class BaseIsolationForest(FittedForest):
 
         Returns
         -------
-        model : BaseIsolationForest
-            Fitted, of this class.
-        report : PruningReport
-            What went, the bound, and what was measured on `X`.
+        BaseIsolationForest
+            Fitted, of this class, with `pruned_` set. Its `pruning_` is a `PruningReport`: what went, the bound, and
+            what was measured on `X`.
 
         Raises
         ------
@@ -171,15 +183,7 @@ class BaseIsolationForest(FittedForest):
             `tolerance` is no number in [0, 1), or `X` does not fit the model.
         """
         model = self._fitted()
-        pruned, report = prune(model._model(), tolerance, None if X is None else model._validate(X))
-        smaller = model._with_forest(pruned.forest)
-        smaller.pruned_ = True
-        smaller._take_parts(pruned.function)
-        smaller._ready()
-        return smaller, report
-
-    def _take_parts(self, function: ScoreFunction) -> None:
-        """Note which trees belong to which part of the score function, where that is not plain."""
+        return self._snapshot(_model=prune(model, tolerance, None if X is None else self._validate(X, model)))
 
     def to_sklearn(self) -> IsolationForest:
         """A fitted scikit-learn isolation forest of the same trees, for where only scikit-learn is installed.
@@ -201,7 +205,7 @@ class BaseIsolationForest(FittedForest):
         # Imported when asked for: scikit-learn's ensembles take a tenth of a second.
         from mlx_iforest.convert.scikit_learn import to_sklearn
 
-        return to_sklearn(self._fitted()._model(), self.get_params())
+        return to_sklearn(self._fitted(), self.get_params())
 
     def to_onnx(self, path: str | os.PathLike[str] | None = None) -> ModelProto:
         """An ONNX model that scores as this one does, for other languages and for where this library is not installed.
@@ -236,37 +240,26 @@ class BaseIsolationForest(FittedForest):
         """
         from mlx_iforest.convert.onnx import to_onnx
 
-        return to_onnx(self._fitted()._model(), path)
+        return to_onnx(self._fitted(), path)
 
     def model_bytes(self) -> int:
         """Bytes of the forest's arrays as they are stored: packed where the model is quantised."""
-        check_is_fitted(self)
-        return stored_bytes(self.forest_, self.quantized_bits_)
-
-    @property
-    def _keeps_trees(self) -> bool:
-        """Whether the next fit adds trees to those that there are: it must be on the same columns."""
-        return False
-
-    def _with_forest(self: Self, forest: Forest) -> Self:
-        """This model with another forest in place of its own; all else that was learned and set stays."""
-        model = copy(self)
-        model.forest_ = forest
-        return model
+        model = self._fitted()
+        return stored_bytes(model.forest, model.quantized_bits)
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        state = {name: value for name, value in state.items() if name != "_scored"}
-        if self.quantized_bits_ is not None:
-            state["forest_"] = PackedForest.of(self.forest_)
-        return state
+        model = state.get("_model")
+        if model is None or model.quantized_bits is None:
+            return state
+        return {**state, "_model": model._replace(scored=(PackedForest.of(model.forest), model.function))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        if isinstance(state.get("forest_"), PackedForest):
-            self.forest_ = state["forest_"].unpack()
-        if "forest_" in state:
-            self._ready()
+        model = state.get("_model")
+        if model is not None and model.quantized_bits is not None:
+            packed, function = model.scored
+            self._model = model.with_forest(packed.unpack(), function)
 
     @staticmethod
     def _check_weight(sample_weight: ArrayLike, X: Matrix) -> NDArray[np.float64]:
@@ -275,27 +268,30 @@ class BaseIsolationForest(FittedForest):
             raise ValueError("sample_weight is zero for every row; at least one row must have a positive weight")
         return weight
 
-    def _grow_plan(
-        self,
-        X: Matrix,
-        plan: GrowthPlan,
-        sample_weight: NDArray[np.float64] | None = None,
-        transform: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
-    ) -> Forest:
-        """Grow from the rows of the plan; where data have to be converted or transformed, only those are."""
-        rows = None if sample_weight is None else plan.weighted_rows(sample_weight)
-        n_drawn = plan.n_trees * plan.subsample_size
-        if n_drawn < X.shape[0] and (transform is not None or not is_plain(X)):
-            drawn = plan.rows() if rows is None else rows
-            X, rows = X[drawn.ravel()], np.arange(n_drawn).reshape(drawn.shape)
-        X = as_float32(X)
-        X = X if transform is None else transform(X)
-        if rows is not None:
-            plan = plan.with_rows(rows, len(X))
-        resources = self._resources()
-        n_threads = resources.threads()
-        backend, self.performance_.grown_by = resources.backend_for(lambda: Work.growing(plan), n_threads)
-        return backend.grow(X, plan, n_threads=n_threads)
 
-    def _draw_seed(self) -> None:
-        self._seed = draw_seed(self.random_state)
+def grow_trees(
+    X: Matrix,
+    plan: GrowthPlan,
+    resources: Resources,
+    sample_weight: NDArray[np.float64] | None = None,
+    transform: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
+) -> tuple[Forest, BackendChoice]:
+    """Grow from the rows of the plan; where data have to be converted or transformed, only those are.
+
+    Returns
+    -------
+    forest : Forest
+    grown_by : BackendChoice
+    """
+    rows = None if sample_weight is None else plan.weighted_rows(sample_weight)
+    n_drawn = plan.n_trees * plan.subsample_size
+    if n_drawn < X.shape[0] and (transform is not None or not is_plain(X)):
+        drawn = plan.rows() if rows is None else rows
+        X, rows = X[drawn.ravel()], np.arange(n_drawn).reshape(drawn.shape)
+    X = as_float32(X)
+    X = X if transform is None else transform(X)
+    if rows is not None:
+        plan = plan.with_rows(rows, len(X))
+    n_threads = resources.threads()
+    backend, grown_by = resources.backend_for(lambda: Work.growing(plan), n_threads)
+    return backend.grow(X, plan, n_threads=n_threads), grown_by

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -13,11 +14,13 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from mlx_iforest.backends import BACKENDS
 from mlx_iforest.backends.crossover import Work
-from mlx_iforest.base import BaseIsolationForest, Matrix
-from mlx_iforest.batches import batches
+from mlx_iforest.base import BaseIsolationForest, Grown, Matrix, grow_trees
+from mlx_iforest.batches import as_float32, batches
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.model import ScoredForest
+from mlx_iforest.randomness import draw_seed
+from mlx_iforest.resources import Resources
 from mlx_iforest.score_function import BLEND, Part, ScoreFunction, View
 from mlx_iforest.scoring import Spread
 
@@ -70,6 +73,9 @@ TAMING = 4.0
 
 LARGEST = float(np.finfo(np.float32).max)
 
+SPREAD_ROWS = 10_000
+"""Training rows, evenly spaced, that tell the spread of columns and of views."""
+
 
 @dataclass(frozen=True)
 class Columns:
@@ -117,6 +123,27 @@ def member_trees(n_trees: int) -> list[tuple[int, int]]:
     return list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
 
 
+def blended_score(
+    bounds: Sequence[tuple[int, int]], spreads: Sequence[Sequence[Spread]] | None = None
+) -> ScoreFunction:
+    """How a blend scores.
+
+    Parameters
+    ----------
+    bounds : sequence of (int, int)
+        The first tree of each member, and the one after the last.
+    spreads : sequence of sequence of Spread, or None
+        Of each member that has trees, one a view. None before they are known.
+    """
+    parts: list[Part] = []
+    for number, (first, stop) in enumerate(bounds):
+        if first < stop:
+            of_part = repeat(None) if spreads is None else spreads[len(parts)]
+            views = zip(MEMBERS[number].views.items(), of_part, strict=False)
+            parts.append(Part(first, stop, tuple(View(name, one, weight) for (name, weight), one in views), number))
+    return ScoreFunction(tuple(parts), BLEND)
+
+
 class BlendedIsolationForest(BaseIsolationForest):
     """An isolation forest of differently grown trees whose leaves are judged by depth and by density.
 
@@ -139,7 +166,7 @@ class BlendedIsolationForest(BaseIsolationForest):
 
     Attributes
     ----------
-    forest_, offset_, quantized_bits_, backend_, performance_, n_features_in_, feature_names_in_
+    forest_, offset_, quantized_bits_, pruned_, pruning_, backend_, performance_, n_features_in_, feature_names_in_
         As in `MLXIsolationForest`.
     max_samples_ : int
         Rows of the largest trees.
@@ -167,9 +194,6 @@ class BlendedIsolationForest(BaseIsolationForest):
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
 
-    _member_trees: list[tuple[int, int]]
-    _spreads: list[list[Spread]]
-
     def __init__(
         self,
         n_estimators: int = 200,
@@ -189,18 +213,17 @@ class BlendedIsolationForest(BaseIsolationForest):
         self.backend = backend
         self.batch_size = batch_size
 
-    def _grow(self, X: Matrix, sample_weight: NDArray[np.float64] | None) -> None:
+    def _grow(self, X: Matrix, sample_weight: NDArray[np.float64] | None, resources: Resources) -> Grown:
         n_samples, n_features = X.shape
         drawable = n_samples if sample_weight is None else int(np.count_nonzero(sample_weight))
-        columns = Columns.of(self._spread_rows(X))
-        self._draw_seed()
-        self._member_trees = member_trees(self.n_estimators)
-        forests = []
-        for member, (first, stop) in zip(MEMBERS, self._member_trees, strict=True):
+        columns = Columns.of(spread_rows(X))
+        seed = draw_seed(self.random_state)
+        forests, grown_by = [], None
+        for member, (first, stop) in zip(MEMBERS, member_trees(self.n_estimators), strict=True):
             if first == stop:
                 continue
             plan = GrowthPlan(
-                seed=self._seed,
+                seed=seed,
                 first_tree=first,
                 n_trees=stop - first,
                 n_samples=n_samples,
@@ -209,41 +232,23 @@ class BlendedIsolationForest(BaseIsolationForest):
                 features_per_tree=n_features,
                 weights=columns.tail_weights() if member.tails else None,
             )
-            if member.asinh:
-                forests.append(columns.from_asinh(self._grow_plan(X, plan, sample_weight, columns.to_asinh)))
-            else:
-                forests.append(self._grow_plan(X, plan, sample_weight))
-        self.forest_ = Forest.concatenate(forests)
-        self.max_samples_ = min(max(member.max_samples for member in MEMBERS), drawable)
+            transform = columns.to_asinh if member.asinh else None
+            forest, grown_by = grow_trees(X, plan, resources, sample_weight, transform)
+            forests.append(columns.from_asinh(forest) if member.asinh else forest)
+        largest = min(max(member.max_samples for member in MEMBERS), drawable)
+        return Grown(Forest.concatenate(forests), largest, seed, grown_by)
 
-    def _learn_scores(self, X: Matrix) -> None:
-        rows, resources = self._spread_rows(X), self._resources()
-        plain = ScoredForest(self.forest_, self._function([[None] * len(views) for views in self._grown_views()]))
-        backend, _ = resources.backend_for(lambda: Work.scoring(self.forest_, len(rows)), 1)
+    def _value(self, grown: Grown, X: Matrix, resources: Resources) -> ScoredForest:
+        bounds, rows = member_trees(self.n_estimators), spread_rows(X)
+        plain = ScoredForest(grown.forest, blended_score(bounds))
+        backend, _ = resources.backend_for(lambda: Work.scoring(grown.forest, len(rows)), 1)
         columns = np.concatenate([plain.columns(rows[some], backend) for some in batches(rows)])
         spreads = iter([Spread.of(column) for column in columns.T])
-        self._spreads = [[next(spreads) for _ in part.views] for part in plain.function.parts]
-        self._scored = plain.standardised(self._score_function())
+        return plain.standardised(
+            blended_score(bounds, [[next(spreads) for _ in part.views] for part in plain.function.parts])
+        )
 
-    def _score_function(self) -> ScoreFunction:
-        return self._function(self._spreads)
 
-    def _function(self, spreads: Sequence[Sequence[Spread | None]]) -> ScoreFunction:
-        """The score function by spreads of each part's views."""
-        parts = []
-        bounds = [(first, stop) for first, stop in self._member_trees if first < stop]
-        for (first, stop), views, of_part in zip(bounds, self._grown_views(), spreads, strict=True):
-            terms = zip(views.items(), of_part, strict=True)
-            parts.append(Part(first, stop, tuple(View(((name, spread),), weight) for (name, weight), spread in terms)))
-        return ScoreFunction(tuple(parts), BLEND)
-
-    def _grown_views(self) -> list[dict[str, float]]:
-        """Those of each member that has trees."""
-        members = zip(MEMBERS, self._member_trees, strict=True)
-        return [member.views for member, (first, stop) in members if first < stop]
-
-    def _take_parts(self, function: ScoreFunction) -> None:
-        # Members are those parts that had trees before.
-        sizes = iter([part.stop - part.first for part in function.parts])
-        stops = np.cumsum([next(sizes) if first < stop else 0 for first, stop in self._member_trees]).tolist()
-        self._member_trees = list(zip([0, *stops[:-1]], stops, strict=True))
+def spread_rows(X: Matrix) -> NDArray[np.float32]:
+    """At most `SPREAD_ROWS` rows, evenly spaced."""
+    return as_float32(X[:: -(-X.shape[0] // SPREAD_ROWS)])

@@ -12,20 +12,28 @@ from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
 from mlx_iforest.backends import BACKENDS, choose_backend
-from mlx_iforest.base import BaseIsolationForest, Matrix
-from mlx_iforest.forest import LEAF_VALUES, Forest
+from mlx_iforest.base import BaseIsolationForest, Grown, Matrix, grow_trees
+from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
-from mlx_iforest.performance import Performance
+from mlx_iforest.model import ScoredForest
+from mlx_iforest.randomness import draw_seed
 from mlx_iforest.resources import Resources
-from mlx_iforest.score_function import BLEND, DENSITY, Depth, Part, ScoreFunction, View
-from mlx_iforest.scoring import Spread
+from mlx_iforest.score_function import DENSITY, Depth, ScoreFunction
 
 if TYPE_CHECKING:
     from sklearn.ensemble import IsolationForest
 
-__all__ = ["MLXIsolationForest"]
+__all__ = ["LEAF_VALUE", "MLXIsolationForest", "mean_score"]
+
+LEAF_VALUE = {"depth": "path_length", "density": "log_density"}
+"""What counts of a leaf, by `scoring`."""
 
 Self = TypeVar("Self", bound="MLXIsolationForest")
+
+
+def mean_score(n_trees: int, leaf_value: str, max_samples: int) -> ScoreFunction:
+    """The score of a forest of one kind of trees, each grown on `max_samples` rows."""
+    return ScoreFunction.of_mean(n_trees, leaf_value, DENSITY if leaf_value == "log_density" else Depth(max_samples))
 
 
 class MLXIsolationForest(BaseIsolationForest):
@@ -43,14 +51,14 @@ class MLXIsolationForest(BaseIsolationForest):
     contamination : 'auto' or float in (0, 0.5], default='auto'
         Share of anomalies in the training data; sets `offset_` half way between two scores, so that as many rows lie
         below it as scikit-learn would call anomalies. 'auto' is -0.5: the threshold of the paper for
-        'depth', the density of an even spread for 'density', three robust standard deviations below the median for
-        'blend'.
+        'depth', the density of an even spread for 'density'.
     max_features : int or float, default=1.0
         Features each tree may ask about: a number, or a share (at least one feature).
     bootstrap : bool, default=False
         Whether the rows of a tree are drawn with replacement.
     n_jobs : int or None, default=None
-        Threads for growing and scoring; None and -1 are all cores (results never depend on it).
+        Threads for growing and scoring: None is 1, or what a surrounding `joblib.parallel_config` says, and -1 all
+        cores. Results never depend on it.
     random_state : int, RandomState or None, default=None
         The same seed gives the same forest on the 'numba' and 'mlx' backends.
     verbose : int, default=0
@@ -61,10 +69,9 @@ class MLXIsolationForest(BaseIsolationForest):
     extension_level : int, default=0
         0 splits on one feature, as in [1]_; k splits on a random direction in k + 1 features, as in [2]_, or in
         all where there are fewer.
-    scoring : {'depth', 'density', 'blend'}, default='depth'
+    scoring : {'depth', 'density'}, default='depth'
         What a leaf says of a row: 'depth' is the score of the paper; 'density' compares the leaf's share of the
-        samples with its share of the space; 'blend' is the mean of both, each in robust standard deviations of the
-        training rows.
+        samples with its share of the space. `BlendedIsolationForest` goes by both.
     backend : {'auto', 'mlx', 'numba', 'sklearn'}, default='auto'
         'auto' takes 'mlx' where MLX has a GPU, else 'numba', else 'sklearn'; with a GPU, 'numba' does what it is faster
         at, with the same results. A backend asked for by name does all the work, and is an error where it is missing.
@@ -83,6 +90,10 @@ class MLXIsolationForest(BaseIsolationForest):
         Rows each tree was grown on.
     quantized_bits_ : int or None
         What `quantize` made it of; None for a model as it was grown.
+    pruned_ : bool
+        Whether `prune` made it.
+    pruning_ : PruningReport or None
+        What `prune` did; model files do not keep it.
     backend_ : BackendChoice
         Name of the backend that was chosen, and the reason for it.
     performance_ : Performance
@@ -120,13 +131,10 @@ class MLXIsolationForest(BaseIsolationForest):
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
         "extension_level": [Interval(Integral, 0, None, closed="left")],
-        "scoring": [StrOptions({"depth", "density", "blend"})],
+        "scoring": [StrOptions(set(LEAF_VALUE))],
         "backend": [StrOptions({"auto", *BACKENDS})],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
-
-    _counted: tuple[tuple[str, Spread | None], ...]
-    """The leaf values that count and, where several do, the spread that standardises each."""
 
     def __init__(
         self,
@@ -205,44 +213,14 @@ class MLXIsolationForest(BaseIsolationForest):
         model = from_sklearn(forest, Resources(choose_backend(backend), backend, None, "auto", cls.__name__))
         # A copy, so that a RandomState is not shared.
         made = cls(**clone(forest).get_params(), backend=backend)
-        made.forest_, made.offset_, made.backend_ = model.forest, model.offset, model.resources.backend
-        made.max_samples_, made.performance_ = int(forest._max_samples), Performance(grow_seconds=0.0)
-        made.n_features_in_ = model.forest.n_features
-        if model.feature_names is not None:
-            made.feature_names_in_ = model.feature_names
-        made._counted = (("path_length", None),)
-        made._draw_seed()
-        made._ready()
+        made._model = model._replace(seed=draw_seed(made.random_state))
         return made
 
-    def _learn_scores(self, X: Matrix) -> None:
-        forest = self.forest_
-        if self.scoring != "depth" and forest.log_density is None:
-            raise ValueError(
-                f"scoring={self.scoring!r} needs densities, which trees that come from scikit-learn do not have; "
-                "fit with warm_start=False, or with scoring='depth'"
-            )
-        if self.scoring == "blend":
-            rows, arrays, resources = self._spread_rows(X), forest.arrays(), self._resources()
-            self._counted = tuple(
-                (name, Spread.of(resources.leaf_means(forest, arrays[name], rows))) for name in LEAF_VALUES
-            )
-        else:
-            self._counted = (("path_length" if self.scoring == "depth" else "log_density", None),)
-
-    def _score_function(self) -> ScoreFunction:
-        name = self._counted[0][0]
-        link = BLEND if len(self._counted) > 1 else Depth(self.max_samples_) if name == "path_length" else DENSITY
-        return ScoreFunction((Part(0, self.forest_.n_trees, (View(self._counted),)),), link)
-
-    @property
-    def _keeps_trees(self) -> bool:
-        return bool(self.warm_start) and hasattr(self, "forest_")
-
-    def _grow(self, X: Matrix, sample_weight: NDArray[np.float64] | None) -> None:
+    def _grow(self, X: Matrix, sample_weight: NDArray[np.float64] | None, resources: Resources) -> Grown:
         # A warm start grows only the trees that it lacks.
-        have = self.forest_.n_trees if self._keeps_trees else 0
-        if have and self.pruned_:
+        before = self._warm()
+        have = 0 if before is None else before.forest.n_trees
+        if before is not None and before.pruned:
             raise ValueError(
                 "a pruned forest cannot grow further (warm_start=True): its trees are no longer those of the fit; "
                 "fit with warm_start=False, or grow the model that was pruned"
@@ -253,29 +231,33 @@ class MLXIsolationForest(BaseIsolationForest):
                 "when warm_start==True"
             )
         drawable = X.shape[0] if sample_weight is None else int(np.count_nonzero(sample_weight))
-        self.max_samples_ = self._subsample_size(X.shape[0], drawable)
-        if have == self.n_estimators:
+        max_samples = self._subsample_size(X.shape[0], drawable)
+        if before is not None and have == self.n_estimators:
             warnings.warn("Warm-start fitting without increasing n_estimators does not fit new trees.", stacklevel=5)
-            return
-        if not have:
-            self._draw_seed()
-        plan = self._plan(X, have, self.n_estimators - have)
-        grown = self._grow_plan(X, plan, sample_weight)
-        self.forest_ = Forest.concatenate([self.forest_, grown]) if have else grown
-
-    def _plan(self, X: Matrix, first_tree: int, n_trees: int) -> GrowthPlan:
+            return Grown(before.forest, max_samples, before.seed, None)
         n_samples, n_features = X.shape
-        return GrowthPlan(
-            seed=self._seed,
-            first_tree=first_tree,
-            n_trees=n_trees,
+        plan = GrowthPlan(
+            seed=draw_seed(self.random_state) if before is None else before.seed,
+            first_tree=have,
+            n_trees=self.n_estimators - have,
             n_samples=n_samples,
             n_features=n_features,
-            subsample_size=self.max_samples_,
+            subsample_size=max_samples,
             features_per_tree=self._features_per_tree(n_features),
             bootstrap=bool(self.bootstrap),
             extension_level=min(int(self.extension_level), n_features - 1),
         )
+        forest, grown_by = grow_trees(X, plan, resources, sample_weight)
+        whole = forest if before is None else Forest.concatenate([before.forest, forest])
+        return Grown(whole, max_samples, plan.seed, grown_by)
+
+    def _value(self, grown: Grown, X: Matrix, resources: Resources) -> ScoredForest:
+        if self.scoring == "density" and grown.forest.log_density is None:
+            raise ValueError(
+                "scoring='density' needs densities, which trees that come from scikit-learn do not have; "
+                "fit with warm_start=False, or with scoring='depth'"
+            )
+        return ScoredForest(grown.forest, mean_score(grown.forest.n_trees, LEAF_VALUE[self.scoring], grown.max_samples))
 
     def _subsample_size(self, n_samples: int, drawable: int) -> int:
         """Rows of a tree; only `drawable` of the `n_samples` rows have a weight."""

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import time
-from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from mlx_iforest.backends import BackendChoice
 from mlx_iforest.batches import as_float32
 from mlx_iforest.explain.shapley import Explanation, explain
 from mlx_iforest.finite import check_finite
-from mlx_iforest.forest import Forest
 from mlx_iforest.kernel_input import check_sparse
-from mlx_iforest.model import FittedModel, ScoredForest
-from mlx_iforest.performance import Performance, ScoringPerformance, peak_process_memory
+from mlx_iforest.model import FittedModel
+from mlx_iforest.performance import ScoringPerformance, peak_process_memory
 from mlx_iforest.resources import Resources
-from mlx_iforest.score_function import ScoreFunction
 from mlx_iforest.scorer import Scorer
 
 __all__ = ["FittedForest", "Matrix", "MatrixLike"]
@@ -34,32 +31,69 @@ MatrixLike = Any
 Matrix = Any
 """An array of real numbers, of any dtype and layout, or a float32 CSR matrix: what `_accept` lets through."""
 
-SPREAD_ROWS = 10_000
-"""Training rows, evenly spaced, that tell the spread of columns and of leaf values."""
-
 Self = TypeVar("Self", bound="FittedForest")
+Learned = TypeVar("Learned")
 
 
-class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
-    """Scoring; a subclass fits, values leaves and turns their means into scores.
+class _Learned(Generic[Learned]):
+    """A public attribute that is read off the fitted model, and missing before a fit and where the model has none."""
 
-    Every public call works on a snapshot of the attributes, so that a fit in another thread comes before or after it.
+    def __init__(self, get: Callable[[FittedModel], Learned]) -> None:
+        self._get = get
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, estimator: FittedForest | None, owner: type) -> Learned:
+        model = None if estimator is None else estimator.__dict__.get("_model")
+        if model is None:
+            raise AttributeError(f"{owner.__name__!r} object has no attribute {self._name!r}; a fit gives it one")
+        return self._get(model)
+
+    def __set__(self, estimator: FittedForest, value: object) -> None:
+        raise AttributeError(f"{self._name} is what a fit found out, and cannot be set; fit again")
+
+
+class FittedForest(OutlierMixin, BaseEstimator):
+    """Scoring; a subclass fits.
+
+    A fit puts one `FittedModel` in the place of the one before, and every public call takes the one that is there: a
+    fit in another thread comes before or after it.
     """
 
     n_jobs: int | None
     backend: str
     batch_size: str | int
 
-    forest_: Forest
-    offset_: float
-    backend_: BackendChoice
-    quantized_bits_: int | None
-    _scored: ScoredForest
-    performance_: Performance
+    _model: FittedModel
 
-    @abstractmethod
-    def _score_function(self) -> ScoreFunction:
-        """How scores are made of the forest's leaf values, by the fit: parameters may have been set since."""
+    forest_ = _Learned(lambda model: model.forest)
+    max_samples_ = _Learned(lambda model: model.max_samples)
+    quantized_bits_ = _Learned(lambda model: model.quantized_bits)
+    pruned_ = _Learned(lambda model: model.pruned)
+    pruning_ = _Learned(lambda model: model.pruning)
+    backend_ = _Learned(lambda model: model.resources.backend)
+    performance_ = _Learned(lambda model: model.performance)
+    n_features_in_ = _Learned(lambda model: model.forest.n_features)
+
+    @property
+    def feature_names_in_(self) -> NDArray[np.object_]:
+        model = self.__dict__.get("_model")
+        if model is None or model.feature_names is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute 'feature_names_in_'")
+        names: NDArray[np.object_] = model.feature_names
+        return names
+
+    @property
+    def offset_(self) -> float:
+        if "_model" not in self.__dict__:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute 'offset_'")
+        return self._model.offset
+
+    @offset_.setter
+    def offset_(self, offset: float) -> None:
+        self._fitted()
+        self._model = self._model._replace(offset=offset)
 
     def predict(self, X: MatrixLike) -> NDArray[np.int64]:
         """+1 for a normal row, -1 for an anomaly.
@@ -94,10 +128,9 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         ValueError
             `offset_` is not finite, or `X` is nothing that `score_samples` takes.
         """
-        estimator = self._fitted()
-        model = estimator._model()
+        model = self._fitted()
         offset = model.threshold()
-        scores = model.score(estimator._accept(X, reset=False), check=True)
+        scores = model.score(self._accept(X, model), check=True)
         scores -= offset
         return scores
 
@@ -114,8 +147,8 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         ndarray of float64, shape (n_samples,)
             In [-1, 0); lower is more abnormal.
         """
-        estimator = self._fitted()
-        return estimator._model().score(estimator._accept(X, reset=False), check=True)
+        model = self._fitted()
+        return model.score(self._accept(X, model), check=True)
 
     def measure_scoring(self, X: MatrixLike) -> ScoringPerformance:
         """What `score_samples` takes of time and memory here, and who does it: scores once, and measures that.
@@ -130,9 +163,9 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
             The first scoring of a model also pays for what is made once; measure the second.
         """
         began = time.perf_counter()
-        estimator = self._fitted()
-        data = estimator._accept(X, reset=False)
-        _, (scored_by, batch_rows, backend) = estimator._model().score_and_facts(data, check=True)
+        model = self._fitted()
+        data = self._accept(X, model)
+        _, (scored_by, batch_rows, backend) = model.score_and_facts(data, check=True)
         seconds = time.perf_counter() - began
         return ScoringPerformance(
             seconds, data.shape[0], scored_by, batch_rows, peak_process_memory(), backend.peak_memory()
@@ -177,15 +210,15 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
                 f"score_batches takes an iterable of arrays or frames, got one {type(parts).__name__}; "
                 "give it to score_samples, or in a list"
             )
-        return self._fitted()._score_each(parts, progress)
+        return self._score_each(parts, self._fitted(), progress)
 
     def _score_each(
-        self, parts: Iterable[MatrixLike], progress: Callable[[int], object] | None
+        self, parts: Iterable[MatrixLike], model: FittedModel, progress: Callable[[int], object] | None
     ) -> Iterator[NDArray[np.float64]]:
         done = 0
         for number, part in enumerate(parts, 1):
             try:
-                scores = self.score_samples(part)
+                scores = model.score(self._accept(part, model), check=True)
             except (TypeError, ValueError) as error:
                 raise ValueError(f"batch {number}: {error}") from error
             done += len(scores)
@@ -238,8 +271,8 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         >>> int(explanation.values[3].argmin())  # what makes the last row easy to isolate
         1
         """
-        estimator = self._fitted()
-        return explain(estimator._model(), estimator._accept(X, reset=False), of, given=X)
+        model = self._fitted()
+        return explain(model, self._accept(X, model), of, given=X)
 
     def scorer(self) -> Scorer:
         """This model for services: fastest for a row at a time, safe from many threads, never changed.
@@ -249,77 +282,63 @@ class FittedForest(OutlierMixin, BaseEstimator, metaclass=ABCMeta):
         Scorer
             Takes float32 arrays in C order as they are; gives the scores of `score_samples`, bit for bit.
         """
-        return Scorer(self._fitted()._model())
+        return Scorer(self._fitted())
 
-    def _snapshot(self: Self) -> Self:
-        """This model as it is now, its arrays shared; what other threads do to this one does not change it."""
-        model = object.__new__(type(self))
-        model.__dict__.update(self.__dict__)
-        return model
+    def __sklearn_is_fitted__(self) -> bool:
+        return "_model" in self.__dict__
 
-    def _fitted(self: Self) -> Self:
-        """A snapshot, or scikit-learn's error where nothing has been fitted."""
-        model = self._snapshot()
+    def _snapshot(self: Self, **changes: Any) -> Self:
+        """An estimator of the same parameters and fitted model, but for `changes`."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, **changes)
+        return other
+
+    def _fitted(self) -> FittedModel:
+        """The fitted model with the parameters of the moment, or scikit-learn's error where there is none."""
         # `check_is_fitted` takes longer than scoring a row.
-        if "forest_" not in model.__dict__:
+        if "_model" not in self.__dict__:
             check_is_fitted(self)
-        # It may have been put there by hand.
-        model.forest_.ensure_valid()
-        return model
+        model = self._model
+        return model._replace(resources=self._resources(model.resources.backend))
 
-    def _model(self) -> FittedModel:
-        """This estimator's forest, offset and resources as they are now."""
-        names = self.__dict__.get("feature_names_in_")
-        return FittedModel(self._ready(), self.offset_, self.quantized_bits_, self._resources(), names)
+    def _resources(self, backend: BackendChoice) -> Resources:
+        return Resources(backend, self.backend, self.n_jobs, self.batch_size, type(self).__name__)
 
-    def _ready(self) -> ScoredForest:
-        """The forest made ready for scoring; anew where another one was put in its place."""
-        scored = self.__dict__.get("_scored")
-        if scored is None or scored.forest is not self.forest_:
-            scored = self._scored = ScoredForest(self.forest_, self._score_function())
-        return scored
-
-    def _resources(self) -> Resources:
-        return Resources(self.backend_, self.backend, self.n_jobs, self.batch_size, type(self).__name__)
-
-    def _validate(self, X: MatrixLike) -> Matrix:
+    def _validate(self, X: MatrixLike, model: FittedModel) -> Matrix:
         """Float32 rows in C order, or a float32 CSR matrix, checked as a whole."""
-        data = self._accept(X, reset=False)
+        data = self._accept(X, model)
         if issparse(data):
             return data
         check_finite(data)
         return as_float32(data)
 
-    def _accept(self, X: MatrixLike, *, reset: bool) -> Matrix:
-        """Check shape, type and column names. Arrays are neither copied nor looked through for infinities."""
+    def _accept(self, X: MatrixLike, model: FittedModel | None) -> Matrix:
+        """Check shape, type and, where there is a model, that columns and their names are those of its fit.
+
+        Arrays are neither copied nor looked through for infinities.
+        """
         # Subclasses mean other things by the same names: a masked array's largest value is not its data's.
         is_numeric = type(X) is np.ndarray and X.dtype.kind in "fiub"
-        if is_numeric and X.ndim == 2 and X.size:
+        plain = is_numeric and X.ndim == 2 and X.size > 0
+        if plain and (model is None or (X.shape[1] == model.forest.n_features and model.feature_names is None)):
             # What follows would find no more, in more time than scoring a row or growing twenty trees takes.
-            if reset:
-                self.n_features_in_ = X.shape[1]
-                self.__dict__.pop("feature_names_in_", None)
-                return X
-            if X.shape[1] == self.n_features_in_ and not hasattr(self, "feature_names_in_"):
-                return X
+            return X
         if issparse(X):
             check_sparse(X)
-        accepted: Matrix = validate_data(
-            self,
-            X,
-            accept_sparse="csr",
-            dtype=None if is_numeric else np.float32,
-            ensure_all_finite="allow-nan" if issparse(X) else False,
-            reset=reset,
-        )
+        how: dict[str, Any] = {
+            "accept_sparse": "csr",
+            "dtype": None if is_numeric else np.float32,
+            "ensure_all_finite": "allow-nan" if issparse(X) else False,
+        }
+        if model is None:
+            accepted: Matrix = check_array(X, input_name="X", estimator=self, **how)
+        else:
+            # By attributes of an estimator, and this one may have been fitted anew.
+            accepted = validate_data(self._snapshot(_model=model), X, reset=False, **how)
         if issparse(accepted) and accepted is not X:
             # Formats such as lists of rows tell only now where their entries lie.
             check_sparse(accepted)
         return accepted
-
-    def _spread_rows(self, X: Matrix) -> NDArray[np.float32]:
-        """At most `SPREAD_ROWS` rows, evenly spaced."""
-        return as_float32(X[:: -(-X.shape[0] // SPREAD_ROWS)])
 
     @classmethod
     @cache

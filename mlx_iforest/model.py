@@ -16,6 +16,7 @@ from mlx_iforest.backends.crossover import Work
 from mlx_iforest.batches import as_float32, batches, rows_in_memory
 from mlx_iforest.finite import check_finite
 from mlx_iforest.forest import Forest
+from mlx_iforest.performance import Performance, PruningReport
 from mlx_iforest.resources import Resources
 from mlx_iforest.score_function import Part, ScoreFunction
 from mlx_iforest.threads import FEWEST_THREADED_ROWS, run
@@ -26,22 +27,32 @@ __all__ = ["FittedModel", "ScoredForest"]
 class ScoredForest:
     """A forest and a score function, made ready: leaf values where backends read them.
 
-    Attributes
+    Parameters
     ----------
     forest : Forest
     function : ScoreFunction
         Of this forest's trees.
+
+    Raises
+    ------
+    InvalidForestError
+        The forest is not valid.
     """
 
     def __init__(self, forest: Forest, function: ScoreFunction) -> None:
+        forest.ensure_valid()
         self.forest, self.function = forest, function
         self._tables = [self._table(part) for part in function.parts]
+
+    def __reduce__(self) -> Any:
+        return ScoredForest, (self.forest, self.function)
 
     def _table(self, part: Part) -> tuple[Forest, NDArray[np.float32]]:
         """Its trees, and the leaf values of its views."""
         whole = (part.first, part.stop) == (0, self.forest.n_trees)
         trees = self.forest if whole else self.forest.trees(part.first, part.stop)
-        values = [view.leaves(trees.arrays()) for view in part.views]
+        arrays = trees.arrays()
+        values = [arrays[view.leaf_value] for view in part.views]
         # One view's values stay where they are: the forest may have been made ready for them before.
         return trees, values[0][:, None] if len(values) == 1 else np.stack(values, axis=1)
 
@@ -69,25 +80,40 @@ class ScoredForest:
 
 
 class FittedModel(NamedTuple):
-    """A fitted model without the estimator around it; nothing changes it.
+    """All that a fit leaves behind, without the estimator around it; nothing changes it.
 
     Attributes
     ----------
     scored : ScoredForest
     offset : float
         Scores below it are anomalies.
+    resources : Resources
+        Of the fit. An estimator scores with its parameters of the moment.
+    feature_names : ndarray of str or None
+        Of the training data.
+    max_samples : int
+        Rows of the largest trees.
+    seed : int
+        64 bits, of which all trees were drawn.
+    performance : Performance
     quantized_bits : int or None
         None for a forest that is stored as it is.
-    resources : Resources
-    feature_names : sequence of str or None
-        Of the training data.
+    pruned : bool
+        Whether trees are no longer those of the fit.
+    pruning : PruningReport or None
+        Of the last pruning, where that was in this process or what it pickled.
     """
 
     scored: ScoredForest
     offset: float
-    quantized_bits: int | None
     resources: Resources
     feature_names: Any
+    max_samples: int
+    seed: int
+    performance: Performance
+    quantized_bits: int | None = None
+    pruned: bool = False
+    pruning: PruningReport | None = None
 
     @property
     def forest(self) -> Forest:
@@ -114,9 +140,9 @@ class FittedModel(NamedTuple):
             raise ValueError(f"offset_ is {str(offset)[:40]}; set it to a finite number, or fit again")
         return threshold
 
-    def with_forest(self, forest: Forest, function: ScoreFunction) -> FittedModel:
-        """This model with another forest, and how that one scores."""
-        return self._replace(scored=ScoredForest(forest, function))
+    def with_forest(self, forest: Forest, function: ScoreFunction, **changes: Any) -> FittedModel:
+        """This model with another forest, how that one scores, and what else is different."""
+        return self._replace(scored=ScoredForest(forest, function), **changes)
 
     def score(self, X: Any, *, check: bool = False) -> NDArray[np.float64]:
         """Scores of rows, which become float32 a batch at a time.

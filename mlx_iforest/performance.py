@@ -1,4 +1,4 @@
-"""What a forest's work cost."""
+"""What a forest's work cost: fitting, scoring, pruning."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from mlx_iforest.backends.base import BackendChoice
 
-__all__ = ["Performance", "ScoringPerformance", "peak_process_memory"]
+__all__ = ["Performance", "PruningReport", "ScoringPerformance", "peak_process_memory"]
 
 
 @dataclass
@@ -68,6 +68,62 @@ class ScoringPerformance:
     def to_dict(self) -> dict[str, Any]:
         """All figures, for a report."""
         return {**asdict(self), "score_rows_per_second": self.score_rows_per_second}
+
+
+@dataclass(frozen=True)
+class PruningReport:
+    """What pruning took away, and what it may have changed.
+
+    Attributes
+    ----------
+    tolerance : float
+        The change of a score that was allowed.
+    nodes_before, nodes_after, trees_before, trees_after, bytes_before, bytes_after : int
+        Bytes are those of the forest as it is stored.
+    bound : float
+        Proven: no row's score changed by more, whatever the row, apart from float32 rounding (below 1e-6). At most
+        `tolerance` unless trees were removed.
+    rows : int
+        Validation rows; 0 where none were given, and then all that follows is None.
+    largest_change : float or None
+        Largest change of a score among the validation rows. At most `tolerance`, and at most `bound`.
+    rows_per_second_before, rows_per_second_after : float or None
+        Measured on at most 100,000 validation rows.
+    """
+
+    tolerance: float
+    nodes_before: int
+    nodes_after: int
+    trees_before: int
+    trees_after: int
+    bytes_before: int
+    bytes_after: int
+    bound: float
+    rows: int = 0
+    largest_change: float | None = None
+    rows_per_second_before: float | None = None
+    rows_per_second_after: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures, for a report."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        counts = (
+            (self.nodes_before, self.nodes_after, "nodes"),
+            (self.trees_before, self.trees_after, "trees"),
+            (self.bytes_before, self.bytes_after, "bytes"),
+        )
+        size = ", ".join(f"{before:,} -> {after:,} {what}" for before, after, what in counts)
+        lines = [f"{size}.", f"No score of any row changes by more than {self.bound:.2g} (proven)."]
+        if self.largest_change is not None:
+            lines.append(f"The largest change on the {self.rows:,} rows given is {self.largest_change:.2g}.")
+        if self.bound > self.tolerance:
+            lines.append(f"Only what these rows show keeps changes within {self.tolerance:g}: trees were removed.")
+        if self.rows_per_second_before and self.rows_per_second_after:
+            ratio = self.rows_per_second_after / self.rows_per_second_before
+            lines.append(f"{self.rows_per_second_after:,.0f} rows a second, {ratio:.2f} times as many as before.")
+        return " ".join(lines)
 
 
 def peak_process_memory() -> int | None:

@@ -7,7 +7,7 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
-from joblib import cpu_count, effective_n_jobs
+from joblib import effective_n_jobs
 from numpy.typing import NDArray
 
 from mlx_iforest.backends import Backend, BackendChoice, BackendUnavailableError, backend_for, choose_backend
@@ -21,7 +21,7 @@ __all__ = ["Resources", "threads"]
 def threads(n_jobs: int | None, owner: str) -> int:
     """How many threads a parameter means, which may have been set since it was checked."""
     _check_n_jobs(n_jobs, owner)
-    return int(cpu_count() if n_jobs is None else effective_n_jobs(n_jobs))
+    return int(effective_n_jobs(n_jobs))
 
 
 def _check_n_jobs(n_jobs: Any, owner: str) -> None:

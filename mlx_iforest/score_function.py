@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,63 +114,56 @@ BLEND = Logistic("blend", ALERT_DEVIATIONS)
 
 @dataclass(frozen=True)
 class View:
-    """What some trees say of a row: the mean of a leaf value, or of several.
+    """What some trees say of a row: the mean of a leaf value.
 
     Parameters
     ----------
-    terms : tuple of (str, Spread or None)
-        The leaf values, and the spread that standardises each where it has one.
+    leaf_value : str
+        One of `LEAF_VALUES`.
+    spread : Spread or None
+        What standardises the mean, where several views are to be compared.
     weight : float
         Among all views.
     """
 
-    terms: tuple[tuple[str, Spread | None], ...]
+    leaf_value: str
+    spread: Spread | None = None
     weight: float = 1.0
 
-    @property
-    def spread(self) -> Spread | None:
-        """What standardises the mean of `leaves`."""
-        return self.terms[0][1] if len(self.terms) == 1 else None
 
-    def leaves(self, arrays: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Values to take the mean of."""
-        if len(self.terms) == 1:
-            return arrays[self.terms[0][0]]
-        # The mean of standardised means is the mean of one mixture of leaf values.
-        standard = [arrays[name] if spread is None else spread.standardise(arrays[name]) for name, spread in self.terms]
-        return np.mean(standard, axis=0).astype(np.float32)
+class _Declared:
+    """Pickles as what it was made of: what has been worked out since is no part of it."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
-class Part:
-    """Trees, from `first` to before `stop`, and the views of them."""
+class Part(_Declared):
+    """Trees, from `first` to before `stop`, and the views of them; of a blend, those of the member with a number."""
 
     first: int
     stop: int
     views: tuple[View, ...]
+    member: int = 0
 
     @cached_property
     def weights(self) -> dict[str, Floats]:
         """Of each leaf value that counts, its weight in each view, shape (n_views,)."""
         weights = {name: np.zeros(len(self.views)) for name in LEAF_VALUES}
         for place, view in enumerate(self.views):
-            for name, spread in view.terms:
-                weights[name][place] += 1 / ((1.0 if spread is None else spread.deviation) * len(view.terms))
+            weights[view.leaf_value][place] = 1.0 if view.spread is None else 1 / view.spread.deviation
         return {name: weight for name, weight in weights.items() if weight.any()}
 
     @cached_property
     def offset(self) -> Floats:
         """What is added to each view's weighted values, shape (n_views,)."""
-        offset = np.zeros(len(self.views))
-        for place, view in enumerate(self.views):
-            for _, spread in view.terms:
-                if spread is not None:
-                    offset[place] -= spread.median / (spread.deviation * len(view.terms))
-        return offset
+        spreads = [view.spread for view in self.views]
+        return np.array([0.0 if spread is None else -spread.median / spread.deviation for spread in spreads])
 
 
 @dataclass(frozen=True)
-class ScoreFunction:
+class ScoreFunction(_Declared):
     """How a model makes scores of its trees' leaf values: views, of which the soft minimum goes through the link.
 
     Parameters
@@ -184,9 +177,9 @@ class ScoreFunction:
     link: Link
 
     @classmethod
-    def of_mean(cls, n_trees: int, name: str) -> ScoreFunction:
-        """The mean of one of the leaf values, as it is."""
-        return cls((Part(0, n_trees, (View(((name, None),)),)),), Identity())
+    def of_mean(cls, n_trees: int, leaf_value: str, link: Link) -> ScoreFunction:
+        """The mean of one of the leaf values over all trees."""
+        return cls((Part(0, n_trees, (View(leaf_value),)),), link)
 
     @cached_property
     def views(self) -> tuple[View, ...]:
@@ -199,13 +192,13 @@ class ScoreFunction:
     @cached_property
     def used(self) -> set[str]:
         """The leaf values that count for something."""
-        return {name for view in self.views for name, _ in view.terms}
+        return {view.leaf_value for view in self.views}
 
     def with_sizes(self, sizes: Sequence[int]) -> ScoreFunction:
         """The same of a forest whose parts have so many trees."""
         stops = np.cumsum(sizes).tolist()
         bounds = zip(self.parts, [0, *stops[:-1]], stops, strict=True)
-        return replace(self, parts=tuple(Part(first, stop, part.views) for part, first, stop in bounds))
+        return replace(self, parts=tuple(replace(part, first=first, stop=stop) for part, first, stop in bounds))
 
     def combine(self, columns: Floats) -> Floats:
         """From the views' values, shape (n_samples, n_views), to one number a row.

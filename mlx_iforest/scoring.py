@@ -20,7 +20,6 @@ __all__ = [
     "ALERT_DEVIATIONS",
     "Spread",
     "average_path_length",
-    "blend_score",
     "density_score",
     "density_slope",
     "depth_limit",
@@ -123,22 +122,6 @@ def density_slope(log_density: NDArray[Any]) -> NDArray[np.float64]:
     """The derivative of `density_score` by the logarithm of the density; never negative."""
     score = density_score(log_density)
     return -score * (1.0 + score)
-
-
-def blend_score(normality: NDArray[Any]) -> NDArray[np.float64]:
-    """-1 / (1 + exp(normality + `ALERT_DEVIATIONS`)).
-
-    Parameters
-    ----------
-    normality : ndarray, shape (n_samples,)
-        In robust standard deviations of the training rows above their median; negative is less normal than most.
-
-    Returns
-    -------
-    ndarray of float64, shape (n_samples,)
-        In [-1, 0); lower is more abnormal, -0.5 lies `ALERT_DEVIATIONS` below the median.
-    """
-    return density_score(np.asarray(normality, dtype=np.float64) + ALERT_DEVIATIONS)
 
 
 def soft_minimum(normality: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mlx_iforest.backends import BACKENDS
 from mlx_iforest.backends.base import BackendChoice
 from mlx_iforest.base import BaseIsolationForest
-from mlx_iforest.blended import MEMBERS, BlendedIsolationForest
+from mlx_iforest.blended import MEMBERS, BlendedIsolationForest, blended_score
 from mlx_iforest.compress.quantization import BITS, Levels, PackedForest
 from mlx_iforest.convert.declared import (
     Arrays,
@@ -28,7 +28,7 @@ from mlx_iforest.convert.declared import (
     shown,
 )
 from mlx_iforest.convert.declared_values import Array, Flag, Number, Strings, Text, Whole
-from mlx_iforest.estimator import MLXIsolationForest
+from mlx_iforest.estimator import MLXIsolationForest, mean_score
 from mlx_iforest.forest import (
     ARRAYS,
     LARGEST_INT32,
@@ -39,11 +39,13 @@ from mlx_iforest.forest import (
     InvalidForestError,
     split_levels,
 )
+from mlx_iforest.model import FittedModel, ScoredForest
 from mlx_iforest.offsets import HIGHEST, LOWEST
 from mlx_iforest.performance import Performance
+from mlx_iforest.resources import Resources
 from mlx_iforest.scoring import RESOLUTION, Spread
 
-__all__ = ["MODEL", "StateError", "checked_state", "from_state", "to_state"]
+__all__ = ["FOREST", "MODEL", "StateError", "from_state", "to_state"]
 
 RESOURCES = ("batch_size", "n_jobs")
 """Parameters that say what scoring may take of a machine. They are its user's: no file has them, and of one that does
@@ -91,48 +93,6 @@ def from_state(arrays: Arrays, values: Any) -> BaseIsolationForest:
     if left:
         raise StateError(f"{next(iter(left))}: nothing refers to this array")
     return model
-
-
-def checked_state(state: dict[str, Any]) -> dict[str, Any]:
-    """The attributes of a fitted model that came in another way than `from_state`, once its forest can be scored.
-
-    Scoring is compiled and does not look whether an index lies within its array, so this makes sure of it. All else is
-    held to what `from_state` takes.
-
-    Parameters
-    ----------
-    state : dict
-        As `__getstate__` gives it; the forest may be packed.
-
-    Returns
-    -------
-    dict
-        The same with a valid `Forest`, which knows nothing that does not follow from its arrays, and with `RESOURCES`
-        as they are by default.
-
-    Raises
-    ------
-    StateError, InvalidForestError
-        What does not go together; the message names the first fault.
-    """
-    forest = state["forest_"]
-    if isinstance(forest, PackedForest):
-        arrays: Arrays = {}
-        forest = _FOREST.decode(_FOREST.encode(forest, "forest_", arrays), "forest_", arrays)
-    else:
-        forest = Forest(forest.n_features, **forest.arrays()).validate()
-    cls = BlendedIsolationForest if "_member_trees" in state else MLXIsolationForest
-    kept = {"quantized_bits_": None, "pruned_": False, **state}
-    kept = {name: value for name, value in kept.items() if name not in ("forest_", "performance_", *RESOURCES)}
-    fields = _fields(cls)
-    Fields({name: kind for name, kind in fields.kinds.items() if name != "forest_"}, fields.optional).encode(
-        kept, "model", {}
-    )
-    _check_model(cls, {**kept, "forest_": forest}, "model")
-    if not isinstance(state.get("performance_"), Performance):
-        raise StateError(f"model/performance_: expected a Performance, found {shown(state.get('performance_'))}")
-    defaults = {name: value for name, value in cls().get_params().items() if name in RESOURCES and name in state}
-    return {**state, **defaults, "forest_": forest}
 
 
 _MOST_PRUNED = 10_000
@@ -228,7 +188,7 @@ class _Forest(Kind):
             raise StateError(f"{at}: {error}") from error
 
 
-_FOREST = _Forest()
+FOREST = _Forest()
 
 _OTHERS = {
     name: Array(np.dtype(dtype).name, dimensions)
@@ -309,7 +269,7 @@ _SPREAD = Record(
 )
 _CHOICE = Record(BackendChoice, {"name": Text(tuple(BACKENDS)), "reason": Text()})
 _SHARED: dict[str, Kind] = {
-    "forest_": _FOREST,
+    "forest_": FOREST,
     "offset_": Number(LOWEST, HIGHEST),
     "max_samples_": Whole(1, LARGEST_INT32),
     "quantized_bits_": Optional(Whole(min(BITS), max(BITS))),
@@ -338,11 +298,9 @@ class _Model(Kind):
             raise StateError(f"{at}: expected a {known}, found {shown(value)}")
         if not hasattr(value, "forest_"):
             raise StateError(f"{at}: it is not fitted")
-        state = {"quantized_bits_": None, "pruned_": False, **value.__getstate__()}
-        # Seconds differ from run to run: without them the same fit gives the same bytes.
-        kept = {name: one for name, one in state.items() if name not in ("performance_", *RESOURCES)}
+        kept = _attributes(value)
         fields = _fields(type(value)).encode(kept, at, arrays)
-        _check_model(type(value), {**kept, "forest_": value.forest_}, at)
+        _check_model(type(value), kept, at)
         return {"kind": type(value).__name__, **fields}
 
     def decode(self, found: Any, at: str, arrays: Arrays) -> BaseIsolationForest:
@@ -353,11 +311,56 @@ class _Model(Kind):
         # Files of before have resources.
         rest = {name: one for name, one in found.items() if name not in ("kind", *RESOURCES)}
         state = _fields(kinds[kind]).decode(rest, at, arrays)
-        state["performance_"] = Performance(grow_seconds=0.0)
         _check_model(kinds[kind], state, at)
         model = kinds[kind]()
-        model.__setstate__(state)
+        model.__dict__.update({name: state[name] for name in model._get_param_names() if name in state})
+        model._model = _fitted_model(kind, state)
         return model
+
+
+def _attributes(estimator: BaseIsolationForest) -> dict[str, Any]:
+    """What a file holds of a fitted estimator, by the names that it has there."""
+    model = estimator._model
+    given = {name: value for name, value in vars(estimator).items() if name not in ("_model", *RESOURCES)}
+    named = {} if model.feature_names is None else {"feature_names_in_": model.feature_names}
+    parts = model.function.parts
+    own: dict[str, Any] = {"_counted": ((parts[0].views[0].leaf_value, None),)}
+    if isinstance(estimator, BlendedIsolationForest):
+        stops = [0] * len(MEMBERS)
+        for part in parts:
+            stops[part.member :] = [part.stop] * (len(MEMBERS) - part.member)
+        own = {
+            "_member_trees": list(zip([0, *stops[:-1]], stops, strict=True)),
+            "_spreads": [[view.spread for view in part.views] for part in parts],
+        }
+    return {
+        **given,
+        "forest_": model.forest,
+        "offset_": model.offset,
+        "max_samples_": model.max_samples,
+        "quantized_bits_": model.quantized_bits,
+        "pruned_": model.pruned,
+        "_seed": model.seed,
+        "backend_": model.resources.backend,
+        "n_features_in_": model.forest.n_features,
+        **named,
+        **own,
+    }
+
+
+def _fitted_model(kind: str, state: dict[str, Any]) -> FittedModel:
+    """What `_attributes` were made of. What the fit cost is not kept."""
+    forest, max_samples = state["forest_"], state["max_samples_"]
+    if "_counted" in state:
+        function = mean_score(forest.n_trees, state["_counted"][0][0], max_samples)
+    else:
+        function = blended_score(state["_member_trees"], state["_spreads"])
+    resources = Resources(state["backend_"], state["backend"], None, "auto", kind)
+    return FittedModel(
+        ScoredForest(forest, function), state["offset_"], resources,
+        state.get("feature_names_in_"), max_samples, state["_seed"], Performance(grow_seconds=0.0),
+        state["quantized_bits_"], state["pruned_"],
+    )  # fmt: skip
 
 
 def _fields(cls: type[BaseIsolationForest]) -> Fields:
@@ -391,12 +394,10 @@ def _model_fault(state: dict[str, Any]) -> str | None:
         return f"'quantized_bits_' must be one of {BITS} or null"
     there = LEAF_VALUES.keys() & forest.arrays().keys()
     if "_counted" in state:
-        counted = dict(state["_counted"])
-        alone = len(counted) == 1
-        if not counted or len(counted) != len(state["_counted"]):
-            return "'_counted' must name each leaf value once"
-        if not counted.keys() <= there or any((one is None) != alone for one in counted.values()):
-            return "'_counted' does not go with the forest"
+        if state["scoring"] == "blend":
+            return "it is of an earlier version, and scoring='blend' is no more; fit a BlendedIsolationForest"
+        if state["_counted"] not in [((name, None),) for name in there]:
+            return "'_counted' must name one leaf value that the forest has"
         return None
     bounds = state["_member_trees"]
     if len(bounds) != len(MEMBERS) or [0, *(stop for _, stop in bounds)] != [

@@ -32,7 +32,8 @@ def scoring() -> None:
 def explaining() -> None:
     """Shapley values."""
     model = MLXIsolationForest(4, backend="sklearn", random_state=0).fit(X)
-    model.backend_ = choose_backend("numba")
+    by_numba = model._model.resources._replace(backend=choose_backend("numba"))
+    model._model = model._model._replace(resources=by_numba)
     model.explain(X[:100])
 
 

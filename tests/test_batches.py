@@ -22,7 +22,7 @@ from mlx_iforest.finite import CHUNK, COMPILED_CHUNK, OVERFLOW, check_finite, re
 MODELS = [
     MLXIsolationForest(n_estimators=12, random_state=0),
     MLXIsolationForest(n_estimators=12, random_state=0, scoring="density"),
-    MLXIsolationForest(n_estimators=12, random_state=0, scoring="blend"),
+    MLXIsolationForest(n_estimators=12, random_state=0, scoring="density"),
     MLXIsolationForest(n_estimators=12, random_state=0, extension_level=1),
     BlendedIsolationForest(n_estimators=12, random_state=0),
 ]

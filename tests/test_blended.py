@@ -11,7 +11,8 @@ from sklearn.metrics import roc_auc_score
 
 from mlx_iforest import BlendedIsolationForest
 from mlx_iforest.blended import MEMBERS, TAMING, Columns, member_trees
-from mlx_iforest.scoring import Spread, blend_score
+from mlx_iforest.score_function import BLEND
+from mlx_iforest.scoring import Spread
 
 
 def skewed(n: int = 600, seed: int = 0) -> np.ndarray:
@@ -62,10 +63,10 @@ def test_the_score_is_the_soft_minimum_of_standardised_views(backend):
         trees = model.forest_.trees(first, stop)
         for values, weight in ((trees.path_length, member.depth), (trees.log_density, member.density)):
             if weight:
-                means = model._resources().leaf_means(trees, values, X)
+                means = model._model.resources.leaf_means(trees, values, X)
                 total += weight * np.exp(-Spread.of(means).standardise(means))
                 weights += weight
-    assert model.score_samples(X) == pytest.approx(blend_score(-np.log(total / weights)), abs=1e-5)
+    assert model.score_samples(X) == pytest.approx(BLEND.score(-np.log(total / weights)), abs=1e-5)
 
 
 def test_members_share_the_trees():

@@ -143,7 +143,6 @@ def test_each_rule_in_words(
     [
         (MLXIsolationForest(4, random_state=0), "classic isolation forest: 4 trees of 256 records at most"),
         (MLXIsolationForest(4, scoring="density"), "isolation forest that judges by density"),
-        (MLXIsolationForest(4, scoring="blend"), "judges by depth and density"),
         (MLXIsolationForest(4, extension_level=1), "oblique splits"),
         (BlendedIsolationForest(8), "blended isolation forest: 8 trees"),
     ],

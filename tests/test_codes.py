@@ -17,6 +17,7 @@ from mlx_iforest.backends.numba import backend as numba_cpu
 from mlx_iforest.backends.numba.coded_scoring import BLOCK, FLUSH
 from mlx_iforest.backends.numba.codes import CodedForest, Grid
 from mlx_iforest.backends.reference import ReferenceBackend, leaf
+from mlx_iforest.backends.scored_trees import merge_equal_leaves
 from mlx_iforest.growth import GrowthPlan
 
 
@@ -192,3 +193,19 @@ def test_a_row_scores_the_same_alone_and_in_a_crowd():
     for n_jobs, batch_size in [(1, "auto"), (3, 100), (2, 1000)]:
         model.set_params(n_jobs=n_jobs, batch_size=batch_size)
         assert np.array_equal(model.score_samples(X), crowd)
+
+
+def test_equal_leaves_are_merged_from_the_bottom_up() -> None:
+    # Two trees: ((1, 1), 1) is one leaf, and (2, (3, 3)) one split.
+    trees = Forest.from_growth(
+        1, np.array([0, 5, 10]), np.array([0, 0, -1, -1, -1, 0, -1, 0, -1, -1], np.int32),
+        np.array([3, 2, 0, 0, 0, 3, 0, 4, 0, 0], np.float32), np.zeros(10, np.bool_),
+        np.array([3, 2, 1, 1, 1, 3, 1, 2, 1, 1], np.int32),
+    )  # fmt: skip
+    values = np.array([0, 0, 1, 1, 1, 0, 2, 0, 3, 3], np.int64)
+    feature, merged = merge_equal_leaves(trees, values)
+    assert feature.tolist() == [-1, -1, -1, -1, -1, 0, -1, -1, -1, -1]
+    assert merged[[0, 6, 7]].tolist() == [1, 2, 3]
+    both = np.stack([values, np.arange(10)], axis=1)
+    assert merge_equal_leaves(trees, both)[0].tolist() == trees.feature.tolist()
+    assert values[0] == both[0, 0] == 0

@@ -11,7 +11,7 @@ from anomaly_detection.calibration.thresholds import AlertBudget, BestAccuracy, 
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError, NotFittedError
 from anomaly_detection.features.features import SupplyChainFeatures
-from anomaly_detection.settings import SUMMARY_FEATURES, FeatureSet, Settings, make_detector
+from anomaly_detection.settings import SUMMARY_FEATURES, FeatureSet, Settings, make_detector, make_forest
 from mlx_iforest import MLXIsolationForest
 
 
@@ -84,6 +84,12 @@ def test_labels_move_the_threshold_and_nothing_else():
     assert judged.model.offset_ == judged.threshold_rule.offset_ != -0.5
     with pytest.raises(DataError, match="needs labels"):
         Detector(model=_forest(), threshold_rule=BestAccuracy()).fit(frame)
+
+
+def test_forests_of_the_system_use_all_cores():
+    for settings in (Settings(forest="classic"), Settings(forest="density"), Settings(forest="blended")):
+        assert make_forest(settings, seed=0).n_jobs == -1
+    assert Detector().model.n_jobs == -1
 
 
 def test_set_threshold_afterwards():

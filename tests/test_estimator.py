@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from scipy.sparse import csc_matrix, csr_array, csr_matrix
 from sklearn.base import clone
 from sklearn.ensemble import IsolationForest
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -20,7 +20,7 @@ from mlx_iforest.backends import BackendChoice
 ESTIMATORS = [
     *(MLXIsolationForest(n_estimators=10, backend=name) for name in ("numba", "mlx", "sklearn")),
     MLXIsolationForest(n_estimators=10, extension_level=2),
-    MLXIsolationForest(n_estimators=10, scoring="blend"),
+    MLXIsolationForest(n_estimators=10, scoring="density"),
     BlendedIsolationForest(n_estimators=60),
 ]
 WEIGHTS = "weights are chances to be drawn, not repetitions: as for scikit-learn's own forest, equal in the mean only"
@@ -156,6 +156,7 @@ def test_max_features(backend, max_features, expected):
         ({"contamination": 0.6}, "'contamination' parameter"),
         ({"max_features": 4}, r"max_features \(4\) must be in \[1, 3\]"),
         ({"backend": "cuda"}, "'backend' parameter"),
+        ({"scoring": "blend"}, "'scoring' parameter"),
         ({"batch_size": 0}, "'batch_size' parameter"),
         ({"n_jobs": 1.5}, "'n_jobs' parameter"),
         ({"n_jobs": 0}, "n_jobs == 0"),
@@ -200,11 +201,11 @@ def test_performance_is_measured():
     assert figures["peak_mlx_memory"] > 0
 
 
-@pytest.mark.parametrize("make", [lambda: MLXIsolationForest(5, scoring="blend"), lambda: BlendedIsolationForest(6)])
+@pytest.mark.parametrize("make", [lambda: MLXIsolationForest(5), lambda: BlendedIsolationForest(6)])
 def test_scoring_changes_no_attribute(make):
     X = two_clusters()
     fitted = make().fit(X)
-    for model in (fitted, pickle.loads(pickle.dumps(fitted)), fitted.prune(0.01)[0]):
+    for model in (fitted, pickle.loads(pickle.dumps(fitted)), fitted.prune(0.01)):
         before = dict(vars(model))
         figures = vars(model.performance_).copy()
         for call in (model.predict, model.explain, model.measure_scoring, model.scorer().score):
@@ -212,6 +213,31 @@ def test_scoring_changes_no_attribute(make):
         assert vars(model).keys() == before.keys()
         assert all(vars(model)[name] is value for name, value in before.items())
         assert vars(model.performance_) == figures
+
+
+@pytest.mark.parametrize("make", [lambda: MLXIsolationForest(5), lambda: BlendedIsolationForest(6)])
+def test_a_fit_leaves_one_attribute_of_which_all_others_are_read(make):
+    learned = ("forest_", "max_samples_", "quantized_bits_", "pruned_", "pruning_", "backend_", "performance_")
+    model, before = make(), vars(make()).keys()
+    for name in (*learned, "n_features_in_", "feature_names_in_", "offset_"):
+        assert not hasattr(model, name)
+    with pytest.raises(NotFittedError):
+        model.offset_ = -0.4
+    X = two_clusters()
+    model.fit(X)
+    assert vars(model).keys() - before == {"_model"}
+    assert not hasattr(model, "feature_names_in_")
+    for name in (*learned, "n_features_in_"):
+        assert hasattr(model, name)
+        with pytest.raises(AttributeError, match=f"{name} is what a fit found out, and cannot be set"):
+            setattr(model, name, None)
+    model.offset_ = -0.4
+    assert (model.offset_, model.scorer().offset) == (-0.4, -0.4)
+    assert np.array_equal(model.predict(X) == -1, model.score_samples(X) < -0.4)
+    # What was made of the model before shares all but the threshold.
+    smaller = model.prune(0.0)
+    smaller.offset_ = -0.3
+    assert (model.offset_, pickle.loads(pickle.dumps(smaller)).offset_) == (-0.4, -0.3)
 
 
 def test_verbose_says_what_growing_took(capsys):
@@ -237,7 +263,8 @@ def test_a_model_from_a_machine_with_another_backend_scores_here(monkeypatch):
     X = two_clusters()
     model = MLXIsolationForest(n_estimators=10, random_state=0).fit(X)
     expected = model.score_samples(X)
-    model.backend_ = BackendChoice("mlx", "it had a GPU")
+    elsewhere = model._model.resources._replace(backend=BackendChoice("mlx", "it had a GPU"))
+    model._model = model._model._replace(resources=elsewhere)
     monkeypatch.setattr(backends, "_load", missing)
     assert np.array_equal(model.score_samples(X), expected)
     model.backend = "mlx"
@@ -290,10 +317,9 @@ def test_heavy_rows_become_normal():
     assert heavy > plain + 0.1
 
 
-@pytest.mark.parametrize("scoring", ["density", "blend"])
-def test_other_scorings_find_outliers_too(backend, scoring):
+def test_density_finds_outliers_too(backend):
     X = two_clusters()
-    model = MLXIsolationForest(scoring=scoring, contamination=0.01, random_state=0, backend=backend).fit(X)
+    model = MLXIsolationForest(scoring="density", contamination=0.01, random_state=0, backend=backend).fit(X)
     scores = model.score_samples(X)
     assert scores.min() >= -1
     assert scores.max() < 0
@@ -332,12 +358,13 @@ def test_extension_level_is_bounded_by_the_features():
     assert one.forest_.direction_weight is None
 
 
-def test_a_blend_needs_densities():
+def test_density_needs_densities():
     X = two_clusters()
-    model = MLXIsolationForest(scoring="density", n_estimators=3).fit(X)
-    model.forest_ = dataclasses.replace(model.forest_, log_density=None)
+    theirs = IsolationForest(n_estimators=3, random_state=0, warm_start=True).fit(X)
+    model = MLXIsolationForest.from_sklearn(theirs)
     with pytest.raises(ValueError, match="needs densities"):
-        model._learn_scores(X)
+        model.set_params(scoring="density", n_estimators=5).fit(X)
+    assert model.forest_.n_trees == 3
 
 
 @pytest.mark.parametrize("columns", [2, 4])

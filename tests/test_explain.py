@@ -22,7 +22,6 @@ from mlx_iforest.explain.tables import ExplainedTrees
 MODELS = {
     "depth": MLXIsolationForest(30, random_state=0),
     "density": MLXIsolationForest(30, scoring="density", random_state=0),
-    "blend": MLXIsolationForest(30, scoring="blend", random_state=0),
     "blended": BlendedIsolationForest(30, random_state=0),
     "few features a tree": MLXIsolationForest(30, max_features=0.5, random_state=0),
     "one row a tree": MLXIsolationForest(5, max_samples=1, random_state=0),
@@ -77,7 +76,7 @@ def by_definition(forest: Forest, values: np.ndarray, x: np.ndarray) -> np.ndarr
 
 
 def means(model: MLXIsolationForest, values: np.ndarray, X: np.ndarray) -> np.ndarray:
-    return model._resources().leaf_means(model.forest_, values, np.ascontiguousarray(X, dtype=np.float32))
+    return model._model.resources.leaf_means(model.forest_, values, np.ascontiguousarray(X, dtype=np.float32))
 
 
 def reference(model: MLXIsolationForest, values: np.ndarray, X: np.ndarray) -> np.ndarray:
@@ -88,7 +87,7 @@ def reference(model: MLXIsolationForest, values: np.ndarray, X: np.ndarray) -> n
 def two_questions(missing_left: bool = False) -> MLXIsolationForest:
     """x0 <= 0 is worth 1; else x1 <= 0 is worth 2, and the rest 4. Half of the samples go each way."""
     model = MLXIsolationForest(1, random_state=0).fit([[0.0, 0.0], [1.0, 1.0], [1.0, 2.0], [0.0, 1.0]])
-    model.forest_ = Forest(
+    forest = Forest(
         2,
         np.array([0, 5]),
         np.array([0, -1, 1, -1, -1], np.int32),
@@ -97,8 +96,8 @@ def two_questions(missing_left: bool = False) -> MLXIsolationForest:
         np.array([missing_left, False, missing_left, False, False]),
         np.array([0, 1, 0, 2, 4], np.float32),
         np.array([4, 2, 2, 1, 1], np.int32),
-    ).validate()
-    return model
+    )
+    return model._snapshot(_model=model._model.with_forest(forest, model._model.function))
 
 
 def test_by_hand() -> None:
@@ -253,7 +252,7 @@ def test_a_score_of_one_mean_has_one_slope_a_row(name: str) -> None:
 
 def test_a_row_at_the_base_has_the_slope_there() -> None:
     model = MODELS["depth"].fit(table())
-    how = model._score_function()
+    how = model._model.function
     base = np.array([[9.0]])
     near = mean_slopes(how, base, np.array([[9.0], [9.0 + 1e-9], [9.0 + 1e-5]]))[:, 0]
     difference = (how.scores(base + 1e-3) - how.scores(base - 1e-3)) / 2e-3
@@ -263,7 +262,7 @@ def test_a_row_at_the_base_has_the_slope_there() -> None:
 def test_the_slopes_of_a_blend_of_means() -> None:
     # Along the line the score's derivative is the sum of the slopes times how far the columns go.
     model = MODELS["blended"].fit(table())
-    how = model._score_function()
+    how = model._model.function
     rng = np.random.default_rng(0)
     n_columns = sum(len(part.views) for part in how.parts)
     base, columns = rng.normal(size=(1, n_columns)), rng.normal(size=(50, n_columns)) * 5
@@ -277,7 +276,7 @@ def test_the_slopes_of_a_blend_of_means() -> None:
 
 
 @pytest.mark.parametrize("of", ["path_length", "score"])
-@pytest.mark.parametrize("name", ["depth", "blend", "blended"])
+@pytest.mark.parametrize("name", ["depth", "density", "blended"])
 def test_no_row_depends_on_threads_batches_or_neighbours(name: str, of: str) -> None:
     X = table(1500)
     model = MODELS[name].fit(X)
@@ -333,11 +332,11 @@ def test_column_names_come_from_the_training_data() -> None:
     assert explanation[3].feature_names == explanation[2:4].feature_names == ["a", "b", "c", "d", "e"]
 
 
-@pytest.mark.parametrize("name", ["depth", "blend", "blended"])
+@pytest.mark.parametrize("name", ["depth", "density", "blended"])
 def test_smaller_models(name: str) -> None:
     X = table()
     model = MODELS[name].fit(X)
-    for smaller in (model.quantize(), model.prune(0.01)[0], model.prune(0.01, X)[0].quantize()):
+    for smaller in (model.quantize(), model.prune(0.01), model.prune(0.01, X).quantize()):
         of = "path_length"
         values = smaller.forest_.path_length
         assert np.abs(smaller.explain(X[:50], of=of).values - reference(smaller, values, X[:50])).max() < 2e-6

@@ -47,13 +47,13 @@ def made_smaller(make: Callable[[BaseIsolationForest], BaseIsolationForest]) -> 
 KINDS: dict[str, Callable[[], Detector]] = {
     "base": lambda: fitted(REALISTIC, threshold_rule=AlertBudget(0.02)),
     "density": lambda: fitted(model=forest(scoring="density"), threshold_rule=Conformal(0.2)),
-    "blend": lambda: fitted(model=forest(scoring="blend"), threshold_rule=LowestCost(1.0, 20.0)),
+    "depth": lambda: fitted(model=forest(), threshold_rule=LowestCost(1.0, 20.0)),
     "oblique": lambda: fitted(model=forest(extension_level=1), threshold_rule=BestF1()),
     "blended": lambda: fitted(model=BlendedIsolationForest(12, random_state=0)),
     "random state": lambda: fitted(model=forest(random_state=np.random.RandomState(7))),
     "by scikit-learn": lambda: fitted(model=forest(backend="sklearn", n_jobs=1)),
     "8 bits": lambda: made_smaller(lambda model: model.quantize(8)),
-    "pruned": lambda: made_smaller(lambda model: model.prune(0.01)[0]),
+    "pruned": lambda: made_smaller(lambda model: model.prune(0.01)),
     "missing values": lambda: fitted(FRAME.mask(np.random.default_rng(0).random(FRAME.shape) < 0.1)),
 }
 

@@ -50,12 +50,12 @@ FRAME, NEW = DATA.frame, generate("realistic", 60, seed=4).frame
 FORESTS: dict[str, Callable[[np.ndarray], BaseIsolationForest]] = {
     "depth": lambda X: MLXIsolationForest(20, random_state=0).fit(X),
     "density": lambda X: MLXIsolationForest(20, random_state=1, scoring="density", max_features=0.5).fit(X),
-    "oblique": lambda X: MLXIsolationForest(20, random_state=2, scoring="blend", extension_level=2).fit(X),
+    "oblique": lambda X: MLXIsolationForest(20, random_state=2, scoring="density", extension_level=2).fit(X),
     "blended": lambda X: BlendedIsolationForest(20, random_state=np.random.RandomState(3)).fit(X),
     "small": lambda X: BlendedIsolationForest(1, random_state=3, contamination=0.1).fit(X),
     "quantised": lambda X: MLXIsolationForest(20, random_state=4).fit(X).quantize(),
-    "pruned": lambda X: MLXIsolationForest(20, random_state=5).fit(X).prune(0.01, X)[0],
-    "pruned and quantised": lambda X: BlendedIsolationForest(20, random_state=6).fit(X).prune(0.01, X)[0].quantize(16),
+    "pruned": lambda X: MLXIsolationForest(20, random_state=5).fit(X).prune(0.01, X),
+    "pruned and quantised": lambda X: BlendedIsolationForest(20, random_state=6).fit(X).prune(0.01, X).quantize(16),
     "weighted": lambda X: MLXIsolationForest(5, random_state=7, bootstrap=True).fit(X, sample_weight=np.arange(len(X))),
 }
 
@@ -207,6 +207,7 @@ def test_features_on_several_threads(tmp_path: Path) -> None:
     loaded = again(detector, tmp_path)
     assert_same(loaded, detector, tmp_path)
     assert loaded.preprocessor.n_jobs is None
+    assert loaded.model.n_jobs == -1
     assert {branch.n_jobs for name, branch, _ in loaded.preprocessor.transformers_ if name == "deviations"} == {None}
 
 
@@ -387,7 +388,9 @@ WRONG = [
     (at("model", "n_estimators", value=299), "'n_estimators' is 299, but the forest has 300 trees"),
     (lambda header: header["__metadata__"]["model"].update(pruned_=True, n_estimators=10**9), "'n_estimators' is 1000"),
     (at("model", "_counted", value=[["path_length", {"median": 1.0, "deviation": 0.0}]]), "deviation: expected"),
-    (at("model", "_counted", value=[["log_density", None], ["log_density", None]]), "each leaf value once"),
+    (at("model", "_counted", value=[["path_length", {"median": 1.0, "deviation": 1.0}]]), "must name one leaf value"),
+    (at("model", "scoring", value="blend"), "scoring='blend' is no more; fit a BlendedIsolationForest"),
+    (at("model", "_counted", value=[["log_density", None], ["log_density", None]]), "must name one leaf value"),
     (at("model", "offset_", value="low"), "model/offset_: expected a number"),
     (at("model", "offset_", value=-5.0), r"model/offset_: expected a number in \[-1.0001, 0.0001\], found -5.0"),
     (at("model", "offset_", value=1e300), r"model/offset_: expected a number in \[-1.0001, 0.0001\], found 1e\+300"),
@@ -400,7 +403,7 @@ WRONG = [
     (at("model", "random_state", value={"key": 3}), "model/random_state: 'position' is missing"),
     (at("model", "forest_", "feature", value="model/forest_/feature"), "expected the array of this name"),
     (at("model", "forest_", "threshold", "codes", value="x"), "codes: expected the array of this name"),
-    (at("model", "forest_", "leaf_values", value={}), "'_counted' does not go with"),
+    (at("model", "forest_", "leaf_values", value={}), "'_counted' must name one leaf value"),
     (at("calibration", "learned", value=None), "nothing refers to the array"),
     (at("model", "forest_", "others", value={"tree_start": "x"}), "'tree_start' is unknown"),
     (at("scaler", "kind", value="MinMaxScaler"), "expected a StandardScaler or ColumnTransformer"),

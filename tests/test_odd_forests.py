@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -110,11 +111,15 @@ def test_a_forest_put_into_a_model_by_hand_is_checked() -> None:
     left = model.forest_.left.copy()
     left[model.forest_.feature < 0] = 0
     arrays = {**model.forest_.arrays(), "left": left}
-    model.forest_ = Forest(3, **arrays)
-    calls = (model.score_samples, model.predict, model.decision_function, model.explain, lambda X: model.scorer()(X))
-    for call in (*calls, lambda X: model.prune(0.1), lambda X: model.quantize(), lambda X: model.to_sklearn()):
-        with pytest.raises(InvalidForestError, match="it is a leaf, so its 'left' must be -1"):
-            call(X)
+    odd = Forest(3, **arrays)
+    with pytest.raises(AttributeError, match="forest_ is what a fit found out"):
+        model.forest_ = odd
+    with pytest.raises(InvalidForestError, match="it is a leaf, so its 'left' must be -1"):
+        model._model.with_forest(odd, model._model.function)
+    # A pickle may hold anything.
+    model._model.scored.forest = odd
+    with pytest.raises(InvalidForestError, match="it is a leaf, so its 'left' must be -1"):
+        pickle.loads(pickle.dumps(model))
 
 
 def test_leaves_of_more_classes_than_16_bits_number_are_walked_to() -> None:

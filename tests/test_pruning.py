@@ -18,12 +18,12 @@ from mlx_iforest.backends import available_backends, get_backend
 from mlx_iforest.backends.reference import ReferenceBackend
 from mlx_iforest.compress.collapsing import collapse
 from mlx_iforest.scoring import average_path_length, depth_score, soft_minimum
+from mlx_iforest.state import from_state, to_state
 
 SLACK = 1e-6
 KINDS = {
     "depth": lambda: MLXIsolationForest(15, random_state=0),
     "density": lambda: MLXIsolationForest(15, scoring="density", random_state=0),
-    "blend": lambda: MLXIsolationForest(15, scoring="blend", random_state=0),
     "oblique": lambda: MLXIsolationForest(15, extension_level=1, random_state=0),
     "oblique density": lambda: MLXIsolationForest(15, extension_level=1, scoring="density", random_state=0),
     "deep": lambda: MLXIsolationForest(8, max_samples=1.0, random_state=0),
@@ -77,7 +77,8 @@ def grid(forest: Forest) -> np.ndarray:
 @pytest.mark.parametrize("tolerance", [0, 1e-4, 1e-3, 1e-2, 0.1, 0.999])
 def test_no_score_moves_further_than_the_bound(models, kind, tolerance):
     model = models[kind]
-    pruned, report = model.prune(tolerance)
+    pruned = model.prune(tolerance)
+    report = pruned.pruning_
     rows = np.concatenate([adversarial_rows(model.forest_, 1500, seed=1), data(seed=2)])
     change = np.abs(pruned.score_samples(rows) - model.score_samples(rows)).max()
     assert change <= report.bound + SLACK
@@ -93,7 +94,7 @@ def test_no_score_moves_further_than_the_bound(models, kind, tolerance):
     seed=st.integers(0, 2**32 - 1),
     trees=st.integers(1, 6),
     samples=st.integers(1, 24),
-    scoring=st.sampled_from(["depth", "density", "blend"]),
+    scoring=st.sampled_from(["depth", "density"]),
     level=st.integers(0, 1),
     tolerance=st.one_of(st.just(0.0), st.floats(1e-8, 0.5)),
 )
@@ -102,13 +103,16 @@ def test_any_forest_any_row(seed, trees, samples, scoring, level, tolerance):
     model = MLXIsolationForest(
         trees, max_samples=samples, scoring=scoring, extension_level=level, random_state=seed % 1000
     ).fit(X)
-    pruned, report = model.prune(tolerance)
+    pruned = model.prune(tolerance)
+    report = pruned.pruning_
     rows = adversarial_rows(model.forest_, 100, seed)
     assert report.bound <= tolerance
     assert np.abs(pruned.score_samples(rows) - model.score_samples(rows)).max() <= report.bound + SLACK
-    again, second = pruned.prune(tolerance)
+    again = pruned.prune(tolerance)
+    second = again.pruning_
     assert np.abs(again.score_samples(rows) - pruned.score_samples(rows)).max() <= second.bound + SLACK
-    thinner, third = model.prune(tolerance, X)
+    thinner = model.prune(tolerance, X)
+    third = thinner.pruning_
     assert third.largest_change <= tolerance + SLACK
     assert np.abs(thinner.score_samples(rows) - model.score_samples(rows)).max() <= third.bound + SLACK
 
@@ -120,7 +124,8 @@ def test_every_cell_of_a_tiny_forest_keeps_the_bound(seed, tolerance):
     X = np.random.default_rng(seed).normal(size=(40, 2)).astype(np.float32)
     for trees in (1, 3):
         model = MLXIsolationForest(trees, max_samples=12, random_state=seed).fit(X)
-        pruned, report = model.prune(tolerance)
+        pruned = model.prune(tolerance)
+        report = pruned.pruning_
         rows = grid(model.forest_)
         change = np.abs(pruned.score_samples(rows) - model.score_samples(rows)).max()
         assert change <= report.bound + SLACK
@@ -143,7 +148,7 @@ def with_forest(forest: Forest, **parameters: object) -> MLXIsolationForest:
     """A fitted model with another forest in place of its own."""
     X = np.arange(forest.subsample_size * forest.n_features, dtype=np.float32).reshape(-1, forest.n_features)
     model = MLXIsolationForest(forest.n_trees, random_state=0, **parameters).fit(X)
-    return model._with_forest(forest)
+    return model._snapshot(_model=model._model.with_forest(forest, model._model.function))
 
 
 def test_the_bound_of_one_split_by_hand_is_attained():
@@ -153,9 +158,10 @@ def test_the_bound_of_one_split_by_hand_is_attained():
     far, near = 1.0, float(np.float32(1 + average_path_length(8)))
     middle = (far + near) / 2
     most = float(np.diff(depth_score(np.array([far, middle]), 9))[0])
-    kept, _ = model.prune(most * 0.999)
+    kept = model.prune(most * 0.999)
     assert kept.forest_.equals(forest)
-    pruned, report = model.prune(most * 1.001)
+    pruned = model.prune(most * 1.001)
+    report = pruned.pruning_
     assert pruned.forest_.n_nodes == 1
     assert pruned.forest_.path_length == pytest.approx([middle], rel=1e-3)
     rows = np.array([[0.0], [1.0]], np.float32)
@@ -189,11 +195,12 @@ def test_a_leaf_takes_the_mean_of_its_samples_where_the_deviation_allows():
 
 def test_equal_leaves_become_one_at_no_cost():
     forest = one_split(1, 1)
-    pruned, report = with_forest(forest).prune(0)
+    pruned = with_forest(forest).prune(0)
+    report = pruned.pruning_
     assert pruned.forest_.n_nodes == 1
     assert pruned.forest_.path_length.tolist() == [1.0]
     assert report.bound == 0
-    by_density, _ = with_forest(one_split(1, 3), scoring="density").prune(0)
+    by_density = with_forest(one_split(1, 3), scoring="density").prune(0)
     assert by_density.forest_.n_nodes == 3
 
 
@@ -221,7 +228,8 @@ def repeated_question(second: float, missing_above: bool, missing_below: bool) -
 )
 def test_branches_that_no_row_can_reach_go(second, missing_above, missing_below, leaves):
     forest = repeated_question(second, missing_above, missing_below)
-    pruned, report = with_forest(forest).prune(0)
+    pruned = with_forest(forest).prune(0)
+    report = pruned.pruning_
     found = pruned.forest_.validate()
     assert found.n_samples[found.feature < 0].tolist() == leaves
     assert report.bound == 0
@@ -231,7 +239,7 @@ def test_branches_that_no_row_can_reach_go(second, missing_above, missing_below,
 
 def test_a_root_whose_question_is_settled_further_up_is_not_touched_in_oblique_forests(models):
     forest = models["oblique"].forest_
-    pruned, _ = models["oblique"].prune(0)
+    pruned = models["oblique"].prune(0)
     assert pruned.forest_.direction_weight is not None
     assert 0 < pruned.forest_.n_nodes < forest.n_nodes
 
@@ -239,21 +247,27 @@ def test_a_root_whose_question_is_settled_further_up_is_not_touched_in_oblique_f
 def test_the_original_stays_and_the_pruned_model_is_a_model(models):
     for kind, model in models.items():
         before = pickle.dumps(model)
-        pruned, _ = model.prune(0.01, data(seed=3))
+        pruned = model.prune(0.01, data(seed=3))
         assert pickle.dumps(model) == before, kind
         assert type(pruned) is type(model)
         assert pruned.offset_ == model.offset_
         assert pruned.pruned_
         assert not model.pruned_
+        assert model.pruning_ is None
+        # What is made of it keeps the report, a fit starts anew, and a file says that it was pruned.
+        if "oblique" not in kind:
+            assert pruned.quantize(8).pruning_ is pruned.pruning_
+        loaded = from_state(*to_state(pruned))
+        assert (loaded.pruned_, loaded.pruning_) == (True, None)
         rows = data(seed=4)
         copied = pickle.loads(pickle.dumps(pruned))
         assert copied.score_samples(rows).tolist() == pruned.score_samples(rows).tolist()
         assert set(pruned.predict(rows)) <= {1, -1}
 
 
-@pytest.mark.parametrize("kind", ["depth", "density", "blend", "blended", "oblique"])
+@pytest.mark.parametrize("kind", ["depth", "density", "blended", "oblique"])
 def test_backends_agree_on_a_pruned_forest(models, kind):
-    pruned, _ = models[kind].prune(0.05, data(seed=3))
+    pruned = models[kind].prune(0.05, data(seed=3))
     forest, rows = pruned.forest_, adversarial_rows(models[kind].forest_, 100, seed=5)
     values = np.stack([forest.path_length, forest.log_density], axis=1)
     with np.errstate(over="ignore", invalid="ignore"):  # weighted sums of huge values
@@ -264,11 +278,12 @@ def test_backends_agree_on_a_pruned_forest(models, kind):
             assert found == pytest.approx(expected, abs=1e-5), name
 
 
-@pytest.mark.parametrize("kind", ["depth", "density", "blend", "blended", "oblique", "one row", "quantised"])
+@pytest.mark.parametrize("kind", ["depth", "density", "blended", "oblique", "one row", "quantised"])
 def test_validation_rows_say_which_trees_go(models, kind):
     model, rows = models[kind], data(seed=6)
     tolerance = 0.1
-    pruned, report = model.prune(tolerance, rows)
+    pruned = model.prune(tolerance, rows)
+    report = pruned.pruning_
     change = np.abs(pruned.score_samples(rows) - model.score_samples(rows)).max()
     assert report.largest_change == pytest.approx(change, abs=1e-12)
     assert report.largest_change <= min(tolerance, report.bound) + SLACK
@@ -285,7 +300,8 @@ def test_a_duplicate_of_a_tree_is_redundant_and_the_bound_says_what_rows_do_not_
     forest = Forest.concatenate([one_split()] * 3)
     rows = np.array([[0.0], [1.0]], np.float32)
     model = with_forest(forest)
-    pruned, report = model.prune(1e-9, rows)
+    pruned = model.prune(1e-9, rows)
+    report = pruned.pruning_
     assert pruned.forest_.equals(one_split())
     assert pruned.score_samples(rows) == pytest.approx(model.score_samples(rows), abs=1e-12)
     assert report.largest_change == pytest.approx(0, abs=1e-12)
@@ -295,17 +311,20 @@ def test_a_duplicate_of_a_tree_is_redundant_and_the_bound_says_what_rows_do_not_
 
 def test_blended_members_keep_a_tree_each():
     model = BlendedIsolationForest(12, random_state=0).fit(data())
-    pruned, report = model.prune(0.9, data(seed=8))
-    assert [stop - first for first, stop in pruned._member_trees] == [1, 1, 1, 1]
+    pruned = model.prune(0.9, data(seed=8))
+    report = pruned.pruning_
+    assert [part.stop - part.first for part in pruned._model.function.parts] == [1, 1, 1, 1]
     assert report.trees_after == 4
     tiny = BlendedIsolationForest(2, random_state=0).fit(data())
-    assert tiny.prune(0.9, data())[0]._member_trees[-1][1] == tiny.prune(0.9, data())[0].forest_.n_trees
+    few = tiny.prune(0.9, data())
+    assert few._model.function.parts[-1].stop == few.forest_.n_trees
 
 
 def test_pruned_models_quantise_and_prune_again(models):
-    pruned, _ = models["density"].prune(0.05)
+    pruned = models["density"].prune(0.05)
     small = pruned.quantize(8)
-    again, report = small.prune(0)
+    again = small.prune(0)
+    report = again.pruning_
     rows = data(seed=9)
     assert again.quantized_bits_ == 8
     assert report.bytes_before == small.model_bytes() < models["density"].quantize(8).model_bytes()
@@ -313,12 +332,13 @@ def test_pruned_models_quantise_and_prune_again(models):
 
 
 def test_a_pruned_forest_grows_no_further(models):
-    pruned, _ = models["depth"].prune(0.01)
+    pruned = models["depth"].prune(0.01)
     pruned.set_params(warm_start=True, n_estimators=20)
     with pytest.raises(ValueError, match="a pruned forest cannot grow further"):
         pruned.fit(data())
     anew = pruned.set_params(warm_start=False).fit(data())
     assert not anew.pruned_
+    assert anew.pruning_ is None
     assert anew.forest_.n_trees == 20
 
 
@@ -334,7 +354,7 @@ def test_bad_rows_are_refused(models):
 
 
 def test_the_report_reads_well(models):
-    _, report = models["depth"].prune(0.02, data(seed=3))
+    report = models["depth"].prune(0.02, data(seed=3)).pruning_
     calm = replace(report, rows_per_second_before=100.0, rows_per_second_after=150.0)
     assert "150 rows a second, 1.50 times as many as before." in str(calm)
     assert f"{report.nodes_before:,} -> {report.nodes_after:,} nodes" in str(report)
@@ -351,8 +371,8 @@ def test_the_report_reads_well(models):
 def test_the_largest_change_is_the_largest(models, seed, step, low, width):
     """Against a fine grid of starting points, for a concave score and for one that is steepest inside."""
     assume(step <= width)
-    for kind in ("depth", "density", "blend"):
-        how = models[kind]._score_function()
+    for kind in ("depth", "density", "blended"):
+        how = models[kind]._model.function
         found = how.largest_change(low, low + width, step)
         starts = np.linspace(low, low + width - step, 500)
         changes = how.link.score(starts + step) - how.link.score(starts)
@@ -375,7 +395,7 @@ def test_parts_make_the_scores(models):
     """Weights and offsets of the parts give the very scores, so that what is bounded is what is scored."""
     rows = data(seed=3)
     for kind, model in models.items():
-        how = model._score_function()
+        how = model._model.function
         columns = []
         for part in how.parts:
             trees = model.forest_.trees(part.first, part.stop)
@@ -385,15 +405,15 @@ def test_parts_make_the_scores(models):
         assert how.scores(np.concatenate(columns, axis=1)) == pytest.approx(model.score_samples(rows), abs=1e-6), kind
 
 
-@pytest.mark.parametrize("scoring", ["depth", "density", "blend"])
-def test_pruning_goes_by_the_scoring_of_the_fit(scoring):
+@pytest.mark.parametrize(("scoring", "other"), [("depth", "density"), ("density", "depth")])
+def test_pruning_goes_by_the_scoring_of_the_fit(scoring, other):
     """Setting the parameter on a fitted model changes neither its scores nor what pruning makes of it."""
     model = MLXIsolationForest(30, scoring=scoring, random_state=1).fit(data())
-    pruned, report = model.prune(0.01, data(seed=2))
-    for other in {"depth", "density", "blend"} - {scoring}:
-        again, other_report = model._snapshot().set_params(scoring=other).prune(0.01, data(seed=2))
-        assert (other_report.bound, other_report.largest_change) == (report.bound, report.largest_change)
-        np.testing.assert_array_equal(again.score_samples(data(seed=3)), pruned.score_samples(data(seed=3)))
+    pruned = model.prune(0.01, data(seed=2))
+    report = pruned.pruning_
+    again = model.set_params(scoring=other).prune(0.01, data(seed=2))
+    assert (again.pruning_.bound, again.pruning_.largest_change) == (report.bound, report.largest_change)
+    np.testing.assert_array_equal(again.score_samples(data(seed=3)), pruned.score_samples(data(seed=3)))
 
 
 @pytest.mark.slow

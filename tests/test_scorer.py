@@ -15,7 +15,7 @@ X[::9, 2] = np.nan
 MODELS = [
     MLXIsolationForest(n_estimators=20, contamination=0.1, random_state=0),
     MLXIsolationForest(n_estimators=20, contamination=0.1, random_state=0, scoring="density"),
-    MLXIsolationForest(n_estimators=20, contamination=0.1, random_state=0, scoring="blend"),
+    MLXIsolationForest(n_estimators=20, contamination=0.1, random_state=0, scoring="density"),
     MLXIsolationForest(n_estimators=20, contamination=0.1, random_state=0, extension_level=2),
     BlendedIsolationForest(n_estimators=24, contamination=0.1, random_state=0),
 ]
@@ -61,7 +61,7 @@ def test_of_smaller_models():
     model = MODELS[0].fit(X)
     small = model.quantize()
     assert small.scorer()(X).tobytes() == small.score_samples(X).tobytes()
-    pruned, _ = MODELS[-1].fit(X).prune(0.01)
+    pruned = MODELS[-1].fit(X).prune(0.01)
     assert pruned.scorer()(X).tobytes() == pruned.score_samples(X).tobytes()
 
 

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
+from mlx_iforest.score_function import BLEND
 from mlx_iforest.scoring import (
     Spread,
     average_path_length,
-    blend_score,
     density_score,
     depth_limit,
     depth_score,
@@ -57,8 +57,8 @@ def test_density_score_of_an_even_spread_is_half():
 
 
 def test_blend_score_is_half_three_deviations_below_the_median():
-    assert blend_score(np.array([-3.0])) == pytest.approx([-0.5])
-    scores = blend_score(np.linspace(-30, 30, 100))
+    assert BLEND.score(np.array([-3.0])) == pytest.approx([-0.5])
+    scores = BLEND.score(np.linspace(-30, 30, 100))
     assert (np.diff(scores) > 0).all()
     assert scores.min() >= -1
     assert scores.max() < 0

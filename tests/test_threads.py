@@ -11,7 +11,7 @@ from itertools import count
 
 import numpy as np
 import pytest
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed, parallel_config
 
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 
@@ -23,7 +23,7 @@ THREADS = 8
 def models() -> list[MLXIsolationForest | BlendedIsolationForest]:
     return [
         MLXIsolationForest(n_estimators=20, random_state=0),
-        MLXIsolationForest(n_estimators=20, random_state=1, scoring="blend", n_jobs=2),
+        MLXIsolationForest(n_estimators=20, random_state=1, scoring="density", n_jobs=2),
         MLXIsolationForest(n_estimators=20, random_state=2, extension_level=1),
         BlendedIsolationForest(n_estimators=24, random_state=3),
     ]
@@ -61,6 +61,22 @@ def test_any_number_of_threads_gives_the_same():
             assert model.scorer()(X).tobytes() == expected.tobytes()
 
 
+def test_the_number_of_threads_is_scikit_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    used: list[int] = []
+    monkeypatch.setattr(
+        "mlx_iforest.model.run", lambda task, items, n: used.append(n) or [task(item) for item in items]
+    )
+    for model in (MLXIsolationForest(4, random_state=0), BlendedIsolationForest(6, random_state=0)):
+        model.fit(X)
+        expected = model.score_samples(X)
+        with parallel_config("threading", n_jobs=3):
+            assert np.array_equal(model.score_samples(X), expected)
+            model.set_params(n_jobs=2).score_samples(X)
+        model.set_params(n_jobs=-1).score_samples(X)
+        assert used == [1, 3, 2, cpu_count()]
+        used.clear()
+
+
 @pytest.mark.parametrize("shared", [True, False], ids=["one model", "a model each"])
 def test_concurrent_scoring(shared):
     for number, model in enumerate(models()):
@@ -95,7 +111,7 @@ def test_scores_while_the_model_is_fitted_anew_are_of_one_fit_or_the_other():
     # Fits of other sizes and kinds: any mixture of two would have other scores, or read beyond an array.
     kinds = [
         {"n_estimators": 4, "scoring": "depth", "random_state": 0, "max_samples": 256},
-        {"n_estimators": 30, "scoring": "blend", "random_state": 1, "max_samples": 100},
+        {"n_estimators": 30, "scoring": "density", "random_state": 1, "max_samples": 100},
         {"n_estimators": 9, "scoring": "density", "random_state": 2, "max_samples": 64},
     ]
     possible = {MLXIsolationForest(**kind).fit(X).score_samples(X[:100]).tobytes() for kind in kinds}
@@ -122,13 +138,29 @@ def test_scores_while_the_model_is_fitted_anew_are_of_one_fit_or_the_other():
     assert seen <= possible
 
 
+def test_parameters_that_are_set_during_a_fit_stay_and_count_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = MLXIsolationForest(n_estimators=5, random_state=0)
+    value = MLXIsolationForest._value
+
+    def set_meanwhile(estimator: MLXIsolationForest, *grown: object) -> object:
+        model.set_params(scoring="density", n_estimators=7)
+        return value(estimator, *grown)
+
+    monkeypatch.setattr(MLXIsolationForest, "_value", set_meanwhile)
+    scores = model.fit(X).score_samples(X)
+    assert (model.scoring, model.n_estimators, model.forest_.n_trees) == ("density", 7, 5)
+    monkeypatch.undo()
+    assert np.array_equal(scores, MLXIsolationForest(n_estimators=5, random_state=0).fit(X).score_samples(X))
+
+
 def test_a_fit_that_fails_leaves_the_fit_before():
     model = MLXIsolationForest(n_estimators=5, random_state=0).fit(X)
-    before, forest = model.score_samples(X), model.forest_
+    before, forest, attributes = model.score_samples(X), model.forest_, dict(vars(model))
     spoilt = X[:, :2].copy()
     spoilt[0, 0] = np.inf
     with pytest.raises(ValueError, match="infinity"):
         model.fit(spoilt)
+    assert all(vars(model)[name] is value for name, value in attributes.items())
     assert model.forest_ is forest
     assert model.n_features_in_ == 4
     assert np.array_equal(model.score_samples(X), before)

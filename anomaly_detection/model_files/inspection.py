@@ -94,9 +94,7 @@ def _parts(detector: Detector) -> dict[str, Any]:
 def _kind(model: Any) -> str:
     if isinstance(model, BlendedIsolationForest):
         return FORESTS["blended"]
-    return {"depth": FORESTS["classic"], "density": FORESTS["density"]}.get(
-        model.scoring, "isolation forest that judges by depth and density"
-    )
+    return FORESTS["density" if model.scoring == "density" else "classic"]
 
 
 def _backend(asked: str) -> dict[str, Any]:

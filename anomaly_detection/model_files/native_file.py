@@ -202,6 +202,8 @@ def _decoded(kind: NativeKind, found: Mapping[str, Any], arrays: Arrays) -> dict
     detector = Detector(parts["preprocessor"], parts["scaler"], parts["model"])
     if parts["feature_names"] != detector.feature_names or len(parts["feature_names"]) != detector.model.n_features_in_:
         raise StateError("feature_names: they are not those that the scaler gives the model")
+    # No file says how many threads it may take.
+    detector.model.set_params(n_jobs=-1)
     return parts
 
 

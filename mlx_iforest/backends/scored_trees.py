@@ -4,17 +4,45 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlx_iforest.forest import LEAF, Forest, split_levels
 
-__all__ = ["DoesNotFitError", "Trees"]
+__all__ = ["DoesNotFitError", "Trees", "merge_equal_leaves"]
 
 
 class DoesNotFitError(ValueError):
     """The forest has too many nodes, features or levels for the kernel's words; plain operations score it."""
+
+
+def merge_equal_leaves(forest: Forest, values: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Let splits between leaves of equal values be leaves, from the bottom up: what scores a forest need not ask there.
+
+    Parameters
+    ----------
+    forest : Forest
+        Valid.
+    values : ndarray, shape (n_nodes,) or (n_nodes, n_values)
+        Read at leaves.
+
+    Returns
+    -------
+    feature : ndarray of int32, shape (n_nodes,)
+        -1 also at the splits that are gone.
+    values : ndarray
+        Of the new leaves too.
+    """
+    feature, values = forest.feature.copy(), values.copy()
+    rows = values.reshape(len(values), -1)
+    for splits, children in reversed(list(split_levels(forest.tree_start, forest.left))):
+        equal = (feature[children] == LEAF) & (feature[children + 1] == LEAF)
+        equal &= (rows[children] == rows[children + 1]).all(axis=1)
+        feature[splits[equal]] = LEAF
+        rows[splits[equal]] = rows[children[equal]]
+    return feature, values
 
 
 @dataclass(frozen=True)
@@ -46,16 +74,10 @@ class Trees:
     def of(cls, forest: Forest, numbers: NDArray[np.int32]) -> Trees:
         forest.ensure_valid()
         root = np.repeat(forest.tree_start[:-1], np.diff(forest.tree_start))
-        feature, numbers = forest.feature.copy(), numbers.copy()
-        levels = list(split_levels(forest.tree_start, forest.left))
-        for splits, children in reversed(levels):
-            alike = (feature[children] == LEAF) & (feature[children + 1] == LEAF)
-            alike &= (numbers[children] == numbers[children + 1]).all(axis=1)
-            feature[splits[alike]] = LEAF
-            numbers[splits[alike]] = numbers[children[alike]]
+        feature, numbers = merge_equal_leaves(forest, numbers)
         depth = np.full(len(feature), -1, np.int32)
         depth[forest.tree_start[:-1]] = 0
-        for splits, children in levels:
+        for splits, children in split_levels(forest.tree_start, forest.left):
             kept = (feature[splits] != LEAF) & (depth[splits] >= 0)
             depth[children[kept]] = depth[children[kept] + 1] = depth[splits[kept]] + 1
         there = depth >= 0

@@ -6,7 +6,6 @@ Its draws are scikit-learn's own, so the same seed gives another forest here tha
 from __future__ import annotations
 
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import sklearn
@@ -16,6 +15,7 @@ from sklearn.tree import ExtraTreeRegressor
 from sklearn.tree._tree import NODE_DTYPE, Tree
 
 from mlx_iforest.backends.base import fair_share
+from mlx_iforest.backends.memoize import MadeOnce
 from mlx_iforest.forest import LEAF, Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.kernel_input import check_rows, check_values
@@ -77,16 +77,12 @@ class SklearnBackend:
         return {"scikit-learn": sklearn.__version__}
 
 
-_TREES: WeakKeyDictionary[Forest, list[Tree]] = WeakKeyDictionary()
+def _make_trees(forest: Forest) -> list[Tree]:
+    forest.ensure_valid()
+    return [to_sklearn_tree(forest.trees(i, i + 1)) for i in range(forest.n_trees)]
 
 
-def _trees(forest: Forest) -> list[Tree]:
-    """The forest as scikit-learn's trees, made once."""
-    trees = _TREES.get(forest)
-    if trees is None:
-        forest.ensure_valid()
-        trees = _TREES[forest] = [to_sklearn_tree(forest.trees(i, i + 1)) for i in range(forest.n_trees)]
-    return trees
+_trees = MadeOnce(_make_trees)
 
 
 def _copies(weights: NDArray[np.int64] | None, n_features: int) -> NDArray[np.int64]:

@@ -6,7 +6,6 @@ import math
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from numbers import Real
 from typing import Any
 
@@ -17,9 +16,10 @@ from mlx_iforest.compress.collapsing import Collapsed, collapse
 from mlx_iforest.compress.quantization import stored_bytes
 from mlx_iforest.forest import LEAF_VALUES, Forest
 from mlx_iforest.model import FittedModel
+from mlx_iforest.performance import PruningReport
 from mlx_iforest.score_function import Part, ScoreFunction
 
-__all__ = ["PruningReport", "prune"]
+__all__ = ["prune"]
 
 Matrix = Any
 """Valid rows: a float32 array in C order, or a float32 CSR matrix."""
@@ -35,63 +35,7 @@ REPEATS = 3
 """Of each timing; the median counts."""
 
 
-@dataclass(frozen=True)
-class PruningReport:
-    """What pruning took away, and what it may have changed.
-
-    Attributes
-    ----------
-    tolerance : float
-        The change of a score that was allowed.
-    nodes_before, nodes_after, trees_before, trees_after, bytes_before, bytes_after : int
-        Bytes are those of the forest as it is stored.
-    bound : float
-        Proven: no row's score changed by more, whatever the row, apart from float32 rounding (below 1e-6). At most
-        `tolerance` unless trees were removed.
-    rows : int
-        Validation rows; 0 where none were given, and then all that follows is None.
-    largest_change : float or None
-        Largest change of a score among the validation rows. At most `tolerance`, and at most `bound`.
-    rows_per_second_before, rows_per_second_after : float or None
-        Measured on at most `TIMED_ROWS` validation rows.
-    """
-
-    tolerance: float
-    nodes_before: int
-    nodes_after: int
-    trees_before: int
-    trees_after: int
-    bytes_before: int
-    bytes_after: int
-    bound: float
-    rows: int = 0
-    largest_change: float | None = None
-    rows_per_second_before: float | None = None
-    rows_per_second_after: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """All figures, for a report."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        counts = (
-            (self.nodes_before, self.nodes_after, "nodes"),
-            (self.trees_before, self.trees_after, "trees"),
-            (self.bytes_before, self.bytes_after, "bytes"),
-        )
-        size = ", ".join(f"{before:,} -> {after:,} {what}" for before, after, what in counts)
-        lines = [f"{size}.", f"No score of any row changes by more than {self.bound:.2g} (proven)."]
-        if self.largest_change is not None:
-            lines.append(f"The largest change on the {self.rows:,} rows given is {self.largest_change:.2g}.")
-        if self.bound > self.tolerance:
-            lines.append(f"Only what these rows show keeps changes within {self.tolerance:g}: trees were removed.")
-        if self.rows_per_second_before and self.rows_per_second_after:
-            ratio = self.rows_per_second_after / self.rows_per_second_before
-            lines.append(f"{self.rows_per_second_after:,.0f} rows a second, {ratio:.2f} times as many as before.")
-        return " ".join(lines)
-
-
-def prune(model: FittedModel, tolerance: float, X: Matrix | None) -> tuple[FittedModel, PruningReport]:
+def prune(model: FittedModel, tolerance: float, X: Matrix | None) -> FittedModel:
     """`BaseIsolationForest.prune` of valid rows.
 
     Nodes go first. The number that a row's score is made of is a mean over trees, or a soft minimum of such means,
@@ -116,7 +60,7 @@ def prune(model: FittedModel, tolerance: float, X: Matrix | None) -> tuple[Fitte
         measured["rows"] = X.shape[0]
         measured["largest_change"] = float(np.max(np.abs(pruned.score(X) - before), initial=0.0))
         measured["rows_per_second_before"], measured["rows_per_second_after"] = _rates([model, pruned], X)
-    return pruned, PruningReport(
+    report = PruningReport(
         tolerance=tolerance,
         nodes_before=model.forest.n_nodes,
         nodes_after=pruned.forest.n_nodes,
@@ -127,6 +71,7 @@ def prune(model: FittedModel, tolerance: float, X: Matrix | None) -> tuple[Fitte
         bound=_bound(how, collapsed, kept),
         **measured,
     )
+    return pruned._replace(pruned=True, pruning=report)
 
 
 def _weights(forest: Forest, part: Part) -> dict[str, NDArray[np.float64]]:

@@ -19,8 +19,9 @@ from mlx_iforest.convert.probes import probing_rows
 from mlx_iforest.forest import Forest, InvalidForestError
 from mlx_iforest.model import FittedModel, ScoredForest
 from mlx_iforest.offsets import carried_over, wrong_labels
+from mlx_iforest.performance import Performance
 from mlx_iforest.resources import Resources
-from mlx_iforest.score_function import Depth, Part, ScoreFunction, View
+from mlx_iforest.score_function import Depth, ScoreFunction
 
 __all__ = ["TOLERANCE", "from_sklearn", "to_sklearn"]
 
@@ -32,7 +33,7 @@ NEEDED = ("_max_samples", "_max_features", "_decision_path_lengths", "_average_p
 
 
 def from_sklearn(forest: IsolationForest, resources: Resources) -> FittedModel:
-    """`MLXIsolationForest.from_sklearn`, without the estimator."""
+    """`MLXIsolationForest.from_sklearn`, without the estimator, and so without its seed."""
     if not isinstance(forest, IsolationForest):
         hint = "; give its last step, such as pipeline[-1]" if hasattr(forest, "steps") else ""
         raise TypeError(f"from_sklearn takes a sklearn.ensemble.IsolationForest, got {type(forest).__name__}{hint}")
@@ -56,10 +57,12 @@ def from_sklearn(forest: IsolationForest, resources: Resources) -> FittedModel:
         converted = Forest.concatenate([_converted(*tree, n_features) for tree in trees]).validate()
     except InvalidForestError as error:
         raise ValueError(f"this IsolationForest cannot be converted ({error}); fit it on finite values") from error
-    views = (View((("path_length", None),)),)
-    function = ScoreFunction((Part(0, converted.n_trees, views),), Depth(int(forest._max_samples)))
-    names = getattr(forest, "feature_names_in_", None)
-    model = FittedModel(ScoredForest(converted, function), float(forest.offset_), None, resources, names)
+    max_samples = int(forest._max_samples)
+    function = ScoreFunction.of_mean(converted.n_trees, "path_length", Depth(max_samples))
+    model = FittedModel(
+        ScoredForest(converted, function), float(forest.offset_), resources,
+        getattr(forest, "feature_names_in_", None), max_samples, 0, Performance(grow_seconds=0.0),
+    )  # fmt: skip
     rows = probing_rows(converted)
     theirs, ours = _their_scores(forest, rows), model.score(rows)
     model = model._replace(offset=carried_over(model.offset, theirs, ours))

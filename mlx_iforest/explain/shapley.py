@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from typing import Any, Protocol
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from mlx_iforest.explain.reference import ReferenceTrees, expectations, gauss_le
 from mlx_iforest.finite import check_finite
 from mlx_iforest.forest import Forest
 from mlx_iforest.model import FittedModel, ScoredForest
-from mlx_iforest.score_function import Part, ScoreFunction
+from mlx_iforest.score_function import Identity, Part, ScoreFunction
 from mlx_iforest.threads import run
 
 __all__ = ["EXPLAINED", "Explanation", "explain"]
@@ -197,19 +196,15 @@ def _as_given(X: Any, data: Any) -> NDArray[Any]:
     return given if given.dtype.kind in "fiub" else np.asarray(data)
 
 
-_BASES: WeakKeyDictionary[Forest, dict[tuple[int, int, str], float]] = WeakKeyDictionary()
+_expectations = MadeOnce(expectations)
 
 
 def _base_columns(forest: Forest, part: Part) -> NDArray[np.float64]:
-    """The views of a part, shape (n_views,), where no feature is known; worked out once for each part of a forest."""
-    kept = _BASES.setdefault(forest, {})
+    """The views of a part, shape (n_views,), where no feature is known."""
     columns = part.offset.copy()
     for name, weights in part.weights.items():
-        key = (part.first, part.stop, name)
-        if key not in kept:
-            trees = forest.trees(part.first, part.stop)
-            kept[key] = float(expectations(trees, trees.arrays()[name]).mean())
-        columns += kept[key] * weights
+        of_trees = _expectations(forest, forest.arrays()[name])
+        columns += float(of_trees[part.first : part.stop].mean()) * weights
     return columns
 
 
@@ -235,7 +230,9 @@ class _Attribution:
     @classmethod
     def of_model(cls, model: FittedModel, of: str) -> _Attribution:
         forest = model.forest
-        scored = model.scored if of == "score" else ScoredForest(forest, ScoreFunction.of_mean(forest.n_trees, of))
+        scored = model.scored
+        if of != "score":
+            scored = ScoredForest(forest, ScoreFunction.of_mean(forest.n_trees, of, Identity()))
         base = np.concatenate([_base_columns(forest, part) for part in scored.function.parts])[None]
         # Every backend but scikit-learn's gives the same bits as Numba's.
         backend = get_backend("sklearn" if model.resources.backend.name == "sklearn" else "numba")

@@ -37,6 +37,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_iforest.backends.scored_trees import merge_equal_leaves
 from mlx_iforest.compiled_code import compiled
 from mlx_iforest.explain import kernels
 from mlx_iforest.explain.kernels import (
@@ -133,7 +134,8 @@ class ExplainedTrees:
         """
         forest.ensure_valid()
         check_values(forest, values[:, None])
-        feature, worth, n_splits, n_distinct, levels = _shrink(forest.tree_start, forest.feature, forest.left, values)
+        feature, worth = merge_equal_leaves(forest, values)
+        n_splits, n_distinct, levels = _measure(forest.tree_start, feature, forest.left)
         tree_points = (n_distinct + 1) // 2
         points = np.zeros((forest.n_trees, int(tree_points.max())))
         weights = np.zeros(points.shape, np.float32)
@@ -197,33 +199,28 @@ def _aligned(size: int) -> NDArray[np.float32]:
 
 
 @compiled()
-def _shrink(tree_start, feature, left, values):  # type: ignore[no-untyped-def]
-    """Let splits between leaves of equal values be leaves.
+def _measure(tree_start, feature, left):  # type: ignore[no-untyped-def]
+    """What the tables must have room for.
+
+    Parameters
+    ----------
+    feature : ndarray of int32, shape (n_nodes,)
+        From `merge_equal_leaves`.
 
     Returns
     -------
-    feature : ndarray of int32, shape (n_nodes,)
-        -1 also at the splits that are gone.
-    values : ndarray of float32, shape (n_nodes,)
     n_splits : ndarray of int64, shape (n_trees, 2)
         Splits of each tree, and those of them between two leaves.
     n_distinct, levels : ndarray of int64, shape (n_trees,)
         Most features, and most splits, on a way from the root to a leaf.
     """
     n_trees = len(tree_start) - 1
-    feature, values = feature.copy(), values.copy()
     n_splits = np.zeros((n_trees, 2), np.int64)
     n_distinct, levels = np.zeros(n_trees, np.int64), np.zeros(n_trees, np.int64)
     parent = np.full(len(feature), -1, np.int64)
     distinct, level = np.zeros(len(feature), np.int64), np.zeros(len(feature), np.int64)
     for tree in range(n_trees):
         root = tree_start[tree]
-        for node in range(tree_start[tree + 1] - 1, root - 1, -1):
-            if feature[node] >= 0:
-                a = root + left[node]
-                if feature[a] < 0 and feature[a + 1] < 0 and values[a] == values[a + 1]:
-                    feature[node] = -1
-                    values[node] = values[a]
         for node in range(root, tree_start[tree + 1]):
             if feature[node] < 0 or (node > root and parent[node] < 0):
                 continue
@@ -238,7 +235,7 @@ def _shrink(tree_start, feature, left, values):  # type: ignore[no-untyped-def]
             level[a] = level[a + 1] = level[node] + 1
             n_distinct[tree] = max(n_distinct[tree], distinct[a])
             levels[tree] = max(levels[tree], level[a])
-    return feature, values, n_splits, n_distinct, levels
+    return n_splits, n_distinct, levels
 
 
 @compiled()

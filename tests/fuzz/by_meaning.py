@@ -33,7 +33,7 @@ from anomaly_detection.model_files.native_file import to_bytes
 from anomaly_detection.model_files.persistence import load_detector
 from anomaly_detection.settings import FeatureSet, Settings, make_detector, make_forest
 from anomaly_detection.synthetic import generate
-from mlx_iforest import MLXIsolationForest
+from mlx_iforest import BlendedIsolationForest
 from tests.fuzz.native_edits import Header, sealed, taken_apart
 
 COLUMNS = [
@@ -139,7 +139,7 @@ def models() -> dict[str, bytes]:
     settings = Settings(FeatureSet(surprises=5), n_estimators=3, max_samples=16, forest="density")
     recipe = make_detector(settings, None, make_forest(settings, seed=1))
     recipe.threshold_rule = Contamination(0.1)
-    forest = MLXIsolationForest(3, max_samples=16, scoring="blend", random_state=np.random.RandomState(1))
+    forest = BlendedIsolationForest(6, random_state=np.random.RandomState(1))
     plain = Detector(model=forest, threshold_rule=Conformal(0.2))
     for detector in (recipe, plain):
         detector.fit(records())

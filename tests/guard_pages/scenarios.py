@@ -52,14 +52,14 @@ def model(kind: str = "depth", samples: int = 128, n_trees: int = 6, **parameter
         return BlendedIsolationForest(2 * n_trees, random_state=0, n_jobs=1, **parameters)
     if kind == "oblique":
         parameters = {"extension_level": 1, **parameters}
-    scoring = kind if kind in ("density", "blend") else "depth"
+    scoring = "density" if kind == "density" else "depth"
     return MLXIsolationForest(
         n_trees, max_samples=samples, scoring=scoring, random_state=0, n_jobs=1,
         **{"backend": "numba", **parameters},
     )  # fmt: skip
 
 
-KINDS = ("depth", "density", "blend", "oblique", "blended")
+KINDS = ("depth", "density", "oblique", "blended")
 
 
 def widths() -> Iterator[Any]:
@@ -120,13 +120,13 @@ def parameters() -> Iterator[Any]:
 
 def smaller() -> Iterator[Any]:
     """Quantised and pruned forests."""
-    for kind in ("depth", "density", "blend", "blended"):
+    for kind in ("depth", "density", "blended"):
         X = matrix(300, 8, missing=True)
         fitted = model(kind, 256).fit(X)
         for bits in (8, 16):
             yield fitted.quantize(bits).score_samples(X)
-        yield fitted.prune(0.01, X)[0].score_samples(X)
-        yield fitted.prune(0.01, X)[0].quantize(8).score_samples(X[:65])
+        yield fitted.prune(0.01, X).score_samples(X)
+        yield fitted.prune(0.01, X).quantize(8).score_samples(X[:65])
 
 
 def one_row() -> Iterator[Any]:
@@ -141,7 +141,7 @@ def one_row() -> Iterator[Any]:
 
 def explained() -> Iterator[Any]:
     """Shapley values of all that can be explained."""
-    for kind in ("depth", "density", "blend", "blended"):
+    for kind in ("depth", "density", "blended"):
         for n_features in (1, 2, 16, 17, 33):
             X = matrix(300, n_features, missing=n_features % 2 == 0)
             fitted = model(kind).fit(X)

@@ -30,10 +30,11 @@ from mlx_iforest.backends.numba.coded_scoring import (
     add_leaf_values,
     table_width,
 )
+from mlx_iforest.backends.scored_trees import merge_equal_leaves
 from mlx_iforest.forest import Forest
 from mlx_iforest.kernel_input import check_numbers, check_rows, shown
 
-__all__ = ["CodedForest", "Grid", "check_blocks", "check_total", "class_tables", "number_rows", "own_work"]
+__all__ = ["CodedForest", "Grid", "check_blocks", "check_total", "class_tables", "leaf_classes", "own_work"]
 
 LARGEST_RECODE = 64 << 20
 """Bytes of the table from ranks to codes beyond which a forest is not coded."""
@@ -170,16 +171,13 @@ class CodedForest:
             raise ValueError("a forest of oblique splits has no codes; ObliqueBlocks scores it")
         forest.ensure_valid()
         check_numbers(forest, values, LARGEST)
-        distinct, value_number = number_rows(values)
-        feature, leaf_class, class_value = kernels.leaf_classes(
-            forest.tree_start, forest.feature, forest.left, value_number
-        )
+        feature, leaf_class, class_values = leaf_classes(forest, values)
         grid = Grid.of(feature, forest.threshold, forest.n_features)
         if grid is None:
             return None
         ranks = kernels.threshold_ranks(feature, forest.threshold, grid.thresholds)
         n_ranks = int(ranks.max(initial=0)) + 2
-        n_classes = class_value.shape[1]
+        n_classes = class_values.shape[1]
         for dtype in (np.uint8, np.uint16):
             most = int(np.iinfo(dtype).max)
             if n_classes > most + 1:
@@ -206,7 +204,7 @@ class CodedForest:
         operations[:, MISSING_LEFT] = forest.missing_left[nodes]
         return cls(
             grid, group_of_tree, recode.astype(dtype), tree_operations, operations, tree_result,
-            class_tables(distinct[class_value]), work.astype(dtype),
+            class_tables(class_values), work.astype(dtype),
         )  # fmt: skip
 
     def add_leaf_values(self, X: NDArray[np.float32], total: NDArray[np.float64]) -> None:
@@ -275,7 +273,26 @@ def own_work(work: NDArray[Any]) -> NDArray[Any]:
     return own
 
 
-def number_rows(values: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+def leaf_classes(
+    forest: Forest, values: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int32]]:
+    """Number the distinct values of each tree's leaves, splits between equal ones left out.
+
+    Returns
+    -------
+    feature : ndarray of int32, shape (n_nodes,)
+        -1 at leaves, and at the splits that are left out.
+    leaf_class : ndarray of int64, shape (n_nodes,)
+        At a leaf: its class in the tree; -1 at splits.
+    class_values : ndarray of int32, shape (n_trees, n_classes, n_values)
+    """
+    distinct, value_number = _number_rows(values)
+    feature, value_number = merge_equal_leaves(forest, value_number)
+    leaf_class, class_value = kernels.leaf_classes(forest.tree_start, feature, value_number)
+    return feature, leaf_class, distinct[class_value]
+
+
+def _number_rows(values: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """The distinct rows, and the number of each row among them."""
     number = np.zeros(len(values), np.int64)
     for column in values.T:

@@ -105,8 +105,8 @@ def recode_groups(tree_start, feature, ranks, group_of_tree, n_ranks, n_features
 
 
 @compiled()
-def leaf_classes(tree_start, feature, left, value_number):
-    """Number the distinct values of each tree's leaves, and let a split between equal ones be a leaf.
+def leaf_classes(tree_start, feature, value_number):
+    """Number the distinct values of each tree's leaves.
 
     Parameters
     ----------
@@ -115,15 +115,12 @@ def leaf_classes(tree_start, feature, left, value_number):
 
     Returns
     -------
-    split_feature : ndarray of int32, shape (n_nodes,)
-        `feature`, and -1 at splits that make no difference.
     leaf_class : ndarray of int64, shape (n_nodes,)
-        At a leaf: its class in the tree, less than `n_classes`; -1 at splits that remain.
+        At a leaf: its class in the tree, less than `n_classes`; -1 at splits.
     class_value : ndarray of int64, shape (n_trees, n_classes)
         The number of each class's value.
     """
     n_trees = len(tree_start) - 1
-    split_feature = feature.copy()
     leaf_class = np.full(len(feature), -1, np.int64)
     class_of = np.full(value_number.max() + 1, -1, np.int64)
     n_classes = 1
@@ -136,11 +133,6 @@ def leaf_classes(tree_start, feature, left, value_number):
                     class_of[value] = counted
                     counted += 1
                 leaf_class[node] = class_of[value]
-            else:
-                child = tree_start[tree] + left[node]
-                if leaf_class[child] >= 0 and leaf_class[child] == leaf_class[child + 1]:
-                    split_feature[node] = -1
-                    leaf_class[node] = leaf_class[child]
         for node in range(tree_start[tree], tree_start[tree + 1]):
             if feature[node] < 0:
                 class_of[value_number[node]] = -1
@@ -150,7 +142,7 @@ def leaf_classes(tree_start, feature, left, value_number):
         for node in range(tree_start[tree], tree_start[tree + 1]):
             if feature[node] < 0:
                 class_value[tree, leaf_class[node]] = value_number[node]
-    return split_feature, leaf_class, class_value
+    return leaf_class, class_value
 
 
 @compiled()
@@ -160,7 +152,7 @@ def compile_trees(tree_start, feature, left, leaf_class, first_class, lanes, n_c
     Parameters
     ----------
     feature, leaf_class : ndarray of shape (n_nodes,)
-        From `leaf_classes`.
+        From `merge_equal_leaves` and `leaf_classes`.
     first_class : int
         Where the vectors of the classes begin in the work table, `lanes` entries each. Behind them lie the work rows.
         These are reused: at most one for each level is in use at a time, and one is free to write to.

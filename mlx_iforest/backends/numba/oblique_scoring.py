@@ -27,7 +27,7 @@ from mlx_iforest.backends.numba.coded_scoring import (
     flush,
     select_rows,
 )
-from mlx_iforest.backends.numba.codes import check_blocks, check_total, class_tables, number_rows, own_work
+from mlx_iforest.backends.numba.codes import check_blocks, check_total, class_tables, leaf_classes, own_work
 from mlx_iforest.compiled_code import compiled
 from mlx_iforest.forest import Forest
 from mlx_iforest.kernel_input import check_numbers, check_rows
@@ -73,19 +73,17 @@ class ObliqueBlocks:
             raise ValueError("a forest of splits on single features has no directions; CodedForest scores it")
         forest.ensure_valid()
         check_numbers(forest, values, LARGEST)
-        distinct, value_number = number_rows(values)
-        feature, leaf_class, class_value = kernels.leaf_classes(
-            forest.tree_start, forest.feature, forest.left, value_number
-        )
-        if class_value.shape[1] > 1 << 16:
+        feature, leaf_class, class_values = leaf_classes(forest, values)
+        n_classes = class_values.shape[1]
+        if n_classes > 1 << 16:
             return None
-        dtype: Any = np.uint8 if class_value.shape[1] <= 256 else np.uint16
+        dtype: Any = np.uint8 if n_classes <= 256 else np.uint16
         tree_operations, operations, nodes, tree_result, work = kernels.compile_trees(
             forest.tree_start, feature, forest.left, leaf_class, BLOCK, LINE // np.dtype(dtype).itemsize,
-            class_value.shape[1], forest.max_depth,
+            n_classes, forest.max_depth,
         )  # fmt: skip
         return cls(
-            forest.n_features, tree_operations, operations, tree_result, class_tables(distinct[class_value]),
+            forest.n_features, tree_operations, operations, tree_result, class_tables(class_values),
             work.astype(dtype), forest.direction_feature[nodes], forest.direction_weight[nodes],
             forest.threshold[nodes], forest.missing_left[nodes],
         )  # fmt: skip
