@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import sklearn.exceptions
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.preprocessing import StandardScaler
@@ -17,6 +18,7 @@ from anomaly_detection.calibration.thresholds import ThresholdRule
 from anomaly_detection.compression import NONE, Compressed, Compression
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.labels import check_labels
+from anomaly_detection.data.schema import CleaningReport
 from anomaly_detection.errors import DataError, NotFittedError
 from anomaly_detection.features.features import SupplyChainFeatures
 from mlx_iforest import MLXIsolationForest
@@ -202,19 +204,27 @@ class Detector(OutlierMixin, BaseEstimator):
 
     def transform(self, frame: Any) -> npt.NDArray[np.float32]:
         """The scaled features (rows, features), float32, that the model sees; NaN where a value is missing."""
-        return self.scaled(self._features(frame))
+        return self.scaled(self.extract(frame)[0])
 
     def score_samples(self, frame: Any) -> npt.NDArray[np.float64]:
         """Scores (rows,) in [-1, 0), lower for the more abnormal."""
-        return self.score_features(self._features(frame))
+        return self.score_features(self.extract(frame)[0])
 
     def score_features(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """`score_samples` of records by the preprocessor's features (rows, features), before scaling."""
         return np.asarray(self.model.score_samples(self.scaled(features)), dtype=np.float64)
 
-    def _features(self, frame: Any) -> npt.NDArray[np.float32]:
+    def extract(
+        self, frame: Any, first: int | None = None
+    ) -> tuple[npt.NDArray[np.float32], pd.DataFrame, CleaningReport]:
+        """The preprocessor's features (rows, features), the clean records that they are of, and what cleaning did.
+
+        Every score begins here and ends with `score_features`. `first` is for a part of a larger table, see
+        `Schema.clean`.
+        """
         self.require_fitted()
-        return np.asarray(self.preprocessor.transform(to_frame(frame)))
+        extended, report = self.preprocessor.extend(to_frame(frame), first)
+        return self.preprocessor.features_of(extended), extended, report
 
     def require_fitted(self) -> None:
         """Raise `UnfittedDetectorError` where records cannot be scored yet."""

@@ -138,5 +138,5 @@ def alert(row: int, decision: float, reasons: Mapping[str, float], record: Mappi
         Contribution(text, ("cost",), 912.5, 100.0, None, "high", 9.125, share, -0.1, text)
         for text, share in reasons.items()
     )
-    why = Explanation(row - 1, THRESHOLD + decision, -0.4, True, told, 0.0, "")
+    why = Explanation(THRESHOLD + decision, -0.4, True, told, 0.0, "")
     return Alert(row, {}, record, THRESHOLD + decision, THRESHOLD, decision, True, 0.01, 0.5, why, "")

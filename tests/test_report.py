@@ -17,11 +17,14 @@ import pandas as pd
 import pytest
 from report_example import NO_SEARCH, ORACLE, alert, changed, example
 
+from anomaly_detection.data.json_values import plain
 from anomaly_detection.data.schema import CleaningReport, ColumnCleaning, Schema
 from anomaly_detection.errors import DataError
+from anomaly_detection.evaluation.metrics import METRICS
 from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
 from anomaly_detection.reports import plots
 from anomaly_detection.reports.report import strict_json, write_report
+from anomaly_detection.settings import Settings
 
 PICTURES = ["confusion_matrices", "curves", "score_histograms", "recall_by_type"]
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -84,9 +87,52 @@ def test_what_is_written(tmp_path: Path) -> None:
     names = [path.name for path in files]
     assert names == ["report.json", *(f"{name}.png" for name in PICTURES), "report.html"]
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == sorted(names)
-    assert json.loads(files[0].read_text(encoding="utf-8")) == report.to_dict()
+    assert json.loads(files[0].read_text(encoding="utf-8")) == plain(report.to_dict())
     for path in files[1:-1]:
         assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_the_values_are_called_in_json(tmp_path: Path) -> None:
+    report, curves = example(labelled=False)
+    report = changed(report, "optimized", refit=True, search=NO_SEARCH)
+    report = changed(report, oracle=ORACLE, files={"base": {"native": "a.safetensors"}})
+    found = json.loads(write_report(tmp_path, report, curves)[0].read_text(encoding="utf-8"))
+    assert found["created"] == "2026-11-23T10:58:12+00:00"
+    assert found["backend"] == {"name": "numba", "reason": "MLX has no GPU here"}
+    assert found["data"]["schema"][1]["role"] == "numeric"
+    assert found["data"]["cleaning"]["columns"]["cost"]["unread"] == {"see invoice": 20, "tbd": 11}
+    sizes = {"train": 984, "validation": 240, "test": 10}
+    assert found["split"] == {"method": "time", **sizes, "time_column": "when", "note": "", "shift": None}
+    assert found["files"] == {"base": {"native": "a.safetensors"}}
+    assert set(found["oracle"]) == {*METRICS} - {"confusion_matrix", "recall_by_type"}
+    costs = {"fit_seconds", "forest_fit_seconds", "score_rows_per_second", "forest_rows_per_second"}
+    costs |= {"peak_memory_bytes", "mlx_peak_memory_bytes", "model_bytes", "threshold", "alerts", "parameters"}
+    ours = costs | {*METRICS, "agreement", "refit"}
+    assert found["sklearn"].keys() == costs | {*METRICS}
+    assert found["base"].keys() == ours
+    assert found["optimized"].keys() == ours | {"search", "same_as_base"}
+    assert [found["base"][name] for name in METRICS] == [None] * len(METRICS)
+    assert found["base"]["parameters"] == {
+        "forest": "classic isolation forest",
+        "feature_groups": list(Settings().features.groups),
+        "surprises_only": None,
+        "n_estimators": 100,
+        "max_samples": 256,
+        "max_features": 1.0,
+        "contamination": 0.4,
+        "features": 7,
+        "threshold_rule": "Contamination(ratio=0.4) on the validation part",
+        "trained_on": "training part",
+        "saved_model": "the measured model",
+    }
+    assert found["optimized"]["parameters"]["saved_model"].startswith("refit on all records after")
+    assert found["optimized"]["search"] == {
+        "ran": False,
+        "reason": "The base is good enough.",
+        "trials": 0,
+        "seconds": 0.0,
+        "best_validation_accuracy": 0.99,
+    }
 
 
 def test_the_page_shows_the_numbers(tmp_path: Path) -> None:

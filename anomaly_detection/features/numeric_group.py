@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -20,7 +21,7 @@ from anomaly_detection.features.clauses import (
 )
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 
-__all__ = ["NumericGroup"]
+__all__ = ["ComparingGroup", "NumericGroup"]
 
 # What there is no "each" of: 0.002 of insurance for each of value is a ratio.
 _AMOUNTS = ("value", "price", "freight", "insurance", "forecast", "inventory", "capacity")
@@ -91,6 +92,26 @@ class NumericGroup(FeatureGroup):
         name, unit = without_unit(source.columns[0])
         shown = f"{number(usual)}{unit}{usually(value, usual, between, unit)}"
         return compare(f"{name} {number(value)}{unit}", value, usual, shown, cls.what_is_usual(source, row))
+
+
+class ComparingGroup(NumericGroup):
+    """A `NumericGroup` that judges numbers beside others; `_learned` has the `column` and `group_by` of each feature."""
+
+    beside: ClassVar[bool] = True
+
+    @property
+    def _learned(self) -> Sequence[Any]:
+        raise NotImplementedError(f"{type(self).__name__} does not say what it learned")
+
+    @property
+    def feature_columns_(self) -> list[tuple[str, ...]]:
+        """The number that each feature judges."""
+        return [(one.column,) for one in self._learned]
+
+    @property
+    def feature_groups_(self) -> list[tuple[str, ...]]:
+        """The columns that each feature compares it by."""
+        return [one.group_by for one in self._learned]
 
 
 def _product(source: FeatureSource, value: float, usual: float, row: Row) -> str:
