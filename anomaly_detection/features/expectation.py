@@ -69,6 +69,7 @@ class Expectation(ComparingGroup):
     """
 
     units: ClassVar[tuple[float, float]] = (0.5, 0.5)
+    learned: ClassVar[str] = "targets_"
 
     def __init__(
         self,
@@ -251,10 +252,6 @@ class Expectation(ComparingGroup):
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<number> as expected`` for each feature."""
         return np.asarray([f"{target.column} as expected" for target in self.targets_], dtype=object)
-
-    @property
-    def _learned(self) -> list[_Target]:
-        return self.targets_
 
     def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the numbers and what was to be expected, in the numbers' own units; both (n, features)."""

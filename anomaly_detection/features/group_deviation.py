@@ -89,6 +89,7 @@ class GroupDeviation(ComparingGroup):
     """
 
     units: ClassVar[tuple[float, float]] = (0.5, 0.5)
+    learned: ClassVar[str] = "deviations_"
 
     def __init__(
         self,
@@ -238,10 +239,6 @@ class GroupDeviation(ComparingGroup):
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<number> by <categories>`` for each feature."""
         return np.asarray([deviation.name for deviation in self.deviations_], dtype=object)
-
-    @property
-    def _learned(self) -> list[_Deviation]:
-        return self.deviations_
 
     def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the numbers and what their group usually has, in the numbers' own units; both (n, features)."""

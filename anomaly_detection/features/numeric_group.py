@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -95,23 +94,20 @@ class NumericGroup(FeatureGroup):
 
 
 class ComparingGroup(NumericGroup):
-    """A `NumericGroup` that judges numbers beside others; `_learned` has the `column` and `group_by` of each feature."""
+    """A `NumericGroup` that judges numbers beside others: each a `column` by its `group_by`, as `learned` has them."""
 
     beside: ClassVar[bool] = True
-
-    @property
-    def _learned(self) -> Sequence[Any]:
-        raise NotImplementedError(f"{type(self).__name__} does not say what it learned")
+    learned: ClassVar[str]
 
     @property
     def feature_columns_(self) -> list[tuple[str, ...]]:
         """The number that each feature judges."""
-        return [(one.column,) for one in self._learned]
+        return [(one.column,) for one in getattr(self, self.learned)]
 
     @property
     def feature_groups_(self) -> list[tuple[str, ...]]:
         """The columns that each feature compares it by."""
-        return [one.group_by for one in self._learned]
+        return [one.group_by for one in getattr(self, self.learned)]
 
 
 def _product(source: FeatureSource, value: float, usual: float, row: Row) -> str:
