@@ -231,18 +231,8 @@ class Schema:
         return pd.DataFrame(cleaned), report
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the schema as plain JSON-able values; `from_dict` reads it back."""
+        """Return the schema as plain JSON-able values."""
         return {"columns": [{**asdict(column), "role": column.role.value} for column in self.columns]}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Schema:
-        """Rebuild a schema from `to_dict`."""
-        return cls(
-            tuple(
-                Column(**{**column, "role": Role(column["role"]), "texts": tuple(column["texts"])})
-                for column in values["columns"]
-            )
-        )
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:

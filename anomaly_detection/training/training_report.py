@@ -39,20 +39,8 @@ _ORACLE = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precisio
 class DataReport:
     """The records that a run was given.
 
-    Attributes
-    ----------
-    source : str
-        A file's name, or that of a synthetic profile.
-    rows, columns : int
-    labelled : bool
-    anomaly_ratio : float
-        The share of anomalies: counted where there are labels, else expected.
-    fingerprint : mapping
-        As `fingerprint` gives it.
-    schema : Schema
-        What the columns were taken for.
-    cleaning : CleaningReport
-        Of all records.
+    `source` is a file's name, or that of a synthetic profile; `anomaly_ratio` the share of anomalies, counted where
+    there are labels, else expected. `schema` is of the training part, `cleaning` of all records.
     """
 
     source: str
@@ -64,14 +52,9 @@ class DataReport:
     schema: Schema
     cleaning: CleaningReport
 
-    def summary(self) -> dict[str, Any]:
-        """What a model remembers of them, of plain values."""
-        names = ("source", "rows", "columns", "labelled", "anomaly_ratio", "fingerprint")
-        return {name: getattr(self, name) for name in names}
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values for the report."""
-        return {**self.summary(), "schema": self.schema.to_dict()["columns"], "cleaning": self.cleaning.to_dict()}
+        return {**vars(self), "schema": self.schema.to_dict()["columns"], "cleaning": self.cleaning.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -118,35 +101,16 @@ class DetectorParameters:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for the report."""
-        return {
-            **self.settings.to_dict(),
-            "forest": self.forest,
-            "max_samples": self.max_samples,
-            "contamination": self.contamination,
-            "features": self.features,
-            "threshold_rule": self.rule_in_words,
-            "trained_on": "training part",
-        }
+        own = {name: value for name, value in vars(self).items() if name != "settings"}
+        words = {"forest": self.forest, "threshold_rule": self.rule_in_words, "trained_on": "training part"}
+        return {**self.settings.to_dict(), **own, **words}
 
 
 @dataclass(frozen=True)
 class ModelReport:
-    """One model's figures: of the test part, and what it cost; docs/report.md says what each is.
+    """One model's figures of the test part, and what it cost; docs/report.md says what each is.
 
-    Attributes
-    ----------
-    metrics : Metrics or None
-        None without labels.
-    fit_seconds, forest_fit_seconds : float
-    score_rows_per_second, forest_rows_per_second : float
-    peak_memory_bytes : int
-    mlx_peak_memory_bytes : int or None
-        None where MLX was not loaded.
-    model_bytes : int
-    threshold : float
-        Scores below it are alerts, in [-1, 0].
-    alerts : int
-    parameters : DetectorParameters or BaselineParameters
+    `metrics` is None without labels, `mlx_peak_memory_bytes` where MLX was not loaded.
     """
 
     metrics: Metrics | None
@@ -172,14 +136,8 @@ class ModelReport:
 class DetectorReport(ModelReport):
     """The figures of one of our models.
 
-    Attributes
-    ----------
-    compression : Compressed or None
-        None where nothing was asked for.
-    agreement : float
-        With the baseline's alerts, in [0, 1]; see `evaluation.metrics.agreement`.
-    refit : bool
-        Whether the saved model was refit on all records; else it is the measured one.
+    `compression` is None where none was asked for, `agreement` that with the baseline's alerts, `refit` whether the
+    saved model was refit on all records; else it is the measured one.
     """
 
     parameters: DetectorParameters
@@ -211,23 +169,8 @@ class OptimizedReport(DetectorReport):
 class TrainingReport:
     """What a training run found out.
 
-    Attributes
-    ----------
-    created : datetime
-    version : str
-        Of this library.
-    seed : int
-    backend : BackendChoice
-    data : DataReport
-    split : SplitReport
-    base : DetectorReport
-    optimized : OptimizedReport
-    sklearn : ModelReport
-        The baseline.
-    oracle : Metrics or None
-        Those of the best possible detector, where the records' origin is known.
-    files : mapping
-        By model, the names of its files; empty where none were written.
+    `sklearn` is the baseline, `oracle` the best possible detector where the records' origin is known. `files` has the
+    names of each model's files, None where none were written.
     """
 
     created: datetime
@@ -254,25 +197,21 @@ class TrainingReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: what ``report.json`` holds."""
-        oracle = None if self.oracle is None else {name: getattr(self.oracle, name) for name in _ORACLE}
         found = {
-            **self.head(),
-            "data": self.data.to_dict(),
-            **{key: model.to_dict() for key, model in self.models.items()},
-            "oracle": oracle,
-        }
-        return found if self.files is None else {**found, "files": self.files}
-
-    def head(self) -> dict[str, Any]:
-        """What models remember of a run beside the records and their own figures."""
-        return {
             "created": self.created.isoformat(timespec="seconds"),
             "version": self.version,
             "seed": self.seed,
             "backend": asdict(self.backend),
+            "data": self.data.to_dict(),
             "split": asdict(self.split),
+            **{key: model.to_dict() for key, model in self.models.items()},
+            "oracle": None if self.oracle is None else {name: getattr(self.oracle, name) for name in _ORACLE},
         }
+        return found if self.files is None else {**found, "files": self.files}
 
     def of_model(self, key: str) -> dict[str, Any]:
-        """What the model `key` remembers of how it was trained, of plain values."""
-        return {**self.head(), "data": self.data.summary(), "model": key, **self.models[key].to_dict()}
+        """What the model `key` remembers of how it was trained, of plain values: the run and its own figures."""
+        found = self.to_dict()
+        run = {name: found[name] for name in ("created", "version", "seed", "backend", "split")}
+        data = {name: value for name, value in found["data"].items() if name not in ("schema", "cleaning")}
+        return {**run, "data": data, "model": key, **found[key]}
