@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anomaly_detection.calibration.thresholds import ThresholdRule
 from anomaly_detection.compression import Compressed
 from anomaly_detection.data.schema import CleaningReport, Schema
 from anomaly_detection.evaluation.metrics import METRICS, Metrics
 from anomaly_detection.settings import FORESTS, Settings
-from anomaly_detection.training.baseline import BaselineParameters
 from anomaly_detection.training.optimize import SearchResult
 from mlx_iforest.backends import BackendChoice
+
+if TYPE_CHECKING:
+    # scikit-learn's ensembles are slow to import, and commands that train nothing print reports' units too.
+    from anomaly_detection.training.baseline import BaselineParameters
 
 __all__ = [
     "REFITTED",
