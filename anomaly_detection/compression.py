@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection.errors import DataError
 from mlx_iforest.base import BaseIsolationForest
+from mlx_iforest.compress.pruning import PruningReport
 from mlx_iforest.compress.quantization import BITS
 
-__all__ = ["NONE", "Compression"]
+__all__ = ["NONE", "Compressed", "Compression"]
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What making a forest smaller did.
+
+    Attributes
+    ----------
+    pruning : PruningReport or None
+        None where nothing was pruned.
+    quantized_bits : {8, 16} or None
+    forest_bytes, forest_bytes_before : int
+        As the forest is stored.
+    largest_score_change, mean_score_change : float
+        Of the records that `Compression.apply` was given, by all steps together; in units of the score, at least 0.
+    """
+
+    pruning: PruningReport | None
+    quantized_bits: int | None
+    forest_bytes: int
+    forest_bytes_before: int
+    largest_score_change: float
+    mean_score_change: float
 
 
 @dataclass(frozen=True)
@@ -45,7 +68,7 @@ class Compression:
 
     def apply(
         self, model: BaseIsolationForest, features: npt.NDArray[np.float32]
-    ) -> tuple[BaseIsolationForest, dict[str, Any]]:
+    ) -> tuple[BaseIsolationForest, Compressed]:
         """A smaller model; the one given stays as it is.
 
         Parameters
@@ -59,10 +82,7 @@ class Compression:
         Returns
         -------
         model : BaseIsolationForest
-        done : dict
-            The report's ``compression`` entry: ``pruning`` (a `PruningReport` as a dict, or None), ``quantized_bits``
-            (or None), ``forest_bytes`` and ``forest_bytes_before``, and the ``largest_score_change`` and
-            ``mean_score_change`` of `features` by all steps together.
+        done : Compressed
         """
         smaller, pruning = model, None
         if self.prune is not None:
@@ -71,14 +91,14 @@ class Compression:
         if self.quantize is not None:
             smaller = smaller.quantize(self.quantize)
         change = np.abs(smaller.score_samples(features) - model.score_samples(features))
-        return smaller, {
-            "pruning": None if pruning is None else pruning.to_dict(),
-            "quantized_bits": smaller.quantized_bits_,
-            "forest_bytes": smaller.model_bytes(),
-            "forest_bytes_before": model.model_bytes(),
-            "largest_score_change": float(change.max()),
-            "mean_score_change": float(change.mean()),
-        }
+        return smaller, Compressed(
+            pruning=pruning,
+            quantized_bits=smaller.quantized_bits_,
+            forest_bytes=smaller.model_bytes(),
+            forest_bytes_before=model.model_bytes(),
+            largest_score_change=float(change.max()),
+            mean_score_change=float(change.mean()),
+        )
 
 
 NONE = Compression()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import sklearn.exceptions
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.preprocessing import StandardScaler
@@ -14,9 +15,10 @@ from sklearn.preprocessing import StandardScaler
 from anomaly_detection.calibration.drift import warn_of_drift
 from anomaly_detection.calibration.p_values import Calibration
 from anomaly_detection.calibration.thresholds import ThresholdRule
-from anomaly_detection.compression import NONE, Compression
+from anomaly_detection.compression import NONE, Compressed, Compression
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.labels import check_labels
+from anomaly_detection.data.schema import CleaningReport
 from anomaly_detection.errors import DataError, NotFittedError
 from anomaly_detection.features.features import SupplyChainFeatures
 from mlx_iforest import MLXIsolationForest
@@ -118,32 +120,31 @@ class Detector(OutlierMixin, BaseEstimator):
         """The names of the features that the model sees, in their order."""
         return [str(name) for name in self.scaler.get_feature_names_out(self.preprocessor.get_feature_names_out())]
 
-    def fit(self, frame: Any, labels: npt.ArrayLike | None = None) -> Detector:
-        """Fit all parts on `frame`, then the threshold rule on its scores.
+    def fit(self, X: Any, y: npt.ArrayLike | None = None) -> Detector:
+        """Fit all parts on records, then the threshold rule on their scores.
 
         The calibration is by these records too, which the model has seen: follow with `set_threshold` or `calibrate` on
         records set aside, for p-values that hold.
 
         Parameters
         ----------
-        frame : table
+        X : table
             Records: a pandas, polars or pyarrow table, a list of dicts, or one dict.
-        labels : array-like (rows,), optional
-            +1 (normal) and -1 (anomaly), or of another kind that `check_labels` reads. Only the calibration and a
-            threshold rule that uses labels look at them; the model never does.
+        y : array-like (rows,), optional
+            Labels, +1 (normal) and -1 (anomaly), or of another kind that `check_labels` reads. Only the calibration and
+            a threshold rule that uses labels look at them; the model never does.
 
         Raises
         ------
         DataError
             For records that cannot be used; the message says why.
         """
-        frame = to_frame(frame)
-        if labels is not None:
-            labels = check_labels(np.asarray(labels))
+        frame = to_frame(X)
+        labels = None if y is None else check_labels(np.asarray(y))
         # Arrays, whatever scikit-learn is set to hand out.
-        features = self.fit_scaler(np.asarray(self.preprocessor.fit_transform(frame)))
-        self.model.fit(features)
-        scores = self.model.score_samples(features)
+        features = np.asarray(self.preprocessor.fit_transform(frame))
+        self.model.fit(self.fit_scaler(features))
+        scores = self.score_features(features)
         if self.threshold_rule is not None:
             self.set_threshold(self.threshold_rule, scores, labels)
         return self.calibrate(scores, labels, unseen=False)
@@ -178,12 +179,20 @@ class Detector(OutlierMixin, BaseEstimator):
         again = Detector(made.preprocessor, clone(self.scaler), clone(self.model))
         again.training_ = self.training_
         again.model.fit(again.fit_scaler(made.learned))
-        seen = again.scaled(made.seen)
-        if compression:
-            again.model, _ = compression.apply(again.model, seen)
+        again.compress(compression, made.seen)
         again.threshold_rule, again.model.offset_ = self.threshold_rule, self.model.offset_
-        again.calibration_ = self.calibration.with_learned(again.model.score_samples(seen))
+        again.calibration_ = self.calibration.with_learned(again.score_features(made.seen))
         return again
+
+    def compress(self, compression: Compression, features: npt.NDArray[np.float32]) -> Compressed | None:
+        """Make the model smaller, as `compression` says; gives what that did, None where nothing was asked for.
+
+        `features` are the preprocessor's (rows, features), of records that the model has not seen if there are any.
+        """
+        if not compression:
+            return None
+        self.model, done = compression.apply(self.model, self.scaled(features))
+        return done
 
     def fit_scaler(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Fit the scaler on the preprocessor's features (rows, features); gives them as the model sees them."""
@@ -195,19 +204,27 @@ class Detector(OutlierMixin, BaseEstimator):
 
     def transform(self, frame: Any) -> npt.NDArray[np.float32]:
         """The scaled features (rows, features), float32, that the model sees; NaN where a value is missing."""
-        return self.scaled(self._features(frame))
+        return self.scaled(self.extract(frame)[0])
 
     def score_samples(self, frame: Any) -> npt.NDArray[np.float64]:
         """Scores (rows,) in [-1, 0), lower for the more abnormal."""
-        return self.score_features(self._features(frame))
+        return self.score_features(self.extract(frame)[0])
 
     def score_features(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """`score_samples` of records by the preprocessor's features (rows, features), before scaling."""
         return np.asarray(self.model.score_samples(self.scaled(features)), dtype=np.float64)
 
-    def _features(self, frame: Any) -> npt.NDArray[np.float32]:
+    def extract(
+        self, frame: Any, first: int | None = None
+    ) -> tuple[npt.NDArray[np.float32], pd.DataFrame, CleaningReport]:
+        """The preprocessor's features (rows, features), the clean records that they are of, and what cleaning did.
+
+        Every score begins here and ends with `score_features`. `first` is for a part of a larger table, see
+        `Schema.clean`.
+        """
         self.require_fitted()
-        return np.asarray(self.preprocessor.transform(to_frame(frame)))
+        extended, report = self.preprocessor.extend(to_frame(frame), first)
+        return self.preprocessor.features_of(extended), extended, report
 
     def require_fitted(self) -> None:
         """Raise `UnfittedDetectorError` where records cannot be scored yet."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from typing import Any
 
 from anomaly_detection.synthetic import generate
 from anomaly_detection.training.train import train
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("--profile", choices=("classic", "realistic"), default="classic")
     parser.add_argument("--time-budget", type=float, default=60.0)
     arguments = parser.parse_args()
-    found: dict[str, list[dict[str, float]]] = {model: [] for model in MODELS}
+    found: dict[str, list[dict[str, Any]]] = {model: [] for model in MODELS}
     for seed in arguments.seeds:
         started = time.perf_counter()
         data = generate(arguments.profile, arguments.samples, seed=seed)
@@ -38,12 +39,12 @@ def main() -> None:
             time_budget=arguments.time_budget,
             source=arguments.profile,
         ).report
-        for model in MODELS:
-            if report[model] is not None:
-                found[model].append(report[model])
-        search = report["optimized"]["search"]
-        line = "  ".join(f"{model} {report[model]['accuracy']:.4f}" for model in MODELS if report[model])
-        print(f"seed {seed}: {line}  ({search['trials']} trials, {time.perf_counter() - started:.1f} s)", flush=True)
+        measured = report.metrics if report.oracle is None else {**report.metrics, "oracle": report.oracle}
+        for model, metrics in measured.items():
+            found[model].append(metrics.to_dict())
+        line = "  ".join(f"{model} {metrics.accuracy:.4f}" for model, metrics in measured.items())
+        took = f"{report.optimized.search.trials} trials, {time.perf_counter() - started:.1f} s"
+        print(f"seed {seed}: {line}  ({took})", flush=True)
     print(
         f"\n| {arguments.profile}, {len(arguments.seeds)} seeds | " + " | ".join(m for m in MODELS if found[m]) + " |"
     )

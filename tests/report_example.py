@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 import numpy as np
 
 from anomaly_detection.alerts.alert import Alert
-from anomaly_detection.evaluation.metrics import METRICS, agreement, evaluate
+from anomaly_detection.calibration.thresholds import Contamination
+from anomaly_detection.data.schema import CleaningReport, Column, ColumnCleaning, Role, Schema
+from anomaly_detection.evaluation.metrics import Metrics, agreement, evaluate
 from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
 from anomaly_detection.explain.explanations import Contribution, Explanation
+from anomaly_detection.settings import Settings
+from anomaly_detection.training.baseline import BaselineParameters
+from anomaly_detection.training.optimize import SearchResult
+from anomaly_detection.training.training_report import (
+    DataReport,
+    DetectorParameters,
+    DetectorReport,
+    ModelReport,
+    OptimizedReport,
+    SplitReport,
+    TrainingReport,
+)
+from mlx_iforest.backends import BackendChoice
 
 LABELS = np.array([-1, -1, -1, -1, 1, 1, 1, 1, 1, 1])
 TYPES = ["delay", "delay", "cost_spike", "cost_spike", "", "", "", "", "", ""]
@@ -25,73 +42,94 @@ SCORES = {
 THRESHOLD = -0.5
 
 
-def example(*, labelled: bool = True, models: tuple[str, ...] = tuple(SCORES)) -> tuple[dict[str, Any], CurveData]:
-    """A report as docs/design.md has it, and what its pictures are drawn from."""
-    report: dict[str, Any] = {
-        "created": "2026-11-23T10:58:12+00:00",
-        "version": "0.1.0",
-        "seed": 42,
-        "backend": {"name": "numba", "reason": "MLX has no GPU here"},
-        "data": {
-            "source": "orders.csv",
-            "rows": 1234,
-            "columns": 3,
-            "labelled": labelled,
-            "anomaly_ratio": 0.4,
-            "schema": [
-                {"name": "when", "role": "timestamp", "reason": "dates", "missing": 0.0},
-                {"name": "cost", "role": "numeric", "reason": "numbers kept as text", "missing": 0.25},
-                {"name": "supplier", "role": "categorical", "reason": "4 distinct values", "missing": 0.0},
-            ],
-            "cleaning": {
-                "rows": 1234,
-                "columns": {"cost": {"from_text": 1200, "blank": 3, "unread": {"see invoice": 20, "tbd": 11}}},
-            },
-        },
-        "split": {"method": "time", "train": 984, "validation": 240, "test": 10, "time_column": "when"},
-        "oracle": None,
-    }
-    alerts = {key: np.where(scores < THRESHOLD, -1, 1) for key, scores in SCORES.items()}
-    for key in models:
-        metrics = evaluate(LABELS, alerts[key], SCORES[key], TYPES).to_dict()
-        report[key] = {
-            **metrics,
-            **({} if labelled else dict.fromkeys(METRICS)),
+def metrics(**values: Any) -> Metrics:
+    """Metrics that are all 0 but for some."""
+    nothing = dict.fromkeys(("true_positive", "false_positive", "false_negative", "true_negative"), 0)
+    counts: dict[str, Any] = {"confusion_matrix": nothing, "recall_by_type": None, "alerts": 0, "n": 0}
+    shares = ("accuracy", "precision", "recall", "f1", "false_positive_rate", "roc_auc", "average_precision")
+    return Metrics(**{**dict.fromkeys(shares, 0.0), **counts, **values})
+
+
+def changed(report: Any, *path: str, **values: Any) -> Any:
+    """`report`, or any of its dataclasses, with other values in the part that `path` leads to."""
+    if not path:
+        return replace(report, **values)
+    return replace(report, **{path[0]: changed(getattr(report, path[0]), *path[1:], **values)})
+
+
+def example(*, labelled: bool = True, models: tuple[str, ...] = tuple(SCORES)) -> tuple[TrainingReport, CurveData]:
+    """A report, and what pictures of some of its models are drawn from."""
+    scores = {key: ModelScores(values, THRESHOLD) for key, values in SCORES.items()}
+
+    def model(key: str) -> dict[str, Any]:
+        judged = scores[key]
+        return {
+            "metrics": evaluate(LABELS, judged.predictions, judged.scores, TYPES) if labelled else None,
             "fit_seconds": 0.0123,
+            "forest_fit_seconds": 0.0023,
             "score_rows_per_second": 1_620_000.0,
+            "forest_rows_per_second": 2_620_000.0,
             "peak_memory_bytes": 5_300_000,
+            "mlx_peak_memory_bytes": None,
             "model_bytes": 431_233,
             "threshold": THRESHOLD,
-            "forest_fit_seconds": 0.0023,
-            "forest_rows_per_second": 2_620_000.0,
-            "parameters": {"n_estimators": 100, "max_samples": 256},
-            "agreement": agreement(alerts[key], alerts["sklearn"]) if key != "sklearn" else None,
+            "alerts": int(judged.is_alert.sum()),
         }
-    search = {"ran": False, "reason": "the base is good enough", "trials": 0, "seconds": 0.0}
-    if "optimized" in models:
-        search = {"ran": True, "reason": "the base is below 99 %", "trials": 40, "seconds": 31.25}
-    report.setdefault("optimized", {})["same_as_base"] = "optimized" not in models
-    report["optimized"]["search"] = {
-        **search,
-        "best_validation_accuracy": 0.99 if search["ran"] else None,
-    }
-    curves = CurveData(
-        LABELS if labelled else None,
-        {key: ModelScores(SCORES[key], THRESHOLD) for key in models},
-        TYPES if labelled else None,
+
+    def ours(key: str) -> dict[str, Any]:
+        return {
+            **model(key),
+            "parameters": DetectorParameters(Settings(), 256, 0.4, 7, Contamination(0.4)),
+            "compression": None,
+            "agreement": agreement(scores[key].predictions, scores["sklearn"].predictions),
+            "refit": False,
+        }
+
+    columns = (
+        Column("when", Role.TIMESTAMP, "dates"),
+        Column("cost", Role.NUMERIC, "numbers kept as text", missing=0.25),
+        Column("supplier", Role.CATEGORICAL, "4 distinct values"),
     )
-    return report, curves
+    cleaned = ColumnCleaning(from_text=1200, blank=3, unread={"see invoice": 20, "tbd": 11})
+    report = TrainingReport(
+        created=datetime(2026, 11, 23, 10, 58, 12, tzinfo=timezone.utc),
+        version="0.1.0",
+        seed=42,
+        backend=BackendChoice("numba", "MLX has no GPU here"),
+        data=DataReport(
+            source="orders.csv",
+            rows=1234,
+            columns=3,
+            labelled=labelled,
+            anomaly_ratio=0.4,
+            fingerprint={"dtypes": {}, "sha256": "0" * 64},
+            schema=Schema(columns),
+            cleaning=CleaningReport(1234, {"cost": cleaned}),
+        ),
+        split=SplitReport("time", 984, 240, 10, time_column="when", note="", shift=None),
+        base=DetectorReport(**ours("base")),
+        optimized=OptimizedReport(
+            **ours("optimized"),
+            search=SearchResult(Settings(), ("the base is below 99 %",), 0.99, 40, 31.25, "gain"),
+            same_as_base=False,
+        ),
+        sklearn=ModelReport(**model("sklearn"), parameters=BaselineParameters(("cost",), 100, 256, 1.0, 0.4)),
+        oracle=None,
+    )
+    drawn = {key: scores[key] for key in models}
+    return report, CurveData(LABELS if labelled else None, drawn, TYPES if labelled else None)
 
 
-ORACLE = {
-    "accuracy": 0.997,
-    "precision": 0.985,
-    "recall": 0.948,
-    "f1": 0.966,
-    "roc_auc": 0.9981,
-    "average_precision": 0.985,
-    "false_positive_rate": 0.0008,
-}
+NO_SEARCH = SearchResult(None, ("the base is good enough",), 0.99)
+ORACLE = metrics(
+    accuracy=0.997,
+    precision=0.985,
+    recall=0.948,
+    f1=0.966,
+    roc_auc=0.9981,
+    average_precision=0.985,
+    false_positive_rate=0.0008,
+)
 
 
 def alert(row: int, decision: float, reasons: Mapping[str, float], record: Mapping[str, Any]) -> Alert:
@@ -100,5 +138,5 @@ def alert(row: int, decision: float, reasons: Mapping[str, float], record: Mappi
         Contribution(text, ("cost",), 912.5, 100.0, None, "high", 9.125, share, -0.1, text)
         for text, share in reasons.items()
     )
-    why = Explanation(row - 1, THRESHOLD + decision, -0.4, True, told, 0.0, "")
+    why = Explanation(THRESHOLD + decision, -0.4, True, told, 0.0, "")
     return Alert(row, {}, record, THRESHOLD + decision, THRESHOLD, decision, True, 0.01, 0.5, why, "")

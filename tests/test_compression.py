@@ -34,27 +34,28 @@ def unlabelled():
 def test_the_optimised_model_is_small_and_the_base_whole(labelled):
     assert labelled.base.model.quantized_bits_ is None
     assert labelled.optimized.model.quantized_bits_ == 8
-    base, optimized = labelled.report["base"], labelled.report["optimized"]
-    assert "compression" not in base
+    base, optimized = labelled.report.base, labelled.report.optimized
+    assert base.compression is None
+    assert "compression" not in base.to_dict()
     # No search ran, so both have the same settings, and yet are two models.
-    assert optimized["same_as_base"] is False
-    assert optimized["model_bytes"] < base["model_bytes"]
+    assert optimized.same_as_base is False
+    assert optimized.model_bytes < base.model_bytes
 
 
 def test_the_report_says_what_it_did(labelled, unlabelled):
-    exact = labelled.report["optimized"]["compression"]
-    assert exact["forest_bytes"] == labelled.optimized.model.model_bytes()
-    assert exact["forest_bytes_before"] == labelled.base.model.model_bytes()
-    done = unlabelled.report["optimized"]["compression"]
-    assert done["quantized_bits"] == 8
-    assert 0 < done["mean_score_change"] < done["largest_score_change"] < 0.1
+    exact = labelled.report.optimized.compression
+    assert exact.forest_bytes == labelled.optimized.model.model_bytes()
+    assert exact.forest_bytes_before == labelled.base.model.model_bytes()
+    done = unlabelled.report.optimized.compression
+    assert done.quantized_bits == 8
+    assert 0 < done.mean_score_change < done.largest_score_change < 0.1
     text = " ".join(comparison_table(unlabelled.report, terminal=False).split())
     assert "The optimised model's forest is quantised to 8 bits: " in text
-    assert f"changed by {done['largest_score_change']:.2g} at most" in text
+    assert f"changed by {done.largest_score_change:.2g} at most" in text
 
 
 def test_where_many_columns_share_the_splits_eight_bits_change_no_score(labelled):
-    assert labelled.report["optimized"]["compression"]["largest_score_change"] == 0
+    assert labelled.report.optimized.compression.largest_score_change == 0
     text = " ".join(comparison_table(labelled.report, terminal=False).split())
     assert "No score of the validation part changed." in text
 
@@ -75,8 +76,7 @@ def test_threshold_and_calibration_are_by_the_small_models_scores():
 
 
 def test_models_refit_are_made_small_again(unlabelled):
-    saved = unlabelled.report["optimized"]["parameters"]["saved_model"]
-    assert saved.startswith("refit on all records")
+    assert unlabelled.report.optimized.refit
     assert unlabelled.optimized.model.quantized_bits_ == 8
     assert unlabelled.base.model.quantized_bits_ is None
     # Grown on all records: its own trees, not the measured model's.
@@ -117,7 +117,7 @@ def test_nothing_is_done_unless_asked_for():
 
 def test_pruning_comes_first_and_both_are_reported():
     result = train(DATA.frame, compression=Compression(0.02, 8), **OPTIONS)
-    done = result.report["optimized"]["compression"]
+    done = result.report.to_dict()["optimized"]["compression"]
     pruning = done["pruning"]
     assert pruning["nodes_after"] < pruning["nodes_before"]
     # Pruning saw a whole forest, quantising the pruned one.

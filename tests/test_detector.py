@@ -78,7 +78,7 @@ def test_labels_move_the_threshold_and_nothing_else():
     frame = _frame()
     labels = np.where(frame["cost"] > 1150, -1, 1)
     plain = Detector(model=_forest()).fit(frame)
-    judged = Detector(model=_forest(), threshold_rule=BestAccuracy()).fit(frame, labels)
+    judged = Detector(model=_forest(), threshold_rule=BestAccuracy()).fit(X=frame, y=labels)
     np.testing.assert_array_equal(plain.score_samples(frame), judged.score_samples(frame))
     assert plain.model.offset_ == -0.5
     assert judged.model.offset_ == judged.threshold_rule.offset_ != -0.5

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from explained import explain
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anomaly_detection.calibration.drift import DriftWarning
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import AnomalyDetectionError
-from anomaly_detection.explain.explanations import explain
 from anomaly_detection.settings import RECIPE, make_detector
 from mlx_iforest import MLXIsolationForest
 

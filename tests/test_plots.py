@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_example import LABELS, ORACLE, SCORES, THRESHOLD, example
+from report_example import LABELS, ORACLE, SCORES, THRESHOLD, example, metrics
 
 from anomaly_detection.errors import DataError
 from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
@@ -36,24 +36,22 @@ def size(picture: bytes) -> tuple[int, int]:
 
 def test_confusion_matrices_show_the_counts() -> None:
     report, _ = example()
-    figure = plots.confusion_matrices(report)
+    figure = plots.confusion_matrices(report.metrics)
     assert figure is not None
     assert [axes.get_title() for axes in figure.axes] == ["base", "optimised", "scikit-learn"]
     assert texts(figure)[:8] == ["3", "75.0 %", "1", "25.0 %", "1", "16.7 %", "5", "83.3 %"]
 
 
 def test_a_class_without_records_has_no_percentages() -> None:
-    report = {
-        "base": {"confusion_matrix": {"true_positive": 0, "false_positive": 1, "false_negative": 0, "true_negative": 9}}
-    }
-    figure = plots.confusion_matrices(report)
+    counts = {"true_positive": 0, "false_positive": 1, "false_negative": 0, "true_negative": 9}
+    figure = plots.confusion_matrices({"base": metrics(confusion_matrix=counts)})
     assert figure is not None
     assert texts(figure) == ["0", "0", "1", "10.0 %", "9", "90.0 %"]
 
 
 def test_curves_carry_areas_and_the_threshold() -> None:
-    report, curves = example()
-    figure = plots.curves(curves, {**report, "oracle": ORACLE})
+    _, curves = example()
+    figure = plots.curves(curves, ORACLE)
     assert figure is not None
     left, right = figure.axes[:2]
     assert [text.get_text() for text in left.get_legend().get_texts()] == [
@@ -111,7 +109,7 @@ def test_a_bin_edge_lies_on_the_threshold_and_every_score_in_a_bin() -> None:
 
 def test_recall_by_type_names_every_type_with_its_number() -> None:
     report, curves = example()
-    figure = plots.recall_by_type(report, curves)
+    figure = plots.recall_by_type(report.metrics, curves)
     assert figure is not None
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["cost spike (2)", "delay (2)"]
@@ -121,9 +119,9 @@ def test_recall_by_type_names_every_type_with_its_number() -> None:
 
 def test_without_labels_only_the_histograms_remain() -> None:
     report, curves = example(labelled=False)
-    assert plots.confusion_matrices(report) is None
-    assert plots.curves(curves, report) is None
-    assert plots.recall_by_type(report, curves) is None
+    assert plots.confusion_matrices(report.metrics) is None
+    assert plots.curves(curves) is None
+    assert plots.recall_by_type(report.metrics, curves) is None
     assert size(plots.png(plots.score_histograms(curves)))[0] > 150
 
 
@@ -144,15 +142,16 @@ def test_few_or_equal_scores_and_no_alert(scores: Any, threshold: float) -> None
 
 
 def test_names_from_the_data_are_no_formulas_and_may_be_in_any_script() -> None:
-    report = {"base": {"recall_by_type": {"$\\frac{": 0.5, "供应商 $x$": 1.0, "x" * 300: 0.0}}}
-    figure = plots.recall_by_type(report)
+    _, curves = example()
+    recall = {"$\\frac{": 0.5, "供应商 $x$": 1.0, "x" * 300: 0.0}
+    figure = plots.recall_by_type({"optimized": metrics(recall_by_type=recall)}, curves)
     assert figure is not None
     assert size(plots.png(figure))[0] < 300
 
 
 def test_the_same_figure_gives_the_same_bytes() -> None:
     report, _ = example()
-    first, second = plots.confusion_matrices(report), plots.confusion_matrices(report)
+    first, second = plots.confusion_matrices(report.metrics), plots.confusion_matrices(report.metrics)
     assert first is not None
     assert second is not None
     assert plots.png(first) == plots.png(second)
@@ -163,7 +162,7 @@ def test_threads_may_draw_at_once() -> None:
     drawn: list[bytes] = []
 
     def draw() -> None:
-        figure = plots.confusion_matrices(report)
+        figure = plots.confusion_matrices(report.metrics)
         assert figure is not None
         drawn.append(plots.png(figure))
 
@@ -180,8 +179,9 @@ def test_matplotlib_is_loaded_late_and_pyplot_never() -> None:
     code = (
         "import sys\nfrom anomaly_detection.reports import plots, report, tables\n"
         "late = 'matplotlib' not in sys.modules\n"
-        "plots.png(plots.confusion_matrices({'base': {'confusion_matrix': dict(true_positive=1, false_positive=1, "
-        "false_negative=1, true_negative=1)}}))\nprint(late, 'matplotlib.pyplot' in sys.modules)"
+        "from anomaly_detection.evaluation.metrics import evaluate\n"
+        "plots.png(plots.confusion_matrices({'base': evaluate([1, -1], [1, -1], [0, -1])}))\n"
+        "print(late, 'matplotlib.pyplot' in sys.modules)"
     )
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     answer = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)

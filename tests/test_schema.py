@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anomaly_detection.data.parsing import guess_day_first, missing_mask, name_tokens, parse_dates, parse_numbers
-from anomaly_detection.data.schema import Role, Schema, infer_schema, reason_column
+from anomaly_detection.data.schema import Role, infer_schema, reason_column
 from anomaly_detection.errors import DataError
 
 
@@ -268,6 +268,7 @@ def test_whole_numbers_keep_their_category_when_missing_values_make_them_floats(
     assert pd.isna(clean["supplier_id"].iloc[1])
 
 
-def test_schema_survives_json() -> None:
-    schema = infer_schema(shipments())
-    assert Schema.from_dict(json.loads(json.dumps(schema.to_dict()))) == schema
+def test_lists_are_opaque_and_what_is_missing_or_constant_is_not() -> None:
+    schema = infer_schema({"x": [1.5, 2.5, 4.0], "lists": [[1], None, [2]], "none": [None] * 3, "one": ["a"] * 3})
+    assert [column.name for column in schema.columns if column.is_opaque] == ["lists"]
+    json.dumps(schema.to_dict())

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from explained import explain
 from sklearn.base import clone
 
 from anomaly_detection.calibration.thresholds import AlertBudget, Conformal, LowestCost
@@ -14,7 +15,6 @@ from anomaly_detection.data.splitting import split
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import AnomalyDetectionError, DataError
 from anomaly_detection.evaluation.metrics import METRICS, evaluate
-from anomaly_detection.explain.explanations import explain
 from anomaly_detection.model_files.persistence import load_detector, save_detector
 from anomaly_detection.reports.report import write_report
 from anomaly_detection.reports.tables import comparison_table
@@ -85,7 +85,7 @@ def _same_forest(one, two):
 
 
 def test_report_holds_what_the_design_promises(labelled):
-    report = labelled[0].report
+    report = labelled[0].report.to_dict()
     assert {"created", "version", "seed", "backend", "data", "split", "base", "optimized", "sklearn"} <= report.keys()
     for key in ("base", "optimized", "sklearn"):
         assert report[key].keys() >= MODEL_FIELDS
@@ -125,11 +125,11 @@ def test_figures_are_those_of_the_test_rows(labelled):
         frame = DATA.frame.iloc[rows]
         expected = evaluate(DATA.labels[rows], detector.predict(frame), detector.score_samples(frame)).to_dict()
         for name in ("accuracy", "recall", "roc_auc", "confusion_matrix"):
-            assert result.report[key][name] == expected[name]
+            assert result.report.to_dict()[key][name] == expected[name]
         np.testing.assert_array_equal(result.curves.models[key].scores, detector.score_samples(frame))
-        assert result.curves.models[key].threshold == detector.model.offset_ == result.report[key]["threshold"]
+        assert result.curves.models[key].threshold == detector.model.offset_ == result.report.models[key].threshold
     np.testing.assert_array_equal(result.curves.labels, DATA.labels[rows])
-    assert set(result.report["base"]["recall_by_type"]) == set(DATA.anomaly_types[rows]) - {"normal"}
+    assert set(result.report.base.metrics.recall_by_type) == set(DATA.anomaly_types[rows]) - {"normal"}
 
 
 def test_base_is_what_it_is_said_to_be(labelled):
@@ -142,15 +142,14 @@ def test_base_is_what_it_is_said_to_be(labelled):
 
 
 def test_search_helps_on_the_validation_part(labelled):
-    report = labelled[0].report
-    search = report["optimized"]["search"]
-    assert search["ran"] is True
-    assert search["trials"] == 6
-    assert "below 99.00%" in search["reason"]
+    search = labelled[0].report.optimized.search
+    assert search.ended_by == "trials"
+    assert search.trials == 6
+    assert "below 99.00%" in search.reason
     rows = split(DATA.frame, DATA.labels, seed=3).validation
     frame, labels = DATA.frame.iloc[rows], DATA.labels[rows]
     accuracy = {key: (getattr(labelled[0], key).predict(frame) == labels).mean() for key in ("base", "optimized")}
-    assert accuracy["optimized"] == search["best_validation_accuracy"] > accuracy["base"]
+    assert accuracy["optimized"] == search.accuracy > accuracy["base"]
 
 
 def test_progress_goes_through_the_stages(labelled):
@@ -183,7 +182,7 @@ def test_detectors_carry_how_they_were_trained(labelled):
     for key in ("base", "optimized"):
         summary = getattr(labelled[0], key).training_
         assert summary["model"] == key
-        assert summary["accuracy"] == labelled[0].report[key]["accuracy"]
+        assert summary["accuracy"] == labelled[0].report.metrics[key].accuracy
         assert summary["data"]["source"] == "classic"
         json.dumps(summary, allow_nan=False)
 
@@ -197,7 +196,7 @@ def test_labels_of_the_test_part_cannot_touch_the_models(labelled):
         ours, theirs = getattr(labelled[0], key), getattr(other, key)
         assert _same_forest(ours, theirs)
         assert ours.model.offset_ == theirs.model.offset_
-    assert other.report["optimized"]["accuracy"] != labelled[0].report["optimized"]["accuracy"]
+    assert other.report.optimized.metrics != labelled[0].report.optimized.metrics
 
 
 def test_records_of_the_test_part_cannot_touch_the_models(labelled):
@@ -222,16 +221,16 @@ def test_labels_of_the_training_part_cannot_touch_the_models(labelled):
 def test_no_search_where_the_base_is_good_enough():
     result = train(DATA.frame, labels=DATA.labels, target_accuracy=0.5, **FAST)
     assert result.optimized is result.base
-    search = result.report["optimized"]["search"]
-    assert search["ran"] is False
-    assert search["trials"] == 0
-    assert "50.00% is enough" in search["reason"]
-    assert result.report["optimized"]["threshold"] == result.report["base"]["threshold"]
-    assert train(DATA.frame, labels=DATA.labels, time_budget=0.0, **FAST).report["optimized"]["search"]["reason"]
+    search = result.report.optimized.search
+    assert search.ended_by is None
+    assert search.trials == 0
+    assert "50.00% is enough" in search.reason
+    assert result.report.optimized.threshold == result.report.base.threshold
+    assert train(DATA.frame, labels=DATA.labels, time_budget=0.0, **FAST).report.optimized.search.because
 
 
 def test_without_labels_everything_works_and_nothing_is_claimed(unlabelled):
-    report = unlabelled.report
+    report = unlabelled.report.to_dict()
     assert report["data"]["labelled"] is False
     assert report["oracle"] is None
     assert unlabelled.curves.labels is None
@@ -252,12 +251,13 @@ def test_without_labels_the_saved_models_know_all_records(unlabelled):
     frame = DATA.frame.iloc[:800].drop(columns="month")
     parts = split(frame, method="time", time="timestamp")
     for key in ("base", "optimized"):
-        saved, report = getattr(unlabelled, key), unlabelled.report[key]
+        saved, report = getattr(unlabelled, key), unlabelled.report.models[key]
         again = clone(saved.model).fit(saved.scaler.transform(saved.preprocessor.transform(frame)).astype(np.float32))
         assert again.forest_.threshold.tobytes() == saved.model.forest_.threshold.tobytes()
-        assert saved.model.offset_ == saved.threshold_rule.offset_ == report["threshold"]
-        assert report["parameters"]["trained_on"] == "training part"
-        assert report["parameters"]["saved_model"].startswith("refit on all records")
+        assert saved.model.offset_ == saved.threshold_rule.offset_ == report.threshold
+        assert report.refit
+        assert report.to_dict()["parameters"]["trained_on"] == "training part"
+        assert report.to_dict()["parameters"]["saved_model"].startswith("refit on all records")
         assert "The saved models: refit on all" in comparison_table(unlabelled.report, terminal=False)
         # The report's scores are of a model that has not seen the test part.
         scores = saved.score_samples(frame.iloc[parts.test])
@@ -278,16 +278,16 @@ def test_a_shift_is_said_with_its_columns():
     later = split(frame, method="time", time="timestamp").test
     frame.loc[frame.index[later], "lead_time"] *= 5.0
     result = train(frame, timestamp="timestamp", **FAST)
-    shift = result.report["split"]["shift"]
-    assert shift["test_alert_rate"] > 2 * shift["validation_alert_rate"]
-    assert next(iter(shift["columns"])) == "lead_time"
-    assert shift["columns"]["lead_time"] > 0.9
+    shift = result.report.split.shift
+    assert shift.test_alert_rate > 2 * shift.validation_alert_rate
+    assert next(iter(shift.columns)) == "lead_time"
+    assert shift.columns["lead_time"] > 0.9
     assert "differ from those, most in lead_time" in " ".join(comparison_table(result.report, terminal=False).split())
 
 
 def test_split_is_by_time_where_a_timestamp_is_given(unlabelled):
-    assert unlabelled.report["split"]["method"] == "time"
-    assert unlabelled.report["split"]["time_column"] == "timestamp"
+    assert unlabelled.report.split.method == "time"
+    assert unlabelled.report.split.time_column == "timestamp"
 
 
 def test_alert_budget_sets_the_threshold():
@@ -295,12 +295,13 @@ def test_alert_budget_sets_the_threshold():
     parts = split(frame, method="time", time="timestamp")
     result = train(frame, timestamp="timestamp", alert_budget=AlertBudget(0.02), time_budget=0.0, **FAST)
     assert result.base.threshold_rule.rate == 0.02
-    assert result.report["split"]["validation"] == len(parts.validation) == 100
-    assert result.report["base"]["parameters"]["threshold_rule"].endswith("on the validation part")
+    assert result.report.split.validation == len(parts.validation) == 100
+    assert result.report.base.parameters.threshold_rule == AlertBudget(0.02)
+    assert result.report.base.parameters.rule_in_words == "AlertBudget(rate=0.02) on the validation part"
     a_day = train(frame, timestamp="timestamp", alert_budget=0.1, time_budget=0.0, **FAST)
     days = frame["timestamp"].iloc[parts.train].agg(lambda times: (times.max() - times.min()) / pd.Timedelta("1D"))
     assert a_day.base.threshold_rule.rate == pytest.approx(0.1 * days / len(parts.train))
-    assert "AlertBudget" in a_day.report["base"]["parameters"]["threshold_rule"]
+    assert isinstance(a_day.report.base.parameters.threshold_rule, AlertBudget)
 
 
 def test_a_rule_that_was_asked_for_sets_both_thresholds():
@@ -312,7 +313,7 @@ def test_a_rule_that_was_asked_for_sets_both_thresholds():
         return (scores[~anomaly] < cut).sum() + 30 * (scores[anomaly] >= cut).sum()
 
     assert cost(result.base.model.offset_) == min(cost(cut) for cut in [*scores, 0.0])
-    assert result.report["base"]["parameters"]["threshold_rule"].startswith("LowestCost(false_alarm=1, miss=30) on the")
+    assert result.report.base.parameters.rule_in_words == "LowestCost(false_alarm=1, miss=30) on the validation part"
     # The calibration is by the normal records alone.
     assert result.base.calibration_.labelled
     assert result.base.calibration_.scores.size == (~anomaly).sum()
@@ -323,11 +324,11 @@ def test_a_false_discovery_rate_is_that_of_the_batch_and_of_the_measured_model()
     labelled = train(DATA.frame, labels=DATA.labels, threshold=Conformal(0.2), time_budget=0.0, **FAST)
     test = split(DATA.frame, DATA.labels, seed=3).test
     alerts = labelled.base.predict(DATA.frame.iloc[test]) == -1
-    assert labelled.report["base"]["alerts"] == alerts.sum() > 0
+    assert labelled.report.base.alerts == alerts.sum() > 0
     assert (DATA.labels[test][alerts] == 1).mean() < 0.4
-    assert labelled.report["base"]["parameters"]["saved_model"] == "the measured model"
+    assert labelled.report.to_dict()["base"]["parameters"]["saved_model"] == "the measured model"
     unlabelled = train(DATA.frame.head(700), threshold=Conformal(0.2), **FAST)
-    assert unlabelled.report["base"]["parameters"]["saved_model"] == "the measured model"
+    assert not unlabelled.report.base.refit
 
 
 def test_validation_without_anomalies_falls_back_to_the_recipe():
@@ -336,9 +337,9 @@ def test_validation_without_anomalies_falls_back_to_the_recipe():
     labels = np.ones(600, dtype=int)
     labels[parts.train[:20]] = -1
     report = train(frame, labels=labels, split_method=parts, **FAST).report
-    assert report["optimized"]["search"]["reason"].startswith("The validation part has no labels of both kinds")
-    assert report["optimized"]["recall"] == 0.0
-    assert report["optimized"]["roc_auc"] is None
+    assert report.optimized.search.reason.startswith("The validation part has no labels of both kinds")
+    assert report.optimized.metrics.recall == 0.0
+    assert report.optimized.metrics.roc_auc is None
 
 
 def test_records_with_few_columns_and_missing_values():
@@ -346,7 +347,7 @@ def test_records_with_few_columns_and_missing_values():
     records = [{"lead_time": float(value)} for value in rng.normal(14, 2, 60)]
     records[5]["lead_time"] = None
     result = train(records, **FAST)
-    assert result.report["data"]["columns"] == 1
+    assert result.report.data.columns == 1
     assert np.isfinite(result.optimized.score_samples(records)).all()
 
 
@@ -398,10 +399,10 @@ def test_interrupt_goes_through():
 
 def test_little_time_tries_fewer_features_and_says_so():
     report = train(DATA.frame, labels=DATA.labels, **{**FAST, "time_budget": 1e-6}).report
-    search = report["optimized"]["search"]
-    assert "Time allowed for" in search["reason"]
-    assert search["reproducible"] is False
-    assert search["trials"] == 1
+    search = report.optimized.search
+    assert "Time allowed for" in search.reason
+    assert search.to_dict()["reproducible"] is False
+    assert search.trials == 1
 
 
 def test_unlabelled_alerts_are_as_many_as_asked_for_among_new_rows():
@@ -410,7 +411,7 @@ def test_unlabelled_alerts_are_as_many_as_asked_for_among_new_rows():
     result = train(frame, anomaly_ratio=0.1, **FAST)
     # The saved models have been refit since; the threshold is the one that let 30 of these 300 rows through.
     for key in ("base", "optimized"):
-        assert result.report[key]["alerts"] == pytest.approx(30, abs=15)
+        assert result.report.models[key].alerts == pytest.approx(30, abs=15)
         assert (getattr(result, key).predict(frame.iloc[parts.test]) == -1).sum() <= 45
 
 
@@ -433,7 +434,7 @@ def test_a_model_of_an_earlier_training_gives_its_settings_and_columns(tmp_path,
     again = train(DATA.frame, labels=DATA.labels, like=like)
     assert settings_of(again.optimized) == settings == settings_of(like)
     assert again.optimized.preprocessor.schema_["month"].role == "categorical"
-    assert again.report["optimized"]["search"]["reason"] == "The settings are those of the model that was given."
+    assert again.report.optimized.search.because == ("the settings are those of the model that was given",)
     with pytest.raises(DataError, match="was trained on 'lead_time', which these records lack"):
         train(DATA.frame.drop(columns="lead_time"), like=like)
 

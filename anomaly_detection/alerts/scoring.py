@@ -148,9 +148,7 @@ def _scored(
     detector: Detector, frame: pd.DataFrame, first: int | None, threshold: float | None
 ) -> tuple[Batch, CleaningReport]:
     """Records as a batch by `threshold`, or by their own; a part of a larger table comes after `first` others."""
-    detector.require_fitted()
-    extended, report = detector.preprocessor.extend(frame, first)
-    features = detector.preprocessor.features_of(extended)
+    features, extended, report = detector.extract(frame, first)
     scores = detector.score_features(features)
     cut = detector.cut(scores) if threshold is None else threshold
     decisions = scores - cut

@@ -7,17 +7,10 @@ import difflib
 import signal
 import sys
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
-from anomaly_detection.cli.arguments import (
-    add_convert,
-    add_explain,
-    add_generate,
-    add_inspect,
-    add_judge,
-    add_score,
-    add_train,
-)
+from anomaly_detection.cli.arguments import COMMANDS, add_arguments
 from anomaly_detection.cli.signals import Ended, ended_by_signals
 from anomaly_detection.errors import AnomalyDetectionError
 from anomaly_detection.reports.console import note, open_streams, printable, result, silence
@@ -83,13 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
-    add_train(commands.add_parser("train", help="train, compare and save models"))
-    add_score(commands.add_parser("score", help="judge records with a saved model"))
-    add_explain(commands.add_parser("explain", help="say why records of a file have their scores"))
-    add_judge(commands.add_parser("judge", help="tell how many known errors a saved model finds in your records"))
-    add_inspect(commands.add_parser("inspect", help="say what a model file holds"))
-    add_convert(commands.add_parser("convert", help="write a model in another format"))
-    add_generate(commands.add_parser("generate", help="write synthetic records"))
+    for name, (what, _) in COMMANDS.items():
+        add_arguments(commands.add_parser(name, help=what), name)
     return parser
 
 
@@ -114,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def train_main(argv: Sequence[str] | None = None) -> int:
     """Run ``train_model_mlx.py``, which is ``anomaly-detection train`` under another name; see `main`."""
     parser = _Parser(prog="train_model_mlx.py")
-    add_train(parser)
+    add_arguments(parser, "train")
     return _run(parser, argv)
 
 
@@ -174,26 +162,13 @@ def _settle_open() -> None:
 
 def _command(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     """Run what was asked for. The commands are imported when they run, for they take a second to load."""
-    name: Any = getattr(arguments, "run", None)
-    if name == "train":
-        from anomaly_detection.cli.train import run
-    elif name == "score":
-        from anomaly_detection.cli.score import run
-    elif name == "explain":
-        from anomaly_detection.cli.explain import run
-    elif name == "judge":
-        from anomaly_detection.cli.judge import run
-    elif name == "inspect":
-        from anomaly_detection.cli.inspect import run
-    elif name == "convert":
-        from anomaly_detection.cli.convert import run
-    elif name == "generate":
-        from anomaly_detection.cli.generate import run
-    elif arguments.version:
-        from mlx_iforest import __version__
+    name = getattr(arguments, "run", None)
+    if name is not None:
+        return int(import_module(f"{__name__}.{name}").run(arguments))
+    if not arguments.version:
+        *others, last = COMMANDS
+        parser.error(f"a command is missing: give {', '.join(others)} or {last}")
+    from mlx_iforest import __version__
 
-        result(f"{parser.prog} {__version__}")
-        return 0
-    else:
-        parser.error("a command is missing: give train, score, explain, judge, inspect, convert or generate")
-    return run(arguments)
+    result(f"{parser.prog} {__version__}")
+    return 0

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["add_convert", "add_explain", "add_generate", "add_inspect", "add_judge", "add_score", "add_train"]
+__all__ = ["COMMANDS", "add_arguments"]
 
 _TRAIN_EXAMPLES = """\
 examples:
@@ -113,19 +113,17 @@ def _number(text: str) -> float:
         return float("nan")
 
 
-def _describe(parser: argparse.ArgumentParser, what: str, examples: str, run: str) -> None:
+def _describe(parser: argparse.ArgumentParser, what: str, examples: str) -> None:
     parser.description = what
     parser.epilog = examples.format(prog=parser.prog)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.set_defaults(run=run)
 
 
-def add_train(parser: argparse.ArgumentParser) -> None:
+def _add_train(parser: argparse.ArgumentParser) -> None:
     _describe(
         parser,
         "Train models on your records or on synthetic ones, compare them, and save models, pictures and a report.",
         _TRAIN_EXAMPLES,
-        "train",
     )
     own = parser.add_argument_group("your records")
     own.add_argument("--data", metavar="FILE", type=Path, help="a CSV or Parquet file, one record a row")
@@ -214,7 +212,7 @@ def _add_threshold(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--miss-cost", metavar="B", type=_positive, help="the cost of a missed anomaly, as above")
 
 
-def add_score(parser: argparse.ArgumentParser) -> None:
+def _add_score(parser: argparse.ArgumentParser) -> None:
     _describe(
         parser,
         "Judge records with a saved model. With --output, the records are written with five more columns:\n"
@@ -223,7 +221,6 @@ def add_score(parser: argparse.ArgumentParser) -> None:
         "of such a name, it stays, and the new one's name begins with scored_, such as scored_reason.\n"
         "Without it the worst are printed.",
         _SCORE_EXAMPLES,
-        "score",
     )
     parser.add_argument("model", metavar="MODEL", type=Path, help="a model file that train wrote")
     parser.add_argument(
@@ -242,14 +239,13 @@ def add_score(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_judge(parser: argparse.ArgumentParser) -> None:
+def _add_judge(parser: argparse.ArgumentParser) -> None:
     _describe(
         parser,
         "Put errors that are known into copies of your records (a number of another group, a price ten times off, a\n"
         "date before the one that it follows) and print how many of them a saved model finds. Needs no labels; best\n"
         "with records that the model was not trained on.",
         _JUDGE_EXAMPLES,
-        "judge",
     )
     parser.add_argument("model", metavar="MODEL", type=Path, help="a model file that train wrote")
     parser.add_argument(
@@ -264,14 +260,13 @@ def add_judge(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", metavar="N", type=_seed, default=42, help="the same seed, the same errors")
 
 
-def add_explain(parser: argparse.ArgumentParser) -> None:
+def _add_explain(parser: argparse.ArgumentParser) -> None:
     _describe(
         parser,
         "Say why records of a file have their scores: each reason with the record's value, what is usual, the range\n"
         "in which nine of ten records lie, and its share of what makes the record abnormal.\n"
         "The effects of all reasons and of everything else add up to the score less that of a usual record.",
         _EXPLAIN_EXAMPLES,
-        "explain",
     )
     parser.add_argument("model", metavar="MODEL", type=Path, help="a model's file that train wrote")
     parser.add_argument(
@@ -289,37 +284,34 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for programs: a list with an object a record")
 
 
-def add_inspect(parser: argparse.ArgumentParser) -> None:
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
     _describe(
         parser,
         "Say what a model file holds: when and on what it was trained, how it scores, what was measured, how large it\n"
         "is, and what would run it on this machine.",
         _INSPECT_EXAMPLES,
-        "inspect",
     )
     parser.add_argument("model", metavar="MODEL", type=Path, help="a model's file that train wrote")
     parser.add_argument("--json", action="store_true", help="for programs: one object with everything")
 
 
-def add_convert(parser: argparse.ArgumentParser) -> None:
+def _add_convert(parser: argparse.ArgumentParser) -> None:
     _describe(
         parser,
         "Write a model in another format: .safetensors, .joblib (for programs that load those), or .onnx (the forest\n"
         "alone, on scaled features). What was written is read again and compared before it takes its name.",
         _CONVERT_EXAMPLES,
-        "convert",
     )
     parser.add_argument("source", metavar="IN", type=Path, help="a model's file that train wrote")
     parser.add_argument("target", metavar="OUT", type=Path, help="a .joblib, .safetensors or .onnx file to write")
     parser.add_argument("--force", action="store_true", help="replace OUT if it is there already")
 
 
-def add_generate(parser: argparse.ArgumentParser) -> None:
+def _add_generate(parser: argparse.ArgumentParser) -> None:
     _describe(
         parser,
         "Write synthetic supply-chain records, some of them anomalies, to a CSV or Parquet file.",
         _GENERATE_EXAMPLES,
-        "generate",
     )
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="the CSV or Parquet file to write")
     parser.add_argument("--profile", choices=("classic", "realistic"), default="classic", help="default: classic")
@@ -339,3 +331,21 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--labels", action="store_true", help="add a column label: 1 is normal, -1 an anomaly (train --label label)"
     )
+
+
+COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "train": ("train, compare and save models", _add_train),
+    "score": ("judge records with a saved model", _add_score),
+    "explain": ("say why records of a file have their scores", _add_explain),
+    "judge": ("tell how many known errors a saved model finds in your records", _add_judge),
+    "inspect": ("say what a model file holds", _add_inspect),
+    "convert": ("write a model in another format", _add_convert),
+    "generate": ("write synthetic records", _add_generate),
+}
+"""What each command does, and what gives its parser its arguments. The module of its name runs it."""
+
+
+def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
+    """Make a parser that of a command, whose name is then the arguments' ``run``."""
+    COMMANDS[command][1](parser)
+    parser.set_defaults(run=command)

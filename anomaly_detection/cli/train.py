@@ -7,10 +7,11 @@ import difflib
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anomaly_detection.data.schema import CANNOT_BE_JUDGED
+from anomaly_detection.data.schema import Role
 from anomaly_detection.errors import DataError
 from anomaly_detection.progress import listening
 from anomaly_detection.reports.console import note, printable, progress_bar, result
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from anomaly_detection.training.train import TrainingResult
+    from anomaly_detection.training.training_report import DataReport
 
 __all__ = ["run"]
 
@@ -28,12 +30,12 @@ _LIKE_LABELS = frozenset({"label", "labels", "is_anomaly", "anomaly"})
 _NAMES_SHOWN = 6
 _UNREAD_SHOWN = 5
 _ROLES = {
-    "numeric": "numbers",
-    "categorical": "categories",
-    "timestamp": "dates",
-    "identifier": "identifiers, not judged",
-    "text": "free text, not judged",
-    "constant": "constant, not judged",
+    Role.NUMERIC: "numbers",
+    Role.CATEGORICAL: "categories",
+    Role.TIMESTAMP: "dates",
+    Role.IDENTIFIER: "identifiers, not judged",
+    Role.TEXT: "free text, not judged",
+    Role.CONSTANT: "constant, not judged",
 }
 
 
@@ -52,14 +54,14 @@ def run(arguments: argparse.Namespace) -> int:
     trained = _train(arguments)
     _save(trained, folder)
     if arguments.data is not None:
-        result(_understood(trained.report["data"]))
+        result(_understood(trained.report.data))
         limit = trained.base.preprocessor.pair_limit
         if limit is not None:
             note(limit)
     from anomaly_detection.reports.tables import comparison_table
 
     result(comparison_table(trained.report), styled=True)
-    note(f"Threshold of the optimised model: {trained.report['optimized']['parameters']['threshold_rule']}.")
+    note(f"Threshold of the optimised model: {trained.report.optimized.parameters.rule_in_words}.")
     result(_next(folder, arguments.data))
     return 0
 
@@ -206,22 +208,22 @@ def _save(trained: TrainingResult, folder: Path) -> None:
             detector = getattr(trained, key)
             save_detector(detector, new / files.native)
             save_detector(detector, new / files.joblib, new / files.preprocessor)
-        report = {**trained.report, "files": {key: files._asdict() for key, files in FILES.items()}}
+        report = replace(trained.report, files={key: files._asdict() for key, files in FILES.items()})
         write_report(new, report, trained.curves, trained.top_alerts)
 
 
-def _understood(data: Mapping[str, Any]) -> str:
+def _understood(data: DataReport) -> str:
     """What the columns were taken for, and what could not be read."""
-    lines = [f"{data['columns']} columns:"]
+    lines = [f"{data.columns} columns:"]
     for role, title in _ROLES.items():
-        names = [printable(column["name"]) for column in data["schema"] if column["role"] == role]
+        names = [printable(name) for name in data.schema.names(role)]
         if names:
             more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
             lines.append(f"  {len(names)} {title}: {', '.join(names[:_NAMES_SHOWN])}{more}")
-    for column in data["schema"]:
-        if column["reason"].startswith(CANNOT_BE_JUDGED):
-            lines.append(f"  {printable(column['name'])} holds {column['reason']}; they stay with their records")
-    unread = {name: done["unread"] for name, done in data["cleaning"]["columns"].items() if done["unread"]}
+    for column in data.schema.columns:
+        if column.is_opaque:
+            lines.append(f"  {printable(column.name)} holds {column.reason}; they stay with their records")
+    unread = {name: done.unread for name, done in data.cleaning.columns.items() if done.unread}
     by_count = sorted(unread, key=lambda name: -sum(unread[name].values()))
     for name in by_count[:_UNREAD_SHOWN]:
         most = max(unread[name], key=lambda text: unread[name][text])

@@ -32,7 +32,6 @@ from anomaly_detection.errors import DataError
 from anomaly_detection.progress import steps
 
 __all__ = [
-    "CANNOT_BE_JUDGED",
     "CleaningReport",
     "Column",
     "ColumnCleaning",
@@ -45,9 +44,6 @@ __all__ = [
 
 _INFERENCE_ROWS = 50_000
 _TEXTS_KEPT = 20
-
-CANNOT_BE_JUDGED = "values that cannot be judged"
-"""How the reason begins why a column of lists, dicts and the like is left out."""
 
 
 class Role(str, enum.Enum):
@@ -97,6 +93,11 @@ class Column:
     texts: tuple[str, ...] = ()
     distinct: int = 0
     missing: float = 0.0
+
+    @property
+    def is_opaque(self) -> bool:
+        """Whether it holds values, but none that can be judged: lists, dicts and the like."""
+        return self.role is Role.CONSTANT and self.distinct == 0 and self.missing < 1.0
 
 
 @dataclass
@@ -230,18 +231,8 @@ class Schema:
         return pd.DataFrame(cleaned), report
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the schema as plain JSON-able values; `from_dict` reads it back."""
+        """Return the schema as plain JSON-able values."""
         return {"columns": [{**asdict(column), "role": column.role.value} for column in self.columns]}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Schema:
-        """Rebuild a schema from `to_dict`."""
-        return cls(
-            tuple(
-                Column(**{**column, "role": Role(column["role"]), "texts": tuple(column["texts"])})
-                for column in values["columns"]
-            )
-        )
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -410,7 +401,7 @@ def _infer(values: pd.Series[Any], role: Role | None) -> Column:
     kinds = opaque_kinds(values) if role is None else []
     if kinds:
         missing = float(values.isna().mean())
-        return Column(name, Role.CONSTANT, f"{CANNOT_BE_JUDGED} ({', '.join(kinds)})", missing=missing)
+        return Column(name, Role.CONSTANT, f"values that cannot be judged ({', '.join(kinds)})", missing=missing)
     return _infer_texts(name, as_texts(values), role)
 
 

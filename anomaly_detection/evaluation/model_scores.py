@@ -32,6 +32,16 @@ class ModelScores:
     scores: NDArray[np.floating[Any]]
     threshold: float
 
+    @property
+    def is_alert(self) -> NDArray[np.bool_]:
+        """Which rows, of shape (n,), score below the threshold."""
+        return self.scores < self.threshold
+
+    @property
+    def predictions(self) -> NDArray[np.int64]:
+        """-1 (anomaly) for each alert, else +1, of shape (n,)."""
+        return np.where(self.is_alert, -1, 1).astype(np.int64)
+
 
 @dataclass(frozen=True)
 class CurveData:

@@ -10,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.json_values import plain
 from anomaly_detection.explain.attribution import Attribution, attribute
 from anomaly_detection.explain.wording import phrase, sentence
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.kinds import KINDS
 
-__all__ = ["Contribution", "Explanation", "explain", "explain_features"]
+__all__ = ["Contribution", "Explanation", "explain_features"]
 
 _LEAST_SHARE = 0.05
 _LEAST_WAY = 0.02  # of the way from the usual score to the threshold
@@ -72,8 +71,6 @@ class Explanation:
 
     Attributes
     ----------
-    index : object
-        The row's label in the frame's index.
     score : float
         `score_samples` of the row, in [-1, 0), lower for the more abnormal.
     base : float
@@ -87,7 +84,6 @@ class Explanation:
     sentence : str
     """
 
-    index: Any
     score: float
     base: float
     is_alert: bool
@@ -101,8 +97,15 @@ class Explanation:
         return result
 
 
-def explain(
-    detector: Any, data: Any, rows: Sequence[int] | None = None, top: int = 3, threshold: float | None = None
+def explain_features(
+    detector: Any,
+    extended: pd.DataFrame,
+    features: npt.NDArray[np.float32],
+    positions: npt.NDArray[np.int64],
+    top: int = 3,
+    threshold: float | None = None,
+    *,
+    alerts: npt.NDArray[np.bool_] | None = None,
 ) -> list[Explanation]:
     """Explain the scores of some rows.
 
@@ -114,42 +117,23 @@ def explain(
     ----------
     detector : object
         With `preprocessor` (a fitted `SupplyChainFeatures`), `score_features` and `model` (`offset_`), as `Detector`.
-    data : table
-        Anything `to_frame` takes.
-    rows : sequence of int, optional
-        Positions of the rows to explain; all if not given.
+    extended : DataFrame
+        What ``preprocessor.extend`` gave for the records.
+    features : ndarray of float32, shape (n, n_features)
+        What ``preprocessor.features_of`` gave for all of them, since repeats are counted among them.
+    positions : ndarray of int64
+        The rows to explain, from 0.
     top : int, default 3
         Most reasons a row.
     threshold : float, optional
         Scores below it are alerts; ``detector.model.offset_`` if not given.
+    alerts : ndarray of bool, of the shape of `positions`, optional
+        The verdicts where somebody else has judged: no threshold then says how much a reason must do to be one.
 
     Returns
     -------
     list of Explanation
-        In the order of `rows`.
-    """
-    frame = to_frame(data)
-    positions = np.arange(len(frame)) if rows is None else np.asarray(rows, dtype=np.int64)
-    # Repeats are counted among all rows given, so the features come from the whole frame.
-    extended, _ = detector.preprocessor.extend(frame)
-    features = detector.preprocessor.features_of(extended)
-    return explain_features(detector, extended.set_axis(frame.index), features, positions, top, threshold)
-
-
-def explain_features(
-    detector: Any,
-    extended: pd.DataFrame,
-    features: npt.NDArray[np.float32],
-    positions: npt.NDArray[np.int64],
-    top: int = 3,
-    threshold: float | None = None,
-    *,
-    alerts: npt.NDArray[np.bool_] | None = None,
-) -> list[Explanation]:
-    """`explain` the rows at `positions` of what ``preprocessor.extend`` and ``features_of`` gave already.
-
-    `alerts`, of the shape of `positions`, are the verdicts where somebody else has judged: no threshold then says how
-    much a reason must do to be one.
+        In the order of `positions`.
     """
     if positions.size == 0:
         return []
@@ -165,7 +149,6 @@ def explain_features(
         score, reasons = float(found.score[i]), told.reasons(i, top)
         result.append(
             Explanation(
-                index=extended.index[i],
                 score=score,
                 base=found.base,
                 is_alert=bool(alerts[i]),

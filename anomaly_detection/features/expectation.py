@@ -15,7 +15,7 @@ from anomaly_detection.data.levels import Levels
 from anomaly_detection.features.clauses import compared_with, listed, number, without_unit
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.group_deviation import robust_scale
-from anomaly_detection.features.numeric_group import NumericGroup
+from anomaly_detection.features.numeric_group import ComparingGroup
 from anomaly_detection.features.numeric_values import Scale, choose_scale
 from anomaly_detection.features.pairing import MOST_PARTNERS
 from anomaly_detection.features.rarity import determined
@@ -46,7 +46,7 @@ class _Target:
     places: Places | None = None
 
 
-class Expectation(NumericGroup):
+class Expectation(ComparingGroup):
     """Residual of each number after what all other columns foretell, as ``asinh(z)``; 0 is as expected.
 
     One robust ridge regression a number, additive in the other numbers (lopsided ones as logarithms) and in the
@@ -70,7 +70,7 @@ class Expectation(NumericGroup):
 
     logarithmic: ClassVar[bool] = True
     units: ClassVar[tuple[float, float]] = (0.5, 0.5)
-    beside: ClassVar[bool] = True
+    learned: ClassVar[str] = "targets_"
 
     def __init__(
         self,
@@ -253,16 +253,6 @@ class Expectation(NumericGroup):
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<number> as expected`` for each feature."""
         return np.asarray([f"{target.column} as expected" for target in self.targets_], dtype=object)
-
-    @property
-    def feature_columns_(self) -> list[tuple[str, ...]]:
-        """The number that each feature judges."""
-        return [(target.column,) for target in self.targets_]
-
-    @property
-    def feature_groups_(self) -> list[tuple[str, ...]]:
-        """The columns that tell most about each number."""
-        return [target.group_by for target in self.targets_]
 
     def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the numbers and what was to be expected, in the numbers' own units; both (n, features)."""

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from anomaly_detection.data.levels import CombinedLevels, Levels
 from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.features.group import FeatureSource, Row
-from anomaly_detection.features.numeric_group import NumericGroup
+from anomaly_detection.features.numeric_group import ComparingGroup
 from anomaly_detection.features.numeric_values import Scale, choose_scale
 from anomaly_detection.features.pairing import most_related
 from anomaly_detection.progress import steps
@@ -64,7 +64,7 @@ class _Deviation:
         return f"{self.column} by {' and '.join(self.group_by)}"
 
 
-class GroupDeviation(NumericGroup):
+class GroupDeviation(ComparingGroup):
     """Robust deviation of each number from its group, as ``asinh(z)``; 0 is usual.
 
     For each number that one or two categorical columns foretell (they explain at least `min_explained` of the variance
@@ -90,7 +90,7 @@ class GroupDeviation(NumericGroup):
 
     logarithmic: ClassVar[bool] = True
     units: ClassVar[tuple[float, float]] = (0.5, 0.5)
-    beside: ClassVar[bool] = True
+    learned: ClassVar[str] = "deviations_"
 
     def __init__(
         self,
@@ -240,16 +240,6 @@ class GroupDeviation(NumericGroup):
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<number> by <categories>`` for each feature."""
         return np.asarray([deviation.name for deviation in self.deviations_], dtype=object)
-
-    @property
-    def feature_columns_(self) -> list[tuple[str, ...]]:
-        """The number that each feature judges."""
-        return [(deviation.column,) for deviation in self.deviations_]
-
-    @property
-    def feature_groups_(self) -> list[tuple[str, ...]]:
-        """The columns that each feature groups by."""
-        return [deviation.group_by for deviation in self.deviations_]
 
     def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the numbers and what their group usually has, in the numbers' own units; both (n, features)."""

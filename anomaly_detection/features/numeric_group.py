@@ -20,7 +20,7 @@ from anomaly_detection.features.clauses import (
 )
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 
-__all__ = ["NumericGroup"]
+__all__ = ["ComparingGroup", "NumericGroup"]
 
 # What there is no "each" of: 0.002 of insurance for each of value is a ratio.
 _AMOUNTS = ("value", "price", "freight", "insurance", "forecast", "inventory", "capacity")
@@ -91,6 +91,23 @@ class NumericGroup(FeatureGroup):
         name, unit = without_unit(source.columns[0])
         shown = f"{number(usual)}{unit}{usually(value, usual, between, unit)}"
         return compare(f"{name} {number(value)}{unit}", value, usual, shown, cls.what_is_usual(source, row))
+
+
+class ComparingGroup(NumericGroup):
+    """A `NumericGroup` that judges numbers beside others: each a `column` by its `group_by`, as `learned` has them."""
+
+    beside: ClassVar[bool] = True
+    learned: ClassVar[str]
+
+    @property
+    def feature_columns_(self) -> list[tuple[str, ...]]:
+        """The number that each feature judges."""
+        return [(one.column,) for one in getattr(self, self.learned)]
+
+    @property
+    def feature_groups_(self) -> list[tuple[str, ...]]:
+        """The columns that each feature compares it by."""
+        return [one.group_by for one in getattr(self, self.learned)]
 
 
 def _product(source: FeatureSource, value: float, usual: float, row: Row) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from anomaly_detection.evaluation.metrics import Metrics
 from anomaly_detection.evaluation.model_scores import CurveData
 from anomaly_detection.reports.tables import MODELS, ORACLE, readable
 
@@ -35,12 +36,12 @@ _INK, _PALE = "#222222", "#DDDDDD"
 _DPI = 144
 
 
-def confusion_matrices(report: Mapping[str, Any]) -> Figure | None:
+def confusion_matrices(metrics: Mapping[str, Metrics]) -> Figure | None:
     """Draw each model's confusion matrix: counts, and each as a share of its true class.
 
-    Returns None where no model has one (no labels).
+    `metrics` are by model; returns None where there are none (no labels).
     """
-    tables = {key: table for key in MODELS if (table := (report.get(key) or {}).get("confusion_matrix"))}
+    tables = {key: found.confusion_matrix for key, found in metrics.items()}
     if not tables:
         return None
     figure, panels = _figure(3.5 * len(tables) + 0.6, 3.6, len(tables))
@@ -74,10 +75,10 @@ def confusion_matrices(report: Mapping[str, Any]) -> Figure | None:
     return figure
 
 
-def curves(data: CurveData, report: Mapping[str, Any] | None = None) -> Figure | None:
+def curves(data: CurveData, oracle: Metrics | None = None) -> Figure | None:
     """Draw the ROC and the precision-recall curve of every model, its chosen threshold as a point.
 
-    The oracle is a star where the report has one. Returns None unless there are labels of both classes.
+    The `oracle` is a star where there is one. Returns None unless there are labels of both classes.
     """
     if not data.both_classes:
         return None
@@ -99,7 +100,7 @@ def curves(data: CurveData, report: Mapping[str, Any] | None = None) -> Figure |
         precision, recall, _ = metrics.precision_recall_curve(truth, -model.scores)
         precision[-1] = precision[-2]  # not the customary 1 at recall 0, where there is no alert to be right
         average = metrics.average_precision_score(truth, -model.scores)
-        alert = model.scores < model.threshold
+        alert = model.is_alert
         found = float(alert[truth].mean())
         for axes in rocs:
             axes.plot(false_rate, true_rate, **style, label=f"{MODELS[key]}: area {areas[key]:.4f}")
@@ -107,13 +108,12 @@ def curves(data: CurveData, report: Mapping[str, Any] | None = None) -> Figure |
         right.plot(recall, precision, **style, drawstyle="steps-post", label=f"{MODELS[key]}: average {average:.4f}")
         if alert.any():
             right.plot([found], [truth[alert].mean()], **point)
-    oracle = (report or {}).get(ORACLE)
-    if oracle:
+    if oracle is not None:
         star: dict[str, Any] = {"color": _COLOURS[ORACLE], "marker": "*", "markersize": 14, "linestyle": ""}
         star |= {"markeredgecolor": "white", "zorder": 6, "label": "oracle"}
         for axes in rocs:
-            axes.plot([oracle["false_positive_rate"]], [oracle["recall"]], **star)
-        right.plot([oracle["recall"]], [oracle["precision"]], **star)
+            axes.plot([oracle.false_positive_rate], [oracle.recall], **star)
+        right.plot([oracle.recall], [oracle.precision], **star)
     chance = float(truth.mean())
     left.plot([0, 1], [0, 1], color="#767676", linewidth=1, linestyle=":", label="guessing")
     right.axhline(chance, color="#767676", linewidth=1, linestyle=":", label=f"guessing: {chance:.3f}")
@@ -143,7 +143,7 @@ def score_histograms(data: CurveData) -> Figure:
     truth = data.is_anomaly
     for axes, (key, model) in zip(panels, data.models.items(), strict=True):
         edges = _bins(model.scores, model.threshold).tolist()
-        alert = model.scores < model.threshold
+        alert = model.is_alert
         if truth is None:
             parts = ((~alert, _NORMAL, "no alert"), (alert, _ANOMALY, "alert"))
             for chosen, colour, name in parts:
@@ -183,15 +183,15 @@ def score_histograms(data: CurveData) -> Figure:
     return figure
 
 
-def recall_by_type(report: Mapping[str, Any], data: CurveData | None = None) -> Figure | None:
+def recall_by_type(metrics: Mapping[str, Metrics], data: CurveData) -> Figure | None:
     """Draw the share of each type's anomalies that each model found, hardest type last.
 
     Returns None where no model has recall by type.
     """
-    found = {key: recall for key in MODELS if (recall := (report.get(key) or {}).get("recall_by_type"))}
+    found = {key: one.recall_by_type for key, one in metrics.items() if one.recall_by_type}
     if not found:
         return None
-    best = found.get("optimized") or next(iter(found.values()))
+    best = found["optimized"]
     types = sorted(dict.fromkeys(name for recall in found.values() for name in recall), key=lambda t: -best.get(t, 0))
     figure, (axes,) = _figure(9.6, 0.2 * len(types) * (len(found) + 1) + 1.4, 1)
     height = 0.8 / len(found)
@@ -247,8 +247,8 @@ def _bins(scores: NDArray[np.floating[Any]], threshold: float) -> NDArray[np.flo
     return threshold + width * np.arange(-below, above + 1)
 
 
-def _counts(data: CurveData | None) -> dict[str, int]:
-    if data is None or data.anomaly_types is None or data.is_anomaly is None:
+def _counts(data: CurveData) -> dict[str, int]:
+    if data.anomaly_types is None or data.is_anomaly is None:
         return {}
     flags = data.is_anomaly
     names, counts = np.unique(

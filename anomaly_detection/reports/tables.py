@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 
+from anomaly_detection.compression import Compressed
+from anomaly_detection.evaluation.metrics import Metrics
 from anomaly_detection.reports.console import printable
+from anomaly_detection.training.optimize import SearchResult
+from anomaly_detection.training.training_report import REFITTED, DetectorReport, ModelReport, TrainingReport
 
 __all__ = ["MODELS", "Comparison", "compare", "comparison_table"]
 
@@ -71,74 +74,63 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
-_COST: dict[str, tuple[str, Callable[[float], str]]] = {
-    "fit_seconds": ("Training time", seconds),
-    "forest_fit_seconds": ("of it the forest", seconds),
-    "score_rows_per_second": ("Scoring rate (rows)", rate),
-    "forest_rows_per_second": ("the forest alone", rate),
-    "peak_memory_bytes": ("Peak memory", size),
-    "model_bytes": ("Model size", size),
-    "threshold": ("Threshold", number),
-}
-_QUALITY: dict[str, tuple[str, Callable[[float], str]]] = {
-    "accuracy": ("Accuracy", percent),
-    "precision": ("Precision", percent),
-    "recall": ("Recall", percent),
-    "f1": ("F1", percent),
-    "false_positive_rate": ("False-positive rate", percent),
-    "roc_auc": ("ROC AUC", number),
-    "average_precision": ("Average precision", number),
-}
-_ALERTS: dict[str, tuple[str, Callable[[float], str]]] = {
-    "alerts": ("Alerts", count),
-    "alert_rate": ("Alert rate", percent),
-    "agreement": ("Agreement with scikit-learn", percent),
-}
+_Show = Callable[[float], str]
+_COST: tuple[tuple[str, _Show, Callable[[ModelReport], float]], ...] = (
+    ("Training time", seconds, lambda model: model.fit_seconds),
+    ("of it the forest", seconds, lambda model: model.forest_fit_seconds),
+    ("Scoring rate (rows)", rate, lambda model: model.score_rows_per_second),
+    ("the forest alone", rate, lambda model: model.forest_rows_per_second),
+    ("Peak memory", size, lambda model: model.peak_memory_bytes),
+    ("Model size", size, lambda model: model.model_bytes),
+    ("Threshold", number, lambda model: model.threshold),
+    ("Alerts", count, lambda model: model.alerts),
+)
+_QUALITY: tuple[tuple[str, _Show, Callable[[Metrics], float | None]], ...] = (
+    ("Accuracy", percent, lambda metrics: metrics.accuracy),
+    ("Precision", percent, lambda metrics: metrics.precision),
+    ("Recall", percent, lambda metrics: metrics.recall),
+    ("F1", percent, lambda metrics: metrics.f1),
+    ("False-positive rate", percent, lambda metrics: metrics.false_positive_rate),
+    ("ROC AUC", number, lambda metrics: metrics.roc_auc),
+    ("Average precision", number, lambda metrics: metrics.average_precision),
+)
 
 
-def compare(report: Mapping[str, Any]) -> Comparison:
+def compare(report: TrainingReport) -> Comparison:
     """Lay a report's models side by side.
-
-    Parameters
-    ----------
-    report : mapping
-        What ``report.json`` holds (docs/design.md, "The report"). Models, the oracle and single values may be missing
-        or None. A model may hold ``agreement``, the share of its alerts that scikit-learn's forest raises too
-        (`anomaly_detection.evaluation.metrics.agreement`).
 
     Returns
     -------
     Comparison
         Without labels its rows are costs, alerts and agreement; with labels, the metrics and recall by type too.
     """
-    columns = {key: dict(report[key]) for key in MODELS if trained(report, key)}
-    names = [MODELS[key] for key in columns]
-    n_test = _get(report, "split", "test")
-    for values in columns.values():
-        if n_test and values.get("alerts") is not None:
-            values["alert_rate"] = values["alerts"] / n_test
-    if report.get(ORACLE):
-        columns[ORACLE] = dict(report[ORACLE])
-        names.append(ORACLE)
+    models = list(report.models.values())
+    metrics = [*(model.metrics for model in models), *([report.oracle] if report.oracle else [])]
+    names = [*MODELS.values(), *([ORACLE] if report.oracle else [])]
 
-    labelled = any(values.get("accuracy") is not None for values in columns.values())
-    rows = [_row(title, key, show, columns) for key, (title, show) in _COST.items()]
-    rows += [_row(title, key, show, columns) for key, (title, show) in _ALERTS.items()]
-    if labelled:
-        rows += [_row(title, key, show, columns) for key, (title, show) in _QUALITY.items()]
-        rows += _recall_rows(columns)
+    def row(title: str, show: _Show, values: Iterable[float | None]) -> tuple[str, tuple[str, ...]]:
+        cells = [_MISSING if value is None else show(value) for value in values]
+        return title, (*cells, *[_MISSING] * (len(names) - len(cells)))
+
+    agreements = (model.agreement if isinstance(model, DetectorReport) else None for model in models)
+    rows = [row(title, show, map(get, models)) for title, show, get in _COST]
+    rows.append(row("Alert rate", percent, [model.alerts / report.split.test for model in models]))
+    rows.append(row("Agreement with scikit-learn", percent, agreements))
+    rows += [row(title, show, [None if one is None else get(one) for one in metrics]) for title, show, get in _QUALITY]
+    recalls = [{} if one is None else one.recall_by_type or {} for one in metrics]
+    types = dict.fromkeys(name for recall in recalls for name in recall)  # in order, each once
+    rows += [row(f"Recall: {readable(name)}", percent, [recall.get(name) for recall in recalls]) for name in types]
     # A row that no model fills says nothing, but a gap in one column does.
     filled = [row for row in rows if any(cell != _MISSING for cell in row[1])]
-    return Comparison(tuple(names), tuple(filled), tuple(_notes(report, labelled)))
+    return Comparison(tuple(names), tuple(filled), tuple(_notes(report)))
 
 
-def comparison_table(report: Mapping[str, Any], *, terminal: bool | None = None) -> str:
+def comparison_table(report: TrainingReport, *, terminal: bool | None = None) -> str:
     """Draw the comparison for a terminal, or as plain text that is a Markdown table too.
 
     Parameters
     ----------
-    report : mapping
-        As for `compare`.
+    report : TrainingReport
     terminal : bool, optional
         Whether to use colour and lines; by default, whether standard output is a terminal that can show them.
 
@@ -177,32 +169,12 @@ def comparison_table(report: Mapping[str, Any], *, terminal: bool | None = None)
     return "\n".join(line.rstrip() for line in buffer.getvalue().strip("\n").split("\n")) + "\n"
 
 
-def trained(report: Mapping[str, Any], key: str) -> bool:
-    """Say whether the report holds figures of a model, and not only why it was not trained."""
-    return any((report.get(key) or {}).get(name) is not None for name in ("threshold", "fit_seconds", "accuracy"))
-
-
-def always_normal_accuracy(report: Mapping[str, Any]) -> float | None:
+def always_normal_accuracy(report: TrainingReport) -> float | None:
     """Give the accuracy, in [0, 1], of calling every test record normal; None without labels."""
-    for key in (*MODELS, ORACLE):
-        table = (report.get(key) or {}).get("confusion_matrix")
-        if table and sum(table.values()):
-            return float((table["true_negative"] + table["false_positive"]) / sum(table.values()))
-    ratio = _get(report, "data", "anomaly_ratio")
-    return 1.0 - float(ratio) if ratio is not None and _get(report, "data", "labelled") else None
-
-
-def _row(
-    title: str, key: str, show: Callable[[float], str], columns: Mapping[str, Mapping[str, Any]]
-) -> tuple[str, tuple[str, ...]]:
-    cells = (values.get(key) for values in columns.values())
-    return title, tuple(_MISSING if cell is None else show(cell) for cell in cells)
-
-
-def _recall_rows(columns: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, tuple[str, ...]]]:
-    recalls = {key: values.get("recall_by_type") or {} for key, values in columns.items()}
-    types = dict.fromkeys(name for recall in recalls.values() for name in recall)  # in order, each once
-    return [_row(f"Recall: {readable(name)}", name, percent, recalls) for name in types]
+    if report.base.metrics is None:
+        return None
+    table = report.base.metrics.confusion_matrix
+    return (table["true_negative"] + table["false_positive"]) / report.base.metrics.n
 
 
 def readable(name: str) -> str:
@@ -210,66 +182,55 @@ def readable(name: str) -> str:
     return str(name).replace("_", " ").strip()
 
 
-def _notes(report: Mapping[str, Any], labelled: bool) -> list[str]:
-    notes = _forests(report)
-    if (shift := _get(report, "split", "shift")) is not None:
-        columns = ", ".join(f"{name} ({percent(distance)})" for name, distance in shift["columns"].items())
+def _notes(report: TrainingReport) -> list[str]:
+    notes = [_forests(report)]
+    if (shift := report.split.shift) is not None:
+        columns = ", ".join(f"{name} ({percent(distance)})" for name, distance in shift.columns.items())
         notes.append(
-            f"The optimised model flags {percent(shift['test_alert_rate'])} of the test part but "
-            f"{percent(shift['validation_alert_rate'])} of the records before it: the test records differ from those, "
+            f"The optimised model flags {percent(shift.test_alert_rate)} of the test part but "
+            f"{percent(shift.validation_alert_rate)} of the records before it: the test records differ from those, "
             f"most in {columns}. Train on records like those to be judged."
         )
-    if (smaller := _get(report, "optimized", "compression")) is not None:
-        notes.append(_compressed(smaller))
+    if report.optimized.compression is not None:
+        notes.append(_compressed(report.optimized.compression))
     always = always_normal_accuracy(report)
-    if labelled and always is not None:
+    if always is not None:
         notes.append(f"Always saying 'normal' would give {percent(always)} accuracy: accuracy alone means little here.")
-    if not labelled:
+    else:
         notes.append("No labels: nothing here says how many alerts are right.")
-    if _get(report, "optimized", "refit"):
-        notes.append(f"The saved models: {_get(report, 'optimized', 'parameters', 'saved_model')}.")
-    search = _get(report, "optimized", "search") or {}
-    if not search.get("ran"):
-        notes.append(not_run(search))
-    if report.get(ORACLE):
+    if report.optimized.refit:
+        notes.append(f"The saved models: {REFITTED}.")
+    if report.optimized.search.ended_by is None:
+        notes.append(not_run(report.optimized.search))
+    if report.oracle:
         notes.append("Oracle: a detector that knows how this data was made; on average none can be more accurate.")
     return notes
 
 
-def _forests(report: Mapping[str, Any]) -> list[str]:
+def _forests(report: TrainingReport) -> str:
     """Say which forest each column is, and what its times are of."""
-    kinds = {MODELS[key]: _get(report, key, "parameters", "forest") for key in MODELS if trained(report, key)}
-    if not any(kinds.values()):
-        return []
-    named = "; ".join(f"{name} is {'an' if kind[0] in 'aeio' else 'a'} {kind}" for name, kind in kinds.items() if kind)
-    return [f"Forests: {named}. Times are from raw records, features included; scikit-learn sees raw numbers only."]
+    kinds = {MODELS[key]: model.parameters.forest for key, model in report.models.items()}
+    named = "; ".join(f"{name} is {'an' if kind[0] in 'aeio' else 'a'} {kind}" for name, kind in kinds.items())
+    return f"Forests: {named}. Times are from raw records, features included; scikit-learn sees raw numbers only."
 
 
-def _compressed(done: Mapping[str, Any]) -> str:
+def _compressed(done: Compressed) -> str:
     """Say what made the optimised model smaller, by how much, and what it cost."""
     steps = []
-    if (pruning := done["pruning"]) is not None:
-        trees = f"{count(pruning['trees_before'])} trees to {count(pruning['trees_after'])}"
-        nodes = f"{count(pruning['nodes_before'])} nodes to {count(pruning['nodes_after'])}"
+    if (pruning := done.pruning) is not None:
+        trees = f"{count(pruning.trees_before)} trees to {count(pruning.trees_after)}"
+        nodes = f"{count(pruning.nodes_before)} nodes to {count(pruning.nodes_after)}"
         steps.append(f"pruned from {trees} and from {nodes}")
-    if done["quantized_bits"] is not None:
-        steps.append(f"quantised to {done['quantized_bits']} bits")
-    text = f"The optimised model's forest is {' and '.join(steps)}: {size(done['forest_bytes'])} in place of"
-    text += f" {size(done['forest_bytes_before'])}."
-    if done["largest_score_change"] == 0:
+    if done.quantized_bits is not None:
+        steps.append(f"quantised to {done.quantized_bits} bits")
+    text = f"The optimised model's forest is {' and '.join(steps)}: {size(done.forest_bytes)} in place of"
+    text += f" {size(done.forest_bytes_before)}."
+    if done.largest_score_change == 0:
         return f"{text} No score of the validation part changed."
-    largest, mean = (f"{done[name]:.2g}" for name in ("largest_score_change", "mean_score_change"))
+    largest, mean = (f"{change:.2g}" for change in (done.largest_score_change, done.mean_score_change))
     return f"{text} Scores of the validation part changed by {largest} at most and by {mean} on average."
 
 
-def not_run(search: Mapping[str, Any]) -> str:
+def not_run(search: SearchResult) -> str:
     """Say that no search ran, and why."""
-    reason = str(search.get("reason") or "").rstrip(".")
-    return f"No search for better settings ran{f': {reason[0].lower()}{reason[1:]}' if reason else ''}."
-
-
-def _get(mapping: Mapping[str, Any], *keys: str) -> Any:
-    value: Any = mapping
-    for key in keys:
-        value = (value or {}).get(key)
-    return value
+    return f"No search for better settings ran: {'; '.join(search.because)}."

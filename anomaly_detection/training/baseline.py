@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,32 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from anomaly_detection.data.schema import Role, Schema
+from anomaly_detection.settings import FORESTS
+
+__all__ = ["Baseline", "BaselineParameters"]
 
 _LARGEST = 1e30
+
+
+@dataclass(frozen=True)
+class BaselineParameters:
+    """The baseline's columns, and scikit-learn's parameters of its forest."""
+
+    columns: tuple[str, ...]
+    n_estimators: int
+    max_samples: int | float
+    max_features: float
+    contamination: str | float
+
+    @property
+    def forest(self) -> str:
+        """What kind of forest it is, in words."""
+        return FORESTS["classic"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for the report."""
+        what = "scikit-learn's IsolationForest on the raw numeric columns, missing values replaced by medians"
+        return {"forest": self.forest, "what": what, **asdict(self), "columns": list(self.columns)}
 
 
 class Baseline:
@@ -46,32 +71,40 @@ class Baseline:
         # scikit-learn takes what float32 holds.
         return np.clip(cleaned[self.columns].to_numpy(dtype=np.float64), -_LARGEST, _LARGEST)
 
+    def transform(self, frame: Any) -> npt.NDArray[np.float64]:
+        """What the forest sees of records (rows, columns): their numbers, no longer with gaps."""
+        return np.asarray(self.model[:-1].transform(self.numbers(frame)))
+
     def fit(self, frame: Any) -> Baseline:
         """Fit on records; ``forest_fit_seconds_`` then says how long the forest itself took."""
         numbers = self.model[0].fit_transform(self.numbers(frame))
         began = time.perf_counter()
-        self.model[1].fit(numbers)
+        self.forest.fit(numbers)
         self.forest_fit_seconds_ = time.perf_counter() - began
         return self
 
     def score_samples(self, frame: Any) -> npt.NDArray[np.float64]:
         """Scores (rows,), lower for the more abnormal."""
-        return np.asarray(self.model.score_samples(self.numbers(frame)), dtype=np.float64)
+        return np.asarray(self.forest.score_samples(self.transform(frame)), dtype=np.float64)
+
+    @property
+    def forest(self) -> IsolationForest:
+        """The last step of `model`."""
+        return self.model[-1]
 
     @property
     def threshold(self) -> float:
         """Scores below it are alerts."""
-        return float(self.model[-1].offset_)
+        return float(self.forest.offset_)
 
-    def parameters(self) -> dict[str, Any]:
+    @property
+    def parameters(self) -> BaselineParameters:
         """What the report says of it."""
-        forest = self.model[-1]
-        return {
-            "forest": "classic isolation forest",
-            "what": "scikit-learn's IsolationForest on the raw numeric columns, missing values replaced by medians",
-            "columns": self.columns,
-            "n_estimators": forest.n_estimators,
-            "max_samples": 256 if forest.max_samples == "auto" else forest.max_samples,
-            "max_features": forest.max_features,
-            "contamination": forest.contamination,
-        }
+        forest = self.forest
+        return BaselineParameters(
+            columns=tuple(self.columns),
+            n_estimators=forest.n_estimators,
+            max_samples=256 if forest.max_samples == "auto" else forest.max_samples,
+            max_features=forest.max_features,
+            contamination=forest.contamination,
+        )

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.calibration.thresholds import ThresholdRule
-from anomaly_detection.compression import NONE, Compression
+from anomaly_detection.compression import NONE, Compressed, Compression
 from anomaly_detection.data.schema import Schema, infer_schema
 from anomaly_detection.detector import Detector
-from anomaly_detection.settings import FORESTS, RECIPE, Settings, make_detector
+from anomaly_detection.evaluation.model_scores import ModelScores
+from anomaly_detection.settings import RECIPE, Settings, make_detector
 from anomaly_detection.synthetic import generate
-from anomaly_detection.training.baseline import Baseline
+from anomaly_detection.training.baseline import Baseline, BaselineParameters
 from anomaly_detection.training.performance import Measurement, measure
+from anomaly_detection.training.training_report import DetectorParameters
 from anomaly_detection.training.trial_features import Matrices
 from mlx_iforest.base import BaseIsolationForest
 
-__all__ = ["FittedModel", "Part", "fit_baseline", "fit_detector", "prepared_for", "warm_up"]
+__all__ = ["FittedBaseline", "FittedDetector", "FittedModel", "Part", "fit_baseline", "fit_detector", "warm_up"]
 
 Labels = npt.NDArray[np.int8]
 
@@ -41,41 +42,32 @@ class Part:
         return self.labels is not None and len(np.unique(self.labels)) == 2
 
 
-@dataclass
+@dataclass(frozen=True)
 class FittedModel:
-    """A fitted model and what it cost; the test part has not been looked at."""
+    """A fitted model and what fitting it cost; the test part has not been looked at."""
 
     scorer: Detector | Baseline
-    threshold: float
-    fitting: Measurement
-    parameters: dict[str, Any]
-    validation_alerts: int = 0
-    more: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def forest(self) -> Any:
-        """What scores the prepared records, see `prepared_for`."""
-        return self.scorer.model if isinstance(self.scorer, Detector) else self.scorer.model[-1]
-
-    @property
-    def detector(self) -> Detector:
-        assert isinstance(self.scorer, Detector)
-        return self.scorer
+    parameters: DetectorParameters | BaselineParameters
+    cost: Measurement
+    forest_seconds: float
 
 
-def prepared_for(models: Mapping[str, FittedModel], records: pd.DataFrame) -> dict[str, npt.NDArray[Any]]:
-    """The records as each model's forest sees them; features that models share are made once."""
-    made: dict[int, npt.NDArray[np.float32]] = {}
-    prepared: dict[str, npt.NDArray[Any]] = {}
-    for key, model in models.items():
-        scorer = model.scorer
-        if isinstance(scorer, Baseline):
-            prepared[key] = scorer.model[:-1].transform(scorer.numbers(records))
-            continue
-        if id(scorer.preprocessor) not in made:
-            made[id(scorer.preprocessor)] = scorer.preprocessor.transform(records)
-        prepared[key] = scorer.scaled(made[id(scorer.preprocessor)])
-    return prepared
+@dataclass(frozen=True)
+class FittedBaseline(FittedModel):
+    """The baseline."""
+
+    scorer: Baseline
+    parameters: BaselineParameters
+
+
+@dataclass(frozen=True)
+class FittedDetector(FittedModel):
+    """One of our models, how it scores the validation part, and what making it smaller did, if that was asked for."""
+
+    scorer: Detector
+    parameters: DetectorParameters
+    validation: ModelScores
+    compressed: Compressed | None
 
 
 def warm_up(forest: Callable[[Settings], BaseIsolationForest]) -> None:
@@ -94,7 +86,7 @@ def fit_detector(
     rule: ThresholdRule,
     labels: Labels | None,
     compression: Compression = NONE,
-) -> FittedModel:
+) -> FittedDetector:
     """Fit a detector on the training part, make it smaller and set the threshold on the validation part.
 
     Features that compare a row with its like flatter the rows they were learned from, so a threshold set on those
@@ -104,41 +96,31 @@ def fit_detector(
     detector = make_detector(settings, schema, forest(settings))
     made = matrices.made(settings.features.groups)
     detector.preprocessor = made.preprocessor
-    with measure() as fitting:
-        features = detector.fit_scaler(made.training)
+    with measure() as cost:
+        seen = detector.fit_scaler(made.training)
         began = time.perf_counter()
-        detector.model.fit(features)
+        detector.model.fit(seen)
         forest_seconds = time.perf_counter() - began
-    fitting.seconds += made.cost.seconds
-    fitting.peak_memory_bytes = max(made.cost.peak_memory_bytes, made.training.nbytes + fitting.peak_memory_bytes)
-    unseen, done = detector.scaled(made.validation), None
-    if compression:
-        detector.model, done = compression.apply(detector.model, unseen)
-    scores = detector.model.score_samples(unseen)
+    cost.seconds += made.cost.seconds
+    cost.peak_memory_bytes = max(made.cost.peak_memory_bytes, made.training.nbytes + cost.peak_memory_bytes)
+    compressed = detector.compress(compression, made.validation)
+    scores = detector.score_features(made.validation)
     detector.set_threshold(copy.deepcopy(rule), scores, labels)
-    detector.calibration_ = detector.calibration.with_learned(detector.model.score_samples(features))
-    threshold = detector.cut(scores)
-    parameters = {
-        **settings.to_dict(),
-        "forest": FORESTS[settings.forest],
-        "max_samples": detector.model.max_samples_,
-        "contamination": detector.model.contamination,
-        "features": len(detector.feature_names),
-        "threshold_rule": f"{rule!r} on the validation part",
-        "trained_on": "training part",
-    }
-    model = FittedModel(detector, threshold, fitting, parameters, validation_alerts=int((scores < threshold).sum()))
-    model.more["forest_fit_seconds"] = forest_seconds
-    if done is not None:
-        model.more["compression"] = done
-    return model
+    detector.calibration_ = detector.calibration.with_learned(detector.score_features(made.training))
+    parameters = DetectorParameters(
+        settings=settings,
+        max_samples=detector.model.max_samples_,
+        contamination=detector.model.contamination,
+        features=len(detector.feature_names),
+        threshold_rule=rule,
+    )
+    validation = ModelScores(scores, detector.cut(scores))
+    return FittedDetector(detector, parameters, cost, forest_seconds, validation, compressed)
 
 
-def fit_baseline(schema: Schema, training: Part, anomaly_ratio: float, seed: int) -> FittedModel:
+def fit_baseline(schema: Schema, training: Part, anomaly_ratio: float, seed: int) -> FittedBaseline:
     """Fit scikit-learn's forest as the baseline."""
     baseline = Baseline(schema, anomaly_ratio=anomaly_ratio, seed=seed)
-    with measure() as fitting:
+    with measure() as cost:
         baseline.fit(training.frame)
-    model = FittedModel(baseline, baseline.threshold, fitting, baseline.parameters())
-    model.more["forest_fit_seconds"] = baseline.forest_fit_seconds_
-    return model
+    return FittedBaseline(baseline, baseline.parameters, cost, baseline.forest_fit_seconds_)

@@ -31,42 +31,48 @@ MAX_FEATURES = (0.25, 0.5, 1.0)
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found and how it ended.
+    """What a search found and how it ended, or why none ran.
 
     Attributes
     ----------
-    settings : Settings
-        The best found.
+    settings : Settings or None
+        The best found, or those that needed no search; None for the base model's.
+    because : tuple of str
+        Why it ended so, or why none ran: clauses for the report.
+    accuracy : float or None
+        Best validation accuracy at its best threshold; the base model's where no search ran, None without labels.
     trials : int
         Settings tried.
     seconds : float
         Wall-clock time.
-    ended_by : {"gain", "trials", "time"}
-        No further gain, all trials used, or the time budget. Only a search that time ended may end otherwise next time.
-    reason : str
-        A sentence for the report.
-    accuracy : float
-        Best validation accuracy at its best threshold.
+    ended_by : {"gain", "trials", "time"} or None
+        No further gain, all trials used, or the time budget; None where no search ran. Only a search that time ended
+        may end otherwise next time.
     """
 
-    settings: Settings
-    trials: int
-    seconds: float
-    ended_by: Literal["gain", "trials", "time"]
-    reason: str
-    accuracy: float
+    settings: Settings | None
+    because: tuple[str, ...]
+    accuracy: float | None
+    trials: int = 0
+    seconds: float = 0.0
+    ended_by: Literal["gain", "trials", "time"] | None = None
+
+    @property
+    def reason(self) -> str:
+        """`because` as sentences, the last one without its full stop."""
+        return ". ".join(f"{clause[0].upper()}{clause[1:]}" for clause in self.because)
 
     def to_dict(self) -> dict[str, Any]:
         """The report's ``search`` entry."""
-        return {
-            "ran": True,
-            "reason": self.reason,
+        found = {
+            "ran": self.ended_by is not None,
+            "reason": f"{self.reason}.",
             "trials": self.trials,
             "seconds": self.seconds,
             "best_validation_accuracy": self.accuracy,
-            "ended_by": self.ended_by,
-            "reproducible": self.ended_by != "time",
         }
+        ending = {"ended_by": self.ended_by, "reproducible": self.ended_by != "time"}
+        return found if self.ended_by is None else {**found, **ending}
 
 
 Matrices = Callable[[FeatureSet], tuple[Matrix, Matrix]]
@@ -191,7 +197,7 @@ def search_accuracy(
         trials=len(accuracies),
         seconds=time.perf_counter() - started,
         ended_by=ended_by,
-        reason=f"Ended because {endings[ended_by]}.",
+        because=(f"ended because {endings[ended_by]}",),
         accuracy=float(study.best_trial.user_attrs["accuracy"]),
     )
 

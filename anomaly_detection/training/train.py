@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.alerts.alert import Alert
+from anomaly_detection.alerts.scoring import score_table
 from anomaly_detection.calibration.thresholds import AlertBudget, BestAccuracy, Contamination, ThresholdRule
 from anomaly_detection.compression import NONE, Compression
 from anomaly_detection.data.fingerprint import fingerprint
@@ -22,27 +23,20 @@ from anomaly_detection.data.schema import CleaningReport, Role, infer_schema
 from anomaly_detection.data.splitting import Split, split
 from anomaly_detection.detector import Detector, Prepared
 from anomaly_detection.errors import AnomalyDetectionError, DataError
-from anomaly_detection.evaluation.metrics import agreement
+from anomaly_detection.evaluation.metrics import Metrics
 from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
 from anomaly_detection.settings import FEATURE_SETS, RECIPE, Settings, make_forest, settings_of
-from anomaly_detection.training.fitting import (
-    FittedModel,
-    Labels,
-    Part,
-    fit_baseline,
-    fit_detector,
-    prepared_for,
-    warm_up,
-)
+from anomaly_detection.training.fitting import FittedDetector, Labels, Part, fit_baseline, fit_detector, warm_up
 from anomaly_detection.training.model_report import (
     classic_test_oracle,
     explain_shift,
+    judge_detector,
     judge_model,
-    predictions,
-    summarise,
+    scores_of,
     top_alerts,
 )
-from anomaly_detection.training.optimize import ProgressCallback, search_accuracy
+from anomaly_detection.training.optimize import ProgressCallback, SearchResult, search_accuracy
+from anomaly_detection.training.training_report import DataReport, OptimizedReport, SplitReport, TrainingReport
 from anomaly_detection.training.trial_features import Matrices
 from mlx_iforest import BackendUnavailableError, __version__, choose_backend
 from mlx_iforest.base import BaseIsolationForest
@@ -59,8 +53,8 @@ class TrainingResult:
     base, optimized : Detector
         To use and to save; the same object where the optimised model is the base. With labels they are the models that
         the report's figures are of. Without labels they are refit on all records, under the same threshold.
-    report : dict
-        As docs/design.md has it ("The report"); plain values.
+    report : TrainingReport
+        ``report.to_dict()`` is what ``report.json`` holds.
     curves : CurveData
         Test labels and each model's test scores, for the pictures.
     top_alerts : list of Alert
@@ -70,7 +64,7 @@ class TrainingResult:
 
     base: Detector
     optimized: Detector
-    report: dict[str, Any]
+    report: TrainingReport
     curves: CurveData
     top_alerts: list[Alert]
 
@@ -95,7 +89,7 @@ def train(
     max_trials: int = 60,
     compression: Compression = NONE,
     like: Detector | None = None,
-    oracle: Mapping[str, Any] | None = None,
+    oracle: Metrics | None = None,
     source: str = "records",
     progress: ProgressCallback | None = None,
 ) -> TrainingResult:
@@ -149,8 +143,8 @@ def train(
     like : Detector, optional
         A trained one: columns that it knows keep their roles, unless given here, and the optimised model has its
         settings, without a search. Thresholds, and all that is learned, are by these records.
-    oracle : mapping, optional
-        Metrics of the best possible detector, for the report; computed where `source` is ``"classic"``.
+    oracle : Metrics, optional
+        Those of the best possible detector, for the report; computed where `source` is ``"classic"``.
     source : str
         Where the records are from, for the report: a file's name, or that of a synthetic profile.
     progress : callable, optional
@@ -203,10 +197,8 @@ def train(
     warm_up(forest)
     matrices = Matrices(schema, training.frame, validation.frame)
     base = fit_detector(Settings(), schema, forest, matrices, rule, validation.labels)
-    chosen, search = _choose(
-        base, forest, matrices, validation, settings, seed, time_budget, target_accuracy, max_trials, tell
-    )
-    optimized = base
+    search = _choose(base, forest, matrices, validation, settings, seed, time_budget, target_accuracy, max_trials, tell)
+    optimized, chosen = base, search.settings
     if chosen is not None or compression:
         tell("optimized", 0.0, "training the optimised model")
         own_rule = BestAccuracy() if asked is None and chosen is not None and validation.judges else rule
@@ -220,61 +212,59 @@ def train(
     tell("test", 0.0, "judging the models on the test part")
     test = Part(frame.iloc[parts.test], None if truth is None else truth[parts.test])
     types = None if anomaly_types is None else [anomaly_types[row] for row in parts.test]
-    models = {"base": base, "optimized": optimized, "sklearn": baseline}
-    prepared = prepared_for(models, test.frame)
-    scores = {key: np.asarray(model.forest.score_samples(prepared[key])) for key, model in models.items()}
-    for key in ("base", "optimized"):
-        # `Conformal` sets the threshold of each batch anew.
-        models[key].threshold = models[key].detector.cut(scores[key])
-    figures = {key: judge_model(models[key], scores[key], test, types, prepared[key]) for key in models}
-    baseline_alerts = predictions(scores["sklearn"], baseline.threshold)
-    for key in ("base", "optimized"):
-        figures[key]["agreement"] = agreement(predictions(scores[key], models[key].threshold), baseline_alerts)
-    figures["optimized"] |= {"search": search, "same_as_base": optimized is base}
-    if oracle is None and source == "classic" and test.labels is not None:
-        oracle = classic_test_oracle(test, types, anomaly_ratio)
-    report: dict[str, Any] = {
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "version": __version__,
-        "seed": seed,
-        "backend": {"name": chosen_backend.name, "reason": chosen_backend.reason},
-        "data": {
-            "source": source,
-            "rows": len(frame),
-            "columns": frame.shape[1],
-            "labelled": truth is not None,
-            "anomaly_ratio": anomaly_ratio if truth is None else float((truth == -1).mean()),
-            "schema": schema.to_dict()["columns"],
-            "cleaning": cleaning.to_dict(),
-            "fingerprint": fingerprint(frame),
-        },
-        "split": {
-            "method": parts.method,
-            **parts.sizes(),
-            "time_column": timestamp if parts.method == "time" else None,
-            "note": parts.note,
-            "shift": explain_shift(optimized, scores["optimized"], schema, training, validation, test),
-        },
-        **figures,
-        "oracle": None if oracle is None else dict(oracle),
-    }
-    worst = top_alerts(optimized, test.frame, parts.test)
-    saved = base.detector, optimized.detector
+    batches = {"base": score_table(base.scorer, test.frame)}
+    batches["optimized"] = batches["base"] if optimized is base else score_table(optimized.scorer, test.frame)
+    scores = {key: scores_of(batch) for key, batch in batches.items()}
+    numbers = baseline.scorer.transform(test.frame)
+    scores["sklearn"] = ModelScores(baseline.scorer.forest.score_samples(numbers), baseline.scorer.threshold)
     again = truth is None and not rule.needs_batch
+    judged = {
+        key: judge_detector(model, batches[key], test, types, scores["sklearn"], refit=again)
+        for key, model in (("base", base), ("optimized", optimized))
+    }
+    if oracle is None and source == "classic":
+        oracle = classic_test_oracle(test, anomaly_ratio)
+    report = TrainingReport(
+        created=datetime.now(timezone.utc),
+        version=__version__,
+        seed=seed,
+        backend=chosen_backend,
+        data=DataReport(
+            source=source,
+            rows=len(frame),
+            columns=frame.shape[1],
+            labelled=truth is not None,
+            anomaly_ratio=anomaly_ratio if truth is None else float((truth == -1).mean()),
+            fingerprint=fingerprint(frame),
+            schema=schema,
+            cleaning=cleaning,
+        ),
+        split=SplitReport(
+            method=parts.method,
+            **parts.sizes(),
+            time_column=timestamp if parts.method == "time" else None,
+            note=parts.note,
+            shift=explain_shift(optimized, scores["optimized"], schema, training, validation, test),
+        ),
+        base=judged["base"],
+        optimized=OptimizedReport(**vars(judged["optimized"]), search=search, same_as_base=optimized is base),
+        sklearn=judge_model(
+            baseline, scores["sklearn"], test, types, lambda: baseline.scorer.forest.score_samples(numbers)
+        ),
+        oracle=oracle,
+    )
+    worst = top_alerts(batches["optimized"], parts.test)
+    saved = {"base": base.scorer, "optimized": optimized.scorer}
     if again:
         tell("test", 0.5, "refitting the models on all records")
-        whole = Prepared.of(base.detector.preprocessor, frame)
-        first = base.detector.refit(whole)
-        alike = optimized.detector.preprocessor is base.detector.preprocessor
+        whole = Prepared.of(base.scorer.preprocessor, frame)
+        saved["base"] = base.scorer.refit(whole)
+        alike = optimized.scorer.preprocessor is base.scorer.preprocessor
         again_on = whole if alike else frame
-        saved = first, first if optimized is base else optimized.detector.refit(again_on, compression)
-    summarise(report, *saved, refitted=again)
-    return TrainingResult(
-        *saved,
-        report=report,
-        curves=CurveData(test.labels, {key: ModelScores(scores[key], models[key].threshold) for key in models}, types),
-        top_alerts=worst,
-    )
+        saved["optimized"] = saved["base"] if optimized is base else optimized.scorer.refit(again_on, compression)
+    for key, detector in saved.items():
+        detector.training_ = report.of_model(key)
+    return TrainingResult(**saved, report=report, curves=CurveData(test.labels, scores, types), top_alerts=worst)
 
 
 def _silent(stage: str, fraction: float, message: str) -> None:
@@ -364,7 +354,7 @@ def _asked(
 
 
 def _choose(
-    base: FittedModel,
+    base: FittedDetector,
     forest: Callable[[Settings], BaseIsolationForest],
     matrices: Matrices,
     validation: Part,
@@ -374,31 +364,24 @@ def _choose(
     target_accuracy: float,
     max_trials: int,
     tell: ProgressCallback,
-) -> tuple[Settings | None, dict[str, Any]]:
-    """The optimised model's settings, None for the base's, and the report's ``search`` entry.
-
-    Looks at the training and the validation part only.
-    """
+) -> SearchResult:
+    """Search for the optimised model's settings, or say why not; looks at the training and validation part only."""
     accuracy = None
     if validation.judges:
-        predicted = predictions(base.scorer.score_samples(validation.frame), base.threshold)
-        accuracy = float((predicted == validation.labels).mean())
-    idle = {"ran": False, "trials": 0, "seconds": 0.0, "best_validation_accuracy": accuracy}
+        accuracy = float((base.validation.predictions == validation.labels).mean())
     if settings is not None:
-        return settings, {**idle, "reason": "The settings are those of the model that was given."}
+        return SearchResult(settings, ("the settings are those of the model that was given",), accuracy)
     if accuracy is None or validation.labels is None:
         lacking = (
-            "There are no labels" if validation.labels is None else "The validation part has no labels of both kinds"
+            "there are no labels" if validation.labels is None else "the validation part has no labels of both kinds"
         )
-        reason = f"{lacking} to choose by; the optimised model is the recipe, which needs none."
-        return RECIPE, {**idle, "reason": reason}
+        why = f"{lacking} to choose by; the optimised model is the recipe, which needs none"
+        return SearchResult(RECIPE, (why,), None)
     if time_budget <= 0:
-        return None, {**idle, "reason": "The time budget is 0."}
+        return SearchResult(None, ("the time budget is 0",), accuracy)
+    reached = f"the base reaches {accuracy:.2%} accuracy on the validation part"
     if accuracy >= target_accuracy:
-        reason = (
-            f"The base reaches {accuracy:.2%} accuracy on the validation part, and {target_accuracy:.2%} is enough."
-        )
-        return None, {**idle, "reason": reason}
+        return SearchResult(None, (f"{reached}, and {target_accuracy:.2%} is enough",), accuracy)
     tell("search", 0.0, "searching for better settings")
     began = time.perf_counter()
     # At most half of the time goes into features: a search needs trials too.
@@ -414,14 +397,10 @@ def _choose(
         max_trials=max_trials,
         progress=tell,
     )
-    reason = f"The base reaches {accuracy:.2%} accuracy on the validation part, below {target_accuracy:.2%}."
-    reason = f"{reason} {found.reason}"
-    if not complete:
-        reason += f" Time allowed for {len(candidates)} of {len(FEATURE_SETS)} feature sets."
-    found = replace(
+    left_out = () if complete else (f"time allowed for {len(candidates)} of {len(FEATURE_SETS)} feature sets",)
+    return replace(
         found,
         ended_by=found.ended_by if complete else "time",
-        reason=reason,
+        because=(f"{reached}, below {target_accuracy:.2%}", *found.because, *left_out),
         seconds=time.perf_counter() - began,
     )
-    return found.settings, found.to_dict()
