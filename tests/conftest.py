@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import gc
 import os
@@ -13,12 +14,15 @@ from pathlib import Path
 import pytest
 from compiling import PARTS
 
-from anomaly_detection.reports import report
+from anomaly_detection.reports import plots
 from anomaly_detection.settings import Settings
 from anomaly_detection.training import model_report, train
 from mlx_iforest.backends import available_backends
 from mlx_iforest.base import BaseIsolationForest
 
+ONE_PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
+)
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
 
 
@@ -72,10 +76,13 @@ def quick_trainings() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainings draw nothing: for tests of something else, as drawing takes a third of a small training."""
-    monkeypatch.setattr(report, "_pictures", lambda *_: {})
+    """A report's pictures are made up to their last step, which takes a third of a small training: one pixel each.
+
+    What is drawn is for `test_plots.py`, and for fixtures of modules, which come before this one.
+    """
+    monkeypatch.setattr(plots, "png", lambda _: ONE_PIXEL)
 
 
 @pytest.fixture(params=["numba", "mlx", "sklearn"])

@@ -133,7 +133,6 @@ def test_reasons_show_what_explain_prints(outputs: dict[str, str], capsys: pytes
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("page", sorted(name for name, text in PAGES.items() if commands(text)))
 def test_the_commands(page: str, outputs: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     for command in commands(PAGES[page]):
