@@ -23,15 +23,18 @@ from mlx_iforest.base import BaseIsolationForest
 ONE_PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
 )
+LONGEST = ("test_readme", "test_guard_pages", "test_training", "test_native_file", "test_cli", "test_compiled_code")
+"""Files that take more than half a minute of a processor each."""
+
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side, files with slow tests come first: a long one begun last would run alone in the end."""
+    """Side by side, long files come first, then those with slow tests: one begun last would run alone in the end."""
     if WORKER:
         slow = {item.path for item in items if item.get_closest_marker("slow")}
-        items.sort(key=lambda item: item.path not in slow)
+        items.sort(key=lambda item: (item.path.stem not in LONGEST, item.path not in slow))
 
 
 def pytest_collection_finish() -> None:
