@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from compiling import PARTS
+from hypothesis import settings
 
 from anomaly_detection.reports import plots
 from anomaly_detection.settings import Settings
@@ -27,6 +28,10 @@ LONGEST = ("test_readme", "test_guard_pages", "test_training", "test_native_file
 """Files that take more than half a minute of a processor each."""
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+
+# No test looks at the clock: on a busy machine any example may take long.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.hookimpl(trylast=True)
