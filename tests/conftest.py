@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
+import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 from compiling import PARTS
+from hypothesis import settings
 
-from anomaly_detection.reports import report
+from anomaly_detection.reports import plots
+from anomaly_detection.settings import Settings
+from anomaly_detection.training import model_report, train
 from mlx_iforest.backends import available_backends
+from mlx_iforest.base import BaseIsolationForest
+
+ONE_PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
+)
+LONGEST = ("test_readme", "test_guard_pages", "test_training", "test_native_file", "test_cli", "test_compiled_code")
+"""Files that take more than half a minute of a processor each."""
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+
+# No test looks at the clock: on a busy machine any example may take long.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side, files with slow tests come first: a long one begun last would run alone in the end."""
+    """Side by side, long files come first, then those with slow tests: one begun last would run alone in the end."""
     if WORKER:
         slow = {item.path for item in items if item.get_closest_marker("slow")}
-        items.sort(key=lambda item: item.path not in slow)
+        items.sort(key=lambda item: (item.path.stem not in LONGEST, item.path not in slow))
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays: no collection of garbage needs to go through it, and a training asks for several."""
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager
@@ -43,10 +66,31 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
                 part()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session", autouse=True)
+def quick_trainings() -> Iterator[None]:
+    """Trainings warm up once a process, which compiles and loads all, and time each rate by one call.
+
+    Both take a third of a small training, and change nothing but how exact its timings are.
+    """
+    warm_up, warmed = train.warm_up, list[None]()
+
+    def once(forest: Callable[[Settings], BaseIsolationForest]) -> None:
+        if not warmed:
+            warmed.append(warm_up(forest))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model_report, "rows_per_second", partial(model_report.rows_per_second, repeats=1))
+        patch.setattr(train, "warm_up", once)
+        yield
+
+
+@pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainings draw nothing: for tests of something else, as drawing takes a third of a small training."""
-    monkeypatch.setattr(report, "_pictures", lambda *_: {})
+    """A report's pictures are made up to their last step, which takes a third of a small training: one pixel each.
+
+    What is drawn is for `test_plots.py`, and for fixtures of modules, which come before this one.
+    """
+    monkeypatch.setattr(plots, "png", lambda _: ONE_PIXEL)
 
 
 @pytest.fixture(params=["numba", "mlx", "sklearn"])

@@ -50,6 +50,7 @@ def model(work: Path) -> str:
 def test_a_run_leaves_the_whole_set(work: Path) -> None:
     left = {path.name for path in (work / "models").iterdir()}
     assert {*MODELS, "report.json", "report.html", "score_histograms.png"} <= left
+    assert len((work / "models" / "score_histograms.png").read_bytes()) > 5000, "a picture of more than one pixel"
     assert not [name for name in left if name.startswith(".")]
     report = json.loads((work / "models" / "report.json").read_text("utf-8"))
     assert report["data"]["rows"] == 700
@@ -72,7 +73,6 @@ def test_every_saved_model_predicts(work: Path) -> None:
         np.testing.assert_array_equal(scores[0], scores[1])
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_training_says_what_it_understood_and_what_is_next(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--data", str(work / "labelled.csv"), "--time-budget", "0", "--output", str(work / "b")]) == 0
     shown = capsys.readouterr()
@@ -119,7 +119,6 @@ def test_the_command_that_is_next_runs_where_it_is_shown(
     assert "usage: anomaly-detection score" in ran.stdout
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_labels_and_times_are_used(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = work / "labelled models"
     arguments = ["--data", str(work / "labelled.csv"), "--label", "label", "--timestamp", "timestamp"]
@@ -236,7 +235,6 @@ def trained(output: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("no_pictures")
 def test_ways_to_set_the_threshold(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = ["--data", str(work / "labelled.csv"), "--label", "label"]
     rule, _ = trained(tmp_path / "a", capsys, *data, "--timestamp", "timestamp", "--alerts-per-day", "0.1")

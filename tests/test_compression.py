@@ -94,7 +94,6 @@ def test_the_saved_model_is_small_and_predicts_alike(labelled, tmp_path):
     assert np.array_equal(predictions, labelled.optimized.predict(DATA.frame))
 
 
-@pytest.mark.usefixtures("no_pictures")
 def test_the_command_line_takes_both_steps(tmp_path, capsys):
     DATA.frame.iloc[:200].to_csv(tmp_path / "records.csv", index=False)
     arguments = ["train", "--data", str(tmp_path / "records.csv"), "--time-budget", "0", "--output", str(tmp_path)]

@@ -19,7 +19,7 @@ from anomaly_detection.reports import plots
 
 
 @pytest.fixture(autouse=True)
-def _coarse_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw few pixels: 9.6 inches become about 190."""
     monkeypatch.setattr(plots, "_DPI", 20)
 

@@ -28,7 +28,7 @@ NOT_RUN = "no test runs this"
 SHORTENED = {
     "python train_model_mlx.py": "--samples 800 --time-budget 1",
     "python -m mlx_iforest.selftest": "--quick",
-    "anomaly-detection generate --profile realistic --samples 2000 --labels known.csv": "--samples 500",
+    "anomaly-detection generate --profile realistic --samples 2000 --labels known.csv": "--samples 300",
     **{
         f"anomaly-detection train --data known.csv --label label {way}": "--time-budget 0"
         for way in (
@@ -133,7 +133,6 @@ def test_reasons_show_what_explain_prints(outputs: dict[str, str], capsys: pytes
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("page", sorted(name for name, text in PAGES.items() if commands(text)))
 def test_the_commands(page: str, outputs: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     for command in commands(PAGES[page]):
