@@ -231,7 +231,6 @@ class Contexts(NumericGroup):
         Columns that a number or a category is made of: none is its own context.
     """
 
-    beside: ClassVar[bool] = True
     logarithmic: ClassVar[bool] = True
 
     def __init__(

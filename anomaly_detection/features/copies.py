@@ -11,7 +11,7 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.features.clauses import number
-from anomaly_detection.features.forms import _never
+from anomaly_detection.features.forms import NEVER
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 
 __all__ = ["Copies"]
@@ -84,7 +84,7 @@ class Copies(FeatureGroup):
 
     def _evidence(self, copied: npt.NDArray[np.bool_], compared: int) -> npt.NDArray[np.float32]:
         chance = (self.twins_ + 0.5) / (self.n_rows_ + 1.0) * compared / self.n_rows_
-        found = max(-np.log(min(chance, 1.0)) + (2*_never() if self.twins_ == 0 else 0.0), 0.0)
+        found = max(-np.log(min(chance, 1.0)) + (2.0 * NEVER if self.twins_ == 0 else 0.0), 0.0)
         return np.where(copied, found, 0.0).astype(np.float32)[:, None]
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:

@@ -30,16 +30,10 @@ _SHORTEST = 4
 _LETTERS, _DIGITS = re.compile(r"[^\W\d_]+"), re.compile(r"\d")
 
 
-def _never() -> float:
-    from anomaly_detection.features.evidence import CFG
-
-    return CFG['never']
-
-
 def seldom(count: npt.ArrayLike, rows: int) -> Floats:
     """Evidence in nats of what `count` of `rows` training records had: ``-log`` of its share where that is below 1 %."""
     count = np.asarray(count, dtype=np.float64)
-    found = -np.log((count + 0.5) / (rows + 1.0)) + np.where(count == 0, _never(), 0.0)
+    found = -np.log((count + 0.5) / (rows + 1.0)) + np.where(count == 0, NEVER, 0.0)
     return np.where(count < _SELDOM * rows, found, 0.0)
 
 
@@ -232,7 +226,7 @@ class Spelling(_Texts):
         alike = sum(near.of(name) is not None for name in names)
         share = max(0.01, (alike + 0.5) / (len(names) + 1.0))
         new = (len(once) + 0.5) / (int(counts.sum()) + 1.0)
-        return {"names": names, "evidence": float(-np.log(new) - np.log(share) + _never())}
+        return {"names": names, "evidence": float(-np.log(new) - np.log(share) + NEVER)}
 
     def _near(self, column: pd.Series[Any], learned: dict[str, Any]) -> npt.NDArray[Any]:
         known = dict.fromkeys(learned["names"])

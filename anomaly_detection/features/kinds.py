@@ -16,9 +16,9 @@ from anomaly_detection.features.relations import Relations
 from anomaly_detection.features.rules import Rules
 from anomaly_detection.features.surprise import DeviationSummary
 
-__all__ = ["GROUPS", "KINDS"]
+__all__ = ["EVIDENCE_GROUPS", "GROUPS", "KINDS", "PLAIN_GROUPS"]
 
-KINDS: dict[str, type[FeatureGroup]] = {
+_PLAIN: dict[str, type[FeatureGroup]] = {
     "num": NumericValues,
     "cat": CategoryRarity,
     "pairs": PairRarity,
@@ -30,6 +30,9 @@ KINDS: dict[str, type[FeatureGroup]] = {
     "rules": Rules,
     "missing": MissingRarity,
     "repeats": Repeats,
+    "tails": DeviationSummary,
+}
+_EVIDENCE: dict[str, type[FeatureGroup]] = {
     "levels": LevelRarity,
     "copies": Copies,
     "contexts": Contexts,
@@ -40,8 +43,14 @@ KINDS: dict[str, type[FeatureGroup]] = {
     "given": Given,
     "forms": Forms,
     "spelling": Spelling,
-    "tails": DeviationSummary,
 }
+KINDS = {**_PLAIN, **_EVIDENCE}
 """What each `FeatureSource.kind` is."""
 
-GROUPS = tuple(KINDS)
+PLAIN_GROUPS = tuple(_PLAIN)
+"""Features for a forest to look at."""
+
+EVIDENCE_GROUPS = tuple(_EVIDENCE)
+"""Features that only evidence is made of, see `Evidence`."""
+
+GROUPS = (*PLAIN_GROUPS, *EVIDENCE_GROUPS)
