@@ -167,7 +167,7 @@ class Given:
     """A column that is evidence against a row by itself: it lowers the score, and no tree looks at it.
 
     A forest cannot tell how far beyond all training rows a row lies: they end in one leaf. Evidence has no end. Up to
-    `start` it changes nothing; beyond, what the score is above -1 is divided by ``1 + (evidence - start) / 2``.
+    `start` it changes nothing; beyond, what the score is above -1 is divided by ``(1 + 2 (evidence - start))**4``.
 
     Parameters
     ----------
@@ -183,7 +183,8 @@ class Given:
     def lower(self, scores: Floats, X: NDArray[np.float32]) -> Floats:
         """The scores in [-1, 0), shape (n_samples,), of rows with such evidence; a missing value is none."""
         beyond = np.maximum(np.nan_to_num(X[:, self.column].astype(np.float64)) - self.start, 0.0)
-        return np.asarray(np.where(beyond > 0.0, -1.0 + (1.0 + scores) / (1.0 + 0.5 * beyond), scores))
+        lowered = -1.0 + (1.0 + scores) / (1.0 + 2.0 * beyond) ** 4
+        return np.asarray(np.where(beyond > 0.0, lowered, scores))
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,9 @@ class ErrorTable:
         self.dates = [name for name in schema.names(Role.TIMESTAMP) if self._varies(name)]
         other = [name for name in schema.names() if name not in {*self.numbers, *self.dates}]
         self.categories = [name for name in other if self._repeats(name)]
-        self.names = [name for name in other if frame[name].notna().any() and frame[name].nunique() >= 0.99 * len(frame)]
+        self.names = [
+            name for name in other if frame[name].notna().any() and frame[name].nunique() >= 0.99 * len(frame)
+        ]
         self._forms: dict[str, tuple[str | None, bool]] = {}
         self.readings = [name for name in self.numbers if self._follows(name)]
 

@@ -77,9 +77,7 @@ class _Sorted:
         start, rest = np.repeat(self.starts, self.sizes), np.repeat(self.sizes, self.sizes) - 1
         rank = np.arange(len(self.values)) - start
         # Places among the others, of which those behind the row itself have moved up by one.
-        low, high = (
-            np.clip(start + at + (at >= rank), 0, len(self.values) - 1) for at in ((rest - 1) // 2, rest // 2)
-        )
+        low, high = (np.clip(start + at + (at >= rank), 0, len(self.values) - 1) for at in ((rest - 1) // 2, rest // 2))
         median = np.where(rest > 0, 0.5 * self.values[low] + 0.5 * self.values[high], np.nan)
         found, count = np.empty(len(self.values)), np.empty(len(self.values), dtype=np.int64)
         found[self.order], count[self.order] = median, rest
@@ -167,13 +165,19 @@ def learn_history(
     own_spread = _MAD_TO_SIGMA * np.nan_to_num(by_distance.median_of_others()[0])
     several = rest >= 2
     within = _MAD_TO_SIGMA * float(np.median(np.abs(x - others)[several])) if several.any() else width
-    arrays = (median, _MAD_TO_SIGMA * by_distance.quantile(0.5), by_value.quantile(0.05), by_value.quantile(0.95))
-    known = [np.append(array, 0.0) for array in arrays]
+    median, spread, low, high = (
+        np.append(array, 0.0)
+        for array in (
+            median,
+            _MAD_TO_SIGMA * by_distance.quantile(0.5),
+            by_value.quantile(0.05),
+            by_value.quantile(0.95),
+        )
+    )
+    count = np.append(by_value.sizes, 0)
     best: tuple[float, History, Floats] | None = None
     for lent_centre, lent_spread in [_USUALLY_LENT] if quickly else product(_LENT_CENTRES, _LENT_SPREADS):
-        found = History(
-            np.append(by_value.sizes, 0), *known, centre, width, within, lent_centre, lent_spread, resolution
-        )
+        found = History(count, median, spread, low, high, centre, width, within, lent_centre, lent_spread, resolution)
         scale = found._spread(rest, own_spread)
         z = np.sinh(found._deviation(x, rest, others, own_spread))
         likely = float(np.mean(-np.log(scale) - 2.0 * np.log1p(z * z / 3.0)))
@@ -320,7 +324,8 @@ class Contexts(NumericGroup):
             return []
         alone = _likelihood(values, np.zeros(len(some), dtype=np.int64))
         found = sorted(self._groupings(values, coded), key=lambda item: -item[0])
-        kept = [(None, group_by, scale) for likely, group_by in found[:_KEPT] if likely > alone + _LEAST_GAIN]
+        kept: list[tuple[str | None, tuple[str, ...], Scale]] = []
+        kept += [(None, group_by, scale) for likely, group_by in found[:_KEPT] if likely > alone + _LEAST_GAIN]
         least = max([alone, *(likely for likely, _ in found)]) + _LEAST_GAIN_OF_RATIO
         best = self._best_quotient(some, name, scale, coded)
         if best is not None and best[0] > least:
@@ -343,7 +348,9 @@ class Contexts(NumericGroup):
             ranks = _ranks(values)
             shares = [explained_share(ranks, codes[present], size) for codes, size in free.values()]
             # On the scale of the number itself, so that quotients by small and by large numbers compare.
-            under = 0.0 if scale.is_log else float(np.log(bounded(some[other].to_numpy(dtype=np.float64))[present]).mean())
+            under = (
+                0.0 if scale.is_log else float(np.log(bounded(some[other].to_numpy(dtype=np.float64))[present]).mean())
+            )
             width = robust_scale(values[present])
             left = np.log(max(width, 1e-100)) + under + 0.5 * np.log(max(1.0 - max([0.0, *shares]), 1e-6))
             if closest is None or left < closest[0]:
@@ -360,9 +367,7 @@ class Contexts(NumericGroup):
         return likely - smaller, other, group_by
 
     @staticmethod
-    def _groupings(
-        values: Floats, coded: dict[str, tuple[Codes, int]]
-    ) -> Iterator[tuple[float, tuple[str, ...]]]:
+    def _groupings(values: Floats, coded: dict[str, tuple[Codes, int]]) -> Iterator[tuple[float, tuple[str, ...]]]:
         """Each promising grouping and how likely it makes the values; of the best one also with a second column."""
         present = ~np.isnan(values)
         ranks = _ranks(values)

@@ -143,7 +143,7 @@ class Evidence:
         return out
 
     def total(self, evidence: Floats32) -> npt.NDArray[np.float32]:
-        """Weigh rows up by their evidence, shape (n_rows, n): the column with most, and 0.15 of the second; (n_rows,)."""
+        """Weigh rows up, shape (n_rows,), by evidence (n_rows, n): the column with most, and 0.15 of the second."""
         columns = np.maximum.reduceat(evidence[:, self._order], self._starts, axis=1).astype(np.float64)
         if columns.shape[1] == 1:
             return np.asarray(columns[:, 0], dtype=np.float32)
@@ -180,7 +180,7 @@ def _tail(values: Floats, discrete: bool) -> tuple[Floats, Floats, float]:
     # By ranks: how many lie as far out, those with the same value included.
     beyond = n - np.searchsorted(ordered, knots, side="left")
     worth = np.maximum.accumulate(-np.log((beyond + 0.5) / (n + 1.0)))
-    known = (_ALL_SHARES * n >= _FEWEST_BEYOND) & (discrete | (_ALL_SHARES >= _SHARES[-1]))
+    known = (_ALL_SHARES * n >= _FEWEST_BEYOND) & (discrete | (_SHARES[-1] <= _ALL_SHARES))
     last = int(np.flatnonzero(known)[-1])
     knots[last + 1 :], worth[last + 1 :] = knots[last], worth[last]
     return knots, worth, max([_LEAST_SLOPE, *slopes])

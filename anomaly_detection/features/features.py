@@ -116,7 +116,9 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         Input columns by role.
     """
 
-    def __init__(self, schema: Schema | None = None, groups: Sequence[str] = PLAIN_GROUPS, n_jobs: int | None = None) -> None:
+    def __init__(
+        self, schema: Schema | None = None, groups: Sequence[str] = PLAIN_GROUPS, n_jobs: int | None = None
+    ) -> None:
         self.schema = schema
         self.groups = groups
         self.n_jobs = n_jobs
@@ -432,7 +434,9 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         ]
         wanted = {name for name, _, columns in plan if name in self.groups and columns}
         known = GROUPS if self.weighs_evidence else PLAIN_GROUPS
-        return [(name, branch if name in wanted else "drop", columns) for name, branch, columns in plan if name in known]
+        return [
+            (name, branch if name in wanted else "drop", columns) for name, branch, columns in plan if name in known
+        ]
 
     def _used(self) -> list[tuple[str, Any, list[str]]]:
         return [part for part in self.transformers_ if part[1] != "drop"]

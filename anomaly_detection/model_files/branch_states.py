@@ -6,30 +6,39 @@ import math
 from typing import Any, get_args
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.data.levels import CombinedLevels, Levels
 from anomaly_detection.data.parsing import EpochUnit
 from anomaly_detection.data.schema import CleaningReport, Column, ColumnCleaning, Role, Schema
+from anomaly_detection.features.contexts import Context, Contexts, History
+from anomaly_detection.features.copies import Copies
+from anomaly_detection.features.dates import Dates
 from anomaly_detection.features.derived import (
     CalendarKind,
     CalendarPart,
     Duration,
     MissingPattern,
     MissingState,
+    NumberLevel,
     Product,
     Ratio,
 )
 from anomaly_detection.features.duplicates import Repeats, _Counter, _Records
+from anomaly_detection.features.evidence import Evidence, FeatureScale, Tails
 from anomaly_detection.features.expectation import Expectation, _Target
+from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Forms, Given, Signs, Spelling, Spellings
 from anomaly_detection.features.group_deviation import GroupDeviation, _Deviation, _Usual
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios, Scale
-from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity, PairRarity
+from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, LevelRarity, MissingRarity, PairRarity
+from anomaly_detection.features.relations import Relation, Relations
 from anomaly_detection.features.rules import Rules
 from anomaly_detection.features.surprise import DeviationSummary
 from mlx_iforest.convert.declared import (
     Dict,
     Fixed,
+    Kind,
     List,
     OneOf,
     Optional,
@@ -37,7 +46,7 @@ from mlx_iforest.convert.declared import (
 )
 from mlx_iforest.convert.declared_values import Array, Chosen, Flag, Number, Strings, Text, Unkept, Whole
 
-__all__ = ["BRANCHES", "CLEANING", "DERIVED", "LISTED", "NAMES", "SCHEMA", "TAILS"]
+__all__ = ["BRANCHES", "CLEANING", "DERIVED", "EVIDENCE", "LISTED", "NAMES", "SCHEMA", "TAILS"]
 
 # Far beyond what records hold: quotients of such numbers are still floats.
 _SMALLEST, _LARGEST = 1e-100, 1e100
@@ -102,6 +111,7 @@ DERIVED = OneOf(
     _PRODUCT,
     Record(CalendarPart, {"date": Text(), "part": Text(get_args(CalendarKind))}),
     _MISSING_STATE,
+    Record(NumberLevel, {"column": Text()}),
     Record(MissingPattern, {"states": List(_MISSING_STATE, tuple), "name": Text((MissingPattern.name,))}),
 )
 
@@ -277,6 +287,151 @@ def _category_rarity(of: type[CategoryRarity]) -> Record:
     return Record(of, kinds, _surprises_fault)
 
 
+_GROUPED = Array("int64", least=0)
+_NOT_NEGATIVE = Array("float64", least=0.0, most=_LARGEST)
+_HISTORY = Record(
+    History,
+    {
+        "count": _GROUPED,
+        "median": _FINITE_ARRAY,
+        "spread": _NOT_NEGATIVE,
+        "low": _FINITE_ARRAY,
+        "high": _FINITE_ARRAY,
+        "centre": _FINITE,
+        "width": _POSITIVE,
+        "within": _LENT,
+        "lent_centre": _POSITIVE,
+        "lent_spread": _POSITIVE,
+        "resolution": _POSITIVE,
+    },
+)
+
+
+def _context_fault(context: Context) -> str | None:
+    history = context.history
+    sizes = {len(array) for array in (history.count, history.median, history.spread, history.low, history.high)}
+    if sizes != {len(context.groups) + 1} or context.groups.columns != context.group_by or history.count[-1] != 0:
+        return "expected what was usual in each group, and nothing of new ones"
+    return None
+
+
+_CONTEXT = Record(
+    Context,
+    {
+        "column": Text(),
+        "per": Optional(Text()),
+        "group_by": NAMES,
+        "scale": _SCALE,
+        "groups": _COMBINED,
+        "history": _HISTORY,
+        "learned": Unkept(None),
+    },
+    _context_fault,
+)
+
+
+def _relation_fault(relation: Relation) -> str | None:
+    if relation.both.columns != (relation.given, relation.of):
+        return "expected the combinations of the two columns"
+    rows = {
+        int(counts.sum()) for counts in (relation.levels.counts, relation.given_levels.counts, relation.both.counts)
+    }
+    return None if len(rows) == 1 else "expected counts of the same rows"
+
+
+_RELATION = Record(
+    Relation,
+    {
+        "of": Text(),
+        "given": Text(),
+        "lent": _POSITIVE,
+        "levels": _LEVELS,
+        "given_levels": _LEVELS,
+        "both": _COMBINED,
+    },
+    _relation_fault,
+)
+_KIN = Optional(Dict(NAMES))
+
+
+def _copies_fault(copies: Copies) -> str | None:
+    if copies.content_.shape != copies.whole_.shape or not copies.content_.size:
+        return "expected two keys for each record"
+    return None if copies.twins_ <= copies.n_rows_ else "more records have a twin than there are"
+
+
+def _dates_fault(dates: Dates) -> str | None:
+    fits = len(dates.spans_) == len(dates.feature_names_in_)
+    ordered = all(first <= middle <= last for middle, first, last, _ in dates.spans_)
+    return None if fits and ordered else "expected the middle and the ends of each column's dates"
+
+
+def _forms(of: type, learned: Kind) -> Record:
+    return Record(of, {**_SEEN, "n_rows_": Whole(1), "learned_": Dict(learned)}, _forms_fault)
+
+
+def _forms_fault(forms: Any) -> str | None:
+    if not forms.learned_.keys() <= set(forms.feature_names_in_):
+        return "expected what was learned of its columns"
+    for learned in forms.learned_.values():
+        counts = [learned] if isinstance(learned, int) else learned.tolist() if isinstance(learned, np.ndarray) else []
+        if isinstance(learned, np.ndarray) and len(learned) != MOST_DECIMALS + 1:
+            return f"expected counts of 0 to {MOST_DECIMALS} decimals"
+        if any(count > forms.n_rows_ for count in counts):
+            return f"expected counts of {forms.n_rows_} rows at most"
+    return None
+
+
+_SCALES = List(
+    Record(
+        FeatureScale,
+        {"nats": Flag(), "logarithmic": Flag(), "one_sided": Flag(), "discrete": Flag(), "judged": Whole()},
+    ),
+    tuple,
+)
+
+
+def _tails_of_evidence_fault(tails: Tails) -> str | None:
+    n = len(tails.median)
+    if tails.width.shape != (2, n) or tails.slope.shape != (2, n) or tails.knots.shape != (2, n, tails.knots.shape[2]):
+        return f"expected tails of {n} features"
+    if tails.worth.shape != tails.knots.shape or not tails.knots.shape[2]:
+        return "expected what each knot is worth"
+    if not (np.all(tails.width > 0) and np.all(tails.slope > 0)):
+        return "expected widths and slopes above 0"
+    finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(tails.knots).all(axis=2))
+    if np.any(~finite & ~np.isposinf(tails.knots).all(axis=2)):
+        return "expected all knots of a feature or none"
+    ascending = np.where(finite[..., None], tails.knots, 0.0)
+    if np.any(np.diff(ascending, axis=2) < 0) or np.any(np.diff(tails.worth, axis=2) < 0):
+        return "expected knots in ascending order, each worth no less"
+    return None
+
+
+def _evidence_fault(evidence: Evidence) -> str | None:
+    n = len(evidence.scales)
+    return None if n and len(evidence.tails.median) == n else "expected a scale of each feature"
+
+
+EVIDENCE = Record(
+    Evidence,
+    {
+        "scales": _SCALES,
+        "tails": Record(
+            Tails,
+            {
+                "median": Array("float64", least=-_LARGEST, most=_LARGEST),
+                "width": Array("float64", 2, least=-_LARGEST, most=_LARGEST),
+                "knots": Array("float64", 3, special=True, least=-_LARGEST, most=_LARGEST),
+                "worth": Array("float64", 3, least=0.0, most=1e3),
+                "slope": Array("float64", 2, least=-_LARGEST, most=_LARGEST),
+            },
+            _tails_of_evidence_fault,
+        ),
+    },
+    _evidence_fault,
+)
+
 BRANCHES: dict[str, Record] = {
     "num": _numeric_values(NumericValues),
     "cat": _category_rarity(CategoryRarity),
@@ -345,6 +500,37 @@ BRANCHES: dict[str, Record] = {
         },
         _repeats_fault,
     ),
+    "levels": _category_rarity(LevelRarity),
+    "copies": Record(
+        Copies,
+        {
+            "names": LISTED,
+            **_SEEN,
+            "n_rows_": Whole(1),
+            "twins_": Whole(),
+            "content_": Array("uint64"),
+            "whole_": _KEYS,
+        },
+        _copies_fault,
+    ),
+    "contexts": Record(
+        Contexts,
+        {
+            "numbers": LISTED,
+            "categories": LISTED,
+            "divisors": LISTED,
+            "kin": _KIN,
+            **_SEEN,
+            "contexts_": List(_CONTEXT),
+        },
+    ),
+    "relations": Record(Relations, {"kin": _KIN, **_SEEN, "relations_": List(_RELATION)}),
+    "dates": Record(Dates, {**_SEEN, "spans_": List(Fixed(_FINITE, _FINITE, _FINITE, _POSITIVE))}, _dates_fault),
+    "signs": _forms(Signs, Whole()),
+    "decimals": _forms(Decimals, Array("int64", least=0)),
+    "given": _forms(Given, Whole()),
+    "forms": _forms(Forms, Dict(Whole(1))),
+    "spelling": _forms(Spelling, Record(Spellings, {"names": List(Text()), "evidence": _LENT})),
 }
 TAILS = Record(
     DeviationSummary,
