@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
 import gzip
 import io
@@ -10,6 +11,7 @@ import os
 import sys
 import zipfile
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,7 @@ def refused(path: Path, raw: str | bytes, **layout: Any) -> str:
 @pytest.mark.parametrize(
     ("raw", "line", "advice"),
     [
+        ('a,b,c,d\n0,"x\ny",1,2\n9,plain \ntext,3,4\n', "4 fields in line 4, saw 2", "line ends"),
         ("id,price,qty\n" + "".join(f"{i},1,5,{i}\n" for i in range(9)), "3 fields in line 2, saw 4", "decimal commas"),
         ("id,price,note\n" + ROWS + "9,1,5,\n", "3 fields in line 11, saw 4", "decimal commas"),
         ("a,b\n" + ROWS, "2 fields in line 2, saw 3", "give the header a name for every column"),
@@ -69,6 +72,7 @@ def refused(path: Path, raw: str | bytes, **layout: Any) -> str:
         ),
     ],
     ids=[
+        "two lines",
         "commas",
         "a comma",
         "short header",
@@ -89,7 +93,10 @@ def test_lines_that_disagree_with_the_header_are_an_error(tmp_path: Path, raw: s
 @pytest.mark.parametrize(
     ("raw", "expected"),
     [
-        ('id,text,n\n1,"5\\" pipe, steel",2\n2,"C:\\temp",3\n', [["1", '5" pipe, steel', "2"], ["2", "C:\\temp", "3"]]),
+        (
+            'id,text,n\n1,"5\\" pipe, steel",2\n2,"C:\\temp \\\\ x",3\n',
+            [["1", '5" pipe, steel', "2"], ["2", "C:\\temp \\ x", "3"]],
+        ),
         ('id,text,n\n1,"ends in \\\\",2\n2,"a \\"b\\"",3\n', [["1", "ends in \\", "2"], ["2", 'a "b"', "3"]]),
         ('id, "text", n\n1, "a, b", 2\n2, "c", 3\n', [["1", "a, b", "2"], ["2", "c", "3"]]),
         ('id\tt\tn\n1\t"hello\t2\n2\t6" pipe\t3\n', [["1", '"hello', "2"], ["2", '6" pipe', "3"]]),
@@ -105,6 +112,33 @@ def test_quotes_and_line_ends_of_other_programs(tmp_path: Path, raw: str, expect
     frame, _ = read(tmp_path / "a.csv", raw)
     assert frame.shape[1] == 3
     assert frame.to_numpy().tolist() == expected
+
+
+def test_one_spoiled_line_costs_no_other_record(tmp_path: Path) -> None:
+    """Whatever is taken out of a line or put into it: an error, or all other records as they were."""
+    random, cells = Random(0), ["x", "Street 5, House B", 'say "hi"', "line\nbreak", '5" pipe', "", "3,5", "a;b"]
+    refusals = 0
+    for _ in range(300):
+        width, rows, delimiter = random.randint(2, 6), random.randint(3, 20), random.choice(",;\t")
+        records = [[f"PO-{row}", *(random.choice(cells) for _ in range(width - 1))] for row in range(rows)]
+        file = io.StringIO(newline="")
+        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n", quoting=random.choice((0, 1)))
+        ends = []
+        for record in [[f"column {place}" for place in range(width)], *records]:
+            writer.writerow(record)
+            ends.append(file.tell())
+        spoiled = random.randrange(rows)
+        place = random.randrange(ends[spoiled], ends[spoiled + 1] - 1)
+        put, text = random.choice(['"', delimiter, "\n", ""]), file.getvalue()
+        path = tmp_path / "a.csv"
+        path.write_text(text[:place] + put + text[place + (not put) :], newline="")
+        try:
+            found = read_table(path, lambda remark: None).to_numpy().tolist()
+        except DataError:
+            refusals += 1
+            continue
+        assert [record for row, record in enumerate(records) if row != spoiled and record not in found] == []
+    assert 50 < refusals < 250
 
 
 def test_no_record_vanishes_in_a_quote_that_never_closes(tmp_path: Path) -> None:
@@ -142,6 +176,9 @@ def test_lines_above_the_header_are_found_and_said(tmp_path: Path) -> None:
         assert "'Monthly report'; 'Created 2024-01-05'" in said[0]
         assert "1 blank line is left out, the first is line 6" in said[1]
         assert read(tmp_path / "a.csv", titles + table, skip_rows=3)[0].equals(frame)
+    facts = "Customer:;ACME;\nDate:;2024-01-05;\n\n"
+    assert list(read(tmp_path / "a.csv", facts + table)[0].columns) == ["id", "name", "price"]
+    assert "nothing below line 99" in refused(tmp_path / "a.csv", table, skip_rows=99)
     frame, _ = read(tmp_path / "a.csv", "Monthly report;;\n" + table, skip_rows=0)
     assert list(frame.columns) == ["Monthly report", "Unnamed: 1", "Unnamed: 2"]
     # A header with few names is none of these, nor is one that is a name short.
@@ -307,7 +344,7 @@ def test_several_sheets(tmp_path: Path) -> None:
         ("a.xlsx", xlsx({"a": []}), "is empty"),
         ("a.xlsx", xlsx({"a": [["x", "y"]]}), "no records"),
         ("a.xlsx", xlsx({"a": [["x", "x"], [1, 2]]}), "duplicated"),
-        ("a.csv", xlsx(BOOK), "name it .zip, .xlsx"),
+        ("a.csv", xlsx(BOOK), "name it .gz, .zip, .xlsx"),
     ],
 )
 def test_workbooks_that_are_none(tmp_path: Path, name: str, raw: bytes, message: str) -> None:

@@ -18,8 +18,8 @@ __all__ = ["Dialect", "other_quotings", "sniff"]
 _DELIMITERS = ",;\t|"
 _SEP = re.compile(r'\s*"?sep=(.)"?\s*', re.IGNORECASE)
 _ROWS = 60
-_NO_ESCAPE = re.compile(r'\\+(?![\\"])')
-"""Backslashes that stand before no quote are text."""
+_ESCAPE = re.compile(r'\\([\\"]?)')
+"""A backslash before anything but a quote or another one is text."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,9 @@ class Dialect:
     def rows(self, lines: Iterable[str], *, strict: bool = True) -> Any:
         """A reader of lines, from which `start` is cut off already; `strict` raises `csv.Error` for broken quotes."""
         return csv.reader(
-            (_NO_ESCAPE.sub(lambda found: 2 * found[0], line) for line in lines) if self.escaped else lines,
+            (_ESCAPE.sub(lambda found: found[0] if found[1] else 2 * found[0], line) for line in lines)
+            if self.escaped
+            else lines,
             delimiter=self.delimiter,
             skipinitialspace=self.blanks,
             escapechar="\\" if self.escaped else None,
@@ -105,12 +107,13 @@ def _fit(lines: Sequence[str], dialect: Dialect, layout: Layout) -> tuple[tuple[
     rows = _sample(lines, dialect)
     if not rows:
         return (0.0, 0.0, 0.0), dialect
-    kept = [row or [] for _, row in rows]
+    # A row with broken quotes is there, but nothing is known of it.
+    kept = [["?"] if row is None else row for _, row in rows]
     place = find_header(kept) if layout.header and layout.skip_rows is None else 0
+    titles = (" ".join(filter(None, map(str.strip, row))) for row in kept[:place])
     kept = kept[place:]
     widths = Counter(len(row) for row in kept if not is_blank(row))
     usual = max(widths, key=lambda width: (widths[width], width)) if widths else 1
-    titles = tuple(" ".join(filter(None, map(str.strip, row or []))) for _, row in rows[:place])
     found = replace(
         dialect,
         start=dialect.start + rows[place][0],
@@ -123,8 +126,9 @@ def _fit(lines: Sequence[str], dialect: Dialect, layout: Layout) -> tuple[tuple[
         return (0.0, 0.0, 0.0), found
     others = set(_DELIMITERS) - {dialect.delimiter}
     clean = sum(1 for name in header if not others & set(name)) if layout.header else width
-    broken = sum(row is None for _, row in rows[place:])
-    agreeing = widths[width] / (sum(widths.values()) + broken)
+    # Titles count against a delimiter, or each would have those that suit it.
+    above = sum(not is_blank(row or ["?"]) for _, row in rows[:place])
+    agreeing = widths[width] / (sum(widths.values()) + above)
     numbers = sum(shape(cell) == "number" for row in kept[1:] for cell in row) / (len(kept) * width)
     return (round(agreeing * (1 + clean) / (1 + width), 3), float(width), numbers), found
 

@@ -163,7 +163,11 @@ class Examination:
 
     def _end(self) -> None:
         self._end_run()
-        if not self.header or not self.records:
+        if not self.header:
+            raise DataError(
+                f"{self.label} holds nothing below line {self.dialect.start}; expected a header and records."
+            )
+        if not self.records:
             raise DataError(f"{self.label} has a header but no records; expected at least one.")
         if self._longest < self._named:
             raise DataError(
@@ -224,6 +228,8 @@ class Examination:
             advice = "put text with commas and numbers with decimal commas into quotes, or separate by semicolons"
         else:
             advice = "put text with delimiters or line ends into quotes"
+        if self.records == 1 and fields < width:
+            advice += "; leave out what stands above the table with --skip-rows"
         if self.records == 1 and self.dialect.usual == fields:
             advice = f"the other lines have as many: give the header a name for every column, or {advice}"
         return DataError(f"{self.label} is not a table: Expected {width} fields in line {number}, saw {saw}; {advice}.")

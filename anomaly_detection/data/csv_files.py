@@ -28,7 +28,7 @@ _FRAME_CELLS = 250_000
 _NOTHING = b" \t\r\n,;|"
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+_PACKED = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b")
 
 # Python's own limit, 131,072 characters, is less than a cell may hold.
 csv.field_size_limit(2**31 - 1)
@@ -123,7 +123,9 @@ class CsvFile:
         except DataError:
             for other in other_quotings(dialect):
                 with suppress(DataError):  # what the usual quotes do not fit is told if no others do
-                    return self._examination(other)
+                    found = self._examination(other)
+                    if not found.short:
+                        return found
             raise
         if usual.has_blanks_before_quotes:
             with suppress(DataError):  # then they are text
@@ -157,9 +159,9 @@ class CsvFile:
         label = self._source.label
         if blank:
             raise DataError(f"{label} is empty; expected a header line and at least one record.")
-        if head.startswith(_WORKBOOKS):
+        if head.startswith(_PACKED):
             raise DataError(
-                f"{label} is not a table: it is an archive or a workbook; name it .zip, .xlsx, .xls or .ods."
+                f"{label} is not a table: it is an archive or a workbook; name it .gz, .zip, .xlsx, .xls or .ods."
             )
         if binary and not head.startswith(_UTF16_MARKS):
             raise DataError(f"{label} is not a table: it holds binary data; give a CSV or Parquet file.")

@@ -36,18 +36,25 @@ def is_blank(row: Sequence[str]) -> bool:
 def find_header(rows: Sequence[Sequence[str]]) -> int:
     """Give the place of the header among a table's first rows.
 
-    It is the first row that is not blank, unless that is a title: it has at most half as many cells filled as is usual,
-    and one further down has more, all of them names.
+    It is the first row that is not blank, unless that is a title: it has at most half as many cells filled as is usual
+    further down, and a row below has more, all of them names. Above a blank row it may also have more than half.
     """
     filled = [sum(1 for cell in row if cell.strip()) for row in rows]
     present = [place for place, count in enumerate(filled) if count]
     if not present:
         return 0
-    usual = median_low([filled[place] for place in present])
+    usual = median_low([filled[place] for place in present[len(present) // 2 :]])
     for place in present[: _MOST_TITLES + 1]:
         if filled[place] > max(1, usual / 2):
-            return place if place == present[0] or _are_names(rows[place]) else present[0]
-    return present[0]
+            first = place
+            break
+    else:
+        return present[0]
+    for place in present[: _MOST_TITLES + 1]:
+        below_blank = place > first and 0 in filled[first:place]
+        if below_blank and filled[place] >= usual > max(filled[:place]) and _are_names(rows[place]):
+            return place
+    return first if first == present[0] or _are_names(rows[first]) else present[0]
 
 
 def _are_names(row: Sequence[str]) -> bool:
