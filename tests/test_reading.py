@@ -56,7 +56,7 @@ def refused(path: Path, raw: str | bytes, **layout: Any) -> str:
 @pytest.mark.parametrize(
     ("raw", "line", "advice"),
     [
-        ('a,b,c,d\n0,"x\ny",1,2\n9,plain \ntext,3,4\n', "4 fields in line 4, saw 2", "line ends"),
+        ('a,b,c,d\n0,"x\ny",1,2\n9,plain \ntext,3,4\n', "4 fields in line 4, saw 2", "with a line end into quotes"),
         ("id,price,qty\n" + "".join(f"{i},1,5,{i}\n" for i in range(9)), "3 fields in line 2, saw 4", "decimal commas"),
         ("id,price,note\n" + ROWS + "9,1,5,\n", "3 fields in line 11, saw 4", "decimal commas"),
         ("a,b\n" + ROWS, "2 fields in line 2, saw 3", "give the header a name for every column"),
@@ -198,6 +198,22 @@ def test_a_table_without_a_header(tmp_path: Path) -> None:
     assert "--no-header" in said[0]
     for years in ("product,2023,2024\nx,1,2\n", "0,1,2\nx,1,2\n"):
         assert read(tmp_path / "a.csv", years)[1] == []
+
+
+def test_what_only_a_late_line_says(tmp_path: Path) -> None:
+    """After some hundred lines of a kind a line is only looked at where it differs."""
+    many = "1,x,2\n" * 300
+    frame, said = read(tmp_path / "a.csv", "a,b,c,\n" + many + "1,x,2,late\n" + many)
+    assert list(frame.columns) == ["a", "b", "c", "Unnamed: 3"]
+    assert frame.iloc[300].tolist() == ["1", "x", "2", "late"]
+    assert said == []
+    frame, said = read(tmp_path / "a.csv", "a,b,c\n" + many + "1,x\n" + many + ",,\n,x,\n")
+    assert frame.shape == (602, 3)
+    assert "1 blank line is left out, the first is line 603" in said[0]
+    assert "1 line has fewer fields than the header, the first is line 302" in said[1]
+    assert "in line 302, saw 4" in refused(tmp_path / "a.csv", "a,b,c\n" + many + "1,5,x,2\n" + many)
+    assert "in line 302 a quote" in refused(tmp_path / "a.csv", "a,b,c\n" + many + '1,"x"y,2\n' + many + '1,"x",2\n')
+    assert read(tmp_path / "a.csv", "a,b,c\n" + many + '1, "x, y", 2\n' + many)[0]["b"].iloc[300] == "x, y"
 
 
 def test_blank_lines_are_counted(tmp_path: Path) -> None:

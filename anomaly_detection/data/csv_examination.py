@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -35,6 +36,8 @@ class Examination:
         Lines before the first record.
     records, blank, short : int
         Records, lines with blank fields only that are left out, and records with fewer fields than there are names.
+    is_uniform : bool
+        Whether all lines below the header are records with as many fields as it has.
     has_blanks_before_quotes : bool
         Whether a field begins with blanks and a quote, and was read as text.
     """
@@ -47,6 +50,7 @@ class Examination:
     records: int = 0
     blank: int = 0
     short: int = 0
+    is_uniform: bool = True
     has_blanks_before_quotes: bool = False
     _first_blank: int = 0
     _first_short: int = 0
@@ -55,6 +59,7 @@ class Examination:
     _named: int = 0
     """Fields up to the last one with a name."""
     _longest: int = 0
+    _shortest: int = sys.maxsize
     _surplus: int | None = None
     _shapes: list[set[str]] = field(default_factory=list)
     _shaped: int = 0
@@ -70,11 +75,15 @@ class Examination:
         """
         held: list[str] = []
         reader = self.dialect.rows(_held(lines, held))
-        before = self.dialect.start
+        before, width = self.dialect.start, -1
         number = before + 1
         try:
             for row in reader:
-                if is_blank(row):
+                if len(row) == width and len(held) == 1 and row[0][:1].isalnum() and ' "' not in held[0]:
+                    # Nothing can be said of such a line, as most are once the first ones have been looked at.
+                    self.records += 1
+                elif is_blank(row):
+                    self.is_uniform = False
                     # A line end alone is no record to anybody, but a delimiter or quotes may have been meant as one.
                     if len(row) > 1 or row == [""]:
                         self.blank += 1
@@ -85,6 +94,8 @@ class Examination:
                     self._take(row, held, number)
                 held.clear()
                 number = before + reader.line_num + 1
+                if width < 0 or self._run:
+                    width = len(self.header) if self._is_settled() else -1
         except csv.Error as error:
             raise self._unclosed(number, error) from error
         self._end()
@@ -115,6 +126,11 @@ class Examination:
             )
         return said
 
+    def _is_settled(self) -> bool:
+        """Whether a line of as many fields as the header, with nothing odd about it, tells nothing more."""
+        seen = self._shaped >= _SHAPED and self._longest == len(self.header)
+        return seen and not self._surplus and not self._run and self.dialect.quoted
+
     def _begin(self, row: list[str], line: int, number: int) -> None:
         if not self.dialect.quoted and any(map(_is_wrapped, row)):
             raise self._uneven(number, len(row))
@@ -134,7 +150,7 @@ class Examination:
         self.records += 1
         if fields > width and any(row[width:]):
             raise self._uneven(number, fields)
-        self._longest = max(self._longest, fields)
+        self._longest, self._shortest = max(self._longest, fields), min(self._shortest, fields)
         if fields >= width:
             if self._surplus is None:
                 self._surplus = fields - width
@@ -175,6 +191,7 @@ class Examination:
                 f" {self._longest}, in all lines; give the header as many names as there are columns."
             )
         del self.header[max(self._longest, self._named) :]
+        self.is_uniform = self.is_uniform and not self._surplus and self._shortest >= len(self.header)
         for number, pieces in self._suspects:
             if self._are_records(pieces):
                 raise DataError(

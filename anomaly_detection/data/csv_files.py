@@ -73,7 +73,7 @@ class CsvFile:
             self._encoding = "utf-8" if is_utf8 else "cp1252" if self._decodes("cp1252") else "latin-1"
         dialect = sniff(head[self._skipped :].decode(self._encoding, errors="replace"), layout)
         found = self._examined(dialect)
-        self._dialect, self._first = found.dialect, found.first
+        self._dialect, self._first, self._is_uniform = found.dialect, found.first, found.is_uniform
         self.header, value = named(found.header) if layout.header else (found.header, "")
         self.about_rows: int = found.records
         self.remarks = [f"{source.label}: {remark}" for remark in found.remarks()]
@@ -92,7 +92,8 @@ class CsvFile:
         """`rows` records at a time, the last time fewer."""
         at_once = max(1, _FRAME_CELLS // len(self.header))
         with self._lines(self._first) as lines:
-            records = self._records(lines)
+            rows_of = self._dialect.rows(lines)
+            records = rows_of if self._is_uniform else self._filled(rows_of)
             left = self.about_rows
             while left:
                 sizes = [at_once] * (min(rows, left) // at_once) + [min(rows, left) % at_once]
@@ -102,9 +103,10 @@ class CsvFile:
                 # Else they would be held while the next ones are read.
                 del parts
 
-    def _records(self, lines: Iterable[str]) -> Iterator[list[str]]:
+    def _filled(self, rows: Iterable[list[str]]) -> Iterator[list[str]]:
+        """The rows that are not blank, with as many fields as the header."""
         width = len(self.header)
-        for row in self._dialect.rows(lines):
+        for row in rows:
             if len(row) != width:
                 row = (row + [""] * width)[:width]
             if is_blank(row):
