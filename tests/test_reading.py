@@ -216,6 +216,15 @@ def test_what_only_a_late_line_says(tmp_path: Path) -> None:
     assert read(tmp_path / "a.csv", "a,b,c\n" + many + '1, "x, y", 2\n' + many)[0]["b"].iloc[300] == "x, y"
 
 
+@pytest.mark.parametrize("later", ["a,b\n1,2\n", "a,b\n" + "1,2,3\n" * 9, 'a,b\n1,2\n"3', "a,b\n1,2\n3,\xe4\n"])
+def test_a_file_that_changes_while_it_is_read(tmp_path: Path, later: str) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n" + "1,2\n" * 9)
+    chunks = read_chunks(tmp_path / "a.csv", 3)
+    (tmp_path / "a.csv").write_text(later, encoding="latin-1")
+    with pytest.raises(DataError, match="changed while it was read"):
+        list(chunks)
+
+
 def test_blank_lines_are_counted(tmp_path: Path) -> None:
     frame, said = read(tmp_path / "a.csv", "a;b\n1;2\n;\n\n3;4\n ; \n;;\n")
     assert frame.to_numpy().tolist() == [["1", "2"], ["3", "4"]]

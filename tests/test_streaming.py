@@ -184,8 +184,12 @@ def test_bad_files_are_refused_as_a_whole_and_in_chunks(tmp_path: Path, name: st
 )
 def test_line_ends_of_every_kind_and_delimiters_at_the_end(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "a.csv").write_bytes(raw)
-    for frame in (read_table(tmp_path / "a.csv"), pd.concat(list(read_chunks(tmp_path / "a.csv", 1)))):
+    said: list[str] = []
+    chunks = read_chunks(tmp_path / "a.csv", 1, said.append)
+    for frame in (chunks.whole(), pd.concat(list(chunks))):
         assert frame.to_dict("list") == {"a": ["1", "3"], "b": ["2", "4"]}
+    assert len(said) == raw.count(b"\n1,2,")
+    assert all("more empty field" in remark for remark in said)
 
 
 def test_lines_with_too_few_fields_are_said_once(tmp_path: Path) -> None:

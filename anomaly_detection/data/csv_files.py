@@ -97,7 +97,7 @@ class CsvFile:
             left = self.about_rows
             while left:
                 sizes = [at_once] * (min(rows, left) // at_once) + [min(rows, left) % at_once]
-                parts = [self._frame(islice(records, size)) for size in sizes if size]
+                parts = [self._frame(records, size) for size in sizes if size]
                 left -= sum(sizes)
                 yield parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
                 # Else they would be held while the next ones are read.
@@ -113,10 +113,18 @@ class CsvFile:
                 continue
             yield row
 
-    def _frame(self, records: Iterable[list[str]]) -> pd.DataFrame:
-        columns = zip(*records, strict=True)
+    def _frame(self, records: Iterator[list[str]], count: int) -> pd.DataFrame:
+        try:
+            columns = list(zip(*islice(records, count), strict=True))
+        except (csv.Error, ValueError, UnicodeDecodeError) as error:
+            raise self._changed() from error
+        if len(columns) != len(self.header) or len(columns[0]) != count:
+            raise self._changed()
         frame = pd.DataFrame({place: pd.Series(cells, dtype=str) for place, cells in enumerate(columns)})
         return frame.set_axis(self.header, axis=1)
+
+    def _changed(self) -> DataError:
+        return DataError(f"{self._source.label} changed while it was read; read it again when it is complete.")
 
     def _examined(self, dialect: Dialect) -> Examination:
         """Go through all lines, with other quotes where the usual ones do not fit."""
