@@ -150,9 +150,10 @@ def _records(rows: list[dict[Any, Any]]) -> pd.DataFrame:
 
 def _with_whole_numbers(frame: pd.DataFrame, cells_of: Callable[[Any], Sequence[Any]]) -> pd.DataFrame:
     """Put whole numbers some of which are missing back into a new frame, of which pandas has made floats."""
-    for name, column in list(frame.items()):
-        missing = column.isna()
-        if column.dtype == np.float64 and missing.any() and isinstance(cells := cells_of(name), (list, tuple)):
+    floats = [name for name, kind in frame.dtypes.items() if kind == np.float64]
+    for name in floats:
+        missing = frame[name].isna()
+        if missing.any() and isinstance(cells := cells_of(name), (list, tuple)):
             present = [None if gap else cell for cell, gap in zip(cells, missing, strict=True)]
             if {type(cell) for cell in present} == {int, type(None)}:
                 frame[name] = typed_column(present).set_axis(frame.index)
