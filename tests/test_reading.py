@@ -542,6 +542,18 @@ def test_every_command_says_where_the_table_lies(
     assert "are for your own records" in capsys.readouterr().err
 
 
+def test_a_type_that_only_later_records_tell(work: Path, tmp_path: Path) -> None:
+    frame = read_table(work / "data.csv").head(20).astype(object)
+    frame["odd"], frame["flag"] = [None] * 10 + [["x"]] * 10, [None] * 10 + [True] * 10
+    frame.to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    target = tmp_path / "a.parquet"
+    command = ["score", str(work / "model.safetensors"), str(tmp_path / "a.jsonl"), "--output", str(target)]
+    assert main([*command, "--chunk-rows", "5"]) == 0
+    written = pq.read_table(target)
+    assert written.column("odd").to_pylist() == frame["odd"].tolist()
+    assert written.column("flag").to_pylist() == frame["flag"].tolist()
+
+
 def test_scoring_adds_to_a_parquet_file_with_gaps(work: Path, tmp_path: Path) -> None:
     order = pd.Series([None, *range(2**53 + 1, 2**53 + 40)], dtype="Int64")
     frame = read_table(work / "data.csv").head(40).assign(order=order)

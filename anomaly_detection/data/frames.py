@@ -306,7 +306,7 @@ class Chunks:
     is_small : bool
         Whether it has at most `SMALL_CELLS` cells.
     types : pyarrow.Schema or None
-        Of the columns of a Parquet file.
+        Of the columns of any file but a CSV one, as far as they can be told.
     """
 
     def __init__(
@@ -328,7 +328,6 @@ class Chunks:
         self.rows = rows or max(1, CHUNK_CELLS // columns)
         self.about_rows: int = self._file.about_rows
         self.is_small = self.about_rows * columns <= SMALL_CELLS
-        self.types: Any = getattr(self._file, "types", None)
         for remark in getattr(self._file, "remarks", ()):
             say(remark)
 
@@ -343,6 +342,10 @@ class Chunks:
                 del chunk
         if first == 0:
             raise DataError("The table has no rows; expected at least one record.")
+
+    @property
+    def types(self) -> Any:
+        return getattr(self._file, "types", None)
 
     def whole(self) -> pd.DataFrame:
         """All records at once."""
@@ -359,6 +362,12 @@ class _Held:
 
     def read(self) -> pd.DataFrame:
         return self._frame
+
+    @property
+    def types(self) -> Any:
+        from anomaly_detection.data.parquet_files import types_of
+
+        return types_of(self._frame)
 
     def chunks(self, rows: int) -> Iterator[pd.DataFrame]:
         for first in range(0, len(self._frame), rows):
@@ -434,7 +443,7 @@ def table_writer(path: str | os.PathLike[str], types: Any = None) -> Iterator[Ca
     path : path
         As for `write_table`.
     types : pyarrow.Schema, optional
-        Of columns that were read from a Parquet file (`Chunks.types`), for one whose first values are all missing.
+        Of columns that were read from a file (`Chunks.types`), for one whose first values are all missing.
 
     Raises
     ------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from anomaly_detection.data.layout import Layout
 from anomaly_detection.data.sources import Source
 from anomaly_detection.errors import DataError, first_line
 
-__all__ = ["ParquetFile", "ParquetWriter"]
+__all__ = ["ParquetFile", "ParquetWriter", "types_of"]
 
 _DAMAGED = (
     pa.ArrowException,
@@ -115,6 +115,15 @@ class ParquetFile:
                 f"{self._source.label} is not a Parquet table, or a damaged one ({first_line(error).rstrip('.')});"
                 " export it again or give a CSV file."
             ) from error
+
+
+def types_of(frame: pd.DataFrame) -> pa.Schema:
+    """The types in which Parquet holds a frame's columns, without those that it cannot hold."""
+    fields = []
+    for name in frame.columns:
+        with suppress(pa.ArrowException):
+            fields.append(pa.Schema.from_pandas(frame[[name]], preserve_index=False).field(name))
+    return pa.schema(fields)
 
 
 class ParquetWriter:
