@@ -127,7 +127,7 @@ def test_training_data_that_cannot_be_used(
     [
         (["--data", "nowhere.csv"], ["nowhere.csv", "does not exist"]),
         (["--data", "."], ["folder"]),
-        (["--data", "shipments.xlsx"], ["shipments.xlsx", ".parquet"]),
+        (["--data", "shipments.doc"], ["shipments.doc", ".parquet", ".xlsx"]),
         (["--label", "late"], ["--label", "--data"]),
         (["--timestamp", "date"], ["--timestamp", "--data"]),
         (["--samples", "0"], ["--samples", "whole number from 1 up"]),

@@ -15,6 +15,7 @@ from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.alerts.renderings import FOUND, as_columns, free_names
 from anomaly_detection.alerts.scoring import counts_repeats, score_parts, score_table, threshold_of_parts
 from anomaly_detection.calibration.drift import ScoreSample, find_drift
+from anomaly_detection.cli.arguments import layout
 from anomaly_detection.data.files import refuse_same
 from anomaly_detection.data.frames import Chunks, check_target, read_chunks, table_writer
 from anomaly_detection.detector import Detector
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         check_target(arguments.output)
     detector = load_detector(arguments.model)
-    chunks = read_chunks(arguments.data, arguments.chunk_rows, say=note)
+    chunks = read_chunks(arguments.data, arguments.chunk_rows, note, layout(arguments))
     in_chunks = arguments.chunk_rows is not None or not chunks.is_small
     if in_chunks:
         note(_how(chunks, detector))

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anomaly_detection.cli.arguments import layout
+from anomaly_detection.data.layout import Layout
 from anomaly_detection.data.schema import Role
 from anomaly_detection.errors import DataError
 from anomaly_detection.progress import listening
@@ -72,6 +74,10 @@ def _refuse_mixtures(arguments: argparse.Namespace) -> None:
         given = [f"--{name}" for name in ("label", "timestamp", "id") if getattr(arguments, name)]
         if given:
             raise DataError(f"{given[0]} names a column of your own records; give their file with --data.")
+        if layout(arguments) != Layout():
+            raise DataError(
+                "--skip-rows, --no-header and --sheet are for your own records; give their file with --data."
+            )
     else:
         given = [f"--{name}" for name in ("samples", "profile") if getattr(arguments, name) is not None]
         if given:
@@ -139,7 +145,7 @@ def _train(arguments: argparse.Namespace) -> TrainingResult:
             "labels": labels,
             "timestamp": arguments.timestamp,
             "identifiers": arguments.id,
-            "source": arguments.data.name,
+            "source": "standard input" if arguments.data == Path("-") else arguments.data.name,
         }
     _announce(len(frame), options["source"], arguments)
     latest = "data"
@@ -158,7 +164,7 @@ def _read(arguments: argparse.Namespace) -> tuple[pd.DataFrame, pd.Series[Any] |
     """The records without their labels, and the labels."""
     from anomaly_detection.data.frames import read_table
 
-    frame = read_table(arguments.data, note)
+    frame = read_table(arguments.data, note, layout(arguments))
     named = [("--label", arguments.label), ("--timestamp", arguments.timestamp)]
     named += [("--id", name) for name in arguments.id]
     used: dict[str, str] = {}
@@ -238,7 +244,7 @@ def _next(folder: Path, data: Path | None) -> str:
     from anomaly_detection.model_files.persistence import FILES
 
     model = folder / FILES["optimized"].native
-    records = "FILE" if data is None else _quoted(data)
+    records = "FILE" if data in (None, Path("-")) else _quoted(data)
     return (
         f"Saved in {folder}{os.sep}: {model.name} and {FILES['base'].native}, the same as .joblib for other programs,"
         f" report.json, pictures and {folder / 'report.html'}, to open first.\n"

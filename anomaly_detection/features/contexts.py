@@ -335,7 +335,7 @@ class Contexts(NumericGroup):
     def _best_quotient(
         self, some: pd.DataFrame, name: str, scale: Scale, coded: dict[str, tuple[Codes, int]]
     ) -> tuple[float, str, tuple[str, ...]] | None:
-        """The quotient whose best grouping leaves least open; how likely it makes the number, its divisor and groups."""
+        """The quotient whose best grouping leaves least open: how likely it makes the number, divisor and groups."""
         closest: tuple[float, str, Floats, dict[str, tuple[Codes, int]]] | None = None
         for other in self.divisors:
             if other == name or self._are_kin(name, other) or (some[other] > 0).mean() <= 0.95:

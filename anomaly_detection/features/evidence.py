@@ -121,9 +121,6 @@ class Evidence:
     def __init__(self, scales: Sequence[FeatureScale], tails: Tails) -> None:
         self.scales = tuple(scales)
         self.tails = tails
-        judged = np.array([scale.judged for scale in self.scales], dtype=np.int64)
-        self._order = np.argsort(judged, kind="stable")
-        self._starts = np.flatnonzero(np.diff(judged[self._order], prepend=-1))
 
     def of(self, X: Floats32) -> Floats32:
         """Evidence in nats, shape (n_rows, n), at least 0; 0 where a value is missing."""
@@ -144,7 +141,10 @@ class Evidence:
 
     def total(self, evidence: Floats32) -> npt.NDArray[np.float32]:
         """Weigh rows up, shape (n_rows,), by evidence (n_rows, n): the column with most, and 0.15 of the second."""
-        columns = np.maximum.reduceat(evidence[:, self._order], self._starts, axis=1).astype(np.float64)
+        judged = np.array([scale.judged for scale in self.scales], dtype=np.int64)
+        order = np.argsort(judged, kind="stable")
+        starts = np.flatnonzero(np.diff(judged[order], prepend=-1))
+        columns = np.maximum.reduceat(evidence[:, order], starts, axis=1).astype(np.float64)
         if columns.shape[1] == 1:
             return np.asarray(columns[:, 0], dtype=np.float32)
         largest = np.partition(columns, columns.shape[1] - 2, axis=1)[:, -2:]

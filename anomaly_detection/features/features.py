@@ -397,7 +397,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         groupers = [*categories, *months]
         levels = names[NumberLevel]
         every = self.schema_.names(Role.CATEGORICAL)
-        names_only = [name for name in self.schema_.names(Role.IDENTIFIER)]
+        names_only = self.schema_.names(Role.IDENTIFIER)
         kin = {name: part.columns for name, part in derived}
         states = names[MissingState]
         products = [part for part in self.derived_ if isinstance(part, Product)]

@@ -82,6 +82,8 @@ class _Features(Kind):
         state = {name: one for name, one in vars(value).items() if name[0] != "_" and name not in _APART}
         same = value.schema == value.schema_
         made = _OWN.encode({**state, "schema": None} if same else state, at, arrays)
+        if value.evidence_ is None:
+            del made["evidence_"]
         if same:
             made["schema"] = _SAME
         at = place(at, "branches")
@@ -92,9 +94,9 @@ class _Features(Kind):
         return made
 
     def decode(self, found: Any, at: str, arrays: Arrays) -> SupplyChainFeatures:
-        found = refuse_other_keys(found, [*_OWN.kinds, "branches"], at)
+        found = refuse_other_keys(found, [*_OWN.kinds, "branches"], at, _OWN.optional)
         same = found["schema"] == _SAME
-        plain = {name: None if name == "schema" and same else found[name] for name in _OWN.kinds}
+        plain = {name: None if name == "schema" and same else found[name] for name in _OWN.kinds if name in found}
         state = _OWN.decode(plain, at, arrays)
         if same:
             state["schema"] = state["schema_"]
