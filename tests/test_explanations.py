@@ -16,9 +16,9 @@ from test_features import orders
 
 from anomaly_detection.detector import Detector
 from anomaly_detection.explain.wording import number, number_range, percent, phrase, sentence
+from anomaly_detection.features.dates import Dates
 from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.features import FeatureSource, SupplyChainFeatures
-from anomaly_detection.features.dates import Dates
 from anomaly_detection.features.group import FeatureGroup
 from anomaly_detection.features.kinds import KINDS
 from anomaly_detection.features.numeric_values import NumericValues
