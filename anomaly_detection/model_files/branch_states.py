@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 
 from anomaly_detection.data.levels import CombinedLevels, Levels
-from anomaly_detection.data.parsing import EpochUnit
-from anomaly_detection.data.schema import CleaningReport, Column, ColumnCleaning, Role, Schema
 from anomaly_detection.features.derived import (
     CalendarKind,
     CalendarPart,
@@ -35,9 +33,9 @@ from mlx_iforest.convert.declared import (
     Optional,
     Record,
 )
-from mlx_iforest.convert.declared_values import Array, Chosen, Flag, Number, Strings, Text, Unkept, Whole
+from mlx_iforest.convert.declared_values import Array, Flag, Number, Strings, Text, Unkept, Whole
 
-__all__ = ["BRANCHES", "CLEANING", "DERIVED", "LISTED", "NAMES", "SCHEMA", "TAILS"]
+__all__ = ["BRANCHES", "DERIVED", "LISTED", "NAMES", "TAILS"]
 
 # Far beyond what records hold: quotients of such numbers are still floats.
 _SMALLEST, _LARGEST = 1e-100, 1e100
@@ -51,38 +49,6 @@ _LENT = Number(0.0, _LARGEST)
 
 NAMES = List(Text(), tuple)
 LISTED = List(Text())
-
-_COLUMN = Record(
-    Column,
-    {
-        "name": Text(),
-        "role": Chosen(Role),
-        "reason": Text(),
-        "decimal_comma": Flag(),
-        "day_first": Flag(),
-        "epoch": Optional(Text(get_args(EpochUnit))),
-        "texts": NAMES,
-        "distinct": Whole(),
-        "missing": _SHARE,
-    },
-)
-
-
-def _schema_fault(schema: Schema) -> str | None:
-    return None if len(set(schema.names())) == len(schema.columns) else "two columns have one name"
-
-
-SCHEMA = Record(Schema, {"columns": List(_COLUMN, tuple)}, _schema_fault)
-CLEANING = Record(
-    CleaningReport,
-    {
-        "rows": Whole(),
-        "columns": Dict(
-            Record(ColumnCleaning, {"from_text": Whole(), "blank": Whole(), "unread": Dict(Whole())}),
-        ),
-        "unreadable": Dict(Text()),
-    },
-)
 
 _DURATION = Record(Duration, {"start": Text(), "end": Text()})
 _STEP = Number(0.0, 1.0)

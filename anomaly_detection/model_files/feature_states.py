@@ -9,7 +9,8 @@ import numpy as np
 from anomaly_detection.data.schema import Role
 from anomaly_detection.features.derived import CalendarPart, Duration, MissingPattern, MissingState, Product, Ratio
 from anomaly_detection.features.features import GROUPS, FeatureSource, SupplyChainFeatures
-from anomaly_detection.model_files.branch_states import BRANCHES, CLEANING, DERIVED, LISTED, NAMES, SCHEMA, TAILS
+from anomaly_detection.model_files.branch_states import BRANCHES, DERIVED, LISTED, NAMES, TAILS
+from anomaly_detection.model_files.column_states import CLEANING, SCHEMA
 from mlx_iforest.convert.declared import (
     Arrays,
     Dict,

@@ -1,0 +1,62 @@
+"""What reading a table did to its cells, counted by column."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = ["CleaningReport", "ColumnCleaning"]
+
+
+@dataclass
+class ColumnCleaning:
+    """What cleaning one column did, in rows.
+
+    ``from_text`` numbers or dates were read out of text, ``blank`` cells were empty or said so, ``coded`` counts, by
+    the code, the cells that held a code for missing (a date that no calendar here can hold too, such as 9999-12-31),
+    and ``unread``, by their text, the values that are no number or date and became missing. ``undecided`` cells are
+    written in a form that may mean two things, which neither the training nor this table settles; they became missing
+    too. ``note`` says what this table settled that the training had not.
+    """
+
+    from_text: int = 0
+    blank: int = 0
+    unread: dict[str, int] = field(default_factory=dict)
+    coded: dict[str, int] = field(default_factory=dict)
+    undecided: int = 0
+    note: str = ""
+
+    def __bool__(self) -> bool:
+        return any(vars(self).values())
+
+    @property
+    def unreadable(self) -> int:
+        """How many cells hold something that could not be read."""
+        return sum(self.unread.values()) + self.undecided
+
+    @property
+    def missing(self) -> int:
+        """How many cells became missing, or were."""
+        return self.blank + sum(self.coded.values()) + self.unreadable
+
+
+@dataclass
+class CleaningReport:
+    """What `Schema.clean` did to a table: the number of rows and a `ColumnCleaning` for each column it changed.
+
+    Of a part of a table, ``unreadable`` says of columns without any number or date in it what stands there instead: an
+    error, if no other part has one either.
+    """
+
+    rows: int
+    columns: dict[str, ColumnCleaning] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    def has_values(self, name: str) -> bool:
+        """Whether any number or date was read in column `name`."""
+        done = self.columns.get(name)
+        return done is None or done.missing < self.rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain JSON-able values."""
+        return {"rows": self.rows, "columns": {name: asdict(done) for name, done in self.columns.items()}}

@@ -1,0 +1,207 @@
+"""Numbers out of text, a column at a time: with a decimal point or comma, with currencies and units."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from anomaly_detection.data.units import UNITS, factor
+
+__all__ = ["Commas", "Measures", "currencies", "parse_numbers"]
+
+Floats = npt.NDArray[np.float64]
+
+_ISO_CURRENCIES = (
+    "usd eur gbp jpy cny rmb inr chf zar brl sek nok dkk isk pln czk huf ron bgn try rub uah krw sgd hkd twd aud cad"
+    " nzd mxn clp cop ars pen myr thb idr php vnd pkr bdt lkr aed sar qar kwd ils egp ngn kes ghs mad tnd"
+)
+_CURRENCIES = sorted(
+    (
+        *_ISO_CURRENCIES.split(),
+        *(r"us\$", r"r\$", r"a\$", r"au\$", r"c\$", r"ca\$", r"hk\$", r"nt\$", r"s\$", r"nz\$", r"mx\$", r"\$"),
+        *(r"[€£¥₹₨₩₽₺₪฿₫₴₦₱₡₲₵₸]", r"kr\.?", "z\u0142", "k\u010d", "rm", r"rs\.?", "lei", "\u043b\u0432", "rp"),
+        *(r"\u0440\u0443\u0431\.?", r"tl", r"fr\.?", r"sfr\.?", "eura?", "euros?", "dollars?"),
+    ),
+    key=len,
+    reverse=True,
+)
+_CURRENCY = rf"(?:{'|'.join(_CURRENCIES)})"
+# What one letter, or a short word, may mean besides a unit, is a unit only behind a space.
+_SPACED = r"mgs?|milligrams?|mm|cm|m|ft|in|yd|yards?|min|mins|minutes?|s|secs?|seconds?|ms|w|wks?|weeks?|ml|l|d|oz|to"
+_UNIT = (
+    r"(?:kg|kgs|kilograms?|g|grams?|lbs?|pounds?|tons?|tonnes?|t|km|kms|kilomet(?:er|re)s?|mi|miles?|m3|m³|cbm|days?|"
+    r"hours?|hrs?|h|pcs|pieces?|units?|%|inch|inches|foot|feet|met(?:er|re)s?|lit(?:er|re)s?|ounces?|tage?|jours?|pct)"
+)
+_NUMBER = re.compile(
+    rf"^(?P<open>\()?\s*(?P<sign>[-+\u2212])?\s*(?P<before>{_CURRENCY})?\s*(?P<inner>[-+\u2212])?\s*"
+    r"(?P<digits>\d[\d.,'\u2019 \u00a0\u202f]*|[.,]\d+)"
+    rf"(?P<exponent>e[-+]?\d+)?(?:\s*(?P<after>{_CURRENCY})|\s*(?P<unit>{_UNIT})|\s+(?P<spaced>{_SPACED}))?\.?"
+    r"\s*(?P<trailing>-)?(?P<close>\))?$",
+    re.IGNORECASE,
+)
+_GROUPED_BY_COMMA = r"[1-9]\d{0,2}(?:,\d{2,3})*,\d{3}(?:\.\d*)?"
+_GROUPED_BY_DOT = r"[1-9]\d{0,2}(?:\.\d{3})+(?:,\d*)?"
+_PLAIN_DOT = r"\d*(?:\.\d*)?"
+_PLAIN_COMMA = r"\d*(?:,\d*)?"
+_BY_DOT = re.compile(rf"{_PLAIN_DOT}|{_GROUPED_BY_COMMA}")
+_BY_COMMA = re.compile(rf"{_PLAIN_COMMA}|{_GROUPED_BY_DOT}")
+_DOTTED = r"[^\d.]*[1-9]\d{0,2}\.\d{3}(?:[^\d.]*\.?)$"
+_DOTTED_TWICE = r"[^\d.]*[1-9]\d{0,2}(?:\.\d{3}){2,}(?:[^\d.]*\.?)$"
+_POINT = r"(?:[^\d.]+\.)?[^\d.]*\d*\.\d*(?:[^\d.]*\.?)$"
+_TENTH = 0.1
+_IN_SPACE = str.maketrans("", "", "'\u2019 \u00a0\u202f")
+
+
+def _as_float(text: str, decimal_comma: bool | None, unit: str | None) -> float:
+    match = _NUMBER.match(text.strip())
+    if match is None or (match["open"] is None) != (match["close"] is None):
+        return np.nan
+    digits = match["digits"].translate(_IN_SPACE)
+    if decimal_comma:
+        if not _BY_COMMA.fullmatch(digits):
+            return np.nan
+        digits = digits.replace(".", "").replace(",", ".")
+    else:
+        if not _BY_DOT.fullmatch(digits) or (decimal_comma is None and _BY_COMMA.fullmatch(digits) and "," in digits):
+            return np.nan
+        digits = digits.replace(",", "")
+    try:
+        value = float(digits + (match["exponent"] or ""))
+    except ValueError:
+        return np.nan
+    measured = _unit(match)
+    if unit is not None and measured is not None:
+        times = factor(measured, unit)
+        if times is None:
+            return np.nan
+        value *= times
+    minus = sum(match[part] in ("-", "\u2212") for part in ("sign", "inner", "trailing")) + (match["open"] is not None)
+    return -value if minus else value
+
+
+def _unit(match: re.Match[str]) -> str | None:
+    word = (match["unit"] or match["spaced"] or "").lower()
+    return UNITS[word].name if word in UNITS else None
+
+
+def parse_numbers(texts: pd.Series[Any], decimal_comma: bool | None = False, unit: str | None = None) -> Floats:
+    """Read numbers; what is none is NaN.
+
+    Handles thousands separators, currencies, units, a percent sign (``95 %`` is 95), a trailing or bracketed minus.
+    ``inf`` is read as infinite, so that it can be refused by name.
+
+    Parameters
+    ----------
+    texts : Series of str
+    decimal_comma : bool or None
+        Whether ``1,234`` is a little more than one. If None, it may be that or a thousand, and is NaN; ``1.234`` is
+        read as programs write it.
+    unit : str, optional
+        The unit to give numbers in: ``1.8 t`` is 1800 in kg, and NaN in hours. A number without a unit is taken to be
+        in this one. If not given, numbers are read without regard to their units.
+
+    Returns
+    -------
+    ndarray of float64, shape (len(texts),)
+    """
+    if decimal_comma:
+        numbers = np.full(len(texts), np.nan)
+    else:
+        numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan).copy()
+    left = np.flatnonzero(np.isnan(numbers))
+    if left.size:
+        codes, uniques = pd.factorize(texts.iloc[left])
+        values = np.array([_as_float(str(text), decimal_comma, unit) for text in uniques] + [np.nan])
+        numbers[left] = values[codes]
+    return numbers
+
+
+@dataclass
+class Commas:
+    """How many cells of a column are numbers only with a decimal point, how many only with a decimal comma.
+
+    ``either`` counts the cells such as ``1,234``, which are numbers both ways, and not the same one; ``dotted`` those
+    such as ``1.234``.
+    """
+
+    point: int = 0
+    comma: int = 0
+    either: int = 0
+    dotted: int = 0
+
+    def add(self, texts: pd.Series[Any]) -> None:
+        """Count further cells."""
+        commas = texts.str.contains(",", regex=False).to_numpy(dtype=bool, na_value=False)
+        dots = texts.str.contains(".", regex=False).to_numpy(dtype=bool, na_value=False)
+        for text, count in texts[commas].value_counts().items():
+            match = _NUMBER.match(str(text).strip())
+            digits = "" if match is None else match["digits"].translate(_IN_SPACE)
+            by_point, by_comma = _BY_DOT.fullmatch(digits), _BY_COMMA.fullmatch(digits)
+            if "," in digits and (by_point or by_comma):
+                self.point += 0 if by_comma else int(count)
+                self.comma += 0 if by_point else int(count)
+                self.either += int(count) if by_point and by_comma else 0
+        dotted = texts[dots & ~commas]
+        by_comma_too = dotted.str.match(_DOTTED).to_numpy(dtype=bool, na_value=False)
+        self.dotted += int(by_comma_too.sum())
+        self.comma += int(dotted.str.match(_DOTTED_TWICE).to_numpy(dtype=bool, na_value=False).sum())
+        self.point += int(dotted[~by_comma_too].str.match(_POINT).to_numpy(dtype=bool, na_value=False).sum())
+
+    def learned(self) -> bool | None:
+        """Whether commas are decimal, going by the more of the cells; None where no number has a comma."""
+        if self.comma > self.point:
+            return True
+        return False if self.comma or self.either else None
+
+    def settled(self, learned: bool | None) -> bool | None:
+        """What commas are in a batch of these cells, where training learned something, or nothing, of them.
+
+        A batch may be written in another way than the training records: then some of its numbers are none the way that
+        training had, and all are the other way. Where training had no commas and no cell of the batch says what they
+        are, the answer is None.
+        """
+        if learned is None:
+            return None if self.comma == self.point else self.comma > self.point
+        ours, theirs = (self.comma, self.point) if learned else (self.point, self.comma)
+        unsure = self.dotted if learned else self.either
+        return not learned if theirs and not ours and theirs >= _TENTH * (theirs + unsure) else learned
+
+
+@dataclass
+class Measures:
+    """How many cells of a column name each unit of mass, length, time and volume."""
+
+    units: Counter[str] = field(default_factory=Counter)
+
+    def add(self, texts: pd.Series[Any]) -> None:
+        """Count further cells."""
+        for text, count in _worded(texts).items():
+            match = _NUMBER.match(str(text).strip())
+            unit = None if match is None else _unit(match)
+            if unit is not None:
+                self.units[unit] += int(count)
+
+    def usual(self) -> str | None:
+        """The commonest unit, of equal ones the first by name; None without any."""
+        return min(self.units, key=lambda name: (-self.units[name], name)) if self.units else None
+
+
+def currencies(texts: pd.Series[Any]) -> list[str]:
+    """Name the currencies that cells name, as they are written, the commonest first."""
+    found: Counter[str] = Counter()
+    for text, count in _worded(texts).items():
+        match = _NUMBER.match(str(text).strip())
+        if match is not None and (match["before"] or match["after"]):
+            found[str(match["before"] or match["after"]).rstrip(".")] += int(count)
+    return [name for name, _ in found.most_common()]
+
+
+def _worded(texts: pd.Series[Any]) -> pd.Series[Any]:
+    """How often each text with something besides digits and marks occurs."""
+    return texts[texts.str.contains(r"[^\d.,\s+-]", regex=True).to_numpy(dtype=bool, na_value=False)].value_counts()
