@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["CleaningReport", "ColumnCleaning"]
+__all__ = ["CleaningReport", "ColumnCleaning", "Unreadable"]
+
+_TOLD = 8
 
 
 @dataclass
@@ -60,3 +64,43 @@ class CleaningReport:
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON-able values."""
         return {"rows": self.rows, "columns": {name: asdict(done) for name, done in self.columns.items()}}
+
+
+@dataclass
+class Unreadable:
+    """What is to be said of the cells of a table, over all its parts, that could not be read or were read anew."""
+
+    cells: Counter[str] = field(default_factory=Counter)
+    undecided: set[str] = field(default_factory=set)
+    notes: dict[str, str] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def add(self, report: CleaningReport, known: Mapping[str, Collection[str]]) -> None:
+        """Count those of a part, without the words for what is missing that are `known` of a column from training."""
+        for name, done in report.columns.items():
+            new = {text: count for text, count in done.unread.items() if text not in known.get(name, ())}
+            if new or done.undecided:
+                self.cells[name] += sum(new.values()) + done.undecided
+            if done.undecided:
+                self.undecided.add(name)
+            if new:
+                self.examples.setdefault(name, next(iter(new)))
+            if done.note:
+                self.notes[name] = done.note
+
+    def sentence(self) -> str:
+        """All of it on one line; empty where there is nothing to say."""
+        parts = [f"In {name!r}, {note}." for name, note in self.notes.items()]
+        if self.cells:
+            total = sum(self.cells.values())
+            told = [f"{count:,} in {name!r}{self._why(name)}" for name, count in self.cells.most_common(_TOLD)]
+            more = len(self.cells) - len(told)
+            told += [f"others in {more:,} more columns"] if more else []
+            cells = "cell counts as missing, for it" if total == 1 else "cells count as missing, for they"
+            parts.append(f"{total:,} {cells} could not be read: {', '.join(told)}.")
+        return " ".join(parts)
+
+    def _why(self, name: str) -> str:
+        if name in self.undecided:
+            return " (a form that the training records did not have, and that may mean two things)"
+        return f" (such as {self.examples[name]!r})" if name in self.examples else ""

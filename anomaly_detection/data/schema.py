@@ -62,6 +62,10 @@ class Schema:
             if column.texts and column.role in _READ
         }
 
+    def known_words(self) -> dict[str, tuple[str, ...]]:
+        """In which words values were missing in training, by their column."""
+        return {column.name: column.texts for column in self.columns}
+
     def declarations(self) -> dict[str, Declaration]:
         """What makes another table's columns be read as these are."""
         return {column.name: Declaration.of(column) for column in self.columns}
@@ -71,16 +75,13 @@ class Schema:
         more = {name: tuple(found) for name, found in codes.items()}
         return Schema(tuple(replace(column, codes=column.codes + more.get(column.name, ())) for column in self.columns))
 
-    def settled(self, parts: Iterable[Any]) -> Schema:
-        """The columns as all `parts` of a table are to be read together.
+    def settled(self, parts: Iterable[Any], *, whole: bool = False) -> Schema:
+        """The columns as all `parts` of a table are to be read together; `whole` where there is one part only.
 
         Cells may be written in a form that the training records did not have, such as 01.02.2024 or 1,234, which means
         one of two things. Where the cells say which (some day is above 12), the form is read; else they become missing
         and are counted as undecided.
         """
-        return self._settled(parts, whole=False)
-
-    def _settled(self, parts: Iterable[Any], *, whole: bool) -> Schema:
         found = {column.name: Evidence() for column in self.columns if column.role in _READ}
         for part in parts:
             frame = to_frame(part)
@@ -127,7 +128,7 @@ class Schema:
         report = CleaningReport(rows=len(frame))
         word_columns = self.word_columns()
         cleaned: dict[str, Any] = {}
-        columns = self.columns if first is not None else self._settled([frame], whole=True).columns
+        columns = self.columns if first is not None else self.settled([frame], whole=True).columns
         for column in steps(columns, "cleaning columns"):
             if column.name not in frame.columns:
                 continue
@@ -159,21 +160,13 @@ class Schema:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Schema:
         """Rebuild a schema from `to_dict`."""
-        return cls(
-            tuple(
-                Column(
-                    **{
-                        name: Role(value)
-                        if name == "role"
-                        else tuple(value)
-                        if isinstance(value, list | tuple)
-                        else value
-                        for name, value in column.items()
-                    }
-                )
-                for column in values["columns"]
-            )
-        )
+        return cls(tuple(_column_from(column) for column in values["columns"]))
+
+
+def _column_from(values: Mapping[str, Any]) -> Column:
+    plain: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in values.items()}
+    plain["role"] = Role(plain["role"])
+    return Column(**plain)
 
 
 def infer_schema(data: Any, roles: Mapping[str, str | Role | Declaration] | None = None) -> Schema:
