@@ -294,8 +294,9 @@ def test_large_files_come_in_chunks_unasked(
     monkeypatch.setattr(frames, "SMALL_CELLS", 14 * 400)
     monkeypatch.setattr(frames, "CHUNK_CELLS", 14 * 100)
     pd.testing.assert_frame_equal(score(work, "a.csv", tmp_path / "b.csv"), whole)
-    first, last = capsys.readouterr().err.splitlines()
+    first, told, last = capsys.readouterr().err.splitlines()
     assert first.startswith("About 501 records, scored in chunks of 100 (--chunk-rows)")
+    assert told.startswith("11 cells count as missing, for they could not be read: 11 in 'lead_time' (such as 'to be")
     assert "500 records written" in last
 
 

@@ -47,7 +47,8 @@ class Evidence:
         if column.role is not Role.NUMERIC:
             return column
         comma = self.commas.settled(column.decimal_comma)
-        if comma is not column.decimal_comma and (column.decimal_comma or self.commas.comma or self.commas.either):
+        # Points alone say nothing new, and commas that could not be anything else need no word.
+        if comma is not column.decimal_comma and (column.decimal_comma or comma or self.commas.either):
             what = "decimal" if comma else "between thousands"
             note = f"commas are read as {what}, which the training records did not have"
             column = replace(column, decimal_comma=comma, note=note)

@@ -70,6 +70,15 @@ class Declaration:
     unit: str | None = None
     reason: str = "given"
 
+    def over(self, other: Declaration | None) -> Declaration:
+        """What is said here, and what `other` says where this says nothing."""
+        if other is None:
+            return self
+        said = {name: value for name, value in vars(self).items() if value is not None and name != "reason"}
+        codes = self.more_codes + other.more_codes
+        reason = other.reason if self.role is None else self.reason
+        return replace(other, **{**said, "more_codes": codes, "reason": reason})
+
     @classmethod
     def of(cls, column: Column) -> Declaration:
         """What makes another table's column of the same kind be read as this one."""

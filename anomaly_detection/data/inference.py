@@ -34,6 +34,7 @@ CANNOT_BE_JUDGED = "values that cannot be judged"
 """How the reason begins why a column of lists, dicts and the like is left out."""
 
 _TEXTS_KEPT = 20
+_VALUES = (Role.NUMERIC, Role.TIMESTAMP)
 _NOTHING = Declaration()
 
 Dates = npt.NDArray[np.datetime64]
@@ -70,8 +71,11 @@ def infer_column(values: pd.Series[Any], said: Declaration = _NOTHING, elsewhere
 
 
 def _column(name: str, said: Declaration, found: tuple[Role, str], **details: Any) -> Column:
-    reason = said.reason if said.role is not None else found[1]
-    return Column(name=name, role=said.role or found[0], reason=reason, **details)
+    role, why = found
+    if said.role is not None:
+        told = said.role is role and said.reason == "given" and role in _VALUES and why not in ("", "numbers", "dates")
+        why = f"given; {why}" if told else said.reason
+    return Column(name=name, role=said.role or role, reason=why, **details)
 
 
 def _constant_reason(distinct: int) -> str:

@@ -296,6 +296,8 @@ def _cleaned(counts: Mapping[str, Any]) -> str:
         parts.append(f"{count(counts['from_text'])} read out of text")
     if counts.get("blank"):
         parts.append(f"{count(counts['blank'])} blank")
+    if coded := counts.get("coded"):
+        parts.append(f"{count(sum(coded.values()))} held a code for missing ({', '.join(map(str, list(coded)[:3]))})")
     unread = counts.get("unread") or {}
     if unread:
         most = max(unread, key=lambda text: unread[text])

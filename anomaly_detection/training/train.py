@@ -15,6 +15,7 @@ import pandas as pd
 from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.calibration.thresholds import AlertBudget, BestAccuracy, Contamination, ThresholdRule
 from anomaly_detection.compression import NONE, Compression
+from anomaly_detection.data.declarations import Declaration, declared
 from anomaly_detection.data.fingerprint import fingerprint
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.labels import check_labels
@@ -47,7 +48,7 @@ from anomaly_detection.training.trial_features import Matrices
 from mlx_iforest import BackendUnavailableError, __version__, choose_backend
 from mlx_iforest.base import BaseIsolationForest
 
-__all__ = ["TrainingResult", "train"]
+__all__ = ["TrainingResult", "roles_like", "train"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def train(
     *,
     labels: Any = None,
     anomaly_types: Sequence[Any] | None = None,
-    roles: Mapping[str, str | Role] | None = None,
+    roles: Mapping[str, str | Role | Declaration] | None = None,
     timestamp: str | None = None,
     identifiers: Sequence[str] = (),
     anomaly_ratio: float = 0.05,
@@ -120,7 +121,7 @@ def train(
     anomaly_types : sequence (rows,), optional
         Each row's type of anomaly, for recall by type.
     roles : mapping, optional
-        Roles of columns that are known; the others are inferred.
+        Roles of columns that are known, or Declarations, which say more; the others are inferred.
     timestamp : str, optional
         The column with the records' time.
     identifiers : sequence of str
@@ -175,7 +176,7 @@ def train(
     truth = _labels(labels, len(frame))
     if anomaly_types is not None and len(anomaly_types) != len(frame):
         raise DataError(f"There are {len(frame)} records but {len(anomaly_types)} anomaly types; give one a record.")
-    given = {**_roles_like(like, frame), **_roles(roles, timestamp, identifiers)}
+    given = {**roles_like(like, frame), **_roles(roles, timestamp, identifiers, frame)}
     settings = None if like is None else settings_of(like)
     times, cleaning = _read(frame, given, timestamp)
     parts = _split(frame, truth, times, split_method, timestamp, seed)
@@ -297,11 +298,17 @@ def _labels(labels: Any, rows: int) -> Labels | None:
     return truth
 
 
-def _roles_like(like: Detector | None, frame: pd.DataFrame) -> dict[str, str | Role]:
-    """What a trained detector takes the columns for."""
+def roles_like(like: Detector | None, frame: pd.DataFrame) -> dict[str, Declaration]:
+    """What a trained detector takes the columns for, and how it reads them; nothing without one.
+
+    Raises
+    ------
+    DataError
+        If the records lack a column that it was trained on.
+    """
     if like is None:
         return {}
-    known: dict[str, str | Role] = {column.name: column.role for column in like.preprocessor.schema_.columns}
+    known: dict[str, Declaration] = like.preprocessor.schema_.declarations()
     lacking = [name for name in known if name not in frame.columns]
     if lacking:
         raise DataError(
@@ -312,17 +319,20 @@ def _roles_like(like: Detector | None, frame: pd.DataFrame) -> dict[str, str | R
 
 
 def _roles(
-    roles: Mapping[str, str | Role] | None, timestamp: str | None, identifiers: Sequence[str]
-) -> dict[str, str | Role]:
-    given = dict(roles or {})
-    given |= dict.fromkeys(identifiers, Role.IDENTIFIER)
+    roles: Mapping[str, str | Role | Declaration] | None,
+    timestamp: str | None,
+    identifiers: Sequence[str],
+    frame: pd.DataFrame,
+) -> dict[str, Declaration]:
+    given = declared(roles or {}, frame.columns)
+    named = dict.fromkeys(identifiers, Role.IDENTIFIER)
     if timestamp is not None:
-        given[timestamp] = Role.TIMESTAMP
-    return given
+        named[timestamp] = Role.TIMESTAMP
+    return given | {name: one.over(given.get(name)) for name, one in declared(named, frame.columns).items()}
 
 
 def _read(
-    frame: pd.DataFrame, roles: Mapping[str, str | Role], timestamp: str | None
+    frame: pd.DataFrame, roles: Mapping[str, Declaration], timestamp: str | None
 ) -> tuple[pd.Series[Any] | None, CleaningReport]:
     """The records' times, and what cleaning does to all records; unusable values show here, before any work."""
     cleaned, report = infer_schema(frame, roles).clean(frame)
