@@ -132,7 +132,6 @@ def _train(arguments: argparse.Namespace) -> tuple[TrainingResult, Schema]:
         frame, labels, said = _read(arguments)
         like = roles_like(options["like"], frame)
         schema = infer_schema(frame, like | {name: one.over(like.get(name)) for name, one in said.items()})
-        result(columns_table(schema, frame) + "\n")
         options |= {
             "labels": labels,
             "timestamp": arguments.timestamp,
@@ -140,6 +139,8 @@ def _train(arguments: argparse.Namespace) -> tuple[TrainingResult, Schema]:
             "source": arguments.data.name,
         }
     _announce(len(frame), options["source"], arguments)
+    if schema is not None:
+        note(f"{columns_table(schema, frame)}\n")
     latest = "data"
     with progress_bar() as show:
 
