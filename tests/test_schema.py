@@ -27,7 +27,7 @@ def texts(*values: str) -> pd.Series[Any]:
 def learned(*values: str) -> tuple[str, ...]:
     orders = Orders()
     orders.add(texts(*values))
-    return orders.learned(texts(*values))
+    return orders.learned(texts(*values))[0]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pandas as pd
 from anomaly_detection.data.cells import as_texts
 from anomaly_detection.data.column import Column, Role
 from anomaly_detection.data.declarations import Declaration, read_declarations
+from anomaly_detection.data.missing import text_pattern
 from anomaly_detection.data.names import did_you_mean
 from anomaly_detection.data.schema import Schema
 from anomaly_detection.errors import DataError
@@ -41,6 +42,7 @@ _KINDS = {
 _ROWS = 60
 _EXAMPLES = 3
 _LONGEST = 30
+_EXAMPLE = 19
 
 
 def declarations_of(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Declaration]:
@@ -109,7 +111,7 @@ def columns_table(schema: Schema, frame: pd.DataFrame) -> str:
         {
             "column": printable(column.name)[:_LONGEST],
             "kind": _KINDS[column.role],
-            "examples": _examples(frame[column.name]),
+            "examples": _examples(frame[column.name], column),
             "why": printable(_why(column)),
         }
         for column in shown
@@ -118,11 +120,12 @@ def columns_table(schema: Schema, frame: pd.DataFrame) -> str:
     return table(rows) + (f"\n... and {more:,} more columns, in columns.toml" if more else "")
 
 
-def _examples(values: pd.Series[Any]) -> str:
-    """The first few different cells."""
+def _examples(values: pd.Series[Any], column: Column) -> str:
+    """The first few different cells that are no words or codes for what is missing."""
     cells = values.iloc[:1000].dropna()
-    texts = [text for text in pd.unique(as_texts(cells)) if str(text).strip()]
-    return ", ".join(printable(text)[: _LONGEST // 2] for text in texts[:_EXAMPLES])
+    texts = [str(text).strip() for text in pd.unique(as_texts(cells))]
+    shown = [text for text in texts if text and text not in column.codes and text_pattern(text) not in column.texts]
+    return ", ".join(printable(text)[:_EXAMPLE] for text in shown[:_EXAMPLES])
 
 
 def _why(column: Column) -> str:

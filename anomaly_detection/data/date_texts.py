@@ -291,16 +291,19 @@ class Orders:
         self.weeks += int(weeks.between(13, 53).sum())
         self.months += int(weeks.between(1, 12).sum())
 
-    def learned(self, texts: pd.Series[Any]) -> tuple[str, ...]:
-        """The forms of a column in training, where habit decides if nothing else does.
+    def learned(self, texts: pd.Series[Any]) -> tuple[tuple[str, ...], bool]:
+        """The forms of a column in training, and whether habit decided one, for lack of anything else.
 
-        `texts` are its cells in their order: a column that is sorted by time tells its form by that.
+        `texts` are its cells in their order: a column that is sorted by time tells its form by that. Else a mark has
+        the order of the column's others.
         """
+        told = {mark: order.certain() or _by_time(texts, mark, order) for mark, order in sorted(self.marks.items())}
+        others = [order for order in told.values() if order is not None]
         forms = []
-        for mark, order in sorted(self.marks.items()):
-            found = order.certain() or _by_time(texts, mark, order)
-            forms.append(_form(found or ("m" if mark == "/" else "d"), mark))
-        return (*forms, _WEEKS) if self._are_weeks() else tuple(forms)
+        for mark, order in told.items():
+            forms.append(_form(order or (others[0] if others else "m" if mark == "/" else "d"), mark))
+        by_habit = bool(told) and not others
+        return (*forms, _WEEKS) if self._are_weeks() else tuple(forms), by_habit
 
     def settled(self, learned: Sequence[str]) -> tuple[str, ...]:
         """The forms of a batch of these cells, where training learned some; without one for what stays open."""

@@ -60,7 +60,9 @@ def infer_column(values: pd.Series[Any], said: Declaration = _NOTHING, elsewhere
     name, role = str(values.name), said.role
     held = content(values)
     if held == "dates" and role in (None, Role.TIMESTAMP, Role.NUMERIC, Role.CONSTANT):
-        return _infer_dates(name, as_dates(values), len(values), said)
+        dates = as_dates(values)
+        far = values[np.isnat(dates) & values.notna().to_numpy(dtype=bool)]
+        return _infer_dates(name, dates, len(values), said, _with_codes("dates", [str(day)[:10] for day in far[:1]]))
     if held == "spans" or (held == "numbers" and role not in (Role.CATEGORICAL, Role.IDENTIFIER, Role.TEXT)):
         return _infer_numbers(name, as_numbers(values), len(values), said, elsewhere)
     kinds = opaque_kinds(values) if role is None else []
@@ -102,7 +104,13 @@ def _days(codes: Collection[str]) -> Dates:
 
 
 def _infer_numbers(
-    name: str, numbers: Floats, rows: int, said: Declaration, elsewhere: Collection[str], **details: Any
+    name: str,
+    numbers: Floats,
+    rows: int,
+    said: Declaration,
+    elsewhere: Collection[str],
+    why: str = "numbers",
+    **details: Any,
 ) -> Column:
     """What a column of numbers is; of texts, `numbers` are those that were read, in their order, then NaN."""
     role, tokens = said.role, name_tokens(name)
@@ -117,7 +125,7 @@ def _infer_numbers(
     distinct = len(np.unique(present))
     details = {"distinct": distinct, "missing": 1.0 - present.size / rows, "codes": codes, **details}
     if unit is not None and distinct > 1:
-        return Column(name, Role.TIMESTAMP, f"numbers that count time ({unit})", epoch=unit, **_dated(details))
+        return Column(name, Role.TIMESTAMP, f"numbers that count time ({unit})", epoch=unit, **details)
     if distinct <= 1:
         return _column(name, said, (Role.CONSTANT, _constant_reason(distinct)), **details)
     whole = bool(np.all(present == np.round(present)))
@@ -130,12 +138,7 @@ def _infer_numbers(
     if role is None and whole and _shaped_as_codes(present, distinct):
         return Column(name, Role.CATEGORICAL, _with_codes("whole numbers of one length, repeated", codes), **details)
     truth = ("0", "1") if np.isin(present, (0.0, 1.0)).all() else ()
-    why = details.pop("why", "numbers")
     return _column(name, said, (Role.NUMERIC, _with_codes(why, codes)), truth=truth, **details)
-
-
-def _dated(details: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in details.items() if key not in ("why", "unit", "decimal_comma")}
 
 
 def _count_up(numbers: Floats) -> bool:
@@ -223,14 +226,15 @@ def _why_numbers(present: pd.Series[Any], unit: str | None, measures: Measures) 
 def _dates_in_texts(name: str, texts: pd.Series[Any], present: pd.Series[Any], said: Declaration) -> Column | None:
     orders = Orders()
     orders.add(present)
-    forms = orders.learned(present) if said.dates is None else said.dates
+    forms, by_habit = orders.learned(present) if said.dates is None else (said.dates, False)
     dates, far, _ = read_dates(present, forms)
     if said.role is not Role.TIMESTAMP and not _mostly(~np.isnat(dates), present):
         return None
     details: dict[str, Any] = {"dates": forms, "texts": _patterns(present[np.isnat(dates) & ~far])}
     why = f"dates, {' and '.join(map(in_words, forms))}" if forms else "dates"
-    if said.dates is None and set(orders.settled(())) != set(forms):
+    if by_habit:
         why += " by habit, for no cell tells"
+    why = _with_codes(why, [str(text).strip() for text in present[far][:1]])
     return _infer_dates(name, dates, len(texts), said, why, **details)
 
 

@@ -73,19 +73,21 @@ def number_codes(numbers: Floats, elsewhere: Collection[str] = ()) -> tuple[str,
     # A flag of 0 and 99 has nothing that the code could lie outside of.
     often = counts >= max(_LEAST_ROWS, _LEAST_SHARE * present.size)
     possible = often & np.array([_looks_like_code(value) for value in values], dtype=bool)
-    if not possible.any() or len(values) - int(possible.sum()) < 3:
-        return ()
-    inside = ~possible
-    low, high = float(values[inside][0]), float(values[inside][-1])
-    rest = present[np.isin(present, values[inside])]
-    spread = float(np.subtract(*np.quantile(rest, (0.95, 0.05)))) or high - low
-    most = int(counts[inside].max())
+    plain = ~possible | np.array([_is_round(value) for value in values], dtype=bool)
     found = []
-    for value, count in zip(values[possible].tolist(), counts[possible].tolist(), strict=True):
+    for place in np.flatnonzero(possible):
+        value, count = float(values[place]), int(counts[place])
+        # Round numbers below zero may be values of the column: each is compared with the others.
+        inside = plain & (np.arange(len(values)) != place)
+        if int(inside.sum()) < 3:
+            continue
+        rest = np.repeat(values[inside], counts[inside])
+        low, high = float(rest[0]), float(rest[-1])
+        spread = float(np.subtract(*np.quantile(rest, (0.95, 0.05)))) or high - low
         gap = low - value if value < low else value - high
         known = number_code(value) in elsewhere
         # Below zero in a column of amounts that are not, and by far its commonest value.
-        alone = value < 0.0 <= low and count >= 5 * most
+        alone = value < 0.0 <= low and count >= 5 * int(counts[inside].max())
         if gap > 0 and (known or gap > spread or alone):
             found.append(number_code(value))
     return tuple(found)
@@ -104,7 +106,12 @@ def _looks_like_code(value: float) -> bool:
         return True
     if len(digits) >= 3 and len(set(digits)) == 1 and digits[0] in "78":
         return True
-    return value < 0 and re.fullmatch(r"[1-9]00+", digits) is not None
+    return _is_round(value)
+
+
+def _is_round(value: float) -> bool:
+    """Whether a number is a whole number of hundreds below zero, in one figure that counts: -200."""
+    return value < 0 and re.fullmatch(r"[1-9]00+", number_code(-value)) is not None
 
 
 def date_codes(dates: npt.NDArray[np.datetime64]) -> tuple[str, ...]:

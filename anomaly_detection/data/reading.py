@@ -84,7 +84,7 @@ def _read_texts(
             left = np.isnan(read) & ~blank & ~coded
             read[left] = truths(texts[left])
         elif column.decimal_comma is None:
-            open_ = np.isnan(read) & ~blank & ~np.isnan(parse_numbers(texts.where(np.isnan(read)), False))
+            open_ = np.isnan(read) & ~blank & ~np.isnan(parse_numbers(texts.where(np.isnan(read)), False, column.unit))
         read[coded] = np.nan
         _refuse_infinite(read, column.name, first)
     if dates:
