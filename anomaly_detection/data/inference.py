@@ -64,7 +64,8 @@ def infer_column(values: pd.Series[Any], said: Declaration = _NOTHING, elsewhere
         far = values[np.isnat(dates) & values.notna().to_numpy(dtype=bool)]
         return _infer_dates(name, dates, len(values), said, _with_codes("dates", [str(day)[:10] for day in far[:1]]))
     if held == "spans" or (held == "numbers" and role not in (Role.CATEGORICAL, Role.IDENTIFIER, Role.TEXT)):
-        return _infer_numbers(name, as_numbers(values), len(values), said, elsewhere)
+        unit = None if held == "spans" else said.unit or unit_in_name(name)
+        return _infer_numbers(name, as_numbers(values), len(values), said, elsewhere, unit=unit)
     kinds = opaque_kinds(values) if role is None else []
     if kinds:
         missing = float(values.isna().mean())

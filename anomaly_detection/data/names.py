@@ -32,6 +32,8 @@ _OTHERS = (
     "USD EUR GBP CHF % $ € £ °C °F kWh kW MW Wh MWh J V W A Hz Pa hPa kPa bar mbar psi km/h m/s mph m² m³ rpm ppm ppb"
     " pcs units hours days minutes seconds weeks"
 )
+# At the end of a name these are other words: check_in, price_min, ship_to, m for millions.
+_OTHER_WORDS = frozenset({"in", "min", "mi", "mt", "to", "gr", "yd", *"gtmsdhwl"})
 _OTHER_UNITS = {unit.lower(): unit for unit in _OTHERS.split()}
 
 
@@ -65,8 +67,7 @@ def unit_in_name(name: str) -> str | None:
     """The unit of mass, length or time that a column's name ends with, such as kg of ``weight_kg``; None if none."""
     bracketed = split_unit(name)[1]
     words = [bracketed] if bracketed else words_of(name)[1:][-1:]
-    # One letter may stand for anything.
-    return next((UNITS[word].name for word in words if word in UNITS and (bracketed or len(word) > 1)), None)
+    return next((UNITS[word].name for word in words if word in UNITS and (bracketed or word not in _OTHER_WORDS)), None)
 
 
 def unused_name(name: str, taken: Container[str]) -> str:

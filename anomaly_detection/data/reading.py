@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from anomaly_detection.data.truth import is_true, truths
 from anomaly_detection.errors import DataError
 
 __all__ = ["first_unreadable", "is_number_code", "read_categories", "read_values"]
+
+_CODES_NAMED = 20
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -109,7 +112,10 @@ def _read_texts(
 
 
 def _counted(said: list[str]) -> dict[str, int]:
-    return {str(code): int(count) for code, count in pd.Series(said, dtype=object).value_counts().items()}
+    """How often each code occurs, of many only the commonest by name."""
+    counts = Counter(said).most_common()
+    others = sum(count for _, count in counts[_CODES_NAMED:])
+    return dict(counts[:_CODES_NAMED]) | ({"others": others} if others else {})
 
 
 def is_number_code(numbers: Floats, codes: tuple[str, ...]) -> Bools:
