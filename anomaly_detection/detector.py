@@ -15,6 +15,7 @@ from anomaly_detection.calibration.drift import warn_of_drift
 from anomaly_detection.calibration.p_values import Calibration
 from anomaly_detection.calibration.thresholds import ThresholdRule
 from anomaly_detection.compression import NONE, Compression
+from anomaly_detection.data.cleaning import warn_of_forms
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.labels import check_labels
 from anomaly_detection.errors import DataError, NotFittedError
@@ -207,7 +208,9 @@ class Detector(OutlierMixin, BaseEstimator):
 
     def _features(self, frame: Any) -> npt.NDArray[np.float32]:
         self.require_fitted()
-        return np.asarray(self.preprocessor.transform(to_frame(frame)))
+        features, report = self.preprocessor.transform_with_report(to_frame(frame))
+        warn_of_forms(report)
+        return np.asarray(features)
 
     def require_fitted(self) -> None:
         """Raise `UnfittedDetectorError` where records cannot be scored yet."""

@@ -125,7 +125,7 @@ def test_new_commas_are_read_where_the_batch_tells_them() -> None:
     assert read == [1.25, 0.125, 12.5]
     assert "decimal" in done.note
     assert cleaned(points, ["1,250", "1,250.5"])[0] == [1250.0, 1250.5]
-    read, done = cleaned(points, ["1,250", "3,125", "2.5e1"])
+    read, done = cleaned(points, ["1,250", "3,125", "25"])
     assert np.isnan(read[:2]).all()
     assert done.undecided == 2
     german = [f"{cell:.2f}".replace(".", ",") for cell in USUAL]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["CleaningReport", "ColumnCleaning", "Unreadable"]
+__all__ = ["CleaningReport", "ColumnCleaning", "FormWarning", "Unreadable", "warn_of_forms"]
 
 _TOLD = 8
 
@@ -64,6 +65,18 @@ class CleaningReport:
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain JSON-able values."""
         return {"rows": self.rows, "columns": {name: asdict(done) for name, done in self.columns.items()}}
+
+
+class FormWarning(UserWarning):
+    """Cells are written in a form that the training records did not have."""
+
+
+def warn_of_forms(report: CleaningReport) -> None:
+    """Raise a `FormWarning` where cells of a table in one part were read anew, or may mean two things."""
+    told = Unreadable()
+    told.add(report, {name: tuple(done.unread) for name, done in report.columns.items()})
+    if sentence := told.sentence():
+        warnings.warn(sentence, FormWarning, stacklevel=3)
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pandas as pd
 from anomaly_detection.data.cells import as_texts, content
 from anomaly_detection.data.column import Column, Role
 from anomaly_detection.data.date_texts import Orders, in_words
-from anomaly_detection.data.number_texts import Commas, Measures
+from anomaly_detection.data.number_texts import Commas, Measures, odd_texts
 
 __all__ = ["Evidence"]
 
@@ -31,9 +31,10 @@ class Evidence:
             self.orders.add(as_texts(values).dropna())
         elif column.role is Role.NUMERIC:
             texts = as_texts(values).dropna()
-            # Points matter where there are commas, and another part may have some.
-            if not whole or column.decimal_comma or texts.str.contains(",", regex=False).any():
-                self.commas.add(texts)
+            # Numbers as programs write them say nothing, unless other parts have commas.
+            if whole and not column.decimal_comma and odd_texts(texts).empty:
+                return
+            self.commas.add(texts, whole=whole and not column.decimal_comma)
             if column.unit is None:
                 self.measures.add(texts)
 

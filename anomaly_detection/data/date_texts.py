@@ -135,8 +135,10 @@ def read_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> tup
             day = _floats(parts["day"])
         year = np.where(short & (year < 100), np.where(year < 69, year + 2000, year + 1900), year)
         result[parts.index], far[parts.index] = _assemble(parts, year, month, day)
-    for place in np.flatnonzero(result.isna().to_numpy() & ~far & ~open_):
-        result[place] = _week(str(uniques[place]), forms)
+    left = uniques[result.isna().to_numpy() & ~far & ~open_]
+    weeks = left[left.str.match(r"\d{4}-?[WwK\d]").to_numpy(dtype=bool)]
+    if len(weeks):
+        result[weeks.index] = [_week(str(text), forms) for text in weeks]
     values = result.to_numpy().astype("datetime64[ns]")
     return np.append(values, _NAT)[codes], np.append(far, False)[codes], np.append(open_, False)[codes]
 

@@ -185,22 +185,24 @@ def _numbers_in_texts(
     name: str, texts: pd.Series[Any], present: pd.Series[Any], said: Declaration, elsewhere: Collection[str]
 ) -> Column | None:
     commas, measures = Commas(), Measures()
-    commas.add(present)
-    measures.add(present)
+    commas.add(present, whole=True)
     comma = commas.learned() if said.decimal_comma is None else said.decimal_comma
-    unit = said.unit or _unit(name, measures)
-    numbers = parse_numbers(present, comma, unit)
+    numbers = parse_numbers(present, comma)
     numeric = ~np.isnan(numbers)
     alike = said.role is None and _mostly(numeric, present) and not _are_codes(present[numeric])
     if said.role is not Role.NUMERIC and not (said.role is Role.TIMESTAMP and numeric.all()) and not alike:
         return None
+    measures.add(present)
+    unit = said.unit or _unit(name, measures)
+    if measures.units:
+        numbers = parse_numbers(present, comma, unit)
+        numeric = ~np.isnan(numbers)
     padded = np.concatenate([numbers[numeric], np.full(len(texts) - int(numeric.sum()), np.nan)])
     if said.role is Role.TIMESTAMP:
         return _infer_numbers(name, padded, len(texts), said, elsewhere)
     details: dict[str, Any] = {"decimal_comma": comma, "unit": unit, "texts": _patterns(present[~numeric])}
-    return _infer_numbers(
-        name, padded, len(texts), said, elsewhere, why=_why_numbers(present, unit, measures), **details
-    )
+    why = _why_numbers(present, unit, measures)
+    return _infer_numbers(name, padded, len(texts), said, elsewhere, why, **details)
 
 
 def _unit(name: str, measures: Measures) -> str | None:

@@ -72,8 +72,11 @@ def number_codes(numbers: Floats, elsewhere: Collection[str] = ()) -> tuple[str,
     values, counts = np.unique(present, return_counts=True)
     # A flag of 0 and 99 has nothing that the code could lie outside of.
     often = counts >= max(_LEAST_ROWS, _LEAST_SHARE * present.size)
-    possible = often & np.array([_looks_like_code(value) for value in values], dtype=bool)
-    plain = ~possible | np.array([_is_round(value) for value in values], dtype=bool)
+    possible = np.zeros(len(values), dtype=bool)
+    possible[often] = [_looks_like_code(value) for value in values[often].tolist()]
+    if not possible.any():
+        return ()
+    plain = ~possible | np.array([value < 0 and _is_round(value) for value in values.tolist()], dtype=bool)
     found = []
     for place in np.flatnonzero(possible):
         value, count = float(values[place]), int(counts[place])

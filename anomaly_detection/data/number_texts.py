@@ -13,7 +13,7 @@ import pandas as pd
 
 from anomaly_detection.data.units import UNITS, factor
 
-__all__ = ["Commas", "Measures", "currencies", "parse_numbers"]
+__all__ = ["Commas", "Measures", "currencies", "odd_texts", "parse_numbers"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -51,9 +51,6 @@ _PLAIN_DOT = r"\d*(?:\.\d*)?"
 _PLAIN_COMMA = r"\d*(?:,\d*)?"
 _BY_DOT = re.compile(rf"{_PLAIN_DOT}|{_GROUPED_BY_COMMA}")
 _BY_COMMA = re.compile(rf"{_PLAIN_COMMA}|{_GROUPED_BY_DOT}")
-_DOTTED = r"[^\d.]*[1-9]\d{0,2}\.\d{3}(?:[^\d.]*\.?)$"
-_DOTTED_TWICE = r"[^\d.]*[1-9]\d{0,2}(?:\.\d{3}){2,}(?:[^\d.]*\.?)$"
-_POINT = r"(?:[^\d.]+\.)?[^\d.]*\d*\.\d*(?:[^\d.]*\.?)$"
 _TENTH = 0.1
 _IN_SPACE = str.maketrans("", "", "'\u2019 \u00a0\u202f")
 
@@ -135,23 +132,24 @@ class Commas:
     either: int = 0
     dotted: int = 0
 
-    def add(self, texts: pd.Series[Any]) -> None:
-        """Count further cells."""
-        commas = texts.str.contains(",", regex=False).to_numpy(dtype=bool, na_value=False)
-        dots = texts.str.contains(".", regex=False).to_numpy(dtype=bool, na_value=False)
-        for text, count in texts[commas].value_counts().items():
+    def add(self, texts: pd.Series[Any], *, whole: bool = False) -> None:
+        """Count further cells; of `whole` columns without a comma in any number, points are not counted."""
+        odd = odd_texts(texts)
+        for text, count in odd[odd.str.contains("[.,]").to_numpy(dtype=bool, na_value=False)].value_counts().items():
             match = _NUMBER.match(str(text).strip())
             digits = "" if match is None else match["digits"].translate(_IN_SPACE)
             by_point, by_comma = _BY_DOT.fullmatch(digits), _BY_COMMA.fullmatch(digits)
-            if "," in digits and (by_point or by_comma):
-                self.point += 0 if by_comma else int(count)
-                self.comma += 0 if by_point else int(count)
-                self.either += int(count) if by_point and by_comma else 0
-        dotted = texts[dots & ~commas]
-        by_comma_too = dotted.str.match(_DOTTED).to_numpy(dtype=bool, na_value=False)
-        self.dotted += int(by_comma_too.sum())
-        self.comma += int(dotted.str.match(_DOTTED_TWICE).to_numpy(dtype=bool, na_value=False).sum())
-        self.point += int(dotted[~by_comma_too].str.match(_POINT).to_numpy(dtype=bool, na_value=False).sum())
+            self.point += int(count) if by_point and not by_comma else 0
+            self.comma += int(count) if by_comma and not by_point else 0
+            self.either += int(count) if by_point and by_comma and "," in digits else 0
+            self.dotted += int(count) if by_point and by_comma and "." in digits else 0
+        if whole and not (self.comma or self.either):
+            return
+        plain = texts.drop(odd.index)
+        plain = plain[plain.str.contains(".", regex=False).to_numpy(dtype=bool, na_value=False)]
+        dotted = int(plain.str.match(r"\s*-?[1-9]\d?\d?\.\d\d\d\s*$").to_numpy(dtype=bool, na_value=False).sum())
+        self.dotted += dotted
+        self.point += len(plain) - dotted
 
     def learned(self) -> bool | None:
         """Whether commas are decimal, going by the more of the cells; None where no number has a comma."""
@@ -203,5 +201,11 @@ def currencies(texts: pd.Series[Any]) -> list[str]:
 
 
 def _worded(texts: pd.Series[Any]) -> pd.Series[Any]:
-    """How often each text with something besides digits and marks occurs."""
-    return texts[texts.str.contains(r"[^\d.,\s+-]", regex=True).to_numpy(dtype=bool, na_value=False)].value_counts()
+    """How often each text occurs that has more in it than digits and marks."""
+    odd = odd_texts(texts)
+    return odd[odd.str.contains(r"[^0-9., +-]", regex=True).to_numpy(dtype=bool, na_value=False)].value_counts()
+
+
+def odd_texts(texts: pd.Series[Any]) -> pd.Series[Any]:
+    """The texts that are no numbers as programs write them."""
+    return texts[pd.to_numeric(texts, errors="coerce").isna().to_numpy(dtype=bool)]

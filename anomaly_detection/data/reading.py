@@ -68,7 +68,7 @@ def _read_texts(
 ) -> tuple[npt.NDArray[Any], Any, ColumnCleaning]:
     texts = as_texts(values)
     blank = missing_mask(texts)
-    coded = missing_mask(texts, codes=column.codes) & ~blank
+    coded = missing_mask(texts, codes=column.codes) & ~blank if column.codes else np.zeros(len(texts), dtype=bool)
     open_ = np.zeros(len(texts), dtype=bool)
     read: Any
     dates = column.role is Role.TIMESTAMP

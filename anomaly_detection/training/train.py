@@ -19,7 +19,7 @@ from anomaly_detection.data.declarations import Declaration, declared
 from anomaly_detection.data.fingerprint import fingerprint
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.labels import check_labels
-from anomaly_detection.data.schema import CleaningReport, Role, infer_schema
+from anomaly_detection.data.schema import CleaningReport, Role, Schema, infer_schema
 from anomaly_detection.data.splitting import Split, split
 from anomaly_detection.detector import Detector, Prepared
 from anomaly_detection.errors import AnomalyDetectionError, DataError
@@ -178,15 +178,15 @@ def train(
         raise DataError(f"There are {len(frame)} records but {len(anomaly_types)} anomaly types; give one a record.")
     given = {**roles_like(like, frame), **_roles(roles, timestamp, identifiers, frame)}
     settings = None if like is None else settings_of(like)
-    times, cleaning = _read(frame, given, timestamp)
+    found, times, cleaning = _read(frame, given, timestamp)
     parts = _split(frame, truth, times, split_method, timestamp, seed)
     if min(parts.sizes().values()) < 1:
         raise DataError(f"The split leaves a part empty ({parts.sizes()}); give more records.")
     training, validation = (
         Part(frame.iloc[rows], None if truth is None else truth[rows]) for rows in (parts.train, parts.validation)
     )
-    # What the columns are is learned from the training part too.
-    schema = infer_schema(training.frame, given)
+    # How cells are read is one thing for all parts; how often values occur is learned from the training part.
+    schema = infer_schema(training.frame, found.declarations())
     asked = _asked(threshold, alert_budget, times, parts.train, truth)
     rule = Contamination(anomaly_ratio) if asked is None else asked
 
@@ -333,10 +333,11 @@ def _roles(
 
 def _read(
     frame: pd.DataFrame, roles: Mapping[str, Declaration], timestamp: str | None
-) -> tuple[pd.Series[Any] | None, CleaningReport]:
-    """The records' times, and what cleaning does to all records; unusable values show here, before any work."""
-    cleaned, report = infer_schema(frame, roles).clean(frame)
-    return (None if timestamp is None else cleaned[timestamp]), report
+) -> tuple[Schema, pd.Series[Any] | None, CleaningReport]:
+    """How all records are read, their times, and what cleaning does; unusable values show here, before any work."""
+    schema = infer_schema(frame, roles)
+    cleaned, report = schema.clean(frame)
+    return schema, (None if timestamp is None else cleaned[timestamp]), report
 
 
 def _split(
