@@ -203,6 +203,14 @@ def test_dates_that_cannot_be_counted_are_missing_and_counted(cells: pd.Series[A
     assert clean["date"].max().year == 2024
 
 
+def test_clocks_that_were_never_set_and_empty_dates_of_databases_are_missing() -> None:
+    seconds = every(4, 0, 1_700_000_000 + 3600 * np.arange(ROWS))
+    read, done = cleaned(seconds, seconds, "event_time")
+    assert read[0] == pd.Timestamp(1_700_000_000, unit="s")
+    assert done.coded == {"0": 75}
+    assert pd.isna(cleaned(DAYS.strftime("%Y-%m-%d"), ["0000-00-00", "2024-01-01"])[0][0])
+
+
 def test_odd_but_possible_dates_stay() -> None:
     cells = ["2091-05-21", "1916-02-03", *DAYS.strftime("%Y-%m-%d")]
     read, done = cleaned(cells, cells)

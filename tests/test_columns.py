@@ -18,6 +18,7 @@ from anomaly_detection.data.declarations import Declaration, read_declarations, 
 from anomaly_detection.data.schema import Schema, infer_schema
 from anomaly_detection.errors import DataError
 from anomaly_detection.model_files.persistence import load_detector
+from anomaly_detection.training.train import roles_like
 
 NAMES = ["station", "reading", "taken", "no", "note", "a=b"]
 
@@ -166,6 +167,28 @@ def test_what_is_said_counts_and_the_rest_is_found_out() -> None:
 def test_a_code_added_leaves_the_others_to_be_found() -> None:
     assert infer_schema(readings(), {"reading": Declaration(more_codes=("19",))})["reading"].codes == ("-200", "19")
     assert infer_schema(readings(), {"reading": Declaration(codes=())})["reading"].codes == ()
+
+
+def test_the_codes_of_a_judged_file_are_added() -> None:
+    schema = infer_schema(readings()).with_codes({"flow": ["7.77"], "other": ["1"]})
+    clean, report = schema.clean(readings().assign(flow="7.77"))
+    assert clean["flow"].isna().all()
+    assert report.columns["flow"].coded == {"7.77": 200}
+    assert schema["reading"].codes == ("-200",)
+
+
+def test_like_an_earlier_model_means_its_kinds_and_codes_and_no_forms() -> None:
+    class Like:
+        class preprocessor:  # noqa: N801
+            schema_ = infer_schema(readings(), {"station": "categorical"})
+
+    later = readings().assign(taken="25.12.2024")
+    later.loc[0, "taken"] = "24.12.2024"
+    like: Any = Like()
+    schema = infer_schema(later, roles_like(like, later))
+    assert schema["station"].role is Role.CATEGORICAL
+    assert schema["reading"].codes == ("-200",)
+    assert schema["taken"].dates == ("d.m.y",)
 
 
 def test_the_table_tells_kinds_examples_and_codes() -> None:

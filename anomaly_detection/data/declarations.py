@@ -208,7 +208,7 @@ def _table(column: Column) -> str:
         lines.append(f"dates = {_list(column.dates)}")
     if column.role is Role.NUMERIC and column.decimal_comma is not None:
         lines.append(f"decimal = {_text(',' if column.decimal_comma else '.')}")
-    if column.unit:
+    if column.role is Role.NUMERIC and column.unit:
         lines.append(f"unit = {_text(column.unit)}")
     return "\n".join(lines) + "\n"
 

@@ -72,6 +72,7 @@ def parse_epochs(numbers: Floats, unit: EpochUnit) -> npt.NDArray[np.datetime64]
         read = pd.Timestamp("1899-12-30") + pd.to_timedelta(days, unit="D")
     else:
         clock, scale = _CLOCKS[unit]
-        read = pd.to_datetime(values.where((values / scale).between(-2.2e9, 7.2e9)), unit=clock)
+        # Clocks that were never set stand at 0.
+        read = pd.to_datetime(values.where((values / scale).between(-2.2e9, 7.2e9) & (values != 0)), unit=clock)
     read = read.where(read.between(*_DATES_BETWEEN))
     return nanoseconds(read.to_numpy())

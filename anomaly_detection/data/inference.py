@@ -89,8 +89,12 @@ def _with_codes(reason: str, codes: Collection[str]) -> str:
     return f"{reason}; {', '.join(codes)} for missing" if codes else reason
 
 
+def _all_codes(codes: tuple[str, ...], said: Declaration) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*codes, *said.more_codes]))
+
+
 def _infer_dates(name: str, read: Dates, rows: int, said: Declaration, why: str = "dates", **details: Any) -> Column:
-    codes = (date_codes(read) if said.codes is None else said.codes) + said.more_codes
+    codes = _all_codes(date_codes(read) if said.codes is None else said.codes, said)
     coded = np.isin(read.astype("datetime64[D]"), _days(codes)) & ~np.isnat(read)
     present = read[~np.isnat(read) & ~coded]
     distinct = len(np.unique(present))
@@ -118,10 +122,10 @@ def _infer_numbers(
     if role is Role.TIMESTAMP:
         kept = {"missing": float(np.isnan(numbers).mean()), "distinct": len(np.unique(numbers[~np.isnan(numbers)]))}
         epoch = epoch_unit(numbers, tokens | {"date"})
-        return _column(name, said, (role, ""), epoch=epoch, codes=(said.codes or ()) + said.more_codes, **kept)
+        return _column(name, said, (role, ""), epoch=epoch, codes=_all_codes(said.codes or (), said), **kept)
     unit = epoch_unit(numbers, tokens) if role is None else None
     found = () if unit is not None or said.codes is not None else number_codes(numbers, elsewhere)
-    codes = (found if said.codes is None else said.codes) + said.more_codes
+    codes = _all_codes(found if said.codes is None else said.codes, said)
     present = numbers[~np.isnan(numbers) & ~is_number_code(numbers, codes)]
     distinct = len(np.unique(present))
     details = {"distinct": distinct, "missing": 1.0 - present.size / rows, "codes": codes, **details}
@@ -163,7 +167,7 @@ def _shaped_as_codes(numbers: Floats, distinct: int) -> bool:
 def _infer_texts(name: str, texts: pd.Series[Any], said: Declaration, elsewhere: Collection[str]) -> Column:
     role, rows = said.role, len(texts)
     kept = words_that_are_values(texts)
-    codes = (said.codes or ()) + said.more_codes
+    codes = _all_codes(said.codes or (), said)
     blank = missing_mask(texts, kept, codes)
     present = texts[~blank]
     distinct = int(present.nunique())

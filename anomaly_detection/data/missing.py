@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 _MISSING_TEXTS = frozenset(
     (
         *("", "na", "n/a", "n.a.", "#n/a", "#na", "nan", "null", "none", "nil", "nat", "<na>", "-", "--", "---"),
-        *(".", "?", "missing", "not available", "not applicable", "tbd"),
+        *(".", "?", "missing", "not available", "not applicable", "tbd", "0000-00-00", "0000-00-00 00:00:00"),
     )
 )
 _SHORT_CODE = re.compile(r"[A-Z]{2,5}")

@@ -19,7 +19,7 @@ from anomaly_detection.data.declarations import Declaration, declared
 from anomaly_detection.data.fingerprint import fingerprint
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.labels import check_labels
-from anomaly_detection.data.schema import CleaningReport, Role, Schema, infer_schema
+from anomaly_detection.data.schema import CleaningReport, Column, Role, Schema, infer_schema
 from anomaly_detection.data.splitting import Split, split
 from anomaly_detection.detector import Detector, Prepared
 from anomaly_detection.errors import AnomalyDetectionError, DataError
@@ -299,7 +299,9 @@ def _labels(labels: Any, rows: int) -> Labels | None:
 
 
 def roles_like(like: Detector | None, frame: pd.DataFrame) -> dict[str, Declaration]:
-    """What a trained detector takes the columns for, and how it reads them; nothing without one.
+    """What a trained detector takes the columns for; nothing without one.
+
+    How these records are written is found out anew, and codes for missing are added to those that it knows.
 
     Raises
     ------
@@ -308,7 +310,11 @@ def roles_like(like: Detector | None, frame: pd.DataFrame) -> dict[str, Declarat
     """
     if like is None:
         return {}
-    known: dict[str, Declaration] = like.preprocessor.schema_.declarations()
+    columns: tuple[Column, ...] = like.preprocessor.schema_.columns
+    known = {
+        column.name: Declaration(column.role, more_codes=column.codes, unit=column.unit, reason=column.reason)
+        for column in columns
+    }
     lacking = [name for name in known if name not in frame.columns]
     if lacking:
         raise DataError(
