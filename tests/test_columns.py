@@ -169,6 +169,12 @@ def test_a_code_added_leaves_the_others_to_be_found() -> None:
     assert infer_schema(readings(), {"reading": Declaration(codes=())})["reading"].codes == ()
 
 
+@pytest.mark.parametrize(("role", "kind"), [("numeric", "numbers"), ("timestamp", "dates")])
+def test_a_column_of_words_alone_is_no_column_of_numbers_or_dates(role: str, kind: str) -> None:
+    with pytest.raises(DataError, match=f"'no' is said to hold {kind}, but it holds none, only words such as 'N#'"):
+        infer_schema(readings(), {"no": role})
+
+
 def test_the_codes_of_a_judged_file_are_added() -> None:
     schema = infer_schema(readings()).with_codes({"flow": ["7.77"], "other": ["1"]})
     clean, report = schema.clean(readings().assign(flow="7.77"))

@@ -99,9 +99,10 @@ def _infer_dates(name: str, read: Dates, rows: int, said: Declaration, why: str 
     present = read[~np.isnat(read) & ~coded]
     distinct = len(np.unique(present))
     details = {"distinct": distinct, "missing": 1.0 - len(present) / rows, **details}
-    if distinct <= 1 and said.role is None:
+    if distinct <= 1 and said.role is None and not details.get("texts"):
         return Column(name, Role.CONSTANT, _constant_reason(distinct), **details)
-    return _column(name, said, (Role.TIMESTAMP, _with_codes(why, codes)), codes=codes, **details)
+    told = [code for code, day in zip(codes, _days(codes), strict=True) if not np.isnat(day)]
+    return _column(name, said, (Role.TIMESTAMP, _with_codes(why, told)), codes=codes, **details)
 
 
 def _days(codes: Collection[str]) -> Dates:

@@ -200,6 +200,7 @@ def infer_schema(data: Any, roles: Mapping[str, str | Role | Declaration] | None
         column = infer_column(frame[name].iloc[::step], said)
         if column.role is Role.CONSTANT and step > 1 and said.role is None:
             column = infer_column(frame[name], said)
+        _refuse_other_kind(column, said)
         columns.append(column)
     schema = Schema(tuple(_with_shared_codes(column, columns, frame, step, given) for column in columns))
     roles_given = any(said.role is not None for said in given.values())
@@ -211,6 +212,16 @@ def infer_schema(data: Any, roles: Mapping[str, str | Role | Declaration] | None
             "(name one with the role 'numeric' if its numbers were not recognised)."
         )
     return schema
+
+
+def _refuse_other_kind(column: Column, said: Declaration) -> None:
+    """Raise where a column was said to hold numbers or dates, and holds words alone."""
+    if said.role in _READ and column.texts and column.distinct == 0:
+        kind = "dates" if said.role is Role.TIMESTAMP else "numbers"
+        raise DataError(
+            f"Column {column.name!r} is said to hold {kind}, but it holds none, only words such as"
+            f" {column.texts[0][:40]!r}; say that it holds something else."
+        )
 
 
 def _with_shared_codes(
