@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from anomaly_detection.alerts.scoring import as_written
-from anomaly_detection.data.cleaning import ColumnCleaning, Unreadable
+from anomaly_detection.data.cleaning import ColumnCleaning, FormWarning, Unreadable, warn_of_forms
 from anomaly_detection.data.column import Column, Role
 from anomaly_detection.data.date_texts import DAY_FIRST, parse_dates
 from anomaly_detection.data.missing import number_codes
@@ -173,6 +173,15 @@ def test_what_could_not_be_read_is_told_in_a_sentence() -> None:
         " and that may mean two things), 2 in 'n' (such as 'odd')."
     )
     assert Unreadable().sentence() == ""
+
+
+def test_programs_are_warned_of_forms() -> None:
+    schema = infer_schema(table(DAYS.strftime("%Y-%m-%d")).assign(n=USUAL))
+    with pytest.warns(FormWarning, match="2 cells count as missing"):
+        warn_of_forms(schema.clean(table(["01.02.2024", "03.02.2024"]).assign(n=1.5))[1])
+    with pytest.warns(FormWarning, match=r"read as day\.month\.year"):
+        warn_of_forms(schema.clean(table(["01.02.2024", "13.02.2024"]).assign(n=1.5))[1])
+    warn_of_forms(schema.clean(table(["2024-01-01", "soon"]).assign(n=1.5))[1])
 
 
 # Dates beyond the calendar.
