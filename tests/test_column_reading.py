@@ -280,6 +280,13 @@ def test_money_of_the_world(text: str) -> None:
     assert inferred([text.replace("261", str(i)) for i in range(ROWS)]).role is Role.NUMERIC
 
 
+def test_codes_that_begin_like_a_currency_are_codes() -> None:
+    for code in ("MAD12", "FR123", "RM101", "TRY-1", "PEN01", "Rs5", "12MAD"):
+        assert np.isnan(parse_numbers(pd.Series([code]))[0]), code
+    for money in ("MAD 12", "RM12.00", "Rs.12", "12 TL", "US$12", "12kr", "kr. 12", "CHF12"):
+        assert parse_numbers(pd.Series([money]))[0] == 12.0, money
+
+
 def test_a_comma_before_which_a_nought_stands_is_decimal() -> None:
     cells = every(2, "1.250,500", [f"0,{i:03d}" for i in range(ROWS)])
     column = inferred(cells)

@@ -17,21 +17,17 @@ __all__ = ["Commas", "Measures", "currencies", "odd_texts", "parse_numbers"]
 
 Floats = npt.NDArray[np.float64]
 
-_ISO_CURRENCIES = (
-    "usd eur gbp jpy cny rmb inr chf zar brl sek nok dkk isk pln czk huf ron bgn try rub uah krw sgd hkd twd aud cad"
-    " nzd mxn clp cop ars pen myr thb idr php vnd pkr bdt lkr aed sar qar kwd ils egp ngn kes ghs mad tnd"
+# As letters alone these may begin a code ("MAD12", "TRY-1"), so they are currencies only with a space.
+_APART = (
+    "rmb|brl|sek|nok|dkk|isk|pln|czk|huf|ron|bgn|try|rub|uah|krw|sgd|hkd|twd|aud|cad|nzd|mxn|clp|cop|ars|pen|myr|thb|idr"
+    "|php|vnd|pkr|bdt|lkr|aed|sar|qar|kwd|ils|egp|ngn|kes|ghs|mad|tnd|rm|rs|rp|tl|lei|euros?|dollars?"
 )
-_CURRENCIES = sorted(
-    (
-        *_ISO_CURRENCIES.split(),
-        *(r"us\$", r"r\$", r"a\$", r"au\$", r"c\$", r"ca\$", r"hk\$", r"nt\$", r"s\$", r"nz\$", r"mx\$", r"\$"),
-        *(r"[€£¥₹₨₩₽₺₪฿₫₴₦₱₡₲₵₸]", r"kr\.?", "z\u0142", "k\u010d", "rm", r"rs\.?", "lei", "\u043b\u0432", "rp"),
-        *(r"\u0440\u0443\u0431\.?", r"tl", r"fr\.?", r"sfr\.?", "eura?", "euros?", "dollars?"),
-    ),
-    key=len,
-    reverse=True,
+_TOGETHER = (
+    r"usd|eur|gbp|jpy|cny|inr|chf|zar|kr\.?|z\u0142|k\u010d|\u043b\u0432|\u0440\u0443\u0431\.?|rs\.|s?fr\."
+    r"|(?:us|r|au?|ca?|hk|nt|s|nz|mx)?\$|[€£¥₹₨₩₽₺₪฿₫₴₦₱₡₲₵₸]"
 )
-_CURRENCY = rf"(?:{'|'.join(_CURRENCIES)})"
+_BEFORE = rf"(?:{_TOGETHER}|(?:rm|rs)(?=\d[\d,.]*[.,]\d)|(?:{_APART})(?=\s))"
+_AFTER = rf"(?:\s*(?:{_TOGETHER})|\s+(?:{_APART}))"
 # What one letter, or a short word, may mean besides a unit, is a unit only behind a space.
 _SPACED = r"mgs?|milligrams?|mm|cm|m|ft|in|yd|yards?|min|mins|minutes?|s|secs?|seconds?|ms|w|wks?|weeks?|ml|l|d|oz|to"
 _UNIT = (
@@ -39,9 +35,9 @@ _UNIT = (
     r"hours?|hrs?|h|pcs|pieces?|units?|%|inch|inches|foot|feet|met(?:er|re)s?|lit(?:er|re)s?|ounces?|tage?|jours?|pct)"
 )
 _NUMBER = re.compile(
-    rf"^(?P<open>\()?\s*(?P<sign>[-+\u2212])?\s*(?P<before>{_CURRENCY})?\s*(?P<inner>[-+\u2212])?\s*"
+    rf"^(?P<open>\()?\s*(?P<sign>[-+\u2212])?\s*(?P<before>{_BEFORE})?\s*(?P<inner>[-+\u2212])?\s*"
     r"(?P<digits>\d[\d.,'\u2019 \u00a0\u202f]*|[.,]\d+)"
-    rf"(?P<exponent>e[-+]?\d+)?(?:\s*(?P<after>{_CURRENCY})|\s*(?P<unit>{_UNIT})|\s+(?P<spaced>{_SPACED}))?\.?"
+    rf"(?P<exponent>e[-+]?\d+)?(?:(?P<after>{_AFTER})|\s*(?P<unit>{_UNIT})|\s+(?P<spaced>{_SPACED}))?\.?"
     r"\s*(?P<trailing>-)?(?P<close>\))?$",
     re.IGNORECASE,
 )
@@ -196,7 +192,7 @@ def currencies(texts: pd.Series[Any]) -> list[str]:
     for text, count in _worded(texts).items():
         match = _NUMBER.match(str(text).strip())
         if match is not None and (match["before"] or match["after"]):
-            found[str(match["before"] or match["after"]).rstrip(".")] += int(count)
+            found[str(match["before"] or match["after"]).strip().rstrip(".")] += int(count)
     return [name for name, _ in found.most_common()]
 
 
