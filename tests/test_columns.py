@@ -126,7 +126,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     columns.append(Column("price", Role.NUMERIC, "numbers", decimal_comma=True, unit="kg"))
     columns += [Column(role.value, role, "") for role in Role]
     path = tmp_path / "columns.toml"
-    path.write_text(toml_of(columns), encoding="utf-8")
+    path.write_text(toml_of(columns), encoding="utf-8-sig")
     read = read_declarations(path, [column.name for column in columns])
     assert [(name, one.role) for name, one in read.items()] == [(column.name, column.role) for column in columns]
     assert read["when"] == Declaration(Role.TIMESTAMP, ("1900-01-01",), dates=("d.m.y", "y-w"))

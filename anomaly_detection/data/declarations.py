@@ -130,8 +130,8 @@ def read_declarations(path: Path, names: Sequence[str]) -> dict[str, Declaration
         If there is no such file, it is no TOML, or names a column or says a thing that is unknown.
     """
     try:
-        with path.open("rb") as file:
-            tables = tomllib.load(file)
+        # Editors put a byte-order mark before what they save.
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}; give a file that train wrote.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
