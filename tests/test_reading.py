@@ -371,6 +371,7 @@ def test_several_sheets(tmp_path: Path) -> None:
         ("a.xlsx", xlsx({"a": [["x", "x"], [1, 2]]}), "duplicated"),
         ("a.csv", xlsx(BOOK), "name it .gz, .zip, .xlsx"),
     ],
+    ids=["nothing", "a page", "damaged", "no sheet", "no records", "a name twice", "another name"],
 )
 def test_workbooks_that_are_none(tmp_path: Path, name: str, raw: bytes, message: str) -> None:
     pytest.importorskip("python_calamine")

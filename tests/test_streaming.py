@@ -301,8 +301,9 @@ def test_large_files_come_in_chunks_unasked(
     monkeypatch.setattr(frames, "SMALL_CELLS", 14 * 400)
     monkeypatch.setattr(frames, "CHUNK_CELLS", 14 * 100)
     pd.testing.assert_frame_equal(score(work, "a.csv", tmp_path / "b.csv"), whole)
-    first, last = capsys.readouterr().err.splitlines()
+    first, told, last = capsys.readouterr().err.splitlines()
     assert first.startswith("About 500 records, scored in chunks of 100 (--chunk-rows)")
+    assert told.startswith("11 cells count as missing, for they could not be read: 11 in 'lead_time' (such as 'to be")
     assert "500 records written" in last
 
 
@@ -332,8 +333,8 @@ def test_no_more_than_a_chunk_is_held(
     monkeypatch.setattr(Chunks, "whole", None)
     monkeypatch.chdir(tmp_path)
     assert main(["score", str(work / "conformal.joblib"), str(work / name), "--chunk-rows", "120", *options]) == 0
-    # Twice: a false discovery rate takes all scores to set the threshold.
-    assert sizes == 2 * ([120] * 4 + [20])
+    # A false discovery rate takes all scores to set the threshold; before, text is looked through for new forms.
+    assert sizes == 3 * ([120] * 4 + [20])
 
 
 def spoiled(work: Path, tmp_path: Path, change: Callable[[pd.DataFrame], object]) -> list[str]:

@@ -20,6 +20,8 @@ examples:
   {prog} --data history.parquet --label is_anomaly --timestamp order_date --id order_no
   {prog} --data history.csv --timestamp order_date --alerts-per-day 20
   {prog} --data orders.xlsx --sheet 2025 --skip-rows 3
+  {prog} --data readings.csv --category station --missing -200
+  {prog} --data shipments.csv --columns models/columns.toml --output models
   {prog} --data this_month.csv --like models/optimized_anomaly_detection_model.safetensors --output this_month
   {prog} --check                                      what this machine has and which backend it gets
 """
@@ -137,8 +139,25 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--label", metavar="COLUMN", help="the column that says which records are anomalies (1/-1, 0/1, words)"
     )
     own.add_argument("--timestamp", metavar="COLUMN", help="the column with each record's time; splits are by it")
-    own.add_argument("--id", metavar="COLUMN", nargs="+", default=[], help="columns that only name a record")
+    own.add_argument(
+        "--id", metavar="NAME", nargs="+", action="extend", default=[], help="columns that only name a record"
+    )
     _add_layout(parser)
+    columns = parser.add_argument_group(
+        "what your columns are",
+        "train shows how it reads each column and writes it to columns.toml beside the models.",
+    )
+    columns.add_argument(
+        "--columns", metavar="FILE", type=Path, help="such a file, changed or not; options count more than it"
+    )
+    for option, what in (
+        ("category", "columns of names or codes, even if they are numbers"),
+        ("number", "columns of numbers, even if some cells are words"),
+        ("date", "columns of dates"),
+        ("ignore", "columns to leave out"),
+    ):
+        columns.add_argument(f"--{option}", metavar="NAME", nargs="+", action="extend", default=[], help=what)
+    _add_missing(columns)
     synthetic = parser.add_argument_group("synthetic records, where no --data is given")
     synthetic.add_argument("--samples", metavar="N", type=_whole(1), help="how many (default: 10000)")
     synthetic.add_argument("--profile", choices=("classic", "realistic"), help="of which kind (default: classic)")
@@ -216,6 +235,16 @@ def layout(arguments: argparse.Namespace) -> Layout:
     return Layout(arguments.skip_rows, header=not arguments.no_header, sheet=arguments.sheet)
 
 
+def _add_missing(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--missing",
+        metavar="CODE",
+        action="append",
+        default=[],
+        help="a code that stands for a missing value, such as -999, or NAME=-999 for one column; repeatable",
+    )
+
+
 def _add_threshold(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "what counts as an alert",
@@ -282,6 +311,7 @@ def _add_judge(parser: argparse.ArgumentParser) -> None:
         "--draws", metavar="N", type=_whole(1), default=5, help="how many times, with other records (default: 5)"
     )
     parser.add_argument("--seed", metavar="N", type=_seed, default=42, help="the same seed, the same errors")
+    _add_missing(parser)
 
 
 def _add_explain(parser: argparse.ArgumentParser) -> None:

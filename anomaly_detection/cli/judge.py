@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from anomaly_detection.cli.arguments import layout
+from anomaly_detection.cli.columns import missing_codes
 from anomaly_detection.data.frames import read_table
 from anomaly_detection.evaluation.judging import ALERT_SHARES, judge
 from anomaly_detection.model_files.persistence import load_detector
@@ -19,6 +20,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Judge, then print the shares found; raises the library's errors."""
     detector = load_detector(arguments.model)
     frame = read_table(arguments.data, note, layout(arguments))
+    if arguments.missing:
+        features = detector.preprocessor
+        features.schema_ = features.schema_.with_codes(missing_codes(arguments.missing, list(frame.columns)))
     found = judge(detector, frame, share=arguments.share, draws=arguments.draws, seed=arguments.seed)
     kinds = [*(kind for kind in found.recall if kind != "all"), "all"]
     result(

@@ -69,8 +69,8 @@ def _surprisal(of: Any, given: Any, both: Any, own: int, lent: float, levels: Le
 class Relations(FeatureGroup):
     """``-log p(b | a)`` in nats for each category `b` and the two columns `a` that foretell it best.
 
-    `p` has pseudo-counts in proportion to how common `b` is, as many as make the training rows likeliest, each judged by
-    the others. A column that tells less than 0.05 nats a row is no `a`. What is common is no evidence: how far out a
+    `p` has pseudo-counts in proportion to how common `b` is, as many as make the training rows likeliest, each judged
+    by the others. A column that tells less than 0.05 nats a row is no `a`. What is common is no evidence: how far out a
     surprisal lies is judged by the training rows' own.
 
     Parameters

@@ -10,8 +10,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.data.levels import CombinedLevels, Levels
-from anomaly_detection.data.parsing import EpochUnit
-from anomaly_detection.data.schema import CleaningReport, Column, ColumnCleaning, Role, Schema
 from anomaly_detection.features.contexts import Context, Contexts, History
 from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.dates import Dates
@@ -44,9 +42,9 @@ from mlx_iforest.convert.declared import (
     Optional,
     Record,
 )
-from mlx_iforest.convert.declared_values import Array, Chosen, Flag, Number, Strings, Text, Unkept, Whole
+from mlx_iforest.convert.declared_values import Array, Flag, Number, Strings, Text, Unkept, Whole
 
-__all__ = ["BRANCHES", "CLEANING", "DERIVED", "EVIDENCE", "LISTED", "NAMES", "SCHEMA", "TAILS"]
+__all__ = ["BRANCHES", "DERIVED", "EVIDENCE", "LISTED", "NAMES", "TAILS"]
 
 # Far beyond what records hold: quotients of such numbers are still floats.
 _SMALLEST, _LARGEST = 1e-100, 1e100
@@ -60,38 +58,6 @@ _LENT = Number(0.0, _LARGEST)
 
 NAMES = List(Text(), tuple)
 LISTED = List(Text())
-
-_COLUMN = Record(
-    Column,
-    {
-        "name": Text(),
-        "role": Chosen(Role),
-        "reason": Text(),
-        "decimal_comma": Flag(),
-        "day_first": Flag(),
-        "epoch": Optional(Text(get_args(EpochUnit))),
-        "texts": NAMES,
-        "distinct": Whole(),
-        "missing": _SHARE,
-    },
-)
-
-
-def _schema_fault(schema: Schema) -> str | None:
-    return None if len(set(schema.names())) == len(schema.columns) else "two columns have one name"
-
-
-SCHEMA = Record(Schema, {"columns": List(_COLUMN, tuple)}, _schema_fault)
-CLEANING = Record(
-    CleaningReport,
-    {
-        "rows": Whole(),
-        "columns": Dict(
-            Record(ColumnCleaning, {"from_text": Whole(), "blank": Whole(), "unread": Dict(Whole())}),
-        ),
-        "unreadable": Dict(Text()),
-    },
-)
 
 _DURATION = Record(Duration, {"start": Text(), "end": Text()})
 _STEP = Number(0.0, 1.0)

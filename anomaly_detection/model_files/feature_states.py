@@ -19,16 +19,8 @@ from anomaly_detection.features.derived import (
 from anomaly_detection.features.evidence import NAME
 from anomaly_detection.features.features import FeatureSource, SupplyChainFeatures
 from anomaly_detection.features.kinds import GROUPS, PLAIN_GROUPS
-from anomaly_detection.model_files.branch_states import (
-    BRANCHES,
-    CLEANING,
-    DERIVED,
-    EVIDENCE,
-    LISTED,
-    NAMES,
-    SCHEMA,
-    TAILS,
-)
+from anomaly_detection.model_files.branch_states import BRANCHES, DERIVED, EVIDENCE, LISTED, NAMES, TAILS
+from anomaly_detection.model_files.column_states import CLEANING, SCHEMA
 from mlx_iforest.convert.declared import (
     Arrays,
     Dict,
