@@ -65,7 +65,7 @@ class Tails:
     width : ndarray of float64, shape (2, n)
         What one deviation is on either side, where the scale is `asinh`; 1 elsewhere.
     knots, worth : ndarray of float64, shape (2, n, shares)
-        Places on the scale, ascending, and the evidence there in nats. Infinite where too little was seen.
+        Places on the scale, ascending, and the evidence there in nats. NaN where too little was seen.
     slope : ndarray of float64, shape (2, n)
         Units of the scale that make a nat beyond the last knot.
     """
@@ -90,7 +90,7 @@ def learn_tails(X: Floats32, scales: Sequence[FeatureScale], least: Sequence[flo
     """
     n = X.shape[1]
     median, width, slope = np.zeros(n), np.ones((2, n)), np.ones((2, n))
-    knots, worth = np.full((2, n, len(_ALL_SHARES)), np.inf), np.zeros((2, n, len(_ALL_SHARES)))
+    knots, worth = np.full((2, n, len(_ALL_SHARES)), np.nan), np.zeros((2, n, len(_ALL_SHARES)))
     for i, scale in enumerate(scales):
         values = X[~np.isnan(X[:, i]), i].astype(np.float64)
         if scale.nats or values.size < _LEAST_VALUES:
@@ -187,7 +187,7 @@ def _tail(values: Floats, discrete: bool) -> tuple[Floats, Floats, float]:
 
 
 def _evidence(values: Floats, knots: Floats, worth: Floats, slope: float) -> Floats:
-    if not np.isfinite(knots[-1]):
+    if np.isnan(knots[-1]):
         return np.zeros(len(values))
     # From above, so that of equal knots the first counts, which is what lies as far out.
     within = np.interp(-values, -knots[::-1], worth[::-1])

@@ -365,10 +365,10 @@ def _tails_of_evidence_fault(tails: Tails) -> str | None:
         return "expected what each knot is worth"
     if not (np.all(tails.width > 0) and np.all(tails.slope > 0)):
         return "expected widths and slopes above 0"
-    finite: npt.NDArray[np.bool_] = np.asarray(np.isfinite(tails.knots).all(axis=2))
-    if np.any(~finite & ~np.isposinf(tails.knots).all(axis=2)):
+    known = ~np.isnan(tails.knots)
+    if np.any(known.any(axis=2) != known.all(axis=2)):
         return "expected all knots of a feature or none"
-    ascending = np.where(finite[..., None], tails.knots, 0.0)
+    ascending = np.where(known, tails.knots, 0.0)
     if np.any(np.diff(ascending, axis=2) < 0) or np.any(np.diff(tails.worth, axis=2) < 0):
         return "expected knots in ascending order, each worth no less"
     return None
