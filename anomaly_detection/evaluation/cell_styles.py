@@ -8,10 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-import numpy as np
 import pandas as pd
 
-from anomaly_detection.data.parsing import parse_dates, parse_numbers
+from anomaly_detection.data.parsing import parse_numbers
 
 __all__ = ["DateStyles", "number_like", "thousands_mark"]
 
@@ -112,10 +111,16 @@ class DateStyles:
     """
 
     def __init__(self, cells: Iterable[tuple[str, datetime]], day_first: bool) -> None:
-        self._day_first = day_first
         order = ("%d", "%m") if day_first else ("%m", "%d")
         dates = [form.format(*order) for form in _DATES]
-        styles = [_DateStyle(date + time, zeros) for date in dates for time in ("", *_TIMES) for zeros in (True, False)]
+        # Without zeros, 2024111 is two dates.
+        styles = [
+            _DateStyle(date + time, zeros)
+            for date in dates
+            for time in ("", *_TIMES)
+            for zeros in (True, False)
+            if zeros or date != "%Y%m%d"
+        ]
         fits: Counter[_DateStyle] = Counter()
         for cell, own in cells:
             fits.update(style for style in styles if (":" in cell) == (":" in style.form) and style.write(own) == cell)
@@ -127,6 +132,5 @@ class DateStyles:
         for style in self._styles:
             if style.write(own) == cell:
                 made = style.write(date)
-                read = parse_dates(pd.Series([made]), self._day_first)[0]
-                return made if read == np.datetime64(date, "ns") else None
+                return made if datetime.strptime(made, style.form) == date else None
         return None

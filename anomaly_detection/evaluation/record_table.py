@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.data.cells import as_texts, content
@@ -64,6 +65,7 @@ class RecordTable:
         ]
         self.names = [name for name, count in counts.items() if len(count) >= max(2, _NAMES * len(frame))]
         self.readings = [name for name in self.numbers if self._follows(name)]
+        self._cells: dict[str, npt.NDArray[np.object_]] = {}
         self._styles: dict[str, DateStyles] = {}
         self._thousands: dict[str, str] = {}
 
@@ -81,7 +83,9 @@ class RecordTable:
 
     def cell(self, name: str, row: int) -> Any:
         """The raw cell."""
-        return self.frame[name].iat[row]
+        if name not in self._cells:
+            self._cells[name] = self.frame[name].astype(object).to_numpy()
+        return self._cells[name][row]
 
     def number(self, name: str, row: int) -> float:
         """The number in a cell; NaN where there is none."""
