@@ -35,7 +35,7 @@ def isolation_forest(train: pd.DataFrame, test: pd.DataFrame, seed: int) -> Floa
 
 def largest_robust_z(train: pd.DataFrame, test: pd.DataFrame, seed: int) -> Floats:
     """The largest distance of any number or date from its median, in robust deviations, on an asinh scale."""
-    known, new = (np.arcsinh(numbers) for numbers in _numbers(train, test))
+    known, new = (numbers.apply(np.arcsinh) for numbers in _numbers(train, test))
     middle = known.median()
     width = 1.4826 * (known - middle).abs().median()
     width = width.where(width > 0, known.std() + 1e-9)

@@ -136,6 +136,10 @@ def test_what_is_sure_to_be_found_is_found_and_what_is_not_is_not() -> None:
     assert 0.3 < found.recall["all"][0.02] < 0.6
     assert found.known == 1.0
     assert judge(oracle, shipments(seed=5), kinds=SUPPLY_CHAIN_KINDS, draws=1).known == 0.0
+    numbers = ["number_times_10", "number_times_1000", "number_a_tenth", "sign_flipped"]
+    few = judge(oracle, frame, kinds=[*numbers, "reading_stuck"], share=2 / 1500, draws=2)
+    assert few.changed == {"all": 4, **dict.fromkeys(numbers, 1)}
+    assert list(few.left_out) == ["reading_stuck"]
     with pytest.raises(DataError, match="draws"):
         judge(oracle, frame, draws=0)
     with pytest.raises(DataError, match="alert share"):

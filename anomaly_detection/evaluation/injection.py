@@ -147,7 +147,7 @@ def inject(
         kind: _MORE if kind in errors else ERROR_KINDS[kind].needs for kind in kinds if not (types == kind).any()
     }
     labels = np.where(types != "normal", -1, 1).astype(np.int8)
-    return Injected(result, labels, types, where, _note(types, where, errors, left_out), left_out)
+    return Injected(result, labels, types, where, _note(types, where, errors), left_out)
 
 
 def _find(table: RecordTable, kinds: Sequence[str], columns: Sequence[str] | None) -> dict[str, list[Error]]:
@@ -170,7 +170,6 @@ def _note(
     types: npt.NDArray[np.object_],
     columns: npt.NDArray[np.object_],
     errors: Mapping[str, Sequence[Error]],
-    left_out: Mapping[str, str],
 ) -> str:
     parts = []
     for kind, found in errors.items():
@@ -179,7 +178,4 @@ def _note(
         more = [f"{len(says) - _SAID} more"] if len(says) > _SAID else []
         if says:
             parts.append(f"{int((types == kind).sum())} x {kind} ({'; '.join([*says[:_SAID], *more])})")
-    note = f"{int((types != 'normal').sum())} of {len(types)} records were changed: {', '.join(parts)}."
-    if left_out:
-        note += f" Not put in: {', '.join(f'{kind} (needs {needs})' for kind, needs in left_out.items())}."
-    return note
+    return f"{int((types != 'normal').sum())} of {len(types)} records were changed: {', '.join(parts)}."

@@ -264,7 +264,9 @@ _READINGS = "a column of numbers that follow the row above, and dates"
 RECORD_ERRORS: Mapping[str, ErrorKind] = MappingProxyType(
     {
         "number_times_10": ErrorKind("a number ten times what it was", _NUMBERS, _of_numbers(lambda x: x * 10.0)),
-        "number_times_1000": ErrorKind("a number in a unit of a thousandth", _NUMBERS, _of_numbers(lambda x: x * 1e3)),
+        "number_times_1000": ErrorKind(
+            "a number a thousand times what it was", _NUMBERS, _of_numbers(lambda x: x * 1e3)
+        ),
         "number_a_tenth": ErrorKind("a number a tenth of what it was", _NUMBERS, _of_numbers(lambda x: x / 10.0)),
         "sign_flipped": ErrorKind("a number with the other sign", _NUMBERS, _of_numbers(lambda x: -x)),
         "sentinel_code": ErrorKind("-999, 9999 or the like in the place of a number", _NUMBERS, _sentinels),
@@ -280,7 +282,9 @@ RECORD_ERRORS: Mapping[str, ErrorKind] = MappingProxyType(
             "a category of any other record", _CATEGORIES, lambda table: _of_another_row(table, table.categories)
         ),
         "record_copied": ErrorKind("a copy of another record under a number of its own", "two records", _copies),
-        "record_shifted_by_a_column": ErrorKind("the next column's cell from some column on", "three columns", _shifts),
+        "record_shifted_by_a_column": ErrorKind(
+            "each cell a column too far left, from some column on", "three columns", _shifts
+        ),
         "reading_stuck": ErrorKind("one value held over some rows", _READINGS, _stuck),
         "reading_jumps": ErrorKind("a reading half the column's range off", _READINGS, _jumps),
     }

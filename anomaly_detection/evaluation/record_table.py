@@ -113,7 +113,7 @@ class RecordTable:
             return None
         if held == "texts":
             return cell if isinstance(cell, str) else str(cell)
-        fits = {"dates": date, "numbers": (int, float, np.integer, np.floating), "spans": timedelta}[held]
+        fits: Any = {"dates": date, "numbers": (int, float, np.integer, np.floating), "spans": timedelta}[held]
         return cell if isinstance(cell, fits) and not isinstance(cell, bool) else None
 
     def date(self, name: str, row: int) -> datetime | None:
