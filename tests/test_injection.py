@@ -157,7 +157,7 @@ def test_the_command_says_what_is_found(tmp_path: Path, capsys: pytest.CaptureFi
     assert "at 2% alerts" in head
     assert [row.split("  ")[0] for row in rows[:3]] == ["value of another group", "ten times off", "all"]
     assert rows[1].endswith("a price some ten times or a tenth of what it was")
-    assert "Not put in, as no record allows it: reading stuck (needs a column of numbers that follow" in shown.out
+    assert "Not put in: reading stuck (needs a column of numbers that follow" in shown.out
     assert "the 2% most abnormal of your records (30 of 1,500)" in shown.out
     assert "were in the training" not in shown.err
     assert main(["judge", str(tmp_path / "model.joblib"), str(tmp_path / "old.csv"), "--draws", "1"]) == 0

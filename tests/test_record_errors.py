@@ -339,6 +339,13 @@ def test_a_column_keeps_the_narrowest_type_that_holds_its_cells(column: pd.Serie
     assert made.drop(1).tolist() == column.drop(1).tolist()
 
 
+def test_dates_beyond_what_can_be_counted_are_left_alone() -> None:
+    frame = orders(False)
+    frame["shipped"] = pd.Timestamp("2240-03-01") + (frame["shipped"] - frame["shipped"].min()) / 10
+    made = inject(frame, kinds=["date_far_in_the_future"], share=0.1)
+    assert set(made.columns) == {"", "placed"}
+
+
 def test_time_zones_plain_dates_and_counts_of_days_stay() -> None:
     frame = orders(False)
     frame["placed"] = frame["placed"].dt.tz_localize("Europe/Berlin")

@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if found.left_out:
         left_out = [f"{kind.replace('_', ' ')} (needs {needs})" for kind, needs in found.left_out.items()]
-        result(f"Not put in, as no record allows it: {'; '.join(left_out)}.")
+        result(f"Not put in: {'; '.join(left_out)}.")
     if found.known > _MOSTLY_KNOWN:
         note(
             f"{found.known:.0%} of these records were in the training, and a changed copy of one that the model knows "

@@ -20,6 +20,7 @@ _REPEATED = 5
 _NAMES = 0.99
 _FEWEST_LEVELS_OF_A_READING = 20
 _LOOKED_AT = 200
+_LAST_YEAR = 2261  # that nanoseconds since 1970 count to its end
 _EPOCHS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9, "excel": 1.0 / 86_400.0}
 
 
@@ -124,7 +125,7 @@ class RecordTable:
     def as_date(self, name: str, row: int, value: datetime) -> Any:
         """A date as the cell writes its own; None where its form is not known or cannot tell this date."""
         cell, own = self.cell(name, row), self.date(name, row)
-        if own is None:
+        if own is None or value.year > _LAST_YEAR:
             return None
         if isinstance(cell, str):
             if name not in self._styles:
