@@ -1,7 +1,7 @@
 """How many of the errors put into real tables are found? By kind and by table, against simple baselines.
 
 Each model trains without labels on a random half of a table. One error is put into 2 % of the rows of the other half
-(`anomaly_detection.evaluation.record_errors`, kinds by turns), that half is ranked, and counted is how many of the
+(`anomaly_detection.evaluation.record_errors`, each kind as often), that half is ranked, and counted is how many of the
 errors are among the most abnormal rows, as many as there are errors: recall at an alert budget equal to their number.
 What was odd before competes for the same places. Real tables come from a folder that is no part of this project
 (--data); one that is not there is skipped, and the page says so. --repeats is the number of seeds.
