@@ -35,7 +35,8 @@ examples:
 _JUDGE_EXAMPLES = """\
 examples:
   {prog} models/anomaly_detection_model.safetensors this_month.csv
-  {prog} models/anomaly_detection_model.safetensors this_month.csv --share 0.02 --draws 10
+  {prog} models/anomaly_detection_model.safetensors this_month.csv --share 0.02 --draws 20
+  {prog} models/anomaly_detection_model.safetensors this_month.csv --kinds dates_swapped number_times_10
 """
 _EXPLAIN_EXAMPLES = """\
 examples:
@@ -297,13 +298,20 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
 def _add_judge(parser: argparse.ArgumentParser) -> None:
     _describe(
         parser,
-        "Put errors that are known into copies of your records (a number of another group, a price ten times off, a\n"
-        "date before the one that it follows) and print how many of them a saved model finds. Needs no labels; best\n"
-        "with records that the model was not trained on.",
+        "Put errors that are known into copies of your records (numbers ten times off, dates swapped, records copied,\n"
+        "readings that stand still and more) and print how many of each kind a saved model finds. Needs no labels;\n"
+        "best with records that the model was not trained on.",
         _JUDGE_EXAMPLES,
     )
     parser.add_argument("model", metavar="MODEL", type=Path, help="a model file that train wrote")
     _add_table(parser)
+    parser.add_argument(
+        "--kinds",
+        metavar="KIND",
+        nargs="+",
+        action="extend",
+        help="the kinds of errors, by the names in the printed table (default: all that the records allow)",
+    )
     parser.add_argument(
         "--share", metavar="R", type=_ratio, default=0.015, help="the share of the records to change (default: 0.015)"
     )
