@@ -12,7 +12,18 @@ import pandas as pd
 
 from anomaly_detection.features.forms import NEVER
 
-__all__ = ["Chance", "agreement", "cell_keys", "combined", "first_other", "mixed", "name_keys", "repeats_of"]
+__all__ = [
+    "Chance",
+    "agreement",
+    "among",
+    "cell_keys",
+    "combined",
+    "first_other",
+    "labels_at",
+    "mixed",
+    "name_keys",
+    "repeats_of",
+]
 
 Floats = npt.NDArray[np.float64]
 Keys = npt.NDArray[np.uint64]
@@ -59,10 +70,12 @@ def _text_keys(values: Iterable[Any]) -> Keys:
     return np.asarray(pd.util.hash_array(texts, categorize=False), dtype=np.uint64)
 
 
-def combined(cells: Mapping[str, Keys]) -> Keys:
-    """One key a record of the keys of its cells by column, in whatever order these come; shape (n,)."""
-    parts = [mixed(keys ^ _text_keys([column])) for column, keys in cells.items()]
-    return np.sum(parts, axis=0, dtype=np.uint64)
+def combined(cells: Mapping[str, Keys], n: int) -> Keys:
+    """One key for each of `n` records of the keys of its cells by column, in whatever order these come; shape (n,)."""
+    keys = np.zeros(n, dtype=np.uint64)
+    for column, own in cells.items():
+        keys += mixed(own ^ _text_keys([column]))
+    return keys
 
 
 def repeats_of(keys: Keys) -> npt.NDArray[np.int64]:
@@ -84,6 +97,20 @@ def first_other(keys: Keys) -> npt.NDArray[np.int64]:
     # The first one repeats the second.
     found[first] = np.where(sizes > 1, second, -1)
     return found
+
+
+def among(known: Keys, keys: Keys) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Which keys are in `known`, which ascends and is not empty, and where; both of the shape of `keys`."""
+    at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    return np.asarray(known[at] == keys, dtype=bool), at
+
+
+def labels_at(index: pd.Index[Any], places: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
+    """The labels at some positions of an index; None for those that are not among them; of the shape of `places`."""
+    told = np.full(len(places), None, dtype=object)
+    inside = (places >= 0) & (places < len(index))
+    told[inside] = index[places[inside]].astype(object)
+    return told
 
 
 def agreement(keys: Keys) -> float:

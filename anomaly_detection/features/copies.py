@@ -11,7 +11,17 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.features.clauses import number
-from anomaly_detection.features.coincidences import Chance, agreement, cell_keys, combined, first_other, name_keys, repeats_of
+from anomaly_detection.features.coincidences import (
+    Chance,
+    agreement,
+    among,
+    cell_keys,
+    combined,
+    first_other,
+    labels_at,
+    name_keys,
+    repeats_of,
+)
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 
 __all__ = ["Copies"]
@@ -26,9 +36,9 @@ class Copies(FeatureGroup):
     """Evidence in nats that a record is a copy: it agrees with another in every column but those that name a record.
 
     A copy may be of a training record (the last 100,000 are remembered) or of one that comes with it. A training record
-    that comes again, alike in its names too, is itself. How often records agree by chance is learned from the training
-    records and grows with how many a record is compared with (`Chance`): so the more come together, the less two that
-    agree prove. A record without any value is a copy of none.
+    that comes again, alike in its names too or without any, is itself. How often records agree by chance is learned
+    from the training records and grows with how many a record is compared with (`Chance`): so the more come together,
+    the less two that agree prove. A record without any value is a copy of none.
 
     Parameters
     ----------
@@ -56,12 +66,14 @@ class Copies(FeatureGroup):
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         self.n_features_in_ = X.shape[1]
         cells = {name: cell_keys(X[name]) for name in self._said}
-        content = combined(cells)
+        content = combined(cells, len(X))
         others = np.where(self._blank(X), 0, repeats_of(content))
         apart = float(np.prod([agreement(keys) for keys in cells.values()]))
         self.chance_ = Chance(int((others > 0).sum()), len(X), len(X) - 1.0, max(apart, 1e-300))
-        last = X.iloc[-_REMEMBERED:]
-        self.content_, self.whole_ = content[-_REMEMBERED:], self._whole(last, content[-_REMEMBERED:])
+        last = content[-_REMEMBERED:]
+        self.content_, counts = np.unique(last, return_counts=True)
+        self.counts_ = counts.astype(np.int64)
+        self.whole_ = np.unique(self._whole(X.iloc[-_REMEMBERED:], last))
         return others
 
     @property
@@ -69,43 +81,47 @@ class Copies(FeatureGroup):
         return [str(name) for name in self.feature_names_in_ if name not in self.names]
 
     def _content(self, X: pd.DataFrame) -> Keys:
-        return combined({name: cell_keys(X[name]) for name in self._said})
+        return combined({name: cell_keys(X[name]) for name in self._said}, len(X))
 
     def _whole(self, X: pd.DataFrame, content: Keys) -> Keys:
-        return combined({"": content, **{name: name_keys(X[name]) for name in self.names}})
+        return content + combined({name: name_keys(X[name]) for name in self.names}, len(X))
 
     def _blank(self, X: pd.DataFrame) -> npt.NDArray[np.bool_]:
-        return np.asarray(X[self._said].isna().all(axis=1).to_numpy(), dtype=bool)
+        blank = np.ones(len(X), dtype=bool)
+        for name in self._said:
+            blank &= X[name].isna().to_numpy(dtype=bool)
+        return blank
 
     def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
         """Give the evidence in nats, shape (n, 1); 0 for a record without a twin."""
         check_is_fitted(self)
         others, again = self._others(X, self._content(X))
-        return self._evidence(others, len(self.content_) + len(X) - again - 1)
+        return self._evidence(others, int(self.counts_.sum()) + len(X) - again - 1)
 
     def known(self, X: pd.DataFrame) -> npt.NDArray[np.bool_]:
         """Say which records are among the training records remembered, alike in every column; shape (n,)."""
         return self._itself(X, self._content(X))
 
     def _itself(self, X: pd.DataFrame, content: Keys) -> npt.NDArray[np.bool_]:
-        # The names of those only that may be known are hashed.
-        found = np.isin(content, self.content_)
-        found[found] = np.isin(self._whole(X[found], content[found]), self.whole_)
+        # The names of those only that may be known are hashed. Without any, one that says the same is itself.
+        found, _ = among(self.content_, content)
+        some = X[found]
+        nameless = some[list(self.names)].isna().all(axis=1).to_numpy(dtype=bool)
+        found[found] = nameless | among(self.whole_, self._whole(some, content[found]))[0]
         return found
 
     def _others(self, X: pd.DataFrame, content: Keys) -> tuple[Codes, int]:
         """How many other records, here or among the training records, say the same; how many come again."""
         here = repeats_of(content)
-        known, counts = np.unique(self.content_, return_counts=True)
-        at = np.minimum(np.searchsorted(known, content), len(known) - 1)
-        before = np.where(known[at] == content, counts[at], 0)
+        known, at = among(self.content_, content)
+        before = np.where(known, self.counts_[at], 0)
         itself = self._itself(X, content)
         # Training records that come again are counted once, here.
-        again, codes = np.zeros(len(X), dtype=np.int64), pd.factorize(content)[0]
         if itself.any():
-            again = np.bincount(codes, weights=itself)[codes].astype(np.int64)
-        others = here + np.maximum(before - again, 0)
-        return np.where(self._blank(X), 0, others), min(int(itself.sum()), len(self.content_))
+            codes, _ = pd.factorize(content)
+            before = np.maximum(before - np.bincount(codes, weights=itself)[codes].astype(np.int64), 0)
+        others = here + before
+        return np.where(self._blank(X), 0, others), min(int(itself.sum()), int(self.counts_.sum()))
 
     def _evidence(self, others: Codes, compared: int) -> npt.NDArray[np.float32]:
         return np.where(others > 0, self.chance_.evidence(compared), 0.0).astype(np.float32)[:, None]
@@ -131,9 +147,8 @@ class Copies(FeatureGroup):
         others, _ = self._others(X, content)
         places = np.arange(len(X)) if rows is None else np.asarray(rows, dtype=np.int64)
         other = first_other(content)[places]
-        labels = X.index.to_numpy(dtype=object)
-        usual = np.where((other >= 0) & (others[places] > 0), labels[other], None)
-        return others[places].astype(object)[:, None], usual[:, None]
+        told = labels_at(X.index, np.where(others[places] > 0, other, -1))
+        return others[places].astype(object)[:, None], told[:, None]
 
     @classmethod
     def direction(cls, value: Any, usual: Any) -> str:

@@ -35,7 +35,6 @@ from anomaly_detection.features.derived import (
     find_durations,
     find_ratios,
 )
-from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.evidence import Evidence
 from anomaly_detection.features.expectation import Expectation
 from anomaly_detection.features.forms import Decimals, Forms, Given, Signs, Spelling
@@ -45,6 +44,7 @@ from anomaly_detection.features.kinds import GROUPS, KINDS
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
 from anomaly_detection.features.pairing import MOST_PARTNERS
 from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, LevelRarity, MissingRarity, PairRarity
+from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.relations import Relations
 from anomaly_detection.features.restated_columns import find_restated
 from anomaly_detection.features.rules import Rules
@@ -76,7 +76,8 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
     `expectations`  numbers against what the rest of the record foretells
     `rules`         breaches of what nearly all records keep: totals and their factors, dates in order
     `missing`       rarity of which numbers and dates are missing together, and in which words
-    `repeats`       how many times a record or a reading occurs
+    `copies`        records that say the same as another
+    `readings`      values that repeat others although values hardly ever do
     `tails`         the largest and mean surprise over all other features of the row
     ==============  ==================================================================================================
 
@@ -225,6 +226,9 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         return self._extended(clean), report
 
     def _extended(self, clean: pd.DataFrame) -> pd.DataFrame:
+        # Names may be left out of what is scored.
+        absent = [name for name in self.schema_.names(Role.IDENTIFIER) if name not in clean]
+        clean = clean.assign(**dict.fromkeys(absent))
         return add_derived(clean, self.derived_, self._derived_names())
 
     def _derived_names(self) -> list[str]:
@@ -283,20 +287,29 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         return self.tails_.deviations(features[:, : len(self.kept_)])
 
     def known_share(self, X: Any) -> float:
-        """Share of the records, 0 to 1, that are remembered from training in every column; 0 without ``repeats``."""
+        """Share of the records, 0 to 1, that are remembered from training in every column; 0 without ``copies``."""
         extended, _ = self.extend(X)
         for name, transformer, columns in self._used():
-            if name == "repeats":
+            if name == "copies":
                 return float(transformer.known(extended[columns]).mean())
         return 0.0
 
-    def in_units(self, extended: pd.DataFrame) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
+    def in_units(
+        self, extended: pd.DataFrame, rows: npt.NDArray[np.int64] | None = None
+    ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
         """Return, for each feature but the row-level summary, the value and what is usual, as a person would say them.
 
-        Both have shape (n, n_features without the summary). For numbers they are in the column's own units; for
+        Both have shape (n, n_features without the summary); `rows` are the positions of the n records to tell of, among
+        all that came together, all if not given. For numbers they are in the column's own units; for
         categories the level and its count; for pairs both levels, and the rows with both and with the second.
         """
-        blocks = [transformer.in_units(extended[columns]) for _, transformer, columns in self._used()]
+        some = extended if rows is None else extended.iloc[rows]
+        blocks = [
+            transformer.in_units(extended[columns], rows)
+            if transformer.counted
+            else transformer.in_units(some[columns])
+            for _, transformer, columns in self._used()
+        ]
         values, usual = (np.hstack([block[i].astype(object) for block in blocks])[:, self.kept_] for i in (0, 1))
         return values, usual
 
@@ -375,9 +388,9 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             ),
             ("rules", Rules(products, dates), [*names[Product], *dates]),
             ("missing", MissingRarity(keep_all=True), names[MissingPattern]),
-            ("repeats", Repeats(numbers, periods, dates), [*numbers, *categories, *periods, *dates]),
             ("levels", LevelRarity(), categories),
             ("copies", Copies(names_only), [*numbers, *dates, *categories, *names_only]),
+            ("readings", Readings(numbers, periods), [*numbers, *periods, *dates, *categories]),
             (
                 "contexts",
                 Contexts(judged, [*groupers, *weekday_and_hour], numbers, kin),

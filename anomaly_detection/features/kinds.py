@@ -12,6 +12,7 @@ from anomaly_detection.features.group import FeatureGroup
 from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
 from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, LevelRarity, MissingRarity, PairRarity
+from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.relations import Relations
 from anomaly_detection.features.rules import Rules
 from anomaly_detection.features.surprise import DeviationSummary
@@ -32,6 +33,7 @@ KINDS: dict[str, type[FeatureGroup]] = {
     "repeats": Repeats,
     "levels": LevelRarity,
     "copies": Copies,
+    "readings": Readings,
     "contexts": Contexts,
     "relations": Relations,
     "dates": Dates,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from math import comb
 from typing import Any, ClassVar
@@ -21,12 +21,13 @@ from anomaly_detection.features.coincidences import (
     cell_keys,
     combined,
     first_other,
+    labels_at,
     mixed,
-    name_keys,
     repeats_of,
 )
 from anomaly_detection.features.forms import NEVER, decimals
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
+from anomaly_detection.features.numeric_values import LARGEST, bounded
 from anomaly_detection.progress import steps
 
 __all__ = ["Readings"]
@@ -46,6 +47,7 @@ _KNOTS, _VALUES_A_KNOT = 65, 20
 _LEAST_BLOCKS, _BLOCKS = 4, 10
 _RATES = 2.0 ** np.arange(11)
 _SHAPES = np.array([1000.0, 100.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003])
+_SHARES = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
 _TINY = 1e-300
 
 
@@ -72,6 +74,8 @@ class Frequency:
         With how many others each was compared.
     rate, shape : float
         How many times as many repeats there are as expected, and the shape of the mixture.
+    levels, nats : ndarray of float64, shape (s,)
+        Ascending evidence by the mixture, and ``-log`` of the share of training values that had as much.
     apart : float
         The probability that two records agree.
     """
@@ -85,6 +89,8 @@ class Frequency:
     compared: float = 1.0
     rate: float = 1.0
     shape: float = 1000.0
+    levels: Floats = field(default_factory=lambda: np.zeros(0))
+    nats: Floats = field(default_factory=lambda: np.zeros(0))
     apart: float = 1.0
 
     def by_density(self, x: Floats) -> Floats:
@@ -102,9 +108,12 @@ class Frequency:
         return np.where(self.repeated[place] == x, self.counts[place], 0)
 
     def evidence(self, others: Codes, expected: Floats, compared: Floats) -> Floats:
-        """``-log`` of the probability of so many others alike, of those `compared`, or more; nats, shape (n,)."""
+        """``-log`` of the probability of so many others alike, of those `compared`, or more; nats, shape (n,).
+
+        No more than are expected are no evidence.
+        """
         out = np.zeros(len(others))
-        found = np.flatnonzero(others > 0)
+        found = np.flatnonzero((others > 0) & (others > expected))
         count, mean = others[found].astype(np.float64), np.maximum(expected[found], _TINY)
         usual = gammainc(count, mean)
         spread = mean * self.rate
@@ -113,7 +122,22 @@ class Frequency:
         ratio = np.maximum(compared[found] / max(self.compared, 1.0), 1.0)
         bound = np.log(self.values + 1.0) + NEVER + np.log(count) - np.log(ratio)
         out[found] = np.maximum(np.minimum(-np.log(np.maximum(usual, _TINY)), bound), 0.0)
-        return out
+        return self._as_seen(out)
+
+    def _as_seen(self, evidence: Floats) -> Floats:
+        """Evidence of which usual records have no more than its nats say, neither within what was seen nor beyond."""
+        if not len(self.levels):
+            return evidence
+        within = np.interp(evidence, np.append(0.0, self.levels), np.append(0.0, self.nats))
+        beyond = evidence * (self.nats[-1] / self.levels[-1])
+        return np.minimum(evidence, np.where(evidence > self.levels[-1], beyond, within))
+
+    def fit_levels(self, evidence: Floats) -> None:
+        """Learn which shares of usual records reach which evidence."""
+        levels = np.unique(np.quantile(evidence, [1.0 - share for share in _SHARES if share * len(evidence) >= 3.0]))
+        self.levels = levels[levels > 0]
+        at_least = len(evidence) - np.searchsorted(np.sort(evidence), self.levels)
+        self.nats = -np.log(at_least / len(evidence))
 
     def fit_spread(self, others: Codes, expected: Floats) -> None:
         """Learn the rate and the shape that make training values' repeats likeliest."""
@@ -143,7 +167,12 @@ def learn_frequency(values: Floats) -> Frequency | None:
     knots = np.unique(np.quantile(x, np.linspace(0.0, 1.0, min(_KNOTS, 2 + x.size // _VALUES_A_KNOT))))
     below = np.searchsorted(x, knots, side="right") / x.size
     below[0] = 0.0
-    heights = np.diff(below) / np.diff(knots)
+    heights = np.minimum(np.diff(below) / np.diff(knots), LARGEST)
+    if len(heights):
+        # Where there were hardly any, more may come than there were: as dense as half of the values lie.
+        order = np.argsort(heights)
+        middle = heights[order[np.searchsorted(np.diff(below)[order].cumsum(), 0.5)]]
+        heights[[0, -1]] = np.maximum(heights[[0, -1]], middle)
     several = counts > 1
     while several.sum() > _MOST_REPEATED:
         several = counts > 2 * counts[several].min()
@@ -164,9 +193,14 @@ def _learn_spread(frequency: Frequency, values: Floats, spans: Codes) -> Floats:
     expected = np.minimum(often, 1.0) * compared
     frequency.compared = float(compared.mean())
     frequency.fit_spread(inside, expected)
+    frequency.fit_levels(frequency.evidence(inside, expected, compared))
     found = np.zeros(len(values))
     found[present] = frequency.evidence(inside, expected, compared)
     return found
+
+
+def _values(X: pd.DataFrame, names: Sequence[str]) -> Floats:
+    return bounded(X[list(names)].to_numpy(dtype=np.float64))
 
 
 def _others_of(spans: Codes) -> Floats:
@@ -182,7 +216,9 @@ def _agreeing(cells: Sequence[Keys], n: int) -> tuple[Codes, Codes]:
     """
     agreed, which = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
     spread = _apart(cells)
-    alike = {(i,): (keys > 0) & pd.Series(keys).duplicated(keep=False).to_numpy() for i, keys in enumerate(cells)}
+    alike: dict[tuple[int, ...], npt.NDArray[np.bool_]] = {
+        (i,): (keys > 0) & pd.Series(keys).duplicated(keep=False).to_numpy() for i, keys in enumerate(cells)
+    }
     for size in range(2, len(cells) + 1):
         for columns in combinations(range(len(cells)), size):
             parts = [alike.get(part) for part in combinations(columns, size - 1)]
@@ -207,8 +243,8 @@ def _apart(cells: Sequence[Keys]) -> list[Keys]:
 def _partners(cells: Sequence[Keys], which: Codes, places: Codes) -> Codes:
     """The first other row that agrees with those at `places` in the columns of `which`, -1 for none; of its shape."""
     spread, found = _apart(cells), np.full(len(places), -1, dtype=np.int64)
-    for columns in np.unique(which[places]):
-        keys = np.sum([keys for i, keys in enumerate(spread) if columns >> i & 1], axis=0, dtype=np.uint64)
+    for columns in np.unique(which[places][which[places] > 0]):
+        keys: Keys = np.sum([keys for i, keys in enumerate(spread) if columns >> i & 1], axis=0, dtype=np.uint64)
         asked = np.flatnonzero(which[places] == columns)
         near = np.flatnonzero(np.isin(keys, keys[places[asked]]))
         other = first_other(keys[near])[np.searchsorted(near, places[asked])]
@@ -217,7 +253,7 @@ def _partners(cells: Sequence[Keys], which: Codes, places: Codes) -> Codes:
 
 
 class Readings(FeatureGroup):
-    """Evidence in nats that a value repeats others, a feature a column whose values hardly ever do; and that several do.
+    """Evidence in nats that a value repeats others, a feature a column whose values hardly do; and that several do.
 
     For each column: how many rows of the same span of time (`within`; of all, if there is none) hold that very value,
     against what `Frequency` leads to expect of so many rows. *repeated together*, where two or more columns are looked
@@ -226,7 +262,7 @@ class Readings(FeatureGroup):
     together says as much, so nothing counts twice.
 
     Rows are compared with those that come together and the last 10,000 training records; one of these that comes again,
-    alike in every column, is itself.
+    alike in every column, is itself (or a copy, which is another group's business).
 
     Parameters
     ----------
@@ -234,18 +270,15 @@ class Readings(FeatureGroup):
         Columns in which a repeated value is looked for.
     within : sequence of str
         The categorical column, if any, of the span of time that a value is compared within.
-    names : sequence of str
-        Columns that name a record.
     """
 
     units: ClassVar[tuple[float, float]] = (0.0, 1.0)
     nats: ClassVar[bool] = True
     counted: ClassVar[bool] = True
 
-    def __init__(self, numbers: Sequence[str] = (), within: Sequence[str] = (), names: Sequence[str] = ()) -> None:
+    def __init__(self, numbers: Sequence[str] = (), within: Sequence[str] = ()) -> None:
         self.numbers = numbers
         self.within = within
-        self.names = names
 
     def fit(self, X: pd.DataFrame, y: object = None) -> Readings:
         """Learn how often values repeat."""
@@ -260,17 +293,17 @@ class Readings(FeatureGroup):
         self.frequencies_: dict[str, Frequency] = {}
         found = []
         for name in steps(self.numbers, "looking for repeated values"):
-            values = X[name].to_numpy(dtype=np.float64)
+            values = bounded(X[name].to_numpy(dtype=np.float64))
             frequency = learn_frequency(values)
             if frequency is not None:
                 self.frequencies_[name] = frequency
                 found.append(_learn_spread(frequency, values, spans))
         self.together_ = self._learn_together(X, spans)
-        last = X.iloc[-_REMEMBERED:]
-        self.last_ = last[self._columns].to_numpy(dtype=np.float64)
-        self.last_spans_, self.last_whole_ = spans[-_REMEMBERED:], self._whole(last)
+        last = X.iloc[-_REMEMBERED:] if self._columns else X.iloc[:0]
+        self.last_ = _values(last, self._columns)
+        self.last_spans_, self.last_whole_ = spans[len(X) - len(last) :], self._whole(last)
         single = np.column_stack([np.empty((len(X), 0)), *found])
-        agreed = _agreeing(self._cells(X[self._joined].to_numpy(dtype=np.float64), spans), len(X))[0]
+        agreed = _agreeing(self._cells(_values(X, self._joined), spans), len(X))[0]
         return self._out(single, agreed, _others_of(spans))
 
     @property
@@ -293,7 +326,7 @@ class Readings(FeatureGroup):
 
     def _whole(self, X: pd.DataFrame) -> Keys:
         said = [name for name in self.feature_names_in_ if name not in self.within]
-        return combined({name: (name_keys if name in self.names else cell_keys)(X[name]) for name in said})
+        return combined({name: cell_keys(X[name]) for name in said}, len(X))
 
     @staticmethod
     def _cells(values: Floats, spans: Codes) -> list[Keys]:
@@ -304,15 +337,17 @@ class Readings(FeatureGroup):
 
     def _learn_together(self, X: pd.DataFrame, spans: Codes) -> list[Chance]:
         for name in self._columns:
-            values = X[name].to_numpy(dtype=np.float64)
-            self.frequencies_[name].apart = agreement(cell_keys(X[name])[~np.isnan(values)])
+            self.frequencies_[name].apart = agreement(cell_keys(X[name].dropna()))
         names = self._joined
-        agreed, _ = _agreeing(self._cells(X[names].to_numpy(dtype=np.float64), spans), len(X))
+        agreed, _ = _agreeing(self._cells(_values(X, names), spans), len(X))
         compared = float(_others_of(spans).mean())
         apart = sorted((self.frequencies_[name].apart for name in names), reverse=True)
         return [
             Chance(
-                int((agreed >= count).sum()), len(X), compared, max(comb(len(names), count) * np.prod(apart[:count]), _TINY)
+                int((agreed >= count).sum()),
+                len(X),
+                compared,
+                min(comb(len(names), count) * float(np.prod(apart[:count])), 1.0),
             )
             for count in range(2, len(names) + 1)
         ]
@@ -333,10 +368,10 @@ class Readings(FeatureGroup):
 
     def _beside(self, X: pd.DataFrame) -> tuple[Floats, Codes]:
         """The values and spans of the rows and, after them, of the remembered ones that they are compared with."""
-        values, spans = X[self._columns].to_numpy(dtype=np.float64), self._spans(X)
+        values, spans = _values(X, self._columns), self._spans(X)
         near = np.isin(self.last_spans_, spans)
         if near.any():
-            near[near] = ~np.isin(self.last_whole_[near], self._whole(X))
+            near[near] = ~pd.Series(self.last_whole_[near]).isin(self._whole(X)).to_numpy()
         return np.vstack([values, self.last_[near]]), np.concatenate([spans, self.last_spans_[near]])
 
     def _of_joined(self, values: Floats) -> Floats:
@@ -351,7 +386,7 @@ class Readings(FeatureGroup):
             compared[given, i] = _others_of(spans[given])
         return others, compared
 
-    def _out(self, single: Floats, agreed: Codes, compared: Codes) -> npt.NDArray[np.float32]:
+    def _out(self, single: Floats, agreed: Codes, compared: Floats) -> npt.NDArray[np.float32]:
         if not self.together_:
             return single.astype(np.float32)
         together = np.zeros(len(single))
@@ -377,9 +412,7 @@ class Readings(FeatureGroup):
         """The span of time that each is compared within."""
         return [tuple(self.within)] * len(self.get_feature_names_out())
 
-    def in_units(
-        self, X: pd.DataFrame, rows: Codes | None = None
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def in_units(self, X: pd.DataFrame, rows: Codes | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return how many rows hold each value, and the columns that agree with one other row; both (n, features).
 
         What is usual is 1 and, of the columns that agree, the first such row by the index of `X`; None where that is a
@@ -400,8 +433,7 @@ class Readings(FeatureGroup):
             }
             out[:, -1] = pd.Series(which[places]).map(named)
             other = _partners(cells, which, places)
-            here = (other >= 0) & (other < len(X)) & (which[places] > 0)
-            usual[:, -1] = np.where(here, X.index.to_numpy(dtype=object)[np.where(here, other, 0)], None)
+            usual[:, -1] = labels_at(X.index, other)
         return out, usual
 
     @classmethod
