@@ -279,6 +279,8 @@ def _readings_fault(readings: Readings) -> str | None:
     columns = set(readings.feature_names_in_)
     if not readings.frequencies_.keys() <= set(readings.numbers) <= columns or not set(readings.within) <= columns:
         return "expected frequencies of some of the columns"
+    if len(readings.within) > 1:
+        return "expected one span of time at most"
     n, width = len(readings.last_whole_), len(readings.frequencies_)
     if readings.last_.shape != (n, width) or len(readings.last_spans_) != n:
         return "expected the values, span and key of each record that is remembered"
