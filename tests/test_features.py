@@ -382,7 +382,7 @@ def test_features_are_named_traced_and_finite() -> None:
 
 def test_branches_that_others_read() -> None:
     features = SupplyChainFeatures().fit(orders())
-    assert set(GROUPS) - {"tails"} == set(features.named_transformers_) - {"remainder"}
+    assert set(GROUPS) - {"tails", "repeats"} == set(features.named_transformers_) - {"remainder"}
     assert isinstance(features.named_transformers_["num"], NumericValues)
     assert isinstance(features.named_transformers_["cat"], CategoryRarity)
     assert not isinstance(features, ColumnTransformer)

@@ -110,7 +110,7 @@ def test_natural_repeats_are_learned() -> None:
     learned = Readings(NUMBERS, DATED).fit(frame)
     assert float(evidence(learned, new.assign(device="other")).max(axis=None)) < NATS
     unlearned = readings(True, 4)
-    assert float(evidence(unlearned, new)["repeated together"].max()) > NATS
+    assert float(evidence(unlearned, new)["values repeated together"].max()) > NATS
 
 
 def test_an_amended_copy_agrees_in_several_columns_with_one_and_the_same_row() -> None:
@@ -121,8 +121,8 @@ def test_an_amended_copy_agrees_in_several_columns_with_one_and_the_same_row() -
     new.loc[300, ["temperature", "period"]] = new.loc[290, ["temperature", "period"]]
     new.loc[300, "pressure"] = new.loc[291, "pressure"]
     told = evidence(found, new)
-    assert (told.loc[[690, 700], "repeated together"] > NATS).all()
-    assert told.loc[300, "repeated together"] == 0
+    assert (told.loc[[690, 700], "values repeated together"] > NATS).all()
+    assert told.loc[300, "values repeated together"] == 0
     # What several say together, one does not say again.
     assert (told.loc[700, ["repeated pressure", "repeated humidity"]] == 0).all()
     values, usual = found.in_units(new.set_axis(np.arange(1, 1_001)), np.array([700, 300]))
@@ -138,7 +138,7 @@ def test_an_amended_copy_of_a_training_record_is_found_and_that_record_again_is_
     told = evidence(found, again)
     assert float((told > NATS).mean(axis=None)) <= LIMIT
     amended = frame.tail(1).assign(temperature=11.11, device="device 3")
-    assert evidence(found, amended)["repeated together"].iloc[0] > NATS
+    assert evidence(found, amended)["values repeated together"].iloc[0] > NATS
     values, usual = found.in_units(amended)
     assert (set(values[0, -1]), usual[0, -1]) == ({"pressure", "humidity"}, None)
 
@@ -172,7 +172,7 @@ def test_the_result_depends_on_no_order_and_on_no_codes() -> None:
 def test_words_name_the_column_the_count_and_the_row_and_weeks_only_where_there_are_dates() -> None:
     row = {"humidity": 44.44}
     within, apart = (FeatureSource("repeated humidity", "readings", ("humidity",), of) for of in (("period",), ()))
-    both = FeatureSource("repeated together", "readings", ("pressure", "humidity"), ("period",))
+    both = FeatureSource("values repeated together", "readings", ("pressure", "humidity"), ("period",))
 
     def phrase(source: FeatureSource, value: Any, usual: Any) -> str:
         return Readings.phrase(source, value, usual, row, 2_000, None)
@@ -270,7 +270,7 @@ def test_new_models_have_evidence_for_counts_and_take_records_without_names() ->
     frame = sensors(600, 0).drop(columns="period").assign(reading=[f"R{i}" for i in range(600)])
     features = SupplyChainFeatures(groups=("num", "copies", "readings")).fit(frame)
     names = list(features.get_feature_names_out())
-    assert {"copied record", "repeated together", "repeated humidity"} <= set(names)
+    assert {"copied record", "values repeated together", "repeated humidity"} <= set(names)
     assert "repeats" not in features.named_transformers_
     assert features.known_share(frame) == features.known_share(frame.drop(columns="reading")) == 1.0
     new = sensors(200, 1).drop(columns="period").assign(reading=[f"N{i}" for i in range(200)])

@@ -38,7 +38,8 @@ def score_parts(
 
     Text is read by what training found out about each column, so scores are those of all records at once, bit for bit.
     One thing does depend on the parts: copies are looked for among the records of a part and those of the training
-    (`Repeats`), so that a copy that falls into another part than what it copies is not seen; see `counts_repeats`.
+    (`Copies`, `Readings`), so that a copy that falls into another part than what it copies is not seen; see
+    `counts_repeats`.
 
     Parameters
     ----------

@@ -256,10 +256,10 @@ class Readings(FeatureGroup):
     """Evidence in nats that a value repeats others, a feature a column whose values hardly do; and that several do.
 
     For each column: how many rows of the same span of time (`within`; of all, if there is none) hold that very value,
-    against what `Frequency` leads to expect of so many rows. *repeated together*, where two or more columns are looked
-    at: in how many of them, from two up, a row agrees with one and the same other row of its span, as a copy that was
-    amended here and there does, against chance (`Chance`). A column's own evidence is left out where that of several
-    together says as much, so nothing counts twice.
+    against what `Frequency` leads to expect of so many rows. *values repeated together*, where two or more columns are
+    looked at: in how many of them, from two up, a row agrees with one and the same other row of its span, as a copy
+    that was amended here and there does, against chance (`Chance`). A column's own evidence is left out where that of
+    several together says as much, so nothing counts twice.
 
     Rows are compared with those that come together and the last 10,000 training records; one of these that comes again,
     alike in every column, is itself (or a copy, which is another group's business).
@@ -398,9 +398,9 @@ class Readings(FeatureGroup):
         return np.column_stack([single, together]).astype(np.float32)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
-        """Return ``repeated <column>`` for each, and ``repeated together``."""
+        """Return ``repeated <column>`` for each, and ``values repeated together``."""
         names = [f"repeated {name}" for name in self._columns]
-        return np.asarray([*names, "repeated together"] if self.together_ else names, dtype=object)
+        return np.asarray([*names, "values repeated together"] if self.together_ else names, dtype=object)
 
     @property
     def feature_columns_(self) -> list[tuple[str, ...]]:
