@@ -131,6 +131,8 @@ def test_keys_find_the_first_other() -> None:
     assert len({name_keys(name).tobytes() for name in names}) == 1
     missing = [pd.Series([None, "a"]), pd.Series([np.nan, "a"]), pd.Series(pd.Categorical([None, "a"]))]
     assert len({cell_keys(column).tobytes() for column in missing}) == 1
+    halves = pd.Series(["\ud800", "\ud801", "\ud800"], dtype=object)
+    assert repeats_of(cell_keys(halves)).tolist() == repeats_of(name_keys(halves)).tolist() == [1, 0, 1]
 
 
 def test_chance_grows_with_comparisons_and_is_no_less_than_that_of_columns_apart() -> None:

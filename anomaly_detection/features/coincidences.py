@@ -66,7 +66,9 @@ def name_keys(column: pd.Series[Any]) -> Keys:
 
 
 def _text_keys(values: Iterable[Any]) -> Keys:
-    texts = np.asarray([str(value) for value in values], dtype=object)
+    # Half a character has no bytes in UTF-8.
+    plain = [str(value).encode("utf-8", "backslashreplace").decode("utf-8") for value in values]
+    texts = np.asarray(plain, dtype=object)
     return np.asarray(pd.util.hash_array(texts, categorize=False), dtype=np.uint64)
 
 
