@@ -76,7 +76,7 @@ FEATURE_SETS = (
     FeatureSet(("num", "deviations", "tails")),
     FeatureSet(("num", "deviations", "tails"), 1),
     FeatureSet(("num", "deviations", "tails"), 2),
-    FeatureSet(("num", "deviations", "repeats", "tails"), 2),
+    FeatureSet(("num", "deviations", "copies", "readings", "tails"), 2),
 )
 """What the search chooses among; the first is the base model's."""
 

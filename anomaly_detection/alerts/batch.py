@@ -129,7 +129,7 @@ class Batch:
     def _explained(self, positions: npt.NDArray[np.int64], reasons: int) -> list[Explanation]:
         return explain_features(
             self.detector,
-            self.extended,
+            self.extended.set_axis(self.rows),
             self.features,
             positions,
             reasons,

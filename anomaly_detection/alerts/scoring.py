@@ -41,7 +41,8 @@ def score_parts(
     Where it may be written in forms that training did not have, the parts are gone through once before, to see what all
     of them say (`as_written`); parts that can be had only once each settle that for themselves.
     One more thing does depend on the parts: copies are looked for among the records of a part and those of the training
-    (`Repeats`), so that a copy that falls into another part than what it copies is not seen; see `counts_repeats`.
+    (`Copies`, `Readings`), so that a copy that falls into another part than what it copies is not seen; see
+    `counts_repeats`.
 
     Parameters
     ----------

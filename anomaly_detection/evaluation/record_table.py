@@ -99,7 +99,7 @@ class RecordTable:
         if not np.isfinite(value) or isinstance(cell, (bool, np.bool_)):
             return None
         if isinstance(cell, str):
-            comma = self.schema[name].decimal_comma
+            comma = bool(self.schema[name].decimal_comma)
             if name not in self._thousands:
                 self._thousands[name] = thousands_mark(self.frame[name], comma)
             return number_like(cell, value, comma, self._thousands[name])
@@ -129,7 +129,9 @@ class RecordTable:
             return None
         if isinstance(cell, str):
             if name not in self._styles:
-                self._styles[name] = DateStyles(self._some_dates(name), self.schema[name].day_first)
+                self._styles[name] = DateStyles(
+                    self._some_dates(name), any(form[0] == "d" for form in self.schema[name].dates)
+                )
             return self._styles[name].write(cell, own, value)
         if isinstance(cell, date):
             # The distance, so that time zones and what a cell has below a microsecond stay.

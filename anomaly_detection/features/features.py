@@ -43,10 +43,11 @@ from anomaly_detection.features.expectation import Expectation
 from anomaly_detection.features.forms import Decimals, Forms, Given, Signs, Spelling
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.group_deviation import GroupDeviation
-from anomaly_detection.features.kinds import EVIDENCE_GROUPS, GROUPS, KINDS, PLAIN_GROUPS
+from anomaly_detection.features.kinds import EVIDENCE_GROUPS, FORMER_GROUPS, GROUPS, KINDS, PLAIN_GROUPS
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
 from anomaly_detection.features.pairing import MOST_PARTNERS
 from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, LevelRarity, MissingRarity, PairRarity
+from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.relations import Relations
 from anomaly_detection.features.restated_columns import find_restated
 from anomaly_detection.features.rules import Rules
@@ -79,7 +80,8 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
     `expectations`  numbers against what the rest of the record foretells
     `rules`         breaches of what nearly all records keep: totals and their factors, dates in order
     `missing`       rarity of which numbers and dates are missing together, and in which words
-    `repeats`       how many times a record or a reading occurs
+    `copies`        records that say the same as another
+    `readings`      values that repeat others although values hardly ever do
     `tails`         the largest and mean surprise over all other features of the row
     ==============  ==================================================================================================
 
@@ -169,7 +171,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         DataError
             For unusable records or an unknown group of features; the message says why.
         """
-        unknown = [group for group in self.groups if group not in GROUPS]
+        unknown = [group for group in self.groups if group not in KINDS]
         if unknown:
             raise DataError(f"Unknown feature group {unknown[0]!r}; expected some of {', '.join(GROUPS)}.")
         frame = to_frame(X)
@@ -234,6 +236,9 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         return self._extended(clean), report
 
     def _extended(self, clean: pd.DataFrame) -> pd.DataFrame:
+        # Names may be left out of what is scored.
+        absent = [name for name in self.schema_.names(Role.IDENTIFIER) if name not in clean]
+        clean = clean.assign(**dict.fromkeys(absent))
         return add_derived(clean, self.derived_, self._derived_names())
 
     def _derived_names(self) -> list[str]:
@@ -317,24 +322,33 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
     @property
     def forest_features(self) -> npt.NDArray[np.int64]:
         """Which of the kept features are for the forest, by their numbers; the others are evidence only."""
-        plain = [i for i in range(len(self.kept_)) if self.feature_sources_[i].kind in PLAIN_GROUPS]
+        plain = [i for i in range(len(self.kept_)) if self.feature_sources_[i].kind not in EVIDENCE_GROUPS]
         return np.array(plain, dtype=np.int64)
 
     def known_share(self, X: Any) -> float:
-        """Share of the records, 0 to 1, that are remembered from training in every column; 0 without ``repeats``."""
+        """Share of the records, 0 to 1, that are remembered from training in every column; 0 without ``copies``."""
         extended, _ = self.extend(X)
         for name, transformer, columns in self._used():
-            if name == "repeats":
+            if name == "copies":
                 return float(transformer.known(extended[columns]).mean())
         return 0.0
 
-    def in_units(self, extended: pd.DataFrame) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
+    def in_units(
+        self, extended: pd.DataFrame, rows: npt.NDArray[np.int64] | None = None
+    ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
         """Return, for each feature but the row-level summary, the value and what is usual, as a person would say them.
 
-        Both have shape (n, n_features without the summary). For numbers they are in the column's own units; for
+        Both have shape (n, n_features without the summary); `rows` are the positions of the n records to tell of, among
+        all that came together, all if not given. For numbers they are in the column's own units; for
         categories the level and its count; for pairs both levels, and the rows with both and with the second.
         """
-        blocks = [transformer.in_units(extended[columns]) for _, transformer, columns in self._used()]
+        some = extended if rows is None else extended.iloc[rows]
+        blocks = [
+            transformer.in_units(extended[columns], rows)
+            if transformer.counted
+            else transformer.in_units(some[columns])
+            for _, transformer, columns in self._used()
+        ]
         values, usual = (np.hstack([block[i].astype(object) for block in blocks])[:, self.kept_] for i in (0, 1))
         return values, usual
 
@@ -419,6 +433,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             ("repeats", Repeats(numbers, periods, dates), [*numbers, *categories, *periods, *dates]),
             ("levels", LevelRarity(), every),
             ("copies", Copies(names_only), [*numbers, *dates, *categories, *names_only]),
+            ("readings", Readings(numbers, periods), [*numbers, *periods, *dates, *categories]),
             (
                 "contexts",
                 Contexts(judged, [*groupers, *weekday_and_hour, *levels], numbers, kin),
@@ -433,7 +448,11 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             ("spelling", Spelling(), every),
         ]
         wanted = {name for name, _, columns in plan if name in self.groups and columns}
+        former = any(group in FORMER_GROUPS for group in self.groups)
         known = GROUPS if self.weighs_evidence else PLAIN_GROUPS
+        if former:
+            # A file of before copies and readings were judged by chance.
+            known = tuple({*known, *FORMER_GROUPS} - {"copies", "readings"})
         return [
             (name, branch if name in wanted else "drop", columns) for name, branch, columns in plan if name in known
         ]

@@ -12,11 +12,12 @@ from anomaly_detection.features.group import FeatureGroup
 from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
 from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, LevelRarity, MissingRarity, PairRarity
+from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.relations import Relations
 from anomaly_detection.features.rules import Rules
 from anomaly_detection.features.surprise import DeviationSummary
 
-__all__ = ["EVIDENCE_GROUPS", "GROUPS", "KINDS", "PLAIN_GROUPS"]
+__all__ = ["EVIDENCE_GROUPS", "FORMER_GROUPS", "GROUPS", "KINDS", "PLAIN_GROUPS"]
 
 _PLAIN: dict[str, type[FeatureGroup]] = {
     "num": NumericValues,
@@ -29,12 +30,12 @@ _PLAIN: dict[str, type[FeatureGroup]] = {
     "expectations": Expectation,
     "rules": Rules,
     "missing": MissingRarity,
-    "repeats": Repeats,
+    "copies": Copies,
+    "readings": Readings,
     "tails": DeviationSummary,
 }
 _EVIDENCE: dict[str, type[FeatureGroup]] = {
     "levels": LevelRarity,
-    "copies": Copies,
     "contexts": Contexts,
     "relations": Relations,
     "dates": Dates,
@@ -44,7 +45,8 @@ _EVIDENCE: dict[str, type[FeatureGroup]] = {
     "forms": Forms,
     "spelling": Spelling,
 }
-KINDS = {**_PLAIN, **_EVIDENCE}
+_FORMER: dict[str, type[FeatureGroup]] = {"repeats": Repeats}
+KINDS = {**_PLAIN, **_EVIDENCE, **_FORMER}
 """What each `FeatureSource.kind` is."""
 
 PLAIN_GROUPS = tuple(_PLAIN)
@@ -52,5 +54,8 @@ PLAIN_GROUPS = tuple(_PLAIN)
 
 EVIDENCE_GROUPS = tuple(_EVIDENCE)
 """Features that only evidence is made of, see `Evidence`."""
+
+FORMER_GROUPS = tuple(_FORMER)
+"""Features that forests of earlier files look at, and no new one does."""
 
 GROUPS = (*PLAIN_GROUPS, *EVIDENCE_GROUPS)

@@ -6,10 +6,10 @@ import math
 from typing import Any, get_args
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.data.levels import CombinedLevels, Levels
+from anomaly_detection.features.coincidences import Chance
 from anomaly_detection.features.contexts import Context, Contexts, History
 from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.dates import Dates
@@ -30,6 +30,7 @@ from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Forms, Giv
 from anomaly_detection.features.group_deviation import GroupDeviation, _Deviation, _Usual
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios, Scale
 from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, LevelRarity, MissingRarity, PairRarity
+from anomaly_detection.features.readings import Frequency, Readings
 from anomaly_detection.features.relations import Relation, Relations
 from anomaly_detection.features.rules import Rules
 from anomaly_detection.features.surprise import DeviationSummary
@@ -215,6 +216,52 @@ def _repeats_fault(repeats: Repeats) -> str | None:
     return None if fits else "expected counts of each column's readings"
 
 
+def _ascending(array: Any) -> bool:
+    return not np.any(array[1:] <= array[:-1])
+
+
+def _chance_fault(chance: Chance) -> str | None:
+    return None if chance.seen <= chance.rows else "expected no more records seen than there were"
+
+
+def _copies_fault(copies: Copies) -> str | None:
+    if not set(copies.names) <= set(copies.feature_names_in_):
+        return "expected names among the columns"
+    if not len(copies.content_) or not _ascending(copies.content_) or not _ascending(copies.whole_):
+        return "expected keys in ascending order"
+    if len(copies.counts_) != len(copies.content_):
+        return "expected a count for each key"
+    # Each record has both keys.
+    if not len(copies.content_) <= len(copies.whole_) <= int(copies.counts_.sum()) <= copies.chance_.rows:
+        return f"expected keys of {copies.chance_.rows} records at most"
+    return None
+
+
+def _frequency_fault(frequency: Frequency) -> str | None:
+    if not len(frequency.knots) or len(frequency.heights) != len(frequency.knots) - 1:
+        return "expected a height between each two knots"
+    if not all(map(_ascending, (frequency.knots, frequency.repeated, frequency.levels))):
+        return "expected knots, repeated values and levels in ascending order"
+    if len(frequency.counts) != len(frequency.repeated) or int(frequency.counts.sum()) > frequency.values:
+        return f"expected a count for each repeated value, of {frequency.values} in all"
+    if len(frequency.nats) != len(frequency.levels) or np.any(np.diff(frequency.nats) < 0):
+        return "expected nats of each level, in ascending order"
+    return None
+
+
+def _readings_fault(readings: Readings) -> str | None:
+    columns = set(readings.feature_names_in_)
+    if not readings.frequencies_.keys() <= set(readings.numbers) <= columns or not set(readings.within) <= columns:
+        return "expected frequencies of some of the columns"
+    if len(readings.within) > 1:
+        return "expected one span of time at most"
+    n, width = len(readings.last_whole_), len(readings.frequencies_)
+    if readings.last_.shape != (n, width) or len(readings.last_spans_) != n:
+        return "expected the values, span and key of each record that is remembered"
+    fits = len(readings.together_) == max(len(readings._joined) - 1, 0)
+    return None if fits else "expected the chance of each number of columns together"
+
+
 def _tails_fault(tails: DeviationSummary) -> str | None:
     n = tails.n_features_in_
     for given in (tails.least, tails.most):
@@ -320,12 +367,6 @@ _RELATION = Record(
 _KIN = Optional(Dict(NAMES))
 
 
-def _copies_fault(copies: Copies) -> str | None:
-    if copies.content_.shape != copies.whole_.shape or not copies.content_.size:
-        return "expected two keys for each record"
-    return None if copies.twins_ <= copies.n_rows_ else "more records have a twin than there are"
-
-
 def _dates_fault(dates: Dates) -> str | None:
     fits = len(dates.spans_) == len(dates.feature_names_in_)
     ordered = all(first <= middle <= last for middle, first, last, _ in dates.spans_)
@@ -396,6 +437,27 @@ EVIDENCE = Record(
         ),
     },
     _evidence_fault,
+)
+
+
+_CHANCE = Record(Chance, {"seen": Whole(), "rows": Whole(1), "compared": _LENT, "apart": _SHARE}, _chance_fault)
+_FREQUENCY = Record(
+    Frequency,
+    {
+        "step": Number(1e-12, 1.0),
+        "knots": _FINITE_ARRAY,
+        "heights": Array("float64", least=0.0, most=_LARGEST),
+        "repeated": _FINITE_ARRAY,
+        "counts": Array("int64", least=2),
+        "values": Whole(1),
+        "compared": _LENT,
+        "rate": _POSITIVE,
+        "shape": _POSITIVE,
+        "levels": Array("float64", least=_SMALLEST, most=_LARGEST),
+        "nats": Array("float64", least=0.0, most=_LARGEST),
+        "apart": _SHARE,
+    },
+    _frequency_fault,
 )
 
 BRANCHES: dict[str, Record] = {
@@ -472,12 +534,26 @@ BRANCHES: dict[str, Record] = {
         {
             "names": LISTED,
             **_SEEN,
-            "n_rows_": Whole(1),
-            "twins_": Whole(),
+            "chance_": _CHANCE,
             "content_": Array("uint64"),
-            "whole_": _KEYS,
+            "counts_": _COUNTS,
+            "whole_": Array("uint64"),
         },
         _copies_fault,
+    ),
+    "readings": Record(
+        Readings,
+        {
+            "numbers": LISTED,
+            "within": LISTED,
+            **_SEEN,
+            "frequencies_": Dict(_FREQUENCY),
+            "together_": List(_CHANCE),
+            "last_": Array("float64", 2, special=True, least=-_LARGEST, most=_LARGEST),
+            "last_spans_": Array("int64"),
+            "last_whole_": Array("uint64"),
+        },
+        _readings_fault,
     ),
     "contexts": Record(
         Contexts,

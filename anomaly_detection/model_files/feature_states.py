@@ -18,7 +18,7 @@ from anomaly_detection.features.derived import (
 )
 from anomaly_detection.features.evidence import NAME
 from anomaly_detection.features.features import FeatureSource, SupplyChainFeatures
-from anomaly_detection.features.kinds import GROUPS, PLAIN_GROUPS
+from anomaly_detection.features.kinds import EVIDENCE_GROUPS, KINDS
 from anomaly_detection.model_files.branch_states import BRANCHES, DERIVED, EVIDENCE, LISTED, NAMES, TAILS
 from anomaly_detection.model_files.column_states import CLEANING, SCHEMA
 from mlx_iforest.convert.declared import (
@@ -39,11 +39,11 @@ from mlx_iforest.convert.declared_values import Array, Strings, Text, Unkept, Wh
 
 __all__ = ["FEATURES"]
 
-_SOURCE = Record(FeatureSource, {"name": Text(), "kind": Text((*GROUPS, NAME)), "columns": NAMES, "group_by": NAMES})
+_SOURCE = Record(FeatureSource, {"name": Text(), "kind": Text((*KINDS, NAME)), "columns": NAMES, "group_by": NAMES})
 _OWN = Fields(
     {
         "schema": Optional(SCHEMA),
-        "groups": List(Text(GROUPS), tuple),
+        "groups": List(Text(tuple(KINDS)), tuple),
         "n_jobs": Unkept(None),
         "schema_": SCHEMA,
         "cleaning_report_": CLEANING,
@@ -132,7 +132,7 @@ def _fault(features: SupplyChainFeatures) -> str | None:
     if not n or np.any(kept[1:] <= kept[:-1]) or kept[-1] >= len(sources):
         return f"'kept_' must choose among {len(sources)} features, in their order"
     expected = [sources[i] for i in kept]
-    plain = sum(source.kind in PLAIN_GROUPS for source in expected)
+    plain = sum(source.kind not in EVIDENCE_GROUPS for source in expected)
     if features.tails_.n_features_in_ != plain:
         return f"'tails_' must look at {plain} features"
     if (features.evidence_ is None) == features.weighs_evidence:
