@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.base import clone
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
@@ -31,12 +32,23 @@ __all__ = ["LEAF_VALUE", "MLXIsolationForest", "mean_score"]
 LEAF_VALUE = {"depth": "path_length", "density": "log_density"}
 """What counts of a leaf, by `scoring`."""
 
+_USUAL = 0.95
+MOST_EVIDENCE = 1e6
+"""What evidence may begin to count at."""
+
 Self = TypeVar("Self", bound="MLXIsolationForest")
 
 
 def mean_score(n_trees: int, leaf_value: str, max_samples: int) -> ScoreFunction:
     """The score of a forest of one kind of trees, each grown on `max_samples` rows."""
     return ScoreFunction.of_mean(n_trees, leaf_value, DENSITY if leaf_value == "log_density" else Depth(max_samples))
+
+
+def _usual_evidence(X: Matrix, column: int) -> float:
+    """Evidence that is nothing special: what chance finds in some of so many rows, or 5 % of the rows have."""
+    values = X[:, [column]].toarray() if issparse(X) else np.asarray(X[:, column], dtype=np.float64)
+    usual = float(np.quantile(np.nan_to_num(values), _USUAL))
+    return min(max(math.log(X.shape[0]) - 1.0, usual, 0.0), MOST_EVIDENCE)
 
 
 class MLXIsolationForest(BaseIsolationForest):
@@ -77,7 +89,8 @@ class MLXIsolationForest(BaseIsolationForest):
         samples with its share of the space. `BlendedIsolationForest` goes by both.
     evidence : int, default=None
         A column, counted from 0, whose values are evidence against a row in nats, 0 for none. No tree splits on it; it
-        lowers the scores of rows with more than ``log(n_samples) - 1``, without end (`score_function.Given`).
+        lowers the scores of rows with more than ``log(n_samples) - 1``, and than 95 % of the rows, without end
+        (`score_function.Given`).
     backend : {'auto', 'mlx', 'numba', 'sklearn'}, default='auto'
         'auto' takes 'mlx' where MLX has a GPU, else 'numba', else 'sklearn'; with a GPU, 'numba' does what it is faster
         at, with the same results. A backend asked for by name does all the work, and is an error where it is missing.
@@ -268,9 +281,7 @@ class MLXIsolationForest(BaseIsolationForest):
             )
         function = mean_score(grown.forest.n_trees, LEAF_VALUE[self.scoring], grown.max_samples)
         if self.evidence is not None:
-            # So much is found in one of so many rows by chance.
-            start = max(math.log(X.shape[0]) - 1.0, 0.0)
-            function = replace(function, given=Given(int(self.evidence), start))
+            function = replace(function, given=Given(int(self.evidence), _usual_evidence(X, int(self.evidence))))
         return ScoredForest(grown.forest, function)
 
     def _ungiven(self, n_features: int) -> Callable[[NDArray[np.float32]], NDArray[np.float32]] | None:

@@ -28,7 +28,7 @@ from mlx_iforest.convert.declared import (
     shown,
 )
 from mlx_iforest.convert.declared_values import Array, Flag, Number, Strings, Text, Whole
-from mlx_iforest.estimator import MLXIsolationForest, mean_score
+from mlx_iforest.estimator import MOST_EVIDENCE, MLXIsolationForest, mean_score
 from mlx_iforest.forest import (
     ARRAYS,
     LARGEST_INT32,
@@ -280,14 +280,13 @@ _SHARED: dict[str, Kind] = {
     "n_features_in_": Whole(1, MOST_FEATURES),
     "feature_names_in_": Strings(),
 }
-_LATEST_START = 100.0
 _GIVEN = ("evidence", "_evidence_start")
 """What only a model with a column of evidence has."""
 
 _OWN: dict[type[BaseIsolationForest], dict[str, Kind]] = {
     MLXIsolationForest: {
         "_counted": List(Fixed(Text(tuple(LEAF_VALUES)), Optional(_SPREAD)), tuple),
-        "_evidence_start": Number(0.0, _LATEST_START),
+        "_evidence_start": Number(0.0, MOST_EVIDENCE),
     },
     BlendedIsolationForest: {
         "_member_trees": List(Fixed(Whole(), Whole())),

@@ -21,7 +21,8 @@ _YEAR = 365.2425
 class Dates(FeatureGroup):
     """How far a date lies from the middle of the training records', in half of the span of nine tenths of them.
 
-    One feature a column of dates; NaN where it is missing.
+    One feature a column of dates; NaN where it is missing. New records come later than those of the training: as long
+    after the last date as all of them span, and a year at least, a date is usual.
     """
 
     logarithmic: ClassVar[bool] = True
@@ -45,9 +46,13 @@ class Dates(FeatureGroup):
     def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
         """Give the days, shape (n, columns)."""
         check_is_fitted(self)
-        middles, spans = (np.array([span[i] for span in self.spans_]) for i in (0, 3))
-        days = [_days(X[name]) for name in X.columns]
-        return np.asarray((np.column_stack(days) - middles) / spans, dtype=np.float32)
+        out = np.empty((len(X), len(self.spans_)), dtype=np.float32)
+        for i, (name, (middle, first, last, half)) in enumerate(zip(X.columns, self.spans_, strict=True)):
+            days = _days(X[name])
+            soon = last + max(last - first, _YEAR)
+            away = np.where(days > soon, days - soon + last - middle, days - middle)
+            out[:, i] = np.where((days > last) & (days <= soon), 0.0, away / half)
+        return out
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``when <column>`` for each."""

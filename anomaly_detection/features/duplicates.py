@@ -46,6 +46,7 @@ class Repeats(FeatureGroup):
     """
 
     counted: ClassVar[bool] = True
+    weighed: ClassVar[bool] = False
 
     @classmethod
     def units_of(cls, name: str) -> tuple[float, float]:

@@ -35,6 +35,8 @@ class FeatureScale:
 
     Attributes
     ----------
+    weighed : bool
+        It is evidence; else it has none.
     nats : bool
         It is evidence already.
     logarithmic : bool
@@ -48,6 +50,7 @@ class FeatureScale:
         The number of the column that it judges; features of one column are no evidence beside each other.
     """
 
+    weighed: bool
     nats: bool
     logarithmic: bool
     one_sided: bool
@@ -93,7 +96,7 @@ def learn_tails(X: Floats32, scales: Sequence[FeatureScale], least: Sequence[flo
     knots, worth = np.full((2, n, len(_ALL_SHARES)), np.nan), np.zeros((2, n, len(_ALL_SHARES)))
     for i, scale in enumerate(scales):
         values = X[~np.isnan(X[:, i]), i].astype(np.float64)
-        if scale.nats or values.size < _LEAST_VALUES:
+        if not scale.weighed or scale.nats or values.size < _LEAST_VALUES:
             continue
         median[i] = np.median(values)
         if not scale.logarithmic:
@@ -126,6 +129,8 @@ class Evidence:
         """Evidence in nats, shape (n_rows, n), at least 0; 0 where a value is missing."""
         out = np.zeros(X.shape, dtype=np.float32)
         for i, scale in enumerate(self.scales):
+            if not scale.weighed:
+                continue
             values = X[:, i].astype(np.float64)
             if scale.nats:
                 out[:, i] = np.minimum(np.nan_to_num(values), _MOST)

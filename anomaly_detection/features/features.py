@@ -46,7 +46,14 @@ from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.kinds import EVIDENCE_GROUPS, FORMER_GROUPS, GROUPS, KINDS, PLAIN_GROUPS
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
 from anomaly_detection.features.pairing import MOST_PARTNERS
-from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, LevelRarity, MissingRarity, PairRarity
+from anomaly_detection.features.rarity import (
+    CalendarRarity,
+    CategoryRarity,
+    LevelRarity,
+    MissingLevels,
+    MissingRarity,
+    PairRarity,
+)
 from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.relations import Relations
 from anomaly_detection.features.restated_columns import find_restated
@@ -431,7 +438,8 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             ("rules", Rules(products, dates), [*names[Product], *dates]),
             ("missing", MissingRarity(keep_all=True), names[MissingPattern]),
             ("repeats", Repeats(numbers, periods, dates), [*numbers, *categories, *periods, *dates]),
-            ("levels", LevelRarity(), every),
+            ("levels", LevelRarity(), [*every, *weekday_and_hour]),
+            ("patterns", MissingLevels(keep_all=True), names[MissingPattern]),
             ("copies", Copies(names_only), [*numbers, *dates, *categories, *names_only]),
             ("readings", Readings(numbers, periods), [*numbers, *periods, *dates, *categories]),
             (
@@ -469,7 +477,9 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         for source, growing in zip(sources, logarithmic.tolist(), strict=True):
             kind = KINDS[source.kind]
             discrete = self._is_discrete(source, extended)
-            scales.append(FeatureScale(kind.nats, growing, kind.one_sided, discrete, judged[_judged_by(source)]))
+            scales.append(
+                FeatureScale(kind.weighed, kind.nats, growing, kind.one_sided, discrete, judged[_judged_by(source)])
+            )
         return scales
 
     @staticmethod

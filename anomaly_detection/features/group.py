@@ -57,6 +57,8 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Whether values depend on which records come together.
     nats : bool
         Whether values are evidence in nats (`Evidence`) already.
+    weighed : bool
+        Whether they are evidence, and told as reasons, in a model that weighs evidence; else others tell it better.
     logarithmic : bool
         Whether values grow as the logarithm of a deviation.
     one_sided : bool
@@ -69,6 +71,7 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     beside: ClassVar[bool] = False
     counted: ClassVar[bool] = False
     nats: ClassVar[bool] = False
+    weighed: ClassVar[bool] = True
     logarithmic: ClassVar[bool] = False
     one_sided: ClassVar[bool] = False
 

@@ -89,6 +89,7 @@ class GroupDeviation(ComparingGroup):
     """
 
     logarithmic: ClassVar[bool] = True
+    weighed: ClassVar[bool] = False
     units: ClassVar[tuple[float, float]] = (0.5, 0.5)
     learned: ClassVar[str] = "deviations_"
 

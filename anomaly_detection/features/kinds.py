@@ -11,7 +11,14 @@ from anomaly_detection.features.forms import Decimals, Forms, Given, Signs, Spel
 from anomaly_detection.features.group import FeatureGroup
 from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
-from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, LevelRarity, MissingRarity, PairRarity
+from anomaly_detection.features.rarity import (
+    CalendarRarity,
+    CategoryRarity,
+    LevelRarity,
+    MissingLevels,
+    MissingRarity,
+    PairRarity,
+)
 from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.relations import Relations
 from anomaly_detection.features.rules import Rules
@@ -36,6 +43,7 @@ _PLAIN: dict[str, type[FeatureGroup]] = {
 }
 _EVIDENCE: dict[str, type[FeatureGroup]] = {
     "levels": LevelRarity,
+    "patterns": MissingLevels,
     "contexts": Contexts,
     "relations": Relations,
     "dates": Dates,

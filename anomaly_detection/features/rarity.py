@@ -16,11 +16,21 @@ from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range,
 from anomaly_detection.features.pairing import most_related
 from anomaly_detection.progress import steps
 
-__all__ = ["CalendarRarity", "CategoryRarity", "LevelRarity", "MissingRarity", "PairRarity", "determined"]
+__all__ = [
+    "CalendarRarity",
+    "CategoryRarity",
+    "LevelRarity",
+    "MissingLevels",
+    "MissingRarity",
+    "PairRarity",
+    "determined",
+]
 
 _RARE_SHARE = 0.02
 _COMMON_SHARE = 0.05
 _SAMPLE = 50_000
+_PARTS = ("weekday of ", "hour of ")
+_RARE = 0.01
 
 
 class CategoryRarity(FeatureGroup):
@@ -36,6 +46,7 @@ class CategoryRarity(FeatureGroup):
         Give a feature for every column, and every level its surprisal.
     """
 
+    weighed: ClassVar[bool] = False
     # Shares in nats need a floor: a surprisal of 3.4, one in thirty, is some two deviations, however equal others are.
     units: ClassVar[tuple[float, float]] = (1.25, 1.0)
 
@@ -96,17 +107,22 @@ class LevelRarity(CategoryRarity):
     """`CategoryRarity` as evidence: a new level is as rare as new ones were among the training rows (Good, 1953)."""
 
     nats: ClassVar[bool] = True
+    weighed: ClassVar[bool] = True
 
     def _surprisal(self, counts: npt.NDArray[np.int64], told: bool) -> npt.NDArray[np.float64]:
         new = (np.count_nonzero(counts == 1) + 0.5) / (self.n_rows_ + 1.0)
         known = super()._surprisal(counts, told)[:-1]
         return np.append(np.minimum(known, -np.log(1.5 / (self.n_rows_ + 1.0))), -np.log(new))
 
+    @classmethod
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+        """`CategoryRarity.phrase`, or that of the part of a date."""
+        kind = CalendarRarity if source.name.startswith(_PARTS) else CategoryRarity
+        return kind.phrase(source, value, usual, row, rows, between)
+
 
 class CalendarRarity(CategoryRarity):
     """`CategoryRarity` of parts of a date."""
-
-    nats: ClassVar[bool] = True
 
     units: ClassVar[tuple[float, float]] = (1.25, inf)
 
@@ -120,8 +136,6 @@ class CalendarRarity(CategoryRarity):
 
 class MissingRarity(CategoryRarity):
     """`CategoryRarity` of which values are missing together, as `derived.MissingPattern` names it."""
-
-    nats: ClassVar[bool] = True
 
     @classmethod
     def direction(cls, value: Any, usual: Any) -> str:
@@ -141,12 +155,28 @@ class MissingRarity(CategoryRarity):
         return f"these values are missing together ({short(value, 160)}), {seen}"
 
 
+class MissingLevels(LevelRarity):
+    """`LevelRarity` of which values are missing together, told as `MissingRarity` tells it."""
+
+    @classmethod
+    def direction(cls, value: Any, usual: Any) -> str:
+        """`MissingRarity.direction`."""
+        return MissingRarity.direction(value, usual)
+
+    @classmethod
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+        """`MissingRarity.phrase`."""
+        return MissingRarity.phrase(source, value, usual, row, rows, between)
+
+
 def _shown(value: Any) -> str:
     return "(missing)" if pd.isna(value) else short(value)
 
 
 def _seen(count: float, rows: int) -> str:
-    return "was never seen before" if count == 0 else f"is rare: {number(count)} of {rows:,} records"
+    if count == 0:
+        return "was never seen before"
+    return f"{'is rare' if count < _RARE * rows else 'is seldom'}: {number(count)} of {rows:,} records"
 
 
 class PairRarity(FeatureGroup):
@@ -165,6 +195,7 @@ class PairRarity(FeatureGroup):
     """
 
     units: ClassVar[tuple[float, float]] = (0.75, 1.0)
+    weighed: ClassVar[bool] = False
 
     def __init__(self, max_pairs: int = 12, min_information: float = 0.1) -> None:
         self.max_pairs = max_pairs

@@ -29,7 +29,14 @@ from anomaly_detection.features.expectation import Expectation, _Target
 from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Forms, Given, Signs, Spelling, Spellings
 from anomaly_detection.features.group_deviation import GroupDeviation, _Deviation, _Usual
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios, Scale
-from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, LevelRarity, MissingRarity, PairRarity
+from anomaly_detection.features.rarity import (
+    CalendarRarity,
+    CategoryRarity,
+    LevelRarity,
+    MissingLevels,
+    MissingRarity,
+    PairRarity,
+)
 from anomaly_detection.features.readings import Frequency, Readings
 from anomaly_detection.features.relations import Relation, Relations
 from anomaly_detection.features.rules import Rules
@@ -392,7 +399,14 @@ def _forms_fault(forms: Any) -> str | None:
 _SCALES = List(
     Record(
         FeatureScale,
-        {"nats": Flag(), "logarithmic": Flag(), "one_sided": Flag(), "discrete": Flag(), "judged": Whole()},
+        {
+            "weighed": Flag(),
+            "nats": Flag(),
+            "logarithmic": Flag(),
+            "one_sided": Flag(),
+            "discrete": Flag(),
+            "judged": Whole(),
+        },
     ),
     tuple,
 )
@@ -529,6 +543,7 @@ BRANCHES: dict[str, Record] = {
         _repeats_fault,
     ),
     "levels": _category_rarity(LevelRarity),
+    "patterns": _category_rarity(MissingLevels),
     "copies": Record(
         Copies,
         {
