@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from anomaly_detection.cli import main
-from anomaly_detection.cli.arguments import add_train
+from anomaly_detection.cli.arguments import add_arguments
 from anomaly_detection.cli.columns import columns_table, declarations_of, missing_codes
 from anomaly_detection.data.column import Column, Role
 from anomaly_detection.data.declarations import Declaration, read_declarations, toml_of
@@ -48,7 +48,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options(*given: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    add_train(parser)
+    add_arguments(parser, "train")
     return parser.parse_args(["--data", "a.csv", *given])
 
 

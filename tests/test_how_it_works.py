@@ -57,7 +57,7 @@ def test_what_the_page_names_exists(text: str) -> None:
     assert exists(text)
 
 
-ABSENT = ["missing.py", "nowhere/", ".toml", 'scoring="vastness"', "model.leaf_mean", "path_lengths", "absent(x)"]
+ABSENT = ["nothing.py", "nowhere/", ".odd", 'scoring="vastness"', "model.leaf_mean", "path_lengths", "absent(x)"]
 
 
 @pytest.mark.parametrize("text", ABSENT)

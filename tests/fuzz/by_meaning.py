@@ -28,6 +28,7 @@ from anomaly_detection.calibration.thresholds import Conformal, Contamination
 from anomaly_detection.cli import inspect as cli_inspect
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import ModelFileError
+from anomaly_detection.features.kinds import GROUPS
 from anomaly_detection.model_files.inspection import inspect_model
 from anomaly_detection.model_files.native_file import to_bytes
 from anomaly_detection.model_files.persistence import load_detector
@@ -136,7 +137,7 @@ def records() -> pd.DataFrame:
 @cache
 def models() -> dict[str, bytes]:
     """The files that are changed: together they have each kind of scaler, forest, parameter and summary."""
-    settings = Settings(FeatureSet(surprises=5), n_estimators=3, max_samples=16, forest="density")
+    settings = Settings(FeatureSet(GROUPS, 5), n_estimators=3, max_samples=16, forest="density")
     recipe = make_detector(settings, None, make_forest(settings, seed=1))
     recipe.threshold_rule = Contamination(0.1)
     forest = BlendedIsolationForest(6, random_state=np.random.RandomState(1))
