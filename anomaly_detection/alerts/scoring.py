@@ -22,9 +22,15 @@ __all__ = ["counts_repeats", "predict_parts", "score_parts", "score_table", "thr
 FloatArray = npt.NDArray[np.float64]
 
 
-def score_table(detector: Detector, data: Any) -> Batch:
-    """Score and judge records that come all at once; raises as `Detector.score_samples`."""
-    return _scored(detector, to_frame(data), None, None)[0]
+def score_table(detector: Detector, data: Any, features: npt.NDArray[np.float32] | None = None) -> Batch:
+    """Score and judge records that come all at once; raises as `Detector.score_samples`.
+
+    `features` are theirs (rows, features) before scaling, where they are there already.
+    """
+    frame = to_frame(data)
+    if features is None:
+        return _scored(detector, frame, None, None)[0]
+    return _judged(detector, frame, detector.preprocessor.extend(frame)[0], features, None, None)
 
 
 def score_parts(
@@ -149,8 +155,19 @@ def _scored(
 ) -> tuple[Batch, CleaningReport]:
     """Records as a batch by `threshold`, or by their own; a part of a larger table comes after `first` others."""
     features, extended, report = detector.extract(frame, first)
+    return _judged(detector, frame, extended, features, first, threshold), report
+
+
+def _judged(
+    detector: Detector,
+    frame: pd.DataFrame,
+    extended: pd.DataFrame,
+    features: npt.NDArray[np.float32],
+    first: int | None,
+    threshold: float | None,
+) -> Batch:
     scores = detector.score_features(features)
     cut = detector.cut(scores) if threshold is None else threshold
     decisions = scores - cut
     rows = np.arange(len(frame), dtype=np.int64) + 1 + (first or 0)
-    return Batch(detector, rows, frame, extended, features, scores, cut, decisions, decisions < 0), report
+    return Batch(detector, rows, frame, extended, features, scores, cut, decisions, decisions < 0)

@@ -61,7 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     from anomaly_detection.reports.tables import comparison_table
 
     result(comparison_table(trained.report), styled=True)
-    note(f"Threshold of the optimised model: {trained.report.optimized.parameters.rule_in_words}.")
+    asked = "" if arguments.alerts_per_day is None else f" ({arguments.alerts_per_day:g} a day)"
+    note(f"Threshold of the optimised model: {trained.report.optimized.parameters.rule_in_words}{asked}.")
     result(_next(folder, arguments.data))
     return 0
 
@@ -209,7 +210,7 @@ def _save(trained: TrainingResult, folder: Path) -> None:
             save_detector(detector, new / files.native)
             save_detector(detector, new / files.joblib, new / files.preprocessor)
         report = replace(trained.report, files={key: files._asdict() for key, files in FILES.items()})
-        write_report(new, report, trained.curves, trained.top_alerts)
+        write_report(new, report, trained.curves, trained.overview)
 
 
 def _understood(data: DataReport) -> str:
