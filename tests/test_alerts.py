@@ -55,7 +55,7 @@ def rendered(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> str
 
 NAMES = [
     *("score.txt", "score.csv", "score_top.csv", "score_chunks.csv", "explain.txt", "explain.json"),
-    *("explain_anomalies.json", "detect_anomaly.json", "report.html"),
+    *("explain_anomalies.json", "detect_anomaly.json"),
 ]
 
 

@@ -348,7 +348,7 @@ def test_identifiers_named_like_what_is_printed(tmp_path: Path, capsys: pytest.C
     frame.to_csv(tmp_path / "records.csv", index=False)
     assert main(["score", str(tmp_path / "model.joblib"), str(tmp_path / "records.csv"), "--top", "3"]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
-    assert head.split()[:3] == ["scored_row", "row", "score"]
+    assert head.split()[:3] == ["scored_row", "row", "timestamp"]
     for line in lines:
         number, name, *_ = line.split()
         assert name == f"R-{int(number) - 1:03}"

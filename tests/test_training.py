@@ -105,7 +105,7 @@ def test_report_holds_what_the_design_promises(labelled):
         "schema": 0,
         "cleaning": 0,
         "timestamp": None,
-        "identifiers": (),
+        "identifiers": [],
     }
     assert report["split"] == {
         "method": "random",

@@ -61,7 +61,8 @@ class DataReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for the report."""
-        return {**vars(self), "schema": self.schema.to_dict()["columns"], "cleaning": self.cleaning.to_dict()}
+        own = {**vars(self), "identifiers": list(self.identifiers)}
+        return {**own, "schema": self.schema.to_dict()["columns"], "cleaning": self.cleaning.to_dict()}
 
 
 @dataclass(frozen=True)
