@@ -23,7 +23,7 @@ help:
 	@echo "make lint     ruff and mypy"
 	@echo "make format   put the code in ruff's format"
 	@echo "make docs     write docs/files.md from the modules' docstrings"
-	@echo "make bench    measure speed and size against other libraries (SCRIPT=score runs one, ARGS are its options)"
+	@echo "make bench    measure speed, size and what is found against others (SCRIPT=score runs one, ARGS are its options)"
 	@echo "make clean    remove .venv and what the tools left"
 
 train: $(VENV)/.installed-train

@@ -18,6 +18,7 @@ from anomaly_detection.alerts.scoring import predict_parts, score_table
 from anomaly_detection.calibration.drift import warn_of_drift
 from anomaly_detection.calibration.p_values import severity
 from anomaly_detection.calibration.thresholds import Contamination, ThresholdRule
+from anomaly_detection.data.cleaning import warn_of_forms
 from anomaly_detection.data.fingerprint import fingerprint
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.schema import Role, Schema, infer_schema
@@ -357,6 +358,7 @@ class AnomalyDetectionAPI:
         """
         most = checked.count(top, "top")
         batch = score_table(self.detector, data)
+        warn_of_forms(batch.cleaning)
         warn_of_drift(self.detector.calibration_, batch.scores)
         return batch.alerts(most)
 
@@ -453,7 +455,9 @@ class AnomalyDetectionAPI:
         frame = to_frame(record)
         if len(frame) != 1:
             raise DataError(f"detect_anomaly judges one record but got {len(frame)}; use predict for several.")
-        (alert,) = score_table(self.detector, frame).at(np.array([0]), reasons=0)
+        batch = score_table(self.detector, frame)
+        warn_of_forms(batch.cleaning)
+        (alert,) = batch.at(np.array([0]), reasons=0)
         return as_assessment(alert)
 
     def save_model(self, model_path: _PathLike, preprocessor_path: _PathLike | None = None) -> None:

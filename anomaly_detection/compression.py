@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from anomaly_detection.errors import DataError
 from mlx_iforest.base import BaseIsolationForest
-from mlx_iforest.compress.pruning import PruningReport
 from mlx_iforest.compress.quantization import BITS
+from mlx_iforest.performance import PruningReport
 
 __all__ = ["NONE", "Compressed", "Compression"]
 

@@ -16,6 +16,7 @@ from anomaly_detection.calibration.drift import warn_of_drift
 from anomaly_detection.calibration.p_values import Calibration
 from anomaly_detection.calibration.thresholds import ThresholdRule
 from anomaly_detection.compression import NONE, Compressed, Compression
+from anomaly_detection.data.cleaning import warn_of_forms
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.labels import check_labels
 from anomaly_detection.data.schema import CleaningReport
@@ -204,11 +205,17 @@ class Detector(OutlierMixin, BaseEstimator):
 
     def transform(self, frame: Any) -> npt.NDArray[np.float32]:
         """The scaled features (rows, features), float32, that the model sees; NaN where a value is missing."""
-        return self.scaled(self.extract(frame)[0])
+        return self.scaled(self._features(frame))
 
     def score_samples(self, frame: Any) -> npt.NDArray[np.float64]:
         """Scores (rows,) in [-1, 0), lower for the more abnormal."""
-        return self.score_features(self.extract(frame)[0])
+        return self.score_features(self._features(frame))
+
+    def _features(self, frame: Any) -> npt.NDArray[np.float32]:
+        """The first that `extract` gives, with a warning of forms that training did not have."""
+        features, _, report = self.extract(frame)
+        warn_of_forms(report)
+        return features
 
     def score_features(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """`score_samples` of records by the preprocessor's features (rows, features), before scaling."""

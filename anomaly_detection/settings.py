@@ -11,7 +11,8 @@ from sklearn.preprocessing import StandardScaler
 from anomaly_detection.data.schema import Schema
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
-from anomaly_detection.features.features import GROUPS, SupplyChainFeatures
+from anomaly_detection.features.features import SupplyChainFeatures
+from anomaly_detection.features.kinds import EVIDENCE_GROUPS, GROUPS, PLAIN_GROUPS
 from anomaly_detection.features.surprise import DeviationSummary
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.base import BaseIsolationForest
@@ -48,15 +49,20 @@ class FeatureSet:
     Attributes
     ----------
     groups : tuple of str
-        Feature groups, as `SupplyChainFeatures` names them.
+        Feature groups, as `SupplyChainFeatures` names them; with any of `EVIDENCE_GROUPS`, scores fall by evidence.
     surprises : int or None
         None shows the forest every feature of the groups. A number shows it only so many of the row-level features of
         ``tails``, the largest surprise first: then one odd value among many columns cannot be overlooked, since the
         trees have nothing else to split on.
     """
 
-    groups: tuple[str, ...] = GROUPS
+    groups: tuple[str, ...] = PLAIN_GROUPS
     surprises: int | None = None
+
+    @property
+    def weighs_evidence(self) -> bool:
+        """Whether scores fall by the evidence against a row as well, see `Evidence`."""
+        return any(group in EVIDENCE_GROUPS for group in self.groups)
 
 
 FEATURE_SETS = (
@@ -70,7 +76,7 @@ FEATURE_SETS = (
     FeatureSet(("num", "deviations", "tails")),
     FeatureSet(("num", "deviations", "tails"), 1),
     FeatureSet(("num", "deviations", "tails"), 2),
-    FeatureSet(("num", "deviations", "repeats", "tails"), 2),
+    FeatureSet(("num", "deviations", "copies", "readings", "tails"), 2),
 )
 """What the search chooses among; the first is the base model's."""
 
@@ -107,8 +113,9 @@ class Settings:
         return {**values, "feature_groups": list(features["groups"]), "surprises_only": features["surprises"]}
 
 
-RECIPE = Settings(FeatureSet(surprises=SUMMARY_FEATURES), n_estimators=300, max_samples=128, forest="density")
-"""What needs no labels and no tuning: the forest sees how surprising each record is, and judges by density.
+RECIPE = Settings(FeatureSet(GROUPS, SUMMARY_FEATURES), n_estimators=300, max_samples=128, forest="density")
+"""What needs no labels and no tuning: the forest sees how surprising each record is, and judges by density; what is so
+improbable that hardly any record has it lowers the score without end.
 
 docs/design.md ("The recipe") has the measurements that it was chosen by.
 """
@@ -138,6 +145,7 @@ def make_forest(
         max_samples=settings.max_samples if rows is None else min(settings.max_samples, rows),
         max_features=settings.max_features,
         scoring="density" if settings.forest == "density" else "depth",
+        evidence=settings.features.surprises if settings.features.weighs_evidence else None,
         **shared,
     )
 
@@ -156,8 +164,9 @@ def settings_of(detector: Detector) -> Settings:
         It was made in another way.
     """
     model, groups = detector.model, tuple(detector.preprocessor.groups)
-    surprises = int(model.n_features_in_) if isinstance(detector.scaler, ColumnTransformer) else None
-    features = FeatureSet(groups, surprises)
+    given = getattr(model, "evidence", None)
+    shown = int(model.n_features_in_) - (given is not None)
+    features = FeatureSet(groups, shown if isinstance(detector.scaler, ColumnTransformer) else None)
     if isinstance(model, BlendedIsolationForest):
         return Settings(features, n_estimators=model.n_estimators, forest="blended")
     kinds: dict[str, ForestKind] = {"depth": "classic", "density": "density"}
@@ -175,7 +184,9 @@ def _scaler(settings: Settings) -> Any:
     shown = settings.features.surprises
     if shown is None:
         return StandardScaler()
-    columns = slice(-SUMMARY_FEATURES, shown - SUMMARY_FEATURES or None)
-    return ColumnTransformer(
-        [("surprises", StandardScaler(), columns)], sparse_threshold=0.0, verbose_feature_names_out=False
-    )
+    behind = int(settings.features.weighs_evidence)
+    columns = slice(-SUMMARY_FEATURES - behind, shown - SUMMARY_FEATURES - behind or None)
+    parts = [("surprises", StandardScaler(), columns)]
+    if behind:
+        parts.append(("evidence", StandardScaler(with_mean=False, with_std=False), slice(-1, None)))
+    return ColumnTransformer(parts, sparse_threshold=0.0, verbose_feature_names_out=False)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: every script about speed and size, one after the other, each in a process of its own.
+"""`python -m benchmarks`: every script about speed and size, then what is found; each in a process of its own.
 
     python -m benchmarks [SCRIPT ...] [--quick] [options that the scripts take]
 
@@ -12,9 +12,21 @@ import sys
 import time
 from itertools import takewhile
 
-SCRIPTS = ("score", "fit", "latency", "startup", "memory", "quantization", "pruning", "interop", "explain", "wide")
+SCRIPTS = (
+    "score",
+    "fit",
+    "latency",
+    "startup",
+    "memory",
+    "quantization",
+    "pruning",
+    "interop",
+    "explain",
+    "wide",
+    "real_tables",
+)
 QUALITY = ("accuracy", "adbench", "supply_chain", "explanations")
-"""Scripts about what is found, not how fast: run by hand, since they take data or long."""
+"""Other scripts about what is found, not how fast: run by hand, since they take data or long."""
 
 ON_A_GPU = ("gpu", "gpu_grow")
 """Scripts for machines that have one."""

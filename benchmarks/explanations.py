@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.data.frames import read_table
-from anomaly_detection.evaluation.injection import inject
+from anomaly_detection.evaluation.injection import SUPPLY_CHAIN_KINDS, inject
 from anomaly_detection.explain.explanations import explain_features
 from anomaly_detection.features.features import FeatureSource
 from anomaly_detection.settings import RECIPE, SUMMARY_FEATURES, FeatureSet, Settings, make_detector, make_forest
@@ -96,7 +96,7 @@ def cases(rows: int, scms: pd.DataFrame | None, seed: int) -> Iterator[tuple[str
     if scms is not None:
         order = np.random.default_rng(seed).permutation(len(scms))
         train, test = (scms.iloc[part].reset_index(drop=True) for part in np.array_split(order, 2))
-        injected = inject(test, share=SCMS_SHARE, seed=seed)
+        injected = inject(test, kinds=SUPPLY_CHAIN_KINDS, share=SCMS_SHARE, seed=seed)
         changed = [frozenset({column} if column else ()) for column in injected.columns]
         yield "SCMS, injected", Case(train, injected.frame, injected.labels, changed)
 

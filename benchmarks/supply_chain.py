@@ -22,7 +22,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from anomaly_detection.data.frames import read_table
 from anomaly_detection.data.schema import Role, infer_schema
-from anomaly_detection.evaluation.injection import INJECTED_KINDS, inject
+from anomaly_detection.evaluation.injection import SUPPLY_CHAIN_KINDS, inject
 from anomaly_detection.settings import RECIPE, SUMMARY_FEATURES, FeatureSet, Settings, make_detector, make_forest
 from anomaly_detection.synthetic import generate
 from benchmarks.harness import Result, Table, machine, save, versions
@@ -100,7 +100,7 @@ def measure_scms(
         order = np.random.default_rng(seed).permutation(len(frame))
         half = len(frame) // 2
         train, test = (frame.iloc[order[:half]], frame.iloc[order[half:]]) if held_out else (frame, frame)
-        injected = inject(test, columns=columns, share=SCMS_SHARE, seed=seed)
+        injected = inject(test, kinds=SUPPLY_CHAIN_KINDS, columns=columns, share=SCMS_SHARE, seed=seed)
         if not held_out:
             train = injected.frame
         kinds = injected.anomaly_types
@@ -150,7 +150,7 @@ def realistic_tables(title: str, found: Mapping[str, Sequence[Mapping[str, Any]]
 
 
 def scms_table(title: str, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> Table:
-    kinds = ("all", *INJECTED_KINDS)
+    kinds = ("all", *SUPPLY_CHAIN_KINDS)
     rows = [
         [model, *(f"{mean(entries, f'recall at {share:.0%}', 'all'):.2f}" for share in SCMS_ALERTS)]
         + [f"{mean(entries, 'recall at 2%', kind):.2f}" for kind in kinds[1:]]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import warnings
+from collections.abc import Callable
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -18,7 +21,7 @@ from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.model import ScoredForest
 from mlx_iforest.randomness import draw_seed
 from mlx_iforest.resources import Resources
-from mlx_iforest.score_function import DENSITY, Depth, ScoreFunction
+from mlx_iforest.score_function import DENSITY, Depth, Given, ScoreFunction
 
 if TYPE_CHECKING:
     from sklearn.ensemble import IsolationForest
@@ -72,6 +75,9 @@ class MLXIsolationForest(BaseIsolationForest):
     scoring : {'depth', 'density'}, default='depth'
         What a leaf says of a row: 'depth' is the score of the paper; 'density' compares the leaf's share of the
         samples with its share of the space. `BlendedIsolationForest` goes by both.
+    evidence : int, default=None
+        A column, counted from 0, whose values are evidence against a row in nats, 0 for none. No tree splits on it; it
+        lowers the scores of rows with more than ``log(n_samples) - 1``, without end (`score_function.Given`).
     backend : {'auto', 'mlx', 'numba', 'sklearn'}, default='auto'
         'auto' takes 'mlx' where MLX has a GPU, else 'numba', else 'sklearn'; with a GPU, 'numba' does what it is faster
         at, with the same results. A backend asked for by name does all the work, and is an error where it is missing.
@@ -132,6 +138,7 @@ class MLXIsolationForest(BaseIsolationForest):
         "warm_start": ["boolean"],
         "extension_level": [Interval(Integral, 0, None, closed="left")],
         "scoring": [StrOptions(set(LEAF_VALUE))],
+        "evidence": [Interval(Integral, 0, None, closed="left"), None],
         "backend": [StrOptions({"auto", *BACKENDS})],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
@@ -150,6 +157,7 @@ class MLXIsolationForest(BaseIsolationForest):
         warm_start: bool = False,
         extension_level: int = 0,
         scoring: str = "depth",
+        evidence: int | None = None,
         backend: str = "auto",
         batch_size: str | int = "auto",
     ) -> None:
@@ -164,6 +172,7 @@ class MLXIsolationForest(BaseIsolationForest):
         self.warm_start = warm_start
         self.extension_level = extension_level
         self.scoring = scoring
+        self.evidence = evidence
         self.backend = backend
         self.batch_size = batch_size
 
@@ -247,7 +256,7 @@ class MLXIsolationForest(BaseIsolationForest):
             bootstrap=bool(self.bootstrap),
             extension_level=min(int(self.extension_level), n_features - 1),
         )
-        forest, grown_by = grow_trees(X, plan, resources, sample_weight)
+        forest, grown_by = grow_trees(X, plan, resources, sample_weight, self._ungiven(n_features))
         whole = forest if before is None else Forest.concatenate([before.forest, forest])
         return Grown(whole, max_samples, plan.seed, grown_by)
 
@@ -257,7 +266,27 @@ class MLXIsolationForest(BaseIsolationForest):
                 "scoring='density' needs densities, which trees that come from scikit-learn do not have; "
                 "fit with warm_start=False, or with scoring='depth'"
             )
-        return ScoredForest(grown.forest, mean_score(grown.forest.n_trees, LEAF_VALUE[self.scoring], grown.max_samples))
+        function = mean_score(grown.forest.n_trees, LEAF_VALUE[self.scoring], grown.max_samples)
+        if self.evidence is not None:
+            # So much is found in one of so many rows by chance.
+            start = max(math.log(X.shape[0]) - 1.0, 0.0)
+            function = replace(function, given=Given(int(self.evidence), start))
+        return ScoredForest(grown.forest, function)
+
+    def _ungiven(self, n_features: int) -> Callable[[NDArray[np.float32]], NDArray[np.float32]] | None:
+        """What makes the column of evidence constant, so that no tree splits on it; None where there is none."""
+        column = self.evidence
+        if column is None:
+            return None
+        if column >= n_features:
+            raise ValueError(f"evidence={column} must be a column of X, which has {n_features}: 0 to {n_features - 1}")
+
+        def constant(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+            rows = rows.copy()
+            rows[:, column] = 0.0
+            return rows
+
+        return constant
 
     def _subsample_size(self, n_samples: int, drawable: int) -> int:
         """Rows of a tree; only `drawable` of the `n_samples` rows have a weight."""

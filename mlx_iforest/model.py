@@ -76,7 +76,8 @@ class ScoredForest:
 
     def scores(self, X: NDArray[np.float32], backend: Backend) -> NDArray[np.float64]:
         """Scores in [-1, 0) of valid rows, float32 in C order."""
-        return self.function.scores(self.columns(X, backend))
+        scores = self.function.scores(self.columns(X, backend))
+        return scores if self.function.given is None else self.function.given.lower(scores, X)
 
 
 class FittedModel(NamedTuple):

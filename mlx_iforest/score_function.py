@@ -24,7 +24,7 @@ from mlx_iforest.scoring import (
     soft_minimum_and_slopes,
 )
 
-__all__ = ["BLEND", "DENSITY", "Depth", "Identity", "Link", "Logistic", "Part", "ScoreFunction", "View"]
+__all__ = ["BLEND", "DENSITY", "Depth", "Given", "Identity", "Link", "Logistic", "Part", "ScoreFunction", "View"]
 
 Floats = NDArray[np.float64]
 
@@ -163,6 +163,31 @@ class Part(_Declared):
 
 
 @dataclass(frozen=True)
+class Given:
+    """A column that is evidence against a row by itself: it lowers the score, and no tree looks at it.
+
+    A forest cannot tell how far beyond all training rows a row lies: they end in one leaf. Evidence has no end. Up to
+    `start` it changes nothing; beyond, what the score is above -1 is divided by ``(1 + 2 (evidence - start))**4``.
+
+    Parameters
+    ----------
+    column : int
+        Its place among the features.
+    start : float
+        In nats, at least 0.
+    """
+
+    column: int
+    start: float
+
+    def lower(self, scores: Floats, X: NDArray[np.float32]) -> Floats:
+        """The scores in [-1, 0), shape (n_samples,), of rows with such evidence; a missing value is none."""
+        beyond = np.maximum(np.nan_to_num(X[:, self.column].astype(np.float64)) - self.start, 0.0)
+        lowered = -1.0 + (1.0 + scores) / (1.0 + 2.0 * beyond) ** 4
+        return np.asarray(np.where(beyond > 0.0, lowered, scores))
+
+
+@dataclass(frozen=True)
 class ScoreFunction(_Declared):
     """How a model makes scores of its trees' leaf values: views, of which the soft minimum goes through the link.
 
@@ -171,10 +196,13 @@ class ScoreFunction(_Declared):
     parts : tuple of Part
         One after the other they are the whole forest.
     link : Link
+    given : Given, optional
+        What else lowers a score.
     """
 
     parts: tuple[Part, ...]
     link: Link
+    given: Given | None = None
 
     @classmethod
     def of_mean(cls, n_trees: int, leaf_value: str, link: Link) -> ScoreFunction:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ from mlx_iforest.model import FittedModel, ScoredForest
 from mlx_iforest.offsets import HIGHEST, LOWEST
 from mlx_iforest.performance import Performance
 from mlx_iforest.resources import Resources
+from mlx_iforest.score_function import Given
 from mlx_iforest.scoring import RESOLUTION, Spread
 
 __all__ = ["FOREST", "MODEL", "StateError", "from_state", "to_state"]
@@ -279,8 +280,15 @@ _SHARED: dict[str, Kind] = {
     "n_features_in_": Whole(1, MOST_FEATURES),
     "feature_names_in_": Strings(),
 }
+_LATEST_START = 100.0
+_GIVEN = ("evidence", "_evidence_start")
+"""What only a model with a column of evidence has."""
+
 _OWN: dict[type[BaseIsolationForest], dict[str, Kind]] = {
-    MLXIsolationForest: {"_counted": List(Fixed(Text(tuple(LEAF_VALUES)), Optional(_SPREAD)), tuple)},
+    MLXIsolationForest: {
+        "_counted": List(Fixed(Text(tuple(LEAF_VALUES)), Optional(_SPREAD)), tuple),
+        "_evidence_start": Number(0.0, _LATEST_START),
+    },
     BlendedIsolationForest: {
         "_member_trees": List(Fixed(Whole(), Whole())),
         "_spreads": List(List(_SPREAD)),
@@ -325,6 +333,10 @@ def _attributes(estimator: BaseIsolationForest) -> dict[str, Any]:
     named = {} if model.feature_names is None else {"feature_names_in_": model.feature_names}
     parts = model.function.parts
     own: dict[str, Any] = {"_counted": ((parts[0].views[0].leaf_value, None),)}
+    if model.function.given is not None:
+        own |= {"evidence": model.function.given.column, "_evidence_start": model.function.given.start}
+    elif given.get("evidence", 0) is None:
+        del given["evidence"]
     if isinstance(estimator, BlendedIsolationForest):
         stops = [0] * len(MEMBERS)
         for part in parts:
@@ -353,6 +365,8 @@ def _fitted_model(kind: str, state: dict[str, Any]) -> FittedModel:
     forest, max_samples = state["forest_"], state["max_samples_"]
     if "_counted" in state:
         function = mean_score(forest.n_trees, state["_counted"][0][0], max_samples)
+        if state.get("evidence") is not None:
+            function = replace(function, given=Given(state["evidence"], state["_evidence_start"]))
     else:
         function = blended_score(state["_member_trees"], state["_spreads"])
     resources = Resources(state["backend_"], state["backend"], None, "auto", kind)
@@ -366,7 +380,8 @@ def _fitted_model(kind: str, state: dict[str, Any]) -> FittedModel:
 def _fields(cls: type[BaseIsolationForest]) -> Fields:
     """What a file holds of a fitted estimator."""
     names = [name for name in cls._get_param_names() if name not in RESOURCES]
-    return Fields({**dict.fromkeys(names, _Parameter()), **_SHARED, **_OWN[cls]}, ("feature_names_in_",))
+    optional = ("feature_names_in_", *_GIVEN)
+    return Fields({**dict.fromkeys(names, _Parameter()), **_SHARED, **_OWN[cls]}, optional)
 
 
 def _check_model(cls: type[BaseIsolationForest], state: dict[str, Any], at: str) -> None:
@@ -396,6 +411,13 @@ def _model_fault(state: dict[str, Any]) -> str | None:
     if "_counted" in state:
         if state["scoring"] == "blend":
             return "it is of an earlier version, and scoring='blend' is no more; fit a BlendedIsolationForest"
+        column = state.get("evidence")
+        if (column is None) != ("_evidence_start" not in state):
+            return "'evidence' and '_evidence_start' do not go together"
+        if column is not None and not (type(column) is int and 0 <= column < forest.n_features):
+            return f"'evidence' must be one of {forest.n_features} columns"
+        if column is not None and np.any(forest.feature == column):
+            return "a tree splits on the column of evidence"
         if state["_counted"] not in [((name, None),) for name in there]:
             return "'_counted' must name one leaf value that the forest has"
         return None

@@ -28,9 +28,12 @@ def stand_in(sources: list[FeatureSource], score: Callable[[Any], Any], usual: l
     preprocessor = SimpleNamespace(
         feature_sources_=sources,
         usual_=middle,
-        usual_farness_=np.zeros(len(usual), dtype=np.float32),
+        usual_surprises_=np.zeros(len(usual), dtype=np.float32),
+        forest_features=np.arange(len(usual)),
         farness=lambda features: np.abs(features - middle),
-        summarise=lambda features, surprises: features,
+        surprises=lambda features: np.abs(features - middle),
+        evidence=lambda features: None,
+        summarise=lambda features, surprises, evidence: features,
     )
     return SimpleNamespace(preprocessor=preprocessor, score_features=score)
 

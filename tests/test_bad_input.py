@@ -51,8 +51,8 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     *notes, line = shown.err.splitlines()
     assert line.startswith("anomaly-detection")
     assert ": error: " in line
-    # Only that the training began may stand before it.
-    assert all(note.startswith("Training on") for note in notes)
+    # Only that the training began may stand before it, and how the columns are read.
+    assert not notes or notes[0].startswith("Training on")
     return line
 
 
@@ -127,7 +127,7 @@ def test_training_data_that_cannot_be_used(
     [
         (["--data", "nowhere.csv"], ["nowhere.csv", "does not exist"]),
         (["--data", "."], ["folder"]),
-        (["--data", "shipments.xlsx"], ["shipments.xlsx", ".parquet"]),
+        (["--data", "shipments.doc"], ["shipments.doc", ".parquet", ".xlsx"]),
         (["--label", "late"], ["--label", "--data"]),
         (["--timestamp", "date"], ["--timestamp", "--data"]),
         (["--samples", "0"], ["--samples", "whole number from 1 up"]),

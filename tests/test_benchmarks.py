@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
 from anomaly_detection.data.schema import infer_schema
 from benchmarks import __main__ as benchmarks
-from benchmarks import fit, interop, score, wide
+from benchmarks import baselines, fit, interop, real_tables, score, wide
 from benchmarks.harness import FOLDER, Result, Table, Timing, interleaved, save, table_of_numbers
 from benchmarks.peers import PEERS, YARDSTICK, Contestant, Settings, agreement, contestants, ours, skipping
 from benchmarks.plots import spaced
@@ -253,6 +254,66 @@ def test_wide_tables_are_of_all_kinds() -> None:
     assert frame.shape == (wide.ROWS, 20)
     roles = {column.role.value for column in infer_schema(frame).columns}
     assert {"numeric", "categorical", "timestamp", "text"} <= roles
+
+
+@pytest.mark.slow
+def test_real_tables_counts_errors_by_kind_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    real_tables.main(["--quick", "--data", str(tmp_path), "--tables", "scms", "classic", "--output", str(tmp_path)])
+    assert "scms skipped: scms/SCMS" in capsys.readouterr().out
+    saved = json.loads((tmp_path / "results" / "real_tables.json").read_text("utf-8"))
+    assert [entry["model"] for entry in saved["measurements"]] == list(real_tables.MODELS)
+    for entry in saved["measurements"]:
+        hits, errors = (sum(column) for column in zip(*entry["kinds"].values(), strict=True))
+        assert errors == 10
+        assert entry["recall"] == hits / errors
+    tables, kinds, of_recipe = saved["tables"]
+    assert [row[0] for row in tables["rows"]] == kinds["columns"][1:] == list(real_tables.MODELS)
+    assert "Skipped: scms (" in tables["note"]
+    assert of_recipe["columns"] == ["kind", "classic"]
+
+
+def test_real_tables_puts_errors_into_the_half_that_is_not_trained_on() -> None:
+    frame = real_tables.generate("classic", 600, seed=1).frame
+    train, test, kinds = real_tables.case(frame, seed=2)
+    assert len(train) == len(test) == 300
+    assert (kinds != "normal").sum() == 6
+    known = set(frame["order_quantity"])
+    assert set(train["order_quantity"]) <= known
+    assert set(test["order_quantity"][kinds == "normal"]) <= known - set(train["order_quantity"])
+
+
+def test_recall_is_at_as_many_alerts_as_there_are_errors() -> None:
+    kinds = np.array(["a", "normal", "b", "normal", "b"], dtype=object)
+    scores = np.array([5.0, 4.0, 3.0, 2.0, 1.0])
+    assert real_tables.recall(scores, kinds) == {"a": (1, 1), "b": (1, 2)}
+
+
+@pytest.mark.parametrize("score", [baselines.isolation_forest, baselines.largest_robust_z, baselines.prototype])
+def test_baselines_see_what_they_can_see(score: Any) -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"kind": rng.choice(["a", "b"], 600), "cost": rng.lognormal(3, 0.3, 600)})
+    frame["total"] = frame["cost"] * np.where(frame["kind"] == "a", 10.0, 1.0)
+    test = frame.iloc[300:].reset_index(drop=True)
+    test.loc[7, ["cost", "total"]] = [-4000.0, 9e6]
+    scores = score(frame.iloc[:300], test, 0)
+    assert scores.shape == (300,)
+    assert scores[7] >= np.quantile(scores, 0.98)
+
+
+def test_the_prototype_sees_groups_ratios_levels_and_copies() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"id": [f"x{i}" for i in range(800)], "kind": rng.choice(["a", "b"], 800)})
+    frame["cost"] = rng.lognormal(3, 0.3, 800) * np.where(frame["kind"] == "a", 100.0, 1.0)
+    frame["value"] = frame["cost"] * rng.normal(2.0, 0.01, 800)
+    train, test = frame.iloc[:400], frame.iloc[400:].reset_index(drop=True)
+    before = baselines.prototype(train, test, 0)
+    test.loc[0, ["kind", "cost", "value"]] = ["a", 20.0, 40.0]  # what b costs
+    test.loc[1, "value"] *= 3.0
+    test.loc[2, "kind"] = "c"
+    test.loc[3, ["kind", "cost", "value"]] = test.loc[4, ["kind", "cost", "value"]]
+    rise = baselines.prototype(train, test, 0) - before
+    assert (rise[:5] > 3.0).all()
+    assert np.abs(rise[5:]).max() < 1.0
 
 
 def test_every_script_is_run_by_make_bench_or_by_hand() -> None:

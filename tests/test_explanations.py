@@ -16,6 +16,7 @@ from test_features import orders
 
 from anomaly_detection.detector import Detector
 from anomaly_detection.explain.wording import number, number_range, percent, phrase, sentence
+from anomaly_detection.features.dates import Dates
 from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.features import FeatureSource, SupplyChainFeatures
 from anomaly_detection.features.group import FeatureGroup
@@ -201,11 +202,14 @@ def test_every_group_of_features_has_its_words_and_directions() -> None:
     for kind, group in KINDS.items():
         own = "phrase" in {name for base in group.__mro__[: group.__mro__.index(FeatureGroup)] for name in vars(base)}
         assert own == (kind != "tails"), kind
-    directions = {kind: group.direction(2.0, 1.0) for kind, group in KINDS.items() if kind != "tails"}
-    rare = dict.fromkeys(("cat", "pairs", "calendar"), "rare")
-    assert directions == {**dict.fromkeys(directions, "high"), **rare, "missing": "missing", "repeats": "repeated"}
+    directions = {kind: group.direction(2.0, 1.0) for kind, group in KINDS.items() if kind not in ("tails", "dates")}
+    seldom = ("levels", "relations", "signs", "decimals", "forms", "spelling")
+    rare = dict.fromkeys(("cat", "pairs", "calendar", *seldom), "rare")
+    told = {"missing": "missing", "given": "missing", "repeats": "repeated", "copies": "repeated"}
+    assert directions == {**dict.fromkeys(directions, "high"), **rare, **told}
+    assert [Dates.direction(day, (1.0, 2.0)) for day in (0.5, 1.5, 2.5)] == ["early", "usual", "late"]
     assert {kind for kind, group in KINDS.items() if group.ordered} == {
-        *("num", "durations", "ratios", "deviations", "expectations", "rules")
+        *("num", "durations", "ratios", "deviations", "expectations", "rules", "contexts")
     }
     assert MissingRarity.direction("none", 2.0) == "rare"
     assert [NumericValues.direction(value, 1.0) for value in (np.nan, 0.5, 1.0)] == ["missing", "low", "usual"]
@@ -412,4 +416,4 @@ def test_a_copy_is_one_reason() -> None:
     ]
     assert max(len(texts) for texts in told) == 1
     assert sum(len(texts) for texts in told) >= 6
-    assert any(texts[0].startswith("the same record occurs ") for texts in told if texts)
+    assert any(" and unit_price are those of row " in texts[0] for texts in told if texts)

@@ -33,8 +33,9 @@ from anomaly_detection.features.derived import (
 )
 from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.expectation import Expectation
-from anomaly_detection.features.features import GROUPS, SupplyChainFeatures
+from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.group_deviation import GroupDeviation, robust_scale
+from anomaly_detection.features.kinds import GROUPS, PLAIN_GROUPS
 from anomaly_detection.features.numeric_values import NumericValues, Scale, choose_scale
 from anomaly_detection.features.rarity import CategoryRarity, PairRarity
 from anomaly_detection.features.surprise import DeviationSummary
@@ -382,7 +383,7 @@ def test_features_are_named_traced_and_finite() -> None:
 
 def test_branches_that_others_read() -> None:
     features = SupplyChainFeatures().fit(orders())
-    assert set(GROUPS) - {"tails"} == set(features.named_transformers_) - {"remainder"}
+    assert set(PLAIN_GROUPS) - {"tails"} == set(features.named_transformers_) - {"remainder"}
     assert isinstance(features.named_transformers_["num"], NumericValues)
     assert isinstance(features.named_transformers_["cat"], CategoryRarity)
     assert not isinstance(features, ColumnTransformer)

@@ -138,7 +138,8 @@ def test_encodings(tmp_path: Path, raw: bytes) -> None:
         ("a.csv.gz", b"not gzip at all", "gzip"),
         ("a.parquet", b"", "is empty"),
         ("a.parquet", b"PAR1 but no more", "not a Parquet"),
-        ("a.xlsx", b"x", "unknown extension"),
+        ("a.doc", b"x", "unknown extension"),
+        ("a.xlsx", b"x", "no workbook"),
     ],
 )
 def test_bad_files_are_refused(tmp_path: Path, name: str, raw: bytes, message: str) -> None:
@@ -202,11 +203,13 @@ def test_what_parquet_cannot_hold_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-CELLS = st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="\ufeff"), max_size=8)
+CHARACTERS = st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="\ufeff") | st.sampled_from("\r\n")
+CELLS = st.text(CHARACTERS, max_size=8)
+FILLED = CELLS.filter(str.strip)
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=6))
+@given(st.lists(st.tuples(FILLED, CELLS), min_size=1, max_size=6))
 def test_csv_loses_nothing(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]) -> None:
     path = tmp_path_factory.mktemp("csv") / "a.csv"
     frame = pd.DataFrame(rows, columns=["one", "two"])

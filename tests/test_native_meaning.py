@@ -43,8 +43,8 @@ REFUSED = [
     ("recipe", f"{_DEVIATION}/usual/groups/counts:", "all 0", "expected numbers in"),
     ("recipe", "preprocessor/branches/1/levels_/supplier/counts:", "turned round", "follow from the counts|add up"),
     ("recipe", "preprocessor/branches/1/surprise_/supplier:", "1e+30 as entry 0", "follow from the counts"),
-    ("recipe", "preprocessor/branches/10/readings_/1/counts:", "-1.0 as entry 0", "expected numbers in"),
-    ("recipe", "preprocessor/branches/10/readings_/1/keys:", "0.0 as entry 0", "expected numbers in"),
+    ("recipe", "preprocessor/branches/11/counts_:", "-1.0 as entry 0", "expected numbers in"),
+    ("recipe", "preprocessor/branches/12/frequencies_/weight_kg/knots:", "turned round", "ascending"),
     ("recipe", "preprocessor/branches/0/state/scales_/0/floor", "5e-324", "expected a number"),
     ("recipe", "scaler/state/verbose_feature_names_out", "a template", "expected true or false"),
     # Parts that do not follow from each other.

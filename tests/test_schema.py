@@ -12,13 +12,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly_detection.data.parsing import guess_day_first, missing_mask, name_tokens, parse_dates, parse_numbers
+from anomaly_detection.data.date_texts import DAY_FIRST, MONTH_FIRST, Orders, parse_dates
+from anomaly_detection.data.missing import missing_mask
+from anomaly_detection.data.number_texts import parse_numbers
+from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.data.schema import Role, infer_schema, reason_column
 from anomaly_detection.errors import DataError
 
 
 def texts(*values: str) -> pd.Series[Any]:
     return pd.Series(list(values), dtype=str)
+
+
+def learned(*values: str) -> tuple[str, ...]:
+    orders = Orders()
+    orders.add(texts(*values))
+    return orders.learned(texts(*values))[0]
 
 
 @pytest.mark.parametrize(
@@ -86,18 +95,18 @@ def test_what_is_no_date(text: str) -> None:
 
 
 def test_order_of_day_and_month_is_decided_by_the_column() -> None:
-    assert guess_day_first(texts("03/04/2024", "31/12/2024"))
-    assert not guess_day_first(texts("03/04/2024", "12/31/2024"))
-    assert parse_dates(texts("03/04/2024"), day_first=True)[0] == np.datetime64("2024-04-03")
+    assert learned("03/04/2024", "31/12/2024") == ("d/m/y",)
+    assert learned("03/04/2024", "12/31/2024") == ("m/d/y",)
+    assert parse_dates(texts("03/04/2024"), DAY_FIRST)[0] == np.datetime64("2024-04-03")
     # Both readings fit; only one is in order.
-    assert guess_day_first(texts("01/02/2024", "02/02/2024", "03/02/2024", "01/03/2024", "02/03/2024"))
+    assert learned("01/02/2024", "02/02/2024", "03/02/2024", "01/03/2024", "02/03/2024") == ("d/m/y",)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.dates(datetime.date(1970, 1, 1), datetime.date(2068, 12, 31)), st.sampled_from(["-", "/", "."]))
 def test_written_dates_read_back(date: datetime.date, separator: str) -> None:
-    for day_first, form in ((True, "%d{0}%m{0}%Y"), (False, "%m{0}%d{0}%y"), (False, "%Y{0}%m{0}%d")):
-        read = parse_dates(texts(date.strftime(form.format(separator))), day_first)[0]
+    for forms, form in ((DAY_FIRST, "%d{0}%m{0}%Y"), (MONTH_FIRST, "%m{0}%d{0}%y"), (MONTH_FIRST, "%Y{0}%m{0}%d")):
+        read = parse_dates(texts(date.strftime(form.format(separator))), forms)[0]
         assert read == np.datetime64(date)
 
 
@@ -156,7 +165,7 @@ def test_roles_are_inferred() -> None:
         "currency": Role.CONSTANT,
         "nothing": Role.CONSTANT,
     }
-    assert schema["sent"].day_first
+    assert schema["sent"].dates == ("d/m/y",)
     assert all(column.reason for column in schema.columns)
     assert schema["nothing"].reason == "every value is missing"
     assert schema["freight"].texts == ("Invoiced Separately",)

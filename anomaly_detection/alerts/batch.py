@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.alerts.alert import IN_WORDS, Alert
-from anomaly_detection.data.schema import Role
+from anomaly_detection.data.cleaning import CleaningReport
+from anomaly_detection.data.column import Role
 from anomaly_detection.detector import Detector
 from anomaly_detection.explain.explanations import Explanation, explain_features
 
@@ -44,6 +45,8 @@ class Batch:
         ``scores - threshold``, or what the caller gave; lower for the more abnormal.
     is_alert : ndarray (n,) bool
         Whether the decision is negative, or what the caller said.
+    cleaning : CleaningReport
+        What reading the records did to their cells.
     """
 
     detector: Detector
@@ -55,6 +58,7 @@ class Batch:
     threshold: float | None
     decisions: FloatArray
     is_alert: npt.NDArray[np.bool_]
+    cleaning: CleaningReport
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -125,7 +129,7 @@ class Batch:
     def _explained(self, positions: npt.NDArray[np.int64], reasons: int) -> list[Explanation]:
         return explain_features(
             self.detector,
-            self.extended,
+            self.extended.set_axis(self.rows),
             self.features,
             positions,
             reasons,

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from anomaly_detection.data.column import Role
 from anomaly_detection.data.parsing import name_tokens
-from anomaly_detection.data.schema import Role
 from anomaly_detection.detector import Detector
 from anomaly_detection.features.amounts import amount_kind
 

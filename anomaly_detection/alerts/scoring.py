@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -11,13 +12,14 @@ import pandas as pd
 
 from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.calibration.drift import ScoreSample, warn_of_drift
+from anomaly_detection.data.cleaning import CleaningReport
 from anomaly_detection.data.frames import to_frame
-from anomaly_detection.data.schema import CleaningReport
+from anomaly_detection.data.schema import Role, Schema
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.kinds import KINDS
 
-__all__ = ["counts_repeats", "predict_parts", "score_parts", "score_table", "threshold_of_parts"]
+__all__ = ["as_written", "counts_repeats", "predict_parts", "score_parts", "score_table", "threshold_of_parts"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -29,8 +31,9 @@ def score_table(detector: Detector, data: Any, features: npt.NDArray[np.float32]
     """
     frame = to_frame(data)
     if features is None:
-        return _scored(detector, frame, None, None)[0]
-    return _judged(detector, frame, detector.preprocessor.extend(frame)[0], features, None, None)
+        return _scored(detector, frame, None, None)
+    extended, report = detector.preprocessor.extend(frame)
+    return _judged(detector, frame, extended, report, features, None, None)
 
 
 def score_parts(
@@ -43,8 +46,11 @@ def score_parts(
     """Score and judge records that come in parts; one part at a time is held.
 
     Text is read by what training found out about each column, so scores are those of all records at once, bit for bit.
-    One thing does depend on the parts: copies are looked for among the records of a part and those of the training
-    (`Repeats`), so that a copy that falls into another part than what it copies is not seen; see `counts_repeats`.
+    Where it may be written in forms that training did not have, the parts are gone through once before, to see what all
+    of them say (`as_written`); parts that can be had only once each settle that for themselves.
+    One more thing does depend on the parts: copies are looked for among the records of a part and those of the training
+    (`Copies`, `Readings`), so that a copy that falls into another part than what it copies is not seen; see
+    `counts_repeats`.
 
     Parameters
     ----------
@@ -55,7 +61,8 @@ def score_parts(
     progress : callable, optional
         Called with the number of records scored so far, after each part.
     threshold : float, optional
-        That of all records, where `threshold_of_parts` has told it already; else it is asked first.
+        That of all records, where `threshold_of_parts` has told it already, of a detector that `as_written` gave; else
+        both are asked first.
 
     Raises
     ------
@@ -63,30 +70,84 @@ def score_parts(
         As `Detector.score_samples`; the message names the rows of the part, counted from 1 over all parts. After the
         last part, where a column that always held numbers or dates holds something else in all parts.
     """
-    cut = threshold_of_parts(detector, parts) if threshold is None else threshold
+    once = iter(parts) is parts
+    if threshold is None:
+        detector = as_written(detector, parts)
+        threshold = threshold_of_parts(detector, parts)
     done = 0
     readable: set[str] = set()
     unreadable: dict[str, str] = {}
-    for part in parts:
-        place = f"The part from row {done + 1:,}"
+    for first, frame in _frames(parts):
+        done = first + len(frame)
         try:
-            frame = to_frame(part)
-            place = f"Rows {done + 1:,} to {done + len(frame):,}"
-            found, report = _scored(detector, frame, done, cut)
+            found = _scored(as_written(detector, [frame]) if once else detector, frame, first, threshold)
         except DataError as error:
-            raise DataError(f"{place}: {error}") from error
+            raise DataError(f"Rows {first + 1:,} to {done:,}: {error}") from error
         names = detector.preprocessor.schema_.names()
-        readable.update(name for name in names if report.has_values(name))
-        unreadable = {**report.unreadable, **unreadable}
-        done += len(frame)
+        readable.update(name for name in names if found.cleaning.has_values(name))
+        unreadable = {**found.cleaning.unreadable, **unreadable}
         if progress is not None:
             progress(done)
         yield found
         # Else they would be held while the next part is read.
-        del part, frame, found, report
+        del frame, found
     for name, message in unreadable.items():
         if name not in readable:
             raise DataError(message)
+
+
+def _frames(parts: Iterable[Any]) -> Iterator[tuple[int, pd.DataFrame]]:
+    """Each part as a frame, and how many records were before it."""
+    first = 0
+    for part in parts:
+        try:
+            frame = to_frame(part)
+        except DataError as error:
+            raise DataError(f"The part from row {first + 1:,}: {error}") from error
+        yield first, frame
+        first += len(frame)
+        # Else they would be held while the next part is read.
+        del part, frame
+
+
+def _until_odd(parts: Iterable[Any]) -> Iterator[pd.DataFrame]:
+    """The parts before the first that cannot be read, of which scoring tells when it gets there."""
+    frames = _frames(parts)
+    while True:
+        try:
+            _, frame = next(frames)
+        except (DataError, StopIteration):
+            return
+        yield frame
+        del frame
+
+
+def as_written(detector: Detector, parts: Iterable[Any]) -> Detector:
+    """A detector that reads cells as these `parts` of a table, all together, are written; see `Schema.settled`.
+
+    They are gone through, unless they can be had only once, or are of a file without text where it matters.
+    """
+    detector.require_fitted()
+    schema: Schema = detector.preprocessor.schema_
+    if iter(parts) is parts or not _may_hold_text(schema, getattr(parts, "types", None)):
+        return detector
+    settled = schema.settled(_until_odd(parts))
+    if settled is schema:
+        return detector
+    reads = copy.copy(detector)
+    reads.preprocessor = copy.copy(detector.preprocessor)
+    reads.preprocessor.schema_ = settled
+    return reads
+
+
+def _may_hold_text(schema: Schema, types: Any) -> bool:
+    """Whether numbers or dates may come as text, out of a file whose columns have these types of Arrow, if it has."""
+    if types is None:
+        return True
+    import pyarrow.types
+
+    names = set(schema.names(Role.NUMERIC, Role.TIMESTAMP))
+    return any(field.name in names and not pyarrow.types.is_primitive(field.type) for field in types)
 
 
 def predict_parts(
@@ -150,18 +211,17 @@ def _found(part: Batch) -> tuple[FloatArray, FloatArray]:
     return part.scores, part.decisions
 
 
-def _scored(
-    detector: Detector, frame: pd.DataFrame, first: int | None, threshold: float | None
-) -> tuple[Batch, CleaningReport]:
+def _scored(detector: Detector, frame: pd.DataFrame, first: int | None, threshold: float | None) -> Batch:
     """Records as a batch by `threshold`, or by their own; a part of a larger table comes after `first` others."""
     features, extended, report = detector.extract(frame, first)
-    return _judged(detector, frame, extended, features, first, threshold), report
+    return _judged(detector, frame, extended, report, features, first, threshold)
 
 
 def _judged(
     detector: Detector,
     frame: pd.DataFrame,
     extended: pd.DataFrame,
+    report: CleaningReport,
     features: npt.NDArray[np.float32],
     first: int | None,
     threshold: float | None,
@@ -170,4 +230,4 @@ def _judged(
     cut = detector.cut(scores) if threshold is None else threshold
     decisions = scores - cut
     rows = np.arange(len(frame), dtype=np.int64) + 1 + (first or 0)
-    return Batch(detector, rows, frame, extended, features, scores, cut, decisions, decisions < 0)
+    return Batch(detector, rows, frame, extended, features, scores, cut, decisions, decisions < 0, report)

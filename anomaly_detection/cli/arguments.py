@@ -6,7 +6,11 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["COMMANDS", "add_arguments"]
+from anomaly_detection.data.layout import Layout
+
+__all__ = ["COMMANDS", "add_arguments", "layout"]
+
+_TABLE = "a CSV, Parquet, JSON or Excel file, also as .gz or .zip, or - for standard input"
 
 _TRAIN_EXAMPLES = """\
 examples:
@@ -15,6 +19,9 @@ examples:
   {prog} --data shipments.csv --output models         your own records; labels are not needed
   {prog} --data history.parquet --label is_anomaly --timestamp order_date --id order_no
   {prog} --data history.csv --timestamp order_date --alerts-per-day 20
+  {prog} --data orders.xlsx --sheet 2025 --skip-rows 3
+  {prog} --data readings.csv --category station --missing -200
+  {prog} --data shipments.csv --columns models/columns.toml --output models
   {prog} --data this_month.csv --like models/optimized_anomaly_detection_model.safetensors --output this_month
   {prog} --check                                      what this machine has and which backend it gets
 """
@@ -23,11 +30,13 @@ examples:
   {prog} saved_models/optimized_anomaly_detection_model.safetensors shipments.csv --top 20
   {prog} models/anomaly_detection_model.safetensors shipments.csv --output scored.parquet
   {prog} models/anomaly_detection_model.safetensors ten_years.csv.gz --output scored.csv.gz --chunk-rows 50000
+  unzip -p export.zip orders.csv | {prog} models/anomaly_detection_model.safetensors - --output scored.csv
 """
 _JUDGE_EXAMPLES = """\
 examples:
   {prog} models/anomaly_detection_model.safetensors this_month.csv
-  {prog} models/anomaly_detection_model.safetensors this_month.csv --share 0.02 --draws 10
+  {prog} models/anomaly_detection_model.safetensors this_month.csv --share 0.02 --draws 20
+  {prog} models/anomaly_detection_model.safetensors this_month.csv --kinds dates_swapped number_times_10
 """
 _EXPLAIN_EXAMPLES = """\
 examples:
@@ -126,12 +135,30 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         _TRAIN_EXAMPLES,
     )
     own = parser.add_argument_group("your records")
-    own.add_argument("--data", metavar="FILE", type=Path, help="a CSV or Parquet file, one record a row")
+    own.add_argument("--data", metavar="FILE", type=Path, help=f"{_TABLE}; one record a row")
     own.add_argument(
         "--label", metavar="COLUMN", help="the column that says which records are anomalies (1/-1, 0/1, words)"
     )
     own.add_argument("--timestamp", metavar="COLUMN", help="the column with each record's time; splits are by it")
-    own.add_argument("--id", metavar="COLUMN", nargs="+", default=[], help="columns that only name a record")
+    own.add_argument(
+        "--id", metavar="NAME", nargs="+", action="extend", default=[], help="columns that only name a record"
+    )
+    _add_layout(parser)
+    columns = parser.add_argument_group(
+        "what your columns are",
+        "train shows how it reads each column and writes it to columns.toml beside the models.",
+    )
+    columns.add_argument(
+        "--columns", metavar="FILE", type=Path, help="such a file, changed or not; options count more than it"
+    )
+    for option, what in (
+        ("category", "columns of names or codes, even if they are numbers"),
+        ("number", "columns of numbers, even if some cells are words"),
+        ("date", "columns of dates"),
+        ("ignore", "columns to leave out"),
+    ):
+        columns.add_argument(f"--{option}", metavar="NAME", nargs="+", action="extend", default=[], help=what)
+    _add_missing(columns)
     synthetic = parser.add_argument_group("synthetic records, where no --data is given")
     synthetic.add_argument("--samples", metavar="N", type=_whole(1), help="how many (default: 10000)")
     synthetic.add_argument("--profile", choices=("classic", "realistic"), help="of which kind (default: classic)")
@@ -188,6 +215,37 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="print what this machine has, and train nothing")
 
 
+def _add_table(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", metavar="DATA", type=Path, help=f"{_TABLE}; with the columns of the training")
+    _add_layout(parser)
+
+
+def _add_layout(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("where in the file the table lies", "Found out and said, if not given.")
+    group.add_argument(
+        "--skip-rows", metavar="N", type=_whole(0), help="lines above the header, of a CSV file or a sheet"
+    )
+    group.add_argument(
+        "--no-header", action="store_true", help="the first line is a record; the columns are called x0, x1, ..."
+    )
+    group.add_argument("--sheet", metavar="NAME", help="which sheet of a workbook, where several hold something")
+
+
+def layout(arguments: argparse.Namespace) -> Layout:
+    """Where the table lies, as it was said of a command that reads one."""
+    return Layout(arguments.skip_rows, header=not arguments.no_header, sheet=arguments.sheet)
+
+
+def _add_missing(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--missing",
+        metavar="CODE",
+        action="append",
+        default=[],
+        help="a code that stands for a missing value, such as -999, or NAME=-999 for one column; repeatable",
+    )
+
+
 def _add_threshold(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "what counts as an alert",
@@ -223,9 +281,7 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
         _SCORE_EXAMPLES,
     )
     parser.add_argument("model", metavar="MODEL", type=Path, help="a model file that train wrote")
-    parser.add_argument(
-        "data", metavar="DATA", type=Path, help="a CSV or Parquet file with the columns of the training"
-    )
+    _add_table(parser)
     parser.add_argument("--output", metavar="FILE", type=Path, help="a CSV or Parquet file to write")
     parser.add_argument(
         "--top", metavar="N", type=_whole(1), help="only the N most abnormal records, worst first (printed: 20)"
@@ -242,14 +298,19 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
 def _add_judge(parser: argparse.ArgumentParser) -> None:
     _describe(
         parser,
-        "Put errors that are known into copies of your records (a number of another group, a price ten times off, a\n"
-        "date before the one that it follows) and print how many of them a saved model finds. Needs no labels; best\n"
-        "with records that the model was not trained on.",
+        "Put errors that are known into copies of your records (numbers ten times off, dates swapped, records copied,\n"
+        "readings that stand still and more) and print how many of each kind a saved model finds. Needs no labels;\n"
+        "best with records that the model was not trained on.",
         _JUDGE_EXAMPLES,
     )
     parser.add_argument("model", metavar="MODEL", type=Path, help="a model file that train wrote")
+    _add_table(parser)
     parser.add_argument(
-        "data", metavar="DATA", type=Path, help="a CSV or Parquet file with the columns of the training"
+        "--kinds",
+        metavar="KIND",
+        nargs="+",
+        action="extend",
+        help="the kinds of errors, by the names in the printed table (default: all that the records allow)",
     )
     parser.add_argument(
         "--share", metavar="R", type=_ratio, default=0.015, help="the share of the records to change (default: 0.015)"
@@ -258,6 +319,7 @@ def _add_judge(parser: argparse.ArgumentParser) -> None:
         "--draws", metavar="N", type=_whole(1), default=5, help="how many times, with other records (default: 5)"
     )
     parser.add_argument("--seed", metavar="N", type=_seed, default=42, help="the same seed, the same errors")
+    _add_missing(parser)
 
 
 def _add_explain(parser: argparse.ArgumentParser) -> None:
@@ -269,9 +331,7 @@ def _add_explain(parser: argparse.ArgumentParser) -> None:
         _EXPLAIN_EXAMPLES,
     )
     parser.add_argument("model", metavar="MODEL", type=Path, help="a model's file that train wrote")
-    parser.add_argument(
-        "data", metavar="DATA", type=Path, help="a CSV or Parquet file with the columns of the training"
-    )
+    _add_table(parser)
     parser.add_argument(
         "--row",
         metavar="N",

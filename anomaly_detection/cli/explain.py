@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.alerts.renderings import as_json
+from anomaly_detection.cli.arguments import layout
 from anomaly_detection.cli.score import batches
 from anomaly_detection.data.frames import read_chunks
 from anomaly_detection.data.json_values import plain
@@ -31,10 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Explain, then print; raises the library's errors."""
     detector = load_detector(arguments.model)
     unseen = detector.calibration.unseen
-    chunks = read_chunks(arguments.data, say=note)
+    chunks = read_chunks(arguments.data, say=note, layout=layout(arguments))
     with progress_bar() as show:
         records = batches(detector, chunks, not chunks.is_small, "explain", show)
-        found = _find(records, arguments.row, arguments.data)
+        found = _find(records, arguments.row, chunks.label)
     if arguments.json:
         result_as_json([as_json(alert) for alert in found])
     else:
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _find(batches: Iterable[Batch], rows: Sequence[int], path: Path) -> list[Alert]:
+def _find(batches: Iterable[Batch], rows: Sequence[int], label: str) -> list[Alert]:
     """The records of the numbers `rows`, from 1, with their reasons, in the order asked for."""
     wanted = sorted(set(rows))
     found: dict[int, Alert] = {}
@@ -60,7 +60,7 @@ def _find(batches: Iterable[Batch], rows: Sequence[int], path: Path) -> list[Ale
     missing = next((row for row in wanted if row not in found), None)
     if missing is not None:
         raise DataError(
-            f"There is no row {missing:,} in {path}, which has {count:,} {'record' if count == 1 else 'records'};"
+            f"There is no row {missing:,} in {label}, which has {count:,} {'record' if count == 1 else 'records'};"
             " rows count from 1, as score --top prints them."
         )
     return [found[row] for row in dict.fromkeys(rows)]

@@ -14,8 +14,10 @@ from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.alerts.headline import Headline
 from anomaly_detection.alerts.renderings import FOUND, as_columns, free_names, shown
-from anomaly_detection.alerts.scoring import counts_repeats, score_parts, score_table, threshold_of_parts
+from anomaly_detection.alerts.scoring import as_written, counts_repeats, score_parts, score_table, threshold_of_parts
 from anomaly_detection.calibration.drift import ScoreSample, find_drift
+from anomaly_detection.cli.arguments import layout
+from anomaly_detection.data.cleaning import Unreadable
 from anomaly_detection.data.files import refuse_same
 from anomaly_detection.data.frames import Chunks, check_target, read_chunks, table_writer
 from anomaly_detection.detector import Detector
@@ -36,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         check_target(arguments.output)
     detector = load_detector(arguments.model)
-    chunks = read_chunks(arguments.data, arguments.chunk_rows, say=note)
+    chunks = read_chunks(arguments.data, arguments.chunk_rows, note, layout(arguments))
     in_chunks = arguments.chunk_rows is not None or not chunks.is_small
     if in_chunks:
         note(_how(chunks, detector))
@@ -57,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
     drift = find_drift(detector.calibration_, count.sample.scores)
     if drift is not None and drift.matters:
         note(str(drift))
+    if unread := count.unread.sentence():
+        note(unread)
     alerts = count.alerts
     counted = f"{alerts:,} {'alert' if alerts == 1 else 'alerts'} in {count.records:,} {_records(count.records)}"
     if arguments.output is not None:
@@ -91,6 +95,7 @@ def batches(
             stage, min(1.0, done / chunks.about_rows), f"{done:,} of about {chunks.about_rows:,} records"
         )
 
+    detector = as_written(detector, chunks)
     threshold = threshold_of_parts(detector, chunks, telling("threshold"))
     yield from score_parts(detector, chunks, telling(stage), threshold=threshold)
 
@@ -102,6 +107,7 @@ class _Count:
     records: int = 0
     alerts: int = 0
     sample: ScoreSample = field(default_factory=ScoreSample)
+    unread: Unreadable = field(default_factory=Unreadable)
     names: dict[str, str] = field(default_factory=dict)
     """Under which name each of `FOUND` stands beside the records' own columns."""
 
@@ -110,6 +116,7 @@ class _Count:
             self.records += len(batch)
             self.alerts += int(batch.is_alert.sum())
             self.sample.add(batch.scores)
+            self.unread.add(batch.cleaning, batch.detector.preprocessor.schema_.known_words())
             self.names = free_names(FOUND, batch.frame.columns)
             yield batch
             # Else it would be held while the next chunk is read.

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anomaly_detection.data.schema import Role
+from anomaly_detection.cli.arguments import layout
+from anomaly_detection.data.layout import Layout
 from anomaly_detection.errors import DataError
 from anomaly_detection.progress import listening
 from anomaly_detection.reports.console import note, printable, progress_bar, result
@@ -19,24 +19,18 @@ from anomaly_detection.reports.console import note, printable, progress_bar, res
 if TYPE_CHECKING:
     import pandas as pd
 
+    from anomaly_detection.data.declarations import Declaration
+    from anomaly_detection.data.schema import Schema
     from anomaly_detection.training.train import TrainingResult
-    from anomaly_detection.training.training_report import DataReport
 
-__all__ = ["run"]
+__all__ = ["COLUMNS_FILE", "run"]
+
+COLUMNS_FILE = "columns.toml"
+"""Beside the models: how each column was read."""
 
 _RATIO = 0.05
 _SAMPLES = 10_000
 _LIKE_LABELS = frozenset({"label", "labels", "is_anomaly", "anomaly"})
-_NAMES_SHOWN = 6
-_UNREAD_SHOWN = 5
-_ROLES = {
-    Role.NUMERIC: "numbers",
-    Role.CATEGORICAL: "categories",
-    Role.TIMESTAMP: "dates",
-    Role.IDENTIFIER: "identifiers, not judged",
-    Role.TEXT: "free text, not judged",
-    Role.CONSTANT: "constant, not judged",
-}
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,10 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     folder: Path = arguments.output
     # A folder that cannot be written is found out now and not after the training.
     prepare_folder(folder)
-    trained = _train(arguments)
-    _save(trained, folder)
+    trained, schema = _train(arguments)
+    _save(trained, schema, folder)
     if arguments.data is not None:
-        result(_understood(trained.report.data))
         limit = trained.base.preprocessor.pair_limit
         if limit is not None:
             note(limit)
@@ -70,9 +63,14 @@ def run(arguments: argparse.Namespace) -> int:
 def _refuse_mixtures(arguments: argparse.Namespace) -> None:
     """Options that only make sense with, or without, a file of one's own."""
     if arguments.data is None:
-        given = [f"--{name}" for name in ("label", "timestamp", "id") if getattr(arguments, name)]
+        named = ("label", "timestamp", "id", "columns", "category", "number", "date", "ignore", "missing")
+        given = [f"--{name}" for name in named if getattr(arguments, name)]
         if given:
-            raise DataError(f"{given[0]} names a column of your own records; give their file with --data.")
+            raise DataError(f"{given[0]} is for columns of your own records; give their file with --data.")
+        if layout(arguments) != Layout():
+            raise DataError(
+                "--skip-rows, --no-header and --sheet are for your own records; give their file with --data."
+            )
     else:
         given = [f"--{name}" for name in ("samples", "profile") if getattr(arguments, name) is not None]
         if given:
@@ -106,10 +104,13 @@ def _threshold(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"alert_budget": arguments.alerts_per_day}
 
 
-def _train(arguments: argparse.Namespace) -> TrainingResult:
+def _train(arguments: argparse.Namespace) -> tuple[TrainingResult, Schema]:
+    """The models, and how the columns were read."""
+    from anomaly_detection.cli.columns import columns_table
     from anomaly_detection.compression import Compression
+    from anomaly_detection.data.schema import infer_schema
     from anomaly_detection.model_files.persistence import load_detector
-    from anomaly_detection.training.train import train
+    from anomaly_detection.training.train import roles_like, train
 
     ratio = arguments.anomaly_ratio or _RATIO
     options: dict[str, Any] = {
@@ -122,6 +123,7 @@ def _train(arguments: argparse.Namespace) -> TrainingResult:
         "like": None if arguments.like is None else load_detector(arguments.like),
         **_threshold(arguments),
     }
+    schema: Schema | None = None
     if arguments.data is None:
         from anomaly_detection.synthetic import generate
 
@@ -135,14 +137,19 @@ def _train(arguments: argparse.Namespace) -> TrainingResult:
         frame = data.frame
         options |= {"labels": data.labels, "anomaly_types": data.anomaly_types, "source": profile}
     else:
-        frame, labels = _read(arguments)
+        frame, labels, said = _read(arguments)
+        like = roles_like(options["like"], frame)
+        schema = infer_schema(frame, like | {name: one.over(like.get(name)) for name, one in said.items()})
         options |= {
             "labels": labels,
             "timestamp": arguments.timestamp,
             "identifiers": arguments.id,
-            "source": arguments.data.name,
+            "roles": schema.declarations(),
+            "source": "standard input" if arguments.data == Path("-") else arguments.data.name,
         }
     _announce(len(frame), options["source"], arguments)
+    if schema is not None:
+        note(f"{columns_table(schema, frame)}\n")
     latest = "data"
     with progress_bar() as show:
 
@@ -152,40 +159,25 @@ def _train(arguments: argparse.Namespace) -> TrainingResult:
             show(stage, fraction, message)
 
         with listening(lambda fraction, message: show(latest, fraction, message)):
-            return train(frame, **options, progress=progress)
+            trained = train(frame, **options, progress=progress)
+    return trained, schema or trained.base.preprocessor.schema_
 
 
-def _read(arguments: argparse.Namespace) -> tuple[pd.DataFrame, pd.Series[Any] | None]:
-    """The records without their labels, and the labels."""
+def _read(arguments: argparse.Namespace) -> tuple[pd.DataFrame, pd.Series[Any] | None, dict[str, Declaration]]:
+    """The records without their labels, the labels, and what was said of the columns."""
+    from anomaly_detection.cli.columns import declarations_of
     from anomaly_detection.data.frames import read_table
 
-    frame = read_table(arguments.data, note)
-    named = [("--label", arguments.label), ("--timestamp", arguments.timestamp)]
-    named += [("--id", name) for name in arguments.id]
-    used: dict[str, str] = {}
-    for option, name in named:
-        if name is None:
-            continue
-        if name not in frame.columns:
-            raise DataError(f"{option}: {_unknown(name, list(frame.columns))}")
-        if used.setdefault(name, option) != option:
-            raise DataError(f"{option} and {used[name]} both name the column {name!r}; a column can be one of them.")
+    frame = read_table(arguments.data, note, layout(arguments))
+    said = declarations_of(arguments, list(frame.columns))
     if arguments.label is None:
         for name in frame.columns:
-            if name.lower() in _LIKE_LABELS:
+            if name.lower() in _LIKE_LABELS and name not in said:
                 note(f"Column {name!r} is used as data. If it says which records are anomalies, add --label {name}.")
-        return frame, None
+        return frame, None, said
     labels = frame[arguments.label]
     # A blank cell of a CSV file is text; as a label it is a missing one.
-    return frame.drop(columns=arguments.label), labels.mask(labels.astype(str).str.strip() == "")
-
-
-def _unknown(name: str, columns: Sequence[str]) -> str:
-    folded = {column.casefold(): column for column in columns}
-    near = difflib.get_close_matches(name.casefold(), folded, n=1)
-    if near:
-        return f"unknown column {name!r} (did you mean {folded[near[0]]!r}?)."
-    return f"unknown column {name!r}; the columns are {', '.join(columns)}."
+    return frame.drop(columns=arguments.label), labels.mask(labels.astype(str).str.strip() == ""), said
 
 
 def _announce(rows: int, source: str, arguments: argparse.Namespace) -> None:
@@ -198,8 +190,9 @@ def _announce(rows: int, source: str, arguments: argparse.Namespace) -> None:
     note(f"Training on {rows:,} records ({printable(source)}), backend {backend.name}: {backend.reason}.")
 
 
-def _save(trained: TrainingResult, folder: Path) -> None:
+def _save(trained: TrainingResult, schema: Schema, folder: Path) -> None:
     """Write the whole set, then put it in the place of the old one; the report last, for it tells of the models."""
+    from anomaly_detection.data.declarations import toml_of
     from anomaly_detection.data.files import replacing_all
     from anomaly_detection.model_files.persistence import FILES, save_detector
     from anomaly_detection.reports.report import REPORT_FILES, write_report
@@ -209,40 +202,19 @@ def _save(trained: TrainingResult, folder: Path) -> None:
             detector = getattr(trained, key)
             save_detector(detector, new / files.native)
             save_detector(detector, new / files.joblib, new / files.preprocessor)
+        (new / COLUMNS_FILE).write_text(toml_of(schema.columns), encoding="utf-8")
         report = replace(trained.report, files={key: files._asdict() for key, files in FILES.items()})
         write_report(new, report, trained.curves, trained.overview)
-
-
-def _understood(data: DataReport) -> str:
-    """What the columns were taken for, and what could not be read."""
-    lines = [f"{data.columns} columns:"]
-    for role, title in _ROLES.items():
-        names = [printable(name) for name in data.schema.names(role)]
-        if names:
-            more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-            lines.append(f"  {len(names)} {title}: {', '.join(names[:_NAMES_SHOWN])}{more}")
-    for column in data.schema.columns:
-        if column.is_opaque:
-            lines.append(f"  {printable(column.name)} holds {column.reason}; they stay with their records")
-    unread = {name: done.unread for name, done in data.cleaning.columns.items() if done.unread}
-    by_count = sorted(unread, key=lambda name: -sum(unread[name].values()))
-    for name in by_count[:_UNREAD_SHOWN]:
-        most = max(unread[name], key=lambda text: unread[name][text])
-        lines.append(
-            f"  in {printable(name)}, {sum(unread[name].values()):,} values are words, such as"
-            f" {printable(most)[:60]!r}; they count as missing for that reason"
-        )
-    return "\n".join(lines)
 
 
 def _next(folder: Path, data: Path | None) -> str:
     from anomaly_detection.model_files.persistence import FILES
 
     model = folder / FILES["optimized"].native
-    records = "FILE" if data is None else _quoted(data)
+    records = "FILE" if data in (None, Path("-")) else _quoted(data)
     return (
         f"Saved in {folder}{os.sep}: {model.name} and {FILES['base'].native}, the same as .joblib for other programs,"
-        f" report.json, pictures and {folder / 'report.html'}, to open first.\n"
+        f" {COLUMNS_FILE}, report.json, pictures and {folder / 'report.html'}, to open first.\n"
         f"Next, judge records: {_command_line()} score {_quoted(model)} {records} --top 20"
     )
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
@@ -16,18 +17,28 @@ __all__ = ["REFUSED", "arrow_to_frame"]
 REFUSED = (pa.ArrowException, ValueError, LookupError, TypeError, ArithmeticError, OSError, AttributeError)
 """What Arrow and pandas raise for a column that pandas cannot take."""
 
+_NULLABLE: dict[Any, Any] = {
+    kind: getattr(pd, f"{'U' if str(kind).startswith('u') else ''}Int{kind.bit_width}Dtype")()
+    for kind in (pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())
+}
+"""Pandas' types for whole numbers some of which are missing."""
+
 _Column = Any  # pyarrow has no types
 
 
-def arrow_to_frame(table: pa.Table) -> pd.DataFrame:
+def arrow_to_frame(table: pa.Table, gaps: Collection[str] = ()) -> pd.DataFrame:
     """Make a pandas frame of an Arrow table, by what pandas noted in it about its types.
 
-    Where pandas cannot take a column, it comes as what says the same: dates beyond its years in seconds, times in an
-    unknown zone in UTC, text that is not UTF-8 with escapes, anything else as text.
+    All columns come as columns, also those that were an index. Whole numbers some of which are missing stay whole
+    (Int64 and the like). Where pandas cannot take a column, it comes as what says the same: dates beyond its years in
+    seconds, times in an unknown zone in UTC, text that is not UTF-8 with escapes, anything else as text.
 
     Parameters
     ----------
     table : pyarrow.Table
+    gaps : collection of str
+        Columns of whole numbers or truth values that are missing in other parts of the same table: they come in the
+        types that they have there.
 
     Returns
     -------
@@ -43,19 +54,30 @@ def arrow_to_frame(table: pa.Table) -> pd.DataFrame:
     try:
         # Pandas takes texts on trust, and trips over what is no UTF-8 later.
         table.validate(full=True)
-        return _to_pandas(table, ())
+        return _to_pandas(table, (), gaps)
     except REFUSED:
         odd = [name for name in dict.fromkeys(table.column_names) if not _is_taken(table.column(name))]
         if not odd:
             raise
     for name in odd:
         table = table.set_column(table.column_names.index(name), name, _taken(name, table.column(name)))
-    return _to_pandas(table, odd)
+    return _to_pandas(table, odd, gaps)
 
 
-def _to_pandas(table: pa.Table, odd: Any) -> pd.DataFrame:
+def _to_pandas(table: pa.Table, odd: Any, gaps: Collection[str]) -> pd.DataFrame:
     frame: pd.DataFrame = table.replace_schema_metadata(_understood(table.schema.metadata, odd)).to_pandas()
-    return frame
+    changed = {}
+    for place, field in enumerate(table.schema):
+        if field.name not in gaps and table.column(place).null_count == 0:
+            continue
+        if pa.types.is_integer(field.type) and frame.dtypes.iloc[place].kind == "f":
+            # A float would change what is beyond 2**53.
+            changed[field.name] = table.column(place).to_pandas(types_mapper=_NULLABLE.get)
+        elif pa.types.is_integer(field.type) and isinstance(frame.dtypes.iloc[place], np.dtype):
+            changed[field.name] = frame.iloc[:, place].astype(_NULLABLE[field.type])
+        elif pa.types.is_boolean(field.type) and frame.dtypes.iloc[place].kind == "b":
+            changed[field.name] = frame.iloc[:, place].astype(object)
+    return frame.assign(**changed) if changed else frame
 
 
 def _understood(metadata: dict[bytes, bytes] | None, odd: Any) -> dict[bytes, bytes] | None:
@@ -63,8 +85,13 @@ def _understood(metadata: dict[bytes, bytes] | None, odd: Any) -> dict[bytes, by
     if metadata is None or b"pandas" not in metadata:
         return metadata
     notes = json.loads(metadata[b"pandas"])
+    # An index would be lost with the first frame that is put together from others.
+    notes["index_columns"] = []
     notes["columns"] = [column for column in notes["columns"] if column.get("field_name") not in odd]
     for column in notes["columns"]:
+        if column.get("name") is None:
+            # An index without a name has one as a column.
+            column["name"] = column.get("field_name")
         try:
             pd.api.types.pandas_dtype(column["numpy_type"])
         except (TypeError, LookupError):

@@ -1,175 +1,185 @@
-"""CSV files: one pass finds out how one is written, then it is read whole or in chunks, by the same rules."""
+"""CSV files: passes find out how one is written and hold each line against the header; the same reader reads it."""
 
 from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import chain
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from itertools import islice
+from typing import Any
 
 import pandas as pd
 
+from anomaly_detection.data.csv_dialect import Dialect, other_quotings, sniff
+from anomaly_detection.data.csv_examination import Examination
+from anomaly_detection.data.headers import is_blank, named
+from anomaly_detection.data.layout import Layout
+from anomaly_detection.data.sources import Source
 from anomaly_detection.errors import DataError
 
 __all__ = ["CsvFile"]
 
-_DELIMITERS = ",;\t|"
 _SNIFFED_BYTES = 1 << 16
 BLOCK = 1 << 20
+_FRAME_CELLS = 250_000
+_NOTHING = b" \t\r\n,;|"
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_PACKED = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b")
 
 # Python's own limit, 131,072 characters, is less than a cell may hold.
 csv.field_size_limit(2**31 - 1)
 
 
 class CsvFile:
-    """A CSV file, compressed or not, of which encoding and delimiter are found out; every cell is read as text.
+    """A CSV file of which encoding, delimiter, quotes and header are found out; every cell is read as text.
 
     Parameters
     ----------
-    path : Path
-        An existing file.
+    source : Source
+        Its bytes.
+    layout : Layout
 
     Attributes
     ----------
     header : list of str
     about_rows : int
-        Lines after the header: at least the number of records, and no more unless cells hold line ends.
-    remark : str
-        What is to be said of lines with fewer fields than the header; empty where there are none.
+        The number of records.
+    remarks : list of str
+        What is to be said: of lines left out, and of lines with fewer fields than the header.
 
     Raises
     ------
     DataError
-        For a file that is empty, binary, or no complete gzip file; where a line has more fields than the header, unless
-        all of these are empty, or only one where the header has several.
+        For a file that is empty or binary; where a line cannot be what the header says, or a quote is never closed.
     OSError
         If it cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        head, lines, is_utf8 = self._look_through()
+    def __init__(self, source: Source, layout: Layout) -> None:
+        layout.refuse(source.label, lines=True)
+        self._source, self._layout = source, layout
+        head, is_utf8 = self._look_through()
         self._skipped = len(_UTF8_MARK) if head.startswith(_UTF8_MARK) else 0
         if head.startswith(_UTF16_MARKS):
             if not self._decodes("utf-16"):
-                raise DataError(f"{path} is not a table: it is no complete UTF-16 text; export it again.")
+                raise DataError(f"{source.label} is not a table: it is no complete UTF-16 text; export it again.")
             self._encoding = "utf-16"
         else:
             # Real exports carry a UTF-8 mark before Windows-1252 text.
             self._encoding = "utf-8" if is_utf8 else "cp1252" if self._decodes("cp1252") else "latin-1"
-        text = head[self._skipped :].decode(self._encoding, errors="replace")
-        if "\x00" in text:
-            raise DataError(f"{path} is not a table: it holds binary data; give a CSV or Parquet file.")
-        self._delimiter = _sniff(text)
-        self.about_rows = max(1, lines - 1)
-        self.header: list[str] = []
-        self.remark, self._surplus = "", False
-        self._count_fields()
+        dialect = sniff(head[self._skipped :].decode(self._encoding, errors="replace"), layout)
+        found = self._examined(dialect)
+        self._dialect, self._first, self._is_uniform = found.dialect, found.first, found.is_uniform
+        self.header, value = named(found.header) if layout.header else (found.header, "")
+        self.about_rows: int = found.records
+        self.remarks = [f"{source.label}: {remark}" for remark in found.remarks()]
+        if value and self.header != [str(place) for place in range(len(self.header))]:
+            self.remarks.append(
+                f"{source.label}: line {found.first} names the columns, and one of them {value.strip()!r}; if it is a"
+                " record, add --no-header, if the names are further down, --skip-rows."
+            )
 
     def read(self) -> pd.DataFrame:
         """All records."""
-        with self._opened() as file, self._explained():
-            return self._refuse_none(pd.read_csv(file, **self._options()))
+        rows = max(1, _FRAME_CELLS // len(self.header))
+        return pd.concat(list(self.chunks(rows)), ignore_index=True)
 
     def chunks(self, rows: int) -> Iterator[pd.DataFrame]:
         """`rows` records at a time, the last time fewer."""
-        with self._opened() as file, self._explained(), pd.read_csv(file, chunksize=rows, **self._options()) as reader:
-            # A `for` would hold a chunk while the next one is read.
-            yield from map(self._refuse_none, reader)
+        at_once = max(1, _FRAME_CELLS // len(self.header))
+        with self._lines(self._first) as lines:
+            rows_of = self._dialect.rows(lines)
+            records = rows_of if self._is_uniform else self._filled(rows_of)
+            left = self.about_rows
+            while left:
+                sizes = [at_once] * (min(rows, left) // at_once) + [min(rows, left) % at_once]
+                parts = [self._frame(records, size) for size in sizes if size]
+                left -= sum(sizes)
+                yield parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+                # Else they would be held while the next ones are read.
+                del parts
 
-    def _refuse_none(self, frame: pd.DataFrame) -> pd.DataFrame:
-        if len(frame) == 0:
-            raise DataError(f"{self._path} has a header but no records; expected at least one.")
-        return frame
+    def _filled(self, rows: Iterable[list[str]]) -> Iterator[list[str]]:
+        """The rows that are not blank, with as many fields as the header."""
+        width = len(self.header)
+        for row in rows:
+            if len(row) != width:
+                row = (row + [""] * width)[:width]
+            if is_blank(row):
+                continue
+            yield row
 
-    def _options(self) -> dict[str, Any]:
-        return {
-            "sep": self._delimiter,
-            "encoding": self._encoding,
-            "dtype": str,
-            "keep_default_na": False,
-            "na_filter": False,
-            "index_col": False,
-            # Else pandas refuses a delimiter at the end of some lines.
-            "usecols": range(len(self.header)) if self._surplus else None,
-        }
+    def _frame(self, records: Iterator[list[str]], count: int) -> pd.DataFrame:
+        try:
+            columns = list(zip(*islice(records, count), strict=True))
+        except (csv.Error, ValueError, UnicodeDecodeError) as error:
+            raise self._changed() from error
+        if len(columns) != len(self.header) or len(columns[0]) != count:
+            raise self._changed()
+        frame = pd.DataFrame({place: pd.Series(cells, dtype=str) for place, cells in enumerate(columns)})
+        return frame.set_axis(self.header, axis=1)
 
-    def _count_fields(self) -> None:
-        """Hold each line's fields against the header's, which pandas does not do for the first line or for few ones."""
-        blank = " \t\r\n".replace(self._delimiter, "")
-        few, number, first = 0, 0, 0
-        with self._opened() as file, self._explained():
-            lines = enumerate(io.TextIOWrapper(file, self._encoding, newline=""), 1)
-            for number, line in lines:
-                if not line.strip(blank):
-                    continue
-                fields = line.count(self._delimiter) + 1
-                if '"' in line or not self.header or fields > len(self.header):
-                    row = next(csv.reader(chain([line], (more for _, more in lines)), delimiter=self._delimiter))
-                    self.header = self.header or row
-                    fields = len(row)
-                    if any(row[len(self.header) :]):
-                        raise self._uneven(f"Expected {len(self.header)} fields in line {number}, saw {fields}")
-                    self._surplus = self._surplus or fields > len(self.header)
-                if fields < len(self.header):
-                    if fields == 1:
-                        raise self._uneven(f"Expected {len(self.header)} fields in line {number}, saw one")
-                    few, first = few + 1, first or number
-        if few:
-            has = "1 line has" if few == 1 else f"{few:,} lines have"
-            told = f"{has} fewer fields than the header, the first is line {first}; what they lack is missing."
-            self.remark = f"{self._path}: {told}"
+    def _changed(self) -> DataError:
+        return DataError(f"{self._source.label} changed while it was read; read it again when it is complete.")
 
-    def _uneven(self, reason: str) -> DataError:
-        return DataError(f"{self._path} is not a table: {reason}; expected the same number of fields in every line.")
+    def _examined(self, dialect: Dialect) -> Examination:
+        """Go through all lines, with other quotes where the usual ones do not fit."""
+        try:
+            usual = self._examination(dialect)
+        except DataError:
+            for other in other_quotings(dialect):
+                with suppress(DataError):  # what the usual quotes do not fit is told if no others do
+                    found = self._examination(other)
+                    if not found.short:
+                        return found
+            raise
+        if usual.has_blanks_before_quotes:
+            with suppress(DataError):  # then they are text
+                return self._examination(replace(dialect, blanks=True))
+        return usual
+
+    def _examination(self, dialect: Dialect) -> Examination:
+        found = Examination(self._source.label, dialect, self._layout.header)
+        with self._lines(dialect.start) as lines:
+            found.run(lines)
+        return found
 
     @contextmanager
-    def _opened(self) -> Iterator[IO[bytes]]:
-        """The text's bytes, decompressed and after a UTF-8 mark."""
-        compressed = self._path.name.lower().endswith(".gz")
-        opener: Any = gzip.open if compressed else open
-        try:
-            with opener(self._path, "rb") as file:
-                if skipped := getattr(self, "_skipped", 0):
-                    file.seek(skipped)
-                yield file
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-            raise DataError(f"{self._path} is not a complete gzip file; compress it again.") from error
+    def _lines(self, start: int) -> Iterator[Iterator[str]]:
+        """The lines with their ends, without the `start` first ones."""
+        with self._source.opened() as file:
+            file.read(self._skipped)
+            with io.TextIOWrapper(file, self._encoding, newline="") as text:
+                yield islice(text, start, None)
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error) as error:
-            raise self._uneven(str(error).strip().removeprefix("Error tokenizing data. C error: ")) from error
-
-    def _look_through(self) -> tuple[bytes, int, bool]:
-        """The first bytes, the number of lines, and whether all is UTF-8."""
-        head, lines, blank, ended = b"", {b"\n": 0, b"\r": 0}, True, False
+    def _look_through(self) -> tuple[bytes, bool]:
+        """The first bytes, and whether all is UTF-8."""
+        head, blank, binary = b"", True, False
         decode: Any = codecs.getincrementaldecoder("utf-8")().decode
-        with self._opened() as file:
+        with self._source.opened() as file:
             while block := file.read(BLOCK):
                 head = head or block[:_SNIFFED_BYTES]
-                blank = blank and not block.strip()
-                ended = block.endswith((b"\n", b"\r"))
-                for end in lines:
-                    lines[end] += block.count(end)
+                blank = blank and not block.strip(_NOTHING)
+                binary = binary or b"\0" in block
                 decode = _decoded(decode, block)
+        label = self._source.label
         if blank:
-            raise DataError(f"{self._path} is empty; expected a header line and at least one record.")
-        return head, max(lines.values()) + (not ended), _decoded(decode, b"", final=True) is not None
+            raise DataError(f"{label} is empty; expected a header line and at least one record.")
+        if head.startswith(_PACKED):
+            raise DataError(
+                f"{label} is not a table: it is an archive or a workbook; name it .gz, .zip, .xlsx, .xls or .ods."
+            )
+        if binary and not head.startswith(_UTF16_MARKS):
+            raise DataError(f"{label} is not a table: it holds binary data; give a CSV or Parquet file.")
+        return head, _decoded(decode, b"", final=True) is not None
 
     def _decodes(self, encoding: str) -> bool:
         decode: Any = codecs.getincrementaldecoder(encoding)().decode
-        with self._opened() as file:
+        with self._source.opened() as file:
             while decode is not None and (block := file.read(BLOCK)):
                 decode = _decoded(decode, block)
         return _decoded(decode, b"", final=True) is not None
@@ -183,17 +193,3 @@ def _decoded(decode: Any, block: bytes, *, final: bool = False) -> Any:
         return decode
     except UnicodeDecodeError:
         return None
-
-
-def _sniff(head: str) -> str:
-    """Return the delimiter under which the first lines have equally many fields."""
-    best = (0, ",")
-    for delimiter in _DELIMITERS:
-        # The last line may be cut off in its middle.
-        rows = [row for row in csv.reader(io.StringIO(head, newline=""), delimiter=delimiter) if row][:51]
-        rows = rows[:-1] if len(rows) > 2 else rows
-        header = rows[0] if rows else []
-        agreeing = sum(len(row) == len(header) for row in rows)
-        if len(header) > 1 and agreeing * len(header) > best[0]:
-            best = (agreeing * len(header), delimiter)
-    return best[1]

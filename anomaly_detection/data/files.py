@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,13 +125,14 @@ def refuse_same(target: Path, sources: Mapping[str, Path]) -> None:
     Raises
     ------
     DataError
-        If `target` is one of the `sources`, which are named by what they are.
+        If `target` is one of the `sources`, which are named by what they are; ``-`` is standard input.
     """
     for what, source in sources.items():
         try:
-            same = os.path.samefile(target, source)
-        except OSError:
-            # One of them is not there, or cannot be looked at: opening it will say so.
+            read = os.fstat(sys.stdin.fileno()) if str(source) == "-" and sys.stdin else os.stat(source)
+            same = os.path.samestat(os.stat(target), read)
+        except (OSError, ValueError):
+            # One of them is not there, is no file, or cannot be looked at: opening it will say so.
             continue
         if same:
             raise DataError(f"{target} is {what}, which would be lost; give another file to write.")

@@ -10,17 +10,22 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
 
 from anomaly_detection.data.csv_files import CsvFile
-from anomaly_detection.data.files import prepare_file, reason, replacing, require_file
+from anomaly_detection.data.files import prepare_file, reason, replacing
+from anomaly_detection.data.layout import Layout
+from anomaly_detection.data.sources import STDIN, Source
+from anomaly_detection.data.typed_columns import typed_column
 from anomaly_detection.data.well_formed_text import well_formed, well_formed_cells, well_formed_columns
 from anomaly_detection.errors import DataError, first_line
 
 __all__ = ["Chunks", "check_target", "read_chunks", "read_table", "table_writer", "to_frame", "write_table"]
+
+FOUND_OUT = Layout()
 
 SMALL_CELLS = 5_000_000
 """Records times columns up to which a file is small: read at once, it takes at most some 1 GB."""
@@ -30,6 +35,7 @@ CHUNK_CELLS = 2_000_000
 
 CSV_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 PARQUET_SUFFIXES = (".parquet", ".pq")
+"""What tables can be written as; `sources.KINDS` has what can be read."""
 
 
 def to_frame(data: Any) -> pd.DataFrame:
@@ -123,7 +129,7 @@ def _cells(name: Any, value: Any) -> Any:
 
 def _columns(data: Mapping[Any, Any]) -> pd.DataFrame:
     try:
-        return pd.DataFrame(dict(data))
+        return _with_whole_numbers(pd.DataFrame(dict(data)), data.__getitem__)
     except UnicodeEncodeError:
         listed = {name: list(cells) for name, cells in data.items()}
         return _columns(well_formed_cells(listed))
@@ -135,10 +141,23 @@ def _columns(data: Mapping[Any, Any]) -> pd.DataFrame:
 
 def _records(rows: list[dict[Any, Any]]) -> pd.DataFrame:
     try:
-        return pd.DataFrame(rows)
+        frame = pd.DataFrame(rows)
     except UnicodeEncodeError:
         # Pandas' own texts cannot hold a lone surrogate.
-        return pd.DataFrame(well_formed_cells(rows))
+        frame = pd.DataFrame(well_formed_cells(rows))
+    return _with_whole_numbers(frame, lambda name: [row.get(name) for row in rows])
+
+
+def _with_whole_numbers(frame: pd.DataFrame, cells_of: Callable[[Any], Sequence[Any]]) -> pd.DataFrame:
+    """Put whole numbers some of which are missing back into a new frame, of which pandas has made floats."""
+    floats = [name for name, kind in frame.dtypes.items() if kind == np.float64]
+    for name in floats:
+        missing = frame[name].isna()
+        if missing.any() and isinstance(cells := cells_of(name), (list, tuple)):
+            present = [None if gap else cell for cell, gap in zip(cells, missing, strict=True)]
+            if {type(cell) for cell in present} == {int, type(None)}:
+                frame[name] = typed_column(present).set_axis(frame.index)
+    return frame
 
 
 def _from_other_library(data: Any) -> pd.DataFrame:
@@ -171,7 +190,7 @@ def _from_other_library(data: Any) -> pd.DataFrame:
     except Exception as error:
         raise DataError(f"The lazy table cannot be computed: {first_line(error)}; collect it first.") from error
     try:
-        return table.to_pandas()
+        return _with_whole_numbers(table.to_pandas(), lambda name: table[name].to_list())
     except Exception:
         return pd.DataFrame({name: _column(name, table[name]) for name in table.columns})
 
@@ -202,19 +221,27 @@ def _warn(text: str) -> None:
     warnings.warn(text, stacklevel=4)
 
 
-def read_table(path: str | os.PathLike[str], say: Callable[[str], None] = _warn) -> pd.DataFrame:
-    """Read a CSV or Parquet file.
+def read_table(
+    path: str | os.PathLike[str], say: Callable[[str], None] = _warn, layout: Layout = FOUND_OUT
+) -> pd.DataFrame:
+    """Read a CSV, Parquet, JSON or Excel file.
 
     Every CSV cell is kept as the text it is (the schema reads numbers and dates from it later), so nothing is
-    lost: not leading zeros, not ``N/A``, not blanks. The delimiter (``, ; tab |``) is found from the first lines; the
-    text may be UTF-8 with or without a byte-order mark, UTF-16 with one, or Windows-1252.
+    lost: not leading zeros, not ``N/A``, not blanks. The delimiter (``, ; tab |``, or what a first line ``sep=;`` says)
+    and the line with the header are found from the first lines; the text may be UTF-8 with or without a byte-order
+    mark, UTF-16 with one, or Windows-1252. Lines that disagree with the header are an error, those in which all fields
+    are blank are left out. Whole numbers stay whole in the other formats, also where some are missing.
 
     Parameters
     ----------
     path : path
-        A file that ends in .csv, .tsv, .txt (each also with .gz), .parquet or .pq.
+        A file that ends in .csv, .tsv, .txt, .parquet, .pq, .jsonl, .ndjson, .json (one object a line, or an array of
+        them), .xlsx, .xlsm, .xlsb, .xls or .ods (which need ``pip install 'mlx-iforest[excel]'``), each also with .gz,
+        or alone in a .zip; or ``-`` for standard input, whose first bytes tell what it is.
     say : callable, optional
-        Takes a remark on the file: that lines have fewer fields than the header, say. A Python warning if not given.
+        Takes a remark on the file: that lines were left out, say. A Python warning if not given.
+    layout : Layout, optional
+        Where in the file the table lies; that is found out if it is not given.
 
     Returns
     -------
@@ -224,21 +251,29 @@ def read_table(path: str | os.PathLike[str], say: Callable[[str], None] = _warn)
     Raises
     ------
     DataError
-        If the file is missing, unreadable, empty, a folder, of an unknown kind, not a table, or names a column twice.
+        If the file is missing, unreadable, empty, a folder, of an unknown kind, not a table, or names a column twice;
+        if it is an archive that would grow to more than 4 GB and 100 times its size.
     """
-    return Chunks(Path(path), None, say).whole()
+    return Chunks(Path(path), None, say, layout).whole()
 
 
-def read_chunks(path: str | os.PathLike[str], rows: int | None = None, say: Callable[[str], None] = _warn) -> Chunks:
-    """Read a CSV or Parquet file some records at a time, by the rules of `read_table`.
+def read_chunks(
+    path: str | os.PathLike[str],
+    rows: int | None = None,
+    say: Callable[[str], None] = _warn,
+    layout: Layout = FOUND_OUT,
+) -> Chunks:
+    """Read a file some records at a time, by the rules of `read_table`.
 
     Parameters
     ----------
     path : path
-        As for `read_table`.
+        As for `read_table`. JSON and Excel files are read whole all the same.
     rows : int, optional
         Records of a chunk, at least 1; as many as make `CHUNK_CELLS` cells if not given.
     say : callable, optional
+        As for `read_table`.
+    layout : Layout, optional
         As for `read_table`.
 
     Returns
@@ -250,7 +285,7 @@ def read_chunks(path: str | os.PathLike[str], rows: int | None = None, say: Call
     DataError
         As `read_table`; what only reading on can show is raised when a chunk is asked for.
     """
-    return Chunks(Path(path), rows, say)
+    return Chunks(Path(path), rows, say, layout)
 
 
 class Chunks:
@@ -262,36 +297,38 @@ class Chunks:
 
     Attributes
     ----------
+    label : str
+        What to call the file in messages.
     rows : int
         Records of a chunk; the last has fewer.
     about_rows : int
-        Records of the file, more or less.
+        Records of the file.
     is_small : bool
         Whether it has at most `SMALL_CELLS` cells.
     types : pyarrow.Schema or None
-        Of the columns of a Parquet file.
+        Of the columns of any file but a CSV one, as far as they can be told.
     """
 
-    def __init__(self, path: Path, rows: int | None = None, say: Callable[[str], None] = _warn) -> None:
+    def __init__(
+        self,
+        path: Path,
+        rows: int | None = None,
+        say: Callable[[str], None] = _warn,
+        layout: Layout = FOUND_OUT,
+    ) -> None:
         if rows is not None and rows < 1:
             raise DataError(f"A chunk of {rows} records is asked for; give a whole number from 1 up.")
         self._path = path
-        kind = _kind(path)
         with _reading(path):
-            require_file(path)
-            if kind == "parquet":
-                from anomaly_detection.data.parquet_files import ParquetFile  # CSV files do without
-
-                self._file: Any = ParquetFile(path)
-            else:
-                self._file = CsvFile(path)
+            source = Source(path)
+            self._file = _opened(source, layout)
+        self.label = source.label
         _refuse_duplicates([name for name in self._file.header if name.strip()])
         columns = max(1, len(self._file.header))
         self.rows = rows or max(1, CHUNK_CELLS // columns)
         self.about_rows: int = self._file.about_rows
         self.is_small = self.about_rows * columns <= SMALL_CELLS
-        self.types: Any = getattr(self._file, "types", None)
-        if remark := getattr(self._file, "remark", ""):
+        for remark in getattr(self._file, "remarks", ()):
             say(remark)
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
@@ -306,10 +343,52 @@ class Chunks:
         if first == 0:
             raise DataError("The table has no rows; expected at least one record.")
 
+    @property
+    def types(self) -> Any:
+        return getattr(self._file, "types", None)
+
     def whole(self) -> pd.DataFrame:
         """All records at once."""
         with _reading(self._path):
             return to_frame(self._file.read())
+
+
+class _Held:
+    """A table that can only be read whole."""
+
+    def __init__(self, frame: pd.DataFrame, remarks: Sequence[str] = ()) -> None:
+        self._frame = frame
+        self.header, self.about_rows, self.remarks = list(frame.columns), len(frame), remarks
+
+    def read(self) -> pd.DataFrame:
+        return self._frame
+
+    @property
+    def types(self) -> Any:
+        from anomaly_detection.data.parquet_files import types_of
+
+        return types_of(self._frame)
+
+    def chunks(self, rows: int) -> Iterator[pd.DataFrame]:
+        for first in range(0, len(self._frame), rows):
+            yield self._frame.iloc[first : first + rows]
+
+
+def _opened(source: Source, layout: Layout) -> Any:
+    """A file of any kind as what gives frames; each kind's libraries are loaded for it alone."""
+    if source.kind == "csv":
+        return CsvFile(source, layout)
+    if source.kind == "parquet":
+        from anomaly_detection.data.parquet_files import ParquetFile
+
+        return ParquetFile(source, layout)
+    if source.kind == "json":
+        from anomaly_detection.data.json_files import read_json
+
+        return _Held(read_json(source, layout))
+    from anomaly_detection.data.excel_files import read_excel
+
+    return _Held(*read_excel(source, layout))
 
 
 @contextmanager
@@ -319,12 +398,13 @@ def _reading(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; check the path.") from error
     except IsADirectoryError as error:
-        raise DataError(f"{path} is a folder; give a CSV or Parquet file.") from error
+        raise DataError(f"{path} is a folder; give a file.") from error
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {reason(error)}.") from error
+        label = "Standard input" if str(path) == STDIN else path
+        raise DataError(f"{label} cannot be read: {reason(error)}.") from error
 
 
-def _kind(path: Path) -> str:
+def _kind_to_write(path: Path) -> str:
     name = path.name.lower()
     if name.endswith(CSV_SUFFIXES):
         return "csv"
@@ -343,7 +423,7 @@ def write_table(frame: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     frame : pandas.DataFrame
         The table; its index is not written.
     path : path
-        Ends as `read_table` asks; missing parent folders are created.
+        Ends in .csv, .tsv, .txt, each also with .gz, .parquet or .pq; missing parent folders are created.
 
     Raises
     ------
@@ -363,14 +443,14 @@ def table_writer(path: str | os.PathLike[str], types: Any = None) -> Iterator[Ca
     path : path
         As for `write_table`.
     types : pyarrow.Schema, optional
-        Of columns that were read from a Parquet file (`Chunks.types`), for one whose first values are all missing.
+        Of columns that were read from a file (`Chunks.types`), for one whose first values are all missing.
 
     Raises
     ------
     DataError
         As `write_table`; also for a frame that does not fit to the ones before.
     """
-    kind = _kind(Path(path))
+    kind = _kind_to_write(Path(path))
     columns: list[str] = []
     with replacing(path) as temporary, _appending(temporary, kind, types) as append:
 
@@ -399,10 +479,22 @@ def _appending(path: Path, kind: str, types: Any) -> Iterator[Callable[[pd.DataF
     opener: Any = gzip.open if name.endswith(".gz") else open
     separator = "\t" if name.removesuffix(".gz").endswith(".tsv") else ","
     with opener(path, "wt", encoding="utf-8", newline="") as file:
-        yield lambda frame, first: frame.to_csv(file, index=False, sep=separator, header=first)
+        lines: Any = _Lines(file)
+        # With this end, which lines do not get, a cell that holds any half of it is put into quotes.
+        yield lambda frame, first: frame.to_csv(lines, index=False, sep=separator, header=first, lineterminator="\r\n")
+
+
+class _Lines:
+    """A file that is given lines, each with its end, and ends them as Unix does."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, line: str) -> int:
+        return self._file.write(line.removesuffix("\r\n") + "\n")
 
 
 def check_target(path: str | os.PathLike[str]) -> None:
     """Raise the `DataError` that `write_table` would raise for `path`, before long work and not after it."""
-    _kind(Path(path))
+    _kind_to_write(Path(path))
     prepare_file(path)

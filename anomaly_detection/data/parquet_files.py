@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from anomaly_detection.data.arrow_tables import arrow_to_frame
+from anomaly_detection.data.layout import Layout
+from anomaly_detection.data.sources import Source
 from anomaly_detection.errors import DataError, first_line
 
-__all__ = ["ParquetFile", "ParquetWriter"]
+__all__ = ["ParquetFile", "ParquetWriter", "types_of"]
 
 _DAMAGED = (
     pa.ArrowException,
@@ -36,12 +37,15 @@ class ParquetFile:
 
     Parameters
     ----------
-    path : Path
-        An existing file.
+    source : Source
+        Its bytes.
+    layout : Layout
+        That of a file that names its columns itself.
 
     Attributes
     ----------
     header : list of str
+        Also of what pandas stored as an index.
     about_rows : int
         The number of records.
     types : pyarrow.Schema
@@ -55,10 +59,11 @@ class ParquetFile:
         If it cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        if path.stat().st_size == 0:
-            raise DataError(f"{path} is empty; expected a Parquet table.")
+    def __init__(self, source: Source, layout: Layout) -> None:
+        layout.refuse(source.label)
+        self._source = source
+        if not source.start():
+            raise DataError(f"{source.label} is empty; expected a Parquet table.")
         with self._opened() as file:
             self.types: pa.Schema = file.schema_arrow
             self.about_rows: int = file.metadata.num_rows
@@ -67,7 +72,7 @@ class ParquetFile:
     def read(self) -> pd.DataFrame:
         """All records."""
         with self._opened() as file:
-            return _frame(file.read(), set())
+            return arrow_to_frame(file.read())
 
     def chunks(self, rows: int) -> Iterator[pd.DataFrame]:
         """`rows` records at a time, the last time fewer; in the types that reading all of them gives."""
@@ -78,10 +83,10 @@ class ParquetFile:
             for batch in file.iter_batches(rows):
                 waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch], file.schema_arrow)])
                 if waiting.num_rows >= rows:
-                    yield _frame(waiting.slice(0, rows), gaps)
+                    yield arrow_to_frame(waiting.slice(0, rows), gaps)
                     waiting = waiting.slice(rows)
             if waiting.num_rows:
-                yield _frame(waiting, gaps)
+                yield arrow_to_frame(waiting, gaps)
 
     @staticmethod
     def _with_gaps(file: pq.ParquetFile) -> set[str]:
@@ -95,7 +100,7 @@ class ParquetFile:
 
     @contextmanager
     def _opened(self) -> Iterator[pq.ParquetFile]:
-        with self._explained(), pq.ParquetFile(self._path) as file:
+        with self._source.random_access() as raw, self._explained(), pq.ParquetFile(raw) as file:
             yield file
 
     @contextmanager
@@ -107,21 +112,18 @@ class ParquetFile:
             if isinstance(error, DataError) or getattr(error, "errno", None) is not None:
                 raise
             raise DataError(
-                f"{self._path} is not a Parquet table, or a damaged one ({first_line(error).rstrip('.')});"
+                f"{self._source.label} is not a Parquet table, or a damaged one ({first_line(error).rstrip('.')});"
                 " export it again or give a CSV file."
             ) from error
 
 
-def _frame(table: pa.Table, gaps: set[str]) -> pd.DataFrame:
-    frame = arrow_to_frame(table)
-    kinds = {name: frame[name].dtype for name in gaps if name in frame.columns}
-    return frame.astype(
-        {
-            name: np.dtype(object) if kind.kind == "b" else np.dtype(np.float64)
-            for name, kind in kinds.items()
-            if isinstance(kind, np.dtype) and kind.kind in "iub"
-        }
-    )
+def types_of(frame: pd.DataFrame) -> pa.Schema:
+    """The types in which Parquet holds a frame's columns, without those that it cannot hold."""
+    fields = []
+    for name in frame.columns:
+        with suppress(pa.ArrowException):
+            fields.append(pa.Schema.from_pandas(frame[[name]], preserve_index=False).field(name))
+    return pa.schema(fields)
 
 
 class ParquetWriter:

@@ -1,4 +1,4 @@
-"""How much a model finds of anomalies put into records of which nobody knows which are odd."""
+"""How much a model finds of errors put into records of which nobody knows which are odd."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.errors import DataError
-from anomaly_detection.evaluation.injection import INJECTED_KINDS, inject
+from anomaly_detection.evaluation.injection import INJECTED_KINDS, check_kinds, inject
 
 __all__ = ["ALERT_SHARES", "Judgement", "judge"]
 
@@ -32,6 +32,8 @@ class Judgement:
         What the first draw changed.
     known : float
         Share of the records that the model remembers from its training, 0 to 1.
+    left_out : dict of kind to str
+        The kinds asked for that no draw could put in, each with what it needs.
     """
 
     recall: dict[str, dict[float, float]]
@@ -40,6 +42,7 @@ class Judgement:
     draws: int
     note: str
     known: float
+    left_out: dict[str, str]
 
 
 def judge(
@@ -64,7 +67,8 @@ def judge(
     frame : table
         Records, best some that the model was not trained on.
     kinds, share, seed
-        As `inject` takes them.
+        As `inject` takes them: by default all kinds that the table allows. Where the share is too small for all, each
+        draw begins with others.
     draws : int, default 5
         How many times to change and score.
     alert_shares : sequence of float, default ALERT_SHARES
@@ -84,14 +88,20 @@ def judge(
     wrong = [value for value in alert_shares if not 0.0 < value <= 1.0]
     if wrong:
         raise DataError(f"The alert share {wrong[0]!r} is none; give a number above 0 and at most 1.")
+    check_kinds(kinds)
     frame = to_frame(frame)
     preprocessor = detector.preprocessor
     found = {kind: dict.fromkeys(alert_shares, 0) for kind in ("all", *kinds)}
     changed = dict.fromkeys(found, 0)
     note = ""
+    left_out = dict.fromkeys(kinds, "")
+    first = 0
     for draw in range(draws):
-        injected = inject(frame, preprocessor.schema_, kinds=kinds, share=share, seed=seed + draw)
+        turned = [*kinds[first:], *kinds[:first]]
+        injected = inject(frame, preprocessor.schema_, kinds=turned, share=share, seed=seed + draw)
+        first = (first + int((injected.labels == -1).sum())) % len(kinds)
         note = note or injected.note
+        left_out = {kind: injected.left_out[kind] for kind in left_out if kind in injected.left_out}
         order = np.argsort(detector.score_samples(injected.frame), kind="stable")
         for kind in found:
             is_kind = injected.labels == -1 if kind == "all" else injected.anomaly_types == kind
@@ -104,5 +114,11 @@ def judge(
         if changed[kind]
     }
     return Judgement(
-        recall, {kind: changed[kind] for kind in recall}, len(frame), draws, note, preprocessor.known_share(frame)
+        recall,
+        {kind: changed[kind] for kind in recall},
+        len(frame),
+        draws,
+        note,
+        preprocessor.known_share(frame),
+        left_out,
     )

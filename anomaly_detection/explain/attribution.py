@@ -101,7 +101,8 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
     Parameters
     ----------
     detector : object
-        With `preprocessor` (`feature_sources_`, `usual_`, `usual_farness_`, `farness` and `summarise`) and
+        With `preprocessor` (`feature_sources_`, `usual_`, `usual_surprises_`, `surprises`, `evidence`, `farness` and
+        `summarise`) and
         `score_features` (see `Detector`).
     features : ndarray of float32, shape (n, n_features)
         As the preprocessor gives them.
@@ -118,13 +119,16 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
     # Which players each feature needs; one that needs fewer than three names some twice.
     carriers = np.array([[place[c] for c in (_carriers(source) * _MOST_COLUMNS)[:_MOST_COLUMNS]] for source in sources])
     score = detector.score_features(features)
-    farness = preprocessor.farness(features)
-    profile = preprocessor.usual_farness_
-    expected = np.empty_like(farness)
-    np.put_along_axis(expected, np.argsort(-farness, axis=1, kind="stable"), profile[None], axis=1)
+    farness, surprises = preprocessor.farness(features), preprocessor.surprises(features)
+    evidence = preprocessor.evidence(features)
+    profile = preprocessor.usual_surprises_
+    expected = np.empty_like(surprises)
+    np.put_along_axis(expected, np.argsort(-surprises, axis=1, kind="stable"), profile[None], axis=1)
+    plain = preprocessor.forest_features
     origin = np.full((1, features.shape[1]), np.nan, dtype=np.float32)
     origin[:, : len(usual)] = usual
-    base = float(detector.score_features(preprocessor.summarise(origin, profile[None]))[0])
+    none = None if evidence is None else np.zeros((1, len(usual)), dtype=np.float32)
+    base = float(detector.score_features(preprocessor.summarise(origin, profile[None], none))[0])
     chosen = _farthest(players, farness)
     weights = _shapley_weights(chosen.shape[1] + 1)
     values = np.empty((weights.shape[1], len(features)))
@@ -137,8 +141,9 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
         lacking = (needed & ~coalitions) > 0
         mixed = np.repeat(features[None, some], len(coalitions), axis=0)
         mixed[:, :, : len(usual)] = np.where(lacking, usual, features[some, : len(usual)])
-        surprises = np.where(lacking, expected[some], farness[some]).reshape(-1, len(usual))
-        flat = preprocessor.summarise(mixed.reshape(-1, features.shape[1]), surprises)
+        kept = np.where(lacking[:, :, plain], expected[some], surprises[some]).reshape(-1, len(plain))
+        against = None if evidence is None else np.where(lacking, 0, evidence[some]).reshape(-1, len(usual))
+        flat = preprocessor.summarise(mixed.reshape(-1, features.shape[1]), kept, against)
         values[1:-1, some] = detector.score_features(flat).reshape(len(coalitions), -1)
     # One product after the other: a product of matrices may round otherwise where rows come in other numbers.
     found = np.zeros((len(features), len(weights)))

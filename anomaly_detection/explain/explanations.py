@@ -137,13 +137,13 @@ def explain_features(
     """
     if positions.size == 0:
         return []
-    features, extended = features[positions], extended.iloc[positions]
+    features = features[positions]
     found = attribute(detector, features)
     least = 0.0
     if alerts is None:
         cut = float(detector.model.offset_) if threshold is None else threshold
         alerts, least = found.score < cut, _LEAST_WAY * max(found.base - cut, 0.0)
-    told = _Told(detector.preprocessor, found, extended, features, least)
+    told = _Told(detector.preprocessor, found, extended, positions, features, least)
     result = []
     for i in range(len(positions)):
         score, reasons = float(found.score[i]), told.reasons(i, top)
@@ -168,13 +168,15 @@ class _Told:
         preprocessor: Any,
         found: Attribution,
         extended: pd.DataFrame,
+        positions: npt.NDArray[np.int64],
         features: npt.NDArray[np.float32],
         least: float,
     ) -> None:
         self.sources: Sequence[FeatureSource] = preprocessor.feature_sources_
         self.n_records = int(preprocessor.n_records_)
         self.found = found
-        self.values, self.usual = preprocessor.in_units(extended)
+        self.values, self.usual = preprocessor.in_units(extended, positions)
+        extended = extended.iloc[positions]
         self.low, self.high = preprocessor.ranges_in_units(extended)
         self.farness = preprocessor.farness(features)
         self.records: list[Mapping[str, Any]] = extended.to_dict("records")  # type: ignore[assignment]

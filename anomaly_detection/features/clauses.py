@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from anomaly_detection.data.names import split_unit
 from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.features.group import Range, Row
 
@@ -31,8 +31,6 @@ __all__ = [
 ]
 
 _LONGEST = 48
-_UNITS = re.compile(r"\((?P<unit>[A-Za-z%$€£]{1,12})\)\s*$")
-_UNIT_WORDS = {"usd": "USD", "eur": "EUR", "kilograms": "kg", "kg": "kg", "days": "days", "hours": "hours", "km": "km"}
 # How a value is joined to what it describes ("SupplierB by Air"), by the words in its column's name.
 _JOINED = (
     ("from", frozenset({"origin"})),
@@ -89,10 +87,8 @@ def short(text: Any, longest: int = _LONGEST) -> str:
 
 def without_unit(column: str) -> tuple[str, str]:
     """Return the column's name without its unit, and the unit with a space before it."""
-    match = _UNITS.search(column)
-    if match is None:
-        return column, ""
-    return column[: match.start()].strip(), f" {_UNIT_WORDS.get(match['unit'].lower(), match['unit'])}"
+    name, unit = split_unit(column)
+    return name, f" {unit}" if unit else ""
 
 
 def with_unit(column: str, value: float) -> tuple[str, str]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy.stats import rankdata
 from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.levels import CombinedLevels
@@ -24,47 +26,62 @@ from anomaly_detection.features.numeric_values import Scale, bounded, choose_sca
 from anomaly_detection.features.pairing import most_related
 from anomaly_detection.progress import steps
 
-__all__ = ["Context", "Contexts", "History", "median_of_others"]
+__all__ = ["Context", "Contexts", "History", "learn_history"]
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
-_SAMPLE = 20_000
+_SAMPLE = 5_000
 _MAD_TO_SIGMA = 1.4826
 _LENT_CENTRES = (0.02, 0.2, 1.0, 4.0)
 _LENT_SPREADS = (1.0, 4.0, 16.0, 64.0)
 _LEAST_GAIN = 0.02  # in nats a row: below, a context says nothing
 _LEAST_GAIN_OF_RATIO = 0.05
 _MOST_LEVELS = 0.7  # of the rows: with more, hardly any row has others of its level
-_SCREENED = 5
+_SCREENED = 4
+_PAIRS = 1
+_LEAST_ROWS = 10
+_USUALLY_LENT = (0.2, 4.0)
 _KEPT = 2
 _RESOLUTION = 1e-3
 _ROWS_OF_A_PAIR = 8  # on average, of two columns' combinations
 
 
-def median_of_others(codes: Codes, values: Floats) -> tuple[Floats, Codes]:
-    """For each row the median of the other values of its group, NaN where it has none, and how many they are.
+class _Sorted:
+    """Values by group, in order: medians, quantiles, and medians of a row's fellows, by one sort.
 
     Parameters
     ----------
     codes : ndarray of int64, shape (n,)
-        Groups, from 0.
+        Groups, from 0 to ``groups - 1``.
     values : ndarray of float64, shape (n,)
         Without NaN.
     """
-    order = np.lexsort((values, codes))
-    own, x = codes[order], values[order]
-    starts = np.r_[0, np.flatnonzero(np.diff(own)) + 1]
-    sizes = np.diff(np.r_[starts, len(own)])
-    start, rest = np.repeat(starts, sizes), np.repeat(sizes, sizes) - 1
-    rank = np.arange(len(own)) - start
-    low, high = (rest - 1) // 2, rest // 2
-    # Places among the others, of which those behind the row itself have moved up by one.
-    low, high = (np.minimum(start + at + (at >= rank), len(x) - 1) for at in (low, high))
-    median = np.where(rest > 0, 0.5 * x[low] + 0.5 * x[high], np.nan)
-    found, count = np.empty(len(x)), np.empty(len(x), dtype=np.int64)
-    found[order], count[order] = median, rest
-    return found, count
+
+    def __init__(self, codes: Codes, values: Floats, groups: int) -> None:
+        self.order = np.lexsort((values, codes))
+        self.values = values[self.order]
+        self.sizes = np.bincount(codes, minlength=groups)
+        self.starts = np.cumsum(self.sizes) - self.sizes
+
+    def quantile(self, share: float) -> Floats:
+        """Of each group, shape (groups,), between values as NumPy has it; 0 of an empty one."""
+        place = self.starts + share * np.maximum(self.sizes - 1, 0)
+        low = np.minimum(place.astype(np.int64), len(self.values) - 1)
+        high = np.minimum(low + (place > low), len(self.values) - 1)
+        found = self.values[low] + (place - low) * (self.values[high] - self.values[low])
+        return np.where(self.sizes > 0, found, 0.0)
+
+    def median_of_others(self) -> tuple[Floats, Codes]:
+        """For each row the median of the other values of its group, NaN where it has none, and how many they are."""
+        start, rest = np.repeat(self.starts, self.sizes), np.repeat(self.sizes, self.sizes) - 1
+        rank = np.arange(len(self.values)) - start
+        # Places among the others, of which those behind the row itself have moved up by one.
+        low, high = (np.clip(start + at + (at >= rank), 0, len(self.values) - 1) for at in ((rest - 1) // 2, rest // 2))
+        median = np.where(rest > 0, 0.5 * self.values[low] + 0.5 * self.values[high], np.nan)
+        found, count = np.empty(len(self.values)), np.empty(len(self.values), dtype=np.int64)
+        found[self.order], count[self.order] = median, rest
+        return found, count
 
 
 @dataclass
@@ -115,7 +132,9 @@ class History:
         return np.asarray(np.where(count < 1, self.width, found))
 
 
-def learn_history(values: Floats, codes: Codes, groups: int) -> tuple[History, Floats, float] | None:
+def learn_history(
+    values: Floats, codes: Codes, groups: int, *, quickly: bool = False
+) -> tuple[History, Floats, float] | None:
     """Learn a `History`; give the deviations of the values by the others of their group, and the mean log density.
 
     Parameters
@@ -124,6 +143,8 @@ def learn_history(values: Floats, codes: Codes, groups: int) -> tuple[History, F
         NaN where missing.
     codes : ndarray of int64, shape (n,)
         Groups from 0 to ``groups - 1``.
+    quickly : bool
+        Whether to take the usual numbers of rows that are lent, to compare contexts, in place of the likeliest.
 
     Returns
     -------
@@ -131,38 +152,37 @@ def learn_history(values: Floats, codes: Codes, groups: int) -> tuple[History, F
     """
     present = ~np.isnan(values)
     x, own = values[present], codes[present]
-    if x.size < 10:
+    if x.size < _LEAST_ROWS:
         return None
     centre = float(np.median(x))
     resolution = max(_RESOLUTION * robust_scale(x), 1e-9 * (1.0 + abs(centre)))
-    width = max(_MAD_TO_SIGMA * float(np.median(np.abs(x - centre))), robust_scale(x), resolution)
-    others, rest = median_of_others(own, x)
+    width = max(robust_scale(x), resolution)
+    by_value = _Sorted(own, x, groups)
+    others, rest = by_value.median_of_others()
     others = np.where(rest > 0, others, centre)
-    grouped: Any = pd.Series(x).groupby(own)
-    count = np.bincount(own, minlength=groups + 1)
-    median, low, high = (np.zeros(groups + 1) for _ in range(3))
-    for array, share in ((median, 0.5), (low, 0.05), (high, 0.95)):
-        known = grouped.quantile(share)
-        array[known.index.to_numpy()] = known.to_numpy()
-    away = np.abs(x - median[own])
-    spread = np.zeros(groups + 1)
-    known = pd.Series(away).groupby(own).median()
-    spread[known.index.to_numpy()] = _MAD_TO_SIGMA * known.to_numpy()
-    own_spread, _ = median_of_others(own, away)
-    own_spread = _MAD_TO_SIGMA * np.nan_to_num(own_spread)
+    median = by_value.quantile(0.5)
+    by_distance = _Sorted(own, np.abs(x - median[own]), groups)
+    own_spread = _MAD_TO_SIGMA * np.nan_to_num(by_distance.median_of_others()[0])
     several = rest >= 2
     within = _MAD_TO_SIGMA * float(np.median(np.abs(x - others)[several])) if several.any() else width
+    median, spread, low, high = (
+        np.append(array, 0.0)
+        for array in (
+            median,
+            _MAD_TO_SIGMA * by_distance.quantile(0.5),
+            by_value.quantile(0.05),
+            by_value.quantile(0.95),
+        )
+    )
+    count = np.append(by_value.sizes, 0)
     best: tuple[float, History, Floats] | None = None
-    for lent_centre in _LENT_CENTRES:
-        for lent_spread in _LENT_SPREADS:
-            found = History(
-                count, median, spread, low, high, centre, width, within, lent_centre, lent_spread, resolution
-            )
-            scale = found._spread(rest, own_spread)
-            z = np.sinh(found._deviation(x, rest, others, own_spread))
-            likely = float(np.mean(-np.log(scale) - 2.0 * np.log1p(z * z / 3.0)))
-            if best is None or likely > best[0]:
-                best = likely, found, np.arcsinh(z)
+    for lent_centre, lent_spread in [_USUALLY_LENT] if quickly else product(_LENT_CENTRES, _LENT_SPREADS):
+        found = History(count, median, spread, low, high, centre, width, within, lent_centre, lent_spread, resolution)
+        scale = found._spread(rest, own_spread)
+        z = np.sinh(found._deviation(x, rest, others, own_spread))
+        likely = float(np.mean(-np.log(scale) - 2.0 * np.log1p(z * z / 3.0)))
+        if best is None or likely > best[0]:
+            best = likely, found, np.arcsinh(z)
     assert best is not None
     deviations = np.full(len(values), np.nan)
     deviations[present] = best[2]
@@ -203,6 +223,16 @@ class Context:
         return _on_scale(X, self.column, self.per, self.scale)
 
 
+def _likelihood(values: Floats, codes: Codes) -> float:
+    learned = learn_history(values, codes, int(codes.max()) + 1, quickly=True)
+    return -np.inf if learned is None else learned[2]
+
+
+def _ranks(values: Floats) -> Floats:
+    """Of the values that are there."""
+    return np.asarray(rankdata(values[~np.isnan(values)]), dtype=np.float64)
+
+
 def _on_scale(X: pd.DataFrame, column: str, per: str | None, scale: Scale) -> Floats:
     values = bounded(X[column].to_numpy(dtype=np.float64))
     if per is None:
@@ -231,7 +261,6 @@ class Contexts(NumericGroup):
         Columns that a number or a category is made of: none is its own context.
     """
 
-    beside: ClassVar[bool] = True
     logarithmic: ClassVar[bool] = True
 
     def __init__(
@@ -265,102 +294,102 @@ class Contexts(NumericGroup):
     def _learn(self, X: pd.DataFrame) -> None:
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         self.n_features_in_ = X.shape[1]
+        groups: dict[str, CombinedLevels] = {}
         coded: dict[str, tuple[Codes, int]] = {}
         for name in self.categories:
-            groups = CombinedLevels(X, (name,))
-            if 1 < len(groups) <= _MOST_LEVELS * len(X):
-                coded[name] = groups.codes(X), len(groups)
+            groups[name] = CombinedLevels(X, (name,))
+            if 1 < len(groups[name]) <= _MOST_LEVELS * len(X):
+                coded[name] = groups[name].codes(X), len(groups[name])
         coded = {name: coded[name] for name in most_related(coded)}
         self.contexts_: list[Context] = []
         for name in steps(self.numbers, "comparing numbers within contexts"):
-            self.contexts_ += self._of_number(X, name, coded)
+            for per, group_by, scale in self._chosen(X, name, coded):
+                found = CombinedLevels(X, group_by)
+                learned = learn_history(_on_scale(X, name, per, scale), found.codes(X), len(found))
+                if learned is not None:
+                    self.contexts_.append(Context(name, per, group_by, scale, found, learned[0], learned[1]))
 
-    def _of_number(self, X: pd.DataFrame, name: str, coded: dict[str, tuple[Codes, int]]) -> list[Context]:
-        scale = choose_scale(X[name].to_numpy(dtype=np.float64))
-        values = scale.apply(X[name].to_numpy(dtype=np.float64))
-        free = {other: one for other, one in coded.items() if not self._are_kin(name, other)}
-        alone = learn_history(values, np.zeros(len(X), dtype=np.int64), 1)
-        if alone is None or np.ptp(values[~np.isnan(values)]) == 0:
+    def _chosen(
+        self, X: pd.DataFrame, name: str, coded: dict[str, tuple[Codes, int]]
+    ) -> list[tuple[str | None, tuple[str, ...], Scale]]:
+        """The contexts of a number that make it likeliest, by a part of the rows: divisor, groups and scale of each."""
+        step = -(-len(X) // _SAMPLE)
+        coded = {
+            other: (codes[::step], size) for other, (codes, size) in coded.items() if not self._are_kin(name, other)
+        }
+        some = X.iloc[::step]
+        scale = choose_scale(some[name].to_numpy(dtype=np.float64))
+        values = scale.apply(some[name].to_numpy(dtype=np.float64))
+        if (~np.isnan(values)).sum() < _LEAST_ROWS or np.ptp(values[~np.isnan(values)]) == 0:
             return []
-        found = sorted(self._groupings(X, name, None, scale, values, free), key=lambda item: -item[0])
-        kept = [context for likely, context in found[:_KEPT] if likely > alone[2] + _LEAST_GAIN]
-        if True:
-            least = max([alone[2], *(likely for likely, _ in found)]) + _LEAST_GAIN_OF_RATIO
-            ratios = [
-                item
-                for other in self.divisors
-                if other != name and not self._are_kin(name, other) and (X[other] > 0).mean() > 0.95
-                for item in self._ratios(X, name, other, scale, free)
-            ]
-            best = max(ratios, key=lambda item: item[0], default=None)
-            if best is not None and best[0] > least:
-                kept.append(best[1])
+        alone = _likelihood(values, np.zeros(len(some), dtype=np.int64))
+        found = sorted(self._groupings(values, coded), key=lambda item: -item[0])
+        kept: list[tuple[str | None, tuple[str, ...], Scale]] = []
+        kept += [(None, group_by, scale) for likely, group_by in found[:_KEPT] if likely > alone + _LEAST_GAIN]
+        least = max([alone, *(likely for likely, _ in found)]) + _LEAST_GAIN_OF_RATIO
+        best = self._best_quotient(some, name, scale, coded)
+        if best is not None and best[0] > least:
+            kept.append((best[1], best[2], scale))
         return kept
 
-    def _ratios(
-        self, X: pd.DataFrame, name: str, other: str, scale: Scale, coded: dict[str, tuple[Codes, int]]
-    ) -> Iterator[tuple[float, Context]]:
-        values = _on_scale(X, name, other, scale)
-        if np.isnan(values).mean() > 0.5:
-            return
-        # The density of the number itself is that of its quotient, by the divisor; logarithms differ by nothing.
-        under = X[other].to_numpy(dtype=np.float64)[~np.isnan(values)]
-        smaller = 0.0 if scale.is_log else float(np.log(under).mean())
-        alone = learn_history(values, np.zeros(len(X), dtype=np.int64), 1)
-        if alone is not None:
-            groups = CombinedLevels(X, ())
-            yield alone[2] - smaller, Context(name, other, (), scale, groups, alone[0], alone[1])
+    def _best_quotient(
+        self, some: pd.DataFrame, name: str, scale: Scale, coded: dict[str, tuple[Codes, int]]
+    ) -> tuple[float, str, tuple[str, ...]] | None:
+        """The quotient whose best grouping leaves least open: how likely it makes the number, divisor and groups."""
+        closest: tuple[float, str, Floats, dict[str, tuple[Codes, int]]] | None = None
+        for other in self.divisors:
+            if other == name or self._are_kin(name, other) or (some[other] > 0).mean() <= 0.95:
+                continue
+            values = _on_scale(some, name, other, scale)
+            present = ~np.isnan(values)
+            if present.mean() < 0.5:
+                continue
             free = {one: found for one, found in coded.items() if not self._are_kin(other, one)}
-            for likely, context in self._groupings(X, name, other, scale, values, free):
-                yield likely - smaller, context
+            ranks = _ranks(values)
+            shares = [explained_share(ranks, codes[present], size) for codes, size in free.values()]
+            # On the scale of the number itself, so that quotients by small and by large numbers compare.
+            under = (
+                0.0 if scale.is_log else float(np.log(bounded(some[other].to_numpy(dtype=np.float64))[present]).mean())
+            )
+            width = robust_scale(values[present])
+            left = np.log(max(width, 1e-100)) + under + 0.5 * np.log(max(1.0 - max([0.0, *shares]), 1e-6))
+            if closest is None or left < closest[0]:
+                closest = left, other, values, free
+        if closest is None:
+            return None
+        _, other, values, free = closest
+        # The density of the number itself is that of its quotient, by the divisor; logarithms differ by nothing.
+        positive = bounded(some[other].to_numpy(dtype=np.float64))[~np.isnan(values)]
+        smaller = 0.0 if scale.is_log else float(np.log(positive).mean())
+        nothing: tuple[str, ...] = ()
+        found = [(_likelihood(values, np.zeros(len(some), dtype=np.int64)), nothing), *self._groupings(values, free)]
+        likely, group_by = max(found, key=lambda item: item[0])
+        return likely - smaller, other, group_by
 
-    def _groupings(
-        self,
-        X: pd.DataFrame,
-        name: str,
-        per: str | None,
-        scale: Scale,
-        values: Floats,
-        coded: dict[str, tuple[Codes, int]],
-    ) -> Iterator[tuple[float, Context]]:
+    @staticmethod
+    def _groupings(values: Floats, coded: dict[str, tuple[Codes, int]]) -> Iterator[tuple[float, tuple[str, ...]]]:
         """Each promising grouping and how likely it makes the values; of the best one also with a second column."""
-        ranks: Floats = np.asarray(pd.Series(values).rank(), dtype=np.float64)
-        present = ~np.isnan(ranks)
-        shares = {
-            other: explained_share(ranks[present], codes[present], size) for other, (codes, size) in coded.items()
-        }
+        present = ~np.isnan(values)
+        ranks = _ranks(values)
+        shares = {other: explained_share(ranks, codes[present], size) for other, (codes, size) in coded.items()}
         order = sorted((other for other in shares if shares[other] > 0), key=lambda other: -shares[other])
         best: tuple[float, str] | None = None
         for other in order[:_SCREENED]:
-            found = self._grouping(X, name, per, (other,), scale, values)
-            if found is not None:
-                yield found
-                best = max(best or (-np.inf, ""), (found[0], other))
+            likely = _likelihood(values, coded[other][0])
+            yield likely, (other,)
+            best = max(best or (-np.inf, ""), (likely, other))
         if best is None:
             return
         codes, _ = coded[best[1]]
         pairs = []
         for other, (others, size) in coded.items():
-            if other == best[1]:
-                continue
-            used, both = np.unique((codes * size + others)[present], return_inverse=True)
-            if len(used) <= len(both) / _ROWS_OF_A_PAIR:
-                pairs.append((explained_share(ranks[present], both, len(used)), other))
-        for _, other in sorted(pairs, reverse=True)[:2]:
-            found = self._grouping(X, name, per, (best[1], other), scale, values)
-            if found is not None:
-                yield found
-
-    @staticmethod
-    def _grouping(
-        X: pd.DataFrame, name: str, per: str | None, group_by: tuple[str, ...], scale: Scale, values: Floats
-    ) -> tuple[float, Context] | None:
-        groups = CombinedLevels(X, group_by)
-        learned = learn_history(values, groups.codes(X), len(groups))
-        if learned is None:
-            return None
-        history, deviations, likely = learned
-        return likely, Context(name, per, group_by, scale, groups, history, deviations)
+            if other != best[1]:
+                used, both = np.unique((codes * size + others)[present], return_inverse=True)
+                if len(used) <= len(both) / _ROWS_OF_A_PAIR:
+                    pairs.append((explained_share(ranks, both, len(used)), other))
+        for _, other in sorted(pairs, reverse=True)[:_PAIRS]:
+            others, size = coded[other]
+            yield _likelihood(values, np.unique(codes * size + others, return_inverse=True)[1]), (best[1], other)
 
     def _are_kin(self, name: str, other: str) -> bool:
         kin = self.kin or {}

@@ -11,11 +11,22 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.features.clauses import number
-from anomaly_detection.features.forms import _never
+from anomaly_detection.features.coincidences import (
+    Chance,
+    agreement,
+    among,
+    cell_keys,
+    combined,
+    first_other,
+    labels_at,
+    name_keys,
+    repeats_of,
+)
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 
 __all__ = ["Copies"]
 
+Codes = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 
 _REMEMBERED = 100_000
@@ -25,9 +36,9 @@ class Copies(FeatureGroup):
     """Evidence in nats that a record is a copy: it agrees with another in every column but those that name a record.
 
     A copy may be of a training record (the last 100,000 are remembered) or of one that comes with it. A training record
-    that comes again, alike in its names too, is itself. How often records agree by chance is what it was among the
-    training records, in proportion to how many a record is compared with: so the more come together, the less two that
-    agree prove.
+    that comes again, alike in its names too or without any, is itself. How often records agree by chance is learned
+    from the training records and grows with how many a record is compared with (`Chance`): so the more come together,
+    the less two that agree prove. A record without any value is a copy of none.
 
     Parameters
     ----------
@@ -44,48 +55,76 @@ class Copies(FeatureGroup):
 
     def fit(self, X: pd.DataFrame, y: object = None) -> Copies:
         """Remember the records, and how many have a twin."""
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.n_features_in_ = X.shape[1]
-        content, whole = self._keys(X)
-        _, place, counts = np.unique(content, return_inverse=True, return_counts=True)
-        self.n_rows_ = len(X)
-        self.twins_ = int((counts[place] > 1).sum())
-        self.content_, self.whole_ = content[-_REMEMBERED:], whole[-_REMEMBERED:]
+        self._learn(X)
         return self
-
-    def _keys(self, X: pd.DataFrame) -> tuple[Keys, Keys]:
-        content = _hash(X.drop(columns=list(self.names)))
-        named = _hash(X[list(self.names)].astype(str)) if self.names else np.zeros(len(X), dtype=np.uint64)
-        return content, np.maximum(content ^ (named * np.uint64(0x9E3779B97F4A7C15)), np.uint64(1))
 
     def fit_transform(self, X: pd.DataFrame, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """Fit, and give the evidence of the training records among themselves."""
-        self.fit(X)
-        content, _ = self._keys(X)
-        _, place, counts = np.unique(content, return_inverse=True, return_counts=True)
-        return self._evidence(counts[place] > 1, len(X))
+        return self._evidence(self._learn(X), len(X) - 1)
+
+    def _learn(self, X: pd.DataFrame) -> Codes:
+        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.n_features_in_ = X.shape[1]
+        cells = {name: cell_keys(X[name]) for name in self._said}
+        content = combined(cells, len(X))
+        others = np.where(self._blank(X), 0, repeats_of(content))
+        apart = float(np.prod([agreement(keys) for keys in cells.values()]))
+        self.chance_ = Chance(int((others > 0).sum()), len(X), len(X) - 1.0, max(apart, 1e-300))
+        last = content[-_REMEMBERED:]
+        self.content_, counts = np.unique(last, return_counts=True)
+        self.counts_ = counts.astype(np.int64)
+        self.whole_ = np.unique(self._whole(X.iloc[-_REMEMBERED:], last))
+        return others
+
+    @property
+    def _said(self) -> list[str]:
+        return [str(name) for name in self.feature_names_in_ if name not in self.names]
+
+    def _content(self, X: pd.DataFrame) -> Keys:
+        return combined({name: cell_keys(X[name]) for name in self._said}, len(X))
+
+    def _whole(self, X: pd.DataFrame, content: Keys) -> Keys:
+        return content + combined({name: name_keys(X[name]) for name in self.names}, len(X))
+
+    def _blank(self, X: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        blank = np.ones(len(X), dtype=bool)
+        for name in self._said:
+            blank &= X[name].isna().to_numpy(dtype=bool)
+        return blank
 
     def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
         """Give the evidence in nats, shape (n, 1); 0 for a record without a twin."""
         check_is_fitted(self)
-        return self._evidence(self._others(X) > 0, self.n_rows_ + len(X))
+        others, again = self._others(X, self._content(X))
+        return self._evidence(others, int(self.counts_.sum()) + len(X) - again - 1)
 
-    def _others(self, X: pd.DataFrame) -> npt.NDArray[np.int64]:
-        """How many other records, here or among the training records, say the same; shape (n,)."""
-        content, whole = self._keys(X)
-        _, place, counts = np.unique(content, return_inverse=True, return_counts=True)
-        known, known_counts = np.unique(self.content_, return_counts=True)
-        at = np.minimum(np.searchsorted(known, content), len(known) - 1)
-        before = np.where(known[at] == content, known_counts[at], 0)
-        itself = np.isin(whole, self.whole_)
+    def known(self, X: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        """Say which records are among the training records remembered, alike in every column; shape (n,)."""
+        return self._itself(X, self._content(X))
+
+    def _itself(self, X: pd.DataFrame, content: Keys) -> npt.NDArray[np.bool_]:
+        # The names of those only that may be known are hashed. Without any, one that says the same is itself.
+        found, _ = among(self.content_, content)
+        some = X[found]
+        nameless = some[list(self.names)].isna().all(axis=1).to_numpy(dtype=bool)
+        found[found] = nameless | among(self.whole_, self._whole(some, content[found]))[0]
+        return found
+
+    def _others(self, X: pd.DataFrame, content: Keys) -> tuple[Codes, int]:
+        """How many other records, here or among the training records, say the same; how many come again."""
+        here = repeats_of(content)
+        known, at = among(self.content_, content)
+        before = np.where(known, self.counts_[at], 0)
+        itself = self._itself(X, content)
         # Training records that come again are counted once, here.
-        again = np.bincount(place, weights=itself, minlength=len(counts))[place].astype(np.int64)
-        return np.asarray(counts[place] - 1 + np.maximum(before - again, 0), dtype=np.int64)
+        if itself.any():
+            codes, _ = pd.factorize(content)
+            before = np.maximum(before - np.bincount(codes, weights=itself)[codes].astype(np.int64), 0)
+        others = here + before
+        return np.where(self._blank(X), 0, others), min(int(itself.sum()), int(self.counts_.sum()))
 
-    def _evidence(self, copied: npt.NDArray[np.bool_], compared: int) -> npt.NDArray[np.float32]:
-        chance = (self.twins_ + 0.5) / (self.n_rows_ + 1.0) * compared / self.n_rows_
-        found = max(-np.log(min(chance, 1.0)) + (2*_never() if self.twins_ == 0 else 0.0), 0.0)
-        return np.where(copied, found, 0.0).astype(np.float32)[:, None]
+    def _evidence(self, others: Codes, compared: int) -> npt.NDArray[np.float32]:
+        return np.where(others > 0, self.chance_.evidence(compared), 0.0).astype(np.float32)[:, None]
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``copied record``."""
@@ -94,11 +133,22 @@ class Copies(FeatureGroup):
     @property
     def feature_columns_(self) -> list[tuple[str, ...]]:
         """All columns that say something."""
-        return [tuple(str(name) for name in self.feature_names_in_ if name not in self.names)]
+        return [tuple(self._said)]
 
-    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return how many others say the same, and 0; both (n, 1)."""
-        return self._others(X).astype(object)[:, None], np.zeros((len(X), 1))
+    def in_units(
+        self, X: pd.DataFrame, rows: npt.NDArray[np.int64] | None = None
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return how many others say the same, and which row of `X` is the first of them; both (n, 1).
+
+        `rows` are the positions of those to tell of, among all of `X`; all if not given. A row is told by the index of
+        `X`; None where the others are training records only.
+        """
+        content = self._content(X)
+        others, _ = self._others(X, content)
+        places = np.arange(len(X)) if rows is None else np.asarray(rows, dtype=np.int64)
+        other = first_other(content)[places]
+        told = labels_at(X.index, np.where(others[places] > 0, other, -1))
+        return others[places].astype(object)[:, None], told[:, None]
 
     @classmethod
     def direction(cls, value: Any, usual: Any) -> str:
@@ -112,9 +162,9 @@ class Copies(FeatureGroup):
 
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
-        """`FeatureGroup.phrase`: how many records say the same."""
-        return f"{number(value)} other {'record says' if value == 1 else 'records say'} exactly the same"
-
-
-def _hash(X: pd.DataFrame) -> Keys:
-    return np.asarray(pd.util.hash_pandas_object(X, index=False).to_numpy(), dtype=np.uint64)
+        """`FeatureGroup.phrase`: which row says the same, and how many more."""
+        if usual is None:
+            more = "" if value == 1 else f", as {number(value)} of them do"
+            return f"the record says exactly what one of the {rows:,} training records says{more}"
+        more = "" if value == 1 else f", one of {number(value)} that do"
+        return f"the record says exactly what row {usual} says{more}"

@@ -1,4 +1,4 @@
-"""Records and readings that occur again: the same order entered twice, a sensor that is stuck."""
+"""Counts of records and readings that occur again, for model files that have them; new ones have `Copies` instead."""
 
 from __future__ import annotations
 
@@ -124,10 +124,17 @@ class Repeats(FeatureGroup):
             tuple(self.continuous_),
         ][: len(self.get_feature_names_out())]
 
-    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return each record's count, the most repeated reading as (column, count), and how many columns repeat."""
-        values = np.empty((len(X), len(self.get_feature_names_out())), dtype=object)
-        values[:, 0], counts = self._count(X)
+    def in_units(
+        self, X: pd.DataFrame, rows: npt.NDArray[np.int64] | None = None
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return each record's count, the most repeated reading as (column, count), and how many columns repeat.
+
+        `rows` are the positions of those to tell of, among all of `X`; all if not given.
+        """
+        records, counts = self._count(X)
+        records, counts = (records, counts) if rows is None else (records[rows], counts[rows])
+        values = np.empty((len(records), len(self.get_feature_names_out())), dtype=object)
+        values[:, 0] = records
         if self.continuous_:
             most = counts.argmax(axis=1)
             for row, column in enumerate(most):

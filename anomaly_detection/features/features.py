@@ -38,18 +38,20 @@ from anomaly_detection.features.derived import (
     find_ratios,
 )
 from anomaly_detection.features.duplicates import Repeats
-from anomaly_detection.features.evidence import Evidence
+from anomaly_detection.features.evidence import NAME, Evidence, FeatureScale, learn_tails
 from anomaly_detection.features.expectation import Expectation
 from anomaly_detection.features.forms import Decimals, Forms, Given, Signs, Spelling
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.group_deviation import GroupDeviation
-from anomaly_detection.features.kinds import GROUPS, KINDS
+from anomaly_detection.features.kinds import EVIDENCE_GROUPS, FORMER_GROUPS, GROUPS, KINDS, PLAIN_GROUPS
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
 from anomaly_detection.features.pairing import MOST_PARTNERS
 from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, LevelRarity, MissingRarity, PairRarity
+from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.relations import Relations
 from anomaly_detection.features.restated_columns import find_restated
 from anomaly_detection.features.rules import Rules
+from anomaly_detection.features.surprise import DeviationSummary
 
 __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
 
@@ -78,7 +80,8 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
     `expectations`  numbers against what the rest of the record foretells
     `rules`         breaches of what nearly all records keep: totals and their factors, dates in order
     `missing`       rarity of which numbers and dates are missing together, and in which words
-    `repeats`       how many times a record or a reading occurs
+    `copies`        records that say the same as another
+    `readings`      values that repeat others although values hardly ever do
     `tails`         the largest and mean surprise over all other features of the row
     ==============  ==================================================================================================
 
@@ -89,8 +92,9 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
     ----------
     schema : Schema, optional
         What the columns are; inferred from the training records if not given.
-    groups : sequence of str, default GROUPS
-        Which groups of features to make.
+    groups : sequence of str, default PLAIN_GROUPS
+        Which groups of features to make. With any of `EVIDENCE_GROUPS`, all that are made are weighed up in a last
+        feature, ``evidence``, see `Evidence`.
     n_jobs : int, optional
         Threads over branches and columns.
 
@@ -114,7 +118,9 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         Input columns by role.
     """
 
-    def __init__(self, schema: Schema | None = None, groups: Sequence[str] = GROUPS, n_jobs: int | None = None) -> None:
+    def __init__(
+        self, schema: Schema | None = None, groups: Sequence[str] = PLAIN_GROUPS, n_jobs: int | None = None
+    ) -> None:
         self.schema = schema
         self.groups = groups
         self.n_jobs = n_jobs
@@ -124,6 +130,11 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         """The branches by the names of their groups."""
         check_is_fitted(self, "transformers_")
         return Bunch(**{name: branch for name, branch, _ in self.transformers_})
+
+    @property
+    def weighs_evidence(self) -> bool:
+        """Whether the last feature is the evidence against a row, see `Evidence`."""
+        return any(group in EVIDENCE_GROUPS for group in self.groups)
 
     @property
     def numerical_features(self) -> list[str]:
@@ -160,7 +171,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         DataError
             For unusable records or an unknown group of features; the message says why.
         """
-        unknown = [group for group in self.groups if group not in GROUPS]
+        unknown = [group for group in self.groups if group not in KINDS]
         if unknown:
             raise DataError(f"Unknown feature group {unknown[0]!r}; expected some of {', '.join(GROUPS)}.")
         frame = to_frame(X)
@@ -186,21 +197,18 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.feature_sources_ = [sources[i] for i in self.kept_]
         self.n_records_ = len(frame)
         units = [KINDS[source.kind].units_of(source.name) for source in self.feature_sources_]
-        kinds = [KINDS[source.kind] for source in self.feature_sources_]
-        judged = {columns: i for i, columns in enumerate(dict.fromkeys(_judged_by(s) for s in self.feature_sources_))}
-        self.tails_ = Evidence(
-            [least for least, _ in units],
-            [most for _, most in units],
-            [kind.nats for kind in kinds],
-            [bool(flag) for flag in self._logarithmic()[self.kept_]],
-            [kind.one_sided for kind in kinds],
-            [judged[_judged_by(source)] for source in self.feature_sources_],
-            [self._is_discrete(source, extended) for source in self.feature_sources_],
-        ).fit(found)
+        plain = self.forest_features
+        self.tails_ = DeviationSummary([units[i][0] for i in plain], [units[i][1] for i in plain]).fit(found[:, plain])
+        self.evidence_ = None
+        if self.weighs_evidence:
+            scales = self._scales(extended)
+            self.evidence_ = Evidence(scales, learn_tails(found, scales, [least for least, _ in units]))
         if "tails" in self.groups:
             self.feature_sources_ += [
                 FeatureSource(str(name), "tails", ()) for name in self.tails_.get_feature_names_out()
             ]
+        if self.weighs_evidence:
+            self.feature_sources_.append(FeatureSource(NAME, NAME, ()))
         return self.summarise(found)
 
     def transform(self, X: Any, **params: Any) -> npt.NDArray[np.float32]:
@@ -228,6 +236,9 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         return self._extended(clean), report
 
     def _extended(self, clean: pd.DataFrame) -> pd.DataFrame:
+        # Names may be left out of what is scored.
+        absent = [name for name in self.schema_.names(Role.IDENTIFIER) if name not in clean]
+        clean = clean.assign(**dict.fromkeys(absent))
         return add_derived(clean, self.derived_, self._derived_names())
 
     def _derived_names(self) -> list[str]:
@@ -247,26 +258,37 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         return np.hstack([np.empty((len(extended), 0), dtype=np.float32), *blocks])
 
     def summarise(
-        self, found: npt.NDArray[np.float32], surprises: npt.NDArray[np.float32] | None = None
+        self,
+        found: npt.NDArray[np.float32],
+        surprises: npt.NDArray[np.float32] | None = None,
+        evidence: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[np.float32]:
         """Append the row-level summary to the features of single columns, replacing one that is there already.
 
-        It is that of `surprises`, as `farness` gives them, where those are given.
+        It is that of `surprises` and `evidence`, as the methods of these names give them, where those are given.
         """
-        if "tails" not in self.groups:
-            return found
         found = found[:, : len(self.kept_)]
-        return np.hstack([found, self.tails_.summary(self.farness(found) if surprises is None else surprises)])
+        parts = [found]
+        if "tails" in self.groups:
+            parts.append(self.tails_.summary(self.surprises(found) if surprises is None else surprises))
+        if self.evidence_ is not None:
+            evidence = self.evidence_.of(found) if evidence is None else evidence
+            parts.append(self.evidence_.total(evidence)[:, None])
+        return np.hstack(parts) if len(parts) > 1 else found
 
     @property
     def usual_(self) -> npt.NDArray[np.float32]:
-        """The usual value of each feature but the row-level summary, its median."""
+        """The usual value of each feature but the row-level summary: its median, 0 of what is evidence."""
         check_is_fitted(self, "feature_sources_")
-        return self.tails_.median_
+        usual = np.zeros(len(self.kept_), dtype=np.float32)
+        if self.evidence_ is not None:
+            usual[:] = self.evidence_.tails.median
+        usual[self.forest_features] = self.tails_.median_
+        return usual
 
     @property
-    def usual_farness_(self) -> npt.NDArray[np.float32]:
-        """The `farness` of a usual record's features, the farthest one's first, each the median over the records."""
+    def usual_surprises_(self) -> npt.NDArray[np.float32]:
+        """The `surprises` of a usual record, the largest first, each the median over the records."""
         check_is_fitted(self, "feature_sources_")
         return self.tails_.profile()
 
@@ -281,25 +303,52 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             f" {MOST_PARTNERS} that promise most, and judged by itself as ever."
         )
 
+    def surprises(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Say how far out each feature for the forest is, the row-level summary aside, in standard deviations."""
+        return self.tails_.deviations(features[:, : len(self.kept_)][:, self.forest_features])
+
+    def evidence(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
+        """Evidence in nats of each feature but the row-level summary; None where none is weighed."""
+        return None if self.evidence_ is None else self.evidence_.of(features[:, : len(self.kept_)])
+
     def farness(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Say how far out each feature but the row-level summary is, in standard deviations, at least 0."""
-        return self.tails_.deviations(features[:, : len(self.kept_)])
+        """Say how far out each feature but the row-level summary is, in standard deviations, at least 0.
+
+        Where evidence is weighed, it is so many of a normal deviate as have a tail as thin.
+        """
+        evidence = self.evidence(features)
+        return self.surprises(features) if evidence is None else np.sqrt(2.0 * evidence)
+
+    @property
+    def forest_features(self) -> npt.NDArray[np.int64]:
+        """Which of the kept features are for the forest, by their numbers; the others are evidence only."""
+        plain = [i for i in range(len(self.kept_)) if self.feature_sources_[i].kind not in EVIDENCE_GROUPS]
+        return np.array(plain, dtype=np.int64)
 
     def known_share(self, X: Any) -> float:
-        """Share of the records, 0 to 1, that are remembered from training in every column; 0 without ``repeats``."""
+        """Share of the records, 0 to 1, that are remembered from training in every column; 0 without ``copies``."""
         extended, _ = self.extend(X)
         for name, transformer, columns in self._used():
-            if name == "repeats":
+            if name == "copies":
                 return float(transformer.known(extended[columns]).mean())
         return 0.0
 
-    def in_units(self, extended: pd.DataFrame) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
+    def in_units(
+        self, extended: pd.DataFrame, rows: npt.NDArray[np.int64] | None = None
+    ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
         """Return, for each feature but the row-level summary, the value and what is usual, as a person would say them.
 
-        Both have shape (n, n_features without the summary). For numbers they are in the column's own units; for
+        Both have shape (n, n_features without the summary); `rows` are the positions of the n records to tell of, among
+        all that came together, all if not given. For numbers they are in the column's own units; for
         categories the level and its count; for pairs both levels, and the rows with both and with the second.
         """
-        blocks = [transformer.in_units(extended[columns]) for _, transformer, columns in self._used()]
+        some = extended if rows is None else extended.iloc[rows]
+        blocks = [
+            transformer.in_units(extended[columns], rows)
+            if transformer.counted
+            else transformer.in_units(some[columns])
+            for _, transformer, columns in self._used()
+        ]
         values, usual = (np.hstack([block[i].astype(object) for block in blocks])[:, self.kept_] for i in (0, 1))
         return values, usual
 
@@ -312,7 +361,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         branches = self._used()
         widths = [len(transformer.get_feature_names_out()) for _, transformer, _ in branches]
         bounds = np.full((2, sum(widths)), np.nan)
-        bounds[:, self.kept_] = self.tails_.bounds()
+        bounds[:, self.kept_[self.forest_features]] = self.tails_.bounds()
         result = np.full((2, len(extended), sum(widths)), np.nan)
         first = 0
         for (_, transformer, columns), width in zip(branches, widths, strict=True):
@@ -339,7 +388,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             *find_calendar(clean, dates),
             *find_durations(clean, dates),
             *find_ratios(clean, numbers),
-            *find_levels(clean, self.schema_.names(Role.NUMERIC)),
+            *(find_levels(clean, self.schema_.names(Role.NUMERIC)) if self.weighs_evidence else []),
             *missing,
             *([MissingPattern(missing)] if missing else []),
         ]
@@ -362,7 +411,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         groupers = [*categories, *months]
         levels = names[NumberLevel]
         every = self.schema_.names(Role.CATEGORICAL)
-        names_only = [name for name in self.schema_.names(Role.IDENTIFIER)]
+        names_only = self.schema_.names(Role.IDENTIFIER)
         kin = {name: part.columns for name, part in derived}
         states = names[MissingState]
         products = [part for part in self.derived_ if isinstance(part, Product)]
@@ -384,6 +433,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             ("repeats", Repeats(numbers, periods, dates), [*numbers, *categories, *periods, *dates]),
             ("levels", LevelRarity(), every),
             ("copies", Copies(names_only), [*numbers, *dates, *categories, *names_only]),
+            ("readings", Readings(numbers, periods), [*numbers, *periods, *dates, *categories]),
             (
                 "contexts",
                 Contexts(judged, [*groupers, *weekday_and_hour, *levels], numbers, kin),
@@ -398,10 +448,29 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             ("spelling", Spelling(), every),
         ]
         wanted = {name for name, _, columns in plan if name in self.groups and columns}
-        return [(name, branch if name in wanted else "drop", columns) for name, branch, columns in plan]
+        former = any(group in FORMER_GROUPS for group in self.groups)
+        known = GROUPS if self.weighs_evidence else PLAIN_GROUPS
+        if former:
+            # A file of before copies and readings were judged by chance.
+            known = tuple({*known, *FORMER_GROUPS} - {"copies", "readings"})
+        return [
+            (name, branch if name in wanted else "drop", columns) for name, branch, columns in plan if name in known
+        ]
 
     def _used(self) -> list[tuple[str, Any, list[str]]]:
         return [part for part in self.transformers_ if part[1] != "drop"]
+
+    def _scales(self, extended: pd.DataFrame) -> list[FeatureScale]:
+        """What `Evidence` has to know of each kept feature."""
+        sources = self.feature_sources_[: len(self.kept_)]
+        judged = {columns: i for i, columns in enumerate(dict.fromkeys(map(_judged_by, sources)))}
+        logarithmic = np.concatenate([branch.logarithmic_features() for _, branch, _ in self._used()])[self.kept_]
+        scales = []
+        for source, growing in zip(sources, logarithmic.tolist(), strict=True):
+            kind = KINDS[source.kind]
+            discrete = self._is_discrete(source, extended)
+            scales.append(FeatureScale(kind.nats, growing, kind.one_sided, discrete, judged[_judged_by(source)]))
+        return scales
 
     @staticmethod
     def _is_discrete(source: FeatureSource, extended: pd.DataFrame) -> bool:
@@ -409,10 +478,6 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             return True
         name = source.columns[0]
         return bool(extended[name].nunique() < 0.05 * len(extended)) if name in extended else False
-
-    def _logarithmic(self) -> npt.NDArray[np.bool_]:
-        """Whether each feature that the branches make grows as the logarithm of a deviation."""
-        return np.concatenate([branch.logarithmic_features() for _, branch, _ in self._used()])
 
     def _sources(self) -> list[FeatureSource]:
         origin = dict(zip(self._derived_names(), (part.columns for part in self.derived_), strict=True))

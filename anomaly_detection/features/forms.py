@@ -1,9 +1,10 @@
-"""What no record, or hardly any, had before: a sign, decimals, a form of text, a gap, a spelling next to a known one."""
+"""What hardly any record had before: a sign, decimals, a form of text, a gap, a spelling next to a known one."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,32 +15,26 @@ from sklearn.utils.validation import check_is_fitted
 from anomaly_detection.features.clauses import number, short, with_unit
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 
-__all__ = ["NEVER", "Decimals", "Forms", "Given", "Signs", "Spelling", "seldom"]
+__all__ = ["MOST_DECIMALS", "NEVER", "Decimals", "Forms", "Given", "Signs", "Spelling", "Spellings", "seldom"]
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
 NEVER = 2.0
-"""Nats that what was never seen is worth beyond its bound: an error makes such things oftener than a new usual record."""
+"""Nats that what was never seen is worth beyond its bound: errors make such things oftener than usual records do."""
 
 _SELDOM = 0.01
-_MOST_DECIMALS = 12
+MOST_DECIMALS = 12
 _MOST_FORMS = 0.1  # of the rows: with more, a column has no form
 _LONGEST = 60
 _SHORTEST = 4
 _LETTERS, _DIGITS = re.compile(r"[^\W\d_]+"), re.compile(r"\d")
 
 
-def _never() -> float:
-    from anomaly_detection.features.evidence import CFG
-
-    return CFG['never']
-
-
 def seldom(count: npt.ArrayLike, rows: int) -> Floats:
-    """Evidence in nats of what `count` of `rows` training records had: ``-log`` of its share where that is below 1 %."""
+    """Evidence in nats of what `count` of `rows` training records had: ``-log`` of a share below 1 %, else 0."""
     count = np.asarray(count, dtype=np.float64)
-    found = -np.log((count + 0.5) / (rows + 1.0)) + np.where(count == 0, _never(), 0.0)
+    found = -np.log((count + 0.5) / (rows + 1.0)) + np.where(count == 0, NEVER, 0.0)
     return np.where(count < _SELDOM * rows, found, 0.0)
 
 
@@ -121,9 +116,9 @@ class Signs(_Columns):
 
 def decimals(values: Floats) -> Codes:
     """How many decimals each number has, at most 12; -1 where it is missing."""
-    found = np.full(len(values), _MOST_DECIMALS, dtype=np.int64)
+    found = np.full(len(values), MOST_DECIMALS, dtype=np.int64)
     size = np.abs(values)
-    for digits in range(_MOST_DECIMALS - 1, -1, -1):
+    for digits in range(MOST_DECIMALS - 1, -1, -1):
         with np.errstate(over="ignore", invalid="ignore"):
             exact = np.abs(np.round(size, digits) - size) <= 1e-9 * np.maximum(size, 1e-3)
         found[exact] = digits
@@ -138,7 +133,7 @@ class Decimals(_Columns):
 
     def _learn(self, column: pd.Series[Any]) -> Codes:
         found = decimals(column.to_numpy(dtype=np.float64))
-        at_least = np.bincount(found[found >= 0], minlength=_MOST_DECIMALS + 1)[::-1].cumsum()[::-1]
+        at_least = np.bincount(found[found >= 0], minlength=MOST_DECIMALS + 1)[::-1].cumsum()[::-1]
         return np.asarray(at_least, dtype=np.int64)
 
     def _counts(self, column: pd.Series[Any], learned: Codes) -> Floats:
@@ -183,7 +178,9 @@ class _Texts(_Columns):
     def _of_levels(self, column: pd.Series[Any], of: Any) -> npt.NDArray[Any]:
         """Give `of` a list of distinct texts, each row's; None is missing."""
         codes, levels = pd.factorize(column.astype(object))
-        found = np.append(np.asarray(of([str(level).strip() for level in levels]), dtype=object), None)
+        found = np.empty(len(levels) + 1, dtype=object)
+        found[:-1] = of([str(level).strip() for level in levels])
+        found[-1] = None
         return np.asarray(found[codes], dtype=object)
 
 
@@ -213,6 +210,14 @@ class Forms(_Texts):
         return f"{source.columns[0]} {short(value)} is written as in {_times_seen(usual, rows)}"
 
 
+@dataclass(frozen=True)
+class Spellings:
+    """The known levels of a column, and the evidence in nats against a new one that is next to a known one."""
+
+    names: list[str]
+    evidence: float
+
+
 class Spelling(_Texts):
     """Levels never seen that are one slip away from a known one: a letter too many, too few, or two changed round.
 
@@ -221,7 +226,7 @@ class Spelling(_Texts):
 
     word = "spelling"
 
-    def _learn(self, column: pd.Series[Any]) -> dict[str, Any] | None:
+    def _learn(self, column: pd.Series[Any]) -> Spellings | None:
         counts = column.value_counts()
         counts = counts[counts > 0]
         if len(counts) < 2 or len(counts) > 0.7 * max(int(counts.sum()), 1):
@@ -232,10 +237,10 @@ class Spelling(_Texts):
         alike = sum(near.of(name) is not None for name in names)
         share = max(0.01, (alike + 0.5) / (len(names) + 1.0))
         new = (len(once) + 0.5) / (int(counts.sum()) + 1.0)
-        return {"names": names, "evidence": float(-np.log(new) - np.log(share) + _never())}
+        return Spellings(names, float(-np.log(new) - np.log(share) + NEVER))
 
-    def _near(self, column: pd.Series[Any], learned: dict[str, Any]) -> npt.NDArray[Any]:
-        known = dict.fromkeys(learned["names"])
+    def _near(self, column: pd.Series[Any], learned: Spellings) -> npt.NDArray[Any]:
+        known = dict.fromkeys(learned.names)
         near: _Neighbours | None = None
 
         def of(texts: Iterable[str]) -> list[str | None]:
@@ -245,17 +250,17 @@ class Spelling(_Texts):
                 if text in known:
                     found.append(None)
                     continue
-                near = _Neighbours(learned["names"]) if near is None else near
+                near = _Neighbours(learned.names) if near is None else near
                 found.append(near.of(text))
             return found
 
         return self._of_levels(column, of)
 
-    def _counts(self, column: pd.Series[Any], learned: dict[str, Any]) -> Floats:
+    def _counts(self, column: pd.Series[Any], learned: Spellings) -> Floats:
         return np.array([np.nan if near is None else 0.0 for near in self._near(column, learned)], dtype=np.float64)
 
     def _evidence(self, counts: Floats, learned: Any) -> Floats:
-        return np.full(len(counts), learned["evidence"])
+        return np.full(len(counts), learned.evidence)
 
     def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the cells, and the known levels that they are next to."""

@@ -12,13 +12,14 @@ from anomaly_detection.features.group import FeatureGroup
 from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
 from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, LevelRarity, MissingRarity, PairRarity
+from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.relations import Relations
 from anomaly_detection.features.rules import Rules
 from anomaly_detection.features.surprise import DeviationSummary
 
-__all__ = ["GROUPS", "KINDS"]
+__all__ = ["EVIDENCE_GROUPS", "FORMER_GROUPS", "GROUPS", "KINDS", "PLAIN_GROUPS"]
 
-KINDS: dict[str, type[FeatureGroup]] = {
+_PLAIN: dict[str, type[FeatureGroup]] = {
     "num": NumericValues,
     "cat": CategoryRarity,
     "pairs": PairRarity,
@@ -29,9 +30,12 @@ KINDS: dict[str, type[FeatureGroup]] = {
     "expectations": Expectation,
     "rules": Rules,
     "missing": MissingRarity,
-    "repeats": Repeats,
-    "levels": LevelRarity,
     "copies": Copies,
+    "readings": Readings,
+    "tails": DeviationSummary,
+}
+_EVIDENCE: dict[str, type[FeatureGroup]] = {
+    "levels": LevelRarity,
     "contexts": Contexts,
     "relations": Relations,
     "dates": Dates,
@@ -40,8 +44,18 @@ KINDS: dict[str, type[FeatureGroup]] = {
     "given": Given,
     "forms": Forms,
     "spelling": Spelling,
-    "tails": DeviationSummary,
 }
+_FORMER: dict[str, type[FeatureGroup]] = {"repeats": Repeats}
+KINDS = {**_PLAIN, **_EVIDENCE, **_FORMER}
 """What each `FeatureSource.kind` is."""
 
-GROUPS = tuple(KINDS)
+PLAIN_GROUPS = tuple(_PLAIN)
+"""Features for a forest to look at."""
+
+EVIDENCE_GROUPS = tuple(_EVIDENCE)
+"""Features that only evidence is made of, see `Evidence`."""
+
+FORMER_GROUPS = tuple(_FORMER)
+"""Features that forests of earlier files look at, and no new one does."""
+
+GROUPS = (*PLAIN_GROUPS, *EVIDENCE_GROUPS)

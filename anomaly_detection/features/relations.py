@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -19,6 +18,7 @@ from anomaly_detection.progress import steps
 
 __all__ = ["Relation", "Relations"]
 
+_RECORDS = ("records", "record")
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
@@ -26,6 +26,9 @@ _LENT = (0.1, 1.0, 5.0, 30.0)
 _LEAST_GAIN = 0.05  # in nats a row
 _MOST_LEVELS = 0.7
 _KEPT = 2
+_SAMPLE = 5_000
+_LARGEST_TABLE = 1_000_000
+_LEAST_COUNT = 0.3  # of others with a level that occurred once
 
 
 @dataclass
@@ -59,15 +62,15 @@ class Relation:
 def _surprisal(of: Any, given: Any, both: Any, own: int, lent: float, levels: Levels) -> Floats:
     rows = float(levels.counts.sum())
     new = (np.count_nonzero(levels.counts == 1) + 0.5) / (rows + 1.0)
-    share = np.where(of > 0, np.maximum(of - own, 0.3) * (1.0 - new) / rows, new)
+    share = np.where(of > 0, np.maximum(of - own, _LEAST_COUNT) * (1.0 - new) / rows, new)
     return np.asarray(-np.log((both - np.minimum(own, both) + lent * share) / (np.maximum(given - own, 0) + lent)))
 
 
 class Relations(FeatureGroup):
     """``-log p(b | a)`` in nats for each category `b` and the two columns `a` that foretell it best.
 
-    `p` has pseudo-counts in proportion to how common `b` is, as many as make the training rows likeliest, each judged by
-    the others. A column that tells less than 0.05 nats a row is no `a`. What is common is no evidence: how far out a
+    `p` has pseudo-counts in proportion to how common `b` is, as many as make the training rows likeliest, each judged
+    by the others. A column that tells less than 0.05 nats a row is no `a`. What is common is no evidence: how far out a
     surprisal lies is judged by the training rows' own.
 
     Parameters
@@ -87,37 +90,45 @@ class Relations(FeatureGroup):
         """Find the relations and count their levels."""
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         self.n_features_in_ = X.shape[1]
-        kin = self.kin or {}
-        coded = {}
-        for name in X.columns:
-            levels = Levels(X[name])
-            if 1 < len(levels) <= _MOST_LEVELS * len(X):
-                coded[name] = (levels.codes(X[name]), len(levels))
-        names = most_related(coded)
+        step = -(-len(X) // _SAMPLE)
+        coded: dict[str, tuple[Codes, int]] = {}
+        levels = {name: Levels(X[name]) for name in X.columns}
+        for name, found in levels.items():
+            if 1 < len(found) <= _MOST_LEVELS * len(X):
+                coded[name] = (found.codes(X[name])[::step], len(found))
+        coded = {name: coded[name] for name in most_related(coded)}
         self.relations_: list[Relation] = []
-        for of in steps(names, "comparing categories"):
-            found: list[tuple[float, Relation]] = []
-            levels = Levels(X[of])
-            own = np.append(levels.counts, 0)[coded[of][0]]
-            rows = float(len(X))
-            alone = float(np.mean(np.log(np.maximum(own - 1, 0.3) / rows)))
-            for given in self._promising(of, names, coded, kin):
-                relation = Relation(of, given, 1.0, levels, Levels(X[given]), CombinedLevels(X, (given, of)))
-                counts = relation.counts(X)
-                likely = [(-float(relation_mean), lent) for lent, relation_mean in _means(counts, levels)]
-                best, relation.lent = max(likely)
-                if best > alone + _LEAST_GAIN:
-                    found.append((best, relation))
-            found.sort(key=lambda item: -item[0])
-            self.relations_ += [relation for _, relation in found[:_KEPT]]
+        for of in steps(list(coded), "comparing categories"):
+            chosen = self._chosen(of, coded)
+            for _, given, lent in sorted(chosen, reverse=True)[:_KEPT]:
+                both = CombinedLevels(X, (given, of))
+                self.relations_.append(Relation(of, given, lent, levels[of], levels[given], both))
         return self
 
-    @staticmethod
-    def _promising(
-        of: str, names: Sequence[str], coded: dict[str, tuple[Codes, int]], kin: dict[str, Sequence[str]]
-    ) -> list[str]:
+    def _chosen(self, of: str, coded: dict[str, tuple[Codes, int]]) -> list[tuple[float, str, float]]:
+        """The columns that foretell one better than nothing does: how likely they make it, and what is lent."""
+        codes, size = coded[of]
+        counts = np.bincount(codes, minlength=size)
+        own, new = counts[codes], (np.count_nonzero(counts == 1) + 0.5) / (len(codes) + 1.0)
+        share = np.maximum(own - 1, _LEAST_COUNT) * (1.0 - new) / len(codes)
+        alone = float(np.mean(np.log(share)))
+        found = []
+        for given in self._promising(of, coded):
+            others, other_size = coded[given]
+            both, rows = _counted(others * size + codes, size * other_size), _counted(others, other_size)
+            for lent in _LENT:
+                likely = float(np.mean(np.log((both - 1 + lent * share) / (rows - 1 + lent))))
+                if likely > alone + _LEAST_GAIN:
+                    found.append((likely, given, lent))
+        best: dict[str, tuple[float, str, float]] = {}
+        for one in found:
+            best[one[1]] = max(best.get(one[1], one), one)
+        return list(best.values())
+
+    def _promising(self, of: str, coded: dict[str, tuple[Codes, int]]) -> list[str]:
+        kin = self.kin or {}
         mine = {of, *kin.get(of, ())}
-        return [name for name in names if not mine & {name, *kin.get(name, ())}]
+        return [name for name in coded if not mine & {name, *kin.get(name, ())}]
 
     def fit_transform(self, X: pd.DataFrame, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """Fit, and give each training row's surprisals by the other rows."""
@@ -161,14 +172,18 @@ class Relations(FeatureGroup):
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`: how many of the records with one category have the other."""
         both, total = usual
-        of, given = (_shown(name, part) for name, part in zip(source.name.split(" beside ", 1), value, strict=True))
-        seen = "never seen" if both == 0 else f"seen in {both:,} of its {total:,} records"
-        return f"{of} is {seen} with {given}" if both else f"{of} was never seen with {given} ({total:,} records)"
+        of, given = (_shown(name, part) for name, part in zip(source.columns, value, strict=True))
+        if both == 0:
+            return f"{of} was never seen with {given} ({total:,} {_RECORDS[total == 1]})"
+        return f"{of} is rare with {given}: {both:,} of its {total:,} records"
 
 
-def _means(counts: tuple[Codes, Codes, Codes], levels: Levels) -> list[tuple[float, float]]:
-    of, given, both = counts
-    return [(lent, float(_surprisal(of, given, both, 1, lent, levels).mean())) for lent in _LENT]
+def _counted(keys: Codes, size: int) -> Codes:
+    """How many rows have each row's key."""
+    if size <= _LARGEST_TABLE:
+        return np.bincount(keys, minlength=size)[keys]
+    _, place, counts = np.unique(keys, return_inverse=True, return_counts=True)
+    return np.asarray(counts[place], dtype=np.int64)
 
 
 def _shown(name: str, value: Any) -> str:

@@ -1,174 +1,99 @@
-"""Scalers, declared for model files."""
+"""What columns are and what cleaning them did, declared for model files."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
-import numpy as np
-from sklearn import config_context
-from sklearn.compose import ColumnTransformer
-from sklearn.preprocessing import StandardScaler
+from anomaly_detection.data.cleaning import CleaningReport, ColumnCleaning
+from anomaly_detection.data.column import Column, Role
+from anomaly_detection.data.date_texts import DAY_FIRST, MONTH_FIRST, is_date_form
+from anomaly_detection.data.epochs import EpochUnit
+from anomaly_detection.data.schema import Schema
+from anomaly_detection.data.units import UNITS
+from mlx_iforest.convert.declared import Arrays, Dict, Kind, List, Optional, Record
+from mlx_iforest.convert.declared_values import Chosen, Flag, Number, Text, Whole
 
-from mlx_iforest.convert.declared import Arrays, Fields, Kind, Optional, StateError, place, refuse_other_keys, shown
-from mlx_iforest.convert.declared_values import ARRAY, Array, Flag, Number, Strings, Text, Unkept, Whole
+__all__ = ["CLEANING", "SCHEMA"]
 
-__all__ = ["Scaler"]
-
-LARGEST_INT = 2**31 - 1
-
-_COLUMNS = {name: Optional(Whole(-LARGEST_INT, LARGEST_INT)) for name in ("start", "stop", "step")}
-
-
-class _StandardScaler(Kind):
-    fields = Fields(
-        {
-            "with_mean": Flag(),
-            "with_std": Flag(),
-            # In place or not: the scaled numbers are the same, and those that came in may be somebody else's.
-            "copy": Unkept(True),
-            "n_features_in_": Whole(1, LARGEST_INT),
-            "feature_names_in_": Strings(),
-            "n_samples_seen_": Number(0),
-            "mean_": Optional(Array("float64")),
-            "var_": Optional(Array("float64", least=0.0)),
-            "scale_": Optional(Array("float64", least=np.finfo(np.float64).tiny)),
-        },
-        ("feature_names_in_",),
-    )
-
-    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
-        # As what `transform` hands out its results is no part of a model.
-        state = {name: one for name, one in vars(value).items() if name != "_sklearn_output_config"}
-        seen = np.asarray(state.get("n_samples_seen_", 0))
-        if seen.ndim:
-            # Where values were missing, each feature has seen a number of its own; it matters to `partial_fit` alone.
-            arrays[place(at, "n_samples_seen_")] = seen.astype(np.int64)
-            state["n_samples_seen_"] = 0
-        made = self.fields.encode(state, at, arrays)
-        return {**made, "n_samples_seen_": ARRAY} if seen.ndim else made
-
-    def decode(self, found: Any, at: str, arrays: Arrays) -> StandardScaler:
-        seen = found.get("n_samples_seen_") if isinstance(found, dict) else None
-        if isinstance(seen, str):
-            found, seen = (
-                {**found, "n_samples_seen_": 0},
-                Array("int64", least=0).decode(seen, place(at, "n_samples_seen_"), arrays),
-            )
-        state = self.fields.decode(found, at, arrays)
-        if isinstance(seen, np.ndarray):
-            state["n_samples_seen_"] = seen
-        n = state["n_features_in_"]
-        sized = ("mean_", "var_", "scale_", "feature_names_in_", "n_samples_seen_")
-        if any(len(state[name]) != n for name in sized if isinstance(state.get(name), np.ndarray)):
-            raise StateError(f"{at}: expected means and scales of {n} features")
-        if (state["scale_"] is None) == state["with_std"]:
-            raise StateError(f"{at}: 'scale_' and 'with_std' do not go together")
-        if (state["mean_"] is None and state["with_mean"]) or (state["var_"] is None) == state["with_std"]:
-            raise StateError(f"{at}: 'mean_' or 'var_' is missing")
-        if state["with_std"]:
-            # Where a feature is constant, the scale is 1.
-            follows = np.isclose(state["scale_"], np.sqrt(state["var_"]), rtol=1e-9, atol=0.0)
-            if not np.all(follows | (state["scale_"] == 1.0)):
-                raise StateError(f"{at}: 'scale_' does not follow from 'var_'")
-        scaler = StandardScaler()
-        scaler.__dict__.update(state)
-        return scaler
-
-
-class _Selection(Kind):
-    """A `ColumnTransformer` of `StandardScaler` on slices of the columns: a selection, scaled."""
-
-    fields = Fields(
-        {
-            "sparse_threshold": Number(0.0, 1.0),
-            "n_jobs": Unkept(None),
-            "verbose": Unkept(False),
-            "verbose_feature_names_out": Flag(),
-            "n_features_in_": Whole(1, LARGEST_INT),
-        }
-    )
-
-    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
-        if value.remainder != "drop" or value.transformer_weights is not None:
-            raise StateError(f"{at}: a ColumnTransformer with a remainder or weights cannot be kept")
-        if hasattr(value, "feature_names_in_"):
-            raise StateError(f"{at}: a ColumnTransformer that was fitted on names of columns cannot be kept")
-        made = self.fields.encode({name: getattr(value, name) for name in self.fields.kinds}, at, arrays)
-        parts = [part for part in value.transformers_ if part[0] != "remainder"]
-        return {**made, "parts": [self._encode(part, place(at, i), arrays) for i, part in enumerate(parts)]}
-
-    @staticmethod
-    def _encode(part: tuple[str, Any, Any], at: str, arrays: Arrays) -> Any:
-        name, scaler, columns = part
-        if type(scaler) is not StandardScaler or not isinstance(columns, slice):
-            raise StateError(f"{at}: expected a StandardScaler of a slice of the columns, found {shown(scaler)}")
-        cut = {"start": columns.start, "stop": columns.stop, "step": columns.step}
-        return {
-            "name": Text().encode(name, at, arrays),
-            "columns": Fields(_COLUMNS).encode(cut, at, arrays),
-            "scaler": _STANDARD.encode(scaler, place(at, "scaler"), arrays),
-        }
-
-    def decode(self, found: Any, at: str, arrays: Arrays) -> ColumnTransformer:
-        found = refuse_other_keys(found, [*self.fields.kinds, "parts"], at)
-        state = self.fields.decode({name: found[name] for name in self.fields.kinds}, at, arrays)
-        width = state.pop("n_features_in_")
-        if not isinstance(found["parts"], list) or not found["parts"]:
-            raise StateError(f"{at}: 'parts' must be a list with a part at least")
-        parts = [self._decode(one, place(at, i), arrays, width) for i, one in enumerate(found["parts"])]
-        selection = ColumnTransformer([(name, _unfitted(scaler), columns) for name, scaler, columns in parts], **state)
-        # scikit-learn's own code sets what it keeps of its own, which differs between its versions.
-        with config_context(transform_output="default"):
-            selection.fit(np.broadcast_to(0.0, (1, width)))
-        for (_, scaler, _), (_, fresh, _) in zip(parts, selection.transformers_, strict=False):
-            vars(fresh).update(vars(scaler))
-        return selection
-
-    @staticmethod
-    def _decode(found: Any, at: str, arrays: Arrays, width: int) -> tuple[str, StandardScaler, slice]:
-        found = refuse_other_keys(found, ("name", "columns", "scaler"), at)
-        cut = Fields(_COLUMNS).decode(found["columns"], place(at, "columns"), arrays)
-        scaler = _STANDARD.decode(found["scaler"], place(at, "scaler"), arrays)
-        columns = slice(cut["start"], cut["stop"], cut["step"])
-        if columns.step == 0 or len(range(*columns.indices(width))) != scaler.n_features_in_:
-            raise StateError(f"{at}: expected {scaler.n_features_in_} of {width} columns")
-        return Text().decode(found["name"], at, arrays), scaler, columns
-
-
-def _unfitted(scaler: StandardScaler) -> StandardScaler:
-    return StandardScaler(copy=scaler.copy, with_mean=scaler.with_mean, with_std=scaler.with_std)
-
-
-_STANDARD = _StandardScaler()
-_SCALERS: dict[type, Kind] = {StandardScaler: _STANDARD, ColumnTransformer: _Selection()}
+_TEXTS = List(Text(), tuple)
 
 
 @dataclass(frozen=True)
-class Scaler(Kind):
-    """One of the scalers that `settings.make_detector` gives a detector, fitted.
+class _Grown(Kind):
+    """A record that has got further attributes; `grow` adds to what an older file holds."""
 
-    Parameters
-    ----------
-    n_features : int, optional
-        Of how many features one that is read must be: a few bytes could name more than memory holds.
-    """
-
-    n_features: int | None = None
+    record: Record
+    grow: Callable[[dict[str, Any]], dict[str, Any]]
 
     def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
-        if type(value) not in _SCALERS:
-            known = " or ".join(scaler.__name__ for scaler in _SCALERS)
-            raise StateError(f"{at}: expected a {known}, found {shown(value)}")
-        return {"kind": type(value).__name__, "state": _SCALERS[type(value)].encode(value, at, arrays)}
+        return self.record.encode(value, at, arrays)
 
     def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
-        found = refuse_other_keys(found, ("kind", "state"), at)
-        width = found["state"].get("n_features_in_") if isinstance(found["state"], dict) else None
-        if self.n_features is not None and width != self.n_features:
-            raise StateError(f"{at}: expected {self.n_features} features, found {shown(width)}")
-        for scaler, kind in _SCALERS.items():
-            if found["kind"] == scaler.__name__:
-                return kind.decode(found["state"], at, arrays)
-        known = " or ".join(scaler.__name__ for scaler in _SCALERS)
-        raise StateError(f"{at}: expected a {known}, found {shown(found['kind'])}")
+        return self.record.decode(self.grow(found) if isinstance(found, dict) else found, at, arrays)
+
+
+def _column_fault(column: Column) -> str | None:
+    if not all(map(is_date_form, column.dates)):
+        return "'dates' names an unknown form"
+    if column.unit is not None and (column.unit not in UNITS or UNITS[column.unit].name != column.unit):
+        return "'unit' names an unknown unit"
+    return None if len(column.truth) in (0, 2) else "'truth' must be two texts or none"
+
+
+def _grown_column(found: dict[str, Any]) -> dict[str, Any]:
+    """Of a file from before there were forms of dates: one order held for all marks, and commas were always settled."""
+    if "day_first" not in found:
+        return found
+    dates = DAY_FIRST if found["day_first"] is True else MONTH_FIRST
+    new = {"dates": list(dates), "unit": None, "codes": [], "kept": [], "truth": [], "note": ""}
+    return {**new, **{name: value for name, value in found.items() if name != "day_first"}}
+
+
+_COLUMN = _Grown(
+    Record(
+        Column,
+        {
+            "name": Text(),
+            "role": Chosen(Role),
+            "reason": Text(),
+            "decimal_comma": Optional(Flag()),
+            "dates": _TEXTS,
+            "epoch": Optional(Text(get_args(EpochUnit))),
+            "unit": Optional(Text()),
+            "codes": _TEXTS,
+            "kept": _TEXTS,
+            "truth": _TEXTS,
+            "texts": _TEXTS,
+            "distinct": Whole(),
+            "missing": Number(0.0, 1.0),
+            "note": Text(),
+        },
+        _column_fault,
+    ),
+    _grown_column,
+)
+
+
+def _schema_fault(schema: Schema) -> str | None:
+    return None if len(set(schema.names())) == len(schema.columns) else "two columns have one name"
+
+
+SCHEMA = Record(Schema, {"columns": List(_COLUMN, tuple)}, _schema_fault)
+
+_CLEANED = _Grown(
+    Record(
+        ColumnCleaning,
+        {
+            "from_text": Whole(),
+            "blank": Whole(),
+            "unread": Dict(Whole()),
+            "coded": Dict(Whole()),
+            "undecided": Whole(),
+            "note": Text(),
+        },
+    ),
+    lambda found: {"coded": {}, "undecided": 0, "note": "", **found},
+)
+CLEANING = Record(CleaningReport, {"rows": Whole(), "columns": Dict(_CLEANED), "unreadable": Dict(Text())})

@@ -7,9 +7,20 @@ from typing import Any
 import numpy as np
 
 from anomaly_detection.data.schema import Role
-from anomaly_detection.features.derived import CalendarPart, Duration, MissingPattern, MissingState, Product, Ratio
-from anomaly_detection.features.features import GROUPS, FeatureSource, SupplyChainFeatures
-from anomaly_detection.model_files.branch_states import BRANCHES, CLEANING, DERIVED, LISTED, NAMES, SCHEMA, TAILS
+from anomaly_detection.features.derived import (
+    CalendarPart,
+    Duration,
+    MissingPattern,
+    MissingState,
+    NumberLevel,
+    Product,
+    Ratio,
+)
+from anomaly_detection.features.evidence import NAME
+from anomaly_detection.features.features import FeatureSource, SupplyChainFeatures
+from anomaly_detection.features.kinds import EVIDENCE_GROUPS, KINDS
+from anomaly_detection.model_files.branch_states import BRANCHES, DERIVED, EVIDENCE, LISTED, NAMES, TAILS
+from anomaly_detection.model_files.column_states import CLEANING, SCHEMA
 from mlx_iforest.convert.declared import (
     Arrays,
     Dict,
@@ -28,11 +39,11 @@ from mlx_iforest.convert.declared_values import Array, Strings, Text, Unkept, Wh
 
 __all__ = ["FEATURES"]
 
-_SOURCE = Record(FeatureSource, {"name": Text(), "kind": Text(GROUPS), "columns": NAMES, "group_by": NAMES})
+_SOURCE = Record(FeatureSource, {"name": Text(), "kind": Text((*KINDS, NAME)), "columns": NAMES, "group_by": NAMES})
 _OWN = Fields(
     {
         "schema": Optional(SCHEMA),
-        "groups": List(Text(GROUPS), tuple),
+        "groups": List(Text(tuple(KINDS)), tuple),
         "n_jobs": Unkept(None),
         "schema_": SCHEMA,
         "cleaning_report_": CLEANING,
@@ -43,7 +54,10 @@ _OWN = Fields(
         "feature_sources_": List(_SOURCE),
         "n_records_": Whole(1),
         "tails_": TAILS,
-    }
+        "evidence_": Optional(EVIDENCE),
+    },
+    # Files of before have no evidence.
+    ("evidence_",),
 )
 _APART = {"transformers_", "n_features_in_"}
 """Attributes that are kept in another form; what begins with an underscore is scikit-learn's own."""
@@ -60,6 +74,8 @@ class _Features(Kind):
         state = {name: one for name, one in vars(value).items() if name[0] != "_" and name not in _APART}
         same = value.schema == value.schema_
         made = _OWN.encode({**state, "schema": None} if same else state, at, arrays)
+        if value.evidence_ is None:
+            del made["evidence_"]
         if same:
             made["schema"] = _SAME
         at = place(at, "branches")
@@ -70,9 +86,9 @@ class _Features(Kind):
         return made
 
     def decode(self, found: Any, at: str, arrays: Arrays) -> SupplyChainFeatures:
-        found = refuse_other_keys(found, [*_OWN.kinds, "branches"], at)
+        found = refuse_other_keys(found, [*_OWN.kinds, "branches"], at, _OWN.optional)
         same = found["schema"] == _SAME
-        plain = {name: None if name == "schema" and same else found[name] for name in _OWN.kinds}
+        plain = {name: None if name == "schema" and same else found[name] for name in _OWN.kinds if name in found}
         state = _OWN.decode(plain, at, arrays)
         if same:
             state["schema"] = state["schema_"]
@@ -86,6 +102,7 @@ class _Features(Kind):
         if len({name for name, _, _ in branches}) != len(branches):
             raise StateError(f"{at}: two branches have one name")
         features = SupplyChainFeatures()
+        state.setdefault("evidence_", None)
         features.__dict__.update(state, transformers_=branches, n_features_in_=len(columns))
         fault = _fault(features)
         if fault is not None:
@@ -114,11 +131,18 @@ def _fault(features: SupplyChainFeatures) -> str | None:
     kept, n = features.kept_, len(features.kept_)
     if not n or np.any(kept[1:] <= kept[:-1]) or kept[-1] >= len(sources):
         return f"'kept_' must choose among {len(sources)} features, in their order"
-    if features.tails_.n_features_in_ != n:
-        return f"'tails_' must look at {n} features"
     expected = [sources[i] for i in kept]
+    plain = sum(source.kind not in EVIDENCE_GROUPS for source in expected)
+    if features.tails_.n_features_in_ != plain:
+        return f"'tails_' must look at {plain} features"
+    if (features.evidence_ is None) == features.weighs_evidence:
+        return "'evidence_' does not go with 'groups'"
+    if features.evidence_ is not None and len(features.evidence_.scales) != n:
+        return f"'evidence_' must look at {n} features"
     if "tails" in features.groups:
         expected += [FeatureSource(str(name), "tails", ()) for name in features.tails_.get_feature_names_out()]
+    if features.weighs_evidence:
+        expected.append(FeatureSource(NAME, NAME, ()))
     if features.feature_sources_ != expected:
         return "'feature_sources_' must name the features that are made, and their columns"
     rows = {branch.n_rows_ for _, branch, _ in features._used() if hasattr(branch, "n_rows_")}
@@ -130,7 +154,13 @@ def _columns_fault(features: SupplyChainFeatures) -> str | None:
     roles = {column.name: column.role for column in features.schema_.columns}
     dates = {name for name, role in roles.items() if role is Role.TIMESTAMP}
     numbers = {name for name, role in roles.items() if role is Role.NUMERIC}
-    kinds: dict[type, set[str]] = {Duration: dates, CalendarPart: dates, Ratio: numbers, Product: numbers}
+    kinds: dict[type, set[str]] = {
+        Duration: dates,
+        CalendarPart: dates,
+        Ratio: numbers,
+        Product: numbers,
+        NumberLevel: numbers,
+    }
     for part in features.derived_:
         if not set(part.columns) <= kinds.get(type(part), dates | numbers):
             return f"{part.name[:40]!r} is derived from columns that are not there, or of another kind"

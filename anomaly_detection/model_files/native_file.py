@@ -18,8 +18,8 @@ from anomaly_detection.data.schema import Role
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError, ModelFileError, first_line
 from anomaly_detection.features.features import SupplyChainFeatures
-from anomaly_detection.model_files.column_states import Scaler
 from anomaly_detection.model_files.feature_states import FEATURES
+from anomaly_detection.model_files.scaler_states import Scaler
 from anomaly_detection.model_files.threshold_states import CALIBRATION, RULES, threshold_fault
 from anomaly_detection.model_files.undeclared_values import Free
 from mlx_iforest import __version__

@@ -296,6 +296,9 @@ def _cleaned(done: ColumnCleaning) -> str:
         parts.append(f"{count(done.from_text)} read out of text")
     if done.blank:
         parts.append(f"{count(done.blank)} blank")
+    if done.coded:
+        listed = ", ".join(map(str, list(done.coded)[:3]))
+        parts.append(f"{count(sum(done.coded.values()))} held a code for missing ({listed})")
     if done.unread:
         most = max(done.unread, key=lambda text: done.unread[text])
         parts.append(f"{count(sum(done.unread.values()))} not readable, such as {most[:60]!r}")

@@ -16,10 +16,11 @@ from anomaly_detection.alerts.overview import Overview
 from anomaly_detection.alerts.scoring import score_table
 from anomaly_detection.calibration.thresholds import AlertBudget, BestAccuracy, Contamination, ThresholdRule
 from anomaly_detection.compression import NONE, Compression
+from anomaly_detection.data.declarations import Declaration, declared
 from anomaly_detection.data.fingerprint import fingerprint
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.labels import check_labels
-from anomaly_detection.data.schema import CleaningReport, Role, infer_schema
+from anomaly_detection.data.schema import CleaningReport, Column, Role, Schema, infer_schema
 from anomaly_detection.data.splitting import Split, split
 from anomaly_detection.detector import Detector, Prepared
 from anomaly_detection.errors import AnomalyDetectionError, DataError
@@ -40,7 +41,7 @@ from anomaly_detection.training.trial_features import Matrices
 from mlx_iforest import BackendUnavailableError, __version__, choose_backend
 from mlx_iforest.base import BaseIsolationForest
 
-__all__ = ["TrainingResult", "train"]
+__all__ = ["TrainingResult", "roles_like", "train"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def train(
     *,
     labels: Any = None,
     anomaly_types: Sequence[Any] | None = None,
-    roles: Mapping[str, str | Role] | None = None,
+    roles: Mapping[str, str | Role | Declaration] | None = None,
     timestamp: str | None = None,
     identifiers: Sequence[str] = (),
     anomaly_ratio: float = 0.05,
@@ -112,7 +113,7 @@ def train(
     anomaly_types : sequence (rows,), optional
         Each row's type of anomaly, for recall by type.
     roles : mapping, optional
-        Roles of columns that are known; the others are inferred.
+        Roles of columns that are known, or Declarations, which say more; the others are inferred.
     timestamp : str, optional
         The column with the records' time.
     identifiers : sequence of str
@@ -167,17 +168,17 @@ def train(
     truth = _labels(labels, len(frame))
     if anomaly_types is not None and len(anomaly_types) != len(frame):
         raise DataError(f"There are {len(frame)} records but {len(anomaly_types)} anomaly types; give one a record.")
-    given = {**_roles_like(like, frame), **_roles(roles, timestamp, identifiers)}
+    given = {**roles_like(like, frame), **_roles(roles, timestamp, identifiers, frame)}
     settings = None if like is None else settings_of(like)
-    times, cleaning = _read(frame, given, timestamp)
+    found, times, cleaning = _read(frame, given, timestamp)
     parts = _split(frame, truth, times, split_method, timestamp, seed)
     if min(parts.sizes().values()) < 1:
         raise DataError(f"The split leaves a part empty ({parts.sizes()}); give more records.")
     training, validation = (
         Part(frame.iloc[rows], None if truth is None else truth[rows]) for rows in (parts.train, parts.validation)
     )
-    # What the columns are is learned from the training part too.
-    schema = infer_schema(training.frame, given)
+    # How cells are read is one thing for all parts; how often values occur is learned from the training part.
+    schema = infer_schema(training.frame, found.declarations())
     asked = _asked(threshold, alert_budget, times, parts.train, truth)
     rule = Contamination(anomaly_ratio) if asked is None else asked
 
@@ -290,11 +291,23 @@ def _labels(labels: Any, rows: int) -> Labels | None:
     return truth
 
 
-def _roles_like(like: Detector | None, frame: pd.DataFrame) -> dict[str, str | Role]:
-    """What a trained detector takes the columns for."""
+def roles_like(like: Detector | None, frame: pd.DataFrame) -> dict[str, Declaration]:
+    """What a trained detector takes the columns for; nothing without one.
+
+    How these records are written is found out anew, and codes for missing are added to those that it knows.
+
+    Raises
+    ------
+    DataError
+        If the records lack a column that it was trained on.
+    """
     if like is None:
         return {}
-    known: dict[str, str | Role] = {column.name: column.role for column in like.preprocessor.schema_.columns}
+    columns: tuple[Column, ...] = like.preprocessor.schema_.columns
+    known = {
+        column.name: Declaration(column.role, more_codes=column.codes, unit=column.unit, reason=column.reason)
+        for column in columns
+    }
     lacking = [name for name in known if name not in frame.columns]
     if lacking:
         raise DataError(
@@ -305,21 +318,25 @@ def _roles_like(like: Detector | None, frame: pd.DataFrame) -> dict[str, str | R
 
 
 def _roles(
-    roles: Mapping[str, str | Role] | None, timestamp: str | None, identifiers: Sequence[str]
-) -> dict[str, str | Role]:
-    given = dict(roles or {})
-    given |= dict.fromkeys(identifiers, Role.IDENTIFIER)
+    roles: Mapping[str, str | Role | Declaration] | None,
+    timestamp: str | None,
+    identifiers: Sequence[str],
+    frame: pd.DataFrame,
+) -> dict[str, Declaration]:
+    given = declared(roles or {}, frame.columns)
+    named = dict.fromkeys(identifiers, Role.IDENTIFIER)
     if timestamp is not None:
-        given[timestamp] = Role.TIMESTAMP
-    return given
+        named[timestamp] = Role.TIMESTAMP
+    return given | {name: one.over(given.get(name)) for name, one in declared(named, frame.columns).items()}
 
 
 def _read(
-    frame: pd.DataFrame, roles: Mapping[str, str | Role], timestamp: str | None
-) -> tuple[pd.Series[Any] | None, CleaningReport]:
-    """The records' times, and what cleaning does to all records; unusable values show here, before any work."""
-    cleaned, report = infer_schema(frame, roles).clean(frame)
-    return (None if timestamp is None else cleaned[timestamp]), report
+    frame: pd.DataFrame, roles: Mapping[str, Declaration], timestamp: str | None
+) -> tuple[Schema, pd.Series[Any] | None, CleaningReport]:
+    """How all records are read, their times, and what cleaning does; unusable values show here, before any work."""
+    schema = infer_schema(frame, roles)
+    cleaned, report = schema.clean(frame)
+    return schema, (None if timestamp is None else cleaned[timestamp]), report
 
 
 def _split(

@@ -50,6 +50,11 @@ def to_onnx(model: FittedModel, path: str | os.PathLike[str] | None = None) -> M
         raise ImportError(
             f"to_onnx needs onnx and, to check what it made, onnxruntime ({error}); pip install 'mlx-iforest[onnx]'"
         ) from error
+    if model.function.given is not None:
+        raise ValueError(
+            "a forest with a column of evidence (evidence) cannot be an ONNX model; fit one without it, or save the"
+            " model as it is"
+        )
     _check_size(model.forest)
     exported = _assemble(model, onnx)
     rows = probing_rows(model.forest)

@@ -88,7 +88,7 @@ def to_sklearn(model: FittedModel, parameters: Mapping[str, Any]) -> IsolationFo
         Of the estimator; those that scikit-learn's has as well are taken over.
     """
     forest, link = model.forest, model.function.link
-    if not isinstance(link, Depth) or forest.direction_weight is not None:
+    if not isinstance(link, Depth) or forest.direction_weight is not None or model.function.given is not None:
         raise ValueError(
             f"scikit-learn's IsolationForest cannot stand for {_kind(model)}: it knows splits on single features and"
             " the depth of leaves only; use to_onnx, or save the model as it is"
@@ -123,6 +123,8 @@ def to_sklearn(model: FittedModel, parameters: Mapping[str, Any]) -> IsolationFo
 def _kind(model: FittedModel) -> str:
     if model.forest.direction_weight is not None:
         return "a forest of oblique splits (extension_level > 0)"
+    if model.function.given is not None:
+        return "a forest with a column of evidence"
     if len(model.function.views) > 1:
         return f"a {model.resources.owner}"
     return f"a forest that was fitted with scoring={model.function.link.name!r}"

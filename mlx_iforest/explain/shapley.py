@@ -231,6 +231,11 @@ class _Attribution:
     def of_model(cls, model: FittedModel, of: str) -> _Attribution:
         forest = model.forest
         scored = model.scored
+        if of == "score" and model.function.given is not None:
+            raise ValueError(
+                "a score that a column of evidence lowers is not explained by the trees; explain 'path_length' or"
+                " 'log_density'"
+            )
         if of != "score":
             scored = ScoredForest(forest, ScoreFunction.of_mean(forest.n_trees, of, Identity()))
         base = np.concatenate([_base_columns(forest, part) for part in scored.function.parts])[None]

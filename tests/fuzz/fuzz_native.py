@@ -18,6 +18,7 @@ with atheris.instrument_imports(
         "anomaly_detection.model_files.feature_states",
         "anomaly_detection.model_files.undeclared_values",
         "anomaly_detection.model_files.native_file",
+        "anomaly_detection.model_files.scaler_states",
         "anomaly_detection.model_files.threshold_states",
         "mlx_iforest.convert.declared",
         "mlx_iforest.convert.declared_values",

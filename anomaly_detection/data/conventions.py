@@ -1,0 +1,60 @@
+"""In which of several ways the cells of a batch are written, where training settled another way, or none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+
+from anomaly_detection.data.cells import as_texts, content
+from anomaly_detection.data.column import Column, Role
+from anomaly_detection.data.date_texts import Orders, in_words
+from anomaly_detection.data.number_texts import Commas, Measures, odd_texts
+
+__all__ = ["Evidence"]
+
+
+@dataclass
+class Evidence:
+    """What the cells of one column say of how they are written, counted over all parts of a batch."""
+
+    commas: Commas = field(default_factory=Commas)
+    orders: Orders = field(default_factory=Orders)
+    measures: Measures = field(default_factory=Measures)
+
+    def add(self, values: pd.Series[Any], column: Column, *, whole: bool = False) -> None:
+        """Count the cells of a part of the batch, or of all of it."""
+        if content(values) != "texts" or column.epoch is not None:
+            return
+        if column.role is Role.TIMESTAMP:
+            self.orders.add(as_texts(values).dropna())
+        elif column.role is Role.NUMERIC:
+            texts = as_texts(values).dropna()
+            # Numbers as programs write them say nothing, unless other parts have commas.
+            if whole and not column.decimal_comma and odd_texts(texts).empty:
+                return
+            self.commas.add(texts, whole=whole and not column.decimal_comma)
+            if column.unit is None:
+                self.measures.add(texts)
+
+    def settle(self, column: Column) -> Column:
+        """The column as this batch is to be read; its ``note`` says what was settled against training, or without."""
+        if column.role is Role.TIMESTAMP:
+            dates = self.orders.settled(column.dates)
+            new = [in_words(form) for form in dates if form not in column.dates]
+            note = f"dates are read as {' and '.join(new)}, a form that the training records did not have"
+            return replace(column, dates=dates, note=note) if new else column
+        if column.role is not Role.NUMERIC:
+            return column
+        comma = self.commas.settled(column.decimal_comma)
+        # Points alone say nothing new, and commas that could not be anything else need no word.
+        if comma is not column.decimal_comma and (column.decimal_comma or comma or self.commas.either):
+            what = "decimal" if comma else "between thousands"
+            note = f"commas are read as {what}, which the training records did not have"
+            column = replace(column, decimal_comma=comma, note=note)
+        unit = self.measures.usual()
+        if len(self.measures.units) > 1:
+            note = f"units are turned into {unit}, for the training records had none"
+            column = replace(column, unit=unit, note=f"{column.note}; {note}" if column.note else note)
+        return column

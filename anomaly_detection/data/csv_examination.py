@@ -1,0 +1,262 @@
+"""Holding each line of a CSV file against its header: what disagrees is an error, and never a shifted table."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from anomaly_detection.data.csv_dialect import Dialect
+from anomaly_detection.data.headers import is_blank, shape
+from anomaly_detection.errors import DataError
+
+__all__ = ["Examination"]
+
+_SHAPED = 200
+_SUSPECTS = 100
+_WIDE = 5
+_TITLE_LENGTH = 60
+
+
+@dataclass
+class Examination:
+    """What one pass over the lines finds out.
+
+    Attributes
+    ----------
+    label : str
+        What to call the file in messages.
+    dialect : Dialect
+        By which its lines become fields.
+    has_header : bool
+    header : list of str
+        Without blank names at its end for which no record has a field; ``x0, x1, ...`` where there is none.
+    first : int
+        Lines before the first record.
+    records, blank, short : int
+        Records, lines with blank fields only that are left out, and records with fewer fields than there are names.
+    is_uniform : bool
+        Whether all lines below the header are records with as many fields as it has.
+    has_blanks_before_quotes : bool
+        Whether a field begins with blanks and a quote, and was read as text.
+    """
+
+    label: str
+    dialect: Dialect
+    has_header: bool
+    header: list[str] = field(default_factory=list)
+    first: int = 0
+    records: int = 0
+    blank: int = 0
+    short: int = 0
+    is_uniform: bool = True
+    has_blanks_before_quotes: bool = False
+    _first_blank: int = 0
+    _first_short: int = 0
+    _run: list[tuple[int, int]] = field(default_factory=list)
+    """Line and fields of the short records since the last whole one."""
+    _named: int = 0
+    """Fields up to the last one with a name."""
+    _longest: int = 0
+    _shortest: int = sys.maxsize
+    _surplus: int | None = None
+    _shapes: list[set[str]] = field(default_factory=list)
+    _shaped: int = 0
+    _suspects: list[tuple[int, list[list[str]]]] = field(default_factory=list)
+
+    def run(self, lines: Iterable[str]) -> None:
+        """Go through the lines that come after `dialect.start`.
+
+        Raises
+        ------
+        DataError
+            Where a line cannot be what the header says, a quote is not closed, or there is no record.
+        """
+        held: list[str] = []
+        reader = self.dialect.rows(_held(lines, held))
+        before, width = self.dialect.start, -1
+        number = before + 1
+        try:
+            for row in reader:
+                if len(row) == width and len(held) == 1 and row[0][:1].isalnum() and ' "' not in held[0]:
+                    # Nothing can be said of such a line, as most are once the first ones have been looked at.
+                    self.records += 1
+                elif is_blank(row):
+                    self.is_uniform = False
+                    # A line end alone is no record to anybody, but a delimiter or quotes may have been meant as one.
+                    if len(row) > 1 or row == [""]:
+                        self.blank += 1
+                        self._first_blank = self._first_blank or number
+                elif not self.header:
+                    self._begin(row, before + reader.line_num, number)
+                else:
+                    self._take(row, held, number)
+                held.clear()
+                number = before + reader.line_num + 1
+                if width < 0 or self._run:
+                    width = len(self.header) if self._is_settled() else -1
+        except csv.Error as error:
+            raise self._unclosed(number, error) from error
+        self._end()
+
+    def remarks(self) -> list[str]:
+        """What is to be said of lines that are left out or filled up."""
+        said = []
+        if self.dialect.titles:
+            titles = "; ".join(repr(title[:_TITLE_LENGTH]) for title in self.dialect.titles)
+            said.append(
+                f"the header is taken to be line {self.dialect.start + 1}, what stands above it is left out ({titles});"
+                " --skip-rows 0 says that the first line is."
+            )
+        if not self.dialect.quoted:
+            said.append("quotes are not closed in some lines, so all are read as a part of the text.")
+        if self.blank:
+            lines = "1 blank line is" if self.blank == 1 else f"{self.blank:,} blank lines are"
+            said.append(f"{lines} left out, the first is line {self._first_blank}.")
+        if self._surplus:
+            said.append(
+                f"every record ends with {self._surplus} more empty field{'s' * (self._surplus > 1)} than the"
+                " header names; if numbers have a decimal comma, put them into quotes."
+            )
+        if self.short:
+            has = "1 line has" if self.short == 1 else f"{self.short:,} lines have"
+            said.append(
+                f"{has} fewer fields than the header, the first is line {self._first_short}; what they lack is missing."
+            )
+        return said
+
+    def _is_settled(self) -> bool:
+        """Whether a line of as many fields as the header, with nothing odd about it, tells nothing more."""
+        seen = self._shaped >= _SHAPED and self._longest == len(self.header)
+        return seen and not self._surplus and not self._run and self.dialect.quoted
+
+    def _begin(self, row: list[str], line: int, number: int) -> None:
+        if not self.dialect.quoted and any(map(_is_wrapped, row)):
+            raise self._uneven(number, len(row))
+        self.header = row
+        self._named = max(place for place, name in enumerate(row, 1) if name.strip())
+        self._shapes = [set() for _ in row]
+        self.first = line
+        if not self.has_header:
+            self.first = number - 1
+            self.header = [f"x{place}" for place in range(self.dialect.usual)]
+            self._named = len(self.header)
+            self._shapes = [set() for _ in self.header]
+            self._take(row, [], number)
+
+    def _take(self, row: list[str], held: list[str], number: int) -> None:
+        width, fields = len(self.header), len(row)
+        self.records += 1
+        if fields > width and any(row[width:]):
+            raise self._uneven(number, fields)
+        self._longest, self._shortest = max(self._longest, fields), min(self._shortest, fields)
+        if fields >= width:
+            if self._surplus is None:
+                self._surplus = fields - width
+            if self._surplus != fields - width:
+                # The other lines have no delimiter too many at their end: then this one has it elsewhere.
+                raise self._uneven(number, fields)
+        if fields >= self._named:
+            if self._run:
+                self._end_run()
+        elif fields == 1:
+            raise self._uneven(number, fields)
+        else:
+            self.short += 1
+            self._first_short = self._first_short or number
+            self._run.append((number, fields))
+        if len(held) > 1:
+            self._suspect(held, number)
+        elif self._shaped < _SHAPED:
+            self._shaped += 1
+            for seen, cell in zip(self._shapes, row, strict=False):
+                seen.add(shape(cell))
+        if not self.dialect.blanks and held and ' "' in held[0]:
+            self.has_blanks_before_quotes |= any(cell[:1] == " " and cell.lstrip()[:1] == '"' for cell in row)
+        if not self.dialect.quoted and any(map(_is_wrapped, row)):
+            raise self._uneven(number, fields)
+
+    def _end(self) -> None:
+        self._end_run()
+        if not self.header:
+            raise DataError(
+                f"{self.label} holds nothing below line {self.dialect.start}; expected a header and records."
+            )
+        if not self.records:
+            raise DataError(f"{self.label} has a header but no records; expected at least one.")
+        if self._longest < self._named:
+            raise DataError(
+                f"{self.label} is not a table: Expected {self._named} fields, as the header has, saw at most"
+                f" {self._longest}, in all lines; give the header as many names as there are columns."
+            )
+        del self.header[max(self._longest, self._named) :]
+        self.is_uniform = self.is_uniform and not self._surplus and self._shortest >= len(self.header)
+        for number, pieces in self._suspects:
+            if self._are_records(pieces):
+                raise DataError(
+                    f"{self.label} is not a table: in line {number} a quote opens that is closed {len(pieces) - 1}"
+                    ' lines further down, where other records begin; double the quote ("") if it is a part of the text.'
+                )
+
+    def _end_run(self) -> None:
+        """Refuse short lines one after the other that make one record together."""
+        run, self._run = self._run, []
+        if len(run) > 1 and sum(fields for _, fields in run) - (len(run) - 1) == self._named:
+            raise DataError(
+                f"{self.label} is not a table: Expected {self._named} fields in line {run[0][0]}, saw {run[0][1]},"
+                f" and the rest in line {run[-1][0]}; put text with a line end into quotes, or, if these are records"
+                " that lack their last fields, end them with the delimiters."
+            )
+
+    def _suspect(self, held: list[str], number: int) -> None:
+        """Keep a record of several lines that look like one each: a quote may have been left open."""
+        if len(self._suspects) >= _SUSPECTS or not self.dialect.quoted:
+            return
+        width = len(self.header)
+        alone: list[list[str]] = [next(self.dialect.rows([line], strict=False), []) for line in held]
+        # In the first line the quote holds the rest together.
+        *ahead, opened = alone[0]
+        alone[0] = [*ahead, *opened.rstrip("\r\n").split(self.dialect.delimiter)]
+        if width > 1 and all(len(row) == width for row in alone):
+            self._suspects.append((number, alone))
+
+    def _are_records(self, pieces: list[list[str]]) -> bool:
+        """Whether lines look like the other records, and not by chance, as two lines of text in a narrow table may."""
+        width = len(self.header)
+        telling = len(pieces) > 2 or width >= _WIDE or {"number"} in self._shapes
+        return telling and self._shaped > 0 and all(self._fits(piece) for piece in pieces)
+
+    def _fits(self, row: list[str]) -> bool:
+        return all(shape(cell) in seen | {"blank"} for cell, seen in zip(row, self._shapes, strict=True))
+
+    def _unclosed(self, number: int, error: csv.Error) -> DataError:
+        within = "expected after" in str(error)
+        what = "a quote stands within quotes, or is not closed" if within else "a quote opens that is not closed"
+        return DataError(
+            f"{self.label} is not a table: in line {number} {what}; expected quotes around the whole of a text, and"
+            ' doubled ("") within it.'
+        )
+
+    def _uneven(self, number: int, fields: int) -> DataError:
+        width = len(self.header)
+        saw = "one" if fields == 1 else f"{fields}"
+        if self.dialect.delimiter == "," and fields > width:
+            advice = "put text with commas and numbers with decimal commas into quotes, or separate by semicolons"
+        else:
+            advice = "put text with delimiters or line ends into quotes"
+        if self.records == 1 and fields < width:
+            advice += "; leave out what stands above the table with --skip-rows"
+        if self.records == 1 and self.dialect.usual == fields:
+            advice = f"the other lines have as many: give the header a name for every column, or {advice}"
+        return DataError(f"{self.label} is not a table: Expected {width} fields in line {number}, saw {saw}; {advice}.")
+
+
+def _is_wrapped(cell: str) -> bool:
+    return len(cell) > 1 and cell[0] == cell[-1] == '"'
+
+
+def _held(lines: Iterable[str], held: list[str]) -> Iterator[str]:
+    for line in lines:
+        held.append(line)
+        yield line

@@ -1,0 +1,349 @@
+"""Dates and times out of text, a column at a time: in which order day, month and year stand, and what they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from anomaly_detection.data.cells import nanoseconds
+
+__all__ = ["DAY_FIRST", "MONTH_FIRST", "Orders", "in_words", "is_date_form", "parse_dates", "read_dates"]
+
+_SEPARATORS = "/-. "
+DAY_FIRST = tuple(f"d{mark}m{mark}y" for mark in _SEPARATORS)
+"""All forms in which the day comes first, as `parse_dates` takes them."""
+
+MONTH_FIRST = tuple(f"m{mark}d{mark}y" for mark in _SEPARATORS)
+"""The same with the month first, as in the United States."""
+
+_WEEKS = "y-w"
+_FORMS = frozenset({*DAY_FIRST, *MONTH_FIRST, *(f"y{mark}m{mark}d" for mark in _SEPARATORS), _WEEKS})
+
+_TIME = (
+    r"(?:[T ,]+(?P<hour>\d{1,2})[:.h](?P<minute>\d{2})(?:[:.](?P<second>\d{2}(?:[.,]\d+)?))?\s*"
+    r"(?P<half>[AaPp]\.?[Mm]\.?)?\s*(?P<zone>Z|(?:GMT|UTC)?[-+]\d{2}:?\d{2})?)?"
+)
+_NUMERIC_DATE = (
+    rf"^(?P<first>\d{{1,2}})(?P<mark>[-/. ])(?P<second_part>\d{{1,2}})[-/. ](?P<year>\d{{4}}|\d{{2}}){_TIME}$"
+)
+_NUMERIC_PARTS = re.compile(r"^(\d{1,2})([-/. ])(\d{1,2})[-/. ](\d{4}|\d{2})(?![-/.\d])")
+_YEAR_FIRST = rf"^(?P<year>\d{{4}})[-/.](?P<month>\d{{1,2}})(?:[-/.](?P<day>\d{{1,2}}))?{_TIME}$"
+_YEAR_WEEK = re.compile(r"^(?P<year>\d{4})-?(?P<named>[Ww]|KW)?-?(?P<week>\d{2})$")
+_DAY_NAME = r"(?:[A-Za-z]{3,9},?\s+)?"
+_DAY_MONTH_NAME = (
+    rf"^{_DAY_NAME}(?P<day>\d{{1,2}})(?:st|nd|rd|th)?[-/ .]*(?P<month_name>[A-Za-z]{{3,9}})\.?[-/ .,]*"
+    rf"(?P<year>\d{{4}}|\d{{2}}){_TIME}$"
+)
+_MONTH_NAME_DAY = (
+    rf"^{_DAY_NAME}(?P<month_name>[A-Za-z]{{3,9}})\.?[-/ ](?P<day>\d{{1,2}})(?:st|nd|rd|th)?,?[-/ ]+"
+    rf"(?P<year>\d{{4}}){_TIME}$"
+)
+_MONTHS = {
+    name: number
+    for number, names in enumerate(
+        (
+            *("january", "february", "march", "april", "may", "june"),
+            *("july", "august", "september", "october", "november", "december"),
+        ),
+        start=1,
+    )
+    for name in (names, names[:3], names[:4])
+}
+_OFFSETS = (
+    "UTC=+00:00 GMT=+00:00 UT=+00:00 WET=+00:00 WEST=+01:00 BST=+01:00 CET=+01:00 MEZ=+01:00 CEST=+02:00 MESZ=+02:00"
+    " EET=+02:00 EEST=+03:00 MSK=+03:00 JST=+09:00 AEST=+10:00 EST=-05:00 EDT=-04:00 CST=-06:00 CDT=-05:00 MST=-07:00"
+    " MDT=-06:00 PST=-08:00 PDT=-07:00"
+)
+_ZONES = dict(zone.split("=") for zone in _OFFSETS.split())
+_ZONE_NAME = re.compile(rf"(?<=\d)\s*\b({'|'.join(_ZONES)})$")
+_ZONE_COMMENT = re.compile(r"\s*(?:\[[\w/+:-]+\]|\([A-Za-z ]{1,40}\))$")
+_COMPACT = re.compile(r"^(\d{4})(\d{2})(\d{2})[T ]?(\d{2})(\d{2})(?:(\d{2})([.,]\d+)?)?(Z|[-+]\d{2}:?\d{2})?$")
+_ZONE_TWICE = re.compile(r"([-+]\d{2}:?\d{2}) [A-Z]{3,4}$")
+_UNIX = re.compile(r"^[A-Z][a-z]{2} ([A-Z][a-z]{2}) +(\d{1,2}) (\d{2}:\d{2}:\d{2}) (?:([A-Z]{3,4}) )?(\d{4})$")
+_NAT = np.datetime64("NaT", "ns")
+
+Bools = npt.NDArray[np.bool_]
+Dates = npt.NDArray[np.datetime64]
+Floats = npt.NDArray[np.float64]
+
+
+def is_date_form(form: str) -> bool:
+    """Whether a text names a form of dates, such as ``d/m/y``, or ``y-w`` for a year and its week."""
+    return form in _FORMS
+
+
+def parse_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> Dates:
+    """Read dates; what is none is NaT. Time zones are turned to UTC.
+
+    Parameters
+    ----------
+    texts : Series of str
+        In ISO forms, with named months, in numbers, as 20240131T061700, or as years and weeks (2024-W13).
+    forms : sequence of str
+        How three numbers with a mark between them are read, by the mark: ``d/m/y`` reads ``03/04/2024`` as 3 April.
+        Under no form of its mark it is NaT, for nothing says what it means. With ``y-w``, ``2024-05`` is a week.
+
+    Returns
+    -------
+    ndarray of datetime64[ns], shape (len(texts),)
+        A week is its Monday; a date before 1677 or after 2262 is NaT, see `read_dates`.
+    """
+    return read_dates(texts, forms)[0]
+
+
+def read_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> tuple[Dates, Bools, Bools]:
+    """As `parse_dates`, and which texts are dates beyond 1677 to 2262, and which are dates of no form given."""
+    codes, found = pd.factorize(texts)
+    uniques = pd.Series(found, dtype="str" if len(found) == 0 else None).astype(str).str.strip()
+    result: Any = pd.Series(np.full(len(uniques), _NAT))
+    far, open_ = np.zeros(len(uniques), dtype=bool), np.zeros(len(uniques), dtype=bool)
+    plain = uniques.str.match(r"\d{4}-\d{2}-\d{2}(?:[T ][\d:.]*)?$").to_numpy(dtype=bool)
+    if not plain.all():
+        uniques = uniques.mask(~plain, _plain_forms(uniques[~plain]))
+    iso = uniques.str.match(r"\d{4}-\d{2}-\d{2}").to_numpy(dtype=bool)
+    if iso.any():
+        read = pd.to_datetime(uniques[iso].where(~_beyond(uniques[iso])), format="ISO8601", utc=True, errors="coerce")
+        result[iso] = nanoseconds(read.dt.tz_localize(None).to_numpy())
+        far[iso] = _beyond(uniques[iso])
+    for pattern in (_YEAR_FIRST, _NUMERIC_DATE, _DAY_MONTH_NAME, _MONTH_NAME_DAY):
+        left = uniques[result.isna().to_numpy() & ~far & ~open_]
+        if len(left) == 0:
+            break
+        parts = left.str.extract(pattern)
+        parts = parts[parts["year"].notna()]
+        if len(parts) == 0:
+            continue
+        year = _floats(parts["year"])
+        # The year 0001 is no short form of 2001.
+        short = parts["year"].str.len().to_numpy() == 2
+        if pattern == _NUMERIC_DATE:
+            year, month, day, known = _in_order(parts, year, short, forms)
+            open_[parts.index[~known]] = True
+            parts, year, month, day, short = parts[known], year[known], month[known], day[known], short[known]
+        elif pattern == _YEAR_FIRST:
+            month, day = _floats(parts["month"]), _floats(parts["day"].fillna("1"))
+            if _WEEKS in forms:
+                month = np.where(parts["day"].isna(), np.nan, month)
+        else:
+            month = _floats(parts["month_name"].str.lower().map(_MONTHS))
+            day = _floats(parts["day"])
+        year = np.where(short & (year < 100), np.where(year < 69, year + 2000, year + 1900), year)
+        result[parts.index], far[parts.index] = _assemble(parts, year, month, day)
+    left = uniques[result.isna().to_numpy() & ~far & ~open_]
+    weeks = left[left.str.match(r"\d{4}-?[WwK\d]").to_numpy(dtype=bool)]
+    if len(weeks):
+        result[weeks.index] = [_week(str(text), forms) for text in weeks]
+    values = result.to_numpy().astype("datetime64[ns]")
+    return np.append(values, _NAT)[codes], np.append(far, False)[codes], np.append(open_, False)[codes]
+
+
+def _plain_forms(texts: pd.Series[Any]) -> pd.Series[Any]:
+    """The same dates without names of zones, and 20240131T061700 as 2024-01-31T06:17:00."""
+    texts = texts.str.replace(_ZONE_COMMENT, "", regex=True)
+    texts = texts.str.replace(_ZONE_TWICE, lambda match: match[1], regex=True)
+
+    def turned(match: re.Match[str]) -> str:
+        month, day, time, zone, year = match.groups(default="")
+        return f"{month} {day} {year} {time} {zone}"
+
+    texts = texts.str.replace(_UNIX, turned, regex=True)
+    texts = texts.str.strip().str.replace(_ZONE_NAME, lambda match: _ZONES[match[1]], regex=True)
+
+    def spread(match: re.Match[str]) -> str:
+        year, month, day, hour, minute, second, part, zone = match.groups(default="")
+        return f"{year}-{month}-{day}T{hour}:{minute}:{second or '00'}{part.replace(',', '.')}{zone}"
+
+    return texts.str.replace(_COMPACT, spread, regex=True)
+
+
+def _beyond(texts: pd.Series[Any]) -> Bools:
+    """Which ISO dates are of a year that nanoseconds since 1970 cannot count, such as 9999."""
+    year = _floats(texts.str[:4])
+    month, day = _floats(texts.str[5:7]), _floats(texts.str[8:10])
+    valid = (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+    return np.asarray(valid & ((year < 1678) | (year > 2261)), dtype=bool)
+
+
+def _in_order(
+    parts: pd.DataFrame, year: Floats, short: Bools, forms: Sequence[str]
+) -> tuple[Floats, Floats, Floats, Bools]:
+    """Year, month and day of three numbers by the forms of their marks, and for which there is one."""
+    first, second = _floats(parts["first"]), _floats(parts["second_part"])
+    marks = parts["mark"].to_numpy(dtype=object)
+    last, month, day, known = year.copy(), second.copy(), first.copy(), np.zeros(len(parts), dtype=bool)
+    for form in forms:
+        here = marks == form[1]
+        if form == _WEEKS or not here.any():
+            continue
+        known |= here
+        if form[0] == "m":
+            month[here], day[here] = first[here], second[here]
+        elif form[0] == "y":
+            # Where the year has four figures it stands last, whatever the form.
+            turned = here & short
+            last[turned], day[turned] = first[turned], year[turned]
+            known &= ~(here & ~short)
+    return last, month, day, known
+
+
+def _assemble(parts: pd.DataFrame, year: Floats, month: Floats, day: Floats) -> tuple[Dates, Bools]:
+    """Dates with their times, NaT where there is no such day, and which of them are too far to be counted."""
+    given = (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)
+    months = ((np.where(given, year, 1970) - 1970) * 12 + np.where(given, month, 1) - 1).astype("datetime64[M]")
+    dates = months.astype("datetime64[D]") + (np.where(given, day, 1) - 1).astype("timedelta64[D]")
+    given &= dates.astype("datetime64[M]") == months
+    hour = parts["hour"].astype(float).fillna(0.0).to_numpy()
+    half = parts["half"].str[0].str.lower().to_numpy(dtype=object)
+    hour = np.where(half == "p", hour % 12 + 12, np.where(half == "a", hour % 12, hour))
+    minute = parts["minute"].astype(float).fillna(0.0).to_numpy()
+    second = parts["second"].str.replace(",", ".").astype(float).fillna(0.0).to_numpy()
+    seconds = hour * 3600 + minute * 60 + second - _offsets(parts["zone"])
+    given &= (hour < 24) & (minute < 60)
+    counted = nanoseconds(np.where(given, dates, np.datetime64("NaT")).astype("datetime64[s]"))
+    return counted + (seconds * 1e9).astype("timedelta64[ns]"), given & np.isnat(counted)
+
+
+def _offsets(zones: pd.Series[Any]) -> Floats:
+    """Seconds that clocks of zones such as +01:00 are ahead."""
+    if zones.isna().all():
+        return np.zeros(len(zones))
+    parts = zones.str.extract(r"(?P<sign>[-+])(?P<hours>\d{2}):?(?P<minutes>\d{2})$")
+    ahead = parts["hours"].astype(float) * 3600 + parts["minutes"].astype(float) * 60
+    return np.asarray(ahead.where(parts["sign"] != "-", -ahead).fillna(0.0), dtype=np.float64)
+
+
+def _week(text: str, forms: Sequence[str]) -> np.datetime64:
+    match = _YEAR_WEEK.match(text)
+    if match is None or (match["named"] is None and (_WEEKS not in forms or "-" not in text)):
+        return _NAT
+    first = np.datetime64(f"{match['year']}-01-04", "D")
+    monday = first - np.timedelta64((int(first.astype(int)) + 3) % 7, "D")
+    found = monday + np.timedelta64(7 * (int(match["week"]) - 1), "D")
+    # The week is one of the year that its Thursday lies in.
+    thursday = found + np.timedelta64(3, "D")
+    own = int(match["week"]) >= 1 and str(thursday.astype("datetime64[Y]")) == match["year"]
+    return nanoseconds(np.array([found if own else "NaT"], dtype="datetime64[D]"))[0]
+
+
+def _floats(column: pd.Series[Any]) -> Floats:
+    return np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
+
+
+@dataclass
+class _Order:
+    """Of the cells with one mark: how many there are, how many no order fits, and which numbers stand where."""
+
+    cells: int = 0
+    misfits: dict[str, int] = field(default_factory=lambda: dict.fromkeys("dmy", 0))
+    first: set[int] = field(default_factory=set)
+    last: set[int] = field(default_factory=set)
+
+    def add(self, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], last: npt.NDArray[np.int64]) -> None:
+        self.cells += len(first)
+        days = (first >= 1) & (first <= 31) & (second >= 1) & (second <= 12)
+        months = (second >= 1) & (second <= 31) & (first >= 1) & (first <= 12)
+        years = (last >= 1) & (last <= 31) & (second >= 1) & (second <= 12)
+        for order, fits in zip("dmy", (days, months, years), strict=True):
+            self.misfits[order] += int((~fits).sum())
+        self.first.update(np.unique(first).tolist())
+        self.last.update(np.unique(last).tolist())
+
+    def certain(self) -> str | None:
+        """The order that the cells say by themselves: the others miss ten times as many, one at least."""
+        best = min(self.misfits, key=lambda order: self.misfits[order])
+        rivals = [order for order in self.misfits if order != best and self.misfits[order] < self._needed(best)]
+        if rivals and self.misfits["y"] < self._needed(best) and "m" not in {best, *rivals}:
+            # Day or year first: a table holds fewer years than days.
+            if 3 * len(self.first) <= len(self.last):
+                return "y"
+            return "d" if 3 * len(self.last) <= len(self.first) else None
+        return None if rivals else best
+
+    def _needed(self, order: str) -> int:
+        return max(1, 10 * self.misfits[order])
+
+
+@dataclass
+class Orders:
+    """What the cells of a column say of the order in which day, month and year stand, by the mark between them."""
+
+    marks: dict[str, _Order] = field(default_factory=dict)
+    months: int = 0
+    """Cells such as 2024-05, which may be a month or a week."""
+    weeks: int = 0
+    """Cells such as 2024-13, which can only be a week."""
+
+    def add(self, texts: pd.Series[Any]) -> None:
+        """Count further cells."""
+        others = texts[~texts.str.match(r"\s*\d{4}-\d{2}-").to_numpy(dtype=bool, na_value=True)]
+        if len(others) == 0:
+            return
+        stripped = others.str.strip()
+        parts = stripped.str.extract(_NUMERIC_PARTS).dropna()
+        for mark, group in parts.groupby(1):
+            first, second, last = (np.asarray(group[i].astype(np.int64), dtype=np.int64) for i in (0, 2, 3))
+            self.marks.setdefault(str(mark), _Order()).add(first, second, last)
+        weeks = stripped.str.extract(r"^\d{4}-(\d{2})$")[0].dropna().astype(np.int64)
+        self.weeks += int(weeks.between(13, 53).sum())
+        self.months += int(weeks.between(1, 12).sum())
+
+    def learned(self, texts: pd.Series[Any]) -> tuple[tuple[str, ...], bool]:
+        """The forms of a column in training, and whether habit decided one, for lack of anything else.
+
+        `texts` are its cells in their order: a column that is sorted by time tells its form by that. Else a mark has
+        the order of the column's others.
+        """
+        told = {mark: order.certain() or _by_time(texts, mark, order) for mark, order in sorted(self.marks.items())}
+        others = [order for order in told.values() if order is not None]
+        forms = []
+        for mark, order in told.items():
+            forms.append(_form(order or (others[0] if others else "m" if mark == "/" else "d"), mark))
+        by_habit = bool(told) and not others
+        return (*forms, _WEEKS) if self._are_weeks() else tuple(forms), by_habit
+
+    def settled(self, learned: Sequence[str]) -> tuple[str, ...]:
+        """The forms of a batch of these cells, where training learned some; without one for what stays open."""
+        forms = [form for form in learned if form != _WEEKS]
+        for mark, order in sorted(self.marks.items()):
+            known = next((form for form in forms if form[1] == mark), None)
+            certain = order.certain()
+            if certain is None or (known is not None and 10 * order.misfits[known[0]] < order.cells):
+                continue
+            if known is not None:
+                forms.remove(known)
+            forms.append(_form(certain, mark))
+        return (*forms, _WEEKS) if _WEEKS in learned or self._are_weeks() else tuple(forms)
+
+    def _are_weeks(self) -> bool:
+        return self.weeks > 0 and 10 * self.weeks >= self.months
+
+
+def in_words(form: str) -> str:
+    """Say a form as people do: ``d.m.y`` is "day.month.year"."""
+    words = {"d": "day", "m": "month", "y": "year", "w": "week"}
+    return "".join(words.get(letter, letter) for letter in form)
+
+
+def _form(order: str, mark: str) -> str:
+    return mark.join({"d": "dmy", "m": "mdy", "y": "ymd"}[order])
+
+
+def _by_time(texts: pd.Series[Any], mark: str, order: _Order) -> str | None:
+    """The order that puts the cells in the order of time, rising or falling, if one does and the other does not."""
+    marked = texts[texts.str.match(rf"\s*\d{{1,2}}{re.escape(mark)}").to_numpy(dtype=bool, na_value=False)]
+    rises: dict[str, int] = {}
+    for one in "dm":
+        read = parse_dates(marked, (_form(one, mark),))
+        steps = np.diff(read)
+        rises[one] = max(int((steps >= np.timedelta64(0)).sum()), int((steps <= np.timedelta64(0)).sum()))
+    if order.misfits["d"] != order.misfits["m"]:
+        return "d" if order.misfits["d"] < order.misfits["m"] else "m"
+    if rises["d"] != rises["m"] and max(rises.values()) >= 0.9 * (len(marked) - 1):
+        return max(rises, key=lambda one: rises[one])
+    return None

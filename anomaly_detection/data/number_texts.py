@@ -1,0 +1,207 @@
+"""Numbers out of text, a column at a time: with a decimal point or comma, with currencies and units."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from anomaly_detection.data.units import UNITS, factor
+
+__all__ = ["Commas", "Measures", "currencies", "odd_texts", "parse_numbers"]
+
+Floats = npt.NDArray[np.float64]
+
+# As letters alone these may begin a code ("MAD12", "TRY-1"), so they are currencies only with a space.
+_APART = (
+    "rmb|brl|sek|nok|dkk|isk|pln|czk|huf|ron|bgn|try|rub|uah|krw|sgd|hkd|twd|aud|cad|nzd|mxn|clp|cop|ars|pen|myr|thb|idr"
+    "|php|vnd|pkr|bdt|lkr|aed|sar|qar|kwd|ils|egp|ngn|kes|ghs|mad|tnd|rm|rs|rp|tl|lei|euros?|dollars?"
+)
+_TOGETHER = (
+    r"usd|eur|gbp|jpy|cny|inr|chf|zar|kr\.?|z\u0142|k\u010d|\u043b\u0432|\u0440\u0443\u0431\.?|rs\.|s?fr\."
+    r"|(?:us|r|au?|ca?|hk|nt|s|nz|mx)?\$|[€£¥₹₨₩₽₺₪฿₫₴₦₱₡₲₵₸]"
+)
+_BEFORE = rf"(?:{_TOGETHER}|(?:rm|rs)(?=\d[\d,.]*[.,]\d)|(?:{_APART})(?=\s))"
+_AFTER = rf"(?:\s*(?:{_TOGETHER})|\s+(?:{_APART}))"
+# What one letter, or a short word, may mean besides a unit, is a unit only behind a space.
+_SPACED = r"mgs?|milligrams?|mm|cm|m|ft|in|yd|yards?|min|mins|minutes?|s|secs?|seconds?|ms|w|wks?|weeks?|ml|l|d|oz|to"
+_UNIT = (
+    r"(?:kg|kgs|kilograms?|g|grams?|lbs?|pounds?|tons?|tonnes?|t|km|kms|kilomet(?:er|re)s?|mi|miles?|m3|m³|cbm|days?|"
+    r"hours?|hrs?|h|pcs|pieces?|units?|%|inch|inches|foot|feet|met(?:er|re)s?|lit(?:er|re)s?|ounces?|tage?|jours?|pct)"
+)
+_NUMBER = re.compile(
+    rf"^(?P<open>\()?\s*(?P<sign>[-+\u2212])?\s*(?P<before>{_BEFORE})?\s*(?P<inner>[-+\u2212])?\s*"
+    r"(?P<digits>\d[\d.,'\u2019 \u00a0\u202f]*|[.,]\d+)"
+    rf"(?P<exponent>e[-+]?\d+)?(?:(?P<after>{_AFTER})|\s*(?P<unit>{_UNIT})|\s+(?P<spaced>{_SPACED}))?\.?"
+    r"\s*(?P<trailing>-)?(?P<close>\))?$",
+    re.IGNORECASE,
+)
+_GROUPED_BY_COMMA = r"[1-9]\d{0,2}(?:,\d{2,3})*,\d{3}(?:\.\d*)?"
+_GROUPED_BY_DOT = r"[1-9]\d{0,2}(?:\.\d{3})+(?:,\d*)?"
+_PLAIN_DOT = r"\d*(?:\.\d*)?"
+_PLAIN_COMMA = r"\d*(?:,\d*)?"
+_BY_DOT = re.compile(rf"{_PLAIN_DOT}|{_GROUPED_BY_COMMA}")
+_BY_COMMA = re.compile(rf"{_PLAIN_COMMA}|{_GROUPED_BY_DOT}")
+_TENTH = 0.1
+_IN_SPACE = str.maketrans("", "", "'\u2019 \u00a0\u202f")
+
+
+def _as_float(text: str, decimal_comma: bool | None, unit: str | None) -> float:
+    match = _NUMBER.match(text.strip())
+    if match is None or (match["open"] is None) != (match["close"] is None):
+        return np.nan
+    digits = match["digits"].translate(_IN_SPACE)
+    if decimal_comma:
+        if not _BY_COMMA.fullmatch(digits):
+            return np.nan
+        digits = digits.replace(".", "").replace(",", ".")
+    else:
+        if not _BY_DOT.fullmatch(digits) or (decimal_comma is None and _BY_COMMA.fullmatch(digits) and "," in digits):
+            return np.nan
+        digits = digits.replace(",", "")
+    try:
+        value = float(digits + (match["exponent"] or ""))
+    except ValueError:
+        return np.nan
+    measured = _unit(match)
+    if unit is not None and measured is not None:
+        times = factor(measured, unit)
+        if times is None:
+            return np.nan
+        value *= times
+    minus = sum(match[part] in ("-", "\u2212") for part in ("sign", "inner", "trailing")) + (match["open"] is not None)
+    return -value if minus else value
+
+
+def _unit(match: re.Match[str]) -> str | None:
+    word = (match["unit"] or match["spaced"] or "").lower()
+    return UNITS[word].name if word in UNITS else None
+
+
+def parse_numbers(texts: pd.Series[Any], decimal_comma: bool | None = False, unit: str | None = None) -> Floats:
+    """Read numbers; what is none is NaN.
+
+    Handles thousands separators, currencies, units, a percent sign (``95 %`` is 95), a trailing or bracketed minus.
+    ``inf`` is read as infinite, so that it can be refused by name.
+
+    Parameters
+    ----------
+    texts : Series of str
+    decimal_comma : bool or None
+        Whether ``1,234`` is a little more than one. If None, it may be that or a thousand, and is NaN; ``1.234`` is
+        read as programs write it.
+    unit : str, optional
+        The unit to give numbers in: ``1.8 t`` is 1800 in kg, and NaN in hours. A number without a unit is taken to be
+        in this one. If not given, numbers are read without regard to their units.
+
+    Returns
+    -------
+    ndarray of float64, shape (len(texts),)
+    """
+    if decimal_comma:
+        numbers = np.full(len(texts), np.nan)
+    else:
+        numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan).copy()
+    left = np.flatnonzero(np.isnan(numbers))
+    if left.size:
+        codes, uniques = pd.factorize(texts.iloc[left])
+        values = np.array([_as_float(str(text), decimal_comma, unit) for text in uniques] + [np.nan])
+        numbers[left] = values[codes]
+    return numbers
+
+
+@dataclass
+class Commas:
+    """How many cells of a column are numbers only with a decimal point, how many only with a decimal comma.
+
+    ``either`` counts the cells such as ``1,234``, which are numbers both ways, and not the same one; ``dotted`` those
+    such as ``1.234``.
+    """
+
+    point: int = 0
+    comma: int = 0
+    either: int = 0
+    dotted: int = 0
+
+    def add(self, texts: pd.Series[Any], *, whole: bool = False) -> None:
+        """Count further cells; of `whole` columns without a comma in any number, points are not counted."""
+        odd = odd_texts(texts)
+        for text, count in odd[odd.str.contains("[.,]").to_numpy(dtype=bool, na_value=False)].value_counts().items():
+            match = _NUMBER.match(str(text).strip())
+            digits = "" if match is None else match["digits"].translate(_IN_SPACE)
+            by_point, by_comma = _BY_DOT.fullmatch(digits), _BY_COMMA.fullmatch(digits)
+            self.point += int(count) if by_point and not by_comma else 0
+            self.comma += int(count) if by_comma and not by_point else 0
+            self.either += int(count) if by_point and by_comma and "," in digits else 0
+            self.dotted += int(count) if by_point and by_comma and "." in digits else 0
+        if whole and not (self.comma or self.either):
+            return
+        plain = texts.drop(odd.index)
+        plain = plain[plain.str.contains(".", regex=False).to_numpy(dtype=bool, na_value=False)]
+        dotted = int(plain.str.match(r"\s*-?[1-9]\d?\d?\.\d\d\d\s*$").to_numpy(dtype=bool, na_value=False).sum())
+        self.dotted += dotted
+        self.point += len(plain) - dotted
+
+    def learned(self) -> bool | None:
+        """Whether commas are decimal, going by the more of the cells; None where no number has a comma."""
+        if self.comma > self.point:
+            return True
+        return False if self.comma or self.either else None
+
+    def settled(self, learned: bool | None) -> bool | None:
+        """What commas are in a batch of these cells, where training learned something, or nothing, of them.
+
+        A batch may be written in another way than the training records: then some of its numbers are none the way that
+        training had, and all are the other way. Where training had no commas and no cell of the batch says what they
+        are, the answer is None.
+        """
+        if learned is None:
+            return None if self.comma == self.point else self.comma > self.point
+        ours, theirs = (self.comma, self.point) if learned else (self.point, self.comma)
+        unsure = self.dotted if learned else self.either
+        return not learned if theirs and not ours and theirs >= _TENTH * (theirs + unsure) else learned
+
+
+@dataclass
+class Measures:
+    """How many cells of a column name each unit of mass, length, time and volume."""
+
+    units: Counter[str] = field(default_factory=Counter)
+
+    def add(self, texts: pd.Series[Any]) -> None:
+        """Count further cells."""
+        for text, count in _worded(texts).items():
+            match = _NUMBER.match(str(text).strip())
+            unit = None if match is None else _unit(match)
+            if unit is not None:
+                self.units[unit] += int(count)
+
+    def usual(self) -> str | None:
+        """The commonest unit, of equal ones the first by name; None without any."""
+        return min(self.units, key=lambda name: (-self.units[name], name)) if self.units else None
+
+
+def currencies(texts: pd.Series[Any]) -> list[str]:
+    """Name the currencies that cells name, as they are written, the commonest first."""
+    found: Counter[str] = Counter()
+    for text, count in _worded(texts).items():
+        match = _NUMBER.match(str(text).strip())
+        if match is not None and (match["before"] or match["after"]):
+            found[str(match["before"] or match["after"]).strip().rstrip(".")] += int(count)
+    return [name for name, _ in found.most_common()]
+
+
+def _worded(texts: pd.Series[Any]) -> pd.Series[Any]:
+    """How often each text occurs that has more in it than digits and marks."""
+    odd = odd_texts(texts)
+    return odd[odd.str.contains(r"[^0-9., +-]", regex=True).to_numpy(dtype=bool, na_value=False)].value_counts()
+
+
+def odd_texts(texts: pd.Series[Any]) -> pd.Series[Any]:
+    """The texts that are no numbers as programs write them."""
+    return texts[pd.to_numeric(texts, errors="coerce").isna().to_numpy(dtype=bool)]

@@ -1,0 +1,181 @@
+"""The cells of one column as numbers, dates or categories, by what is known of the column."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from anomaly_detection.data.cells import as_dates, as_numbers, as_texts, content
+from anomaly_detection.data.cleaning import ColumnCleaning
+from anomaly_detection.data.column import Column, Role
+from anomaly_detection.data.date_texts import parse_dates, read_dates
+from anomaly_detection.data.epochs import parse_epochs
+from anomaly_detection.data.levels import from_codes
+from anomaly_detection.data.missing import missing_mask, number_code, text_pattern
+from anomaly_detection.data.number_texts import parse_numbers
+from anomaly_detection.data.truth import is_true, truths
+from anomaly_detection.errors import DataError
+
+__all__ = ["first_unreadable", "is_number_code", "read_categories", "read_values"]
+
+_CODES_NAMED = 20
+
+Bools = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+Dates = npt.NDArray[np.datetime64]
+
+
+def read_values(values: pd.Series[Any], column: Column, first: int) -> tuple[npt.NDArray[Any], Any, ColumnCleaning]:
+    """Read numbers or dates; give them, the words for what is missing, and what was done.
+
+    `first` is the position of the first row in the whole table, from 0, by which errors name rows.
+    """
+    done = ColumnCleaning(note=column.note)
+    held = content(values)
+    dates = column.role is Role.TIMESTAMP
+    if held == "texts" or ((held == "dates") is not dates and not (dates and column.epoch and held == "numbers")):
+        return _read_texts(values, column, first, done)
+    read: npt.NDArray[Any]
+    if not dates:
+        numbers = as_numbers(values)
+        coded = is_number_code(numbers, column.codes)
+        said = [number_code(number) for number in numbers[coded].tolist()]
+        read = np.where(coded, np.nan, numbers) if said else numbers
+        _refuse_infinite(read, column.name, first)
+    elif held == "dates":
+        read = as_dates(values)
+        far = np.isnat(read) & values.notna().to_numpy(dtype=bool)
+        coded = _without_codes(read, column.codes) | far
+        said = [str(cell)[:10] for cell in values[coded]]
+    else:
+        numbers = as_numbers(values)
+        read = parse_epochs(numbers, column.epoch or "s")
+        far = np.isnat(read) & ~np.isnan(numbers)
+        coded = _without_codes(read, column.codes) | far
+        said = [number_code(number) for number in numbers[coded].tolist()]
+    done.coded = _counted(said)
+    missing = np.isnat(read) if dates else np.isnan(read)
+    done.blank = int(missing.sum()) - len(said)
+    return read, from_codes(np.full(len(read), -1), []), done
+
+
+def _read_texts(
+    values: pd.Series[Any], column: Column, first: int, done: ColumnCleaning
+) -> tuple[npt.NDArray[Any], Any, ColumnCleaning]:
+    texts = as_texts(values)
+    blank = missing_mask(texts)
+    coded = missing_mask(texts, codes=column.codes) & ~blank if column.codes else np.zeros(len(texts), dtype=bool)
+    open_ = np.zeros(len(texts), dtype=bool)
+    read: Any
+    dates = column.role is Role.TIMESTAMP
+    if dates and column.epoch:
+        numbers = parse_numbers(texts)
+        read = parse_epochs(numbers, column.epoch)
+        coded |= ~np.isnan(numbers) & np.isnat(read)
+    elif dates:
+        read, far, open_ = read_dates(texts, column.dates)
+        coded |= far
+    else:
+        read = parse_numbers(texts, column.decimal_comma, column.unit)
+        read[blank | coded] = np.nan
+        coded |= is_number_code(read, column.codes)
+        if column.truth:
+            left = np.isnan(read) & ~blank & ~coded
+            read[left] = truths(texts[left])
+        elif column.decimal_comma is None:
+            open_ = np.isnan(read) & ~blank & ~np.isnan(parse_numbers(texts.where(np.isnan(read)), False, column.unit))
+        read[coded] = np.nan
+        _refuse_infinite(read, column.name, first)
+    if dates:
+        coded |= _without_codes(read, column.codes)
+        read[coded] = np.datetime64("NaT")
+    missing = np.isnat(read) if dates else np.isnan(read)
+    unread = missing & ~blank & ~coded & ~open_
+    done.from_text, done.blank = int((~missing).sum()), int(blank.sum())
+    done.coded = _counted([str(text).strip() for text in texts[coded]])
+    done.undecided = int((missing & open_ & ~coded).sum())
+    if not unread.any():
+        return read, from_codes(np.full(len(read), -1), []), done
+    at = np.flatnonzero(unread)
+    counts = texts.iloc[at].value_counts()
+    patterns = pd.Series(counts.index.map(text_pattern), index=counts.index)
+    done.unread = {
+        str(text): int(n) for text, n in counts.groupby(patterns.to_numpy()).sum().sort_values(ascending=False).items()
+    }
+    words = np.full(len(read), None, dtype=object)
+    words[at] = texts.iloc[at].map(patterns).to_numpy(dtype=object)
+    return read, pd.Categorical(words), done
+
+
+def _counted(said: list[str]) -> dict[str, int]:
+    """How often each code occurs, of many only the commonest by name."""
+    counts = Counter(said).most_common()
+    others = sum(count for _, count in counts[_CODES_NAMED:])
+    return dict(counts[:_CODES_NAMED]) | ({"others": others} if others else {})
+
+
+def is_number_code(numbers: Floats, codes: tuple[str, ...]) -> Bools:
+    """Where numbers are one of the codes for missing; of a code in float32 too."""
+    found = np.zeros(len(numbers), dtype=bool)
+    for code in parse_numbers(pd.Series(list(codes), dtype=object)) if codes else ():
+        found |= np.abs(numbers - code) <= 1e-6 * abs(code)
+    return found
+
+
+def _without_codes(dates: Dates, codes: tuple[str, ...]) -> Bools:
+    """Put NaT in place of codes for missing; gives where they were."""
+    if not codes:
+        return np.zeros(len(dates), dtype=bool)
+    found = np.isin(dates.astype("datetime64[D]"), parse_dates(pd.Series(list(codes))).astype("datetime64[D]"))
+    found &= ~np.isnat(dates)
+    dates[found] = np.datetime64("NaT")
+    return found
+
+
+def first_unreadable(values: pd.Series[Any], column: Column, first: int) -> str:
+    """Say what stands in a column in which neither a number nor a date does."""
+    texts = as_texts(values)
+    at = int(np.flatnonzero(~missing_mask(texts, codes=column.codes))[0])
+    kind = "date" if column.role is Role.TIMESTAMP else "number"
+    return (
+        f"Column {column.name!r} holds {texts.iloc[at]!r} in row {first + at + 1}, which is no {kind}; "
+        f"give {kind}s or leave it blank."
+    )
+
+
+def _refuse_infinite(numbers: Floats, name: str, first: int) -> None:
+    infinite = np.flatnonzero(np.isinf(numbers))
+    if infinite.size:
+        raise DataError(
+            f"Column {name!r} holds an infinite value in row {first + infinite[0] + 1}; "
+            "expected finite numbers: correct it or leave it blank."
+        )
+
+
+def read_categories(values: pd.Series[Any], column: Column) -> tuple[pd.Categorical, ColumnCleaning]:
+    """Read categories, each in one spelling, and say what was done."""
+    texts = as_texts(values)
+    codes, uniques = pd.factorize(texts)
+    names = [_category_name(value, column.truth) for value in uniques]
+    said = pd.Series(names, dtype=object)
+    blank = np.append(missing_mask(said, column.kept), True)
+    coded = np.append(missing_mask(said, column.kept, column.codes), False) & ~blank
+    categories = sorted({name for name, skip in zip(names, blank | coded, strict=False) if not skip})
+    place = {name: i for i, name in enumerate(categories)}
+    lookup = np.array([place.get(name, -1) for name in names] + [-1])
+    done = ColumnCleaning(blank=int(blank[codes].sum()))
+    done.coded = _counted([names[code] for code in codes[coded[codes]]])
+    return from_codes(lookup[codes], categories), done
+
+
+def _category_name(value: Any, truth: tuple[str, ...]) -> str:
+    """One spelling for a category: ``3.0`` is ``3`` (missing values turn whole numbers into floats)."""
+    text = str(value).strip()
+    true = is_true(text) if truth else None
+    if true is not None:
+        return truth[int(true)]
+    return text[:-2] if text.endswith(".0") and text[:-2].lstrip("-").isdigit() else text

@@ -1,0 +1,63 @@
+"""Units of mass, length, time and volume: which can be turned into which, and by what factor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["UNITS", "Unit", "factor"]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit of measurement.
+
+    Attributes
+    ----------
+    name : str
+        How it is usually written.
+    dimension : {"mass", "length", "time", "volume"}
+    size : float
+        In kilograms, metres, days or litres.
+    """
+
+    name: str
+    dimension: str
+    size: float
+
+
+_SPELLINGS: dict[Unit, str] = {
+    Unit("mg", "mass", 1e-6): "mg mgs milligram milligrams",
+    Unit("g", "mass", 1e-3): "g gr gram grams gramm",
+    Unit("kg", "mass", 1.0): "kg kgs kilo kilos kilogram kilograms kilogramm",
+    Unit("t", "mass", 1000.0): "t to ton tons tonne tonnes mt",
+    Unit("lb", "mass", 0.45359237): "lb lbs pound pounds",
+    Unit("oz", "mass", 0.028349523125): "oz ounce ounces",
+    Unit("mm", "length", 1e-3): "mm millimetre millimetres millimeter millimeters",
+    Unit("cm", "length", 1e-2): "cm centimetre centimetres centimeter centimeters",
+    Unit("m", "length", 1.0): "m metre metres meter meters",
+    Unit("km", "length", 1000.0): "km kms kilometre kilometres kilometer kilometers",
+    Unit("in", "length", 0.0254): "in inch inches",
+    Unit("ft", "length", 0.3048): "ft foot feet",
+    Unit("yd", "length", 0.9144): "yd yard yards",
+    Unit("mi", "length", 1609.344): "mi mile miles",
+    Unit("ms", "time", 1e-3 / 86400): "ms msec millisecond milliseconds",
+    Unit("s", "time", 1 / 86400): "s sec secs second seconds",
+    Unit("min", "time", 1 / 1440): "min mins minute minutes",
+    Unit("h", "time", 1 / 24): "h hr hrs hour hours",
+    Unit("days", "time", 1.0): "d day days tag tage jour jours",
+    Unit("weeks", "time", 7.0): "w wk wks week weeks",
+    Unit("ml", "volume", 1e-3): "ml millilitre millilitres milliliter milliliters",
+    Unit("l", "volume", 1.0): "l ltr litre litres liter liters",
+    Unit("m3", "volume", 1000.0): "m3 m³ cbm",
+}
+
+UNITS: dict[str, Unit] = {word: unit for unit, words in _SPELLINGS.items() for word in words.split()}
+"""Every spelling in lower case, and its unit."""
+
+
+def factor(unit: str, into: str) -> float | None:
+    """How many of `into` one `unit` is, both as `UNITS` spells them; None where one cannot become the other."""
+    ours, theirs = UNITS.get(unit), UNITS.get(into)
+    if ours is None or theirs is None:
+        return 1.0 if unit == into else None
+    return ours.size / theirs.size if ours.dimension == theirs.dimension else None

@@ -1,0 +1,161 @@
+"""How records are told apart and found again by hashes, and what it proves that some agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from anomaly_detection.features.forms import NEVER
+
+__all__ = [
+    "Chance",
+    "agreement",
+    "among",
+    "cell_keys",
+    "combined",
+    "first_other",
+    "labels_at",
+    "mixed",
+    "name_keys",
+    "repeats_of",
+]
+
+Floats = npt.NDArray[np.float64]
+Keys = npt.NDArray[np.uint64]
+
+_MISSING = np.uint64(0x6D697373)
+
+
+def mixed(keys: Keys) -> Keys:
+    """Spread keys evenly (the last steps of splitmix64), so that sums of them tell what was summed."""
+    keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(keys ^ (keys >> np.uint64(31)), dtype=np.uint64)
+
+
+def cell_keys(column: pd.Series[Any]) -> Keys:
+    """Hash each cell by what it says, shape (n,): a level by its text, a number by its value; all gaps are alike.
+
+    Neither the codes of a category, the unit of a date nor the sign of a zero matters.
+    """
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        # One hash a level; the last is that of code -1.
+        levels = np.append(_text_keys(column.cat.categories), _MISSING)
+        return np.asarray(levels[column.cat.codes.to_numpy()], dtype=np.uint64)
+    values = column.to_numpy()
+    if values.dtype.kind == "M":
+        keys = mixed(values.astype("datetime64[ns]").view(np.uint64))
+    elif values.dtype.kind in "fiub":
+        # Adding 0 takes the sign off a zero.
+        keys = mixed((values.astype(np.float64) + 0.0).view(np.uint64))
+    else:
+        keys = _text_keys(values)
+    return np.where(column.isna().to_numpy(dtype=bool), _MISSING, keys)
+
+
+def name_keys(column: pd.Series[Any]) -> Keys:
+    """Hash the cells of a column that names records, by their texts: 12, 12.0 and "12" are one name; shape (n,)."""
+    values = column.astype(object).to_numpy()
+    keys = _text_keys(int(one) if isinstance(one, float) and one.is_integer() else one for one in values)
+    return np.where(column.isna().to_numpy(dtype=bool), _MISSING, keys)
+
+
+def _text_keys(values: Iterable[Any]) -> Keys:
+    # Half a character has no bytes in UTF-8.
+    plain = [str(value).encode("utf-8", "backslashreplace").decode("utf-8") for value in values]
+    texts = np.asarray(plain, dtype=object)
+    return np.asarray(pd.util.hash_array(texts, categorize=False), dtype=np.uint64)
+
+
+def combined(cells: Mapping[str, Keys], n: int) -> Keys:
+    """One key for each of `n` records of the keys of its cells by column, in whatever order these come; shape (n,)."""
+    keys = np.zeros(n, dtype=np.uint64)
+    for column, own in cells.items():
+        keys += mixed(own ^ _text_keys([column]))
+    return keys
+
+
+def repeats_of(keys: Keys) -> npt.NDArray[np.int64]:
+    """How many others have the same key, shape (n,)."""
+    codes, _ = pd.factorize(keys)
+    return np.asarray(np.bincount(codes)[codes] - 1, dtype=np.int64) if len(keys) else np.zeros(0, dtype=np.int64)
+
+
+def first_other(keys: Keys) -> npt.NDArray[np.int64]:
+    """The position of the first other one with the same key, -1 where there is none; shape (n,)."""
+    if not len(keys):
+        return np.zeros(0, dtype=np.int64)
+    order = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.diff(keys[order], prepend=~keys[order[:1]]))
+    sizes = np.diff(starts, append=len(keys))
+    first, second = order[starts], order[np.minimum(starts + 1, len(keys) - 1)]
+    found = np.empty(len(keys), dtype=np.int64)
+    found[order] = np.repeat(np.where(sizes > 1, first, -1), sizes)
+    # The first one repeats the second.
+    found[first] = np.where(sizes > 1, second, -1)
+    return found
+
+
+def among(known: Keys, keys: Keys) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64]]:
+    """Which keys are in `known`, which ascends and is not empty, and where; both of the shape of `keys`."""
+    at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    return np.asarray(known[at] == keys, dtype=bool), at
+
+
+def labels_at(index: pd.Index[Any], places: npt.NDArray[np.int64]) -> npt.NDArray[np.object_]:
+    """The labels at some positions of an index; None for those that are not among them; of the shape of `places`."""
+    told = np.full(len(places), None, dtype=object)
+    inside = (places >= 0) & (places < len(index))
+    told[inside] = index[places[inside]].astype(object)
+    return told
+
+
+def agreement(keys: Keys) -> float:
+    """The probability that two records have the same key, above 0 even where none of them have."""
+    n = len(keys)
+    return min((float(repeats_of(keys).sum()) + 1.0) / max(n * (n - 1.0), 1.0), 1.0)
+
+
+@dataclass
+class Chance:
+    """How probable it is that a usual record agrees with another one: more so, the more it is compared with.
+
+    Attributes
+    ----------
+    seen : int
+        Of the training records, those that agreed with another.
+    rows : int
+        Training records.
+    compared : float
+        With how many others each of them was compared.
+    apart : float
+        The probability that two records agree whose columns have nothing to do with each other.
+    """
+
+    seen: int
+    rows: int
+    compared: float
+    apart: float = 0.0
+
+    def evidence(self, compared: npt.ArrayLike) -> Floats:
+        """``-log`` of the probability, for a record compared with so many others; nats, at least 0.
+
+        Where no training record agreed with another, that is worth `NEVER` nats more, but not more than what chance
+        gives.
+        """
+        compared = np.asarray(compared, dtype=np.float64)
+        # Records agree in pairs: one more or less is two records, half of one is one.
+        share = min((self.seen + 1.0) / (self.rows + 1.0), 1.0 - 1e-9)
+        ratio = compared / max(self.compared, 1.0)
+        learned = _minus_log(-np.log1p(-share) * ratio) + (NEVER if self.seen == 0 else 0.0)
+        return np.asarray(np.minimum(learned, _minus_log(compared * self.apart)), dtype=np.float64)
+
+
+def _minus_log(expected: Floats) -> Floats:
+    """``-log`` of the probability of one or more where so many are expected."""
+    return np.asarray(-np.log(-np.expm1(-np.maximum(expected, 1e-300))), dtype=np.float64)

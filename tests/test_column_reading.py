@@ -1,0 +1,351 @@
+"""Codes for missing, forms that training did not have, dates beyond the calendar, money, units, truths and codes."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from anomaly_detection.alerts.scoring import as_written
+from anomaly_detection.data.cleaning import ColumnCleaning, FormWarning, Unreadable, warn_of_forms
+from anomaly_detection.data.column import Column, Role
+from anomaly_detection.data.date_texts import DAY_FIRST, parse_dates
+from anomaly_detection.data.missing import number_codes
+from anomaly_detection.data.names import names_code, split_unit, unit_in_name
+from anomaly_detection.data.number_texts import parse_numbers
+from anomaly_detection.data.parsing import name_tokens
+from anomaly_detection.data.schema import infer_schema
+
+ROWS = 300
+RNG = np.random.default_rng(0)
+USUAL = RNG.normal(20, 3, ROWS)
+DAYS = pd.date_range("2024-01-01", periods=ROWS)
+
+
+def table(cells: Any, name: str = "c") -> pd.DataFrame:
+    return pd.DataFrame({"x": np.linspace(0.5, 9.5, len(cells)), name: cells})
+
+
+def inferred(cells: Any, name: str = "c") -> Column:
+    return infer_schema(table(cells, name))[name]
+
+
+def cleaned(training: Any, batch: Any, name: str = "c") -> tuple[list[Any], ColumnCleaning]:
+    """A batch's cells as a table of training cells has them read, and what was done."""
+    clean, report = infer_schema(table(training, name)).clean(table(batch, name))
+    return clean[name].tolist(), report.columns.get(name, ColumnCleaning())
+
+
+def every(nth: int, code: Any, cells: Any) -> list[Any]:
+    return [code if i % nth == nth - 1 else cell for i, cell in enumerate(cells)]
+
+
+# Codes for missing.
+
+
+@pytest.mark.parametrize("code", [-200.0, -999.0, 9999.0, 99999.0, -9999.0, 999.9, -32768.0])
+def test_a_repeated_code_far_outside_is_missing(code: float) -> None:
+    for cells in (every(20, code, USUAL.round(2)), [f"{cell:.10g}" for cell in every(20, code, USUAL)]):
+        column = inferred(cells)
+        assert column.codes == (f"{code:.10g}",)
+        assert f"{code:.10g} for missing" in column.reason
+        assert column.missing == pytest.approx(0.05)
+        read, done = cleaned(cells, [cells[19], cells[0]])
+        assert np.isnan(read[0])
+        assert read[1] == pytest.approx(float(cells[0]))
+        assert done.coded == {f"{code:.10g}": 1}
+
+
+def test_an_isolated_code_is_an_error_that_stays() -> None:
+    cells = USUAL.copy()
+    cells[7] = -999.0
+    assert inferred(cells).codes == ()
+    assert cleaned(cells, cells)[0][7] == -999.0
+
+
+def test_values_that_only_look_like_codes_stay() -> None:
+    assert number_codes(RNG.normal(0, 200, ROWS).round(-2)) == ()  # losses in hundreds
+    assert number_codes(RNG.integers(0, 1500, ROWS).astype(float)) == ()  # 999 among them
+    assert number_codes(np.array([0.0, 99.0] * 50)) == ()  # nothing that it could lie outside of
+    assert number_codes(np.array(every(20, 23.5, USUAL))) == ()
+
+
+def test_a_code_of_one_column_counts_in_others_where_it_lies_outside() -> None:
+    wide = np.array(every(20, -200.0, RNG.uniform(2, 1500, ROWS)))
+    mixed = np.array(every(20, -200.0, RNG.normal(0, 400, ROWS)))
+    assert number_codes(wide[wide > 0]) == ()
+    schema = infer_schema({"a": every(20, -200.0, USUAL), "b": wide, "c": mixed})
+    assert [schema[name].codes for name in "abc"] == [("-200",), ("-200",), ()]
+
+
+def test_codes_among_dates() -> None:
+    for code in ("1900-01-01", "2099-12-31"):
+        column = inferred(every(20, code, DAYS.strftime("%Y-%m-%d")))
+        assert column.codes == (code,)
+        assert inferred(pd.to_datetime(every(20, code, DAYS.strftime("%Y-%m-%d")))).codes == (code,)
+    read, done = cleaned(every(20, "1900-01-01", DAYS.strftime("%Y-%m-%d")), ["1900-01-01", "1900-01-02"])
+    assert pd.isna(read[0])
+    assert read[1] == pd.Timestamp("1900-01-02")
+    assert done.coded == {"1900-01-01": 1}
+    assert inferred([str(day.date()) for day in DAYS]).codes == ()
+
+
+# Forms that training did not have.
+
+
+def test_a_new_order_of_dates_is_read_where_the_batch_tells_it() -> None:
+    iso, new = DAYS.strftime("%Y-%m-%d"), DAYS.strftime("%d.%m.%Y")
+    read, done = cleaned(iso, new)
+    assert read == list(DAYS)
+    assert "day.month.year" in done.note
+    read, done = cleaned(DAYS.strftime("%m/%d/%Y"), DAYS.strftime("%d/%m/%Y"))
+    assert read == list(DAYS)
+    assert "day/month/year" in done.note
+
+
+def test_a_new_order_of_dates_is_undecided_where_the_batch_does_not_tell_it() -> None:
+    read, done = cleaned(DAYS.strftime("%Y-%m-%d"), ["01.02.2024", "03.04.2024", "2024-05-06", "soon"])
+    assert [pd.isna(cell) for cell in read] == [True, True, False, True]
+    assert done.undecided == 2
+    assert done.unread == {"soon": 1}
+    # Of another mark than that of the training too.
+    assert cleaned(DAYS.strftime("%m/%d/%Y"), ["01.02.2024", "2024-05-06"])[1].undecided == 1
+    # A few slips do not turn an order that is known.
+    slips = [*DAYS.strftime("%m/%d/%Y")[:100], "13/01/2024"]
+    assert cleaned(DAYS.strftime("%m/%d/%Y"), slips)[0][3] == pd.Timestamp("2024-01-04")
+
+
+def test_new_commas_are_read_where_the_batch_tells_them() -> None:
+    points = [f"{cell:.3f}" for cell in USUAL]
+    read, done = cleaned(points, ["1,250", "0,125", "12,5"])
+    assert read == [1.25, 0.125, 12.5]
+    assert "decimal" in done.note
+    assert cleaned(points, ["1,250", "1,250.5"])[0] == [1250.0, 1250.5]
+    read, done = cleaned(points, ["1,250", "3,125", "25"])
+    assert np.isnan(read[:2]).all()
+    assert done.undecided == 2
+    german = [f"{cell:.2f}".replace(".", ",") for cell in USUAL]
+    assert cleaned(german, ["1.250,50", "2.125"])[0] == [1250.5, 2125.0]
+    assert cleaned(german, ["12.5", "0.25"])[0] == [12.5, 0.25]
+
+
+def test_a_table_in_parts_is_read_as_one() -> None:
+    schema = infer_schema(table(DAYS.strftime("%Y-%m-%d")).assign(n=[f"{cell:.3f}" for cell in USUAL]))
+    batch = table(DAYS.strftime("%d.%m.%Y")).assign(n=[f"{cell:.3f}".replace(".", ",") for cell in USUAL])
+    batch.loc[7, "n"] = "0,125"
+    parts = [batch.iloc[first : first + 7] for first in range(0, ROWS, 7)]
+    settled = schema.settled(parts)
+    joined = pd.concat([settled.clean(part, 0)[0] for part in parts], ignore_index=True)
+    pd.testing.assert_frame_equal(joined, schema.clean(batch)[0])
+    assert schema.settled([table(DAYS.strftime("%Y-%m-%d")).assign(n="1.5")]) is schema
+    assert settled["c"].dates == ("d.m.y",)
+
+
+def test_a_file_without_text_is_not_gone_through_before() -> None:
+    class Detector:
+        class preprocessor:  # noqa: N801
+            schema_ = infer_schema(table(DAYS))
+
+        def require_fitted(self) -> None: ...
+
+    class Parts:
+        types = pa.schema([("x", pa.float64()), ("c", pa.timestamp("us"))])
+
+        def __iter__(self) -> Any:
+            yield pytest.fail("read")
+
+    detector: Any = Detector()
+    assert as_written(detector, Parts()) is detector
+
+
+def test_what_could_not_be_read_is_told_in_a_sentence() -> None:
+    schema = infer_schema(table(DAYS.strftime("%Y-%m-%d")).assign(n=every(3, "see invoice", USUAL)))
+    told = Unreadable()
+    for cells in (["01.02.2024", "2024-01-01"], ["03.04.2024", "2024-01-01"]):
+        report = schema.clean(table(cells).assign(n=["see invoice", "odd"]), 0)[1]
+        told.add(report, schema.known_words())
+    assert told.sentence() == (
+        "4 cells count as missing, for they could not be read: 2 in 'c' (a form that the training records did not have,"
+        " and that may mean two things), 2 in 'n' (such as 'odd')."
+    )
+    assert Unreadable().sentence() == ""
+
+
+def test_programs_are_warned_of_forms() -> None:
+    schema = infer_schema(table(DAYS.strftime("%Y-%m-%d")).assign(n=USUAL))
+    with pytest.warns(FormWarning, match="2 cells count as missing"):
+        warn_of_forms(schema.clean(table(["01.02.2024", "03.02.2024"]).assign(n=1.5))[1])
+    with pytest.warns(FormWarning, match=r"read as day\.month\.year"):
+        warn_of_forms(schema.clean(table(["01.02.2024", "13.02.2024"]).assign(n=1.5))[1])
+    warn_of_forms(schema.clean(table(["2024-01-01", "soon"]).assign(n=1.5))[1])
+
+
+# Dates beyond the calendar.
+
+
+FAR = every(3, datetime.date(9999, 12, 31), [day.date() for day in DAYS])
+FAR[1] = datetime.date(1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pd.Series(FAR),
+        pd.Series(FAR, dtype=pd.ArrowDtype(pa.date32())),
+        pd.Series(np.array(FAR, dtype="datetime64[s]")),
+        pd.Series([day.isoformat() for day in FAR]),
+        pd.Series([f"{day.day:02d}.{day.month:02d}.{day.year:04d}" for day in FAR]),
+        pd.Series([f"{day.year:04d}{day.month:02d}{day.day:02d}T000000Z" for day in FAR]),
+        pd.Series([day.year * 10_000 + day.month * 100 + day.day for day in FAR]),
+    ],
+    ids=["dates", "arrow", "seconds", "iso", "day first", "compact", "yyyymmdd"],
+)
+def test_dates_that_cannot_be_counted_are_missing_and_counted(cells: pd.Series[Any]) -> None:
+    clean, report = infer_schema(table(cells, "date")).clean(table(cells, "date"))
+    assert sum(report.columns["date"].coded.values()) == 101
+    assert clean["date"].notna().sum() == ROWS - 101
+    assert clean["date"].min() == pd.Timestamp("2024-01-01")
+    assert clean["date"].max().year == 2024
+
+
+def test_clocks_that_were_never_set_and_empty_dates_of_databases_are_missing() -> None:
+    seconds = every(4, 0, 1_700_000_000 + 3600 * np.arange(ROWS))
+    read, done = cleaned(seconds, seconds, "event_time")
+    assert read[0] == pd.Timestamp(1_700_000_000, unit="s")
+    assert done.coded == {"0": 75}
+    assert pd.isna(cleaned(DAYS.strftime("%Y-%m-%d"), ["0000-00-00", "2024-01-01"])[0][0])
+
+
+def test_odd_but_possible_dates_stay() -> None:
+    cells = ["2091-05-21", "1916-02-03", *DAYS.strftime("%Y-%m-%d")]
+    read, done = cleaned(cells, cells)
+    assert read[:2] == [pd.Timestamp("2091-05-21"), pd.Timestamp("1916-02-03")]
+    assert done.coded == {}
+
+
+# Timestamps of common systems.
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2024-01-01 06:17:00 UTC",
+        "20240101T061700",
+        "20240101T061700Z",
+        "20240101T071700+0100",
+        "20240101061700",
+        "Mon, 01 Jan 2024 06:17:00 +0000",
+        "Mon, 01 Jan 2024 01:17:00 EST",
+        "2024-01-01T07:17:00+01:00[Europe/Paris]",
+        "Mon Jan  1 06:17:00 UTC 2024",
+        "Mon Jan 01 2024 07:17:00 GMT+0100 (CET)",
+        "01/01/2024 06.17.00",
+    ],
+)
+def test_timestamps_of_common_systems(text: str) -> None:
+    assert parse_dates(pd.Series([text]))[0] == np.datetime64("2024-01-01T06:17:00")
+
+
+def test_weeks_and_years_first_are_told_by_the_column() -> None:
+    weeks = [f"2024-{1 + i % 52:02d}" for i in range(ROWS)]
+    assert inferred(weeks).dates == ("y-w",)
+    assert cleaned(weeks, ["2024-13", "2024-W14"])[0] == [pd.Timestamp("2024-03-25"), pd.Timestamp("2024-04-01")]
+    assert inferred([f"2024-{1 + i % 12:02d}" for i in range(ROWS)]).dates == ()
+    for form, told in (("%y/%m/%d", "y/m/d"), ("%d/%m/%y", "d/m/y"), ("%m/%d/%y", "m/d/y")):
+        column = inferred(DAYS.strftime(form))
+        assert column.dates == (told,)
+        assert cleaned(DAYS.strftime(form), DAYS.strftime(form)[:40])[0] == list(DAYS[:40])
+    assert parse_dates(pd.Series(["2024-W53", "2020-W53", "2024-W00"]), DAY_FIRST).astype(str).tolist() == [
+        "NaT",
+        "2020-12-28T00:00:00.000000000",
+        "NaT",
+    ]
+    stamps = DAYS.strftime("%Y%m%d061700").astype(np.int64)
+    assert inferred(stamps).epoch == "yyyymmddhhmmss"
+    assert inferred(stamps.astype(str)).role is Role.TIMESTAMP
+
+
+# Money and units.
+
+
+@pytest.mark.parametrize(
+    "text", ["R$ 261,96", "261,96 kr", "261,96 z\u0142", "261,96 K\u010d", "RM 261,96", "Rs. 261,96", "\u20ba261,96"]
+)
+def test_money_of_the_world(text: str) -> None:
+    assert parse_numbers(pd.Series([text]), decimal_comma=True)[0] == 261.96
+    assert inferred([text.replace("261", str(i)) for i in range(ROWS)]).role is Role.NUMERIC
+
+
+def test_codes_that_begin_like_a_currency_are_codes() -> None:
+    for code in ("MAD12", "FR123", "RM101", "TRY-1", "PEN01", "Rs5", "12MAD"):
+        assert np.isnan(parse_numbers(pd.Series([code]))[0]), code
+    for money in ("MAD 12", "RM12.00", "Rs.12", "12 TL", "US$12", "12kr", "kr. 12", "CHF12"):
+        assert parse_numbers(pd.Series([money]))[0] == 12.0, money
+
+
+def test_a_comma_before_which_a_nought_stands_is_decimal() -> None:
+    cells = every(2, "1.250,500", [f"0,{i:03d}" for i in range(ROWS)])
+    column = inferred(cells)
+    assert column.decimal_comma is True
+    assert cleaned(cells, ["0,125", "1.250,500"])[0] == [0.125, 1250.5]
+
+
+def test_units_of_a_column_are_converted_or_refused_aloud() -> None:
+    cells = [f"{kilos:.0f} kg" if kilos < 900 else f"{kilos / 1000:.1f} t" for kilos in RNG.uniform(1, 1500, ROWS)]
+    column = inferred(cells)
+    assert column.unit == "kg"
+    assert "turned from t too" in column.reason
+    assert cleaned(cells, ["938 kg", "1.8 t", "500"])[0] == pytest.approx([938.0, 1800.0, 500.0])
+    odd = every(4, "3 h", cells)
+    assert "h cannot be turned into it" in inferred(odd).reason
+    assert cleaned(odd, ["3 h", "2 kg"])[1].unread == {"# h": 1}
+    # Training without units, a name that tells the unit, and a batch of several units.
+    assert cleaned(RNG.integers(1, 3000, ROWS), ["1.8 t", "5"], "weight_kg")[0] == [1800.0, 5.0]
+    read, done = cleaned(RNG.integers(1, 3000, ROWS), ["1.8 t", "938 kg", "940 kg"])
+    assert read == [1800.0, 938.0, 940.0]
+    assert "units are turned into kg" in done.note
+    assert "are not converted" in inferred(every(2, "\u20ac 5.50", [f"$ {cell:.2f}" for cell in USUAL])).reason
+
+
+# Categories.
+
+
+def test_na_is_a_region_among_other_codes() -> None:
+    assert set(cleaned(["NA", "EU", "APAC"] * 100, ["NA", "EU", "", "n/a"])[0][:2]) == {"NA", "EU"}
+    assert pd.isna(cleaned(["NA", "red", "blue"] * 100, ["NA", "red"])[0][0])
+    assert pd.isna(cleaned(["NA", "YES", "NO"] * 100, ["NA", "YES"])[0][0])
+    assert cleaned(["NA", "EU", "APAC"] * 100, ["NA", "EU", "", "n/a"])[1].blank == 2
+
+
+@pytest.mark.parametrize(
+    "training", [["true", "false"], ["True", "False"], ["ja", "nein"], ["Yes", "No"], ["oui", "non"], [True, False]]
+)
+def test_yes_and_no_are_one_pair_in_any_spelling(training: list[Any]) -> None:
+    yes, no = map(str, training)
+    for batch in (["true", "FALSE"], ["1", "0"], [1, 0], [1.0, 0.0], ["Ja", "nein"], ["si", "no"], [True, False]):
+        assert cleaned(training * 100, batch)[0] == [yes, no]
+    assert cleaned([1, 0] * 100, ["true", "no"])[0] == [1.0, 0.0]
+    assert cleaned(["1", "0"] * 100, [True, False])[0] == [1.0, 0.0]
+
+
+def test_numbers_that_name_things_are_categories() -> None:
+    zips = RNG.choice([11203, 90036, 42420, 33311], ROWS)
+    for name in ("zip code", "PostalCode", "customer zipcode", "Product Code", "account", "account_number"):
+        assert inferred(zips, name).role is Role.CATEGORICAL, name
+    for name in ("account balance", "zip_count", "number of ids", "code length", "price"):
+        assert not names_code(name_tokens(name)), name
+    assert inferred(RNG.choice([10117, 20354, 33311, 47853, 90036, 60618, 77095], ROWS)).role is Role.CATEGORICAL
+    assert inferred(RNG.integers(300, 990, ROWS) * 100, "salary").role is Role.NUMERIC
+    assert inferred(RNG.integers(1, 90_000, ROWS)).role is Role.NUMERIC
+
+
+def test_only_a_known_unit_is_taken_from_a_name() -> None:
+    for name in ("T", "temp", "C6H6(GT)", "CO(GT)", "PT08.S1(CO)", "Revenue (M)"):
+        assert split_unit(name) == (name, "")
+    assert split_unit("Weight (Kilograms)") == ("Weight", "kg")
+    assert split_unit("Freight Cost (USD)") == ("Freight Cost", "USD")
+    assert [unit_in_name(name) for name in ("weight_kg", "Length (m)", "temp_m", "min")] == ["kg", "m", None, None]
