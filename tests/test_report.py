@@ -168,12 +168,12 @@ def test_the_page_lists_the_worst_records(tmp_path: Path) -> None:
     page = Page(write_report(tmp_path, *example(), FOUND)[-1])
     head, first, second = page.tables["alerts"]
     assert head == ["Row", "order", "when", "cost Air", "Severity", "Score", "Why it stands out"]
-    assert first[:6] == ["7", "PO-7", "2024-05-01", "912.5", "50", "-0.2100"]
+    assert first[:6] == ["7", "PO-7", "2024-05-01", "912.5", "50", "-0.21"]
     assert first[6] == (
         "62\u00a0%cost is 9 times the usualcost of Air: 1 to Air, logarithmic scale; the mark is this record, Air"
         "all its valuesorderPO-7cost912.5note-"
     )
-    assert second[5:] == ["-0.1250", "Nothing in this record stands out.all its valuesorderPO-12"]
+    assert second[5:] == ["-0.125", "Nothing in this record stands out.all its valuesorderPO-12"]
     assert "below 0 is an alert, and the lower, the worse" in page.text
     assert "Severity runs from 0 to 100; the higher, the rarer" in page.text
     assert [tag["class"] for tag in page.all("svg")] == ["spread", "periods"]

@@ -54,7 +54,7 @@ def test_it_says_where_the_optimised_model_is_worse_than_the_base() -> None:
     assert worse_than_base(worse) == [
         "The optimised model is worse than the base in False-positive rate (20.00 % against 16.67 %),"
         " recall of delay (50.00 % against 100.00 %).",
-        "The optimised model costs more than the base: Training time (1.50 s against 12.3 ms),"
+        "The optimised model costs more than the base in Training time (1.50 s against 12.3 ms),"
         " Scoring rate (rows) (1,000 /s against 1.62 M/s).",
     ]
     printed = " ".join(comparison_table(worse, terminal=False).split())

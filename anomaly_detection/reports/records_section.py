@@ -156,7 +156,7 @@ def _record(finding: Finding, overview: Overview) -> RecordRow:
         date=finding.date or "-",
         amount="-" if finding.amount is None else number(finding.amount),
         severity="-" if alert.severity is None else f"{alert.severity:.0f}",
-        score=f"{alert.decision:.4f}",
+        score=f"{alert.decision:.4g}",
         sorted_by=(
             "" if finding.amount is None else repr(finding.amount),
             "" if alert.severity is None else repr(alert.severity),

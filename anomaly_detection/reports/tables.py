@@ -209,9 +209,9 @@ def worse_than_base(report: TrainingReport) -> list[str]:
         quality = _worse([*_QUALITY, *_recalls(base.metrics, own.metrics)], base.metrics, own.metrics)
     told = {
         "The optimised model is worse than the base in": quality,
-        "The optimised model costs more than the base": _worse(_COST, base, own),
+        "The optimised model costs more than the base in": _worse(_COST, base, own),
     }
-    return [f"{what}{' ' if what.endswith('in') else ': '}{', '.join(worse)}." for what, worse in told.items() if worse]
+    return [f"{what} {', '.join(worse)}." for what, worse in told.items() if worse]
 
 
 def _recalls(*found: Metrics) -> list[_Figure[Metrics]]:
