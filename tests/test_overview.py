@@ -145,6 +145,7 @@ def test_totals_are_by_categories_in_which_alerts_concentrate() -> None:
             "even": rng.choice(["a", "b", "c"], rows),
             "each": [f"n{i}" for i in range(rows)],
             "origin": np.where(is_alert, "Porto", "Izmir"),
+            "code": np.where(is_alert, "PT", "TR"),
             "destination": rng.choice(["Oslo", "Rome"], rows),
         }
     )

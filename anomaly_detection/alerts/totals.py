@@ -96,7 +96,13 @@ def by_category(extended: pd.DataFrame, schema: Schema, is_alert: Bools, amounts
     found.sort(key=lambda one: -one[0])
     rate = is_alert.mean()
     totals = []
-    for _, columns, codes, levels, alerts, records in found[:_CATEGORIES]:
+    told: list[list[tuple[int, int]]] = []
+    for _, columns, codes, levels, alerts, records in found:
+        # A code beside its name, or the one origin of each supplier, says the same again.
+        shape = sorted(zip(alerts.tolist(), records.tolist(), strict=True))
+        if shape in told or len(told) == _CATEGORIES:
+            continue
+        told.append(shape)
         sums = _sums(codes, amounts, is_alert, len(levels))
         order = np.argsort(-(alerts - rate * records), kind="stable")[:_LEVELS]
         shown = [
