@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
@@ -10,8 +10,15 @@ from typing import Any
 import numpy as np
 
 from anomaly_detection.alerts.alert import Alert
+from anomaly_detection.alerts.causes import Cause
+from anomaly_detection.alerts.headline import Headline
+from anomaly_detection.alerts.overview import Finding, Overview
+from anomaly_detection.alerts.spread import Spread
+from anomaly_detection.alerts.totals import CategoryTotals, MoneyTotal, PeriodTotals, Total
 from anomaly_detection.calibration.thresholds import Contamination
-from anomaly_detection.data.schema import CleaningReport, Column, ColumnCleaning, Role, Schema
+from anomaly_detection.data.cleaning import CleaningReport, ColumnCleaning
+from anomaly_detection.data.column import Column, Role
+from anomaly_detection.data.schema import Schema
 from anomaly_detection.evaluation.metrics import Metrics, agreement, evaluate
 from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
 from anomaly_detection.explain.explanations import Contribution, Explanation
@@ -140,3 +147,21 @@ def alert(row: int, decision: float, reasons: Mapping[str, float], record: Mappi
     )
     why = Explanation(THRESHOLD + decision, -0.4, True, told, 0.0, "")
     return Alert(row, {}, record, THRESHOLD + decision, THRESHOLD, decision, True, 0.01, 0.5, why, "")
+
+
+def overview(alerts: Sequence[Alert], text: str = "Air", identifiers: tuple[str, ...] = ("order",)) -> Overview:
+    """What a model found in 40 records: these alerts, of one cause, with `text` wherever a level may stand."""
+    spread = Spread(f"cost of {text}", (1, 0, 4), 1.0, text, ("1", text), False)
+    cause = Cause(f"cost {text}", f"cost is high for {text}", tuple(alerts), 1825.0, f"cost {text}")
+    totals = (Total("2024-04", 0, 3, 0.0), Total("2024-05", len(alerts), 9, 1825.0))
+    return Overview(
+        records=40,
+        alerts=len(alerts),
+        headline=Headline(identifiers, "when", f"cost {text}", ("cost",)),
+        findings=tuple(Finding(one, "2024-05-01", 912.5, spread if one.reasons else None) for one in alerts),
+        causes=(cause,) if alerts else (),
+        explained=len(alerts),
+        by_time=PeriodTotals("when", "month", totals),
+        by_category=(CategoryTotals(("supplier",), (Total(text, len(alerts), 5, 1825.0),), 4),),
+        by_money=(MoneyTotal(f"cost {text}", 1825.0, 20000.0),),
+    )

@@ -20,9 +20,6 @@ from anomaly_detection.errors import DataError
 from anomaly_detection.explain import explanations
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.model_files.persistence import load_detector, save_detector
-from anomaly_detection.reports.report import write_report
-from anomaly_detection.synthetic import generate
-from anomaly_detection.training.train import train
 
 GOLDEN = Path(__file__).parent / "golden"
 MODEL, RECORDS, OLD = GOLDEN / "native-v1.safetensors", GOLDEN / "records.csv", GOLDEN / "alerts"
@@ -34,7 +31,7 @@ def without_last_digits(text: str) -> str:
 
 
 def rendered(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """What a command or a call of the API says of the golden records by the golden model; the report of a training."""
+    """What a command or a call of the API says of the golden records by the golden model."""
     commands = {
         "score.txt": ["score", "--top", "8"],
         "explain.txt": ["explain", "--row", "2", "40", "17", "1"],
@@ -48,11 +45,6 @@ def rendered(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> str
         assert main([command, str(MODEL), str(RECORDS), *options]) == 0
         out = capsys.readouterr().out
         return out if not name.endswith(".csv") else (folder / "score.csv").read_text("utf-8")
-    if name == "report.html":
-        result = train(generate("classic", 300, seed=2).frame, time_budget=0, seed=3)
-        write_report(folder, result.report, result.curves, result.top_alerts)
-        page = (folder / "report.html").read_text("utf-8")
-        return page[page.index('<table id="alerts">') : page.index("</section>", page.index('<table id="alerts">'))]
     api, records = AnomalyDetectionAPI(MODEL), read_table(RECORDS)
     if name == "explain_anomalies.json":
         # By a threshold of the caller's own too, which makes alerts of records that are none by the model's.
@@ -63,7 +55,7 @@ def rendered(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> str
 
 NAMES = [
     *("score.txt", "score.csv", "score_top.csv", "score_chunks.csv", "explain.txt", "explain.json"),
-    *("explain_anomalies.json", "detect_anomaly.json", "report.html"),
+    *("explain_anomalies.json", "detect_anomaly.json"),
 ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -202,16 +203,38 @@ def test_score_prints_the_worst(work: Path, capsys: pytest.CaptureFixture[str]) 
     _, scores = AnomalyDetectionAPI(model(work)).predict(records)
     assert main(["score", model(work), str(work / "records.csv"), "--top", "3"]) == 0
     head, *rows = capsys.readouterr().out.splitlines()
-    assert head.split() == ["row", "order_no", "score", "severity", "p_value", "alert", "reason"]
+    assert head.split() == ["row", "order_no", "timestamp", "transportation_cost", "severity", "reason"]
     assert len(rows) == 3
     for line, row in zip(rows, np.argsort(scores)[:3], strict=True):
-        assert line.split()[:3] == [str(row + 1), records["order_no"].iloc[row], f"{scores[row]:.4f}"]
-        assert line.split()[5] == "yes"
+        date, _, moment = str(records["timestamp"].iloc[row]).partition(" ")
+        assert line.split()[:4] == [str(row + 1), records["order_no"].iloc[row], date, moment]
+        assert line.split()[4] == str(records["transportation_cost"].iloc[row])
+        assert 0 < int(line.split()[5]) <= 100
     assert main(["score", model(work), str(work / "records.csv")]) == 0
     shown = capsys.readouterr()
     alerts = int((scores < 0).sum())
     assert len(shown.out.splitlines()) == 1 + min(20, alerts)
     assert ("--output FILE writes them all" in shown.err) == (alerts > 20)
+
+
+@pytest.mark.parametrize("data", ["records", "labelled"])
+def test_the_report_lists_what_score_prints(
+    data: str, work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With labels or without: the same records in the same order, by the saved file."""
+    folder = work / "models"
+    if data == "labelled":
+        folder = tmp_path
+        options = ["--data", str(work / "labelled.csv"), "--label", "label", "--id", "order_no", "--time-budget", "0"]
+        assert main(["train", *options, "--output", str(folder)]) == 0
+    page = (folder / "report.html").read_text("utf-8")
+    listed = re.findall(r'<tr id="row-(\d+)".*?<td data-label="order_no">(.*?)</td>', page, flags=re.DOTALL)
+    capsys.readouterr()
+    saved = str(folder / FILES["base" if data == "labelled" else "optimized"].native)
+    assert main(["score", saved, str(work / f"{data}.csv"), "--top", str(len(listed))]) == 0
+    printed = [tuple(line.split()[:2]) for line in capsys.readouterr().out.splitlines()[1:]]
+    assert listed == printed
+    assert len(listed) > 10
 
 
 def test_drift_is_one_line(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -233,21 +256,22 @@ def trained(output: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -
     report = json.loads((output / "report.json").read_text("utf-8"))
     rule = report["optimized"]["parameters"]["threshold_rule"]
     said = capsys.readouterr().err
-    assert f"Threshold of the optimised model: {rule}." in said
+    assert f"Threshold of the optimised model: {rule}" in said
     return rule, said
 
 
 @pytest.mark.slow
 def test_ways_to_set_the_threshold(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = ["--data", str(work / "labelled.csv"), "--label", "label"]
-    rule, _ = trained(tmp_path / "a", capsys, *data, "--timestamp", "timestamp", "--alerts-per-day", "0.1")
-    assert rule.startswith("AlertBudget(rate=0.0")
+    rule, said = trained(tmp_path / "a", capsys, *data, "--timestamp", "timestamp", "--alerts-per-day", "0.1")
+    assert re.fullmatch(r"so that at most \d(\.\d+)? % of the records alert, by the validation part", rule)
+    assert f"{rule} (0.1 a day)." in said
     rule, said = trained(tmp_path / "b", capsys, *data, "--false-discovery-rate", "0.2")
-    assert rule.startswith("Conformal(rate=0.2)")
+    assert rule.startswith("so that at most 20 % of the alerts are false")
     assert "Without --label" not in said
     arguments = ["--false-alarm-cost", "1", "--miss-cost", "20"]
     rule, _ = trained(tmp_path / "c", capsys, "--samples", "700", *arguments)
-    assert rule.startswith("LowestCost(false_alarm=1.0, miss=20.0)")
+    assert rule.startswith("where labelled records cost least, a false alarm 1 and a miss 20")
     # The rule is in the file, with what it needs: a batch rich in anomalies, judged as one.
     batch = read_table(work / "labelled.csv").sort_values("label").head(120)
     batch.to_csv(tmp_path / "batch.csv", index=False)
@@ -327,7 +351,7 @@ def test_identifiers_named_like_what_is_printed(tmp_path: Path, capsys: pytest.C
     frame.to_csv(tmp_path / "records.csv", index=False)
     assert main(["score", str(tmp_path / "model.joblib"), str(tmp_path / "records.csv"), "--top", "3"]) == 0
     head, *lines = capsys.readouterr().out.splitlines()
-    assert head.split()[:3] == ["scored_row", "row", "score"]
+    assert head.split()[:3] == ["scored_row", "row", "timestamp"]
     for line in lines:
         number, name, *_ = line.split()
         assert name == f"R-{int(number) - 1:03}"

@@ -80,7 +80,7 @@ def test_each_class_is_scaled_to_itself() -> None:
     figure = plots.score_histograms(CurveData(LABELS, {"base": ModelScores(middles_of_bins, THRESHOLD)}))
     (axes,) = figure.axes
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert legend == ["normal: 6 records", "anomaly: 4 records", "threshold -0.5000"]
+    assert legend == ["normal: 6 records", "anomaly: 4 records", "threshold"]
     # Two of the six normal records share a bin of width 0.1; no two of the four anomalies do.
     assert [patch.get_path().vertices[:, 1].max() for patch in axes.patches] == pytest.approx([100 / 3, 25])
     assert axes.get_yscale() == "linear"
@@ -90,11 +90,11 @@ def test_without_labels_counts_are_logarithmic_and_parted_at_the_threshold() -> 
     _, curves = example(labelled=False, models=("sklearn",))
     (axes,) = plots.score_histograms(curves).axes
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert legend == ["no alert: 6 records", "alert: 4 records", "threshold -0.5000"]
+    assert legend == ["no alert: 6 records", "alert: 4 records", "threshold"]
     assert axes.get_yscale() == "log"
     heights = [(bar.get_x() + bar.get_width() / 2, bar.get_height()) for bar in axes.patches]
-    assert sum(height for middle, height in heights if middle < THRESHOLD) == 4
-    assert sum(height for middle, height in heights if middle > THRESHOLD) == 6
+    assert sum(height for middle, height in heights if middle < 0.0) == 4
+    assert sum(height for middle, height in heights if middle > 0.0) == 6
 
 
 def test_a_bin_edge_lies_on_the_threshold_and_every_score_in_a_bin() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import enum
+import hashlib
 import json
 import math
 import re
@@ -15,10 +16,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from report_example import NO_SEARCH, ORACLE, alert, changed, example
+from report_example import NO_SEARCH, ORACLE, alert, changed, example, overview
 
+from anomaly_detection.alerts.overview import MOST_LISTED
+from anomaly_detection.data.cleaning import CleaningReport, ColumnCleaning
 from anomaly_detection.data.json_values import plain
-from anomaly_detection.data.schema import CleaningReport, ColumnCleaning, Schema
+from anomaly_detection.data.schema import Schema
 from anomaly_detection.errors import DataError
 from anomaly_detection.evaluation.metrics import METRICS
 from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
@@ -29,9 +32,10 @@ from anomaly_detection.settings import Settings
 PICTURES = ["confusion_matrices", "curves", "score_histograms", "recall_by_type"]
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 ALERTS = [
-    alert(7, -0.21, {"cost is 9 times the usual": 0.62}, {"cost": 912.5, "note": None}),
-    alert(12, -0.125, {}, {}),
+    alert(7, -0.21, {"cost is 9 times the usual": 0.62}, {"order": "PO-7", "cost": 912.5, "note": None}),
+    alert(12, -0.125, {}, {"order": "PO-12"}),
 ]
+FOUND = overview(ALERTS)
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +75,7 @@ class Page(HTMLParser):
             self._table = None
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] == "style":
+        if self.open and self.open[-1] in ("style", "script"):
             return
         self.text += data.replace("\u00a0", " ")
         if self._table and self._table[-1] and {"th", "td"} & set(self.open):
@@ -83,7 +87,7 @@ class Page(HTMLParser):
 
 def test_what_is_written(tmp_path: Path) -> None:
     report, curves = example()
-    files = write_report(tmp_path / "new" / "folder", report, curves, ALERTS)
+    files = write_report(tmp_path / "new" / "folder", report, curves, FOUND)
     names = [path.name for path in files]
     assert names == ["report.json", *(f"{name}.png" for name in PICTURES), "report.html"]
     assert sorted(path.name for path in (tmp_path / "new" / "folder").iterdir()) == sorted(names)
@@ -121,7 +125,7 @@ def test_what_the_values_are_called_in_json(tmp_path: Path) -> None:
         "max_features": 1.0,
         "contamination": 0.4,
         "features": 7,
-        "threshold_rule": "Contamination(ratio=0.4) on the validation part",
+        "threshold_rule": "so that 40 % of the records alert, by the validation part",
         "trained_on": "training part",
         "saved_model": "the measured model",
     }
@@ -137,7 +141,7 @@ def test_what_the_values_are_called_in_json(tmp_path: Path) -> None:
 
 def test_the_page_shows_the_numbers(tmp_path: Path) -> None:
     report, curves = example()
-    page = Page(write_report(tmp_path, changed(report, oracle=ORACLE), curves, ALERTS)[-1])
+    page = Page(write_report(tmp_path, changed(report, oracle=ORACLE), curves, FOUND)[-1])
     comparison = {row[0]: row[1:] for row in page.tables["comparison"]}
     assert comparison["On the test records"] == ["base", "optimised", "scikit-learn", "oracle"]
     assert comparison["Recall"] == ["75.00 %", "100.00 %", "50.00 %", "94.80 %"]
@@ -148,6 +152,7 @@ def test_the_page_shows_the_numbers(tmp_path: Path) -> None:
         "is 99.70 % accuracy and 94.80 % recall; this model has 100.00 % and 100.00 %.",
         "always saying 'normal' would give 60.00 %",
         "40.00 % of 10 test records",
+        "Measured on 10 records that were kept for it. All figures are of the\noptimised model.",
         "4 of 4 (recall)",
         "984 records to train, 240 to choose settings, 10 to judge; by time (when)",
         "23 November 2026, 10:58 UTC",
@@ -160,12 +165,61 @@ def test_the_page_shows_the_numbers(tmp_path: Path) -> None:
 
 
 def test_the_page_lists_the_worst_records(tmp_path: Path) -> None:
-    page = Page(write_report(tmp_path, *example(), ALERTS)[-1])
+    page = Page(write_report(tmp_path, *example(), FOUND)[-1])
     head, first, second = page.tables["alerts"]
-    assert head == ["Row", "Score", "Why it stands out"]
-    assert first[:2] == ["7", "-0.2100"]
-    assert first[2] == "62\u00a0%cost is 9 times the usualall its valuescost912.5note-"
-    assert second == ["12", "-0.1250", "Nothing in this record stands out."]
+    assert head == ["Row", "order", "when", "cost Air", "Severity", "Score", "Why it stands out"]
+    assert first[:6] == ["7", "PO-7", "2024-05-01", "912.5", "50", "-0.21"]
+    assert first[6] == (
+        "62\u00a0%cost is 9 times the usualcost of Air: 1 to Air, logarithmic scale; the mark is this record, Air"
+        "all its valuesorderPO-7cost912.5note-"
+    )
+    assert second[5:] == ["-0.125", "Nothing in this record stands out.all its valuesorderPO-12"]
+    assert "below 0 is an alert, and the lower, the worse" in page.text
+    assert "Severity runs from 0 to 100; the higher, the rarer" in page.text
+    assert [tag["class"] for tag in page.all("svg")] == ["spread", "periods"]
+    assert page.all("svg")[0]["aria-label"] == "Air among 5 records: cost of Air"
+
+
+def test_the_page_has_one_entry_for_a_cause_and_totals_of_all_alerts(tmp_path: Path) -> None:
+    page = Page(write_report(tmp_path, *example(), FOUND)[-1])
+    assert page.tables["causes-table"][1] == [
+        "2",
+        "2 records: cost is high for Air, 1,825 in allsuch as cost is 9 times the usual",
+        "50",
+        "7,12",
+    ]
+    assert page.tables["totals-1"] == [["By leading column", "Alerts"], ["cost Air", "2"]]
+    assert page.tables["totals-2"] == [
+        ["By supplier", "Alerts", "Records", "cost Air in alerts"],
+        ["Air", "2", "of 5", "1,825"],
+    ]
+    assert page.tables["by-time"][1:] == [["2024-04", "0", "of 3", "0"], ["2024-05", "2", "of 9", "1,825"]]
+    assert page.tables["money"][1] == ["cost Air", "1,825", "20,000"]
+    for key_figure in ("2records look wrong5 % of all", "40records read", "1,825cost Air in alerts9 % of 20,000"):
+        assert key_figure in page.text.replace("\n", "")
+    assert "and 3 others" in page.text
+
+
+def test_the_page_says_where_optimising_made_it_worse(tmp_path: Path) -> None:
+    report, curves = example()
+    assert "worse than the base" not in Page(write_report(tmp_path, report, curves)[-1]).text
+    report = changed(report, "base", "metrics", roc_auc=1.0)
+    report = changed(report, "optimized", "metrics", roc_auc=0.974)
+    page = Page(write_report(tmp_path, report, curves)[-1])
+    assert page.text.count("The optimised model is worse than the base in ROC AUC (0.9740 against 1.0000).") == 1
+
+
+def test_what_is_said_of_running_code_in_model_files(tmp_path: Path) -> None:
+    page = Page(write_report(tmp_path, *example())[-1])
+    assert "reads it as numbers and texts and runs nothing that is in it" in page.text
+    assert "such a file can run code" not in page.text
+
+
+def test_a_page_of_many_records_is_small(tmp_path: Path) -> None:
+    record = {f"column {i}": "x" * 40 for i in range(40)}
+    many = [alert(i, -0.2, {f"reason {i}": 0.5}, {"order": i, **record}) for i in range(MOST_LISTED)]
+    page = write_report(tmp_path, *example(), overview(many))[-1]
+    assert page.stat().st_size < 2_500_000
 
 
 def test_the_page_tells_how_columns_were_understood(tmp_path: Path) -> None:
@@ -184,9 +238,9 @@ def test_the_page_tells_how_columns_were_understood(tmp_path: Path) -> None:
     ]
 
 
-def test_the_page_needs_nothing_from_outside_and_runs_nothing(tmp_path: Path) -> None:
-    page = Page(write_report(tmp_path, *example(), ALERTS)[-1])
-    assert not {"script", "link", "iframe", "object", "embed", "form"} & {tag for tag, _ in page.tags}
+def test_the_page_needs_nothing_from_outside_and_runs_its_own_script_only(tmp_path: Path) -> None:
+    page = Page(write_report(tmp_path, *example(), FOUND)[-1])
+    assert not {"link", "iframe", "object", "embed", "form"} & {tag for tag, _ in page.tags}
     for _, attributes in page.tags:
         assert not any(name.startswith("on") for name in attributes)
         assert all(
@@ -197,6 +251,10 @@ def test_the_page_needs_nothing_from_outside_and_runs_nothing(tmp_path: Path) ->
     policies = [tag["content"] for tag in page.all("meta") if tag.get("http-equiv") == "Content-Security-Policy"]
     assert policies
     assert policies[0].startswith("default-src 'none'")
+    assert page.all("script") == [{}]
+    script = (tmp_path / "report.html").read_text("utf-8").partition("<script>")[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}';" in policies[0]
     assert not re.search(r"url\(|@import", (tmp_path / "report.html").read_text(encoding="utf-8"))
 
 
@@ -208,7 +266,7 @@ def test_pictures_are_embedded_and_described(tmp_path: Path) -> None:
         assert base64.b64decode(image["src"].split(",")[1]) == (tmp_path / f"{name}.png").read_bytes()
     assert "base: 3 anomalies alerted, 1 missed, 1 normal records alerted, 5 left alone" in images[0]["alt"]
     assert "base: ROC AUC 0.8958" in images[1]["alt"]
-    assert "base: 4 of 10 records below the threshold -0.5000" in images[2]["alt"]
+    assert "base: 4 of 10 records below the threshold" in images[2]["alt"]
     assert "base: cost spike 50.00 %, delay 100.00 %" in images[3]["alt"]
     identifiers = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(identifiers) == len(set(identifiers))
@@ -232,8 +290,9 @@ def test_what_comes_from_the_data_is_text(tmp_path: Path) -> None:
     report = changed(report, "sklearn", "parameters", columns=(ATTACK,))
     report = changed(report, version=ATTACK)
     attack, usual = (alert(7, -0.1, {text: 0.5}, {text: text}) for text in (ATTACK, "cost"))
-    clean = Page(write_report(tmp_path / "clean", *example(), [usual])[-1])
-    page = Page(write_report(tmp_path / "attacked", report, curves, [attack], model_file=ATTACK)[-1])
+    clean = Page(write_report(tmp_path / "clean", *example(), overview([usual], identifiers=("cost",)))[-1])
+    found = overview([attack], ATTACK, identifiers=(ATTACK,))
+    page = Page(write_report(tmp_path / "attacked", report, curves, found, model_file=ATTACK)[-1])
 
     def structure(tags: list[tuple[str, dict[str, str]]]) -> set[tuple[str, frozenset[str]]]:
         return {(tag, frozenset(attributes)) for tag, attributes in tags}
@@ -241,14 +300,18 @@ def test_what_comes_from_the_data_is_text(tmp_path: Path) -> None:
     assert structure(page.tags) <= structure(clean.tags)
     assert page.text.count(ATTACK) >= 11
     assert page.tables["columns"][1][0] == ATTACK
-    assert page.tables["alerts"][1][2].count(ATTACK) == 3
-    assert "49" not in page.tables["alerts"][1][2]
+    assert page.tables["alerts"][0][1] == ATTACK
+    assert page.tables["alerts"][1][1] == ATTACK
+    assert page.tables["alerts"][1][6].count(ATTACK) == 6
+    assert page.tables["causes-table"][1][1].count(ATTACK) == 2
+    assert page.tables["totals-2"][1][0] == ATTACK
+    assert "49" not in page.tables["alerts"][1][6]
     assert ATTACK in page.all("img")[3]["alt"]
 
 
 def test_without_labels(tmp_path: Path) -> None:
     report, curves = example(labelled=False)
-    files = write_report(tmp_path, report, curves, ALERTS)
+    files = write_report(tmp_path, report, curves, FOUND)
     assert [path.name for path in files] == ["report.json", "score_histograms.png", "report.html"]
     page = Page(files[-1])
     assert "The records carry no labels" in page.text
@@ -274,7 +337,7 @@ def test_optimisation_that_did_not_run_does_not_lend_its_name(tmp_path: Path) ->
     report, curves = example()
     report = changed(report, "optimized", same_as_base=True, search=NO_SEARCH)
     page = Page(write_report(tmp_path, report, curves)[-1])
-    assert "All figures are of the\nbase model" in page.text
+    assert "All figures are of the\nbase model." in page.text
     assert "No search for better settings ran: the base is good enough." in page.text
     assert "score anomaly_detection_model.safetensors" in page.text
 
@@ -291,15 +354,20 @@ def test_a_search_that_gained_little_is_not_praised(tmp_path: Path) -> None:
 def test_no_alert(tmp_path: Path) -> None:
     report, _ = example(labelled=False)
     curves = CurveData(None, {"base": ModelScores(np.linspace(-0.4, -0.3, 10), -0.5)})
-    page = Page(write_report(tmp_path, changed(report, "optimized", alerts=0), curves)[-1])
-    assert "No record of the test part raised an alert." in page.text
+    calm = replace(alert(3, 0.01, {}, {"order": "PO-3"}), is_alert=False)
+    found = replace(overview([calm]), alerts=0, causes=(), explained=0)
+    page = Page(write_report(tmp_path, changed(report, "optimized", alerts=0), curves, found)[-1])
+    assert "No record raised an alert. These are the most abnormal ones all the same." in page.text
     assert "0.00 % of 10 test records" in page.text
-    assert "alerts" not in page.tables
+    assert page.tables["alerts"][1][-1].startswith("no alert")
+    assert "causes-table" not in page.tables
 
 
 def test_alerts_that_nobody_listed_are_not_denied(tmp_path: Path) -> None:
     page = Page(write_report(tmp_path, *example())[-1])
-    assert "No record of the test part raised an alert." not in page.text
+    assert "No record raised an alert." not in page.text
+    assert "The records were not looked through for this report." in page.text
+    assert "alerts" not in page.tables
 
 
 def test_halves_of_characters_in_names_are_escaped(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from report_example import NO_SEARCH, ORACLE, changed, example
 
 from anomaly_detection.reports import tables
-from anomaly_detection.reports.tables import always_normal_accuracy, comparison_table
+from anomaly_detection.reports.tables import always_normal_accuracy, comparison_table, worse_than_base
 
 
 def cells(text: str) -> dict[str, list[str]]:
@@ -28,7 +28,6 @@ def test_every_figure_stands_in_its_row_and_column() -> None:
         "the forest alone": ["2.62 M/s", "2.62 M/s", "2.62 M/s", "-"],
         "Peak memory": ["5.3 MB", "5.3 MB", "5.3 MB", "-"],
         "Model size": ["431 kB", "431 kB", "431 kB", "-"],
-        "Threshold": ["-0.5000", "-0.5000", "-0.5000", "-"],
         "Alerts": ["4", "4", "4", "-"],
         "Alert rate": ["40.00 %", "40.00 %", "40.00 %", "-"],
         # Base and scikit-learn alert 5 records between them, 3 of them both; optimised 6 and 2.
@@ -45,6 +44,22 @@ def test_every_figure_stands_in_its_row_and_column() -> None:
         "Recall: delay": ["100.00 %", "100.00 %", "100.00 %", "-"],
     }
     assert found["Average precision"][1] == "1.0000"
+
+
+def test_it_says_where_the_optimised_model_is_worse_than_the_base() -> None:
+    report, _ = example()
+    assert worse_than_base(report) == []
+    worse = changed(report, "optimized", "metrics", false_positive_rate=0.2, recall_by_type={"delay": 0.5})
+    worse = changed(worse, "optimized", fit_seconds=1.5, score_rows_per_second=1000.0, peak_memory_bytes=5_300_001)
+    assert worse_than_base(worse) == [
+        "The optimised model is worse than the base in False-positive rate (20.00 % against 16.67 %),"
+        " recall of delay (50.00 % against 100.00 %).",
+        "The optimised model costs more than the base in Training time (1.50 s against 12.3 ms),"
+        " Scoring rate (rows) (1,000 /s against 1.62 M/s).",
+    ]
+    printed = " ".join(comparison_table(worse, terminal=False).split())
+    assert all(sentence in printed for sentence in worse_than_base(worse))
+    assert worse_than_base(changed(worse, "optimized", same_as_base=True)) == []
 
 
 def test_it_says_what_accuracy_is_worth() -> None:

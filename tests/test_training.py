@@ -8,6 +8,8 @@ import pytest
 from explained import explain
 from sklearn.base import clone
 
+from anomaly_detection.alerts.overview import MOST_LISTED
+from anomaly_detection.alerts.scoring import score_table
 from anomaly_detection.calibration.thresholds import AlertBudget, Conformal, LowestCost
 from anomaly_detection.data.fingerprint import fingerprint
 from anomaly_detection.data.schema import infer_schema
@@ -102,6 +104,8 @@ def test_report_holds_what_the_design_promises(labelled):
         "anomaly_ratio": 0.05,
         "schema": 0,
         "cleaning": 0,
+        "timestamp": None,
+        "identifiers": [],
     }
     assert report["split"] == {
         "method": "random",
@@ -158,22 +162,26 @@ def test_progress_goes_through_the_stages(labelled):
     assert all(0.0 <= fraction <= 1.0 and message for _, fraction, message in labelled[1])
 
 
-def test_top_alerts_are_the_worst_of_the_test_part_with_reasons(labelled):
-    result = labelled[0]
-    alerts = result.top_alerts
-    rows = split(DATA.frame, DATA.labels, seed=3).test
-    decision = result.optimized.decision_function(DATA.frame.iloc[rows])
-    assert [alert.row - 1 for alert in alerts] == rows[np.argsort(decision, kind="stable")[:10]].tolist()
-    assert [alert.decision for alert in alerts] == sorted(decision)[:10]
-    assert all(alert.is_alert and alert.decision < 0 and len(alert.sentence) > 10 for alert in alerts)
-    assert all(reason.text in alert.sentence for alert in alerts for reason in alert.reasons[1:])
-    assert all("of the alert" in alert.sentence for alert in alerts if alert.reasons)
-    assert alerts[0].record["supplier"] == DATA.frame["supplier"].iloc[alerts[0].row - 1]
+@pytest.mark.parametrize("kind", ["labelled", "unlabelled"])
+def test_the_overview_is_of_the_saved_model_and_all_records(kind, labelled, unlabelled, tmp_path):
+    result = labelled[0] if kind == "labelled" else unlabelled
+    frame = DATA.frame if kind == "labelled" else DATA.frame.iloc[:800].drop(columns="month")
+    save_detector(result.optimized, tmp_path / "model.safetensors")
+    found = score_table(load_detector(tmp_path / "model.safetensors"), frame)
+    overview = result.overview
+    assert (overview.records, overview.alerts) == (len(frame), found.is_alert.sum())
+    order = found.most_abnormal(len(overview.findings))
+    assert [alert.row - 1 for alert in overview.worst] == order.tolist()
+    assert [alert.decision for alert in overview.worst] == found.decisions[order].tolist()
+    assert len(order) == min(MOST_LISTED, max(overview.alerts, 10))
+    assert sum(len(cause.alerts) for cause in overview.causes) == overview.alerts == overview.explained
+    assert all(alert.sentence for alert in overview.worst)
+    assert overview.worst[0].record["supplier"] == frame["supplier"].iloc[order[0]]
 
 
 def test_report_can_be_written_and_printed(labelled, unlabelled, tmp_path):
     for name, result in (("with", labelled[0]), ("without", unlabelled)):
-        write_report(tmp_path / name, result.report, result.curves, result.top_alerts)
+        write_report(tmp_path / name, result.report, result.curves, result.overview)
         assert (tmp_path / name / "report.json").exists()
         assert "scikit-learn" in comparison_table(result.report, terminal=False)
 
@@ -297,7 +305,9 @@ def test_alert_budget_sets_the_threshold():
     assert result.base.threshold_rule.rate == 0.02
     assert result.report.split.validation == len(parts.validation) == 100
     assert result.report.base.parameters.threshold_rule == AlertBudget(0.02)
-    assert result.report.base.parameters.rule_in_words == "AlertBudget(rate=0.02) on the validation part"
+    assert result.report.base.parameters.rule_in_words == (
+        "so that at most 2 % of the records alert, by the validation part"
+    )
     a_day = train(frame, timestamp="timestamp", alert_budget=0.1, time_budget=0.0, **FAST)
     days = frame["timestamp"].iloc[parts.train].agg(lambda times: (times.max() - times.min()) / pd.Timedelta("1D"))
     assert a_day.base.threshold_rule.rate == pytest.approx(0.1 * days / len(parts.train))
@@ -313,7 +323,9 @@ def test_a_rule_that_was_asked_for_sets_both_thresholds():
         return (scores[~anomaly] < cut).sum() + 30 * (scores[anomaly] >= cut).sum()
 
     assert cost(result.base.model.offset_) == min(cost(cut) for cut in [*scores, 0.0])
-    assert result.report.base.parameters.rule_in_words == "LowestCost(false_alarm=1, miss=30) on the validation part"
+    assert result.report.base.parameters.rule_in_words == (
+        "where labelled records cost least, a false alarm 1 and a miss 30, by the validation part"
+    )
     # The calibration is by the normal records alone.
     assert result.base.calibration_.labelled
     assert result.base.calibration_.scores.size == (~anomaly).sum()

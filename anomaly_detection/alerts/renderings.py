@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from typing import Any, TypedDict
 
 import numpy as np
@@ -14,9 +15,8 @@ from anomaly_detection.calibration.p_values import RiskLevel, severity
 from anomaly_detection.data.json_values import plain
 from anomaly_detection.detector import NO_CALIBRATION
 from anomaly_detection.errors import DataError
-from anomaly_detection.explain.wording import percent
 
-__all__ = ["FOUND", "Assessment", "as_anomaly", "as_assessment", "as_columns", "as_json", "as_page_row", "free_names"]
+__all__ = ["FOUND", "Assessment", "as_anomaly", "as_assessment", "as_columns", "as_json", "free_names", "shown"]
 
 FOUND = ("anomaly_score", "severity", "p_value", "is_anomaly", "reason")
 """The columns that `as_columns` adds to records that have none of these names."""
@@ -110,22 +110,16 @@ def free_names(ours: Iterable[str], taken: Collection[str]) -> dict[str, str]:
     return free
 
 
-def as_page_row(alert: Alert) -> dict[str, Any]:
-    """For the page of a report, as texts; ``index`` counts rows from 1, ``score`` is the decision."""
-    return {
-        "index": _text(alert.row),
-        "score": f"{alert.decision:.4f}",
-        "reason": _text(alert.sentence),
-        "reasons": [(_text(reason.text), percent(reason.share)) for reason in alert.reasons],
-        "values": [(str(name), _text(value)) for name, value in alert.record.items()],
-    }
-
-
-def _text(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value of a record for people: a day without midnight, a number with two decimals at most, "-" for none."""
+    if isinstance(value, datetime) and value == value:
+        return f"{value:%Y-%m-%d %H:%M}".removesuffix(" 00:00")
     value = plain(value)
     if value is None:
         return "-"
-    return f"{value:.6g}" if isinstance(value, float) and not value.is_integer() else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.2f}".rstrip("0").rstrip(".") if abs(value) >= 1.0 else f"{value:.3g}"
 
 
 def _contributions(alert: Alert) -> Any:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.calibration.drift import ScoreSample, warn_of_drift
+from anomaly_detection.data.cleaning import CleaningReport
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.schema import Role, Schema
 from anomaly_detection.detector import Detector
@@ -23,9 +24,16 @@ __all__ = ["as_written", "counts_repeats", "predict_parts", "score_parts", "scor
 FloatArray = npt.NDArray[np.float64]
 
 
-def score_table(detector: Detector, data: Any) -> Batch:
-    """Score and judge records that come all at once; raises as `Detector.score_samples`."""
-    return _scored(detector, to_frame(data), None, None)
+def score_table(detector: Detector, data: Any, features: npt.NDArray[np.float32] | None = None) -> Batch:
+    """Score and judge records that come all at once; raises as `Detector.score_samples`.
+
+    `features` are theirs (rows, features) before scaling, where they are there already.
+    """
+    frame = to_frame(data)
+    if features is None:
+        return _scored(detector, frame, None, None)
+    extended, report = detector.preprocessor.extend(frame)
+    return _judged(detector, frame, extended, report, features, None, None)
 
 
 def score_parts(
@@ -206,6 +214,18 @@ def _found(part: Batch) -> tuple[FloatArray, FloatArray]:
 def _scored(detector: Detector, frame: pd.DataFrame, first: int | None, threshold: float | None) -> Batch:
     """Records as a batch by `threshold`, or by their own; a part of a larger table comes after `first` others."""
     features, extended, report = detector.extract(frame, first)
+    return _judged(detector, frame, extended, report, features, first, threshold)
+
+
+def _judged(
+    detector: Detector,
+    frame: pd.DataFrame,
+    extended: pd.DataFrame,
+    report: CleaningReport,
+    features: npt.NDArray[np.float32],
+    first: int | None,
+    threshold: float | None,
+) -> Batch:
     scores = detector.score_features(features)
     cut = detector.cut(scores) if threshold is None else threshold
     decisions = scores - cut

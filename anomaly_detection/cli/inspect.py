@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from anomaly_detection.calibration.rule_words import rule_words
 from anomaly_detection.errors import ModelFileError
 from anomaly_detection.model_files.inspection import inspect_model
 from anomaly_detection.reports.console import printable, result, result_as_json
@@ -20,14 +21,6 @@ _ROLES = {
     "numeric": ("number", "numbers"),
     "categorical": ("category", "categories"),
     "timestamp": ("date", "dates"),
-}
-_RULES = {
-    "Contamination": "so that {ratio} of the records alert",
-    "AlertBudget": "so that at most {rate} of the records alert",
-    "BestAccuracy": "where most decisions on labelled records were right",
-    "BestF1": "where F1 on labelled records was greatest",
-    "LowestCost": "where labelled records cost least, a false alarm {false_alarm} and a miss {miss}",
-    "Conformal": "so that at most {rate} of the alerts are false",
 }
 _NAMES_SHOWN = 6
 _DIGITS = 12  # of a hash; enough to compare by eye
@@ -114,13 +107,7 @@ def _forest(forest: Mapping[str, Any]) -> str:
 
 
 def _alerts(threshold: Mapping[str, Any]) -> str:
-    rule = _RULES.get(threshold["rule"] or "", "as the forest itself has it")
-    why = rule.format_map(
-        {
-            name: f"{100 * value:g} %" if name in ("ratio", "rate") else f"{value:g}"
-            for name, value in threshold["parameters"].items()
-        }
-    )
+    why = rule_words(threshold["rule"], threshold["parameters"])
     if threshold["by_batch"]:
         return f"each batch has its own threshold, {why}; a record by itself alerts below {number(threshold['score'])}"
     return f"records with a score below {number(threshold['score'])}, {why}"

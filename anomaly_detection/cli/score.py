@@ -12,7 +12,8 @@ import pandas as pd
 
 from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.alerts.batch import Batch
-from anomaly_detection.alerts.renderings import FOUND, as_columns, free_names
+from anomaly_detection.alerts.headline import Headline
+from anomaly_detection.alerts.renderings import FOUND, as_columns, free_names, shown
 from anomaly_detection.alerts.scoring import as_written, counts_repeats, score_parts, score_table, threshold_of_parts
 from anomaly_detection.calibration.drift import ScoreSample, find_drift
 from anomaly_detection.cli.arguments import layout
@@ -26,8 +27,7 @@ from anomaly_detection.reports.console import note, printable, progress_bar, res
 __all__ = ["batches", "run"]
 
 _PRINTED = 20
-_IDENTIFIERS = 2
-_PRINTED_COLUMNS = ("row", "score", "severity", "p_value", "alert", "reason")
+_PRINTED_COLUMNS = ("row", "severity", "reason")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     printed = worst if arguments.top else worst[:alerts]
     if printed:
-        result(_printed(printed))
+        result(_printed(printed, Headline.of(detector)))
     elsewhere = "; --output FILE writes them all" if alerts > len(printed) else ""
     note(f"{counted}{elsewhere}")
     return 0
@@ -156,23 +156,21 @@ def _worst(batches: Iterable[Batch], count: int) -> tuple[list[Alert], pd.DataFr
     return worst, columns
 
 
-def _printed(alerts: Sequence[Alert]) -> str:
-    identifiers = list(alerts[0].identifiers)[:_IDENTIFIERS]
-    row, score, severity, p_value, alert, reason = free_names(_PRINTED_COLUMNS, identifiers).values()
+def _printed(alerts: Sequence[Alert], headline: Headline) -> str:
+    """The records by what a person knows them by, how far out they are, and why."""
+    own = [name for name in headline.columns if name in alerts[0].record]
+    row, severity, reason = free_names(_PRINTED_COLUMNS, own).values()
     return table(
         [
             {
                 row: f"{one.row}",
-                **{name: printable(one.identifiers[name]) for name in identifiers},
-                score: f"{one.decision:.4f}",
+                **{name: printable(shown(one.record[name])) for name in own},
                 severity: f"{one.severity:.0f}",
-                p_value: f"{one.p_value:.2g}",
-                alert: "yes" if one.is_alert else "no",
                 reason: printable(one.sentence),
             }
             for one in alerts
         ],
-        right=frozenset({row, score, severity, p_value}),
+        right=frozenset({row, severity, headline.amount or row}),
     )
 
 

@@ -54,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     from anomaly_detection.reports.tables import comparison_table
 
     result(comparison_table(trained.report), styled=True)
-    note(f"Threshold of the optimised model: {trained.report.optimized.parameters.rule_in_words}.")
+    asked = "" if arguments.alerts_per_day is None else f" ({arguments.alerts_per_day:g} a day)"
+    note(f"Threshold of the optimised model: {trained.report.optimized.parameters.rule_in_words}{asked}.")
     result(_next(folder, arguments.data))
     return 0
 
@@ -142,6 +143,7 @@ def _train(arguments: argparse.Namespace) -> tuple[TrainingResult, Schema]:
         options |= {
             "labels": labels,
             "timestamp": arguments.timestamp,
+            "identifiers": arguments.id,
             "roles": schema.declarations(),
             "source": "standard input" if arguments.data == Path("-") else arguments.data.name,
         }
@@ -202,7 +204,7 @@ def _save(trained: TrainingResult, schema: Schema, folder: Path) -> None:
             save_detector(detector, new / files.joblib, new / files.preprocessor)
         (new / COLUMNS_FILE).write_text(toml_of(schema.columns), encoding="utf-8")
         report = replace(trained.report, files={key: files._asdict() for key, files in FILES.items()})
-        write_report(new, report, trained.curves, trained.top_alerts)
+        write_report(new, report, trained.curves, trained.overview)
 
 
 def _next(folder: Path, data: Path | None) -> str:

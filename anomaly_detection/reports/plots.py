@@ -142,13 +142,15 @@ def score_histograms(data: CurveData) -> Figure:
     figure, panels = _figure(9.6, 2.2 * len(data.models) + 0.8, 1, rows=len(data.models))
     truth = data.is_anomaly
     for axes, (key, model) in zip(panels, data.models.items(), strict=True):
-        edges = _bins(model.scores, model.threshold).tolist()
+        # From the threshold, as everywhere that people look; so the models share one scale.
+        scores = model.scores - model.threshold
+        edges = _bins(scores, 0.0).tolist()
         alert = model.is_alert
         if truth is None:
             parts = ((~alert, _NORMAL, "no alert"), (alert, _ANOMALY, "alert"))
             for chosen, colour, name in parts:
                 label = f"{name}: {int(chosen.sum()):,} records"
-                axes.hist(model.scores[chosen], edges, color=colour, alpha=0.85, label=label)
+                axes.hist(scores[chosen], edges, color=colour, alpha=0.85, label=label)
             axes.set_yscale("log")
             axes.set_ylim(bottom=0.7)
             axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else "")
@@ -161,7 +163,7 @@ def score_histograms(data: CurveData) -> Figure:
                     continue
                 weights = np.full(n, 100.0 / n)
                 axes.hist(
-                    model.scores[chosen],
+                    scores[chosen],
                     edges,
                     weights=weights,
                     histtype="stepfilled",
@@ -172,14 +174,12 @@ def score_histograms(data: CurveData) -> Figure:
                     label=f"{name}: {n:,} records",
                 )
             axes.set_ylabel("% of its class")
-        axes.axvline(
-            model.threshold, color=_INK, linewidth=1.8, linestyle="--", label=f"threshold {model.threshold:.4f}"
-        )
+        axes.axvline(0.0, color=_INK, linewidth=1.8, linestyle="--", label="threshold")
         axes.set_title(MODELS[key], size=12, weight="bold", loc="left")
         axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, fontsize=10, frameon=False, borderaxespad=0.1)
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.01)
-    panels[-1].set_xlabel("score: further left is more abnormal; left of the threshold is an alert")
+    panels[-1].set_xlabel("anomaly_score: further left is more abnormal; below 0, the threshold, is an alert")
     return figure
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from anomaly_detection.alerts.alert import Alert
-from anomaly_detection.alerts.renderings import as_page_row
+from anomaly_detection.alerts.overview import Overview
 from anomaly_detection.data.files import replacing_all
 from anomaly_detection.data.json_values import plain
 from anomaly_detection.data.schema import ColumnCleaning
@@ -25,6 +26,7 @@ from anomaly_detection.reports.tables import (
     not_run,
     percent,
     readable,
+    worse_than_base,
 )
 from anomaly_detection.training.optimize import SearchResult
 from anomaly_detection.training.training_report import DataReport, TrainingReport
@@ -36,7 +38,7 @@ def write_report(
     directory: str | os.PathLike[str],
     report: TrainingReport,
     curves: CurveData,
-    top_alerts: Sequence[Alert] = (),
+    overview: Overview | None = None,
     *,
     model_file: str | None = None,
 ) -> list[Path]:
@@ -49,8 +51,8 @@ def write_report(
     report : TrainingReport
     curves : CurveData
         Labels and scores of the test part.
-    top_alerts : sequence of Alert
-        The records to show, worst first.
+    overview : Overview, optional
+        What the saved model finds in all records; without one the page is about the model alone.
     model_file : str, optional
         The saved model that the page tells people to use; by default the optimised one where there is one.
 
@@ -66,7 +68,7 @@ def write_report(
     """
     folder = Path(directory)
     pictures = _pictures(report, curves)
-    page = _page(report, pictures, top_alerts, model_file)
+    page = _page(report, pictures, overview, model_file)
     contents: dict[str, bytes] = {"report.json": strict_json(report.to_dict()).encode()}
     contents |= {f"{name}.png": picture for name, (picture, _, _) in pictures.items()}
     contents["report.html"] = page.encode()
@@ -110,8 +112,7 @@ def _curves_text(report: TrainingReport, curves: CurveData) -> tuple[str, str]:
 
 def _histograms_text(report: TrainingReport, curves: CurveData) -> tuple[str, str]:
     parts = [
-        f"{MODELS[key]}: {count(int(model.is_alert.sum()))} of {count(len(model.scores))} records "
-        f"below the threshold {model.threshold:.4f}"
+        f"{MODELS[key]}: {count(int(model.is_alert.sum()))} of {count(len(model.scores))} records below the threshold"
         for key, model in curves.models.items()
     ]
     scale = (
@@ -167,10 +168,13 @@ def _pictures(report: TrainingReport, curves: CurveData) -> dict[str, tuple[byte
 def _page(
     report: TrainingReport,
     pictures: Mapping[str, tuple[bytes, str, str]],
-    top_alerts: Sequence[Alert],
+    overview: Overview | None,
     model_file: str | None,
 ) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    from anomaly_detection.reports.records_section import records_section
 
     # Everything from the data is text to the page, never markup.
     environment = Environment(
@@ -181,6 +185,8 @@ def _page(
         lstrip_blocks=True,
     )
     chosen = "base" if report.optimized.same_as_base else "optimized"
+    found = None if overview is None else records_section(overview)
+    style, script = (Markup(_template_text(name)) for name in ("page.css", "page.js"))
     page = environment.get_template("report.html.j2").render(
         report=report,
         created=f"{report.created.day} {report.created:%B %Y, %H:%M %Z}",
@@ -192,8 +198,12 @@ def _page(
             {"name": name, "source": base64.b64encode(picture).decode(), "alt": alt, "caption": caption}
             for name, (picture, alt, caption) in pictures.items()
         ],
-        alerts=[as_page_row(alert) for alert in top_alerts],
-        none_alerted=report.models[chosen].alerts == 0,
+        found=found,
+        listed=frozenset() if found is None else {record.row for record in found.records},
+        style=style,
+        script=script,
+        # Nothing else can run in the page, whatever comes from the data.
+        script_digest=Markup(f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"),
         columns=_columns(report.data),
         parameters=[(MODELS[key], model.to_dict()["parameters"]) for key, model in report.models.items()],
         search=_search(report.optimized.search),
@@ -203,12 +213,16 @@ def _page(
     return well_formed(page)
 
 
+def _template_text(name: str) -> str:
+    """A file beside the template, as it is."""
+    return (resources.files("anomaly_detection.reports") / "templates" / name).read_text("utf-8")
+
+
 def _figures(report: TrainingReport, chosen: str) -> list[tuple[str, str, str]]:
     """Give the key figures: value, what it is, and what it is of."""
     model, n_test = report.models[chosen], report.split.test
-    looks = "record looks wrong" if model.alerts == 1 else "records look wrong"
+    looks = "record looked wrong" if model.alerts == 1 else "records looked wrong"
     figures = [
-        (count(report.data.rows), "records read", f"{count(n_test)} of them kept for the test"),
         (count(model.alerts), looks, f"{percent(model.alerts / n_test)} of {count(n_test)} test records"),
     ]
     if model.metrics is not None:
@@ -228,7 +242,7 @@ def _findings(report: TrainingReport, chosen: str) -> list[str]:
         shared = (report.base if chosen == "base" else report.optimized).agreement
         return [
             "The records carry no labels, so nothing here can say how many alerts are right. "
-            "Read the worst records below and judge: they come with reasons.",
+            "Read the worst records above and judge: they come with reasons.",
             f"Of all records that this model or scikit-learn's isolation forest flags, both flag {percent(shared)}.",
         ]
     ours, base, baseline = found[chosen], found["base"], found["sklearn"]
@@ -247,6 +261,7 @@ def _findings(report: TrainingReport, chosen: str) -> list[str]:
             else f"Before optimising, accuracy was {percent(base.accuracy)} and recall {percent(base.recall)}; "
             f"now they are {percent(ours.accuracy)} and {percent(ours.recall)}."
         )
+    findings += worse_than_base(report)
     if report.oracle is not None:
         findings.append(
             f"The oracle on this generated data, reached only by knowing how it was made, is "

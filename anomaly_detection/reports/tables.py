@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from anomaly_detection.compression import Compressed
 from anomaly_detection.evaluation.metrics import Metrics
@@ -20,6 +21,7 @@ MODELS = {"base": "base", "optimized": "optimised", "sklearn": "scikit-learn"}
 ORACLE = "oracle"
 
 _MISSING = "-"
+_Of = TypeVar("_Of")
 
 
 @dataclass(frozen=True)
@@ -74,25 +76,36 @@ def count(value: float) -> str:
     return f"{value:,.0f}"
 
 
-_Show = Callable[[float], str]
-_COST: tuple[tuple[str, _Show, Callable[[ModelReport], float]], ...] = (
-    ("Training time", seconds, lambda model: model.fit_seconds),
-    ("of it the forest", seconds, lambda model: model.forest_fit_seconds),
-    ("Scoring rate (rows)", rate, lambda model: model.score_rows_per_second),
-    ("the forest alone", rate, lambda model: model.forest_rows_per_second),
-    ("Peak memory", size, lambda model: model.peak_memory_bytes),
-    ("Model size", size, lambda model: model.model_bytes),
-    ("Threshold", number, lambda model: model.threshold),
-    ("Alerts", count, lambda model: model.alerts),
+@dataclass(frozen=True)
+class _Figure(Generic[_Of]):
+    """A measured figure of a model: its name, how it is shown, where it is, whether more of it is better.
+
+    One that is a `part` of the figure above it says nothing new where models are compared in a sentence.
+    """
+
+    name: str
+    show: Callable[[float], str]
+    get: Callable[[_Of], float | None]
+    more_is_better: bool = False
+    part: bool = False
+
+
+_COST: tuple[_Figure[ModelReport], ...] = (
+    _Figure("Training time", seconds, lambda model: model.fit_seconds),
+    _Figure("of it the forest", seconds, lambda model: model.forest_fit_seconds, part=True),
+    _Figure("Scoring rate (rows)", rate, lambda model: model.score_rows_per_second, more_is_better=True),
+    _Figure("the forest alone", rate, lambda model: model.forest_rows_per_second, more_is_better=True, part=True),
+    _Figure("Peak memory", size, lambda model: model.peak_memory_bytes),
+    _Figure("Model size", size, lambda model: model.model_bytes),
 )
-_QUALITY: tuple[tuple[str, _Show, Callable[[Metrics], float | None]], ...] = (
-    ("Accuracy", percent, lambda metrics: metrics.accuracy),
-    ("Precision", percent, lambda metrics: metrics.precision),
-    ("Recall", percent, lambda metrics: metrics.recall),
-    ("F1", percent, lambda metrics: metrics.f1),
-    ("False-positive rate", percent, lambda metrics: metrics.false_positive_rate),
-    ("ROC AUC", number, lambda metrics: metrics.roc_auc),
-    ("Average precision", number, lambda metrics: metrics.average_precision),
+_QUALITY: tuple[_Figure[Metrics], ...] = (
+    _Figure("Accuracy", percent, lambda metrics: metrics.accuracy, more_is_better=True),
+    _Figure("Precision", percent, lambda metrics: metrics.precision, more_is_better=True),
+    _Figure("Recall", percent, lambda metrics: metrics.recall, more_is_better=True),
+    _Figure("F1", percent, lambda metrics: metrics.f1, more_is_better=True),
+    _Figure("False-positive rate", percent, lambda metrics: metrics.false_positive_rate),
+    _Figure("ROC AUC", number, lambda metrics: metrics.roc_auc, more_is_better=True),
+    _Figure("Average precision", number, lambda metrics: metrics.average_precision, more_is_better=True),
 )
 
 
@@ -108,15 +121,16 @@ def compare(report: TrainingReport) -> Comparison:
     metrics = [*(model.metrics for model in models), *([report.oracle] if report.oracle else [])]
     names = [*MODELS.values(), *([ORACLE] if report.oracle else [])]
 
-    def row(title: str, show: _Show, values: Iterable[float | None]) -> tuple[str, tuple[str, ...]]:
+    def row(title: str, show: Callable[[float], str], values: Iterable[float | None]) -> tuple[str, tuple[str, ...]]:
         cells = [_MISSING if value is None else show(value) for value in values]
         return title, (*cells, *[_MISSING] * (len(names) - len(cells)))
 
     agreements = (model.agreement if isinstance(model, DetectorReport) else None for model in models)
-    rows = [row(title, show, map(get, models)) for title, show, get in _COST]
+    rows = [row(cost.name, cost.show, map(cost.get, models)) for cost in _COST]
+    rows.append(row("Alerts", count, [model.alerts for model in models]))
     rows.append(row("Alert rate", percent, [model.alerts / report.split.test for model in models]))
     rows.append(row("Agreement with scikit-learn", percent, agreements))
-    rows += [row(title, show, [None if one is None else get(one) for one in metrics]) for title, show, get in _QUALITY]
+    rows += [row(one.name, one.show, [None if m is None else one.get(m) for m in metrics]) for one in _QUALITY]
     recalls = [{} if one is None else one.recall_by_type or {} for one in metrics]
     types = dict.fromkeys(name for recall in recalls for name in recall)  # in order, each once
     rows += [row(f"Recall: {readable(name)}", percent, [recall.get(name) for recall in recalls]) for name in types]
@@ -164,7 +178,7 @@ def comparison_table(report: TrainingReport, *, terminal: bool | None = None) ->
     for title, cells in content.rows:
         table.add_row(Text(printable(title)), *(Text(cell) for cell in cells))
     console.print(table)
-    for note in content.notes:
+    for note in [*worse_than_base(report), *content.notes]:
         console.print(Text(printable(note)), soft_wrap=False)
     return "\n".join(line.rstrip() for line in buffer.getvalue().strip("\n").split("\n")) + "\n"
 
@@ -180,6 +194,47 @@ def always_normal_accuracy(report: TrainingReport) -> float | None:
 def readable(name: str) -> str:
     """Turn an identifier such as ``lead_time_delay`` into words."""
     return str(name).replace("_", " ").strip()
+
+
+def worse_than_base(report: TrainingReport) -> list[str]:
+    """Say in which measured figures the optimised model is worse than the base, quality and costs in a sentence each.
+
+    Figures that look alike as they are printed count as equal.
+    """
+    base, own = report.base, report.optimized
+    if own.same_as_base:
+        return []
+    quality = []
+    if base.metrics is not None and own.metrics is not None:
+        quality = _worse([*_QUALITY, *_recalls(base.metrics, own.metrics)], base.metrics, own.metrics)
+    told = {
+        "The optimised model is worse than the base in": quality,
+        "The optimised model costs more than the base in": _worse(_COST, base, own),
+    }
+    return [f"{what} {', '.join(worse)}." for what, worse in told.items() if worse]
+
+
+def _recalls(*found: Metrics) -> list[_Figure[Metrics]]:
+    """Recall by type as figures, of the types that all have."""
+    recalls = [one.recall_by_type or {} for one in found]
+    types = [name for name in recalls[0] if all(name in recall for recall in recalls)]
+
+    def figure(name: str) -> _Figure[Metrics]:
+        return _Figure(f"recall of {readable(name)}", percent, lambda m: (m.recall_by_type or {})[name], True)
+
+    return [figure(name) for name in types]
+
+
+def _worse(figures: Sequence[_Figure[_Of]], base: _Of, own: _Of) -> list[str]:
+    """The figures in which `own` is worse, each with both values."""
+    worse = []
+    for figure in figures:
+        before, now = figure.get(base), figure.get(own)
+        if figure.part or before is None or now is None or figure.show(before) == figure.show(now):
+            continue
+        if (now < before) == figure.more_is_better:
+            worse.append(f"{figure.name} ({figure.show(now)} against {figure.show(before)})")
+    return worse
 
 
 def _notes(report: TrainingReport) -> list[str]:

@@ -1,16 +1,13 @@
-"""What a training run finds out of its models: their figures, their worst alerts, and why a test part differs."""
+"""What a training run finds out of its models: their figures, and why a test part differs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.data.schema import Schema
 from anomaly_detection.evaluation.metrics import Metrics, agreement, evaluate
@@ -21,9 +18,8 @@ from anomaly_detection.training.performance import model_bytes, rows_per_second
 from anomaly_detection.training.shift import column_shifts, rate_changed
 from anomaly_detection.training.training_report import DetectorReport, ModelReport, Shift
 
-__all__ = ["classic_test_oracle", "explain_shift", "judge_detector", "judge_model", "scores_of", "top_alerts"]
+__all__ = ["classic_test_oracle", "explain_shift", "judge_detector", "judge_model", "scores_of"]
 
-_TOP_ALERTS = 10
 _SHIFTED_COLUMNS = 3
 
 
@@ -95,8 +91,3 @@ def explain_shift(
         return None
     shifts = column_shifts(schema, pd.concat([training.frame, validation.frame]), test.frame)
     return Shift(float(before.mean()), float(after.mean()), dict(list(shifts.items())[:_SHIFTED_COLUMNS]))
-
-
-def top_alerts(batch: Batch, positions: npt.NDArray[np.int64]) -> list[Alert]:
-    """The worst alerts with their reasons; `positions` are the rows' places in the input, from 0."""
-    return replace(batch, rows=positions.astype(np.int64) + 1).alerts(_TOP_ALERTS)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from anomaly_detection.alerts.alert import Alert
+from anomaly_detection.alerts.overview import Overview
 from anomaly_detection.alerts.scoring import score_table
 from anomaly_detection.calibration.thresholds import AlertBudget, BestAccuracy, Contamination, ThresholdRule
 from anomaly_detection.compression import NONE, Compression
@@ -34,7 +34,6 @@ from anomaly_detection.training.model_report import (
     judge_detector,
     judge_model,
     scores_of,
-    top_alerts,
 )
 from anomaly_detection.training.optimize import ProgressCallback, SearchResult, search_accuracy
 from anomaly_detection.training.training_report import DataReport, OptimizedReport, SplitReport, TrainingReport
@@ -58,16 +57,15 @@ class TrainingResult:
         ``report.to_dict()`` is what ``report.json`` holds.
     curves : CurveData
         Test labels and each model's test scores, for the pictures.
-    top_alerts : list of Alert
-        The optimised model's most abnormal alerts of the test part with their reasons, worst first, ten at most; their
-        rows are counted in the input.
+    overview : Overview
+        What the saved optimised model finds in all records: the worst with their reasons, causes and totals.
     """
 
     base: Detector
     optimized: Detector
     report: TrainingReport
     curves: CurveData
-    top_alerts: list[Alert]
+    overview: Overview
 
 
 def train(
@@ -239,6 +237,8 @@ def train(
             fingerprint=fingerprint(frame),
             schema=schema,
             cleaning=cleaning,
+            timestamp=timestamp,
+            identifiers=tuple(identifiers),
         ),
         split=SplitReport(
             method=parts.method,
@@ -254,18 +254,21 @@ def train(
         ),
         oracle=oracle,
     )
-    worst = top_alerts(batches["optimized"], parts.test)
     saved = {"base": base.scorer, "optimized": optimized.scorer}
+    seen: npt.NDArray[np.float32] | None = None
     if again:
         tell("test", 0.5, "refitting the models on all records")
         whole = Prepared.of(base.scorer.preprocessor, frame)
         saved["base"] = base.scorer.refit(whole)
         alike = optimized.scorer.preprocessor is base.scorer.preprocessor
-        again_on = whole if alike else frame
+        again_on = whole if alike else Prepared.of(optimized.scorer.preprocessor, frame)
         saved["optimized"] = saved["base"] if optimized is base else optimized.scorer.refit(again_on, compression)
+        seen = again_on.seen
     for key, detector in saved.items():
         detector.training_ = report.of_model(key)
-    return TrainingResult(**saved, report=report, curves=CurveData(test.labels, scores, types), top_alerts=worst)
+    tell("test", 0.8, "looking through all records")
+    overview = Overview.of(score_table(saved["optimized"], frame, seen))
+    return TrainingResult(**saved, report=report, curves=CurveData(test.labels, scores, types), overview=overview)
 
 
 def _silent(stage: str, fraction: float, message: str) -> None:

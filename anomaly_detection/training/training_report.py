@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from anomaly_detection.calibration.rule_words import rule_words
 from anomaly_detection.calibration.thresholds import ThresholdRule
 from anomaly_detection.compression import Compressed
 from anomaly_detection.data.schema import CleaningReport, Schema
@@ -43,7 +44,8 @@ class DataReport:
     """The records that a run was given.
 
     `source` is a file's name, or that of a synthetic profile; `anomaly_ratio` the share of anomalies, counted where
-    there are labels, else expected. `schema` is of the training part, `cleaning` of all records.
+    there are labels, else expected. `schema` is of the training part, `cleaning` of all records. `timestamp` and
+    `identifiers` are the columns that were named as such.
     """
 
     source: str
@@ -54,10 +56,13 @@ class DataReport:
     fingerprint: Mapping[str, Any]
     schema: Schema
     cleaning: CleaningReport
+    timestamp: str | None = None
+    identifiers: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for the report."""
-        return {**vars(self), "schema": self.schema.to_dict()["columns"], "cleaning": self.cleaning.to_dict()}
+        own = {**vars(self), "identifiers": list(self.identifiers)}
+        return {**own, "schema": self.schema.to_dict()["columns"], "cleaning": self.cleaning.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -99,8 +104,12 @@ class DetectorParameters:
 
     @property
     def rule_in_words(self) -> str:
-        """What set the threshold, and on what."""
-        return f"{self.threshold_rule!r} on the validation part"
+        """How the threshold was set, and on what."""
+        rule = self.threshold_rule
+        given: dict[str, Any] = {}
+        if is_dataclass(rule):
+            given = {one.name: getattr(rule, one.name) for one in fields(rule) if one.init}
+        return f"{rule_words(type(rule).__name__, given)}, by the validation part"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for the report."""

@@ -1,0 +1,178 @@
+"""`Cause`: alerts with the same leading column in the same group, as one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anomaly_detection.alerts.alert import Alert
+from anomaly_detection.alerts.groups import levels_of
+from anomaly_detection.explain.wording import number, short
+from anomaly_detection.features.group import FeatureSource
+
+__all__ = ["Cause", "find_causes", "leading_column"]
+
+WHOLE_RECORD = "the whole record"
+_WORDS = {"high": "high", "low": "low", "missing": "missing", "repeated": "repeated"}
+_OF_TIME = {"high": "long", "low": "short"}
+_OF_DATES = {"high": "late", "low": "early"}
+_MOST_COLUMNS = 3
+_LEAST_SHARED = 0.1
+_FEW = 10
+_Term = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Alerts that one cause may explain.
+
+    Attributes
+    ----------
+    column : str
+        The leading column, see `leading_column`.
+    text : str
+        What they have in common, as a clause: "Profit is negative for Binders".
+    alerts : tuple of Alert
+        At least one, the worst first.
+    amount : float or None
+        Their sum of `amount_of`.
+    amount_of : str or None
+        The leading column where that is money, else the main amount; None without either.
+    """
+
+    column: str
+    text: str
+    alerts: tuple[Alert, ...]
+    amount: float | None
+    amount_of: str | None
+
+
+def find_causes(
+    alerts: Sequence[Alert],
+    clean: pd.DataFrame,
+    sources: Mapping[str, FeatureSource],
+    money: Sequence[str],
+    amount: str | None,
+) -> list[Cause]:
+    """Group alerts by the column, the direction and the group of their first reason, the largest cause first.
+
+    A reason is judged within a group of one or more columns' levels. Of those with one column and direction, the level
+    that most share makes the first cause, then that which most of the others share, and so on: "Binders" and not each
+    of its states. Where ten or more have no level that a tenth of them share, they are one cause.
+
+    Parameters
+    ----------
+    alerts : sequence of Alert
+        With reasons, the worst first.
+    clean : pandas.DataFrame
+        Their clean records with derived columns, in the same order.
+    sources : mapping of str to FeatureSource
+        By the feature's name.
+    money : sequence of str
+        Columns that can be added up.
+    amount : str, optional
+        The main amount.
+    """
+    buckets: dict[tuple[str, str, str], list[int]] = {}
+    for place, alert in enumerate(alerts):
+        key = (leading_column(alert), *_subject(alert, clean, sources))
+        buckets.setdefault(key, []).append(place)
+    found = []
+    for (column, subject, word), members in buckets.items():
+        for term, places in _covered(members, [_terms(alerts[i], clean, i, sources) for i in members]):
+            summed = column if column in money else amount
+            values = None if summed is None else clean[summed].iloc[places].to_numpy(dtype=np.float64)
+            negative = summed == column and values is not None and bool(np.nanmax(values, initial=-np.inf) < 0)
+            found.append(
+                Cause(
+                    column,
+                    _text(subject, "negative" if negative else word, term),
+                    tuple(alerts[i] for i in places),
+                    None if values is None else float(np.nansum(values)),
+                    summed,
+                )
+            )
+    return sorted(found, key=lambda cause: (-len(cause.alerts), cause.alerts[0].decision))
+
+
+def leading_column(alert: Alert) -> str:
+    """The column that bears most of an alert's first reason; empty where nothing stands out.
+
+    "the whole record" where more than three bear it together, as they do for copies.
+    """
+    if not alert.reasons:
+        return ""
+    first = alert.reasons[0]
+    return first.columns[0] if 0 < len(first.columns) <= _MOST_COLUMNS else WHOLE_RECORD
+
+
+def _subject(alert: Alert, clean: pd.DataFrame, sources: Mapping[str, FeatureSource]) -> tuple[str, str]:
+    """What the first reason judges, and a word for how it differs."""
+    column = leading_column(alert)
+    if not column:
+        return "", ""
+    first = alert.reasons[0]
+    word = _WORDS.get(first.direction, "unusual")
+    judged = sources[first.feature].columns if first.feature in sources else ()
+    dates = [name for name in judged if name in clean and pd.api.types.is_datetime64_any_dtype(clean[name])]
+    if first.direction not in _OF_TIME or not dates:
+        return column, word
+    if len(dates) == 1:
+        return dates[0], _OF_DATES[first.direction]
+    if isinstance(first.value, (int, float)) and first.value < 0:
+        return dates[0], f"before {dates[1]}"
+    return f"the time from {dates[1]} to {dates[0]}", _OF_TIME[first.direction]
+
+
+def _terms(alert: Alert, clean: pd.DataFrame, place: int, sources: Mapping[str, FeatureSource]) -> list[_Term]:
+    """The levels that the first reason's group is of; of a category that is judged by itself, its own level."""
+    if not alert.reasons:
+        return []
+    first, record = alert.reasons[0], clean.iloc[place]
+    source = sources.get(first.feature)
+    grouped = [] if source is None else levels_of(source, clean)
+    own = [name for name in first.columns[:1] if isinstance(record.get(name), str) and first.direction == "rare"]
+    return [(name, _level(name, record[name])) for name in grouped or own]
+
+
+def _level(name: str, value: Any) -> str:
+    plain = name.removesuffix(" as a level")
+    if value is None or value is pd.NaT or value != value:
+        return f"no {plain}"
+    if isinstance(value, (int, float, np.number)):
+        return f"{plain} {number(float(value))}"
+    text = short(value)
+    return text if any(letter.isalpha() for letter in text) else f"{plain} {text}"
+
+
+def _covered(members: list[int], terms: list[list[_Term]]) -> list[tuple[_Term | None, list[int]]]:
+    """Cover members by as few of their terms as a greedy choice needs; those without any come as one."""
+    left = dict(zip(members, terms, strict=True))
+    shared = Counter(term for some in terms for term in dict.fromkeys(some))
+    if len(members) >= _FEW and max(shared.values(), default=0) < _LEAST_SHARED * len(members):
+        return [(None, members)]
+    covered: list[tuple[_Term | None, list[int]]] = []
+    while left:
+        counts = Counter(term for some in left.values() for term in dict.fromkeys(some))
+        if not counts:
+            return [*covered, (None, list(left))]
+        # Of equal ones the first, in the order of the worst.
+        best = max(counts, key=lambda term: counts[term])
+        chosen = [place for place, some in left.items() if best in some]
+        covered.append((best, chosen))
+        for place in chosen:
+            del left[place]
+    return covered
+
+
+def _text(subject: str, word: str, term: _Term | None) -> str:
+    if not subject:
+        return "nothing by itself stands out"
+    if term is not None and term[0] == subject:
+        return f"{subject} {term[1].removeprefix(f'{subject} ')} is {word}"
+    return f"{subject} is {word}" + ("" if term is None else f" for {term[1]}")

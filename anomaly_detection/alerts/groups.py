@@ -1,0 +1,20 @@
+"""The groups within which features judge, as columns of levels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from anomaly_detection.features.group import FeatureSource
+
+__all__ = ["levels_of"]
+
+
+def levels_of(source: FeatureSource, extended: pd.DataFrame) -> list[str]:
+    """The columns of a feature's group that hold levels; numbers that a value is foretold from make no group."""
+    return [name for name in source.group_by if name in extended and not _is_measured(extended[name])]
+
+
+def _is_measured(values: pd.Series[Any]) -> bool:
+    return pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values)
