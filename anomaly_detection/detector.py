@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,31 @@ class Prepared:
         return cls(fresh, learned, np.asarray(fresh.transform(frame)))
 
 
+def carried_over(
+    scores: npt.NDArray[np.float64], before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Bring scores from the scale of one model to that of another, by their places among the scores of learned records.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (n,)
+        By the first model, in [-1, 0).
+    before, after : ndarray of float64
+        Scores of the records that the first and the second model learned from.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        In [-1, 0); the order stays. Beyond the lowest learned score, what is left down to -1 is shared out alike.
+    """
+    shares = np.linspace(0.0, 1.0, 10_001)
+    old, new = np.quantile(before, shares), np.quantile(after, shares)
+    found = np.interp(scores, old, new)
+    room = (1.0 + new[0]) / max(1.0 + old[0], np.finfo(np.float64).tiny)
+    below = -1.0 + np.maximum(1.0 + scores, 0.0) * room
+    return np.asarray(np.where(scores < old[0], np.minimum(below, new[0]), found))
+
+
 class Detector(OutlierMixin, BaseEstimator):
     """Finds anomalies in raw records.
 
@@ -86,6 +112,9 @@ class Detector(OutlierMixin, BaseEstimator):
         A summary of how this detector was trained, of plain JSON values; saved with it.
     calibration_ : Calibration or None
         The scores that p-values, severity, confidence and risk are read from. None before `fit`.
+    learned_scores_, reference_scores_ : ndarray of float64, or None
+        The scores of the records that the model was fitted on, as they were when they were learned, and those that the
+        threshold was set by, for `refit`; not kept in files.
     """
 
     def __init__(
@@ -102,6 +131,8 @@ class Detector(OutlierMixin, BaseEstimator):
         self.threshold_rule = threshold_rule
         self.training_: dict[str, Any] = {}
         self.calibration_: Calibration | None = None
+        self.learned_scores_: npt.NDArray[np.float64] | None = None
+        self.reference_scores_: npt.NDArray[np.float64] | None = None
 
     @property
     def is_fitted(self) -> bool:
@@ -145,7 +176,7 @@ class Detector(OutlierMixin, BaseEstimator):
         # Arrays, whatever scikit-learn is set to hand out.
         features = np.asarray(self.preprocessor.fit_transform(frame))
         self.model.fit(self.fit_scaler(features))
-        scores = self.score_features(features)
+        scores = self.learned_scores_ = self.score_features(features)
         if self.threshold_rule is not None:
             self.set_threshold(self.threshold_rule, scores, labels)
         return self.calibrate(scores, labels, unseen=False)
@@ -154,6 +185,7 @@ class Detector(OutlierMixin, BaseEstimator):
         self, rule: ThresholdRule, scores: npt.ArrayLike, labels: npt.ArrayLike | None = None
     ) -> Detector:
         """Fit `rule` on `scores` (of `score_samples`), keep it, store its threshold in ``model.offset_``, calibrate."""
+        self.reference_scores_ = np.asarray(scores, dtype=np.float64)
         self.threshold_rule = rule.fit(scores, labels)
         self.model.offset_ = rule.offset_
         return self.calibrate(scores, labels)
@@ -167,22 +199,29 @@ class Detector(OutlierMixin, BaseEstimator):
         return self
 
     def refit(self, frame: Any, compression: Compression = NONE) -> Detector:
-        """A new detector of the same settings, fitted on `frame`, with this one's threshold and calibration.
+        """A new detector of the same settings, fitted on `frame`, under the same threshold rule.
 
         `frame` are records, or `Prepared` ones. A model that was made smaller is grown whole: give what made it
         smaller, to be done again.
 
         For records that this one has been fitted on and calibrated by, all together: else a value that only the
-        calibration records hold would be reported as never seen. Threshold and calibration stay those by scores of
-        records that the parts had not seen, as new records are; more records of the same kind keep the scale of scores.
+        calibration records hold would be reported as never seen. Threshold and calibration stay those by records that
+        the parts had not seen, as new records are. Their scores are carried over to the new model's scale: each keeps
+        its place among the scores of the records that were learned from (`carried_over`).
         """
         made = frame if isinstance(frame, Prepared) else Prepared.of(self.preprocessor, frame)
         again = Detector(made.preprocessor, clone(self.scaler), clone(self.model))
         again.training_ = self.training_
         again.model.fit(again.fit_scaler(made.learned))
         again.compress(compression, made.seen)
-        again.threshold_rule, again.model.offset_ = self.threshold_rule, self.model.offset_
-        again.calibration_ = self.calibration.with_learned(again.score_features(made.seen))
+        again.learned_scores_ = again.score_features(made.learned)
+        if self.learned_scores_ is None or self.reference_scores_ is None or self.threshold_rule is None:
+            again.threshold_rule, again.model.offset_ = self.threshold_rule, self.model.offset_
+            again.calibration_ = self.calibration
+        else:
+            scores = carried_over(self.reference_scores_, self.learned_scores_, again.learned_scores_)
+            again.set_threshold(copy.deepcopy(self.threshold_rule), scores)
+        again.calibration_ = again.calibration.with_learned(again.score_features(made.seen))
         return again
 
     def compress(self, compression: Compression, features: npt.NDArray[np.float32]) -> Compressed | None:

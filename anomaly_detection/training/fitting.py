@@ -104,9 +104,10 @@ def fit_detector(
     cost.seconds += made.cost.seconds
     cost.peak_memory_bytes = max(made.cost.peak_memory_bytes, made.training.nbytes + cost.peak_memory_bytes)
     compressed = detector.compress(compression, made.validation)
+    detector.learned_scores_ = detector.score_features(made.training)
     scores = detector.score_features(made.validation)
     detector.set_threshold(copy.deepcopy(rule), scores, labels)
-    detector.calibration_ = detector.calibration.with_learned(detector.score_features(made.training))
+    detector.calibration_ = detector.calibration.with_learned(detector.learned_scores_)
     parameters = DetectorParameters(
         settings=settings,
         max_samples=detector.model.max_samples_,
