@@ -220,7 +220,11 @@ class Detector(OutlierMixin, BaseEstimator):
             again.calibration_ = self.calibration
         else:
             scores = carried_over(self.reference_scores_, self.learned_scores_, again.learned_scores_)
-            again.set_threshold(copy.deepcopy(self.threshold_rule), scores)
+            # Half by new records, half by those that were learned from: what was asked for holds for both.
+            times = max(1, round(len(again.learned_scores_) / len(scores)))
+            both = np.concatenate([np.tile(scores, times), again.learned_scores_])
+            again.set_threshold(copy.deepcopy(self.threshold_rule), both)
+            again.calibrate(scores)
         again.calibration_ = again.calibration.with_learned(again.score_features(made.seen))
         return again
 

@@ -98,6 +98,10 @@ class Copies(FeatureGroup):
         others, again = self._others(X, self._content(X))
         return self._evidence(others, int(self.counts_.sum()) + len(X) - again - 1)
 
+    def keys(self, X: pd.DataFrame) -> Keys:
+        """A key of each record, by all that it says and its names, shape (n,)."""
+        return self._whole(X, self._content(X))
+
     def known(self, X: pd.DataFrame) -> npt.NDArray[np.bool_]:
         """Say which records are among the training records remembered, alike in every column; shape (n,)."""
         return self._itself(X, self._content(X))

@@ -65,6 +65,7 @@ __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
 _SAMPLE = 5_000
 _SAME = 0.999
 _BLOCK = 1_024
+_REMEMBERED = 100_000
 _OF_A_RECORD = 3
 
 
@@ -216,7 +217,9 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             ]
         if self.weighs_evidence:
             self.feature_sources_.append(FeatureSource(NAME, NAME, ()))
-        return self.summarise(found)
+        learned = self.summarise(found)
+        self._remember(extended, learned)
+        return learned
 
     def transform(self, X: Any, **params: Any) -> npt.NDArray[np.float32]:
         """Return the features of records, shape (n, n_features).
@@ -253,7 +256,35 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
 
     def features_of(self, extended: pd.DataFrame) -> npt.NDArray[np.float32]:
         """Return the features of records that `extend` prepared."""
-        return self.summarise(self._of_branches("transform", extended)[:, self.kept_])
+        found = self.summarise(self._of_branches("transform", extended)[:, self.kept_])
+        return self._recalled(extended, found)
+
+    def _remember(self, extended: pd.DataFrame, learned: npt.NDArray[np.float32]) -> None:
+        """Keep the row-level summaries of the training records (the last 100,000), each judged by the others."""
+        self.remembered_ = None
+        copies = self._copies()
+        if copies is None or not self.weighs_evidence:
+            return
+        branch, columns = copies
+        keys, first = np.unique(branch.keys(extended[columns].iloc[-_REMEMBERED:]), return_index=True)
+        self.remembered_ = (keys, learned[-_REMEMBERED:][first, len(self.kept_) :])
+
+    def _recalled(self, extended: pd.DataFrame, found: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Give training records that come again the summaries that they had, or they look more usual than new ones."""
+        copies = self._copies()
+        if self.remembered_ is None or copies is None:
+            return found
+        branch, columns = copies
+        known, summaries = self.remembered_
+        keys = branch.keys(extended[columns])
+        at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+        again = known[at] == keys
+        found[again, len(self.kept_) :] = summaries[at[again]]
+        return found
+
+    def _copies(self) -> tuple[Copies, list[str]] | None:
+        """The branch that knows records by all that they say, and its columns."""
+        return next(((branch, columns) for name, branch, columns in self._used() if name == "copies"), None)
 
     def _of_branches(self, method: str, extended: pd.DataFrame) -> npt.NDArray[np.float32]:
         """What a method of the branches makes of prepared records, side by side, each branch in a thread."""

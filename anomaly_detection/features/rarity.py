@@ -71,6 +71,14 @@ class CategoryRarity(FeatureGroup):
         as_rare = np.cumsum(np.bincount(place, weights=counts))[place]
         return -np.log(np.append(as_rare, 0.5) / (self.n_rows_ + 0.5))
 
+    def fit_transform(self, X: pd.DataFrame, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+        """Fit, and give each training row's surprisals as if it had not been one: what occurs once is new then."""
+        out = self.fit(X).transform(X)
+        for i, (name, levels) in enumerate(self.levels_.items()):
+            once = levels.counts[levels.codes(X[name])] == 1
+            out[once, i] = self.surprise_[name][-1]
+        return out
+
     def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
         """Give the surprisals in nats, shape (n, features)."""
         check_is_fitted(self)

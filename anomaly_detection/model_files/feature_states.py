@@ -55,9 +55,10 @@ _OWN = Fields(
         "n_records_": Whole(1),
         "tails_": TAILS,
         "evidence_": Optional(EVIDENCE),
+        "remembered_": Optional(Fixed(Array("uint64"), Array("float32", 2, least=0.0, most=1e7))),
     },
     # Files of before have no evidence.
-    ("evidence_",),
+    ("evidence_", "remembered_"),
 )
 _APART = {"transformers_", "n_features_in_"}
 """Attributes that are kept in another form; what begins with an underscore is scikit-learn's own."""
@@ -75,7 +76,7 @@ class _Features(Kind):
         same = value.schema == value.schema_
         made = _OWN.encode({**state, "schema": None} if same else state, at, arrays)
         if value.evidence_ is None:
-            del made["evidence_"]
+            del made["evidence_"], made["remembered_"]
         if same:
             made["schema"] = _SAME
         at = place(at, "branches")
@@ -103,6 +104,7 @@ class _Features(Kind):
             raise StateError(f"{at}: two branches have one name")
         features = SupplyChainFeatures()
         state.setdefault("evidence_", None)
+        state.setdefault("remembered_", None)
         features.__dict__.update(state, transformers_=branches, n_features_in_=len(columns))
         fault = _fault(features)
         if fault is not None:
@@ -143,6 +145,12 @@ def _fault(features: SupplyChainFeatures) -> str | None:
         expected += [FeatureSource(str(name), "tails", ()) for name in features.tails_.get_feature_names_out()]
     if features.weighs_evidence:
         expected.append(FeatureSource(NAME, NAME, ()))
+    if features.remembered_ is not None:
+        keys, summaries = features.remembered_
+        if not features.weighs_evidence or summaries.shape != (len(keys), len(expected) - n) or not len(keys):
+            return "'remembered_' must have a summary of each record that is remembered"
+        if np.any(keys[1:] <= keys[:-1]):
+            return "'remembered_' must have its keys in ascending order"
     if features.feature_sources_ != expected:
         return "'feature_sources_' must name the features that are made, and their columns"
     rows = {branch.n_rows_ for _, branch, _ in features._used() if hasattr(branch, "n_rows_")}
