@@ -155,7 +155,7 @@ def test_the_recipe_comes_back_and_explains_and_fits_alike(recipe: Detector, tmp
     everything = np.full(len(NEW), -1), recipe.decision_function(NEW)
     assert apis[0].explain_anomalies(NEW, *everything) == apis[1].explain_anomalies(NEW, *everything)
     assert apis[0].detect_anomaly(NEW.iloc[0].to_dict()) == apis[1].detect_anomaly(NEW.iloc[0].to_dict())
-    refitted = [detector.refit(FRAME) for detector in (loaded, recipe)]
+    refitted = [detector.refit(FRAME) for detector in (loaded, again(recipe, tmp_path))]
     assert_same(refitted[0], refitted[1], tmp_path)
     assert recipe.training_["data"]["fingerprint"]["sha256"] == loaded.training_["data"]["fingerprint"]["sha256"]
 
@@ -405,9 +405,9 @@ WRONG = [
     (at("model", "offset_", value=-5.0), r"model/offset_: expected a number in \[-1.0001, 0.0001\], found -5.0"),
     (at("model", "offset_", value=1e300), r"model/offset_: expected a number in \[-1.0001, 0.0001\], found 1e\+300"),
     (at("model", "offset_", value=-1.0), "model/offset_: the model's threshold is -1, but its rule's is -0"),
-    (_thresholds(-1.0001), "model/offset_: the threshold is -1, but the scores that it is from lie between -0"),
+    (_thresholds(-1.0001), "model/offset_: the threshold is -1.0001, but the scores that it is from lie between -0"),
     (_thresholds(0.0), "model/offset_: the threshold is 0, but the scores that it is from lie between -0"),
-    (_without_rule(-1.0001), "model/offset_: the threshold is -1, but the scores that it is from lie between -0"),
+    (_without_rule(-1.0001), "model/offset_: the threshold is -1.0001, but the scores that it is from lie between -0"),
     (at("model", "backend_", "name", value="cloud"), "expected one of mlx, numba, sklearn"),
     (at("model", "quantized_bits_", value=9), "'quantized_bits_' must be"),
     (at("model", "random_state", value={"key": 3}), "model/random_state: 'position' is missing"),

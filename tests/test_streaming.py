@@ -10,6 +10,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from anomaly_detection import anomaly_detection_api as api_module
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.calibration import drift
 from anomaly_detection.calibration.drift import DriftWarning, ScoreSample
@@ -30,6 +32,7 @@ from anomaly_detection.data import frames
 from anomaly_detection.data.csv_files import BLOCK
 from anomaly_detection.data.frames import Chunks, read_chunks, read_table, table_writer, write_table
 from anomaly_detection.errors import DataError, NotFittedError
+from anomaly_detection.settings import RECIPE
 from anomaly_detection.synthetic import generate
 
 ROOT = Path(__file__).parent.parent
@@ -49,16 +52,27 @@ def records(rows: int = 500, seed: int = 5) -> pd.DataFrame:
     return frame
 
 
+def with_gaps(frame: pd.DataFrame) -> pd.DataFrame:
+    """As many values missing as in `records`."""
+    frame.loc[frame.index % 7 == 0, "demand_forecast"] = np.nan
+    frame.loc[frame.index % 10 == 0, "lead_time"] = np.nan
+    return frame
+
+
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two models and the same records in files of several kinds."""
     folder = tmp_path_factory.mktemp("work")
-    history = generate("classic", 900, seed=4).frame
-    AnomalyDetectionAPI().fit(history).save_model(folder / "model.joblib")
+    history = with_gaps(generate("classic", 900, seed=4).frame)
     copied = pd.concat([history, history.iloc[:20]])
     AnomalyDetectionAPI().fit(copied).save_model(folder / "copies.joblib")
-    clean = generate("classic", 1500, anomaly_ratio=0.0, seed=3).frame
-    AnomalyDetectionAPI(threshold=Conformal(0.3)).fit(clean).save_model(folder / "conformal.joblib")
+    clean = with_gaps(generate("classic", 1500, anomaly_ratio=0.0, seed=3).frame)
+    with pytest.MonkeyPatch.context() as patch:
+        # What repeats depends on the records that come together: these models do not look at it.
+        alone = tuple(group for group in RECIPE.features.groups if group not in ("copies", "readings"))
+        patch.setattr(api_module, "RECIPE", replace(RECIPE, features=replace(RECIPE.features, groups=alone)))
+        AnomalyDetectionAPI().fit(history).save_model(folder / "model.joblib")
+        AnomalyDetectionAPI(threshold=Conformal(0.3)).fit(clean).save_model(folder / "conformal.joblib")
     for name in ("a.csv", "a.tsv", "a.csv.gz"):
         write_table(records(), folder / name)
     (folder / "utf16.csv").write_bytes((folder / "a.csv").read_bytes().decode().encode("utf-16"))

@@ -203,7 +203,8 @@ def threshold_of_parts(
 
 def counts_repeats(detector: Detector) -> bool:
     """Whether scores depend on which records come together, because copies among them are counted."""
-    return any(KINDS[source.kind].counted for source in detector.preprocessor.feature_sources_)
+    kinds = {source.kind for source in detector.preprocessor.feature_sources_} & KINDS.keys()
+    return any(KINDS[kind].counted for kind in kinds)
 
 
 def _found(part: Batch) -> tuple[FloatArray, FloatArray]:
