@@ -13,6 +13,7 @@ from anomaly_detection.features.coincidences import Chance, cell_keys, first_oth
 from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.model_files.branch_states import BRANCHES
+from anomaly_detection.synthetic import generate
 from mlx_iforest.convert.declared import StateError
 from tests.repeating import LIMIT, NATS, sensors
 
@@ -179,3 +180,13 @@ def test_broken_state_is_refused(name: str, change: Any, words: str) -> None:
     setattr(copies, name, change(getattr(copies, name)))
     with pytest.raises(StateError, match=words):
         read(copies)
+
+
+def test_the_last_bit_of_a_number_is_no_difference() -> None:
+    """Readers of text differ in it: a record from a file is the record that was learned from."""
+    frame = generate("classic", 300, seed=3).frame.select_dtypes("number").round(4)
+    moved = frame.map(lambda value: float(np.nextafter(value, np.inf)))
+    for name in frame.columns:
+        np.testing.assert_array_equal(cell_keys(frame[name]), cell_keys(moved[name]))
+    assert len(np.unique(cell_keys(pd.Series([1.0, 1.00000000001, 10.0, 0.1, 0.0, -1.0, 1e300, 1e-300])))) == 8
+    assert cell_keys(pd.Series([0.0]))[0] == cell_keys(pd.Series([-0.0]))[0]

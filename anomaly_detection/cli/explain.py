@@ -103,6 +103,8 @@ def _cells(reason: Contribution) -> dict[str, str]:
         usual = " of ".join(number(count) for count in seen) + " records"
     elif reason.direction == "repeated":
         usual = "once"
+    elif isinstance(expected, list):
+        usual = " to ".join(str(end) for end in expected)
     else:
         usual = number(expected)
         if reason.expected_range is not None:

@@ -183,7 +183,11 @@ class _Told:
         self.falls = np.maximum(-found.effects, 0.0)
         self.fall = self.falls.sum(axis=1) + np.maximum(-found.rest, 0.0)
         self.least = np.maximum(_LEAST_SHARE * self.fall, max(least, 1e-12))
-        self.weight = np.array([KINDS[source.kind].weight(source) for source in self.sources[: self.farness.shape[1]]])
+        judged = self.sources[: self.farness.shape[1]]
+        self.weight = np.array([KINDS[source.kind].weight(source) for source in judged])
+        if preprocessor.evidence_ is not None:
+            # What is no evidence is told by what is: its words are of what the records show, not of an estimate.
+            self.weight *= [KINDS[source.kind].weighed for source in judged]
 
     def reasons(self, row: int, top: int) -> tuple[Contribution, ...]:
         """The strongest reasons of a row."""

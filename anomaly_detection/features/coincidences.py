@@ -39,7 +39,7 @@ def mixed(keys: Keys) -> Keys:
 
 
 def cell_keys(column: pd.Series[Any]) -> Keys:
-    """Hash each cell by what it says, shape (n,): a level by its text, a number by its value; all gaps are alike.
+    """Hash each cell by what it says, shape (n,): a level by its text, a number by 12 digits; all gaps are alike.
 
     Neither the codes of a category, the unit of a date nor the sign of a zero matters.
     """
@@ -51,11 +51,22 @@ def cell_keys(column: pd.Series[Any]) -> Keys:
     if values.dtype.kind == "M":
         keys = mixed(values.astype("datetime64[ns]").view(np.uint64))
     elif values.dtype.kind in "fiub":
-        # Adding 0 takes the sign off a zero.
-        keys = mixed((values.astype(np.float64) + 0.0).view(np.uint64))
+        keys = _number_keys(values.astype(np.float64))
     else:
         keys = _text_keys(values)
     return np.where(column.isna().to_numpy(dtype=bool), _MISSING, keys)
+
+
+def _number_keys(values: npt.NDArray[np.float64]) -> Keys:
+    """Hash numbers by their first 12 digits: readers of text may differ in the last bit of what they make of it."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        power = np.where(values == 0.0, 0.0, np.floor(np.log10(np.abs(values))))
+        power = np.clip(np.nan_to_num(power), -300.0, 308.0)
+        digits = np.rint(np.nan_to_num(values / 10.0**power) * 1e11)
+    # A number that rounds up to the next power of ten is that power.
+    over = np.abs(digits) >= 1e12
+    digits, power = np.where(over, digits / 10.0, digits), np.where(over, power + 1.0, power)
+    return mixed(mixed(digits.astype(np.int64).view(np.uint64)) + power.astype(np.int64).view(np.uint64))
 
 
 def name_keys(column: pd.Series[Any]) -> Keys:

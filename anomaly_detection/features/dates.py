@@ -64,12 +64,12 @@ class Dates(FeatureGroup):
         return [(str(name),) for name in self.feature_names_in_]
 
     def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return each date's days since 1970, and the first and the last of the training records'."""
-        values = np.column_stack([_days(X[name]) for name in X.columns])
-        usual = np.empty(values.shape, dtype=object)
-        for i, (_, first, last, _) in enumerate(self.spans_):
-            for row in range(len(X)):
-                usual[row, i] = (first, last)
+        """Return each date (None where missing), and the first and the last of the training records'; (n, columns)."""
+        values, usual = (np.empty((len(X), len(self.spans_)), dtype=object) for _ in range(2))
+        for i, (name, (_, first, last, _)) in enumerate(zip(X.columns, self.spans_, strict=True)):
+            ends = (_moment(first), _moment(last))
+            for row, days in enumerate(_days(X[name]).tolist()):
+                values[row, i], usual[row, i] = (None if np.isnan(days) else _moment(days)), ends
         return values, usual
 
     @classmethod
@@ -81,7 +81,7 @@ class Dates(FeatureGroup):
     @classmethod
     def says(cls, value: Any) -> bool:
         """A missing date says nothing here."""
-        return not pd.isna(value)
+        return value is not None
 
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
@@ -89,10 +89,14 @@ class Dates(FeatureGroup):
         first, last = usual
         shown = f"{source.columns[0]} {_date(value)}"
         if value > last:
-            return f"{shown} lies {_span(value - last)} after the last of {rows:,} records ({_date(last)})"
+            return f"{shown} lies {_span((value - last) / _DAY)} after the last of {rows:,} records ({_date(last)})"
         if value < first:
-            return f"{shown} lies {_span(first - value)} before the first of {rows:,} records ({_date(first)})"
-        return f"{shown} lies near the end of what {rows:,} records span ({_date(first)} to {_date(last)})"
+            return f"{shown} lies {_span((first - value) / _DAY)} before the first of {rows:,} records ({_date(first)})"
+        return f"{shown} lies near an end of what {rows:,} records span ({_date(first)} to {_date(last)})"
+
+
+def _moment(days: float) -> np.datetime64:
+    return np.datetime64(0, "s") + np.timedelta64(round(days * 86_400), "s")
 
 
 def _days(column: pd.Series[Any]) -> npt.NDArray[np.float64]:
@@ -105,8 +109,8 @@ def _half_span(days: npt.NDArray[np.float64]) -> float:
     return max(float(high - low) / 2.0, 1.0)
 
 
-def _date(days: float) -> str:
-    return str((np.datetime64(0, "s") + np.timedelta64(round(days * 86_400), "s")).astype("datetime64[D]"))
+def _date(moment: np.datetime64) -> str:
+    return str(moment.astype("datetime64[D]"))
 
 
 def _span(days: float) -> str:

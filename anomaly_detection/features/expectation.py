@@ -70,6 +70,7 @@ class Expectation(ComparingGroup):
 
     logarithmic: ClassVar[bool] = True
     units: ClassVar[tuple[float, float]] = (0.5, 0.5)
+    standard: ClassVar[str] = "expected"
     learned: ClassVar[str] = "targets_"
 
     def __init__(
@@ -286,18 +287,23 @@ class Expectation(ComparingGroup):
     @classmethod
     def among(cls, source: FeatureSource, row: Row) -> str:
         """`NumericGroup.among`: the rest of the record foretells the value, its numbers as well as its categories."""
+        return f" from {cls._told_by(source, row)}"
+
+    @staticmethod
+    def _told_by(source: FeatureSource, row: Row) -> str:
         named, _ = compared_with(source.group_by, row, joined=False)
-        return f" with {listed(named)}" if named else " for such a record"
+        return listed(named) if named else "the rest of the record"
 
     @classmethod
     def of_one(cls, source: FeatureSource, value: float, usual: float, row: Row, between: Range | None) -> str:
-        """`NumericGroup.of_one`."""
-        if number(value) != number(usual):
-            return super().of_one(source, value, usual, row, between)
-        # What is foretold is beyond all that any record has had, and was cut there.
+        """`NumericGroup.of_one`: an estimate, and called one."""
         name, unit = without_unit(source.columns[0])
-        beside = cls.among(source, row).removeprefix(" with ") if source.group_by else "the rest of the record"
-        return f"{name} {number(value)}{unit} does not go with {beside}"
+        told_by = cls._told_by(source, row)
+        if number(value) == number(usual):
+            # What is foretold is beyond all that any record has had, and was cut there.
+            return f"{name} {number(value)}{unit} does not go with {told_by}"
+        side = "above" if value > usual else "below"
+        return f"{name} {number(value)}{unit} is {side} what is expected from {told_by}: about {number(usual)}{unit}"
 
 
 class _Weights:

@@ -33,10 +33,13 @@ class NumericGroup(FeatureGroup):
     ----------
     of_dates : bool
         Whether two columns are always dates.
+    standard : str
+        What values are held against: what is usual, or expected.
     """
 
     ordered: ClassVar[bool] = True
     of_dates: ClassVar[bool] = False
+    standard: ClassVar[str] = "usual"
 
     @classmethod
     def is_duration(cls, source: FeatureSource) -> bool:
@@ -78,7 +81,7 @@ class NumericGroup(FeatureGroup):
         if len(source.columns) == 3:
             return _product(source, value, usual, row)
         if cls.is_duration(source):
-            return _duration(source, value, usual, cls.among(source, row), between)
+            return _duration(source, value, usual, f"{cls.standard}{cls.among(source, row)}", between)
         over, under = (with_unit(column, row[column]) for column in source.columns)
         each = f"a ratio of {number(value)}" if amount_kind(source.columns[1]) in _AMOUNTS else f"{number(value)} each"
         subject = f"{' '.join(over)} for {' '.join(under)} ({each})"
@@ -121,7 +124,7 @@ def _product(source: FeatureSource, value: float, usual: float, row: Row) -> str
     return f"{name} {shown} is {ratio or 'about'} {factors} ({number(product)})"
 
 
-def _duration(source: FeatureSource, days: float, usual: float, among: str, between: Range | None) -> str:
+def _duration(source: FeatureSource, days: float, usual: float, what: str, between: Range | None) -> str:
     end, start = source.columns
     when = "on the same day as" if days == 0 else gap(days)
     span = ""
@@ -132,4 +135,4 @@ def _duration(source: FeatureSource, days: float, usual: float, among: str, betw
             span = f" ({gap(farther, f'{number(abs(nearer))} to {number(abs(farther))}')})"
         elif low < high:
             span = f" ({gap(low)} to {gap(high)})"
-    return f"{end} is {when} {start}; usual{among} is {gap(usual)}{span}"
+    return f"{end} is {when} {start}; {what} is {gap(usual)}{span}"
