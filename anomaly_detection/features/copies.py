@@ -30,6 +30,7 @@ Codes = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 
 _REMEMBERED = 100_000
+_NAMING = 0.99
 
 
 class Copies(FeatureGroup):
@@ -43,7 +44,8 @@ class Copies(FeatureGroup):
     Parameters
     ----------
     names : sequence of str
-        Columns that name a record; they are no part of what it says.
+        Columns that may name a record. Those that hardly ever repeat do, and are no part of what it says; an order's
+        number that its lines share is.
     """
 
     units: ClassVar[tuple[float, float]] = (0.0, 1.0)
@@ -65,7 +67,8 @@ class Copies(FeatureGroup):
     def _learn(self, X: pd.DataFrame) -> Codes:
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         self.n_features_in_ = X.shape[1]
-        cells = {name: cell_keys(X[name]) for name in self._said}
+        self.names_ = [name for name in self.names if X[name].nunique() >= _NAMING * X[name].notna().sum()]
+        cells = self._cells(X)
         content = combined(cells, len(X))
         others = np.where(self._blank(X), 0, repeats_of(content))
         apart = float(np.prod([agreement(keys) for keys in cells.values()]))
@@ -78,13 +81,16 @@ class Copies(FeatureGroup):
 
     @property
     def _said(self) -> list[str]:
-        return [str(name) for name in self.feature_names_in_ if name not in self.names]
+        return [str(name) for name in self.feature_names_in_ if name not in self.names_]
 
     def _content(self, X: pd.DataFrame) -> Keys:
-        return combined({name: cell_keys(X[name]) for name in self._said}, len(X))
+        return combined(self._cells(X), len(X))
+
+    def _cells(self, X: pd.DataFrame) -> dict[str, Keys]:
+        return {name: (name_keys if name in self.names else cell_keys)(X[name]) for name in self._said}
 
     def _whole(self, X: pd.DataFrame, content: Keys) -> Keys:
-        return content + combined({name: name_keys(X[name]) for name in self.names}, len(X))
+        return content + combined({name: name_keys(X[name]) for name in self.names_}, len(X))
 
     def _blank(self, X: pd.DataFrame) -> npt.NDArray[np.bool_]:
         blank = np.ones(len(X), dtype=bool)
@@ -110,7 +116,7 @@ class Copies(FeatureGroup):
         # The names of those only that may be known are hashed. Without any, one that says the same is itself.
         found, _ = among(self.content_, content)
         some = X[found]
-        nameless = some[list(self.names)].isna().all(axis=1).to_numpy(dtype=bool)
+        nameless = some[list(self.names_)].isna().all(axis=1).to_numpy(dtype=bool)
         found[found] = nameless | among(self.whole_, self._whole(some, content[found]))[0]
         return found
 

@@ -232,7 +232,7 @@ def _chance_fault(chance: Chance) -> str | None:
 
 
 def _copies_fault(copies: Copies) -> str | None:
-    if not set(copies.names) <= set(copies.feature_names_in_):
+    if not set(copies.names_) <= set(copies.names) <= set(copies.feature_names_in_):
         return "expected names among the columns"
     if not len(copies.content_) or not _ascending(copies.content_) or not _ascending(copies.whole_):
         return "expected keys in ascending order"
@@ -549,6 +549,7 @@ BRANCHES: dict[str, Record] = {
         {
             "names": LISTED,
             **_SEEN,
+            "names_": LISTED,
             "chance_": _CHANCE,
             "content_": Array("uint64"),
             "counts_": _COUNTS,
