@@ -13,7 +13,9 @@ __all__ = ["levels_of"]
 
 def levels_of(source: FeatureSource, extended: pd.DataFrame) -> list[str]:
     """The columns of a feature's group that hold levels; numbers that a value is foretold from make no group."""
-    return [name for name in source.group_by if name in extended and not _is_measured(extended[name])]
+    # A span of four weeks is a number to people, and no cause.
+    named = [name for name in source.group_by if not name.startswith("period of ")]
+    return [name for name in named if name in extended and not _is_measured(extended[name])]
 
 
 def _is_measured(values: pd.Series[Any]) -> bool:

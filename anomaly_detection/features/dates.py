@@ -19,13 +19,14 @@ _YEAR = 365.2425
 
 
 class Dates(FeatureGroup):
-    """How far a date lies from the middle of the training records', in half of the span of nine tenths of them.
+    """How far a date lies outside the training records' span, in half of the span of nine tenths of them.
 
-    One feature a column of dates; NaN where it is missing. New records come later than those of the training: as long
-    after the last date as all of them span, and a year at least, a date is usual.
+    One feature a column of dates, negative before the span; NaN where it is missing. New records come later than those
+    of the training: as long after the last date as all of them span, and a year at least, a date is usual.
     """
 
     logarithmic: ClassVar[bool] = True
+    units: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def fit(self, X: pd.DataFrame, y: object = None) -> Dates:
         """Find the middle and the ends of each column."""
@@ -47,11 +48,10 @@ class Dates(FeatureGroup):
         """Give the days, shape (n, columns)."""
         check_is_fitted(self)
         out = np.empty((len(X), len(self.spans_)), dtype=np.float32)
-        for i, (name, (middle, first, last, half)) in enumerate(zip(X.columns, self.spans_, strict=True)):
+        for i, (name, (_, first, last, half)) in enumerate(zip(X.columns, self.spans_, strict=True)):
             days = _days(X[name])
             soon = last + max(last - first, _YEAR)
-            away = np.where(days > soon, days - soon + last - middle, days - middle)
-            out[:, i] = np.where((days > last) & (days <= soon), 0.0, away / half)
+            out[:, i] = (np.maximum(days - soon, 0.0) + np.minimum(days - first, 0.0)) / half
         return out
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
@@ -92,7 +92,7 @@ class Dates(FeatureGroup):
             return f"{shown} lies {_span((value - last) / _DAY)} after the last of {rows:,} records ({_date(last)})"
         if value < first:
             return f"{shown} lies {_span((first - value) / _DAY)} before the first of {rows:,} records ({_date(first)})"
-        return f"{shown} lies near an end of what {rows:,} records span ({_date(first)} to {_date(last)})"
+        return f"{shown} lies within what {rows:,} records span ({_date(first)} to {_date(last)})"
 
 
 def _moment(days: float) -> np.datetime64:
