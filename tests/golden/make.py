@@ -17,6 +17,7 @@ import sklearn
 
 from anomaly_detection.calibration.thresholds import Contamination
 from anomaly_detection.data.frames import read_table, write_table
+from anomaly_detection.features.kinds import GROUPS, PLAIN_GROUPS
 from anomaly_detection.model_files.persistence import save_detector
 from anomaly_detection.settings import FeatureSet, Settings, make_detector, make_forest
 from anomaly_detection.synthetic import generate
@@ -34,7 +35,8 @@ def main(name: str) -> None:
     """Write the model file `name` and what is expected of it."""
     if not RECORDS.exists():
         write_table(generate("realistic", 40, seed=12).frame[COLUMNS], RECORDS)
-    settings = Settings(FeatureSet(surprises=5), n_estimators=25, max_samples=64, forest="density")
+    groups = GROUPS if name.startswith("evidence") else PLAIN_GROUPS
+    settings = Settings(FeatureSet(groups, 5), n_estimators=25, max_samples=64, forest="density")
     detector = make_detector(settings, None, make_forest(settings, seed=11))
     detector.threshold_rule = Contamination(0.1)
     detector.fit(generate("realistic", 300, seed=11).frame[COLUMNS])
