@@ -281,3 +281,12 @@ def test_lists_are_opaque_and_what_is_missing_or_constant_is_not() -> None:
     schema = infer_schema({"x": [1.5, 2.5, 4.0], "lists": [[1], None, [2]], "none": [None] * 3, "one": ["a"] * 3})
     assert [column.name for column in schema.columns if column.is_opaque] == ["lists"]
     json.dumps(schema.to_dict())
+
+
+def test_sellers_are_a_category_though_many_sell_once() -> None:
+    """Two thirds of the rows belong to sellers with five or more, the rest to ones of their own."""
+    sellers = [f"Seller {i % 20}" for i in range(400)] + [f"Shop {i}" for i in range(200)]
+    frame = pd.DataFrame({"seller": sellers, "price": np.arange(600.0) % 37})
+    assert infer_schema(frame)["seller"].role is Role.CATEGORICAL
+    frame["seller"] = [f"Seller {i % 150}" for i in range(600)]
+    assert infer_schema(frame)["seller"].role is not Role.CATEGORICAL

@@ -32,6 +32,7 @@ __all__ = ["infer_column"]
 
 
 _TEXTS_KEPT = 20
+_SEVERAL = 5  # rows of one level
 _VALUES = (Role.NUMERIC, Role.TIMESTAMP)
 _NOTHING = Declaration()
 
@@ -252,6 +253,10 @@ def _text_role(name: str, present: pd.Series[Any], distinct: int, kept: tuple[st
     if distinct <= max(2, 0.2 * rows) or (distinct <= 20 and distinct <= 0.5 * rows):
         value = f", {', '.join(kept)} among them" if kept else ""
         return Role.CATEGORICAL, f"{distinct} values that repeat{value}"
+    counts = present.value_counts()
+    if int(counts[counts >= _SEVERAL].sum()) >= 0.5 * rows:
+        # A tail of sellers with one sale each makes no names of those that sell every day.
+        return Role.CATEGORICAL, f"{distinct} values, of which most rows share theirs"
     words = present.str.count(r"\s+").mean() + 1.0
     if words >= 3.0:
         return Role.TEXT, "several words, hardly ever repeated"
