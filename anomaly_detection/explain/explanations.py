@@ -225,7 +225,8 @@ class _Told:
         return best
 
     def _says(self, row: int, feature: int) -> bool:
-        return KINDS[self.sources[feature].kind].says(self.values[row, feature])
+        kind = KINDS[self.sources[feature].kind]
+        return kind.says(self.values[row, feature]) and kind.tells(self.usual[row, feature])
 
     def _reason(self, row: int, feature: int, players: list[int]) -> Contribution:
         source = self.sources[feature]

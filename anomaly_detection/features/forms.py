@@ -25,7 +25,7 @@ NEVER = 2.0
 
 _SELDOM = 0.01
 MOST_DECIMALS = 12
-_MOST_FORMS = 0.1  # of the rows: with more, a column has no form
+_MOST_FORMS = 0.02  # of the rows have one that is seldom: with more, a column has no form
 _LONGEST = 60
 _SHORTEST = 4
 _LETTERS, _DIGITS = re.compile(r"[^\W\d_]+"), re.compile(r"\d")
@@ -196,7 +196,8 @@ class Forms(_Texts):
 
     def _learn(self, column: pd.Series[Any]) -> dict[str, int] | None:
         forms = pd.Series(self._of_levels(column, lambda texts: [form_of(text) for text in texts])).value_counts()
-        if not len(forms) or len(forms) > _MOST_FORMS * len(column):
+        # Names of products are written in hundreds of ways, of which none is the form.
+        if not len(forms) or int(forms[forms < _SELDOM * len(column)].sum()) > _MOST_FORMS * len(column):
             return None
         return {str(form): int(count) for form, count in forms.items()}
 

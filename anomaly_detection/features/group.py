@@ -100,6 +100,11 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return True
 
     @classmethod
+    def tells(cls, usual: Any) -> bool:
+        """Whether there is something to say beside what is usual."""
+        return True
+
+    @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """Say in a clause what is odd about a feature of a row; the parameters are those of `wording.phrase`.
 

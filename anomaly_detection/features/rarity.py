@@ -31,6 +31,7 @@ _COMMON_SHARE = 0.05
 _SAMPLE = 50_000
 _PARTS = ("weekday of ", "hour of ")
 _RARE = 0.01
+_MOST_OF_A_LEVEL = 4.0  # nats
 
 
 class CategoryRarity(FeatureGroup):
@@ -112,7 +113,7 @@ class CategoryRarity(FeatureGroup):
 
 
 class LevelRarity(CategoryRarity):
-    """`CategoryRarity` as evidence: a new level is as rare as new ones were among the training rows (Good, 1953)."""
+    """`CategoryRarity` as evidence, up to 4 nats: a new level is as rare as new ones were in training (Good, 1953)."""
 
     nats: ClassVar[bool] = True
     weighed: ClassVar[bool] = True
@@ -120,7 +121,8 @@ class LevelRarity(CategoryRarity):
     def _surprisal(self, counts: npt.NDArray[np.int64], told: bool) -> npt.NDArray[np.float64]:
         new = (np.count_nonzero(counts == 1) + 0.5) / (self.n_rows_ + 1.0)
         known = super()._surprisal(counts, told)[:-1]
-        return np.append(np.minimum(known, -np.log(1.5 / (self.n_rows_ + 1.0))), -np.log(new))
+        # A first order of a new customer is news, and no error: rarity alone stays below what makes an alert.
+        return np.minimum(np.append(known, -np.log(new)), _MOST_OF_A_LEVEL)
 
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:

@@ -26,6 +26,7 @@ _LENT = (0.1, 1.0, 5.0, 30.0)
 _LEAST_GAIN = 0.05  # in nats a row
 _MOST_LEVELS = 0.7
 _KEPT = 2
+_MOST_TOLD = 0.1
 _SAMPLE = 5_000
 _LARGEST_TABLE = 1_000_000
 _LEAST_COUNT = 0.3  # of others with a level that occurred once
@@ -145,7 +146,7 @@ class Relations(FeatureGroup):
             of, given, both = relation.counts(X)
             found = relation.surprisal(of, given, both, own)
             # Beside a level that was never seen nothing is foretold.
-            out[:, i] = np.where(given > 0, found, np.nan)
+            out[:, i] = np.where(given > own, found, np.nan)
         return out
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
@@ -167,6 +168,12 @@ class Relations(FeatureGroup):
             for row, facts in enumerate(zip(*pair, both.tolist(), given.tolist(), strict=True)):
                 values[row, i], counts[row, i] = facts[:2], facts[2:]
         return values, counts
+
+    @classmethod
+    def tells(cls, usual: Any) -> bool:
+        """What most records beside the same level have is no reason."""
+        both, total = usual
+        return bool(both <= _MOST_TOLD * total)
 
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
