@@ -336,7 +336,7 @@ class Contexts(NumericGroup):
         self, some: pd.DataFrame, name: str, scale: Scale, coded: dict[str, tuple[Codes, int]]
     ) -> tuple[float, str, tuple[str, ...]] | None:
         """The quotient whose best grouping leaves least open: how likely it makes the number, divisor and groups."""
-        closest: tuple[float, str, Floats, dict[str, tuple[Codes, int]]] | None = None
+        closest: tuple[float, float, str, Floats, dict[str, tuple[Codes, int]]] | None = None
         for other in self.divisors:
             if other == name or self._are_kin(name, other) or (some[other] > 0).mean() <= 0.95:
                 continue
@@ -347,24 +347,21 @@ class Contexts(NumericGroup):
             free = {one: found for one, found in coded.items() if not self._are_kin(other, one)}
             ranks = _ranks(values)
             shares = [explained_share(ranks, codes[present], size) for codes, size in free.values()]
-            # On the scale of the number itself, so that quotients by small and by large numbers compare.
+            # The density of the number itself is that of its quotient, by the divisor; logarithms differ by nothing.
             under = (
                 0.0 if scale.is_log else float(np.log(bounded(some[other].to_numpy(dtype=np.float64))[present]).mean())
             )
             width = robust_scale(values[present])
             left = np.log(max(width, 1e-100)) + under + 0.5 * np.log(max(1.0 - max([0.0, *shares]), 1e-6))
             if closest is None or left < closest[0]:
-                closest = left, other, values, free
+                closest = left, under, other, values, free
         if closest is None:
             return None
-        _, other, values, free = closest
-        # The density of the number itself is that of its quotient, by the divisor; logarithms differ by nothing.
-        positive = bounded(some[other].to_numpy(dtype=np.float64))[~np.isnan(values)]
-        smaller = 0.0 if scale.is_log else float(np.log(positive).mean())
+        _, under, other, values, free = closest
         nothing: tuple[str, ...] = ()
         found = [(_likelihood(values, np.zeros(len(some), dtype=np.int64)), nothing), *self._groupings(values, free)]
         likely, group_by = max(found, key=lambda item: item[0])
-        return likely - smaller, other, group_by
+        return likely - under, other, group_by
 
     @staticmethod
     def _groupings(values: Floats, coded: dict[str, tuple[Codes, int]]) -> Iterator[tuple[float, tuple[str, ...]]]:
