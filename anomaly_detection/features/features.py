@@ -40,7 +40,7 @@ from anomaly_detection.features.derived import (
 from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.evidence import NAME, Evidence, FeatureScale, learn_tails
 from anomaly_detection.features.expectation import Expectation
-from anomaly_detection.features.forms import Decimals, Forms, Given, Signs, Spelling
+from anomaly_detection.features.forms import Decimals, Forms, Gaps, Signs, Spelling
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.kinds import EVIDENCE_GROUPS, FORMER_GROUPS, GROUPS, KINDS, PLAIN_GROUPS
@@ -482,7 +482,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             ("dates", Dates(), dates),
             ("signs", Signs(), self.schema_.names(Role.NUMERIC)),
             ("decimals", Decimals(), self.schema_.names(Role.NUMERIC)),
-            ("given", Given(), [*self.schema_.names(Role.NUMERIC), *dates, *every]),
+            ("given", Gaps(), [*self.schema_.names(Role.NUMERIC), *dates, *every]),
             ("forms", Forms(), every),
             ("spelling", Spelling(), every),
         ]

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from anomaly_detection.features.clauses import number, short, with_unit
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 
-__all__ = ["MOST_DECIMALS", "NEVER", "Decimals", "Forms", "Given", "Signs", "Spelling", "Spellings", "seldom"]
+__all__ = ["MOST_DECIMALS", "NEVER", "Decimals", "Forms", "Gaps", "Signs", "Spelling", "Spellings", "seldom"]
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -149,7 +149,7 @@ class Decimals(_Columns):
         return f"{source.columns[0]} {text} has {places}, so many or more in {_times_seen(usual, rows)}"
 
 
-class Given(_Columns):
+class Gaps(_Columns):
     """Gaps in columns that hardly ever have any."""
 
     word = "given"

@@ -7,7 +7,7 @@ from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.dates import Dates
 from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.expectation import Expectation
-from anomaly_detection.features.forms import Decimals, Forms, Given, Signs, Spelling
+from anomaly_detection.features.forms import Decimals, Forms, Gaps, Signs, Spelling
 from anomaly_detection.features.group import FeatureGroup
 from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
@@ -49,7 +49,7 @@ _EVIDENCE: dict[str, type[FeatureGroup]] = {
     "dates": Dates,
     "signs": Signs,
     "decimals": Decimals,
-    "given": Given,
+    "given": Gaps,
     "forms": Forms,
     "spelling": Spelling,
 }

@@ -26,7 +26,7 @@ from anomaly_detection.features.derived import (
 from anomaly_detection.features.duplicates import Repeats, _Counter, _Records
 from anomaly_detection.features.evidence import Evidence, FeatureScale, Tails
 from anomaly_detection.features.expectation import Expectation, _Target
-from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Forms, Given, Signs, Spelling, Spellings
+from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Forms, Gaps, Signs, Spelling, Spellings
 from anomaly_detection.features.group_deviation import GroupDeviation, _Deviation, _Usual
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios, Scale
 from anomaly_detection.features.rarity import (
@@ -586,7 +586,7 @@ BRANCHES: dict[str, Record] = {
     "dates": Record(Dates, {**_SEEN, "spans_": List(Fixed(_FINITE, _FINITE, _FINITE, _POSITIVE))}, _dates_fault),
     "signs": _forms(Signs, Whole()),
     "decimals": _forms(Decimals, Array("int64", least=0)),
-    "given": _forms(Given, Whole()),
+    "given": _forms(Gaps, Whole()),
     "forms": _forms(Forms, Dict(Whole(1))),
     "spelling": _forms(Spelling, Record(Spellings, {"names": List(Text()), "evidence": _LENT})),
 }
