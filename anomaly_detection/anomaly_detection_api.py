@@ -254,7 +254,7 @@ class AnomalyDetectionAPI:
         Parameters
         ----------
         parts : iterable of tables
-            Taken one by one as results are asked for: ``anomaly_detection.data.frames.read_chunks(path)``,
+            Taken one by one as results are asked for: ``anomaly_detection.data.chunks.read_chunks(path)``,
             ``pandas.read_csv(path, dtype=str, keep_default_na=False, chunksize=100_000)``, batches of a query. Under
             the rule `Conformal`, whose threshold takes all records, they are gone through twice: give `read_chunks` or
             a list then.

@@ -14,7 +14,7 @@ from anomaly_detection.alerts.renderings import as_anomaly, as_assessment
 from anomaly_detection.alerts.scoring import score_parts, score_table
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.cli import main
-from anomaly_detection.data.frames import read_table
+from anomaly_detection.data.chunks import read_table
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
 from anomaly_detection.explain import explanations

@@ -21,7 +21,7 @@ from anomaly_detection import cli
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.cli import main, train_main
 from anomaly_detection.cli import train as cli_train
-from anomaly_detection.data.frames import read_table
+from anomaly_detection.data.chunks import read_table
 from anomaly_detection.model_files.persistence import FILES
 from anomaly_detection.reports import console
 from anomaly_detection.synthetic import generate

@@ -17,7 +17,8 @@ import pytest
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.cli import main, train_main
-from anomaly_detection.data.frames import read_table, write_table
+from anomaly_detection.data.chunks import read_table
+from anomaly_detection.data.table_writer import write_table
 from anomaly_detection.model_files import conversion
 from anomaly_detection.model_files.persistence import load_detector
 from anomaly_detection.reports import report

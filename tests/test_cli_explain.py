@@ -10,7 +10,7 @@ import pytest
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.cli import main
-from anomaly_detection.data.frames import read_table
+from anomaly_detection.data.chunks import read_table
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +85,8 @@ def test_chunks_give_the_same_rows(
 ) -> None:
     assert main(arguments(work, "--row", "41", "3", "--json")) == 0
     whole = json.loads(capsys.readouterr().out)
-    monkeypatch.setattr("anomaly_detection.data.frames.SMALL_CELLS", 0)
-    monkeypatch.setattr("anomaly_detection.data.frames.CHUNK_CELLS", 7 * 14)
+    monkeypatch.setattr("anomaly_detection.data.chunks.SMALL_CELLS", 0)
+    monkeypatch.setattr("anomaly_detection.data.chunks.CHUNK_CELLS", 7 * 14)
     assert main(arguments(work, "--row", "41", "3", "--json")) == 0
     assert json.loads(capsys.readouterr().out) == whole
     assert main(arguments(work, "--row", "61")) == 2

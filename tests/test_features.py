@@ -16,7 +16,7 @@ from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
 
-from anomaly_detection.data.frames import read_table
+from anomaly_detection.data.chunks import read_table
 from anomaly_detection.data.levels import CombinedLevels, Levels
 from anomaly_detection.data.schema import Schema
 from anomaly_detection.errors import DataError

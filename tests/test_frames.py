@@ -18,7 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly_detection.data.frames import read_chunks, read_table, to_frame, write_table
+from anomaly_detection.data.chunks import read_chunks, read_table
+from anomaly_detection.data.frames import to_frame
+from anomaly_detection.data.table_writer import write_table
 from anomaly_detection.errors import DataError
 
 
@@ -251,6 +253,11 @@ def test_wide_integers_of_polars() -> None:
     frame = to_frame(pl.DataFrame({"a": pl.Series([1, 2**100], dtype=pl.Int128), "b": ["x", "y"]}))
     assert frame["a"].tolist() == [1, 2**100]
     assert frame["b"].tolist() == ["x", "y"]
+
+
+def test_whole_numbers_stay_whole_beside_a_column_that_pandas_lacks() -> None:
+    frame = to_frame(pl.DataFrame({"a": pl.Series([1, 2**100], dtype=pl.Int128), "n": [None, 3]}))
+    assert str(frame["n"].dtype) == "Int64"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from anomaly_detection.data.frames import read_table
+from anomaly_detection.data.chunks import read_table
 from anomaly_detection.errors import ModelFileError
 from anomaly_detection.model_files.joblib_file import JOBLIB_VERSION
 from anomaly_detection.model_files.native_file import NATIVE_VERSION

@@ -19,7 +19,8 @@ import pytest
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.cli import main
 from anomaly_detection.data.cells import as_dates, as_numbers, as_texts
-from anomaly_detection.data.frames import read_table, to_frame
+from anomaly_detection.data.chunks import read_table
+from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.json_values import plain
 from anomaly_detection.data.schema import Role, infer_schema
 from anomaly_detection.errors import DataError, NotFittedError
@@ -316,7 +317,7 @@ SWEEP = """
 import random, sys, warnings
 from pathlib import Path
 from anomaly_detection.errors import AnomalyDetectionError
-from anomaly_detection.data.frames import read_chunks, read_table
+from anomaly_detection.data.chunks import read_chunks, read_table
 warnings.simplefilter("error")
 whole, damaged = Path(sys.argv[1]).read_bytes(), Path(sys.argv[1]).with_name("damaged.parquet")
 for seed in range(80):

@@ -24,8 +24,10 @@ from workbooks import XLS, ods, packed, xlsx
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.cli import main
 from anomaly_detection.data import sources
-from anomaly_detection.data.frames import read_chunks, read_table, to_frame, write_table
+from anomaly_detection.data.chunks import read_chunks, read_table
+from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.layout import Layout
+from anomaly_detection.data.table_writer import write_table
 from anomaly_detection.errors import DataError
 from anomaly_detection.synthetic import generate
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from anomaly_detection.alerts.scoring import score_table
-from anomaly_detection.data.frames import read_table
+from anomaly_detection.data.chunks import read_table
 from anomaly_detection.features.clauses import number
 from anomaly_detection.settings import RECIPE, make_detector, make_forest
 from anomaly_detection.synthetic import generate

@@ -28,9 +28,9 @@ from anomaly_detection.calibration import drift
 from anomaly_detection.calibration.drift import DriftWarning, ScoreSample
 from anomaly_detection.calibration.thresholds import Conformal
 from anomaly_detection.cli import main
-from anomaly_detection.data import frames
+from anomaly_detection.data.chunks import CHUNK_CELLS, Chunks, read_chunks, read_table
 from anomaly_detection.data.csv_files import BLOCK
-from anomaly_detection.data.frames import Chunks, read_chunks, read_table, table_writer, write_table
+from anomaly_detection.data.table_writer import table_writer, write_table
 from anomaly_detection.errors import DataError, NotFittedError
 from anomaly_detection.settings import RECIPE
 from anomaly_detection.synthetic import generate
@@ -107,7 +107,7 @@ def test_chunks_can_be_read_again_and_say_how_much_there_is(work: Path) -> None:
     assert [len(chunk) for chunk in chunks] == [len(chunk) for chunk in chunks] == [200, 200, 100]
     assert chunks.about_rows == 500  # though one cell holds a line end
     assert chunks.is_small
-    assert read_chunks(work / "a.csv").rows == frames.CHUNK_CELLS // 14
+    assert read_chunks(work / "a.csv").rows == CHUNK_CELLS // 14
     assert read_chunks(work / "a.parquet").about_rows == 500
 
 
@@ -312,8 +312,8 @@ def test_large_files_come_in_chunks_unasked(
 ) -> None:
     whole = score(work, "a.csv", tmp_path / "a.csv")
     assert "in chunks" not in capsys.readouterr().err
-    monkeypatch.setattr(frames, "SMALL_CELLS", 14 * 400)
-    monkeypatch.setattr(frames, "CHUNK_CELLS", 14 * 100)
+    monkeypatch.setattr("anomaly_detection.data.chunks.SMALL_CELLS", 14 * 400)
+    monkeypatch.setattr("anomaly_detection.data.chunks.CHUNK_CELLS", 14 * 100)
     pd.testing.assert_frame_equal(score(work, "a.csv", tmp_path / "b.csv"), whole)
     first, told, last = capsys.readouterr().err.splitlines()
     assert first.startswith("About 500 records, scored in chunks of 100 (--chunk-rows)")

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from anomaly_detection.cli import main
-from anomaly_detection.data.frames import read_table
+from anomaly_detection.data.chunks import read_table
 from anomaly_detection.features import group_deviation, rarity
 from anomaly_detection.features import restated_columns as restated
 from anomaly_detection.features.derived import find_durations, find_ratios

@@ -12,7 +12,7 @@ from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.alerts.renderings import as_json
 from anomaly_detection.cli.arguments import layout
 from anomaly_detection.cli.score import batches
-from anomaly_detection.data.frames import read_chunks
+from anomaly_detection.data.chunks import read_chunks
 from anomaly_detection.data.json_values import plain
 from anomaly_detection.errors import DataError
 from anomaly_detection.explain.explanations import Contribution

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from anomaly_detection.data.frames import write_table
+from anomaly_detection.data.table_writer import write_table
 from anomaly_detection.reports.console import note
 from anomaly_detection.synthetic import generate
 

@@ -6,7 +6,7 @@ import argparse
 
 from anomaly_detection.cli.arguments import layout
 from anomaly_detection.cli.columns import missing_codes
-from anomaly_detection.data.frames import read_table
+from anomaly_detection.data.chunks import read_table
 from anomaly_detection.evaluation.injection import ERROR_KINDS, INJECTED_KINDS, check_kinds
 from anomaly_detection.evaluation.judging import ALERT_SHARES, judge
 from anomaly_detection.model_files.persistence import load_detector

@@ -17,9 +17,10 @@ from anomaly_detection.alerts.renderings import FOUND, as_columns, free_names, s
 from anomaly_detection.alerts.scoring import as_written, counts_repeats, score_parts, score_table, threshold_of_parts
 from anomaly_detection.calibration.drift import ScoreSample, find_drift
 from anomaly_detection.cli.arguments import layout
+from anomaly_detection.data.chunks import Chunks, read_chunks
 from anomaly_detection.data.cleaning import Unreadable
 from anomaly_detection.data.files import refuse_same
-from anomaly_detection.data.frames import Chunks, check_target, read_chunks, table_writer
+from anomaly_detection.data.table_writer import check_target, table_writer
 from anomaly_detection.detector import Detector
 from anomaly_detection.model_files.persistence import load_detector
 from anomaly_detection.reports.console import note, printable, progress_bar, result, table

@@ -166,7 +166,7 @@ def _train(arguments: argparse.Namespace) -> tuple[TrainingResult, Schema]:
 def _read(arguments: argparse.Namespace) -> tuple[pd.DataFrame, pd.Series[Any] | None, dict[str, Declaration]]:
     """The records without their labels, the labels, and what was said of the columns."""
     from anomaly_detection.cli.columns import declarations_of
-    from anomaly_detection.data.frames import read_table
+    from anomaly_detection.data.chunks import read_table
 
     frame = read_table(arguments.data, note, layout(arguments))
     said = declarations_of(arguments, list(frame.columns))

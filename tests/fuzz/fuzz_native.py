@@ -27,7 +27,7 @@ with atheris.instrument_imports(
 ):
     import anomaly_detection.model_files.native_file as native_file
 
-from anomaly_detection.data.frames import read_table
+from anomaly_detection.data.chunks import read_table
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError, ModelFileError
 from tests.fuzz.native_edits import framed, mutated

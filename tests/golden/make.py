@@ -16,7 +16,8 @@ import pandas as pd
 import sklearn
 
 from anomaly_detection.calibration.thresholds import Contamination
-from anomaly_detection.data.frames import read_table, write_table
+from anomaly_detection.data.chunks import read_table
+from anomaly_detection.data.table_writer import write_table
 from anomaly_detection.features.kinds import GROUPS, PLAIN_GROUPS
 from anomaly_detection.model_files.persistence import save_detector
 from anomaly_detection.settings import FeatureSet, Settings, make_detector, make_forest
