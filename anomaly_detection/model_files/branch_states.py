@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, get_args
+from typing import get_args
 
 import numpy as np
-import pandas as pd
 
-from anomaly_detection.data.levels import CombinedLevels, Levels
-from anomaly_detection.features.coincidences import Chance
-from anomaly_detection.features.contexts import Context, Contexts, History
-from anomaly_detection.features.copies import Copies
-from anomaly_detection.features.dates import Dates
+from anomaly_detection.data.levels import Levels
 from anomaly_detection.features.derived import (
     CalendarKind,
     CalendarPart,
@@ -24,11 +18,9 @@ from anomaly_detection.features.derived import (
     Ratio,
 )
 from anomaly_detection.features.duplicates import Repeats, _Counter, _Records
-from anomaly_detection.features.evidence import Evidence, FeatureScale, Tails
 from anomaly_detection.features.expectation import Expectation, _Target
-from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Forms, Gaps, Signs, Spelling, Spellings
 from anomaly_detection.features.group_deviation import GroupDeviation, _Deviation, _Usual
-from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios, Scale
+from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
 from anomaly_detection.features.rarity import (
     CalendarRarity,
     CategoryRarity,
@@ -37,36 +29,30 @@ from anomaly_detection.features.rarity import (
     MissingRarity,
     PairRarity,
 )
-from anomaly_detection.features.readings import Frequency, Readings
-from anomaly_detection.features.relations import Relation, Relations
 from anomaly_detection.features.rules import Rules
 from anomaly_detection.features.surprise import DeviationSummary
-from mlx_iforest.convert.declared import (
-    Dict,
-    Fixed,
-    Kind,
-    List,
-    OneOf,
-    Optional,
-    Record,
+from anomaly_detection.model_files.evidence_states import EVIDENCE_BRANCHES
+from anomaly_detection.model_files.shared_states import (
+    COMBINED,
+    FINITE,
+    FINITE_ARRAY,
+    LARGEST,
+    LENT,
+    LEVELS,
+    LISTED,
+    NAMES,
+    POSITIVE,
+    SCALE,
+    SEEN,
+    SHARE,
+    SMALLEST,
 )
-from mlx_iforest.convert.declared_values import Array, Flag, Number, Strings, Text, Unkept, Whole
+from mlx_iforest.convert.declared import Dict, Fixed, List, OneOf, Optional, Record
+from mlx_iforest.convert.declared_values import Array, Flag, Number, Text, Unkept, Whole
 
-__all__ = ["BRANCHES", "DERIVED", "EVIDENCE", "LISTED", "NAMES", "TAILS"]
+__all__ = ["BRANCHES", "DERIVED", "TAILS"]
 
-# Far beyond what records hold: quotients of such numbers are still floats.
-_SMALLEST, _LARGEST = 1e-100, 1e100
-_POSITIVE = Number(_SMALLEST, _LARGEST)
-_FINITE = Number(-_LARGEST, _LARGEST)
-_FINITE_ARRAY = Array("float64", least=-_LARGEST, most=_LARGEST)
-_COUNTS = Array("int64", least=1)
 _KEYS = Array("uint64", least=1)
-_SHARE = Number(0.0, 1.0)
-_LENT = Number(0.0, _LARGEST)
-
-NAMES = List(Text(), tuple)
-LISTED = List(Text())
-
 _DURATION = Record(Duration, {"start": Text(), "end": Text()})
 _STEP = Number(0.0, 1.0)
 _PRODUCT = Record(
@@ -75,7 +61,7 @@ _PRODUCT = Record(
         "total": Text(),
         "factors": Fixed(Text(), Text()),
         "steps": Fixed(_STEP, _STEP, _STEP),
-        "constant": _POSITIVE,
+        "constant": POSITIVE,
     },
 )
 _MISSING_STATE = Record(MissingState, {"column": Text(), "words": NAMES})
@@ -90,35 +76,6 @@ DERIVED = OneOf(
 )
 
 
-def _levels_fault(levels: Levels) -> str | None:
-    if not len(levels.names) or len(levels.names) != len(levels.counts) or not levels.names.is_unique:
-        return "expected levels, with one count for each"
-    return None
-
-
-def _combined_fault(combined: CombinedLevels) -> str | None:
-    if len(combined.columns) != len(combined.levels):
-        return "expected the levels of each column"
-    # Rows are looked up by bisection, and there is at least one combination.
-    known, possible = combined._known, math.prod(map(len, combined.levels))
-    if not len(known) or len(known) != len(combined.counts) or np.any(known[1:] <= known[:-1]):
-        return "expected combinations in ascending order, with a count for each"
-    return None if known[-1] < possible else f"expected combinations of {possible} at most"
-
-
-def _as_index(names: Any) -> pd.Index[Any]:
-    return pd.Index(names, dtype=object)
-
-
-_LEVELS = Record(Levels, {"names": Strings(_as_index), "counts": _COUNTS}, _levels_fault)
-_COMBINED = Record(
-    CombinedLevels,
-    {"columns": NAMES, "levels": List(_LEVELS, tuple), "_known": Array("int64", least=0), "counts": _COUNTS},
-    _combined_fault,
-)
-_SCALE = Record(Scale, {"floor": Optional(_POSITIVE)})
-
-
 def _usual_fault(usual: _Usual) -> str | None:
     sizes = {len(usual.centre), len(usual.spread)}
     # Without columns there is one group, of all rows, and its entry for new ones.
@@ -129,7 +86,7 @@ def _usual_fault(usual: _Usual) -> str | None:
 
 _USUAL = Record(
     _Usual,
-    {"groups": _COMBINED, "centre": _FINITE_ARRAY, "spread": Array("float64", least=_SMALLEST, most=_LARGEST)},
+    {"groups": COMBINED, "centre": FINITE_ARRAY, "spread": Array("float64", least=SMALLEST, most=LARGEST)},
     _usual_fault,
 )
 
@@ -145,21 +102,20 @@ def _deviation_fault(deviation: _Deviation) -> str | None:
 
 _DEVIATION = Record(
     _Deviation,
-    {"column": Text(), "scale": _SCALE, "group_by": NAMES, "usual": _USUAL, "parents": List(_USUAL)},
+    {"column": Text(), "scale": SCALE, "group_by": NAMES, "usual": _USUAL, "parents": List(_USUAL)},
     _deviation_fault,
 )
 _TARGET = Record(
     _Target,
     {
         "column": Text(),
-        "weights": _FINITE_ARRAY,
-        "spread": Number(0.02, _LARGEST),
+        "weights": FINITE_ARRAY,
+        "spread": Number(0.02, LARGEST),
         "group_by": NAMES,
         "places": Optional(Array("int64")),
     },
     optional=("places",),
 )
-_SEEN = {"feature_names_in_": Strings(), "n_features_in_": Whole()}
 
 
 def _surprises_fault(rarity: CategoryRarity) -> str | None:
@@ -223,52 +179,6 @@ def _repeats_fault(repeats: Repeats) -> str | None:
     return None if fits else "expected counts of each column's readings"
 
 
-def _ascending(array: Any) -> bool:
-    return not np.any(array[1:] <= array[:-1])
-
-
-def _chance_fault(chance: Chance) -> str | None:
-    return None if chance.seen <= chance.rows else "expected no more records seen than there were"
-
-
-def _copies_fault(copies: Copies) -> str | None:
-    if not set(copies.names_) <= set(copies.names) <= set(copies.feature_names_in_):
-        return "expected names among the columns"
-    if not len(copies.content_) or not _ascending(copies.content_) or not _ascending(copies.whole_):
-        return "expected keys in ascending order"
-    if len(copies.counts_) != len(copies.content_):
-        return "expected a count for each key"
-    # Each record has both keys.
-    if not len(copies.content_) <= len(copies.whole_) <= int(copies.counts_.sum()) <= copies.chance_.rows:
-        return f"expected keys of {copies.chance_.rows} records at most"
-    return None
-
-
-def _frequency_fault(frequency: Frequency) -> str | None:
-    if not len(frequency.knots) or len(frequency.heights) != len(frequency.knots) - 1:
-        return "expected a height between each two knots"
-    if not all(map(_ascending, (frequency.knots, frequency.repeated, frequency.levels))):
-        return "expected knots, repeated values and levels in ascending order"
-    if len(frequency.counts) != len(frequency.repeated) or int(frequency.counts.sum()) > frequency.values:
-        return f"expected a count for each repeated value, of {frequency.values} in all"
-    if len(frequency.nats) != len(frequency.levels) or np.any(np.diff(frequency.nats) < 0):
-        return "expected nats of each level, in ascending order"
-    return None
-
-
-def _readings_fault(readings: Readings) -> str | None:
-    columns = set(readings.feature_names_in_)
-    if not readings.frequencies_.keys() <= set(readings.numbers) <= columns or not set(readings.within) <= columns:
-        return "expected frequencies of some of the columns"
-    if len(readings.within) > 1:
-        return "expected one span of time at most"
-    n, width = len(readings.last_whole_), len(readings.frequencies_)
-    if readings.last_.shape != (n, width) or len(readings.last_spans_) != n:
-        return "expected the values, span and key of each record that is remembered"
-    fits = len(readings.together_) == max(len(readings._joined) - 1, 0)
-    return None if fits else "expected the chance of each number of columns together"
-
-
 def _tails_fault(tails: DeviationSummary) -> str | None:
     n = tails.n_features_in_
     for given in (tails.least, tails.most):
@@ -292,187 +202,20 @@ def _numbers_fault(numbers: NumericValues) -> str | None:
 
 
 def _numeric_values(of: type[NumericValues]) -> Record:
-    medians = Array("float64", special=True, least=-_LARGEST, most=_LARGEST)
-    return Record(of, {**_SEEN, "scales_": List(_SCALE), "medians_": medians}, _numbers_fault)
+    medians = Array("float64", special=True, least=-LARGEST, most=LARGEST)
+    return Record(of, {**SEEN, "scales_": List(SCALE), "medians_": medians}, _numbers_fault)
 
 
 def _category_rarity(of: type[CategoryRarity]) -> Record:
     kinds = {
         "keep_all": Flag(),
-        **_SEEN,
+        **SEEN,
         "n_rows_": Whole(1),
-        "levels_": Dict(_LEVELS),
+        "levels_": Dict(LEVELS),
         "surprise_": Dict(Array("float64", least=0.0)),
     }
     return Record(of, kinds, _surprises_fault)
 
-
-_GROUPED = Array("int64", least=0)
-_NOT_NEGATIVE = Array("float64", least=0.0, most=_LARGEST)
-_HISTORY = Record(
-    History,
-    {
-        "count": _GROUPED,
-        "median": _FINITE_ARRAY,
-        "spread": _NOT_NEGATIVE,
-        "low": _FINITE_ARRAY,
-        "high": _FINITE_ARRAY,
-        "centre": _FINITE,
-        "width": _POSITIVE,
-        "within": _LENT,
-        "lent_centre": _POSITIVE,
-        "lent_spread": _POSITIVE,
-        "resolution": _POSITIVE,
-    },
-)
-
-
-def _context_fault(context: Context) -> str | None:
-    history = context.history
-    sizes = {len(array) for array in (history.count, history.median, history.spread, history.low, history.high)}
-    if sizes != {len(context.groups) + 1} or context.groups.columns != context.group_by or history.count[-1] != 0:
-        return "expected what was usual in each group, and nothing of new ones"
-    return None
-
-
-_CONTEXT = Record(
-    Context,
-    {
-        "column": Text(),
-        "per": Optional(Text()),
-        "group_by": NAMES,
-        "scale": _SCALE,
-        "groups": _COMBINED,
-        "history": _HISTORY,
-        "learned": Unkept(None),
-    },
-    _context_fault,
-)
-
-
-def _relation_fault(relation: Relation) -> str | None:
-    if relation.both.columns != (relation.given, relation.of):
-        return "expected the combinations of the two columns"
-    rows = {
-        int(counts.sum()) for counts in (relation.levels.counts, relation.given_levels.counts, relation.both.counts)
-    }
-    return None if len(rows) == 1 else "expected counts of the same rows"
-
-
-_RELATION = Record(
-    Relation,
-    {
-        "of": Text(),
-        "given": Text(),
-        "lent": _POSITIVE,
-        "levels": _LEVELS,
-        "given_levels": _LEVELS,
-        "both": _COMBINED,
-    },
-    _relation_fault,
-)
-_KIN = Optional(Dict(NAMES))
-
-
-def _dates_fault(dates: Dates) -> str | None:
-    fits = len(dates.spans_) == len(dates.feature_names_in_)
-    ordered = all(first <= middle <= last for middle, first, last, _ in dates.spans_)
-    return None if fits and ordered else "expected the middle and the ends of each column's dates"
-
-
-def _forms(of: type, learned: Kind) -> Record:
-    return Record(of, {**_SEEN, "n_rows_": Whole(1), "learned_": Dict(learned)}, _forms_fault)
-
-
-def _forms_fault(forms: Any) -> str | None:
-    if not forms.learned_.keys() <= set(forms.feature_names_in_):
-        return "expected what was learned of its columns"
-    for learned in forms.learned_.values():
-        counts = [learned] if isinstance(learned, int) else learned.tolist() if isinstance(learned, np.ndarray) else []
-        if isinstance(learned, np.ndarray) and len(learned) != MOST_DECIMALS + 1:
-            return f"expected counts of 0 to {MOST_DECIMALS} decimals"
-        if any(count > forms.n_rows_ for count in counts):
-            return f"expected counts of {forms.n_rows_} rows at most"
-    return None
-
-
-_SCALES = List(
-    Record(
-        FeatureScale,
-        {
-            "weighed": Flag(),
-            "nats": Flag(),
-            "logarithmic": Flag(),
-            "one_sided": Flag(),
-            "discrete": Flag(),
-            "judged": Whole(),
-        },
-    ),
-    tuple,
-)
-
-
-def _tails_of_evidence_fault(tails: Tails) -> str | None:
-    n = len(tails.median)
-    if tails.width.shape != (2, n) or tails.slope.shape != (2, n) or tails.knots.shape != (2, n, tails.knots.shape[2]):
-        return f"expected tails of {n} features"
-    if tails.worth.shape != tails.knots.shape or not tails.knots.shape[2]:
-        return "expected what each knot is worth"
-    if not (np.all(tails.width > 0) and np.all(tails.slope > 0)):
-        return "expected widths and slopes above 0"
-    known = ~np.isnan(tails.knots)
-    if np.any(known.any(axis=2) != known.all(axis=2)):
-        return "expected all knots of a feature or none"
-    ascending = np.where(known, tails.knots, 0.0)
-    if np.any(np.diff(ascending, axis=2) < 0) or np.any(np.diff(tails.worth, axis=2) < 0):
-        return "expected knots in ascending order, each worth no less"
-    return None
-
-
-def _evidence_fault(evidence: Evidence) -> str | None:
-    n = len(evidence.scales)
-    return None if n and len(evidence.tails.median) == n else "expected a scale of each feature"
-
-
-EVIDENCE = Record(
-    Evidence,
-    {
-        "scales": _SCALES,
-        "tails": Record(
-            Tails,
-            {
-                "median": Array("float64", least=-_LARGEST, most=_LARGEST),
-                "width": Array("float64", 2, least=-_LARGEST, most=_LARGEST),
-                "knots": Array("float64", 3, special=True, least=-_LARGEST, most=_LARGEST),
-                "worth": Array("float64", 3, least=0.0, most=1e3),
-                "slope": Array("float64", 2, least=-_LARGEST, most=_LARGEST),
-            },
-            _tails_of_evidence_fault,
-        ),
-    },
-    _evidence_fault,
-)
-
-
-_CHANCE = Record(Chance, {"seen": Whole(), "rows": Whole(1), "compared": _LENT, "apart": _SHARE}, _chance_fault)
-_FREQUENCY = Record(
-    Frequency,
-    {
-        "step": Number(1e-12, 1.0),
-        "knots": _FINITE_ARRAY,
-        "heights": Array("float64", least=0.0, most=_LARGEST),
-        "repeated": _FINITE_ARRAY,
-        "counts": Array("int64", least=2),
-        "values": Whole(1),
-        "compared": _LENT,
-        "rate": _POSITIVE,
-        "shape": _POSITIVE,
-        "levels": Array("float64", least=_SMALLEST, most=_LARGEST),
-        "nats": Array("float64", least=0.0, most=_LARGEST),
-        "apart": _SHARE,
-    },
-    _frequency_fault,
-)
 
 BRANCHES: dict[str, Record] = {
     "num": _numeric_values(NumericValues),
@@ -481,12 +224,12 @@ BRANCHES: dict[str, Record] = {
         PairRarity,
         {
             "max_pairs": Whole(),
-            "min_information": _LENT,
-            **_SEEN,
+            "min_information": LENT,
+            **SEEN,
             "n_rows_": Whole(1),
             "pairs_": List(Fixed(Text(), Text())),
-            "levels_": Dict(_LEVELS),
-            "combined_": List(_COMBINED),
+            "levels_": Dict(LEVELS),
+            "combined_": List(COMBINED),
         },
         _pairs_fault,
     ),
@@ -498,11 +241,11 @@ BRANCHES: dict[str, Record] = {
         {
             "numbers": LISTED,
             "categories": LISTED,
-            "min_explained": _SHARE,
-            "min_gain": _SHARE,
-            "strength": _LENT,
+            "min_explained": SHARE,
+            "min_gain": SHARE,
+            "strength": LENT,
             "n_jobs": Unkept(None),
-            **_SEEN,
+            **SEEN,
             "deviations_": List(_DEVIATION),
         },
     ),
@@ -512,19 +255,19 @@ BRANCHES: dict[str, Record] = {
             "numbers": LISTED,
             "categories": LISTED,
             "bound": List(NAMES),
-            "min_explained": _SHARE,
-            "strength": _LENT,
-            **_SEEN,
+            "min_explained": SHARE,
+            "strength": LENT,
+            **SEEN,
             "targets_": List(_TARGET),
-            "scales_": Dict(_SCALE),
-            "centres_": Dict(Fixed(_FINITE, _POSITIVE, _FINITE, _FINITE)),
-            "levels_": Dict(_LEVELS),
+            "scales_": Dict(SCALE),
+            "centres_": Dict(Fixed(FINITE, POSITIVE, FINITE, FINITE)),
+            "levels_": Dict(LEVELS),
         },
         _targets_fault,
     ),
     "rules": Record(
         Rules,
-        {"products": List(_PRODUCT), "dates": LISTED, **_SEEN, "orders_": List(Fixed(_DURATION, _LENT))},
+        {"products": List(_PRODUCT), "dates": LISTED, **SEEN, "orders_": List(Fixed(_DURATION, LENT))},
     ),
     "missing": _category_rarity(MissingRarity),
     "repeats": Record(
@@ -533,7 +276,7 @@ BRANCHES: dict[str, Record] = {
             "numbers": LISTED,
             "within": LISTED,
             "dates": LISTED,
-            **_SEEN,
+            **SEEN,
             "continuous_": LISTED,
             "records_": Record(_Records, {"content": _KEYS, "whole": _KEYS}, _records_fault),
             "readings_": List(
@@ -544,61 +287,17 @@ BRANCHES: dict[str, Record] = {
     ),
     "levels": _category_rarity(LevelRarity),
     "patterns": _category_rarity(MissingLevels),
-    "copies": Record(
-        Copies,
-        {
-            "names": LISTED,
-            **_SEEN,
-            "names_": LISTED,
-            "chance_": _CHANCE,
-            "content_": Array("uint64"),
-            "counts_": _COUNTS,
-            "whole_": Array("uint64"),
-        },
-        _copies_fault,
-    ),
-    "readings": Record(
-        Readings,
-        {
-            "numbers": LISTED,
-            "within": LISTED,
-            **_SEEN,
-            "frequencies_": Dict(_FREQUENCY),
-            "together_": List(_CHANCE),
-            "last_": Array("float64", 2, special=True, least=-_LARGEST, most=_LARGEST),
-            "last_spans_": Array("int64"),
-            "last_whole_": Array("uint64"),
-        },
-        _readings_fault,
-    ),
-    "contexts": Record(
-        Contexts,
-        {
-            "numbers": LISTED,
-            "categories": LISTED,
-            "divisors": LISTED,
-            "kin": _KIN,
-            **_SEEN,
-            "contexts_": List(_CONTEXT),
-        },
-    ),
-    "relations": Record(Relations, {"kin": _KIN, **_SEEN, "relations_": List(_RELATION)}),
-    "dates": Record(Dates, {**_SEEN, "spans_": List(Fixed(_FINITE, _FINITE, _FINITE, _POSITIVE))}, _dates_fault),
-    "signs": _forms(Signs, Whole()),
-    "decimals": _forms(Decimals, Array("int64", least=0)),
-    "given": _forms(Gaps, Whole()),
-    "forms": _forms(Forms, Dict(Whole(1))),
-    "spelling": _forms(Spelling, Record(Spellings, {"names": List(Text()), "evidence": _LENT})),
+    **EVIDENCE_BRANCHES,
 }
 TAILS = Record(
     DeviationSummary,
     {
-        "least": Optional(List(_LENT)),
+        "least": Optional(List(LENT)),
         "most": Optional(List(Number(special=True))),
         "n_features_in_": Whole(),
         "median_": Array("float32"),
         "width_": Array("float32", 2, special=True),
-        "bounds_": Array("float32", 2, special=True, least=-_LARGEST, most=_LARGEST),
+        "bounds_": Array("float32", 2, special=True, least=-LARGEST, most=LARGEST),
         "profile_": Array("float32", least=0.0),
     },
     _tails_fault,

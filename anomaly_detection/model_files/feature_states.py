@@ -19,8 +19,10 @@ from anomaly_detection.features.derived import (
 from anomaly_detection.features.evidence import NAME
 from anomaly_detection.features.features import FeatureSource, SupplyChainFeatures
 from anomaly_detection.features.kinds import EVIDENCE_GROUPS, KINDS
-from anomaly_detection.model_files.branch_states import BRANCHES, DERIVED, EVIDENCE, LISTED, NAMES, TAILS
+from anomaly_detection.model_files.branch_states import BRANCHES, DERIVED, TAILS
 from anomaly_detection.model_files.column_states import CLEANING, SCHEMA
+from anomaly_detection.model_files.evidence_states import EVIDENCE
+from anomaly_detection.model_files.shared_states import LISTED, NAMES
 from mlx_iforest.convert.declared import (
     Arrays,
     Dict,

@@ -15,7 +15,9 @@ with atheris.instrument_imports(
     include=[
         "anomaly_detection.model_files.branch_states",
         "anomaly_detection.model_files.column_states",
+        "anomaly_detection.model_files.evidence_states",
         "anomaly_detection.model_files.feature_states",
+        "anomaly_detection.model_files.shared_states",
         "anomaly_detection.model_files.undeclared_values",
         "anomaly_detection.model_files.native_file",
         "anomaly_detection.model_files.scaler_states",

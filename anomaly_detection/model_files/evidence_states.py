@@ -1,0 +1,299 @@
+"""What evidence and its branches hold, declared, for model files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from anomaly_detection.features.coincidences import Chance
+from anomaly_detection.features.contexts import Context, Contexts, History
+from anomaly_detection.features.copies import Copies
+from anomaly_detection.features.dates import Dates
+from anomaly_detection.features.evidence import Evidence, FeatureScale, Tails
+from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Forms, Gaps, Signs, Spelling, Spellings
+from anomaly_detection.features.readings import Frequency, Readings
+from anomaly_detection.features.relations import Relation, Relations
+from anomaly_detection.model_files.shared_states import (
+    COMBINED,
+    COUNTS,
+    FINITE,
+    FINITE_ARRAY,
+    LARGEST,
+    LENT,
+    LEVELS,
+    LISTED,
+    NAMES,
+    POSITIVE,
+    SCALE,
+    SEEN,
+    SHARE,
+    SMALLEST,
+)
+from mlx_iforest.convert.declared import Dict, Fixed, Kind, List, Optional, Record
+from mlx_iforest.convert.declared_values import Array, Flag, Number, Text, Unkept, Whole
+
+__all__ = ["EVIDENCE", "EVIDENCE_BRANCHES"]
+
+
+def _ascending(array: Any) -> bool:
+    return not np.any(array[1:] <= array[:-1])
+
+
+def _chance_fault(chance: Chance) -> str | None:
+    return None if chance.seen <= chance.rows else "expected no more records seen than there were"
+
+
+def _copies_fault(copies: Copies) -> str | None:
+    if not set(copies.names_) <= set(copies.names) <= set(copies.feature_names_in_):
+        return "expected names among the columns"
+    if not len(copies.content_) or not _ascending(copies.content_) or not _ascending(copies.whole_):
+        return "expected keys in ascending order"
+    if len(copies.counts_) != len(copies.content_):
+        return "expected a count for each key"
+    # Each record has both keys.
+    if not len(copies.content_) <= len(copies.whole_) <= int(copies.counts_.sum()) <= copies.chance_.rows:
+        return f"expected keys of {copies.chance_.rows} records at most"
+    return None
+
+
+def _frequency_fault(frequency: Frequency) -> str | None:
+    if not len(frequency.knots) or len(frequency.heights) != len(frequency.knots) - 1:
+        return "expected a height between each two knots"
+    if not all(map(_ascending, (frequency.knots, frequency.repeated, frequency.levels))):
+        return "expected knots, repeated values and levels in ascending order"
+    if len(frequency.counts) != len(frequency.repeated) or int(frequency.counts.sum()) > frequency.values:
+        return f"expected a count for each repeated value, of {frequency.values} in all"
+    if len(frequency.nats) != len(frequency.levels) or np.any(np.diff(frequency.nats) < 0):
+        return "expected nats of each level, in ascending order"
+    return None
+
+
+def _readings_fault(readings: Readings) -> str | None:
+    columns = set(readings.feature_names_in_)
+    if not readings.frequencies_.keys() <= set(readings.numbers) <= columns or not set(readings.within) <= columns:
+        return "expected frequencies of some of the columns"
+    if len(readings.within) > 1:
+        return "expected one span of time at most"
+    n, width = len(readings.last_whole_), len(readings.frequencies_)
+    if readings.last_.shape != (n, width) or len(readings.last_spans_) != n:
+        return "expected the values, span and key of each record that is remembered"
+    fits = len(readings.together_) == max(len(readings._joined) - 1, 0)
+    return None if fits else "expected the chance of each number of columns together"
+
+
+_GROUPED = Array("int64", least=0)
+_NOT_NEGATIVE = Array("float64", least=0.0, most=LARGEST)
+_HISTORY = Record(
+    History,
+    {
+        "count": _GROUPED,
+        "median": FINITE_ARRAY,
+        "spread": _NOT_NEGATIVE,
+        "low": FINITE_ARRAY,
+        "high": FINITE_ARRAY,
+        "centre": FINITE,
+        "width": POSITIVE,
+        "within": LENT,
+        "lent_centre": POSITIVE,
+        "lent_spread": POSITIVE,
+        "resolution": POSITIVE,
+    },
+)
+
+
+def _context_fault(context: Context) -> str | None:
+    history = context.history
+    sizes = {len(array) for array in (history.count, history.median, history.spread, history.low, history.high)}
+    if sizes != {len(context.groups) + 1} or context.groups.columns != context.group_by or history.count[-1] != 0:
+        return "expected what was usual in each group, and nothing of new ones"
+    return None
+
+
+_CONTEXT = Record(
+    Context,
+    {
+        "column": Text(),
+        "per": Optional(Text()),
+        "group_by": NAMES,
+        "scale": SCALE,
+        "groups": COMBINED,
+        "history": _HISTORY,
+        "learned": Unkept(None),
+    },
+    _context_fault,
+)
+
+
+def _relation_fault(relation: Relation) -> str | None:
+    if relation.both.columns != (relation.given, relation.of):
+        return "expected the combinations of the two columns"
+    rows = {
+        int(counts.sum()) for counts in (relation.levels.counts, relation.given_levels.counts, relation.both.counts)
+    }
+    return None if len(rows) == 1 else "expected counts of the same rows"
+
+
+_RELATION = Record(
+    Relation,
+    {
+        "of": Text(),
+        "given": Text(),
+        "lent": POSITIVE,
+        "levels": LEVELS,
+        "given_levels": LEVELS,
+        "both": COMBINED,
+    },
+    _relation_fault,
+)
+_KIN = Optional(Dict(NAMES))
+
+
+def _dates_fault(dates: Dates) -> str | None:
+    fits = len(dates.spans_) == len(dates.feature_names_in_)
+    ordered = all(first <= middle <= last for middle, first, last, _ in dates.spans_)
+    return None if fits and ordered else "expected the middle and the ends of each column's dates"
+
+
+def _forms(of: type, learned: Kind) -> Record:
+    return Record(of, {**SEEN, "n_rows_": Whole(1), "learned_": Dict(learned)}, _forms_fault)
+
+
+def _forms_fault(forms: Any) -> str | None:
+    if not forms.learned_.keys() <= set(forms.feature_names_in_):
+        return "expected what was learned of its columns"
+    for learned in forms.learned_.values():
+        counts = [learned] if isinstance(learned, int) else learned.tolist() if isinstance(learned, np.ndarray) else []
+        if isinstance(learned, np.ndarray) and len(learned) != MOST_DECIMALS + 1:
+            return f"expected counts of 0 to {MOST_DECIMALS} decimals"
+        if any(count > forms.n_rows_ for count in counts):
+            return f"expected counts of {forms.n_rows_} rows at most"
+    return None
+
+
+_SCALES = List(
+    Record(
+        FeatureScale,
+        {
+            "weighed": Flag(),
+            "nats": Flag(),
+            "logarithmic": Flag(),
+            "one_sided": Flag(),
+            "discrete": Flag(),
+            "judged": Whole(),
+        },
+    ),
+    tuple,
+)
+
+
+def _tails_of_evidence_fault(tails: Tails) -> str | None:
+    n = len(tails.median)
+    if tails.width.shape != (2, n) or tails.slope.shape != (2, n) or tails.knots.shape != (2, n, tails.knots.shape[2]):
+        return f"expected tails of {n} features"
+    if tails.worth.shape != tails.knots.shape or not tails.knots.shape[2]:
+        return "expected what each knot is worth"
+    if not (np.all(tails.width > 0) and np.all(tails.slope > 0)):
+        return "expected widths and slopes above 0"
+    known = ~np.isnan(tails.knots)
+    if np.any(known.any(axis=2) != known.all(axis=2)):
+        return "expected all knots of a feature or none"
+    ascending = np.where(known, tails.knots, 0.0)
+    if np.any(np.diff(ascending, axis=2) < 0) or np.any(np.diff(tails.worth, axis=2) < 0):
+        return "expected knots in ascending order, each worth no less"
+    return None
+
+
+def _evidence_fault(evidence: Evidence) -> str | None:
+    n = len(evidence.scales)
+    return None if n and len(evidence.tails.median) == n else "expected a scale of each feature"
+
+
+EVIDENCE = Record(
+    Evidence,
+    {
+        "scales": _SCALES,
+        "tails": Record(
+            Tails,
+            {
+                "median": Array("float64", least=-LARGEST, most=LARGEST),
+                "width": Array("float64", 2, least=-LARGEST, most=LARGEST),
+                "knots": Array("float64", 3, special=True, least=-LARGEST, most=LARGEST),
+                "worth": Array("float64", 3, least=0.0, most=1e3),
+                "slope": Array("float64", 2, least=-LARGEST, most=LARGEST),
+            },
+            _tails_of_evidence_fault,
+        ),
+    },
+    _evidence_fault,
+)
+
+
+_CHANCE = Record(Chance, {"seen": Whole(), "rows": Whole(1), "compared": LENT, "apart": SHARE}, _chance_fault)
+_FREQUENCY = Record(
+    Frequency,
+    {
+        "step": Number(1e-12, 1.0),
+        "knots": FINITE_ARRAY,
+        "heights": Array("float64", least=0.0, most=LARGEST),
+        "repeated": FINITE_ARRAY,
+        "counts": Array("int64", least=2),
+        "values": Whole(1),
+        "compared": LENT,
+        "rate": POSITIVE,
+        "shape": POSITIVE,
+        "levels": Array("float64", least=SMALLEST, most=LARGEST),
+        "nats": Array("float64", least=0.0, most=LARGEST),
+        "apart": SHARE,
+    },
+    _frequency_fault,
+)
+
+
+EVIDENCE_BRANCHES: dict[str, Record] = {
+    "copies": Record(
+        Copies,
+        {
+            "names": LISTED,
+            **SEEN,
+            "names_": LISTED,
+            "chance_": _CHANCE,
+            "content_": Array("uint64"),
+            "counts_": COUNTS,
+            "whole_": Array("uint64"),
+        },
+        _copies_fault,
+    ),
+    "readings": Record(
+        Readings,
+        {
+            "numbers": LISTED,
+            "within": LISTED,
+            **SEEN,
+            "frequencies_": Dict(_FREQUENCY),
+            "together_": List(_CHANCE),
+            "last_": Array("float64", 2, special=True, least=-LARGEST, most=LARGEST),
+            "last_spans_": Array("int64"),
+            "last_whole_": Array("uint64"),
+        },
+        _readings_fault,
+    ),
+    "contexts": Record(
+        Contexts,
+        {
+            "numbers": LISTED,
+            "categories": LISTED,
+            "divisors": LISTED,
+            "kin": _KIN,
+            **SEEN,
+            "contexts_": List(_CONTEXT),
+        },
+    ),
+    "relations": Record(Relations, {"kin": _KIN, **SEEN, "relations_": List(_RELATION)}),
+    "dates": Record(Dates, {**SEEN, "spans_": List(Fixed(FINITE, FINITE, FINITE, POSITIVE))}, _dates_fault),
+    "signs": _forms(Signs, Whole()),
+    "decimals": _forms(Decimals, Array("int64", least=0)),
+    "given": _forms(Gaps, Whole()),
+    "forms": _forms(Forms, Dict(Whole(1))),
+    "spelling": _forms(Spelling, Record(Spellings, {"names": List(Text()), "evidence": LENT})),
+}

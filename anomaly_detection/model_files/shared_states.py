@@ -1,0 +1,73 @@
+"""Kinds of values and parts that several branches hold, declared, for model files."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anomaly_detection.data.levels import CombinedLevels, Levels
+from anomaly_detection.features.numeric_values import Scale
+from mlx_iforest.convert.declared import List, Optional, Record
+from mlx_iforest.convert.declared_values import Array, Number, Strings, Text, Whole
+
+__all__ = [
+    "COMBINED",
+    "COUNTS",
+    "FINITE",
+    "FINITE_ARRAY",
+    "LARGEST",
+    "LENT",
+    "LEVELS",
+    "LISTED",
+    "NAMES",
+    "POSITIVE",
+    "SCALE",
+    "SEEN",
+    "SHARE",
+    "SMALLEST",
+]
+
+# Far beyond what records hold: quotients of such numbers are still floats.
+SMALLEST, LARGEST = 1e-100, 1e100
+POSITIVE = Number(SMALLEST, LARGEST)
+FINITE = Number(-LARGEST, LARGEST)
+FINITE_ARRAY = Array("float64", least=-LARGEST, most=LARGEST)
+COUNTS = Array("int64", least=1)
+SHARE = Number(0.0, 1.0)
+LENT = Number(0.0, LARGEST)
+
+NAMES = List(Text(), tuple)
+LISTED = List(Text())
+
+
+def _levels_fault(levels: Levels) -> str | None:
+    if not len(levels.names) or len(levels.names) != len(levels.counts) or not levels.names.is_unique:
+        return "expected levels, with one count for each"
+    return None
+
+
+def _combined_fault(combined: CombinedLevels) -> str | None:
+    if len(combined.columns) != len(combined.levels):
+        return "expected the levels of each column"
+    # Rows are looked up by bisection, and there is at least one combination.
+    known, possible = combined._known, math.prod(map(len, combined.levels))
+    if not len(known) or len(known) != len(combined.counts) or np.any(known[1:] <= known[:-1]):
+        return "expected combinations in ascending order, with a count for each"
+    return None if known[-1] < possible else f"expected combinations of {possible} at most"
+
+
+def _as_index(names: Any) -> pd.Index[Any]:
+    return pd.Index(names, dtype=object)
+
+
+LEVELS = Record(Levels, {"names": Strings(_as_index), "counts": COUNTS}, _levels_fault)
+COMBINED = Record(
+    CombinedLevels,
+    {"columns": NAMES, "levels": List(LEVELS, tuple), "_known": Array("int64", least=0), "counts": COUNTS},
+    _combined_fault,
+)
+SCALE = Record(Scale, {"floor": Optional(POSITIVE)})
+SEEN = {"feature_names_in_": Strings(), "n_features_in_": Whole()}
