@@ -26,16 +26,13 @@ from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.settings import RECIPE, make_detector, make_forest
+from anomaly_detection.training.set_aside import fit_with_some_aside
 from mlx_iforest import __version__
 from mlx_iforest.base import BaseIsolationForest
 
 __all__ = ["AnomalyDetectionAPI", "Assessment"]
 
 _PathLike = str | os.PathLike[str]
-
-# The share of the records that `fit` sets aside to calibrate on, and the fewest that are worth it.
-_CALIBRATION_SHARE = 0.2
-_MIN_CALIBRATION = 100
 
 
 class _LoadModel:
@@ -175,18 +172,8 @@ class AnomalyDetectionAPI:
         ]
         kept = [column for column in schema.columns if column.role not in listed or column.name in roles]
         forest = make_forest(RECIPE, seed=self.seed, rows=len(frame))
-        detector = make_detector(RECIPE, Schema(tuple(kept)), forest)
         rule = Contamination(self.anomaly_ratio) if self.threshold is None else copy.deepcopy(self.threshold)
-        shuffled = np.random.default_rng(self.seed).permutation(len(frame))
-        aside = int(_CALIBRATION_SHARE * len(frame))
-        if aside < _MIN_CALIBRATION:
-            detector.threshold_rule = rule
-            detector.fit(frame)
-        else:
-            detector.fit(frame.iloc[np.sort(shuffled[aside:])])
-            detector.set_threshold(rule, detector.score_samples(frame.iloc[np.sort(shuffled[:aside])]))
-            if not rule.needs_batch:
-                detector = detector.refit(frame)
+        detector = fit_with_some_aside(make_detector(RECIPE, Schema(tuple(kept)), forest), frame, rule, self.seed)
         detector.training_ = {
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "version": __version__,

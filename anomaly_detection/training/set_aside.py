@@ -1,0 +1,44 @@
+"""Records set aside in a fit without labels, which the threshold comes from: the model has not seen them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from anomaly_detection.calibration.thresholds import ThresholdRule
+from anomaly_detection.detector import Detector
+
+__all__ = ["fit_with_some_aside"]
+
+_SHARE = 0.2
+_FEWEST = 100  # fewer tell too little of the tail: then none is set aside
+
+
+def fit_with_some_aside(detector: Detector, frame: pd.DataFrame, rule: ThresholdRule, seed: int) -> Detector:
+    """Fit on four fifths of the records, set the threshold on the others, then fit on all records again.
+
+    Parameters
+    ----------
+    detector : Detector
+        Not fitted; it is fitted in place.
+    frame : pandas.DataFrame
+        The records. With fewer than 500 of them the threshold comes from those that were learned from.
+    rule : ThresholdRule
+        One that needs no labels. The guarantee of one that needs the batch is the first model's, which then stays.
+    seed : int
+        Which records are set aside.
+
+    Returns
+    -------
+    Detector
+        The one to keep.
+    """
+    aside = int(_SHARE * len(frame))
+    if aside < _FEWEST:
+        detector.threshold_rule = rule
+        detector.fit(frame)
+        return detector
+    shuffled = np.random.default_rng(seed).permutation(len(frame))
+    detector.fit(frame.iloc[np.sort(shuffled[aside:])])
+    detector.set_threshold(rule, detector.score_samples(frame.iloc[np.sort(shuffled[:aside])]))
+    return detector if rule.needs_batch else detector.refit(frame)
