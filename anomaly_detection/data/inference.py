@@ -32,7 +32,7 @@ __all__ = ["infer_column"]
 
 
 _TEXTS_KEPT = 20
-_SEVERAL = 5  # rows of one level
+_SEVERAL = 3  # rows of one level
 _VALUES = (Role.NUMERIC, Role.TIMESTAMP)
 _NOTHING = Declaration()
 

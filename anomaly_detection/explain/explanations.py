@@ -250,4 +250,7 @@ class _Told:
 
 
 def _factor(value: Any, usual: Any) -> float | None:
+    """How many times the usual a number is; None of dates, and where one is not positive."""
+    if isinstance(value, np.datetime64):
+        return None
     return float(value / usual) if value > 0 and usual > 0 else None

@@ -12,9 +12,11 @@ from sklearn.utils.validation import check_is_fitted
 from anomaly_detection.features.clauses import number
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 
-__all__ = ["Dates"]
+__all__ = ["Dates", "day_text", "days_of", "moment_of"]
 
 _DAY = np.timedelta64(1, "D")
+_MOST = 0.95
+_FEWEST_TOGETHER = 20
 _YEAR = 365.2425
 
 
@@ -22,21 +24,24 @@ class Dates(FeatureGroup):
     """How far a date lies outside the training records' span, in half of the span of nine tenths of them.
 
     One feature a column of dates, negative before the span; NaN where it is missing. New records come later than those
-    of the training: as long after the last date as all of them span, and a year at least, a date is usual.
+    of the training. How much later is told by those that come together: as far beyond all but the last 5 % of them as
+    training dates went, a date is usual. Of fewer than twenty dates nothing is told: then it is as long after the last
+    training date as all of those span, and a year at least.
     """
 
     logarithmic: ClassVar[bool] = True
     units: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    counted: ClassVar[bool] = True
 
     def fit(self, X: pd.DataFrame, y: object = None) -> Dates:
         """Find the middle and the ends of each column."""
         self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         self.n_features_in_ = X.shape[1]
-        found = [np.sort(_days(X[name])) for name in X.columns]
+        found = [np.sort(days_of(X[name])) for name in X.columns]
         found = [days[~np.isnan(days)] for days in found]
         self.spans_ = [
             (
-                (float(np.median(days)), *(float(end) for end in days[[0, -1]]), _half_span(days))
+                (_late(days), *(float(end) for end in days[[0, -1]]), _half_span(days))
                 if len(days)
                 else (0.0, 0.0, 0.0, 1.0)
             )
@@ -48,9 +53,13 @@ class Dates(FeatureGroup):
         """Give the days, shape (n, columns)."""
         check_is_fitted(self)
         out = np.empty((len(X), len(self.spans_)), dtype=np.float32)
-        for i, (name, (_, first, last, half)) in enumerate(zip(X.columns, self.spans_, strict=True)):
-            days = _days(X[name])
-            soon = last + max(last - first, _YEAR)
+        for i, (name, (late, first, last, half)) in enumerate(zip(X.columns, self.spans_, strict=True)):
+            days = days_of(X[name])
+            given = np.sort(days[~np.isnan(days)])
+            if len(given) < _FEWEST_TOGETHER:
+                soon = last + max(last - first, _YEAR)
+            else:
+                soon = max(last, _late(given) + last - late)
             out[:, i] = (np.maximum(days - soon, 0.0) + np.minimum(days - first, 0.0)) / half
         return out
 
@@ -63,13 +72,19 @@ class Dates(FeatureGroup):
         """The column of each feature."""
         return [(str(name),) for name in self.feature_names_in_]
 
-    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return each date (None where missing), and the first and the last of the training records'; (n, columns)."""
+    def in_units(
+        self, X: pd.DataFrame, rows: npt.NDArray[np.int64] | None = None
+    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return each date (None where missing), and the first and the last of the training records'; (n, columns).
+
+        `rows` are the positions of those to tell of, all if not given.
+        """
+        X = X if rows is None else X.iloc[rows]
         values, usual = (np.empty((len(X), len(self.spans_)), dtype=object) for _ in range(2))
         for i, (name, (_, first, last, _)) in enumerate(zip(X.columns, self.spans_, strict=True)):
-            ends = (_moment(first), _moment(last))
-            for row, days in enumerate(_days(X[name]).tolist()):
-                values[row, i], usual[row, i] = (None if np.isnan(days) else _moment(days)), ends
+            ends = (moment_of(first), moment_of(last))
+            for row, days in enumerate(days_of(X[name]).tolist()):
+                values[row, i], usual[row, i] = (None if np.isnan(days) else moment_of(days)), ends
         return values, usual
 
     @classmethod
@@ -87,21 +102,29 @@ class Dates(FeatureGroup):
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`: how far it lies from the first or the last date."""
         first, last = usual
-        shown = f"{source.columns[0]} {_date(value)}"
+        begin, end = day_text(first), day_text(last)
+        shown = f"{source.columns[0]} {day_text(value)}"
         if value > last:
-            return f"{shown} lies {_span((value - last) / _DAY)} after the last of {rows:,} records ({_date(last)})"
+            return f"{shown} lies {_span((value - last) / _DAY)} after the last of {rows:,} records ({end})"
         if value < first:
-            return f"{shown} lies {_span((first - value) / _DAY)} before the first of {rows:,} records ({_date(first)})"
-        return f"{shown} lies within what {rows:,} records span ({_date(first)} to {_date(last)})"
+            return f"{shown} lies {_span((first - value) / _DAY)} before the first of {rows:,} records ({begin})"
+        return f"{shown} lies within what {rows:,} records span ({begin} to {end})"
 
 
-def _moment(days: float) -> np.datetime64:
+def moment_of(days: float) -> np.datetime64:
+    """The time so many days after 1970 began."""
     return np.datetime64(0, "s") + np.timedelta64(round(days * 86_400), "s")
 
 
-def _days(column: pd.Series[Any]) -> npt.NDArray[np.float64]:
+def days_of(column: pd.Series[Any]) -> npt.NDArray[np.float64]:
+    """Dates as days since 1970, NaN where missing; shape (n,)."""
     dates = column.to_numpy().astype("datetime64[ns]")
     return np.where(np.isnat(dates), np.nan, (dates - np.datetime64(0, "ns")) / _DAY)
+
+
+def _late(days: npt.NDArray[np.float64]) -> float:
+    """The date, of ascending ones, before which all but the last 5 % lie."""
+    return float(days[int(np.floor(_MOST * (len(days) - 1)))])
 
 
 def _half_span(days: npt.NDArray[np.float64]) -> float:
@@ -109,7 +132,8 @@ def _half_span(days: npt.NDArray[np.float64]) -> float:
     return max(float(high - low) / 2.0, 1.0)
 
 
-def _date(moment: np.datetime64) -> str:
+def day_text(moment: np.datetime64) -> str:
+    """The day of a time, as 2024-05-31."""
     return str(moment.astype("datetime64[D]"))
 
 

@@ -20,7 +20,7 @@ _SHARES = np.array([0.5, 0.25, 0.1, 0.05, 0.025, 0.01])
 _RARER = np.array([0.005, 0.002, 0.001, 5e-4, 2e-4, 1e-4, 5e-5])
 _ALL_SHARES = np.append(_SHARES, _RARER)
 _FEWEST_BEYOND = 3.0
-_TAIL_FROM = 0.1
+_TAIL_FROM = (0.1, 0.05, 0.025, 0.01)
 _STRETCHES = (0.05, 0.025, 0.01, 0.005, 0.002)
 _FEWEST_IN_A_STRETCH = 2.0
 _LEAST_SLOPE = 0.05
@@ -179,9 +179,11 @@ def _tail(values: Floats, discrete: bool) -> tuple[Floats, Floats, float]:
     n = values.size
     ordered = np.sort(values)
     knots = np.quantile(ordered, 1.0 - _ALL_SHARES)
-    edge = float(np.quantile(ordered, 1.0 - _TAIL_FROM))
-    stretches = [share for share in _STRETCHES if share * n >= _FEWEST_IN_A_STRETCH]
-    slopes = [(float(np.quantile(ordered, 1.0 - share)) - edge) / np.log(_TAIL_FROM / share) for share in stretches]
+    # Where nearly all are usual to the digit, the tail begins with those that are not.
+    begins = next((share for share in _TAIL_FROM if np.quantile(ordered, 1.0 - share) > 0.0), _TAIL_FROM[0])
+    edge = float(np.quantile(ordered, 1.0 - begins))
+    stretches = [share for share in _STRETCHES if share < begins and share * n >= _FEWEST_IN_A_STRETCH]
+    slopes = [(float(np.quantile(ordered, 1.0 - share)) - edge) / np.log(begins / share) for share in stretches]
     # By ranks: how many lie as far out, those with the same value included.
     beyond = n - np.searchsorted(ordered, knots, side="left")
     worth = np.maximum.accumulate(-np.log((beyond + 0.5) / (n + 1.0)))

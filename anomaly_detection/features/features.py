@@ -43,7 +43,7 @@ from anomaly_detection.features.expectation import Expectation
 from anomaly_detection.features.forms import Decimals, Forms, Gaps, Signs, Spelling
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.group_deviation import GroupDeviation
-from anomaly_detection.features.kinds import EVIDENCE_GROUPS, FORMER_GROUPS, GROUPS, KINDS, PLAIN_GROUPS
+from anomaly_detection.features.kinds import EVIDENCE_GROUPS, FORMER_GROUPS, GROUPS, KINDS, LATER_GROUPS, PLAIN_GROUPS
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
 from anomaly_detection.features.pairing import MOST_PARTNERS
 from anomaly_detection.features.rarity import (
@@ -56,8 +56,10 @@ from anomaly_detection.features.rarity import (
 )
 from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.relations import Relations
+from anomaly_detection.features.restated import Restated
 from anomaly_detection.features.restated_columns import find_restated
 from anomaly_detection.features.rules import Rules
+from anomaly_detection.features.sequence import Neighbours, Runs
 from anomaly_detection.features.surprise import DeviationSummary
 
 __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
@@ -453,6 +455,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         kin = {name: part.columns for name, part in derived}
         states = names[MissingState]
         products = [part for part in self.derived_ if isinstance(part, Product)]
+        restating_dates = dict.fromkeys(date for _, date in self.restated_.values())
         plan: list[tuple[str, Any, list[str]]] = [
             ("num", NumericValues(), numbers),
             ("cat", CategoryRarity(), categories),
@@ -485,6 +488,9 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             ("given", Gaps(), [*self.schema_.names(Role.NUMERIC), *dates, *every]),
             ("forms", Forms(), every),
             ("spelling", Spelling(), every),
+            ("restated", Restated(self.restated_), [*self.restated_, *restating_dates]),
+            ("neighbours", Neighbours([*numbers, *dates], every), [*numbers, *dates, *every]),
+            ("runs", Runs(numbers, every), [*numbers, *every]),
         ]
         wanted = {name for name, _, columns in plan if name in self.groups and columns}
         former = any(group in FORMER_GROUPS for group in self.groups)
@@ -492,6 +498,8 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         if former:
             # A file of before copies and readings were judged by chance.
             known = tuple({*known, *FORMER_GROUPS} - {"copies", "readings"})
+        # Files of before these were thought of have no such branches.
+        known = tuple(name for name in known if name not in LATER_GROUPS or name in self.groups)
         return [
             (name, branch if name in wanted else "drop", columns) for name, branch, columns in plan if name in known
         ]

@@ -21,10 +21,12 @@ from anomaly_detection.features.rarity import (
 )
 from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.relations import Relations
+from anomaly_detection.features.restated import Restated
 from anomaly_detection.features.rules import Rules
+from anomaly_detection.features.sequence import Neighbours, Runs
 from anomaly_detection.features.surprise import DeviationSummary
 
-__all__ = ["EVIDENCE_GROUPS", "FORMER_GROUPS", "GROUPS", "KINDS", "PLAIN_GROUPS"]
+__all__ = ["EVIDENCE_GROUPS", "FORMER_GROUPS", "GROUPS", "KINDS", "LATER_GROUPS", "PLAIN_GROUPS"]
 
 _PLAIN: dict[str, type[FeatureGroup]] = {
     "num": NumericValues,
@@ -52,6 +54,9 @@ _EVIDENCE: dict[str, type[FeatureGroup]] = {
     "given": Gaps,
     "forms": Forms,
     "spelling": Spelling,
+    "restated": Restated,
+    "neighbours": Neighbours,
+    "runs": Runs,
 }
 _FORMER: dict[str, type[FeatureGroup]] = {"repeats": Repeats}
 KINDS = {**_PLAIN, **_EVIDENCE, **_FORMER}
@@ -62,6 +67,9 @@ PLAIN_GROUPS = tuple(_PLAIN)
 
 EVIDENCE_GROUPS = tuple(_EVIDENCE)
 """Features that only evidence is made of, see `Evidence`."""
+
+LATER_GROUPS = ("restated", "neighbours", "runs")
+"""Groups of evidence that the first files with evidence do not have."""
 
 FORMER_GROUPS = tuple(_FORMER)
 """Features that forests of earlier files look at, and no new one does."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +12,7 @@ import pandas as pd
 
 from anomaly_detection.features.pairing import paired_dates
 
-__all__ = ["find_restated"]
+__all__ = ["PARTS", "find_restated", "part_of"]
 
 _SAMPLE = 5_000
 _AGREEMENT = 0.99
@@ -76,21 +78,30 @@ def _may_be(columns: list[Codes], parts: list[Codes]) -> npt.NDArray[np.bool_]:
     return possible
 
 
-def _parts(dates: pd.Series) -> list[tuple[str, Codes]]:
-    at = dates.dt
-    parts = {
-        "month": at.month,
-        "year": at.year,
-        "quarter": at.quarter,
-        "weekday": at.day_of_week,
-        "day": at.day,
-        "day of the year": at.day_of_year,
-        "week": at.isocalendar().week.astype("float64"),
-        "hour": at.hour,
-        "year and month": 12 * at.year + at.month,
-        "year and quarter": 4 * at.year + at.quarter,
+PARTS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+    {
+        "month": lambda at: at.month,
+        "year": lambda at: at.year,
+        "quarter": lambda at: at.quarter,
+        "weekday": lambda at: at.day_of_week,
+        "day": lambda at: at.day,
+        "day of the year": lambda at: at.day_of_year,
+        "week": lambda at: at.isocalendar().week,
+        "hour": lambda at: at.hour,
+        "year and month": lambda at: 12 * at.year + at.month,
+        "year and quarter": lambda at: 4 * at.year + at.quarter,
     }
-    return [(name, pd.factorize(values)[0].astype(np.int64)) for name, values in parts.items()]
+)
+"""Parts of dates that columns restate, each as a number."""
+
+
+def part_of(dates: pd.Series[Any], part: str) -> npt.NDArray[np.float64]:
+    """A part of each date, shape (n,); NaN where the date is missing."""
+    return np.asarray(PARTS[part](dates.dt).astype("float64"), dtype=np.float64)
+
+
+def _parts(dates: pd.Series[Any]) -> list[tuple[str, Codes]]:
+    return [(part, pd.factorize(part_of(dates, part))[0].astype(np.int64)) for part in PARTS]
 
 
 def _one_to_one(first: Codes, second: Codes) -> bool:

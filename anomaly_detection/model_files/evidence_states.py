@@ -14,6 +14,9 @@ from anomaly_detection.features.evidence import Evidence, FeatureScale, Tails
 from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Forms, Gaps, Signs, Spelling, Spellings
 from anomaly_detection.features.readings import Frequency, Readings
 from anomaly_detection.features.relations import Relation, Relations
+from anomaly_detection.features.restated import Restated, Restating
+from anomaly_detection.features.restated_columns import PARTS
+from anomaly_detection.features.sequence import Neighbours, Runs, Series
 from anomaly_detection.model_files.shared_states import (
     COMBINED,
     COUNTS,
@@ -250,6 +253,67 @@ _FREQUENCY = Record(
 )
 
 
+_PART = Text(tuple(PARTS))
+
+
+def _restating_fault(restating: Restating) -> str | None:
+    if not len(restating.parts) or len(restating.parts) != len(restating.said) or not _ascending(restating.parts):
+        return "expected parts in ascending order, and what each leads to"
+    return None
+
+
+_RESTATING = Record(
+    Restating,
+    {
+        "column": Text(),
+        "part": _PART,
+        "date": Text(),
+        "parts": FINITE_ARRAY,
+        "said": List(Text()),
+        "breaches": Whole(),
+    },
+    _restating_fault,
+)
+
+
+def _restated_fault(restated: Restated) -> str | None:
+    if {one.column: (one.part, one.date) for one in restated.restatings_} != restated.restated:
+        return "expected what each column restates"
+    if not {name for one in restated.restatings_ for name in (one.column, one.date)} <= set(restated.feature_names_in_):
+        return "expected columns that are there"
+    return None if all(one.breaches <= restated.n_rows_ for one in restated.restatings_) else "too many breaches"
+
+
+def _series_fault(series: Series) -> str | None:
+    if (series.by is None) != (series.levels is None):
+        return "expected the levels of 'by'"
+    return "expected shares that fall" if sorted(series.at_least, reverse=True) != list(series.at_least) else None
+
+
+_SERIES = Record(
+    Series,
+    {
+        "column": Text(),
+        "by": Optional(Text()),
+        "levels": Optional(LEVELS),
+        "scale": LENT,
+        "apart": POSITIVE,
+        "at_least": List(Number(SMALLEST, 1.0), tuple),
+        "repeated": SHARE,
+    },
+    _series_fault,
+)
+
+
+def _of_series_fault(branch: Any) -> str | None:
+    named = {name for one in branch.series_ for name in (one.column, one.by) if name is not None}
+    return None if named <= set(branch.feature_names_in_) else "expected columns that are there"
+
+
+def _of_series(of: type) -> Record:
+    return Record(of, {"numbers": LISTED, "categories": LISTED, **SEEN, "series_": List(_SERIES)}, _of_series_fault)
+
+
 EVIDENCE_BRANCHES: dict[str, Record] = {
     "copies": Record(
         Copies,
@@ -296,4 +360,11 @@ EVIDENCE_BRANCHES: dict[str, Record] = {
     "given": _forms(Gaps, Whole()),
     "forms": _forms(Forms, Dict(Whole(1))),
     "spelling": _forms(Spelling, Record(Spellings, {"names": List(Text()), "evidence": LENT})),
+    "restated": Record(
+        Restated,
+        {"restated": Dict(Fixed(_PART, Text())), **SEEN, "n_rows_": Whole(1), "restatings_": List(_RESTATING)},
+        _restated_fault,
+    ),
+    "neighbours": _of_series(Neighbours),
+    "runs": _of_series(Runs),
 }

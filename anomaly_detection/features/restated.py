@@ -1,0 +1,144 @@
+"""Breaches of columns that only say again what a date says: month 9 beside a date in June."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from anomaly_detection.features.clauses import number, short
+from anomaly_detection.features.forms import seldom
+from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
+from anomaly_detection.features.restated_columns import part_of
+
+__all__ = ["Restated", "Restating"]
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Restating:
+    """What a column says for each part of a date.
+
+    Attributes
+    ----------
+    column, part, date : str
+    parts : ndarray of float64, shape (k,)
+        The parts that occurred, such as months by their numbers, ascending.
+    said : sequence of str
+        For each of them, the text of the value that nearly all its records have.
+    breaches : int
+        Training records that say something else.
+    """
+
+    column: str
+    part: str
+    date: str
+    parts: Floats
+    said: Sequence[str]
+    breaches: int = 0
+
+    def broken(self, X: pd.DataFrame) -> npt.NDArray[np.bool_]:
+        """Whether a row says something else than its date; not where the part is new, or either is missing; (n,)."""
+        expected, found = self.expected(X), _texts(X[self.column])
+        both = pd.notna(expected) & pd.notna(found)
+        return np.asarray(both & (expected != found), dtype=bool)
+
+    def expected(self, X: pd.DataFrame) -> npt.NDArray[np.object_]:
+        """The text that each row's date leads to expect, None where the part is new; (n,)."""
+        found = part_of(X[self.date], self.part)
+        at = np.minimum(np.searchsorted(self.parts, found), len(self.parts) - 1)
+        expected: npt.NDArray[np.object_] = np.asarray(self.said, dtype=object)[at]
+        expected[self.parts[at] != found] = None
+        return expected
+
+
+def _texts(column: pd.Series[Any]) -> npt.NDArray[np.object_]:
+    """Each cell as a text, None where it is missing; 6, 6.0 and "6" are one."""
+    codes, levels = pd.factorize(column.astype(object))
+    texts = np.empty(len(levels) + 1, dtype=object)
+    texts[:-1] = [_text(level) for level in levels]
+    texts[-1] = None
+    return np.asarray(texts[codes], dtype=object)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, (int, float, np.number)):
+        return str(value)
+    value = float(value)
+    return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+
+
+class Restated(FeatureGroup):
+    """Evidence in nats that a column breaks what it restates, a feature each; 0 where it does not.
+
+    Parameters
+    ----------
+    restated : dict of column to (part, date)
+        As `find_restated` gives them.
+    """
+
+    units: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    nats: ClassVar[bool] = True
+
+    def __init__(self, restated: Mapping[str, tuple[str, str]] | None = None) -> None:
+        self.restated = restated
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> Restated:
+        """Learn what each part's records say."""
+        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.n_features_in_ = X.shape[1]
+        self.n_rows_ = len(X)
+        self.restatings_: list[Restating] = []
+        for column, (part, date) in (self.restated or {}).items():
+            pairs = pd.DataFrame({"part": part_of(X[date], part), "text": _texts(X[column])}).dropna()
+            counts = pairs.value_counts(sort=False).reset_index().sort_values(["part", "count", "text"])
+            most = counts.drop_duplicates("part", keep="last")
+            found = Restating(column, part, date, most["part"].to_numpy(dtype=np.float64), most["text"].tolist())
+            self.restatings_.append(replace(found, breaches=int(found.broken(X).sum())))
+        return self
+
+    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """Give the evidence in nats, shape (n, restated columns)."""
+        check_is_fitted(self)
+        out = np.zeros((len(X), len(self.restatings_)), dtype=np.float32)
+        for i, one in enumerate(self.restatings_):
+            out[one.broken(X), i] = seldom(one.breaches, self.n_rows_)
+        return out
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Return ``<column> as the <part> of <date>`` for each."""
+        return np.asarray([f"{one.column} as the {one.part} of {one.date}" for one in self.restatings_], dtype=object)
+
+    @property
+    def feature_columns_(self) -> list[tuple[str, ...]]:
+        """The column that restates, and the date."""
+        return [(one.column, one.date) for one in self.restatings_]
+
+    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return the cells, and ``(what the date leads to expect, breaches in training)``; both (n, columns)."""
+        values = np.empty((len(X), len(self.restatings_)), dtype=object)
+        usual = np.empty(values.shape, dtype=object)
+        for i, one in enumerate(self.restatings_):
+            values[:, i] = _texts(X[one.column])
+            for row, (broken, text) in enumerate(zip(one.broken(X).tolist(), one.expected(X).tolist(), strict=True)):
+                usual[row, i] = (text if broken else None, one.breaches)
+        return values, usual
+
+    @classmethod
+    def tells(cls, usual: Any) -> bool:
+        """Nothing of a row that keeps it."""
+        return usual[0] is not None
+
+    @classmethod
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+        """`FeatureGroup.phrase`: what the column says, and what its date does."""
+        column, date = source.columns
+        expected, breaches = usual
+        seen = f"none of {rows:,} records" if not breaches else f"{number(breaches)} of {rows:,} records"
+        return f"{column} {short(value)} disagrees with {date}, which makes it {short(expected)}, as in {seen}"

@@ -1,0 +1,327 @@
+"""Numbers and dates beside those of the rows around them: what falls out of its series, what no longer moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from anomaly_detection.data.levels import Levels
+from anomaly_detection.features.clauses import number, with_unit
+from anomaly_detection.features.dates import day_text, days_of, moment_of
+from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
+from anomaly_detection.features.numeric_values import bounded
+
+__all__ = ["Neighbours", "Runs", "Series"]
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
+
+_REACH = 2
+_FEWEST_NEIGHBOURS = 2
+_LEAST_ROWS = 100
+_FORETOLD = 0.5
+"""Rows around foretell a number if they leave half of what any rows would leave at most."""
+
+_BETTER = 0.8
+_MOST_LEVELS = 200
+_FEWEST_A_LEVEL = 20
+_FEWEST_TOGETHER = 20
+_LEAST_SCALE = 1e-3
+_MOST_REPEATED = 0.2
+_LEAST_CHANCE = 0.01
+_AS_OFTEN, _MOST_LONG = 3.0, 0.1
+
+
+@dataclass(frozen=True)
+class Series:
+    """A column whose values follow those of the rows around, and how closely.
+
+    Attributes
+    ----------
+    column : str
+    by : str or None
+        The category whose rows make a series each, such as a device; None where all rows are one.
+    levels : Levels or None
+        Those of `by`.
+    scale : float
+        How far nine tenths of the training values lie from the middle of their neighbours at most.
+    apart : float
+        How far half of them would, had the rows been in any order.
+    at_least : tuple of float
+        The share of training rows in runs of equal values that are 2, 3, ... long or longer, the last above 0.
+    repeated : float
+        The share of runs that are longer than one row.
+    """
+
+    column: str
+    by: str | None
+    levels: Levels | None
+    scale: float
+    apart: float
+    at_least: tuple[float, ...] = field(default=())
+    repeated: float = 0.0
+
+    def arranged(self, X: pd.DataFrame) -> tuple[Codes, Codes]:
+        """The rows series by series in their order, and the series of each of these; both (n,)."""
+        if self.by is None or self.levels is None:
+            return np.arange(len(X)), np.zeros(len(X), dtype=np.int64)
+        codes = self.levels.codes(X[self.by])
+        order = np.argsort(codes, kind="stable")
+        return order, np.asarray(codes[order], dtype=np.int64)
+
+
+def _values(column: pd.Series[Any]) -> Floats:
+    """Numbers, and dates as days, shape (n,)."""
+    return days_of(column) if column.dtype.kind == "M" else bounded(column.to_numpy(dtype=np.float64))
+
+
+def _middles(values: Floats, series: Codes) -> Floats:
+    """The median of up to two values before and two after, of the same series; NaN of fewer than two; shape (n,)."""
+    n = len(values)
+    around = np.full((n, 2 * _REACH), np.nan)
+    for i in range(1, _REACH + 1):
+        if i >= n:
+            break
+        same = series[i:] == series[:-i]
+        around[i:, i - 1] = np.where(same, values[:-i], np.nan)
+        around[:-i, _REACH + i - 1] = np.where(same, values[i:], np.nan)
+    around.sort(axis=1)  # what is missing last
+    given = (~np.isnan(around)).sum(axis=1)
+    rows = np.arange(n)
+    low, high = around[rows, np.maximum(given - 1, 0) // 2], around[rows, np.minimum(given // 2, 2 * _REACH - 1)]
+    return np.where(given >= _FEWEST_NEIGHBOURS, low / 2.0 + high / 2.0, np.nan)
+
+
+def _distances(values: Floats, middles: Floats) -> tuple[float, float]:
+    """How far half and nine tenths of the values lie from the middles at most; NaN of too few."""
+    away = np.abs(values - middles)
+    away = away[~np.isnan(away)]
+    half, most = np.quantile(away, [0.5, 0.9]) if away.size >= _FEWEST_TOGETHER else (np.nan, np.nan)
+    return float(half), float(most)
+
+
+def find_series(X: pd.DataFrame, columns: Sequence[str], categories: Sequence[str]) -> list[Series]:
+    """Find the columns that the rows around foretell, of all rows or of those with the same category."""
+    n = len(X)
+    if n < _LEAST_ROWS:
+        return []
+    ways: list[tuple[str | None, Levels | None]] = [(None, None)]
+    for name in categories:
+        known = Levels(X[name])
+        if 1 < len(known) <= min(_MOST_LEVELS, n // _FEWEST_A_LEVEL):
+            ways.append((name, known))
+    shuffled = np.random.default_rng(0).permutation(n)
+    orders = []
+    for by, levels in ways:
+        order, series = Series("", by, levels, 0.0, 0.0).arranged(X)
+        codes = np.empty(n, dtype=np.int64)
+        codes[order] = series
+        # Any order, but within each series, so that it is the order that foretells and not the category.
+        orders.append((by, levels, order, series, shuffled[np.argsort(codes[shuffled], kind="stable")]))
+    found = []
+    for name in columns:
+        values = _values(X[name])
+        best: Series | None = None
+        for by, levels, order, series, mixed in orders:
+            some = values[order]
+            half, scale = _distances(some, _middles(some, series))
+            apart, _ = _distances(values[mixed], _middles(values[mixed], series))
+            if apart > 0.0 and half <= _FORETOLD * apart and (best is None or scale < _BETTER * best.scale):
+                lengths = _runs(some, series)
+                best = Series(name, by, levels, scale, apart, _shares_of_runs(lengths), _share_of_long(lengths))
+        if best is not None:
+            found.append(best)
+    return found
+
+
+def _runs(values: Floats, series: Codes) -> Codes:
+    """How long the run of equal values is that each row is part of; 0 where the value is missing; shape (n,)."""
+    if not len(values):
+        return np.zeros(0, dtype=np.int64)
+    starts = np.append(True, (values[1:] != values[:-1]) | (series[1:] != series[:-1]))
+    run = np.cumsum(starts) - 1
+    return np.where(np.isnan(values), 0, np.bincount(run)[run])
+
+
+def _share_of_long(lengths: Codes) -> float:
+    """The share of runs that are longer than one row."""
+    runs = np.bincount(lengths)[1:] / np.arange(1, int(lengths.max(initial=0)) + 1)
+    return float(runs[1:].sum() / runs.sum()) if runs.sum() > 0 else 0.0
+
+
+def _shares_of_runs(lengths: Codes) -> tuple[float, ...]:
+    n = max(int((lengths > 0).sum()), 1)
+    counts = np.bincount(lengths, minlength=3)[::-1].cumsum()[::-1][2:]
+    return tuple(float(count) / n for count in counts if count > 0)
+
+
+class _OfSeries(FeatureGroup):
+    """A feature a column that the rows around foretell."""
+
+    counted: ClassVar[bool] = True
+    word: ClassVar[str]
+
+    def __init__(self, numbers: Sequence[str] = (), categories: Sequence[str] = ()) -> None:
+        self.numbers = numbers
+        self.categories = categories
+
+    def fit(self, X: pd.DataFrame, y: object = None) -> _OfSeries:
+        """Find the columns, and learn how closely they follow."""
+        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.n_features_in_ = X.shape[1]
+        self.series_ = [one for one in find_series(X, self.numbers, self.categories) if self._takes(one)]
+        return self
+
+    def _takes(self, series: Series) -> bool:
+        return True
+
+    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
+        """Give the features, shape (n, series)."""
+        check_is_fitted(self)
+        out = np.zeros((len(X), len(self.series_)), dtype=np.float32)
+        for i, one in enumerate(self.series_):
+            order, series = one.arranged(X)
+            out[order, i] = self._judged(_values(X[one.column])[order], series, one)
+        return out
+
+    def _judged(self, values: Floats, series: Codes, one: Series) -> Floats:
+        raise NotImplementedError
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """Return ``<column> <word>`` for each."""
+        return np.asarray([f"{one.column} {self.word}" for one in self.series_], dtype=object)
+
+    @property
+    def feature_columns_(self) -> list[tuple[str, ...]]:
+        """The column of each feature."""
+        return [(one.column,) for one in self.series_]
+
+    @property
+    def feature_groups_(self) -> list[tuple[str, ...]]:
+        """The category whose rows make a series, if any."""
+        return [() if one.by is None else (one.by,) for one in self.series_]
+
+
+class Neighbours(_OfSeries):
+    """How far a number or date lies from the middle of the two rows before and the two after it (Hampel, 1974).
+
+    Only for columns that these rows foretell. Where rows that come together are farther apart than the training's, so
+    much less is made of it; if they are in no order, nothing.
+    """
+
+    ordered: ClassVar[bool] = True
+    word = "beside the rows around"
+
+    def fit_transform(self, X: pd.DataFrame, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+        """Fit, and give the features of the training records, each by its neighbours among them."""
+        return self.fit(X).transform(X)
+
+    def _judged(self, values: Floats, series: Codes, one: Series) -> Floats:
+        middles = _middles(values, series)
+        half, here = _distances(values, middles)
+        if not half <= _FORETOLD * one.apart:
+            return np.zeros(len(values))
+        closer = min(1.0, max(one.scale, _LEAST_SCALE * one.apart) / here) if here > 0 else 1.0
+        return np.asarray(np.nan_to_num((values - middles) * closer), dtype=np.float64)
+
+    def in_units(self, X: pd.DataFrame, rows: Codes | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return the values, and the middle of the rows around; both (n, series)."""
+        places = np.arange(len(X)) if rows is None else np.asarray(rows, dtype=np.int64)
+        told = np.empty((2, len(places), len(self.series_)), dtype=object)
+        for i, one in enumerate(self.series_):
+            order, series = one.arranged(X)
+            values = _values(X[one.column])
+            middles = np.empty(len(X))
+            middles[order] = _middles(values[order], series)
+            dated = X[one.column].dtype.kind == "M"
+            for side, found in enumerate((values[places], middles[places])):
+                told[side, :, i] = [_told(value, dated) for value in found.tolist()]
+        return told[0], told[1]
+
+    @classmethod
+    def direction(cls, value: Any, usual: Any) -> str:
+        """``high``, ``low`` or ``usual``."""
+        return "high" if value > usual else "low" if value < usual else "usual"
+
+    @classmethod
+    def says(cls, value: Any) -> bool:
+        """Nothing of a missing value."""
+        return not pd.isna(value)
+
+    @classmethod
+    def tells(cls, usual: Any) -> bool:
+        """Nothing without neighbours."""
+        return not pd.isna(usual)
+
+    @classmethod
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+        """`FeatureGroup.phrase`: the value, and the middle of the rows around."""
+        around = f"the rows around it of the same {source.group_by[0]}" if source.group_by else "the rows around it"
+        if isinstance(value, np.datetime64):
+            return f"{source.columns[0]} {day_text(value)} falls out of {around}, whose middle is {day_text(usual)}"
+        (name, shown), (_, middle) = (with_unit(source.columns[0], one) for one in (value, usual))
+        return f"{name} {shown} falls out of {around}, whose middle is {middle}"
+
+
+class Runs(_OfSeries):
+    """Evidence in nats that a value no longer moves: it equals that of more rows in a row than values do by chance."""
+
+    nats: ClassVar[bool] = True
+    units: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    word = "unchanged"
+
+    def _takes(self, series: Series) -> bool:
+        return not series.at_least or series.at_least[0] <= _MOST_REPEATED
+
+    def fit_transform(self, X: pd.DataFrame, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+        """Fit, and give the evidence of the training records."""
+        return self.fit(X).transform(X)
+
+    def _judged(self, values: Floats, series: Codes, one: Series) -> Floats:
+        lengths = _runs(values, series)
+        if _share_of_long(lengths) > _AS_OFTEN * one.repeated + _MOST_LONG:
+            return np.zeros(len(values))  # sorted by value, or another clock
+        # Each row from the third on is as improbable as a second one is, within what was seen and beyond.
+        step = -np.log(max(one.at_least[0] if one.at_least else 0.0, _LEAST_CHANCE))
+        known = -np.log(np.array([1.0, 1.0, *one.at_least]))
+        last = len(known) - 1
+        seen = known[np.minimum(lengths, last)] + np.maximum(lengths - last, 0) * step
+        return np.asarray(np.minimum(seen, np.maximum(lengths - 2, 0) * step), dtype=np.float64)
+
+    def in_units(self, X: pd.DataFrame, rows: Codes | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return in how many rows in a row each value stands, and 1; both (n, series)."""
+        places = np.arange(len(X)) if rows is None else np.asarray(rows, dtype=np.int64)
+        told = np.empty((len(places), len(self.series_)), dtype=object)
+        for i, one in enumerate(self.series_):
+            order, series = one.arranged(X)
+            lengths = np.empty(len(X), dtype=np.int64)
+            lengths[order] = _runs(_values(X[one.column])[order], series)
+            told[:, i] = lengths[places]
+        return told, np.full(told.shape, 1, dtype=object)
+
+    @classmethod
+    def direction(cls, value: Any, usual: Any) -> str:
+        """``repeated``."""
+        return "repeated"
+
+    @classmethod
+    def says(cls, value: Any) -> bool:
+        """Nothing of a value that stands alone."""
+        return bool(value > 1)
+
+    @classmethod
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+        """`FeatureGroup.phrase`: how many rows in a row have the value."""
+        name, shown = with_unit(source.columns[0], row[source.columns[0]])
+        of = f" of the same {source.group_by[0]}" if source.group_by else ""
+        return f"{name} is {shown} in {number(value)} rows{of} in a row"
+
+
+def _told(value: float, dated: bool) -> Any:
+    return None if np.isnan(value) else moment_of(value) if dated else value
