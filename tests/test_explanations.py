@@ -203,14 +203,14 @@ def test_every_group_of_features_has_its_words_and_directions() -> None:
         own = "phrase" in {name for base in group.__mro__[: group.__mro__.index(FeatureGroup)] for name in vars(base)}
         assert own == (kind != "tails"), kind
     directions = {kind: group.direction(2.0, 1.0) for kind, group in KINDS.items() if kind not in ("tails", "dates")}
-    seldom = ("levels", "relations", "signs", "decimals", "forms", "spelling")
+    seldom = ("levels", "relations", "signs", "decimals", "forms", "spelling", "restated")
     rare = dict.fromkeys(("cat", "pairs", "calendar", *seldom), "rare")
     told = {"missing": "missing", "given": "missing", "patterns": "missing"}
-    told |= dict.fromkeys(("repeats", "copies", "readings"), "repeated")
+    told |= dict.fromkeys(("repeats", "copies", "readings", "runs"), "repeated")
     assert directions == {**dict.fromkeys(directions, "high"), **rare, **told}
     assert [Dates.direction(day, (2, 4)) for day in (1, 3, 5)] == ["early", "usual", "late"]
     assert {kind for kind, group in KINDS.items() if group.ordered} == {
-        *("num", "durations", "ratios", "deviations", "expectations", "rules", "contexts")
+        *("num", "durations", "ratios", "deviations", "expectations", "rules", "contexts", "neighbours")
     }
     assert MissingRarity.direction("none", 2.0) == "rare"
     assert [NumericValues.direction(value, 1.0) for value in (np.nan, 0.5, 1.0)] == ["missing", "low", "usual"]

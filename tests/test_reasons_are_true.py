@@ -73,6 +73,17 @@ def test_no_reason_is_refuted_by_a_pivot(name: str) -> None:
                 shown = [str(end)[:10] for end in (dates.min(), dates.max())]
                 assert [end[:10] for end in reason.expected] == shown
                 assert all(end in reason.text for end in shown if f"({end})" in reason.text)
+            elif source.kind == "neighbours" and not source.group_by:
+                at, whole = alert.row - 1, extended[source.columns[0]]
+                around = whole.iloc[[i for i in range(at - 2, at + 3) if i != at and 0 <= i < len(whole)]]
+                if whole.dtype.kind == "M":
+                    assert abs(pd.Timestamp(reason.expected) - around.median()) < pd.Timedelta("1s")
+                else:
+                    assert reason.expected == pytest.approx(around.median(), rel=_CLOSE)
+            elif source.kind == "runs" and not source.group_by:
+                whole = extended[source.columns[0]]
+                runs = (whole != whole.shift()).cumsum()
+                assert reason.value == (runs == runs.iloc[alert.row - 1]).sum()
             else:
                 continue
             checked[source.kind] = checked.get(source.kind, 0) + 1

@@ -23,7 +23,7 @@ from mlx_iforest.offsets import AUTO, HIGHEST, LOWEST, STEP
 
 __all__ = ["CALIBRATION", "RULES", "threshold_fault"]
 
-_BEYOND = 2 * STEP
+_BEYOND = 1.001 * STEP
 """So far, and no further, a threshold lies beyond all scores that it is from; rounding included."""
 
 

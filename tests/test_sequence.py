@@ -1,0 +1,135 @@
+"""Numbers and dates beside the rows around them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from anomaly_detection.features import sequence
+from anomaly_detection.features.sequence import Neighbours, Runs
+
+N = 400
+
+
+def readings(seed: int = 0, n: int = N) -> pd.DataFrame:
+    """A temperature that drifts, a number that does not follow, and dates in order."""
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "temperature": np.round(np.cumsum(rng.normal(size=n)), 2),
+            "noise": rng.normal(size=n),
+            "at": pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(n) + rng.random(n), unit="h"),
+        }
+    )
+
+
+def middles(values: list[float], series: list[int]) -> list[float]:
+    """Row by row."""
+    found = []
+    for i in range(len(values)):
+        around = [
+            values[j]
+            for j in range(max(i - 2, 0), min(i + 3, len(values)))
+            if j != i and series[j] == series[i] and not np.isnan(values[j])
+        ]
+        found.append(float(np.median(around)) if len(around) >= 2 else np.nan)
+    return found
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 5, 60])
+def test_the_middle_of_the_rows_around(n: int) -> None:
+    rng = np.random.default_rng(n)
+    values = np.where(rng.random(n) < 0.3, np.nan, np.round(rng.normal(size=n), 1))
+    series = np.sort(rng.integers(0, 4, n))
+    np.testing.assert_allclose(sequence._middles(values, series), middles(values.tolist(), series.tolist()))
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 50])
+def test_the_length_of_runs(n: int) -> None:
+    rng = np.random.default_rng(n)
+    values = np.where(rng.random(n) < 0.2, np.nan, rng.integers(0, 2, n).astype(float))
+    series = np.sort(rng.integers(0, 3, n))
+    expected = []
+    for i in range(n):
+        first = last = i
+        while first > 0 and series[first - 1] == series[i] and values[first - 1] == values[i]:
+            first -= 1
+        while last < n - 1 and series[last + 1] == series[i] and values[last + 1] == values[i]:
+            last += 1
+        expected.append(0 if np.isnan(values[i]) else last - first + 1)
+    assert sequence._runs(values, series).tolist() == expected
+
+
+def test_only_columns_that_follow_are_judged() -> None:
+    fitted = Neighbours(["temperature", "noise", "at"]).fit(readings())
+    assert [(one.column, one.by) for one in fitted.series_] == [("temperature", None), ("at", None)]
+
+
+def test_a_jump_and_a_wrong_year_fall_out() -> None:
+    frame, new = readings(), readings(1)
+    new.loc[100, "temperature"] += 30.0
+    new.loc[200, "at"] += pd.DateOffset(years=1)
+    fitted = Neighbours(["temperature", "at"]).fit(frame)
+    found = np.abs(fitted.transform(new))
+    assert found.argmax(axis=0).tolist() == [100, 200]
+    assert found[100, 0] == pytest.approx(
+        abs(new["temperature"][100] - new["temperature"][[98, 99, 101, 102]].median())
+    )
+    value, usual = fitted.in_units(new, np.array([100, 200]))
+    assert value[0, 0] == new["temperature"][100]
+    assert usual[0, 0] == pytest.approx(new["temperature"][[98, 99, 101, 102]].median())
+    assert abs(pd.Timestamp(usual[1, 1]) - new["at"][[198, 199, 201, 202]].median()) < pd.Timedelta("1s")
+
+
+def test_rows_in_no_order_tell_nothing() -> None:
+    fitted = Neighbours(["temperature", "at"]).fit(readings())
+    shuffled = readings(1).sample(frac=1.0, random_state=0)
+    assert not fitted.transform(shuffled).any()
+    assert not fitted.transform(readings(1).iloc[:1]).any()
+
+
+def test_rows_farther_apart_are_no_odder() -> None:
+    fitted = Neighbours(["at"])
+    usual = np.quantile(np.abs(fitted.fit_transform(readings())), 0.9)
+    sparse = np.quantile(np.abs(fitted.transform(readings(1, 4 * N).iloc[::4])), 0.9)
+    assert sparse <= 1.01 * usual
+
+
+def test_devices_are_series_of_their_own() -> None:
+    rng = np.random.default_rng(2)
+    device = rng.integers(0, 3, N)
+    level = np.round(100.0 * device + np.cumsum(rng.normal(size=N)) / 5.0 + rng.normal(size=N) / 10.0, 2)
+    frame = pd.DataFrame({"level": level, "device": pd.Categorical(np.array(["a", "b", "c"])[device])})
+    fitted = Neighbours(["level"], ["device"]).fit(frame)
+    assert [one.by for one in fitted.series_] == ["device"]
+    wrong = frame.copy()
+    row = int(np.flatnonzero(device == 1)[20])
+    wrong.loc[row, "level"] = level[device == 0].mean()  # usual for another device
+    assert np.abs(fitted.transform(wrong)).argmax() == row
+
+
+def test_a_value_that_no_longer_moves() -> None:
+    frame, new = readings(), readings(1)
+    new.loc[50:55, "temperature"] = new.loc[50, "temperature"]
+    runs = Runs(["temperature", "noise"]).fit(frame)
+    assert [one.column for one in runs.series_] == ["temperature"]
+    found = runs.transform(new)[:, 0]
+    assert (found[50:56] == found.max()).all()
+    assert found.max() > 15.0
+    assert np.median(found) == 0.0
+    assert runs.in_units(new, np.array([49, 52]))[0].tolist() == [[1], [6]]
+    text = Runs.phrase(_source(runs), 6, 1, new.loc[52].to_dict(), N, None)
+    assert text == f"temperature is {new['temperature'][52]:.4g} in 6 rows in a row"
+
+
+def test_a_file_sorted_by_a_coarse_value_is_not_stuck() -> None:
+    frame, new = readings(), readings(1)
+    new["temperature"] = np.round(new["temperature"] / 4.0).sort_values().to_numpy()
+    assert not Runs(["temperature"]).fit(frame).transform(new).any()
+
+
+def _source(group: Runs) -> object:
+    from anomaly_detection.features.group import FeatureSource
+
+    return FeatureSource(str(group.get_feature_names_out()[0]), "runs", group.feature_columns_[0], ())
