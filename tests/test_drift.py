@@ -26,13 +26,13 @@ def matters(calibration: Calibration, scores: npt.NDArray[np.float64]) -> bool:
 
 
 def test_exchangeable_batches_are_no_drift() -> None:
-    """At most one in a thousand; here 2,000 pairs of calibration and batch, of the sizes where chance is largest."""
+    """At most one in a thousand; here 400 pairs of calibration and batch, of the sizes where chance is largest."""
     rng = np.random.default_rng(0)
     fired = 0
-    for _ in range(2000):
+    for _ in range(400):
         calibration = Calibration.of(rng.normal(-0.45, 0.03, rng.integers(100, 400)))
         fired += matters(calibration, rng.normal(-0.45, 0.03, rng.integers(100, 400)))
-    assert fired <= 5
+    assert fired <= 1
 
 
 def test_shifted_batches_are() -> None:
