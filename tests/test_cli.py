@@ -44,6 +44,16 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def labelled(work: Path) -> Path:
+    """What a training with labels and times left."""
+    folder = work / "labelled models"
+    arguments = ["--data", str(work / "labelled.csv"), "--label", "label", "--timestamp", "timestamp"]
+    arguments += ["--id", "order_no", "--time-budget", "0", "--seed", "3"]
+    assert train_main([*arguments, "--output", str(folder)]) == 0
+    return folder
+
+
 def model(work: Path) -> str:
     return str(work / "models" / "optimized_anomaly_detection_model.joblib")
 
@@ -123,17 +133,13 @@ def test_the_command_that_is_next_runs_where_it_is_shown(
     assert "usage: anomaly-detection score" in ran.stdout
 
 
-def test_labels_and_times_are_used(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output = work / "labelled models"
-    arguments = ["--data", str(work / "labelled.csv"), "--label", "label", "--timestamp", "timestamp"]
-    assert train_main([*arguments, "--time-budget", "0", "--seed", "3", "--output", str(output)]) == 0
-    report = json.loads((output / "report.json").read_text("utf-8"))
+def test_labels_and_times_are_used(labelled: Path) -> None:
+    report = json.loads((labelled / "report.json").read_text("utf-8"))
     assert report["data"]["labelled"] is True
     assert "label" not in [column["name"] for column in report["data"]["schema"]]
     assert (report["split"]["method"], report["split"]["time_column"], report["seed"]) == ("time", "timestamp", 3)
     assert report["base"]["roc_auc"] > 0.9
-    assert not (output / "recall_by_type.png").exists()
-    capsys.readouterr()
+    assert not (labelled / "recall_by_type.png").exists()
 
 
 @pytest.mark.slow
@@ -152,7 +158,8 @@ def test_synthetic_records_are_the_default(work: Path, capsys: pytest.CaptureFix
     assert (output / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert (output / "mine.png").read_bytes() == b"not the program's"
     # A run without labels has no curves, and leaves none of another run behind.
-    assert main(["train", "--data", str(work / "records.csv"), "--time-budget", "0", "--output", str(output)]) == 0
+    read_table(work / "records.csv").head(100).to_csv(output / "few.csv", index=False)
+    assert main(["train", "--data", str(output / "few.csv"), "--time-budget", "0", "--output", str(output)]) == 0
     assert not (output / "curves.png").exists()
     assert (output / "mine.png").exists()
     capsys.readouterr()
@@ -219,14 +226,10 @@ def test_score_prints_the_worst(work: Path, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize("data", ["records", "labelled"])
 def test_the_report_lists_what_score_prints(
-    data: str, work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: str, work: Path, labelled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With labels or without: the same records in the same order, by the saved file."""
-    folder = work / "models"
-    if data == "labelled":
-        folder = tmp_path
-        options = ["--data", str(work / "labelled.csv"), "--label", "label", "--id", "order_no", "--time-budget", "0"]
-        assert main(["train", *options, "--output", str(folder)]) == 0
+    folder = labelled if data == "labelled" else work / "models"
     page = (folder / "report.html").read_text("utf-8")
     listed = re.findall(r'<tr id="row-(\d+)".*?<td data-label="order_no">(.*?)</td>', page, flags=re.DOTALL)
     capsys.readouterr()

@@ -103,8 +103,6 @@ print(*threefry(*numpy.arange(4, dtype=numpy.uint32)))
     assert "0x1BD11BDA" in text
     source.write_text(text.replace("0x1BD11BDA", "0x1BD11BDB"), "utf-8")
     assert run(package, place, code) != before
-    source.write_text(text, "utf-8")
-    assert run(package, place, code) == before
 
 
 def test_importing_writes_and_deletes_nothing(tmp_path: Path) -> None:
@@ -181,8 +179,8 @@ def test_first_runs_side_by_side(package: Path, tmp_path: Path) -> None:
     ]
     firsts = [process.communicate()[0].split()[0] for process in running]
     assert firsts == ["2", "2.5"] * 2
-    assert run(package, place, ADD.format(value="1")) == ["2", "1"]
-    assert run(package, place, ADD.format(value="1.5")) == ["2.5", "1"]
+    both = "from mlx_iforest.caller import add\nprint(add(1), add(1.5), *add.stats.cache_hits.values())"
+    assert run(package, place, both) == ["2", "2.5", "1", "1"]
     assert len(kept(tmp_path)) == len(list((tmp_path / "named").rglob("*.*"))) == 2
 
 

@@ -66,6 +66,7 @@ def test_threshold_and_calibration_are_by_the_small_models_scores():
     options = {**OPTIONS, "threshold": Conformal(0.2), "split_method": "random"}
     small = train(DATA.frame, compression=Compression(quantize=8), **options)
     assert small.optimized.model.quantized_bits_ == 8
+    assert not small.report.optimized.refit
     # The whole model's scores are others: those of the validation part are not kept by chance.
     assert small.report.optimized.compression.mean_score_change > 1e-5
     # float32, rounded down, of the scores of the validation part.

@@ -152,8 +152,9 @@ def test_the_recipe_comes_back_and_explains_and_fits_alike(recipe: Detector, tmp
     assert vars(loaded.scaler).keys() == vars(recipe.scaler).keys()
     apis = [AnomalyDetectionAPI(), AnomalyDetectionAPI()]
     apis[0].detector, apis[1].detector = loaded, recipe
-    everything = np.full(len(NEW), -1), recipe.decision_function(NEW)
-    assert apis[0].explain_anomalies(NEW, *everything) == apis[1].explain_anomalies(NEW, *everything)
+    few = NEW.head(10)
+    all_odd = np.full(len(few), -1), recipe.decision_function(few)
+    assert apis[0].explain_anomalies(few, *all_odd) == apis[1].explain_anomalies(few, *all_odd)
     assert apis[0].detect_anomaly(NEW.iloc[0].to_dict()) == apis[1].detect_anomaly(NEW.iloc[0].to_dict())
     refitted = [detector.refit(FRAME) for detector in (loaded, again(recipe, tmp_path))]
     assert_same(refitted[0], refitted[1], tmp_path)
@@ -337,7 +338,7 @@ def test_bytes_that_are_no_model(content: bytes) -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_mutations_are_refused_or_harmless(content: bytes, seed: int) -> None:
     """Past the checksum: what is accepted scores records without a crash, and everything else is a clear error."""
     changed = mutated(content, seed)
@@ -620,7 +621,7 @@ trees = st.recursive(
 
 
 @given(value=trees)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_free_values_come_back(value: Any) -> None:
     arrays: Arrays = {}
     written = json.loads(json.dumps(Free().encode(value, "training", arrays), allow_nan=False))

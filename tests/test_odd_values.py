@@ -205,10 +205,9 @@ def test_columns_named_like_derived_ones(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     taken = {name: rng.normal(size=ROWS) if i % 2 else rng.choice(["u", "v"], ROWS) for i, name in enumerate(names)}
     taken["lead_time (how missing)"] = rng.choice(["x", "y", "z"], ROWS)
-    named = SupplyChainFeatures().fit(frame.assign(**taken))
-    extended, _ = named.extend(frame.assign(**taken))
-    assert extended.columns.is_unique
     api = AnomalyDetectionAPI().fit(frame.assign(**taken))
+    extended, _ = api.preprocessor.extend(frame.assign(**taken))
+    assert extended.columns.is_unique
     api.save_model(tmp_path / "model.safetensors")
     again = AnomalyDetectionAPI(tmp_path / "model.safetensors")
     predictions, scores = again.predict(frame.assign(**taken))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import runpy
 import shlex
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from anomaly_detection.cli import main
+from anomaly_detection.synthetic import generate
 
 ROOT = Path(__file__).parent.parent
 INDEX = ROOT / "docs" / "README.md"
@@ -23,13 +23,19 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://)([^)\s]+)\)")
 NOT_RUN = "no test runs this"
 
-# A full training takes longer than a test may; here the same way with less of everything. The README's own model is not
-# shortened: its alerts are compared with those that the README shows, and the other pages use it.
+# A full training takes longer than a test may; here the same way with less of everything. Of an option that is there
+# twice the last counts. The README's own model is not shortened: its alerts are compared with those that the README
+# shows, and the other pages use it.
+MODEL = "models/optimized_anomaly_detection_model.safetensors"
+FEW = "few.csv"  # records like those of shipments.csv
 SHORTENED = {
     "python train_model_mlx.py": "--samples 800 --time-budget 1",
     "python -m mlx_iforest.selftest": "--quick",
     "anomaly-detection generate --profile realistic --samples 2000 --labels known.csv": "--samples 300",
-    "anomaly-detection train --data shipments.csv --columns models/columns.toml --output again": "--time-budget 0",
+    f"anomaly-detection train --data new.csv --like {MODEL} --output next_month": f"--data {FEW}",
+    f"anomaly-detection judge {MODEL} new.csv --share 0.02 --draws 3": "--draws 1",
+    f"anomaly-detection judge {MODEL} new.csv --kinds dates_swapped number_times_10": "--draws 2",
+    "anomaly-detection train --data shipments.csv --columns models/columns.toml --output again": f"--data {FEW}",
     **{
         f"anomaly-detection train --data known.csv --label label {way}": "--time-budget 0"
         for way in (
@@ -64,8 +70,8 @@ def execute(command: str, capsys: pytest.CaptureFixture[str]) -> str:
             if program == "anomaly-detection":
                 code = main(arguments)
             elif program == "python" and arguments[0] == "-m":
-                environment = dict(os.environ, PYTHONPATH=str(ROOT), PYTHONWARNINGS="error")
-                code = subprocess.run([sys.executable, *arguments], env=environment, check=False).returncode
+                patch.setattr(sys, "argv", arguments[1:])
+                runpy.run_module(arguments[1], run_name="__main__")
             elif program == "python":
                 patch.setattr(sys, "argv", arguments)
                 runpy.run_path(str(ROOT / arguments[0]), run_name="__main__")
@@ -84,7 +90,9 @@ def execute(command: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("docs")
+    folder = tmp_path_factory.mktemp("docs")
+    generate("realistic", 300, seed=7).frame.to_csv(folder / FEW, index=False)
+    return folder
 
 
 @pytest.fixture

@@ -258,9 +258,8 @@ def test_scored_in_chunks_as_at_once(work: Path, tmp_path: Path, name: str, mode
     """Every cell: scores, p-values and reasons, and what was read."""
     whole = score(work, name, tmp_path / "whole.parquet", model=model)
     assert whole["is_anomaly"].any()
-    for rows in (99, 260):
-        parts = score(work, name, tmp_path / "parts.parquet", "--chunk-rows", str(rows), model=model)
-        pd.testing.assert_frame_equal(parts.astype(object), whole.astype(object))
+    parts = score(work, name, tmp_path / "parts.parquet", "--chunk-rows", "99", model=model)
+    pd.testing.assert_frame_equal(parts.astype(object), whole.astype(object))
     text = score(work, name, tmp_path / "whole.csv", model=model)
     for target in ("parts.csv", "parts.csv.gz")[: 2 if name == "a.csv" else 1]:
         pd.testing.assert_frame_equal(score(work, name, tmp_path / target, "--chunk-rows", "137", model=model), text)
@@ -268,12 +267,12 @@ def test_scored_in_chunks_as_at_once(work: Path, tmp_path: Path, name: str, mode
 
 
 def test_the_worst_are_those_of_the_whole_file(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for options in (["--top", "31"], ["--top", "3"], []):
+    for options, size in ((["--top", "31"], "99"), (["--top", "3"], "260"), ([], "99")):
         shown = []
-        for chunk in ([], ["--chunk-rows", "99"], ["--chunk-rows", "260"]):
+        for chunk in ([], ["--chunk-rows", size]):
             assert main(["score", str(work / "model.joblib"), str(work / "a.csv"), *options, *chunk]) == 0
             shown.append(capsys.readouterr())
-        assert shown[0].out == shown[1].out == shown[2].out
+        assert shown[0].out == shown[1].out
         assert len(shown[0].out.splitlines()) > 3
         assert shown[1].err.splitlines()[1:] == shown[0].err.splitlines()
     whole = score(work, "a.csv", tmp_path / "whole.csv", "--top", "50")
