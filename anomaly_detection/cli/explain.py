@@ -105,6 +105,8 @@ def _cells(reason: Contribution) -> dict[str, str]:
         usual = "once"
     elif isinstance(expected, list):
         usual = " to ".join(str(end) for end in expected)
+    elif isinstance(expected, str):
+        usual = short(expected, _LONGEST)
     else:
         usual = number(expected)
         if reason.expected_range is not None:
