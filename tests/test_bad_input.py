@@ -197,7 +197,7 @@ def test_a_read_only_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_a_failure_while_saving_leaves_the_old_set(
-    models: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The report comes last: by then the new models are written, and none of them may have taken its place."""
     before = contents(models)
@@ -206,7 +206,8 @@ def test_a_failure_while_saving_leaves_the_old_set(
         raise training.DataError("No space left.")
 
     monkeypatch.setattr(report, "write_report", full)
-    arguments = ["train", "--samples", "200", "--time-budget", "0", "--output", str(models)]
+    DATA.frame[[*NUMBERS, "timestamp", "supplier"]].to_csv(tmp_path / "data.csv", index=False)
+    arguments = ["train", "--data", str(tmp_path / "data.csv"), "--output", str(models)]
     assert "No space left." in refused(arguments, capsys)
     assert contents(models) == before
 

