@@ -157,7 +157,7 @@ def test_the_definition(seed: int, n_features: int, n_samples: int, levels: int,
     ("n_features", "parameters"),
     [
         (1, {"n_estimators": 10}),
-        (3, {"n_estimators": 300}),
+        (3, {"n_estimators": 100}),
         (8, {"n_estimators": 50}),
         (70, {"n_estimators": 20}),
         (500, {"n_estimators": 3}),

@@ -10,7 +10,7 @@ from anomaly_detection.errors import ModelFileError
 from anomaly_detection.model_files.native_file import from_bytes
 from tests.fuzz.by_meaning import Change, changed, outcome, sample, scores_of
 
-SOME = 120
+SOME = 60
 
 _DEVIATION = "preprocessor/branches/6/deviations_/0"
 REFUSED = [

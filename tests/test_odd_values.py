@@ -31,7 +31,8 @@ from anomaly_detection.features.numeric_values import NumericValues, choose_scal
 from anomaly_detection.synthetic import generate
 
 ROWS = 150
-FRAME = generate("classic", ROWS, seed=3).frame
+COLUMNS = ["timestamp", "lead_time", "order_quantity", "inventory_level", "demand_forecast", "supplier"]
+FRAME = generate("classic", ROWS, seed=3).frame[COLUMNS]
 RECORD = FRAME.iloc[0].to_dict()
 
 
