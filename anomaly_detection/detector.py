@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import sklearn.exceptions
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.preprocessing import StandardScaler
@@ -21,6 +20,7 @@ from anomaly_detection.data.cleaning import warn_of_forms
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.labels import check_labels
 from anomaly_detection.data.schema import CleaningReport
+from anomaly_detection.data.table import Table
 from anomaly_detection.errors import DataError, NotFittedError
 from anomaly_detection.features.features import SupplyChainFeatures
 from mlx_iforest import MLXIsolationForest
@@ -264,16 +264,14 @@ class Detector(OutlierMixin, BaseEstimator):
         """`score_samples` of records by the preprocessor's features (rows, features), before scaling."""
         return np.asarray(self.model.score_samples(self.scaled(features)), dtype=np.float64)
 
-    def extract(
-        self, frame: Any, first: int | None = None
-    ) -> tuple[npt.NDArray[np.float32], pd.DataFrame, CleaningReport]:
+    def extract(self, frame: Any, first: int | None = None) -> tuple[npt.NDArray[np.float32], Table, CleaningReport]:
         """The preprocessor's features (rows, features), the clean records that they are of, and what cleaning did.
 
         Every score begins here and ends with `score_features`. `first` is for a part of a larger table, see
         `Schema.clean`.
         """
         self.require_fitted()
-        extended, report = self.preprocessor.extend(to_frame(frame), first)
+        extended, report = self.preprocessor.prepare(to_frame(frame), first)
         return self.preprocessor.features_of(extended), extended, report
 
     def require_fitted(self) -> None:

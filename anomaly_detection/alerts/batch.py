@@ -14,6 +14,7 @@ import pandas as pd
 from anomaly_detection.alerts.alert import IN_WORDS, Alert
 from anomaly_detection.data.cleaning import CleaningReport
 from anomaly_detection.data.column import Role
+from anomaly_detection.data.table import Table
 from anomaly_detection.detector import Detector
 from anomaly_detection.explain.explanations import Explanation, explain_features
 
@@ -34,8 +35,8 @@ class Batch:
         Each record's number in the whole input, from 1.
     frame : pandas.DataFrame
         The records, with the index that they came with.
-    extended : pandas.DataFrame
-        What ``preprocessor.extend`` gave for them.
+    table : Table
+        What ``preprocessor.prepare`` made of them.
     features : ndarray of float32, shape (n, n_features)
     scores : ndarray (n,) float64
         Of ``Detector.score_samples``.
@@ -52,7 +53,7 @@ class Batch:
     detector: Detector
     rows: npt.NDArray[np.int64]
     frame: pd.DataFrame
-    extended: pd.DataFrame
+    table: Table
     features: npt.NDArray[np.float32]
     scores: FloatArray
     threshold: float | None
@@ -67,6 +68,11 @@ class Batch:
     def p_values(self) -> FloatArray:
         """Of all records, see `Detector.p_values`, which raises `DataError` for a model without calibration."""
         return self.detector.p_values(self.scores)
+
+    @cached_property
+    def extended(self) -> pd.DataFrame:
+        """The clean records with the columns that follow from others, what ``preprocessor.extend`` gives."""
+        return self.table.frame()
 
     @property
     def model_id(self) -> str:
@@ -129,7 +135,7 @@ class Batch:
     def _explained(self, positions: npt.NDArray[np.int64], reasons: int) -> list[Explanation]:
         return explain_features(
             self.detector,
-            self.extended.set_axis(self.rows),
+            self.table.labelled(self.rows),
             self.features,
             positions,
             reasons,

@@ -15,6 +15,7 @@ from anomaly_detection.calibration.drift import ScoreSample, warn_of_drift
 from anomaly_detection.data.cleaning import CleaningReport
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.schema import Role, Schema
+from anomaly_detection.data.table import Table
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.kinds import KINDS
@@ -32,7 +33,7 @@ def score_table(detector: Detector, data: Any, features: npt.NDArray[np.float32]
     frame = to_frame(data)
     if features is None:
         return _scored(detector, frame, None, None)
-    extended, report = detector.preprocessor.extend(frame)
+    extended, report = detector.preprocessor.prepare(frame)
     return _judged(detector, frame, extended, report, features, None, None)
 
 
@@ -221,7 +222,7 @@ def _scored(detector: Detector, frame: pd.DataFrame, first: int | None, threshol
 def _judged(
     detector: Detector,
     frame: pd.DataFrame,
-    extended: pd.DataFrame,
+    extended: Table,
     report: CleaningReport,
     features: npt.NDArray[np.float32],
     first: int | None,

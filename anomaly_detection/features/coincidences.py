@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly_detection.data.table import Coded, column_values, missing_in, objects_of
 from anomaly_detection.features.forms import NEVER
 
 __all__ = [
@@ -38,23 +39,23 @@ def mixed(keys: Keys) -> Keys:
     return np.asarray(keys ^ (keys >> np.uint64(31)), dtype=np.uint64)
 
 
-def cell_keys(column: pd.Series[Any]) -> Keys:
+def cell_keys(column: Any) -> Keys:
     """Hash each cell by what it says, shape (n,): a level by its text, a number by 12 digits; all gaps are alike.
 
     Neither the codes of a category, the unit of a date nor the sign of a zero matters.
     """
-    if isinstance(column.dtype, pd.CategoricalDtype):
+    values = column_values(column)
+    if isinstance(values, Coded):
         # One hash a level; the last is that of code -1.
-        levels = np.append(_text_keys(column.cat.categories), _MISSING)
-        return np.asarray(levels[column.cat.codes.to_numpy()], dtype=np.uint64)
-    values = column.to_numpy()
+        levels = np.append(_text_keys(values.names), _MISSING)
+        return np.asarray(levels[values.codes], dtype=np.uint64)
     if values.dtype.kind == "M":
         keys = mixed(values.astype("datetime64[ns]").view(np.uint64))
     elif values.dtype.kind in "fiub":
         keys = _number_keys(values.astype(np.float64))
     else:
         keys = _text_keys(values)
-    return np.where(column.isna().to_numpy(dtype=bool), _MISSING, keys)
+    return np.where(missing_in(values), _MISSING, keys)
 
 
 def _number_keys(values: npt.NDArray[np.float64]) -> Keys:
@@ -69,11 +70,11 @@ def _number_keys(values: npt.NDArray[np.float64]) -> Keys:
     return mixed(mixed(digits.astype(np.int64).view(np.uint64)) + power.astype(np.int64).view(np.uint64))
 
 
-def name_keys(column: pd.Series[Any]) -> Keys:
+def name_keys(column: Any) -> Keys:
     """Hash the cells of a column that names records, by their texts: 12, 12.0 and "12" are one name; shape (n,)."""
-    values = column.astype(object).to_numpy()
+    values = objects_of(column_values(column))
     keys = _text_keys(int(one) if isinstance(one, float) and one.is_integer() else one for one in values)
-    return np.where(column.isna().to_numpy(dtype=bool), _MISSING, keys)
+    return np.where(missing_in(values), _MISSING, keys)
 
 
 def _text_keys(values: Iterable[Any]) -> Keys:

@@ -8,10 +8,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
-from anomaly_detection.data.levels import Levels
+from anomaly_detection.data.levels import Kept, Levels
+from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import compared_with, listed, number, without_unit
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.group_deviation import robust_scale
@@ -87,16 +86,15 @@ class Expectation(ComparingGroup):
         self.min_explained = min_explained
         self.strength = strength
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> Expectation:
+    def fit(self, X: Any, y: object = None) -> Expectation:
         """Learn the regressions."""
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.n_features_in_ = X.shape[1]
+        X = self._seen(X)
         self.targets_: list[_Target] = []
-        sample = X.iloc[:: -(-len(X) // _SAMPLE)]
+        sample = X.take(slice(None, None, -(-len(X) // _SAMPLE)))
         self.scales_: dict[str, Scale] = {}
         self.centres_: dict[str, tuple[float, float, float, float]] = {}
         for name in self.numbers:
-            values = sample[name].to_numpy(dtype=np.float64)
+            values = sample.numbers(name)
             self.scales_[name] = choose_scale(values)
             scaled = self.scales_[name].apply(values)
             present = scaled[~np.isnan(scaled)]
@@ -114,7 +112,8 @@ class Expectation(ComparingGroup):
         if wide:
             self.levels_ = {name: one for name, one in self.levels_.items() if len(one) <= MOST_PARTNERS}
             width = len(self.centres_) + sum(map(len, self.levels_.values()))
-            sample = sample.iloc[:: min(-(-len(sample) * width // _CELLS), -(-len(sample) // _SCREENED_ROWS))]
+            step = min(-(-len(sample) * width // _CELLS), -(-len(sample) // _SCREENED_ROWS))
+            sample = sample.take(slice(None, None, step))
         design, blocks = self._design(sample)
         made: Iterator[_Target | None]
         if wide:
@@ -147,7 +146,7 @@ class Expectation(ComparingGroup):
                 yield name, [names[i] for i in own[np.cumsum(sizes[own]) <= MOST_PARTNERS]]
 
     def _fit_near(
-        self, name: str, near: Sequence[str], sample: pd.DataFrame, design: Floats, blocks: dict[str, Places]
+        self, name: str, near: Sequence[str], sample: Table, design: Floats, blocks: dict[str, Places]
     ) -> _Target | None:
         """`_fit_target` by the columns `near` alone."""
         wanted = {name, *near}
@@ -158,7 +157,7 @@ class Expectation(ComparingGroup):
         target = self._fit_target(name, sample, part, part.T @ part, own)
         return None if target is None else replace(target, places=places)
 
-    def _design(self, X: pd.DataFrame) -> tuple[Floats, dict[str, Places]]:
+    def _design(self, X: Table) -> tuple[Floats, dict[str, Places]]:
         parts, blocks, width = [np.ones((len(X), 1))], {}, 1
         for name in self.centres_:
             parts.append(self._telling(X, name)[:, None])
@@ -174,19 +173,19 @@ class Expectation(ComparingGroup):
             width += len(levels)
         return np.hstack(parts), blocks
 
-    def _standard(self, X: pd.DataFrame, name: str) -> Floats:
+    def _standard(self, X: Table, name: str) -> Floats:
         centre, spread, _, _ = self.centres_[name]
-        standard = (self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)) - centre) / spread
+        standard = (self.scales_[name].apply(X.numbers(name)) - centre) / spread
         return np.asarray(np.clip(standard, -_FARTHEST_JUDGED, _FARTHEST_JUDGED))
 
-    def _telling(self, X: pd.DataFrame, name: str) -> Floats:
+    def _telling(self, X: Table, name: str) -> Floats:
         """What a number says of others: not missing, and no farther out than nearly all are."""
         centre, spread, low, high = self.centres_[name]
-        scaled = np.clip(self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)), low, high)
+        scaled = np.clip(self.scales_[name].apply(X.numbers(name)), low, high)
         return np.asarray(np.clip(np.nan_to_num((scaled - centre) / spread), -_FARTHEST, _FARTHEST))
 
     def _fit_target(
-        self, name: str, sample: pd.DataFrame, design: Floats, gram: Floats, blocks: dict[str, Places]
+        self, name: str, sample: Table, design: Floats, gram: Floats, blocks: dict[str, Places]
     ) -> _Target | None:
         y = self._standard(sample, name)
         present = ~np.isnan(y)
@@ -220,24 +219,23 @@ class Expectation(ComparingGroup):
         strongest = sorted(power, key=lambda other: -power[other])[:3]
         return _Target(name, full, spread, tuple(other for other in strongest if power[other] > 0.2))
 
-    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the residuals, shape (n, features); NaN where the number is missing."""
-        check_is_fitted(self)
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """The residuals, shape (n, features); NaN where the number is missing."""
         out = np.empty((len(X), len(self.targets_)), dtype=np.float32)
         if not self.targets_:
             return out
         rows = max(1, min(_SAMPLE, _CELLS // len(self.targets_)))
         for start in range(0, len(X), rows):
-            some = X.iloc[start : start + rows]
+            some = X if rows >= len(X) else X.take(slice(start, start + rows))
             expected = self._expected(some)
             for i, target in enumerate(self.targets_):
                 away = self._standard(some, target.column) - expected[:, i]
                 out[start : start + rows, i] = np.arcsinh(away / target.spread)
         return out
 
-    def _expected(self, X: pd.DataFrame) -> Floats:
+    def _expected(self, X: Table) -> Floats:
         """Each row's sum by itself: a product of matrices may round otherwise where rows come in other numbers."""
-        weights = _Weights(self.targets_)
+        weights = _weights(self)
         expected = np.repeat(weights.at(0, 1)[1], len(X), axis=0)
         place = 1
         for name in self.centres_:
@@ -255,21 +253,23 @@ class Expectation(ComparingGroup):
         """Return ``<number> as expected`` for each feature."""
         return np.asarray([f"{target.column} as expected" for target in self.targets_], dtype=object)
 
-    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def in_units(self, X: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the numbers and what was to be expected, in the numbers' own units; both (n, features)."""
+        X = as_table(X)
         values = np.empty((len(X), len(self.targets_)))
         usual = np.empty_like(values)
         if self.targets_:
             expected = self._expected(X)
             for i, target in enumerate(self.targets_):
                 centre, spread, low, high = self.centres_[target.column]
-                values[:, i] = X[target.column].to_numpy(dtype=np.float64)
+                values[:, i] = X.numbers(target.column)
                 # A line may foretell what no record ever had, such as a negative quantity.
                 usual[:, i] = self.scales_[target.column].invert(np.clip(expected[:, i] * spread + centre, low, high))
         return values, usual
 
-    def ranges_in_units(self, X: pd.DataFrame, bounds: Floats) -> Floats:
+    def ranges_in_units(self, X: Any, bounds: Floats) -> Floats:
         """Turn `bounds` of the features, shape (2, features), into each row's own units, shape (2, n, features)."""
+        X = as_table(X)
         ends = np.empty((2, len(X), len(self.targets_)))
         if self.targets_:
             expected = self._expected(X)
@@ -324,3 +324,6 @@ class _Weights:
         each = (stop - start) // count
         of = slice(None) if each == self._all else self._of[start : start + each]
         return of, self._value[start:stop].reshape(count, each)
+
+
+_weights: Kept[Expectation, _Weights] = Kept(lambda expectation: _Weights(expectation.targets_))

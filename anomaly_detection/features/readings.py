@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.special import betainc, gammainc, gammaln
-from sklearn.utils.validation import check_is_fitted
 
+from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import listed, number, with_unit
 from anomaly_detection.features.coincidences import (
     Chance,
@@ -199,8 +199,8 @@ def _learn_spread(frequency: Frequency, values: Floats, spans: Codes) -> Floats:
     return found
 
 
-def _values(X: pd.DataFrame, names: Sequence[str]) -> Floats:
-    return bounded(X[list(names)].to_numpy(dtype=np.float64))
+def _values(X: Table, names: Sequence[str]) -> Floats:
+    return bounded(X.matrix(names))
 
 
 def _others_of(spans: Codes) -> Floats:
@@ -280,26 +280,25 @@ class Readings(FeatureGroup):
         self.numbers = numbers
         self.within = within
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> Readings:
+    def fit(self, X: Any, y: object = None) -> Readings:
         """Learn how often values repeat."""
         self.fit_transform(X)
         return self
 
-    def fit_transform(self, X: pd.DataFrame, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+    def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """Fit, and give the evidence of the training records, each judged by those of other spans of time."""
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.n_features_in_ = X.shape[1]
+        X = self._seen(X)
         spans = self._spans(X)
         self.frequencies_: dict[str, Frequency] = {}
         found = []
         for name in steps(self.numbers, "looking for repeated values"):
-            values = bounded(X[name].to_numpy(dtype=np.float64))
+            values = bounded(X.numbers(name))
             frequency = learn_frequency(values)
             if frequency is not None:
                 self.frequencies_[name] = frequency
                 found.append(_learn_spread(frequency, values, spans))
         self.together_ = self._learn_together(X, spans)
-        last = X.iloc[-_REMEMBERED:] if self._columns else X.iloc[:0]
+        last = X.take(slice(-_REMEMBERED, None) if self._columns else slice(0))
         self.last_ = _values(last, self._columns)
         self.last_spans_, self.last_whole_ = spans[len(X) - len(last) :], self._whole(last)
         single = np.column_stack([np.empty((len(X), 0)), *found])
@@ -316,15 +315,15 @@ class Readings(FeatureGroup):
         order = sorted(self.frequencies_, key=lambda name: self.frequencies_[name].apart)
         return order[:_MOST_TOGETHER] if len(order) > 1 else []
 
-    def _spans(self, X: pd.DataFrame) -> Codes:
+    def _spans(self, X: Table) -> Codes:
         """The number of each row's span of time, -1 where it is not known; 0 where there are none; shape (n,)."""
         if not self.within:
             return np.zeros(len(X), dtype=np.int64)
-        column = X[self.within[0]]
-        numbered = np.append(column.cat.categories.astype(np.int64).to_numpy(), -1)
-        return np.asarray(numbered[column.cat.codes.to_numpy()], dtype=np.int64)
+        column = X.coded(self.within[0])
+        numbered = np.array([*map(int, column.names), -1], dtype=np.int64)
+        return np.asarray(numbered[column.codes], dtype=np.int64)
 
-    def _whole(self, X: pd.DataFrame) -> Keys:
+    def _whole(self, X: Table) -> Keys:
         said = [name for name in self.feature_names_in_ if name not in self.within]
         return combined({name: cell_keys(X[name]) for name in said}, len(X))
 
@@ -335,9 +334,9 @@ class Readings(FeatureGroup):
         keys = [np.maximum(mixed((column + 0.0).view(np.uint64) ^ within), np.uint64(1)) for column in values.T.copy()]
         return [np.where(np.isnan(column), np.uint64(0), key) for column, key in zip(values.T, keys, strict=True)]
 
-    def _learn_together(self, X: pd.DataFrame, spans: Codes) -> list[Chance]:
+    def _learn_together(self, X: Table, spans: Codes) -> list[Chance]:
         for name in self._columns:
-            self.frequencies_[name].apart = agreement(cell_keys(X[name].dropna()))
+            self.frequencies_[name].apart = agreement(cell_keys(X.numbers(name)[~X.isna(name)]))
         names = self._joined
         agreed, _ = _agreeing(self._cells(_values(X, names), spans), len(X))
         compared = float(_others_of(spans).mean())
@@ -352,9 +351,8 @@ class Readings(FeatureGroup):
             for count in range(2, len(names) + 1)
         ]
 
-    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the evidence in nats, shape (n, features); 0 for what repeats nothing."""
-        check_is_fitted(self)
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """The evidence in nats, shape (n, features); 0 for what repeats nothing."""
         values, spans = self._beside(X)
         others, compared = self._counts(values, spans)
         n = len(X)
@@ -366,7 +364,7 @@ class Readings(FeatureGroup):
         agreed, _ = _agreeing(self._cells(self._of_joined(values), spans), len(values))
         return self._out(single, agreed[:n], _others_of(spans)[:n])
 
-    def _beside(self, X: pd.DataFrame) -> tuple[Floats, Codes]:
+    def _beside(self, X: Table) -> tuple[Floats, Codes]:
         """The values and spans of the rows and, after them, of the remembered ones that they are compared with."""
         values, spans = _values(X, self._columns), self._spans(X)
         near = np.isin(self.last_spans_, spans)
@@ -412,12 +410,13 @@ class Readings(FeatureGroup):
         """The span of time that each is compared within."""
         return [tuple(self.within)] * len(self.get_feature_names_out())
 
-    def in_units(self, X: pd.DataFrame, rows: Codes | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def in_units(self, X: Any, rows: Codes | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return how many rows hold each value, and the columns that agree with one other row; both (n, features).
 
         What is usual is 1 and, of the columns that agree, the first such row by the index of `X`; None where that is a
         training record. `rows` are the positions of those to tell of, among all of `X`; all if not given.
         """
+        X = as_table(X)
         places = np.arange(len(X)) if rows is None else np.asarray(rows, dtype=np.int64)
         values, spans = self._beside(X)
         others, _ = self._counts(values, spans)
@@ -433,7 +432,7 @@ class Readings(FeatureGroup):
             }
             out[:, -1] = pd.Series(which[places]).map(named)
             other = _partners(cells, which, places)
-            usual[:, -1] = labels_at(X.index, other)
+            usual[:, -1] = labels_at(X.labels, other)
         return out, usual
 
     @classmethod

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly_detection.data.table import Coded, as_table, factorized
 from anomaly_detection.features.pairing import paired_dates
 
 __all__ = ["PARTS", "find_restated", "part_of"]
@@ -23,7 +24,7 @@ _SCREENED_ROWS = 500
 Codes = npt.NDArray[np.int64]
 
 
-def find_restated(frame: pd.DataFrame, columns: Sequence[str], dates: Sequence[str]) -> dict[str, tuple[str, str]]:
+def find_restated(records: Any, columns: Sequence[str], dates: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Name the columns whose values stand one to one for a part of a date, and the part and the date.
 
     There is nothing odd about the month 6 in June: judged as a number or a category such a column only repeats the
@@ -31,8 +32,8 @@ def find_restated(frame: pd.DataFrame, columns: Sequence[str], dates: Sequence[s
 
     Parameters
     ----------
-    frame : DataFrame
-        Clean records.
+    records : DataFrame or Table
+        Clean ones.
     columns : sequence of str
         Numeric and categorical columns to look at.
     dates : sequence of str
@@ -42,10 +43,11 @@ def find_restated(frame: pd.DataFrame, columns: Sequence[str], dates: Sequence[s
     -------
     dict of column to (part, date)
     """
-    sample = frame.iloc[:: -(-len(frame) // _SAMPLE)]
-    dates = paired_dates(frame, dates)
-    coded = {name: pd.factorize(sample[name])[0].astype(np.int64) for name in columns}
-    parts = [(part, date, codes) for date in dates for part, codes in _parts(sample[date])]
+    table = as_table(records)
+    sample = table.take(slice(None, None, -(-len(table) // _SAMPLE)))
+    dates = paired_dates(table, dates)
+    coded = {name: _codes(sample[name]) for name in columns}
+    parts = [(part, date, codes) for date in dates for part, codes in _parts(pd.Series(sample.dates(date)))]
     found: dict[str, tuple[str, str]] = {}
     coded = {name: codes for name, codes in coded.items() if 1 < codes.max() + 1 <= _MOST_LEVELS}
     may_be = _may_be([*coded.values()], [codes for _, _, codes in parts])
@@ -56,6 +58,11 @@ def find_restated(frame: pd.DataFrame, columns: Sequence[str], dates: Sequence[s
                 found[name] = (part, date)
                 break
     return found
+
+
+def _codes(column: Any) -> Codes:
+    numbers = np.where(column.codes < 0, np.nan, column.codes) if isinstance(column, Coded) else column
+    return factorized(np.asarray(numbers, dtype=np.float64))[0]
 
 
 def _may_be(columns: list[Codes], parts: list[Codes]) -> npt.NDArray[np.bool_]:
