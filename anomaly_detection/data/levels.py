@@ -37,10 +37,9 @@ class Kept(Generic[Learned, Made]):
         self._all.append(self)
 
     def __call__(self, learned: Learned) -> Made:
-        found = self._made.get(learned)
-        if found is None:
-            found = self._made[learned] = self._make(learned)
-        return found
+        if learned not in self._made:
+            self._made[learned] = self._make(learned)
+        return self._made[learned]
 
     @classmethod
     def forget(cls, learned: Any) -> None:

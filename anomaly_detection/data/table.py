@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -62,12 +62,12 @@ class Coded:
         Distinct; texts, of columns that a `Schema` read.
     """
 
-    __slots__ = ("_within", "codes", "names")
+    __slots__ = ("_made", "codes", "names")
 
     def __init__(self, codes: npt.NDArray[Any], names: Sequence[Any]) -> None:
         self.codes: Codes = np.asarray(codes, dtype=np.int64)
         self.names = names
-        self._within: dict[Vocabulary, Codes] = {}
+        self._made: dict[Any, npt.NDArray[Any]] = {}
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -77,12 +77,19 @@ class Coded:
 
         It is found once, however many ask.
         """
-        found = self._within.get(vocabulary)
+        found = self._made.get(vocabulary)
         if found is None:
             place = vocabulary.place
             # The last is that of code -1. Where a text says that it is missing, that is the same level.
             lookup = np.array([*(place.get(name, -1) for name in self.names), vocabulary.missing], dtype=np.int64)
-            found = self._within[vocabulary] = lookup[self.codes]
+            found = self._made[vocabulary] = lookup[self.codes]
+        return found
+
+    def made(self, make: Callable[[Coded], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """What a function makes of this column, made once."""
+        found = self._made.get(make)
+        if found is None:
+            found = self._made[make] = make(self)
         return found
 
     def counts(self) -> Codes:
@@ -134,12 +141,13 @@ class Table:
         What the rows are called, in place of their positions.
     """
 
-    __slots__ = ("_columns", "_labels", "_rows")
+    __slots__ = ("_columns", "_labels", "_made", "_rows")
 
     def __init__(self, columns: Mapping[str, Any], rows: int, labels: pd.Index[Any] | None = None) -> None:
         self._columns = columns
         self._rows = rows
         self._labels = labels
+        self._made: dict[Any, Any] = {}
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> Table:
@@ -197,7 +205,7 @@ class Table:
 
     def only(self, names: Sequence[str]) -> Table:
         """Some of the columns, in the order of `names`."""
-        return Table({name: self._columns[name] for name in names}, self._rows, self._labels)
+        return self._beside({name: self._columns[name] for name in names})
 
     def take(self, rows: Rows) -> Table:
         """Some of the rows."""
@@ -210,7 +218,18 @@ class Table:
 
     def with_columns(self, more: Mapping[str, Any]) -> Table:
         """These columns and others after them."""
-        return Table({**self._columns, **more}, self._rows, self._labels)
+        return self._beside({**self._columns, **more})
+
+    def _beside(self, columns: Mapping[str, Any]) -> Table:
+        table = Table(columns, self._rows, self._labels)
+        table._made = self._made
+        return table
+
+    def made(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What somebody makes of these rows under a key, made once for this table and all of the same rows."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     def labelled(self, labels: Any) -> Table:
         """The same, with its rows called otherwise."""

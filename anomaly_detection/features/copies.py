@@ -15,11 +15,11 @@ from anomaly_detection.features.coincidences import (
     Chance,
     agreement,
     among,
-    cell_keys,
     combined,
     first_other,
+    keys_by_column,
     labels_at,
-    name_keys,
+    name_keys_by_column,
     repeats_of,
 )
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
@@ -67,8 +67,7 @@ class Copies(FeatureGroup):
     def _learn(self, X: Table) -> Codes:
         X = self._seen(X)
         self.names_ = [name for name in self.names if _names_records(X.objects(name))]
-        cells = self._cells(X)
-        content = combined(cells, len(X))
+        cells, content = self._cells(X), self._content(X)
         others = np.where(self._blank(X), 0, repeats_of(content))
         apart = float(np.prod([agreement(keys) for keys in cells.values()]))
         self.chance_ = Chance(int((others > 0).sum()), len(X), len(X) - 1.0, max(apart, 1e-300))
@@ -83,13 +82,18 @@ class Copies(FeatureGroup):
         return [str(name) for name in self.feature_names_in_ if name not in self.names_]
 
     def _content(self, X: Table) -> Keys:
-        return combined(self._cells(X), len(X))
+        # Once for the evidence and for the keys of the same records.
+        made: Keys = X.made((self, "content"), lambda: combined(self._cells(X), len(X)))
+        return made
 
     def _cells(self, X: Table) -> dict[str, Keys]:
-        return {name: (name_keys if name in self.names else cell_keys)(X[name]) for name in self._said}
+        return {
+            **keys_by_column(X, [name for name in self._said if name not in self.names]),
+            **name_keys_by_column(X, [name for name in self._said if name in self.names]),
+        }
 
     def _whole(self, X: Table, content: Keys) -> Keys:
-        return content + combined({name: name_keys(X[name]) for name in self.names_}, len(X))
+        return content + combined(name_keys_by_column(X, self.names_), len(X))
 
     def _blank(self, X: Table) -> npt.NDArray[np.bool_]:
         blank = np.ones(len(X), dtype=bool)
@@ -115,6 +119,8 @@ class Copies(FeatureGroup):
     def _itself(self, X: Table, content: Keys) -> npt.NDArray[np.bool_]:
         # The names of those only that may be known are hashed. Without any, one that says the same is itself.
         found, _ = among(self.content_, content)
+        if not found.any():
+            return found
         some = X.take(np.flatnonzero(found))
         nameless = np.ones(len(some), dtype=bool)
         for name in self.names_:
@@ -133,7 +139,9 @@ class Copies(FeatureGroup):
             codes, _ = pd.factorize(content)
             before = np.maximum(before - np.bincount(codes, weights=itself)[codes].astype(np.int64), 0)
         others = here + before
-        return np.where(self._blank(X), 0, others), min(int(itself.sum()), int(self.counts_.sum()))
+        return np.where(self._blank(X), 0, others) if others.any() else others, min(
+            int(itself.sum()), int(self.counts_.sum())
+        )
 
     def _evidence(self, others: Codes, compared: int) -> npt.NDArray[np.float32]:
         return np.where(others > 0, self.chance_.evidence(compared), 0.0).astype(np.float32)[:, None]

@@ -69,9 +69,7 @@ class Dates(FeatureGroup):
         """The column of each feature."""
         return [(str(name),) for name in self.feature_names_in_]
 
-    def in_units(
-        self, X: Any, rows: npt.NDArray[np.int64] | None = None
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def in_units(self, X: Any, rows: npt.NDArray[np.int64] | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return each date (None where missing), and the first and the last of the training records'; (n, columns).
 
         `rows` are the positions of those to tell of, all if not given.

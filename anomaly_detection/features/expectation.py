@@ -15,7 +15,7 @@ from anomaly_detection.features.clauses import compared_with, listed, number, wi
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.group_deviation import robust_scale
 from anomaly_detection.features.numeric_group import ComparingGroup
-from anomaly_detection.features.numeric_values import Scale, choose_scale
+from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale
 from anomaly_detection.features.pairing import MOST_PARTNERS
 from anomaly_detection.features.rarity import determined
 from anomaly_detection.progress import steps
@@ -227,27 +227,33 @@ class Expectation(ComparingGroup):
         rows = max(1, min(_SAMPLE, _CELLS // len(self.targets_)))
         for start in range(0, len(X), rows):
             some = X if rows >= len(X) else X.take(slice(start, start + rows))
-            expected = self._expected(some)
-            for i, target in enumerate(self.targets_):
-                away = self._standard(some, target.column) - expected[:, i]
-                out[start : start + rows, i] = np.arcsinh(away / target.spread)
+            expected, standard = self._expected(some)
+            out[start : start + rows] = np.arcsinh((standard - expected) / _weights(self).spreads)
         return out
 
-    def _expected(self, X: Table) -> Floats:
-        """Each row's sum by itself: a product of matrices may round otherwise where rows come in other numbers."""
+    def _expected(self, X: Table) -> tuple[Floats, Floats]:
+        """What is foretold of each target, and what it is, on one scale; both (n, targets).
+
+        Each row's sum by itself: a product of matrices may round otherwise where rows come in other numbers.
+        """
         weights = _weights(self)
+        centre, spread, low, high = weights.centres
+        scaled = apply_scales(weights.scales, X.matrix(list(self.centres_)))
+        standard = np.clip((scaled - centre) / spread, -_FARTHEST_JUDGED, _FARTHEST_JUDGED)[:, weights.targets]
+        telling = (np.clip(scaled, low, high) - centre) / spread
+        telling = np.clip(np.where(np.isnan(telling), 0.0, telling), -_FARTHEST, _FARTHEST)
         expected = np.repeat(weights.at(0, 1)[1], len(X), axis=0)
         place = 1
-        for name in self.centres_:
+        for own_telling in telling.T:
             of, own = weights.at(place, 1)
-            expected[:, of] += self._telling(X, name)[:, None] * own
+            expected[:, of] += own_telling[:, None] * own
             place += 1
         for name, levels in self.levels_.items():
             # An unknown level is -1, the last row: it adds nothing.
-            of, own = weights.at(place, len(levels))
-            expected[:, of] += np.vstack([own, np.zeros(own.shape[1])])[levels.codes(X[name])]
+            of, own = weights.at(place, len(levels), unknown=True)
+            expected[:, of] += own[levels.codes(X[name])]
             place += len(levels)
-        return expected
+        return expected, standard
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<number> as expected`` for each feature."""
@@ -259,7 +265,7 @@ class Expectation(ComparingGroup):
         values = np.empty((len(X), len(self.targets_)))
         usual = np.empty_like(values)
         if self.targets_:
-            expected = self._expected(X)
+            expected, _ = self._expected(X)
             for i, target in enumerate(self.targets_):
                 centre, spread, low, high = self.centres_[target.column]
                 values[:, i] = X.numbers(target.column)
@@ -272,7 +278,7 @@ class Expectation(ComparingGroup):
         X = as_table(X)
         ends = np.empty((2, len(X), len(self.targets_)))
         if self.targets_:
-            expected = self._expected(X)
+            expected, _ = self._expected(X)
             for i, target in enumerate(self.targets_):
                 centre, spread, low, high = self.centres_[target.column]
                 standard = expected[:, i] + np.sinh(bounds[:, i, None]) * target.spread
@@ -307,9 +313,25 @@ class Expectation(ComparingGroup):
 
 
 class _Weights:
-    """The weights of all regressions, by the columns of the design."""
+    """What was learned of all regressions, in arrays, with their weights by the columns of the design.
 
-    def __init__(self, targets: Sequence[_Target]) -> None:
+    Attributes
+    ----------
+    scales : list of Scale
+    centres : ndarray of float64, shape (4, numbers)
+        `Expectation.centres_`.
+    targets : ndarray of int64
+        Which of the numbers each regression foretells.
+    spreads : ndarray of float64
+        Of the regressions.
+    """
+
+    def __init__(self, expectation: Expectation) -> None:
+        targets = expectation.targets_
+        self.scales = [expectation.scales_[name] for name in expectation.centres_]
+        self.centres = np.array([*expectation.centres_.values()]).T
+        self.targets = np.array([[*expectation.centres_].index(one.column) for one in targets], dtype=np.int64)
+        self.spreads = np.array([one.spread for one in targets])
         places = [np.arange(len(one.weights)) if one.places is None else one.places for one in targets]
         place = np.concatenate(places)
         order = np.argsort(place, kind="stable")
@@ -317,13 +339,20 @@ class _Weights:
         self._of = np.repeat(np.arange(len(targets)), [len(own) for own in places])[order]
         self._value = np.concatenate([one.weights for one in targets])[order]
         self._all = len(targets)
+        self._known: dict[int, tuple[Places | slice, Floats]] = {}
 
-    def at(self, place: int, count: int) -> tuple[Places | slice, Floats]:
-        """Which regressions look at `count` columns from `place` on, and their weights, shape (count, regressions)."""
-        start, stop = np.searchsorted(self._place, [place, place + count])
-        each = (stop - start) // count
-        of = slice(None) if each == self._all else self._of[start : start + each]
-        return of, self._value[start:stop].reshape(count, each)
+    def at(self, place: int, count: int, unknown: bool = False) -> tuple[Places | slice, Floats]:
+        """Which regressions look at `count` columns from `place` on, and their weights, shape (count, regressions).
+
+        If something may be `unknown`, a last row of zeros is for that.
+        """
+        if place not in self._known:
+            start, stop = np.searchsorted(self._place, [place, place + count])
+            each = (stop - start) // count
+            of = slice(None) if each == self._all else self._of[start : start + each]
+            own = self._value[start:stop].reshape(count, each)
+            self._known[place] = of, np.vstack([own, np.zeros((int(unknown), each))])
+        return self._known[place]
 
 
-_weights: Kept[Expectation, _Weights] = Kept(lambda expectation: _Weights(expectation.targets_))
+_weights: Kept[Expectation, _Weights] = Kept(_Weights)

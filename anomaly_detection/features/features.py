@@ -15,6 +15,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.frames import to_frame
+from anomaly_detection.data.levels import Kept
+from anomaly_detection.data.records import RecordReader, is_record
 from anomaly_detection.data.schema import CleaningReport, Role, Schema, infer_schema
 from anomaly_detection.data.table import Coded, Table, as_table
 from anomaly_detection.errors import DataError
@@ -186,6 +188,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         unknown = [group for group in self.groups if group not in KINDS]
         if unknown:
             raise DataError(f"Unknown feature group {unknown[0]!r}; expected some of {', '.join(GROUPS)}.")
+        Kept.forget(self)
         frame = to_frame(X)
         self.schema_ = infer_schema(frame) if self.schema is None else self.schema
         clean, self.cleaning_report_ = self.schema_.read(frame)
@@ -197,6 +200,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.feature_names_in_ = np.asarray(extended.columns, dtype=object)
         self.n_features_in_ = len(extended.columns)
         self.transformers_ = self._branches()
+        Kept.forget(self)
         found = self._of_branches("fit_transform", extended)
         sources = self._sources()
         self.kept_ = _distinct(
@@ -221,6 +225,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             ]
         if self.weighs_evidence:
             self.feature_sources_.append(FeatureSource(NAME, NAME, ()))
+        Kept.forget(self)
         learned = self.summarise(found)
         self._remember(extended, learned)
         return learned
@@ -241,8 +246,14 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         `first` is for a part of a larger table, see `Schema.clean`.
         """
         check_is_fitted(self, "feature_sources_")
-        clean, report = self.schema_.read(X, first)
+        found = self._reader().read(X) if first is None and is_record(X) else None
+        clean, report = self.schema_.read(X, first) if found is None else found
         return self._extended(clean), report
+
+    def _reader(self) -> RecordReader:
+        if _reader(self).schema is not self.schema_:
+            _reader.forget(self)
+        return _reader(self)
 
     def extend(self, X: Any, first: int | None = None) -> tuple[pd.DataFrame, CleaningReport]:
         """Return what `prepare` does, as a frame."""
@@ -251,10 +262,10 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
 
     def _extended(self, clean: Table) -> Table:
         # Names may be left out of what is scored.
-        absent = [name for name in self.schema_.names(Role.IDENTIFIER) if name not in clean]
+        absent = [name for name in _plan(self).identifiers if name not in clean]
         if absent:
             clean = clean.with_columns({name: np.full(len(clean), None, dtype=object) for name in absent})
-        return add_derived(clean, self.derived_, self._derived_names())
+        return add_derived(clean, self.derived_, _plan(self).derived)
 
     def _derived_names(self) -> list[str]:
         return derived_names(self.derived_, [*self.schema_.names(), *self.schema_.word_columns().values()])
@@ -290,11 +301,11 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
 
     def _copies(self) -> tuple[Copies, list[str]] | None:
         """The branch that knows records by all that they say, and its columns."""
-        return next(((branch, columns) for name, branch, columns in self._used() if name == "copies"), None)
+        return _plan(self).copies
 
     def _of_branches(self, method: str, extended: Table) -> npt.NDArray[np.float32]:
         """What a method of the branches makes of prepared records, side by side, of many each branch in a thread."""
-        used = self._used()
+        used = _plan(self).used
         if len(extended) < _FEW:
             blocks = [getattr(branch, method)(extended.only(columns)) for _, branch, columns in used]
         else:
@@ -369,8 +380,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
     @property
     def forest_features(self) -> npt.NDArray[np.int64]:
         """Which of the kept features are for the forest, by their numbers; the others are evidence only."""
-        plain = [i for i in range(len(self.kept_)) if self.feature_sources_[i].kind not in EVIDENCE_GROUPS]
-        return np.array(plain, dtype=np.int64)
+        return _forest_features(self)
 
     def known_share(self, X: Any) -> float:
         """Share of the records, 0 to 1, that are remembered from training in every column; 0 without ``copies``."""
@@ -548,6 +558,25 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
                 inputs = dict.fromkeys(column for part in own for column in origin.get(part, (part,)))
                 sources.append(FeatureSource(str(name), kind, tuple(inputs), tuple(group_by)))
         return sources
+
+
+class _Plan:
+    """What follows from the columns and branches of fitted features, for every batch."""
+
+    def __init__(self, features: SupplyChainFeatures) -> None:
+        self.identifiers = features.schema_.names(Role.IDENTIFIER)
+        self.derived = features._derived_names()
+        self.used = features._used() if hasattr(features, "transformers_") else []
+        self.copies = next(((branch, columns) for name, branch, columns in self.used if name == "copies"), None)
+
+
+_plan: Kept[SupplyChainFeatures, _Plan] = Kept(_Plan)
+_forest_features: Kept[SupplyChainFeatures, npt.NDArray[np.int64]] = Kept(
+    lambda features: np.flatnonzero(
+        [source.kind not in EVIDENCE_GROUPS for source in features.feature_sources_[: len(features.kept_)]]
+    )
+)
+_reader: Kept[SupplyChainFeatures, RecordReader] = Kept(lambda features: RecordReader(features.schema_))
 
 
 def _distinct_values(column: Any) -> int:

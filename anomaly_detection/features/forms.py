@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Coded, Table, as_table, missing_in
 from anomaly_detection.features.clauses import number, short, with_unit
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
@@ -62,10 +63,20 @@ class Columns(FeatureGroup):
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The evidence in nats, shape (n, features)."""
         out = np.zeros((len(X), len(self.learned_)), dtype=np.float32)
-        for i, (name, learned) in enumerate(self.learned_.items()):
-            counts = self._counts(X[name], learned)
-            out[:, i] = np.where(np.isnan(counts), 0.0, self._evidence(np.nan_to_num(counts), learned))
+        for i, (name, judge) in enumerate(_judges(self)):
+            # Of categories once for each column that is remembered, as those of single records are.
+            column = X[name]
+            out[:, i] = column.made(judge) if isinstance(column, Coded) else judge(column)
         return out
+
+    def _judge(self, learned: Any) -> Callable[[Any], Floats]:
+        """What gives the evidence of a column's rows."""
+
+        def judge(column: Any) -> Floats:
+            counts = self._counts(column, learned)
+            return np.where(np.isnan(counts), 0.0, self._evidence(np.nan_to_num(counts), learned))
+
+        return judge
 
     def _evidence(self, counts: Floats, learned: Any) -> Floats:
         return seldom(counts, self.n_rows_)
@@ -90,6 +101,17 @@ class Columns(FeatureGroup):
         return values, counts
 
 
+_judges: Kept[Columns, list[tuple[str, Callable[[Any], Floats]]]] = Kept(
+    lambda columns: [(name, columns._judge(learned)) for name, learned in columns.learned_.items()]
+)
+
+
+_seldom_each: Kept[Columns, Floats] = Kept(
+    lambda columns: np.array([seldom(learned, columns.n_rows_) for learned in columns.learned_.values()])
+)
+"""The evidence of each column's counts, where these are numbers."""
+
+
 def _times_seen(count: Any, rows: int) -> str:
     return f"none of {rows:,} records" if not count else f"{number(count)} of {rows:,} records"
 
@@ -98,6 +120,11 @@ class Signs(Columns):
     """Negative numbers where hardly any record had one."""
 
     word = "sign"
+
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """`Columns.features_of`, of all columns at once."""
+        negative = X.matrix(list(self.learned_)) < 0
+        return np.where(negative, _seldom_each(self), 0.0).astype(np.float32)
 
     def _learn(self, column: Floats) -> int | None:
         negative = int((column < 0).sum())
@@ -115,20 +142,32 @@ class Signs(Columns):
 
 def decimals(values: Floats) -> Codes:
     """How many decimals each number has, at most 12; -1 where it is missing."""
-    found = np.full(len(values), MOST_DECIMALS, dtype=np.int64)
     size = np.abs(values)
-    for digits in range(MOST_DECIMALS - 1, -1, -1):
-        with np.errstate(over="ignore", invalid="ignore"):
-            exact = np.abs(np.round(size, digits) - size) <= 1e-9 * np.maximum(size, 1e-3)
-        found[exact] = digits
-    found[size >= 1e9] = 0
-    return np.where(np.isnan(values), -1, found)
+    missing = np.isnan(size)
+    found = np.where(missing, -1, np.where(size >= 1e9, 0, MOST_DECIMALS))
+    left = np.flatnonzero(found == MOST_DECIMALS)
+    for digits in range(MOST_DECIMALS):
+        if not left.size:
+            break
+        some = size[left]
+        exact = np.abs(np.round(some, digits) - some) <= 1e-9 * np.maximum(some, 1e-3)
+        found[left[exact]] = digits
+        left = left[~exact]
+    return found
 
 
 class Decimals(Columns):
     """Numbers written more finely than nearly all: a part of a piece, a tenth of a cent."""
 
     word = "decimals"
+
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """`Columns.features_of`, of all columns at once."""
+        values = X.matrix(list(self.learned_))
+        # Of what has none, or is missing, nothing is told.
+        found = np.maximum(decimals(values.ravel()).reshape(values.shape), 0)
+        told = _seldom_each(self)
+        return np.where(found > 0, told[np.arange(len(told)), found], 0.0).astype(np.float32)
 
     def _learn(self, column: Floats) -> Codes:
         found = decimals(column)
@@ -152,6 +191,13 @@ class Gaps(Columns):
     """Gaps in columns that hardly ever have any."""
 
     word = "given"
+
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """`Columns.features_of`, of all columns at once."""
+        missing = np.empty((len(X), len(self.learned_)), dtype=bool)
+        for i, name in enumerate(self.learned_):
+            missing[:, i] = X.isna(name)
+        return np.where(missing, _seldom_each(self), 0.0).astype(np.float32)
 
     def _learn(self, column: Any) -> int | None:
         missing = int(missing_in(column).sum())

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import betainc, gammainc, gammaln
 
+from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import listed, number, with_unit
 from anomaly_detection.features.coincidences import (
@@ -21,6 +22,7 @@ from anomaly_detection.features.coincidences import (
     cell_keys,
     combined,
     first_other,
+    keys_by_column,
     labels_at,
     mixed,
     repeats_of,
@@ -28,6 +30,7 @@ from anomaly_detection.features.coincidences import (
 from anomaly_detection.features.forms import NEVER, decimals
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.numeric_values import LARGEST, bounded
+from anomaly_detection.features.remembered import Remembered
 from anomaly_detection.progress import steps
 
 __all__ = ["Readings"]
@@ -49,6 +52,7 @@ _RATES = 2.0 ** np.arange(11)
 _SHAPES = np.array([1000.0, 100.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003])
 _SHARES = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
 _TINY = 1e-300
+_FEW = 16  # rows: so many look up what is remembered, each by itself
 
 
 @dataclass
@@ -325,7 +329,7 @@ class Readings(FeatureGroup):
 
     def _whole(self, X: Table) -> Keys:
         said = [name for name in self.feature_names_in_ if name not in self.within]
-        return combined({name: cell_keys(X[name]) for name in said}, len(X))
+        return combined(keys_by_column(X, said), len(X))
 
     @staticmethod
     def _cells(values: Floats, spans: Codes) -> list[Keys]:
@@ -353,16 +357,40 @@ class Readings(FeatureGroup):
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The evidence in nats, shape (n, features); 0 for what repeats nothing."""
+        values, spans = _values(X, self._columns), self._spans(X)
+        others, compared, agreed, together = (self._among_few if len(X) <= _FEW else self._among_all)(X, values, spans)
+        single = np.zeros(values.shape)
+        for i, frequency in enumerate(self.frequencies_.values()):
+            if others[:, i].any():
+                x = np.nan_to_num(values[:, i])
+                often = np.minimum(frequency.by_density(x) + frequency.seen(x) / (frequency.values + 1.0), 1.0)
+                single[:, i] = frequency.evidence(others[:, i], often * compared[:, i], compared[:, i])
+        return self._out(single, agreed, together)
+
+    def _among_all(self, X: Table, values: Floats, spans: Codes) -> tuple[Codes, Floats, Codes, Floats]:
+        """How many others of a row's span have each value, and how many have any; both (n, columns).
+
+        In how many columns it agrees with one and the same other, and how many others its span has; both (n,).
+        """
+        n = len(X)
         values, spans = self._beside(X)
         others, compared = self._counts(values, spans)
-        n = len(X)
-        single = np.zeros((n, len(self._columns)))
-        for i, frequency in enumerate(self.frequencies_.values()):
-            x = np.nan_to_num(values[:n, i])
-            often = np.minimum(frequency.by_density(x) + frequency.seen(x) / (frequency.values + 1.0), 1.0)
-            single[:, i] = frequency.evidence(others[:n, i], often * compared[:n, i], compared[:n, i])
         agreed, _ = _agreeing(self._cells(self._of_joined(values), spans), len(values))
-        return self._out(single, agreed[:n], _others_of(spans)[:n])
+        return others[:n], compared[:n], agreed[:n], _others_of(spans)[:n]
+
+    def _among_few(self, X: Table, values: Floats, spans: Codes) -> tuple[Codes, Floats, Codes, Floats]:
+        """`_among_all`, by looking up what is remembered, of which it would go through all."""
+        remembered, cells = _remembered(self), np.array(self._cells(values, spans), dtype=np.uint64)
+        cells = cells.reshape(len(self._columns), len(X))
+        again = remembered.again(self._whole(X), spans)
+        others, compared = remembered.alike(cells, again), remembered.given(spans, again)
+        together = _others_of(spans) + remembered.together(spans, again)
+        for i, keys in enumerate(cells if len(X) > 1 else ()):
+            given = np.flatnonzero(keys > 0)
+            others[i, given] += repeats_of(keys[given])
+            compared[i, given] += _others_of(spans[given]).astype(np.int64)
+        agreed = remembered.agreeing([self._columns.index(name) for name in self._joined], cells, again)
+        return others.T, np.where(cells > 0, compared, 0).T.astype(np.float64), agreed, together
 
     def _beside(self, X: Table) -> tuple[Floats, Codes]:
         """The values and spans of the rows and, after them, of the remembered ones that they are compared with."""
@@ -454,3 +482,14 @@ class Readings(FeatureGroup):
             return f"{listed(list(value))} are those of {which}{within and ', within four weeks of it'}"
         name, shown = with_unit(source.columns[0], row[source.columns[0]])
         return f"{number(value)} rows{within} have this very {name}, {shown}"
+
+
+_remembered: Kept[Readings, Remembered] = Kept(
+    lambda readings: Remembered(
+        np.array(readings._cells(readings.last_, readings.last_spans_), dtype=np.uint64).reshape(
+            len(readings._columns), len(readings.last_)
+        ),
+        readings.last_spans_,
+        readings.last_whole_,
+    )
+)
