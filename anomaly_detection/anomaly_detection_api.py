@@ -21,6 +21,7 @@ from anomaly_detection.calibration.thresholds import Contamination, ThresholdRul
 from anomaly_detection.data.cleaning import warn_of_forms
 from anomaly_detection.data.fingerprint import fingerprint
 from anomaly_detection.data.frames import to_frame
+from anomaly_detection.data.records import is_record
 from anomaly_detection.data.schema import Role, Schema, infer_schema
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
@@ -439,10 +440,11 @@ class AnomalyDetectionAPI:
         DataError
             If there is not exactly one record.
         """
-        frame = to_frame(record)
-        if len(frame) != 1:
-            raise DataError(f"detect_anomaly judges one record but got {len(frame)}; use predict for several.")
-        batch = score_table(self.detector, frame)
+        one = is_record(record)
+        records = record if one else to_frame(record)
+        if not one and len(records) != 1:
+            raise DataError(f"detect_anomaly judges one record but got {len(records)}; use predict for several.")
+        batch = score_table(self.detector, records)
         warn_of_forms(batch.cleaning)
         (alert,) = batch.at(np.array([0]), reasons=0)
         return as_assessment(alert)

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import sklearn.exceptions
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.preprocessing import StandardScaler
@@ -20,9 +19,12 @@ from anomaly_detection.compression import NONE, Compressed, Compression
 from anomaly_detection.data.cleaning import warn_of_forms
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.labels import check_labels
+from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.schema import CleaningReport
+from anomaly_detection.data.table import Table
 from anomaly_detection.errors import DataError, NotFittedError
 from anomaly_detection.features.features import SupplyChainFeatures
+from anomaly_detection.standardising import Standardising
 from mlx_iforest import MLXIsolationForest
 
 __all__ = ["NO_CALIBRATION", "Detector", "Prepared", "UnfittedDetectorError"]
@@ -30,6 +32,9 @@ __all__ = ["NO_CALIBRATION", "Detector", "Prepared", "UnfittedDetectorError"]
 NO_CALIBRATION = (
     "This model came without the scores that it was calibrated on; fit it, or load one that save_model wrote."
 )
+
+
+_standardising: Kept[Any, Standardising | None] = Kept(Standardising.of)
 
 
 class UnfittedDetectorError(NotFittedError, sklearn.exceptions.NotFittedError):
@@ -240,10 +245,14 @@ class Detector(OutlierMixin, BaseEstimator):
 
     def fit_scaler(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Fit the scaler on the preprocessor's features (rows, features); gives them as the model sees them."""
+        Kept.forget(self.scaler)
         return np.asarray(self.scaler.fit_transform(features), dtype=np.float32)
 
     def scaled(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """What the model sees (rows, features) of the preprocessor's features, float32."""
+        standardising = _standardising(self.scaler)
+        if standardising is not None and features.dtype == np.float32 and features.shape[1] == standardising.width:
+            return standardising.apply(features)
         return np.asarray(self.scaler.transform(features), dtype=np.float32)
 
     def transform(self, frame: Any) -> npt.NDArray[np.float32]:
@@ -264,16 +273,14 @@ class Detector(OutlierMixin, BaseEstimator):
         """`score_samples` of records by the preprocessor's features (rows, features), before scaling."""
         return np.asarray(self.model.score_samples(self.scaled(features)), dtype=np.float64)
 
-    def extract(
-        self, frame: Any, first: int | None = None
-    ) -> tuple[npt.NDArray[np.float32], pd.DataFrame, CleaningReport]:
+    def extract(self, frame: Any, first: int | None = None) -> tuple[npt.NDArray[np.float32], Table, CleaningReport]:
         """The preprocessor's features (rows, features), the clean records that they are of, and what cleaning did.
 
         Every score begins here and ends with `score_features`. `first` is for a part of a larger table, see
         `Schema.clean`.
         """
         self.require_fitted()
-        extended, report = self.preprocessor.extend(to_frame(frame), first)
+        extended, report = self.preprocessor.prepare(frame, first)
         return self.preprocessor.features_of(extended), extended, report
 
     def require_fitted(self) -> None:

@@ -191,7 +191,7 @@ def test_durations_join_each_date_to_its_nearest() -> None:
 def test_calendar_parts() -> None:
     frame = pd.DataFrame({"t": pd.to_datetime(["2024-02-29 23:59", "1969-12-31 01:00", None])})
     parts = [CalendarPart("t", part) for part in ("month", "weekday", "hour")]
-    named = {part.part: part.values(frame).astype(object).tolist() for part in parts}
+    named = {part.part: part.values(frame).objects().tolist() for part in parts}
     assert named["month"][:2] == ["February", "December"]
     assert named["weekday"][:2] == ["Thursday", "Wednesday"]
     assert named["hour"][:2] == ["23:00", "01:00"]
@@ -233,8 +233,8 @@ def test_missing_patterns_name_what_is_missing_together() -> None:
         }
     )
     states = (MissingState("a", ("Included",)), MissingState("b"))
-    assert states[0].values(frame).tolist() == ["given", "Included", "blank"]
-    assert MissingPattern(states).values(frame).tolist() == ["none", "a 'Included', b missing", "a missing"]
+    assert states[0].values(frame).objects().tolist() == ["given", "Included", "blank"]
+    assert MissingPattern(states).values(frame).objects().tolist() == ["none", "a 'Included', b missing", "a missing"]
 
 
 # --- deviations ---
@@ -486,7 +486,7 @@ def test_bad_arguments_and_records() -> None:
 def test_report_of_a_transform() -> None:
     features = SupplyChainFeatures().fit(orders())
     assert features.cleaning_report_.columns["reliability"].blank == 40
-    _, report = features.transform_with_report(orders(20))
+    _, report = features.prepare(orders(20))
     assert report.rows == 20
 
 

@@ -161,7 +161,7 @@ def test_features_as_a_frame(kind: str, when: str) -> None:
     if kind == "pandas":
         assert_array_equal(found.index, records.index)
         assert set(found.dtypes) == {np.dtype(np.float32)}
-    assert type(features.transform_with_report(records)[0]) is np.ndarray
+    assert type(features.features_of(features.prepare(records)[0])) is np.ndarray
     assert type(features.set_output(transform=None).transform(records)) is type(found)
     assert type(features.set_output(transform="default").transform(records)) is np.ndarray
 

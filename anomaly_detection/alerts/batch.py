@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +15,18 @@ import pandas as pd
 from anomaly_detection.alerts.alert import IN_WORDS, Alert
 from anomaly_detection.data.cleaning import CleaningReport
 from anomaly_detection.data.column import Role
+from anomaly_detection.data.frames import to_frame
+from anomaly_detection.data.records import is_record
+from anomaly_detection.data.table import Table
+from anomaly_detection.data.well_formed_text import well_formed_cells
 from anomaly_detection.detector import Detector
 from anomaly_detection.explain.explanations import Explanation, explain_features
 
 __all__ = ["Batch"]
 
 FloatArray = npt.NDArray[np.float64]
+
+_PLAIN = (str, int, float, bool, type(None), pd.Timestamp)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,10 +39,10 @@ class Batch:
         What judged them.
     rows : ndarray (n,) int64
         Each record's number in the whole input, from 1.
-    frame : pandas.DataFrame
-        The records, with the index that they came with.
-    extended : pandas.DataFrame
-        What ``preprocessor.extend`` gave for them.
+    records : pandas.DataFrame or dict
+        The records, with the index that they came with, or the one there is.
+    table : Table
+        What ``preprocessor.prepare`` made of them.
     features : ndarray of float32, shape (n, n_features)
     scores : ndarray (n,) float64
         Of ``Detector.score_samples``.
@@ -51,8 +58,8 @@ class Batch:
 
     detector: Detector
     rows: npt.NDArray[np.int64]
-    frame: pd.DataFrame
-    extended: pd.DataFrame
+    records: Any
+    table: Table
     features: npt.NDArray[np.float32]
     scores: FloatArray
     threshold: float | None
@@ -67,6 +74,16 @@ class Batch:
     def p_values(self) -> FloatArray:
         """Of all records, see `Detector.p_values`, which raises `DataError` for a model without calibration."""
         return self.detector.p_values(self.scores)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """The records as they came, with their index."""
+        return to_frame(self.records)
+
+    @cached_property
+    def extended(self) -> pd.DataFrame:
+        """The clean records with the columns that follow from others, what ``preprocessor.extend`` gives."""
+        return self.table.frame()
 
     @property
     def model_id(self) -> str:
@@ -106,8 +123,8 @@ class Batch:
         if calibration is not None and rule is not None:
             sure = [calibration.confidence(decision, rule) for decision in decisions.tolist()]
         found: Sequence[Explanation | None] = self._explained(positions, reasons) if reasons else [None] * len(known)
-        names = [name for name in self.detector.preprocessor.schema_.names(Role.IDENTIFIER) if name in self.frame]
-        records = self.frame.iloc[positions].to_dict("records")
+        records = self._as_dicts(positions)
+        names = [name for name in self.detector.preprocessor.schema_.names(Role.IDENTIFIER) if name in self.records]
         model = self.model_id
         return [
             Alert(
@@ -126,10 +143,16 @@ class Batch:
             for i, place in enumerate(positions.tolist())
         ]
 
+    def _as_dicts(self, positions: npt.NDArray[np.int64]) -> list[dict[Any, Any]]:
+        if is_record(self.records) and all(type(cell) in _PLAIN for cell in self.records.values()):
+            # A frame would give the same.
+            return [well_formed_cells(self.records)] * len(positions)
+        return self.frame.iloc[positions].to_dict("records")
+
     def _explained(self, positions: npt.NDArray[np.int64], reasons: int) -> list[Explanation]:
         return explain_features(
             self.detector,
-            self.extended.set_axis(self.rows),
+            self.table.labelled(self.rows),
             self.features,
             positions,
             reasons,

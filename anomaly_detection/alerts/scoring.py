@@ -14,7 +14,9 @@ from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.calibration.drift import ScoreSample, warn_of_drift
 from anomaly_detection.data.cleaning import CleaningReport
 from anomaly_detection.data.frames import to_frame
+from anomaly_detection.data.records import is_record
 from anomaly_detection.data.schema import Role, Schema
+from anomaly_detection.data.table import Table
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.kinds import KINDS
@@ -29,11 +31,11 @@ def score_table(detector: Detector, data: Any, features: npt.NDArray[np.float32]
 
     `features` are theirs (rows, features) before scaling, where they are there already.
     """
-    frame = to_frame(data)
+    records = data if is_record(data) else to_frame(data)
     if features is None:
-        return _scored(detector, frame, None, None)
-    extended, report = detector.preprocessor.extend(frame)
-    return _judged(detector, frame, extended, report, features, None, None)
+        return _scored(detector, records, None, None)
+    extended, report = detector.preprocessor.prepare(records)
+    return _judged(detector, records, extended, report, features, None, None)
 
 
 def score_parts(
@@ -212,16 +214,16 @@ def _found(part: Batch) -> tuple[FloatArray, FloatArray]:
     return part.scores, part.decisions
 
 
-def _scored(detector: Detector, frame: pd.DataFrame, first: int | None, threshold: float | None) -> Batch:
+def _scored(detector: Detector, records: Any, first: int | None, threshold: float | None) -> Batch:
     """Records as a batch by `threshold`, or by their own; a part of a larger table comes after `first` others."""
-    features, extended, report = detector.extract(frame, first)
-    return _judged(detector, frame, extended, report, features, first, threshold)
+    features, extended, report = detector.extract(records, first)
+    return _judged(detector, records, extended, report, features, first, threshold)
 
 
 def _judged(
     detector: Detector,
-    frame: pd.DataFrame,
-    extended: pd.DataFrame,
+    records: Any,
+    extended: Table,
     report: CleaningReport,
     features: npt.NDArray[np.float32],
     first: int | None,
@@ -230,5 +232,5 @@ def _judged(
     scores = detector.score_features(features)
     cut = detector.cut(scores) if threshold is None else threshold
     decisions = scores - cut
-    rows = np.arange(len(frame), dtype=np.int64) + 1 + (first or 0)
-    return Batch(detector, rows, frame, extended, features, scores, cut, decisions, decisions < 0, report)
+    rows = np.arange(len(extended), dtype=np.int64) + 1 + (first or 0)
+    return Batch(detector, rows, records, extended, features, scores, cut, decisions, decisions < 0, report)

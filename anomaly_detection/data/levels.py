@@ -2,81 +2,191 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-__all__ = ["MISSING_LEVEL", "CombinedLevels", "Levels", "from_codes"]
+from anomaly_detection.data.table import MISSING_LEVEL, Table, Vocabulary, as_table, coded
 
-MISSING_LEVEL = "(missing)"
+__all__ = ["MISSING_LEVEL", "Combinations", "CombinedLevels", "Kept", "LevelValues", "Levels"]
 
 Codes = npt.NDArray[np.int64]
 
+_LARGEST_TABLE = 1 << 16
+"""Combinations of two columns that are looked up in a table of all possible ones, at most."""
 
-def from_codes(codes: npt.NDArray[Any], names: Sequence[str] | npt.NDArray[np.str_]) -> pd.Categorical:
-    """Make a categorical column of positions in `names`; -1 is missing."""
-    make: Any = pd.Categorical.from_codes  # the stubs know only literal kinds of codes
-    return make(codes, categories=pd.Index(list(names), dtype=object))
+Learned = TypeVar("Learned")
+Made = TypeVar("Made")
+
+
+class Kept(Generic[Learned, Made]):
+    """What a function makes of something that was learned, made once and kept as long as that is there.
+
+    It is kept beside it, since what is learned has only what model files have. What learns anew is to be forgotten.
+    """
+
+    _all: ClassVar[list[Kept[Any, Any]]] = []
+
+    def __init__(self, make: Callable[[Learned], Made]) -> None:
+        self._make = make
+        self._made: WeakKeyDictionary[Any, Made] = WeakKeyDictionary()
+        self._all.append(self)
+
+    def __call__(self, learned: Learned) -> Made:
+        if learned not in self._made:
+            self._made[learned] = self._make(learned)
+        return self._made[learned]
+
+    @classmethod
+    def forget(cls, learned: Any) -> None:
+        """Make anew what any function made of it."""
+        for one in cls._all:
+            one._made.pop(learned, None)
 
 
 class Levels:
     """The levels of one categorical column and their counts; a missing value is a level of its own."""
 
-    def __init__(self, column: pd.Series[Any]) -> None:
-        codes, categories = self._own_codes(column)
-        counts = np.bincount(codes, minlength=len(categories))
-        seen = counts > 0
-        self.names: pd.Index[Any] = categories[seen]
-        self.counts: Codes = counts[seen].astype(np.int64)
-
-    @staticmethod
-    def _own_codes(column: pd.Series[Any]) -> tuple[Codes, pd.Index[Any]]:
-        if not isinstance(column.dtype, pd.CategoricalDtype):
-            column = column.astype("category")
-        categories: pd.Index[Any] = column.cat.categories.astype(object)
+    def __init__(self, column: Any) -> None:
+        own = coded(column)
+        names = [*own.names] if MISSING_LEVEL in own.names else [*own.names, MISSING_LEVEL]
         # Where a text says so already, that is the level of what is missing.
-        if MISSING_LEVEL not in categories:
-            categories = pd.Index([*categories, MISSING_LEVEL], dtype=object)
-        codes = column.cat.codes.to_numpy().astype(np.int64)
-        return np.where(codes < 0, list(categories).index(MISSING_LEVEL), codes), categories
+        counts = np.bincount(own.within(Vocabulary.of(names)), minlength=len(names))
+        seen = counts > 0
+        self.names: pd.Index[Any] = pd.Index(names, dtype=object)[seen]
+        self.counts: Codes = counts[seen].astype(np.int64)
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def codes(self, column: pd.Series[Any]) -> Codes:
+    def codes(self, column: Any) -> Codes:
         """Give each row's level, -1 where it was never seen."""
-        own, categories = self._own_codes(column)
-        place: Codes = self.names.get_indexer(categories).astype(np.int64)
-        return place[own]
+        return coded(column).within(vocabulary(self))
+
+
+vocabulary: Kept[Levels, Vocabulary] = Kept(lambda levels: Vocabulary.of(levels.names))
+"""The names of levels, shared by all that have the same."""
 
 
 class CombinedLevels:
     """The combinations of several columns' levels that occurred, with counts; without columns there is one, of all."""
 
-    def __init__(self, frame: pd.DataFrame, columns: Sequence[str]) -> None:
+    def __init__(self, frame: Any, columns: Sequence[str]) -> None:
+        table = as_table(frame)
         self.columns = tuple(columns)
-        self.levels = tuple(Levels(frame[name]) for name in columns)
-        keys = self._keys(frame)
+        self.levels = tuple(Levels(table[name]) for name in columns)
+        keys = self._keys(table)
         self._known, counts = np.unique(keys, return_counts=True)
         self.counts: Codes = counts.astype(np.int64)
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def _keys(self, frame: pd.DataFrame) -> Codes:
+    def _keys(self, table: Table) -> Codes:
         """Number each combination; -1 where any level is new."""
-        key = np.zeros(len(frame), dtype=np.int64)
+        key = np.zeros(len(table), dtype=np.int64)
         for name, levels in zip(self.columns, self.levels, strict=True):
-            codes = levels.codes(frame[name])
+            codes = levels.codes(table[name])
             key = np.where((key < 0) | (codes < 0), -1, key * len(levels) + codes)
         return key
 
-    def codes(self, frame: pd.DataFrame) -> Codes:
+    def codes(self, frame: Any) -> Codes:
         """Give each row's combination, -1 where it was never seen."""
-        keys = self._keys(frame)
+        keys = self._keys(as_table(frame))
         place = np.searchsorted(self._known, keys)
         place[place == len(self._known)] = 0
         return np.where(self._known[place] == keys, place, -1)
+
+
+class Combinations:
+    """`CombinedLevels.codes` of many at once: an array of codes, with each column's levels looked up once.
+
+    Parameters
+    ----------
+    combined : sequence of CombinedLevels
+        Of two columns at most.
+
+    Attributes
+    ----------
+    places : ndarray of int64, shape (2, combinations)
+        Where `levels` has the first and the last column of each; the column of zeros for one that has none.
+    """
+
+    def __init__(self, combined: Sequence[CombinedLevels]) -> None:
+        slots: dict[tuple[str, Vocabulary], int] = {}
+        own = [
+            [
+                slots.setdefault((name, vocabulary(levels)), len(slots))
+                for name, levels in zip(one.columns, one.levels, strict=True)
+            ]
+            for one in combined
+        ]
+        self._slots = [*slots]
+        self.places = np.array([[(at or [-1])[0] for at in own], [(at or [-1])[-1] for at in own]], dtype=np.int64)
+        self._steps = np.zeros((2, len(combined)), dtype=np.int64)
+        self._start = np.zeros(len(combined), dtype=np.int64)
+        self._apart: list[tuple[int, CombinedLevels]] = []
+        # The first is that of combinations without columns, and of those that are too many for a table.
+        tables, size = [np.zeros(1, dtype=np.int64)], 1
+        for i, one in enumerate(combined):
+            sizes = [len(levels) + 1 for levels in one.levels]
+            if not sizes:
+                continue
+            if len(sizes) == 1:
+                self._steps[0, i], width, at = 1, sizes[0], one._known + 1
+            elif len(sizes) == 2 and sizes[0] * sizes[1] <= _LARGEST_TABLE:
+                self._steps[:, i], width = (sizes[1], 1), sizes[0] * sizes[1]
+                at = (one._known // (sizes[1] - 1) + 1) * sizes[1] + one._known % (sizes[1] - 1) + 1
+            else:
+                self._apart.append((i, one))
+                continue
+            table = np.full(width, -1, dtype=np.int64)
+            table[at] = np.arange(len(at))
+            self._start[i] = size
+            tables.append(table)
+            size += width
+        self._table = np.concatenate(tables)
+
+    def levels(self, table: Table) -> Codes:
+        """Each column's levels from 1, 0 where it is new, and at the end a column of zeros; shape (n, columns + 1)."""
+        out = np.full((len(table), len(self._slots) + 1), -1, dtype=np.int64)
+        for i, (name, names) in enumerate(self._slots):
+            out[:, i] = table.coded(name).within(names)
+        return out + 1
+
+    def codes(self, table: Table, levels: Codes | None = None) -> Codes:
+        """Each row's combinations, -1 where one was never seen, shape (n, combinations)."""
+        levels = self.levels(table) if levels is None else levels
+        first, last = self.places
+        found = self._table[levels[:, first] * self._steps[0] + levels[:, last] * self._steps[1] + self._start]
+        for i, one in self._apart:
+            found[:, i] = one.codes(table)
+        return np.asarray(found, dtype=np.int64)
+
+
+class LevelValues:
+    """A value for each level of several columns, looked up at once.
+
+    Parameters
+    ----------
+    levels : sequence of (str, Levels)
+    values : sequence of ndarray, shape (levels + 1,)
+        The last of each is that of a new level.
+    """
+
+    def __init__(self, levels: Sequence[tuple[str, Levels]], values: Sequence[npt.NDArray[Any]]) -> None:
+        self._slots = [(name, vocabulary(own)) for name, own in levels]
+        self._start = np.cumsum([1, *(len(own) for own in values)])[:-1]
+        # Code -1 is the place before the first.
+        self._values = np.concatenate([np.zeros(0), *(np.roll(own, 1) for own in values)])
+
+    def of(self, table: Table) -> npt.NDArray[Any]:
+        """Each row's values, shape (n, columns)."""
+        codes = np.empty((len(table), len(self._slots)), dtype=np.int64)
+        for i, (name, names) in enumerate(self._slots):
+            codes[:, i] = table.coded(name).within(names)
+        return np.asarray(self._values[codes + self._start])

@@ -14,9 +14,9 @@ from anomaly_detection.data.cleaning import ColumnCleaning
 from anomaly_detection.data.column import Column, Role
 from anomaly_detection.data.date_texts import parse_dates, read_dates
 from anomaly_detection.data.epochs import parse_epochs
-from anomaly_detection.data.levels import from_codes
 from anomaly_detection.data.missing import missing_mask, number_code, text_pattern
 from anomaly_detection.data.number_texts import parse_numbers
+from anomaly_detection.data.table import Coded
 from anomaly_detection.data.truth import is_true, truths
 from anomaly_detection.errors import DataError
 
@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 Dates = npt.NDArray[np.datetime64]
 
 
-def read_values(values: pd.Series[Any], column: Column, first: int) -> tuple[npt.NDArray[Any], Any, ColumnCleaning]:
+def read_values(values: pd.Series[Any], column: Column, first: int) -> tuple[npt.NDArray[Any], Coded, ColumnCleaning]:
     """Read numbers or dates; give them, the words for what is missing, and what was done.
 
     `first` is the position of the first row in the whole table, from 0, by which errors name rows.
@@ -60,12 +60,12 @@ def read_values(values: pd.Series[Any], column: Column, first: int) -> tuple[npt
     done.coded = _counted(said)
     missing = np.isnat(read) if dates else np.isnan(read)
     done.blank = int(missing.sum()) - len(said)
-    return read, from_codes(np.full(len(read), -1), []), done
+    return read, Coded(np.full(len(read), -1), []), done
 
 
 def _read_texts(
     values: pd.Series[Any], column: Column, first: int, done: ColumnCleaning
-) -> tuple[npt.NDArray[Any], Any, ColumnCleaning]:
+) -> tuple[npt.NDArray[Any], Coded, ColumnCleaning]:
     texts = as_texts(values)
     blank = missing_mask(texts)
     coded = missing_mask(texts, codes=column.codes) & ~blank if column.codes else np.zeros(len(texts), dtype=bool)
@@ -99,16 +99,16 @@ def _read_texts(
     done.coded = _counted([str(text).strip() for text in texts[coded]])
     done.undecided = int((missing & open_ & ~coded).sum())
     if not unread.any():
-        return read, from_codes(np.full(len(read), -1), []), done
+        return read, Coded(np.full(len(read), -1), []), done
     at = np.flatnonzero(unread)
     counts = texts.iloc[at].value_counts()
     patterns = pd.Series(counts.index.map(text_pattern), index=counts.index)
     done.unread = {
         str(text): int(n) for text, n in counts.groupby(patterns.to_numpy()).sum().sort_values(ascending=False).items()
     }
-    words = np.full(len(read), None, dtype=object)
-    words[at] = texts.iloc[at].map(patterns).to_numpy(dtype=object)
-    return read, pd.Categorical(words), done
+    words = np.full(len(read), -1)
+    words[at], names = pd.factorize(texts.iloc[at].map(patterns).to_numpy(dtype=object), sort=True)
+    return read, Coded(words, names.tolist()), done
 
 
 def _counted(said: list[str]) -> dict[str, int]:
@@ -156,7 +156,7 @@ def _refuse_infinite(numbers: Floats, name: str, first: int) -> None:
         )
 
 
-def read_categories(values: pd.Series[Any], column: Column) -> tuple[pd.Categorical, ColumnCleaning]:
+def read_categories(values: pd.Series[Any], column: Column) -> tuple[Coded, ColumnCleaning]:
     """Read categories, each in one spelling, and say what was done."""
     texts = as_texts(values)
     codes, uniques = pd.factorize(texts)
@@ -169,7 +169,7 @@ def read_categories(values: pd.Series[Any], column: Column) -> tuple[pd.Categori
     lookup = np.array([place.get(name, -1) for name in names] + [-1])
     done = ColumnCleaning(blank=int(blank[codes].sum()))
     done.coded = _counted([names[code] for code in codes[coded[codes]]])
-    return from_codes(lookup[codes], categories), done
+    return Coded(lookup[codes], categories), done
 
 
 def _category_name(value: Any, truth: tuple[str, ...]) -> str:

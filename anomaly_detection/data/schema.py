@@ -17,6 +17,7 @@ from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.inference import infer_column
 from anomaly_detection.data.names import did_you_mean, unused_name
 from anomaly_detection.data.reading import first_unreadable, read_categories, read_values
+from anomaly_detection.data.table import Table
 from anomaly_detection.errors import DataError
 from anomaly_detection.progress import steps
 
@@ -93,6 +94,11 @@ class Schema:
         return Schema(made) if any(new is not old for new, old in zip(made, self.columns, strict=True)) else self
 
     def clean(self, data: Any, first: int | None = None) -> tuple[pd.DataFrame, CleaningReport]:
+        """Give what `read` does, as a frame with a fresh index."""
+        table, report = self.read(data, first)
+        return table.frame(), report
+
+    def read(self, data: Any, first: int | None = None) -> tuple[Table, CleaningReport]:
         """Read every column by its role.
 
         Parameters
@@ -106,9 +112,9 @@ class Schema:
 
         Returns
         -------
-        frame : pandas.DataFrame
-            Fresh index, the schema's order. Numbers are float64, dates datetime64[ns], categories ``category`` of str,
-            identifiers and text as they came; missing is NaN or NaT. A numeric or date column whose missing values
+        table : Table
+            In the schema's order. Numbers are float64, dates datetime64[ns], categories `Coded`, identifiers and text
+            as they came; missing is NaN or NaT. A numeric or date column whose missing values
             came in words is followed by a categorical column of those words, as `word_columns` names it.
         report : CleaningReport
 
@@ -150,7 +156,7 @@ class Schema:
                 if first is None:
                     raise DataError(message)
                 report.unreadable[column.name] = message
-        return pd.DataFrame(cleaned), report
+        return Table(cleaned, len(frame)), report
 
     def to_dict(self) -> dict[str, Any]:
         """Return the schema as plain JSON-able values."""

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from anomaly_detection.data.json_values import plain
+from anomaly_detection.data.table import Table
 from anomaly_detection.explain.attribution import Attribution, attribute
 from anomaly_detection.explain.wording import phrase, sentence
 from anomaly_detection.features.group import FeatureSource
@@ -99,7 +99,7 @@ class Explanation:
 
 def explain_features(
     detector: Any,
-    extended: pd.DataFrame,
+    extended: Table,
     features: npt.NDArray[np.float32],
     positions: npt.NDArray[np.int64],
     top: int = 3,
@@ -117,8 +117,8 @@ def explain_features(
     ----------
     detector : object
         With `preprocessor` (a fitted `SupplyChainFeatures`), `score_features` and `model` (`offset_`), as `Detector`.
-    extended : DataFrame
-        What ``preprocessor.extend`` gave for the records.
+    extended : Table
+        What ``preprocessor.prepare`` made of the records, its rows called as reasons are to name them.
     features : ndarray of float32, shape (n, n_features)
         What ``preprocessor.features_of`` gave for all of them, since repeats are counted among them.
     positions : ndarray of int64
@@ -167,7 +167,7 @@ class _Told:
         self,
         preprocessor: Any,
         found: Attribution,
-        extended: pd.DataFrame,
+        extended: Table,
         positions: npt.NDArray[np.int64],
         features: npt.NDArray[np.float32],
         least: float,
@@ -176,10 +176,10 @@ class _Told:
         self.n_records = int(preprocessor.n_records_)
         self.found = found
         self.values, self.usual = preprocessor.in_units(extended, positions)
-        extended = extended.iloc[positions]
+        extended = extended.take(positions)
         self.low, self.high = preprocessor.ranges_in_units(extended)
         self.farness = preprocessor.farness(features)
-        self.records: list[Mapping[str, Any]] = extended.to_dict("records")  # type: ignore[assignment]
+        self.records: list[Mapping[str, Any]] = extended.frame().to_dict("records")  # type: ignore[assignment]
         self.falls = np.maximum(-found.effects, 0.0)
         self.fall = self.falls.sum(axis=1) + np.maximum(-found.rest, 0.0)
         self.least = np.maximum(_LEAST_SHARE * self.fall, max(least, 1e-12))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly_detection.data.table import Coded, Table, column_values, missing_in, objects_of
 from anomaly_detection.features.forms import NEVER
 
 __all__ = [
@@ -19,9 +21,11 @@ __all__ = [
     "cell_keys",
     "combined",
     "first_other",
+    "keys_by_column",
     "labels_at",
     "mixed",
     "name_keys",
+    "name_keys_by_column",
     "repeats_of",
 ]
 
@@ -29,6 +33,7 @@ Floats = npt.NDArray[np.float64]
 Keys = npt.NDArray[np.uint64]
 
 _MISSING = np.uint64(0x6D697373)
+_COLUMNS_AT_ONCE = 16
 
 
 def mixed(keys: Keys) -> Keys:
@@ -38,23 +43,23 @@ def mixed(keys: Keys) -> Keys:
     return np.asarray(keys ^ (keys >> np.uint64(31)), dtype=np.uint64)
 
 
-def cell_keys(column: pd.Series[Any]) -> Keys:
+def cell_keys(column: Any) -> Keys:
     """Hash each cell by what it says, shape (n,): a level by its text, a number by 12 digits; all gaps are alike.
 
     Neither the codes of a category, the unit of a date nor the sign of a zero matters.
     """
-    if isinstance(column.dtype, pd.CategoricalDtype):
+    values = column_values(column)
+    if isinstance(values, Coded):
         # One hash a level; the last is that of code -1.
-        levels = np.append(_text_keys(column.cat.categories), _MISSING)
-        return np.asarray(levels[column.cat.codes.to_numpy()], dtype=np.uint64)
-    values = column.to_numpy()
+        levels = np.append(_text_keys(values.names), _MISSING)
+        return np.asarray(levels[values.codes], dtype=np.uint64)
     if values.dtype.kind == "M":
         keys = mixed(values.astype("datetime64[ns]").view(np.uint64))
     elif values.dtype.kind in "fiub":
         keys = _number_keys(values.astype(np.float64))
     else:
         keys = _text_keys(values)
-    return np.where(column.isna().to_numpy(dtype=bool), _MISSING, keys)
+    return np.where(missing_in(values), _MISSING, keys)
 
 
 def _number_keys(values: npt.NDArray[np.float64]) -> Keys:
@@ -69,11 +74,34 @@ def _number_keys(values: npt.NDArray[np.float64]) -> Keys:
     return mixed(mixed(digits.astype(np.int64).view(np.uint64)) + power.astype(np.int64).view(np.uint64))
 
 
-def name_keys(column: pd.Series[Any]) -> Keys:
+def keys_by_column(X: Table, names: Sequence[str]) -> dict[str, Keys]:
+    """`cell_keys` of several columns, those of one kind all at once."""
+    made: dict[str, Keys] = {}
+    numbers = [name for name in names if not isinstance(X[name], Coded) and X[name].dtype.kind == "f"]
+    if numbers:
+        values = X.matrix(numbers)
+        keys = np.where(np.isnan(values), _MISSING, _number_keys(values))
+        made |= dict(zip(numbers, keys.T, strict=True))
+    for name in names:
+        if name not in made:
+            column = X[name]
+            made[name] = column.made(cell_keys) if isinstance(column, Coded) else cell_keys(column)
+    return {name: made[name] for name in names}
+
+
+def name_keys_by_column(X: Table, names: Sequence[str]) -> dict[str, Keys]:
+    """`name_keys` of several columns, all at once."""
+    if not names:
+        return {}
+    keys = name_keys(np.concatenate([X.objects(name) for name in names]))
+    return dict(zip(names, keys.reshape(len(names), len(X)), strict=True))
+
+
+def name_keys(column: Any) -> Keys:
     """Hash the cells of a column that names records, by their texts: 12, 12.0 and "12" are one name; shape (n,)."""
-    values = column.astype(object).to_numpy()
+    values = objects_of(column_values(column))
     keys = _text_keys(int(one) if isinstance(one, float) and one.is_integer() else one for one in values)
-    return np.where(column.isna().to_numpy(dtype=bool), _MISSING, keys)
+    return np.where(missing_in(values), _MISSING, keys)
 
 
 def _text_keys(values: Iterable[Any]) -> Keys:
@@ -86,15 +114,24 @@ def _text_keys(values: Iterable[Any]) -> Keys:
 def combined(cells: Mapping[str, Keys], n: int) -> Keys:
     """One key for each of `n` records of the keys of its cells by column, in whatever order these come; shape (n,)."""
     keys = np.zeros(n, dtype=np.uint64)
-    for column, own in cells.items():
-        keys += mixed(own ^ _text_keys([column]))
+    names = list(cells)
+    for start in range(0, len(names), _COLUMNS_AT_ONCE):
+        some = names[start : start + _COLUMNS_AT_ONCE]
+        keys += mixed(np.stack([cells[name] ^ _column_key(name) for name in some])).sum(axis=0, dtype=np.uint64)
     return keys
+
+
+@cache
+def _column_key(column: str) -> np.uint64:
+    return np.uint64(_text_keys([column])[0])
 
 
 def repeats_of(keys: Keys) -> npt.NDArray[np.int64]:
     """How many others have the same key, shape (n,)."""
+    if len(keys) < 2:
+        return np.zeros(len(keys), dtype=np.int64)
     codes, _ = pd.factorize(keys)
-    return np.asarray(np.bincount(codes)[codes] - 1, dtype=np.int64) if len(keys) else np.zeros(0, dtype=np.int64)
+    return np.asarray(np.bincount(codes)[codes] - 1, dtype=np.int64)
 
 
 def first_other(keys: Keys) -> npt.NDArray[np.int64]:

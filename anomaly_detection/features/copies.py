@@ -8,18 +8,18 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
+from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import number
 from anomaly_detection.features.coincidences import (
     Chance,
     agreement,
     among,
-    cell_keys,
     combined,
     first_other,
+    keys_by_column,
     labels_at,
-    name_keys,
+    name_keys_by_column,
     repeats_of,
 )
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
@@ -55,72 +55,80 @@ class Copies(FeatureGroup):
     def __init__(self, names: Sequence[str] = ()) -> None:
         self.names = names
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> Copies:
+    def fit(self, X: Any, y: object = None) -> Copies:
         """Remember the records, and how many have a twin."""
-        self._learn(X)
+        self._learn(as_table(X))
         return self
 
-    def fit_transform(self, X: pd.DataFrame, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+    def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """Fit, and give the evidence of the training records among themselves."""
-        return self._evidence(self._learn(X), len(X) - 1)
+        return self._evidence(self._learn(as_table(X)), len(X) - 1)
 
-    def _learn(self, X: pd.DataFrame) -> Codes:
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.n_features_in_ = X.shape[1]
-        self.names_ = [name for name in self.names if X[name].nunique() >= _NAMING * X[name].notna().sum()]
-        cells = self._cells(X)
-        content = combined(cells, len(X))
+    def _learn(self, X: Table) -> Codes:
+        X = self._seen(X)
+        self.names_ = [name for name in self.names if _names_records(X.objects(name))]
+        cells, content = self._cells(X), self._content(X)
         others = np.where(self._blank(X), 0, repeats_of(content))
         apart = float(np.prod([agreement(keys) for keys in cells.values()]))
         self.chance_ = Chance(int((others > 0).sum()), len(X), len(X) - 1.0, max(apart, 1e-300))
         last = content[-_REMEMBERED:]
         self.content_, counts = np.unique(last, return_counts=True)
         self.counts_ = counts.astype(np.int64)
-        self.whole_ = np.unique(self._whole(X.iloc[-_REMEMBERED:], last))
+        self.whole_ = np.unique(self._whole(X.take(slice(-_REMEMBERED, None)), last))
         return others
 
     @property
     def _said(self) -> list[str]:
         return [str(name) for name in self.feature_names_in_ if name not in self.names_]
 
-    def _content(self, X: pd.DataFrame) -> Keys:
-        return combined(self._cells(X), len(X))
+    def _content(self, X: Table) -> Keys:
+        # Once for the evidence and for the keys of the same records.
+        made: Keys = X.made((self, "content"), lambda: combined(self._cells(X), len(X)))
+        return made
 
-    def _cells(self, X: pd.DataFrame) -> dict[str, Keys]:
-        return {name: (name_keys if name in self.names else cell_keys)(X[name]) for name in self._said}
+    def _cells(self, X: Table) -> dict[str, Keys]:
+        return {
+            **keys_by_column(X, [name for name in self._said if name not in self.names]),
+            **name_keys_by_column(X, [name for name in self._said if name in self.names]),
+        }
 
-    def _whole(self, X: pd.DataFrame, content: Keys) -> Keys:
-        return content + combined({name: name_keys(X[name]) for name in self.names_}, len(X))
+    def _whole(self, X: Table, content: Keys) -> Keys:
+        return content + combined(name_keys_by_column(X, self.names_), len(X))
 
-    def _blank(self, X: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    def _blank(self, X: Table) -> npt.NDArray[np.bool_]:
         blank = np.ones(len(X), dtype=bool)
         for name in self._said:
-            blank &= X[name].isna().to_numpy(dtype=bool)
+            blank &= X.isna(name)
         return blank
 
-    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the evidence in nats, shape (n, 1); 0 for a record without a twin."""
-        check_is_fitted(self)
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """The evidence in nats, shape (n, 1); 0 for a record without a twin."""
         others, again = self._others(X, self._content(X))
         return self._evidence(others, int(self.counts_.sum()) + len(X) - again - 1)
 
-    def keys(self, X: pd.DataFrame) -> Keys:
+    def keys(self, X: Any) -> Keys:
         """A key of each record, by all that it says and its names, shape (n,)."""
+        X = as_table(X)
         return self._whole(X, self._content(X))
 
-    def known(self, X: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    def known(self, X: Any) -> npt.NDArray[np.bool_]:
         """Say which records are among the training records remembered, alike in every column; shape (n,)."""
+        X = as_table(X)
         return self._itself(X, self._content(X))
 
-    def _itself(self, X: pd.DataFrame, content: Keys) -> npt.NDArray[np.bool_]:
+    def _itself(self, X: Table, content: Keys) -> npt.NDArray[np.bool_]:
         # The names of those only that may be known are hashed. Without any, one that says the same is itself.
         found, _ = among(self.content_, content)
-        some = X[found]
-        nameless = some[list(self.names_)].isna().all(axis=1).to_numpy(dtype=bool)
+        if not found.any():
+            return found
+        some = X.take(np.flatnonzero(found))
+        nameless = np.ones(len(some), dtype=bool)
+        for name in self.names_:
+            nameless &= some.isna(name)
         found[found] = nameless | among(self.whole_, self._whole(some, content[found]))[0]
         return found
 
-    def _others(self, X: pd.DataFrame, content: Keys) -> tuple[Codes, int]:
+    def _others(self, X: Table, content: Keys) -> tuple[Codes, int]:
         """How many other records, here or among the training records, say the same; how many come again."""
         here = repeats_of(content)
         known, at = among(self.content_, content)
@@ -131,7 +139,9 @@ class Copies(FeatureGroup):
             codes, _ = pd.factorize(content)
             before = np.maximum(before - np.bincount(codes, weights=itself)[codes].astype(np.int64), 0)
         others = here + before
-        return np.where(self._blank(X), 0, others), min(int(itself.sum()), int(self.counts_.sum()))
+        return np.where(self._blank(X), 0, others) if others.any() else others, min(
+            int(itself.sum()), int(self.counts_.sum())
+        )
 
     def _evidence(self, others: Codes, compared: int) -> npt.NDArray[np.float32]:
         return np.where(others > 0, self.chance_.evidence(compared), 0.0).astype(np.float32)[:, None]
@@ -145,19 +155,18 @@ class Copies(FeatureGroup):
         """All columns that say something."""
         return [tuple(self._said)]
 
-    def in_units(
-        self, X: pd.DataFrame, rows: npt.NDArray[np.int64] | None = None
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def in_units(self, X: Any, rows: npt.NDArray[np.int64] | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return how many others say the same, and which row of `X` is the first of them; both (n, 1).
 
         `rows` are the positions of those to tell of, among all of `X`; all if not given. A row is told by the index of
         `X`; None where the others are training records only.
         """
+        X = as_table(X)
         content = self._content(X)
         others, _ = self._others(X, content)
         places = np.arange(len(X)) if rows is None else np.asarray(rows, dtype=np.int64)
         other = first_other(content)[places]
-        told = labels_at(X.index, np.where(others[places] > 0, other, -1))
+        told = labels_at(X.labels, np.where(others[places] > 0, other, -1))
         return others[places].astype(object)[:, None], told[:, None]
 
     @classmethod
@@ -178,3 +187,9 @@ class Copies(FeatureGroup):
             return f"the record says exactly what one of the {rows:,} training records says{more}"
         more = "" if value == 1 else f", one of {number(value)} that do"
         return f"the record says exactly what row {usual} says{more}"
+
+
+def _names_records(cells: npt.NDArray[np.object_]) -> bool:
+    """Whether hardly any value of a column comes again."""
+    column = pd.Series(cells)
+    return bool(column.nunique() >= _NAMING * column.notna().sum())

@@ -6,9 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
+from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import number
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 
@@ -33,11 +32,10 @@ class Dates(FeatureGroup):
     units: ClassVar[tuple[float, float]] = (0.0, 1.0)
     counted: ClassVar[bool] = True
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> Dates:
+    def fit(self, X: Any, y: object = None) -> Dates:
         """Find the middle and the ends of each column."""
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.n_features_in_ = X.shape[1]
-        found = [np.sort(days_of(X[name])) for name in X.columns]
+        table = self._seen(X)
+        found = [np.sort(days_of(table.dates(name))) for name in table]
         found = [days[~np.isnan(days)] for days in found]
         self.spans_ = [
             (
@@ -49,12 +47,11 @@ class Dates(FeatureGroup):
         ]
         return self
 
-    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the days, shape (n, columns)."""
-        check_is_fitted(self)
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """The days, shape (n, columns)."""
         out = np.empty((len(X), len(self.spans_)), dtype=np.float32)
-        for i, (name, (late, first, last, half)) in enumerate(zip(X.columns, self.spans_, strict=True)):
-            days = days_of(X[name])
+        for i, (name, (late, first, last, half)) in enumerate(zip(X, self.spans_, strict=True)):
+            days = days_of(X.dates(name))
             given = np.sort(days[~np.isnan(days)])
             if len(given) < _FEWEST_TOGETHER:
                 soon = last + max(last - first, _YEAR)
@@ -72,18 +69,16 @@ class Dates(FeatureGroup):
         """The column of each feature."""
         return [(str(name),) for name in self.feature_names_in_]
 
-    def in_units(
-        self, X: pd.DataFrame, rows: npt.NDArray[np.int64] | None = None
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def in_units(self, X: Any, rows: npt.NDArray[np.int64] | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return each date (None where missing), and the first and the last of the training records'; (n, columns).
 
         `rows` are the positions of those to tell of, all if not given.
         """
-        X = X if rows is None else X.iloc[rows]
+        X = as_table(X) if rows is None else as_table(X).take(rows)
         values, usual = (np.empty((len(X), len(self.spans_)), dtype=object) for _ in range(2))
-        for i, (name, (_, first, last, _)) in enumerate(zip(X.columns, self.spans_, strict=True)):
+        for i, (name, (_, first, last, _)) in enumerate(zip(X, self.spans_, strict=True)):
             ends = (moment_of(first), moment_of(last))
-            for row, days in enumerate(days_of(X[name]).tolist()):
+            for row, days in enumerate(days_of(X.dates(name)).tolist()):
                 values[row, i], usual[row, i] = (None if np.isnan(days) else moment_of(days)), ends
         return values, usual
 
@@ -116,9 +111,8 @@ def moment_of(days: float) -> np.datetime64:
     return np.datetime64(0, "s") + np.timedelta64(round(days * 86_400), "s")
 
 
-def days_of(column: pd.Series[Any]) -> npt.NDArray[np.float64]:
+def days_of(dates: npt.NDArray[np.datetime64]) -> npt.NDArray[np.float64]:
     """Dates as days since 1970, NaN where missing; shape (n,)."""
-    dates = column.to_numpy().astype("datetime64[ns]")
     return np.where(np.isnat(dates), np.nan, (dates - np.datetime64(0, "ns")) / _DAY)
 
 

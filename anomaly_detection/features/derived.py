@@ -9,10 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from anomaly_detection.data.levels import from_codes
-from anomaly_detection.data.schema import unused_name
+from anomaly_detection.data.names import unused_name
+from anomaly_detection.data.table import Coded, Table, as_table, factorized
 from anomaly_detection.features.amounts import amount_kind
 from anomaly_detection.features.numeric_values import LARGEST, bounded
 from anomaly_detection.features.pairing import MOST_PARTNERS, paired_dates
@@ -58,9 +57,10 @@ class Duration:
     def columns(self) -> tuple[str, ...]:
         return (self.end, self.start)
 
-    def values(self, frame: pd.DataFrame) -> Floats:
+    def values(self, records: Any) -> Floats:
         """Give the days of each row."""
-        gap = frame[self.end].to_numpy() - frame[self.start].to_numpy()
+        table = as_table(records)
+        gap = table.dates(self.end) - table.dates(self.start)
         return np.asarray(gap / _DAY, dtype=np.float64)
 
 
@@ -79,9 +79,9 @@ class Ratio:
     def columns(self) -> tuple[str, ...]:
         return (self.numerator, self.denominator)
 
-    def values(self, frame: pd.DataFrame) -> Floats:
+    def values(self, records: Any) -> Floats:
         """Give the ratio of each row; missing where there is nothing to divide by."""
-        over, under = (frame[name].to_numpy(dtype=np.float64) for name in (self.numerator, self.denominator))
+        over, under = (as_table(records).numbers(name) for name in (self.numerator, self.denominator))
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             ratio = over / under
         return np.where(under == 0, np.nan, np.clip(ratio, -LARGEST, LARGEST))
@@ -109,9 +109,9 @@ class Product:
     def columns(self) -> tuple[str, ...]:
         return (self.total, *self.factors)
 
-    def values(self, frame: pd.DataFrame) -> Floats:
+    def values(self, records: Any) -> Floats:
         """Give the quotient of each row, 1 where rounding explains the rest; missing where a number is not positive."""
-        first, second, total = (frame[name].to_numpy(dtype=np.float64) for name in (*self.factors, self.total))
+        first, second, total = (as_table(records).numbers(name) for name in (*self.factors, self.total))
         half = [step / 2 for step in self.steps]
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             low = np.maximum(first - half[0], 0.0) * np.maximum(second - half[1], 0.0) * self.constant
@@ -123,13 +123,12 @@ class Product:
 
 
 CalendarKind = Literal["month", "weekday", "hour", "period"]
-_WEEKDAYS = np.array(["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"])
-_MONTHS = np.array(
-    [
-        *("January", "February", "March", "April", "May", "June"),
-        *("July", "August", "September", "October", "November", "December"),
-    ]
-)
+_WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+_MONTHS = [
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+]
+_HOURS = [f"{hour:02d}:00" for hour in range(24)]
 
 
 @dataclass(frozen=True)
@@ -147,9 +146,9 @@ class CalendarPart:
     def columns(self) -> tuple[str, ...]:
         return (self.date,)
 
-    def values(self, frame: pd.DataFrame) -> pd.Categorical:
+    def values(self, records: Any) -> Coded:
         """Give each row's part by name."""
-        dates = frame[self.date].to_numpy().astype("datetime64[ns]")
+        dates = as_table(records).dates(self.date)
         missing = np.isnat(dates)
         days = dates.astype("datetime64[D]").astype(np.int64)
         if self.part == "month":
@@ -159,12 +158,12 @@ class CalendarPart:
         elif self.part == "period":
             codes = days // 28
             first = int(codes[~missing].min(initial=0))
-            names = np.arange(first, int(codes[~missing].max(initial=first)) + 1).astype(str)
+            names = [str(period) for period in range(first, int(codes[~missing].max(initial=first)) + 1)]
             codes = codes - first
         else:
             hours = dates.astype("datetime64[h]").astype(np.int64) - 24 * days
-            codes, names = hours, np.array([f"{hour:02d}:00" for hour in range(24)])
-        return from_codes(np.where(missing, -1, codes), names)
+            codes, names = hours, _HOURS
+        return Coded(np.where(missing, -1, codes), names)
 
 
 @dataclass(frozen=True)
@@ -182,17 +181,17 @@ class MissingState:
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
 
-    def values(self, frame: pd.DataFrame) -> pd.Categorical:
+    def values(self, records: Any) -> Coded:
         """Give each row's state."""
-        codes = frame[self.column].isna().to_numpy().astype(np.int64)
+        table = as_table(records)
+        codes = table.isna(self.column).astype(np.int64)
         states = ["given", "blank", "in other words", *self.words]
         if self.words:
             # By its place: a column of the records may have the name that it usually has.
-            words = frame.iloc[:, list(frame.columns).index(self.column) + 1]
-            place = pd.Index(states).get_indexer(words.cat.categories)
-            lookup = np.append(np.where(place < 0, 2, place), 1)
-            codes = np.where(codes == 1, lookup[words.cat.codes.to_numpy()], 0)
-        return from_codes(codes, states)
+            words = table.coded(table.columns[table.columns.index(self.column) + 1])
+            lookup = np.array([*(states.index(word) if word in states else 2 for word in words.names), 1])
+            codes = np.where(codes == 1, lookup[words.codes], 0)
+        return Coded(codes, states)
 
 
 @dataclass(frozen=True)
@@ -206,16 +205,17 @@ class MissingPattern:
     def columns(self) -> tuple[str, ...]:
         return tuple(state.column for state in self.states)
 
-    def values(self, frame: pd.DataFrame) -> pd.Categorical:
+    def values(self, records: Any) -> Coded:
         """Give each row's pattern, ``none`` where every value is there."""
-        states = [state.values(frame) for state in self.states]
+        table = as_table(records)
+        states = [state.values(table) for state in self.states]
         patterns, codes = np.unique(np.column_stack([state.codes for state in states]), axis=0, return_inverse=True)
         names = [self._name(states, pattern) for pattern in patterns]
-        return from_codes(codes.ravel(), names)
+        return Coded(codes.ravel(), names)
 
-    def _name(self, states: Sequence[pd.Categorical], pattern: npt.NDArray[Any]) -> str:
+    def _name(self, states: Sequence[Coded], pattern: npt.NDArray[Any]) -> str:
         parts = [
-            f"{own.column} {'missing' if code == 1 else repr(state.categories[code])}"
+            f"{own.column} {'missing' if code == 1 else repr(state.names[code])}"
             for own, state, code in zip(self.states, states, pattern, strict=True)
             if code
         ]
@@ -236,21 +236,22 @@ class NumberLevel:
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
 
-    def values(self, frame: pd.DataFrame) -> pd.Categorical:
+    def values(self, records: Any) -> Coded:
         """Give each row's level, by the number as a text."""
-        codes, levels = pd.factorize(frame[self.column].to_numpy(dtype=np.float64))
-        return from_codes(codes, [f"{level:.12g}" for level in levels])
+        codes, levels = factorized(as_table(records).numbers(self.column))
+        return Coded(codes, [f"{level:.12g}" for level in levels])
 
 
 Derived = Duration | Ratio | Product | CalendarPart | MissingState | MissingPattern | NumberLevel
 
 
-def find_calendar(frame: pd.DataFrame, dates: Sequence[str]) -> list[CalendarPart]:
+def find_calendar(records: Any, dates: Sequence[str]) -> list[CalendarPart]:
     """Choose calendar parts of the main date: the one that is missing least, the first of several."""
     if not dates:
         return []
-    main = min(dates, key=lambda name: int(frame[name].isna().to_numpy().sum()))
-    present = frame[main].dropna().to_numpy().astype("datetime64[ns]")
+    table = as_table(records)
+    main = min(dates, key=lambda name: int(table.isna(name).sum()))
+    present = table.dates(main)[~table.isna(main)]
     parts = [CalendarPart(main, "period")]
     if len(present) and present.max() - present.min() >= 60 * _DAY:
         parts.append(CalendarPart(main, "month"))
@@ -261,17 +262,18 @@ def find_calendar(frame: pd.DataFrame, dates: Sequence[str]) -> list[CalendarPar
     return parts
 
 
-def find_durations(frame: pd.DataFrame, dates: Sequence[str]) -> list[Duration]:
+def find_durations(records: Any, dates: Sequence[str]) -> list[Duration]:
     """Choose the date pairs that are tied together most closely: a spanning tree over all dates, least spread first.
 
     Each goes from the date that usually comes first. Of many dates those that `paired_dates` names are looked at.
     """
     edges = []
-    dates = paired_dates(frame, dates)
+    table = as_table(records)
+    dates = paired_dates(table, dates)
     for position, (first, second) in enumerate(combinations(dates, 2)):
-        gap = Duration(first, second).values(frame)
+        gap = Duration(first, second).values(table)
         gap = gap[~np.isnan(gap)]
-        if len(gap) < max(5, 0.05 * len(frame)) or np.all(gap == gap[0]):
+        if len(gap) < max(5, 0.05 * len(table)) or np.all(gap == gap[0]):
             continue
         low, middle, high = np.quantile(gap, [0.1, 0.5, 0.9])
         pair = Duration(second, first) if middle < 0 else Duration(first, second)
@@ -291,12 +293,13 @@ def find_durations(frame: pd.DataFrame, dates: Sequence[str]) -> list[Duration]:
     return kept
 
 
-def find_levels(frame: pd.DataFrame, numbers: Sequence[str]) -> list[NumberLevel]:
+def find_levels(records: Any, numbers: Sequence[str]) -> list[NumberLevel]:
     """Choose the numbers that take few values: at most 40, each, on average, in 20 rows or more."""
     found = []
+    table = as_table(records)
     for name in numbers[:_MOST_LEVELLED]:
-        distinct = int(frame[name].nunique())
-        if 2 <= distinct <= min(_MOST_VALUES, len(frame) / 20):
+        distinct = len(factorized(table.numbers(name))[1])
+        if 2 <= distinct <= min(_MOST_VALUES, len(table) / 20):
             found.append(NumberLevel(name))
     return found
 
@@ -318,22 +321,22 @@ _MEANINGFUL = (
 )
 
 
-def find_ratios(frame: pd.DataFrame, numbers: Sequence[str]) -> list[Ratio | Product]:
+def find_ratios(records: Any, numbers: Sequence[str]) -> list[Ratio | Product]:
     """Choose products that hold among the columns, then ratios that mean something, then ratios that hardly vary.
 
     A ratio is taken where the names say so and both columns are positive, or, where the names say nothing, if the
     logarithms of two positive columns go together so closely that their ratio varies less than half as much as either.
     """
-    sample = frame.iloc[:: -(-len(frame) // _SAMPLE)]
+    table = as_table(records)
     logs = {}
     for name in numbers:
-        values = sample[name].to_numpy(dtype=np.float64)
+        values = table.numbers(name)[:: -(-len(table) // _SAMPLE)]
         present = values[~np.isnan(values)]
         if len(present) >= 5 and (present > 0).mean() > 0.9 and (present < 0).sum() == 0:
             with np.errstate(divide="ignore"):
                 log = np.log(values)
             logs[name] = np.where(np.isfinite(log), log, np.nan)
-    products = _find_products(frame, logs)
+    products = _find_products(table, logs)
     ratios = _find_pairs(logs, products)
     return [*products, *ratios]
 
@@ -356,7 +359,7 @@ def _rounding(values: Floats) -> float:
     return 0.0
 
 
-def _find_products(frame: pd.DataFrame, logs: dict[str, Floats]) -> list[Product]:
+def _find_products(table: Table, logs: dict[str, Floats]) -> list[Product]:
     varied = [name for name, log in logs.items() if _spread(log) > 0.2]
     if not 3 <= len(varied) <= 16:
         return []
@@ -373,7 +376,7 @@ def _find_products(frame: pd.DataFrame, logs: dict[str, Floats]) -> list[Product
             # Both factors have to matter, or the product is a ratio of two columns and a constant.
             if near < 0.6 or min(_spread(logs[name][present]) for name in (first, second)) < 0.2:
                 continue
-            steps = tuple(_rounding(frame[name].to_numpy(dtype=np.float64)) for name in (first, second, total))
+            steps = tuple(_rounding(table.numbers(name)) for name in (first, second, total))
             constant = 1.0 if abs(middle) < 0.05 else float(np.exp(np.clip(middle, -_LARGEST_LOG, _LARGEST_LOG)))
             found.append((near, Product(total, (first, second), (steps[0], steps[1], steps[2]), constant)))
     found.sort(key=lambda item: (-item[0], item[1].name))
@@ -429,7 +432,6 @@ def derived_names(parts: Sequence[Derived], taken: Iterable[str]) -> list[str]:
     return names
 
 
-def add_derived(frame: pd.DataFrame, parts: Sequence[Derived], names: Sequence[str]) -> pd.DataFrame:
-    """Return the frame with the derived columns after its own, under `names`."""
-    extra: dict[str, Any] = {name: part.values(frame) for name, part in zip(names, parts, strict=True)}
-    return pd.concat([frame, pd.DataFrame(extra, index=frame.index)], axis=1)
+def add_derived(table: Table, parts: Sequence[Derived], names: Sequence[str]) -> Table:
+    """Return the table with the derived columns after its own, under `names`."""
+    return table.with_columns({name: part.values(table) for name, part in zip(names, parts, strict=True)})

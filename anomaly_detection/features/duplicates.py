@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
+from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import number, with_unit
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.progress import steps
@@ -58,10 +58,9 @@ class Repeats(FeatureGroup):
         self.within = within
         self.dates = dates
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> Repeats:
+    def fit(self, X: Any, y: object = None) -> Repeats:
         """Count what occurs more than once."""
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.n_features_in_ = X.shape[1]
+        X = self._seen(X).frame()
         self.continuous_ = [
             name
             for name in self.numbers
@@ -75,9 +74,9 @@ class Repeats(FeatureGroup):
         ]
         return self
 
-    def known(self, X: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    def known(self, X: Any) -> npt.NDArray[np.bool_]:
         """Say which records are among the training rows, alike in every column."""
-        return np.isin(self._record_keys(X)[1], self.records_.whole)
+        return np.isin(self._record_keys(as_table(X).frame())[1], self.records_.whole)
 
     def _record_keys(self, X: pd.DataFrame) -> tuple[Keys, Keys]:
         return _hash(X.drop(columns=[*self.within, *self.dates])), _hash(X.drop(columns=list(self.within)))
@@ -90,11 +89,10 @@ class Repeats(FeatureGroup):
         # A missing reading repeats nothing: 0 is the key that is never counted.
         return np.where(X[name].isna().to_numpy(), np.uint64(0), keys)
 
-    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the logarithms, shape (n, 3) or (n, 1) where no column could be stuck; 0 for what occurs once."""
-        check_is_fitted(self)
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """The logarithms, shape (n, 3) or (n, 1) where no column could be stuck; 0 for what occurs once."""
         out = np.zeros((len(X), len(self.get_feature_names_out())), dtype=np.float32)
-        records, readings = self._count(X)
+        records, readings = self._count(X.frame())
         out[:, 0] = np.log2(records)
         if self.continuous_:
             out[:, 1] = np.log2(readings.max(axis=1))
@@ -125,14 +123,12 @@ class Repeats(FeatureGroup):
             tuple(self.continuous_),
         ][: len(self.get_feature_names_out())]
 
-    def in_units(
-        self, X: pd.DataFrame, rows: npt.NDArray[np.int64] | None = None
-    ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def in_units(self, X: Any, rows: npt.NDArray[np.int64] | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return each record's count, the most repeated reading as (column, count), and how many columns repeat.
 
         `rows` are the positions of those to tell of, among all of `X`; all if not given.
         """
-        records, counts = self._count(X)
+        records, counts = self._count(as_table(X).frame())
         records, counts = (records, counts) if rows is None else (records[rows], counts[rows])
         values = np.empty((len(records), len(self.get_feature_names_out())), dtype=object)
         values[:, 0] = records

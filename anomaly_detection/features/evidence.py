@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_detection.data.levels import Kept
+
 __all__ = ["NAME", "Evidence", "FeatureScale", "Tails", "learn_tails"]
 
 NAME = "evidence"
@@ -26,6 +28,7 @@ _FEWEST_IN_A_STRETCH = 2.0
 _LEAST_SLOPE = 0.05
 _LEAST_VALUES = 20
 _SECOND = 0.15
+_ROWS = 4_096
 _MOST = 1e6
 
 
@@ -127,33 +130,93 @@ class Evidence:
 
     def of(self, X: Floats32) -> Floats32:
         """Evidence in nats, shape (n_rows, n), at least 0; 0 where a value is missing."""
-        out = np.zeros(X.shape, dtype=np.float32)
-        for i, scale in enumerate(self.scales):
-            if not scale.weighed:
-                continue
-            values = X[:, i].astype(np.float64)
-            if scale.nats:
-                out[:, i] = np.minimum(np.nan_to_num(values), _MOST)
-                continue
-            tails = self.tails
-            placed = _placed(np.nan_to_num(values), scale, tails.median[i], tails.width[:, i])
-            found = _evidence(placed, tails.knots[0, i], tails.worth[0, i], tails.slope[0, i])
-            if not scale.one_sided:
-                below = _evidence(-placed, tails.knots[1, i], tails.worth[1, i], tails.slope[1, i])
-                found = np.maximum(np.maximum(found, below) - np.log(2.0), 0.0)
-            out[:, i] = np.where(np.isnan(values), 0.0, np.minimum(found, _MOST))
-        return out
+        return _learned(self).of(X)
 
     def total(self, evidence: Floats32) -> npt.NDArray[np.float32]:
         """Weigh rows up, shape (n_rows,), by evidence (n_rows, n): the column with most, and 0.15 of the second."""
-        judged = np.array([scale.judged for scale in self.scales], dtype=np.int64)
-        order = np.argsort(judged, kind="stable")
-        starts = np.flatnonzero(np.diff(judged[order], prepend=-1))
-        columns = np.maximum.reduceat(evidence[:, order], starts, axis=1).astype(np.float64)
+        learned = _learned(self)
+        columns = np.maximum.reduceat(evidence[:, learned.by_column], learned.starts, axis=1).astype(np.float64)
         if columns.shape[1] == 1:
             return np.asarray(columns[:, 0], dtype=np.float32)
         largest = np.partition(columns, columns.shape[1] - 2, axis=1)[:, -2:]
         return np.asarray(largest[:, 1] + _SECOND * largest[:, 0], dtype=np.float32)
+
+
+class _Learned:
+    """What was learned of all features, in arrays.
+
+    Attributes
+    ----------
+    by_column, starts : ndarray of int64
+        The features by the column that they judge, and where each column's begin.
+    """
+
+    def __init__(self, evidence: Evidence) -> None:
+        scales, tails = evidence.scales, evidence.tails
+        judged = np.array([scale.judged for scale in scales], dtype=np.int64)
+        self.by_column = np.argsort(judged, kind="stable")
+        self.starts = np.flatnonzero(np.diff(judged[self.by_column], prepend=-1))
+        self._nats = np.flatnonzero([scale.weighed and scale.nats for scale in scales])
+        self._placed = np.flatnonzero([scale.weighed and not scale.nats for scale in scales])
+        own = self._placed
+        self._widths = np.flatnonzero([not scales[i].logarithmic for i in own])
+        self._two_sided = np.flatnonzero([not scales[i].one_sided for i in own])
+        self._median, self._width = tails.median[own], tails.width[:, own[self._widths]]
+        self._up = _Side(tails.knots[0, own], tails.worth[0, own], tails.slope[0, own])
+        both = own[self._two_sided]
+        self._down = _Side(tails.knots[1, both], tails.worth[1, both], tails.slope[1, both])
+
+    def of(self, X: Floats32) -> Floats32:
+        out = np.zeros(X.shape, dtype=np.float32)
+        out[:, self._nats] = np.minimum(np.nan_to_num(X[:, self._nats].astype(np.float64)), _MOST)
+        for start in range(0, len(X), _ROWS):
+            some = slice(start, start + _ROWS)
+            out[some, self._placed] = self._of_placed(X[some, self._placed].astype(np.float64))
+        return out
+
+    def _of_placed(self, values: Floats) -> Floats:
+        """The evidence of features that are on a scale."""
+        missing = np.isnan(values)
+        placed = np.nan_to_num(values) - self._median
+        away = placed[:, self._widths]
+        placed[:, self._widths] = np.arcsinh(away / np.where(away > 0, self._width[0], self._width[1]))
+        found = self._up.evidence(placed)
+        both = self._two_sided
+        below = self._down.evidence(-placed[:, both])
+        found[:, both] = np.maximum(np.maximum(found[:, both], below) - np.log(2.0), 0.0)
+        return np.where(missing, 0.0, np.minimum(found, _MOST))
+
+
+class _Side:
+    """The tails of n features on one side: knots and what each is worth, shape (n, shares), and slopes, shape (n,)."""
+
+    def __init__(self, knots: Floats, worth: Floats, slope: Floats) -> None:
+        # Where too little was seen, nothing lies beyond and nothing is worth anything.
+        known = ~np.isnan(knots[:, -1:])
+        self._last, self._most = np.where(known, knots, np.inf)[:, -1], np.where(known, worth, 0.0)[:, -1]
+        # From above, so that of equal knots the first counts, which is what lies as far out.
+        self._places = np.where(known, -knots, 0.0)[:, ::-1].copy()
+        self._worth = np.where(known, worth, 0.0)[:, ::-1].copy()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # Between equal ones nothing lies.
+            rise = np.diff(self._worth, axis=1, append=0.0) / np.diff(self._places, axis=1, append=np.inf)
+        self._rise = np.where(np.isfinite(rise), rise, 0.0)
+        self._slope = slope
+        self._first = np.arange(len(knots)) * knots.shape[1]
+
+    def evidence(self, values: Floats) -> Floats:
+        """As NumPy interpolates between the knots, and along the slope beyond; shape (n_rows, n)."""
+        x = -values
+        at = np.full(x.shape, -1)
+        for place in self._places.T:
+            at += place <= x
+        place = self._first + np.maximum(at, 0)
+        places, worth = self._places.ravel()[place], self._worth.ravel()[place]
+        within = np.where(x > places, self._rise.ravel()[place] * (x - places) + worth, worth)
+        return np.where(values > self._last, self._most + (values - self._last) / self._slope, within)
+
+
+_learned: Kept[Evidence, _Learned] = Kept(_Learned)
 
 
 def _widths(values: Floats, median: float, least: float) -> Floats:
@@ -191,11 +254,3 @@ def _tail(values: Floats, discrete: bool) -> tuple[Floats, Floats, float]:
     last = int(np.flatnonzero(known)[-1])
     knots[last + 1 :], worth[last + 1 :] = knots[last], worth[last]
     return knots, worth, max([_LEAST_SLOPE, *slopes])
-
-
-def _evidence(values: Floats, knots: Floats, worth: Floats, slope: float) -> Floats:
-    if np.isnan(knots[-1]):
-        return np.zeros(len(values))
-    # From above, so that of equal knots the first counts, which is what lies as far out.
-    within = np.interp(-values, -knots[::-1], worth[::-1])
-    return np.where(values > knots[-1], worth[-1] + (values - knots[-1]) / slope, within)

@@ -8,15 +8,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
-from anomaly_detection.data.levels import Levels
+from anomaly_detection.data.levels import Kept, Levels
+from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import compared_with, listed, number, without_unit
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.group_deviation import robust_scale
 from anomaly_detection.features.numeric_group import ComparingGroup
-from anomaly_detection.features.numeric_values import Scale, choose_scale
+from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale
 from anomaly_detection.features.pairing import MOST_PARTNERS
 from anomaly_detection.features.rarity import determined
 from anomaly_detection.progress import steps
@@ -87,16 +86,15 @@ class Expectation(ComparingGroup):
         self.min_explained = min_explained
         self.strength = strength
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> Expectation:
+    def fit(self, X: Any, y: object = None) -> Expectation:
         """Learn the regressions."""
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.n_features_in_ = X.shape[1]
+        X = self._seen(X)
         self.targets_: list[_Target] = []
-        sample = X.iloc[:: -(-len(X) // _SAMPLE)]
+        sample = X.take(slice(None, None, -(-len(X) // _SAMPLE)))
         self.scales_: dict[str, Scale] = {}
         self.centres_: dict[str, tuple[float, float, float, float]] = {}
         for name in self.numbers:
-            values = sample[name].to_numpy(dtype=np.float64)
+            values = sample.numbers(name)
             self.scales_[name] = choose_scale(values)
             scaled = self.scales_[name].apply(values)
             present = scaled[~np.isnan(scaled)]
@@ -114,7 +112,8 @@ class Expectation(ComparingGroup):
         if wide:
             self.levels_ = {name: one for name, one in self.levels_.items() if len(one) <= MOST_PARTNERS}
             width = len(self.centres_) + sum(map(len, self.levels_.values()))
-            sample = sample.iloc[:: min(-(-len(sample) * width // _CELLS), -(-len(sample) // _SCREENED_ROWS))]
+            step = min(-(-len(sample) * width // _CELLS), -(-len(sample) // _SCREENED_ROWS))
+            sample = sample.take(slice(None, None, step))
         design, blocks = self._design(sample)
         made: Iterator[_Target | None]
         if wide:
@@ -147,7 +146,7 @@ class Expectation(ComparingGroup):
                 yield name, [names[i] for i in own[np.cumsum(sizes[own]) <= MOST_PARTNERS]]
 
     def _fit_near(
-        self, name: str, near: Sequence[str], sample: pd.DataFrame, design: Floats, blocks: dict[str, Places]
+        self, name: str, near: Sequence[str], sample: Table, design: Floats, blocks: dict[str, Places]
     ) -> _Target | None:
         """`_fit_target` by the columns `near` alone."""
         wanted = {name, *near}
@@ -158,7 +157,7 @@ class Expectation(ComparingGroup):
         target = self._fit_target(name, sample, part, part.T @ part, own)
         return None if target is None else replace(target, places=places)
 
-    def _design(self, X: pd.DataFrame) -> tuple[Floats, dict[str, Places]]:
+    def _design(self, X: Table) -> tuple[Floats, dict[str, Places]]:
         parts, blocks, width = [np.ones((len(X), 1))], {}, 1
         for name in self.centres_:
             parts.append(self._telling(X, name)[:, None])
@@ -174,19 +173,19 @@ class Expectation(ComparingGroup):
             width += len(levels)
         return np.hstack(parts), blocks
 
-    def _standard(self, X: pd.DataFrame, name: str) -> Floats:
+    def _standard(self, X: Table, name: str) -> Floats:
         centre, spread, _, _ = self.centres_[name]
-        standard = (self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)) - centre) / spread
+        standard = (self.scales_[name].apply(X.numbers(name)) - centre) / spread
         return np.asarray(np.clip(standard, -_FARTHEST_JUDGED, _FARTHEST_JUDGED))
 
-    def _telling(self, X: pd.DataFrame, name: str) -> Floats:
+    def _telling(self, X: Table, name: str) -> Floats:
         """What a number says of others: not missing, and no farther out than nearly all are."""
         centre, spread, low, high = self.centres_[name]
-        scaled = np.clip(self.scales_[name].apply(X[name].to_numpy(dtype=np.float64)), low, high)
+        scaled = np.clip(self.scales_[name].apply(X.numbers(name)), low, high)
         return np.asarray(np.clip(np.nan_to_num((scaled - centre) / spread), -_FARTHEST, _FARTHEST))
 
     def _fit_target(
-        self, name: str, sample: pd.DataFrame, design: Floats, gram: Floats, blocks: dict[str, Places]
+        self, name: str, sample: Table, design: Floats, gram: Floats, blocks: dict[str, Places]
     ) -> _Target | None:
         y = self._standard(sample, name)
         present = ~np.isnan(y)
@@ -220,59 +219,66 @@ class Expectation(ComparingGroup):
         strongest = sorted(power, key=lambda other: -power[other])[:3]
         return _Target(name, full, spread, tuple(other for other in strongest if power[other] > 0.2))
 
-    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the residuals, shape (n, features); NaN where the number is missing."""
-        check_is_fitted(self)
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """The residuals, shape (n, features); NaN where the number is missing."""
         out = np.empty((len(X), len(self.targets_)), dtype=np.float32)
         if not self.targets_:
             return out
         rows = max(1, min(_SAMPLE, _CELLS // len(self.targets_)))
         for start in range(0, len(X), rows):
-            some = X.iloc[start : start + rows]
-            expected = self._expected(some)
-            for i, target in enumerate(self.targets_):
-                away = self._standard(some, target.column) - expected[:, i]
-                out[start : start + rows, i] = np.arcsinh(away / target.spread)
+            some = X if rows >= len(X) else X.take(slice(start, start + rows))
+            expected, standard = self._expected(some)
+            out[start : start + rows] = np.arcsinh((standard - expected) / _weights(self).spreads)
         return out
 
-    def _expected(self, X: pd.DataFrame) -> Floats:
-        """Each row's sum by itself: a product of matrices may round otherwise where rows come in other numbers."""
-        weights = _Weights(self.targets_)
+    def _expected(self, X: Table) -> tuple[Floats, Floats]:
+        """What is foretold of each target, and what it is, on one scale; both (n, targets).
+
+        Each row's sum by itself: a product of matrices may round otherwise where rows come in other numbers.
+        """
+        weights = _weights(self)
+        centre, spread, low, high = weights.centres
+        scaled = apply_scales(weights.scales, X.matrix(list(self.centres_)))
+        standard = np.clip((scaled - centre) / spread, -_FARTHEST_JUDGED, _FARTHEST_JUDGED)[:, weights.targets]
+        telling = (np.clip(scaled, low, high) - centre) / spread
+        telling = np.clip(np.where(np.isnan(telling), 0.0, telling), -_FARTHEST, _FARTHEST)
         expected = np.repeat(weights.at(0, 1)[1], len(X), axis=0)
         place = 1
-        for name in self.centres_:
+        for own_telling in telling.T:
             of, own = weights.at(place, 1)
-            expected[:, of] += self._telling(X, name)[:, None] * own
+            expected[:, of] += own_telling[:, None] * own
             place += 1
         for name, levels in self.levels_.items():
             # An unknown level is -1, the last row: it adds nothing.
-            of, own = weights.at(place, len(levels))
-            expected[:, of] += np.vstack([own, np.zeros(own.shape[1])])[levels.codes(X[name])]
+            of, own = weights.at(place, len(levels), unknown=True)
+            expected[:, of] += own[levels.codes(X[name])]
             place += len(levels)
-        return expected
+        return expected, standard
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<number> as expected`` for each feature."""
         return np.asarray([f"{target.column} as expected" for target in self.targets_], dtype=object)
 
-    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def in_units(self, X: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the numbers and what was to be expected, in the numbers' own units; both (n, features)."""
+        X = as_table(X)
         values = np.empty((len(X), len(self.targets_)))
         usual = np.empty_like(values)
         if self.targets_:
-            expected = self._expected(X)
+            expected, _ = self._expected(X)
             for i, target in enumerate(self.targets_):
                 centre, spread, low, high = self.centres_[target.column]
-                values[:, i] = X[target.column].to_numpy(dtype=np.float64)
+                values[:, i] = X.numbers(target.column)
                 # A line may foretell what no record ever had, such as a negative quantity.
                 usual[:, i] = self.scales_[target.column].invert(np.clip(expected[:, i] * spread + centre, low, high))
         return values, usual
 
-    def ranges_in_units(self, X: pd.DataFrame, bounds: Floats) -> Floats:
+    def ranges_in_units(self, X: Any, bounds: Floats) -> Floats:
         """Turn `bounds` of the features, shape (2, features), into each row's own units, shape (2, n, features)."""
+        X = as_table(X)
         ends = np.empty((2, len(X), len(self.targets_)))
         if self.targets_:
-            expected = self._expected(X)
+            expected, _ = self._expected(X)
             for i, target in enumerate(self.targets_):
                 centre, spread, low, high = self.centres_[target.column]
                 standard = expected[:, i] + np.sinh(bounds[:, i, None]) * target.spread
@@ -307,9 +313,25 @@ class Expectation(ComparingGroup):
 
 
 class _Weights:
-    """The weights of all regressions, by the columns of the design."""
+    """What was learned of all regressions, in arrays, with their weights by the columns of the design.
 
-    def __init__(self, targets: Sequence[_Target]) -> None:
+    Attributes
+    ----------
+    scales : list of Scale
+    centres : ndarray of float64, shape (4, numbers)
+        `Expectation.centres_`.
+    targets : ndarray of int64
+        Which of the numbers each regression foretells.
+    spreads : ndarray of float64
+        Of the regressions.
+    """
+
+    def __init__(self, expectation: Expectation) -> None:
+        targets = expectation.targets_
+        self.scales = [expectation.scales_[name] for name in expectation.centres_]
+        self.centres = np.array([*expectation.centres_.values()]).T
+        self.targets = np.array([[*expectation.centres_].index(one.column) for one in targets], dtype=np.int64)
+        self.spreads = np.array([one.spread for one in targets])
         places = [np.arange(len(one.weights)) if one.places is None else one.places for one in targets]
         place = np.concatenate(places)
         order = np.argsort(place, kind="stable")
@@ -317,10 +339,20 @@ class _Weights:
         self._of = np.repeat(np.arange(len(targets)), [len(own) for own in places])[order]
         self._value = np.concatenate([one.weights for one in targets])[order]
         self._all = len(targets)
+        self._known: dict[int, tuple[Places | slice, Floats]] = {}
 
-    def at(self, place: int, count: int) -> tuple[Places | slice, Floats]:
-        """Which regressions look at `count` columns from `place` on, and their weights, shape (count, regressions)."""
-        start, stop = np.searchsorted(self._place, [place, place + count])
-        each = (stop - start) // count
-        of = slice(None) if each == self._all else self._of[start : start + each]
-        return of, self._value[start:stop].reshape(count, each)
+    def at(self, place: int, count: int, unknown: bool = False) -> tuple[Places | slice, Floats]:
+        """Which regressions look at `count` columns from `place` on, and their weights, shape (count, regressions).
+
+        If something may be `unknown`, a last row of zeros is for that.
+        """
+        if place not in self._known:
+            start, stop = np.searchsorted(self._place, [place, place + count])
+            each = (stop - start) // count
+            of = slice(None) if each == self._all else self._of[start : start + each]
+            own = self._value[start:stop].reshape(count, each)
+            self._known[place] = of, np.vstack([own, np.zeros((int(unknown), each))])
+        return self._known[place]
+
+
+_weights: Kept[Expectation, _Weights] = Kept(_Weights)

@@ -9,14 +9,16 @@ import joblib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import Bunch
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.frames import to_frame
+from anomaly_detection.data.levels import Kept
+from anomaly_detection.data.records import RecordReader, is_record
 from anomaly_detection.data.schema import CleaningReport, Role, Schema, infer_schema
+from anomaly_detection.data.table import Coded, Table, as_table
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.contexts import Contexts
 from anomaly_detection.features.copies import Copies
@@ -40,7 +42,7 @@ from anomaly_detection.features.derived import (
 from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.evidence import NAME, Evidence, FeatureScale, learn_tails
 from anomaly_detection.features.expectation import Expectation
-from anomaly_detection.features.forms import Decimals, Forms, Gaps, Signs, Spelling
+from anomaly_detection.features.forms import Decimals, Forms, Gaps, Signs
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.kinds import EVIDENCE_GROUPS, FORMER_GROUPS, GROUPS, KINDS, LATER_GROUPS, PLAIN_GROUPS
@@ -60,6 +62,7 @@ from anomaly_detection.features.restated import Restated
 from anomaly_detection.features.restated_columns import find_restated
 from anomaly_detection.features.rules import Rules
 from anomaly_detection.features.sequence import Neighbours, Runs
+from anomaly_detection.features.spelling import Spelling
 from anomaly_detection.features.surprise import DeviationSummary
 
 __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
@@ -68,6 +71,7 @@ _SAMPLE = 5_000
 _SAME = 0.999
 _BLOCK = 1_024
 _REMEMBERED = 100_000
+_FEW = 20_000  # rows: below, threads cost more than they save
 _OF_A_RECORD = 3
 
 
@@ -184,17 +188,19 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         unknown = [group for group in self.groups if group not in KINDS]
         if unknown:
             raise DataError(f"Unknown feature group {unknown[0]!r}; expected some of {', '.join(GROUPS)}.")
+        Kept.forget(self)
         frame = to_frame(X)
         self.schema_ = infer_schema(frame) if self.schema is None else self.schema
-        clean, self.cleaning_report_ = self.schema_.clean(frame)
+        clean, self.cleaning_report_ = self.schema_.read(frame)
         self.restated_ = find_restated(
             clean, self.schema_.names(Role.NUMERIC, Role.CATEGORICAL), self.schema_.names(Role.TIMESTAMP)
         )
         self.derived_ = self._derive(clean)
         extended = self._extended(clean)
         self.feature_names_in_ = np.asarray(extended.columns, dtype=object)
-        self.n_features_in_ = extended.shape[1]
+        self.n_features_in_ = len(extended.columns)
         self.transformers_ = self._branches()
+        Kept.forget(self)
         found = self._of_branches("fit_transform", extended)
         sources = self._sources()
         self.kept_ = _distinct(
@@ -219,6 +225,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             ]
         if self.weighs_evidence:
             self.feature_sources_.append(FeatureSource(NAME, NAME, ()))
+        Kept.forget(self)
         learned = self.summarise(found)
         self._remember(extended, learned)
         return learned
@@ -231,54 +238,62 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         DataError
             If a column is missing or holds what cannot be read; the message says which.
         """
-        return self.transform_with_report(X)[0]
+        return self.features_of(self.prepare(X)[0])
 
-    def transform_with_report(self, X: Any) -> tuple[npt.NDArray[np.float32], CleaningReport]:
-        """Return the features of records, and what cleaning them did."""
-        extended, report = self.extend(X)
-        return self.features_of(extended), report
-
-    def extend(self, X: Any, first: int | None = None) -> tuple[pd.DataFrame, CleaningReport]:
+    def prepare(self, X: Any, first: int | None = None) -> tuple[Table, CleaningReport]:
         """Return the clean records with the columns that follow from others, and what cleaning did.
 
         `first` is for a part of a larger table, see `Schema.clean`.
         """
         check_is_fitted(self, "feature_sources_")
-        clean, report = self.schema_.clean(X, first)
+        found = self._reader().read(X) if first is None and is_record(X) else None
+        clean, report = self.schema_.read(X, first) if found is None else found
         return self._extended(clean), report
 
-    def _extended(self, clean: pd.DataFrame) -> pd.DataFrame:
+    def _reader(self) -> RecordReader:
+        if _reader(self).schema is not self.schema_:
+            _reader.forget(self)
+        return _reader(self)
+
+    def extend(self, X: Any, first: int | None = None) -> tuple[pd.DataFrame, CleaningReport]:
+        """Return what `prepare` does, as a frame."""
+        extended, report = self.prepare(X, first)
+        return extended.frame(), report
+
+    def _extended(self, clean: Table) -> Table:
         # Names may be left out of what is scored.
-        absent = [name for name in self.schema_.names(Role.IDENTIFIER) if name not in clean]
-        clean = clean.assign(**dict.fromkeys(absent))
-        return add_derived(clean, self.derived_, self._derived_names())
+        absent = [name for name in _plan(self).identifiers if name not in clean]
+        if absent:
+            clean = clean.with_columns({name: np.full(len(clean), None, dtype=object) for name in absent})
+        return add_derived(clean, self.derived_, _plan(self).derived)
 
     def _derived_names(self) -> list[str]:
         return derived_names(self.derived_, [*self.schema_.names(), *self.schema_.word_columns().values()])
 
-    def features_of(self, extended: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Return the features of records that `extend` prepared."""
-        found = self.summarise(self._of_branches("transform", extended)[:, self.kept_])
+    def features_of(self, extended: Any) -> npt.NDArray[np.float32]:
+        """Return the features of records that `prepare` or `extend` made."""
+        extended = as_table(extended)
+        found = self.summarise(self._of_branches("features_of", extended)[:, self.kept_])
         return self._recalled(extended, found)
 
-    def _remember(self, extended: pd.DataFrame, learned: npt.NDArray[np.float32]) -> None:
+    def _remember(self, extended: Table, learned: npt.NDArray[np.float32]) -> None:
         """Keep the row-level summaries of the training records (the last 100,000), each judged by the others."""
         self.remembered_ = None
         copies = self._copies()
         if copies is None or not self.weighs_evidence:
             return
         branch, columns = copies
-        keys, first = np.unique(branch.keys(extended[columns].iloc[-_REMEMBERED:]), return_index=True)
+        keys, first = np.unique(branch.keys(extended.only(columns).take(slice(-_REMEMBERED, None))), return_index=True)
         self.remembered_ = (keys, learned[-_REMEMBERED:][first, len(self.kept_) :])
 
-    def _recalled(self, extended: pd.DataFrame, found: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _recalled(self, extended: Table, found: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Give training records that come again the summaries that they had, or they look more usual than new ones."""
         copies = self._copies()
         if self.remembered_ is None or copies is None:
             return found
         branch, columns = copies
         known, summaries = self.remembered_
-        keys = branch.keys(extended[columns])
+        keys = branch.keys(extended.only(columns))
         at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
         again = known[at] == keys
         found[again, len(self.kept_) :] = summaries[at[again]]
@@ -286,15 +301,18 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
 
     def _copies(self) -> tuple[Copies, list[str]] | None:
         """The branch that knows records by all that they say, and its columns."""
-        return next(((branch, columns) for name, branch, columns in self._used() if name == "copies"), None)
+        return _plan(self).copies
 
-    def _of_branches(self, method: str, extended: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """What a method of the branches makes of prepared records, side by side, each branch in a thread."""
-        # Arrays, whatever scikit-learn is set to hand out: that is for what users get.
-        with joblib.parallel_config(backend="threading"), config_context(transform_output="default"):
-            blocks = Parallel(n_jobs=self.n_jobs)(
-                delayed(getattr(branch, method))(extended[columns]) for _, branch, columns in self._used()
-            )
+    def _of_branches(self, method: str, extended: Table) -> npt.NDArray[np.float32]:
+        """What a method of the branches makes of prepared records, side by side, of many each branch in a thread."""
+        used = _plan(self).used
+        if len(extended) < _FEW:
+            blocks = [getattr(branch, method)(extended.only(columns)) for _, branch, columns in used]
+        else:
+            with joblib.parallel_config(backend="threading"):
+                blocks = Parallel(n_jobs=self.n_jobs)(
+                    delayed(getattr(branch, method))(extended.only(columns)) for _, branch, columns in used
+                )
         return np.hstack([np.empty((len(extended), 0), dtype=np.float32), *blocks])
 
     def summarise(
@@ -362,19 +380,18 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
     @property
     def forest_features(self) -> npt.NDArray[np.int64]:
         """Which of the kept features are for the forest, by their numbers; the others are evidence only."""
-        plain = [i for i in range(len(self.kept_)) if self.feature_sources_[i].kind not in EVIDENCE_GROUPS]
-        return np.array(plain, dtype=np.int64)
+        return _forest_features(self)
 
     def known_share(self, X: Any) -> float:
         """Share of the records, 0 to 1, that are remembered from training in every column; 0 without ``copies``."""
-        extended, _ = self.extend(X)
-        for name, transformer, columns in self._used():
-            if name == "copies":
-                return float(transformer.known(extended[columns]).mean())
-        return 0.0
+        copies = self._copies()
+        if copies is None:
+            return 0.0
+        branch, columns = copies
+        return float(branch.known(self.prepare(X)[0].only(columns)).mean())
 
     def in_units(
-        self, extended: pd.DataFrame, rows: npt.NDArray[np.int64] | None = None
+        self, extended: Any, rows: npt.NDArray[np.int64] | None = None
     ) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.object_]]:
         """Return, for each feature but the row-level summary, the value and what is usual, as a person would say them.
 
@@ -382,22 +399,24 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         all that came together, all if not given. For numbers they are in the column's own units; for
         categories the level and its count; for pairs both levels, and the rows with both and with the second.
         """
-        some = extended if rows is None else extended.iloc[rows]
+        extended = as_table(extended)
+        some = extended if rows is None else extended.take(rows)
         blocks = [
-            transformer.in_units(extended[columns], rows)
+            transformer.in_units(extended.only(columns), rows)
             if transformer.counted
-            else transformer.in_units(some[columns])
+            else transformer.in_units(some.only(columns))
             for _, transformer, columns in self._used()
         ]
         values, usual = (np.hstack([block[i].astype(object) for block in blocks])[:, self.kept_] for i in (0, 1))
         return values, usual
 
-    def ranges_in_units(self, extended: pd.DataFrame) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def ranges_in_units(self, extended: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return between what each feature's value usually lies: both ends, in the units of `in_units`.
 
         Both have its shape; the middle 90 % of the training records lie between, each against its own group or
         expectation. NaN for features whose values have no such range: categories, rules, repeats.
         """
+        extended = as_table(extended)
         branches = self._used()
         widths = [len(transformer.get_feature_names_out()) for _, transformer, _ in branches]
         bounds = np.full((2, sum(widths)), np.nan)
@@ -407,7 +426,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         for (_, transformer, columns), width in zip(branches, widths, strict=True):
             if hasattr(transformer, "ranges_in_units"):
                 stop = first + width
-                result[..., first:stop] = transformer.ranges_in_units(extended[columns], bounds[:, first:stop])
+                result[..., first:stop] = transformer.ranges_in_units(extended.only(columns), bounds[:, first:stop])
             first += width
         return result[0][:, self.kept_], result[1][:, self.kept_]
 
@@ -419,11 +438,11 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
     def _judged(self, role: Role) -> list[str]:
         return [name for name in self.schema_.names(role) if name not in self.restated_]
 
-    def _derive(self, clean: pd.DataFrame) -> list[Derived]:
+    def _derive(self, clean: Table) -> list[Derived]:
         dates = self.schema_.names(Role.TIMESTAMP)
         numbers = self._judged(Role.NUMERIC)
         texts = {column.name: column.texts for column in self.schema_.columns}
-        missing = tuple(MissingState(name, texts[name]) for name in (*numbers, *dates) if clean[name].isna().any())
+        missing = tuple(MissingState(name, texts[name]) for name in (*numbers, *dates) if clean.isna(name).any())
         return [
             *find_calendar(clean, dates),
             *find_durations(clean, dates),
@@ -507,7 +526,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
     def _used(self) -> list[tuple[str, Any, list[str]]]:
         return [part for part in self.transformers_ if part[1] != "drop"]
 
-    def _scales(self, extended: pd.DataFrame) -> list[FeatureScale]:
+    def _scales(self, extended: Table) -> list[FeatureScale]:
         """What `Evidence` has to know of each kept feature."""
         sources = self.feature_sources_[: len(self.kept_)]
         judged = {columns: i for i, columns in enumerate(dict.fromkeys(map(_judged_by, sources)))}
@@ -522,11 +541,11 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         return scales
 
     @staticmethod
-    def _is_discrete(source: FeatureSource, extended: pd.DataFrame) -> bool:
+    def _is_discrete(source: FeatureSource, extended: Table) -> bool:
         if not KINDS[source.kind].ordered:
             return True
         name = source.columns[0]
-        return bool(extended[name].nunique() < 0.05 * len(extended)) if name in extended else False
+        return bool(_distinct_values(extended[name]) < 0.05 * len(extended)) if name in extended else False
 
     def _sources(self) -> list[FeatureSource]:
         origin = dict(zip(self._derived_names(), (part.columns for part in self.derived_), strict=True))
@@ -539,6 +558,29 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
                 inputs = dict.fromkeys(column for part in own for column in origin.get(part, (part,)))
                 sources.append(FeatureSource(str(name), kind, tuple(inputs), tuple(group_by)))
         return sources
+
+
+class _Plan:
+    """What follows from the columns and branches of fitted features, for every batch."""
+
+    def __init__(self, features: SupplyChainFeatures) -> None:
+        self.identifiers = features.schema_.names(Role.IDENTIFIER)
+        self.derived = features._derived_names()
+        self.used = features._used() if hasattr(features, "transformers_") else []
+        self.copies = next(((branch, columns) for name, branch, columns in self.used if name == "copies"), None)
+
+
+_plan: Kept[SupplyChainFeatures, _Plan] = Kept(_Plan)
+_forest_features: Kept[SupplyChainFeatures, npt.NDArray[np.int64]] = Kept(
+    lambda features: np.flatnonzero(
+        [source.kind not in EVIDENCE_GROUPS for source in features.feature_sources_[: len(features.kept_)]]
+    )
+)
+_reader: Kept[SupplyChainFeatures, RecordReader] = Kept(lambda features: RecordReader(features.schema_))
+
+
+def _distinct_values(column: Any) -> int:
+    return int(np.count_nonzero(column.counts())) if isinstance(column, Coded) else int(pd.Series(column).nunique())
 
 
 def _judged_by(source: FeatureSource) -> tuple[str, ...]:

@@ -1,21 +1,22 @@
-"""What hardly any record had before: a sign, decimals, a form of text, a gap, a spelling next to a known one."""
+"""What hardly any record had before: a sign, decimals, a form of text, a gap."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
+from anomaly_detection.data.levels import Kept
+from anomaly_detection.data.table import Coded, Table, as_table, missing_in
 from anomaly_detection.features.clauses import number, short, with_unit
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 
-__all__ = ["MOST_DECIMALS", "NEVER", "Decimals", "Forms", "Gaps", "Signs", "Spelling", "Spellings", "seldom"]
+__all__ = ["MOST_DECIMALS", "NEVER", "Columns", "Decimals", "Forms", "Gaps", "Signs", "Texts", "decimals", "seldom"]
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -27,7 +28,7 @@ _SELDOM = 0.01
 MOST_DECIMALS = 12
 _MOST_FORMS = 0.02  # of the rows have one that is seldom: with more, a column has no form
 _LONGEST = 60
-_SHORTEST = 4
+_REMEMBERED = 10_000
 _LETTERS, _DIGITS = re.compile(r"[^\W\d_]+"), re.compile(r"\d")
 
 
@@ -38,36 +39,44 @@ def seldom(count: npt.ArrayLike, rows: int) -> Floats:
     return np.where(count < _SELDOM * rows, found, 0.0)
 
 
-class _Columns(FeatureGroup):
+class Columns(FeatureGroup):
     """A feature a column, in nats of evidence; 0 is usual."""
 
     units: ClassVar[tuple[float, float]] = (0.0, 1.0)
     nats: ClassVar[bool] = True
     word: ClassVar[str] = ""
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> _Columns:
+    def fit(self, X: Any, y: object = None) -> Columns:
         """Count what the columns hold."""
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.n_features_in_ = X.shape[1]
+        X = self._seen(X)
         self.n_rows_ = len(X)
-        self.learned_ = {name: found for name in X.columns if (found := self._learn(X[name])) is not None}
+        self.learned_ = {name: found for name in X if (found := self._learn(X[name])) is not None}
         return self
 
-    def _learn(self, column: pd.Series[Any]) -> Any:
+    def _learn(self, column: Any) -> Any:
         raise NotImplementedError
 
-    def _counts(self, column: pd.Series[Any], learned: Any) -> Floats:
+    def _counts(self, column: Any, learned: Any) -> Floats:
         """How many training rows were alike; NaN where there is nothing to judge; shape (n,)."""
         raise NotImplementedError
 
-    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the evidence in nats, shape (n, features)."""
-        check_is_fitted(self)
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """The evidence in nats, shape (n, features)."""
         out = np.zeros((len(X), len(self.learned_)), dtype=np.float32)
-        for i, (name, learned) in enumerate(self.learned_.items()):
-            counts = self._counts(X[name], learned)
-            out[:, i] = np.where(np.isnan(counts), 0.0, self._evidence(np.nan_to_num(counts), learned))
+        for i, (name, judge) in enumerate(_judges(self)):
+            # Of categories once for each column that is remembered, as those of single records are.
+            column = X[name]
+            out[:, i] = column.made(judge) if isinstance(column, Coded) else judge(column)
         return out
+
+    def _judge(self, learned: Any) -> Callable[[Any], Floats]:
+        """What gives the evidence of a column's rows."""
+
+        def judge(column: Any) -> Floats:
+            counts = self._counts(column, learned)
+            return np.where(np.isnan(counts), 0.0, self._evidence(np.nan_to_num(counts), learned))
+
+        return judge
 
     def _evidence(self, counts: Floats, learned: Any) -> Floats:
         return seldom(counts, self.n_rows_)
@@ -81,31 +90,48 @@ class _Columns(FeatureGroup):
         """The column of each feature."""
         return [(name,) for name in self.learned_]
 
-    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def in_units(self, X: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the cells, and in how many training rows it was alike; both (n, features)."""
+        X = as_table(X)
         values = np.empty((len(X), len(self.learned_)), dtype=object)
         counts = np.empty(values.shape, dtype=object)
         for i, (name, learned) in enumerate(self.learned_.items()):
-            values[:, i] = X[name].astype(object)
+            values[:, i] = X.objects(name)
             counts[:, i] = np.nan_to_num(self._counts(X[name], learned)).astype(np.int64)
         return values, counts
+
+
+_judges: Kept[Columns, list[tuple[str, Callable[[Any], Floats]]]] = Kept(
+    lambda columns: [(name, columns._judge(learned)) for name, learned in columns.learned_.items()]
+)
+
+
+_seldom_each: Kept[Columns, Floats] = Kept(
+    lambda columns: np.array([seldom(learned, columns.n_rows_) for learned in columns.learned_.values()])
+)
+"""The evidence of each column's counts, where these are numbers."""
 
 
 def _times_seen(count: Any, rows: int) -> str:
     return f"none of {rows:,} records" if not count else f"{number(count)} of {rows:,} records"
 
 
-class Signs(_Columns):
+class Signs(Columns):
     """Negative numbers where hardly any record had one."""
 
     word = "sign"
 
-    def _learn(self, column: pd.Series[Any]) -> int | None:
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """`Columns.features_of`, of all columns at once."""
+        negative = X.matrix(list(self.learned_)) < 0
+        return np.where(negative, _seldom_each(self), 0.0).astype(np.float32)
+
+    def _learn(self, column: Floats) -> int | None:
         negative = int((column < 0).sum())
         return negative if negative < _SELDOM * len(column) else None
 
-    def _counts(self, column: pd.Series[Any], learned: int) -> Floats:
-        return np.where(column.to_numpy(dtype=np.float64) < 0, float(learned), np.nan)
+    def _counts(self, column: Floats, learned: int) -> Floats:
+        return np.where(column < 0, float(learned), np.nan)
 
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
@@ -116,28 +142,40 @@ class Signs(_Columns):
 
 def decimals(values: Floats) -> Codes:
     """How many decimals each number has, at most 12; -1 where it is missing."""
-    found = np.full(len(values), MOST_DECIMALS, dtype=np.int64)
     size = np.abs(values)
-    for digits in range(MOST_DECIMALS - 1, -1, -1):
-        with np.errstate(over="ignore", invalid="ignore"):
-            exact = np.abs(np.round(size, digits) - size) <= 1e-9 * np.maximum(size, 1e-3)
-        found[exact] = digits
-    found[size >= 1e9] = 0
-    return np.where(np.isnan(values), -1, found)
+    missing = np.isnan(size)
+    found = np.where(missing, -1, np.where(size >= 1e9, 0, MOST_DECIMALS))
+    left = np.flatnonzero(found == MOST_DECIMALS)
+    for digits in range(MOST_DECIMALS):
+        if not left.size:
+            break
+        some = size[left]
+        exact = np.abs(np.round(some, digits) - some) <= 1e-9 * np.maximum(some, 1e-3)
+        found[left[exact]] = digits
+        left = left[~exact]
+    return found
 
 
-class Decimals(_Columns):
+class Decimals(Columns):
     """Numbers written more finely than nearly all: a part of a piece, a tenth of a cent."""
 
     word = "decimals"
 
-    def _learn(self, column: pd.Series[Any]) -> Codes:
-        found = decimals(column.to_numpy(dtype=np.float64))
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """`Columns.features_of`, of all columns at once."""
+        values = X.matrix(list(self.learned_))
+        # Of what has none, or is missing, nothing is told.
+        found = np.maximum(decimals(values.ravel()).reshape(values.shape), 0)
+        told = _seldom_each(self)
+        return np.where(found > 0, told[np.arange(len(told)), found], 0.0).astype(np.float32)
+
+    def _learn(self, column: Floats) -> Codes:
+        found = decimals(column)
         at_least = np.bincount(found[found >= 0], minlength=MOST_DECIMALS + 1)[::-1].cumsum()[::-1]
         return np.asarray(at_least, dtype=np.int64)
 
-    def _counts(self, column: pd.Series[Any], learned: Codes) -> Floats:
-        found = decimals(column.to_numpy(dtype=np.float64))
+    def _counts(self, column: Floats, learned: Codes) -> Floats:
+        found = decimals(column)
         return np.where(found > 0, learned[np.maximum(found, 0)].astype(np.float64), np.nan)
 
     @classmethod
@@ -149,17 +187,24 @@ class Decimals(_Columns):
         return f"{source.columns[0]} {text} has {places}, so many or more in {_times_seen(usual, rows)}"
 
 
-class Gaps(_Columns):
+class Gaps(Columns):
     """Gaps in columns that hardly ever have any."""
 
     word = "given"
 
-    def _learn(self, column: pd.Series[Any]) -> int | None:
-        missing = int(column.isna().sum())
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """`Columns.features_of`, of all columns at once."""
+        missing = np.empty((len(X), len(self.learned_)), dtype=bool)
+        for i, name in enumerate(self.learned_):
+            missing[:, i] = X.isna(name)
+        return np.where(missing, _seldom_each(self), 0.0).astype(np.float32)
+
+    def _learn(self, column: Any) -> int | None:
+        missing = int(missing_in(column).sum())
         return missing if missing < _SELDOM * len(column) else None
 
-    def _counts(self, column: pd.Series[Any], learned: int) -> Floats:
-        return np.where(column.isna().to_numpy(), float(learned), np.nan)
+    def _counts(self, column: Any, learned: int) -> Floats:
+        return np.where(missing_in(column), float(learned), np.nan)
 
     @classmethod
     def direction(cls, value: Any, usual: Any) -> str:
@@ -172,139 +217,42 @@ class Gaps(_Columns):
         return f"{source.columns[0]} is missing, as in {_times_seen(usual, rows)}"
 
 
-class _Texts(_Columns):
+class Texts(Columns):
     """Columns of texts, looked at level by level."""
 
-    def _of_levels(self, column: pd.Series[Any], of: Any) -> npt.NDArray[Any]:
-        """Give `of` a list of distinct texts, each row's; None is missing."""
-        codes, levels = pd.factorize(column.astype(object))
-        found = np.empty(len(levels) + 1, dtype=object)
-        found[:-1] = of([str(level).strip() for level in levels])
-        found[-1] = None
-        return np.asarray(found[codes], dtype=object)
+    def _of_levels(self, column: Coded, of: Callable[[str], float | None]) -> Floats:
+        """Give `of` each text that occurs; what it says of each row's, NaN where it says None or there is none."""
+        found = np.full(len(column.names) + 1, np.nan)
+        for code in np.unique(column.codes).tolist():
+            said = None if code < 0 else of(str(column.names[code]).strip())
+            found[code] = np.nan if said is None else said
+        return np.asarray(found[column.codes], dtype=np.float64)
 
 
+@lru_cache(_REMEMBERED)
 def form_of(text: str) -> str:
     """A text's form: a run of letters as ``a``, a digit as ``#``, other signs as they are."""
     return _DIGITS.sub("#", _LETTERS.sub("a", text[:_LONGEST]))
 
 
-class Forms(_Texts):
+class Forms(Texts):
     """The form of codes and names (`form_of`): ``#####`` where postal codes have five digits."""
 
     word = "form"
 
-    def _learn(self, column: pd.Series[Any]) -> dict[str, int] | None:
-        forms = pd.Series(self._of_levels(column, lambda texts: [form_of(text) for text in texts])).value_counts()
+    def _learn(self, column: Coded) -> dict[str, int] | None:
+        forms: Counter[str] = Counter()
+        for name, count in zip(column.names, column.counts().tolist(), strict=True):
+            if count:
+                forms[form_of(str(name).strip())] += count
         # Names of products are written in hundreds of ways, of which none is the form.
-        if not len(forms) or int(forms[forms < _SELDOM * len(column)].sum()) > _MOST_FORMS * len(column):
-            return None
-        return {str(form): int(count) for form, count in forms.items()}
+        seldom_ones = sum(count for count in forms.values() if count < _SELDOM * len(column))
+        return None if not forms or seldom_ones > _MOST_FORMS * len(column) else dict(forms.most_common())
 
-    def _counts(self, column: pd.Series[Any], learned: dict[str, int]) -> Floats:
-        found = self._of_levels(column, lambda texts: [float(learned.get(form_of(text), 0)) for text in texts])
-        return np.asarray([np.nan if one is None else one for one in found], dtype=np.float64)
+    def _counts(self, column: Coded, learned: dict[str, int]) -> Floats:
+        return self._of_levels(column, lambda text: float(learned.get(form_of(text), 0)))
 
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`."""
         return f"{source.columns[0]} {short(value)} is written as in {_times_seen(usual, rows)}"
-
-
-@dataclass(frozen=True)
-class Spellings:
-    """The known levels of a column, and the evidence in nats against a new one that is next to a known one."""
-
-    names: list[str]
-    evidence: float
-
-
-class Spelling(_Texts):
-    """Levels never seen that are one slip away from a known one: a letter too many, too few, or two changed round.
-
-    The evidence is that of a new level, and that of a new one that lies so near another, as often as known ones do.
-    """
-
-    word = "spelling"
-
-    def _learn(self, column: pd.Series[Any]) -> Spellings | None:
-        counts = column.value_counts()
-        counts = counts[counts > 0]
-        if len(counts) < 2 or len(counts) > 0.7 * max(int(counts.sum()), 1):
-            return None
-        names = [str(name) for name in counts.index]
-        near = _Neighbours(names)
-        once = [name for name, count in zip(names, counts, strict=True) if count == 1]
-        alike = sum(near.of(name) is not None for name in names)
-        share = max(0.01, (alike + 0.5) / (len(names) + 1.0))
-        new = (len(once) + 0.5) / (int(counts.sum()) + 1.0)
-        return Spellings(names, float(-np.log(new) - np.log(share) + NEVER))
-
-    def _near(self, column: pd.Series[Any], learned: Spellings) -> npt.NDArray[Any]:
-        known = dict.fromkeys(learned.names)
-        near: _Neighbours | None = None
-
-        def of(texts: Iterable[str]) -> list[str | None]:
-            nonlocal near
-            found: list[str | None] = []
-            for text in texts:
-                if text in known:
-                    found.append(None)
-                    continue
-                near = _Neighbours(learned.names) if near is None else near
-                found.append(near.of(text))
-            return found
-
-        return self._of_levels(column, of)
-
-    def _counts(self, column: pd.Series[Any], learned: Spellings) -> Floats:
-        return np.array([np.nan if near is None else 0.0 for near in self._near(column, learned)], dtype=np.float64)
-
-    def _evidence(self, counts: Floats, learned: Any) -> Floats:
-        return np.full(len(counts), learned.evidence)
-
-    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return the cells, and the known levels that they are next to."""
-        values, _ = super().in_units(X)
-        near = np.empty(values.shape, dtype=object)
-        for i, (name, learned) in enumerate(self.learned_.items()):
-            near[:, i] = self._near(X[name], learned)
-        return values, near
-
-    @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
-        """`FeatureGroup.phrase`."""
-        return f"{source.columns[0]} {short(value)} was never seen before, and is nearly {short(usual)}"
-
-
-class _Neighbours:
-    """Finds the known text that is one slip away (Damerau, 1964), by texts with a letter left out."""
-
-    def __init__(self, names: Sequence[str]) -> None:
-        self._by_part: dict[str, list[str]] = {}
-        for name in names:
-            if _SHORTEST <= len(name) <= _LONGEST:
-                for part in self._parts(name):
-                    self._by_part.setdefault(part, []).append(name)
-
-    @staticmethod
-    def _parts(name: str) -> set[str]:
-        return {name, *(name[:i] + name[i + 1 :] for i in range(len(name)))}
-
-    def of(self, name: str) -> str | None:
-        """A known text other than `name` that is one slip away; the first in the alphabet."""
-        if not _SHORTEST - 1 <= len(name) <= _LONGEST + 1:
-            return None
-        found = (other for part in self._parts(name) for other in self._by_part.get(part, ()) if other != name)
-        return min((other for other in found if _one_slip(name, other)), default=None)
-
-
-def _one_slip(one: str, other: str) -> bool:
-    if len(one) > len(other):
-        one, other = other, one
-    i = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), len(one))
-    if len(one) < len(other):
-        return len(other) == len(one) + 1 and one[i:] == other[i + 1 :]
-    return one[i + 1 :] == other[i + 1 :] or (
-        one[i + 2 :] == other[i + 2 :] and one[i : i + 2] == other[i : i + 2][::-1]
-    )

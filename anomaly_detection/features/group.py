@@ -10,6 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import check_is_fitted
+
+from anomaly_detection.data.levels import Kept
+from anomaly_detection.data.table import Table, as_table
 
 __all__ = ["FeatureGroup", "FeatureSource", "Range", "Row"]
 
@@ -74,6 +78,27 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     weighed: ClassVar[bool] = True
     logarithmic: ClassVar[bool] = False
     one_sided: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **params: Any) -> None:
+        # Arrays, whatever scikit-learn is set to hand out: that is for what users get, and is looked up at a price.
+        super().__init_subclass__(auto_wrap_output_keys=None, **params)
+
+    def _seen(self, X: Any) -> Table:
+        """The records to learn from, whose columns are those of the group from now on."""
+        Kept.forget(self)
+        table = as_table(X)
+        self.feature_names_in_ = np.asarray(table.columns, dtype=object)
+        self.n_features_in_ = len(table.columns)
+        return table
+
+    def transform(self, X: Any) -> npt.NDArray[np.float32]:
+        """Give the features of clean records, a frame or a `Table`, shape (n, features)."""
+        check_is_fitted(self)
+        return self.features_of(as_table(X))
+
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """`transform` of a fitted group, without looking whether it is one."""
+        raise NotImplementedError(f"{type(self).__name__} makes no features of records")
 
     def logarithmic_features(self) -> npt.NDArray[np.bool_]:
         """`logarithmic` of each feature."""

@@ -10,20 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from joblib import Parallel, delayed
-from sklearn.utils.validation import check_is_fitted
 
-from anomaly_detection.data.levels import CombinedLevels, Levels
+from anomaly_detection.data.levels import Combinations, CombinedLevels, Kept, Levels
 from anomaly_detection.data.parsing import name_tokens
+from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.group import FeatureSource, Row
 from anomaly_detection.features.numeric_group import ComparingGroup
-from anomaly_detection.features.numeric_values import Scale, choose_scale
+from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale
 from anomaly_detection.features.pairing import most_related
 from anomaly_detection.progress import steps
 
 __all__ = ["GroupDeviation", "explained_share", "robust_scale"]
 
 Floats = npt.NDArray[np.float64]
-_Known = dict[tuple[str, ...], npt.NDArray[np.int64]]
 _SAMPLE = 30_000
 _ROWS_A_GROUP = 15  # on average; smaller groups foretell too well and judge too badly
 _MAD_TO_SIGMA = 1.4826
@@ -109,11 +108,10 @@ class GroupDeviation(ComparingGroup):
         self.strength = strength
         self.n_jobs = n_jobs
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> GroupDeviation:
+    def fit(self, X: Any, y: object = None) -> GroupDeviation:
         """Choose each number's groups and learn what is usual in them."""
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.n_features_in_ = X.shape[1]
-        sample = X.iloc[:: -(-len(X) // _SAMPLE)]
+        X = self._seen(X)
+        sample = X.take(slice(None, None, -(-len(X) // _SAMPLE)))
         coded = {}
         for name in self.categories:
             levels = Levels(sample[name])
@@ -128,12 +126,12 @@ class GroupDeviation(ComparingGroup):
         return self
 
     def _fit_column(
-        self, X: pd.DataFrame, sample: pd.DataFrame, name: str, coded: dict[str, tuple[npt.NDArray[np.int64], int]]
+        self, X: Table, sample: Table, name: str, coded: dict[str, tuple[npt.NDArray[np.int64], int]]
     ) -> _Deviation | None:
-        group_by = self._best_groups(sample[name], coded)
+        group_by = self._best_groups(sample.numbers(name), coded)
         if not group_by:
             return None
-        values = X[name].to_numpy(dtype=np.float64)
+        values = X.numbers(name)
         scale = choose_scale(values)
         scaled = scale.apply(values)
         present = ~np.isnan(scaled)
@@ -144,10 +142,8 @@ class GroupDeviation(ComparingGroup):
             chain.append(self._usual(groups, groups.codes(X)[present], scaled[present], chain, above))
         return _Deviation(name, scale, group_by, chain[-1], chain[:-1])
 
-    def _best_groups(
-        self, values: pd.Series[Any], coded: dict[str, tuple[npt.NDArray[np.int64], int]]
-    ) -> tuple[str, ...]:
-        ranks: Floats = np.asarray(values.rank(), dtype=np.float64)
+    def _best_groups(self, values: Floats, coded: dict[str, tuple[npt.NDArray[np.int64], int]]) -> tuple[str, ...]:
+        ranks: Floats = np.asarray(pd.Series(values).rank(), dtype=np.float64)
         present = ~np.isnan(ranks)
         if present.sum() < 10 or np.ptp(ranks[present]) == 0:
             return ()
@@ -213,52 +209,32 @@ class GroupDeviation(ComparingGroup):
         floor = 0.1 * chain[0].spread[0]
         return _Usual(groups, np.append(shrunk_centre, 0.0), np.append(np.maximum(shrunk_spread, floor), 1.0))
 
-    @staticmethod
-    def _expected(X: pd.DataFrame, deviation: _Deviation, known: _Known) -> tuple[Floats, Floats]:
-        codes = _codes(X, deviation.usual.groups, known)
-        centre, spread = deviation.usual.centre[codes], deviation.usual.spread[codes]
-        for parent in reversed(deviation.parents):
-            new = codes < 0
-            if not new.any():
-                break
-            parent_codes = _codes(X, parent.groups, known)
-            centre = np.where(new, parent.centre[parent_codes], centre)
-            spread = np.where(new, parent.spread[parent_codes], spread)
-            codes = np.where(new, parent_codes, codes)
-        return centre, spread
-
-    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the deviations, shape (n, features); NaN where the number is missing."""
-        check_is_fitted(self)
-        out = np.empty((len(X), len(self.deviations_)), dtype=np.float32)
-        known: _Known = {}
-        for i, deviation in enumerate(self.deviations_):
-            centre, spread = self._expected(X, deviation, known)
-            scaled = deviation.scale.apply(X[deviation.column].to_numpy(dtype=np.float64))
-            out[:, i] = np.arcsinh((scaled - centre) / spread)
-        return out
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """The deviations, shape (n, features); NaN where the number is missing."""
+        learned = _learned(self)
+        centre, spread = learned.expected(X)
+        scaled = apply_scales(learned.scales, X.matrix(learned.columns))
+        return np.arcsinh((scaled - centre) / spread).astype(np.float32)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<number> by <categories>`` for each feature."""
         return np.asarray([deviation.name for deviation in self.deviations_], dtype=object)
 
-    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def in_units(self, X: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the numbers and what their group usually has, in the numbers' own units; both (n, features)."""
-        values = np.empty((len(X), len(self.deviations_)))
-        usual = np.empty_like(values)
-        known: _Known = {}
-        for i, deviation in enumerate(self.deviations_):
-            values[:, i] = X[deviation.column].to_numpy(dtype=np.float64)
-            usual[:, i] = deviation.scale.invert(self._expected(X, deviation, known)[0])
+        X, learned = as_table(X), _learned(self)
+        values, (usual, _) = X.matrix(learned.columns), learned.expected(X)
+        for i, scale in enumerate(learned.scales):
+            usual[:, i] = scale.invert(usual[:, i])
         return values, usual
 
-    def ranges_in_units(self, X: pd.DataFrame, bounds: Floats) -> Floats:
+    def ranges_in_units(self, X: Any, bounds: Floats) -> Floats:
         """Turn `bounds` of the features, shape (2, features), into each row's own units, shape (2, n, features)."""
-        ends = np.empty((2, len(X), len(self.deviations_)))
-        known: _Known = {}
-        for i, deviation in enumerate(self.deviations_):
-            centre, spread = self._expected(X, deviation, known)
-            ends[..., i] = deviation.scale.invert(centre + np.sinh(bounds[:, i, None]) * spread)
+        learned = _learned(self)
+        centre, spread = learned.expected(as_table(X))
+        ends = np.empty((2, *centre.shape))
+        for i, scale in enumerate(learned.scales):
+            ends[..., i] = scale.invert(centre[:, i] + np.sinh(bounds[:, i, None]) * spread[:, i])
         return ends
 
     @classmethod
@@ -272,11 +248,47 @@ class GroupDeviation(ComparingGroup):
         return f"what is usual{among}"
 
 
-def _codes(X: pd.DataFrame, groups: CombinedLevels, known: _Known) -> npt.NDArray[np.int64]:
-    """Each row's group. Numbers that share their columns share their groups, which were learned from the same rows."""
-    if groups.columns not in known:
-        known[groups.columns] = groups.codes(X)
-    return known[groups.columns]
+class _Learned:
+    """What was learned of all deviations, in arrays; where a group is new, what is usual is that of the one above."""
+
+    def __init__(self, deviations: GroupDeviation) -> None:
+        found = deviations.deviations_
+        self.columns, self.scales = [one.column for one in found], [one.scale for one in found]
+        chains = [[*one.parents, one.usual] for one in found]
+        # Of a shorter chain the group of all rows comes several times.
+        depth = max(map(len, chains), default=0)
+        self._levels = [
+            _Usuals([(chain[:1] * (depth - len(chain)) + chain)[i] for chain in chains]) for i in range(depth)
+        ]
+
+    def expected(self, X: Table) -> tuple[Floats, Floats]:
+        """Centre and spread for each row, both (n, features)."""
+        centre, spread = np.zeros((len(X), len(self.columns))), np.ones((len(X), len(self.columns)))
+        for level in self._levels:
+            level.add(X, centre, spread)
+        return centre, spread
+
+
+class _Usuals:
+    """What is usual at one depth of several chains of groups."""
+
+    def __init__(self, usuals: Sequence[_Usual]) -> None:
+        different = list({one.groups.columns: one.groups for one in usuals}.values())
+        self._place = [[one.columns for one in different].index(one.groups.columns) for one in usuals]
+        self._combinations = Combinations(different)
+        self._start = np.cumsum([0, *(len(one.centre) for one in usuals)])[:-1]
+        self._centre = np.concatenate([one.centre for one in usuals])
+        self._spread = np.concatenate([one.spread for one in usuals])
+
+    def add(self, X: Table, centre: Floats, spread: Floats) -> None:
+        """Put in what is usual where a row's group is known."""
+        codes = self._combinations.codes(X)[:, self._place]
+        known = codes >= 0
+        place = (codes + self._start)[known]
+        centre[known], spread[known] = self._centre[place], self._spread[place]
+
+
+_learned: Kept[GroupDeviation, _Learned] = Kept(_Learned)
 
 
 def explained_share(ranks: Floats, codes: npt.NDArray[np.int64], size: int) -> float:

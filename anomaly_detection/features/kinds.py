@@ -7,7 +7,7 @@ from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.dates import Dates
 from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.expectation import Expectation
-from anomaly_detection.features.forms import Decimals, Forms, Gaps, Signs, Spelling
+from anomaly_detection.features.forms import Decimals, Forms, Gaps, Signs
 from anomaly_detection.features.group import FeatureGroup
 from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
@@ -24,6 +24,7 @@ from anomaly_detection.features.relations import Relations
 from anomaly_detection.features.restated import Restated
 from anomaly_detection.features.rules import Rules
 from anomaly_detection.features.sequence import Neighbours, Runs
+from anomaly_detection.features.spelling import Spelling
 from anomaly_detection.features.surprise import DeviationSummary
 
 __all__ = ["EVIDENCE_GROUPS", "FORMER_GROUPS", "GROUPS", "KINDS", "LATER_GROUPS", "PLAIN_GROUPS"]

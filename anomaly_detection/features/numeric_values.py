@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
+from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.numeric_group import NumericGroup
 
-__all__ = ["LARGEST", "Durations", "NumericValues", "Ratios", "Scale", "bounded", "choose_scale"]
+__all__ = ["LARGEST", "Durations", "NumericValues", "Ratios", "Scale", "apply_scales", "bounded", "choose_scale"]
 
 LARGEST = 1e100
 """Numbers are computed with as if none were larger, or nearer to 0 than its reciprocal, without being 0."""
@@ -72,6 +72,20 @@ class Scale:
         return self.floor is not None
 
 
+def apply_scales(scales: Sequence[Scale], values: Floats) -> Floats:
+    """Bring columns, shape (n, columns), each onto its scale."""
+    log = np.array([scale.is_log for scale in scales], dtype=bool)
+    if not log.any():
+        return bounded(values)
+    out = np.empty(values.shape)
+    out[:, ~log] = bounded(values[:, ~log])
+    floors = np.array([[scale.floor for scale in scales if scale.floor is not None]])
+    x = values[:, log]
+    below = np.clip(x, -LARGEST, floors)
+    out[:, log] = np.log(np.maximum(x, floors)) - np.log1p((floors - below) / floors)
+    return out
+
+
 def choose_scale(values: Floats) -> Scale:
     """Pick the log scale for numbers that are not negative, lean to the right, and lean less as logarithms.
 
@@ -100,23 +114,18 @@ class NumericValues(NumericGroup):
 
     plain: ClassVar[bool] = True
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> NumericValues:
+    def fit(self, X: Any, y: object = None) -> NumericValues:
         """Choose a scale for each column."""
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.n_features_in_ = X.shape[1]
-        self.scales_ = [choose_scale(X[name].to_numpy(dtype=np.float64)) for name in X.columns]
-        self.medians_ = np.array([_median(X[name].to_numpy(dtype=np.float64)) for name in X.columns])
+        table = self._seen(X)
+        self.scales_ = [choose_scale(table.numbers(name)) for name in table]
+        self.medians_ = np.array([_median(table.numbers(name)) for name in table])
         return self
 
-    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Bring the columns onto their scales, shape (n, columns)."""
-        check_is_fitted(self)
-        out = np.empty((len(X), len(self.scales_)), dtype=np.float32)
-        for i, (name, scale) in enumerate(zip(X.columns, self.scales_, strict=True)):
-            scaled = scale.apply(X[name].to_numpy(dtype=np.float64))
-            # What float32 holds, also after what scalers do to it.
-            out[:, i] = np.clip(scaled, -_LARGEST_FEATURE, _LARGEST_FEATURE)
-        return out
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """The columns on their scales, shape (n, columns)."""
+        scaled = apply_scales(self.scales_, X.matrix(X.columns))
+        # What float32 holds, also after what scalers do to it.
+        return np.clip(scaled, -_LARGEST_FEATURE, _LARGEST_FEATURE).astype(np.float32)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return the columns' own names."""
@@ -126,12 +135,13 @@ class NumericValues(NumericGroup):
         """`FeatureGroup.logarithmic_features`: of those on a log scale."""
         return np.array([scale.is_log for scale in self.scales_], dtype=bool)
 
-    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def in_units(self, X: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the values, and what is usual (the median), in the columns' own units; both (n, columns)."""
-        values = X.to_numpy(dtype=np.float64)
+        table = as_table(X)
+        values = table.matrix(table.columns)
         return values, np.broadcast_to(self.medians_, values.shape)
 
-    def ranges_in_units(self, X: pd.DataFrame, bounds: Floats) -> Floats:
+    def ranges_in_units(self, X: Any, bounds: Floats) -> Floats:
         """Turn `bounds` of the features, shape (2, columns), into the columns' own units, shape (2, n, columns)."""
         ends = [scale.invert(bounds[:, i]) for i, scale in enumerate(self.scales_)]
         return np.broadcast_to(np.stack(ends, axis=1)[:, None], (2, len(X), len(ends)))

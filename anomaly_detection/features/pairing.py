@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
+
+from anomaly_detection.data.table import as_table
 
 __all__ = ["MOST_PARTNERS", "most_related", "paired_dates"]
 
@@ -58,11 +60,12 @@ def most_related(codes: Mapping[str, tuple[Codes, int]], most: int = MOST_PARTNE
     return [names[i] for i in sorted(best.tolist())]
 
 
-def paired_dates(frame: pd.DataFrame, dates: Sequence[str]) -> list[str]:
+def paired_dates(records: Any, dates: Sequence[str]) -> list[str]:
     """Name the dates that are compared with each other: all, or of many those that are missing least, in order."""
     if len(dates) <= MOST_PARTNERS:
         return list(dates)
-    missing = frame[list(dates)].isna().to_numpy().sum(axis=0)
+    table = as_table(records)
+    missing = [int(table.isna(name).sum()) for name in dates]
     best = np.argsort(missing, kind="stable")[:MOST_PARTNERS]
     return [dates[i] for i in sorted(best.tolist())]
 

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
-from anomaly_detection.data.levels import CombinedLevels, Levels
+from anomaly_detection.data.levels import CombinedLevels, Kept, Levels, LevelValues
+from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import number, short
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
+from anomaly_detection.features.level_pairs import LevelPairs, PairCounter, PairCounts, shown
 from anomaly_detection.features.pairing import most_related
 from anomaly_detection.progress import steps
 
@@ -54,12 +54,11 @@ class CategoryRarity(FeatureGroup):
     def __init__(self, keep_all: bool = False) -> None:
         self.keep_all = keep_all
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> CategoryRarity:
+    def fit(self, X: Any, y: object = None) -> CategoryRarity:
         """Count the levels."""
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.n_features_in_ = X.shape[1]
+        X = self._seen(X)
         self.n_rows_ = len(X)
-        levels = {name: Levels(X[name]) for name in X.columns}
+        levels = {name: Levels(X[name]) for name in X}
         self.levels_ = {name: found for name, found in levels.items() if self.keep_all or len(found) > 1}
         told = [] if self.keep_all else determined(X, self.levels_)
         self.surprise_ = {name: self._surprisal(found.counts, name in told) for name, found in self.levels_.items()}
@@ -72,21 +71,18 @@ class CategoryRarity(FeatureGroup):
         as_rare = np.cumsum(np.bincount(place, weights=counts))[place]
         return -np.log(np.append(as_rare, 0.5) / (self.n_rows_ + 0.5))
 
-    def fit_transform(self, X: pd.DataFrame, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+    def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """Fit, and give each training row's surprisals as if it had not been one: what occurs once is new then."""
-        out = self.fit(X).transform(X)
+        X = as_table(X)
+        out = self.fit(X).features_of(X)
         for i, (name, levels) in enumerate(self.levels_.items()):
             once = levels.counts[levels.codes(X[name])] == 1
             out[once, i] = self.surprise_[name][-1]
         return out
 
-    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the surprisals in nats, shape (n, features)."""
-        check_is_fitted(self)
-        out = np.empty((len(X), len(self.levels_)), dtype=np.float32)
-        for i, name in enumerate(self.levels_):
-            out[:, i] = self.surprise_[name][self.levels_[name].codes(X[name])]
-        return out
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """The surprisals in nats, shape (n, features)."""
+        return _surprisals(self).of(X).astype(np.float32)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<column> rarity`` for each feature."""
@@ -97,19 +93,25 @@ class CategoryRarity(FeatureGroup):
         """Source columns of each feature."""
         return [(name,) for name in self.levels_]
 
-    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def in_units(self, X: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the levels, and in how many of the training rows each occurred; both (n, features)."""
+        X = as_table(X)
         values = np.empty((len(X), len(self.levels_)), dtype=object)
         counts = np.empty(values.shape)
         for i, name in enumerate(self.levels_):
-            values[:, i] = X[name].astype(object)
+            values[:, i] = X.objects(name)
             counts[:, i] = np.append(self.levels_[name].counts, 0)[self.levels_[name].codes(X[name])]
         return values, counts
 
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`: how many records have the category."""
-        return f"{source.columns[0]} {_shown(value)} {_seen(usual, rows)}"
+        return f"{source.columns[0]} {shown(value)} {_seen(usual, rows)}"
+
+
+_surprisals: Kept[CategoryRarity, LevelValues] = Kept(
+    lambda rarity: LevelValues([*rarity.levels_.items()], [*rarity.surprise_.values()])
+)
 
 
 class LevelRarity(CategoryRarity):
@@ -139,9 +141,9 @@ class CalendarRarity(CategoryRarity):
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`: on what day or at what hour the date falls."""
-        shown = _shown(value)
-        on = "on a" if shown.endswith("day") else "at"
-        return f"{source.columns[0]} falls {on} {shown}, which {_seen(usual, rows)}"
+        part = shown(value)
+        on = "on a" if part.endswith("day") else "at"
+        return f"{source.columns[0]} falls {on} {part}, which {_seen(usual, rows)}"
 
 
 class MissingRarity(CategoryRarity):
@@ -179,17 +181,13 @@ class MissingLevels(LevelRarity):
         return MissingRarity.phrase(source, value, usual, row, rows, between)
 
 
-def _shown(value: Any) -> str:
-    return "(missing)" if pd.isna(value) else short(value)
-
-
 def _seen(count: float, rows: int) -> str:
     if count == 0:
         return "was never seen before"
     return f"{'is rare' if count < _RARE * rows else 'is seldom'}: {number(count)} of {rows:,} records"
 
 
-class PairRarity(FeatureGroup):
+class PairRarity(LevelPairs):
     """How much rarer a category is beside another one than it is in general.
 
     The pairs are those of the tree of strongest mutual information over all columns (Chow and Liu, 1968), so that each
@@ -211,10 +209,9 @@ class PairRarity(FeatureGroup):
         self.max_pairs = max_pairs
         self.min_information = min_information
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> PairRarity:
+    def fit(self, X: Any, y: object = None) -> PairRarity:
         """Find the pairs and count their levels."""
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.n_features_in_ = X.shape[1]
+        X = self._seen(X)
         self.n_rows_ = len(X)
         self.pairs_ = self._tree(X)
         used = sorted({name for pair in self.pairs_ for name in pair})
@@ -222,10 +219,10 @@ class PairRarity(FeatureGroup):
         self.combined_ = [CombinedLevels(X, pair) for pair in self.pairs_]
         return self
 
-    def _tree(self, X: pd.DataFrame) -> list[tuple[str, str]]:
-        sample = X.iloc[:: -(-len(X) // _SAMPLE)]
+    def _tree(self, X: Table) -> list[tuple[str, str]]:
+        sample = X.take(slice(None, None, -(-len(X) // _SAMPLE)))
         coded = {}
-        for name in X.columns:
+        for name in X:
             levels = Levels(sample[name])
             if 1 < len(levels) <= 0.2 * len(sample):
                 coded[name] = (levels.codes(sample[name]), len(levels))
@@ -254,51 +251,22 @@ class PairRarity(FeatureGroup):
                 kept.append(pair)
         return kept[: self.max_pairs]
 
-    def _counts(self, X: pd.DataFrame, i: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any]]:
-        given, of = self.pairs_[i]
-        n_given, n_of = (
-            np.append(self.levels_[name].counts, 0)[self.levels_[name].codes(X[name])] for name in (given, of)
-        )
-        n_both = np.append(self.combined_[i].counts, 0)[self.combined_[i].codes(X)]
-        return n_given, n_of, n_both
+    @property
+    def _pairs(self) -> list[tuple[str, str]]:
+        return [(of, given) for given, of in self.pairs_]
 
-    def fit_transform(self, X: pd.DataFrame, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
-        """Fit, and give each training row's surprisals as if it had not been one: new rows are no odder then."""
-        return self.fit(X)._surprisals(X, 1)
+    def _counts(self, X: Table) -> PairCounts:
+        return _counter(self).of(X)
 
-    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the surprisals in nats, shape (n, pairs)."""
-        check_is_fitted(self)
-        return self._surprisals(X, 0)
-
-    def _surprisals(self, X: pd.DataFrame, own: int) -> npt.NDArray[np.float32]:
-        out = np.empty((len(X), len(self.pairs_)), dtype=np.float32)
-        for i in range(len(self.pairs_)):
-            n_given, n_of, n_both = (counts - own for counts in self._counts(X, i))
-            share = np.maximum(n_of, 0.5) / (self.n_rows_ + 0.5)
-            conditional = (n_both + share) / (n_given + 1.0)
-            out[:, i] = np.maximum(np.log(np.minimum(share, _COMMON_SHARE)) - np.log(conditional), 0.0)
-        return out
+    def _surprisals(self, counts: PairCounts, own: int) -> npt.NDArray[Any]:
+        n_given, n_of, n_both = counts.given - own, counts.of - own, counts.both - own
+        share = np.maximum(n_of, 0.5) / (self.n_rows_ + 0.5)
+        conditional = (n_both + share) / (n_given + 1.0)
+        return np.maximum(np.log(np.minimum(share, _COMMON_SHARE)) - np.log(conditional), 0.0)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<b> for <a>`` for each pair."""
         return np.asarray([f"{of} for {given}" for given, of in self.pairs_], dtype=object)
-
-    @property
-    def feature_columns_(self) -> list[tuple[str, ...]]:
-        """Source columns of each feature: the one judged, then the one it is judged by."""
-        return [(of, given) for given, of in self.pairs_]
-
-    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return the pairs of levels (judged, given) and ``(rows with both, rows with the given one)``."""
-        values = np.empty((len(X), len(self.pairs_)), dtype=object)
-        counts = np.empty(values.shape, dtype=object)
-        for i, (given, of) in enumerate(self.pairs_):
-            n_given, _, n_both = self._counts(X, i)
-            judged, known = (X[name].astype(object).tolist() for name in (of, given))
-            for row, facts in enumerate(zip(judged, known, n_both.tolist(), n_given.tolist(), strict=True)):
-                values[row, i], counts[row, i] = facts[:2], facts[2:]
-        return values, counts
 
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
@@ -312,18 +280,22 @@ def _state(name: str, value: Any) -> str:
     """A column and its category, or how a value of it is missing (see `derived.MissingState`)."""
     column, given, _ = name.rpartition(" given")
     if not given:
-        return f"{name} {_shown(value)}"
+        return f"{name} {shown(value)}"
     if value in ("given", "blank"):
         return f"a {column} that is {value}"
     return f"{column} in other words than known" if value == "in other words" else f"{column} '{short(value)}'"
 
 
-def determined(X: pd.DataFrame, levels: dict[str, Levels]) -> list[str]:
+_counter: Kept[PairRarity, PairCounter] = Kept(lambda rarity: PairCounter(rarity.combined_))
+
+
+def determined(records: Any, levels: dict[str, Levels]) -> list[str]:
     """Name the columns of which a finer one leaves at most a tenth of the entropy open.
 
     Of more than `MOST_PARTNERS` columns only those that have most to do with all others are asked about the rest.
     """
-    sample = X.iloc[:: -(-len(X) // _SAMPLE)]
+    X = as_table(records)
+    sample = X.take(slice(None, None, -(-len(X) // _SAMPLE)))
     codes = {name: found.codes(sample[name]) for name, found in levels.items() if len(found) <= 0.2 * len(X)}
     found = []
     asked = most_related({name: (own, len(levels[name])) for name, own in codes.items()})

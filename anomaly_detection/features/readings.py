@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy.special import betainc, gammainc, gammaln
-from sklearn.utils.validation import check_is_fitted
 
+from anomaly_detection.data.levels import Kept
+from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import listed, number, with_unit
 from anomaly_detection.features.coincidences import (
     Chance,
@@ -21,6 +22,7 @@ from anomaly_detection.features.coincidences import (
     cell_keys,
     combined,
     first_other,
+    keys_by_column,
     labels_at,
     mixed,
     repeats_of,
@@ -28,6 +30,7 @@ from anomaly_detection.features.coincidences import (
 from anomaly_detection.features.forms import NEVER, decimals
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.numeric_values import LARGEST, bounded
+from anomaly_detection.features.remembered import Remembered
 from anomaly_detection.progress import steps
 
 __all__ = ["Readings"]
@@ -49,6 +52,7 @@ _RATES = 2.0 ** np.arange(11)
 _SHAPES = np.array([1000.0, 100.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003])
 _SHARES = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
 _TINY = 1e-300
+_FEW = 16  # rows: so many look up what is remembered, each by itself
 
 
 @dataclass
@@ -199,8 +203,8 @@ def _learn_spread(frequency: Frequency, values: Floats, spans: Codes) -> Floats:
     return found
 
 
-def _values(X: pd.DataFrame, names: Sequence[str]) -> Floats:
-    return bounded(X[list(names)].to_numpy(dtype=np.float64))
+def _values(X: Table, names: Sequence[str]) -> Floats:
+    return bounded(X.matrix(names))
 
 
 def _others_of(spans: Codes) -> Floats:
@@ -280,26 +284,25 @@ class Readings(FeatureGroup):
         self.numbers = numbers
         self.within = within
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> Readings:
+    def fit(self, X: Any, y: object = None) -> Readings:
         """Learn how often values repeat."""
         self.fit_transform(X)
         return self
 
-    def fit_transform(self, X: pd.DataFrame, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+    def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """Fit, and give the evidence of the training records, each judged by those of other spans of time."""
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.n_features_in_ = X.shape[1]
+        X = self._seen(X)
         spans = self._spans(X)
         self.frequencies_: dict[str, Frequency] = {}
         found = []
         for name in steps(self.numbers, "looking for repeated values"):
-            values = bounded(X[name].to_numpy(dtype=np.float64))
+            values = bounded(X.numbers(name))
             frequency = learn_frequency(values)
             if frequency is not None:
                 self.frequencies_[name] = frequency
                 found.append(_learn_spread(frequency, values, spans))
         self.together_ = self._learn_together(X, spans)
-        last = X.iloc[-_REMEMBERED:] if self._columns else X.iloc[:0]
+        last = X.take(slice(-_REMEMBERED, None) if self._columns else slice(0))
         self.last_ = _values(last, self._columns)
         self.last_spans_, self.last_whole_ = spans[len(X) - len(last) :], self._whole(last)
         single = np.column_stack([np.empty((len(X), 0)), *found])
@@ -316,17 +319,17 @@ class Readings(FeatureGroup):
         order = sorted(self.frequencies_, key=lambda name: self.frequencies_[name].apart)
         return order[:_MOST_TOGETHER] if len(order) > 1 else []
 
-    def _spans(self, X: pd.DataFrame) -> Codes:
+    def _spans(self, X: Table) -> Codes:
         """The number of each row's span of time, -1 where it is not known; 0 where there are none; shape (n,)."""
         if not self.within:
             return np.zeros(len(X), dtype=np.int64)
-        column = X[self.within[0]]
-        numbered = np.append(column.cat.categories.astype(np.int64).to_numpy(), -1)
-        return np.asarray(numbered[column.cat.codes.to_numpy()], dtype=np.int64)
+        column = X.coded(self.within[0])
+        numbered = np.array([*map(int, column.names), -1], dtype=np.int64)
+        return np.asarray(numbered[column.codes], dtype=np.int64)
 
-    def _whole(self, X: pd.DataFrame) -> Keys:
+    def _whole(self, X: Table) -> Keys:
         said = [name for name in self.feature_names_in_ if name not in self.within]
-        return combined({name: cell_keys(X[name]) for name in said}, len(X))
+        return combined(keys_by_column(X, said), len(X))
 
     @staticmethod
     def _cells(values: Floats, spans: Codes) -> list[Keys]:
@@ -335,9 +338,9 @@ class Readings(FeatureGroup):
         keys = [np.maximum(mixed((column + 0.0).view(np.uint64) ^ within), np.uint64(1)) for column in values.T.copy()]
         return [np.where(np.isnan(column), np.uint64(0), key) for column, key in zip(values.T, keys, strict=True)]
 
-    def _learn_together(self, X: pd.DataFrame, spans: Codes) -> list[Chance]:
+    def _learn_together(self, X: Table, spans: Codes) -> list[Chance]:
         for name in self._columns:
-            self.frequencies_[name].apart = agreement(cell_keys(X[name].dropna()))
+            self.frequencies_[name].apart = agreement(cell_keys(X.numbers(name)[~X.isna(name)]))
         names = self._joined
         agreed, _ = _agreeing(self._cells(_values(X, names), spans), len(X))
         compared = float(_others_of(spans).mean())
@@ -352,21 +355,44 @@ class Readings(FeatureGroup):
             for count in range(2, len(names) + 1)
         ]
 
-    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the evidence in nats, shape (n, features); 0 for what repeats nothing."""
-        check_is_fitted(self)
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """The evidence in nats, shape (n, features); 0 for what repeats nothing."""
+        values, spans = _values(X, self._columns), self._spans(X)
+        others, compared, agreed, together = (self._among_few if len(X) <= _FEW else self._among_all)(X, values, spans)
+        single = np.zeros(values.shape)
+        for i, frequency in enumerate(self.frequencies_.values()):
+            if others[:, i].any():
+                x = np.nan_to_num(values[:, i])
+                often = np.minimum(frequency.by_density(x) + frequency.seen(x) / (frequency.values + 1.0), 1.0)
+                single[:, i] = frequency.evidence(others[:, i], often * compared[:, i], compared[:, i])
+        return self._out(single, agreed, together)
+
+    def _among_all(self, X: Table, values: Floats, spans: Codes) -> tuple[Codes, Floats, Codes, Floats]:
+        """How many others of a row's span have each value, and how many have any; both (n, columns).
+
+        In how many columns it agrees with one and the same other, and how many others its span has; both (n,).
+        """
+        n = len(X)
         values, spans = self._beside(X)
         others, compared = self._counts(values, spans)
-        n = len(X)
-        single = np.zeros((n, len(self._columns)))
-        for i, frequency in enumerate(self.frequencies_.values()):
-            x = np.nan_to_num(values[:n, i])
-            often = np.minimum(frequency.by_density(x) + frequency.seen(x) / (frequency.values + 1.0), 1.0)
-            single[:, i] = frequency.evidence(others[:n, i], often * compared[:n, i], compared[:n, i])
         agreed, _ = _agreeing(self._cells(self._of_joined(values), spans), len(values))
-        return self._out(single, agreed[:n], _others_of(spans)[:n])
+        return others[:n], compared[:n], agreed[:n], _others_of(spans)[:n]
 
-    def _beside(self, X: pd.DataFrame) -> tuple[Floats, Codes]:
+    def _among_few(self, X: Table, values: Floats, spans: Codes) -> tuple[Codes, Floats, Codes, Floats]:
+        """`_among_all`, by looking up what is remembered, of which it would go through all."""
+        remembered, cells = _remembered(self), np.array(self._cells(values, spans), dtype=np.uint64)
+        cells = cells.reshape(len(self._columns), len(X))
+        again = remembered.again(self._whole(X), spans)
+        others, compared = remembered.alike(cells, again), remembered.given(spans, again)
+        together = _others_of(spans) + remembered.together(spans, again)
+        for i, keys in enumerate(cells if len(X) > 1 else ()):
+            given = np.flatnonzero(keys > 0)
+            others[i, given] += repeats_of(keys[given])
+            compared[i, given] += _others_of(spans[given]).astype(np.int64)
+        agreed = remembered.agreeing([self._columns.index(name) for name in self._joined], cells, again)
+        return others.T, np.where(cells > 0, compared, 0).T.astype(np.float64), agreed, together
+
+    def _beside(self, X: Table) -> tuple[Floats, Codes]:
         """The values and spans of the rows and, after them, of the remembered ones that they are compared with."""
         values, spans = _values(X, self._columns), self._spans(X)
         near = np.isin(self.last_spans_, spans)
@@ -412,12 +438,13 @@ class Readings(FeatureGroup):
         """The span of time that each is compared within."""
         return [tuple(self.within)] * len(self.get_feature_names_out())
 
-    def in_units(self, X: pd.DataFrame, rows: Codes | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def in_units(self, X: Any, rows: Codes | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return how many rows hold each value, and the columns that agree with one other row; both (n, features).
 
         What is usual is 1 and, of the columns that agree, the first such row by the index of `X`; None where that is a
         training record. `rows` are the positions of those to tell of, among all of `X`; all if not given.
         """
+        X = as_table(X)
         places = np.arange(len(X)) if rows is None else np.asarray(rows, dtype=np.int64)
         values, spans = self._beside(X)
         others, _ = self._counts(values, spans)
@@ -433,7 +460,7 @@ class Readings(FeatureGroup):
             }
             out[:, -1] = pd.Series(which[places]).map(named)
             other = _partners(cells, which, places)
-            usual[:, -1] = labels_at(X.index, other)
+            usual[:, -1] = labels_at(X.labels, other)
         return out, usual
 
     @classmethod
@@ -455,3 +482,14 @@ class Readings(FeatureGroup):
             return f"{listed(list(value))} are those of {which}{within and ', within four weeks of it'}"
         name, shown = with_unit(source.columns[0], row[source.columns[0]])
         return f"{number(value)} rows{within} have this very {name}, {shown}"
+
+
+_remembered: Kept[Readings, Remembered] = Kept(
+    lambda readings: Remembered(
+        np.array(readings._cells(readings.last_, readings.last_spans_), dtype=np.uint64).reshape(
+            len(readings._columns), len(readings.last_)
+        ),
+        readings.last_spans_,
+        readings.last_whole_,
+    )
+)

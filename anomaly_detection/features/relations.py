@@ -7,12 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
-from anomaly_detection.data.levels import CombinedLevels, Levels
-from anomaly_detection.features.clauses import short
-from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
+from anomaly_detection.data.levels import CombinedLevels, Kept, Levels
+from anomaly_detection.data.table import Table
+from anomaly_detection.features.group import FeatureSource, Range, Row
+from anomaly_detection.features.level_pairs import LevelPairs, PairCounter, PairCounts, shown
 from anomaly_detection.features.pairing import most_related
 from anomaly_detection.progress import steps
 
@@ -48,26 +47,18 @@ class Relation:
         """What the feature is called."""
         return f"{self.of} beside {self.given}"
 
-    def counts(self, X: pd.DataFrame) -> tuple[Codes, Codes, Codes]:
-        """Training rows with the judged level, with the given one, and with both; 0 for what is new; each (n,)."""
-        of = np.append(self.levels.counts, 0)[self.levels.codes(X[self.of])]
-        given = np.append(self.given_levels.counts, 0)[self.given_levels.codes(X[self.given])]
-        both = np.append(self.both.counts, 0)[self.both.codes(X)]
-        return of, given, both
 
-    def surprisal(self, of: Any, given: Any, both: Any, own: int) -> Floats:
-        """``-log`` of the judged level's share beside the given one, in nats; `own` rows are the row itself."""
-        return _surprisal(of, given, both, own, self.lent, self.levels)
+def _new(counts: Codes) -> float:
+    """The share of rows whose level is new, as often as levels were new in training (Good, 1953)."""
+    return float((np.count_nonzero(counts == 1) + 0.5) / (counts.sum() + 1.0))
 
 
-def _surprisal(of: Any, given: Any, both: Any, own: int, lent: float, levels: Levels) -> Floats:
-    rows = float(levels.counts.sum())
-    new = (np.count_nonzero(levels.counts == 1) + 0.5) / (rows + 1.0)
-    share = np.where(of > 0, np.maximum(of - own, _LEAST_COUNT) * (1.0 - new) / rows, new)
-    return np.asarray(-np.log((both - np.minimum(own, both) + lent * share) / (np.maximum(given - own, 0) + lent)))
+def _share(of: Any, own: int, new: Any, rows: Any) -> Floats:
+    """How common each level is among the other rows."""
+    return np.asarray(np.maximum(of - own, _LEAST_COUNT) * (1.0 - new) / rows)
 
 
-class Relations(FeatureGroup):
+class Relations(LevelPairs):
     """``-log p(b | a)`` in nats for each category `b` and the two columns `a` that foretell it best.
 
     `p` has pseudo-counts in proportion to how common `b` is, as many as make the training rows likeliest, each judged
@@ -87,13 +78,12 @@ class Relations(FeatureGroup):
     def __init__(self, kin: Any = None) -> None:
         self.kin = kin
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> Relations:
+    def fit(self, X: Any, y: object = None) -> Relations:
         """Find the relations and count their levels."""
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.n_features_in_ = X.shape[1]
+        X = self._seen(X)
         step = -(-len(X) // _SAMPLE)
         coded: dict[str, tuple[Codes, int]] = {}
-        levels = {name: Levels(X[name]) for name in X.columns}
+        levels = {name: Levels(X[name]) for name in X}
         for name, found in levels.items():
             if 1 < len(found) <= _MOST_LEVELS * len(X):
                 coded[name] = (found.codes(X[name])[::step], len(found))
@@ -110,8 +100,7 @@ class Relations(FeatureGroup):
         """The columns that foretell one better than nothing does: how likely they make it, and what is lent."""
         codes, size = coded[of]
         counts = np.bincount(codes, minlength=size)
-        own, new = counts[codes], (np.count_nonzero(counts == 1) + 0.5) / (len(codes) + 1.0)
-        share = np.maximum(own - 1, _LEAST_COUNT) * (1.0 - new) / len(codes)
+        share = _share(counts[codes], 1, _new(counts), len(codes))
         alone = float(np.mean(np.log(share)))
         found = []
         for given in self._promising(of, coded):
@@ -131,43 +120,23 @@ class Relations(FeatureGroup):
         mine = {of, *kin.get(of, ())}
         return [name for name in coded if not mine & {name, *kin.get(name, ())}]
 
-    def fit_transform(self, X: pd.DataFrame, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
-        """Fit, and give each training row's surprisals by the other rows."""
-        return self.fit(X)._surprisals(X, 1)
+    @property
+    def _pairs(self) -> list[tuple[str, str]]:
+        return [(relation.of, relation.given) for relation in self.relations_]
 
-    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the surprisals in nats, shape (n, relations)."""
-        check_is_fitted(self)
-        return self._surprisals(X, 0)
+    def _counts(self, X: Table) -> PairCounts:
+        return _learned(self).counter.of(X)
 
-    def _surprisals(self, X: pd.DataFrame, own: int) -> npt.NDArray[np.float32]:
-        out = np.empty((len(X), len(self.relations_)), dtype=np.float32)
-        for i, relation in enumerate(self.relations_):
-            of, given, both = relation.counts(X)
-            found = relation.surprisal(of, given, both, own)
-            # Beside a level that was never seen nothing is foretold.
-            out[:, i] = np.where(given > own, found, np.nan)
-        return out
+    def _surprisals(self, counts: PairCounts, own: int) -> npt.NDArray[Any]:
+        learned, of, given, both = _learned(self), counts.of, counts.given, counts.both
+        share = np.where(of > 0, _share(of, own, learned.new, learned.rows), learned.new)
+        likely = (both - np.minimum(own, both) + learned.lent * share) / (np.maximum(given - own, 0) + learned.lent)
+        # Beside a level that was never seen nothing is foretold.
+        return np.where(given > own, -np.log(likely), np.nan)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<b> beside <a>`` for each relation."""
         return np.asarray([relation.name for relation in self.relations_], dtype=object)
-
-    @property
-    def feature_columns_(self) -> list[tuple[str, ...]]:
-        """The column that each feature judges, then the one that it is judged by."""
-        return [(relation.of, relation.given) for relation in self.relations_]
-
-    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-        """Return the levels (judged, given) and ``(rows with both, rows with the given one)``."""
-        values = np.empty((len(X), len(self.relations_)), dtype=object)
-        counts = np.empty(values.shape, dtype=object)
-        for i, relation in enumerate(self.relations_):
-            _, given, both = relation.counts(X)
-            pair = (X[name].astype(object).tolist() for name in (relation.of, relation.given))
-            for row, facts in enumerate(zip(*pair, both.tolist(), given.tolist(), strict=True)):
-                values[row, i], counts[row, i] = facts[:2], facts[2:]
-        return values, counts
 
     @classmethod
     def tells(cls, usual: Any) -> bool:
@@ -179,7 +148,7 @@ class Relations(FeatureGroup):
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`: how many of the records with one category have the other."""
         both, total = usual
-        of, given = (_shown(name, part) for name, part in zip(source.columns, value, strict=True))
+        of, given = (f"{name} {shown(part)}" for name, part in zip(source.columns, value, strict=True))
         if both == 0:
             return f"{of} was never seen with {given} ({total:,} {_RECORDS[total == 1]})"
         return f"{of} is rare with {given}: {both:,} of its {total:,} records"
@@ -193,5 +162,24 @@ def _counted(keys: Codes, size: int) -> Codes:
     return np.asarray(counts[place], dtype=np.int64)
 
 
-def _shown(name: str, value: Any) -> str:
-    return f"{name} {'(missing)' if pd.isna(value) else short(value)}"
+@dataclass(frozen=True)
+class _Learned:
+    """What was learned of all relations, in arrays: rows, share of new levels, and what is lent; each (relations,)."""
+
+    counter: PairCounter
+    rows: Floats
+    new: Floats
+    lent: Floats
+
+    @classmethod
+    def of(cls, relations: Relations) -> _Learned:
+        found = relations.relations_
+        return cls(
+            PairCounter([one.both for one in found]),
+            np.array([float(one.levels.counts.sum()) for one in found]),
+            np.array([_new(one.levels.counts) for one in found]),
+            np.array([one.lent for one in found]),
+        )
+
+
+_learned: Kept[Relations, _Learned] = Kept(_Learned.of)

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
+from anomaly_detection.data.table import Coded, Table, as_table, factorized
 from anomaly_detection.features.clauses import number, short
 from anomaly_detection.features.forms import seldom
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
@@ -43,24 +43,24 @@ class Restating:
     said: Sequence[str]
     breaches: int = 0
 
-    def broken(self, X: pd.DataFrame) -> npt.NDArray[np.bool_]:
+    def broken(self, X: Table) -> npt.NDArray[np.bool_]:
         """Whether a row says something else than its date; not where the part is new, or either is missing; (n,)."""
         expected, found = self.expected(X), _texts(X[self.column])
-        both = pd.notna(expected) & pd.notna(found)
-        return np.asarray(both & (expected != found), dtype=bool)
+        none = (expected == None) | (found == None)  # noqa: E711
+        return np.asarray(~none & (expected != found), dtype=bool)
 
-    def expected(self, X: pd.DataFrame) -> npt.NDArray[np.object_]:
+    def expected(self, X: Table) -> npt.NDArray[np.object_]:
         """The text that each row's date leads to expect, None where the part is new; (n,)."""
-        found = part_of(X[self.date], self.part)
+        found = part_of(X.dates(self.date), self.part)
         at = np.minimum(np.searchsorted(self.parts, found), len(self.parts) - 1)
         expected: npt.NDArray[np.object_] = np.asarray(self.said, dtype=object)[at]
         expected[self.parts[at] != found] = None
         return expected
 
 
-def _texts(column: pd.Series[Any]) -> npt.NDArray[np.object_]:
+def _texts(column: Any) -> npt.NDArray[np.object_]:
     """Each cell as a text, None where it is missing; 6, 6.0 and "6" are one."""
-    codes, levels = pd.factorize(column.astype(object))
+    codes, levels = (column.codes, column.names) if isinstance(column, Coded) else factorized(column)
     texts = np.empty(len(levels) + 1, dtype=object)
     texts[:-1] = [_text(level) for level in levels]
     texts[-1] = None
@@ -89,23 +89,21 @@ class Restated(FeatureGroup):
     def __init__(self, restated: Mapping[str, tuple[str, str]] | None = None) -> None:
         self.restated = restated
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> Restated:
+    def fit(self, X: Any, y: object = None) -> Restated:
         """Learn what each part's records say."""
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.n_features_in_ = X.shape[1]
+        X = self._seen(X)
         self.n_rows_ = len(X)
         self.restatings_: list[Restating] = []
         for column, (part, date) in (self.restated or {}).items():
-            pairs = pd.DataFrame({"part": part_of(X[date], part), "text": _texts(X[column])}).dropna()
+            pairs = pd.DataFrame({"part": part_of(X.dates(date), part), "text": _texts(X[column])}).dropna()
             counts = pairs.value_counts(sort=False).reset_index().sort_values(["part", "count", "text"])
             most = counts.drop_duplicates("part", keep="last")
             found = Restating(column, part, date, most["part"].to_numpy(dtype=np.float64), most["text"].tolist())
             self.restatings_.append(replace(found, breaches=int(found.broken(X).sum())))
         return self
 
-    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the evidence in nats, shape (n, restated columns)."""
-        check_is_fitted(self)
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """The evidence in nats, shape (n, restated columns)."""
         out = np.zeros((len(X), len(self.restatings_)), dtype=np.float32)
         for i, one in enumerate(self.restatings_):
             out[one.broken(X), i] = seldom(one.breaches, self.n_rows_)
@@ -120,8 +118,9 @@ class Restated(FeatureGroup):
         """The column that restates, and the date."""
         return [(one.column, one.date) for one in self.restatings_]
 
-    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def in_units(self, X: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the cells, and ``(what the date leads to expect, breaches in training)``; both (n, columns)."""
+        X = as_table(X)
         values = np.empty((len(X), len(self.restatings_)), dtype=object)
         usual = np.empty(values.shape, dtype=object)
         for i, one in enumerate(self.restatings_):

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
+from anomaly_detection.data.table import Coded, as_table, factorized
 from anomaly_detection.features.pairing import paired_dates
 
 __all__ = ["PARTS", "find_restated", "part_of"]
@@ -21,9 +21,10 @@ _MOST_LEVELS = 400
 _SCREENED_ROWS = 500
 
 Codes = npt.NDArray[np.int64]
+Dates = npt.NDArray[np.datetime64]
 
 
-def find_restated(frame: pd.DataFrame, columns: Sequence[str], dates: Sequence[str]) -> dict[str, tuple[str, str]]:
+def find_restated(records: Any, columns: Sequence[str], dates: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Name the columns whose values stand one to one for a part of a date, and the part and the date.
 
     There is nothing odd about the month 6 in June: judged as a number or a category such a column only repeats the
@@ -31,8 +32,8 @@ def find_restated(frame: pd.DataFrame, columns: Sequence[str], dates: Sequence[s
 
     Parameters
     ----------
-    frame : DataFrame
-        Clean records.
+    records : DataFrame or Table
+        Clean ones.
     columns : sequence of str
         Numeric and categorical columns to look at.
     dates : sequence of str
@@ -42,10 +43,11 @@ def find_restated(frame: pd.DataFrame, columns: Sequence[str], dates: Sequence[s
     -------
     dict of column to (part, date)
     """
-    sample = frame.iloc[:: -(-len(frame) // _SAMPLE)]
-    dates = paired_dates(frame, dates)
-    coded = {name: pd.factorize(sample[name])[0].astype(np.int64) for name in columns}
-    parts = [(part, date, codes) for date in dates for part, codes in _parts(sample[date])]
+    table = as_table(records)
+    sample = table.take(slice(None, None, -(-len(table) // _SAMPLE)))
+    dates = paired_dates(table, dates)
+    coded = {name: _codes(sample[name]) for name in columns}
+    parts = [(part, date, codes) for date in dates for part, codes in _parts(sample.dates(date))]
     found: dict[str, tuple[str, str]] = {}
     coded = {name: codes for name, codes in coded.items() if 1 < codes.max() + 1 <= _MOST_LEVELS}
     may_be = _may_be([*coded.values()], [codes for _, _, codes in parts])
@@ -56,6 +58,11 @@ def find_restated(frame: pd.DataFrame, columns: Sequence[str], dates: Sequence[s
                 found[name] = (part, date)
                 break
     return found
+
+
+def _codes(column: Any) -> Codes:
+    numbers = np.where(column.codes < 0, np.nan, column.codes) if isinstance(column, Coded) else column
+    return factorized(np.asarray(numbers, dtype=np.float64))[0]
 
 
 def _may_be(columns: list[Codes], parts: list[Codes]) -> npt.NDArray[np.bool_]:
@@ -78,30 +85,57 @@ def _may_be(columns: list[Codes], parts: list[Codes]) -> npt.NDArray[np.bool_]:
     return possible
 
 
-PARTS: Mapping[str, Callable[[Any], Any]] = MappingProxyType(
+def _year(dates: Dates) -> Codes:
+    return dates.astype("datetime64[Y]").astype(np.int64) + 1970
+
+
+def _month(dates: Dates) -> Codes:
+    return dates.astype("datetime64[M]").astype(np.int64) % 12 + 1
+
+
+def _days(dates: Dates) -> Codes:
+    """Since 1970."""
+    return dates.astype("datetime64[D]").astype(np.int64)
+
+
+def _weekday(dates: Dates) -> Codes:
+    return (_days(dates) + 3) % 7  # 1 January 1970 was a Thursday
+
+
+def _day_of_year(dates: Dates) -> Codes:
+    return (dates.astype("datetime64[D]") - dates.astype("datetime64[Y]")).astype(np.int64) + 1
+
+
+def _week(dates: Dates) -> Codes:
+    """By ISO 8601: a week is one of the year that its Thursday lies in."""
+    thursday = dates.astype("datetime64[D]") + (3 - _weekday(dates)).astype("timedelta64[D]")
+    return (_day_of_year(thursday) - 1) // 7 + 1
+
+
+PARTS: Mapping[str, Callable[[Dates], Codes]] = MappingProxyType(
     {
-        "month": lambda at: at.month,
-        "year": lambda at: at.year,
-        "quarter": lambda at: at.quarter,
-        "weekday": lambda at: at.day_of_week,
-        "day": lambda at: at.day,
-        "day of the year": lambda at: at.day_of_year,
-        "week": lambda at: at.isocalendar().week,
-        "hour": lambda at: at.hour,
-        "year and month": lambda at: 12 * at.year + at.month,
-        "year and quarter": lambda at: 4 * at.year + at.quarter,
+        "month": _month,
+        "year": _year,
+        "quarter": lambda dates: (_month(dates) + 2) // 3,
+        "weekday": _weekday,
+        "day": lambda dates: (dates.astype("datetime64[D]") - dates.astype("datetime64[M]")).astype(np.int64) + 1,
+        "day of the year": _day_of_year,
+        "week": _week,
+        "hour": lambda dates: dates.astype("datetime64[h]").astype(np.int64) % 24,
+        "year and month": lambda dates: 12 * _year(dates) + _month(dates),
+        "year and quarter": lambda dates: 4 * _year(dates) + (_month(dates) + 2) // 3,
     }
 )
 """Parts of dates that columns restate, each as a number."""
 
 
-def part_of(dates: pd.Series[Any], part: str) -> npt.NDArray[np.float64]:
+def part_of(dates: Dates, part: str) -> npt.NDArray[np.float64]:
     """A part of each date, shape (n,); NaN where the date is missing."""
-    return np.asarray(PARTS[part](dates.dt).astype("float64"), dtype=np.float64)
+    return np.where(np.isnat(dates), np.nan, PARTS[part](dates))
 
 
-def _parts(dates: pd.Series[Any]) -> list[tuple[str, Codes]]:
-    return [(part, pd.factorize(part_of(dates, part))[0].astype(np.int64)) for part in PARTS]
+def _parts(dates: Dates) -> list[tuple[str, Codes]]:
+    return [(part, factorized(part_of(dates, part))[0]) for part in PARTS]
 
 
 def _one_to_one(first: Codes, second: Codes) -> bool:

@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
+from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.derived import Duration, Product
 from anomaly_detection.features.numeric_group import NumericGroup
 from anomaly_detection.features.pairing import paired_dates
@@ -47,10 +46,9 @@ class Rules(NumericGroup):
         self.products = products
         self.dates = dates
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> Rules:
+    def fit(self, X: Any, y: object = None) -> Rules:
         """Find the dates that follow each other."""
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.n_features_in_ = X.shape[1]
+        X = self._seen(X)
         self.orders_: list[tuple[Duration, float]] = []
         for first, second in combinations(paired_dates(X, self.dates), 2):
             days = Duration(first, second).values(X)
@@ -63,9 +61,8 @@ class Rules(NumericGroup):
                 self.orders_.append((pair, abs(middle)))
         return self
 
-    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the breaches, shape (n, rules); NaN where a value is missing."""
-        check_is_fitted(self)
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """The breaches, shape (n, rules); NaN where a value is missing."""
         values = self._values(X)
         out = np.empty(values.shape, dtype=np.float32)
         split = len(self.products)
@@ -85,15 +82,15 @@ class Rules(NumericGroup):
         """The columns that each rule binds."""
         return [*(product.columns for product in self.products), *(pair.columns for pair, _ in self.orders_)]
 
-    def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def in_units(self, X: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return quotients and 1, days from one date to the next and their median; both (n, rules)."""
-        values = self._values(X)
+        values = self._values(as_table(X))
         usual = np.array([1.0] * len(self.products) + [middle for _, middle in self.orders_])
         return values, np.broadcast_to(usual, values.shape)
 
-    def _values(self, X: pd.DataFrame) -> Floats:
+    def _values(self, X: Table) -> Floats:
         # Before the dates, in their order: a column of the records may have the name that a product usually has.
-        named = [name for name in X.columns if name not in self.dates]
-        quotients = [X[name].to_numpy(dtype=np.float64) for name in named[: len(self.products)]]
+        named = [name for name in X if name not in self.dates]
+        quotients = [X.numbers(name) for name in named[: len(self.products)]]
         parts = [*quotients, *(pair.values(X) for pair, _ in self.orders_)]
         return np.column_stack(parts) if parts else np.empty((len(X), 0))

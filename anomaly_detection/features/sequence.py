@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.levels import Levels
+from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import number, with_unit
 from anomaly_detection.features.dates import day_text, days_of, moment_of
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
@@ -67,7 +67,7 @@ class Series:
     at_least: tuple[float, ...] = field(default=())
     repeated: float = 0.0
 
-    def arranged(self, X: pd.DataFrame) -> tuple[Codes, Codes]:
+    def arranged(self, X: Table) -> tuple[Codes, Codes]:
         """The rows series by series in their order, and the series of each of these; both (n,)."""
         if self.by is None or self.levels is None:
             return np.arange(len(X)), np.zeros(len(X), dtype=np.int64)
@@ -76,9 +76,9 @@ class Series:
         return order, np.asarray(codes[order], dtype=np.int64)
 
 
-def _values(column: pd.Series[Any]) -> Floats:
+def _values(column: npt.NDArray[Any]) -> Floats:
     """Numbers, and dates as days, shape (n,)."""
-    return days_of(column) if column.dtype.kind == "M" else bounded(column.to_numpy(dtype=np.float64))
+    return days_of(column) if column.dtype.kind == "M" else bounded(column)
 
 
 def _middles(values: Floats, series: Codes) -> Floats:
@@ -106,7 +106,7 @@ def _distances(values: Floats, middles: Floats) -> tuple[float, float]:
     return float(half), float(most)
 
 
-def find_series(X: pd.DataFrame, columns: Sequence[str], categories: Sequence[str]) -> list[Series]:
+def find_series(X: Table, columns: Sequence[str], categories: Sequence[str]) -> list[Series]:
     """Find the columns that the rows around foretell, of all rows or of those with the same category."""
     n = len(X)
     if n < _LEAST_ROWS:
@@ -166,25 +166,26 @@ class _OfSeries(FeatureGroup):
 
     counted: ClassVar[bool] = True
     word: ClassVar[str]
+    fewest: ClassVar[int]
 
     def __init__(self, numbers: Sequence[str] = (), categories: Sequence[str] = ()) -> None:
         self.numbers = numbers
         self.categories = categories
 
-    def fit(self, X: pd.DataFrame, y: object = None) -> _OfSeries:
+    def fit(self, X: Any, y: object = None) -> _OfSeries:
         """Find the columns, and learn how closely they follow."""
-        self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        self.n_features_in_ = X.shape[1]
+        X = self._seen(X)
         self.series_ = [one for one in find_series(X, self.numbers, self.categories) if self._takes(one)]
         return self
 
     def _takes(self, series: Series) -> bool:
         return True
 
-    def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Give the features, shape (n, series)."""
-        check_is_fitted(self)
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """The features, shape (n, series)."""
         out = np.zeros((len(X), len(self.series_)), dtype=np.float32)
+        if len(X) < self.fewest:
+            return out
         for i, one in enumerate(self.series_):
             order, series = one.arranged(X)
             out[order, i] = self._judged(_values(X[one.column])[order], series, one)
@@ -217,10 +218,11 @@ class Neighbours(_OfSeries):
 
     ordered: ClassVar[bool] = True
     word = "beside the rows around"
+    fewest = _FEWEST_TOGETHER
 
-    def fit_transform(self, X: pd.DataFrame, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+    def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """Fit, and give the features of the training records, each by its neighbours among them."""
-        return self.fit(X).transform(X)
+        return self.fit(X).features_of(as_table(X))
 
     def _judged(self, values: Floats, series: Codes, one: Series) -> Floats:
         middles = _middles(values, series)
@@ -230,8 +232,9 @@ class Neighbours(_OfSeries):
         closer = min(1.0, max(one.scale, _LEAST_SCALE * one.apart) / here) if here > 0 else 1.0
         return np.asarray(np.nan_to_num((values - middles) * closer), dtype=np.float64)
 
-    def in_units(self, X: pd.DataFrame, rows: Codes | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def in_units(self, X: Any, rows: Codes | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the values, and the middle of the rows around; both (n, series)."""
+        X = as_table(X)
         places = np.arange(len(X)) if rows is None else np.asarray(rows, dtype=np.int64)
         told = np.empty((2, len(places), len(self.series_)), dtype=object)
         for i, one in enumerate(self.series_):
@@ -275,13 +278,14 @@ class Runs(_OfSeries):
     nats: ClassVar[bool] = True
     units: ClassVar[tuple[float, float]] = (0.0, 1.0)
     word = "unchanged"
+    fewest = 3
 
     def _takes(self, series: Series) -> bool:
         return not series.at_least or series.at_least[0] <= _MOST_REPEATED
 
-    def fit_transform(self, X: pd.DataFrame, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+    def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """Fit, and give the evidence of the training records."""
-        return self.fit(X).transform(X)
+        return self.fit(X).features_of(as_table(X))
 
     def _judged(self, values: Floats, series: Codes, one: Series) -> Floats:
         lengths = _runs(values, series)
@@ -294,8 +298,9 @@ class Runs(_OfSeries):
         seen = known[np.minimum(lengths, last)] + np.maximum(lengths - last, 0) * step
         return np.asarray(np.minimum(seen, np.maximum(lengths - 2, 0) * step), dtype=np.float64)
 
-    def in_units(self, X: pd.DataFrame, rows: Codes | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    def in_units(self, X: Any, rows: Codes | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return in how many rows in a row each value stands, and 1; both (n, series)."""
+        X = as_table(X)
         places = np.arange(len(X)) if rows is None else np.asarray(rows, dtype=np.int64)
         told = np.empty((len(places), len(self.series_)), dtype=object)
         for i, one in enumerate(self.series_):

@@ -98,10 +98,11 @@ class DeviationSummary(FeatureGroup):
 
     def deviations(self, X: Floats32) -> Floats32:
         """Give how far each value deviates in standard deviations, shape (n, features), at least 0."""
-        check_is_fitted(self)
+        if not hasattr(self, "width_"):
+            check_is_fitted(self)
         away = X - self.median_
         z = np.where(away > 0, away / self.width_[0], -away / self.width_[1])
-        return np.nan_to_num(z, nan=0.0, posinf=1e6).astype(np.float32)
+        return np.where(np.isnan(z), 0.0, np.where(z == np.inf, 1e6, z)).astype(np.float32)
 
     def transform(self, X: Floats32) -> Floats32:
         """Give the four largest deviations and the mean one, shape (n, 5).

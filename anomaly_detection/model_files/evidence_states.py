@@ -7,16 +7,18 @@ from typing import Any
 import numpy as np
 
 from anomaly_detection.features.coincidences import Chance
-from anomaly_detection.features.contexts import Context, Contexts, History
+from anomaly_detection.features.contexts import Context, Contexts
 from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.dates import Dates
 from anomaly_detection.features.evidence import Evidence, FeatureScale, Tails
-from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Forms, Gaps, Signs, Spelling, Spellings
+from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Forms, Gaps, Signs
+from anomaly_detection.features.history import History
 from anomaly_detection.features.readings import Frequency, Readings
 from anomaly_detection.features.relations import Relation, Relations
 from anomaly_detection.features.restated import Restated, Restating
 from anomaly_detection.features.restated_columns import PARTS
 from anomaly_detection.features.sequence import Neighbours, Runs, Series
+from anomaly_detection.features.spelling import Spelling, Spellings
 from anomaly_detection.model_files.shared_states import (
     COMBINED,
     COUNTS,
@@ -125,6 +127,8 @@ _CONTEXT = Record(
         "learned": Unkept(None),
     },
     _context_fault,
+    # Earlier files have a place for what one fit left behind, empty.
+    optional=("learned",),
 )
 
 

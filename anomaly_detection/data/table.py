@@ -1,0 +1,286 @@
+"""`Table`: the columns of clean records as plain arrays, many records or one, and categories as codes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+from weakref import WeakValueDictionary
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+__all__ = [
+    "MISSING_LEVEL",
+    "Coded",
+    "Table",
+    "Vocabulary",
+    "as_table",
+    "coded",
+    "column_values",
+    "factorized",
+    "missing_in",
+    "objects_of",
+]
+
+MISSING_LEVEL = "(missing)"
+
+Bools = npt.NDArray[np.bool_]
+Codes = npt.NDArray[np.int64]
+Dates = npt.NDArray[np.datetime64]
+Floats = npt.NDArray[np.float64]
+Rows = slice | npt.NDArray[Any]
+
+
+class Vocabulary:
+    """Names of levels and the place of each; there is one for all that have the same names in the same order."""
+
+    _all: ClassVar[WeakValueDictionary[tuple[Any, ...], Vocabulary]] = WeakValueDictionary()
+
+    def __init__(self, names: tuple[Any, ...]) -> None:
+        self.names = names
+        self.place = {name: i for i, name in enumerate(names)}
+        self.missing = self.place.get(MISSING_LEVEL, -1)
+
+    @classmethod
+    def of(cls, names: Iterable[Any]) -> Vocabulary:
+        """The one of these names."""
+        key = tuple(names)
+        found = cls._all.get(key)
+        if found is None:
+            found = cls._all[key] = cls(key)
+        return found
+
+
+class Coded:
+    """A column of categories: each row's position among names, -1 where it is missing.
+
+    Attributes
+    ----------
+    codes : ndarray of int64, shape (n,)
+    names : sequence
+        Distinct; texts, of columns that a `Schema` read.
+    """
+
+    __slots__ = ("_made", "codes", "names")
+
+    def __init__(self, codes: npt.NDArray[Any], names: Sequence[Any]) -> None:
+        self.codes: Codes = np.asarray(codes, dtype=np.int64)
+        self.names = names
+        self._made: dict[Any, npt.NDArray[Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def within(self, vocabulary: Vocabulary) -> Codes:
+        """Each row's place in a vocabulary, -1 where its name is not in it; what is missing is a name of its own.
+
+        It is found once, however many ask.
+        """
+        found = self._made.get(vocabulary)
+        if found is None:
+            place = vocabulary.place
+            # The last is that of code -1. Where a text says that it is missing, that is the same level.
+            lookup = np.array([*(place.get(name, -1) for name in self.names), vocabulary.missing], dtype=np.int64)
+            found = self._made[vocabulary] = lookup[self.codes]
+        return found
+
+    def made(self, make: Callable[[Coded], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """What a function makes of this column, made once."""
+        found = self._made.get(make)
+        if found is None:
+            found = self._made[make] = make(self)
+        return found
+
+    def counts(self) -> Codes:
+        """How many rows have each name, shape (names,)."""
+        return np.bincount(self.codes[self.codes >= 0], minlength=len(self.names)).astype(np.int64)
+
+    def isna(self) -> Bools:
+        """Where a value is missing."""
+        return np.asarray(self.codes < 0, dtype=bool)
+
+    def take(self, rows: Rows) -> Coded:
+        """Some of the rows."""
+        return Coded(self.codes[rows], self.names)
+
+    def objects(self) -> npt.NDArray[np.object_]:
+        """Each row's name; NaN where it is missing."""
+        names = np.empty(len(self.names) + 1, dtype=object)
+        names[:-1] = self.names
+        names[-1] = np.nan
+        return np.asarray(names[self.codes], dtype=object)
+
+    def categorical(self) -> pd.Categorical:
+        """The same for pandas."""
+        make: Any = pd.Categorical.from_codes  # the stubs know only literal kinds of codes
+        return make(self.codes, categories=pd.Index(list(self.names), dtype=object))
+
+
+def coded(column: Any) -> Coded:
+    """A column of any kind as categories; those of pandas keep their order, others come in ascending order."""
+    if isinstance(column, Coded):
+        return column
+    column = pd.Series(column)
+    if not isinstance(column.dtype, pd.CategoricalDtype):
+        column = column.astype("category")
+    return Coded(column.cat.codes.to_numpy(), column.cat.categories.astype(object).tolist())
+
+
+class Table:
+    """Columns of one length by their names, in an order.
+
+    A number is float64, a date datetime64[ns], a category `Coded`; anything else is an array as it came.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray or Coded
+    rows : int
+        Their length.
+    labels : Index, optional
+        What the rows are called, in place of their positions.
+    """
+
+    __slots__ = ("_columns", "_labels", "_made", "_rows")
+
+    def __init__(self, columns: Mapping[str, Any], rows: int, labels: pd.Index[Any] | None = None) -> None:
+        self._columns = columns
+        self._rows = rows
+        self._labels = labels
+        self._made: dict[Any, Any] = {}
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> Table:
+        """The columns of a frame."""
+        return cls({str(name): column_values(column) for name, column in frame.items()}, len(frame), frame.index)
+
+    def __len__(self) -> int:
+        return self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def __getitem__(self, name: str) -> Any:
+        return self._columns[name]
+
+    @property
+    def columns(self) -> list[str]:
+        """The names."""
+        return list(self._columns)
+
+    @property
+    def labels(self) -> pd.Index[Any]:
+        """What the rows are called."""
+        return pd.RangeIndex(self._rows) if self._labels is None else self._labels
+
+    def numbers(self, name: str) -> Floats:
+        """A column of numbers."""
+        return np.asarray(self._columns[name], dtype=np.float64)
+
+    def matrix(self, names: Sequence[str]) -> Floats:
+        """Columns of numbers side by side, shape (n, columns)."""
+        out = np.empty((self._rows, len(names)))
+        for i, name in enumerate(names):
+            out[:, i] = self._columns[name]
+        return out
+
+    def dates(self, name: str) -> Dates:
+        """A column of dates."""
+        return np.asarray(self._columns[name], dtype="datetime64[ns]")
+
+    def coded(self, name: str) -> Coded:
+        """A column of categories."""
+        return coded(self._columns[name])
+
+    def isna(self, name: str) -> Bools:
+        """Where a column has no value."""
+        return missing_in(self._columns[name])
+
+    def objects(self, name: str) -> npt.NDArray[np.object_]:
+        """The cells of a column as Python's values."""
+        return objects_of(self._columns[name])
+
+    def only(self, names: Sequence[str]) -> Table:
+        """Some of the columns, in the order of `names`."""
+        return self._beside({name: self._columns[name] for name in names})
+
+    def take(self, rows: Rows) -> Table:
+        """Some of the rows."""
+        made = {
+            name: column.take(rows) if isinstance(column, Coded) else column[rows]
+            for name, column in self._columns.items()
+        }
+        count = len(range(self._rows)[rows]) if isinstance(rows, slice) else len(rows)
+        return Table(made, count, None if self._labels is None else self._labels[rows])
+
+    def with_columns(self, more: Mapping[str, Any]) -> Table:
+        """These columns and others after them."""
+        return self._beside({**self._columns, **more})
+
+    def _beside(self, columns: Mapping[str, Any]) -> Table:
+        table = Table(columns, self._rows, self._labels)
+        table._made = self._made
+        return table
+
+    def made(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What somebody makes of these rows under a key, made once for this table and all of the same rows."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def labelled(self, labels: Any) -> Table:
+        """The same, with its rows called otherwise."""
+        return Table(self._columns, self._rows, pd.Index(labels))
+
+    def frame(self) -> pd.DataFrame:
+        """The same for pandas."""
+        columns = {
+            name: column.categorical() if isinstance(column, Coded) else column
+            for name, column in self._columns.items()
+        }
+        return pd.DataFrame(columns, index=self.labels)
+
+
+def as_table(data: Any) -> Table:
+    """A table of a frame, or the table that it is already."""
+    return data if isinstance(data, Table) else Table.of(data)
+
+
+def factorized(values: Floats) -> tuple[Codes, Floats]:
+    """Each number's place among the distinct ones, -1 where it is missing, and these, in the order of their rows."""
+    if len(values) == 1:
+        gap = bool(np.isnan(values[0]))
+        return np.array([-1 if gap else 0]), values[:0] if gap else values
+    codes, levels = pd.factorize(values)
+    return codes.astype(np.int64), levels
+
+
+def objects_of(column: Any) -> npt.NDArray[np.object_]:
+    """The cells of a column of a table as Python's values, shape (n,)."""
+    if isinstance(column, Coded):
+        return column.objects()
+    return np.asarray(column if column.dtype == object else pd.Series(column).astype(object), dtype=object)
+
+
+def column_values(column: Any) -> Any:
+    """A column of pandas as a `Table` has it; one of a table as it is."""
+    if isinstance(column, (Coded, np.ndarray)):
+        return column
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        return coded(column)
+    values = column.to_numpy()
+    return values.astype("datetime64[ns]") if values.dtype.kind == "M" else values
+
+
+def missing_in(column: Any) -> Bools:
+    """Where a column of a table has no value, shape (n,)."""
+    if isinstance(column, Coded):
+        return column.isna()
+    if column.dtype.kind == "f":
+        return np.isnan(column)
+    if column.dtype.kind == "M":
+        return np.isnat(column)
+    return np.asarray(pd.isna(column), dtype=bool)

@@ -1,0 +1,112 @@
+"""`LevelPairs`: groups of features that judge a level of one column beside a level of another, by their counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from anomaly_detection.data.levels import Combinations, CombinedLevels
+from anomaly_detection.data.table import Table, as_table
+from anomaly_detection.features.clauses import short
+from anomaly_detection.features.group import FeatureGroup
+
+__all__ = ["LevelPairs", "PairCounts", "shown"]
+
+Codes = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PairCounts:
+    """Training rows with the judged level, with the given one, and with both; 0 for what is new; each (n, pairs)."""
+
+    of: Codes
+    given: Codes
+    both: Codes
+
+
+class PairCounter:
+    """Counts of pairs of levels.
+
+    Parameters
+    ----------
+    combined : sequence of CombinedLevels
+        Each of the given column and the judged one.
+    """
+
+    def __init__(self, combined: Sequence[CombinedLevels]) -> None:
+        self._combinations = Combinations(combined)
+        own = [[np.append(0, levels.counts) for levels in one.levels] for one in combined]
+        parts = [
+            *(part for part, _ in own),
+            *(part for _, part in own),
+            *(np.append(0, one.counts) for one in combined),
+        ]
+        starts = np.cumsum([0, *map(len, parts)])[:-1]
+        self._given, self._of, self._both = starts.reshape(3, -1)
+        self._counts = np.concatenate([np.zeros(0, dtype=np.int64), *parts])
+
+    def of(self, table: Table) -> PairCounts:
+        """The counts of each row's pairs."""
+        levels = self._combinations.levels(table)
+        given, of = self._combinations.places
+        return PairCounts(
+            self._counts[levels[:, of] + self._of],
+            self._counts[levels[:, given] + self._given],
+            self._counts[self._combinations.codes(table, levels) + (self._both + 1)],
+        )
+
+
+class LevelPairs(FeatureGroup):
+    """Features of pairs of levels, see `_pairs` and `_counts`."""
+
+    @property
+    def _pairs(self) -> list[tuple[str, str]]:
+        """The column that each feature judges, and the one that it is given."""
+        raise NotImplementedError
+
+    def _counts(self, X: Table) -> PairCounts:
+        raise NotImplementedError
+
+    def _surprisals(self, counts: PairCounts, own: int) -> npt.NDArray[Any]:
+        """In nats, shape (n, pairs); `own` of the counted rows are the row itself."""
+        raise NotImplementedError
+
+    def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+        """Fit, and give each training row's surprisals by the other rows: new ones are no odder then."""
+        X = as_table(X)
+        return self._surprisals(self.fit(X)._counts(X), 1).astype(np.float32)
+
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """The surprisals in nats, shape (n, pairs)."""
+        return self._surprisals(self._counts(X), 0).astype(np.float32)
+
+    @property
+    def feature_columns_(self) -> list[tuple[str, ...]]:
+        """The column that each feature judges, then the one that it is judged by."""
+        return [*self._pairs]
+
+    def in_units(self, X: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Return the pairs of levels (judged, given) and ``(rows with both, rows with the given one)``."""
+        X = as_table(X)
+        counts = self._counts(X)
+        values, usual = (np.empty(counts.both.shape, dtype=object) for _ in range(2))
+        cells = {
+            name: X.objects(name).tolist() for name in dict.fromkeys(name for pair in self._pairs for name in pair)
+        }
+        for i, pair in enumerate(self._pairs):
+            facts = zip(
+                *(cells[name] for name in pair), counts.both[:, i].tolist(), counts.given[:, i].tolist(), strict=True
+            )
+            for row, (judged, known, both, given) in enumerate(facts):
+                values[row, i], usual[row, i] = (judged, known), (both, given)
+        return values, usual
+
+
+def shown(value: Any) -> str:
+    """A level as a text."""
+    return "(missing)" if pd.isna(value) else short(value)
