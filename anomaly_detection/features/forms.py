@@ -60,16 +60,27 @@ class _Columns(FeatureGroup):
         """How many training rows were alike; NaN where there is nothing to judge; shape (n,)."""
         raise NotImplementedError
 
+    def fit_transform(self, X: pd.DataFrame, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+        """Fit, and give each training row's evidence by the other rows."""
+        return self.fit(X)._evidence(X, 1)
+
     def transform(self, X: pd.DataFrame) -> npt.NDArray[np.float32]:
         """Give the evidence in nats, shape (n, features)."""
         check_is_fitted(self)
+        return self._evidence(X, 0)
+
+    def _evidence(self, X: pd.DataFrame, own: int) -> npt.NDArray[np.float32]:
+        """`own` rows of those counted are the row itself."""
         out = np.zeros((len(X), len(self.learned_)), dtype=np.float32)
         for i, (name, learned) in enumerate(self.learned_.items()):
-            counts = self._counts(X[name], learned)
-            out[:, i] = np.where(np.isnan(counts), 0.0, self._evidence(np.nan_to_num(counts), learned))
+            others = self._others(X[name], learned, own)
+            out[:, i] = np.where(np.isnan(others), 0.0, self._nats(np.nan_to_num(others), learned))
         return out
 
-    def _evidence(self, counts: Floats, learned: Any) -> Floats:
+    def _others(self, column: pd.Series[Any], learned: Any, own: int) -> Floats:
+        return np.maximum(self._counts(column, learned) - own, 0.0)
+
+    def _nats(self, counts: Floats, learned: Any) -> Floats:
         return seldom(counts, self.n_rows_)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
@@ -213,16 +224,22 @@ class Forms(_Texts):
 
 @dataclass(frozen=True)
 class Spellings:
-    """The known levels of a column, and the evidence in nats against a new one that is next to a known one."""
+    """The known levels of a column, and the evidence in nats against a new one that is next to a known one.
+
+    `slips` are the levels of a single row that are next to another.
+    """
 
     names: list[str]
     evidence: float
+    slips: tuple[str, ...] = ()
 
 
 class Spelling(_Texts):
     """Levels never seen that are one slip away from a known one: a letter too many, too few, or two changed round.
 
-    The evidence is that of a new level, and that of a new one that lies so near another, as often as known ones do.
+    The evidence is that of a new level and of one that lies so near another as often as known ones do, and no more than
+    such levels are common: where customers' numbers are one digit apart, a new one is too. A training row whose level
+    no other has is judged by the others, to which it would be new.
     """
 
     word = "spelling"
@@ -234,14 +251,15 @@ class Spelling(_Texts):
             return None
         names = [str(name) for name in counts.index]
         near = _Neighbours(names)
-        once = [name for name, count in zip(names, counts, strict=True) if count == 1]
-        alike = sum(near.of(name) is not None for name in names)
-        share = max(0.01, (alike + 0.5) / (len(names) + 1.0))
-        new = (len(once) + 0.5) / (int(counts.sum()) + 1.0)
-        return Spellings(names, float(-np.log(new) - np.log(share) + NEVER))
+        alike = [near.of(name) is not None for name in names]
+        once = (counts == 1).tolist()
+        share = max(0.01, (sum(alike) + 0.5) / (len(names) + 1.0))
+        new = (sum(once) + 0.5) / (int(counts.sum()) + 1.0)
+        slips = tuple(name for name, close, alone in zip(names, alike, once, strict=True) if close and alone)
+        return Spellings(names, float(-np.log(new) - np.log(share) + NEVER), slips)
 
-    def _near(self, column: pd.Series[Any], learned: Spellings) -> npt.NDArray[Any]:
-        known = dict.fromkeys(learned.names)
+    def _near(self, column: pd.Series[Any], learned: Spellings, own: int) -> npt.NDArray[Any]:
+        known = {*learned.names}.difference(learned.slips if own else ())
         near: _Neighbours | None = None
 
         def of(texts: Iterable[str]) -> list[str | None]:
@@ -257,24 +275,30 @@ class Spelling(_Texts):
 
         return self._of_levels(column, of)
 
-    def _counts(self, column: pd.Series[Any], learned: Spellings) -> Floats:
-        return np.array([np.nan if near is None else 0.0 for near in self._near(column, learned)], dtype=np.float64)
+    def _others(self, column: pd.Series[Any], learned: Spellings, own: int) -> Floats:
+        others = float(max(len(learned.slips) - own, 0))
+        return np.array([np.nan if near is None else others for near in self._near(column, learned, own)])
 
-    def _evidence(self, counts: Floats, learned: Any) -> Floats:
-        return np.full(len(counts), learned.evidence)
+    def _nats(self, counts: Floats, learned: Spellings) -> Floats:
+        return np.where(counts > 0, np.minimum(seldom(counts, self.n_rows_), learned.evidence), learned.evidence)
 
     def in_units(self, X: pd.DataFrame) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the cells, and the known levels that they are next to."""
-        values, _ = super().in_units(X)
+        values = np.empty((len(X), len(self.learned_)), dtype=object)
         near = np.empty(values.shape, dtype=object)
         for i, (name, learned) in enumerate(self.learned_.items()):
-            near[:, i] = self._near(X[name], learned)
+            values[:, i], near[:, i] = X[name].astype(object), self._near(X[name], learned, 1)
         return values, near
+
+    @classmethod
+    def tells(cls, usual: Any) -> bool:
+        """Only a known level that it is next to."""
+        return usual is not None
 
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`."""
-        return f"{source.columns[0]} {short(value)} was never seen before, and is nearly {short(usual)}"
+        return f"{source.columns[0]} {short(value)} is known from no other record, and is nearly {short(usual)}"
 
 
 class _Neighbours:

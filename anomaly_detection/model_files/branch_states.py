@@ -588,7 +588,10 @@ BRANCHES: dict[str, Record] = {
     "decimals": _forms(Decimals, Array("int64", least=0)),
     "given": _forms(Given, Whole()),
     "forms": _forms(Forms, Dict(Whole(1))),
-    "spelling": _forms(Spelling, Record(Spellings, {"names": List(Text()), "evidence": _LENT})),
+    # Files of before name no slips.
+    "spelling": _forms(
+        Spelling, Record(Spellings, {"names": List(Text()), "evidence": _LENT, "slips": NAMES}, optional=("slips",))
+    ),
 }
 TAILS = Record(
     DeviationSummary,
