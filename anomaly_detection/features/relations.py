@@ -26,7 +26,7 @@ _LENT = (0.1, 1.0, 5.0, 30.0)
 _LEAST_GAIN = 0.05  # in nats a row
 _MOST_LEVELS = 0.7
 _KEPT = 2
-_MOST_TOLD = 0.1
+_RARELY = 0.1  # of the rows with the other level; what more of them have is nothing odd, however few they are
 _SAMPLE = 5_000
 _LARGEST_TABLE = 1_000_000
 _LEAST_COUNT = 0.3  # of others with a level that occurred once
@@ -72,7 +72,8 @@ class Relations(FeatureGroup):
 
     `p` has pseudo-counts in proportion to how common `b` is, as many as make the training rows likeliest, each judged
     by the others. A column that tells less than 0.05 nats a row is no `a`. What is common is no evidence: how far out a
-    surprisal lies is judged by the training rows' own.
+    surprisal lies is judged by the training rows' own, and it is 0 where more than a tenth of the rows with `a` have
+    `b`.
 
     Parameters
     ----------
@@ -145,6 +146,7 @@ class Relations(FeatureGroup):
         for i, relation in enumerate(self.relations_):
             of, given, both = relation.counts(X)
             found = relation.surprisal(of, given, both, own)
+            found[both - own > _RARELY * (given - own)] = 0.0
             # Beside a level that was never seen nothing is foretold.
             out[:, i] = np.where(given > own, found, np.nan)
         return out
@@ -168,12 +170,6 @@ class Relations(FeatureGroup):
             for row, facts in enumerate(zip(*pair, both.tolist(), given.tolist(), strict=True)):
                 values[row, i], counts[row, i] = facts[:2], facts[2:]
         return values, counts
-
-    @classmethod
-    def tells(cls, usual: Any) -> bool:
-        """What most records beside the same level have is no reason."""
-        both, total = usual
-        return bool(both <= _MOST_TOLD * total)
 
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
