@@ -44,6 +44,7 @@ from anomaly_detection.features.forms import Decimals, Forms, Given, Signs, Spel
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.kinds import EVIDENCE_GROUPS, FORMER_GROUPS, GROUPS, KINDS, PLAIN_GROUPS
+from anomaly_detection.features.memory import Memory
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
 from anomaly_detection.features.pairing import MOST_PARTNERS
 from anomaly_detection.features.rarity import (
@@ -65,7 +66,6 @@ __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
 _SAMPLE = 5_000
 _SAME = 0.999
 _BLOCK = 1_024
-_REMEMBERED = 100_000
 _OF_A_RECORD = 3
 
 
@@ -218,7 +218,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         if self.weighs_evidence:
             self.feature_sources_.append(FeatureSource(NAME, NAME, ()))
         learned = self.summarise(found)
-        self._remember(extended, learned)
+        self.remembered_ = self._remember(extended, learned)
         return learned
 
     def transform(self, X: Any, **params: Any) -> npt.NDArray[np.float32]:
@@ -255,32 +255,20 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         return derived_names(self.derived_, [*self.schema_.names(), *self.schema_.word_columns().values()])
 
     def features_of(self, extended: pd.DataFrame) -> npt.NDArray[np.float32]:
-        """Return the features of records that `extend` prepared."""
+        """Return the features of records that `extend` prepared; training records have theirs again, see `Memory`."""
         found = self.summarise(self._of_branches("transform", extended)[:, self.kept_])
-        return self._recalled(extended, found)
-
-    def _remember(self, extended: pd.DataFrame, learned: npt.NDArray[np.float32]) -> None:
-        """Keep the row-level summaries of the training records (the last 100,000), each judged by the others."""
-        self.remembered_ = None
-        copies = self._copies()
-        if copies is None or not self.weighs_evidence:
-            return
-        branch, columns = copies
-        keys, first = np.unique(branch.keys(extended[columns].iloc[-_REMEMBERED:]), return_index=True)
-        self.remembered_ = (keys, learned[-_REMEMBERED:][first, len(self.kept_) :])
-
-    def _recalled(self, extended: pd.DataFrame, found: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Give training records that come again the summaries that they had, or they look more usual than new ones."""
         copies = self._copies()
         if self.remembered_ is None or copies is None:
             return found
         branch, columns = copies
-        known, summaries = self.remembered_
-        keys = branch.keys(extended[columns])
-        at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-        again = known[at] == keys
-        found[again, len(self.kept_) :] = summaries[at[again]]
-        return found
+        return self.remembered_.restore(branch.keys(extended[columns]), found)
+
+    def _remember(self, extended: pd.DataFrame, learned: npt.NDArray[np.float32]) -> Memory | None:
+        evidence, copies = self.evidence(learned), self._copies()
+        if evidence is None or copies is None:
+            return None
+        branch, columns = copies
+        return Memory.of(branch.keys(extended[columns]), learned, evidence, self._surprises_of_all(learned))
 
     def _copies(self) -> tuple[Copies, list[str]] | None:
         """The branch that knows records by all that they say, and its columns."""
@@ -356,6 +344,20 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         """
         evidence = self.evidence(features)
         return self.surprises(features) if evidence is None else np.sqrt(2.0 * evidence)
+
+    def standing_out(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """`farness`, or how much a feature surprises the forest, if more than any does in a usual record."""
+        surprises = self._surprises_of_all(features)
+        if self.evidence_ is None:
+            return surprises
+        most = float(self.usual_surprises_.max(initial=0.0))
+        return np.maximum(self.farness(features), np.where(surprises > most, surprises, 0.0))
+
+    def _surprises_of_all(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The `surprises` in the places of their features; 0 of those that are not for the forest."""
+        found = np.zeros((len(features), len(self.kept_)), dtype=np.float32)
+        found[:, self.forest_features] = self.surprises(features)
+        return found
 
     @property
     def forest_features(self) -> npt.NDArray[np.int64]:
