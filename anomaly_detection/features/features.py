@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import joblib
@@ -39,6 +40,7 @@ from anomaly_detection.features.derived import (
 )
 from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.evidence import NAME, Evidence, FeatureScale, learn_tails
+from anomaly_detection.features.excuses import Excuses
 from anomaly_detection.features.expectation import Expectation
 from anomaly_detection.features.forms import Decimals, Forms, Given, Signs, Spelling
 from anomaly_detection.features.group import FeatureSource
@@ -183,6 +185,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         if unknown:
             raise DataError(f"Unknown feature group {unknown[0]!r}; expected some of {', '.join(GROUPS)}.")
         frame = to_frame(X)
+        self.__dict__.pop("_excuses", None)
         self.schema_ = infer_schema(frame) if self.schema is None else self.schema
         clean, self.cleaning_report_ = self.schema_.clean(frame)
         self.restated_ = find_restated(
@@ -297,8 +300,8 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         parts = [found]
         if "tails" in self.groups:
             parts.append(self.tails_.summary(self.surprises(found) if surprises is None else surprises))
-        if self.evidence_ is not None:
-            evidence = self.evidence_.of(found) if evidence is None else evidence
+        evidence = self.evidence(found) if evidence is None else evidence
+        if self.evidence_ is not None and evidence is not None:
             parts.append(self.evidence_.total(evidence)[:, None])
         return np.hstack(parts) if len(parts) > 1 else found
 
@@ -334,8 +337,17 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         return self.tails_.deviations(features[:, : len(self.kept_)][:, self.forest_features])
 
     def evidence(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
-        """Evidence in nats of each feature but the row-level summary; None where none is weighed."""
-        return None if self.evidence_ is None else self.evidence_.of(features[:, : len(self.kept_)])
+        """Evidence in nats of each feature but the row-level summary, as `Excuses` move it; None where none is."""
+        if self.evidence_ is None:
+            return None
+        return self._excuses.apply(self.evidence_.of(features[:, : len(self.kept_)]))
+
+    @cached_property
+    def _excuses(self) -> Excuses:
+        origins = dict(zip(self._derived_names(), (part.columns for part in self.derived_), strict=True))
+        durations = [part.columns for part in self.derived_ if isinstance(part, Duration)]
+        measured = self.schema_.names(Role.NUMERIC, Role.TIMESTAMP)
+        return Excuses(self.feature_sources_[: len(self.kept_)], origins, measured, durations)
 
     def farness(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Say how far out each feature but the row-level summary is, in standard deviations, at least 0.
