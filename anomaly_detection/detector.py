@@ -118,8 +118,8 @@ class Detector(OutlierMixin, BaseEstimator):
     calibration_ : Calibration or None
         The scores that p-values, severity, confidence and risk are read from. None before `fit`.
     learned_scores_, reference_scores_ : ndarray of float64, or None
-        The scores of the records that the model was fitted on, as they were when they were learned, and those that the
-        threshold was set by, for `refit`; not kept in files.
+        The scores of the records that the model was fitted on, as they were when they were learned, and those that it
+        was calibrated by, for `refit`; not kept in files.
     """
 
     def __init__(
@@ -190,7 +190,6 @@ class Detector(OutlierMixin, BaseEstimator):
         self, rule: ThresholdRule, scores: npt.ArrayLike, labels: npt.ArrayLike | None = None
     ) -> Detector:
         """Fit `rule` on `scores` (of `score_samples`), keep it, store its threshold in ``model.offset_``, calibrate."""
-        self.reference_scores_ = np.asarray(scores, dtype=np.float64)
         self.threshold_rule = rule.fit(scores, labels)
         self.model.offset_ = rule.offset_
         return self.calibrate(scores, labels)
@@ -200,6 +199,7 @@ class Detector(OutlierMixin, BaseEstimator):
 
         `unseen` says whether the parts were fitted without these records; `labels`, where given, pick the normal ones.
         """
+        self.reference_scores_ = np.asarray(scores, dtype=np.float64)
         self.calibration_ = Calibration.of(scores, labels, unseen=unseen)
         return self
 
@@ -210,9 +210,10 @@ class Detector(OutlierMixin, BaseEstimator):
         smaller, to be done again.
 
         For records that this one has been fitted on and calibrated by, all together: else a value that only the
-        calibration records hold would be reported as never seen. Threshold and calibration stay those by records that
-        the parts had not seen, as new records are. Their scores are carried over to the new model's scale: each keeps
-        its place among the scores of the records that were learned from (`carried_over`).
+        calibration records hold would be reported as never seen. The threshold is set anew by all of them, each judged
+        by the others as a new record would be, so that as many alert as were asked for, now and when they come again.
+        The calibration stays that by records that the parts had not seen. Their scores are carried over to the new
+        model's scale: each keeps its place among the scores of the records that were learned from (`carried_over`).
         """
         made = frame if isinstance(frame, Prepared) else Prepared.of(self.preprocessor, frame)
         again = Detector(made.preprocessor, clone(self.scaler), clone(self.model))
@@ -224,12 +225,8 @@ class Detector(OutlierMixin, BaseEstimator):
             again.threshold_rule, again.model.offset_ = self.threshold_rule, self.model.offset_
             again.calibration_ = self.calibration
         else:
-            scores = carried_over(self.reference_scores_, self.learned_scores_, again.learned_scores_)
-            # Half by new records, half by those that were learned from: what was asked for holds for both.
-            times = max(1, round(len(again.learned_scores_) / len(scores)))
-            both = np.concatenate([np.tile(scores, times), again.learned_scores_])
-            again.set_threshold(copy.deepcopy(self.threshold_rule), both)
-            again.calibrate(scores)
+            again.set_threshold(copy.deepcopy(self.threshold_rule), again.learned_scores_)
+            again.calibrate(carried_over(self.reference_scores_, self.learned_scores_, again.learned_scores_))
         again.calibration_ = again.calibration.with_learned(again.score_features(made.seen))
         return again
 

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.data.chunks import read_table
+from anomaly_detection.data.table import as_table
 from anomaly_detection.evaluation.injection import SUPPLY_CHAIN_KINDS, inject
 from anomaly_detection.explain.explanations import explain_features
 from anomaly_detection.features.features import FeatureSource
@@ -109,7 +110,7 @@ Explainer = Callable[[Any, pd.DataFrame, npt.NDArray[np.float32]], list[list[Rea
 def by_columns(detector: Any, extended: pd.DataFrame, features: npt.NDArray[np.float32]) -> list[list[Reason]]:
     """What the system does: Shapley values of the score over columns."""
     rows = np.arange(len(features))
-    found = explain_features(detector, extended, features, rows, alerts=np.ones(len(features), dtype=bool))
+    found = explain_features(detector, as_table(extended), features, rows, alerts=np.ones(len(features), dtype=bool))
     sources = {source.name: source for source in detector.preprocessor.feature_sources_}
     return [
         [_reason(sources[one.feature], one.value, one.share) for one in explanation.contributions]

@@ -30,7 +30,7 @@ def stand_in(sources: list[FeatureSource], score: Callable[[Any], Any], usual: l
         usual_=middle,
         usual_surprises_=np.zeros(len(usual), dtype=np.float32),
         forest_features=np.arange(len(usual)),
-        farness=lambda features: np.abs(features - middle),
+        standing_out=lambda features: np.abs(features - middle),
         surprises=lambda features: np.abs(features - middle),
         evidence=lambda features: None,
         summarise=lambda features, surprises, evidence: features,

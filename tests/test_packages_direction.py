@@ -94,7 +94,7 @@ LAYERS = {
         {"data"},
         {"features"},
         {"calibration", "explain"},
-        {"compression"},
+        {"compression", "standardising"},
         {"detector"},
         {"settings"},
         {"alerts", "synthetic"},

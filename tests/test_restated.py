@@ -52,4 +52,4 @@ def test_a_wrong_month_is_an_alert_and_its_first_reason() -> None:
     wrong = frame.iloc[[300]].assign(price=1.0, month=13)
     (alert,) = api.alerts(wrong, top=1)
     assert alert.is_alert
-    assert alert.reasons[0].text.startswith("month 13 disagrees with date, which makes it")
+    assert "month 13" in alert.reasons[0].text

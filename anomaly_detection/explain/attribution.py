@@ -101,9 +101,8 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
     Parameters
     ----------
     detector : object
-        With `preprocessor` (`feature_sources_`, `usual_`, `usual_surprises_`, `surprises`, `evidence`, `farness` and
-        `summarise`) and
-        `score_features` (see `Detector`).
+        With `preprocessor` (`feature_sources_`, `usual_`, `usual_surprises_`, `surprises`, `evidence`, `standing_out`
+        and `summarise`) and `score_features` (see `Detector`).
     features : ndarray of float32, shape (n, n_features)
         As the preprocessor gives them.
 
@@ -119,7 +118,7 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
     # Which players each feature needs; one that needs fewer than three names some twice.
     carriers = np.array([[place[c] for c in (_carriers(source) * _MOST_COLUMNS)[:_MOST_COLUMNS]] for source in sources])
     score = detector.score_features(features)
-    farness, surprises = preprocessor.farness(features), preprocessor.surprises(features)
+    farness, surprises = preprocessor.standing_out(features), preprocessor.surprises(features)
     evidence = preprocessor.evidence(features)
     profile = preprocessor.usual_surprises_
     expected = np.empty_like(surprises)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isclose
 from typing import Any
 
 import numpy as np
@@ -205,28 +206,41 @@ class _Told:
                 beside = (teller_of[name] for name in self.sources[feature].columns if name in teller_of)
                 feature = teller_of[columns[0]] = next(beside, feature)
             by_feature.setdefault(feature, []).append(player)
-        self._join_repeats(by_feature)
+        self._join_repeats(row, by_feature)
         strongest = sorted(by_feature.items(), key=lambda told: -self.falls[row, told[1]].sum())[:top]
         return tuple(self._reason(row, feature, players) for feature, players in strongest)
 
-    def _join_repeats(self, by_feature: dict[int, list[int]]) -> None:
-        """A record that occurs again repeats all its readings: one reason, told by what comes first in the features."""
-        repeats = sorted(feature for feature in by_feature if KINDS[self.sources[feature].kind].counted)
-        for other in repeats[1:]:
-            by_feature[repeats[0]] += by_feature.pop(other)
+    def _join_repeats(self, row: int, by_feature: dict[int, list[int]]) -> None:
+        """A record that occurs again repeats all its readings: one reason, told by what is about most columns."""
+        repeats = [feature for feature in by_feature if KINDS[self.sources[feature].kind].repeats]
+        if len(repeats) < 2:
+            return
+        players = [player for feature in repeats for player in by_feature.pop(feature)]
+        able = [
+            feature
+            for feature in range(self.farness.shape[1])
+            if KINDS[self.sources[feature].kind].repeats and self._stands_out(row, feature) and self._says(row, feature)
+        ]
+        by_feature[max(able, key=lambda feature: len(self.sources[feature].columns))] = players
 
     def _teller(self, row: int, features: tuple[int, ...]) -> int | None:
         """Of a player's features the one that tells about it, if any lies far enough out."""
         best, farthest = None, 0.0
         for feature in features:
             far = min(float(self.farness[row, feature]), _FAR)
-            if far >= _LEAST_FARNESS and far * self.weight[feature] > farthest and self._says(row, feature):
+            if self._stands_out(row, feature) and far * self.weight[feature] > farthest and self._says(row, feature):
                 best, farthest = feature, far * self.weight[feature]
         return best
 
+    def _stands_out(self, row: int, feature: int) -> bool:
+        return bool(self.farness[row, feature] >= _LEAST_FARNESS)
+
     def _says(self, row: int, feature: int) -> bool:
-        kind = KINDS[self.sources[feature].kind]
-        return kind.says(self.values[row, feature]) and kind.tells(self.usual[row, feature])
+        kind, value, usual = KINDS[self.sources[feature].kind], self.values[row, feature], self.usual[row, feature]
+        # A training record alone in its group is all that was usual there.
+        if kind.ordered and isinstance(value, float) and isclose(value, usual, rel_tol=1e-9):
+            return False
+        return kind.says(value) and kind.tells(usual)
 
     def _reason(self, row: int, feature: int, players: list[int]) -> Contribution:
         source = self.sources[feature]

@@ -277,6 +277,11 @@ class Contexts(NumericGroup):
         return ends
 
     @classmethod
+    def weight(cls, source: FeatureSource) -> float:
+        """`FeatureGroup.weight`; there are no words for a ratio, or days, for each of a third number."""
+        return super().weight(source) if len(source.columns) < 3 else 0.0
+
+    @classmethod
     def among(cls, source: FeatureSource, row: Row) -> str:
         """`NumericGroup.among`."""
         named, joined = compared_with(source.group_by, row, joined=True)

@@ -51,6 +51,7 @@ class Copies(FeatureGroup):
     units: ClassVar[tuple[float, float]] = (0.0, 1.0)
     nats: ClassVar[bool] = True
     counted: ClassVar[bool] = True
+    repeats: ClassVar[bool] = True
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         self.names = names

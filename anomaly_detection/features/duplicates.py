@@ -46,6 +46,7 @@ class Repeats(FeatureGroup):
     """
 
     counted: ClassVar[bool] = True
+    repeats: ClassVar[bool] = True
     weighed: ClassVar[bool] = False
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import joblib
@@ -41,11 +42,13 @@ from anomaly_detection.features.derived import (
 )
 from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.evidence import NAME, Evidence, FeatureScale, learn_tails
+from anomaly_detection.features.excuses import Excuses
 from anomaly_detection.features.expectation import Expectation
 from anomaly_detection.features.forms import Decimals, Forms, Gaps, Signs
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.kinds import EVIDENCE_GROUPS, FORMER_GROUPS, GROUPS, KINDS, LATER_GROUPS, PLAIN_GROUPS
+from anomaly_detection.features.memory import Memory
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
 from anomaly_detection.features.pairing import MOST_PARTNERS
 from anomaly_detection.features.rarity import (
@@ -70,7 +73,6 @@ __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
 _SAMPLE = 5_000
 _SAME = 0.999
 _BLOCK = 1_024
-_REMEMBERED = 100_000
 _FEW = 20_000  # rows: below, threads cost more than they save
 _OF_A_RECORD = 3
 
@@ -190,6 +192,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             raise DataError(f"Unknown feature group {unknown[0]!r}; expected some of {', '.join(GROUPS)}.")
         Kept.forget(self)
         frame = to_frame(X)
+        self.__dict__.pop("_excuses", None)
         self.schema_ = infer_schema(frame) if self.schema is None else self.schema
         clean, self.cleaning_report_ = self.schema_.read(frame)
         self.restated_ = find_restated(
@@ -227,7 +230,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             self.feature_sources_.append(FeatureSource(NAME, NAME, ()))
         Kept.forget(self)
         learned = self.summarise(found)
-        self._remember(extended, learned)
+        self.remembered_ = self._remember(extended, learned)
         return learned
 
     def transform(self, X: Any, **params: Any) -> npt.NDArray[np.float32]:
@@ -271,33 +274,22 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         return derived_names(self.derived_, [*self.schema_.names(), *self.schema_.word_columns().values()])
 
     def features_of(self, extended: Any) -> npt.NDArray[np.float32]:
-        """Return the features of records that `prepare` or `extend` made."""
+        """Return the features of records that `prepare` or `extend` made; training records have theirs again."""
         extended = as_table(extended)
         found = self.summarise(self._of_branches("features_of", extended)[:, self.kept_])
-        return self._recalled(extended, found)
-
-    def _remember(self, extended: Table, learned: npt.NDArray[np.float32]) -> None:
-        """Keep the row-level summaries of the training records (the last 100,000), each judged by the others."""
-        self.remembered_ = None
-        copies = self._copies()
-        if copies is None or not self.weighs_evidence:
-            return
-        branch, columns = copies
-        keys, first = np.unique(branch.keys(extended.only(columns).take(slice(-_REMEMBERED, None))), return_index=True)
-        self.remembered_ = (keys, learned[-_REMEMBERED:][first, len(self.kept_) :])
-
-    def _recalled(self, extended: Table, found: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Give training records that come again the summaries that they had, or they look more usual than new ones."""
         copies = self._copies()
         if self.remembered_ is None or copies is None:
             return found
         branch, columns = copies
-        known, summaries = self.remembered_
+        return self.remembered_.restore(branch.keys(extended.only(columns)), found)
+
+    def _remember(self, extended: Table, learned: npt.NDArray[np.float32]) -> Memory | None:
+        evidence, copies = self.evidence(learned), self._copies()
+        if evidence is None or copies is None:
+            return None
+        branch, columns = copies
         keys = branch.keys(extended.only(columns))
-        at = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-        again = known[at] == keys
-        found[again, len(self.kept_) :] = summaries[at[again]]
-        return found
+        return Memory.of(keys, learned, evidence, self._surprises_of_all(learned))
 
     def _copies(self) -> tuple[Copies, list[str]] | None:
         """The branch that knows records by all that they say, and its columns."""
@@ -329,8 +321,8 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         parts = [found]
         if "tails" in self.groups:
             parts.append(self.tails_.summary(self.surprises(found) if surprises is None else surprises))
-        if self.evidence_ is not None:
-            evidence = self.evidence_.of(found) if evidence is None else evidence
+        evidence = self.evidence(found) if evidence is None else evidence
+        if self.evidence_ is not None and evidence is not None:
             parts.append(self.evidence_.total(evidence)[:, None])
         return np.hstack(parts) if len(parts) > 1 else found
 
@@ -366,8 +358,17 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         return self.tails_.deviations(features[:, : len(self.kept_)][:, self.forest_features])
 
     def evidence(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
-        """Evidence in nats of each feature but the row-level summary; None where none is weighed."""
-        return None if self.evidence_ is None else self.evidence_.of(features[:, : len(self.kept_)])
+        """Evidence in nats of each feature but the row-level summary, as `Excuses` move it; None where none is."""
+        if self.evidence_ is None:
+            return None
+        return self._excuses.apply(self.evidence_.of(features[:, : len(self.kept_)]))
+
+    @cached_property
+    def _excuses(self) -> Excuses:
+        origins = dict(zip(self._derived_names(), (part.columns for part in self.derived_), strict=True))
+        durations = [part.columns for part in self.derived_ if isinstance(part, Duration)]
+        measured = self.schema_.names(Role.NUMERIC, Role.TIMESTAMP)
+        return Excuses(self.feature_sources_[: len(self.kept_)], origins, measured, durations)
 
     def farness(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Say how far out each feature but the row-level summary is, in standard deviations, at least 0.
@@ -376,6 +377,20 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         """
         evidence = self.evidence(features)
         return self.surprises(features) if evidence is None else np.sqrt(2.0 * evidence)
+
+    def standing_out(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """`farness`, or how much a feature surprises the forest, if more than any does in a usual record."""
+        surprises = self._surprises_of_all(features)
+        if self.evidence_ is None:
+            return surprises
+        most = float(self.usual_surprises_.max(initial=0.0))
+        return np.maximum(self.farness(features), np.where(surprises > most, surprises, 0.0))
+
+    def _surprises_of_all(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The `surprises` in the places of their features; 0 of those that are not for the forest."""
+        found = np.zeros((len(features), len(self.kept_)), dtype=np.float32)
+        found[:, self.forest_features] = self.surprises(features)
+        return found
 
     @property
     def forest_features(self) -> npt.NDArray[np.int64]:

@@ -73,12 +73,26 @@ class Columns(FeatureGroup):
         """What gives the evidence of a column's rows."""
 
         def judge(column: Any) -> Floats:
-            counts = self._counts(column, learned)
-            return np.where(np.isnan(counts), 0.0, self._evidence(np.nan_to_num(counts), learned))
+            return self._evidence(column, learned, 0)
 
         return judge
 
-    def _evidence(self, counts: Floats, learned: Any) -> Floats:
+    def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+        """Fit, and give each training row's evidence by the other rows."""
+        X = as_table(X)
+        learned = self.fit(X).learned_
+        found = [self._evidence(X[name], one, 1) for name, one in learned.items()]
+        return np.column_stack([np.empty((len(X), 0)), *found]).astype(np.float32)
+
+    def _evidence(self, column: Any, learned: Any, own: int) -> Floats:
+        """`own` rows of those counted are the row itself."""
+        others = self._others(column, learned, own)
+        return np.where(np.isnan(others), 0.0, self._nats(np.nan_to_num(others), learned))
+
+    def _others(self, column: Any, learned: Any, own: int) -> Floats:
+        return np.maximum(self._counts(column, learned) - own, 0.0)
+
+    def _nats(self, counts: Floats, learned: Any) -> Floats:
         return seldom(counts, self.n_rows_)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:

@@ -59,6 +59,8 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Whether a number is judged against its group or the rest of its record.
     counted : bool
         Whether values depend on which records come together.
+    repeats : bool
+        Whether they tell that other records say the same.
     nats : bool
         Whether values are evidence in nats (`Evidence`) already.
     weighed : bool
@@ -74,6 +76,7 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     plain: ClassVar[bool] = False
     beside: ClassVar[bool] = False
     counted: ClassVar[bool] = False
+    repeats: ClassVar[bool] = False
     nats: ClassVar[bool] = False
     weighed: ClassVar[bool] = True
     logarithmic: ClassVar[bool] = False

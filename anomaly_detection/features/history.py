@@ -120,6 +120,23 @@ class History:
         return np.asarray(np.where(count < 1, self.width, found))
 
 
+def _distance_of_others(values: Floats, codes: Codes, others: Floats, groups: int) -> Floats:
+    """For each row the median distance of the other values of its group from their median, which is `others`."""
+    low, high = np.full(groups, np.inf), np.full(groups, -np.inf)
+    np.minimum.at(low, codes, others)
+    np.maximum.at(high, codes, others)
+    # The rows of a group lack one below its middle, one above, or the middle itself: three medians at most.
+    between = (others != low[codes]) & (others != high[codes])
+    third = low.copy()
+    third[codes[between]] = others[between]
+    found = np.empty(len(values))
+    for centre in (low, high, third)[: 3 if between.any() else 2]:
+        distances = _Sorted(codes, np.abs(values - centre[codes]), groups).median_of_others()[0]
+        same = others == centre[codes]
+        found[same] = distances[same]
+    return found
+
+
 def learn_history(
     values: Floats, codes: Codes, groups: int, *, quickly: bool = False
 ) -> tuple[History, Floats, float] | None:
@@ -150,7 +167,7 @@ def learn_history(
     others = np.where(rest > 0, others, centre)
     median = by_value.quantile(0.5)
     by_distance = _Sorted(own, np.abs(x - median[own]), groups)
-    own_spread = _MAD_TO_SIGMA * np.nan_to_num(by_distance.median_of_others()[0])
+    own_spread = _MAD_TO_SIGMA * np.nan_to_num(_distance_of_others(x, own, others, groups))
     several = rest >= 2
     within = _MAD_TO_SIGMA * float(np.median(np.abs(x - others)[several])) if several.any() else width
     median, spread, low, high = (

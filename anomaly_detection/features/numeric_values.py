@@ -21,6 +21,7 @@ _SAMPLE = 20_000
 _LARGEST_HALF = 8e307
 _LARGEST_FEATURE = 1e30
 _LARGEST_LOG = 709.7
+_LEAST_SHARE = 1e-12
 _SMALLEST_FLOOR = 1e-200
 
 
@@ -64,6 +65,8 @@ class Scale:
         base = np.log(self.floor)
         with np.errstate(over="ignore"):
             below = self.floor * (1.0 - np.expm1(np.minimum(base - np.minimum(y, base), _LARGEST_LOG)))
+        # What rounding has left of a zero.
+        below = np.where(np.abs(below) < _LEAST_SHARE * self.floor, 0.0, below)
         return np.asarray(np.where(y >= base, np.exp(np.clip(y, base, _LARGEST_LOG)), below))
 
     @property

@@ -279,6 +279,7 @@ class Readings(FeatureGroup):
     units: ClassVar[tuple[float, float]] = (0.0, 1.0)
     nats: ClassVar[bool] = True
     counted: ClassVar[bool] = True
+    repeats: ClassVar[bool] = True
 
     def __init__(self, numbers: Sequence[str] = (), within: Sequence[str] = ()) -> None:
         self.numbers = numbers

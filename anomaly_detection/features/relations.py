@@ -25,7 +25,7 @@ _LENT = (0.1, 1.0, 5.0, 30.0)
 _LEAST_GAIN = 0.05  # in nats a row
 _MOST_LEVELS = 0.7
 _KEPT = 2
-_MOST_TOLD = 0.1
+_RARELY = 0.1  # of the rows with the other level; what more of them have is nothing odd, however few they are
 _SAMPLE = 5_000
 _LARGEST_TABLE = 1_000_000
 _LEAST_COUNT = 0.3  # of others with a level that occurred once
@@ -63,7 +63,8 @@ class Relations(LevelPairs):
 
     `p` has pseudo-counts in proportion to how common `b` is, as many as make the training rows likeliest, each judged
     by the others. A column that tells less than 0.05 nats a row is no `a`. What is common is no evidence: how far out a
-    surprisal lies is judged by the training rows' own.
+    surprisal lies is judged by the training rows' own, and it is 0 where more than a tenth of the rows with `a` have
+    `b`.
 
     Parameters
     ----------
@@ -131,18 +132,13 @@ class Relations(LevelPairs):
         learned, of, given, both = _learned(self), counts.of, counts.given, counts.both
         share = np.where(of > 0, _share(of, own, learned.new, learned.rows), learned.new)
         likely = (both - np.minimum(own, both) + learned.lent * share) / (np.maximum(given - own, 0) + learned.lent)
+        found = np.where(both - own > _RARELY * (given - own), 0.0, -np.log(likely))
         # Beside a level that was never seen nothing is foretold.
-        return np.where(given > own, -np.log(likely), np.nan)
+        return np.where(given > own, found, np.nan)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<b> beside <a>`` for each relation."""
         return np.asarray([relation.name for relation in self.relations_], dtype=object)
-
-    @classmethod
-    def tells(cls, usual: Any) -> bool:
-        """What most records beside the same level have is no reason."""
-        both, total = usual
-        return bool(both <= _MOST_TOLD * total)
 
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:

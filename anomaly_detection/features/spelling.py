@@ -12,7 +12,7 @@ import numpy.typing as npt
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Coded, as_table
 from anomaly_detection.features.clauses import short
-from anomaly_detection.features.forms import NEVER, Texts
+from anomaly_detection.features.forms import NEVER, Texts, seldom
 from anomaly_detection.features.group import FeatureSource, Range, Row
 
 __all__ = ["Spelling", "Spellings"]
@@ -24,16 +24,22 @@ _SHORTEST, _LONGEST = 4, 60
 
 @dataclass(frozen=True, eq=False)
 class Spellings:
-    """The known levels of a column, and the evidence in nats against a new one that is next to a known one."""
+    """The known levels of a column, and the evidence in nats against a new one that is next to a known one.
+
+    `slips` are the levels of a single row that are next to another.
+    """
 
     names: list[str]
     evidence: float
+    slips: tuple[str, ...] = ()
 
 
 class Spelling(Texts):
     """Levels never seen that are one slip away from a known one: a letter too many, too few, or two changed round.
 
-    The evidence is that of a new level, and that of a new one that lies so near another, as often as known ones do.
+    The evidence is that of a new level and of one that lies so near another as often as known ones do, and no more than
+    such levels are common: where customers' numbers are one digit apart, a new one is too. A training row whose level
+    no other has is judged by the others, to which it would be new.
     """
 
     word = "spelling"
@@ -46,36 +52,48 @@ class Spelling(Texts):
             return None
         names = [str(column.names[place]) for place in order]
         known = _Neighbours(names)
-        alike = sum(known.has(name) for name in names)
-        share = max(0.01, (alike + 0.5) / (len(names) + 1.0))
-        new = (np.count_nonzero(counts == 1) + 0.5) / (rows + 1.0)
-        return Spellings(names, float(-np.log(new) - np.log(share) + NEVER))
+        alike = [known.has(name) for name in names]
+        once = [counts[place] == 1 for place in order]
+        share = max(0.01, (sum(alike) + 0.5) / (len(names) + 1.0))
+        new = (sum(once) + 0.5) / (rows + 1.0)
+        slips = tuple(name for name, close, alone in zip(names, alike, once, strict=True) if close and alone)
+        return Spellings(names, float(-np.log(new) - np.log(share) + NEVER), slips)
 
-    def _counts(self, column: Coded, learned: Spellings) -> Floats:
-        return self._of_levels(column, lambda text: None if _nearest(learned, text) is None else 0.0)
+    def _others(self, column: Coded, learned: Spellings, own: int) -> Floats:
+        others = float(max(len(learned.slips) - own, 0))
+        return self._of_levels(column, lambda text: None if _nearest(learned, text, own) is None else others)
 
-    def _evidence(self, counts: Floats, learned: Any) -> Floats:
-        return np.full(len(counts), learned.evidence)
+    def _nats(self, counts: Floats, learned: Spellings) -> Floats:
+        return np.where(counts > 0, np.minimum(seldom(counts, self.n_rows_), learned.evidence), learned.evidence)
 
     def in_units(self, X: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the cells, and the known levels that they are next to."""
         X = as_table(X)
-        values, _ = super().in_units(X)
+        values = np.empty((len(X), len(self.learned_)), dtype=object)
+        for i, name in enumerate(self.learned_):
+            values[:, i] = X.objects(name)
         near = np.empty(values.shape, dtype=object)
         for i, learned in enumerate(self.learned_.values()):
             near[:, i] = [
-                None if isinstance(cell, float) else _nearest(learned, str(cell).strip()) for cell in values[:, i]
+                None if isinstance(cell, float) else _nearest(learned, str(cell).strip(), 1) for cell in values[:, i]
             ]
         return values, near
 
     @classmethod
+    def tells(cls, usual: Any) -> bool:
+        """Only a known level that it is next to."""
+        return usual is not None
+
+    @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`."""
-        return f"{source.columns[0]} {short(value)} was never seen before, and is nearly {short(usual)}"
+        return f"{source.columns[0]} {short(value)} is known from no other record, and is nearly {short(usual)}"
 
 
-def _nearest(learned: Spellings, text: str) -> str | None:
-    return None if text in _known(learned) else _neighbours(learned).of(text)
+def _nearest(learned: Spellings, text: str, own: int) -> str | None:
+    """The known level that a new one is next to; with `own`, one of a single training row is new to the others."""
+    known = text in _known(learned) and not (own and text in learned.slips)
+    return None if known else _neighbours(learned).of(text)
 
 
 class _Neighbours:

@@ -363,7 +363,10 @@ EVIDENCE_BRANCHES: dict[str, Record] = {
     "decimals": _forms(Decimals, Array("int64", least=0)),
     "given": _forms(Gaps, Whole()),
     "forms": _forms(Forms, Dict(Whole(1))),
-    "spelling": _forms(Spelling, Record(Spellings, {"names": List(Text()), "evidence": LENT})),
+    # Files of before name no slips.
+    "spelling": _forms(
+        Spelling, Record(Spellings, {"names": List(Text()), "evidence": LENT, "slips": NAMES}, optional=("slips",))
+    ),
     "restated": Record(
         Restated,
         {"restated": Dict(Fixed(_PART, Text())), **SEEN, "n_rows_": Whole(1), "restatings_": List(_RESTATING)},

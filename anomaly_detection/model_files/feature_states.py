@@ -19,6 +19,7 @@ from anomaly_detection.features.derived import (
 from anomaly_detection.features.evidence import NAME
 from anomaly_detection.features.features import FeatureSource, SupplyChainFeatures
 from anomaly_detection.features.kinds import EVIDENCE_GROUPS, KINDS
+from anomaly_detection.features.memory import Memory
 from anomaly_detection.model_files.branch_states import BRANCHES, DERIVED, TAILS
 from anomaly_detection.model_files.column_states import CLEANING, SCHEMA
 from anomaly_detection.model_files.evidence_states import EVIDENCE
@@ -41,6 +42,34 @@ from mlx_iforest.convert.declared_values import Array, Strings, Text, Unkept, Wh
 
 __all__ = ["FEATURES"]
 
+_SUMMARIES = Array("float32", 2, least=0.0, most=1e7)
+
+
+class _Memory(Kind):
+    """A `Memory`; files of before have its keys and summaries alone."""
+
+    former = Fixed(Array("uint64"), _SUMMARIES)
+    record = Record(
+        Memory,
+        {
+            "keys": Array("uint64"),
+            "summaries": _SUMMARIES,
+            "places": Array("uint32", 2),
+            "values": Array("float32", 2, special=True),
+        },
+    )
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        return self.record.encode(value, at, arrays)
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        if not isinstance(found, list):
+            return self.record.decode(found, at, arrays)
+        keys, summaries = self.former.decode(found, at, arrays)
+        nothing = np.empty((len(keys), 0))
+        return Memory(keys, summaries, nothing.astype(np.uint32), nothing.astype(np.float32))
+
+
 _SOURCE = Record(FeatureSource, {"name": Text(), "kind": Text((*KINDS, NAME)), "columns": NAMES, "group_by": NAMES})
 _OWN = Fields(
     {
@@ -57,7 +86,7 @@ _OWN = Fields(
         "n_records_": Whole(1),
         "tails_": TAILS,
         "evidence_": Optional(EVIDENCE),
-        "remembered_": Optional(Fixed(Array("uint64"), Array("float32", 2, least=0.0, most=1e7))),
+        "remembered_": Optional(_Memory()),
     },
     # Files of before have no evidence.
     ("evidence_", "remembered_"),
@@ -148,15 +177,25 @@ def _fault(features: SupplyChainFeatures) -> str | None:
     if features.weighs_evidence:
         expected.append(FeatureSource(NAME, NAME, ()))
     if features.remembered_ is not None:
-        keys, summaries = features.remembered_
-        if not features.weighs_evidence or summaries.shape != (len(keys), len(expected) - n) or not len(keys):
-            return "'remembered_' must have a summary of each record that is remembered"
-        if np.any(keys[1:] <= keys[:-1]):
-            return "'remembered_' must have its keys in ascending order"
+        fault = _memory_fault(features.remembered_, n, len(expected) - n)
+        if fault is not None or not features.weighs_evidence:
+            return f"'remembered_' {fault or 'goes with evidence only'}"
     if features.feature_sources_ != expected:
         return "'feature_sources_' must name the features that are made, and their columns"
     rows = {branch.n_rows_ for _, branch, _ in features._used() if hasattr(branch, "n_rows_")}
     return None if rows <= {features.n_records_} else f"'n_records_' is {features.n_records_}, but branches saw {rows}"
+
+
+def _memory_fault(memory: Memory, single: int, summaries: int) -> str | None:
+    """What is wrong with a memory of so many features of single columns and of rows."""
+    rows = len(memory.keys)
+    if not rows or memory.summaries.shape != (rows, summaries):
+        return "must have a summary of each record that is remembered"
+    if memory.places.shape != memory.values.shape or len(memory.places) != rows:
+        return "must have the features that stood out of each record that is remembered"
+    if memory.places.max(initial=0) >= single:
+        return f"must choose among {single} features"
+    return "must have its keys in ascending order" if np.any(memory.keys[1:] <= memory.keys[:-1]) else None
 
 
 def _columns_fault(features: SupplyChainFeatures) -> str | None:
