@@ -32,7 +32,7 @@ def stand_in(sources: list[FeatureSource], score: Callable[[Any], Any], usual: l
         forest_features=np.arange(len(usual)),
         standing_out=lambda features: np.abs(features - middle),
         surprises=lambda features: np.abs(features - middle),
-        evidence=lambda features: None,
+        blame=lambda features: None,
         summarise=lambda features, surprises, evidence: features,
     )
     return SimpleNamespace(preprocessor=preprocessor, score_features=score)

@@ -101,8 +101,8 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
     Parameters
     ----------
     detector : object
-        With `preprocessor` (`feature_sources_`, `usual_`, `usual_surprises_`, `surprises`, `evidence`, `standing_out`
-        and `summarise`) and `score_features` (see `Detector`).
+        With `preprocessor` (`feature_sources_`, `usual_`, `usual_surprises_`, `surprises`, `blame`, `standing_out` and
+        `summarise`) and `score_features` (see `Detector`).
     features : ndarray of float32, shape (n, n_features)
         As the preprocessor gives them.
 
@@ -119,7 +119,7 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
     carriers = np.array([[place[c] for c in (_carriers(source) * _MOST_COLUMNS)[:_MOST_COLUMNS]] for source in sources])
     score = detector.score_features(features)
     farness, surprises = preprocessor.standing_out(features), preprocessor.surprises(features)
-    evidence = preprocessor.evidence(features)
+    evidence = preprocessor.blame(features)
     profile = preprocessor.usual_surprises_
     expected = np.empty_like(surprises)
     np.put_along_axis(expected, np.argsort(-surprises, axis=1, kind="stable"), profile[None], axis=1)

@@ -27,7 +27,7 @@ class Excuses:
     A lead time of 213 days is odd among all lead times by sea. The distance that it would belong to is then no evidence
     against the distance of the record, but against the lead time. It is moved where features of the other value that do
     not look at the judged one have 5 nats, and more than those of the judged one that do not look at the other. None
-    is lost, so rows rank as they did. What counts repeats is about none of the values that repeat.
+    is lost. What counts repeats is about none of the values that repeat.
 
     Parameters
     ----------

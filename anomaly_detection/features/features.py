@@ -321,8 +321,8 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         parts = [found]
         if "tails" in self.groups:
             parts.append(self.tails_.summary(self.surprises(found) if surprises is None else surprises))
-        evidence = self.evidence(found) if evidence is None else evidence
-        if self.evidence_ is not None and evidence is not None:
+        if self.evidence_ is not None:
+            evidence = self.evidence_.of(found) if evidence is None else evidence
             parts.append(self.evidence_.total(evidence)[:, None])
         return np.hstack(parts) if len(parts) > 1 else found
 
@@ -358,10 +358,13 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         return self.tails_.deviations(features[:, : len(self.kept_)][:, self.forest_features])
 
     def evidence(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
-        """Evidence in nats of each feature but the row-level summary, as `Excuses` move it; None where none is."""
-        if self.evidence_ is None:
-            return None
-        return self._excuses.apply(self.evidence_.of(features[:, : len(self.kept_)]))
+        """Evidence in nats of each feature but the row-level summary; None where none is weighed."""
+        return None if self.evidence_ is None else self.evidence_.of(features[:, : len(self.kept_)])
+
+    def blame(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
+        """The `evidence` as reasons tell it: against the value that is odd, and not what is expected from it."""
+        evidence = self.evidence(features)
+        return None if evidence is None else self._excuses.apply(evidence)
 
     @cached_property
     def _excuses(self) -> Excuses:
@@ -373,10 +376,10 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
     def farness(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Say how far out each feature but the row-level summary is, in standard deviations, at least 0.
 
-        Where evidence is weighed, it is so many of a normal deviate as have a tail as thin.
+        Where evidence is weighed, its `blame` says so: so many of a normal deviate as have a tail as thin.
         """
-        evidence = self.evidence(features)
-        return self.surprises(features) if evidence is None else np.sqrt(2.0 * evidence)
+        blame = self.blame(features)
+        return self.surprises(features) if blame is None else np.sqrt(2.0 * blame)
 
     def standing_out(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """`farness`, or how much a feature surprises the forest, if more than any does in a usual record."""
