@@ -24,8 +24,8 @@ from mlx_iforest.base import BaseIsolationForest
 ONE_PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
 )
-LONGEST = ("test_readme", "test_guard_pages", "test_training", "test_native_file", "test_cli", "test_compiled_code")
-"""Files that take more than half a minute of a processor each."""
+LONGEST = ("readme", "native_file", "cli", "compiled_code", "streaming", "training", "codes", "guard_pages")
+"""Files that take more than a third of a minute of a processor each."""
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
 
@@ -39,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Side by side, long files come first, then those with slow tests: one begun last would run alone in the end."""
     if WORKER:
         slow = {item.path for item in items if item.get_closest_marker("slow")}
-        items.sort(key=lambda item: (item.path.stem not in LONGEST, item.path not in slow))
+        items.sort(key=lambda item: (item.path.stem.removeprefix("test_") not in LONGEST, item.path not in slow))
 
 
 def pytest_collection_finish() -> None:

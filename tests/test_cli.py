@@ -440,7 +440,7 @@ def test_a_reader_that_leaves_is_no_error(work: Path) -> None:
         model(work),
         str(work / "records.csv"),
         "--top",
-        "600",
+        "100",
     ]
     done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)

@@ -29,7 +29,7 @@ NOT_RUN = "no test runs this"
 MODEL = "models/optimized_anomaly_detection_model.safetensors"
 FEW = "few.csv"  # records like those of shipments.csv
 SHORTENED = {
-    "python train_model_mlx.py": "--samples 800 --time-budget 1",
+    "python train_model_mlx.py": "--samples 300 --time-budget 0",
     "python -m mlx_iforest.selftest": "--quick",
     "anomaly-detection generate --profile realistic --samples 2000 --labels known.csv": "--samples 300",
     f"anomaly-detection train --data new.csv --like {MODEL} --output next_month": f"--data {FEW}",
