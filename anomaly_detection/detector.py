@@ -60,8 +60,7 @@ class Prepared:
     def of(cls, preprocessor: Any, frame: Any) -> Prepared:
         """Fit a clone of `preprocessor` on records."""
         frame, fresh = to_frame(frame), clone(preprocessor)
-        learned = np.asarray(fresh.fit_transform(frame))
-        return cls(fresh, learned, np.asarray(fresh.transform(frame)))
+        return cls(fresh, *fresh.fit_both(frame))
 
 
 def carried_over(

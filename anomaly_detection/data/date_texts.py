@@ -13,7 +13,7 @@ import pandas as pd
 
 from anomaly_detection.data.cells import nanoseconds
 
-__all__ = ["DAY_FIRST", "MONTH_FIRST", "Orders", "in_words", "is_date_form", "parse_dates", "read_dates"]
+__all__ = ["DAY_FIRST", "MONTH_FIRST", "Orders", "in_words", "is_date_form", "may_be_date", "parse_dates", "read_dates"]
 
 _SEPARATORS = "/-. "
 DAY_FIRST = tuple(f"d{mark}m{mark}y" for mark in _SEPARATORS)
@@ -33,6 +33,8 @@ _NUMERIC_DATE = (
     rf"^(?P<first>\d{{1,2}})(?P<mark>[-/. ])(?P<second_part>\d{{1,2}})[-/. ](?P<year>\d{{4}}|\d{{2}}){_TIME}$"
 )
 _NUMERIC_PARTS = re.compile(r"^(\d{1,2})([-/. ])(\d{1,2})[-/. ](\d{4}|\d{2})(?![-/.\d])")
+_YEAR_AND_TWO = re.compile(r"\d{4}-(\d{2})")
+_MAY_BE_DATE = re.compile(r"\s*(?:[A-Za-z]{3,9}[.,]?[-/ ]+){0,2}\d.*\d.*\d", re.DOTALL)
 _YEAR_FIRST = rf"^(?P<year>\d{{4}})[-/.](?P<month>\d{{1,2}})(?:[-/.](?P<day>\d{{1,2}}))?{_TIME}$"
 _YEAR_WEEK = re.compile(r"^(?P<year>\d{4})-?(?P<named>[Ww]|KW)?-?(?P<week>\d{2})$")
 _DAY_NAME = r"(?:[A-Za-z]{3,9},?\s+)?"
@@ -71,6 +73,11 @@ _NAT = np.datetime64("NaT", "ns")
 Bools = npt.NDArray[np.bool_]
 Dates = npt.NDArray[np.datetime64]
 Floats = npt.NDArray[np.float64]
+
+
+def may_be_date(text: str) -> bool:
+    """Whether a text could be a date in any form, by what all of them have; most texts could not."""
+    return _MAY_BE_DATE.match(text) is not None
 
 
 def is_date_form(form: str) -> bool:
@@ -115,8 +122,7 @@ def read_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> tup
         left = uniques[result.isna().to_numpy() & ~far & ~open_]
         if len(left) == 0:
             break
-        parts = left.str.extract(pattern)
-        parts = parts[parts["year"].notna()]
+        parts = _parts(left, pattern)
         if len(parts) == 0:
             continue
         year = _floats(parts["year"])
@@ -141,6 +147,15 @@ def read_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> tup
         result[weeks.index] = [_week(str(text), forms) for text in weeks]
     values = result.to_numpy().astype("datetime64[ns]")
     return np.append(values, _NAT)[codes], np.append(far, False)[codes], np.append(open_, False)[codes]
+
+
+def _parts(texts: pd.Series[Any], pattern: str) -> pd.DataFrame:
+    """The named parts of the texts that a pattern fits."""
+    form = re.compile(pattern)
+    matches = [form.match(text) for text in texts.tolist()]
+    found = [match.groups() for match in matches if match is not None]
+    fits = [match is not None for match in matches]
+    return pd.DataFrame(found, index=texts.index[fits], columns=list(form.groupindex), dtype=object)
 
 
 def _plain_forms(texts: pd.Series[Any]) -> pd.Series[Any]:
@@ -244,13 +259,15 @@ class _Order:
     first: set[int] = field(default_factory=set)
     last: set[int] = field(default_factory=set)
 
-    def add(self, first: npt.NDArray[np.int64], second: npt.NDArray[np.int64], last: npt.NDArray[np.int64]) -> None:
-        self.cells += len(first)
+    def add(self, cells: npt.NDArray[np.int64]) -> None:
+        """Count further ones: the three numbers of a text, and how many cells have it, a row each."""
+        first, second, last, times = cells.T
+        self.cells += int(times.sum())
         days = (first >= 1) & (first <= 31) & (second >= 1) & (second <= 12)
         months = (second >= 1) & (second <= 31) & (first >= 1) & (first <= 12)
         years = (last >= 1) & (last <= 31) & (second >= 1) & (second <= 12)
         for order, fits in zip("dmy", (days, months, years), strict=True):
-            self.misfits[order] += int((~fits).sum())
+            self.misfits[order] += int(times[~fits].sum())
         self.first.update(np.unique(first).tolist())
         self.last.update(np.unique(last).tolist())
 
@@ -281,17 +298,20 @@ class Orders:
 
     def add(self, texts: pd.Series[Any]) -> None:
         """Count further cells."""
-        others = texts[~texts.str.match(r"\s*\d{4}-\d{2}-").to_numpy(dtype=bool, na_value=True)]
-        if len(others) == 0:
-            return
-        stripped = others.str.strip()
-        parts = stripped.str.extract(_NUMERIC_PARTS).dropna()
-        for mark, group in parts.groupby(1):
-            first, second, last = (np.asarray(group[i].astype(np.int64), dtype=np.int64) for i in (0, 2, 3))
-            self.marks.setdefault(str(mark), _Order()).add(first, second, last)
-        weeks = stripped.str.extract(r"^\d{4}-(\d{2})$")[0].dropna().astype(np.int64)
-        self.weeks += int(weeks.between(13, 53).sum())
-        self.months += int(weeks.between(1, 12).sum())
+        found: dict[str, list[tuple[int, ...]]] = {}
+        for text, times in texts.value_counts().items():
+            cell = str(text).strip()
+            parts = _NUMERIC_PARTS.match(cell)
+            if parts is not None:
+                first, mark, second, last = parts.groups()
+                found.setdefault(mark, []).append((int(first), int(second), int(last), int(times)))
+                continue
+            week = _YEAR_AND_TWO.fullmatch(cell)
+            if week is not None:
+                self.weeks += int(times) if 13 <= int(week[1]) <= 53 else 0
+                self.months += int(times) if 1 <= int(week[1]) <= 12 else 0
+        for mark, cells in sorted(found.items()):
+            self.marks.setdefault(mark, _Order()).add(np.array(cells, dtype=np.int64))
 
     def learned(self, texts: pd.Series[Any]) -> tuple[tuple[str, ...], bool]:
         """The forms of a column in training, and whether habit decided one, for lack of anything else.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 
 from anomaly_detection.data.cells import as_dates, as_numbers, as_texts, content, opaque_kinds
 from anomaly_detection.data.column import Column, Role
-from anomaly_detection.data.date_texts import Orders, in_words, parse_dates, read_dates
+from anomaly_detection.data.date_texts import Orders, in_words, may_be_date, parse_dates, read_dates
 from anomaly_detection.data.declarations import Declaration
 from anomaly_detection.data.epochs import epoch_unit
 from anomaly_detection.data.missing import (
@@ -231,6 +231,8 @@ def _why_numbers(present: pd.Series[Any], unit: str | None, measures: Measures) 
 
 
 def _dates_in_texts(name: str, texts: pd.Series[Any], present: pd.Series[Any], said: Declaration) -> Column | None:
+    if said.role is not Role.TIMESTAMP and not _mostly(_where(may_be_date, present), present):
+        return None
     orders = Orders()
     orders.add(present)
     forms, by_habit = orders.learned(present) if said.dates is None else (said.dates, False)
@@ -261,6 +263,12 @@ def _text_role(name: str, present: pd.Series[Any], distinct: int, kept: tuple[st
     if words >= 3.0:
         return Role.TEXT, "several words, hardly ever repeated"
     return Role.IDENTIFIER, "hardly ever repeated"
+
+
+def _where(holds: Callable[[str], bool], texts: pd.Series[Any]) -> npt.NDArray[np.bool_]:
+    """Where something holds of a text; each distinct one is asked about once."""
+    codes, levels = pd.factorize(texts)
+    return np.array([*map(holds, levels), False], dtype=bool)[codes]
 
 
 def _mostly(read: npt.NDArray[np.bool_], present: pd.Series[Any]) -> bool:

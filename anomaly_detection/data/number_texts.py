@@ -103,16 +103,15 @@ def parse_numbers(texts: pd.Series[Any], decimal_comma: bool | None = False, uni
     -------
     ndarray of float64, shape (len(texts),)
     """
+    codes, levels = pd.factorize(texts)
+    distinct = pd.Series(levels)
     if decimal_comma:
-        numbers = np.full(len(texts), np.nan)
+        numbers = np.full(len(distinct), np.nan)
     else:
-        numbers = pd.to_numeric(texts, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan).copy()
-    left = np.flatnonzero(np.isnan(numbers))
-    if left.size:
-        codes, uniques = pd.factorize(texts.iloc[left])
-        values = np.array([_as_float(str(text), decimal_comma, unit) for text in uniques] + [np.nan])
-        numbers[left] = values[codes]
-    return numbers
+        numbers = pd.to_numeric(distinct, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan).copy()
+    for place in np.flatnonzero(np.isnan(numbers)).tolist():
+        numbers[place] = _as_float(str(levels[place]), decimal_comma, unit)
+    return np.append(numbers, np.nan)[codes]
 
 
 @dataclass
@@ -204,4 +203,6 @@ def _worded(texts: pd.Series[Any]) -> pd.Series[Any]:
 
 def odd_texts(texts: pd.Series[Any]) -> pd.Series[Any]:
     """The texts that are no numbers as programs write them."""
-    return texts[pd.to_numeric(texts, errors="coerce").isna().to_numpy(dtype=bool)]
+    codes, levels = pd.factorize(texts)
+    odd = pd.to_numeric(pd.Series(levels), errors="coerce").isna().to_numpy(dtype=bool)
+    return texts[np.append(odd, True)[codes]]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from anomaly_detection.data.levels import Kept, Levels
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import compared_with, listed, number, without_unit
+from anomaly_detection.features.design import Design, inverse_of
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.group_deviation import robust_scale
 from anomaly_detection.features.numeric_group import ComparingGroup
@@ -114,20 +115,20 @@ class Expectation(ComparingGroup):
             width = len(self.centres_) + sum(map(len, self.levels_.values()))
             step = min(-(-len(sample) * width // _CELLS), -(-len(sample) // _SCREENED_ROWS))
             sample = sample.take(slice(None, None, step))
-        design, blocks = self._design(sample)
+        design = self._design(sample)
         made: Iterator[_Target | None]
         if wide:
-            partners = steps([*self._partners(design, blocks)], "foretelling numbers")
-            made = (self._fit_near(name, near, sample, design, blocks) for name, near in partners)
+            partners = steps([*self._partners(design)], "foretelling numbers")
+            made = (self._fit_near(name, near, sample, design) for name, near in partners)
         else:
-            gram = design.T @ design
-            made = (self._fit_target(name, sample, design, gram, blocks) for name in self.centres_)
+            gram = design.gram(np.ones(len(sample), dtype=bool))
+            made = (self._fit_target(name, sample, design, gram) for name in self.centres_)
         self.targets_ += [target for target in made if target is not None]
         return self
 
-    def _partners(self, design: Floats, blocks: dict[str, Places]) -> Iterator[tuple[str, list[str]]]:
+    def _partners(self, design: Design) -> Iterator[tuple[str, list[str]]]:
         """Give each number and the columns that explain most of it one by one, the best first."""
-        some = design[:: -(-len(design) // _SCREENED_ROWS), 1:]
+        some, blocks = design.dense(-(-len(design) // _SCREENED_ROWS))[:, 1:], design.blocks
         count = len(self.centres_)
         numbers = some[:, :count] - some[:, :count].mean(axis=0)
         numbers /= np.maximum(np.sqrt((numbers**2).sum(axis=0)), 1e-12)
@@ -145,33 +146,17 @@ class Expectation(ComparingGroup):
             for name, own in zip(names[start:], best.T, strict=False):
                 yield name, [names[i] for i in own[np.cumsum(sizes[own]) <= MOST_PARTNERS]]
 
-    def _fit_near(
-        self, name: str, near: Sequence[str], sample: Table, design: Floats, blocks: dict[str, Places]
-    ) -> _Target | None:
+    def _fit_near(self, name: str, near: Sequence[str], sample: Table, design: Design) -> _Target | None:
         """`_fit_target` by the columns `near` alone."""
-        wanted = {name, *near}
-        chosen = [other for other in blocks if other in wanted]
-        places = np.concatenate([[0], *(blocks[other] for other in chosen)])
-        part = design[:, places]
-        own = {other: np.searchsorted(places, blocks[other]) for other in chosen}
-        target = self._fit_target(name, sample, part, part.T @ part, own)
-        return None if target is None else replace(target, places=places)
+        part = design.only([name, *near])
+        target = self._fit_target(name, sample, part, part.gram(np.ones(len(sample), dtype=bool)))
+        if target is None:
+            return None
+        return replace(target, places=np.concatenate([[0], *(design.blocks[other] for other in part.blocks)]))
 
-    def _design(self, X: Table) -> tuple[Floats, dict[str, Places]]:
-        parts, blocks, width = [np.ones((len(X), 1))], {}, 1
-        for name in self.centres_:
-            parts.append(self._telling(X, name)[:, None])
-            blocks[name] = np.array([width])
-            width += 1
-        for name, levels in self.levels_.items():
-            codes = levels.codes(X[name])
-            one_hot = np.zeros((len(X), len(levels)))
-            known = np.flatnonzero(codes >= 0)
-            one_hot[known, codes[known]] = 1.0
-            parts.append(one_hot)
-            blocks[name] = np.arange(width, width + len(levels))
-            width += len(levels)
-        return np.hstack(parts), blocks
+    def _design(self, X: Table) -> Design:
+        levels = {name: (own.codes(X[name]), len(own)) for name, own in self.levels_.items()}
+        return Design({name: self._telling(X, name) for name in self.centres_}, levels, len(X))
 
     def _standard(self, X: Table, name: str) -> Floats:
         centre, spread, _, _ = self.centres_[name]
@@ -184,39 +169,36 @@ class Expectation(ComparingGroup):
         scaled = np.clip(self.scales_[name].apply(X.numbers(name)), low, high)
         return np.asarray(np.clip(np.nan_to_num((scaled - centre) / spread), -_FARTHEST, _FARTHEST))
 
-    def _fit_target(
-        self, name: str, sample: Table, design: Floats, gram: Floats, blocks: dict[str, Places]
-    ) -> _Target | None:
+    def _fit_target(self, name: str, sample: Table, design: Design, gram: Floats) -> _Target | None:
         y = self._standard(sample, name)
         present = ~np.isnan(y)
         kin = {name, *(other for group in self.bound if name in group for other in group)}
-        used = np.delete(np.arange(design.shape[1]), np.concatenate([blocks[one] for one in kin if one in blocks]))
-        # Only the smaller part of the rows is copied out of the design.
-        few = design[present if 2 * present.sum() < len(y) else ~present]
-        part = few.T @ few
-        own = (part if 2 * present.sum() < len(y) else gram - part)[np.ix_(used, used)]
+        unused = [design.blocks[one] for one in kin if one in design.blocks]
+        used = np.delete(np.arange(design.width), np.concatenate(unused))
+        # Only the smaller part of the rows is gone through.
+        own = design.gram(present) if 2 * present.sum() < len(y) else gram - design.gram(~present)
+        own = own[np.ix_(used, used)]
         n = int(present.sum())
         penalty = np.full(len(used), self.strength)
         penalty[0] = 1e-6
-        inverse = np.linalg.inv(own + np.diag(penalty))
+        inverse = inverse_of(own + np.diag(penalty))
         freedom = n - float(np.einsum("ij,ji->", inverse, own))
         if freedom < 0.5 * n:
             return None
         fitted = np.full(len(y), np.median(y[present]))
-        full = np.zeros(design.shape[1])
+        full = np.zeros(design.width)
         for _ in range(_ROUNDS):
             residual = y - fitted
             spread = max(robust_scale(residual[present]), 1e-6)
             goal = np.where(present, fitted + np.clip(residual, -2 * spread, 2 * spread), 0.0)
-            full[used] = inverse @ (design.T @ goal)[used]
-            fitted = design @ full
+            full[used] = inverse @ design.sums(goal)[used]
+            fitted = design.times(full)
         spread = max(robust_scale((y - fitted)[present]) * np.sqrt(n / freedom), 0.02)
         if 1.0 - (spread / max(robust_scale(y[present]), 1e-6)) ** 2 < self.min_explained:
             return None
-        first = np.array([block[0] - 1 for block in blocks.values()])
-        parts = np.add.reduceat(design[:, 1:] * full[1:], first, axis=1).std(axis=0)
-        power = dict(zip(blocks, parts.tolist(), strict=True))
-        strongest = sorted(power, key=lambda other: -power[other])[:3]
+        power = design.spreads(full)
+        # Rounded: of two columns that say the same the first counts, on every machine.
+        strongest = sorted(power, key=lambda other: -round(power[other], 9))[:3]
         return _Target(name, full, spread, tuple(other for other in strongest if power[other] > 0.2))
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:

@@ -169,6 +169,11 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.fit_transform(X, y)
         return self
 
+    def fit_both(self, X: Any) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """What `fit_transform` and then `transform` give for the same records, which are read once."""
+        learned, extended = self._learn(X)
+        return learned, self.features_of(extended)
+
     def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """Learn what is usual from training records and return their features.
 
@@ -187,6 +192,10 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         DataError
             For unusable records or an unknown group of features; the message says why.
         """
+        return self._learn(X)[0]
+
+    def _learn(self, X: Any) -> tuple[npt.NDArray[np.float32], Table]:
+        """Fit; give the features of the training records, and these as `prepare` makes them."""
         unknown = [group for group in self.groups if group not in KINDS]
         if unknown:
             raise DataError(f"Unknown feature group {unknown[0]!r}; expected some of {', '.join(GROUPS)}.")
@@ -231,7 +240,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         Kept.forget(self)
         learned = self.summarise(found)
         self.remembered_ = self._remember(extended, learned)
-        return learned
+        return learned, extended
 
     def transform(self, X: Any, **params: Any) -> npt.NDArray[np.float32]:
         """Return the features of records, shape (n, n_features).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -91,11 +92,24 @@ def _middles(values: Floats, series: Codes) -> Floats:
         same = series[i:] == series[:-i]
         around[i:, i - 1] = np.where(same, values[:-i], np.nan)
         around[:-i, _REACH + i - 1] = np.where(same, values[i:], np.nan)
-    around.sort(axis=1)  # what is missing last
+    low, high = _two_in_the_middle(around)
     given = (~np.isnan(around)).sum(axis=1)
-    rows = np.arange(n)
-    low, high = around[rows, np.maximum(given - 1, 0) // 2], around[rows, np.minimum(given // 2, 2 * _REACH - 1)]
     return np.where(given >= _FEWEST_NEIGHBOURS, low / 2.0 + high / 2.0, np.nan)
+
+
+def _two_in_the_middle(around: Floats) -> tuple[Floats, Floats]:
+    """Of each row's four values those in the middle, the same one twice of an odd number of them; both (n,)."""
+    a, b, c, d = around.T
+    one, other = np.maximum(np.minimum(a, b), np.minimum(c, d)), np.minimum(np.maximum(a, b), np.maximum(c, d))
+    low, high = np.minimum(one, other), np.maximum(one, other)
+    # Where some are missing so is this.
+    left = np.flatnonzero(np.isnan(low))
+    some = np.sort(around[left], axis=1)  # what is missing last
+    given = (~np.isnan(some)).sum(axis=1)
+    rows = np.arange(len(left))
+    low[left] = some[rows, np.maximum(given - 1, 0) // 2]
+    high[left] = some[rows, np.minimum(given // 2, 2 * _REACH - 1)]
+    return low, high
 
 
 def _distances(values: Floats, middles: Floats) -> tuple[float, float]:
@@ -106,38 +120,56 @@ def _distances(values: Floats, middles: Floats) -> tuple[float, float]:
     return float(half), float(most)
 
 
+@dataclass(frozen=True)
+class _Way:
+    """One way to make series of rows: their order, the series of each in it, and an order of chance within each."""
+
+    by: str | None
+    levels: Levels | None
+    order: Codes
+    series: Codes
+    mixed: Codes
+
+
 def find_series(X: Table, columns: Sequence[str], categories: Sequence[str]) -> list[Series]:
     """Find the columns that the rows around foretell, of all rows or of those with the same category."""
-    n = len(X)
-    if n < _LEAST_ROWS:
+    if len(X) < _LEAST_ROWS:
         return []
-    ways: list[tuple[str | None, Levels | None]] = [(None, None)]
-    for name in categories:
-        known = Levels(X[name])
-        if 1 < len(known) <= min(_MOST_LEVELS, n // _FEWEST_A_LEVEL):
-            ways.append((name, known))
+    # Several groups of features look for the same.
+    ways = X.made((_ways, *categories), lambda: _ways(X, categories))
+    found = [X.made((_best, name, *categories), partial(_best, X, name, ways)) for name in columns]
+    return [one for one in found if one is not None]
+
+
+def _ways(X: Table, categories: Sequence[str]) -> list[_Way]:
+    n = len(X)
+    known = [(None, None), *((name, Levels(X[name])) for name in categories)]
     shuffled = np.random.default_rng(0).permutation(n)
-    orders = []
-    for by, levels in ways:
+    found = []
+    for by, levels in known:
+        if levels is not None and not 1 < len(levels) <= min(_MOST_LEVELS, n // _FEWEST_A_LEVEL):
+            continue
         order, series = Series("", by, levels, 0.0, 0.0).arranged(X)
         codes = np.empty(n, dtype=np.int64)
         codes[order] = series
         # Any order, but within each series, so that it is the order that foretells and not the category.
-        orders.append((by, levels, order, series, shuffled[np.argsort(codes[shuffled], kind="stable")]))
-    found = []
-    for name in columns:
-        values = _values(X[name])
-        best: Series | None = None
-        for by, levels, order, series, mixed in orders:
-            some = values[order]
-            half, scale = _distances(some, _middles(some, series))
-            apart, _ = _distances(values[mixed], _middles(values[mixed], series))
-            if apart > 0.0 and half <= _FORETOLD * apart and (best is None or scale < _BETTER * best.scale):
-                lengths = _runs(some, series)
-                best = Series(name, by, levels, scale, apart, _shares_of_runs(lengths), _share_of_long(lengths))
-        if best is not None:
-            found.append(best)
+        found.append(_Way(by, levels, order, series, shuffled[np.argsort(codes[shuffled], kind="stable")]))
     return found
+
+
+def _best(X: Table, name: str, ways: Sequence[_Way]) -> Series | None:
+    values = _values(X[name])
+    best: Series | None = None
+    for way in ways:
+        some = values[way.order]
+        half, scale = _distances(some, _middles(some, way.series))
+        if best is not None and not scale < _BETTER * best.scale:
+            continue
+        apart, _ = _distances(values[way.mixed], _middles(values[way.mixed], way.series))
+        if apart > 0.0 and half <= _FORETOLD * apart:
+            lengths = _runs(some, way.series)
+            best = Series(name, way.by, way.levels, scale, apart, _shares_of_runs(lengths), _share_of_long(lengths))
+    return best
 
 
 def _runs(values: Floats, series: Codes) -> Codes:
