@@ -21,7 +21,7 @@ from anomaly_detection.data.schema import Role
         ({3: np.float32(0.5), "infinite": -np.inf, "flag": np.bool_(True)}, {"3": 0.5, "infinite": None, "flag": True}),
         (np.array([[1.0, np.nan]]), [[1.0, None]]),
         (np.datetime64("2026-11-23"), "2026-11-23"),
-        (np.datetime64("NaT"), None),
+        (np.datetime64("NaT", "ns"), None),
         (pd.Timestamp("2026-11-23"), "2026-11-23T00:00:00"),
         (datetime.date(2026, 11, 23), "2026-11-23"),
         (pd.Timedelta(days=2), "2 days 00:00:00"),

@@ -284,9 +284,9 @@ def test_lists_are_opaque_and_what_is_missing_or_constant_is_not() -> None:
 
 
 def test_sellers_are_a_category_though_many_sell_once() -> None:
-    """Two thirds of the rows belong to sellers with five or more, the rest to ones of their own."""
+    """Two thirds of the rows belong to sellers with three or more, the rest to ones of their own."""
     sellers = [f"Seller {i % 20}" for i in range(400)] + [f"Shop {i}" for i in range(200)]
     frame = pd.DataFrame({"seller": sellers, "price": np.arange(600.0) % 37})
     assert infer_schema(frame)["seller"].role is Role.CATEGORICAL
-    frame["seller"] = [f"Seller {i % 150}" for i in range(600)]
+    frame["seller"] = [f"Seller {i % 250}" for i in range(500)] + [f"Seller {i}" for i in range(250, 350)]
     assert infer_schema(frame)["seller"].role is not Role.CATEGORICAL

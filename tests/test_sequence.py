@@ -28,12 +28,11 @@ def middles(values: list[float], series: list[int]) -> list[float]:
     """Row by row."""
     found = []
     for i in range(len(values)):
-        around = [
-            values[j]
-            for j in range(max(i - 2, 0), min(i + 3, len(values)))
-            if j != i and series[j] == series[i] and not np.isnan(values[j])
+        sides = [
+            [values[j] for j in side if 0 <= j < len(values) and series[j] == series[i] and not np.isnan(values[j])]
+            for side in (range(i - 2, i), range(i + 1, i + 3))
         ]
-        found.append(float(np.median(around)) if len(around) >= 2 else np.nan)
+        found.append(float(np.median(sides[0] + sides[1])) if all(sides) else np.nan)
     return found
 
 

@@ -73,7 +73,9 @@ def nanoseconds(dates: npt.NDArray[np.datetime64]) -> npt.NDArray[np.datetime64]
     """Give dates of any unit as datetime64[ns]; those that it cannot count, such as the year 9999, are NaT."""
     seconds = dates.astype("datetime64[s]")
     counted = (seconds >= _FIRST) & (seconds <= _LAST)
-    return np.where(counted, dates, np.datetime64("NaT")).astype("datetime64[ns]")
+    # Of the dates' own unit: in nanoseconds the year 9999 would be another.
+    nothing = np.array("NaT", dtype=dates.dtype)
+    return np.where(counted, dates, nothing).astype("datetime64[ns]")
 
 
 def as_texts(values: pd.Series[Any]) -> pd.Series[Any]:

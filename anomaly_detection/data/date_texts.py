@@ -220,7 +220,7 @@ def _assemble(parts: pd.DataFrame, year: Floats, month: Floats, day: Floats) -> 
     second = parts["second"].str.replace(",", ".").astype(float).fillna(0.0).to_numpy()
     seconds = hour * 3600 + minute * 60 + second - _offsets(parts["zone"])
     given &= (hour < 24) & (minute < 60)
-    counted = nanoseconds(np.where(given, dates, np.datetime64("NaT")).astype("datetime64[s]"))
+    counted = nanoseconds(np.where(given, dates, np.array("NaT", dtype=dates.dtype)).astype("datetime64[s]"))
     return counted + (seconds * 1e9).astype("timedelta64[ns]"), given & np.isnat(counted)
 
 
@@ -361,7 +361,7 @@ def _by_time(texts: pd.Series[Any], mark: str, order: _Order) -> str | None:
     for one in "dm":
         read = parse_dates(marked, (_form(one, mark),))
         steps = np.diff(read)
-        rises[one] = max(int((steps >= np.timedelta64(0)).sum()), int((steps <= np.timedelta64(0)).sum()))
+        rises[one] = max(int((steps >= np.timedelta64(0, "ns")).sum()), int((steps <= np.timedelta64(0, "ns")).sum()))
     if order.misfits["d"] != order.misfits["m"]:
         return "d" if order.misfits["d"] < order.misfits["m"] else "m"
     if rises["d"] != rises["m"] and max(rises.values()) >= 0.9 * (len(marked) - 1):

@@ -92,7 +92,7 @@ def _read_texts(
         _refuse_infinite(read, column.name, first)
     if dates:
         coded |= _without_codes(read, column.codes)
-        read[coded] = np.datetime64("NaT")
+        read[coded] = np.array("NaT", dtype=read.dtype)
     missing = np.isnat(read) if dates else np.isnan(read)
     unread = missing & ~blank & ~coded & ~open_
     done.from_text, done.blank = int((~missing).sum()), int(blank.sum())
@@ -132,7 +132,7 @@ def _without_codes(dates: Dates, codes: tuple[str, ...]) -> Bools:
         return np.zeros(len(dates), dtype=bool)
     found = np.isin(dates.astype("datetime64[D]"), parse_dates(pd.Series(list(codes))).astype("datetime64[D]"))
     found &= ~np.isnat(dates)
-    dates[found] = np.datetime64("NaT")
+    dates[found] = np.array("NaT", dtype=dates.dtype)
     return found
 
 

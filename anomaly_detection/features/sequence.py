@@ -24,7 +24,6 @@ Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
 _REACH = 2
-_FEWEST_NEIGHBOURS = 2
 _LEAST_ROWS = 100
 _FORETOLD = 0.5
 """Rows around foretell a number if they leave half of what any rows would leave at most."""
@@ -34,6 +33,7 @@ _MOST_LEVELS = 200
 _FEWEST_A_LEVEL = 20
 _FEWEST_TOGETHER = 20
 _LEAST_SCALE = 1e-3
+_ALLOWANCE = 4.0
 _MOST_REPEATED = 0.2
 _LEAST_CHANCE = 0.01
 _AS_OFTEN, _MOST_LONG = 3.0, 0.1
@@ -83,7 +83,7 @@ def _values(column: npt.NDArray[Any]) -> Floats:
 
 
 def _middles(values: Floats, series: Codes) -> Floats:
-    """The median of up to two values before and two after, of the same series; NaN of fewer than two; shape (n,)."""
+    """The median of up to two values before and two after, of the same series; NaN without one on each side; (n,)."""
     n = len(values)
     around = np.full((n, 2 * _REACH), np.nan)
     for i in range(1, _REACH + 1):
@@ -92,9 +92,11 @@ def _middles(values: Floats, series: Codes) -> Floats:
         same = series[i:] == series[:-i]
         around[i:, i - 1] = np.where(same, values[:-i], np.nan)
         around[:-i, _REACH + i - 1] = np.where(same, values[i:], np.nan)
+    given = ~np.isnan(around)
     low, high = _two_in_the_middle(around)
-    given = (~np.isnan(around)).sum(axis=1)
-    return np.where(given >= _FEWEST_NEIGHBOURS, low / 2.0 + high / 2.0, np.nan)
+    # At an end of what rises or falls all neighbours lie on one side.
+    both = given[:, :_REACH].any(axis=1) & given[:, _REACH:].any(axis=1)
+    return np.where(both, low / 2.0 + high / 2.0, np.nan)
 
 
 def _two_in_the_middle(around: Floats) -> tuple[Floats, Floats]:
@@ -165,8 +167,9 @@ def _best(X: Table, name: str, ways: Sequence[_Way]) -> Series | None:
         half, scale = _distances(some, _middles(some, way.series))
         if best is not None and not scale < _BETTER * best.scale:
             continue
-        apart, _ = _distances(values[way.mixed], _middles(values[way.mixed], way.series))
-        if apart > 0.0 and half <= _FORETOLD * apart:
+        apart, widest = _distances(values[way.mixed], _middles(values[way.mixed], way.series))
+        # Both: lines of one order follow each other, and the next order is of any day.
+        if apart > 0.0 and half <= _FORETOLD * apart and scale <= _FORETOLD * widest:
             lengths = _runs(some, way.series)
             best = Series(name, way.by, way.levels, scale, apart, _shares_of_runs(lengths), _share_of_long(lengths))
     return best
@@ -261,8 +264,13 @@ class Neighbours(_OfSeries):
         half, here = _distances(values, middles)
         if not half <= _FORETOLD * one.apart:
             return np.zeros(len(values))
-        closer = min(1.0, max(one.scale, _LEAST_SCALE * one.apart) / here) if here > 0 else 1.0
-        return np.asarray(np.nan_to_num((values - middles) * closer), dtype=np.float64)
+        usual = max(one.scale, _LEAST_SCALE * one.apart)
+        away = np.nan_to_num(values - middles)
+        if here <= usual:
+            return away
+        # Rows farther apart than those of the training scatter otherwise too: only what is far beyond that is odd.
+        beyond = np.maximum(np.abs(away) - _ALLOWANCE * (here - usual), 0.0)
+        return np.asarray(np.copysign(beyond, away) * (usual / here), dtype=np.float64)
 
     def in_units(self, X: Any, rows: Codes | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the values, and the middle of the rows around; both (n, series)."""

@@ -90,7 +90,9 @@ def threshold_fault(model: Any, rule: Any, calibration: Calibration | None) -> s
     # Records set aside may all be on one side of a share of the training's.
     if rule is None and calibration.unseen and model.contamination != "auto":
         return None
-    low, high = float(calibration.quantiles[0]), float(calibration.quantiles[-1])
+    # That of a refit model is by the records that it learned from.
+    known = [calibration.quantiles, *([] if calibration.learned is None else [calibration.learned])]
+    low, high = min(float(scores[0]) for scores in known), max(float(scores[-1]) for scores in known)
     if low - _BEYOND <= offset <= high + _BEYOND:
         return None
     return f"the threshold is {offset:.6g}, but the scores that it is from lie between {low:.6g} and {high:.6g}"
