@@ -203,6 +203,12 @@ class Table:
         """The cells of a column as Python's values."""
         return objects_of(self._columns[name])
 
+    def records(self) -> list[dict[str, Any]]:
+        """Each row by the columns' names, in Python's values and pandas' times."""
+        names = list(self._columns)
+        cells = [_python_values(column) for column in self._columns.values()]
+        return [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
+
     def only(self, names: Sequence[str]) -> Table:
         """Some of the columns, in the order of `names`."""
         return self._beside({name: self._columns[name] for name in names})
@@ -256,6 +262,14 @@ def factorized(values: Floats) -> tuple[Codes, Floats]:
         return np.array([-1 if gap else 0]), values[:0] if gap else values
     codes, levels = pd.factorize(values)
     return codes.astype(np.int64), levels
+
+
+def _python_values(column: Any) -> list[Any]:
+    if isinstance(column, Coded):
+        return column.objects().tolist()
+    if column.dtype.kind == "M":
+        return [pd.Timestamp(moment) for moment in column]
+    return list(column.tolist())
 
 
 def objects_of(column: Any) -> npt.NDArray[np.object_]:

@@ -67,6 +67,7 @@ from anomaly_detection.features.rules import Rules
 from anomaly_detection.features.sequence import Neighbours, Runs
 from anomaly_detection.features.spelling import Spelling
 from anomaly_detection.features.surprise import DeviationSummary
+from anomaly_detection.features.units import Units
 
 __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
 
@@ -426,16 +427,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         all that came together, all if not given. For numbers they are in the column's own units; for
         categories the level and its count; for pairs both levels, and the rows with both and with the second.
         """
-        extended = as_table(extended)
-        some = extended if rows is None else extended.take(rows)
-        blocks = [
-            transformer.in_units(extended.only(columns), rows)
-            if transformer.counted
-            else transformer.in_units(some.only(columns))
-            for _, transformer, columns in self._used()
-        ]
-        values, usual = (np.hstack([block[i].astype(object) for block in blocks])[:, self.kept_] for i in (0, 1))
-        return values, usual
+        return Units(self, as_table(extended), rows).all()
 
     def ranges_in_units(self, extended: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return between what each feature's value usually lies: both ends, in the units of `in_units`.
@@ -443,19 +435,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         Both have its shape; the middle 90 % of the training records lie between, each against its own group or
         expectation. NaN for features whose values have no such range: categories, rules, repeats.
         """
-        extended = as_table(extended)
-        branches = self._used()
-        widths = [len(transformer.get_feature_names_out()) for _, transformer, _ in branches]
-        bounds = np.full((2, sum(widths)), np.nan)
-        bounds[:, self.kept_[self.forest_features]] = self.tails_.bounds()
-        result = np.full((2, len(extended), sum(widths)), np.nan)
-        first = 0
-        for (_, transformer, columns), width in zip(branches, widths, strict=True):
-            if hasattr(transformer, "ranges_in_units"):
-                stop = first + width
-                result[..., first:stop] = transformer.ranges_in_units(extended.only(columns), bounds[:, first:stop])
-            first += width
-        return result[0][:, self.kept_], result[1][:, self.kept_]
+        return Units(self, as_table(extended), None).all_between()
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return the names of the features, in the order of the outputs."""
