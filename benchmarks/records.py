@@ -149,8 +149,9 @@ def main(arguments: list[str] | None = None) -> None:
     about = (
         "From a raw record to a verdict, everything warm, medians. *One record* is a dict through `detect_anomaly`;"
         " *with reasons* one that is an alert through `alerts`; *frame* is `score_samples` of the table in memory;"
-        " training is `AnomalyDetectionAPI.fit`. scikit-learn's pipeline (OrdinalEncoder, IsolationForest of 100 trees) is given"
-        " numbers and categories that were read already, and frames of one row; it gives a score and nothing else."
+        " training is `AnomalyDetectionAPI.fit`. scikit-learn's pipeline (OrdinalEncoder, IsolationForest of 100 trees)"
+        " is given numbers and categories that were read already, and frames of one row; it gives a score and nothing"
+        " else."
     )
     result = Result(
         "Records",

@@ -258,15 +258,18 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
 
         `first` is for a part of a larger table, see `Schema.clean`.
         """
-        check_is_fitted(self, "feature_sources_")
+        if not hasattr(self, "feature_sources_"):
+            check_is_fitted(self, "feature_sources_")
         found = self._reader().read(X) if first is None and is_record(X) else None
         clean, report = self.schema_.read(X, first) if found is None else found
         return self._extended(clean), report
 
     def _reader(self) -> RecordReader:
-        if _reader(self).schema is not self.schema_:
+        found = _reader(self)
+        if found.schema is not self.schema_:
             _reader.forget(self)
-        return _reader(self)
+            found = _reader(self)
+        return found
 
     def extend(self, X: Any, first: int | None = None) -> tuple[pd.DataFrame, CleaningReport]:
         """Return what `prepare` does, as a frame."""
