@@ -67,7 +67,7 @@ class Units:
     def all(self) -> tuple[Objects, Objects]:
         """`of` for all rows and kept features, both (n, features)."""
         told = [self._said(branch) for branch in range(len(self._branches))]
-        values, usual = (np.hstack([one[i].astype(object) for one in told]) for i in (0, 1))
+        values, usual = (np.hstack([one[i] for one in told]) for i in (0, 1))
         kept = [self._slices[branch].start + column for branch, column in self._place]
         return values[:, kept], usual[:, kept]
 
