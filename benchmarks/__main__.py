@@ -16,6 +16,7 @@ SCRIPTS = (
     "score",
     "fit",
     "latency",
+    "records",
     "startup",
     "memory",
     "quantization",

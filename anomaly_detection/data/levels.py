@@ -37,9 +37,11 @@ class Kept(Generic[Learned, Made]):
         self._all.append(self)
 
     def __call__(self, learned: Learned) -> Made:
-        if learned not in self._made:
-            self._made[learned] = self._make(learned)
-        return self._made[learned]
+        try:
+            return self._made[learned]
+        except KeyError:
+            made = self._made[learned] = self._make(learned)
+            return made
 
     @classmethod
     def forget(cls, learned: Any) -> None:
@@ -153,10 +155,9 @@ class Combinations:
 
     def levels(self, table: Table) -> Codes:
         """Each column's levels from 1, 0 where it is new, and at the end a column of zeros; shape (n, columns + 1)."""
-        out = np.full((len(table), len(self._slots) + 1), -1, dtype=np.int64)
-        for i, (name, names) in enumerate(self._slots):
-            out[:, i] = table.coded(name).within(names)
-        return out + 1
+        out = np.zeros((len(table), len(self._slots) + 1), dtype=np.int64)
+        out[:, :-1] = table.levels(self._slots) + 1
+        return out
 
     def codes(self, table: Table, levels: Codes | None = None) -> Codes:
         """Each row's combinations, -1 where one was never seen, shape (n, combinations)."""
@@ -186,7 +187,4 @@ class LevelValues:
 
     def of(self, table: Table) -> npt.NDArray[Any]:
         """Each row's values, shape (n, columns)."""
-        codes = np.empty((len(table), len(self._slots)), dtype=np.int64)
-        for i, (name, names) in enumerate(self._slots):
-            codes[:, i] = table.coded(name).within(names)
-        return np.asarray(self._values[codes + self._start])
+        return np.asarray(self._values[table.levels(self._slots) + self._start])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -64,6 +65,14 @@ class Coded:
 
     __slots__ = ("_made", "codes", "names")
 
+    @staticmethod
+    def of(codes: npt.NDArray[Any], names: Sequence[str]) -> Coded:
+        """A column of these; of a single row one that is remembered, with all that was looked up for it."""
+        if len(codes) != 1:
+            return Coded(codes, names)
+        code = int(codes[0])
+        return _one(names[code] if code >= 0 else None)
+
     def __init__(self, codes: npt.NDArray[Any], names: Sequence[Any]) -> None:
         self.codes: Codes = np.asarray(codes, dtype=np.int64)
         self.names = names
@@ -115,6 +124,12 @@ class Coded:
         """The same for pandas."""
         make: Any = pd.Categorical.from_codes  # the stubs know only literal kinds of codes
         return make(self.codes, categories=pd.Index(list(self.names), dtype=object))
+
+
+@lru_cache(10_000)
+def _one(name: str | None) -> Coded:
+    """A column of one row."""
+    return Coded(np.array([-1]), []) if name is None else Coded(np.array([0]), [name])
 
 
 def coded(column: Any) -> Coded:
@@ -195,6 +210,14 @@ class Table:
         """A column of categories."""
         return coded(self._columns[name])
 
+    def levels(self, wanted: Sequence[tuple[str, Vocabulary]]) -> Codes:
+        """Columns of categories as places in vocabularies, `Coded.within`, shape (n, wanted)."""
+        out = np.empty((self._rows, len(wanted)), dtype=np.int64)
+        for i, (name, vocabulary) in enumerate(wanted):
+            column = self._columns[name]
+            out[:, i] = (column if type(column) is Coded else coded(column)).within(vocabulary)
+        return out
+
     def isna(self, name: str) -> Bools:
         """Where a column has no value."""
         return missing_in(self._columns[name])
@@ -202,6 +225,12 @@ class Table:
     def objects(self, name: str) -> npt.NDArray[np.object_]:
         """The cells of a column as Python's values."""
         return objects_of(self._columns[name])
+
+    def records(self) -> list[dict[str, Any]]:
+        """Each row by the columns' names, in Python's values and pandas' times."""
+        names = list(self._columns)
+        cells = [_python_values(column) for column in self._columns.values()]
+        return [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
 
     def only(self, names: Sequence[str]) -> Table:
         """Some of the columns, in the order of `names`."""
@@ -256,6 +285,14 @@ def factorized(values: Floats) -> tuple[Codes, Floats]:
         return np.array([-1 if gap else 0]), values[:0] if gap else values
     codes, levels = pd.factorize(values)
     return codes.astype(np.int64), levels
+
+
+def _python_values(column: Any) -> list[Any]:
+    if isinstance(column, Coded):
+        return column.objects().tolist()
+    if column.dtype.kind == "M":
+        return [pd.Timestamp(moment) for moment in column]
+    return list(column.tolist())
 
 
 def objects_of(column: Any) -> npt.NDArray[np.object_]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import isclose
 from typing import Any
@@ -16,6 +16,7 @@ from anomaly_detection.explain.attribution import Attribution, attribute
 from anomaly_detection.explain.wording import phrase, sentence
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.kinds import KINDS
+from anomaly_detection.features.units import Units
 
 __all__ = ["Contribution", "Explanation", "explain_features"]
 
@@ -176,11 +177,9 @@ class _Told:
         self.sources: Sequence[FeatureSource] = preprocessor.feature_sources_
         self.n_records = int(preprocessor.n_records_)
         self.found = found
-        self.values, self.usual = preprocessor.in_units(extended, positions)
-        extended = extended.take(positions)
-        self.low, self.high = preprocessor.ranges_in_units(extended)
+        self.units = Units(preprocessor, extended, positions)
         self.farness = preprocessor.farness(features)
-        self.records: list[Mapping[str, Any]] = extended.frame().to_dict("records")  # type: ignore[assignment]
+        self.records = extended.take(positions).records()
         self.falls = np.maximum(-found.effects, 0.0)
         self.fall = self.falls.sum(axis=1) + np.maximum(-found.rest, 0.0)
         self.least = np.maximum(_LEAST_SHARE * self.fall, max(least, 1e-12))
@@ -236,7 +235,7 @@ class _Told:
         return bool(self.farness[row, feature] >= _LEAST_FARNESS)
 
     def _says(self, row: int, feature: int) -> bool:
-        kind, value, usual = KINDS[self.sources[feature].kind], self.values[row, feature], self.usual[row, feature]
+        kind, (value, usual) = KINDS[self.sources[feature].kind], self.units.of(row, feature)
         # A training record alone in its group is all that was usual there.
         if kind.ordered and isinstance(value, float) and isclose(value, usual, rel_tol=1e-9):
             return False
@@ -245,8 +244,7 @@ class _Told:
     def _reason(self, row: int, feature: int, players: list[int]) -> Contribution:
         source = self.sources[feature]
         kind = KINDS[source.kind]
-        value, usual = self.values[row, feature], self.usual[row, feature]
-        low, high = float(self.low[row, feature]), float(self.high[row, feature])
+        (value, usual), (low, high) = self.units.of(row, feature), self.units.between(row, feature)
         between = (low, high) if np.isfinite(low) and np.isfinite(high) else None
         own = [column for player in players for column in self.found.players[player].columns]
         return Contribution(

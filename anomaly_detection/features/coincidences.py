@@ -75,14 +75,15 @@ def _number_keys(values: npt.NDArray[np.float64]) -> Keys:
 
 
 def keys_by_column(X: Table, names: Sequence[str]) -> dict[str, Keys]:
-    """`cell_keys` of several columns, those of one kind all at once."""
-    made: dict[str, Keys] = {}
-    numbers = [name for name in names if not isinstance(X[name], Coded) and X[name].dtype.kind == "f"]
+    """`cell_keys` of several columns, those of one kind all at once, each once for all who ask."""
+    made: dict[str, Keys] = X.made(keys_by_column, dict)
+    left = [name for name in names if name not in made]
+    numbers = [name for name in left if not isinstance(X[name], Coded) and X[name].dtype.kind == "f"]
     if numbers:
         values = X.matrix(numbers)
         keys = np.where(np.isnan(values), _MISSING, _number_keys(values))
-        made |= dict(zip(numbers, keys.T, strict=True))
-    for name in names:
+        made.update(zip(numbers, keys.T, strict=True))
+    for name in left:
         if name not in made:
             column = X[name]
             made[name] = column.made(cell_keys) if isinstance(column, Coded) else cell_keys(column)

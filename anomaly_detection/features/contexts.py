@@ -304,6 +304,8 @@ class _Learned:
         plain = list({(one.column, one.scale.floor): one.scale for one in found if one.per is None}.items())
         self._columns, self._scales = [column for (column, _), _ in plain], [scale for _, scale in plain]
         self._quotients = [one for one in found if one.per is not None]
+        self._parts = [(one.column, str(one.per)) for one in self._quotients]
+        self._are_logs = np.array([one.scale.is_log for one in self._quotients], dtype=bool)
         place = {which: i for i, (which, _) in enumerate(plain)}
         behind = iter(range(len(plain), len(plain) + len(found)))
         self._value = np.array(
@@ -317,6 +319,14 @@ class _Learned:
             np.concatenate([np.zeros(0), *(np.roll(part[i], 1) for part in parts)]) for i in (0, 1)
         )
 
+    def _of_quotients(self, X: Table) -> Floats:
+        """`Context.values` of all that divide, shape (n, quotients)."""
+        over, under = (bounded(X.matrix(names)) for names in zip(*self._parts, strict=True))
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            plain = bounded(np.where(under > 0, over / under, np.nan))
+            logs = np.where((over > 0) & (under > 0), np.log(over) - np.log(under), np.nan)
+        return np.where(self._are_logs, logs, plain)
+
     def codes(self, X: Table) -> Codes:
         """Each row's group in each context, -1 for a new one, shape (n, contexts)."""
         return self._combinations.codes(X)[:, self._group]
@@ -327,8 +337,8 @@ class _Learned:
         split = len(self._columns)
         if split:
             values[:, :split] = apply_scales(self._scales, bounded(X.matrix(self._columns)))
-        for i, one in enumerate(self._quotients, split):
-            values[:, i] = one.values(X)
+        if self._quotients:
+            values[:, split:] = self._of_quotients(X)
         place = self.codes(X) + self._start
         return np.arcsinh((values[:, self._value] - self._centre[place]) / self._spread[place])
 

@@ -145,7 +145,8 @@ class Copies(FeatureGroup):
         )
 
     def _evidence(self, others: Codes, compared: int) -> npt.NDArray[np.float32]:
-        return np.where(others > 0, self.chance_.evidence(compared), 0.0).astype(np.float32)[:, None]
+        found = self.chance_.evidence(compared) if others.any() else 0.0
+        return np.where(others > 0, found, 0.0).astype(np.float32)[:, None]
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``copied record``."""

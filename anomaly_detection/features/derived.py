@@ -163,7 +163,7 @@ class CalendarPart:
         else:
             hours = dates.astype("datetime64[h]").astype(np.int64) - 24 * days
             codes, names = hours, _HOURS
-        return Coded(np.where(missing, -1, codes), names)
+        return Coded.of(np.where(missing, -1, codes), names)
 
 
 @dataclass(frozen=True)
@@ -181,17 +181,24 @@ class MissingState:
     def columns(self) -> tuple[str, ...]:
         return (self.column,)
 
-    def values(self, records: Any) -> Coded:
-        """Give each row's state."""
-        table = as_table(records)
+    @property
+    def states(self) -> list[str]:
+        """How the value may be: there, blank, or missing in words."""
+        return ["given", "blank", "in other words", *self.words]
+
+    def codes(self, table: Table) -> npt.NDArray[np.int64]:
+        """Each row's state by its number."""
         codes = table.isna(self.column).astype(np.int64)
-        states = ["given", "blank", "in other words", *self.words]
-        if self.words:
+        if self.words and codes.any():
             # By its place: a column of the records may have the name that it usually has.
-            words = table.coded(table.columns[table.columns.index(self.column) + 1])
+            words, states = table.coded(table.columns[table.columns.index(self.column) + 1]), self.states
             lookup = np.array([*(states.index(word) if word in states else 2 for word in words.names), 1])
             codes = np.where(codes == 1, lookup[words.codes], 0)
-        return Coded(codes, states)
+        return codes
+
+    def values(self, records: Any) -> Coded:
+        """Give each row's state."""
+        return Coded.of(self.codes(as_table(records)), self.states)
 
 
 @dataclass(frozen=True)
@@ -208,15 +215,14 @@ class MissingPattern:
     def values(self, records: Any) -> Coded:
         """Give each row's pattern, ``none`` where every value is there."""
         table = as_table(records)
-        states = [state.values(table) for state in self.states]
-        patterns, codes = np.unique(np.column_stack([state.codes for state in states]), axis=0, return_inverse=True)
-        names = [self._name(states, pattern) for pattern in patterns]
-        return Coded(codes.ravel(), names)
+        codes = np.column_stack([state.codes(table) for state in self.states])
+        patterns, places = (codes, [0]) if len(table) == 1 else np.unique(codes, axis=0, return_inverse=True)
+        return Coded.of(np.ravel(places), [self._name(pattern) for pattern in patterns.tolist()])
 
-    def _name(self, states: Sequence[Coded], pattern: npt.NDArray[Any]) -> str:
+    def _name(self, pattern: Sequence[int]) -> str:
         parts = [
-            f"{own.column} {'missing' if code == 1 else repr(state.names[code])}"
-            for own, state, code in zip(self.states, states, pattern, strict=True)
+            f"{own.column} {'missing' if code == 1 else repr(own.states[code])}"
+            for own, code in zip(self.states, pattern, strict=True)
             if code
         ]
         return ", ".join(parts) or "none"
@@ -239,7 +245,7 @@ class NumberLevel:
     def values(self, records: Any) -> Coded:
         """Give each row's level, by the number as a text."""
         codes, levels = factorized(as_table(records).numbers(self.column))
-        return Coded(codes, [f"{level:.12g}" for level in levels])
+        return Coded.of(codes, [f"{level:.12g}" for level in levels])
 
 
 Derived = Duration | Ratio | Product | CalendarPart | MissingState | MissingPattern | NumberLevel

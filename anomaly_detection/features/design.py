@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import lapack
 
-__all__ = ["Design", "inverse_of"]
+__all__ = ["Design"]
 
 Bools = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.int64]
@@ -101,13 +100,3 @@ class Design:
         return found | {
             name: float(weights[self.blocks[name]][codes].std()) for name, (codes, _) in self._levels.items()
         }
-
-
-def inverse_of(matrix: Floats) -> Floats:
-    """The inverse of a symmetric matrix that is positive definite, as one of products with a penalty is."""
-    factor, fault = lapack.dpotrf(matrix, lower=1)
-    if fault:
-        return np.asarray(np.linalg.inv(matrix))
-    lower, fault = lapack.dpotri(factor, lower=1)
-    below = np.tril(lower)
-    return np.asarray(np.linalg.inv(matrix) if fault else below + np.tril(below, -1).T)

@@ -28,7 +28,7 @@ _FEWEST_IN_A_STRETCH = 2.0
 _LEAST_SLOPE = 0.05
 _LEAST_VALUES = 20
 _SECOND = 0.15
-_ROWS = 4_096
+_ROWS = 256  # at once: what they take stays in the cache
 _MOST = 1e6
 
 

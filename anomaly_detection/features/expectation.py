@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from anomaly_detection.data.levels import Kept, Levels
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import compared_with, listed, number, without_unit
-from anomaly_detection.features.design import Design, inverse_of
+from anomaly_detection.features.design import Design
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.group_deviation import robust_scale
 from anomaly_detection.features.numeric_group import ComparingGroup
@@ -123,7 +124,9 @@ class Expectation(ComparingGroup):
         else:
             gram = design.gram(np.ones(len(sample), dtype=bool))
             made = (self._fit_target(name, sample, design, gram) for name in self.centres_)
-        self.targets_ += [target for target in made if target is not None]
+        # Matrices of some hundred columns: threads would wait for each other longer than they work.
+        with threadpool_limits(1, "blas"):
+            self.targets_ += [target for target in made if target is not None]
         return self
 
     def _partners(self, design: Design) -> Iterator[tuple[str, list[str]]]:
@@ -181,7 +184,7 @@ class Expectation(ComparingGroup):
         n = int(present.sum())
         penalty = np.full(len(used), self.strength)
         penalty[0] = 1e-6
-        inverse = inverse_of(own + np.diag(penalty))
+        inverse = np.linalg.inv(own + np.diag(penalty))
         freedom = n - float(np.einsum("ij,ji->", inverse, own))
         if freedom < 0.5 * n:
             return None

@@ -67,6 +67,7 @@ from anomaly_detection.features.rules import Rules
 from anomaly_detection.features.sequence import Neighbours, Runs
 from anomaly_detection.features.spelling import Spelling
 from anomaly_detection.features.surprise import DeviationSummary
+from anomaly_detection.features.units import Units
 
 __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
 
@@ -257,15 +258,18 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
 
         `first` is for a part of a larger table, see `Schema.clean`.
         """
-        check_is_fitted(self, "feature_sources_")
+        if not hasattr(self, "feature_sources_"):
+            check_is_fitted(self, "feature_sources_")
         found = self._reader().read(X) if first is None and is_record(X) else None
         clean, report = self.schema_.read(X, first) if found is None else found
         return self._extended(clean), report
 
     def _reader(self) -> RecordReader:
-        if _reader(self).schema is not self.schema_:
+        found = _reader(self)
+        if found.schema is not self.schema_:
             _reader.forget(self)
-        return _reader(self)
+            found = _reader(self)
+        return found
 
     def extend(self, X: Any, first: int | None = None) -> tuple[pd.DataFrame, CleaningReport]:
         """Return what `prepare` does, as a frame."""
@@ -426,16 +430,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         all that came together, all if not given. For numbers they are in the column's own units; for
         categories the level and its count; for pairs both levels, and the rows with both and with the second.
         """
-        extended = as_table(extended)
-        some = extended if rows is None else extended.take(rows)
-        blocks = [
-            transformer.in_units(extended.only(columns), rows)
-            if transformer.counted
-            else transformer.in_units(some.only(columns))
-            for _, transformer, columns in self._used()
-        ]
-        values, usual = (np.hstack([block[i].astype(object) for block in blocks])[:, self.kept_] for i in (0, 1))
-        return values, usual
+        return Units(self, as_table(extended), rows).all()
 
     def ranges_in_units(self, extended: Any) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return between what each feature's value usually lies: both ends, in the units of `in_units`.
@@ -443,19 +438,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         Both have its shape; the middle 90 % of the training records lie between, each against its own group or
         expectation. NaN for features whose values have no such range: categories, rules, repeats.
         """
-        extended = as_table(extended)
-        branches = self._used()
-        widths = [len(transformer.get_feature_names_out()) for _, transformer, _ in branches]
-        bounds = np.full((2, sum(widths)), np.nan)
-        bounds[:, self.kept_[self.forest_features]] = self.tails_.bounds()
-        result = np.full((2, len(extended), sum(widths)), np.nan)
-        first = 0
-        for (_, transformer, columns), width in zip(branches, widths, strict=True):
-            if hasattr(transformer, "ranges_in_units"):
-                stop = first + width
-                result[..., first:stop] = transformer.ranges_in_units(extended.only(columns), bounds[:, first:stop])
-            first += width
-        return result[0][:, self.kept_], result[1][:, self.kept_]
+        return Units(self, as_table(extended), None).all_between()
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return the names of the features, in the order of the outputs."""

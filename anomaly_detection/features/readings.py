@@ -419,6 +419,8 @@ class Readings(FeatureGroup):
         together = np.zeros(len(single))
         for i, chance in enumerate(self.together_):
             at = np.flatnonzero(agreed >= i + 2)
+            if not len(at):
+                break
             # That many or more: no less than fewer.
             together[at] = np.maximum(together[at], chance.evidence(compared[at]))
         single = np.where(single <= together[:, None], 0.0, single)

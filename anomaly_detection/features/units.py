@@ -1,0 +1,99 @@
+"""`Units`: the features of some records as a person would say them, group by group as they are asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_detection.data.table import Table
+
+if TYPE_CHECKING:
+    from anomaly_detection.features.features import SupplyChainFeatures
+
+__all__ = ["Units"]
+
+Objects = npt.NDArray[np.object_]
+Floats = npt.NDArray[np.float64]
+
+
+class Units:
+    """Values and what is usual, in the columns' own units.
+
+    Most features of a record are never told, and some groups count all that came together to say theirs.
+
+    Parameters
+    ----------
+    features : SupplyChainFeatures
+        Fitted.
+    extended : Table
+        All records that came together.
+    rows : ndarray of int64, optional
+        The positions of those to tell of; all if not given.
+    """
+
+    def __init__(self, features: SupplyChainFeatures, extended: Table, rows: npt.NDArray[np.int64] | None) -> None:
+        self._extended, self._rows = extended, rows
+        self._some = extended if rows is None else extended.take(rows)
+        self._branches = features._used()
+        widths = [len(branch.get_feature_names_out()) for _, branch, _ in self._branches]
+        starts = np.cumsum([0, *widths])
+        self._slices = [
+            slice(start, stop) for start, stop in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
+        ]
+        self._bounds = np.full((2, int(starts[-1])), np.nan)
+        self._bounds[:, features.kept_[features.forest_features]] = features.tails_.bounds()
+        branch = np.searchsorted(starts, features.kept_, side="right") - 1
+        self._place = [*zip(branch.tolist(), (features.kept_ - starts[branch]).tolist(), strict=True)]
+        self._told: dict[int, tuple[Objects, ...]] = {}
+        self._ranges: dict[int, Floats | None] = {}
+
+    def __len__(self) -> int:
+        return len(self._some)
+
+    def of(self, row: int, feature: int) -> tuple[Any, Any]:
+        """The value of a kept feature, and what is usual."""
+        branch, column = self._place[feature]
+        values, usual = self._said(branch)
+        return values[row, column], usual[row, column]
+
+    def between(self, row: int, feature: int) -> tuple[float, float]:
+        """Between what the value usually lies; NaN where there is no such range."""
+        branch, column = self._place[feature]
+        ends = self._ends(branch)
+        return (np.nan, np.nan) if ends is None else (float(ends[0, row, column]), float(ends[1, row, column]))
+
+    def all(self) -> tuple[Objects, Objects]:
+        """`of` for all rows and kept features, both (n, features)."""
+        told = [self._said(branch) for branch in range(len(self._branches))]
+        values, usual = (np.hstack([one[i] for one in told]) for i in (0, 1))
+        kept = [self._slices[branch].start + column for branch, column in self._place]
+        return values[:, kept], usual[:, kept]
+
+    def all_between(self) -> tuple[Floats, Floats]:
+        """`between` for all rows and kept features, both (n, features)."""
+        ends = np.full((2, len(self), len(self._place)), np.nan)
+        for i, (branch, column) in enumerate(self._place):
+            found = self._ends(branch)
+            if found is not None:
+                ends[..., i] = found[..., column]
+        return ends[0], ends[1]
+
+    def _said(self, i: int) -> tuple[Objects, ...]:
+        if i not in self._told:
+            _, branch, columns = self._branches[i]
+            if branch.counted:
+                told = branch.in_units(self._extended.only(columns), self._rows)
+            else:
+                told = branch.in_units(self._some.only(columns))
+            self._told[i] = tuple(one.astype(object) for one in told)
+        return self._told[i]
+
+    def _ends(self, i: int) -> Floats | None:
+        if i not in self._ranges:
+            _, branch, columns = self._branches[i]
+            has = hasattr(branch, "ranges_in_units")
+            bounds = self._bounds[:, self._slices[i]]
+            self._ranges[i] = branch.ranges_in_units(self._some.only(columns), bounds) if has else None
+        return self._ranges[i]

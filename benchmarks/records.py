@@ -1,0 +1,171 @@
+"""From a raw record to a verdict: one by itself, with reasons, a frame of them, training, and a whole process.
+
+Beside it what scikit-learn's parts make of the same table: categories as numbers, and an isolation forest, which says
+neither why nor how rare, and knows no dates.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import IsolationForest
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OrdinalEncoder
+
+from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
+from anomaly_detection.data.chunks import read_table
+from anomaly_detection.data.schema import Role, infer_schema
+from anomaly_detection.synthetic import generate
+from benchmarks.harness import Result, Table, Timing, interleaved, machine, options, save, versions
+
+TRAINED = 10_000
+RECORDS = 200
+SHORTEST = 0.2
+"""Seconds that one timing takes at least."""
+
+GOALS = {"classic": (0.3, 2.3), "SCMS": (0.5, 2.5)}
+"""Milliseconds of a record, and of one with reasons."""
+
+RATE_GOAL = 250_000
+HEADINGS = ("table", "one record, ms", "with reasons, ms", "frame, records a second", "training, s")
+DATA = Path(__file__).parent.parent / "shared" / "data"
+
+Frame = pd.DataFrame
+
+
+def for_peer(frame: Frame) -> tuple[Frame, list[str], list[str]]:
+    """The table as scikit-learn takes it, numbers and texts without gaps, and its categories and numbers."""
+    schema = infer_schema(frame)
+    categories, numbers = schema.names(Role.CATEGORICAL), schema.names(Role.NUMERIC)
+    read = schema.clean(frame)[0]
+    return pd.concat([read[categories].astype(str), read[numbers].fillna(0.0)], axis=1), categories, numbers
+
+
+def peer(read: Frame, categories: list[str], numbers: list[str]) -> Pipeline:
+    """scikit-learn's pipeline, fitted."""
+    encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=-1)
+    parts = make_column_transformer((encoder, categories), ("passthrough", numbers))
+    return make_pipeline(parts, IsolationForest(n_estimators=100, random_state=0)).fit(read)
+
+
+class Judge:
+    """A fitted model of a table, and what is timed of it."""
+
+    def __init__(self, frame: Frame) -> None:
+        read = for_peer(frame)
+        self.frame, self.api, self.read, self.peer = frame, AnomalyDetectionAPI(seed=0).fit(frame), read[0], peer(*read)
+        rows = np.random.default_rng(0).integers(0, len(frame), RECORDS)
+        self.records = [frame.iloc[row].to_dict() for row in rows]
+        self.alerts = [record for record in self.records if self.api.alerts(record)] or self.records[:1]
+        self.of_peer = [self.read.iloc[row : row + 1] for row in rows]
+        self._next = 0
+
+    def one(self, judge: Callable[[Any], object], records: list[Any]) -> None:
+        """Judge the next of some records."""
+        self._next += 1
+        judge(records[self._next % len(records)])
+
+    def tasks(self) -> dict[str, Callable[[], object]]:
+        """What is timed, by its name."""
+        score = self.api.detector.score_samples
+        return {
+            "one": partial(self.one, self.api.detect_anomaly, self.records),
+            "reasons": partial(self.one, self.api.alerts, self.alerts),
+            "frame": partial(score, self.frame),
+            "peer one": partial(self.one, self.peer.score_samples, self.of_peer),
+            "peer frame": partial(self.peer.score_samples, self.read),
+        }
+
+
+def trained(frame: Frame, repeats: int) -> dict[str, Timing]:
+    """How long training takes, ours and the peer's."""
+    ours = partial(AnomalyDetectionAPI(seed=0).fit, frame)
+    return interleaved({"fit": ours, "peer fit": partial(peer, *for_peer(frame))}, repeats=repeats)
+
+
+def row_of(name: str, timings: dict[str, Timing], rows: int, prefix: str) -> list[str]:
+    """A line of the table."""
+    one, frame, fit = (timings[f"{prefix}{what}"].median for what in ("one", "frame", "fit"))
+    reasons = "-" if prefix else f"{1e3 * timings['reasons'].median:.2f}"
+    return [name, f"{1e3 * one:.2f}", reasons, f"{rows / frame:,.0f}", f"{fit:.1f}"]
+
+
+def processes(frame: Frame, repeats: int) -> dict[str, float]:
+    """Seconds of whole processes of the command line, medians."""
+    with tempfile.TemporaryDirectory() as folder:
+        model, table = Path(folder) / "model.safetensors", Path(folder) / "new.csv"
+        AnomalyDetectionAPI(seed=0).fit(frame).save_model(model)
+        frame.head(1_000).to_csv(table, index=False)
+        commands = {
+            "--version": ["--version"],
+            "inspect": ["inspect", str(model)],
+            "score of 1,000 records": ["score", str(model), str(table)],
+        }
+        found = {}
+        for name, words in commands.items():
+            times = []
+            for _ in range(repeats + 1):
+                began = time.perf_counter()
+                subprocess.run([sys.executable, "-m", "anomaly_detection", *words], capture_output=True, check=True)
+                times.append(time.perf_counter() - began)
+            # The first pays for caches.
+            found[name] = float(np.median(times[1:]))
+    return found
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the benchmark."""
+    parser = options("records", __doc__)
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of real tables (%(default)s)")
+    chosen = parser.parse_args(arguments)
+    here, size = machine(), 600 if chosen.quick else TRAINED
+    frames = {name: generate(name, size, seed=1).frame for name in ("classic", "realistic")}
+    real = sorted(chosen.data.glob("scms/*.csv"))
+    if real and not chosen.quick:
+        frames["SCMS"] = read_table(real[0])
+    rows, measured = [], {}
+    for name, frame in frames.items():
+        timings = interleaved(Judge(frame).tasks(), repeats=chosen.repeats, shortest=0.0 if chosen.quick else SHORTEST)
+        timings |= trained(frame, 1 if chosen.quick else min(chosen.repeats, 3))
+        shown = f"{name} ({len(frame):,} x {frame.shape[1]})"
+        rows += [row_of(shown, timings, len(frame), ""), row_of(f"{shown}, scikit-learn", timings, len(frame), "peer ")]
+        measured[name] = {what: timing.seconds for what, timing in timings.items()}
+        print(*rows[-2:], sep="\n", flush=True)
+    goals = "; ".join(f"{name}: {one} ms, {reasons} with reasons" for name, (one, reasons) in GOALS.items())
+    tables = [Table("Records", HEADINGS, rows, f"Goals: {goals}; {RATE_GOAL:,} records a second; training SCMS 2 s.")]
+    took = processes(frames["classic"], 1 if chosen.quick else min(chosen.repeats, 3))
+    tables.append(Table("Whole processes", ["command", "seconds"], [[name, f"{s:.2f}"] for name, s in took.items()]))
+    about = (
+        "From a raw record to a verdict, everything warm, medians. *One record* is a dict through `detect_anomaly`;"
+        " *with reasons* one that is an alert through `alerts`; *frame* is `score_samples` of the table in memory;"
+        " training is `AnomalyDetectionAPI.fit`. scikit-learn's pipeline (OrdinalEncoder, IsolationForest of 100 trees)"
+        " is given numbers and categories that were read already, and frames of one row; it gives a score and nothing"
+        " else."
+    )
+    result = Result(
+        "Records",
+        about,
+        "python -m benchmarks.records",
+        tables,
+        {"seconds": measured, "processes": took},
+        here,
+        versions(["numpy", "pandas", "numba", "scikit-learn"]),
+    )
+    print(f"written to {save('records', result, chosen.output)}")
+
+
+if __name__ == "__main__":
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        main()
