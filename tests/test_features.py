@@ -34,10 +34,12 @@ from anomaly_detection.features.derived import (
 from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.expectation import Expectation
 from anomaly_detection.features.features import SupplyChainFeatures
+from anomaly_detection.features.forms import Zeros
 from anomaly_detection.features.group_deviation import GroupDeviation, robust_scale
 from anomaly_detection.features.kinds import GROUPS, PLAIN_GROUPS
 from anomaly_detection.features.numeric_values import NumericValues, Scale, choose_scale
-from anomaly_detection.features.rarity import CategoryRarity, PairRarity
+from anomaly_detection.features.rarity import CategoryRarity, LevelRarity, PairRarity
+from anomaly_detection.features.spelling import Spelling
 from anomaly_detection.features.surprise import DeviationSummary
 
 SCMS = Path(__file__).parents[2] / "shared/data/scms/SCMS_Delivery_History_Dataset_20150929.csv"
@@ -502,3 +504,48 @@ def test_real_shipments() -> None:
     assert any(name.startswith("Freight Cost (USD) / Weight (Kilograms) by ") for name in names)
     assert 30 <= X.shape[1] <= 90
     assert not np.isinf(X).any()
+
+
+def test_a_new_level_of_a_closed_column_is_evidence_and_a_new_customer_is_news() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "region": rng.choice(["North", "South", "West"], 1000),
+            "customer": [f"c{i}" for i in rng.integers(0, 600, 1000)],
+        },
+        dtype="category",
+    )
+    rarity = LevelRarity()
+    assert (rarity.fit_transform(frame) <= 4.0).all()
+
+    def new(region: list[str], customer: list[str]) -> list[list[float]]:
+        records = pd.DataFrame({"region": region, "customer": customer}, dtype="category")
+        return rarity.transform(records).round(2).tolist()
+
+    alone = -np.log(0.5 / 1001)
+    ((region, customer),) = new(["TEST"], ["c9999"])
+    assert region == pytest.approx(alone, abs=0.01)
+    assert customer < 2.0
+    # A level that many rows bring is news.
+    assert new(["East"] * 16, ["c1"] * 16)[0][0] == pytest.approx(alone / 2.0, abs=0.01)
+
+
+def test_a_level_alone_in_a_closed_column_is_odd_in_training_too() -> None:
+    frame = pd.DataFrame({"region": ["North", "South", "West"] * 200 + ["north"]}, dtype="category")
+    assert LevelRarity().fit_transform(frame)[-1, 0] > 6.0
+
+
+def test_a_first_zero() -> None:
+    frame = pd.DataFrame({"price": np.arange(1.0, 501.0), "profit": np.arange(-250.0, 250.0) + 0.5})
+    zeros = Zeros().fit(frame)
+    assert zeros.get_feature_names_out().tolist() == ["price zero"]
+    assert not zeros.transform(frame).any()
+    assert zeros.transform(pd.DataFrame({"price": [0.0], "profit": [0.0]}))[0, 0] > 8.0
+
+
+@pytest.mark.parametrize("text", ["frankfurt", "FRANKFURT", "Frank furt", "Frankfurt.", "Frankfrut", "Frankfur"])
+def test_slips_of_a_known_name(text: str) -> None:
+    spelling = Spelling().fit(pd.DataFrame({"city": ["Frankfurt", "Hamburg", "Bremen"] * 100}, dtype="category"))
+    new = pd.DataFrame({"city": [text]}, dtype="category")
+    assert spelling.transform(new)[0, 0] > 5.0
+    assert spelling.in_units(new)[1][0, 0] == "Frankfurt"

@@ -184,10 +184,13 @@ class _Told:
         self.fall = self.falls.sum(axis=1) + np.maximum(-found.rest, 0.0)
         self.least = np.maximum(_LEAST_SHARE * self.fall, max(least, 1e-12))
         judged = self.sources[: self.farness.shape[1]]
-        self.weight = np.array([KINDS[source.kind].weight(source) for source in judged])
+        weight = np.array([KINDS[source.kind].weight(source) for source in judged])
+        self.telling = np.minimum(self.farness, _FAR) * weight
         if preprocessor.evidence_ is not None:
-            # What is no evidence is told by what is: its words are of what the records show, not of an estimate.
-            self.weight *= [KINDS[source.kind].weighed for source in judged]
+            # By evidence, so that what is only a little rare does not tell of what a rare pair has done. What is no
+            # evidence is told by what is: its words are of what the records show, not of an estimate.
+            weighed = np.array([KINDS[source.kind].weighed for source in judged])
+            self.telling *= np.minimum(self.farness, _FAR) * weighed
 
     def reasons(self, row: int, top: int) -> tuple[Contribution, ...]:
         """The strongest reasons of a row."""
@@ -224,11 +227,11 @@ class _Told:
 
     def _teller(self, row: int, features: tuple[int, ...]) -> int | None:
         """Of a player's features the one that tells about it, if any lies far enough out."""
-        best, farthest = None, 0.0
+        best, most = None, 0.0
         for feature in features:
-            far = min(float(self.farness[row, feature]), _FAR)
-            if self._stands_out(row, feature) and far * self.weight[feature] > farthest and self._says(row, feature):
-                best, farthest = feature, far * self.weight[feature]
+            telling = float(self.telling[row, feature])
+            if telling > most and self._stands_out(row, feature) and self._says(row, feature):
+                best, most = feature, telling
         return best
 
     def _stands_out(self, row: int, feature: int) -> bool:

@@ -44,7 +44,7 @@ from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.evidence import NAME, Evidence, FeatureScale, learn_tails
 from anomaly_detection.features.excuses import Excuses
 from anomaly_detection.features.expectation import Expectation
-from anomaly_detection.features.forms import Decimals, Forms, Gaps, Signs
+from anomaly_detection.features.forms import Decimals, Forms, Gaps, Signs, Zeros
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.kinds import EVIDENCE_GROUPS, FORMER_GROUPS, GROUPS, KINDS, LATER_GROUPS, PLAIN_GROUPS
@@ -517,6 +517,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             ("given", Gaps(), [*self.schema_.names(Role.NUMERIC), *dates, *every]),
             ("forms", Forms(), every),
             ("spelling", Spelling(), every),
+            ("zeros", Zeros(), self.schema_.names(Role.NUMERIC)),
             ("restated", Restated(self.restated_), [*self.restated_, *restating_dates]),
             ("neighbours", Neighbours([*numbers, *dates], every), [*numbers, *dates, *every]),
             ("runs", Runs(numbers, every), [*numbers, *every]),

@@ -16,7 +16,19 @@ from anomaly_detection.data.table import Coded, Table, as_table, missing_in
 from anomaly_detection.features.clauses import number, short, with_unit
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 
-__all__ = ["MOST_DECIMALS", "NEVER", "Columns", "Decimals", "Forms", "Gaps", "Signs", "Texts", "decimals", "seldom"]
+__all__ = [
+    "MOST_DECIMALS",
+    "NEVER",
+    "Columns",
+    "Decimals",
+    "Forms",
+    "Gaps",
+    "Signs",
+    "Texts",
+    "Zeros",
+    "decimals",
+    "seldom",
+]
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -152,6 +164,29 @@ class Signs(Columns):
         """`FeatureGroup.phrase`."""
         name, shown = with_unit(source.columns[0], float(value))
         return f"{name} {shown} is negative, as in {_times_seen(usual, rows)}"
+
+
+class Zeros(Columns):
+    """Zeros among numbers of which hardly any was, and hardly any negative: a price that nobody filled in."""
+
+    word = "zero"
+
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """`Columns.features_of`, of all columns at once."""
+        zero = X.matrix(list(self.learned_)) == 0
+        return np.where(zero, _seldom_each(self), 0.0).astype(np.float32)
+
+    def _learn(self, column: Floats) -> int | None:
+        zeros, most = int((column == 0).sum()), _SELDOM * len(column)
+        return zeros if zeros < most and int((column < 0).sum()) < most else None
+
+    def _counts(self, column: Floats, learned: int) -> Floats:
+        return np.where(column == 0, float(learned), np.nan)
+
+    @classmethod
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+        """`FeatureGroup.phrase`."""
+        return f"{source.columns[0]} is 0, as in {_times_seen(usual, rows)}"
 
 
 def decimals(values: Floats) -> Codes:

@@ -7,7 +7,7 @@ from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.dates import Dates
 from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.expectation import Expectation
-from anomaly_detection.features.forms import Decimals, Forms, Gaps, Signs
+from anomaly_detection.features.forms import Decimals, Forms, Gaps, Signs, Zeros
 from anomaly_detection.features.group import FeatureGroup
 from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
@@ -55,6 +55,7 @@ _EVIDENCE: dict[str, type[FeatureGroup]] = {
     "given": Gaps,
     "forms": Forms,
     "spelling": Spelling,
+    "zeros": Zeros,
     "restated": Restated,
     "neighbours": Neighbours,
     "runs": Runs,
@@ -69,7 +70,7 @@ PLAIN_GROUPS = tuple(_PLAIN)
 EVIDENCE_GROUPS = tuple(_EVIDENCE)
 """Features that only evidence is made of, see `Evidence`."""
 
-LATER_GROUPS = ("restated", "neighbours", "runs")
+LATER_GROUPS = ("zeros", "restated", "neighbours", "runs")
 """Groups of evidence that the first files with evidence do not have."""
 
 FORMER_GROUPS = tuple(_FORMER)

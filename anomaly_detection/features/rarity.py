@@ -32,6 +32,7 @@ _SAMPLE = 50_000
 _PARTS = ("weekday of ", "hour of ")
 _RARE = 0.01
 _MOST_OF_A_LEVEL = 4.0  # nats
+_OPEN = 0.125  # of the levels occurred once: with more, new ones are to be expected
 
 
 class CategoryRarity(FeatureGroup):
@@ -77,8 +78,13 @@ class CategoryRarity(FeatureGroup):
         out = self.fit(X).features_of(X)
         for i, (name, levels) in enumerate(self.levels_.items()):
             once = levels.counts[levels.codes(X[name])] == 1
-            out[once, i] = self.surprise_[name][-1]
+            if once.any():
+                out[once, i] = self._alone(name)
         return out
+
+    def _alone(self, name: str) -> float:
+        """The surprisal of a training row whose level no other has, by the others."""
+        return float(self.surprise_[name][-1])
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The surprisals in nats, shape (n, features)."""
@@ -115,16 +121,57 @@ _surprisals: Kept[CategoryRarity, LevelValues] = Kept(
 
 
 class LevelRarity(CategoryRarity):
-    """`CategoryRarity` as evidence, up to 4 nats: a new level is as rare as new ones were in training (Good, 1953)."""
+    """`CategoryRarity` as evidence: a new level is as rare as new ones were in training (Good, 1953).
+
+    Rarity alone is worth 4 nats at most, and so is a new level where new ones are no surprise: a first order of a new
+    customer is news, and no error. Of a closed set of levels, of which hardly any occurred once, a new one is worth all
+    that it is, or less by the fourth root of the rows that bring it together: a new supplier comes with many orders, a
+    slip alone.
+    """
 
     nats: ClassVar[bool] = True
     weighed: ClassVar[bool] = True
+    counted: ClassVar[bool] = True
+    closes: ClassVar[bool] = True
 
     def _surprisal(self, counts: npt.NDArray[np.int64], told: bool) -> npt.NDArray[np.float64]:
-        new = (np.count_nonzero(counts == 1) + 0.5) / (self.n_rows_ + 1.0)
         known = super()._surprisal(counts, told)[:-1]
-        # A first order of a new customer is news, and no error: rarity alone stays below what makes an alert.
-        return np.minimum(np.append(known, -np.log(new)), _MOST_OF_A_LEVEL)
+        return np.minimum(np.append(known, self._new(int(np.count_nonzero(counts == 1)))), _MOST_OF_A_LEVEL)
+
+    def fit(self, X: Any, y: object = None) -> LevelRarity:
+        """Count the levels, and find out which columns are closed."""
+        super().fit(X)
+        for name in self.levels_:
+            self.surprise_[name][-1] = self._of_new(name)
+        return self
+
+    def _new(self, once: int) -> float:
+        return float(-np.log((once + 0.5) / (self.n_rows_ + 1.0)))
+
+    def _of_new(self, name: str, own: int = 0) -> float:
+        """The evidence of a level that is new to all rows, or to all but the `own` one that has it alone."""
+        counts = self.levels_[name].counts
+        once, size = int(np.count_nonzero(counts == 1)) - own, len(counts) - own
+        closed = self.closes and once + 0.5 <= _OPEN * (size + 2.0) and not name.startswith(_PARTS)
+        return self._new(once) if closed else min(self._new(once), _MOST_OF_A_LEVEL)
+
+    def _alone(self, name: str) -> float:
+        return self._of_new(name, 1)
+
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """The surprisals in nats, shape (n, features)."""
+        out = super().features_of(X)
+        if len(X) == 1:
+            return out
+        for i, (name, levels) in enumerate(self.levels_.items()):
+            new = np.flatnonzero(levels.codes(X[name]) < 0)
+            _, place, together = np.unique(X[name].codes[new], return_inverse=True, return_counts=True)
+            out[new, i] /= together[place] ** 0.25
+        return out
+
+    def in_units(self, X: Any, rows: npt.NDArray[np.int64] | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """`CategoryRarity.in_units`, of the `rows` at these positions."""
+        return super().in_units(as_table(X) if rows is None else as_table(X).take(rows))
 
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
@@ -169,6 +216,8 @@ class MissingRarity(CategoryRarity):
 
 class MissingLevels(LevelRarity):
     """`LevelRarity` of which values are missing together, told as `MissingRarity` tells it."""
+
+    closes: ClassVar[bool] = False
 
     @classmethod
     def direction(cls, value: Any, usual: Any) -> str:

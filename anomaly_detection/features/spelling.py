@@ -37,6 +37,8 @@ class Spellings:
 class Spelling(Texts):
     """Levels never seen that are one slip away from a known one: a letter too many, too few, or two changed round.
 
+    A known one in other capitals, or with other blanks or signs, is one slip away too.
+
     The evidence is that of a new level and of one that lies so near another as often as known ones do, and no more than
     such levels are common: where customers' numbers are one digit apart, a new one is too. A training row whose level
     no other has is judged by the others, to which it would be new.
@@ -104,6 +106,9 @@ class _Neighbours:
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = {name for name in names if _SHORTEST <= len(name) <= _LONGEST}
+        self._written: dict[str, list[str]] = {}
+        for name in names:
+            self._written.setdefault(_plainly(name), []).append(name)
         self._without: dict[tuple[int, str], list[str]] = {}
         self._longer: dict[str, list[str]] = {}
         for name in self._names:
@@ -114,7 +119,8 @@ class _Neighbours:
                 self._longer.setdefault(part, []).append(name)
 
     def _found(self, name: str) -> Iterator[str]:
-        """Known texts one slip away, some of them several times."""
+        """Known texts one slip away, or written otherwise; some of them several times."""
+        yield from (other for other in self._written.get(_plainly(name), ()) if other != name)
         if not _SHORTEST - 1 <= len(name) <= _LONGEST + 1:
             return
         yield from self._longer.get(name, ())
@@ -134,6 +140,11 @@ class _Neighbours:
     def of(self, name: str) -> str | None:
         """A known text other than `name` that is one slip away; the first in the alphabet."""
         return min(self._found(name), default=None)
+
+
+def _plainly(name: str) -> str:
+    """A text without capitals, blanks and signs between its letters and figures; itself where it has none of these."""
+    return "".join(filter(str.isalnum, name.casefold())) or name
 
 
 def _parts(name: str) -> list[str]:

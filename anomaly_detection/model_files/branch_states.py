@@ -126,6 +126,9 @@ def _surprises_fault(rarity: CategoryRarity) -> str | None:
     for name, levels in rarity.levels_.items():
         # Whether another column tells as much is not in the file.
         possible = [rarity._surprisal(levels.counts, told) for told in (False, True)]
+        if isinstance(rarity, LevelRarity):
+            # Files of before have no more for what is new.
+            possible += [np.append(one[:-1], rarity._of_new(name)) for one in possible]
         if not any(np.allclose(rarity.surprise_[name], one, rtol=1e-9, atol=0.0) for one in possible):
             return "expected the surprises that follow from the counts"
     return _rows_fault(rarity.levels_, rarity.n_rows_)

@@ -11,7 +11,7 @@ from anomaly_detection.features.contexts import Context, Contexts
 from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.dates import Dates
 from anomaly_detection.features.evidence import Evidence, FeatureScale, Tails
-from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Forms, Gaps, Signs
+from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Forms, Gaps, Signs, Zeros
 from anomaly_detection.features.history import History
 from anomaly_detection.features.readings import Frequency, Readings
 from anomaly_detection.features.relations import Relation, Relations
@@ -367,6 +367,7 @@ EVIDENCE_BRANCHES: dict[str, Record] = {
     "spelling": _forms(
         Spelling, Record(Spellings, {"names": List(Text()), "evidence": LENT, "slips": NAMES}, optional=("slips",))
     ),
+    "zeros": _forms(Zeros, Whole()),
     "restated": Record(
         Restated,
         {"restated": Dict(Fixed(_PART, Text())), **SEEN, "n_rows_": Whole(1), "restatings_": List(_RESTATING)},
