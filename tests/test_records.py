@@ -23,7 +23,7 @@ from anomaly_detection.features.evidence import Evidence, FeatureScale, Tails
 from anomaly_detection.features.forms import MOST_DECIMALS, decimals
 from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.restated_columns import PARTS, part_of
-from anomaly_detection.features.spelling import Spelling
+from anomaly_detection.features.spelling import Spelling, _Neighbours
 from anomaly_detection.standardising import Standardising
 from tests.repeating import sensors
 
@@ -53,6 +53,8 @@ def history() -> pd.DataFrame:
             "ordered": days.strftime("%d-%b-%y"),
             "shipped": days + pd.to_timedelta(rng.integers(1, 9, ROWS), "D"),
             "delivered": (days + pd.to_timedelta(rng.integers(9, 40, ROWS), "D")).strftime("%Y-%m-%d %H:%M"),
+            "invoiced": (days + pd.to_timedelta(rng.integers(0, 60, ROWS), "D")).strftime("%m/%d/%Y"),
+            "paid": (days + pd.to_timedelta(rng.integers(0, 60, ROWS), "D")).strftime("%d.%m.%Y"),
             "month": days.month,
             "note": [f"call before {i} and leave at the door {i * 7}" for i in range(ROWS)],
         }
@@ -95,6 +97,8 @@ ODD: dict[str, list[Any]] = {
             "4/3/2024",
             "31.12.2024",
         ),
+        *("13/14/2024", "14/03/2024", "3/4/24", "31.04.2024", "1.2.2024", "04.13.2024", "05 May 2024", "5-Sept-99"),
+        *("5-Foo-24", "31-Feb-24", "12/31/1066", "03/04/2024 10:00", "03.04/2024"),
         *("9999-12-31", "0001-01-01", "1500-01-01", "", None, "TBD", "soon", np.nan, pd.NaT, 20240304, 45_000.5, True),
         *(pd.Timestamp("2024-03-04 05:06:07.123456789"), datetime.datetime(2024, 3, 4, 5), datetime.date(2024, 3, 4)),
         *(pd.Timestamp("2024-03-04", tz="Europe/Berlin"), datetime.datetime(9999, 12, 31), "2024-W10", "2024-03-04Z"),
@@ -106,7 +110,7 @@ ODD: dict[str, list[Any]] = {
 }
 KINDS = {
     **dict.fromkeys(["quantity", "weight", "freight", "value", "age", "month"], "numbers"),
-    **dict.fromkeys(["ordered", "shipped", "delivered"], "dates"),
+    **dict.fromkeys(["ordered", "shipped", "delivered", "invoiced", "paid"], "dates"),
 }
 
 
@@ -317,6 +321,8 @@ def test_spelling_finds_every_slip_and_nothing_else() -> None:
     asked = sorted({"".join(rng.choice([*"abc"], rng.integers(2, 8))) for _ in range(200)} - set(names))
     judged = Spelling()
     judged.learned_, judged.n_rows_ = {"c": learned}, 600
+    alike = [any(one_slip(name, other) for other in learned.names if len(other) >= 4) for name in learned.names]
+    assert _Neighbours(learned.names).have(learned.names).tolist() == alike
     near = judged.in_units(pd.DataFrame({"c": pd.Categorical(asked)}))[1][:, 0]
     for text, found in zip(asked, near, strict=True):
         slips = [name for name in learned.names if len(name) >= 4 and len(text) >= 3 and one_slip(text, name)]

@@ -13,7 +13,17 @@ import pandas as pd
 
 from anomaly_detection.data.cells import nanoseconds
 
-__all__ = ["DAY_FIRST", "MONTH_FIRST", "Orders", "in_words", "is_date_form", "may_be_date", "parse_dates", "read_dates"]
+__all__ = [
+    "DAY_FIRST",
+    "MONTHS",
+    "MONTH_FIRST",
+    "Orders",
+    "in_words",
+    "is_date_form",
+    "may_be_date",
+    "parse_dates",
+    "read_dates",
+]
 
 _SEPARATORS = "/-. "
 DAY_FIRST = tuple(f"d{mark}m{mark}y" for mark in _SEPARATORS)
@@ -46,7 +56,7 @@ _MONTH_NAME_DAY = (
     rf"^{_DAY_NAME}(?P<month_name>[A-Za-z]{{3,9}})\.?[-/ ](?P<day>\d{{1,2}})(?:st|nd|rd|th)?,?[-/ ]+"
     rf"(?P<year>\d{{4}}){_TIME}$"
 )
-_MONTHS = {
+MONTHS = {
     name: number
     for number, names in enumerate(
         (
@@ -57,6 +67,8 @@ _MONTHS = {
     )
     for name in (names, names[:3], names[:4])
 }
+"""The months by their names in lower case, whole or short."""
+
 _OFFSETS = (
     "UTC=+00:00 GMT=+00:00 UT=+00:00 WET=+00:00 WEST=+01:00 BST=+01:00 CET=+01:00 MEZ=+01:00 CEST=+02:00 MESZ=+02:00"
     " EET=+02:00 EEST=+03:00 MSK=+03:00 JST=+09:00 AEST=+10:00 EST=-05:00 EDT=-04:00 CST=-06:00 CDT=-05:00 MST=-07:00"
@@ -137,7 +149,7 @@ def read_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> tup
             if _WEEKS in forms:
                 month = np.where(parts["day"].isna(), np.nan, month)
         else:
-            month = _floats(parts["month_name"].str.lower().map(_MONTHS))
+            month = _floats(parts["month_name"].str.lower().map(MONTHS))
             day = _floats(parts["day"])
         year = np.where(short & (year < 100), np.where(year < 69, year + 2000, year + 1900), year)
         result[parts.index], far[parts.index] = _assemble(parts, year, month, day)

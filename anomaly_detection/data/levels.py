@@ -43,6 +43,10 @@ class Kept(Generic[Learned, Made]):
             made = self._made[learned] = self._make(learned)
             return made
 
+    def keep(self, learned: Learned, made: Made) -> None:
+        """Take what was made on the way to what was learned."""
+        self._made[learned] = made
+
     @classmethod
     def forget(cls, learned: Any) -> None:
         """Make anew what any function made of it."""

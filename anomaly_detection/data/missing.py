@@ -10,7 +10,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-__all__ = ["date_codes", "missing_mask", "number_code", "number_codes", "text_pattern", "words_that_are_values"]
+__all__ = [
+    "date_codes",
+    "missing_mask",
+    "number_code",
+    "number_codes",
+    "says_missing",
+    "text_pattern",
+    "words_that_are_values",
+]
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -39,9 +47,14 @@ def missing_mask(texts: pd.Series[Any], kept: Collection[str] = (), codes: Colle
     null = texts.isna().to_numpy(dtype=bool)
     places, uniques = pd.factorize(texts)
     more = {code.strip().lower() for code in codes}
-    stripped = [str(value).strip() for value in uniques]
-    said = [text not in kept and (text.lower() in _MISSING_TEXTS or text.lower() in more) for text in stripped]
+    said = [says_missing(str(value), kept, more) for value in uniques]
     return np.asarray(null | np.array([*said, True], dtype=bool)[places], dtype=bool)
+
+
+def says_missing(text: str, kept: Collection[str] = (), codes: Collection[str] = ()) -> bool:
+    """`missing_mask` of one text; `codes` are in lower case."""
+    text = text.strip()
+    return text not in kept and (text.lower() in _MISSING_TEXTS or text.lower() in codes)
 
 
 def text_pattern(text: str) -> str:

@@ -20,7 +20,7 @@ from anomaly_detection.data.table import Coded
 from anomaly_detection.data.truth import is_true, truths
 from anomaly_detection.errors import DataError
 
-__all__ = ["first_unreadable", "is_number_code", "read_categories", "read_values"]
+__all__ = ["category_name", "first_unreadable", "is_number_code", "read_categories", "read_values"]
 
 _CODES_NAMED = 20
 
@@ -160,7 +160,7 @@ def read_categories(values: pd.Series[Any], column: Column) -> tuple[Coded, Colu
     """Read categories, each in one spelling, and say what was done."""
     texts = as_texts(values)
     codes, uniques = pd.factorize(texts)
-    names = [_category_name(value, column.truth) for value in uniques]
+    names = [category_name(value, column.truth) for value in uniques]
     said = pd.Series(names, dtype=object)
     blank = np.append(missing_mask(said, column.kept), True)
     coded = np.append(missing_mask(said, column.kept, column.codes), False) & ~blank
@@ -172,7 +172,7 @@ def read_categories(values: pd.Series[Any], column: Column) -> tuple[Coded, Colu
     return Coded(lookup[codes], categories), done
 
 
-def _category_name(value: Any, truth: tuple[str, ...]) -> str:
+def category_name(value: Any, truth: tuple[str, ...]) -> str:
     """One spelling for a category: ``3.0`` is ``3`` (missing values turn whole numbers into floats)."""
     text = str(value).strip()
     true = is_true(text) if truth else None

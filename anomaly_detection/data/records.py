@@ -13,7 +13,10 @@ import pandas as pd
 
 from anomaly_detection.data.cleaning import CleaningReport, ColumnCleaning
 from anomaly_detection.data.column import Column, Role
+from anomaly_detection.data.date_texts import MONTHS
+from anomaly_detection.data.missing import says_missing
 from anomaly_detection.data.number_texts import parse_numbers
+from anomaly_detection.data.reading import category_name
 from anomaly_detection.data.schema import Schema
 from anomaly_detection.data.table import Coded, Table
 from anomaly_detection.data.well_formed_text import well_formed
@@ -30,8 +33,10 @@ _KEPT_AS_THEY_CAME = (Role.IDENTIFIER, Role.TEXT, Role.CONSTANT, Role.IGNORED)
 _LARGEST_WHOLE = 2**63
 
 # Up to 15 digits a text is the nearest number, whoever reads it.
-_NUMBER = re.compile(r"-?(?=[\d.]{1,16}$)(?:\d{1,15}|\d+\.\d+)")
-_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?")
+_NUMBER = re.compile(r"-?(?=[\d.]{1,16}$)(?:\d{1,15}|\d+\.\d+)", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?", re.ASCII)
+_NUMERIC = re.compile(r"(\d{1,2})([-/. ])(\d{1,2})\2(\d{4})", re.ASCII)
+_NAMED = re.compile(r"(\d{1,2})[-/ ]([A-Za-z]{3,9})[-/ ](\d{4}|\d{2})", re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = "1678", "2261"
 
 Read = tuple[tuple[tuple[str, Any], ...], ColumnCleaning | None]
@@ -80,6 +85,8 @@ class RecordReader:
 def _reader(column: Column, words: str | None) -> Callable[[Any], Read]:
     if column.role in _KEPT_AS_THEY_CAME:
         return lambda cell: (((column.name, _object(cell)),), None)
+    if column.role is Role.CATEGORICAL and not column.note:
+        return _Categories(column)
     quick: Callable[[Any], Read | None] | None = None
     # A note is told beside every cell.
     if not column.note and column.role is Role.NUMERIC:
@@ -109,14 +116,17 @@ class _Remembered:
         known = None if key is None else self._known.get(key)
         if known is not None:
             return known
-        table, report = self._schema.read([{self._name: cell}])
-        names = (self._name,) if self._words is None else (self._name, self._words)
-        read = tuple(zip(names, (table[name] for name in table), strict=True)), report.columns.get(self._name)
+        read = self._read(cell)
         if key is not None:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known[key] = read
         return read
+
+    def _read(self, cell: Any) -> Read:
+        table, report = self._schema.read([{self._name: cell}])
+        names = (self._name,) if self._words is None else (self._name, self._words)
+        return tuple(zip(names, (table[name] for name in table), strict=True)), report.columns.get(self._name)
 
 
 def _key(cell: Any) -> Any:
@@ -127,6 +137,24 @@ def _key(cell: Any) -> Any:
     if kind in (int, bool, type(None)):
         return (kind, cell)
     return (kind, repr(cell)) if kind in (float, *_DATES, datetime.date) else None
+
+
+class _Categories(_Remembered):
+    """Reads texts as `read_categories` does."""
+
+    def __init__(self, column: Column) -> None:
+        super().__init__(column, None, None)
+        self._column, self._codes = column, {code.strip().lower() for code in column.codes}
+
+    def _read(self, cell: Any) -> Read:
+        if type(cell) is not str or well_formed(cell) != cell:
+            return super()._read(cell)
+        name, done = category_name(cell, self._column.truth), None
+        if says_missing(name, self._column.kept):
+            done = ColumnCleaning(blank=1)
+        elif says_missing(name, self._column.kept, self._codes):
+            done = ColumnCleaning(coded={name: 1})
+        return ((self._name, Coded(np.array([0]), [name]) if done is None else Coded(np.array([-1]), [])),), done
 
 
 class _Quick:
@@ -162,14 +190,18 @@ class _Numbers(_Quick):
 
 
 class _Dates(_Quick):
-    """Dates that are dates, and texts such as 2024-01-31 06:17."""
+    """Dates that are dates, and texts such as 2024-01-31 06:17, 31-Jan-24, or 31.01.2024 if training had that form."""
+
+    def __init__(self, column: Column, words: str | None) -> None:
+        super().__init__(column, words)
+        self._orders = {form[1]: form[0] for form in column.dates if form[0] in "dm" and len(form) == 5}
 
     def __call__(self, cell: Any) -> Read | None:
         kind, done = type(cell), None
         if kind is str:
-            if not (_DATE.fullmatch(cell) and _FIRST_YEAR <= cell[:4] <= _LAST_YEAR):
+            cell, done = cell if _DATE.fullmatch(cell) else self._turned(cell), self._told
+            if cell is None or not _FIRST_YEAR <= cell[:4] <= _LAST_YEAR:
                 return None
-            done = self._told
         elif not (kind in _DATES and cell.tzinfo is None and int(_FIRST_YEAR) <= cell.year <= int(_LAST_YEAR)):
             return None
         try:
@@ -177,3 +209,16 @@ class _Dates(_Quick):
         except ValueError:
             # No such day.
             return None
+
+    def _turned(self, text: str) -> str | None:
+        """The same date with the year first; None where it has another form, or may have."""
+        if (parts := _NUMERIC.fullmatch(text)) is not None:
+            order = self._orders.get(parts[2])
+            if order is None:
+                return None
+            day, month, year = (parts[1], parts[3], parts[4]) if order == "d" else (parts[3], parts[1], parts[4])
+            return f"{year}-{int(month):02d}-{int(day):02d}"
+        if (parts := _NAMED.fullmatch(text)) is not None and (number := MONTHS.get(parts[2].lower())) is not None:
+            year = parts[3] if len(parts[3]) == 4 else f"{20 if int(parts[3]) < 69 else 19}{parts[3]}"
+            return f"{year}-{number:02d}-{int(parts[1]):02d}"
+        return None

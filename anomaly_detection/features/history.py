@@ -41,7 +41,10 @@ class _Sorted:
     """
 
     def __init__(self, codes: Codes, values: Floats, groups: int) -> None:
-        self.order = np.lexsort((values, codes))
+        by_value = np.argsort(values)
+        # Short codes are sorted digit by digit. Equal values may stand in any order.
+        short = codes.astype(np.int16) if groups <= np.iinfo(np.int16).max else codes
+        self.order = by_value[np.argsort(short[by_value], kind="stable")]
         self.values = values[self.order]
         self.sizes = np.bincount(codes, minlength=groups)
         self.starts = np.cumsum(self.sizes) - self.sizes
@@ -165,20 +168,14 @@ def learn_history(
     by_value = _Sorted(own, x, groups)
     others, rest = by_value.median_of_others()
     others = np.where(rest > 0, others, centre)
-    median = by_value.quantile(0.5)
-    by_distance = _Sorted(own, np.abs(x - median[own]), groups)
     own_spread = _MAD_TO_SIGMA * np.nan_to_num(_distance_of_others(x, own, others, groups))
     several = rest >= 2
     within = _MAD_TO_SIGMA * float(np.median(np.abs(x - others)[several])) if several.any() else width
-    median, spread, low, high = (
-        np.append(array, 0.0)
-        for array in (
-            median,
-            _MAD_TO_SIGMA * by_distance.quantile(0.5),
-            by_value.quantile(0.05),
-            by_value.quantile(0.95),
-        )
-    )
+    # To compare contexts, what is usual for new rows need not be known.
+    median, spread, low, high = np.zeros((4, groups + 1))
+    if not quickly:
+        median[:-1], low[:-1], high[:-1] = (by_value.quantile(share) for share in (0.5, 0.05, 0.95))
+        spread[:-1] = _MAD_TO_SIGMA * _Sorted(own, np.abs(x - median[own]), groups).quantile(0.5)
     count = np.append(by_value.sizes, 0)
     best: tuple[float, History, Floats] | None = None
     for lent_centre, lent_spread in [_USUALLY_LENT] if quickly else product(_LENT_CENTRES, _LENT_SPREADS):

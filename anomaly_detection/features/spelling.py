@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +12,19 @@ import numpy.typing as npt
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Coded, as_table
 from anomaly_detection.features.clauses import short
+from anomaly_detection.features.coincidences import mixed
 from anomaly_detection.features.forms import NEVER, Texts, seldom
 from anomaly_detection.features.group import FeatureSource, Range, Row
 
 __all__ = ["Spelling", "Spellings"]
 
+Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+Keys = npt.NDArray[np.uint64]
+Places = npt.NDArray[np.int64]
 
 _SHORTEST, _LONGEST = 4, 60
+_BASE = 0x9E3779B97F4A7C15
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +59,14 @@ class Spelling(Texts):
             return None
         names = [str(column.names[place]) for place in order]
         known = _Neighbours(names)
-        alike = [known.has(name) for name in names]
+        alike = known.have(names).tolist()
         once = [counts[place] == 1 for place in order]
         share = max(0.01, (sum(alike) + 0.5) / (len(names) + 1.0))
         new = (sum(once) + 0.5) / (rows + 1.0)
         slips = tuple(name for name, close, alone in zip(names, alike, once, strict=True) if close and alone)
-        return Spellings(names, float(-np.log(new) - np.log(share) + NEVER), slips)
+        learned = Spellings(names, float(-np.log(new) - np.log(share) + NEVER), slips)
+        _neighbours.keep(learned, known)
+        return learned
 
     def _others(self, column: Coded, learned: Spellings, own: int) -> Floats:
         others = float(max(len(learned.slips) - own, 0))
@@ -94,52 +101,49 @@ class Spelling(Texts):
 
 def _nearest(learned: Spellings, text: str, own: int) -> str | None:
     """The known level that a new one is next to; with `own`, one of a single training row is new to the others."""
-    known = text in _known(learned) and not (own and text in learned.slips)
+    known = text in _known(learned) and not (own and text in _slips(learned))
     return None if known else _neighbours(learned).of(text)
 
 
 class _Neighbours:
-    """Finds the known texts that are one slip away (Damerau, 1964), by looking up what a slip can have made.
+    """Finds the known texts that are one slip away (Damerau, 1964), by hashes of what a slip can have made.
 
     One letter for another leaves the same when that place is left out; of two lengths one is the other without a place.
     """
 
     def __init__(self, names: Sequence[str]) -> None:
-        self._names = {name for name in names if _SHORTEST <= len(name) <= _LONGEST}
         self._written: dict[str, list[str]] = {}
-        for name in names:
+        for name in dict.fromkeys(names):
             self._written.setdefault(_plainly(name), []).append(name)
-        self._without: dict[tuple[int, str], list[str]] = {}
-        self._longer: dict[str, list[str]] = {}
-        for name in self._names:
-            parts = _parts(name)
-            for at in enumerate(parts):
-                self._without.setdefault(at, []).append(name)
-            for part in set(parts):
-                self._longer.setdefault(part, []).append(name)
+        self._names = [name for name in dict.fromkeys(names) if _SHORTEST <= len(name) <= _LONGEST]
+        made = [(places, _Hashes.of([self._names[i] for i in places])) for places in _by_length(self._names)]
+        self._whole = _Found([(places, own.whole[:, None]) for places, own in made])
+        self._longer = _Found([(places, own.without) for places, own in made])
+        self._beside = _Found([(places, own.beside) for places, own in made])
 
-    def _found(self, name: str) -> Iterator[str]:
-        """Known texts one slip away, or written otherwise; some of them several times."""
-        yield from (other for other in self._written.get(_plainly(name), ()) if other != name)
-        if not _SHORTEST - 1 <= len(name) <= _LONGEST + 1:
-            return
-        yield from self._longer.get(name, ())
-        for at in enumerate(_parts(name)):
-            if at[1] in self._names:
-                yield at[1]
-            yield from (other for other in self._without.get(at, ()) if other != name)
-        for i in range(len(name) - 1):
-            turned = name[:i] + name[i + 1] + name[i] + name[i + 2 :]
-            if turned in self._names and turned != name:
-                yield turned
-
-    def has(self, name: str) -> bool:
-        """Whether any known text other than `name` is one slip away."""
-        return next(self._found(name), None) is not None
+    def have(self, names: Sequence[str]) -> Bools:
+        """Whether any known text is one slip away from each of these known ones, or the same written otherwise."""
+        found = np.zeros(len(names), dtype=bool)
+        otherwise = [len(self._written.get(_plainly(name), ())) > 1 for name in names]
+        for places in _by_length(names):
+            own = _Hashes.of([names[i] for i in places])
+            turned = (self._whole.counts(own.turned) > 0) & (own.turned != own.whole[:, None])
+            near = (self._beside.counts(own.beside) > 1).any(axis=1) | turned.any(axis=1)
+            near |= (self._longer.counts(own.whole) > 0) | (self._whole.counts(own.without) > 0).any(axis=1)
+            found[places] = near if _SHORTEST - 1 <= len(names[places[0]]) <= _LONGEST + 1 else False
+        return found | np.array(otherwise, dtype=bool)
 
     def of(self, name: str) -> str | None:
-        """A known text other than `name` that is one slip away; the first in the alphabet."""
-        return min(self._found(name), default=None)
+        """A known text other than `name` that is the same written otherwise, or one slip away; the alphabet's first."""
+        otherwise = {*self._written.get(_plainly(name), ())} - {name}
+        if otherwise or not _SHORTEST - 1 <= len(name) <= _LONGEST + 1:
+            return min(otherwise, default=None)
+        own = _Hashes.of([name])
+        places = [
+            *(self._longer.places(own.whole), self._beside.places(own.beside[0])),
+            *(self._whole.places(own.without[0]), self._whole.places(own.turned[0])),
+        ]
+        return min({self._names[i] for i in np.concatenate(places).tolist()} - {name}, default=None)
 
 
 def _plainly(name: str) -> str:
@@ -147,10 +151,68 @@ def _plainly(name: str) -> str:
     return "".join(filter(str.isalnum, name.casefold())) or name
 
 
-def _parts(name: str) -> list[str]:
-    """The text without its first letter, its second, and so on."""
-    return [name[:i] + name[i + 1 :] for i in range(len(name))]
+def _by_length(names: Sequence[str]) -> list[Places]:
+    """The places of texts of one length each."""
+    lengths = np.array([len(name) for name in names], dtype=np.int64)
+    return [np.flatnonzero(lengths == length) for length in np.unique(lengths[lengths > 0])]
+
+
+@dataclass(frozen=True)
+class _Hashes:
+    """Polynomials in the letters of n texts of one length.
+
+    Attributes
+    ----------
+    whole : ndarray of uint64, shape (n,)
+    without : ndarray of uint64, shape (n, length)
+        Of what is left without each letter.
+    beside : ndarray of uint64, shape (n, length)
+        The same, with the letter's place.
+    turned : ndarray of uint64, shape (n, length - 1)
+        With each two neighbours changed round.
+    """
+
+    whole: Keys
+    without: Keys
+    beside: Keys
+    turned: Keys
+
+    @classmethod
+    def of(cls, names: Sequence[str]) -> _Hashes:
+        letters = np.frombuffer("".join(names).encode("utf-32-le", "surrogatepass"), dtype="<u4")
+        letters = letters.reshape(len(names), -1).astype(np.uint64) + np.uint64(1)
+        length = letters.shape[1]
+        power = np.cumprod(np.full(length, _BASE, dtype=np.uint64))[::-1]
+        own = letters * power
+        whole = own.sum(axis=1, dtype=np.uint64)
+        # What stands before the letter that is left out moves up.
+        moved = np.cumsum(letters[:, :-1] * power[1:], axis=1, dtype=np.uint64)
+        before = np.hstack([np.zeros((len(names), 1), dtype=np.uint64), moved])
+        without = before + whole[:, None] - np.cumsum(own, axis=1, dtype=np.uint64)
+        beside = mixed(without + np.arange(1, length + 1, dtype=np.uint64))
+        turned = whole[:, None] + (letters[:, 1:] - letters[:, :-1]) * (power[:-1] - power[1:])
+        return cls(whole, without, beside, turned)
+
+
+class _Found:
+    """Hashes in ascending order, and of which text each is."""
+
+    def __init__(self, parts: Sequence[tuple[Places, Keys]]) -> None:
+        keys = np.concatenate([np.zeros(0, dtype=np.uint64), *(keys.ravel() for _, keys in parts)])
+        owners = [np.repeat(places, keys.shape[1]) for places, keys in parts]
+        order = np.argsort(keys)
+        self._keys, self._owners = keys[order], np.concatenate([np.zeros(0, dtype=np.int64), *owners])[order]
+
+    def counts(self, keys: Keys) -> Places:
+        """How often each occurs."""
+        return np.searchsorted(self._keys, keys, side="right") - np.searchsorted(self._keys, keys)
+
+    def places(self, keys: Keys) -> Places:
+        """The texts that have any of them."""
+        ends = zip(np.searchsorted(self._keys, keys), np.searchsorted(self._keys, keys, side="right"), strict=True)
+        return np.concatenate([np.zeros(0, dtype=np.int64), *(self._owners[first:last] for first, last in ends)])
 
 
 _known: Kept[Spellings, frozenset[str]] = Kept(lambda learned: frozenset(learned.names))
 _neighbours: Kept[Spellings, _Neighbours] = Kept(lambda learned: _Neighbours(learned.names))
+_slips: Kept[Spellings, frozenset[str]] = Kept(lambda learned: frozenset(learned.slips))
