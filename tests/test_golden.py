@@ -22,7 +22,7 @@ EXPECTED: dict[str, dict[str, Any]] = json.loads((GOLDEN / "expected.json").read
 def test_every_version_has_its_file() -> None:
     native = [f"native-v{version + 1}.safetensors" for version in range(NATIVE_VERSION)]
     behind_pickles = [f"joblib-v{version}.joblib" for version in range(2, JOBLIB_VERSION + 1)]
-    assert set(EXPECTED) == {*native, *behind_pickles, "evidence-v1.safetensors"}
+    assert set(EXPECTED) == {*native, *behind_pickles, "evidence-v1.safetensors", "evidence-v2.safetensors"}
     for name in EXPECTED:
         assert file_format(GOLDEN / name) == name.rsplit(".", 1)[1]
         assert (GOLDEN / name).stat().st_size < 400_000

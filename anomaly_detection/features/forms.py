@@ -167,7 +167,7 @@ class Signs(Columns):
 
 
 class Zeros(Columns):
-    """Zeros among numbers of which hardly any was, and hardly any negative: a price that nobody filled in."""
+    """Zeros among numbers of which hardly any was, and none negative: a price that nobody filled in."""
 
     word = "zero"
 
@@ -177,8 +177,8 @@ class Zeros(Columns):
         return np.where(zero, _seldom_each(self), 0.0).astype(np.float32)
 
     def _learn(self, column: Floats) -> int | None:
-        zeros, most = int((column == 0).sum()), _SELDOM * len(column)
-        return zeros if zeros < most and int((column < 0).sum()) < most else None
+        zeros = int((column == 0).sum())
+        return zeros if zeros < _SELDOM * len(column) and not (column < 0).any() else None
 
     def _counts(self, column: Floats, learned: int) -> Floats:
         return np.where(column == 0, float(learned), np.nan)
