@@ -38,7 +38,7 @@ from anomaly_detection.features.forms import Zeros
 from anomaly_detection.features.group_deviation import GroupDeviation, robust_scale
 from anomaly_detection.features.kinds import GROUPS, PLAIN_GROUPS
 from anomaly_detection.features.numeric_values import NumericValues, Scale, choose_scale
-from anomaly_detection.features.rarity import CategoryRarity, LevelRarity, PairRarity
+from anomaly_detection.features.rarity import CategoryRarity, LevelRarity, PairRarity, ValueRarity
 from anomaly_detection.features.spelling import Spelling
 from anomaly_detection.features.surprise import DeviationSummary
 
@@ -533,6 +533,14 @@ def test_a_new_level_of_a_closed_column_is_evidence_and_a_new_customer_is_news()
 def test_a_level_alone_in_a_closed_column_is_odd_in_training_too() -> None:
     frame = pd.DataFrame({"region": ["North", "South", "West"] * 200 + ["north"]}, dtype="category")
     assert LevelRarity().fit_transform(frame)[-1, 0] > 6.0
+
+
+def test_a_number_outside_the_few_that_there_are() -> None:
+    frame = pd.DataFrame({"month as a level": [str(i % 12 + 1) for i in range(600)]}, dtype="category")
+    values = ValueRarity()
+    assert not values.fit_transform(frame).any()
+    new = pd.DataFrame({"month as a level": ["20", None, "7"]}, dtype="category")
+    assert values.transform(new)[:, 0].tolist() == pytest.approx([7.1, 0.0, 0.0], abs=0.01)
 
 
 def test_a_first_zero() -> None:

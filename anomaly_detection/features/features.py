@@ -58,6 +58,7 @@ from anomaly_detection.features.rarity import (
     MissingLevels,
     MissingRarity,
     PairRarity,
+    ValueRarity,
 )
 from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.relations import Relations
@@ -518,6 +519,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             ("forms", Forms(), every),
             ("spelling", Spelling(), every),
             ("zeros", Zeros(), self.schema_.names(Role.NUMERIC)),
+            ("values", ValueRarity(), levels),
             ("restated", Restated(self.restated_), [*self.restated_, *restating_dates]),
             ("neighbours", Neighbours([*numbers, *dates], every), [*numbers, *dates, *every]),
             ("runs", Runs(numbers, every), [*numbers, *every]),

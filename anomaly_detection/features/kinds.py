@@ -18,6 +18,7 @@ from anomaly_detection.features.rarity import (
     MissingLevels,
     MissingRarity,
     PairRarity,
+    ValueRarity,
 )
 from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.relations import Relations
@@ -56,6 +57,7 @@ _EVIDENCE: dict[str, type[FeatureGroup]] = {
     "forms": Forms,
     "spelling": Spelling,
     "zeros": Zeros,
+    "values": ValueRarity,
     "restated": Restated,
     "neighbours": Neighbours,
     "runs": Runs,
@@ -70,7 +72,7 @@ PLAIN_GROUPS = tuple(_PLAIN)
 EVIDENCE_GROUPS = tuple(_EVIDENCE)
 """Features that only evidence is made of, see `Evidence`."""
 
-LATER_GROUPS = ("zeros", "restated", "neighbours", "runs")
+LATER_GROUPS = ("zeros", "values", "restated", "neighbours", "runs")
 """Groups of evidence that the first files with evidence do not have."""
 
 FORMER_GROUPS = tuple(_FORMER)

@@ -23,6 +23,7 @@ __all__ = [
     "MissingLevels",
     "MissingRarity",
     "PairRarity",
+    "ValueRarity",
     "determined",
 ]
 
@@ -178,6 +179,21 @@ class LevelRarity(CategoryRarity):
         """`CategoryRarity.phrase`, or that of the part of a date."""
         kind = CalendarRarity if source.name.startswith(_PARTS) else CategoryRarity
         return kind.phrase(source, value, usual, row, rows, between)
+
+
+class ValueRarity(LevelRarity):
+    """`LevelRarity` of numbers that take few values: a new one of a closed set, a month 20 or a flag of 1,000."""
+
+    def _surprisal(self, counts: npt.NDArray[np.int64], told: bool) -> npt.NDArray[np.float64]:
+        # How rare a known value is, groups that judge numbers tell better.
+        return np.append(np.zeros(len(counts)), super()._surprisal(counts, told)[-1])
+
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """The surprisals in nats, shape (n, features); 0 where the number is missing."""
+        out = super().features_of(X)
+        for i, name in enumerate(self.levels_):
+            out[X[name].codes < 0, i] = 0.0
+        return out
 
 
 class CalendarRarity(CategoryRarity):

@@ -28,6 +28,7 @@ from anomaly_detection.features.rarity import (
     MissingLevels,
     MissingRarity,
     PairRarity,
+    ValueRarity,
 )
 from anomaly_detection.features.rules import Rules
 from anomaly_detection.features.surprise import DeviationSummary
@@ -290,6 +291,7 @@ BRANCHES: dict[str, Record] = {
     ),
     "levels": _category_rarity(LevelRarity),
     "patterns": _category_rarity(MissingLevels),
+    "values": _category_rarity(ValueRarity),
     **EVIDENCE_BRANCHES,
 }
 TAILS = Record(
