@@ -1,0 +1,91 @@
+"""`python -m anomaly_detection.service.worker URL FOLDER NAME`: does the jobs that are there, then ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import orjson
+from sqlalchemy import RowMapping
+
+from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
+from anomaly_detection.data.files import prepare_folder
+from anomaly_detection.errors import AnomalyDetectionError
+from anomaly_detection.service import jobs
+from anomaly_detection.service.database import Database
+from anomaly_detection.service.incoming import Incoming, table
+from anomaly_detection.service.keeping import recent_records
+from anomaly_detection.service.models import add_model, digest_of, new_file
+
+__all__ = ["MOST_LEARNED", "work"]
+
+MOST_LEARNED = 50_000
+"""The newest records that a model learns from: as many fit any machine."""
+
+_NICE = 10
+_LEASE_LOST = 3
+
+
+def work(database: Database, models_dir: Path, worker: str) -> None:
+    """Do all jobs that are free, one after the other."""
+    while True:
+        with database.writing() as connection:
+            job = jobs.claim(connection, worker)
+        if job is None:
+            return
+        done = threading.Event()
+        renewing = threading.Thread(target=_hold, args=(database, job["id"], worker, done), daemon=True)
+        renewing.start()
+        try:
+            _train(database, models_dir, job, worker)
+        finally:
+            done.set()
+            renewing.join()
+
+
+def _train(database: Database, models_dir: Path, job: RowMapping, worker: str) -> None:
+    number, stream_id = job["id"], job["stream_id"]
+    with database.reading() as connection:
+        bodies = recent_records(connection, stream_id, MOST_LEARNED)
+    error, path = "", new_file(models_dir, stream_id)
+    try:
+        prepare_folder(models_dir)
+        api = AnomalyDetectionAPI().fit(table([Incoming(orjson.loads(body)).judgeable for body in bodies]))
+        api.save_model(path)
+    except AnomalyDetectionError as failure:
+        error = str(failure)
+    with database.writing() as connection:
+        if not jobs.renew(connection, number, worker):
+            # Another has the job by now.
+            return
+        if error:
+            jobs.end(connection, number, error=error)
+            return
+        version = add_model(connection, stream_id, path, digest_of(path), f"job {number}", len(bodies))
+        jobs.end(connection, number, result={"version": version, "records": len(bodies)})
+
+
+def _hold(database: Database, number: int, worker: str, done: threading.Event) -> None:
+    """Renew the lease until the job is done; end the process where it is no longer its own, or nobody waits for it."""
+    parent = os.getppid()
+    renewed = time.monotonic()
+    while not done.wait(1.0):
+        if os.getppid() != parent:
+            os._exit(_LEASE_LOST)
+        if time.monotonic() - renewed < jobs.LEASE / 3:
+            continue
+        renewed = time.monotonic()
+        with database.writing() as connection:
+            mine = jobs.renew(connection, number, worker)
+        if not mine and not done.is_set():
+            os._exit(_LEASE_LOST)
+
+
+if __name__ == "__main__":
+    url, folder, name = sys.argv[1:]
+    # Requests come first.
+    os.nice(_NICE)
+    work(Database(url), Path(folder), name)
