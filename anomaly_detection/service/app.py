@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from anomaly_detection.service import contract, v1
 from anomaly_detection.service.database import FullError
-from anomaly_detection.service.guard import Guard
+from anomaly_detection.service.guard import HEADERS, Guard
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.limits import read_body
 from anomaly_detection.service.openapi import DOCUMENT
@@ -158,5 +158,5 @@ async def _on_full(request: Request, error: Exception) -> Response:
 
 
 async def _on_any(request: Request, error: Exception) -> Response:
-    # The server logs the error itself.
-    return _told(Problem(500, "The service failed at this; its log says how."), request.url.path)
+    # The server logs the error itself. This answer does not go by the guard any more.
+    return _told(Problem(500, "The service failed at this; its log says how.", HEADERS), request.url.path)

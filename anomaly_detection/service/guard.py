@@ -15,7 +15,7 @@ from anomaly_detection.service.keys import owner_of
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
 
-__all__ = ["Guard"]
+__all__ = ["HEADERS", "Guard"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -25,13 +25,14 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _OPEN = ("/health", "/ready")
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_HEADERS = {
+HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
 }
+"""Of every answer."""
 
 
 class Guard:
@@ -64,7 +65,7 @@ class Guard:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                for name, value in _HEADERS.items():
+                for name, value in HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 

@@ -9,9 +9,10 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TextIO
 
 from anomaly_detection.calibration.drift import find_drift
 from anomaly_detection.data.files import prepare_folder
@@ -77,13 +78,21 @@ class Service:
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
         self.limits = configuration.limits
+        with ExitStack() as opened:
+            self._open(configuration, opened)
+            # Where anything failed, what was open until then is closed.
+            self._opened = opened.pop_all()
+
+    def _open(self, configuration: Configuration, opened: ExitStack) -> None:
         prepare_folder(configuration.models_dir)
         configuration.models_dir.mkdir(parents=True, exist_ok=True)
-        self._lock = _sole(configuration)
+        opened.enter_context(_sole(configuration))
         self.database = Database(configuration.url)
+        opened.callback(self.database.close)
         self.database.migrate()
         self._refuse_without_keys()
         self.writer = Writer(self.database)
+        opened.callback(self.writer.close)
         self.metrics = Metrics()
         self._ids: dict[str, int] = {}
         self._judges: dict[int, Judge] = {}
@@ -94,6 +103,7 @@ class Service:
         self._take_in_model(self.stream_id(DEFAULT))
         self._reload()
         self._supervisor = Supervisor(self.database, configuration.url, configuration.models_dir, self._reload)
+        opened.callback(self._supervisor.close)
 
     def start(self) -> None:
         """Begin with what goes on beside the requests."""
@@ -101,10 +111,7 @@ class Service:
 
     def close(self) -> None:
         """End; all that was answered is kept."""
-        self._supervisor.close()
-        self.writer.close()
-        self.database.close()
-        self._lock.close()
+        self._opened.close()
 
     def _refuse_without_keys(self) -> None:
         with self.database.reading() as connection:
@@ -290,7 +297,7 @@ def _seconds(moment: str) -> float:
     return datetime.strptime(moment, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc).timestamp()
 
 
-def _sole(configuration: Configuration) -> Any:
+def _sole(configuration: Configuration) -> TextIO:
     """A lock on the folder while the file that this gives is open: two services would not see each other's models."""
     file = (configuration.data_dir / "service.lock").open("a")
     try:
