@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
 
 from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.service.audit import write_audit
@@ -21,6 +21,16 @@ __all__ = ["Kept", "find_record", "keep", "recent_records"]
 
 _AT_ONCE = 500
 """Values of one IN: older SQLite takes 999."""
+
+# Made once: making them takes as long as running them.
+_INSERT = insert(records).returning(records.c.id, sort_by_parameter_order=True)
+_COUNT = (
+    update(streams)
+    .where(streams.c.id == bindparam("stream"))
+    .values(
+        {name: streams.c[name] + bindparam(f"{name} more") for name in ("judged", "waiting", "refused", "alerting")}
+    )
+)
 
 
 class Kept:
@@ -51,19 +61,11 @@ def keep(connection: Connection, stream: Stream, model_id: int | None, found: Se
         }
         for each, alert_id in zip(found, alert_ids, strict=True)
     ]
-    made = connection.execute(insert(records).returning(records.c.id, sort_by_parameter_order=True), rows)
+    made = connection.execute(_INSERT, rows)
     record_ids = list(made.scalars())
     states = Counter(each.state for each in found)
-    connection.execute(
-        update(streams)
-        .where(streams.c.id == stream.id)
-        .values(
-            judged=streams.c.judged + states["judged"],
-            waiting=streams.c.waiting + states["waiting"],
-            refused=streams.c.refused + states["refused"],
-            alerting=streams.c.alerting + sum(map(_alerts, found)),
-        )
-    )
+    more = {f"{state} more": states[state] for state in ("judged", "waiting", "refused")}
+    connection.execute(_COUNT, {"stream": stream.id, **more, "alerting more": sum(map(_alerts, found))})
     if states["waiting"]:
         _learn_if_enough(connection, stream)
     return Kept(record_ids, alert_ids)
