@@ -70,6 +70,8 @@ def test_what_is_judged_of_a_record() -> None:
     assert record.sent_id == "7"
     assert set(record.judgeable) == {"id", "productId", "product", "dataType", "temperature", "humidity"}
     assert set(record.fields) == {"id", "injected_anomaly", *FORM}
+    twice = Incoming.of({"organizationId": "Org1", "data": {"id": 7, "data": FORM}})
+    assert twice.fields == {"organizationId": "Org1", "id": 7, **FORM}
     assert Incoming.of([1]).fault
     assert Incoming.of({}).fault
     assert not Incoming.of({"a": 1}).fault

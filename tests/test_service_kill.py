@@ -32,7 +32,8 @@ def load(url: str, records: list[dict[str, Any]], answered: dict[str, dict[str, 
             headers = {"Idempotency-Key": last["transaction_id"]}
             answer = session.post(f"{url}/v1/streams/default/records", json=[last], headers=headers, timeout=10)
             answered[last["transaction_id"]] = {"record_id": answer.json()["first_record_id"]}
-    except requests.ConnectionError:
+    except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+        # The second, where the kill came between the head of an answer and its body.
         pass
     finally:
         session.close()

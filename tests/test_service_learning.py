@@ -93,6 +93,11 @@ def test_no_model_file_and_none_that_is_one(tmp_path: Path) -> None:
         pass
 
 
+def test_the_folder_is_its_owners_alone(tmp_path: Path) -> None:
+    with running(tmp_path / "new", model=None):
+        assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
 def test_two_services_do_not_share_a_folder(tmp_path: Path) -> None:
     with running(tmp_path, model=None), pytest.raises(DataError, match="Another service uses the folder"):
         Service(Configuration(tmp_path))

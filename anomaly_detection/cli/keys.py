@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise DataError(f"keys {arguments.do} takes {'no name' if arguments.name else 'a name'}.")
     if not arguments.database:
         prepare_folder(arguments.data_dir)
-        arguments.data_dir.mkdir(parents=True, exist_ok=True)
+        arguments.data_dir.mkdir(0o700, parents=True, exist_ok=True)
     database = Database(arguments.database or database_url(arguments.data_dir))
     database.migrate()
     try:

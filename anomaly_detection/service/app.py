@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -27,6 +28,8 @@ __all__ = ["make_app"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 _LARGEST_ID = 2**63 - 1
+_JUDGING = 16
+"""Requests whose records are judged and kept at a time: those that wait for the disk do so together."""
 
 
 def make_app(service: Service) -> Starlette:
@@ -51,18 +54,23 @@ def make_app(service: Service) -> Starlette:
 
 def _routes(service: Service) -> list[Route]:
     limits = service.limits
+    # Threads of their own: those that ask how the service is need not wait for those that have records judged.
+    judging = CapacityLimiter(_JUDGING)
+
+    async def judged(function: Callable[..., Response], *given: Any) -> Response:
+        return await to_thread.run_sync(function, service, *given, limiter=judging)
 
     async def body(request: Request) -> bytes:
         return await read_body(request, limits)
 
     async def detect(request: Request) -> Response:
-        return await run_in_threadpool(contract.detect, service, await body(request))
+        return await judged(contract.detect, await body(request))
 
     async def predict(request: Request) -> Response:
-        return await run_in_threadpool(contract.predict, service, await body(request))
+        return await judged(contract.predict, await body(request))
 
     async def train(request: Request) -> Response:
-        return await run_in_threadpool(contract.train, service, await body(request))
+        return await judged(contract.train, await body(request))
 
     async def explain_one(request: Request) -> Response:
         return await run_in_threadpool(contract.explain_one, service, request.path_params["name"])
@@ -78,7 +86,7 @@ def _routes(service: Service) -> list[Route]:
         content_type = request.headers.get("content-type", "")
         key = request.headers.get("idempotency-key")
         name = request.path_params["name"]
-        return await run_in_threadpool(v1.add_records, service, name, await body(request), content_type, key)
+        return await judged(v1.add_records, name, await body(request), content_type, key)
 
     async def get_alerts(request: Request) -> Response:
         return await run_in_threadpool(v1.get_alerts, service, dict(request.query_params))

@@ -46,7 +46,8 @@ def detect(service: Service, body: bytes) -> Response:
         return answer({"success": True, "results": results, "count": len(results)})
     if not isinstance(data, dict) or not data:
         raise Problem(400, 'There is no record; send {"data": {"name": value, ...}}, or a list of such objects.')
-    (result,) = _results(service.take(DEFAULT, incoming(service, [data])))
+    # With what stands beside ``data``.
+    (result,) = _results(service.take(DEFAULT, incoming(service, [content])))
     return answer({"success": True, **result, "result": result})
 
 

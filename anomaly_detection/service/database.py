@@ -106,7 +106,9 @@ class Database:
 def _prepare(connection: Any, _: object) -> None:
     # Else sqlite3 begins transactions of its own.
     connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MS}", "foreign_keys=ON"):
+    # On a Mac the disk itself may keep for later what fsync told it to write.
+    always = ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON")
+    for pragma in (*always, f"busy_timeout={_BUSY_MS}", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 
 

@@ -38,14 +38,13 @@ class Incoming:
 
     @classmethod
     def of(cls, value: Any) -> Incoming:
-        """A record out of JSON; the fields of an inner object ``data``, as CryptaNet's lists have it, count as its own.
+        """A record out of JSON; the fields of an inner object ``data``, as CryptaNet has it, count as its own.
 
         What is no record comes as one with a `fault`, so that it can be kept and told of.
         """
         if not isinstance(value, dict):
             return cls({"value": value}, "A record must be an object of names and values.")
-        inner = value.get("data")
-        if isinstance(inner, dict):
+        while isinstance(inner := value.get("data"), dict):
             value = {**{name: each for name, each in value.items() if name != "data"}, **inner}
         return cls(value, "" if value else "The record holds no field.")
 

@@ -85,6 +85,8 @@ class Service:
 
     def _open(self, configuration: Configuration, opened: ExitStack) -> None:
         prepare_folder(configuration.models_dir)
+        # Records may name people: the folder is its owner's alone, unless somebody made it otherwise.
+        configuration.data_dir.mkdir(0o700, parents=True, exist_ok=True)
         configuration.models_dir.mkdir(parents=True, exist_ok=True)
         opened.enter_context(_sole(configuration))
         self.database = Database(configuration.url)
