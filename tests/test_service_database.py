@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from service_example import client_of, hot, running, simulated
+from service_example import client_of, hot, postgresql, running, simulated
 from sqlalchemy import Connection, insert, select, text
 
 from anomaly_detection.errors import DataError
@@ -24,10 +25,31 @@ from anomaly_detection.service.writer import Writer
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Any:
+def database(tmp_path: Path) -> Iterator[Database]:
     made = Database(database_url(tmp_path))
     made.migrate()
     yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgresql() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def either(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A database of either kind."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("database")
+        return
+    made = Database(request.getfixturevalue("server"))
+    made.migrate()
+    yield made
+    with made.writing() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
     made.close()
 
 
@@ -36,16 +58,16 @@ def names(database: Database) -> list[str]:
         return [name for name, _ in key_names(connection)]
 
 
-def test_the_migrations_make_the_tables_that_the_code_knows(database: Database) -> None:
-    with database.reading() as connection:
+def test_the_migrations_make_the_tables_that_the_code_knows(either: Database) -> None:
+    with either.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
 
 
-def test_migrating_again_changes_nothing(database: Database) -> None:
-    with database.writing() as connection:
+def test_migrating_again_changes_nothing(either: Database) -> None:
+    with either.writing() as connection:
         add_key(connection, "a")
-    database.migrate()
-    assert names(database) == ["a"]
+    either.migrate()
+    assert names(either) == ["a"]
 
 
 def test_how_sqlite_is_set(database: Database) -> None:
@@ -66,20 +88,20 @@ def test_a_file_that_is_no_database_and_one_of_a_newer_version(tmp_path: Path, d
         database.migrate()
 
 
-@pytest.mark.parametrize("url", ["nonsense", "postgresql://localhost/a", "sqlite://", "sqlite:///:memory:"])
+@pytest.mark.parametrize("url", ["nonsense", "mysql://localhost/a", "sqlite://", "sqlite:///:memory:"])
 def test_other_databases_are_refused(url: str) -> None:
     with pytest.raises(DataError, match="sqlite:///FILE"):
         Database(url)
 
 
-def test_a_transaction_is_kept_as_a_whole_or_not_at_all(database: Database) -> None:
-    with pytest.raises(DataError, match="no key"), database.writing() as connection:
+def test_a_transaction_is_kept_as_a_whole_or_not_at_all(either: Database) -> None:
+    with pytest.raises(DataError, match="no key"), either.writing() as connection:
         remove_key(connection, add_key(connection, "a"))
-    assert names(database) == []
+    assert names(either) == []
 
 
-def test_works_share_transactions_and_none_fails_for_anothers_sake(database: Database) -> None:
-    writer = Writer(database)
+def test_works_share_transactions_and_none_fails_for_anothers_sake(either: Database) -> None:
+    writer = Writer(either)
     begun, hold = threading.Event(), threading.Event()
 
     def slow(connection: Connection) -> None:
@@ -111,9 +133,30 @@ def test_works_share_transactions_and_none_fails_for_anothers_sake(database: Dat
     for thread in threads:
         thread.join()
     assert isinstance(found["fails"], ZeroDivisionError)
-    assert sorted(names(database)) == sorted(works)
+    assert sorted(names(either)) == sorted(works)
     assert all(found[name].startswith("ad_") for name in works)
     writer.close()
+
+
+def test_a_server_that_is_not_there_is_told_without_the_password() -> None:
+    database = Database("postgresql://ann:secret@127.0.0.1:1/none")
+    with pytest.raises(DataError, match=r"ann:\*\*\*@127\.0\.0\.1:1/none cannot be used") as told:
+        database.migrate()
+    assert "secret" not in str(told.value)
+    database.close()
+
+
+def test_writers_of_one_database_take_turns(either: Database) -> None:
+    """Each sees what the other wrote, also from other processes: else two would open one alert."""
+
+    def add(place: int) -> None:
+        for _ in range(10):
+            with either.writing() as connection:
+                add_key(connection, f"k{len(key_names(connection))}")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, range(4)))
+    assert sorted(names(either)) == sorted(f"k{number}" for number in range(40))
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_example import client_of, hot, model_file, running, simulated, wait_until
+from service_example import client_of, hot, model_file, postgresql, running, simulated, wait_until
 
 from anomaly_detection.cli import main
 from anomaly_detection.errors import DataError, ModelFileError
@@ -50,6 +50,19 @@ def test_a_model_is_learned_from_the_first_records_and_loaded_again(tmp_path: Pa
         again = client.post("/detect", json={"data": hot(3)}).json()
         assert again["anomaly_score"] == judged["anomaly_score"]
         assert again["alert_id"] == judged["alert_id"]
+
+
+@pytest.mark.slow
+def test_a_model_is_learned_from_records_in_postgresql(tmp_path: Path) -> None:
+    with (
+        postgresql() as url,
+        running(tmp_path, model=None, learn_from=150, database=url) as service,
+    ):
+        client = client_of(service)
+        client.post("/detect", json={"data": simulated(150)})
+        wait_until(lambda: client.get("/health").json()["api_ready"])
+        assert client.post("/detect", json={"data": hot(3)}).json()["is_anomaly"] is True
+        assert not (tmp_path / "service.sqlite").exists()
 
 
 @pytest.mark.slow

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from service_example import client_of, hot, running, simulated
+from service_example import client_of, hot, postgresql, running, simulated
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from starlette.routing import Route
@@ -21,10 +22,12 @@ from anomaly_detection.service.service import Service
 RECORDS = "/v1/streams/default/records"
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with running(tmp_path_factory.mktemp("service")) as made:
-        yield made
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Service]:
+    with ExitStack() as stack:
+        folder = tmp_path_factory.mktemp("service")
+        url = "" if request.param == "sqlite" else stack.enter_context(postgresql())
+        yield stack.enter_context(running(folder, database=url))
 
 
 @pytest.fixture(scope="module")
@@ -205,9 +208,21 @@ def test_odd_changes_are_refused(client: TestClient, change: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["alerts", "records", "jobs"])
-@pytest.mark.parametrize("number", ["999999", "x", "-1", "9" * 30, "%00"])
+@pytest.mark.parametrize("number", ["999999", "x", "-1", "9" * 30, "9223372036854775807"])
 def test_what_is_not_there(client: TestClient, kind: str, number: str) -> None:
     assert is_problem(client.get(f"/v1/{kind}/{number}"), 404)
+
+
+def test_no_name_has_a_nul_and_texts_that_have_one_are_kept(client: TestClient) -> None:
+    assert is_problem(client.get("/v1/alerts/%00"), 400)
+    assert is_problem(client.get("/v1/alerts?stream=%00"), 400)
+    assert is_problem(client.post("/v1/streams/a%00b/records", json={"a": 1}), 400)
+    record = {**hot(124), "transaction_id": "a\0b", "product": "\0", "temperature": "\0warm"}
+    answer = client.post("/v1/streams/default/records", json=record).json()
+    kept = client.get(f"/v1/records/{answer['first_record_id']}").json()
+    assert (kept["record"], kept["sent_id"]) == (record, "a\\x00b")
+    number = new_alert(client, 125)
+    assert client.post(f"/v1/alerts/{number}", json={"comment": "a\0b"}).status_code == 200
 
 
 def test_nobody_rewrites_the_audit(client: TestClient, service: Service) -> None:

@@ -461,7 +461,13 @@ def _add_service_data(parser: argparse.ArgumentParser) -> None:
         default=Path("service_data"),
         help="the folder of records and models (default: service_data)",
     )
-    parser.add_argument("--database", metavar="URL", help="another place for the records: sqlite:///FILE")
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        default=os.environ.get("DATABASE_URL"),
+        help="another place for the records: sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME"
+        " (default: $DATABASE_URL, or a file in the folder)",
+    )
 
 
 def _add_keys(parser: argparse.ArgumentParser) -> None:

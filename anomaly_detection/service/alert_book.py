@@ -12,6 +12,7 @@ import orjson
 from sqlalchemy import Connection, RowMapping, and_, or_, select, update
 
 from anomaly_detection.service.audit import history, write_audit
+from anomaly_detection.service.incoming import without_nul
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.tables import alerts, audit, streams
 
@@ -162,7 +163,7 @@ def _checked(change: Mapping[str, Any]) -> str | None:
     comment = change.get("comment")
     if comment is not None and (not isinstance(comment, str) or not 0 < len(comment) <= 10_000):
         raise Problem(400, "A comment is a text of at most 10,000 characters.")
-    return comment
+    return None if comment is None else without_nul(comment)
 
 
 def _apply(

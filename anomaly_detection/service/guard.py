@@ -71,7 +71,7 @@ class Guard:
 
         try:
             try:
-                self._check_origin(scope)
+                self._check(scope)
                 scope.setdefault("state", {})["who"] = await self._who(scope)
             except Problem as problem:
                 await self._problem(problem, scope["path"])(scope, receive, sent)
@@ -81,7 +81,9 @@ class Guard:
             handler = getattr(scope.get("endpoint"), "__name__", "none")
             self._service.metrics.time(handler, time.perf_counter() - began, status)
 
-    def _check_origin(self, scope: Scope) -> None:
+    def _check(self, scope: Scope) -> None:
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            raise Problem(400, "A NUL is part of no name here.")
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if self._service.configuration.is_local and not is_loopback(_name(f"//{host}")):

@@ -12,7 +12,7 @@ import orjson
 
 from anomaly_detection.errors import DataError
 
-__all__ = ["LEAKS", "Incoming", "table"]
+__all__ = ["LEAKS", "Incoming", "table", "without_nul"]
 
 LEAKS = frozenset({"injected_anomaly", "anomaly_severity"})
 """Fields of CryptaNet's simulator that tell the answer: kept with the record, and never looked at."""
@@ -73,7 +73,12 @@ class Incoming:
         """How its sender calls it, if it says so."""
         found = (self.fields.get(name) for name in _NAMING)
         named = next((each for each in found if isinstance(each, (str, int)) and str(each).strip()), None)
-        return None if named is None else str(named)[:_LONGEST_ID]
+        return None if named is None else without_nul(str(named))[:_LONGEST_ID]
+
+
+def without_nul(text: str) -> str:
+    """A text that every database can hold: PostgreSQL's have no NUL."""
+    return text.replace("\0", "\\x00")
 
 
 def table(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import orjson
 from sqlalchemy import Connection, RowMapping, and_, func, insert, or_, select, update
 
 from anomaly_detection.service.clock import now
+from anomaly_detection.service.incoming import without_nul
 from anomaly_detection.service.tables import jobs, streams
 
 __all__ = [
@@ -90,7 +91,7 @@ def end(connection: Connection, number: int, result: dict[str, Any] | None = Non
         "state": "done" if error is None else "failed",
         "ended": now(),
         "result": None if result is None else orjson.dumps(result).decode(),
-        "error": error,
+        "error": None if error is None else without_nul(error),
         "lease_until": None,
     }
     connection.execute(update(jobs).where(jobs.c.id == number).values(values))

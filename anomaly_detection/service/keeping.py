@@ -12,6 +12,7 @@ from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
 from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.service.audit import write_audit
 from anomaly_detection.service.clock import now
+from anomaly_detection.service.incoming import without_nul
 from anomaly_detection.service.jobs import add_training, is_training
 from anomaly_detection.service.judging import Judged
 from anomaly_detection.service.streams import Stream
@@ -54,7 +55,7 @@ def keep(connection: Connection, stream: Stream, model_id: int | None, found: Se
             "sent_id": each.incoming.sent_id,
             "body": each.incoming.body,
             "state": each.state,
-            "error": each.error or None,
+            "error": without_nul(each.error) or None,
             "model_id": model_id if each.alert is not None else None,
             "alert_id": alert_id,
             **_verdict(each.alert),
@@ -129,7 +130,7 @@ def _alert_row(stream: Stream, each: Judged, count: int, moment: str) -> dict[st
         "severity": alert.severity,
         "risk_level": alert.risk_level,
         "decision": alert.decision,
-        "reason": alert.sentence,
+        "reason": without_nul(alert.sentence),
         "contributions": orjson.dumps(alert.explanation.to_dict()["contributions"]).decode(),
         "record": each.incoming.body,
         "sent_id": each.incoming.sent_id,

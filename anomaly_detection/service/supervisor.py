@@ -87,6 +87,8 @@ class Supervisor:
             command = [sys.executable, "-m", "anomaly_detection.service.worker"]
             # In a session of its own: an interrupt from the keyboard is for the service, which tells it to end.
             self._process = subprocess.Popen(
-                [*command, self._url, str(self._models_dir), self._worker], start_new_session=True
+                [*command, str(self._models_dir), self._worker],
+                env={**os.environ, "DATABASE_URL": self._url},
+                start_new_session=True,
             )
         self._reload()

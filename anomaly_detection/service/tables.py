@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
 
 __all__ = ["METADATA", "alerts", "audit", "idempotency", "jobs", "keys", "models", "records", "streams"]
 
 METADATA = MetaData()
 
+_BIG = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by columns of this very name alone, and has whole numbers of one size."""
+
 streams = Table(
     "streams",
     METADATA,
-    Column("id", Integer, primary_key=True),
+    Column("id", _BIG, primary_key=True),
     Column("name", String(64), nullable=False, unique=True),
     Column("created", String(32), nullable=False),
     # Counted here, for counting rows takes long.
-    Column("judged", Integer, nullable=False),
-    Column("waiting", Integer, nullable=False),
-    Column("refused", Integer, nullable=False),
-    Column("alerting", Integer, nullable=False),
+    Column("judged", _BIG, nullable=False),
+    Column("waiting", _BIG, nullable=False),
+    Column("refused", _BIG, nullable=False),
+    Column("alerting", _BIG, nullable=False),
     # With so many records kept it learns from them by itself.
-    Column("learn_at", Integer, nullable=False),
+    Column("learn_at", _BIG, nullable=False),
 )
 
 models = Table(
     "models",
     METADATA,
-    Column("id", Integer, primary_key=True),
+    Column("id", _BIG, primary_key=True),
     Column("stream_id", ForeignKey("streams.id"), nullable=False),
     Column("version", Integer, nullable=False),
     Column("file", String(255), nullable=False),
     Column("digest", String(64), nullable=False),
     Column("source", String(255), nullable=False),
-    Column("records", Integer, nullable=False),
+    Column("records", _BIG, nullable=False),
     Column("created", String(32), nullable=False),
     Index("models_by_stream", "stream_id", "version", unique=True),
 )
@@ -41,7 +57,7 @@ models = Table(
 records = Table(
     "records",
     METADATA,
-    Column("id", Integer, primary_key=True),
+    Column("id", _BIG, primary_key=True),
     Column("stream_id", ForeignKey("streams.id"), nullable=False),
     Column("received", String(32), nullable=False),
     Column("sent_id", String(255)),
@@ -66,12 +82,12 @@ records = Table(
 alerts = Table(
     "alerts",
     METADATA,
-    Column("id", Integer, primary_key=True),
+    Column("id", _BIG, primary_key=True),
     Column("stream_id", ForeignKey("streams.id"), nullable=False),
     Column("fingerprint", String(64), nullable=False),
     Column("state", String(16), nullable=False),
     Column("verdict", String(32)),
-    Column("count", Integer, nullable=False),
+    Column("count", _BIG, nullable=False),
     Column("first_seen", String(32), nullable=False),
     Column("last_seen", String(32), nullable=False),
     Column("severity", Float, nullable=False),
@@ -91,12 +107,12 @@ alerts = Table(
 audit = Table(
     "audit",
     METADATA,
-    Column("id", Integer, primary_key=True),
+    Column("id", _BIG, primary_key=True),
     Column("at", String(32), nullable=False),
     Column("who", String(255), nullable=False),
     Column("what", String(32), nullable=False),
     Column("subject", String(32), nullable=False),
-    Column("subject_id", Integer, nullable=False),
+    Column("subject_id", _BIG, nullable=False),
     Column("before", Text),
     Column("after", Text),
     Column("comment", Text),
@@ -108,7 +124,7 @@ audit = Table(
 jobs = Table(
     "jobs",
     METADATA,
-    Column("id", Integer, primary_key=True),
+    Column("id", _BIG, primary_key=True),
     Column("kind", String(16), nullable=False),
     Column("stream_id", ForeignKey("streams.id"), nullable=False),
     # queued, running, done or failed
@@ -137,7 +153,7 @@ idempotency = Table(
 keys = Table(
     "keys",
     METADATA,
-    Column("id", Integer, primary_key=True),
+    Column("id", _BIG, primary_key=True),
     Column("name", String(64), nullable=False, unique=True),
     Column("digest", String(64), nullable=False, unique=True),
     Column("created", String(32), nullable=False),

@@ -1,4 +1,7 @@
-"""`python -m anomaly_detection.service.worker URL FOLDER NAME`: does the jobs that are there, then ends."""
+"""`python -m anomaly_detection.service.worker FOLDER NAME`: does the jobs that are there, then ends.
+
+The URL of the database is in the environment, ``DATABASE_URL``: arguments of a process are for all to see.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +88,7 @@ def _hold(database: Database, number: int, worker: str, done: threading.Event) -
 
 
 if __name__ == "__main__":
-    url, folder, name = sys.argv[1:]
+    folder, name = sys.argv[1:]
     # Requests come first.
     os.nice(_NICE)
-    work(Database(url), Path(folder), name)
+    work(Database(os.environ["DATABASE_URL"]), Path(folder), name)
