@@ -185,6 +185,13 @@ def test_an_alerts_life_is_written_down_and_undone(client: TestClient) -> None:
     assert client.post(where, json={"undo": True}).json()["verdict"] == "no error"
 
 
+def test_a_change_to_what_is_so_already_leaves_no_line(client: TestClient) -> None:
+    number = new_alert(client, 119)
+    assert len(client.post(f"/v1/alerts/{number}", json={"state": "open"}).json()["history"]) == 1
+    said = client.post(f"/v1/alerts/{number}", json={"state": "open", "comment": "still"}).json()["history"]
+    assert [each["what"] for each in said] == ["raise", "comment"]
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -195,8 +202,10 @@ def test_an_alerts_life_is_written_down_and_undone(client: TestClient) -> None:
         {"state": "resolved", "verdict": "odd"},
         {"comment": ""},
         {"comment": 3},
+        {"comment": None},
         {"undo": True, "state": "open"},
         {"undo": "yes"},
+        {"undo": False, "state": "open"},
         [1],
     ],
 )
@@ -223,6 +232,12 @@ def test_no_name_has_a_nul_and_texts_that_have_one_are_kept(client: TestClient) 
     assert (kept["record"], kept["sent_id"]) == (record, "a\\x00b")
     number = new_alert(client, 125)
     assert client.post(f"/v1/alerts/{number}", json={"comment": "a\0b"}).status_code == 200
+
+
+def test_what_is_possible_is_said_where_something_is_not(client: TestClient) -> None:
+    answer = client.put("/v1/alerts/1")
+    assert is_problem(answer, 405)
+    assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "POST"}
 
 
 def test_nobody_rewrites_the_audit(client: TestClient, service: Service) -> None:

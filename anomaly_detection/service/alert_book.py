@@ -143,7 +143,9 @@ def change_alert(connection: Connection, number: int, who: str, change: Mapping[
         if after.get("state", row["state"]) != "resolved" and row["verdict"] is not None:
             # What was judged is looked at again.
             after["verdict"] = None
-        _apply(connection, row, who, "change" if after else "comment", after, comment)
+        # What is so already needs no line.
+        if after or comment:
+            _apply(connection, row, who, "change" if after else "comment", after, comment)
     found = find_alert(connection, number)
     assert found is not None
     return found
@@ -154,16 +156,18 @@ def _checked(change: Mapping[str, Any]) -> str | None:
     unknown = [name for name in change if name not in ("state", "verdict", "comment", "undo")]
     if unknown or not change:
         raise Problem(400, "A change has a state, a verdict, a comment, or undo: true.")
-    if change.get("undo") not in (None, False, True) or (change.get("undo") and set(change) - {"undo", "comment"}):
+    if "undo" in change and (change["undo"] is not True or set(change) - {"undo", "comment"}):
         raise Problem(400, "undo is true, and comes alone or with a comment.")
     if "state" in change and change["state"] not in STATES:
         raise Problem(400, f"Unknown state; expected one of {', '.join(STATES)}.")
     if "verdict" in change and (change["verdict"] not in VERDICTS or change.get("state") != "resolved"):
         raise Problem(400, f"A verdict comes with the state resolved; it is one of {', '.join(VERDICTS)}.")
-    comment = change.get("comment")
-    if comment is not None and (not isinstance(comment, str) or not 0 < len(comment) <= 10_000):
+    if "comment" not in change:
+        return None
+    comment = change["comment"]
+    if not isinstance(comment, str) or not 0 < len(comment) <= 10_000:
         raise Problem(400, "A comment is a text of at most 10,000 characters.")
-    return None if comment is None else without_nul(comment)
+    return without_nul(comment)
 
 
 def _apply(

@@ -91,10 +91,9 @@ def _routes(service: Service) -> list[Route]:
     async def get_alerts(request: Request) -> Response:
         return await run_in_threadpool(v1.get_alerts, service, dict(request.query_params))
 
-    async def get_alert(request: Request) -> Response:
-        return await run_in_threadpool(v1.get_alert, service, _number(request))
-
-    async def change_alert(request: Request) -> Response:
+    async def alert(request: Request) -> Response:
+        if request.method != "POST":
+            return await run_in_threadpool(v1.get_alert, service, _number(request))
         who = request.scope["state"]["who"]
         return await run_in_threadpool(v1.change, service, _number(request), who, await body(request))
 
@@ -124,8 +123,7 @@ def _routes(service: Service) -> list[Route]:
         Route("/openapi.json", openapi),
         Route("/v1/streams/{name}/records", add_records, methods=["POST"]),
         Route("/v1/alerts", get_alerts),
-        Route("/v1/alerts/{id}", get_alert, methods=["GET"]),
-        Route("/v1/alerts/{id}", change_alert, methods=["POST"]),
+        Route("/v1/alerts/{id}", alert, methods=["GET", "POST"]),
         Route("/v1/records/{id}", get_record),
         Route("/v1/jobs/{id}", get_job),
     ]

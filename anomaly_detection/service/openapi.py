@@ -11,6 +11,7 @@ __all__ = ["DOCUMENT"]
 
 _OBJECT: dict[str, Any] = {"type": "object"}
 _TEXT: dict[str, Any] = {"type": "string"}
+_COMMENT: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 10_000}
 _COUNT: dict[str, Any] = {"type": "integer", "minimum": 0}
 
 
@@ -23,6 +24,11 @@ def _answers(what: str, schema: dict[str, Any], *problems: int) -> dict[str, Any
     good = {"description": what, "content": {"application/json": {"schema": schema}}}
     bad = {"description": "What is wrong (RFC 9457).", "content": {"application/problem+json": {"schema": _PROBLEM}}}
     return {"200": good, **{str(status): bad for status in (401, *problems)}}
+
+
+def _change(needed: dict[str, Any], may: dict[str, Any] | None = None) -> dict[str, Any]:
+    properties = {**needed, **(may or {}), "comment": _COMMENT}
+    return {"type": "object", "required": list(needed), "properties": properties, "additionalProperties": False}
 
 
 _PROBLEM: dict[str, Any] = {
@@ -130,15 +136,12 @@ DOCUMENT: dict[str, Any] = {
                     "content": {
                         "application/json": {
                             "schema": {
-                                "type": "object",
-                                "minProperties": 1,
-                                "additionalProperties": False,
-                                "properties": {
-                                    "state": {"enum": list(STATES)},
-                                    "verdict": {"enum": list(VERDICTS)},
-                                    "comment": {"type": "string", "minLength": 1, "maxLength": 10_000},
-                                    "undo": {"type": "boolean"},
-                                },
+                                "oneOf": [
+                                    _change({"state": {"enum": list(STATES[:-1])}}),
+                                    _change({"state": {"const": STATES[-1]}}, {"verdict": {"enum": list(VERDICTS)}}),
+                                    _change({"undo": {"const": True}}),
+                                    _change({"comment": _COMMENT}),
+                                ]
                             }
                         }
                     },
