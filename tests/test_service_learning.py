@@ -17,6 +17,10 @@ from anomaly_detection.errors import DataError, ModelFileError
 from anomaly_detection.service import jobs
 from anomaly_detection.service.configuration import Configuration, database_url
 from anomaly_detection.service.database import Database
+from anomaly_detection.service.incoming import Incoming
+from anomaly_detection.service.judging import Judged
+from anomaly_detection.service.keeping import keep
+from anomaly_detection.service.models import current_models
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.streams import open_stream
 from anomaly_detection.service.worker import work
@@ -168,6 +172,39 @@ def test_a_worker_that_was_told_to_end_gives_its_job_back(database: Database) ->
     with database.writing() as connection:
         jobs.set_free(connection, "a")
     assert claim(database, "b")["attempts"] == 0
+
+
+def test_a_worker_whose_lease_ran_out_changes_nothing(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.writing() as connection:
+        stream = open_stream(connection, "default", 10, 10)
+        keep(connection, stream, None, [Judged(Incoming.of(each)) for each in simulated(60)])
+    with monkeypatch.context() as patch:
+        patch.setattr(jobs, "renew", lambda *_: False)
+        claimed = iter([claim(database, "a"), None])
+        patch.setattr(jobs, "claim", lambda *_: next(claimed))
+        work(database, tmp_path, "a")
+    with database.reading() as connection:
+        assert current_models(connection) == {}
+        assert jobs.find_job(connection, 1)["state"] == "running"  # type: ignore[index]
+    later(monkeypatch, jobs.LEASE + 1)
+    work(database, tmp_path, "b")
+    with database.reading() as connection:
+        assert current_models(connection)[stream.id]["records"] == 60
+        assert jobs.find_job(connection, 1)["state"] == "done"  # type: ignore[index]
+
+
+def test_a_worker_that_falls_is_told_of_and_hinders_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(sys, "executable", "false")
+    with running(tmp_path, model=None, learn_from=3) as service:
+        client = client_of(service)
+        client.post("/detect", json={"data": simulated(3)})
+        wait_until(lambda: "A worker ended with status 1" in caplog.text)
+        assert client.get("/v1/jobs/1").json()["state"] == "queued"
+        assert client.get("/health").status_code == 200
 
 
 def test_a_worker_without_a_job_ends(database: Database, tmp_path: Path) -> None:
