@@ -45,6 +45,15 @@ def test_a_model_is_learned_from_the_first_records_and_loaded_again(tmp_path: Pa
         assert client.get("/ready").status_code == 200
         judged = client.post("/detect", json={"data": hot(3)}).json()
         assert judged["is_anomaly"] is True
+        # What waited is judged then, and what was answered so is an alert.
+        wait_until(lambda: service.streams()[0]["waiting"] == 0)
+        (stream,) = service.streams()
+        assert (stream["judged"], stream["refused"]) == (152, 0)
+        first = client.get(f"/v1/records/{answer['record_id']}").json()
+        assert (first["state"], first["is_alert"]) == ("judged", True)
+        assert client.get(f"/v1/alerts/{first['alert_id']}").json()["record"] == hot(1)
+        assert stream["alerting"] == len(client.get("/v1/alerts?limit=500").json()["alerts"])
+        assert client.get("/v1/jobs/2").json()["kind"] == "judge"
         job = client.get("/v1/jobs/1").json()
         assert (job["state"], job["attempts"], job["stream"]) == ("done", 1, "default")
         assert job["result"]["version"] == 1
@@ -66,6 +75,7 @@ def test_a_model_is_learned_from_records_in_postgresql(tmp_path: Path) -> None:
         client.post("/detect", json={"data": simulated(150)})
         wait_until(lambda: client.get("/health").json()["api_ready"])
         assert client.post("/detect", json={"data": hot(3)}).json()["is_anomaly"] is True
+        wait_until(lambda: service.streams()[0]["waiting"] == 0)
         assert not (tmp_path / "service.sqlite").exists()
 
 
@@ -126,7 +136,7 @@ def database(tmp_path: Path) -> Any:
     made.migrate()
     with made.writing() as connection:
         stream = open_stream(connection, "default", 10, 10)
-        jobs.add_training(connection, stream.id)
+        jobs.add_job(connection, "train", stream.id)
     yield made
     made.close()
 

@@ -10,12 +10,12 @@ from sqlalchemy import Connection, RowMapping, and_, func, insert, or_, select, 
 
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.incoming import without_nul
-from anomaly_detection.service.tables import jobs, streams
+from anomaly_detection.service.tables import jobs, models, streams
 
 __all__ = [
     "LEASE",
     "MOST_ATTEMPTS",
-    "add_training",
+    "add_job",
     "claim",
     "end",
     "find_job",
@@ -24,6 +24,7 @@ __all__ = [
     "rendered",
     "renew",
     "set_free",
+    "unjudged",
     "waits_for_worker",
 ]
 
@@ -36,17 +37,25 @@ MOST_ATTEMPTS = 3
 _OPEN = ("queued", "running")
 
 
-def add_training(connection: Connection, stream_id: int) -> int:
-    """Queue a training of a stream's model on its records; gives the job's id."""
-    values = {"kind": "train", "stream_id": stream_id, "state": "queued", "attempts": 0, "created": now()}
+def add_job(connection: Connection, kind: str, stream_id: int) -> int:
+    """Queue a job for a stream, ``train`` its model or ``judge`` the records that waited for one; gives its id."""
+    values = {"kind": kind, "stream_id": stream_id, "state": "queued", "attempts": 0, "created": now()}
     made = connection.execute(insert(jobs).values(values).returning(jobs.c.id))
     return int(made.scalar_one())
 
 
 def is_training(connection: Connection, stream_id: int) -> bool:
     """Whether a training of the stream waits or runs."""
-    query = select(jobs.c.id).where(jobs.c.stream_id == stream_id, jobs.c.state.in_(_OPEN)).limit(1)
-    return connection.execute(query).first() is not None
+    mine = (jobs.c.stream_id == stream_id, jobs.c.kind == "train", jobs.c.state.in_(_OPEN))
+    return connection.execute(select(jobs.c.id).where(*mine).limit(1)).first() is not None
+
+
+def unjudged(connection: Connection) -> list[int]:
+    """The ids of streams that have a model and records from before it, and no job for these, open or failed."""
+    has_model = select(models.c.id).where(models.c.stream_id == streams.c.id).exists()
+    mine = (jobs.c.stream_id == streams.c.id, jobs.c.kind == "judge", jobs.c.state != "done")
+    query = select(streams.c.id).where(streams.c.waiting > 0, has_model, ~select(jobs.c.id).where(*mine).exists())
+    return list(connection.execute(query).scalars())
 
 
 def _free(moment: float) -> Any:
@@ -96,7 +105,7 @@ def end(connection: Connection, number: int, result: dict[str, Any] | None = Non
     }
     connection.execute(update(jobs).where(jobs.c.id == number).values(values))
     if error is not None:
-        mine = select(jobs.c.stream_id).where(jobs.c.id == number).scalar_subquery()
+        mine = select(jobs.c.stream_id).where(jobs.c.id == number, jobs.c.kind == "train").scalar_subquery()
         # Twice as many records may have what these lacked.
         more = {"learn_at": 2 * (streams.c.judged + streams.c.waiting)}
         connection.execute(update(streams).where(streams.c.id == mine).values(more))

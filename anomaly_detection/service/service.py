@@ -243,7 +243,7 @@ class Service:
                 raise Problem(409, f"There are {stream.kept} records to learn from; send at least two first.")
             if jobs.is_training(connection, stream_id):
                 raise Problem(409, "A model is being trained already; wait until that is done.")
-            return jobs.add_training(connection, stream_id)
+            return jobs.add_job(connection, "train", stream_id)
 
         return self.writer.run(work)
 

@@ -81,7 +81,11 @@ class Supervisor:
                 self._not_before = time.monotonic() + _AFTER_A_CRASH
             self._process = None
         with self._database.reading() as connection:
-            waits = jobs.waits_for_worker(connection)
+            waits, unjudged = jobs.waits_for_worker(connection), jobs.unjudged(connection)
+        if unjudged:
+            with self._database.writing() as connection:
+                for stream_id in unjudged:
+                    jobs.add_job(connection, "judge", stream_id)
         if waits and self._process is None and time.monotonic() >= self._not_before:
             self._worker = f"{os.getpid()}-{os.urandom(4).hex()}"
             command = [sys.executable, "-m", "anomaly_detection.service.worker"]

@@ -20,14 +20,16 @@ from anomaly_detection.errors import AnomalyDetectionError
 from anomaly_detection.service import jobs
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.incoming import Incoming, table
-from anomaly_detection.service.keeping import recent_records
-from anomaly_detection.service.models import add_model, digest_of, new_file
+from anomaly_detection.service.judging import Judge
+from anomaly_detection.service.keeping import next_waiting, recent_records, settle
+from anomaly_detection.service.models import add_model, current_models, digest_of, new_file
 
 __all__ = ["MOST_LEARNED", "work"]
 
 MOST_LEARNED = 50_000
 """The newest records that a model learns from: as many fit any machine."""
 
+_JUDGED_AT_ONCE = 1000
 _NICE = 10
 _LEASE_LOST = 3
 
@@ -43,7 +45,7 @@ def work(database: Database, models_dir: Path, worker: str) -> None:
         renewing = threading.Thread(target=_hold, args=(database, job["id"], worker, done), daemon=True)
         renewing.start()
         try:
-            _train(database, models_dir, job, worker)
+            _KINDS[job["kind"]](database, models_dir, job, worker)
         finally:
             done.set()
             renewing.join()
@@ -71,6 +73,34 @@ def _train(database: Database, models_dir: Path, job: RowMapping, worker: str) -
         jobs.end(connection, number, result={"version": version, "records": len(bodies)})
 
 
+def _judge(database: Database, models_dir: Path, job: RowMapping, worker: str) -> None:
+    """Judge the records that came before there was a model, some at a time."""
+    number, stream_id, done = job["id"], job["stream_id"], 0
+    with database.reading() as connection:
+        row = current_models(connection)[stream_id]
+    try:
+        judge = Judge.load(models_dir / row["file"], row["id"], row["version"])
+    except AnomalyDetectionError as failure:
+        with database.writing() as connection:
+            jobs.end(connection, number, error=str(failure))
+        return
+    while True:
+        with database.reading() as connection:
+            waiting = next_waiting(connection, stream_id, _JUDGED_AT_ONCE)
+        found = judge.judge([Incoming(orjson.loads(body)) for _, body in waiting])
+        with database.writing() as connection:
+            if not jobs.renew(connection, number, worker):
+                return
+            if not waiting:
+                jobs.end(connection, number, result={"records": done})
+                return
+            settle(connection, stream_id, judge.model_id, [record_id for record_id, _ in waiting], found)
+        done += len(waiting)
+
+
+_KINDS = {"train": _train, "judge": _judge}
+
+
 def _hold(database: Database, number: int, worker: str, done: threading.Event) -> None:
     """Renew the lease until the job is done; end the process where it is no longer its own, or nobody waits for it."""
     parent = os.getppid()
@@ -83,7 +113,8 @@ def _hold(database: Database, number: int, worker: str, done: threading.Event) -
         renewed = time.monotonic()
         with database.writing() as connection:
             mine = jobs.renew(connection, number, worker)
-        if not mine and not done.is_set():
+        # Where the job has just ended, this is told in a moment.
+        if not mine and not done.wait(1.0):
             os._exit(_LEASE_LOST)
 
 
