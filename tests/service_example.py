@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -82,7 +84,9 @@ def hot(number: int = 0) -> dict[str, Any]:
 @functools.cache
 def model_file() -> Path:
     """A model of 500 of them, trained once a process."""
-    path = Path(tempfile.mkdtemp(prefix="service-model-")) / "model.safetensors"
+    folder = tempfile.mkdtemp(prefix="service-model-")
+    atexit.register(shutil.rmtree, folder)
+    path = Path(folder) / "model.safetensors"
     AnomalyDetectionAPI().fit(table([Incoming(each).judgeable for each in simulated(500)])).save_model(path)
     return path
 
@@ -103,6 +107,7 @@ def postgresql() -> Iterator[str]:
         yield server.get_uri()
     finally:
         server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,21 @@ def load(url: str, records: list[dict[str, Any]], answered: dict[str, dict[str, 
         session.close()
 
 
+def clients(url: str, answered: dict[str, dict[str, Any]], seed: int, number: int) -> list[threading.Thread]:
+    """Threads that send, once the first has its answer."""
+    begun, threads = threading.Event(), []
+    for client in range(CLIENTS):
+        records = simulated(500, 1000 * seed + 10 * number + client)
+        # Some are alerts.
+        records[3] = {**hot(number), "transaction_id": f"HOT-{seed}-{number}-{client}"}
+        threads.append(threading.Thread(target=load, args=(url, records, answered, begun)))
+        threads[-1].start()
+    assert begun.wait(30)
+    return threads
+
+
 def check(folder: Path, answered: dict[str, dict[str, Any]]) -> None:
-    database = sqlite3.connect(folder / "service.sqlite")
-    try:
+    with closing(sqlite3.connect(folder / "service.sqlite")) as database:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert database.execute("PRAGMA foreign_key_check").fetchall() == []
         rows = {
@@ -59,8 +72,6 @@ def check(folder: Path, answered: dict[str, dict[str, Any]]) -> None:
         assert database.execute("SELECT coalesce(sum(count), 0) FROM alerts").fetchone() == (alerting,)
         unknown = "SELECT count(*) FROM records WHERE is_alert AND alert_id IS NULL"
         assert database.execute(unknown).fetchone() == (0,)
-    finally:
-        database.close()
 
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 5))])
@@ -73,15 +84,7 @@ def test_a_killed_service_lost_nothing_that_it_answered(tmp_path: Path, seed: in
     for number in range(kills):
         options = ("--learn-from", "60") if number < kills // 2 else ("--model", str(model_file()))
         with started(tmp_path, *options) as (process, url):
-            begun = threading.Event()
-            threads = []
-            for client in range(CLIENTS):
-                records = simulated(500, 1000 * seed + 10 * number + client)
-                # Some are alerts, and one comes from all clients.
-                records[3] = {**hot(number), "transaction_id": f"HOT-{seed}-{number}-{client}"}
-                threads.append(threading.Thread(target=load, args=(url, records, answered, begun)))
-                threads[-1].start()
-            assert begun.wait(30)
+            threads = clients(url, answered, seed, number)
             time.sleep(moments.uniform(0, 0.7))
             process.kill()
             for thread in threads:
@@ -97,3 +100,17 @@ def test_a_killed_service_lost_nothing_that_it_answered(tmp_path: Path, seed: in
             assert answer.status_code == 422
         assert requests.get(f"{url}/status", timeout=10).status_code == 200
     check(tmp_path, answered)
+
+
+def test_a_service_that_is_told_to_end_answers_what_it_took(tmp_path: Path) -> None:
+    answered: dict[str, dict[str, Any]] = {}
+    with started(tmp_path, "--model", str(model_file())) as (process, url):
+        threads = clients(url, answered, 9, 0)
+        time.sleep(0.3)
+        process.terminate()
+        assert process.wait(10) == 0
+        for thread in threads:
+            thread.join()
+    check(tmp_path, answered)
+    with closing(sqlite3.connect(tmp_path / "service.sqlite")) as database:
+        assert database.execute("SELECT count(*) FROM records").fetchone() == (len(answered),)
