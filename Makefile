@@ -13,11 +13,12 @@ RUN = $(VENV)/bin/python
 BENCH_LIBRARIES = from importlib.metadata import requires; \
 	[print(line.split(";")[0]) for line in requires("mlx-iforest") if "bench" in line.partition(";")[2]]
 
-.PHONY: help train test coverage lint format docs bench clean
+.PHONY: help train serve test coverage lint format docs bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make train    train, compare and save the models (ARGS are train_model_mlx.py's)"
+	@echo "make serve    the service on http://127.0.0.1:5002 (ARGS are those of anomaly-detection serve)"
 	@echo "make test     the test suite (ARGS are pytest's, WORKERS=2 its processes, 0 for one that a debugger can stop)"
 	@echo "make coverage the same, and the line coverage; takes half as long again"
 	@echo "make lint     ruff and mypy"
@@ -28,6 +29,9 @@ help:
 
 train: $(VENV)/.installed-train
 	$(RUN) train_model_mlx.py $(ARGS)
+
+serve: $(VENV)/.installed-service
+	$(RUN) -m anomaly_detection serve $(ARGS)
 
 test: $(VENV)/.installed-dev
 	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -58,6 +62,10 @@ clean:
 # A stamp says that an installation ran to its end; a changed pyproject.toml makes it old.
 $(VENV)/.installed-train: pyproject.toml requirements_mlx.txt | $(VENV)/.created
 	$(RUN) -m pip install -r requirements_mlx.txt
+	@touch $@
+
+$(VENV)/.installed-service: pyproject.toml | $(VENV)/.created
+	$(RUN) -m pip install -e ".[service]"
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/.created

@@ -25,6 +25,7 @@ SCRIPTS = (
     "explain",
     "wide",
     "real_tables",
+    "service",
 )
 QUALITY = ("accuracy", "adbench", "supply_chain", "explanations")
 """Other scripts about what is found, not how fast: run by hand, since they take data or long."""

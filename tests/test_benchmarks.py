@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from anomaly_detection.data.schema import infer_schema
 from benchmarks import __main__ as benchmarks
-from benchmarks import baselines, fit, interop, real_tables, score, wide
+from benchmarks import baselines, fit, interop, real_tables, score, service, wide
 from benchmarks.harness import FOLDER, Result, Table, Timing, interleaved, save, table_of_numbers
 from benchmarks.peers import PEERS, YARDSTICK, Contestant, Settings, agreement, contestants, ours, skipping
 from benchmarks.plots import spaced
@@ -340,3 +340,14 @@ def test_scripts_run_each_in_a_process_with_the_same_options(
     assert [command[0] for command in ran] == [f"benchmarks.{name}" for name in benchmarks.SCRIPTS]
     assert benchmarks.main(["scroe"]) == 2
     assert "no script is called scroe; there are score, fit" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_service_measures_each_way_to_send(tmp_path: Path) -> None:
+    service.main(["--quick", "--output", str(tmp_path)])
+    saved = json.loads((tmp_path / "results" / "service.json").read_text("utf-8"))
+    (table,) = saved["tables"]
+    assert len(table["rows"]) == 8
+    for runs in saved["measurements"].values():
+        for how in runs[0].values():
+            assert all(value > 0 for value in how)

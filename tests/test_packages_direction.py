@@ -104,6 +104,7 @@ LAYERS = {
         {"reports"},
         {"api_arguments"},
         {"anomaly_detection_api"},
+        {"service"},
         {"cli"},
     ],
     "mlx_iforest": [

@@ -143,7 +143,8 @@ def test_reasons_show_what_explain_prints(outputs: dict[str, str], capsys: pytes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", sorted(name for name, text in PAGES.items() if commands(text)))
+# test_service_page.py runs the other, beside a service.
+@pytest.mark.parametrize("page", sorted({name for name, text in PAGES.items() if commands(text)} - {"docs/service.md"}))
 def test_the_commands(page: str, outputs: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     for command in commands(PAGES[page]):
         execute(command, capsys)

@@ -1,4 +1,5 @@
-"""The command line: `anomaly-detection train`, `score`, `explain`, `judge`, `inspect`, `convert` and `generate`."""
+"""The command line: `anomaly-detection train`, `score`, `explain`, `judge`, `inspect`, `convert`,
+`generate`, `serve` and `keys`."""
 
 from __future__ import annotations
 

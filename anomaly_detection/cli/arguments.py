@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,18 @@ examples:
   {prog} shipments.csv
   {prog} --profile realistic --samples 50000 --difficulty hard --labels shipments.parquet
 """
+_SERVE_EXAMPLES = """\
+examples:
+  {prog}                                              on http://127.0.0.1:5002; learns from its first 1,000 records
+  {prog} --model saved_models/optimized_anomaly_detection_model.safetensors
+  {prog} --host 0.0.0.0 --data-dir /var/lib/anomaly-detection       for others: needs a key, see keys
+"""
+_KEYS_EXAMPLES = """\
+examples:
+  {prog} add backend
+  {prog} list
+  {prog} remove backend
+"""
 
 
 def _whole(least: int) -> Callable[[str], int]:
@@ -77,6 +90,13 @@ def _seed(text: str) -> int:
     value = _whole(0)(text)
     if value >= 2**32:
         raise argparse.ArgumentTypeError(f"{text!r} is too large; give a whole number below 2**32 = {2**32}")
+    return value
+
+
+def _port(text: str) -> int:
+    value = _whole(0)(text)
+    if value > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port; give 1 to 65535, or 0 for any that is free")
     return value
 
 
@@ -393,6 +413,70 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    _describe(
+        parser,
+        "Take records by HTTP, judge them, and keep records and alerts, until the process is told to end.\n"
+        "docs/service.md has the routes.",
+        _SERVE_EXAMPLES,
+    )
+    _add_service_data(parser)
+    parser.add_argument(
+        "--host",
+        default=os.environ.get("HOST") or "127.0.0.1",
+        help="the address to listen on; others than this machine's own need a key (default: $HOST, or 127.0.0.1)",
+    )
+    parser.add_argument(
+        "--port",
+        metavar="N",
+        type=_port,
+        default=os.environ.get("PORT") or "5002",
+        help="0 for any that is free (default: $PORT, or 5002)",
+    )
+    parser.add_argument(
+        "--model", metavar="FILE", type=Path, help="a model file that train wrote; later starts need it no more"
+    )
+    parser.add_argument(
+        "--learn-from",
+        metavar="N",
+        type=_whole(2),
+        default=1000,
+        help="without a model, learn one from the first N records (default: 1000)",
+    )
+    parser.add_argument(
+        "--allow-origin",
+        metavar="ORIGIN",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="origins of pages that may call the service, such as https://shop.example",
+    )
+
+
+def _add_service_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        type=Path,
+        default=Path("service_data"),
+        help="the folder of records and models (default: service_data)",
+    )
+    parser.add_argument(
+        "--database",
+        metavar="URL",
+        default=os.environ.get("DATABASE_URL"),
+        help="another place for the records: sqlite:///FILE, or postgresql://USER:PASSWORD@HOST/NAME"
+        " (default: $DATABASE_URL, or a file in the folder)",
+    )
+
+
+def _add_keys(parser: argparse.ArgumentParser) -> None:
+    _describe(parser, "Add, list or remove the API keys of a service, also while it runs.", _KEYS_EXAMPLES)
+    parser.add_argument("do", choices=("add", "list", "remove"))
+    parser.add_argument("name", metavar="NAME", nargs="?", help="who uses the key; what it changes is written down so")
+    _add_service_data(parser)
+
+
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "train": ("train, compare and save models", _add_train),
     "score": ("judge records with a saved model", _add_score),
@@ -401,6 +485,8 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "inspect": ("say what a model file holds", _add_inspect),
     "convert": ("write a model in another format", _add_convert),
     "generate": ("write synthetic records", _add_generate),
+    "serve": ("take records by HTTP, judge them, keep alerts", _add_serve),
+    "keys": ("API keys of the service", _add_keys),
 }
 """What each command does, and what gives its parser its arguments. The module of its name runs it."""
 

@@ -1,0 +1,12 @@
+"""Moments as text: UTC, to the millisecond, in an order that texts have too."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+__all__ = ["now"]
+
+
+def now() -> str:
+    """This moment, such as ``2026-11-23T10:15:00.123Z``."""
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

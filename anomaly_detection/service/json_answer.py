@@ -1,0 +1,21 @@
+"""Answers as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+__all__ = ["answer", "dumps"]
+
+
+def dumps(value: Any) -> bytes:
+    """JSON of plain values."""
+    return orjson.dumps(value)
+
+
+def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer of plain values."""
+    return Response(dumps(value), status, headers, "application/json")

@@ -1,0 +1,185 @@
+"""Records into the database, with their verdicts; alerts among them raised, or counted where they came before."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
+
+from anomaly_detection.service.audit import write_audit
+from anomaly_detection.service.clock import now
+from anomaly_detection.service.incoming import without_nul
+from anomaly_detection.service.jobs import add_job, is_training
+from anomaly_detection.service.judging import Judged
+from anomaly_detection.service.streams import Stream
+from anomaly_detection.service.tables import alerts, models, records, streams
+
+__all__ = ["Kept", "find_record", "keep", "next_waiting", "recent_records", "settle"]
+
+_AT_ONCE = 500
+"""Values of one IN: older SQLite takes 999."""
+
+# Made once: making them takes as long as running them.
+_INSERT = insert(records).returning(records.c.id, sort_by_parameter_order=True)
+_COUNT = (
+    update(streams)
+    .where(streams.c.id == bindparam("stream"))
+    .values(
+        {name: streams.c[name] + bindparam(f"{name} more") for name in ("judged", "waiting", "refused", "alerting")}
+    )
+)
+
+
+class Kept:
+    """Where records were put: `record_ids` and `alert_ids` (None for what is no alert), in their order."""
+
+    def __init__(self, record_ids: Sequence[int], alert_ids: Sequence[int | None]) -> None:
+        self.record_ids, self.alert_ids = record_ids, alert_ids
+
+
+def keep(connection: Connection, stream: Stream, model_id: int | None, found: Sequence[Judged]) -> Kept:
+    """Keep records, in the transaction of the connection; training begins where enough of them wait for a model."""
+    if not found:
+        return Kept([], [])
+    moment = now()
+    alert_ids = _raise_alerts(connection, stream.id, found, moment)
+    rows = [
+        {
+            "stream_id": stream.id,
+            "received": moment,
+            "sent_id": each.incoming.sent_id,
+            "body": each.incoming.body,
+            **_fate(each, model_id, alert_id),
+        }
+        for each, alert_id in zip(found, alert_ids, strict=True)
+    ]
+    made = connection.execute(_INSERT, rows)
+    record_ids = list(made.scalars())
+    states = _count(connection, stream.id, found)
+    if states["waiting"]:
+        _learn_if_enough(connection, stream)
+    return Kept(record_ids, alert_ids)
+
+
+def next_waiting(connection: Connection, stream_id: int, most: int) -> list[tuple[int, str]]:
+    """Ids and bodies of the oldest records that wait for a verdict."""
+    mine = (records.c.stream_id == stream_id, records.c.state == "waiting")
+    query = select(records.c.id, records.c.body).where(*mine).order_by(records.c.id).limit(most)
+    return [(number, body) for number, body in connection.execute(query)]
+
+
+def settle(connection: Connection, stream_id: int, model_id: int, ids: Sequence[int], found: Sequence[Judged]) -> None:
+    """Write the verdicts of records that waited for a model."""
+    alert_ids = _raise_alerts(connection, stream_id, found, now())
+    rows = [
+        {"record": number, **_fate(each, model_id, alert_id)}
+        for number, each, alert_id in zip(ids, found, alert_ids, strict=True)
+    ]
+    connection.execute(update(records).where(records.c.id == bindparam("record")), rows)
+    _count(connection, stream_id, found, waited=len(found))
+
+
+def _fate(each: Judged, model_id: int | None, alert_id: int | None) -> dict[str, Any]:
+    """What a record's row says of its verdict."""
+    names = ("is_alert", "score", "decision", "p_value", "severity", "risk_level", "confidence")
+    return {
+        "state": each.state,
+        "error": without_nul(each.error) or None,
+        "model_id": model_id if each.alert is not None else None,
+        "alert_id": alert_id,
+        **{name: None if each.alert is None else getattr(each.alert, name) for name in names},
+    }
+
+
+def _count(connection: Connection, stream_id: int, found: Sequence[Judged], waited: int = 0) -> Counter[str]:
+    """Count records of each fate, of which so many waited before."""
+    states = Counter(each.state for each in found)
+    more = {f"{state} more": states[state] for state in ("judged", "waiting", "refused")}
+    more["waiting more"] -= waited
+    connection.execute(_COUNT, {"stream": stream_id, **more, "alerting more": sum(map(_alerts, found))})
+    return states
+
+
+def _learn_if_enough(connection: Connection, stream: Stream) -> None:
+    row = connection.execute(select(streams).where(streams.c.id == stream.id)).mappings().one()
+    has_model = connection.execute(select(models.c.id).where(models.c.stream_id == stream.id).limit(1)).first()
+    if Stream.of(row).kept >= row["learn_at"] and has_model is None and not is_training(connection, stream.id):
+        add_job(connection, "train", stream.id)
+
+
+def _alerts(each: Judged) -> bool:
+    return each.alert is not None and each.alert.is_alert
+
+
+def _raise_alerts(connection: Connection, stream_id: int, found: Sequence[Judged], moment: str) -> list[int | None]:
+    """The id of each record's alert, None for none; a record that came before, or twice, adds to its count."""
+    alerting = {each.incoming.fingerprint: each for each in found if _alerts(each)}
+    if not alerting:
+        return [None] * len(found)
+    counts = Counter(each.incoming.fingerprint for each in found if _alerts(each))
+    known = {
+        fingerprint: int(number)
+        for some in _parts(list(alerting))
+        for fingerprint, number in connection.execute(
+            select(alerts.c.fingerprint, alerts.c.id).where(
+                alerts.c.stream_id == stream_id, alerts.c.fingerprint.in_(some)
+            )
+        )
+    }
+    for fingerprint, number in known.items():
+        again = {"count": alerts.c.count + counts[fingerprint], "last_seen": moment}
+        connection.execute(update(alerts).where(alerts.c.id == number).values(again))
+    new = [fingerprint for fingerprint in alerting if fingerprint not in known]
+    if new:
+        rows = [_alert_row(stream_id, alerting[each], counts[each], moment) for each in new]
+        made = connection.execute(insert(alerts).returning(alerts.c.id, sort_by_parameter_order=True), rows)
+        ids = list(made.scalars())
+        write_audit(connection, "service", "raise", "alert", [(number, None, {"state": "open"}) for number in ids])
+        known |= dict(zip(new, ids, strict=True))
+    return [known[each.incoming.fingerprint] if _alerts(each) else None for each in found]
+
+
+def _alert_row(stream_id: int, each: Judged, count: int, moment: str) -> dict[str, Any]:
+    alert = each.alert
+    assert alert is not None
+    assert alert.explanation is not None
+    return {
+        "stream_id": stream_id,
+        "fingerprint": each.incoming.fingerprint,
+        "state": "open",
+        "count": count,
+        "first_seen": moment,
+        "last_seen": moment,
+        "severity": alert.severity,
+        "risk_level": alert.risk_level,
+        "decision": alert.decision,
+        "reason": without_nul(alert.sentence),
+        "contributions": orjson.dumps(alert.explanation.to_dict()["contributions"]).decode(),
+        "record": each.incoming.body,
+        "sent_id": each.incoming.sent_id,
+    }
+
+
+def _parts(values: list[str]) -> Iterator[list[str]]:
+    for first in range(0, len(values), _AT_ONCE):
+        yield values[first : first + _AT_ONCE]
+
+
+def find_record(connection: Connection, number: int) -> RowMapping | None:
+    """A record's row, with the name of its stream."""
+    query = select(records, streams.c.name.label("stream")).join(streams).where(records.c.id == number)
+    return connection.execute(query).mappings().first()
+
+
+def recent_records(connection: Connection, stream_id: int, most: int) -> list[str]:
+    """The newest records that can be learned from, as JSON, the oldest first."""
+    query = (
+        select(records.c.body)
+        .where(records.c.stream_id == stream_id, records.c.state != "refused")
+        .order_by(records.c.id.desc())
+        .limit(most)
+    )
+    return list(connection.execute(query).scalars())[::-1]

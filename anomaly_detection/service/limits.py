@@ -1,0 +1,83 @@
+"""`Limits`: how much one request may ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from starlette.requests import ClientDisconnect, Request
+
+from anomaly_detection.service.problems import Problem
+
+__all__ = ["Limits", "read_body"]
+
+_MB = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may hold at most.
+
+    Attributes
+    ----------
+    body : int
+        Bytes.
+    body_seconds : float
+        Time in which a body must have arrived.
+    records : int
+        Records of a request.
+    fields : int
+        Fields of a record.
+    depth : int
+        Levels of lists and objects inside one another, in a record.
+    requests : int
+        Requests that are worked on at a time; further ones are answered 503.
+    streams : int
+        Streams of a service.
+    """
+
+    body: int = 32 * _MB
+    body_seconds: float = 30.0
+    records: int = 20_000
+    fields: int = 1_000
+    depth: int = 32
+    requests: int = 256
+    streams: int = 100
+
+    def check(self, record: dict[str, Any]) -> None:
+        """Raise `Problem` (413) for a record with too many fields, or too deep."""
+        if len(record) > self.fields:
+            raise Problem(413, f"A record has {len(record):,} fields; at most {self.fields:,} are taken.")
+        if _deeper(record, self.depth):
+            raise Problem(413, f"A record is nested more than {self.depth} levels deep; send a flatter one.")
+
+
+def _deeper(value: Any, depth: int) -> bool:
+    if not isinstance(value, (dict, list)):
+        return False
+    return depth == 0 or any(
+        _deeper(item, depth - 1) for item in (value.values() if isinstance(value, dict) else value)
+    )
+
+
+async def read_body(request: Request, limits: Limits) -> bytes:
+    """The body of a request; `Problem` where it is too large (413), too slow (408) or breaks off (400)."""
+    too_large = Problem(413, f"The body is larger than {limits.body:,} bytes; send the records in parts.")
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limits.body:
+        raise too_large
+    parts: list[bytes] = []
+    size = 0
+    with anyio.move_on_after(limits.body_seconds) as scope:
+        try:
+            async for part in request.stream():
+                size += len(part)
+                if size > limits.body:
+                    raise too_large
+                parts.append(part)
+        except ClientDisconnect as error:
+            raise Problem(400, "The body broke off; send it again.") from error
+    if scope.cancelled_caught:
+        raise Problem(408, f"The body took longer than {limits.body_seconds:g} seconds; send it again, or in parts.")
+    return b"".join(parts)

@@ -1,0 +1,106 @@
+"""The server: listens, answers until it is told to end, and ends cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from anomaly_detection.errors import DataError
+from anomaly_detection.service.app import make_app
+from anomaly_detection.service.configuration import Configuration
+from anomaly_detection.service.service import Service
+
+__all__ = ["serve"]
+
+_GRACE = 5
+"""Seconds that requests may go on after the word to end; whoever gave it waits for 10, and jobs end after them."""
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
+
+
+class _Server(uvicorn.Server):
+    """Leaves signals to `serve`: uvicorn would raise them again at its end, as if nobody had heard them."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def serve(configuration: Configuration, say: Callable[[str], None]) -> None:
+    """Serve until SIGTERM, SIGINT or SIGHUP.
+
+    Parameters
+    ----------
+    configuration : Configuration
+    say : callable
+        Is told in a line where the service listens, once it does.
+
+    Raises
+    ------
+    DataError
+        As `Service`; also if the address cannot be listened on.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    listener = _listen(configuration)
+    try:
+        service = Service(configuration)
+        try:
+            asyncio.run(_answer(service, listener, say))
+        finally:
+            service.close()
+    finally:
+        listener.close()
+
+
+async def _answer(service: Service, listener: socket.socket, say: Callable[[str], None]) -> None:
+    server = _Server(
+        uvicorn.Config(
+            make_app(service),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            limit_concurrency=service.limits.requests,
+            timeout_graceful_shutdown=_GRACE,
+            server_header=False,
+            # The ends of connections behind no proxy are what they say.
+            proxy_headers=False,
+        )
+    )
+
+    def stop() -> None:
+        server.should_exit = True
+
+    loop = asyncio.get_running_loop()
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)
+        # One that is ignored stays ignored (nohup).
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop)
+    service.start()
+    host, port = listener.getsockname()[:2]
+    where = f"[{host}]" if ":" in host else host
+    say(f"listening on http://{where}:{port}; records and models are in {service.configuration.data_dir}")
+    await server.serve(sockets=[listener])
+
+
+def _listen(configuration: Configuration) -> socket.socket:
+    host, port = configuration.host, configuration.port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise DataError(f"{host} is no address of this machine: {error.strerror}.") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise DataError(f"Cannot listen on {host}, port {port}: {error.strerror}; give another --port.") from error
+    return listener

@@ -1,0 +1,312 @@
+"""`Service`: takes records, has them judged and kept, and says how it is."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, TextIO
+
+from anomaly_detection.calibration.drift import find_drift
+from anomaly_detection.data.files import prepare_folder
+from anomaly_detection.errors import DataError
+from anomaly_detection.service import jobs
+from anomaly_detection.service.configuration import Configuration
+from anomaly_detection.service.database import Database
+from anomaly_detection.service.incoming import Incoming
+from anomaly_detection.service.judging import Judge, Judged
+from anomaly_detection.service.keeping import Kept, keep
+from anomaly_detection.service.keys import has_keys
+from anomaly_detection.service.learning import progress
+from anomaly_detection.service.metrics import Metrics, Sample
+from anomaly_detection.service.models import add_model, current_models, digest_of, has_digest, new_file
+from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.replies import earlier_reply, keep_reply
+from anomaly_detection.service.streams import DEFAULT, Stream, all_streams, find_stream, open_stream
+from anomaly_detection.service.supervisor import Supervisor
+from anomaly_detection.service.writer import Writer
+
+__all__ = ["Service", "Taken"]
+
+_SCORES_FOR_DRIFT = 1000
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Records that were judged and kept.
+
+    Attributes
+    ----------
+    stream : str
+    found : sequence of Judged
+    kept : Kept
+    version : int or None
+        Of the model; None where there is none yet.
+    learning : str
+        How far the stream has come where there is none.
+    """
+
+    stream: str
+    found: Sequence[Judged]
+    kept: Kept
+    version: int | None
+    learning: str
+
+
+class Service:
+    """All that there is behind the requests.
+
+    Parameters
+    ----------
+    configuration : Configuration
+
+    Raises
+    ------
+    DataError
+        If the folder cannot be used, another service has it, or the address is open to others and there is no key.
+    ModelFileError
+        If the model file given is none.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self.limits = configuration.limits
+        with ExitStack() as opened:
+            self._open(configuration, opened)
+            # Where anything failed, what was open until then is closed.
+            self._opened = opened.pop_all()
+
+    def _open(self, configuration: Configuration, opened: ExitStack) -> None:
+        prepare_folder(configuration.models_dir)
+        # Records may name people: the folder is its owner's alone, unless somebody made it otherwise.
+        configuration.data_dir.mkdir(0o700, parents=True, exist_ok=True)
+        configuration.models_dir.mkdir(parents=True, exist_ok=True)
+        opened.enter_context(_sole(configuration))
+        self.database = Database(configuration.url)
+        opened.callback(self.database.close)
+        self.database.migrate()
+        self._refuse_without_keys()
+        self.writer = Writer(self.database)
+        opened.callback(self.writer.close)
+        self.metrics = Metrics()
+        self._ids: dict[str, int] = {}
+        self._judges: dict[int, Judge] = {}
+        self._created: dict[int, str] = {}
+        self._scores: dict[int, deque[float]] = {}
+        # More at a time would only wait for each other.
+        self._judging = threading.Semaphore(os.cpu_count() or 1)
+        self._take_in_model(self.stream_id(DEFAULT))
+        self._reload()
+        self._supervisor = Supervisor(self.database, configuration.url, configuration.models_dir, self._reload)
+        opened.callback(self._supervisor.close)
+
+    def start(self) -> None:
+        """Begin with what goes on beside the requests."""
+        self._supervisor.start()
+
+    def close(self) -> None:
+        """End; all that was answered is kept."""
+        self._opened.close()
+
+    def _refuse_without_keys(self) -> None:
+        with self.database.reading() as connection:
+            open_to_all = not self.configuration.is_local and not has_keys(connection)
+        if open_to_all:
+            raise DataError(
+                f"{self.configuration.host} can be reached from other machines, and there is no API key; make one with"
+                " anomaly-detection keys add NAME, or listen on 127.0.0.1."
+            )
+
+    def _take_in_model(self, stream_id: int) -> None:
+        """Take the model file that was given, once: what the stream has learned since stays."""
+        given = self.configuration.model
+        if given is None:
+            return
+        path = new_file(self.configuration.models_dir, stream_id)
+        # Loading it says what is wrong with it.
+        Judge.load(given, 0, 0)
+        digest = digest_of(given)
+        source = f"file {digest}"
+        with self.database.reading() as connection:
+            if has_digest(connection, stream_id, source):
+                return
+        shutil.copyfile(given, path)
+        self.writer.run(lambda connection: add_model(connection, stream_id, path, digest, source, 0))
+
+    def _reload(self) -> None:
+        """Put the newest model of each stream into effect."""
+        with self.database.reading() as connection:
+            rows = current_models(connection)
+        for stream_id, row in rows.items():
+            judge = self._judges.get(stream_id)
+            if judge is None or judge.model_id != row["id"]:
+                path = self.configuration.models_dir / row["file"]
+                self._scores[stream_id] = deque(maxlen=_SCORES_FOR_DRIFT)
+                self._created[stream_id] = row["created"]
+                self._judges[stream_id] = Judge.load(path, row["id"], row["version"])
+
+    def stream_id(self, name: str) -> int:
+        """Of a stream, which is made if need be; raises as `open_stream`."""
+        if name not in self._ids:
+            learn_from, most = self.configuration.learn_from, self.limits.streams
+            made = self.writer.run(lambda connection: open_stream(connection, name, learn_from, most))
+            self._ids[name] = made.id
+        return self._ids[name]
+
+    def take(self, name: str, records: Sequence[Incoming]) -> Taken:
+        """Judge records and keep them; what this returns is in the database."""
+        found, judge = self._judged(name, records)
+        taken = self.writer.run(lambda connection: self._kept(connection, name, found, judge))
+        self._count(taken)
+        return taken
+
+    def take_once(
+        self,
+        name: str,
+        records: Sequence[Incoming],
+        key: str,
+        body: bytes,
+        reply: Callable[[Taken], bytes],
+    ) -> tuple[bytes, bool]:
+        """As `take`, but only the first time that this key comes; gives the reply to that, and whether it is one."""
+        stream_id = self.stream_id(name)
+        with self.database.reading() as connection:
+            before = earlier_reply(connection, stream_id, key, body)
+        if before is not None:
+            return before, False
+        found, judge = self._judged(name, records)
+
+        def work(connection: Any) -> tuple[bytes, Taken | None]:
+            # The same request may have come a moment ago.
+            before = earlier_reply(connection, stream_id, key, body)
+            if before is not None:
+                return before, None
+            taken = self._kept(connection, name, found, judge)
+            made = reply(taken)
+            keep_reply(connection, stream_id, key, body, made)
+            return made, taken
+
+        made, taken = self.writer.run(work)
+        if taken is None:
+            return made, False
+        self._count(taken)
+        return made, True
+
+    def _judged(self, name: str, records: Sequence[Incoming]) -> tuple[list[Judged], Judge | None]:
+        judge = self._judges.get(self.stream_id(name))
+        if judge is None:
+            return [Judged(record, error=record.fault) for record in records], None
+        with self._judging:
+            return judge.judge(records), judge
+
+    def _kept(self, connection: Any, name: str, found: Sequence[Judged], judge: Judge | None) -> Taken:
+        stream = find_stream(connection, name)
+        assert stream is not None
+        kept = keep(connection, stream, None if judge is None else judge.model_id, found)
+        learning = ""
+        if judge is None:
+            after = find_stream(connection, name)
+            assert after is not None
+            learning = progress(connection, after)
+        return Taken(name, found, kept, None if judge is None else judge.version, learning)
+
+    def _count(self, taken: Taken) -> None:
+        for state, count in Counter(each.state for each in taken.found).items():
+            self.metrics.count("records_total", count, stream=taken.stream, state=state)
+        verdicts = [each.alert for each in taken.found if each.alert is not None]
+        self.metrics.count("anomalies_detected_total", sum(each.is_alert for each in verdicts), stream=taken.stream)
+        scores = self._scores.get(self._ids[taken.stream])
+        if scores is not None:
+            scores.extend(each.score for each in verdicts)
+
+    def train(self, name: str) -> int:
+        """Queue a training on a stream's records, unless one is there; gives the job's id.
+
+        Raises
+        ------
+        Problem
+            409 where there is none to learn from, or a training goes on.
+        """
+        stream_id = self.stream_id(name)
+
+        def work(connection: Any) -> int:
+            stream = find_stream(connection, name)
+            assert stream is not None
+            if stream.kept < 2:
+                raise Problem(409, f"There are {stream.kept} records to learn from; send at least two first.")
+            if jobs.is_training(connection, stream_id):
+                raise Problem(409, "A model is being trained already; wait until that is done.")
+            return jobs.add_job(connection, "train", stream_id)
+
+        return self.writer.run(work)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether records of the default stream are judged."""
+        return self.judge(DEFAULT) is not None
+
+    def judge(self, name: str) -> Judge | None:
+        """What judges a stream's records, if there is anything yet."""
+        return self._judges.get(self.stream_id(name))
+
+    def progress(self, name: str) -> str:
+        """How far a stream has come that has no model; see `learning.progress`."""
+        with self.database.reading() as connection:
+            stream = find_stream(connection, name)
+            assert stream is not None
+            return progress(connection, stream)
+
+    def streams(self) -> list[dict[str, Any]]:
+        """What there is to say of each stream."""
+        with self.database.reading() as connection:
+            return [self._stream(connection, each) for each in all_streams(connection)]
+
+    def _stream(self, connection: Any, stream: Stream) -> dict[str, Any]:
+        judge = self._judges.get(stream.id)
+        return {
+            "name": stream.name,
+            "judged": stream.judged,
+            "waiting": stream.waiting,
+            "refused": stream.refused,
+            "alerting": stream.alerting,
+            "model": None if judge is None else {"version": judge.version, "created": self._created[stream.id]},
+            "learning": progress(connection, stream) if judge is None else None,
+        }
+
+    def gauges(self) -> Iterator[Sample]:
+        """What is measured when somebody asks."""
+        yield "write_queue_length", {}, self.writer.waiting
+        with self.database.reading() as connection:
+            yield "jobs_open", {}, jobs.open_jobs(connection)
+            names = {stream.id: stream.name for stream in all_streams(connection)}
+        for stream_id, judge in list(self._judges.items()):
+            labels = {"stream": names[stream_id]}
+            yield "model_version", labels, judge.version
+            yield "model_age_seconds", labels, time.time() - _seconds(self._created[stream_id])
+            drift = find_drift(judge.calibration, list(self._scores[stream_id]))
+            if drift is not None:
+                yield "score_drift_distance", labels, drift.distance
+
+
+def _seconds(moment: str) -> float:
+    return datetime.strptime(moment, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc).timestamp()
+
+
+def _sole(configuration: Configuration) -> TextIO:
+    """A lock on the folder while the file that this gives is open: two services would not see each other's models."""
+    file = (configuration.data_dir / "service.lock").open("a")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise DataError(
+            f"Another service uses the folder {configuration.data_dir}; give this one a --data-dir of its own."
+        ) from error
+    return file

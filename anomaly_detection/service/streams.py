@@ -1,0 +1,71 @@
+"""`Stream`: the records of one table of somebody's, by name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select
+
+from anomaly_detection.service.clock import now
+from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.tables import streams
+
+__all__ = ["DEFAULT", "Stream", "all_streams", "find_stream", "open_stream"]
+
+DEFAULT = "default"
+"""The stream that CryptaNet's calls are about."""
+
+# Made once: making it takes as long as running it.
+_BY_NAME = select(streams).where(streams.c.name == bindparam("stream"))
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stream, and how many records of each fate it has had; see `tables.streams`."""
+
+    id: int
+    name: str
+    judged: int
+    waiting: int
+    refused: int
+    alerting: int
+    learn_at: int
+
+    @classmethod
+    def of(cls, row: RowMapping) -> Stream:
+        """Out of its row."""
+        return cls(**{name: row[name] for name in cls.__dataclass_fields__})
+
+    @property
+    def kept(self) -> int:
+        """Records that can be learned from."""
+        return self.judged + self.waiting
+
+
+def all_streams(connection: Connection) -> list[Stream]:
+    """All, the oldest first."""
+    return [Stream.of(row) for row in connection.execute(select(streams).order_by(streams.c.id)).mappings()]
+
+
+def find_stream(connection: Connection, name: str) -> Stream | None:
+    """The one of that name."""
+    row = connection.execute(_BY_NAME, {"stream": name}).mappings().first()
+    return None if row is None else Stream.of(row)
+
+
+def open_stream(connection: Connection, name: str, learn_from: int, most: int) -> Stream:
+    """The one of that name, made if need be; `Problem` for an odd name, or where there are too many."""
+    found = find_stream(connection, name)
+    if found is not None:
+        return found
+    if not _NAME.fullmatch(name):
+        raise Problem(400, "A stream's name has 1 to 64 letters, digits, dots, dashes or underscores.")
+    if connection.execute(select(func.count()).select_from(streams)).scalar_one() >= most:
+        raise Problem(409, f"There are {most} streams already, which is the most; use one of them.")
+    counts = dict.fromkeys(("judged", "waiting", "refused", "alerting"), 0)
+    connection.execute(insert(streams).values(name=name, created=now(), learn_at=learn_from, **counts))
+    made = find_stream(connection, name)
+    assert made is not None
+    return made

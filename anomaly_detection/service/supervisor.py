@@ -1,0 +1,98 @@
+"""`Supervisor`: the thread that starts a worker where a job waits, and looks for models that have changed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from anomaly_detection.service import jobs
+from anomaly_detection.service.database import Database
+
+__all__ = ["Supervisor"]
+
+_PAUSE = 0.5
+_AFTER_A_CRASH = 5.0
+_TO_END = 2.0
+_LOG = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Looks after what goes on beside the requests, twice a second.
+
+    Parameters
+    ----------
+    database : Database
+    url : str
+        Its, for the worker.
+    models_dir : Path
+    reload : callable
+        Takes over models that have changed; called again and again.
+    """
+
+    def __init__(self, database: Database, url: str, models_dir: Path, reload: Callable[[], object]) -> None:
+        self._database, self._url, self._models_dir, self._reload = database, url, models_dir, reload
+        self._stop = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._worker = ""
+        self._not_before = 0.0
+        self._told = ""
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End, and the worker with it; its job is free for the next start."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(_TO_END)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            with self._database.writing() as connection:
+                jobs.set_free(connection, self._worker)
+
+    def _run(self) -> None:
+        while not self._stop.wait(_PAUSE):
+            try:
+                self._look()
+                self._told = ""
+            except Exception as error:
+                # A full disk, say: it may have room again.
+                if self._told != repr(error):
+                    self._told = repr(error)
+                    _LOG.exception("Looking after jobs failed; it is tried again and again.")
+
+    def _look(self) -> None:
+        if self._process is not None and self._process.poll() is not None:
+            if self._process.returncode != 0:
+                _LOG.error("A worker ended with status %d; its job is tried again.", self._process.returncode)
+                self._not_before = time.monotonic() + _AFTER_A_CRASH
+            self._process = None
+        with self._database.reading() as connection:
+            waits, unjudged = jobs.waits_for_worker(connection), jobs.unjudged(connection)
+        if unjudged:
+            with self._database.writing() as connection:
+                for stream_id in unjudged:
+                    jobs.add_job(connection, "judge", stream_id)
+        if waits and self._process is None and time.monotonic() >= self._not_before:
+            self._worker = f"{os.getpid()}-{os.urandom(4).hex()}"
+            command = [sys.executable, "-m", "anomaly_detection.service.worker"]
+            # In a session of its own: an interrupt from the keyboard is for the service, which tells it to end.
+            self._process = subprocess.Popen(
+                [*command, str(self._models_dir), self._worker],
+                env={**os.environ, "DATABASE_URL": self._url},
+                start_new_session=True,
+            )
+        self._reload()

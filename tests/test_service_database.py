@@ -1,0 +1,203 @@
+"""The database: brought to this version, written by one thread, whole when the disk is full."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from service_example import client_of, hot, postgresql, running, simulated
+from sqlalchemy import Connection, insert, select, text
+
+from anomaly_detection.errors import DataError
+from anomaly_detection.service.configuration import database_url
+from anomaly_detection.service.database import Database, FullError
+from anomaly_detection.service.keys import add_key, key_names, remove_key
+from anomaly_detection.service.tables import METADATA, keys
+from anomaly_detection.service.writer import Writer
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = Database(database_url(tmp_path))
+    made.migrate()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgresql() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def either(request: pytest.FixtureRequest) -> Iterator[Database]:
+    """A database of either kind."""
+    if request.param == "sqlite":
+        yield request.getfixturevalue("database")
+        return
+    made = Database(request.getfixturevalue("server"))
+    made.migrate()
+    yield made
+    with made.writing() as connection:
+        connection.execute(text("DROP SCHEMA public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    made.close()
+
+
+def names(database: Database) -> list[str]:
+    with database.reading() as connection:
+        return [name for name, _ in key_names(connection)]
+
+
+def test_the_migrations_make_the_tables_that_the_code_knows(either: Database) -> None:
+    with either.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+def test_migrating_again_changes_nothing(either: Database) -> None:
+    with either.writing() as connection:
+        add_key(connection, "a")
+    either.migrate()
+    assert names(either) == ["a"]
+
+
+def test_how_sqlite_is_set(database: Database) -> None:
+    with database.reading() as connection:
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+        assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
+        assert connection.execute(text("PRAGMA busy_timeout")).scalar() == 5000
+        assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
+
+
+def test_a_file_that_is_no_database_and_one_of_a_newer_version(tmp_path: Path, database: Database) -> None:
+    (tmp_path / "odd").write_text("this is no database, and long enough to be looked at " * 20)
+    with pytest.raises(DataError, match="not a database"):
+        Database(f"sqlite:///{tmp_path / 'odd'}").migrate()
+    with database.writing() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(DataError, match="newer version"):
+        database.migrate()
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://localhost/a", "sqlite://", "sqlite:///:memory:"])
+def test_other_databases_are_refused(url: str) -> None:
+    with pytest.raises(DataError, match="sqlite:///FILE"):
+        Database(url)
+
+
+def test_a_transaction_is_kept_as_a_whole_or_not_at_all(either: Database) -> None:
+    with pytest.raises(DataError, match="no key"), either.writing() as connection:
+        remove_key(connection, add_key(connection, "a"))
+    assert names(either) == []
+
+
+def test_works_share_transactions_and_none_fails_for_anothers_sake(either: Database) -> None:
+    writer = Writer(either)
+    begun, hold = threading.Event(), threading.Event()
+
+    def slow(connection: Connection) -> None:
+        begun.set()
+        hold.wait(10)
+
+    def fails(connection: Connection) -> None:
+        add_key(connection, "undone")
+        raise ZeroDivisionError
+
+    found: dict[str, Any] = {}
+
+    def run(name: str, work: Any) -> None:
+        try:
+            found[name] = writer.run(work)
+        except ZeroDivisionError as error:
+            found[name] = error
+
+    works = {f"k{i}": partial(add_key, name=f"k{i}") for i in range(5)}
+    threads = [threading.Thread(target=run, args=("slow", slow))]
+    threads[0].start()
+    assert begun.wait(10)
+    for name, work in {**works, "fails": fails}.items():
+        threads.append(threading.Thread(target=run, args=(name, work)))
+        threads[-1].start()
+    while writer.waiting < 6:
+        pass
+    hold.set()
+    for thread in threads:
+        thread.join()
+    assert isinstance(found["fails"], ZeroDivisionError)
+    assert sorted(names(either)) == sorted(works)
+    assert all(found[name].startswith("ad_") for name in works)
+    writer.close()
+
+
+def test_a_server_that_is_not_there_is_told_without_the_password() -> None:
+    database = Database("postgresql://ann:secret@127.0.0.1:1/none")
+    with pytest.raises(DataError, match=r"ann:\*\*\*@127\.0\.0\.1:1/none cannot be used") as told:
+        database.migrate()
+    assert "secret" not in str(told.value)
+    database.close()
+
+
+def test_writers_of_one_database_take_turns(either: Database) -> None:
+    """Each sees what the other wrote, also from other processes: else two would open one alert."""
+
+    def add(place: int) -> None:
+        for _ in range(10):
+            with either.writing() as connection:
+                add_key(connection, f"k{len(key_names(connection))}")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, range(4)))
+    assert sorted(names(either)) == sorted(f"k{number}" for number in range(40))
+
+
+@contextmanager
+def limited(writing: Any, is_full: bool) -> Iterator[Connection]:
+    """A transaction on a disk that is full, or no longer."""
+    with writing() as connection:
+        pages = 1 if is_full else 1_000_000
+        # SQLite takes no less than there is.
+        connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+        if is_full:
+            # What is free within the file's last pages is taken first.
+            connection.execute(text("CREATE TABLE filling (a)"))
+            connection.execute(text("INSERT INTO filling VALUES (zeroblob(100000))"))
+        yield connection
+
+
+def test_a_full_disk_is_told_and_what_was_there_stays(database: Database) -> None:
+    with database.writing() as connection:
+        add_key(connection, "before")
+    rows = [{"name": f"{i}" * 20, "digest": f"{i:064}", "created": "now"} for i in range(1000)]
+    with pytest.raises(FullError), limited(database.writing, True) as connection:
+        connection.execute(insert(keys), rows)
+    assert names(database) == ["before"]
+    with limited(database.writing, False) as connection:
+        connection.execute(insert(keys), rows)
+        assert len(connection.execute(select(keys)).all()) == 1001
+
+
+def test_a_service_on_a_full_disk_answers_507_and_goes_on_when_there_is_room(tmp_path: Path, monkeypatch: Any) -> None:
+    with running(tmp_path) as service:
+        client = client_of(service)
+        monkeypatch.setattr(service.database, "writing", partial(limited, service.database.writing, True))
+        first = client.post("/detect", json={"data": hot(1)})
+        assert first.status_code == 507
+        assert "full" in first.json()["error"]
+        second = client.post("/v1/streams/default/records", json=simulated(50))
+        assert (second.status_code, second.json()["title"]) == (507, "Insufficient Storage")
+        assert client.get("/health").status_code == 200
+        monkeypatch.undo()
+        with limited(service.database.writing, False):
+            pass
+        assert client.post("/detect", json={"data": hot(1)}).status_code == 200
+        (stream,) = client.get("/status").json()["streams"]
+        assert (stream["judged"], stream["alerting"]) == (1, 1)

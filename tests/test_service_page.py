@@ -1,0 +1,105 @@
+"""The page of the service: its commands work, in its order, and what it says of files is so."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import plistlib
+import re
+import shlex
+import shutil
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from service_example import started
+from test_readme import PAGES, ROOT, commands
+
+from anomaly_detection.cli import _parser, main
+
+PAGE = PAGES["docs/service.md"]
+EXAMPLES = ROOT / "examples" / "service"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    answers = {}
+    with ExitStack() as stack:
+        url = ""
+        for command in commands(PAGE):
+            program, *words = shlex.split(command)
+            if program == "curl":
+                words = [word.replace("http://localhost:5002", url.replace("127.0.0.1", "localhost")) for word in words]
+                done = subprocess.run(
+                    ["curl", "--silent", "--show-error", *words], capture_output=True, text=True, check=False
+                )
+                assert done.returncode == 0, f"{command}\n{done.stderr}"
+                answers[command] = json.loads(done.stdout.strip().splitlines()[-1])
+            elif words[-1] == "&":
+                _, url = stack.enter_context(started(tmp_path / "service_data", *words[1:-1]))
+            elif program == "make":
+                subprocess.run(["make", "-n", *words], cwd=ROOT, check=True, capture_output=True)
+            elif "--help" in words:
+                with pytest.raises(SystemExit, match="0"):
+                    main(words)
+            else:
+                assert main(words) == 0, command
+            capsys.readouterr()
+    good = [answer for answer in answers.values() if answer.get("status", "running") in ("healthy", "running")]
+    assert len(good) == len(answers), answers
+    (detected,) = (answer for command, answer in answers.items() if command.endswith("/detect"))
+    assert detected["is_anomaly"] is True
+    assert "lead_time 95" in detected["explanation"].lower()
+    (taken,) = (answer for command, answer in answers.items() if "Idempotency-Key" in command)
+    assert (taken["judged"], taken["received"]) == (2, 2)
+
+
+def parsed(command: list[str]) -> Any:
+    program, *words = command
+    assert program.endswith("anomaly-detection")
+    return _parser().parse_args(words)
+
+
+def test_the_unit_for_systemd() -> None:
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(EXAMPLES / "anomaly-detection.service", "utf-8")
+    service = unit["Service"]
+    arguments = parsed(shlex.split(service["ExecStart"]))
+    assert arguments.run == "serve"
+    assert arguments.data_dir == Path("/var/lib") / service["StateDirectory"]
+    assert int(service["TimeoutStopSec"]) > 10
+
+
+def test_the_agent_for_launchd() -> None:
+    agent = plistlib.loads((EXAMPLES / "anomaly-detection.plist").read_bytes())
+    assert parsed(agent["ProgramArguments"]).run == "serve"
+    assert agent["ExitTimeOut"] > 10
+
+
+def test_the_dockerfile() -> None:
+    text = (EXAMPLES / "Dockerfile").read_text("utf-8").replace("\\\n", " ")
+    lines = [line.split(" ", 1) for line in text.splitlines() if line and not line.startswith("#")]
+    known = {"FROM", "COPY", "RUN", "ENV", "USER", "WORKDIR", "VOLUME", "EXPOSE", "HEALTHCHECK", "CMD"}
+    assert {instruction for instruction, _ in lines} <= known
+    last = dict(lines)
+    assert int(last["USER"]) > 0
+    assert parsed(json.loads(last["CMD"])).data_dir == Path(last["VOLUME"])
+    check = json.loads(last["HEALTHCHECK"].partition("CMD ")[2])
+    compile(check[2], "check", "exec")
+    order = [instruction for instruction, _ in lines]
+    assert order.index("USER") > max(place for place, each in enumerate(order) if each == "RUN")
+
+
+def test_what_the_page_says_of_limits_is_so() -> None:
+    from anomaly_detection.service.limits import Limits
+
+    limits = Limits()
+    said = re.sub(r"\s+", " ", PAGE)
+    assert f"at most {limits.body // 2**20} MB and {limits.body_seconds:g} seconds" in said
+    assert f"a record {limits.fields:,} fields and {limits.depth} levels" in said
+    assert f"up to {limits.records:,} a request" in said

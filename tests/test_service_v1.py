@@ -1,0 +1,271 @@
+"""Our own API: records in, refused by row, once by key; alerts listed, changed and changed back."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from service_example import client_of, hot, postgresql, running, simulated
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from anomaly_detection.service.app import make_app
+from anomaly_detection.service.openapi import DOCUMENT
+from anomaly_detection.service.service import Service
+
+RECORDS = "/v1/streams/default/records"
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Service]:
+    with ExitStack() as stack:
+        folder = tmp_path_factory.mktemp("service")
+        url = "" if request.param == "sqlite" else stack.enter_context(postgresql())
+        yield stack.enter_context(running(folder, database=url))
+
+
+@pytest.fixture(scope="module")
+def client(service: Service) -> TestClient:
+    return client_of(service)
+
+
+def send(client: TestClient, body: str, kind: str, **headers: str) -> Any:
+    return client.post(RECORDS, content=body, headers={"Content-Type": kind, **headers})
+
+
+def csv_of(records: list[dict[str, Any]]) -> str:
+    return "\n".join([",".join(records[0]), *(",".join(map(str, each.values())) for each in records)])
+
+
+def count(service: Service, table: str) -> int:
+    with service.database.reading() as connection:
+        return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
+
+
+def new_alert(client: TestClient, number: int) -> int:
+    return int(client.post(RECORDS, json=[hot(number)]).json()["alerts"][0]["alert_id"])
+
+
+def is_problem(answer: Any, status: int) -> bool:
+    content = answer.json()
+    return (
+        answer.status_code == content["status"] == status
+        and answer.headers["Content-Type"] == "application/problem+json"
+        and {"type", "title", "detail", "instance"} <= set(content)
+    )
+
+
+def test_the_three_kinds_of_body_are_judged_alike(client: TestClient) -> None:
+    records = [*simulated(3, seed=21), hot(100)]
+    bodies = {
+        "application/json": json.dumps({"records": records}),
+        "application/x-ndjson": "\n".join(map(json.dumps, records)),
+        "text/csv": csv_of(records),
+    }
+    answers = [send(client, body, kind).json() for kind, body in bodies.items()]
+    for answer in answers:
+        assert (answer["received"], answer["judged"], answer["refused"]) == (4, 4, 0)
+        assert [each["row"] for each in answer["alerts"]] == [each["row"] for each in answers[0]["alerts"]]
+        assert answer["alerts"][-1]["row"] == 4
+        assert answer["last_record_id"] - answer["first_record_id"] == 3
+        assert answer["model_version"] == 1
+
+
+def test_refused_records_are_told_by_row_and_kept(client: TestClient) -> None:
+    lines = [json.dumps(simulated(1, seed=22)[0]), "{broken", "[1]", json.dumps({**hot(101), "quantity": "inf"})]
+    answer = send(client, "\n".join(lines), "application/x-ndjson").json()
+    assert (answer["judged"], answer["refused"]) == (1, 3)
+    assert [each["row"] for each in answer["refusals"]] == [2, 3, 4]
+    assert "no JSON" in answer["refusals"][0]["reason"]
+    assert "infinite value in row 4" in answer["refusals"][2]["reason"]
+    kept = client.get(f"/v1/records/{answer['refusals'][0]['record_id']}").json()
+    assert (kept["state"], kept["record"]) == ("refused", {"line": "{broken"})
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        ("[]", "application/json", 400),
+        ("{", "application/json", 400),
+        ("", "application/x-ndjson", 400),
+        ("a,b\n1,2\n3", "text/csv", 400),
+        ("<a/>", "application/xml", 415),
+        ('[{"a": %s}]' % ("[" * 40 + "]" * 40), "application/json", 413),
+        (json.dumps([dict.fromkeys(map(str, range(1001)))]), "application/json", 413),
+        (json.dumps([{"a": 1}] * 20_001), "application/json", 413),
+    ],
+)
+def test_bodies_that_cannot_be_taken_leave_nothing(
+    client: TestClient, service: Service, body: str, kind: str, status: int
+) -> None:
+    before = count(service, "records")
+    answer = send(client, body, kind)
+    assert is_problem(answer, status)
+    assert answer.json()["detail"].endswith(".")
+    assert "/tmp" not in answer.text
+    assert count(service, "records") == before
+
+
+def test_a_request_with_a_key_takes_effect_once(client: TestClient, service: Service) -> None:
+    body = json.dumps([hot(102), *simulated(2, seed=23)])
+    first = send(client, body, "application/json", **{"Idempotency-Key": "one"})
+    before = count(service, "records")
+    second = send(client, body, "application/json", **{"Idempotency-Key": "one"})
+    assert second.json() == first.json()
+    assert second.headers["Idempotent-Replayed"] == "true"
+    assert "Idempotent-Replayed" not in first.headers
+    assert count(service, "records") == before
+    assert is_problem(send(client, "[{}]", "application/json", **{"Idempotency-Key": "one"}), 422)
+    assert is_problem(send(client, body, "application/json", **{"Idempotency-Key": " "}), 400)
+
+
+def test_each_stream_is_by_itself(client: TestClient) -> None:
+    answer = client.post("/v1/streams/other/records", json=simulated(2)).json()
+    assert (answer["waiting"], answer["learning"]) == (2, "learning: 2 of 1,000 records")
+    assert is_problem(client.post("/v1/streams/odd name/records", json=[{"a": 1}]), 400)
+
+
+def test_alerts_are_found_filtered_and_paged(client: TestClient) -> None:
+    made = {new_alert(client, number) for number in range(110, 117)}
+    everything = client.get("/v1/alerts", params={"limit": 500}).json()
+    ids = [each["id"] for each in everything["alerts"]]
+    assert made <= set(ids)
+    assert ids == sorted(ids, reverse=True)
+    assert everything["next"] is None
+    for sort in ("newest", "severity"):
+        paged: list[int] = []
+        page = client.get("/v1/alerts", params={"limit": 2, "sort": sort}).json()
+        paged += [each["id"] for each in page["alerts"]]
+        while page["next"]:
+            page = client.get("/v1/alerts", params={"limit": 2, "sort": sort, "after": page["next"]}).json()
+            paged += [each["id"] for each in page["alerts"]]
+        assert sorted(paged) == sorted(ids)
+        assert len(set(paged)) == len(paged)
+    severities = [each["severity"] for each in client.get("/v1/alerts", params={"sort": "severity"}).json()["alerts"]]
+    assert severities == sorted(severities, reverse=True)
+    assert client.get("/v1/alerts", params={"min_severity": 100}).json()["alerts"] == []
+    assert client.get("/v1/alerts", params={"stream": "nowhere"}).json()["alerts"] == []
+    client.post(f"/v1/alerts/{ids[0]}", json={"state": "acknowledged"})
+    assert ids[0] in [each["id"] for each in client.get("/v1/alerts?state=acknowledged").json()["alerts"]]
+
+
+@pytest.mark.parametrize(
+    "query", ["sort=odd", "state=odd", "limit=0", "limit=x", "min_severity=nan", "after=zzz", "after=W10=", "odd=1"]
+)
+def test_odd_queries_are_refused(client: TestClient, query: str) -> None:
+    assert is_problem(client.get(f"/v1/alerts?{query}"), 400)
+
+
+def test_an_alerts_life_is_written_down_and_undone(client: TestClient) -> None:
+    number = new_alert(client, 120)
+    where = f"/v1/alerts/{number}"
+    client.post(where, json={"state": "acknowledged", "comment": "on it"})
+    client.post(where, json={"comment": "called the carrier"})
+    done = client.post(where, json={"state": "resolved", "verdict": "error"}).json()
+    assert (done["state"], done["verdict"]) == ("resolved", "error")
+    once = client.post(where, json={"undo": True}).json()
+    assert (once["state"], once["verdict"]) == ("acknowledged", None)
+    twice = client.post(where, json={"undo": True, "comment": "not ours"}).json()
+    assert twice["state"] == "open"
+    assert is_problem(client.post(where, json={"undo": True}), 409)
+    history = client.get(where).json()["history"]
+    assert [each["what"] for each in history] == ["raise", "change", "comment", "change", "undo", "undo"]
+    assert [each["undoes"] for each in history][4:] == [history[3]["id"], history[1]["id"]]
+    assert {each["who"] for each in history} == {"service", "local"}
+    assert history[5]["comment"] == "not ours"
+    client.post(where, json={"state": "resolved", "verdict": "no error"})
+    again = client.post(where, json={"state": "open"}).json()
+    assert (again["state"], again["verdict"]) == ("open", None)
+    assert client.post(where, json={"undo": True}).json()["verdict"] == "no error"
+
+
+def test_a_change_to_what_is_so_already_leaves_no_line(client: TestClient) -> None:
+    number = new_alert(client, 119)
+    assert len(client.post(f"/v1/alerts/{number}", json={"state": "open"}).json()["history"]) == 1
+    said = client.post(f"/v1/alerts/{number}", json={"state": "open", "comment": "still"}).json()["history"]
+    assert [each["what"] for each in said] == ["raise", "comment"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {},
+        {"odd": 1},
+        {"state": "gone"},
+        {"verdict": "error"},
+        {"state": "resolved", "verdict": "odd"},
+        {"comment": ""},
+        {"comment": 3},
+        {"comment": None},
+        {"undo": True, "state": "open"},
+        {"undo": "yes"},
+        {"undo": False, "state": "open"},
+        [1],
+    ],
+)
+def test_odd_changes_are_refused(client: TestClient, change: Any) -> None:
+    number = new_alert(client, 121)
+    before = client.get(f"/v1/alerts/{number}").json()["history"]
+    assert is_problem(client.post(f"/v1/alerts/{number}", json=change), 400)
+    assert client.get(f"/v1/alerts/{number}").json()["history"] == before
+
+
+@pytest.mark.parametrize("kind", ["alerts", "records", "jobs"])
+@pytest.mark.parametrize("number", ["999999", "x", "-1", "9" * 30, "9223372036854775807"])
+def test_what_is_not_there(client: TestClient, kind: str, number: str) -> None:
+    assert is_problem(client.get(f"/v1/{kind}/{number}"), 404)
+
+
+def test_no_name_has_a_nul_and_texts_that_have_one_are_kept(client: TestClient) -> None:
+    assert is_problem(client.get("/v1/alerts/%00"), 400)
+    assert is_problem(client.get("/v1/alerts?stream=%00"), 400)
+    assert is_problem(client.post("/v1/streams/a%00b/records", json={"a": 1}), 400)
+    record = {**hot(124), "transaction_id": "a\0b", "product": "\0", "temperature": "\0warm"}
+    answer = client.post("/v1/streams/default/records", json=record).json()
+    kept = client.get(f"/v1/records/{answer['first_record_id']}").json()
+    assert (kept["record"], kept["sent_id"]) == (record, "a\\x00b")
+    number = new_alert(client, 125)
+    assert client.post(f"/v1/alerts/{number}", json={"comment": "a\0b"}).status_code == 200
+
+
+def test_what_is_possible_is_said_where_something_is_not(client: TestClient) -> None:
+    answer = client.put("/v1/alerts/1")
+    assert is_problem(answer, 405)
+    assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "POST"}
+
+
+def test_nobody_rewrites_the_audit(client: TestClient, service: Service) -> None:
+    new_alert(client, 122)
+    for statement in ("UPDATE audit SET who = 'nobody'", "DELETE FROM audit"):
+        with pytest.raises(IntegrityError, match="append-only"), service.database.writing() as connection:
+            connection.execute(text(statement))
+
+
+def test_a_resolved_alert_whose_record_comes_again_stays_resolved(client: TestClient) -> None:
+    number = new_alert(client, 123)
+    client.post(f"/v1/alerts/{number}", json={"state": "resolved", "verdict": "error"})
+    assert new_alert(client, 123) == number
+    alert = client.get(f"/v1/alerts/{number}").json()
+    assert (alert["state"], alert["count"]) == ("resolved", 2)
+
+
+def test_the_document_has_every_route_and_no_other(client: TestClient, service: Service) -> None:
+    assert client.get("/openapi.json").json() == json.loads(json.dumps(DOCUMENT))
+    routes = {
+        (route.path, method.lower())
+        for route in make_app(service).routes
+        if isinstance(route, Route) and route.path.startswith("/v1/")
+        for method in (route.methods or set()) - {"HEAD"}
+    }
+    described = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
+    assert routes == described
+    for path, methods in DOCUMENT["paths"].items():
+        for each in methods.values():
+            named = {p["name"] for p in each.get("parameters", []) if p["in"] == "path"}
+            assert named == set(re.findall(r"{(\w+)}", path))
