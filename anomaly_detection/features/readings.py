@@ -15,6 +15,7 @@ from scipy.special import betainc, gammainc, gammaln
 
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Table, as_table
+from anomaly_detection.features.bounds import LARGEST, bounded
 from anomaly_detection.features.clauses import listed, number, with_unit
 from anomaly_detection.features.coincidences import (
     Chance,
@@ -29,7 +30,6 @@ from anomaly_detection.features.coincidences import (
 )
 from anomaly_detection.features.forms import NEVER, decimals
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
-from anomaly_detection.features.numeric_values import LARGEST, bounded
 from anomaly_detection.features.remembered import Remembered
 from anomaly_detection.progress import steps
 
