@@ -12,8 +12,9 @@ import pytest
 from scipy.stats import nbinom, poisson
 
 from anomaly_detection.features.features import SupplyChainFeatures
+from anomaly_detection.features.frequency import Frequency, learn_frequency
 from anomaly_detection.features.group import FeatureSource
-from anomaly_detection.features.readings import Frequency, Readings, learn_frequency
+from anomaly_detection.features.readings import Readings
 from anomaly_detection.model_files.branch_states import BRANCHES
 from anomaly_detection.settings import RECIPE, make_detector, make_forest
 from mlx_iforest.convert.declared import StateError

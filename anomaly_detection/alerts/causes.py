@@ -13,6 +13,7 @@ import pandas as pd
 from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.alerts.groups import levels_of
 from anomaly_detection.explain.wording import number, short
+from anomaly_detection.features.derived import Derived, NumberLevel
 from anomaly_detection.features.group import FeatureSource
 
 __all__ = ["Cause", "find_causes", "leading_column"]
@@ -24,7 +25,15 @@ _OF_DATES = {"high": "late", "low": "early"}
 _MOST_COLUMNS = 3
 _LEAST_SHARED = 0.1
 _FEW = 10
-_Term = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class _Term:
+    """A level of a column: what it is called by itself, and after its column's name."""
+
+    column: str
+    text: str
+    beside: str
 
 
 @dataclass(frozen=True)
@@ -137,17 +146,19 @@ def _terms(alert: Alert, clean: pd.DataFrame, place: int, sources: Mapping[str, 
     source = sources.get(first.feature)
     grouped = [] if source is None else levels_of(source, clean)
     own = [name for name in first.columns[:1] if isinstance(record.get(name), str) and first.direction == "rare"]
-    return [(name, _level(name, record[name])) for name in grouped or own]
+    return [_term(name, None if source is None else source.derived.get(name), record[name]) for name in grouped or own]
 
 
-def _level(name: str, value: Any) -> str:
-    plain = name.removesuffix(" as a level")
+def _term(name: str, part: Derived | None, value: Any) -> _Term:
+    plain = part.column if isinstance(part, NumberLevel) else name
     if value is None or value is pd.NaT or value != value:
-        return f"no {plain}"
-    if isinstance(value, (int, float, np.number)):
-        return f"{plain} {number(float(value))}"
-    text = short(value)
-    return text if any(letter.isalpha() for letter in text) else f"{plain} {text}"
+        return _Term(name, f"no {plain}", f"no {plain}")
+    is_number = isinstance(value, (int, float, np.number))
+    text = number(float(value)) if is_number else short(value)
+    if is_number or not any(letter.isalpha() for letter in text):
+        return _Term(name, f"{plain} {text}", text)
+    # Of a gate that is called "Gate 12" nobody says "Gate Gate 12".
+    return _Term(name, text, text.removeprefix(f"{name} "))
 
 
 def _covered(members: list[int], terms: list[list[_Term]]) -> list[tuple[_Term | None, list[int]]]:
@@ -173,6 +184,6 @@ def _covered(members: list[int], terms: list[list[_Term]]) -> list[tuple[_Term |
 def _text(subject: str, word: str, term: _Term | None) -> str:
     if not subject:
         return "nothing by itself stands out"
-    if term is not None and term[0] == subject:
-        return f"{subject} {term[1].removeprefix(f'{subject} ')} is {word}"
-    return f"{subject} is {word}" + ("" if term is None else f" for {term[1]}")
+    if term is not None and term.column == subject:
+        return f"{subject} {term.beside} is {word}"
+    return f"{subject} is {word}" + ("" if term is None else f" for {term.text}")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from anomaly_detection.features.derived import CalendarPart, Derived
 from anomaly_detection.features.group import FeatureSource
 
 __all__ = ["levels_of"]
@@ -14,8 +15,12 @@ __all__ = ["levels_of"]
 def levels_of(source: FeatureSource, extended: pd.DataFrame) -> list[str]:
     """The columns of a feature's group that hold levels; numbers that a value is foretold from make no group."""
     # A span of four weeks is a number to people, and no cause.
-    named = [name for name in source.group_by if not name.startswith("period of ")]
+    named = [name for name in source.group_by if not _is_span(source.derived.get(name))]
     return [name for name in named if name in extended and not _is_measured(extended[name])]
+
+
+def _is_span(part: Derived | None) -> bool:
+    return isinstance(part, CalendarPart) and part.part == "period"
 
 
 def _is_measured(values: pd.Series[Any]) -> bool:

@@ -13,7 +13,8 @@ import pandas as pd
 
 from anomaly_detection.data.names import split_unit
 from anomaly_detection.data.parsing import name_tokens
-from anomaly_detection.features.group import Range, Row
+from anomaly_detection.features.derived import CalendarPart
+from anomaly_detection.features.group import FeatureSource, Range, Row
 
 __all__ = [
     "compare",
@@ -116,16 +117,21 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
+def _joining(source: FeatureSource, column: str) -> str | None:
+    part = source.derived.get(column)
+    return "in" if isinstance(part, CalendarPart) and part.part == "month" else _joining_by_name(column)
+
+
 @cache
-def _joining(column: str) -> str | None:
+def _joining_by_name(column: str) -> str | None:
     return next((word for word, words in _JOINED if words & name_tokens(column)), None)
 
 
-def compared_with(group_by: Sequence[str], row: Row, *, joined: bool) -> tuple[list[str], list[str]]:
-    """Name the values of columns: "SupplierB", "code 12", "no port"; apart, if `joined`, those such as "by Air"."""
+def compared_with(source: FeatureSource, row: Row, *, joined: bool) -> tuple[list[str], list[str]]:
+    """Name what a feature's row is compared within: "SupplierB", "no port"; apart, if `joined`, such as "by Air"."""
     named: list[str] = []
     apart: list[str] = []
-    for name in group_by:
+    for name in source.group_by:
         value = row.get(name)
         if pd.isna(value):
             named.append(f"no {name}")
@@ -136,7 +142,7 @@ def compared_with(group_by: Sequence[str], row: Row, *, joined: bool) -> tuple[l
             named.append(f"{name} {short(value)}")
         else:
             shown = f'"{short(value)}"' if ", " in value else short(value)
-            word = "in" if name.startswith("month of ") else _joining(name)
+            word = _joining(source, name)
             if word is None or not joined:
                 named.append(shown)
             else:

@@ -26,6 +26,7 @@ __all__ = [
     "mixed",
     "name_keys",
     "name_keys_by_column",
+    "others_of",
     "repeats_of",
 ]
 
@@ -133,6 +134,11 @@ def repeats_of(keys: Keys) -> npt.NDArray[np.int64]:
         return np.zeros(len(keys), dtype=np.int64)
     codes, _ = pd.factorize(keys)
     return np.asarray(np.bincount(codes)[codes] - 1, dtype=np.int64)
+
+
+def others_of(spans: npt.NDArray[np.int64]) -> Floats:
+    """How many others there are in each one's span of time, shape (n,)."""
+    return repeats_of(spans.astype(np.uint64)).astype(np.float64)
 
 
 def first_other(keys: Keys) -> npt.NDArray[np.int64]:

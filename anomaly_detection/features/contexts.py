@@ -15,12 +15,12 @@ from scipy.stats import rankdata
 
 from anomaly_detection.data.levels import Combinations, CombinedLevels, Kept
 from anomaly_detection.data.table import Table, as_table
-from anomaly_detection.features.clauses import compared_with
-from anomaly_detection.features.group import FeatureSource, Range, Row
+from anomaly_detection.features.bounds import bounded
+from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.group_deviation import explained_share, robust_scale
 from anomaly_detection.features.history import LEAST_ROWS, History, learn_history
 from anomaly_detection.features.numeric_group import NumericGroup
-from anomaly_detection.features.numeric_values import Scale, apply_scales, bounded, choose_scale
+from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale
 from anomaly_detection.features.pairing import most_related
 from anomaly_detection.progress import steps
 
@@ -280,17 +280,6 @@ class Contexts(NumericGroup):
     def weight(cls, source: FeatureSource) -> float:
         """`FeatureGroup.weight`; there are no words for a ratio, or days, for each of a third number."""
         return super().weight(source) if len(source.columns) < 3 else 0.0
-
-    @classmethod
-    def among(cls, source: FeatureSource, row: Row) -> str:
-        """`NumericGroup.among`."""
-        named, joined = compared_with(source.group_by, row, joined=True)
-        return "".join([f" for {', '.join(named)}" if named else "", *(f" {word}" for word in joined)])
-
-    @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
-        """`FeatureGroup.phrase`."""
-        return super().phrase(source, value, usual, row, rows, between)
 
 
 class _Learned:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from anomaly_detection.data.names import unused_name
 from anomaly_detection.data.table import Coded, Table, as_table, factorized
 from anomaly_detection.features.amounts import amount_kind
-from anomaly_detection.features.numeric_values import LARGEST, bounded
+from anomaly_detection.features.bounds import LARGEST, bounded
 from anomaly_detection.features.pairing import MOST_PARTNERS, paired_dates
 
 __all__ = [
@@ -220,12 +220,25 @@ class MissingPattern:
         return Coded.of(np.ravel(places), [self._name(pattern) for pattern in patterns.tolist()])
 
     def _name(self, pattern: Sequence[int]) -> str:
-        parts = [
-            f"{own.column} {'missing' if code == 1 else repr(own.states[code])}"
-            for own, code in zip(self.states, pattern, strict=True)
-            if code
-        ]
+        parts = [" ".join(_missing(own, code)) for own, code in zip(self.states, pattern, strict=True) if code]
         return ", ".join(parts) or "none"
+
+    def alone(self, pattern: str) -> tuple[str, str] | None:
+        """The column that is missing in a pattern of this name, and how; None where it is not a single one."""
+        return next(
+            (
+                (column, how)
+                for own in self.states
+                for column, how in (_missing(own, code) for code in range(1, len(own.states)))
+                if f"{column} {how}" == pattern
+            ),
+            None,
+        )
+
+
+def _missing(state: MissingState, code: int) -> tuple[str, str]:
+    """A column, and how a value of it is missing."""
+    return state.column, "missing" if code == 1 else repr(state.states[code])
 
 
 @dataclass(frozen=True)

@@ -233,12 +233,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         if self.weighs_evidence:
             scales = self._scales(extended)
             self.evidence_ = Evidence(scales, learn_tails(found, scales, [least for least, _ in units]))
-        if "tails" in self.groups:
-            self.feature_sources_ += [
-                FeatureSource(str(name), "tails", ()) for name in self.tails_.get_feature_names_out()
-            ]
-        if self.weighs_evidence:
-            self.feature_sources_.append(FeatureSource(NAME, NAME, ()))
+        self.feature_sources_ = self._all_sources()
         Kept.forget(self)
         learned = self.summarise(found)
         self.remembered_ = self._remember(extended, learned)
@@ -502,7 +497,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             ("rules", Rules(products, dates), [*names[Product], *dates]),
             ("missing", MissingRarity(keep_all=True), names[MissingPattern]),
             ("repeats", Repeats(numbers, periods, dates), [*numbers, *categories, *periods, *dates]),
-            ("levels", LevelRarity(), [*every, *weekday_and_hour]),
+            ("levels", LevelRarity(unclosed=weekday_and_hour), [*every, *weekday_and_hour]),
             ("patterns", MissingLevels(keep_all=True), names[MissingPattern]),
             ("copies", Copies(names_only), [*numbers, *dates, *categories, *names_only]),
             ("readings", Readings(numbers, periods), [*numbers, *periods, *dates, *categories]),
@@ -560,16 +555,29 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         name = source.columns[0]
         return bool(_distinct_values(extended[name]) < 0.05 * len(extended)) if name in extended else False
 
+    def _all_sources(self) -> list[FeatureSource]:
+        """The sources of the kept features, and of the row-level summary."""
+        sources = self._sources()
+        tails = self.tails_.get_feature_names_out() if "tails" in self.groups else ()
+        return [
+            *(sources[i] for i in self.kept_),
+            *(FeatureSource(str(name), "tails", ()) for name in tails),
+            *([FeatureSource(NAME, NAME, ())] if self.weighs_evidence else []),
+        ]
+
     def _sources(self) -> list[FeatureSource]:
-        origin = dict(zip(self._derived_names(), (part.columns for part in self.derived_), strict=True))
+        derived = dict(zip(self._derived_names(), self.derived_, strict=True))
         sources = []
         for kind, transformer, columns in self._used():
             names = transformer.get_feature_names_out()
             judged = getattr(transformer, "feature_columns_", [(name,) for name in columns])
             grouped = getattr(transformer, "feature_groups_", [()] * len(names))
             for name, own, group_by in zip(names, judged, grouped, strict=True):
-                inputs = dict.fromkeys(column for part in own for column in origin.get(part, (part,)))
-                sources.append(FeatureSource(str(name), kind, tuple(inputs), tuple(group_by)))
+                inputs = dict.fromkeys(
+                    column for part in own for column in (derived[part].columns if part in derived else (part,))
+                )
+                looked_at = {part: derived[part] for part in (*own, *group_by) if part in derived}
+                sources.append(FeatureSource(str(name), kind, tuple(inputs), tuple(group_by), looked_at))
         return sources
 
 

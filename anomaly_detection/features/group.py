@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Table, as_table
+from anomaly_detection.features.derived import Derived
 
 __all__ = ["FeatureGroup", "FeatureSource", "Range", "Row"]
 
 Row = Mapping[str, Any]
 Range = tuple[float, float]
+Part = TypeVar("Part", bound=Derived)
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,20 @@ class FeatureSource:
         Input columns, the one that is judged first; empty for the row-level summary ("tails").
     group_by : tuple of str
         What the feature is compared within: categorical input columns, or calendar parts such as ``month of date``.
+    derived : mapping of str to Derived
+        What the columns that it looks at, judged or compared within, follow from, by name; input columns are not in it.
+        Follows from the names, so comparisons and model files leave it out.
     """
 
     name: str
     kind: str
     columns: tuple[str, ...]
     group_by: tuple[str, ...] = ()
+    derived: Mapping[str, Derived] = field(default_factory=dict, compare=False)
+
+    def parts(self, kind: type[Part]) -> list[Part]:
+        """The derived columns of a kind that the feature looks at."""
+        return [part for part in self.derived.values() if isinstance(part, kind)]
 
 
 class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]

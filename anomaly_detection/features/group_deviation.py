@@ -14,6 +14,7 @@ from joblib import Parallel, delayed
 from anomaly_detection.data.levels import Combinations, CombinedLevels, Kept, Levels
 from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.data.table import Table, as_table
+from anomaly_detection.features.clauses import compared_with
 from anomaly_detection.features.group import FeatureSource, Row
 from anomaly_detection.features.numeric_group import ComparingGroup
 from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale
@@ -240,12 +241,12 @@ class GroupDeviation(ComparingGroup):
     @classmethod
     def what_is_usual(cls, source: FeatureSource, row: Row) -> str:
         """`NumericGroup.what_is_usual`, but "what SupplierB by Air takes" of a lead time."""
-        among = cls.among(source, row)
+        named, joined = compared_with(source, row, joined=True)
         tokens = name_tokens(source.columns[0])
         takes_time = {"lead", "time"} <= tokens or tokens & {"duration", "transit"}
-        if takes_time and among.startswith(" for "):
-            return f"what {among[len(' for ') :]} takes"
-        return f"what is usual{among}"
+        if takes_time and named:
+            return f"what {' '.join([', '.join(named), *joined])} takes"
+        return super().what_is_usual(source, row)
 
 
 class _Learned:

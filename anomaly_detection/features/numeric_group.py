@@ -18,6 +18,7 @@ from anomaly_detection.features.clauses import (
     with_unit,
     without_unit,
 )
+from anomaly_detection.features.derived import Duration
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 
 __all__ = ["ComparingGroup", "NumericGroup"]
@@ -44,7 +45,9 @@ class NumericGroup(FeatureGroup):
     @classmethod
     def is_duration(cls, source: FeatureSource) -> bool:
         """Whether a feature of two columns is the days between two dates."""
-        return len(source.columns) == 2 and (cls.of_dates or source.name.startswith("days from "))
+        return len(source.columns) == 2 and (
+            cls.of_dates or any(part.columns == source.columns for part in source.parts(Duration))
+        )
 
     @classmethod
     def weight(cls, source: FeatureSource) -> float:
@@ -62,7 +65,7 @@ class NumericGroup(FeatureGroup):
     @classmethod
     def among(cls, source: FeatureSource, row: Row) -> str:
         """Say what a value is compared with: " for SupplierB by Air", " in June", nothing for all records."""
-        named, joined = compared_with(source.group_by, row, joined=True)
+        named, joined = compared_with(source, row, joined=True)
         return "".join([f" for {', '.join(named)}" if named else "", *(f" {word}" for word in joined)])
 
     @classmethod

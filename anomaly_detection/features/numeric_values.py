@@ -9,12 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection.data.table import Table, as_table
+from anomaly_detection.features.bounds import LARGEST, bounded
 from anomaly_detection.features.numeric_group import NumericGroup
 
-__all__ = ["LARGEST", "Durations", "NumericValues", "Ratios", "Scale", "apply_scales", "bounded", "choose_scale"]
-
-LARGEST = 1e100
-"""Numbers are computed with as if none were larger, or nearer to 0 than its reciprocal, without being 0."""
+__all__ = ["Durations", "NumericValues", "Ratios", "Scale", "apply_scales", "choose_scale"]
 
 Floats = npt.NDArray[np.float64]
 _SAMPLE = 20_000
@@ -23,15 +21,6 @@ _LARGEST_FEATURE = 1e30
 _LARGEST_LOG = 709.7
 _LEAST_SHARE = 1e-12
 _SMALLEST_FLOOR = 1e-200
-
-
-def bounded(values: npt.ArrayLike) -> Floats:
-    """Give numbers whose squares, products and quotients float64 holds: within 1e100, and 0 below 1e-100; NaN stays."""
-    x = np.asarray(values, dtype=np.float64)
-    size = np.abs(x)
-    if not ((size > LARGEST) | ((size < 1.0 / LARGEST) & (size > 0))).any():
-        return x
-    return np.where(size < 1.0 / LARGEST, 0.0, np.clip(x, -LARGEST, LARGEST))
 
 
 class Scale:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from anomaly_detection.data.levels import CombinedLevels, Kept, Levels, LevelValues
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import number, short
+from anomaly_detection.features.derived import CalendarPart, MissingPattern, MissingState
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.level_pairs import LevelPairs, PairCounter, PairCounts, shown
 from anomaly_detection.features.pairing import most_related
@@ -30,7 +32,6 @@ __all__ = [
 _RARE_SHARE = 0.02
 _COMMON_SHARE = 0.05
 _SAMPLE = 50_000
-_PARTS = ("weekday of ", "hour of ")
 _RARE = 0.01
 _MOST_OF_A_LEVEL = 4.0  # nats
 _OPEN = 0.125  # of the levels occurred once: with more, new ones are to be expected
@@ -128,12 +129,23 @@ class LevelRarity(CategoryRarity):
     customer is news, and no error. Of a closed set of levels, of which hardly any occurred once, a new one is worth all
     that it is, or less by the fourth root of the rows that bring it together: a new supplier comes with many orders, a
     slip alone.
+
+    Parameters
+    ----------
+    keep_all : bool, default False
+        As of `CategoryRarity`.
+    unclosed : sequence of str
+        Columns that are never closed: parts of a date, whose names nobody misspells.
     """
 
     nats: ClassVar[bool] = True
     weighed: ClassVar[bool] = True
     counted: ClassVar[bool] = True
     closes: ClassVar[bool] = True
+
+    def __init__(self, keep_all: bool = False, unclosed: Sequence[str] = ()) -> None:
+        super().__init__(keep_all)
+        self.unclosed = unclosed
 
     def _surprisal(self, counts: npt.NDArray[np.int64], told: bool) -> npt.NDArray[np.float64]:
         known = super()._surprisal(counts, told)[:-1]
@@ -153,7 +165,7 @@ class LevelRarity(CategoryRarity):
         """The evidence of a level that is new to all rows, or to all but the `own` one that has it alone."""
         counts = self.levels_[name].counts
         once, size = int(np.count_nonzero(counts == 1)) - own, len(counts) - own
-        closed = self.closes and once + 0.5 <= _OPEN * (size + 2.0) and not name.startswith(_PARTS)
+        closed = self.closes and once + 0.5 <= _OPEN * (size + 2.0) and name not in self.unclosed
         return self._new(once) if closed else min(self._new(once), _MOST_OF_A_LEVEL)
 
     def _alone(self, name: str) -> float:
@@ -177,7 +189,7 @@ class LevelRarity(CategoryRarity):
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`CategoryRarity.phrase`, or that of the part of a date."""
-        kind = CalendarRarity if source.name.startswith(_PARTS) else CategoryRarity
+        kind = CalendarRarity if source.parts(CalendarPart) else CategoryRarity
         return kind.phrase(source, value, usual, row, rows, between)
 
 
@@ -223,10 +235,10 @@ class MissingRarity(CategoryRarity):
         seen = "never seen before" if usual == 0 else f"as in {number(usual)} of {rows:,} records"
         if value == "none":
             return f"no value is missing, {seen}"
-        for column in source.columns:
-            state = value.removeprefix(f"{column} ")
-            if state != value and (state == "missing" or (state[0], state[-1], state.count("'")) == ("'", "'", 2)):
-                return f"{column} is {short(state, 160)}, {seen}"
+        for pattern in source.parts(MissingPattern):
+            alone = pattern.alone(value)
+            if alone is not None:
+                return f"{alone[0]} is {short(alone[1], 160)}, {seen}"
         return f"these values are missing together ({short(value, 160)}), {seen}"
 
 
@@ -337,15 +349,21 @@ class PairRarity(LevelPairs):
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`: how many of the records with one category have the other."""
         both, total = usual
-        first, second = (_state(name, part) for name, part in zip(source.name.split(" for ", 1), value, strict=True))
+        states = {part.column for part in source.parts(MissingState)}
+        first, second = (
+            (_state if column in states else _level)(column, part)
+            for column, part in zip(source.columns, value, strict=True)
+        )
         return f"{first} is unusual with {second} ({both:,} of its {total:,} records)"
 
 
-def _state(name: str, value: Any) -> str:
-    """A column and its category, or how a value of it is missing (see `derived.MissingState`)."""
-    column, given, _ = name.rpartition(" given")
-    if not given:
-        return f"{name} {shown(value)}"
+def _level(column: str, value: Any) -> str:
+    """A column and its category."""
+    return f"{column} {shown(value)}"
+
+
+def _state(column: str, value: Any) -> str:
+    """A column and how a value of it is missing (see `derived.MissingState`)."""
     if value in ("given", "blank"):
         return f"a {column} that is {value}"
     return f"{column} in other words than known" if value == "in other words" else f"{column} '{short(value)}'"

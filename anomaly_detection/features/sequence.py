@@ -13,10 +13,10 @@ import pandas as pd
 
 from anomaly_detection.data.levels import Levels
 from anomaly_detection.data.table import Table, as_table
+from anomaly_detection.features.bounds import bounded
 from anomaly_detection.features.clauses import number, with_unit
 from anomaly_detection.features.dates import day_text, days_of, moment_of
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
-from anomaly_detection.features.numeric_values import bounded
 
 __all__ = ["Neighbours", "Runs", "Series"]
 

@@ -48,7 +48,7 @@ from anomaly_detection.model_files.shared_states import (
     SHARE,
     SMALLEST,
 )
-from mlx_iforest.convert.declared import Dict, Fixed, List, OneOf, Optional, Record
+from mlx_iforest.convert.declared import Dict, Fixed, Implied, Kind, List, OneOf, Optional, Record
 from mlx_iforest.convert.declared_values import Array, Flag, Number, Text, Unkept, Whole
 
 __all__ = ["BRANCHES", "DERIVED", "TAILS"]
@@ -211,14 +211,14 @@ def _numeric_values(of: type[NumericValues]) -> Record:
 
 
 def _category_rarity(of: type[CategoryRarity]) -> Record:
-    kinds = {
+    kinds: dict[str, Kind] = {
         "keep_all": Flag(),
         **SEEN,
         "n_rows_": Whole(1),
         "levels_": Dict(LEVELS),
         "surprise_": Dict(Array("float64", least=0.0)),
     }
-    return Record(of, kinds, _surprises_fault)
+    return Record(of, kinds | ({"unclosed": Implied(())} if issubclass(of, LevelRarity) else {}), _surprises_fault)
 
 
 BRANCHES: dict[str, Record] = {

@@ -12,8 +12,9 @@ from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.dates import Dates
 from anomaly_detection.features.evidence import Evidence, FeatureScale, Tails
 from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Forms, Gaps, Signs, Zeros
+from anomaly_detection.features.frequency import Frequency
 from anomaly_detection.features.history import History
-from anomaly_detection.features.readings import Frequency, Readings
+from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.relations import Relation, Relations
 from anomaly_detection.features.restated import Restated, Restating
 from anomaly_detection.features.restated_columns import PARTS

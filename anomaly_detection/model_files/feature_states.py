@@ -29,6 +29,7 @@ from mlx_iforest.convert.declared import (
     Dict,
     Fields,
     Fixed,
+    Implied,
     Kind,
     List,
     Optional,
@@ -70,7 +71,16 @@ class _Memory(Kind):
         return Memory(keys, summaries, nothing.astype(np.uint32), nothing.astype(np.float32))
 
 
-_SOURCE = Record(FeatureSource, {"name": Text(), "kind": Text((*KINDS, NAME)), "columns": NAMES, "group_by": NAMES})
+_SOURCE = Record(
+    FeatureSource,
+    {
+        "name": Text(),
+        "kind": Text((*KINDS, NAME)),
+        "columns": NAMES,
+        "group_by": NAMES,
+        "derived": Implied({}),
+    },
+)
 _OWN = Fields(
     {
         "schema": Optional(SCHEMA),
@@ -140,6 +150,7 @@ class _Features(Kind):
         fault = _fault(features)
         if fault is not None:
             raise StateError(f"{at}: {fault}")
+        features.feature_sources_ = features._all_sources()
         return features
 
     @staticmethod
@@ -164,18 +175,14 @@ def _fault(features: SupplyChainFeatures) -> str | None:
     kept, n = features.kept_, len(features.kept_)
     if not n or np.any(kept[1:] <= kept[:-1]) or kept[-1] >= len(sources):
         return f"'kept_' must choose among {len(sources)} features, in their order"
-    expected = [sources[i] for i in kept]
-    plain = sum(source.kind not in EVIDENCE_GROUPS for source in expected)
+    plain = sum(sources[i].kind not in EVIDENCE_GROUPS for i in kept)
     if features.tails_.n_features_in_ != plain:
         return f"'tails_' must look at {plain} features"
     if (features.evidence_ is None) == features.weighs_evidence:
         return "'evidence_' does not go with 'groups'"
     if features.evidence_ is not None and len(features.evidence_.scales) != n:
         return f"'evidence_' must look at {n} features"
-    if "tails" in features.groups:
-        expected += [FeatureSource(str(name), "tails", ()) for name in features.tails_.get_feature_names_out()]
-    if features.weighs_evidence:
-        expected.append(FeatureSource(NAME, NAME, ()))
+    expected = features._all_sources()
     if features.remembered_ is not None:
         fault = _memory_fault(features.remembered_, n, len(expected) - n)
         if fault is not None or not features.weighs_evidence:
@@ -228,14 +235,21 @@ def _columns_fault(features: SupplyChainFeatures) -> str | None:
 
 
 def _plan_fault(features: SupplyChainFeatures) -> str | None:
-    """Branches that are not those which follow from the columns; the groups and the numbers of a branch may differ."""
+    """Branches that are not those which follow from the columns; the groups and the numbers of a branch may differ.
+
+    What a file leaves out, since it follows, is put into them.
+    """
     planned = features._branches()
     if len(planned) != len(features.transformers_):
         return f"expected {len(planned)} branches"
     for (name, plan, columns), (found, branch, own) in zip(planned, features.transformers_, strict=True):
         if name != found or columns != own or isinstance(plan, str) != isinstance(branch, str):
             return f"the branch {name!r} is not the one that follows from the columns"
-        if not isinstance(branch, str) and _named(plan) != _named(branch):
+        if isinstance(branch, str):
+            continue
+        for implied in BRANCHES[name].implied:
+            setattr(branch, implied, getattr(plan, implied))
+        if _named(plan) != _named(branch):
             return f"the branch {name!r} does not look at the columns that it must"
     return None
 

@@ -20,6 +20,7 @@ __all__ = [
     "Dict",
     "Fields",
     "Fixed",
+    "Implied",
     "Kind",
     "List",
     "OneOf",
@@ -177,6 +178,25 @@ class Dict(Kind):
 
 
 @dataclass(frozen=True)
+class Implied(Kind):
+    """A field that follows from the rest of a state: nothing is written of it.
+
+    Parameters
+    ----------
+    value : object
+        What comes back, for who reads to put in what follows.
+    """
+
+    value: Any
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        raise StateError(f"{at}: only a field is implied")
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        raise StateError(f"{at}: only a field is implied")
+
+
+@dataclass(frozen=True)
 class Fields:
     """Named values.
 
@@ -195,18 +215,23 @@ class Fields:
         found = refuse_other_keys(dict(state), self.kinds, at, self.optional)
         return {
             name: kind.encode(found[name], place(at, name), arrays)
-            for name, kind in self.kinds.items()
+            for name, kind in self._written.items()
             if name in found
         }
 
     def decode(self, found: Any, at: str, arrays: Arrays) -> dict[str, Any]:
         """As `Kind.decode`, of named values."""
-        found = refuse_other_keys(found, self.kinds, at, self.optional)
-        return {
+        found = refuse_other_keys(found, self._written, at, self.optional)
+        implied = {name: kind.value for name, kind in self.kinds.items() if isinstance(kind, Implied)}
+        return implied | {
             name: kind.decode(found[name], place(at, name), arrays)
-            for name, kind in self.kinds.items()
+            for name, kind in self._written.items()
             if name in found
         }
+
+    @property
+    def _written(self) -> dict[str, Kind]:
+        return {name: kind for name, kind in self.kinds.items() if not isinstance(kind, Implied)}
 
 
 @dataclass(frozen=True)
@@ -229,6 +254,11 @@ class Record(Kind):
     kinds: Mapping[str, Kind]
     check: Callable[[Any], str | None] = field(default=lambda made: None)
     optional: Collection[str] = ()
+
+    @property
+    def implied(self) -> list[str]:
+        """The attributes that follow from the rest of a state."""
+        return [name for name, kind in self.kinds.items() if isinstance(kind, Implied)]
 
     def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
         if type(value) is not self.of:

@@ -1,0 +1,61 @@
+"""In which columns records agree with one and the same other record, and with which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from anomaly_detection.features.coincidences import first_other, mixed
+
+__all__ = ["agreeing", "partners"]
+
+Codes = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.uint64]
+
+
+def agreeing(cells: Sequence[Keys], n: int) -> tuple[Codes, Codes]:
+    """In how many columns, from two up, each row agrees with one and the same other; and in which; both (n,).
+
+    The columns are the bits of a number. Rows that agree in some columns agree in all but one of them, so few are left
+    to be looked at as more columns are (Agrawal and Srikant, 1994).
+    """
+    agreed, which = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    spread = _apart(cells)
+    alike: dict[tuple[int, ...], npt.NDArray[np.bool_]] = {
+        (i,): (keys > 0) & pd.Series(keys).duplicated(keep=False).to_numpy() for i, keys in enumerate(cells)
+    }
+    for size in range(2, len(cells) + 1):
+        for columns in combinations(range(len(cells)), size):
+            parts = [alike.get(part) for part in combinations(columns, size - 1)]
+            if any(part is None for part in parts):
+                continue
+            at = np.flatnonzero(np.logical_and.reduce([part for part in parts if part is not None]))
+            keys = np.sum([spread[column][at] for column in columns], axis=0, dtype=np.uint64)
+            at = at[pd.Series(keys).duplicated(keep=False).to_numpy()]
+            if len(at):
+                alike[columns] = np.zeros(n, dtype=bool)
+                alike[columns][at] = True
+                which[at] = np.where(agreed[at] < size, sum(1 << column for column in columns), which[at])
+                agreed[at] = size
+    return agreed, which
+
+
+def _apart(cells: Sequence[Keys]) -> list[Keys]:
+    """Keys of which a sum tells from which column each comes."""
+    return [mixed(keys + np.uint64(i)) for i, keys in enumerate(cells)]
+
+
+def partners(cells: Sequence[Keys], which: Codes, places: Codes) -> Codes:
+    """The first other row that agrees with those at `places` in the columns of `which`, -1 for none; of its shape."""
+    spread, found = _apart(cells), np.full(len(places), -1, dtype=np.int64)
+    for columns in np.unique(which[places][which[places] > 0]):
+        keys: Keys = np.sum([keys for i, keys in enumerate(spread) if columns >> i & 1], axis=0, dtype=np.uint64)
+        asked = np.flatnonzero(which[places] == columns)
+        near = np.flatnonzero(np.isin(keys, keys[places[asked]]))
+        other = first_other(keys[near])[np.searchsorted(near, places[asked])]
+        found[asked] = np.where(other >= 0, near[other], -1)
+    return found

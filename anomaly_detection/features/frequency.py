@@ -1,0 +1,178 @@
+"""`Frequency`: how probable each value of a number is, and how often values repeat others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import betainc, gammainc, gammaln
+
+from anomaly_detection.features.bounds import LARGEST
+from anomaly_detection.features.coincidences import mixed, others_of, repeats_of
+from anomaly_detection.features.forms import NEVER, decimals
+
+__all__ = ["Frequency", "learn_frequency", "learn_spread"]
+
+Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
+
+_SAMPLE = 20_000
+_MOST_REPEATED = 20_000
+_LEAST_VALUES = 20
+_COMMON = 0.01  # of the values: one that is oftener is no surprise to see again
+_STEP_SHARE = 0.9
+_KNOTS, _VALUES_A_KNOT = 65, 20
+_LEAST_BLOCKS, _BLOCKS = 4, 10
+_RATES = 2.0 ** np.arange(11)
+_SHAPES = np.array([1000.0, 100.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003])
+_SHARES = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
+_TINY = 1e-300
+
+
+@dataclass
+class Frequency:
+    """How probable each value of a number is, and how much oftener than by chance values repeat others.
+
+    A value has the probability that numbers as dense as those around it, written with as many decimals, have it; and
+    the share of the training values besides, where it occurred more than once. Around the number of repeats that this
+    leads to expect, those of usual records scatter as a gamma mixture of Poisson numbers (a negative binomial one):
+    two customers may well buy the same paper at the same price.
+
+    Attributes
+    ----------
+    step : float
+        What numbers are rounded to.
+    knots, heights : ndarray of float64, shapes (k,) and (k - 1,)
+        Ascending numbers, and the density between each two.
+    repeated, counts : ndarray of float64 and int64, shape (r,)
+        The numbers that occurred more than once, ascending, and how often.
+    values : int
+        Training values that there were.
+    compared : float
+        With how many others each was compared.
+    rate, shape : float
+        How many times as many repeats there are as expected, and the shape of the mixture.
+    levels, nats : ndarray of float64, shape (s,)
+        Ascending evidence by the mixture, and ``-log`` of the share of training values that had as much.
+    apart : float
+        The probability that two records agree.
+    """
+
+    step: float
+    knots: Floats
+    heights: Floats
+    repeated: Floats
+    counts: Codes
+    values: int
+    compared: float = 1.0
+    rate: float = 1.0
+    shape: float = 1000.0
+    levels: Floats = field(default_factory=lambda: np.zeros(0))
+    nats: Floats = field(default_factory=lambda: np.zeros(0))
+    apart: float = 1.0
+
+    def by_density(self, x: Floats) -> Floats:
+        """The probability of each value by the density around it, shape (n,)."""
+        if not len(self.heights):
+            return np.ones(len(x))
+        place = np.clip(np.searchsorted(self.knots, x, side="right") - 1, 0, len(self.heights) - 1)
+        return np.clip(self.heights[place] * self.step, 1e-15, 1.0)
+
+    def seen(self, x: Floats) -> Codes:
+        """How often each value occurred among the training values if more than once, else 0; shape (n,)."""
+        if not len(self.repeated):
+            return np.zeros(len(x), dtype=np.int64)
+        place = np.minimum(np.searchsorted(self.repeated, x), len(self.repeated) - 1)
+        return np.where(self.repeated[place] == x, self.counts[place], 0)
+
+    def evidence(self, others: Codes, expected: Floats, compared: Floats) -> Floats:
+        """``-log`` of the probability of so many others alike, of those `compared`, or more; nats, shape (n,).
+
+        No more than are expected are no evidence.
+        """
+        out = np.zeros(len(others))
+        found = np.flatnonzero((others > 0) & (others > expected))
+        count, mean = others[found].astype(np.float64), np.maximum(expected[found], _TINY)
+        usual = gammainc(count, mean)
+        spread = mean * self.rate
+        usual = np.maximum(usual, betainc(count, self.shape, spread / (spread + self.shape)))
+        # What was never seen is bounded, and by so much more the oftener it occurs (Zipf).
+        ratio = np.maximum(compared[found] / max(self.compared, 1.0), 1.0)
+        bound = np.log(self.values + 1.0) + NEVER + np.log(count) - np.log(ratio)
+        out[found] = np.maximum(np.minimum(-np.log(np.maximum(usual, _TINY)), bound), 0.0)
+        return self._as_seen(out)
+
+    def _as_seen(self, evidence: Floats) -> Floats:
+        """Evidence of which usual records have no more than its nats say, neither within what was seen nor beyond."""
+        if not len(self.levels):
+            return evidence
+        within = np.interp(evidence, np.append(0.0, self.levels), np.append(0.0, self.nats))
+        beyond = evidence * (self.nats[-1] / self.levels[-1])
+        return np.minimum(evidence, np.where(evidence > self.levels[-1], beyond, within))
+
+    def fit_levels(self, evidence: Floats) -> None:
+        """Learn which shares of usual records reach which evidence."""
+        levels = np.unique(np.quantile(evidence, [1.0 - share for share in _SHARES if share * len(evidence) >= 3.0]))
+        self.levels = levels[levels > 0]
+        at_least = len(evidence) - np.searchsorted(np.sort(evidence), self.levels)
+        self.nats = -np.log(at_least / len(evidence))
+
+    def fit_spread(self, others: Codes, expected: Floats) -> None:
+        """Learn the rate and the shape that make training values' repeats likeliest."""
+        every = -(-len(others) // _SAMPLE)
+        count, mean = others[::every].astype(np.float64), np.maximum(expected[::every], _TINY)
+        best = -np.inf
+        for shape in _SHAPES:
+            constant = gammaln(count + shape) - gammaln(shape)
+            for rate in _RATES:
+                spread = rate * mean
+                likely = float(np.sum(constant + count * np.log(spread) - (count + shape) * np.log1p(spread / shape)))
+                likely -= float(np.sum(count)) * float(np.log(shape))
+                if likely > best:
+                    best, self.rate, self.shape = likely, float(rate), float(shape)
+
+
+def learn_frequency(values: Floats) -> Frequency | None:
+    """Learn how probable each value is; None where values are few or most of them are common."""
+    x = np.sort(values[~np.isnan(values)])
+    if x.size < _LEAST_VALUES:
+        return None
+    distinct, counts = np.unique(x, return_counts=True)
+    if counts[(counts == 1) | (counts < _COMMON * x.size)].sum() < 0.5 * x.size:
+        return None
+    places = decimals(x[:: -(-x.size // _SAMPLE)])
+    step = 10.0 ** -float(np.quantile(places, _STEP_SHARE, method="higher"))
+    knots = np.unique(np.quantile(x, np.linspace(0.0, 1.0, min(_KNOTS, 2 + x.size // _VALUES_A_KNOT))))
+    below = np.searchsorted(x, knots, side="right") / x.size
+    below[0] = 0.0
+    heights = np.minimum(np.diff(below) / np.diff(knots), LARGEST)
+    if len(heights):
+        # Where there were hardly any, more may come than there were: as dense as half of the values lie.
+        order = np.argsort(heights)
+        middle = heights[order[np.searchsorted(np.diff(below)[order].cumsum(), 0.5)]]
+        heights[[0, -1]] = np.maximum(heights[[0, -1]], middle)
+    several = counts > 1
+    while several.sum() > _MOST_REPEATED:
+        several = counts > 2 * counts[several].min()
+    return Frequency(step, knots, heights, distinct[several] + 0.0, counts[several].astype(np.int64), x.size)
+
+
+def learn_spread(frequency: Frequency, values: Floats, spans: Codes) -> Floats:
+    """Learn how far repeats scatter, and give the evidence of each training value by those of other spans; (n,)."""
+    present = np.flatnonzero(~np.isnan(values))
+    x, own = values[present], spans[present]
+    if len(np.unique(own)) < _LEAST_BLOCKS:
+        own = np.arange(len(x)) * _BLOCKS // len(x)
+    inside = repeats_of(mixed(x.view(np.uint64)) + own.astype(np.uint64))
+    compared = others_of(own)
+    outside = repeats_of((x + 0.0).view(np.uint64)) - inside
+    outside = np.where(outside >= frequency.counts.min(initial=2), outside, 0)
+    often = frequency.by_density(x) + outside / (frequency.values - compared)
+    expected = np.minimum(often, 1.0) * compared
+    frequency.compared = float(compared.mean())
+    frequency.fit_spread(inside, expected)
+    frequency.fit_levels(frequency.evidence(inside, expected, compared))
+    found = np.zeros(len(values))
+    found[present] = frequency.evidence(inside, expected, compared)
+    return found
