@@ -107,8 +107,10 @@ class CompiledCode:
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """Return what was compiled for these types, or None."""
         from numba.core.compiler import CompileResult
+        from numba.core.runtime.nrt import rtsys
 
-        target_context.refresh()
+        # What only a compiler needs, it loads itself; `refresh` would load it here, in a third of a second.
+        rtsys.initialize(target_context)
         name = self._name(signature, target_context.codegen())
         for place in places():
             content = _read(place / self._folder / name)

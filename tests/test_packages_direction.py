@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import mlx_iforest
+
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = ("anomaly_detection", "pandas", "polars", "pyarrow", "narwhals", "matplotlib", "optuna", "jinja2", "rich")
 
@@ -86,6 +88,28 @@ except Exception as error:
     assert "mlx" in reason.lower()
     assert chosen == "numba"
     assert "pip install" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "unneeded"),
+    [
+        (["--version"], {"numpy", "pandas", "scipy", "sklearn", "numba"}),
+        (["generate", "--samples", "10"], {"scipy", "sklearn", "numba"}),
+    ],
+)
+def test_a_command_loads_only_what_it_needs(words: list[str], unneeded: set[str], tmp_path: Path) -> None:
+    # scikit-learn alone takes a second.
+    given = [*words, str(tmp_path / "made.csv")] if "generate" in words else words
+    told = run(f"import sys\nfrom anomaly_detection.cli import main\nassert main({given}) == 0\nprint(*sys.modules)")
+    assert set(told.split()).isdisjoint(unneeded)
+
+
+def test_every_name_of_the_engine_is_found_and_no_other() -> None:
+    for name in mlx_iforest.__all__:
+        assert getattr(mlx_iforest, name) is not None
+    assert set(mlx_iforest.__all__) <= set(dir(mlx_iforest))
+    with pytest.raises(AttributeError, match="no attribute 'Forrest'"):
+        getattr(mlx_iforest, "Forr" + "est")
 
 
 LAYERS = {
