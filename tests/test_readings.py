@@ -296,3 +296,20 @@ def test_new_models_have_evidence_for_counts_and_take_records_without_names() ->
     values, usual = features.in_units(extended, np.array([70]))
     assert (values[0, at], usual[0, at]) == (1, 60)
     assert features.known_share(new) == 0.0
+
+
+def test_a_value_that_a_category_brings_with_it_is_not_looked_at() -> None:
+    rng = np.random.default_rng(0)
+    lane = rng.integers(0, 400, 2000)
+    frame = pd.DataFrame(
+        {
+            "distance": rng.uniform(100, 9000, 400).round(1)[lane],
+            "weight": rng.uniform(1, 900, 2000).round(2),
+            "lane": pd.Categorical([f"lane {i}" for i in lane]),
+        }
+    )
+    found = Readings(["distance", "weight"], []).fit(frame)
+    assert [str(name) for name in found.get_feature_names_out()] == ["repeated weight"]
+    # Without the lane nobody knows why.
+    alone = Readings(["distance", "weight"], []).fit(frame.drop(columns="lane"))
+    assert "repeated distance" in alone.get_feature_names_out()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,13 +13,14 @@ from anomaly_detection.features.bounds import LARGEST
 from anomaly_detection.features.coincidences import mixed, others_of, repeats_of
 from anomaly_detection.features.forms import NEVER, decimals
 
-__all__ = ["Frequency", "learn_frequency", "learn_spread"]
+__all__ = ["Frequency", "follows_category", "learn_frequency", "learn_spread"]
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
 _SAMPLE = 20_000
 _MOST_REPEATED = 20_000
+_OFTEN_AGAIN, _MOSTLY, _BEYOND_CHANCE = 0.1, 0.5, 3.0
 _LEAST_VALUES = 20
 _COMMON = 0.01  # of the values: one that is oftener is no surprise to see again
 _STEP_SHARE = 0.9
@@ -131,6 +133,36 @@ class Frequency:
                 likely -= float(np.sum(count)) * float(np.log(shape))
                 if likely > best:
                     best, self.rate, self.shape = likely, float(rate), float(shape)
+
+
+def follows_category(values: Floats, categories: Sequence[Codes]) -> bool:
+    """Whether values come again because a category does: a lane's distance, a product's weight.
+
+    Of the values that occur several times, a tenth of all rows at least, half stay within one level of a category, and
+    three times as many as would by chance.
+
+    Parameters
+    ----------
+    values : ndarray of float64, shape (n,)
+        NaN where missing.
+    categories : sequence of ndarray of int64, shape (n,)
+        Each row's level.
+    """
+    present = np.flatnonzero(~np.isnan(values))
+    _, place, counts = np.unique(values[present], return_inverse=True, return_counts=True)
+    again = counts[place] > 1
+    if again.sum() < _OFTEN_AGAIN * max(present.size, 1):
+        return False
+    for codes in categories:
+        level = codes[present][again]
+        low, high = np.full(len(counts), np.iinfo(np.int64).max), np.full(len(counts), np.iinfo(np.int64).min)
+        np.minimum.at(low, place[again], level)
+        np.maximum.at(high, place[again], level)
+        within = float((low == high)[counts > 1].mean())
+        shares = np.unique(codes, return_counts=True)[1] / len(codes)
+        if within >= _MOSTLY and within >= _BEYOND_CHANCE * float((shares**2).sum()):
+            return True
+    return False
 
 
 def learn_frequency(values: Floats) -> Frequency | None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.data.levels import Kept
-from anomaly_detection.data.table import Table, as_table
+from anomaly_detection.data.table import Coded, Table, as_table
 from anomaly_detection.features.agreements import agreeing, partners
 from anomaly_detection.features.bounds import bounded
 from anomaly_detection.features.clauses import listed, number, with_unit
@@ -26,7 +26,7 @@ from anomaly_detection.features.coincidences import (
     others_of,
     repeats_of,
 )
-from anomaly_detection.features.frequency import Frequency, learn_frequency, learn_spread
+from anomaly_detection.features.frequency import Frequency, follows_category, learn_frequency, learn_spread
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.remembered import Remembered
 from anomaly_detection.progress import steps
@@ -48,6 +48,9 @@ def _values(X: Table, names: Sequence[str]) -> Floats:
 
 class Readings(FeatureGroup):
     """Evidence in nats that a value repeats others, a feature a column whose values hardly do; and that several do.
+
+    Columns whose values come again because a category does are not looked at (`follows_category`): the denser records
+    lie in time, the oftener a lane's distance does.
 
     For each column: how many rows of the same span of time (`within`; of all, if there is none) hold that very value,
     against what `Frequency` leads to expect of so many rows. *values repeated together*, where two or more columns are
@@ -86,10 +89,11 @@ class Readings(FeatureGroup):
         spans = self._spans(X)
         self.frequencies_: dict[str, Frequency] = {}
         found = []
+        categories = [X[name].codes for name in X if isinstance(X[name], Coded) and name not in self.within]
         for name in steps(self.numbers, "looking for repeated values"):
             values = bounded(X.numbers(name))
             frequency = learn_frequency(values)
-            if frequency is not None:
+            if frequency is not None and not follows_category(values, categories):
                 self.frequencies_[name] = frequency
                 found.append(learn_spread(frequency, values, spans))
         self.together_ = self._learn_together(X, spans)
