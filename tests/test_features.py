@@ -20,17 +20,8 @@ from anomaly_detection.data.chunks import read_table
 from anomaly_detection.data.levels import CombinedLevels, Levels
 from anomaly_detection.data.schema import Schema
 from anomaly_detection.errors import DataError
-from anomaly_detection.features.derived import (
-    CalendarPart,
-    Duration,
-    MissingPattern,
-    MissingState,
-    Product,
-    Ratio,
-    find_calendar,
-    find_durations,
-    find_ratios,
-)
+from anomaly_detection.features.derivation import find_calendar, find_durations, find_ratios
+from anomaly_detection.features.derived import CalendarPart, Duration, MissingPattern, MissingState, Product, Ratio
 from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.expectation import Expectation
 from anomaly_detection.features.features import SupplyChainFeatures

@@ -13,7 +13,7 @@ from anomaly_detection.cli import main
 from anomaly_detection.data.chunks import read_table
 from anomaly_detection.features import group_deviation, rarity
 from anomaly_detection.features import restated_columns as restated
-from anomaly_detection.features.derived import find_durations, find_ratios
+from anomaly_detection.features.derivation import find_durations, find_ratios
 from anomaly_detection.features.duplicates import _combine, _hash, _hash_column
 from anomaly_detection.features.expectation import Expectation
 from anomaly_detection.features.features import SupplyChainFeatures

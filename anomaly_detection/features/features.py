@@ -19,64 +19,28 @@ from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.records import RecordReader, is_record
 from anomaly_detection.data.schema import CleaningReport, Role, Schema, infer_schema
-from anomaly_detection.data.table import Coded, Table, as_table
+from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.errors import DataError
-from anomaly_detection.features.contexts import Contexts
+from anomaly_detection.features.branches import Branch, plan_branches
 from anomaly_detection.features.copies import Copies
-from anomaly_detection.features.dates import Dates
-from anomaly_detection.features.derived import (
-    CalendarPart,
-    Derived,
-    Duration,
-    MissingPattern,
-    MissingState,
-    NumberLevel,
-    Product,
-    Ratio,
-    add_derived,
-    derived_names,
-    find_calendar,
-    find_durations,
-    find_levels,
-    find_ratios,
-)
-from anomaly_detection.features.duplicates import Repeats
-from anomaly_detection.features.evidence import NAME, Evidence, FeatureScale, learn_tails
+from anomaly_detection.features.derivation import find_derived
+from anomaly_detection.features.derived import Derived, Duration, add_derived, derived_names
+from anomaly_detection.features.evidence import NAME, Evidence, learn_tails
 from anomaly_detection.features.excuses import Excuses
-from anomaly_detection.features.expectation import Expectation
-from anomaly_detection.features.forms import Decimals, Forms, Gaps, Signs, Zeros
+from anomaly_detection.features.feature_scales import scales_of
 from anomaly_detection.features.group import FeatureSource
-from anomaly_detection.features.group_deviation import GroupDeviation
-from anomaly_detection.features.kinds import EVIDENCE_GROUPS, FORMER_GROUPS, GROUPS, KINDS, LATER_GROUPS, PLAIN_GROUPS
+from anomaly_detection.features.kept_features import kept_features
+from anomaly_detection.features.kinds import EVIDENCE_GROUPS, GROUPS, KINDS, PLAIN_GROUPS, weigh_evidence
 from anomaly_detection.features.memory import Memory
-from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
 from anomaly_detection.features.pairing import MOST_PARTNERS
-from anomaly_detection.features.rarity import (
-    CalendarRarity,
-    CategoryRarity,
-    LevelRarity,
-    MissingLevels,
-    MissingRarity,
-    PairRarity,
-    ValueRarity,
-)
-from anomaly_detection.features.readings import Readings
-from anomaly_detection.features.relations import Relations
-from anomaly_detection.features.restated import Restated
 from anomaly_detection.features.restated_columns import find_restated
-from anomaly_detection.features.rules import Rules
-from anomaly_detection.features.sequence import Neighbours, Runs
-from anomaly_detection.features.spelling import Spelling
+from anomaly_detection.features.sources import sources_of
 from anomaly_detection.features.surprise import DeviationSummary
 from anomaly_detection.features.units import Units
 
 __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
 
-_SAMPLE = 5_000
-_SAME = 0.999
-_BLOCK = 1_024
 _FEW = 20_000  # rows: below, threads cost more than they save
-_OF_A_RECORD = 3
 
 
 class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -152,7 +116,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
     @property
     def weighs_evidence(self) -> bool:
         """Whether the last feature is the evidence against a row, see `Evidence`."""
-        return any(group in EVIDENCE_GROUPS for group in self.groups)
+        return weigh_evidence(self.groups)
 
     @property
     def numerical_features(self) -> list[str]:
@@ -209,7 +173,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.restated_ = find_restated(
             clean, self.schema_.names(Role.NUMERIC, Role.CATEGORICAL), self.schema_.names(Role.TIMESTAMP)
         )
-        self.derived_ = self._derive(clean)
+        self.derived_ = find_derived(clean, self.schema_, self.restated_, levels=self.weighs_evidence)
         extended = self._extended(clean)
         self.feature_names_in_ = np.asarray(extended.columns, dtype=object)
         self.n_features_in_ = len(extended.columns)
@@ -217,10 +181,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         Kept.forget(self)
         found = self._of_branches("fit_transform", extended)
         sources = self._sources()
-        self.kept_ = _distinct(
-            found, np.array([KINDS[source.kind].units[1] < np.inf for source in sources], dtype=bool)
-        )
-        self.kept_ = self.kept_[~_foretold(sources)[self.kept_]]
+        self.kept_ = kept_features(found, sources)
         if not self.kept_.size:
             raise DataError("No feature varies among the records; expected records that differ.")
         found = found[:, self.kept_]
@@ -231,7 +192,8 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.tails_ = DeviationSummary([units[i][0] for i in plain], [units[i][1] for i in plain]).fit(found[:, plain])
         self.evidence_ = None
         if self.weighs_evidence:
-            scales = self._scales(extended)
+            logarithmic = np.concatenate([branch.logarithmic_features() for _, branch, _ in self._used()])
+            scales = scales_of(self.feature_sources_, logarithmic[self.kept_].tolist(), extended)
             self.evidence_ = Evidence(scales, learn_tails(found, scales, [least for least, _ in units]))
         self.feature_sources_ = self._all_sources()
         Kept.forget(self)
@@ -279,8 +241,10 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             clean = clean.with_columns({name: np.full(len(clean), None, dtype=object) for name in absent})
         return add_derived(clean, self.derived_, _plan(self).derived)
 
-    def _derived_names(self) -> list[str]:
-        return derived_names(self.derived_, [*self.schema_.names(), *self.schema_.word_columns().values()])
+    def _derived_columns(self) -> dict[str, Derived]:
+        """The derived columns by name."""
+        names = derived_names(self.derived_, [*self.schema_.names(), *self.schema_.word_columns().values()])
+        return dict(zip(names, self.derived_, strict=True))
 
     def features_of(self, extended: Any) -> npt.NDArray[np.float32]:
         """Return the features of records that `prepare` or `extend` made; training records have theirs again."""
@@ -377,7 +341,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
 
     @cached_property
     def _excuses(self) -> Excuses:
-        origins = dict(zip(self._derived_names(), (part.columns for part in self.derived_), strict=True))
+        origins = {name: part.columns for name, part in self._derived_columns().items()}
         durations = [part.columns for part in self.derived_ if isinstance(part, Duration)]
         measured = self.schema_.names(Role.NUMERIC, Role.TIMESTAMP)
         return Excuses(self.feature_sources_[: len(self.kept_)], origins, measured, durations)
@@ -441,119 +405,15 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         check_is_fitted(self, "feature_sources_")
         return np.asarray([source.name for source in self.feature_sources_], dtype=object)
 
-    def _judged(self, role: Role) -> list[str]:
-        return [name for name in self.schema_.names(role) if name not in self.restated_]
+    def _branches(self) -> list[Branch]:
+        return plan_branches(self.schema_, self.restated_, self._derived_columns(), self.groups, self.n_jobs)
 
-    def _derive(self, clean: Table) -> list[Derived]:
-        dates = self.schema_.names(Role.TIMESTAMP)
-        numbers = self._judged(Role.NUMERIC)
-        texts = {column.name: column.texts for column in self.schema_.columns}
-        missing = tuple(MissingState(name, texts[name]) for name in (*numbers, *dates) if clean.isna(name).any())
-        return [
-            *find_calendar(clean, dates),
-            *find_durations(clean, dates),
-            *find_ratios(clean, numbers),
-            *(find_levels(clean, self.schema_.names(Role.NUMERIC)) if self.weighs_evidence else []),
-            *missing,
-            *([MissingPattern(missing)] if missing else []),
-        ]
-
-    def _branches(self) -> list[tuple[str, Any, list[str]]]:
-        numbers = self._judged(Role.NUMERIC)
-        categories = self._judged(Role.CATEGORICAL)
-        dates = self.schema_.names(Role.TIMESTAMP)
-        derived = list(zip(self._derived_names(), self.derived_, strict=True))
-        names: dict[type, list[str]] = {
-            kind: [name for name, part in derived if isinstance(part, kind)]
-            for kind in (Duration, Ratio, Product, MissingState, MissingPattern, NumberLevel)
-        }
-        calendar = {
-            kind: [name for name, part in derived if isinstance(part, CalendarPart) and part.part in kind]
-            for kind in (("weekday", "hour"), ("month",), ("period",))
-        }
-        weekday_and_hour, months, periods = calendar.values()
-        judged = [*numbers, *names[Duration], *names[Ratio]]
-        groupers = [*categories, *months]
-        levels = names[NumberLevel]
-        every = self.schema_.names(Role.CATEGORICAL)
-        names_only = self.schema_.names(Role.IDENTIFIER)
-        kin = {name: part.columns for name, part in derived}
-        states = names[MissingState]
-        products = [part for part in self.derived_ if isinstance(part, Product)]
-        restating_dates = dict.fromkeys(date for _, date in self.restated_.values())
-        plan: list[tuple[str, Any, list[str]]] = [
-            ("num", NumericValues(), numbers),
-            ("cat", CategoryRarity(), categories),
-            ("pairs", PairRarity(), [*categories, *states]),
-            ("calendar", CalendarRarity(), weekday_and_hour),
-            ("durations", Durations(), names[Duration]),
-            ("ratios", Ratios(), names[Ratio]),
-            ("deviations", GroupDeviation(judged, groupers, n_jobs=self.n_jobs), [*judged, *groupers]),
-            (
-                "expectations",
-                Expectation([*numbers, *names[Duration]], groupers, [product.columns for product in products]),
-                [*numbers, *names[Duration], *groupers],
-            ),
-            ("rules", Rules(products, dates), [*names[Product], *dates]),
-            ("missing", MissingRarity(keep_all=True), names[MissingPattern]),
-            ("repeats", Repeats(numbers, periods, dates), [*numbers, *categories, *periods, *dates]),
-            ("levels", LevelRarity(unclosed=weekday_and_hour), [*every, *weekday_and_hour]),
-            ("patterns", MissingLevels(keep_all=True), names[MissingPattern]),
-            ("copies", Copies(names_only), [*numbers, *dates, *categories, *names_only]),
-            ("readings", Readings(numbers, periods), [*numbers, *periods, *dates, *categories]),
-            (
-                "contexts",
-                Contexts(judged, [*groupers, *weekday_and_hour, *levels], numbers, kin),
-                [*judged, *groupers, *weekday_and_hour, *levels],
-            ),
-            ("relations", Relations(kin), [*every, *months, *weekday_and_hour, *levels]),
-            ("dates", Dates(), dates),
-            ("signs", Signs(), self.schema_.names(Role.NUMERIC)),
-            ("decimals", Decimals(), self.schema_.names(Role.NUMERIC)),
-            ("given", Gaps(), [*self.schema_.names(Role.NUMERIC), *dates, *every]),
-            ("forms", Forms(), every),
-            ("spelling", Spelling(), every),
-            ("zeros", Zeros(), self.schema_.names(Role.NUMERIC)),
-            ("values", ValueRarity(), levels),
-            ("restated", Restated(self.restated_), [*self.restated_, *restating_dates]),
-            ("neighbours", Neighbours([*numbers, *dates], every), [*numbers, *dates, *every]),
-            ("runs", Runs(numbers, every), [*numbers, *every]),
-        ]
-        wanted = {name for name, _, columns in plan if name in self.groups and columns}
-        former = any(group in FORMER_GROUPS for group in self.groups)
-        known = GROUPS if self.weighs_evidence else PLAIN_GROUPS
-        if former:
-            # A file of before copies and readings were judged by chance.
-            known = tuple({*known, *FORMER_GROUPS} - {"copies", "readings"})
-        # Files of before these were thought of have no such branches.
-        known = tuple(name for name in known if name not in LATER_GROUPS or name in self.groups)
-        return [
-            (name, branch if name in wanted else "drop", columns) for name, branch, columns in plan if name in known
-        ]
-
-    def _used(self) -> list[tuple[str, Any, list[str]]]:
+    def _used(self) -> list[Branch]:
         return [part for part in self.transformers_ if part[1] != "drop"]
 
-    def _scales(self, extended: Table) -> list[FeatureScale]:
-        """What `Evidence` has to know of each kept feature."""
-        sources = self.feature_sources_[: len(self.kept_)]
-        judged = {columns: i for i, columns in enumerate(dict.fromkeys(map(_judged_by, sources)))}
-        logarithmic = np.concatenate([branch.logarithmic_features() for _, branch, _ in self._used()])[self.kept_]
-        scales = []
-        for source, growing in zip(sources, logarithmic.tolist(), strict=True):
-            kind = KINDS[source.kind]
-            discrete = self._is_discrete(source, extended)
-            scales.append(
-                FeatureScale(kind.weighed, kind.nats, growing, kind.one_sided, discrete, judged[_judged_by(source)])
-            )
-        return scales
-
-    @staticmethod
-    def _is_discrete(source: FeatureSource, extended: Table) -> bool:
-        if not KINDS[source.kind].ordered:
-            return True
-        name = source.columns[0]
-        return bool(_distinct_values(extended[name]) < 0.05 * len(extended)) if name in extended else False
+    def _sources(self) -> list[FeatureSource]:
+        """The sources of all features of the branches."""
+        return sources_of(self._used(), self._derived_columns())
 
     def _all_sources(self) -> list[FeatureSource]:
         """The sources of the kept features, and of the row-level summary."""
@@ -565,28 +425,13 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             *([FeatureSource(NAME, NAME, ())] if self.weighs_evidence else []),
         ]
 
-    def _sources(self) -> list[FeatureSource]:
-        derived = dict(zip(self._derived_names(), self.derived_, strict=True))
-        sources = []
-        for kind, transformer, columns in self._used():
-            names = transformer.get_feature_names_out()
-            judged = getattr(transformer, "feature_columns_", [(name,) for name in columns])
-            grouped = getattr(transformer, "feature_groups_", [()] * len(names))
-            for name, own, group_by in zip(names, judged, grouped, strict=True):
-                inputs = dict.fromkeys(
-                    column for part in own for column in (derived[part].columns if part in derived else (part,))
-                )
-                looked_at = {part: derived[part] for part in (*own, *group_by) if part in derived}
-                sources.append(FeatureSource(str(name), kind, tuple(inputs), tuple(group_by), looked_at))
-        return sources
-
 
 class _Plan:
     """What follows from the columns and branches of fitted features, for every batch."""
 
     def __init__(self, features: SupplyChainFeatures) -> None:
         self.identifiers = features.schema_.names(Role.IDENTIFIER)
-        self.derived = features._derived_names()
+        self.derived = [*features._derived_columns()]
         self.used = features._used() if hasattr(features, "transformers_") else []
         self.copies = next(((branch, columns) for name, branch, columns in self.used if name == "copies"), None)
 
@@ -598,47 +443,3 @@ _forest_features: Kept[SupplyChainFeatures, npt.NDArray[np.int64]] = Kept(
     )
 )
 _reader: Kept[SupplyChainFeatures, RecordReader] = Kept(lambda features: RecordReader(features.schema_))
-
-
-def _distinct_values(column: Any) -> int:
-    return int(np.count_nonzero(column.counts())) if isinstance(column, Coded) else int(pd.Series(column).nunique())
-
-
-def _judged_by(source: FeatureSource) -> tuple[str, ...]:
-    """What a feature judges: its first column, or, of a whole record, all."""
-    return source.columns[:1] if len(source.columns) <= _OF_A_RECORD else source.columns
-
-
-def _distinct(found: npt.NDArray[np.float32], telling: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Columns that vary or are `telling` once they do, each but the first of those that rise and fall together."""
-    with np.errstate(invalid="ignore"):
-        varies = np.array([_varies(column) for column in found.T], dtype=bool)
-    candidates = np.flatnonzero(varies | telling) if varies.any() else np.flatnonzero(varies)
-    sample = found[:: -(-len(found) // _SAMPLE), :][:, candidates].astype(np.float64)
-    missing = np.isnan(sample)
-    sample = np.where(missing, 0.0, sample)
-    present = np.maximum((~missing).sum(axis=0), 1)
-    sample = np.where(missing, 0.0, sample - sample.sum(axis=0) / present)
-    length = np.sqrt((sample**2).sum(axis=0))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        sample /= length
-    kept = np.ones(len(candidates), dtype=bool)
-    for start in range(0, len(candidates), _BLOCK):
-        with np.errstate(invalid="ignore"):
-            likeness = np.abs(sample[:, start : start + _BLOCK].T @ sample[:, : start + _BLOCK])
-        for i, j in np.argwhere(likeness > _SAME):
-            # Row by row, so it is settled whether an earlier column is kept.
-            if j < start + i and kept[j]:
-                kept[start + i] = False
-    return candidates[kept]
-
-
-def _foretold(sources: Sequence[FeatureSource]) -> npt.NDArray[np.bool_]:
-    """Plain values of columns that are judged against their group or the rest of the record: their size says less."""
-    judged = {source.columns for source in sources if KINDS[source.kind].beside}
-    return np.array([KINDS[source.kind].plain and source.columns in judged for source in sources], dtype=bool)
-
-
-def _varies(column: npt.NDArray[np.float32]) -> bool:
-    present = column[~np.isnan(column)]
-    return present.size > 0 and bool(present.min() != present.max() or present.size < column.size)

@@ -38,8 +38,8 @@ class FeatureSource:
     group_by : tuple of str
         What the feature is compared within: categorical input columns, or calendar parts such as ``month of date``.
     derived : mapping of str to Derived
-        What the columns that it looks at, judged or compared within, follow from, by name; input columns are not in it.
-        Follows from the names, so comparisons and model files leave it out.
+        The derived columns among those that it judges or compares within, by name. It follows from the records'
+        columns and the branches, so comparisons and model files leave it out.
     """
 
     name: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 from anomaly_detection.features.contexts import Contexts
 from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.dates import Dates
@@ -28,7 +30,16 @@ from anomaly_detection.features.sequence import Neighbours, Runs
 from anomaly_detection.features.spelling import Spelling
 from anomaly_detection.features.surprise import DeviationSummary
 
-__all__ = ["EVIDENCE_GROUPS", "FORMER_GROUPS", "GROUPS", "KINDS", "LATER_GROUPS", "PLAIN_GROUPS"]
+__all__ = [
+    "EVIDENCE_GROUPS",
+    "FORMER_GROUPS",
+    "GROUPS",
+    "KINDS",
+    "LATER_GROUPS",
+    "PLAIN_GROUPS",
+    "known_groups",
+    "weigh_evidence",
+]
 
 _PLAIN: dict[str, type[FeatureGroup]] = {
     "num": NumericValues,
@@ -79,3 +90,18 @@ FORMER_GROUPS = tuple(_FORMER)
 """Features that forests of earlier files look at, and no new one does."""
 
 GROUPS = (*PLAIN_GROUPS, *EVIDENCE_GROUPS)
+
+
+def weigh_evidence(groups: Iterable[str]) -> bool:
+    """Whether features of these groups are weighed up, see `Evidence`."""
+    return any(group in EVIDENCE_GROUPS for group in groups)
+
+
+def known_groups(groups: Collection[str]) -> frozenset[str]:
+    """The groups of which a model with these has branches, wanted or not."""
+    known = {*(GROUPS if weigh_evidence(groups) else PLAIN_GROUPS)}
+    if any(group in FORMER_GROUPS for group in groups):
+        # A file of before copies and readings were judged by chance.
+        known = {*known, *FORMER_GROUPS} - {"copies", "readings"}
+    # Files of before these were thought of have no such branches.
+    return frozenset(name for name in known if name not in LATER_GROUPS or name in groups)

@@ -150,7 +150,6 @@ class _Features(Kind):
         fault = _fault(features)
         if fault is not None:
             raise StateError(f"{at}: {fault}")
-        features.feature_sources_ = features._all_sources()
         return features
 
     @staticmethod
@@ -167,7 +166,10 @@ class _Features(Kind):
 
 
 def _fault(features: SupplyChainFeatures) -> str | None:
-    """What does not go together in features that were read; None where all does."""
+    """What does not go together in features that were read; None where all does.
+
+    What a file leaves out, since it follows from the rest, is put in.
+    """
     fault = _columns_fault(features) or _plan_fault(features)
     if fault is not None:
         return fault
@@ -189,6 +191,7 @@ def _fault(features: SupplyChainFeatures) -> str | None:
             return f"'remembered_' {fault or 'goes with evidence only'}"
     if features.feature_sources_ != expected:
         return "'feature_sources_' must name the features that are made, and their columns"
+    features.feature_sources_ = expected
     rows = {branch.n_rows_ for _, branch, _ in features._used() if hasattr(branch, "n_rows_")}
     return None if rows <= {features.n_records_} else f"'n_records_' is {features.n_records_}, but branches saw {rows}"
 
@@ -235,10 +238,7 @@ def _columns_fault(features: SupplyChainFeatures) -> str | None:
 
 
 def _plan_fault(features: SupplyChainFeatures) -> str | None:
-    """Branches that are not those which follow from the columns; the groups and the numbers of a branch may differ.
-
-    What a file leaves out, since it follows, is put into them.
-    """
+    """Branches that are not those which follow from the columns; the groups and the numbers of a branch may differ."""
     planned = features._branches()
     if len(planned) != len(features.transformers_):
         return f"expected {len(planned)} branches"

@@ -1,0 +1,132 @@
+"""The plan of branches: which transformer makes the features of each group, and of which columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from anomaly_detection.data.schema import Role, Schema
+from anomaly_detection.features.contexts import Contexts
+from anomaly_detection.features.copies import Copies
+from anomaly_detection.features.dates import Dates
+from anomaly_detection.features.derived import (
+    CalendarPart,
+    Derived,
+    Duration,
+    MissingPattern,
+    MissingState,
+    NumberLevel,
+    Product,
+    Ratio,
+)
+from anomaly_detection.features.duplicates import Repeats
+from anomaly_detection.features.expectation import Expectation
+from anomaly_detection.features.forms import Decimals, Forms, Gaps, Signs, Zeros
+from anomaly_detection.features.group_deviation import GroupDeviation
+from anomaly_detection.features.kinds import known_groups
+from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
+from anomaly_detection.features.rarity import (
+    CalendarRarity,
+    CategoryRarity,
+    LevelRarity,
+    MissingLevels,
+    MissingRarity,
+    PairRarity,
+    ValueRarity,
+)
+from anomaly_detection.features.readings import Readings
+from anomaly_detection.features.relations import Relations
+from anomaly_detection.features.restated import Restated
+from anomaly_detection.features.rules import Rules
+from anomaly_detection.features.sequence import Neighbours, Runs
+from anomaly_detection.features.spelling import Spelling
+
+__all__ = ["Branch", "plan_branches"]
+
+Branch = tuple[str, Any, list[str]]
+"""The name of a group, its transformer or "drop", and the columns that this is given."""
+
+
+def plan_branches(
+    schema: Schema,
+    restated: Mapping[str, tuple[str, str]],
+    derived: Mapping[str, Derived],
+    groups: Sequence[str],
+    n_jobs: int | None,
+) -> list[Branch]:
+    """Plan a branch for each group, "drop" where the group is not wanted or has no columns.
+
+    Parameters
+    ----------
+    schema : Schema
+    restated : mapping of column to (part, date)
+        Columns that are not judged, because they only restate a part of a date.
+    derived : mapping of str to Derived
+        The derived columns by name.
+    groups : sequence of str
+        Those that are wanted.
+    n_jobs : int, optional
+        Threads over columns.
+    """
+    numbers = [name for name in schema.names(Role.NUMERIC) if name not in restated]
+    categories = [name for name in schema.names(Role.CATEGORICAL) if name not in restated]
+    dates = schema.names(Role.TIMESTAMP)
+    names: dict[type, list[str]] = {
+        kind: [name for name, part in derived.items() if isinstance(part, kind)]
+        for kind in (Duration, Ratio, Product, MissingState, MissingPattern, NumberLevel)
+    }
+    calendar = {
+        kind: [name for name, part in derived.items() if isinstance(part, CalendarPart) and part.part in kind]
+        for kind in (("weekday", "hour"), ("month",), ("period",))
+    }
+    weekday_and_hour, months, periods = calendar.values()
+    judged = [*numbers, *names[Duration], *names[Ratio]]
+    groupers = [*categories, *months]
+    levels = names[NumberLevel]
+    every = schema.names(Role.CATEGORICAL)
+    names_only = schema.names(Role.IDENTIFIER)
+    kin = {name: part.columns for name, part in derived.items()}
+    states = names[MissingState]
+    products = [part for part in derived.values() if isinstance(part, Product)]
+    restating_dates = dict.fromkeys(date for _, date in restated.values())
+    plan: list[Branch] = [
+        ("num", NumericValues(), numbers),
+        ("cat", CategoryRarity(), categories),
+        ("pairs", PairRarity(), [*categories, *states]),
+        ("calendar", CalendarRarity(), weekday_and_hour),
+        ("durations", Durations(), names[Duration]),
+        ("ratios", Ratios(), names[Ratio]),
+        ("deviations", GroupDeviation(judged, groupers, n_jobs=n_jobs), [*judged, *groupers]),
+        (
+            "expectations",
+            Expectation([*numbers, *names[Duration]], groupers, [product.columns for product in products]),
+            [*numbers, *names[Duration], *groupers],
+        ),
+        ("rules", Rules(products, dates), [*names[Product], *dates]),
+        ("missing", MissingRarity(keep_all=True), names[MissingPattern]),
+        ("repeats", Repeats(numbers, periods, dates), [*numbers, *categories, *periods, *dates]),
+        ("levels", LevelRarity(unclosed=weekday_and_hour), [*every, *weekday_and_hour]),
+        ("patterns", MissingLevels(keep_all=True), names[MissingPattern]),
+        ("copies", Copies(names_only), [*numbers, *dates, *categories, *names_only]),
+        ("readings", Readings(numbers, periods), [*numbers, *periods, *dates, *categories]),
+        (
+            "contexts",
+            Contexts(judged, [*groupers, *weekday_and_hour, *levels], numbers, kin),
+            [*judged, *groupers, *weekday_and_hour, *levels],
+        ),
+        ("relations", Relations(kin), [*every, *months, *weekday_and_hour, *levels]),
+        ("dates", Dates(), dates),
+        ("signs", Signs(), schema.names(Role.NUMERIC)),
+        ("decimals", Decimals(), schema.names(Role.NUMERIC)),
+        ("given", Gaps(), [*schema.names(Role.NUMERIC), *dates, *every]),
+        ("forms", Forms(), every),
+        ("spelling", Spelling(), every),
+        ("zeros", Zeros(), schema.names(Role.NUMERIC)),
+        ("values", ValueRarity(), levels),
+        ("restated", Restated(restated), [*restated, *restating_dates]),
+        ("neighbours", Neighbours([*numbers, *dates], every), [*numbers, *dates, *every]),
+        ("runs", Runs(numbers, every), [*numbers, *every]),
+    ]
+    wanted = {name for name, _, columns in plan if name in groups and columns}
+    known = known_groups(groups)
+    return [(name, branch if name in wanted else "drop", columns) for name, branch, columns in plan if name in known]

@@ -1,0 +1,47 @@
+"""What `Evidence` has to know of each feature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anomaly_detection.data.table import Coded, Table
+from anomaly_detection.features.evidence import FeatureScale
+from anomaly_detection.features.group import FeatureSource
+from anomaly_detection.features.kinds import KINDS
+
+__all__ = ["scales_of"]
+
+_OF_A_RECORD = 3
+
+
+def scales_of(sources: Sequence[FeatureSource], logarithmic: Iterable[bool], extended: Table) -> list[FeatureScale]:
+    """The scale of each feature, of its source, of whether it grows as a logarithm, and of the training records."""
+    judged = {columns: i for i, columns in enumerate(dict.fromkeys(map(_judged_by, sources)))}
+    scales = []
+    for source, growing in zip(sources, logarithmic, strict=True):
+        kind = KINDS[source.kind]
+        discrete = _is_discrete(source, extended)
+        scales.append(
+            FeatureScale(kind.weighed, kind.nats, growing, kind.one_sided, discrete, judged[_judged_by(source)])
+        )
+    return scales
+
+
+def _is_discrete(source: FeatureSource, extended: Table) -> bool:
+    if not KINDS[source.kind].ordered:
+        return True
+    name = source.columns[0]
+    return bool(_distinct_values(extended[name]) < 0.05 * len(extended)) if name in extended else False
+
+
+def _distinct_values(column: Any) -> int:
+    return int(np.count_nonzero(column.counts())) if isinstance(column, Coded) else int(pd.Series(column).nunique())
+
+
+def _judged_by(source: FeatureSource) -> tuple[str, ...]:
+    """What a feature judges: its first column, or, of a whole record, all."""
+    return source.columns[:1] if len(source.columns) <= _OF_A_RECORD else source.columns
