@@ -88,3 +88,16 @@ def test_the_odd_value_comes_first(
     # Without the rule the distance is told.
     monkeypatch.setattr(Excuses, "apply", lambda self, evidence: evidence)
     assert any("distance_km" in text.split(" is ")[0] for text in _told(detector, shipments))
+
+
+def test_blame_goes_to_a_feature_that_has_something_to_tell() -> None:
+    sources = [
+        FeatureSource("when quoted", "dates", ("quoted",)),
+        FeatureSource("ordered after quoted", "rules", ("ordered", "quoted")),
+        FeatureSource("delivered after quoted", "rules", ("delivered", "quoted")),
+    ]
+    excuses = Excuses(sources, {}, ["quoted", "ordered", "delivered"], [])
+    # The date is usual by itself, so its own feature says nothing.
+    found = excuses.apply(np.array([[0, 12, 8]], dtype=np.float32))
+    assert found[0, 0] == 0.0
+    assert found.max() == 12.0

@@ -86,11 +86,20 @@ class Excuses:
         own, other = (before[row[:, None], features[case]].max(axis=1) for features in (self._own, self._others))
         moved = (other >= _FAR) & (other > own)
         row, case = row[moved], case[moved]
-        blamed, features = self._blamed[case], self._features[case]
-        strongest = np.take_along_axis(blamed, before[row[:, None], blamed].argmax(axis=1)[:, None], axis=1)[:, 0]
+        features = self._features[case]
+        strongest, most = _strongest(before, row, self._blamed[case])
+        # What is usual by itself cannot be told of: then the feature that found the other value odd is.
+        strongest = np.where(most >= _LEAST, strongest, _strongest(before, row, self._others[case])[0])
         evidence[odd[row], features] = 0.0
         np.maximum.at(evidence, (odd[row], strongest), before[row, features])
         return evidence
+
+
+def _strongest(evidence: Floats32, row: Codes, features: Codes) -> tuple[Codes, Floats32]:
+    """For each case the feature with most evidence, of those in its row of `features`, and that evidence."""
+    found = evidence[row[:, None], features]
+    place = found.argmax(axis=1)[:, None]
+    return np.take_along_axis(features, place, axis=1)[:, 0], np.take_along_axis(found, place, axis=1)[:, 0]
 
 
 def _filled(lists: Sequence[Sequence[int]], with_what: int) -> Codes:
