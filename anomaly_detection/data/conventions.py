@@ -32,11 +32,12 @@ class Evidence:
         elif column.role is Role.NUMERIC:
             texts = as_texts(values).dropna()
             # Numbers as programs write them say nothing, unless other parts have commas.
-            if whole and not column.decimal_comma and odd_texts(texts).empty:
+            odd = odd_texts(texts)
+            if whole and not column.decimal_comma and odd.empty:
                 return
-            self.commas.add(texts, whole=whole and not column.decimal_comma)
+            self.commas.add(texts, odd, whole=whole and not column.decimal_comma)
             if column.unit is None:
-                self.measures.add(texts)
+                self.measures.add(odd)
 
     def settle(self, column: Column) -> Column:
         """The column as this batch is to be read; its ``note`` says what was settled against training, or without."""

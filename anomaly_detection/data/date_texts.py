@@ -74,6 +74,8 @@ _OFFSETS = (
     " EET=+02:00 EEST=+03:00 MSK=+03:00 JST=+09:00 AEST=+10:00 EST=-05:00 EDT=-04:00 CST=-06:00 CDT=-05:00 MST=-07:00"
     " MDT=-06:00 PST=-08:00 PDT=-07:00"
 )
+# As most dates are written; none of what `_plain_forms` looks for is in them.
+_AS_USUAL = r"(?:\d{4}-\d{2}-\d{2}(?:[T ][\d:.]*)?|\d{1,2}[-/. ](?:\d{1,2}|[A-Za-z]{3,9})[-/. ]\d{2,4}(?: [\d:.]+)?)$"
 _ZONES = dict(zone.split("=") for zone in _OFFSETS.split())
 _ZONE_NAME = re.compile(rf"(?<=\d)\s*\b({'|'.join(_ZONES)})$")
 _ZONE_COMMENT = re.compile(r"\s*(?:\[[\w/+:-]+\]|\([A-Za-z ]{1,40}\))$")
@@ -122,7 +124,7 @@ def read_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> tup
     uniques = pd.Series(found, dtype="str" if len(found) == 0 else None).astype(str).str.strip()
     result: Any = pd.Series(np.full(len(uniques), _NAT))
     far, open_ = np.zeros(len(uniques), dtype=bool), np.zeros(len(uniques), dtype=bool)
-    plain = uniques.str.match(r"\d{4}-\d{2}-\d{2}(?:[T ][\d:.]*)?$").to_numpy(dtype=bool)
+    plain = uniques.str.match(_AS_USUAL).to_numpy(dtype=bool)
     if not plain.all():
         uniques = uniques.mask(~plain, _plain_forms(uniques[~plain]))
     iso = uniques.str.match(r"\d{4}-\d{2}-\d{2}").to_numpy(dtype=bool)

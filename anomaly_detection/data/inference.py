@@ -22,7 +22,7 @@ from anomaly_detection.data.missing import (
     words_that_are_values,
 )
 from anomaly_detection.data.names import names_code, names_document, unit_in_name
-from anomaly_detection.data.number_texts import Commas, Measures, currencies, parse_numbers
+from anomaly_detection.data.number_texts import Commas, Measures, currencies, odd_texts, parse_numbers
 from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.data.reading import is_number_code
 from anomaly_detection.data.truth import truth_pair
@@ -189,14 +189,15 @@ def _numbers_in_texts(
     name: str, texts: pd.Series[Any], present: pd.Series[Any], said: Declaration, elsewhere: Collection[str]
 ) -> Column | None:
     commas, measures = Commas(), Measures()
-    commas.add(present, whole=True)
+    odd = odd_texts(present)
+    commas.add(present, odd, whole=True)
     comma = commas.learned() if said.decimal_comma is None else said.decimal_comma
     numbers = parse_numbers(present, comma)
     numeric = ~np.isnan(numbers)
     alike = said.role is None and _mostly(numeric, present) and not _are_codes(present[numeric])
     if said.role is not Role.NUMERIC and not (said.role is Role.TIMESTAMP and numeric.all()) and not alike:
         return None
-    measures.add(present)
+    measures.add(odd)
     unit = said.unit or _unit(name, measures)
     if measures.units:
         numbers = parse_numbers(present, comma, unit)

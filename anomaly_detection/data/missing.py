@@ -44,11 +44,12 @@ def missing_mask(texts: pd.Series[Any], kept: Collection[str] = (), codes: Colle
 
     Words that are `kept` are values in this column; `codes` are further texts for "no value".
     """
-    null = texts.isna().to_numpy(dtype=bool)
     places, uniques = pd.factorize(texts)
-    more = {code.strip().lower() for code in codes}
-    said = [says_missing(str(value), kept, more) for value in uniques]
-    return np.asarray(null | np.array([*said, True], dtype=bool)[places], dtype=bool)
+    more = _MISSING_TEXTS | {code.strip().lower() for code in codes}
+    words = [str(value).strip() for value in np.asarray(uniques, dtype=object).tolist()]
+    # The last is that of code -1, which is null.
+    said = np.array([*(word.lower() in more and word not in kept for word in words), True], dtype=bool)
+    return np.asarray(said[places], dtype=bool)
 
 
 def says_missing(text: str, kept: Collection[str] = (), codes: Collection[str] = ()) -> bool:

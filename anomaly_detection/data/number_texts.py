@@ -103,7 +103,8 @@ def parse_numbers(texts: pd.Series[Any], decimal_comma: bool | None = False, uni
     -------
     ndarray of float64, shape (len(texts),)
     """
-    codes, levels = pd.factorize(texts)
+    codes, found = pd.factorize(texts)
+    levels = np.asarray(found, dtype=object)
     distinct = pd.Series(levels)
     if decimal_comma:
         numbers = np.full(len(distinct), np.nan)
@@ -127,9 +128,11 @@ class Commas:
     either: int = 0
     dotted: int = 0
 
-    def add(self, texts: pd.Series[Any], *, whole: bool = False) -> None:
-        """Count further cells; of `whole` columns without a comma in any number, points are not counted."""
-        odd = odd_texts(texts)
+    def add(self, texts: pd.Series[Any], odd: pd.Series[Any], *, whole: bool = False) -> None:
+        """Count further cells, and of them the `odd_texts`.
+
+        Of `whole` columns without a comma in any number, points are not counted.
+        """
         for text, count in odd[odd.str.contains("[.,]").to_numpy(dtype=bool, na_value=False)].value_counts().items():
             match = _NUMBER.match(str(text).strip())
             digits = "" if match is None else match["digits"].translate(_IN_SPACE)

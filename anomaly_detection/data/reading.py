@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from anomaly_detection.data.cells import as_dates, as_numbers, as_texts, content
 from anomaly_detection.data.cleaning import ColumnCleaning
 from anomaly_detection.data.column import Column, Role
 from anomaly_detection.data.date_texts import parse_dates, read_dates
+from anomaly_detection.data.distinct_texts import DistinctTexts
 from anomaly_detection.data.epochs import parse_epochs
 from anomaly_detection.data.missing import missing_mask, number_code, text_pattern
 from anomaly_detection.data.number_texts import parse_numbers
@@ -57,7 +59,7 @@ def read_values(values: pd.Series[Any], column: Column, first: int) -> tuple[npt
         far = np.isnat(read) & ~np.isnan(numbers)
         coded = _without_codes(read, column.codes) | far
         said = [number_code(number) for number in numbers[coded].tolist()]
-    done.coded = _counted(said)
+    done.coded = _commonest(Counter(said))
     missing = np.isnat(read) if dates else np.isnan(read)
     done.blank = int(missing.sum()) - len(said)
     return read, Coded(np.full(len(read), -1), []), done
@@ -66,9 +68,10 @@ def read_values(values: pd.Series[Any], column: Column, first: int) -> tuple[npt
 def _read_texts(
     values: pd.Series[Any], column: Column, first: int, done: ColumnCleaning
 ) -> tuple[npt.NDArray[Any], Coded, ColumnCleaning]:
-    texts = as_texts(values)
+    distinct = DistinctTexts.of(values)
+    texts, rows = distinct.texts, distinct.codes
     blank = missing_mask(texts)
-    coded = missing_mask(texts, codes=column.codes) & ~blank if column.codes else np.zeros(len(texts), dtype=bool)
+    coded = (missing_mask(texts, codes=column.codes) if column.codes else blank) & ~blank
     open_ = np.zeros(len(texts), dtype=bool)
     read: Any
     dates = column.role is Role.TIMESTAMP
@@ -89,33 +92,31 @@ def _read_texts(
         elif column.decimal_comma is None:
             open_ = np.isnan(read) & ~blank & ~np.isnan(parse_numbers(texts.where(np.isnan(read)), False, column.unit))
         read[coded] = np.nan
-        _refuse_infinite(read, column.name, first)
+        _refuse_infinite(read[rows], column.name, first)
     if dates:
         coded |= _without_codes(read, column.codes)
         read[coded] = np.array("NaT", dtype=read.dtype)
     missing = np.isnat(read) if dates else np.isnan(read)
     unread = missing & ~blank & ~coded & ~open_
-    done.from_text, done.blank = int((~missing).sum()), int(blank.sum())
-    done.coded = _counted([str(text).strip() for text in texts[coded]])
-    done.undecided = int((missing & open_ & ~coded).sum())
+    done.from_text, done.blank = distinct.rows(~missing), distinct.rows(blank)
+    done.coded = _commonest(distinct.counted(coded))
+    done.undecided = distinct.rows(missing & open_ & ~coded)
     if not unread.any():
-        return read, Coded(np.full(len(read), -1), []), done
+        return read[rows], Coded(np.full(len(rows), -1), []), done
     at = np.flatnonzero(unread)
-    counts = texts.iloc[at].value_counts()
-    patterns = pd.Series(counts.index.map(text_pattern), index=counts.index)
-    done.unread = {
-        str(text): int(n) for text, n in counts.groupby(patterns.to_numpy()).sum().sort_values(ascending=False).items()
-    }
-    words = np.full(len(read), -1)
-    words[at], names = pd.factorize(texts.iloc[at].map(patterns).to_numpy(dtype=object), sort=True)
-    return read, Coded(words, names.tolist()), done
+    patterns = np.array([text_pattern(text) for text in texts[at]], dtype=object)
+    words = np.full(len(texts), -1)
+    words[at], names = pd.factorize(patterns, sort=True)
+    counts = pd.Series(distinct.times[at]).groupby(patterns).sum().sort_values(ascending=False)
+    done.unread = {str(text): int(n) for text, n in counts.items()}
+    return read[rows], Coded(words[rows], names.tolist()), done
 
 
-def _counted(said: list[str]) -> dict[str, int]:
+def _commonest(counts: Counter[str]) -> dict[str, int]:
     """How often each code occurs, of many only the commonest by name."""
-    counts = Counter(said).most_common()
-    others = sum(count for _, count in counts[_CODES_NAMED:])
-    return dict(counts[:_CODES_NAMED]) | ({"others": others} if others else {})
+    ordered = counts.most_common()
+    others = sum(count for _, count in ordered[_CODES_NAMED:])
+    return dict(ordered[:_CODES_NAMED]) | ({"others": others} if others else {})
 
 
 def is_number_code(numbers: Floats, codes: tuple[str, ...]) -> Bools:
@@ -158,18 +159,19 @@ def _refuse_infinite(numbers: Floats, name: str, first: int) -> None:
 
 def read_categories(values: pd.Series[Any], column: Column) -> tuple[Coded, ColumnCleaning]:
     """Read categories, each in one spelling, and say what was done."""
-    texts = as_texts(values)
-    codes, uniques = pd.factorize(texts)
-    names = [category_name(value, column.truth) for value in uniques]
-    said = pd.Series(names, dtype=object)
-    blank = np.append(missing_mask(said, column.kept), True)
-    coded = np.append(missing_mask(said, column.kept, column.codes), False) & ~blank
-    categories = sorted({name for name, skip in zip(names, blank | coded, strict=False) if not skip})
+    distinct = DistinctTexts.of(values)
+    rows = distinct.codes
+    names = pd.Series([category_name(text, column.truth) for text in distinct.texts[:-1]] + [None], dtype=object)
+    blank = missing_mask(names, column.kept)
+    coded = (missing_mask(names, column.kept, column.codes) if column.codes else blank) & ~blank
+    skip = blank | coded
+    categories = sorted(set(names[~skip]))
     place = {name: i for i, name in enumerate(categories)}
-    lookup = np.array([place.get(name, -1) for name in names] + [-1])
-    done = ColumnCleaning(blank=int(blank[codes].sum()))
-    done.coded = _counted([names[code] for code in codes[coded[codes]]])
-    return Coded(lookup[codes], categories), done
+    lookup = np.full(len(names), -1)
+    lookup[~skip] = [place[name] for name in names[~skip]]
+    done = ColumnCleaning(blank=distinct.rows(blank))
+    done.coded = _commonest(replace(distinct, texts=names).counted(coded))
+    return Coded(lookup[rows], categories), done
 
 
 def category_name(value: Any, truth: tuple[str, ...]) -> str:

@@ -107,10 +107,13 @@ def name_keys(column: Any) -> Keys:
 
 
 def _text_keys(values: Iterable[Any]) -> Keys:
-    # Half a character has no bytes in UTF-8.
-    plain = [str(value).encode("utf-8", "backslashreplace").decode("utf-8") for value in values]
-    texts = np.asarray(plain, dtype=object)
+    texts = np.asarray([_with_bytes(str(value)) for value in values], dtype=object)
     return np.asarray(pd.util.hash_array(texts, categorize=False), dtype=np.uint64)
+
+
+def _with_bytes(text: str) -> str:
+    """The text; half a character, which has no bytes in UTF-8, is written out."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def combined(cells: Mapping[str, Keys], n: int) -> Keys:

@@ -28,7 +28,7 @@ _FEWEST_IN_A_STRETCH = 2.0
 _LEAST_SLOPE = 0.05
 _LEAST_VALUES = 20
 _SECOND = 0.15
-_ROWS = 256  # at once: what they take stays in the cache
+_ROWS = 64  # at once: what they take stays in the cache, and in memory that is not given back in between
 _MOST = 1e6
 
 
@@ -207,9 +207,9 @@ class _Side:
     def evidence(self, values: Floats) -> Floats:
         """As NumPy interpolates between the knots, and along the slope beyond; shape (n_rows, n)."""
         x = -values
-        at = np.full(x.shape, -1)
+        at = np.full(x.shape, -1, dtype=np.int8)
         for place in self._places.T:
-            at += place <= x
+            at += (place <= x).view(np.int8)
         place = self._first + np.maximum(at, 0)
         places, worth = self._places.ravel()[place], self._worth.ravel()[place]
         within = np.where(x > places, self._rise.ravel()[place] * (x - places) + worth, worth)

@@ -1,0 +1,54 @@
+"""The texts of a column, each once: what a text says is found out once, however many rows say it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from anomaly_detection.data.cells import as_texts
+
+__all__ = ["DistinctTexts"]
+
+
+@dataclass(frozen=True)
+class DistinctTexts:
+    """The texts of a column and where they stand.
+
+    Attributes
+    ----------
+    texts : Series of str, shape (m,)
+        In the order in which they first come. The last is None, for rows without one, whether there are any or not.
+    codes : ndarray of int64, shape (n,)
+        Each row's place among them.
+    times : ndarray of int64, shape (m,)
+        How many rows have each.
+    """
+
+    texts: pd.Series[Any]
+    codes: npt.NDArray[np.int64]
+    times: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, values: pd.Series[Any]) -> DistinctTexts:
+        """Those of a column of any type."""
+        codes, found = pd.factorize(as_texts(values))
+        # As a list: a column of Arrow's makes a new object whenever a text is looked at.
+        texts = pd.Series([*np.asarray(found, dtype=object).tolist(), None], dtype=object)
+        codes = np.where(codes < 0, len(found), codes).astype(np.int64)
+        return cls(texts, codes, np.bincount(codes, minlength=len(texts)).astype(np.int64))
+
+    def rows(self, where: npt.NDArray[np.bool_]) -> int:
+        """How many rows have one of some of the texts."""
+        return int(self.times[where].sum())
+
+    def counted(self, where: npt.NDArray[np.bool_]) -> Counter[str]:
+        """How many rows have each of some of the texts, without the space around it."""
+        counts: Counter[str] = Counter()
+        for place in np.flatnonzero(where & (self.times > 0)).tolist():
+            counts[str(self.texts[place]).strip()] += int(self.times[place])
+        return counts
