@@ -13,7 +13,7 @@ import pytest
 from anomaly_detection.alerts.scoring import as_written
 from anomaly_detection.data.cleaning import ColumnCleaning, FormWarning, Unreadable, warn_of_forms
 from anomaly_detection.data.column import Column, Role
-from anomaly_detection.data.date_texts import DAY_FIRST, parse_dates
+from anomaly_detection.data.date_texts import DAY_FIRST, MONTH_FIRST, KnownForms, _read_any, parse_dates, read_dates
 from anomaly_detection.data.missing import number_codes
 from anomaly_detection.data.names import names_code, split_unit, unit_in_name
 from anomaly_detection.data.number_texts import parse_numbers
@@ -349,3 +349,30 @@ def test_only_a_known_unit_is_taken_from_a_name() -> None:
     assert split_unit("Weight (Kilograms)") == ("Weight", "kg")
     assert split_unit("Freight Cost (USD)") == ("Freight Cost", "USD")
     assert [unit_in_name(name) for name in ("weight_kg", "Length (m)", "temp_m", "min")] == ["kg", "m", None, None]
+
+
+@pytest.mark.parametrize("forms", [DAY_FIRST, MONTH_FIRST, (), ("y/m/d", "d.m.y", "y-w"), ("m/d/y", "d/m/y")])
+def test_what_is_read_as_a_known_form_is_what_the_long_way_reads(forms: tuple[str, ...]) -> None:
+    rng = np.random.default_rng(0)
+    days, months = ["1", "01", "9", "13", "28", "31", "00"], ["1", "06", "12", "13", "Jan", "sept", "MARCH", "Foo"]
+    years, times = ["2024", "24", "68", "69", "1600", "1677", "2262", "0001"], ["", " 06:17", "T06:17:09.5", " 24:00"]
+    made = {
+        mark.join(parts) + time
+        for first, second, last, mark, time in zip(
+            *(rng.choice(some, 2_000) for some in (days, months, years, list("-/. "), times)), strict=True
+        )
+        for parts in ((first, second, last), (last, second, first))
+    }
+    texts, known = pd.Series(sorted({*made, "Pre-PQ Process", "Mon,\t1 Jan 24"}), dtype=object), KnownForms(forms)
+    plain, turned = _read_any(texts, forms), [known(text) for text in texts]
+    # Among them are days that there are not, which NumPy refuses; without them it reads all that is known.
+    for told, long in zip(read_dates(texts, forms), plain, strict=True):
+        np.testing.assert_array_equal(told, long)
+    is_known = np.array([one is not None for one in turned])
+    for one in np.array(turned, dtype=object)[is_known & np.isnat(plain[0])]:
+        with pytest.raises(ValueError, match=r"out of range|parsing"):
+            np.datetime64(one)
+    real = is_known & ~np.isnat(plain[0])
+    assert real.sum() > 20
+    for told, long in zip(read_dates(texts[real], forms), plain, strict=True):
+        np.testing.assert_array_equal(told, long[real])

@@ -17,6 +17,7 @@ __all__ = [
     "DAY_FIRST",
     "MONTHS",
     "MONTH_FIRST",
+    "KnownForms",
     "Orders",
     "in_words",
     "is_date_form",
@@ -44,7 +45,7 @@ _NUMERIC_DATE = (
 )
 _NUMERIC_PARTS = re.compile(r"^(\d{1,2})([-/. ])(\d{1,2})[-/. ](\d{4}|\d{2})(?![-/.\d])")
 _YEAR_AND_TWO = re.compile(r"\d{4}-(\d{2})")
-_MAY_BE_DATE = re.compile(r"\s*(?:[A-Za-z]{3,9}[.,]?[-/ ]+){0,2}\d.*\d.*\d", re.DOTALL)
+_MAY_BE_DATE = re.compile(r"\s*(?:[A-Za-z]{3,9}[.,]?[-/\s]+){0,2}\d.*\d.*\d", re.DOTALL)
 _YEAR_FIRST = rf"^(?P<year>\d{{4}})[-/.](?P<month>\d{{1,2}})(?:[-/.](?P<day>\d{{1,2}}))?{_TIME}$"
 _YEAR_WEEK = re.compile(r"^(?P<year>\d{4})-?(?P<named>[Ww]|KW)?-?(?P<week>\d{2})$")
 _DAY_NAME = r"(?:[A-Za-z]{3,9},?\s+)?"
@@ -74,8 +75,6 @@ _OFFSETS = (
     " EET=+02:00 EEST=+03:00 MSK=+03:00 JST=+09:00 AEST=+10:00 EST=-05:00 EDT=-04:00 CST=-06:00 CDT=-05:00 MST=-07:00"
     " MDT=-06:00 PST=-08:00 PDT=-07:00"
 )
-# As most dates are written; none of what `_plain_forms` looks for is in them.
-_AS_USUAL = r"(?:\d{4}-\d{2}-\d{2}(?:[T ][\d:.]*)?|\d{1,2}[-/. ](?:\d{1,2}|[A-Za-z]{3,9})[-/. ]\d{2,4}(?: [\d:.]+)?)$"
 _ZONES = dict(zone.split("=") for zone in _OFFSETS.split())
 _ZONE_NAME = re.compile(rf"(?<=\d)\s*\b({'|'.join(_ZONES)})$")
 _ZONE_COMMENT = re.compile(r"\s*(?:\[[\w/+:-]+\]|\([A-Za-z ]{1,40}\))$")
@@ -84,9 +83,52 @@ _ZONE_TWICE = re.compile(r"([-+]\d{2}:?\d{2}) [A-Z]{3,4}$")
 _UNIX = re.compile(r"^[A-Z][a-z]{2} ([A-Z][a-z]{2}) +(\d{1,2}) (\d{2}:\d{2}:\d{2}) (?:([A-Z]{3,4}) )?(\d{4})$")
 _NAT = np.datetime64("NaT", "ns")
 
+_AS_PROGRAMS = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?", re.ASCII)
+_IN_NUMBERS = re.compile(r"(\d{1,2})([-/. ])(\d{1,2})\2(\d{4}|\d{2})", re.ASCII)
+_NAMED = re.compile(r"(\d{1,2})[-/ ]([A-Za-z]{3,9})[-/ ](\d{4}|\d{2})", re.ASCII)
+_FIRST_YEAR, _LAST_YEAR = "1678", "2261"
+
 Bools = npt.NDArray[np.bool_]
 Dates = npt.NDArray[np.datetime64]
 Floats = npt.NDArray[np.float64]
+
+
+class KnownForms:
+    """Turns the commonest forms of dates, such as 31-Jan-24, or 31.01.2024 where that is known, into 2024-01-31.
+
+    It takes a microsecond; `read_dates` knows all forms.
+
+    Parameters
+    ----------
+    forms : sequence of str
+        As `parse_dates` takes them.
+    """
+
+    def __init__(self, forms: Sequence[str]) -> None:
+        marks = [form[1] for form in forms]
+        self._orders = {
+            form[1]: form[0] for form in forms if form[0] in "dm" and len(form) == 5 and marks.count(form[1]) == 1
+        }
+
+    def __call__(self, text: str) -> str | None:
+        """The date as NumPy reads it, if there is such a day; None where it has another form, or may have."""
+        turned = text if _AS_PROGRAMS.fullmatch(text) else self._turned(text)
+        return turned if turned is not None and _FIRST_YEAR <= turned[:4] <= _LAST_YEAR else None
+
+    def _turned(self, text: str) -> str | None:
+        if (parts := _IN_NUMBERS.fullmatch(text)) is not None:
+            order = self._orders.get(parts[2])
+            if order is None:
+                return None
+            day, month, year = (parts[1], parts[3], parts[4]) if order == "d" else (parts[3], parts[1], parts[4])
+            return f"{_four_figures(year)}-{int(month):02d}-{int(day):02d}"
+        if (parts := _NAMED.fullmatch(text)) is not None and (number := MONTHS.get(parts[2].lower())) is not None:
+            return f"{_four_figures(parts[3])}-{number:02d}-{int(parts[1]):02d}"
+        return None
+
+
+def _four_figures(year: str) -> str:
+    return year if len(year) == 4 else f"{20 if int(year) < 69 else 19}{year}"
 
 
 def may_be_date(text: str) -> bool:
@@ -121,10 +163,28 @@ def parse_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> Da
 def read_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> tuple[Dates, Bools, Bools]:
     """As `parse_dates`, and which texts are dates beyond 1677 to 2262, and which are dates of no form given."""
     codes, found = pd.factorize(texts)
-    uniques = pd.Series(found, dtype="str" if len(found) == 0 else None).astype(str).str.strip()
+    levels = np.asarray(found, dtype=object)
+    values = np.full(len(levels) + 1, _NAT)
+    far, open_ = np.zeros(len(values), dtype=bool), np.zeros(len(values), dtype=bool)
+    turned = np.array([*map(KnownForms(forms), levels.tolist()), None], dtype=object)
+    known = np.array([text is not None for text in turned], dtype=bool)
+    try:
+        values[known] = turned[known].astype("datetime64[ns]")
+    except ValueError:
+        # Some are no such day. The long way says which.
+        known[:] = False
+    left = np.array([i for i in np.flatnonzero(~known[:-1]).tolist() if may_be_date(levels[i])], dtype=np.int64)
+    if left.size:
+        values[left], far[left], open_[left] = _read_any(pd.Series(levels[left]), forms)
+    return values[codes], far[codes], open_[codes]
+
+
+def _read_any(distinct: pd.Series[Any], forms: Sequence[str]) -> tuple[Dates, Bools, Bools]:
+    """`read_dates` of distinct texts, whatever their forms."""
+    uniques = distinct.astype(str).str.strip()
     result: Any = pd.Series(np.full(len(uniques), _NAT))
     far, open_ = np.zeros(len(uniques), dtype=bool), np.zeros(len(uniques), dtype=bool)
-    plain = uniques.str.match(_AS_USUAL).to_numpy(dtype=bool)
+    plain = uniques.str.match(r"\d{4}-\d{2}-\d{2}(?:[T ][\d:.]*)?$").to_numpy(dtype=bool)
     if not plain.all():
         uniques = uniques.mask(~plain, _plain_forms(uniques[~plain]))
     iso = uniques.str.match(r"\d{4}-\d{2}-\d{2}").to_numpy(dtype=bool)
@@ -159,8 +219,7 @@ def read_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> tup
     weeks = left[left.str.match(r"\d{4}-?[WwK\d]").to_numpy(dtype=bool)]
     if len(weeks):
         result[weeks.index] = [_week(str(text), forms) for text in weeks]
-    values = result.to_numpy().astype("datetime64[ns]")
-    return np.append(values, _NAT)[codes], np.append(far, False)[codes], np.append(open_, False)[codes]
+    return result.to_numpy().astype("datetime64[ns]"), far, open_
 
 
 def _parts(texts: pd.Series[Any], pattern: str) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from anomaly_detection.data.cleaning import CleaningReport, ColumnCleaning
 from anomaly_detection.data.column import Column, Role
-from anomaly_detection.data.date_texts import MONTHS
+from anomaly_detection.data.date_texts import KnownForms
 from anomaly_detection.data.missing import says_missing
 from anomaly_detection.data.number_texts import parse_numbers
 from anomaly_detection.data.reading import category_name
@@ -34,10 +34,7 @@ _LARGEST_WHOLE = 2**63
 
 # Up to 15 digits a text is the nearest number, whoever reads it.
 _NUMBER = re.compile(r"-?(?=[\d.]{1,16}$)(?:\d{1,15}|\d+\.\d+)", re.ASCII)
-_DATE = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?", re.ASCII)
-_NUMERIC = re.compile(r"(\d{1,2})([-/. ])(\d{1,2})\2(\d{4})", re.ASCII)
-_NAMED = re.compile(r"(\d{1,2})[-/ ]([A-Za-z]{3,9})[-/ ](\d{4}|\d{2})", re.ASCII)
-_FIRST_YEAR, _LAST_YEAR = "1678", "2261"
+_FIRST_YEAR, _LAST_YEAR = 1678, 2261
 
 Read = tuple[tuple[tuple[str, Any], ...], ColumnCleaning | None]
 """Columns of one row by their names, and what cleaning did if it did anything."""
@@ -194,31 +191,18 @@ class _Dates(_Quick):
 
     def __init__(self, column: Column, words: str | None) -> None:
         super().__init__(column, words)
-        self._orders = {form[1]: form[0] for form in column.dates if form[0] in "dm" and len(form) == 5}
+        self._known = KnownForms(column.dates)
 
     def __call__(self, cell: Any) -> Read | None:
         kind, done = type(cell), None
         if kind is str:
-            cell, done = cell if _DATE.fullmatch(cell) else self._turned(cell), self._told
-            if cell is None or not _FIRST_YEAR <= cell[:4] <= _LAST_YEAR:
+            cell, done = self._known(cell), self._told
+            if cell is None:
                 return None
-        elif not (kind in _DATES and cell.tzinfo is None and int(_FIRST_YEAR) <= cell.year <= int(_LAST_YEAR)):
+        elif not (kind in _DATES and cell.tzinfo is None and _FIRST_YEAR <= cell.year <= _LAST_YEAR):
             return None
         try:
             return self._read(cell.to_datetime64() if kind is pd.Timestamp else cell, "datetime64[ns]", done)
         except ValueError:
             # No such day.
             return None
-
-    def _turned(self, text: str) -> str | None:
-        """The same date with the year first; None where it has another form, or may have."""
-        if (parts := _NUMERIC.fullmatch(text)) is not None:
-            order = self._orders.get(parts[2])
-            if order is None:
-                return None
-            day, month, year = (parts[1], parts[3], parts[4]) if order == "d" else (parts[3], parts[1], parts[4])
-            return f"{year}-{int(month):02d}-{int(day):02d}"
-        if (parts := _NAMED.fullmatch(text)) is not None and (number := MONTHS.get(parts[2].lower())) is not None:
-            year = parts[3] if len(parts[3]) == 4 else f"{20 if int(parts[3]) < 69 else 19}{parts[3]}"
-            return f"{year}-{number:02d}-{int(parts[1]):02d}"
-        return None
