@@ -28,7 +28,7 @@ _FEWEST_IN_A_STRETCH = 2.0
 _LEAST_SLOPE = 0.05
 _LEAST_VALUES = 20
 _SECOND = 0.15
-_ROWS = 64  # at once: what they take stays in the cache, and in memory that is not given back in between
+_CELLS = 8192  # at once: what they take stays in the cache, and in memory that is not given back in between
 _MOST = 1e6
 
 
@@ -169,8 +169,9 @@ class _Learned:
     def of(self, X: Floats32) -> Floats32:
         out = np.zeros(X.shape, dtype=np.float32)
         out[:, self._nats] = np.minimum(np.nan_to_num(X[:, self._nats].astype(np.float64)), _MOST)
-        for start in range(0, len(X), _ROWS):
-            some = slice(start, start + _ROWS)
+        rows = _CELLS // max(len(self._placed), 1) + 1
+        for start in range(0, len(X), rows):
+            some = slice(start, start + rows)
             out[some, self._placed] = self._of_placed(X[some, self._placed].astype(np.float64))
         return out
 
