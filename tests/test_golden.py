@@ -13,7 +13,7 @@ from anomaly_detection.data.chunks import read_table
 from anomaly_detection.errors import ModelFileError
 from anomaly_detection.model_files.joblib_file import JOBLIB_VERSION
 from anomaly_detection.model_files.native_file import NATIVE_VERSION
-from anomaly_detection.model_files.persistence import file_format, load_detector
+from anomaly_detection.model_files.persistence import file_format, load_detector, save_detector
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPECTED: dict[str, dict[str, Any]] = json.loads((GOLDEN / "expected.json").read_text("utf-8"))
@@ -45,3 +45,13 @@ def test_it_says_what_it_said(name: str) -> None:
     assert detector.training_ == {"seed": 11, "data": {"source": "realistic", "rows": 300}}
     assert repr(detector.threshold_rule) == "Contamination(ratio=0.1)"
     assert len(detector.predict(records)) == 40
+
+
+@pytest.mark.parametrize("name", [name for name in EXPECTED if name.endswith(".safetensors")])
+def test_it_is_saved_again_and_says_the_same(name: str, tmp_path: Path) -> None:
+    detector = load_detector(GOLDEN / name)
+    save_detector(detector, tmp_path / name)
+    records = read_table(GOLDEN / "records.csv")
+    np.testing.assert_array_equal(
+        load_detector(tmp_path / name).score_samples(records), detector.score_samples(records)
+    )

@@ -71,6 +71,8 @@ def execute(command: str, capsys: pytest.CaptureFixture[str]) -> str:
                 code = main(arguments)
             elif program == "python" and arguments[0] == "-m":
                 patch.setattr(sys, "argv", arguments[1:])
+                # Another test may have imported it.
+                patch.delitem(sys.modules, arguments[1], raising=False)
                 runpy.run_module(arguments[1], run_name="__main__")
             elif program == "python":
                 patch.setattr(sys, "argv", arguments)

@@ -61,6 +61,8 @@ class _Memory(Kind):
     )
 
     def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        if isinstance(value, Memory) and not value.places.shape[1]:
+            return self.former.encode((value.keys, value.summaries), at, arrays)
         return self.record.encode(value, at, arrays)
 
     def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
