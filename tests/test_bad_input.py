@@ -392,3 +392,10 @@ def test_in_a_process_of_its_own(command: list[str], tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
     assert "nowhere.csv does not exist" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("rows", [2, 3, 5, 7, 9, 12])
+def test_a_handful_of_records_can_be_learned(rows: int) -> None:
+    frame = pd.DataFrame({"price": np.arange(rows) ** 2 + 1.5, "count": np.arange(rows)})
+    api = AnomalyDetectionAPI().fit(frame)
+    assert len(api.predict(frame)[0]) == rows

@@ -27,11 +27,12 @@ Floats32 = npt.NDArray[np.float32]
 def _width(away: npt.NDArray[np.float64], least: float) -> tuple[float, bool]:
     """One standard deviation where `away` is positive, and whether fewer than 5 % of the values are there."""
     beyond = away[away > least]
-    share = max(beyond.size, 0.5) / away.size
+    if not beyond.size:
+        return np.inf, True
+    share = beyond.size / away.size
     if share > 1.0 - _LEVEL:
         return float(np.quantile(away, _LEVEL) / norm.ppf(_LEVEL)), False
-    width = np.quantile(beyond, 0.25) / norm.ppf(1.0 - share) if beyond.size else np.inf
-    return float(width), True
+    return float(np.quantile(beyond, 0.25) / norm.ppf(1.0 - share)), True
 
 
 class DeviationSummary(FeatureGroup):
