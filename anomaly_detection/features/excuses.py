@@ -7,14 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.features.group import FeatureSource
+from anomaly_detection.features.group import OF_A_RECORD, FeatureSource
 from anomaly_detection.features.kinds import KINDS
 
 __all__ = ["Excuses"]
 
 _FAR = 5.0  # nats: one usual value in 150 lies as far out
 _LEAST = 0.5  # nats: what is less is no reason anyway
-_OF_A_RECORD = 3
 
 Floats32 = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int64]
@@ -54,7 +53,7 @@ class Excuses:
         for i, source in enumerate(sources):
             value = next((pair for pair in durations if source.columns[:2] == pair), source.columns[:1])
             own = [value, *((name,) for name in source.columns[len(value) :])]
-            if len(source.columns) > _OF_A_RECORD or KINDS[source.kind].repeats or not {*source.columns} <= {*measured}:
+            if len(source.columns) > OF_A_RECORD or KINDS[source.kind].repeats or not {*source.columns} <= {*measured}:
                 own = []
             for one in own:
                 about.setdefault(one, []).append(i)

@@ -10,12 +10,10 @@ import pandas as pd
 
 from anomaly_detection.data.table import Coded, Table
 from anomaly_detection.features.evidence import FeatureScale
-from anomaly_detection.features.group import FeatureSource
+from anomaly_detection.features.group import OF_A_RECORD, FeatureSource
 from anomaly_detection.features.kinds import KINDS
 
 __all__ = ["scales_of"]
-
-_OF_A_RECORD = 3
 
 
 def scales_of(sources: Sequence[FeatureSource], logarithmic: Iterable[bool], extended: Table) -> list[FeatureScale]:
@@ -44,4 +42,4 @@ def _distinct_values(column: Any) -> int:
 
 def _judged_by(source: FeatureSource) -> tuple[str, ...]:
     """What a feature judges: its first column, or, of a whole record, all."""
-    return source.columns[:1] if len(source.columns) <= _OF_A_RECORD else source.columns
+    return source.columns[:1] if len(source.columns) <= OF_A_RECORD else source.columns

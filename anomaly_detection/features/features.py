@@ -197,8 +197,9 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             self.evidence_ = Evidence(scales, learn_tails(found, scales, [least for least, _ in units]))
         self.feature_sources_ = self._all_sources()
         Kept.forget(self)
-        learned = self.summarise(found)
-        self.remembered_ = self._remember(extended, learned)
+        surprises, evidence = self.surprises(found), self.evidence(found)
+        learned = self.summarise(found, surprises, evidence)
+        self.remembered_ = self._remember(extended, learned, surprises, evidence)
         return learned, extended
 
     def transform(self, X: Any, **params: Any) -> npt.NDArray[np.float32]:
@@ -256,13 +257,19 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         branch, columns = copies
         return self.remembered_.restore(branch.keys(extended.only(columns)), found)
 
-    def _remember(self, extended: Table, learned: npt.NDArray[np.float32]) -> Memory | None:
-        evidence, copies = self.evidence(learned), self._copies()
+    def _remember(
+        self,
+        extended: Table,
+        learned: npt.NDArray[np.float32],
+        surprises: npt.NDArray[np.float32],
+        evidence: npt.NDArray[np.float32] | None,
+    ) -> Memory | None:
+        copies = self._copies()
         if evidence is None or copies is None:
             return None
         branch, columns = copies
         keys = branch.keys(extended.only(columns))
-        return Memory.of(keys, learned, evidence, self._surprises_of_all(learned))
+        return Memory.of(keys, learned, evidence, self._in_their_places(surprises))
 
     def _copies(self) -> tuple[Copies, list[str]] | None:
         """The branch that knows records by all that they say, and its columns."""
@@ -356,16 +363,16 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
 
     def standing_out(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """`farness`, or how much a feature surprises the forest, if more than any does in a usual record."""
-        surprises = self._surprises_of_all(features)
+        surprises = self._in_their_places(self.surprises(features))
         if self.evidence_ is None:
             return surprises
         most = float(self.usual_surprises_.max(initial=0.0))
         return np.maximum(self.farness(features), np.where(surprises > most, surprises, 0.0))
 
-    def _surprises_of_all(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _in_their_places(self, surprises: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """The `surprises` in the places of their features; 0 of those that are not for the forest."""
-        found = np.zeros((len(features), len(self.kept_)), dtype=np.float32)
-        found[:, self.forest_features] = self.surprises(features)
+        found = np.zeros((len(surprises), len(self.kept_)), dtype=np.float32)
+        found[:, self.forest_features] = surprises
         return found
 
     @property

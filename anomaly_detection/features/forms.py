@@ -142,22 +142,36 @@ def _times_seen(count: Any, rows: int) -> str:
     return f"none of {rows:,} records" if not count else f"{number(count)} of {rows:,} records"
 
 
-class Signs(Columns):
+class Seldom(Columns):
+    """Numbers of a kind that hardly any record has, see `is_one`."""
+
+    @staticmethod
+    def is_one(values: Floats) -> npt.NDArray[np.bool_]:
+        """Whether each number is of the kind, in the shape of `values`."""
+        raise NotImplementedError
+
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """`Columns.features_of`, of all columns at once."""
+        found = self.is_one(X.matrix(list(self.learned_)))
+        return np.where(found, _seldom_each(self), 0.0).astype(np.float32)
+
+    def _learn(self, column: Floats) -> int | None:
+        count = int(self.is_one(column).sum())
+        return count if count < _SELDOM * len(column) else None
+
+    def _counts(self, column: Floats, learned: int) -> Floats:
+        return np.where(self.is_one(column), float(learned), np.nan)
+
+
+class Signs(Seldom):
     """Negative numbers where hardly any record had one."""
 
     word = "sign"
 
-    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
-        """`Columns.features_of`, of all columns at once."""
-        negative = X.matrix(list(self.learned_)) < 0
-        return np.where(negative, _seldom_each(self), 0.0).astype(np.float32)
-
-    def _learn(self, column: Floats) -> int | None:
-        negative = int((column < 0).sum())
-        return negative if negative < _SELDOM * len(column) else None
-
-    def _counts(self, column: Floats, learned: int) -> Floats:
-        return np.where(column < 0, float(learned), np.nan)
+    @staticmethod
+    def is_one(values: Floats) -> npt.NDArray[np.bool_]:
+        """Whether each is negative."""
+        return values < 0
 
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
@@ -166,22 +180,18 @@ class Signs(Columns):
         return f"{name} {shown} is negative, as in {_times_seen(usual, rows)}"
 
 
-class Zeros(Columns):
+class Zeros(Seldom):
     """Zeros among numbers of which hardly any was, and none negative: a price that nobody filled in."""
 
     word = "zero"
 
-    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
-        """`Columns.features_of`, of all columns at once."""
-        zero = X.matrix(list(self.learned_)) == 0
-        return np.where(zero, _seldom_each(self), 0.0).astype(np.float32)
+    @staticmethod
+    def is_one(values: Floats) -> npt.NDArray[np.bool_]:
+        """Whether each is 0."""
+        return values == 0
 
     def _learn(self, column: Floats) -> int | None:
-        zeros = int((column == 0).sum())
-        return zeros if zeros < _SELDOM * len(column) and not (column < 0).any() else None
-
-    def _counts(self, column: Floats, learned: int) -> Floats:
-        return np.where(column == 0, float(learned), np.nan)
+        return None if (column < 0).any() else super()._learn(column)
 
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:

@@ -16,10 +16,13 @@ from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.derived import Derived
 
-__all__ = ["FeatureGroup", "FeatureSource", "Range", "Row"]
+__all__ = ["OF_A_RECORD", "FeatureGroup", "FeatureSource", "Range", "Row"]
 
 Row = Mapping[str, Any]
 Range = tuple[float, float]
+
+OF_A_RECORD = 3
+"""A feature of more columns is about the whole record, and about none of them."""
 Part = TypeVar("Part", bound=Derived)
 
 

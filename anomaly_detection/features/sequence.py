@@ -255,10 +255,6 @@ class Neighbours(_OfSeries):
     word = "beside the rows around"
     fewest = _FEWEST_TOGETHER
 
-    def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
-        """Fit, and give the features of the training records, each by its neighbours among them."""
-        return self.fit(X).features_of(as_table(X))
-
     def _judged(self, values: Floats, series: Codes, one: Series) -> Floats:
         middles = _middles(values, series)
         half, here = _distances(values, middles)
@@ -322,10 +318,6 @@ class Runs(_OfSeries):
 
     def _takes(self, series: Series) -> bool:
         return not series.at_least or series.at_least[0] <= _MOST_REPEATED
-
-    def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
-        """Fit, and give the evidence of the training records."""
-        return self.fit(X).features_of(as_table(X))
 
     def _judged(self, values: Floats, series: Codes, one: Series) -> Floats:
         lengths = _runs(values, series)
