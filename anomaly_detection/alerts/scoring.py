@@ -50,9 +50,9 @@ def score_parts(
     Text is read by what training found out about each column, so scores are those of all records at once, bit for bit.
     Where it may be written in forms that training did not have, the parts are gone through once before, to see what all
     of them say (`as_written`); parts that can be had only once each settle that for themselves.
-    One more thing does depend on the parts: copies are looked for among the records of a part and those of the training
-    (`Copies`, `Readings`), so that a copy that falls into another part than what it copies is not seen; see
-    `counts_repeats`.
+    What looks at records that come together does depend on the parts (`counts_repeats`): copies are looked for among
+    those of a part and of the training, a row is judged beside the rows around it in its part, a late date and a new
+    level beside those of its part.
 
     Parameters
     ----------
@@ -204,7 +204,7 @@ def threshold_of_parts(
 
 
 def counts_repeats(detector: Detector) -> bool:
-    """Whether scores depend on which records come together, because copies among them are counted."""
+    """Whether scores depend on which records come together, because they are looked at beside each other."""
     kinds = {source.kind for source in detector.preprocessor.feature_sources_} & KINDS.keys()
     return any(KINDS[kind].counted for kind in kinds)
 

@@ -79,8 +79,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _how(chunks: Chunks, detector: Detector) -> str:
-    copies = "; copies are looked for within a chunk and in the training records" if counts_repeats(detector) else ""
-    return f"About {chunks.about_rows:,} records, scored in chunks of {chunks.rows:,} (--chunk-rows){copies}."
+    together = (
+        "; copies are looked for within a chunk and in the training records, rows judged beside those around them"
+    )
+    return (
+        f"About {chunks.about_rows:,} records, scored in chunks of {chunks.rows:,} (--chunk-rows)"
+        f"{together if counts_repeats(detector) else ''}."
+    )
 
 
 def batches(
