@@ -33,7 +33,7 @@ from pathlib import Path
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["destination", "prepare", "reason", "replacing", "replacing_all", "settle_left", "settle_open"]
+__all__ = ["destination", "lock_file", "prepare", "reason", "replacing", "replacing_all", "settle_left", "settle_open"]
 
 _NAME = re.compile(r"\.mlx-iforest-([0-9a-f]{8})-[0-9a-f]{16}")
 _LOCK, _LAST, _NEW, _COMPLETE = "lock", "last.json", "new", "complete"
@@ -177,7 +177,7 @@ class _Staging:
             try:
                 self._place.mkdir(0o700)
                 self._lock = os.open(self._place / _LOCK, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-                if _lock(self._lock) is not False and (self._place / _LOCK).exists():
+                if lock_file(self._lock) is not False and (self._place / _LOCK).exists():
                     break
             except FileNotFoundError:
                 if tried == _TRIES:
@@ -268,7 +268,7 @@ def _settle_unless_owned(place: Path, ours: bool) -> None:
         place.rmdir()
         return
     try:
-        if _lock(lock):
+        if lock_file(lock):
             if _is(stat.S_ISDIR, place / _COMPLETE) and (ours or _stays_inside(place)):
                 _publish(place)
             _remove(place)
@@ -379,7 +379,7 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         # Putting files in place takes no time; whoever else holds a lock on a folder is not waited for any longer.
         for _ in range(_TRIES):
-            if _lock(descriptor) is not False:
+            if lock_file(descriptor) is not False:
                 break
             time.sleep(_PAUSE)
         yield
@@ -387,7 +387,7 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> bool | None:
+def lock_file(descriptor: int) -> bool | None:
     """Lock a file until it is closed; False where another one holds it, None where there are no locks."""
     if sys.platform == "win32":
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import threading
@@ -32,6 +31,7 @@ from anomaly_detection.service.replies import earlier_reply, keep_reply
 from anomaly_detection.service.streams import DEFAULT, Stream, all_streams, find_stream, open_stream
 from anomaly_detection.service.supervisor import Supervisor
 from anomaly_detection.service.writer import Writer
+from mlx_iforest.files import lock_file
 
 __all__ = ["Service", "Taken"]
 
@@ -302,11 +302,9 @@ def _seconds(moment: str) -> float:
 def _sole(configuration: Configuration) -> TextIO:
     """A lock on the folder while the file that this gives is open: two services would not see each other's models."""
     file = (configuration.data_dir / "service.lock").open("a")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+    if not lock_file(file.fileno()):
         file.close()
         raise DataError(
             f"Another service uses the folder {configuration.data_dir}; give this one a --data-dir of its own."
-        ) from error
+        )
     return file
