@@ -120,29 +120,35 @@ def weigh(
 
 
 @compiled(error_model="numpy")
-def heaviest(evidence: Any, by_column: Any, starts: Any, second: float, out: Any) -> None:
-    """Weigh rows up: the largest evidence of a column, and a share of the second; see `Evidence.total`.
+def heaviest(evidence: Any, by_column: Any, starts: Any, agreeing: float, second: float, out: Any) -> None:
+    """Weigh rows up by their columns, and these by their features; see `Evidence.total`.
 
     Parameters
     ----------
     evidence : ndarray of float32, shape (n, features)
+        At least 0.
     by_column, starts : ndarray of int64
         Features in the order of their columns, and where each column's begin.
-    second : float
+    agreeing, second : float
+        What the second feature of a column and the second column of a row count.
     out : ndarray of float32, shape (n,), written
     """
+    none = np.float32(0.0)
     for row in range(evidence.shape[0]):
-        first, next_one = -inf, -inf
+        first, behind = -inf, -inf
         for column in range(starts.size):
             stop = starts[column + 1] if column + 1 < starts.size else by_column.size
-            found = evidence[row, by_column[starts[column]]]
-            for i in range(starts[column] + 1, stop):
-                found = max(found, evidence[row, by_column[i]])
-            if found > first:
-                first, next_one = np.float64(found), first
-            elif found > next_one:
-                next_one = np.float64(found)
-        out[row] = first if starts.size == 1 else first + second * next_one
+            most, next_most = none, none
+            for i in range(starts[column], stop):
+                value = evidence[row, by_column[i]]
+                next_most = max(next_most, min(most, value))
+                most = max(most, value)
+            found = np.float64(most)
+            if agreeing != 0.0:
+                found += np.float64(np.float32(agreeing) * next_most)
+            behind = max(behind, min(first, found))
+            first = max(first, found)
+        out[row] = first if starts.size == 1 else first + second * behind
 
 
 @compiled(error_model="numpy")
