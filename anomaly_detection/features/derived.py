@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import numpy as np
@@ -309,6 +310,31 @@ def derived_names(parts: Sequence[Derived], taken: Iterable[str]) -> list[str]:
     return names
 
 
-def add_derived(table: Table, parts: Sequence[Derived], names: Sequence[str]) -> Table:
-    """Return the table with the derived columns after its own, under `names`."""
-    return table.with_columns({name: part.values(table) for name, part in zip(names, parts, strict=True)})
+def add_derived(table: Table, parts: Mapping[str, Derived]) -> Table:
+    """Return the table with the derived columns after its own, by their names; each is made when it is looked at."""
+    return table.followed_by(_Columns(table, parts))
+
+
+class _Columns(Mapping[str, Any]):
+    """A table's columns, and those that follow from them."""
+
+    def __init__(self, table: Table, parts: Mapping[str, Derived]) -> None:
+        self._table, self._parts = table, parts
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        part = self._parts.get(name)
+        if part is None:
+            return self._table[name]
+        if name not in self._made:
+            self._made[name] = part.values(self._table)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(self._table, self._parts)
+
+    def __len__(self) -> int:
+        return len(self._table.columns) + len(self._parts)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts or name in self._table

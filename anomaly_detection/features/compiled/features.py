@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection.data.table import Table
+from anomaly_detection.features.compiled.gathered import Gathering
+from anomaly_detection.features.compiled.keys import RecordKeys
 from anomaly_detection.features.compiled.machine import Machine
 from anomaly_detection.features.compiled.program import Program, Value
 
@@ -53,12 +56,22 @@ class CompiledFeatures:
             stored += places.tolist()
             if hasattr(branch, "with_others"):
                 self._with_others.append((branch, count, own, places))
+        # Some of the other branches know records by their keys.
+        known = [(branch.unnamed, branch.unnamed_columns) for _, branch, _ in branches if hasattr(branch, "unnamed")]
+        known += [(branch.whole, branch.said) for _, branch, _ in branches if hasattr(branch, "whole")]
+        self._known_by = [under for under, _ in known]
+        self._keys = RecordKeys(program, [names for _, names in known])
         self._machine = Machine(program, wanted, stored)
+        self._gathering = Gathering(program)
 
     def of(self, X: Table) -> Floats32:
         """The features, shape (n, kept)."""
         out = np.empty((len(X), self._width), dtype=np.float32)
-        self._machine.run(X, out)
+        gathered = self._gathering.of(X)
+        self._machine.run(X, gathered, out)
+        if self._known_by:
+            for under, keys in zip(self._known_by, self._keys.of(gathered, len(X)), strict=True):
+                X.made(under, partial(np.asarray, keys))
         for branch, count, own, places in self._with_others if len(X) > 1 else ():
             found = np.zeros((len(X), count), dtype=np.float32)
             found[:, own] = out[:, places]
