@@ -260,8 +260,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         copies = self._copies()
         if self.remembered_ is None or copies is None:
             return found
-        branch, columns = copies
-        return self.remembered_.restore(branch.keys(extended.only(columns)), found)
+        return self.remembered_.restore(copies[0].keys(extended), found)
 
     def _remember(
         self,

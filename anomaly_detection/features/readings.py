@@ -74,6 +74,7 @@ class Readings(FeatureGroup):
     nats: ClassVar[bool] = True
     counted: ClassVar[bool] = True
     repeats: ClassVar[bool] = True
+    by_name: ClassVar[bool] = True
 
     def __init__(self, numbers: Sequence[str] = (), within: Sequence[str] = ()) -> None:
         self.numbers = numbers

@@ -79,5 +79,6 @@ class CompiledFeatures:
             out[:, places] = found[:, own]
         for branch, columns, own, places in self._plain:
             few = len(X) < getattr(branch, "fewest", 0)
-            out[:, places] = 0.0 if few else branch.features_of(X.only(columns))[:, own]
+            some = X if branch.by_name else X.only(columns)
+            out[:, places] = 0.0 if few else branch.features_of(some)[:, own]
         return out

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.table import Coded, Table
+from anomaly_detection.data.table import Coded, Table, coded
 from anomaly_detection.features.compiled.program import Program
 
 __all__ = ["Gathered", "Gathering"]
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
+
+_NUMBER, _DATE, _CODE = np.dtype(np.float64), np.dtype("datetime64[ns]"), np.dtype(np.int64)
 
 
 class Gathered:
@@ -49,17 +51,20 @@ class Gathering:
     """
 
     def __init__(self, program: Program) -> None:
-        self._numbers, self._dates, self._categories = [*program.numbers], [*program.dates], [*program.categories]
-        self._levels = [_Levels(asked) for asked in program.levels]
+        self._numbers, self._dates = [*program.numbers], [*program.dates]
+        self._categories = [
+            (name, program.follows(name), _Levels(asked))
+            for name, asked in zip(program.categories, program.levels, strict=True)
+        ]
 
     def of(self, X: Table) -> Gathered:
         """The columns of some records."""
-        n = len(X)
-        numbers = _side_by_side([X[name] for name in self._numbers], n, np.dtype(np.float64))
-        dates = _side_by_side([X[name] for name in self._dates], n, np.dtype("datetime64[ns]")).view(np.int64)
-        columns = [X.coded(name) for name in self._categories]
-        codes = _side_by_side([column.codes for column in columns], n, np.dtype(np.int64))
-        said = [column.made(levels) for column, levels in zip(columns, self._levels, strict=True)]
+        n, base = len(X), X.base
+        numbers = _side_by_side([base[name] for name in self._numbers], n, _NUMBER)
+        dates = _side_by_side([base[name] for name in self._dates], n, _DATE).view(np.int64)
+        columns = [coded((X if follows else base)[name]) for name, follows, _ in self._categories]
+        codes = _side_by_side([column.codes for column in columns], n, _CODE)
+        said = [column.made(levels) for column, (_, _, levels) in zip(columns, self._categories, strict=True)]
         shapes = np.empty((len(said), 3), dtype=np.int64)
         place = 0
         for i, levels in enumerate(said):

@@ -263,6 +263,10 @@ class Program:
             self.tables.append(made)
         return self._tables[key]
 
+    def follows(self, name: str) -> bool:
+        """Whether a column follows from others."""
+        return name in self._derived
+
     def is_date(self, name: str) -> bool:
         """Whether a column holds dates."""
         return self._kinds.get(name) == "dates"
