@@ -137,6 +137,18 @@ class Copies(FeatureGroup):
         made: Keys = X.made((self, "whole"), lambda: self._whole(X, self._content(X)))
         return made
 
+    def may_be_known(self, X: Table) -> bool:
+        """Whether any record may have a key that a training record has, as far as that is told without the names."""
+        # Of a longer training only the last records are remembered here.
+        return _remembered(self) < self.chance_.rows or bool(self._places(X)[0].any())
+
+    def _places(self, X: Table) -> tuple[npt.NDArray[np.bool_], Codes]:
+        """Which records are remembered by what they say, and where; both (n,)."""
+        made: tuple[npt.NDArray[np.bool_], Codes] = X.made(
+            (self, "places"), lambda: among(self.content_, self._content(X))
+        )
+        return made
+
     def known(self, X: Any) -> npt.NDArray[np.bool_]:
         """Say which records are among the training records remembered, alike in every column; shape (n,)."""
         X = as_table(X)
@@ -155,7 +167,7 @@ class Copies(FeatureGroup):
     def _others(self, X: Table, content: Keys) -> tuple[Codes, int]:
         """How many other records, here or among the training records, say the same; how many come again."""
         if len(X) == 1:
-            return self._others_of_one(X, content)
+            return self._others_of_one(X)
         here = repeats_of(content)
         known, at = among(self.content_, content)
         before = np.where(known, self.counts_[at], 0)
@@ -169,9 +181,9 @@ class Copies(FeatureGroup):
             int(itself.sum()), _remembered(self)
         )
 
-    def _others_of_one(self, X: Table, content: Keys) -> tuple[Codes, int]:
+    def _others_of_one(self, X: Table) -> tuple[Codes, int]:
         """`_others` of a record that comes alone."""
-        known, at = among(self.content_, content)
+        known, at = self._places(X)
         if not known[0]:
             return np.zeros(1, dtype=np.int64), 0
         itself = bool(among(self.whole_, self.keys(X))[0][0]) or all(X.isna(name)[0] for name in self.names_)

@@ -270,6 +270,10 @@ class MissingPattern:
             patterns, places = np.unique(codes, axis=0, return_inverse=True)
         return Coded.of(np.ravel(places), [self._name(pattern) for pattern in patterns.tolist()])
 
+    def short_of(self, records: Table) -> str | None:
+        """What tells the level of a single record from others, where that is found sooner; None else."""
+        return None if any(records.isna(state.column)[0] for state in self.states) else "none"
+
     def _name(self, pattern: Sequence[int]) -> str:
         parts = [" ".join(_missing(own, code)) for own, code in zip(self.states, pattern, strict=True) if code]
         return ", ".join(parts) or "none"
@@ -310,6 +314,10 @@ class NumberLevel:
         """Give each row's level, by the number as a text."""
         codes, levels = factorized(as_table(records).numbers(self.column))
         return Coded.of(codes, [f"{level:.12g}" for level in levels])
+
+    def short_of(self, records: Table) -> str | None:
+        """What tells the level of a single record from others, where that is found sooner; None else."""
+        return float(records[self.column][0]).hex()
 
 
 Derived = Duration | Ratio | Product | CalendarPart | MissingState | MissingPattern | NumberLevel

@@ -260,6 +260,8 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         copies = self._copies()
         if self.remembered_ is None or copies is None:
             return found
+        if len(extended) == 1 and not copies[0].may_be_known(extended):
+            return found
         return self.remembered_.restore(copies[0].keys(extended), found)
 
     def _remember(
