@@ -156,13 +156,14 @@ class Table:
         What the rows are called, in place of their positions.
     """
 
-    __slots__ = ("_columns", "_labels", "_made", "_rows")
+    __slots__ = ("_base", "_columns", "_labels", "_made", "_rows")
 
     def __init__(self, columns: Mapping[str, Any], rows: int, labels: pd.Index[Any] | None = None) -> None:
         self._columns = columns
         self._rows = rows
         self._labels = labels
         self._made: dict[Any, Any] = {}
+        self._base: Table | None = None
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> Table:
@@ -248,6 +249,17 @@ class Table:
     def with_columns(self, more: Mapping[str, Any]) -> Table:
         """These columns and others after them."""
         return self._beside({**self._columns, **more})
+
+    def followed_by(self, columns: Mapping[str, Any]) -> Table:
+        """The same rows with `columns`, these among them, which are its `base`."""
+        table = self._beside(columns)
+        table._base = self
+        return table
+
+    @property
+    def base(self) -> Table:
+        """The columns that others follow from: they are found sooner there."""
+        return self if self._base is None else self._base
 
     def _beside(self, columns: Mapping[str, Any]) -> Table:
         table = Table(columns, self._rows, self._labels)

@@ -19,6 +19,7 @@ __all__ = [
     "agreement",
     "among",
     "cell_keys",
+    "column_key",
     "combined",
     "first_other",
     "keys_by_column",
@@ -35,6 +36,7 @@ Keys = npt.NDArray[np.uint64]
 
 _MISSING = np.uint64(0x6D697373)
 _COLUMNS_AT_ONCE = 16
+_ALL_BITS = (1 << 64) - 1
 
 
 def mixed(keys: Keys) -> Keys:
@@ -42,6 +44,13 @@ def mixed(keys: Keys) -> Keys:
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.asarray(keys ^ (keys >> np.uint64(31)), dtype=np.uint64)
+
+
+def _mixed_number(key: int) -> int:
+    """`mixed` of one key, sooner than NumPy begins."""
+    key = ((key ^ (key >> 30)) * 0xBF58476D1CE4E5B9) & _ALL_BITS
+    key = ((key ^ (key >> 27)) * 0x94D049BB133111EB) & _ALL_BITS
+    return key ^ (key >> 31)
 
 
 def cell_keys(column: Any) -> Keys:
@@ -103,6 +112,8 @@ def name_keys(column: Any) -> Keys:
     """Hash the cells of a column that names records, by their texts: 12, 12.0 and "12" are one name; shape (n,)."""
     values = objects_of(column_values(column))
     keys = _text_keys(int(one) if isinstance(one, float) and one.is_integer() else one for one in values)
+    if all(type(one) is str for one in values):
+        return keys
     return np.where(missing_in(values), _MISSING, keys)
 
 
@@ -118,16 +129,20 @@ def _with_bytes(text: str) -> str:
 
 def combined(cells: Mapping[str, Keys], n: int) -> Keys:
     """One key for each of `n` records of the keys of its cells by column, in whatever order these come; shape (n,)."""
+    if n == 1:
+        every = (_mixed_number(int(key[0]) ^ int(column_key(name))) for name, key in cells.items())
+        return np.array([sum(every) & _ALL_BITS], dtype=np.uint64)
     keys = np.zeros(n, dtype=np.uint64)
     names = list(cells)
     for start in range(0, len(names), _COLUMNS_AT_ONCE):
         some = names[start : start + _COLUMNS_AT_ONCE]
-        keys += mixed(np.stack([cells[name] ^ _column_key(name) for name in some])).sum(axis=0, dtype=np.uint64)
+        keys += mixed(np.stack([cells[name] ^ column_key(name) for name in some])).sum(axis=0, dtype=np.uint64)
     return keys
 
 
 @cache
-def _column_key(column: str) -> np.uint64:
+def column_key(column: str) -> np.uint64:
+    """What tells a column's cells from those of others."""
     return np.uint64(_text_keys([column])[0])
 
 

@@ -243,7 +243,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         absent = [name for name in _plan(self).identifiers if name not in clean]
         if absent:
             clean = clean.with_columns({name: np.full(len(clean), None, dtype=object) for name in absent})
-        return add_derived(clean, self.derived_, _plan(self).derived)
+        return add_derived(clean, _plan(self).derived)
 
     def _derived_columns(self) -> dict[str, Derived]:
         """The derived columns by name."""
@@ -260,8 +260,9 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         copies = self._copies()
         if self.remembered_ is None or copies is None:
             return found
-        branch, columns = copies
-        return self.remembered_.restore(branch.keys(extended.only(columns)), found)
+        if len(extended) == 1 and not copies[0].may_be_known(extended):
+            return found
+        return self.remembered_.restore(copies[0].keys(extended), found)
 
     def _remember(
         self,
@@ -444,7 +445,7 @@ class _Plan:
 
     def __init__(self, features: SupplyChainFeatures) -> None:
         self.identifiers = features.schema_.names(Role.IDENTIFIER)
-        self.derived = [*features._derived_columns()]
+        self.derived = features._derived_columns()
         self.used = features._used() if hasattr(features, "transformers_") else []
         self.copies = next(((branch, columns) for name, branch, columns in self.used if name == "copies"), None)
 
