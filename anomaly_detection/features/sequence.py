@@ -28,6 +28,10 @@ _LEAST_ROWS = 100
 _FORETOLD = 0.5
 """Rows around foretell a number if they leave half of what any rows would leave at most."""
 
+_SCREENED, _FEWEST_SCREENED = 1_000, 500
+_MAY_BE_FORETOLD = 0.8
+"""The same, as some thousand rows show it."""
+
 _BETTER = 0.8
 _MOST_LEVELS = 200
 _FEWEST_A_LEVEL = 20
@@ -117,7 +121,10 @@ def _two_in_the_middle(around: Floats) -> tuple[Floats, Floats]:
 def _distances(values: Floats, middles: Floats) -> tuple[float, float]:
     """How far half and nine tenths of the values lie from the middles at most; NaN of too few."""
     away = np.abs(values - middles)
-    away = away[~np.isnan(away)]
+    return _half_and_most(away[~np.isnan(away)])
+
+
+def _half_and_most(away: Floats) -> tuple[float, float]:
     half, most = np.quantile(away, [0.5, 0.9]) if away.size >= _FEWEST_TOGETHER else (np.nan, np.nan)
     return float(half), float(most)
 
@@ -163,16 +170,39 @@ def _best(X: Table, name: str, ways: Sequence[_Way]) -> Series | None:
     values = _values(X[name])
     best: Series | None = None
     for way in ways:
-        some = values[way.order]
-        half, scale = _distances(some, _middles(some, way.series))
+        if not _may_foretell(values, way):
+            continue
+        half, scale = _half_and_most(_away(values, way.order, way.series))
         if best is not None and not scale < _BETTER * best.scale:
             continue
-        apart, widest = _distances(values[way.mixed], _middles(values[way.mixed], way.series))
+        apart, widest = _half_and_most(_away(values, way.mixed, way.series))
         # Both: lines of one order follow each other, and the next order is of any day.
         if apart > 0.0 and half <= _FORETOLD * apart and scale <= _FORETOLD * widest:
-            lengths = _runs(some, way.series)
+            lengths = _runs(values[way.order], way.series)
             best = Series(name, way.by, way.levels, scale, apart, _shares_of_runs(lengths), _share_of_long(lengths))
     return best
+
+
+def _away(values: Floats, order: Codes, series: Codes, step: int = 1) -> Floats:
+    """How far every `step`-th row of an order lies from its `_middles`, without what is missing."""
+    from anomaly_detection.features.neighbours_compiled import distances_from_neighbours
+
+    return np.asarray(distances_from_neighbours(values, order, series, step))
+
+
+def _may_foretell(values: Floats, way: _Way) -> bool:
+    """Whether some of the rows look as if those around foretold them; far from it nearly all ways are."""
+    step = len(values) // _SCREENED
+    if step <= 1:
+        return True
+    own, any_ = (_away(values, order, way.series, step) for order in (way.order, way.mixed))
+    if min(len(own), len(any_)) < _FEWEST_SCREENED:
+        return True
+    (half, most), (apart, widest) = (
+        np.partition(away, at)[list(at)]
+        for away, at in ((away, (len(away) // 2, 9 * len(away) // 10)) for away in (own, any_))
+    )
+    return bool(half <= _MAY_BE_FORETOLD * apart and most <= _MAY_BE_FORETOLD * widest)
 
 
 def _runs(values: Floats, series: Codes) -> Codes:
