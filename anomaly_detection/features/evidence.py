@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection.data.levels import Kept
+from anomaly_detection.features.compiled.choice import by_compiled_code
+from anomaly_detection.features.compiled.evidence import KNOTS, CompiledEvidence
 
 __all__ = ["NAME", "Evidence", "FeatureScale", "Tails", "learn_tails"]
 
@@ -130,11 +132,16 @@ class Evidence:
 
     def of(self, X: Floats32) -> Floats32:
         """Evidence in nats, shape (n_rows, n), at least 0; 0 where a value is missing."""
+        # Of files that others made tails may have any number of places.
+        if self.tails.knots.shape[2] == KNOTS and by_compiled_code(len(X)):
+            return _compiled(self).of(X)
         return _learned(self).of(X)
 
     def total(self, evidence: Floats32) -> npt.NDArray[np.float32]:
         """Weigh rows up, shape (n_rows,), by evidence (n_rows, n): the column with most, and 0.15 of the second."""
         learned = _learned(self)
+        if by_compiled_code(0):
+            return learned.total(evidence)
         columns = np.maximum.reduceat(evidence[:, learned.by_column], learned.starts, axis=1).astype(np.float64)
         if columns.shape[1] == 1:
             return np.asarray(columns[:, 0], dtype=np.float32)
@@ -156,34 +163,47 @@ class _Learned:
         judged = np.array([scale.judged for scale in scales], dtype=np.int64)
         self.by_column = np.argsort(judged, kind="stable")
         self.starts = np.flatnonzero(np.diff(judged[self.by_column], prepend=-1))
-        self._nats = np.flatnonzero([scale.weighed and scale.nats for scale in scales])
-        self._placed = np.flatnonzero([scale.weighed and not scale.nats for scale in scales])
-        own = self._placed
-        self._widths = np.flatnonzero([not scales[i].logarithmic for i in own])
-        self._two_sided = np.flatnonzero([not scales[i].one_sided for i in own])
-        self._median, self._width = tails.median[own], tails.width[:, own[self._widths]]
-        self._up = _Side(tails.knots[0, own], tails.worth[0, own], tails.slope[0, own])
-        both = own[self._two_sided]
-        self._down = _Side(tails.knots[1, both], tails.worth[1, both], tails.slope[1, both])
+        self.nats = np.flatnonzero([scale.weighed and scale.nats for scale in scales])
+        self.placed = np.flatnonzero([scale.weighed and not scale.nats for scale in scales])
+        own = self.placed
+        self.widths = np.flatnonzero([not scales[i].logarithmic for i in own])
+        self.two_sided = np.flatnonzero([not scales[i].one_sided for i in own])
+        self.median, self.width = tails.median[own], tails.width[:, own[self.widths]]
+        self.up = _Side(tails.knots[0, own], tails.worth[0, own], tails.slope[0, own])
+        both = own[self.two_sided]
+        self.down = _Side(tails.knots[1, both], tails.worth[1, both], tails.slope[1, both])
+
+    def compiled(self) -> CompiledEvidence:
+        """The same for compiled code."""
+        parts = (self.nats, self.placed, self.widths, self.two_sided, self.median, self.width)
+        return CompiledEvidence(*parts, self.up.tables(), self.down.tables(), _MOST)
+
+    def total(self, evidence: Floats32) -> Floats32:
+        """`Evidence.total` by compiled code."""
+        from anomaly_detection.features.compiled.kernels import heaviest
+
+        out = np.empty(len(evidence), dtype=np.float32)
+        heaviest(np.ascontiguousarray(evidence), self.by_column, self.starts, _SECOND, out)
+        return out
 
     def of(self, X: Floats32) -> Floats32:
         out = np.zeros(X.shape, dtype=np.float32)
-        out[:, self._nats] = np.minimum(np.nan_to_num(X[:, self._nats].astype(np.float64)), _MOST)
-        rows = _CELLS // max(len(self._placed), 1) + 1
+        out[:, self.nats] = np.minimum(np.nan_to_num(X[:, self.nats].astype(np.float64)), _MOST)
+        rows = _CELLS // max(len(self.placed), 1) + 1
         for start in range(0, len(X), rows):
             some = slice(start, start + rows)
-            out[some, self._placed] = self._of_placed(X[some, self._placed].astype(np.float64))
+            out[some, self.placed] = self._of_placed(X[some, self.placed].astype(np.float64))
         return out
 
     def _of_placed(self, values: Floats) -> Floats:
         """The evidence of features that are on a scale."""
         missing = np.isnan(values)
-        placed = np.nan_to_num(values) - self._median
-        away = placed[:, self._widths]
-        placed[:, self._widths] = np.arcsinh(away / np.where(away > 0, self._width[0], self._width[1]))
-        found = self._up.evidence(placed)
-        both = self._two_sided
-        below = self._down.evidence(-placed[:, both])
+        placed = np.nan_to_num(values) - self.median
+        away = placed[:, self.widths]
+        placed[:, self.widths] = np.arcsinh(away / np.where(away > 0, self.width[0], self.width[1]))
+        found = self.up.evidence(placed)
+        both = self.two_sided
+        below = self.down.evidence(-placed[:, both])
         found[:, both] = np.maximum(np.maximum(found[:, both], below) - np.log(2.0), 0.0)
         return np.where(missing, 0.0, np.minimum(found, _MOST))
 
@@ -205,6 +225,13 @@ class _Side:
         self._slope = slope
         self._first = np.arange(len(knots)) * knots.shape[1]
 
+    def tables(self) -> tuple[Floats, Floats]:
+        """Places, worth and rise of each, shape (n, 3, shares); and last place, its worth and slope, shape (n, 3)."""
+        return (
+            np.stack([self._places, self._worth, self._rise], axis=1),
+            np.stack([self._last, self._most, self._slope], axis=1),
+        )
+
     def evidence(self, values: Floats) -> Floats:
         """As NumPy interpolates between the knots, and along the slope beyond; shape (n_rows, n)."""
         x = -values
@@ -218,6 +245,7 @@ class _Side:
 
 
 _learned: Kept[Evidence, _Learned] = Kept(_Learned)
+_compiled: Kept[Evidence, CompiledEvidence] = Kept(lambda evidence: _learned(evidence).compiled())
 
 
 def _widths(values: Floats, median: float, least: float) -> Floats:

@@ -21,6 +21,9 @@ import numpy as np
 from numba import njit
 from numba.core.runtime import _nrt_python
 
+from anomaly_detection.features.compiled.choice import only
+from anomaly_detection.features.evidence import Evidence, FeatureScale, learn_tails
+from anomaly_detection.features.surprise import DeviationSummary
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.backends import available_backends, get_backend
 from mlx_iforest.backends.fixed_point import whole_numbers
@@ -161,8 +164,23 @@ def mlx() -> Iterator[Any]:
             yield fitted.score_samples(X[:n_rows])
 
 
+def features() -> Iterator[Any]:
+    """What the features of records are computed by."""
+    with only(True):
+        for width in (1, 3, 9):
+            scales = [FeatureScale(True, i == 2, i == 0, i == 1, False, i // 2) for i in range(width)]
+            evidence = Evidence(scales, learn_tails(matrix(300, width, missing=True), scales, [0.1] * width))
+            summary = DeviationSummary().fit(matrix(300, width, missing=True))
+            for n_rows in ROWS:
+                X = matrix(n_rows, width, missing=True)
+                found = evidence.of(X)
+                yield found
+                yield evidence.total(found)
+                yield summary.transform(X)
+
+
 SCENARIOS: dict[str, Callable[[], Iterator[Any]]] = {
-    one.__name__: one for one in (widths, tables, types, parameters, smaller, one_row, explained, mlx)
+    one.__name__: one for one in (widths, tables, types, parameters, smaller, one_row, explained, mlx, features)
 }
 
 
