@@ -11,7 +11,8 @@ import pytest
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.features import memory
 from anomaly_detection.features.forms import Signs
-from anomaly_detection.features.history import _distance_of_others, learn_history
+from anomaly_detection.features.grouped import distance_of_others
+from anomaly_detection.features.history import learn_history
 from anomaly_detection.features.memory import Memory
 from anomaly_detection.features.relations import Relations
 from anomaly_detection.features.spelling import Spelling
@@ -90,7 +91,7 @@ def test_spreads_leave_the_row_itself_out() -> None:
             others[i] = np.sort(rest)[[(len(rest) - 1) // 2, len(rest) // 2]].mean()
             distances = np.sort(np.abs(rest - others[i]))
             expected[i] = distances[[(len(rest) - 1) // 2, len(rest) // 2]].mean()
-    found = np.nan_to_num(_distance_of_others(values, codes, others, 12))
+    found = np.nan_to_num(distance_of_others(values, codes, others, 12))
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 

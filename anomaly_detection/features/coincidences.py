@@ -102,13 +102,18 @@ def name_keys_by_column(X: Table, names: Sequence[str]) -> dict[str, Keys]:
 def name_keys(column: Any) -> Keys:
     """Hash the cells of a column that names records, by their texts: 12, 12.0 and "12" are one name; shape (n,)."""
     values = objects_of(column_values(column))
-    keys = _text_keys(int(one) if isinstance(one, float) and one.is_integer() else one for one in values)
+    keys = _text_keys([str(int(one)) if isinstance(one, float) and one.is_integer() else one for one in values])
     return np.where(missing_in(values), _MISSING, keys)
 
 
 def _text_keys(values: Iterable[Any]) -> Keys:
-    texts = np.asarray([_with_bytes(str(value)) for value in values], dtype=object)
-    return np.asarray(pd.util.hash_array(texts, categorize=False), dtype=np.uint64)
+    texts = [*map(str, values)]
+    if not "".join(texts).isascii():
+        texts = [*map(_with_bytes, texts)]
+    # One by one: NumPy would look into texts for a common length.
+    cells = np.empty(len(texts), dtype=object)
+    cells[:] = texts
+    return np.asarray(pd.util.hash_array(cells, categorize=False), dtype=np.uint64)
 
 
 def _with_bytes(text: str) -> str:

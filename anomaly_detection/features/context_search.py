@@ -125,7 +125,7 @@ class ContextSearch:
         columns, names = self._columns, self._columns.names
         shares = np.where(free, values.explained_shares(columns, free), 0.0)
         order = np.argsort(-shares, kind="stable")[: min(_SCREENED, int((shares > 0).sum()))]
-        found = []
+        found: list[tuple[float, tuple[str, ...]]] = []
         best: tuple[float, str, int] | None = None
         for i in order.tolist():
             likely = _likelihood(values, columns.codes[i].astype(np.int64), int(columns.sizes[i]))

@@ -1,6 +1,6 @@
 """Values by their groups, in order: medians, quantiles, and medians of a row's fellows, in plain NumPy.
 
-What training runs are the same functions compiled (`grouped_compiled.py`), which `tests/test_grouped.py` holds equal.
+What training runs are the same functions compiled (`compiled/groups.py`), which `tests/test_grouped.py` holds equal.
 """
 
 from __future__ import annotations

@@ -106,13 +106,13 @@ class Ordered:
 
     def explained_shares(self, columns: CodedColumns, wanted: Bools) -> Floats:
         """`grouped.explained_share` of the ranks by each column, shape (columns,); 0 of those that are not wanted."""
-        from anomaly_detection.features.grouped_compiled import explained_shares
+        from anomaly_detection.features.compiled.groups import explained_shares
 
         return np.asarray(explained_shares(self.ranks, self.of(columns.codes), columns.sizes, wanted, *self._spread))
 
     def pair_shares(self, columns: CodedColumns, first: int, wanted: Bools, most: float) -> Floats:
         """The same by each column with the `first` one, -1 where more than `most` pairs of levels occur."""
-        from anomaly_detection.features.grouped_compiled import pair_shares
+        from anomaly_detection.features.compiled.groups import pair_shares
 
         codes = self.of(columns.codes)
         found = pair_shares(
@@ -136,7 +136,7 @@ class Grouped:
     """
 
     def __init__(self, ordered: Ordered, codes: Codes, groups: int) -> None:
-        from anomaly_detection.features.grouped_compiled import by_group
+        from anomaly_detection.features.compiled.groups import by_group
 
         self._order, self.starts = by_group(ordered.by_value, np.asarray(codes, dtype=np.int64), groups)
         self.values = ordered.x[self._order]
@@ -144,7 +144,7 @@ class Grouped:
 
     def by_others(self) -> tuple[Floats, Floats, Codes]:
         """For each value the median of its fellows, their median distance from it (NaN of none), and their number."""
-        from anomaly_detection.features.grouped_compiled import judged_by_others
+        from anomaly_detection.features.compiled.groups import judged_by_others
 
         others, away, rest = judged_by_others(self.values, self._order, self.starts)
         return others, away, rest
@@ -165,8 +165,8 @@ class Grouped:
         return np.where(self.sizes > 0, _middle(self.values[np.maximum(low, 0)], self.values[high], self.sizes), 0.0)
 
     def distances(self, centres: Floats, at: Codes) -> Floats:
-        """`grouped_compiled.distances_at` of the values."""
-        from anomaly_detection.features.grouped_compiled import distances_at
+        """`compiled.groups.distances_at` of the values."""
+        from anomaly_detection.features.compiled.groups import distances_at
 
         return np.asarray(distances_at(self.values, self.starts, np.ascontiguousarray(centres), at))
 
@@ -180,7 +180,8 @@ class Grouped:
 
     def median_distance(self, centres: Floats) -> Floats:
         """The median distance of each group from its centre, shape (groups,)."""
-        return _middle(*self.distances(centres, (self.sizes - 1) // 2), self.sizes)
+        low, high = self.distances(centres, (self.sizes - 1) // 2)
+        return _middle(low, high, self.sizes)
 
     def quantile_of_distances(self, centres: Floats, share: float) -> Floats:
         """The quantile of each group's distances from its centre, shape (groups,), as pandas has it."""

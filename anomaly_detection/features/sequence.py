@@ -185,7 +185,7 @@ def _best(X: Table, name: str, ways: Sequence[_Way]) -> Series | None:
 
 def _away(values: Floats, order: Codes, series: Codes, step: int = 1) -> Floats:
     """How far every `step`-th row of an order lies from its `_middles`, without what is missing."""
-    from anomaly_detection.features.neighbours_compiled import distances_from_neighbours
+    from anomaly_detection.features.compiled.neighbours import distances_from_neighbours
 
     return np.asarray(distances_from_neighbours(values, order, series, step))
 

@@ -1,4 +1,4 @@
-"""What `grouped.py` says, compiled: values are put in order once, whatever they are grouped by."""
+"""What `features/grouped.py` says, compiled: values are put in order once, whatever they are grouped by."""
 
 from __future__ import annotations
 
