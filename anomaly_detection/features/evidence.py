@@ -101,7 +101,7 @@ def learn_tails(X: Floats32, scales: Sequence[FeatureScale], least: Sequence[flo
     median, width, slope = np.zeros(n), np.ones((2, n)), np.ones((2, n))
     knots, worth = np.full((2, n, len(_ALL_SHARES)), np.nan), np.zeros((2, n, len(_ALL_SHARES)))
     taken = np.flatnonzero([scale.weighed and not scale.nats for scale in scales])
-    for i, values in zip(taken.tolist(), columns_in_order(X[:, taken]), strict=True):
+    for i, values in zip(taken.tolist(), columns_in_order(X, taken), strict=True):
         if values.size < _LEAST_VALUES:
             continue
         scale = scales[i]

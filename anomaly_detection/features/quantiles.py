@@ -54,10 +54,13 @@ def between(low: Floats, high: Floats, share: Floats) -> Floats:
     return np.where(share < 0.5, low + gap * share, high - gap * (1.0 - share))
 
 
-def columns_in_order(X: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
-    """The values of each column of a table, shape (n, columns), in ascending order and without NaN."""
-    for start in range(0, X.shape[1], _COLUMNS):
-        some = np.array(X[:, start : start + _COLUMNS].T, order="C")
+def columns_in_order(
+    X: npt.NDArray[np.float32], columns: npt.NDArray[np.int64] | None = None
+) -> Iterator[npt.NDArray[np.float32]]:
+    """The values of some columns of a table, shape (n, columns), of all if not given, in order and without NaN."""
+    columns = np.arange(X.shape[1]) if columns is None else columns
+    for start in range(0, len(columns), _COLUMNS):
+        some = np.array(X[:, columns[start : start + _COLUMNS]].T, order="C")
         some.sort(axis=1)
         for column, missing in zip(some, np.isnan(some).sum(axis=1).tolist(), strict=True):
             yield column[: len(column) - missing]

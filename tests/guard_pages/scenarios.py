@@ -22,6 +22,7 @@ from numba import njit
 from numba.core.runtime import _nrt_python
 
 from anomaly_detection.features.compiled.choice import only
+from anomaly_detection.features.compiled.largest import largest
 from anomaly_detection.features.compiled.neighbours import distances_from_neighbours
 from anomaly_detection.features.evidence import Evidence, FeatureScale, learn_tails
 from anomaly_detection.features.ordered import CodedColumns, Ordered
@@ -177,6 +178,7 @@ def features() -> Iterator[Any]:
                 X = matrix(n_rows, width, missing=True)
                 found = evidence.of(X)
                 yield found
+                yield largest(found, min(6, width))
                 yield evidence.total(found)
                 yield summary.transform(X)
 
