@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -78,7 +78,7 @@ def _number_keys(values: npt.NDArray[np.float64]) -> Keys:
 def keys_by_column(X: Table, names: Sequence[str]) -> dict[str, Keys]:
     """`cell_keys` of several columns, those of one kind all at once, each once for all who ask."""
     made: dict[str, Keys] = X.made(keys_by_column, dict)
-    left = [name for name in names if name not in made]
+    left = _left(X, names, made, keys_by_column)
     numbers = [name for name in left if not isinstance(X[name], Coded) and X[name].dtype.kind == "f"]
     if numbers:
         values = X.matrix(numbers)
@@ -92,11 +92,23 @@ def keys_by_column(X: Table, names: Sequence[str]) -> dict[str, Keys]:
 
 
 def name_keys_by_column(X: Table, names: Sequence[str]) -> dict[str, Keys]:
-    """`name_keys` of several columns, all at once."""
-    if not names:
-        return {}
-    keys = name_keys(np.concatenate([X.objects(name) for name in names]))
-    return dict(zip(names, keys.reshape(len(names), len(X)), strict=True))
+    """`name_keys` of several columns, those of one kind all at once, each once for all who ask."""
+    made: dict[str, Keys] = X.made(name_keys_by_column, dict)
+    left = _left(X, names, made, name_keys_by_column)
+    if left:
+        keys = name_keys(np.concatenate([X.objects(name) for name in left]))
+        made.update(zip(left, keys.reshape(len(left), len(X)), strict=True))
+    return {name: made[name] for name in names}
+
+
+def _left(X: Table, names: Sequence[str], made: dict[str, Keys], make: Callable[[Table, list[str]], Any]) -> list[str]:
+    """The columns whose keys have not been made; of a part of a table those of the whole are made, and taken."""
+    left = [name for name in names if name not in made]
+    if X.whole is None or not left:
+        return left
+    whole, rows = X.whole
+    made.update({name: keys[rows] for name, keys in make(whole, [name for name in left if name in whole]).items()})
+    return [name for name in left if name not in made]
 
 
 def name_keys(column: Any) -> Keys:

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.records import RecordReader, is_record
-from anomaly_detection.data.schema import CleaningReport, Role, Schema, infer_schema
+from anomaly_detection.data.schema import CleaningReport, CleanRecords, Role, Schema, infer_schema
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.branches import Branch, plan_branches
@@ -146,8 +146,8 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
 
         Parameters
         ----------
-        X : table
-            Anything `to_frame` takes, at least two rows.
+        X : table or CleanRecords
+            Anything `to_frame` takes, at least two rows; or what `read` gave.
         y : ignored
 
         Returns
@@ -161,16 +161,26 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         """
         return self._learn(X)[0]
 
+    def read(self, X: Any) -> CleanRecords:
+        """The clean records that a fit learns from, for those who fit on parts of them too; ``schema_`` is theirs."""
+        if isinstance(X, CleanRecords):
+            if self.schema is None:
+                raise DataError("Records that were read already say nothing of their columns; give a schema too.")
+            self.schema_ = self.schema
+            return X
+        frame = to_frame(X)
+        self.schema_ = infer_schema(frame) if self.schema is None else self.schema
+        return CleanRecords(*self.schema_.read(frame))
+
     def _learn(self, X: Any) -> tuple[npt.NDArray[np.float32], Table]:
         """Fit; give the features of the training records, and these as `prepare` makes them."""
         unknown = [group for group in self.groups if group not in KINDS]
         if unknown:
             raise DataError(f"Unknown feature group {unknown[0]!r}; expected some of {', '.join(GROUPS)}.")
         Kept.forget(self)
-        frame = to_frame(X)
+        records = self.read(X)
         self.__dict__.pop("_excuses", None)
-        self.schema_ = infer_schema(frame) if self.schema is None else self.schema
-        clean, self.cleaning_report_ = self.schema_.read(frame)
+        clean, self.cleaning_report_ = records.table, records.report
         self.restated_ = find_restated(
             clean, self.schema_.names(Role.NUMERIC, Role.CATEGORICAL), self.schema_.names(Role.TIMESTAMP)
         )
@@ -186,7 +196,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         if not self.kept_.size:
             raise DataError("No feature varies among the records; expected records that differ.")
         self.feature_sources_ = [sources[i] for i in self.kept_]
-        self.n_records_ = len(frame)
+        self.n_records_ = len(records)
         units = [KINDS[source.kind].units_of(source.name) for source in self.feature_sources_]
         plain = self.forest_features
         self.tails_ = DeviationSummary([units[i][0] for i in plain], [units[i][1] for i in plain])
@@ -220,6 +230,8 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         """
         if not hasattr(self, "feature_sources_"):
             check_is_fitted(self, "feature_sources_")
+        if isinstance(X, CleanRecords):
+            return self._extended(X.table), X.report
         found = self._reader().read(X) if first is None and is_record(X) else None
         clean, report = self.schema_.read(X, first) if found is None else found
         return self._extended(clean), report
