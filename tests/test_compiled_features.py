@@ -108,7 +108,11 @@ def test_evidence_is_that_of_the_plain_way(rows: int) -> None:
     with only(False):
         plain = evidence.of(X)
         total = evidence.total(plain)
+        again, evidence.agreeing = evidence.agreeing, 0.0
+        of_one_each = evidence.total(plain)
     with only(True):
+        assert same(evidence.total(plain), of_one_each)
+        evidence.agreeing = again
         assert same(evidence.of(X), plain)
         assert same(evidence.total(plain), total)
         assert same(evidence.of(np.asfortranarray(X)), plain)

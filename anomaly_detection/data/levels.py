@@ -24,6 +24,7 @@ __all__ = [
     "Levels",
     "grouped_by",
     "levels_of",
+    "vocabulary",
 ]
 
 Codes = npt.NDArray[np.int64]
@@ -124,6 +125,11 @@ class CombinedLevels:
 
     def __len__(self) -> int:
         return len(self._known)
+
+    @property
+    def known(self) -> Codes:
+        """The combinations by a number each: the first level's place, times the second's levels, plus its place, ..."""
+        return self._known
 
     def _keys(self, table: Table) -> Codes:
         """Number each combination; -1 where any level is new."""

@@ -272,6 +272,10 @@ class Table:
         """These columns and others after them."""
         return self._beside({**self._columns, **more})
 
+    def followed_by(self, columns: Mapping[str, Any]) -> Table:
+        """The same rows with `columns`, these among them."""
+        return self._beside(columns)
+
     def _beside(self, columns: Mapping[str, Any]) -> Table:
         table = Table(columns, self._rows, self._labels)
         table._made, table.whole = self._made, self.whole

@@ -19,6 +19,7 @@ __all__ = [
     "agreement",
     "among",
     "cell_keys",
+    "column_key",
     "combined",
     "first_other",
     "keys_by_column",
@@ -139,12 +140,13 @@ def combined(cells: Mapping[str, Keys], n: int) -> Keys:
     names = list(cells)
     for start in range(0, len(names), _COLUMNS_AT_ONCE):
         some = names[start : start + _COLUMNS_AT_ONCE]
-        keys += mixed(np.stack([cells[name] ^ _column_key(name) for name in some])).sum(axis=0, dtype=np.uint64)
+        keys += mixed(np.stack([cells[name] ^ column_key(name) for name in some])).sum(axis=0, dtype=np.uint64)
     return keys
 
 
 @cache
-def _column_key(column: str) -> np.uint64:
+def column_key(column: str) -> np.uint64:
+    """What tells a column's cells from those of others."""
     return np.uint64(_text_keys([column])[0])
 
 

@@ -28,9 +28,11 @@ _FEWEST_BEYOND = 3.0
 _TAIL_FROM = (0.1, 0.05, 0.025, 0.01)
 _STRETCHES = (0.05, 0.025, 0.01, 0.005, 0.002)
 _FEWEST_IN_A_STRETCH = 2.0
-_LEAST_SLOPE = 0.05
+_LEAST_SLOPE = 0.2  # a tail thinner than the fifth power was never more than too few values
+_LEAST_SLOPE_OF_A_SURPRISAL = 0.7  # it is in nats already, of counts that may be few
 _LEAST_VALUES = 20
-_SECOND = 0.15
+_AGREEING = 0.2
+_SECOND = 0.05
 _CELLS = 8192  # at once: what they take stays in the cache, and in memory that is not given back in between
 _MOST = 1e6
 
@@ -62,6 +64,11 @@ class FeatureScale:
     one_sided: bool
     discrete: bool
     judged: int
+
+    @property
+    def least_slope(self) -> float:
+        """Units of the scale that make a nat beyond all that was seen, at least."""
+        return _LEAST_SLOPE_OF_A_SURPRISAL if self.logarithmic and self.one_sided else _LEAST_SLOPE
 
 
 @dataclass(frozen=True)
@@ -125,11 +132,21 @@ class Evidence:
     ----------
     scales : sequence of FeatureScale
     tails : Tails
+
+    Attributes
+    ----------
+    agreeing, second : float
+        What the second feature of a column, and the second column of a row, count beside the first, see `total`. What
+        stands in the class is for models that were saved before these were attributes.
     """
+
+    agreeing: float = 0.0
+    second: float = 0.15
 
     def __init__(self, scales: Sequence[FeatureScale], tails: Tails) -> None:
         self.scales = tuple(scales)
         self.tails = tails
+        self.agreeing, self.second = _AGREEING, _SECOND
 
     def of(self, X: Floats32) -> Floats32:
         """Evidence in nats, shape (n_rows, n), at least 0; 0 where a value is missing."""
@@ -139,15 +156,27 @@ class Evidence:
         return _learned(self).of(X)
 
     def total(self, evidence: Floats32) -> npt.NDArray[np.float32]:
-        """Weigh rows up, shape (n_rows,), by evidence (n_rows, n): the column with most, and 0.15 of the second."""
+        """Weigh rows up, shape (n_rows,), by evidence (n_rows, n).
+
+        A column has its feature with most evidence, and a part (`agreeing`) of the next: a value that is odd in one
+        way among many is less than one that is odd in two. A row has its column with most, and a part (`second`) of the
+        next.
+        """
         learned = _learned(self)
         if by_compiled_code(0):
-            return learned.total(evidence)
-        columns = np.maximum.reduceat(evidence[:, learned.by_column], learned.starts, axis=1).astype(np.float64)
+            return learned.total(evidence, self.agreeing, self.second)
+        ordered = evidence[:, learned.by_column]
+        most = np.maximum.reduceat(ordered, learned.starts, axis=1)
+        columns = most.astype(np.float64)
+        if self.agreeing:
+            is_most = ordered == np.repeat(most, learned.sizes, axis=1)
+            others = np.maximum.reduceat(np.where(is_most, np.float32(0.0), ordered), learned.starts, axis=1)
+            twice = np.add.reduceat(is_most, learned.starts, axis=1, dtype=np.int64) > 1
+            columns += self.agreeing * np.where(twice, most, others)
         if columns.shape[1] == 1:
             return np.asarray(columns[:, 0], dtype=np.float32)
         largest = np.partition(columns, columns.shape[1] - 2, axis=1)[:, -2:]
-        return np.asarray(largest[:, 1] + _SECOND * largest[:, 0], dtype=np.float32)
+        return np.asarray(largest[:, 1] + self.second * largest[:, 0], dtype=np.float32)
 
 
 class _Learned:
@@ -155,8 +184,8 @@ class _Learned:
 
     Attributes
     ----------
-    by_column, starts : ndarray of int64
-        The features by the column that they judge, and where each column's begin.
+    by_column, starts, sizes : ndarray of int64
+        The features by the column that they judge, where each column's begin, and how many it has.
     """
 
     def __init__(self, evidence: Evidence) -> None:
@@ -164,6 +193,7 @@ class _Learned:
         judged = np.array([scale.judged for scale in scales], dtype=np.int64)
         self.by_column = np.argsort(judged, kind="stable")
         self.starts = np.flatnonzero(np.diff(judged[self.by_column], prepend=-1))
+        self.sizes = np.diff(self.starts, append=len(judged))
         self.nats = np.flatnonzero([scale.weighed and scale.nats for scale in scales])
         self.placed = np.flatnonzero([scale.weighed and not scale.nats for scale in scales])
         own = self.placed
@@ -179,12 +209,12 @@ class _Learned:
         parts = (self.nats, self.placed, self.widths, self.two_sided, self.median, self.width)
         return CompiledEvidence(*parts, self.up.tables(), self.down.tables(), _MOST)
 
-    def total(self, evidence: Floats32) -> Floats32:
+    def total(self, evidence: Floats32, agreeing: float, second: float) -> Floats32:
         """`Evidence.total` by compiled code."""
         from anomaly_detection.features.compiled.kernels import heaviest
 
         out = np.empty(len(evidence), dtype=np.float32)
-        heaviest(np.ascontiguousarray(evidence), self.by_column, self.starts, _SECOND, out)
+        heaviest(np.ascontiguousarray(evidence), self.by_column, self.starts, agreeing, second, out)
         return out
 
     def of(self, X: Floats32) -> Floats32:
@@ -304,4 +334,4 @@ def _tail(
     known = (_ALL_SHARES * n >= _FEWEST_BEYOND) & (scale.discrete | (_SHARES[-1] <= _ALL_SHARES))
     last = int(np.flatnonzero(known)[-1])
     knots[last + 1 :], worth[last + 1 :] = knots[last], worth[last]
-    return knots, worth, max([_LEAST_SLOPE, *slopes])
+    return knots, worth, max([scale.least_slope, *slopes])

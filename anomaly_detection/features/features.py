@@ -22,6 +22,9 @@ from anomaly_detection.data.schema import CleaningReport, CleanRecords, Role, Sc
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.branches import Branch, plan_branches
+from anomaly_detection.features.compiled.choice import by_compiled_code
+from anomaly_detection.features.compiled.features import CompiledFeatures
+from anomaly_detection.features.compiled.program import Program
 from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.derivation import find_derived
 from anomaly_detection.features.derived import Derived, Duration, add_derived, derived_names
@@ -253,7 +256,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         absent = [name for name in _plan(self).identifiers if name not in clean]
         if absent:
             clean = clean.with_columns({name: np.full(len(clean), None, dtype=object) for name in absent})
-        return add_derived(clean, self.derived_, _plan(self).derived)
+        return add_derived(clean, _plan(self).derived)
 
     def _derived_columns(self) -> dict[str, Derived]:
         """The derived columns by name."""
@@ -263,7 +266,10 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
     def features_of(self, extended: Any) -> npt.NDArray[np.float32]:
         """Return the features of records that `prepare` or `extend` made; training records have theirs again."""
         extended = as_table(extended)
-        found = self.summarise(self._of_branches("features_of", extended)[:, self.kept_])
+        if by_compiled_code(len(extended)):
+            found = self.summarise(_compiled(self).of(extended))
+        else:
+            found = self.summarise(self._of_branches("features_of", extended)[:, self.kept_])
         copies = self._copies()
         if self.remembered_ is None or copies is None:
             return found
@@ -469,9 +475,17 @@ class _Plan:
 
     def __init__(self, features: SupplyChainFeatures) -> None:
         self.identifiers = features.schema_.names(Role.IDENTIFIER)
-        self.derived = [*features._derived_columns()]
+        self.derived = features._derived_columns()
         self.used = features._used() if hasattr(features, "transformers_") else []
         self.copies = next(((branch, columns) for name, branch, columns in self.used if name == "copies"), None)
+
+    def compiled(self, features: SupplyChainFeatures) -> CompiledFeatures:
+        """What computes the features by compiled code."""
+        schema, derived = features.schema_, features._derived_columns()
+        words = schema.word_columns()
+        categories = [*schema.names(Role.CATEGORICAL), *words.values(), *derived]
+        program = Program(schema.names(Role.NUMERIC), schema.names(Role.TIMESTAMP), categories, derived, words)
+        return CompiledFeatures(program, self.used, features.kept_)
 
 
 _plan: Kept[SupplyChainFeatures, _Plan] = Kept(_Plan)
@@ -480,4 +494,5 @@ _forest_features: Kept[SupplyChainFeatures, npt.NDArray[np.int64]] = Kept(
         [source.kind not in EVIDENCE_GROUPS for source in features.feature_sources_[: len(features.kept_)]]
     )
 )
+_compiled: Kept[SupplyChainFeatures, CompiledFeatures] = Kept(lambda features: _plan(features).compiled(features))
 _reader: Kept[SupplyChainFeatures, RecordReader] = Kept(lambda features: RecordReader(features.schema_))

@@ -26,6 +26,7 @@ from anomaly_detection.features.coincidences import (
     others_of,
     repeats_of,
 )
+from anomaly_detection.features.compiled.choice import by_compiled_code
 from anomaly_detection.features.frequency import Frequency, follows_category, learn_frequency, learn_spread
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.remembered import Remembered
@@ -123,8 +124,18 @@ class Readings(FeatureGroup):
         return np.asarray(numbered[column.codes], dtype=np.int64)
 
     def _whole(self, X: Table) -> Keys:
-        said = [name for name in self.feature_names_in_ if name not in self.within]
-        return combined(keys_by_column(X, said), len(X))
+        made: Keys = X.made(self.whole, lambda: combined(keys_by_column(X, self.said), len(X)))
+        return made
+
+    @property
+    def whole(self) -> tuple[Any, ...]:
+        """Under what a table has the keys of records by all that they say."""
+        return (self, "whole")
+
+    @property
+    def said(self) -> list[str]:
+        """Columns that say something."""
+        return [str(name) for name in self.feature_names_in_ if name not in self.within]
 
     @staticmethod
     def _cells(values: Floats, spans: Codes) -> list[Keys]:
@@ -153,7 +164,11 @@ class Readings(FeatureGroup):
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The evidence in nats, shape (n, features); 0 for what repeats nothing."""
         values, spans = _values(X, self._columns), self._spans(X)
-        others, compared, agreed, together = (self._among_few if len(X) <= _FEW else self._among_all)(X, values, spans)
+        if len(X) == 1 and by_compiled_code(0):
+            found = self._among_remembered(X, values, spans)
+        else:
+            found = (self._among_few if len(X) <= _FEW else self._among_all)(X, values, spans)
+        others, compared, agreed, together = found
         single = np.zeros(values.shape)
         for i, frequency in enumerate(self.frequencies_.values()):
             if others[:, i].any():
@@ -172,6 +187,17 @@ class Readings(FeatureGroup):
         others, compared = self._counts(values, spans)
         agreed, _ = agreeing(self._cells(self._of_joined(values), spans), len(values))
         return others[:n], compared[:n], agreed[:n], others_of(spans)[:n]
+
+    def _among_remembered(self, X: Table, values: Floats, spans: Codes) -> tuple[Codes, Floats, Codes, Floats]:
+        """`_among_few` of one record, by compiled code."""
+        from anomaly_detection.features.compiled.key_kernels import agree
+
+        arrays, joined = _arrays(self)
+        others, compared = np.empty((2, values.shape[1]), dtype=np.int64)
+        together, agreed = agree(
+            np.ascontiguousarray(values[0]), int(spans[0]), self._whole(X)[0], joined, *arrays, others, compared
+        )
+        return others[None], compared[None].astype(np.float64), np.array([agreed]), np.array([float(together)])
 
     def _among_few(self, X: Table, values: Floats, spans: Codes) -> tuple[Codes, Floats, Codes, Floats]:
         """`_among_all`, by looking up what is remembered, of which it would go through all."""
@@ -290,3 +316,11 @@ _remembered: Kept[Readings, Remembered] = Kept(
         readings.last_whole_,
     )
 )
+
+_arrays: Kept[Readings, tuple[tuple[npt.NDArray[Any], ...], Codes]] = Kept(
+    lambda readings: (
+        _remembered(readings).arrays(),
+        np.array([readings._columns.index(name) for name in readings._joined], dtype=np.int64),
+    )
+)
+"""What compiled code looks into, and the columns that are looked at together."""

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from anomaly_detection.features.compiled.evidence import KNOTS
+from anomaly_detection.features.compiled.key_kernels import agree, keys
+from anomaly_detection.features.compiled.row_kernels import run
 from mlx_iforest.compiled_code import compiled, is_compiled
 
 __all__ = ["are_compiled", "deviations", "heaviest", "largest", "place", "weigh"]
@@ -22,7 +24,7 @@ _NO_WIDTH = np.float32(1e6)
 
 def are_compiled() -> bool:
     """Whether all of these are compiled, in this process or an earlier one."""
-    return all(is_compiled(kernel) for kernel in (place, weigh, heaviest, deviations, largest))
+    return all(is_compiled(kernel) for kernel in (place, weigh, heaviest, deviations, largest, run, keys, agree))
 
 
 @compiled(error_model="numpy")
@@ -119,29 +121,35 @@ def weigh(
 
 
 @compiled(error_model="numpy")
-def heaviest(evidence: Any, by_column: Any, starts: Any, second: float, out: Any) -> None:
-    """Weigh rows up: the largest evidence of a column, and a share of the second; see `Evidence.total`.
+def heaviest(evidence: Any, by_column: Any, starts: Any, agreeing: float, second: float, out: Any) -> None:
+    """Weigh rows up by their columns, and these by their features; see `Evidence.total`.
 
     Parameters
     ----------
     evidence : ndarray of float32, shape (n, features)
+        At least 0.
     by_column, starts : ndarray of int64
         Features in the order of their columns, and where each column's begin.
-    second : float
+    agreeing, second : float
+        What the second feature of a column and the second column of a row count.
     out : ndarray of float32, shape (n,), written
     """
+    none = np.float32(0.0)
     for row in range(evidence.shape[0]):
-        first, next_one = -inf, -inf
+        first, behind = -inf, -inf
         for column in range(starts.size):
             stop = starts[column + 1] if column + 1 < starts.size else by_column.size
-            found = evidence[row, by_column[starts[column]]]
-            for i in range(starts[column] + 1, stop):
-                found = max(found, evidence[row, by_column[i]])
-            if found > first:
-                first, next_one = np.float64(found), first
-            elif found > next_one:
-                next_one = np.float64(found)
-        out[row] = first if starts.size == 1 else first + second * next_one
+            most, next_most = none, none
+            for i in range(starts[column], stop):
+                value = evidence[row, by_column[i]]
+                next_most = max(next_most, min(most, value))
+                most = max(most, value)
+            found = np.float64(most)
+            if agreeing != 0.0:
+                found += np.float64(np.float32(agreeing) * next_most)
+            behind = max(behind, min(first, found))
+            first = max(first, found)
+        out[row] = first if starts.size == 1 else first + second * behind
 
 
 @compiled(error_model="numpy")
