@@ -18,11 +18,11 @@ from anomaly_detection.features.bounds import bounded
 from anomaly_detection.features.compiled.combinations import combination
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.context_search import ContextSearch
-from anomaly_detection.features.group import FeatureSource
+from anomaly_detection.features.group import FeatureSource, side_by_side
 from anomaly_detection.features.history import History, learn_history
 from anomaly_detection.features.numeric_group import NumericGroup
 from anomaly_detection.features.numeric_values import Scale, apply_scales
-from anomaly_detection.features.ordered import CodedColumns
+from anomaly_detection.features.ordered import CodedColumns, Ordered
 from anomaly_detection.features.pairing import most_related
 from anomaly_detection.progress import steps
 
@@ -117,10 +117,9 @@ class Contexts(NumericGroup):
 
     def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """Fit, and give each training row's deviations by the others of its groups."""
-        found = self._learn(X)
-        return np.column_stack([np.empty((len(as_table(X)), 0)), *found]).astype(np.float32)
+        return side_by_side(self._learn(X), len(as_table(X)))
 
-    def _learn(self, X: Any) -> list[Floats]:
+    def _learn(self, X: Any) -> list[npt.NDArray[np.float32]]:
         """Fit, and give the training rows' deviations in each context, shape (n,)."""
         X = self._seen(X)
         step = -(-len(X) // _SAMPLE)
@@ -134,12 +133,15 @@ class Contexts(NumericGroup):
         deviations = []
         search = ContextSearch(X.take(slice(None, None, step)), CodedColumns(coded), self.divisors, self.kin or {})
         for name in steps(self.numbers, "comparing numbers within contexts"):
+            ordered: dict[str | None, Ordered] = {}
             for per, group_by, scale in search.chosen(name):
+                if per not in ordered:
+                    ordered[per] = Ordered(_on_scale(X, name, per, scale))
                 groups = grouped_by(X, group_by)
-                learned = learn_history(_on_scale(X, name, per, scale), groups.codes, len(groups.levels))
+                learned = learn_history(ordered[per], groups.codes, len(groups.levels))
                 if learned is not None:
                     self.contexts_.append(Context(name, per, group_by, scale, groups.levels, learned[0]))
-                    deviations.append(learned[1])
+                    deviations.append(learned[1].astype(np.float32))
         return deviations
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:

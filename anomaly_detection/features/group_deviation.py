@@ -16,7 +16,7 @@ from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import compared_with
 from anomaly_detection.features.compiled.combinations import combination
 from anomaly_detection.features.compiled.program import Program, Value
-from anomaly_detection.features.group import FeatureSource, Row
+from anomaly_detection.features.group import FeatureSource, Row, side_by_side
 from anomaly_detection.features.grouped import MAD_TO_SIGMA, robust_scale
 from anomaly_detection.features.numeric_group import ComparingGroup
 from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale
@@ -102,6 +102,15 @@ class GroupDeviation(ComparingGroup):
 
     def fit(self, X: Any, y: object = None) -> GroupDeviation:
         """Choose each number's groups and learn what is usual in them."""
+        self._learn(X)
+        return self
+
+    def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+        """Fit, and give the deviations of the training rows, whose groups are all known."""
+        return side_by_side(self._learn(X), len(as_table(X)))
+
+    def _learn(self, X: Any) -> list[npt.NDArray[np.float32]]:
+        """Fit, and give the training rows' deviations, shape (n,)."""
         X = self._seen(X)
         sample = X.take(slice(None, None, -(-len(X) // _SAMPLE)))
         coded = {}
@@ -114,15 +123,19 @@ class GroupDeviation(ComparingGroup):
             delayed(self._fit_column)(X, sample, name, columns)
             for name in steps(self.numbers, "comparing numbers within groups")
         )
-        self.deviations_: list[_Deviation] = [deviation for deviation in found if deviation is not None]
-        return self
+        known = [one for one in found if one is not None]
+        self.deviations_: list[_Deviation] = [deviation for deviation, _ in known]
+        return [values for _, values in known]
 
-    def _fit_column(self, X: Table, sample: Table, name: str, columns: CodedColumns) -> _Deviation | None:
+    def _fit_column(
+        self, X: Table, sample: Table, name: str, columns: CodedColumns
+    ) -> tuple[_Deviation, npt.NDArray[np.float32]] | None:
         group_by = self._best_groups(Ordered(sample.numbers(name)), columns)
         if not group_by:
             return None
         scale = choose_scale(X.numbers(name))
-        values = Ordered(scale.apply(X.numbers(name)))
+        scaled = scale.apply(X.numbers(name))
+        values = Ordered(scaled)
         chain = [self._of_all(grouped_by(X, ()).levels, values)]
         above = np.zeros(len(values), dtype=np.int64)
         for depth in range(1, len(group_by) + 1):
@@ -130,7 +143,9 @@ class GroupDeviation(ComparingGroup):
             codes = values.of(groups.codes)
             chain.append(self._usual(groups.levels, codes, values, chain, above))
             above = codes
-        return _Deviation(name, scale, group_by, chain[-1], chain[:-1])
+        usual = chain[-1]
+        own = np.arcsinh((scaled - usual.centre[groups.codes]) / usual.spread[groups.codes])
+        return _Deviation(name, scale, group_by, usual, chain[:-1]), own.astype(np.float32)
 
     def _best_groups(self, values: Ordered, columns: CodedColumns) -> tuple[str, ...]:
         if len(values) < 10 or not values.varies or not columns.names:

@@ -87,7 +87,15 @@ class Ordered:
     @cached_property
     def robust_scale(self) -> float:
         """`grouped.robust_scale` of the values."""
-        return robust_scale(self.x)
+        from anomaly_detection.features.compiled.groups import distances_at
+
+        n = len(self)
+        if n == 0:
+            return 0.0
+        centre, place = np.array([self.median]), np.array([(n - 1) // 2])
+        distances = distances_at(self._sorted, np.array([0, n]), centre, place)
+        spread = MAD_TO_SIGMA * float(_middle(*distances, np.array([n]))[0])
+        return spread if spread > 0.0 else robust_scale(self.x)
 
     @cached_property
     def ranks(self) -> Floats:
