@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata
 
 from anomaly_detection.features.compiled.groups import by_group, distances_at, explained_shares, pairwise_sum
-from anomaly_detection.features.compiled.neighbours import distances_from_neighbours
+from anomaly_detection.features.compiled.neighbours import distances_from_neighbours, distances_in_windows, windows
 from anomaly_detection.features.grouped import MAD_TO_SIGMA, Sorted, distance_of_others, explained_share, robust_scale
 from anomaly_detection.features.ordered import CodedColumns, Ordered
 from anomaly_detection.features.sequence import _middles
@@ -104,10 +104,25 @@ def test_sums_are_numpys(n: int) -> None:
 def test_distances_from_neighbours_are_those_of_the_plain_function(seed: int) -> None:
     values, codes, _ = table(seed)
     order = np.argsort(codes, kind="stable")
-    away = np.abs(values[order] - _middles(values[order], codes[order]))
-    np.testing.assert_array_equal(distances_from_neighbours(values, order, codes[order], 1), away[~np.isnan(away)])
-    some = away[::3]
-    np.testing.assert_array_equal(distances_from_neighbours(values, order, codes[order], 3), some[~np.isnan(some)])
+    series = codes[order]
+    away = np.abs(values[order] - _middles(values[order], series))
+    np.testing.assert_array_equal(distances_from_neighbours(values, order, series), away)
+    np.testing.assert_array_equal(distances_in_windows(values, windows(order, series, 3)), away[::3])
+
+
+def test_neighbours_are_found_across_blocks_of_rows() -> None:
+    values = np.random.default_rng(0).normal(size=3000)
+    order, series = np.arange(3000), np.zeros(3000, dtype=np.int64)
+    away = np.abs(values - _middles(values, series))
+    np.testing.assert_array_equal(distances_from_neighbours(values, order, series), away)
+
+
+def test_windows_with_rows_that_are_not_there_are_refused() -> None:
+    rows = windows(np.arange(5), np.zeros(5, dtype=np.int64), 1)
+    with pytest.raises(IndexError, match="not there"):
+        distances_in_windows(np.zeros(4), rows)
+    with pytest.raises(IndexError, match="not there"):
+        distances_in_windows(np.zeros(5), rows - 1)
 
 
 @pytest.mark.parametrize("values", [[1.0, 2, 3, 4, 5], [0.0] * 90 + [9.8] * 10, [2.0, 2.0], [3.0, np.nan]])

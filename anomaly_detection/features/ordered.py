@@ -112,21 +112,29 @@ class Ordered:
         ranks = self.ranks
         return float(((ranks - ranks.mean()) ** 2).sum()), float(len(ranks) * ranks.mean() ** 2)
 
+    @cached_property
+    def _ranks(self) -> Floats:
+        """The `ranks` by row, NaN where there is no value."""
+        if self.is_whole:
+            return self.ranks
+        found = np.full(len(self.present), np.nan)
+        found[self.present] = self.ranks
+        return found
+
     def explained_shares(self, columns: CodedColumns, wanted: Bools) -> Floats:
         """`grouped.explained_share` of the ranks by each column, shape (columns,); 0 of those that are not wanted."""
         from anomaly_detection.features.compiled.groups import explained_shares
 
-        return np.asarray(explained_shares(self.ranks, self.of(columns.codes), columns.sizes, wanted, *self._spread))
+        return np.asarray(explained_shares(self._ranks, columns.codes, columns.sizes, wanted, *self._spread))
 
     def pair_shares(self, columns: CodedColumns, first: int, wanted: Bools, most: float) -> Floats:
         """The same by each column with the `first` one, -1 where more than `most` pairs of levels occur."""
         from anomaly_detection.features.compiled.groups import pair_shares
 
-        codes = self.of(columns.codes)
-        found = pair_shares(
-            self.ranks, codes[first], columns.sizes[first], codes, columns.sizes, wanted, float(most), *self._spread
+        codes, sizes = columns.codes, columns.sizes
+        return np.asarray(
+            pair_shares(self._ranks, codes[first], sizes[first], codes, sizes, wanted, float(most), *self._spread)
         )
-        return np.asarray(found)
 
     def within(self, codes: Codes, groups: int) -> Grouped:
         """The values by groups, which are those of all rows."""

@@ -26,7 +26,8 @@ from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.features.compiled.choice import only
 from anomaly_detection.features.compiled.largest import largest
-from anomaly_detection.features.compiled.neighbours import distances_from_neighbours
+from anomaly_detection.features.compiled.neighbours import distances_from_neighbours, distances_in_windows
+from anomaly_detection.features.compiled.neighbours import windows as around
 from anomaly_detection.features.evidence import Evidence, FeatureScale, learn_tails
 from anomaly_detection.features.ordered import CodedColumns, Ordered
 from anomaly_detection.features.surprise import DeviationSummary
@@ -215,7 +216,8 @@ def groups() -> Iterator[Any]:
             yield ordered.explained_shares(columns, np.ones(2, dtype=bool))
             yield ordered.pair_shares(columns, 0, np.array([False, True]), n_rows)
             order = np.argsort(codes, kind="stable")
-            yield distances_from_neighbours(values, order, codes[order], 1 + n_rows // 100)
+            yield distances_from_neighbours(values, order, codes[order])
+            yield distances_in_windows(values, around(order, codes[order], 2))
 
 
 SCENARIOS: dict[str, Callable[[], Iterator[Any]]] = {

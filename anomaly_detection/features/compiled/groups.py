@@ -168,6 +168,7 @@ def explained_shares(ranks: Any, columns: Any, sizes: Any, wanted: Any, total: f
     Parameters
     ----------
     ranks : ndarray of float64, shape (n,)
+        NaN of rows that do not count.
     columns : ndarray of int32, shape (columns, n)
         Each row's group, from 0.
     sizes : ndarray of int64, shape (columns,)
@@ -176,7 +177,7 @@ def explained_shares(ranks: Any, columns: Any, sizes: Any, wanted: Any, total: f
     total, floor : float
         Sum of the squares of what ranks are off their mean, and so many times its square as there are ranks.
     """
-    out = np.zeros(len(columns))
+    n, out = len(ranks) - np.isnan(ranks).sum(), np.zeros(len(columns))
     for column in range(len(columns)):
         if not wanted[column]:
             continue
@@ -186,14 +187,15 @@ def explained_shares(ranks: Any, columns: Any, sizes: Any, wanted: Any, total: f
             code = columns[column, i]
             if code < 0 or code >= size:
                 raise IndexError("a code is outside its groups")
-            counts[code] += 1
-            sums[code] += ranks[i]
+            if not np.isnan(ranks[i]):
+                counts[code] += 1
+                sums[code] += ranks[i]
         used = 0
         for code in range(size):
             if counts[code] > 0:
                 sums[used] = sums[code] * sums[code] / counts[code]
                 used += 1
-        out[column] = _share(sums, used, len(ranks), total, floor)
+        out[column] = _share(sums, used, n, total, floor)
     return out
 
 
@@ -206,25 +208,27 @@ def pair_shares(
     -1 of columns that are not wanted and where the pairs that occur are more than `most`. The other parameters are
     those of `explained_shares`; `first` are the one column's codes, below `groups`.
     """
-    n = len(ranks)
+    given = np.flatnonzero(~np.isnan(ranks))
+    n = len(given)
     out, between = np.full(len(columns), -1.0), np.empty(n)
-    first_order, starts = by_group(np.arange(n), first, groups)
+    mine, ranks = first[given], ranks[given]
+    by_pair, starts = by_group(np.arange(n), mine, groups)
     for column in range(len(columns)):
         if not wanted[column]:
             continue
         # Pairs in ascending order, the rows of each in theirs.
-        others = columns[column]
+        others = columns[column][given]
         order, place = by_group(np.arange(n), others, sizes[column])[0], starts[:-1].copy()
         for i in range(n):
             row = order[i]
-            first_order[place[first[row]]] = row
-            place[first[row]] += 1
+            by_pair[place[mine[row]]] = row
+            place[mine[row]] += 1
         used, begin = 0, 0
         while begin < n and used <= most:
-            one, other = first[first_order[begin]], others[first_order[begin]]
+            one, other = mine[by_pair[begin]], others[by_pair[begin]]
             summed, end = 0.0, begin
-            while end < n and first[first_order[end]] == one and others[first_order[end]] == other:
-                summed += ranks[first_order[end]]
+            while end < n and mine[by_pair[end]] == one and others[by_pair[end]] == other:
+                summed += ranks[by_pair[end]]
                 end += 1
             between[used] = summed * summed / (end - begin)
             used += 1
