@@ -102,13 +102,13 @@ def _appending(path: Path, kind: str, types: Any) -> Iterator[Callable[[pd.DataF
 
 
 def _append_csv(file: Any, frame: pd.DataFrame, separator: str, *, header: bool) -> None:
-    """Write a frame's lines, with a `header` above them: as bytes of whole columns, or cell by cell where it must be."""
+    """Write a frame's lines, with a `header` above them: as bytes of whole columns, or cell by cell."""
     lines = csv_lines(frame, separator)
-    # With this end, which lines do not get, a cell that holds any half of it is put into quotes.
-    written: dict[str, Any] = {"index": False, "sep": separator, "header": header, "lineterminator": "\r\n"}
     if header or lines is None:
         text = io.TextIOWrapper(file, "utf-8", newline="")
-        (frame if lines is None else frame.iloc[:0]).to_csv(_Lines(text), **written)
+        by_cells: Any = frame if lines is None else frame.iloc[:0]
+        # With this end, which lines do not get, a cell that holds any half of it is put into quotes.
+        by_cells.to_csv(_Lines(text), index=False, sep=separator, header=header, lineterminator="\r\n")
         text.detach()
     for some in lines or ():
         file.write(some)
