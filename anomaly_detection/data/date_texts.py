@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from anomaly_detection.data.cells import nanoseconds
+from anomaly_detection.data.text_patterns import arrow_texts, fits
 
 __all__ = [
     "DAY_FIRST",
@@ -84,6 +87,7 @@ _UNIX = re.compile(r"^[A-Z][a-z]{2} ([A-Z][a-z]{2}) +(\d{1,2}) (\d{2}:\d{2}:\d{2
 _NAT = np.datetime64("NaT", "ns")
 
 _AS_PROGRAMS = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?", re.ASCII)
+_YEAR_MONTH_DAY = r"^\d{4}-\d\d-\d\d"
 _IN_NUMBERS = re.compile(r"(\d{1,2})([-/. ])(\d{1,2})\2(\d{4}|\d{2})", re.ASCII)
 _NAMED = re.compile(r"(\d{1,2})[-/ ]([A-Za-z]{3,9})[-/ ](\d{4}|\d{2})", re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = "1678", "2261"
@@ -166,17 +170,34 @@ def read_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> tup
     levels = np.asarray(found, dtype=object)
     values = np.full(len(levels) + 1, _NAT)
     far, open_ = np.zeros(len(values), dtype=bool), np.zeros(len(values), dtype=bool)
-    turned = np.array([*map(KnownForms(forms), levels.tolist()), None], dtype=object)
-    known = np.array([text is not None for text in turned], dtype=bool)
+    known = np.append(_read_as_programs(levels, values), False)
+    rest = np.flatnonzero(~known[:-1])
+    turned = np.array([*map(KnownForms(forms), levels[rest].tolist()), None], dtype=object)[:-1]
+    has_form = np.array([text is not None for text in turned], dtype=bool)
     try:
-        values[known] = turned[known].astype("datetime64[ns]")
+        values[rest[has_form]] = turned[has_form].astype("datetime64[ns]")
+        known[rest[has_form]] = True
     except ValueError:
         # Some are no such day. The long way says which.
-        known[:] = False
+        pass
     left = np.array([i for i in np.flatnonzero(~known[:-1]).tolist() if may_be_date(levels[i])], dtype=np.int64)
     if left.size:
         values[left], far[left], open_[left] = _read_any(pd.Series(levels[left]), forms)
     return values[codes], far[codes], open_[codes]
+
+
+def _read_as_programs(levels: npt.NDArray[np.object_], values: Dates) -> Bools:
+    """Put the dates in of the texts that are written as programs do, and say which; none where one is no such day."""
+    texts = arrow_texts(levels)
+    known = fits(texts, f"^(?:{_AS_PROGRAMS.pattern})$")
+    years = pc.and_(pc.greater_equal(texts, _FIRST_YEAR), pc.less(texts, str(int(_LAST_YEAR) + 1)))
+    known &= years.fill_null(False).to_numpy(zero_copy_only=False)
+    try:
+        read = texts.filter(pa.array(known)).cast(pa.timestamp("ns"))
+    except pa.ArrowInvalid:
+        return np.zeros(len(levels), dtype=bool)
+    values[:-1][known] = read.to_numpy()
+    return known
 
 
 def _read_any(distinct: pd.Series[Any], forms: Sequence[str]) -> tuple[Dates, Bools, Bools]:
@@ -372,7 +393,9 @@ class Orders:
     def add(self, texts: pd.Series[Any]) -> None:
         """Count further cells."""
         found: dict[str, list[tuple[int, ...]]] = {}
-        for text, times in texts.value_counts().items():
+        # Most dates begin with a year, a month and a day, and leave nothing open.
+        open_ = texts[~fits(arrow_texts(texts), _YEAR_MONTH_DAY)]
+        for text, times in open_.value_counts().items():
             cell = str(text).strip()
             parts = _NUMERIC_PARTS.match(cell)
             if parts is not None:

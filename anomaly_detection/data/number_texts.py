@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly_detection.data.text_patterns import arrow_texts, fits
 from anomaly_detection.data.units import UNITS, factor
 
 __all__ = ["Commas", "Measures", "currencies", "odd_texts", "parse_numbers"]
@@ -144,10 +145,10 @@ class Commas:
         if whole and not (self.comma or self.either):
             return
         plain = texts.drop(odd.index)
-        plain = plain[plain.str.contains(".", regex=False).to_numpy(dtype=bool, na_value=False)]
-        dotted = int(plain.str.match(r"\s*-?[1-9]\d?\d?\.\d\d\d\s*$").to_numpy(dtype=bool, na_value=False).sum())
+        written = arrow_texts(plain)
+        dotted = int(fits(written, r"^\s*-?[1-9]\d?\d?\.\d\d\d\s*$").sum())
         self.dotted += dotted
-        self.point += len(plain) - dotted
+        self.point += int(fits(written, r"\.").sum()) - dotted
 
     def learned(self) -> bool | None:
         """Whether commas are decimal, going by the more of the cells; None where no number has a comma."""

@@ -70,21 +70,24 @@ def _read_texts(
 ) -> tuple[npt.NDArray[Any], Coded, ColumnCleaning]:
     distinct = DistinctTexts.of(values)
     texts, rows = distinct.texts, distinct.codes
-    blank = missing_mask(texts)
-    coded = (missing_mask(texts, codes=column.codes) if column.codes else blank) & ~blank
-    open_ = np.zeros(len(texts), dtype=bool)
+    far = open_ = np.zeros(len(texts), dtype=bool)
     read: Any
     dates = column.role is Role.TIMESTAMP
     if dates and column.epoch:
         numbers = parse_numbers(texts)
         read = parse_epochs(numbers, column.epoch)
-        coded |= ~np.isnan(numbers) & np.isnat(read)
+        far = ~np.isnan(numbers) & np.isnat(read)
     elif dates:
         read, far, open_ = read_dates(texts, column.dates)
-        coded |= far
     else:
         read = parse_numbers(texts, column.decimal_comma, column.unit)
-        read[blank | coded] = np.nan
+    # No word for "no value" is a number or a date.
+    left = np.isnat(read) if dates else np.isnan(read)
+    blank = np.zeros(len(texts), dtype=bool)
+    blank[left] = missing_mask(texts[left])
+    coded = (missing_mask(texts, codes=column.codes) if column.codes else blank) & ~blank | far
+    if not dates:
+        read[coded] = np.nan
         coded |= is_number_code(read, column.codes)
         if column.truth:
             left = np.isnan(read) & ~blank & ~coded
