@@ -27,6 +27,7 @@ __all__ = [
     "may_be_date",
     "parse_dates",
     "read_dates",
+    "read_distinct_dates",
 ]
 
 _SEPARATORS = "/-. "
@@ -167,11 +168,17 @@ def parse_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> Da
 def read_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> tuple[Dates, Bools, Bools]:
     """As `parse_dates`, and which texts are dates beyond 1677 to 2262, and which are dates of no form given."""
     codes, found = pd.factorize(texts)
-    levels = np.asarray(found, dtype=object)
-    values = np.full(len(levels) + 1, _NAT)
+    read = read_distinct_dates(np.asarray(found, dtype=object), forms)
+    values, far, open_ = (np.append(one, nothing) for one, nothing in zip(read, (_NAT, False, False), strict=True))
+    return values[codes], far[codes], open_[codes]
+
+
+def read_distinct_dates(levels: npt.NDArray[np.object_], forms: Sequence[str]) -> tuple[Dates, Bools, Bools]:
+    """`read_dates` of texts that are all different, none missing but the last, which may be None."""
+    values = np.full(len(levels), _NAT)
     far, open_ = np.zeros(len(values), dtype=bool), np.zeros(len(values), dtype=bool)
-    known = np.append(_read_as_programs(levels, values), False)
-    rest = np.flatnonzero(~known[:-1])
+    known = _read_as_programs(levels, values)
+    rest = np.array([i for i in np.flatnonzero(~known).tolist() if levels[i] is not None], dtype=np.int64)
     turned = np.array([*map(KnownForms(forms), levels[rest].tolist()), None], dtype=object)[:-1]
     has_form = np.array([text is not None for text in turned], dtype=bool)
     try:
@@ -180,10 +187,10 @@ def read_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> tup
     except ValueError:
         # Some are no such day. The long way says which.
         pass
-    left = np.array([i for i in np.flatnonzero(~known[:-1]).tolist() if may_be_date(levels[i])], dtype=np.int64)
+    left = np.array([i for i in rest.tolist() if not known[i] and may_be_date(levels[i])], dtype=np.int64)
     if left.size:
         values[left], far[left], open_[left] = _read_any(pd.Series(levels[left]), forms)
-    return values[codes], far[codes], open_[codes]
+    return values, far, open_
 
 
 def _read_as_programs(levels: npt.NDArray[np.object_], values: Dates) -> Bools:
@@ -196,7 +203,7 @@ def _read_as_programs(levels: npt.NDArray[np.object_], values: Dates) -> Bools:
         read = texts.filter(pa.array(known)).cast(pa.timestamp("ns"))
     except pa.ArrowInvalid:
         return np.zeros(len(levels), dtype=bool)
-    values[:-1][known] = read.to_numpy()
+    values[known] = read.to_numpy()
     return known
 
 
@@ -360,8 +367,8 @@ class _Order:
         days = (first >= 1) & (first <= 31) & (second >= 1) & (second <= 12)
         months = (second >= 1) & (second <= 31) & (first >= 1) & (first <= 12)
         years = (last >= 1) & (last <= 31) & (second >= 1) & (second <= 12)
-        for order, fits in zip("dmy", (days, months, years), strict=True):
-            self.misfits[order] += int(times[~fits].sum())
+        for order, possible in zip("dmy", (days, months, years), strict=True):
+            self.misfits[order] += int(times[~possible].sum())
         self.first.update(np.unique(first).tolist())
         self.last.update(np.unique(last).tolist())
 
