@@ -27,11 +27,15 @@ def ahead(items: Iterable[Item]) -> Iterator[Item]:
     # An iterator of its own: its steps never run at the same time.
     steps = iter(items)
     context = copy_context()
+
+    def make() -> Any:
+        return next(steps, _END)
+
     with ThreadPoolExecutor(1, "ahead") as pool:
-        coming = pool.submit(context.run, next, steps, _END)
+        coming = pool.submit(context.run, make)
         try:
             while (item := coming.result()) is not _END:
-                coming = pool.submit(context.run, next, steps, _END)
+                coming = pool.submit(context.run, make)
                 yield item
                 # Else it would be held while the next but one is made.
                 del item

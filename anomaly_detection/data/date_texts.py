@@ -168,13 +168,14 @@ def parse_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> Da
 def read_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> tuple[Dates, Bools, Bools]:
     """As `parse_dates`, and which texts are dates beyond 1677 to 2262, and which are dates of no form given."""
     codes, found = pd.factorize(texts)
-    read = read_distinct_dates(np.asarray(found, dtype=object), forms)
-    values, far, open_ = (np.append(one, nothing) for one, nothing in zip(read, (_NAT, False, False), strict=True))
+    # The last is that of code -1, which is missing.
+    levels = np.append(np.asarray(found, dtype=object), np.array([None], dtype=object))
+    values, far, open_ = read_distinct_dates(levels, forms)
     return values[codes], far[codes], open_[codes]
 
 
 def read_distinct_dates(levels: npt.NDArray[np.object_], forms: Sequence[str]) -> tuple[Dates, Bools, Bools]:
-    """`read_dates` of texts that are all different, none missing but the last, which may be None."""
+    """`read_dates` of texts that are all different; None is missing."""
     values = np.full(len(levels), _NAT)
     far, open_ = np.zeros(len(values), dtype=bool), np.zeros(len(values), dtype=bool)
     known = _read_as_programs(levels, values)
