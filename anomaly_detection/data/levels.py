@@ -12,7 +12,7 @@ import pandas as pd
 
 from anomaly_detection.data.table import MISSING_LEVEL, Table, Vocabulary, as_table, coded
 
-__all__ = ["MISSING_LEVEL", "Combinations", "CombinedLevels", "Kept", "LevelValues", "Levels"]
+__all__ = ["MISSING_LEVEL", "Combinations", "CombinedLevels", "Kept", "LevelValues", "Levels", "vocabulary"]
 
 Codes = npt.NDArray[np.int64]
 
@@ -91,6 +91,11 @@ class CombinedLevels:
 
     def __len__(self) -> int:
         return len(self._known)
+
+    @property
+    def known(self) -> Codes:
+        """The combinations by a number each: the first level's place, times the second's levels, plus its place, ..."""
+        return self._known
 
     def _keys(self, table: Table) -> Codes:
         """Number each combination; -1 where any level is new."""

@@ -16,6 +16,8 @@ from scipy.stats import rankdata
 from anomaly_detection.data.levels import Combinations, CombinedLevels, Kept
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.bounds import bounded
+from anomaly_detection.features.compiled.combinations import combination
+from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.group_deviation import explained_share, robust_scale
 from anomaly_detection.features.history import LEAST_ROWS, History, learn_history
@@ -239,6 +241,24 @@ class Contexts(NumericGroup):
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The deviations, shape (n, contexts); NaN where the number is missing."""
         return _learned(self).deviations(X).astype(np.float32)
+
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`FeatureGroup.emit`."""
+        found = []
+        for one in self.contexts_:
+            value = program.number(one.column).bounded()
+            if one.per is None:
+                value = one.scale.of(value)
+            else:
+                under = program.number(one.per).bounded()
+                if one.scale.is_log:
+                    value = ((value > 0.0) & (under > 0.0)).where(value.log() - under.log(), np.nan)
+                else:
+                    value = (under > 0.0).where(value / under, np.nan).bounded()
+            place = combination(program, one.groups)
+            centre, spread = (place.look_up(part) for part in one.history.expected())
+            found.append(((value - centre) / spread).arcsinh())
+        return found
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return `Context.name` of each."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from anomaly_detection.data.names import unused_name
 from anomaly_detection.data.table import Coded, Table, as_table, factorized
 from anomaly_detection.features.bounds import LARGEST
+from anomaly_detection.features.compiled.program import Program, Value
 
 __all__ = [
     "CalendarPart",
@@ -51,6 +52,10 @@ class Duration:
         gap = table.dates(self.end) - table.dates(self.start)
         return np.asarray(gap / _DAY, dtype=np.float64)
 
+    def number(self, program: Program) -> Value:
+        """`values` as a program has them."""
+        return program.days_between(self.start, self.end)
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -73,6 +78,11 @@ class Ratio:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             ratio = over / under
         return np.where(under == 0, np.nan, np.clip(ratio, -LARGEST, LARGEST))
+
+    def number(self, program: Program) -> Value:
+        """`values` as a program has them."""
+        over, under = program.number(self.numerator), program.number(self.denominator)
+        return under.equals(0.0).where(np.nan, (over / under).clip(-LARGEST, LARGEST))
 
 
 @dataclass(frozen=True)
@@ -108,6 +118,17 @@ class Product:
             quotient = np.where(total + half[2] < low, total / low, np.where(total - half[2] > high, total / high, 1.0))
         usable = (first > 0) & (second > 0) & (total >= 0)
         return np.where(usable, np.minimum(quotient, LARGEST), np.nan)
+
+    def number(self, program: Program) -> Value:
+        """`values` as a program has them."""
+        first, second, total = (program.number(name) for name in (*self.factors, self.total))
+        half = [step / 2 for step in self.steps]
+        low = (first - half[0]).at_least(0.0) * (second - half[1]).at_least(0.0) * self.constant
+        high = (first + half[0]) * (second + half[1]) * self.constant
+        above = (total - half[2] > high).where(total / high, 1.0)
+        quotient = (total + half[2] < low).where(total / low, above)
+        usable = (first > 0.0) & (second > 0.0) & (total >= 0.0)
+        return usable.where(quotient.at_most(LARGEST), np.nan)
 
 
 CalendarKind = Literal["month", "weekday", "hour", "period"]
@@ -153,6 +174,15 @@ class CalendarPart:
             codes, names = hours, _HOURS
         return Coded.of(np.where(missing, -1, codes), names)
 
+    def level_names(self) -> list[str]:
+        """The names of the parts; of periods there are as many as the records span."""
+        return {"month": _MONTHS, "weekday": _WEEKDAYS, "hour": _HOURS}[self.part]
+
+    def code(self, program: Program) -> Value:
+        """Each row's part by its place among `level_names`, as a program has it."""
+        part = program.part(self.date, self.part)
+        return part - 1.0 if self.part == "month" else part
+
 
 @dataclass(frozen=True)
 class MissingState:
@@ -183,6 +213,23 @@ class MissingState:
             lookup = np.array([*(states.index(word) if word in states else 2 for word in words.names), 1])
             codes = np.where(codes == 1, lookup[words.codes], 0)
         return codes
+
+    def level_names(self) -> list[str]:
+        """The `states`."""
+        return self.states
+
+    def code(self, program: Program) -> Value:
+        """`codes` as a program has them."""
+        missing = program.missing(self.column)
+        if not self.words:
+            return missing
+        states = self.states
+
+        def said(words: Coded) -> npt.NDArray[np.float64]:
+            known = [states.index(word) if word in states else 2 for word in words.names]
+            return np.array([*known, 1], dtype=np.float64)[words.codes]
+
+        return missing.where(program.level(program.words[self.column], said), 0.0)
 
     def values(self, records: Any) -> Coded:
         """Give each row's state."""

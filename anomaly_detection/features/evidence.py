@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection.data.levels import Kept
+from anomaly_detection.features.compiled.choice import by_compiled_code
+from anomaly_detection.features.compiled.evidence import KNOTS, CompiledEvidence
 
 __all__ = ["NAME", "Evidence", "FeatureScale", "Tails", "learn_tails"]
 
@@ -25,9 +27,11 @@ _FEWEST_BEYOND = 3.0
 _TAIL_FROM = (0.1, 0.05, 0.025, 0.01)
 _STRETCHES = (0.05, 0.025, 0.01, 0.005, 0.002)
 _FEWEST_IN_A_STRETCH = 2.0
-_LEAST_SLOPE = 0.05
+_LEAST_SLOPE = 0.2  # a tail thinner than the fifth power was never more than too few values
+_LEAST_SLOPE_OF_A_SURPRISAL = 0.7  # it is in nats already, of counts that may be few
 _LEAST_VALUES = 20
-_SECOND = 0.15
+_AGREEING = 0.2
+_SECOND = 0.05
 _CELLS = 8192  # at once: what they take stays in the cache, and in memory that is not given back in between
 _MOST = 1e6
 
@@ -59,6 +63,11 @@ class FeatureScale:
     one_sided: bool
     discrete: bool
     judged: int
+
+    @property
+    def least_slope(self) -> float:
+        """Units of the scale that make a nat beyond all that was seen, at least."""
+        return _LEAST_SLOPE_OF_A_SURPRISAL if self.logarithmic and self.one_sided else _LEAST_SLOPE
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ def learn_tails(X: Floats32, scales: Sequence[FeatureScale], least: Sequence[flo
             width[:, i] = _widths(values, median[i], least[i])
         placed = _placed(values, scale, median[i], width[:, i])
         for side, sign in ((0, 1.0), (1, -1.0)):
-            knots[side, i], worth[side, i], slope[side, i] = _tail(sign * placed, scale.discrete)
+            knots[side, i], worth[side, i], slope[side, i] = _tail(sign * placed, scale)
     return Tails(median, width, knots, worth, slope)
 
 
@@ -122,24 +131,51 @@ class Evidence:
     ----------
     scales : sequence of FeatureScale
     tails : Tails
+
+    Attributes
+    ----------
+    agreeing, second : float
+        What the second feature of a column, and the second column of a row, count beside the first, see `total`. What
+        stands in the class is for models that were saved before these were attributes.
     """
+
+    agreeing: float = 0.0
+    second: float = 0.15
 
     def __init__(self, scales: Sequence[FeatureScale], tails: Tails) -> None:
         self.scales = tuple(scales)
         self.tails = tails
+        self.agreeing, self.second = _AGREEING, _SECOND
 
     def of(self, X: Floats32) -> Floats32:
         """Evidence in nats, shape (n_rows, n), at least 0; 0 where a value is missing."""
+        # Of files that others made tails may have any number of places.
+        if self.tails.knots.shape[2] == KNOTS and by_compiled_code(len(X)):
+            return _compiled(self).of(X)
         return _learned(self).of(X)
 
     def total(self, evidence: Floats32) -> npt.NDArray[np.float32]:
-        """Weigh rows up, shape (n_rows,), by evidence (n_rows, n): the column with most, and 0.15 of the second."""
+        """Weigh rows up, shape (n_rows,), by evidence (n_rows, n).
+
+        A column has its feature with most evidence, and a part (`agreeing`) of the next: a value that is odd in one
+        way among many is less than one that is odd in two. A row has its column with most, and a part (`second`) of the
+        next.
+        """
         learned = _learned(self)
-        columns = np.maximum.reduceat(evidence[:, learned.by_column], learned.starts, axis=1).astype(np.float64)
+        if by_compiled_code(0):
+            return learned.total(evidence, self.agreeing, self.second)
+        ordered = evidence[:, learned.by_column]
+        most = np.maximum.reduceat(ordered, learned.starts, axis=1)
+        columns = most.astype(np.float64)
+        if self.agreeing:
+            is_most = ordered == np.repeat(most, learned.sizes, axis=1)
+            others = np.maximum.reduceat(np.where(is_most, np.float32(0.0), ordered), learned.starts, axis=1)
+            twice = np.add.reduceat(is_most, learned.starts, axis=1, dtype=np.int64) > 1
+            columns += self.agreeing * np.where(twice, most, others)
         if columns.shape[1] == 1:
             return np.asarray(columns[:, 0], dtype=np.float32)
         largest = np.partition(columns, columns.shape[1] - 2, axis=1)[:, -2:]
-        return np.asarray(largest[:, 1] + _SECOND * largest[:, 0], dtype=np.float32)
+        return np.asarray(largest[:, 1] + self.second * largest[:, 0], dtype=np.float32)
 
 
 class _Learned:
@@ -147,8 +183,8 @@ class _Learned:
 
     Attributes
     ----------
-    by_column, starts : ndarray of int64
-        The features by the column that they judge, and where each column's begin.
+    by_column, starts, sizes : ndarray of int64
+        The features by the column that they judge, where each column's begin, and how many it has.
     """
 
     def __init__(self, evidence: Evidence) -> None:
@@ -156,34 +192,48 @@ class _Learned:
         judged = np.array([scale.judged for scale in scales], dtype=np.int64)
         self.by_column = np.argsort(judged, kind="stable")
         self.starts = np.flatnonzero(np.diff(judged[self.by_column], prepend=-1))
-        self._nats = np.flatnonzero([scale.weighed and scale.nats for scale in scales])
-        self._placed = np.flatnonzero([scale.weighed and not scale.nats for scale in scales])
-        own = self._placed
-        self._widths = np.flatnonzero([not scales[i].logarithmic for i in own])
-        self._two_sided = np.flatnonzero([not scales[i].one_sided for i in own])
-        self._median, self._width = tails.median[own], tails.width[:, own[self._widths]]
-        self._up = _Side(tails.knots[0, own], tails.worth[0, own], tails.slope[0, own])
-        both = own[self._two_sided]
-        self._down = _Side(tails.knots[1, both], tails.worth[1, both], tails.slope[1, both])
+        self.sizes = np.diff(self.starts, append=len(judged))
+        self.nats = np.flatnonzero([scale.weighed and scale.nats for scale in scales])
+        self.placed = np.flatnonzero([scale.weighed and not scale.nats for scale in scales])
+        own = self.placed
+        self.widths = np.flatnonzero([not scales[i].logarithmic for i in own])
+        self.two_sided = np.flatnonzero([not scales[i].one_sided for i in own])
+        self.median, self.width = tails.median[own], tails.width[:, own[self.widths]]
+        self.up = _Side(tails.knots[0, own], tails.worth[0, own], tails.slope[0, own])
+        both = own[self.two_sided]
+        self.down = _Side(tails.knots[1, both], tails.worth[1, both], tails.slope[1, both])
+
+    def compiled(self) -> CompiledEvidence:
+        """The same for compiled code."""
+        parts = (self.nats, self.placed, self.widths, self.two_sided, self.median, self.width)
+        return CompiledEvidence(*parts, self.up.tables(), self.down.tables(), _MOST)
+
+    def total(self, evidence: Floats32, agreeing: float, second: float) -> Floats32:
+        """`Evidence.total` by compiled code."""
+        from anomaly_detection.features.compiled.kernels import heaviest
+
+        out = np.empty(len(evidence), dtype=np.float32)
+        heaviest(np.ascontiguousarray(evidence), self.by_column, self.starts, agreeing, second, out)
+        return out
 
     def of(self, X: Floats32) -> Floats32:
         out = np.zeros(X.shape, dtype=np.float32)
-        out[:, self._nats] = np.minimum(np.nan_to_num(X[:, self._nats].astype(np.float64)), _MOST)
-        rows = _CELLS // max(len(self._placed), 1) + 1
+        out[:, self.nats] = np.minimum(np.nan_to_num(X[:, self.nats].astype(np.float64)), _MOST)
+        rows = _CELLS // max(len(self.placed), 1) + 1
         for start in range(0, len(X), rows):
             some = slice(start, start + rows)
-            out[some, self._placed] = self._of_placed(X[some, self._placed].astype(np.float64))
+            out[some, self.placed] = self._of_placed(X[some, self.placed].astype(np.float64))
         return out
 
     def _of_placed(self, values: Floats) -> Floats:
         """The evidence of features that are on a scale."""
         missing = np.isnan(values)
-        placed = np.nan_to_num(values) - self._median
-        away = placed[:, self._widths]
-        placed[:, self._widths] = np.arcsinh(away / np.where(away > 0, self._width[0], self._width[1]))
-        found = self._up.evidence(placed)
-        both = self._two_sided
-        below = self._down.evidence(-placed[:, both])
+        placed = np.nan_to_num(values) - self.median
+        away = placed[:, self.widths]
+        placed[:, self.widths] = np.arcsinh(away / np.where(away > 0, self.width[0], self.width[1]))
+        found = self.up.evidence(placed)
+        both = self.two_sided
+        below = self.down.evidence(-placed[:, both])
         found[:, both] = np.maximum(np.maximum(found[:, both], below) - np.log(2.0), 0.0)
         return np.where(missing, 0.0, np.minimum(found, _MOST))
 
@@ -205,6 +255,13 @@ class _Side:
         self._slope = slope
         self._first = np.arange(len(knots)) * knots.shape[1]
 
+    def tables(self) -> tuple[Floats, Floats]:
+        """Places, worth and rise of each, shape (n, 3, shares); and last place, its worth and slope, shape (n, 3)."""
+        return (
+            np.stack([self._places, self._worth, self._rise], axis=1),
+            np.stack([self._last, self._most, self._slope], axis=1),
+        )
+
     def evidence(self, values: Floats) -> Floats:
         """As NumPy interpolates between the knots, and along the slope beyond; shape (n_rows, n)."""
         x = -values
@@ -218,6 +275,7 @@ class _Side:
 
 
 _learned: Kept[Evidence, _Learned] = Kept(_Learned)
+_compiled: Kept[Evidence, CompiledEvidence] = Kept(lambda evidence: _learned(evidence).compiled())
 
 
 def _widths(values: Floats, median: float, least: float) -> Floats:
@@ -238,7 +296,7 @@ def _placed(values: Floats, scale: FeatureScale, median: float, width: Floats) -
     return np.asarray(np.arcsinh(away / np.where(away > 0, width[0], width[1])))
 
 
-def _tail(values: Floats, discrete: bool) -> tuple[Floats, Floats, float]:
+def _tail(values: Floats, scale: FeatureScale) -> tuple[Floats, Floats, float]:
     """Where the outermost shares of the values begin, the evidence there, and how many units make a nat beyond."""
     n = values.size
     ordered = np.sort(values)
@@ -251,7 +309,7 @@ def _tail(values: Floats, discrete: bool) -> tuple[Floats, Floats, float]:
     # By ranks: how many lie as far out, those with the same value included.
     beyond = n - np.searchsorted(ordered, knots, side="left")
     worth = np.maximum.accumulate(-np.log((beyond + 0.5) / (n + 1.0)))
-    known = (_ALL_SHARES * n >= _FEWEST_BEYOND) & (discrete | (_SHARES[-1] <= _ALL_SHARES))
+    known = (_ALL_SHARES * n >= _FEWEST_BEYOND) & (scale.discrete | (_SHARES[-1] <= _ALL_SHARES))
     last = int(np.flatnonzero(known)[-1])
     knots[last + 1 :], worth[last + 1 :] = knots[last], worth[last]
-    return knots, worth, max([_LEAST_SLOPE, *slopes])
+    return knots, worth, max([scale.least_slope, *slopes])

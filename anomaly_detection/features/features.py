@@ -22,6 +22,9 @@ from anomaly_detection.data.schema import CleaningReport, Role, Schema, infer_sc
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.branches import Branch, plan_branches
+from anomaly_detection.features.compiled.choice import by_compiled_code
+from anomaly_detection.features.compiled.features import CompiledFeatures
+from anomaly_detection.features.compiled.program import Program
 from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.derivation import find_derived
 from anomaly_detection.features.derived import Derived, Duration, add_derived, derived_names
@@ -250,7 +253,10 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
     def features_of(self, extended: Any) -> npt.NDArray[np.float32]:
         """Return the features of records that `prepare` or `extend` made; training records have theirs again."""
         extended = as_table(extended)
-        found = self.summarise(self._of_branches("features_of", extended)[:, self.kept_])
+        if by_compiled_code(len(extended)):
+            found = self.summarise(_compiled(self).of(extended))
+        else:
+            found = self.summarise(self._of_branches("features_of", extended)[:, self.kept_])
         copies = self._copies()
         if self.remembered_ is None or copies is None:
             return found
@@ -442,6 +448,14 @@ class _Plan:
         self.used = features._used() if hasattr(features, "transformers_") else []
         self.copies = next(((branch, columns) for name, branch, columns in self.used if name == "copies"), None)
 
+    def compiled(self, features: SupplyChainFeatures) -> CompiledFeatures:
+        """What computes the features by compiled code."""
+        schema, derived = features.schema_, features._derived_columns()
+        words = schema.word_columns()
+        categories = [*schema.names(Role.CATEGORICAL), *words.values(), *derived]
+        program = Program(schema.names(Role.NUMERIC), schema.names(Role.TIMESTAMP), categories, derived, words)
+        return CompiledFeatures(program, self.used, features.kept_)
+
 
 _plan: Kept[SupplyChainFeatures, _Plan] = Kept(_Plan)
 _forest_features: Kept[SupplyChainFeatures, npt.NDArray[np.int64]] = Kept(
@@ -449,4 +463,5 @@ _forest_features: Kept[SupplyChainFeatures, npt.NDArray[np.int64]] = Kept(
         [source.kind not in EVIDENCE_GROUPS for source in features.feature_sources_[: len(features.kept_)]]
     )
 )
+_compiled: Kept[SupplyChainFeatures, CompiledFeatures] = Kept(lambda features: _plan(features).compiled(features))
 _reader: Kept[SupplyChainFeatures, RecordReader] = Kept(lambda features: RecordReader(features.schema_))

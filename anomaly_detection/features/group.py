@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any, ClassVar, TypeVar
@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Table, as_table
+from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derived import Derived
 
 __all__ = ["OF_A_RECORD", "FeatureGroup", "FeatureSource", "Range", "Row"]
@@ -115,6 +116,10 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """`transform` of a fitted group, without looking whether it is one."""
         raise NotImplementedError(f"{type(self).__name__} makes no features of records")
+
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`features_of` as a program of these columns of the records; None where it has none."""
+        return None
 
     def logarithmic_features(self) -> npt.NDArray[np.bool_]:
         """`logarithmic` of each feature."""

@@ -15,6 +15,8 @@ from anomaly_detection.data.levels import Combinations, CombinedLevels, Kept, Le
 from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import compared_with
+from anomaly_detection.features.compiled.combinations import combination
+from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import FeatureSource, Row
 from anomaly_detection.features.numeric_group import ComparingGroup
 from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale
@@ -217,6 +219,14 @@ class GroupDeviation(ComparingGroup):
         scaled = apply_scales(learned.scales, X.matrix(learned.columns))
         return np.arcsinh((scaled - centre) / spread).astype(np.float32)
 
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`FeatureGroup.emit`."""
+        found = []
+        for one in self.deviations_:
+            centre, spread = _expected(program, [*one.parents, one.usual])
+            found.append(((one.scale.of(program.number(one.column)) - centre) / spread).arcsinh())
+        return found
+
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<number> by <categories>`` for each feature."""
         return np.asarray([deviation.name for deviation in self.deviations_], dtype=object)
@@ -247,6 +257,19 @@ class GroupDeviation(ComparingGroup):
         if takes_time and named:
             return f"what {' '.join([', '.join(named), *joined])} takes"
         return super().what_is_usual(source, row)
+
+
+def _expected(program: Program, chain: Sequence[_Usual]) -> tuple[Value, Value]:
+    """Centre and spread of the smallest group that is known, as a program has them."""
+    found = (program.as_value(float(chain[0].centre[0])), program.as_value(float(chain[0].spread[0])))
+    for one in chain[1:]:
+        place = combination(program, one.groups)
+        known = place >= 0.0
+        centre, spread = (
+            known.where(place.look_up(own), above) for own, above in zip((one.centre, one.spread), found, strict=True)
+        )
+        found = centre, spread
+    return found
 
 
 class _Learned:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 from scipy.stats import norm
 from sklearn.utils.validation import check_is_fitted
 
+from anomaly_detection.data.levels import Kept
+from anomaly_detection.features.compiled.choice import by_compiled_code
 from anomaly_detection.features.group import FeatureGroup
 from anomaly_detection.progress import steps
 
@@ -58,6 +60,7 @@ class DeviationSummary(FeatureGroup):
 
     def fit(self, X: Floats32, y: object = None) -> DeviationSummary:
         """Learn each feature's median and the width of either side."""
+        Kept.forget(self)
         self.n_features_in_ = X.shape[1]
         sample = X[:: -(-len(X) // _SAMPLE)]
         self.median_ = np.zeros(X.shape[1], dtype=np.float32)
@@ -101,6 +104,12 @@ class DeviationSummary(FeatureGroup):
         """Give how far each value deviates in standard deviations, shape (n, features), at least 0."""
         if not hasattr(self, "width_"):
             check_is_fitted(self)
+        if by_compiled_code(len(X)):
+            from anomaly_detection.features.compiled.kernels import deviations
+
+            found = np.empty(X.shape, dtype=np.float32)
+            deviations(np.ascontiguousarray(X), *_widths(self), found)
+            return found
         away = X - self.median_
         z = np.where(away > 0, away / self.width_[0], -away / self.width_[1])
         return np.where(np.isnan(z), 0.0, np.where(z == np.inf, 1e6, z)).astype(np.float32)
@@ -118,10 +127,29 @@ class DeviationSummary(FeatureGroup):
         """`transform` of rows whose deviations, shape (n, features), are known."""
         largest = min(_LARGEST, z.shape[1])
         out = np.zeros((len(z), _LARGEST + 1), dtype=np.float32)
-        out[:, :largest] = np.sort(np.partition(z, z.shape[1] - largest, axis=1)[:, -largest:], axis=1)[:, ::-1]
+        out[:, :largest] = _largest(z, largest)
         out[:, _LARGEST] = np.minimum(z, 10.0).mean(axis=1, dtype=np.float64)
+        if not (out > _LINEAR).any():
+            return out
         return np.where(out > _LINEAR, _LINEAR * (1.0 + np.log(np.maximum(out, _LINEAR) / _LINEAR)), out)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return the names."""
         return np.asarray([*(f"surprise {i + 1}" for i in range(_LARGEST)), "mean surprise"], dtype=object)
+
+
+_widths: Kept[DeviationSummary, tuple[Floats32, Floats32]] = Kept(
+    lambda summary: (np.array(summary.median_, dtype=np.float32), np.array(summary.width_, dtype=np.float32, order="C"))
+)
+"""Median and width as compiled code takes them."""
+
+
+def _largest(z: Floats32, count: int) -> Floats32:
+    """The largest values of each row, descending."""
+    if by_compiled_code(0):
+        from anomaly_detection.features.compiled.kernels import largest
+
+        found = np.empty((len(z), count), dtype=np.float32)
+        largest(np.ascontiguousarray(z), found)
+        return found
+    return np.sort(np.partition(z, z.shape[1] - count, axis=1)[:, -count:], axis=1)[:, ::-1]
