@@ -17,7 +17,7 @@ from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derived import Derived
 
-__all__ = ["OF_A_RECORD", "FeatureGroup", "FeatureSource", "Range", "Row"]
+__all__ = ["OF_A_RECORD", "FeatureGroup", "FeatureSource", "Range", "Row", "side_by_side"]
 
 Row = Mapping[str, Any]
 Range = tuple[float, float]
@@ -55,6 +55,14 @@ class FeatureSource:
     def parts(self, kind: type[Part]) -> list[Part]:
         """The derived columns of a kind that the feature looks at."""
         return [part for part in self.derived.values() if isinstance(part, kind)]
+
+
+def side_by_side(columns: Sequence[npt.NDArray[Any]], rows: int) -> npt.NDArray[np.float32]:
+    """Columns of so many rows as float32, shape (rows, columns)."""
+    out = np.empty((rows, len(columns)), dtype=np.float32)
+    for i, column in enumerate(columns):
+        out[:, i] = column
+    return out
 
 
 class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]

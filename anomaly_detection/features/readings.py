@@ -39,6 +39,7 @@ Keys = npt.NDArray[np.uint64]
 
 _REMEMBERED = 10_000
 _MOST_TOGETHER = 6  # columns: they are looked at in all combinations
+_DENSER, _MANY, _REPEATED = 2.0, 100, 0.01
 _FEW = 16  # rows: so many look up what is remembered, each by itself
 
 
@@ -57,6 +58,9 @@ class Readings(FeatureGroup):
     looked at: in how many of them, from two up, a row agrees with one and the same other row of its span, as a copy
     that was amended here and there does, against chance (`Chance`). A column's own evidence is left out where that of
     several together says as much, so nothing counts twice.
+
+    Where values are compared with more than twice as many others as in training, the training tells little of how often
+    they repeat: what one in a hundred different values of the batch has is then no evidence.
 
     Rows are compared with those that come together and the last 10,000 training records; one of these that comes again,
     alike in every column, is itself (or a copy, which is another group's business).
@@ -192,6 +196,8 @@ class Readings(FeatureGroup):
                 x = np.nan_to_num(values[:, i])
                 often = np.minimum(frequency.by_density(x) + frequency.seen(x) / (frequency.values + 1.0), 1.0)
                 single[:, i] = frequency.evidence(others[:, i], often * compared[:, i], compared[:, i])
+                if compared[:, i].mean() > _DENSER * frequency.compared:
+                    single[:, i] -= _of_density(single[:, i], others[:, i])
         return self._out(single, agreed, together)
 
     def _among_all(self, X: Table, values: Floats, spans: Codes) -> tuple[Codes, Floats, Codes, Floats]:
@@ -311,6 +317,16 @@ class Readings(FeatureGroup):
             return f"{listed(list(value))} are those of {which}{within and ', within four weeks of it'}"
         name, shown = with_unit(source.columns[0], row[source.columns[0]])
         return f"{number(value)} rows{within} have this very {name}, {shown}"
+
+
+def _of_density(evidence: Floats, others: Codes) -> Floats:
+    """What of the evidence, shape (n,), many values of a batch have, by how many others have the same; shape (n,)."""
+    order = np.argsort(-evidence, kind="stable")
+    values = np.cumsum(1.0 / (others[order] + 1.0))
+    if values[-1] < _MANY:
+        return np.zeros(len(evidence))
+    usual = evidence[order[np.searchsorted(values, _REPEATED * values[-1])]] + np.log(_REPEATED)
+    return np.minimum(evidence, max(usual, 0.0))
 
 
 _remembered: Kept[Readings, Remembered] = Kept(
