@@ -106,18 +106,24 @@ def parse_numbers(texts: pd.Series[Any], decimal_comma: bool | None = False, uni
     ndarray of float64, shape (len(texts),)
     """
     codes, found = pd.factorize(texts)
-    numbers = parse_distinct_numbers(pd.Series(np.asarray(found, dtype=object)), decimal_comma, unit)
+    numbers = parse_distinct_numbers(pd.Series(np.asarray(found, dtype=object), dtype=object), decimal_comma, unit)
     return np.append(numbers, np.nan)[codes]
 
 
-def parse_distinct_numbers(distinct: pd.Series[Any], decimal_comma: bool | None, unit: str | None) -> Floats:
-    """`parse_numbers` of texts that are all different, None among them at most."""
+def parse_distinct_numbers(
+    distinct: pd.Series[Any], decimal_comma: bool | None, unit: str | None, plain: Floats | None = None
+) -> Floats:
+    """`parse_numbers` of texts that are all different, None among them at most; `plain` are those found already."""
     if decimal_comma:
         numbers = np.full(len(distinct), np.nan)
+    elif plain is not None:
+        numbers = plain.copy()
     else:
         numbers = pd.to_numeric(distinct, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan).copy()
-    for place in np.flatnonzero(np.isnan(numbers)).tolist():
-        numbers[place] = _as_float(str(distinct.iat[place]), decimal_comma, unit)
+    left = np.flatnonzero(np.isnan(numbers))
+    # As a list: a column makes more of each look at one cell than the reading takes.
+    for place, text in zip(left.tolist(), distinct.iloc[left].tolist(), strict=True):
+        numbers[place] = _as_float(str(text), decimal_comma, unit)
     return numbers
 
 
@@ -214,5 +220,5 @@ def odd_texts(texts: pd.Series[Any]) -> pd.Series[Any]:
     """The texts that are no numbers as programs write them."""
     rest = texts[~fits(arrow_texts(texts), _PLAIN)]
     codes, levels = pd.factorize(rest)
-    odd = pd.to_numeric(pd.Series(levels), errors="coerce").isna().to_numpy(dtype=bool)
+    odd = pd.to_numeric(pd.Series(levels, dtype=object), errors="coerce").isna().to_numpy(dtype=bool)
     return rest[np.append(odd, True)[codes]]

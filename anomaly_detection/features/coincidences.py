@@ -123,9 +123,10 @@ def _left(X: Table, names: Sequence[str], made: dict[str, Keys], make: Callable[
 def name_keys(column: Any) -> Keys:
     """Hash the cells of a column that names records, by their texts: 12, 12.0 and "12" are one name; shape (n,)."""
     values = objects_of(column_values(column))
-    keys = _text_keys([str(int(one)) if isinstance(one, float) and one.is_integer() else one for one in values])
-    if all(type(one) is str for one in values):
-        return keys
+    cells = values.tolist()
+    if {*map(type, cells)} == {str}:
+        return _text_keys(cells)
+    keys = _text_keys([str(int(one)) if isinstance(one, float) and one.is_integer() else one for one in cells])
     return np.where(missing_in(values), _MISSING, keys)
 
 

@@ -45,6 +45,7 @@ __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
 
 _FEW = 20_000  # rows: below, threads cost more than they save
 _ROWS = 8_192  # summarised at once
+_ROWS_AT_ONCE = 512  # by compiled code: what they take stays in the cache
 
 
 class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -280,10 +281,12 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
 
     def _append_summary(self, out: npt.NDArray[np.float32]) -> None:
         """`summarise` by compiled code, in the columns behind the features of single columns."""
-        if "tails" in self.groups:
-            self.tails_.append(out, self.forest_features, len(self.kept_))
-        if self.evidence_ is not None:
-            self.evidence_.append(out)
+        for start in range(0, len(out), _ROWS_AT_ONCE):
+            some = out[start : start + _ROWS_AT_ONCE]
+            if "tails" in self.groups:
+                self.tails_.append(some, self.forest_features, len(self.kept_))
+            if self.evidence_ is not None:
+                self.evidence_.append(some)
 
     def _summarised(self, learned: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32] | None:
         """Put the row-level summary behind the features of training records, in the columns that are left for it.
