@@ -39,11 +39,19 @@ class Evidence:
             is_odd[-1] = False
             if whole and not column.decimal_comma and not is_odd.any():
                 return
+            at = np.flatnonzero(is_odd)
+            pairs = [*zip(distinct.texts.iloc[at].tolist(), distinct.times[at].tolist(), strict=True)]
+            if column.unit is None:
+                self.measures.count(pairs)
+            if whole and not column.decimal_comma:
+                self.commas.count(pairs)
+                if not (self.commas.comma or self.commas.either):
+                    return
+                # Points count too, then.
+                self.commas = Commas()
             texts = as_texts(values)
             odd, texts = texts[is_odd[distinct.codes]], texts.dropna()
             self.commas.add(texts, odd, whole=whole and not column.decimal_comma)
-            if column.unit is None:
-                self.measures.add(odd)
 
     def settle(self, column: Column) -> Column:
         """The column as this batch is to be read; its ``note`` says what was settled against training, or without."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +50,7 @@ _PLAIN_COMMA = r"\d*(?:,\d*)?"
 _BY_DOT = re.compile(rf"{_PLAIN_DOT}|{_GROUPED_BY_COMMA}")
 _BY_COMMA = re.compile(rf"{_PLAIN_COMMA}|{_GROUPED_BY_DOT}")
 _PLAIN = r"^-?\d+(?:\.\d+)?$"
+_WORDED = re.compile(r"[^0-9., +-]")
 _TENTH = 0.1
 _IN_SPACE = str.maketrans("", "", "'\u2019 \u00a0\u202f")
 
@@ -145,14 +147,7 @@ class Commas:
 
         Of `whole` columns without a comma in any number, points are not counted.
         """
-        for text, count in odd[odd.str.contains("[.,]").to_numpy(dtype=bool, na_value=False)].value_counts().items():
-            match = _NUMBER.match(str(text).strip())
-            digits = "" if match is None else match["digits"].translate(_IN_SPACE)
-            by_point, by_comma = _BY_DOT.fullmatch(digits), _BY_COMMA.fullmatch(digits)
-            self.point += int(count) if by_point and not by_comma else 0
-            self.comma += int(count) if by_comma and not by_point else 0
-            self.either += int(count) if by_point and by_comma and "," in digits else 0
-            self.dotted += int(count) if by_point and by_comma and "." in digits else 0
+        self.count((str(text), int(count)) for text, count in odd.value_counts().items())
         if whole and not (self.comma or self.either):
             return
         plain = texts.drop(odd.index)
@@ -160,6 +155,19 @@ class Commas:
         dotted = int(fits(written, r"^\s*-?[1-9]\d?\d?\.\d\d\d\s*$").sum())
         self.dotted += dotted
         self.point += int(fits(written, r"\.").sum()) - dotted
+
+    def count(self, odd: Iterable[tuple[str, int]]) -> None:
+        """Count the `odd_texts` of further cells, each once with how many cells have it."""
+        for text, count in odd:
+            if "." not in text and "," not in text:
+                continue
+            match = _NUMBER.match(text.strip())
+            digits = "" if match is None else match["digits"].translate(_IN_SPACE)
+            by_point, by_comma = _BY_DOT.fullmatch(digits), _BY_COMMA.fullmatch(digits)
+            self.point += count if by_point and not by_comma else 0
+            self.comma += count if by_comma and not by_point else 0
+            self.either += count if by_point and by_comma and "," in digits else 0
+            self.dotted += count if by_point and by_comma and "." in digits else 0
 
     def learned(self) -> bool | None:
         """Whether commas are decimal, going by the more of the cells; None where no number has a comma."""
@@ -189,11 +197,15 @@ class Measures:
 
     def add(self, texts: pd.Series[Any]) -> None:
         """Count further cells."""
-        for text, count in _worded(texts).items():
-            match = _NUMBER.match(str(text).strip())
+        self.count((str(text), int(count)) for text, count in _worded(texts).items())
+
+    def count(self, odd: Iterable[tuple[str, int]]) -> None:
+        """Count the `odd_texts` of further cells, each once with how many cells have it."""
+        for text, count in odd:
+            match = _NUMBER.match(text.strip()) if _WORDED.search(text) else None
             unit = None if match is None else _unit(match)
             if unit is not None:
-                self.units[unit] += int(count)
+                self.units[unit] += count
 
     def usual(self) -> str | None:
         """The commonest unit, of equal ones the first by name; None without any."""
@@ -213,7 +225,7 @@ def currencies(texts: pd.Series[Any]) -> list[str]:
 def _worded(texts: pd.Series[Any]) -> pd.Series[Any]:
     """How often each text occurs that has more in it than digits and marks."""
     odd = odd_texts(texts)
-    return odd[odd.str.contains(r"[^0-9., +-]", regex=True).to_numpy(dtype=bool, na_value=False)].value_counts()
+    return odd[odd.str.contains(_WORDED.pattern, regex=True).to_numpy(dtype=bool, na_value=False)].value_counts()
 
 
 def odd_texts(texts: pd.Series[Any]) -> pd.Series[Any]:
