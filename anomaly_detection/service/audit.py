@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, RowMapping, insert, select
+from sqlalchemy import Connection, RowMapping, func, insert, select
 
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.listing import Filter, Listing
@@ -14,7 +14,7 @@ from anomaly_detection.service.operations import Parameter
 from anomaly_detection.service.shapes import COUNT, MOMENT, OBJECT, TEXT, maybe, record, text
 from anomaly_detection.service.tables import audit
 
-__all__ = ["AUDIT", "LINE", "history", "write_audit", "write_line"]
+__all__ = ["AUDIT", "LINE", "first_line", "history", "write_audit", "write_line"]
 
 Change = tuple[int, Mapping[str, Any] | None, Mapping[str, Any] | None]
 
@@ -97,9 +97,24 @@ def _json(value: Mapping[str, Any] | None) -> str | None:
     return None if value is None else orjson.dumps(dict(value)).decode()
 
 
+def first_line(connection: Connection, subject: str, number: int) -> int:
+    """The line with which a subject began; 0 where none tells of it.
+
+    SQLite may give the number of an alert that was deleted with its stream to a new one.
+    """
+    mine = (audit.c.subject == subject, audit.c.subject_id == number, audit.c.what == "raise")
+    found = connection.execute(select(func.max(audit.c.id)).where(*mine)).scalar()
+    return 0 if found is None else int(found)
+
+
 def history(connection: Connection, subject: str, number: int) -> list[dict[str, Any]]:
     """All that was done to one subject, the oldest first."""
-    query = select(audit).where(audit.c.subject == subject, audit.c.subject_id == number).order_by(audit.c.id)
+    mine = (
+        audit.c.subject == subject,
+        audit.c.subject_id == number,
+        audit.c.id >= first_line(connection, subject, number),
+    )
+    query = select(audit).where(*mine).order_by(audit.c.id)
     return [_rendered(row) for row in connection.execute(query).mappings()]
 
 

@@ -1,4 +1,4 @@
-"""The totals of a case: those of the alerts that are in it."""
+"""The totals of a case: those of the alerts that are seen in it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ __all__ = ["recount"]
 
 
 def recount(connection: Connection, number: int) -> None:
-    """Make a case's totals those of its alerts, some of which came or went; without any they stay, for its history."""
-    mine = (alerts.c.case_id == number,)
+    """Make a case's totals those of its alerts that no rule hides; without any its severity stays."""
+    mine = (alerts.c.case_id == number, alerts.c.hidden_by.is_(None))
     row = (
         connection.execute(
             select(

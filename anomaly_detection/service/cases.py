@@ -12,10 +12,11 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from anomaly_detection.alerts.causes import Cause
 from anomaly_detection.calibration.p_values import risk_level
+from anomaly_detection.service.case_totals import recount
 from anomaly_detection.service.service_settings import read_settings
-from anomaly_detection.service.tables import cases
+from anomaly_detection.service.tables import alerts, cases
 
-__all__ = ["Raised", "cause_key", "place", "raised"]
+__all__ = ["Raised", "cause_key", "place", "raised", "show_again"]
 
 _DIGITS = 64
 
@@ -75,6 +76,15 @@ def place(connection: Connection, stream_id: int, new: Sequence[Raised]) -> list
         else:
             found[cause] = _open(connection, stream_id, mine, None if row is None else row["id"])
     return [found[each.cause] for each in new]
+
+
+def show_again(connection: Connection, stream_id: int, rows: Sequence[RowMapping]) -> None:
+    """Count alerts that a rule hid until now in their cases; those that were hidden from the first have none yet."""
+    new = [row for row in rows if row["case_id"] is None]
+    for row, case in zip(new, place(connection, stream_id, [raised(row) for row in new]), strict=True):
+        connection.execute(update(alerts).where(alerts.c.id == row["id"]).values(case_id=case))
+    for case in {row["case_id"] for row in rows} - {None}:
+        recount(connection, case)
 
 
 def _before(moment: str, days: int) -> str:

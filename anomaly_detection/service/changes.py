@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, RowMapping, Table, select, update
 
-from anomaly_detection.service.audit import write_line
+from anomaly_detection.service.audit import first_line, write_line
 from anomaly_detection.service.case_totals import recount
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.tables import alerts, audit, cases, rules, settings, streams
@@ -103,7 +103,7 @@ def last_change(connection: Connection, subject: Subject, number: int, whats: Se
     query = (
         select(audit.c.id)
         .where(audit.c.subject == subject.name, audit.c.subject_id == number, audit.c.what.in_(whats))
-        .where(audit.c.id.not_in(undone))
+        .where(audit.c.id.not_in(undone), audit.c.id >= first_line(connection, subject.name, number))
         .order_by(audit.c.id.desc())
         .limit(1)
     )

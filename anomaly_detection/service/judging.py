@@ -99,6 +99,11 @@ class Judge:
         self._judge(records, places, found)
         return found
 
+    def group_of(self, feature: str) -> tuple[str, ...]:
+        """The columns whose levels make the groups within which a feature judges."""
+        source = self._sources.get(feature)
+        return () if source is None else tuple(source.group_by)
+
     def _hindrance(self, record: Incoming) -> str:
         if record.fault:
             return record.fault

@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from anomaly_detection.service.audit import write_audit
-from anomaly_detection.service.cases import cause_key, place, raised
+from anomaly_detection.service.cases import cause_key, place, raised, show_again
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.incoming import without_nul
 from anomaly_detection.service.jobs import add_job, is_training
@@ -149,15 +149,21 @@ def _raise_alerts(
             )
         )
     }
+    shown = []
     for fingerprint, (number, case_id, hidden_by) in known.items():
         again: dict[str, Any] = {"count": alerts.c.count + counts[fingerprint], "last_seen": moment}
         if hidden_by is not None:
             # Where its rule does not hold any more, it is seen again.
             again["hidden_by"] = hidden[fingerprint]
         connection.execute(update(alerts).where(alerts.c.id == number).values(again))
-        if case_id is not None:
+        if hidden_by is not None and hidden[fingerprint] is None:
+            shown.append(number)
+        elif hidden_by is None and case_id is not None:
             more = {"count": cases.c.count + counts[fingerprint], "last_seen": moment}
             connection.execute(update(cases).where(cases.c.id == case_id).values(more))
+    if shown:
+        rows_shown = connection.execute(select(alerts).where(alerts.c.id.in_(shown))).mappings()
+        show_again(connection, stream_id, list(rows_shown))
     ids = {fingerprint: number for fingerprint, (number, _, _) in known.items()}
     new = [fingerprint for fingerprint in alerting if fingerprint not in known]
     if new:

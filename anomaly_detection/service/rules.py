@@ -17,7 +17,7 @@ from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, Shape, array, choice, maybe, record, text
 from anomaly_detection.service.tables import rules, streams
 
-__all__ = ["CONDITIONS", "RULES", "RULE_SHAPE", "Rule", "conditions_of", "find_rule", "hiding", "rules_of"]
+__all__ = ["CONDITIONS", "RULES", "RULE_SHAPE", "Rule", "conditions_of", "find_rule", "hiding", "number_of", "rules_of"]
 
 _PLAIN: Shape = {"type": ["string", "number", "boolean", "null"], "maxLength": 1000}
 _NUMBER: Shape = {"type": "number"}
@@ -92,13 +92,13 @@ class Rule:
 
 def _holds(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, dict):
-        number = _number(value)
+        number = number_of(value)
         return number is not None and wanted.get("min", -math.inf) <= number <= wanted.get("max", math.inf)
     if isinstance(wanted, list):
         return any(_holds(value, each) for each in wanted)
     if isinstance(value, bool) or isinstance(wanted, bool):
         return value is wanted
-    a, b = _number(value), _number(wanted)
+    a, b = number_of(value), number_of(wanted)
     if a is not None and b is not None:
         return a == b
     if isinstance(value, str) and isinstance(wanted, str):
@@ -106,7 +106,7 @@ def _holds(value: Any, wanted: Any) -> bool:
     return value is None and wanted is None
 
 
-def _number(value: Any) -> float | None:
+def number_of(value: Any) -> float | None:
     """What a number is, or a text that is one."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None

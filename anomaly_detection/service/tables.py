@@ -176,6 +176,8 @@ cases = Table(
     Index("cases_by_cause", "stream_id", "cause", "id"),
     Index("cases_by_state", "state", "severity", "id"),
     Index("cases_by_severity", "severity", "id"),
+    # The audit names them by numbers that no other may have later.
+    sqlite_autoincrement=True,
 )
 """Alerts of one cause; its totals are those of the alerts whose ``case_id`` names it."""
 
@@ -194,6 +196,7 @@ rules = Table(
     Column("hidden", _BIG, nullable=False),
     Column("last_hidden", String(32)),
     Index("rules_by_stream", "stream_id", "id"),
+    sqlite_autoincrement=True,
 )
 """What keeps alerts out of lists. Hidden alerts are kept."""
 

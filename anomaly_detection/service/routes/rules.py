@@ -10,18 +10,26 @@ import orjson
 from sqlalchemy import Connection, RowMapping, insert, select, update
 from starlette.responses import Response
 
-from anomaly_detection.service.alert_book import ALERTS, text_of
+from anomaly_detection.service.alert_book import ALERTS, find_alert, text_of
 from anomaly_detection.service.audit import history, write_line
 from anomaly_detection.service.case_totals import recount
-from anomaly_detection.service.cases import place, raised
+from anomaly_detection.service.cases import show_again
 from anomaly_detection.service.changes import RULE, change
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.operations import NAME, Call, Operation
 from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.rules import CONDITIONS, RULE_SHAPE, RULES, Rule, conditions_of, find_rule
+from anomaly_detection.service.rules import (
+    CONDITIONS,
+    RULE_SHAPE,
+    RULES,
+    Rule,
+    conditions_of,
+    find_rule,
+    number_of,
+)
 from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import COUNT, MOMENT, OBJECT, array, maybe, moment_of, record, text
+from anomaly_detection.service.shapes import COUNT, MOMENT, OBJECT, TEXT, array, maybe, moment_of, record, text
 from anomaly_detection.service.streams import need_stream
 from anomaly_detection.service.tables import alerts, rules
 
@@ -41,6 +49,29 @@ def get_rule(service: Service, call: Call) -> Response:
     """``GET /v1/rules/{id}``."""
     with service.database.reading() as connection:
         return answer(_with_history(connection, call.id))
+
+
+def suggest_rule(service: Service, call: Call) -> Response:
+    """``GET /v1/alerts/{id}/rule``: what would hide alerts like this one, for somebody to narrow or to widen."""
+    with service.database.reading() as connection:
+        found = find_alert(connection, call.id)
+    if found is None:
+        raise Problem(404, f"There is no alert {call.id}.")
+    judge = service.judge_of(found["stream"])
+    fields: dict[str, Any] = found["record"]
+    where: dict[str, Any] = {}
+    for reason in found["reasons"][:1]:
+        # Within which group it was judged; then how far.
+        grouped = () if judge is None else judge.group_of(reason["feature"])
+        where |= {name: fields[name] for name in grouped if isinstance(fields.get(name), str)}
+        name = reason["columns"][0]
+        value = fields.get(name)
+        if isinstance(value, (dict, list)) or name not in fields:
+            continue
+        number = number_of(value)
+        end = {"high": "max", "low": "min"}.get(reason["direction"])
+        where[name] = value if end is None or number is None else {end: number}
+    return answer({"stream": found["stream"], "column": found["column"] or None, "where": where})
 
 
 def preview_rule(service: Service, call: Call) -> Response:
@@ -132,21 +163,12 @@ def revoke_rule(service: Service, call: Call) -> Response:
         row = connection.execute(select(rules.c.stream_id).where(rules.c.id == call.id)).one()
         seen = list(_rows(connection, row.stream_id, alerts.c.hidden_by == call.id))
         _set_hidden(connection, [each["id"] for each in seen], None)
-        _put_into_cases(connection, row.stream_id, seen)
+        show_again(connection, row.stream_id, seen)
         return _with_history(connection, call.id)
 
     made = service.writer.run(work)
     service.reload()
     return answer(made)
-
-
-def _put_into_cases(connection: Connection, stream_id: int, rows: list[RowMapping]) -> None:
-    """Those that were hidden from the first have none yet; of the others the cases count them again."""
-    new = [row for row in rows if row["case_id"] is None]
-    for row, case in zip(new, place(connection, stream_id, [raised(row) for row in new]), strict=True):
-        connection.execute(update(alerts).where(alerts.c.id == row["id"]).values(case_id=case))
-    for case in {row["case_id"] for row in rows} - {None}:
-        recount(connection, case)
 
 
 def _set_hidden(connection: Connection, ids: list[int], rule: int | None) -> None:
@@ -216,6 +238,14 @@ OPERATIONS = (
         body=record({"stream": NAME}, {**_SAID, "reason": _REASON}),
         statuses=(404,),
         judges=True,
+    ),
+    Operation(
+        "GET",
+        "/v1/alerts/{id}/rule",
+        suggest_rule,
+        "What a rule would say that hides alerts like this one; it is not made yet.",
+        record({"stream": TEXT, "column": maybe(TEXT), "where": OBJECT}),
+        "As POST /v1/rules takes it, with a reason.",
     ),
     Operation("GET", "/v1/rules/{id}", get_rule, "One rule with its history.", RULE_SHAPE, "The rule."),
     Operation(

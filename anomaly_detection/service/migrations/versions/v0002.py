@@ -40,6 +40,7 @@ def upgrade() -> None:
         sa.Column("snoozed_below", sa.Float),
         sa.Column("follows", _BIG, sa.ForeignKey("cases.id")),
         sa.Column("merged_into", _BIG, sa.ForeignKey("cases.id")),
+        sqlite_autoincrement=True,
     )
     op.create_index("cases_by_cause", "cases", ["stream_id", "cause", "id"])
     op.create_index("cases_by_state", "cases", ["state", "severity", "id"])
@@ -56,6 +57,7 @@ def upgrade() -> None:
         sa.Column("revoked", sa.String(32)),
         sa.Column("hidden", _BIG, nullable=False),
         sa.Column("last_hidden", sa.String(32)),
+        sqlite_autoincrement=True,
     )
     op.create_index("rules_by_stream", "rules", ["stream_id", "id"])
     op.create_table(
