@@ -247,8 +247,8 @@ def test_a_stream_is_deleted_with_all_that_it_had_and_its_name_is_free(client: T
     with service.database.reading() as connection:
         number = connection.execute(select(alerts.c.stream_id).where(alerts.c.id == alert)).scalar_one()
         file = connection.execute(select(models.c.file).where(models.c.stream_id == number)).scalar_one()
-    assert is_problem(client.delete(where), 400)
-    assert is_problem(client.delete(f"{where}?confirm=default"), 400)
+    assert is_problem(client.delete(where), 409)
+    assert is_problem(client.delete(f"{where}?confirm=default"), 409)
     assert is_problem(client.delete("/v1/streams/default?confirm=default"), 409)
     assert is_problem(client.delete("/v1/streams/nowhere?confirm=nowhere"), 404)
     answer = client.delete(f"{where}?confirm=gone")

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from service_example import client_of, hot, postgresql, running, simulated
+from service_example import client_of, hot, is_problem, postgresql, running, simulated
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
-from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from anomaly_detection.service.app import make_app
-from anomaly_detection.service.openapi import DOCUMENT
 from anomaly_detection.service.service import Service
 
 RECORDS = "/v1/streams/default/records"
@@ -50,15 +46,6 @@ def count(service: Service, table: str) -> int:
 
 def new_alert(client: TestClient, number: int) -> int:
     return int(client.post(RECORDS, json=[hot(number)]).json()["alerts"][0]["alert_id"])
-
-
-def is_problem(answer: Any, status: int) -> bool:
-    content = answer.json()
-    return (
-        answer.status_code == content["status"] == status
-        and answer.headers["Content-Type"] == "application/problem+json"
-        and {"type", "title", "detail", "instance"} <= set(content)
-    )
 
 
 def test_the_three_kinds_of_body_are_judged_alike(client: TestClient) -> None:
@@ -252,19 +239,3 @@ def test_a_resolved_alert_whose_record_comes_again_stays_resolved(client: TestCl
     assert new_alert(client, 123) == number
     alert = client.get(f"/v1/alerts/{number}").json()
     assert (alert["state"], alert["count"]) == ("resolved", 2)
-
-
-def test_the_document_has_every_route_and_no_other(client: TestClient, service: Service) -> None:
-    assert client.get("/openapi.json").json() == json.loads(json.dumps(DOCUMENT))
-    routes = {
-        (route.path, method.lower())
-        for route in make_app(service).routes
-        if isinstance(route, Route) and route.path.startswith("/v1/")
-        for method in (route.methods or set()) - {"HEAD"}
-    }
-    described = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
-    assert routes == described
-    for path, methods in DOCUMENT["paths"].items():
-        for each in methods.values():
-            named = {p["name"] for p in each.get("parameters", []) if p["in"] == "path"}
-            assert named == set(re.findall(r"{(\w+)}", path))

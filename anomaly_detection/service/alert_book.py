@@ -13,7 +13,6 @@ from anomaly_detection.service.changes import ALERT, change, last_change, undo
 from anomaly_detection.service.incoming import without_nul
 from anomaly_detection.service.listing import Filter, Listing
 from anomaly_detection.service.operations import Parameter
-from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.shapes import (
     COUNT,
     ID,
@@ -41,7 +40,7 @@ __all__ = [
     "change_of",
     "find_alert",
     "importance",
-    "text_of",
+    "kept_text",
     "wanted",
 ]
 
@@ -88,7 +87,9 @@ def change_of(more: Mapping[str, Shape] | None = None) -> Shape:
             record({**needed, "undo": choice(True)}, {"comment": COMMENT}),
             record({**needed, "assignee": _ASSIGNEE}, {"comment": COMMENT}),
             record({**needed, "comment": COMMENT}, {"assignee": _ASSIGNEE}),
-        ]
+        ],
+        "description": f"a change: a state ({', '.join(STATES)}), with resolved a verdict ({', '.join(VERDICTS)}),"
+        " an assignee, a comment, or undo: true, which comes alone or with a comment",
     }
 
 
@@ -192,30 +193,19 @@ def change_alert(connection: Connection, number: int, who: str, said: Mapping[st
 
 
 def wanted(said: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """What a change makes of an alert or a case, and its comment; `Problem` (400) where it cannot be read."""
-    unknown = [name for name in said if name not in (*_CHANGED, "comment", "undo")]
-    if unknown or not said:
-        raise Problem(400, "A change has a state, a verdict, an assignee, a comment, or undo: true.")
-    if "undo" in said and (said["undo"] is not True or set(said) - {"undo", "comment"}):
-        raise Problem(400, "undo is true, and comes alone or with a comment.")
-    if "state" in said and said["state"] not in STATES:
-        raise Problem(400, f"Unknown state; expected one of {', '.join(STATES)}.")
-    if "verdict" in said and (said["verdict"] not in VERDICTS or said.get("state") != "resolved"):
-        raise Problem(400, f"A verdict comes with the state resolved; it is one of {', '.join(VERDICTS)}.")
+    """What a change of the shape `change_of` makes of an alert or a case, and its comment."""
     after = {name: said[name] for name in _CHANGED if name in said}
     if after.get("assignee") is not None:
-        after["assignee"] = text_of(after["assignee"], "An assignee", 255)
+        after["assignee"] = kept_text(after["assignee"], 255)
     if "state" in after and after["state"] != "resolved":
         # What was judged is looked at again.
         after["verdict"] = None
-    return after, text_of(said["comment"], "A comment", 10_000) if "comment" in said else None
+    return after, kept_text(said["comment"], 10_000) if "comment" in said else None
 
 
-def text_of(value: Any, name: str, most: int) -> str:
-    """A text that is kept; `Problem` (400) for none."""
-    if not isinstance(value, str) or not 0 < len(value) <= most:
-        raise Problem(400, f"{name} is a text of at most {most:,} characters.")
-    return without_nul(value)[:most]
+def kept_text(text: str, most: int) -> str:
+    """A text as it is kept, where a NUL takes more than one character."""
+    return without_nul(text)[:most]
 
 
 def importance(connection: Connection, stream_id: int, most: int) -> tuple[int, dict[str, float]]:

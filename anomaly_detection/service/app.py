@@ -22,7 +22,7 @@ from anomaly_detection.service.guard import HEADERS, Guard
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.limits import read_body
 from anomaly_detection.service.openapi import DOCUMENT, OPERATIONS
-from anomaly_detection.service.operations import Call, Operation
+from anomaly_detection.service.operations import NUMBERS, Call, Operation
 from anomaly_detection.service.problems import Problem, problem_answer
 from anomaly_detection.service.service import Service
 
@@ -112,7 +112,16 @@ def _own_routes(service: Service, in_turn: Callable[..., Awaitable[Response]]) -
         by_path.setdefault(each.path, {})[each.method] = each
     # What is spelt out comes before what any id would fit.
     paths = sorted(by_path, key=lambda path: "{" in path)
-    return [Route(path, _endpoint(service, by_path[path], in_turn), methods=list(by_path[path])) for path in paths]
+    return [
+        Route(_typed(path), _endpoint(service, by_path[path], in_turn), methods=list(by_path[path])) for path in paths
+    ]
+
+
+def _typed(path: str) -> str:
+    """The path as Starlette has it: what is a number takes nothing else."""
+    for name in NUMBERS:
+        path = path.replace(f"{{{name}}}", f"{{{name}:int}}")
+    return path
 
 
 def _endpoint(

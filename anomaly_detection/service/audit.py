@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping, func, insert, select
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.listing import Filter, Listing
 from anomaly_detection.service.operations import Parameter
-from anomaly_detection.service.shapes import COUNT, MOMENT, OBJECT, TEXT, maybe, record, text
+from anomaly_detection.service.shapes import COUNT, ID, MOMENT, OBJECT, TEXT, maybe, record, text
 from anomaly_detection.service.tables import audit
 
 __all__ = ["AUDIT", "LINE", "first_line", "history", "write_audit", "write_line"]
@@ -125,7 +125,7 @@ def _rendered(row: RowMapping) -> dict[str, Any]:
 
 def _equal(name: str, what: str) -> Filter:
     column = audit.c[name]
-    shape = COUNT if name == "subject_id" else text(255)
+    shape = {**ID, "minimum": 0} if name == "subject_id" else text(255)
     return Filter(Parameter(name, what, shape), lambda connection, value: column == value)
 
 

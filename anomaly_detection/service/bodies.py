@@ -18,12 +18,17 @@ from anomaly_detection.errors import DataError, first_line
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.plain_records import records_of_frame
 from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.shapes import OBJECT, Shape, array
 
-__all__ = ["MEDIA", "kind_of", "parts_of", "records_of"]
+__all__ = ["JSON_BODY", "MEDIA", "kind_of", "parts_of", "records_of"]
 
 MOST_JSON = 512 * 1024 * 1024
 """Bytes of a JSON file, which can only be read as a whole."""
 
+JSON_BODY: Shape = {
+    "anyOf": [array({}, 1), OBJECT],
+    "description": "Records in a list, also under `records`, or one record; what is no object is refused by itself.",
+}
 _PART = 1000
 _ARROW_FILE = b"ARROW1"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 
-from anomaly_detection.service.alert_book import ALERTS, COMMENT, RISKS, STATES, VERDICTS, change_of, text_of, wanted
+from anomaly_detection.service.alert_book import ALERTS, COMMENT, RISKS, STATES, VERDICTS, change_of, kept_text, wanted
 from anomaly_detection.service.audit import LINE, history, write_audit, write_line
 from anomaly_detection.service.case_totals import recount
 from anomaly_detection.service.changes import ALERT, CASE, change, last_change, undo
@@ -22,7 +22,6 @@ from anomaly_detection.service.shapes import (
     TEXT,
     Shape,
     array,
-    check,
     choice,
     maybe,
     moment_of,
@@ -65,7 +64,9 @@ CASE_SHAPE = record(
 def case_change(more: Mapping[str, Shape] | None = None) -> Shape:
     """As `change_of`, and snoozing."""
     snooze = record({**(more or {}), "snooze_until": maybe(MOMENT)}, {"or_worse_by": _STEP, "comment": COMMENT})
-    return {"anyOf": [*change_of(more)["anyOf"], snooze]}
+    changed = change_of(more)
+    told = f"{changed['description']}; or snooze_until, which may come with or_worse_by"
+    return {"anyOf": [*changed["anyOf"], snooze], "description": told}
 
 
 def _rendered(row: RowMapping) -> dict[str, Any]:
@@ -168,7 +169,7 @@ def change_case(connection: Connection, number: int, who: str, said: Mapping[str
     before = CASE.now(connection, number, {"state": "", "merged_into": None, "severity": 0.0})
     if before["merged_into"] is not None and "undo" not in said:
         raise Problem(409, f"Case {number} was merged into case {before['merged_into']}; change that one.")
-    if "snooze_until" in said or "or_worse_by" in said:
+    if "snooze_until" in said:
         _snooze(connection, number, who, said, before["severity"])
         return 0
     after, comment = wanted(said)
@@ -182,14 +183,9 @@ def change_case(connection: Connection, number: int, who: str, said: Mapping[str
 
 
 def _snooze(connection: Connection, number: int, who: str, said: Mapping[str, Any], severity: float) -> None:
-    unknown = set(said) - {"snooze_until", "or_worse_by", "comment"}
-    if unknown or "snooze_until" not in said:
-        raise Problem(400, "Snoozing has snooze_until, and it may have or_worse_by and a comment.")
     until = None if said["snooze_until"] is None else moment_of(said["snooze_until"], "snooze_until")
     step = said.get("or_worse_by")
-    if step is not None:
-        check(step, _STEP, "or_worse_by")
-    comment = text_of(said["comment"], "A comment", 10_000) if "comment" in said else None
+    comment = kept_text(said["comment"], 10_000) if "comment" in said else None
     # Severity ends at 100: worse than that nothing gets.
     below = None if step is None or until is None else min(100.0, severity + step)
     change(connection, CASE, number, {"snoozed_until": until, "snoozed_below": below}, who, "change", comment)

@@ -14,7 +14,13 @@ from anomaly_detection.service.shapes import LARGEST, MOMENT, Shape, check, flag
 __all__ = ["Call", "Operation", "Parameter"]
 
 ID: Shape = {"type": "integer", "minimum": 0}
-NAME: Shape = {"type": "string", "pattern": "^[A-Za-z0-9_.-]{1,64}$"}
+NAME: Shape = {
+    "type": "string",
+    "pattern": "^[A-Za-z0-9_.-]{1,64}$",
+    "description": "a text of 1 to 64 letters, digits, dots, dashes or underscores",
+}
+NUMBERS = ("id", "version")
+"""The parts of paths that are whole numbers."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +55,15 @@ class Parameter:
             value = number_of(written, self.name, whole=kind == "integer")
         elif kind == "boolean":
             value = flag_of(written, self.name)
-        check(value, self.shape, self.name)
-        return value
+        return check(value, self.shape, self.name)
 
     @property
     def described(self) -> dict[str, Any]:
         """For the document."""
         shape = self.shape if self.default is None else {**self.shape, "default": self.default}
+        if shape.get("type") == "string":
+            # No name and no text here has a NUL.
+            shape = {"pattern": r"^[^\x00]*$", **shape}
         return {"name": self.name, "in": self.where, "schema": shape, "description": self.what}
 
 
@@ -149,9 +157,9 @@ class Operation:
     judges: bool = False
     takes_request: bool = False
 
-    def read_path(self, given: Mapping[str, str]) -> dict[str, Any]:
-        """The parts of the path; `Problem` (404) for what is no number, (400) for what is no name."""
-        return {name: _number(each) if name in ("id", "version") else _name(each) for name, each in given.items()}
+    def read_path(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The parts of the path; `Problem` (404) for a number that no row has, (400) for what is no name."""
+        return {name: _number(each) if name in NUMBERS else _name(each) for name, each in given.items()}
 
     def read_query(self, given: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """The parameters; `Problem` (400) for an unknown one, one that is given twice, or an odd value."""
@@ -177,9 +185,7 @@ class Operation:
             return None
         if kind not in ("", "application/json", "application/x-www-form-urlencoded"):
             raise Problem(415, f"{kind[:64]} is not read here; send JSON.")
-        content = parsed(body)
-        check(content, self.body, "The body")
-        return content
+        return check(parsed(body), self.body, "The body")
 
     @property
     def takes_body(self) -> bool:
@@ -190,7 +196,7 @@ class Operation:
     def described(self) -> dict[str, Any]:
         """For the document."""
         parts = re.findall(r"{(\w+)}", self.path)
-        shapes = {name: ID if name in ("id", "version") else NAME for name in parts}
+        shapes = {name: ID if name in NUMBERS else NAME for name in parts}
         parameters = [
             {"name": name, "in": "path", "required": True, "schema": shapes[name], "description": f"Its {name}."}
             for name in parts
@@ -228,10 +234,9 @@ class Operation:
         return sorted(found)
 
 
-def _number(written: str) -> int:
-    number = int(written) if written.isascii() and written.isdigit() and len(written) < 20 else -1
-    if not 0 <= number <= LARGEST:
-        raise Problem(404, f"{written[:64]!r} is no id; ids are whole numbers.")
+def _number(number: int) -> int:
+    if number > LARGEST:
+        raise Problem(404, f"There is nothing with the number {number}.")
     return number
 
 

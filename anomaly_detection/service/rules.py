@@ -17,7 +17,18 @@ from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, Shape, array, choice, maybe, record, text
 from anomaly_detection.service.tables import rules, streams
 
-__all__ = ["CONDITIONS", "RULES", "RULE_SHAPE", "Rule", "conditions_of", "find_rule", "hiding", "number_of", "rules_of"]
+__all__ = [
+    "CONDITIONS",
+    "RULES",
+    "RULE_SHAPE",
+    "Rule",
+    "conditions_of",
+    "find_rule",
+    "hiding",
+    "number_of",
+    "rule_shape",
+    "rules_of",
+]
 
 _PLAIN: Shape = {"type": ["string", "number", "boolean", "null"], "maxLength": 1000}
 _NUMBER: Shape = {"type": "number"}
@@ -31,7 +42,8 @@ CONDITIONS: Shape = {
             array(_PLAIN, 1, 1000),
             record({"min": _NUMBER}, {"max": _NUMBER}),
             record({"max": _NUMBER}),
-        ]
+        ],
+        "description": 'a value, a list of values, or an object with min or max, such as {"max": 60}',
     },
 }
 """By field: its value, some values of which it has one, or between what its number lies."""
@@ -137,27 +149,18 @@ def rules_of(connection: Connection, stream_id: int | None = None) -> Any:
 
 
 def conditions_of(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What a rule is to hide; `Problem` (400) where it says nothing, or something that cannot be."""
-    where = content.get("where", {})
-    for name, wanted in where.items():
-        values = wanted if isinstance(wanted, list) else [wanted]
-        if isinstance(wanted, dict):
-            fits = set(wanted) and set(wanted) <= {"min", "max"} and all(map(_is_number, wanted.values()))
-        else:
-            fits = bool(values) and all(each is None or isinstance(each, (str, int, float)) for each in values)
-        if not fits:
-            raise Problem(
-                400,
-                f"The condition on {name[:64]!r} is no value, list of values, or object with min or max, such as"
-                ' {"supplier": "X", "lead_time": {"max": 60}}.',
-            )
-    if not where and content.get("column") is None:
-        raise Problem(400, "A rule says which records it hides (where), or which column their first reason is about.")
-    return {"column": content.get("column"), "where": dict(where)}
+    """What a rule of the shape `rule_shape` is to hide."""
+    return {"column": content.get("column"), "where": dict(content.get("where", {}))}
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def rule_shape(needed: Mapping[str, Shape], may: Mapping[str, Shape]) -> Shape:
+    """The shape of a rule that is to be made: it names the column that alerts are about, or conditions, or both."""
+    return {
+        "anyOf": [
+            record({**needed, "where": CONDITIONS}, {**may, "column": maybe(text(255))}),
+            record({**needed, "column": text(255)}, {**may, "where": CONDITIONS}),
+        ]
+    }
 
 
 def _rendered(row: RowMapping) -> dict[str, Any]:

@@ -41,7 +41,10 @@ TEXT: Shape = {"type": "string"}
 FLAG: Shape = {"type": "boolean"}
 COUNT: Shape = {"type": "integer", "minimum": 0}
 ID: Shape = {"type": "integer", "minimum": 1, "maximum": LARGEST}
-MOMENT: Shape = {"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]}
+MOMENT: Shape = {
+    "anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}],
+    "description": "a date or a moment such as 2026-11-27T08:15:00Z",
+}
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "object": (dict,),
@@ -99,34 +102,48 @@ def record(needed: Mapping[str, Shape], may: Mapping[str, Shape] | None = None, 
     return {**made, "additionalProperties": False} if closed else made
 
 
-def check(value: Any, shape: Shape, name: str) -> None:
-    """Raise `Problem` (400) with a sentence where `value`, which is called `name`, does not fit a shape.
+def check(value: Any, shape: Shape, name: str) -> Any:
+    """The value, which is called `name`, where it fits a shape; `Problem` (400) with a sentence where it does not.
 
-    Where a shape is one of several (``anyOf``), whoever takes the value checks it.
+    Whole numbers may be written with a point and a zero.
     """
+    if "anyOf" in shape:
+        return _check_any(value, shape, name)
     if "enum" in shape and not any(value == each and type(value) is type(each) for each in shape["enum"]):
-        listed = ", ".join(
-            "null" if each is None else str(each).lower() if each is True else str(each) for each in shape["enum"]
-        )
-        raise Problem(400, f"{name} is one of {listed}.")
+        raise Problem(400, f"{name} is one of {', '.join(map(_said, shape['enum']))}.")
     kinds = shape.get("type", [])
     kinds = [kinds] if isinstance(kinds, str) else kinds
+    if "integer" in kinds and isinstance(value, float) and value.is_integer():
+        value = int(value)
     if kinds and not any(_is_kind(value, kind) for kind in kinds):
         raise Problem(400, f"{name} is {' or '.join(_WORDS[kind] for kind in kinds)}.")
     if isinstance(value, str):
         _check_text(value, shape, name)
     elif isinstance(value, dict):
-        _check_members(value, shape, name)
+        return _check_members(value, shape, name)
     elif isinstance(value, list):
-        if len(value) < shape.get("minItems", 0) or len(value) > shape.get("maxItems", len(value)):
-            most = f" to {shape['maxItems']:,}" if "maxItems" in shape else " or more"
-            raise Problem(400, f"{name} has {shape.get('minItems', 0)}{most} items.")
-        if shape.get("uniqueItems") and len({repr(each) for each in value}) < len(value):
-            raise Problem(400, f"{name} names something twice.")
-        for place, each in enumerate(value, 1):
-            check(each, shape.get("items", {}), f"Item {place} of {name}")
+        return _check_items(value, shape, name)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
         _check_number(value, shape, name)
+    return value
+
+
+def _check_any(value: Any, shape: Shape, name: str) -> Any:
+    """Of several shapes the first that fits; else what the nearest finds wrong, unless the shape itself says it."""
+    found: list[tuple[int, Problem]] = []
+    for each in shape["anyOf"]:
+        try:
+            return check(value, each, name)
+        except Problem as problem:
+            near = len(set(each.get("properties", ())) & set(value)) if isinstance(value, dict) else 0
+            found.append((near, problem))
+    if "description" in shape:
+        raise Problem(400, f"{name} is {shape['description']}.")
+    raise max(found, key=lambda one: one[0])[1]
+
+
+def _said(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _is_kind(value: Any, kind: str) -> bool:
@@ -137,24 +154,40 @@ def _check_text(value: str, shape: Shape, name: str) -> None:
     least, most = shape.get("minLength", 0), shape.get("maxLength")
     if len(value) < least or (most is not None and len(value) > most):
         raise Problem(400, f"{name} is a text of {least} to {most:,} characters." if most else f"{name} is empty.")
+    if shape.get("format") in ("date", "date-time"):
+        moment_of(value, name)
     if "pattern" in shape and not re.search(shape["pattern"], value, re.ASCII):
         raise Problem(400, f"{name} is {shape.get('description', 'written otherwise')}.")
 
 
-def _check_members(value: dict[str, Any], shape: Shape, name: str) -> None:
+def _check_members(value: dict[str, Any], shape: Shape, name: str) -> dict[str, Any]:
     properties = shape.get("properties", {})
     lacking = next((each for each in shape.get("required", ()) if each not in value), None)
     if lacking is not None:
         raise Problem(400, f"{name} has no {lacking}.")
+    if not shape.get("minProperties", 0) <= len(value) <= shape.get("maxProperties", len(value)):
+        raise Problem(400, f"{name} has {len(value):,} members.")
     others = shape.get("additionalProperties", True)
+    made = {}
     for each, inner in value.items():
         if each in properties:
-            check(inner, properties[each], each)
+            made[each] = check(inner, properties[each], each)
         elif others is False:
             known = ", ".join(properties)
             raise Problem(400, f"{name} has an unknown member {each[:64]!r}; it may have {known}.")
-        elif isinstance(others, dict):
-            check(inner, others, f"{name}, {each[:64]!r}")
+        else:
+            made[each] = check(inner, others, f"{name}, {each[:64]!r},") if isinstance(others, dict) else inner
+    return made
+
+
+def _check_items(value: list[Any], shape: Shape, name: str) -> list[Any]:
+    if len(value) < shape.get("minItems", 0) or len(value) > shape.get("maxItems", len(value)):
+        most = f" to {shape['maxItems']:,}" if "maxItems" in shape else " or more"
+        raise Problem(400, f"{name} has {shape.get('minItems', 0)}{most} items.")
+    made = [check(each, shape.get("items", {}), f"Item {place} of {name}") for place, each in enumerate(value, 1)]
+    if shape.get("uniqueItems") and len({repr(each) for each in made}) < len(made):
+        raise Problem(400, f"{name} names something twice.")
+    return made
 
 
 def _check_number(value: float, shape: Shape, name: str) -> None:

@@ -9,7 +9,9 @@ from typing import Any
 
 import orjson
 
+from anomaly_detection.data.date_texts import FORMS
 from anomaly_detection.data.declarations import KINDS, Declaration, declaration_of
+from anomaly_detection.data.units import UNITS
 from anomaly_detection.errors import DataError
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.shapes import Shape, array, choice, maybe, record, text
@@ -21,21 +23,22 @@ else:
 
 __all__ = ["COLUMNS", "RATIO", "SETTINGS", "StreamSettings", "columns_of_toml"]
 
+_CODE: Shape = {**text(100), "pattern": r"[^\s\x00-\x20\x7f-\xa0]", "description": "a text that is not blank"}
 _COLUMN = record(
     {},
     {
         "kind": choice(*KINDS),
-        "missing": array(text(100), most=100),
-        "dates": array(text(20), most=20),
+        "missing": array(_CODE, most=100),
+        "dates": array(choice(*sorted(FORMS)), most=20),
         "decimal": choice(",", "."),
-        "unit": text(20),
+        "unit": choice(*UNITS),
     },
 )
 COLUMNS: Shape = {"type": "object", "additionalProperties": _COLUMN, "maxProperties": 1000}
 """As ``columns.toml`` has them."""
 
 RATIO: Shape = {"type": "number", "exclusiveMinimum": 0, "maximum": 0.5}
-_MISSING = array(text(100), most=100)
+_MISSING = array(_CODE, most=100)
 SETTINGS = record({}, {"columns": COLUMNS, "missing": _MISSING, "anomaly_ratio": maybe(RATIO)})
 
 

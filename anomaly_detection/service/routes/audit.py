@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from anomaly_detection.service.alert_book import COMMENT, text_of
+from anomaly_detection.service.alert_book import COMMENT, kept_text
 from anomaly_detection.service.audit import AUDIT
 from anomaly_detection.service.changes import undo
 from anomaly_detection.service.json_answer import answer
@@ -23,7 +23,7 @@ def list_audit(service: Service, call: Call) -> Response:
 def undo_change(service: Service, call: Call) -> Response:
     """``POST /v1/audit/{id}/undo``."""
     said = (call.content or {}).get("comment")
-    comment = None if said is None else text_of(said, "A comment", 10_000)
+    comment = None if said is None else kept_text(said, 10_000)
     line = service.writer.run(lambda connection: undo(connection, call.id, call.who, comment))
     service.reload()
     return answer({"subject": line["subject"], "subject_id": line["subject_id"]})

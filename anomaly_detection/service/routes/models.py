@@ -13,8 +13,8 @@ from starlette.responses import FileResponse, Response
 
 from anomaly_detection.errors import AnomalyDetectionError
 from anomaly_detection.model_files.persistence import load_detector, save_detector
-from anomaly_detection.service.alert_book import COMMENT, text_of
-from anomaly_detection.service.bodies import MEDIA, kind_of
+from anomaly_detection.service.alert_book import COMMENT, kept_text
+from anomaly_detection.service.bodies import JSON_BODY, MEDIA, kind_of
 from anomaly_detection.service.changes import STREAM, last_change, undo
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.judging import Judge
@@ -22,7 +22,7 @@ from anomaly_detection.service.models import add_model, digest_of, find_model, n
 from anomaly_detection.service.operations import Call, Operation, Parameter
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import COUNT, FLAG, OBJECT, TEXT, array, record
+from anomaly_detection.service.shapes import COUNT, FLAG, TEXT, array, record
 from anomaly_detection.service.streams import Stream, need_stream
 from anomaly_detection.service.tables import models
 from anomaly_detection.service.training import MOST_LEARNED
@@ -180,7 +180,7 @@ def _rendered(row: RowMapping, stream: Stream) -> dict[str, Any]:
 
 def _comment(call: Call) -> str | None:
     said = (call.content or {}).get("comment")
-    return None if said is None else text_of(said, "A comment", 10_000)
+    return None if said is None else kept_text(said, 10_000)
 
 
 _COMMENT = record({}, {"comment": COMMENT})
@@ -256,7 +256,7 @@ OPERATIONS = (
                 {"type": "integer", "minimum": 2, "maximum": MOST_LEARNED},
             ),
         ),
-        array(OBJECT, 1),
+        JSON_BODY,
         {media: {} for media in MEDIA if media != "application/json"},
         needs_body=False,
         statuses=(409,),

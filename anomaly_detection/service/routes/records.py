@@ -10,7 +10,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from anomaly_detection.service.bodies import MEDIA, kind_of, records_of
+from anomaly_detection.service.bodies import JSON_BODY, MEDIA, kind_of, records_of
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.json_answer import answer, dumps
 from anomaly_detection.service.operations import Call, Operation, Parameter
@@ -197,7 +197,7 @@ OPERATIONS: Sequence[Operation] = (
         _TAKEN,
         "What became of them.",
         (_KEY, _PREFER),
-        array(OBJECT, 1),
+        JSON_BODY,
         {media: {} for media in MEDIA if media != "application/json"},
         statuses=(409, 422),
         also={202: JOB_ANSWER},

@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import Connection, RowMapping, insert, select, update
 from starlette.responses import Response
 
-from anomaly_detection.service.alert_book import ALERTS, find_alert, text_of
+from anomaly_detection.service.alert_book import ALERTS, find_alert, kept_text
 from anomaly_detection.service.audit import history, write_line
 from anomaly_detection.service.case_totals import recount
 from anomaly_detection.service.cases import show_again
@@ -20,13 +20,13 @@ from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.operations import NAME, Call, Operation
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.rules import (
-    CONDITIONS,
     RULE_SHAPE,
     RULES,
     Rule,
     conditions_of,
     find_rule,
     number_of,
+    rule_shape,
 )
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.shapes import COUNT, MOMENT, OBJECT, TEXT, array, maybe, moment_of, record, text
@@ -97,7 +97,7 @@ def preview_rule(service: Service, call: Call) -> Response:
 
 def make_rule(service: Service, call: Call) -> Response:
     """``POST /v1/rules``: it hides what matches and is not resolved now, and what comes."""
-    conditions, reason = _rule(call.content), text_of(call.content["reason"], "A reason", 1000)
+    conditions, reason = _rule(call.content), kept_text(call.content["reason"], 1000)
     until = _until(call.content)
 
     def work(connection: Connection) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def change_rule(service: Service, call: Call) -> Response:
     if "until" in call.content:
         after["until"] = _until(call.content)
     if "reason" in call.content:
-        after["reason"] = text_of(call.content["reason"], "A reason", 1000)
+        after["reason"] = kept_text(call.content["reason"], 1000)
 
     def work(connection: Connection) -> dict[str, Any]:
         find_rule(connection, call.id)
@@ -203,8 +203,8 @@ def _with_history(connection: Connection, number: int) -> dict[str, Any]:
     return {**find_rule(connection, number), "history": history(connection, "rule", number)}
 
 
-_SAID = {"until": maybe(MOMENT), "column": maybe(text(255)), "where": CONDITIONS}
 _REASON = text(1000)
+_UNTIL = maybe(MOMENT)
 
 OPERATIONS = (
     Operation(
@@ -224,7 +224,7 @@ OPERATIONS = (
         "Hide alerts that somebody knows the reason of: those that are open, and those that come.",
         RULE_SHAPE,
         "The rule.",
-        body=record({"stream": NAME, "reason": _REASON}, _SAID),
+        body=rule_shape({"stream": NAME, "reason": _REASON}, {"until": _UNTIL}),
         good=201,
         statuses=(404,),
     ),
@@ -235,7 +235,7 @@ OPERATIONS = (
         "What a rule would have hidden in the last 90 days; nothing is changed.",
         record({"days": COUNT, "alerts": COUNT, "hidden": COUNT, "open": COUNT, "examples": array(OBJECT)}),
         "How many alerts there were, how many it would have hidden, and the newest of those.",
-        body=record({"stream": NAME}, {**_SAID, "reason": _REASON}),
+        body=rule_shape({"stream": NAME}, {"until": _UNTIL, "reason": _REASON}),
         statuses=(404,),
         judges=True,
     ),
@@ -255,7 +255,7 @@ OPERATIONS = (
         "Change until when a rule holds, or its reason.",
         RULE_SHAPE,
         "The rule as it is now.",
-        body=record({}, {"until": maybe(MOMENT), "reason": _REASON}),
+        body=record({}, {"until": _UNTIL, "reason": _REASON}),
         statuses=(409,),
     ),
     Operation(

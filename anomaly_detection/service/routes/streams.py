@@ -16,7 +16,7 @@ from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.operations import NAME, Call, Operation, Parameter
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, array, choice, maybe, record
+from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, array, check, choice, maybe, record
 from anomaly_detection.service.stream_columns import columns_toml, read_columns
 from anomaly_detection.service.stream_settings import COLUMNS, RATIO, SETTINGS, StreamSettings, columns_of_toml
 from anomaly_detection.service.streams import DEFAULT, Stream, all_streams, find_stream, need_stream, open_stream
@@ -85,7 +85,7 @@ def set_columns(service: Service, call: Call) -> Response:
     if columns is None:
         if call.headers.get("content-type", "").partition(";")[0].strip().lower() != _TOML:
             raise Problem(415, f"Send JSON, or {_TOML}.")
-        columns = columns_of_toml(call.body)
+        columns = check(columns_of_toml(call.body), COLUMNS, "The body")
     return _change(service, call, {"columns": columns})
 
 
@@ -128,7 +128,7 @@ def delete_stream(service: Service, call: Call) -> Response:
     if name == DEFAULT:
         raise Problem(409, f"The stream {DEFAULT!r} is the one of /detect and stays.")
     if call.query["confirm"] != name:
-        raise Problem(400, f"All records, alerts and models of {name!r} would go; say so by ?confirm={name}.")
+        raise Problem(409, f"All records, alerts and models of {name!r} would go; say so by ?confirm={name}.")
 
     def work(connection: Connection) -> int:
         stream = need_stream(connection, name)
