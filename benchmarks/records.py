@@ -233,8 +233,8 @@ def main(arguments: list[str] | None = None) -> None:
         " is given numbers and categories that were read already, and frames of one row; it gives a score and nothing"
         " else. *Files*: each contestant learned from the same 20,000 records before; a run is a process of its own,"
         " which loads its model, reads the file, encodes, scores and writes. Others leave dates and identifiers out,"
-        " keep no character of a number, give no reason and no p-value, and look at no record beside another; YDF writes its"
-        " scores alone. Memory is that of the process and of those that it starts, as H2O's Java."
+        " keep no character of a number, give no reason and no p-value, look at no record beside another; YDF writes"
+        " its scores alone. Memory is that of the process and of those that it starts, as H2O's Java."
     )
     result = Result(
         "Records",
