@@ -267,7 +267,8 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         """Return the features of records that `prepare` or `extend` made; training records have theirs again."""
         extended = as_table(extended)
         if by_compiled_code(len(extended)):
-            found = self.summarise(_compiled(self).of(extended))
+            found = _compiled(self).of(extended)
+            self._append_summary(found)
         else:
             found = self.summarise(self._of_branches("features_of", extended)[:, self.kept_])
         copies = self._copies()
@@ -276,6 +277,13 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         if len(extended) == 1 and not copies[0].may_be_known(extended):
             return found
         return self.remembered_.restore(copies[0].keys(extended), found)
+
+    def _append_summary(self, out: npt.NDArray[np.float32]) -> None:
+        """`summarise` by compiled code, in the columns behind the features of single columns."""
+        if "tails" in self.groups:
+            self.tails_.append(out, self.forest_features, len(self.kept_))
+        if self.evidence_ is not None:
+            self.evidence_.append(out)
 
     def _summarised(self, learned: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32] | None:
         """Put the row-level summary behind the features of training records, in the columns that are left for it.
@@ -497,7 +505,7 @@ class _Plan:
         words = schema.word_columns()
         categories = [*schema.names(Role.CATEGORICAL), *words.values(), *derived]
         program = Program(schema.names(Role.NUMERIC), schema.names(Role.TIMESTAMP), categories, derived, words)
-        return CompiledFeatures(program, self.used, features.kept_)
+        return CompiledFeatures(program, self.used, features.kept_, features._summaries)
 
 
 _plan: Kept[SupplyChainFeatures, _Plan] = Kept(_Plan)
