@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,6 @@ class UnfittedDetectorError(NotFittedError, sklearn.exceptions.NotFittedError):
     """Something was asked of a detector before its `fit`; scikit-learn's tools know it too."""
 
 
-@dataclass(frozen=True)
 class Prepared:
     """A fitted preprocessor and the features of its training records, for several detectors to be made of.
 
@@ -49,18 +48,23 @@ class Prepared:
     ----------
     preprocessor : SupplyChainFeatures
     learned, seen : ndarray of float32, shape (n, n_features)
-        The records' features as `fit_transform` and as `transform` give them.
+        The records' features as `fit_transform` and as `transform` give them; these are made when they are asked for.
     """
 
-    preprocessor: Any
-    learned: npt.NDArray[np.float32]
-    seen: npt.NDArray[np.float32]
+    def __init__(self, preprocessor: Any, learned: npt.NDArray[np.float32], extended: Table) -> None:
+        self.preprocessor = preprocessor
+        self.learned = learned
+        self._extended = extended
 
     @classmethod
     def of(cls, preprocessor: Any, frame: Any) -> Prepared:
         """Fit a clone of `preprocessor` on records."""
         fresh = clone(preprocessor)
-        return cls(fresh, *fresh.fit_both(frame if isinstance(frame, CleanRecords) else to_frame(frame)))
+        return cls(fresh, *fresh.learn(frame if isinstance(frame, CleanRecords) else to_frame(frame)))
+
+    @cached_property
+    def seen(self) -> npt.NDArray[np.float32]:
+        return np.asarray(self.preprocessor.features_of(self._extended))
 
 
 def carried_over(
@@ -218,8 +222,12 @@ class Detector(OutlierMixin, BaseEstimator):
         again = Detector(made.preprocessor, clone(self.scaler), clone(self.model))
         again.training_ = self.training_
         again.model.fit(again.fit_scaler(made.learned))
-        again.compress(compression, made.seen)
+        if compression:
+            again.compress(compression, made.seen)
         again.learned_scores_ = again.score_features(made.learned)
+        if made is not frame:
+            # Of many records one table of features is enough at a time.
+            made.learned = made.learned[:0]
         if self.learned_scores_ is None or self.reference_scores_ is None or self.threshold_rule is None:
             again.threshold_rule, again.model.offset_ = self.threshold_rule, self.model.offset_
             again.calibration_ = self.calibration
