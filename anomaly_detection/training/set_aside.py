@@ -12,14 +12,14 @@ __all__ = ["fit_with_some_aside"]
 
 _SHARE = 0.2
 _FEWEST = 100  # fewer tell too little of the tail: then none is set aside
-_LEARNED = 200_000
+_LEARNED = 100_000
 """Records that the first model learns from, at most: it says how records look that a model has not seen."""
 
 
 def fit_with_some_aside(detector: Detector, frame: pd.DataFrame, rule: ThresholdRule, seed: int) -> Detector:
     """Fit on four fifths of the records, set the threshold on the others, then fit on all records again.
 
-    Of many records the first fit is on 200,000; all of the others set the threshold.
+    Of many records the first fit is on 100,000; all of the others set the threshold.
 
     Parameters
     ----------
