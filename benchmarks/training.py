@@ -91,8 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the benchmark, or one case of it in a child."""
     given = sys.argv[1:] if arguments is None else arguments
     if given[:1] == ["--child"]:
-        name, case, rows, columns = given[1:]
-        print(json.dumps(child(name, case, int(rows), int(columns))))
+        print(json.dumps(child(given[1], given[2], int(given[3]), int(given[4]))))
         return
     chosen, here = options("training", __doc__).parse_args(given), machine()
     names = [name for name in CONTESTANTS if name != "YDF" or importlib.util.find_spec("ydf") is not None]
