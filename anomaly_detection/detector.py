@@ -34,6 +34,8 @@ NO_CALIBRATION = (
 )
 
 
+_MOST_SEEN, _RUNS, _RUN = 200_000, 10, 10_000
+
 _standardising: Kept[Any, Standardising | None] = Kept(Standardising.of)
 
 
@@ -65,6 +67,15 @@ class Prepared:
     @cached_property
     def seen(self) -> npt.NDArray[np.float32]:
         return np.asarray(self.preprocessor.features_of(self._extended))
+
+    def seen_in_parts(self) -> npt.NDArray[np.float32]:
+        """`seen`; of more than 200,000 records that of ten runs of 10,000, as parts of a large file are seen."""
+        n = len(self._extended)
+        if n <= _MOST_SEEN or "seen" in self.__dict__:
+            return self.seen
+        starts = np.linspace(0, n - _RUN, _RUNS).astype(np.int64)
+        parts = (self._extended.part(np.arange(start, start + _RUN)) for start in starts.tolist())
+        return np.vstack([self.preprocessor.features_of(part) for part in parts])
 
 
 def carried_over(
@@ -234,7 +245,7 @@ class Detector(OutlierMixin, BaseEstimator):
         else:
             again.set_threshold(copy.deepcopy(self.threshold_rule), again.learned_scores_)
             again.calibrate(carried_over(self.reference_scores_, self.learned_scores_, again.learned_scores_))
-        again.calibration_ = again.calibration.with_learned(again.score_features(made.seen))
+        again.calibration_ = again.calibration.with_learned(again.score_features(made.seen_in_parts()))
         return again
 
     def compress(self, compression: Compression, features: npt.NDArray[np.float32]) -> Compressed | None:

@@ -168,13 +168,14 @@ class Table:
         Of a `part` the table that it is of, where what is made of each row by itself may have been made already.
     """
 
-    __slots__ = ("_columns", "_labels", "_made", "_rows", "whole")
+    __slots__ = ("_base", "_columns", "_labels", "_made", "_rows", "whole")
 
     def __init__(self, columns: Mapping[str, Any], rows: int, labels: pd.Index[Any] | None = None) -> None:
         self._columns = columns
         self._rows = rows
         self._labels = labels
         self._made: dict[Any, Any] = {}
+        self._base: Table | None = None
         self.whole: tuple[Table, Rows] | None = None
 
     @classmethod
@@ -273,8 +274,15 @@ class Table:
         return self._beside({**self._columns, **more})
 
     def followed_by(self, columns: Mapping[str, Any]) -> Table:
-        """The same rows with `columns`, these among them."""
-        return self._beside(columns)
+        """The same rows with `columns`, these among them, which are its `base`."""
+        table = self._beside(columns)
+        table._base = self
+        return table
+
+    @property
+    def base(self) -> Table:
+        """The columns that others follow from: they are found sooner there."""
+        return self if self._base is None else self._base
 
     def _beside(self, columns: Mapping[str, Any]) -> Table:
         table = Table(columns, self._rows, self._labels)

@@ -36,6 +36,7 @@ Keys = npt.NDArray[np.uint64]
 
 _MISSING = np.uint64(0x6D697373)
 _COLUMNS_AT_ONCE = 16
+_ALL_BITS = (1 << 64) - 1
 
 
 def mixed(keys: Keys) -> Keys:
@@ -43,6 +44,13 @@ def mixed(keys: Keys) -> Keys:
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.asarray(keys ^ (keys >> np.uint64(31)), dtype=np.uint64)
+
+
+def _mixed_number(key: int) -> int:
+    """`mixed` of one key, sooner than NumPy begins."""
+    key = ((key ^ (key >> 30)) * 0xBF58476D1CE4E5B9) & _ALL_BITS
+    key = ((key ^ (key >> 27)) * 0x94D049BB133111EB) & _ALL_BITS
+    return key ^ (key >> 31)
 
 
 def cell_keys(column: Any) -> Keys:
@@ -116,6 +124,8 @@ def name_keys(column: Any) -> Keys:
     """Hash the cells of a column that names records, by their texts: 12, 12.0 and "12" are one name; shape (n,)."""
     values = objects_of(column_values(column))
     keys = _text_keys([str(int(one)) if isinstance(one, float) and one.is_integer() else one for one in values])
+    if all(type(one) is str for one in values):
+        return keys
     return np.where(missing_in(values), _MISSING, keys)
 
 
@@ -136,6 +146,9 @@ def _with_bytes(text: str) -> str:
 
 def combined(cells: Mapping[str, Keys], n: int) -> Keys:
     """One key for each of `n` records of the keys of its cells by column, in whatever order these come; shape (n,)."""
+    if n == 1:
+        every = (_mixed_number(int(key[0]) ^ int(column_key(name))) for name, key in cells.items())
+        return np.array([sum(every) & _ALL_BITS], dtype=np.uint64)
     keys = np.zeros(n, dtype=np.uint64)
     names = list(cells)
     for start in range(0, len(names), _COLUMNS_AT_ONCE):

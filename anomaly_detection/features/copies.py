@@ -53,6 +53,7 @@ class Copies(FeatureGroup):
     nats: ClassVar[bool] = True
     counted: ClassVar[bool] = True
     repeats: ClassVar[bool] = True
+    by_name: ClassVar[bool] = True
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         self.names = names
@@ -87,7 +88,7 @@ class Copies(FeatureGroup):
         # Once for the evidence and for the keys of the same records.
         def make() -> Keys:
             unnamed: Keys = X.made(self.unnamed, lambda: combined(keys_by_column(X, self.unnamed_columns), len(X)))
-            return unnamed + combined(name_keys_by_column(X, self._named), len(X))
+            return unnamed + combined(self._name_keys(X, self._named), len(X))
 
         made: Keys = X.made((self, "content"), make)
         return made
@@ -108,10 +109,16 @@ class Copies(FeatureGroup):
         return [name for name in self._said if name in self.names]
 
     def _cells(self, X: Table) -> dict[str, Keys]:
-        return {**keys_by_column(X, self.unnamed_columns), **name_keys_by_column(X, self._named)}
+        return {**keys_by_column(X, self.unnamed_columns), **self._name_keys(X, self._named)}
+
+    def _name_keys(self, X: Table, names: Sequence[str]) -> dict[str, Keys]:
+        """`name_keys` of some columns; those of all are made at once."""
+        every = [str(name) for name in self.feature_names_in_ if name in self.names]
+        made: dict[str, Keys] = X.made((self, "names"), lambda: name_keys_by_column(X, every))
+        return {name: made[name] for name in names}
 
     def _whole(self, X: Table, content: Keys) -> Keys:
-        return content + combined(name_keys_by_column(X, self.names_), len(X))
+        return content + combined(self._name_keys(X, self.names_), len(X))
 
     def _blank(self, X: Table) -> npt.NDArray[np.bool_]:
         blank = np.ones(len(X), dtype=bool)
@@ -130,27 +137,37 @@ class Copies(FeatureGroup):
         made: Keys = X.made((self, "whole"), lambda: self._whole(X, self._content(X)))
         return made
 
+    def may_be_known(self, X: Table) -> bool:
+        """Whether any record may have a key that a training record has, as far as that is told without the names."""
+        # Of a longer training only the last records are remembered here.
+        return _remembered(self) < self.chance_.rows or bool(self._places(X)[0].any())
+
+    def _places(self, X: Table) -> tuple[npt.NDArray[np.bool_], Codes]:
+        """Which records are remembered by what they say, and where; both (n,)."""
+        made: tuple[npt.NDArray[np.bool_], Codes] = X.made(
+            (self, "places"), lambda: among(self.content_, self._content(X))
+        )
+        return made
+
     def known(self, X: Any) -> npt.NDArray[np.bool_]:
         """Say which records are among the training records remembered, alike in every column; shape (n,)."""
         X = as_table(X)
         return self._itself(X, self._content(X))
 
     def _itself(self, X: Table, content: Keys) -> npt.NDArray[np.bool_]:
-        # The names of those only that may be known are hashed. Without any, one that says the same is itself.
+        # Without any name, one that says the same is itself.
         found, _ = among(self.content_, content)
         if not found.any():
             return found
-        some = X.take(np.flatnonzero(found))
-        nameless = np.ones(len(some), dtype=bool)
+        nameless = found.copy()
         for name in self.names_:
-            nameless &= some.isna(name)
-        found[found] = nameless | among(self.whole_, self._whole(some, content[found]))[0]
-        return found
+            nameless &= X.isna(name)
+        return nameless | (found & among(self.whole_, self.keys(X))[0])
 
     def _others(self, X: Table, content: Keys) -> tuple[Codes, int]:
         """How many other records, here or among the training records, say the same; how many come again."""
         if len(X) == 1:
-            return self._others_of_one(X, content)
+            return self._others_of_one(X)
         here = repeats_of(content)
         known, at = among(self.content_, content)
         before = np.where(known, self.counts_[at], 0)
@@ -164,9 +181,9 @@ class Copies(FeatureGroup):
             int(itself.sum()), _remembered(self)
         )
 
-    def _others_of_one(self, X: Table, content: Keys) -> tuple[Codes, int]:
+    def _others_of_one(self, X: Table) -> tuple[Codes, int]:
         """`_others` of a record that comes alone."""
-        known, at = among(self.content_, content)
+        known, at = self._places(X)
         if not known[0]:
             return np.zeros(1, dtype=np.int64), 0
         itself = bool(among(self.whole_, self.keys(X))[0][0]) or all(X.isna(name)[0] for name in self.names_)

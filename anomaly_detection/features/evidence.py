@@ -213,6 +213,8 @@ class _Learned:
         """`Evidence.total` by compiled code."""
         from anomaly_detection.features.compiled.kernels import heaviest
 
+        if evidence.shape[1] != len(self.by_column):
+            raise ValueError(f"there are {evidence.shape[1]} features of {len(self.by_column)}")
         out = np.empty(len(evidence), dtype=np.float32)
         heaviest(np.ascontiguousarray(evidence), self.by_column, self.starts, agreeing, second, out)
         return out

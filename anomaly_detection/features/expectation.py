@@ -310,7 +310,7 @@ class Expectation(ComparingGroup):
 
     @staticmethod
     def _told_by(source: FeatureSource, row: Row) -> str:
-        named, _ = compared_with(source, row, joined=False)
+        named, _ = compared_with(source, row, joined=False, missing="a missing")
         return listed(named) if named else "the rest of the record"
 
     @classmethod

@@ -269,8 +269,9 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         copies = self._copies()
         if self.remembered_ is None or copies is None:
             return found
-        branch, columns = copies
-        return self.remembered_.restore(branch.keys(extended.only(columns)), found)
+        if len(extended) == 1 and not copies[0].may_be_known(extended):
+            return found
+        return self.remembered_.restore(copies[0].keys(extended), found)
 
     def _summarised(self, learned: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32] | None:
         """Put the row-level summary behind the features of training records, in the columns that are left for it.

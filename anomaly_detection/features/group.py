@@ -85,6 +85,8 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Whether they tell that other records say the same.
     nats : bool
         Whether values are evidence in nats (`Evidence`) already.
+    by_name : bool
+        Whether columns are looked up by their names, so that others beside them do no harm.
     weighed : bool
         Whether they are evidence, and told as reasons, in a model that weighs evidence; else others tell it better.
     logarithmic : bool
@@ -100,6 +102,7 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     counted: ClassVar[bool] = False
     repeats: ClassVar[bool] = False
     nats: ClassVar[bool] = False
+    by_name: ClassVar[bool] = False
     weighed: ClassVar[bool] = True
     logarithmic: ClassVar[bool] = False
     one_sided: ClassVar[bool] = False

@@ -58,11 +58,21 @@ class Memory:
 
     def restore(self, keys: Keys, features: Floats32) -> Floats32:
         """Give those of the records that are remembered what they had in place of their `features`; changes these."""
+        if len(keys) == 1:
+            return self._restore_one(keys[0], features)
         at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         again = np.flatnonzero(self.keys[at] == keys)
         at = at[again]
         features[again[:, None], self.places[at]] = self.values[at]
         features[again, features.shape[1] - self.summaries.shape[1] :] = self.summaries[at]
+        return features
+
+    def _restore_one(self, key: np.uint64, features: Floats32) -> Floats32:
+        """`restore` of one record."""
+        at = int(np.searchsorted(self.keys, key))
+        if at < len(self.keys) and self.keys[at] == key:
+            features[0, self.places[at]] = self.values[at]
+            features[0, features.shape[1] - self.summaries.shape[1] :] = self.summaries[at]
         return features
 
 

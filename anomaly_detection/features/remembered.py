@@ -39,6 +39,8 @@ class Remembered:
 
     def arrays(self) -> tuple[npt.NDArray[Any], ...]:
         """What `key_kernels.agree` looks into."""
+        if not len(self._spans) == self._cells.shape[1] == len(self._whole.keys):
+            raise ValueError("what is remembered of each record is not of the same records")
         return (
             *(self._values.keys, self._values.places, self._given.keys, self._whole.keys, self._whole.places),
             *(self._of_span.keys, self._spans, self._cells),

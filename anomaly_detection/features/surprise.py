@@ -121,6 +121,8 @@ class DeviationSummary(FeatureGroup):
         if by_compiled_code(len(X)):
             from anomaly_detection.features.compiled.kernels import deviations
 
+            if X.shape[1] != len(self.median_):
+                raise ValueError(f"there are {X.shape[1]} features of {len(self.median_)}")
             found = np.empty(X.shape, dtype=np.float32)
             deviations(np.ascontiguousarray(X), *_widths(self), found)
             return found
@@ -152,10 +154,15 @@ class DeviationSummary(FeatureGroup):
         return np.asarray([*(f"surprise {i + 1}" for i in range(_LARGEST)), "mean surprise"], dtype=object)
 
 
-_widths: Kept[DeviationSummary, tuple[Floats32, Floats32]] = Kept(
-    lambda summary: (np.array(summary.median_, dtype=np.float32), np.array(summary.width_, dtype=np.float32, order="C"))
-)
-"""Median and width as compiled code takes them."""
+def _of_sides(summary: DeviationSummary) -> tuple[Floats32, Floats32]:
+    """Median and width as compiled code takes them."""
+    median, width = (np.array(one, dtype=np.float32, order="C") for one in (summary.median_, summary.width_))
+    if width.shape != (2, len(median)):
+        raise ValueError(f"there are {width.shape} widths of {len(median)} features")
+    return median, width
+
+
+_widths: Kept[DeviationSummary, tuple[Floats32, Floats32]] = Kept(_of_sides)
 
 
 def _largest(z: Floats32, count: int) -> Floats32:
