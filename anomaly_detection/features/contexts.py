@@ -127,7 +127,7 @@ class Contexts(NumericGroup):
         for name in self.categories:
             groups = grouped_by(X, (name,))
             if 1 < len(groups.levels) <= _MOST_LEVELS * len(X):
-                coded[name] = groups.codes[::step], len(groups.levels)
+                coded[name] = groups.codes[::step].astype(np.int64), len(groups.levels)
         coded = {name: coded[name] for name in most_related(coded)}
         self.contexts_: list[Context] = []
         deviations = []
