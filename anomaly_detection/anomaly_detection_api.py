@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -13,12 +13,13 @@ import numpy.typing as npt
 
 from anomaly_detection import api_arguments as checked
 from anomaly_detection.alerts.alert import Alert
-from anomaly_detection.alerts.renderings import Assessment, as_anomaly, as_assessment
+from anomaly_detection.alerts.renderings import Assessment, as_anomaly, assess
 from anomaly_detection.alerts.scoring import predict_parts, score_table
 from anomaly_detection.calibration.drift import warn_of_drift
 from anomaly_detection.calibration.p_values import severity
 from anomaly_detection.calibration.thresholds import Contamination, ThresholdRule
 from anomaly_detection.data.cleaning import warn_of_forms
+from anomaly_detection.data.declarations import Declaration
 from anomaly_detection.data.fingerprint import fingerprint
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.records import is_record
@@ -127,6 +128,8 @@ class AnomalyDetectionAPI:
         categorical_features: Sequence[str] | None = None,
         timestamp_col: str | None = None,
         value_cols: Sequence[str] | None = None,
+        *,
+        declarations: Mapping[str, Declaration] | None = None,
     ) -> AnomalyDetectionAPI:
         """Learn what is normal.
 
@@ -147,6 +150,9 @@ class AnomalyDetectionAPI:
             The column with each record's time.
         value_cols : sequence of str, optional
             Columns of measured values; they are used as numbers.
+        declarations : mapping of str to Declaration, optional
+            All that can be said of columns, see `anomaly_detection.data.declarations`; what the other arguments say
+            counts more.
 
         Returns
         -------
@@ -163,7 +169,8 @@ class AnomalyDetectionAPI:
         categories = checked.column_names(categorical_features, "categorical_features")
         measured = checked.column_names(value_cols, "value_cols") or []
         time = checked.column_name(timestamp_col, "timestamp_col")
-        roles: dict[str, str | Role] = dict.fromkeys([*(numbers or ()), *measured], Role.NUMERIC)
+        roles: dict[str, str | Role | Declaration] = dict(declarations or {})
+        roles |= dict.fromkeys([*(numbers or ()), *measured], Role.NUMERIC)
         roles |= dict.fromkeys(categories or (), Role.CATEGORICAL)
         if time is not None:
             roles[time] = Role.TIMESTAMP
@@ -446,8 +453,7 @@ class AnomalyDetectionAPI:
             raise DataError(f"detect_anomaly judges one record but got {len(records)}; use predict for several.")
         batch = score_table(self.detector, records)
         warn_of_forms(batch.cleaning)
-        (alert,) = batch.at(np.array([0]), reasons=0)
-        return as_assessment(alert)
+        return assess(batch, 0)
 
     def save_model(self, model_path: _PathLike, preprocessor_path: _PathLike | None = None) -> None:
         """Save the model, whose file alone is enough to predict, and on demand the preprocessor by itself too.

@@ -122,11 +122,16 @@ class CompiledCode:
         """The first choice of a place, for Numba's statistics."""
         return str(next(places()))
 
+    @property
+    def _stem(self) -> str:
+        """How the names of the function's files begin; functions of several modules may have one name."""
+        return f"{self._function.__module__.rpartition('.')[2]}.{self._function.__qualname__}"
+
     def _name(self, signature: Any, codegen: Any) -> str:
         """The file's name: the function, the types of its arguments and the processor."""
         function = self._function
         made_of = (function.__module__, function.__code__.co_firstlineno, signature, codegen.magic_tuple())
-        return f"{function.__qualname__}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]}.bin"
+        return f"{self._stem}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]}.bin"
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """Return what was compiled for these types, or None."""
@@ -161,13 +166,13 @@ class CompiledCode:
 
     def is_kept(self) -> bool:
         """Whether code of any types is kept somewhere."""
-        pattern = f"{self._function.__qualname__}-*.bin"
+        pattern = f"{self._stem}-*.bin"
         return any(True for place in places() for _ in (place / self._folder).glob(pattern))
 
     def flush(self) -> None:
         """Forget the code of all types, as Numba asks before it compiles a function again."""
         for place in places():
-            for file in (place / self._folder).glob(f"{self._function.__qualname__}-*.bin"):
+            for file in (place / self._folder).glob(f"{self._stem}-*.bin"):
                 with suppress(OSError):
                     file.unlink()
 

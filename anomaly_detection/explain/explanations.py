@@ -22,7 +22,10 @@ __all__ = ["Contribution", "Explanation", "explain_features"]
 
 _LEAST_SHARE = 0.05
 _LEAST_WAY = 0.02  # of the way from the usual score to the threshold
-_LEAST_FARNESS = 1.0  # standard deviations; what is nearer is no reason that a person would accept
+# Standard deviations; what is nearer is no reason that a person would accept. By evidence more tells, and less only
+# where nothing else does.
+_LEAST_FARNESS = 1.0
+_LEAST_BY_EVIDENCE = 2.0
 _FAR = 10.0
 
 
@@ -187,15 +190,17 @@ class _Told:
         judged = self.sources[: self.farness.shape[1]]
         weight = np.array([KINDS[source.kind].weight(source) for source in judged])
         self.telling = np.minimum(self.farness, _FAR) * weight
+        self.least_farness = _LEAST_FARNESS
         if preprocessor.evidence_ is not None:
+            self.least_farness = _LEAST_BY_EVIDENCE
             # By evidence, so that what is only a little rare does not tell of what a rare pair has done. What is no
             # evidence is told by what is: its words are of what the records show, not of an estimate.
             weighed = np.array([KINDS[source.kind].weighed for source in judged])
             self.telling *= np.minimum(self.farness, _FAR) * weighed
 
     def reasons(self, row: int, top: int) -> tuple[Contribution, ...]:
-        """The strongest reasons of a row; what is ordinary is one only where nothing else is."""
-        return self._reasons(row, top, True) or self._reasons(row, top, False)
+        """The strongest reasons of a row; what is ordinary, or not so far out, is one only where nothing else is."""
+        return self._reasons(row, top, True) or self._reasons(row, min(top, 1), False)
 
     def _reasons(self, row: int, top: int, strict: bool) -> tuple[Contribution, ...]:
         by_feature: dict[int, list[int]] = {}
@@ -212,11 +217,11 @@ class _Told:
                 beside = (teller_of[name] for name in self.sources[feature].columns if name in teller_of)
                 feature = teller_of[columns[0]] = next(beside, feature)
             by_feature.setdefault(feature, []).append(player)
-        self._join_repeats(row, by_feature)
+        self._join_repeats(row, by_feature, strict)
         strongest = sorted(by_feature.items(), key=lambda told: -self.falls[row, told[1]].sum())[:top]
         return tuple(self._reason(row, feature, players) for feature, players in strongest)
 
-    def _join_repeats(self, row: int, by_feature: dict[int, list[int]]) -> None:
+    def _join_repeats(self, row: int, by_feature: dict[int, list[int]], strict: bool) -> None:
         """A record that occurs again repeats all its readings: one reason, told by what is about most columns."""
         repeats = [feature for feature in by_feature if KINDS[self.sources[feature].kind].repeats]
         if len(repeats) < 2:
@@ -226,8 +231,8 @@ class _Told:
             feature
             for feature in range(self.farness.shape[1])
             if KINDS[self.sources[feature].kind].repeats
-            and self._stands_out(row, feature)
-            and self._says(row, feature, False)
+            and self._stands_out(row, feature, strict)
+            and self._says(row, feature, strict)
         ]
         by_feature[max(able, key=lambda feature: len(self.sources[feature].columns))] = players
 
@@ -236,12 +241,12 @@ class _Told:
         best, most = None, 0.0
         for feature in features:
             telling = float(self.telling[row, feature])
-            if telling > most and self._stands_out(row, feature) and self._says(row, feature, strict):
+            if telling > most and self._stands_out(row, feature, strict) and self._says(row, feature, strict):
                 best, most = feature, telling
         return best
 
-    def _stands_out(self, row: int, feature: int) -> bool:
-        return bool(self.farness[row, feature] >= _LEAST_FARNESS)
+    def _stands_out(self, row: int, feature: int, strict: bool) -> bool:
+        return bool(self.farness[row, feature] >= (self.least_farness if strict else _LEAST_FARNESS))
 
     def _says(self, row: int, feature: int, strict: bool) -> bool:
         kind, (value, usual) = KINDS[self.sources[feature].kind], self.units.of(row, feature)

@@ -40,24 +40,9 @@ _JOINED = (
     ("by", frozenset({"mode", "method"})),
 )
 # Numbers that count from somewhere: twice the day of the month, or half the latitude, says nothing.
-_PLACES = frozenset(
-    {
-        "year",
-        "quarter",
-        "month",
-        "week",
-        "weekday",
-        "dow",
-        "day",
-        "hour",
-        "minute",
-        "lat",
-        "latitude",
-        "long",
-        "longitude",
-    }
-    | {"lon", "lng"}
-)
+_PLACES = {"year", "quarter", "month", "week", "weekday", "dow", "day", "hour", "minute"} | {
+    *("lat", "latitude", "long", "longitude", "lon", "lng")
+}
 
 
 def number(value: float) -> str:

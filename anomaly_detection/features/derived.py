@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -29,6 +31,7 @@ __all__ = [
 
 Floats = npt.NDArray[np.float64]
 _DAY = np.timedelta64(1, "D")
+_MOST_PATTERNS = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -166,6 +169,8 @@ class CalendarPart:
             codes, names = (days + 3) % 7, _WEEKDAYS  # 1 January 1970 was a Thursday
         elif self.part == "period":
             codes = days // 28
+            if len(codes) == 1:
+                return Coded.of(np.where(missing, -1, 0), [str(int(codes[0]))])
             first = int(codes[~missing].min(initial=0))
             names = [str(period) for period in range(first, int(codes[~missing].max(initial=first)) + 1)]
             codes = codes - first
@@ -250,9 +255,24 @@ class MissingPattern:
     def values(self, records: Any) -> Coded:
         """Give each row's pattern, ``none`` where every value is there."""
         table = as_table(records)
+        if len(table) == 1:
+            states = [int(state.codes(table)[0]) if table.isna(state.column)[0] else 0 for state in self.states]
+            return Coded.of(np.zeros(1), [self._name(states) if any(states) else "none"])
         codes = np.column_stack([state.codes(table) for state in self.states])
-        patterns, places = (codes, [0]) if len(table) == 1 else np.unique(codes, axis=0, return_inverse=True)
+        keys, sizes = np.zeros(len(table), dtype=np.int64), [len(state.states) for state in self.states]
+        if prod(sizes) < _MOST_PATTERNS:
+            # Their numbers are in the order of the patterns, and found sooner.
+            for i, size in enumerate(sizes):
+                keys = keys * size + codes[:, i]
+            _, first, places = np.unique(keys, return_index=True, return_inverse=True)
+            patterns = codes[first]
+        else:
+            patterns, places = np.unique(codes, axis=0, return_inverse=True)
         return Coded.of(np.ravel(places), [self._name(pattern) for pattern in patterns.tolist()])
+
+    def short_of(self, records: Table) -> str | None:
+        """What tells the level of a single record from others, where that is found sooner; None else."""
+        return None if any(records.isna(state.column)[0] for state in self.states) else "none"
 
     def _name(self, pattern: Sequence[int]) -> str:
         parts = [" ".join(_missing(own, code)) for own, code in zip(self.states, pattern, strict=True) if code]
@@ -295,6 +315,10 @@ class NumberLevel:
         codes, levels = factorized(as_table(records).numbers(self.column))
         return Coded.of(codes, [f"{level:.12g}" for level in levels])
 
+    def short_of(self, records: Table) -> str | None:
+        """What tells the level of a single record from others, where that is found sooner; None else."""
+        return float(records[self.column][0]).hex()
+
 
 Derived = Duration | Ratio | Product | CalendarPart | MissingState | MissingPattern | NumberLevel
 
@@ -309,6 +333,31 @@ def derived_names(parts: Sequence[Derived], taken: Iterable[str]) -> list[str]:
     return names
 
 
-def add_derived(table: Table, parts: Sequence[Derived], names: Sequence[str]) -> Table:
-    """Return the table with the derived columns after its own, under `names`."""
-    return table.with_columns({name: part.values(table) for name, part in zip(names, parts, strict=True)})
+def add_derived(table: Table, parts: Mapping[str, Derived]) -> Table:
+    """Return the table with the derived columns after its own, by their names; each is made when it is looked at."""
+    return table.followed_by(_Columns(table, parts))
+
+
+class _Columns(Mapping[str, Any]):
+    """A table's columns, and those that follow from them."""
+
+    def __init__(self, table: Table, parts: Mapping[str, Derived]) -> None:
+        self._table, self._parts = table, parts
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        part = self._parts.get(name)
+        if part is None:
+            return self._table[name]
+        if name not in self._made:
+            self._made[name] = part.values(self._table)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(self._table, self._parts)
+
+    def __len__(self) -> int:
+        return len(self._table.columns) + len(self._parts)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts or name in self._table

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.features.compiled.choice import by_compiled_code
 from anomaly_detection.features.compiled.evidence import KNOTS, CompiledEvidence
+from anomaly_detection.features.quantiles import Places, columns_in_order
 
 __all__ = ["NAME", "Evidence", "FeatureScale", "Tails", "learn_tails"]
 
@@ -106,16 +107,16 @@ def learn_tails(X: Floats32, scales: Sequence[FeatureScale], least: Sequence[flo
     n = X.shape[1]
     median, width, slope = np.zeros(n), np.ones((2, n)), np.ones((2, n))
     knots, worth = np.full((2, n, len(_ALL_SHARES)), np.nan), np.zeros((2, n, len(_ALL_SHARES)))
-    for i, scale in enumerate(scales):
-        values = X[~np.isnan(X[:, i]), i].astype(np.float64)
-        if not scale.weighed or scale.nats or values.size < _LEAST_VALUES:
+    taken = np.flatnonzero([scale.weighed and not scale.nats for scale in scales])
+    for i, values in zip(taken.tolist(), columns_in_order(X, taken), strict=True):
+        if values.size < _LEAST_VALUES:
             continue
-        median[i] = np.median(values)
+        scale = scales[i]
+        median[i] = _median(values)
         if not scale.logarithmic:
             width[:, i] = _widths(values, median[i], least[i])
-        placed = _placed(values, scale, median[i], width[:, i])
-        for side, sign in ((0, 1.0), (1, -1.0)):
-            knots[side, i], worth[side, i], slope[side, i] = _tail(sign * placed, scale)
+        for side in (0, 1):
+            knots[side, i], worth[side, i], slope[side, i] = _tail(values, side, scale, median[i], width[:, i])
     return Tails(median, width, knots, worth, slope)
 
 
@@ -212,6 +213,8 @@ class _Learned:
         """`Evidence.total` by compiled code."""
         from anomaly_detection.features.compiled.kernels import heaviest
 
+        if evidence.shape[1] != len(self.by_column):
+            raise ValueError(f"there are {evidence.shape[1]} features of {len(self.by_column)}")
         out = np.empty(len(evidence), dtype=np.float32)
         heaviest(np.ascontiguousarray(evidence), self.by_column, self.starts, agreeing, second, out)
         return out
@@ -278,13 +281,21 @@ _learned: Kept[Evidence, _Learned] = Kept(_Learned)
 _compiled: Kept[Evidence, CompiledEvidence] = Kept(lambda evidence: _learned(evidence).compiled())
 
 
-def _widths(values: Floats, median: float, least: float) -> Floats:
+def _median(ordered: Floats32) -> float:
+    low, high = (float(ordered[at]) for at in ((ordered.size - 1) // 2, ordered.size // 2))
+    return (low + high) / 2.0 if low != high else low
+
+
+def _widths(ordered: Floats32, median: float, least: float) -> Floats:
     """One deviation on either side: the 95 % quantile there, as a normal value would have it."""
+    below, above = (ordered.astype(np.float64).searchsorted(median, side) for side in ("left", "right"))
     found = []
-    for sign in (1.0, -1.0):
-        away = sign * (values - median)
-        away = away[away > 0]
-        width = float(np.quantile(away, 0.9)) / 1.645 if away.size else 0.0
+    for away in (ordered[above:], ordered[:below][::-1]):
+        width = 0.0
+        if away.size:
+            places = Places(away.size, [0.9])
+            low, high = (np.abs(away[at].astype(np.float64) - median) for at in (places.low, places.high))
+            width = float(places.between(low, high)[0]) / 1.645
         found.append(max(width, least, 1e-9 * (1.0 + abs(median))))
     return np.array(found)
 
@@ -296,18 +307,31 @@ def _placed(values: Floats, scale: FeatureScale, median: float, width: Floats) -
     return np.asarray(np.arcsinh(away / np.where(away > 0, width[0], width[1])))
 
 
-def _tail(values: Floats, scale: FeatureScale) -> tuple[Floats, Floats, float]:
-    """Where the outermost shares of the values begin, the evidence there, and how many units make a nat beyond."""
-    n = values.size
-    ordered = np.sort(values)
-    knots = np.quantile(ordered, 1.0 - _ALL_SHARES)
+def _tail(
+    ordered: Floats32, side: int, scale: FeatureScale, median: float, width: Floats
+) -> tuple[Floats, Floats, float]:
+    """Where the outermost shares of the values begin, the evidence there, and how many units make a nat beyond.
+
+    Only the values that quantiles lie between are brought onto the scale, which keeps their order.
+    """
+    n = ordered.size
+    places = Places(n, 1.0 - _ALL_SHARES)
+    outwards = ordered if side == 0 else ordered[::-1]
+    values = [outwards[at].astype(np.float64) for at in (places.low, places.high)]
+    low, high = ((1.0, -1.0)[side] * _placed(part, scale, median, width) for part in values)
+    knots = places.between(low, high)
+    at = dict(zip(_ALL_SHARES.tolist(), knots.tolist(), strict=True))
     # Where nearly all are usual to the digit, the tail begins with those that are not.
-    begins = next((share for share in _TAIL_FROM if np.quantile(ordered, 1.0 - share) > 0.0), _TAIL_FROM[0])
-    edge = float(np.quantile(ordered, 1.0 - begins))
+    begins = next((share for share in _TAIL_FROM if at[share] > 0.0), _TAIL_FROM[0])
+    edge = at[begins]
     stretches = [share for share in _STRETCHES if share < begins and share * n >= _FEWEST_IN_A_STRETCH]
-    slopes = [(float(np.quantile(ordered, 1.0 - share)) - edge) / np.log(begins / share) for share in stretches]
+    slopes = [(at[share] - edge) / np.log(begins / share) for share in stretches]
     # By ranks: how many lie as far out, those with the same value included.
-    beyond = n - np.searchsorted(ordered, knots, side="left")
+    nearest = np.where(knots > low, *values[::-1])
+    if side == 0:
+        beyond = n - ordered.searchsorted(nearest.astype(np.float32), side="left")
+    else:
+        beyond = ordered.searchsorted(nearest.astype(np.float32), side="right")
     worth = np.maximum.accumulate(-np.log((beyond + 0.5) / (n + 1.0)))
     known = (_ALL_SHARES * n >= _FEWEST_BEYOND) & (scale.discrete | (_SHARES[-1] <= _ALL_SHARES))
     last = int(np.flatnonzero(known)[-1])

@@ -15,7 +15,7 @@ from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Coded, Table, as_table, missing_in
 from anomaly_detection.features.clauses import number, short, with_unit
 from anomaly_detection.features.compiled.program import Program, Value
-from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
+from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row, side_by_side
 
 __all__ = [
     "MOST_DECIMALS",
@@ -94,8 +94,9 @@ class Columns(FeatureGroup):
         """Fit, and give each training row's evidence by the other rows."""
         X = as_table(X)
         learned = self.fit(X).learned_
-        found = [self._evidence(X[name], one, 1) for name, one in learned.items()]
-        return np.column_stack([np.empty((len(X), 0)), *found]).astype(np.float32)
+        return side_by_side(
+            [self._evidence(X[name], one, 1).astype(np.float32) for name, one in learned.items()], len(X)
+        )
 
     def _evidence(self, column: Any, learned: Any, own: int) -> Floats:
         """`own` rows of those counted are the row itself."""

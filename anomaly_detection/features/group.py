@@ -17,7 +17,7 @@ from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derived import Derived
 
-__all__ = ["OF_A_RECORD", "FeatureGroup", "FeatureSource", "Range", "Row"]
+__all__ = ["OF_A_RECORD", "FeatureGroup", "FeatureSource", "Range", "Row", "side_by_side"]
 
 Row = Mapping[str, Any]
 Range = tuple[float, float]
@@ -57,6 +57,14 @@ class FeatureSource:
         return [part for part in self.derived.values() if isinstance(part, kind)]
 
 
+def side_by_side(columns: Sequence[npt.NDArray[Any]], rows: int) -> npt.NDArray[np.float32]:
+    """Columns of so many rows as float32, shape (rows, columns)."""
+    out = np.empty((rows, len(columns)), dtype=np.float32)
+    for i, column in enumerate(columns):
+        out[:, i] = column
+    return out
+
+
 class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """A transformer that makes the features of one group, and what is to be known of any of them.
 
@@ -77,6 +85,8 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Whether they tell that other records say the same.
     nats : bool
         Whether values are evidence in nats (`Evidence`) already.
+    by_name : bool
+        Whether columns are looked up by their names, so that others beside them do no harm.
     weighed : bool
         Whether they are evidence, and told as reasons, in a model that weighs evidence; else others tell it better.
     logarithmic : bool
@@ -92,6 +102,7 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     counted: ClassVar[bool] = False
     repeats: ClassVar[bool] = False
     nats: ClassVar[bool] = False
+    by_name: ClassVar[bool] = False
     weighed: ClassVar[bool] = True
     logarithmic: ClassVar[bool] = False
     one_sided: ClassVar[bool] = False

@@ -54,6 +54,7 @@ class CompiledEvidence:
         # Those on an asinh scale first.
         order = np.concatenate([widths, np.setdiff1d(np.arange(len(placed)), widths)])
         self._nats, self._features, self._median = nats, placed[order], median[order]
+        self._columns = int(np.concatenate([[-1], nats, placed]).max()) + 1
         self._width, self._most = np.ascontiguousarray(width), most
         self._two_sided = np.isin(order, two_sided)
         knots, ends = (np.stack([one, one], axis=1) for one in up)
@@ -62,6 +63,8 @@ class CompiledEvidence:
 
     def of(self, X: Floats32) -> Floats32:
         """`Evidence.of`."""
+        if X.shape[1] < self._columns:
+            raise ValueError(f"there are {X.shape[1]} features of {self._columns}")
         X, out = np.ascontiguousarray(X), np.zeros(X.shape, dtype=np.float32)
         for start in range(0, len(X), _ROWS):
             placed = np.empty((len(self._features), min(_ROWS, len(X) - start)))

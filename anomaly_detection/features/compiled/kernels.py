@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from anomaly_detection.features.compiled.evidence import KNOTS
+from anomaly_detection.features.compiled.key_kernels import agree, keys
 from anomaly_detection.features.compiled.row_kernels import run
 from mlx_iforest.compiled_code import compiled, is_compiled
 
@@ -23,7 +24,7 @@ _NO_WIDTH = np.float32(1e6)
 
 def are_compiled() -> bool:
     """Whether all of these are compiled, in this process or an earlier one."""
-    return all(is_compiled(kernel) for kernel in (place, weigh, heaviest, deviations, largest, run))
+    return all(is_compiled(kernel) for kernel in (place, weigh, heaviest, deviations, largest, run, keys, agree))
 
 
 @compiled(error_model="numpy")

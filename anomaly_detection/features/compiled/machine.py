@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.table import Coded, Table
+from anomaly_detection.data.table import Table
+from anomaly_detection.features.compiled.gathered import Gathered
 from anomaly_detection.features.compiled.program import FUNCTIONS, Op, Program, Value
 
 __all__ = ["Machine"]
@@ -41,9 +42,6 @@ class Machine:
     """
 
     def __init__(self, program: Program, wanted: Sequence[Value], columns: Sequence[int]) -> None:
-        self._numbers, self._dates = [*program.numbers], [*program.dates]
-        self._categories = [*program.categories]
-        self._levels = [_Levels(asked) for asked in program.levels]
         self._of_batch = program.of_batch
         sizes = np.cumsum([0, *(table.size for table in program.tables)])
         self._tables = np.concatenate([np.zeros(0), *(table.ravel() for table in program.tables)])
@@ -116,24 +114,14 @@ class Machine:
             out.append(np.array(made, dtype=np.int64).reshape(-1, 5))
         return out
 
-    def run(self, X: Table, out: Floats32) -> None:
+    def run(self, X: Table, gathered: Gathered, out: Floats32) -> None:
         """Store what is wanted of each row in its column of `out`, shape (n, features)."""
         from anomaly_detection.features.compiled.row_kernels import run
 
         n = len(X)
-        numbers = _side_by_side([X[name] for name in self._numbers], n, np.dtype(np.float64))
-        dates = _side_by_side([X[name] for name in self._dates], n, np.dtype("datetime64[ns]")).view(np.int64)
-        columns = [X.coded(name) for name in self._categories]
-        codes = _side_by_side([column.codes for column in columns], n, np.dtype(np.int64))
-        said = [column.made(levels) for column, levels in zip(columns, self._levels, strict=True)]
-        shapes = np.empty((len(said), 3), dtype=np.int64)
-        place = 0
-        for i, levels in enumerate(said):
-            shapes[i] = place, *levels.shape
-            place += levels.size
-        flat = np.concatenate([levels.ravel() for levels in said]) if said else np.zeros(0)
         learned = np.array([few if n < _FEW else many(X) for few, many in self._of_batch], dtype=np.float64)
-        given = (numbers, dates, codes, flat, shapes, learned, self._tables, self._table_shapes)
+        columns = (gathered.numbers, gathered.dates, gathered.codes, gathered.levels, gathered.shapes)
+        given = (*columns, learned, self._tables, self._table_shapes)
         with np.errstate(all="ignore"):
             registers = np.zeros((0, 0))
             for start in range(0, n, _ROWS):
@@ -146,24 +134,6 @@ class Machine:
                         function(registers[bank], out=registers[bank])
                     stored = self._stored if stage == self._stages[-1] else self._stored[:0]
                     run(self._steps[stage], registers, *given, start, stored, out)
-
-
-class _Levels:
-    """What several functions say of each level of a column, shape (levels + 1, functions); last of what is missing."""
-
-    def __init__(self, asked: Sequence[Any]) -> None:
-        self._asked = asked
-
-    def __call__(self, column: Coded) -> Floats:
-        each = Coded(np.append(np.arange(len(column.names)), -1), column.names)
-        return np.stack([np.asarray(of(each), dtype=np.float64) for of in self._asked], axis=1)
-
-
-def _side_by_side(columns: Sequence[npt.NDArray[Any]], n: int, kind: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Columns as rows, shape (columns, n)."""
-    if not columns:
-        return np.empty((0, n), dtype=kind)
-    return np.ascontiguousarray(np.concatenate(columns).reshape(len(columns), n), dtype=kind)
 
 
 def _in_order(wanted: Sequence[Value]) -> list[Value]:

@@ -184,6 +184,8 @@ class Value:
 
     def look_up(self, table: npt.ArrayLike) -> Value:
         """The entry of a table at this place, from 0; the last for any other place, such as -1."""
+        if not np.size(table):
+            raise ValueError("there is nothing to look up")
         return self.program.value(Op.LOOK_UP, (self,), self.program.table(table))
 
     def look_up_with(self, other: Value, table: npt.ArrayLike) -> Value:
@@ -262,6 +264,10 @@ class Program:
             self._tables[key] = len(self.tables)
             self.tables.append(made)
         return self._tables[key]
+
+    def part_of(self, name: str) -> Any:
+        """How a column follows from others, if it does."""
+        return self._derived.get(name)
 
     def is_date(self, name: str) -> bool:
         """Whether a column holds dates."""
