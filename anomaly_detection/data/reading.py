@@ -95,7 +95,11 @@ def _read_texts(
             left = np.isnan(read) & ~blank & ~coded
             read[left] = truths(texts[left])
         elif column.decimal_comma is None:
-            open_ = np.isnan(read) & ~blank & ~np.isnan(parse_numbers(texts.where(np.isnan(read)), False, column.unit))
+            # Only a comma leaves open what it means.
+            left = np.flatnonzero(np.isnan(read) & ~blank)
+            left = left[["," in str(text) for text in texts.iloc[left].tolist()]]
+            open_ = np.zeros(len(texts), dtype=bool)
+            open_[left] = ~np.isnan(parse_distinct_numbers(texts.iloc[left], False, column.unit))
         read[coded] = np.nan
         _refuse_infinite(read[rows], column.name, first)
     if dates:

@@ -16,7 +16,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.frames import to_frame
-from anomaly_detection.data.levels import Kept
+from anomaly_detection.data.levels import Kept, grouped_by
 from anomaly_detection.data.records import RecordReader, is_record
 from anomaly_detection.data.schema import CleaningReport, CleanRecords, Role, Schema, infer_schema
 from anomaly_detection.data.table import Table, as_table
@@ -140,11 +140,6 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.fit_transform(X, y)
         return self
 
-    def fit_both(self, X: Any) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """What `fit_transform` and then `transform` give for the same records, which are read once."""
-        learned, extended = self._learn(X)
-        return learned, self.features_of(extended)
-
     def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """Learn what is usual from training records and return their features.
 
@@ -163,7 +158,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         DataError
             For unusable records or an unknown group of features; the message says why.
         """
-        return self._learn(X)[0]
+        return self.learn(X)[0]
 
     def read(self, X: Any) -> CleanRecords:
         """The clean records that a fit learns from, for those who fit on parts of them too; ``schema_`` is theirs."""
@@ -176,7 +171,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.schema_ = infer_schema(frame) if self.schema is None else self.schema
         return CleanRecords(*self.schema_.read(frame))
 
-    def _learn(self, X: Any) -> tuple[npt.NDArray[np.float32], Table]:
+    def learn(self, X: Any) -> tuple[npt.NDArray[np.float32], Table]:
         """Fit; give the features of the training records, and these as `prepare` makes them."""
         unknown = [group for group in self.groups if group not in KINDS]
         if unknown:
@@ -195,6 +190,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.transformers_ = self._branches()
         Kept.forget(self)
         blocks = self._blocks("fit_transform", extended)
+        extended.forget(grouped_by)
         sources = self._sources()
         self.kept_ = kept_features(blocks, sources)
         if not self.kept_.size:
@@ -347,13 +343,24 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         It is that of `surprises` and `evidence`, as the methods of these names give them, where those are given.
         """
         found = found[:, : len(self.kept_)]
-        parts = [found]
-        if "tails" in self.groups:
-            parts.append(self.tails_.summary(self.surprises(found) if surprises is None else surprises))
-        if self.evidence_ is not None:
-            evidence = self.evidence_.of(found) if evidence is None else evidence
+        if "tails" in self.groups and surprises is None:
+            surprises = self.surprises(found)
+        if self.evidence_ is not None and evidence is None:
+            evidence = self.evidence_.of(found)
+        if surprises is None and evidence is None:
+            return found
+        return np.hstack([found, self.summaries(surprises, evidence)])
+
+    def summaries(
+        self, surprises: npt.NDArray[np.float32] | None, evidence: npt.NDArray[np.float32] | None
+    ) -> npt.NDArray[np.float32]:
+        """The row-level features alone, of rows whose `surprises` and `evidence` are known, if the groups have them."""
+        parts = [np.empty((len(one), 0), dtype=np.float32) for one in (surprises, evidence) if one is not None]
+        if "tails" in self.groups and surprises is not None:
+            parts.append(self.tails_.summary(surprises))
+        if self.evidence_ is not None and evidence is not None:
             parts.append(self.evidence_.total(evidence)[:, None])
-        return np.hstack(parts) if len(parts) > 1 else found
+        return np.hstack(parts)
 
     @property
     def usual_(self) -> npt.NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Answers as JSON."""
+"""Bodies and answers as JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-__all__ = ["answer", "dumps"]
+from anomaly_detection.service.problems import Problem
+
+__all__ = ["answer", "dumps", "parsed"]
 
 
 def dumps(value: Any) -> bytes:
@@ -19,3 +21,11 @@ def dumps(value: Any) -> bytes:
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer of plain values."""
     return Response(dumps(value), status, headers, "application/json")
+
+
+def parsed(body: bytes) -> Any:
+    """A body's JSON; `Problem` (400) for none."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Problem(400, f"The body is no JSON: {error}.") from error

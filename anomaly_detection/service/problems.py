@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+import orjson
 from starlette.responses import Response
-
-from anomaly_detection.service.json_answer import dumps
 
 __all__ = ["Problem", "problem_answer"]
 
@@ -43,4 +42,4 @@ def problem_answer(problem: Problem, path: str) -> Response:
         "instance": path,
         **problem.more,
     }
-    return Response(dumps(content), problem.status, problem.headers, "application/problem+json")
+    return Response(orjson.dumps(content), problem.status, problem.headers, "application/problem+json")

@@ -14,7 +14,10 @@ from pathlib import Path
 from anomaly_detection.service import jobs
 from anomaly_detection.service.database import Database
 
-__all__ = ["Supervisor"]
+__all__ = ["LEASE_LOST", "Supervisor"]
+
+LEASE_LOST = 3
+"""The status with which a worker ends whose job is another's by now, or was cancelled."""
 
 _PAUSE = 0.5
 _AFTER_A_CRASH = 5.0
@@ -76,7 +79,7 @@ class Supervisor:
 
     def _look(self) -> None:
         if self._process is not None and self._process.poll() is not None:
-            if self._process.returncode != 0:
+            if self._process.returncode not in (0, LEASE_LOST):
                 _LOG.error("A worker ended with status %d; its job is tried again.", self._process.returncode)
                 self._not_before = time.monotonic() + _AFTER_A_CRASH
             self._process = None
