@@ -40,6 +40,7 @@ from anomaly_detection.features.restated_columns import find_restated
 from anomaly_detection.features.sources import sources_of
 from anomaly_detection.features.surprise import DeviationSummary
 from anomaly_detection.features.units import Units
+from mlx_iforest.threads import run
 
 __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
 
@@ -264,8 +265,10 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         """Return the features of records that `prepare` or `extend` made; training records have theirs again."""
         extended = as_table(extended)
         if by_compiled_code(len(extended)):
-            found = _compiled(self).of(extended)
-            self._append_summary(found)
+            # Threads over rows; below, they cost more than they save.
+            n_threads = 1 if len(extended) < _FEW else joblib.effective_n_jobs(self.n_jobs)
+            found = _compiled(self).of(extended, n_threads)
+            self._append_summary(found, n_threads)
         else:
             found = self.summarise(self._of_branches("features_of", extended)[:, self.kept_])
         copies = self._copies()
@@ -275,14 +278,16 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             return found
         return self.remembered_.restore(copies[0].keys(extended), found)
 
-    def _append_summary(self, out: npt.NDArray[np.float32]) -> None:
+    def _append_summary(self, out: npt.NDArray[np.float32], n_threads: int) -> None:
         """`summarise` by compiled code, in the columns behind the features of single columns."""
-        for start in range(0, len(out), _ROWS_AT_ONCE):
-            some = out[start : start + _ROWS_AT_ONCE]
+
+        def append(some: npt.NDArray[np.float32]) -> None:
             if "tails" in self.groups:
                 self.tails_.append(some, self.forest_features, len(self.kept_))
             if self.evidence_ is not None:
                 self.evidence_.append(some)
+
+        run(append, [out[start : start + _ROWS_AT_ONCE] for start in range(0, len(out), _ROWS_AT_ONCE)], n_threads)
 
     def _summarised(self, learned: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32] | None:
         """Put the row-level summary behind the features of training records, in the columns that are left for it.
