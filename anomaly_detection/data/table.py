@@ -301,6 +301,12 @@ class Table:
         for key in [key for key in self._made if (key[0] if isinstance(key, tuple) else key) is maker]:
             del self._made[key]
 
+    def forget_lookups(self) -> None:
+        """Make anew what was made of categories, such as their places in vocabularies: they take as much as columns."""
+        for column in self._columns.values():
+            if isinstance(column, Coded):
+                column._made.clear()
+
     def labelled(self, labels: Any) -> Table:
         """The same, with its rows called otherwise."""
         return Table(self._columns, self._rows, pd.Index(labels))

@@ -192,6 +192,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         blocks = self._blocks("fit_transform", extended)
         for made in (grouped_by, keys_by_column):
             extended.forget(made)
+        extended.forget_lookups()
         sources = self._sources()
         self.kept_ = kept_features(blocks, sources)
         if not self.kept_.size:
