@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from anomaly_detection.service import contract, v1
+from anomaly_detection.service import contract, login, v1
 from anomaly_detection.service.database import FullError
-from anomaly_detection.service.guard import HEADERS, Guard
+from anomaly_detection.service.guard import HEADERS, Guard, caller, guarded
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.limits import read_body
 from anomaly_detection.service.openapi import DOCUMENT
@@ -36,7 +36,7 @@ def make_app(service: Service) -> Starlette:
     """The application of a service."""
     origins = list(service.configuration.origins)
     app = Starlette(
-        routes=_routes(service),
+        routes=guarded(_routes(service), service),
         middleware=[
             Middleware(Guard, service=service, problem=_told),
             Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"]),
@@ -56,6 +56,8 @@ def _routes(service: Service) -> list[Route]:
     limits = service.limits
     # Threads of their own: those that ask how the service is need not wait for those that have records judged.
     judging = CapacityLimiter(_JUDGING)
+    # Each takes 32 MB and a quarter of a second.
+    logins = CapacityLimiter(2)
 
     async def judged(function: Callable[..., Response], *given: Any) -> Response:
         return await to_thread.run_sync(function, service, *given, limiter=judging)
@@ -103,6 +105,18 @@ def _routes(service: Service) -> list[Route]:
     async def get_job(request: Request) -> Response:
         return await run_in_threadpool(v1.get_job, service, _number(request))
 
+    doors = login.Login(service)
+
+    async def log_in(request: Request) -> Response:
+        given = doors.check(await body(request), request.headers.get("content-type", ""))
+        return await to_thread.run_sync(doors.log_in, *given, limiter=logins)
+
+    async def log_out(request: Request) -> Response:
+        return await run_in_threadpool(login.log_out, service, caller(request.scope))
+
+    async def session(request: Request) -> Response:
+        return login.session(service, caller(request.scope))
+
     def plain(name: str, function: Callable[[Service], Response]) -> Endpoint:
         async def endpoint(request: Request) -> Response:
             return await run_in_threadpool(function, service)
@@ -121,6 +135,9 @@ def _routes(service: Service) -> list[Route]:
         Route("/explain/{name}", explain_one),
         Route("/metrics", metrics),
         Route("/openapi.json", openapi),
+        Route("/login", log_in, methods=["POST"]),
+        Route("/logout", log_out, methods=["POST"]),
+        Route("/v1/session", session),
         Route("/v1/streams/{name}/records", add_records, methods=["POST"]),
         Route("/v1/alerts", get_alerts),
         Route("/v1/alerts/{id}", alert, methods=["GET", "POST"]),

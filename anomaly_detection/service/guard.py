@@ -1,21 +1,28 @@
-"""`Guard`: who may ask, what every answer carries, and how long it took."""
+"""`Guard`: who asks and how often, what every answer carries, and how long it took; `Allowed`: what a caller may do."""
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
+from starlette.routing import Route
 
+from anomaly_detection.service.access import ACCESS, LISTED, OPEN, ROLES, STREAM_OF, UNKNOWN, Caller, Need
 from anomaly_detection.service.configuration import is_loopback
 from anomaly_detection.service.keys import owner_of
 from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.rates import Rates
 from anomaly_detection.service.service import Service
+from anomaly_detection.service.sessions import COOKIE, caller_of
+from anomaly_detection.service.streams import DEFAULT
 
-__all__ = ["HEADERS", "Guard"]
+__all__ = ["HEADERS", "Guard", "caller", "guarded"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -23,24 +30,33 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_OPEN = ("/health", "/ready")
+_OPEN_PATHS = frozenset(line.split(" ")[1] for line, need in ACCESS.items() if need.right == OPEN)
+_LISTED_PATHS = ("/detect", "/health")
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_OWN_PAGES = (None, "same-origin", "none")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-"""Of every answer."""
+"""Of every answer that does not bring its own."""
+
+_RAW = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+_HTTPS_ONLY = (b"strict-transport-security", b"max-age=31536000")
+_LOCAL = Caller("local", ROLES["admin"], "admin")
+_ANYONE = Caller("anyone", frozenset({OPEN}))
 
 
 class Guard:
     """Middleware around all routes.
 
     On loopback nobody logs in, so that a page of another site must not get through by the visitor's browser: neither by
-    a name that points here (Host), nor by sending a form (Origin). On any other address each request needs an API key,
-    but for those that ask how the service is.
+    a name that points here (Host), nor by sending a form (Origin, Sec-Fetch-Site). Anywhere else, and behind a proxy,
+    each request needs an API key or a session, but for those that are open. A change by cookie needs its token too.
 
     Parameters
     ----------
@@ -52,6 +68,11 @@ class Guard:
 
     def __init__(self, app: App, service: Service, problem: Callable[[Problem, str], App]) -> None:
         self._app, self._service, self._problem = app, service, problem
+        self._configuration = service.configuration
+        limits = service.limits
+        self._rates = Rates(limits.rate, max(1.0, 2 * limits.rate))
+        self._networks = [ipaddress.ip_network(each) for each in self._configuration.open_to]
+        self._raw = [*_RAW, _HTTPS_ONLY] if self._configuration.behind_proxy else _RAW
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -64,15 +85,20 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
+                headers = list(message.get("headers", ()))
+                own = {name for name, _ in headers}
+                headers += [pair for pair in self._raw if pair[0] not in own]
+                message["headers"] = headers
             await send(message)
 
         try:
             try:
-                self._check(scope)
-                scope.setdefault("state", {})["who"] = await self._who(scope)
+                headers = Headers(scope=scope)
+                self._check(scope, headers)
+                found = await self._caller(scope, headers)
+                if found is not _LOCAL:
+                    self._limit(scope, headers, found)
+                scope.setdefault("state", {}).update(caller=found, who=found.name)
             except Problem as problem:
                 await self._problem(problem, scope["path"])(scope, receive, sent)
                 return
@@ -81,38 +107,93 @@ class Guard:
             handler = getattr(scope.get("endpoint"), "__name__", "none")
             self._service.metrics.time(handler, time.perf_counter() - began, status)
 
-    def _check(self, scope: Scope) -> None:
+    def _check(self, scope: Scope, headers: Headers) -> None:
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
             raise Problem(400, "A NUL is part of no name here.")
-        headers = Headers(scope=scope)
         host = headers.get("host", "")
-        if self._service.configuration.is_local and not is_loopback(_name(f"//{host}")):
+        if self._configuration.is_trusted and not is_loopback(_name(f"//{host}")):
             raise Problem(421, "This service listens on this machine only; call it by localhost or 127.0.0.1.")
-        origin = headers.get("origin")
-        if origin is None or scope["method"] in _SAFE or origin in self._service.configuration.origins:
+        if scope["method"] in _SAFE:
             return
-        if urlsplit(origin).netloc != host:
+        origin = headers.get("origin")
+        if origin is not None and origin in self._configuration.origins:
+            return
+        # A browser says at least one of the two; a program neither.
+        foreign = headers.get("sec-fetch-site") not in _OWN_PAGES
+        if foreign or (origin is not None and urlsplit(origin).netloc != host):
             raise Problem(403, "Pages of this origin may not change anything here; --allow-origin lets them.")
 
-    async def _who(self, scope: Scope) -> str:
-        """The name of the key of a request; "local" where none is needed."""
-        if self._service.configuration.is_local:
-            return "local"
-        headers = Headers(scope=scope)
+    async def _caller(self, scope: Scope, headers: Headers) -> Caller:
+        """Who asks; `Problem` (401) where that is nobody known and the route is not open, 403 without the token."""
+        if self._configuration.is_trusted:
+            return _LOCAL
+        given = _key(headers)
+        if given:
+            found = await run_in_threadpool(self._owner, given)
+            if found is None:
+                self._rates.take(self._address(scope, headers))
+                raise _unknown("No such API key")
+            return found
+        session = self._session(headers)
+        found = await run_in_threadpool(self._by_session, session) if session else None
+        if found is not None:
+            if scope["method"] not in _SAFE and not self._has_token(found.session, headers):
+                raise Problem(403, "A change by cookie needs the header X-CSRF-Token; GET /v1/session tells it.")
+            return found
+        path = scope["path"]
+        if path in _LISTED_PATHS and self._is_listed(scope, headers):
+            return Caller(f"address {self._address(scope, headers)}", LISTED)
         # A browser sends no key where it asks whether it may send one.
-        if scope["path"] in _OPEN or (scope["method"] == "OPTIONS" and "access-control-request-method" in headers):
-            return "anyone"
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        given = key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-        name = await run_in_threadpool(self._owner, given) if given else None
-        if name is None:
-            told = "No such API key" if given else "This needs an API key"
-            raise Problem(401, f"{told}; send one as Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
-        return name
+        if path in _OPEN_PATHS or (scope["method"] == "OPTIONS" and "access-control-request-method" in headers):
+            return _ANYONE
+        self._rates.take(self._address(scope, headers))
+        raise _unknown("This needs an API key or a login")
 
-    def _owner(self, key: str) -> str | None:
+    def _limit(self, scope: Scope, headers: Headers, found: Caller) -> None:
+        self._rates.take(self._address(scope, headers) if found is _ANYONE else f"caller {found.name}")
+
+    def _session(self, headers: Headers) -> str | None:
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        except CookieError:
+            return None
+        return None if cookie is None else self._service.signatures.session(cookie.value)
+
+    def _has_token(self, session: str, headers: Headers) -> bool:
+        return self._service.signatures.is_token(session, headers.get("x-csrf-token", ""))
+
+    def _address(self, scope: Scope, headers: Headers) -> str:
+        """Where a request comes from: what the proxy adds, the last of all, where there is one."""
+        if self._configuration.behind_proxy:
+            return headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+        client = scope.get("client")
+        return str(client[0]) if client else ""
+
+    def _is_listed(self, scope: Scope, headers: Headers) -> bool:
+        try:
+            address = ipaddress.ip_address(self._address(scope, headers))
+        except ValueError:
+            return False
+        # A socket of both kinds gives IPv4 addresses in the form of IPv6.
+        address = getattr(address, "ipv4_mapped", None) or address
+        return any(address in network for network in self._networks)
+
+    def _owner(self, key: str) -> Caller | None:
         with self._service.database.reading() as connection:
             return owner_of(connection, key)
+
+    def _by_session(self, session: str) -> Caller | None:
+        with self._service.database.reading() as connection:
+            return caller_of(connection, session)
+
+
+def _key(headers: Headers) -> str:
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+
+
+def _unknown(told: str) -> Problem:
+    return Problem(401, f"{told}; send one as Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
 
 
 def _name(url: str) -> str:
@@ -120,3 +201,54 @@ def _name(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
+
+
+def caller(scope: Scope) -> Caller:
+    """Who asks; the guard has found out."""
+    found: Caller = scope["state"]["caller"]
+    return found
+
+
+def guarded(routes: list[Route], service: Service) -> list[Route]:
+    """Routes that let through who may do what they do, by `access.ACCESS`."""
+    for route in routes:
+        route.app = Allowed(route.app, route.path, service)
+    return routes
+
+
+class Allowed:
+    """A route's application, for callers with the right that it needs; 403 for others."""
+
+    def __init__(self, app: App, path: str, service: Service) -> None:
+        self._app, self._path, self._service = app, path, service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; raises `Problem` (403)."""
+        found = caller(scope)
+        method = scope["method"].replace("HEAD", "GET")
+        need = ACCESS.get(f"{method} {self._path}", UNKNOWN)
+        if not found.may(need.right):
+            told = f"who has the role {found.role}" if found.role else "who did not log in"
+            raise Problem(403, f"This needs the right to {need.right}, which is not for {told}.")
+        if found.streams is not None and not await self._is_of(found.streams, need, scope):
+            raise Problem(403, f"This key is for {', '.join(sorted(found.streams))} alone.")
+        await self._app(scope, receive, send)
+
+    async def _is_of(self, streams: frozenset[str], need: Need, scope: Scope) -> bool:
+        """Whether what is asked for is about one of these streams."""
+        if need.stream == "none":
+            return True
+        parameters = scope["path_params"]
+        if need.stream in STREAM_OF:
+            return await run_in_threadpool(self._row_is_of, streams, need.stream, parameters["id"])
+        if need.stream == "query":
+            named = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("stream", [])
+            return bool(named) and set(named) <= streams
+        known = {"default": DEFAULT, "path": parameters.get("name")}
+        return known.get(need.stream) in streams
+
+    def _row_is_of(self, streams: frozenset[str], kind: str, number: str) -> bool:
+        if not (number.isascii() and number.isdigit() and len(number) < 19):
+            return False
+        with self._service.database.reading() as connection:
+            return STREAM_OF[kind](connection, int(number)) in streams

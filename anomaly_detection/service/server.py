@@ -14,9 +14,10 @@ import uvicorn
 from anomaly_detection.errors import DataError
 from anomaly_detection.service.app import make_app
 from anomaly_detection.service.configuration import Configuration
+from anomaly_detection.service.connections import connection_class
 from anomaly_detection.service.service import Service
 
-__all__ = ["serve"]
+__all__ = ["answer", "listen", "serve"]
 
 _GRACE = 5
 """Seconds that requests may go on after the word to end; whoever gave it waits for 10, and jobs end after them."""
@@ -47,21 +48,36 @@ def serve(configuration: Configuration, say: Callable[[str], None]) -> None:
         As `Service`; also if the address cannot be listened on.
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    listener = _listen(configuration)
-    try:
+    with listen(configuration) as listener:
         service = Service(configuration)
         try:
-            asyncio.run(_answer(service, listener, say))
+            asyncio.run(_until_told(service, listener, say))
         finally:
             service.close()
-    finally:
-        listener.close()
 
 
-async def _answer(service: Service, listener: socket.socket, say: Callable[[str], None]) -> None:
+async def _until_told(service: Service, listener: socket.socket, say: Callable[[str], None]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)
+        # One that is ignored stays ignored (nohup).
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop.set)
+    service.start()
+    host, port = listener.getsockname()[:2]
+    where = f"[{host}]" if ":" in host else host
+    told = f"listening on http://{where}:{port}; records and models are in {service.configuration.data_dir}"
+    await answer(service, listener, lambda: say(told), stop)
+
+
+async def answer(service: Service, listener: socket.socket, begun: Callable[[], object], stop: asyncio.Event) -> None:
+    """Answer requests until `stop` is set; those that came before are answered, within `_GRACE`."""
     server = _Server(
         uvicorn.Config(
             make_app(service),
+            http=connection_class(service.limits),
+            ws="none",
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -73,23 +89,18 @@ async def _answer(service: Service, listener: socket.socket, say: Callable[[str]
         )
     )
 
-    def stop() -> None:
+    async def end() -> None:
+        await stop.wait()
         server.should_exit = True
 
-    loop = asyncio.get_running_loop()
-    for name in _SIGNALS:
-        number = getattr(signal, name, None)
-        # One that is ignored stays ignored (nohup).
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, stop)
-    service.start()
-    host, port = listener.getsockname()[:2]
-    where = f"[{host}]" if ":" in host else host
-    say(f"listening on http://{where}:{port}; records and models are in {service.configuration.data_dir}")
+    ending = asyncio.create_task(end())
+    begun()
     await server.serve(sockets=[listener])
+    ending.cancel()
 
 
-def _listen(configuration: Configuration) -> socket.socket:
+def listen(configuration: Configuration) -> socket.socket:
+    """A socket that listens where it is said; `DataError` where that cannot be."""
     host, port = configuration.host, configuration.port
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

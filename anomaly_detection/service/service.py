@@ -28,8 +28,10 @@ from anomaly_detection.service.metrics import Metrics, Sample
 from anomaly_detection.service.models import add_model, current_models, digest_of, has_digest, new_file
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.replies import earlier_reply, keep_reply
+from anomaly_detection.service.sessions import Signatures
 from anomaly_detection.service.streams import DEFAULT, Stream, all_streams, find_stream, open_stream
 from anomaly_detection.service.supervisor import Supervisor
+from anomaly_detection.service.users import has_users
 from anomaly_detection.service.writer import Writer
 from mlx_iforest.files import lock_file
 
@@ -70,7 +72,8 @@ class Service:
     Raises
     ------
     DataError
-        If the folder cannot be used, another service has it, or the address is open to others and there is no key.
+        If the folder cannot be used, another service has it, or the address is open to others and there is neither a
+        key nor a user.
     ModelFileError
         If the model file given is none.
     """
@@ -93,6 +96,7 @@ class Service:
         opened.callback(self.database.close)
         self.database.migrate()
         self._refuse_without_keys()
+        self.signatures = Signatures(configuration.data_dir)
         self.writer = Writer(self.database)
         opened.callback(self.writer.close)
         self.metrics = Metrics()
@@ -117,11 +121,12 @@ class Service:
 
     def _refuse_without_keys(self) -> None:
         with self.database.reading() as connection:
-            open_to_all = not self.configuration.is_local and not has_keys(connection)
+            open_to_all = not (self.configuration.is_trusted or has_keys(connection) or has_users(connection))
         if open_to_all:
+            how = "a proxy" if self.configuration.behind_proxy else self.configuration.host
             raise DataError(
-                f"{self.configuration.host} can be reached from other machines, and there is no API key; make one with"
-                " anomaly-detection keys add NAME, or listen on 127.0.0.1."
+                f"The service can be reached from other machines, by {how}, and there is no API key and no user; add"
+                " one with anomaly-detection keys add NAME or users add NAME, or listen on 127.0.0.1."
             )
 
     def _take_in_model(self, stream_id: int) -> None:
@@ -243,6 +248,8 @@ class Service:
                 raise Problem(409, f"There are {stream.kept} records to learn from; send at least two first.")
             if jobs.is_training(connection, stream_id):
                 raise Problem(409, "A model is being trained already; wait until that is done.")
+            if jobs.open_jobs(connection) >= self.limits.jobs:
+                raise Problem(429, f"{self.limits.jobs} jobs wait already; ask again later.", {"Retry-After": "60"})
             return jobs.add_job(connection, "train", stream_id)
 
         return self.writer.run(work)
