@@ -476,6 +476,20 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         help="a proxy with TLS passes requests on and sets X-Forwarded-For: all need a key or a login, on loopback too",
     )
     parser.add_argument(
+        "--keep-days", metavar="N", type=_whole(1), help="delete records that came longer ago (default: none)"
+    )
+    parser.add_argument(
+        "--keep-records", metavar="N", type=_whole(1), help="keep the newest N of each stream (default: all)"
+    )
+    parser.add_argument(
+        "--personal",
+        metavar="COLUMN",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="columns whose values viewers do not see, nor who asks without a key",
+    )
+    parser.add_argument(
         "--rate",
         metavar="N",
         type=_whole(1),

@@ -23,6 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from anomaly_detection.service.configuration import Configuration
         from anomaly_detection.service.limits import Limits
+        from anomaly_detection.service.retention import Retention
         from anomaly_detection.service.server import serve
     except ModuleNotFoundError as error:
         raise service_is_missing(error) from error
@@ -36,6 +37,8 @@ def run(arguments: argparse.Namespace) -> int:
         origins=tuple(arguments.allow_origin),
         open_to=tuple(arguments.open_to),
         behind_proxy=arguments.behind_proxy,
+        retention=Retention(arguments.keep_days, arguments.keep_records),
+        personal=tuple(arguments.personal),
         limits=Limits(rate=arguments.rate),
     )
     serve(configuration, note)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anomaly_detection.service.limits import Limits
+from anomaly_detection.service.retention import Retention
 
 __all__ = ["Configuration", "database_url", "is_loopback"]
 
@@ -50,6 +51,9 @@ class Configuration:
     behind_proxy : bool
         A proxy with TLS passes requests on: each needs a key or a session, on loopback too; cookies go by https alone;
         the last address of ``X-Forwarded-For`` is who asks.
+    retention : Retention
+    personal : tuple of str
+        Columns of which only callers with the right see the values.
     limits : Limits
     """
 
@@ -62,6 +66,8 @@ class Configuration:
     origins: tuple[str, ...] = ()
     open_to: tuple[str, ...] = ()
     behind_proxy: bool = False
+    retention: Retention = field(default_factory=Retention)
+    personal: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     @property

@@ -13,9 +13,20 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.routing import Route
 
-from anomaly_detection.service.access import ACCESS, LISTED, OPEN, ROLES, STREAM_OF, UNKNOWN, Caller, Need
+from anomaly_detection.service.access import (
+    ACCESS,
+    LISTED,
+    OPEN,
+    PERSONAL,
+    ROLES,
+    STREAM_OF,
+    UNKNOWN,
+    Caller,
+    Need,
+)
 from anomaly_detection.service.configuration import is_loopback
 from anomaly_detection.service.keys import owner_of
+from anomaly_detection.service.masking import MASK, Mask
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.rates import Rates
 from anomaly_detection.service.service import Service
@@ -33,6 +44,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _OPEN_PATHS = frozenset(line.split(" ")[1] for line, need in ACCESS.items() if need.right == OPEN)
 _LISTED_PATHS = ("/detect", "/health")
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_WITHOUT_RECORDS = ("", "text/plain", "text/html", "text/css", "text/javascript", "image/svg+xml", "text/event-stream")
 _OWN_PAGES = (None, "same-origin", "none")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -203,6 +215,20 @@ def _name(url: str) -> str:
         return ""
 
 
+class _Answer:
+    """Lets through what the mask has seen, and what holds no values of records; holds anything else back."""
+
+    def __init__(self, mask: Mask, send: Send) -> None:
+        self._mask, self._send, self.is_held = mask, send, False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and not self._mask.was_used:
+            kind = Headers(raw=message.get("headers", [])).get("content-type", "").partition(";")[0]
+            self.is_held = kind not in _WITHOUT_RECORDS
+        if not self.is_held:
+            await self._send(message)
+
+
 def caller(scope: Scope) -> Caller:
     """Who asks; the guard has found out."""
     found: Caller = scope["state"]["caller"]
@@ -221,6 +247,7 @@ class Allowed:
 
     def __init__(self, app: App, path: str, service: Service) -> None:
         self._app, self._path, self._service = app, path, service
+        self._personal = service.configuration.personal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; raises `Problem` (403)."""
@@ -232,7 +259,20 @@ class Allowed:
             raise Problem(403, f"This needs the right to {need.right}, which is not for {told}.")
         if found.streams is not None and not await self._is_of(found.streams, need, scope):
             raise Problem(403, f"This key is for {', '.join(sorted(found.streams))} alone.")
-        await self._app(scope, receive, send)
+        if not self._personal or found.may(PERSONAL):
+            await self._app(scope, receive, send)
+            return
+        mask = Mask(self._personal)
+        answer = _Answer(mask, send)
+        token = MASK.set(mask)
+        try:
+            await self._app(scope, receive, answer.send)
+        except Problem as problem:
+            raise Problem(problem.status, mask.hide(problem.detail), problem.headers, **problem.more) from problem
+        finally:
+            MASK.reset(token)
+        if answer.is_held:
+            raise Problem(403, "This holds personal columns, which it takes the right to see.")
 
     async def _is_of(self, streams: frozenset[str], need: Need, scope: Scope) -> bool:
         """Whether what is asked for is about one of these streams."""

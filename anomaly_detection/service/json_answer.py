@@ -8,6 +8,8 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
+from anomaly_detection.service.masking import masked
+
 __all__ = ["answer", "dumps"]
 
 
@@ -17,5 +19,5 @@ def dumps(value: Any) -> bytes:
 
 
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer of plain values."""
-    return Response(dumps(value), status, headers, "application/json")
+    """An answer of plain values, of which the caller sees what it may."""
+    return Response(dumps(masked(value)), status, headers, "application/json")

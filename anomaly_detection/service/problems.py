@@ -9,6 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from anomaly_detection.service.json_answer import dumps
+from anomaly_detection.service.masking import masked
 
 __all__ = ["Problem", "problem_answer"]
 
@@ -43,4 +44,4 @@ def problem_answer(problem: Problem, path: str) -> Response:
         "instance": path,
         **problem.more,
     }
-    return Response(dumps(content), problem.status, problem.headers, "application/problem+json")
+    return Response(dumps(masked(content)), problem.status, problem.headers, "application/problem+json")

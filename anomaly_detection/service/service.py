@@ -108,7 +108,9 @@ class Service:
         self._judging = threading.Semaphore(os.cpu_count() or 1)
         self._take_in_model(self.stream_id(DEFAULT))
         self._reload()
-        self._supervisor = Supervisor(self.database, configuration.url, configuration.models_dir, self._reload)
+        self._supervisor = Supervisor(
+            self.database, configuration.url, configuration.models_dir, self._reload, configuration.retention
+        )
         opened.callback(self._supervisor.close)
 
     def start(self) -> None:

@@ -13,10 +13,13 @@ from pathlib import Path
 
 from anomaly_detection.service import jobs
 from anomaly_detection.service.database import Database
+from anomaly_detection.service.retention import Retention, queue_forgetting
 
 __all__ = ["Supervisor"]
 
 _PAUSE = 0.5
+_LOOKS = 60.0
+"""Seconds after which it is looked again whether it is time to forget."""
 _AFTER_A_CRASH = 5.0
 _TO_END = 2.0
 _LOG = logging.getLogger(__name__)
@@ -33,10 +36,16 @@ class Supervisor:
     models_dir : Path
     reload : callable
         Takes over models that have changed; called again and again.
+    retention : Retention
+        What the worker forgets, once an hour.
     """
 
-    def __init__(self, database: Database, url: str, models_dir: Path, reload: Callable[[], object]) -> None:
+    def __init__(
+        self, database: Database, url: str, models_dir: Path, reload: Callable[[], object], retention: Retention
+    ) -> None:
         self._database, self._url, self._models_dir, self._reload = database, url, models_dir, reload
+        self._retention = retention
+        self._forgets_at = 0.0
         self._stop = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._worker = ""
@@ -86,12 +95,16 @@ class Supervisor:
             with self._database.writing() as connection:
                 for stream_id in unjudged:
                     jobs.add_job(connection, "judge", stream_id)
+        if self._retention.is_limited and time.monotonic() >= self._forgets_at:
+            with self._database.writing() as connection:
+                queue_forgetting(connection)
+            self._forgets_at = time.monotonic() + _LOOKS
         if waits and self._process is None and time.monotonic() >= self._not_before:
             self._worker = f"{os.getpid()}-{os.urandom(4).hex()}"
             command = [sys.executable, "-m", "anomaly_detection.service.worker"]
             # In a session of its own: an interrupt from the keyboard is for the service, which tells it to end.
             self._process = subprocess.Popen(
-                [*command, str(self._models_dir), self._worker],
+                [*command, str(self._models_dir), self._worker, self._retention.written()],
                 env={**os.environ, "DATABASE_URL": self._url},
                 start_new_session=True,
             )

@@ -1,4 +1,4 @@
-"""`python -m anomaly_detection.service.worker FOLDER NAME`: does the jobs that are there, then ends.
+"""`python -m anomaly_detection.service.worker FOLDER NAME RETENTION`: does the jobs that are there, then ends.
 
 The URL of the database is in the environment, ``DATABASE_URL``: arguments of a process are for all to see.
 """
@@ -9,6 +9,8 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -23,6 +25,7 @@ from anomaly_detection.service.incoming import Incoming, table
 from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.keeping import next_waiting, recent_records, settle
 from anomaly_detection.service.models import add_model, current_models, digest_of, new_file
+from anomaly_detection.service.retention import Retention, forget
 
 __all__ = ["MOST_LEARNED", "work"]
 
@@ -32,10 +35,14 @@ MOST_LEARNED = 50_000
 _JUDGED_AT_ONCE = 1000
 _NICE = 10
 _LEASE_LOST = 3
+_ALL = Retention()
+_BETWEEN = 0.01
+"""Seconds between transactions in which requests take their turn."""
 
 
-def work(database: Database, models_dir: Path, worker: str) -> None:
+def work(database: Database, models_dir: Path, worker: str, retention: Retention = _ALL) -> None:
     """Do all jobs that are free, one after the other."""
+    kinds: dict[str, Callable[..., None]] = {**_KINDS, "forget": partial(_forget, retention=retention)}
     while True:
         with database.writing() as connection:
             job = jobs.claim(connection, worker)
@@ -45,7 +52,7 @@ def work(database: Database, models_dir: Path, worker: str) -> None:
         renewing = threading.Thread(target=_hold, args=(database, job["id"], worker, done), daemon=True)
         renewing.start()
         try:
-            _KINDS[job["kind"]](database, models_dir, job, worker)
+            kinds[job["kind"]](database, models_dir, job, worker)
         finally:
             done.set()
             renewing.join()
@@ -98,6 +105,17 @@ def _judge(database: Database, models_dir: Path, job: RowMapping, worker: str) -
         done += len(waiting)
 
 
+def _forget(database: Database, models_dir: Path, job: RowMapping, worker: str, *, retention: Retention) -> None:
+    """Delete what of a stream need not be kept."""
+    gone = 0
+    for count in forget(database, job["stream_id"], retention):
+        gone += count
+        time.sleep(_BETWEEN)
+    with database.writing() as connection:
+        if jobs.renew(connection, job["id"], worker):
+            jobs.end(connection, job["id"], result={"records": gone})
+
+
 _KINDS = {"train": _train, "judge": _judge}
 
 
@@ -119,7 +137,7 @@ def _hold(database: Database, number: int, worker: str, done: threading.Event) -
 
 
 if __name__ == "__main__":
-    folder, name = sys.argv[1:]
+    folder, name, kept = sys.argv[1:]
     # Requests come first.
     os.nice(_NICE)
-    work(Database(os.environ["DATABASE_URL"]), Path(folder), name)
+    work(Database(os.environ["DATABASE_URL"]), Path(folder), name, Retention.read(kept))
