@@ -35,12 +35,10 @@ _JUDGING = 16
 def make_app(service: Service) -> Starlette:
     """The application of a service."""
     origins = list(service.configuration.origins)
+    cors = Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
     app = Starlette(
         routes=guarded(_routes(service), service),
-        middleware=[
-            Middleware(Guard, service=service, problem=_told),
-            Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"]),
-        ],
+        middleware=[Middleware(Guard, service=service, problem=_told), *([cors] if origins else [])],
         exception_handlers={
             Problem: _on_problem,
             HTTPException: _on_http,

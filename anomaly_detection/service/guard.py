@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from functools import lru_cache
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -81,6 +82,7 @@ class Guard:
     def __init__(self, app: App, service: Service, problem: Callable[[Problem, str], App]) -> None:
         self._app, self._service, self._problem = app, service, problem
         self._configuration = service.configuration
+        self._is_trusted = service.configuration.is_trusted
         limits = service.limits
         self._rates = Rates(limits.rate, max(1.0, 2 * limits.rate))
         self._networks = [ipaddress.ip_network(each) for each in self._configuration.open_to]
@@ -105,7 +107,10 @@ class Guard:
 
         try:
             try:
-                headers = Headers(scope=scope)
+                # The first of several of one name counts, as elsewhere.
+                headers = {
+                    name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(scope["headers"])
+                }
                 self._check(scope, headers)
                 found = await self._caller(scope, headers)
                 if found is not _LOCAL:
@@ -119,11 +124,11 @@ class Guard:
             handler = getattr(scope.get("endpoint"), "__name__", "none")
             self._service.metrics.time(handler, time.perf_counter() - began, status)
 
-    def _check(self, scope: Scope, headers: Headers) -> None:
+    def _check(self, scope: Scope, headers: Mapping[str, str]) -> None:
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:
             raise Problem(400, "A NUL is part of no name here.")
         host = headers.get("host", "")
-        if self._configuration.is_trusted and not is_loopback(_name(f"//{host}")):
+        if self._is_trusted and not _is_here(host):
             raise Problem(421, "This service listens on this machine only; call it by localhost or 127.0.0.1.")
         if scope["method"] in _SAFE:
             return
@@ -135,9 +140,9 @@ class Guard:
         if foreign or (origin is not None and urlsplit(origin).netloc != host):
             raise Problem(403, "Pages of this origin may not change anything here; --allow-origin lets them.")
 
-    async def _caller(self, scope: Scope, headers: Headers) -> Caller:
+    async def _caller(self, scope: Scope, headers: Mapping[str, str]) -> Caller:
         """Who asks; `Problem` (401) where that is nobody known and the route is not open, 403 without the token."""
-        if self._configuration.is_trusted:
+        if self._is_trusted:
             return _LOCAL
         given = _key(headers)
         if given:
@@ -161,27 +166,27 @@ class Guard:
         self._rates.take(self._address(scope, headers))
         raise _unknown("This needs an API key or a login")
 
-    def _limit(self, scope: Scope, headers: Headers, found: Caller) -> None:
+    def _limit(self, scope: Scope, headers: Mapping[str, str], found: Caller) -> None:
         self._rates.take(self._address(scope, headers) if found is _ANYONE else f"caller {found.name}")
 
-    def _session(self, headers: Headers) -> str | None:
+    def _session(self, headers: Mapping[str, str]) -> str | None:
         try:
             cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
         except CookieError:
             return None
         return None if cookie is None else self._service.signatures.session(cookie.value)
 
-    def _has_token(self, session: str, headers: Headers) -> bool:
+    def _has_token(self, session: str, headers: Mapping[str, str]) -> bool:
         return self._service.signatures.is_token(session, headers.get("x-csrf-token", ""))
 
-    def _address(self, scope: Scope, headers: Headers) -> str:
+    def _address(self, scope: Scope, headers: Mapping[str, str]) -> str:
         """Where a request comes from: what the proxy adds, the last of all, where there is one."""
         if self._configuration.behind_proxy:
             return headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
         client = scope.get("client")
         return str(client[0]) if client else ""
 
-    def _is_listed(self, scope: Scope, headers: Headers) -> bool:
+    def _is_listed(self, scope: Scope, headers: Mapping[str, str]) -> bool:
         try:
             address = ipaddress.ip_address(self._address(scope, headers))
         except ValueError:
@@ -199,7 +204,7 @@ class Guard:
             return caller_of(connection, session)
 
 
-def _key(headers: Headers) -> str:
+def _key(headers: Mapping[str, str]) -> str:
     scheme, _, key = headers.get("authorization", "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
 
@@ -208,11 +213,13 @@ def _unknown(told: str) -> Problem:
     return Problem(401, f"{told}; send one as Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
 
 
-def _name(url: str) -> str:
+@lru_cache(maxsize=100)
+def _is_here(host: str) -> bool:
+    """Whether a request that calls this host means this machine."""
     try:
-        return urlsplit(url).hostname or ""
+        return is_loopback(urlsplit(f"//{host}").hostname or "")
     except ValueError:
-        return ""
+        return False
 
 
 class _Answer:
