@@ -476,6 +476,9 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         help="a proxy with TLS passes requests on and sets X-Forwarded-For: all need a key or a login, on loopback too",
     )
     parser.add_argument(
+        "--workers", metavar="N", type=_whole(1), default=1, help="processes that answer requests (default: 1)"
+    )
+    parser.add_argument(
         "--keep-days", metavar="N", type=_whole(1), help="delete records that came longer ago (default: none)"
     )
     parser.add_argument(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NEEDED", "open_database", "run", "service_is_missing"]
 
-NEEDED = ("alembic", "anyio", "httptools", "itsdangerous", "orjson", "sqlalchemy", "starlette", "uvicorn")
+NEEDED = ("alembic", "anyio", "httptools", "itsdangerous", "orjson", "sqlalchemy", "starlette", "uvicorn", "uvloop")
 """What the extra ``service`` brings."""
 
 
@@ -37,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         origins=tuple(arguments.allow_origin),
         open_to=tuple(arguments.open_to),
         behind_proxy=arguments.behind_proxy,
+        workers=arguments.workers,
         retention=Retention(arguments.keep_days, arguments.keep_records),
         personal=tuple(arguments.personal),
         limits=Limits(rate=arguments.rate),

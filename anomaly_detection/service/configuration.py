@@ -51,6 +51,8 @@ class Configuration:
     behind_proxy : bool
         A proxy with TLS passes requests on: each needs a key or a session, on loopback too; cookies go by https alone;
         the last address of ``X-Forwarded-For`` is who asks.
+    workers : int
+        Processes that answer requests; one does so itself, more are started beside it.
     retention : Retention
     personal : tuple of str
         Columns of which only callers with the right see the values.
@@ -66,6 +68,7 @@ class Configuration:
     origins: tuple[str, ...] = ()
     open_to: tuple[str, ...] = ()
     behind_proxy: bool = False
+    workers: int = 1
     retention: Retention = field(default_factory=Retention)
     personal: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)

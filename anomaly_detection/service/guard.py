@@ -83,8 +83,9 @@ class Guard:
         self._app, self._service, self._problem = app, service, problem
         self._configuration = service.configuration
         self._is_trusted = service.configuration.is_trusted
-        limits = service.limits
-        self._rates = Rates(limits.rate, max(1.0, 2 * limits.rate))
+        # A caller's requests are spread over all processes.
+        rate = service.limits.rate / service.configuration.workers
+        self._rates = Rates(rate, max(1.0, 2 * rate))
         self._networks = [ipaddress.ip_network(each) for each in self._configuration.open_to]
         self._raw = [*_RAW, _HTTPS_ONLY] if self._configuration.behind_proxy else _RAW
 

@@ -33,7 +33,7 @@ class Login:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        tries = service.limits.logins
+        tries = max(1.0, service.limits.logins / service.configuration.workers)
         self._rates = Rates(tries / 60, tries)
 
     def check(self, body: bytes, content_type: str) -> tuple[str, str, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import os
 import shutil
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any, TextIO
 
 from anomaly_detection.calibration.drift import find_drift
@@ -35,7 +37,7 @@ from anomaly_detection.service.users import has_users
 from anomaly_detection.service.writer import Writer
 from mlx_iforest.files import lock_file
 
-__all__ = ["Service", "Taken"]
+__all__ = ["Part", "Service", "Taken"]
 
 _SCORES_FOR_DRIFT = 1000
 
@@ -62,12 +64,21 @@ class Taken:
     learning: str
 
 
+class Part(enum.Enum):
+    """What one process does of a service: all, only lead others (it has jobs done, and judges nothing), or answer."""
+
+    ALL = "all"
+    LEADS = "leads"
+    ANSWERS = "answers"
+
+
 class Service:
     """All that there is behind the requests.
 
     Parameters
     ----------
     configuration : Configuration
+    part : Part, default ALL
 
     Raises
     ------
@@ -78,8 +89,8 @@ class Service:
         If the model file given is none.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
-        self.configuration = configuration
+    def __init__(self, configuration: Configuration, part: Part = Part.ALL) -> None:
+        self.configuration, self.part = configuration, part
         self.limits = configuration.limits
         with ExitStack() as opened:
             self._open(configuration, opened)
@@ -91,27 +102,48 @@ class Service:
         # Records may name people: the folder is its owner's alone, unless somebody made it otherwise.
         configuration.data_dir.mkdir(0o700, parents=True, exist_ok=True)
         configuration.models_dir.mkdir(parents=True, exist_ok=True)
-        opened.enter_context(_sole(configuration))
+        if self.part is not Part.ANSWERS:
+            opened.enter_context(_sole(configuration))
         self.database = Database(configuration.url)
         opened.callback(self.database.close)
-        self.database.migrate()
-        self._refuse_without_keys()
+        if self.part is not Part.ANSWERS:
+            self.database.migrate()
+            self._refuse_without_keys()
         self.signatures = Signatures(configuration.data_dir)
         self.writer = Writer(self.database)
         opened.callback(self.writer.close)
-        self.metrics = Metrics()
+        self.metrics = Metrics(self._metrics_folder())
         self._ids: dict[str, int] = {}
         self._judges: dict[int, Judge] = {}
         self._created: dict[int, str] = {}
         self._scores: dict[int, deque[float]] = {}
         # More at a time would only wait for each other.
         self._judging = threading.Semaphore(os.cpu_count() or 1)
-        self._take_in_model(self.stream_id(DEFAULT))
-        self._reload()
-        self._supervisor = Supervisor(
-            self.database, configuration.url, configuration.models_dir, self._reload, configuration.retention
-        )
+        if self.part is not Part.ANSWERS:
+            self._take_in_model(self.stream_id(DEFAULT))
+        if self.part is not Part.LEADS:
+            self._reload()
+        self._supervisor = self._made_supervisor()
         opened.callback(self._supervisor.close)
+
+    def _metrics_folder(self) -> Path | None:
+        """Where several processes leave what they have counted; None where there is one."""
+        folder = self.configuration.data_dir / "metrics"
+        if self.part is Part.LEADS:
+            # They count from their start.
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        return folder if self.part is Part.ANSWERS else None
+
+    def _made_supervisor(self) -> Supervisor:
+        configuration = self.configuration
+        return Supervisor(
+            self.database,
+            configuration.url,
+            configuration.models_dir,
+            None if self.part is Part.LEADS else self._look,
+            None if self.part is Part.ANSWERS else configuration.retention,
+        )
 
     def start(self) -> None:
         """Begin with what goes on beside the requests."""
@@ -158,6 +190,10 @@ class Service:
                 self._scores[stream_id] = deque(maxlen=_SCORES_FOR_DRIFT)
                 self._created[stream_id] = row["created"]
                 self._judges[stream_id] = Judge.load(path, row["id"], row["version"])
+
+    def _look(self) -> None:
+        self._reload()
+        self.metrics.leave()
 
     def stream_id(self, name: str) -> int:
         """Of a stream, which is made if need be; raises as `open_stream`."""

@@ -34,14 +34,19 @@ class Supervisor:
     url : str
         Its, for the worker.
     models_dir : Path
-    reload : callable
+    reload : callable, optional
         Takes over models that have changed; called again and again.
-    retention : Retention
-        What the worker forgets, once an hour.
+    retention : Retention, optional
+        What the worker forgets, once an hour; without it another process has an eye on jobs.
     """
 
     def __init__(
-        self, database: Database, url: str, models_dir: Path, reload: Callable[[], object], retention: Retention
+        self,
+        database: Database,
+        url: str,
+        models_dir: Path,
+        reload: Callable[[], object] | None,
+        retention: Retention | None,
     ) -> None:
         self._database, self._url, self._models_dir, self._reload = database, url, models_dir, reload
         self._retention = retention
@@ -84,6 +89,12 @@ class Supervisor:
                     _LOG.exception("Looking after jobs failed; it is tried again and again.")
 
     def _look(self) -> None:
+        if self._retention is not None:
+            self._look_after_jobs(self._retention)
+        if self._reload is not None:
+            self._reload()
+
+    def _look_after_jobs(self, retention: Retention) -> None:
         if self._process is not None and self._process.poll() is not None:
             if self._process.returncode != 0:
                 _LOG.error("A worker ended with status %d; its job is tried again.", self._process.returncode)
@@ -95,7 +106,7 @@ class Supervisor:
             with self._database.writing() as connection:
                 for stream_id in unjudged:
                     jobs.add_job(connection, "judge", stream_id)
-        if self._retention.is_limited and time.monotonic() >= self._forgets_at:
+        if retention.is_limited and time.monotonic() >= self._forgets_at:
             with self._database.writing() as connection:
                 queue_forgetting(connection)
             self._forgets_at = time.monotonic() + _LOOKS
@@ -104,8 +115,7 @@ class Supervisor:
             command = [sys.executable, "-m", "anomaly_detection.service.worker"]
             # In a session of its own: an interrupt from the keyboard is for the service, which tells it to end.
             self._process = subprocess.Popen(
-                [*command, str(self._models_dir), self._worker, self._retention.written()],
+                [*command, str(self._models_dir), self._worker, retention.written()],
                 env={**os.environ, "DATABASE_URL": self._url},
                 start_new_session=True,
             )
-        self._reload()
