@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from anomaly_detection import api_arguments as checked
 from anomaly_detection.alerts.alert import Alert
-from anomaly_detection.alerts.renderings import Assessment, as_anomaly, as_assessment
+from anomaly_detection.alerts.renderings import Assessment, as_anomaly, assess
 from anomaly_detection.alerts.scoring import predict_parts, score_table
 from anomaly_detection.calibration.drift import warn_of_drift
 from anomaly_detection.calibration.p_values import severity
@@ -446,8 +446,7 @@ class AnomalyDetectionAPI:
             raise DataError(f"detect_anomaly judges one record but got {len(records)}; use predict for several.")
         batch = score_table(self.detector, records)
         warn_of_forms(batch.cleaning)
-        (alert,) = batch.at(np.array([0]), reasons=0)
-        return as_assessment(alert)
+        return assess(batch, 0)
 
     def save_model(self, model_path: _PathLike, preprocessor_path: _PathLike | None = None) -> None:
         """Save the model, whose file alone is enough to predict, and on demand the preprocessor by itself too.

@@ -20,7 +20,7 @@ from anomaly_detection.data.cleaning import warn_of_forms
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.labels import check_labels
 from anomaly_detection.data.levels import Kept
-from anomaly_detection.data.schema import CleaningReport
+from anomaly_detection.data.schema import CleaningReport, CleanRecords
 from anomaly_detection.data.table import Table
 from anomaly_detection.errors import DataError, NotFittedError
 from anomaly_detection.features.features import SupplyChainFeatures
@@ -59,8 +59,8 @@ class Prepared:
     @classmethod
     def of(cls, preprocessor: Any, frame: Any) -> Prepared:
         """Fit a clone of `preprocessor` on records."""
-        frame, fresh = to_frame(frame), clone(preprocessor)
-        return cls(fresh, *fresh.fit_both(frame))
+        fresh = clone(preprocessor)
+        return cls(fresh, *fresh.fit_both(frame if isinstance(frame, CleanRecords) else to_frame(frame)))
 
 
 def carried_over(
@@ -164,8 +164,8 @@ class Detector(OutlierMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : table
-            Records: a pandas, polars or pyarrow table, a list of dicts, or one dict.
+        X : table or CleanRecords
+            Records: a pandas, polars or pyarrow table, a list of dicts, or one dict; or what the preprocessor read.
         y : array-like (rows,), optional
             Labels, +1 (normal) and -1 (anomaly), or of another kind that `check_labels` reads. Only the calibration and
             a threshold rule that uses labels look at them; the model never does.
@@ -175,7 +175,7 @@ class Detector(OutlierMixin, BaseEstimator):
         DataError
             For records that cannot be used; the message says why.
         """
-        frame = to_frame(X)
+        frame = X if isinstance(X, CleanRecords) else to_frame(X)
         labels = None if y is None else check_labels(np.asarray(y))
         # Arrays, whatever scikit-learn is set to hand out.
         features = np.asarray(self.preprocessor.fit_transform(frame))
@@ -205,8 +205,8 @@ class Detector(OutlierMixin, BaseEstimator):
     def refit(self, frame: Any, compression: Compression = NONE) -> Detector:
         """A new detector of the same settings, fitted on `frame`, under the same threshold rule.
 
-        `frame` are records, or `Prepared` ones. A model that was made smaller is grown whole: give what made it
-        smaller, to be done again.
+        `frame` are records, `CleanRecords` or `Prepared` ones. A model that was made smaller is grown whole: give what
+        made it smaller, to be done again.
 
         For records that this one has been fitted on and calibrated by, all together: else a value that only the
         calibration records hold would be reported as never seen. The threshold is set anew by all of them, each judged

@@ -15,12 +15,12 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-__all__ = ["CompiledCode", "compiled"]
+__all__ = ["CompiledCode", "compiled", "is_compiled"]
 
 PACKAGE = Path(__file__).parent
 
@@ -28,18 +28,20 @@ KEPT = 8
 """Folders that stay in one place, about 4 MB each: installations that share it do not take each other's code away."""
 
 
-def digest_of(package: Path) -> str | None:
-    """SHA-256 of all sources of a package; None where they cannot be read, as in an archive."""
-    digest = hashlib.sha256()
-    sources = sorted(package.rglob("*.py"))
+def digest_of(*packages: Path) -> str | None:
+    """SHA-256 of all sources of some packages; None where they cannot be read, as in an archive."""
+    digest, empty = hashlib.sha256(), False
     try:
-        for source in sources:
-            content = source.read_bytes()
-            digest.update(f"{source.relative_to(package).as_posix()}\0{len(content)}\0".encode())
-            digest.update(content)
+        for package in packages:
+            sources = sorted(package.rglob("*.py"))
+            empty |= not sources
+            for source in sources:
+                content = source.read_bytes()
+                digest.update(f"{source.relative_to(package).as_posix()}\0{len(content)}\0".encode())
+                digest.update(content)
     except OSError:
         return None
-    return digest.hexdigest() if sources else None
+    return None if empty else digest.hexdigest()
 
 
 SOURCES = digest_of(PACKAGE)
@@ -48,6 +50,9 @@ SOURCES = digest_of(PACKAGE)
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Let Numba compile a function, without Python's lock, and keep its machine code for later processes.
+
+    A function of another package is made of this one and of the files in its own folder, from which alone it may take
+    constants and functions.
 
     Parameters
     ----------
@@ -58,11 +63,27 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = njit(nogil=True, **options)(function)
-        if SOURCES is not None:
-            dispatcher._cache = CompiledCode(function, SOURCES)
+        folder = Path(function.__code__.co_filename).parent
+        packages = (PACKAGE,) if folder.is_relative_to(PACKAGE) else (PACKAGE, folder)
+        sources = SOURCES if len(packages) == 1 or SOURCES is None else _digest_once(packages)
+        if sources is not None:
+            dispatcher._cache = CompiledCode(function, sources, packages)
         return dispatcher
 
     return decorate
+
+
+@cache
+def _digest_once(packages: tuple[Path, ...]) -> str | None:
+    """As the sources were when the first of their kernels was imported."""
+    return digest_of(*packages)
+
+
+def is_compiled(function: Any) -> bool:
+    """Whether code of what `compiled` gave is there, in this process or kept by an earlier one."""
+    if function.overloads:
+        return True
+    return isinstance(function._cache, CompiledCode) and function._cache.is_kept()
 
 
 class CompiledCode:
@@ -78,11 +99,14 @@ class CompiledCode:
         What is compiled.
     sources : str
         The digest of the sources that it was imported from.
+    packages : tuple of Path
+        Where these lie.
     """
 
-    def __init__(self, function: Callable[..., Any], sources: str) -> None:
+    def __init__(self, function: Callable[..., Any], sources: str, packages: tuple[Path, ...] = (PACKAGE,)) -> None:
         self._function = function
         self._sources = sources
+        self._packages = packages
 
     @cached_property
     def _folder(self) -> str:
@@ -98,11 +122,16 @@ class CompiledCode:
         """The first choice of a place, for Numba's statistics."""
         return str(next(places()))
 
+    @property
+    def _stem(self) -> str:
+        """How the names of the function's files begin; functions of several modules may have one name."""
+        return f"{self._function.__module__.rpartition('.')[2]}.{self._function.__qualname__}"
+
     def _name(self, signature: Any, codegen: Any) -> str:
         """The file's name: the function, the types of its arguments and the processor."""
         function = self._function
         made_of = (function.__module__, function.__code__.co_firstlineno, signature, codegen.magic_tuple())
-        return f"{function.__qualname__}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]}.bin"
+        return f"{self._stem}-{hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]}.bin"
 
     def load_overload(self, signature: Any, target_context: Any) -> Any:
         """Return what was compiled for these types, or None."""
@@ -123,7 +152,7 @@ class CompiledCode:
         from numba.core.serialize import dumps
 
         # Sources that were replaced since the import may have been imported in part: what is this code made of?
-        if result.library.has_dynamic_globals or digest_of(PACKAGE) != self._sources:
+        if result.library.has_dynamic_globals or digest_of(*self._packages) != self._sources:
             return
         name = self._name(signature, result.library.codegen)
         content = dumps(result._reduce())
@@ -135,10 +164,15 @@ class CompiledCode:
             "No folder takes compiled code, so each process compiles anew; NUMBA_CACHE_DIR can name one that does."
         )
 
+    def is_kept(self) -> bool:
+        """Whether code of any types is kept somewhere."""
+        pattern = f"{self._stem}-*.bin"
+        return any(True for place in places() for _ in (place / self._folder).glob(pattern))
+
     def flush(self) -> None:
         """Forget the code of all types, as Numba asks before it compiles a function again."""
         for place in places():
-            for file in (place / self._folder).glob(f"{self._function.__qualname__}-*.bin"):
+            for file in (place / self._folder).glob(f"{self._stem}-*.bin"):
                 with suppress(OSError):
                     file.unlink()
 

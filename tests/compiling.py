@@ -1,9 +1,11 @@
-"""Three parts of about the same length that together compile most of what Numba compiles for the tests."""
+"""Parts of about the same length that together compile most of what Numba compiles for the tests."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
+from anomaly_detection.synthetic import generate
 from mlx_iforest import MLXIsolationForest
 from mlx_iforest.backends import choose_backend, get_backend
 from mlx_iforest.growth import GrowthPlan
@@ -37,4 +39,9 @@ def explaining() -> None:
     model.explain(X[:100])
 
 
-PARTS = (growing, scoring, explaining)
+def learning() -> None:
+    """What a table is like."""
+    AnomalyDetectionAPI(seed=0).fit(generate("classic", 600, seed=0).frame)
+
+
+PARTS = (growing, scoring, explaining, learning)

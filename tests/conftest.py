@@ -19,6 +19,7 @@ from anomaly_detection.reports import plots
 from anomaly_detection.settings import Settings
 from anomaly_detection.training import model_report, train
 from mlx_iforest.backends import available_backends
+from mlx_iforest.backends.numba import backend as numba_backend
 from mlx_iforest.base import BaseIsolationForest
 
 ONE_PIXEL = base64.b64decode(
@@ -28,6 +29,9 @@ LONGEST = ("readme", "native_file", "cli", "compiled_code", "streaming", "traini
 """Files that take more than a third of a minute of a processor each."""
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+
+# What is tested does not depend on what was compiled before.
+numba_backend.WORTH_COMPILING = 0
 
 # No test looks at the clock: on a busy machine any example may take long.
 settings.register_profile("unhurried", deadline=None)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from anomaly_detection.alerts.renderings import as_anomaly, as_assessment
+from anomaly_detection.alerts.renderings import as_anomaly, assess
 from anomaly_detection.alerts.scoring import score_parts, score_table
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.cli import main
@@ -151,7 +151,7 @@ def test_a_model_without_calibration_explains_but_does_not_rate(detector: Detect
     assert alert.model_id == ""
     assert alert.reasons
     with pytest.raises(DataError, match="without the scores that it was calibrated on"):
-        as_assessment(alert)
+        assess(score_table(bare, read_table(RECORDS)), 23)
 
 
 def test_the_models_name_goes_with_its_file_and_its_threshold(detector: Detector, tmp_path: Path) -> None:

@@ -304,3 +304,28 @@ def test_a_backend_asked_for_by_name_is_taken_or_an_error(monkeypatch):
     monkeypatch.setattr(backends, "_load", lambda name: "mlx is not installed; pip install mlx")
     with pytest.raises(BackendUnavailableError, match="'mlx' was asked for, but mlx is not installed; pip install"):
         choose_backend("mlx")
+
+
+@pytest.mark.parametrize("extension_level", [0, 1])
+def test_blocks_are_compiled_once_walks_have_paid_for_it(extension_level: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways give the same bits, so nobody sees which was taken."""
+    numba_backend = pytest.importorskip("mlx_iforest.backends.numba.backend")
+    X = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+    growth = {"subsample_size": 32, "features_per_tree": 3, "extension_level": extension_level}
+    backend = get_backend("numba")
+    forest = backend.grow(X, GrowthPlan(0, 0, 4, *X.shape, **growth), n_threads=1)
+    values = forest.path_length[:, None]
+    monkeypatch.setattr(numba_backend, "WORTH_COMPILING", 300)
+    monkeypatch.setattr(numba_backend, "is_compiled", lambda kernel: False)
+    monkeypatch.setattr(numba_backend, "_compiling", numba_backend._Compiling())
+    scorer = numba_backend._Scorer(forest, values)
+    totals = []
+    for _ in range(3):
+        totals.append(np.zeros((50, 1)))
+        scorer.add(X, totals[-1])
+        # 50 rows through 4 trees are 200 walks.
+        assert ("_blocks" in vars(scorer)) == (len(totals) == 3)
+    np.testing.assert_array_equal(totals[0], totals[2])
+    monkeypatch.setattr(numba_backend, "_compiling", numba_backend._Compiling())
+    monkeypatch.setattr(numba_backend, "is_compiled", lambda kernel: True)
+    assert numba_backend._compiling.pays(numba_backend.add_leaf_values, 1)

@@ -100,7 +100,7 @@ def test_a_signal_in_mid_work_leaves_everything_as_it_was(
     before = contents(here)
     if function == "settle_left":
         monkeypatch.setattr(
-            "anomaly_detection.model_files.persistence.settle_left", signalling(number, files.settle_left)
+            "anomaly_detection.model_files.model_file.settle_left", signalling(number, files.settle_left)
         )
     else:
         monkeypatch.setattr(place, function, signalling(number, getattr(place, function)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,13 @@ from anomaly_detection.calibration.thresholds import (
 from anomaly_detection.cli import main
 from anomaly_detection.detector import Detector
 from anomaly_detection.model_files import conversion, inspection
+from anomaly_detection.model_files.header import read_header
 from anomaly_detection.model_files.inspection import inspect_model
+from anomaly_detection.model_files.model_file import read_model_file
 from anomaly_detection.model_files.persistence import load_detector, save_detector
 from anomaly_detection.synthetic import generate
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
+from tests.fuzz.native_edits import sealed, taken_apart
 
 DATA = generate("classic", 300, seed=3)
 FRAME = DATA.frame[["lead_time", "supplier", "timestamp"]]
@@ -165,19 +169,51 @@ def test_a_model_of_the_library(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 def test_a_backend_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
     assert inspection._backend("sklearn")["name"] == "sklearn"
-    monkeypatch.setattr("mlx_iforest.backends._load", lambda name: f"{name} is not here")
+    monkeypatch.setattr("mlx_iforest.backends._looked_up", lambda name: f"{name} is not here")
     monkeypatch.setattr("anomaly_detection.model_files.inspection.choose_backend", _only_numba)
     backend = inspection._backend("sklearn")
     assert backend["name"] is None
     assert "not here" in backend["reason"]
 
 
-def _only_numba(name: str) -> Any:
-    from mlx_iforest.backends import BackendChoice, get_backend
+def _only_numba(name: str, *, load: bool) -> Any:
+    from mlx_iforest.backends import BackendChoice, choose_backend
 
     if name != "auto":
-        get_backend(name)
+        return choose_backend(name, load=load)
     return BackendChoice("numba", "the only one")
+
+
+def test_inspecting_builds_no_model(model: Path) -> None:
+    code = f"""
+import sys
+from anomaly_detection.cli import main
+assert main(["inspect", {str(model)!r}]) == 0
+heavy = {{"numpy", "pandas", "scipy", "sklearn", "numba", "joblib", "anomaly_detection.detector"}} & sys.modules.keys()
+assert not heavy, heavy
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["native-v1.safetensors", "joblib-v2.joblib"])
+def test_a_file_of_before_says_what_it_says_when_written_again(name: str, tmp_path: Path) -> None:
+    old = Path(__file__).parent / "golden" / name
+    header = read_header(read_model_file(old).native, name)
+    assert header.about is None
+    save_detector(load_detector(old), tmp_path / name)
+    before, after = inspect_model(old), inspect_model(tmp_path / name)
+    assert {**before, "file": {}} == {**after, "file": {}}
+
+
+@pytest.mark.parametrize("about", ["", "[]", "{}", "NaN", '{"asked_for": 1}', "null"])
+def test_a_file_that_says_of_itself_what_none_says(
+    about: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, payload = taken_apart(read_model_file(model).native)
+    header["__metadata__"]["about"] = about
+    (tmp_path / "odd.safetensors").write_bytes(sealed(header, payload))
+    refused(["inspect", str(tmp_path / "odd.safetensors")], capsys)
+    load_detector(tmp_path / "odd.safetensors")
 
 
 def told(model: Path, folder: Path, training: Any) -> Path:

@@ -88,6 +88,29 @@ def test_code_follows_a_constant_of_another_file_in_every_place(package: Path, p
     assert run(package, place) == ["2", "1"], "code is kept, and that of other sources stays beside it"
 
 
+def test_code_of_another_package_follows_the_files_of_its_folder_and_the_engine(package: Path, tmp_path: Path) -> None:
+    other = package.parent / "other" / "room"
+    other.mkdir(parents=True)
+    (other / "helper.py").write_text("STEP = 1\n")
+    (other / "caller.py").write_text(
+        (package / "caller.py").read_text().replace("mlx_iforest.helper", "other.room.helper")
+    )
+    place = {"NUMBA_CACHE_DIR": str(tmp_path / "named")}
+    code = ADD_1.replace("mlx_iforest.caller", "other.room.caller")
+    ready = (
+        "from mlx_iforest.compiled_code import is_compiled\nfrom other.room.caller import add\nprint(is_compiled(add))"
+    )
+    assert run(package, place, ready) == ["False"]
+    assert run(package, place, code) == ["2"]
+    assert run(package, place, ready) == ["True"]
+    (other / "helper.py").write_text("STEP = 5\n")
+    assert run(package, place, ready) == ["False"]
+    assert run(package, place, code) == ["6"]
+    (package / "helper.py").write_text("STEP = 7\n")
+    assert run(package, place, code) == ["6"], "compiled anew, for the engine is another"
+    assert run(package, place, code) == ["6", "1"]
+
+
 def test_a_kernel_of_the_engine_follows_a_constant_of_another_file(tmp_path: Path) -> None:
     package = tmp_path / "site" / "mlx_iforest"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))

@@ -81,7 +81,10 @@ def test_large_growing_goes_to_a_large_gpu(monkeypatch):
 
 
 def test_auto_goes_by_the_work(gpu, monkeypatch):
-    monkeypatch.setattr(backends, "cpu_is_faster", lambda work, n_threads: ("3,000" not in work.what, "so it is"))
+    def judged(work, n_threads):
+        return ("3,000" not in work.what, "so it is")
+
+    monkeypatch.setattr("mlx_iforest.backends.crossover.cpu_is_faster", judged)
     model = MLXIsolationForest(n_estimators=20, random_state=0).fit(X)
     assert gpu.grown == 0
     assert model.backend_.name == "mlx"

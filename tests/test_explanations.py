@@ -227,7 +227,7 @@ def test_every_group_of_features_has_its_words_and_directions() -> None:
 
 @pytest.mark.parametrize(
     ("group_by", "text"),
-    [((), "the rest of the record"), (("n", "mode", "carrier"), "n 10, Air and no carrier")],
+    [((), "the rest of the record"), (("n", "mode", "carrier"), "n 10, Air and a missing carrier")],
 )
 def test_an_estimate_is_called_one(group_by: tuple[str, ...], text: str) -> None:
     source = FeatureSource("kg as expected", "expectations", ("kg",), group_by)

@@ -26,7 +26,8 @@ from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.expectation import Expectation
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.forms import Zeros
-from anomaly_detection.features.group_deviation import GroupDeviation, robust_scale
+from anomaly_detection.features.group_deviation import GroupDeviation
+from anomaly_detection.features.grouped import robust_scale
 from anomaly_detection.features.kinds import GROUPS, PLAIN_GROUPS
 from anomaly_detection.features.numeric_values import NumericValues, Scale, choose_scale
 from anomaly_detection.features.rarity import CategoryRarity, LevelRarity, PairRarity, ValueRarity

@@ -389,7 +389,11 @@ def test_auto_finishes_on_the_cpu(monkeypatch):
     load = backends._load
     monkeypatch.setattr(backends, "_load", lambda name: FailingBackend() if name == "mlx" else load(name))
     monkeypatch.setattr(backends, "_mlx_gpu", lambda: None)
-    monkeypatch.setattr(backends, "cpu_is_faster", lambda work, n_threads: (False, "there is so much of it"))
+
+    def judged(work: Any, n_threads: int) -> tuple[bool, str]:
+        return (False, "there is so much of it")
+
+    monkeypatch.setattr("mlx_iforest.backends.crossover.cpu_is_faster", judged)
     X = dirty_data(300, 3, missing=0)
     model = MLXIsolationForest(random_state=0, n_estimators=10)
     with pytest.warns(RuntimeWarning, match="the device was lost; numba does it on the CPU"):

@@ -10,9 +10,11 @@ import pytest
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.features import memory
+from anomaly_detection.features.compiled.largest import largest
 from anomaly_detection.features.forms import Signs
-from anomaly_detection.features.history import _distance_of_others, learn_history
-from anomaly_detection.features.memory import Memory
+from anomaly_detection.features.grouped import distance_of_others
+from anomaly_detection.features.history import learn_history
+from anomaly_detection.features.memory import Memory, standing_out
 from anomaly_detection.features.relations import Relations
 from anomaly_detection.features.spelling import Spelling
 from anomaly_detection.model_files.feature_states import _memory_fault
@@ -51,7 +53,8 @@ def test_a_memory_restores_what_stood_out() -> None:
     learned = np.arange(24, dtype=np.float32).reshape(3, 8)
     evidence = np.zeros((3, 7), dtype=np.float32)
     evidence[:, 5] = 2.0
-    made = Memory.of(np.array([9, 3, 5], dtype=np.uint64), learned, evidence, np.zeros_like(evidence))
+    places = standing_out(evidence, np.zeros_like(evidence))
+    made = Memory.of(np.array([9, 3, 5], dtype=np.uint64), learned, places, 7)
     assert made.keys.tolist() == [3, 5, 9]
     found = made.restore(np.array([5, 4], dtype=np.uint64), np.full((2, 8), -1, dtype=np.float32))
     assert found[0, [5, 7]].tolist() == learned[2, [5, 7]].tolist()
@@ -61,13 +64,23 @@ def test_a_memory_restores_what_stood_out() -> None:
 def test_of_many_records_the_most_abnormal_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_MOST_RECORDS", 2)
     learned = np.array([[1, 0.5], [2, 9.0], [3, 0.1], [4, 7.0]], dtype=np.float32)
-    made = Memory.of(np.arange(4, dtype=np.uint64), learned, learned[:, :1], learned[:, :1])
+    places = standing_out(learned[:, :1], learned[:, :1])
+    made = Memory.of(np.arange(4, dtype=np.uint64), learned, places, 1)
     assert made.keys.tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 7])
+def test_the_largest_come_in_the_order_of_a_stable_sort(count: int) -> None:
+    values = np.random.default_rng(0).integers(0, 5, size=(200, 7)).astype(np.float32)
+    expected = np.argsort(-values, axis=1, kind="stable")[:, :count]
+    np.testing.assert_array_equal(largest(values, count), expected)
+    with pytest.raises(ValueError, match="more places"):
+        largest(values, 8)
 
 
 def test_memories_that_do_not_hold_together_are_refused() -> None:
     learned = np.arange(24, dtype=np.float32).reshape(3, 8)
-    made = Memory.of(np.arange(3, dtype=np.uint64), learned, learned[:, :7], learned[:, :7])
+    made = Memory.of(np.arange(3, dtype=np.uint64), learned, standing_out(learned[:, :7], learned[:, :7]), 7)
     assert _memory_fault(made, 7, 1) is None
     for change, fault in (
         ({"keys": made.keys[::-1].copy()}, "ascending"),
@@ -90,7 +103,7 @@ def test_spreads_leave_the_row_itself_out() -> None:
             others[i] = np.sort(rest)[[(len(rest) - 1) // 2, len(rest) // 2]].mean()
             distances = np.sort(np.abs(rest - others[i]))
             expected[i] = distances[[(len(rest) - 1) // 2, len(rest) // 2]].mean()
-    found = np.nan_to_num(_distance_of_others(values, codes, others, 12))
+    found = np.nan_to_num(distance_of_others(values, codes, others, 12))
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 

@@ -34,7 +34,7 @@ from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError, ModelFileError
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.model_files import native_file
-from anomaly_detection.model_files.native_file import NATIVE_VERSION
+from anomaly_detection.model_files.header import NATIVE_VERSION, checksum
 from anomaly_detection.model_files.persistence import file_format, load_detector, save_detector
 from anomaly_detection.model_files.undeclared_values import Free
 from anomaly_detection.synthetic import generate
@@ -588,7 +588,7 @@ def test_parts_that_leave_json(content: bytes, part: str) -> None:
         told = {name: one if isinstance(one, str) else json.dumps(one) for name, one in header["__metadata__"].items()}
         told.pop("checksum")
         header["__metadata__"] = told
-        told["checksum"] = native_file._checksum(header, memoryview(payload))
+        told["checksum"] = checksum(header, memoryview(payload))
         refused(framed(json.dumps(header).encode(), payload))
 
 

@@ -14,7 +14,7 @@ from scipy.stats import nbinom, poisson
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.frequency import Frequency, learn_frequency
 from anomaly_detection.features.group import FeatureSource
-from anomaly_detection.features.readings import Readings
+from anomaly_detection.features.readings import Readings, _of_density
 from anomaly_detection.model_files.branch_states import BRANCHES
 from anomaly_detection.settings import RECIPE, make_detector, make_forest
 from mlx_iforest.convert.declared import StateError
@@ -92,6 +92,22 @@ def test_a_stuck_value_is_the_more_evidence_the_oftener_it_comes_and_the_less_am
     two, five, twenty, among_many = grown
     assert 3 < two < five < twenty
     assert NATS < among_many < twenty
+
+
+def test_what_many_values_of_a_dense_batch_do_is_no_evidence_and_what_one_does_is() -> None:
+    rng = np.random.default_rng(0)
+    alone = np.zeros(1_000, dtype=np.int64)
+    many = alone.copy()
+    many[:60] = 1  # thirty values, twice each
+    stuck = alone.copy()
+    stuck[:60] = 59
+    evidence = np.where(many > 0, 8.0 + rng.random(1_000), 0.0)
+    left = evidence - _of_density(evidence, many)
+    assert left[:60].max() < 6.0
+    assert left[:60].min() > 3.5
+    assert not left[60:].any()
+    np.testing.assert_array_equal(_of_density(evidence, stuck), 0.0)
+    np.testing.assert_array_equal(_of_density(evidence[:90], many[:90]), 0.0)
 
 
 def test_a_value_that_is_common_may_be_repeated() -> None:

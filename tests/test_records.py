@@ -274,6 +274,25 @@ def test_evidence_interpolates_between_knots_as_numpy_does() -> None:
         np.testing.assert_allclose(found[:, i], expected, rtol=1e-6, atol=1e-12)
 
 
+def test_a_row_is_weighed_by_its_two_columns_with_most_evidence_and_a_column_by_its_two_features() -> None:
+    rng = np.random.default_rng(0)
+    judged = [2, 0, 1, 0, 0, 1, 3]
+    scales = [FeatureScale(True, True, False, True, False, column) for column in judged]
+    empty = Tails(np.zeros(7), np.ones((2, 7)), np.full((2, 7, 1), np.nan), np.zeros((2, 7, 1)), np.ones((2, 7)))
+    evidence = np.round(rng.exponential(3.0, (200, 7)), 0).astype(np.float32)
+    weighing = Evidence(scales, empty)
+    for weighing.agreeing, weighing.second in ((0.2, 0.05), (0.0, 0.15)):
+        expected = []
+        for row in evidence.astype(np.float64):
+            columns = []
+            for column in range(4):
+                first, *others = sorted((v for v, own in zip(row, judged, strict=True) if own == column), reverse=True)
+                columns.append(first + weighing.agreeing * max(others, default=0.0))
+            columns.sort()
+            expected.append(columns[-1] + weighing.second * columns[-2])
+        np.testing.assert_array_equal(weighing.total(evidence), np.array(expected, dtype=np.float32))
+
+
 def test_decimals_are_the_fewest_that_say_a_number() -> None:
     values = np.array(
         [0.0, -3.0, 1.5, 0.1 + 0.2, 1 / 3, 1e-12, 1e9 + 0.5, 2.25e8 + 0.25, np.nan, np.inf, 0.001, 123.45]

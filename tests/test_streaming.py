@@ -333,10 +333,10 @@ def test_large_files_come_in_chunks_unasked(
 
 @pytest.mark.parametrize("options", [["--output", "made.csv"], ["--output", "made.parquet"], ["--top", "12"]])
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
-def test_no_more_than_a_chunk_is_held(
+def test_no_more_than_two_chunks_are_held(
     work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, options: list[str]
 ) -> None:
-    """When a chunk is read the ones before are gone, and none is larger than asked for."""
+    """When a chunk is read all but the last one are gone, and none is larger than asked for."""
     held: list[weakref.ref[pd.DataFrame]] = []
     sizes: list[int] = []
     read = Chunks.__iter__
@@ -344,7 +344,7 @@ def test_no_more_than_a_chunk_is_held(
     def counted(chunks: Chunks) -> Iterator[pd.DataFrame]:
         iterator = read(chunks)
         while True:
-            assert [alive for alive in held if alive() is not None] == []
+            assert len([alive for alive in held if alive() is not None]) <= 1
             frame = next(iterator, None)
             if frame is None:
                 return

@@ -11,13 +11,14 @@ import pytest
 
 from anomaly_detection.cli import main
 from anomaly_detection.data.chunks import read_table
-from anomaly_detection.features import group_deviation, rarity
+from anomaly_detection.features import rarity
 from anomaly_detection.features import restated_columns as restated
 from anomaly_detection.features.derivation import find_durations, find_ratios
 from anomaly_detection.features.duplicates import _combine, _hash, _hash_column
 from anomaly_detection.features.expectation import Expectation
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.group_deviation import GroupDeviation
+from anomaly_detection.features.ordered import Ordered
 from anomaly_detection.features.pairing import MOST_PARTNERS, most_related, paired_dates
 from anomaly_detection.features.rarity import PairRarity
 from anomaly_detection.features.restated_columns import find_restated
@@ -58,12 +59,18 @@ class Counted:
 
 @pytest.mark.parametrize("count", [80, 160])
 def test_each_column_meets_a_limited_number_of_others(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    shares = Counted(monkeypatch, group_deviation, "explained_share")
+    widths: list[int] = []
+    plain = Ordered.explained_shares
+    monkeypatch.setattr(
+        Ordered,
+        "explained_shares",
+        lambda self, columns, wanted: (widths.append(len(columns.names)), plain(self, columns, wanted))[1],
+    )
     information = Counted(monkeypatch, rarity, "_mutual_information")
     frame = pd.concat([categories(count), numbers(8)], axis=1)
     names = [f"c{i}" for i in range(count)]
     GroupDeviation([f"x{i}" for i in range(8)], names).fit(frame)
-    assert 8 * MOST_PARTNERS <= shares.calls <= 2 * 8 * MOST_PARTNERS
+    assert widths == [MOST_PARTNERS] * 8
     PairRarity().fit(frame[names])
     assert information.calls == MOST_PARTNERS * (MOST_PARTNERS - 1) / 2
     information.calls = 0

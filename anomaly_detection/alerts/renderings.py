@@ -11,12 +11,21 @@ import pandas as pd
 
 from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.alerts.batch import Batch
-from anomaly_detection.calibration.p_values import RiskLevel, severity
+from anomaly_detection.calibration.p_values import RiskLevel, risk_level, severity
 from anomaly_detection.data.json_values import plain
 from anomaly_detection.detector import NO_CALIBRATION
 from anomaly_detection.errors import DataError
 
-__all__ = ["FOUND", "Assessment", "as_anomaly", "as_assessment", "as_columns", "as_json", "free_names", "shown"]
+__all__ = [
+    "FOUND",
+    "Assessment",
+    "as_anomaly",
+    "as_columns",
+    "as_json",
+    "assess",
+    "free_names",
+    "shown",
+]
 
 FOUND = ("anomaly_score", "severity", "p_value", "is_anomaly", "reason")
 """The columns that `as_columns` adds to records that have none of these names."""
@@ -33,17 +42,20 @@ class Assessment(TypedDict):
     risk_level: RiskLevel
 
 
-def as_assessment(alert: Alert) -> Assessment:
+def assess(batch: Batch, place: int) -> Assessment:
     """For `AnomalyDetectionAPI.detect_anomaly`; ``anomaly_score`` is the decision. `DataError` without calibration."""
-    if alert.severity is None or alert.risk_level is None or alert.p_value is None or alert.confidence is None:
+    calibration, threshold = batch.detector.calibration_, batch.threshold
+    if calibration is None or threshold is None:
         raise DataError(NO_CALIBRATION)
+    p_value, decision = float(batch.p_values[place]), float(batch.decisions[place])
+    far = float(severity(p_value))
     return {
-        "is_anomaly": alert.is_alert,
-        "anomaly_score": alert.decision,
-        "p_value": alert.p_value,
-        "severity": alert.severity,
-        "confidence": alert.confidence,
-        "risk_level": alert.risk_level,
+        "is_anomaly": bool(batch.is_alert[place]),
+        "anomaly_score": decision,
+        "p_value": p_value,
+        "severity": far,
+        "confidence": calibration.confidence(decision, threshold),
+        "risk_level": risk_level(far),
     }
 
 

@@ -6,7 +6,7 @@ import argparse
 
 from anomaly_detection.model_files.conversion import convert
 from anomaly_detection.reports.console import note, printable
-from anomaly_detection.reports.tables import size
+from anomaly_detection.reports.figures import size
 
 __all__ = ["run"]
 

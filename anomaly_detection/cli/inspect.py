@@ -13,7 +13,7 @@ from anomaly_detection.calibration.rule_words import rule_words
 from anomaly_detection.errors import ModelFileError
 from anomaly_detection.model_files.inspection import inspect_model
 from anomaly_detection.reports.console import printable, result, result_as_json
-from anomaly_detection.reports.tables import count, number, percent, seconds, size
+from anomaly_detection.reports.figures import count, number, percent, seconds, size
 
 __all__ = ["run"]
 

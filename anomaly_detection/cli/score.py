@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from anomaly_detection.ahead import ahead
 from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.alerts.headline import Headline
@@ -103,7 +104,8 @@ def batches(
 
     detector = as_written(detector, chunks)
     threshold = threshold_of_parts(detector, chunks, telling("threshold"))
-    yield from score_parts(detector, chunks, telling(stage), threshold=threshold)
+    # Reasons and writing take as long as reading and scoring.
+    yield from ahead(score_parts(detector, chunks, telling(stage), threshold=threshold))
 
 
 @dataclass

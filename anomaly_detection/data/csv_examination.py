@@ -40,6 +40,8 @@ class Examination:
         Whether all lines below the header are records with as many fields as it has.
     has_blanks_before_quotes : bool
         Whether a field begins with blanks and a quote, and was read as text.
+    longest : int
+        Characters of the longest record, its line end included.
     """
 
     label: str
@@ -52,6 +54,7 @@ class Examination:
     short: int = 0
     is_uniform: bool = True
     has_blanks_before_quotes: bool = False
+    longest: int = 0
     _first_blank: int = 0
     _first_short: int = 0
     _run: list[tuple[int, int]] = field(default_factory=list)
@@ -83,7 +86,8 @@ class Examination:
                     # Nothing can be said of such a line, as most are once the first ones have been looked at.
                     self.records += 1
                 elif is_blank(row):
-                    self.is_uniform = False
+                    # All readers pass over a line end alone.
+                    self.is_uniform = self.is_uniform and not row
                     # A line end alone is no record to anybody, but a delimiter or quotes may have been meant as one.
                     if len(row) > 1 or row == [""]:
                         self.blank += 1
@@ -92,6 +96,9 @@ class Examination:
                     self._begin(row, before + reader.line_num, number)
                 else:
                     self._take(row, held, number)
+                size = sum(map(len, held)) if len(held) > 1 else len(held[0])
+                if size > self.longest:
+                    self.longest = size
                 held.clear()
                 number = before + reader.line_num + 1
                 if width < 0 or self._run:

@@ -17,6 +17,7 @@ from anomaly_detection.data.csv_dialect import Dialect, other_quotings, sniff
 from anomaly_detection.data.csv_examination import Examination
 from anomaly_detection.data.headers import is_blank, named
 from anomaly_detection.data.layout import Layout
+from anomaly_detection.data.plain_csv import REFUSED, is_plain, plain_frames
 from anomaly_detection.data.sources import Source
 from anomaly_detection.errors import DataError
 
@@ -74,6 +75,8 @@ class CsvFile:
         dialect = sniff(head[self._skipped :].decode(self._encoding, errors="replace"), layout)
         found = self._examined(dialect)
         self._dialect, self._first, self._is_uniform = found.dialect, found.first, found.is_uniform
+        self._longest = found.longest
+        self._is_plain = found.is_uniform and is_plain(head, self._encoding, found.dialect, found.first, found.longest)
         self.header, value = named(found.header) if layout.header else (found.header, "")
         self.about_rows: int = found.records
         self.remarks = [f"{source.label}: {remark}" for remark in found.remarks()]
@@ -85,15 +88,36 @@ class CsvFile:
 
     def read(self) -> pd.DataFrame:
         """All records."""
-        rows = max(1, _FRAME_CELLS // len(self.header))
-        return pd.concat(list(self.chunks(rows)), ignore_index=True)
+        rows = self.about_rows if self._is_plain else max(1, _FRAME_CELLS // len(self.header))
+        parts = list(self.chunks(rows))
+        return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
 
     def chunks(self, rows: int) -> Iterator[pd.DataFrame]:
         """`rows` records at a time, the last time fewer."""
+        return self._plain_chunks(rows) if self._is_plain else self._any_chunks(rows)
+
+    def _plain_chunks(self, rows: int) -> Iterator[pd.DataFrame]:
+        """The same by Arrow, where all lines are plain records."""
+        found = 0
+        with self._source.opened() as file:
+            frames = plain_frames(file, self._encoding, self._dialect, self._first, self._longest, self.header, rows)
+            try:
+                for frame in frames:
+                    found += len(frame)
+                    yield frame
+                    # Else it would be held while the next one is read.
+                    del frame
+            except REFUSED as error:
+                raise self._changed() from error
+        if found != self.about_rows:
+            raise self._changed()
+
+    def _any_chunks(self, rows: int) -> Iterator[pd.DataFrame]:
+        """The same by Python's own reader, whatever the lines."""
         at_once = max(1, _FRAME_CELLS // len(self.header))
         with self._lines(self._first) as lines:
             rows_of = self._dialect.rows(lines)
-            records = rows_of if self._is_uniform else self._filled(rows_of)
+            records = filter(None, rows_of) if self._is_uniform else self._filled(rows_of)
             left = self.about_rows
             while left:
                 sizes = [at_once] * (min(rows, left) // at_once) + [min(rows, left) % at_once]

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from anomaly_detection.data.cells import nanoseconds
+from anomaly_detection.data.text_patterns import arrow_texts, fits
 
 __all__ = [
     "DAY_FIRST",
@@ -24,6 +27,7 @@ __all__ = [
     "may_be_date",
     "parse_dates",
     "read_dates",
+    "read_distinct_dates",
 ]
 
 _SEPARATORS = "/-. "
@@ -84,6 +88,7 @@ _UNIX = re.compile(r"^[A-Z][a-z]{2} ([A-Z][a-z]{2}) +(\d{1,2}) (\d{2}:\d{2}:\d{2
 _NAT = np.datetime64("NaT", "ns")
 
 _AS_PROGRAMS = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?", re.ASCII)
+_YEAR_MONTH_DAY = r"^\d{4}-\d\d-\d\d"
 _IN_NUMBERS = re.compile(r"(\d{1,2})([-/. ])(\d{1,2})\2(\d{4}|\d{2})", re.ASCII)
 _NAMED = re.compile(r"(\d{1,2})[-/ ]([A-Za-z]{3,9})[-/ ](\d{4}|\d{2})", re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = "1678", "2261"
@@ -163,20 +168,44 @@ def parse_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> Da
 def read_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> tuple[Dates, Bools, Bools]:
     """As `parse_dates`, and which texts are dates beyond 1677 to 2262, and which are dates of no form given."""
     codes, found = pd.factorize(texts)
-    levels = np.asarray(found, dtype=object)
-    values = np.full(len(levels) + 1, _NAT)
+    # The last is that of code -1, which is missing.
+    levels = np.append(np.asarray(found, dtype=object), np.array([None], dtype=object))
+    values, far, open_ = read_distinct_dates(levels, forms)
+    return values[codes], far[codes], open_[codes]
+
+
+def read_distinct_dates(levels: npt.NDArray[np.object_], forms: Sequence[str]) -> tuple[Dates, Bools, Bools]:
+    """`read_dates` of texts that are all different; None is missing."""
+    values = np.full(len(levels), _NAT)
     far, open_ = np.zeros(len(values), dtype=bool), np.zeros(len(values), dtype=bool)
-    turned = np.array([*map(KnownForms(forms), levels.tolist()), None], dtype=object)
-    known = np.array([text is not None for text in turned], dtype=bool)
+    known = _read_as_programs(levels, values)
+    rest = np.array([i for i in np.flatnonzero(~known).tolist() if levels[i] is not None], dtype=np.int64)
+    turned = np.array([*map(KnownForms(forms), levels[rest].tolist()), None], dtype=object)[:-1]
+    has_form = np.array([text is not None for text in turned], dtype=bool)
     try:
-        values[known] = turned[known].astype("datetime64[ns]")
+        values[rest[has_form]] = turned[has_form].astype("datetime64[ns]")
+        known[rest[has_form]] = True
     except ValueError:
         # Some are no such day. The long way says which.
-        known[:] = False
-    left = np.array([i for i in np.flatnonzero(~known[:-1]).tolist() if may_be_date(levels[i])], dtype=np.int64)
+        pass
+    left = np.array([i for i in rest.tolist() if not known[i] and may_be_date(levels[i])], dtype=np.int64)
     if left.size:
         values[left], far[left], open_[left] = _read_any(pd.Series(levels[left]), forms)
-    return values[codes], far[codes], open_[codes]
+    return values, far, open_
+
+
+def _read_as_programs(levels: npt.NDArray[np.object_], values: Dates) -> Bools:
+    """Put the dates in of the texts that are written as programs do, and say which; none where one is no such day."""
+    texts = arrow_texts(levels)
+    known = fits(texts, f"^(?:{_AS_PROGRAMS.pattern})$")
+    years = pc.and_(pc.greater_equal(texts, _FIRST_YEAR), pc.less(texts, str(int(_LAST_YEAR) + 1)))
+    known &= years.fill_null(False).to_numpy(zero_copy_only=False)
+    try:
+        read = texts.filter(pa.array(known)).cast(pa.timestamp("ns"))
+    except pa.ArrowInvalid:
+        return np.zeros(len(levels), dtype=bool)
+    values[known] = read.to_numpy()
+    return known
 
 
 def _read_any(distinct: pd.Series[Any], forms: Sequence[str]) -> tuple[Dates, Bools, Bools]:
@@ -339,8 +368,8 @@ class _Order:
         days = (first >= 1) & (first <= 31) & (second >= 1) & (second <= 12)
         months = (second >= 1) & (second <= 31) & (first >= 1) & (first <= 12)
         years = (last >= 1) & (last <= 31) & (second >= 1) & (second <= 12)
-        for order, fits in zip("dmy", (days, months, years), strict=True):
-            self.misfits[order] += int(times[~fits].sum())
+        for order, possible in zip("dmy", (days, months, years), strict=True):
+            self.misfits[order] += int(times[~possible].sum())
         self.first.update(np.unique(first).tolist())
         self.last.update(np.unique(last).tolist())
 
@@ -372,7 +401,9 @@ class Orders:
     def add(self, texts: pd.Series[Any]) -> None:
         """Count further cells."""
         found: dict[str, list[tuple[int, ...]]] = {}
-        for text, times in texts.value_counts().items():
+        # Most dates begin with a year, a month and a day, and leave nothing open.
+        open_ = texts[~fits(arrow_texts(texts), _YEAR_MONTH_DAY)]
+        for text, times in open_.value_counts().items():
             cell = str(text).strip()
             parts = _NUMERIC_PARTS.match(cell)
             if parts is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
 from typing import Any, ClassVar, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -12,9 +14,23 @@ import pandas as pd
 
 from anomaly_detection.data.table import MISSING_LEVEL, Table, Vocabulary, as_table, coded
 
-__all__ = ["MISSING_LEVEL", "Combinations", "CombinedLevels", "Kept", "LevelValues", "Levels"]
+__all__ = [
+    "MISSING_LEVEL",
+    "Combinations",
+    "CombinedLevels",
+    "Groups",
+    "Kept",
+    "LevelValues",
+    "Levels",
+    "grouped_by",
+    "levels_of",
+    "vocabulary",
+]
 
 Codes = npt.NDArray[np.int64]
+
+_FEW_POSSIBLE = 1 << 16
+"""Combinations that are counted in a table of all possible ones, however few rows there are."""
 
 _LARGEST_TABLE = 1 << 16
 """Combinations of two columns that are looked up in a table of all possible ones, at most."""
@@ -74,6 +90,12 @@ class Levels:
         return coded(column).within(vocabulary(self))
 
 
+def levels_of(table: Table, name: str) -> Levels:
+    """The levels of a column of the rows to learn from, found once for all who ask."""
+    made: Levels = table.made((levels_of, name), lambda: Levels(table[name]))
+    return made
+
+
 vocabulary: Kept[Levels, Vocabulary] = Kept(lambda levels: Vocabulary.of(levels.names))
 """The names of levels, shared by all that have the same."""
 
@@ -82,15 +104,32 @@ class CombinedLevels:
     """The combinations of several columns' levels that occurred, with counts; without columns there is one, of all."""
 
     def __init__(self, frame: Any, columns: Sequence[str]) -> None:
-        table = as_table(frame)
-        self.columns = tuple(columns)
-        self.levels = tuple(Levels(table[name]) for name in columns)
+        self._learn(as_table(frame), tuple(columns))
+
+    def _learn(self, table: Table, columns: tuple[str, ...]) -> Codes:
+        """Find the combinations of a table's rows, and give each row's."""
+        self.columns = columns
+        self.levels = tuple(levels_of(table, name) for name in columns)
         keys = self._keys(table)
-        self._known, counts = np.unique(keys, return_counts=True)
-        self.counts: Codes = counts.astype(np.int64)
+        possible = prod(len(levels) for levels in self.levels)
+        if possible > max(_FEW_POSSIBLE, len(table)):
+            self._known, codes, counts = np.unique(keys, return_inverse=True, return_counts=True)
+            self.counts: Codes = counts.astype(np.int64)
+            return np.asarray(codes, dtype=np.int64)
+        counts = np.bincount(keys, minlength=possible)
+        self._known = np.flatnonzero(counts)
+        self.counts = counts[self._known].astype(np.int64)
+        place = np.zeros(possible, dtype=np.int64)
+        place[self._known] = np.arange(len(self._known))
+        return place[keys]
 
     def __len__(self) -> int:
         return len(self._known)
+
+    @property
+    def known(self) -> Codes:
+        """The combinations by a number each: the first level's place, times the second's levels, plus its place, ..."""
+        return self._known
 
     def _keys(self, table: Table) -> Codes:
         """Number each combination; -1 where any level is new."""
@@ -106,6 +145,25 @@ class CombinedLevels:
         place = np.searchsorted(self._known, keys)
         place[place == len(self._known)] = 0
         return np.where(self._known[place] == keys, place, -1)
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The combinations of levels of a table's rows, and each row's, shape (n,)."""
+
+    levels: CombinedLevels
+    codes: Codes
+
+
+def grouped_by(table: Table, columns: Sequence[str]) -> Groups:
+    """The groups that some columns make of the rows to learn from, found once for all who ask."""
+
+    def make() -> Groups:
+        levels = CombinedLevels.__new__(CombinedLevels)
+        return Groups(levels, codes=levels._learn(table, tuple(columns)))
+
+    made: Groups = table.made((grouped_by, *columns), make)
+    return made
 
 
 class Combinations:

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly_detection.data.text_patterns import arrow_texts, fits
 from anomaly_detection.data.units import UNITS, factor
 
-__all__ = ["Commas", "Measures", "currencies", "odd_texts", "parse_numbers"]
+__all__ = ["Commas", "Measures", "currencies", "odd_texts", "parse_distinct_numbers", "parse_numbers"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -47,6 +48,7 @@ _PLAIN_DOT = r"\d*(?:\.\d*)?"
 _PLAIN_COMMA = r"\d*(?:,\d*)?"
 _BY_DOT = re.compile(rf"{_PLAIN_DOT}|{_GROUPED_BY_COMMA}")
 _BY_COMMA = re.compile(rf"{_PLAIN_COMMA}|{_GROUPED_BY_DOT}")
+_PLAIN = r"^-?\d+(?:\.\d+)?$"
 _TENTH = 0.1
 _IN_SPACE = str.maketrans("", "", "'\u2019 \u00a0\u202f")
 
@@ -104,15 +106,19 @@ def parse_numbers(texts: pd.Series[Any], decimal_comma: bool | None = False, uni
     ndarray of float64, shape (len(texts),)
     """
     codes, found = pd.factorize(texts)
-    levels = np.asarray(found, dtype=object)
-    distinct = pd.Series(levels)
+    numbers = parse_distinct_numbers(pd.Series(np.asarray(found, dtype=object)), decimal_comma, unit)
+    return np.append(numbers, np.nan)[codes]
+
+
+def parse_distinct_numbers(distinct: pd.Series[Any], decimal_comma: bool | None, unit: str | None) -> Floats:
+    """`parse_numbers` of texts that are all different, None among them at most."""
     if decimal_comma:
         numbers = np.full(len(distinct), np.nan)
     else:
         numbers = pd.to_numeric(distinct, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan).copy()
     for place in np.flatnonzero(np.isnan(numbers)).tolist():
-        numbers[place] = _as_float(str(levels[place]), decimal_comma, unit)
-    return np.append(numbers, np.nan)[codes]
+        numbers[place] = _as_float(str(distinct.iat[place]), decimal_comma, unit)
+    return numbers
 
 
 @dataclass
@@ -144,10 +150,10 @@ class Commas:
         if whole and not (self.comma or self.either):
             return
         plain = texts.drop(odd.index)
-        plain = plain[plain.str.contains(".", regex=False).to_numpy(dtype=bool, na_value=False)]
-        dotted = int(plain.str.match(r"\s*-?[1-9]\d?\d?\.\d\d\d\s*$").to_numpy(dtype=bool, na_value=False).sum())
+        written = arrow_texts(plain)
+        dotted = int(fits(written, r"^\s*-?[1-9]\d?\d?\.\d\d\d\s*$").sum())
         self.dotted += dotted
-        self.point += len(plain) - dotted
+        self.point += int(fits(written, r"\.").sum()) - dotted
 
     def learned(self) -> bool | None:
         """Whether commas are decimal, going by the more of the cells; None where no number has a comma."""
@@ -206,6 +212,7 @@ def _worded(texts: pd.Series[Any]) -> pd.Series[Any]:
 
 def odd_texts(texts: pd.Series[Any]) -> pd.Series[Any]:
     """The texts that are no numbers as programs write them."""
-    codes, levels = pd.factorize(texts)
+    rest = texts[~fits(arrow_texts(texts), _PLAIN)]
+    codes, levels = pd.factorize(rest)
     odd = pd.to_numeric(pd.Series(levels), errors="coerce").isna().to_numpy(dtype=bool)
-    return texts[np.append(odd, True)[codes]]
+    return rest[np.append(odd, True)[codes]]

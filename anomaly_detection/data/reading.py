@@ -13,11 +13,11 @@ import pandas as pd
 from anomaly_detection.data.cells import as_dates, as_numbers, as_texts, content
 from anomaly_detection.data.cleaning import ColumnCleaning
 from anomaly_detection.data.column import Column, Role
-from anomaly_detection.data.date_texts import parse_dates, read_dates
+from anomaly_detection.data.date_texts import parse_dates, read_distinct_dates
 from anomaly_detection.data.distinct_texts import DistinctTexts
 from anomaly_detection.data.epochs import parse_epochs
 from anomaly_detection.data.missing import missing_mask, number_code, text_pattern
-from anomaly_detection.data.number_texts import parse_numbers
+from anomaly_detection.data.number_texts import parse_distinct_numbers, parse_numbers
 from anomaly_detection.data.table import Coded
 from anomaly_detection.data.truth import is_true, truths
 from anomaly_detection.errors import DataError
@@ -70,21 +70,24 @@ def _read_texts(
 ) -> tuple[npt.NDArray[Any], Coded, ColumnCleaning]:
     distinct = DistinctTexts.of(values)
     texts, rows = distinct.texts, distinct.codes
-    blank = missing_mask(texts)
-    coded = (missing_mask(texts, codes=column.codes) if column.codes else blank) & ~blank
-    open_ = np.zeros(len(texts), dtype=bool)
+    far = open_ = np.zeros(len(texts), dtype=bool)
     read: Any
     dates = column.role is Role.TIMESTAMP
     if dates and column.epoch:
-        numbers = parse_numbers(texts)
+        numbers = parse_distinct_numbers(texts, False, None)
         read = parse_epochs(numbers, column.epoch)
-        coded |= ~np.isnan(numbers) & np.isnat(read)
+        far = ~np.isnan(numbers) & np.isnat(read)
     elif dates:
-        read, far, open_ = read_dates(texts, column.dates)
-        coded |= far
+        read, far, open_ = read_distinct_dates(texts.to_numpy(), column.dates)
     else:
-        read = parse_numbers(texts, column.decimal_comma, column.unit)
-        read[blank | coded] = np.nan
+        read = parse_distinct_numbers(texts, column.decimal_comma, column.unit)
+    # No word for "no value" is a number or a date.
+    left = np.isnat(read) if dates else np.isnan(read)
+    blank = np.zeros(len(texts), dtype=bool)
+    blank[left] = missing_mask(texts[left])
+    coded = (missing_mask(texts, codes=column.codes) if column.codes else blank) & ~blank | far
+    if not dates:
+        read[coded] = np.nan
         coded |= is_number_code(read, column.codes)
         if column.truth:
             left = np.isnan(read) & ~blank & ~coded

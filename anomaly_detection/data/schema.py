@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.data.cleaning import CleaningReport, ColumnCleaning
@@ -22,6 +24,7 @@ from anomaly_detection.errors import DataError
 from anomaly_detection.progress import steps
 
 __all__ = [
+    "CleanRecords",
     "CleaningReport",
     "Column",
     "ColumnCleaning",
@@ -161,6 +164,28 @@ class Schema:
     def to_dict(self) -> dict[str, Any]:
         """Return the schema as plain JSON-able values."""
         return {"columns": [{**asdict(column), "role": column.role.value} for column in self.columns]}
+
+
+@dataclass(frozen=True)
+class CleanRecords:
+    """What `Schema.read` gives of records, for several to learn from parts of them.
+
+    Attributes
+    ----------
+    table : Table
+    report : CleaningReport
+        Of all records, also of a part of them.
+    """
+
+    table: Table
+    report: CleaningReport
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def part(self, rows: npt.NDArray[np.int64]) -> CleanRecords:
+        """The records at some positions."""
+        return CleanRecords(self.table.part(rows), self.report)
 
 
 def infer_schema(data: Any, roles: Mapping[str, str | Role | Declaration] | None = None) -> Schema:

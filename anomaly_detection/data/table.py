@@ -113,6 +113,13 @@ class Coded:
         """Some of the rows."""
         return Coded(self.codes[rows], self.names)
 
+    def part(self, rows: Rows) -> Coded:
+        """Some of the rows, with the names that these have."""
+        codes = self.codes[rows]
+        used = np.bincount(codes + 1, minlength=len(self.names) + 1)[1:] > 0
+        place = np.append(np.cumsum(used) - 1, -1)
+        return Coded(place[codes], [name for name, is_used in zip(self.names, used.tolist(), strict=True) if is_used])
+
     def objects(self) -> npt.NDArray[np.object_]:
         """Each row's name; NaN where it is missing."""
         names = np.empty(len(self.names) + 1, dtype=object)
@@ -154,15 +161,22 @@ class Table:
         Their length.
     labels : Index, optional
         What the rows are called, in place of their positions.
+
+    Attributes
+    ----------
+    whole : (Table, rows) or None
+        Of a `part` the table that it is of, where what is made of each row by itself may have been made already.
     """
 
-    __slots__ = ("_columns", "_labels", "_made", "_rows")
+    __slots__ = ("_base", "_columns", "_labels", "_made", "_rows", "whole")
 
     def __init__(self, columns: Mapping[str, Any], rows: int, labels: pd.Index[Any] | None = None) -> None:
         self._columns = columns
         self._rows = rows
         self._labels = labels
         self._made: dict[Any, Any] = {}
+        self._base: Table | None = None
+        self.whole: tuple[Table, Rows] | None = None
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> Table:
@@ -245,13 +259,34 @@ class Table:
         count = len(range(self._rows)[rows]) if isinstance(rows, slice) else len(rows)
         return Table(made, count, None if self._labels is None else self._labels[rows])
 
+    def part(self, rows: npt.NDArray[np.int64]) -> Table:
+        """Some of the rows as a table of their own: of categories it has the names that occur in it."""
+        made = {
+            name: column.part(rows) if isinstance(column, Coded) else column[rows]
+            for name, column in self._columns.items()
+        }
+        table = Table(made, len(rows))
+        table.whole = self, rows
+        return table
+
     def with_columns(self, more: Mapping[str, Any]) -> Table:
         """These columns and others after them."""
         return self._beside({**self._columns, **more})
 
+    def followed_by(self, columns: Mapping[str, Any]) -> Table:
+        """The same rows with `columns`, these among them, which are its `base`."""
+        table = self._beside(columns)
+        table._base = self
+        return table
+
+    @property
+    def base(self) -> Table:
+        """The columns that others follow from: they are found sooner there."""
+        return self if self._base is None else self._base
+
     def _beside(self, columns: Mapping[str, Any]) -> Table:
         table = Table(columns, self._rows, self._labels)
-        table._made = self._made
+        table._made, table.whole = self._made, self.whole
         return table
 
     def made(self, key: Any, make: Callable[[], Any]) -> Any:

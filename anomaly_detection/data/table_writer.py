@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import IO, Any
 
 import pandas as pd
 
+from anomaly_detection.data.csv_lines import csv_lines
 from anomaly_detection.data.files import prepare_file, replacing
 from anomaly_detection.errors import DataError
 
@@ -95,10 +97,21 @@ def _appending(path: Path, kind: str, types: Any) -> Iterator[Callable[[pd.DataF
         return
     opener: Any = gzip.open if name.endswith(".gz") else open
     separator = "\t" if name.removesuffix(".gz").endswith(".tsv") else ","
-    with opener(path, "wt", encoding="utf-8", newline="") as file:
-        lines: Any = _Lines(file)
+    with opener(path, "wb") as file:
+        yield lambda frame, first: _append_csv(file, frame, separator, header=first)
+
+
+def _append_csv(file: Any, frame: pd.DataFrame, separator: str, *, header: bool) -> None:
+    """Write a frame's lines, with a `header` above them: as bytes of whole columns, or cell by cell."""
+    lines = csv_lines(frame, separator)
+    if header or lines is None:
+        text = io.TextIOWrapper(file, "utf-8", newline="")
+        by_cells: Any = frame if lines is None else frame.iloc[:0]
         # With this end, which lines do not get, a cell that holds any half of it is put into quotes.
-        yield lambda frame, first: frame.to_csv(lines, index=False, sep=separator, header=first, lineterminator="\r\n")
+        by_cells.to_csv(_Lines(text), index=False, sep=separator, header=header, lineterminator="\r\n")
+        text.detach()
+    for some in lines or ():
+        file.write(some)
 
 
 class _Lines:

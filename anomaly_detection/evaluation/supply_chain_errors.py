@@ -22,7 +22,7 @@ from anomaly_detection.evaluation.error_kind import Change, ErrorKind, Rows
 from anomaly_detection.evaluation.record_table import RecordTable
 from anomaly_detection.features.amounts import amount_kind
 from anomaly_detection.features.derived import Duration
-from anomaly_detection.features.group_deviation import explained_share, robust_scale
+from anomaly_detection.features.grouped import explained_share, robust_scale
 from anomaly_detection.features.numeric_values import choose_scale
 
 __all__ = ["SUPPLY_CHAIN_ERRORS"]

@@ -22,7 +22,10 @@ __all__ = ["Contribution", "Explanation", "explain_features"]
 
 _LEAST_SHARE = 0.05
 _LEAST_WAY = 0.02  # of the way from the usual score to the threshold
-_LEAST_FARNESS = 1.0  # standard deviations; what is nearer is no reason that a person would accept
+# Standard deviations; what is nearer is no reason that a person would accept. By evidence more tells, and less only
+# where nothing else does.
+_LEAST_FARNESS = 1.0
+_LEAST_BY_EVIDENCE = 2.0
 _FAR = 10.0
 
 
@@ -186,7 +189,9 @@ class _Told:
         judged = self.sources[: self.farness.shape[1]]
         weight = np.array([KINDS[source.kind].weight(source) for source in judged])
         self.telling = np.minimum(self.farness, _FAR) * weight
+        self.least_farness = _LEAST_FARNESS
         if preprocessor.evidence_ is not None:
+            self.least_farness = _LEAST_BY_EVIDENCE
             # By evidence, so that what is only a little rare does not tell of what a rare pair has done. What is no
             # evidence is told by what is: its words are of what the records show, not of an estimate.
             weighed = np.array([KINDS[source.kind].weighed for source in judged])
@@ -194,12 +199,16 @@ class _Told:
 
     def reasons(self, row: int, top: int) -> tuple[Contribution, ...]:
         """The strongest reasons of a row."""
+        return self._reasons(row, top, self.least_farness) or self._reasons(row, min(top, 1), _LEAST_FARNESS)
+
+    def _reasons(self, row: int, top: int, farness: float) -> tuple[Contribution, ...]:
+        """The strongest reasons of those that lie so far out."""
         by_feature: dict[int, list[int]] = {}
         teller_of: dict[str, int] = {}
         for player in np.argsort(-self.falls[row], kind="stable").tolist():
             if self.falls[row, player] < self.least[row]:
                 break
-            feature = self._teller(row, self.found.players[player].features)
+            feature = self._teller(row, self.found.players[player].features, farness)
             if feature is None:
                 continue
             columns = self.found.players[player].columns
@@ -208,11 +217,11 @@ class _Told:
                 beside = (teller_of[name] for name in self.sources[feature].columns if name in teller_of)
                 feature = teller_of[columns[0]] = next(beside, feature)
             by_feature.setdefault(feature, []).append(player)
-        self._join_repeats(row, by_feature)
+        self._join_repeats(row, by_feature, farness)
         strongest = sorted(by_feature.items(), key=lambda told: -self.falls[row, told[1]].sum())[:top]
         return tuple(self._reason(row, feature, players) for feature, players in strongest)
 
-    def _join_repeats(self, row: int, by_feature: dict[int, list[int]]) -> None:
+    def _join_repeats(self, row: int, by_feature: dict[int, list[int]], farness: float) -> None:
         """A record that occurs again repeats all its readings: one reason, told by what is about most columns."""
         repeats = [feature for feature in by_feature if KINDS[self.sources[feature].kind].repeats]
         if len(repeats) < 2:
@@ -221,21 +230,20 @@ class _Told:
         able = [
             feature
             for feature in range(self.farness.shape[1])
-            if KINDS[self.sources[feature].kind].repeats and self._stands_out(row, feature) and self._says(row, feature)
+            if KINDS[self.sources[feature].kind].repeats
+            and self.farness[row, feature] >= farness
+            and self._says(row, feature)
         ]
         by_feature[max(able, key=lambda feature: len(self.sources[feature].columns))] = players
 
-    def _teller(self, row: int, features: tuple[int, ...]) -> int | None:
+    def _teller(self, row: int, features: tuple[int, ...], farness: float) -> int | None:
         """Of a player's features the one that tells about it, if any lies far enough out."""
         best, most = None, 0.0
         for feature in features:
             telling = float(self.telling[row, feature])
-            if telling > most and self._stands_out(row, feature) and self._says(row, feature):
+            if telling > most and self.farness[row, feature] >= farness and self._says(row, feature):
                 best, most = feature, telling
         return best
-
-    def _stands_out(self, row: int, feature: int) -> bool:
-        return bool(self.farness[row, feature] >= _LEAST_FARNESS)
 
     def _says(self, row: int, feature: int) -> bool:
         kind, (value, usual) = KINDS[self.sources[feature].kind], self.units.of(row, feature)

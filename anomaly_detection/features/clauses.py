@@ -127,14 +127,17 @@ def _joining_by_name(column: str) -> str | None:
     return next((word for word, words in _JOINED if words & name_tokens(column)), None)
 
 
-def compared_with(source: FeatureSource, row: Row, *, joined: bool) -> tuple[list[str], list[str]]:
-    """Name what a feature's row is compared within: "SupplierB", "no port"; apart, if `joined`, such as "by Air"."""
+def compared_with(source: FeatureSource, row: Row, *, joined: bool, missing: str = "no") -> tuple[list[str], list[str]]:
+    """Name what a feature's row is compared within: "SupplierB", "no port"; apart, if `joined`, such as "by Air".
+
+    `missing` is the word before the name of what the record lacks.
+    """
     named: list[str] = []
     apart: list[str] = []
     for name in source.group_by:
         value = row.get(name)
         if pd.isna(value):
-            named.append(f"no {name}")
+            named.append(f"{missing} {name}")
         elif not isinstance(value, str):
             named.append(" ".join(with_unit(name, float(value))))
         elif not any(letter.isalpha() for letter in value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -19,6 +19,7 @@ __all__ = [
     "agreement",
     "among",
     "cell_keys",
+    "column_key",
     "combined",
     "first_other",
     "keys_by_column",
@@ -35,6 +36,7 @@ Keys = npt.NDArray[np.uint64]
 
 _MISSING = np.uint64(0x6D697373)
 _COLUMNS_AT_ONCE = 16
+_ALL_BITS = (1 << 64) - 1
 
 
 def mixed(keys: Keys) -> Keys:
@@ -42,6 +44,13 @@ def mixed(keys: Keys) -> Keys:
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return np.asarray(keys ^ (keys >> np.uint64(31)), dtype=np.uint64)
+
+
+def _mixed_number(key: int) -> int:
+    """`mixed` of one key, sooner than NumPy begins."""
+    key = ((key ^ (key >> 30)) * 0xBF58476D1CE4E5B9) & _ALL_BITS
+    key = ((key ^ (key >> 27)) * 0x94D049BB133111EB) & _ALL_BITS
+    return key ^ (key >> 31)
 
 
 def cell_keys(column: Any) -> Keys:
@@ -78,7 +87,7 @@ def _number_keys(values: npt.NDArray[np.float64]) -> Keys:
 def keys_by_column(X: Table, names: Sequence[str]) -> dict[str, Keys]:
     """`cell_keys` of several columns, those of one kind all at once, each once for all who ask."""
     made: dict[str, Keys] = X.made(keys_by_column, dict)
-    left = [name for name in names if name not in made]
+    left = _left(X, names, made, keys_by_column)
     numbers = [name for name in left if not isinstance(X[name], Coded) and X[name].dtype.kind == "f"]
     if numbers:
         values = X.matrix(numbers)
@@ -92,23 +101,42 @@ def keys_by_column(X: Table, names: Sequence[str]) -> dict[str, Keys]:
 
 
 def name_keys_by_column(X: Table, names: Sequence[str]) -> dict[str, Keys]:
-    """`name_keys` of several columns, all at once."""
-    if not names:
-        return {}
-    keys = name_keys(np.concatenate([X.objects(name) for name in names]))
-    return dict(zip(names, keys.reshape(len(names), len(X)), strict=True))
+    """`name_keys` of several columns, those of one kind all at once, each once for all who ask."""
+    made: dict[str, Keys] = X.made(name_keys_by_column, dict)
+    left = _left(X, names, made, name_keys_by_column)
+    if left:
+        keys = name_keys(np.concatenate([X.objects(name) for name in left]))
+        made.update(zip(left, keys.reshape(len(left), len(X)), strict=True))
+    return {name: made[name] for name in names}
+
+
+def _left(X: Table, names: Sequence[str], made: dict[str, Keys], make: Callable[[Table, list[str]], Any]) -> list[str]:
+    """The columns whose keys have not been made; of a part of a table those of the whole are made, and taken."""
+    left = [name for name in names if name not in made]
+    if X.whole is None or not left:
+        return left
+    whole, rows = X.whole
+    made.update({name: keys[rows] for name, keys in make(whole, [name for name in left if name in whole]).items()})
+    return [name for name in left if name not in made]
 
 
 def name_keys(column: Any) -> Keys:
     """Hash the cells of a column that names records, by their texts: 12, 12.0 and "12" are one name; shape (n,)."""
     values = objects_of(column_values(column))
-    keys = _text_keys(int(one) if isinstance(one, float) and one.is_integer() else one for one in values)
+    keys = _text_keys([str(int(one)) if isinstance(one, float) and one.is_integer() else one for one in values])
+    if all(type(one) is str for one in values):
+        return keys
     return np.where(missing_in(values), _MISSING, keys)
 
 
 def _text_keys(values: Iterable[Any]) -> Keys:
-    texts = np.asarray([_with_bytes(str(value)) for value in values], dtype=object)
-    return np.asarray(pd.util.hash_array(texts, categorize=False), dtype=np.uint64)
+    texts = [*map(str, values)]
+    if not "".join(texts).isascii():
+        texts = [*map(_with_bytes, texts)]
+    # One by one: NumPy would look into texts for a common length.
+    cells = np.empty(len(texts), dtype=object)
+    cells[:] = texts
+    return np.asarray(pd.util.hash_array(cells, categorize=False), dtype=np.uint64)
 
 
 def _with_bytes(text: str) -> str:
@@ -118,16 +146,20 @@ def _with_bytes(text: str) -> str:
 
 def combined(cells: Mapping[str, Keys], n: int) -> Keys:
     """One key for each of `n` records of the keys of its cells by column, in whatever order these come; shape (n,)."""
+    if n == 1:
+        every = (_mixed_number(int(key[0]) ^ int(column_key(name))) for name, key in cells.items())
+        return np.array([sum(every) & _ALL_BITS], dtype=np.uint64)
     keys = np.zeros(n, dtype=np.uint64)
     names = list(cells)
     for start in range(0, len(names), _COLUMNS_AT_ONCE):
         some = names[start : start + _COLUMNS_AT_ONCE]
-        keys += mixed(np.stack([cells[name] ^ _column_key(name) for name in some])).sum(axis=0, dtype=np.uint64)
+        keys += mixed(np.stack([cells[name] ^ column_key(name) for name in some])).sum(axis=0, dtype=np.uint64)
     return keys
 
 
 @cache
-def _column_key(column: str) -> np.uint64:
+def column_key(column: str) -> np.uint64:
+    """What tells a column's cells from those of others."""
     return np.uint64(_text_keys([column])[0])
 
 

@@ -5,22 +5,24 @@ Contexts are compared by how likely they make each value of the others, left out
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
-from anomaly_detection.data.levels import Combinations, CombinedLevels, Kept
+from anomaly_detection.data.levels import Combinations, CombinedLevels, Kept, grouped_by
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.bounds import bounded
-from anomaly_detection.features.group import FeatureSource
-from anomaly_detection.features.group_deviation import explained_share, robust_scale
-from anomaly_detection.features.history import LEAST_ROWS, History, learn_history
+from anomaly_detection.features.compiled.combinations import combination
+from anomaly_detection.features.compiled.program import Program, Value
+from anomaly_detection.features.context_search import ContextSearch
+from anomaly_detection.features.group import FeatureSource, side_by_side
+from anomaly_detection.features.history import History, learn_history
 from anomaly_detection.features.numeric_group import NumericGroup
-from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale
+from anomaly_detection.features.numeric_values import Scale, apply_scales
+from anomaly_detection.features.ordered import CodedColumns, Ordered
 from anomaly_detection.features.pairing import most_related
 from anomaly_detection.progress import steps
 
@@ -30,13 +32,7 @@ Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
 _SAMPLE = 5_000
-_LEAST_GAIN = 0.02  # in nats a row: below, a context says nothing
-_LEAST_GAIN_OF_RATIO = 0.05
 _MOST_LEVELS = 0.7  # of the rows: with more, hardly any row has others of its level
-_SCREENED = 4
-_PAIRS = 1
-_KEPT = 2
-_ROWS_OF_A_PAIR = 8  # on average, of two columns' combinations
 
 
 @dataclass
@@ -70,16 +66,6 @@ class Context:
     def values(self, X: Table) -> Floats:
         """The number on the scale on which it is judged, shape (n,)."""
         return _on_scale(X, self.column, self.per, self.scale)
-
-
-def _likelihood(values: Floats, codes: Codes) -> float:
-    learned = learn_history(values, codes, int(codes.max()) + 1, quickly=True)
-    return -np.inf if learned is None else learned[2]
-
-
-def _ranks(values: Floats) -> Floats:
-    """Of the values that are there."""
-    return np.asarray(rankdata(values[~np.isnan(values)]), dtype=np.float64)
 
 
 def _on_scale(X: Table, column: str, per: str | None, scale: Scale) -> Floats:
@@ -131,114 +117,54 @@ class Contexts(NumericGroup):
 
     def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """Fit, and give each training row's deviations by the others of its groups."""
-        found = self._learn(X)
-        return np.column_stack([np.empty((len(as_table(X)), 0)), *found]).astype(np.float32)
+        return side_by_side(self._learn(X), len(as_table(X)))
 
-    def _learn(self, X: Any) -> list[Floats]:
+    def _learn(self, X: Any) -> list[npt.NDArray[np.float32]]:
         """Fit, and give the training rows' deviations in each context, shape (n,)."""
         X = self._seen(X)
-        groups: dict[str, CombinedLevels] = {}
+        step = -(-len(X) // _SAMPLE)
         coded: dict[str, tuple[Codes, int]] = {}
         for name in self.categories:
-            groups[name] = CombinedLevels(X, (name,))
-            if 1 < len(groups[name]) <= _MOST_LEVELS * len(X):
-                coded[name] = groups[name].codes(X), len(groups[name])
+            groups = grouped_by(X, (name,))
+            if 1 < len(groups.levels) <= _MOST_LEVELS * len(X):
+                coded[name] = groups.codes[::step], len(groups.levels)
         coded = {name: coded[name] for name in most_related(coded)}
         self.contexts_: list[Context] = []
         deviations = []
+        search = ContextSearch(X.take(slice(None, None, step)), CodedColumns(coded), self.divisors, self.kin or {})
         for name in steps(self.numbers, "comparing numbers within contexts"):
-            for per, group_by, scale in self._chosen(X, name, coded):
-                found = CombinedLevels(X, group_by)
-                learned = learn_history(_on_scale(X, name, per, scale), found.codes(X), len(found))
+            ordered: dict[str | None, Ordered] = {}
+            for per, group_by, scale in search.chosen(name):
+                if per not in ordered:
+                    ordered[per] = Ordered(_on_scale(X, name, per, scale))
+                groups = grouped_by(X, group_by)
+                learned = learn_history(ordered[per], groups.codes, len(groups.levels))
                 if learned is not None:
-                    self.contexts_.append(Context(name, per, group_by, scale, found, learned[0]))
-                    deviations.append(learned[1])
+                    self.contexts_.append(Context(name, per, group_by, scale, groups.levels, learned[0]))
+                    deviations.append(learned[1].astype(np.float32))
         return deviations
-
-    def _chosen(
-        self, X: Table, name: str, coded: dict[str, tuple[Codes, int]]
-    ) -> list[tuple[str | None, tuple[str, ...], Scale]]:
-        """The contexts of a number that make it likeliest, by a part of the rows: divisor, groups and scale of each."""
-        step = -(-len(X) // _SAMPLE)
-        coded = {
-            other: (codes[::step], size) for other, (codes, size) in coded.items() if not self._are_kin(name, other)
-        }
-        some = X.take(slice(None, None, step))
-        scale = choose_scale(some.numbers(name))
-        values = scale.apply(some.numbers(name))
-        if (~np.isnan(values)).sum() < LEAST_ROWS or np.ptp(values[~np.isnan(values)]) == 0:
-            return []
-        alone = _likelihood(values, np.zeros(len(some), dtype=np.int64))
-        found = sorted(self._groupings(values, coded), key=lambda item: -item[0])
-        kept: list[tuple[str | None, tuple[str, ...], Scale]] = []
-        kept += [(None, group_by, scale) for likely, group_by in found[:_KEPT] if likely > alone + _LEAST_GAIN]
-        least = max([alone, *(likely for likely, _ in found)]) + _LEAST_GAIN_OF_RATIO
-        best = self._best_quotient(some, name, scale, coded)
-        if best is not None and best[0] > least:
-            kept.append((best[1], best[2], scale))
-        return kept
-
-    def _best_quotient(
-        self, some: Table, name: str, scale: Scale, coded: dict[str, tuple[Codes, int]]
-    ) -> tuple[float, str, tuple[str, ...]] | None:
-        """The quotient whose best grouping leaves least open: how likely it makes the number, divisor and groups."""
-        closest: tuple[float, float, str, Floats, dict[str, tuple[Codes, int]]] | None = None
-        for other in self.divisors:
-            if other == name or self._are_kin(name, other) or (some.numbers(other) > 0).mean() <= 0.95:
-                continue
-            values = _on_scale(some, name, other, scale)
-            present = ~np.isnan(values)
-            if present.mean() < 0.5:
-                continue
-            free = {one: found for one, found in coded.items() if not self._are_kin(other, one)}
-            ranks = _ranks(values)
-            shares = [explained_share(ranks, codes[present], size) for codes, size in free.values()]
-            # The density of the number itself is that of its quotient, by the divisor; logarithms differ by nothing.
-            under = 0.0 if scale.is_log else float(np.log(bounded(some.numbers(other))[present]).mean())
-            width = robust_scale(values[present])
-            left = np.log(max(width, 1e-100)) + under + 0.5 * np.log(max(1.0 - max([0.0, *shares]), 1e-6))
-            if closest is None or left < closest[0]:
-                closest = left, under, other, values, free
-        if closest is None:
-            return None
-        _, under, other, values, free = closest
-        nothing: tuple[str, ...] = ()
-        found = [(_likelihood(values, np.zeros(len(some), dtype=np.int64)), nothing), *self._groupings(values, free)]
-        likely, group_by = max(found, key=lambda item: item[0])
-        return likely - under, other, group_by
-
-    @staticmethod
-    def _groupings(values: Floats, coded: dict[str, tuple[Codes, int]]) -> Iterator[tuple[float, tuple[str, ...]]]:
-        """Each promising grouping and how likely it makes the values; of the best one also with a second column."""
-        present = ~np.isnan(values)
-        ranks = _ranks(values)
-        shares = {other: explained_share(ranks, codes[present], size) for other, (codes, size) in coded.items()}
-        order = sorted((other for other in shares if shares[other] > 0), key=lambda other: -shares[other])
-        best: tuple[float, str] | None = None
-        for other in order[:_SCREENED]:
-            likely = _likelihood(values, coded[other][0])
-            yield likely, (other,)
-            best = max(best or (-np.inf, ""), (likely, other))
-        if best is None:
-            return
-        codes, _ = coded[best[1]]
-        pairs = []
-        for other, (others, size) in coded.items():
-            if other != best[1]:
-                used, both = np.unique((codes * size + others)[present], return_inverse=True)
-                if len(used) <= len(both) / _ROWS_OF_A_PAIR:
-                    pairs.append((explained_share(ranks, both, len(used)), other))
-        for _, other in sorted(pairs, reverse=True)[:_PAIRS]:
-            others, size = coded[other]
-            yield _likelihood(values, np.unique(codes * size + others, return_inverse=True)[1]), (best[1], other)
-
-    def _are_kin(self, name: str, other: str) -> bool:
-        kin = self.kin or {}
-        return bool({name, *kin.get(name, ())} & {other, *kin.get(other, ())})
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The deviations, shape (n, contexts); NaN where the number is missing."""
         return _learned(self).deviations(X).astype(np.float32)
+
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`FeatureGroup.emit`."""
+        found = []
+        for one in self.contexts_:
+            value = program.number(one.column).bounded()
+            if one.per is None:
+                value = one.scale.of(value)
+            else:
+                under = program.number(one.per).bounded()
+                if one.scale.is_log:
+                    value = ((value > 0.0) & (under > 0.0)).where(value.log() - under.log(), np.nan)
+                else:
+                    value = (under > 0.0).where(value / under, np.nan).bounded()
+            place = combination(program, one.groups)
+            centre, spread = (place.look_up(part) for part in one.history.expected())
+            found.append(((value - centre) / spread).arcsinh())
+        return found
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return `Context.name` of each."""

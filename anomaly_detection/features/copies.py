@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import number
 from anomaly_detection.features.coincidences import (
@@ -52,6 +53,7 @@ class Copies(FeatureGroup):
     nats: ClassVar[bool] = True
     counted: ClassVar[bool] = True
     repeats: ClassVar[bool] = True
+    by_name: ClassVar[bool] = True
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         self.names = names
@@ -84,17 +86,39 @@ class Copies(FeatureGroup):
 
     def _content(self, X: Table) -> Keys:
         # Once for the evidence and for the keys of the same records.
-        made: Keys = X.made((self, "content"), lambda: combined(self._cells(X), len(X)))
+        def make() -> Keys:
+            unnamed: Keys = X.made(self.unnamed, lambda: combined(keys_by_column(X, self.unnamed_columns), len(X)))
+            return unnamed + combined(self._name_keys(X, self._named), len(X))
+
+        made: Keys = X.made((self, "content"), make)
         return made
 
+    @property
+    def unnamed(self) -> tuple[Any, ...]:
+        """Under what a table has the keys of records by `unnamed_columns`."""
+        return (self, "unnamed")
+
+    @property
+    def unnamed_columns(self) -> list[str]:
+        """Columns that say something and name nothing."""
+        return [name for name in self._said if name not in self.names]
+
+    @property
+    def _named(self) -> list[str]:
+        """Columns that name something that several records share."""
+        return [name for name in self._said if name in self.names]
+
     def _cells(self, X: Table) -> dict[str, Keys]:
-        return {
-            **keys_by_column(X, [name for name in self._said if name not in self.names]),
-            **name_keys_by_column(X, [name for name in self._said if name in self.names]),
-        }
+        return {**keys_by_column(X, self.unnamed_columns), **self._name_keys(X, self._named)}
+
+    def _name_keys(self, X: Table, names: Sequence[str]) -> dict[str, Keys]:
+        """`name_keys` of some columns; those of all are made at once."""
+        every = [str(name) for name in self.feature_names_in_ if name in self.names]
+        made: dict[str, Keys] = X.made((self, "names"), lambda: name_keys_by_column(X, every))
+        return {name: made[name] for name in names}
 
     def _whole(self, X: Table, content: Keys) -> Keys:
-        return content + combined(name_keys_by_column(X, self.names_), len(X))
+        return content + combined(self._name_keys(X, self.names_), len(X))
 
     def _blank(self, X: Table) -> npt.NDArray[np.bool_]:
         blank = np.ones(len(X), dtype=bool)
@@ -105,12 +129,25 @@ class Copies(FeatureGroup):
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The evidence in nats, shape (n, 1); 0 for a record without a twin."""
         others, again = self._others(X, self._content(X))
-        return self._evidence(others, int(self.counts_.sum()) + len(X) - again - 1)
+        return self._evidence(others, _remembered(self) + len(X) - again - 1)
 
     def keys(self, X: Any) -> Keys:
         """A key of each record, by all that it says and its names, shape (n,)."""
         X = as_table(X)
-        return self._whole(X, self._content(X))
+        made: Keys = X.made((self, "whole"), lambda: self._whole(X, self._content(X)))
+        return made
+
+    def may_be_known(self, X: Table) -> bool:
+        """Whether any record may have a key that a training record has, as far as that is told without the names."""
+        # Of a longer training only the last records are remembered here.
+        return _remembered(self) < self.chance_.rows or bool(self._places(X)[0].any())
+
+    def _places(self, X: Table) -> tuple[npt.NDArray[np.bool_], Codes]:
+        """Which records are remembered by what they say, and where; both (n,)."""
+        made: tuple[npt.NDArray[np.bool_], Codes] = X.made(
+            (self, "places"), lambda: among(self.content_, self._content(X))
+        )
+        return made
 
     def known(self, X: Any) -> npt.NDArray[np.bool_]:
         """Say which records are among the training records remembered, alike in every column; shape (n,)."""
@@ -118,19 +155,19 @@ class Copies(FeatureGroup):
         return self._itself(X, self._content(X))
 
     def _itself(self, X: Table, content: Keys) -> npt.NDArray[np.bool_]:
-        # The names of those only that may be known are hashed. Without any, one that says the same is itself.
+        # Without any name, one that says the same is itself.
         found, _ = among(self.content_, content)
         if not found.any():
             return found
-        some = X.take(np.flatnonzero(found))
-        nameless = np.ones(len(some), dtype=bool)
+        nameless = found.copy()
         for name in self.names_:
-            nameless &= some.isna(name)
-        found[found] = nameless | among(self.whole_, self._whole(some, content[found]))[0]
-        return found
+            nameless &= X.isna(name)
+        return nameless | (found & among(self.whole_, self.keys(X))[0])
 
     def _others(self, X: Table, content: Keys) -> tuple[Codes, int]:
         """How many other records, here or among the training records, say the same; how many come again."""
+        if len(X) == 1:
+            return self._others_of_one(X)
         here = repeats_of(content)
         known, at = among(self.content_, content)
         before = np.where(known, self.counts_[at], 0)
@@ -141,8 +178,17 @@ class Copies(FeatureGroup):
             before = np.maximum(before - np.bincount(codes, weights=itself)[codes].astype(np.int64), 0)
         others = here + before
         return np.where(self._blank(X), 0, others) if others.any() else others, min(
-            int(itself.sum()), int(self.counts_.sum())
+            int(itself.sum()), _remembered(self)
         )
+
+    def _others_of_one(self, X: Table) -> tuple[Codes, int]:
+        """`_others` of a record that comes alone."""
+        known, at = self._places(X)
+        if not known[0]:
+            return np.zeros(1, dtype=np.int64), 0
+        itself = bool(among(self.whole_, self.keys(X))[0][0]) or all(X.isna(name)[0] for name in self.names_)
+        others = np.maximum(self.counts_[at] - int(itself), 0)
+        return np.where(self._blank(X), 0, others) if others[0] else others, min(int(itself), _remembered(self))
 
     def _evidence(self, others: Codes, compared: int) -> npt.NDArray[np.float32]:
         found = self.chance_.evidence(compared) if others.any() else 0.0
@@ -189,6 +235,10 @@ class Copies(FeatureGroup):
             return f"the record says exactly what one of the {rows:,} training records says{more}"
         more = "" if value == 1 else f", one of {number(value)} that do"
         return f"the record says exactly what row {usual} says{more}"
+
+
+_remembered: Kept[Copies, int] = Kept(lambda copies: int(copies.counts_.sum()))
+"""How many training records are remembered."""
 
 
 def _names_records(cells: npt.NDArray[np.object_]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy.typing as npt
 
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import number
+from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 
 __all__ = ["Dates", "day_text", "days_of", "moment_of"]
@@ -47,16 +50,33 @@ class Dates(FeatureGroup):
         ]
         return self
 
+    @staticmethod
+    def _soon(days: npt.NDArray[np.float64], late: float, first: float, last: float) -> float:
+        """After which date one of these is late."""
+        given = np.sort(days[~np.isnan(days)])
+        if len(given) < _FEWEST_TOGETHER:
+            return last + max(last - first, _YEAR)
+        return max(last, _late(given) + last - late)
+
+    def _soon_of(self, name: str, ends: tuple[float, float, float], X: Table) -> float:
+        return self._soon(days_of(X.dates(name)), *ends)
+
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`FeatureGroup.emit`."""
+        found = []
+        for name, (late, first, last, half) in zip(columns, self.spans_, strict=True):
+            ends = (late, first, last)
+            soon = program.of_rows(self._soon(np.zeros(0), *ends), partial(self._soon_of, name, ends))
+            days = program.days(name)
+            found.append(((days - soon).at_least(0.0) + (days - first).at_most(0.0)) / half)
+        return found
+
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The days, shape (n, columns)."""
         out = np.empty((len(X), len(self.spans_)), dtype=np.float32)
         for i, (name, (late, first, last, half)) in enumerate(zip(X, self.spans_, strict=True)):
             days = days_of(X.dates(name))
-            given = np.sort(days[~np.isnan(days)])
-            if len(given) < _FEWEST_TOGETHER:
-                soon = last + max(last - first, _YEAR)
-            else:
-                soon = max(last, _late(given) + last - late)
+            soon = self._soon(days, late, first, last)
             out[:, i] = (np.maximum(days - soon, 0.0) + np.minimum(days - first, 0.0)) / half
         return out
 

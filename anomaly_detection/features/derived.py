@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy.typing as npt
 from anomaly_detection.data.names import unused_name
 from anomaly_detection.data.table import Coded, Table, as_table, factorized
 from anomaly_detection.features.bounds import LARGEST
+from anomaly_detection.features.compiled.program import Program, Value
 
 __all__ = [
     "CalendarPart",
@@ -28,6 +31,7 @@ __all__ = [
 
 Floats = npt.NDArray[np.float64]
 _DAY = np.timedelta64(1, "D")
+_MOST_PATTERNS = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,10 @@ class Duration:
         gap = table.dates(self.end) - table.dates(self.start)
         return np.asarray(gap / _DAY, dtype=np.float64)
 
+    def number(self, program: Program) -> Value:
+        """`values` as a program has them."""
+        return program.days_between(self.start, self.end)
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -73,6 +81,11 @@ class Ratio:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             ratio = over / under
         return np.where(under == 0, np.nan, np.clip(ratio, -LARGEST, LARGEST))
+
+    def number(self, program: Program) -> Value:
+        """`values` as a program has them."""
+        over, under = program.number(self.numerator), program.number(self.denominator)
+        return under.equals(0.0).where(np.nan, (over / under).clip(-LARGEST, LARGEST))
 
 
 @dataclass(frozen=True)
@@ -108,6 +121,17 @@ class Product:
             quotient = np.where(total + half[2] < low, total / low, np.where(total - half[2] > high, total / high, 1.0))
         usable = (first > 0) & (second > 0) & (total >= 0)
         return np.where(usable, np.minimum(quotient, LARGEST), np.nan)
+
+    def number(self, program: Program) -> Value:
+        """`values` as a program has them."""
+        first, second, total = (program.number(name) for name in (*self.factors, self.total))
+        half = [step / 2 for step in self.steps]
+        low = (first - half[0]).at_least(0.0) * (second - half[1]).at_least(0.0) * self.constant
+        high = (first + half[0]) * (second + half[1]) * self.constant
+        above = (total - half[2] > high).where(total / high, 1.0)
+        quotient = (total + half[2] < low).where(total / low, above)
+        usable = (first > 0.0) & (second > 0.0) & (total >= 0.0)
+        return usable.where(quotient.at_most(LARGEST), np.nan)
 
 
 CalendarKind = Literal["month", "weekday", "hour", "period"]
@@ -145,6 +169,8 @@ class CalendarPart:
             codes, names = (days + 3) % 7, _WEEKDAYS  # 1 January 1970 was a Thursday
         elif self.part == "period":
             codes = days // 28
+            if len(codes) == 1:
+                return Coded.of(np.where(missing, -1, 0), [str(int(codes[0]))])
             first = int(codes[~missing].min(initial=0))
             names = [str(period) for period in range(first, int(codes[~missing].max(initial=first)) + 1)]
             codes = codes - first
@@ -152,6 +178,15 @@ class CalendarPart:
             hours = dates.astype("datetime64[h]").astype(np.int64) - 24 * days
             codes, names = hours, _HOURS
         return Coded.of(np.where(missing, -1, codes), names)
+
+    def level_names(self) -> list[str]:
+        """The names of the parts; of periods there are as many as the records span."""
+        return {"month": _MONTHS, "weekday": _WEEKDAYS, "hour": _HOURS}[self.part]
+
+    def code(self, program: Program) -> Value:
+        """Each row's part by its place among `level_names`, as a program has it."""
+        part = program.part(self.date, self.part)
+        return part - 1.0 if self.part == "month" else part
 
 
 @dataclass(frozen=True)
@@ -184,6 +219,23 @@ class MissingState:
             codes = np.where(codes == 1, lookup[words.codes], 0)
         return codes
 
+    def level_names(self) -> list[str]:
+        """The `states`."""
+        return self.states
+
+    def code(self, program: Program) -> Value:
+        """`codes` as a program has them."""
+        missing = program.missing(self.column)
+        if not self.words:
+            return missing
+        states = self.states
+
+        def said(words: Coded) -> npt.NDArray[np.float64]:
+            known = [states.index(word) if word in states else 2 for word in words.names]
+            return np.array([*known, 1], dtype=np.float64)[words.codes]
+
+        return missing.where(program.level(program.words[self.column], said), 0.0)
+
     def values(self, records: Any) -> Coded:
         """Give each row's state."""
         return Coded.of(self.codes(as_table(records)), self.states)
@@ -203,9 +255,24 @@ class MissingPattern:
     def values(self, records: Any) -> Coded:
         """Give each row's pattern, ``none`` where every value is there."""
         table = as_table(records)
+        if len(table) == 1:
+            states = [int(state.codes(table)[0]) if table.isna(state.column)[0] else 0 for state in self.states]
+            return Coded.of(np.zeros(1), [self._name(states) if any(states) else "none"])
         codes = np.column_stack([state.codes(table) for state in self.states])
-        patterns, places = (codes, [0]) if len(table) == 1 else np.unique(codes, axis=0, return_inverse=True)
+        keys, sizes = np.zeros(len(table), dtype=np.int64), [len(state.states) for state in self.states]
+        if prod(sizes) < _MOST_PATTERNS:
+            # Their numbers are in the order of the patterns, and found sooner.
+            for i, size in enumerate(sizes):
+                keys = keys * size + codes[:, i]
+            _, first, places = np.unique(keys, return_index=True, return_inverse=True)
+            patterns = codes[first]
+        else:
+            patterns, places = np.unique(codes, axis=0, return_inverse=True)
         return Coded.of(np.ravel(places), [self._name(pattern) for pattern in patterns.tolist()])
+
+    def short_of(self, records: Table) -> str | None:
+        """What tells the level of a single record from others, where that is found sooner; None else."""
+        return None if any(records.isna(state.column)[0] for state in self.states) else "none"
 
     def _name(self, pattern: Sequence[int]) -> str:
         parts = [" ".join(_missing(own, code)) for own, code in zip(self.states, pattern, strict=True) if code]
@@ -248,6 +315,10 @@ class NumberLevel:
         codes, levels = factorized(as_table(records).numbers(self.column))
         return Coded.of(codes, [f"{level:.12g}" for level in levels])
 
+    def short_of(self, records: Table) -> str | None:
+        """What tells the level of a single record from others, where that is found sooner; None else."""
+        return float(records[self.column][0]).hex()
+
 
 Derived = Duration | Ratio | Product | CalendarPart | MissingState | MissingPattern | NumberLevel
 
@@ -262,6 +333,31 @@ def derived_names(parts: Sequence[Derived], taken: Iterable[str]) -> list[str]:
     return names
 
 
-def add_derived(table: Table, parts: Sequence[Derived], names: Sequence[str]) -> Table:
-    """Return the table with the derived columns after its own, under `names`."""
-    return table.with_columns({name: part.values(table) for name, part in zip(names, parts, strict=True)})
+def add_derived(table: Table, parts: Mapping[str, Derived]) -> Table:
+    """Return the table with the derived columns after its own, by their names; each is made when it is looked at."""
+    return table.followed_by(_Columns(table, parts))
+
+
+class _Columns(Mapping[str, Any]):
+    """A table's columns, and those that follow from them."""
+
+    def __init__(self, table: Table, parts: Mapping[str, Derived]) -> None:
+        self._table, self._parts = table, parts
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        part = self._parts.get(name)
+        if part is None:
+            return self._table[name]
+        if name not in self._made:
+            self._made[name] = part.values(self._table)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return chain(self._table, self._parts)
+
+    def __len__(self) -> int:
+        return len(self._table.columns) + len(self._parts)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts or name in self._table

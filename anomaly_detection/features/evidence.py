@@ -9,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection.data.levels import Kept
+from anomaly_detection.features.compiled.choice import by_compiled_code
+from anomaly_detection.features.compiled.evidence import KNOTS, CompiledEvidence
+from anomaly_detection.features.quantiles import Places, columns_in_order
 
 __all__ = ["NAME", "Evidence", "FeatureScale", "Tails", "learn_tails"]
 
@@ -25,9 +28,11 @@ _FEWEST_BEYOND = 3.0
 _TAIL_FROM = (0.1, 0.05, 0.025, 0.01)
 _STRETCHES = (0.05, 0.025, 0.01, 0.005, 0.002)
 _FEWEST_IN_A_STRETCH = 2.0
-_LEAST_SLOPE = 0.05
+_LEAST_SLOPE = 0.2  # a tail thinner than the fifth power was never more than too few values
+_LEAST_SLOPE_OF_A_SURPRISAL = 0.7  # it is in nats already, of counts that may be few
 _LEAST_VALUES = 20
-_SECOND = 0.15
+_AGREEING = 0.2
+_SECOND = 0.05
 _CELLS = 8192  # at once: what they take stays in the cache, and in memory that is not given back in between
 _MOST = 1e6
 
@@ -59,6 +64,11 @@ class FeatureScale:
     one_sided: bool
     discrete: bool
     judged: int
+
+    @property
+    def least_slope(self) -> float:
+        """Units of the scale that make a nat beyond all that was seen, at least."""
+        return _LEAST_SLOPE_OF_A_SURPRISAL if self.logarithmic and self.one_sided else _LEAST_SLOPE
 
 
 @dataclass(frozen=True)
@@ -97,16 +107,16 @@ def learn_tails(X: Floats32, scales: Sequence[FeatureScale], least: Sequence[flo
     n = X.shape[1]
     median, width, slope = np.zeros(n), np.ones((2, n)), np.ones((2, n))
     knots, worth = np.full((2, n, len(_ALL_SHARES)), np.nan), np.zeros((2, n, len(_ALL_SHARES)))
-    for i, scale in enumerate(scales):
-        values = X[~np.isnan(X[:, i]), i].astype(np.float64)
-        if not scale.weighed or scale.nats or values.size < _LEAST_VALUES:
+    taken = np.flatnonzero([scale.weighed and not scale.nats for scale in scales])
+    for i, values in zip(taken.tolist(), columns_in_order(X, taken), strict=True):
+        if values.size < _LEAST_VALUES:
             continue
-        median[i] = np.median(values)
+        scale = scales[i]
+        median[i] = _median(values)
         if not scale.logarithmic:
             width[:, i] = _widths(values, median[i], least[i])
-        placed = _placed(values, scale, median[i], width[:, i])
-        for side, sign in ((0, 1.0), (1, -1.0)):
-            knots[side, i], worth[side, i], slope[side, i] = _tail(sign * placed, scale.discrete)
+        for side in (0, 1):
+            knots[side, i], worth[side, i], slope[side, i] = _tail(values, side, scale, median[i], width[:, i])
     return Tails(median, width, knots, worth, slope)
 
 
@@ -122,24 +132,51 @@ class Evidence:
     ----------
     scales : sequence of FeatureScale
     tails : Tails
+
+    Attributes
+    ----------
+    agreeing, second : float
+        What the second feature of a column, and the second column of a row, count beside the first, see `total`. What
+        stands in the class is for models that were saved before these were attributes.
     """
+
+    agreeing: float = 0.0
+    second: float = 0.15
 
     def __init__(self, scales: Sequence[FeatureScale], tails: Tails) -> None:
         self.scales = tuple(scales)
         self.tails = tails
+        self.agreeing, self.second = _AGREEING, _SECOND
 
     def of(self, X: Floats32) -> Floats32:
         """Evidence in nats, shape (n_rows, n), at least 0; 0 where a value is missing."""
+        # Of files that others made tails may have any number of places.
+        if self.tails.knots.shape[2] == KNOTS and by_compiled_code(len(X)):
+            return _compiled(self).of(X)
         return _learned(self).of(X)
 
     def total(self, evidence: Floats32) -> npt.NDArray[np.float32]:
-        """Weigh rows up, shape (n_rows,), by evidence (n_rows, n): the column with most, and 0.15 of the second."""
+        """Weigh rows up, shape (n_rows,), by evidence (n_rows, n).
+
+        A column has its feature with most evidence, and a part (`agreeing`) of the next: a value that is odd in one
+        way among many is less than one that is odd in two. A row has its column with most, and a part (`second`) of the
+        next.
+        """
         learned = _learned(self)
-        columns = np.maximum.reduceat(evidence[:, learned.by_column], learned.starts, axis=1).astype(np.float64)
+        if by_compiled_code(0):
+            return learned.total(evidence, self.agreeing, self.second)
+        ordered = evidence[:, learned.by_column]
+        most = np.maximum.reduceat(ordered, learned.starts, axis=1)
+        columns = most.astype(np.float64)
+        if self.agreeing:
+            is_most = ordered == np.repeat(most, learned.sizes, axis=1)
+            others = np.maximum.reduceat(np.where(is_most, np.float32(0.0), ordered), learned.starts, axis=1)
+            twice = np.add.reduceat(is_most, learned.starts, axis=1, dtype=np.int64) > 1
+            columns += self.agreeing * np.where(twice, most, others)
         if columns.shape[1] == 1:
             return np.asarray(columns[:, 0], dtype=np.float32)
         largest = np.partition(columns, columns.shape[1] - 2, axis=1)[:, -2:]
-        return np.asarray(largest[:, 1] + _SECOND * largest[:, 0], dtype=np.float32)
+        return np.asarray(largest[:, 1] + self.second * largest[:, 0], dtype=np.float32)
 
 
 class _Learned:
@@ -147,8 +184,8 @@ class _Learned:
 
     Attributes
     ----------
-    by_column, starts : ndarray of int64
-        The features by the column that they judge, and where each column's begin.
+    by_column, starts, sizes : ndarray of int64
+        The features by the column that they judge, where each column's begin, and how many it has.
     """
 
     def __init__(self, evidence: Evidence) -> None:
@@ -156,34 +193,50 @@ class _Learned:
         judged = np.array([scale.judged for scale in scales], dtype=np.int64)
         self.by_column = np.argsort(judged, kind="stable")
         self.starts = np.flatnonzero(np.diff(judged[self.by_column], prepend=-1))
-        self._nats = np.flatnonzero([scale.weighed and scale.nats for scale in scales])
-        self._placed = np.flatnonzero([scale.weighed and not scale.nats for scale in scales])
-        own = self._placed
-        self._widths = np.flatnonzero([not scales[i].logarithmic for i in own])
-        self._two_sided = np.flatnonzero([not scales[i].one_sided for i in own])
-        self._median, self._width = tails.median[own], tails.width[:, own[self._widths]]
-        self._up = _Side(tails.knots[0, own], tails.worth[0, own], tails.slope[0, own])
-        both = own[self._two_sided]
-        self._down = _Side(tails.knots[1, both], tails.worth[1, both], tails.slope[1, both])
+        self.sizes = np.diff(self.starts, append=len(judged))
+        self.nats = np.flatnonzero([scale.weighed and scale.nats for scale in scales])
+        self.placed = np.flatnonzero([scale.weighed and not scale.nats for scale in scales])
+        own = self.placed
+        self.widths = np.flatnonzero([not scales[i].logarithmic for i in own])
+        self.two_sided = np.flatnonzero([not scales[i].one_sided for i in own])
+        self.median, self.width = tails.median[own], tails.width[:, own[self.widths]]
+        self.up = _Side(tails.knots[0, own], tails.worth[0, own], tails.slope[0, own])
+        both = own[self.two_sided]
+        self.down = _Side(tails.knots[1, both], tails.worth[1, both], tails.slope[1, both])
+
+    def compiled(self) -> CompiledEvidence:
+        """The same for compiled code."""
+        parts = (self.nats, self.placed, self.widths, self.two_sided, self.median, self.width)
+        return CompiledEvidence(*parts, self.up.tables(), self.down.tables(), _MOST)
+
+    def total(self, evidence: Floats32, agreeing: float, second: float) -> Floats32:
+        """`Evidence.total` by compiled code."""
+        from anomaly_detection.features.compiled.kernels import heaviest
+
+        if evidence.shape[1] != len(self.by_column):
+            raise ValueError(f"there are {evidence.shape[1]} features of {len(self.by_column)}")
+        out = np.empty(len(evidence), dtype=np.float32)
+        heaviest(np.ascontiguousarray(evidence), self.by_column, self.starts, agreeing, second, out)
+        return out
 
     def of(self, X: Floats32) -> Floats32:
         out = np.zeros(X.shape, dtype=np.float32)
-        out[:, self._nats] = np.minimum(np.nan_to_num(X[:, self._nats].astype(np.float64)), _MOST)
-        rows = _CELLS // max(len(self._placed), 1) + 1
+        out[:, self.nats] = np.minimum(np.nan_to_num(X[:, self.nats].astype(np.float64)), _MOST)
+        rows = _CELLS // max(len(self.placed), 1) + 1
         for start in range(0, len(X), rows):
             some = slice(start, start + rows)
-            out[some, self._placed] = self._of_placed(X[some, self._placed].astype(np.float64))
+            out[some, self.placed] = self._of_placed(X[some, self.placed].astype(np.float64))
         return out
 
     def _of_placed(self, values: Floats) -> Floats:
         """The evidence of features that are on a scale."""
         missing = np.isnan(values)
-        placed = np.nan_to_num(values) - self._median
-        away = placed[:, self._widths]
-        placed[:, self._widths] = np.arcsinh(away / np.where(away > 0, self._width[0], self._width[1]))
-        found = self._up.evidence(placed)
-        both = self._two_sided
-        below = self._down.evidence(-placed[:, both])
+        placed = np.nan_to_num(values) - self.median
+        away = placed[:, self.widths]
+        placed[:, self.widths] = np.arcsinh(away / np.where(away > 0, self.width[0], self.width[1]))
+        found = self.up.evidence(placed)
+        both = self.two_sided
+        below = self.down.evidence(-placed[:, both])
         found[:, both] = np.maximum(np.maximum(found[:, both], below) - np.log(2.0), 0.0)
         return np.where(missing, 0.0, np.minimum(found, _MOST))
 
@@ -205,6 +258,13 @@ class _Side:
         self._slope = slope
         self._first = np.arange(len(knots)) * knots.shape[1]
 
+    def tables(self) -> tuple[Floats, Floats]:
+        """Places, worth and rise of each, shape (n, 3, shares); and last place, its worth and slope, shape (n, 3)."""
+        return (
+            np.stack([self._places, self._worth, self._rise], axis=1),
+            np.stack([self._last, self._most, self._slope], axis=1),
+        )
+
     def evidence(self, values: Floats) -> Floats:
         """As NumPy interpolates between the knots, and along the slope beyond; shape (n_rows, n)."""
         x = -values
@@ -218,15 +278,24 @@ class _Side:
 
 
 _learned: Kept[Evidence, _Learned] = Kept(_Learned)
+_compiled: Kept[Evidence, CompiledEvidence] = Kept(lambda evidence: _learned(evidence).compiled())
 
 
-def _widths(values: Floats, median: float, least: float) -> Floats:
+def _median(ordered: Floats32) -> float:
+    low, high = (float(ordered[at]) for at in ((ordered.size - 1) // 2, ordered.size // 2))
+    return (low + high) / 2.0 if low != high else low
+
+
+def _widths(ordered: Floats32, median: float, least: float) -> Floats:
     """One deviation on either side: the 95 % quantile there, as a normal value would have it."""
+    below, above = (ordered.astype(np.float64).searchsorted(median, side) for side in ("left", "right"))
     found = []
-    for sign in (1.0, -1.0):
-        away = sign * (values - median)
-        away = away[away > 0]
-        width = float(np.quantile(away, 0.9)) / 1.645 if away.size else 0.0
+    for away in (ordered[above:], ordered[:below][::-1]):
+        width = 0.0
+        if away.size:
+            places = Places(away.size, [0.9])
+            low, high = (np.abs(away[at].astype(np.float64) - median) for at in (places.low, places.high))
+            width = float(places.between(low, high)[0]) / 1.645
         found.append(max(width, least, 1e-9 * (1.0 + abs(median))))
     return np.array(found)
 
@@ -238,20 +307,33 @@ def _placed(values: Floats, scale: FeatureScale, median: float, width: Floats) -
     return np.asarray(np.arcsinh(away / np.where(away > 0, width[0], width[1])))
 
 
-def _tail(values: Floats, discrete: bool) -> tuple[Floats, Floats, float]:
-    """Where the outermost shares of the values begin, the evidence there, and how many units make a nat beyond."""
-    n = values.size
-    ordered = np.sort(values)
-    knots = np.quantile(ordered, 1.0 - _ALL_SHARES)
+def _tail(
+    ordered: Floats32, side: int, scale: FeatureScale, median: float, width: Floats
+) -> tuple[Floats, Floats, float]:
+    """Where the outermost shares of the values begin, the evidence there, and how many units make a nat beyond.
+
+    Only the values that quantiles lie between are brought onto the scale, which keeps their order.
+    """
+    n = ordered.size
+    places = Places(n, 1.0 - _ALL_SHARES)
+    outwards = ordered if side == 0 else ordered[::-1]
+    values = [outwards[at].astype(np.float64) for at in (places.low, places.high)]
+    low, high = ((1.0, -1.0)[side] * _placed(part, scale, median, width) for part in values)
+    knots = places.between(low, high)
+    at = dict(zip(_ALL_SHARES.tolist(), knots.tolist(), strict=True))
     # Where nearly all are usual to the digit, the tail begins with those that are not.
-    begins = next((share for share in _TAIL_FROM if np.quantile(ordered, 1.0 - share) > 0.0), _TAIL_FROM[0])
-    edge = float(np.quantile(ordered, 1.0 - begins))
+    begins = next((share for share in _TAIL_FROM if at[share] > 0.0), _TAIL_FROM[0])
+    edge = at[begins]
     stretches = [share for share in _STRETCHES if share < begins and share * n >= _FEWEST_IN_A_STRETCH]
-    slopes = [(float(np.quantile(ordered, 1.0 - share)) - edge) / np.log(begins / share) for share in stretches]
+    slopes = [(at[share] - edge) / np.log(begins / share) for share in stretches]
     # By ranks: how many lie as far out, those with the same value included.
-    beyond = n - np.searchsorted(ordered, knots, side="left")
+    nearest = np.where(knots > low, *values[::-1])
+    if side == 0:
+        beyond = n - ordered.searchsorted(nearest.astype(np.float32), side="left")
+    else:
+        beyond = ordered.searchsorted(nearest.astype(np.float32), side="right")
     worth = np.maximum.accumulate(-np.log((beyond + 0.5) / (n + 1.0)))
-    known = (_ALL_SHARES * n >= _FEWEST_BEYOND) & (discrete | (_SHARES[-1] <= _ALL_SHARES))
+    known = (_ALL_SHARES * n >= _FEWEST_BEYOND) & (scale.discrete | (_SHARES[-1] <= _ALL_SHARES))
     last = int(np.flatnonzero(known)[-1])
     knots[last + 1 :], worth[last + 1 :] = knots[last], worth[last]
-    return knots, worth, max([_LEAST_SLOPE, *slopes])
+    return knots, worth, max([scale.least_slope, *slopes])

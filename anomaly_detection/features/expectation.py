@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
-from anomaly_detection.data.levels import Kept, Levels
+from anomaly_detection.data.levels import Kept, Levels, vocabulary
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import compared_with, listed, number, without_unit
+from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.design import Design
 from anomaly_detection.features.group import FeatureSource, Range, Row
-from anomaly_detection.features.group_deviation import robust_scale
+from anomaly_detection.features.grouped import robust_scale
 from anomaly_detection.features.numeric_group import ComparingGroup
 from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale
 from anomaly_detection.features.pairing import MOST_PARTNERS
@@ -240,6 +241,33 @@ class Expectation(ComparingGroup):
             place += len(levels)
         return expected, standard
 
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`FeatureGroup.emit`; each sum is added up in the order of `_expected`."""
+        if not self.targets_:
+            return []
+        weights, count = _weights(self), len(self.targets_)
+        standard, telling = {}, []
+        for name, (centre, spread, low, high) in self.centres_.items():
+            scaled = self.scales_[name].of(program.number(name))
+            standard[name] = ((scaled - centre) / spread).clip(-_FARTHEST_JUDGED, _FARTHEST_JUDGED)
+            told = (scaled.clip(low, high) - centre) / spread
+            telling.append(told.is_missing().where(0.0, told).clip(-_FARTHEST, _FARTHEST))
+        first = weights.at(0, 1)[1][0]
+        expected = [program.as_value(float(own)) for own in first]
+        place = 1
+        for value in telling:
+            of, own = weights.at(place, 1)
+            for i, weight in zip(np.arange(count)[of].tolist(), own[0].tolist(), strict=True):
+                expected[i] = expected[i] + value * weight
+            place += 1
+        for name, levels in self.levels_.items():
+            of, own = weights.at(place, len(levels), unknown=True)
+            for i, each in zip(np.arange(count)[of].tolist(), own.T, strict=True):
+                expected[i] = expected[i] + program.of_level(name, vocabulary(levels), each)
+            place += len(levels)
+        parts = zip(self.targets_, expected, weights.spreads.tolist(), strict=True)
+        return [((standard[target.column] - told) / spread).arcsinh() for target, told, spread in parts]
+
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<number> as expected`` for each feature."""
         return np.asarray([f"{target.column} as expected" for target in self.targets_], dtype=object)
@@ -282,7 +310,7 @@ class Expectation(ComparingGroup):
 
     @staticmethod
     def _told_by(source: FeatureSource, row: Row) -> str:
-        named, _ = compared_with(source, row, joined=False)
+        named, _ = compared_with(source, row, joined=False, missing="a missing")
         return listed(named) if named else "the rest of the record"
 
     @classmethod

@@ -18,10 +18,13 @@ from sklearn.utils.validation import check_is_fitted
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.records import RecordReader, is_record
-from anomaly_detection.data.schema import CleaningReport, Role, Schema, infer_schema
+from anomaly_detection.data.schema import CleaningReport, CleanRecords, Role, Schema, infer_schema
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.branches import Branch, plan_branches
+from anomaly_detection.features.compiled.choice import by_compiled_code
+from anomaly_detection.features.compiled.features import CompiledFeatures
+from anomaly_detection.features.compiled.program import Program
 from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.derivation import find_derived
 from anomaly_detection.features.derived import Derived, Duration, add_derived, derived_names
@@ -29,9 +32,9 @@ from anomaly_detection.features.evidence import NAME, Evidence, learn_tails
 from anomaly_detection.features.excuses import Excuses
 from anomaly_detection.features.feature_scales import scales_of
 from anomaly_detection.features.group import FeatureSource
-from anomaly_detection.features.kept_features import kept_features
+from anomaly_detection.features.kept_features import kept_features, take_kept
 from anomaly_detection.features.kinds import EVIDENCE_GROUPS, GROUPS, KINDS, PLAIN_GROUPS, weigh_evidence
-from anomaly_detection.features.memory import Memory
+from anomaly_detection.features.memory import Memory, standing_out
 from anomaly_detection.features.pairing import MOST_PARTNERS
 from anomaly_detection.features.restated_columns import find_restated
 from anomaly_detection.features.sources import sources_of
@@ -41,6 +44,7 @@ from anomaly_detection.features.units import Units
 __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
 
 _FEW = 20_000  # rows: below, threads cost more than they save
+_ROWS = 8_192  # summarised at once
 
 
 class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -145,8 +149,8 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
 
         Parameters
         ----------
-        X : table
-            Anything `to_frame` takes, at least two rows.
+        X : table or CleanRecords
+            Anything `to_frame` takes, at least two rows; or what `read` gave.
         y : ignored
 
         Returns
@@ -160,16 +164,26 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         """
         return self._learn(X)[0]
 
+    def read(self, X: Any) -> CleanRecords:
+        """The clean records that a fit learns from, for those who fit on parts of them too; ``schema_`` is theirs."""
+        if isinstance(X, CleanRecords):
+            if self.schema is None:
+                raise DataError("Records that were read already say nothing of their columns; give a schema too.")
+            self.schema_ = self.schema
+            return X
+        frame = to_frame(X)
+        self.schema_ = infer_schema(frame) if self.schema is None else self.schema
+        return CleanRecords(*self.schema_.read(frame))
+
     def _learn(self, X: Any) -> tuple[npt.NDArray[np.float32], Table]:
         """Fit; give the features of the training records, and these as `prepare` makes them."""
         unknown = [group for group in self.groups if group not in KINDS]
         if unknown:
             raise DataError(f"Unknown feature group {unknown[0]!r}; expected some of {', '.join(GROUPS)}.")
         Kept.forget(self)
-        frame = to_frame(X)
+        records = self.read(X)
         self.__dict__.pop("_excuses", None)
-        self.schema_ = infer_schema(frame) if self.schema is None else self.schema
-        clean, self.cleaning_report_ = self.schema_.read(frame)
+        clean, self.cleaning_report_ = records.table, records.report
         self.restated_ = find_restated(
             clean, self.schema_.names(Role.NUMERIC, Role.CATEGORICAL), self.schema_.names(Role.TIMESTAMP)
         )
@@ -179,17 +193,19 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.n_features_in_ = len(extended.columns)
         self.transformers_ = self._branches()
         Kept.forget(self)
-        found = self._of_branches("fit_transform", extended)
+        blocks = self._blocks("fit_transform", extended)
         sources = self._sources()
-        self.kept_ = kept_features(found, sources)
+        self.kept_ = kept_features(blocks, sources)
         if not self.kept_.size:
             raise DataError("No feature varies among the records; expected records that differ.")
-        found = found[:, self.kept_]
         self.feature_sources_ = [sources[i] for i in self.kept_]
-        self.n_records_ = len(frame)
+        self.n_records_ = len(records)
         units = [KINDS[source.kind].units_of(source.name) for source in self.feature_sources_]
         plain = self.forest_features
-        self.tails_ = DeviationSummary([units[i][0] for i in plain], [units[i][1] for i in plain]).fit(found[:, plain])
+        self.tails_ = DeviationSummary([units[i][0] for i in plain], [units[i][1] for i in plain])
+        learned = take_kept(blocks, self.kept_, self._summaries)
+        found = learned[:, : len(self.kept_)]
+        self.tails_.fit(self.tails_.sample(found)[:, plain])
         self.evidence_ = None
         if self.weighs_evidence:
             logarithmic = np.concatenate([branch.logarithmic_features() for _, branch, _ in self._used()])
@@ -197,9 +213,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             self.evidence_ = Evidence(scales, learn_tails(found, scales, [least for least, _ in units]))
         self.feature_sources_ = self._all_sources()
         Kept.forget(self)
-        surprises, evidence = self.surprises(found), self.evidence(found)
-        learned = self.summarise(found, surprises, evidence)
-        self.remembered_ = self._remember(extended, learned, surprises, evidence)
+        self.remembered_ = self._remember(extended, learned, self._summarised(learned))
         return learned, extended
 
     def transform(self, X: Any, **params: Any) -> npt.NDArray[np.float32]:
@@ -219,6 +233,8 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         """
         if not hasattr(self, "feature_sources_"):
             check_is_fitted(self, "feature_sources_")
+        if isinstance(X, CleanRecords):
+            return self._extended(X.table), X.report
         found = self._reader().read(X) if first is None and is_record(X) else None
         clean, report = self.schema_.read(X, first) if found is None else found
         return self._extended(clean), report
@@ -240,7 +256,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         absent = [name for name in _plan(self).identifiers if name not in clean]
         if absent:
             clean = clean.with_columns({name: np.full(len(clean), None, dtype=object) for name in absent})
-        return add_derived(clean, self.derived_, _plan(self).derived)
+        return add_derived(clean, _plan(self).derived)
 
     def _derived_columns(self) -> dict[str, Derived]:
         """The derived columns by name."""
@@ -250,42 +266,64 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
     def features_of(self, extended: Any) -> npt.NDArray[np.float32]:
         """Return the features of records that `prepare` or `extend` made; training records have theirs again."""
         extended = as_table(extended)
-        found = self.summarise(self._of_branches("features_of", extended)[:, self.kept_])
+        if by_compiled_code(len(extended)):
+            found = self.summarise(_compiled(self).of(extended))
+        else:
+            found = self.summarise(self._of_branches("features_of", extended)[:, self.kept_])
         copies = self._copies()
         if self.remembered_ is None or copies is None:
             return found
-        branch, columns = copies
-        return self.remembered_.restore(branch.keys(extended.only(columns)), found)
+        if len(extended) == 1 and not copies[0].may_be_known(extended):
+            return found
+        return self.remembered_.restore(copies[0].keys(extended), found)
+
+    def _summarised(self, learned: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32] | None:
+        """Put the row-level summary behind the features of training records, in the columns that are left for it.
+
+        Returns which features of each stand out, as `Memory` has them; None where no evidence is weighed.
+        """
+        single, places = len(self.kept_), []
+        for start in range(0, len(learned), _ROWS):
+            some = learned[start : start + _ROWS]
+            found = np.ascontiguousarray(some[:, :single])
+            surprises, evidence = self.surprises(found), self.evidence(found)
+            some[:, single:] = self.summarise(found, surprises, evidence)[:, single:]
+            if evidence is not None:
+                places.append(standing_out(evidence, self._in_their_places(surprises)))
+        return np.concatenate(places) if places else None
 
     def _remember(
-        self,
-        extended: Table,
-        learned: npt.NDArray[np.float32],
-        surprises: npt.NDArray[np.float32],
-        evidence: npt.NDArray[np.float32] | None,
+        self, extended: Table, learned: npt.NDArray[np.float32], places: npt.NDArray[np.uint32] | None
     ) -> Memory | None:
         copies = self._copies()
-        if evidence is None or copies is None:
+        if places is None or copies is None:
             return None
         branch, columns = copies
-        keys = branch.keys(extended.only(columns))
-        return Memory.of(keys, learned, evidence, self._in_their_places(surprises))
+        return Memory.of(branch.keys(extended.only(columns)), learned, places, len(self.kept_))
 
     def _copies(self) -> tuple[Copies, list[str]] | None:
         """The branch that knows records by all that they say, and its columns."""
         return _plan(self).copies
 
     def _of_branches(self, method: str, extended: Table) -> npt.NDArray[np.float32]:
-        """What a method of the branches makes of prepared records, side by side, of many each branch in a thread."""
+        """What a method of the branches makes of prepared records, side by side."""
+        return np.hstack([np.empty((len(extended), 0), dtype=np.float32), *self._blocks(method, extended)])
+
+    def _blocks(self, method: str, extended: Table) -> list[npt.NDArray[np.float32]]:
+        """What a method of each branch makes of prepared records, of many each branch in a thread."""
         used = _plan(self).used
         if len(extended) < _FEW:
-            blocks = [getattr(branch, method)(extended.only(columns)) for _, branch, columns in used]
-        else:
-            with joblib.parallel_config(backend="threading"):
-                blocks = Parallel(n_jobs=self.n_jobs)(
-                    delayed(getattr(branch, method))(extended.only(columns)) for _, branch, columns in used
-                )
-        return np.hstack([np.empty((len(extended), 0), dtype=np.float32), *blocks])
+            return [getattr(branch, method)(extended.only(columns)) for _, branch, columns in used]
+        with joblib.parallel_config(backend="threading"):
+            found: list[npt.NDArray[np.float32]] = Parallel(n_jobs=self.n_jobs)(
+                delayed(getattr(branch, method))(extended.only(columns)) for _, branch, columns in used
+            )
+        return found
+
+    @property
+    def _summaries(self) -> int:
+        """How many row-level features there are."""
+        return ("tails" in self.groups) * len(self.tails_.get_feature_names_out()) + self.weighs_evidence
 
     def summarise(
         self,
@@ -438,9 +476,17 @@ class _Plan:
 
     def __init__(self, features: SupplyChainFeatures) -> None:
         self.identifiers = features.schema_.names(Role.IDENTIFIER)
-        self.derived = [*features._derived_columns()]
+        self.derived = features._derived_columns()
         self.used = features._used() if hasattr(features, "transformers_") else []
         self.copies = next(((branch, columns) for name, branch, columns in self.used if name == "copies"), None)
+
+    def compiled(self, features: SupplyChainFeatures) -> CompiledFeatures:
+        """What computes the features by compiled code."""
+        schema, derived = features.schema_, features._derived_columns()
+        words = schema.word_columns()
+        categories = [*schema.names(Role.CATEGORICAL), *words.values(), *derived]
+        program = Program(schema.names(Role.NUMERIC), schema.names(Role.TIMESTAMP), categories, derived, words)
+        return CompiledFeatures(program, self.used, features.kept_)
 
 
 _plan: Kept[SupplyChainFeatures, _Plan] = Kept(_Plan)
@@ -449,4 +495,5 @@ _forest_features: Kept[SupplyChainFeatures, npt.NDArray[np.int64]] = Kept(
         [source.kind not in EVIDENCE_GROUPS for source in features.feature_sources_[: len(features.kept_)]]
     )
 )
+_compiled: Kept[SupplyChainFeatures, CompiledFeatures] = Kept(lambda features: _plan(features).compiled(features))
 _reader: Kept[SupplyChainFeatures, RecordReader] = Kept(lambda features: RecordReader(features.schema_))

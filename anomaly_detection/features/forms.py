@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -14,7 +14,8 @@ import numpy.typing as npt
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Coded, Table, as_table, missing_in
 from anomaly_detection.features.clauses import number, short, with_unit
-from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
+from anomaly_detection.features.compiled.program import Program, Value
+from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row, side_by_side
 
 __all__ = [
     "MOST_DECIMALS",
@@ -93,8 +94,9 @@ class Columns(FeatureGroup):
         """Fit, and give each training row's evidence by the other rows."""
         X = as_table(X)
         learned = self.fit(X).learned_
-        found = [self._evidence(X[name], one, 1) for name, one in learned.items()]
-        return np.column_stack([np.empty((len(X), 0)), *found]).astype(np.float32)
+        return side_by_side(
+            [self._evidence(X[name], one, 1).astype(np.float32) for name, one in learned.items()], len(X)
+        )
 
     def _evidence(self, column: Any, learned: Any, own: int) -> Floats:
         """`own` rows of those counted are the row itself."""
@@ -155,6 +157,16 @@ class Seldom(Columns):
         found = self.is_one(X.matrix(list(self.learned_)))
         return np.where(found, _seldom_each(self), 0.0).astype(np.float32)
 
+    @classmethod
+    def is_one_of(cls, value: Value) -> Value:
+        """`is_one` as a program has it."""
+        raise NotImplementedError
+
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`FeatureGroup.emit`."""
+        told = zip(self.learned_, _seldom_each(self).tolist(), strict=True)
+        return [self.is_one_of(program.number(name)).where(nats, 0.0) for name, nats in told]
+
     def _learn(self, column: Floats) -> int | None:
         count = int(self.is_one(column).sum())
         return count if count < _SELDOM * len(column) else None
@@ -174,6 +186,11 @@ class Signs(Seldom):
         return values < 0
 
     @classmethod
+    def is_one_of(cls, value: Value) -> Value:
+        """`is_one` as a program has it."""
+        return value < 0.0
+
+    @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`."""
         name, shown = with_unit(source.columns[0], float(value))
@@ -189,6 +206,11 @@ class Zeros(Seldom):
     def is_one(values: Floats) -> npt.NDArray[np.bool_]:
         """Whether each is 0."""
         return values == 0
+
+    @classmethod
+    def is_one_of(cls, value: Value) -> Value:
+        """`is_one` as a program has it."""
+        return value.equals(0.0)
 
     def _learn(self, column: Floats) -> int | None:
         return None if (column < 0).any() else super()._learn(column)
@@ -228,6 +250,12 @@ class Decimals(Columns):
         told = _seldom_each(self)
         return np.where(found > 0, told[np.arange(len(told)), found], 0.0).astype(np.float32)
 
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`FeatureGroup.emit`."""
+        told = zip(self.learned_, _seldom_each(self), strict=True)
+        # The first is that of none, the last that of what is missing.
+        return [program.number(name).decimals().look_up([0.0, *nats[1:], 0.0]) for name, nats in told]
+
     def _learn(self, column: Floats) -> Codes:
         found = decimals(column)
         at_least = np.bincount(found[found >= 0], minlength=MOST_DECIMALS + 1)[::-1].cumsum()[::-1]
@@ -258,6 +286,11 @@ class Gaps(Columns):
             missing[:, i] = X.isna(name)
         return np.where(missing, _seldom_each(self), 0.0).astype(np.float32)
 
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`FeatureGroup.emit`."""
+        told = zip(self.learned_, _seldom_each(self).tolist(), strict=True)
+        return [program.missing(name).where(nats, 0.0) for name, nats in told]
+
     def _learn(self, column: Any) -> int | None:
         missing = int(missing_in(column).sum())
         return missing if missing < _SELDOM * len(column) else None
@@ -278,6 +311,10 @@ class Gaps(Columns):
 
 class Texts(Columns):
     """Columns of texts, looked at level by level."""
+
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`FeatureGroup.emit`."""
+        return [program.level(name, judge) for name, judge in _judges(self)]
 
     def _of_levels(self, column: Coded, of: Callable[[str], float | None]) -> Floats:
         """Give `of` each text that occurs; what it says of each row's, NaN where it says None or there is none."""

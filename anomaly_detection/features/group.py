@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import Any, ClassVar, TypeVar
@@ -14,9 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Table, as_table
+from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derived import Derived
 
-__all__ = ["OF_A_RECORD", "FeatureGroup", "FeatureSource", "Range", "Row"]
+__all__ = ["OF_A_RECORD", "FeatureGroup", "FeatureSource", "Range", "Row", "side_by_side"]
 
 Row = Mapping[str, Any]
 Range = tuple[float, float]
@@ -56,6 +57,14 @@ class FeatureSource:
         return [part for part in self.derived.values() if isinstance(part, kind)]
 
 
+def side_by_side(columns: Sequence[npt.NDArray[Any]], rows: int) -> npt.NDArray[np.float32]:
+    """Columns of so many rows as float32, shape (rows, columns)."""
+    out = np.empty((rows, len(columns)), dtype=np.float32)
+    for i, column in enumerate(columns):
+        out[:, i] = column
+    return out
+
+
 class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """A transformer that makes the features of one group, and what is to be known of any of them.
 
@@ -76,6 +85,8 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Whether they tell that other records say the same.
     nats : bool
         Whether values are evidence in nats (`Evidence`) already.
+    by_name : bool
+        Whether columns are looked up by their names, so that others beside them do no harm.
     weighed : bool
         Whether they are evidence, and told as reasons, in a model that weighs evidence; else others tell it better.
     logarithmic : bool
@@ -91,6 +102,7 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     counted: ClassVar[bool] = False
     repeats: ClassVar[bool] = False
     nats: ClassVar[bool] = False
+    by_name: ClassVar[bool] = False
     weighed: ClassVar[bool] = True
     logarithmic: ClassVar[bool] = False
     one_sided: ClassVar[bool] = False
@@ -115,6 +127,10 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """`transform` of a fitted group, without looking whether it is one."""
         raise NotImplementedError(f"{type(self).__name__} makes no features of records")
+
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`features_of` as a program of these columns of the records; None where it has none."""
+        return None
 
     def logarithmic_features(self) -> npt.NDArray[np.bool_]:
         """`logarithmic` of each feature."""

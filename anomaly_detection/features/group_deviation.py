@@ -8,38 +8,29 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from joblib import Parallel, delayed
 
-from anomaly_detection.data.levels import Combinations, CombinedLevels, Kept, Levels
+from anomaly_detection.data.levels import Combinations, CombinedLevels, Kept, Levels, grouped_by
 from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import compared_with
-from anomaly_detection.features.group import FeatureSource, Row
+from anomaly_detection.features.compiled.combinations import combination
+from anomaly_detection.features.compiled.program import Program, Value
+from anomaly_detection.features.group import FeatureSource, Row, side_by_side
+from anomaly_detection.features.grouped import MAD_TO_SIGMA, robust_scale
 from anomaly_detection.features.numeric_group import ComparingGroup
 from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale
+from anomaly_detection.features.ordered import CodedColumns, Grouped, Ordered
 from anomaly_detection.features.pairing import most_related
 from anomaly_detection.progress import steps
 
-__all__ = ["GroupDeviation", "explained_share", "robust_scale"]
+__all__ = ["GroupDeviation"]
 
 Floats = npt.NDArray[np.float64]
 _SAMPLE = 30_000
 _ROWS_A_GROUP = 15  # on average; smaller groups foretell too well and judge too badly
-_MAD_TO_SIGMA = 1.4826
 _DETERMINED_SHARE = 0.98
 _SPREAD_STRENGTH = 6.0  # a robust scale needs that many more rows than a median to be known as well
-
-
-def robust_scale(values: Floats) -> float:
-    """Standard deviation as the median distance from the median tells it; by tails, then plainly, where that is 0."""
-    if values.size == 0:
-        return 0.0
-    distance = np.abs(values - np.median(values))
-    spread = _MAD_TO_SIGMA * float(np.median(distance))
-    if spread == 0.0:
-        spread = float(np.quantile(distance, 0.95)) / 1.96
-    return spread if spread > 0.0 else float(values.std())
 
 
 @dataclass
@@ -111,6 +102,15 @@ class GroupDeviation(ComparingGroup):
 
     def fit(self, X: Any, y: object = None) -> GroupDeviation:
         """Choose each number's groups and learn what is usual in them."""
+        self._learn(X)
+        return self
+
+    def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+        """Fit, and give the deviations of the training rows, whose groups are all known."""
+        return side_by_side(self._learn(X), len(as_table(X)))
+
+    def _learn(self, X: Any) -> list[npt.NDArray[np.float32]]:
+        """Fit, and give the training rows' deviations, shape (n,)."""
         X = self._seen(X)
         sample = X.take(slice(None, None, -(-len(X) // _SAMPLE)))
         coded = {}
@@ -118,87 +118,79 @@ class GroupDeviation(ComparingGroup):
             levels = Levels(sample[name])
             if 1 < len(levels) <= len(sample) / _ROWS_A_GROUP and levels.counts.max() < 0.98 * len(sample):
                 coded[name] = (levels.codes(sample[name]), len(levels))
-        coded = {name: coded[name] for name in most_related(coded)}
+        columns = CodedColumns({name: coded[name] for name in most_related(coded)})
         found = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-            delayed(self._fit_column)(X, sample, name, coded)
+            delayed(self._fit_column)(X, sample, name, columns)
             for name in steps(self.numbers, "comparing numbers within groups")
         )
-        self.deviations_: list[_Deviation] = [deviation for deviation in found if deviation is not None]
-        return self
+        known = [one for one in found if one is not None]
+        self.deviations_: list[_Deviation] = [deviation for deviation, _ in known]
+        return [values for _, values in known]
 
     def _fit_column(
-        self, X: Table, sample: Table, name: str, coded: dict[str, tuple[npt.NDArray[np.int64], int]]
-    ) -> _Deviation | None:
-        group_by = self._best_groups(sample.numbers(name), coded)
+        self, X: Table, sample: Table, name: str, columns: CodedColumns
+    ) -> tuple[_Deviation, npt.NDArray[np.float32]] | None:
+        group_by = self._best_groups(Ordered(sample.numbers(name)), columns)
         if not group_by:
             return None
-        values = X.numbers(name)
-        scale = choose_scale(values)
-        scaled = scale.apply(values)
-        present = ~np.isnan(scaled)
-        chain: list[_Usual] = []
-        for depth in range(len(group_by) + 1):
-            groups = CombinedLevels(X, group_by[:depth])
-            above = chain[-1].groups.codes(X)[present] if chain else None
-            chain.append(self._usual(groups, groups.codes(X)[present], scaled[present], chain, above))
-        return _Deviation(name, scale, group_by, chain[-1], chain[:-1])
+        scale = choose_scale(X.numbers(name))
+        scaled = scale.apply(X.numbers(name))
+        values = Ordered(scaled)
+        chain = [self._of_all(grouped_by(X, ()).levels, values)]
+        above = np.zeros(len(values), dtype=np.int64)
+        for depth in range(1, len(group_by) + 1):
+            groups = grouped_by(X, group_by[:depth])
+            codes = values.of(groups.codes)
+            chain.append(self._usual(groups.levels, codes, values, chain, above))
+            above = codes
+        usual = chain[-1]
+        own = np.arcsinh((scaled - usual.centre[groups.codes]) / usual.spread[groups.codes])
+        return _Deviation(name, scale, group_by, usual, chain[:-1]), own.astype(np.float32)
 
-    def _best_groups(self, values: Floats, coded: dict[str, tuple[npt.NDArray[np.int64], int]]) -> tuple[str, ...]:
-        ranks: Floats = np.asarray(pd.Series(values).rank(), dtype=np.float64)
-        present = ~np.isnan(ranks)
-        if present.sum() < 10 or np.ptp(ranks[present]) == 0:
+    def _best_groups(self, values: Ordered, columns: CodedColumns) -> tuple[str, ...]:
+        if len(values) < 10 or not values.varies or not columns.names:
             return ()
-        ranks = ranks[present]
-        single = {name: explained_share(ranks, codes[present], size) for name, (codes, size) in coded.items()}
-        if not single:
-            return ()
-        first = max(single, key=lambda name: single[name])
+        every = np.ones(len(columns.names), dtype=bool)
+        single = values.explained_shares(columns, every)
+        first = int(np.argmax(single))
         if single[first] < self.min_explained:
             return ()
-        codes, _ = coded[first]
-        double = {}
-        for name, (others, other_size) in coded.items():
-            if name != first:
-                both = (codes * other_size + others)[present]
-                used, both = np.unique(both, return_inverse=True)
-                if len(used) <= len(ranks) / _ROWS_A_GROUP:
-                    double[name] = explained_share(ranks, both, len(used))
-        if double:
-            second = max(double, key=lambda name: double[name])
-            gain = double[second] - single[first]
-            if gain >= 0.005 and gain >= self.min_gain * (1.0 - single[first]):
-                return (first, second)
-        return (first,)
+        every[first] = False
+        double = values.pair_shares(columns, first, every, len(values) / _ROWS_A_GROUP)
+        second = int(np.argmax(double))
+        gain = double[second] - single[first]
+        if gain >= 0.005 and gain >= self.min_gain * (1.0 - single[first]):
+            return (columns.names[first], columns.names[second])
+        return (columns.names[first],)
+
+    @staticmethod
+    def _of_all(groups: CombinedLevels, values: Ordered) -> _Usual:
+        width = max(values.robust_scale, 1e-9 * (1.0 + abs(values.median)))
+        return _Usual(groups, np.full(2, values.median), np.full(2, width))
 
     def _usual(
         self,
         groups: CombinedLevels,
         codes: npt.NDArray[np.int64],
-        values: Floats,
+        ordered: Ordered,
         chain: list[_Usual],
-        above: npt.NDArray[np.int64] | None,
+        above: npt.NDArray[np.int64],
     ) -> _Usual:
-        size = len(groups)
-        if above is None:
-            middle = float(np.median(values))
-            width = max(robust_scale(values), 1e-9 * (1.0 + abs(middle)))
-            return _Usual(groups, np.full(2, middle), np.full(2, width))
-        parent = chain[-1]
-        n = np.bincount(codes, minlength=size).astype(np.float64)
-        own: Any = pd.Series(values).groupby(codes).median()
-        centre = np.zeros(size)
-        centre[own.index] = own.to_numpy()
-        distance: Any = pd.Series(np.abs(values - centre[codes])).groupby(codes)
-        spread = np.zeros(size)
+        size, parent, values = len(groups), chain[-1], ordered.x
+        grouped = Grouped(ordered, codes, size)
+        n = grouped.sizes.astype(np.float64)
+        centre = grouped.median()
         # Half of a small or rounded group may agree exactly: its 90 % quantile then still tells how far values stray.
-        own_spread: Any = np.maximum(_MAD_TO_SIGMA * distance.median(), distance.quantile(0.9) / 3.0)
-        spread[own_spread.index] = own_spread.to_numpy()
+        spread = np.maximum(
+            MAD_TO_SIGMA * grouped.median_distance(centre), grouped.quantile_of_distances(centre, 0.9) / 3.0
+        )
         parent_codes = np.zeros(size, dtype=np.int64)
         parent_codes[codes] = above
         parent_centre = parent.centre[parent_codes]
-        within = robust_scale(values - centre[codes])
+        away = values - centre[codes]
+        within = robust_scale(away)
         between = float(np.sqrt(np.mean((centre - parent_centre)[codes] ** 2)))
-        if np.mean(values == centre[codes]) >= _DETERMINED_SHARE:
+        if np.mean(away == 0.0) >= _DETERMINED_SHARE:
             # The groups determine the number, so that a small one is not drawn towards values it cannot have.
             between = np.inf
         # The best linear shrinkage lends as many rows as the variance within is of that between groups.
@@ -216,6 +208,14 @@ class GroupDeviation(ComparingGroup):
         centre, spread = learned.expected(X)
         scaled = apply_scales(learned.scales, X.matrix(learned.columns))
         return np.arcsinh((scaled - centre) / spread).astype(np.float32)
+
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`FeatureGroup.emit`."""
+        found = []
+        for one in self.deviations_:
+            centre, spread = _expected(program, [*one.parents, one.usual])
+            found.append(((one.scale.of(program.number(one.column)) - centre) / spread).arcsinh())
+        return found
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<number> by <categories>`` for each feature."""
@@ -247,6 +247,19 @@ class GroupDeviation(ComparingGroup):
         if takes_time and named:
             return f"what {' '.join([', '.join(named), *joined])} takes"
         return super().what_is_usual(source, row)
+
+
+def _expected(program: Program, chain: Sequence[_Usual]) -> tuple[Value, Value]:
+    """Centre and spread of the smallest group that is known, as a program has them."""
+    found = (program.as_value(float(chain[0].centre[0])), program.as_value(float(chain[0].spread[0])))
+    for one in chain[1:]:
+        place = combination(program, one.groups)
+        known = place >= 0.0
+        centre, spread = (
+            known.where(place.look_up(own), above) for own, above in zip((one.centre, one.spread), found, strict=True)
+        )
+        found = centre, spread
+    return found
 
 
 class _Learned:
@@ -290,16 +303,3 @@ class _Usuals:
 
 
 _learned: Kept[GroupDeviation, _Learned] = Kept(_Learned)
-
-
-def explained_share(ranks: Floats, codes: npt.NDArray[np.int64], size: int) -> float:
-    """Share of the variance that group means explain, adjusted for their number."""
-    n = np.bincount(codes, minlength=size)
-    sums = np.bincount(codes, weights=ranks, minlength=size)
-    used = n > 0
-    total = float(((ranks - ranks.mean()) ** 2).sum())
-    between = float((sums[used] ** 2 / n[used]).sum() - len(ranks) * ranks.mean() ** 2)
-    free = len(ranks) - int(used.sum())
-    if free <= 0 or total <= 0:
-        return 0.0
-    return 1.0 - ((total - between) / free) / (total / (len(ranks) - 1))

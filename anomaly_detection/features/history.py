@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.features.group_deviation import robust_scale
+from anomaly_detection.features.grouped import MAD_TO_SIGMA
+from anomaly_detection.features.ordered import Ordered
 
 __all__ = ["LEAST_ROWS", "History", "learn_history"]
 
@@ -22,51 +23,12 @@ Codes = npt.NDArray[np.int64]
 LEAST_ROWS = 10
 """Values that there must be."""
 
-_MAD_TO_SIGMA = 1.4826
 _LENT_CENTRES = (0.02, 0.2, 1.0, 4.0)
 _LENT_SPREADS = (1.0, 4.0, 16.0, 64.0)
 _USUALLY_LENT = (0.2, 4.0)
 _RESOLUTION = 1e-3
-
-
-class _Sorted:
-    """Values by group, in order: medians, quantiles, and medians of a row's fellows, by one sort.
-
-    Parameters
-    ----------
-    codes : ndarray of int64, shape (n,)
-        Groups, from 0 to ``groups - 1``.
-    values : ndarray of float64, shape (n,)
-        Without NaN.
-    """
-
-    def __init__(self, codes: Codes, values: Floats, groups: int) -> None:
-        by_value = np.argsort(values)
-        # Short codes are sorted digit by digit. Equal values may stand in any order.
-        short = codes.astype(np.int16) if groups <= np.iinfo(np.int16).max else codes
-        self.order = by_value[np.argsort(short[by_value], kind="stable")]
-        self.values = values[self.order]
-        self.sizes = np.bincount(codes, minlength=groups)
-        self.starts = np.cumsum(self.sizes) - self.sizes
-
-    def quantile(self, share: float) -> Floats:
-        """Of each group, shape (groups,), between values as NumPy has it; 0 of an empty one."""
-        place = self.starts + share * np.maximum(self.sizes - 1, 0)
-        low = np.minimum(place.astype(np.int64), len(self.values) - 1)
-        high = np.minimum(low + (place > low), len(self.values) - 1)
-        found = self.values[low] + (place - low) * (self.values[high] - self.values[low])
-        return np.where(self.sizes > 0, found, 0.0)
-
-    def median_of_others(self) -> tuple[Floats, Codes]:
-        """For each row the median of the other values of its group, NaN where it has none, and how many they are."""
-        start, rest = np.repeat(self.starts, self.sizes), np.repeat(self.sizes, self.sizes) - 1
-        rank = np.arange(len(self.values)) - start
-        # Places among the others, of which those behind the row itself have moved up by one.
-        low, high = (np.clip(start + at + (at >= rank), 0, len(self.values) - 1) for at in ((rest - 1) // 2, rest // 2))
-        median = np.where(rest > 0, 0.5 * self.values[low] + 0.5 * self.values[high], np.nan)
-        found, count = np.empty(len(self.values)), np.empty(len(self.values), dtype=np.int64)
-        found[self.order], count[self.order] = median, rest
-        return found, count
+_SAMPLE = 20_000
+"""Rows that decide how many are lent, at most."""
 
 
 @dataclass
@@ -112,6 +74,12 @@ class History:
     def _deviation(self, values: Floats, count: Any, median: Floats, spread: Floats) -> Floats:
         return np.arcsinh((values - self._centre(count, median)) / self._spread(count, spread))
 
+    def _likelihood(self, values: Floats, count: Any, median: Floats, spread: Floats) -> float:
+        """The mean logarithm of the values' density."""
+        scale = self._spread(count, spread)
+        z = (values - self._centre(count, median)) / scale
+        return float(np.mean(-np.log(scale) - 2.0 * np.log1p(z * z / 3.0)))
+
     def _centre(self, count: Any, median: Floats) -> Floats:
         return np.asarray((count * median + self.lent_centre * self.centre) / (count + self.lent_centre))
 
@@ -123,69 +91,54 @@ class History:
         return np.asarray(np.where(count < 1, self.width, found))
 
 
-def _distance_of_others(values: Floats, codes: Codes, others: Floats, groups: int) -> Floats:
-    """For each row the median distance of the other values of its group from their median, which is `others`."""
-    low, high = np.full(groups, np.inf), np.full(groups, -np.inf)
-    np.minimum.at(low, codes, others)
-    np.maximum.at(high, codes, others)
-    # The rows of a group lack one below its middle, one above, or the middle itself: three medians at most.
-    between = (others != low[codes]) & (others != high[codes])
-    third = low.copy()
-    third[codes[between]] = others[between]
-    found = np.empty(len(values))
-    for centre in (low, high, third)[: 3 if between.any() else 2]:
-        distances = _Sorted(codes, np.abs(values - centre[codes]), groups).median_of_others()[0]
-        same = others == centre[codes]
-        found[same] = distances[same]
-    return found
-
-
 def learn_history(
-    values: Floats, codes: Codes, groups: int, *, quickly: bool = False
+    values: Floats | Ordered, codes: Codes, groups: int, *, quickly: bool = False
 ) -> tuple[History, Floats, float] | None:
     """Learn a `History`; give the deviations of the values by the others of their group, and the mean log density.
 
     Parameters
     ----------
-    values : ndarray of float64, shape (n,)
+    values : ndarray of float64, shape (n,), or Ordered
         NaN where missing.
     codes : ndarray of int64, shape (n,)
         Groups from 0 to ``groups - 1``.
     quickly : bool
-        Whether to take the usual numbers of rows that are lent, to compare contexts, in place of the likeliest.
+        Whether to take the usual numbers of rows that are lent, to compare contexts, in place of the likeliest; there
+        are no deviations then.
 
     Returns
     -------
     (History, ndarray of float64 (n,), float), or None where there are too few values.
     """
-    present = ~np.isnan(values)
-    x, own = values[present], codes[present]
+    ordered = values if isinstance(values, Ordered) else Ordered(values)
+    x = ordered.x
     if x.size < LEAST_ROWS:
         return None
-    centre = float(np.median(x))
-    resolution = max(_RESOLUTION * robust_scale(x), 1e-9 * (1.0 + abs(centre)))
-    width = max(robust_scale(x), resolution)
-    by_value = _Sorted(own, x, groups)
-    others, rest = by_value.median_of_others()
+    centre = ordered.median
+    resolution = max(_RESOLUTION * ordered.robust_scale, 1e-9 * (1.0 + abs(centre)))
+    width = max(ordered.robust_scale, resolution)
+    grouped = ordered.within(codes, groups)
+    others, away, rest = grouped.by_others()
     others = np.where(rest > 0, others, centre)
-    own_spread = _MAD_TO_SIGMA * np.nan_to_num(_distance_of_others(x, own, others, groups))
+    own_spread = MAD_TO_SIGMA * np.nan_to_num(away)
     several = rest >= 2
-    within = _MAD_TO_SIGMA * float(np.median(np.abs(x - others)[several])) if several.any() else width
+    within = MAD_TO_SIGMA * float(np.median(np.abs(x - others)[several])) if several.any() else width
     # To compare contexts, what is usual for new rows need not be known.
     median, spread, low, high = np.zeros((4, groups + 1))
     if not quickly:
-        median[:-1], low[:-1], high[:-1] = (by_value.quantile(share) for share in (0.5, 0.05, 0.95))
-        spread[:-1] = _MAD_TO_SIGMA * _Sorted(own, np.abs(x - median[own]), groups).quantile(0.5)
-    count = np.append(by_value.sizes, 0)
-    best: tuple[float, History, Floats] | None = None
+        median[:-1], low[:-1], high[:-1] = (grouped.quantile(share) for share in (0.5, 0.05, 0.95))
+        spread[:-1] = grouped.spread(median[:-1])
+    count = np.append(grouped.sizes, 0)
+    some = slice(None, None, -(-len(x) // _SAMPLE))
+    part = x[some], rest[some], others[some], own_spread[some]
+    best: tuple[float, History] | None = None
     for lent_centre, lent_spread in [_USUALLY_LENT] if quickly else product(_LENT_CENTRES, _LENT_SPREADS):
         found = History(count, median, spread, low, high, centre, width, within, lent_centre, lent_spread, resolution)
-        scale = found._spread(rest, own_spread)
-        z = np.sinh(found._deviation(x, rest, others, own_spread))
-        likely = float(np.mean(-np.log(scale) - 2.0 * np.log1p(z * z / 3.0)))
+        likely = found._likelihood(*part)
         if best is None or likely > best[0]:
-            best = likely, found, np.arcsinh(z)
+            best = likely, found
     assert best is not None
-    deviations = np.full(len(values), np.nan)
-    deviations[present] = best[2]
+    deviations = np.full(len(ordered.present), np.nan)
+    if not quickly:
+        deviations[ordered.present] = best[1]._deviation(x, rest, others, own_spread)
     return best[1], deviations, best[0]

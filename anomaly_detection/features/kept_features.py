@@ -10,26 +10,45 @@ import numpy.typing as npt
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.kinds import KINDS
 
-__all__ = ["kept_features"]
+__all__ = ["kept_features", "take_kept"]
+
+Floats32 = npt.NDArray[np.float32]
 
 _SAMPLE = 5_000
 _SAME = 0.999
 _BLOCK = 1_024
+_ROWS = 4_096
 
 
-def kept_features(found: npt.NDArray[np.float32], sources: Sequence[FeatureSource]) -> npt.NDArray[np.int64]:
-    """Choose among features, shape (n, features), by their numbers; none where no feature varies."""
+def kept_features(blocks: Sequence[Floats32], sources: Sequence[FeatureSource]) -> npt.NDArray[np.int64]:
+    """Choose among features, blocks of shape (n, features) side by side, by their numbers; none where none varies."""
     telling = np.array([KINDS[source.kind].units[1] < np.inf for source in sources], dtype=bool)
-    kept = _distinct(found, telling)
+    kept = _distinct(blocks, telling)
     return kept[~_foretold(sources)[kept]]
 
 
-def _distinct(found: npt.NDArray[np.float32], telling: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+def take_kept(blocks: list[Floats32], kept: npt.NDArray[np.int64], more: int) -> Floats32:
+    """The kept features side by side, and so many columns more of anything; each block goes when it has been copied.
+
+    Two tables of all features would be in memory at once, else.
+    """
+    out = np.empty((len(blocks[0]), len(kept) + more), dtype=np.float32)
+    start = 0
+    for i, block in enumerate(blocks):
+        first, last = np.searchsorted(kept, [start, start + block.shape[1]])
+        for row in range(0, len(block) if last > first else 0, _ROWS):
+            rows = slice(row, row + _ROWS)
+            out[rows, first:last] = block[rows][:, kept[first:last] - start]
+        start += block.shape[1]
+        blocks[i] = block[:0]
+    return out
+
+
+def _distinct(blocks: Sequence[Floats32], telling: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """Columns that vary or are `telling` once they do, each but the first of those that rise and fall together."""
-    with np.errstate(invalid="ignore"):
-        varies = np.array([_varies(column) for column in found.T], dtype=bool)
+    varies = np.concatenate([np.zeros(0, dtype=bool), *map(_vary, blocks)])
     candidates = np.flatnonzero(varies | telling) if varies.any() else np.flatnonzero(varies)
-    sample = found[:: -(-len(found) // _SAMPLE), :][:, candidates].astype(np.float64)
+    sample = np.hstack([block[:: -(-len(block) // _SAMPLE)] for block in blocks])[:, candidates].astype(np.float64)
     missing = np.isnan(sample)
     sample = np.where(missing, 0.0, sample)
     present = np.maximum((~missing).sum(axis=0), 1)
@@ -54,6 +73,13 @@ def _foretold(sources: Sequence[FeatureSource]) -> npt.NDArray[np.bool_]:
     return np.array([KINDS[source.kind].plain and source.columns in judged for source in sources], dtype=bool)
 
 
-def _varies(column: npt.NDArray[np.float32]) -> bool:
-    present = column[~np.isnan(column)]
-    return present.size > 0 and bool(present.min() != present.max() or present.size < column.size)
+def _vary(block: Floats32) -> npt.NDArray[np.bool_]:
+    """Which columns have values, and two that differ or a gap; a gap differs from anything."""
+    found = np.zeros(block.shape[1], dtype=bool)
+    for start in range(0, len(block), _ROWS):
+        left = np.flatnonzero(~found)
+        found[left] = (block[start : start + _ROWS, left] != block[0, left]).any(axis=0)
+    left = np.flatnonzero(found & np.isnan(block[0]))
+    # The first row is a gap: is there any value?
+    found[left] = [not np.isnan(block[:, i]).all() for i in left.tolist()]
+    return found

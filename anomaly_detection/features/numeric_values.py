@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.bounds import LARGEST, bounded
+from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.numeric_group import NumericGroup
 
 __all__ = ["Durations", "NumericValues", "Ratios", "Scale", "apply_scales", "choose_scale"]
@@ -45,6 +46,13 @@ class Scale:
         x = np.asarray(values, dtype=np.float64)
         below = np.clip(x, -LARGEST, self.floor)
         return np.asarray(np.log(np.maximum(x, self.floor)) - np.log1p((self.floor - below) / self.floor))
+
+    def of(self, value: Value) -> Value:
+        """`apply` as a program has it."""
+        if self.floor is None:
+            return value.bounded()
+        below = value.clip(-LARGEST, self.floor)
+        return value.at_least(self.floor).log() - ((self.floor - below) / self.floor).log1p()
 
     def invert(self, values: npt.ArrayLike) -> Floats:
         """Take numbers off the scale."""
@@ -118,6 +126,11 @@ class NumericValues(NumericGroup):
         scaled = apply_scales(self.scales_, X.matrix(X.columns))
         # What float32 holds, also after what scalers do to it.
         return np.clip(scaled, -_LARGEST_FEATURE, _LARGEST_FEATURE).astype(np.float32)
+
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value]:
+        """`FeatureGroup.emit`."""
+        scaled = [scale.of(program.number(name)) for scale, name in zip(self.scales_, columns, strict=True)]
+        return [value.clip(-_LARGEST_FEATURE, _LARGEST_FEATURE) for value in scaled]
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return the columns' own names."""

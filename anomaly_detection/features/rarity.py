@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.levels import CombinedLevels, Kept, Levels, LevelValues
+from anomaly_detection.data.levels import CombinedLevels, Kept, Levels, LevelValues, vocabulary
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import number, short
+from anomaly_detection.features.compiled.combinations import pair_counts
+from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derived import CalendarPart, MissingPattern, MissingState
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.level_pairs import LevelPairs, PairCounter, PairCounts, shown
@@ -91,6 +93,15 @@ class CategoryRarity(FeatureGroup):
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The surprisals in nats, shape (n, features)."""
         return _surprisals(self).of(X).astype(np.float32)
+
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`FeatureGroup.emit`, of levels; `with_others` does what depends on the rows that come together."""
+        return [
+            program.of_level(name, vocabulary(levels), self.surprise_[name]) for name, levels in self.levels_.items()
+        ]
+
+    def with_others(self, X: Table, found: npt.NDArray[np.float32]) -> None:
+        """Change the surprisals of levels, shape (n, features), by what other rows have."""
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<column> rarity`` for each feature."""
@@ -174,13 +185,17 @@ class LevelRarity(CategoryRarity):
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The surprisals in nats, shape (n, features)."""
         out = super().features_of(X)
+        self.with_others(X, out)
+        return out
+
+    def with_others(self, X: Table, found: npt.NDArray[np.float32]) -> None:
+        """`CategoryRarity.with_others`: a level that several rows bring is worth less."""
         if len(X) == 1:
-            return out
+            return
         for i, (name, levels) in enumerate(self.levels_.items()):
             new = np.flatnonzero(levels.codes(X[name]) < 0)
             _, place, together = np.unique(X[name].codes[new], return_inverse=True, return_counts=True)
-            out[new, i] /= together[place] ** 0.25
-        return out
+            found[new, i] /= together[place] ** 0.25
 
     def in_units(self, X: Any, rows: npt.NDArray[np.int64] | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """`CategoryRarity.in_units`, of the `rows` at these positions."""
@@ -206,6 +221,15 @@ class ValueRarity(LevelRarity):
         for i, name in enumerate(self.levels_):
             out[X[name].codes < 0, i] = 0.0
         return out
+
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`FeatureGroup.emit`."""
+        return [
+            program.level(name, lambda column: column.isna().astype(np.float64)).where(
+                0.0, program.of_level(name, vocabulary(levels), self.surprise_[name])
+            )
+            for name, levels in self.levels_.items()
+        ]
 
 
 class CalendarRarity(CategoryRarity):
@@ -334,6 +358,16 @@ class PairRarity(LevelPairs):
 
     def _counts(self, X: Table) -> PairCounts:
         return _counter(self).of(X)
+
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`FeatureGroup.emit`."""
+        found = []
+        for combined in self.combined_:
+            n_given, n_of, n_both = pair_counts(program, combined)
+            share = n_of.at_least(0.5) / (self.n_rows_ + 0.5)
+            conditional = (n_both + share) / (n_given + 1.0)
+            found.append((share.at_most(_COMMON_SHARE).log() - conditional.log()).at_least(0.0))
+        return found
 
     def _surprisals(self, counts: PairCounts, own: int) -> npt.NDArray[Any]:
         n_given, n_of, n_both = counts.given - own, counts.of - own, counts.both - own

@@ -39,6 +39,7 @@ Keys = npt.NDArray[np.uint64]
 
 _REMEMBERED = 10_000
 _MOST_TOGETHER = 6  # columns: they are looked at in all combinations
+_DENSER, _MANY, _REPEATED = 2.0, 100, 0.01
 _FEW = 16  # rows: so many look up what is remembered, each by itself
 
 
@@ -58,6 +59,9 @@ class Readings(FeatureGroup):
     that was amended here and there does, against chance (`Chance`). A column's own evidence is left out where that of
     several together says as much, so nothing counts twice.
 
+    Where values are compared with more than twice as many others as in training, the training tells little of how often
+    they repeat: what one in a hundred different values of the batch has is then no evidence.
+
     Rows are compared with those that come together and the last 10,000 training records; one of these that comes again,
     alike in every column, is itself (or a copy, which is another group's business).
 
@@ -73,6 +77,7 @@ class Readings(FeatureGroup):
     nats: ClassVar[bool] = True
     counted: ClassVar[bool] = True
     repeats: ClassVar[bool] = True
+    by_name: ClassVar[bool] = True
 
     def __init__(self, numbers: Sequence[str] = (), within: Sequence[str] = ()) -> None:
         self.numbers = numbers
@@ -97,15 +102,16 @@ class Readings(FeatureGroup):
                 self.frequencies_[name] = frequency
                 found.append(learn_spread(frequency, values, spans))
         self.together_ = self._learn_together(X, spans)
-        last = X.take(slice(-_REMEMBERED, None) if self._columns else slice(0))
-        self.last_ = _values(last, self._columns)
+        last = X.take(slice(-_REMEMBERED, None) if self.judged else slice(0))
+        self.last_ = _values(last, self.judged)
         self.last_spans_, self.last_whole_ = spans[len(X) - len(last) :], self._whole(last)
         single = np.column_stack([np.empty((len(X), 0)), *found])
         agreed = agreeing(self._cells(_values(X, self._joined), spans), len(X))[0]
         return self._out(single, agreed, others_of(spans))
 
     @property
-    def _columns(self) -> list[str]:
+    def judged(self) -> list[str]:
+        """The columns in which a repeated value is looked for."""
         return list(self.frequencies_)
 
     @property
@@ -123,8 +129,18 @@ class Readings(FeatureGroup):
         return np.asarray(numbered[column.codes], dtype=np.int64)
 
     def _whole(self, X: Table) -> Keys:
-        said = [name for name in self.feature_names_in_ if name not in self.within]
-        return combined(keys_by_column(X, said), len(X))
+        made: Keys = X.made(self.whole, lambda: combined(keys_by_column(X, self.said), len(X)))
+        return made
+
+    @property
+    def whole(self) -> tuple[Any, ...]:
+        """Under what a table has the keys of records by all that they say."""
+        return (self, "whole")
+
+    @property
+    def said(self) -> list[str]:
+        """Columns that say something."""
+        return [str(name) for name in self.feature_names_in_ if name not in self.within]
 
     @staticmethod
     def _cells(values: Floats, spans: Codes) -> list[Keys]:
@@ -134,7 +150,7 @@ class Readings(FeatureGroup):
         return [np.where(np.isnan(column), np.uint64(0), key) for column, key in zip(values.T, keys, strict=True)]
 
     def _learn_together(self, X: Table, spans: Codes) -> list[Chance]:
-        for name in self._columns:
+        for name in self.judged:
             self.frequencies_[name].apart = agreement(cell_keys(X.numbers(name)[~X.isna(name)]))
         names = self._joined
         agreed, _ = agreeing(self._cells(_values(X, names), spans), len(X))
@@ -152,14 +168,36 @@ class Readings(FeatureGroup):
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The evidence in nats, shape (n, features); 0 for what repeats nothing."""
-        values, spans = _values(X, self._columns), self._spans(X)
-        others, compared, agreed, together = (self._among_few if len(X) <= _FEW else self._among_all)(X, values, spans)
+        values, spans = _values(X, self.judged), self._spans(X)
+        among = self._among_few if len(X) <= _FEW else self._among_all
+        return self._judged(values, *among(X, values, spans))
+
+    def of_record(self, values: Floats, span: int, whole: np.uint64) -> npt.NDArray[np.float32]:
+        """`features_of` one record by its values, shape (columns,), its span of time and the key of all that it says.
+
+        By compiled code.
+        """
+        from anomaly_detection.features.compiled.key_kernels import agree
+
+        arrays, joined = _arrays(self)
+        others, compared = np.empty((2, len(values)), dtype=np.int64)
+        together, agreed = agree(values, span, whole, joined, *arrays, others, compared)
+        if agreed < 2 and not others.any():
+            return np.zeros((1, len(values) + bool(self.together_)), dtype=np.float32)
+        found = others[None], compared[None].astype(np.float64), np.array([agreed]), np.array([float(together)])
+        return self._judged(values[None], *found)
+
+    def _judged(
+        self, values: Floats, others: Codes, compared: Floats, agreed: Codes, together: Floats
+    ) -> npt.NDArray[np.float32]:
         single = np.zeros(values.shape)
         for i, frequency in enumerate(self.frequencies_.values()):
             if others[:, i].any():
                 x = np.nan_to_num(values[:, i])
                 often = np.minimum(frequency.by_density(x) + frequency.seen(x) / (frequency.values + 1.0), 1.0)
                 single[:, i] = frequency.evidence(others[:, i], often * compared[:, i], compared[:, i])
+                if compared[:, i].mean() > _DENSER * frequency.compared:
+                    single[:, i] -= _of_density(single[:, i], others[:, i])
         return self._out(single, agreed, together)
 
     def _among_all(self, X: Table, values: Floats, spans: Codes) -> tuple[Codes, Floats, Codes, Floats]:
@@ -176,7 +214,7 @@ class Readings(FeatureGroup):
     def _among_few(self, X: Table, values: Floats, spans: Codes) -> tuple[Codes, Floats, Codes, Floats]:
         """`_among_all`, by looking up what is remembered, of which it would go through all."""
         remembered, cells = _remembered(self), np.array(self._cells(values, spans), dtype=np.uint64)
-        cells = cells.reshape(len(self._columns), len(X))
+        cells = cells.reshape(len(self.judged), len(X))
         again = remembered.again(self._whole(X), spans)
         others, compared = remembered.alike(cells, again), remembered.given(spans, again)
         together = others_of(spans) + remembered.together(spans, again)
@@ -184,19 +222,19 @@ class Readings(FeatureGroup):
             given = np.flatnonzero(keys > 0)
             others[i, given] += repeats_of(keys[given])
             compared[i, given] += others_of(spans[given]).astype(np.int64)
-        agreed = remembered.agreeing([self._columns.index(name) for name in self._joined], cells, again)
+        agreed = remembered.agreeing([self.judged.index(name) for name in self._joined], cells, again)
         return others.T, np.where(cells > 0, compared, 0).T.astype(np.float64), agreed, together
 
     def _beside(self, X: Table) -> tuple[Floats, Codes]:
         """The values and spans of the rows and, after them, of the remembered ones that they are compared with."""
-        values, spans = _values(X, self._columns), self._spans(X)
+        values, spans = _values(X, self.judged), self._spans(X)
         near = np.isin(self.last_spans_, spans)
         if near.any():
             near[near] = ~pd.Series(self.last_whole_[near]).isin(self._whole(X)).to_numpy()
         return np.vstack([values, self.last_[near]]), np.concatenate([spans, self.last_spans_[near]])
 
     def _of_joined(self, values: Floats) -> Floats:
-        return values[:, [self._columns.index(name) for name in self._joined]]
+        return values[:, [self.judged.index(name) for name in self._joined]]
 
     def _counts(self, values: Floats, spans: Codes) -> tuple[Codes, Floats]:
         """How many others of its span have each value, and how many have any; both (n, columns)."""
@@ -222,13 +260,13 @@ class Readings(FeatureGroup):
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``repeated <column>`` for each, and ``values repeated together``."""
-        names = [f"repeated {name}" for name in self._columns]
+        names = [f"repeated {name}" for name in self.judged]
         return np.asarray([*names, "values repeated together"] if self.together_ else names, dtype=object)
 
     @property
     def feature_columns_(self) -> list[tuple[str, ...]]:
         """Source columns of each feature."""
-        return [(name,) for name in self._columns] + ([tuple(self._joined)] if self.together_ else [])
+        return [(name,) for name in self.judged] + ([tuple(self._joined)] if self.together_ else [])
 
     @property
     def feature_groups_(self) -> list[tuple[str, ...]]:
@@ -247,7 +285,7 @@ class Readings(FeatureGroup):
         others, _ = self._counts(values, spans)
         out = np.empty((len(places), len(self.get_feature_names_out())), dtype=object)
         usual = np.full(out.shape, 1, dtype=object)
-        out[:, : len(self._columns)] = others[places] + 1
+        out[:, : len(self.judged)] = others[places] + 1
         if self.together_:
             cells = self._cells(self._of_joined(values), spans)
             _, which = agreeing(cells, len(values))
@@ -281,12 +319,30 @@ class Readings(FeatureGroup):
         return f"{number(value)} rows{within} have this very {name}, {shown}"
 
 
+def _of_density(evidence: Floats, others: Codes) -> Floats:
+    """What of the evidence, shape (n,), many values of a batch have, by how many others have the same; shape (n,)."""
+    order = np.argsort(-evidence, kind="stable")
+    values = np.cumsum(1.0 / (others[order] + 1.0))
+    if values[-1] < _MANY:
+        return np.zeros(len(evidence))
+    usual = evidence[order[np.searchsorted(values, _REPEATED * values[-1])]] + np.log(_REPEATED)
+    return np.minimum(evidence, max(usual, 0.0))
+
+
 _remembered: Kept[Readings, Remembered] = Kept(
     lambda readings: Remembered(
         np.array(readings._cells(readings.last_, readings.last_spans_), dtype=np.uint64).reshape(
-            len(readings._columns), len(readings.last_)
+            len(readings.judged), len(readings.last_)
         ),
         readings.last_spans_,
         readings.last_whole_,
     )
 )
+
+_arrays: Kept[Readings, tuple[tuple[npt.NDArray[Any], ...], Codes]] = Kept(
+    lambda readings: (
+        _remembered(readings).arrays(),
+        np.array([readings.judged.index(name) for name in readings._joined], dtype=np.int64),
+    )
+)
+"""What compiled code looks into, and the columns that are looked at together."""

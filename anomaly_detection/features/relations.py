@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.levels import CombinedLevels, Kept, Levels
+from anomaly_detection.data.levels import CombinedLevels, Kept, Levels, vocabulary
 from anomaly_detection.data.table import Table
+from anomaly_detection.features.compiled.combinations import pair_counts
+from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.level_pairs import LevelPairs, PairCounter, PairCounts, shown
 from anomaly_detection.features.pairing import most_related
@@ -127,6 +130,20 @@ class Relations(LevelPairs):
 
     def _counts(self, X: Table) -> PairCounts:
         return _learned(self).counter.of(X)
+
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`FeatureGroup.emit`; what follows from one level alone is found once a level."""
+        learned, found = _learned(self), []
+        parts = zip(self.relations_, learned.new, learned.rows, learned.lent, strict=True)
+        for relation, new, rows, lent in parts:
+            given, _, both = pair_counts(program, relation.both)
+            known = np.append(relation.both.levels[1].counts, 0)
+            share = np.where(known > 0, _share(known, 0, new, rows), new)
+            lent_share = program.of_level(relation.of, vocabulary(relation.both.levels[1]), lent * share)
+            likely = (both + lent_share) / (given + float(lent))
+            odd = (both > given * _RARELY).where(0.0, -likely.log())
+            found.append((given > 0.0).where(odd, np.nan))
+        return found
 
     def _surprisals(self, counts: PairCounts, own: int) -> npt.NDArray[Any]:
         learned, of, given, both = _learned(self), counts.of, counts.given, counts.both

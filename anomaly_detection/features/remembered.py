@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,15 @@ class Remembered:
         self._values = _Sorted(_with_column(cells).ravel(), np.flatnonzero(cells.ravel() > 0))
         self._given = _Sorted(_with_column(_spans_of(cells, spans)).ravel(), np.flatnonzero(cells.ravel() > 0))
         self._whole, self._of_span = _Sorted(whole), _Sorted(spans)
+
+    def arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """What `key_kernels.agree` looks into."""
+        if not len(self._spans) == self._cells.shape[1] == len(self._whole.keys):
+            raise ValueError("what is remembered of each record is not of the same records")
+        return (
+            *(self._values.keys, self._values.places, self._given.keys, self._whole.keys, self._whole.places),
+            *(self._of_span.keys, self._spans, self._cells),
+        )
 
     def again(self, whole: Keys, spans: Codes) -> Codes:
         """The records of these spans that are among those with these keys, by their positions."""
@@ -98,12 +108,12 @@ class _Sorted:
 
     def __init__(self, keys: npt.NDArray[np.integer], places: Codes | None = None) -> None:
         order = np.argsort(keys if places is None else keys[places], kind="stable")
-        self._order = order if places is None else places[order]
-        self._keys = keys[self._order]
+        self.places = order if places is None else places[order]
+        self.keys = keys[self.places]
 
     def ends(self, keys: npt.NDArray[np.integer]) -> tuple[Codes, Codes]:
         """Where each key begins in the order, and where what is larger does."""
-        return np.searchsorted(self._keys, keys), np.searchsorted(self._keys, keys, side="right")
+        return np.searchsorted(self.keys, keys), np.searchsorted(self.keys, keys, side="right")
 
     def counts(self, keys: npt.NDArray[np.integer]) -> Codes:
         """How often each key occurs."""
@@ -113,5 +123,5 @@ class _Sorted:
     def between(self, first: Codes, last: Codes) -> Codes:
         """Where those in some stretches of the order were."""
         if len(first) == 1:
-            return np.asarray(self._order[first[0] : last[0]], dtype=np.int64)
-        return np.concatenate([self._order[start:stop] for start, stop in zip(first, last, strict=True)])
+            return np.asarray(self.places[first[0] : last[0]], dtype=np.int64)
+        return np.concatenate([self.places[start:stop] for start, stop in zip(first, last, strict=True)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 
 from anomaly_detection.data.table import Coded, Table, as_table, factorized
 from anomaly_detection.features.clauses import number, short
+from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.forms import seldom
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.restated_columns import part_of
@@ -74,6 +76,19 @@ def _text(value: Any) -> str:
     return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
 
 
+def _places_of(places: Mapping[str, int], column: Coded) -> npt.NDArray[np.int64]:
+    """The place of each cell's text among some, -1 of any other."""
+    return np.array([places.get(text, -1) for text in _texts(column)], dtype=np.int64)
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text is that of a number."""
+    try:
+        return _text(float(text)) == text
+    except ValueError:
+        return False
+
+
 class Restated(FeatureGroup):
     """Evidence in nats that a column breaks what it restates, a feature each; 0 where it does not.
 
@@ -108,6 +123,25 @@ class Restated(FeatureGroup):
         for i, one in enumerate(self.restatings_):
             out[one.broken(X), i] = seldom(one.breaches, self.n_rows_)
         return out
+
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`FeatureGroup.emit`."""
+        found = []
+        for one in self.restatings_:
+            expected = program.part(one.date, one.part).place_in(one.parts)
+            said = sorted(set(one.said), key=one.said.index)
+            told = expected.look_up([*(said.index(text) for text in one.said), -1])
+            if program.is_number(one.column):
+                # A number that is said is that of the text; another text is said by none.
+                numbers = {float(text): i for i, text in enumerate(said) if _is_number(text)}
+                ordered = sorted(numbers)
+                place = program.number(one.column).place_in(ordered)
+                says = place.look_up([*(numbers[number] for number in ordered), -1])
+            else:
+                says = program.level(one.column, partial(_places_of, {text: i for i, text in enumerate(said)}))
+            broken = (program.missing(one.column).equals(0.0) & (expected >= 0.0)) & told.equals(says).equals(0.0)
+            found.append(broken.where(float(seldom(one.breaches, self.n_rows_)), 0.0))
+        return found
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<column> as the <part> of <date>`` for each."""

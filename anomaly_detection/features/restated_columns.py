@@ -144,10 +144,11 @@ def _one_to_one(first: Codes, second: Codes) -> bool:
     first, second = first[both], second[both]
     if first.size < max(_LEAST_ROWS, 0.5 * both.size) or len(np.unique(first)) < 3:
         return False
-    pairs, counts = np.unique(np.column_stack([first, second]), axis=0, return_counts=True)
-    for side in (0, 1):
-        largest = np.zeros(int(pairs[:, side].max()) + 1)
-        np.maximum.at(largest, pairs[:, side], counts)
+    wide = int(second.max()) + 1
+    keys, counts = np.unique(first * wide + second, return_counts=True)
+    for side in (keys // wide, keys % wide):
+        largest = np.zeros(int(side.max()) + 1)
+        np.maximum.at(largest, side, counts)
         if largest.sum() < _AGREEMENT * first.size:
             return False
     return True

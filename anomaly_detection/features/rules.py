@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection.data.table import Table, as_table
+from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derived import Duration, Product
 from anomaly_detection.features.numeric_group import NumericGroup
 from anomaly_detection.features.pairing import paired_dates
@@ -71,6 +72,17 @@ class Rules(NumericGroup):
         # Within a day of each other clocks and time zones decide.
         out[:, split:] = -np.log1p(np.maximum(-np.ceil(values[:, split:]), 0.0))
         return out
+
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`FeatureGroup.emit`."""
+        named = [name for name in columns if name not in self.dates]
+        found = []
+        for name in named[: len(self.products)]:
+            breach = program.number(name).at_least(_LEAST_QUOTIENT).log() / _TOLERANCE
+            found.append(abs(breach).log1p().with_sign_of(breach))
+        for pair, _ in self.orders_:
+            found.append(-(-pair.number(program).ceiling()).at_least(0.0).log1p())
+        return found
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<total> / (<factors>)`` and ``<date> after <date>`` for the rules."""

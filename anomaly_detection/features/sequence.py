@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from anomaly_detection.data.levels import Levels
+from anomaly_detection.data.levels import Levels, levels_of
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.bounds import bounded
 from anomaly_detection.features.clauses import number, with_unit
@@ -27,6 +27,10 @@ _REACH = 2
 _LEAST_ROWS = 100
 _FORETOLD = 0.5
 """Rows around foretell a number if they leave half of what any rows would leave at most."""
+
+_SCREENED, _FEWEST_SCREENED = 1_000, 500
+_MAY_BE_FORETOLD = 0.8
+"""The same, as some thousand rows show it."""
 
 _BETTER = 0.8
 _MOST_LEVELS = 200
@@ -117,20 +121,57 @@ def _two_in_the_middle(around: Floats) -> tuple[Floats, Floats]:
 def _distances(values: Floats, middles: Floats) -> tuple[float, float]:
     """How far half and nine tenths of the values lie from the middles at most; NaN of too few."""
     away = np.abs(values - middles)
-    away = away[~np.isnan(away)]
+    return _half_and_most(away[~np.isnan(away)])
+
+
+def _half_and_most(away: Floats) -> tuple[float, float]:
     half, most = np.quantile(away, [0.5, 0.9]) if away.size >= _FEWEST_TOGETHER else (np.nan, np.nan)
     return float(half), float(most)
 
 
-@dataclass(frozen=True)
 class _Way:
-    """One way to make series of rows: their order, the series of each in it, and an order of chance within each."""
+    """One way to make series of rows: of all, or of those with the same level of a category.
 
-    by: str | None
-    levels: Levels | None
-    order: Codes
-    series: Codes
-    mixed: Codes
+    Attributes
+    ----------
+    order, series : ndarray of int64, shape (n,)
+        The rows series by series, and the series of each.
+    mixed : ndarray of int64, shape (n,)
+        Any order, but within each series, so that it is the order that foretells and not the category.
+    """
+
+    def __init__(self, X: Table, by: str | None, levels: Levels | None) -> None:
+        self.by, self.levels = by, levels
+        self._arranged = partial(Series("", by, levels, 0.0, 0.0).arranged, X)
+
+    @cached_property
+    def _both(self) -> tuple[Codes, Codes]:
+        return self._arranged()
+
+    @property
+    def order(self) -> Codes:
+        return self._both[0]
+
+    @property
+    def series(self) -> Codes:
+        return self._both[1]
+
+    @cached_property
+    def mixed(self) -> Codes:
+        codes = np.empty(len(self.order), dtype=np.int64)
+        codes[self.order] = self.series
+        shuffled = np.random.default_rng(0).permutation(len(codes))
+        return shuffled[np.argsort(codes[shuffled].astype(np.int16), kind="stable")]
+
+    def windows(self, step: int) -> tuple[Codes, Codes]:
+        """Every `step`-th row and those around it, in the order and in the mixed one, both (m, 5)."""
+        from anomaly_detection.features.compiled.neighbours import windows
+
+        own, any_ = (windows(order, self.series, step) for order in (self.order, self.mixed))
+        if step > 1:
+            # Of many rows each order takes as much as a column; few are asked for again.
+            del self._both, self.mixed
+        return own, any_
 
 
 def find_series(X: Table, columns: Sequence[str], categories: Sequence[str]) -> list[Series]:
@@ -138,41 +179,67 @@ def find_series(X: Table, columns: Sequence[str], categories: Sequence[str]) -> 
     if len(X) < _LEAST_ROWS:
         return []
     # Several groups of features look for the same.
-    ways = X.made((_ways, *categories), lambda: _ways(X, categories))
+    ways = X.made((_Ways, *categories), lambda: _Ways(X, categories))
     found = [X.made((_best, name, *categories), partial(_best, X, name, ways)) for name in columns]
     return [one for one in found if one is not None]
 
 
-def _ways(X: Table, categories: Sequence[str]) -> list[_Way]:
-    n = len(X)
-    known = [(None, None), *((name, Levels(X[name])) for name in categories)]
-    shuffled = np.random.default_rng(0).permutation(n)
-    found = []
-    for by, levels in known:
-        if levels is not None and not 1 < len(levels) <= min(_MOST_LEVELS, n // _FEWEST_A_LEVEL):
-            continue
-        order, series = Series("", by, levels, 0.0, 0.0).arranged(X)
-        codes = np.empty(n, dtype=np.int64)
-        codes[order] = series
-        # Any order, but within each series, so that it is the order that foretells and not the category.
-        found.append(_Way(by, levels, order, series, shuffled[np.argsort(codes[shuffled], kind="stable")]))
-    return found
+class _Ways:
+    """The ways to make series of a table's rows, and windows of some of these, one way's behind the other's."""
+
+    def __init__(self, X: Table, categories: Sequence[str]) -> None:
+        n = len(X)
+        known = [(None, None), *((name, levels_of(X, name)) for name in categories)]
+        most = min(_MOST_LEVELS, n // _FEWEST_A_LEVEL)
+        self.ways = [_Way(X, by, levels) for by, levels in known if levels is None or 1 < len(levels) <= most]
+        self._step = n // _SCREENED
+        if self._step > 1:
+            parts = [way.windows(self._step) for way in self.ways]
+            self._own, self._any = (np.concatenate([part[i] for part in parts]) for i in (0, 1))
+
+    def promising(self, values: Floats) -> list[_Way]:
+        """The ways in which some of the rows look as if those around foretold them; nearly all are far from it."""
+        from anomaly_detection.features.compiled.neighbours import distances_in_windows
+
+        if self._step <= 1:
+            return self.ways
+        (half, most, few), (apart, widest, fewer) = (
+            _middle_and_far(distances_in_windows(values, rows).reshape(len(self.ways), -1))
+            for rows in (self._own, self._any)
+        )
+        near = (half <= _MAY_BE_FORETOLD * apart) & (most <= _MAY_BE_FORETOLD * widest)
+        near |= np.minimum(few, fewer) < _FEWEST_SCREENED
+        return [way for way, is_near in zip(self.ways, near.tolist(), strict=True) if is_near]
 
 
-def _best(X: Table, name: str, ways: Sequence[_Way]) -> Series | None:
-    values = _values(X[name])
+def _middle_and_far(away: Floats) -> tuple[Floats, Floats, Codes]:
+    """How far half and nine tenths of each way's rows lie from those around at most, and how many rows these are."""
+    ordered, count = np.sort(away, axis=1), (~np.isnan(away)).sum(axis=1)
+    ways = np.arange(len(away))
+    return ordered[ways, np.maximum(count // 2 - 1, 0)], ordered[ways, np.maximum(9 * count // 10 - 1, 0)], count
+
+
+def _best(X: Table, name: str, ways: _Ways) -> Series | None:
+    values = np.ascontiguousarray(_values(X[name]))
     best: Series | None = None
-    for way in ways:
-        some = values[way.order]
-        half, scale = _distances(some, _middles(some, way.series))
+    for way in ways.promising(values):
+        half, scale = _half_and_most(_away(values, way.order, way.series))
         if best is not None and not scale < _BETTER * best.scale:
             continue
-        apart, widest = _distances(values[way.mixed], _middles(values[way.mixed], way.series))
+        apart, widest = _half_and_most(_away(values, way.mixed, way.series))
         # Both: lines of one order follow each other, and the next order is of any day.
         if apart > 0.0 and half <= _FORETOLD * apart and scale <= _FORETOLD * widest:
-            lengths = _runs(some, way.series)
+            lengths = _runs(values[way.order], way.series)
             best = Series(name, way.by, way.levels, scale, apart, _shares_of_runs(lengths), _share_of_long(lengths))
     return best
+
+
+def _away(values: Floats, order: Codes, series: Codes) -> Floats:
+    """How far each row of an order lies from its `_middles`, without what is missing."""
+    from anomaly_detection.features.compiled.neighbours import distances_from_neighbours
+
+    away = np.asarray(distances_from_neighbours(values, order, series))
+    return away[~np.isnan(away)]
 
 
 def _runs(values: Floats, series: Codes) -> Codes:

@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtri
 from sklearn.utils.validation import check_is_fitted
 
+from anomaly_detection.data.levels import Kept
+from anomaly_detection.features.compiled.choice import by_compiled_code
 from anomaly_detection.features.group import FeatureGroup
+from anomaly_detection.features.quantiles import Places, columns_in_order
 from anomaly_detection.progress import steps
 
 __all__ = ["DeviationSummary"]
@@ -24,15 +27,22 @@ _LINEAR = np.float32(10.0)
 Floats32 = npt.NDArray[np.float32]
 
 
-def _width(away: npt.NDArray[np.float64], least: float) -> tuple[float, bool]:
-    """One standard deviation where `away` is positive, and whether fewer than 5 % of the values are there."""
-    beyond = away[away > least]
+_USUAL = float(ndtri(_LEVEL))
+
+
+def _width(outwards: Floats32, middle: float, least: float) -> tuple[float, bool]:
+    """One standard deviation on the side to which values in order go, and whether fewer than 5 % of them are there."""
+    n = outwards.size
+    # What lies on the other side of the middle comes before.
+    away = np.abs(outwards[n // 2 :].astype(np.float64) - middle)
+    beyond = away[int(away.searchsorted(least, side="right")) :]
     if not beyond.size:
         return np.inf, True
-    share = beyond.size / away.size
+    share = beyond.size / n
     if share > 1.0 - _LEVEL:
-        return float(np.quantile(away, _LEVEL) / norm.ppf(_LEVEL)), False
-    return float(np.quantile(beyond, 0.25) / norm.ppf(1.0 - share)), True
+        places = Places(n, [_LEVEL])
+        return float(places.between(away[places.low - n // 2], away[places.high - n // 2])[0]) / _USUAL, False
+    return float(Places(beyond.size, [0.25]).of(beyond)[0]) / float(ndtri(1.0 - share)), True
 
 
 class DeviationSummary(FeatureGroup):
@@ -58,25 +68,32 @@ class DeviationSummary(FeatureGroup):
 
     def fit(self, X: Floats32, y: object = None) -> DeviationSummary:
         """Learn each feature's median and the width of either side."""
+        Kept.forget(self)
         self.n_features_in_ = X.shape[1]
-        sample = X[:: -(-len(X) // _SAMPLE)]
+        sample = self.sample(X)
         self.median_ = np.zeros(X.shape[1], dtype=np.float32)
         self.width_ = np.full((2, X.shape[1]), np.inf, dtype=np.float32)
         self.bounds_ = np.full((2, X.shape[1]), np.nan, dtype=np.float32)
-        for i in steps(range(X.shape[1]), "learning what is usual"):
-            values = sample[~np.isnan(sample[:, i]), i].astype(np.float64)
+        every = steps(range(X.shape[1]), "learning what is usual")
+        for i, values in zip(every, columns_in_order(sample), strict=True):
             least = 0.0 if self.least is None else self.least[i]
             most = np.inf if self.most is None else self.most[i]
             if values.size < 5:
                 continue
-            self.median_[i] = middle = np.median(values)
-            self.bounds_[:, i] = np.quantile(values, [1.0 - _LEVEL, _LEVEL])
-            for side, sign in ((0, 1.0), (1, -1.0)):
-                width, seldom = _width(sign * (values - middle), 1e-6 * (1.0 + abs(middle)))
+            middle = float(Places(values.size, [0.5]).of(values)[0])
+            self.median_[i] = middle
+            self.bounds_[:, i] = Places(values.size, [1.0 - _LEVEL, _LEVEL]).of(values)
+            for side, outwards in enumerate((values, values[::-1])):
+                width, seldom = _width(outwards, middle, 1e-6 * (1.0 + abs(middle)))
                 self.width_[side, i] = min(width, most) if seldom else max(width, least)
         some = sample[:: -(-len(sample) // _SORTED)]
         self.profile_ = np.median(np.sort(self.deviations(some), axis=1), axis=0)[::-1].copy()
         return self
+
+    @staticmethod
+    def sample(X: Floats32) -> Floats32:
+        """The rows that `fit` looks at: up to 200,000, evenly spread."""
+        return X[:: -(-len(X) // _SAMPLE)]
 
     def bounds(self) -> Floats32:
         """Between what the middle 90 % of each feature's training values lie, shape (2, features); NaN if unknown."""
@@ -84,7 +101,7 @@ class DeviationSummary(FeatureGroup):
         if hasattr(self, "bounds_"):
             return self.bounds_
         # Learned before ranges were kept: the widths are of the same quantiles, but where values seldom differ.
-        away = norm.ppf(_LEVEL) * self.width_
+        away = ndtri(_LEVEL) * self.width_
         away[~np.isfinite(away)] = np.nan
         return np.stack([self.median_ - away[1], self.median_ + away[0]]).astype(np.float32)
 
@@ -95,12 +112,20 @@ class DeviationSummary(FeatureGroup):
             return self.profile_
         # Learned before profiles were kept: that of as many independent normal features.
         count = len(self.median_)
-        return norm.ppf(1.0 - (np.arange(count) + 0.5) / (2.0 * count)).astype(np.float32)
+        return ndtri(1.0 - (np.arange(count) + 0.5) / (2.0 * count)).astype(np.float32)
 
     def deviations(self, X: Floats32) -> Floats32:
         """Give how far each value deviates in standard deviations, shape (n, features), at least 0."""
         if not hasattr(self, "width_"):
             check_is_fitted(self)
+        if by_compiled_code(len(X)):
+            from anomaly_detection.features.compiled.kernels import deviations
+
+            if X.shape[1] != len(self.median_):
+                raise ValueError(f"there are {X.shape[1]} features of {len(self.median_)}")
+            found = np.empty(X.shape, dtype=np.float32)
+            deviations(np.ascontiguousarray(X), *_widths(self), found)
+            return found
         away = X - self.median_
         z = np.where(away > 0, away / self.width_[0], -away / self.width_[1])
         return np.where(np.isnan(z), 0.0, np.where(z == np.inf, 1e6, z)).astype(np.float32)
@@ -118,10 +143,34 @@ class DeviationSummary(FeatureGroup):
         """`transform` of rows whose deviations, shape (n, features), are known."""
         largest = min(_LARGEST, z.shape[1])
         out = np.zeros((len(z), _LARGEST + 1), dtype=np.float32)
-        out[:, :largest] = np.sort(np.partition(z, z.shape[1] - largest, axis=1)[:, -largest:], axis=1)[:, ::-1]
+        out[:, :largest] = _largest(z, largest)
         out[:, _LARGEST] = np.minimum(z, 10.0).mean(axis=1, dtype=np.float64)
+        if not (out > _LINEAR).any():
+            return out
         return np.where(out > _LINEAR, _LINEAR * (1.0 + np.log(np.maximum(out, _LINEAR) / _LINEAR)), out)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return the names."""
         return np.asarray([*(f"surprise {i + 1}" for i in range(_LARGEST)), "mean surprise"], dtype=object)
+
+
+def _of_sides(summary: DeviationSummary) -> tuple[Floats32, Floats32]:
+    """Median and width as compiled code takes them."""
+    median, width = (np.array(one, dtype=np.float32, order="C") for one in (summary.median_, summary.width_))
+    if width.shape != (2, len(median)):
+        raise ValueError(f"there are {width.shape} widths of {len(median)} features")
+    return median, width
+
+
+_widths: Kept[DeviationSummary, tuple[Floats32, Floats32]] = Kept(_of_sides)
+
+
+def _largest(z: Floats32, count: int) -> Floats32:
+    """The largest values of each row, descending."""
+    if by_compiled_code(0):
+        from anomaly_detection.features.compiled.kernels import largest
+
+        found = np.empty((len(z), count), dtype=np.float32)
+        largest(np.ascontiguousarray(z), found)
+        return found
+    return np.sort(np.partition(z, z.shape[1] - count, axis=1)[:, -count:], axis=1)[:, ::-1]

@@ -232,8 +232,11 @@ EVIDENCE = Record(
             },
             _tails_of_evidence_fault,
         ),
+        "agreeing": SHARE,
+        "second": SHARE,
     },
     _evidence_fault,
+    optional=("agreeing", "second"),
 )
 
 

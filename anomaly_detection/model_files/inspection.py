@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, fields
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
-from anomaly_detection.data.json_values import plain
-from anomaly_detection.detector import Detector
-from anomaly_detection.model_files.persistence import load_with_facts
-from anomaly_detection.settings import FORESTS
-from anomaly_detection.training.performance import model_bytes
-from mlx_iforest import BlendedIsolationForest
+from anomaly_detection.errors import ModelFileError, first_line
+from anomaly_detection.model_files.header import loaded, read_header
+from anomaly_detection.model_files.model_file import holds_preprocessor, read_model_file
 from mlx_iforest.backends import BackendUnavailableError, choose_backend
 
 __all__ = ["inspect_model"]
@@ -43,65 +39,47 @@ def inspect_model(path: str | os.PathLike[str]) -> dict[str, Any]:
     ModelFileError
         As `load_detector`.
     """
-    path = Path(path)
-    detector, facts = load_with_facts(path)
-    found: dict[str, Any] = plain(
-        {"file": {"path": path, "bytes": path.stat().st_size, **asdict(facts)}, **_parts(detector)}
-    )
-    return found
+    file = read_model_file(path)
+    header = read_header(file.native, str(path))
+    if header.kind == "preprocessor":
+        raise holds_preprocessor(path)
+    text = _told_anew(path) if header.about is None else header.about
+    try:
+        about = loaded(text)
+        asked = about.pop("asked_for")
+        return {
+            "file": {
+                "path": os.fsencode(path).decode(errors="backslashreplace"),
+                "bytes": file.size,
+                "format": file.format,
+                "format_version": file.format_version,
+                "library_version": header.library_version,
+            },
+            **about,
+            "backend": _backend(asked),
+        }
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ModelFileError(
+            f"{path} says of itself what no model file says ({first_line(error)}); get the file again, or train the"
+            " model again."
+        ) from error
 
 
-def _parts(detector: Detector) -> dict[str, Any]:
-    model, preprocessor = detector.model, detector.preprocessor
-    rule: Any = detector.threshold_rule
-    forest, calibration = model.forest_, detector.calibration_
-    return {
-        "training": dict(detector.training_),
-        "columns": [{"name": column.name, "role": column.role} for column in preprocessor.schema_.columns],
-        "features": {"made": len(preprocessor.get_feature_names_out()), "seen": detector.feature_names},
-        "forest": {
-            "kind": _kind(model),
-            "trees": forest.n_trees,
-            "samples": model.max_samples_,
-            "nodes": forest.n_nodes,
-            "depth": forest.max_depth,
-            "bytes": forest.nbytes,
-            "stored_bytes": model.model_bytes(),
-            "quantized_bits": model.quantized_bits_,
-            "pruned": model.pruned_,
-            "oblique": forest.direction_weight is not None,
-        },
-        "threshold": {
-            "score": model.offset_,
-            "rule": None if rule is None else type(rule).__name__,
-            "parameters": {}
-            if rule is None
-            else {one.name: getattr(rule, one.name) for one in fields(rule) if one.init},
-            "by_batch": rule is not None and rule.needs_batch,
-        },
-        "calibration": None
-        if calibration is None
-        else {
-            "scores": len(calibration.scores),
-            "unseen": calibration.unseen,
-            "labelled": calibration.labelled,
-        },
-        "memory_bytes": forest.nbytes + model_bytes((preprocessor, detector.scaler)),
-        "backend": _backend(model.backend),
-    }
+def _told_anew(path: str | os.PathLike[str]) -> str:
+    """What a file of before, which says nothing of itself, says when it is written again."""
+    from anomaly_detection.model_files.native_file import to_bytes
+    from anomaly_detection.model_files.persistence import load_detector
 
-
-def _kind(model: Any) -> str:
-    if isinstance(model, BlendedIsolationForest):
-        return FORESTS["blended"]
-    return FORESTS["density" if model.scoring == "density" else "classic"]
+    header = read_header(to_bytes(load_detector(path)), str(path))
+    assert header.about is not None
+    return header.about
 
 
 def _backend(asked: str) -> dict[str, Any]:
-    best = choose_backend("auto")
+    best = choose_backend("auto", load=False)
     found: dict[str, Any] = {"asked_for": asked, "best": asdict(best)}
     try:
-        choice = best if asked == "auto" else choose_backend(asked)
+        choice = best if asked == "auto" else choose_backend(asked, load=False)
     except BackendUnavailableError as error:
         return {**found, "name": None, "reason": str(error)}
     return {**found, "name": choice.name, "reason": choice.reason}

@@ -11,8 +11,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import joblib
-
 from anomaly_detection.data.files import replacing
 from anomaly_detection.errors import ModelFileError
 
@@ -34,6 +32,8 @@ def write_joblib(content: Mapping[str, Any], native: bytes, path: str | os.PathL
     DataError
         The file cannot be written; an older one of that name is then intact.
     """
+    import joblib  # reading needs it not
+
     with replacing(path) as temporary:
         # To an open file: by a name such as model.gz, joblib would compress it.
         with temporary.open("wb") as file:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,20 @@ from anomaly_detection.data.schema import Role
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError, ModelFileError, first_line
 from anomaly_detection.features.features import SupplyChainFeatures
+from anomaly_detection.model_files.facts import facts
 from anomaly_detection.model_files.feature_states import FEATURES
+from anomaly_detection.model_files.header import (
+    FORMATS,
+    LARGEST_HEADER,
+    NATIVE_VERSION,
+    HeaderError,
+    NativeKind,
+    checksum,
+    dumped,
+    loaded,
+    read_header,
+    refuse_halves,
+)
 from anomaly_detection.model_files.scaler_states import Scaler
 from anomaly_detection.model_files.threshold_states import CALIBRATION, RULES, threshold_fault
 from anomaly_detection.model_files.undeclared_values import Free
@@ -27,26 +39,8 @@ from mlx_iforest.convert.declared import Arrays, Kind, Optional, StateError, sho
 from mlx_iforest.convert.declared_values import Strings
 from mlx_iforest.state import MODEL
 
-__all__ = ["NATIVE_VERSION", "SUFFIX", "Native", "from_bytes", "looks_native", "to_bytes"]
+__all__ = ["Native", "from_bytes", "to_bytes"]
 
-NATIVE_VERSION = 1
-"""Of the format. A change that this version's reader cannot read gets the next number, and keeps reading this one."""
-
-SUFFIX = ".safetensors"
-
-NativeKind = Literal["detector", "preprocessor"]
-
-_FORMATS: dict[NativeKind, str] = {
-    "detector": "mlx-iforest detector",
-    "preprocessor": "mlx-iforest preprocessor",
-}
-_LARGEST_HEADER = 100_000_000
-"""Bytes; safetensors reads no larger one."""
-
-_LONGEST_NUMBER = 1000
-"""Characters. The time that it takes to read a whole number goes with the square of its length."""
-
-_TOLD = ("format", "format_version", "library_version", "checksum")
 _TRIED: dict[Role, list[Any]] = {
     Role.NUMERIC: [1.0, None, 0.0, -1.0, 1e6],
     Role.TIMESTAMP: [
@@ -89,11 +83,6 @@ def _parts(kind: NativeKind, n_features: int | None = None) -> dict[str, Kind]:
     }
 
 
-def looks_native(head: bytes) -> bool:
-    """Whether a file that begins with `head`, 9 bytes at least, is a safetensors file: a length, then JSON."""
-    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= _LARGEST_HEADER
-
-
 def to_bytes(whole: Detector | SupplyChainFeatures) -> bytes:
     """A fitted detector, or a preprocessor alone, as a native file's bytes; the same one gives the same bytes.
 
@@ -105,10 +94,10 @@ def to_bytes(whole: Detector | SupplyChainFeatures) -> bytes:
     kind: NativeKind = "detector" if isinstance(whole, Detector) else "preprocessor"
     arrays: Arrays = {}
     try:
-        texts = {name: _dumped(one.encode(_of(whole, name), name, arrays)) for name, one in _parts(kind).items()}
+        texts = {name: dumped(one.encode(_of(whole, name), name, arrays)) for name, one in _parts(kind).items()}
         for text in texts.values():
-            _refuse_halves(text)
-    except StateError as error:
+            refuse_halves(text)
+    except (StateError, HeaderError) as error:
         raise DataError(
             f"This {kind} cannot be a model file ({first_line(error)}); use what the library brings instead, or keep it"
             " with joblib.dump, whose files run what is in them."
@@ -117,20 +106,29 @@ def to_bytes(whole: Detector | SupplyChainFeatures) -> bytes:
         fault := threshold_fault(whole.model, whole.threshold_rule, whole.calibration_)
     ):
         raise DataError(f"This detector cannot be a model file: {fault}; call set_threshold with a rule and scores.")
-    texts |= {"format": _FORMATS[kind], "format_version": str(NATIVE_VERSION), "library_version": __version__}
+    if isinstance(whole, Detector):
+        texts["about"] = dumped(facts(whole, _size(texts, arrays)))
+    texts |= {"format": FORMATS[kind], "format_version": str(NATIVE_VERSION), "library_version": __version__}
     made = safetensors.numpy.save(arrays, texts)
     size = 8 + int.from_bytes(made[:8], "little")
     # safetensors writes the metadata in an order that changes from process to process.
     header, payload = json.loads(made[8:size]), memoryview(made)[size:]
-    header["__metadata__"]["checksum"] = _checksum(header, payload)
-    text = _dumped(header, sort_keys=True)
+    header["__metadata__"]["checksum"] = checksum(header, payload)
+    text = dumped(header, sort_keys=True)
     text += " " * (-len(text) % 8)
-    if len(text) > _LARGEST_HEADER:
+    if len(text) > LARGEST_HEADER:
         raise DataError(
-            f"This {kind}'s texts take {len(text):,} bytes, and a model file holds {_LARGEST_HEADER:,}; give columns"
+            f"This {kind}'s texts take {len(text):,} bytes, and a model file holds {LARGEST_HEADER:,}; give columns"
             " of fewer categories, or a shorter training summary."
         )
     return b"".join([len(text).to_bytes(8, "little"), text.encode(), payload])
+
+
+def _size(texts: Mapping[str, str], arrays: Arrays) -> int:
+    """Bytes of what comes before the model: its preprocessor and its scaler."""
+    before = ("preprocessor", "scaler")
+    kept = sum(array.nbytes for name, array in arrays.items() if name.partition("/")[0] in before)
+    return kept + sum(len(texts[name]) for name in before)
 
 
 def _of(whole: Detector | SupplyChainFeatures, name: str) -> Any:
@@ -147,35 +145,12 @@ def from_bytes(data: bytes, path: str) -> Native:
     ModelFileError
         They are damaged, from a newer library, or hold what no model file holds.
     """
-    size = 8 + int.from_bytes(data[:8], "little")
-    if size > len(data):
-        raise _damaged(path, f"it has {len(data):,} bytes of at least {size:,}")
-    kinds: dict[Any, NativeKind] = {name: kind for kind, name in _FORMATS.items()}
-    try:
-        header = _loaded(data[8:size].decode())
-        texts = header["__metadata__"]
-        kind, version = kinds[texts["format"]], texts["format_version"]
-        checksum = texts.pop("checksum", None) if version == str(NATIVE_VERSION) else None
-        fits = checksum is not None and checksum == _checksum(header, memoryview(data)[size:])
-    except (KeyError, TypeError):
-        raise ModelFileError(
-            f"{path} is a safetensors file of something else; give a model file that train or save_model wrote."
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, first_line(error)) from error
-    if version != str(NATIVE_VERSION):
-        raise ModelFileError(
-            f"{path} has format version {str(version)[:20]!r}, written by mlx-iforest"
-            f" {str(texts.get('library_version'))[:20]!r}, and this library ({__version__}) reads version"
-            f" {NATIVE_VERSION}; update mlx-iforest, or train the model again."
-        )
-    if not fits:
-        raise _damaged(path, "its checksum does not fit")
+    header = read_header(data, path)
     try:
         arrays = safetensors.numpy.load(data)
         del data
-        found = {name: _loaded(text) for name, text in texts.items() if name not in _TOLD}
-        return Native(kind, texts["library_version"][:40], _decoded(kind, found, arrays))
+        found = {name: loaded(text) for name, text in header.texts.items()}
+        return Native(header.kind, header.library_version, _decoded(header.kind, found, arrays))
     except (StateError, safetensors.SafetensorError, LookupError, ValueError, RecursionError) as error:
         raise ModelFileError(
             f"{path} holds what no model file holds ({first_line(error)}); get the file again, or train the model"
@@ -225,51 +200,3 @@ def _try(parts: Mapping[str, Any]) -> None:
         raise StateError(f"preprocessor: its parts do not go together: {type(error).__name__}: {error}") from error
     if np.isinf(made).any() or np.isinf(np.asarray(scaled, dtype=np.float32)).any():
         raise StateError("preprocessor: it makes infinite features of usual records")
-
-
-def _checksum(header: Mapping[str, Any], payload: memoryview) -> str:
-    """SHA-256 of a header that has no checksum yet and of the tensors' bytes, as hexadecimal digits."""
-    digest = hashlib.sha256(_dumped(header, sort_keys=True).encode())
-    digest.update(payload)
-    return digest.hexdigest()
-
-
-def _dumped(value: Any, sort_keys: bool = False) -> str:
-    return json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"), sort_keys=sort_keys)
-
-
-def _loaded(text: str) -> Any:
-    """What JSON says, and nothing that it leaves open: no constants of JavaScript, no name twice in an object."""
-    made = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique, parse_int=_whole)
-    _refuse_halves(text)
-    return made
-
-
-def _refuse_constant(text: str) -> Any:
-    raise StateError(f"{text} is no number of JSON")
-
-
-def _whole(text: str) -> int:
-    if len(text) > _LONGEST_NUMBER:
-        raise StateError(f"a number has {len(text):,} digits")
-    return int(text)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        raise StateError("a name occurs twice in an object")
-    return made
-
-
-def _refuse_halves(text: str) -> None:
-    """Refuse texts with one half of a surrogate pair in them, which JSON can write and no file or terminal takes."""
-    if "\\ud" in text or "\\uD" in text:
-        try:
-            json.dumps(json.loads(text), ensure_ascii=False).encode()
-        except UnicodeEncodeError:
-            raise StateError("a text holds half a character (a lone surrogate)") from None
-
-
-def _damaged(path: str, why: str) -> ModelFileError:
-    return ModelFileError(f"{path} is damaged or was cut off ({why}); copy the file again, or train the model again.")

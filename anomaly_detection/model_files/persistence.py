@@ -3,48 +3,26 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from anomaly_detection.data.files import reason, refuse_impossible, replacing, require_file
+from anomaly_detection.data.files import replacing
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError, ModelFileError, NotFittedError
-from anomaly_detection.model_files.joblib_file import JOBLIB_VERSION, looks_pickled, native_part, write_joblib
-from anomaly_detection.model_files.native_file import NATIVE_VERSION, SUFFIX, Native, from_bytes, looks_native, to_bytes
+from anomaly_detection.model_files.header import SUFFIX
+from anomaly_detection.model_files.joblib_file import JOBLIB_VERSION, write_joblib
+from anomaly_detection.model_files.model_file import file_format, holds_preprocessor, read_model_file
+from anomaly_detection.model_files.native_file import Native, from_bytes, to_bytes
 from mlx_iforest import __version__
-from mlx_iforest.files import settle_left
 
 __all__ = [
     "FILES",
     "SUFFIX",
-    "FileFacts",
     "ModelFiles",
     "file_format",
     "load_detector",
-    "load_with_facts",
     "save_detector",
 ]
-
-FileFormat = Literal["safetensors", "joblib"]
-
-
-@dataclass(frozen=True)
-class FileFacts:
-    """What a model file says of itself.
-
-    Attributes
-    ----------
-    format : {"safetensors", "joblib"}
-    format_version : int
-        Of that format.
-    library_version : str
-        Of what wrote it.
-    """
-
-    format: FileFormat
-    format_version: int
-    library_version: str
 
 
 class ModelFiles(NamedTuple):
@@ -76,8 +54,6 @@ FILES = {
     ),
 }
 """Of each model of a training run."""
-
-_VERSIONS: dict[FileFormat, int] = {"safetensors": NATIVE_VERSION, "joblib": JOBLIB_VERSION}
 
 
 def save_detector(
@@ -165,26 +141,12 @@ def load_detector(
     ModelFileError
         If a file is missing, a folder, damaged, of another kind or of another format version.
     """
-    return load_with_facts(model_path, preprocessor_path)[0]
-
-
-def load_with_facts(
-    model_path: str | os.PathLike[str], preprocessor_path: str | os.PathLike[str] | None = None
-) -> tuple[Detector, FileFacts]:
-    """`load_detector`, and what the model file says of itself."""
-    for path in (model_path, preprocessor_path):
-        if path is not None:
-            _require_possible(path)
-    # A training may have been killed while it put its files in place.
-    settle_left(Path(model_path).parent)
-    written, native = _read(model_path)
+    native = _read(model_path)
     if native.kind == "preprocessor":
-        raise ModelFileError(
-            f"{model_path} holds a preprocessor, not a model; give the model's file, which {_sibling(model_path)}."
-        )
+        raise holds_preprocessor(model_path)
     parts = native.parts
     if preprocessor_path is not None:
-        _, other = _read(preprocessor_path)
+        other = _read(preprocessor_path)
         if other.kind != "preprocessor":
             raise ModelFileError(
                 f"{preprocessor_path} holds a model, not a preprocessor by itself; leave it out, for a model's file has"
@@ -202,65 +164,12 @@ def load_with_facts(
         parts = {**parts, **other.parts}
     detector = Detector(parts["preprocessor"], parts["scaler"], parts["model"], threshold_rule=parts["threshold_rule"])
     detector.training_, detector.calibration_ = parts["training"], parts["calibration"]
-    return detector, FileFacts(written, _VERSIONS[written], native.library_version)
+    return detector
 
 
-def file_format(path: str | os.PathLike[str]) -> FileFormat:
-    """Which format the model file at `path` has, as its first bytes tell.
-
-    Raises
-    ------
-    ModelFileError
-        If it is missing, a folder, empty or no model file.
-    """
-    _require_possible(path)
-    path = Path(path)
-    try:
-        require_file(path)
-        with path.open("rb") as file:
-            head = file.read(16)
-    except FileNotFoundError:
-        raise ModelFileError(f"There is no model file {path}; check the path, or train a model first.") from None
-    except IsADirectoryError:
-        raise ModelFileError(f"{path} is a folder; give the model's file{_candidates(path)}.") from None
-    except OSError as error:
-        raise ModelFileError(f"Cannot read the model file {path}: {reason(error)}.") from error
-    if not head:
-        raise ModelFileError(f"{path} is empty, so it is no model; train the model again.")
-    if looks_native(head):
-        return "safetensors"
-    if looks_pickled(head):
-        return "joblib"
-    raise ModelFileError(f"{path} is not a model file; give a {SUFFIX} or .joblib file that train or save_model wrote.")
-
-
-def _read(path: str | os.PathLike[str]) -> tuple[FileFormat, Native]:
-    written = file_format(path)
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise ModelFileError(f"Cannot read the model file {path}: {reason(error)}.") from error
-    return written, from_bytes(data if written == "safetensors" else native_part(data, str(path)), str(path))
-
-
-def _require_possible(path: str | os.PathLike[str]) -> None:
-    try:
-        refuse_impossible(path)
-    except OSError as error:
-        raise ModelFileError(f"Cannot read the model file {os.fspath(path)!a}: {reason(error)}.") from error
+def _read(path: str | os.PathLike[str]) -> Native:
+    return from_bytes(read_model_file(path).native, str(path))
 
 
 def _is_native_name(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix.lower() == SUFFIX
-
-
-def _sibling(path: str | os.PathLike[str]) -> str:
-    """Where the model beside a preprocessor file probably is."""
-    path = Path(path)
-    model = path.with_name(path.name.replace("data_preprocessor", "anomaly_detection_model"))
-    return f"may be {model}" if model != path and model.is_file() else "the same training run wrote"
-
-
-def _candidates(folder: Path) -> str:
-    found = sorted(path.name for path in folder.glob("*model*") if path.suffix in (SUFFIX, ".joblib"))
-    return f" in it, such as {folder / found[-1]}" if found else ""

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from anomaly_detection.alerts.spread import Spread
 from anomaly_detection.alerts.totals import PeriodTotals
-from anomaly_detection.reports.tables import count, percent
+from anomaly_detection.reports.figures import count, percent
 
 __all__ = ["draw_periods", "draw_spread"]
 

@@ -13,7 +13,7 @@ from anomaly_detection.alerts.renderings import shown
 from anomaly_detection.alerts.totals import Total
 from anomaly_detection.explain.wording import number, percent
 from anomaly_detection.reports.drawings import draw_periods, draw_spread
-from anomaly_detection.reports.tables import count
+from anomaly_detection.reports.figures import count
 
 __all__ = ["Bar", "Bars", "CauseRow", "RecordRow", "RecordsSection", "records_section"]
 

@@ -18,13 +18,12 @@ from anomaly_detection.data.schema import ColumnCleaning
 from anomaly_detection.data.well_formed_text import well_formed
 from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
 from anomaly_detection.model_files.persistence import FILES
+from anomaly_detection.reports.figures import count, percent
 from anomaly_detection.reports.tables import (
     MODELS,
     always_normal_accuracy,
     compare,
-    count,
     not_run,
-    percent,
     readable,
     worse_than_base,
 )

@@ -20,7 +20,7 @@ def fit_with_some_aside(detector: Detector, frame: pd.DataFrame, rule: Threshold
     Parameters
     ----------
     detector : Detector
-        Not fitted; it is fitted in place.
+        Not fitted, with a schema; it is fitted in place.
     frame : pandas.DataFrame
         The records. With fewer than 500 of them the threshold comes from those that were learned from.
     rule : ThresholdRule
@@ -39,6 +39,8 @@ def fit_with_some_aside(detector: Detector, frame: pd.DataFrame, rule: Threshold
         detector.fit(frame)
         return detector
     shuffled = np.random.default_rng(seed).permutation(len(frame))
-    detector.fit(frame.iloc[np.sort(shuffled[aside:])])
-    detector.set_threshold(rule, detector.score_samples(frame.iloc[np.sort(shuffled[:aside])]))
-    return detector if rule.needs_batch else detector.refit(frame)
+    # Cells are read once, and a part has what was made of them.
+    records = detector.preprocessor.read(frame)
+    detector.fit(records.part(np.sort(shuffled[aside:])))
+    detector.set_threshold(rule, detector.score_samples(records.part(np.sort(shuffled[:aside]))))
+    return detector if rule.needs_batch else detector.refit(records)

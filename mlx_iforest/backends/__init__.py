@@ -7,11 +7,13 @@ import platform
 import sys
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 from mlx_iforest.backends.base import Backend, BackendChoice, BackendUnavailableError
-from mlx_iforest.backends.crossover import Work, cpu_is_faster
-from mlx_iforest.backends.fallback import FinishedOnCPU
+
+if TYPE_CHECKING:
+    from mlx_iforest.backends.crossover import Work
 
 __all__ = [
     "BACKENDS",
@@ -74,6 +76,8 @@ def working_backend(name: str, asked: str) -> Backend:
     if name != "mlx" or asked != "auto":
         return backend
     cpu = next((other for other in map(_load, ("numba", "sklearn")) if not isinstance(other, str)), backend)
+    from mlx_iforest.backends.fallback import FinishedOnCPU
+
     return FinishedOnCPU(backend, cpu)
 
 
@@ -86,6 +90,8 @@ def backend_for(
     what a GPU would take longer for. Both give the same bits.
     """
     if chosen.name == "mlx" and asked == "auto":
+        from mlx_iforest.backends.crossover import cpu_is_faster
+
         on_cpu, why = cpu_is_faster(work(), n_threads)
         on_cpu = on_cpu and not isinstance(_load("numba"), str)
         chosen = BackendChoice("numba" if on_cpu else "mlx", why)
@@ -98,7 +104,23 @@ def available_backends() -> dict[str, str | None]:
     return {name: backend if isinstance(backend, str) else None for name, backend in loaded.items()}
 
 
-def choose_backend(name: str = "auto") -> BackendChoice:
+def _missing(name: str) -> str | None:
+    """None where a backend is there, else the reason why it is missing."""
+    backend = _load(name)
+    return backend if isinstance(backend, str) else None
+
+
+def _looked_up(name: str) -> str | None:
+    """None where what a backend needs is installed, else the reason why the backend is missing."""
+    package = {"mlx": "mlx.core", "numba": "numba", "sklearn": "sklearn"}[name]
+    try:
+        found = find_spec(package)
+    except ModuleNotFoundError:
+        found = None
+    return None if found is not None else f"{name} is not installed; {INSTALL_HINTS[name]}"
+
+
+def choose_backend(name: str = "auto", *, load: bool = True) -> BackendChoice:
     """The backend that will do the work, and why.
 
     Parameters
@@ -106,14 +128,20 @@ def choose_backend(name: str = "auto") -> BackendChoice:
     name : str
         'auto', or a backend's name, which is then taken or an error: only 'auto' falls back. 'auto' takes 'mlx' where
         MLX has a GPU, else 'numba', else 'sklearn'. MLX on a CPU is there to be tested, not to be fast.
+    load : bool
+        Whether to load it, which may show that it does not work here; else it is enough that it is installed.
 
     Raises
     ------
     ValueError, BackendUnavailableError
         See `get_backend`.
     """
+    missing = _missing if load else _looked_up
     if name != "auto":
-        get_backend(name)
+        if not load and (reason := missing(name)) is not None:
+            raise BackendUnavailableError(f"backend {name!r} was asked for, but {reason}")
+        if load:
+            get_backend(name)
         return BackendChoice(name, "asked for by name")
     why = []
     mlx = _mlx_gpu()
@@ -121,11 +149,11 @@ def choose_backend(name: str = "auto") -> BackendChoice:
         return BackendChoice("mlx", "MLX has a GPU on this machine")
     why.append(mlx)
     for fallback in ("numba", "sklearn"):
-        backend = _load(fallback)
-        if not isinstance(backend, str):
+        reason = missing(fallback)
+        if reason is None:
             what = {"numba": "Numba compiles for this CPU", "sklearn": "scikit-learn is the last resort"}[fallback]
             return BackendChoice(fallback, f"{'; '.join(why)}; {what}")
-        why.append(backend)
+        why.append(reason)
     raise BackendUnavailableError("; ".join(why))
 
 

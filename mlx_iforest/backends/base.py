@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-from mlx_iforest.forest import Forest
-from mlx_iforest.growth import GrowthPlan
-from mlx_iforest.threads import FEWEST_THREADED_ROWS
+    from mlx_iforest.forest import Forest
+    from mlx_iforest.growth import GrowthPlan
 
 __all__ = ["Backend", "BackendChoice", "BackendUnavailableError", "DeviceError", "device_errors", "fair_share"]
 
@@ -46,6 +46,8 @@ class BackendChoice:
 
 def fair_share(most: int, n_rows: int, n_threads: int) -> int:
     """So many rows, or a share for each thread where there are fewer rows than that."""
+    from mlx_iforest.threads import FEWEST_THREADED_ROWS
+
     return min(most, max(FEWEST_THREADED_ROWS, -(-n_rows // n_threads)))
 
 

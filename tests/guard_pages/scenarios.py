@@ -15,18 +15,29 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numba import njit
 from numba.core.runtime import _nrt_python
 
+from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
+from anomaly_detection.data.levels import Kept
+from anomaly_detection.features.compiled.choice import only
+from anomaly_detection.features.compiled.largest import largest
+from anomaly_detection.features.compiled.neighbours import distances_from_neighbours, distances_in_windows
+from anomaly_detection.features.compiled.neighbours import windows as around
+from anomaly_detection.features.evidence import Evidence, FeatureScale, learn_tails
+from anomaly_detection.features.ordered import CodedColumns, Ordered
+from anomaly_detection.features.surprise import DeviationSummary
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.backends import available_backends, get_backend
 from mlx_iforest.backends.fixed_point import whole_numbers
 from mlx_iforest.backends.numba.codes import CodedForest
 from mlx_iforest.backends.numba.oblique_scoring import ObliqueBlocks
 from mlx_iforest.growth import GrowthPlan
+from tests.test_records import history
 
 PAGE = 4096
 AT = {"end": 1, "start": 2}
@@ -161,8 +172,56 @@ def mlx() -> Iterator[Any]:
             yield fitted.score_samples(X[:n_rows])
 
 
+@cache
+def detector() -> Any:
+    """Fitted on columns of every kind; not to be changed."""
+    return AnomalyDetectionAPI(seed=0).fit(history()).detector
+
+
+def features() -> Iterator[Any]:
+    """What the features of records are computed by."""
+    for kept in Kept._all:
+        # All that compiled code looks into is made anew.
+        kept._made.clear()
+    with only(True):
+        for n_rows in ROWS:
+            yield detector().score_samples(history().head(n_rows))
+        for record in history().head(30).to_dict("records"):
+            yield detector().extract(record)[0]
+        for width in (1, 3, 9):
+            scales = [FeatureScale(True, i == 2, i == 0, i == 1, False, i // 2) for i in range(width)]
+            evidence = Evidence(scales, learn_tails(matrix(300, width, missing=True), scales, [0.1] * width))
+            summary = DeviationSummary().fit(matrix(300, width, missing=True))
+            for n_rows in ROWS:
+                X = matrix(n_rows, width, missing=True)
+                found = evidence.of(X)
+                yield found
+                yield largest(found, min(6, width))
+                yield evidence.total(found)
+                yield summary.transform(X)
+
+
+def groups() -> Iterator[Any]:
+    """What numbers are compared within: groups of every size, and the rows around."""
+    rng = np.random.default_rng(0)
+    for n_rows in ROWS:
+        for count in (1, 3, n_rows):
+            values, codes = np.round(rng.normal(size=n_rows), 1), rng.integers(0, count, n_rows)
+            ordered = Ordered(np.where(rng.random(n_rows) < 0.1, np.nan, values))
+            grouped = ordered.within(codes, count)
+            yield from grouped.by_others()
+            yield grouped.spread(grouped.median())
+            yield grouped.quantile_of_distances(grouped.median(), 0.9)
+            columns = CodedColumns({"a": (codes, count), "b": (codes[::-1], count)})
+            yield ordered.explained_shares(columns, np.ones(2, dtype=bool))
+            yield ordered.pair_shares(columns, 0, np.array([False, True]), n_rows)
+            order = np.argsort(codes, kind="stable")
+            yield distances_from_neighbours(values, order, codes[order])
+            yield distances_in_windows(values, around(order, codes[order], 2))
+
+
 SCENARIOS: dict[str, Callable[[], Iterator[Any]]] = {
-    one.__name__: one for one in (widths, tables, types, parameters, smaller, one_row, explained, mlx)
+    one.__name__: one for one in (widths, tables, types, parameters, smaller, one_row, explained, mlx, features, groups)
 }
 
 

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from mlx_iforest.backends.base import fair_share
 from mlx_iforest.backends.fixed_point import whole_numbers
 from mlx_iforest.backends.memoize import MadeOnce
+from mlx_iforest.backends.numba import coded_scoring, oblique_scoring
 from mlx_iforest.backends.numba.coded_scoring import BLOCK
 from mlx_iforest.backends.numba.codes import CodedForest
 from mlx_iforest.backends.numba.growing_kernels import grow_trees
 from mlx_iforest.backends.numba.oblique_scoring import ObliqueBlocks
 from mlx_iforest.backends.numba.walking_kernels import add_leaf_values, add_leaf_values_oblique
+from mlx_iforest.compiled_code import is_compiled
 from mlx_iforest.forest import Families, Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.kernel_input import check_rows, check_values
@@ -36,6 +38,9 @@ LARGEST_CODED = 4000
 
 FEWEST_CODED_ROWS = 12
 """Rows from which one pass over all splits is faster than walks."""
+
+WORTH_COMPILING = 50_000_000
+"""Walks of a row through a tree that take two seconds, half of what it takes to compile the passes over blocks."""
 
 GROWTH_BYTES = 64 << 20
 """Bound of the memory of one task's growing trees before they are packed."""
@@ -93,6 +98,30 @@ class NumbaBackend:
         return {"numba": numba.__version__, "threads": cpu_count()}
 
 
+class _Compiling:
+    """Whether to score by blocks where that is not compiled yet: once as many walks were gone as pay for it.
+
+    So a first process that scores little does not wait for a compiler, and one that scores much waits half as long
+    again at most. Both ways give the same bits.
+    """
+
+    def __init__(self) -> None:
+        self._walks = 0
+        self._is_there: set[Any] = set()
+
+    def pays(self, kernel: Any, walks: int) -> bool:
+        """Whether to take a kernel, where else there would be so many walks more."""
+        if kernel not in self._is_there:
+            if self._walks < WORTH_COMPILING and not is_compiled(kernel):
+                self._walks += walks
+                return False
+            self._is_there.add(kernel)
+        return True
+
+
+_compiling = _Compiling()
+
+
 class _Scorer:
     """A forest made ready to add up values of its leaves.
 
@@ -117,11 +146,13 @@ class _Scorer:
 
     def add(self, X: NDArray[np.float32], total: NDArray[np.float64]) -> None:
         """Add every row's sums over the trees to `total`."""
-        if len(X) >= FEWEST_CODED_ROWS and self._blocks is not None:
-            self._blocks.add_leaf_values(X, total)
-            return
         forest = self._forest()
         assert forest is not None
+        kernel = coded_scoring if forest.direction_feature is None else oblique_scoring
+        by_blocks = len(X) >= FEWEST_CODED_ROWS and _compiling.pays(kernel.add_leaf_values, len(X) * forest.n_trees)
+        if by_blocks and self._blocks is not None:
+            self._blocks.add_leaf_values(X, total)
+            return
         arrays = (forest.tree_start, forest.feature, forest.threshold, forest.left, forest.missing_left)
         if forest.direction_feature is None:
             add_leaf_values(*arrays, self.numbers, self._depths, X, total)

@@ -331,7 +331,10 @@ def add_leaf_values(
         n_rows = (size + lanes - 1) // lanes * lanes
         rows, at = X.reshape(-1), first_row * n_features
         if size < BLOCK:
-            rest[:size] = X[first_row:]
+            # Assigning all at once takes Numba a second to compile.
+            for j in range(size):
+                for f in range(n_features):
+                    rest[j, f] = X[first_row + j, f]
             rows, at = rest.reshape(-1), 0
         any_missing = _rank_block(rows, at, n_features, n_rows, thresholds, below, first, scale, steps, missing, ranks)
         group = -1

@@ -1,4 +1,8 @@
-"""What Numba compiles to make a coded forest: ranks of thresholds, groups of trees, and the order of operations."""
+"""What Numba compiles to make a coded forest: ranks of thresholds, groups of trees, and the order of operations.
+
+Loops stand where NumPy has a function: `np.diff`, `max`, `searchsorted` and the like each take Numba up to two seconds
+to compile, most of it for texts of errors that never come.
+"""
 
 # Numba infers types from the arguments; annotations would only repeat them.
 # mypy: allow-untyped-defs
@@ -19,6 +23,14 @@ from mlx_iforest.backends.numba.coded_scoring import (
 from mlx_iforest.compiled_code import compiled
 
 __all__ = ["compile_trees", "fill_grid", "group_trees", "leaf_classes", "recode_groups", "threshold_ranks"]
+
+
+@compiled()
+def _largest(numbers):
+    largest = numbers[0]
+    for number in numbers:
+        largest = max(largest, number)
+    return largest
 
 
 @compiled()
@@ -45,7 +57,14 @@ def threshold_ranks(feature, threshold, thresholds):
     for node in range(len(feature)):
         f = feature[node]
         if f >= 0:
-            ranks[node] = np.searchsorted(thresholds[f], threshold[node])
+            low, high = 0, thresholds.shape[1]
+            while low < high:
+                middle = (low + high) // 2
+                if thresholds[f, middle] < threshold[node]:
+                    low = middle + 1
+                else:
+                    high = middle
+            ranks[node] = low
     return ranks
 
 
@@ -83,7 +102,7 @@ def group_trees(tree_start, feature, ranks, n_ranks, n_features, most):
 @compiled()
 def recode_groups(tree_start, feature, ranks, group_of_tree, n_ranks, n_features):
     """For each group, the code of every rank and -1 for missing values; for each node the code of its threshold."""
-    n_groups = group_of_tree.max() + 1
+    n_groups = _largest(group_of_tree) + 1
     used = np.zeros((n_groups, n_features, n_ranks), np.bool_)
     for tree in range(len(group_of_tree)):
         for node in range(tree_start[tree], tree_start[tree + 1]):
@@ -122,7 +141,7 @@ def leaf_classes(tree_start, feature, value_number):
     """
     n_trees = len(tree_start) - 1
     leaf_class = np.full(len(feature), -1, np.int64)
-    class_of = np.full(value_number.max() + 1, -1, np.int64)
+    class_of = np.full(_largest(value_number) + 1, -1, np.int64)
     n_classes = 1
     for tree in range(n_trees):
         counted = 0
@@ -180,7 +199,9 @@ def compile_trees(tree_start, feature, left, leaf_class, first_class, lanes, n_c
     operations = np.zeros((n_operations, 8), np.int64)
     nodes = np.empty(n_operations, np.int64)
     tree_result = np.empty(n_trees, np.int64)
-    most_nodes = np.diff(tree_start).max()
+    most_nodes = 0
+    for tree in range(n_trees):
+        most_nodes = max(most_nodes, tree_start[tree + 1] - tree_start[tree])
     place = np.empty(most_nodes, np.int64)
     stack = np.empty(most_nodes + 1, np.int64)
     n_rows = max_depth + 3

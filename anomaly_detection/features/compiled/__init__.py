@@ -1,0 +1,1 @@
+"""What features compute, compiled: the same results as the plain ways beside it, bit for bit."""

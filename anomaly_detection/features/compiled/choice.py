@@ -1,0 +1,64 @@
+"""Whether features are computed by compiled code: not where that would take longer than the plain way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+
+__all__ = ["by_compiled_code", "only"]
+
+KERNELS = "anomaly_detection.features.compiled.kernels"
+
+_A_CALL = 50
+"""Rows that take as long as a call without any does, the plain way."""
+
+_WORTH = 100_000
+"""Rows that the plain way takes as long for as compiling takes: some three seconds."""
+
+
+class _Choice:
+    """The rows that were judged the plain way since the process began, and what that led to."""
+
+    def __init__(self) -> None:
+        self.forced: bool | None = None
+        self._can = find_spec("numba") is not None
+        self._is_there: bool | None = None
+        self._plainly = 0
+
+    def compiled(self, rows: int) -> bool:
+        """Whether to take compiled code for so many rows more."""
+        if self.forced is not None:
+            return self.forced and self._can
+        if not self._can:
+            return False
+        if self._is_there is None:
+            # What an earlier process compiled costs nothing.
+            self._is_there = bool(import_module(KERNELS).are_compiled())
+        if not self._is_there:
+            self._plainly += rows + _A_CALL if rows else 0
+            # As who hires skis until they have cost what buying does: at most twice as long as the better way takes.
+            self._is_there = self._plainly > _WORTH
+        return self._is_there
+
+
+_choice = _Choice()
+
+
+def by_compiled_code(rows: int) -> bool:
+    """Whether to take compiled code for so many rows more: where it is there, or has become worth compiling.
+
+    Of rows that another part of the same work has asked for already there are 0 more.
+    """
+    return _choice.compiled(rows)
+
+
+@contextmanager
+def only(compiled: bool) -> Iterator[None]:
+    """Take compiled code always, or never; for tests and measurements."""
+    before, _choice.forced = _choice.forced, compiled
+    try:
+        yield
+    finally:
+        _choice.forced = before

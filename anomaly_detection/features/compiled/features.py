@@ -1,0 +1,114 @@
+"""`CompiledFeatures`: the features of fitted branches, of all that have one by one program, of the others as ever."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from anomaly_detection.data.table import Table
+from anomaly_detection.features.bounds import bounded
+from anomaly_detection.features.compiled.gathered import Gathered, Gathering
+from anomaly_detection.features.compiled.keys import RecordKeys
+from anomaly_detection.features.compiled.machine import Machine
+from anomaly_detection.features.compiled.program import Program, Value
+
+__all__ = ["CompiledFeatures"]
+
+Floats32 = npt.NDArray[np.float32]
+Places = npt.NDArray[np.int64]
+
+_NAT = np.iinfo(np.int64).min
+_PERIOD = 28 * 86_400_000_000_000
+
+
+class CompiledFeatures:
+    """The kept features of records.
+
+    Parameters
+    ----------
+    program : Program
+        Without anything in it.
+    branches : sequence of (str, branch, list of str)
+        With the columns of each.
+    kept : ndarray of int64
+        Which of their features are wanted, side by side.
+    """
+
+    def __init__(self, program: Program, branches: Sequence[tuple[str, Any, list[str]]], kept: Places) -> None:
+        self._width = len(kept)
+        self._readings: _Readings | None = None
+        self._plain: list[tuple[Any, list[str], Places, Places]] = []
+        self._with_others: list[tuple[Any, int, Places, Places]] = []
+        wanted: list[Value] = []
+        stored: list[int] = []
+        first = 0
+        for _, branch, columns in branches:
+            count = len(branch.get_feature_names_out())
+            places = np.flatnonzero((kept >= first) & (kept < first + count))
+            own = kept[places] - first
+            first += count
+            if not len(own):
+                continue
+            if hasattr(branch, "of_record"):
+                self._readings = _Readings(program, branch)
+            values = branch.emit(program, columns)
+            if values is None:
+                self._plain.append((branch, columns, own, places))
+                continue
+            wanted += [values[i] for i in own.tolist()]
+            stored += places.tolist()
+            if hasattr(branch, "with_others"):
+                self._with_others.append((branch, count, own, places))
+        # Some of the other branches know records by their keys.
+        known = [(branch.unnamed, branch.unnamed_columns) for _, branch, _ in branches if hasattr(branch, "unnamed")]
+        known += [(branch.whole, branch.said) for _, branch, _ in branches if hasattr(branch, "whole")]
+        self._known_by = [under for under, _ in known]
+        self._keys = RecordKeys(program, [names for _, names in known])
+        self._machine = Machine(program, wanted, stored)
+        self._gathering = Gathering(program)
+
+    def of(self, X: Table) -> Floats32:
+        """The features, shape (n, kept)."""
+        out = np.empty((len(X), self._width), dtype=np.float32)
+        gathered = self._gathering.of(X)
+        self._machine.run(X, gathered, out)
+        if self._known_by:
+            for under, keys in zip(self._known_by, self._keys.of(gathered, len(X)), strict=True):
+                X.made(under, partial(np.asarray, keys))
+        for branch, count, own, places in self._with_others if len(X) > 1 else ():
+            found = np.zeros((len(X), count), dtype=np.float32)
+            found[:, own] = out[:, places]
+            branch.with_others(X, found)
+            out[:, places] = found[:, own]
+        for branch, columns, own, places in self._plain:
+            few = len(X) < getattr(branch, "fewest", 0)
+            if few:
+                out[:, places] = 0.0
+            elif self._readings is not None and branch is self._readings.branch and len(X) == 1:
+                out[:, places] = self._readings.of(X, gathered)[:, own]
+            else:
+                out[:, places] = branch.features_of(X if branch.by_name else X.only(columns))[:, own]
+        return out
+
+
+class _Readings:
+    """`Readings` of one record, whose columns are gathered already."""
+
+    def __init__(self, program: Program, branch: Any) -> None:
+        self.branch = branch
+        self._places = np.array([int(program.number(name).which) for name in branch.judged], dtype=np.int64)
+        # The period of four weeks that a date falls into.
+        self._date = next((int(program.days(program.part_of(name).date).which) for name in branch.within), None)
+
+    def of(self, X: Table, gathered: Gathered) -> Floats32:
+        """The evidence, shape (1, features)."""
+        span = 0
+        if self._date is not None:
+            moment = int(gathered.dates[self._date, 0])
+            span = -1 if moment == _NAT else moment // _PERIOD
+        values = bounded(gathered.numbers[self._places, 0])
+        return self.branch.of_record(values, span, X.made(self.branch.whole, partial(np.zeros, 0))[0])  # type: ignore[no-any-return]
