@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import alembic.command
 from alembic.config import Config
@@ -114,8 +116,6 @@ class Database:
     def close(self) -> None:
         """Close what is open."""
         self._engine.dispose()
-        if isinstance(self._turn, _Turn):
-            self._turn.close()
 
 
 class _Turn:
@@ -124,13 +124,14 @@ class _Turn:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._thread = threading.Lock()
-        self._file: TextIO | None = None
+        self._file: int | None = None
 
     def __enter__(self) -> None:
         self._thread.acquire()
         try:
             if self._file is None:
-                self._file = self._path.open("a")
+                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                weakref.finalize(self, os.close, self._file)
             fcntl.flock(self._file, fcntl.LOCK_EX)
         except OSError as error:
             self._thread.release()
@@ -140,12 +141,6 @@ class _Turn:
         assert self._file is not None
         fcntl.flock(self._file, fcntl.LOCK_UN)
         self._thread.release()
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
 
 def _postgresql(url: URL) -> Engine:
