@@ -19,7 +19,7 @@ from sqlalchemy import Connection, insert, select, text
 from anomaly_detection.errors import DataError
 from anomaly_detection.service.configuration import database_url
 from anomaly_detection.service.database import Database, FullError
-from anomaly_detection.service.keys import add_key, key_names, remove_key
+from anomaly_detection.service.keys import add_key, list_keys, remove_key
 from anomaly_detection.service.tables import METADATA, keys
 from anomaly_detection.service.writer import Writer
 
@@ -55,7 +55,7 @@ def either(request: pytest.FixtureRequest) -> Iterator[Database]:
 
 def names(database: Database) -> list[str]:
     with database.reading() as connection:
-        return [name for name, _ in key_names(connection)]
+        return [each["name"] for each in list_keys(connection)]
 
 
 def test_the_migrations_make_the_tables_that_the_code_knows(either: Database) -> None:
@@ -152,7 +152,7 @@ def test_writers_of_one_database_take_turns(either: Database) -> None:
     def add(place: int) -> None:
         for _ in range(10):
             with either.writing() as connection:
-                add_key(connection, f"k{len(key_names(connection))}")
+                add_key(connection, f"k{len(list_keys(connection))}")
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(add, range(4)))

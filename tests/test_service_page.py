@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import io
 import json
 import plistlib
 import re
@@ -47,6 +48,8 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
                 with pytest.raises(SystemExit, match="0"):
                     main(words)
             else:
+                # What asks for a password.
+                monkeypatch.setattr("sys.stdin", io.StringIO("correct horse battery\n"))
                 assert main(words) == 0, command
             capsys.readouterr()
     good = [answer for answer in answers.values() if answer.get("status", "running") in ("healthy", "running")]
@@ -100,6 +103,9 @@ def test_what_the_page_says_of_limits_is_so() -> None:
 
     limits = Limits()
     said = re.sub(r"\s+", " ", PAGE)
-    assert f"at most {limits.body // 2**20} MB and {limits.body_seconds:g} seconds" in said
+    assert f"head of a request has {limits.head_seconds:g} seconds to arrive, a body {limits.body_seconds:g}" in said
+    assert f"and at most {limits.body // 2**20} MB" in said
+    assert f"nothing of its answer for {limits.answer_seconds:g} seconds" in said
+    assert f"has {limits.rate:g} requests a second (`--rate`), a name {limits.logins} tries a minute" in said
     assert f"a record {limits.fields:,} fields and {limits.depth} levels" in said
     assert f"up to {limits.records:,} a request" in said

@@ -183,10 +183,10 @@ def explain_one(service: Service, name: str) -> Response:
         "count": found["count"],
         **{name: found["record"][name] for name in _ECHOED if name in found["record"]},
     }
-    return answer({"success": True, **explanation, "explanation": explanation})
+    return answer({"success": True, **explanation, "explanation": explanation}, beside=found["record"])
 
 
-def train(service: Service, body: bytes) -> Response:
+def train(service: Service, body: bytes, who: str) -> Response:
     """``POST /train``: a job that learns from the kept records, those in ``data`` or ``training_data`` included."""
     content = parsed(body) if body.strip() else {}
     if not isinstance(content, dict):
@@ -196,7 +196,7 @@ def train(service: Service, body: bytes) -> Response:
         raise Problem(400, "The records to learn from are a list of objects, one a record.")
     if given:
         service.take(DEFAULT, incoming(service, given))
-    number = service.train(DEFAULT)
+    number = service.train(DEFAULT, {"who": who})
     where = f"/v1/jobs/{number}"
     told = {"success": True, "message": "A model is being trained.", "job_id": number, "status_url": where}
     return answer(told, 202, {"Location": where})

@@ -35,6 +35,16 @@ class Limits:
         Requests that are worked on at a time; further ones are answered 503.
     streams : int
         Streams of a service.
+    rate : float
+        Requests a second of a caller, but for programs on this machine where nobody logs in; twice as many at once.
+    logins : int
+        Tries to log in by a name, in a minute.
+    jobs : int
+        Trainings and the like that wait or run.
+    head_seconds : float
+        Time in which the head of a request must have arrived, the first from the beginning of the connection.
+    answer_seconds : float
+        Time for which a client may take nothing of its answer.
     """
 
     body: int = 32 * _MB
@@ -44,6 +54,11 @@ class Limits:
     depth: int = 32
     requests: int = 256
     streams: int = 100
+    rate: float = 500.0
+    logins: int = 10
+    jobs: int = 100
+    head_seconds: float = 10.0
+    answer_seconds: float = 30.0
 
     def check(self, record: dict[str, Any]) -> None:
         """Raise `Problem` (413) for a record with too many fields, or too deep."""

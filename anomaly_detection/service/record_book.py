@@ -93,6 +93,7 @@ RECORDS = Listing(
         Filter(
             Parameter("sent_id", "Only those that their sender calls so.", text(255)),
             lambda _, value: records.c.sent_id == value,
+            looks_inside=True,
         ),
         Filter(Parameter("since", "Received from this moment on.", MOMENT), _from),
         Filter(Parameter("until", "Received before this moment.", MOMENT), _before),

@@ -10,6 +10,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from anomaly_detection.service.access import Need
 from anomaly_detection.service.bodies import JSON_BODY, MEDIA, kind_of, records_of
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.json_answer import answer, dumps
@@ -69,7 +70,7 @@ def _again(made: bytes, is_new: bool, status: int) -> Response:
     headers = {} if is_new else {"Idempotent-Replayed": "true"}
     if status == 202:
         headers["Location"] = orjson.loads(made)["status_url"]
-    return Response(made, status, headers, "application/json")
+    return answer(orjson.loads(made), status, headers)
 
 
 def _told(taken: Taken) -> dict[str, Any]:
@@ -124,7 +125,8 @@ def explain_record(service: Service, call: Call) -> Response:
     judge = service.judge(row["stream"])
     if judge is None:
         raise Problem(409, f"There is no model to explain by yet; {service.progress(row['stream'])}.")
-    found = judge.explain(Incoming(orjson.loads(row["body"])))
+    fields = orjson.loads(row["body"])
+    found = judge.explain(Incoming(fields))
     alert = found.alert
     if alert is None:
         raise Problem(409, f"This record cannot be judged: {found.error}")
@@ -144,7 +146,8 @@ def explain_record(service: Service, call: Call) -> Response:
             "confidence": alert.confidence,
             "summary": alert.sentence,
             "reasons": alert.explanation.to_dict()["contributions"],
-        }
+        },
+        beside=fields,
     )
 
 
@@ -201,7 +204,9 @@ OPERATIONS: Sequence[Operation] = (
         {media: {} for media in MEDIA if media != "application/json"},
         statuses=(409, 422),
         also={202: JOB_ANSWER},
+        turn="judging",
         takes_request=True,
+        needs=Need("send", "path"),
     ),
     Operation(
         "GET",
@@ -212,8 +217,17 @@ OPERATIONS: Sequence[Operation] = (
         "A page of records, or a file.",
         RECORDS.parameters,
         kinds=RECORDS.kinds,
+        needs=Need("read", "query"),
     ),
-    Operation("GET", "/v1/records/{id}", get_record, "One record with its verdict.", RECORD, "The record."),
+    Operation(
+        "GET",
+        "/v1/records/{id}",
+        get_record,
+        "One record with its verdict.",
+        RECORD,
+        "The record.",
+        needs=Need("read", "record"),
+    ),
     Operation(
         "GET",
         "/v1/records/{id}/explanation",
@@ -222,6 +236,7 @@ OPERATIONS: Sequence[Operation] = (
         _EXPLAINED,
         "Its verdict by itself, with reasons.",
         statuses=(409,),
-        judges=True,
+        turn="judging",
+        needs=Need("read", "record"),
     ),
 )
