@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
@@ -19,6 +19,7 @@ from anomaly_detection.calibration.drift import warn_of_drift
 from anomaly_detection.calibration.p_values import severity
 from anomaly_detection.calibration.thresholds import Contamination, ThresholdRule
 from anomaly_detection.data.cleaning import warn_of_forms
+from anomaly_detection.data.declarations import Declaration
 from anomaly_detection.data.fingerprint import fingerprint
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.records import is_record
@@ -127,6 +128,8 @@ class AnomalyDetectionAPI:
         categorical_features: Sequence[str] | None = None,
         timestamp_col: str | None = None,
         value_cols: Sequence[str] | None = None,
+        *,
+        declarations: Mapping[str, Declaration] | None = None,
     ) -> AnomalyDetectionAPI:
         """Learn what is normal.
 
@@ -147,6 +150,9 @@ class AnomalyDetectionAPI:
             The column with each record's time.
         value_cols : sequence of str, optional
             Columns of measured values; they are used as numbers.
+        declarations : mapping of str to Declaration, optional
+            All that can be said of columns, see `anomaly_detection.data.declarations`; what the other arguments say
+            counts more.
 
         Returns
         -------
@@ -163,7 +169,8 @@ class AnomalyDetectionAPI:
         categories = checked.column_names(categorical_features, "categorical_features")
         measured = checked.column_names(value_cols, "value_cols") or []
         time = checked.column_name(timestamp_col, "timestamp_col")
-        roles: dict[str, str | Role] = dict.fromkeys([*(numbers or ()), *measured], Role.NUMERIC)
+        roles: dict[str, str | Role | Declaration] = dict(declarations or {})
+        roles |= dict.fromkeys([*(numbers or ()), *measured], Role.NUMERIC)
         roles |= dict.fromkeys(categories or (), Role.CATEGORICAL)
         if time is not None:
             roles[time] = Role.TIMESTAMP

@@ -13,7 +13,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from anomaly_detection.service.app import make_app
 from anomaly_detection.service.configuration import Configuration
 from anomaly_detection.service.incoming import Incoming, table
 from anomaly_detection.service.service import Service
+from anomaly_detection.service.worker import work
 
 ROOT = Path(__file__).parent.parent
 PRODUCTS = (("P1", "Vaccine", 4.0, 20.0), ("P2", "Chips", 21.0, 5.0), ("P3", "Fish", 1.0, 8.0))
@@ -149,3 +150,42 @@ def wait_until(is_so: Any, seconds: float = 60.0) -> None:
     while not is_so():
         assert time.monotonic() < end, "waited too long"
         time.sleep(0.05)
+
+
+@contextmanager
+def resting(folder: Path, **settings: Any) -> Iterator[Service]:
+    """As `running`, but jobs wait until `work_off`, which needs no process to start."""
+    service = Service(Configuration(folder, **{"model": model_file(), **settings}))
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+def work_off(service: Service) -> None:
+    """Do all jobs here and now."""
+    work(service.database, service.configuration.models_dir, "here")
+    service.reload()
+
+
+@contextmanager
+def on(kind: str, serving: Any, folder: Path, **settings: Any) -> Iterator[Service]:
+    """A service that is `running` or `resting`, on ``sqlite`` or on a ``postgresql`` of its own."""
+    with ExitStack() as stack:
+        url = "" if kind == "sqlite" else stack.enter_context(postgresql())
+        yield stack.enter_context(serving(folder, database=url, **settings))
+
+
+BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+"""The databases that what is kept is tested on."""
+
+
+def is_problem(answer: Any, status: int) -> bool:
+    """Whether an answer says what is wrong as RFC 9457 has it, in a sentence."""
+    content = answer.json()
+    return (
+        answer.status_code == content["status"] == status
+        and answer.headers["Content-Type"] == "application/problem+json"
+        and {"type", "title", "detail", "instance"} <= set(content)
+        and content["detail"].endswith((".", "?"))
+    )

@@ -104,9 +104,9 @@ def test_by_age(service: Service) -> None:
 def test_a_resolved_alert_goes_with_its_last_record(service: Service) -> None:
     client = client_of(service)
     first, second, third = sorted(each["id"] for each in client.get("/v1/alerts").json()["alerts"])
-    client.post(f"/v1/alerts/{first}", json={"state": "resolved", "verdict": "error"})
-    client.post(f"/v1/alerts/{second}", json={"state": "acknowledged"})
-    client.post(f"/v1/alerts/{third}", json={"state": "resolved"})
+    client.patch(f"/v1/alerts/{first}", json={"state": "resolved", "verdict": "real: fixed"})
+    client.patch(f"/v1/alerts/{second}", json={"state": "acknowledged"})
+    client.patch(f"/v1/alerts/{third}", json={"state": "resolved"})
     age(service, 10, upto=8)
     history = counted(service, audit)
     # Of each alert one record is old.

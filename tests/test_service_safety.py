@@ -86,7 +86,7 @@ def test_who_changed_an_alert_is_the_name_of_the_key(tmp_path: Path, capsys: pyt
         client = client_of(service)
         client.headers["Authorization"] = f"Bearer {key}"
         number = client.post("/detect", json={"data": hot()}).json()["alert_id"]
-        alert = client.post(f"/v1/alerts/{number}", json={"state": "acknowledged"}).json()
+        alert = client.patch(f"/v1/alerts/{number}", json={"state": "acknowledged"}).json()
         assert alert["history"][-1]["who"] == "ann"
 
 

@@ -186,7 +186,7 @@ def test_logging_in_and_out(service: Service) -> None:
     assert "X-CSRF-Token" in changed.json()["error"]
     assert client.post("/detect", json={"data": hot(1)}, headers={"X-CSRF-Token": "wrong"}).status_code == 403
     number = client.post("/detect", json={"data": hot(1)}, headers={"X-CSRF-Token": token}).json()["alert_id"]
-    alert = client.post(f"/v1/alerts/{number}", json={"comment": "seen"}, headers={"X-CSRF-Token": token}).json()
+    alert = client.patch(f"/v1/alerts/{number}", json={"comment": "seen"}, headers={"X-CSRF-Token": token}).json()
     assert alert["history"][-1]["who"] == "analysts"
     other, others = logged_in(service, "analysts")
     # A token is one session's alone.
@@ -370,7 +370,7 @@ def lines(service: Service) -> list[tuple[str, str]]:
     for route in make_app(service).routes:
         for method in getattr(route, "methods", None) or ():
             if method != "HEAD":
-                found.append((method, route.path))  # type: ignore[attr-defined]
+                found.append((method, route.path.replace(":int", "")))  # type: ignore[attr-defined]
     return found
 
 
@@ -380,8 +380,8 @@ def test_every_route_has_a_line_and_every_line_a_route(service: Service) -> None
 
 
 def ask(client: TestClient, method: str, path: str, headers: dict[str, str]) -> int:
-    url = path.replace("{name}", "default").replace("{id}", "999999")
-    content = "{" if method == "POST" else None
+    url = path.replace("{name}", "default").replace("{id}", "999999").replace("{version}", "999")
+    content = "{" if method in ("POST", "PATCH", "PUT") else None
     return client.request(method, url, content=content, headers=headers).status_code
 
 
@@ -429,7 +429,13 @@ def test_a_key_of_a_stream_reaches_nothing_else(service: Service) -> None:
         f"/v1/alerts/{theirs['alert_id']}",
         f"/v1/records/{theirs['record_id']}",
         f"/v1/jobs/{job}",
-        "/v1/jobs/x",
+        "/v1/records",
+        "/v1/cases",
+        "/v1/cases/1",
+        "/v1/rules",
+        "/v1/audit",
+        "/v1/streams",
+        "/v1/streams/default/models",
     ):
         answer = client.get(path, headers=mine)
         assert answer.status_code == 403, path

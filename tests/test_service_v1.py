@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from service_example import client_of, hot, postgresql, running, simulated
+from service_example import client_of, hot, is_problem, postgresql, running, simulated
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
-from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from anomaly_detection.service.app import make_app
-from anomaly_detection.service.openapi import DOCUMENT
 from anomaly_detection.service.service import Service
 
 RECORDS = "/v1/streams/default/records"
@@ -50,15 +46,6 @@ def count(service: Service, table: str) -> int:
 
 def new_alert(client: TestClient, number: int) -> int:
     return int(client.post(RECORDS, json=[hot(number)]).json()["alerts"][0]["alert_id"])
-
-
-def is_problem(answer: Any, status: int) -> bool:
-    content = answer.json()
-    return (
-        answer.status_code == content["status"] == status
-        and answer.headers["Content-Type"] == "application/problem+json"
-        and {"type", "title", "detail", "instance"} <= set(content)
-    )
 
 
 def test_the_three_kinds_of_body_are_judged_alike(client: TestClient) -> None:
@@ -98,7 +85,6 @@ def test_refused_records_are_told_by_row_and_kept(client: TestClient) -> None:
         ("<a/>", "application/xml", 415),
         ('[{"a": %s}]' % ("[" * 40 + "]" * 40), "application/json", 413),
         (json.dumps([dict.fromkeys(map(str, range(1001)))]), "application/json", 413),
-        (json.dumps([{"a": 1}] * 20_001), "application/json", 413),
     ],
 )
 def test_bodies_that_cannot_be_taken_leave_nothing(
@@ -151,7 +137,7 @@ def test_alerts_are_found_filtered_and_paged(client: TestClient) -> None:
     assert severities == sorted(severities, reverse=True)
     assert client.get("/v1/alerts", params={"min_severity": 100}).json()["alerts"] == []
     assert client.get("/v1/alerts", params={"stream": "nowhere"}).json()["alerts"] == []
-    client.post(f"/v1/alerts/{ids[0]}", json={"state": "acknowledged"})
+    client.patch(f"/v1/alerts/{ids[0]}", json={"state": "acknowledged"})
     assert ids[0] in [each["id"] for each in client.get("/v1/alerts?state=acknowledged").json()["alerts"]]
 
 
@@ -165,30 +151,30 @@ def test_odd_queries_are_refused(client: TestClient, query: str) -> None:
 def test_an_alerts_life_is_written_down_and_undone(client: TestClient) -> None:
     number = new_alert(client, 120)
     where = f"/v1/alerts/{number}"
-    client.post(where, json={"state": "acknowledged", "comment": "on it"})
-    client.post(where, json={"comment": "called the carrier"})
-    done = client.post(where, json={"state": "resolved", "verdict": "error"}).json()
-    assert (done["state"], done["verdict"]) == ("resolved", "error")
-    once = client.post(where, json={"undo": True}).json()
+    client.patch(where, json={"state": "acknowledged", "comment": "on it"})
+    client.patch(where, json={"comment": "called the carrier"})
+    done = client.patch(where, json={"state": "resolved", "verdict": "real: fixed"}).json()
+    assert (done["state"], done["verdict"]) == ("resolved", "real: fixed")
+    once = client.patch(where, json={"undo": True}).json()
     assert (once["state"], once["verdict"]) == ("acknowledged", None)
-    twice = client.post(where, json={"undo": True, "comment": "not ours"}).json()
+    twice = client.patch(where, json={"undo": True, "comment": "not ours"}).json()
     assert twice["state"] == "open"
-    assert is_problem(client.post(where, json={"undo": True}), 409)
+    assert is_problem(client.patch(where, json={"undo": True}), 409)
     history = client.get(where).json()["history"]
     assert [each["what"] for each in history] == ["raise", "change", "comment", "change", "undo", "undo"]
     assert [each["undoes"] for each in history][4:] == [history[3]["id"], history[1]["id"]]
     assert {each["who"] for each in history} == {"service", "local"}
     assert history[5]["comment"] == "not ours"
-    client.post(where, json={"state": "resolved", "verdict": "no error"})
-    again = client.post(where, json={"state": "open"}).json()
+    client.patch(where, json={"state": "resolved", "verdict": "false alarm"})
+    again = client.patch(where, json={"state": "open"}).json()
     assert (again["state"], again["verdict"]) == ("open", None)
-    assert client.post(where, json={"undo": True}).json()["verdict"] == "no error"
+    assert client.patch(where, json={"undo": True}).json()["verdict"] == "false alarm"
 
 
 def test_a_change_to_what_is_so_already_leaves_no_line(client: TestClient) -> None:
     number = new_alert(client, 119)
-    assert len(client.post(f"/v1/alerts/{number}", json={"state": "open"}).json()["history"]) == 1
-    said = client.post(f"/v1/alerts/{number}", json={"state": "open", "comment": "still"}).json()["history"]
+    assert len(client.patch(f"/v1/alerts/{number}", json={"state": "open"}).json()["history"]) == 1
+    said = client.patch(f"/v1/alerts/{number}", json={"state": "open", "comment": "still"}).json()["history"]
     assert [each["what"] for each in said] == ["raise", "comment"]
 
 
@@ -198,7 +184,7 @@ def test_a_change_to_what_is_so_already_leaves_no_line(client: TestClient) -> No
         {},
         {"odd": 1},
         {"state": "gone"},
-        {"verdict": "error"},
+        {"verdict": "real: fixed"},
         {"state": "resolved", "verdict": "odd"},
         {"comment": ""},
         {"comment": 3},
@@ -212,7 +198,7 @@ def test_a_change_to_what_is_so_already_leaves_no_line(client: TestClient) -> No
 def test_odd_changes_are_refused(client: TestClient, change: Any) -> None:
     number = new_alert(client, 121)
     before = client.get(f"/v1/alerts/{number}").json()["history"]
-    assert is_problem(client.post(f"/v1/alerts/{number}", json=change), 400)
+    assert is_problem(client.patch(f"/v1/alerts/{number}", json=change), 400)
     assert client.get(f"/v1/alerts/{number}").json()["history"] == before
 
 
@@ -231,13 +217,13 @@ def test_no_name_has_a_nul_and_texts_that_have_one_are_kept(client: TestClient) 
     kept = client.get(f"/v1/records/{answer['first_record_id']}").json()
     assert (kept["record"], kept["sent_id"]) == (record, "a\\x00b")
     number = new_alert(client, 125)
-    assert client.post(f"/v1/alerts/{number}", json={"comment": "a\0b"}).status_code == 200
+    assert client.patch(f"/v1/alerts/{number}", json={"comment": "a\0b"}).status_code == 200
 
 
 def test_what_is_possible_is_said_where_something_is_not(client: TestClient) -> None:
     answer = client.put("/v1/alerts/1")
     assert is_problem(answer, 405)
-    assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "POST"}
+    assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "PATCH"}
 
 
 def test_nobody_rewrites_the_audit(client: TestClient, service: Service) -> None:
@@ -249,23 +235,7 @@ def test_nobody_rewrites_the_audit(client: TestClient, service: Service) -> None
 
 def test_a_resolved_alert_whose_record_comes_again_stays_resolved(client: TestClient) -> None:
     number = new_alert(client, 123)
-    client.post(f"/v1/alerts/{number}", json={"state": "resolved", "verdict": "error"})
+    client.patch(f"/v1/alerts/{number}", json={"state": "resolved", "verdict": "real: fixed"})
     assert new_alert(client, 123) == number
     alert = client.get(f"/v1/alerts/{number}").json()
     assert (alert["state"], alert["count"]) == ("resolved", 2)
-
-
-def test_the_document_has_every_route_and_no_other(client: TestClient, service: Service) -> None:
-    assert client.get("/openapi.json").json() == json.loads(json.dumps(DOCUMENT))
-    routes = {
-        (route.path, method.lower())
-        for route in make_app(service).routes
-        if isinstance(route, Route) and route.path.startswith("/v1/")
-        for method in (route.methods or set()) - {"HEAD"}
-    }
-    described = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
-    assert routes == described
-    for path, methods in DOCUMENT["paths"].items():
-        for each in methods.values():
-            named = {p["name"] for p in each.get("parameters", []) if p["in"] == "path"}
-            assert named == set(re.findall(r"{(\w+)}", path))

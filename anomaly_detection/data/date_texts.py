@@ -38,7 +38,7 @@ MONTH_FIRST = tuple(f"m{mark}d{mark}y" for mark in _SEPARATORS)
 """The same with the month first, as in the United States."""
 
 _WEEKS = "y-w"
-_FORMS = frozenset({*DAY_FIRST, *MONTH_FIRST, *(f"y{mark}m{mark}d" for mark in _SEPARATORS), _WEEKS})
+FORMS = frozenset({*DAY_FIRST, *MONTH_FIRST, *(f"y{mark}m{mark}d" for mark in _SEPARATORS), _WEEKS})
 
 _TIME = (
     r"(?:[T ,]+(?P<hour>\d{1,2})[:.h](?P<minute>\d{2})(?:[:.](?P<second>\d{2}(?:[.,]\d+)?))?\s*"
@@ -143,7 +143,7 @@ def may_be_date(text: str) -> bool:
 
 def is_date_form(form: str) -> bool:
     """Whether a text names a form of dates, such as ``d/m/y``, or ``y-w`` for a year and its week."""
-    return form in _FORMS
+    return form in FORMS
 
 
 def parse_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> Dates:

@@ -19,7 +19,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["KINDS", "Declaration", "declared", "read_declarations", "toml_of"]
+__all__ = ["KINDS", "Declaration", "declaration_of", "declared", "described", "read_declarations", "toml_of"]
 
 KINDS = {
     "number": Role.NUMERIC,
@@ -139,10 +139,11 @@ def read_declarations(path: Path, names: Sequence[str]) -> dict[str, Declaration
     unknown = next((name for name in tables if name not in names), None)
     if unknown is not None:
         raise DataError(f"{path} names an unknown column {unknown!r}{did_you_mean(unknown, names)}.")
-    return {name: _declaration(said, f"{path}, column {name!r}") for name, said in tables.items()}
+    return {name: declaration_of(said, f"{path}, column {name!r}") for name, said in tables.items()}
 
 
-def _declaration(said: Any, at: str) -> Declaration:
+def declaration_of(said: Any, at: str) -> Declaration:
+    """What a table of TOML, or an object of JSON, says of one column; `at` is how errors (`DataError`) call it."""
     if not isinstance(said, dict):
         raise DataError(f'{at}: expected a table of settings, found {said!r}; write kind = "..." below its name.')
     made = Declaration()
@@ -193,6 +194,18 @@ _READERS = {"kind": _kind, "missing": _missing, "dates": _dates, "decimal": _dec
 def _or(words: Iterable[str]) -> str:
     *others, last = words
     return f"{', '.join(others)} or {last}"
+
+
+def described(column: Column) -> dict[str, Any]:
+    """A column's settings as `declaration_of` reads them, and why it has this kind."""
+    made: dict[str, Any] = {"kind": _KIND_OF[column.role], "reason": column.reason, "missing": list(column.codes)}
+    if column.dates:
+        made["dates"] = list(column.dates)
+    if column.role is Role.NUMERIC and column.decimal_comma is not None:
+        made["decimal"] = "," if column.decimal_comma else "."
+    if column.role is Role.NUMERIC and column.unit:
+        made["unit"] = column.unit
+    return made
 
 
 def toml_of(columns: Iterable[Column]) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Table, select
 
-from anomaly_detection.service.tables import alerts, jobs, records, streams
+from anomaly_detection.service.tables import alerts, cases, jobs, records, rules, streams
 
 __all__ = ["ACCESS", "LISTED", "OPEN", "PERSONAL", "ROLES", "STREAM_OF", "UNKNOWN", "Caller", "Need"]
 
@@ -55,11 +55,50 @@ ACCESS: dict[str, Need] = {
     "GET /openapi.json": Need("read", "none"),
     "GET /v1/session": Need(OPEN, "none"),
     "POST /v1/streams/{name}/records": Need("send", "path"),
-    "GET /v1/alerts": Need("read", "query"),
-    "GET /v1/alerts/{id}": Need("read", "alert"),
-    "POST /v1/alerts/{id}": Need("change", "alert"),
+    "GET /v1/records": Need("read", "query"),
     "GET /v1/records/{id}": Need("read", "record"),
+    "GET /v1/records/{id}/explanation": Need("read", "record"),
+    "GET /v1/streams": Need("read", "all"),
+    "POST /v1/streams": Need("manage", "all"),
+    "GET /v1/streams/{name}": Need("read", "path"),
+    "PATCH /v1/streams/{name}": Need("manage", "path"),
+    "DELETE /v1/streams/{name}": Need("manage", "path"),
+    "GET /v1/streams/{name}/columns": Need("read", "path"),
+    "PUT /v1/streams/{name}/columns": Need("manage", "path"),
+    "GET /v1/streams/{name}/threshold": Need("read", "path"),
+    "GET /v1/streams/{name}/models": Need("read", "path"),
+    "POST /v1/streams/{name}/models": Need("manage", "path"),
+    "GET /v1/streams/{name}/models/{version}": Need("read", "path"),
+    "GET /v1/streams/{name}/models/{version}/file": Need("read", "path"),
+    "POST /v1/streams/{name}/models/{version}/promote": Need("manage", "path"),
+    "POST /v1/streams/{name}/rollback": Need("manage", "path"),
+    "POST /v1/streams/{name}/train": Need("manage", "path"),
+    "GET /v1/jobs": Need("read", "query"),
     "GET /v1/jobs/{id}": Need("read", "job"),
+    "GET /v1/jobs/{id}/events": Need("read", "job"),
+    "DELETE /v1/jobs/{id}": Need("manage", "job"),
+    "GET /v1/alerts": Need("read", "query"),
+    "PATCH /v1/alerts": Need("change", "all"),
+    "GET /v1/alerts/{id}": Need("read", "alert"),
+    "PATCH /v1/alerts/{id}": Need("change", "alert"),
+    "GET /v1/alerts/{id}/rule": Need("read", "alert"),
+    "GET /v1/cases": Need("read", "query"),
+    "PATCH /v1/cases": Need("change", "all"),
+    "POST /v1/cases/merge": Need("change", "all"),
+    "GET /v1/cases/{id}": Need("read", "case"),
+    "PATCH /v1/cases/{id}": Need("change", "case"),
+    "POST /v1/cases/{id}/split": Need("change", "case"),
+    "GET /v1/rules": Need("read", "query"),
+    "POST /v1/rules": Need("change", "all"),
+    "POST /v1/rules/preview": Need("change", "all"),
+    "GET /v1/rules/{id}": Need("read", "rule"),
+    "PATCH /v1/rules/{id}": Need("change", "rule"),
+    "DELETE /v1/rules/{id}": Need("change", "rule"),
+    "GET /v1/audit": Need("read", "all"),
+    # Of changes that need this right too.
+    "POST /v1/audit/{id}/undo": Need("manage", "all"),
+    "GET /v1/settings": Need("manage", "all"),
+    "PATCH /v1/settings": Need("manage", "all"),
 }
 """By method and path; HEAD needs what GET does."""
 
@@ -80,6 +119,8 @@ STREAM_OF: dict[str, Callable[[Connection, int], str | None]] = {
     "alert": _of(alerts),
     "record": _of(records),
     "job": _of(jobs),
+    "case": _of(cases),
+    "rule": _of(rules),
 }
 """The name of the stream that a row is about, by its id; None where there is no such row."""
 

@@ -1,210 +1,217 @@
-"""The kept alerts: found, changed with a line of history, and changes undone."""
+"""The kept alerts: found, and changed with a line of history."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, RowMapping, and_, or_, select, update
+from sqlalchemy import Connection, RowMapping, select
 
-from anomaly_detection.service.audit import history, write_audit
+from anomaly_detection.service.audit import LINE, history
+from anomaly_detection.service.changes import ALERT, change, last_change, undo
 from anomaly_detection.service.incoming import without_nul
-from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.tables import alerts, audit, streams
+from anomaly_detection.service.listing import Filter, Listing
+from anomaly_detection.service.operations import Parameter
+from anomaly_detection.service.shapes import (
+    COUNT,
+    ID,
+    MOMENT,
+    OBJECT,
+    TEXT,
+    Shape,
+    array,
+    choice,
+    maybe,
+    record,
+    text,
+)
+from anomaly_detection.service.tables import alerts, streams
 
-__all__ = ["STATES", "VERDICTS", "Wanted", "change_alert", "find_alert", "importance", "list_alerts", "undo"]
+__all__ = [
+    "ALERTS",
+    "ALERT_SHAPE",
+    "CHANGE",
+    "COMMENT",
+    "RISKS",
+    "STATES",
+    "VERDICTS",
+    "change_alert",
+    "change_of",
+    "find_alert",
+    "importance",
+    "kept_text",
+    "wanted",
+]
 
 STATES = ("open", "acknowledged", "resolved")
-VERDICTS = ("error", "unusual but right", "no error")
+VERDICTS = ("real: fixed", "real: accepted", "expected", "false alarm", "duplicate")
 """What a resolved alert turned out to be."""
 
-_SORTS = {"newest": alerts.c.id, "severity": alerts.c.severity}
-_MOST = 500
-_CHANGED = ("state", "verdict")
+RISKS = ("low", "medium", "high", "critical")
+COMMENT = text(10_000)
+_ASSIGNEE = maybe(text(255))
+_CHANGED = ("state", "verdict", "assignee")
+
+_ROW = {
+    "id": COUNT,
+    "stream": TEXT,
+    "state": choice(*STATES),
+    "verdict": maybe(choice(*VERDICTS)),
+    "assignee": maybe(TEXT),
+    "count": {"type": "integer", "minimum": 1},
+    "first_seen": TEXT,
+    "last_seen": TEXT,
+    "severity": {"type": "number", "minimum": 0, "maximum": 100},
+    "risk_level": choice(*RISKS),
+    "column": TEXT,
+    "about": TEXT,
+    "reason": TEXT,
+    "amount": maybe({"type": "number"}),
+    "case_id": maybe(COUNT),
+    "hidden_by": maybe(COUNT),
+    "sent_id": maybe(TEXT),
+    "record": OBJECT,
+}
+ALERT_SHAPE = record(_ROW, {"reasons": array(OBJECT), "history": array(LINE)}, closed=False)
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Which alerts, in which order.
-
-    Attributes
-    ----------
-    stream, state : str
-        Only those; all if empty.
-    least : float
-        The least severity, 0 to 100.
-    sort : str
-        ``newest`` or ``severity``, highest first.
-    limit : int
-        The most of a page.
-    after : str
-        ``next`` of the page before; empty for the first.
-    """
-
-    stream: str = ""
-    state: str = ""
-    least: float = 0.0
-    sort: str = "newest"
-    limit: int = 50
-    after: str = ""
-
-    @classmethod
-    def of(cls, query: Mapping[str, str]) -> Wanted:
-        """Out of a query; `Problem` (400) for what is unknown."""
-        unknown = [name for name in query if name not in ("stream", "state", "min_severity", "sort", "limit", "after")]
-        if unknown:
-            raise Problem(400, f"Unknown parameter {unknown[0]!r}.")
-        state, sort = query.get("state", ""), query.get("sort", "newest")
-        if state and state not in STATES:
-            raise Problem(400, f"Unknown state {state!r}; expected one of {', '.join(STATES)}.")
-        if sort not in _SORTS:
-            raise Problem(400, f"Unknown sort {sort!r}; expected one of {', '.join(_SORTS)}.")
-        try:
-            least, limit = float(query.get("min_severity", 0)), int(query.get("limit", 50))
-        except ValueError as error:
-            raise Problem(400, "min_severity and limit are numbers.") from error
-        if not (1 <= limit <= _MOST and 0 <= least <= 100):
-            raise Problem(400, f"limit is 1 to {_MOST}, and min_severity 0 to 100.")
-        return cls(query.get("stream", ""), state, least, sort, limit, query.get("after", ""))
+def change_of(more: Mapping[str, Shape] | None = None) -> Shape:
+    """The shape of a change of an alert or a case, with further members that each must or may have."""
+    needed = dict(more or {})
+    said = {"assignee": _ASSIGNEE, "comment": COMMENT}
+    return {
+        "anyOf": [
+            record({**needed, "state": choice(*STATES[:-1])}, said),
+            record({**needed, "state": choice(STATES[-1])}, {"verdict": choice(*VERDICTS), **said}),
+            record({**needed, "undo": choice(True)}, {"comment": COMMENT}),
+            record({**needed, "assignee": _ASSIGNEE}, {"comment": COMMENT}),
+            record({**needed, "comment": COMMENT}, {"assignee": _ASSIGNEE}),
+        ],
+        "description": f"a change: a state ({', '.join(STATES)}), with resolved a verdict ({', '.join(VERDICTS)}),"
+        " an assignee, a comment, or undo: true, which comes alone or with a comment",
+    }
 
 
-def list_alerts(connection: Connection, wanted: Wanted) -> dict[str, Any]:
-    """A page of alerts, and ``next``, which gives the page after it; None on the last."""
-    key = _SORTS[wanted.sort]
-    query = select(alerts, streams.c.name.label("stream")).join(streams)
-    if wanted.stream:
-        query = query.where(streams.c.name == wanted.stream)
-    if wanted.state:
-        query = query.where(alerts.c.state == wanted.state)
-    if wanted.least:
-        query = query.where(alerts.c.severity >= wanted.least)
-    if wanted.after:
-        value, number = _place(wanted.after)
-        query = query.where(or_(key < value, and_(key == value, alerts.c.id < number)))
-    query = query.order_by(key.desc(), alerts.c.id.desc()).limit(wanted.limit + 1)
-    rows = list(connection.execute(query).mappings())
-    page = rows[: wanted.limit]
-    last = page[-1] if len(rows) > wanted.limit else None
-    return {"alerts": [_rendered(row) for row in page], "next": last and _cursor([last[key], last["id"]])}
-
-
-def _cursor(place: list[Any]) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps(place)).decode()
-
-
-def _place(cursor: str) -> tuple[float, int]:
-    try:
-        value, number = orjson.loads(base64.urlsafe_b64decode(cursor))
-        return float(value), int(number)
-    except (ValueError, TypeError, binascii.Error) as error:
-        raise Problem(400, "after is no place in a list of alerts; give what next said.") from error
+CHANGE = change_of()
 
 
 def _rendered(row: RowMapping) -> dict[str, Any]:
-    names = ("id", "stream", "state", "verdict", "count", "first_seen", "last_seen", "severity", "risk_level", "reason")
-    made = {name: row[name] for name in names}
-    return {**made, "sent_id": row["sent_id"], "record": orjson.loads(row["record"])}
+    other = {"column": row["lead_column"], "record": orjson.loads(row["record"])}
+    return {name: other[name] if name in other else row[name] for name in _ROW}
 
 
-def _row(connection: Connection, number: int) -> RowMapping | None:
-    query = select(alerts, streams.c.name.label("stream")).join(streams).where(alerts.c.id == number)
-    return connection.execute(query).mappings().first()
+def _text(connection: Connection, value: str) -> Any:
+    found = (
+        column.icontains(value, autoescape=True) for column in (alerts.c.reason, alerts.c.record, alerts.c.sent_id)
+    )
+    first, second, third = found
+    return first | second | third
+
+
+def _hidden(connection: Connection, value: str) -> Any:
+    return {"no": alerts.c.hidden_by.is_(None), "only": alerts.c.hidden_by.is_not(None)}.get(value)
+
+
+def _assigned(connection: Connection, value: str) -> Any:
+    return alerts.c.assignee == value if value else alerts.c.assignee.is_(None)
+
+
+ALERTS = Listing(
+    "alerts",
+    select(alerts, streams.c.name.label("stream")).join(streams).where(streams.c.deleted.is_(None)),
+    alerts.c.id,
+    {
+        "newest": (alerts.c.id, True),
+        "oldest": (alerts.c.id, False),
+        "severity": (alerts.c.severity, True),
+        "last_seen": (alerts.c.last_seen, True),
+        "count": (alerts.c.count, True),
+    },
+    (
+        Filter(Parameter("stream", "Only those of this stream.", text(64)), lambda _, value: streams.c.name == value),
+        Filter(
+            Parameter("state", "Only those in this state.", choice(*STATES)), lambda _, value: alerts.c.state == value
+        ),
+        Filter(
+            Parameter("verdict", "Only those with this verdict.", choice(*VERDICTS)),
+            lambda _, value: alerts.c.verdict == value,
+        ),
+        Filter(
+            Parameter("min_severity", "The least severity.", {"type": "number", "minimum": 0, "maximum": 100}),
+            lambda _, value: alerts.c.severity >= value,
+        ),
+        Filter(
+            Parameter("column", "Only those whose first reason is about this column.", text(255)),
+            lambda _, value: alerts.c.lead_column == value,
+        ),
+        Filter(
+            Parameter("since", "Last seen from this moment on.", MOMENT), lambda _, value: alerts.c.last_seen >= value
+        ),
+        Filter(
+            Parameter("until", "First seen before this moment.", MOMENT), lambda _, value: alerts.c.first_seen < value
+        ),
+        Filter(Parameter("text", "Only those whose reason or record has this text.", text(200)), _text),
+        Filter(Parameter("assignee", "Only those of this one; of nobody where it is empty.", text(255, 0)), _assigned),
+        Filter(Parameter("case", "Only those of this case.", ID), lambda _, value: alerts.c.case_id == value),
+        Filter(Parameter("rule", "Only those that this rule hides.", ID), lambda _, value: alerts.c.hidden_by == value),
+        Filter(
+            Parameter("hidden", "Those that rules hide too, or only those.", choice("no", "too", "only"), "no"), _hidden
+        ),
+    ),
+    _rendered,
+    record(_ROW, closed=False),
+)
+"""All alerts."""
 
 
 def find_alert(connection: Connection, number: int) -> dict[str, Any] | None:
     """An alert with its reasons as values, and its history."""
-    row = _row(connection, number)
+    query = select(alerts, streams.c.name.label("stream")).join(streams).where(alerts.c.id == number)
+    row = connection.execute(query.where(streams.c.deleted.is_(None))).mappings().first()
     if row is None:
         return None
     reasons = orjson.loads(row["contributions"])
     return {**_rendered(row), "reasons": reasons, "history": history(connection, "alert", number)}
 
 
-def change_alert(connection: Connection, number: int, who: str, change: Mapping[str, Any]) -> dict[str, Any]:
-    """Change an alert's ``state`` or ``verdict``, comment on it, or ``undo`` the last change; gives the alert.
+def change_alert(connection: Connection, number: int, who: str, said: Mapping[str, Any]) -> None:
+    """Change an alert's ``state``, ``verdict`` or ``assignee``, comment on it, or ``undo`` the last change.
 
     Raises
     ------
     Problem
         404 where there is none, 400 for what cannot be read, 409 where there is nothing to undo.
     """
-    row = _row(connection, number)
-    if row is None:
-        raise Problem(404, f"There is no alert {number}.")
-    comment = _checked(change)
-    if change.get("undo"):
-        undo(connection, row, who, comment)
+    after, comment = wanted(said)
+    if "undo" in said:
+        # That there is one is said before that nothing was changed.
+        ALERT.now(connection, number, {"id": number})
+        undo(connection, last_change(connection, ALERT, number), who, comment)
     else:
-        after = {name: change[name] for name in _CHANGED if name in change and change[name] != row[name]}
-        if after.get("state", row["state"]) != "resolved" and row["verdict"] is not None:
-            # What was judged is looked at again.
-            after["verdict"] = None
-        # What is so already needs no line.
-        if after or comment:
-            _apply(connection, row, who, "change" if after else "comment", after, comment)
-    found = find_alert(connection, number)
-    assert found is not None
-    return found
+        change(connection, ALERT, number, after, who, "change", comment)
 
 
-def _checked(change: Mapping[str, Any]) -> str | None:
-    """The comment of a change that can be made."""
-    unknown = [name for name in change if name not in ("state", "verdict", "comment", "undo")]
-    if unknown or not change:
-        raise Problem(400, "A change has a state, a verdict, a comment, or undo: true.")
-    if "undo" in change and (change["undo"] is not True or set(change) - {"undo", "comment"}):
-        raise Problem(400, "undo is true, and comes alone or with a comment.")
-    if "state" in change and change["state"] not in STATES:
-        raise Problem(400, f"Unknown state; expected one of {', '.join(STATES)}.")
-    if "verdict" in change and (change["verdict"] not in VERDICTS or change.get("state") != "resolved"):
-        raise Problem(400, f"A verdict comes with the state resolved; it is one of {', '.join(VERDICTS)}.")
-    if "comment" not in change:
-        return None
-    comment = change["comment"]
-    if not isinstance(comment, str) or not 0 < len(comment) <= 10_000:
-        raise Problem(400, "A comment is a text of at most 10,000 characters.")
-    return without_nul(comment)
+def wanted(said: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """What a change of the shape `change_of` makes of an alert or a case, and its comment."""
+    after = {name: said[name] for name in _CHANGED if name in said}
+    if after.get("assignee") is not None:
+        after["assignee"] = kept_text(after["assignee"], 255)
+    if "state" in after and after["state"] != "resolved":
+        # What was judged is looked at again.
+        after["verdict"] = None
+    return after, kept_text(said["comment"], 10_000) if "comment" in said else None
 
 
-def _apply(
-    connection: Connection,
-    row: RowMapping,
-    who: str,
-    what: str,
-    after: Mapping[str, Any],
-    comment: str | None,
-    undoes: int | None = None,
-) -> None:
-    if after:
-        connection.execute(update(alerts).where(alerts.c.id == row["id"]).values(after))
-    before = {name: row[name] for name in after}
-    write_audit(connection, who, what, "alert", [(row["id"], before or None, after or None)], comment, undoes)
-
-
-def undo(connection: Connection, row: RowMapping, who: str, comment: str | None) -> None:
-    """Take back the last change that was not taken back; `Problem` (409) where there is none."""
-    undone = select(audit.c.undoes).where(audit.c.undoes.is_not(None))
-    query = (
-        select(audit)
-        .where(audit.c.subject == "alert", audit.c.subject_id == row["id"], audit.c.what == "change")
-        .where(audit.c.id.not_in(undone))
-        .order_by(audit.c.id.desc())
-        .limit(1)
-    )
-    last = connection.execute(query).mappings().first()
-    if last is None:
-        raise Problem(409, "There is no change to undo.")
-    _apply(connection, row, who, "undo", orjson.loads(last["before"]), comment, last["id"])
+def kept_text(text: str, most: int) -> str:
+    """A text as it is kept, where a NUL takes more than one character."""
+    return without_nul(text)[:most]
 
 
 def importance(connection: Connection, stream_id: int, most: int) -> tuple[int, dict[str, float]]:
     """How many of the newest alerts were looked at, and the mean share that each column has in them."""
     query = select(alerts.c.contributions).where(alerts.c.stream_id == stream_id)
-    found = list(connection.execute(query.order_by(alerts.c.id.desc()).limit(most)).scalars())
+    found: Sequence[str] = list(connection.execute(query.order_by(alerts.c.id.desc()).limit(most)).scalars())
     shares: dict[str, float] = {}
     for each in found:
         for reason in orjson.loads(each):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from anyio import CapacityLimiter, to_thread
@@ -15,19 +16,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from anomaly_detection.service import contract, login, v1
+from anomaly_detection.service import contract, login
 from anomaly_detection.service.database import FullError
 from anomaly_detection.service.guard import HEADERS, Guard, caller, guarded
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.limits import read_body
-from anomaly_detection.service.openapi import DOCUMENT
+from anomaly_detection.service.openapi import DOCUMENT, OPERATIONS
+from anomaly_detection.service.operations import NUMBERS, Call, Operation
 from anomaly_detection.service.problems import Problem, problem_answer
 from anomaly_detection.service.service import Service
 
 __all__ = ["make_app"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-_LARGEST_ID = 2**63 - 1
 _JUDGING = 16
 """Requests whose records are judged and kept at a time: those that wait for the disk do so together."""
 
@@ -82,27 +83,6 @@ def _routes(service: Service) -> list[Route]:
     async def openapi(request: Request) -> Response:
         return answer(DOCUMENT)
 
-    async def add_records(request: Request) -> Response:
-        content_type = request.headers.get("content-type", "")
-        key = request.headers.get("idempotency-key")
-        name = request.path_params["name"]
-        return await judged(v1.add_records, name, await body(request), content_type, key)
-
-    async def get_alerts(request: Request) -> Response:
-        return await run_in_threadpool(v1.get_alerts, service, dict(request.query_params))
-
-    async def alert(request: Request) -> Response:
-        if request.method != "POST":
-            return await run_in_threadpool(v1.get_alert, service, _number(request))
-        who = request.scope["state"]["who"]
-        return await run_in_threadpool(v1.change, service, _number(request), who, await body(request))
-
-    async def get_record(request: Request) -> Response:
-        return await run_in_threadpool(v1.get_record, service, _number(request))
-
-    async def get_job(request: Request) -> Response:
-        return await run_in_threadpool(v1.get_job, service, _number(request))
-
     doors = login.Login(service)
 
     async def log_in(request: Request) -> Response:
@@ -136,20 +116,50 @@ def _routes(service: Service) -> list[Route]:
         Route("/login", log_in, methods=["POST"]),
         Route("/logout", log_out, methods=["POST"]),
         Route("/v1/session", session),
-        Route("/v1/streams/{name}/records", add_records, methods=["POST"]),
-        Route("/v1/alerts", get_alerts),
-        Route("/v1/alerts/{id}", alert, methods=["GET", "POST"]),
-        Route("/v1/records/{id}", get_record),
-        Route("/v1/jobs/{id}", get_job),
+        *_own_routes(service, judged),
     ]
 
 
-def _number(request: Request) -> int:
-    text = request.path_params["id"]
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else -1
-    if not 0 <= number <= _LARGEST_ID:
-        raise Problem(404, f"{text!r} is no id; ids are whole numbers.")
-    return number
+def _own_routes(service: Service, in_turn: Callable[..., Awaitable[Response]]) -> list[Route]:
+    """Those of our own API: one a path, for its methods to be told where another is asked for."""
+    by_path: dict[str, dict[str, Operation]] = {}
+    for each in OPERATIONS:
+        by_path.setdefault(each.path, {})[each.method] = each
+    # What is spelt out comes before what any id would fit.
+    paths = sorted(by_path, key=lambda path: "{" in path)
+    return [
+        Route(_typed(path), _endpoint(service, by_path[path], in_turn), methods=list(by_path[path])) for path in paths
+    ]
+
+
+def _typed(path: str) -> str:
+    """The path as Starlette has it: what is a number takes nothing else."""
+    for name in NUMBERS:
+        path = path.replace(f"{{{name}}}", f"{{{name}:int}}")
+    return path
+
+
+def _endpoint(
+    service: Service, operations: Mapping[str, Operation], in_turn: Callable[..., Awaitable[Response]]
+) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        operation = operations["GET" if request.method == "HEAD" else request.method]
+        path = operation.read_path(request.path_params)
+        query = operation.read_query(request.query_params.multi_items())
+        call = Call(path, query, request.scope["state"]["who"], request.headers)
+        if operation.takes_request:
+            made: Response = await operation.run(service, call, request, in_turn)
+            return made
+        if operation.takes_body:
+            body = await read_body(request, service.limits)
+            content = operation.read_content(body, request.headers.get("content-type", ""))
+            call = replace(call, body=body, content=content)
+        if operation.judges:
+            return await in_turn(operation.run, call)
+        return await run_in_threadpool(operation.run, service, call)
+
+    endpoint.__name__ = next(iter(operations.values())).run.__name__
+    return endpoint
 
 
 def _told(problem: Problem, path: str) -> Response:

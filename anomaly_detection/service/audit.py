@@ -6,14 +6,35 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, RowMapping, func, insert, select
 
 from anomaly_detection.service.clock import now
+from anomaly_detection.service.listing import Filter, Listing
+from anomaly_detection.service.operations import Parameter
+from anomaly_detection.service.shapes import COUNT, ID, MOMENT, OBJECT, TEXT, maybe, record, text
 from anomaly_detection.service.tables import audit
 
-__all__ = ["history", "write_audit"]
+__all__ = ["AUDIT", "LINE", "first_line", "history", "write_audit", "write_line"]
 
 Change = tuple[int, Mapping[str, Any] | None, Mapping[str, Any] | None]
+
+LINE = record(
+    {
+        "id": COUNT,
+        "at": TEXT,
+        "who": TEXT,
+        "what": TEXT,
+        "subject": TEXT,
+        "subject_id": COUNT,
+        "before": maybe(OBJECT),
+        "after": maybe(OBJECT),
+        "comment": maybe(TEXT),
+        "undoes": maybe(COUNT),
+        "part_of": maybe(COUNT),
+    },
+    closed=False,
+)
+"""The shape of a line."""
 
 
 def write_audit(
@@ -23,44 +44,109 @@ def write_audit(
     subject: str,
     changes: Iterable[Change],
     comment: str | None = None,
-    undoes: int | None = None,
+    part_of: int | None = None,
 ) -> None:
     """Write that `who` did `what` to subjects: of each its id, and what changed, before and after."""
     moment = now()
-    rows = [
-        {
-            "at": moment,
-            "who": who,
-            "what": what,
-            "subject": subject,
-            "subject_id": number,
-            "before": _json(before),
-            "after": _json(after),
-            "comment": comment,
-            "undoes": undoes,
-        }
-        for number, before, after in changes
-    ]
-    connection.execute(insert(audit), rows)
+    rows = [_line(moment, who, what, subject, change, comment, None, part_of) for change in changes]
+    if rows:
+        connection.execute(insert(audit), rows)
+
+
+def write_line(
+    connection: Connection,
+    who: str,
+    what: str,
+    subject: str,
+    change: Change,
+    comment: str | None = None,
+    undoes: int | None = None,
+    part_of: int | None = None,
+) -> int:
+    """Write one line, which may undo another; gives its id."""
+    values = _line(now(), who, what, subject, change, comment, undoes, part_of)
+    return int(connection.execute(insert(audit).values(values).returning(audit.c.id)).scalar_one())
+
+
+def _line(
+    moment: str,
+    who: str,
+    what: str,
+    subject: str,
+    change: Change,
+    comment: str | None,
+    undoes: int | None,
+    part_of: int | None,
+) -> dict[str, Any]:
+    number, before, after = change
+    return {
+        "at": moment,
+        "who": who,
+        "what": what,
+        "subject": subject,
+        "subject_id": number,
+        "before": _json(before),
+        "after": _json(after),
+        "comment": comment,
+        "undoes": undoes,
+        "part_of": part_of,
+    }
 
 
 def _json(value: Mapping[str, Any] | None) -> str | None:
     return None if value is None else orjson.dumps(dict(value)).decode()
 
 
+def first_line(connection: Connection, subject: str, number: int) -> int:
+    """The line with which a subject began; 0 where none tells of it.
+
+    SQLite may give the number of an alert that was deleted with its stream to a new one.
+    """
+    mine = (audit.c.subject == subject, audit.c.subject_id == number, audit.c.what == "raise")
+    found = connection.execute(select(func.max(audit.c.id)).where(*mine)).scalar()
+    return 0 if found is None else int(found)
+
+
 def history(connection: Connection, subject: str, number: int) -> list[dict[str, Any]]:
     """All that was done to one subject, the oldest first."""
-    query = select(audit).where(audit.c.subject == subject, audit.c.subject_id == number).order_by(audit.c.id)
-    return [
-        {
-            "id": row["id"],
-            "at": row["at"],
-            "who": row["who"],
-            "what": row["what"],
-            "before": row["before"] and orjson.loads(row["before"]),
-            "after": row["after"] and orjson.loads(row["after"]),
-            "comment": row["comment"],
-            "undoes": row["undoes"],
-        }
-        for row in connection.execute(query).mappings()
-    ]
+    mine = (
+        audit.c.subject == subject,
+        audit.c.subject_id == number,
+        audit.c.id >= first_line(connection, subject, number),
+    )
+    query = select(audit).where(*mine).order_by(audit.c.id)
+    return [_rendered(row) for row in connection.execute(query).mappings()]
+
+
+def _rendered(row: RowMapping) -> dict[str, Any]:
+    coded = {name: row[name] and orjson.loads(row[name]) for name in ("before", "after")}
+    return {name: coded.get(name, row[name]) for name in LINE["properties"]}
+
+
+def _equal(name: str, what: str) -> Filter:
+    column = audit.c[name]
+    shape = {**ID, "minimum": 0} if name == "subject_id" else text(255)
+    return Filter(Parameter(name, what, shape), lambda connection, value: column == value)
+
+
+AUDIT = Listing(
+    "audit",
+    select(audit),
+    audit.c.id,
+    {"newest": (audit.c.id, True), "oldest": (audit.c.id, False)},
+    (
+        _equal("who", "Only what this one did."),
+        _equal("what", "Only this, such as `change` or `undo`."),
+        _equal("subject", "Only what was done to an `alert`, a `case`, a `stream`, a `rule` or a `setting`."),
+        _equal("subject_id", "Only what was done to the one with this id."),
+        Filter(Parameter("since", "From this moment on.", MOMENT), lambda connection, value: audit.c.at >= value),
+        Filter(Parameter("until", "Before this moment.", MOMENT), lambda connection, value: audit.c.at < value),
+        Filter(
+            Parameter("text", "Only lines whose comment has this text.", text(200)),
+            lambda connection, value: audit.c.comment.icontains(value, autoescape=True),
+        ),
+    ),
+    _rendered,
+    LINE,
+)
+"""All lines."""

@@ -1,37 +1,65 @@
-"""Bodies of ``/v1``: JSON, NDJSON and CSV, as records in their order."""
+"""Bodies of ``/v1``: JSON, NDJSON, CSV, Parquet and Arrow, as records in their order, all at once or some at a time."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.ipc
 
-from anomaly_detection.data.chunks import read_table
-from anomaly_detection.errors import DataError
+from anomaly_detection.data.arrow_tables import REFUSED, arrow_to_frame
+from anomaly_detection.data.chunks import read_chunks
+from anomaly_detection.errors import DataError, first_line
 from anomaly_detection.service.incoming import Incoming
+from anomaly_detection.service.plain_records import records_of_frame
 from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.shapes import OBJECT, Shape, array
 
-__all__ = ["records_of"]
+__all__ = ["JSON_BODY", "MEDIA", "kind_of", "parts_of", "records_of"]
+
+MOST_JSON = 512 * 1024 * 1024
+"""Bytes of a JSON file, which can only be read as a whole."""
+
+JSON_BODY: Shape = {
+    "anyOf": [array({}, 1), OBJECT],
+    "description": "Records in a list, also under `records`, or one record; what is no object is refused by itself.",
+}
+_PART = 1000
+_ARROW_FILE = b"ARROW1"
 
 
-def records_of(body: bytes, content_type: str) -> list[Incoming]:
-    """The records of a body.
-
-    Raises
-    ------
-    Problem
-        400 for a body that is not what it says, 415 for another kind.
-    """
+def kind_of(content_type: str) -> str:
+    """The kind of a body; `Problem` (415) for one that is not read."""
     kind = content_type.partition(";")[0].strip().lower()
-    if kind not in _READERS:
-        raise Problem(415, f"{kind or 'A body without a Content-Type'} is not read; send {', '.join(_READERS)}.")
-    return _READERS[kind](body)
+    if kind not in MEDIA:
+        raise Problem(415, f"{kind[:64] or 'A body without a Content-Type'} is not read; send {', '.join(MEDIA)}.")
+    return MEDIA[kind]
 
 
-def _json(body: bytes) -> list[Incoming]:
+def records_of(body: bytes, kind: str) -> list[Incoming]:
+    """The records of a body; `Problem` (400) for one that is not what it says."""
+    if kind in ("json", "ndjson"):
+        return _of_json(body) if kind == "json" else list(map(_line, filter(bytes.strip, body.split(b"\n"))))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"body.{kind}"
+        path.write_bytes(body)
+        return list(chain.from_iterable(parts_of(path, kind)))
+
+
+def parts_of(path: Path, kind: str) -> Iterator[list[Incoming]]:
+    """The records of a file, some at a time, in the same parts whenever it is read; raises as `records_of`."""
+    try:
+        yield from _READERS[kind](path)
+    except DataError as error:
+        raise Problem(400, str(error).replace(str(path), "The body")) from error
+
+
+def _of_json(body: bytes) -> list[Incoming]:
     try:
         content: Any = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -41,8 +69,12 @@ def _json(body: bytes) -> list[Incoming]:
     return [Incoming.of(value) for value in (content if isinstance(content, list) else [content])]
 
 
-def _ndjson(body: bytes) -> list[Incoming]:
-    return [_line(line) for line in body.split(b"\n") if line.strip()]
+def _json(path: Path) -> Iterator[list[Incoming]]:
+    if path.stat().st_size > MOST_JSON:
+        raise DataError(f"JSON of more than {MOST_JSON:,} bytes cannot be read; send NDJSON, a record a line.")
+    records = _of_json(path.read_bytes())
+    for first in range(0, len(records), _PART):
+        yield records[first : first + _PART]
 
 
 def _line(line: bytes) -> Incoming:
@@ -52,20 +84,53 @@ def _line(line: bytes) -> Incoming:
         return Incoming({"line": line.decode("utf-8", "replace")}, f"The line is no JSON: {error}.")
 
 
-def _csv(body: bytes) -> list[Incoming]:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "body.csv"
-        path.write_bytes(body)
-        try:
-            frame = read_table(path, say=lambda remark: None)
-        except DataError as error:
-            raise Problem(400, str(error).replace(str(path), "The body")) from error
-    return [Incoming.of({str(name): value for name, value in row.items()}) for row in frame.to_dict("records")]
+def _ndjson(path: Path) -> Iterator[list[Incoming]]:
+    with path.open("rb") as file:
+        lines = filter(bytes.strip, file)
+        while some := [_line(line) for line in islice(lines, _PART)]:
+            yield some
 
 
-_READERS: dict[str, Callable[[bytes], list[Incoming]]] = {
-    "application/json": _json,
-    "application/x-ndjson": _ndjson,
-    "application/jsonl": _ndjson,
-    "text/csv": _csv,
+def _table(path: Path) -> Iterator[list[Incoming]]:
+    for frame in read_chunks(path, _PART, lambda remark: None):
+        yield records_of_frame(frame)
+
+
+def _arrow(path: Path) -> Iterator[list[Incoming]]:
+    """Of a file or a stream of Arrow's IPC format."""
+    try:
+        with pa.memory_map(str(path)) as file:
+            is_file = file.read(len(_ARROW_FILE)) == _ARROW_FILE
+            file.seek(0)
+            if is_file:
+                reader = pyarrow.ipc.open_file(file)
+                batches = (reader.get_batch(place) for place in range(reader.num_record_batches))
+            else:
+                batches = iter(pyarrow.ipc.open_stream(file))
+            for batch in batches:
+                for first in range(0, batch.num_rows, _PART):
+                    part = pa.Table.from_batches([batch.slice(first, _PART)])
+                    yield records_of_frame(arrow_to_frame(part))
+    except DataError:
+        raise
+    except REFUSED as error:
+        raise DataError(f"The body cannot be read as Arrow's IPC format: {first_line(error)}.") from error
+
+
+_READERS: dict[str, Callable[[Path], Iterator[list[Incoming]]]] = {
+    "json": _json,
+    "ndjson": _ndjson,
+    "csv": _table,
+    "parquet": _table,
+    "arrow": _arrow,
 }
+MEDIA = {
+    "application/json": "json",
+    "application/x-ndjson": "ndjson",
+    "application/jsonl": "ndjson",
+    "text/csv": "csv",
+    "application/vnd.apache.parquet": "parquet",
+    "application/vnd.apache.arrow.stream": "arrow",
+    "application/vnd.apache.arrow.file": "arrow",
+}
+"""The types of bodies, and the kind of each."""

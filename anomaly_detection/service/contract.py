@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from sqlalchemy import select
 from starlette.responses import Response
 
 from anomaly_detection.calibration.p_values import severity
 from anomaly_detection.service.alert_book import find_alert, importance
 from anomaly_detection.service.incoming import Incoming
-from anomaly_detection.service.json_answer import answer
+from anomaly_detection.service.json_answer import answer, parsed
 from anomaly_detection.service.judging import Judged
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service, Taken
@@ -26,14 +25,6 @@ ENDPOINTS = ("/health", "/ready", "/status", "/detect", "/predict", "/explain", 
 
 _ECHOED = ("productId", "product")
 _EXPLAINED = 1000
-
-
-def parsed(body: bytes) -> Any:
-    """A body's JSON; `Problem` (400) for none."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise Problem(400, f"The body is no JSON: {error}.") from error
 
 
 def detect(service: Service, body: bytes) -> Response:

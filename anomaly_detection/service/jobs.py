@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -10,17 +11,27 @@ from sqlalchemy import Connection, RowMapping, and_, func, insert, or_, select, 
 
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.incoming import without_nul
+from anomaly_detection.service.listing import Filter, Listing
+from anomaly_detection.service.operations import Parameter
+from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, choice, maybe, record, text
 from anomaly_detection.service.tables import jobs, models, streams
 
 __all__ = [
+    "JOB",
+    "JOBS",
     "LEASE",
     "MOST_ATTEMPTS",
     "add_job",
+    "advance",
+    "cancel",
     "claim",
     "end",
     "find_job",
+    "input_of",
     "is_training",
+    "needed_uploads",
     "open_jobs",
+    "open_of",
     "rendered",
     "renew",
     "set_free",
@@ -37,9 +48,21 @@ MOST_ATTEMPTS = 3
 _OPEN = ("queued", "running")
 
 
-def add_job(connection: Connection, kind: str, stream_id: int) -> int:
-    """Queue a job for a stream, ``train`` its model or ``judge`` the records that waited for one; gives its id."""
-    values = {"kind": kind, "stream_id": stream_id, "state": "queued", "attempts": 0, "created": now()}
+def add_job(connection: Connection, kind: str, stream_id: int, given: Mapping[str, Any] | None = None) -> int:
+    """Queue a job for a stream; gives its id.
+
+    `kind` is ``train`` its model, ``judge`` the records that waited for one, ``take`` those of a file, or ``delete``
+    all that it had. `given` is what the job has to know besides, such as the name of its file.
+    """
+    values = {
+        "kind": kind,
+        "stream_id": stream_id,
+        "state": "queued",
+        "attempts": 0,
+        "created": now(),
+        "input": None if given is None else orjson.dumps(dict(given)).decode(),
+        "done": 0,
+    }
     made = connection.execute(insert(jobs).values(values).returning(jobs.c.id))
     return int(made.scalar_one())
 
@@ -94,12 +117,59 @@ def renew(connection: Connection, number: int, worker: str) -> bool:
     return connection.execute(update(jobs).where(mine).values(lease_until=time.time() + LEASE)).rowcount == 1
 
 
+def advance(
+    connection: Connection,
+    number: int,
+    worker: str,
+    done: int,
+    total: int | None = None,
+    result: Mapping[str, Any] | None = None,
+) -> bool:
+    """Write how far a job has come, in the transaction that brings it there; False where it is no longer this worker's.
+
+    Whoever takes the job up goes on from there: nothing is done twice.
+    """
+    values: dict[str, Any] = {"done": done, "lease_until": time.time() + LEASE}
+    if total is not None:
+        values["total"] = total
+    if result is not None:
+        values["result"] = orjson.dumps(dict(result)).decode()
+    mine = and_(jobs.c.id == number, jobs.c.worker == worker, jobs.c.state == "running")
+    return connection.execute(update(jobs).where(mine).values(values)).rowcount == 1
+
+
+def cancel(connection: Connection, number: int) -> bool:
+    """End a job before it is done; its worker finds out when it renews its lease. False where it had ended already."""
+    values = {"state": "cancelled", "ended": now(), "lease_until": None}
+    return (
+        connection.execute(update(jobs).where(jobs.c.id == number, jobs.c.state.in_(_OPEN)).values(values)).rowcount
+        == 1
+    )
+
+
+def open_of(connection: Connection, stream_id: int) -> list[int]:
+    """The open jobs of a stream."""
+    mine = select(jobs.c.id).where(jobs.c.stream_id == stream_id, jobs.c.state.in_(_OPEN))
+    return list(connection.execute(mine).scalars())
+
+
+def input_of(row: RowMapping) -> dict[str, Any]:
+    """What a job was given."""
+    return dict(orjson.loads(row["input"])) if row["input"] else {}
+
+
+def needed_uploads(connection: Connection) -> set[str]:
+    """The names of the files that open jobs have not done with."""
+    rows = connection.execute(select(jobs.c.input).where(jobs.c.state.in_(_OPEN), jobs.c.input.is_not(None))).scalars()
+    return {orjson.loads(given).get("file", "") for given in rows}
+
+
 def end(connection: Connection, number: int, result: dict[str, Any] | None = None, error: str | None = None) -> None:
     """Write that a job is done, or why it failed; a stream that has no model then waits for more records."""
     values = {
         "state": "done" if error is None else "failed",
         "ended": now(),
-        "result": None if result is None else orjson.dumps(result).decode(),
+        **({} if result is None else {"result": orjson.dumps(result).decode()}),
         "error": None if error is None else without_nul(error),
         "lease_until": None,
     }
@@ -125,12 +195,54 @@ def open_jobs(connection: Connection) -> int:
 
 def find_job(connection: Connection, number: int) -> RowMapping | None:
     """A job's row, with the name of its stream."""
-    query = select(jobs, streams.c.name.label("stream")).join(streams).where(jobs.c.id == number)
-    return connection.execute(query).mappings().first()
+    return connection.execute(_ALL.where(jobs.c.id == number)).mappings().first()
 
 
 def rendered(row: RowMapping) -> dict[str, Any]:
     """A job for people and programs."""
-    names = ("id", "kind", "stream", "state", "attempts", "created", "started", "ended", "error")
     result = row["result"]
-    return {**{name: row[name] for name in names}, "result": None if result is None else orjson.loads(result)}
+    made = {name: row[name] for name in JOB["properties"] if name != "result"}
+    return {**made, "result": None if result is None else orjson.loads(result)}
+
+
+JOB = record(
+    {
+        "id": COUNT,
+        "kind": choice("train", "judge", "take", "delete"),
+        "stream": TEXT,
+        "state": choice("queued", "running", "done", "failed", "cancelled"),
+        "done": COUNT,
+        "total": maybe(COUNT),
+        "attempts": COUNT,
+        "created": TEXT,
+        "started": maybe(TEXT),
+        "ended": maybe(TEXT),
+        "error": maybe(TEXT),
+        "result": maybe(OBJECT),
+    },
+    closed=False,
+)
+"""The shape of a job."""
+
+_ALL = select(jobs, streams.c.name.label("stream")).join(streams)
+
+JOBS = Listing(
+    "jobs",
+    _ALL,
+    jobs.c.id,
+    {"newest": (jobs.c.id, True), "oldest": (jobs.c.id, False)},
+    (
+        Filter(Parameter("stream", "Only those of this stream.", text(64)), lambda _, value: streams.c.name == value),
+        Filter(
+            Parameter("kind", "Only those of this kind.", JOB["properties"]["kind"]),
+            lambda _, value: jobs.c.kind == value,
+        ),
+        Filter(
+            Parameter("state", "Only those in this state.", JOB["properties"]["state"]),
+            lambda _, value: jobs.c.state == value,
+        ),
+    ),
+    rendered,
+    JOB,
+)
+"""All jobs."""

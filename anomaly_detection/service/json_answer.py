@@ -1,4 +1,4 @@
-"""Answers as JSON."""
+"""Bodies and answers as JSON."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import orjson
 from starlette.responses import Response
 
 from anomaly_detection.service.masking import masked
+from anomaly_detection.service.problems import Problem
 
-__all__ = ["answer", "dumps"]
+__all__ = ["answer", "dumps", "parsed"]
 
 
 def dumps(value: Any) -> bytes:
@@ -21,3 +22,11 @@ def dumps(value: Any) -> bytes:
 def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """An answer of plain values, of which the caller sees what it may."""
     return Response(dumps(masked(value)), status, headers, "application/json")
+
+
+def parsed(body: bytes) -> Any:
+    """A body's JSON; `Problem` (400) for none."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise Problem(400, f"The body is no JSON: {error}.") from error

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from anomaly_detection.alerts.alert import Alert
+from anomaly_detection.alerts.causes import Cause, find_causes
+from anomaly_detection.alerts.headline import Headline
 from anomaly_detection.alerts.scoring import score_table
+from anomaly_detection.calibration.thresholds import Contamination
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.schema import Role
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
+from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.model_files.persistence import load_detector
 from anomaly_detection.service.incoming import Incoming
 
-__all__ = ["Judge", "Judged"]
+__all__ = ["Judge", "Judged", "with_ratio"]
 
 _JUDGED = (Role.NUMERIC, Role.CATEGORICAL, Role.TIMESTAMP)
 
@@ -34,11 +40,17 @@ class Judged:
         The verdict, with reasons where it is an alert; None where there is none.
     error : str
         Why the record could not be judged; empty where it was, and where no model was there.
+    cause : Cause or None
+        Of an alert, what it shares with others.
+    amount : float or None
+        Of an alert, the money that is in the record.
     """
 
     incoming: Incoming
     alert: Alert | None = None
     error: str = ""
+    cause: Cause | None = None
+    amount: float | None = None
 
     @property
     def state(self) -> str:
@@ -54,6 +66,8 @@ class Judge:
     detector : Detector
     model_id, version : int
         Its row in the table of models, and which of its stream's it is.
+    ratio : float, optional
+        The share of records that are to be alerts; what the model was trained for if not given.
 
     Raises
     ------
@@ -61,19 +75,22 @@ class Judge:
         If the model came without its calibration: it could not say how severe anything is.
     """
 
-    def __init__(self, detector: Detector, model_id: int, version: int) -> None:
+    def __init__(self, detector: Detector, model_id: int, version: int, ratio: float | None = None) -> None:
         self.calibration = detector.calibration
-        self.detector, self.model_id, self.version = detector, model_id, version
+        self.detector = detector if ratio is None else with_ratio(detector, ratio)
+        self.model_id, self.version, self.ratio = model_id, version, ratio
+        self._headline = Headline.of(detector)
+        self._sources: dict[str, FeatureSource] = {each.name: each for each in detector.preprocessor.feature_sources_}
         schema = detector.preprocessor.schema_
         self._columns: list[str] = schema.names()
         self._judged = frozenset(schema.names(*_JUDGED))
         # The first record of a process compiles and loads what the others use.
-        score_table(detector, self._table([Incoming({})]))
+        score_table(self.detector, self._table([Incoming({})]))
 
     @classmethod
-    def load(cls, path: Path, model_id: int, version: int) -> Judge:
+    def load(cls, path: Path, model_id: int, version: int, ratio: float | None = None) -> Judge:
         """Of a model file; raises `ModelFileError` too."""
-        return cls(load_detector(path), model_id, version)
+        return cls(load_detector(path), model_id, version, ratio)
 
     def judge(self, records: Sequence[Incoming]) -> list[Judged]:
         """Judge records that came together; one that cannot be judged does not hinder the others."""
@@ -81,6 +98,11 @@ class Judge:
         places = [place for place, each in enumerate(found) if not each.error]
         self._judge(records, places, found)
         return found
+
+    def group_of(self, feature: str) -> tuple[str, ...]:
+        """The columns whose levels make the groups within which a feature judges."""
+        source = self._sources.get(feature)
+        return () if source is None else tuple(source.group_by)
 
     def _hindrance(self, record: Incoming) -> str:
         if record.fault:
@@ -106,9 +128,36 @@ class Judge:
             self._judge(records, places[:middle], found)
             self._judge(records, places[middle:], found)
             return
-        for alert in batch.at(np.flatnonzero(~batch.is_alert), reasons=0) + batch.at(np.flatnonzero(batch.is_alert)):
+        for alert in batch.at(np.flatnonzero(~batch.is_alert), reasons=0):
             place = places[alert.row - 1]
             found[place] = Judged(records[place], alert)
+        alerting = np.flatnonzero(batch.is_alert)
+        if not alerting.size:
+            return
+        clean = batch.table.take(alerting).frame()
+        for i, alert in enumerate(batch.at(alerting)):
+            place = places[alert.row - 1]
+            found[place] = Judged(records[place], alert, "", *self._context(alert, clean.iloc[i : i + 1]))
+
+    def _context(self, alert: Alert, clean: pd.DataFrame) -> tuple[Cause, float | None]:
+        """The cause of an alert, and its amount of money."""
+        headline = self._headline
+        amount = headline.amount if headline.amount in headline.money else None
+        (cause,) = find_causes([alert], clean, self._sources, headline.money, amount)
+        value = None if amount is None else float(clean[amount].iloc[0])
+        return cause, value if value is not None and np.isfinite(value) else None
+
+    def explain(self, record: Incoming) -> Judged:
+        """A record's verdict with its reasons, whether it is an alert or not, judged by itself."""
+        error = self._hindrance(record)
+        if error:
+            return Judged(record, error=error)
+        try:
+            batch = score_table(self.detector, self._table([record]))
+        except DataError as failure:
+            return Judged(record, error=str(failure))
+        (alert,) = batch.at(np.arange(1))
+        return Judged(record, alert)
 
     def _table(self, records: Sequence[Incoming]) -> Any:
         """Every column of the model, whatever the records have: one record as a dict, which is judged the fastest."""
@@ -122,3 +171,15 @@ class Judge:
         except DataError as error:
             return str(error)
         return next(iter(report.unreadable.values()), "")
+
+
+def with_ratio(detector: Detector, ratio: float) -> Detector:
+    """The same with the threshold below which that share of its calibration records lies; itself if it has it."""
+    rule = detector.threshold_rule
+    if isinstance(rule, Contamination) and rule.ratio == ratio:
+        return detector
+    made = copy.copy(detector)
+    made.model = copy.copy(detector.model)
+    made.model.offset_ = detector.calibration.cut(ratio)
+    made.threshold_rule = None
+    return made

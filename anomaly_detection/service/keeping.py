@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
 from anomaly_detection.service.audit import write_audit
+from anomaly_detection.service.cases import cause_key, place, raised, show_again
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.incoming import without_nul
 from anomaly_detection.service.jobs import add_job, is_training
 from anomaly_detection.service.judging import Judged
+from anomaly_detection.service.rules import Rule, hiding
 from anomaly_detection.service.streams import Stream
-from anomaly_detection.service.tables import alerts, models, records, streams
+from anomaly_detection.service.tables import alerts, cases, models, records, streams
+from anomaly_detection.service.tables import rules as rules_table
 
-__all__ = ["Kept", "find_record", "keep", "next_waiting", "recent_records", "settle"]
+__all__ = ["Kept", "keep", "next_waiting", "recent_records", "settle"]
 
+_LONGEST = 255
 _AT_ONCE = 500
 """Values of one IN: older SQLite takes 999."""
 
@@ -40,12 +44,17 @@ class Kept:
         self.record_ids, self.alert_ids = record_ids, alert_ids
 
 
-def keep(connection: Connection, stream: Stream, model_id: int | None, found: Sequence[Judged]) -> Kept:
-    """Keep records, in the transaction of the connection; training begins where enough of them wait for a model."""
+def keep(
+    connection: Connection, stream: Stream, model_id: int | None, found: Sequence[Judged], rules: Sequence[Rule] = ()
+) -> Kept:
+    """Keep records, in the transaction of the connection; training begins where enough of them wait for a model.
+
+    `rules` are those of the stream that hide alerts.
+    """
     if not found:
         return Kept([], [])
     moment = now()
-    alert_ids = _raise_alerts(connection, stream.id, found, moment)
+    alert_ids = _raise_alerts(connection, stream.id, found, moment, rules)
     rows = [
         {
             "stream_id": stream.id,
@@ -71,9 +80,16 @@ def next_waiting(connection: Connection, stream_id: int, most: int) -> list[tupl
     return [(number, body) for number, body in connection.execute(query)]
 
 
-def settle(connection: Connection, stream_id: int, model_id: int, ids: Sequence[int], found: Sequence[Judged]) -> None:
+def settle(
+    connection: Connection,
+    stream_id: int,
+    model_id: int,
+    ids: Sequence[int],
+    found: Sequence[Judged],
+    rules: Sequence[Rule] = (),
+) -> None:
     """Write the verdicts of records that waited for a model."""
-    alert_ids = _raise_alerts(connection, stream_id, found, now())
+    alert_ids = _raise_alerts(connection, stream_id, found, now(), rules)
     rows = [
         {"record": number, **_fate(each, model_id, alert_id)}
         for number, each, alert_id in zip(ids, found, alert_ids, strict=True)
@@ -114,35 +130,77 @@ def _alerts(each: Judged) -> bool:
     return each.alert is not None and each.alert.is_alert
 
 
-def _raise_alerts(connection: Connection, stream_id: int, found: Sequence[Judged], moment: str) -> list[int | None]:
+def _raise_alerts(
+    connection: Connection, stream_id: int, found: Sequence[Judged], moment: str, rules: Sequence[Rule]
+) -> list[int | None]:
     """The id of each record's alert, None for none; a record that came before, or twice, adds to its count."""
     alerting = {each.incoming.fingerprint: each for each in found if _alerts(each)}
     if not alerting:
         return [None] * len(found)
     counts = Counter(each.incoming.fingerprint for each in found if _alerts(each))
+    hidden = {print_: hiding(rules, each.incoming.fields, _column(each), moment) for print_, each in alerting.items()}
+    _count_hidden(connection, hidden, counts, moment)
     known = {
-        fingerprint: int(number)
+        fingerprint: (int(number), case_id, hidden_by)
         for some in _parts(list(alerting))
-        for fingerprint, number in connection.execute(
-            select(alerts.c.fingerprint, alerts.c.id).where(
+        for fingerprint, number, case_id, hidden_by in connection.execute(
+            select(alerts.c.fingerprint, alerts.c.id, alerts.c.case_id, alerts.c.hidden_by).where(
                 alerts.c.stream_id == stream_id, alerts.c.fingerprint.in_(some)
             )
         )
     }
-    for fingerprint, number in known.items():
-        again = {"count": alerts.c.count + counts[fingerprint], "last_seen": moment}
+    shown = []
+    for fingerprint, (number, case_id, hidden_by) in known.items():
+        again: dict[str, Any] = {"count": alerts.c.count + counts[fingerprint], "last_seen": moment}
+        if hidden_by is not None:
+            # Where its rule does not hold any more, it is seen again.
+            again["hidden_by"] = hidden[fingerprint]
         connection.execute(update(alerts).where(alerts.c.id == number).values(again))
+        if hidden_by is not None and hidden[fingerprint] is None:
+            shown.append(number)
+        elif hidden_by is None and case_id is not None:
+            more = {"count": cases.c.count + counts[fingerprint], "last_seen": moment}
+            connection.execute(update(cases).where(cases.c.id == case_id).values(more))
+    if shown:
+        rows_shown = connection.execute(select(alerts).where(alerts.c.id.in_(shown))).mappings()
+        show_again(connection, stream_id, list(rows_shown))
+    ids = {fingerprint: number for fingerprint, (number, _, _) in known.items()}
     new = [fingerprint for fingerprint in alerting if fingerprint not in known]
     if new:
-        rows = [_alert_row(stream_id, alerting[each], counts[each], moment) for each in new]
+        rows = [_alert_row(stream_id, alerting[each], counts[each], moment, hidden[each]) for each in new]
+        _put_into_cases(connection, stream_id, rows)
         made = connection.execute(insert(alerts).returning(alerts.c.id, sort_by_parameter_order=True), rows)
-        ids = list(made.scalars())
-        write_audit(connection, "service", "raise", "alert", [(number, None, {"state": "open"}) for number in ids])
-        known |= dict(zip(new, ids, strict=True))
-    return [known[each.incoming.fingerprint] if _alerts(each) else None for each in found]
+        ids |= dict(zip(new, made.scalars(), strict=True))
+        raised = [(ids[each], None, {"state": "open"}) for each in new]
+        write_audit(connection, "service", "raise", "alert", raised)
+    return [ids[each.incoming.fingerprint] if _alerts(each) else None for each in found]
 
 
-def _alert_row(stream_id: int, each: Judged, count: int, moment: str) -> dict[str, Any]:
+def _count_hidden(
+    connection: Connection, hidden: Mapping[str, int | None], counts: Mapping[str, int], moment: str
+) -> None:
+    """Count what each rule hides."""
+    by_rule = Counter[int]()
+    for fingerprint, rule in hidden.items():
+        if rule is not None:
+            by_rule[rule] += counts[fingerprint]
+    for rule, count in by_rule.items():
+        more = {"hidden": rules_table.c.hidden + count, "last_hidden": moment}
+        connection.execute(update(rules_table).where(rules_table.c.id == rule).values(more))
+
+
+def _put_into_cases(connection: Connection, stream_id: int, rows: Sequence[dict[str, Any]]) -> None:
+    """Give the rows of new alerts that no rule hides their cases."""
+    seen = [row for row in rows if row["hidden_by"] is None]
+    for row, number in zip(seen, place(connection, stream_id, [raised(row) for row in seen]), strict=True):
+        row["case_id"] = number
+
+
+def _column(each: Judged) -> str:
+    return "" if each.cause is None else each.cause.column[:_LONGEST]
+
+
+def _alert_row(stream_id: int, each: Judged, count: int, moment: str, hidden_by: int | None) -> dict[str, Any]:
     alert = each.alert
     assert alert is not None
     assert alert.explanation is not None
@@ -160,18 +218,18 @@ def _alert_row(stream_id: int, each: Judged, count: int, moment: str) -> dict[st
         "contributions": orjson.dumps(alert.explanation.to_dict()["contributions"]).decode(),
         "record": each.incoming.body,
         "sent_id": each.incoming.sent_id,
+        "lead_column": without_nul(_column(each))[:_LONGEST],
+        "cause": cause_key(each.cause),
+        "about": without_nul("" if each.cause is None else each.cause.text),
+        "amount": each.amount,
+        "hidden_by": hidden_by,
+        "case_id": None,
     }
 
 
 def _parts(values: list[str]) -> Iterator[list[str]]:
     for first in range(0, len(values), _AT_ONCE):
         yield values[first : first + _AT_ONCE]
-
-
-def find_record(connection: Connection, number: int) -> RowMapping | None:
-    """A record's row, with the name of its stream."""
-    query = select(records, streams.c.name.label("stream")).join(streams).where(records.c.id == number)
-    return connection.execute(query).mappings().first()
 
 
 def recent_records(connection: Connection, stream_id: int, most: int) -> list[str]:

@@ -6,12 +6,22 @@ import hashlib
 import os
 from pathlib import Path
 
-from sqlalchemy import Connection, RowMapping, func, insert, select
+from sqlalchemy import Connection, RowMapping, and_, func, insert, select
 
+from anomaly_detection.service.audit import write_audit
+from anomaly_detection.service.changes import STREAM, change
 from anomaly_detection.service.clock import now
-from anomaly_detection.service.tables import models
+from anomaly_detection.service.tables import models, streams
 
-__all__ = ["add_model", "current_models", "digest_of", "has_digest", "new_file"]
+__all__ = [
+    "add_model",
+    "current_models",
+    "digest_of",
+    "find_model",
+    "has_digest",
+    "new_file",
+    "put_into_effect",
+]
 
 
 def digest_of(path: Path) -> str:
@@ -30,24 +40,41 @@ def has_digest(connection: Connection, stream_id: int, source: str) -> bool:
     return connection.execute(query).first() is not None
 
 
-def add_model(connection: Connection, stream_id: int, path: Path, digest: str, source: str, records: int) -> int:
-    """Put a file into effect as its stream's newest version; gives the version."""
+def add_model(
+    connection: Connection, stream_id: int, path: Path, source: str, records: int, who: str, *, promote: bool = True
+) -> int:
+    """Make a file its stream's newest version, and put it into effect to `promote` it; gives the version."""
     newest = select(func.coalesce(func.max(models.c.version), 0)).where(models.c.stream_id == stream_id)
     version = int(connection.execute(newest).scalar_one()) + 1
     values = {
         "stream_id": stream_id,
         "version": version,
         "file": path.name,
-        "digest": digest,
+        "digest": digest_of(path),
         "source": source,
         "records": records,
         "created": now(),
     }
     connection.execute(insert(models).values(values))
+    write_audit(connection, who, "add model", "stream", [(stream_id, None, {"version": version, "source": source})])
+    if promote:
+        put_into_effect(connection, stream_id, version, who)
     return version
 
 
+def put_into_effect(connection: Connection, stream_id: int, version: int, who: str, comment: str | None = None) -> None:
+    """Have a version judge from now on."""
+    change(connection, STREAM, stream_id, {"model_version": version}, who, "promote", comment)
+
+
+def find_model(connection: Connection, stream_id: int, version: int) -> RowMapping | None:
+    """One version."""
+    query = select(models).where(models.c.stream_id == stream_id, models.c.version == version)
+    return connection.execute(query).mappings().first()
+
+
 def current_models(connection: Connection) -> dict[int, RowMapping]:
-    """The newest version of each stream that has one, by the stream's id."""
-    query = select(models).order_by(models.c.stream_id, models.c.version)
+    """The version that judges, of each stream that has one, by the stream's id; with the stream's ``settings``."""
+    judges = and_(models.c.stream_id == streams.c.id, models.c.version == streams.c.model_version)
+    query = select(models, streams.c.settings).join(streams, judges).where(streams.c.deleted.is_(None))
     return {row["stream_id"]: row for row in connection.execute(query).mappings()}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from sqlalchemy import Connection, insert, select
 
 from anomaly_detection.service.clock import now
@@ -21,20 +19,19 @@ def check_key(key: str) -> None:
         raise Problem(400, f"An Idempotency-Key has 1 to {_LONGEST} characters.")
 
 
-def earlier_reply(connection: Connection, stream_id: int, key: str, body: bytes) -> bytes | None:
-    """The answer to the same request, if it came before; `Problem` (422) where the key came with another body."""
+def earlier_reply(connection: Connection, stream_id: int, key: str, digest: str) -> bytes | None:
+    """The answer to the same request, by its body's digest, if it came before; `Problem` (422) for another body."""
     row = connection.execute(
         select(idempotency).where(idempotency.c.stream_id == stream_id, idempotency.c.key == key)
     ).first()
     if row is None:
         return None
-    if row.digest != hashlib.sha256(body).hexdigest():
+    if row.digest != digest:
         raise Problem(422, "This Idempotency-Key came with another body; give every request a key of its own.")
     return bytes(row.answer)
 
 
-def keep_reply(connection: Connection, stream_id: int, key: str, body: bytes, answer: bytes) -> None:
+def keep_reply(connection: Connection, stream_id: int, key: str, digest: str, answer: bytes) -> None:
     """Keep an answer, in the transaction of what it tells of."""
-    digest = hashlib.sha256(body).hexdigest()
     values = {"stream_id": stream_id, "key": key, "digest": digest, "answer": answer, "created": now()}
     connection.execute(insert(idempotency).values(values))

@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -22,6 +22,7 @@ from anomaly_detection.service import jobs
 from anomaly_detection.service.configuration import Configuration
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.incoming import Incoming
+from anomaly_detection.service.json_answer import dumps
 from anomaly_detection.service.judging import Judge, Judged
 from anomaly_detection.service.keeping import Kept, keep
 from anomaly_detection.service.keys import has_keys
@@ -30,9 +31,12 @@ from anomaly_detection.service.metrics import Metrics, Sample
 from anomaly_detection.service.models import add_model, current_models, digest_of, has_digest, new_file
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.replies import earlier_reply, keep_reply
+from anomaly_detection.service.rules import Rule, rules_of
 from anomaly_detection.service.sessions import Signatures
-from anomaly_detection.service.streams import DEFAULT, Stream, all_streams, find_stream, open_stream
+from anomaly_detection.service.stream_settings import StreamSettings
+from anomaly_detection.service.streams import DEFAULT, Stream, all_streams, find_stream, need_stream, open_stream
 from anomaly_detection.service.supervisor import Supervisor
+from anomaly_detection.service.uploads import digest_of_file, sweep, uploads_of
 from anomaly_detection.service.users import has_users
 from anomaly_detection.service.writer import Writer
 from mlx_iforest.files import lock_file
@@ -113,16 +117,23 @@ class Service:
         self.writer = Writer(self.database)
         opened.callback(self.writer.close)
         self.metrics = Metrics(self._metrics_folder())
+        self.uploads_dir = uploads_of(configuration.models_dir)
+        self.uploads_dir.mkdir(parents=True, exist_ok=True)
+        if self.part is not Part.ANSWERS:
+            with self.database.reading() as connection:
+                sweep(self.uploads_dir, jobs.needed_uploads(connection))
         self._ids: dict[str, int] = {}
         self._judges: dict[int, Judge] = {}
+        self._rules: dict[int, list[Rule]] = {}
         self._created: dict[int, str] = {}
         self._scores: dict[int, deque[float]] = {}
         # More at a time would only wait for each other.
         self._judging = threading.Semaphore(os.cpu_count() or 1)
+        self._reloading = threading.Lock()
         if self.part is not Part.ANSWERS:
             self._take_in_model(self.stream_id(DEFAULT))
         if self.part is not Part.LEADS:
-            self._reload()
+            self.reload()
         self._supervisor = self._made_supervisor()
         opened.callback(self._supervisor.close)
 
@@ -171,28 +182,37 @@ class Service:
         path = new_file(self.configuration.models_dir, stream_id)
         # Loading it says what is wrong with it.
         Judge.load(given, 0, 0)
-        digest = digest_of(given)
-        source = f"file {digest}"
+        source = f"file {digest_of(given)}"
         with self.database.reading() as connection:
             if has_digest(connection, stream_id, source):
                 return
         shutil.copyfile(given, path)
-        self.writer.run(lambda connection: add_model(connection, stream_id, path, digest, source, 0))
+        self.writer.run(lambda connection: add_model(connection, stream_id, path, source, 0, "service"))
+
+    def reload(self) -> None:
+        """Put the models and the rules into effect that are to judge now; called again and again."""
+        with self._reloading:
+            self._reload()
 
     def _reload(self) -> None:
-        """Put the newest model of each stream into effect."""
         with self.database.reading() as connection:
             rows = current_models(connection)
+            self._rules = rules_of(connection)
         for stream_id, row in rows.items():
             judge = self._judges.get(stream_id)
-            if judge is None or judge.model_id != row["id"]:
+            ratio = StreamSettings.of(row["settings"]).anomaly_ratio
+            if judge is None or (judge.model_id, judge.ratio) != (row["id"], ratio):
                 path = self.configuration.models_dir / row["file"]
+                made = Judge.load(path, row["id"], row["version"], ratio)
                 self._scores[stream_id] = deque(maxlen=_SCORES_FOR_DRIFT)
                 self._created[stream_id] = row["created"]
-                self._judges[stream_id] = Judge.load(path, row["id"], row["version"])
+                self._judges[stream_id] = made
+        for stream_id in self._judges.keys() - rows.keys():
+            # Deleted.
+            del self._judges[stream_id]
 
     def _look(self) -> None:
-        self._reload()
+        self.reload()
         self.metrics.leave()
 
     def stream_id(self, name: str) -> int:
@@ -202,6 +222,10 @@ class Service:
             made = self.writer.run(lambda connection: open_stream(connection, name, learn_from, most))
             self._ids[name] = made.id
         return self._ids[name]
+
+    def forget(self, name: str) -> None:
+        """Look a stream up anew when it is named next: it was deleted."""
+        self._ids.pop(name, None)
 
     def take(self, name: str, records: Sequence[Incoming]) -> Taken:
         """Judge records and keep them; what this returns is in the database."""
@@ -215,25 +239,28 @@ class Service:
         name: str,
         records: Sequence[Incoming],
         key: str,
-        body: bytes,
+        digest: str,
         reply: Callable[[Taken], bytes],
     ) -> tuple[bytes, bool]:
-        """As `take`, but only the first time that this key comes; gives the reply to that, and whether it is one."""
+        """As `take`, but only the first time that this key comes; gives the reply to that, and whether it is one.
+
+        `digest` is that of the request's body.
+        """
         stream_id = self.stream_id(name)
         with self.database.reading() as connection:
-            before = earlier_reply(connection, stream_id, key, body)
+            before = earlier_reply(connection, stream_id, key, digest)
         if before is not None:
             return before, False
         found, judge = self._judged(name, records)
 
         def work(connection: Any) -> tuple[bytes, Taken | None]:
             # The same request may have come a moment ago.
-            before = earlier_reply(connection, stream_id, key, body)
+            before = earlier_reply(connection, stream_id, key, digest)
             if before is not None:
                 return before, None
             taken = self._kept(connection, name, found, judge)
             made = reply(taken)
-            keep_reply(connection, stream_id, key, body, made)
+            keep_reply(connection, stream_id, key, digest, made)
             return made, taken
 
         made, taken = self.writer.run(work)
@@ -251,8 +278,11 @@ class Service:
 
     def _kept(self, connection: Any, name: str, found: Sequence[Judged], judge: Judge | None) -> Taken:
         stream = find_stream(connection, name)
-        assert stream is not None
-        kept = keep(connection, stream, None if judge is None else judge.model_id, found)
+        if stream is None or stream.id != self._ids.get(name):
+            self.forget(name)
+            raise Problem(409, f"The stream {name!r} was deleted a moment ago; send this again to begin a new one.")
+        rules = self._rules.get(stream.id, ())
+        kept = keep(connection, stream, None if judge is None else judge.model_id, found, rules)
         learning = ""
         if judge is None:
             after = find_stream(connection, name)
@@ -269,8 +299,8 @@ class Service:
         if scores is not None:
             scores.extend(each.score for each in verdicts)
 
-    def train(self, name: str) -> int:
-        """Queue a training on a stream's records, unless one is there; gives the job's id.
+    def train(self, name: str, given: Mapping[str, Any] | None = None) -> int:
+        """Queue a training on a stream's records, or as `given`, unless one is there; gives the job's id.
 
         Raises
         ------
@@ -280,17 +310,43 @@ class Service:
         stream_id = self.stream_id(name)
 
         def work(connection: Any) -> int:
-            stream = find_stream(connection, name)
-            assert stream is not None
-            if stream.kept < 2:
+            stream = need_stream(connection, name)
+            if stream.kept < 2 and "file" not in (given or {}):
                 raise Problem(409, f"There are {stream.kept} records to learn from; send at least two first.")
             if jobs.is_training(connection, stream_id):
                 raise Problem(409, "A model is being trained already; wait until that is done.")
-            if jobs.open_jobs(connection) >= self.limits.jobs:
-                raise Problem(429, f"{self.limits.jobs} jobs wait already; ask again later.", {"Retry-After": "60"})
-            return jobs.add_job(connection, "train", stream_id)
+            self._check_room(connection)
+            return jobs.add_job(connection, "train", stream_id, given)
 
         return self.writer.run(work)
+
+    def queue(self, name: str, path: Path, kind: str, who: str, key: str | None) -> tuple[bytes, bool]:
+        """Queue the taking of a file's records; gives the reply as `take_once`."""
+        stream_id = self.stream_id(name)
+        digest = "" if key is None else digest_of_file(path)
+
+        def work(connection: Any) -> tuple[bytes, bool]:
+            before = None if key is None else earlier_reply(connection, stream_id, key, digest)
+            if before is not None:
+                return before, False
+            self._check_room(connection)
+            number = jobs.add_job(connection, "take", stream_id, {"file": path.name, "kind": kind, "who": who})
+            made = dumps({"job_id": number, "status_url": f"/v1/jobs/{number}"})
+            if key is not None:
+                keep_reply(connection, stream_id, key, digest, made)
+            return made, True
+
+        is_new = False
+        try:
+            made, is_new = self.writer.run(work)
+        finally:
+            if not is_new:
+                path.unlink(missing_ok=True)
+        return made, is_new
+
+    def _check_room(self, connection: Any) -> None:
+        if jobs.open_jobs(connection) >= self.limits.jobs:
+            raise Problem(429, f"{self.limits.jobs} jobs wait already; ask again later.", {"Retry-After": "60"})
 
     @property
     def is_ready(self) -> bool:
@@ -300,6 +356,12 @@ class Service:
     def judge(self, name: str) -> Judge | None:
         """What judges a stream's records, if there is anything yet."""
         return self._judges.get(self.stream_id(name))
+
+    def judge_of(self, name: str) -> Judge | None:
+        """The same, of a stream that need not be there."""
+        with self.database.reading() as connection:
+            stream = find_stream(connection, name)
+        return None if stream is None else self._judges.get(stream.id)
 
     def progress(self, name: str) -> str:
         """How far a stream has come that has no model; see `learning.progress`."""
@@ -311,9 +373,10 @@ class Service:
     def streams(self) -> list[dict[str, Any]]:
         """What there is to say of each stream."""
         with self.database.reading() as connection:
-            return [self._stream(connection, each) for each in all_streams(connection)]
+            return [self.described(connection, each) for each in all_streams(connection)]
 
-    def _stream(self, connection: Any, stream: Stream) -> dict[str, Any]:
+    def described(self, connection: Any, stream: Stream) -> dict[str, Any]:
+        """What there is to say of a stream."""
         judge = self._judges.get(stream.id)
         return {
             "name": stream.name,
@@ -332,6 +395,8 @@ class Service:
             yield "jobs_open", {}, jobs.open_jobs(connection)
             names = {stream.id: stream.name for stream in all_streams(connection)}
         for stream_id, judge in list(self._judges.items()):
+            if stream_id not in names:
+                continue
             labels = {"stream": names[stream_id]}
             yield "model_version", labels, judge.version
             yield "model_age_seconds", labels, time.time() - _seconds(self._created[stream_id])

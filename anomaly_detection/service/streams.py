@@ -11,7 +11,7 @@ from anomaly_detection.service.clock import now
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.tables import streams
 
-__all__ = ["DEFAULT", "Stream", "all_streams", "find_stream", "is_name", "open_stream"]
+__all__ = ["DEFAULT", "Stream", "all_streams", "find_stream", "is_name", "need_stream", "open_stream"]
 
 DEFAULT = "default"
 """The stream that CryptaNet's calls are about."""
@@ -37,6 +37,9 @@ class Stream:
     refused: int
     alerting: int
     learn_at: int
+    settings: str
+    model_version: int | None
+    created: str
 
     @classmethod
     def of(cls, row: RowMapping) -> Stream:
@@ -50,14 +53,23 @@ class Stream:
 
 
 def all_streams(connection: Connection) -> list[Stream]:
-    """All, the oldest first."""
-    return [Stream.of(row) for row in connection.execute(select(streams).order_by(streams.c.id)).mappings()]
+    """All that were not deleted, the oldest first."""
+    query = select(streams).where(streams.c.deleted.is_(None)).order_by(streams.c.id)
+    return [Stream.of(row) for row in connection.execute(query).mappings()]
 
 
 def find_stream(connection: Connection, name: str) -> Stream | None:
     """The one of that name."""
     row = connection.execute(_BY_NAME, {"stream": name}).mappings().first()
     return None if row is None else Stream.of(row)
+
+
+def need_stream(connection: Connection, name: str) -> Stream:
+    """The one of that name; `Problem` (404) where there is none."""
+    found = find_stream(connection, name)
+    if found is None:
+        raise Problem(404, f"There is no stream {name!r}.")
+    return found
 
 
 def open_stream(connection: Connection, name: str, learn_from: int, most: int) -> Stream:
@@ -67,7 +79,7 @@ def open_stream(connection: Connection, name: str, learn_from: int, most: int) -
         return found
     if not is_name(name):
         raise Problem(400, "A stream's name has 1 to 64 letters, digits, dots, dashes or underscores.")
-    if connection.execute(select(func.count()).select_from(streams)).scalar_one() >= most:
+    if connection.execute(select(func.count()).where(streams.c.deleted.is_(None))).scalar_one() >= most:
         raise Problem(409, f"There are {most} streams already, which is the most; use one of them.")
     counts = dict.fromkeys(("judged", "waiting", "refused", "alerting"), 0)
     connection.execute(insert(streams).values(name=name, created=now(), learn_at=learn_from, **counts))

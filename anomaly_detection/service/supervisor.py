@@ -15,7 +15,10 @@ from anomaly_detection.service import jobs
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.retention import Retention, queue_forgetting
 
-__all__ = ["Supervisor"]
+__all__ = ["LEASE_LOST", "Supervisor"]
+
+LEASE_LOST = 3
+"""The status with which a worker ends whose job is another's by now, or was cancelled."""
 
 _PAUSE = 0.5
 _LOOKS = 60.0
@@ -96,7 +99,7 @@ class Supervisor:
 
     def _look_after_jobs(self, retention: Retention) -> None:
         if self._process is not None and self._process.poll() is not None:
-            if self._process.returncode != 0:
+            if self._process.returncode not in (0, LEASE_LOST):
                 _LOG.error("A worker ended with status %d; its job is tried again.", self._process.returncode)
                 self._not_before = time.monotonic() + _AFTER_A_CRASH
             self._process = None

@@ -15,18 +15,22 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    literal_column,
 )
 
 __all__ = [
     "METADATA",
     "alerts",
     "audit",
+    "cases",
     "idempotency",
     "jobs",
     "keys",
     "models",
     "records",
+    "rules",
     "sessions",
+    "settings",
     "streams",
     "users",
 ]
@@ -49,6 +53,12 @@ streams = Table(
     Column("alerting", _BIG, nullable=False),
     # With so many records kept it learns from them by itself.
     Column("learn_at", _BIG, nullable=False),
+    # What its owner says of it, JSON; see `stream_settings`.
+    Column("settings", Text, nullable=False, server_default="{}"),
+    # The version of its model that judges; none before the first.
+    Column("model_version", Integer),
+    # When it was deleted: its rows go one part after the other, its own stays, for jobs and the audit name it.
+    Column("deleted", String(32)),
 )
 
 models = Table(
@@ -64,7 +74,7 @@ models = Table(
     Column("created", String(32), nullable=False),
     Index("models_by_stream", "stream_id", "version", unique=True),
 )
-"""A stream's newest version judges its records."""
+"""All versions of the streams' models; ``streams.model_version`` says which one judges."""
 
 records = Table(
     "records",
@@ -89,6 +99,15 @@ records = Table(
     Index("records_by_sent_id", "sent_id"),
     Index("records_by_stream", "stream_id", "id"),
     Index("records_by_alert", "alert_id"),
+    Index("records_by_time", "received"),
+    # The few that wait or were refused among millions.
+    Index(
+        "records_not_judged",
+        "stream_id",
+        "id",
+        sqlite_where=literal_column("state") != literal_column("'judged'"),
+        postgresql_where=literal_column("state") != literal_column("'judged'"),
+    ),
 )
 
 alerts = Table(
@@ -110,11 +129,86 @@ alerts = Table(
     Column("contributions", Text, nullable=False),
     Column("record", Text, nullable=False),
     Column("sent_id", String(255)),
+    Column("assignee", String(255)),
+    # The column that bears most of the first reason; empty where nothing stands out.
+    Column("lead_column", String(255), nullable=False, server_default=""),
+    # What alerts of one cause share: a digest, and the same in words.
+    Column("cause", String(64), nullable=False, server_default=""),
+    Column("about", Text, nullable=False, server_default=""),
+    # Money that is in it: the record's main amount.
+    Column("amount", Float),
+    # The rule that keeps it out of lists.
+    Column("hidden_by", ForeignKey("rules.id")),
+    Column("case_id", ForeignKey("cases.id")),
     Index("alerts_by_fingerprint", "stream_id", "fingerprint", unique=True),
     Index("alerts_by_severity", "severity", "id"),
     Index("alerts_by_state", "state", "id"),
+    Index("alerts_by_stream", "stream_id", "id"),
+    Index("alerts_by_case", "case_id", "id"),
+    Index("alerts_by_rule", "hidden_by"),
 )
 """One row a different record: a record that comes again counts there."""
+
+cases = Table(
+    "cases",
+    METADATA,
+    Column("id", _BIG, primary_key=True),
+    Column("stream_id", ForeignKey("streams.id"), nullable=False),
+    Column("cause", String(64), nullable=False),
+    Column("about", Text, nullable=False),
+    Column("lead_column", String(255), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("verdict", String(32)),
+    Column("assignee", String(255)),
+    Column("first_seen", String(32), nullable=False),
+    Column("last_seen", String(32), nullable=False),
+    # Its alerts, and the records that they count.
+    Column("alerts", _BIG, nullable=False),
+    Column("count", _BIG, nullable=False),
+    # Of its worst alert.
+    Column("severity", Float, nullable=False),
+    Column("risk_level", String(16), nullable=False),
+    Column("amount", Float),
+    # It stays out of lists until then, or until its severity is so much.
+    Column("snoozed_until", String(32)),
+    Column("snoozed_below", Float),
+    # The resolved case of the same cause that came before.
+    Column("follows", ForeignKey("cases.id")),
+    Column("merged_into", ForeignKey("cases.id")),
+    Index("cases_by_cause", "stream_id", "cause", "id"),
+    Index("cases_by_state", "state", "severity", "id"),
+    Index("cases_by_severity", "severity", "id"),
+    # The audit names them by numbers that no other may have later.
+    sqlite_autoincrement=True,
+)
+"""Alerts of one cause; its totals are those of the alerts whose ``case_id`` names it."""
+
+rules = Table(
+    "rules",
+    METADATA,
+    Column("id", _BIG, primary_key=True),
+    Column("stream_id", ForeignKey("streams.id"), nullable=False),
+    # What it hides, JSON; see `rules`.
+    Column("conditions", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("who", String(255), nullable=False),
+    Column("created", String(32), nullable=False),
+    Column("until", String(32)),
+    Column("revoked", String(32)),
+    Column("hidden", _BIG, nullable=False),
+    Column("last_hidden", String(32)),
+    Index("rules_by_stream", "stream_id", "id"),
+    sqlite_autoincrement=True,
+)
+"""What keeps alerts out of lists. Hidden alerts are kept."""
+
+settings = Table(
+    "settings",
+    METADATA,
+    Column("name", String(64), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""What the owner of the service has set, by name, as JSON; see `settings`."""
 
 audit = Table(
     "audit",
@@ -129,7 +223,11 @@ audit = Table(
     Column("after", Text),
     Column("comment", Text),
     Column("undoes", ForeignKey("audit.id")),
+    # The change that this one was a part of: of an alert whose case was closed, say.
+    Column("part_of", ForeignKey("audit.id")),
     Index("audit_by_subject", "subject", "subject_id", "id"),
+    Index("audit_by_whole", "part_of"),
+    Index("audit_by_undone", "undoes"),
 )
 """Who changed what, and when. Rows are added only: triggers refuse anything else."""
 
@@ -139,7 +237,7 @@ jobs = Table(
     Column("id", _BIG, primary_key=True),
     Column("kind", String(16), nullable=False),
     Column("stream_id", ForeignKey("streams.id"), nullable=False),
-    # queued, running, done or failed
+    # queued, running, done, failed or cancelled
     Column("state", String(16), nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("lease_until", Float),
@@ -149,6 +247,11 @@ jobs = Table(
     Column("ended", String(32)),
     Column("result", Text),
     Column("error", Text),
+    # What it is to do, JSON.
+    Column("input", Text),
+    # How far it has come, of how much if that is known.
+    Column("done", _BIG, nullable=False, server_default="0"),
+    Column("total", _BIG),
     Index("jobs_by_state", "state", "id"),
 )
 

@@ -16,25 +16,26 @@ from pathlib import Path
 import orjson
 from sqlalchemy import RowMapping
 
-from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.data.files import prepare_folder
 from anomaly_detection.errors import AnomalyDetectionError
 from anomaly_detection.service import jobs
 from anomaly_detection.service.database import Database
-from anomaly_detection.service.incoming import Incoming, table
+from anomaly_detection.service.deleting import delete_all
+from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.judging import Judge
-from anomaly_detection.service.keeping import next_waiting, recent_records, settle
-from anomaly_detection.service.models import add_model, current_models, digest_of, new_file
+from anomaly_detection.service.keeping import next_waiting, settle
+from anomaly_detection.service.models import current_models
 from anomaly_detection.service.retention import Retention, forget
+from anomaly_detection.service.rules import rules_of
+from anomaly_detection.service.stream_settings import StreamSettings
+from anomaly_detection.service.supervisor import LEASE_LOST
+from anomaly_detection.service.taking import take
+from anomaly_detection.service.training import train
+from anomaly_detection.service.uploads import uploads_of
 
-__all__ = ["MOST_LEARNED", "work"]
-
-MOST_LEARNED = 50_000
-"""The newest records that a model learns from: as many fit any machine."""
+__all__ = ["work"]
 
 _JUDGED_AT_ONCE = 1000
 _NICE = 10
-_LEASE_LOST = 3
 _ALL = Retention()
 _BETWEEN = 0.01
 """Seconds between transactions in which requests take their turn."""
@@ -43,6 +44,7 @@ _BETWEEN = 0.01
 def work(database: Database, models_dir: Path, worker: str, retention: Retention = _ALL) -> None:
     """Do all jobs that are free, one after the other."""
     kinds: dict[str, Callable[..., None]] = {**_KINDS, "forget": partial(_forget, retention=retention)}
+    uploads = uploads_of(models_dir)
     while True:
         with database.writing() as connection:
             job = jobs.claim(connection, worker)
@@ -52,41 +54,28 @@ def work(database: Database, models_dir: Path, worker: str, retention: Retention
         renewing = threading.Thread(target=_hold, args=(database, job["id"], worker, done), daemon=True)
         renewing.start()
         try:
-            kinds[job["kind"]](database, models_dir, job, worker)
+            kinds[job["kind"]](database, models_dir, uploads, job, worker)
         finally:
             done.set()
             renewing.join()
+        with database.reading() as connection:
+            needed = jobs.needed_uploads(connection)
+        file = jobs.input_of(job).get("file")
+        if file is not None and file not in needed:
+            (uploads / file).unlink(missing_ok=True)
 
 
-def _train(database: Database, models_dir: Path, job: RowMapping, worker: str) -> None:
-    number, stream_id = job["id"], job["stream_id"]
-    with database.reading() as connection:
-        bodies = recent_records(connection, stream_id, MOST_LEARNED)
-    error, path = "", new_file(models_dir, stream_id)
-    try:
-        prepare_folder(models_dir)
-        api = AnomalyDetectionAPI().fit(table([Incoming(orjson.loads(body)).judgeable for body in bodies]))
-        api.save_model(path)
-    except AnomalyDetectionError as failure:
-        error = str(failure)
-    with database.writing() as connection:
-        if not jobs.renew(connection, number, worker):
-            # Another has the job by now.
-            return
-        if error:
-            jobs.end(connection, number, error=error)
-            return
-        version = add_model(connection, stream_id, path, digest_of(path), f"job {number}", len(bodies))
-        jobs.end(connection, number, result={"version": version, "records": len(bodies)})
-
-
-def _judge(database: Database, models_dir: Path, job: RowMapping, worker: str) -> None:
+def _judge(database: Database, models_dir: Path, uploads: Path, job: RowMapping, worker: str) -> None:
     """Judge the records that came before there was a model, some at a time."""
     number, stream_id, done = job["id"], job["stream_id"], 0
     with database.reading() as connection:
-        row = current_models(connection)[stream_id]
+        row = current_models(connection).get(stream_id)
+    if row is None:
+        # The stream was deleted.
+        return
     try:
-        judge = Judge.load(models_dir / row["file"], row["id"], row["version"])
+        ratio = StreamSettings.of(row["settings"]).anomaly_ratio
+        judge = Judge.load(models_dir / row["file"], row["id"], row["version"], ratio)
     except AnomalyDetectionError as failure:
         with database.writing() as connection:
             jobs.end(connection, number, error=str(failure))
@@ -101,11 +90,15 @@ def _judge(database: Database, models_dir: Path, job: RowMapping, worker: str) -
             if not waiting:
                 jobs.end(connection, number, result={"records": done})
                 return
-            settle(connection, stream_id, judge.model_id, [record_id for record_id, _ in waiting], found)
-        done += len(waiting)
+            done += len(waiting)
+            jobs.advance(connection, number, worker, done)
+            ids = [record_id for record_id, _ in waiting]
+            settle(connection, stream_id, judge.model_id, ids, found, rules_of(connection, stream_id))
 
 
-def _forget(database: Database, models_dir: Path, job: RowMapping, worker: str, *, retention: Retention) -> None:
+def _forget(
+    database: Database, models_dir: Path, uploads: Path, job: RowMapping, worker: str, *, retention: Retention
+) -> None:
     """Delete what of a stream need not be kept."""
     gone = 0
     for count in forget(database, job["stream_id"], retention):
@@ -116,7 +109,7 @@ def _forget(database: Database, models_dir: Path, job: RowMapping, worker: str, 
             jobs.end(connection, job["id"], result={"records": gone})
 
 
-_KINDS = {"train": _train, "judge": _judge}
+_KINDS = {"train": train, "judge": _judge, "take": take, "delete": delete_all}
 
 
 def _hold(database: Database, number: int, worker: str, done: threading.Event) -> None:
@@ -125,7 +118,7 @@ def _hold(database: Database, number: int, worker: str, done: threading.Event) -
     renewed = time.monotonic()
     while not done.wait(1.0):
         if os.getppid() != parent:
-            os._exit(_LEASE_LOST)
+            os._exit(LEASE_LOST)
         if time.monotonic() - renewed < jobs.LEASE / 3:
             continue
         renewed = time.monotonic()
@@ -133,7 +126,7 @@ def _hold(database: Database, number: int, worker: str, done: threading.Event) -
             mine = jobs.renew(connection, number, worker)
         # Where the job has just ended, this is told in a moment.
         if not mine and not done.wait(1.0):
-            os._exit(_LEASE_LOST)
+            os._exit(LEASE_LOST)
 
 
 if __name__ == "__main__":

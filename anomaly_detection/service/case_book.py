@@ -1,0 +1,262 @@
+"""The kept cases: found, closed with their alerts, snoozed, split and merged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
+
+from anomaly_detection.service.alert_book import ALERTS, COMMENT, RISKS, STATES, VERDICTS, change_of, kept_text, wanted
+from anomaly_detection.service.audit import LINE, history, write_audit, write_line
+from anomaly_detection.service.case_totals import recount
+from anomaly_detection.service.changes import ALERT, CASE, change, last_change, undo
+from anomaly_detection.service.clock import now
+from anomaly_detection.service.listing import Filter, Listing
+from anomaly_detection.service.operations import Parameter
+from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.shapes import (
+    COUNT,
+    MOMENT,
+    OBJECT,
+    TEXT,
+    Shape,
+    array,
+    choice,
+    maybe,
+    moment_of,
+    record,
+    text,
+)
+from anomaly_detection.service.tables import alerts, audit, cases, streams
+
+__all__ = ["CASES", "CASE_SHAPE", "case_change", "change_case", "find_case", "merge_cases", "split_case"]
+
+_SHOWN = 100
+"""The most alerts that a case shows itself; `GET /v1/alerts?case=` lists all."""
+
+_STEP: Shape = {"type": "number", "exclusiveMinimum": 0, "maximum": 100}
+_ROW = {
+    "id": COUNT,
+    "stream": TEXT,
+    "column": TEXT,
+    "about": TEXT,
+    "state": choice(*STATES),
+    "verdict": maybe(choice(*VERDICTS)),
+    "assignee": maybe(TEXT),
+    "first_seen": TEXT,
+    "last_seen": TEXT,
+    "alerts": COUNT,
+    "count": COUNT,
+    "severity": {"type": "number", "minimum": 0, "maximum": 100},
+    "risk_level": choice(*RISKS),
+    "amount": maybe({"type": "number"}),
+    "snoozed_until": maybe(TEXT),
+    "snoozed_below": maybe({"type": "number"}),
+    "follows": maybe(COUNT),
+    "merged_into": maybe(COUNT),
+}
+CASE_SHAPE = record(
+    _ROW, {"alerts_shown": array(OBJECT), "history": array(LINE), "related": array(OBJECT)}, closed=False
+)
+
+
+def case_change(more: Mapping[str, Shape] | None = None) -> Shape:
+    """As `change_of`, and snoozing."""
+    snooze = record({**(more or {}), "snooze_until": maybe(MOMENT)}, {"or_worse_by": _STEP, "comment": COMMENT})
+    changed = change_of(more)
+    told = f"{changed['description']}; or snooze_until, which may come with or_worse_by"
+    return {"anyOf": [*changed["anyOf"], snooze], "description": told}
+
+
+def _rendered(row: RowMapping) -> dict[str, Any]:
+    return {name: row["lead_column"] if name == "column" else row[name] for name in _ROW}
+
+
+def _snoozed(connection: Connection, value: str) -> Any:
+    asleep = cases.c.snoozed_until.is_not(None) & (cases.c.snoozed_until > now())
+    asleep &= or_(cases.c.snoozed_below.is_(None), cases.c.severity < cases.c.snoozed_below)
+    awake = or_(
+        cases.c.snoozed_until.is_(None),
+        cases.c.snoozed_until <= now(),
+        cases.c.severity >= cases.c.snoozed_below,
+    )
+    return {"no": awake, "only": asleep}.get(value)
+
+
+def _assigned(connection: Connection, value: str) -> Any:
+    return cases.c.assignee == value if value else cases.c.assignee.is_(None)
+
+
+def _states(connection: Connection, value: str) -> Any:
+    return cases.c.state != "resolved" if value == "unresolved" else cases.c.state == value
+
+
+CASES = Listing(
+    "cases",
+    select(cases, streams.c.name.label("stream"))
+    .join(streams)
+    .where(streams.c.deleted.is_(None), cases.c.merged_into.is_(None), cases.c.alerts > 0),
+    cases.c.id,
+    {
+        "severity": (cases.c.severity, True),
+        "newest": (cases.c.id, True),
+        "last_seen": (cases.c.last_seen, True),
+        "count": (cases.c.count, True),
+    },
+    (
+        Filter(Parameter("stream", "Only those of this stream.", text(64)), lambda _, value: streams.c.name == value),
+        Filter(Parameter("state", "Only those in this state.", choice(*STATES, "unresolved")), _states),
+        Filter(
+            Parameter("verdict", "Only those with this verdict.", choice(*VERDICTS)),
+            lambda _, value: cases.c.verdict == value,
+        ),
+        Filter(
+            Parameter("min_severity", "The least severity.", {"type": "number", "minimum": 0, "maximum": 100}),
+            lambda _, value: cases.c.severity >= value,
+        ),
+        Filter(
+            Parameter("column", "Only those whose alerts are about this column.", text(255)),
+            lambda _, value: cases.c.lead_column == value,
+        ),
+        Filter(
+            Parameter("since", "Last seen from this moment on.", MOMENT), lambda _, value: cases.c.last_seen >= value
+        ),
+        Filter(
+            Parameter("until", "First seen before this moment.", MOMENT), lambda _, value: cases.c.first_seen < value
+        ),
+        Filter(
+            Parameter("text", "Only those that are about this text.", text(200)),
+            lambda _, value: cases.c.about.icontains(value, autoescape=True),
+        ),
+        Filter(Parameter("assignee", "Only those of this one; of nobody where it is empty.", text(255, 0)), _assigned),
+        Filter(
+            Parameter("snoozed", "Those that are snoozed too, or only those.", choice("no", "too", "only"), "no"),
+            _snoozed,
+        ),
+    ),
+    _rendered,
+    record(_ROW, closed=False),
+)
+"""All cases that are to be looked at."""
+
+
+def find_case(connection: Connection, number: int) -> dict[str, Any]:
+    """A case with its worst alerts, the other cases of its cause, and its history; `Problem` (404) for none."""
+    query = select(cases, streams.c.name.label("stream")).join(streams).where(streams.c.deleted.is_(None))
+    row = connection.execute(query.where(cases.c.id == number)).mappings().first()
+    if row is None:
+        raise Problem(404, f"There is no case {number}.")
+    worst = ALERTS.query.where(alerts.c.case_id == number).order_by(alerts.c.severity.desc(), alerts.c.id.desc())
+    same = query.where(cases.c.stream_id == row["stream_id"], cases.c.cause == row["cause"], cases.c.id != number)
+    related = connection.execute(same.order_by(cases.c.id.desc()).limit(20)).mappings()
+    return {
+        **_rendered(row),
+        "alerts_shown": [ALERTS.render(each) for each in connection.execute(worst.limit(_SHOWN)).mappings()],
+        "related": [_rendered(each) for each in related],
+        "history": history(connection, "case", number),
+    }
+
+
+def change_case(connection: Connection, number: int, who: str, said: Mapping[str, Any]) -> int:
+    """Change a case, and with its state that of its alerts; gives how many of those.
+
+    Raises
+    ------
+    Problem
+        404 where there is none, 400 for what cannot be read, 409 where there is nothing to undo.
+    """
+    before = CASE.now(connection, number, {"state": "", "merged_into": None, "severity": 0.0})
+    if before["merged_into"] is not None and "undo" not in said:
+        raise Problem(409, f"Case {number} was merged into case {before['merged_into']}; change that one.")
+    if "snooze_until" in said:
+        _snooze(connection, number, who, said, before["severity"])
+        return 0
+    after, comment = wanted(said)
+    if "undo" in said:
+        return _count_parts(connection, undo(connection, last_change(connection, CASE, number), who, comment)["id"])
+    line = change(connection, CASE, number, after, who, "change", comment)
+    moved: dict[str, Any] = {name: after[name] for name in ("state", "verdict") if name in after}
+    if line is None or "state" not in moved:
+        return 0
+    return _with_alerts(connection, number, who, {"verdict": None, **moved}, line)
+
+
+def _snooze(connection: Connection, number: int, who: str, said: Mapping[str, Any], severity: float) -> None:
+    until = None if said["snooze_until"] is None else moment_of(said["snooze_until"], "snooze_until")
+    step = said.get("or_worse_by")
+    comment = kept_text(said["comment"], 10_000) if "comment" in said else None
+    # Severity ends at 100: worse than that nothing gets.
+    below = None if step is None or until is None else min(100.0, severity + step)
+    change(connection, CASE, number, {"snoozed_until": until, "snoozed_below": below}, who, "change", comment)
+
+
+def _with_alerts(connection: Connection, number: int, who: str, after: Mapping[str, Any], line: int) -> int:
+    """Give the alerts of a case its state, each with a line of its own."""
+    query = select(alerts.c.id, alerts.c.state, alerts.c.verdict).where(alerts.c.case_id == number)
+    rows = [row for row in connection.execute(query.order_by(alerts.c.id)).mappings() if row["state"] != after["state"]]
+    lines = []
+    for row in rows:
+        changed = {name: value for name, value in after.items() if row[name] != value}
+        lines.append((row["id"], {name: row[name] for name in changed}, changed))
+    mine = (alerts.c.case_id == number, alerts.c.state != after["state"])
+    connection.execute(update(alerts).where(*mine).values(dict(after)))
+    write_audit(connection, who, "change", "alert", lines, None, line)
+    return len(rows)
+
+
+def _count_parts(connection: Connection, line: int) -> int:
+    parts = select(func.count()).where(audit.c.part_of == line, audit.c.subject == "alert")
+    return int(connection.execute(parts).scalar_one())
+
+
+def split_case(connection: Connection, number: int, who: str, ids: Sequence[int]) -> int:
+    """Put some alerts of a case into a new one; gives its id."""
+    row = _open_case(connection, number)
+    mine = set(connection.execute(select(alerts.c.id).where(alerts.c.case_id == number)).scalars())
+    strange = [each for each in ids if each not in mine]
+    if strange:
+        raise Problem(409, f"Alert {strange[0]} is not in case {number}.")
+    if len(set(ids)) == len(mine):
+        raise Problem(409, f"These are all alerts of case {number}; leave some in it.")
+    names = ("stream_id", "cause", "about", "lead_column", "state", "verdict", "assignee", "first_seen", "last_seen")
+    copied = {name: row[name] for name in (*names, "severity", "risk_level")}
+    values = {**copied, "alerts": 0, "count": 0, "follows": number}
+    made = int(connection.execute(insert(cases).values(values).returning(cases.c.id)).scalar_one())
+    write_line(connection, who, "make", "case", (made, None, {"split from": number}))
+    line = write_line(connection, who, "split", "case", (number, None, {"into": made, "alerts": len(ids)}))
+    _move(connection, ids, made, who, line)
+    for each in (number, made):
+        recount(connection, each)
+    return made
+
+
+def merge_cases(connection: Connection, ids: Sequence[int], who: str) -> int:
+    """Put the alerts of all into the oldest of some cases of one stream; gives its id."""
+    into, *others = sorted(ids)
+    kept = _open_case(connection, into)
+    for number in others:
+        row = _open_case(connection, number)
+        if row["stream_id"] != kept["stream_id"]:
+            raise Problem(409, f"Case {number} is of another stream than case {into}.")
+        line = change(connection, CASE, number, {"merged_into": into}, who)
+        moved = list(connection.execute(select(alerts.c.id).where(alerts.c.case_id == number)).scalars())
+        _move(connection, moved, into, who, line)
+        write_line(connection, who, "merge", "case", (into, None, {"merged": number, "alerts": len(moved)}))
+        recount(connection, number)
+    recount(connection, into)
+    return into
+
+
+def _move(connection: Connection, ids: Sequence[int], case: int, who: str, line: int | None) -> None:
+    for each in ids:
+        change(connection, ALERT, each, {"case_id": case}, who, "change", None, line)
+
+
+def _open_case(connection: Connection, number: int) -> RowMapping:
+    row = connection.execute(select(cases).where(cases.c.id == number)).mappings().first()
+    if row is None:
+        raise Problem(404, f"There is no case {number}.")
+    if row["merged_into"] is not None:
+        raise Problem(409, f"Case {number} was merged into case {row['merged_into']}.")
+    return row

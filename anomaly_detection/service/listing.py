@@ -1,0 +1,152 @@
+"""`Listing`: rows that can be filtered, sorted, paged by key and exported, in one way for all lists."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, tuple_
+from starlette.responses import Response
+
+from anomaly_detection.service.database import Database
+from anomaly_detection.service.exports import EXPORTS, export
+from anomaly_detection.service.json_answer import answer
+from anomaly_detection.service.operations import Call, Parameter
+from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.shapes import LARGEST, TEXT, Shape, array, choice, maybe, record
+
+__all__ = ["Filter", "Listing"]
+
+_MOST = 500
+_EXPORTED_AT_ONCE = 1000
+_EXPORT_NAMES = ("json", *EXPORTS)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A parameter that leaves rows out.
+
+    Attributes
+    ----------
+    parameter : Parameter
+    condition : callable
+        Takes a connection and the value, gives what holds for the rows that stay; None where all do.
+    """
+
+    parameter: Parameter
+    condition: Callable[[Connection, Any], ColumnElement[bool] | None]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list of rows.
+
+    Attributes
+    ----------
+    name : str
+        Of the list in the answer.
+    query : Select
+        All rows, with all that `render` looks at.
+    key : column
+        The rows' number.
+    sorts : mapping of str to (column, bool)
+        By what they can be sorted, and whether the highest comes first; the first is the default. Equal ones are in the
+        order of their numbers.
+    filters : sequence of Filter
+    render : callable
+        A row for people and programs.
+    row : dict
+        The shape of what `render` gives.
+    """
+
+    name: str
+    query: Select[Any]
+    key: ColumnElement[Any]
+    sorts: Mapping[str, tuple[ColumnElement[Any], bool]]
+    filters: tuple[Filter, ...]
+    render: Callable[[RowMapping], dict[str, Any]]
+    row: Shape
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """Of the query that asks for it."""
+        default = next(iter(self.sorts))
+        return [
+            *(each.parameter for each in self.filters),
+            Parameter("sort", "The order.", choice(*self.sorts), default),
+            Parameter("limit", "Rows of a page.", {"type": "integer", "minimum": 1, "maximum": _MOST}, 50),
+            Parameter("after", "`next` of the page before.", TEXT),
+            Parameter("format", "All rows as a file, or a page as JSON.", choice(*_EXPORT_NAMES), "json"),
+        ]
+
+    @property
+    def kinds(self) -> list[str]:
+        """Types of files of it."""
+        return [media for media, _, _ in EXPORTS.values()]
+
+    @property
+    def shape(self) -> Shape:
+        """Of a page."""
+        return record({self.name: array(self.row), "next": maybe(TEXT)}, closed=False)
+
+    def answer(
+        self, database: Database, call: Call, more: Callable[[Connection], dict[str, Any]] | None = None
+    ) -> Response:
+        """A page, or a file of all rows that are asked for."""
+        if call.query["format"] != "json":
+            return export(self._parts(database, call.query), call.query["format"], self.name, self.row)
+        with database.reading() as connection:
+            rows, following = self.page(connection, call.query, call.query["limit"])
+            further = {} if more is None else more(connection)
+        return answer({self.name: rows, "next": following, **further})
+
+    def page(
+        self, connection: Connection, query: Mapping[str, Any], limit: int
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """Rows, and what gives those after them; None on the last page."""
+        column, falls = self.sorts[query["sort"]]
+        asked = self.query
+        for each in self.filters:
+            value = query[each.parameter.name]
+            condition = None if value is None else each.condition(connection, value)
+            if condition is not None:
+                asked = asked.where(condition)
+        by = [self.key] if column is self.key else [column, self.key]
+        if query["after"]:
+            place = _place(query["after"], column)[-len(by) :]
+            here, there = (by[0], place[0]) if len(by) == 1 else (tuple_(*by), tuple_(*place))
+            asked = asked.where(here < there if falls else here > there)
+        asked = asked.order_by(*(each.desc() if falls else each.asc() for each in by)).limit(limit + 1)
+        rows = list(connection.execute(asked).mappings())
+        last = rows[limit - 1] if len(rows) > limit else None
+        following = None if last is None else _cursor([last[str(column.key)], last[str(self.key.key)]])
+        return [self.render(row) for row in rows[:limit]], following
+
+    def _parts(self, database: Database, query: Mapping[str, Any]) -> Iterator[list[dict[str, Any]]]:
+        """All rows, some at a time, each time by a look at the database that ends: who reads slowly hinders nobody."""
+        after: str | None = query["after"] or ""
+        while after is not None:
+            with database.reading() as connection:
+                rows, after = self.page(connection, {**query, "after": after}, _EXPORTED_AT_ONCE)
+            yield rows
+
+
+def _cursor(place: list[Any]) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(place)).decode()
+
+
+def _place(cursor: str, column: ColumnElement[Any]) -> list[Any]:
+    kind = column.type.python_type
+    try:
+        value, number = orjson.loads(base64.b64decode(cursor, b"-_", validate=True))
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        fits = (isinstance(value, str) and "\0" not in value) if kind is str else is_number and abs(value) <= LARGEST
+        if not fits or type(number) is not int or abs(number) > LARGEST:
+            raise ValueError
+        return [kind(value), number]
+    except (ValueError, TypeError, binascii.Error) as error:
+        raise Problem(400, "after is no place in this list; give what next said.") from error

@@ -1,0 +1,61 @@
+"""Records of a frame, with values that JSON has."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from anomaly_detection.data.well_formed_text import well_formed
+from anomaly_detection.service.incoming import Incoming
+
+__all__ = ["records_of_frame"]
+
+_LARGEST, _LEAST = 2**64 - 1, -(2**63)
+
+
+def records_of_frame(frame: pd.DataFrame) -> list[Incoming]:
+    """Each row as a record; missing cells are None, dates ISO text, and what JSON has no kind for is text."""
+    names = [str(name) for name in frame.columns]
+    columns = [_column(frame.iloc[:, place]) for place in range(len(names))]
+    return [Incoming.of(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+
+
+def _column(values: pd.Series[Any]) -> list[Any]:
+    if isinstance(values.dtype, np.dtype):
+        if values.dtype.kind in "biu":
+            return values.tolist()
+        if values.dtype.kind == "f":
+            return [_number(value) for value in values.tolist()]
+    return [_plain(value) for value in values.tolist()]
+
+
+def _number(value: float) -> Any:
+    # An infinite one stays what it is, so that it can be refused by name.
+    return value if math.isfinite(value) else None if value != value else str(value)
+
+
+def _plain(value: Any) -> Any:
+    if value is None or value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, str):
+        return well_formed(value)
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, (int, np.integer)):
+        return int(value) if _LEAST <= value <= _LARGEST else str(value)
+    if isinstance(value, (float, np.floating)):
+        return _number(float(value))
+    if isinstance(value, (datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    if isinstance(value, Mapping):
+        return {well_formed(str(name)): _plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(each) for each in value]
+    return well_formed(str(value))

@@ -1,0 +1,1 @@
+"""Our own API, ``/v1``: what each operation does, in a module a noun."""

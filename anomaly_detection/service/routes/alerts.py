@@ -1,0 +1,103 @@
+"""Alerts: listed, exported, looked at, and changed singly or many at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection
+from starlette.responses import Response
+
+from anomaly_detection.service.alert_book import ALERT_SHAPE, ALERTS, CHANGE, change_alert, change_of, find_alert
+from anomaly_detection.service.json_answer import answer
+from anomaly_detection.service.operations import Call, Operation
+from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.service import Service
+from anomaly_detection.service.shapes import COUNT, ID, array, record
+
+__all__ = ["OPERATIONS"]
+
+_MOST = 1000
+_MANY = {"ids": {**array(ID, 1, _MOST), "uniqueItems": True}}
+
+
+def list_alerts(service: Service, call: Call) -> Response:
+    """``GET /v1/alerts``."""
+    return ALERTS.answer(service.database, call)
+
+
+def get_alert(service: Service, call: Call) -> Response:
+    """``GET /v1/alerts/{id}``."""
+    with service.database.reading() as connection:
+        return answer(_found(connection, call.id))
+
+
+def change_one_alert(service: Service, call: Call) -> Response:
+    """``PATCH /v1/alerts/{id}``."""
+
+    def work(connection: Connection) -> dict[str, Any]:
+        change_alert(connection, call.id, call.who, call.content)
+        return _found(connection, call.id)
+
+    return answer(service.writer.run(work))
+
+
+def change_alerts(service: Service, call: Call) -> Response:
+    """``PATCH /v1/alerts``: all of them, or none."""
+    content = dict(call.content)
+    ids = content.pop("ids")
+
+    def work(connection: Connection) -> None:
+        for each in ids:
+            change_alert(connection, each, call.who, content)
+
+    service.writer.run(work)
+    return answer({"alerts": len(ids)})
+
+
+def _found(connection: Connection, number: int) -> dict[str, Any]:
+    found = find_alert(connection, number)
+    if found is None:
+        raise Problem(404, f"There is no alert {number}.")
+    return found
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/v1/alerts",
+        list_alerts,
+        "List alerts, or export all that are asked for.",
+        ALERTS.shape,
+        "A page of alerts, or a file.",
+        ALERTS.parameters,
+        kinds=ALERTS.kinds,
+    ),
+    Operation(
+        "PATCH",
+        "/v1/alerts",
+        change_alerts,
+        "Change many alerts in one transaction: their state, verdict or assignee; comment on them, or undo.",
+        record({"alerts": COUNT}),
+        "How many were changed.",
+        body=change_of(_MANY),
+        statuses=(404, 409),
+    ),
+    Operation(
+        "GET",
+        "/v1/alerts/{id}",
+        get_alert,
+        "One alert with its reasons and its history.",
+        ALERT_SHAPE,
+        "The alert.",
+    ),
+    Operation(
+        "PATCH",
+        "/v1/alerts/{id}",
+        change_one_alert,
+        "Change an alert's state, verdict or assignee, comment on it, or undo the last change.",
+        ALERT_SHAPE,
+        "The alert as it is now.",
+        body=CHANGE,
+        statuses=(409,),
+    ),
+)

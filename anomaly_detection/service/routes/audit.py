@@ -1,0 +1,54 @@
+"""The audit: listed, exported, and what it tells of undone."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from anomaly_detection.service.alert_book import COMMENT, kept_text
+from anomaly_detection.service.audit import AUDIT
+from anomaly_detection.service.changes import undo
+from anomaly_detection.service.json_answer import answer
+from anomaly_detection.service.operations import Call, Operation
+from anomaly_detection.service.service import Service
+from anomaly_detection.service.shapes import COUNT, TEXT, record
+
+__all__ = ["OPERATIONS"]
+
+
+def list_audit(service: Service, call: Call) -> Response:
+    """``GET /v1/audit``."""
+    return AUDIT.answer(service.database, call)
+
+
+def undo_change(service: Service, call: Call) -> Response:
+    """``POST /v1/audit/{id}/undo``."""
+    said = (call.content or {}).get("comment")
+    comment = None if said is None else kept_text(said, 10_000)
+    line = service.writer.run(lambda connection: undo(connection, call.id, call.who, comment))
+    service.reload()
+    return answer({"subject": line["subject"], "subject_id": line["subject_id"]})
+
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/v1/audit",
+        list_audit,
+        "List who changed what and when, or export it.",
+        AUDIT.shape,
+        "A page of lines, or a file.",
+        AUDIT.parameters,
+        kinds=AUDIT.kinds,
+    ),
+    Operation(
+        "POST",
+        "/v1/audit/{id}/undo",
+        undo_change,
+        "Take back a change and all that was a part of it; that is a line of the audit too.",
+        record({"subject": TEXT, "subject_id": COUNT}),
+        "Whose change was undone.",
+        body=record({}, {"comment": COMMENT}),
+        needs_body=False,
+        statuses=(409,),
+    ),
+)

@@ -1,0 +1,227 @@
+"""Records: taken in, listed, exported, looked at and explained."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from anomaly_detection.service.bodies import JSON_BODY, MEDIA, kind_of, records_of
+from anomaly_detection.service.incoming import Incoming
+from anomaly_detection.service.json_answer import answer, dumps
+from anomaly_detection.service.operations import Call, Operation, Parameter
+from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.record_book import RECORD, RECORDS
+from anomaly_detection.service.replies import check_key
+from anomaly_detection.service.service import Service, Taken
+from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, Shape, array, maybe, record, text
+from anomaly_detection.service.tables import records
+from anomaly_detection.service.uploads import digest_of, keep_body, receive
+
+__all__ = ["JOB_ANSWER", "OPERATIONS"]
+
+_TOLD = 1000
+"""The most refusals that an answer lists; all are counted."""
+
+JOB_ANSWER = "A job does it; the answer says where to look."
+
+InTurn = Callable[..., Awaitable[Response]]
+
+
+async def add_records(service: Service, call: Call, request: Request, in_turn: InTurn) -> Response:
+    """``POST /v1/streams/{name}/records``."""
+    key = call.headers.get("idempotency-key")
+    if key is not None:
+        check_key(key)
+    kind = kind_of(call.headers.get("content-type", ""))
+    body = await receive(request, service.limits, service.uploads_dir, kind)
+    return await in_turn(_take, call, body, kind, key)
+
+
+def _take(service: Service, call: Call, body: bytes | Path, kind: str, key: str | None) -> Response:
+    if isinstance(body, Path):
+        return _queue(service, call, body, kind, key)
+    if "respond-async" in call.headers.get("prefer", ""):
+        return _queue(service, call, keep_body(body, service.uploads_dir, kind), kind, key)
+    found = records_of(body, kind)
+    if not found:
+        raise Problem(400, "The body holds no record.")
+    for each in found:
+        service.limits.check(dict(each.fields))
+    if len(found) > service.limits.records:
+        return _queue(service, call, keep_body(body, service.uploads_dir, kind), kind, key)
+    if key is None:
+        return answer(_told(service.take(call.name, found)))
+    made, is_new = service.take_once(call.name, found, key, digest_of(body), lambda taken: dumps(_told(taken)))
+    return _again(made, is_new, 202 if b'"job_id":' in made[:20] else 200)
+
+
+def _queue(service: Service, call: Call, path: Path, kind: str, key: str | None) -> Response:
+    made, is_new = service.queue(call.name, path, kind, call.who, key)
+    return _again(made, is_new, 202 if b'"job_id":' in made[:20] else 200)
+
+
+def _again(made: bytes, is_new: bool, status: int) -> Response:
+    headers = {} if is_new else {"Idempotent-Replayed": "true"}
+    if status == 202:
+        headers["Location"] = orjson.loads(made)["status_url"]
+    return Response(made, status, headers, "application/json")
+
+
+def _told(taken: Taken) -> dict[str, Any]:
+    """How many records met which fate; rows are counted from 1."""
+    rows = list(zip(taken.found, taken.kept.record_ids, taken.kept.alert_ids, strict=True))
+    refused = [
+        {"row": row, "record_id": record_id, "reason": each.error}
+        for row, (each, record_id, _) in enumerate(rows, 1)
+        if each.state == "refused"
+    ]
+    alerts = [
+        {
+            "row": row,
+            "record_id": record_id,
+            "alert_id": alert_id,
+            "severity": each.alert.severity,
+            "risk_level": each.alert.risk_level,
+            "reason": each.alert.sentence,
+        }
+        for row, (each, record_id, alert_id) in enumerate(rows, 1)
+        if each.alert is not None and alert_id is not None
+    ]
+    return {
+        "stream": taken.stream,
+        "received": len(rows),
+        "judged": sum(each.state == "judged" for each, _, _ in rows),
+        "waiting": sum(each.state == "waiting" for each, _, _ in rows),
+        "refused": len(refused),
+        "alerting": len(alerts),
+        "alerts": alerts,
+        "refusals": refused[:_TOLD],
+        "first_record_id": rows[0][1],
+        "last_record_id": rows[-1][1],
+        "model_version": taken.version,
+        "learning": taken.learning or None,
+    }
+
+
+def list_records(service: Service, call: Call) -> Response:
+    """``GET /v1/records``."""
+    return RECORDS.answer(service.database, call)
+
+
+def get_record(service: Service, call: Call) -> Response:
+    """``GET /v1/records/{id}``."""
+    return answer(RECORDS.render(_row(service, call.id)))
+
+
+def explain_record(service: Service, call: Call) -> Response:
+    """``GET /v1/records/{id}/explanation``."""
+    row = _row(service, call.id)
+    judge = service.judge(row["stream"])
+    if judge is None:
+        raise Problem(409, f"There is no model to explain by yet; {service.progress(row['stream'])}.")
+    found = judge.explain(Incoming(orjson.loads(row["body"])))
+    alert = found.alert
+    if alert is None:
+        raise Problem(409, f"This record cannot be judged: {found.error}")
+    assert alert.explanation is not None
+    assert alert.threshold is not None
+    return answer(
+        {
+            "record_id": call.id,
+            "model_version": judge.version,
+            "is_alert": alert.is_alert,
+            "score": alert.score,
+            "threshold": alert.threshold,
+            "decision": alert.decision,
+            "p_value": alert.p_value,
+            "severity": alert.severity,
+            "risk_level": alert.risk_level,
+            "confidence": alert.confidence,
+            "summary": alert.sentence,
+            "reasons": alert.explanation.to_dict()["contributions"],
+        }
+    )
+
+
+def _row(service: Service, number: int) -> Any:
+    with service.database.reading() as connection:
+        row = connection.execute(RECORDS.query.where(records.c.id == number)).mappings().first()
+    if row is None:
+        raise Problem(404, f"There is no record {number}.")
+    return row
+
+
+_TAKEN: Shape = record(
+    dict.fromkeys(("received", "judged", "waiting", "refused", "alerting"), COUNT),
+    {
+        "stream": TEXT,
+        "alerts": array(OBJECT),
+        "refusals": array(record({"row": COUNT, "record_id": COUNT, "reason": TEXT})),
+        "first_record_id": COUNT,
+        "last_record_id": COUNT,
+        "model_version": maybe(COUNT),
+        "learning": maybe(TEXT),
+    },
+)
+_NUMBER: Shape = {"type": "number"}
+_EXPLAINED = record(
+    {
+        "record_id": COUNT,
+        "model_version": COUNT,
+        "is_alert": {"type": "boolean"},
+        **dict.fromkeys(("score", "threshold", "decision", "p_value", "severity", "confidence"), _NUMBER),
+        "risk_level": TEXT,
+        "summary": TEXT,
+        "reasons": array(OBJECT),
+    }
+)
+_KEY = Parameter(
+    "Idempotency-Key",
+    "A request that comes again under its key gets its first answer and has no further effect.",
+    text(255),
+    where="header",
+)
+_PREFER = Parameter("Prefer", "`respond-async`: a job takes the records, however few.", TEXT, where="header")
+
+OPERATIONS: Sequence[Operation] = (
+    Operation(
+        "POST",
+        "/v1/streams/{name}/records",
+        add_records,
+        "Judge records and keep them.",
+        _TAKEN,
+        "What became of them.",
+        (_KEY, _PREFER),
+        JSON_BODY,
+        {media: {} for media in MEDIA if media != "application/json"},
+        statuses=(409, 422),
+        also={202: JOB_ANSWER},
+        takes_request=True,
+    ),
+    Operation(
+        "GET",
+        "/v1/records",
+        list_records,
+        "List records, or export all that are asked for.",
+        RECORDS.shape,
+        "A page of records, or a file.",
+        RECORDS.parameters,
+        kinds=RECORDS.kinds,
+    ),
+    Operation("GET", "/v1/records/{id}", get_record, "One record with its verdict.", RECORD, "The record."),
+    Operation(
+        "GET",
+        "/v1/records/{id}/explanation",
+        explain_record,
+        "Why a record is an alert, or why not, by the model that judges now.",
+        _EXPLAINED,
+        "Its verdict by itself, with reasons.",
+        statuses=(409,),
+        judges=True,
+    ),
+)

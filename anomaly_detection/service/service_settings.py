@@ -1,0 +1,28 @@
+"""Settings of the service, which its owner changes while it runs: their shapes, defaults and values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection
+
+from anomaly_detection.service.changes import SETTING
+from anomaly_detection.service.shapes import Shape
+
+__all__ = ["DEFAULTS", "SHAPES", "read_settings"]
+
+SHAPES: dict[str, Shape] = {
+    "case_days": {"type": "integer", "minimum": 1, "maximum": 365},
+}
+"""What each value must look like. A new setting, of notifications say, is a line here and one in `DEFAULTS`."""
+
+DEFAULTS: dict[str, Any] = {
+    # Alerts of one cause are one case as long as the next comes within so many days.
+    "case_days": 7,
+}
+
+
+def read_settings(connection: Connection) -> dict[str, Any]:
+    """All settings."""
+    found = SETTING.now(connection, 0, DEFAULTS)
+    return {name: default if found[name] is None else found[name] for name, default in DEFAULTS.items()}

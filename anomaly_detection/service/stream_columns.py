@@ -1,0 +1,64 @@
+"""How the columns of a stream are read: by its model, or before there is one by its newest records."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection
+
+from anomaly_detection.data.declarations import described, toml_of
+from anomaly_detection.data.frames import to_frame
+from anomaly_detection.data.schema import Schema, infer_schema
+from anomaly_detection.errors import DataError
+from anomaly_detection.service.incoming import Incoming, table
+from anomaly_detection.service.judging import Judge
+from anomaly_detection.service.keeping import recent_records
+from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.stream_settings import StreamSettings
+from anomaly_detection.service.streams import Stream
+
+__all__ = ["columns_toml", "read_columns"]
+
+_LOOKED_AT = 2000
+_EXAMPLES, _LONGEST = 3, 100
+
+
+def read_columns(connection: Connection, stream: Stream, judge: Judge | None) -> list[dict[str, Any]]:
+    """Each column with its kind, why, what else is known of it, and examples."""
+    rows = _rows(connection, stream)
+    return [
+        {"name": column.name, **described(column), "examples": _examples(rows, column.name)}
+        for column in _schema(rows, stream, judge).columns
+    ]
+
+
+def columns_toml(connection: Connection, stream: Stream, judge: Judge | None) -> str:
+    """The same as ``columns.toml``."""
+    return toml_of(_schema(_rows(connection, stream), stream, judge).columns)
+
+
+def _rows(connection: Connection, stream: Stream) -> list[dict[str, Any]]:
+    return [Incoming(orjson.loads(body)).judgeable for body in recent_records(connection, stream.id, _LOOKED_AT)]
+
+
+def _schema(rows: list[dict[str, Any]], stream: Stream, judge: Judge | None) -> Schema:
+    if judge is not None:
+        schema: Schema = judge.detector.preprocessor.schema_
+        return schema
+    try:
+        made = table(rows)
+        return infer_schema(to_frame(made), StreamSettings.of(stream.settings).declarations(made[0]))
+    except DataError as error:
+        raise Problem(409, f"The columns cannot be told yet: {error}") from error
+
+
+def _examples(rows: list[dict[str, Any]], name: str) -> list[str]:
+    found: dict[str, None] = {}
+    for row in reversed(rows):
+        value = row.get(name)
+        if value is not None and str(value).strip():
+            found[str(value)[:_LONGEST]] = None
+            if len(found) == _EXAMPLES:
+                break
+    return list(found)

@@ -1,0 +1,79 @@
+"""The job that trains: a model of a stream's kept records, or of those of a file."""
+
+from __future__ import annotations
+
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import orjson
+from sqlalchemy import RowMapping
+
+from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
+from anomaly_detection.data.files import prepare_folder
+from anomaly_detection.errors import AnomalyDetectionError
+from anomaly_detection.service import jobs
+from anomaly_detection.service.bodies import parts_of
+from anomaly_detection.service.database import Database
+from anomaly_detection.service.incoming import Incoming, table
+from anomaly_detection.service.keeping import recent_records
+from anomaly_detection.service.models import add_model, new_file
+from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.stream_settings import StreamSettings
+from anomaly_detection.service.streams import find_stream
+
+__all__ = ["MOST_LEARNED", "learn", "train"]
+
+MOST_LEARNED = 50_000
+"""The records that a model learns from at most, of kept ones the newest: as many fit any machine."""
+
+_RATIO = 0.05
+
+
+def train(database: Database, models_dir: Path, uploads: Path, job: RowMapping, worker: str) -> None:
+    """Do the job."""
+    number, stream_id, given = job["id"], job["stream_id"], jobs.input_of(job)
+    with database.reading() as connection:
+        row = jobs.find_job(connection, number)
+        stream = None if row is None else find_stream(connection, row["stream"])
+    if stream is None:
+        return
+    error, path, count = "", new_file(models_dir, stream_id), 0
+    try:
+        prepare_folder(models_dir)
+        records = _records(database, uploads, stream_id, given)
+        count = len(records)
+        learn(records, StreamSettings.of(stream.settings)).save_model(path)
+    except (AnomalyDetectionError, Problem) as failure:
+        error = str(failure)
+    with database.writing() as connection:
+        if not jobs.renew(connection, number, worker):
+            # Another has the job by now, or it was cancelled.
+            path.unlink(missing_ok=True)
+            return
+        if error:
+            jobs.end(connection, number, error=error)
+            return
+        who = given.get("who", "service")
+        version = add_model(
+            connection, stream_id, path, f"job {number}", count, who, promote=given.get("promote", True)
+        )
+        jobs.end(connection, number, result={"version": version, "records": count})
+
+
+def learn(records: list[Incoming], settings: StreamSettings) -> AnomalyDetectionAPI:
+    """A model of records; raises `DataError` for what nothing can be learned from."""
+    rows = table([each.judgeable for each in records])
+    api = AnomalyDetectionAPI(anomaly_ratio=settings.anomaly_ratio or _RATIO)
+    return api.fit(rows, declarations=settings.declarations(rows[0]))
+
+
+def _records(database: Database, uploads: Path, stream_id: int, given: dict[str, Any]) -> list[Incoming]:
+    if "file" in given:
+        sound = (
+            each for each in chain.from_iterable(parts_of(uploads / given["file"], given["kind"])) if not each.fault
+        )
+        return list(islice(sound, MOST_LEARNED))
+    with database.reading() as connection:
+        bodies = recent_records(connection, stream_id, min(given.get("records") or MOST_LEARNED, MOST_LEARNED))
+    return [Incoming(orjson.loads(body)) for body in bodies]
