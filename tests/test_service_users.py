@@ -178,7 +178,7 @@ def test_odd_keys_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_logging_in_and_out(service: Service) -> None:
     client, token = logged_in(service, "analysts")
     cookie = client.cookies[COOKIE]
-    told = client.get("/v1/session").json()
+    told = client.get("/session").json()
     assert (told["name"], told["role"], told["token"]) == ("analysts", "analyst", token)
     assert client.get("/v1/alerts").status_code == 200
     changed = client.post("/detect", json={"data": hot(1)})

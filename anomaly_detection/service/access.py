@@ -53,7 +53,7 @@ ACCESS: dict[str, Need] = {
     "GET /explain/{name}": Need("read", "all"),
     "GET /metrics": Need("read", "all"),
     "GET /openapi.json": Need("read", "none"),
-    "GET /v1/session": Need(OPEN, "none"),
+    "GET /session": Need(OPEN, "none"),
     "POST /v1/streams/{name}/records": Need("send", "path"),
     "GET /v1/records": Need("read", "query"),
     "GET /v1/records/{id}": Need("read", "record"),

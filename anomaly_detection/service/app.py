@@ -115,7 +115,7 @@ def _routes(service: Service) -> list[Route]:
         Route("/openapi.json", openapi),
         Route("/login", log_in, methods=["POST"]),
         Route("/logout", log_out, methods=["POST"]),
-        Route("/v1/session", session),
+        Route("/session", session),
         *_own_routes(service, judged),
     ]
 

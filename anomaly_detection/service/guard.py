@@ -163,7 +163,7 @@ class Guard:
             # Who logs in anew has lost it, perhaps.
             needs_token = scope["method"] not in _SAFE and scope["path"] != "/login"
             if needs_token and not self._has_token(found.session, headers):
-                raise Problem(403, "A change by cookie needs the header X-CSRF-Token; GET /v1/session tells it.")
+                raise Problem(403, "A change by cookie needs the header X-CSRF-Token; GET /session tells it.")
             return found
         path = scope["path"]
         if path in _LISTED_PATHS and self._is_listed(scope, headers):

@@ -96,7 +96,7 @@ def log_out(service: Service, caller: Caller) -> Response:
 
 
 def session(service: Service, caller: Caller) -> Response:
-    """``GET /v1/session``: who one is, what one may do, and the token that a change by cookie needs."""
+    """``GET /session``: who one is, what one may do, and the token that a change by cookie needs."""
     streams = None if caller.streams is None else sorted(caller.streams)
     token = service.signatures.token(caller.session) if caller.session else None
     told = {"name": caller.name, "role": caller.role or None, "rights": sorted(caller.rights), "streams": streams}
