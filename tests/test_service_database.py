@@ -15,6 +15,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from service_example import client_of, hot, postgresql, running, simulated
 from sqlalchemy import Connection, insert, select, text
+from sqlalchemy.exc import IntegrityError
 
 from anomaly_detection.errors import DataError
 from anomaly_detection.service.configuration import database_url
@@ -144,6 +145,14 @@ def test_a_server_that_is_not_there_is_told_without_the_password() -> None:
         database.migrate()
     assert "secret" not in str(told.value)
     database.close()
+
+
+def test_an_error_names_no_values(either: Database) -> None:
+    """What a log says of one holds neither records nor digests."""
+    row = {"name": "a", "digest": "0123456789abcdef", "created": "now"}
+    with pytest.raises(IntegrityError) as told, either.writing() as connection:
+        connection.execute(insert(keys), [row, {**row, "name": "b"}])
+    assert row["digest"] not in str(told.value).replace("Key (digest)=(0123456789abcdef)", "")
 
 
 def test_writers_of_one_database_take_turns(either: Database) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import configparser
 import io
 import json
+import os
 import plistlib
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -96,6 +98,18 @@ def test_the_dockerfile() -> None:
     compile(check[2], "check", "exec")
     order = [instruction for instruction, _ in lines]
     assert order.index("USER") > max(place for place, each in enumerate(order) if each == "RUN")
+    # Of a base that stays what it is: a version, and of a system.
+    bases = [rest.split()[0] for instruction, rest in lines if instruction == "FROM"]
+    assert all(re.fullmatch(r"python:3\.\d+-slim-[a-z]+", base) for base in bases)
+    assert len(set(bases)) == 1
+
+
+def test_a_linter_finds_nothing_in_the_dockerfile() -> None:
+    linter = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if linter is None:
+        pytest.skip("hadolint is not installed")
+    done = subprocess.run([linter, EXAMPLES / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_what_the_page_says_of_limits_is_so() -> None:

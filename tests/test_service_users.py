@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import logging
+import sqlite3
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from service_example import client_of, hot, postgresql, running
+import requests
+from service_example import client_of, hot, postgresql, running, started
 from sqlalchemy import Connection, select, text, update
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -234,6 +237,38 @@ def test_logins_that_fail(service: Service, given: dict[str, Any], status: int, 
     # Neither the answer nor the log has a password.
     assert PASSWORD not in answer.text + caplog.text
     assert "something else" not in answer.text + caplog.text
+
+
+@pytest.mark.slow
+def test_what_a_service_writes_holds_no_secrets(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Keys, passwords, cookies and records stay out of its output, also where something goes wrong."""
+    command("keys", "add", "backend", folder=tmp_path)
+    made = capsys.readouterr().out.strip()
+    database = Database(database_url(tmp_path))
+    with database.writing() as connection:
+        users.add_user(connection, "ann", "admin", PASSWORD)
+    database.close()
+    with started(tmp_path, "--host", "0.0.0.0", "--learn-from", "10") as (process, url):
+        url = url.replace("0.0.0.0", "127.0.0.1")
+        session = requests.Session()
+        answer = session.post(f"{url}/login", json={"name": "ann", "password": PASSWORD}, timeout=20)
+        token = answer.json()["token"]
+        session.post(f"{url}/login", json={"name": "ann", "password": "something else"}, timeout=20)
+        # A stream whose table is gone, for an error that is logged.
+        with closing(sqlite3.connect(tmp_path / "service.sqlite")) as other:
+            other.execute("DROP TABLE records")
+            other.commit()
+        failed = session.post(
+            f"{url}/detect", json={"data": {"a": "Mavis Beacon 17"}}, headers={"X-API-Key": made}, timeout=20
+        )
+        assert failed.status_code == 500
+        process.terminate()
+        assert process.stderr is not None
+        written = process.stderr.read()
+    assert "Traceback" in written
+    assert "A login as 'ann' was refused" in written
+    for secret in (made, PASSWORD, "something else", token, session.cookies[COOKIE], "Mavis"):
+        assert secret not in written
 
 
 def test_guesses_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

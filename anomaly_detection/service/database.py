@@ -23,7 +23,8 @@ __all__ = ["Database", "FullError"]
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_MS = 5000
-_POOL, _MORE = 8, 64
+# An error that is logged names no values: these are records, and hashes of passwords.
+_SETTINGS: dict[str, Any] = {"pool_size": 8, "max_overflow": 64, "hide_parameters": True}
 _DISK_FULL = "53100"
 _TURN = 5_002_005_002
 """The number of the lock that writers of a PostgreSQL database share."""
@@ -63,7 +64,7 @@ class Database:
             self._engine = _postgresql(parsed)
             event.listen(self._engine, "begin", _take_turns)
         elif kind == "sqlite" and parsed.database and parsed.database != ":memory:":
-            self._engine = create_engine(parsed, poolclass=QueuePool, pool_size=_POOL, max_overflow=_MORE)
+            self._engine = create_engine(parsed, poolclass=QueuePool, **_SETTINGS)
             event.listen(self._engine, "connect", _prepare)
             event.listen(self._engine, "begin", _begin)
         else:
@@ -145,7 +146,7 @@ class _Turn:
 
 def _postgresql(url: URL) -> Engine:
     try:
-        return create_engine(url.set(drivername="postgresql+psycopg"), pool_size=_POOL, max_overflow=_MORE)
+        return create_engine(url.set(drivername="postgresql+psycopg"), **_SETTINGS)
     except ModuleNotFoundError as error:
         raise DataError(
             f"PostgreSQL needs {error.name}, which is not installed; run pip install 'mlx-iforest[postgresql]'."

@@ -141,7 +141,9 @@ class Guard:
         session = self._session(headers)
         found = await run_in_threadpool(self._by_session, session) if session else None
         if found is not None:
-            if scope["method"] not in _SAFE and not self._has_token(found.session, headers):
+            # Who logs in anew has lost it, perhaps.
+            needs_token = scope["method"] not in _SAFE and scope["path"] != "/login"
+            if needs_token and not self._has_token(found.session, headers):
                 raise Problem(403, "A change by cookie needs the header X-CSRF-Token; GET /v1/session tells it.")
             return found
         path = scope["path"]
