@@ -74,6 +74,7 @@ async def _answer(service: Service, listener: socket.socket, say: Callable[[str]
     )
 
     def stop() -> None:
+        service.ending.set()
         server.should_exit = True
 
     loop = asyncio.get_running_loop()
