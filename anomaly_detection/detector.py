@@ -265,6 +265,11 @@ class Detector(OutlierMixin, BaseEstimator):
         warn_of_forms(report)
         return features
 
+    def sees(self, count: int) -> bool:
+        """Whether any of the preprocessor's `count` first features may reach the model; scaling drops the others."""
+        standardising = _standardising(self.scaler)
+        return standardising is None or bool((standardising.columns < count).any())
+
     def score_features(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """`score_samples` of records by the preprocessor's features (rows, features), before scaling."""
         return np.asarray(self.model.score_samples(self.scaled(features)), dtype=np.float64)

@@ -14,6 +14,8 @@ from service_example import BOTH, client_of, hot, is_problem, on, resting, simul
 from starlette.testclient import TestClient
 
 from anomaly_detection.data.chunks import read_table
+from anomaly_detection.data.layout import Layout
+from anomaly_detection.service import workbook
 from anomaly_detection.service.service import Service
 
 RECORDS = "/v1/streams/default/records"
@@ -180,6 +182,32 @@ def test_every_list_is_exported(client: TestClient, path: str, kind: str, tmp_pa
     pages = client.get(path, params={"limit": 500}).json()
     assert pages["next"] is None
     assert [int(row["id"]) for row in rows] == [each["id"] for each in pages[name]]
+
+
+def test_a_workbook_goes_on_on_a_further_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workbook, "MOST_ROWS", 3)
+    book = workbook.Workbook(["a", "b"])
+    rows: list[list[Any]] = [[1, "x"], [2.5, None], [True, "<&>\x01"], [2**60, "\ud800" * 40_000], [float("inf"), "=1"]]
+    for row in rows:
+        book.add(row)
+    book.close()
+    file = tmp_path / "book.xlsx"
+    file.write_bytes(book.taken())
+    assert book.taken() == b""
+    sheets = [read_table(file, layout=Layout(sheet=f"Sheet{number}")).to_numpy().tolist() for number in (1, 2, 3)]
+    assert [len(sheet) for sheet in sheets] == [2, 2, 1]
+    assert sheets[0][0] == [1, "x"]
+    assert sheets[1][0][1] == "<&>\ufffd"
+    # A number that no spreadsheet can hold, and a text that none takes, are told as they can be.
+    assert sheets[1][1] == [str(2**60), "\ufffd" * 32_767]
+    assert sheets[2][0] == ["inf", "=1"]
+
+
+def test_rows_are_counted_for_whoever_asks(client: TestClient) -> None:
+    new_alerts(client, 235, 2)
+    page = client.get("/v1/alerts?total=true&limit=1&column=temperature").json()
+    assert page["total"] == len(listed(client, column="temperature"))
+    assert "total" not in client.get("/v1/alerts").json()
 
 
 def test_an_export_that_cannot_be_is_a_problem(client: TestClient) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import alembic.command
 import orjson
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -64,15 +63,6 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         made.close()
 
 
-def go_up(database: Database, version: str) -> None:
-    config = Config()
-    config.set_main_option("script_location", str(module._MIGRATIONS))
-    config.set_main_option("path_separator", "os")
-    with database.writing() as connection:
-        config.attributes["connection"] = connection
-        alembic.command.upgrade(config, version)
-
-
 def fill(connection: Connection) -> None:
     """A row of each table that the version has."""
     for table, row in ROWS.items():
@@ -100,7 +90,7 @@ def test_the_versions_are_in_line() -> None:
 
 @pytest.mark.parametrize("version", ["0001", "0002"])
 def test_all_that_an_earlier_version_has_kept_is_there(database: Database, version: str, tmp_path: Path) -> None:
-    go_up(database, version)
+    database.migrate(version)
     with database.writing() as connection:
         fill(connection)
     database.migrate()

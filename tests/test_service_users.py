@@ -334,18 +334,9 @@ def test_sessions_end(connection: Connection, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_keys_from_before_there_were_roles_may_do_all_that_they_could(tmp_path: Path) -> None:
-    import alembic.command
-    from alembic.config import Config
-
-    from anomaly_detection.service import database as module
-
     database = Database(database_url(tmp_path))
-    config = Config()
-    config.set_main_option("script_location", str(module._MIGRATIONS))
-    config.set_main_option("path_separator", "os")
+    database.migrate("0001")
     with database.writing() as connection:
-        config.attributes["connection"] = connection
-        alembic.command.upgrade(config, "0001")
         connection.execute(text("INSERT INTO keys (name, digest, created) VALUES ('old', 'd', '2026')"))
     database.migrate()
     with database.reading() as connection:

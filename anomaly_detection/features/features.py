@@ -336,13 +336,24 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         It is that of `surprises` and `evidence`, as the methods of these names give them, where those are given.
         """
         found = found[:, : len(self.kept_)]
-        parts = [found]
-        if "tails" in self.groups:
-            parts.append(self.tails_.summary(self.surprises(found) if surprises is None else surprises))
-        if self.evidence_ is not None:
-            evidence = self.evidence_.of(found) if evidence is None else evidence
+        if "tails" in self.groups and surprises is None:
+            surprises = self.surprises(found)
+        if self.evidence_ is not None and evidence is None:
+            evidence = self.evidence_.of(found)
+        if surprises is None and evidence is None:
+            return found
+        return np.hstack([found, self.summaries(surprises, evidence)])
+
+    def summaries(
+        self, surprises: npt.NDArray[np.float32] | None, evidence: npt.NDArray[np.float32] | None
+    ) -> npt.NDArray[np.float32]:
+        """The row-level features alone, of rows whose `surprises` and `evidence` are known, if the groups have them."""
+        parts = [np.empty((len(one), 0), dtype=np.float32) for one in (surprises, evidence) if one is not None]
+        if "tails" in self.groups and surprises is not None:
+            parts.append(self.tails_.summary(surprises))
+        if self.evidence_ is not None and evidence is not None:
             parts.append(self.evidence_.total(evidence)[:, None])
-        return np.hstack(parts) if len(parts) > 1 else found
+        return np.hstack(parts)
 
     @property
     def usual_(self) -> npt.NDArray[np.float32]:

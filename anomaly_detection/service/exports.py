@@ -115,8 +115,7 @@ def _written(cell: Any) -> Any:
 
 
 def _excel(columns: _Columns, parts: Rows) -> Iterator[bytes]:
-    book = Workbook()
-    book.add([neutral(name) for name in columns.names])
+    book = Workbook([neutral(name) for name in columns.names])
     for rows in parts:
         for row in rows:
             book.add([neutral(cell) for cell in columns.cells(row)])

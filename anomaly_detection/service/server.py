@@ -115,6 +115,7 @@ async def answer(service: Service, listener: socket.socket, begun: Callable[[], 
 
     async def end() -> None:
         await stop.wait()
+        service.ending.set()
         server.should_exit = True
 
     ending = asyncio.create_task(end())

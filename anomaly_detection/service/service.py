@@ -97,6 +97,8 @@ class Service:
     def __init__(self, configuration: Configuration, part: Part = Part.ALL) -> None:
         self.configuration, self.part = configuration, part
         self.limits = configuration.limits
+        # Set once it is told to end: answers that go on and on end then.
+        self.ending = threading.Event()
         with ExitStack() as opened:
             self._open(configuration, opened)
             # Where anything failed, what was open until then is closed.
@@ -166,6 +168,7 @@ class Service:
 
     def close(self) -> None:
         """End; all that was answered is kept."""
+        self.ending.set()
         self._opened.close()
 
     def _refuse_without_keys(self) -> None:

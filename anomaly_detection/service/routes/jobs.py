@@ -48,7 +48,10 @@ async def follow_job(
 
 
 async def _events(service: Service, job: dict[str, Any]) -> AsyncIterator[bytes]:
-    """An event for each change, and a comment where nothing changes for long, so that nobody thinks it broke off."""
+    """An event for each change, and a comment where nothing changes for long, so that nobody thinks it broke off.
+
+    It ends with the job, or with the service: browsers then ask again.
+    """
     told, silence = b"", 0.0
     while True:
         said = dumps(masked(job))
@@ -59,7 +62,7 @@ async def _events(service: Service, job: dict[str, Any]) -> AsyncIterator[bytes]
         elif silence >= _SILENCE:
             yield b": still here\n\n"
             silence = 0.0
-        if job["state"] not in _OPEN:
+        if job["state"] not in _OPEN or service.ending.is_set():
             return
         await anyio.sleep(_PAUSE)
         silence += _PAUSE

@@ -69,7 +69,7 @@ def _queue(service: Service, call: Call, path: Path, kind: str, key: str | None)
 def _again(made: bytes, is_new: bool, status: int) -> Response:
     headers = {} if is_new else {"Idempotent-Replayed": "true"}
     if status == 202:
-        headers["Location"] = orjson.loads(made)["status_url"]
+        headers |= {"Location": orjson.loads(made)["status_url"], "Preference-Applied": "respond-async"}
     return answer(orjson.loads(made), status, headers)
 
 
