@@ -107,6 +107,8 @@ def test_what_no_mask_has_seen_is_refused(clients: dict[str, Any], monkeypatch: 
     def careful(*_: Any) -> Response:
         return Response(f"location\n{masked(row)['location']}\n", media_type="text/csv")
 
+    page = asked("viewer", lambda *_: Response(f"<p>{row['location']}", media_type="text/html"))
+    assert page.status_code == 403
     assert asked("viewer", careful).text == f"location\n{HIDDEN}\n"
     assert asked("analyst", careful).text == "location\nMavis Beacon 17\n"
     assert MASK.get() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from service_example import BOTH, client_of, hot, postgresql, running
+from service_example import BOTH, client_of, hot, model_file, postgresql, running
 from sqlalchemy import Connection, inspect, text
 
 from anomaly_detection.service import database as module
@@ -103,6 +104,8 @@ def test_all_that_an_earlier_version_has_kept_is_there(database: Database, versi
         # It may do all that it could.
         assert (owner.name, owner.role, owner.streams) == ("backend", "admin", None)
         url = database._engine.url.render_as_string(hide_password=False).replace("+psycopg", "")
+    (tmp_path / "models").mkdir()
+    shutil.copyfile(model_file(), tmp_path / "models" / "a")
     with running(tmp_path, database=url) as service:
         client = client_of(service)
         alert = client.get("/v1/alerts/1").json()

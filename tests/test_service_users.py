@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 import requests
-from service_example import client_of, hot, postgresql, running, started
-from sqlalchemy import Connection, select, text, update
+from service_example import client_of, hot, postgresql, resting, running, started
+from sqlalchemy import Connection, func, select, text, update
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
@@ -30,6 +30,7 @@ from anomaly_detection.service.database import Database
 from anomaly_detection.service.limits import Limits
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.rates import Rates
+from anomaly_detection.service.retention import queue_forgetting
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.sessions import COOKIE, Signatures, begin_session, caller_of, end_session
 from anomaly_detection.service.tables import audit, sessions
@@ -441,6 +442,105 @@ def test_a_key_of_a_stream_reaches_nothing_else(service: Service) -> None:
     assert client.post("/detect", json={"data": record}, headers=default).status_code == 200
 
 
+def test_a_key_of_a_stream_changes_nothing_else(service: Service) -> None:
+    """By the path, by a row, by the body and by the rows that the body numbers."""
+    client = client_of(service)
+    everything, mine = key(service, "everything-too", "admin"), key(service, "own", "admin", "own")
+    client.post("/v1/streams/own/records", json=[hot(21)], headers=mine)
+    theirs = client.post("/detect", json={"data": hot(21)}, headers=everything).json()["alert_id"]
+    case = client.get(f"/v1/alerts/{theirs}", headers=everything).json()["case_id"]
+    rule = {"column": "temperature", "reason": "a test"}
+    made = client.post("/v1/rules", json={"stream": "default", **rule}, headers=everything).json()["id"]
+    for method, path, content in (
+        ("PATCH", f"/v1/alerts/{theirs}", {"state": "resolved"}),
+        ("PATCH", "/v1/alerts", {"ids": [theirs], "state": "resolved"}),
+        ("PATCH", "/v1/alerts", {"ids": [theirs, 10**9], "state": "resolved"}),
+        ("PATCH", "/v1/alerts", {"ids": [2**63 - 1], "state": "resolved"}),
+        ("PATCH", f"/v1/cases/{case}", {"state": "resolved"}),
+        ("PATCH", "/v1/cases", {"ids": [case], "state": "resolved"}),
+        ("POST", "/v1/cases/merge", {"ids": [case, 10**9]}),
+        ("POST", f"/v1/cases/{case}/split", {"alerts": [theirs]}),
+        ("GET", f"/v1/cases/{case}", None),
+        ("GET", "/v1/cases?stream=default", None),
+        ("GET", f"/v1/alerts/{theirs}/rule", None),
+        ("POST", "/v1/rules", {"stream": "default", **rule}),
+        ("POST", "/v1/rules/preview", {"stream": "default", **rule}),
+        ("PATCH", f"/v1/rules/{made}", {"reason": "mine"}),
+        ("DELETE", f"/v1/rules/{made}", None),
+        ("PATCH", "/v1/streams/default", {"anomaly_ratio": 0.5}),
+        ("POST", "/v1/streams", {"name": "another"}),
+        ("GET", "/v1/streams", None),
+        ("POST", "/v1/streams/default/rollback", None),
+        ("GET", "/v1/streams/default/models/1/file", None),
+        ("GET", "/v1/jobs", None),
+        ("GET", "/v1/audit", None),
+        ("POST", "/v1/audit/1/undo", None),
+        ("PATCH", "/v1/settings", {"case_days": 3}),
+        ("GET", "/v1/records?stream=default&format=csv", None),
+    ):
+        answer = client.request(method, path, json=content, headers=mine)
+        assert answer.status_code == 403, (method, path, answer.text)
+    assert client.get(f"/v1/alerts/{theirs}", headers=everything).json()["state"] == "open"
+    own = client.post("/v1/rules", json={"stream": "own", **rule}, headers=mine)
+    assert own.status_code == 201
+    assert own.json()["who"] == "own"
+    assert client.get(f"/v1/rules/{own.json()['id']}", headers=mine).status_code == 200
+    # What is no such body is told as to anybody.
+    assert client.post("/v1/rules", content="{", headers=mine).status_code == 400
+    assert client.patch("/v1/alerts", json={"ids": ["1"], "state": "open"}, headers=mine).status_code == 400
+    assert client.request("DELETE", f"/v1/rules/{made}", headers=everything).status_code == 200
+
+
+def test_a_key_of_streams_changes_many_rows_of_these(tmp_path: Path) -> None:
+    database = Database(database_url(tmp_path))
+    database.migrate()
+    with database.writing() as connection:
+        headers = {"X-API-Key": keys.add_key(connection, "backend", "analyst", ["default"])}
+    database.close()
+    with running(tmp_path, host="0.0.0.0") as service:
+        client = client_of(service)
+        client.post("/detect", json={"data": [hot(1), hot(2)]}, headers=headers)
+        listed = client.get("/v1/alerts?stream=default", headers=headers).json()["alerts"]
+        ids = [each["id"] for each in listed]
+        answer = client.patch("/v1/alerts", json={"ids": ids, "state": "acknowledged"}, headers=headers)
+        assert answer.json() == {"alerts": 2}
+        history = client.get(f"/v1/alerts/{ids[0]}", headers=headers).json()["history"]
+        assert history[-1]["who"] == "backend"
+
+
+def test_every_change_is_written_down_by_the_name_of_its_caller(service: Service) -> None:
+    client, token = logged_in(service, "admins")
+    client.headers["X-CSRF-Token"] = token
+    with service.database.reading() as connection:
+        before = connection.execute(select(func.max(audit.c.id))).scalar() or 0
+    alert = client.post("/detect", json={"data": hot(31)}).json()["alert_id"]
+    case = client.get(f"/v1/alerts/{alert}").json()["case_id"]
+    rule = {"stream": "default", "where": {"transaction_id": "nobody"}, "reason": "a test"}
+    number = client.post("/v1/rules", json=rule).json()["id"]
+    client.post("/v1/streams", json={"name": "told"})
+    client.post("/v1/streams/told/records", json=[{"a": 1}, {"a": 2}])
+    job = client.post("/v1/streams/told/train").json()["job_id"]
+    for method, path, content in (
+        ("PATCH", f"/v1/alerts/{alert}", {"comment": "seen"}),
+        ("PATCH", f"/v1/cases/{case}", {"state": "resolved"}),
+        ("PATCH", f"/v1/cases/{case}", {"undo": True}),
+        ("PATCH", f"/v1/rules/{number}", {"reason": "another"}),
+        ("DELETE", f"/v1/rules/{number}", None),
+        ("PATCH", "/v1/streams/told", {"anomaly_ratio": 0.2}),
+        ("PATCH", "/v1/settings", {"case_days": 8}),
+        ("PATCH", "/v1/settings", {"case_days": 7}),
+        ("DELETE", f"/v1/jobs/{job}", None),
+        ("DELETE", "/v1/streams/told?confirm=told", None),
+    ):
+        assert client.request(method, path, json=content).status_code in (200, 202, 409), path
+    with service.database.reading() as connection:
+        query = select(audit.c.what, audit.c.who, audit.c.subject).where(audit.c.id > before)
+        lines = set(map(tuple, connection.execute(query)))
+    assert {who for what, who, _ in lines if what != "raise"} <= {"admins"}
+    assert {subject for _, _, subject in lines} >= {"alert", "case", "rule", "stream", "setting"}
+    assert {who for what, who, _ in lines if what == "raise"} == {"service"}
+
+
 # Listed networks
 
 
@@ -571,3 +671,17 @@ def test_jobs_that_wait_are_limited(tmp_path: Path) -> None:
         answer = client.post("/train")
         assert answer.status_code == 429
         assert answer.headers["Retry-After"] == "60"
+        later = {"Prefer": "respond-async"}
+        assert client.post("/v1/streams/default/records", json=[hot(1)], headers=later).status_code == 429
+        assert list(service.uploads_dir.iterdir()) == []
+
+
+def test_jobs_that_nobody_asked_for_take_no_room(tmp_path: Path) -> None:
+    with resting(tmp_path, limits=Limits(jobs=1)) as service:
+        client = client_of(service)
+        client.post("/detect", json={"data": [hot(i) for i in range(3)]})
+        with service.database.writing() as connection:
+            queue_forgetting(connection)
+        assert client.get("/v1/jobs").json()["jobs"][0]["kind"] == "forget"
+        assert client.post("/train").status_code == 202
+        assert client.post("/v1/streams/other/train", json=[{"a": 1}]).status_code == 429

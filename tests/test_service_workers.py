@@ -9,19 +9,22 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import requests
-from service_example import ROOT, hot, model_file, simulated, started, wait_until
+from service_example import ROOT, client_of, hot, model_file, simulated, started, wait_until
 from test_service_kill import check, clients
 
 from anomaly_detection.errors import DataError
+from anomaly_detection.service.configuration import Configuration
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.metrics import Metrics
+from anomaly_detection.service.service import Part, Service
+from anomaly_detection.service.worker import work
 
 
 def answering(process: Any) -> list[psutil.Process]:
@@ -103,6 +106,51 @@ def test_they_end_when_the_first_is_killed(tmp_path: Path) -> None:
     # The folder is free.
     with started(tmp_path) as (_, url):
         assert detect(url, hot(1))["is_anomaly"] is True
+
+
+def test_what_one_process_changes_the_others_go_by(tmp_path: Path) -> None:
+    """Models, rules, settings and streams; each process looks twice a second, here when it is told to."""
+    configuration = Configuration(tmp_path, model=model_file(), workers=2)
+    with ExitStack() as opened:
+        parts = [Service(configuration, part) for part in (Part.LEADS, Part.ANSWERS, Part.ANSWERS)]
+        for each in parts:
+            opened.callback(each.close)
+        lead, first, second = parts
+        one, other = client_of(first), client_of(second)
+        # A rule.
+        rule = {"stream": "default", "where": {"transaction_id": "HOT-1"}, "reason": "a test"}
+        number = one.post("/v1/rules", json=rule).json()["id"]
+        second.reload()
+        alert = other.post("/detect", json={"data": hot(1)}).json()["alert_id"]
+        assert one.get(f"/v1/alerts/{alert}").json()["hidden_by"] == number
+        # A threshold, and another version.
+        assert other.post("/detect", json={"data": hot(2)}).json()["is_anomaly"] is True
+        one.patch("/v1/streams/default", json={"anomaly_ratio": 0.2})
+        body = model_file().read_bytes()
+        headers = {"Content-Type": "application/octet-stream"}
+        kept = one.post("/v1/streams/default/models?promote=true", content=body, headers=headers)
+        assert kept.json()["version"] == 2
+        second.reload()
+        judge = second.judge("default")
+        assert judge is not None
+        assert (judge.version, judge.ratio) == (2, 0.2)
+        # A setting is read where it counts.
+        one.patch("/v1/settings", json={"case_days": 3})
+        assert other.get("/v1/settings").json()["case_days"] == 3
+        # A stream that is gone, and comes again.
+        for client in (one, other):
+            assert client.post("/v1/streams/gone/records", json=[hot(3)]).status_code == 200
+        before = second.stream_id("gone")
+        assert one.delete("/v1/streams/gone?confirm=gone").status_code == 202
+        late = other.post("/v1/streams/gone/records", json=[hot(3)])
+        assert late.status_code == 409
+        assert other.post("/v1/streams/gone/records", json=[hot(3)]).status_code == 200
+        assert second.stream_id("gone") > before
+        # The other had forgotten it, and knows the new one.
+        assert one.post("/v1/streams/gone/records", json=[hot(3)]).status_code == 200
+        assert first.stream_id("gone") == second.stream_id("gone")
+        work(lead.database, configuration.models_dir, "here")
+        assert one.get("/v1/streams/gone").json()["waiting"] == 2
 
 
 def test_turns_wake_who_waits_and_end_with_their_process(tmp_path: Path) -> None:

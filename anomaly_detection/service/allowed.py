@@ -21,7 +21,7 @@ from anomaly_detection.service.streams import DEFAULT
 
 __all__ = ["Allowed", "caller"]
 
-_WITHOUT_RECORDS = ("", "text/plain", "text/html", "text/css", "text/javascript", "image/svg+xml")
+_WITHOUT_RECORDS = ("", "text/plain", "text/css", "text/javascript", "image/svg+xml")
 _ABOUT = record({"stream": TEXT}, closed=False)
 _IDS = record({"ids": array(ID, 1)}, closed=False)
 
