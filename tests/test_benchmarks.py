@@ -27,6 +27,7 @@ from benchmarks import (
     service,
     service_hour,
     service_soak,
+    training,
     wide,
 )
 from benchmarks.harness import FOLDER, Result, Table, Timing, interleaved, save, table_of_numbers
@@ -260,6 +261,28 @@ def test_wide_measures_each_kind_by_columns(tmp_path: Path, monkeypatch: pytest.
     assert [table["rows"] for table in saved["tables"]] == [
         [["10", "1.0 x", "1", "200"], ["20", "2.0 x", "2", "200"]]
     ] * len(wide.KINDS)
+
+
+def test_training_measures_everybody_on_each_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def measure(*case: Any) -> dict[str, float]:
+        asked.append(case)
+        return {"seconds": 1.0, "wall": 2.0, "before": 3.0, "megabytes": 4.0}
+
+    monkeypatch.setattr(training, "measure", measure)
+    training.main(["--quick", "--output", str(tmp_path)])
+    saved = json.loads((tmp_path / "results" / "training.json").read_text("utf-8"))
+    assert {("ours", "long", 600, 24), ("scikit-learn", "wide", 300, 40)} <= {*asked}
+    assert ["600 x 24", "ours", "1.0", "2.0", "4"] in saved["tables"][0]["rows"]
+
+
+@pytest.mark.parametrize("case", ["long", "wide"])
+def test_contestants_of_training_train(case: str) -> None:
+    frame = training.frame_of(case, 120, 20)
+    assert len(frame) == 120
+    assert training.scikit_learn(frame)() is not None
+    assert training.ours(frame)() is not None
 
 
 def test_wide_tables_are_of_all_kinds() -> None:

@@ -239,6 +239,24 @@ def test_records_are_found_by_their_fate(client: TestClient) -> None:
     assert (record["model_version"], record["record"]) == (1, hot(240))
 
 
+def test_rows_are_found_by_the_fields_of_their_records(client: TestClient) -> None:
+    odd = {"supplier": 'S_1% "x"', "quantity": 77, "note": "a=b", "flag": True}
+    (one,) = new_alerts(client, 260, 1, **odd)
+    new_alerts(client, 261, 1, supplier="S_1", quantity=771, note="a")
+    assert listed(client, has='supplier=S_1% "x"') == [one]
+    assert (
+        listed(client, has="quantity=77") == listed(client, has="flag=true") == listed(client, has="note=a=b") == [one]
+    )
+    assert listed(client, has=["quantity=77", "note=a=b"]) == [one]
+    assert listed(client, has=["quantity=77", "note=a"]) == listed(client, has="uantity=77") == []
+    assert listed(client, has='supplier=s_1% "x"') == []
+    (record,) = client.get("/v1/records", params={"has": ["quantity=77", "flag=true"]}).json()["records"]
+    assert record["alert_id"] == one
+    for wrong in ("quantity", "=77", "a" * 501 + "=1"):
+        assert is_problem(client.get("/v1/alerts", params={"has": wrong}), 400)
+    assert is_problem(client.get("/v1/alerts", params={"has": ["a=b"] * 11}), 400)
+
+
 def test_why_a_record_is_an_alert_and_why_not(client: TestClient) -> None:
     answer = client.post(RECORDS, json=[*simulated(1, seed=72), {"odd": 1}, hot(241)]).json()
     first = answer["first_record_id"]

@@ -132,6 +132,7 @@ PATHS = (
     "/v1/streams/default",
     "/v1/streams/default/columns",
     "/v1/streams/default/threshold",
+    "/v1/overview",
     "/v1/streams/default/models",
     "/v1/session",
     "/status",
@@ -181,11 +182,21 @@ def test_files_hide_it(clients: dict[str, Any], alert: dict[str, Any], name: str
         assert HIDDEN in read("viewer")
 
 
-@pytest.mark.parametrize("path", ["alerts?text=Mavis", "cases?text=high", "records?sent_id=HOT-1"])
+@pytest.mark.parametrize(
+    "path",
+    ["alerts?text=Mavis", "alerts?has=location=x", "cases?text=high", "records?sent_id=HOT-1", "records?has=a=b"],
+)
 def test_nobody_guesses_at_it_by_a_filter(clients: dict[str, Any], path: str) -> None:
     assert clients["analyst"].get(f"/v1/{path}").status_code == 200
     assert clients["viewer"].get(f"/v1/{path}").status_code == 403
     assert clients["viewer"].get(f"/v1/{path}&format=csv").status_code == 403
+    assert clients["viewer"].get(f"/v1/{path}&total=true").status_code == 403
+
+
+def test_nobody_counts_by_it(clients: dict[str, Any], alert: dict[str, Any]) -> None:
+    assert clients["viewer"].get("/v1/overview?by=supplier").status_code == 200
+    assert clients["viewer"].get("/v1/overview?by=Location").status_code == 403
+    assert "Mavis" in clients["analyst"].get("/v1/overview?by=location").text
 
 
 def test_what_a_problem_tells_is_masked() -> None:

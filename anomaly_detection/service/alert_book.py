@@ -10,6 +10,7 @@ from sqlalchemy import Connection, RowMapping, select
 
 from anomaly_detection.service.audit import LINE, history
 from anomaly_detection.service.changes import ALERT, change, last_change, undo
+from anomaly_detection.service.fields import has_fields
 from anomaly_detection.service.incoming import without_nul
 from anomaly_detection.service.listing import Filter, Listing
 from anomaly_detection.service.operations import Parameter
@@ -155,6 +156,7 @@ ALERTS = Listing(
             Parameter("text", "Only those whose reason or record has this text.", text(200)), _text, looks_inside=True
         ),
         Filter(Parameter("assignee", "Only those of this one; of nobody where it is empty.", text(255, 0)), _assigned),
+        has_fields(alerts.c.record),
         Filter(Parameter("case", "Only those of this case.", ID), lambda _, value: alerts.c.case_id == value),
         Filter(Parameter("rule", "Only those that this rule hides.", ID), lambda _, value: alerts.c.hidden_by == value),
         Filter(

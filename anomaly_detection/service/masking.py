@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["HIDDEN", "MASK", "Mask", "masked", "withheld"]
+__all__ = ["HIDDEN", "MASK", "Mask", "hides", "masked", "withheld"]
 
 HIDDEN = "(hidden)"
 """What stands where a value would."""
@@ -37,8 +37,8 @@ class Mask:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._names = frozenset(name.casefold() for name in names)
-        words = "|".join(re.escape(name) for name in sorted(self._names, key=len, reverse=True))
+        self.names = frozenset(name.casefold() for name in names)
+        words = "|".join(re.escape(name) for name in sorted(self.names, key=len, reverse=True))
         self._named = re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE)
         self.was_used = False
         """Whether anything went through it."""
@@ -55,11 +55,11 @@ class Mask:
         if isinstance(value, dict):
             if self._is_reason(value):
                 return {name: each if name in _TOLD_OF_REASONS else HIDDEN for name, each in value.items()}
-            if "examples" in value and str(value.get("name")).casefold() in self._names:
+            if "examples" in value and str(value.get("name")).casefold() in self.names:
                 return {name: each if name in _TOLD_OF_COLUMNS else HIDDEN for name, each in value.items()}
             within = hidden | frozenset(self._values(value))
             return {
-                name: self._without(each) if name.casefold() in self._names else self._hide(each, within)
+                name: self._without(each) if name.casefold() in self.names else self._hide(each, within)
                 for name, each in value.items()
             }
         if isinstance(value, list):
@@ -70,16 +70,16 @@ class Mask:
 
     def _is_reason(self, value: dict[str, Any]) -> bool:
         columns = value.get("columns")
-        return isinstance(columns, list) and any(str(name).casefold() in self._names for name in columns)
+        return isinstance(columns, list) and any(str(name).casefold() in self.names for name in columns)
 
     def _tells(self, text: str) -> bool:
         # The name alone says nothing of anybody.
-        return text.casefold() not in self._names and self._named.search(text) is not None
+        return text.casefold() not in self.names and self._named.search(text) is not None
 
     def _values(self, value: Any) -> Iterable[str]:
         """The personal values within an object, but not those in the objects of a list of its: these are others'."""
         for name, each in value.items():
-            if name.casefold() in self._names:
+            if name.casefold() in self.names:
                 text = str(each).strip().casefold()
                 if not isinstance(each, (dict, list)) and len(text) >= _SHORTEST:
                     yield text
@@ -104,6 +104,12 @@ def masked(value: Any, beside: Any = None) -> Any:
     """What the caller of this request may see of a value; see `Mask.hide`."""
     mask = MASK.get()
     return value if mask is None else mask.hide(value, beside)
+
+
+def hides(name: str) -> bool:
+    """Whether the caller of this request may not see a column."""
+    mask = MASK.get()
+    return mask is not None and name.casefold() in mask.names
 
 
 def withheld(text: str) -> str:

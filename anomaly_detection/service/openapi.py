@@ -11,6 +11,7 @@ from anomaly_detection.service.routes import (
     cases,
     jobs,
     models,
+    overview,
     records,
     rules,
     session,
@@ -25,7 +26,7 @@ __all__ = ["DOCUMENT", "OPERATIONS"]
 
 OPERATIONS: tuple[Operation, ...] = tuple(
     each
-    for module in (session, records, streams, models, jobs, alerts, cases, rules, audit, settings)
+    for module in (session, records, streams, models, jobs, alerts, cases, rules, overview, audit, settings)
     for each in module.OPERATIONS
 )
 """All that can be asked for by our own API; CryptaNet's routes are its own."""

@@ -20,6 +20,9 @@ NAME: Shape = {
     "pattern": "^[A-Za-z0-9_.-]{1,64}$",
     "description": "a text of 1 to 64 letters, digits, dots, dashes or underscores",
 }
+MOST = 10
+"""Of values of a parameter that may be given several times."""
+
 NUMBERS = ("id", "version")
 """The parts of paths that are whole numbers."""
 
@@ -38,6 +41,8 @@ class Parameter:
     default : object
         Its value where it is not given.
     where : {"query", "header"}
+    many : bool
+        Whether it may be given several times: then its value is a list, of at most `MOST`.
     """
 
     name: str
@@ -45,6 +50,7 @@ class Parameter:
     shape: Shape
     default: Any = None
     where: str = "query"
+    many: bool = False
 
     def read(self, written: str) -> Any:
         """The value of what was written."""
@@ -65,6 +71,8 @@ class Parameter:
         if shape.get("type") == "string":
             # No name and no text here has a NUL.
             shape = {"pattern": r"^[^\x00]*$", **shape}
+        if self.many:
+            shape = {"type": "array", "items": shape, "maxItems": MOST}
         return {"name": self.name, "in": self.where, "schema": shape, "description": self.what}
 
 
@@ -178,9 +186,15 @@ class Operation:
             if name not in known:
                 hint = f"; it may have {', '.join(known)}" if known else ""
                 raise Problem(400, f"Unknown parameter {name[:64]!r}{hint}.")
+            value = known[name].read(written)
+            if known[name].many:
+                values.setdefault(name, []).append(value)
+                if len(values[name]) > MOST:
+                    raise Problem(400, f"The parameter {name} is given more than {MOST} times.")
+                continue
             if name in values:
                 raise Problem(400, f"The parameter {name} is given twice.")
-            values[name] = known[name].read(written)
+            values[name] = value
         return {name: values.get(name, each.default) for name, each in known.items()}
 
     def read_content(self, body: bytes, content_type: str) -> Any:
