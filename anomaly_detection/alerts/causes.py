@@ -16,7 +16,7 @@ from anomaly_detection.explain.wording import number, short
 from anomaly_detection.features.derived import Derived, NumberLevel
 from anomaly_detection.features.group import FeatureSource
 
-__all__ = ["Cause", "find_causes", "leading_column"]
+__all__ = ["Cause", "cause_of_each", "find_causes", "leading_column"]
 
 WHOLE_RECORD = "the whole record"
 _WORDS = {"high": "high", "low": "low", "missing": "missing", "repeated": "repeated"}
@@ -91,6 +91,33 @@ def find_causes(
     for place, alert in enumerate(alerts):
         key = (leading_column(alert), *_subject(alert, clean, sources))
         buckets.setdefault(key, []).append(place)
+    found = _of_buckets(buckets, alerts, clean, sources, money, amount)
+    return sorted(found, key=lambda cause: (-len(cause.alerts), cause.alerts[0].decision))
+
+
+def cause_of_each(
+    alerts: Sequence[Alert],
+    clean: pd.DataFrame,
+    sources: Mapping[str, FeatureSource],
+    money: Sequence[str],
+    amount: str | None,
+) -> list[Cause]:
+    """What `find_causes` gives for each alert by itself, in their order; parameters as there."""
+    found = []
+    for place, alert in enumerate(alerts):
+        bucket = {(leading_column(alert), *_subject(alert, clean, sources)): [place]}
+        found += _of_buckets(bucket, alerts, clean, sources, money, amount)
+    return found
+
+
+def _of_buckets(
+    buckets: Mapping[tuple[str, str, str], list[int]],
+    alerts: Sequence[Alert],
+    clean: pd.DataFrame,
+    sources: Mapping[str, FeatureSource],
+    money: Sequence[str],
+    amount: str | None,
+) -> list[Cause]:
     found = []
     for (column, subject, word), members in buckets.items():
         for term, places in _covered(members, [_terms(alerts[i], clean, i, sources) for i in members]):
@@ -106,7 +133,7 @@ def find_causes(
                     summed,
                 )
             )
-    return sorted(found, key=lambda cause: (-len(cause.alerts), cause.alerts[0].decision))
+    return found
 
 
 def leading_column(alert: Alert) -> str:

@@ -11,11 +11,11 @@ from anomaly_detection.calibration.p_values import severity
 from anomaly_detection.service.alert_book import find_alert, importance
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.json_answer import answer, parsed
-from anomaly_detection.service.judging import Judged
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service, Taken
 from anomaly_detection.service.streams import DEFAULT
 from anomaly_detection.service.tables import alerts
+from anomaly_detection.service.verdicts import Judged
 from mlx_iforest import __version__
 
 __all__ = ["detect", "explain", "explain_one", "health", "predict", "ready", "status", "train"]
@@ -61,7 +61,7 @@ def incoming(service: Service, values: list[Any]) -> list[Incoming]:
         raise Problem(413, f"{len(values):,} records are too many; send at most {service.limits.records:,} at a time.")
     found = [Incoming.of(value) for value in values]
     for each in found:
-        service.limits.check(dict(each.fields))
+        service.limits.check(each.fields)
     return found
 
 

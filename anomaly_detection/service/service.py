@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from anomaly_detection.service.configuration import Configuration
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.json_answer import dumps
-from anomaly_detection.service.judging import Judge, Judged
+from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.keeping import Kept, keep
 from anomaly_detection.service.keys import has_keys
 from anomaly_detection.service.learning import progress
@@ -38,6 +38,7 @@ from anomaly_detection.service.streams import DEFAULT, Stream, all_streams, find
 from anomaly_detection.service.supervisor import Supervisor
 from anomaly_detection.service.uploads import digest_of_file, sweep, uploads_of
 from anomaly_detection.service.users import has_users
+from anomaly_detection.service.verdicts import Verdicts
 from anomaly_detection.service.writer import Writer
 from mlx_iforest.files import lock_file
 
@@ -53,7 +54,7 @@ class Taken:
     Attributes
     ----------
     stream : str
-    found : sequence of Judged
+    found : Verdicts
     kept : Kept
     version : int or None
         Of the model; None where there is none yet.
@@ -62,7 +63,7 @@ class Taken:
     """
 
     stream: str
-    found: Sequence[Judged]
+    found: Verdicts
     kept: Kept
     version: int | None
     learning: str
@@ -269,14 +270,14 @@ class Service:
         self._count(taken)
         return made, True
 
-    def _judged(self, name: str, records: Sequence[Incoming]) -> tuple[list[Judged], Judge | None]:
+    def _judged(self, name: str, records: Sequence[Incoming]) -> tuple[Verdicts, Judge | None]:
         judge = self._judges.get(self.stream_id(name))
         if judge is None:
-            return [Judged(record, error=record.fault) for record in records], None
+            return Verdicts.unjudged(records), None
         with self._judging:
             return judge.judge(records), judge
 
-    def _kept(self, connection: Any, name: str, found: Sequence[Judged], judge: Judge | None) -> Taken:
+    def _kept(self, connection: Any, name: str, found: Verdicts, judge: Judge | None) -> Taken:
         stream = find_stream(connection, name)
         if stream is None or stream.id != self._ids.get(name):
             self.forget(name)
@@ -291,13 +292,13 @@ class Service:
         return Taken(name, found, kept, None if judge is None else judge.version, learning)
 
     def _count(self, taken: Taken) -> None:
-        for state, count in Counter(each.state for each in taken.found).items():
+        found = taken.found
+        for state, count in found.counts.items():
             self.metrics.count("records_total", count, stream=taken.stream, state=state)
-        verdicts = [each.alert for each in taken.found if each.alert is not None]
-        self.metrics.count("anomalies_detected_total", sum(each.is_alert for each in verdicts), stream=taken.stream)
+        self.metrics.count("anomalies_detected_total", len(found.alerting), stream=taken.stream)
         scores = self._scores.get(self._ids[taken.stream])
         if scores is not None:
-            scores.extend(each.score for each in verdicts)
+            scores.extend(found.scores)
 
     def train(self, name: str, given: Mapping[str, Any] | None = None) -> int:
         """Queue a training on a stream's records, or as `given`, unless one is there; gives the job's id.
