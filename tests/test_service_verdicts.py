@@ -66,6 +66,17 @@ def test_columns_say_what_each_verdict_says(judge: Judge, sent: list[object]) ->
     assert found[-1].incoming is found.incoming[-1]
 
 
+def test_joined_verdicts_are_those_of_all(judge: Judge) -> None:
+    parts = [judge.judge([Incoming.of(each) for each in some]) for some in (MIXED, [{}], [], MIXED[3:5], MIXED[20:21])]
+    joined, plain = Verdicts.joined(parts), Verdicts.of([each for part in parts for each in part])
+    assert list(joined) == list(plain)
+    assert joined.columns() == plain.columns()
+    assert (joined.states, joined.errors) == (plain.states, plain.errors)
+    assert joined.alerting == plain.alerting
+    waiting = Verdicts.joined([Verdicts.unjudged([Incoming.of(each)]) for each in MIXED])
+    assert waiting.counts == Verdicts.unjudged([Incoming.of(each) for each in MIXED]).counts
+
+
 def test_records_without_a_model_wait(judge: Judge) -> None:
     found = Verdicts.unjudged([Incoming.of(each) for each in MIXED])
     assert found.counts == {"waiting": len(MIXED) - 2, "refused": 2}
@@ -83,10 +94,20 @@ def test_the_table_is_that_of_the_records(judge: Judge) -> None:
 
 
 def test_the_cause_of_each_is_that_of_one_by_itself(judge: Judge) -> None:
-    sent = [Incoming.of({**hot(i), "quantity": 100 + i}) for i in range(6)]
-    found = judge.judge(sent)
-    alerts = [each.alert for each in found if each.alert is not None]
-    assert len(alerts) == 6
+    odd = (
+        {"quantity": -5},
+        {"supplier": "Nobody"},
+        {"timestamp": "2062-01-01T00:00:00"},
+        {"temperature": None},
+        {"location": "Gate 12"},
+        {"delivery_time_days": 90},
+    )
+    sent = [Incoming.of({**hot(i), **each}) for i, each in enumerate(odd)]
+    sent += [Incoming.of({**record, **each}) for record, each in zip(simulated(6, seed=6), odd, strict=True)]
+    batch = judge.judge(sent)
+    alerts = [each.alert for each in batch.alerting.values() if each.alert is not None]
+    assert len(alerts) >= 6
+    sent = [sent[place] for place in batch.alerting]
     clean = judge.detector.extract(judge._table(sent))[1].frame()
     headline = judge._headline
     given_to = (judge._sources, headline.money, headline.amount)

@@ -29,6 +29,9 @@ from anomaly_detection.service.service import Service
 __all__ = ["make_app"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+_FEW = 4096
+"""Bytes of records that are judged at once: to hand them to a thread and back takes as long as judging one."""
+
 _JUDGING = 16
 """Requests whose records are judged and kept at a time: those that wait for the disk do so together."""
 
@@ -65,7 +68,10 @@ def _routes(service: Service) -> list[Route]:
         return await read_body(request, limits)
 
     async def detect(request: Request) -> Response:
-        return await judged(contract.detect, await body(request))
+        data = await body(request)
+        if len(data) <= _FEW:
+            return await contract.detect_soon(service, data)
+        return await judged(contract.detect, data)
 
     async def predict(request: Request) -> Response:
         return await judged(contract.predict, await body(request))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import os
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -230,8 +232,15 @@ class Service:
 
     def take(self, name: str, records: Sequence[Incoming]) -> Taken:
         """Judge records and keep them; what this returns is in the database."""
-        found, judge = self._judged(name, records)
-        taken = self.writer.run(lambda connection: self._kept(connection, name, found, judge))
+        with self._judging:
+            found, judge = self._judged(name, records)
+        taken = self.writer.submit(self._keep_all, (name, found, judge)).result()
+        self._count(taken)
+        return taken
+
+    async def take_soon(self, name: str, records: Sequence[Incoming]) -> Taken:
+        """As `take`, of few records: judged here and now, and others go on until they are kept."""
+        taken = await asyncio.wrap_future(self.writer.submit(self._keep_all, (name, *self._judged(name, records))))
         self._count(taken)
         return taken
 
@@ -252,7 +261,8 @@ class Service:
             before = earlier_reply(connection, stream_id, key, digest)
         if before is not None:
             return before, False
-        found, judge = self._judged(name, records)
+        with self._judging:
+            found, judge = self._judged(name, records)
 
         def work(connection: Any) -> tuple[bytes, Taken | None]:
             # The same request may have come a moment ago.
@@ -274,8 +284,20 @@ class Service:
         judge = self._judges.get(self.stream_id(name))
         if judge is None:
             return Verdicts.unjudged(records), None
-        with self._judging:
-            return judge.judge(records), judge
+        return judge.judge(records), judge
+
+    def _keep_all(self, connection: Any, works: Sequence[tuple[str, Verdicts, Judge | None]]) -> list[Taken]:
+        """Keep what several requests brought; those of a stream, next to each other, share their statements."""
+        kept: list[Taken] = []
+        for (name, judge), some in groupby(works, key=lambda work: (work[0], work[2])):
+            parts = [found for _, found, _ in some]
+            whole = self._kept(connection, name, Verdicts.joined(parts), judge)
+            first = 0
+            for found in parts:
+                these = slice(first, first := first + len(found))
+                ids = Kept(whole.kept.record_ids[these], whole.kept.alert_ids[these])
+                kept.append(Taken(name, found, ids, whole.version, whole.learning))
+        return kept
 
     def _kept(self, connection: Any, name: str, found: Verdicts, judge: Judge | None) -> Taken:
         stream = find_stream(connection, name)

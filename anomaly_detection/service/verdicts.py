@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, chain
 from typing import Any, overload
 
 from anomaly_detection.alerts.alert import Alert
@@ -103,6 +105,30 @@ class Verdicts(Sequence[Judged]):
     def unjudged(cls, incoming: Sequence[Incoming]) -> Verdicts:
         """Of records for which there is no model yet."""
         return cls.of(Judged(each, error=each.fault) for each in incoming)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Verdicts]) -> Verdicts:
+        """What became of the records of several, one after the other; they were judged by one model, or all by none."""
+        if len(parts) == 1:
+            return parts[0]
+        starts = list(accumulate(map(len, parts), initial=0))[:-1]
+        placed = list(zip(starts, parts, strict=True))
+        is_judged = any(part._columns for part in parts)
+
+        def plain(place: int) -> Alert:
+            start, part = placed[bisect_right(starts, place) - 1]
+            return part._plain(place - start)
+
+        columns = zip(*(part.columns() for part in parts), strict=True)
+        return cls(
+            [each for part in parts for each in part.incoming],
+            {start + place: error for start, part in placed for place, error in part.errors.items()},
+            {start + place: each for start, part in placed for place, each in part.alerting.items()},
+            {name: list(chain.from_iterable(some)) for name, some in zip(VERDICT, columns, strict=True)}
+            if is_judged
+            else {},
+            plain,
+        )
 
     def __len__(self) -> int:
         return len(self.incoming)
