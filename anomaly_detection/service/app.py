@@ -34,6 +34,9 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 Described = tuple[str, Mapping[str, Need], Endpoint]
 """A path, by its methods what somebody needs who asks for it, and what answers."""
 
+_FEW = 4096
+"""Bytes of records that are judged at once: to hand them to a thread and back takes as long as judging one."""
+
 # Threads of their own: those that ask how the service is need not wait for those that have records judged.
 _JUDGING = 16
 """Requests whose records are judged and kept at a time: those that wait for the disk do so together."""
@@ -82,7 +85,10 @@ def _contract(service: Service, judging: CapacityLimiter) -> list[Described]:
         return await read_body(request, service.limits)
 
     async def detect(request: Request) -> Response:
-        return await judged(contract.detect, await body(request))
+        data = await body(request)
+        if len(data) <= _FEW:
+            return await contract.detect_soon(service, data)
+        return await judged(contract.detect, data)
 
     async def predict(request: Request) -> Response:
         return await judged(contract.predict, await body(request))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import os
 import shutil
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,7 +25,7 @@ from anomaly_detection.service.configuration import Configuration
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.json_answer import dumps
-from anomaly_detection.service.judging import Judge, Judged
+from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.keeping import Kept, keep
 from anomaly_detection.service.keys import has_keys
 from anomaly_detection.service.learning import progress
@@ -39,6 +41,7 @@ from anomaly_detection.service.streams import DEFAULT, Stream, all_streams, find
 from anomaly_detection.service.supervisor import Supervisor
 from anomaly_detection.service.uploads import digest_of_file, sweep, uploads_of
 from anomaly_detection.service.users import has_users
+from anomaly_detection.service.verdicts import Verdicts
 from anomaly_detection.service.writer import Writer
 from mlx_iforest.files import lock_file
 
@@ -54,7 +57,7 @@ class Taken:
     Attributes
     ----------
     stream : str
-    found : sequence of Judged
+    found : Verdicts
     kept : Kept
     version : int or None
         Of the model; None where there is none yet.
@@ -63,7 +66,7 @@ class Taken:
     """
 
     stream: str
-    found: Sequence[Judged]
+    found: Verdicts
     kept: Kept
     version: int | None
     learning: str
@@ -242,8 +245,17 @@ class Service:
     def take(self, name: str, records: Sequence[Incoming]) -> Taken:
         """Judge records and keep them; what this returns is in the database."""
         stream_id = self.stream_id(name)
-        found, judge = self._judged(stream_id, records)
-        taken = self.writer.run(lambda connection: self._kept(connection, name, stream_id, found, judge))
+        with self._judging:
+            found, judge = self._judged(stream_id, records)
+        taken = self.writer.submit(self._keep_all, (name, stream_id, found, judge)).result()
+        self._count(taken, stream_id)
+        return taken
+
+    async def take_soon(self, name: str, records: Sequence[Incoming]) -> Taken:
+        """As `take`, of few records: judged here and now, and others go on until they are kept."""
+        stream_id = self.stream_id(name)
+        work = (name, stream_id, *self._judged(stream_id, records))
+        taken = await asyncio.wrap_future(self.writer.submit(self._keep_all, work))
         self._count(taken, stream_id)
         return taken
 
@@ -264,7 +276,8 @@ class Service:
             before = earlier_reply(connection, stream_id, key, digest)
         if before is not None:
             return before, False
-        found, judge = self._judged(stream_id, records)
+        with self._judging:
+            found, judge = self._judged(stream_id, records)
 
         def work(connection: Any) -> tuple[bytes, Taken | None]:
             # The same request may have come a moment ago.
@@ -282,14 +295,26 @@ class Service:
         self._count(taken, stream_id)
         return made, True
 
-    def _judged(self, stream_id: int, records: Sequence[Incoming]) -> tuple[list[Judged], Judge | None]:
+    def _judged(self, stream_id: int, records: Sequence[Incoming]) -> tuple[Verdicts, Judge | None]:
         judge = self._judges.get(stream_id)
         if judge is None:
-            return [Judged(record, error=record.fault) for record in records], None
-        with self._judging:
-            return judge.judge(records), judge
+            return Verdicts.unjudged(records), None
+        return judge.judge(records), judge
 
-    def _kept(self, connection: Any, name: str, stream_id: int, found: Sequence[Judged], judge: Judge | None) -> Taken:
+    def _keep_all(self, connection: Any, works: Sequence[tuple[str, int, Verdicts, Judge | None]]) -> list[Taken]:
+        """Keep what several requests brought; those of a stream, next to each other, share their statements."""
+        kept: list[Taken] = []
+        for (name, stream_id, judge), some in groupby(works, key=lambda work: (work[0], work[1], work[3])):
+            parts = [work[2] for work in some]
+            whole = self._kept(connection, name, stream_id, Verdicts.joined(parts), judge)
+            first = 0
+            for found in parts:
+                these = slice(first, first := first + len(found))
+                ids = Kept(whole.kept.record_ids[these], whole.kept.alert_ids[these])
+                kept.append(Taken(name, found, ids, whole.version, whole.learning))
+        return kept
+
+    def _kept(self, connection: Any, name: str, stream_id: int, found: Verdicts, judge: Judge | None) -> Taken:
         stream = find_stream(connection, name)
         if stream is None or stream.id != stream_id:
             self.forget(name)
@@ -304,13 +329,13 @@ class Service:
         return Taken(name, found, kept, None if judge is None else judge.version, learning)
 
     def _count(self, taken: Taken, stream_id: int) -> None:
-        for state, count in Counter(each.state for each in taken.found).items():
+        found = taken.found
+        for state, count in found.counts.items():
             self.metrics.count("records_total", count, stream=taken.stream, state=state)
-        verdicts = [each.alert for each in taken.found if each.alert is not None]
-        self.metrics.count("anomalies_detected_total", sum(each.is_alert for each in verdicts), stream=taken.stream)
+        self.metrics.count("anomalies_detected_total", len(found.alerting), stream=taken.stream)
         scores = self._scores.get(stream_id)
         if scores is not None:
-            scores.extend(each.score for each in verdicts)
+            scores.extend(found.scores)
 
     def train(self, name: str, given: Mapping[str, Any] | None = None) -> int:
         """Queue a training on a stream's records, or as `given`, unless one is there; gives the job's id.

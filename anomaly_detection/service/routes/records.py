@@ -52,7 +52,7 @@ def _take(service: Service, call: Call, body: bytes | Path, kind: str, key: str 
     if not found:
         raise Problem(400, "The body holds no record.")
     for each in found:
-        service.limits.check(dict(each.fields))
+        service.limits.check(each.fields)
     if len(found) > service.limits.records:
         return _queue(service, call, keep_body(body, service.uploads_dir, kind), kind, key)
     if key is None:
@@ -75,35 +75,34 @@ def _again(made: bytes, is_new: bool, status: int) -> Response:
 
 def _told(taken: Taken) -> dict[str, Any]:
     """How many records met which fate; rows are counted from 1."""
-    rows = list(zip(taken.found, taken.kept.record_ids, taken.kept.alert_ids, strict=True))
+    found, record_ids, alert_ids = taken.found, taken.kept.record_ids, taken.kept.alert_ids
     refused = [
-        {"row": row, "record_id": record_id, "reason": each.error}
-        for row, (each, record_id, _) in enumerate(rows, 1)
-        if each.state == "refused"
+        {"row": place + 1, "record_id": record_ids[place], "reason": error}
+        for place, error in sorted(found.errors.items())
     ]
     alerts = [
         {
-            "row": row,
-            "record_id": record_id,
-            "alert_id": alert_id,
+            "row": place + 1,
+            "record_id": record_ids[place],
+            "alert_id": alert_ids[place],
             "severity": each.alert.severity,
             "risk_level": each.alert.risk_level,
             "reason": each.alert.sentence,
         }
-        for row, (each, record_id, alert_id) in enumerate(rows, 1)
-        if each.alert is not None and alert_id is not None
+        for place, each in found.alerting.items()
+        if each.alert is not None
     ]
     return {
         "stream": taken.stream,
-        "received": len(rows),
-        "judged": sum(each.state == "judged" for each, _, _ in rows),
-        "waiting": sum(each.state == "waiting" for each, _, _ in rows),
+        "received": len(found),
+        "judged": found.counts["judged"],
+        "waiting": found.counts["waiting"],
         "refused": len(refused),
         "alerting": len(alerts),
         "alerts": alerts,
         "refusals": refused[:_TOLD],
-        "first_record_id": rows[0][1],
-        "last_record_id": rows[-1][1],
+        "first_record_id": record_ids[0],
+        "last_record_id": record_ids[-1],
         "model_version": taken.version,
         "learning": taken.learning or None,
     }
