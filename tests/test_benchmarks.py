@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from anomaly_detection.data.schema import infer_schema
 from anomaly_detection.synthetic import generate
 from benchmarks import __main__ as benchmarks
-from benchmarks import baselines, file_peers, fit, interop, real_tables, score, service, training, wide
+from benchmarks import baselines, file_peers, fit, interop, lists, real_tables, score, service, training, wide
 from benchmarks.harness import FOLDER, Result, Table, Timing, interleaved, save, table_of_numbers
 from benchmarks.peers import PEERS, YARDSTICK, Contestant, Settings, agreement, contestants, ours, skipping
 from benchmarks.plots import spaced
@@ -375,6 +375,13 @@ def test_service_measures_each_way_to_send(tmp_path: Path) -> None:
     for runs in saved["measurements"].values():
         for how in runs[0].values():
             assert all(value > 0 for value in how)
+
+
+def test_lists_asks_each_question_of_a_filled_service(tmp_path: Path) -> None:
+    lists.main(["--quick", "--output", str(tmp_path)])
+    saved = json.loads((tmp_path / "results" / "lists.json").read_text("utf-8"))
+    assert saved["measurements"].keys() == lists.QUESTIONS.keys()
+    assert all(value > 0 for value in saved["measurements"].values())
 
 
 def test_a_run_tells_what_its_own_process_took_and_how_it_failed() -> None:
