@@ -152,7 +152,9 @@ ALERTS = Listing(
         Filter(
             Parameter("until", "First seen before this moment.", MOMENT), lambda _, value: alerts.c.first_seen < value
         ),
-        Filter(Parameter("text", "Only those whose reason or record has this text.", text(200)), _text),
+        Filter(
+            Parameter("text", "Only those whose reason or record has this text.", text(200)), _text, looks_inside=True
+        ),
         Filter(Parameter("assignee", "Only those of this one; of nobody where it is empty.", text(255, 0)), _assigned),
         has_fields(alerts.c.record),
         Filter(Parameter("case", "Only those of this case.", ID), lambda _, value: alerts.c.case_id == value),

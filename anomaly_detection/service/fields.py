@@ -30,7 +30,7 @@ def has_fields(column: ColumnElement[str]) -> Filter:
         return and_(*(or_(*(place(column, text) > 0 for text in _written(*each.split("=", 1)))) for each in wanted))
 
     what = "Only those whose record has this field with this value, such as `supplier=Supplier B`; may come again."
-    return Filter(Parameter("has", what, _FIELD, many=True), condition)
+    return Filter(Parameter("has", what, _FIELD, many=True), condition, looks_inside=True)
 
 
 def _written(name: str, value: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from anomaly_detection.service.access import OPEN, Caller, Need
 from anomaly_detection.service.json_answer import parsed
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.shapes import LARGEST, MOMENT, Shape, check, flag_of, moment_of, number_of
@@ -85,7 +86,7 @@ class Call:
         The parts of the path that vary; those called ``id`` and ``version`` are whole numbers.
     query : mapping
         Every parameter of the query, with its value or its default.
-    who : str
+    caller : Caller
         Who asks.
     headers : mapping of str to str
         By lower-case name.
@@ -96,10 +97,15 @@ class Call:
 
     path: Mapping[str, Any]
     query: Mapping[str, Any]
-    who: str
+    caller: Caller
     headers: Mapping[str, str]
     body: bytes = b""
     content: Any = None
+
+    @property
+    def who(self) -> str:
+        """The name of who asks, as the audit has it."""
+        return self.caller.name
 
     @property
     def id(self) -> int:
@@ -120,6 +126,8 @@ class Operation:
     ----------
     method, path : str
         As OpenAPI writes them.
+    needs : Need
+        What somebody must have who asks for it.
     run : callable
         Takes the service and a `Call`, gives the answer; it may block.
     summary : str
@@ -141,11 +149,11 @@ class Operation:
         Other good statuses, and what they say.
     kinds : sequence of str
         Other types of the answer than JSON.
-    judges : bool
-        Whether records are judged: then it waits its turn with the others that do.
+    turn : {"", "judging", "logins"}
+        Of what it waits its turn, which takes a processor's time.
     takes_request : bool
         Whether `run` is a coroutine that also takes the request, whose body is not read yet, and what has a function
-        wait its turn among those that judge.
+        wait its turn.
     """
 
     method: str
@@ -162,8 +170,9 @@ class Operation:
     good: int = 200
     also: Mapping[int, str] = field(default_factory=dict)
     kinds: Sequence[str] = ()
-    judges: bool = False
+    turn: str = ""
     takes_request: bool = False
+    needs: Need = field(kw_only=True)
 
     def read_path(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The parts of the path; `Problem` (404) for a number that no row has, (400) for what is no name."""
@@ -228,6 +237,7 @@ class Operation:
         made: dict[str, Any] = {
             "operationId": self.run.__name__,
             "summary": self.summary,
+            "description": _told(self.needs),
             "parameters": [*parameters, *(each.described for each in self.parameters)],
             "responses": answers,
         }
@@ -235,6 +245,8 @@ class Operation:
             bodies = {} if self.body is None else {"application/json": {"schema": self.body}}
             bodies |= {kind: {"schema": shape} for kind, shape in self.media.items()}
             made["requestBody"] = {"required": self.needs_body, "content": bodies}
+        if self.needs.right == OPEN:
+            made["security"] = []
         return made
 
     def _statuses(self, has_path: bool) -> list[int]:
@@ -246,6 +258,12 @@ class Operation:
         if self.takes_body:
             found |= {408, 413, 415}
         return sorted(found)
+
+
+def _told(needs: Need) -> str:
+    about = {"all": " A key of certain streams does not do.", "none": ""}
+    right = "Everybody may." if needs.right == OPEN else f"Needs the right to {needs.right}."
+    return right + about.get(needs.stream, " A key of certain streams does for these.")
 
 
 def _number(number: int) -> int:

@@ -95,6 +95,7 @@ RECORDS = Listing(
         Filter(
             Parameter("sent_id", "Only those that their sender calls so.", text(255)),
             lambda _, value: records.c.sent_id == value,
+            looks_inside=True,
         ),
         has_fields(records.c.body),
         Filter(Parameter("since", "Received from this moment on.", MOMENT), _from),

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 from starlette.responses import Response
 
+from anomaly_detection.service.access import Need
 from anomaly_detection.service.alert_book import ALERT_SHAPE, ALERTS, CHANGE, change_alerts, change_of, find_alert
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.operations import Call, Operation
@@ -70,6 +71,7 @@ OPERATIONS = (
         "A page of alerts, or a file.",
         ALERTS.parameters,
         kinds=ALERTS.kinds,
+        needs=Need("read", "query"),
     ),
     Operation(
         "PATCH",
@@ -80,6 +82,7 @@ OPERATIONS = (
         "How many were changed.",
         body=change_of(_MANY),
         statuses=(404, 409),
+        needs=Need("change", "alerts"),
     ),
     Operation(
         "GET",
@@ -88,6 +91,7 @@ OPERATIONS = (
         "One alert with its reasons and its history.",
         ALERT_SHAPE,
         "The alert.",
+        needs=Need("read", "alert"),
     ),
     Operation(
         "PATCH",
@@ -98,5 +102,6 @@ OPERATIONS = (
         "The alert as it is now.",
         body=CHANGE,
         statuses=(409,),
+        needs=Need("change", "alert"),
     ),
 )

@@ -6,9 +6,12 @@ from datetime import datetime, timedelta, timezone
 
 from starlette.responses import Response
 
+from anomaly_detection.service.access import Need
 from anomaly_detection.service.json_answer import answer
+from anomaly_detection.service.masking import hides
 from anomaly_detection.service.operations import Call, Operation, Parameter
 from anomaly_detection.service.overview import OVERVIEW, overview
+from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.shapes import MOMENT, text
 
@@ -20,6 +23,8 @@ _DAYS = 30
 def get_overview(service: Service, call: Call) -> Response:
     """``GET /v1/overview``."""
     given, moment = call.query, datetime.now(timezone.utc)
+    if given["by"] is not None and hides(given["by"]):
+        raise Problem(403, f"{given['by']} is a personal column, which it takes the right to see.")
     since = given["since"] or _written(moment - timedelta(days=_DAYS))
     until = given["until"] or _written(moment + timedelta(days=1))
     with service.database.reading() as connection:
@@ -44,6 +49,7 @@ OPERATIONS = (
             Parameter("until", "Before this moment.", MOMENT),
             Parameter("by", "Count alerts by this field of their records too, such as a supplier.", text(255)),
         ),
-        judges=True,
+        turn="judging",
+        needs=Need("read", "query"),
     ),
 )
