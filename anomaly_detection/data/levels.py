@@ -152,15 +152,17 @@ class Groups:
     """The combinations of levels of a table's rows, and each row's, shape (n,)."""
 
     levels: CombinedLevels
-    codes: Codes
+    codes: npt.NDArray[Any]
 
 
 def grouped_by(table: Table, columns: Sequence[str]) -> Groups:
-    """The groups that some columns make of the rows to learn from, found once for all who ask."""
+    """The groups that some columns make of the rows to learn from, found once for all who ask; see `Table.forget`."""
 
     def make() -> Groups:
         levels = CombinedLevels.__new__(CombinedLevels)
-        return Groups(levels, codes=levels._learn(table, tuple(columns)))
+        codes = levels._learn(table, tuple(columns))
+        # As short as they can be: there are many groupings, of all rows each.
+        return Groups(levels, codes.astype(np.min_scalar_type(-len(levels))))
 
     made: Groups = table.made((grouped_by, *columns), make)
     return made

@@ -26,6 +26,7 @@ from anomaly_detection.progress import steps
 __all__ = ["Expectation"]
 
 Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
 Places = npt.NDArray[np.int64]
 _SAMPLE = 10_000
 _ROUNDS = 4
@@ -35,6 +36,7 @@ _SCREENED_AT_ONCE = 256
 _CELLS = 10_000_000
 _FARTHEST = 1e6  # spreads from the centre that foretell anything more
 _FARTHEST_JUDGED = 1e30
+_MOVES = 0.2  # spreads: what moves an estimate by less is not named
 
 
 @dataclass
@@ -167,6 +169,11 @@ class Expectation(ComparingGroup):
         standard = (self.scales_[name].apply(X.numbers(name)) - centre) / spread
         return np.asarray(np.clip(standard, -_FARTHEST_JUDGED, _FARTHEST_JUDGED))
 
+    def _said(self, X: Table) -> tuple[dict[str, Floats], dict[str, Codes]]:
+        """What each number of the rows says of others, and each category's levels."""
+        numbers = {name: self._telling(X, name) for name in self.centres_}
+        return numbers, {name: levels.codes(X[name]) for name, levels in self.levels_.items()}
+
     def _telling(self, X: Table, name: str) -> Floats:
         """What a number says of others: not missing, and no farther out than nearly all are."""
         centre, spread, low, high = self.centres_[name]
@@ -203,7 +210,7 @@ class Expectation(ComparingGroup):
         power = design.spreads(full)
         # Rounded: of two columns that say the same the first counts, on every machine.
         strongest = sorted(power, key=lambda other: -round(power[other], 9))[:3]
-        return _Target(name, full, spread, tuple(other for other in strongest if power[other] > 0.2))
+        return _Target(name, full, spread, tuple(other for other in strongest if power[other] > _MOVES))
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The residuals, shape (n, features); NaN where the number is missing."""
@@ -297,6 +304,27 @@ class Expectation(ComparingGroup):
                 standard = expected[:, i] + np.sinh(bounds[:, i, None]) * target.spread
                 ends[..., i] = self.scales_[target.column].invert(np.clip(standard * spread + centre, low, high))
         return ends
+
+    def told_beside(self, X: Table, target: int, row: int = 0) -> tuple[str, ...]:
+        """`FeatureGroup.told_beside`: the columns that move the estimate most, at most three."""
+        told, coded = X.made((self, "telling"), lambda: self._said(X))
+        one, place, moved = self.targets_[target], 1, {}
+        weights = np.zeros(1 + len(self.centres_) + sum(map(len, self.levels_.values())))
+        weights[slice(None) if one.places is None else one.places] = one.weights
+        for name in self.centres_:
+            moved[name] = float(told[name][row] * weights[place])
+            place += 1
+        for name, levels in self.levels_.items():
+            code = int(coded[name][row])
+            moved[name] = 0.0 if code < 0 else float(weights[place + code])
+            place += len(levels)
+        strongest = sorted(moved, key=lambda name: -round(abs(moved[name]), 9))[:3]
+        return tuple(name for name in strongest if abs(moved[name]) > _MOVES)
+
+    @classmethod
+    def is_ordinary(cls, feature: float, value: Any, usual: Any) -> bool:
+        """`FeatureGroup.is_ordinary`: no count is nearer to an estimate than by less than one."""
+        return bool(value == np.round(value) and abs(value - usual) < 1.0)
 
     @classmethod
     def weight(cls, source: FeatureSource) -> float:

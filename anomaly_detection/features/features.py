@@ -16,12 +16,13 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.frames import to_frame
-from anomaly_detection.data.levels import Kept
+from anomaly_detection.data.levels import Kept, grouped_by
 from anomaly_detection.data.records import RecordReader, is_record
 from anomaly_detection.data.schema import CleaningReport, CleanRecords, Role, Schema, infer_schema
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.branches import Branch, plan_branches
+from anomaly_detection.features.coincidences import keys_by_column
 from anomaly_detection.features.compiled.choice import by_compiled_code
 from anomaly_detection.features.compiled.features import CompiledFeatures
 from anomaly_detection.features.compiled.program import Program
@@ -40,11 +41,13 @@ from anomaly_detection.features.restated_columns import find_restated
 from anomaly_detection.features.sources import sources_of
 from anomaly_detection.features.surprise import DeviationSummary
 from anomaly_detection.features.units import Units
+from mlx_iforest.threads import run
 
 __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
 
 _FEW = 20_000  # rows: below, threads cost more than they save
 _ROWS = 8_192  # summarised at once
+_ROWS_AT_ONCE = 512  # by compiled code: what they take stays in the cache
 
 
 class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -139,11 +142,6 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.fit_transform(X, y)
         return self
 
-    def fit_both(self, X: Any) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """What `fit_transform` and then `transform` give for the same records, which are read once."""
-        learned, extended = self._learn(X)
-        return learned, self.features_of(extended)
-
     def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """Learn what is usual from training records and return their features.
 
@@ -162,7 +160,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         DataError
             For unusable records or an unknown group of features; the message says why.
         """
-        return self._learn(X)[0]
+        return self.learn(X)[0]
 
     def read(self, X: Any) -> CleanRecords:
         """The clean records that a fit learns from, for those who fit on parts of them too; ``schema_`` is theirs."""
@@ -175,7 +173,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.schema_ = infer_schema(frame) if self.schema is None else self.schema
         return CleanRecords(*self.schema_.read(frame))
 
-    def _learn(self, X: Any) -> tuple[npt.NDArray[np.float32], Table]:
+    def learn(self, X: Any) -> tuple[npt.NDArray[np.float32], Table]:
         """Fit; give the features of the training records, and these as `prepare` makes them."""
         unknown = [group for group in self.groups if group not in KINDS]
         if unknown:
@@ -194,6 +192,9 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.transformers_ = self._branches()
         Kept.forget(self)
         blocks = self._blocks("fit_transform", extended)
+        for made in (grouped_by, keys_by_column):
+            extended.forget(made)
+        extended.forget_lookups()
         sources = self._sources()
         self.kept_ = kept_features(blocks, sources)
         if not self.kept_.size:
@@ -267,7 +268,10 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         """Return the features of records that `prepare` or `extend` made; training records have theirs again."""
         extended = as_table(extended)
         if by_compiled_code(len(extended)):
-            found = self.summarise(_compiled(self).of(extended))
+            # Threads over rows; below, they cost more than they save.
+            n_threads = 1 if len(extended) < _FEW else joblib.effective_n_jobs(self.n_jobs)
+            found = _compiled(self).of(extended, n_threads)
+            self._append_summary(found, n_threads)
         else:
             found = self.summarise(self._of_branches("features_of", extended)[:, self.kept_])
         copies = self._copies()
@@ -276,6 +280,17 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         if len(extended) == 1 and not copies[0].may_be_known(extended):
             return found
         return self.remembered_.restore(copies[0].keys(extended), found)
+
+    def _append_summary(self, out: npt.NDArray[np.float32], n_threads: int) -> None:
+        """`summarise` by compiled code, in the columns behind the features of single columns."""
+
+        def append(some: npt.NDArray[np.float32]) -> None:
+            if "tails" in self.groups:
+                self.tails_.append(some, self.forest_features, len(self.kept_))
+            if self.evidence_ is not None:
+                self.evidence_.append(some)
+
+        run(append, [out[start : start + _ROWS_AT_ONCE] for start in range(0, len(out), _ROWS_AT_ONCE)], n_threads)
 
     def _summarised(self, learned: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32] | None:
         """Put the row-level summary behind the features of training records, in the columns that are left for it.
@@ -336,13 +351,24 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         It is that of `surprises` and `evidence`, as the methods of these names give them, where those are given.
         """
         found = found[:, : len(self.kept_)]
-        parts = [found]
-        if "tails" in self.groups:
-            parts.append(self.tails_.summary(self.surprises(found) if surprises is None else surprises))
-        if self.evidence_ is not None:
-            evidence = self.evidence_.of(found) if evidence is None else evidence
+        if "tails" in self.groups and surprises is None:
+            surprises = self.surprises(found)
+        if self.evidence_ is not None and evidence is None:
+            evidence = self.evidence_.of(found)
+        if surprises is None and evidence is None:
+            return found
+        return np.hstack([found, self.summaries(surprises, evidence)])
+
+    def summaries(
+        self, surprises: npt.NDArray[np.float32] | None, evidence: npt.NDArray[np.float32] | None
+    ) -> npt.NDArray[np.float32]:
+        """The row-level features alone, of rows whose `surprises` and `evidence` are known, if the groups have them."""
+        parts = [np.empty((len(one), 0), dtype=np.float32) for one in (surprises, evidence) if one is not None]
+        if "tails" in self.groups and surprises is not None:
+            parts.append(self.tails_.summary(surprises))
+        if self.evidence_ is not None and evidence is not None:
             parts.append(self.evidence_.total(evidence)[:, None])
-        return np.hstack(parts) if len(parts) > 1 else found
+        return np.hstack(parts)
 
     @property
     def usual_(self) -> npt.NDArray[np.float32]:
@@ -486,7 +512,7 @@ class _Plan:
         words = schema.word_columns()
         categories = [*schema.names(Role.CATEGORICAL), *words.values(), *derived]
         program = Program(schema.names(Role.NUMERIC), schema.names(Role.TIMESTAMP), categories, derived, words)
-        return CompiledFeatures(program, self.used, features.kept_)
+        return CompiledFeatures(program, self.used, features.kept_, features._summaries)
 
 
 _plan: Kept[SupplyChainFeatures, _Plan] = Kept(_Plan)
