@@ -22,6 +22,7 @@ from anomaly_detection.data.schema import CleaningReport, CleanRecords, Role, Sc
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.branches import Branch, plan_branches
+from anomaly_detection.features.coincidences import keys_by_column
 from anomaly_detection.features.compiled.choice import by_compiled_code
 from anomaly_detection.features.compiled.features import CompiledFeatures
 from anomaly_detection.features.compiled.program import Program
@@ -191,7 +192,9 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.transformers_ = self._branches()
         Kept.forget(self)
         blocks = self._blocks("fit_transform", extended)
-        extended.forget(grouped_by)
+        for made in (grouped_by, keys_by_column):
+            extended.forget(made)
+        extended.forget_lookups()
         sources = self._sources()
         self.kept_ = kept_features(blocks, sources)
         if not self.kept_.size:
