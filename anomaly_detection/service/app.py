@@ -23,6 +23,8 @@ from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.limits import read_body
 from anomaly_detection.service.openapi import DOCUMENT, OPERATIONS
 from anomaly_detection.service.operations import NUMBERS, Call, Operation
+from anomaly_detection.service.pages.rendering import html
+from anomaly_detection.service.pages.routes import page_routes
 from anomaly_detection.service.problems import Problem, problem_answer
 from anomaly_detection.service.service import Service
 
@@ -102,6 +104,7 @@ def _routes(service: Service) -> list[Route]:
         Route("/metrics", metrics),
         Route("/openapi.json", openapi),
         *_own_routes(service, judged),
+        *page_routes(service, judged),
     ]
 
 
@@ -155,9 +158,18 @@ def _told(problem: Problem, path: str) -> Response:
     return answer(content, problem.status, problem.headers)
 
 
+def _answered(problem: Problem, request: Request) -> Response:
+    """The same, and to a person's browser as a page."""
+    if "text/html" in request.headers.get("accept", "") and not request.url.path.startswith("/v1/"):
+        made = html("problem", problem.status, problem=problem)
+        made.headers.update(problem.headers)
+        return made
+    return _told(problem, request.url.path)
+
+
 async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return _told(error, request.url.path)
+    return _answered(error, request)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
@@ -166,11 +178,11 @@ async def _on_http(request: Request, error: Exception) -> Response:
         404: f"There is nothing at {request.url.path}.",
         405: f"{request.method} is not possible at {request.url.path}.",
     }
-    return _told(Problem(error.status_code, told.get(error.status_code, error.detail), error.headers), request.url.path)
+    return _answered(Problem(error.status_code, told.get(error.status_code, error.detail), error.headers), request)
 
 
 async def _on_full(request: Request, error: Exception) -> Response:
-    return _told(Problem(507, "The disk of the service is full: nothing of this was kept."), request.url.path)
+    return _answered(Problem(507, "The disk of the service is full: nothing of this was kept."), request)
 
 
 async def _on_any(request: Request, error: Exception) -> Response:

@@ -79,7 +79,7 @@ class Judge:
         self.calibration = detector.calibration
         self.detector = detector if ratio is None else with_ratio(detector, ratio)
         self.model_id, self.version, self.ratio = model_id, version, ratio
-        self._headline = Headline.of(detector)
+        self.headline = Headline.of(detector)
         self._sources: dict[str, FeatureSource] = {each.name: each for each in detector.preprocessor.feature_sources_}
         schema = detector.preprocessor.schema_
         self._columns: list[str] = schema.names()
@@ -141,7 +141,7 @@ class Judge:
 
     def _context(self, alert: Alert, clean: pd.DataFrame) -> tuple[Cause, float | None]:
         """The cause of an alert, and its amount of money."""
-        headline = self._headline
+        headline = self.headline
         amount = headline.amount if headline.amount in headline.money else None
         (cause,) = find_causes([alert], clean, self._sources, headline.money, amount)
         value = None if amount is None else float(clean[amount].iloc[0])
