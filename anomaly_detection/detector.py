@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,8 @@ NO_CALIBRATION = (
 )
 
 
+_MOST_SEEN, _RUNS, _RUN = 200_000, 10, 10_000
+
 _standardising: Kept[Any, Standardising | None] = Kept(Standardising.of)
 
 
@@ -41,7 +43,6 @@ class UnfittedDetectorError(NotFittedError, sklearn.exceptions.NotFittedError):
     """Something was asked of a detector before its `fit`; scikit-learn's tools know it too."""
 
 
-@dataclass(frozen=True)
 class Prepared:
     """A fitted preprocessor and the features of its training records, for several detectors to be made of.
 
@@ -49,18 +50,32 @@ class Prepared:
     ----------
     preprocessor : SupplyChainFeatures
     learned, seen : ndarray of float32, shape (n, n_features)
-        The records' features as `fit_transform` and as `transform` give them.
+        The records' features as `fit_transform` and as `transform` give them; these are made when they are asked for.
     """
 
-    preprocessor: Any
-    learned: npt.NDArray[np.float32]
-    seen: npt.NDArray[np.float32]
+    def __init__(self, preprocessor: Any, learned: npt.NDArray[np.float32], extended: Table) -> None:
+        self.preprocessor = preprocessor
+        self.learned = learned
+        self._extended = extended
 
     @classmethod
     def of(cls, preprocessor: Any, frame: Any) -> Prepared:
         """Fit a clone of `preprocessor` on records."""
         fresh = clone(preprocessor)
-        return cls(fresh, *fresh.fit_both(frame if isinstance(frame, CleanRecords) else to_frame(frame)))
+        return cls(fresh, *fresh.learn(frame if isinstance(frame, CleanRecords) else to_frame(frame)))
+
+    @cached_property
+    def seen(self) -> npt.NDArray[np.float32]:
+        return np.asarray(self.preprocessor.features_of(self._extended))
+
+    def seen_in_parts(self) -> npt.NDArray[np.float32]:
+        """`seen`; of more than 200,000 records that of ten runs of 10,000, as parts of a large file are seen."""
+        n = len(self._extended)
+        if n <= _MOST_SEEN or "seen" in self.__dict__:
+            return self.seen
+        starts = np.linspace(0, n - _RUN, _RUNS).astype(np.int64)
+        parts = (self._extended.part(np.arange(start, start + _RUN)) for start in starts.tolist())
+        return np.vstack([self.preprocessor.features_of(part) for part in parts])
 
 
 def carried_over(
@@ -218,15 +233,19 @@ class Detector(OutlierMixin, BaseEstimator):
         again = Detector(made.preprocessor, clone(self.scaler), clone(self.model))
         again.training_ = self.training_
         again.model.fit(again.fit_scaler(made.learned))
-        again.compress(compression, made.seen)
+        if compression:
+            again.compress(compression, made.seen)
         again.learned_scores_ = again.score_features(made.learned)
+        if made is not frame:
+            # Of many records one table of features is enough at a time.
+            made.learned = made.learned[:0]
         if self.learned_scores_ is None or self.reference_scores_ is None or self.threshold_rule is None:
             again.threshold_rule, again.model.offset_ = self.threshold_rule, self.model.offset_
             again.calibration_ = self.calibration
         else:
             again.set_threshold(copy.deepcopy(self.threshold_rule), again.learned_scores_)
             again.calibrate(carried_over(self.reference_scores_, self.learned_scores_, again.learned_scores_))
-        again.calibration_ = again.calibration.with_learned(again.score_features(made.seen))
+        again.calibration_ = again.calibration.with_learned(again.score_features(made.seen_in_parts()))
         return again
 
     def compress(self, compression: Compression, features: npt.NDArray[np.float32]) -> Compressed | None:
@@ -264,6 +283,11 @@ class Detector(OutlierMixin, BaseEstimator):
         features, _, report = self.extract(frame)
         warn_of_forms(report)
         return features
+
+    def sees(self, count: int) -> bool:
+        """Whether any of the preprocessor's `count` first features may reach the model; scaling drops the others."""
+        standardising = _standardising(self.scaler)
+        return standardising is None or bool((standardising.columns < count).any())
 
     def score_features(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """`score_samples` of records by the preprocessor's features (rows, features), before scaling."""

@@ -27,7 +27,7 @@ class Standardising:
     """
 
     def __init__(self, columns: npt.NDArray[np.int64], mean: Floats32, scale: Floats32, width: int) -> None:
-        self._columns, self._mean, self._scale, self.width = columns, mean, scale, width
+        self.columns, self._mean, self._scale, self.width = columns, mean, scale, width
 
     @classmethod
     def of(cls, scaler: Any) -> Standardising | None:
@@ -51,7 +51,7 @@ class Standardising:
 
     def apply(self, X: Floats32) -> Floats32:
         """`transform` of the scaler, bit for bit, shape (n_rows, n)."""
-        return np.asarray((X[:, self._columns] - self._mean) / self._scale, dtype=np.float32)
+        return np.asarray((X[:, self.columns] - self._mean) / self._scale, dtype=np.float32)
 
 
 def _means(scaler: StandardScaler, width: int) -> tuple[Floats32, Floats32]:

@@ -17,6 +17,7 @@ SCRIPTS = (
     "fit",
     "latency",
     "records",
+    "training",
     "startup",
     "memory",
     "quantization",

@@ -182,7 +182,10 @@ class Given:
 
     def lower(self, scores: Floats, X: NDArray[np.float32]) -> Floats:
         """The scores in [-1, 0), shape (n_samples,), of rows with such evidence; a missing value is none."""
-        beyond = np.maximum(np.nan_to_num(X[:, self.column].astype(np.float64)) - self.start, 0.0)
+        # The larger of two of which one is missing is the other.
+        beyond = np.fmax(X[:, self.column].astype(np.float64) - self.start, 0.0)
+        if not beyond.any():
+            return scores
         lowered = -1.0 + (1.0 + scores) / (1.0 + 2.0 * beyond) ** 4
         return np.asarray(np.where(beyond > 0.0, lowered, scores))
 

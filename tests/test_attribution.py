@@ -34,8 +34,9 @@ def stand_in(sources: list[FeatureSource], score: Callable[[Any], Any], usual: l
         surprises=lambda features: np.abs(features - middle),
         blame=lambda features: None,
         summarise=lambda features, surprises, evidence: features,
+        summaries=lambda surprises, evidence: np.empty((len(surprises), 0), dtype=np.float32),
     )
-    return SimpleNamespace(preprocessor=preprocessor, score_features=score)
+    return SimpleNamespace(preprocessor=preprocessor, score_features=score, sees=lambda count: True)
 
 
 def singles(names: str) -> list[FeatureSource]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 from anomaly_detection.data.schema import infer_schema
+from anomaly_detection.synthetic import generate
 from benchmarks import __main__ as benchmarks
-from benchmarks import baselines, fit, interop, real_tables, score, service, wide
+from benchmarks import baselines, file_peers, fit, interop, real_tables, score, service, training, wide
 from benchmarks.harness import FOLDER, Result, Table, Timing, interleaved, save, table_of_numbers
 from benchmarks.peers import PEERS, YARDSTICK, Contestant, Settings, agreement, contestants, ours, skipping
 from benchmarks.plots import spaced
@@ -249,6 +251,28 @@ def test_wide_measures_each_kind_by_columns(tmp_path: Path, monkeypatch: pytest.
     ] * len(wide.KINDS)
 
 
+def test_training_measures_everybody_on_each_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def measure(*case: Any) -> dict[str, float]:
+        asked.append(case)
+        return {"seconds": 1.0, "wall": 2.0, "before": 3.0, "megabytes": 4.0}
+
+    monkeypatch.setattr(training, "measure", measure)
+    training.main(["--quick", "--output", str(tmp_path)])
+    saved = json.loads((tmp_path / "results" / "training.json").read_text("utf-8"))
+    assert {("ours", "long", 600, 24), ("scikit-learn", "wide", 300, 40)} <= {*asked}
+    assert ["600 x 24", "ours", "1.0", "2.0", "4"] in saved["tables"][0]["rows"]
+
+
+@pytest.mark.parametrize("case", ["long", "wide"])
+def test_contestants_of_training_train(case: str) -> None:
+    frame = training.frame_of(case, 120, 20)
+    assert len(frame) == 120
+    assert training.scikit_learn(frame)() is not None
+    assert training.ours(frame)() is not None
+
+
 def test_wide_tables_are_of_all_kinds() -> None:
     frame = wide.table("mixed", 20)
     assert frame.shape == (wide.ROWS, 20)
@@ -351,3 +375,23 @@ def test_service_measures_each_way_to_send(tmp_path: Path) -> None:
     for runs in saved["measurements"].values():
         for how in runs[0].values():
             assert all(value > 0 for value in how)
+
+
+def test_a_run_tells_what_its_own_process_took_and_how_it_failed() -> None:
+    held = "import time; held = bytearray(60_000_000); time.sleep(0.3)"
+    took = file_peers.run([sys.executable, "-c", held])
+    assert took.cpu_seconds > 0
+    assert 60_000_000 < took.peak < 120_000_000
+    with pytest.raises(RuntimeError, match="no such record"):
+        file_peers.run([sys.executable, "-c", "raise SystemExit('no such record')"])
+
+
+@pytest.mark.parametrize("peer", [peer for peer in file_peers.FILE_PEERS if not peer.obstacle()], ids=lambda p: p.name)
+def test_each_gets_from_a_file_to_a_file(peer: file_peers.FilePeer, tmp_path: Path) -> None:
+    records = tmp_path / "records.csv"
+    generate("realistic", 300, seed=2).frame.to_csv(records, index=False)
+    peer.train(records, tmp_path / "model")
+    file_peers.run(peer.command(tmp_path / "model", records, tmp_path / "scored.csv"))
+    scored = pd.read_csv(tmp_path / "scored.csv")
+    assert len(scored) == 300
+    assert scored.filter(regex="^(anomaly_score|predict)").iloc[:, 0].nunique() > 30

@@ -244,10 +244,40 @@ def test_odd_but_possible_dates_stay() -> None:
         "Mon Jan  1 06:17:00 UTC 2024",
         "Mon Jan 01 2024 07:17:00 GMT+0100 (CET)",
         "01/01/2024 06.17.00",
+        "01/Jan/2024:06:17:00 +0000",
+        "01JAN2024:06:17:00",
+        "2024-01-01-06.17.00.000000",
     ],
 )
 def test_timestamps_of_common_systems(text: str) -> None:
     assert parse_dates(pd.Series([text]))[0] == np.datetime64("2024-01-01T06:17:00")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "5. M\u00e4rz 2024",
+        "5. M\u00e4r 2024",
+        "Dienstag, 5. M\u00e4rz 2024",
+        "mardi 5 mars 2024",
+        "5 de marzo de 2024",
+        "05-mar-2024",
+        "5 mar\u00e7o 2024",
+        "5. 3. 2024",
+        "2024\u5e743\u67085\u65e5",
+        "2024\ub144 3\uc6d4 5\uc77c",
+    ],
+)
+def test_dates_of_other_languages(text: str) -> None:
+    assert parse_dates(pd.Series([text]), DAY_FIRST)[0] == np.datetime64("2024-03-05")
+
+
+def test_a_column_of_dates_loses_no_month_that_english_names_otherwise() -> None:
+    short = ["Jan", "Feb", "Mär", "Apr", "Mai", "Jun", "Jul", "Aug", "Sep", "Okt", "Nov", "Dez"]
+    cells = [f"{day.day:02d}. {short[day.month - 1]} {day.year}" for day in DAYS]
+    assert cleaned(cells, cells)[0] == list(DAYS)
+    czech = [f"{day.day}. {day.month}. {day.year}" for day in DAYS]
+    assert cleaned(czech, czech)[0] == list(DAYS)
 
 
 def test_weeks_and_years_first_are_told_by_the_column() -> None:
@@ -280,8 +310,22 @@ def test_money_of_the_world(text: str) -> None:
     assert inferred([text.replace("261", str(i)) for i in range(ROWS)]).role is Role.NUMERIC
 
 
+@pytest.mark.parametrize(
+    "text", ["\u20ac 20,-", "20.-", "20,-- kr", "R 20.00", "S/ 20", "20\u5143", "Rp20.00", "KSh 20"]
+)
+def test_a_dash_for_no_cents_is_no_minus(text: str) -> None:
+    assert parse_numbers(pd.Series([text]), decimal_comma="," in text)[0] == 20.0
+    assert parse_numbers(pd.Series(["20.00-"]))[0] == -20.0
+
+
+def test_before_a_power_of_ten_a_comma_is_decimal() -> None:
+    cells = [f"{cell:.3E}".replace(".", ",") for cell in USUAL]
+    assert inferred(cells).decimal_comma is True
+    assert cleaned(cells, ["1,799E+02"])[0] == [179.9]
+
+
 def test_codes_that_begin_like_a_currency_are_codes() -> None:
-    for code in ("MAD12", "FR123", "RM101", "TRY-1", "PEN01", "Rs5", "12MAD"):
+    for code in ("R12", "R1.2", "S/1234", "MAD12", "FR123", "RM101", "TRY-1", "PEN01", "Rs5", "12MAD"):
         assert np.isnan(parse_numbers(pd.Series([code]))[0]), code
     for money in ("MAD 12", "RM12.00", "Rs.12", "12 TL", "US$12", "12kr", "kr. 12", "CHF12"):
         assert parse_numbers(pd.Series([money]))[0] == 12.0, money

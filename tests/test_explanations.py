@@ -15,11 +15,14 @@ from sklearn.preprocessing import StandardScaler
 from test_features import orders
 
 from anomaly_detection.alerts.groups import levels_of
+from anomaly_detection.data.table import as_table
 from anomaly_detection.detector import Detector
 from anomaly_detection.explain.wording import number, number_range, percent, phrase, sentence
+from anomaly_detection.features.contexts import Contexts
 from anomaly_detection.features.dates import Dates
-from anomaly_detection.features.derived import CalendarPart, Duration, MissingPattern, MissingState, Ratio
+from anomaly_detection.features.derived import CalendarPart, Duration, MissingPattern, MissingState, NumberLevel, Ratio
 from anomaly_detection.features.duplicates import Repeats
+from anomaly_detection.features.expectation import Expectation
 from anomaly_detection.features.features import FeatureSource, SupplyChainFeatures
 from anomaly_detection.features.group import FeatureGroup
 from anomaly_detection.features.kinds import GROUPS, KINDS
@@ -145,6 +148,7 @@ ROW: dict[str, Any] = {
 MONTH = {"month of sent": CalendarPart("sent", "month")}
 DAYS = {"days from a to b": Duration("a", "b")}
 GIVEN = {"kg given": MissingState("kg")}
+LEVEL = {"n as a level": NumberLevel("n")}
 MISSING = {"missing values": MissingPattern((MissingState("kg"), MissingState("n", ("later, perhaps",))))}
 
 
@@ -365,10 +369,79 @@ def test_what_a_value_is_compared_with(source: FeatureSource, text: str) -> None
             "no value is missing, never seen before",
         ),
         (FeatureSource("mode rarity", "cat", ("mode",)), "Air", 0.0, None, "mode Air was never seen before"),
+        (FeatureSource("mode rarity", "levels", ("mode",)), "Air", 90.0, None, "mode Air is in 90 of 1,000 records"),
+        (FeatureSource("mode rarity", "levels", ("mode",)), "Air", 9.0, None, "mode Air is rare: 9 of 1,000 records"),
+        (
+            FeatureSource("b beside a", "relations", ("b", "a")),
+            *(("x", "y"), (1, 2), None),
+            "b x is in 1 of the 2 records with a y",
+        ),
+        (
+            FeatureSource("year beside the rows around", "neighbours", ("year",)),
+            *(1998.0, 1997.5, None),
+            "year 1998 falls out of the rows around it, whose middle is 1997.5",
+        ),
+        (
+            FeatureSource("day beside its n as a level", "contexts", ("day",), ("n as a level",), LEVEL),
+            *(31.0, 15.0, (2.0, 29.0)),
+            "day 31 is above what is usual for n 10 (15, usually 2 to 29)",
+        ),
+        (
+            FeatureSource("kg", "num", ("kg",)),
+            *(4.34, 7.0, (4.35, 8.0)),
+            "kg 4.34 is 62 % of what is usual (7, usually 4.35 to 8)",
+        ),
     ],
 )
 def test_more_phrases(source: FeatureSource, value: Any, usual: Any, between: Any, text: str) -> None:
-    assert phrase(source, value, usual, ROW, 1000, between) == text
+    assert phrase(source, value, usual, ROW | {"n as a level": "10"}, 1000, between) == text
+
+
+def test_an_estimate_names_what_moves_it() -> None:
+    rng = np.random.default_rng(0)
+    loss = np.where(rng.random(800) < 0.02, -3000.0, 0.0) + rng.normal(size=800)
+    kind = rng.choice(["screw", "saw"], 800)
+    frame = pd.DataFrame({"kind": kind, "loss": loss, "price": 20.0 + 30.0 * (kind == "saw") + rng.normal(size=800)})
+    frame.loc[loss < -1000.0, "price"] += 0.01 * loss[loss < -1000.0]
+    clean = SupplyChainFeatures(groups=GROUPS).fit(frame).extend(frame)[0]
+    model = Expectation(["loss", "price"], ["kind"]).fit(clean)
+    place = [target.column for target in model.targets_].index("price")
+    named = {row: model.told_beside(as_table(clean.iloc[[row]]), place) for row in range(len(clean))}
+    moved = [row for row, names in named.items() if "loss" in names]
+    assert np.flatnonzero(loss < -1000.0).tolist() == [row for row in moved if loss[row] < -1000.0]
+    assert len(moved) < 0.5 * len(clean)
+
+
+def test_a_record_alone_in_its_group_is_told_of_beside_all() -> None:
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"product": np.repeat([f"p{i}" for i in range(60)], 10)[:591]})
+    frame["price"] = 10.0 + rng.integers(0, 60, 60)[frame["product"].str[1:].astype(int)] + rng.normal(size=591) / 10
+    frame.loc[590, "price"] = 5000.0
+    clean = SupplyChainFeatures(groups=GROUPS).fit(frame).extend(frame)[0]
+    model = Contexts(["price"], ["product"]).fit(clean)
+    last, new = as_table(clean.iloc[[590]]), as_table(clean.iloc[[590]].assign(product="p99"))
+    for record in (last, new):
+        assert model.told_beside(record, 0) == ()
+        assert model.in_units(record)[1][0, 0] == pytest.approx(frame["price"].median())
+    assert model.told_beside(as_table(clean.iloc[[0]]), 0) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "feature", "value", "usual", "ordinary"),
+    [
+        ("levels", 1.5, "Air", 700.0, True),
+        ("levels", 5.0, "Air", 3.0, False),
+        ("levels", 1.5, "Air", 0.0, False),
+        ("patterns", 1.5, "kg missing", 700.0, False),
+        ("relations", 0.0, ("x", "y"), (200, 1400), True),
+        ("expectations", -2.0, 0.0, 0.09, True),
+        ("expectations", -2.0, 0.0, 3.0, False),
+        ("expectations", -2.0, 2.5, 3.0, False),
+        ("contexts", -2.0, 0.0, 0.09, False),
+    ],
+)
+def test_what_is_ordinary_is_no_reason(kind: str, feature: float, value: Any, usual: Any, ordinary: bool) -> None:
+    assert KINDS[kind].is_ordinary(feature, value, usual) is ordinary
 
 
 def test_columns_of_the_user_that_are_called_like_derived_ones() -> None:

@@ -176,6 +176,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
 
     class Unwritable:
         columns = ("a",)
+        shape = (1, 1)
 
         def to_csv(self, target: IO[str], **_: object) -> None:
             target.write("half")

@@ -182,6 +182,13 @@ def test_every_list_is_exported(client: TestClient, path: str, kind: str, tmp_pa
     assert [int(row["id"]) for row in rows] == [each["id"] for each in pages[name]]
 
 
+def test_rows_are_counted_for_whoever_asks(client: TestClient) -> None:
+    new_alerts(client, 235, 2)
+    page = client.get("/v1/alerts?total=true&limit=1&column=temperature").json()
+    assert page["total"] == len(listed(client, column="temperature"))
+    assert "total" not in client.get("/v1/alerts").json()
+
+
 def test_an_export_that_cannot_be_is_a_problem(client: TestClient) -> None:
     assert is_problem(client.get("/v1/alerts?format=csv&after=odd"), 400)
 

@@ -17,9 +17,12 @@ from service_example import client_of, hot, postgresql, running, simulated
 from sqlalchemy import Connection, insert, select, text
 
 from anomaly_detection.errors import DataError
+from anomaly_detection.service.alert_book import ALERTS
 from anomaly_detection.service.configuration import database_url
 from anomaly_detection.service.database import Database, FullError
+from anomaly_detection.service.jobs import find_job
 from anomaly_detection.service.keys import add_key, key_names, remove_key
+from anomaly_detection.service.models import current_models
 from anomaly_detection.service.tables import METADATA, keys
 from anomaly_detection.service.writer import Writer
 
@@ -39,18 +42,25 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def either(request: pytest.FixtureRequest) -> Iterator[Database]:
-    """A database of either kind."""
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database of either kind, without tables."""
     if request.param == "sqlite":
-        yield request.getfixturevalue("database")
-        return
-    made = Database(request.getfixturevalue("server"))
-    made.migrate()
-    yield made
-    with made.writing() as connection:
-        connection.execute(text("DROP SCHEMA public CASCADE"))
-        connection.execute(text("CREATE SCHEMA public"))
+        made = Database(database_url(tmp_path))
+        yield made
+    else:
+        made = Database(request.getfixturevalue("server"))
+        yield made
+        with made.writing() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
     made.close()
+
+
+@pytest.fixture
+def either(empty: Database) -> Database:
+    """A database of either kind."""
+    empty.migrate()
+    return empty
 
 
 def names(database: Database) -> list[str]:
@@ -61,6 +71,43 @@ def names(database: Database) -> list[str]:
 def test_the_migrations_make_the_tables_that_the_code_knows(either: Database) -> None:
     with either.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+
+
+VERDICTS = {"error": "real: fixed", "unusual but right": "expected", "no error": "false alarm"}
+
+
+def test_a_database_of_the_first_version_comes_up_with_what_is_in_it(empty: Database) -> None:
+    empty.migrate("0001")
+    stream = {"id": 1, "name": "default", "created": "2026", "learn_at": 10}
+    counts = dict.fromkeys(("judged", "waiting", "refused", "alerting"), 3)
+    model = {"stream_id": 1, "file": "f", "digest": "d", "source": "s", "records": 0, "created": "2026"}
+    seen = {"first_seen": "2026", "last_seen": "2026", "severity": 60.0, "risk_level": "high", "decision": -0.1}
+    alert = {**seen, "stream_id": 1, "state": "resolved", "count": 1, "reason": "r", "record": "{}"}
+    reasons = '[{"columns": ["lead_time", "mode"]}]'
+    with empty.writing() as connection:
+        put(connection, "streams", {**stream, **counts})
+        for version in (1, 2):
+            put(connection, "models", {**model, "version": version})
+        for verdict in VERDICTS:
+            put(connection, "alerts", {**alert, "fingerprint": verdict, "verdict": verdict, "contributions": reasons})
+        put(connection, "alerts", {**alert, "fingerprint": "none", "contributions": "[]"})
+        put(connection, "jobs", {"kind": "train", "stream_id": 1, "state": "done", "attempts": 1, "created": "2026"})
+    empty.migrate()
+    with empty.reading() as connection:
+        assert current_models(connection)[1]["version"] == 2
+        page, _ = ALERTS.page(
+            connection, {**dict.fromkeys(each.name for each in ALERTS.parameters), "sort": "oldest"}, 9
+        )
+        assert [each["verdict"] for each in page] == [*VERDICTS.values(), None]
+        assert [each["column"] for each in page] == ["lead_time"] * 3 + [""]
+        job = find_job(connection, 1)
+        assert job is not None
+        assert (job["done"], job["total"], job["input"]) == (0, None, None)
+
+
+def put(connection: Connection, table: str, row: dict[str, Any]) -> None:
+    names = ", ".join(row)
+    connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({', '.join(f':{name}' for name in row)})"), row)
 
 
 def test_migrating_again_changes_nothing(either: Database) -> None:

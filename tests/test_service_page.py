@@ -35,10 +35,19 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
             if program == "curl":
                 words = [word.replace("http://localhost:5002", url.replace("127.0.0.1", "localhost")) for word in words]
                 done = subprocess.run(
-                    ["curl", "--silent", "--show-error", *words], capture_output=True, text=True, check=False
+                    ["curl", "--silent", "--show-error", *(() if "--fail" in words else ("--fail-with-body",)), *words],
+                    capture_output=True,
+                    text=True,
+                    check=False,
                 )
-                assert done.returncode == 0, f"{command}\n{done.stderr}"
-                answers[command] = json.loads(done.stdout.strip().splitlines()[-1])
+                assert done.returncode == 0, f"{command}\n{done.stderr}{done.stdout}"
+                lines = done.stdout.strip().splitlines()
+                if "/events" in command:
+                    assert "event: done" in lines, done.stdout
+                elif "-o" in words:
+                    assert Path(words[words.index("-o") + 1]).stat().st_size > 100
+                else:
+                    answers[command] = json.loads(lines[-1])
             elif words[-1] == "&":
                 _, url = stack.enter_context(started(tmp_path / "service_data", *words[1:-1]))
             elif program == "make":
@@ -96,10 +105,16 @@ def test_the_dockerfile() -> None:
 
 
 def test_what_the_page_says_of_limits_is_so() -> None:
+    from anomaly_detection.service.bodies import MOST_JSON
     from anomaly_detection.service.limits import Limits
+    from anomaly_detection.service.taking import MOST_RECORDS
+    from anomaly_detection.service.training import MOST_LEARNED
+    from anomaly_detection.service.uploads import MOST_BYTES
 
     limits = Limits()
     said = re.sub(r"\s+", " ", PAGE)
     assert f"at most {limits.body // 2**20} MB and {limits.body_seconds:g} seconds" in said
     assert f"a record {limits.fields:,} fields and {limits.depth} levels" in said
-    assert f"up to {limits.records:,} a request" in said
+    assert f"More than {limits.records:,} records, a body of more than {limits.body // 2**20} MB" in said
+    assert f"may have {MOST_RECORDS:,} records and {MOST_BYTES // 2**30} GB (JSON {MOST_JSON // 2**20} MB" in said
+    assert f"the newest {MOST_LEARNED:,} kept records" in said

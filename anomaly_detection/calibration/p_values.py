@@ -37,7 +37,8 @@ def severity(p_values: npt.ArrayLike) -> FloatArray:
         thousand records cannot tell what happens once in ten thousand.
     """
     # 0 is added so that a p-value of 1 gives 0 and not -0, which would be printed so.
-    return np.clip(-SEVERITY_STEP * np.log10(np.asarray(p_values, dtype=np.float64)), 0.0, 100.0) + 0.0
+    found = -SEVERITY_STEP * np.log10(np.asarray(p_values, dtype=np.float64))
+    return np.asarray(np.minimum(np.maximum(found, 0.0), 100.0) + 0.0)
 
 
 def risk_level(severity: float) -> RiskLevel:
@@ -115,7 +116,7 @@ class Calibration:
 
     def below(self, scores: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """How many calibration scores are at most each of `scores` (rows,)."""
-        found = np.searchsorted(self.scores, np.asarray(scores, dtype=np.float64), side="right")
+        found = self.scores.searchsorted(np.asarray(scores, dtype=np.float64), side="right")
         return np.asarray(found, dtype=np.int64)
 
     def cut(self, p_value: float) -> float:
@@ -130,7 +131,7 @@ class Calibration:
         if score <= first or score > last:
             return float(score > last)
         # Tied quantiles are a vertical step; its foot is the share strictly below.
-        place = int(np.searchsorted(self.quantiles, score, side="left"))
+        place = int(self.quantiles.searchsorted(score, side="left"))
         low, high = float(self.quantiles[place - 1]), float(self.quantiles[place])
         return float(_SHARES[place - 1] + (score - low) / (high - low) * (_SHARES[place] - _SHARES[place - 1]))
 

@@ -73,6 +73,8 @@ class FormWarning(UserWarning):
 
 def warn_of_forms(report: CleaningReport) -> None:
     """Raise a `FormWarning` where cells of a table in one part were read anew, or may mean two things."""
+    if not any(done.undecided or done.note for done in report.columns.values()):
+        return
     told = Unreadable()
     told.add(report, {name: tuple(done.unread) for name, done in report.columns.items()})
     if sentence := told.sentence():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,20 +46,21 @@ _TIME = (
     r"(?P<half>[AaPp]\.?[Mm]\.?)?\s*(?P<zone>Z|(?:GMT|UTC)?[-+]\d{2}:?\d{2})?)?"
 )
 _NUMERIC_DATE = (
-    rf"^(?P<first>\d{{1,2}})(?P<mark>[-/. ])(?P<second_part>\d{{1,2}})[-/. ](?P<year>\d{{4}}|\d{{2}}){_TIME}$"
+    rf"^(?P<first>\d{{1,2}})(?P<mark>[-/. ]) ?(?P<second_part>\d{{1,2}})[-/. ] ?(?P<year>\d{{4}}|\d{{2}}){_TIME}$"
 )
-_NUMERIC_PARTS = re.compile(r"^(\d{1,2})([-/. ])(\d{1,2})[-/. ](\d{4}|\d{2})(?![-/.\d])")
+_NUMERIC_PARTS = re.compile(r"^(\d{1,2})([-/. ]) ?(\d{1,2})[-/. ] ?(\d{4}|\d{2})(?![-/.\d])")
 _YEAR_AND_TWO = re.compile(r"\d{4}-(\d{2})")
-_MAY_BE_DATE = re.compile(r"\s*(?:[A-Za-z]{3,9}[.,]?[-/\s]+){0,2}\d.*\d.*\d", re.DOTALL)
+_WORD = r"[^\W\d_]{3,10}"
+_MAY_BE_DATE = re.compile(rf"\s*(?:{_WORD}[.,]?[-/\s]+){{0,2}}\d.*\d.*\d", re.DOTALL)
 _YEAR_FIRST = rf"^(?P<year>\d{{4}})[-/.](?P<month>\d{{1,2}})(?:[-/.](?P<day>\d{{1,2}}))?{_TIME}$"
 _YEAR_WEEK = re.compile(r"^(?P<year>\d{4})-?(?P<named>[Ww]|KW)?-?(?P<week>\d{2})$")
-_DAY_NAME = r"(?:[A-Za-z]{3,9},?\s+)?"
+_DAY_NAME = rf"(?:{_WORD}\.?,?\s+)?"
 _DAY_MONTH_NAME = (
-    rf"^{_DAY_NAME}(?P<day>\d{{1,2}})(?:st|nd|rd|th)?[-/ .]*(?P<month_name>[A-Za-z]{{3,9}})\.?[-/ .,]*"
+    rf"^{_DAY_NAME}(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?:[-/ .]*| de )(?P<month_name>{_WORD})\.?(?:[-/ .,]*| de )"
     rf"(?P<year>\d{{4}}|\d{{2}}){_TIME}$"
 )
 _MONTH_NAME_DAY = (
-    rf"^{_DAY_NAME}(?P<month_name>[A-Za-z]{{3,9}})\.?[-/ ](?P<day>\d{{1,2}})(?:st|nd|rd|th)?,?[-/ ]+"
+    rf"^{_DAY_NAME}(?P<month_name>{_WORD})\.?[-/ ](?P<day>\d{{1,2}})(?:st|nd|rd|th)?,?[-/ ]+"
     rf"(?P<year>\d{{4}}){_TIME}$"
 )
 MONTHS = {
@@ -72,7 +74,23 @@ MONTHS = {
     )
     for name in (names, names[:3], names[:4])
 }
-"""The months by their names in lower case, whole or short."""
+_OTHER_NAMES = (
+    "januar janvier janv enero ene gennaio gen janeiro januari",
+    "februar fevrier fevr fev febrero febbraio fevereiro februari febr",
+    "marz mrz mars marzo marco maart mrt",
+    "avril avr abril abr aprile",
+    "mai mayo maggio mag maio mei maj",
+    "juni juin junio giugno giu junho",
+    "juli juillet juil julio luglio lug julho",
+    "aout agosto ago augustus augusti",
+    "septembre septiembre settembre set setembro",
+    "oktober okt octobre octubre ottobre ott outubro out",
+    "noviembre novembre novembro",
+    "dezember dez decembre diciembre dic dicembre dezembro",
+)
+MONTHS |= {name: number for number, names in enumerate(_OTHER_NAMES, start=1) for name in names.split()}
+"""The months by their names in lower case and without accents, whole or short: English, German, French, Spanish,
+Italian, Portuguese, Dutch and Swedish."""
 
 _OFFSETS = (
     "UTC=+00:00 GMT=+00:00 UT=+00:00 WET=+00:00 WEST=+01:00 BST=+01:00 CET=+01:00 MEZ=+01:00 CEST=+02:00 MESZ=+02:00"
@@ -84,6 +102,9 @@ _ZONE_NAME = re.compile(rf"(?<=\d)\s*\b({'|'.join(_ZONES)})$")
 _ZONE_COMMENT = re.compile(r"\s*(?:\[[\w/+:-]+\]|\([A-Za-z ]{1,40}\))$")
 _COMPACT = re.compile(r"^(\d{4})(\d{2})(\d{2})[T ]?(\d{2})(\d{2})(?:(\d{2})([.,]\d+)?)?(Z|[-+]\d{2}:?\d{2})?$")
 _ZONE_TWICE = re.compile(r"([-+]\d{2}:?\d{2}) [A-Z]{3,4}$")
+_OF_A_LOG = re.compile(r"(?<=[A-Za-z]{3}/\d{4}|.[A-Za-z]{3}\d{4}):(?=\d{2}:\d{2})")
+_OF_DB2 = re.compile(r"^(\d{4}-\d{2}-\d{2})-(\d{2})\.(\d{2})\.(\d{2}(?:\.\d{1,9})?)")
+_IN_CHARACTERS = re.compile(r"^(\d{4})\s?[\u5e74\ub144]\s?(\d{1,2})\s?[\u6708\uc6d4]\s?(\d{1,2})\s?[\u65e5\uc77c]")
 _UNIX = re.compile(r"^[A-Z][a-z]{2} ([A-Z][a-z]{2}) +(\d{1,2}) (\d{2}:\d{2}:\d{2}) (?:([A-Z]{3,4}) )?(\d{4})$")
 _NAT = np.datetime64("NaT", "ns")
 
@@ -240,7 +261,7 @@ def _read_any(distinct: pd.Series[Any], forms: Sequence[str]) -> tuple[Dates, Bo
             if _WEEKS in forms:
                 month = np.where(parts["day"].isna(), np.nan, month)
         else:
-            month = _floats(parts["month_name"].str.lower().map(MONTHS))
+            month = _floats(parts["month_name"].map(_month))
             day = _floats(parts["day"])
         year = np.where(short & (year < 100), np.where(year < 69, year + 2000, year + 1900), year)
         result[parts.index], far[parts.index] = _assemble(parts, year, month, day)
@@ -270,6 +291,9 @@ def _plain_forms(texts: pd.Series[Any]) -> pd.Series[Any]:
         return f"{month} {day} {year} {time} {zone}"
 
     texts = texts.str.replace(_UNIX, turned, regex=True)
+    texts = texts.str.replace(_OF_A_LOG, " ", regex=True)
+    texts = texts.str.replace(_OF_DB2, r"\1T\2:\3:\4", regex=True)
+    texts = texts.str.replace(_IN_CHARACTERS, r"\1-\2-\3", regex=True)
     texts = texts.str.strip().str.replace(_ZONE_NAME, lambda match: _ZONES[match[1]], regex=True)
 
     def spread(match: re.Match[str]) -> str:
@@ -346,6 +370,11 @@ def _week(text: str, forms: Sequence[str]) -> np.datetime64:
     thursday = found + np.timedelta64(3, "D")
     own = int(match["week"]) >= 1 and str(thursday.astype("datetime64[Y]")) == match["year"]
     return nanoseconds(np.array([found if own else "NaT"], dtype="datetime64[D]"))[0]
+
+
+def _month(name: str) -> int | None:
+    """The number of a month by its name, with or without accents."""
+    return MONTHS.get(unicodedata.normalize("NFKD", name.lower()).encode("ascii", "ignore").decode())
 
 
 def _floats(column: pd.Series[Any]) -> Floats:

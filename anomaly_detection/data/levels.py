@@ -152,15 +152,16 @@ class Groups:
     """The combinations of levels of a table's rows, and each row's, shape (n,)."""
 
     levels: CombinedLevels
-    codes: Codes
+    codes: npt.NDArray[np.int32]
 
 
 def grouped_by(table: Table, columns: Sequence[str]) -> Groups:
-    """The groups that some columns make of the rows to learn from, found once for all who ask."""
+    """The groups that some columns make of the rows to learn from, found once for all who ask; see `Table.forget`."""
 
     def make() -> Groups:
         levels = CombinedLevels.__new__(CombinedLevels)
-        return Groups(levels, codes=levels._learn(table, tuple(columns)))
+        codes = levels._learn(table, tuple(columns))
+        return Groups(levels, codes.astype(np.int32))
 
     made: Groups = table.made((grouped_by, *columns), make)
     return made

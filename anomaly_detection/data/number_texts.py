@@ -22,12 +22,15 @@ Floats = npt.NDArray[np.float64]
 _APART = (
     "rmb|brl|sek|nok|dkk|isk|pln|czk|huf|ron|bgn|try|rub|uah|krw|sgd|hkd|twd|aud|cad|nzd|mxn|clp|cop|ars|pen|myr|thb|idr"
     "|php|vnd|pkr|bdt|lkr|aed|sar|qar|kwd|ils|egp|ngn|kes|ghs|mad|tnd|rm|rs|rp|tl|lei|euros?|dollars?"
+    "|bhd|omr|jod|lbp|iqd|dzd|kzt|gel|amd|azn|byn|mdl|rsd|mkd|bam|uyu|pyg|bob|crc|gtq|hnl|nio|dop|jmd|ttd|xof|xaf|f?cfa"
+    "|etb|tzs|ugx|zmw|mzn|aoa|bwp|nad|mur|mmk|khr|lak|mnt|npr|uzs|[ktu]sh"
 )
 _TOGETHER = (
     r"usd|eur|gbp|jpy|cny|inr|chf|zar|kr\.?|z\u0142|k\u010d|\u043b\u0432|\u0440\u0443\u0431\.?|rs\.|s?fr\."
-    r"|(?:us|r|au?|ca?|hk|nt|s|nz|mx)?\$|[€£¥₹₨₩₽₺₪฿₫₴₦₱₡₲₵₸]"
+    r"|(?:us|r|au?|ca?|hk|nt|s|nz|mx)?\$|[€£¥₹₨₩₽₺₪฿₫₴₦₱₡₲₵₸元円]|s/\.?(?=\s|\d[\d,]*\.\d\d$)"
 )
-_BEFORE = rf"(?:{_TOGETHER}|(?:rm|rs)(?=\d[\d,.]*[.,]\d)|(?:{_APART})(?=\s))"
+# R12 is a code, and so may R1.2 be; R 12.50 and R12.50 are rand.
+_BEFORE = rf"(?:{_TOGETHER}|(?:rm|rs|rp)(?=\d[\d,.]*[.,]\d)|r(?=\s?\d[\d ,\u00a0\u202f]*[.,]\d\d$)|(?:{_APART})(?=\s))"
 _AFTER = rf"(?:\s*(?:{_TOGETHER})|\s+(?:{_APART}))"
 # What one letter, or a short word, may mean besides a unit, is a unit only behind a space.
 _SPACED = r"mgs?|milligrams?|mm|cm|m|ft|in|yd|yards?|min|mins|minutes?|s|secs?|seconds?|ms|w|wks?|weeks?|ml|l|d|oz|to"
@@ -48,22 +51,37 @@ _PLAIN_DOT = r"\d*(?:\.\d*)?"
 _PLAIN_COMMA = r"\d*(?:,\d*)?"
 _BY_DOT = re.compile(rf"{_PLAIN_DOT}|{_GROUPED_BY_COMMA}")
 _BY_COMMA = re.compile(rf"{_PLAIN_COMMA}|{_GROUPED_BY_DOT}")
+_NO_CENTS = re.compile(r"(?<=\d)([.,])[-\u2013\u2014]{1,2}(?=\D*$)")
 _PLAIN = r"^-?\d+(?:\.\d+)?$"
 _TENTH = 0.1
 _IN_SPACE = str.maketrans("", "", "'\u2019 \u00a0\u202f")
 
 
+def _matched(text: str) -> re.Match[str] | None:
+    """The parts of a number; in ``20,-`` the dash stands for no cents."""
+    return _NUMBER.match(_NO_CENTS.sub(r"\1", text.strip()))
+
+
+def _both_ways(match: re.Match[str]) -> tuple[str, bool, bool]:
+    """The digits and marks of a number, and whether it is one by a decimal point, and by a decimal comma."""
+    digits = match["digits"].translate(_IN_SPACE)
+    if match["exponent"]:
+        # Nobody writes thousands before a power of ten.
+        return digits, re.fullmatch(_PLAIN_DOT, digits) is not None, re.fullmatch(_PLAIN_COMMA, digits) is not None
+    return digits, _BY_DOT.fullmatch(digits) is not None, _BY_COMMA.fullmatch(digits) is not None
+
+
 def _as_float(text: str, decimal_comma: bool | None, unit: str | None) -> float:
-    match = _NUMBER.match(text.strip())
+    match = _matched(text)
     if match is None or (match["open"] is None) != (match["close"] is None):
         return np.nan
-    digits = match["digits"].translate(_IN_SPACE)
+    digits, by_point, by_comma = _both_ways(match)
     if decimal_comma:
-        if not _BY_COMMA.fullmatch(digits):
+        if not by_comma:
             return np.nan
         digits = digits.replace(".", "").replace(",", ".")
     else:
-        if not _BY_DOT.fullmatch(digits) or (decimal_comma is None and _BY_COMMA.fullmatch(digits) and "," in digits):
+        if not by_point or (decimal_comma is None and by_comma and "," in digits):
             return np.nan
         digits = digits.replace(",", "")
     try:
@@ -140,9 +158,8 @@ class Commas:
         Of `whole` columns without a comma in any number, points are not counted.
         """
         for text, count in odd[odd.str.contains("[.,]").to_numpy(dtype=bool, na_value=False)].value_counts().items():
-            match = _NUMBER.match(str(text).strip())
-            digits = "" if match is None else match["digits"].translate(_IN_SPACE)
-            by_point, by_comma = _BY_DOT.fullmatch(digits), _BY_COMMA.fullmatch(digits)
+            match = _matched(str(text))
+            digits, by_point, by_comma = ("", False, False) if match is None else _both_ways(match)
             self.point += int(count) if by_point and not by_comma else 0
             self.comma += int(count) if by_comma and not by_point else 0
             self.either += int(count) if by_point and by_comma and "," in digits else 0
@@ -184,7 +201,7 @@ class Measures:
     def add(self, texts: pd.Series[Any]) -> None:
         """Count further cells."""
         for text, count in _worded(texts).items():
-            match = _NUMBER.match(str(text).strip())
+            match = _matched(str(text))
             unit = None if match is None else _unit(match)
             if unit is not None:
                 self.units[unit] += int(count)
@@ -198,7 +215,7 @@ def currencies(texts: pd.Series[Any]) -> list[str]:
     """Name the currencies that cells name, as they are written, the commonest first."""
     found: Counter[str] = Counter()
     for text, count in _worded(texts).items():
-        match = _NUMBER.match(str(text).strip())
+        match = _matched(str(text))
         if match is not None and (match["before"] or match["after"]):
             found[str(match["before"] or match["after"]).strip().rstrip(".")] += int(count)
     return [name for name, _ in found.most_common()]

@@ -6,7 +6,7 @@ import datetime
 import re
 from collections.abc import Callable, Mapping
 from math import isfinite
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -84,7 +84,7 @@ def _reader(column: Column, words: str | None) -> Callable[[Any], Read]:
         return lambda cell: (((column.name, _object(cell)),), None)
     if column.role is Role.CATEGORICAL and not column.note:
         return _Categories(column)
-    quick: Callable[[Any], Read | None] | None = None
+    quick: _Quick | None = None
     # A note is told beside every cell.
     if not column.note and column.role is Role.NUMERIC:
         quick = _Numbers(column, words)
@@ -102,18 +102,18 @@ def _object(cell: Any) -> Any:
 class _Remembered:
     """Reads the cells of a column: quickly where that can be, else as a table of one cell, once each."""
 
-    def __init__(self, column: Column, words: str | None, quick: Callable[[Any], Read | None] | None) -> None:
+    def __init__(self, column: Column, words: str | None, quick: _Quick | None) -> None:
         self._schema, self._name, self._words, self._quick = Schema((column,)), column.name, words, quick
         self._known: dict[Any, Read] = {}
 
     def __call__(self, cell: Any) -> Read:
-        if self._quick is not None and (found := self._quick(cell)) is not None:
+        if self._quick is not None and not self._quick.again and (found := self._quick(cell)) is not None:
             return found
         key = _key(cell)
         known = None if key is None else self._known.get(key)
         if known is not None:
             return known
-        read = self._read(cell)
+        read = (self._quick(cell) if self._quick is not None and self._quick.again else None) or self._read(cell)
         if key is not None:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
@@ -155,12 +155,23 @@ class _Categories(_Remembered):
 
 
 class _Quick:
-    """Reads the commonest kinds of cells of a column; None for all others."""
+    """Reads the commonest kinds of cells of a column; None for all others.
+
+    Attributes
+    ----------
+    again : bool
+        Whether cells come again so often that it is quicker to remember them.
+    """
+
+    again: ClassVar[bool] = False
 
     def __init__(self, column: Column, words: str | None) -> None:
         self._name = column.name
         self._words = () if words is None else ((words, Coded(np.array([-1]), [])),)
         self._told = ColumnCleaning(from_text=1)
+
+    def __call__(self, cell: Any) -> Read | None:
+        raise NotImplementedError
 
     def _read(self, value: Any, kind: str, done: ColumnCleaning | None) -> Read:
         return ((self._name, np.array([value], dtype=kind)), *self._words), done
@@ -188,6 +199,8 @@ class _Numbers(_Quick):
 
 class _Dates(_Quick):
     """Dates that are dates, and texts such as 2024-01-31 06:17, 31-Jan-24, or 31.01.2024 if training had that form."""
+
+    again = True
 
     def __init__(self, column: Column, words: str | None) -> None:
         super().__init__(column, words)

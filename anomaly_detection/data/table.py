@@ -295,6 +295,11 @@ class Table:
             self._made[key] = make()
         return self._made[key]
 
+    def forget(self, maker: Any) -> None:
+        """Make anew what was made under keys that begin with this one."""
+        for key in [key for key in self._made if isinstance(key, tuple) and key[0] is maker]:
+            del self._made[key]
+
     def labelled(self, labels: Any) -> Table:
         """The same, with its rows called otherwise."""
         return Table(self._columns, self._rows, pd.Index(labels))

@@ -17,7 +17,9 @@ __all__ = ["Attribution", "Player", "attribute", "players_of"]
 
 _MOST_COLUMNS = 3
 _MOST_PLAYERS = 6
-_CELLS_A_CALL = 2_000_000
+_CELLS_A_CALL = 500_000
+"""Of the coalitions' features: what they take stays in the cache."""
+
 _FAR = 10.0
 
 Floats = npt.NDArray[np.float64]
@@ -101,8 +103,8 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
     Parameters
     ----------
     detector : object
-        With `preprocessor` (`feature_sources_`, `usual_`, `usual_surprises_`, `surprises`, `blame`, `standing_out` and
-        `summarise`) and `score_features` (see `Detector`).
+        With `preprocessor` (`feature_sources_`, `usual_`, `usual_surprises_`, `surprises`, `blame`, `standing_out`,
+        `summaries` and `summarise`), `score_features` and `sees` (see `Detector`).
     features : ndarray of float32, shape (n, n_features)
         As the preprocessor gives them.
 
@@ -134,15 +136,20 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
     values[0], values[-1] = base, score
     coalitions = np.arange(1, len(values) - 1, dtype=np.uint8)[:, None, None]
     rows = max(1, _CELLS_A_CALL // max(1, coalitions.size * features.shape[1]))
+    seen = detector.sees(len(usual))
+    mixed = np.zeros((len(coalitions) * min(rows, len(features)), features.shape[1]), dtype=np.float32)
+    zero = np.float32(0.0)
     for start in range(0, len(features), rows):
         some = slice(start, start + rows)
         needed = _needed(chosen[some], carriers, len(players))
         lacking = (needed & ~coalitions) > 0
-        mixed = np.repeat(features[None, some], len(coalitions), axis=0)
-        mixed[:, :, : len(usual)] = np.where(lacking, usual, features[some, : len(usual)])
-        kept = np.where(lacking[:, :, plain], expected[some], surprises[some]).reshape(-1, len(plain))
-        against = None if evidence is None else np.where(lacking, 0, evidence[some]).reshape(-1, len(usual))
-        flat = preprocessor.summarise(mixed.reshape(-1, features.shape[1]), kept, against)
+        flat = mixed[: len(coalitions) * len(needed)]
+        if seen:
+            flat[:, : len(usual)] = np.where(lacking, usual, features[some, : len(usual)]).reshape(-1, len(usual))
+        lacking_plain = (needed[:, plain] & ~coalitions) > 0
+        kept = np.where(lacking_plain, expected[some], surprises[some]).reshape(-1, len(plain))
+        against = None if evidence is None else np.where(lacking, zero, evidence[some]).reshape(-1, len(usual))
+        flat[:, len(usual) :] = preprocessor.summaries(kept, against)
         values[1:-1, some] = detector.score_features(flat).reshape(len(coalitions), -1)
     # One product after the other: a product of matrices may round otherwise where rows come in other numbers.
     found = np.zeros((len(features), len(weights)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isclose
 from typing import Any
 
@@ -181,6 +181,7 @@ class _Told:
         self.n_records = int(preprocessor.n_records_)
         self.found = found
         self.units = Units(preprocessor, extended, positions)
+        self.features = features
         self.farness = preprocessor.farness(features)
         self.records = extended.take(positions).records()
         self.falls = np.maximum(-found.effects, 0.0)
@@ -198,17 +199,16 @@ class _Told:
             self.telling *= np.minimum(self.farness, _FAR) * weighed
 
     def reasons(self, row: int, top: int) -> tuple[Contribution, ...]:
-        """The strongest reasons of a row."""
-        return self._reasons(row, top, self.least_farness) or self._reasons(row, min(top, 1), _LEAST_FARNESS)
+        """The strongest reasons of a row; what is ordinary, or not so far out, is one only where nothing else is."""
+        return self._reasons(row, top, True) or self._reasons(row, min(top, 1), False)
 
-    def _reasons(self, row: int, top: int, farness: float) -> tuple[Contribution, ...]:
-        """The strongest reasons of those that lie so far out."""
+    def _reasons(self, row: int, top: int, strict: bool) -> tuple[Contribution, ...]:
         by_feature: dict[int, list[int]] = {}
         teller_of: dict[str, int] = {}
         for player in np.argsort(-self.falls[row], kind="stable").tolist():
             if self.falls[row, player] < self.least[row]:
                 break
-            feature = self._teller(row, self.found.players[player].features, farness)
+            feature = self._teller(row, self.found.players[player].features, strict)
             if feature is None:
                 continue
             columns = self.found.players[player].columns
@@ -217,11 +217,11 @@ class _Told:
                 beside = (teller_of[name] for name in self.sources[feature].columns if name in teller_of)
                 feature = teller_of[columns[0]] = next(beside, feature)
             by_feature.setdefault(feature, []).append(player)
-        self._join_repeats(row, by_feature, farness)
+        self._join_repeats(row, by_feature, strict)
         strongest = sorted(by_feature.items(), key=lambda told: -self.falls[row, told[1]].sum())[:top]
         return tuple(self._reason(row, feature, players) for feature, players in strongest)
 
-    def _join_repeats(self, row: int, by_feature: dict[int, list[int]], farness: float) -> None:
+    def _join_repeats(self, row: int, by_feature: dict[int, list[int]], strict: bool) -> None:
         """A record that occurs again repeats all its readings: one reason, told by what is about most columns."""
         repeats = [feature for feature in by_feature if KINDS[self.sources[feature].kind].repeats]
         if len(repeats) < 2:
@@ -231,22 +231,27 @@ class _Told:
             feature
             for feature in range(self.farness.shape[1])
             if KINDS[self.sources[feature].kind].repeats
-            and self.farness[row, feature] >= farness
-            and self._says(row, feature)
+            and self._stands_out(row, feature, strict)
+            and self._says(row, feature, strict)
         ]
         by_feature[max(able, key=lambda feature: len(self.sources[feature].columns))] = players
 
-    def _teller(self, row: int, features: tuple[int, ...], farness: float) -> int | None:
+    def _teller(self, row: int, features: tuple[int, ...], strict: bool) -> int | None:
         """Of a player's features the one that tells about it, if any lies far enough out."""
         best, most = None, 0.0
         for feature in features:
             telling = float(self.telling[row, feature])
-            if telling > most and self.farness[row, feature] >= farness and self._says(row, feature):
+            if telling > most and self._stands_out(row, feature, strict) and self._says(row, feature, strict):
                 best, most = feature, telling
         return best
 
-    def _says(self, row: int, feature: int) -> bool:
+    def _stands_out(self, row: int, feature: int, strict: bool) -> bool:
+        return bool(self.farness[row, feature] >= (self.least_farness if strict else _LEAST_FARNESS))
+
+    def _says(self, row: int, feature: int, strict: bool) -> bool:
         kind, (value, usual) = KINDS[self.sources[feature].kind], self.units.of(row, feature)
+        if strict and kind.is_ordinary(float(self.features[row, feature]), value, usual):
+            return False
         # A training record alone in its group is all that was usual there.
         if kind.ordered and isinstance(value, float) and isclose(value, usual, rel_tol=1e-9):
             return False
@@ -254,6 +259,9 @@ class _Told:
 
     def _reason(self, row: int, feature: int, players: list[int]) -> Contribution:
         source = self.sources[feature]
+        beside = self.units.told_beside(row, feature)
+        if beside is not None:
+            source = replace(source, group_by=beside)
         kind = KINDS[source.kind]
         (value, usual), (low, high) = self.units.of(row, feature), self.units.between(row, feature)
         between = (low, high) if np.isfinite(low) and np.isfinite(high) else None

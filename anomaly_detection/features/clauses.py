@@ -13,7 +13,7 @@ import pandas as pd
 
 from anomaly_detection.data.names import split_unit
 from anomaly_detection.data.parsing import name_tokens
-from anomaly_detection.features.derived import CalendarPart
+from anomaly_detection.features.derived import CalendarPart, NumberLevel
 from anomaly_detection.features.group import FeatureSource, Range, Row
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "number_range",
     "rounded",
     "short",
+    "tells_place",
     "times",
     "usually",
     "with_unit",
@@ -38,6 +39,10 @@ _JOINED = (
     ("to", frozenset({"destination"})),
     ("by", frozenset({"mode", "method"})),
 )
+# Numbers that count from somewhere: twice the day of the month, or half the latitude, says nothing.
+_PLACES = {"year", "quarter", "month", "week", "weekday", "dow", "day", "hour", "minute"} | {
+    *("lat", "latitude", "long", "longitude", "lon", "lng")
+}
 
 
 def number(value: float) -> str:
@@ -134,8 +139,9 @@ def compared_with(source: FeatureSource, row: Row, *, joined: bool, missing: str
     """
     named: list[str] = []
     apart: list[str] = []
-    for name in source.group_by:
-        value = row.get(name)
+    for column in source.group_by:
+        value, part = row.get(column), source.derived.get(column)
+        name = part.column if isinstance(part, NumberLevel) else column
         if pd.isna(value):
             named.append(f"{missing} {name}")
         elif not isinstance(value, str):
@@ -145,7 +151,7 @@ def compared_with(source: FeatureSource, row: Row, *, joined: bool, missing: str
             named.append(f"{name} {short(value)}")
         else:
             shown = f'"{short(value)}"' if ", " in value else short(value)
-            word = _joining(source, name)
+            word = _joining(source, column)
             if word is None or not joined:
                 named.append(shown)
             else:
@@ -153,9 +159,17 @@ def compared_with(source: FeatureSource, row: Row, *, joined: bool, missing: str
     return named, apart
 
 
-def compare(subject: str, value: float, usual: float, shown_usual: str, what: str) -> str:
-    """Say how a subject with this value stands to `what` is usual, which is `shown_usual` in numbers."""
-    ratio = times(value, usual)
+def tells_place(column: str) -> bool:
+    """Whether a number says when or where and not how much, by its column's name."""
+    return bool(_PLACES & name_tokens(column))
+
+
+def compare(subject: str, value: float, usual: float, shown_usual: str, what: str, *, place: bool = False) -> str:
+    """Say how a subject with this value stands to `what` is usual, which is `shown_usual` in numbers.
+
+    Of a `place`, as `tells_place` has it, it is not said how many times the usual it is.
+    """
+    ratio = None if place else times(value, usual)
     if ratio is not None:
         return f"{subject} is {ratio} {what} ({shown_usual})"
     if number(value) == number(usual):
@@ -167,7 +181,13 @@ def usually(value: float, usual: float, between: Range | None, unit: str = "") -
     """Add the usual range, unless it holds the value or says no more than what is usual."""
     if between is None or between[0] <= value <= between[1]:
         return ""
-    shown = number_range(between, whole=value == round(value) and "." not in number(usual))
+    whole = value == round(value) and "." not in number(usual)
+    low, high = (rounded(end, between, whole) for end in between)
+    if low <= value <= high:
+        # Rounding would have the range hold the value: 4.34 lies below 4.35 and not in 4.3 to 7.8.
+        shown = f"{number(between[0])} to {number(between[1])}"
+        return "" if number(value) in (number(end) for end in between) else f", usually {shown}{unit}"
+    shown = number_range(between, whole=whole)
     return f", usually {shown}{unit}" if " to " in shown else ""
 
 

@@ -127,7 +127,7 @@ class Contexts(NumericGroup):
         for name in self.categories:
             groups = grouped_by(X, (name,))
             if 1 < len(groups.levels) <= _MOST_LEVELS * len(X):
-                coded[name] = groups.codes[::step], len(groups.levels)
+                coded[name] = groups.codes[::step].astype(np.int64), len(groups.levels)
         coded = {name: coded[name] for name in most_related(coded)}
         self.contexts_: list[Context] = []
         deviations = []
@@ -186,10 +186,16 @@ class Contexts(NumericGroup):
         found = _learned(self).codes(X)
         values, usual = np.empty(found.shape), np.empty(found.shape)
         for i, one in enumerate(self.contexts_):
-            codes, history = found[:, i], one.history
-            centre = np.where(history.count[codes] > 0, history.median[codes], history.centre)
-            values[:, i], usual[:, i] = (_off_scale(part, one) for part in (one.values(X), centre))
+            codes, history, own = found[:, i], one.history, one.values(X)
+            centre = np.where(_has_others(history, codes, own), history.median[codes], history.centre)
+            values[:, i], usual[:, i] = (_off_scale(part, one) for part in (own, centre))
         return values, usual
+
+    def told_beside(self, X: Table, feature: int) -> tuple[str, ...] | None:
+        """`FeatureGroup.told_beside`: all records, where the group has no other."""
+        one = self.contexts_[feature]
+        codes = _learned(self).codes(X)[:, feature]
+        return None if _has_others(one.history, codes, one.values(X))[0] else ()
 
     def ranges_in_units(self, X: Any, bounds: Floats) -> Floats:
         """Between what the middle 90 % of each row's group lie, in the numbers' units, shape (2, n, features)."""
@@ -197,7 +203,7 @@ class Contexts(NumericGroup):
         ends = np.full((2, *found.shape), np.nan)
         for i, one in enumerate(self.contexts_):
             codes = found[:, i]
-            told = one.history.count[codes] > 0
+            told = _has_others(one.history, codes, one.values(as_table(X)))
             for end, edge in zip(ends, (one.history.low, one.history.high), strict=True):
                 end[:, i] = np.where(told, _off_scale(edge[codes], one), np.nan)
         return ends
@@ -206,6 +212,12 @@ class Contexts(NumericGroup):
     def weight(cls, source: FeatureSource) -> float:
         """`FeatureGroup.weight`; there are no words for a ratio, or days, for each of a third number."""
         return super().weight(source) if len(source.columns) < 3 else 0.0
+
+
+def _has_others(history: History, codes: Codes, values: Floats) -> npt.NDArray[np.bool_]:
+    """Whether a row's group has records besides the row itself: a lone one with its value is taken to be it."""
+    count = history.count[codes]
+    return np.asarray((count > 1) | ((count == 1) & ~np.isclose(values, history.median[codes], rtol=1e-9, atol=0.0)))
 
 
 class _Learned:

@@ -88,7 +88,7 @@ class Copies(FeatureGroup):
         # Once for the evidence and for the keys of the same records.
         def make() -> Keys:
             unnamed: Keys = X.made(self.unnamed, lambda: combined(keys_by_column(X, self.unnamed_columns), len(X)))
-            return unnamed + combined(self._name_keys(X, self._named), len(X))
+            return unnamed + combined(self._name_keys(X, _named(self)), len(X))
 
         made: Keys = X.made((self, "content"), make)
         return made
@@ -103,18 +103,12 @@ class Copies(FeatureGroup):
         """Columns that say something and name nothing."""
         return [name for name in self._said if name not in self.names]
 
-    @property
-    def _named(self) -> list[str]:
-        """Columns that name something that several records share."""
-        return [name for name in self._said if name in self.names]
-
     def _cells(self, X: Table) -> dict[str, Keys]:
-        return {**keys_by_column(X, self.unnamed_columns), **self._name_keys(X, self._named)}
+        return {**keys_by_column(X, self.unnamed_columns), **self._name_keys(X, _named(self))}
 
     def _name_keys(self, X: Table, names: Sequence[str]) -> dict[str, Keys]:
         """`name_keys` of some columns; those of all are made at once."""
-        every = [str(name) for name in self.feature_names_in_ if name in self.names]
-        made: dict[str, Keys] = X.made((self, "names"), lambda: name_keys_by_column(X, every))
+        made = name_keys_by_column(X, _named(self) + self.names_)
         return {name: made[name] for name in names}
 
     def _whole(self, X: Table, content: Keys) -> Keys:
@@ -128,6 +122,8 @@ class Copies(FeatureGroup):
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The evidence in nats, shape (n, 1); 0 for a record without a twin."""
+        if len(X) == 1 and not self._places(X)[0][0]:
+            return np.zeros((1, 1), dtype=np.float32)
         others, again = self._others(X, self._content(X))
         return self._evidence(others, _remembered(self) + len(X) - again - 1)
 
@@ -183,9 +179,7 @@ class Copies(FeatureGroup):
 
     def _others_of_one(self, X: Table) -> tuple[Codes, int]:
         """`_others` of a record that comes alone."""
-        known, at = self._places(X)
-        if not known[0]:
-            return np.zeros(1, dtype=np.int64), 0
+        _, at = self._places(X)
         itself = bool(among(self.whole_, self.keys(X))[0][0]) or all(X.isna(name)[0] for name in self.names_)
         others = np.maximum(self.counts_[at] - int(itself), 0)
         return np.where(self._blank(X), 0, others) if others[0] else others, min(int(itself), _remembered(self))
@@ -236,6 +230,9 @@ class Copies(FeatureGroup):
         more = "" if value == 1 else f", one of {number(value)} that do"
         return f"the record says exactly what row {usual} says{more}"
 
+
+_named: Kept[Copies, list[str]] = Kept(lambda copies: [name for name in copies._said if name in copies.names])
+"""Columns that name something that several records share."""
 
 _remembered: Kept[Copies, int] = Kept(lambda copies: int(copies.counts_.sum()))
 """How many training records are remembered."""

@@ -219,6 +219,13 @@ class MissingState:
             codes = np.where(codes == 1, lookup[words.codes], 0)
         return codes
 
+    def said(self, record: Table) -> tuple[str, Any]:
+        """The column, and in which words the value of a single record is missing, None where it is blank."""
+        names: Sequence[str] = ()
+        if self.words:
+            names = record.coded(record.columns[record.columns.index(self.column) + 1]).names
+        return self.column, names[0] if len(names) else None
+
     def level_names(self) -> list[str]:
         """The `states`."""
         return self.states
@@ -272,7 +279,8 @@ class MissingPattern:
 
     def short_of(self, records: Table) -> str | None:
         """What tells the level of a single record from others, where that is found sooner; None else."""
-        return None if any(records.isna(state.column)[0] for state in self.states) else "none"
+        states = [state.said(records) for state in self.states if records.isna(state.column)[0]]
+        return repr(states) if states else "none"
 
     def _name(self, pattern: Sequence[int]) -> str:
         parts = [" ".join(_missing(own, code)) for own, code in zip(self.states, pattern, strict=True) if code]

@@ -178,6 +178,13 @@ class Evidence:
         largest = np.partition(columns, columns.shape[1] - 2, axis=1)[:, -2:]
         return np.asarray(largest[:, 1] + self.second * largest[:, 0], dtype=np.float32)
 
+    def append(self, out: Floats32) -> None:
+        """Write `total` of the first features of `out` into its last column."""
+        if self.tails.knots.shape[2] == KNOTS and by_compiled_code(0):
+            _learned(self).write_total(_compiled(self).of(out), self.agreeing, self.second, out, out.shape[1] - 1)
+        else:
+            out[:, -1] = self.total(self.of(out[:, : len(self.scales)]))
+
 
 class _Learned:
     """What was learned of all features, in arrays.
@@ -211,13 +218,17 @@ class _Learned:
 
     def total(self, evidence: Floats32, agreeing: float, second: float) -> Floats32:
         """`Evidence.total` by compiled code."""
+        out = np.empty((len(evidence), 1), dtype=np.float32)
+        self.write_total(np.ascontiguousarray(evidence), agreeing, second, out, 0)
+        return out[:, 0]
+
+    def write_total(self, evidence: Floats32, agreeing: float, second: float, out: Floats32, column: int) -> None:
+        """Write the total of the first features of `evidence` into a column of `out`."""
         from anomaly_detection.features.compiled.kernels import heaviest
 
-        if evidence.shape[1] != len(self.by_column):
+        if evidence.shape[1] < len(self.by_column):
             raise ValueError(f"there are {evidence.shape[1]} features of {len(self.by_column)}")
-        out = np.empty(len(evidence), dtype=np.float32)
-        heaviest(np.ascontiguousarray(evidence), self.by_column, self.starts, agreeing, second, out)
-        return out
+        heaviest(evidence, self.by_column, self.starts, agreeing, second, out, column)
 
     def of(self, X: Floats32) -> Floats32:
         out = np.zeros(X.shape, dtype=np.float32)

@@ -35,6 +35,7 @@ _SCREENED_AT_ONCE = 256
 _CELLS = 10_000_000
 _FARTHEST = 1e6  # spreads from the centre that foretell anything more
 _FARTHEST_JUDGED = 1e30
+_MOVES = 0.2  # spreads: what moves an estimate by less is not named
 
 
 @dataclass
@@ -203,7 +204,7 @@ class Expectation(ComparingGroup):
         power = design.spreads(full)
         # Rounded: of two columns that say the same the first counts, on every machine.
         strongest = sorted(power, key=lambda other: -round(power[other], 9))[:3]
-        return _Target(name, full, spread, tuple(other for other in strongest if power[other] > 0.2))
+        return _Target(name, full, spread, tuple(other for other in strongest if power[other] > _MOVES))
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The residuals, shape (n, features); NaN where the number is missing."""
@@ -297,6 +298,26 @@ class Expectation(ComparingGroup):
                 standard = expected[:, i] + np.sinh(bounds[:, i, None]) * target.spread
                 ends[..., i] = self.scales_[target.column].invert(np.clip(standard * spread + centre, low, high))
         return ends
+
+    def told_beside(self, X: Table, target: int) -> tuple[str, ...]:
+        """`FeatureGroup.told_beside`: the columns that move the estimate most, at most three."""
+        one, place, moved = self.targets_[target], 1, {}
+        weights = np.zeros(1 + len(self.centres_) + sum(map(len, self.levels_.values())))
+        weights[slice(None) if one.places is None else one.places] = one.weights
+        for name in self.centres_:
+            moved[name] = float(self._telling(X, name)[0] * weights[place])
+            place += 1
+        for name, levels in self.levels_.items():
+            code = int(levels.codes(X[name])[0])
+            moved[name] = 0.0 if code < 0 else float(weights[place + code])
+            place += len(levels)
+        strongest = sorted(moved, key=lambda name: -round(abs(moved[name]), 9))[:3]
+        return tuple(name for name in strongest if abs(moved[name]) > _MOVES)
+
+    @classmethod
+    def is_ordinary(cls, feature: float, value: Any, usual: Any) -> bool:
+        """`FeatureGroup.is_ordinary`: no count is nearer to an estimate than by less than one."""
+        return bool(value == np.round(value) and abs(value - usual) < 1.0)
 
     @classmethod
     def weight(cls, source: FeatureSource) -> float:

@@ -18,22 +18,22 @@ __all__ = ["scales_of"]
 
 def scales_of(sources: Sequence[FeatureSource], logarithmic: Iterable[bool], extended: Table) -> list[FeatureScale]:
     """The scale of each feature, of its source, of whether it grows as a logarithm, and of the training records."""
+    few = {name: _distinct_values(extended[name]) < 0.05 * len(extended) for name in _first_columns(sources, extended)}
     judged = {columns: i for i, columns in enumerate(dict.fromkeys(map(_judged_by, sources)))}
     scales = []
     for source, growing in zip(sources, logarithmic, strict=True):
         kind = KINDS[source.kind]
-        discrete = _is_discrete(source, extended)
+        discrete = not kind.ordered or few.get(source.columns[0], False)
         scales.append(
             FeatureScale(kind.weighed, kind.nats, growing, kind.one_sided, discrete, judged[_judged_by(source)])
         )
     return scales
 
 
-def _is_discrete(source: FeatureSource, extended: Table) -> bool:
-    if not KINDS[source.kind].ordered:
-        return True
-    name = source.columns[0]
-    return bool(_distinct_values(extended[name]) < 0.05 * len(extended)) if name in extended else False
+def _first_columns(sources: Sequence[FeatureSource], extended: Table) -> list[str]:
+    """The columns that ordered features judge, each once."""
+    names = dict.fromkeys(source.columns[0] for source in sources if KINDS[source.kind].ordered)
+    return [name for name in names if name in extended]
 
 
 def _distinct_values(column: Any) -> int:

@@ -16,7 +16,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.frames import to_frame
-from anomaly_detection.data.levels import Kept
+from anomaly_detection.data.levels import Kept, grouped_by
 from anomaly_detection.data.records import RecordReader, is_record
 from anomaly_detection.data.schema import CleaningReport, CleanRecords, Role, Schema, infer_schema
 from anomaly_detection.data.table import Table, as_table
@@ -139,11 +139,6 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.fit_transform(X, y)
         return self
 
-    def fit_both(self, X: Any) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """What `fit_transform` and then `transform` give for the same records, which are read once."""
-        learned, extended = self._learn(X)
-        return learned, self.features_of(extended)
-
     def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """Learn what is usual from training records and return their features.
 
@@ -162,7 +157,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         DataError
             For unusable records or an unknown group of features; the message says why.
         """
-        return self._learn(X)[0]
+        return self.learn(X)[0]
 
     def read(self, X: Any) -> CleanRecords:
         """The clean records that a fit learns from, for those who fit on parts of them too; ``schema_`` is theirs."""
@@ -175,7 +170,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.schema_ = infer_schema(frame) if self.schema is None else self.schema
         return CleanRecords(*self.schema_.read(frame))
 
-    def _learn(self, X: Any) -> tuple[npt.NDArray[np.float32], Table]:
+    def learn(self, X: Any) -> tuple[npt.NDArray[np.float32], Table]:
         """Fit; give the features of the training records, and these as `prepare` makes them."""
         unknown = [group for group in self.groups if group not in KINDS]
         if unknown:
@@ -194,6 +189,7 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.transformers_ = self._branches()
         Kept.forget(self)
         blocks = self._blocks("fit_transform", extended)
+        extended.forget(grouped_by)
         sources = self._sources()
         self.kept_ = kept_features(blocks, sources)
         if not self.kept_.size:
@@ -267,7 +263,8 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         """Return the features of records that `prepare` or `extend` made; training records have theirs again."""
         extended = as_table(extended)
         if by_compiled_code(len(extended)):
-            found = self.summarise(_compiled(self).of(extended))
+            found = _compiled(self).of(extended)
+            self._append_summary(found)
         else:
             found = self.summarise(self._of_branches("features_of", extended)[:, self.kept_])
         copies = self._copies()
@@ -276,6 +273,13 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         if len(extended) == 1 and not copies[0].may_be_known(extended):
             return found
         return self.remembered_.restore(copies[0].keys(extended), found)
+
+    def _append_summary(self, out: npt.NDArray[np.float32]) -> None:
+        """`summarise` by compiled code, in the columns behind the features of single columns."""
+        if "tails" in self.groups:
+            self.tails_.append(out, self.forest_features, len(self.kept_))
+        if self.evidence_ is not None:
+            self.evidence_.append(out)
 
     def _summarised(self, learned: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32] | None:
         """Put the row-level summary behind the features of training records, in the columns that are left for it.
@@ -336,13 +340,24 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         It is that of `surprises` and `evidence`, as the methods of these names give them, where those are given.
         """
         found = found[:, : len(self.kept_)]
-        parts = [found]
-        if "tails" in self.groups:
-            parts.append(self.tails_.summary(self.surprises(found) if surprises is None else surprises))
-        if self.evidence_ is not None:
-            evidence = self.evidence_.of(found) if evidence is None else evidence
+        if "tails" in self.groups and surprises is None:
+            surprises = self.surprises(found)
+        if self.evidence_ is not None and evidence is None:
+            evidence = self.evidence_.of(found)
+        if surprises is None and evidence is None:
+            return found
+        return np.hstack([found, self.summaries(surprises, evidence)])
+
+    def summaries(
+        self, surprises: npt.NDArray[np.float32] | None, evidence: npt.NDArray[np.float32] | None
+    ) -> npt.NDArray[np.float32]:
+        """The row-level features alone, of rows whose `surprises` and `evidence` are known, if the groups have them."""
+        parts = [np.empty((len(one), 0), dtype=np.float32) for one in (surprises, evidence) if one is not None]
+        if "tails" in self.groups and surprises is not None:
+            parts.append(self.tails_.summary(surprises))
+        if self.evidence_ is not None and evidence is not None:
             parts.append(self.evidence_.total(evidence)[:, None])
-        return np.hstack(parts) if len(parts) > 1 else found
+        return np.hstack(parts)
 
     @property
     def usual_(self) -> npt.NDArray[np.float32]:
@@ -486,7 +501,7 @@ class _Plan:
         words = schema.word_columns()
         categories = [*schema.names(Role.CATEGORICAL), *words.values(), *derived]
         program = Program(schema.names(Role.NUMERIC), schema.names(Role.TIMESTAMP), categories, derived, words)
-        return CompiledFeatures(program, self.used, features.kept_)
+        return CompiledFeatures(program, self.used, features.kept_, features._summaries)
 
 
 _plan: Kept[SupplyChainFeatures, _Plan] = Kept(_Plan)

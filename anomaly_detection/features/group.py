@@ -161,6 +161,15 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Whether there is something to say beside what is usual."""
         return True
 
+    def told_beside(self, X: Table, feature: int) -> tuple[str, ...] | None:
+        """The columns that a feature's words name as what the one record `X` is held against; None: its `group_by`."""
+        return None
+
+    @classmethod
+    def is_ordinary(cls, feature: float, value: Any, usual: Any) -> bool:
+        """Whether a person would call a value ordinary, though its feature counts a little; said for want of better."""
+        return False
+
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """Say in a clause what is odd about a feature of a row; the parameters are those of `wording.phrase`.

@@ -92,7 +92,7 @@ class History:
 
 
 def learn_history(
-    values: Floats | Ordered, codes: Codes, groups: int, *, quickly: bool = False
+    values: Floats | Ordered, codes: npt.NDArray[Any], groups: int, *, quickly: bool = False
 ) -> tuple[History, Floats, float] | None:
     """Learn a `History`; give the deviations of the values by the others of their group, and the mean log density.
 
@@ -100,7 +100,7 @@ def learn_history(
     ----------
     values : ndarray of float64, shape (n,), or Ordered
         NaN where missing.
-    codes : ndarray of int64, shape (n,)
+    codes : ndarray of integers, shape (n,)
         Groups from 0 to ``groups - 1``.
     quickly : bool
         Whether to take the usual numbers of rows that are lent, to compare contexts, in place of the likeliest; there

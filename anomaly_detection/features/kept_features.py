@@ -34,13 +34,15 @@ def take_kept(blocks: list[Floats32], kept: npt.NDArray[np.int64], more: int) ->
     """
     out = np.empty((len(blocks[0]), len(kept) + more), dtype=np.float32)
     start = 0
-    for i, block in enumerate(blocks):
+    for i in range(len(blocks)):
+        block = blocks[i]
         first, last = np.searchsorted(kept, [start, start + block.shape[1]])
         for row in range(0, len(block) if last > first else 0, _ROWS):
             rows = slice(row, row + _ROWS)
             out[rows, first:last] = block[rows][:, kept[first:last] - start]
         start += block.shape[1]
-        blocks[i] = block[:0]
+        # A slice of it would hold it.
+        blocks[i] = np.empty((0, block.shape[1]), dtype=np.float32)
     return out
 
 

@@ -13,6 +13,7 @@ from anomaly_detection.features.clauses import (
     gap,
     number,
     rounded,
+    tells_place,
     times,
     usually,
     with_unit,
@@ -96,7 +97,8 @@ class NumericGroup(FeatureGroup):
         """The phrase of a number that is not missing, of one column."""
         name, unit = without_unit(source.columns[0])
         shown = f"{number(usual)}{unit}{usually(value, usual, between, unit)}"
-        return compare(f"{name} {number(value)}{unit}", value, usual, shown, cls.what_is_usual(source, row))
+        subject, what = f"{name} {number(value)}{unit}", cls.what_is_usual(source, row)
+        return compare(subject, value, usual, shown, what, place=tells_place(name))
 
 
 class ComparingGroup(NumericGroup):

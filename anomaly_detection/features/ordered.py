@@ -93,8 +93,8 @@ class Ordered:
         if n == 0:
             return 0.0
         centre, place = np.array([self.median]), np.array([(n - 1) // 2])
-        distances = distances_at(self._sorted, np.array([0, n]), centre, place)
-        spread = MAD_TO_SIGMA * float(_middle(*distances, np.array([n]))[0])
+        low, high = distances_at(self._sorted, np.array([0, n]), centre, place)
+        spread = MAD_TO_SIGMA * float(_middle(low, high, np.array([n]))[0])
         return spread if spread > 0.0 else robust_scale(self.x)
 
     @cached_property
@@ -136,7 +136,7 @@ class Ordered:
             pair_shares(self._ranks, codes[first], sizes[first], codes, sizes, wanted, float(most), *self._spread)
         )
 
-    def within(self, codes: Codes, groups: int) -> Grouped:
+    def within(self, codes: npt.NDArray[Any], groups: int) -> Grouped:
         """The values by groups, which are those of all rows."""
         return Grouped(self, self.of(codes), groups)
 
@@ -151,7 +151,7 @@ class Grouped:
     starts : ndarray of int64, shape (groups + 1,)
     """
 
-    def __init__(self, ordered: Ordered, codes: Codes, groups: int) -> None:
+    def __init__(self, ordered: Ordered, codes: npt.NDArray[Any], groups: int) -> None:
         from anomaly_detection.features.compiled.groups import by_group
 
         self._order, self.starts = by_group(ordered.by_value, np.asarray(codes, dtype=np.int64), groups)

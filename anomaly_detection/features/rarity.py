@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
+from math import inf, log
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,7 +34,8 @@ __all__ = [
 _RARE_SHARE = 0.02
 _COMMON_SHARE = 0.05
 _SAMPLE = 50_000
-_RARE = 0.01
+_RARE, _SELDOM = 0.01, 0.05
+_FAR_BELOW_ITS_SHARE = log(20.0)  # in nats
 _MOST_OF_A_LEVEL = 4.0  # nats
 _OPEN = 0.125  # of the levels occurred once: with more, new ones are to be expected
 
@@ -121,6 +122,11 @@ class CategoryRarity(FeatureGroup):
             values[:, i] = X.objects(name)
             counts[:, i] = np.append(self.levels_[name].counts, 0)[self.levels_[name].codes(X[name])]
         return values, counts
+
+    @classmethod
+    def is_ordinary(cls, feature: float, value: Any, usual: Any) -> bool:
+        """`FeatureGroup.is_ordinary`: a known level, where those as rare are in one record of twenty or more."""
+        return bool(usual > 0 and feature < _FAR_BELOW_ITS_SHARE)
 
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
@@ -249,6 +255,11 @@ class MissingRarity(CategoryRarity):
     """`CategoryRarity` of which values are missing together, as `derived.MissingPattern` names it."""
 
     @classmethod
+    def is_ordinary(cls, feature: float, value: Any, usual: Any) -> bool:
+        """`FeatureGroup.is_ordinary`: how many records have as much missing is said as it is."""
+        return False
+
+    @classmethod
     def direction(cls, value: Any, usual: Any) -> str:
         """``missing``, or ``rare`` where every value is there."""
         return "missing" if value != "none" else "rare"
@@ -272,6 +283,11 @@ class MissingLevels(LevelRarity):
     closes: ClassVar[bool] = False
 
     @classmethod
+    def is_ordinary(cls, feature: float, value: Any, usual: Any) -> bool:
+        """`FeatureGroup.is_ordinary`: how many records have as much missing is said as it is."""
+        return False
+
+    @classmethod
     def direction(cls, value: Any, usual: Any) -> str:
         """`MissingRarity.direction`."""
         return MissingRarity.direction(value, usual)
@@ -285,7 +301,10 @@ class MissingLevels(LevelRarity):
 def _seen(count: float, rows: int) -> str:
     if count == 0:
         return "was never seen before"
-    return f"{'is rare' if count < _RARE * rows else 'is seldom'}: {number(count)} of {rows:,} records"
+    shown = f"{number(count)} of {rows:,} records"
+    if count >= _SELDOM * rows:
+        return f"is in {shown}"
+    return f"{'is rare' if count < _RARE * rows else 'is seldom'}: {shown}"
 
 
 class PairRarity(LevelPairs):

@@ -158,12 +158,20 @@ class Relations(LevelPairs):
         return np.asarray([relation.name for relation in self.relations_], dtype=object)
 
     @classmethod
+    def is_ordinary(cls, feature: float, value: Any, usual: Any) -> bool:
+        """`FeatureGroup.is_ordinary`: what many rows with the other level have."""
+        return feature <= 0.0
+
+    @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`: how many of the records with one category have the other."""
         both, total = usual
         of, given = (f"{name} {shown(part)}" for name, part in zip(source.columns, value, strict=True))
         if both == 0:
             return f"{of} was never seen with {given} ({total:,} {_RECORDS[total == 1]})"
+        if both > _RARELY * total:
+            # One of two is what it is, and no rarity.
+            return f"{of} is in {both:,} of the {total:,} records with {given}"
         return f"{of} is rare with {given}: {both:,} of its {total:,} records"
 
 

@@ -372,6 +372,8 @@ class Neighbours(_OfSeries):
         if isinstance(value, np.datetime64):
             return f"{source.columns[0]} {day_text(value)} falls out of {around}, whose middle is {day_text(usual)}"
         (name, shown), (_, middle) = (with_unit(source.columns[0], one) for one in (value, usual))
+        if shown == middle:
+            shown, middle = (f"{float(one):.12g}" for one in (value, usual))
         return f"{name} {shown} falls out of {around}, whose middle is {middle}"
 
 

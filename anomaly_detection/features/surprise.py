@@ -119,16 +119,37 @@ class DeviationSummary(FeatureGroup):
         if not hasattr(self, "width_"):
             check_is_fitted(self)
         if by_compiled_code(len(X)):
-            from anomaly_detection.features.compiled.kernels import deviations
-
             if X.shape[1] != len(self.median_):
                 raise ValueError(f"there are {X.shape[1]} features of {len(self.median_)}")
-            found = np.empty(X.shape, dtype=np.float32)
-            deviations(np.ascontiguousarray(X), *_widths(self), found)
-            return found
+            return self._deviations_of(np.ascontiguousarray(X), np.arange(X.shape[1]))
         away = X - self.median_
         z = np.where(away > 0, away / self.width_[0], -away / self.width_[1])
         return np.where(np.isnan(z), 0.0, np.where(z == np.inf, 1e6, z)).astype(np.float32)
+
+    def _deviations_of(self, X: Floats32, features: npt.NDArray[np.int64]) -> Floats32:
+        """`deviations` of some of the features of X, by compiled code."""
+        from anomaly_detection.features.compiled.kernels import deviations
+
+        median, width = _widths(self)
+        if len(features) != len(median):
+            raise ValueError(f"there are {len(features)} features of {len(median)}")
+        found = np.empty((len(X), len(features)), dtype=np.float32)
+        deviations(X, features, median, width, found)
+        return found
+
+    def append(self, out: Floats32, features: npt.NDArray[np.int64], first: int) -> None:
+        """Write the summary of some features of `out` into its columns from the `first` on, by compiled code."""
+        from anomaly_detection.features.compiled.kernels import largest
+
+        z = self._deviations_of(out, features)
+        count = min(_LARGEST, z.shape[1])
+        summary = out[:, first : first + _LARGEST + 1]
+        summary[:, count:] = 0.0
+        largest(z, out, first, count)
+        np.minimum(z, np.float32(10.0), out=z)
+        summary[:, _LARGEST] = z.mean(axis=1, dtype=np.float64)
+        if summary.max(initial=0.0) > _LINEAR:
+            summary[:] = _beyond_linear(summary)
 
     def transform(self, X: Floats32) -> Floats32:
         """Give the four largest deviations and the mean one, shape (n, 5).
@@ -145,9 +166,7 @@ class DeviationSummary(FeatureGroup):
         out = np.zeros((len(z), _LARGEST + 1), dtype=np.float32)
         out[:, :largest] = _largest(z, largest)
         out[:, _LARGEST] = np.minimum(z, 10.0).mean(axis=1, dtype=np.float64)
-        if not (out > _LINEAR).any():
-            return out
-        return np.where(out > _LINEAR, _LINEAR * (1.0 + np.log(np.maximum(out, _LINEAR) / _LINEAR)), out)
+        return _beyond_linear(out)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return the names."""
@@ -165,12 +184,18 @@ def _of_sides(summary: DeviationSummary) -> tuple[Floats32, Floats32]:
 _widths: Kept[DeviationSummary, tuple[Floats32, Floats32]] = Kept(_of_sides)
 
 
+def _beyond_linear(summary: Floats32) -> Floats32:
+    """What is beyond `_LINEAR` as its logarithm."""
+    logarithms = _LINEAR * (1.0 + np.log(np.maximum(summary, _LINEAR) / _LINEAR))
+    return np.where(summary > _LINEAR, logarithms, summary)
+
+
 def _largest(z: Floats32, count: int) -> Floats32:
     """The largest values of each row, descending."""
     if by_compiled_code(0):
         from anomaly_detection.features.compiled.kernels import largest
 
         found = np.empty((len(z), count), dtype=np.float32)
-        largest(np.ascontiguousarray(z), found)
+        largest(np.ascontiguousarray(z), found, 0, count)
         return found
     return np.sort(np.partition(z, z.shape[1] - count, axis=1)[:, -count:], axis=1)[:, ::-1]

@@ -64,6 +64,13 @@ class Units:
         ends = self._ends(branch)
         return (np.nan, np.nan) if ends is None else (float(ends[0, row, column]), float(ends[1, row, column]))
 
+    def told_beside(self, row: int, feature: int) -> tuple[str, ...] | None:
+        """`FeatureGroup.told_beside` of a kept feature."""
+        branch, column = self._place[feature]
+        _, made, columns = self._branches[branch]
+        found: tuple[str, ...] | None = made.told_beside(self._some.take(np.array([row])).only(columns), column)
+        return found
+
     def all(self) -> tuple[Objects, Objects]:
         """`of` for all rows and kept features, both (n, features)."""
         told = [self._said(branch) for branch in range(len(self._branches))]

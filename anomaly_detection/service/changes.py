@@ -99,11 +99,12 @@ def change(
 
 def last_change(connection: Connection, subject: Subject, number: int, whats: Sequence[str] = ("change",)) -> int:
     """The last change of some kinds that was not taken back; `Problem` (409) where there is none."""
-    undone = select(audit.c.undoes).where(audit.c.undoes.is_not(None))
+    undoing = audit.alias()
+    undone = select(undoing.c.id).where(undoing.c.undoes == audit.c.id).exists()
     query = (
         select(audit.c.id)
         .where(audit.c.subject == subject.name, audit.c.subject_id == number, audit.c.what.in_(whats))
-        .where(audit.c.id.not_in(undone), audit.c.id >= first_line(connection, subject.name, number))
+        .where(~undone, audit.c.id >= first_line(connection, subject.name, number))
         .order_by(audit.c.id.desc())
         .limit(1)
     )

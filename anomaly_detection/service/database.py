@@ -65,15 +65,18 @@ class Database:
             raise DataError(f"A database of kind {kind!r} cannot be used; give sqlite:///FILE or postgresql://...")
         self._name = parsed.database if kind == "sqlite" else parsed.render_as_string()
 
-    def migrate(self) -> None:
-        """Bring the tables to this version; raises `DataError` for a file that is no such database, or a newer one."""
+    def migrate(self, version: str = "head") -> None:
+        """Bring the tables to this version; raises `DataError` for a file that is no such database, or a newer one.
+
+        `version` is another one, for tests of the way from there.
+        """
         config = Config()
         config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
         config.set_main_option("path_separator", "os")
         try:
             with self.writing() as connection:
                 config.attributes["connection"] = connection
-                alembic.command.upgrade(config, "head")
+                alembic.command.upgrade(config, version)
         except alembic.util.CommandError as error:
             raise DataError(
                 f"{self._name} was written by a newer version ({first_line(error)}); install that one."

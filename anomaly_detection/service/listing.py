@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, tuple_
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, select, tuple_
 from starlette.responses import Response
 
 from anomaly_detection.service.database import Database
@@ -17,7 +17,7 @@ from anomaly_detection.service.exports import EXPORTS, export
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.operations import Call, Parameter
 from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.shapes import LARGEST, TEXT, Shape, array, choice, maybe, record
+from anomaly_detection.service.shapes import COUNT, FLAG, LARGEST, TEXT, Shape, array, choice, maybe, record
 
 __all__ = ["Filter", "Listing"]
 
@@ -80,6 +80,9 @@ class Listing:
             Parameter("sort", "The order.", choice(*self.sorts), default),
             Parameter("limit", "Rows of a page.", {"type": "integer", "minimum": 1, "maximum": _MOST}, 50),
             Parameter("after", "`next` of the page before.", TEXT),
+            Parameter(
+                "total", "Whether to count all rows that are asked for; of millions that takes long.", FLAG, False
+            ),
             Parameter("format", "All rows as a file, or a page as JSON.", choice(*_EXPORT_NAMES), "json"),
         ]
 
@@ -91,30 +94,23 @@ class Listing:
     @property
     def shape(self) -> Shape:
         """Of a page."""
-        return record({self.name: array(self.row), "next": maybe(TEXT)}, closed=False)
+        return record({self.name: array(self.row), "next": maybe(TEXT)}, {"total": COUNT})
 
-    def answer(
-        self, database: Database, call: Call, more: Callable[[Connection], dict[str, Any]] | None = None
-    ) -> Response:
+    def answer(self, database: Database, call: Call) -> Response:
         """A page, or a file of all rows that are asked for."""
         if call.query["format"] != "json":
             return export(self._parts(database, call.query), call.query["format"], self.name, self.row)
         with database.reading() as connection:
             rows, following = self.page(connection, call.query, call.query["limit"])
-            further = {} if more is None else more(connection)
-        return answer({self.name: rows, "next": following, **further})
+            total = {"total": self.count(connection, call.query)} if call.query["total"] else {}
+        return answer({self.name: rows, "next": following, **total})
 
     def page(
         self, connection: Connection, query: Mapping[str, Any], limit: int
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Rows, and what gives those after them; None on the last page."""
         column, falls = self.sorts[query["sort"]]
-        asked = self.query
-        for each in self.filters:
-            value = query[each.parameter.name]
-            condition = None if value is None else each.condition(connection, value)
-            if condition is not None:
-                asked = asked.where(condition)
+        asked = self.filtered(connection, query)
         by = [self.key] if column is self.key else [column, self.key]
         if query["after"]:
             place = _place(query["after"], column)[-len(by) :]
@@ -125,6 +121,21 @@ class Listing:
         last = rows[limit - 1] if len(rows) > limit else None
         following = None if last is None else _cursor([last[str(column.key)], last[str(self.key.key)]])
         return [self.render(row) for row in rows[:limit]], following
+
+    def filtered(self, connection: Connection, query: Mapping[str, Any]) -> Select[Any]:
+        """All rows that are asked for."""
+        asked = self.query
+        for each in self.filters:
+            value = query[each.parameter.name]
+            condition = None if value is None else each.condition(connection, value)
+            if condition is not None:
+                asked = asked.where(condition)
+        return asked
+
+    def count(self, connection: Connection, query: Mapping[str, Any]) -> int:
+        """How many there are."""
+        rows = self.filtered(connection, query).with_only_columns(self.key).subquery()
+        return int(connection.execute(select(func.count()).select_from(rows)).scalar_one())
 
     def _parts(self, database: Database, query: Mapping[str, Any]) -> Iterator[list[dict[str, Any]]]:
         """All rows, some at a time, each time by a look at the database that ends: who reads slowly hinders nobody."""

@@ -12,9 +12,12 @@ from anomaly_detection.service.operations import Parameter
 from anomaly_detection.service.shapes import COUNT, FLAG, MOMENT, OBJECT, TEXT, choice, maybe, record, text
 from anomaly_detection.service.tables import models, records, streams
 
-__all__ = ["RECORD", "RECORDS"]
+__all__ = ["NOT_JUDGED", "RECORD", "RECORDS"]
 
 FATES = ("judged", "waiting", "refused")
+NOT_JUDGED = literal_column("records.state") != literal_column("'judged'")
+"""In the words of the index of those few."""
+
 _NUMBER = maybe({"type": "number"})
 RECORD = record(
     {
@@ -52,9 +55,7 @@ def _of_stream(connection: Connection, value: str) -> Any:
 
 def _of_fate(connection: Connection, value: str) -> Any:
     condition = records.c.state == value
-    # In the words of the index of those few.
-    few = literal_column("records.state") != literal_column("'judged'")
-    return condition if value == "judged" else condition & few
+    return condition if value == "judged" else condition & NOT_JUDGED
 
 
 def _from(connection: Connection, value: str) -> Any:

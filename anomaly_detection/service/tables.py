@@ -15,7 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    literal_column,
+    text,
 )
 
 __all__ = [
@@ -37,6 +37,10 @@ METADATA = MetaData()
 
 _BIG = BigInteger().with_variant(Integer, "sqlite")
 """SQLite numbers rows by columns of this very name alone, and has whole numbers of one size."""
+
+# In the words that queries use too.
+_NOT_JUDGED = text("state != 'judged'")
+_HIDDEN = text("hidden_by IS NOT NULL")
 
 streams = Table(
     "streams",
@@ -99,13 +103,8 @@ records = Table(
     Index("records_by_alert", "alert_id"),
     Index("records_by_time", "received"),
     # The few that wait or were refused among millions.
-    Index(
-        "records_not_judged",
-        "stream_id",
-        "id",
-        sqlite_where=literal_column("state") != literal_column("'judged'"),
-        postgresql_where=literal_column("state") != literal_column("'judged'"),
-    ),
+    Index("records_not_judged", "id", sqlite_where=_NOT_JUDGED, postgresql_where=_NOT_JUDGED),
+    Index("records_not_judged_by_stream", "stream_id", "id", sqlite_where=_NOT_JUDGED, postgresql_where=_NOT_JUDGED),
 )
 
 alerts = Table(
@@ -143,7 +142,8 @@ alerts = Table(
     Index("alerts_by_state", "state", "id"),
     Index("alerts_by_stream", "stream_id", "id"),
     Index("alerts_by_case", "case_id", "id"),
-    Index("alerts_by_rule", "hidden_by"),
+    Index("alerts_by_time", "last_seen", "id"),
+    Index("alerts_by_rule", "hidden_by", sqlite_where=_HIDDEN, postgresql_where=_HIDDEN),
 )
 """One row a different record: a record that comes again counts there."""
 

@@ -12,10 +12,14 @@ __all__ = ["fit_with_some_aside"]
 
 _SHARE = 0.2
 _FEWEST = 100  # fewer tell too little of the tail: then none is set aside
+_LEARNED = 100_000
+"""Records that the first model learns from, at most: it says how records look that a model has not seen."""
 
 
 def fit_with_some_aside(detector: Detector, frame: pd.DataFrame, rule: ThresholdRule, seed: int) -> Detector:
     """Fit on four fifths of the records, set the threshold on the others, then fit on all records again.
+
+    Of many records the first fit is on 100,000; all of the others set the threshold.
 
     Parameters
     ----------
@@ -41,6 +45,6 @@ def fit_with_some_aside(detector: Detector, frame: pd.DataFrame, rule: Threshold
     shuffled = np.random.default_rng(seed).permutation(len(frame))
     # Cells are read once, and a part has what was made of them.
     records = detector.preprocessor.read(frame)
-    detector.fit(records.part(np.sort(shuffled[aside:])))
+    detector.fit(records.part(np.sort(shuffled[aside:][:_LEARNED])))
     detector.set_threshold(rule, detector.score_samples(records.part(np.sort(shuffled[:aside]))))
     return detector if rule.needs_batch else detector.refit(records)

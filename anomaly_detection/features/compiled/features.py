@@ -36,10 +36,14 @@ class CompiledFeatures:
         With the columns of each.
     kept : ndarray of int64
         Which of their features are wanted, side by side.
+    more : int
+        Columns that are left behind them, for what is said of whole rows.
     """
 
-    def __init__(self, program: Program, branches: Sequence[tuple[str, Any, list[str]]], kept: Places) -> None:
-        self._width = len(kept)
+    def __init__(
+        self, program: Program, branches: Sequence[tuple[str, Any, list[str]]], kept: Places, more: int
+    ) -> None:
+        self._width = len(kept) + more
         self._readings: _Readings | None = None
         self._plain: list[tuple[Any, list[str], Places, Places]] = []
         self._with_others: list[tuple[Any, int, Places, Places]] = []
@@ -72,7 +76,7 @@ class CompiledFeatures:
         self._gathering = Gathering(program)
 
     def of(self, X: Table) -> Floats32:
-        """The features, shape (n, kept)."""
+        """The features, shape (n, kept + more); those behind are not filled in."""
         out = np.empty((len(X), self._width), dtype=np.float32)
         gathered = self._gathering.of(X)
         self._machine.run(X, gathered, out)

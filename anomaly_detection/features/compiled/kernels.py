@@ -121,7 +121,9 @@ def weigh(
 
 
 @compiled(error_model="numpy")
-def heaviest(evidence: Any, by_column: Any, starts: Any, agreeing: float, second: float, out: Any) -> None:
+def heaviest(
+    evidence: Any, by_column: Any, starts: Any, agreeing: float, second: float, out: Any, written: int
+) -> None:
     """Weigh rows up by their columns, and these by their features; see `Evidence.total`.
 
     Parameters
@@ -132,7 +134,9 @@ def heaviest(evidence: Any, by_column: Any, starts: Any, agreeing: float, second
         Features in the order of their columns, and where each column's begin.
     agreeing, second : float
         What the second feature of a column and the second column of a row count.
-    out : ndarray of float32, shape (n,), written
+    out : ndarray of float32, shape (n, columns)
+    written : int
+        The column of `out` that is written.
     """
     none = np.float32(0.0)
     for row in range(evidence.shape[0]):
@@ -149,46 +153,49 @@ def heaviest(evidence: Any, by_column: Any, starts: Any, agreeing: float, second
                 found += np.float64(np.float32(agreeing) * next_most)
             behind = max(behind, min(first, found))
             first = max(first, found)
-        out[row] = first if starts.size == 1 else first + second * behind
+        out[row, written] = first if starts.size == 1 else first + second * behind
 
 
 @compiled(error_model="numpy")
-def deviations(X: Any, median: Any, width: Any, out: Any) -> None:
+def deviations(X: Any, features: Any, median: Any, width: Any, out: Any) -> None:
     """How far values lie from medians, in widths of their side; see `DeviationSummary.deviations`.
 
     Parameters
     ----------
-    X : ndarray of float32, shape (n, features)
-    median : ndarray of float32, shape (features,)
-    width : ndarray of float32, shape (2, features)
-    out : ndarray of float32, shape (n, features), written
+    X : ndarray of float32, shape (n, all features)
+    features : ndarray of int64, shape (k,)
+    median : ndarray of float32, shape (k,)
+    width : ndarray of float32, shape (2, k)
+    out : ndarray of float32, shape (n, k), written
     """
     for row in range(X.shape[0]):
-        for i in range(X.shape[1]):
-            away = X[row, i] - median[i]
+        for i in range(features.size):
+            away = X[row, features[i]] - median[i]
             found = away / width[0, i] if away > 0 else -away / width[1, i]
             out[row, i] = np.float32(0.0) if isnan(found) else _NO_WIDTH if found == inf else found
 
 
 @compiled(error_model="numpy")
-def largest(z: Any, out: Any) -> None:
+def largest(z: Any, out: Any, first: int, count: int) -> None:
     """The largest values of each row, descending.
 
     Parameters
     ----------
     z : ndarray of float32, shape (n, features)
-        No less than `out` has columns; at least 0.
-    out : ndarray of float32, shape (n, k), written
+        At least 0; at least `count` features.
+    out : ndarray of float32, shape (n, columns)
+        Written in `count` columns from the `first` on.
+    first, count : int
     """
-    count = out.shape[1]
+    last = first + count - 1
     for row in range(z.shape[0]):
         for i in range(count):
-            out[row, i] = np.float32(-1.0)
+            out[row, first + i] = np.float32(-1.0)
         for i in range(z.shape[1]):
             value = z[row, i]
-            if value > out[row, count - 1]:
-                at = count - 1
-                while at > 0 and value > out[row, at - 1]:
+            if value > out[row, last]:
+                at = last
+                while at > first and value > out[row, at - 1]:
                     out[row, at] = out[row, at - 1]
                     at -= 1
                 out[row, at] = value

@@ -189,8 +189,8 @@ def agree(
                 row = value_places[i] % n
                 if look == 0:
                     agreed[row] += 1
-                else:
-                    most = max(most, np.int64(agreed[row]))
+                elif agreed[row] > most:
+                    most = agreed[row]
         if look == 0:
             for i in range(itself):
                 agreed[again[i]] = 0

@@ -68,12 +68,16 @@ def upgrade() -> None:
     _add_columns()
     op.create_index("records_by_time", "records", ["received"])
     few = sa.text("state != 'judged'")
-    op.create_index("records_not_judged", "records", ["stream_id", "id"], sqlite_where=few, postgresql_where=few)
+    op.create_index("records_not_judged", "records", ["id"], sqlite_where=few, postgresql_where=few)
+    by_stream = ["stream_id", "id"]
+    op.create_index("records_not_judged_by_stream", "records", by_stream, sqlite_where=few, postgresql_where=few)
     op.create_index("audit_by_whole", "audit", ["part_of"])
     op.create_index("audit_by_undone", "audit", ["undoes"])
     op.create_index("alerts_by_stream", "alerts", ["stream_id", "id"])
     op.create_index("alerts_by_case", "alerts", ["case_id", "id"])
-    op.create_index("alerts_by_rule", "alerts", ["hidden_by"])
+    op.create_index("alerts_by_time", "alerts", ["last_seen", "id"])
+    hidden = sa.text("hidden_by IS NOT NULL")
+    op.create_index("alerts_by_rule", "alerts", ["hidden_by"], sqlite_where=hidden, postgresql_where=hidden)
     op.execute(
         "UPDATE streams SET model_version = (SELECT max(version) FROM models WHERE models.stream_id = streams.id)"
     )
