@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
-from service_example import PRODUCTS, client_of, hot, resting, simulated
+from service_example import PRODUCTS, client_of, hot, resting, simulated, work_off
 from sqlalchemy import delete, update
 from starlette.testclient import TestClient
 
+from anomaly_detection.service import jobs
 from anomaly_detection.service.pages.acting import _DOING
 from anomaly_detection.service.pages.rendering import STATIC, age, number, static_file
+from anomaly_detection.service.pages.start import LATEST
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.tables import alerts, cases, records
 
@@ -273,3 +276,57 @@ def test_ages_and_numbers() -> None:
     assert age("2020-01-01T00:00:00.000Z").endswith(" y")
     assert age("2999-01-01T00:00:00.000Z") == "now"
     assert [number(each) for each in (None, 0.0, 1234.5, 1e6, -2.25)] == ["", "0", "1,234.50", "1,000,000", "-2.25"]
+
+
+def test_the_start_goes_from_a_table_to_the_inbox(tmp_path: Path) -> None:
+    with resting(tmp_path, model=None) as service:
+        client = client_of(service)
+        assert "Start with a table" in page(client, "/")
+        # A stream of its own, which learns when somebody has looked at its columns.
+        assert client.post("/v1/streams", json={"name": "mine", "learn_from": LATEST}).status_code == 201
+        assert "cannot be told yet" in page(client, "/start/mine")
+        client.post("/v1/streams/mine/records", json=[{**each, SCRIPT: 1} for each in simulated(60)])
+        text = page(client, "/start/mine")
+        assert "60 records are kept" in text
+        assert "<option selected>number</option>" in text
+        assert SCRIPT not in text
+        assert "mine" in page(client, "/")
+        assert client.post("/start/mine", data={"column": "humidity", "was": "number"}).status_code == 400
+        asked = {"column": ["humidity", "temperature"], "was": ["number"] * 2, "kind": ["ignore", "number"]}
+        went = client.post("/start/mine", data=asked, headers={"HX-Request": "true"})
+        assert (went.status_code, went.headers["HX-Redirect"]) == (200, "/start/mine")
+        assert client.get("/v1/streams/mine").json()["settings"]["columns"] == {"humidity": {"kind": "ignore"}}
+        assert client.post("/start/mine", data=asked).status_code == 409
+        assert "Learning from 60 records" in page(client, "/start/mine")
+        work_off(service)
+        assert "Judging the records" in page(client, "/start/mine")
+        number_of = service.stream_id("mine")
+        service.writer.run(lambda connection: jobs.add_job(connection, "judge", number_of))
+        work_off(service)
+        gone = client.get("/start/mine", follow_redirects=False)
+        assert (gone.status_code, gone.headers["Location"]) == (303, "/?stream=mine")
+        page(client, "/", stream="mine")
+        page(client, "/start/other", 404)
+
+
+def test_a_training_that_fails_says_why(tmp_path: Path) -> None:
+    with resting(tmp_path, model=None) as service:
+        client = client_of(service)
+        client.post("/v1/streams", json={"name": "mine", "learn_from": LATEST})
+        client.post("/v1/streams/mine/records", json=[{"a": 1}] * 3)
+        assert client.post("/start/mine", follow_redirects=False).headers["Location"] == "/start/mine"
+        work_off(service)
+        (job,) = client.get("/v1/jobs").json()["jobs"]
+        assert job["error"]
+        assert job["error"] in unescape(page(client, "/start/mine"))
+
+
+def test_the_sample_is_a_stream_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anomaly_detection.service.pages.start._SAMPLES", 200)
+    with resting(tmp_path, model=None) as service:
+        client = client_of(service)
+        for _ in range(2):
+            assert client.post("/sample", follow_redirects=False).headers["Location"] == "/start/sample"
+        (stream,) = [each for each in client.get("/v1/streams").json()["streams"] if each["name"] == "sample"]
+        assert stream["waiting"] == 200
+        assert "Learn from them" in page(client, "/start/sample")

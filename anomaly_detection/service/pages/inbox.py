@@ -13,6 +13,7 @@ from anomaly_detection.service.case_book import worst_alerts
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.pages.heading import heading
 from anomaly_detection.service.pages.rendering import html
+from anomaly_detection.service.pages.start import start_page
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.routes.cases import list_cases
 from anomaly_detection.service.routes.streams import list_streams
@@ -27,6 +28,8 @@ _UNRESOLVED, _ALL = "unresolved", "all"
 def inbox(visit: Visit, said: Any = None) -> Response:
     """``GET /``: the cases that the address asks for."""
     streams = visit.get(list_streams)["streams"]
+    if not visit.query and not any(each["judged"] + each["waiting"] + each["refused"] for each in streams):
+        return start_page(visit)
     asked = {name: value for name, value in visit.query if value}
     shown = {name: asked.get(name, "") for name in _FIELDS}
     shown["state"] = shown["state"] or _UNRESOLVED

@@ -16,13 +16,14 @@ from anomaly_detection.service.pages.acting import act
 from anomaly_detection.service.pages.case import before_page, case_page, record_page, records_page
 from anomaly_detection.service.pages.inbox import inbox
 from anomaly_detection.service.pages.rendering import STATIC, static_file
+from anomaly_detection.service.pages.start import learn, start_page, stream_start_page, take_sample
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
 
 __all__ = ["page_routes"]
 
-_MOST_FIELDS = 2000
+_MOST_FIELDS = 4000
 _YEAR = 365 * 86_400
 
 InTurn = Callable[..., Awaitable[Response]]
@@ -48,6 +49,10 @@ def page_routes(service: Service, in_turn: InTurn) -> list[Route]:
         page("/alerts/{id:int}/before", before_page),
         page("/records", records_page),
         page("/records/{id:int}", record_page, judges=True),
+        page("/start", start_page),
+        page("/sample", take_sample, "POST", judges=True),
+        page("/start/{name}", stream_start_page),
+        page("/start/{name}", learn, "POST"),
         *(Route(f"/static/{name}", partial(_static, name)) for name in STATIC),
     ]
 

@@ -105,6 +105,60 @@
   });
   document.addEventListener("htmx:sendError", () => tell("The service cannot be reached."));
 
+  const TYPES = {
+    csv: "text/csv", tsv: "text/csv", txt: "text/csv", parquet: "application/vnd.apache.parquet",
+    xlsx: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ndjson: "application/x-ndjson", jsonl: "application/x-ndjson", json: "application/json",
+    arrow: "application/vnd.apache.arrow.file", feather: "application/vnd.apache.arrow.file",
+  };
+
+  function send(method, where, type, body, progress) {
+    return new Promise((resolve, reject) => {
+      const request = new XMLHttpRequest();
+      request.open(method, where);
+      request.setRequestHeader("Content-Type", type);
+      const token = JSON.parse(document.body.getAttribute("hx-headers") || "{}");
+      Object.entries(token).forEach(([name, value]) => request.setRequestHeader(name, value));
+      if (progress) request.upload.onprogress = (event) => progress(event.loaded / event.total);
+      request.onload = () => resolve(request);
+      request.onerror = () => reject(new Error("The service cannot be reached."));
+      request.send(body);
+    });
+  }
+
+  // A stream is called as its file; it learns when somebody has looked at its columns.
+  async function take(file, form) {
+    const [, stem, end] = file.name.match(/^(.*?)\.?([^.]*)$/);
+    const type = TYPES[end.toLowerCase()];
+    if (!type) { tell(`Files that end in .${end} are not read here; give .csv, .parquet, .xlsx, .ndjson, .json or .arrow.`); return; }
+    const name = stem.replace(/[^A-Za-z0-9_-]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 64) || "table";
+    const bar = document.getElementById("sent");
+    bar.hidden = false;
+    try {
+      const wanted = JSON.stringify({ name, learn_from: Number(form.dataset.learnFrom) });
+      const made = await send("POST", "/v1/streams", "application/json", wanted);
+      // 409: there is one already; its records go on.
+      const sent = made.status === 201 || made.status === 409
+        ? await send("POST", `/v1/streams/${name}/records`, type, file, (share) => { bar.value = share; }) : made;
+      if (sent.status === 200 || sent.status === 202) location.assign(`/start/${name}`);
+      else tell(JSON.parse(sent.responseText).detail);
+    } catch (error) {
+      tell(error.message);
+    }
+    bar.hidden = true;
+  }
+
+  document.addEventListener("change", (event) => {
+    const form = event.target.closest("#drop");
+    if (form && event.target.files.length) take(event.target.files[0], form);
+  });
+  ["dragover", "drop"].forEach((kind) => document.addEventListener(kind, (event) => {
+    const form = document.getElementById("drop");
+    if (!form) return;
+    event.preventDefault();
+    if (kind === "drop" && event.dataTransfer.files.length) take(event.dataTransfer.files[0], form);
+  }));
+
   const keys = document.getElementById("use-keys");
   if (keys) keys.checked = usesKeys();
   if (location.pathname === "/") go(0);
