@@ -74,7 +74,7 @@ class Prepared:
         if n <= _MOST_SEEN or "seen" in self.__dict__:
             return self.seen
         starts = np.linspace(0, n - _RUN, _RUNS).astype(np.int64)
-        parts = (self._extended.part(np.arange(start, start + _RUN)) for start in starts.tolist())
+        parts = (self._extended.take(slice(start, start + _RUN)) for start in starts.tolist())
         return np.vstack([self.preprocessor.features_of(part) for part in parts])
 
 

@@ -154,8 +154,9 @@ def make_forest(
 
 
 def make_detector(settings: Settings, schema: Schema | None, forest: BaseIsolationForest) -> Detector:
-    """An unfitted detector with the settings' features and this forest."""
-    return Detector(SupplyChainFeatures(schema=schema, groups=settings.features.groups), _scaler(settings), forest)
+    """An unfitted detector with the settings' features, on all cores, and this forest."""
+    features = SupplyChainFeatures(schema=schema, groups=settings.features.groups, n_jobs=-1)
+    return Detector(features, _scaler(settings), forest)
 
 
 def settings_of(detector: Detector) -> Settings:

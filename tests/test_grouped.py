@@ -40,7 +40,8 @@ def test_medians_of_others_and_their_distances_are_those_of_the_plain_functions(
     x, own = values[~np.isnan(values)], codes[~np.isnan(values)]
     plain = Sorted(own, x, groups)
     expected, count = plain.median_of_others()
-    others, away, rest = ordered.within(codes, groups).by_others()
+    grouped = ordered.within(codes, groups)
+    others, away, rest = map(grouped.by_row, grouped.by_others())
     np.testing.assert_array_equal(others, expected)
     np.testing.assert_array_equal(rest, count)
     filled = np.where(count > 0, expected, 0.0)

@@ -26,6 +26,9 @@ __all__ = ["Batch"]
 
 FloatArray = npt.NDArray[np.float64]
 
+_EXPLAINED = 5_000
+"""Records whose reasons are made at once: what is said of all their features takes 50 kB each."""
+
 _PLAIN = (str, int, float, bool, type(None), pd.Timestamp)
 
 
@@ -150,12 +153,9 @@ class Batch:
         return self.frame.iloc[positions].to_dict("records")
 
     def _explained(self, positions: npt.NDArray[np.int64], reasons: int) -> list[Explanation]:
-        return explain_features(
-            self.detector,
-            self.table.labelled(self.rows),
-            self.features,
-            positions,
-            reasons,
-            self.threshold,
-            alerts=self.is_alert[positions] if self.threshold is None else None,
-        )
+        table, found = self.table.labelled(self.rows), list[Explanation]()
+        for start in range(0, len(positions), _EXPLAINED):
+            some = positions[start : start + _EXPLAINED]
+            alerts = self.is_alert[some] if self.threshold is None else None
+            found += explain_features(self.detector, table, self.features, some, reasons, self.threshold, alerts=alerts)
+        return found

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from anomaly_detection.data.cells import as_texts, content
 from anomaly_detection.data.column import Column, Role
 from anomaly_detection.data.date_texts import Orders, in_words
-from anomaly_detection.data.number_texts import Commas, Measures, odd_texts
+from anomaly_detection.data.distinct_texts import DistinctTexts
+from anomaly_detection.data.number_texts import Commas, Measures
 
 __all__ = ["Evidence"]
 
@@ -23,21 +25,33 @@ class Evidence:
     orders: Orders = field(default_factory=Orders)
     measures: Measures = field(default_factory=Measures)
 
-    def add(self, values: pd.Series[Any], column: Column, *, whole: bool = False) -> None:
-        """Count the cells of a part of the batch, or of all of it."""
+    def add(self, values: pd.Series[Any], column: Column, *, distinct: DistinctTexts | None = None) -> None:
+        """Count the cells of a part of the batch, or of all of it; then its `distinct` texts are given."""
         if content(values) != "texts" or column.epoch is not None:
             return
+        whole = distinct is not None
+        distinct = DistinctTexts.of(values) if distinct is None else distinct
         if column.role is Role.TIMESTAMP:
-            self.orders.add(as_texts(values).dropna())
+            self.orders.add_distinct(distinct.texts.to_numpy()[:-1], distinct.times[:-1])
         elif column.role is Role.NUMERIC:
-            texts = as_texts(values).dropna()
             # Numbers as programs write them say nothing, unless other parts have commas.
-            odd = odd_texts(texts)
-            if whole and not column.decimal_comma and odd.empty:
+            is_odd = np.isnan(distinct.numbers)
+            is_odd[-1] = False
+            if whole and not column.decimal_comma and not is_odd.any():
                 return
-            self.commas.add(texts, odd, whole=whole and not column.decimal_comma)
+            at = np.flatnonzero(is_odd)
+            pairs = [*zip(distinct.texts.iloc[at].tolist(), distinct.times[at].tolist(), strict=True)]
             if column.unit is None:
-                self.measures.add(odd)
+                self.measures.count(pairs)
+            if whole and not column.decimal_comma:
+                self.commas.count(pairs)
+                if not (self.commas.comma or self.commas.either):
+                    return
+                # Points count too, then.
+                self.commas = Commas()
+            texts = as_texts(values)
+            odd, texts = texts[is_odd[distinct.codes]], texts.dropna()
+            self.commas.add(texts, odd, whole=whole and not column.decimal_comma)
 
     def settle(self, column: Column) -> Column:
         """The column as this batch is to be read; its ``note`` says what was settled against training, or without."""

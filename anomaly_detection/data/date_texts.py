@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,7 @@ _YEAR_MONTH_DAY = r"^\d{4}-\d\d-\d\d"
 _IN_NUMBERS = re.compile(r"(\d{1,2})([-/. ])(\d{1,2})\2(\d{4}|\d{2})", re.ASCII)
 _NAMED = re.compile(r"(\d{1,2})[-/ ]([A-Za-z]{3,9})[-/ ](\d{4}|\d{2})", re.ASCII)
 _FIRST_YEAR, _LAST_YEAR = "1678", "2261"
+_REMEMBERED = 65_536
 
 Bools = npt.NDArray[np.bool_]
 Dates = npt.NDArray[np.datetime64]
@@ -132,25 +134,27 @@ class KnownForms:
 
     def __init__(self, forms: Sequence[str]) -> None:
         marks = [form[1] for form in forms]
-        self._orders = {
-            form[1]: form[0] for form in forms if form[0] in "dm" and len(form) == 5 and marks.count(form[1]) == 1
-        }
+        known = {form[1]: form[0] for form in forms if form[0] in "dm" and len(form) == 5 and marks.count(form[1]) == 1}
+        self._orders = tuple(sorted(known.items()))
 
     def __call__(self, text: str) -> str | None:
         """The date as NumPy reads it, if there is such a day; None where it has another form, or may have."""
-        turned = text if _AS_PROGRAMS.fullmatch(text) else self._turned(text)
+        turned = text if _AS_PROGRAMS.fullmatch(text) else _turned(text, self._orders)
         return turned if turned is not None and _FIRST_YEAR <= turned[:4] <= _LAST_YEAR else None
 
-    def _turned(self, text: str) -> str | None:
-        if (parts := _IN_NUMBERS.fullmatch(text)) is not None:
-            order = self._orders.get(parts[2])
-            if order is None:
-                return None
-            day, month, year = (parts[1], parts[3], parts[4]) if order == "d" else (parts[3], parts[1], parts[4])
-            return f"{_four_figures(year)}-{int(month):02d}-{int(day):02d}"
-        if (parts := _NAMED.fullmatch(text)) is not None and (number := MONTHS.get(parts[2].lower())) is not None:
-            return f"{_four_figures(parts[3])}-{number:02d}-{int(parts[1]):02d}"
-        return None
+
+@lru_cache(_REMEMBERED)
+def _turned(text: str, orders: tuple[tuple[str, str], ...]) -> str | None:
+    """A date as `KnownForms` turns it by the order that belongs to each mark; days come again, part by part."""
+    if (parts := _IN_NUMBERS.fullmatch(text)) is not None:
+        order = next((order for mark, order in orders if mark == parts[2]), None)
+        if order is None:
+            return None
+        day, month, year = (parts[1], parts[3], parts[4]) if order == "d" else (parts[3], parts[1], parts[4])
+        return f"{_four_figures(year)}-{int(month):02d}-{int(day):02d}"
+    if (parts := _NAMED.fullmatch(text)) is not None and (number := MONTHS.get(parts[2].lower())) is not None:
+        return f"{_four_figures(parts[3])}-{number:02d}-{int(parts[1]):02d}"
+    return None
 
 
 def _four_figures(year: str) -> str:
@@ -429,10 +433,15 @@ class Orders:
 
     def add(self, texts: pd.Series[Any]) -> None:
         """Count further cells."""
+        counts = texts.value_counts()
+        self.add_distinct(np.asarray(counts.index, dtype=object), counts.to_numpy(dtype=np.int64))
+
+    def add_distinct(self, texts: npt.NDArray[np.object_], times_each: npt.NDArray[np.int64]) -> None:
+        """Count further cells by their distinct texts, and how many have each."""
         found: dict[str, list[tuple[int, ...]]] = {}
         # Most dates begin with a year, a month and a day, and leave nothing open.
-        open_ = texts[~fits(arrow_texts(texts), _YEAR_MONTH_DAY)]
-        for text, times in open_.value_counts().items():
+        open_ = ~fits(arrow_texts(texts), _YEAR_MONTH_DAY)
+        for text, times in zip(texts[open_].tolist(), times_each[open_].tolist(), strict=True):
             cell = str(text).strip()
             parts = _NUMERIC_PARTS.match(cell)
             if parts is not None:

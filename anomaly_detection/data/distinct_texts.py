@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,12 @@ class DistinctTexts:
         texts = pd.Series([*np.asarray(found, dtype=object).tolist(), None], dtype=object)
         codes = np.where(codes < 0, len(found), codes).astype(np.int64)
         return cls(texts, codes, np.bincount(codes, minlength=len(texts)).astype(np.int64))
+
+    @cached_property
+    def numbers(self) -> npt.NDArray[np.float64]:
+        """Those that are numbers as programs write them, NaN for others; shape (m,)."""
+        found: Any = pd.to_numeric(self.texts, errors="coerce")
+        return np.asarray(found.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
 
     def rows(self, where: npt.NDArray[np.bool_]) -> int:
         """How many rows have one of some of the texts."""

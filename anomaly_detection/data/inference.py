@@ -33,6 +33,7 @@ __all__ = ["infer_column"]
 
 _TEXTS_KEPT = 20
 _SEVERAL = 3  # rows of one level
+_SCREENED = 200
 _VALUES = (Role.NUMERIC, Role.TIMESTAMP)
 _NOTHING = Declaration()
 
@@ -232,7 +233,7 @@ def _why_numbers(present: pd.Series[Any], unit: str | None, measures: Measures) 
 
 
 def _dates_in_texts(name: str, texts: pd.Series[Any], present: pd.Series[Any], said: Declaration) -> Column | None:
-    if said.role is not Role.TIMESTAMP and not _mostly(_where(may_be_date, present), present):
+    if said.role is not Role.TIMESTAMP and not (_mostly(_where(may_be_date, present), present) and _any_dates(present)):
         return None
     orders = Orders()
     orders.add(present)
@@ -246,6 +247,16 @@ def _dates_in_texts(name: str, texts: pd.Series[Any], present: pd.Series[Any], s
         why += " by habit, for no cell tells"
     why = _with_codes(why, [str(text).strip() for text in present[far][:1]])
     return _infer_dates(name, dates, len(texts), said, why, **details)
+
+
+def _any_dates(present: pd.Series[Any]) -> bool:
+    """Whether any of some cells, or of some distinct texts, is a date in whatever order; of a column of dates most are.
+
+    Texts that only look a little like dates take long to read.
+    """
+    parts = (cells.iloc[:: -(-len(cells) // _SCREENED)] for cells in (present, present.drop_duplicates()))
+    dates, far, open_ = read_dates(pd.concat(parts), ())
+    return bool((~np.isnat(dates) | far | open_).any())
 
 
 def _text_role(name: str, present: pd.Series[Any], distinct: int, kept: tuple[str, ...]) -> tuple[Role, str]:

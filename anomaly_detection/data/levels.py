@@ -152,7 +152,7 @@ class Groups:
     """The combinations of levels of a table's rows, and each row's, shape (n,)."""
 
     levels: CombinedLevels
-    codes: npt.NDArray[np.int32]
+    codes: npt.NDArray[Any]
 
 
 def grouped_by(table: Table, columns: Sequence[str]) -> Groups:
@@ -161,7 +161,8 @@ def grouped_by(table: Table, columns: Sequence[str]) -> Groups:
     def make() -> Groups:
         levels = CombinedLevels.__new__(CombinedLevels)
         codes = levels._learn(table, tuple(columns))
-        return Groups(levels, codes.astype(np.int32))
+        # As short as they can be: there are many groupings, of all rows each.
+        return Groups(levels, codes.astype(np.min_scalar_type(-len(levels))))
 
     made: Groups = table.made((grouped_by, *columns), make)
     return made

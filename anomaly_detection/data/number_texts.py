@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,6 +54,7 @@ _BY_DOT = re.compile(rf"{_PLAIN_DOT}|{_GROUPED_BY_COMMA}")
 _BY_COMMA = re.compile(rf"{_PLAIN_COMMA}|{_GROUPED_BY_DOT}")
 _NO_CENTS = re.compile(r"(?<=\d)([.,])[-\u2013\u2014]{1,2}(?=\D*$)")
 _PLAIN = r"^-?\d+(?:\.\d+)?$"
+_WORDED = re.compile(r"[^0-9., +-]")
 _TENTH = 0.1
 _IN_SPACE = str.maketrans("", "", "'\u2019 \u00a0\u202f")
 
@@ -124,18 +126,24 @@ def parse_numbers(texts: pd.Series[Any], decimal_comma: bool | None = False, uni
     ndarray of float64, shape (len(texts),)
     """
     codes, found = pd.factorize(texts)
-    numbers = parse_distinct_numbers(pd.Series(np.asarray(found, dtype=object)), decimal_comma, unit)
+    numbers = parse_distinct_numbers(pd.Series(np.asarray(found, dtype=object), dtype=object), decimal_comma, unit)
     return np.append(numbers, np.nan)[codes]
 
 
-def parse_distinct_numbers(distinct: pd.Series[Any], decimal_comma: bool | None, unit: str | None) -> Floats:
-    """`parse_numbers` of texts that are all different, None among them at most."""
+def parse_distinct_numbers(
+    distinct: pd.Series[Any], decimal_comma: bool | None, unit: str | None, plain: Floats | None = None
+) -> Floats:
+    """`parse_numbers` of texts that are all different, None among them at most; `plain` are those found already."""
     if decimal_comma:
         numbers = np.full(len(distinct), np.nan)
+    elif plain is not None:
+        numbers = plain.copy()
     else:
         numbers = pd.to_numeric(distinct, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan).copy()
-    for place in np.flatnonzero(np.isnan(numbers)).tolist():
-        numbers[place] = _as_float(str(distinct.iat[place]), decimal_comma, unit)
+    left = np.flatnonzero(np.isnan(numbers))
+    # As a list: a column makes more of each look at one cell than the reading takes.
+    for place, text in zip(left.tolist(), distinct.iloc[left].tolist(), strict=True):
+        numbers[place] = _as_float(str(text), decimal_comma, unit)
     return numbers
 
 
@@ -157,13 +165,7 @@ class Commas:
 
         Of `whole` columns without a comma in any number, points are not counted.
         """
-        for text, count in odd[odd.str.contains("[.,]").to_numpy(dtype=bool, na_value=False)].value_counts().items():
-            match = _matched(str(text))
-            digits, by_point, by_comma = ("", False, False) if match is None else _both_ways(match)
-            self.point += int(count) if by_point and not by_comma else 0
-            self.comma += int(count) if by_comma and not by_point else 0
-            self.either += int(count) if by_point and by_comma and "," in digits else 0
-            self.dotted += int(count) if by_point and by_comma and "." in digits else 0
+        self.count((str(text), int(count)) for text, count in odd.value_counts().items())
         if whole and not (self.comma or self.either):
             return
         plain = texts.drop(odd.index)
@@ -171,6 +173,18 @@ class Commas:
         dotted = int(fits(written, r"^\s*-?[1-9]\d?\d?\.\d\d\d\s*$").sum())
         self.dotted += dotted
         self.point += int(fits(written, r"\.").sum()) - dotted
+
+    def count(self, odd: Iterable[tuple[str, int]]) -> None:
+        """Count the `odd_texts` of further cells, each once with how many cells have it."""
+        for text, count in odd:
+            if "." not in text and "," not in text:
+                continue
+            match = _matched(text)
+            digits, by_point, by_comma = ("", False, False) if match is None else _both_ways(match)
+            self.point += count if by_point and not by_comma else 0
+            self.comma += count if by_comma and not by_point else 0
+            self.either += count if by_point and by_comma and "," in digits else 0
+            self.dotted += count if by_point and by_comma and "." in digits else 0
 
     def learned(self) -> bool | None:
         """Whether commas are decimal, going by the more of the cells; None where no number has a comma."""
@@ -200,11 +214,15 @@ class Measures:
 
     def add(self, texts: pd.Series[Any]) -> None:
         """Count further cells."""
-        for text, count in _worded(texts).items():
-            match = _matched(str(text))
+        self.count((str(text), int(count)) for text, count in _worded(texts).items())
+
+    def count(self, odd: Iterable[tuple[str, int]]) -> None:
+        """Count the `odd_texts` of further cells, each once with how many cells have it."""
+        for text, count in odd:
+            match = _matched(text) if _WORDED.search(text) else None
             unit = None if match is None else _unit(match)
             if unit is not None:
-                self.units[unit] += int(count)
+                self.units[unit] += count
 
     def usual(self) -> str | None:
         """The commonest unit, of equal ones the first by name; None without any."""
@@ -224,12 +242,12 @@ def currencies(texts: pd.Series[Any]) -> list[str]:
 def _worded(texts: pd.Series[Any]) -> pd.Series[Any]:
     """How often each text occurs that has more in it than digits and marks."""
     odd = odd_texts(texts)
-    return odd[odd.str.contains(r"[^0-9., +-]", regex=True).to_numpy(dtype=bool, na_value=False)].value_counts()
+    return odd[odd.str.contains(_WORDED.pattern, regex=True).to_numpy(dtype=bool, na_value=False)].value_counts()
 
 
 def odd_texts(texts: pd.Series[Any]) -> pd.Series[Any]:
     """The texts that are no numbers as programs write them."""
     rest = texts[~fits(arrow_texts(texts), _PLAIN)]
     codes, levels = pd.factorize(rest)
-    odd = pd.to_numeric(pd.Series(levels), errors="coerce").isna().to_numpy(dtype=bool)
+    odd = pd.to_numeric(pd.Series(levels, dtype=object), errors="coerce").isna().to_numpy(dtype=bool)
     return rest[np.append(odd, True)[codes]]

@@ -31,16 +31,19 @@ Floats = npt.NDArray[np.float64]
 Dates = npt.NDArray[np.datetime64]
 
 
-def read_values(values: pd.Series[Any], column: Column, first: int) -> tuple[npt.NDArray[Any], Coded, ColumnCleaning]:
+def read_values(
+    values: pd.Series[Any], column: Column, first: int, distinct: DistinctTexts | None = None
+) -> tuple[npt.NDArray[Any], Coded, ColumnCleaning]:
     """Read numbers or dates; give them, the words for what is missing, and what was done.
 
-    `first` is the position of the first row in the whole table, from 0, by which errors name rows.
+    `first` is the position of the first row in the whole table, from 0, by which errors name rows; `distinct` are the
+    column's texts where they were sorted out before.
     """
     done = ColumnCleaning(note=column.note)
     held = content(values)
     dates = column.role is Role.TIMESTAMP
     if held == "texts" or ((held == "dates") is not dates and not (dates and column.epoch and held == "numbers")):
-        return _read_texts(values, column, first, done)
+        return _read_texts(DistinctTexts.of(values) if distinct is None else distinct, column, first, done)
     read: npt.NDArray[Any]
     if not dates:
         numbers = as_numbers(values)
@@ -66,21 +69,20 @@ def read_values(values: pd.Series[Any], column: Column, first: int) -> tuple[npt
 
 
 def _read_texts(
-    values: pd.Series[Any], column: Column, first: int, done: ColumnCleaning
+    distinct: DistinctTexts, column: Column, first: int, done: ColumnCleaning
 ) -> tuple[npt.NDArray[Any], Coded, ColumnCleaning]:
-    distinct = DistinctTexts.of(values)
     texts, rows = distinct.texts, distinct.codes
     far = open_ = np.zeros(len(texts), dtype=bool)
     read: Any
     dates = column.role is Role.TIMESTAMP
     if dates and column.epoch:
-        numbers = parse_distinct_numbers(texts, False, None)
+        numbers = parse_distinct_numbers(texts, False, None, distinct.numbers)
         read = parse_epochs(numbers, column.epoch)
         far = ~np.isnan(numbers) & np.isnat(read)
     elif dates:
         read, far, open_ = read_distinct_dates(texts.to_numpy(), column.dates)
     else:
-        read = parse_distinct_numbers(texts, column.decimal_comma, column.unit)
+        read = parse_distinct_numbers(texts, column.decimal_comma, column.unit, distinct.numbers)
     # No word for "no value" is a number or a date.
     left = np.isnat(read) if dates else np.isnan(read)
     blank = np.zeros(len(texts), dtype=bool)
@@ -93,7 +95,11 @@ def _read_texts(
             left = np.isnan(read) & ~blank & ~coded
             read[left] = truths(texts[left])
         elif column.decimal_comma is None:
-            open_ = np.isnan(read) & ~blank & ~np.isnan(parse_numbers(texts.where(np.isnan(read)), False, column.unit))
+            # Only a comma leaves open what it means.
+            left = np.flatnonzero(np.isnan(read) & ~blank)
+            left = left[["," in str(text) for text in texts.iloc[left].tolist()]]
+            open_ = np.zeros(len(texts), dtype=bool)
+            open_[left] = ~np.isnan(parse_distinct_numbers(texts.iloc[left], False, column.unit))
         read[coded] = np.nan
         _refuse_infinite(read[rows], column.name, first)
     if dates:

@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly_detection.data.cells import content
 from anomaly_detection.data.cleaning import CleaningReport, ColumnCleaning
 from anomaly_detection.data.column import Column, Role, reason_column
 from anomaly_detection.data.conventions import Evidence
 from anomaly_detection.data.declarations import Declaration, declared
+from anomaly_detection.data.distinct_texts import DistinctTexts
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.inference import infer_column
 from anomaly_detection.data.names import did_you_mean, unused_name
@@ -78,8 +80,8 @@ class Schema:
         more = {name: tuple(found) for name, found in codes.items()}
         return Schema(tuple(replace(column, codes=column.codes + more.get(column.name, ())) for column in self.columns))
 
-    def settled(self, parts: Iterable[Any], *, whole: bool = False) -> Schema:
-        """The columns as all `parts` of a table are to be read together; `whole` where there is one part only.
+    def settled(self, parts: Iterable[Any], *, texts: Mapping[str, DistinctTexts] | None = None) -> Schema:
+        """The columns as all `parts` of a table are to be read together; of one part alone its `texts` by column.
 
         Cells may be written in a form that the training records did not have, such as 01.02.2024 or 1,234, which means
         one of two things. Where the cells say which (some day is above 12), the form is read; else they become missing
@@ -90,7 +92,8 @@ class Schema:
             frame = to_frame(part)
             for column in self.columns:
                 if column.name in found and column.name in frame.columns:
-                    found[column.name].add(frame[column.name], column, whole=whole)
+                    known = None if texts is None else texts.get(column.name)
+                    found[column.name].add(frame[column.name], column, distinct=known)
             # Else it would be held while the next part is read.
             del part, frame
         made = tuple(found[column.name].settle(column) if column.name in found else column for column in self.columns)
@@ -136,13 +139,18 @@ class Schema:
         report = CleaningReport(rows=len(frame))
         word_columns = self.word_columns()
         cleaned: dict[str, Any] = {}
-        columns = self.columns if first is not None else self.settled([frame], whole=True).columns
+        texts = {
+            column.name: DistinctTexts.of(frame[column.name])
+            for column in self.columns
+            if column.role in _READ and column.name in frame.columns and content(frame[column.name]) == "texts"
+        }
+        columns = self.columns if first is not None else self.settled([frame], texts=texts).columns
         for column in steps(columns, "cleaning columns"):
             if column.name not in frame.columns:
                 continue
             values = frame[column.name]
             if column.role in _READ:
-                read, words, done = read_values(values, column, first or 0)
+                read, words, done = read_values(values, column, first or 0, texts.get(column.name))
                 cleaned[column.name] = read
                 if column.texts:
                     cleaned[word_columns[column.name]] = words

@@ -91,7 +91,8 @@ class Coded:
             place = vocabulary.place
             # The last is that of code -1. Where a text says that it is missing, that is the same level.
             lookup = np.array([*(place.get(name, -1) for name in self.names), vocabulary.missing], dtype=np.int64)
-            found = self._made[vocabulary] = lookup[self.codes]
+            same = np.array_equal(lookup[:-1], np.arange(len(self.names))) and not (self.codes < 0).any()
+            found = self._made[vocabulary] = self.codes if same and len(self.codes) > 1 else lookup[self.codes]
         return found
 
     def made(self, make: Callable[[Coded], npt.NDArray[Any]]) -> npt.NDArray[Any]:
@@ -296,9 +297,15 @@ class Table:
         return self._made[key]
 
     def forget(self, maker: Any) -> None:
-        """Make anew what was made under keys that begin with this one."""
-        for key in [key for key in self._made if isinstance(key, tuple) and key[0] is maker]:
+        """Make anew what was made under this key, and under those that begin with it."""
+        for key in [key for key in self._made if (key[0] if isinstance(key, tuple) else key) is maker]:
             del self._made[key]
+
+    def forget_lookups(self) -> None:
+        """Make anew what was made of categories, such as their places in vocabularies: they take as much as columns."""
+        for column in self._columns.values():
+            if isinstance(column, Coded):
+                column._made.clear()
 
     def labelled(self, labels: Any) -> Table:
         """The same, with its rows called otherwise."""

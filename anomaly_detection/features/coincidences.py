@@ -36,6 +36,7 @@ Keys = npt.NDArray[np.uint64]
 
 _MISSING = np.uint64(0x6D697373)
 _COLUMNS_AT_ONCE = 16
+_CELLS = 16_384  # at once: what they take stays in the cache
 _ALL_BITS = (1 << 64) - 1
 
 
@@ -66,7 +67,9 @@ def cell_keys(column: Any) -> Keys:
     if values.dtype.kind == "M":
         keys = mixed(values.astype("datetime64[ns]").view(np.uint64))
     elif values.dtype.kind in "fiub":
-        keys = _number_keys(values.astype(np.float64))
+        keys = np.empty(len(values), dtype=np.uint64)
+        for start in range(0, len(values), _CELLS):
+            keys[start : start + _CELLS] = _number_keys(values[start : start + _CELLS].astype(np.float64))
     else:
         keys = _text_keys(values)
     return np.where(missing_in(values), _MISSING, keys)
@@ -89,7 +92,7 @@ def keys_by_column(X: Table, names: Sequence[str]) -> dict[str, Keys]:
     made: dict[str, Keys] = X.made(keys_by_column, dict)
     left = _left(X, names, made, keys_by_column)
     numbers = [name for name in left if not isinstance(X[name], Coded) and X[name].dtype.kind == "f"]
-    if numbers:
+    if numbers and len(X) <= _CELLS:
         values = X.matrix(numbers)
         keys = np.where(np.isnan(values), _MISSING, _number_keys(values))
         made.update(zip(numbers, keys.T, strict=True))
@@ -101,12 +104,10 @@ def keys_by_column(X: Table, names: Sequence[str]) -> dict[str, Keys]:
 
 
 def name_keys_by_column(X: Table, names: Sequence[str]) -> dict[str, Keys]:
-    """`name_keys` of several columns, those of one kind all at once, each once for all who ask."""
+    """`name_keys` of several columns, each once for all who ask."""
     made: dict[str, Keys] = X.made(name_keys_by_column, dict)
     left = _left(X, names, made, name_keys_by_column)
-    if left:
-        keys = name_keys(np.concatenate([X.objects(name) for name in left]))
-        made.update(zip(left, keys.reshape(len(left), len(X)), strict=True))
+    made.update({name: name_keys(X.objects(name)) for name in left})
     return {name: made[name] for name in names}
 
 
@@ -123,8 +124,15 @@ def _left(X: Table, names: Sequence[str], made: dict[str, Keys], make: Callable[
 def name_keys(column: Any) -> Keys:
     """Hash the cells of a column that names records, by their texts: 12, 12.0 and "12" are one name; shape (n,)."""
     values = objects_of(column_values(column))
-    keys = _text_keys([str(int(one)) if isinstance(one, float) and one.is_integer() else one for one in values])
-    if all(type(one) is str for one in values):
+    keys = np.empty(len(values), dtype=np.uint64)
+    only_texts = True
+    for start in range(0, len(values), _CELLS):
+        some = values[start : start + _CELLS].tolist()
+        if {*map(type, some)} != {str}:
+            only_texts = False
+            some = [str(int(one)) if isinstance(one, float) and one.is_integer() else one for one in some]
+        keys[start : start + _CELLS] = _text_keys(some)
+    if only_texts:
         return keys
     return np.where(missing_in(values), _MISSING, keys)
 

@@ -191,11 +191,12 @@ class Contexts(NumericGroup):
             values[:, i], usual[:, i] = (_off_scale(part, one) for part in (own, centre))
         return values, usual
 
-    def told_beside(self, X: Table, feature: int) -> tuple[str, ...] | None:
+    def told_beside(self, X: Table, feature: int, row: int = 0) -> tuple[str, ...] | None:
         """`FeatureGroup.told_beside`: all records, where the group has no other."""
         one = self.contexts_[feature]
-        codes = _learned(self).codes(X)[:, feature]
-        return None if _has_others(one.history, codes, one.values(X))[0] else ()
+        codes = X.made((self, "codes"), lambda: _learned(self).codes(X))
+        others = X.made((self, "others", feature), lambda: _has_others(one.history, codes[:, feature], one.values(X)))
+        return None if others[row] else ()
 
     def ranges_in_units(self, X: Any, bounds: Floats) -> Floats:
         """Between what the middle 90 % of each row's group lie, in the numbers' units, shape (2, n, features)."""

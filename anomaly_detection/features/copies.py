@@ -148,11 +148,11 @@ class Copies(FeatureGroup):
     def known(self, X: Any) -> npt.NDArray[np.bool_]:
         """Say which records are among the training records remembered, alike in every column; shape (n,)."""
         X = as_table(X)
-        return self._itself(X, self._content(X))
+        return self._itself(X)
 
-    def _itself(self, X: Table, content: Keys) -> npt.NDArray[np.bool_]:
+    def _itself(self, X: Table) -> npt.NDArray[np.bool_]:
         # Without any name, one that says the same is itself.
-        found, _ = among(self.content_, content)
+        found, _ = self._places(X)
         if not found.any():
             return found
         nameless = found.copy()
@@ -165,9 +165,9 @@ class Copies(FeatureGroup):
         if len(X) == 1:
             return self._others_of_one(X)
         here = repeats_of(content)
-        known, at = among(self.content_, content)
+        known, at = self._places(X)
         before = np.where(known, self.counts_[at], 0)
-        itself = self._itself(X, content)
+        itself = self._itself(X)
         # Training records that come again are counted once, here.
         if itself.any():
             codes, _ = pd.factorize(content)

@@ -26,6 +26,7 @@ from anomaly_detection.progress import steps
 __all__ = ["Expectation"]
 
 Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
 Places = npt.NDArray[np.int64]
 _SAMPLE = 10_000
 _ROUNDS = 4
@@ -168,6 +169,11 @@ class Expectation(ComparingGroup):
         standard = (self.scales_[name].apply(X.numbers(name)) - centre) / spread
         return np.asarray(np.clip(standard, -_FARTHEST_JUDGED, _FARTHEST_JUDGED))
 
+    def _said(self, X: Table) -> tuple[dict[str, Floats], dict[str, Codes]]:
+        """What each number of the rows says of others, and each category's levels."""
+        numbers = {name: self._telling(X, name) for name in self.centres_}
+        return numbers, {name: levels.codes(X[name]) for name, levels in self.levels_.items()}
+
     def _telling(self, X: Table, name: str) -> Floats:
         """What a number says of others: not missing, and no farther out than nearly all are."""
         centre, spread, low, high = self.centres_[name]
@@ -299,16 +305,17 @@ class Expectation(ComparingGroup):
                 ends[..., i] = self.scales_[target.column].invert(np.clip(standard * spread + centre, low, high))
         return ends
 
-    def told_beside(self, X: Table, target: int) -> tuple[str, ...]:
+    def told_beside(self, X: Table, target: int, row: int = 0) -> tuple[str, ...]:
         """`FeatureGroup.told_beside`: the columns that move the estimate most, at most three."""
+        told, coded = X.made((self, "telling"), lambda: self._said(X))
         one, place, moved = self.targets_[target], 1, {}
         weights = np.zeros(1 + len(self.centres_) + sum(map(len, self.levels_.values())))
         weights[slice(None) if one.places is None else one.places] = one.weights
         for name in self.centres_:
-            moved[name] = float(self._telling(X, name)[0] * weights[place])
+            moved[name] = float(told[name][row] * weights[place])
             place += 1
         for name, levels in self.levels_.items():
-            code = int(levels.codes(X[name])[0])
+            code = int(coded[name][row])
             moved[name] = 0.0 if code < 0 else float(weights[place + code])
             place += len(levels)
         strongest = sorted(moved, key=lambda name: -round(abs(moved[name]), 9))[:3]

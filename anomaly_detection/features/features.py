@@ -22,6 +22,7 @@ from anomaly_detection.data.schema import CleaningReport, CleanRecords, Role, Sc
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.branches import Branch, plan_branches
+from anomaly_detection.features.coincidences import keys_by_column
 from anomaly_detection.features.compiled.choice import by_compiled_code
 from anomaly_detection.features.compiled.features import CompiledFeatures
 from anomaly_detection.features.compiled.program import Program
@@ -40,11 +41,13 @@ from anomaly_detection.features.restated_columns import find_restated
 from anomaly_detection.features.sources import sources_of
 from anomaly_detection.features.surprise import DeviationSummary
 from anomaly_detection.features.units import Units
+from mlx_iforest.threads import run
 
 __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
 
 _FEW = 20_000  # rows: below, threads cost more than they save
 _ROWS = 8_192  # summarised at once
+_ROWS_AT_ONCE = 512  # by compiled code: what they take stays in the cache
 
 
 class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -189,7 +192,9 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         self.transformers_ = self._branches()
         Kept.forget(self)
         blocks = self._blocks("fit_transform", extended)
-        extended.forget(grouped_by)
+        for made in (grouped_by, keys_by_column):
+            extended.forget(made)
+        extended.forget_lookups()
         sources = self._sources()
         self.kept_ = kept_features(blocks, sources)
         if not self.kept_.size:
@@ -263,8 +268,10 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         """Return the features of records that `prepare` or `extend` made; training records have theirs again."""
         extended = as_table(extended)
         if by_compiled_code(len(extended)):
-            found = _compiled(self).of(extended)
-            self._append_summary(found)
+            # Threads over rows; below, they cost more than they save.
+            n_threads = 1 if len(extended) < _FEW else joblib.effective_n_jobs(self.n_jobs)
+            found = _compiled(self).of(extended, n_threads)
+            self._append_summary(found, n_threads)
         else:
             found = self.summarise(self._of_branches("features_of", extended)[:, self.kept_])
         copies = self._copies()
@@ -274,12 +281,16 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             return found
         return self.remembered_.restore(copies[0].keys(extended), found)
 
-    def _append_summary(self, out: npt.NDArray[np.float32]) -> None:
+    def _append_summary(self, out: npt.NDArray[np.float32], n_threads: int) -> None:
         """`summarise` by compiled code, in the columns behind the features of single columns."""
-        if "tails" in self.groups:
-            self.tails_.append(out, self.forest_features, len(self.kept_))
-        if self.evidence_ is not None:
-            self.evidence_.append(out)
+
+        def append(some: npt.NDArray[np.float32]) -> None:
+            if "tails" in self.groups:
+                self.tails_.append(some, self.forest_features, len(self.kept_))
+            if self.evidence_ is not None:
+                self.evidence_.append(some)
+
+        run(append, [out[start : start + _ROWS_AT_ONCE] for start in range(0, len(out), _ROWS_AT_ONCE)], n_threads)
 
     def _summarised(self, learned: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32] | None:
         """Put the row-level summary behind the features of training records, in the columns that are left for it.

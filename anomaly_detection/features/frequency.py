@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.special import betainc, gammainc, gammaln
 
 from anomaly_detection.features.bounds import LARGEST
@@ -123,14 +124,17 @@ class Frequency:
     def fit_spread(self, others: Codes, expected: Floats) -> None:
         """Learn the rate and the shape that make training values' repeats likeliest."""
         every = -(-len(others) // _SAMPLE)
-        count, mean = others[::every].astype(np.float64), np.maximum(expected[::every], _TINY)
-        best = -np.inf
+        # Densities are the same for many values: what so many of them have is added up once.
+        places, different = pd.factorize(np.maximum(expected[::every], _TINY))
+        keys, times = np.unique(others[::every] * len(different) + places, return_counts=True)
+        count, mean = (keys // len(different)).astype(np.float64), different[keys % len(different)]
+        best, total = -np.inf, float(np.sum(times * count))
         for shape in _SHAPES:
             constant = gammaln(count + shape) - gammaln(shape)
             for rate in _RATES:
                 spread = rate * mean
-                likely = float(np.sum(constant + count * np.log(spread) - (count + shape) * np.log1p(spread / shape)))
-                likely -= float(np.sum(count)) * float(np.log(shape))
+                each = constant + count * np.log(spread) - (count + shape) * np.log1p(spread / shape)
+                likely = float(np.sum(times * each)) - total * float(np.log(shape))
                 if likely > best:
                     best, self.rate, self.shape = likely, float(rate), float(shape)
 

@@ -161,8 +161,8 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Whether there is something to say beside what is usual."""
         return True
 
-    def told_beside(self, X: Table, feature: int) -> tuple[str, ...] | None:
-        """The columns that a feature's words name as what the one record `X` is held against; None: its `group_by`."""
+    def told_beside(self, X: Table, feature: int, row: int = 0) -> tuple[str, ...] | None:
+        """The columns that a feature's words name as what a row is held against; None: its `group_by`."""
         return None
 
     @classmethod

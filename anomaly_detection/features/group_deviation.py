@@ -28,6 +28,7 @@ __all__ = ["GroupDeviation"]
 
 Floats = npt.NDArray[np.float64]
 _SAMPLE = 30_000
+_FEW = 20_000  # rows: below, threads cost more than they save
 _ROWS_A_GROUP = 15  # on average; smaller groups foretell too well and judge too badly
 _DETERMINED_SHARE = 0.98
 _SPREAD_STRENGTH = 6.0  # a robust scale needs that many more rows than a median to be known as well
@@ -119,7 +120,7 @@ class GroupDeviation(ComparingGroup):
             if 1 < len(levels) <= len(sample) / _ROWS_A_GROUP and levels.counts.max() < 0.98 * len(sample):
                 coded[name] = (levels.codes(sample[name]), len(levels))
         columns = CodedColumns({name: coded[name] for name in most_related(coded)})
-        found = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+        found = Parallel(n_jobs=self.n_jobs if len(X) >= _FEW else 1, prefer="threads")(
             delayed(self._fit_column)(X, sample, name, columns)
             for name in steps(self.numbers, "comparing numbers within groups")
         )

@@ -30,6 +30,8 @@ _RESOLUTION = 1e-3
 _SAMPLE = 20_000
 """Rows that decide how many are lent, at most."""
 
+_ROWS = 8_192  # at once: what they take stays in the cache
+
 
 @dataclass
 class History:
@@ -118,27 +120,35 @@ def learn_history(
     resolution = max(_RESOLUTION * ordered.robust_scale, 1e-9 * (1.0 + abs(centre)))
     width = max(ordered.robust_scale, resolution)
     grouped = ordered.within(codes, groups)
+    x = grouped.values
     others, away, rest = grouped.by_others()
     others = np.where(rest > 0, others, centre)
     own_spread = MAD_TO_SIGMA * np.nan_to_num(away)
     several = rest >= 2
     within = MAD_TO_SIGMA * float(np.median(np.abs(x - others)[several])) if several.any() else width
-    # To compare contexts, what is usual for new rows need not be known.
-    median, spread, low, high = np.zeros((4, groups + 1))
-    if not quickly:
-        median[:-1], low[:-1], high[:-1] = (grouped.quantile(share) for share in (0.5, 0.05, 0.95))
-        spread[:-1] = grouped.spread(median[:-1])
     count = np.append(grouped.sizes, 0)
+    if quickly:
+        # To compare contexts, what is usual for new rows need not be known. All are summed up in the same order.
+        nothing = np.zeros(0)
+        usual = (centre, width, within, *_USUALLY_LENT, resolution)
+        found = History(count, nothing, nothing, nothing, nothing, *usual)
+        return found, nothing, found._likelihood(*map(grouped.by_row, (x, rest, others, own_spread)))
+    median, spread, low, high = np.zeros((4, groups + 1))
+    median[:-1], low[:-1], high[:-1] = (grouped.quantile(share) for share in (0.5, 0.05, 0.95))
+    spread[:-1] = grouped.spread(median[:-1])
     some = slice(None, None, -(-len(x) // _SAMPLE))
     part = x[some], rest[some], others[some], own_spread[some]
     best: tuple[float, History] | None = None
-    for lent_centre, lent_spread in [_USUALLY_LENT] if quickly else product(_LENT_CENTRES, _LENT_SPREADS):
+    for lent_centre, lent_spread in product(_LENT_CENTRES, _LENT_SPREADS):
         found = History(count, median, spread, low, high, centre, width, within, lent_centre, lent_spread, resolution)
         likely = found._likelihood(*part)
         if best is None or likely > best[0]:
             best = likely, found
     assert best is not None
+    own = np.empty(len(x))
+    for start in range(0, len(x), _ROWS):
+        rows = slice(start, start + _ROWS)
+        own[rows] = best[1]._deviation(x[rows], rest[rows], others[rows], own_spread[rows])
     deviations = np.full(len(ordered.present), np.nan)
-    if not quickly:
-        deviations[ordered.present] = best[1]._deviation(x, rest, others, own_spread)
+    deviations[ordered.present] = grouped.by_row(own)
     return best[1], deviations, best[0]

@@ -19,6 +19,8 @@ __all__ = ["LevelPairs", "PairCounts", "shown"]
 
 Codes = npt.NDArray[np.int64]
 
+_ROWS = 65_536  # judged at once
+
 
 @dataclass(frozen=True)
 class PairCounts:
@@ -79,7 +81,12 @@ class LevelPairs(FeatureGroup):
     def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """Fit, and give each training row's surprisals by the other rows: new ones are no odder then."""
         X = as_table(X)
-        return self._surprisals(self.fit(X)._counts(X), 1).astype(np.float32)
+        self.fit(X)
+        out = np.empty((len(X), len(self._pairs)), dtype=np.float32)
+        for start in range(0, len(X), _ROWS):
+            some = X if len(X) <= _ROWS else X.take(slice(start, start + _ROWS))
+            out[start : start + _ROWS] = self._surprisals(self._counts(some), 1)
+        return out
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The surprisals in nats, shape (n, pairs)."""

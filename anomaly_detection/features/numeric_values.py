@@ -11,6 +11,7 @@ import numpy.typing as npt
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.bounds import LARGEST, bounded
 from anomaly_detection.features.compiled.program import Program, Value
+from anomaly_detection.features.group import side_by_side
 from anomaly_detection.features.numeric_group import NumericGroup
 
 __all__ = ["Durations", "NumericValues", "Ratios", "Scale", "apply_scales", "choose_scale"]
@@ -120,6 +121,14 @@ class NumericValues(NumericGroup):
         self.scales_ = [choose_scale(table.numbers(name)) for name in table]
         self.medians_ = np.array([_median(table.numbers(name)) for name in table])
         return self
+
+    def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+        """Fit, and give the training rows' columns on their scales, one by one: many rows take much memory."""
+        table = as_table(X)
+        self.fit(table)
+        found = (scale.apply(table.numbers(name)) for name, scale in zip(table, self.scales_, strict=True))
+        limited = [np.clip(scaled, -_LARGEST_FEATURE, _LARGEST_FEATURE).astype(np.float32) for scaled in found]
+        return side_by_side(limited, len(table))
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The columns on their scales, shape (n, columns)."""

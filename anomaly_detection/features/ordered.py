@@ -159,11 +159,20 @@ class Grouped:
         self.sizes = np.diff(self.starts)
 
     def by_others(self) -> tuple[Floats, Floats, Codes]:
-        """For each value the median of its fellows, their median distance from it (NaN of none), and their number."""
+        """For each of `values` the median of its fellows, their median distance from it, and their number.
+
+        NaN where there are none.
+        """
         from anomaly_detection.features.compiled.groups import judged_by_others
 
-        others, away, rest = judged_by_others(self.values, self._order, self.starts)
+        others, away, rest = judged_by_others(self.values, self.starts)
         return others, away, rest
+
+    def by_row(self, found: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """What was found of each of `values`, in the order of the rows that have one."""
+        out = np.empty_like(found)
+        out[self._order] = found
+        return out
 
     def quantile(self, share: float) -> Floats:
         """Of each group, shape (groups,), as `grouped.Sorted` has it; 0 of an empty one."""

@@ -68,7 +68,7 @@ class Units:
         """`FeatureGroup.told_beside` of a kept feature."""
         branch, column = self._place[feature]
         _, made, columns = self._branches[branch]
-        found: tuple[str, ...] | None = made.told_beside(self._some.take(np.array([row])).only(columns), column)
+        found: tuple[str, ...] | None = made.told_beside(self._some.only(columns), column, row)
         return found
 
     def all(self) -> tuple[Objects, Objects]:

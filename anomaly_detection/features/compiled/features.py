@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,12 +15,14 @@ from anomaly_detection.features.compiled.gathered import Gathered, Gathering
 from anomaly_detection.features.compiled.keys import RecordKeys
 from anomaly_detection.features.compiled.machine import Machine
 from anomaly_detection.features.compiled.program import Program, Value
+from mlx_iforest.threads import run
 
 __all__ = ["CompiledFeatures"]
 
 Floats32 = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 
+_ROWS_OF_A_TASK = 4_096
 _NAT = np.iinfo(np.int64).min
 _PERIOD = 28 * 86_400_000_000_000
 
@@ -75,28 +77,40 @@ class CompiledFeatures:
         self._machine = Machine(program, wanted, stored)
         self._gathering = Gathering(program)
 
-    def of(self, X: Table) -> Floats32:
+    def of(self, X: Table, n_threads: int) -> Floats32:
         """The features, shape (n, kept + more); those behind are not filled in."""
         out = np.empty((len(X), self._width), dtype=np.float32)
         gathered = self._gathering.of(X)
-        self._machine.run(X, gathered, out)
         if self._known_by:
             for under, keys in zip(self._known_by, self._keys.of(gathered, len(X)), strict=True):
                 X.made(under, partial(np.asarray, keys))
+        store = self._machine.task(X, gathered, out)
+        rows = len(X) if n_threads == 1 else _ROWS_OF_A_TASK
+        tasks = [partial(store, slice(first, min(first + rows, len(X)))) for first in range(0, len(X), rows)]
+        # What takes longest first.
+        tasks = [*(partial(self._by_branch, X, gathered, out, *one) for one in self._plain), *tasks]
+        run(_done, tasks, n_threads)
         for branch, count, own, places in self._with_others if len(X) > 1 else ():
             found = np.zeros((len(X), count), dtype=np.float32)
             found[:, own] = out[:, places]
             branch.with_others(X, found)
             out[:, places] = found[:, own]
-        for branch, columns, own, places in self._plain:
-            few = len(X) < getattr(branch, "fewest", 0)
-            if few:
-                out[:, places] = 0.0
-            elif self._readings is not None and branch is self._readings.branch and len(X) == 1:
-                out[:, places] = self._readings.of(X, gathered)[:, own]
-            else:
-                out[:, places] = branch.features_of(X if branch.by_name else X.only(columns))[:, own]
         return out
+
+    def _by_branch(
+        self, X: Table, gathered: Gathered, out: Floats32, branch: Any, columns: list[str], own: Places, places: Places
+    ) -> None:
+        """Store the features of a branch that has no program."""
+        if len(X) < getattr(branch, "fewest", 0):
+            out[:, places] = 0.0
+        elif self._readings is not None and branch is self._readings.branch and len(X) == 1:
+            out[:, places] = self._readings.of(X, gathered)[:, own]
+        else:
+            out[:, places] = branch.features_of(X if branch.by_name else X.only(columns))[:, own]
+
+
+def _done(task: Callable[[], None]) -> None:
+    task()
 
 
 class _Readings:

@@ -57,20 +57,20 @@ def _nearest(values: Any, first: int, last: int, centre: float, count: int, out:
 
 
 @compiled()
-def judged_by_others(values: Any, order: Any, starts: Any) -> Any:
-    """For each row the median of its fellows' values, the median distance of these from it, and how many they are.
+def judged_by_others(values: Any, starts: Any) -> Any:
+    """For each value the median of its fellows, the median distance of these from it, and how many they are.
 
     Parameters
     ----------
     values : ndarray of float64, shape (n,)
         Group by group, ascending in each.
-    order, starts : ndarray of int64
+    starts : ndarray of int64, shape (groups + 1,)
         Of `by_group`.
 
     Returns
     -------
     others, away, rest : ndarray of float64, float64 and int64, shape (n,)
-        By row; NaN where a row is alone.
+        NaN of a value that is alone.
     """
     n = len(values)
     others, away, rest = np.empty(n), np.empty(n), np.empty(n, np.int64)
@@ -79,23 +79,23 @@ def judged_by_others(values: Any, order: Any, starts: Any) -> Any:
         first, last = starts[group], starts[group + 1]
         fellows = last - first - 1
         if fellows == 0:
-            others[order[first]] = away[order[first]] = np.nan
-            rest[order[first]] = 0
+            others[first] = away[first] = np.nan
+            rest[first] = 0
         if fellows <= 0:
             continue
         low, high = (fellows - 1) // 2, fellows // 2
         centre, known = 0.0, False
         for place in range(first, last):
-            row, rank = order[place], place - first
-            # Those behind the row itself have moved up by one.
+            rank = place - first
+            # Those behind the value itself have moved up by one.
             one, other = values[first + low + (low >= rank)], values[first + high + (high >= rank)]
             median = 0.5 * one + 0.5 * other
             if not known or median != centre:
                 centre, known = median, True
                 _nearest(values, first, last, centre, high + 2, near)
             own = abs(values[place] - centre)
-            others[row], rest[row] = median, fellows
-            away[row] = 0.5 * near[low + (near[low] >= own)] + 0.5 * near[high + (near[high] >= own)]
+            others[place], rest[place] = median, fellows
+            away[place] = 0.5 * near[low + (near[low] >= own)] + 0.5 * near[high + (near[high] >= own)]
     return others, away, rest
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,26 +114,29 @@ class Machine:
             out.append(np.array(made, dtype=np.int64).reshape(-1, 5))
         return out
 
-    def run(self, X: Table, gathered: Gathered, out: Floats32) -> None:
-        """Store what is wanted of each row in its column of `out`, shape (n, features)."""
+    def task(self, X: Table, gathered: Gathered, out: Floats32) -> Callable[[slice], None]:
+        """What stores all that is wanted of some rows in its columns of `out`, shape (n, features)."""
         from anomaly_detection.features.compiled.row_kernels import run
 
-        n = len(X)
-        learned = np.array([few if n < _FEW else many(X) for few, many in self._of_batch], dtype=np.float64)
+        learned = np.array([few if len(X) < _FEW else many(X) for few, many in self._of_batch], dtype=np.float64)
         columns = (gathered.numbers, gathered.dates, gathered.codes, gathered.levels, gathered.shapes)
         given = (*columns, learned, self._tables, self._table_shapes)
-        with np.errstate(all="ignore"):
+
+        def store(some: slice) -> None:
             registers = np.zeros((0, 0))
-            for start in range(0, n, _ROWS):
-                rows = min(_ROWS, n - start)
-                if rows != registers.shape[1]:
-                    registers = np.empty((self._width, rows))
-                    registers[self._constants] = self._constant
-                for stage in self._stages:
-                    for function, bank in self._functions[stage]:
-                        function(registers[bank], out=registers[bank])
-                    stored = self._stored if stage == self._stages[-1] else self._stored[:0]
-                    run(self._steps[stage], registers, *given, start, stored, out)
+            with np.errstate(all="ignore"):
+                for start in range(some.start, some.stop, _ROWS):
+                    rows = min(_ROWS, some.stop - start)
+                    if rows != registers.shape[1]:
+                        registers = np.empty((self._width, rows))
+                        registers[self._constants] = self._constant
+                    for stage in self._stages:
+                        for function, bank in self._functions[stage]:
+                            function(registers[bank], out=registers[bank])
+                        stored = self._stored if stage == self._stages[-1] else self._stored[:0]
+                        run(self._steps[stage], registers, *given, start, stored, out)
+
+        return store
 
 
 def _in_order(wanted: Sequence[Value]) -> list[Value]:
