@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -138,7 +139,8 @@ class Contexts(NumericGroup):
                 if per not in ordered:
                     ordered[per] = Ordered(_on_scale(X, name, per, scale))
                 groups = grouped_by(X, group_by)
-                learned = learn_history(ordered[per], groups.codes, len(groups.levels))
+                off_scale = partial(_off_scale, per=per, scale=scale)
+                learned = learn_history(ordered[per], groups.codes, len(groups.levels), off_scale=off_scale)
                 if learned is not None:
                     self.contexts_.append(Context(name, per, group_by, scale, groups.levels, learned[0]))
                     deviations.append(learned[1].astype(np.float32))
@@ -187,8 +189,13 @@ class Contexts(NumericGroup):
         values, usual = np.empty(found.shape), np.empty(found.shape)
         for i, one in enumerate(self.contexts_):
             codes, history, own = found[:, i], one.history, one.values(X)
-            centre = np.where(_has_others(history, codes, own), history.median[codes], history.centre)
-            values[:, i], usual[:, i] = (_off_scale(part, one) for part in (own, centre))
+            values[:, i] = _off_scale(own, one.per, one.scale)
+            others = _has_others(history, codes, own)
+            if history.told is None:
+                centre = np.where(others, history.median[codes], history.centre)
+                usual[:, i] = _off_scale(centre, one.per, one.scale)
+            else:
+                usual[:, i] = history.told[0, np.where(others, codes, -1)]
         return values, usual
 
     def told_beside(self, X: Table, feature: int, row: int = 0) -> tuple[str, ...] | None:
@@ -203,10 +210,13 @@ class Contexts(NumericGroup):
         found = _learned(self).codes(as_table(X))
         ends = np.full((2, *found.shape), np.nan)
         for i, one in enumerate(self.contexts_):
-            codes = found[:, i]
-            told = _has_others(one.history, codes, one.values(as_table(X)))
-            for end, edge in zip(ends, (one.history.low, one.history.high), strict=True):
-                end[:, i] = np.where(told, _off_scale(edge[codes], one), np.nan)
+            codes, history = found[:, i], one.history
+            others = _has_others(history, codes, one.values(as_table(X)))
+            if history.told is not None:
+                ends[:, :, i] = history.told[1:, np.where(others, codes, -1)]
+                continue
+            for end, edge in zip(ends, (history.low, history.high), strict=True):
+                end[:, i] = np.where(others, _off_scale(edge[codes], one.per, one.scale), np.nan)
         return ends
 
     @classmethod
@@ -274,8 +284,9 @@ class _Learned:
 _learned: Kept[Contexts, _Learned] = Kept(_Learned)
 
 
-def _off_scale(values: Floats, context: Context) -> Floats:
+def _off_scale(values: Floats, per: str | None, scale: Scale) -> Floats:
+    """Turn values on the scale of a number, or of its quotient by the number `per`, into its own units."""
     with np.errstate(over="ignore"):
-        if context.per is not None and context.scale.is_log:
+        if per is not None and scale.is_log:
             return np.exp(np.minimum(values, 700.0))
-        return values if context.per is not None else context.scale.invert(values)
+        return values if per is not None else scale.invert(values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -174,14 +174,14 @@ class Grouped:
         out[self._order] = found
         return out
 
-    def quantile(self, share: float) -> Floats:
-        """Of each group, shape (groups,), as `grouped.Sorted` has it; 0 of an empty one."""
+    def quantile(self, share: float, turned: Callable[[Floats], Floats] = np.asarray) -> Floats:
+        """Of each group, shape (groups,), as `grouped.Sorted` has it, of the values `turned`; 0 of an empty one."""
         starts = self.starts[:-1]
         place = starts + share * np.maximum(self.sizes - 1, 0)
         low = np.minimum(place.astype(np.int64), len(self.values) - 1)
         high = np.minimum(low + (place > low), len(self.values) - 1)
-        found = self.values[low] + (place - low) * (self.values[high] - self.values[low])
-        return np.where(self.sizes > 0, found, 0.0)
+        below, above = turned(self.values[low]), turned(self.values[high])
+        return np.where(self.sizes > 0, below + (place - low) * (above - below), 0.0)
 
     def median(self) -> Floats:
         """Of each group, shape (groups,): the one in the middle, or half the sum of the two; 0 of an empty one."""

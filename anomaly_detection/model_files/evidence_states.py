@@ -104,7 +104,10 @@ _HISTORY = Record(
         "lent_centre": POSITIVE,
         "lent_spread": POSITIVE,
         "resolution": POSITIVE,
+        "told": Optional(Array("float64", dimensions=2, least=-LARGEST, most=LARGEST)),
     },
+    # Earlier files lack it.
+    optional=("told",),
 )
 
 
@@ -113,6 +116,8 @@ def _context_fault(context: Context) -> str | None:
     sizes = {len(array) for array in (history.count, history.median, history.spread, history.low, history.high)}
     if sizes != {len(context.groups) + 1} or context.groups.columns != context.group_by or history.count[-1] != 0:
         return "expected what was usual in each group, and nothing of new ones"
+    if history.told is not None and history.told.shape != (3, len(history.count)):
+        return "expected the median and the range of each group and of all"
     return None
 
 
