@@ -14,7 +14,7 @@ from starlette.responses import Response
 from anomaly_detection.data.well_formed_text import well_formed
 from anomaly_detection.service.pages.heading import told
 
-__all__ = ["STATIC", "age", "html", "number", "static_file", "version_of"]
+__all__ = ["STATIC", "age", "figure", "html", "number", "static_file", "version_of"]
 
 STATIC = {
     "htmx.min.js": "text/javascript; charset=utf-8",
@@ -56,6 +56,18 @@ def number(value: float | None) -> str:
     return f"{value:,.2f}" if value % 1 else f"{value:,.0f}"
 
 
+def figure(value: Any) -> str:
+    """A number to four digits, with separators of thousands; anything else as it is."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return told(value)
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _whole(sentence: str) -> str:
+    """The same with each number and its sign of per cent in one line."""
+    return sentence.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
 def _minute(moment: str | None) -> str:
     return "" if moment is None else f"{moment[:10]} {moment[11:16]} UTC"
 
@@ -69,7 +81,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(age=age, number=number, minute=_minute, told=told)
+    made.filters.update(age=age, number=number, minute=_minute, figure=figure, whole=_whole)
     made.globals.update(static=lambda name: f"/static/{name}?v={version_of(name)}")
     return made
 
