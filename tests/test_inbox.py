@@ -331,3 +331,26 @@ def test_the_sample_is_a_stream_of_its_own(tmp_path: Path, monkeypatch: pytest.M
         (stream,) = [each for each in client.get("/v1/streams").json()["streams"] if each["name"] == "sample"]
         assert stream["waiting"] == 200
         assert "Learn from them" in page(client, "/start/sample")
+
+
+def test_the_overview_counts_what_the_api_does(client: TestClient) -> None:
+    different(client)
+    case = case_of(client, raised(client, 7)[0])
+    act(client, ids=case, do="false alarm")
+    found = client.get("/v1/overview", params={"days": 7}).json()
+    in_case = client.get(f"/v1/cases/{case}").json()["alerts"]
+    every = client.get("/v1/alerts").json()["alerts"]
+    assert len(found["days"]) == 7
+    assert (found["days"][-1]["records"], found["days"][-1]["alerts"]) == (4, len(every))
+    assert sum(each["alerts"] for each in found["weeks"]) == len(every)
+    assert found["weeks"][-1]["with_verdict"] == found["weeks"][-1]["false_alarms"] == in_case
+    assert sum(each["alerts"] for each in found["reasons"]) == len(every)
+    assert found["open"]["alerts"] == len(every) - in_case
+    assert found["open"]["cases"] == len(client.get("/v1/cases", params={"state": "unresolved"}).json()["cases"])
+    nothing = client.get("/v1/overview", params={"stream": "other", "days": 1}).json()
+    assert nothing["days"][0]["records"] == nothing["open"]["cases"] == 0
+    text = page(client, "/overview", days="7")
+    assert "100 %" in text
+    assert f"<strong>{found['open']['cases']}</strong>" in text
+    assert found["reasons"][0]["column"] in text
+    assert "Nothing came" in page(client, "/overview", stream="other")

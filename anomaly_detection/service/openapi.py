@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from anomaly_detection.service.operations import Operation
-from anomaly_detection.service.routes import alerts, audit, cases, jobs, models, records, rules, settings, streams
+from anomaly_detection.service.routes import (
+    alerts,
+    audit,
+    cases,
+    jobs,
+    models,
+    overview,
+    records,
+    rules,
+    settings,
+    streams,
+)
 from anomaly_detection.service.shapes import COUNT, TEXT, record
 from mlx_iforest import __version__
 
@@ -13,7 +24,7 @@ __all__ = ["DOCUMENT", "OPERATIONS"]
 
 OPERATIONS: tuple[Operation, ...] = tuple(
     each
-    for module in (records, streams, models, jobs, alerts, cases, rules, audit, settings)
+    for module in (records, streams, models, jobs, alerts, cases, rules, audit, settings, overview)
     for each in module.OPERATIONS
 )
 """All that can be asked for under ``/v1``; CryptaNet's routes are its own."""

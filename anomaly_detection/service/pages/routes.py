@@ -15,6 +15,7 @@ from anomaly_detection.service.limits import read_body
 from anomaly_detection.service.pages.acting import act
 from anomaly_detection.service.pages.case import before_page, case_page, record_page, records_page
 from anomaly_detection.service.pages.inbox import inbox
+from anomaly_detection.service.pages.overview import overview_page
 from anomaly_detection.service.pages.rendering import STATIC, static_file
 from anomaly_detection.service.pages.start import learn, start_page, stream_start_page, take_sample
 from anomaly_detection.service.pages.visit import Visit
@@ -49,6 +50,7 @@ def page_routes(service: Service, in_turn: InTurn) -> list[Route]:
         page("/alerts/{id:int}/before", before_page),
         page("/records", records_page),
         page("/records/{id:int}", record_page, judges=True),
+        page("/overview", overview_page),
         page("/start", start_page),
         page("/sample", take_sample, "POST", judges=True),
         page("/start/{name}", stream_start_page),
