@@ -268,6 +268,14 @@ def test_a_job_is_followed_to_its_end(client: TestClient, service: Service, monk
     assert is_problem(client.get("/v1/jobs/999999/events"), 404)
 
 
+def test_who_follows_a_job_is_let_go_when_the_service_ends(tmp_path: Path) -> None:
+    with resting(tmp_path) as service:
+        client = client_of(service)
+        where = send(client, b"[{}]", "application/json", **ASYNC).json()["status_url"]
+        service.ending.set()
+        assert [name for name, _ in events(client.get(f"{where}/events").text)] == ["progress"]
+
+
 def test_jobs_are_listed(client: TestClient, service: Service) -> None:
     where = send(client, b"[{}]", "application/json", **ASYNC).json()["status_url"]
     finished(service, where)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, RowMapping, select
 
 from anomaly_detection.service.audit import LINE, history
 from anomaly_detection.service.changes import ALERT, change, last_change, undo
+from anomaly_detection.service.fields import has_fields
 from anomaly_detection.service.incoming import without_nul
 from anomaly_detection.service.listing import Filter, Listing
 from anomaly_detection.service.operations import Parameter
@@ -151,8 +152,11 @@ ALERTS = Listing(
         Filter(
             Parameter("until", "First seen before this moment.", MOMENT), lambda _, value: alerts.c.first_seen < value
         ),
-        Filter(Parameter("text", "Only those whose reason or record has this text.", text(200)), _text),
+        Filter(
+            Parameter("text", "Only those whose reason or record has this text.", text(200)), _text, looks_inside=True
+        ),
         Filter(Parameter("assignee", "Only those of this one; of nobody where it is empty.", text(255, 0)), _assigned),
+        has_fields(alerts.c.record),
         Filter(Parameter("case", "Only those of this case.", ID), lambda _, value: alerts.c.case_id == value),
         Filter(Parameter("rule", "Only those that this rule hides.", ID), lambda _, value: alerts.c.hidden_by == value),
         Filter(

@@ -13,6 +13,7 @@ from anomaly_detection.service.case_totals import recount
 from anomaly_detection.service.changes import ALERT, CASE, change, last_change, undo
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.listing import Filter, Listing
+from anomaly_detection.service.masking import withheld
 from anomaly_detection.service.operations import Parameter
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.shapes import (
@@ -79,7 +80,8 @@ def case_change(more: Mapping[str, Shape] | None = None) -> Shape:
 
 
 def _rendered(row: RowMapping) -> dict[str, Any]:
-    return {name: row["lead_column"] if name == "column" else row[name] for name in _ROW}
+    other = {"column": row["lead_column"], "about": withheld(row["about"])}
+    return {name: other[name] if name in other else row[name] for name in _ROW}
 
 
 def _snoozed(connection: Connection, value: str) -> Any:
@@ -140,7 +142,11 @@ CASES = Listing(
         Filter(
             Parameter("until", "First seen before this moment.", MOMENT), lambda _, value: cases.c.first_seen < value
         ),
-        Filter(Parameter("text", "Only those that are about this text, or whose records have it.", text(200)), _text),
+        Filter(
+            Parameter("text", "Only those that are about this text, or whose records have it.", text(200)),
+            _text,
+            looks_inside=True,
+        ),
         Filter(Parameter("assignee", "Only those of this one; of nobody where it is empty.", text(255, 0)), _assigned),
         Filter(
             Parameter("snoozed", "Those that are snoozed too, or only those.", choice("no", "too", "only"), "no"),

@@ -79,7 +79,7 @@ _DOING: dict[str, tuple[str, Callable[[Visit], dict[str, Any]]]] = {
     "duplicate": ("duplicate", _resolved("duplicate")),
     "acknowledge": ("acknowledged", lambda visit: {"state": "acknowledged"}),
     "open": ("open again", lambda visit: {"state": "open"}),
-    "assign": ("yours", lambda visit: {"assignee": visit.who}),
+    "assign": ("yours", lambda visit: {"assignee": visit.caller.name}),
     "snooze": ("snoozed", _snoozed),
     "wake": ("no longer snoozed", lambda visit: {"snooze_until": None}),
     "comment": ("comment added", lambda visit: {"comment": visit.said("comment").strip()}),

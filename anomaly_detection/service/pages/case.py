@@ -18,7 +18,7 @@ from anomaly_detection.service.routes.records import explain_record, get_record,
 __all__ = ["before_page", "case_page", "record_page", "records_page"]
 
 _LISTED = 25
-_BEFORE = 10
+_BEFORE, _LOOKED_AT = 10, 30
 
 
 def case_page(visit: Visit, said: Any = None) -> Response:
@@ -48,17 +48,27 @@ def before_page(visit: Visit) -> Response:
     """``GET /alerts/{id}/before``: a part of the case's page, the newest other alerts of the same supplier or group."""
     alert = visit.get(get_alert, id=visit.path["id"])
     group = _group(visit, alert)
-    found = []
+    found: list[dict[str, Any]] = []
+    hindrance = ""
     if group is not None:
-        query = [("stream", alert["stream"]), ("text", group[1][:200]), ("limit", str(_BEFORE * 3))]
-        name, value = group
-        found = [
-            with_heading(visit.service, each)
-            for each in visit.get(list_alerts, query)["alerts"]
-            # The text may stand elsewhere in the record.
-            if each["id"] != alert["id"] and told(each["record"].get(name)) == value
-        ]
-    return html("before", group=group, found=found[:_BEFORE])
+        try:
+            found = _same(visit, alert, *group)
+        except Problem as problem:
+            if problem.status != 403:
+                raise
+            # Who may not see personal columns may not search them either.
+            hindrance = problem.detail
+    return html("before", group=group, found=found[:_BEFORE], hindrance=hindrance)
+
+
+def _same(visit: Visit, alert: Mapping[str, Any], name: str, value: str) -> list[dict[str, Any]]:
+    """The newest other alerts whose record has this value there; the text may stand elsewhere in a record."""
+    query = [("stream", alert["stream"]), ("text", value[:200]), ("limit", str(_LOOKED_AT))]
+    return [
+        with_heading(visit.service, each)
+        for each in visit.get(list_alerts, query)["alerts"]
+        if each["id"] != alert["id"] and told(each["record"].get(name)) == value
+    ]
 
 
 def records_page(visit: Visit) -> Response:

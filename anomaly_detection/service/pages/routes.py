@@ -1,62 +1,89 @@
-"""Where the pages are, and what each needs."""
+"""Where the pages are, and what somebody needs who asks for them."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
-from starlette.concurrency import run_in_threadpool
+from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from anomaly_detection.service.access import OPEN, Need
+from anomaly_detection.service.allowed import caller
 from anomaly_detection.service.limits import read_body
+from anomaly_detection.service.masking import masked
 from anomaly_detection.service.pages.acting import act
 from anomaly_detection.service.pages.case import before_page, case_page, record_page, records_page
 from anomaly_detection.service.pages.inbox import inbox
 from anomaly_detection.service.pages.overview import overview_page
-from anomaly_detection.service.pages.rendering import STATIC, static_file
+from anomaly_detection.service.pages.rendering import STATIC, html, static_file
 from anomaly_detection.service.pages.start import learn, start_page, stream_start_page, take_sample
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
 
-__all__ = ["page_routes"]
+__all__ = ["LOGIN", "page_routes"]
 
+LOGIN = "/login"
 _MOST_FIELDS = 4000
 _YEAR = 365 * 86_400
 
-InTurn = Callable[..., Awaitable[Response]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+Show = Callable[[Visit], Response]
 
 
-def page_routes(service: Service, in_turn: InTurn) -> list[Route]:
-    """Those of all pages and of what they load; `in_turn` has a function wait among those that judge."""
+class _Page(NamedTuple):
+    """A page, by its method, or what a form of one does."""
 
-    def page(path: str, show: Callable[[Visit], Response], method: str = "GET", judges: bool = False) -> Route:
-        async def endpoint(request: Request) -> Response:
-            visit = await _visit(service, request)
-            if judges:
-                return await in_turn(lambda _: show(visit))
-            return await run_in_threadpool(show, visit)
+    path: str
+    method: str
+    show: Show
+    need: Need
+    judges: bool = False
 
-        endpoint.__name__ = show.__name__
-        return Route(path, endpoint, methods=[method])
 
+_PAGES = (
+    _Page("/", "GET", inbox, Need("read", "all")),
+    _Page("/cases", "POST", act, Need("change", "all")),
+    _Page("/cases/{id:int}", "GET", case_page, Need("read", "case")),
+    _Page("/alerts/{id:int}/before", "GET", before_page, Need("read", "alert")),
+    _Page("/overview", "GET", overview_page, Need("read", "all"), judges=True),
+    _Page("/records", "GET", records_page, Need("read", "all")),
+    _Page("/records/{id:int}", "GET", record_page, Need("read", "record"), judges=True),
+    _Page("/sample", "POST", take_sample, Need("manage", "all"), judges=True),
+    _Page("/start", "GET", start_page, Need("manage", "all")),
+    _Page("/start/{name}", "GET", stream_start_page, Need("manage", "path")),
+    _Page("/start/{name}", "POST", learn, Need("manage", "path")),
+)
+
+
+def page_routes(service: Service, judging: CapacityLimiter) -> list[tuple[str, Mapping[str, Need], Endpoint]]:
+    """All pages and what they load: the path, what each method needs, and what answers."""
+    by_path: dict[str, dict[str, _Page]] = {}
+    for each in _PAGES:
+        by_path.setdefault(each.path, {})[each.method] = each
+    everybody = {"GET": Need(OPEN, "none")}
     return [
-        page("/", inbox),
-        page("/cases", act, "POST"),
-        page("/cases/{id:int}", case_page),
-        page("/alerts/{id:int}/before", before_page),
-        page("/records", records_page),
-        page("/records/{id:int}", record_page, judges=True),
-        page("/overview", overview_page),
-        page("/start", start_page),
-        page("/sample", take_sample, "POST", judges=True),
-        page("/start/{name}", stream_start_page),
-        page("/start/{name}", learn, "POST"),
-        *(Route(f"/static/{name}", partial(_static, name)) for name in STATIC),
+        (LOGIN, everybody, _log_in),
+        *((f"/static/{name}", everybody, partial(_static, name)) for name in STATIC),
+        *(
+            (path, {method: each.need for method, each in pages.items()}, _endpoint(service, pages, judging))
+            for path, pages in by_path.items()
+        ),
     ]
+
+
+def _endpoint(service: Service, pages: Mapping[str, _Page], judging: CapacityLimiter) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        page = pages["GET" if request.method == "HEAD" else request.method]
+        visit = await _visit(service, request)
+        return await to_thread.run_sync(page.show, visit, limiter=judging if page.judges else None)
+
+    endpoint.__name__ = next(iter(pages.values())).show.__name__
+    return endpoint
 
 
 async def _visit(service: Service, request: Request) -> Visit:
@@ -69,12 +96,17 @@ async def _visit(service: Service, request: Request) -> Visit:
             raise Problem(400, "This is no form.") from error
     return Visit(
         service,
-        request.scope["state"]["who"],
+        caller(request.scope),
         request.path_params,
         request.query_params.multi_items(),
         form,
         request.headers,
     )
+
+
+async def _log_in(request: Request) -> Response:
+    # The mask holds back what it has not seen; of records this says nothing.
+    return html("login", told=masked(""))
 
 
 async def _static(name: str, request: Request) -> Response:

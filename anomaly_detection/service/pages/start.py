@@ -87,7 +87,7 @@ def learn(visit: Visit) -> Response:
         if kind != was:
             said[column] = {**said.get(column, {}), "kind": kind}
     visit.change(change_stream, {"columns": said}, name=name)
-    queue_training(visit.service, name, {"who": visit.who, "promote": True})
+    queue_training(visit.service, name, {"who": visit.caller.name, "promote": True})
     return _went_to(visit, f"/start/{name}")
 
 

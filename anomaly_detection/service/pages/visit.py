@@ -9,9 +9,11 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
+from anomaly_detection.service.access import Caller
 from anomaly_detection.service.openapi import OPERATIONS
 from anomaly_detection.service.operations import Call, Operation
 from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.routes.session import get_session
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.shapes import check
 
@@ -32,7 +34,7 @@ class Visit:
     Attributes
     ----------
     service : Service
-    who : str
+    caller : Caller
         Who asks.
     path : mapping
         The parts of the path that vary.
@@ -41,22 +43,24 @@ class Visit:
     form : mapping of str to list of str
         What a form sent.
     headers : mapping of str to str
-    token : str
-        What a change must send along; empty where none is needed.
     """
 
     service: Service
-    who: str
+    caller: Caller
     path: Mapping[str, Any] = field(default_factory=dict)
     query: Pairs = ()
     form: Mapping[str, Sequence[str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    token: str = ""
+
+    @property
+    def token(self) -> str:
+        """What a change must send along; empty where none is needed."""
+        return self.get(get_session)["token"] or ""
 
     def get(self, run: Callable[..., Response], query: Pairs = (), **path: Any) -> Any:
         """What an operation answers, by its function."""
         operation = _BY_RUN[run]
-        call = Call(operation.read_path(path), operation.read_query(query), self.who, self.headers)
+        call = Call(operation.read_path(path), operation.read_query(query), self.caller, self.headers)
         return orjson.loads(bytes(run(self.service, call).body))
 
     def change(self, run: Callable[..., Response], content: Any, **path: Any) -> Any:
@@ -64,7 +68,7 @@ class Visit:
         operation = _BY_RUN[run]
         assert operation.body is not None
         checked = check(content, operation.body, "This")
-        call = Call(operation.read_path(path), operation.read_query(()), self.who, self.headers, b"", checked)
+        call = Call(operation.read_path(path), operation.read_query(()), self.caller, self.headers, b"", checked)
         return orjson.loads(bytes(run(self.service, call).body))
 
     def said(self, name: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 from starlette.responses import Response
 
+from anomaly_detection.service.access import Need
 from anomaly_detection.service.alert_book import ALERT_SHAPE, ALERTS, CHANGE, change_alert, change_of, find_alert
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.operations import Call, Operation
@@ -71,6 +72,7 @@ OPERATIONS = (
         "A page of alerts, or a file.",
         ALERTS.parameters,
         kinds=ALERTS.kinds,
+        needs=Need("read", "query"),
     ),
     Operation(
         "PATCH",
@@ -81,6 +83,7 @@ OPERATIONS = (
         "How many were changed.",
         body=change_of(_MANY),
         statuses=(404, 409),
+        needs=Need("change", "alerts"),
     ),
     Operation(
         "GET",
@@ -89,6 +92,7 @@ OPERATIONS = (
         "One alert with its reasons and its history.",
         ALERT_SHAPE,
         "The alert.",
+        needs=Need("read", "alert"),
     ),
     Operation(
         "PATCH",
@@ -99,5 +103,6 @@ OPERATIONS = (
         "The alert as it is now.",
         body=CHANGE,
         statuses=(409,),
+        needs=Need("change", "alert"),
     ),
 )

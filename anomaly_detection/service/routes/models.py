@@ -13,6 +13,7 @@ from starlette.responses import FileResponse, Response
 
 from anomaly_detection.errors import AnomalyDetectionError
 from anomaly_detection.model_files.persistence import load_detector, save_detector
+from anomaly_detection.service.access import Need
 from anomaly_detection.service.alert_book import COMMENT, kept_text
 from anomaly_detection.service.bodies import JSON_BODY, MEDIA, kind_of
 from anomaly_detection.service.changes import STREAM, last_change, undo
@@ -195,6 +196,7 @@ OPERATIONS = (
         "The versions of a stream's model, the newest first.",
         record({"models": array(_MODEL)}),
         "The versions.",
+        needs=Need("read", "path"),
     ),
     Operation(
         "POST",
@@ -207,9 +209,18 @@ OPERATIONS = (
         media={_BINARY: {}},
         statuses=(409,),
         good=201,
-        judges=True,
+        turn="judging",
+        needs=Need("manage", "path"),
     ),
-    Operation("GET", "/v1/streams/{name}/models/{version}", get_model, "One version.", _MODEL, "The version."),
+    Operation(
+        "GET",
+        "/v1/streams/{name}/models/{version}",
+        get_model,
+        "One version.",
+        _MODEL,
+        "The version.",
+        needs=Need("read", "path"),
+    ),
     Operation(
         "GET",
         "/v1/streams/{name}/models/{version}/file",
@@ -218,6 +229,7 @@ OPERATIONS = (
         {},
         "The file.",
         kinds=(_BINARY,),
+        needs=Need("manage", "path"),
     ),
     Operation(
         "POST",
@@ -228,7 +240,8 @@ OPERATIONS = (
         "The version.",
         body=_COMMENT,
         needs_body=False,
-        judges=True,
+        turn="judging",
+        needs=Need("manage", "path"),
     ),
     Operation(
         "POST",
@@ -240,7 +253,8 @@ OPERATIONS = (
         body=_COMMENT,
         needs_body=False,
         statuses=(409,),
-        judges=True,
+        turn="judging",
+        needs=Need("manage", "path"),
     ),
     Operation(
         "POST",
@@ -263,5 +277,6 @@ OPERATIONS = (
         statuses=(409,),
         good=202,
         takes_request=True,
+        needs=Need("manage", "path"),
     ),
 )

@@ -103,6 +103,9 @@
     all("dialog[open]").forEach((dialog) => dialog.close());
     tell(said.detail || said.error || `The service answered ${status}.`);
   });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.elt.id === "log-out" && event.detail.successful) location.assign("/login");
+  });
   document.addEventListener("htmx:sendError", () => tell("The service cannot be reached."));
 
   const TYPES = {
