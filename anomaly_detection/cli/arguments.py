@@ -320,7 +320,7 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=_whole(1),
         help="read, score and write N records at a time, which bounds memory (default: a small file at once, a larger\n"
-        "one in chunks of two million cells)",
+        "one in chunks of a million cells)",
     )
 
 
