@@ -360,3 +360,10 @@ def one_slip(one: str, other: str) -> bool:
         and different[1] == different[0] + 1
         and one[different[0]] + one[different[1]] == other[different[1]] + other[different[0]]
     )
+
+
+def test_a_column_forgets_what_many_models_asked_of_it() -> None:
+    column = Coded.of(np.zeros(1), ["Alpha"])
+    asked = [lambda one, i=i: np.array([i + len(one.names)]) for i in range(2_500)]
+    assert [int(column.made(make)[0]) for make in asked] == list(range(1, 2_501))
+    assert len(column._made) <= 1_000
