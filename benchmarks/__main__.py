@@ -27,9 +27,13 @@ SCRIPTS = (
     "wide",
     "real_tables",
     "service",
+    "lists",
 )
-QUALITY = ("accuracy", "adbench", "supply_chain", "explanations")
+QUALITY = ("accuracy", "adbench", "supply_chain", "explanations", "service_hour")
 """Other scripts about what is found, not how fast: run by hand, since they take data or long."""
+
+LONG = ("service_soak",)
+"""Scripts that take minutes to hours by themselves: run by hand."""
 
 ON_A_GPU = ("gpu", "gpu_grow")
 """Scripts for machines that have one."""

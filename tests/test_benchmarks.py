@@ -17,7 +17,20 @@ from numpy.typing import NDArray
 from anomaly_detection.data.schema import infer_schema
 from anomaly_detection.synthetic import generate
 from benchmarks import __main__ as benchmarks
-from benchmarks import baselines, file_peers, fit, interop, real_tables, score, service, training, wide
+from benchmarks import (
+    baselines,
+    file_peers,
+    fit,
+    interop,
+    lists,
+    real_tables,
+    score,
+    service,
+    service_hour,
+    service_soak,
+    training,
+    wide,
+)
 from benchmarks.harness import FOLDER, Result, Table, Timing, interleaved, save, table_of_numbers
 from benchmarks.peers import PEERS, YARDSTICK, Contestant, Settings, agreement, contestants, ours, skipping
 from benchmarks.plots import spaced
@@ -342,7 +355,7 @@ def test_the_prototype_sees_groups_ratios_levels_and_copies() -> None:
 
 def test_every_script_is_run_by_make_bench_or_by_hand() -> None:
     scripts = {file.stem for file in FOLDER.glob("[!_]*.py") if "\ndef main(" in file.read_text("utf-8")}
-    assert scripts <= {*benchmarks.SCRIPTS, *benchmarks.QUALITY, *benchmarks.ON_A_GPU}
+    assert scripts <= {*benchmarks.SCRIPTS, *benchmarks.QUALITY, *benchmarks.LONG, *benchmarks.ON_A_GPU}
 
 
 def test_scripts_run_each_in_a_process_with_the_same_options(
@@ -375,6 +388,31 @@ def test_service_measures_each_way_to_send(tmp_path: Path) -> None:
     for runs in saved["measurements"].values():
         for how in runs[0].values():
             assert all(value > 0 for value in how)
+
+
+def test_lists_asks_each_question_of_a_filled_service(tmp_path: Path) -> None:
+    lists.main(["--quick", "--output", str(tmp_path)])
+    saved = json.loads((tmp_path / "results" / "lists.json").read_text("utf-8"))
+    assert saved["measurements"].keys() == lists.QUESTIONS.keys()
+    assert all(value > 0 for value in saved["measurements"].values())
+
+
+def test_an_hour_of_the_service_finds_what_was_put_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    service_hour.main(["--learn-from", "400", "--records", "240"])
+    printed = capsys.readouterr().out
+    lines = [line.split(" | ") for line in printed.splitlines() if line.startswith("| ")]
+    found = {line[0].removeprefix("| "): line[1:] for line in lines}
+    assert found["too warm by 8 to 30 degrees"][:2] == ["1", "1"]
+    assert "temperature" in found["too warm by 8 to 30 degrees"][3]
+    assert found["all"][0] == "12"
+    assert int(found["all"][1]) >= 7
+
+
+def test_a_soak_watches_the_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    service_soak.main(["--minutes", "0.1", "--every", "2"])
+    printed = capsys.readouterr().out
+    assert "MB a minute" in printed
+    assert printed.count(" threads ") >= 3
 
 
 def test_a_run_tells_what_its_own_process_took_and_how_it_failed() -> None:

@@ -170,7 +170,7 @@ def test_what_could_not_be_read_is_told_in_a_sentence() -> None:
         told.add(report, schema.known_words())
     assert told.sentence() == (
         "4 cells count as missing, for they could not be read: 2 in 'c' (a form that the training records did not have,"
-        " and that may mean two things), 2 in 'n' (such as 'odd')."
+        " and that may mean two things: write them as those), 2 in 'n' (such as 'odd')."
     )
     assert Unreadable().sentence() == ""
 

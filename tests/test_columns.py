@@ -175,6 +175,13 @@ def test_a_column_of_words_alone_is_no_column_of_numbers_or_dates(role: str, kin
         infer_schema(readings(), {"no": role})
 
 
+@pytest.mark.parametrize("cells", [[218.47, 1006.25, 18.38], ["218.47", "1006.25", "18.38"]])
+def test_numbers_that_count_no_time_are_no_dates(cells: list[Any]) -> None:
+    frame = readings().head(180).assign(price=cells * 60)
+    with pytest.raises(DataError, match=r"said to hold dates, but its numbers, such as 218\.47, count no time"):
+        infer_schema(frame, {"price": "timestamp"})
+
+
 def test_the_codes_of_a_judged_file_are_added() -> None:
     schema = infer_schema(readings()).with_codes({"flow": ["7.77"], "other": ["1"]})
     clean, report = schema.clean(readings().assign(flow="7.77"))

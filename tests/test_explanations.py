@@ -412,6 +412,29 @@ def test_an_estimate_names_what_moves_it() -> None:
     assert len(moved) < 0.5 * len(clean)
 
 
+def test_equal_columns_cannot_disagree() -> None:
+    total = np.random.default_rng(0).lognormal(4.0, 1.0, 600).round(2)
+    frame = pd.DataFrame({"total": total, "total_again": total})
+    detector = make_detector(RECIPE, None, make_forest(RECIPE, seed=0, backend="numba")).fit(frame)
+    told = explain(detector, frame, rows=np.argsort(-total)[:20].tolist())
+    assert not [reason.text for one in told for reason in one.contributions if "total_again" in reason.text]
+
+
+def test_the_history_of_a_level_is_what_is_usual_for_it() -> None:
+    rng = np.random.default_rng(0)
+    prices = {"pen": 2, "cup": 8, "bag": 40, "chair": 120, "laptop": 1500}
+    product = np.append(np.repeat("laptop", 6), rng.choice(["pen", "cup", "bag", "chair"], 1994))
+    frame = pd.DataFrame({"product": product, "price": [prices[one] for one in product]})
+    frame["quantity"] = rng.integers(1, 9, 2000)
+    frame["total"] = frame["price"] * frame["quantity"]
+    frame["total_again"] = frame["total"]
+    detector = make_detector(RECIPE, None, make_forest(RECIPE, seed=0, backend="numba")).fit(frame)
+    told = [reason for one in explain(detector, frame, rows=range(6)) for reason in one.contributions]
+    assert told
+    assert not [reason.text for reason in told if reason.text.startswith("price 1,500")]
+    assert not [reason.text for reason in told if "expected from total_again" in reason.text]
+
+
 def test_a_record_alone_in_its_group_is_told_of_beside_all() -> None:
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"product": np.repeat([f"p{i}" for i in range(60)], 10)[:591]})

@@ -137,6 +137,7 @@ def test_encodings(tmp_path: Path, raw: bytes) -> None:
         ("a.csv", b"a,a\n1,2\n", "Duplicated"),
         ("a.csv", b"a,b\n1,2\n1,2,3\n", "not a table"),
         ("a.csv", b"a,b\n1,\x002\n", "binary"),
+        ("a.csv", "a,b\n1,2\n".encode("utf-32"), "UTF-32"),
         ("a.csv.gz", b"not gzip at all", "gzip"),
         ("a.parquet", b"", "is empty"),
         ("a.parquet", b"PAR1 but no more", "not a Parquet"),

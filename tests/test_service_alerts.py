@@ -14,6 +14,8 @@ from service_example import BOTH, client_of, hot, is_problem, on, resting, simul
 from starlette.testclient import TestClient
 
 from anomaly_detection.data.chunks import read_table
+from anomaly_detection.data.layout import Layout
+from anomaly_detection.service import workbook
 from anomaly_detection.service.service import Service
 
 RECORDS = "/v1/streams/default/records"
@@ -182,6 +184,25 @@ def test_every_list_is_exported(client: TestClient, path: str, kind: str, tmp_pa
     assert [int(row["id"]) for row in rows] == [each["id"] for each in pages[name]]
 
 
+def test_a_workbook_goes_on_on_a_further_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workbook, "MOST_ROWS", 3)
+    book = workbook.Workbook(["a", "b"])
+    rows: list[list[Any]] = [[1, "x"], [2.5, None], [True, "<&>\x01"], [2**60, "\ud800" * 40_000], [float("inf"), "=1"]]
+    for row in rows:
+        book.add(row)
+    book.close()
+    file = tmp_path / "book.xlsx"
+    file.write_bytes(book.taken())
+    assert book.taken() == b""
+    sheets = [read_table(file, layout=Layout(sheet=f"Sheet{number}")).to_numpy().tolist() for number in (1, 2, 3)]
+    assert [len(sheet) for sheet in sheets] == [2, 2, 1]
+    assert sheets[0][0] == [1, "x"]
+    assert sheets[1][0][1] == "<&>\ufffd"
+    # A number that no spreadsheet can hold, and a text that none takes, are told as they can be.
+    assert sheets[1][1] == [str(2**60), "\ufffd" * 32_767]
+    assert sheets[2][0] == ["inf", "=1"]
+
+
 def test_rows_are_counted_for_whoever_asks(client: TestClient) -> None:
     new_alerts(client, 235, 2)
     page = client.get("/v1/alerts?total=true&limit=1&column=temperature").json()
@@ -216,6 +237,24 @@ def test_records_are_found_by_their_fate(client: TestClient) -> None:
     assert found(until=moment) == set()
     record = client.get(f"/v1/records/{last}").json()
     assert (record["model_version"], record["record"]) == (1, hot(240))
+
+
+def test_rows_are_found_by_the_fields_of_their_records(client: TestClient) -> None:
+    odd = {"supplier": 'S_1% "x"', "quantity": 77, "note": "a=b", "flag": True}
+    (one,) = new_alerts(client, 260, 1, **odd)
+    new_alerts(client, 261, 1, supplier="S_1", quantity=771, note="a")
+    assert listed(client, has='supplier=S_1% "x"') == [one]
+    assert (
+        listed(client, has="quantity=77") == listed(client, has="flag=true") == listed(client, has="note=a=b") == [one]
+    )
+    assert listed(client, has=["quantity=77", "note=a=b"]) == [one]
+    assert listed(client, has=["quantity=77", "note=a"]) == listed(client, has="uantity=77") == []
+    assert listed(client, has='supplier=s_1% "x"') == []
+    (record,) = client.get("/v1/records", params={"has": ["quantity=77", "flag=true"]}).json()["records"]
+    assert record["alert_id"] == one
+    for wrong in ("quantity", "=77", "a" * 501 + "=1"):
+        assert is_problem(client.get("/v1/alerts", params={"has": wrong}), 400)
+    assert is_problem(client.get("/v1/alerts", params={"has": ["a=b"] * 11}), 400)
 
 
 def test_why_a_record_is_an_alert_and_why_not(client: TestClient) -> None:

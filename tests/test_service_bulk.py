@@ -38,6 +38,7 @@ from service_example import (
 )
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
+from workbooks import xlsx
 
 from anomaly_detection.service import bodies, jobs, taking, uploads
 from anomaly_detection.service.bodies import MEDIA, parts_of, records_of
@@ -74,6 +75,9 @@ def bodies_of(sent: list[dict[str, Any]]) -> dict[str, bytes]:
         "application/jsonl": b"\n\n".join(map(orjson.dumps, sent)) + b"\n",
         "text/csv": pd.DataFrame(sent).to_csv(index=False).encode(),
         "application/vnd.apache.parquet": parquet(table),
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": xlsx(
+            {"Orders": [list(sent[0]), *(list(each.values()) for each in sent)]}
+        ),
         "application/vnd.apache.arrow.stream": arrow(table, file=False),
         "application/vnd.apache.arrow.file": arrow(table, file=True),
     }
@@ -262,6 +266,14 @@ def test_a_job_is_followed_to_its_end(client: TestClient, service: Service, monk
     assert told[0][1]["state"] == "queued"
     assert told[1][1] == client.get(where).json()
     assert is_problem(client.get("/v1/jobs/999999/events"), 404)
+
+
+def test_who_follows_a_job_is_let_go_when_the_service_ends(tmp_path: Path) -> None:
+    with resting(tmp_path) as service:
+        client = client_of(service)
+        where = send(client, b"[{}]", "application/json", **ASYNC).json()["status_url"]
+        service.ending.set()
+        assert [name for name, _ in events(client.get(f"{where}/events").text)] == ["progress"]
 
 
 def test_jobs_are_listed(client: TestClient, service: Service) -> None:

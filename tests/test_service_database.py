@@ -15,13 +15,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from service_example import client_of, hot, postgresql, running, simulated
 from sqlalchemy import Connection, insert, select, text
+from sqlalchemy.exc import IntegrityError
 
 from anomaly_detection.errors import DataError
 from anomaly_detection.service.alert_book import ALERTS
 from anomaly_detection.service.configuration import database_url
 from anomaly_detection.service.database import Database, FullError
 from anomaly_detection.service.jobs import find_job
-from anomaly_detection.service.keys import add_key, key_names, remove_key
+from anomaly_detection.service.keys import add_key, list_keys, remove_key
 from anomaly_detection.service.models import current_models
 from anomaly_detection.service.tables import METADATA, keys
 from anomaly_detection.service.writer import Writer
@@ -65,7 +66,7 @@ def either(empty: Database) -> Database:
 
 def names(database: Database) -> list[str]:
     with database.reading() as connection:
-        return [name for name, _ in key_names(connection)]
+        return [each["name"] for each in list_keys(connection)]
 
 
 def test_the_migrations_make_the_tables_that_the_code_knows(either: Database) -> None:
@@ -193,13 +194,21 @@ def test_a_server_that_is_not_there_is_told_without_the_password() -> None:
     database.close()
 
 
+def test_an_error_names_no_values(either: Database) -> None:
+    """What a log says of one holds neither records nor digests."""
+    row = {"name": "a", "digest": "0123456789abcdef", "created": "now"}
+    with pytest.raises(IntegrityError) as told, either.writing() as connection:
+        connection.execute(insert(keys), [row, {**row, "name": "b"}])
+    assert row["digest"] not in str(told.value).replace("Key (digest)=(0123456789abcdef)", "")
+
+
 def test_writers_of_one_database_take_turns(either: Database) -> None:
     """Each sees what the other wrote, also from other processes: else two would open one alert."""
 
     def add(place: int) -> None:
         for _ in range(10):
             with either.writing() as connection:
-                add_key(connection, f"k{len(key_names(connection))}")
+                add_key(connection, f"k{len(list_keys(connection))}")
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(add, range(4)))

@@ -18,11 +18,11 @@ from anomaly_detection.service import jobs
 from anomaly_detection.service.configuration import Configuration, database_url
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.incoming import Incoming
-from anomaly_detection.service.judging import Judged
 from anomaly_detection.service.keeping import keep
 from anomaly_detection.service.models import current_models
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.streams import open_stream
+from anomaly_detection.service.verdicts import Verdicts
 from anomaly_detection.service.worker import work
 
 
@@ -189,7 +189,7 @@ def test_a_worker_whose_lease_ran_out_changes_nothing(
 ) -> None:
     with database.writing() as connection:
         stream = open_stream(connection, "default", 10, 10)
-        keep(connection, stream, None, [Judged(Incoming.of(each)) for each in simulated(60)])
+        keep(connection, stream, None, Verdicts.unjudged([Incoming.of(each) for each in simulated(60)]))
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "renew", lambda *_: False)
         claimed = iter([claim(database, "a"), None])

@@ -17,6 +17,8 @@ from starlette.testclient import TestClient
 
 from anomaly_detection.service.app import make_app
 from anomaly_detection.service.bodies import MEDIA
+from anomaly_detection.service.contract import ENDPOINTS
+from anomaly_detection.service.limits import Limits
 from anomaly_detection.service.openapi import DOCUMENT, OPERATIONS
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
@@ -40,7 +42,7 @@ schema = schemathesis.openapi.from_dict(json.loads(json.dumps(DOCUMENT)))
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with resting(tmp_path_factory.mktemp("service")) as made:
+    with resting(tmp_path_factory.mktemp("service"), limits=Limits(logins=100_000)) as made:
         client = TestClient(make_app(made), "http://127.0.0.1")
         client.post("/v1/streams/default/records", json=[*simulated(5), *map(hot, range(5))])
         yield made
@@ -80,12 +82,17 @@ def test_the_document_has_every_route_and_no_other(app: Any, service: Service) -
     routes = {
         (route.path.replace(":int", ""), method.lower())
         for route in app.routes
-        if isinstance(route, Route) and route.path.startswith("/v1/")
+        if isinstance(route, Route) and route.path not in (*ENDPOINTS, "/explain/{name}")
         for method in (route.methods or set()) - {"HEAD"}
     }
     described = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
     assert routes == described
     assert len({each.run.__name__ for each in OPERATIONS}) == len(OPERATIONS)
+    # Who may not, who is nobody known, and who asks too often, is told so by any of them.
+    answers = [set(each["responses"]) for methods in DOCUMENT["paths"].values() for each in methods.values()]
+    assert all({"401", "403", "429"} <= each for each in answers)
+    everybody = {path for path, methods in DOCUMENT["paths"].items() for each in methods.values() if "security" in each}
+    assert everybody == {"/login", "/logout", "/v1/session"}
     for path, methods in DOCUMENT["paths"].items():
         for each in methods.values():
             named = {p["name"] for p in each.get("parameters", []) if p["in"] == "path"}

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import configparser
+import io
 import json
+import os
 import plistlib
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -56,6 +59,8 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
                 with pytest.raises(SystemExit, match="0"):
                     main(words)
             else:
+                # What asks for a password.
+                monkeypatch.setattr("sys.stdin", io.StringIO("correct horse battery\n"))
                 assert main(words) == 0, command
             capsys.readouterr()
     good = [answer for answer in answers.values() if answer.get("status", "running") in ("healthy", "running")]
@@ -102,6 +107,18 @@ def test_the_dockerfile() -> None:
     compile(check[2], "check", "exec")
     order = [instruction for instruction, _ in lines]
     assert order.index("USER") > max(place for place, each in enumerate(order) if each == "RUN")
+    # Of a base that stays what it is: a version, and of a system.
+    bases = [rest.split()[0] for instruction, rest in lines if instruction == "FROM"]
+    assert all(re.fullmatch(r"python:3\.\d+-slim-[a-z]+", base) for base in bases)
+    assert len(set(bases)) == 1
+
+
+def test_a_linter_finds_nothing_in_the_dockerfile() -> None:
+    linter = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    if linter is None:
+        pytest.skip("hadolint is not installed")
+    done = subprocess.run([linter, EXAMPLES / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_what_the_page_says_of_limits_is_so() -> None:
@@ -113,7 +130,10 @@ def test_what_the_page_says_of_limits_is_so() -> None:
 
     limits = Limits()
     said = re.sub(r"\s+", " ", PAGE)
-    assert f"at most {limits.body // 2**20} MB and {limits.body_seconds:g} seconds" in said
+    assert f"head of a request has {limits.head_seconds:g} seconds to arrive, a body {limits.body_seconds:g}" in said
+    assert f"and at most {limits.body // 2**20} MB" in said
+    assert f"nothing of its answer for {limits.answer_seconds:g} seconds" in said
+    assert f"has {limits.rate:g} requests a second (`--rate`), a name {limits.logins} tries a minute" in said
     assert f"a record {limits.fields:,} fields and {limits.depth} levels" in said
     assert f"More than {limits.records:,} records, a body of more than {limits.body // 2**20} MB" in said
     assert f"may have {MOST_RECORDS:,} records and {MOST_BYTES // 2**30} GB (JSON {MOST_JSON // 2**20} MB" in said

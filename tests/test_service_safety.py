@@ -56,7 +56,7 @@ def keys(folder: Path, *words: str) -> int:
 
 
 def test_others_need_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(DataError, match="there is no API key"):
+    with pytest.raises(DataError, match="there is no API key and no user"):
         Service(Configuration(tmp_path, host="0.0.0.0"))
     assert keys(tmp_path, "add", "backend") == 0
     key = capsys.readouterr().out.strip()

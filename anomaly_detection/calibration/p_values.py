@@ -156,6 +156,23 @@ class Calibration:
             return float(decision != 0)
         return min(1.0, max(0.0, between / side))
 
+    def confidences(self, decisions: npt.ArrayLike, threshold: float) -> FloatArray:
+        """What `confidence` gives for each of `decisions` (rows,), all at once."""
+        values = np.asarray(decisions, dtype=np.float64)
+        scores, alerts = values + threshold, self.share_below(threshold)
+        places = np.searchsorted(self.quantiles, scores, side="left")
+        inside = (scores > self.quantiles[0]) & (scores <= self.quantiles[-1])
+        places = np.clip(places, 1, len(self.quantiles) - 1)
+        low, high = self.quantiles[places - 1], self.quantiles[places]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shares = _SHARES[places - 1] + (scores - low) / (high - low) * (_SHARES[places] - _SHARES[places - 1])
+        ranks = np.where(inside, shares, scores > self.quantiles[-1])
+        side = np.where(values < 0, alerts, 1.0 - alerts)
+        between = np.where(values < 0, alerts - ranks, ranks - alerts)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = np.minimum(1.0, np.maximum(0.0, between / side))
+        return np.where(side <= 0.0, (values != 0).astype(np.float64), found)
+
 
 def _rounded_down(scores: FloatArray) -> npt.NDArray[np.float32]:
     """`scores` as float32, none larger than it was."""

@@ -1,5 +1,5 @@
 """The command line: `anomaly-detection train`, `score`, `explain`, `judge`, `inspect`, `convert`,
-`generate`, `serve` and `keys`."""
+`generate`, `serve`, `keys` and `users`."""
 
 from __future__ import annotations
 

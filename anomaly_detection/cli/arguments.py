@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -68,9 +69,17 @@ examples:
 _KEYS_EXAMPLES = """\
 examples:
   {prog} add backend
+  {prog} add warehouse --role analyst --stream shipments
   {prog} list
   {prog} remove backend
 """
+_USERS_EXAMPLES = """\
+examples:
+  {prog} add ann --role analyst                  asks for the password
+  {prog} add bob --role viewer < password.txt
+  {prog} logout ann                              ends all sessions of hers
+"""
+_ROLES = ("viewer", "analyst", "admin")
 
 
 def _whole(least: int) -> Callable[[str], int]:
@@ -311,7 +320,7 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=_whole(1),
         help="read, score and write N records at a time, which bounds memory (default: a small file at once, a larger\n"
-        "one in chunks of two million cells)",
+        "one in chunks of a million cells)",
     )
 
 
@@ -424,7 +433,8 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host",
         default=os.environ.get("HOST") or "127.0.0.1",
-        help="the address to listen on; others than this machine's own need a key (default: $HOST, or 127.0.0.1)",
+        help="the address to listen on; others than this machine's own need a key or a user"
+        " (default: $HOST, or 127.0.0.1)",
     )
     parser.add_argument(
         "--port",
@@ -451,6 +461,44 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="origins of pages that may call the service, such as https://shop.example",
     )
+    parser.add_argument(
+        "--open-to",
+        metavar="NETWORK",
+        nargs="+",
+        action="extend",
+        type=_network,
+        default=[],
+        help="networks from which /detect and /health need no key, such as 10.0.0.0/8",
+    )
+    parser.add_argument(
+        "--behind-proxy",
+        action="store_true",
+        help="a proxy with TLS passes requests on and sets X-Forwarded-For: all need a key or a login, on loopback too",
+    )
+    parser.add_argument(
+        "--workers", metavar="N", type=_whole(1), default=1, help="processes that answer requests (default: 1)"
+    )
+    parser.add_argument(
+        "--keep-days", metavar="N", type=_whole(1), help="delete records that came longer ago (default: none)"
+    )
+    parser.add_argument(
+        "--keep-records", metavar="N", type=_whole(1), help="keep the newest N of each stream (default: all)"
+    )
+    parser.add_argument(
+        "--personal",
+        metavar="COLUMN",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="columns whose values viewers do not see, nor who asks without a key",
+    )
+    parser.add_argument(
+        "--rate",
+        metavar="N",
+        type=_whole(1),
+        default=500,
+        help="requests a second of one caller, where callers need a key or a login (default: 500)",
+    )
 
 
 def _add_service_data(parser: argparse.ArgumentParser) -> None:
@@ -474,7 +522,32 @@ def _add_keys(parser: argparse.ArgumentParser) -> None:
     _describe(parser, "Add, list or remove the API keys of a service, also while it runs.", _KEYS_EXAMPLES)
     parser.add_argument("do", choices=("add", "list", "remove"))
     parser.add_argument("name", metavar="NAME", nargs="?", help="who uses the key; what it changes is written down so")
+    parser.add_argument("--role", choices=_ROLES, help="what it may do (default: analyst)")
+    parser.add_argument(
+        "--stream", metavar="NAME", nargs="+", action="extend", default=[], help="only for these streams (default: all)"
+    )
     _add_service_data(parser)
+
+
+def _add_users(parser: argparse.ArgumentParser) -> None:
+    _describe(
+        parser,
+        "Add, list or remove the people who may log in to a service, also while it runs. A password is asked for, or\n"
+        "read from the input. A viewer reads, an analyst also sends records and changes alerts and sees what is\n"
+        "personal, an admin may do all.",
+        _USERS_EXAMPLES,
+    )
+    parser.add_argument("do", choices=("add", "list", "remove", "password", "logout"))
+    parser.add_argument("name", metavar="NAME", nargs="?", help="whom")
+    parser.add_argument("--role", choices=_ROLES, help="what a new one may do")
+    _add_service_data(parser)
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no network such as 10.0.0.0/8: {error}") from error
 
 
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
@@ -487,6 +560,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "generate": ("write synthetic records", _add_generate),
     "serve": ("take records by HTTP, judge them, keep alerts", _add_serve),
     "keys": ("API keys of the service", _add_keys),
+    "users": ("people who may log in to the service", _add_users),
 }
 """What each command does, and what gives its parser its arguments. The module of its name runs it."""
 

@@ -25,8 +25,8 @@ FOUND_OUT = Layout()
 SMALL_CELLS = 5_000_000
 """Records times columns up to which a file is small: read at once, it takes at most some 1 GB."""
 
-CHUNK_CELLS = 2_000_000
-"""Records times columns of a chunk, unless its size is given."""
+CHUNK_CELLS = 1_000_000
+"""Records times columns of a chunk, unless its size is given; two are held at a time."""
 
 
 def _warn(text: str) -> None:

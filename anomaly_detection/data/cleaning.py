@@ -117,5 +117,5 @@ class Unreadable:
 
     def _why(self, name: str) -> str:
         if name in self.undecided:
-            return " (a form that the training records did not have, and that may mean two things)"
+            return " (a form that the training records did not have, and that may mean two things: write them as those)"
         return f" (such as {self.examples[name]!r})" if name in self.examples else ""

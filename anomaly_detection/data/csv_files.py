@@ -29,6 +29,7 @@ _FRAME_CELLS = 250_000
 _NOTHING = b" \t\r\n,;|"
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_UTF32_MARK = codecs.BOM_UTF32_LE
 _PACKED = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b")
 
 # Python's own limit, 131,072 characters, is less than a cell may hold.
@@ -65,6 +66,8 @@ class CsvFile:
         self._source, self._layout = source, layout
         head, is_utf8 = self._look_through()
         self._skipped = len(_UTF8_MARK) if head.startswith(_UTF8_MARK) else 0
+        if head.startswith(_UTF32_MARK):
+            raise DataError(f"{source.label} is not a table: it is UTF-32 text; save it as UTF-8.")
         if head.startswith(_UTF16_MARKS):
             if not self._decodes("utf-16"):
                 raise DataError(f"{source.label} is not a table: it is no complete UTF-16 text; export it again.")

@@ -27,6 +27,7 @@ from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.data.reading import is_number_code
 from anomaly_detection.data.truth import truth_pair
 from anomaly_detection.data.units import factor
+from anomaly_detection.errors import DataError
 
 __all__ = ["infer_column"]
 
@@ -123,6 +124,12 @@ def _infer_numbers(
     if role is Role.TIMESTAMP:
         kept = {"missing": float(np.isnan(numbers).mean()), "distinct": len(np.unique(numbers[~np.isnan(numbers)]))}
         epoch = epoch_unit(numbers, tokens | {"date"})
+        if epoch is None and kept["distinct"]:
+            first = numbers[~np.isnan(numbers)][0]
+            raise DataError(
+                f"Column {name!r} is said to hold dates, but its numbers, such as {first:.12g},"
+                " count no time that is known; say that it holds something else."
+            )
         return _column(name, said, (role, ""), epoch=epoch, codes=_all_codes(said.codes or (), said), **kept)
     unit = epoch_unit(numbers, tokens) if role is None else None
     found = () if unit is not None or said.codes is not None else number_codes(numbers, elsewhere)

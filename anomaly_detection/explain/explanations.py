@@ -255,7 +255,23 @@ class _Told:
         # A training record alone in its group is all that was usual there.
         if kind.ordered and isinstance(value, float) and isclose(value, usual, rel_tol=1e-9):
             return False
+        # Columns that say the same cannot disagree, whatever an estimate makes of the largest numbers.
+        beside = self.units.told_beside(row, feature)
+        if any(self.records[row].get(name) == value for name in beside or ()):
+            return False
+        if strict and beside is not None and self._is_known(row, feature, value):
+            return False
         return kind.says(value) and kind.tells(usual)
+
+    def _is_known(self, row: int, feature: int, value: Any) -> bool:
+        """Whether some group of the record has a history that holds the value: it knows better than all records do."""
+        columns = self.sources[feature].columns
+        for other in range(self.farness.shape[1]):
+            if self.sources[other].kind == "contexts" and self.sources[other].columns == columns:
+                low, high = self.units.between(row, other)
+                if self.units.told_beside(row, other) is None and low <= value <= high:
+                    return True
+        return False
 
     def _reason(self, row: int, feature: int, players: list[int]) -> Contribution:
         source = self.sources[feature]

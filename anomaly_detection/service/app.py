@@ -15,33 +15,53 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anomaly_detection.service import contract
+from anomaly_detection.service.access import OPEN, Need
+from anomaly_detection.service.allowed import Allowed, caller
 from anomaly_detection.service.database import FullError
 from anomaly_detection.service.guard import HEADERS, Guard
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.limits import read_body
+from anomaly_detection.service.masking import masked
 from anomaly_detection.service.openapi import DOCUMENT, OPERATIONS
 from anomaly_detection.service.operations import NUMBERS, Call, Operation
+from anomaly_detection.service.pages.rendering import html
+from anomaly_detection.service.pages.routes import LOGIN, page_routes
 from anomaly_detection.service.problems import Problem, problem_answer
 from anomaly_detection.service.service import Service
 
 __all__ = ["make_app"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+Described = tuple[str, Mapping[str, Need], Endpoint]
+"""A path, by its methods what somebody needs who asks for it, and what answers."""
+
+_FEW = 4096
+"""Bytes of records that are judged at once: to hand them to a thread and back takes as long as judging one."""
+
+# Threads of their own: those that ask how the service is need not wait for those that have records judged.
 _JUDGING = 16
 """Requests whose records are judged and kept at a time: those that wait for the disk do so together."""
+
+_LOGINS = 2
+"""Passwords that are looked at at a time: each takes 32 MB and a quarter of a second."""
+
+_OWN_PATHS = frozenset(each.path for each in OPERATIONS)
 
 
 def make_app(service: Service) -> Starlette:
     """The application of a service."""
     origins = list(service.configuration.origins)
+    cors = Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
+    turns = {"judging": CapacityLimiter(_JUDGING), "logins": CapacityLimiter(_LOGINS)}
+    routes = [*_contract(service, turns["judging"]), *_own(service, turns), *page_routes(service, turns["judging"])]
+    is_open = frozenset(path for path, needs, _ in routes if any(need.right == OPEN for need in needs.values()))
+    guard = Middleware(Guard, service=service, problem=_refused, is_open=is_open)
     app = Starlette(
-        routes=_routes(service),
-        middleware=[
-            Middleware(Guard, service=service, problem=_told),
-            Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"]),
-        ],
+        routes=[_route(service, *each) for each in routes],
+        middleware=[guard, *([cors] if origins else [])],
         exception_handlers={
             Problem: _on_problem,
             HTTPException: _on_http,
@@ -53,25 +73,32 @@ def make_app(service: Service) -> Starlette:
     return app
 
 
-def _routes(service: Service) -> list[Route]:
-    limits = service.limits
-    # Threads of their own: those that ask how the service is need not wait for those that have records judged.
-    judging = CapacityLimiter(_JUDGING)
+def _route(service: Service, path: str, needs: Mapping[str, Need], endpoint: Endpoint) -> Route:
+    route = Route(path, endpoint, methods=list(needs))
+    route.app = Allowed(route.app, needs, service)
+    return route
+
+
+def _contract(service: Service, judging: CapacityLimiter) -> list[Described]:
+    """Those of CryptaNet's contract, and what describes and measures the service."""
 
     async def judged(function: Callable[..., Response], *given: Any) -> Response:
         return await to_thread.run_sync(function, service, *given, limiter=judging)
 
     async def body(request: Request) -> bytes:
-        return await read_body(request, limits)
+        return await read_body(request, service.limits)
 
     async def detect(request: Request) -> Response:
-        return await judged(contract.detect, await body(request))
+        data = await body(request)
+        if len(data) <= _FEW:
+            return await contract.detect_soon(service, data)
+        return await judged(contract.detect, data)
 
     async def predict(request: Request) -> Response:
         return await judged(contract.predict, await body(request))
 
     async def train(request: Request) -> Response:
-        return await judged(contract.train, await body(request))
+        return await judged(contract.train, await body(request), caller(request.scope).name)
 
     async def explain_one(request: Request) -> Response:
         return await run_in_threadpool(contract.explain_one, service, request.path_params["name"])
@@ -91,21 +118,20 @@ def _routes(service: Service) -> list[Route]:
         return endpoint
 
     return [
-        Route("/detect", detect, methods=["POST"]),
-        Route("/predict", predict, methods=["POST"]),
-        Route("/train", train, methods=["POST"]),
-        Route("/health", plain("health", contract.health)),
-        Route("/ready", plain("ready", contract.ready)),
-        Route("/status", plain("status", contract.status)),
-        Route("/explain", plain("explain", contract.explain)),
-        Route("/explain/{name}", explain_one),
-        Route("/metrics", metrics),
-        Route("/openapi.json", openapi),
-        *_own_routes(service, judged),
+        ("/detect", {"POST": Need("send", "default")}, detect),
+        ("/predict", {"POST": Need("send", "default")}, predict),
+        ("/train", {"POST": Need("manage", "default")}, train),
+        ("/health", {"GET": Need(OPEN, "none")}, plain("health", contract.health)),
+        ("/ready", {"GET": Need(OPEN, "none")}, plain("ready", contract.ready)),
+        ("/status", {"GET": Need("read", "all")}, plain("status", contract.status)),
+        ("/explain", {"GET": Need("read", "default")}, plain("explain", contract.explain)),
+        ("/explain/{name}", {"GET": Need("read", "all")}, explain_one),
+        ("/metrics", {"GET": Need("read", "all")}, metrics),
+        ("/openapi.json", {"GET": Need("read", "none")}, openapi),
     ]
 
 
-def _own_routes(service: Service, in_turn: Callable[..., Awaitable[Response]]) -> list[Route]:
+def _own(service: Service, turns: Mapping[str, CapacityLimiter]) -> list[Described]:
     """Those of our own API: one a path, for its methods to be told where another is asked for."""
     by_path: dict[str, dict[str, Operation]] = {}
     for each in OPERATIONS:
@@ -113,7 +139,12 @@ def _own_routes(service: Service, in_turn: Callable[..., Awaitable[Response]]) -
     # What is spelt out comes before what any id would fit.
     paths = sorted(by_path, key=lambda path: "{" in path)
     return [
-        Route(_typed(path), _endpoint(service, by_path[path], in_turn), methods=list(by_path[path])) for path in paths
+        (
+            _typed(path),
+            {method: each.needs for method, each in by_path[path].items()},
+            _endpoint(service, by_path[path], turns),
+        )
+        for path in paths
     ]
 
 
@@ -124,14 +155,16 @@ def _typed(path: str) -> str:
     return path
 
 
-def _endpoint(
-    service: Service, operations: Mapping[str, Operation], in_turn: Callable[..., Awaitable[Response]]
-) -> Endpoint:
+def _endpoint(service: Service, operations: Mapping[str, Operation], turns: Mapping[str, CapacityLimiter]) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         operation = operations["GET" if request.method == "HEAD" else request.method]
         path = operation.read_path(request.path_params)
         query = operation.read_query(request.query_params.multi_items())
-        call = Call(path, query, request.scope["state"]["who"], request.headers)
+        call = Call(path, query, caller(request.scope), request.headers)
+
+        async def in_turn(function: Callable[..., Response], *given: Any) -> Response:
+            return await to_thread.run_sync(function, service, *given, limiter=turns.get(operation.turn))
+
         if operation.takes_request:
             made: Response = await operation.run(service, call, request, in_turn)
             return made
@@ -139,25 +172,47 @@ def _endpoint(
             body = await read_body(request, service.limits)
             content = operation.read_content(body, request.headers.get("content-type", ""))
             call = replace(call, body=body, content=content)
-        if operation.judges:
-            return await in_turn(operation.run, call)
-        return await run_in_threadpool(operation.run, service, call)
+        return await in_turn(operation.run, call)
 
     endpoint.__name__ = next(iter(operations.values())).run.__name__
     return endpoint
 
 
 def _told(problem: Problem, path: str) -> Response:
-    """Under ``/v1`` by RFC 9457, elsewhere as CryptaNet reads it."""
-    if path.startswith("/v1/"):
+    """Of our own API by RFC 9457, elsewhere as CryptaNet reads it."""
+    if path.startswith("/v1/") or path in _OWN_PATHS:
         return problem_answer(problem, path)
     content: Mapping[str, Any] = {"success": False, "error": problem.detail, **problem.more}
     return answer(content, problem.status, problem.headers)
 
 
+def _answered(problem: Problem, request: Request) -> Response:
+    """The same, and to a person's browser as a page, or on the way to logging in."""
+    path = request.url.path
+    is_form = path == LOGIN and request.method == "POST"
+    if "text/html" not in request.headers.get("accept", "") or (path.startswith("/v1/")):
+        return _told(problem, path)
+    if is_form:
+        return html("login", problem.status, told=masked(problem.detail))
+    if problem.status == 401:
+        return Response(status_code=303, headers={"Location": LOGIN})
+    made = html("problem", problem.status, code=problem.status, told=masked(problem.detail))
+    made.headers.update(problem.headers)
+    return made
+
+
+def _refused(problem: Problem, path: str) -> ASGIApp:
+    """The answer to who did not come by the guard."""
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        await _answered(problem, Request(scope))(scope, receive, send)
+
+    return refuse
+
+
 async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return _told(error, request.url.path)
+    return _answered(error, request)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
@@ -166,11 +221,11 @@ async def _on_http(request: Request, error: Exception) -> Response:
         404: f"There is nothing at {request.url.path}.",
         405: f"{request.method} is not possible at {request.url.path}.",
     }
-    return _told(Problem(error.status_code, told.get(error.status_code, error.detail), error.headers), request.url.path)
+    return _answered(Problem(error.status_code, told.get(error.status_code, error.detail), error.headers), request)
 
 
 async def _on_full(request: Request, error: Exception) -> Response:
-    return _told(Problem(507, "The disk of the service is full: nothing of this was kept."), request.url.path)
+    return _answered(Problem(507, "The disk of the service is full: nothing of this was kept."), request)
 
 
 async def _on_any(request: Request, error: Exception) -> Response:

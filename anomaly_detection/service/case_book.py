@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, or_, select
 
 from anomaly_detection.service.alert_book import ALERTS, COMMENT, RISKS, STATES, VERDICTS, change_of, kept_text, wanted
-from anomaly_detection.service.audit import LINE, history, write_audit, write_line
+from anomaly_detection.service.audit import LINE, history, write_line
 from anomaly_detection.service.case_totals import recount
-from anomaly_detection.service.changes import ALERT, CASE, change, last_change, undo
+from anomaly_detection.service.changes import ALERT, CASE, change, change_many, last_change, undo
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.listing import Filter, Listing
+from anomaly_detection.service.masking import withheld
 from anomaly_detection.service.operations import Parameter
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.shapes import (
@@ -30,7 +31,16 @@ from anomaly_detection.service.shapes import (
 )
 from anomaly_detection.service.tables import alerts, audit, cases, streams
 
-__all__ = ["CASES", "CASE_SHAPE", "case_change", "change_case", "find_case", "merge_cases", "split_case"]
+__all__ = [
+    "CASES",
+    "CASE_SHAPE",
+    "case_change",
+    "change_case",
+    "find_case",
+    "merge_cases",
+    "split_case",
+    "worst_alerts",
+]
 
 _SHOWN = 100
 """The most alerts that a case shows itself; `GET /v1/alerts?case=` lists all."""
@@ -70,7 +80,8 @@ def case_change(more: Mapping[str, Shape] | None = None) -> Shape:
 
 
 def _rendered(row: RowMapping) -> dict[str, Any]:
-    return {name: row["lead_column"] if name == "column" else row[name] for name in _ROW}
+    other = {"column": row["lead_column"], "about": withheld(row["about"])}
+    return {name: other[name] if name in other else row[name] for name in _ROW}
 
 
 def _snoozed(connection: Connection, value: str) -> Any:
@@ -86,6 +97,12 @@ def _snoozed(connection: Connection, value: str) -> Any:
 
 def _assigned(connection: Connection, value: str) -> Any:
     return cases.c.assignee == value if value else cases.c.assignee.is_(None)
+
+
+def _text(connection: Connection, value: str) -> Any:
+    mine = select(alerts.c.id).where(alerts.c.case_id == cases.c.id, alerts.c.hidden_by.is_(None))
+    told = (column.icontains(value, autoescape=True) for column in (alerts.c.reason, alerts.c.record, alerts.c.sent_id))
+    return cases.c.about.icontains(value, autoescape=True) | mine.where(or_(*told)).exists()
 
 
 def _states(connection: Connection, value: str) -> Any:
@@ -126,8 +143,9 @@ CASES = Listing(
             Parameter("until", "First seen before this moment.", MOMENT), lambda _, value: cases.c.first_seen < value
         ),
         Filter(
-            Parameter("text", "Only those that are about this text.", text(200)),
-            lambda _, value: cases.c.about.icontains(value, autoescape=True),
+            Parameter("text", "Only those that are about this text, or whose records have it.", text(200)),
+            _text,
+            looks_inside=True,
         ),
         Filter(Parameter("assignee", "Only those of this one; of nobody where it is empty.", text(255, 0)), _assigned),
         Filter(
@@ -156,6 +174,19 @@ def find_case(connection: Connection, number: int) -> dict[str, Any]:
         "related": [_rendered(each) for each in related],
         "history": history(connection, "case", number),
     }
+
+
+def worst_alerts(connection: Connection, numbers: Sequence[int]) -> list[dict[str, Any]]:
+    """Of each of some cases the worst alert that no rule hides, the newest of equal ones."""
+    place = func.row_number().over(
+        partition_by=alerts.c.case_id, order_by=(alerts.c.severity.desc(), alerts.c.id.desc())
+    )
+    ranked = select(alerts.c.id, place.label("place")).where(
+        alerts.c.case_id.in_(numbers), alerts.c.hidden_by.is_(None)
+    )
+    first = ranked.subquery()
+    query = ALERTS.query.join(first, first.c.id == alerts.c.id).where(first.c.place == 1)
+    return [ALERTS.render(row) for row in connection.execute(query).mappings()]
 
 
 def change_case(connection: Connection, number: int, who: str, said: Mapping[str, Any]) -> int:
@@ -192,17 +223,10 @@ def _snooze(connection: Connection, number: int, who: str, said: Mapping[str, An
 
 
 def _with_alerts(connection: Connection, number: int, who: str, after: Mapping[str, Any], line: int) -> int:
-    """Give the alerts of a case its state, each with a line of its own."""
-    query = select(alerts.c.id, alerts.c.state, alerts.c.verdict).where(alerts.c.case_id == number)
-    rows = [row for row in connection.execute(query.order_by(alerts.c.id)).mappings() if row["state"] != after["state"]]
-    lines = []
-    for row in rows:
-        changed = {name: value for name, value in after.items() if row[name] != value}
-        lines.append((row["id"], {name: row[name] for name in changed}, changed))
-    mine = (alerts.c.case_id == number, alerts.c.state != after["state"])
-    connection.execute(update(alerts).where(*mine).values(dict(after)))
-    write_audit(connection, who, "change", "alert", lines, None, line)
-    return len(rows)
+    """Give the alerts of a case its state, each with a line of its own; gives how many had another."""
+    others = select(alerts.c.id).where(alerts.c.case_id == number, alerts.c.state != after["state"])
+    ids = list(connection.execute(others.order_by(alerts.c.id)).scalars())
+    return change_many(connection, ALERT, ids, after, who, None, line)
 
 
 def _count_parts(connection: Connection, line: int) -> int:
@@ -225,7 +249,7 @@ def split_case(connection: Connection, number: int, who: str, ids: Sequence[int]
     made = int(connection.execute(insert(cases).values(values).returning(cases.c.id)).scalar_one())
     write_line(connection, who, "make", "case", (made, None, {"split from": number}))
     line = write_line(connection, who, "split", "case", (number, None, {"into": made, "alerts": len(ids)}))
-    _move(connection, ids, made, who, line)
+    change_many(connection, ALERT, ids, {"case_id": made}, who, None, line)
     for each in (number, made):
         recount(connection, each)
     return made
@@ -241,16 +265,11 @@ def merge_cases(connection: Connection, ids: Sequence[int], who: str) -> int:
             raise Problem(409, f"Case {number} is of another stream than case {into}.")
         line = change(connection, CASE, number, {"merged_into": into}, who)
         moved = list(connection.execute(select(alerts.c.id).where(alerts.c.case_id == number)).scalars())
-        _move(connection, moved, into, who, line)
+        change_many(connection, ALERT, moved, {"case_id": into}, who, None, line)
         write_line(connection, who, "merge", "case", (into, None, {"merged": number, "alerts": len(moved)}))
         recount(connection, number)
     recount(connection, into)
     return into
-
-
-def _move(connection: Connection, ids: Sequence[int], case: int, who: str, line: int | None) -> None:
-    for each in ids:
-        change(connection, ALERT, each, {"case_id": case}, who, "change", None, line)
 
 
 def _open_case(connection: Connection, number: int) -> RowMapping:

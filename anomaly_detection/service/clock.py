@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
-__all__ = ["now"]
+__all__ = ["as_text", "now"]
 
 
 def now() -> str:
     """This moment, such as ``2026-11-23T10:15:00.123Z``."""
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return as_text(datetime.now(timezone.utc))
+
+
+def as_text(moment: datetime) -> str:
+    """A moment of UTC in the form of `now`."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anomaly_detection.service.limits import Limits
+from anomaly_detection.service.retention import Retention
 
 __all__ = ["Configuration", "database_url", "is_loopback"]
 
@@ -45,6 +46,16 @@ class Configuration:
         A stream without a model learns from its first so many records.
     origins : tuple of str
         Origins of pages that may call the service (CORS), such as ``https://shop.example``.
+    open_to : tuple of str
+        Networks that need no key for `/detect` and `/health`, such as ``10.0.0.0/8``.
+    behind_proxy : bool
+        A proxy with TLS passes requests on: each needs a key or a session, on loopback too; cookies go by https alone;
+        the last address of ``X-Forwarded-For`` is who asks.
+    workers : int
+        Processes that answer requests; one does so itself, more are started beside it.
+    retention : Retention
+    personal : tuple of str
+        Columns of which only callers with the right see the values.
     limits : Limits
     """
 
@@ -55,6 +66,11 @@ class Configuration:
     model: Path | None = None
     learn_from: int = 1000
     origins: tuple[str, ...] = ()
+    open_to: tuple[str, ...] = ()
+    behind_proxy: bool = False
+    workers: int = 1
+    retention: Retention = field(default_factory=Retention)
+    personal: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -68,6 +84,6 @@ class Configuration:
         return self.data_dir / "models"
 
     @property
-    def is_local(self) -> bool:
-        """Whether only programs on this machine can reach it."""
-        return is_loopback(self.host)
+    def is_trusted(self) -> bool:
+        """Whether only programs on this machine can reach it, so that nobody logs in."""
+        return is_loopback(self.host) and not self.behind_proxy

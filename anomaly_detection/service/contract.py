@@ -11,11 +11,11 @@ from anomaly_detection.calibration.p_values import severity
 from anomaly_detection.service.alert_book import find_alert, importance
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.json_answer import answer, parsed
-from anomaly_detection.service.judging import Judged
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service, Taken
 from anomaly_detection.service.streams import DEFAULT
 from anomaly_detection.service.tables import alerts
+from anomaly_detection.service.verdicts import Judged
 from mlx_iforest import __version__
 
 __all__ = ["detect", "explain", "explain_one", "health", "predict", "ready", "status", "train"]
@@ -29,16 +29,33 @@ _EXPLAINED = 1000
 
 def detect(service: Service, body: bytes) -> Response:
     """``POST /detect``: one record or a list of them, under ``data`` or bare."""
+    records, is_list = _asked(service, body)
+    return _told(service.take(DEFAULT, records), is_list)
+
+
+async def detect_soon(service: Service, body: bytes) -> Response:
+    """As `detect`, for few records: they are judged by the thread that asks, and none waits while they are kept."""
+    records, is_list = _asked(service, body)
+    return _told(await service.take_soon(DEFAULT, records), is_list)
+
+
+def _asked(service: Service, body: bytes) -> tuple[list[Incoming], bool]:
+    """The records of a body, and whether it has a list of them."""
     content = parsed(body)
     data = content.get("data", content) if isinstance(content, dict) else content
     if isinstance(data, list):
-        taken = service.take(DEFAULT, incoming(service, data))
-        results = _results(taken)
-        return answer({"success": True, "results": results, "count": len(results)})
+        return incoming(service, data), True
     if not isinstance(data, dict) or not data:
         raise Problem(400, 'There is no record; send {"data": {"name": value, ...}}, or a list of such objects.')
     # With what stands beside ``data``.
-    (result,) = _results(service.take(DEFAULT, incoming(service, [content])))
+    return incoming(service, [content]), False
+
+
+def _told(taken: Taken, is_list: bool) -> Response:
+    results = _results(taken)
+    if is_list:
+        return answer({"success": True, "results": results, "count": len(results)})
+    (result,) = results
     return answer({"success": True, **result, "result": result})
 
 
@@ -61,7 +78,7 @@ def incoming(service: Service, values: list[Any]) -> list[Incoming]:
         raise Problem(413, f"{len(values):,} records are too many; send at most {service.limits.records:,} at a time.")
     found = [Incoming.of(value) for value in values]
     for each in found:
-        service.limits.check(dict(each.fields))
+        service.limits.check(each.fields)
     return found
 
 
@@ -183,10 +200,10 @@ def explain_one(service: Service, name: str) -> Response:
         "count": found["count"],
         **{name: found["record"][name] for name in _ECHOED if name in found["record"]},
     }
-    return answer({"success": True, **explanation, "explanation": explanation})
+    return answer({"success": True, **explanation, "explanation": explanation}, beside=found["record"])
 
 
-def train(service: Service, body: bytes) -> Response:
+def train(service: Service, body: bytes, who: str) -> Response:
     """``POST /train``: a job that learns from the kept records, those in ``data`` or ``training_data`` included."""
     content = parsed(body) if body.strip() else {}
     if not isinstance(content, dict):
@@ -196,7 +213,7 @@ def train(service: Service, body: bytes) -> Response:
         raise Problem(400, "The records to learn from are a list of objects, one a record.")
     if given:
         service.take(DEFAULT, incoming(service, given))
-    number = service.train(DEFAULT)
+    number = service.train(DEFAULT, {"who": who})
     where = f"/v1/jobs/{number}"
     told = {"success": True, "message": "A model is being trained.", "job_id": number, "status_url": where}
     return answer(told, 202, {"Location": where})

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import threading
+import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,8 @@ __all__ = ["Database", "FullError"]
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_MS = 5000
-_POOL, _MORE = 8, 64
+# An error that is logged names no values: these are records, and hashes of passwords.
+_SETTINGS: dict[str, Any] = {"pool_size": 8, "max_overflow": 64, "hide_parameters": True}
 _DISK_FULL = "53100"
 _TURN = 5_002_005_002
 """The number of the lock that writers of a PostgreSQL database share."""
@@ -33,9 +38,10 @@ class Database:
     """A database of this service.
 
     A transaction that writes takes its lock at once, so that none fails half-way for another's sake: ``BEGIN
-    IMMEDIATE`` of SQLite, an advisory lock of PostgreSQL. SQLite is in WAL mode, so that readers go on meanwhile, and
-    with ``synchronous=FULL`` what is answered outlives a power cut, as PostgreSQL has it anyway; `Writer` has many
-    requests share the one wait for the disk that this costs.
+    IMMEDIATE`` of SQLite, an advisory lock of PostgreSQL. Processes that write to SQLite take turns by a lock on a file
+    before that, which wakes who waits; SQLite itself would look again after ever longer pauses. It is in WAL mode, so
+    that readers go on meanwhile, and with ``synchronous=FULL`` what is answered outlives a power cut, as PostgreSQL has
+    it anyway; `Writer` has many requests share the one wait for the disk that this costs.
 
     Parameters
     ----------
@@ -58,12 +64,15 @@ class Database:
             self._engine = _postgresql(parsed)
             event.listen(self._engine, "begin", _take_turns)
         elif kind == "sqlite" and parsed.database and parsed.database != ":memory:":
-            self._engine = create_engine(parsed, poolclass=QueuePool, pool_size=_POOL, max_overflow=_MORE)
+            self._engine = create_engine(parsed, poolclass=QueuePool, **_SETTINGS)
             event.listen(self._engine, "connect", _prepare)
             event.listen(self._engine, "begin", _begin)
         else:
             raise DataError(f"A database of kind {kind!r} cannot be used; give sqlite:///FILE or postgresql://...")
         self._name = parsed.database if kind == "sqlite" else parsed.render_as_string()
+        self._turn: AbstractContextManager[object] = nullcontext()
+        if kind == "sqlite":
+            self._turn = _Turn(Path(f"{parsed.database}.turn"))
 
     def migrate(self, version: str = "head") -> None:
         """Bring the tables to this version; raises `DataError` for a file that is no such database, or a newer one.
@@ -100,7 +109,7 @@ class Database:
             Where the disk has no room for it.
         """
         try:
-            with self._engine.connect().execution_options(writes=True) as connection, connection.begin():
+            with self._turn, self._engine.connect().execution_options(writes=True) as connection, connection.begin():
                 yield connection
         except OperationalError as error:
             # By its words: Python 3.10 has no codes of SQLite's errors.
@@ -113,9 +122,34 @@ class Database:
         self._engine.dispose()
 
 
+class _Turn:
+    """Who has it writes; the operating system gives it back where a process is killed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = threading.Lock()
+        self._file: int | None = None
+
+    def __enter__(self) -> None:
+        self._thread.acquire()
+        try:
+            if self._file is None:
+                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                weakref.finalize(self, os.close, self._file)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        except OSError as error:
+            self._thread.release()
+            raise DataError(f"{self._path} cannot be used: {error.strerror}.") from error
+
+    def __exit__(self, *_: object) -> None:
+        assert self._file is not None
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+        self._thread.release()
+
+
 def _postgresql(url: URL) -> Engine:
     try:
-        return create_engine(url.set(drivername="postgresql+psycopg"), pool_size=_POOL, max_overflow=_MORE)
+        return create_engine(url.set(drivername="postgresql+psycopg"), **_SETTINGS)
     except ModuleNotFoundError as error:
         raise DataError(
             f"PostgreSQL needs {error.name}, which is not installed; run pip install 'mlx-iforest[postgresql]'."
@@ -131,7 +165,8 @@ def _prepare(connection: Any, _: object) -> None:
     # Else sqlite3 begins transactions of its own.
     connection.isolation_level = None
     # On a Mac the disk itself may keep for later what fsync told it to write.
-    always = ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON")
+    # What is deleted may name people: its bytes are overwritten where that costs no further write.
+    always = ("journal_mode=WAL", "synchronous=FULL", "fullfsync=ON", "secure_delete=FAST")
     for pragma in (*always, f"busy_timeout={_BUSY_MS}", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet
 from starlette.responses import Response, StreamingResponse
 
+from anomaly_detection.service.masking import masked
 from anomaly_detection.service.outgoing import Outgoing
 from anomaly_detection.service.shapes import Shape
 from anomaly_detection.service.workbook import Workbook
@@ -45,6 +46,7 @@ def export(parts: Rows, kind: str, name: str, shape: Shape) -> Response:
     media, ending, write = EXPORTS[kind]
     headers = {"Content-Disposition": f'attachment; filename="{name}.{ending}"'}
     # The first part is had now: what is wrong with the question is answered as a problem.
+    parts = (masked(rows) for rows in parts)
     first = next(parts, [])
     return StreamingResponse(write(_Columns(shape, first), chain([first], parts)), 200, headers, media)
 
@@ -113,8 +115,7 @@ def _written(cell: Any) -> Any:
 
 
 def _excel(columns: _Columns, parts: Rows) -> Iterator[bytes]:
-    book = Workbook()
-    book.add([neutral(name) for name in columns.names])
+    book = Workbook([neutral(name) for name in columns.names])
     for rows in parts:
         for row in rows:
             book.add([neutral(cell) for cell in columns.cells(row)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -14,9 +14,10 @@ from anomaly_detection.service.incoming import without_nul
 from anomaly_detection.service.listing import Filter, Listing
 from anomaly_detection.service.operations import Parameter
 from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, choice, maybe, record, text
-from anomaly_detection.service.tables import jobs, models, streams
+from anomaly_detection.service.tables import jobs, streams
 
 __all__ = [
+    "ASKED_FOR",
     "JOB",
     "JOBS",
     "LEASE",
@@ -45,14 +46,19 @@ LEASE = 15.0
 MOST_ATTEMPTS = 3
 """A job that has ended so many workers is given up: it would end the next one too."""
 
+ASKED_FOR = ("train", "take")
+"""The kinds of jobs that requests ask for, and of which only so many may wait."""
+
+_KINDS = (*ASKED_FOR, "judge", "delete", "forget")
 _OPEN = ("queued", "running")
 
 
 def add_job(connection: Connection, kind: str, stream_id: int, given: Mapping[str, Any] | None = None) -> int:
     """Queue a job for a stream; gives its id.
 
-    `kind` is ``train`` its model, ``judge`` the records that waited for one, ``take`` those of a file, or ``delete``
-    all that it had. `given` is what the job has to know besides, such as the name of its file.
+    `kind` is ``train`` its model, ``judge`` the records that waited for one, ``take`` those of a file, ``delete``
+    all that it had, or ``forget`` what need not be kept any longer. `given` is what the job has to know besides, such
+    as the name of its file.
     """
     values = {
         "kind": kind,
@@ -74,9 +80,9 @@ def is_training(connection: Connection, stream_id: int) -> bool:
 
 
 def unjudged(connection: Connection) -> list[int]:
-    """The ids of streams that have a model and records from before it, and no job for these, open or failed."""
-    has_model = select(models.c.id).where(models.c.stream_id == streams.c.id).exists()
-    mine = (jobs.c.stream_id == streams.c.id, jobs.c.kind == "judge", jobs.c.state != "done")
+    """The ids of streams with a model in effect and records from before it, and no job for these, open or failed."""
+    has_model = streams.c.model_version.is_not(None) & streams.c.deleted.is_(None)
+    mine = (jobs.c.stream_id == streams.c.id, jobs.c.kind == "judge", jobs.c.state.in_(("queued", "running", "failed")))
     query = select(streams.c.id).where(streams.c.waiting > 0, has_model, ~select(jobs.c.id).where(*mine).exists())
     return list(connection.execute(query).scalars())
 
@@ -188,9 +194,10 @@ def set_free(connection: Connection, worker: str) -> None:
     connection.execute(update(jobs).where(mine).values(values))
 
 
-def open_jobs(connection: Connection) -> int:
-    """How many wait or run."""
-    return int(connection.execute(select(func.count()).select_from(jobs).where(jobs.c.state.in_(_OPEN))).scalar_one())
+def open_jobs(connection: Connection, kinds: Sequence[str] = _KINDS) -> int:
+    """How many of some kinds wait or run."""
+    mine = (jobs.c.state.in_(_OPEN), jobs.c.kind.in_(kinds))
+    return int(connection.execute(select(func.count()).select_from(jobs).where(*mine)).scalar_one())
 
 
 def find_job(connection: Connection, number: int) -> RowMapping | None:
@@ -208,7 +215,7 @@ def rendered(row: RowMapping) -> dict[str, Any]:
 JOB = record(
     {
         "id": COUNT,
-        "kind": choice("train", "judge", "take", "delete"),
+        "kind": choice(*_KINDS),
         "stream": TEXT,
         "state": choice("queued", "running", "done", "failed", "cancelled"),
         "done": COUNT,

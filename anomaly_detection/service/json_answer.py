@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
+from anomaly_detection.service.masking import masked
 from anomaly_detection.service.problems import Problem
 
 __all__ = ["answer", "dumps", "parsed"]
@@ -18,9 +19,11 @@ def dumps(value: Any) -> bytes:
     return orjson.dumps(value)
 
 
-def answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """An answer of plain values."""
-    return Response(dumps(value), status, headers, "application/json")
+def answer(
+    value: Any, status: int = 200, headers: Mapping[str, str] | None = None, beside: Mapping[str, Any] | None = None
+) -> Response:
+    """An answer of plain values, of which the caller sees what it may; they may tell of a record `beside` them."""
+    return Response(dumps(masked(value, beside)), status, headers, "application/json")
 
 
 def parsed(body: bytes) -> Any:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from anomaly_detection.alerts.alert import Alert
-from anomaly_detection.alerts.causes import Cause, find_causes
+from anomaly_detection.alerts.batch import Batch
+from anomaly_detection.alerts.causes import cause_of_each
 from anomaly_detection.alerts.headline import Headline
 from anomaly_detection.alerts.scoring import score_table
+from anomaly_detection.calibration.p_values import risk_level, severity
 from anomaly_detection.calibration.thresholds import Contamination
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.schema import Role
@@ -22,40 +22,12 @@ from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.model_files.persistence import load_detector
-from anomaly_detection.service.incoming import Incoming
+from anomaly_detection.service.incoming import LEAKS, Incoming
+from anomaly_detection.service.verdicts import VERDICT, Judged, Verdicts
 
-__all__ = ["Judge", "Judged", "with_ratio"]
+__all__ = ["Judge", "with_ratio"]
 
 _JUDGED = (Role.NUMERIC, Role.CATEGORICAL, Role.TIMESTAMP)
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What became of one record.
-
-    Attributes
-    ----------
-    incoming : Incoming
-    alert : Alert or None
-        The verdict, with reasons where it is an alert; None where there is none.
-    error : str
-        Why the record could not be judged; empty where it was, and where no model was there.
-    cause : Cause or None
-        Of an alert, what it shares with others.
-    amount : float or None
-        Of an alert, the money that is in the record.
-    """
-
-    incoming: Incoming
-    alert: Alert | None = None
-    error: str = ""
-    cause: Cause | None = None
-    amount: float | None = None
-
-    @property
-    def state(self) -> str:
-        """``judged``, ``refused`` or ``waiting``."""
-        return "judged" if self.alert is not None else "refused" if self.error else "waiting"
 
 
 class Judge:
@@ -79,11 +51,11 @@ class Judge:
         self.calibration = detector.calibration
         self.detector = detector if ratio is None else with_ratio(detector, ratio)
         self.model_id, self.version, self.ratio = model_id, version, ratio
-        self._headline = Headline.of(detector)
+        self.headline = Headline.of(detector)
         self._sources: dict[str, FeatureSource] = {each.name: each for each in detector.preprocessor.feature_sources_}
         schema = detector.preprocessor.schema_
         self._columns: list[str] = schema.names()
-        self._judged = frozenset(schema.names(*_JUDGED))
+        self._judged: tuple[str, ...] = tuple(name for name in schema.names(*_JUDGED) if name not in LEAKS)
         # The first record of a process compiles and loads what the others use.
         score_table(self.detector, self._table([Incoming({})]))
 
@@ -92,12 +64,17 @@ class Judge:
         """Of a model file; raises `ModelFileError` too."""
         return cls(load_detector(path), model_id, version, ratio)
 
-    def judge(self, records: Sequence[Incoming]) -> list[Judged]:
+    def judge(self, records: Sequence[Incoming]) -> Verdicts:
         """Judge records that came together; one that cannot be judged does not hinder the others."""
-        found = [Judged(record, error=self._hindrance(record)) for record in records]
-        places = [place for place, each in enumerate(found) if not each.error]
-        self._judge(records, places, found)
-        return found
+        errors = {place: error for place, record in enumerate(records) if (error := self._hindrance(record))}
+        parts: list[tuple[list[int], Batch]] = []
+        self._judge(records, [place for place in range(len(records)) if place not in errors], parts, errors)
+        alerting = dict(sorted(each for part in parts for each in self._alerts(records, *part)))
+        homes = {place: (batch, at) for places, batch in parts for at, place in enumerate(places)}
+        if len(records) == 1 and parts:
+            # Its verdict is asked for as a whole anyway.
+            return Verdicts.of([alerting.get(0) or Judged(records[0], _plain(*homes[0]))])
+        return Verdicts(records, errors, alerting, _columns(parts, len(records)), lambda place: _plain(*homes[place]))
 
     def group_of(self, feature: str) -> tuple[str, ...]:
         """The columns whose levels make the groups within which a feature judges."""
@@ -107,45 +84,49 @@ class Judge:
     def _hindrance(self, record: Incoming) -> str:
         if record.fault:
             return record.fault
-        values = (record.judgeable.get(name) for name in self._judged)
-        if any(value is not None and str(value).strip() for value in values):
-            return ""
+        for name in self._judged:
+            value = record.fields.get(name)
+            if value is not None and not isinstance(value, (dict, list)) and str(value).strip():
+                return ""
         some = ", ".join(sorted(self._judged)[:3])
         return f"The record holds no value in any column that the model knows, such as {some}."
 
-    def _judge(self, records: Sequence[Incoming], places: list[int], found: list[Judged]) -> None:
+    def _judge(
+        self,
+        records: Sequence[Incoming],
+        places: list[int],
+        parts: list[tuple[list[int], Batch]],
+        errors: dict[int, str],
+    ) -> None:
         """Judge those at some places together or, where that is refused, in halves, down to the one that hinders."""
         if not places:
             return
         table = self._table([records[place] for place in places])
         try:
-            batch = score_table(self.detector, table)
+            parts.append((places, score_table(self.detector, table)))
         except DataError as error:
             if len(places) == 1:
-                found[places[0]] = Judged(records[places[0]], error=self._reason(table, places[0]) or str(error))
+                errors[places[0]] = self._reason(table, places[0]) or str(error)
                 return
             middle = len(places) // 2
-            self._judge(records, places[:middle], found)
-            self._judge(records, places[middle:], found)
-            return
-        for alert in batch.at(np.flatnonzero(~batch.is_alert), reasons=0):
-            place = places[alert.row - 1]
-            found[place] = Judged(records[place], alert)
+            self._judge(records, places[:middle], parts, errors)
+            self._judge(records, places[middle:], parts, errors)
+
+    def _alerts(self, records: Sequence[Incoming], places: list[int], batch: Batch) -> list[tuple[int, Judged]]:
+        """Those of a batch that are alerts, with their places, causes and amounts of money."""
         alerting = np.flatnonzero(batch.is_alert)
         if not alerting.size:
-            return
-        clean = batch.table.take(alerting).frame()
-        for i, alert in enumerate(batch.at(alerting)):
-            place = places[alert.row - 1]
-            found[place] = Judged(records[place], alert, "", *self._context(alert, clean.iloc[i : i + 1]))
-
-    def _context(self, alert: Alert, clean: pd.DataFrame) -> tuple[Cause, float | None]:
-        """The cause of an alert, and its amount of money."""
-        headline = self._headline
+            return []
+        alerts, clean = batch.at(alerting), batch.table.take(alerting).frame()
+        headline = self.headline
         amount = headline.amount if headline.amount in headline.money else None
-        (cause,) = find_causes([alert], clean, self._sources, headline.money, amount)
-        value = None if amount is None else float(clean[amount].iloc[0])
-        return cause, value if value is not None and np.isfinite(value) else None
+        causes = cause_of_each(alerts, clean, self._sources, headline.money, amount)
+        values = [None] * len(alerts) if amount is None else clean[amount].to_numpy(dtype=np.float64).tolist()
+        found = []
+        for at, alert, cause, value in zip(alerting.tolist(), alerts, causes, values, strict=True):
+            known = value if value is not None and np.isfinite(value) else None
+            found.append((places[at], Judged(records[places[at]], alert, "", cause, known)))
+        return found
 
     def explain(self, record: Incoming) -> Judged:
         """A record's verdict with its reasons, whether it is an alert or not, judged by itself."""
@@ -161,8 +142,10 @@ class Judge:
 
     def _table(self, records: Sequence[Incoming]) -> Any:
         """Every column of the model, whatever the records have: one record as a dict, which is judged the fastest."""
-        rows = [{name: record.judgeable.get(name) for name in self._columns} for record in records]
-        return rows[0] if len(rows) == 1 else to_frame(rows)
+        if len(records) == 1:
+            return {name: _judgeable(name, records[0].fields.get(name)) for name in self._columns}
+        fields = [record.fields for record in records]
+        return to_frame({name: [_judgeable(name, each.get(name)) for each in fields] for name in self._columns})
 
     def _reason(self, table: Any, place: int) -> str:
         """Why one record cannot be judged, with its place in the request."""
@@ -171,6 +154,43 @@ class Judge:
         except DataError as error:
             return str(error)
         return next(iter(report.unreadable.values()), "")
+
+
+def _judgeable(name: str, value: Any) -> Any:
+    """As `Incoming.judgeable` has it, without a dict for each record."""
+    return None if isinstance(value, (dict, list)) or name in LEAKS else value
+
+
+def _plain(batch: Batch, at: int) -> Alert:
+    """The verdict on one of a batch, without reasons."""
+    return batch.at(np.array([at]), reasons=0)[0]
+
+
+def _columns(parts: Sequence[tuple[list[int], Batch]], count: int) -> dict[str, list[Any]]:
+    """`VERDICT` of all records; nothing where none was judged."""
+    if not parts:
+        return {}
+    columns: dict[str, list[Any]] = {name: [None] * count for name in VERDICT}
+    for places, batch in parts:
+        calibration = batch.detector.calibration
+        severities = severity(batch.p_values).tolist()
+        assert batch.threshold is not None
+        found = (
+            batch.is_alert.tolist(),
+            batch.scores.tolist(),
+            batch.decisions.tolist(),
+            batch.p_values.tolist(),
+            severities,
+            list(map(risk_level, severities)),
+            calibration.confidences(batch.decisions, batch.threshold).tolist(),
+        )
+        for column, values in zip(columns.values(), found, strict=True):
+            if len(places) == count:
+                column[:] = values
+            else:
+                for place, value in zip(places, values, strict=True):
+                    column[place] = value
+    return columns
 
 
 def with_ratio(detector: Detector, ratio: float) -> Detector:

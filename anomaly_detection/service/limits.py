@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,16 @@ class Limits:
         Requests that are worked on at a time; further ones are answered 503.
     streams : int
         Streams of a service.
+    rate : float
+        Requests a second of a caller, but for programs on this machine where nobody logs in; twice as many at once.
+    logins : int
+        Tries to log in by a name, in a minute.
+    jobs : int
+        Trainings and the like that wait or run.
+    head_seconds : float
+        Time in which the head of a request must have arrived, the first from the beginning of the connection.
+    answer_seconds : float
+        Time for which a client may take nothing of its answer.
     """
 
     body: int = 32 * _MB
@@ -44,8 +55,13 @@ class Limits:
     depth: int = 32
     requests: int = 256
     streams: int = 100
+    rate: float = 500.0
+    logins: int = 10
+    jobs: int = 100
+    head_seconds: float = 10.0
+    answer_seconds: float = 30.0
 
-    def check(self, record: dict[str, Any]) -> None:
+    def check(self, record: Mapping[str, Any]) -> None:
         """Raise `Problem` (413) for a record with too many fields, or too deep."""
         if len(record) > self.fields:
             raise Problem(413, f"A record has {len(record):,} fields; at most {self.fields:,} are taken.")
@@ -53,12 +69,14 @@ class Limits:
             raise Problem(413, f"A record is nested more than {self.depth} levels deep; send a flatter one.")
 
 
-def _deeper(value: Any, depth: int) -> bool:
-    if not isinstance(value, (dict, list)):
-        return False
-    return depth == 0 or any(
-        _deeper(item, depth - 1) for item in (value.values() if isinstance(value, dict) else value)
-    )
+def _deeper(value: Mapping[str, Any] | list[Any], depth: int) -> bool:
+    if depth == 0:
+        return True
+    for item in value if isinstance(value, list) else value.values():
+        # Most are neither, and none of them costs a call.
+        if isinstance(item, (dict, list)) and _deeper(item, depth - 1):
+            return True
+    return False
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:

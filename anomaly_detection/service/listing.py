@@ -15,6 +15,7 @@ from starlette.responses import Response
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.exports import EXPORTS, export
 from anomaly_detection.service.json_answer import answer
+from anomaly_detection.service.masking import MASK
 from anomaly_detection.service.operations import Call, Parameter
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.shapes import COUNT, FLAG, LARGEST, TEXT, Shape, array, choice, maybe, record
@@ -35,10 +36,13 @@ class Filter:
     parameter : Parameter
     condition : callable
         Takes a connection and the value, gives what holds for the rows that stay; None where all do.
+    looks_inside : bool
+        Whether it looks into what records hold: whoever may not see personal columns could guess at them by it.
     """
 
     parameter: Parameter
     condition: Callable[[Connection, Any], ColumnElement[bool] | None]
+    looks_inside: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,8 @@ class Listing:
         asked = self.query
         for each in self.filters:
             value = query[each.parameter.name]
+            if value is not None and each.looks_inside and MASK.get() is not None:
+                raise Problem(403, f"{each.parameter.name} looks into columns that it takes the right to see.")
             condition = None if value is None else each.condition(connection, value)
             if condition is not None:
                 asked = asked.where(condition)

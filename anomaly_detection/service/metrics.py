@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
+import orjson
 import psutil
 
 __all__ = ["Metrics", "Sample"]
@@ -29,10 +34,18 @@ Sample = tuple[str, Mapping[str, str], float]
 
 
 class Metrics:
-    """Counters and a histogram since the start of the process; any thread may add to them."""
+    """Counters and a histogram since the start of the process; any thread may add to them.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    folder : Path, optional
+        Where each of several processes leaves what it has counted, for the others to add: whoever is asked answers for
+        all. Of a process that is gone what it counted stays.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
         self._lock = threading.Lock()
+        self._folder = folder
         self._counts: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
         self._buckets: defaultdict[str, list[int]] = defaultdict(lambda: [0] * (len(_BUCKETS) + 1))
         self._seconds: Counter[str] = Counter()
@@ -44,35 +57,73 @@ class Metrics:
 
     def time(self, handler: str, seconds: float, status: int) -> None:
         """Add a request."""
-        place = next((place for place, most in enumerate(_BUCKETS) if seconds <= most), len(_BUCKETS))
+        place = bisect_left(_BUCKETS, seconds)
         with self._lock:
             self._counts["requests_total", (("handler", handler), ("status", str(status)))] += 1
             self._buckets[handler][place] += 1
             self._seconds[handler] += seconds  # type: ignore[assignment]
 
-    def text(self, gauges: Iterable[Sample]) -> str:
-        """All, with some that are known only now, in Prometheus' text format."""
+    def leave(self) -> None:
+        """Leave what was counted for others, if there are any."""
+        if self._folder is None:
+            return
+        path = self._folder / f"{os.getpid()}.json"
+        temporary = path.with_suffix(".new")
+        temporary.write_bytes(orjson.dumps(self._state()))
+        os.replace(temporary, path)
+
+    def _state(self) -> dict[str, Any]:
         process = psutil.Process()
         with self._lock:
-            samples: list[Sample] = [(name, dict(labels), value) for (name, labels), value in self._counts.items()]
-            for handler, counts in self._buckets.items():
-                samples += self._histogram(handler, counts)
+            return {
+                "counts": [[name, labels, value] for (name, labels), value in self._counts.items()],
+                "buckets": dict(self._buckets),
+                "seconds": dict(self._seconds),
+                "memory": process.memory_info().rss,
+                "start": process.create_time(),
+            }
+
+    def _states(self) -> dict[str, dict[str, Any]]:
+        """Of all processes, by their numbers; of this one alone, under no number, where there are no others."""
+        if self._folder is None:
+            return {"": self._state()}
+        self.leave()
+        return {path.stem: orjson.loads(path.read_bytes()) for path in sorted(self._folder.glob("*.json"))}
+
+    def text(self, gauges: Iterable[Sample]) -> str:
+        """All, with some that are known only now, in Prometheus' text format."""
+        counts: Counter[tuple[str, tuple[tuple[str, str], ...]]] = Counter()
+        buckets: defaultdict[str, list[int]] = defaultdict(lambda: [0] * (len(_BUCKETS) + 1))
+        seconds: Counter[str] = Counter()
+        samples: list[Sample] = []
+        for number, state in self._states().items():
+            for name, labels, value in state["counts"]:
+                counts[name, tuple((label, each) for label, each in labels)] += value
+            for handler, found in state["buckets"].items():
+                buckets[handler] = [a + b for a, b in zip(buckets[handler], found, strict=True)]
+            seconds.update(state["seconds"])
+            whose = {"process": number} if number else {}
+            if not number or psutil.pid_exists(int(number)):
+                samples.append(("process_resident_memory_bytes", whose, state["memory"]))
+                samples.append(("process_start_time_seconds", whose, state["start"]))
+        samples += [(name, dict(labels), value) for (name, labels), value in counts.items()]
+        for handler, found in buckets.items():
+            samples += _histogram(handler, found, seconds[handler])
         samples += gauges
-        samples.append(("process_resident_memory_bytes", {}, process.memory_info().rss))
-        samples.append(("process_start_time_seconds", {}, process.create_time()))
         lines = []
         for name, (kind, what) in _WHAT.items():
             lines += [f"# HELP {name} {what}", f"# TYPE {name} {kind}"]
             lines += [_line(*sample) for sample in samples if _family(sample[0]) == name]
         return "\n".join(lines) + "\n"
 
-    def _histogram(self, handler: str, counts: list[int]) -> Iterable[Sample]:
-        name, so_far = "request_duration_seconds", 0
-        for most, count in zip((*map(str, _BUCKETS), "+Inf"), counts, strict=True):
-            so_far += count
-            yield f"{name}_bucket", {"handler": handler, "le": most}, so_far
-        yield f"{name}_sum", {"handler": handler}, self._seconds[handler]
-        yield f"{name}_count", {"handler": handler}, so_far
+
+def _histogram(handler: str, counts: list[int], seconds: float) -> Iterable[Sample]:
+    name, so_far = "request_duration_seconds", 0
+    for most, count in zip((*map(str, _BUCKETS), "+Inf"), counts, strict=True):
+        so_far += count
+        yield f"{name}_bucket", {"handler": handler, "le": most}, so_far
+    yield f"{name}_sum", {"handler": handler}, seconds
+    yield f"{name}_count", {"handler": handler}, so_far
 
 
 def _family(name: str) -> str:

@@ -5,7 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from anomaly_detection.service.operations import Operation
-from anomaly_detection.service.routes import alerts, audit, cases, jobs, models, records, rules, settings, streams
+from anomaly_detection.service.routes import (
+    alerts,
+    audit,
+    cases,
+    jobs,
+    models,
+    overview,
+    records,
+    rules,
+    session,
+    settings,
+    streams,
+)
+from anomaly_detection.service.sessions import COOKIE
 from anomaly_detection.service.shapes import COUNT, TEXT, record
 from mlx_iforest import __version__
 
@@ -13,10 +26,10 @@ __all__ = ["DOCUMENT", "OPERATIONS"]
 
 OPERATIONS: tuple[Operation, ...] = tuple(
     each
-    for module in (records, streams, models, jobs, alerts, cases, rules, audit, settings)
+    for module in (session, records, streams, models, jobs, alerts, cases, rules, overview, audit, settings)
     for each in module.OPERATIONS
 )
-"""All that can be asked for under ``/v1``; CryptaNet's routes are its own."""
+"""All that can be asked for by our own API; CryptaNet's routes are its own."""
 
 _PROBLEM = record(
     {"type": TEXT, "title": TEXT, "status": COUNT, "detail": TEXT, "instance": TEXT},
@@ -35,7 +48,16 @@ DOCUMENT: dict[str, Any] = {
     "openapi": "3.1.0",
     "info": {"title": "anomaly-detection", "version": __version__, "license": {"name": "Apache-2.0"}},
     "components": {
-        "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        "securitySchemes": {
+            "key": {"type": "http", "scheme": "bearer"},
+            "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            "session": {
+                "type": "apiKey",
+                "in": "cookie",
+                "name": COOKIE,
+                "description": "Of POST /login; what changes something needs its token too, as X-CSRF-Token.",
+            },
+        },
         "responses": {
             "Problem": {
                 "description": "What is wrong, in a sentence (RFC 9457).",
@@ -43,6 +65,7 @@ DOCUMENT: dict[str, Any] = {
             }
         },
     },
-    "security": [{}, {"key": []}],
+    # Nothing, where only this machine can reach it.
+    "security": [{}, {"key": []}, {"header": []}, {"session": []}],
     "paths": _paths(),
 }

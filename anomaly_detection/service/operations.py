@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from anomaly_detection.service.access import OPEN, Caller, Need
 from anomaly_detection.service.json_answer import parsed
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.shapes import LARGEST, MOMENT, Shape, check, flag_of, moment_of, number_of
@@ -19,6 +20,9 @@ NAME: Shape = {
     "pattern": "^[A-Za-z0-9_.-]{1,64}$",
     "description": "a text of 1 to 64 letters, digits, dots, dashes or underscores",
 }
+MOST = 10
+"""Of values of a parameter that may be given several times."""
+
 NUMBERS = ("id", "version")
 """The parts of paths that are whole numbers."""
 
@@ -37,6 +41,8 @@ class Parameter:
     default : object
         Its value where it is not given.
     where : {"query", "header"}
+    many : bool
+        Whether it may be given several times: then its value is a list, of at most `MOST`.
     """
 
     name: str
@@ -44,6 +50,7 @@ class Parameter:
     shape: Shape
     default: Any = None
     where: str = "query"
+    many: bool = False
 
     def read(self, written: str) -> Any:
         """The value of what was written."""
@@ -64,6 +71,8 @@ class Parameter:
         if shape.get("type") == "string":
             # No name and no text here has a NUL.
             shape = {"pattern": r"^[^\x00]*$", **shape}
+        if self.many:
+            shape = {"type": "array", "items": shape, "maxItems": MOST}
         return {"name": self.name, "in": self.where, "schema": shape, "description": self.what}
 
 
@@ -77,7 +86,7 @@ class Call:
         The parts of the path that vary; those called ``id`` and ``version`` are whole numbers.
     query : mapping
         Every parameter of the query, with its value or its default.
-    who : str
+    caller : Caller
         Who asks.
     headers : mapping of str to str
         By lower-case name.
@@ -88,10 +97,15 @@ class Call:
 
     path: Mapping[str, Any]
     query: Mapping[str, Any]
-    who: str
+    caller: Caller
     headers: Mapping[str, str]
     body: bytes = b""
     content: Any = None
+
+    @property
+    def who(self) -> str:
+        """The name of who asks, as the audit has it."""
+        return self.caller.name
 
     @property
     def id(self) -> int:
@@ -112,6 +126,8 @@ class Operation:
     ----------
     method, path : str
         As OpenAPI writes them.
+    needs : Need
+        What somebody must have who asks for it.
     run : callable
         Takes the service and a `Call`, gives the answer; it may block.
     summary : str
@@ -133,11 +149,11 @@ class Operation:
         Other good statuses, and what they say.
     kinds : sequence of str
         Other types of the answer than JSON.
-    judges : bool
-        Whether records are judged: then it waits its turn with the others that do.
+    turn : {"", "judging", "logins"}
+        Of what it waits its turn, which takes a processor's time.
     takes_request : bool
         Whether `run` is a coroutine that also takes the request, whose body is not read yet, and what has a function
-        wait its turn among those that judge.
+        wait its turn.
     """
 
     method: str
@@ -154,8 +170,9 @@ class Operation:
     good: int = 200
     also: Mapping[int, str] = field(default_factory=dict)
     kinds: Sequence[str] = ()
-    judges: bool = False
+    turn: str = ""
     takes_request: bool = False
+    needs: Need = field(kw_only=True)
 
     def read_path(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The parts of the path; `Problem` (404) for a number that no row has, (400) for what is no name."""
@@ -169,9 +186,15 @@ class Operation:
             if name not in known:
                 hint = f"; it may have {', '.join(known)}" if known else ""
                 raise Problem(400, f"Unknown parameter {name[:64]!r}{hint}.")
+            value = known[name].read(written)
+            if known[name].many:
+                values.setdefault(name, []).append(value)
+                if len(values[name]) > MOST:
+                    raise Problem(400, f"The parameter {name} is given more than {MOST} times.")
+                continue
             if name in values:
                 raise Problem(400, f"The parameter {name} is given twice.")
-            values[name] = known[name].read(written)
+            values[name] = value
         return {name: values.get(name, each.default) for name, each in known.items()}
 
     def read_content(self, body: bytes, content_type: str) -> Any:
@@ -214,6 +237,7 @@ class Operation:
         made: dict[str, Any] = {
             "operationId": self.run.__name__,
             "summary": self.summary,
+            "description": _told(self.needs),
             "parameters": [*parameters, *(each.described for each in self.parameters)],
             "responses": answers,
         }
@@ -221,6 +245,8 @@ class Operation:
             bodies = {} if self.body is None else {"application/json": {"schema": self.body}}
             bodies |= {kind: {"schema": shape} for kind, shape in self.media.items()}
             made["requestBody"] = {"required": self.needs_body, "content": bodies}
+        if self.needs.right == OPEN:
+            made["security"] = []
         return made
 
     def _statuses(self, has_path: bool) -> list[int]:
@@ -232,6 +258,12 @@ class Operation:
         if self.takes_body:
             found |= {408, 413, 415}
         return sorted(found)
+
+
+def _told(needs: Need) -> str:
+    about = {"all": " A key of certain streams does not do.", "none": ""}
+    right = "Everybody may." if needs.right == OPEN else f"Needs the right to {needs.right}."
+    return right + about.get(needs.stream, " A key of certain streams does for these.")
 
 
 def _number(number: int) -> int:

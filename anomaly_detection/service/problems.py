@@ -9,6 +9,8 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
+from anomaly_detection.service.masking import masked
+
 __all__ = ["Problem", "problem_answer"]
 
 
@@ -42,4 +44,4 @@ def problem_answer(problem: Problem, path: str) -> Response:
         "instance": path,
         **problem.more,
     }
-    return Response(orjson.dumps(content), problem.status, problem.headers, "application/problem+json")
+    return Response(orjson.dumps(masked(content)), problem.status, problem.headers, "application/problem+json")

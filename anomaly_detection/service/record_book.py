@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, RowMapping, literal_column, select
 
+from anomaly_detection.service.fields import has_fields
 from anomaly_detection.service.listing import Filter, Listing
 from anomaly_detection.service.operations import Parameter
 from anomaly_detection.service.shapes import COUNT, FLAG, MOMENT, OBJECT, TEXT, choice, maybe, record, text
@@ -94,7 +95,9 @@ RECORDS = Listing(
         Filter(
             Parameter("sent_id", "Only those that their sender calls so.", text(255)),
             lambda _, value: records.c.sent_id == value,
+            looks_inside=True,
         ),
+        has_fields(records.c.body),
         Filter(Parameter("since", "Received from this moment on.", MOMENT), _from),
         Filter(Parameter("until", "Received before this moment.", MOMENT), _before),
     ),

@@ -10,16 +10,22 @@ import socket
 from collections.abc import Callable, Iterator
 
 import uvicorn
+import uvloop
 
 from anomaly_detection.errors import DataError
 from anomaly_detection.service.app import make_app
 from anomaly_detection.service.configuration import Configuration
-from anomaly_detection.service.service import Service
+from anomaly_detection.service.connections import connection_class
+from anomaly_detection.service.fleet import Fleet
+from anomaly_detection.service.service import Part, Service
 
-__all__ = ["serve"]
+__all__ = ["answer", "listen", "prepare_logging", "serve"]
 
 _GRACE = 5
 """Seconds that requests may go on after the word to end; whoever gave it waits for 10, and jobs end after them."""
+
+_LOOKS = 0.5
+"""Seconds between looks at other processes."""
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 
@@ -46,22 +52,56 @@ def serve(configuration: Configuration, say: Callable[[str], None]) -> None:
     DataError
         As `Service`; also if the address cannot be listened on.
     """
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    listener = _listen(configuration)
-    try:
-        service = Service(configuration)
+    prepare_logging()
+    with listen(configuration) as listener:
+        service = Service(configuration, Part.ALL if configuration.workers == 1 else Part.LEADS)
         try:
-            asyncio.run(_answer(service, listener, say))
+            uvloop.run(_until_told(service, listener, say))
         finally:
             service.close()
+
+
+def prepare_logging() -> None:
+    """Errors and warnings go to standard error, with when they came and where from."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+async def _until_told(service: Service, listener: socket.socket, say: Callable[[str], None]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)
+        # One that is ignored stays ignored (nohup).
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop.set)
+    service.start()
+    host, port = listener.getsockname()[:2]
+    where = f"[{host}]" if ":" in host else host
+    told = f"listening on http://{where}:{port}; records and models are in {service.configuration.data_dir}"
+    do = answer if service.part is Part.ALL else _lead
+    await do(service, listener, lambda: say(told), stop)
+
+
+async def _lead(service: Service, listener: socket.socket, begun: Callable[[], object], stop: asyncio.Event) -> None:
+    """As `answer`, by other processes."""
+    fleet = Fleet(service.configuration, listener)
+    try:
+        await asyncio.to_thread(fleet.start)
+        begun()
+        while not stop.is_set():
+            await asyncio.to_thread(fleet.look)
+            await asyncio.wait([asyncio.create_task(stop.wait())], timeout=_LOOKS)
     finally:
-        listener.close()
+        await asyncio.to_thread(fleet.close)
 
 
-async def _answer(service: Service, listener: socket.socket, say: Callable[[str], None]) -> None:
+async def answer(service: Service, listener: socket.socket, begun: Callable[[], object], stop: asyncio.Event) -> None:
+    """Answer requests until `stop` is set; those that came before are answered, within `_GRACE`."""
     server = _Server(
         uvicorn.Config(
             make_app(service),
+            http=connection_class(service.limits),
+            ws="none",
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -73,23 +113,19 @@ async def _answer(service: Service, listener: socket.socket, say: Callable[[str]
         )
     )
 
-    def stop() -> None:
+    async def end() -> None:
+        await stop.wait()
+        service.ending.set()
         server.should_exit = True
 
-    loop = asyncio.get_running_loop()
-    for name in _SIGNALS:
-        number = getattr(signal, name, None)
-        # One that is ignored stays ignored (nohup).
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, stop)
-    service.start()
-    host, port = listener.getsockname()[:2]
-    where = f"[{host}]" if ":" in host else host
-    say(f"listening on http://{where}:{port}; records and models are in {service.configuration.data_dir}")
+    ending = asyncio.create_task(end())
+    begun()
     await server.serve(sockets=[listener])
+    ending.cancel()
 
 
-def _listen(configuration: Configuration) -> socket.socket:
+def listen(configuration: Configuration) -> socket.socket:
+    """A socket that listens where it is said; `DataError` where that cannot be."""
     host, port = configuration.host, configuration.port
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]

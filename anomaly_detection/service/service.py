@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import enum
 import os
 import shutil
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,23 +25,27 @@ from anomaly_detection.service.configuration import Configuration
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.json_answer import dumps
-from anomaly_detection.service.judging import Judge, Judged
+from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.keeping import Kept, keep
 from anomaly_detection.service.keys import has_keys
 from anomaly_detection.service.learning import progress
 from anomaly_detection.service.metrics import Metrics, Sample
 from anomaly_detection.service.models import add_model, current_models, digest_of, has_digest, new_file
 from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.rates import Rates
 from anomaly_detection.service.replies import earlier_reply, keep_reply
 from anomaly_detection.service.rules import Rule, rules_of
+from anomaly_detection.service.sessions import Signatures
 from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.streams import DEFAULT, Stream, all_streams, find_stream, need_stream, open_stream
 from anomaly_detection.service.supervisor import Supervisor
 from anomaly_detection.service.uploads import digest_of_file, sweep, uploads_of
+from anomaly_detection.service.users import has_users
+from anomaly_detection.service.verdicts import Verdicts
 from anomaly_detection.service.writer import Writer
 from mlx_iforest.files import lock_file
 
-__all__ = ["Service", "Taken"]
+__all__ = ["Part", "Service", "Taken"]
 
 _SCORES_FOR_DRIFT = 1000
 
@@ -50,7 +57,7 @@ class Taken:
     Attributes
     ----------
     stream : str
-    found : sequence of Judged
+    found : Verdicts
     kept : Kept
     version : int or None
         Of the model; None where there is none yet.
@@ -59,10 +66,18 @@ class Taken:
     """
 
     stream: str
-    found: Sequence[Judged]
+    found: Verdicts
     kept: Kept
     version: int | None
     learning: str
+
+
+class Part(enum.Enum):
+    """What one process does of a service: all, only lead others (it has jobs done, and judges nothing), or answer."""
+
+    ALL = "all"
+    LEADS = "leads"
+    ANSWERS = "answers"
 
 
 class Service:
@@ -71,18 +86,22 @@ class Service:
     Parameters
     ----------
     configuration : Configuration
+    part : Part, default ALL
 
     Raises
     ------
     DataError
-        If the folder cannot be used, another service has it, or the address is open to others and there is no key.
+        If the folder cannot be used, another service has it, or the address is open to others and there is neither a
+        key nor a user.
     ModelFileError
         If the model file given is none.
     """
 
-    def __init__(self, configuration: Configuration) -> None:
-        self.configuration = configuration
+    def __init__(self, configuration: Configuration, part: Part = Part.ALL) -> None:
+        self.configuration, self.part = configuration, part
         self.limits = configuration.limits
+        # Set once it is told to end: answers that go on and on end then.
+        self.ending = threading.Event()
         with ExitStack() as opened:
             self._open(configuration, opened)
             # Where anything failed, what was open until then is closed.
@@ -93,18 +112,22 @@ class Service:
         # Records may name people: the folder is its owner's alone, unless somebody made it otherwise.
         configuration.data_dir.mkdir(0o700, parents=True, exist_ok=True)
         configuration.models_dir.mkdir(parents=True, exist_ok=True)
-        opened.enter_context(_sole(configuration))
+        if self.part is not Part.ANSWERS:
+            opened.enter_context(_sole(configuration))
         self.database = Database(configuration.url)
         opened.callback(self.database.close)
-        self.database.migrate()
-        self._refuse_without_keys()
+        if self.part is not Part.ANSWERS:
+            self.database.migrate()
+            self._refuse_without_keys()
+        self.signatures = Signatures(configuration.data_dir)
         self.writer = Writer(self.database)
         opened.callback(self.writer.close)
-        self.metrics = Metrics()
+        self.metrics = Metrics(self._metrics_folder())
         self.uploads_dir = uploads_of(configuration.models_dir)
-        self.uploads_dir.mkdir(parents=True, exist_ok=True)
-        with self.database.reading() as connection:
-            sweep(self.uploads_dir, jobs.needed_uploads(connection))
+        if self.part is not Part.ANSWERS:
+            self.uploads_dir.mkdir(parents=True, exist_ok=True)
+            with self.database.reading() as connection:
+                sweep(self.uploads_dir, jobs.needed_uploads(connection))
         self._ids: dict[str, int] = {}
         self._judges: dict[int, Judge] = {}
         self._rules: dict[int, list[Rule]] = {}
@@ -112,11 +135,35 @@ class Service:
         self._scores: dict[int, deque[float]] = {}
         # More at a time would only wait for each other.
         self._judging = threading.Semaphore(os.cpu_count() or 1)
+        # All processes together let a name try so often.
+        tries = max(1.0, self.limits.logins / configuration.workers)
+        self.logins = Rates(tries / 60, tries)
         self._reloading = threading.Lock()
-        self._take_in_model(self.stream_id(DEFAULT))
-        self.reload()
-        self._supervisor = Supervisor(self.database, configuration.url, configuration.models_dir, self.reload)
+        if self.part is not Part.ANSWERS:
+            self._take_in_model(self.stream_id(DEFAULT))
+        if self.part is not Part.LEADS:
+            self.reload()
+        self._supervisor = self._made_supervisor()
         opened.callback(self._supervisor.close)
+
+    def _metrics_folder(self) -> Path | None:
+        """Where several processes leave what they have counted; None where there is one."""
+        folder = self.configuration.data_dir / "metrics"
+        if self.part is Part.LEADS:
+            # They count from their start.
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        return folder if self.part is Part.ANSWERS else None
+
+    def _made_supervisor(self) -> Supervisor:
+        configuration = self.configuration
+        return Supervisor(
+            self.database,
+            configuration.url,
+            configuration.models_dir,
+            None if self.part is Part.LEADS else self._look,
+            None if self.part is Part.ANSWERS else configuration.retention,
+        )
 
     def start(self) -> None:
         """Begin with what goes on beside the requests."""
@@ -124,15 +171,17 @@ class Service:
 
     def close(self) -> None:
         """End; all that was answered is kept."""
+        self.ending.set()
         self._opened.close()
 
     def _refuse_without_keys(self) -> None:
         with self.database.reading() as connection:
-            open_to_all = not self.configuration.is_local and not has_keys(connection)
+            open_to_all = not (self.configuration.is_trusted or has_keys(connection) or has_users(connection))
         if open_to_all:
+            how = "a proxy" if self.configuration.behind_proxy else self.configuration.host
             raise DataError(
-                f"{self.configuration.host} can be reached from other machines, and there is no API key; make one with"
-                " anomaly-detection keys add NAME, or listen on 127.0.0.1."
+                f"The service can be reached from other machines, by {how}, and there is no API key and no user; add"
+                " one with anomaly-detection keys add NAME or users add NAME, or listen on 127.0.0.1."
             )
 
     def _take_in_model(self, stream_id: int) -> None:
@@ -151,7 +200,7 @@ class Service:
         self.writer.run(lambda connection: add_model(connection, stream_id, path, source, 0, "service"))
 
     def reload(self) -> None:
-        """Put the models and the rules into effect that are to judge now; called again and again."""
+        """Put into effect what judges and hides now, whichever process changed it; called again and again."""
         with self._reloading:
             self._reload()
 
@@ -159,6 +208,11 @@ class Service:
         with self.database.reading() as connection:
             rows = current_models(connection)
             self._rules = rules_of(connection)
+            names = {stream.name: stream.id for stream in all_streams(connection)}
+        for name, stream_id in list(self._ids.items()):
+            if names.get(name) != stream_id:
+                # Deleted. One that was made since is only looked up again.
+                self.forget(name)
         for stream_id, row in rows.items():
             judge = self._judges.get(stream_id)
             ratio = StreamSettings.of(row["settings"]).anomaly_ratio
@@ -169,8 +223,12 @@ class Service:
                 self._created[stream_id] = row["created"]
                 self._judges[stream_id] = made
         for stream_id in self._judges.keys() - rows.keys():
-            # Deleted.
+            # The stream was deleted, or the model is no longer in effect.
             del self._judges[stream_id]
+
+    def _look(self) -> None:
+        self.reload()
+        self.metrics.leave()
 
     def stream_id(self, name: str) -> int:
         """Of a stream, which is made if need be; raises as `open_stream`."""
@@ -186,9 +244,19 @@ class Service:
 
     def take(self, name: str, records: Sequence[Incoming]) -> Taken:
         """Judge records and keep them; what this returns is in the database."""
-        found, judge = self._judged(name, records)
-        taken = self.writer.run(lambda connection: self._kept(connection, name, found, judge))
-        self._count(taken)
+        stream_id = self.stream_id(name)
+        with self._judging:
+            found, judge = self._judged(stream_id, records)
+        taken = self.writer.submit(self._keep_all, (name, stream_id, found, judge)).result()
+        self._count(taken, stream_id)
+        return taken
+
+    async def take_soon(self, name: str, records: Sequence[Incoming]) -> Taken:
+        """As `take`, of few records: judged here and now, and others go on until they are kept."""
+        stream_id = self.stream_id(name)
+        work = (name, stream_id, *self._judged(stream_id, records))
+        taken = await asyncio.wrap_future(self.writer.submit(self._keep_all, work))
+        self._count(taken, stream_id)
         return taken
 
     def take_once(
@@ -208,14 +276,15 @@ class Service:
             before = earlier_reply(connection, stream_id, key, digest)
         if before is not None:
             return before, False
-        found, judge = self._judged(name, records)
+        with self._judging:
+            found, judge = self._judged(stream_id, records)
 
         def work(connection: Any) -> tuple[bytes, Taken | None]:
             # The same request may have come a moment ago.
             before = earlier_reply(connection, stream_id, key, digest)
             if before is not None:
                 return before, None
-            taken = self._kept(connection, name, found, judge)
+            taken = self._kept(connection, name, stream_id, found, judge)
             made = reply(taken)
             keep_reply(connection, stream_id, key, digest, made)
             return made, taken
@@ -223,19 +292,31 @@ class Service:
         made, taken = self.writer.run(work)
         if taken is None:
             return made, False
-        self._count(taken)
+        self._count(taken, stream_id)
         return made, True
 
-    def _judged(self, name: str, records: Sequence[Incoming]) -> tuple[list[Judged], Judge | None]:
-        judge = self._judges.get(self.stream_id(name))
+    def _judged(self, stream_id: int, records: Sequence[Incoming]) -> tuple[Verdicts, Judge | None]:
+        judge = self._judges.get(stream_id)
         if judge is None:
-            return [Judged(record, error=record.fault) for record in records], None
-        with self._judging:
-            return judge.judge(records), judge
+            return Verdicts.unjudged(records), None
+        return judge.judge(records), judge
 
-    def _kept(self, connection: Any, name: str, found: Sequence[Judged], judge: Judge | None) -> Taken:
+    def _keep_all(self, connection: Any, works: Sequence[tuple[str, int, Verdicts, Judge | None]]) -> list[Taken]:
+        """Keep what several requests brought; those of a stream, next to each other, share their statements."""
+        kept: list[Taken] = []
+        for (name, stream_id, judge), some in groupby(works, key=lambda work: (work[0], work[1], work[3])):
+            parts = [work[2] for work in some]
+            whole = self._kept(connection, name, stream_id, Verdicts.joined(parts), judge)
+            first = 0
+            for found in parts:
+                these = slice(first, first := first + len(found))
+                ids = Kept(whole.kept.record_ids[these], whole.kept.alert_ids[these])
+                kept.append(Taken(name, found, ids, whole.version, whole.learning))
+        return kept
+
+    def _kept(self, connection: Any, name: str, stream_id: int, found: Verdicts, judge: Judge | None) -> Taken:
         stream = find_stream(connection, name)
-        if stream is None or stream.id != self._ids.get(name):
+        if stream is None or stream.id != stream_id:
             self.forget(name)
             raise Problem(409, f"The stream {name!r} was deleted a moment ago; send this again to begin a new one.")
         rules = self._rules.get(stream.id, ())
@@ -247,14 +328,14 @@ class Service:
             learning = progress(connection, after)
         return Taken(name, found, kept, None if judge is None else judge.version, learning)
 
-    def _count(self, taken: Taken) -> None:
-        for state, count in Counter(each.state for each in taken.found).items():
+    def _count(self, taken: Taken, stream_id: int) -> None:
+        found = taken.found
+        for state, count in found.counts.items():
             self.metrics.count("records_total", count, stream=taken.stream, state=state)
-        verdicts = [each.alert for each in taken.found if each.alert is not None]
-        self.metrics.count("anomalies_detected_total", sum(each.is_alert for each in verdicts), stream=taken.stream)
-        scores = self._scores.get(self._ids[taken.stream])
+        self.metrics.count("anomalies_detected_total", len(found.alerting), stream=taken.stream)
+        scores = self._scores.get(stream_id)
         if scores is not None:
-            scores.extend(each.score for each in verdicts)
+            scores.extend(found.scores)
 
     def train(self, name: str, given: Mapping[str, Any] | None = None) -> int:
         """Queue a training on a stream's records, or as `given`, unless one is there; gives the job's id.
@@ -262,7 +343,7 @@ class Service:
         Raises
         ------
         Problem
-            409 where there is none to learn from, or a training goes on.
+            409 where there is none to learn from, or a training goes on; 429 where too many jobs wait.
         """
         stream_id = self.stream_id(name)
 
@@ -272,9 +353,14 @@ class Service:
                 raise Problem(409, f"There are {stream.kept} records to learn from; send at least two first.")
             if jobs.is_training(connection, stream_id):
                 raise Problem(409, "A model is being trained already; wait until that is done.")
+            self._check_room(connection)
             return jobs.add_job(connection, "train", stream_id, given)
 
         return self.writer.run(work)
+
+    def _check_room(self, connection: Any) -> None:
+        if jobs.open_jobs(connection, jobs.ASKED_FOR) >= self.limits.jobs:
+            raise Problem(429, f"{self.limits.jobs} jobs wait already; ask again later.", {"Retry-After": "60"})
 
     def queue(self, name: str, path: Path, kind: str, who: str, key: str | None) -> tuple[bytes, bool]:
         """Queue the taking of a file's records; gives the reply as `take_once`."""
@@ -285,6 +371,7 @@ class Service:
             before = None if key is None else earlier_reply(connection, stream_id, key, digest)
             if before is not None:
                 return before, False
+            self._check_room(connection)
             number = jobs.add_job(connection, "take", stream_id, {"file": path.name, "kind": kind, "who": who})
             made = dumps({"job_id": number, "status_url": f"/v1/jobs/{number}"})
             if key is not None:

@@ -11,7 +11,7 @@ from anomaly_detection.service.clock import now
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.tables import streams
 
-__all__ = ["DEFAULT", "Stream", "all_streams", "find_stream", "need_stream", "open_stream"]
+__all__ = ["DEFAULT", "Stream", "all_streams", "find_stream", "is_name", "need_stream", "open_stream"]
 
 DEFAULT = "default"
 """The stream that CryptaNet's calls are about."""
@@ -19,6 +19,11 @@ DEFAULT = "default"
 # Made once: making it takes as long as running it.
 _BY_NAME = select(streams).where(streams.c.name == bindparam("stream"))
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def is_name(text: str) -> bool:
+    """Whether a stream may be called so."""
+    return _NAME.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ def open_stream(connection: Connection, name: str, learn_from: int, most: int) -
     found = find_stream(connection, name)
     if found is not None:
         return found
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         raise Problem(400, "A stream's name has 1 to 64 letters, digits, dots, dashes or underscores.")
     if connection.execute(select(func.count()).where(streams.c.deleted.is_(None))).scalar_one() >= most:
         raise Problem(409, f"There are {most} streams already, which is the most; use one of them.")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from anomaly_detection.service import jobs
 from anomaly_detection.service.database import Database
+from anomaly_detection.service.retention import Retention, queue_forgetting
 
 __all__ = ["LEASE_LOST", "Supervisor"]
 
@@ -20,6 +21,8 @@ LEASE_LOST = 3
 """The status with which a worker ends whose job is another's by now, or was cancelled."""
 
 _PAUSE = 0.5
+_LOOKS = 60.0
+"""Seconds after which it is looked again whether it is time to forget."""
 _AFTER_A_CRASH = 5.0
 _TO_END = 2.0
 _LOG = logging.getLogger(__name__)
@@ -34,12 +37,23 @@ class Supervisor:
     url : str
         Its, for the worker.
     models_dir : Path
-    reload : callable
+    reload : callable, optional
         Takes over models that have changed; called again and again.
+    retention : Retention, optional
+        What the worker forgets, once an hour; without it another process has an eye on jobs.
     """
 
-    def __init__(self, database: Database, url: str, models_dir: Path, reload: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        url: str,
+        models_dir: Path,
+        reload: Callable[[], object] | None,
+        retention: Retention | None,
+    ) -> None:
         self._database, self._url, self._models_dir, self._reload = database, url, models_dir, reload
+        self._retention = retention
+        self._forgets_at = 0.0
         self._stop = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._worker = ""
@@ -78,6 +92,12 @@ class Supervisor:
                     _LOG.exception("Looking after jobs failed; it is tried again and again.")
 
     def _look(self) -> None:
+        if self._retention is not None:
+            self._look_after_jobs(self._retention)
+        if self._reload is not None:
+            self._reload()
+
+    def _look_after_jobs(self, retention: Retention) -> None:
         if self._process is not None and self._process.poll() is not None:
             if self._process.returncode not in (0, LEASE_LOST):
                 _LOG.error("A worker ended with status %d; its job is tried again.", self._process.returncode)
@@ -89,13 +109,16 @@ class Supervisor:
             with self._database.writing() as connection:
                 for stream_id in unjudged:
                     jobs.add_job(connection, "judge", stream_id)
+        if retention.is_limited and time.monotonic() >= self._forgets_at:
+            with self._database.writing() as connection:
+                queue_forgetting(connection)
+            self._forgets_at = time.monotonic() + _LOOKS
         if waits and self._process is None and time.monotonic() >= self._not_before:
             self._worker = f"{os.getpid()}-{os.urandom(4).hex()}"
             command = [sys.executable, "-m", "anomaly_detection.service.worker"]
             # In a session of its own: an interrupt from the keyboard is for the service, which tells it to end.
             self._process = subprocess.Popen(
-                [*command, str(self._models_dir), self._worker],
+                [*command, str(self._models_dir), self._worker, retention.written()],
                 env={**os.environ, "DATABASE_URL": self._url},
                 start_new_session=True,
             )
-        self._reload()

@@ -29,8 +29,10 @@ __all__ = [
     "models",
     "records",
     "rules",
+    "sessions",
     "settings",
     "streams",
+    "users",
 ]
 
 METADATA = MetaData()
@@ -270,4 +272,30 @@ keys = Table(
     Column("name", String(64), nullable=False, unique=True),
     Column("digest", String(64), nullable=False, unique=True),
     Column("created", String(32), nullable=False),
+    Column("role", String(16), nullable=False, server_default="admin"),
+    # Names of streams with commas between them; all streams where there is nothing.
+    Column("streams", Text),
+)
+
+users = Table(
+    "users",
+    METADATA,
+    Column("id", _BIG, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("role", String(16), nullable=False),
+    # As `passwords.hashed` gives it.
+    Column("password", String(255), nullable=False),
+    Column("created", String(32), nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    METADATA,
+    # Of what the cookie holds.
+    Column("digest", String(64), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("created", String(32), nullable=False),
+    # Seconds since 1970.
+    Column("expires", Float, nullable=False),
+    Index("sessions_by_user", "user_id"),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from anomaly_detection.errors import AnomalyDetectionError
 from anomaly_detection.service import jobs
 from anomaly_detection.service.bodies import parts_of
 from anomaly_detection.service.database import Database
-from anomaly_detection.service.judging import Judge, Judged
+from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.keeping import Kept, keep
 from anomaly_detection.service.limits import Limits
 from anomaly_detection.service.models import current_models
@@ -21,6 +20,7 @@ from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.rules import rules_of
 from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.streams import find_stream
+from anomaly_detection.service.verdicts import Verdicts
 
 __all__ = ["MOST_RECORDS", "take"]
 
@@ -62,7 +62,7 @@ def _take(
             # Kept before the worker ended that began with this.
             continue
         judge = _current(database, models_dir, job["stream_id"], judge)
-        found = [Judged(each, error=each.fault) for each in part] if judge is None else judge.judge(part)
+        found = Verdicts.unjudged(part) if judge is None else judge.judge(part)
         with database.writing() as connection:
             owner = jobs.find_job(connection, number)
             stream = None if owner is None else find_stream(connection, owner["stream"])
@@ -85,7 +85,7 @@ def _checked(path: Path, kind: str) -> int:
     limits, count = Limits(), 0
     for part in parts_of(path, kind):
         for each in part:
-            limits.check(dict(each.fields))
+            limits.check(each.fields)
         count += len(part)
         if count > MOST_RECORDS:
             raise Problem(413, f"The file has more than {MOST_RECORDS:,} records; send them in parts.")
@@ -111,19 +111,15 @@ def _nothing() -> dict[str, Any]:
     return {**counts, "refusals": [], "first_record_id": None, "last_record_id": None}
 
 
-def _with(told: dict[str, Any], found: Sequence[Judged], kept: Kept, before: int) -> dict[str, Any]:
+def _with(told: dict[str, Any], found: Verdicts, kept: Kept, before: int) -> dict[str, Any]:
     """What there is to say after a further part, which begins after so many records."""
     refusals = [
-        {"row": row, "record_id": record_id, "reason": each.error}
-        for row, (each, record_id) in enumerate(zip(found, kept.record_ids, strict=True), before + 1)
-        if each.state == "refused"
+        {"row": before + place + 1, "record_id": kept.record_ids[place], "reason": error}
+        for place, error in sorted(found.errors.items())
     ]
     return {
         "received": told["received"] + len(found),
-        **{
-            state: told[state] + sum(each.state == state for each in found)
-            for state in ("judged", "waiting", "refused")
-        },
+        **{state: told[state] + found.counts[state] for state in ("judged", "waiting", "refused")},
         "alerting": told["alerting"] + sum(number is not None for number in kept.alert_ids),
         "refusals": [*told["refusals"], *refusals][:_TOLD],
         "first_record_id": told["first_record_id"] or kept.record_ids[0],

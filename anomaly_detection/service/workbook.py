@@ -1,4 +1,4 @@
-"""`Workbook`: an Excel file of one sheet, written row by row; nothing of it is held but what was not taken yet.
+"""`Workbook`: an Excel file of one table, written row by row; nothing of it is held but what was not taken yet.
 
 Libraries that write such files hold them, or put them on the disk first.
 """
@@ -14,64 +14,92 @@ from xml.sax.saxutils import escape
 
 from anomaly_detection.service.outgoing import Outgoing
 
-__all__ = ["Workbook"]
+__all__ = ["MOST_ROWS", "Workbook"]
 
 _HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>'
 _MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
 _OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 _PACKAGE = "http://schemas.openxmlformats.org/package/2006"
 _TYPES = "application/vnd.openxmlformats-officedocument.spreadsheetml"
-_PARTS = {
-    "[Content_Types].xml": (
-        f'<Types xmlns="{_PACKAGE}/content-types">'
-        '<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
-        f'<Override PartName="/xl/workbook.xml" ContentType="{_TYPES}.sheet.main+xml"/>'
-        f'<Override PartName="/xl/worksheets/sheet1.xml" ContentType="{_TYPES}.worksheet+xml"/></Types>'
-    ),
-    "_rels/.rels": (
-        f'<Relationships xmlns="{_PACKAGE}/relationships">'
-        f'<Relationship Id="r1" Type="{_OFFICE}/officeDocument" Target="xl/workbook.xml"/></Relationships>'
-    ),
-    "xl/workbook.xml": (
-        f'<workbook xmlns="{_MAIN}" xmlns:r="{_OFFICE}">'
-        '<sheets><sheet name="Sheet1" sheetId="1" r:id="r1"/></sheets></workbook>'
-    ),
-    "xl/_rels/workbook.xml.rels": (
-        f'<Relationships xmlns="{_PACKAGE}/relationships">'
-        f'<Relationship Id="r1" Type="{_OFFICE}/worksheet" Target="worksheets/sheet1.xml"/></Relationships>'
-    ),
-}
+_RELATIONS = "application/vnd.openxmlformats-package.relationships+xml"
 _IMPOSSIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _LONGEST = 32_767
 """Characters of a cell: Excel calls a file with more broken."""
+
+MOST_ROWS = 1_048_576
+"""Of a sheet."""
 
 _EXACT = 2**53
 
 
 class Workbook:
-    """A workbook that is being written."""
+    """A workbook that is being written: a table, on as many sheets as Excel needs for its rows.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    header : sequence of str
+        The first row of each sheet.
+    """
+
+    def __init__(self, header: Sequence[str]) -> None:
         self._out = Outgoing()
         self._zip = zipfile.ZipFile(self._out, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
-        for name, content in _PARTS.items():
-            self._zip.writestr(name, _HEAD + content)
-        self._sheet = self._zip.open("xl/worksheets/sheet1.xml", "w", force_zip64=True)
+        self._header = header
+        self._sheets = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._sheets += 1
+        self._rows = 0
+        self._sheet = self._zip.open(f"xl/worksheets/sheet{self._sheets}.xml", "w", force_zip64=True)
         self._sheet.write(f'{_HEAD}<worksheet xmlns="{_MAIN}"><sheetData>'.encode())
+        self.add(self._header)
 
     def add(self, cells: Sequence[Any]) -> None:
         """Write a row of texts, numbers, truth values and None."""
+        if self._rows == MOST_ROWS:
+            self._end()
+            self._begin()
+        self._rows += 1
         self._sheet.write(f"<row>{''.join(map(_cell, cells))}</row>".encode())
+
+    def _end(self) -> None:
+        self._sheet.write(b"</sheetData></worksheet>")
+        self._sheet.close()
 
     def close(self) -> None:
         """Write the end."""
-        self._sheet.write(b"</sheetData></worksheet>")
-        self._sheet.close()
+        self._end()
+        numbers = range(1, self._sheets + 1)
+        sheets = "".join(f'<sheet name="Sheet{i}" sheetId="{i}" r:id="r{i}"/>' for i in numbers)
+        parts = {
+            "[Content_Types].xml": f'<Types xmlns="{_PACKAGE}/content-types">'
+            f'<Default Extension="rels" ContentType="{_RELATIONS}"/>'
+            f'<Override PartName="/xl/workbook.xml" ContentType="{_TYPES}.sheet.main+xml"/>'
+            + "".join(
+                f'<Override PartName="/xl/worksheets/sheet{i}.xml" ContentType="{_TYPES}.worksheet+xml"/>'
+                for i in numbers
+            )
+            + "</Types>",
+            "_rels/.rels": _relations([("officeDocument", "xl/workbook.xml")]),
+            "xl/workbook.xml": f'<workbook xmlns="{_MAIN}" xmlns:r="{_OFFICE}"><sheets>{sheets}</sheets></workbook>',
+            "xl/_rels/workbook.xml.rels": _relations([("worksheet", f"worksheets/sheet{i}.xml") for i in numbers]),
+        }
+        for name, content in parts.items():
+            self._zip.writestr(name, _HEAD + content)
         self._zip.close()
 
     def taken(self) -> bytes:
         """What was written since the last time."""
         return self._out.taken()
+
+
+def _relations(targets: Sequence[tuple[str, str]]) -> str:
+    each = (
+        f'<Relationship Id="r{i}" Type="{_OFFICE}/{kind}" Target="{target}"/>'
+        for i, (kind, target) in enumerate(targets, 1)
+    )
+    return f'<Relationships xmlns="{_PACKAGE}/relationships">{"".join(each)}</Relationships>'
 
 
 def _cell(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""`python -m anomaly_detection.service.worker FOLDER NAME`: does the jobs that are there, then ends.
+"""`python -m anomaly_detection.service.worker FOLDER NAME RETENTION`: does the jobs that are there, then ends.
 
 The URL of the database is in the environment, ``DATABASE_URL``: arguments of a process are for all to see.
 """
@@ -9,6 +9,8 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import orjson
@@ -22,6 +24,7 @@ from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.keeping import next_waiting, settle
 from anomaly_detection.service.models import current_models
+from anomaly_detection.service.retention import Retention, forget
 from anomaly_detection.service.rules import rules_of
 from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.supervisor import LEASE_LOST
@@ -33,11 +36,15 @@ __all__ = ["work"]
 
 _JUDGED_AT_ONCE = 1000
 _NICE = 10
+_ALL = Retention()
+_BETWEEN = 0.01
+"""Seconds between transactions in which requests take their turn."""
 
 
-def work(database: Database, models_dir: Path, worker: str) -> None:
+def work(database: Database, models_dir: Path, worker: str, retention: Retention = _ALL) -> None:
     """Do all jobs that are free, one after the other."""
     uploads = uploads_of(models_dir)
+    kinds: dict[str, Callable[..., None]] = {**_KINDS, "forget": partial(_forget, retention=retention)}
     while True:
         with database.writing() as connection:
             job = jobs.claim(connection, worker)
@@ -47,7 +54,7 @@ def work(database: Database, models_dir: Path, worker: str) -> None:
         renewing = threading.Thread(target=_hold, args=(database, job["id"], worker, done), daemon=True)
         renewing.start()
         try:
-            _KINDS[job["kind"]](database, models_dir, uploads, job, worker)
+            kinds[job["kind"]](database, models_dir, uploads, job, worker)
         finally:
             done.set()
             renewing.join()
@@ -64,7 +71,10 @@ def _judge(database: Database, models_dir: Path, uploads: Path, job: RowMapping,
     with database.reading() as connection:
         row = current_models(connection).get(stream_id)
     if row is None:
-        # The stream was deleted.
+        with database.writing() as connection:
+            if jobs.renew(connection, number, worker):
+                # None is in effect any more; once one is there is another such job.
+                jobs.end(connection, number, result={"records": 0})
         return
     try:
         ratio = StreamSettings.of(row["settings"]).anomaly_ratio
@@ -89,6 +99,23 @@ def _judge(database: Database, models_dir: Path, uploads: Path, job: RowMapping,
             settle(connection, stream_id, judge.model_id, ids, found, rules_of(connection, stream_id))
 
 
+def _forget(
+    database: Database, models_dir: Path, uploads: Path, job: RowMapping, worker: str, *, retention: Retention
+) -> None:
+    """Delete what of a stream need not be kept."""
+    number, gone = job["id"], 0
+    for count in forget(database, job["stream_id"], retention):
+        gone += count
+        with database.writing() as connection:
+            if not jobs.advance(connection, number, worker, gone):
+                # Another has the job by now, or it was cancelled.
+                return
+        time.sleep(_BETWEEN)
+    with database.writing() as connection:
+        if jobs.renew(connection, number, worker):
+            jobs.end(connection, number, result={"records": gone})
+
+
 _KINDS = {"train": train, "judge": _judge, "take": take, "delete": delete_all}
 
 
@@ -110,7 +137,7 @@ def _hold(database: Database, number: int, worker: str, done: threading.Event) -
 
 
 if __name__ == "__main__":
-    folder, name = sys.argv[1:]
+    folder, name, kept = sys.argv[1:]
     # Requests come first.
     os.nice(_NICE)
-    work(Database(os.environ["DATABASE_URL"]), Path(folder), name)
+    work(Database(os.environ["DATABASE_URL"]), Path(folder), name, Retention.read(kept))

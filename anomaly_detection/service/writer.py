@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from itertools import groupby
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
@@ -17,21 +18,30 @@ __all__ = ["Writer"]
 _MOST = 256
 """Works of one transaction: more would make the first of them wait."""
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
-Work = Callable[[Connection], Any]
+Together = Callable[[Connection, Sequence[Item]], Sequence[Result]]
+
+
+class _Work(NamedTuple):
+    """What is to be done with an item, and who waits for the result."""
+
+    together: Together[Any, Any]
+    item: Any
+    future: Future[Any]
 
 
 class Writer:
-    """Runs works on a database, one after the other; each is kept when `run` returns.
+    """Does works on a database, one after the other; each is kept when its future has a result.
 
-    Works that come while the disk is waited for share the next transaction, and so the next wait. Where one of them
-    fails, all are undone and each runs again by itself, so that none fails for another's sake: a work must do nothing
-    but what it does to the connection.
+    Works that come while the disk is waited for share the next transaction, and so the next wait; those of one kind,
+    next to each other, also their statements. Where one of them fails, all are undone and each is done again by itself,
+    so that none fails for another's sake: a work must do nothing but what it does to the connection.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._queue: queue.SimpleQueue[tuple[Work, Future[Any]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="writer", daemon=True)
         self._thread.start()
 
@@ -40,11 +50,19 @@ class Writer:
         """How many works wait."""
         return self._queue.qsize()
 
-    def run(self, work: Callable[[Connection], Result]) -> Result:
-        """Do a work and wait until it is kept; raises what it raises, and `FullError`."""
+    def submit(self, together: Together[Item, Result], item: Item) -> Future[Result]:
+        """Have a work done, with others that `together` is for; the future gets what it raises, and `FullError`.
+
+        `together` is given the connection and the items of these works in their order, and gives a result for each.
+        """
         future: Future[Result] = Future()
-        self._queue.put((work, future))
-        return future.result()
+        self._queue.put(_Work(together, item, future))
+        return future
+
+    def run(self, work: Callable[[Connection], Result]) -> Result:
+        """Do a work by itself and wait until it is kept; raises what it raises, and `FullError`."""
+        result: Result = self.submit(_each, work).result()
+        return result
 
     def close(self) -> None:
         """End after the works that wait now."""
@@ -61,18 +79,24 @@ class Writer:
                     self._queue.put(None)
                     break
                 works.append(further)
-            self._together(works)
+            self._transact(works)
 
-    def _together(self, works: list[tuple[Work, Future[Any]]]) -> None:
+    def _transact(self, works: list[_Work]) -> None:
+        results: list[Any] = []
         try:
             with self._database.writing() as connection:
-                results = [work(connection) for work, _ in works]
+                for together, some in groupby(works, key=lambda work: work.together):
+                    results += together(connection, [work.item for work in some])
         except BaseException as error:
             if len(works) == 1:
-                works[0][1].set_exception(error)
+                works[0].future.set_exception(error)
                 return
             for work in works:
-                self._together([work])
+                self._transact([work])
             return
-        for (_, future), result in zip(works, results, strict=True):
-            future.set_result(result)
+        for work, result in zip(works, results, strict=True):
+            work.future.set_result(result)
+
+
+def _each(connection: Connection, works: Sequence[Callable[[Connection], Any]]) -> list[Any]:
+    return [work(connection) for work in works]

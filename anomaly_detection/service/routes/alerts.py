@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from anomaly_detection.service.alert_book import ALERT_SHAPE, ALERTS, CHANGE, change_alert, change_of, find_alert
+from anomaly_detection.service.access import Need
+from anomaly_detection.service.alert_book import ALERT_SHAPE, ALERTS, CHANGE, change_alerts, change_of, find_alert
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.operations import Call, Operation
 from anomaly_detection.service.problems import Problem
@@ -35,20 +36,19 @@ def change_one_alert(service: Service, call: Call) -> Response:
     """``PATCH /v1/alerts/{id}``."""
 
     def work(connection: Connection) -> dict[str, Any]:
-        change_alert(connection, call.id, call.who, call.content)
+        change_alerts(connection, [call.id], call.who, call.content)
         return _found(connection, call.id)
 
     return answer(service.writer.run(work))
 
 
-def change_alerts(service: Service, call: Call) -> Response:
+def change_many_alerts(service: Service, call: Call) -> Response:
     """``PATCH /v1/alerts``: all of them, or none."""
     content = dict(call.content)
     ids = content.pop("ids")
 
     def work(connection: Connection) -> None:
-        for each in ids:
-            change_alert(connection, each, call.who, content)
+        change_alerts(connection, ids, call.who, content)
 
     service.writer.run(work)
     return answer({"alerts": len(ids)})
@@ -71,16 +71,18 @@ OPERATIONS = (
         "A page of alerts, or a file.",
         ALERTS.parameters,
         kinds=ALERTS.kinds,
+        needs=Need("read", "query"),
     ),
     Operation(
         "PATCH",
         "/v1/alerts",
-        change_alerts,
+        change_many_alerts,
         "Change many alerts in one transaction: their state, verdict or assignee; comment on them, or undo.",
         record({"alerts": COUNT}),
         "How many were changed.",
         body=change_of(_MANY),
         statuses=(404, 409),
+        needs=Need("change", "alerts"),
     ),
     Operation(
         "GET",
@@ -89,6 +91,7 @@ OPERATIONS = (
         "One alert with its reasons and its history.",
         ALERT_SHAPE,
         "The alert.",
+        needs=Need("read", "alert"),
     ),
     Operation(
         "PATCH",
@@ -99,5 +102,6 @@ OPERATIONS = (
         "The alert as it is now.",
         body=CHANGE,
         statuses=(409,),
+        needs=Need("change", "alert"),
     ),
 )

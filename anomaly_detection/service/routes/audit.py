@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from anomaly_detection.service.access import Need
 from anomaly_detection.service.alert_book import COMMENT, kept_text
 from anomaly_detection.service.audit import AUDIT
 from anomaly_detection.service.changes import undo
@@ -39,6 +40,7 @@ OPERATIONS = (
         "A page of lines, or a file.",
         AUDIT.parameters,
         kinds=AUDIT.kinds,
+        needs=Need("manage", "all"),
     ),
     Operation(
         "POST",
@@ -50,5 +52,6 @@ OPERATIONS = (
         body=record({}, {"comment": COMMENT}),
         needs_body=False,
         statuses=(409,),
+        needs=Need("manage", "all"),
     ),
 )

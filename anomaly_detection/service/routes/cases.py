@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection
 from starlette.responses import Response
 
+from anomaly_detection.service.access import Need
 from anomaly_detection.service.case_book import (
     CASE_SHAPE,
     CASES,
@@ -89,6 +90,7 @@ OPERATIONS = (
         "A page of cases, or a file.",
         CASES.parameters,
         kinds=CASES.kinds,
+        needs=Need("read", "query"),
     ),
     Operation(
         "PATCH",
@@ -99,8 +101,17 @@ OPERATIONS = (
         "How many cases, and how many alerts with them.",
         body=case_change({"ids": _IDS}),
         statuses=(404, 409),
+        needs=Need("change", "cases"),
     ),
-    Operation("GET", "/v1/cases/{id}", get_case, "One case with its worst alerts and its history.", CASE_SHAPE, "It."),
+    Operation(
+        "GET",
+        "/v1/cases/{id}",
+        get_case,
+        "One case with its worst alerts and its history.",
+        CASE_SHAPE,
+        "It.",
+        needs=Need("read", "case"),
+    ),
     Operation(
         "PATCH",
         "/v1/cases/{id}",
@@ -110,6 +121,7 @@ OPERATIONS = (
         "The case as it is now, and how many alerts were changed with it.",
         body=case_change(),
         statuses=(409,),
+        needs=Need("change", "case"),
     ),
     Operation(
         "POST",
@@ -121,6 +133,7 @@ OPERATIONS = (
         body=record({"alerts": _IDS}),
         good=201,
         statuses=(409,),
+        needs=Need("change", "case"),
     ),
     Operation(
         "POST",
@@ -131,5 +144,6 @@ OPERATIONS = (
         "That case.",
         body=record({"ids": _SOME}),
         statuses=(404, 409),
+        needs=Need("change", "cases"),
     ),
 )

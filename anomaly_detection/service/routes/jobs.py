@@ -11,9 +11,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from anomaly_detection.service.access import Need
 from anomaly_detection.service.audit import write_line
 from anomaly_detection.service.jobs import JOB, JOBS, cancel, find_job, input_of, rendered
 from anomaly_detection.service.json_answer import answer, dumps
+from anomaly_detection.service.masking import masked
 from anomaly_detection.service.operations import Call, Operation
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
@@ -39,16 +41,20 @@ async def follow_job(
     service: Service, call: Call, request: Request, in_turn: Callable[..., Awaitable[Any]]
 ) -> Response:
     """``GET /v1/jobs/{id}/events``."""
-    first = await run_in_threadpool(_job, service, call.id)
+    # With what it is masked by, the answer may begin.
+    first = masked(await run_in_threadpool(_job, service, call.id))
     headers = {"X-Accel-Buffering": "no"}
     return StreamingResponse(_events(service, first), 200, headers, "text/event-stream")
 
 
 async def _events(service: Service, job: dict[str, Any]) -> AsyncIterator[bytes]:
-    """An event for each change, and a comment where nothing changes for long, so that nobody thinks it broke off."""
+    """An event for each change, and a comment where nothing changes for long, so that nobody thinks it broke off.
+
+    It ends with the job, or with the service: browsers then ask again.
+    """
     told, silence = b"", 0.0
     while True:
-        said = dumps(job)
+        said = dumps(masked(job))
         if said != told:
             name = "progress" if job["state"] in _OPEN else job["state"]
             yield b"event: " + name.encode() + b"\ndata: " + said + b"\n\n"
@@ -56,7 +62,7 @@ async def _events(service: Service, job: dict[str, Any]) -> AsyncIterator[bytes]
         elif silence >= _SILENCE:
             yield b": still here\n\n"
             silence = 0.0
-        if job["state"] not in _OPEN:
+        if job["state"] not in _OPEN or service.ending.is_set():
             return
         await anyio.sleep(_PAUSE)
         silence += _PAUSE
@@ -102,8 +108,9 @@ OPERATIONS = (
         "A page of jobs, or a file.",
         JOBS.parameters,
         kinds=JOBS.kinds,
+        needs=Need("read", "query"),
     ),
-    Operation("GET", "/v1/jobs/{id}", get_job, "How a job is.", JOB, "The job."),
+    Operation("GET", "/v1/jobs/{id}", get_job, "How a job is.", JOB, "The job.", needs=Need("read", "job")),
     Operation(
         "GET",
         "/v1/jobs/{id}/events",
@@ -113,6 +120,7 @@ OPERATIONS = (
         "The events, until the job has ended.",
         kinds=("text/event-stream",),
         takes_request=True,
+        needs=Need("read", "job"),
     ),
     Operation(
         "DELETE",
@@ -122,5 +130,6 @@ OPERATIONS = (
         JOB,
         "The job.",
         statuses=(409,),
+        needs=Need("manage", "job"),
     ),
 )

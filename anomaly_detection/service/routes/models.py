@@ -13,6 +13,7 @@ from starlette.responses import FileResponse, Response
 
 from anomaly_detection.errors import AnomalyDetectionError
 from anomaly_detection.model_files.persistence import load_detector, save_detector
+from anomaly_detection.service.access import Need
 from anomaly_detection.service.alert_book import COMMENT, kept_text
 from anomaly_detection.service.bodies import JSON_BODY, MEDIA, kind_of
 from anomaly_detection.service.changes import STREAM, last_change, undo
@@ -28,7 +29,7 @@ from anomaly_detection.service.tables import models
 from anomaly_detection.service.training import MOST_LEARNED
 from anomaly_detection.service.uploads import keep_body, receive
 
-__all__ = ["OPERATIONS"]
+__all__ = ["OPERATIONS", "queue_training"]
 
 _BINARY = "application/octet-stream"
 _MODEL = record(
@@ -144,7 +145,7 @@ async def train_model(
     if file is not None:
         given |= {"file": file.name, "kind": kind}
     try:
-        number = await run_in_threadpool(_queue, service, call.name, given)
+        number = await run_in_threadpool(queue_training, service, call.name, given)
     except BaseException:
         if file is not None:
             file.unlink(missing_ok=True)
@@ -153,7 +154,8 @@ async def train_model(
     return answer({"job_id": number, "status_url": where}, 202, {"Location": where})
 
 
-def _queue(service: Service, name: str, given: dict[str, Any]) -> int:
+def queue_training(service: Service, name: str, given: dict[str, Any]) -> int:
+    """Queue a training of a stream that is there; gives the job's id."""
     if "file" not in given:
         with service.database.reading() as connection:
             need_stream(connection, name)
@@ -194,6 +196,7 @@ OPERATIONS = (
         "The versions of a stream's model, the newest first.",
         record({"models": array(_MODEL)}),
         "The versions.",
+        needs=Need("read", "path"),
     ),
     Operation(
         "POST",
@@ -206,9 +209,18 @@ OPERATIONS = (
         media={_BINARY: {}},
         statuses=(409,),
         good=201,
-        judges=True,
+        turn="judging",
+        needs=Need("manage", "path"),
     ),
-    Operation("GET", "/v1/streams/{name}/models/{version}", get_model, "One version.", _MODEL, "The version."),
+    Operation(
+        "GET",
+        "/v1/streams/{name}/models/{version}",
+        get_model,
+        "One version.",
+        _MODEL,
+        "The version.",
+        needs=Need("read", "path"),
+    ),
     Operation(
         "GET",
         "/v1/streams/{name}/models/{version}/file",
@@ -217,6 +229,7 @@ OPERATIONS = (
         {},
         "The file.",
         kinds=(_BINARY,),
+        needs=Need("manage", "path"),
     ),
     Operation(
         "POST",
@@ -227,7 +240,8 @@ OPERATIONS = (
         "The version.",
         body=_COMMENT,
         needs_body=False,
-        judges=True,
+        turn="judging",
+        needs=Need("manage", "path"),
     ),
     Operation(
         "POST",
@@ -239,7 +253,8 @@ OPERATIONS = (
         body=_COMMENT,
         needs_body=False,
         statuses=(409,),
-        judges=True,
+        turn="judging",
+        needs=Need("manage", "path"),
     ),
     Operation(
         "POST",
@@ -262,5 +277,6 @@ OPERATIONS = (
         statuses=(409,),
         good=202,
         takes_request=True,
+        needs=Need("manage", "path"),
     ),
 )

@@ -10,6 +10,7 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from anomaly_detection.service.access import Need
 from anomaly_detection.service.bodies import JSON_BODY, MEDIA, kind_of, records_of
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.json_answer import answer, dumps
@@ -51,7 +52,7 @@ def _take(service: Service, call: Call, body: bytes | Path, kind: str, key: str 
     if not found:
         raise Problem(400, "The body holds no record.")
     for each in found:
-        service.limits.check(dict(each.fields))
+        service.limits.check(each.fields)
     if len(found) > service.limits.records:
         return _queue(service, call, keep_body(body, service.uploads_dir, kind), kind, key)
     if key is None:
@@ -68,41 +69,40 @@ def _queue(service: Service, call: Call, path: Path, kind: str, key: str | None)
 def _again(made: bytes, is_new: bool, status: int) -> Response:
     headers = {} if is_new else {"Idempotent-Replayed": "true"}
     if status == 202:
-        headers["Location"] = orjson.loads(made)["status_url"]
-    return Response(made, status, headers, "application/json")
+        headers |= {"Location": orjson.loads(made)["status_url"], "Preference-Applied": "respond-async"}
+    return answer(orjson.loads(made), status, headers)
 
 
 def _told(taken: Taken) -> dict[str, Any]:
     """How many records met which fate; rows are counted from 1."""
-    rows = list(zip(taken.found, taken.kept.record_ids, taken.kept.alert_ids, strict=True))
+    found, record_ids, alert_ids = taken.found, taken.kept.record_ids, taken.kept.alert_ids
     refused = [
-        {"row": row, "record_id": record_id, "reason": each.error}
-        for row, (each, record_id, _) in enumerate(rows, 1)
-        if each.state == "refused"
+        {"row": place + 1, "record_id": record_ids[place], "reason": error}
+        for place, error in sorted(found.errors.items())
     ]
     alerts = [
         {
-            "row": row,
-            "record_id": record_id,
-            "alert_id": alert_id,
+            "row": place + 1,
+            "record_id": record_ids[place],
+            "alert_id": alert_ids[place],
             "severity": each.alert.severity,
             "risk_level": each.alert.risk_level,
             "reason": each.alert.sentence,
         }
-        for row, (each, record_id, alert_id) in enumerate(rows, 1)
-        if each.alert is not None and alert_id is not None
+        for place, each in found.alerting.items()
+        if each.alert is not None
     ]
     return {
         "stream": taken.stream,
-        "received": len(rows),
-        "judged": sum(each.state == "judged" for each, _, _ in rows),
-        "waiting": sum(each.state == "waiting" for each, _, _ in rows),
+        "received": len(found),
+        "judged": found.counts["judged"],
+        "waiting": found.counts["waiting"],
         "refused": len(refused),
         "alerting": len(alerts),
         "alerts": alerts,
         "refusals": refused[:_TOLD],
-        "first_record_id": rows[0][1],
-        "last_record_id": rows[-1][1],
+        "first_record_id": record_ids[0],
+        "last_record_id": record_ids[-1],
         "model_version": taken.version,
         "learning": taken.learning or None,
     }
@@ -124,7 +124,8 @@ def explain_record(service: Service, call: Call) -> Response:
     judge = service.judge(row["stream"])
     if judge is None:
         raise Problem(409, f"There is no model to explain by yet; {service.progress(row['stream'])}.")
-    found = judge.explain(Incoming(orjson.loads(row["body"])))
+    fields = orjson.loads(row["body"])
+    found = judge.explain(Incoming(fields))
     alert = found.alert
     if alert is None:
         raise Problem(409, f"This record cannot be judged: {found.error}")
@@ -144,7 +145,8 @@ def explain_record(service: Service, call: Call) -> Response:
             "confidence": alert.confidence,
             "summary": alert.sentence,
             "reasons": alert.explanation.to_dict()["contributions"],
-        }
+        },
+        beside=fields,
     )
 
 
@@ -201,7 +203,9 @@ OPERATIONS: Sequence[Operation] = (
         {media: {} for media in MEDIA if media != "application/json"},
         statuses=(409, 422),
         also={202: JOB_ANSWER},
+        turn="judging",
         takes_request=True,
+        needs=Need("send", "path"),
     ),
     Operation(
         "GET",
@@ -212,8 +216,17 @@ OPERATIONS: Sequence[Operation] = (
         "A page of records, or a file.",
         RECORDS.parameters,
         kinds=RECORDS.kinds,
+        needs=Need("read", "query"),
     ),
-    Operation("GET", "/v1/records/{id}", get_record, "One record with its verdict.", RECORD, "The record."),
+    Operation(
+        "GET",
+        "/v1/records/{id}",
+        get_record,
+        "One record with its verdict.",
+        RECORD,
+        "The record.",
+        needs=Need("read", "record"),
+    ),
     Operation(
         "GET",
         "/v1/records/{id}/explanation",
@@ -222,6 +235,7 @@ OPERATIONS: Sequence[Operation] = (
         _EXPLAINED,
         "Its verdict by itself, with reasons.",
         statuses=(409,),
-        judges=True,
+        turn="judging",
+        needs=Need("read", "record"),
     ),
 )

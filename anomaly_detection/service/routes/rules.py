@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import Connection, RowMapping, insert, select, update
 from starlette.responses import Response
 
+from anomaly_detection.service.access import Need
 from anomaly_detection.service.alert_book import ALERTS, find_alert, kept_text
 from anomaly_detection.service.audit import history, write_line
 from anomaly_detection.service.case_totals import recount
@@ -216,6 +217,7 @@ OPERATIONS = (
         "A page of rules, or a file.",
         RULES.parameters,
         kinds=RULES.kinds,
+        needs=Need("read", "query"),
     ),
     Operation(
         "POST",
@@ -227,6 +229,7 @@ OPERATIONS = (
         body=rule_shape({"stream": NAME, "reason": _REASON}, {"until": _UNTIL}),
         good=201,
         statuses=(404,),
+        needs=Need("change", "body"),
     ),
     Operation(
         "POST",
@@ -237,7 +240,8 @@ OPERATIONS = (
         "How many alerts there were, how many it would have hidden, and the newest of those.",
         body=rule_shape({"stream": NAME}, {"until": _UNTIL, "reason": _REASON}),
         statuses=(404,),
-        judges=True,
+        turn="judging",
+        needs=Need("change", "body"),
     ),
     Operation(
         "GET",
@@ -246,8 +250,17 @@ OPERATIONS = (
         "What a rule would say that hides alerts like this one; it is not made yet.",
         record({"stream": TEXT, "column": maybe(TEXT), "where": OBJECT}),
         "As POST /v1/rules takes it, with a reason.",
+        needs=Need("read", "alert"),
     ),
-    Operation("GET", "/v1/rules/{id}", get_rule, "One rule with its history.", RULE_SHAPE, "The rule."),
+    Operation(
+        "GET",
+        "/v1/rules/{id}",
+        get_rule,
+        "One rule with its history.",
+        RULE_SHAPE,
+        "The rule.",
+        needs=Need("read", "rule"),
+    ),
     Operation(
         "PATCH",
         "/v1/rules/{id}",
@@ -257,6 +270,7 @@ OPERATIONS = (
         "The rule as it is now.",
         body=record({}, {"until": _UNTIL, "reason": _REASON}),
         statuses=(409,),
+        needs=Need("change", "rule"),
     ),
     Operation(
         "DELETE",
@@ -266,5 +280,6 @@ OPERATIONS = (
         RULE_SHAPE,
         "The rule.",
         statuses=(409,),
+        needs=Need("change", "rule"),
     ),
 )

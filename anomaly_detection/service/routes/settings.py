@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Connection
 from starlette.responses import Response
 
+from anomaly_detection.service.access import Need
 from anomaly_detection.service.changes import SETTING, change
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.operations import Call, Operation
@@ -36,7 +37,15 @@ def change_settings(service: Service, call: Call) -> Response:
 _ALL = record(SHAPES)
 
 OPERATIONS = (
-    Operation("GET", "/v1/settings", get_settings, "The settings of the service.", _ALL, "All settings."),
+    Operation(
+        "GET",
+        "/v1/settings",
+        get_settings,
+        "The settings of the service.",
+        _ALL,
+        "All settings.",
+        needs=Need("manage", "all"),
+    ),
     Operation(
         "PATCH",
         "/v1/settings",
@@ -45,5 +54,6 @@ OPERATIONS = (
         _ALL,
         "All settings as they are now.",
         body=record({}, SHAPES),
+        needs=Need("manage", "all"),
     ),
 )

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, update
 from starlette.responses import Response
 
 from anomaly_detection.service import jobs
+from anomaly_detection.service.access import Need
 from anomaly_detection.service.audit import history, write_line
 from anomaly_detection.service.changes import STREAM, change
 from anomaly_detection.service.clock import now
@@ -170,6 +171,7 @@ OPERATIONS = (
         "All streams.",
         record({"streams": array(_STREAM)}),
         "The streams.",
+        needs=Need("read", "all"),
     ),
     Operation(
         "POST",
@@ -181,8 +183,17 @@ OPERATIONS = (
         body=record({"name": NAME}, {**_SAID, "learn_from": _LEARN_FROM}),
         statuses=(409,),
         good=201,
+        needs=Need("manage", "all"),
     ),
-    Operation("GET", "/v1/streams/{name}", get_stream, "One stream with its settings and its history.", _STREAM, "It."),
+    Operation(
+        "GET",
+        "/v1/streams/{name}",
+        get_stream,
+        "One stream with its settings and its history.",
+        _STREAM,
+        "It.",
+        needs=Need("read", "path"),
+    ),
     Operation(
         "PATCH",
         "/v1/streams/{name}",
@@ -192,6 +203,7 @@ OPERATIONS = (
         "The stream as it is now.",
         body=record({}, {**_SAID, "learn_from": _LEARN_FROM}),
         statuses=(409,),
+        needs=Need("manage", "path"),
     ),
     Operation(
         "DELETE",
@@ -203,6 +215,7 @@ OPERATIONS = (
         (Parameter("confirm", "The stream's name once more.", TEXT),),
         statuses=(409,),
         good=202,
+        needs=Need("manage", "path"),
     ),
     Operation(
         "GET",
@@ -214,6 +227,7 @@ OPERATIONS = (
         (Parameter("format", "JSON, or as columns.toml.", choice("json", "toml"), "json"),),
         statuses=(409,),
         kinds=(_TOML,),
+        needs=Need("read", "path"),
     ),
     Operation(
         "PUT",
@@ -225,6 +239,7 @@ OPERATIONS = (
         body=COLUMNS,
         media={_TOML: {}},
         statuses=(409,),
+        needs=Need("manage", "path"),
     ),
     Operation(
         "GET",
@@ -247,5 +262,6 @@ OPERATIONS = (
             Parameter("anomaly_ratio", "The other one.", RATIO),
             Parameter("records", "Of so many.", {"type": "integer", "minimum": 1, "maximum": 100_000}, 10_000),
         ),
+        needs=Need("read", "path"),
     ),
 )

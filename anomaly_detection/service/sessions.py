@@ -1,0 +1,99 @@
+"""Sessions of people who logged in: a random text in a signed cookie, of which the database has the digest."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import time
+from pathlib import Path
+
+from itsdangerous import BadData, Signer, URLSafeSerializer
+from sqlalchemy import Connection, delete, insert, select
+
+from anomaly_detection.service.access import ROLES, Caller
+from anomaly_detection.service.clock import now
+from anomaly_detection.service.tables import sessions, users
+
+__all__ = ["COOKIE", "SECONDS", "Signatures", "begin_session", "caller_of", "end_session"]
+
+COOKIE = "anomaly_detection_session"
+SECONDS = 12 * 3600
+"""A session's time, after which one logs in anew."""
+
+_FILE = "cookie.key"
+
+
+class Signatures:
+    """Signs cookies, and makes the token that a change by cookie needs, by a secret of the data directory.
+
+    What a page of another site cannot read it cannot send: the token is in an answer's body, and the cookie alone,
+    which a browser adds to anybody's request, is not enough.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        secret = _secret(folder / _FILE)
+        self._cookies = URLSafeSerializer(secret, salt="session")
+        self._tokens = Signer(secret, salt="token")
+
+    def cookie(self, session: str) -> str:
+        """The cookie of a session."""
+        return str(self._cookies.dumps(session))
+
+    def session(self, cookie: str) -> str | None:
+        """The session of a cookie; None where nobody here signed it."""
+        try:
+            return str(self._cookies.loads(cookie))
+        except BadData:
+            return None
+
+    def token(self, session: str) -> str:
+        """What a change needs besides the cookie."""
+        return self._tokens.get_signature(session).decode()
+
+    def is_token(self, session: str, token: str) -> bool:
+        """Whether it is the one of this session."""
+        return hmac.compare_digest(self.token(session).encode(), token.encode())
+
+
+def _secret(path: Path) -> bytes:
+    """32 random bytes that stay the same in a folder, for its owner's eyes alone."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(32))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        return path.read_bytes()
+
+
+def _digest(session: str) -> str:
+    # One round is enough for 32 random bytes.
+    return hashlib.sha256(session.encode()).hexdigest()
+
+
+def begin_session(connection: Connection, user_id: int) -> str:
+    """Begin one of a user, and forget all that are over."""
+    connection.execute(delete(sessions).where(sessions.c.expires < time.time()))
+    session = secrets.token_urlsafe(32)
+    values = {"digest": _digest(session), "user_id": user_id, "created": now(), "expires": time.time() + SECONDS}
+    connection.execute(insert(sessions).values(values))
+    return session
+
+
+def end_session(connection: Connection, session: str) -> None:
+    """End one: its cookie is worth nothing at once."""
+    connection.execute(delete(sessions).where(sessions.c.digest == _digest(session)))
+
+
+def caller_of(connection: Connection, session: str) -> Caller | None:
+    """Who has this session, with the role of this moment; None where it is over."""
+    query = select(users.c.name, users.c.role).join_from(sessions, users)
+    row = connection.execute(
+        query.where(sessions.c.digest == _digest(session), sessions.c.expires >= time.time())
+    ).first()
+    return None if row is None else Caller(row.name, ROLES[row.role], row.role, session=session)

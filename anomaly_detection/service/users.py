@@ -1,0 +1,80 @@
+"""Users: people with a name, a password and a role."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from anomaly_detection.errors import DataError
+from anomaly_detection.service.access import ROLES
+from anomaly_detection.service.audit import write_audit
+from anomaly_detection.service.clock import now
+from anomaly_detection.service.keys import check_name
+from anomaly_detection.service.passwords import hashed
+from anomaly_detection.service.tables import sessions, users
+
+__all__ = ["add_user", "end_sessions", "has_users", "list_users", "password_of", "remove_user", "set_password"]
+
+_AT_THE_MACHINE = "command line"
+
+
+def add_user(connection: Connection, name: str, role: str, password: str) -> None:
+    """Add one; raises `DataError` for an odd name, one that is taken, an unknown role or a password too short."""
+    check_name(name, "user")
+    if role not in ROLES:
+        raise DataError(f"Unknown role {role!r}; expected one of {', '.join(ROLES)}.")
+    if connection.execute(select(users.c.id).where(users.c.name == name)).first() is not None:
+        raise DataError(f"There is a user {name!r} already; remove that one first, or give another name.")
+    values = {"name": name, "role": role, "password": hashed(password), "created": now()}
+    number = connection.execute(insert(users).values(values).returning(users.c.id)).scalar_one()
+    write_audit(connection, _AT_THE_MACHINE, "add", "user", [(number, None, {"name": name, "role": role})])
+
+
+def remove_user(connection: Connection, name: str) -> None:
+    """Remove one, whose sessions end at once; raises `DataError` where there is none."""
+    number = _number(connection, name)
+    _end(connection, number)
+    connection.execute(delete(users).where(users.c.id == number))
+    write_audit(connection, _AT_THE_MACHINE, "remove", "user", [(number, {"name": name}, None)])
+
+
+def set_password(connection: Connection, name: str, password: str) -> None:
+    """Give one another password, with which to log in anew; raises `DataError` where there is none."""
+    number = _number(connection, name)
+    connection.execute(update(users).where(users.c.id == number).values(password=hashed(password)))
+    _end(connection, number)
+    write_audit(connection, _AT_THE_MACHINE, "set password", "user", [(number, None, None)])
+
+
+def end_sessions(connection: Connection, name: str) -> int:
+    """End all sessions of one, and say how many there were; raises `DataError` where there is none of that name."""
+    number = _number(connection, name)
+    write_audit(connection, _AT_THE_MACHINE, "log out", "user", [(number, None, None)])
+    return _end(connection, number)
+
+
+def _end(connection: Connection, number: int) -> int:
+    return connection.execute(delete(sessions).where(sessions.c.user_id == number)).rowcount
+
+
+def _number(connection: Connection, name: str) -> int:
+    number = connection.execute(select(users.c.id).where(users.c.name == name)).scalar()
+    if number is None:
+        raise DataError(f"There is no user {name!r}; users list shows those that there are.")
+    return int(number)
+
+
+def list_users(connection: Connection) -> list[dict[str, str]]:
+    """The name of each, the role, and when it was added; the oldest first."""
+    query = select(users.c.name, users.c.role, users.c.created.label("added")).order_by(users.c.id)
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def has_users(connection: Connection) -> bool:
+    """Whether there is any."""
+    return connection.execute(select(users.c.id).limit(1)).first() is not None
+
+
+def password_of(connection: Connection, name: str) -> tuple[int | None, str | None]:
+    """A user's id and the hash of the password; None for both where there is none of that name."""
+    row = connection.execute(select(users.c.id, users.c.password).where(users.c.name == name)).first()
+    return (None, None) if row is None else (int(row.id), str(row.password))
