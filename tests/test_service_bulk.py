@@ -38,6 +38,7 @@ from service_example import (
 )
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
+from workbooks import xlsx
 
 from anomaly_detection.service import bodies, jobs, taking, uploads
 from anomaly_detection.service.bodies import MEDIA, parts_of, records_of
@@ -74,6 +75,9 @@ def bodies_of(sent: list[dict[str, Any]]) -> dict[str, bytes]:
         "application/jsonl": b"\n\n".join(map(orjson.dumps, sent)) + b"\n",
         "text/csv": pd.DataFrame(sent).to_csv(index=False).encode(),
         "application/vnd.apache.parquet": parquet(table),
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": xlsx(
+            {"Orders": [list(sent[0]), *(list(each.values()) for each in sent)]}
+        ),
         "application/vnd.apache.arrow.stream": arrow(table, file=False),
         "application/vnd.apache.arrow.file": arrow(table, file=True),
     }

@@ -15,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anomaly_detection.service import contract
 from anomaly_detection.service.access import OPEN, Need
@@ -23,8 +24,11 @@ from anomaly_detection.service.database import FullError
 from anomaly_detection.service.guard import HEADERS, Guard
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.limits import read_body
+from anomaly_detection.service.masking import masked
 from anomaly_detection.service.openapi import DOCUMENT, OPERATIONS
 from anomaly_detection.service.operations import NUMBERS, Call, Operation
+from anomaly_detection.service.pages.rendering import html
+from anomaly_detection.service.pages.routes import LOGIN, page_routes
 from anomaly_detection.service.problems import Problem, problem_answer
 from anomaly_detection.service.service import Service
 
@@ -52,9 +56,9 @@ def make_app(service: Service) -> Starlette:
     origins = list(service.configuration.origins)
     cors = Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"])
     turns = {"judging": CapacityLimiter(_JUDGING), "logins": CapacityLimiter(_LOGINS)}
-    routes = [*_contract(service, turns["judging"]), *_own(service, turns)]
+    routes = [*_contract(service, turns["judging"]), *_own(service, turns), *page_routes(service, turns["judging"])]
     is_open = frozenset(path for path, needs, _ in routes if any(need.right == OPEN for need in needs.values()))
-    guard = Middleware(Guard, service=service, problem=_told, is_open=is_open)
+    guard = Middleware(Guard, service=service, problem=_refused, is_open=is_open)
     app = Starlette(
         routes=[_route(service, *each) for each in routes],
         middleware=[guard, *([cors] if origins else [])],
@@ -182,9 +186,33 @@ def _told(problem: Problem, path: str) -> Response:
     return answer(content, problem.status, problem.headers)
 
 
+def _answered(problem: Problem, request: Request) -> Response:
+    """The same, and to a person's browser as a page, or on the way to logging in."""
+    path = request.url.path
+    is_form = path == LOGIN and request.method == "POST"
+    if "text/html" not in request.headers.get("accept", "") or (path.startswith("/v1/")):
+        return _told(problem, path)
+    if is_form:
+        return html("login", problem.status, told=masked(problem.detail))
+    if problem.status == 401:
+        return Response(status_code=303, headers={"Location": LOGIN})
+    made = html("problem", problem.status, code=problem.status, told=masked(problem.detail))
+    made.headers.update(problem.headers)
+    return made
+
+
+def _refused(problem: Problem, path: str) -> ASGIApp:
+    """The answer to who did not come by the guard."""
+
+    async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+        await _answered(problem, Request(scope))(scope, receive, send)
+
+    return refuse
+
+
 async def _on_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return _told(error, request.url.path)
+    return _answered(error, request)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:
@@ -193,11 +221,11 @@ async def _on_http(request: Request, error: Exception) -> Response:
         404: f"There is nothing at {request.url.path}.",
         405: f"{request.method} is not possible at {request.url.path}.",
     }
-    return _told(Problem(error.status_code, told.get(error.status_code, error.detail), error.headers), request.url.path)
+    return _answered(Problem(error.status_code, told.get(error.status_code, error.detail), error.headers), request)
 
 
 async def _on_full(request: Request, error: Exception) -> Response:
-    return _told(Problem(507, "The disk of the service is full: nothing of this was kept."), request.url.path)
+    return _answered(Problem(507, "The disk of the service is full: nothing of this was kept."), request)
 
 
 async def _on_any(request: Request, error: Exception) -> Response:

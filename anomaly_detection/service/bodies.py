@@ -1,4 +1,4 @@
-"""Bodies of ``/v1``: JSON, NDJSON, CSV, Parquet and Arrow, as records in their order, all at once or some at a time."""
+"""Bodies of ``/v1``: JSON, NDJSON, CSV, Parquet, Excel, Arrow, as records in their order, all at once or in parts."""
 
 from __future__ import annotations
 
@@ -122,6 +122,7 @@ _READERS: dict[str, Callable[[Path], Iterator[list[Incoming]]]] = {
     "ndjson": _ndjson,
     "csv": _table,
     "parquet": _table,
+    "xlsx": _table,
     "arrow": _arrow,
 }
 MEDIA = {
@@ -130,6 +131,7 @@ MEDIA = {
     "application/jsonl": "ndjson",
     "text/csv": "csv",
     "application/vnd.apache.parquet": "parquet",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet": "xlsx",
     "application/vnd.apache.arrow.stream": "arrow",
     "application/vnd.apache.arrow.file": "arrow",
 }

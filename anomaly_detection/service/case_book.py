@@ -31,7 +31,16 @@ from anomaly_detection.service.shapes import (
 )
 from anomaly_detection.service.tables import alerts, audit, cases, streams
 
-__all__ = ["CASES", "CASE_SHAPE", "case_change", "change_case", "find_case", "merge_cases", "split_case"]
+__all__ = [
+    "CASES",
+    "CASE_SHAPE",
+    "case_change",
+    "change_case",
+    "find_case",
+    "merge_cases",
+    "split_case",
+    "worst_alerts",
+]
 
 _SHOWN = 100
 """The most alerts that a case shows itself; `GET /v1/alerts?case=` lists all."""
@@ -90,6 +99,12 @@ def _assigned(connection: Connection, value: str) -> Any:
     return cases.c.assignee == value if value else cases.c.assignee.is_(None)
 
 
+def _text(connection: Connection, value: str) -> Any:
+    mine = select(alerts.c.id).where(alerts.c.case_id == cases.c.id, alerts.c.hidden_by.is_(None))
+    told = (column.icontains(value, autoescape=True) for column in (alerts.c.reason, alerts.c.record, alerts.c.sent_id))
+    return cases.c.about.icontains(value, autoescape=True) | mine.where(or_(*told)).exists()
+
+
 def _states(connection: Connection, value: str) -> Any:
     return cases.c.state != "resolved" if value == "unresolved" else cases.c.state == value
 
@@ -128,8 +143,8 @@ CASES = Listing(
             Parameter("until", "First seen before this moment.", MOMENT), lambda _, value: cases.c.first_seen < value
         ),
         Filter(
-            Parameter("text", "Only those that are about this text.", text(200)),
-            lambda _, value: cases.c.about.icontains(value, autoescape=True),
+            Parameter("text", "Only those that are about this text, or whose records have it.", text(200)),
+            _text,
             looks_inside=True,
         ),
         Filter(Parameter("assignee", "Only those of this one; of nobody where it is empty.", text(255, 0)), _assigned),
@@ -159,6 +174,19 @@ def find_case(connection: Connection, number: int) -> dict[str, Any]:
         "related": [_rendered(each) for each in related],
         "history": history(connection, "case", number),
     }
+
+
+def worst_alerts(connection: Connection, numbers: Sequence[int]) -> list[dict[str, Any]]:
+    """Of each of some cases the worst alert that no rule hides, the newest of equal ones."""
+    place = func.row_number().over(
+        partition_by=alerts.c.case_id, order_by=(alerts.c.severity.desc(), alerts.c.id.desc())
+    )
+    ranked = select(alerts.c.id, place.label("place")).where(
+        alerts.c.case_id.in_(numbers), alerts.c.hidden_by.is_(None)
+    )
+    first = ranked.subquery()
+    query = ALERTS.query.join(first, first.c.id == alerts.c.id).where(first.c.place == 1)
+    return [ALERTS.render(row) for row in connection.execute(query).mappings()]
 
 
 def change_case(connection: Connection, number: int, who: str, said: Mapping[str, Any]) -> int:

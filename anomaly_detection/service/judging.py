@@ -51,7 +51,7 @@ class Judge:
         self.calibration = detector.calibration
         self.detector = detector if ratio is None else with_ratio(detector, ratio)
         self.model_id, self.version, self.ratio = model_id, version, ratio
-        self._headline = Headline.of(detector)
+        self.headline = Headline.of(detector)
         self._sources: dict[str, FeatureSource] = {each.name: each for each in detector.preprocessor.feature_sources_}
         schema = detector.preprocessor.schema_
         self._columns: list[str] = schema.names()
@@ -118,7 +118,7 @@ class Judge:
         if not alerting.size:
             return []
         alerts, clean = batch.at(alerting), batch.table.take(alerting).frame()
-        headline = self._headline
+        headline = self.headline
         amount = headline.amount if headline.amount in headline.money else None
         causes = cause_of_each(alerts, clean, self._sources, headline.money, amount)
         values = [None] * len(alerts) if amount is None else clean[amount].to_numpy(dtype=np.float64).tolist()

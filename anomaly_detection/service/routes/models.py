@@ -29,7 +29,7 @@ from anomaly_detection.service.tables import models
 from anomaly_detection.service.training import MOST_LEARNED
 from anomaly_detection.service.uploads import keep_body, receive
 
-__all__ = ["OPERATIONS"]
+__all__ = ["OPERATIONS", "queue_training"]
 
 _BINARY = "application/octet-stream"
 _MODEL = record(
@@ -145,7 +145,7 @@ async def train_model(
     if file is not None:
         given |= {"file": file.name, "kind": kind}
     try:
-        number = await run_in_threadpool(_queue, service, call.name, given)
+        number = await run_in_threadpool(queue_training, service, call.name, given)
     except BaseException:
         if file is not None:
             file.unlink(missing_ok=True)
@@ -154,7 +154,8 @@ async def train_model(
     return answer({"job_id": number, "status_url": where}, 202, {"Location": where})
 
 
-def _queue(service: Service, name: str, given: dict[str, Any]) -> int:
+def queue_training(service: Service, name: str, given: dict[str, Any]) -> int:
+    """Queue a training of a stream that is there; gives the job's id."""
     if "file" not in given:
         with service.database.reading() as connection:
             need_stream(connection, name)

@@ -1,0 +1,1 @@
+"""The inbox: pages of the service, which show what its own API answers."""

@@ -1,0 +1,96 @@
+"""What somebody does with cases by a button or a key, as changes of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.responses import Response
+
+from anomaly_detection.service.pages.case import case_page
+from anomaly_detection.service.pages.inbox import inbox
+from anomaly_detection.service.pages.visit import Visit
+from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.routes.cases import change_cases
+
+__all__ = ["act"]
+
+_WORSE = 10.0
+"""Points of severity by which a snoozed case must get worse to come back before its time."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was done: a sentence, and the cases whose change can be taken back."""
+
+    sentence: str
+    cases: str
+
+
+def act(visit: Visit) -> Response:
+    """``POST /cases``: do one thing with some cases, and show the page that it was done on."""
+    cases = [each for field in visit.form.get("ids", ()) for each in field.split(",") if each]
+    if not cases:
+        raise Problem(400, "No case is chosen.")
+    if not all(each.isascii() and each.isdigit() and len(each) < 19 for each in cases):
+        raise Problem(400, "Cases are called by their numbers.")
+    do = visit.said("do")
+    if do not in _DOING:
+        raise Problem(400, f"A case can be {', '.join(_DOING)}; not {do[:40]!r}.")
+    numbers = list(dict.fromkeys(map(int, cases)))
+    told, change = _DOING[do]
+    moved = visit.change(change_cases, {"ids": numbers, **change(visit)})
+    sentence = f"{_count(len(numbers), 'case')}{_with(moved['alerts'])}: {told}."
+    # A comment stays, and what was taken back is not taken back further by mistake.
+    is_undoable = do not in ("comment", "undo")
+    return _back(visit, Done(sentence, ",".join(map(str, numbers)) if is_undoable else ""))
+
+
+def _back(visit: Visit, done: Done) -> Response:
+    """The page that htmx sent this from, as it is now."""
+    where = urlsplit(visit.headers.get("hx-current-url", "/"))
+    seen = replace(visit, query=parse_qsl(where.query, keep_blank_values=True))
+    room, _, number = where.path.strip("/").partition("/")
+    if room == "cases" and number.isascii() and number.isdigit():
+        return case_page(replace(seen, path={"id": int(number)}), done)
+    return inbox(seen, done)
+
+
+def _resolved(verdict: str) -> Callable[[Visit], dict[str, Any]]:
+    return lambda visit: {"state": "resolved", "verdict": verdict}
+
+
+def _snoozed(visit: Visit) -> dict[str, Any]:
+    days = visit.said("days")
+    if not (days.isascii() and days.isdigit() and 1 <= int(days) <= 365):
+        raise Problem(400, "A case is snoozed for 1 to 365 days.")
+    until = {"snooze_until": (date.today() + timedelta(days=int(days))).isoformat()}
+    return {**until, "or_worse_by": _WORSE} if visit.said("or_worse") else until
+
+
+_DOING: dict[str, tuple[str, Callable[[Visit], dict[str, Any]]]] = {
+    "expected": ("expected", _resolved("expected")),
+    "false alarm": ("false alarm", _resolved("false alarm")),
+    "real": ("real, fixed", _resolved("real: fixed")),
+    "accepted": ("real, accepted", _resolved("real: accepted")),
+    "duplicate": ("duplicate", _resolved("duplicate")),
+    "acknowledge": ("acknowledged", lambda visit: {"state": "acknowledged"}),
+    "open": ("open again", lambda visit: {"state": "open"}),
+    "assign": ("yours", lambda visit: {"assignee": visit.caller.name}),
+    "snooze": ("snoozed", _snoozed),
+    "wake": ("no longer snoozed", lambda visit: {"snooze_until": None}),
+    "comment": ("comment added", lambda visit: {"comment": visit.said("comment").strip()}),
+    "undo": ("the last change is undone", lambda visit: {"undo": True}),
+}
+"""By the button's value: what is told of it, and the change that it is."""
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _with(alerts: int) -> str:
+    return f" with {_count(alerts, 'alert')}" if alerts else ""

@@ -1,0 +1,140 @@
+"""The page of a case, and that of any record: what is odd about it, why, and what came before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.responses import Response
+
+from anomaly_detection.service.pages.heading import heading, told, with_heading
+from anomaly_detection.service.pages.rendering import html
+from anomaly_detection.service.pages.visit import Visit
+from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.routes.alerts import get_alert, list_alerts
+from anomaly_detection.service.routes.cases import get_case
+from anomaly_detection.service.routes.records import explain_record, get_record, list_records
+
+__all__ = ["before_page", "case_page", "record_page", "records_page"]
+
+_LISTED = 25
+_BEFORE, _LOOKED_AT = 10, 30
+
+
+def case_page(visit: Visit, said: Any = None) -> Response:
+    """``GET /cases/{id}``: the case by its worst alert, or by the one that the address asks for."""
+    case = visit.get(get_case, id=visit.path["id"])
+    asked = dict(visit.query).get("alert", "")
+    shown = {str(each["id"]): each for each in case["alerts_shown"]}
+    seen = [each for each in case["alerts_shown"] if each["hidden_by"] is None] or case["alerts_shown"]
+    first = shown.get(asked, seen[0] if seen else None)
+    alert = None if first is None else visit.get(get_alert, id=first["id"])
+    return html(
+        "case",
+        visit=visit,
+        said=said,
+        here="inbox",
+        case=case,
+        alert=alert,
+        heading=None if alert is None else heading(visit.service, case["stream"], alert["record"], alert["sent_id"]),
+        cells=[] if alert is None else _cells(alert["record"], alert["reasons"]),
+        group=None if alert is None else _group(visit, alert),
+        others=[with_heading(visit.service, each) for each in case["alerts_shown"][:_LISTED]],
+        more=max(0, case["alerts"] - _LISTED),
+    )
+
+
+def before_page(visit: Visit) -> Response:
+    """``GET /alerts/{id}/before``: a part of the case's page, the newest other alerts of the same supplier or group."""
+    alert = visit.get(get_alert, id=visit.path["id"])
+    group = _group(visit, alert)
+    found: list[dict[str, Any]] = []
+    hindrance = ""
+    if group is not None:
+        try:
+            found = _same(visit, alert, *group)
+        except Problem as problem:
+            if problem.status != 403:
+                raise
+            # Who may not see personal columns may not search them either.
+            hindrance = problem.detail
+    return html("before", group=group, found=found[:_BEFORE], hindrance=hindrance)
+
+
+def _same(visit: Visit, alert: Mapping[str, Any], name: str, value: str) -> list[dict[str, Any]]:
+    """The newest other alerts whose record has this value there; the text may stand elsewhere in a record."""
+    query = [("stream", alert["stream"]), ("text", value[:200]), ("limit", str(_LOOKED_AT))]
+    return [
+        with_heading(visit.service, each)
+        for each in visit.get(list_alerts, query)["alerts"]
+        if each["id"] != alert["id"] and told(each["record"].get(name)) == value
+    ]
+
+
+def records_page(visit: Visit) -> Response:
+    """``GET /records``: the newest records, or those that are called as the address asks."""
+    asked = {name: value.strip() for name, value in visit.query if value.strip()}
+    wanted = asked.pop("id", "")
+    query = list(asked.items())
+    found = visit.get(list_records, [*query, ("sent_id", wanted)] if wanted else query)
+    rows = found["records"]
+    if wanted.isascii() and wanted.isdigit() and len(wanted) < 19:
+        rows = [*_by_number(visit, wanted), *rows]
+    return html(
+        "records",
+        visit=visit,
+        said=None,
+        here="records",
+        wanted=wanted,
+        records=[with_heading(visit.service, each) for each in rows],
+    )
+
+
+def _by_number(visit: Visit, wanted: str) -> list[dict[str, Any]]:
+    try:
+        return [visit.get(get_record, id=int(wanted))]
+    except Problem as problem:
+        if problem.status != 404:
+            raise
+        return []
+
+
+def record_page(visit: Visit) -> Response:
+    """``GET /records/{id}``: why a record is an alert, or why not."""
+    record = visit.get(get_record, id=visit.path["id"])
+    explained, hindrance = None, ""
+    try:
+        explained = visit.get(explain_record, id=visit.path["id"])
+    except Problem as problem:
+        if problem.status != 409:
+            raise
+        hindrance = problem.detail
+    return html(
+        "record",
+        visit=visit,
+        said=None,
+        here="records",
+        record=record,
+        explained=explained,
+        hindrance=hindrance,
+        heading=heading(visit.service, record["stream"], record["record"], record["sent_id"]),
+        cells=_cells(record["record"], [] if explained is None else explained["reasons"]),
+    )
+
+
+def _cells(record: Mapping[str, Any], reasons: list[dict[str, Any]]) -> list[tuple[str, str, bool]]:
+    """Name, value and whether it is odd; the odd ones first, each as the record has them."""
+    odd = {name for reason in reasons for name in reason["columns"]}
+    cells = [(name, told(value), name in odd) for name, value in record.items()]
+    return sorted(cells, key=lambda cell: not cell[2])
+
+
+def _group(visit: Visit, alert: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The column and the value of the group within which the first reason judges; else a supplier, if there is one."""
+    judge = visit.service.judge_of(alert["stream"])
+    record = alert["record"]
+    names = [
+        name for reason in alert["reasons"][:1] for name in (() if judge is None else judge.group_of(reason["feature"]))
+    ]
+    names += [name for name in record if "supplier" in name.lower() or "vendor" in name.lower()]
+    return next(((name, record[name]) for name in names if isinstance(record.get(name), str) and record[name]), None)

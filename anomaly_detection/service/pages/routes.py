@@ -1,0 +1,115 @@
+"""Where the pages are, and what somebody needs who asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import NamedTuple
+from urllib.parse import parse_qs
+
+from anyio import CapacityLimiter, to_thread
+from starlette.requests import Request
+from starlette.responses import Response
+
+from anomaly_detection.service.access import OPEN, Need
+from anomaly_detection.service.allowed import caller
+from anomaly_detection.service.limits import read_body
+from anomaly_detection.service.masking import masked
+from anomaly_detection.service.pages.acting import act
+from anomaly_detection.service.pages.case import before_page, case_page, record_page, records_page
+from anomaly_detection.service.pages.inbox import inbox
+from anomaly_detection.service.pages.overview import overview_page
+from anomaly_detection.service.pages.rendering import STATIC, html, static_file
+from anomaly_detection.service.pages.start import learn, start_page, stream_start_page, take_sample
+from anomaly_detection.service.pages.visit import Visit
+from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.service import Service
+
+__all__ = ["LOGIN", "page_routes"]
+
+LOGIN = "/login"
+_MOST_FIELDS = 4000
+_YEAR = 365 * 86_400
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+Show = Callable[[Visit], Response]
+
+
+class _Page(NamedTuple):
+    """A page, by its method, or what a form of one does."""
+
+    path: str
+    method: str
+    show: Show
+    need: Need
+    judges: bool = False
+
+
+_PAGES = (
+    _Page("/", "GET", inbox, Need("read", "all")),
+    _Page("/cases", "POST", act, Need("change", "all")),
+    _Page("/cases/{id:int}", "GET", case_page, Need("read", "case")),
+    _Page("/alerts/{id:int}/before", "GET", before_page, Need("read", "alert")),
+    _Page("/overview", "GET", overview_page, Need("read", "all"), judges=True),
+    _Page("/records", "GET", records_page, Need("read", "all")),
+    _Page("/records/{id:int}", "GET", record_page, Need("read", "record"), judges=True),
+    _Page("/sample", "POST", take_sample, Need("manage", "all"), judges=True),
+    _Page("/start", "GET", start_page, Need("manage", "all")),
+    _Page("/start/{name}", "GET", stream_start_page, Need("manage", "path")),
+    _Page("/start/{name}", "POST", learn, Need("manage", "path")),
+)
+
+
+def page_routes(service: Service, judging: CapacityLimiter) -> list[tuple[str, Mapping[str, Need], Endpoint]]:
+    """All pages and what they load: the path, what each method needs, and what answers."""
+    by_path: dict[str, dict[str, _Page]] = {}
+    for each in _PAGES:
+        by_path.setdefault(each.path, {})[each.method] = each
+    everybody = {"GET": Need(OPEN, "none")}
+    return [
+        (LOGIN, everybody, _log_in),
+        *((f"/static/{name}", everybody, partial(_static, name)) for name in STATIC),
+        *(
+            (path, {method: each.need for method, each in pages.items()}, _endpoint(service, pages, judging))
+            for path, pages in by_path.items()
+        ),
+    ]
+
+
+def _endpoint(service: Service, pages: Mapping[str, _Page], judging: CapacityLimiter) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        page = pages["GET" if request.method == "HEAD" else request.method]
+        visit = await _visit(service, request)
+        return await to_thread.run_sync(page.show, visit, limiter=judging if page.judges else None)
+
+    endpoint.__name__ = next(iter(pages.values())).show.__name__
+    return endpoint
+
+
+async def _visit(service: Service, request: Request) -> Visit:
+    form = {}
+    if request.method == "POST":
+        try:
+            body = (await read_body(request, service.limits)).decode()
+            form = parse_qs(body, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        except ValueError as error:
+            raise Problem(400, "This is no form.") from error
+    return Visit(
+        service,
+        caller(request.scope),
+        request.path_params,
+        request.query_params.multi_items(),
+        form,
+        request.headers,
+    )
+
+
+async def _log_in(request: Request) -> Response:
+    # The mask holds back what it has not seen; of records this says nothing.
+    return html("login", told=masked(""))
+
+
+async def _static(name: str, request: Request) -> Response:
+    # The address changes with the file.
+    headers = {"Cache-Control": f"public, max-age={_YEAR}, immutable"}
+    return Response(static_file(name), 200, headers, STATIC[name])

@@ -1,0 +1,113 @@
+"""The start: a table comes in, its columns are shown as they are read, a model learns, and the inbox has the worst."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.responses import Response
+
+from anomaly_detection.data.declarations import KINDS
+from anomaly_detection.service.pages.rendering import html
+from anomaly_detection.service.pages.visit import Visit
+from anomaly_detection.service.plain_records import records_of_frame
+from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.routes.jobs import list_jobs
+from anomaly_detection.service.routes.models import queue_training
+from anomaly_detection.service.routes.streams import (
+    change_stream,
+    get_columns,
+    get_stream,
+    list_streams,
+    make_stream,
+)
+from anomaly_detection.synthetic import generate
+
+__all__ = ["learn", "start_page", "stream_start_page", "take_sample"]
+
+SAMPLE = "sample"
+_SAMPLES = 5000
+LATEST = 50_000
+"""With so many records a stream learns by itself, whether somebody has looked at its columns or not."""
+
+_OPEN = ("queued", "running")
+
+
+def start_page(visit: Visit) -> Response:
+    """``GET /start``: drop a file, or try the sample."""
+    return html("start", visit=visit, said=None, here="start", latest=LATEST, sample=f"{_SAMPLES:,}")
+
+
+def take_sample(visit: Visit) -> Response:
+    """``POST /sample``: made orders, some of them odd, as a stream of their own."""
+    if all(each["name"] != SAMPLE for each in visit.get(list_streams)["streams"]):
+        visit.change(make_stream, {"name": SAMPLE, "learn_from": LATEST})
+        visit.service.take(SAMPLE, records_of_frame(generate("realistic", _SAMPLES).frame))
+    return _went_to(visit, f"/start/{SAMPLE}")
+
+
+def stream_start_page(visit: Visit) -> Response:
+    """``GET /start/{name}``: how the columns are read, or how far the learning is; from there the inbox."""
+    name = visit.path["name"]
+    stream = visit.get(get_stream, name=name)
+    newest = visit.get(list_jobs, [("stream", name), ("limit", "10")])["jobs"]
+    working = [job for job in newest if job["state"] in _OPEN]
+    failed = next((job for job in newest[:1] if job["state"] == "failed"), None)
+    if stream["model"] and not stream["waiting"] and not working:
+        return _went_to(visit, "/?stream=" + name)
+    columns: list[dict[str, Any]] = []
+    hindrance = ""
+    step = _step(stream, working, newest)
+    if step is None:
+        try:
+            columns = visit.get(get_columns, name=name)["columns"]
+        except Problem as problem:
+            hindrance = problem.detail
+    return html(
+        "stream_start",
+        visit=visit,
+        said=None,
+        here="start",
+        stream=stream,
+        step=step,
+        failed=failed,
+        columns=columns,
+        hindrance=hindrance,
+        kinds=list(KINDS),
+    )
+
+
+def learn(visit: Visit) -> Response:
+    """``POST /start/{name}``: keep what was said of columns, and have a model learn."""
+    name = visit.path["name"]
+    said = dict(visit.get(get_stream, name=name)["settings"]["columns"])
+    fields = [visit.form.get(field, ()) for field in ("column", "was", "kind")]
+    if len({len(each) for each in fields}) > 1:
+        raise Problem(400, "Each column comes with the kind that it had and the one that it is to have.")
+    for column, was, kind in zip(*fields, strict=True):
+        if kind != was:
+            said[column] = {**said.get(column, {}), "kind": kind}
+    visit.change(change_stream, {"columns": said}, name=name)
+    queue_training(visit.service, name, {"who": visit.caller.name, "promote": True})
+    return _went_to(visit, f"/start/{name}")
+
+
+def _step(stream: dict[str, Any], working: list[dict[str, Any]], newest: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """What goes on, and how far it is; None where it waits for somebody."""
+    kinds = {job["kind"]: job for job in working}
+    if "take" in kinds:
+        job = kinds["take"]
+        return {"told": "Reading the file", "done": job["done"], "total": job["total"]}
+    if "train" in kinds:
+        return {"told": f"Learning from {stream['judged'] + stream['waiting']:,} records", "done": 0, "total": None}
+    # A model that was just made is in effect a moment later.
+    if stream["model"] or any((job["kind"], job["state"]) == ("train", "done") for job in newest):
+        everything = stream["judged"] + stream["waiting"]
+        return {"told": "Judging the records", "done": stream["judged"], "total": everything}
+    return None
+
+
+def _went_to(visit: Visit, where: str) -> Response:
+    """To another page: a browser is sent; htmx would follow that unseen, so it is told."""
+    if "hx-request" in visit.headers:
+        return Response(headers={"HX-Redirect": where})
+    return Response(status_code=303, headers={"Location": where})

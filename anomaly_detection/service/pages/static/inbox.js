@@ -1,0 +1,190 @@
+// The keys, the dialogs and the choice of cases. What is done is a button of a form; a key presses it.
+"use strict";
+
+(() => {
+  let place = 0;
+  const all = (what) => [...document.querySelectorAll(what)];
+  const rows = () => all(".case");
+  const boxes = () => all(".case input[name=ids]");
+
+  function go(to) {
+    const found = rows();
+    if (!found.length) return;
+    place = Math.max(0, Math.min(to, found.length - 1));
+    found.forEach((row, i) => row.classList.toggle("current", i === place));
+    found[place].querySelector("a.open").focus({ preventScroll: true });
+    found[place].scrollIntoView({ block: "nearest" });
+  }
+
+  function count() {
+    const chosen = boxes().filter((box) => box.checked).length;
+    const told = document.getElementById("chosen");
+    if (told) told.textContent = chosen ? `${chosen} chosen` : "";
+  }
+
+  function choose() {
+    const box = boxes()[place];
+    if (!box) return;
+    box.checked = !box.checked;
+    count();
+  }
+
+  function tell(sentence) {
+    const box = document.getElementById("problem");
+    box.querySelector("p").textContent = sentence;
+    box.hidden = false;
+  }
+
+  const usesKeys = () => localStorage.getItem("keys") !== "no";
+  const isField = (at) => at.matches("input:not([type=checkbox]), textarea, select");
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !usesKeys()) return;
+    if (isField(event.target)) {
+      if (event.key === "Escape" && event.target.type === "search") event.target.blur();
+      return;
+    }
+    if (document.querySelector("dialog[open]")) return;
+    if (event.key === "Enter" && event.target === document.body && rows().length) {
+      rows()[place].querySelector("a.open").click();
+      return;
+    }
+    const pressed = all("[data-key]").find((one) => one.dataset.key === event.key);
+    if (!pressed) return;
+    event.preventDefault();
+    if (isField(pressed)) pressed.select();
+    else pressed.click();
+  });
+
+  document.addEventListener("click", (event) => {
+    const pressed = event.target.closest("button, input[type=checkbox]");
+    if (!pressed) return;
+    if (pressed.dataset.dialog) document.getElementById(pressed.dataset.dialog).showModal();
+    else if ("close" in pressed.dataset) {
+      const dialog = pressed.closest("dialog");
+      if (dialog) dialog.close();
+      else pressed.closest(".said").hidden = true;
+    } else if (pressed.dataset.move) go(place + Number(pressed.dataset.move));
+    else if ("choose" in pressed.dataset) choose();
+    else if (pressed.id === "all") {
+      boxes().forEach((box) => { box.checked = pressed.checked; });
+      count();
+    } else if (pressed.name === "ids") count();
+    else if (pressed.id === "use-keys") localStorage.setItem("keys", pressed.checked ? "yes" : "no");
+  });
+
+  document.addEventListener("focusin", (event) => {
+    const at = rows().indexOf(event.target.closest(".case"));
+    if (at < 0) return;
+    place = at;
+    rows().forEach((row, i) => row.classList.toggle("current", i === at));
+  });
+
+  document.addEventListener("htmx:configRequest", (event) => {
+    const { elt, formData, verb } = event.detail;
+    // What was left empty has no place in the address.
+    if (verb === "get") [...formData.keys()].forEach((name) => { if (!formData.get(name)) formData.delete(name); });
+    if (elt.id !== "act" || formData.has("ids")) return;
+    const box = boxes()[place];
+    if (box) formData.append("ids", box.value);
+    else event.preventDefault();
+  });
+
+  document.addEventListener("htmx:beforeRequest", () => { document.getElementById("problem").hidden = true; });
+  document.addEventListener("htmx:afterSettle", (event) => {
+    count();
+    if (event.detail.target.id === "main" && event.detail.requestConfig.verb === "post") go(place);
+  });
+  document.addEventListener("htmx:responseError", (event) => {
+    const { status, responseText } = event.detail.xhr;
+    if (status === 401) { location.assign("/login"); return; }
+    let said = {};
+    try { said = JSON.parse(responseText); } catch { /* A proxy may answer anything. */ }
+    all("dialog[open]").forEach((dialog) => dialog.close());
+    tell(said.detail || said.error || `The service answered ${status}.`);
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.elt.id === "log-out" && event.detail.successful) location.assign("/login");
+  });
+  document.addEventListener("htmx:sendError", () => tell("The service cannot be reached."));
+
+  const TYPES = {
+    csv: "text/csv", tsv: "text/csv", txt: "text/csv", parquet: "application/vnd.apache.parquet",
+    xlsx: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+    ndjson: "application/x-ndjson", jsonl: "application/x-ndjson", json: "application/json",
+    arrow: "application/vnd.apache.arrow.file", feather: "application/vnd.apache.arrow.file",
+  };
+
+  function send(method, where, type, body, progress) {
+    return new Promise((resolve, reject) => {
+      const request = new XMLHttpRequest();
+      request.open(method, where);
+      request.setRequestHeader("Content-Type", type);
+      const token = JSON.parse(document.body.getAttribute("hx-headers") || "{}");
+      Object.entries(token).forEach(([name, value]) => request.setRequestHeader(name, value));
+      if (progress) request.upload.onprogress = (event) => progress(event.loaded / event.total);
+      request.onload = () => resolve(request);
+      request.onerror = () => reject(new Error("The service cannot be reached."));
+      request.send(body);
+    });
+  }
+
+  // A stream is called as its file; it learns when somebody has looked at its columns.
+  async function take(file, form) {
+    const [, stem, end] = file.name.match(/^(.*?)\.?([^.]*)$/);
+    const type = TYPES[end.toLowerCase()];
+    if (!type) { tell(`Files that end in .${end} are not read here; give .csv, .parquet, .xlsx, .ndjson, .json or .arrow.`); return; }
+    const name = stem.replace(/[^A-Za-z0-9_-]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 64) || "table";
+    const bar = document.getElementById("sent");
+    bar.hidden = false;
+    try {
+      const wanted = JSON.stringify({ name, learn_from: Number(form.dataset.learnFrom) });
+      const made = await send("POST", "/v1/streams", "application/json", wanted);
+      // 409: there is one already; its records go on.
+      const sent = made.status === 201 || made.status === 409
+        ? await send("POST", `/v1/streams/${name}/records`, type, file, (share) => { bar.value = share; }) : made;
+      if (sent.status === 200 || sent.status === 202) location.assign(`/start/${name}`);
+      else tell(JSON.parse(sent.responseText).detail);
+    } catch (error) {
+      tell(error.message);
+    }
+    bar.hidden = true;
+  }
+
+  document.addEventListener("change", (event) => {
+    const form = event.target.closest("#drop");
+    if (form && event.target.files.length) take(event.target.files[0], form);
+  });
+  ["dragover", "drop"].forEach((kind) => document.addEventListener(kind, (event) => {
+    const form = document.getElementById("drop");
+    if (!form) return;
+    event.preventDefault();
+    if (kind === "drop" && event.dataTransfer.files.length) take(event.dataTransfer.files[0], form);
+  }));
+
+  function draw() {
+    all(".chart:empty").forEach((at) => {
+      const { x, series } = JSON.parse(at.dataset.chart);
+      const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+      const paint = ["--bar", "--alarm"].map(colour);
+      const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 } };
+      const lines = series.map((one, i) => ({
+        label: one.label, stroke: paint[i], fill: `${paint[i]}33`, width: 2, scale: i ? "right" : "left", points: { show: x.length < 40 },
+      }));
+      const options = {
+        width: at.clientWidth, height: 240, series: [{ value: (_, second) => second && new Date(1000 * second).toISOString().slice(0, 10) }, ...lines],
+        tzDate: (second) => uPlot.tzDate(new Date(1000 * second), "UTC"),
+        scales: { left: { range: (_, low, high) => [0, Math.max(1, high)] }, right: { range: (_, low, high) => [0, Math.max(1, high)] } },
+        axes: [axis, { ...axis, scale: "left" }, { ...axis, scale: "right", side: 1, grid: { show: false } }],
+      };
+      const plot = new uPlot(options, [x, ...series.map((one) => one.values)], at);
+      addEventListener("resize", () => plot.setSize({ width: at.clientWidth, height: 240 }));
+    });
+  }
+  document.addEventListener("htmx:afterSettle", draw);
+  draw();
+
+  const keys = document.getElementById("use-keys");
+  if (keys) keys.checked = usesKeys();
+  if (location.pathname === "/") go(0);
+})();

@@ -1,0 +1,143 @@
+"""The inbox in a browser, by keys alone: from an empty folder to verdicts. Skipped where there is no Chromium."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from service_example import hot, simulated, started
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)"),
+]
+HOSTILE = "<script>document.title = 'hit'</script>"
+_WAIT = 60_000
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    """A page whose errors, a refusal by its policy among them, fail the test."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    found: list[str] = []
+    with playwright.sync_playwright() as started_one:
+        options = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+        browser = started_one.chromium.launch(executable_path=CHROMIUM, args=options)
+        made = browser.new_page()
+        made.set_default_timeout(_WAIT)
+        made.on("pageerror", lambda error: found.append(str(error)))
+        made.on("console", lambda said: found.append(said.text) if said.type == "error" else None)
+        yield made
+        browser.close()
+    assert found == []
+
+
+def table(path: Path) -> Path:
+    """Usual records, and odd ones of three products, whose supplier is a script."""
+    rows = simulated(400)
+    for place, product in enumerate(("Vaccine", "Chips", "Fish")):
+        rows += [{**hot(place), "product": product, "supplier": HOSTILE, "cost_per_unit": 900 + place}]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def current(page: Page) -> str:
+    return str(page.locator(".case.current").get_attribute("id"))
+
+
+def press(page: Page, key: str, said: str) -> None:
+    """Press a key that does something, and wait until the page says so."""
+    page.keyboard.press(key)
+    page.locator(".said[role=status]", has_text=said).wait_for()
+    if page.locator(".case").count():
+        page.locator(".case.current").wait_for()
+
+
+def test_from_an_empty_folder_to_verdicts_by_keys_alone(page: Page, tmp_path: Path) -> None:
+    with started(tmp_path / "data") as (_, url):
+        page.goto(url)
+        page.get_by_role("heading", name="Start with a table").wait_for()
+        page.set_input_files("#file", table(tmp_path / "orders <1>.csv"))
+        page.wait_for_url("**/start/orders-1")
+        assert page.get_by_label("Kind of temperature", exact=True).input_value() == "number"
+        page.focus("#learn")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/?stream=orders-1")
+        page.locator(".case").first.wait_for()
+        count = page.locator(".case").count()
+        assert count > 2
+        triage(page, count)
+        # It is kept, and a verdict is taken back after a reload too.
+        page.goto(f"{url}/?state=resolved&stream=orders-1")
+        assert page.locator(".case").count() == 2
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="Why").wait_for()
+        press(page, "u", "undone")
+        page.goto(f"{url}/?state=resolved&stream=orders-1")
+        assert page.locator(".case").count() == 1
+        assert page.title() == "Inbox · anomaly detection"
+
+
+def triage(page: Page, count: int) -> None:
+    first = current(page)
+    page.keyboard.press("j")
+    second = current(page)
+    assert second != first
+    page.keyboard.press("k")
+    assert current(page) == first
+    press(page, "e", ": expected.")
+    assert current(page) == second
+    press(page, "u", "undone")
+    assert page.locator(".case").count() == count
+    # Two at once.
+    for key in "xjx":
+        page.keyboard.press(key)
+    assert page.locator("#chosen").inner_text() == "2 chosen"
+    press(page, "f", "2 cases")
+    assert page.locator(".case").count() == count - 2
+    page.keyboard.press("c")
+    page.keyboard.type(HOSTILE)
+    page.keyboard.press("Tab")
+    press(page, "Enter", "comment added")
+    # What is typed is no key.
+    page.keyboard.press("/")
+    page.keyboard.type("efrdjk")
+    page.keyboard.press("Enter")
+    page.get_by_text("No case is like this").wait_for()
+    assert re.search("text=efrdjk", page.url)
+    page.go_back()
+    page.locator(".case").first.wait_for()
+    assert page.locator(".case").count() == count - 2
+    page.keyboard.press("?")
+    page.get_by_role("heading", name="Keys").wait_for()
+    page.get_by_label("Use single keys").uncheck()
+    page.keyboard.press("Escape")
+    page.keyboard.press("e")
+    page.reload()
+    assert page.locator(".case").count() == count - 2
+    page.get_by_role("button", name="Keys").click()
+    page.get_by_label("Use single keys").check()
+
+
+def test_a_long_cell_and_many_columns_stay_within_a_small_window(page: Page, tmp_path: Path) -> None:
+    with started(tmp_path / "data") as (_, url):
+        page.set_viewport_size({"width": 360, "height": 740})
+        wide = {f"column {i}": "W" * 10_000 if i == 7 else f"{i} ספק 訂單" for i in range(200)}
+        record = {**simulated(1)[0], **wide}
+        sent = page.request.post(f"{url}/v1/streams/wide/records", data=record)
+        number = sent.json()["first_record_id"]
+        for path in ("/", "/records", f"/records/{number}", "/start", "/start/wide"):
+            page.goto(url + path)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
