@@ -27,6 +27,7 @@ SCRIPTS = (
     "wide",
     "real_tables",
     "service",
+    "lists",
 )
 QUALITY = ("accuracy", "adbench", "supply_chain", "explanations", "service_hour")
 """Other scripts about what is found, not how fast: run by hand, since they take data or long."""

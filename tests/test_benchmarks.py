@@ -22,6 +22,7 @@ from benchmarks import (
     file_peers,
     fit,
     interop,
+    lists,
     real_tables,
     score,
     service,
@@ -387,6 +388,13 @@ def test_service_measures_each_way_to_send(tmp_path: Path) -> None:
     for runs in saved["measurements"].values():
         for how in runs[0].values():
             assert all(value > 0 for value in how)
+
+
+def test_lists_asks_each_question_of_a_filled_service(tmp_path: Path) -> None:
+    lists.main(["--quick", "--output", str(tmp_path)])
+    saved = json.loads((tmp_path / "results" / "lists.json").read_text("utf-8"))
+    assert saved["measurements"].keys() == lists.QUESTIONS.keys()
+    assert all(value > 0 for value in saved["measurements"].values())
 
 
 def test_an_hour_of_the_service_finds_what_was_put_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from typing import Any
 
@@ -59,6 +60,17 @@ def test_any_number_of_records_has_the_features_of_the_plain_way(name: str) -> N
                 plain = features.transform(some)
             with only(True):
                 assert same(plain, features.transform(some)), size
+
+
+@pytest.mark.slow
+def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anomaly_detection.features.features._FEW", 100)
+    monkeypatch.setattr("anomaly_detection.features.compiled.features._ROWS_OF_A_TASK", 70)
+    one, new = fitted("classic").preprocessor, tables("classic")[1]
+    two = copy.copy(one)
+    two.n_jobs = 2
+    with only(True):
+        assert same(one.transform(new), two.transform(new))
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from anomaly_detection.data.schema import infer_schema
 from anomaly_detection.data.table import Coded, Table, as_table
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.evidence import Evidence, FeatureScale, Tails
-from anomaly_detection.features.forms import MOST_DECIMALS, decimals
+from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Gaps, decimals
 from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.restated_columns import PARTS, part_of
 from anomaly_detection.features.spelling import Spelling, _Neighbours
@@ -360,3 +360,39 @@ def one_slip(one: str, other: str) -> bool:
         and different[1] == different[0] + 1
         and one[different[0]] + one[different[1]] == other[different[1]] + other[different[0]]
     )
+
+
+def test_a_column_forgets_what_many_models_asked_of_it() -> None:
+    column = Coded.of(np.zeros(1), ["Alpha"])
+    asked = [lambda one, i=i: np.array([i + len(one.names)]) for i in range(2_500)]
+    assert [int(column.made(make)[0]) for make in asked] == list(range(1, 2_501))
+    assert len(column._made) <= 1_000
+
+
+def test_nothing_is_told_of_the_decimals_of_numbers_with_all_digits() -> None:
+    rng = np.random.default_rng(0)
+    table = as_table(
+        pd.DataFrame({"measured": rng.lognormal(size=500), "price": np.round(rng.lognormal(3, 1, 500), 2)})
+    )
+    found = Decimals().fit(table)
+    assert list(found.learned_) == ["price"]
+    told = found.transform(as_table(pd.DataFrame({"measured": [0.0022116345], "price": [0.0022]})))
+    assert told[0, 0] > 5.0
+
+
+def test_a_gap_that_many_rows_bring_is_worth_less() -> None:
+    table = as_table(pd.DataFrame({"x": np.arange(1_000.0)}))
+    found = Gaps().fit(table)
+    alone, among = (
+        found.transform(as_table(pd.DataFrame({"x": [np.nan] * gaps + [1.0] * (100 - gaps)}))) for gaps in (1, 81)
+    )
+    assert alone[0, 0] > 8.0
+    np.testing.assert_allclose(among[:81, 0], alone[0, 0] / 3.0, rtol=1e-5)
+    assert not among[81:].any()
+    # As many as in training are no more than one.
+    seldom = Gaps().fit(as_table(pd.DataFrame({"x": [np.nan] * 9 + [1.0] * 991})))
+    few, usual = (
+        seldom.transform(as_table(pd.DataFrame({"x": [np.nan] * gaps + [1.0] * (1_000 - gaps)})))[0, 0]
+        for gaps in (1, 9)
+    )
+    assert few == usual

@@ -17,6 +17,7 @@ from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.data.column import Role
 from anomaly_detection.data.declarations import read_declarations
 from anomaly_detection.model_files.persistence import load_detector, save_detector
+from anomaly_detection.service import jobs
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.judging import Judge, with_ratio
 from anomaly_detection.service.service import Service
@@ -196,6 +197,35 @@ def test_a_model_is_trained_of_kept_records_or_of_a_file(client: TestClient, ser
         (1, True, 80),
     ]
     assert client.get(where).json()["model"]["version"] == 1
+
+
+def test_a_model_that_is_not_in_effect_judges_nothing(client: TestClient, service: Service) -> None:
+    where = made(client, "candidate", learn_from=500)
+    headers = {"Content-Type": "application/json", "Prefer": "respond-async"}
+    client.post(f"{where}/records", content=json.dumps(simulated(60, seed=50)), headers=headers)
+    # What is done besides is no training.
+    assert client.get(where).json()["learning"] == "learning: 0 of 500 records"
+    work_off(service)
+    assert client.get(where).json()["learning"] == "learning: 60 of 500 records"
+    cancelled = client.post(f"{where}/train").json()["status_url"]
+    assert client.get(where).json()["learning"] == "learning: a model is being trained on 60 records"
+    client.delete(cancelled)
+    assert client.get(where).json()["learning"] == "learning: 60 of 500 records"
+    client.post(f"{where}/train?promote=false")
+    work_off(service)
+    told = client.get(where).json()
+    assert told["model"] is None
+    assert told["learning"] == "learning: 60 of 500 records; a model is there, and waits to be put into effect"
+    stream_id = service.stream_id("candidate")
+    with service.database.writing() as connection:
+        assert stream_id not in jobs.unjudged(connection)
+        number = jobs.add_job(connection, "judge", stream_id)
+    work_off(service)
+    assert client.get(f"/v1/jobs/{number}").json()["result"] == {"records": 0}
+    client.post(f"{where}/models/1/promote")
+    with service.database.reading() as connection:
+        assert stream_id in jobs.unjudged(connection)
+    assert client.post(f"{where}/records", json=simulated(1)).json()["judged"] == 1
 
 
 def test_a_version_is_downloaded_uploaded_promoted_and_rolled_back(

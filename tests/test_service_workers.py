@@ -20,11 +20,12 @@ from service_example import ROOT, client_of, hot, model_file, simulated, started
 from test_service_kill import check, clients
 
 from anomaly_detection.errors import DataError
+from anomaly_detection.service import worker
 from anomaly_detection.service.configuration import Configuration
 from anomaly_detection.service.database import Database
+from anomaly_detection.service.jobs import JOB
 from anomaly_detection.service.metrics import Metrics
 from anomaly_detection.service.service import Part, Service
-from anomaly_detection.service.worker import work
 
 
 def answering(process: Any) -> list[psutil.Process]:
@@ -149,8 +150,12 @@ def test_what_one_process_changes_the_others_go_by(tmp_path: Path) -> None:
         # The other had forgotten it, and knows the new one.
         assert one.post("/v1/streams/gone/records", json=[hot(3)]).status_code == 200
         assert first.stream_id("gone") == second.stream_id("gone")
-        work(lead.database, configuration.models_dir, "here")
+        worker.work(lead.database, configuration.models_dir, "here")
         assert one.get("/v1/streams/gone").json()["waiting"] == 2
+
+
+def test_a_worker_can_do_every_kind_of_job() -> None:
+    assert {*worker._KINDS, "forget"} == set(JOB["properties"]["kind"]["enum"])
 
 
 def test_turns_wake_who_waits_and_end_with_their_process(tmp_path: Path) -> None:

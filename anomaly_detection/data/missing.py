@@ -65,7 +65,10 @@ def text_pattern(text: str) -> str:
 
 def words_that_are_values(texts: pd.Series[Any]) -> tuple[str, ...]:
     """``NA`` where it is a region or a code among others, such as EU and APAC, and no word for "no value"."""
-    found = {str(value).strip() for value in pd.unique(texts.dropna())}
+    distinct = [*map(str, pd.unique(texts.dropna()))]
+    if "NA" not in "\n".join(distinct):
+        return ()
+    found = {text.strip() for text in distinct}
     others = {text for text in found - {"NA"} if text.lower() not in _MISSING_TEXTS}
     if "NA" not in found or len(others) < 2 or others & _NO_REGIONS:
         return ()

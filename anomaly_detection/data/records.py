@@ -107,13 +107,15 @@ class _Remembered:
         self._known: dict[Any, Read] = {}
 
     def __call__(self, cell: Any) -> Read:
-        if self._quick is not None and not self._quick.again and (found := self._quick(cell)) is not None:
+        quick = self._quick
+        remembers = quick is None or (quick.again and type(cell) is str)
+        if quick is not None and not remembers and (found := quick(cell)) is not None:
             return found
         key = _key(cell)
         known = None if key is None else self._known.get(key)
         if known is not None:
             return known
-        read = (self._quick(cell) if self._quick is not None and self._quick.again else None) or self._read(cell)
+        read = (quick(cell) if quick is not None and remembers else None) or self._read(cell)
         if key is not None:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
@@ -160,7 +162,7 @@ class _Quick:
     Attributes
     ----------
     again : bool
-        Whether cells come again so often that it is quicker to remember them.
+        Whether texts come again so often that it is quicker to remember them.
     """
 
     again: ClassVar[bool] = False

@@ -39,6 +39,7 @@ NEVER = 2.0
 
 _SELDOM = 0.01
 MOST_DECIMALS = 12
+_ALL_DIGITS = 9  # as many are told apart, see `decimals`
 _MOST_FORMS = 0.02  # of the rows have one that is seldom: with more, a column has no form
 _LONGEST = 60
 _REMEMBERED = 10_000
@@ -238,7 +239,11 @@ def decimals(values: Floats) -> Codes:
 
 
 class Decimals(Columns):
-    """Numbers written more finely than nearly all: a part of a piece, a tenth of a cent."""
+    """Numbers written more finely than nearly all: a part of a piece, a tenth of a cent.
+
+    Where one in a hundred has all digits that are told apart, the column is measured or computed, and the smallest
+    number has most decimals: nothing is told of it.
+    """
 
     word = "decimals"
 
@@ -256,8 +261,12 @@ class Decimals(Columns):
         # The first is that of none, the last that of what is missing.
         return [program.number(name).decimals().look_up([0.0, *nats[1:], 0.0]) for name, nats in told]
 
-    def _learn(self, column: Floats) -> Codes:
+    def _learn(self, column: Floats) -> Codes | None:
         found = decimals(column)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            digits = found + np.floor(np.log10(np.abs(column))) + 1
+        if np.count_nonzero((found > 0) & (digits >= _ALL_DIGITS)) >= _SELDOM * len(column):
+            return None
         at_least = np.bincount(found[found >= 0], minlength=MOST_DECIMALS + 1)[::-1].cumsum()[::-1]
         return np.asarray(at_least, dtype=np.int64)
 
@@ -275,7 +284,11 @@ class Decimals(Columns):
 
 
 class Gaps(Columns):
-    """Gaps in columns that hardly ever have any."""
+    """Gaps in columns that hardly ever have any.
+
+    One that several rows bring is worth less, by the fourth root of how many times as many as usual they are, as a new
+    level is (`LevelRarity`): a feed without a column, or one in a form that cannot be read, is no error of each record.
+    """
 
     word = "given"
 
@@ -284,7 +297,15 @@ class Gaps(Columns):
         missing = np.empty((len(X), len(self.learned_)), dtype=bool)
         for i, name in enumerate(self.learned_):
             missing[:, i] = X.isna(name)
-        return np.where(missing, _seldom_each(self), 0.0).astype(np.float32)
+        out = np.where(missing, _seldom_each(self), 0.0).astype(np.float32)
+        self.with_others(X, out)
+        return out
+
+    def with_others(self, X: Table, found: npt.NDArray[np.float32]) -> None:
+        """Change the evidence of gaps, shape (n, features), by how many rows have them."""
+        together = np.count_nonzero(found, axis=0)
+        usual = np.array([*self.learned_.values()], dtype=np.float64) * len(X) / self.n_rows_
+        found /= np.maximum(together / (1.0 + usual), 1.0) ** 0.25
 
     def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
         """`FeatureGroup.emit`."""

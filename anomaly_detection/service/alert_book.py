@@ -9,7 +9,7 @@ import orjson
 from sqlalchemy import Connection, RowMapping, select
 
 from anomaly_detection.service.audit import LINE, history
-from anomaly_detection.service.changes import ALERT, change, last_change, undo
+from anomaly_detection.service.changes import ALERT, change_many, last_change, undo
 from anomaly_detection.service.fields import has_fields
 from anomaly_detection.service.incoming import without_nul
 from anomaly_detection.service.listing import Filter, Listing
@@ -37,7 +37,7 @@ __all__ = [
     "RISKS",
     "STATES",
     "VERDICTS",
-    "change_alert",
+    "change_alerts",
     "change_of",
     "find_alert",
     "importance",
@@ -179,21 +179,22 @@ def find_alert(connection: Connection, number: int) -> dict[str, Any] | None:
     return {**_rendered(row), "reasons": reasons, "history": history(connection, "alert", number)}
 
 
-def change_alert(connection: Connection, number: int, who: str, said: Mapping[str, Any]) -> None:
-    """Change an alert's ``state``, ``verdict`` or ``assignee``, comment on it, or ``undo`` the last change.
+def change_alerts(connection: Connection, ids: Sequence[int], who: str, said: Mapping[str, Any]) -> None:
+    """Change the ``state``, ``verdict`` or ``assignee`` of alerts, comment on them, or ``undo`` each one's last change.
 
     Raises
     ------
     Problem
-        404 where there is none, 400 for what cannot be read, 409 where there is nothing to undo.
+        404 where one is not there, 409 where there is nothing to undo.
     """
     after, comment = wanted(said)
-    if "undo" in said:
+    if "undo" not in said:
+        change_many(connection, ALERT, ids, after, who, comment)
+        return
+    for each in ids:
         # That there is one is said before that nothing was changed.
-        ALERT.now(connection, number, {"id": number})
-        undo(connection, last_change(connection, ALERT, number), who, comment)
-    else:
-        change(connection, ALERT, number, after, who, "change", comment)
+        ALERT.now(connection, each, {})
+        undo(connection, last_change(connection, ALERT, each), who, comment)
 
 
 def wanted(said: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:

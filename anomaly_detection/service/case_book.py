@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, or_, select
 
 from anomaly_detection.service.alert_book import ALERTS, COMMENT, RISKS, STATES, VERDICTS, change_of, kept_text, wanted
-from anomaly_detection.service.audit import LINE, history, write_audit, write_line
+from anomaly_detection.service.audit import LINE, history, write_line
 from anomaly_detection.service.case_totals import recount
-from anomaly_detection.service.changes import ALERT, CASE, change, last_change, undo
+from anomaly_detection.service.changes import ALERT, CASE, change, change_many, last_change, undo
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.listing import Filter, Listing
 from anomaly_detection.service.masking import withheld
@@ -223,17 +223,10 @@ def _snooze(connection: Connection, number: int, who: str, said: Mapping[str, An
 
 
 def _with_alerts(connection: Connection, number: int, who: str, after: Mapping[str, Any], line: int) -> int:
-    """Give the alerts of a case its state, each with a line of its own."""
-    query = select(alerts.c.id, alerts.c.state, alerts.c.verdict).where(alerts.c.case_id == number)
-    rows = [row for row in connection.execute(query.order_by(alerts.c.id)).mappings() if row["state"] != after["state"]]
-    lines = []
-    for row in rows:
-        changed = {name: value for name, value in after.items() if row[name] != value}
-        lines.append((row["id"], {name: row[name] for name in changed}, changed))
-    mine = (alerts.c.case_id == number, alerts.c.state != after["state"])
-    connection.execute(update(alerts).where(*mine).values(dict(after)))
-    write_audit(connection, who, "change", "alert", lines, None, line)
-    return len(rows)
+    """Give the alerts of a case its state, each with a line of its own; gives how many had another."""
+    others = select(alerts.c.id).where(alerts.c.case_id == number, alerts.c.state != after["state"])
+    ids = list(connection.execute(others.order_by(alerts.c.id)).scalars())
+    return change_many(connection, ALERT, ids, after, who, None, line)
 
 
 def _count_parts(connection: Connection, line: int) -> int:
@@ -256,7 +249,7 @@ def split_case(connection: Connection, number: int, who: str, ids: Sequence[int]
     made = int(connection.execute(insert(cases).values(values).returning(cases.c.id)).scalar_one())
     write_line(connection, who, "make", "case", (made, None, {"split from": number}))
     line = write_line(connection, who, "split", "case", (number, None, {"into": made, "alerts": len(ids)}))
-    _move(connection, ids, made, who, line)
+    change_many(connection, ALERT, ids, {"case_id": made}, who, None, line)
     for each in (number, made):
         recount(connection, each)
     return made
@@ -272,16 +265,11 @@ def merge_cases(connection: Connection, ids: Sequence[int], who: str) -> int:
             raise Problem(409, f"Case {number} is of another stream than case {into}.")
         line = change(connection, CASE, number, {"merged_into": into}, who)
         moved = list(connection.execute(select(alerts.c.id).where(alerts.c.case_id == number)).scalars())
-        _move(connection, moved, into, who, line)
+        change_many(connection, ALERT, moved, {"case_id": into}, who, None, line)
         write_line(connection, who, "merge", "case", (into, None, {"merged": number, "alerts": len(moved)}))
         recount(connection, number)
     recount(connection, into)
     return into
-
-
-def _move(connection: Connection, ids: Sequence[int], case: int, who: str, line: int | None) -> None:
-    for each in ids:
-        change(connection, ALERT, each, {"case_id": case}, who, "change", None, line)
 
 
 def _open_case(connection: Connection, number: int) -> RowMapping:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection, RowMapping, Table, select, update
 
-from anomaly_detection.service.audit import first_line, write_line
+from anomaly_detection.service.audit import first_line, write_audit, write_line
 from anomaly_detection.service.case_totals import recount
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.tables import alerts, audit, cases, rules, settings, streams
 
-__all__ = ["ALERT", "CASE", "RULE", "SETTING", "STREAM", "Subject", "change", "last_change", "undo"]
+__all__ = ["ALERT", "CASE", "RULE", "SETTING", "STREAM", "Subject", "change", "change_many", "last_change", "undo"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,51 @@ def change(
     old = {name: before[name] for name in changed}
     line = (number, old or None, changed or None)
     return write_line(connection, who, what if changed else "comment", subject.name, line, comment, None, part_of)
+
+
+def change_many(
+    connection: Connection,
+    subject: Subject,
+    ids: Sequence[int],
+    after: Mapping[str, Any],
+    who: str,
+    comment: str | None = None,
+    part_of: int | None = None,
+) -> int:
+    """What `change` does, for many at once; gives how many have other values now.
+
+    Raises
+    ------
+    Problem
+        404 where one is not there; then nothing is changed.
+    """
+    columns = [subject.table.c.id, *(subject.table.c[name] for name in after)]
+    before: dict[int, dict[str, Any]] = {}
+    for some in _parts(ids):
+        rows = connection.execute(select(*columns).where(subject.table.c.id.in_(some))).mappings()
+        before |= {row["id"]: {name: row[name] for name in after} for row in rows}
+    lacking = next((each for each in ids if each not in before), None)
+    if lacking is not None:
+        raise Problem(404, f"There is no {subject.name} {lacking}.")
+    lines = []
+    for each in ids:
+        changed = {name: value for name, value in after.items() if value != before[each][name]}
+        if changed:
+            lines.append((each, {name: before[each][name] for name in changed}, changed))
+    moved = [each for each, _, _ in lines]
+    for some in _parts(moved):
+        connection.execute(update(subject.table).where(subject.table.c.id.in_(some)).values(dict(after)))
+    write_audit(connection, who, "change", subject.name, lines, comment, part_of)
+    if comment is not None:
+        same = set(ids) - set(moved)
+        said = [(each, None, None) for each in ids if each in same]
+        write_audit(connection, who, "comment", subject.name, said, comment, part_of)
+    return len(lines)
+
+
+def _parts(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    # Older SQLite takes 999 values at a time.
+    return (ids[first : first + 500] for first in range(0, len(ids), 500))
 
 
 def last_change(connection: Connection, subject: Subject, number: int, whats: Sequence[str] = ("change",)) -> int:

@@ -14,7 +14,7 @@ from anomaly_detection.service.incoming import without_nul
 from anomaly_detection.service.listing import Filter, Listing
 from anomaly_detection.service.operations import Parameter
 from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, choice, maybe, record, text
-from anomaly_detection.service.tables import jobs, models, streams
+from anomaly_detection.service.tables import jobs, streams
 
 __all__ = [
     "ASKED_FOR",
@@ -80,9 +80,9 @@ def is_training(connection: Connection, stream_id: int) -> bool:
 
 
 def unjudged(connection: Connection) -> list[int]:
-    """The ids of streams that have a model and records from before it, and no job for these, open or failed."""
-    has_model = select(models.c.id).where(models.c.stream_id == streams.c.id).exists()
-    mine = (jobs.c.stream_id == streams.c.id, jobs.c.kind == "judge", jobs.c.state != "done")
+    """The ids of streams with a model in effect and records from before it, and no job for these, open or failed."""
+    has_model = streams.c.model_version.is_not(None) & streams.c.deleted.is_(None)
+    mine = (jobs.c.stream_id == streams.c.id, jobs.c.kind == "judge", jobs.c.state.in_(("queued", "running", "failed")))
     query = select(streams.c.id).where(streams.c.waiting > 0, has_model, ~select(jobs.c.id).where(*mine).exists())
     return list(connection.execute(query).scalars())
 

@@ -12,11 +12,16 @@ __all__ = ["progress"]
 
 def progress(connection: Connection, stream: Stream) -> str:
     """Such as ``learning: 312 of 1,000 records``."""
-    query = select(jobs).where(jobs.c.stream_id == stream.id).order_by(jobs.c.id.desc()).limit(1)
+    trainings = select(jobs).where(jobs.c.stream_id == stream.id, jobs.c.kind == "train")
+    query = trainings.order_by(jobs.c.id.desc()).limit(1)
     last = connection.execute(query).mappings().first()
     if last is not None and last["state"] in ("queued", "running"):
         return f"learning: a model is being trained on {stream.kept:,} records"
-    if last is not None and last["state"] == "done":
+    if stream.model_version is not None:
         return "learning: the model is being loaded"
     words = f"learning: {stream.kept:,} of {stream.learn_at:,} records"
-    return words if last is None else f"{words}; the last training failed: {last['error']}"
+    if last is None or last["state"] == "cancelled":
+        return words
+    if last["state"] == "done":
+        return f"{words}; a model is there, and waits to be put into effect"
+    return f"{words}; the last training failed: {last['error']}"

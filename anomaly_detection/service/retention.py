@@ -72,7 +72,7 @@ def forget(database: Database, stream_id: int, retention: Retention) -> Iterator
     before = as_text(datetime.now(timezone.utc) - timedelta(days=retention.days)) if retention.days is not None else ""
     with database.reading() as connection:
         last = _last_to_go(connection, stream_id, retention.records)
-    done_with = select(alerts.c.id).where(_is_done_with())
+    done_with = select(alerts.c.id).where(alerts.c.id == records.c.alert_id, _is_done_with()).exists()
     place = 0
     while True:
         with database.writing() as connection:
@@ -80,7 +80,7 @@ def forget(database: Database, stream_id: int, retention: Retention) -> Iterator
                 select(records.c.id, records.c.alert_id)
                 .where(records.c.stream_id == stream_id, records.c.id > place, records.c.state != "waiting")
                 .where(or_(records.c.received < before, records.c.id <= last), _may_go(records))
-                .where(or_(records.c.alert_id.is_(None), records.c.alert_id.in_(done_with)))
+                .where(or_(records.c.alert_id.is_(None), done_with))
                 .order_by(records.c.id)
                 .limit(_AT_ONCE)
             )

@@ -223,7 +223,7 @@ class Service:
                 self._created[stream_id] = row["created"]
                 self._judges[stream_id] = made
         for stream_id in self._judges.keys() - rows.keys():
-            # Deleted.
+            # The stream was deleted, or the model is no longer in effect.
             del self._judges[stream_id]
 
     def _look(self) -> None:

@@ -71,7 +71,10 @@ def _judge(database: Database, models_dir: Path, uploads: Path, job: RowMapping,
     with database.reading() as connection:
         row = current_models(connection).get(stream_id)
     if row is None:
-        # The stream was deleted.
+        with database.writing() as connection:
+            if jobs.renew(connection, number, worker):
+                # None is in effect any more; once one is there is another such job.
+                jobs.end(connection, number, result={"records": 0})
         return
     try:
         ratio = StreamSettings.of(row["settings"]).anomaly_ratio

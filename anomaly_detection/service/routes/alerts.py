@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from starlette.responses import Response
 
 from anomaly_detection.service.access import Need
-from anomaly_detection.service.alert_book import ALERT_SHAPE, ALERTS, CHANGE, change_alert, change_of, find_alert
+from anomaly_detection.service.alert_book import ALERT_SHAPE, ALERTS, CHANGE, change_alerts, change_of, find_alert
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.operations import Call, Operation
 from anomaly_detection.service.problems import Problem
@@ -36,20 +36,19 @@ def change_one_alert(service: Service, call: Call) -> Response:
     """``PATCH /v1/alerts/{id}``."""
 
     def work(connection: Connection) -> dict[str, Any]:
-        change_alert(connection, call.id, call.who, call.content)
+        change_alerts(connection, [call.id], call.who, call.content)
         return _found(connection, call.id)
 
     return answer(service.writer.run(work))
 
 
-def change_alerts(service: Service, call: Call) -> Response:
+def change_many_alerts(service: Service, call: Call) -> Response:
     """``PATCH /v1/alerts``: all of them, or none."""
     content = dict(call.content)
     ids = content.pop("ids")
 
     def work(connection: Connection) -> None:
-        for each in ids:
-            change_alert(connection, each, call.who, content)
+        change_alerts(connection, ids, call.who, content)
 
     service.writer.run(work)
     return answer({"alerts": len(ids)})
@@ -77,7 +76,7 @@ OPERATIONS = (
     Operation(
         "PATCH",
         "/v1/alerts",
-        change_alerts,
+        change_many_alerts,
         "Change many alerts in one transaction: their state, verdict or assignee; comment on them, or undo.",
         record({"alerts": COUNT}),
         "How many were changed.",
