@@ -359,3 +359,44 @@ def test_the_overview_shows_what_the_api_counts(client: TestClient) -> None:
     assert values["Alerts"][-1] == found["alerts"]
     assert "Nothing came" in page(client, "/overview", stream="other")
     assert "days is 7" in page(client, "/overview", 400, days="1000000")
+
+
+def test_the_page_of_a_stream_changes_its_threshold_and_its_model(tmp_path: Path) -> None:
+    with resting(tmp_path) as service:
+        client = client_of(service)
+        client.post(RECORDS, json=[*simulated(30, 3), hot(1)])
+        assert 'href="/streams/default"' in page(client, "/streams")
+        text = page(client, "/streams/default")
+        assert "31 records judged" in text
+        assert text.count("judges now") == 1
+        then = client.get("/v1/streams/default/threshold", params={"anomaly_ratio": 0.3}).json()["alerts_then"]
+        assert f"With 30 %, {then} of them" in page(client, "/streams/default", percent="30")
+        page(client, "/streams/default", 400, percent="many")
+        page(client, "/streams/other", 404)
+
+        def do(what: str, **form: Any) -> int:
+            return client.post("/streams/default", data={"do": what, **form}, follow_redirects=False).status_code
+
+        assert do("threshold", percent="30") == 303
+        assert client.get("/v1/streams/default").json()["settings"]["anomaly_ratio"] == 0.3
+        assert do("learn") == 303
+        work_off(service)
+        assert client.get("/v1/streams/default").json()["model"]["version"] == 2
+        assert do("roll back") == 303
+        assert client.get("/v1/streams/default").json()["model"]["version"] == 1
+        assert do("promote", number="2") == 303
+        assert client.get("/v1/streams/default").json()["model"]["version"] == 2
+        rule = {"stream": "default", "column": None, "where": {"product": "Fish"}, "reason": SCRIPT}
+        number = client.post("/v1/rules", json=rule).json()["id"]
+        assert SCRIPT in unescape(page(client, "/streams/default"))
+        assert do("revoke", number=str(number)) == 303
+        assert client.get(f"/v1/rules/{number}").json()["revoked"]
+        assert do("burn") == 400
+        # All of it is in the audit.
+        text = unescape(page(client, "/audit"))
+        assert "anomaly_ratio" in text
+        assert "revoke rule" in text
+        assert "Nothing was changed" in page(client, "/audit", who="nobody")
+        (export,) = re.findall(r'href="(/v1/audit[^"]+)"', page(client, "/audit", subject="rule"))
+        assert client.get(unescape(export)).headers["Content-Type"].startswith("text/csv")
+        assert 'rel="next"' in page(client, "/audit", limit="1")

@@ -362,6 +362,13 @@ def one_slip(one: str, other: str) -> bool:
     )
 
 
+def test_a_column_forgets_what_many_models_asked_of_it() -> None:
+    column = Coded.of(np.zeros(1), ["Alpha"])
+    asked = [lambda one, i=i: np.array([i + len(one.names)]) for i in range(2_500)]
+    assert [int(column.made(make)[0]) for make in asked] == list(range(1, 2_501))
+    assert len(column._made) <= 1_000
+
+
 def test_nothing_is_told_of_the_decimals_of_numbers_with_all_digits() -> None:
     rng = np.random.default_rng(0)
     table = as_table(
@@ -371,6 +378,8 @@ def test_nothing_is_told_of_the_decimals_of_numbers_with_all_digits() -> None:
     assert list(found.learned_) == ["price"]
     told = found.transform(as_table(pd.DataFrame({"measured": [0.0022116345], "price": [0.0022]})))
     assert told[0, 0] > 5.0
+    none = Decimals().fit(table.only(["measured"]))
+    assert none.transform(table.only(["measured"])).shape == (500, 0)
 
 
 def test_a_gap_that_many_rows_bring_is_worth_less() -> None:

@@ -28,6 +28,7 @@ from anomaly_detection.service.app import make_app
 from anomaly_detection.service.configuration import Configuration, database_url
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.limits import Limits
+from anomaly_detection.service.pages.rendering import STATIC
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.rates import Rates
 from anomaly_detection.service.retention import queue_forgetting
@@ -386,6 +387,8 @@ def test_what_routes_need_is_a_right_of_somebody(service: Service) -> None:
         ("POST", "/login"),
         ("POST", "/logout"),
         ("GET", "/v1/session"),
+        ("GET", "/login"),
+        *(("GET", f"/static/{name}") for name in STATIC),
     }
 
 
