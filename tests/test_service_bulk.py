@@ -194,6 +194,19 @@ def test_tables_with_a_column_twice_or_a_damaged_one(client: TestClient) -> None
         assert "damaged" in answer.json()["detail"]
 
 
+def test_few_bytes_that_unpack_to_many(client: TestClient, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = count(service)
+    body = parquet(pa.table({"a": ["x" * 10_000] * 20}))
+    assert len(body) < 1000
+    monkeypatch.setattr(taking, "MOST_BYTES", 150_000)
+    answer = send(client, body, "application/vnd.apache.parquet")
+    assert answer.status_code == 202
+    job = finished(service, answer.json()["status_url"])
+    assert job["state"] == "failed"
+    assert "unpacks to more than 150,000 bytes" in job["error"]
+    assert count(service) == before
+
+
 @pytest.mark.parametrize("media", list(MEDIA))
 def test_many_records_become_a_job(client: TestClient, service: Service, media: str) -> None:
     before = count(service)
@@ -380,7 +393,7 @@ def test_whoever_takes_a_job_up_goes_on_where_it_was_left(tmp_path: Path, monkey
 def parts_of_kept(service: Service) -> list[Any]:
     with service.database.reading() as connection:
         rows = connection.execute(select(records.c.body).order_by(records.c.id)).scalars()
-        return [records_of(body.encode(), "json") for body in rows]
+        return [records_of(body.encode(), "json", Limits()) for body in rows]
 
 
 @pytest.mark.slow

@@ -25,7 +25,6 @@ from anomaly_detection.service.database import Database, FullError
 from anomaly_detection.service.jobs import find_job
 from anomaly_detection.service.keys import add_key, list_keys, remove_key
 from anomaly_detection.service.models import current_models
-from anomaly_detection.service.routes import records as records_routes
 from anomaly_detection.service.tables import METADATA, keys
 from anomaly_detection.service.writer import Writer
 
@@ -258,9 +257,10 @@ def test_a_service_on_a_full_disk_answers_507_and_goes_on_when_there_is_room(tmp
         assert (second.status_code, second.json()["title"]) == (507, "Insufficient Storage")
         assert client.get("/health").status_code == 200
         monkeypatch.undo()
-        monkeypatch.setattr(records_routes, "keep_body", without_room)
+        monkeypatch.setattr("os.fsync", without_room)
         third = client.post("/v1/streams/default/records", json=simulated(1), headers={"Prefer": "respond-async"})
         assert (third.status_code, third.json()["title"]) == (507, "Insufficient Storage")
+        assert list(service.uploads_dir.iterdir()) == []
         monkeypatch.undo()
         with limited(service.database.writing, False):
             pass

@@ -174,10 +174,12 @@ def test_no_stream_has_a_name_that_no_address_leads_to(client: TestClient, name:
     assert "is not . or .." in answer.json()["detail"]
 
 
-def test_too_many_streams(client: TestClient) -> None:
+def test_too_many_streams(client: TestClient, service: Service) -> None:
     assert client.post("/v1/streams/second/records", json={"a": 1}).status_code == 200
-    answer = client.post("/v1/streams/third/records", json={"a": 1})
-    assert (answer.status_code, answer.json()["title"]) == (409, "Conflict")
+    for headers in ({}, {"Prefer": "respond-async"}):
+        answer = client.post("/v1/streams/third/records", json={"a": 1}, headers=headers)
+        assert (answer.status_code, answer.json()["title"]) == (409, "Conflict")
+    assert list(service.uploads_dir.iterdir()) == []
 
 
 def test_an_error_of_the_service_itself_tells_nothing(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

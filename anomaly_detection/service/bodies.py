@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ from anomaly_detection.data.chunks import read_chunks
 from anomaly_detection.data.frames import refuse_duplicates
 from anomaly_detection.errors import DataError, first_line
 from anomaly_detection.service.incoming import Incoming
+from anomaly_detection.service.limits import Limits
 from anomaly_detection.service.plain_records import records_of_frame
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.shapes import OBJECT, Shape, array
 
-__all__ = ["JSON_BODY", "MEDIA", "kind_of", "parts_of", "records_of"]
+__all__ = ["JSON_BODY", "MEDIA", "kind_of", "parts_of", "records_of", "unpacked"]
 
 MOST_JSON = 512 * 1024 * 1024
 """Bytes of a JSON file, which can only be read as a whole."""
@@ -42,14 +43,29 @@ def kind_of(content_type: str) -> str:
     return MEDIA[kind]
 
 
-def records_of(body: bytes, kind: str) -> list[Incoming]:
-    """The records of a body; `Problem` (400) for one that is not what it says."""
+def records_of(body: bytes, kind: str, limits: Limits) -> list[Incoming] | None:
+    """The records of a body; `Problem` (400) for one that is not what it says.
+
+    None where a packed one holds more than a request may: what a job reads some at a time is not all held here.
+    """
     if kind in ("json", "ndjson"):
         return _of_json(body) if kind == "json" else list(map(_line, filter(bytes.strip, body.split(b"\n"))))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"body.{kind}"
         path.write_bytes(body)
-        return list(chain.from_iterable(parts_of(path, kind)))
+        found: list[Incoming] = []
+        size = 0
+        for part in parts_of(path, kind):
+            found += part
+            size += unpacked(part)
+            if len(found) > limits.records or size > limits.body:
+                return None
+        return found
+
+
+def unpacked(records: list[Incoming]) -> int:
+    """How much records take once they are kept: few bytes of a packed file may be many."""
+    return sum(len(each.body) for each in records)
 
 
 def parts_of(path: Path, kind: str) -> Iterator[list[Incoming]]:

@@ -364,8 +364,7 @@ class Service:
 
     def queue(self, name: str, path: Path, kind: str, who: str, key: str | None) -> tuple[bytes, bool]:
         """Queue the taking of a file's records; gives the reply as `take_once`."""
-        stream_id = self.stream_id(name)
-        digest = "" if key is None else digest_of_file(path)
+        is_new = False
 
         def work(connection: Any) -> tuple[bytes, bool]:
             before = None if key is None else earlier_reply(connection, stream_id, key, digest)
@@ -378,8 +377,9 @@ class Service:
                 keep_reply(connection, stream_id, key, digest, made)
             return made, True
 
-        is_new = False
         try:
+            stream_id = self.stream_id(name)
+            digest = "" if key is None else digest_of_file(path)
             made, is_new = self.writer.run(work)
         finally:
             if not is_new:

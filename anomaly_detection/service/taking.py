@@ -10,7 +10,7 @@ from sqlalchemy import RowMapping
 
 from anomaly_detection.errors import AnomalyDetectionError
 from anomaly_detection.service import jobs
-from anomaly_detection.service.bodies import parts_of
+from anomaly_detection.service.bodies import parts_of, unpacked
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.keeping import Kept, keep
@@ -20,6 +20,7 @@ from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.rules import rules_of
 from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.streams import find_stream
+from anomaly_detection.service.uploads import MOST_BYTES
 from anomaly_detection.service.verdicts import Verdicts
 
 __all__ = ["MOST_RECORDS", "take"]
@@ -82,13 +83,16 @@ def _take(
 
 def _checked(path: Path, kind: str) -> int:
     """How many records there are; `Problem` where they cannot be read, or are too many."""
-    limits, count = Limits(), 0
+    limits, count, size = Limits(), 0, 0
     for part in parts_of(path, kind):
         for each in part:
             limits.check(each.fields)
         count += len(part)
+        size += unpacked(part)
         if count > MOST_RECORDS:
             raise Problem(413, f"The file has more than {MOST_RECORDS:,} records; send them in parts.")
+        if size > MOST_BYTES:
+            raise Problem(413, f"The file unpacks to more than {MOST_BYTES:,} bytes; send it in parts.")
     if not count:
         raise Problem(400, "The body holds no record.")
     return count

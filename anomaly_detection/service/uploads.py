@@ -100,10 +100,15 @@ def _too_large() -> Problem:
 def keep_body(body: bytes, folder: Path, kind: str) -> Path:
     """Put a body into a file that outlives a power cut."""
     path = new_upload(folder, kind)
-    with path.open("xb") as file:
-        file.write(body)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with path.open("xb") as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        # A part of it would keep a full disk full.
+        path.unlink(missing_ok=True)
+        raise
     return path
 
 

@@ -48,12 +48,12 @@ def _take(service: Service, call: Call, body: bytes | Path, kind: str, key: str 
         return _queue(service, call, body, kind, key)
     if "respond-async" in call.headers.get("prefer", ""):
         return _queue(service, call, keep_body(body, service.uploads_dir, kind), kind, key)
-    found = records_of(body, kind)
-    if not found:
+    found = records_of(body, kind, service.limits)
+    if found is not None and not found:
         raise Problem(400, "The body holds no record.")
-    for each in found:
+    for each in found or ():
         service.limits.check(each.fields)
-    if len(found) > service.limits.records:
+    if found is None or len(found) > service.limits.records:
         return _queue(service, call, keep_body(body, service.uploads_dir, kind), kind, key)
     if key is None:
         return answer(_told(service.take(call.name, found)))
