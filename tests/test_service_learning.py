@@ -65,6 +65,19 @@ def test_a_model_is_learned_from_the_first_records_and_loaded_again(tmp_path: Pa
         assert again["alert_id"] == judged["alert_id"]
 
 
+def test_one_record_with_an_infinite_number_hinders_no_learning(tmp_path: Path) -> None:
+    with running(tmp_path, model=None, learn_from=150) as service:
+        client = client_of(service)
+        endless = client.post("/detect", json={"data": {**hot(1), "temperature": "1e999"}}).json()
+        client.post("/detect", json={"data": simulated(150)})
+        wait_until(lambda: client.get("/health").json()["api_ready"])
+        assert client.get("/v1/jobs/1").json()["result"] == {"version": 1, "records": 150}
+        wait_until(lambda: service.streams()[0]["waiting"] == 0)
+        record = client.get(f"/v1/records/{endless['record_id']}").json()
+        assert record["state"] == "refused"
+        assert "infinite" in record["error"]
+
+
 @pytest.mark.slow
 def test_a_model_is_learned_from_records_in_postgresql(tmp_path: Path) -> None:
     with (

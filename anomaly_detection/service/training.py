@@ -6,12 +6,15 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
+import pandas as pd
 from sqlalchemy import RowMapping
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.data.files import prepare_folder
-from anomaly_detection.errors import AnomalyDetectionError
+from anomaly_detection.data.number_texts import parse_numbers
+from anomaly_detection.errors import AnomalyDetectionError, DataError
 from anomaly_detection.service import jobs
 from anomaly_detection.service.bodies import parts_of
 from anomaly_detection.service.database import Database
@@ -42,8 +45,17 @@ def train(database: Database, models_dir: Path, uploads: Path, job: RowMapping, 
     try:
         prepare_folder(models_dir)
         records = _records(database, uploads, stream_id, given)
+        settings = StreamSettings.of(stream.settings)
+        try:
+            model = learn(records, settings)
+        except DataError:
+            finite = _finite(records)
+            if "file" in given or len(finite) == len(records):
+                raise
+            # Whoever sent what waits for a model was not told that it cannot be judged.
+            records, model = finite, learn(finite, settings)
         count = len(records)
-        learn(records, StreamSettings.of(stream.settings)).save_model(path)
+        model.save_model(path)
     except (AnomalyDetectionError, Problem) as failure:
         error = str(failure)
     with database.writing() as connection:
@@ -66,6 +78,18 @@ def learn(records: list[Incoming], settings: StreamSettings) -> AnomalyDetection
     rows = table([each.judgeable for each in records])
     api = AnomalyDetectionAPI(anomaly_ratio=settings.anomaly_ratio or _RATIO)
     return api.fit(rows, declarations=settings.declarations(rows[0]))
+
+
+def _finite(records: list[Incoming]) -> list[Incoming]:
+    """Those without a text that is an infinite number, which no model takes."""
+    texts = list({value for each in records for value in each.judgeable.values() if isinstance(value, str)})
+    numbers = parse_numbers(pd.Series(texts, dtype=object))
+    infinite = {text for text, number in zip(texts, numbers, strict=True) if np.isinf(number)}
+    return [each for each in records if infinite.isdisjoint(filter(_is_text, each.judgeable.values()))]
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
 
 
 def _records(database: Database, uploads: Path, stream_id: int, given: dict[str, Any]) -> list[Incoming]:
