@@ -131,7 +131,13 @@ def test_odd_questions_are_refused(client: TestClient, query: str) -> None:
     assert is_problem(client.get(f"/v1/alerts?{query}"), 400)
 
 
-FORMULA = {"supplier": "=cmd|'/C calc'!A0", "location": "+1", "product": "-x", "productId": "@y"}
+FORMULA = {
+    "supplier": "=cmd|'/C calc'!A0",
+    "location": "+1",
+    "product": "-x",
+    "productId": "@y",
+    "batch_id": "\uff1d1+1",
+}
 
 
 def exported(client: TestClient, path: str, kind: str, tmp_path: Path, **query: Any) -> Any:

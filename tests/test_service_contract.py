@@ -236,6 +236,28 @@ def test_the_port_comes_from_the_environment(capsys: pytest.CaptureFixture[str],
     assert "is no port" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "origin", ["*", "evil", "null", "https://shop.example/", "https://a@b", "HTTPS://Shop.example"]
+)
+def test_what_no_browser_sends_is_no_origin(origin: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from anomaly_detection.cli import _parser
+
+    with pytest.raises(SystemExit):
+        _parser().parse_args(["serve", "--allow-origin", origin])
+    assert "is no origin; give scheme and host" in capsys.readouterr().err
+    fine = ["https://shop.example", "http://localhost:81", "http://[::1]:81"]
+    assert _parser().parse_args(["serve", "--allow-origin", *fine]).allow_origin == fine
+
+
+def test_numbers_that_nobody_means_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    from anomaly_detection.cli import _parser
+
+    for option in ("--keep-days", "--learn-from"):
+        with pytest.raises(SystemExit):
+            _parser().parse_args(["serve", option, "999999999"])
+        assert "is too large; give at most" in capsys.readouterr().err
+
+
 def test_answers_are_plain_json(url: str) -> None:
     answer = detect(url, {"data": hot(11)})
     json.loads(answer.text, parse_constant=pytest.fail)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ipaddress
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,7 +83,7 @@ examples:
 _ROLES = ("viewer", "analyst", "admin")
 
 
-def _whole(least: int) -> Callable[[str], int]:
+def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
     def read(text: str) -> int:
         try:
             value = int(text.replace("_", "").replace(",", ""))
@@ -90,6 +91,8 @@ def _whole(least: int) -> Callable[[str], int]:
             value = least - 1
         if value < least:
             raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {least} up")
+        if most is not None and value > most:
+            raise argparse.ArgumentTypeError(f"{text!r} is too large; give at most {most:,}")
         return value
 
     return read
@@ -449,7 +452,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--learn-from",
         metavar="N",
-        type=_whole(2),
+        type=_whole(2, 1_000_000),
         default=1000,
         help="without a model, learn one from the first N records (default: 1000)",
     )
@@ -458,6 +461,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         metavar="ORIGIN",
         nargs="+",
         action="extend",
+        type=_origin,
         default=[],
         help="origins of pages that may call the service, such as https://shop.example",
     )
@@ -479,7 +483,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         "--workers", metavar="N", type=_whole(1), default=1, help="processes that answer requests (default: 1)"
     )
     parser.add_argument(
-        "--keep-days", metavar="N", type=_whole(1), help="delete records that came longer ago (default: none)"
+        "--keep-days", metavar="N", type=_whole(1, 100_000), help="delete records that came longer ago (default: none)"
     )
     parser.add_argument(
         "--keep-records", metavar="N", type=_whole(1), help="keep the newest N of each stream (default: all)"
@@ -548,6 +552,15 @@ def _network(text: str) -> str:
         return str(ipaddress.ip_network(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no network such as 10.0.0.0/8: {error}") from error
+
+
+def _origin(text: str) -> str:
+    """What browsers send: a scheme, a host and perhaps a port. ``*`` is none, since nobody logs in on loopback."""
+    if not re.fullmatch(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no origin; give scheme and host in small letters, such as https://shop.example"
+        )
+    return text
 
 
 COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {

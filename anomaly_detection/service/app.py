@@ -59,7 +59,7 @@ class _Number(IntegerConvertor):
     regex = "[0-9]{1,100}"
 
 
-register_url_convertor("number", _Number())
+register_url_convertor("int", _Number())
 
 
 def make_app(service: Service) -> Starlette:
@@ -163,7 +163,7 @@ def _own(service: Service, turns: Mapping[str, CapacityLimiter]) -> list[Describ
 def _typed(path: str) -> str:
     """The path as Starlette has it: what is a number takes nothing else."""
     for name in NUMBERS:
-        path = path.replace(f"{{{name}}}", f"{{{name}:number}}")
+        path = path.replace(f"{{{name}}}", f"{{{name}:int}}")
     return path
 
 

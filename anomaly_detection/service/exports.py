@@ -27,7 +27,8 @@ _FIELDS = "record"
 
 _MOST_FIELDS = 300
 _ARROW = {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+# Wide forms too: spreadsheets of East Asia take them for the same.
+_FORMULA = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
 
 
 def export(parts: Rows, kind: str, name: str, shape: Shape) -> Response:
