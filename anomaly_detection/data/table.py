@@ -25,6 +25,8 @@ __all__ = [
 ]
 
 MISSING_LEVEL = "(missing)"
+_MOST_MADE = 1_000
+"""Of a column for several models and columns of the same name."""
 
 Bools = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.int64]
@@ -99,6 +101,9 @@ class Coded:
         """What a function makes of this column, made once."""
         found = self._made.get(make)
         if found is None:
+            if len(self._made) >= _MOST_MADE:
+                # Columns of single records outlive the models that asked.
+                self._made.clear()
             found = self._made[make] = make(self)
         return found
 
