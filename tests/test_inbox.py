@@ -174,11 +174,20 @@ def test_what_cannot_be_done_says_so(client: TestClient) -> None:
     assert "No case is chosen" in act(client, do="expected").text
     assert "called by their numbers" in act(client, ids="x", do="expected").text
     assert "not 'burn'" in act(client, ids=case, do="burn").text
-    assert "1 to 365 days" in act(client, ids=case, do="snooze", days="0").text
+    for days in ("0", "366", "9" * 5000):
+        assert "1 to 365 days" in act(client, ids=case, do="snooze", days=days).text
+    # The page is not found, but the change would be made.
+    assert client.post("/cases", data={"ids": case, "do": "real"}, headers={"HX-Current-URL": "http://["}).is_error
     assert act(client, ids=case, do="comment", comment=" ").status_code == 400
     assert act(client, ids=case, do="undo").status_code == 409
     assert act(client, ids=case, do=["expected", "real"]).status_code == 400
     assert client.get(f"/v1/cases/{case}").json()["state"] == "open"
+
+
+def test_a_change_is_made_on_whatever_page(client: TestClient) -> None:
+    case = case_of(client, raised(client, 1)[0])
+    assert act(client, f"/cases/{'9' * 5000}", ids=case, do="acknowledge").status_code == 200
+    assert client.get(f"/v1/cases/{case}").json()["state"] == "acknowledged"
 
 
 def test_every_button_is_something_that_can_be_done(client: TestClient) -> None:

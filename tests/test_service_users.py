@@ -379,7 +379,7 @@ def test_what_routes_need_is_a_right_of_somebody(service: Service) -> None:
     for _, path, need in found:
         assert need.stream in ways
         assert ("{name}" in path) is (need.stream == "path") or path == "/explain/{name}"
-        assert need.stream not in ROWS or "{id:int}" in path
+        assert need.stream not in ROWS or "{id:number}" in path
     # What everybody may is this, and nothing else.
     static = {("GET", f"/static/{name}") for name in STATIC}
     assert {(method, path) for method, path, need in found if need.right == OPEN} - static == {
@@ -396,7 +396,7 @@ def test_what_routes_need_is_a_right_of_somebody(service: Service) -> None:
 
 def ask(client: TestClient, method: str, path: str, headers: dict[str, str]) -> int:
     url = path.replace("{name}", "default")
-    for part in ("{id:int}", "{version:int}"):
+    for part in ("{id:number}", "{version:number}"):
         url = url.replace(part, "999999")
     content = "{" if method in ("POST", "PUT", "PATCH") else None
     return client.request(method, url, content=content, headers=headers).status_code
