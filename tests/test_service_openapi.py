@@ -89,14 +89,14 @@ def test_the_document_has_every_route_and_no_other(app: Any, service: Service) -
     client = TestClient(app, "http://127.0.0.1")
     assert client.get("/openapi.json").json() == json.loads(json.dumps(DOCUMENT))
     routes = {
-        (route.path.replace(":int", ""), method.lower())
+        (route.path.replace(":int", "").replace(":number", ""), method.lower())
         for route in app.routes
         if isinstance(route, Route) and route.path not in (*ENDPOINTS, "/explain/{name}")
         for method in (route.methods or set()) - {"HEAD"}
     }
     described = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
     pages = {
-        (path.replace(":int", ""), method.lower())
+        (path.replace(":int", "").replace(":number", ""), method.lower())
         for path, needs, _ in page_routes(service, CapacityLimiter(1))
         for method in needs
     }
