@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from functools import cache
 from importlib.resources import files
@@ -12,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import Response
 
 from anomaly_detection.data.well_formed_text import well_formed
+from anomaly_detection.explain.cells import reason_cells
 from anomaly_detection.service.pages.heading import told
 
 __all__ = ["STATIC", "age", "figure", "html", "number", "static_file", "version_of"]
@@ -65,6 +67,10 @@ def figure(value: Any) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
+def _reason_cells(reason: Mapping[str, Any]) -> tuple[str, str, str]:
+    return reason_cells(reason["direction"], reason["value"], reason["expected"], reason["expected_range"])
+
+
 def _whole(sentence: str) -> str:
     """The same with each number and its sign of per cent in one line."""
     return sentence.replace(" %", "\N{NO-BREAK SPACE}%")
@@ -83,7 +89,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(age=age, number=number, minute=_minute, figure=figure, whole=_whole)
+    made.filters.update(age=age, number=number, minute=_minute, figure=figure, whole=_whole, reason_cells=_reason_cells)
     made.globals.update(static=lambda name: f"/static/{name}?v={version_of(name)}")
     return made
 
