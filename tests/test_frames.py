@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import struct
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -281,6 +283,35 @@ def test_tables_of_other_libraries_that_cannot_be_read(tmp_path: Path, data: Any
         pq.write_table(data, tmp_path / "a.parquet")
         with pytest.raises(DataError, match="not a Parquet table"):
             read_table(tmp_path / "a.parquet")
+
+
+def damaged(cells: pa.Array, whole: bytes, broken: bytes) -> pa.Table:
+    """A table as it is sent, of which some bytes are others."""
+    out = io.BytesIO()
+    with pa.ipc.new_stream(out, pa.schema([("odd", cells.type)])) as writer:
+        writer.write_table(pa.table({"odd": cells}))
+    sent = out.getvalue()
+    assert whole in sent
+    return pa.ipc.open_stream(sent.replace(whole, broken)).read_all()
+
+
+TWO = pa.array(["ab", "cd"])
+CODED = pa.DictionaryArray.from_arrays(pa.array([0, 1, 1, 0], pa.int32()), TWO)
+
+
+@pytest.mark.parametrize("cells", [TWO, TWO.cast(pa.binary()), CODED, pa.array([{"x": "ab"}, {"x": "cd"}])])
+@pytest.mark.parametrize("ends", [(0, 2, 2 * 10**9), (0, 2, 1000), (0, 2, -5), (-(10**9), 2, 4), (0, 3, 2)])
+def test_no_cell_is_read_outside_its_column(cells: pa.Array, ends: tuple[int, ...]) -> None:
+    table = damaged(cells, struct.pack("3i", 0, 2, 4), struct.pack("3i", *ends))
+    with pytest.raises(DataError, match=r"Column 'odd' .* is damaged"):
+        to_frame(table)
+
+
+@pytest.mark.parametrize("code", [2, 10**9, -1])
+def test_no_code_is_looked_up_outside_its_categories(code: int) -> None:
+    table = damaged(CODED, struct.pack("4i", 0, 1, 1, 0), struct.pack("4i", 0, 1, code, 0))
+    with pytest.raises(DataError, match=r"Column 'odd' .* is damaged"):
+        to_frame(table)
 
 
 class Textless:

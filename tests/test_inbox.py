@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from anomaly_detection.service import jobs
 from anomaly_detection.service.pages.acting import _DOING
-from anomaly_detection.service.pages.rendering import STATIC, age, figure, number, static_file
+from anomaly_detection.service.pages.rendering import STATIC, age, figure, lasting, number, static_file
 from anomaly_detection.service.pages.start import LATEST
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.tables import alerts, cases, records
@@ -174,11 +174,20 @@ def test_what_cannot_be_done_says_so(client: TestClient) -> None:
     assert "No case is chosen" in act(client, do="expected").text
     assert "called by their numbers" in act(client, ids="x", do="expected").text
     assert "not 'burn'" in act(client, ids=case, do="burn").text
-    assert "1 to 365 days" in act(client, ids=case, do="snooze", days="0").text
+    for days in ("0", "366", "9" * 5000):
+        assert "1 to 365 days" in act(client, ids=case, do="snooze", days=days).text
+    # The page is not found, but the change would be made.
+    assert client.post("/cases", data={"ids": case, "do": "real"}, headers={"HX-Current-URL": "http://["}).is_error
     assert act(client, ids=case, do="comment", comment=" ").status_code == 400
     assert act(client, ids=case, do="undo").status_code == 409
     assert act(client, ids=case, do=["expected", "real"]).status_code == 400
     assert client.get(f"/v1/cases/{case}").json()["state"] == "open"
+
+
+def test_a_change_is_made_on_whatever_page(client: TestClient) -> None:
+    case = case_of(client, raised(client, 1)[0])
+    assert act(client, f"/cases/{'9' * 5000}", ids=case, do="acknowledge").status_code == 200
+    assert client.get(f"/v1/cases/{case}").json()["state"] == "acknowledged"
 
 
 def test_every_button_is_something_that_can_be_done(client: TestClient) -> None:
@@ -276,6 +285,7 @@ def test_files_of_pages_are_kept_by_browsers(client: TestClient, name: str) -> N
 def test_ages_and_numbers() -> None:
     assert [figure(each) for each in ("Sea", None, 3, 0.12345, 65432.1)] == ["Sea", "", "3", "0.1235", "65,432"]
     assert age("2020-01-01T00:00:00.000Z").endswith(" y")
+    assert [lasting(each) for each in (7, 106, 7200, 90_000)] == ["7 s", "2 min", "2 h", "1 d"]
     assert age("2999-01-01T00:00:00.000Z") == "now"
     assert [number(each) for each in (None, 0.0, 1234.5, 1e6, -2.25)] == ["", "0", "1,234.50", "1,000,000", "-2.25"]
 
@@ -292,7 +302,7 @@ def test_the_start_goes_from_a_table_to_the_inbox(tmp_path: Path) -> None:
         assert "60 records are kept" in text
         assert "<option selected>number</option>" in text
         assert SCRIPT not in text
-        assert "mine" in page(client, "/")
+        assert '<a href="/start/mine">' in page(client, "/")
         assert client.post("/start/mine", data={"column": "humidity", "was": "number"}).status_code == 400
         asked = {"column": ["humidity", "temperature"], "was": ["number"] * 2, "kind": ["ignore", "number"]}
         went = client.post("/start/mine", data=asked, headers={"HX-Request": "true"})
@@ -350,3 +360,44 @@ def test_the_overview_shows_what_the_api_counts(client: TestClient) -> None:
     assert values["Alerts"][-1] == found["alerts"]
     assert "Nothing came" in page(client, "/overview", stream="other")
     assert "days is 7" in page(client, "/overview", 400, days="1000000")
+
+
+def test_the_page_of_a_stream_changes_its_threshold_and_its_model(tmp_path: Path) -> None:
+    with resting(tmp_path) as service:
+        client = client_of(service)
+        client.post(RECORDS, json=[*simulated(30, 3), hot(1)])
+        assert 'href="/streams/default"' in page(client, "/streams")
+        text = page(client, "/streams/default")
+        assert "31 records judged" in text
+        assert text.count("judges now") == 1
+        then = client.get("/v1/streams/default/threshold", params={"anomaly_ratio": 0.3}).json()["alerts_then"]
+        assert f"With 30 %, {then} of them" in page(client, "/streams/default", percent="30")
+        page(client, "/streams/default", 400, percent="many")
+        page(client, "/streams/other", 404)
+
+        def do(what: str, **form: Any) -> int:
+            return client.post("/streams/default", data={"do": what, **form}, follow_redirects=False).status_code
+
+        assert do("threshold", percent="30") == 303
+        assert client.get("/v1/streams/default").json()["settings"]["anomaly_ratio"] == 0.3
+        assert do("learn") == 303
+        work_off(service)
+        assert client.get("/v1/streams/default").json()["model"]["version"] == 2
+        assert do("roll back") == 303
+        assert client.get("/v1/streams/default").json()["model"]["version"] == 1
+        assert do("promote", number="2") == 303
+        assert client.get("/v1/streams/default").json()["model"]["version"] == 2
+        rule = {"stream": "default", "column": None, "where": {"product": "Fish"}, "reason": SCRIPT}
+        number = client.post("/v1/rules", json=rule).json()["id"]
+        assert SCRIPT in unescape(page(client, "/streams/default"))
+        assert do("revoke", number=str(number)) == 303
+        assert client.get(f"/v1/rules/{number}").json()["revoked"]
+        assert do("burn") == 400
+        # All of it is in the audit.
+        text = unescape(page(client, "/audit"))
+        assert "anomaly_ratio" in text
+        assert "revoke rule" in text
+        assert "Nothing was changed" in page(client, "/audit", who="nobody")
+        (export,) = re.findall(r'href="(/v1/audit[^"]+)"', page(client, "/audit", subject="rule"))
+        assert client.get(unescape(export)).headers["Content-Type"].startswith("text/csv")
+        assert 'rel="next"' in page(client, "/audit", limit="1")

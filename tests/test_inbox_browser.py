@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from service_example import hot, simulated, started
+from service_example import client_of, hot, resting, simulated, started
+
+from anomaly_detection.service import users
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -21,6 +23,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)"),
 ]
 HOSTILE = "<script>document.title = 'hit'</script>"
+PASSWORD = "correct horse battery"
 _WAIT = 60_000
 
 
@@ -141,3 +144,39 @@ def test_a_long_cell_and_many_columns_stay_within_a_small_window(page: Page, tmp
         for path in ("/", "/records", f"/records/{number}", "/start", "/start/wide"):
             page.goto(url + path)
             assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+
+
+def log_in(page: Page, url: str, name: str) -> None:
+    page.goto(url)
+    page.wait_for_url("**/login")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.keyboard.press("Enter")
+    page.locator(".case.current").wait_for()
+
+
+def test_two_people_on_one_case(page: Page, tmp_path: Path) -> None:
+    with resting(tmp_path) as service:
+        service.writer.run(lambda connection: users.add_user(connection, "ann", "admin", PASSWORD))
+        service.writer.run(lambda connection: users.add_user(connection, "ben", "analyst", PASSWORD))
+        client_of(service).post("/detect", json={"data": hot()})
+    with started(tmp_path, "--host", "0.0.0.0") as (_, url):
+        here = url.replace("0.0.0.0", "127.0.0.1")
+        log_in(page, here, "ann")
+        press(page, "a", "yours")
+        browser = page.context.browser
+        assert browser is not None
+        other = browser.new_page()
+        other.set_default_timeout(_WAIT)
+        log_in(other, here, "ben")
+        # The second sees what the first did, and the first what the second did.
+        assert other.locator(".assignee").inner_text() == "ann"
+        press(other, "e", "expected")
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="Why").wait_for()
+        assert "resolved as expected" in page.locator(".meta").first.inner_text()
+        assert "ben" in page.locator(".history").inner_text()
+        page.get_by_role("button", name="Log out").click()
+        page.wait_for_url("**/login")
+        page.goto(f"{here}/cases/1")
+        page.wait_for_url("**/login")

@@ -378,6 +378,8 @@ def test_nothing_is_told_of_the_decimals_of_numbers_with_all_digits() -> None:
     assert list(found.learned_) == ["price"]
     told = found.transform(as_table(pd.DataFrame({"measured": [0.0022116345], "price": [0.0022]})))
     assert told[0, 0] > 5.0
+    none = Decimals().fit(table.only(["measured"]))
+    assert none.transform(table.only(["measured"])).shape == (500, 0)
 
 
 def test_a_gap_that_many_rows_bring_is_worth_less() -> None:

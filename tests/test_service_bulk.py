@@ -142,6 +142,7 @@ def test_cells_of_any_type_become_values_of_json() -> None:
             "list": [[1, np.float64(2), None], None],
             "inner": [{"a": {"b": datetime(2026, 1, 1)}}, None],
             "half": pd.Series(["\ud800", "x"], dtype=object),
+            "far": np.array([-(2**62), 2**62], "datetime64[us]"),
         }
     )
     first, second = records_of_frame(frame)
@@ -158,6 +159,7 @@ def test_cells_of_any_type_become_values_of_json() -> None:
         "list": [1, 2.0, None],
         "inner": {"a": {"b": "2026-01-01T00:00:00"}},
         "half": "\\ud800",
+        "far": str(np.datetime64(-(2**62), "us")),
     }
     assert orjson.loads(second.body) == {
         **dict.fromkeys(("whole", "number", "day", "moment", "exact", "bytes", "list", "inner")),
@@ -165,6 +167,7 @@ def test_cells_of_any_type_become_values_of_json() -> None:
         "flag": False,
         "tall": 1,
         "half": "x",
+        "far": str(np.datetime64(2**62, "us")),
     }
 
 
@@ -176,6 +179,19 @@ def test_bodies_that_are_not_what_they_say(client: TestClient, service: Service,
     assert is_problem(answer, 400), answer.text
     assert "/tmp" not in answer.text
     assert count(service) == before
+
+
+def test_tables_with_a_column_twice_or_a_damaged_one(client: TestClient) -> None:
+    twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"])
+    for file, media in ((False, "application/vnd.apache.arrow.stream"), (True, "application/vnd.apache.arrow.file")):
+        answer = send(client, arrow(twice, file=file), media)
+        assert is_problem(answer, 400)
+        assert "'a'" in answer.json()["detail"]
+        texts = arrow(pa.table({"a": ["ab", "cd"]}), file=file)
+        broken = texts.replace(np.array([0, 2, 4], "i4").tobytes(), np.array([0, 2, 2 * 10**9], "i4").tobytes())
+        answer = send(client, broken, media)
+        assert is_problem(answer, 400)
+        assert "damaged" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("media", list(MEDIA))

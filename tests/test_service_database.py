@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from anomaly_detection.service.database import Database, FullError
 from anomaly_detection.service.jobs import find_job
 from anomaly_detection.service.keys import add_key, list_keys, remove_key
 from anomaly_detection.service.models import current_models
+from anomaly_detection.service.routes import records as records_routes
 from anomaly_detection.service.tables import METADATA, keys
 from anomaly_detection.service.writer import Writer
 
@@ -241,6 +243,10 @@ def test_a_full_disk_is_told_and_what_was_there_stays(database: Database) -> Non
         assert len(connection.execute(select(keys)).all()) == 1001
 
 
+def without_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
 def test_a_service_on_a_full_disk_answers_507_and_goes_on_when_there_is_room(tmp_path: Path, monkeypatch: Any) -> None:
     with running(tmp_path) as service:
         client = client_of(service)
@@ -251,6 +257,10 @@ def test_a_service_on_a_full_disk_answers_507_and_goes_on_when_there_is_room(tmp
         second = client.post("/v1/streams/default/records", json=simulated(50))
         assert (second.status_code, second.json()["title"]) == (507, "Insufficient Storage")
         assert client.get("/health").status_code == 200
+        monkeypatch.undo()
+        monkeypatch.setattr(records_routes, "keep_body", without_room)
+        third = client.post("/v1/streams/default/records", json=simulated(1), headers={"Prefer": "respond-async"})
+        assert (third.status_code, third.json()["title"]) == (507, "Insufficient Storage")
         monkeypatch.undo()
         with limited(service.database.writing, False):
             pass

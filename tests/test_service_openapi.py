@@ -9,8 +9,13 @@ from typing import Any
 
 import pytest
 import schemathesis
+from anyio import CapacityLimiter
 from hypothesis import HealthCheck, Phase, settings
-from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+from schemathesis.specs.openapi.checks import (
+    negative_data_rejection,
+    positive_data_acceptance,
+    unsupported_method,
+)
 from service_example import hot, resting, simulated
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -20,6 +25,7 @@ from anomaly_detection.service.bodies import MEDIA
 from anomaly_detection.service.contract import ENDPOINTS
 from anomaly_detection.service.limits import Limits
 from anomaly_detection.service.openapi import DOCUMENT, OPERATIONS
+from anomaly_detection.service.pages.routes import page_routes
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.shapes import check, moment_of
@@ -73,6 +79,9 @@ def test_the_service_does_what_its_document_says(case: Any, app: Any) -> None:
     if case.path.endswith(("/records", "/train")):
         # What is no record is refused by itself, beside others that are taken.
         unsaid += [positive_data_acceptance, negative_data_rejection]
+    if case.path == "/login":
+        # The page that asks for the name and the password is there too.
+        unsaid.append(unsupported_method)
     case.validate_response(response, excluded_checks=unsaid)
 
 
@@ -80,13 +89,19 @@ def test_the_document_has_every_route_and_no_other(app: Any, service: Service) -
     client = TestClient(app, "http://127.0.0.1")
     assert client.get("/openapi.json").json() == json.loads(json.dumps(DOCUMENT))
     routes = {
-        (route.path.replace(":int", ""), method.lower())
+        (route.path.replace(":int", "").replace(":number", ""), method.lower())
         for route in app.routes
         if isinstance(route, Route) and route.path not in (*ENDPOINTS, "/explain/{name}")
         for method in (route.methods or set()) - {"HEAD"}
     }
     described = {(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods}
-    assert routes == described
+    pages = {
+        (path.replace(":int", "").replace(":number", ""), method.lower())
+        for path, needs, _ in page_routes(service, CapacityLimiter(1))
+        for method in needs
+    }
+    assert routes == described | pages
+    assert not described & pages
     assert len({each.run.__name__ for each in OPERATIONS}) == len(OPERATIONS)
     # Who may not, who is nobody known, and who asks too often, is told so by any of them.
     answers = [set(each["responses"]) for methods in DOCUMENT["paths"].values() for each in methods.values()]

@@ -120,7 +120,7 @@ def test_this_machines_names_do(client: TestClient, host: str) -> None:
 
 
 def test_pages_of_other_sites_change_nothing(client: TestClient) -> None:
-    for origin in ("https://evil.example", "null", "http://localhost:81"):
+    for origin in ("https://evil.example", "null", "http://localhost:81", "http://["):
         answer = client.post("/detect", json={"data": hot()}, headers={"Origin": origin})
         assert answer.status_code == 403
     own = client.post("/detect", json={"data": hot()}, headers={"Origin": "http://127.0.0.1"})
@@ -165,6 +165,13 @@ def test_too_many_too_deep_too_wide(client: TestClient, data: Any, word: str) ->
 def test_json_so_deep_that_a_parser_would_fall(client: TestClient) -> None:
     assert client.post("/detect", content="[" * 1900).status_code == 400
     assert client.post("/detect", content="[" * 950 + "]" * 950).status_code in (400, 413)
+
+
+@pytest.mark.parametrize("name", [".", "..", "a\n", "a/b", "a" * 65])
+def test_no_stream_has_a_name_that_no_address_leads_to(client: TestClient, name: str) -> None:
+    answer = client.post("/v1/streams", json={"name": name})
+    assert answer.status_code == 400
+    assert "is not . or .." in answer.json()["detail"]
 
 
 def test_too_many_streams(client: TestClient) -> None:

@@ -28,6 +28,7 @@ from anomaly_detection.service.app import make_app
 from anomaly_detection.service.configuration import Configuration, database_url
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.limits import Limits
+from anomaly_detection.service.pages.rendering import STATIC
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.rates import Rates
 from anomaly_detection.service.retention import queue_forgetting
@@ -378,20 +379,24 @@ def test_what_routes_need_is_a_right_of_somebody(service: Service) -> None:
     for _, path, need in found:
         assert need.stream in ways
         assert ("{name}" in path) is (need.stream == "path") or path == "/explain/{name}"
-        assert need.stream not in ROWS or "{id:int}" in path
+        assert need.stream not in ROWS or "{id:number}" in path
     # What everybody may is this, and nothing else.
-    assert {(method, path) for method, path, need in found if need.right == OPEN} == {
+    static = {("GET", f"/static/{name}") for name in STATIC}
+    assert {(method, path) for method, path, need in found if need.right == OPEN} - static == {
+        ("GET", "/login"),
         ("GET", "/health"),
         ("GET", "/ready"),
         ("POST", "/login"),
         ("POST", "/logout"),
         ("GET", "/v1/session"),
+        ("GET", "/login"),
+        *(("GET", f"/static/{name}") for name in STATIC),
     }
 
 
 def ask(client: TestClient, method: str, path: str, headers: dict[str, str]) -> int:
     url = path.replace("{name}", "default")
-    for part in ("{id:int}", "{version:int}"):
+    for part in ("{id:number}", "{version:number}"):
         url = url.replace(part, "999999")
     content = "{" if method in ("POST", "PUT", "PATCH") else None
     return client.request(method, url, content=content, headers=headers).status_code

@@ -203,7 +203,7 @@ def test_odd_changes_are_refused(client: TestClient, change: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["alerts", "records", "jobs"])
-@pytest.mark.parametrize("number", ["999999", "x", "-1", "9" * 30, "9223372036854775807"])
+@pytest.mark.parametrize("number", ["999999", "x", "-1", "9" * 30, "9" * 5000, "9223372036854775807"])
 def test_what_is_not_there(client: TestClient, kind: str, number: str) -> None:
     assert is_problem(client.get(f"/v1/{kind}/{number}"), 404)
 

@@ -23,6 +23,13 @@ _NULLABLE: dict[Any, Any] = {
 }
 """Pandas' types for whole numbers some of which are missing."""
 
+_BYTES: dict[str, Callable[[], Any]] = {
+    "string": pa.binary,
+    "large_string": pa.large_binary,
+    "string_view": lambda: pa.binary_view(),
+}
+"""The type of bytes that each type of text is, by its name: older versions of Arrow have no views."""
+
 _Column = Any  # pyarrow has no types
 
 
@@ -108,7 +115,34 @@ def _is_taken(column: _Column) -> bool:
     return True
 
 
+def _refuse_damage(name: str, column: _Column) -> None:
+    """Raise `DataError` where cells lie outside their buffers: whoever reads such a column reads other memory.
+
+    That a text is no UTF-8 is no such damage, nor that a time is none, for these have their places.
+    """
+    has_places = pa.types.is_primitive(column.type) or pa.types.is_decimal(column.type)
+    try:
+        column.validate(full=not has_places)
+    except REFUSED:
+        try:
+            for chunk in column.chunks:
+                _as_bytes(chunk).validate(full=True)
+        except REFUSED as error:
+            told = f"Column {name!r} of type {column.type} is damaged ({first_line(error)}); write the table again."
+            raise DataError(told) from error
+
+
+def _as_bytes(array: Any) -> Any:
+    """An array of texts, plain or coded, as one of bytes in the same buffers."""
+    if pa.types.is_dictionary(array.type):
+        # This looks at the codes.
+        return pa.DictionaryArray.from_arrays(array.indices, _as_bytes(array.dictionary))
+    kind = _BYTES.get(str(array.type))
+    return array if kind is None else array.view(kind())
+
+
 def _taken(name: str, column: _Column) -> _Column:
+    _refuse_damage(name, column)
     kind = column.type
     ways: list[Callable[[_Column], _Column]] = [_as_text, _by_value]
     if pa.types.is_timestamp(kind):

@@ -252,7 +252,7 @@ class Decimals(Columns):
         values = X.matrix(list(self.learned_))
         # Of what has none, or is missing, nothing is told.
         found = np.maximum(decimals(values.ravel()).reshape(values.shape), 0)
-        told = _seldom_each(self)
+        told = _seldom_each(self).reshape(-1, MOST_DECIMALS + 1)
         return np.where(found > 0, told[np.arange(len(told)), found], 0.0).astype(np.float32)
 
     def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
@@ -51,6 +53,15 @@ _LOGINS = 2
 _OWN_PATHS = frozenset(each.path for each in OPERATIONS)
 
 
+class _Number(IntegerConvertor):
+    """A whole number in a path: of thousands of digits Python makes none."""
+
+    regex = "[0-9]{1,100}"
+
+
+register_url_convertor("number", _Number())
+
+
 def make_app(service: Service) -> Starlette:
     """The application of a service."""
     origins = list(service.configuration.origins)
@@ -66,6 +77,7 @@ def make_app(service: Service) -> Starlette:
             Problem: _on_problem,
             HTTPException: _on_http,
             FullError: _on_full,
+            OSError: _on_system,
             Exception: _on_any,
         },
     )
@@ -151,7 +163,7 @@ def _own(service: Service, turns: Mapping[str, CapacityLimiter]) -> list[Describ
 def _typed(path: str) -> str:
     """The path as Starlette has it: what is a number takes nothing else."""
     for name in NUMBERS:
-        path = path.replace(f"{{{name}}}", f"{{{name}:int}}")
+        path = path.replace(f"{{{name}}}", f"{{{name}:number}}")
     return path
 
 
@@ -226,6 +238,13 @@ async def _on_http(request: Request, error: Exception) -> Response:
 
 async def _on_full(request: Request, error: Exception) -> Response:
     return _answered(Problem(507, "The disk of the service is full: nothing of this was kept."), request)
+
+
+async def _on_system(request: Request, error: Exception) -> Response:
+    """An upload or a model may find the disk full too."""
+    if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+    return await _on_full(request, error)
 
 
 async def _on_any(request: Request, error: Exception) -> Response:

@@ -14,6 +14,7 @@ import pyarrow.ipc
 
 from anomaly_detection.data.arrow_tables import REFUSED, arrow_to_frame
 from anomaly_detection.data.chunks import read_chunks
+from anomaly_detection.data.frames import refuse_duplicates
 from anomaly_detection.errors import DataError, first_line
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.plain_records import records_of_frame
@@ -106,7 +107,9 @@ def _arrow(path: Path) -> Iterator[list[Incoming]]:
                 reader = pyarrow.ipc.open_file(file)
                 batches = (reader.get_batch(place) for place in range(reader.num_record_batches))
             else:
-                batches = iter(pyarrow.ipc.open_stream(file))
+                reader = pyarrow.ipc.open_stream(file)
+                batches = iter(reader)
+            refuse_duplicates(reader.schema.names)
             for batch in batches:
                 for first in range(0, batch.num_rows, _PART):
                     part = pa.Table.from_batches([batch.slice(first, _PART)])

@@ -124,7 +124,7 @@ class Guard:
             return
         # A browser says at least one of the two; a program neither.
         foreign = headers.get("sec-fetch-site") not in _OWN_PAGES
-        if foreign or (origin is not None and urlsplit(origin).netloc != host):
+        if foreign or (origin is not None and _host_of(origin) != host):
             raise Problem(403, "Pages of this origin may not change anything here; --allow-origin lets them.")
 
     async def _caller(self, scope: Scope, headers: Mapping[str, str]) -> Caller:
@@ -200,6 +200,14 @@ def _key(headers: Mapping[str, str]) -> str:
 
 def _unknown(told: str) -> Problem:
     return Problem(401, f"{told}; send one as Authorization: Bearer KEY.", {"WWW-Authenticate": "Bearer"})
+
+
+def _host_of(address: str) -> str | None:
+    """Host and port of an address; None for what is no address."""
+    try:
+        return urlsplit(address).netloc
+    except ValueError:
+        return None
 
 
 @lru_cache(maxsize=100)

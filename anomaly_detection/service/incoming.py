@@ -44,9 +44,12 @@ class Incoming:
         """
         if not isinstance(value, dict):
             return cls({"value": value}, "A record must be an object of names and values.")
-        while isinstance(inner := value.get("data"), dict):
-            value = {**{name: each for name, each in value.items() if name != "data"}, **inner}
-        return cls(value, "" if value else "The record holds no field.")
+        fields = dict(value)
+        # Each field is moved once, however deep it is.
+        while isinstance(inner := fields.get("data"), dict):
+            del fields["data"]
+            fields |= inner
+        return cls(fields, "" if fields else "The record holds no field.")
 
     @cached_property
     def judgeable(self) -> dict[str, Any]:

@@ -11,14 +11,15 @@ from anomaly_detection.service.access import OPEN, Caller, Need
 from anomaly_detection.service.json_answer import parsed
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.shapes import LARGEST, MOMENT, Shape, check, flag_of, moment_of, number_of
+from anomaly_detection.service.streams import NAMED, is_name
 
 __all__ = ["Call", "Operation", "Parameter"]
 
 ID: Shape = {"type": "integer", "minimum": 0}
 NAME: Shape = {
     "type": "string",
-    "pattern": "^[A-Za-z0-9_.-]{1,64}$",
-    "description": "a text of 1 to 64 letters, digits, dots, dashes or underscores",
+    "pattern": r"^(?!\.{1,2}$)[A-Za-z0-9_.-]{1,64}$",
+    "description": f"a text of {NAMED}",
 }
 MOST = 10
 """Of values of a parameter that may be given several times."""
@@ -273,6 +274,6 @@ def _number(number: int) -> int:
 
 
 def _name(written: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", written, re.ASCII):
-        raise Problem(400, "A name has 1 to 64 letters, digits, dots, dashes or underscores.")
+    if not is_name(written):
+        raise Problem(400, f"A name has {NAMED}.")
     return written

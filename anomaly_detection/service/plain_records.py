@@ -50,6 +50,9 @@ def _plain(value: Any) -> Any:
         return int(value) if _LEAST <= value <= _LARGEST else str(value)
     if isinstance(value, (float, np.floating)):
         return _number(float(value))
+    if isinstance(value, pd.Timestamp) and not 1 <= value.year <= 9999:
+        # Pandas cannot write these years.
+        return f"{value.to_datetime64()}"
     if isinstance(value, (datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, bytes):

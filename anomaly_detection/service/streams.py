@@ -11,14 +11,17 @@ from anomaly_detection.service.clock import now
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.tables import streams
 
-__all__ = ["DEFAULT", "Stream", "all_streams", "find_stream", "is_name", "need_stream", "open_stream"]
+__all__ = ["DEFAULT", "NAMED", "Stream", "all_streams", "find_stream", "is_name", "need_stream", "open_stream"]
 
 DEFAULT = "default"
 """The stream that CryptaNet's calls are about."""
 
 # Made once: making it takes as long as running it.
 _BY_NAME = select(streams).where(streams.c.name == bindparam("stream"))
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+NAMED = "1 to 64 letters, digits, dots, dashes or underscores, and is not . or .."
+"""What a name is made of: dots alone are a step in an address, which browsers and proxies take."""
+
+_NAME = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9_.-]{1,64}")
 
 
 def is_name(text: str) -> bool:
@@ -78,7 +81,7 @@ def open_stream(connection: Connection, name: str, learn_from: int, most: int) -
     if found is not None:
         return found
     if not is_name(name):
-        raise Problem(400, "A stream's name has 1 to 64 letters, digits, dots, dashes or underscores.")
+        raise Problem(400, f"A stream's name has {NAMED}.")
     if connection.execute(select(func.count()).where(streams.c.deleted.is_(None))).scalar_one() >= most:
         raise Problem(409, f"There are {most} streams already, which is the most; use one of them.")
     counts = dict.fromkeys(("judged", "waiting", "refused", "alerting"), 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -21,6 +22,9 @@ __all__ = ["act"]
 _WORSE = 10.0
 """Points of severity by which a snoozed case must get worse to come back before its time."""
 
+_DIGITS = 19
+"""From so many on a number may be no row's; of thousands Python makes none."""
+
 
 @dataclass(frozen=True)
 class Done:
@@ -35,28 +39,36 @@ def act(visit: Visit) -> Response:
     cases = [each for field in visit.form.get("ids", ()) for each in field.split(",") if each]
     if not cases:
         raise Problem(400, "No case is chosen.")
-    if not all(each.isascii() and each.isdigit() and len(each) < 19 for each in cases):
+    if not all(map(_is_number, cases)):
         raise Problem(400, "Cases are called by their numbers.")
     do = visit.said("do")
     if do not in _DOING:
         raise Problem(400, f"A case can be {', '.join(_DOING)}; not {do[:40]!r}.")
     numbers = list(dict.fromkeys(map(int, cases)))
     told, change = _DOING[do]
+    show = _shown(visit)
     moved = visit.change(change_cases, {"ids": numbers, **change(visit)})
     sentence = f"{_count(len(numbers), 'case')}{_with(moved['alerts'])}: {told}."
     # A comment stays, and what was taken back is not taken back further by mistake.
     is_undoable = do not in ("comment", "undo")
-    return _back(visit, Done(sentence, ",".join(map(str, numbers)) if is_undoable else ""))
+    return show(Done(sentence, ",".join(map(str, numbers)) if is_undoable else ""))
 
 
-def _back(visit: Visit, done: Done) -> Response:
-    """The page that htmx sent this from, as it is now."""
-    where = urlsplit(visit.headers.get("hx-current-url", "/"))
+def _shown(visit: Visit) -> Callable[[Done], Response]:
+    """What shows the page that htmx sent this from, as it is by then; `Problem` (400) where that is no address."""
+    try:
+        where = urlsplit(visit.headers.get("hx-current-url", "/"))
+    except ValueError as error:
+        raise Problem(400, "HX-Current-URL is no address.") from error
     seen = replace(visit, query=parse_qsl(where.query, keep_blank_values=True))
     room, _, number = where.path.strip("/").partition("/")
-    if room == "cases" and number.isascii() and number.isdigit():
-        return case_page(replace(seen, path={"id": int(number)}), done)
-    return inbox(seen, done)
+    if room == "cases" and _is_number(number):
+        return partial(case_page, replace(seen, path={"id": int(number)}))
+    return partial(inbox, seen)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < _DIGITS
 
 
 def _resolved(verdict: str) -> Callable[[Visit], dict[str, Any]]:
@@ -65,7 +77,7 @@ def _resolved(verdict: str) -> Callable[[Visit], dict[str, Any]]:
 
 def _snoozed(visit: Visit) -> dict[str, Any]:
     days = visit.said("days")
-    if not (days.isascii() and days.isdigit() and 1 <= int(days) <= 365):
+    if not (_is_number(days) and 1 <= int(days) <= 365):
         raise Problem(400, "A case is snoozed for 1 to 365 days.")
     until = {"snooze_until": (date.today() + timedelta(days=int(days))).isoformat()}
     return {**until, "or_worse_by": _WORSE} if visit.said("or_worse") else until

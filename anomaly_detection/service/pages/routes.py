@@ -16,11 +16,13 @@ from anomaly_detection.service.allowed import caller
 from anomaly_detection.service.limits import read_body
 from anomaly_detection.service.masking import masked
 from anomaly_detection.service.pages.acting import act
+from anomaly_detection.service.pages.audit import audit_page
 from anomaly_detection.service.pages.case import before_page, case_page, record_page, records_page
 from anomaly_detection.service.pages.inbox import inbox
 from anomaly_detection.service.pages.overview import overview_page
 from anomaly_detection.service.pages.rendering import STATIC, html, static_file
 from anomaly_detection.service.pages.start import learn, start_page, stream_start_page, take_sample
+from anomaly_detection.service.pages.streams import change_stream_page, stream_page, streams_page
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
@@ -48,15 +50,19 @@ class _Page(NamedTuple):
 _PAGES = (
     _Page("/", "GET", inbox, Need("read", "all")),
     _Page("/cases", "POST", act, Need("change", "all")),
-    _Page("/cases/{id:int}", "GET", case_page, Need("read", "case")),
-    _Page("/alerts/{id:int}/before", "GET", before_page, Need("read", "alert")),
+    _Page("/cases/{id:number}", "GET", case_page, Need("read", "case")),
+    _Page("/alerts/{id:number}/before", "GET", before_page, Need("read", "alert")),
     _Page("/overview", "GET", overview_page, Need("read", "all"), judges=True),
     _Page("/records", "GET", records_page, Need("read", "all")),
-    _Page("/records/{id:int}", "GET", record_page, Need("read", "record"), judges=True),
+    _Page("/records/{id:number}", "GET", record_page, Need("read", "record"), judges=True),
     _Page("/sample", "POST", take_sample, Need("manage", "all"), judges=True),
     _Page("/start", "GET", start_page, Need("manage", "all")),
     _Page("/start/{name}", "GET", stream_start_page, Need("manage", "path")),
     _Page("/start/{name}", "POST", learn, Need("manage", "path")),
+    _Page("/streams", "GET", streams_page, Need("read", "all")),
+    _Page("/streams/{name}", "GET", stream_page, Need("read", "path")),
+    _Page("/streams/{name}", "POST", change_stream_page, Need("manage", "path"), judges=True),
+    _Page("/audit", "GET", audit_page, Need("manage", "all")),
 )
 
 

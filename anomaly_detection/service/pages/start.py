@@ -22,7 +22,7 @@ from anomaly_detection.service.routes.streams import (
 )
 from anomaly_detection.synthetic import generate
 
-__all__ = ["learn", "start_page", "stream_start_page", "take_sample"]
+__all__ = ["learn", "start_page", "stream_start_page", "take_sample", "went_to"]
 
 SAMPLE = "sample"
 _SAMPLES = 5000
@@ -42,7 +42,7 @@ def take_sample(visit: Visit) -> Response:
     if all(each["name"] != SAMPLE for each in visit.get(list_streams)["streams"]):
         visit.change(make_stream, {"name": SAMPLE, "learn_from": LATEST})
         visit.service.take(SAMPLE, records_of_frame(generate("realistic", _SAMPLES).frame))
-    return _went_to(visit, f"/start/{SAMPLE}")
+    return went_to(visit, f"/start/{SAMPLE}")
 
 
 def stream_start_page(visit: Visit) -> Response:
@@ -53,7 +53,7 @@ def stream_start_page(visit: Visit) -> Response:
     working = [job for job in newest if job["state"] in _OPEN]
     failed = next((job for job in newest[:1] if job["state"] == "failed"), None)
     if stream["model"] and not stream["waiting"] and not working:
-        return _went_to(visit, "/?stream=" + name)
+        return went_to(visit, "/?stream=" + name)
     columns: list[dict[str, Any]] = []
     hindrance = ""
     step = _step(stream, working, newest)
@@ -88,7 +88,7 @@ def learn(visit: Visit) -> Response:
             said[column] = {**said.get(column, {}), "kind": kind}
     visit.change(change_stream, {"columns": said}, name=name)
     queue_training(visit.service, name, {"who": visit.caller.name, "promote": True})
-    return _went_to(visit, f"/start/{name}")
+    return went_to(visit, f"/start/{name}")
 
 
 def _step(stream: dict[str, Any], working: list[dict[str, Any]], newest: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -106,7 +106,7 @@ def _step(stream: dict[str, Any], working: list[dict[str, Any]], newest: list[di
     return None
 
 
-def _went_to(visit: Visit, where: str) -> Response:
+def went_to(visit: Visit, where: str) -> Response:
     """To another page: a browser is sent; htmx would follow that unseen, so it is told."""
     if "hx-request" in visit.headers:
         return Response(headers={"HX-Redirect": where})

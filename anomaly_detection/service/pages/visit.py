@@ -59,17 +59,23 @@ class Visit:
 
     def get(self, run: Callable[..., Response], query: Pairs = (), **path: Any) -> Any:
         """What an operation answers, by its function."""
-        operation = _BY_RUN[run]
+        operation = self._allowed(run)
         call = Call(operation.read_path(path), operation.read_query(query), self.caller, self.headers)
         return orjson.loads(bytes(run(self.service, call).body))
 
     def change(self, run: Callable[..., Response], content: Any, **path: Any) -> Any:
         """The same of one that takes a body of JSON."""
-        operation = _BY_RUN[run]
+        operation = self._allowed(run)
         assert operation.body is not None
         checked = check(content, operation.body, "This")
         call = Call(operation.read_path(path), operation.read_query(()), self.caller, self.headers, b"", checked)
         return orjson.loads(bytes(run(self.service, call).body))
+
+    def _allowed(self, run: Callable[..., Response]) -> Operation:
+        operation = _BY_RUN[run]
+        if not self.caller.may(operation.needs.right):
+            raise Problem(403, f"This needs the right to {operation.needs.right}.")
+        return operation
 
     def said(self, name: str) -> str:
         """A field of the form; empty where it was not sent, `Problem` (400) where it came twice."""

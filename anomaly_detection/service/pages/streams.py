@@ -1,0 +1,94 @@
+"""Streams as pages: how many alerts another threshold would give, the versions of the model, columns and rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.responses import Response
+
+from anomaly_detection.service.pages.rendering import html
+from anomaly_detection.service.pages.start import went_to
+from anomaly_detection.service.pages.visit import Visit
+from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.routes.models import list_models, promote_model, queue_training, roll_back_model
+from anomaly_detection.service.routes.rules import list_rules, revoke_rule
+from anomaly_detection.service.routes.streams import (
+    change_stream,
+    get_columns,
+    get_stream,
+    get_threshold,
+    list_streams,
+)
+from anomaly_detection.service.shapes import number_of
+
+__all__ = ["change_stream_page", "stream_page", "streams_page"]
+
+
+def streams_page(visit: Visit) -> Response:
+    """``GET /streams``."""
+    return html("streams", visit=visit, said=None, here="streams", streams=visit.get(list_streams)["streams"])
+
+
+def stream_page(visit: Visit) -> Response:
+    """``GET /streams/{name}``; ``percent`` in the address asks what another threshold would have done."""
+    name = visit.path["name"]
+    percent = dict(visit.query).get("percent", "")
+    asked = [("anomaly_ratio", repr(_ratio(percent)))] if percent else []
+    columns: list[dict[str, Any]] = []
+    hindrance = ""
+    try:
+        columns = visit.get(get_columns, name=name)["columns"]
+    except Problem as problem:
+        if problem.status != 409:
+            raise
+        hindrance = problem.detail
+    return html(
+        "stream",
+        visit=visit,
+        said=None,
+        here="streams",
+        stream=visit.get(get_stream, name=name),
+        threshold=visit.get(get_threshold, asked, name=name),
+        percent=percent,
+        models=visit.get(list_models, name=name)["models"],
+        columns=columns,
+        hindrance=hindrance,
+        rules=visit.get(list_rules, [("stream", name)])["rules"],
+    )
+
+
+def change_stream_page(visit: Visit) -> Response:
+    """``POST /streams/{name}``: do one thing with a stream, and show it again."""
+    do, name = visit.said("do"), visit.path["name"]
+    if do not in _DOING:
+        raise Problem(400, f"A stream can {', '.join(_DOING)}; not {do[:40]!r}.")
+    _DOING[do](visit, name)
+    return went_to(visit, f"/start/{name}" if do == "learn" else f"/streams/{name}")
+
+
+def _ratio(percent: str) -> float:
+    return number_of(percent, "percent", whole=False) / 100
+
+
+def _set_threshold(visit: Visit, name: str) -> None:
+    visit.change(change_stream, {"anomaly_ratio": _ratio(visit.said("percent"))}, name=name)
+
+
+def _promote(visit: Visit, name: str) -> None:
+    version = visit.said("number")
+    visit.change(promote_model, {}, name=name, version=int(number_of(version, "number", whole=True)))
+
+
+def _revoke(visit: Visit, name: str) -> None:
+    visit.get(revoke_rule, id=int(number_of(visit.said("number"), "number", whole=True)))
+
+
+_DOING: dict[str, Callable[[Visit, str], object]] = {
+    "threshold": _set_threshold,
+    "learn": lambda visit, name: queue_training(visit.service, name, {"who": visit.caller.name, "promote": True}),
+    "promote": _promote,
+    "roll back": lambda visit, name: visit.change(roll_back_model, {}, name=name),
+    "revoke": _revoke,
+}
+"""By the button's value."""
