@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from anomaly_detection.service import jobs
 from anomaly_detection.service.pages.acting import _DOING
-from anomaly_detection.service.pages.rendering import STATIC, age, figure, number, static_file
+from anomaly_detection.service.pages.rendering import STATIC, age, figure, lasting, number, static_file
 from anomaly_detection.service.pages.start import LATEST
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.tables import alerts, cases, records
@@ -285,6 +285,7 @@ def test_files_of_pages_are_kept_by_browsers(client: TestClient, name: str) -> N
 def test_ages_and_numbers() -> None:
     assert [figure(each) for each in ("Sea", None, 3, 0.12345, 65432.1)] == ["Sea", "", "3", "0.1235", "65,432"]
     assert age("2020-01-01T00:00:00.000Z").endswith(" y")
+    assert [lasting(each) for each in (7, 106, 7200, 90_000)] == ["7 s", "2 min", "2 h", "1 d"]
     assert age("2999-01-01T00:00:00.000Z") == "now"
     assert [number(each) for each in (None, 0.0, 1234.5, 1e6, -2.25)] == ["", "0", "1,234.50", "1,000,000", "-2.25"]
 
@@ -301,7 +302,7 @@ def test_the_start_goes_from_a_table_to_the_inbox(tmp_path: Path) -> None:
         assert "60 records are kept" in text
         assert "<option selected>number</option>" in text
         assert SCRIPT not in text
-        assert "mine" in page(client, "/")
+        assert '<a href="/start/mine">' in page(client, "/")
         assert client.post("/start/mine", data={"column": "humidity", "was": "number"}).status_code == 400
         asked = {"column": ["humidity", "temperature"], "was": ["number"] * 2, "kind": ["ignore", "number"]}
         went = client.post("/start/mine", data=asked, headers={"HX-Request": "true"})

@@ -68,7 +68,7 @@ def test_alerts_of_one_cause_are_a_case_with_totals(client: TestClient) -> None:
     assert cases(client, stream="default", state="unresolved", column=case["column"]) == [case["id"]]
     assert cases(client, text=case["about"][:5]) == cases(client, assignee="") == [case["id"]]
     assert cases(client, text="hot-2") == [case["id"]]
-    assert cases(client, min_severity=100) == cases(client, until="2020-01-01") == cases(client, text="%_") == []
+    assert cases(client, min_severity=100) == cases(client, until="2020-01-01") == cases(client, text="%_%") == []
 
 
 def test_closing_a_case_closes_its_alerts_and_is_undone_with_them(client: TestClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from service_example import FORM, client_of, hot, model_file, running, simulated
 from starlette.testclient import TestClient
 
+from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.service.incoming import Incoming, table
 from anomaly_detection.service.judging import Judge
 
@@ -87,3 +89,21 @@ def test_equal_records_have_equal_fingerprints_in_any_order_and_whatever_tells_t
 
 def test_records_to_learn_from_all_have_the_same_columns() -> None:
     assert table([{"a": 1}, {"b": 2}]) == [{"a": 1, "b": None}, {"a": None, "b": 2}]
+
+
+def test_a_copy_is_told_of_by_what_its_sender_calls_the_other(tmp_path: Path) -> None:
+    sent = [{"order_no": f"PO-{number:05}", **record} for number, record in enumerate(simulated(420, seed=1))]
+    AnomalyDetectionAPI().fit(sent[:400]).save_model(tmp_path / "model.safetensors")
+    judge = Judge.load(tmp_path / "model.safetensors", 1, 1)
+    new = [*sent[400:], {**sent[403], "order_no": "PO-99999"}]
+
+    def sentences(records: list[dict[str, Any]]) -> list[str]:
+        return [
+            each.alert.sentence for each in judge.judge(list(map(Incoming.of, records))) if each.alert and each.cause
+        ]
+
+    of_one, of_other = sentences(new)
+    assert of_one.startswith("The record says exactly what row with order_no PO-99999 says;")
+    assert of_other.startswith("The record says exactly what row with order_no PO-00403 says;")
+    nameless = [{name: value for name, value in each.items() if name in ("product", "quantity")} for each in new]
+    assert judge._label(nameless[3], 3) == "4 of those judged with it"

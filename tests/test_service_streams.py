@@ -89,6 +89,14 @@ def test_odd_streams_are_refused(client: TestClient, said: Any) -> None:
     assert is_problem(client.get("/v1/streams/odd"), 404)
 
 
+def test_columns_are_read_by_all_records_that_a_training_would_take(client: TestClient) -> None:
+    where = made(client, "goods", learn_from=50_000)
+    sent = [{"product": f"PR-{i % 200 if i < 4000 else i:05}", "quantity": i % 7} for i in range(6000)]
+    assert client.post(f"{where}/records", json=sent).status_code == 200
+    kinds = {each["name"]: each["kind"] for each in client.get(f"{where}/columns").json()["columns"]}
+    assert kinds["product"] == "category"  # the newest 2,000 have one each
+
+
 def test_columns_are_told_before_and_after_the_training_and_set_as_a_file(
     client: TestClient, service: Service, tmp_path: Path
 ) -> None:

@@ -109,7 +109,7 @@ def test_the_cause_of_each_is_that_of_one_by_itself(judge: Judge) -> None:
     assert len(alerts) >= 6
     sent = [sent[place] for place in batch.alerting]
     clean = judge.detector.extract(judge._table(sent))[1].frame()
-    headline = judge._headline
+    headline = judge.headline
     given_to = (judge._sources, headline.money, headline.amount)
     one = [find_causes([alert], clean.iloc[i : i + 1], *given_to)[0] for i, alert in enumerate(alerts)]
     assert cause_of_each(alerts, clean, *given_to) == one

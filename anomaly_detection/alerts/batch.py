@@ -57,6 +57,8 @@ class Batch:
         Whether the decision is negative, or what the caller said.
     cleaning : CleaningReport
         What reading the records did to their cells.
+    labels : sequence of str, optional
+        How reasons call each record; by its number in `rows` if not given.
     """
 
     detector: Detector
@@ -69,6 +71,7 @@ class Batch:
     decisions: FloatArray
     is_alert: npt.NDArray[np.bool_]
     cleaning: CleaningReport
+    labels: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -153,7 +156,7 @@ class Batch:
         return self.frame.iloc[positions].to_dict("records")
 
     def _explained(self, positions: npt.NDArray[np.int64], reasons: int) -> list[Explanation]:
-        table, found = self.table.labelled(self.rows), list[Explanation]()
+        table, found = self.table.labelled(self.rows if self.labels is None else self.labels), list[Explanation]()
         for start in range(0, len(positions), _EXPLAINED):
             some = positions[start : start + _EXPLAINED]
             alerts = self.is_alert[some] if self.threshold is None else None

@@ -15,8 +15,9 @@ from anomaly_detection.cli.score import batches
 from anomaly_detection.data.chunks import read_chunks
 from anomaly_detection.data.json_values import plain
 from anomaly_detection.errors import DataError
+from anomaly_detection.explain.cells import reason_cells
 from anomaly_detection.explain.explanations import Contribution
-from anomaly_detection.explain.wording import number, number_range, percent, short
+from anomaly_detection.explain.wording import percent, short
 from anomaly_detection.model_files.persistence import load_detector
 from anomaly_detection.reports.console import note, printable, progress_bar, result, result_as_json, table
 
@@ -24,7 +25,7 @@ __all__ = ["run"]
 
 _REASONS = 10
 _IDENTIFIERS = 2
-_LONGEST = 40
+_LONGEST = 60
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -96,29 +97,12 @@ def _text(alert: Alert) -> str:
 
 
 def _cells(reason: Contribution) -> dict[str, str]:
-    """A reason as a row of the table; `number` and the like say what a float would not."""
-    value, expected, between = reason.value, reason.expected, "-"
-    if reason.direction in ("rare", "missing"):
-        seen = expected if isinstance(expected, list) else [expected]
-        usual = " of ".join(number(count) for count in seen) + " records"
-    elif reason.direction == "repeated":
-        usual = "once"
-    elif isinstance(expected, list):
-        usual = " to ".join(str(end) for end in expected)
-    elif isinstance(expected, str):
-        usual = short(expected, _LONGEST)
-    else:
-        usual = number(expected)
-        if reason.expected_range is not None:
-            whole = "." not in number(value) + usual
-            between = number_range(reason.expected_range, whole=whole)
-    parts = value if isinstance(value, list) else [value]
-    shown = [number(part) if isinstance(part, (int, float)) else short(part or "(missing)", _LONGEST) for part in parts]
+    value, usual, between = reason_cells(reason.direction, reason.value, reason.expected, reason.expected_range)
     return {
         "share": percent(reason.share),
         "effect": f"{reason.effect:+.4f}",
-        "what": printable(short(reason.feature, _LONGEST + 20)),
-        "value": printable(", ".join(shown)),
+        "what": printable(short(reason.feature, _LONGEST)),
+        "value": printable(value),
         "usual": usual,
-        "usual range": between,
+        "usual range": between or "-",
     }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.schema import Role
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
+from anomaly_detection.explain.wording import short
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.model_files.persistence import load_detector
 from anomaly_detection.service.incoming import LEAKS, Incoming
@@ -117,7 +119,8 @@ class Judge:
         alerting = np.flatnonzero(batch.is_alert)
         if not alerting.size:
             return []
-        alerts, clean = batch.at(alerting), batch.table.take(alerting).frame()
+        labels = [self._label(records[place].fields, at) for at, place in enumerate(places)]
+        alerts, clean = replace(batch, labels=labels).at(alerting), batch.table.take(alerting).frame()
         headline = self.headline
         amount = headline.amount if headline.amount in headline.money else None
         causes = cause_of_each(alerts, clean, self._sources, headline.money, amount)
@@ -146,6 +149,14 @@ class Judge:
             return {name: _judgeable(name, records[0].fields.get(name)) for name in self._columns}
         fields = [record.fields for record in records]
         return to_frame({name: [_judgeable(name, each.get(name)) for each in fields] for name in self._columns})
+
+    def _label(self, fields: Mapping[str, Any], place: int) -> str:
+        """How reasons call a row: a number among those judged with it says little. The column is told for masks."""
+        for name in self.headline.identifiers:
+            value = fields.get(name)
+            if isinstance(value, (str, int)) and str(value).strip():
+                return f"with {name} {short(value)}"
+        return f"{place + 1:,} of those judged with it"
 
     def _reason(self, table: Any, place: int) -> str:
         """Why one record cannot be judged, with its place in the request."""

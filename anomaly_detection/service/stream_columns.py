@@ -1,4 +1,4 @@
-"""How the columns of a stream are read: by its model, or before there is one by its newest records."""
+"""How the columns of a stream are read: by its model, or before there is one by what it would learn from."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ from anomaly_detection.service.keeping import recent_records
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.streams import Stream
+from anomaly_detection.service.training import MOST_LEARNED
 
 __all__ = ["columns_toml", "read_columns"]
 
 _LOOKED_AT = 2000
+"""Records that examples come from where there is a model."""
+
 _EXAMPLES, _LONGEST = 3, 100
 
 
 def read_columns(connection: Connection, stream: Stream, judge: Judge | None) -> list[dict[str, Any]]:
     """Each column with its kind, why, what else is known of it, and examples."""
-    rows = _rows(connection, stream)
+    rows = _rows(connection, stream, judge)
     return [
         {"name": column.name, **described(column), "examples": _examples(rows, column.name)}
         for column in _schema(rows, stream, judge).columns
@@ -35,11 +38,13 @@ def read_columns(connection: Connection, stream: Stream, judge: Judge | None) ->
 
 def columns_toml(connection: Connection, stream: Stream, judge: Judge | None) -> str:
     """The same as ``columns.toml``."""
-    return toml_of(_schema(_rows(connection, stream), stream, judge).columns)
+    return toml_of(_schema(_rows(connection, stream, judge), stream, judge).columns)
 
 
-def _rows(connection: Connection, stream: Stream) -> list[dict[str, Any]]:
-    return [Incoming(orjson.loads(body)).judgeable for body in recent_records(connection, stream.id, _LOOKED_AT)]
+def _rows(connection: Connection, stream: Stream, judge: Judge | None) -> list[dict[str, Any]]:
+    # Of fewer than a training takes, a column of products may look like one of numbers that name a record.
+    most = MOST_LEARNED if judge is None else _LOOKED_AT
+    return [Incoming(orjson.loads(body)).judgeable for body in recent_records(connection, stream.id, most)]
 
 
 def _schema(rows: list[dict[str, Any]], stream: Stream, judge: Judge | None) -> Schema:

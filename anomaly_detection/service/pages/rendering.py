@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from functools import cache
 from importlib.resources import files
@@ -12,9 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import Response
 
 from anomaly_detection.data.well_formed_text import well_formed
+from anomaly_detection.explain.cells import reason_cells
 from anomaly_detection.service.pages.heading import told
 
-__all__ = ["STATIC", "age", "figure", "html", "number", "static_file", "version_of"]
+__all__ = ["STATIC", "age", "figure", "html", "lasting", "number", "static_file", "version_of"]
 
 STATIC = {
     "htmx.min.js": "text/javascript; charset=utf-8",
@@ -48,7 +50,12 @@ def age(moment: str) -> str:
     """How long ago a moment was, in the largest unit: ``3 d``."""
     then = datetime.fromisoformat(moment.replace("Z", "+00:00"))
     seconds = (datetime.now(timezone.utc) - then).total_seconds()
-    return next((f"{seconds / size:.0f} {unit}" for size, unit in _AGES if seconds >= size), "now")
+    return lasting(seconds) if seconds >= 60 else "now"
+
+
+def lasting(seconds: float) -> str:
+    """A time in the largest unit of which it is one or more: ``2 min``."""
+    return next((f"{seconds / size:.0f} {unit}" for size, unit in _AGES if seconds >= size), f"{seconds:.0f} s")
 
 
 def number(value: float | None) -> str:
@@ -63,6 +70,10 @@ def figure(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return told(value)
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _reason_cells(reason: Mapping[str, Any]) -> tuple[str, str, str]:
+    return reason_cells(reason["direction"], reason["value"], reason["expected"], reason["expected_range"])
 
 
 def _whole(sentence: str) -> str:
@@ -83,7 +94,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(age=age, number=number, minute=_minute, figure=figure, whole=_whole)
+    made.filters.update(age=age, lasting=lasting, number=number, minute=_minute, figure=figure, whole=_whole)
+    made.filters["reason_cells"] = _reason_cells
     made.globals.update(static=lambda name: f"/static/{name}?v={version_of(name)}")
     return made
 

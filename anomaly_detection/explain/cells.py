@@ -1,0 +1,46 @@
+"""A reason's value, what is usual and the usual range, as the cells of a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anomaly_detection.explain.wording import number, number_range, short
+
+__all__ = ["reason_cells"]
+
+_LONGEST = 40
+
+
+def reason_cells(direction: str, value: Any, expected: Any, between: Any) -> tuple[str, str, str]:
+    """Write what a `Contribution`, or its JSON, has under these names, each as the sentences do.
+
+    Parameters
+    ----------
+    direction : str
+    value, expected : object
+        A list where a reason is about several columns or counts.
+    between : two floats, or None
+        `expected_range`; a text where it is hidden from who asks.
+
+    Returns
+    -------
+    value, usual, between : str
+        The last is empty where there is no range.
+    """
+    ends = ""
+    if direction in ("rare", "missing") and not isinstance(expected, str):
+        seen = expected if isinstance(expected, (list, tuple)) else [expected]
+        usual = " of ".join(number(count) for count in seen) + " records"
+    elif direction == "repeated":
+        usual = "once"
+    elif isinstance(expected, (list, tuple)):
+        usual = " to ".join(str(end) for end in expected)
+    elif expected is None or isinstance(expected, str):
+        usual = short(expected or "", _LONGEST)
+    else:
+        usual = number(expected)
+        if between is not None and not isinstance(between, str):
+            ends = number_range(between, whole="." not in number(value) + usual)
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    shown = [number(part) if isinstance(part, (int, float)) else short(part or "(missing)", _LONGEST) for part in parts]
+    return ", ".join(shown), usual, ends
