@@ -389,8 +389,6 @@ def test_what_routes_need_is_a_right_of_somebody(service: Service) -> None:
         ("POST", "/login"),
         ("POST", "/logout"),
         ("GET", "/v1/session"),
-        ("GET", "/login"),
-        *(("GET", f"/static/{name}") for name in STATIC),
     }
 
 
