@@ -124,7 +124,8 @@ def rows_per_second(
     repeats : int
         Timed calls; at least 1.
     most_seconds : float
-        Where timed calls have taken so long together, no more follow: a slow one needs no repeats to be known.
+        Where two timed calls or more have taken so long together, no more follow. The faster of two counts, for one
+        of them may be the call by which compiling became worth it.
     clock : callable
         Gives seconds, never going back.
 
@@ -146,10 +147,10 @@ def rows_per_second(
         start = clock()
         score()
         durations.append(clock() - start)
-        if sum(durations) >= most_seconds:
+        if len(durations) > 1 and sum(durations) >= most_seconds:
             break
     # A call can be shorter than the clock's tick; a rate must stay finite.
-    return n_rows / max(statistics.median(durations), time.get_clock_info("perf_counter").resolution)
+    return n_rows / max(statistics.median_low(durations), time.get_clock_info("perf_counter").resolution)
 
 
 def model_bytes(model: object) -> int:
