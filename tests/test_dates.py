@@ -41,3 +41,17 @@ def test_before_the_span_and_missing(fitted: Dates) -> None:
     early, missing = found(fitted, pd.to_datetime(pd.Series(["1916-01-01", None])))
     assert early < -100.0
     assert np.isnan(missing)
+
+
+def test_a_training_date_far_from_all_others_is_none_of_the_span() -> None:
+    usual = pd.Series(pd.date_range("2024-01-01", periods=500, freq="12h"))
+    dates = usual.copy()
+    dates[100], dates[200] = pd.Timestamp("2091-03-01"), pd.Timestamp("1916-03-01")
+    found = Dates().fit_transform(pd.DataFrame({"when": dates}))[:, 0]
+    assert found[100] > 100.0
+    assert found[200] < -100.0
+    assert not np.delete(found, [100, 200]).any()
+    # Three are no slip any more, and a table of several epochs has them in numbers.
+    dates[[101, 102]] = pd.Timestamp("2091-03-01")
+    assert Dates().fit_transform(pd.DataFrame({"when": dates}))[100, 0] == 0.0
+    assert not Dates().fit_transform(pd.DataFrame({"when": usual})).any()

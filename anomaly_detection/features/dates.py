@@ -20,6 +20,7 @@ _DAY = np.timedelta64(1, "D")
 _MOST = 0.95
 _FEWEST_TOGETHER = 20
 _YEAR = 365.2425
+_FAR = 3.0  # times the span of nine tenths of the dates
 
 
 class Dates(FeatureGroup):
@@ -29,6 +30,9 @@ class Dates(FeatureGroup):
     of the training. How much later is told by those that come together: as far beyond all but the last 5 % of them as
     training dates went, a date is usual. Of fewer than twenty dates nothing is told: then it is as long after the last
     training date as all of those span, and a year at least.
+
+    One training date in a thousand, or two, that lies three such spans and a year from the others is none of the span:
+    a file may hold the errors that are looked for in it.
     """
 
     logarithmic: ClassVar[bool] = True
@@ -42,7 +46,7 @@ class Dates(FeatureGroup):
         found = [days[~np.isnan(days)] for days in found]
         self.spans_ = [
             (
-                (_late(days), *(float(end) for end in days[[0, -1]]), _half_span(days))
+                (_late(days), *_ends(days), _half_span(days))
                 if len(days)
                 else (0.0, 0.0, 0.0, 1.0)
             )
@@ -117,13 +121,13 @@ class Dates(FeatureGroup):
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`: how far it lies from the first or the last date."""
         first, last = usual
-        begin, end = day_text(first), day_text(last)
-        shown = f"{source.columns[0]} {day_text(value)}"
+        usually = f"the usual dates of {rows:,} records ({day_text(first)} to {day_text(last)})"
+        shown = f"{source.columns[0]} {day_text(value)} lies"
         if value > last:
-            return f"{shown} lies {_span((value - last) / _DAY)} after the last of {rows:,} records ({end})"
+            return f"{shown} {_span((value - last) / _DAY)} after {usually}"
         if value < first:
-            return f"{shown} lies {_span((first - value) / _DAY)} before the first of {rows:,} records ({begin})"
-        return f"{shown} lies within what {rows:,} records span ({begin} to {end})"
+            return f"{shown} {_span((first - value) / _DAY)} before {usually}"
+        return f"{shown} within {usually}"
 
 
 def moment_of(days: float) -> np.datetime64:
@@ -139,6 +143,15 @@ def days_of(dates: npt.NDArray[np.datetime64]) -> npt.NDArray[np.float64]:
 def _late(days: npt.NDArray[np.float64]) -> float:
     """The date, of ascending ones, before which all but the last 5 % lie."""
     return float(days[int(np.floor(_MOST * (len(days) - 1)))])
+
+
+def _ends(days: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """The first and the last of ascending dates, but for few that lie far from all others."""
+    low, high = np.quantile(days, [1.0 - _MOST, _MOST])
+    reach = max(_FAR * float(high - low), _YEAR)
+    few = max(2, len(days) // 1000)
+    before, after = np.searchsorted(days, low - reach), len(days) - np.searchsorted(days, high + reach, side="right")
+    return float(days[before if before <= few else 0]), float(days[-1 - after if after <= few else -1])
 
 
 def _half_span(days: npt.NDArray[np.float64]) -> float:
