@@ -45,12 +45,7 @@ class Dates(FeatureGroup):
         found = [np.sort(days_of(table.dates(name))) for name in table]
         found = [days[~np.isnan(days)] for days in found]
         self.spans_ = [
-            (
-                (_late(days), *_ends(days), _half_span(days))
-                if len(days)
-                else (0.0, 0.0, 0.0, 1.0)
-            )
-            for days in found
+            ((_late(days), *_ends(days), _half_span(days)) if len(days) else (0.0, 0.0, 0.0, 1.0)) for days in found
         ]
         return self
 
