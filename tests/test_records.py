@@ -19,6 +19,7 @@ from anomaly_detection.data.records import RecordReader, is_record
 from anomaly_detection.data.schema import infer_schema
 from anomaly_detection.data.table import Coded, Table, as_table
 from anomaly_detection.errors import DataError
+from anomaly_detection.features.contexts import Contexts
 from anomaly_detection.features.evidence import Evidence, FeatureScale, Tails
 from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Gaps, decimals
 from anomaly_detection.features.readings import Readings
@@ -398,3 +399,14 @@ def test_a_gap_that_many_rows_bring_is_worth_less() -> None:
         for gaps in (1, 9)
     )
     assert few == usual
+
+
+def test_a_share_of_a_whole_is_not_divided_by_an_amount() -> None:
+    rng = np.random.default_rng(0)
+    amount = np.exp(rng.normal(5.0, 1.0, 800))
+    # Both follow the amount exactly; a tax is a price for each of it, a share is none.
+    frame = pd.DataFrame({"amount": amount, "tax": 0.2 * amount, "share": amount / amount.max()})
+    found = Contexts(["tax", "share"], [], ["amount"]).fit(as_table(frame.round(6)))
+    divided = [name for name in found.get_feature_names_out() if "for each amount" in name]
+    assert divided
+    assert not any(name.startswith("share") for name in divided)

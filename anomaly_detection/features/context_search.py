@@ -81,6 +81,9 @@ class ContextSearch:
 
     def _best_quotient(self, name: str, scale: Scale, free: Bools) -> tuple[float, str, tuple[str, ...]] | None:
         """The quotient whose best grouping leaves least open: how likely it makes the number, divisor and groups."""
+        if _is_share(self._rows.numbers(name)):
+            # A discount of 0.2 for an amount is no number that anybody reckons with.
+            return None
         closest: tuple[float, float, str, Ordered, Bools] | None = None
         mine = {name, *self._kin.get(name, ())}
         others = [other for other in self._divisors if not mine & {other, *self._kin.get(other, ())}]
@@ -190,3 +193,10 @@ def _middle(values: Floats) -> Floats:
         ordered[rows, np.minimum(at, values.shape[1] - 1)] for at in (np.maximum(given - 1, 0) // 2, given // 2)
     )
     return np.asarray(low / 2.0 + high / 2.0)
+
+
+def _is_share(values: Floats) -> bool:
+    """Whether numbers are parts of a whole: between 0 and 1, and not all of them whole."""
+    given = values[~np.isnan(values)]
+    inside = (given >= 0.0) & (given <= 1.0)
+    return bool(given.size and inside.all() and (given != np.round(given)).any())
