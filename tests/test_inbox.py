@@ -169,6 +169,20 @@ def test_snoozing_taking_and_comments(client: TestClient) -> None:
     assert SCRIPT in unescape(text)
 
 
+def test_after_a_verdict_on_its_page_the_next_case_is_there(client: TestClient) -> None:
+    different(client)
+    left = [each["id"] for each in client.get("/v1/cases", params={"state": "unresolved"}).json()["cases"]]
+    assert len(left) > 1
+    for case, following in zip(left, [*left[1:], None], strict=True):
+        answer = act(client, f"/cases/{case}", ids=case, do="real")
+        assert answer.headers["HX-Push-Url"] == ("/" if following is None else f"/cases/{following}")
+        assert following is None or f'name="ids" value="{following}"' in answer.text
+        # The key takes back what was done, and does nothing with the case that has come since.
+        assert answer.text.count('data-key="u"') == 1
+        assert f'"ids": "{case}"' in unescape(answer.text)
+    assert "HX-Push-Url" not in act(client, f"/cases/{left[0]}", ids=left[0], do="undo").headers
+
+
 def test_what_cannot_be_done_says_so(client: TestClient) -> None:
     case = case_of(client, raised(client, 1)[0])
     assert "No case is chosen" in act(client, do="expected").text

@@ -15,7 +15,7 @@ from anomaly_detection.service.pages.case import case_page
 from anomaly_detection.service.pages.inbox import inbox
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.routes.cases import change_cases
+from anomaly_detection.service.routes.cases import change_cases, list_cases
 
 __all__ = ["act"]
 
@@ -46,16 +46,31 @@ def act(visit: Visit) -> Response:
         raise Problem(400, f"A case can be {', '.join(_DOING)}; not {do[:40]!r}.")
     numbers = list(dict.fromkeys(map(int, cases)))
     told, change = _DOING[do]
-    show = _shown(visit)
+    show, is_case = _shown(visit)
     moved = visit.change(change_cases, {"ids": numbers, **change(visit)})
     sentence = f"{_count(len(numbers), 'case')}{_with(moved['alerts'])}: {told}."
     # A comment stays, and what was taken back is not taken back further by mistake.
     is_undoable = do not in ("comment", "undo")
-    return show(Done(sentence, ",".join(map(str, numbers)) if is_undoable else ""))
+    done = Done(sentence, ",".join(map(str, numbers)) if is_undoable else "")
+    return _next(visit, done) if is_case and do in _VERDICTS else show(done)
 
 
-def _shown(visit: Visit) -> Callable[[Done], Response]:
-    """What shows the page that htmx sent this from, as it is by then; `Problem` (400) where that is no address."""
+def _next(visit: Visit, done: Done) -> Response:
+    """The worst case that is left, in place of one that got its verdict; the inbox where none is."""
+    left = visit.get(list_cases, [("state", "unresolved"), ("limit", "1")])["cases"]
+    if left:
+        shown, where = case_page(replace(visit, query=(), path={"id": left[0]["id"]}), done), f"/cases/{left[0]['id']}"
+    else:
+        shown, where = inbox(replace(visit, query=[("state", "unresolved")]), done), "/"
+    shown.headers["HX-Push-Url"] = where
+    return shown
+
+
+def _shown(visit: Visit) -> tuple[Callable[[Done], Response], bool]:
+    """What shows the page that htmx sent this from, as it is by then, and whether it is a case's.
+
+    `Problem` (400) where that is no address.
+    """
     try:
         where = urlsplit(visit.headers.get("hx-current-url", "/"))
     except ValueError as error:
@@ -63,8 +78,8 @@ def _shown(visit: Visit) -> Callable[[Done], Response]:
     seen = replace(visit, query=parse_qsl(where.query, keep_blank_values=True))
     room, _, number = where.path.strip("/").partition("/")
     if room == "cases" and _is_number(number):
-        return partial(case_page, replace(seen, path={"id": int(number)}))
-    return partial(inbox, seen)
+        return partial(case_page, replace(seen, path={"id": int(number)})), True
+    return partial(inbox, seen), False
 
 
 def _is_number(text: str) -> bool:
@@ -98,6 +113,9 @@ _DOING: dict[str, tuple[str, Callable[[Visit], dict[str, Any]]]] = {
     "undo": ("the last change is undone", lambda visit: {"undo": True}),
 }
 """By the button's value: what is told of it, and the change that it is."""
+
+_VERDICTS = ("expected", "false alarm", "real", "accepted", "duplicate")
+"""What is done with a case when the next one may come."""
 
 
 def _count(number: int, noun: str) -> str:
