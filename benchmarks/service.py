@@ -132,7 +132,7 @@ def main(arguments: list[str] | None = None) -> None:
         AnomalyDetectionAPI().fit(generate("classic", TRAINED, seed=1).frame).save_model(folder / "model.safetensors")
         ways = {
             "judged and kept": ("--model", str(folder / "model.safetensors")),
-            "kept": ("--learn-from", "100000000"),
+            "kept": ("--learn-from", "1000000"),
         }
         for number in range(repeats):
             for way, given in ways.items():
