@@ -130,6 +130,10 @@ def roll_back_model(service: Service, call: Call) -> Response:
     return _answered(service, call.name, version)
 
 
+_NOTHING = (b"", b"{}")
+"""Bodies that programs send where they have nothing to say: no records."""
+
+
 async def train_model(
     service: Service, call: Call, request: Request, in_turn: Callable[..., Awaitable[Any]]
 ) -> Response:
@@ -140,6 +144,9 @@ async def train_model(
     if with_body:
         kind = kind_of(call.headers.get("content-type", ""))
         body = await receive(request, service.limits, service.uploads_dir, kind)
+        if not isinstance(body, Path) and body.strip() in _NOTHING:
+            with_body = False
+    if with_body:
         file = body if isinstance(body, Path) else await run_in_threadpool(keep_body, body, service.uploads_dir, kind)
     given = {"who": call.who, "promote": call.query["promote"], "records": call.query["records"]}
     if file is not None:
