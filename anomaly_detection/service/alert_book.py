@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, Table, select
 
 from anomaly_detection.service.audit import LINE, history
 from anomaly_detection.service.changes import ALERT, change_many, last_change, undo
@@ -39,6 +39,7 @@ __all__ = [
     "VERDICTS",
     "change_alerts",
     "change_of",
+    "filters_of_seen",
     "find_alert",
     "importance",
     "kept_text",
@@ -118,6 +119,24 @@ def _assigned(connection: Connection, value: str) -> Any:
     return alerts.c.assignee == value if value else alerts.c.assignee.is_(None)
 
 
+def filters_of_seen(table: Table, column: str) -> tuple[Filter, ...]:
+    """The filters that alerts and cases share, for the table of either; `column` says what that filter asks for."""
+    seen = table.c
+    return (
+        Filter(
+            Parameter("verdict", "Only those with this verdict.", choice(*VERDICTS)),
+            lambda _, value: seen.verdict == value,
+        ),
+        Filter(
+            Parameter("min_severity", "The least severity.", {"type": "number", "minimum": 0, "maximum": 100}),
+            lambda _, value: seen.severity >= value,
+        ),
+        Filter(Parameter("column", column, text(255)), lambda _, value: seen.lead_column == value),
+        Filter(Parameter("since", "Last seen from this moment on.", MOMENT), lambda _, value: seen.last_seen >= value),
+        Filter(Parameter("until", "First seen before this moment.", MOMENT), lambda _, value: seen.first_seen < value),
+    )
+
+
 ALERTS = Listing(
     "alerts",
     select(alerts, streams.c.name.label("stream")).join(streams).where(streams.c.deleted.is_(None)),
@@ -134,24 +153,7 @@ ALERTS = Listing(
         Filter(
             Parameter("state", "Only those in this state.", choice(*STATES)), lambda _, value: alerts.c.state == value
         ),
-        Filter(
-            Parameter("verdict", "Only those with this verdict.", choice(*VERDICTS)),
-            lambda _, value: alerts.c.verdict == value,
-        ),
-        Filter(
-            Parameter("min_severity", "The least severity.", {"type": "number", "minimum": 0, "maximum": 100}),
-            lambda _, value: alerts.c.severity >= value,
-        ),
-        Filter(
-            Parameter("column", "Only those whose first reason is about this column.", text(255)),
-            lambda _, value: alerts.c.lead_column == value,
-        ),
-        Filter(
-            Parameter("since", "Last seen from this moment on.", MOMENT), lambda _, value: alerts.c.last_seen >= value
-        ),
-        Filter(
-            Parameter("until", "First seen before this moment.", MOMENT), lambda _, value: alerts.c.first_seen < value
-        ),
+        *filters_of_seen(alerts, "Only those whose first reason is about this column."),
         Filter(
             Parameter("text", "Only those whose reason or record has this text.", text(200)), _text, looks_inside=True
         ),

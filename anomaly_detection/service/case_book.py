@@ -7,7 +7,17 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, func, insert, or_, select
 
-from anomaly_detection.service.alert_book import ALERTS, COMMENT, RISKS, STATES, VERDICTS, change_of, kept_text, wanted
+from anomaly_detection.service.alert_book import (
+    ALERTS,
+    COMMENT,
+    RISKS,
+    STATES,
+    VERDICTS,
+    change_of,
+    filters_of_seen,
+    kept_text,
+    wanted,
+)
 from anomaly_detection.service.audit import LINE, history, write_line
 from anomaly_detection.service.case_totals import recount
 from anomaly_detection.service.changes import ALERT, CASE, change, change_many, last_change, undo
@@ -124,24 +134,7 @@ CASES = Listing(
     (
         Filter(Parameter("stream", "Only those of this stream.", text(64)), lambda _, value: streams.c.name == value),
         Filter(Parameter("state", "Only those in this state.", choice(*STATES, "unresolved")), _states),
-        Filter(
-            Parameter("verdict", "Only those with this verdict.", choice(*VERDICTS)),
-            lambda _, value: cases.c.verdict == value,
-        ),
-        Filter(
-            Parameter("min_severity", "The least severity.", {"type": "number", "minimum": 0, "maximum": 100}),
-            lambda _, value: cases.c.severity >= value,
-        ),
-        Filter(
-            Parameter("column", "Only those whose alerts are about this column.", text(255)),
-            lambda _, value: cases.c.lead_column == value,
-        ),
-        Filter(
-            Parameter("since", "Last seen from this moment on.", MOMENT), lambda _, value: cases.c.last_seen >= value
-        ),
-        Filter(
-            Parameter("until", "First seen before this moment.", MOMENT), lambda _, value: cases.c.first_seen < value
-        ),
+        *filters_of_seen(cases, "Only those whose alerts are about this column."),
         Filter(
             Parameter("text", "Only those that are about this text, or whose records have it.", text(200)),
             _text,

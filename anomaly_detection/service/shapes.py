@@ -18,6 +18,7 @@ __all__ = [
     "ID",
     "MOMENT",
     "OBJECT",
+    "QUEUED",
     "TEXT",
     "Shape",
     "array",
@@ -100,6 +101,10 @@ def record(needed: Mapping[str, Shape], may: Mapping[str, Shape] | None = None, 
     if needed:
         made["required"] = list(needed)
     return {**made, "additionalProperties": False} if closed else made
+
+
+QUEUED = record({"job_id": COUNT, "status_url": TEXT})
+"""What is answered where a job has been queued."""
 
 
 def check(value: Any, shape: Shape, name: str) -> Any:

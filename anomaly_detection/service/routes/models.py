@@ -23,7 +23,7 @@ from anomaly_detection.service.models import add_model, digest_of, find_model, n
 from anomaly_detection.service.operations import Call, Operation, Parameter
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import COUNT, FLAG, TEXT, array, record
+from anomaly_detection.service.shapes import COUNT, FLAG, QUEUED, TEXT, array, record
 from anomaly_detection.service.streams import Stream, need_stream
 from anomaly_detection.service.tables import models
 from anomaly_detection.service.training import MOST_LEARNED
@@ -144,10 +144,10 @@ async def train_model(
     if with_body:
         kind = kind_of(call.headers.get("content-type", ""))
         body = await receive(request, service.limits, service.uploads_dir, kind)
-        if not isinstance(body, Path) and body.strip() in _NOTHING:
-            with_body = False
-    if with_body:
-        file = body if isinstance(body, Path) else await run_in_threadpool(keep_body, body, service.uploads_dir, kind)
+        if isinstance(body, Path):
+            file = body
+        elif body.strip() not in _NOTHING:
+            file = await run_in_threadpool(keep_body, body, service.uploads_dir, kind)
     given = {"who": call.who, "promote": call.query["promote"], "records": call.query["records"]}
     if file is not None:
         given |= {"file": file.name, "kind": kind}
@@ -193,7 +193,6 @@ def _comment(call: Call) -> str | None:
 
 
 _COMMENT = record({}, {"comment": COMMENT})
-_JOB = record({"job_id": COUNT, "status_url": TEXT})
 
 OPERATIONS = (
     Operation(
@@ -268,7 +267,7 @@ OPERATIONS = (
         "/v1/streams/{name}/train",
         train_model,
         "Train a model of the kept records or, where there is a body, of the records in it, which are not kept.",
-        _JOB,
+        QUEUED,
         "A job trains.",
         (
             Parameter("promote", "Whether the model judges once it is there.", FLAG, True),

@@ -17,7 +17,7 @@ from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.operations import NAME, Call, Operation, Parameter
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, array, check, choice, maybe, record
+from anomaly_detection.service.shapes import COUNT, OBJECT, QUEUED, TEXT, array, check, choice, maybe, record
 from anomaly_detection.service.stream_columns import columns_toml, read_columns
 from anomaly_detection.service.stream_settings import COLUMNS, RATIO, SETTINGS, StreamSettings, columns_of_toml
 from anomaly_detection.service.streams import DEFAULT, Stream, all_streams, find_stream, need_stream, open_stream
@@ -161,7 +161,6 @@ def _described(service: Service, connection: Connection, stream: Stream) -> dict
 
 
 _SAID = SETTINGS["properties"]
-_JOB = record({"job_id": COUNT, "status_url": TEXT})
 
 OPERATIONS = (
     Operation(
@@ -210,7 +209,7 @@ OPERATIONS = (
         "/v1/streams/{name}",
         delete_stream,
         "Delete a stream with all its records, alerts and models.",
-        _JOB,
+        QUEUED,
         "It is gone; a job removes what it had.",
         (Parameter("confirm", "The stream's name once more.", TEXT),),
         statuses=(409,),
