@@ -107,10 +107,18 @@ class Load:
 
 def state(process: psutil.Process, folder: Path) -> tuple[float, int, int, float]:
     """Megabytes of the process and of those that answer beside it, threads, open files, megabytes of the database."""
-    mine = [process, *(each for each in process.children() if "answering" in " ".join(each.cmdline()))]
+    mine = [process, *(each for each in process.children() if _answers(each))]
     memory = sum(each.memory_info().rss for each in mine) / 2**20
     size = sum(path.stat().st_size for path in folder.glob("service.sqlite*")) / 2**20
     return memory, sum(each.num_threads() for each in mine), sum(each.num_fds() for each in mine), size
+
+
+def _answers(child: psutil.Process) -> bool:
+    """Whether a child is one that answers requests; a child that has ended meanwhile (a training) is none."""
+    try:
+        return "answering" in " ".join(child.cmdline())
+    except psutil.NoSuchProcess:  # a zombie is one, too
+        return False
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -30,8 +30,15 @@ from anomaly_detection.service.service import Part, Service
 
 def answering(process: Any) -> list[psutil.Process]:
     """The processes beside the first one that answer."""
-    others = filter(is_alive, psutil.Process(process.pid).children())
-    return [each for each in others if "answering" in " ".join(each.cmdline())]
+    return [each for each in psutil.Process(process.pid).children() if "answering" in words_of(each)]
+
+
+def words_of(process: psutil.Process) -> str:
+    """The command line of one that runs; nothing of one that ended meanwhile."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
 
 
 def is_alive(process: psutil.Process) -> bool:
