@@ -16,6 +16,7 @@ from anomaly_detection.service.routes.streams import list_streams
 
 __all__ = ["overview_page"]
 
+_LISTED = 10
 _SPANS = (7, 30, 90, 365)
 _FIELDS = (
     frozenset({"supplier", "vendor", "carrier", "forwarder"}),
@@ -53,7 +54,7 @@ def overview_page(visit: Visit) -> Response:
                 for name in ("records", "alerts")
             ],
         },
-        fields=[(name, [each for each in found["by_field"] if each["field"] == name]) for name in by],
+        fields=[(name, [each for each in found["by_field"] if each["field"] == name][:_LISTED]) for name in by],
         streams=streams,
         categories=categories,
         shown={"stream": asked.get("stream", ""), "days": span, "by": dict(visit.query).get("by", "")},
@@ -68,9 +69,10 @@ def _categories(visit: Visit, streams: list[str]) -> list[str]:
 
 
 def _usual_fields(categories: list[str]) -> list[str]:
-    """Of these the first that names a supplier, the first of a lane, and the first of a product."""
-    found = (next((name for name in categories if name_tokens(name) & words), None) for words in _FIELDS)
-    return list(dict.fromkeys(filter(None, found)))
+    """Of these the first that names a supplier, of a lane, and of a product; its number only where it has no name."""
+    found = ([name for name in categories if name_tokens(name) & words] for words in _FIELDS)
+    chosen = (min(names, key=lambda name: "id" in name_tokens(name)) for names in found if names)
+    return list(dict.fromkeys(chosen))
 
 
 def _seconds(day: str) -> float:
