@@ -82,7 +82,7 @@ def test_what_names_a_transaction_is_nobody_s_companion() -> None:
 
 def test_lines_of_one_order_do_not_foretell_each_other() -> None:
     lines = orders(6)[["order", "day", "buyer"]].astype("category")
-    assert {one.name for one in Relations().fit(lines).relations_} <= {"day beside order", "buyer beside order"}
+    assert "day beside buyer" not in {one.name for one in Relations().fit(lines).relations_}
     assert "day beside buyer" in {one.name for one in Relations().fit(lines[["day", "buyer"]]).relations_}
 
 
