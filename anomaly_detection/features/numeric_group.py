@@ -57,6 +57,16 @@ class NumericGroup(FeatureGroup):
         return 1.0 / (count if cls.is_duration(source) else count**2)
 
     @classmethod
+    def subject(cls, source: FeatureSource) -> str | None:
+        """`FeatureGroup.subject`: a quotient of two numbers, or a total against its factors."""
+        if len(source.columns) == 3:
+            return f"{source.columns[0]} for {source.columns[1]} x {source.columns[2]}"
+        if len(source.columns) != 2 or cls.is_duration(source):
+            return None
+        over, under = source.columns
+        return f"{over} for its {under}" if amount_kind(under) in _AMOUNTS else f"{over} for each {under}"
+
+    @classmethod
     def direction(cls, value: Any, usual: Any) -> str:
         """``high``, ``low``, ``usual``, or ``missing``."""
         if pd.isna(value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, ClassVar
@@ -319,6 +319,7 @@ class Neighbours(_OfSeries):
     """
 
     ordered: ClassVar[bool] = True
+    titled: ClassVar[Mapping[str, str]] = {"high": "above the rows around it", "low": "below the rows around it"}
     word = "beside the rows around"
     fewest = _FEWEST_TOGETHER
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,7 @@ class Spelling(Texts):
     """
 
     word = "spelling"
+    titled: ClassVar[Mapping[str, str]] = {"rare": "nearly another"}
     companions_: Companions = NONE
 
     def fit(self, X: Any, y: object = None) -> Columns:
