@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.features.amounts import amount_kind
 from anomaly_detection.features.clauses import (
+    as_years,
     compare,
     compared_with,
     gap,
@@ -91,7 +93,8 @@ class NumericGroup(FeatureGroup):
             return f"{source.columns[0]} is missing"
         value, usual = float(value), float(usual)
         if len(source.columns) == 1:
-            return cls.of_one(source, value, usual, row, between)
+            clause = cls.of_one(source, value, usual, row, between)
+            return as_years(clause) if "year" in name_tokens(source.columns[0]) else clause
         if len(source.columns) == 3:
             return _product(source, value, usual, row)
         if cls.is_duration(source):

@@ -120,7 +120,7 @@ class Relations(LevelPairs):
             pair = others * size + codes
             both, rows = _counted(pair, size * other_size), _counted(others, other_size)
             # What a transaction has in common, its own column tells.
-            apart = None if transactions is coded[of] or transactions is coded[given] else transactions
+            apart = None if transactions is coded[given] else transactions
             own, beside = _within(apart, pair, size * other_size), _within(apart, others, other_size)
             for lent in _LENT:
                 likely = float(np.mean(np.log((both - own + lent * share) / (rows - beside + lent))))
