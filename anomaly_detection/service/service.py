@@ -43,6 +43,7 @@ from anomaly_detection.service.uploads import digest_of_file, sweep, uploads_of
 from anomaly_detection.service.users import has_users
 from anomaly_detection.service.verdicts import Verdicts
 from anomaly_detection.service.writer import Writer
+from mlx_iforest.compiled_code import compile_at_once
 from mlx_iforest.files import lock_file
 
 __all__ = ["Part", "Service", "Taken"]
@@ -108,6 +109,7 @@ class Service:
             self._opened = opened.pop_all()
 
     def _open(self, configuration: Configuration, opened: ExitStack) -> None:
+        compile_at_once()
         prepare_folder(configuration.models_dir)
         # Records may name people: the folder is its owner's alone, unless somebody made it otherwise.
         configuration.data_dir.mkdir(0o700, parents=True, exist_ok=True)
