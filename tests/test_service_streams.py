@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from service_example import BOTH, client_of, hot, is_problem, model_file, on, resting, simulated, work_off
+from service_example import hot, is_problem, model_file, simulated, work_off
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
@@ -24,17 +23,6 @@ from anomaly_detection.service.service import Service
 from anomaly_detection.service.tables import alerts, models, records
 
 BINARY = {"Content-Type": "application/octet-stream"}
-
-
-@pytest.fixture(scope="module", params=BOTH)
-def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Service]:
-    with on(request.param, resting, tmp_path_factory.mktemp("service")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def client(service: Service) -> TestClient:
-    return client_of(service)
 
 
 def made(client: TestClient, name: str, **said: Any) -> str:

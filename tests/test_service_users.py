@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import requests
-from service_example import client_of, hot, postgresql, resting, running, started
+from service_example import PASSWORD, client_of, hot, postgresql, resting, running, started, with_users
 from sqlalchemy import Connection, func, select, text, update
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -36,8 +36,6 @@ from anomaly_detection.service.service import Service
 from anomaly_detection.service.sessions import COOKIE, Signatures, begin_session, caller_of, end_session
 from anomaly_detection.service.tables import audit, sessions
 
-PASSWORD = "correct horse battery"
-
 
 def command(*words: str, folder: Path) -> int:
     return main([*words, "--data-dir", str(folder)])
@@ -51,13 +49,7 @@ def add_user(name: str, role: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One that others can reach, with a user of each role, and a key of each role and one of a stream."""
-    folder = tmp_path_factory.mktemp("service")
-    database = Database(database_url(folder))
-    database.migrate()
-    with database.writing() as connection:
-        for role in ROLES:
-            users.add_user(connection, f"{role}s", role, PASSWORD)
-    database.close()
+    folder = with_users(tmp_path_factory.mktemp("service"))
     given: dict[str, Any] = {"host": "0.0.0.0", "open_to": ("10.1.0.0/16", "fd00::/8")}
     with running(folder, **given, limits=Limits(logins=1000, rate=1e9)) as made:
         made.writer.run(lambda connection: keys.add_key(connection, "removed", "admin"))

@@ -16,7 +16,7 @@ from anomaly_detection.model_files.persistence import load_detector, save_detect
 from anomaly_detection.service.access import Need
 from anomaly_detection.service.alert_book import COMMENT, kept_text
 from anomaly_detection.service.bodies import JSON_BODY, MEDIA, kind_of
-from anomaly_detection.service.changes import STREAM, last_change, undo
+from anomaly_detection.service.changes import STREAM
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.models import add_model, digest_of, find_model, new_file, put_into_effect
@@ -27,6 +27,7 @@ from anomaly_detection.service.shapes import COUNT, FLAG, QUEUED, TEXT, array, r
 from anomaly_detection.service.streams import Stream, need_stream
 from anomaly_detection.service.tables import models
 from anomaly_detection.service.training import MOST_LEARNED
+from anomaly_detection.service.undoing import last_change, undo
 from anomaly_detection.service.uploads import keep_body, receive
 
 __all__ = ["OPERATIONS", "queue_training"]
