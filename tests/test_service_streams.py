@@ -19,6 +19,7 @@ from anomaly_detection.model_files.persistence import load_detector, save_detect
 from anomaly_detection.service import jobs
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.judging import Judge, with_ratio
+from anomaly_detection.service.limits import Limits
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.tables import alerts, models, records
 
@@ -262,6 +263,16 @@ def test_a_version_is_downloaded_uploaded_promoted_and_rolled_back(
     for body in (b"", b"odd", native.content[:-10]):
         assert is_problem(client.post(f"{where}/models", content=body, headers=BINARY), 400)
     assert {each.suffix for each in service.configuration.models_dir.iterdir()} == {".safetensors"}
+
+
+def test_a_model_may_be_larger_than_records_may(client: TestClient, service: Service, monkeypatch: Any) -> None:
+    body, where = model_file().read_bytes(), made(client, "large")
+    monkeypatch.setattr(service, "limits", Limits(body=1000, model=len(body)))
+    assert client.post(f"{where}/models", content=body, headers=BINARY).status_code == 201
+    assert is_problem(client.post(f"{where}/models", content=body + b" ", headers=BINARY), 413)
+    parts = (part for part in (body, b" "))
+    assert is_problem(client.post(f"{where}/models", content=parts, headers=BINARY), 413)
+    assert list(service.uploads_dir.iterdir()) == []
 
 
 def test_a_stream_is_deleted_with_all_that_it_had_and_its_name_is_free(client: TestClient, service: Service) -> None:

@@ -29,10 +29,10 @@ from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.keeping import Kept, keep
 from anomaly_detection.service.keys import has_keys
 from anomaly_detection.service.learning import progress
+from anomaly_detection.service.logins import Logins
 from anomaly_detection.service.metrics import Metrics, Sample
 from anomaly_detection.service.models import add_model, current_models, digest_of, has_digest, new_file
 from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.rates import Rates
 from anomaly_detection.service.replies import earlier_reply, keep_reply
 from anomaly_detection.service.rules import Rule, rules_of
 from anomaly_detection.service.sessions import Signatures
@@ -139,7 +139,7 @@ class Service:
         self._judging = threading.Semaphore(os.cpu_count() or 1)
         # All processes together let a name try so often.
         tries = max(1.0, self.limits.logins / configuration.workers)
-        self.logins = Rates(tries / 60, tries)
+        self.logins = Logins(tries)
         self._reloading = threading.Lock()
         if self.part is not Part.ANSWERS:
             self._take_in_model(self.stream_id(DEFAULT))
