@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -75,6 +75,7 @@ class Expectation(ComparingGroup):
     logarithmic: ClassVar[bool] = True
     units: ClassVar[tuple[float, float]] = (0.5, 0.5)
     standard: ClassVar[str] = "expected"
+    titled: ClassVar[Mapping[str, str]] = {"high": "above what is expected", "low": "below what is expected"}
     learned: ClassVar[str] = "targets_"
 
     def __init__(
