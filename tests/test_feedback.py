@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from sklearn.base import clone
 from anomaly_detection.detector import Detector
 from anomaly_detection.model_files.persistence import load_detector, save_detector
 from anomaly_detection.synthetic import generate
+from benchmarks import feedback as benchmark
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.backends.reference import leaf
 from mlx_iforest.feedback import MOST_VERDICTS, RIDGE, STRENGTH, leaves_of
@@ -235,3 +238,17 @@ def test_a_file_without_one_half_of_the_log_is_refused() -> None:
     del values["feedback_"], arrays[next(one for one in arrays if one.endswith("feedback_"))]
     with pytest.raises(StateError, match="go together"):
         from_state(arrays, values)
+
+
+def test_the_benchmark_asks_and_learns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Far out on one side is an anomaly, on the other not.
+    rng = np.random.default_rng(3)
+    rows = np.concatenate([rng.normal(size=(250, 3)), rng.normal(9, 0.4, (20, 3)), rng.normal(-4, 0.4, (10, 3))])
+    np.savez(tmp_path / "1_made.npz", X=rows, y=np.repeat([0, 0, 1], [250, 20, 10]))
+    ours = {name: make for name, make in benchmark.LEARNERS.items() if "coniferest" not in name}
+    monkeypatch.setattr(benchmark, "LEARNERS", ours)
+    benchmark.main([str(tmp_path), "--seeds", "1", "--questions", "16", "--output", str(tmp_path)])
+    made = json.loads((tmp_path / "results" / "feedback.json").read_text("utf-8"))["measurements"]["made"]
+    assert made["anomalies"] == 10
+    assert made[benchmark.DEPTH]["found"][0][-1] > made[benchmark.WITHOUT]["found"][0][-1]
+    assert (tmp_path / "results" / "feedback.png").stat().st_size > 1000
