@@ -20,7 +20,7 @@ from anomaly_detection.service.alert_book import (
 )
 from anomaly_detection.service.audit import LINE, history, write_line
 from anomaly_detection.service.case_totals import recount
-from anomaly_detection.service.changes import ALERT, CASE, change, change_many, last_change, undo
+from anomaly_detection.service.changes import ALERT, CASE, change, change_many
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.fields import has_text
 from anomaly_detection.service.listing import Filter, Listing
@@ -41,6 +41,7 @@ from anomaly_detection.service.shapes import (
     text,
 )
 from anomaly_detection.service.tables import alerts, audit, cases, streams
+from anomaly_detection.service.undoing import last_change, undo
 
 __all__ = [
     "CASES",
@@ -213,6 +214,8 @@ def change_case(connection: Connection, number: int, who: str, said: Mapping[str
 
 def _snooze(connection: Connection, number: int, who: str, said: Mapping[str, Any], severity: float) -> None:
     until = None if said["snooze_until"] is None else moment_of(said["snooze_until"], "snooze_until")
+    if until is not None and until <= now():
+        raise Problem(400, "snooze_until is past; give a later moment, or null for the case to come back now.")
     step = said.get("or_worse_by")
     comment = kept_text(said["comment"], 10_000) if "comment" in said else None
     # Severity ends at 100: worse than that nothing gets.

@@ -31,6 +31,9 @@ from anomaly_detection.service.verdicts import VERDICT, Judged, Verdicts
 __all__ = ["Judge", "with_ratio"]
 
 _Made = TypeVar("_Made")
+_BATCH = 64
+"""Records that are judged as many are."""
+
 _JUDGED = (Role.NUMERIC, Role.CATEGORICAL, Role.TIMESTAMP)
 
 
@@ -62,13 +65,19 @@ class Judge:
         self._judged: tuple[str, ...] = tuple(name for name in schema.names(*_JUDGED) if name not in LEAKS)
         self.compared = tuple(schema.names(Role.NUMERIC, Role.CATEGORICAL))
         """The columns that records can be compared by."""
-        # The first record of a process compiles and loads what the others use.
-        score_table(self.detector, self._table([Incoming({})]))
+        self._prepare()
 
     @classmethod
     def load(cls, path: Path, model_id: int, version: int, ratio: float | None = None) -> Judge:
         """Of a model file; raises `ModelFileError` too."""
         return cls(load_detector(path), model_id, version, ratio)
+
+    def _prepare(self) -> None:
+        """Compile and load what the first record, batch and alert of a process need, before a client waits for it."""
+        empty = Incoming({})
+        for count in (1, _BATCH):
+            found = score_table(self.detector, self._table([empty] * count))
+        self._alerts([empty] * _BATCH, list(range(_BATCH)), replace(found, is_alert=np.arange(_BATCH) < 1))
 
     def judge(self, records: Sequence[Incoming]) -> Verdicts:
         """Judge records that came together; one that cannot be judged does not hinder the others."""
@@ -153,11 +162,11 @@ class Judge:
         if not alerting.size:
             return []
         labels = [self._label(records[place].fields, at) for at, place in enumerate(places)]
-        alerts, clean = replace(batch, labels=labels).at(alerting), batch.table.take(alerting).frame()
+        alerts, clean = replace(batch, labels=labels).at(alerting), batch.table.take(alerting)
         headline = self.headline
         amount = headline.amount if headline.amount in headline.money else None
         causes = cause_of_each(alerts, clean, self._sources, headline.money, amount)
-        values = [None] * len(alerts) if amount is None else clean[amount].to_numpy(dtype=np.float64).tolist()
+        values = [None] * len(alerts) if amount is None else clean.numbers(amount).tolist()
         found = []
         for at, alert, cause, value in zip(alerting.tolist(), alerts, causes, values, strict=True):
             known = value if value is not None and np.isfinite(value) else None
