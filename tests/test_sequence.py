@@ -111,13 +111,15 @@ def test_devices_are_series_of_their_own() -> None:
 def test_a_value_that_no_longer_moves() -> None:
     frame, new = readings(), readings(1)
     new.loc[50:55, "temperature"] = new.loc[50, "temperature"]
-    runs = Runs(["temperature", "noise"]).fit(frame)
-    assert [one.column for one in runs.series_] == ["temperature"]
+    frame["held"], new["held"] = (np.repeat(np.arange(N // 4), 4).astype(float) for _ in range(2))
+    runs = Runs(["noise", "held", "temperature"]).fit(frame)
+    # One that the rows around do not foretell too, but none that often repeats the row above.
+    assert [one.column for one in runs.series_] == ["temperature", "noise"]
     found = runs.transform(new)[:, 0]
     assert (found[50:56] == found.max()).all()
     assert found.max() > 15.0
     assert np.median(found) == 0.0
-    assert runs.in_units(new, np.array([49, 52]))[0].tolist() == [[1], [6]]
+    assert runs.in_units(new, np.array([49, 52]))[0][:, 0].tolist() == [1, 6]
     text = Runs.phrase(_source(runs), 6, 1, new.loc[52].to_dict(), N, None)
     assert text == f"temperature is {new['temperature'][52]:.4g} in 6 rows in a row"
 

@@ -233,24 +233,35 @@ class Chance:
         With how many others each of them was compared.
     apart : float
         The probability that two records agree whose columns have nothing to do with each other.
+    never, seldom : float
+        Nats that it is worth besides where no training record agreed with another, and the share of them that leaves
+        nothing of these: a few that did are errors themselves. Between, in proportion.
     """
 
     seen: int
     rows: int
     compared: float
     apart: float = 0.0
+    never: float = NEVER
+    seldom: float = 0.0
+
+    @property
+    def besides(self) -> float:
+        """The nats beyond what the share of training records says."""
+        left = 1.0 - self.seen / (self.seldom * self.rows) if self.seldom > 0.0 else float(self.seen == 0)
+        return self.never * max(left, 0.0)
 
     def evidence(self, compared: npt.ArrayLike) -> Floats:
         """``-log`` of the probability, for a record compared with so many others; nats, at least 0.
 
-        Where no training record agreed with another, that is worth `NEVER` nats more, but not more than what chance
-        gives.
+        Where hardly any training record agreed with another, that is worth more (`besides`), but not more than what
+        chance gives.
         """
         compared = np.asarray(compared, dtype=np.float64)
         # Records agree in pairs: one more or less is two records, half of one is one.
         share = min((self.seen + 1.0) / (self.rows + 1.0), 1.0 - 1e-9)
         ratio = compared / max(self.compared, 1.0)
-        learned = _minus_log(-np.log1p(-share) * ratio) + (NEVER if self.seen == 0 else 0.0)
+        learned = _minus_log(-np.log1p(-share) * ratio) + self.besides
         return np.asarray(np.minimum(learned, _minus_log(compared * self.apart)), dtype=np.float64)
 
 

@@ -16,6 +16,7 @@ from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.bounds import bounded
 from anomaly_detection.features.clauses import number, with_unit
 from anomaly_detection.features.dates import day_text, days_of, moment_of
+from anomaly_detection.features.forms import NEVER
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 
 __all__ = ["Neighbours", "Runs", "Series"]
@@ -62,6 +63,8 @@ class Series:
         The share of training rows in runs of equal values that are 2, 3, ... long or longer, the last above 0.
     repeated : float
         The share of runs that are longer than one row.
+    foretold : bool
+        Whether the rows around foretell the column.
     """
 
     column: str
@@ -71,6 +74,7 @@ class Series:
     apart: float
     at_least: tuple[float, ...] = field(default=())
     repeated: float = 0.0
+    foretold: bool = True
 
     def arranged(self, X: Table) -> tuple[Codes, Codes]:
         """The rows series by series in their order, and the series of each of these; both (n,)."""
@@ -234,6 +238,17 @@ def _best(X: Table, name: str, ways: _Ways) -> Series | None:
     return best
 
 
+def _any_series(X: Table, name: str) -> Series | None:
+    """A column's values in the order of all rows, foretold or not; None of too few."""
+    values = np.ascontiguousarray(_values(X[name]))
+    order, series = np.arange(len(X)), np.zeros(len(X), dtype=np.int64)
+    half, scale = _half_and_most(_away(values, order, series))
+    if not half > 0.0:
+        return None
+    lengths = _runs(values, series)
+    return Series(name, None, None, scale, half, _shares_of_runs(lengths), _share_of_long(lengths), foretold=False)
+
+
 def _away(values: Floats, order: Codes, series: Codes) -> Floats:
     """How far each row of an order lies from its `_middles`, without what is missing."""
     from anomaly_detection.features.compiled.neighbours import distances_from_neighbours
@@ -255,6 +270,13 @@ def _share_of_long(lengths: Codes) -> float:
     """The share of runs that are longer than one row."""
     runs = np.bincount(lengths)[1:] / np.arange(1, int(lengths.max(initial=0)) + 1)
     return float(runs[1:].sum() / runs.sum()) if runs.sum() > 0 else 0.0
+
+
+def _by_the_batch(lengths: Codes) -> Floats:
+    """``-log`` of the share of a batch's runs that are as long as a row's, and `NEVER` more; shape (n,)."""
+    runs = np.bincount(lengths, minlength=2)[1:] / np.arange(1, max(int(lengths.max()), 1) + 1)
+    as_long = np.maximum(runs[::-1].cumsum()[::-1], 1.0)
+    return np.asarray(NEVER - np.log(as_long / as_long[0])[np.maximum(lengths - 1, 0)], dtype=np.float64)
 
 
 def _shares_of_runs(lengths: Codes) -> tuple[float, ...]:
@@ -378,17 +400,32 @@ class Neighbours(_OfSeries):
 
 
 class Runs(_OfSeries):
-    """Evidence in nats that a value no longer moves: it equals that of more rows in a row than values do by chance."""
+    """Evidence in nats that a value no longer moves: it equals that of more rows in a row than values do by chance.
+
+    For each number that hardly ever repeats the row above. Where the rows around do not foretell it, rows that are
+    closer together than those of the training repeat each other oftener: then it is no more than the batch itself says.
+    """
 
     nats: ClassVar[bool] = True
     units: ClassVar[tuple[float, float]] = (0.0, 1.0)
     word = "unchanged"
     fewest = 3
 
+    def fit(self, X: Any, y: object = None) -> Runs:
+        """Find the columns, and learn how long their runs of equal values are."""
+        super().fit(X)
+        X, found = as_table(X), {one.column for one in self.series_}
+        others = [_any_series(X, name) for name in self.numbers if name not in found] if len(X) >= _LEAST_ROWS else []
+        self.series_ += [one for one in others if one is not None and self._takes(one)]
+        return self
+
     def _takes(self, series: Series) -> bool:
         return not series.at_least or series.at_least[0] <= _MOST_REPEATED
 
     def _judged(self, values: Floats, series: Codes, one: Series) -> Floats:
+        again = (values[1:] == values[:-1]) & (series[1:] == series[:-1])
+        if not (again[1:] & again[:-1]).any():
+            return np.zeros(len(values))
         lengths = _runs(values, series)
         if _share_of_long(lengths) > _AS_OFTEN * one.repeated + _MOST_LONG:
             return np.zeros(len(values))  # sorted by value, or another clock
@@ -397,7 +434,8 @@ class Runs(_OfSeries):
         known = -np.log(np.array([1.0, 1.0, *one.at_least]))
         last = len(known) - 1
         seen = known[np.minimum(lengths, last)] + np.maximum(lengths - last, 0) * step
-        return np.asarray(np.minimum(seen, np.maximum(lengths - 2, 0) * step), dtype=np.float64)
+        found = np.asarray(np.minimum(seen, np.maximum(lengths - 2, 0) * step), dtype=np.float64)
+        return found if one.foretold else np.minimum(found, _by_the_batch(lengths))
 
     def in_units(self, X: Any, rows: Codes | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return in how many rows in a row each value stands, and 1; both (n, series)."""

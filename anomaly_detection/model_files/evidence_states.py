@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from anomaly_detection.features.coincidences import Chance
+from anomaly_detection.features.commonness import CommonCells, Commonness
 from anomaly_detection.features.contexts import Context, Contexts
 from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.dates import Dates
@@ -50,6 +51,16 @@ def _chance_fault(chance: Chance) -> str | None:
     return None if chance.seen <= chance.rows else "expected no more records seen than there were"
 
 
+def _common_cells_fault(cells: CommonCells) -> str | None:
+    if len(cells.keys) != len(cells.surprisals) or not _ascending(cells.keys):
+        return "expected keys in ascending order, with a surprisal for each"
+    return None
+
+
+def _commonness_fault(commonness: Commonness) -> str | None:
+    return None if commonness.cells else "expected the cells of a column"
+
+
 def _copies_fault(copies: Copies) -> str | None:
     if not set(copies.names_) <= set(copies.names) <= set(copies.feature_names_in_):
         return "expected names among the columns"
@@ -57,6 +68,8 @@ def _copies_fault(copies: Copies) -> str | None:
         return "expected keys in ascending order"
     if len(copies.counts_) != len(copies.content_):
         return "expected a count for each key"
+    if copies.commonness_ is not None and set(copies.commonness_.cells) != set(copies._said):
+        return "expected the cells of the columns that say something"
     # Each record has both keys.
     if not len(copies.content_) <= len(copies.whole_) <= int(copies.counts_.sum()) <= copies.chance_.rows:
         return f"expected keys of {copies.chance_.rows} records at most"
@@ -245,7 +258,19 @@ EVIDENCE = Record(
 )
 
 
-_CHANCE = Record(Chance, {"seen": Whole(), "rows": Whole(1), "compared": LENT, "apart": SHARE}, _chance_fault)
+_CHANCE = Record(
+    Chance,
+    {"seen": Whole(), "rows": Whole(1), "compared": LENT, "apart": SHARE, "never": LENT, "seldom": SHARE},
+    _chance_fault,
+    # Files of before have one for all.
+    optional=("never", "seldom"),
+)
+_CELLS = Record(
+    CommonCells, {"keys": Array("uint64"), "surprisals": FINITE_ARRAY, "others": FINITE}, _common_cells_fault
+)
+_COMMONNESS = Record(
+    Commonness, {"cells": Dict(_CELLS), "start": FINITE, "slope": SHARE, "compared": LENT}, _commonness_fault
+)
 _FREQUENCY = Record(
     Frequency,
     {
@@ -313,8 +338,11 @@ _SERIES = Record(
         "apart": POSITIVE,
         "at_least": List(Number(SMALLEST, 1.0), tuple),
         "repeated": SHARE,
+        "foretold": Flag(),
     },
     _series_fault,
+    # Files of before have no others.
+    optional=("foretold",),
 )
 
 
@@ -335,11 +363,14 @@ EVIDENCE_BRANCHES: dict[str, Record] = {
             **SEEN,
             "names_": LISTED,
             "chance_": _CHANCE,
+            "commonness_": Optional(_COMMONNESS),
             "content_": Array("uint64"),
             "counts_": COUNTS,
             "whole_": Array("uint64"),
         },
         _copies_fault,
+        # Files of before judge all copies alike.
+        optional=("commonness_",),
     ),
     "readings": Record(
         Readings,
