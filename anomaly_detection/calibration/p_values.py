@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_detection.data.levels import Kept
 from anomaly_detection.errors import DataError
 
 FloatArray = npt.NDArray[np.float64]
@@ -127,7 +127,7 @@ class Calibration:
         estimate, Hill, 1975): a power law. It is an estimate and says so: it comes ever closer to 100 and never there.
         """
         values = np.asarray(scores, dtype=np.float64)
-        places, known, excess = self._tail
+        places, known, excess = _tail(self)
         out = _outness(values)
         found = np.interp(out, places, known)
         beyond = np.flatnonzero(out > places[-1])
@@ -137,16 +137,6 @@ class Calibration:
             more = SEVERITY_STEP / np.log(10.0) * (out[beyond] - places[-1]) / excess
             found[beyond] = np.minimum(least - room * np.expm1(-more / room), 100.0)
         return np.asarray(found, dtype=np.float64)
-
-    @cached_property
-    def _tail(self) -> tuple[FloatArray, FloatArray, float]:
-        """The calibration scores by `_outness`, ascending, their severities, and the mean excess of the outermost."""
-        scores = np.unique(self.scores.astype(np.float64))
-        places = _outness(scores)[::-1]
-        every = _outness(self.scores.astype(np.float64))
-        count = min(max(int(_TAIL_SHARE * every.size), _FEWEST_IN_TAIL), every.size - 1)
-        excess = float(np.mean(every[:count] - every[count])) if count else 0.0
-        return places, severity(self.p_values(scores))[::-1], max(excess, _LEAST_EXCESS)
 
     def below(self, scores: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """How many calibration scores are at most each of `scores` (rows,)."""
@@ -217,3 +207,15 @@ def _rounded_down(scores: FloatArray) -> npt.NDArray[np.float32]:
     """`scores` as float32, none larger than it was."""
     nearest = scores.astype(np.float32)
     return np.where(nearest > scores, np.nextafter(nearest, np.float32(-np.inf)), nearest).astype(np.float32)
+
+
+def _tail_of(calibration: Calibration) -> tuple[FloatArray, FloatArray, float]:
+    """The calibration scores by `_outness`, ascending, their severities, and the mean excess of the outermost."""
+    scores = np.unique(calibration.scores.astype(np.float64))
+    every = _outness(calibration.scores.astype(np.float64))
+    count = min(max(int(_TAIL_SHARE * every.size), _FEWEST_IN_TAIL), every.size - 1)
+    excess = float(np.mean(every[:count] - every[count])) if count else 0.0
+    return _outness(scores)[::-1], severity(calibration.p_values(scores))[::-1], max(excess, _LEAST_EXCESS)
+
+
+_tail: Kept[Calibration, tuple[FloatArray, FloatArray, float]] = Kept(_tail_of)
