@@ -209,7 +209,9 @@ class Copies(FeatureGroup):
         else:
             keys = {name: column[twins] for name, column in self._cells(X).items()}
             most = np.log(self.chance_.rows + 1.0) + self.chance_.never
-            found[twins, 0] = np.minimum(self.commonness_.evidence(keys, compared, self.chance_.besides), most)
+            found[twins, 0] = np.minimum(
+                self.commonness_.evidence(keys, compared, float(self.chance_.besides(compared))), most
+            )
         return found
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:

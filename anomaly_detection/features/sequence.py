@@ -16,7 +16,6 @@ from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.bounds import bounded
 from anomaly_detection.features.clauses import number, with_unit
 from anomaly_detection.features.dates import day_text, days_of, moment_of
-from anomaly_detection.features.forms import NEVER
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 
 __all__ = ["Neighbours", "Runs", "Series"]
@@ -32,6 +31,9 @@ _FORETOLD = 0.5
 _SCREENED, _FEWEST_SCREENED = 1_000, 500
 _MAY_BE_FORETOLD = 0.8
 """The same, as some thousand rows show it."""
+
+_FOLLOWING = 0.5
+"""The least rank correlation with the row above of numbers that follow it."""
 
 _BETTER = 0.8
 _MOST_LEVELS = 200
@@ -238,12 +240,13 @@ def _best(X: Table, name: str, ways: _Ways) -> Series | None:
     return best
 
 
-def _any_series(X: Table, name: str) -> Series | None:
-    """A column's values in the order of all rows, foretold or not; None of too few."""
+def _loose_series(X: Table, name: str) -> Series | None:
+    """A column whose values follow the row above (their ranks correlate), if not closely; None where they do not."""
     values = np.ascontiguousarray(_values(X[name]))
     order, series = np.arange(len(X)), np.zeros(len(X), dtype=np.int64)
+    ranks = pd.Series(values).rank()
     half, scale = _half_and_most(_away(values, order, series))
-    if not half > 0.0:
+    if not half > 0.0 or not float(ranks.std()) > 0.0 or not float(ranks.corr(ranks.shift())) > _FOLLOWING:
         return None
     lengths = _runs(values, series)
     return Series(name, None, None, scale, half, _shares_of_runs(lengths), _share_of_long(lengths), foretold=False)
@@ -273,10 +276,11 @@ def _share_of_long(lengths: Codes) -> float:
 
 
 def _by_the_batch(lengths: Codes) -> Floats:
-    """``-log`` of the share of a batch's runs that are as long as a row's, and `NEVER` more; shape (n,)."""
-    runs = np.bincount(lengths, minlength=2)[1:] / np.arange(1, max(int(lengths.max()), 1) + 1)
-    as_long = np.maximum(runs[::-1].cumsum()[::-1], 1.0)
-    return np.asarray(NEVER - np.log(as_long / as_long[0])[np.maximum(lengths - 1, 0)], dtype=np.float64)
+    """``-log`` of the share of a batch's runs that are as long as a row's, or of what the first steps come to; (n,)."""
+    runs = np.bincount(lengths, minlength=3)[1:] / np.arange(1, max(int(lengths.max()), 2) + 1)
+    as_long = runs[::-1].cumsum()[::-1]
+    known = -np.log(np.maximum(as_long, 1.0) / as_long[0])
+    return np.asarray(np.minimum(known[np.maximum(lengths - 1, 0)], np.maximum(lengths - 2, 0) * known[1]))
 
 
 def _shares_of_runs(lengths: Codes) -> tuple[float, ...]:
@@ -402,8 +406,8 @@ class Neighbours(_OfSeries):
 class Runs(_OfSeries):
     """Evidence in nats that a value no longer moves: it equals that of more rows in a row than values do by chance.
 
-    For each number that hardly ever repeats the row above. Where the rows around do not foretell it, rows that are
-    closer together than those of the training repeat each other oftener: then it is no more than the batch itself says.
+    For each number that follows the row above and hardly ever repeats it. Where the rows around do not foretell it,
+    rows closer together than those of the training repeat each other oftener: it is no more than the batch itself says.
     """
 
     nats: ClassVar[bool] = True
@@ -415,7 +419,7 @@ class Runs(_OfSeries):
         """Find the columns, and learn how long their runs of equal values are."""
         super().fit(X)
         X, found = as_table(X), {one.column for one in self.series_}
-        others = [_any_series(X, name) for name in self.numbers if name not in found] if len(X) >= _LEAST_ROWS else []
+        others = [_loose_series(X, name) for name in self.numbers if name not in found] if len(X) >= _LEAST_ROWS else []
         self.series_ += [one for one in others if one is not None and self._takes(one)]
         return self
 
