@@ -8,15 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_detection.features.coincidences import repeats_of
+
 __all__ = ["CommonCells", "Commonness", "learn_commonness"]
 
 Floats = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 
-_FEWEST_TWINS = 5
+_FEWEST_WITH_TWINS = 10
 _MOST_CELLS = 1_000  # a column: what is rarer tells little of how common a record is
 _BINS = 200
-_SLOPES = np.linspace(0.0, 1.0, 21)
+_SLOPES = np.linspace(0.0, 2.0, 21)
 _HALVINGS = 60
 
 
@@ -28,22 +31,22 @@ class CommonCells:
     ----------
     keys : ndarray of uint64, shape (k,)
         Ascending.
-    surprisals : ndarray of float64, shape (k,)
-        ``-log`` of the share of each; nats.
+    counts : ndarray of float64, shape (k,)
+        In how many training records each was.
     others : float
         The same of any other cell.
     """
 
     keys: Keys
-    surprisals: Floats
+    counts: Floats
     others: float
 
     def of(self, keys: Keys) -> Floats:
-        """The surprisal of cells, shape (n,)."""
+        """In how many training records cells were, shape (n,)."""
         if not len(self.keys):
             return np.full(len(keys), self.others)
         at = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        return np.where(self.keys[at] == keys, self.surprisals[at], self.others)
+        return np.where(self.keys[at] == keys, self.counts[at], self.others)
 
 
 @dataclass(frozen=True)
@@ -68,14 +71,24 @@ class Commonness:
     slope: float
     compared: float
 
-    def evidence(self, keys: Mapping[str, Keys], compared: float, besides: float) -> Floats:
-        """``-log`` of the probability of a twin, for records with these cells, compared with so many; nats, (n,).
+    def evidence(self, keys: Mapping[str, Keys], alike: Codes, compared: float, besides: float) -> Floats:
+        """``-log`` of the probability of a twin; nats, at least 0, shape (n,).
 
-        And `besides`, but no more than independent columns would give.
+        Parameters
+        ----------
+        keys : mapping of column to ndarray of uint64, shape (n,)
+            The cells of the records.
+        alike : ndarray of int64, shape (n,)
+            How many training records say the same.
+        compared : float
+            With how many others each is compared.
+        besides : float
+            Nats that are added, up to what independent columns would give.
         """
-        surprisal = np.sum([column.of(keys[name]) for name, column in self.cells.items()], axis=0)
+        surprisal = _surprisal(self.cells, keys, alike, self.compared)
         expected = self.start - self.slope * surprisal + np.log(max(compared, 1.0) / max(self.compared, 1.0))
-        return np.minimum(_of_one_or_more(expected) + besides, _of_one_or_more(np.log(max(compared, 1.0)) - surprisal))
+        most = _of_one_or_more(np.log(max(compared, 1.0)) - surprisal)
+        return np.minimum(_of_one_or_more(expected) + besides, most)
 
 
 def learn_commonness(keys: Mapping[str, Keys], content: Keys, compared: float) -> Commonness | None:
@@ -88,16 +101,16 @@ def learn_commonness(keys: Mapping[str, Keys], content: Keys, compared: float) -
     compared : float
         With how many others each is compared.
     """
-    _, first, counts = np.unique(content, return_index=True, return_counts=True)
-    if (counts > 1).sum() < _FEWEST_TWINS:
+    alike = repeats_of(content) + 1
+    has_twin = alike > 1
+    if has_twin.sum() < _FEWEST_WITH_TWINS:
         return None
-    # What is said several times counts once: else a twin's cells look commoner than a single record's.
-    cells = {name: _common(column[first]) for name, column in keys.items()}
-    surprisal = np.sum([column.of(keys[name][first]) for name, column in cells.items()], axis=0)
-    order = np.argsort(surprisal, kind="stable")
-    parts = np.array_split(order, min(_BINS, len(order)))
+    cells = {name: _common(column) for name, column in keys.items()}
+    surprisal = _surprisal(cells, keys, alike, compared)
+    parts = np.array_split(np.argsort(surprisal, kind="stable"), min(_BINS, len(content)))
     middles = np.array([surprisal[part].mean() for part in parts])
-    rows, twins = (np.array([one[part].sum() for part in parts], dtype=np.float64) for one in (counts > 0, counts > 1))
+    rows = np.array([len(part) for part in parts], dtype=np.float64)
+    twins = np.array([has_twin[part].sum() for part in parts], dtype=np.float64)
 
     def likely(start: float, slope: float) -> float:
         expected = start - slope * middles
@@ -109,12 +122,20 @@ def learn_commonness(keys: Mapping[str, Keys], content: Keys, compared: float) -
     return Commonness(cells, starts[best], slopes[best], compared)
 
 
+def _surprisal(cells: Mapping[str, CommonCells], keys: Mapping[str, Keys], alike: Codes, compared: float) -> Floats:
+    """``-log`` of the share of other records with each cell, added up, shape (n,).
+
+    Those that say the same are left out: else the cells of a record with a twin look commoner for it.
+    """
+    shares = [(np.maximum(one.of(keys[name]) - alike, 0.0) + 0.5) / (compared + 1.0) for name, one in cells.items()]
+    return -np.sum(np.log(np.minimum(shares, 1.0)), axis=0)
+
+
 def _common(keys: Keys) -> CommonCells:
     known, counts = np.unique(keys, return_counts=True)
     most = np.sort(np.argsort(-counts, kind="stable")[:_MOST_CELLS])
     left = len(keys) - int(counts[most].sum())
-    usual = left / (len(known) - len(most)) if left else 1.0
-    return CommonCells(known[most], -np.log(counts[most] / len(keys)), float(-np.log(usual / len(keys))))
+    return CommonCells(known[most], counts[most].astype(np.float64), left / (len(known) - len(most)) if left else 0.0)
 
 
 def _start(slope: float, middles: Floats, rows: Floats, twins: float) -> float:

@@ -208,9 +208,11 @@ class Copies(FeatureGroup):
             found[twins, 0] = self.chance_.evidence(compared)
         else:
             keys = {name: column[twins] for name, column in self._cells(X).items()}
+            known, at = among(self.content_, self._content(X)[twins])
+            alike = np.where(known, self.counts_[at], 0)
             most = np.log(self.chance_.rows + 1.0) + self.chance_.never
             found[twins, 0] = np.minimum(
-                self.commonness_.evidence(keys, compared, float(self.chance_.besides(compared))), most
+                self.commonness_.evidence(keys, alike, compared, float(self.chance_.besides(compared))), most
             )
         return found
 

@@ -52,8 +52,8 @@ def _chance_fault(chance: Chance) -> str | None:
 
 
 def _common_cells_fault(cells: CommonCells) -> str | None:
-    if len(cells.keys) != len(cells.surprisals) or not _ascending(cells.keys):
-        return "expected keys in ascending order, with a surprisal for each"
+    if len(cells.keys) != len(cells.counts) or not _ascending(cells.keys):
+        return "expected keys in ascending order, with a count for each"
     return None
 
 
@@ -182,7 +182,9 @@ def _dates_fault(dates: Dates) -> str | None:
 
 
 def _forms(of: type, learned: Kind) -> Record:
-    return Record(of, {**SEEN, "n_rows_": Whole(1), "learned_": Dict(learned)}, _forms_fault)
+    kinds: dict[str, Kind] = {**SEEN, "n_rows_": Whole(1), "learned_": Dict(learned), "never_": LENT}
+    # Files of before have one for all.
+    return Record(of, kinds, _forms_fault, optional=("never_",))
 
 
 def _forms_fault(forms: Any) -> str | None:
@@ -266,10 +268,12 @@ _CHANCE = Record(
     optional=("never", "seldom"),
 )
 _CELLS = Record(
-    CommonCells, {"keys": Array("uint64"), "surprisals": FINITE_ARRAY, "others": FINITE}, _common_cells_fault
+    CommonCells,
+    {"keys": Array("uint64"), "counts": Array("float64", least=1.0, most=LARGEST), "others": LENT},
+    _common_cells_fault,
 )
 _COMMONNESS = Record(
-    Commonness, {"cells": Dict(_CELLS), "start": FINITE, "slope": SHARE, "compared": LENT}, _commonness_fault
+    Commonness, {"cells": Dict(_CELLS), "start": FINITE, "slope": Number(0.0, 2.0), "compared": LENT}, _commonness_fault
 )
 _FREQUENCY = Record(
     Frequency,
