@@ -17,10 +17,10 @@ from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.design import Design
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.grouped import robust_scale
+from anomaly_detection.features.information import determined
 from anomaly_detection.features.numeric_group import ComparingGroup
 from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale
 from anomaly_detection.features.pairing import MOST_PARTNERS
-from anomaly_detection.features.rarity import determined
 from anomaly_detection.progress import steps
 
 __all__ = ["Expectation"]

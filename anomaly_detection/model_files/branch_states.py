@@ -20,16 +20,10 @@ from anomaly_detection.features.derived import (
 from anomaly_detection.features.duplicates import Repeats, _Counter, _Records
 from anomaly_detection.features.expectation import Expectation, _Target
 from anomaly_detection.features.group_deviation import GroupDeviation, _Deviation, _Usual
+from anomaly_detection.features.level_rarity import LevelRarity, MissingLevels, ValueRarity
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
-from anomaly_detection.features.rarity import (
-    CalendarRarity,
-    CategoryRarity,
-    LevelRarity,
-    MissingLevels,
-    MissingRarity,
-    PairRarity,
-    ValueRarity,
-)
+from anomaly_detection.features.pair_rarity import PairRarity
+from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity
 from anomaly_detection.features.rules import Rules
 from anomaly_detection.features.surprise import DeviationSummary
 from anomaly_detection.model_files.evidence_states import EVIDENCE_BRANCHES
