@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from anomaly_detection.data.levels import vocabulary
 from anomaly_detection.data.table import Table, as_table
+from anomaly_detection.features.companions import NONE, Companions, find_companions
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derived import CalendarPart
 from anomaly_detection.features.group import FeatureSource, Range, Row
@@ -27,7 +28,7 @@ class LevelRarity(CategoryRarity):
     Rarity alone is worth 4 nats at most, and so is a new level where new ones are no surprise: a first order of a new
     customer is news, and no error. Of a closed set of levels, of which hardly any occurred once, a new one is worth all
     that it is, or less by the fourth root of the rows that bring it together: a new supplier comes with many orders, a
-    slip alone.
+    slip alone. And it is worth those 4 at most where a companion is new as well, which is news (`Companions`).
 
     Parameters
     ----------
@@ -41,6 +42,7 @@ class LevelRarity(CategoryRarity):
     weighed: ClassVar[bool] = True
     counted: ClassVar[bool] = True
     closes: ClassVar[bool] = True
+    companions_: Companions = NONE
 
     def __init__(self, keep_all: bool = False, unclosed: Sequence[str] = ()) -> None:
         super().__init__(keep_all)
@@ -52,10 +54,33 @@ class LevelRarity(CategoryRarity):
 
     def fit(self, X: Any, y: object = None) -> LevelRarity:
         """Count the levels, and find out which columns are closed."""
+        X = as_table(X)
         super().fit(X)
         for name in self.levels_:
             self.surprise_[name][-1] = self._of_new(name)
+        self.companions_ = self._companions(X)
         return self
+
+    def _companions(self, X: Table) -> Companions:
+        return find_companions(X, [*self.levels_])
+
+    def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+        """`CategoryRarity.fit_transform`: what comes with it is new to the other rows as well."""
+        X = as_table(X)
+        return self._less_as_news(X, super().fit_transform(X), 1)
+
+    def _less_as_news(self, X: Table, found: npt.NDArray[np.float32], own: int) -> npt.NDArray[np.float32]:
+        for i, name in enumerate(self.levels_):
+            if name in self.companions_.of:
+                news = self.companions_.are_news(X, name, own)
+                found[news, i] = np.minimum(found[news, i], np.float32(_MOST_OF_A_LEVEL))
+        return found
+
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`CategoryRarity.emit`."""
+        found = super().emit(program, columns) or []
+        news = [self.companions_.news(program, name) for name in self.levels_]
+        return [new.where(one.at_most(_MOST_OF_A_LEVEL), one) for one, new in zip(found, news, strict=True)]
 
     def _new(self, once: int) -> float:
         return float(-np.log((once + 0.5) / (self.n_rows_ + 1.0)))
@@ -72,7 +97,7 @@ class LevelRarity(CategoryRarity):
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The surprisals in nats, shape (n, features)."""
-        out = super().features_of(X)
+        out = self._less_as_news(X, super().features_of(X), 0)
         self.with_others(X, out)
         return out
 
@@ -98,6 +123,9 @@ class LevelRarity(CategoryRarity):
 
 class ValueRarity(LevelRarity):
     """`LevelRarity` of numbers that take few values: a new one of a closed set, a month 20 or a flag of 1,000."""
+
+    def _companions(self, X: Table) -> Companions:
+        return NONE
 
     def _surprisal(self, counts: npt.NDArray[np.int64], told: bool) -> npt.NDArray[np.float64]:
         # How rare a known value is, groups that judge numbers tell better.
