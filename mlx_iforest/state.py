@@ -397,8 +397,8 @@ def _fitted_model(kind: str, state: dict[str, Any]) -> FittedModel:
         state["quantized_bits_"], state["pruned_"],
     )  # fmt: skip
     if "_stream" in state:
-        window, *counts = map(int, state["_stream"])
-        model = model._replace(stream=Stream(window, state["_stream_rows"], *counts))
+        window, seen, renewals, due = map(int, state["_stream"])
+        model = model._replace(stream=Stream(window, state["_stream_rows"], seen, renewals, due))
     if "feedback_" not in state:
         return model
     return model.taught(model.log().with_more(state["_feedback_leaves"], state["feedback_"]))
