@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from anomaly_detection.data.table import Coded, Table
 from anomaly_detection.features.derived import CalendarPart, Derived
 from anomaly_detection.features.group import FeatureSource
@@ -11,7 +13,7 @@ from anomaly_detection.features.group import FeatureSource
 __all__ = ["is_date", "levels_of"]
 
 
-def levels_of(source: FeatureSource, extended: Table) -> list[str]:
+def levels_of(source: FeatureSource, extended: pd.DataFrame | Table) -> list[str]:
     """The columns of a feature's group that hold levels; numbers that a value is foretold from make no group."""
     # A span of four weeks is a number to people, and no cause.
     named = [name for name in source.group_by if not _is_span(source.derived.get(name))]
@@ -19,7 +21,7 @@ def levels_of(source: FeatureSource, extended: Table) -> list[str]:
 
 
 def is_date(column: Any) -> bool:
-    """Whether a column of a `Table` holds dates."""
+    """Whether a column of a table or a frame holds dates."""
     return not isinstance(column, Coded) and column.dtype.kind == "M"
 
 
