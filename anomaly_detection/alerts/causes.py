@@ -15,12 +15,12 @@ from anomaly_detection.alerts.groups import is_date, levels_of
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.explain.wording import number, short
 from anomaly_detection.features.derived import Derived, NumberLevel
-from anomaly_detection.features.group import FeatureSource
+from anomaly_detection.features.group import FeatureGroup, FeatureSource
+from anomaly_detection.features.kinds import KINDS
 
 __all__ = ["Cause", "cause_of_each", "find_causes", "leading_column"]
 
 WHOLE_RECORD = "the whole record"
-_WORDS = {"high": "high", "low": "low", "missing": "missing", "repeated": "repeated"}
 _OF_TIME = {"high": "long", "low": "short"}
 _OF_DATES = {"high": "late", "low": "early"}
 _MOST_COLUMNS = 3
@@ -127,7 +127,9 @@ def _of_buckets(
         for term, places in _covered(members, [_terms(alerts[i], clean, rows[i], sources) for i in members]):
             summed = column if column in money else amount
             values = None if summed is None else clean.numbers(summed)[places]
-            negative = summed == column and values is not None and bool(np.nanmax(values, initial=-np.inf) < 0)
+            negative = (
+                summed == column == subject and values is not None and bool(np.nanmax(values, initial=-np.inf) < 0)
+            )
             found.append(
                 Cause(
                     column,
@@ -157,8 +159,13 @@ def _subject(alert: Alert, clean: Table, sources: Mapping[str, FeatureSource]) -
     if not column:
         return "", ""
     first = alert.reasons[0]
-    word = _WORDS.get(first.direction, "unusual")
-    judged = sources[first.feature].columns if first.feature in sources else ()
+    source = sources.get(first.feature)
+    kind = FeatureGroup if source is None else KINDS[source.kind]
+    word = kind.titled.get(first.direction, "unusual")
+    judged = () if source is None else source.columns
+    subject = None if source is None or column == WHOLE_RECORD else kind.subject(source)
+    if subject is not None:
+        return subject, word
     dates = [name for name in judged if name in clean and is_date(clean[name])]
     if first.direction not in _OF_TIME or not dates:
         return column, word

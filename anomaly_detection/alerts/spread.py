@@ -45,6 +45,8 @@ class Spread:
         What the left and right end stand for.
     even : bool
         Whether equal steps are equal differences; else the scale is logarithmic on both sides of zero.
+    levels : bool
+        Whether each bar is a level of a category, the commonest first.
     """
 
     what: str
@@ -53,6 +55,7 @@ class Spread:
     value: str
     ends: tuple[str, str]
     even: bool = True
+    levels: bool = False
 
 
 def spread_of(alert: Alert, record: pd.Series[Any], source: FeatureSource, extended: pd.DataFrame) -> Spread | None:
@@ -151,4 +154,4 @@ def _of_levels(name: str, beside: list[str], record: pd.Series[Any], extended: p
     shown = [*others[:place], own, *others[place : _LEVELS - 1]]
     bars = tuple(int(counts.get(level, 0)) for level in shown)
     ends = (short(shown[0], 16), short(shown[-1], 16))
-    return Spread(_titled(name, beside, record), bars, (place + 0.5) / len(bars), short(own, 24), ends)
+    return Spread(_titled(name, beside, record), bars, (place + 0.5) / len(bars), short(own, 24), ends, levels=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -17,10 +17,10 @@ from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.design import Design
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.grouped import robust_scale
+from anomaly_detection.features.information import determined
 from anomaly_detection.features.numeric_group import ComparingGroup
 from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale
 from anomaly_detection.features.pairing import MOST_PARTNERS
-from anomaly_detection.features.rarity import determined
 from anomaly_detection.progress import steps
 
 __all__ = ["Expectation"]
@@ -75,6 +75,7 @@ class Expectation(ComparingGroup):
     logarithmic: ClassVar[bool] = True
     units: ClassVar[tuple[float, float]] = (0.5, 0.5)
     standard: ClassVar[str] = "expected"
+    titled: ClassVar[Mapping[str, str]] = {"high": "above what is expected", "low": "below what is expected"}
     learned: ClassVar[str] = "targets_"
 
     def __init__(
