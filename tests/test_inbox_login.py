@@ -75,7 +75,7 @@ def test_an_action_needs_the_token_of_the_page_and_has_the_name_of_who_did_it(se
 
 def viewer_sees_no_personal_column_and_no_button(service: Service, case: int) -> None:
     viewer, token = logged_in(service, "viewer")
-    for path in ("/", f"/cases/{case}", "/records", "/records/1", "/overview", "/alerts/1/before"):
+    for path in ("/", f"/cases/{case}", "/records", "/records/1", "/overview", "/alerts/1/context"):
         answer = viewer.get(path, headers=BROWSER)
         assert answer.status_code == 200, path
         assert SECRET not in answer.text, path

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from anomaly_detection.data.table import Coded, Table
 from anomaly_detection.features.derived import CalendarPart, Derived
 from anomaly_detection.features.group import FeatureSource
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 __all__ = ["is_date", "levels_of"]
 
 
-def levels_of(source: FeatureSource, extended: pd.DataFrame | Table) -> list[str]:
+def levels_of(source: FeatureSource, extended: Table | pd.DataFrame) -> list[str]:
     """The columns of a feature's group that hold levels; numbers that a value is foretold from make no group."""
     # A span of four weeks is a number to people, and no cause.
     named = [name for name in source.group_by if not _is_span(source.derived.get(name))]
@@ -21,7 +22,7 @@ def levels_of(source: FeatureSource, extended: pd.DataFrame | Table) -> list[str
 
 
 def is_date(column: Any) -> bool:
-    """Whether a column of a table or a frame holds dates."""
+    """Whether a column of a `Table` holds dates."""
     return not isinstance(column, Coded) and column.dtype.kind == "M"
 
 

@@ -89,21 +89,26 @@ class RowSummaries:
         measured = self.schema_.names(Role.NUMERIC, Role.TIMESTAMP)
         return Excuses(self.feature_sources_[: len(self.kept_)], origins, measured, durations)
 
-    def farness(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def farness(
+        self, features: npt.NDArray[np.float32], blame: npt.NDArray[np.float32] | None = None
+    ) -> npt.NDArray[np.float32]:
         """Say how far out each feature but the row-level summary is, in standard deviations, at least 0.
 
-        Where evidence is weighed, its `blame` says so: so many of a normal deviate as have a tail as thin.
+        Where evidence is weighed, its `blame`, found out if not given, says so: so many of a normal deviate as have a
+        tail as thin.
         """
-        blame = self.blame(features)
+        blame = self.blame(features) if blame is None else blame
         return self.surprises(features) if blame is None else np.sqrt(2.0 * blame)
 
-    def standing_out(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def standing_out(
+        self, farness: npt.NDArray[np.float32], surprises: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
         """`farness`, or how much a feature surprises the forest, if more than any does in a usual record."""
-        surprises = self._in_their_places(self.surprises(features))
+        surprises = self._in_their_places(surprises)
         if self.evidence_ is None:
             return surprises
         most = float(self.usual_surprises_.max(initial=0.0))
-        return np.maximum(self.farness(features), np.where(surprises > most, surprises, 0.0))
+        return np.maximum(farness, np.where(surprises > most, surprises, 0.0))
 
     def summarise(
         self,

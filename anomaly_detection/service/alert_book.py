@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, RowMapping, Table, select
+from sqlalchemy import Connection, RowMapping, Table, or_, select
 
 from anomaly_detection.service.audit import LINE, history
 from anomaly_detection.service.changes import ALERT, change_many
-from anomaly_detection.service.fields import has_fields
+from anomaly_detection.service.fields import has_fields, has_text
 from anomaly_detection.service.incoming import without_nul
 from anomaly_detection.service.listing import Filter, Listing
 from anomaly_detection.service.operations import Parameter
@@ -105,11 +105,7 @@ def _rendered(row: RowMapping) -> dict[str, Any]:
 
 
 def _text(connection: Connection, value: str) -> Any:
-    found = (
-        column.icontains(value, autoescape=True) for column in (alerts.c.reason, alerts.c.record, alerts.c.sent_id)
-    )
-    first, second, third = found
-    return first | second | third
+    return or_(*(has_text(connection, each, value) for each in (alerts.c.reason, alerts.c.record, alerts.c.sent_id)))
 
 
 def _hidden(connection: Connection, value: str) -> Any:
