@@ -130,6 +130,8 @@ class Service:
             self.uploads_dir.mkdir(parents=True, exist_ok=True)
             with self.database.reading() as connection:
                 sweep(self.uploads_dir, jobs.needed_uploads(connection))
+        # Columns of which only callers with the right see the values, in whatever stream.
+        self.personal: frozenset[str] = frozenset(configuration.personal)
         self._ids: dict[str, int] = {}
         self._judges: dict[int, Judge] = {}
         self._rules: dict[int, list[Rule]] = {}
@@ -210,7 +212,10 @@ class Service:
         with self.database.reading() as connection:
             rows = current_models(connection)
             self._rules = rules_of(connection)
-            names = {stream.name: stream.id for stream in all_streams(connection)}
+            known = all_streams(connection)
+        named = (name for stream in known for name in StreamSettings.of(stream.settings).personal)
+        self.personal = frozenset((*self.configuration.personal, *named))
+        names = {stream.name: stream.id for stream in known}
         for name, stream_id in list(self._ids.items()):
             if names.get(name) != stream_id:
                 # Deleted. One that was made since is only looked up again.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from anomaly_detection.service import jobs
 from anomaly_detection.service.database import Database
-from anomaly_detection.service.retention import Retention, queue_forgetting
+from anomaly_detection.service.retention import Retention, queue_forgetting, to_forget
 
 __all__ = ["LEASE_LOST", "Supervisor"]
 
@@ -109,9 +109,12 @@ class Supervisor:
             with self._database.writing() as connection:
                 for stream_id in unjudged:
                     jobs.add_job(connection, "judge", stream_id)
-        if retention.is_limited and time.monotonic() >= self._forgets_at:
-            with self._database.writing() as connection:
-                queue_forgetting(connection)
+        if time.monotonic() >= self._forgets_at:
+            with self._database.reading() as connection:
+                is_due = bool(to_forget(connection, retention))
+            if is_due:
+                with self._database.writing() as connection:
+                    queue_forgetting(connection, retention)
             self._forgets_at = time.monotonic() + _LOOKS
         if waits and self._process is None and time.monotonic() >= self._not_before:
             self._worker = f"{os.getpid()}-{os.urandom(4).hex()}"
