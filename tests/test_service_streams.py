@@ -334,11 +334,11 @@ def test_a_stream_that_another_process_deleted_is_told_once(client: TestClient, 
 
 
 def test_settings_are_read_changed_and_changed_back(client: TestClient) -> None:
-    assert client.get("/v1/settings").json() == {"case_days": 7}
-    assert client.patch("/v1/settings", json={"case_days": 3}).json() == {"case_days": 3}
+    assert client.get("/v1/settings").json() == {"case_days": 7, "address": ""}
+    assert client.patch("/v1/settings", json={"case_days": 3}).json() == {"case_days": 3, "address": ""}
     (line,) = client.get("/v1/audit?subject=setting").json()["audit"]
     assert (line["before"], line["after"]) == ({"case_days": None}, {"case_days": 3})
     client.post(f"/v1/audit/{line['id']}/undo")
-    assert client.get("/v1/settings").json() == {"case_days": 7}
+    assert client.get("/v1/settings").json() == {"case_days": 7, "address": ""}
     for odd in ({"case_days": 0}, {"case_days": None}, {"colour": "red"}, []):
         assert is_problem(client.patch("/v1/settings", json=odd), 400)

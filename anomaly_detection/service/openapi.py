@@ -9,6 +9,7 @@ from anomaly_detection.service.routes import (
     alerts,
     audit,
     cases,
+    channels,
     jobs,
     models,
     overview,
@@ -16,6 +17,7 @@ from anomaly_detection.service.routes import (
     rules,
     session,
     settings,
+    sources,
     streams,
 )
 from anomaly_detection.service.sessions import COOKIE
@@ -26,7 +28,21 @@ __all__ = ["DOCUMENT", "OPERATIONS"]
 
 OPERATIONS: tuple[Operation, ...] = tuple(
     each
-    for module in (session, records, streams, models, jobs, alerts, cases, rules, overview, audit, settings)
+    for module in (
+        session,
+        records,
+        streams,
+        models,
+        jobs,
+        alerts,
+        cases,
+        rules,
+        overview,
+        audit,
+        settings,
+        sources,
+        channels,
+    )
     for each in module.OPERATIONS
 )
 """All that can be asked for by our own API; CryptaNet's routes are its own."""

@@ -14,7 +14,7 @@ from anomaly_detection.service.clock import as_text
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.jobs import add_job
 from anomaly_detection.service.stream_settings import StreamSettings
-from anomaly_detection.service.tables import METADATA, alerts, cases, idempotency, jobs, records, streams
+from anomaly_detection.service.tables import METADATA, alerts, cases, idempotency, jobs, messages, records, streams
 
 __all__ = ["Retention", "forget", "queue_forgetting", "to_forget"]
 
@@ -159,7 +159,8 @@ def _forget_cases(connection: Connection, numbers: set[int]) -> None:
 
 
 def _forget_the_rest(connection: Connection, stream_id: int, before: str) -> None:
-    """Answers to requests with a key, and jobs that are over."""
+    """Answers to requests with a key, jobs that are over, and what messages said of records."""
+    connection.execute(update(messages).where(messages.c.created < before, messages.c.state == "sent").values(body=""))
     connection.execute(delete(idempotency).where(idempotency.c.stream_id == stream_id, idempotency.c.created < before))
     over = and_(jobs.c.stream_id == stream_id, jobs.c.state.not_in(("queued", "running")), _may_go(jobs))
     done = and_(jobs.c.kind == "forget", jobs.c.state == "done")

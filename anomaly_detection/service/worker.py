@@ -24,6 +24,7 @@ from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.keeping import next_waiting, settle
 from anomaly_detection.service.models import current_models
+from anomaly_detection.service.query_job import take_rows
 from anomaly_detection.service.retention import Retention, forget
 from anomaly_detection.service.rules import rules_of
 from anomaly_detection.service.stream_settings import StreamSettings
@@ -120,7 +121,7 @@ def _forget(
             jobs.end(connection, number, result={"records": gone})
 
 
-_KINDS = {"train": train, "judge": _judge, "take": take, "delete": delete_all}
+_KINDS = {"train": train, "judge": _judge, "take": take, "query": take_rows, "delete": delete_all}
 
 
 def _hold(database: Database, number: int, worker: str, done: threading.Event) -> None:
