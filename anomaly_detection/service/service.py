@@ -40,7 +40,15 @@ from anomaly_detection.service.rules import Rule, rules_of
 from anomaly_detection.service.sessions import Signatures
 from anomaly_detection.service.source_book import checked_folder, watch_by_option
 from anomaly_detection.service.stream_settings import StreamSettings
-from anomaly_detection.service.streams import DEFAULT, Stream, all_streams, find_stream, need_stream, open_stream
+from anomaly_detection.service.streams import (
+    DEFAULT,
+    Stream,
+    all_streams,
+    find_stream,
+    need_stream,
+    open_stream,
+    personal_columns,
+)
 from anomaly_detection.service.supervisor import Supervisor
 from anomaly_detection.service.uploads import digest_of_file, sweep, uploads_of
 from anomaly_detection.service.users import has_users
@@ -238,8 +246,7 @@ class Service:
             rows = current_models(connection)
             self._rules = rules_of(connection)
             known = all_streams(connection)
-        named = (name for stream in known for name in StreamSettings.of(stream.settings).personal)
-        self.personal = frozenset((*self.configuration.personal, *named))
+        self.personal = personal_columns(known, self.configuration.personal)
         names = {stream.name: stream.id for stream in known}
         for name, stream_id in list(self._ids.items()):
             if names.get(name) != stream_id:
