@@ -22,6 +22,7 @@ from anomaly_detection.service.audit import LINE, history, write_line
 from anomaly_detection.service.case_totals import recount
 from anomaly_detection.service.changes import ALERT, CASE, change, change_many, last_change, undo
 from anomaly_detection.service.clock import now
+from anomaly_detection.service.fields import has_fields
 from anomaly_detection.service.listing import Filter, Listing
 from anomaly_detection.service.masking import withheld
 from anomaly_detection.service.operations import Parameter
@@ -115,6 +116,15 @@ def _text(connection: Connection, value: str) -> Any:
     return cases.c.about.icontains(value, autoescape=True) | mine.where(or_(*told)).exists()
 
 
+_FIELDS = has_fields(alerts.c.record)
+
+
+def _has(connection: Connection, wanted: list[str]) -> Any:
+    mine = select(alerts.c.id).where(alerts.c.case_id == cases.c.id, alerts.c.hidden_by.is_(None))
+    holds: Any = _FIELDS.condition(connection, wanted)
+    return mine.where(holds).exists()
+
+
 def _states(connection: Connection, value: str) -> Any:
     return cases.c.state != "resolved" if value == "unresolved" else cases.c.state == value
 
@@ -141,6 +151,7 @@ CASES = Listing(
             looks_inside=True,
         ),
         Filter(Parameter("assignee", "Only those of this one; of nobody where it is empty.", text(255, 0)), _assigned),
+        Filter(_FIELDS.parameter, _has, looks_inside=True),
         Filter(
             Parameter("snoozed", "Those that are snoozed too, or only those.", choice("no", "too", "only"), "no"),
             _snoozed,

@@ -17,6 +17,8 @@ from anomaly_detection.service.routes import (
     session,
     settings,
     streams,
+    users,
+    views,
 )
 from anomaly_detection.service.sessions import COOKIE
 from anomaly_detection.service.shapes import COUNT, TEXT, record
@@ -24,9 +26,25 @@ from mlx_iforest import __version__
 
 __all__ = ["DOCUMENT", "OPERATIONS"]
 
+_MODULES = (session, records, streams, models, jobs, alerts, cases, rules, overview, audit, settings, views, users)
+
 OPERATIONS: tuple[Operation, ...] = tuple(
     each
-    for module in (session, records, streams, models, jobs, alerts, cases, rules, overview, audit, settings)
+    for module in (
+        session,
+        records,
+        streams,
+        models,
+        jobs,
+        alerts,
+        cases,
+        rules,
+        overview,
+        audit,
+        settings,
+        views,
+        users,
+    )
     for each in module.OPERATIONS
 )
 """All that can be asked for by our own API; CryptaNet's routes are its own."""

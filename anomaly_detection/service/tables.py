@@ -33,6 +33,7 @@ __all__ = [
     "settings",
     "streams",
     "users",
+    "views",
 ]
 
 METADATA = MetaData()
@@ -299,3 +300,17 @@ sessions = Table(
     Column("expires", Float, nullable=False),
     Index("sessions_by_user", "user_id"),
 )
+
+views = Table(
+    "views",
+    METADATA,
+    Column("id", _BIG, primary_key=True),
+    # The name of whose it is.
+    Column("owner", String(64), nullable=False),
+    Column("name", String(100), nullable=False),
+    # Of an address, without its question mark.
+    Column("query", Text, nullable=False),
+    Column("created", String(32), nullable=False),
+    Index("views_by_owner", "owner", "name", unique=True),
+)
+"""Filters of the inbox that people saved, each for themselves."""
