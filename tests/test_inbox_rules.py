@@ -103,6 +103,7 @@ def test_conditions_are_narrowed_and_widened_before(client: TestClient) -> None:
     assert "<strong>1</strong> of 2" in wider
     assert SCRIPT in unescape(wider)
     assert 'name="value" value="HOT-1"' in wider
+    assert "<strong>2</strong> of 2" in client.get(path, params={**fields, "how": ["off"], "about": "yes"}).text
     nothing = client.get(path, params={**fields, "how": ["off"]}).text
     assert "a rule needs a condition" in nothing
     assert 'class="chief" disabled' in nothing

@@ -47,7 +47,7 @@ def rule_page(visit: Visit) -> Response:
         conditions, about = [_of(*each) for each in suggested["where"].items()], bool(suggested["column"])
     rule = _rule(alert, conditions, about)
     preview = None
-    if rule["where"] or rule["column"]:
+    if len(rule) > 1:
         preview = visit.change(preview_rule, rule)
     taken = {each.name for each in conditions}
     return html(
@@ -129,7 +129,8 @@ def _of(name: str, wanted: Any) -> Condition:
 
 def _rule(alert: Mapping[str, Any], conditions: Sequence[Condition], about: bool) -> dict[str, Any]:
     where = {each.name: _wanted(each, alert["record"].get(each.name)) for each in conditions}
-    return {"stream": alert["stream"], "column": alert["column"] or None if about else None, "where": where}
+    column = alert["column"] if about else ""
+    return {"stream": alert["stream"], **({"column": column} if column else {}), **({"where": where} if where else {})}
 
 
 def _wanted(condition: Condition, value: Any) -> Any:

@@ -114,8 +114,13 @@
   });
 
   document.addEventListener("htmx:beforeRequest", () => { document.getElementById("problem").hidden = true; });
+  // Filters that somebody opened stay open when the part that they are in is another one.
+  let wasOpen = false;
+  const more = () => document.querySelector("#facets details");
+  document.addEventListener("htmx:beforeSwap", () => { wasOpen = Boolean(more()?.open); });
   document.addEventListener("htmx:afterSettle", (event) => {
     count();
+    if (more() && wasOpen) more().open = true;
     if (event.detail.target.id !== "main") return;
     all("#main [data-select]").forEach((at) => at.select());
     if (event.detail.requestConfig.verb !== "post") return;
