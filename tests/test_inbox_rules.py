@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from html import unescape
 from typing import Any
 
+import orjson
 import pytest
 from service_example import PRODUCTS, client_of, hot, resting
 from sqlalchemy import delete, update
@@ -184,3 +185,23 @@ def test_a_case_is_given_to_somebody(client: TestClient) -> None:
     assert client.get(f"/v1/cases/{case}").json()["assignee"] == "Ann"
     post(client, "/cases", ids=case, do="give", assignee="")
     assert client.get(f"/v1/cases/{case}").json()["assignee"] is None
+
+
+def test_a_rule_about_a_date_does_not_pin_the_day(client: TestClient, service: Service) -> None:
+    (alert,) = raised(client, 1)
+    reason = {"columns": ["timestamp"], "share": 1.0, "text": "late", "direction": "high"}
+    judge = service.judge_of("default")
+    assert judge is not None
+    grouped, alone = (
+        next(name for name in judge._sources if bool(judge.group_of(name)) is is_grouped)
+        for is_grouped in (True, False)
+    )
+    found = []
+    for feature in (grouped, alone):
+        contributions = orjson.dumps([{**reason, "feature": feature}]).decode()
+        with service.database.writing() as connection:
+            connection.execute(update(alerts).where(alerts.c.id == alert).values(contributions=contributions))
+        found.append(client.get(f"/v1/alerts/{alert}/rule").json()["where"])
+    assert set(found[0]) == set(judge.group_of(grouped))
+    # Where nothing else is known of it, the day is what a rule can name.
+    assert set(found[1]) == {"timestamp"}
