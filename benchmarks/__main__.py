@@ -32,7 +32,7 @@ SCRIPTS = (
 QUALITY = ("accuracy", "adbench", "supply_chain", "explanations", "service_hour")
 """Other scripts about what is found, not how fast: run by hand, since they take data or long."""
 
-LONG = ("service_soak",)
+LONG = ("service_soak", "inbox")
 """Scripts that take minutes to hours by themselves: run by hand."""
 
 ON_A_GPU = ("gpu", "gpu_grow")

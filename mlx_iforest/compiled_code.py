@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-__all__ = ["CompiledCode", "compiled", "is_compiled"]
+__all__ = ["CompiledCode", "compile_at_once", "compiled", "is_compiled"]
 
 PACKAGE = Path(__file__).parent
 
@@ -79,9 +79,17 @@ def _digest_once(packages: tuple[Path, ...]) -> str | None:
     return digest_of(*packages)
 
 
+def compile_at_once() -> None:
+    """Compile in this process what is used at its first use, and not once enough has been asked of it.
+
+    For a service: whoever asked next would wait for the compiler.
+    """
+    CompiledCode.at_once = True
+
+
 def is_compiled(function: Any) -> bool:
-    """Whether code of what `compiled` gave is there, in this process or kept by an earlier one."""
-    if function.overloads:
+    """Whether code of what `compiled` gave is there, in this process or an earlier one, or is not to be waited for."""
+    if CompiledCode.at_once or function.overloads:
         return True
     return isinstance(function._cache, CompiledCode) and function._cache.is_kept()
 
@@ -101,7 +109,14 @@ class CompiledCode:
         The digest of the sources that it was imported from.
     packages : tuple of Path
         Where these lie.
+
+    Attributes
+    ----------
+    at_once : bool
+        Whether `compile_at_once` was called.
     """
+
+    at_once = False
 
     def __init__(self, function: Callable[..., Any], sources: str, packages: tuple[Path, ...] = (PACKAGE,)) -> None:
         self._function = function

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from compiling import PARTS
@@ -21,6 +22,11 @@ from anomaly_detection.training import model_report, train
 from mlx_iforest.backends import available_backends
 from mlx_iforest.backends.numba import backend as numba_backend
 from mlx_iforest.base import BaseIsolationForest
+
+if TYPE_CHECKING:
+    from starlette.testclient import TestClient
+
+    from anomaly_detection.service.service import Service
 
 ONE_PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
@@ -109,3 +115,20 @@ def backend(request: pytest.FixtureRequest) -> str:
     if missing is not None:
         pytest.skip(f"backend {request.param}: {missing}")
     return str(request.param)
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Service]:
+    """A service of the file's own on each database, whose jobs wait until `service_example.work_off`."""
+    from service_example import on, resting
+
+    with on(request.param, resting, tmp_path_factory.mktemp("service")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def client(service: Service) -> TestClient:
+    """Of the file's service, on the same machine."""
+    from service_example import client_of
+
+    return client_of(service)

@@ -23,8 +23,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
+from anomaly_detection.service import users
+from anomaly_detection.service.access import ROLES
 from anomaly_detection.service.app import make_app
-from anomaly_detection.service.configuration import Configuration
+from anomaly_detection.service.configuration import Configuration, database_url
+from anomaly_detection.service.database import Database
 from anomaly_detection.service.incoming import Incoming, table
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.worker import work
@@ -166,6 +169,21 @@ def work_off(service: Service) -> None:
     """Do all jobs here and now."""
     work(service.database, service.configuration.models_dir, "here")
     service.reload()
+
+
+PASSWORD = "correct horse battery"
+"""Of everybody in `with_users`."""
+
+
+def with_users(folder: Path) -> Path:
+    """The folder with a user of each role in it: viewers, analysts and admins."""
+    database = Database(database_url(folder))
+    database.migrate()
+    with database.writing() as connection:
+        for role in ROLES:
+            users.add_user(connection, f"{role}s", role, PASSWORD)
+    database.close()
+    return folder
 
 
 @contextmanager

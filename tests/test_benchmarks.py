@@ -21,6 +21,7 @@ from benchmarks import (
     baselines,
     file_peers,
     fit,
+    inbox,
     interop,
     lists,
     real_tables,
@@ -435,3 +436,14 @@ def test_each_gets_from_a_file_to_a_file(peer: file_peers.FilePeer, tmp_path: Pa
     scored = pd.read_csv(tmp_path / "scored.csv")
     assert len(scored) == 300
     assert scored.filter(regex="^(anomaly_score|predict)").iloc[:, 0].nunique() > 30
+
+
+@pytest.mark.slow
+def test_inbox_asks_for_each_page_of_a_filled_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inbox, "TRAINED", 300)
+    monkeypatch.setattr(inbox, "CHROMIUM", None)
+    inbox.main(["--quick", "--output", str(tmp_path)])
+    saved = json.loads((tmp_path / "results" / "inbox.json").read_text("utf-8"))
+    pages = saved["measurements"]["pages"]
+    assert len(pages) == len(inbox.PAGES) + len(inbox.ACTIONS)
+    assert all(took > 0 and cpu >= 0 for took, cpu in pages.values())

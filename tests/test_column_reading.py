@@ -13,7 +13,9 @@ import pytest
 from anomaly_detection.alerts.scoring import as_written
 from anomaly_detection.data.cleaning import ColumnCleaning, FormWarning, Unreadable, warn_of_forms
 from anomaly_detection.data.column import Column, Role
-from anomaly_detection.data.date_texts import DAY_FIRST, MONTH_FIRST, KnownForms, _read_any, parse_dates, read_dates
+from anomaly_detection.data.date_forms import DAY_FIRST, MONTH_FIRST
+from anomaly_detection.data.date_texts import _read_any, parse_dates, read_dates
+from anomaly_detection.data.known_dates import KnownForms
 from anomaly_detection.data.missing import number_codes
 from anomaly_detection.data.names import names_code, split_unit, unit_in_name
 from anomaly_detection.data.number_texts import parse_numbers

@@ -291,3 +291,14 @@ def test_all_that_the_engine_compiles_can_be_kept() -> None:
     assert len(results) >= 10
     assert all(isinstance(kernel._cache, compiled_code.CompiledCode) for kernel in kernels)
     assert not any(result.library.has_dynamic_globals for result in results)
+
+
+def test_a_service_compiles_at_the_first_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    def add(x: int) -> int:
+        return x + 1
+
+    function = compiled_code.compiled()(add)
+    monkeypatch.setattr(compiled_code.CompiledCode, "at_once", False)
+    assert not compiled_code.is_compiled(function)
+    compiled_code.compile_at_once()
+    assert compiled_code.is_compiled(function)

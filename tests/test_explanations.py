@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from anomaly_detection.alerts.groups import levels_of
 from anomaly_detection.data.table import as_table
 from anomaly_detection.detector import Detector
 from anomaly_detection.explain.wording import number, number_range, percent, phrase, sentence
-from anomaly_detection.features.contexts import Contexts
+from anomaly_detection.features.contexts import Contexts, _off_scale
 from anomaly_detection.features.dates import Dates
 from anomaly_detection.features.derived import CalendarPart, Duration, MissingPattern, MissingState, NumberLevel, Ratio
 from anomaly_detection.features.duplicates import Repeats
@@ -447,6 +448,34 @@ def test_a_record_alone_in_its_group_is_told_of_beside_all() -> None:
         assert model.told_beside(record, 0) == ()
         assert model.in_units(record)[1][0, 0] == pytest.approx(frame["price"].median())
     assert model.told_beside(as_table(clean.iloc[[0]]), 0) is None
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_what_contexts_tell_is_what_each_history_tells(told: bool) -> None:
+    frame = orders()
+    frame.loc[frame.index[::7], "order_value"] = np.nan
+    features = SupplyChainFeatures(groups=GROUPS).fit(frame)
+    branch, columns = next((one, columns) for name, one, columns in features._used() if name == "contexts")
+    rows = pd.concat([frame, frame.tail(9).assign(supplier="new")])
+    table = features.prepare(rows)[0].only(columns)
+    for one in branch.contexts_ if not told else ():
+        one.history.told = None
+    assert {one.per is None for one in branch.contexts_} == {True, False}
+    found, (low, high) = branch.in_units(table), branch.ranges_in_units(table, np.empty((2, 0)))
+    for i, one in enumerate(branch.contexts_):
+        codes, values, history = one.groups.codes(table), one.values(table), one.history
+        count, median = history.count[codes], history.median[codes]
+        others = (count > 1) | ((count == 1) & ~np.isclose(values, median, rtol=1e-9, atol=0.0))
+        assert [branch.told_beside(table, i, row) is None for row in range(len(rows))] == others.tolist()
+        off = partial(_off_scale, per=one.per, scale=one.scale)
+        if told:
+            usual, *ends = history.told[:, np.where(others, codes, -1)]
+        else:
+            usual = off(np.where(others, median, history.centre))
+            ends = [np.where(others, off(edge[codes]), np.nan) for edge in (history.low, history.high)]
+        expected = (off(values), usual, *ends)
+        for ours, theirs in zip((found[0][:, i], found[1][:, i], low[:, i], high[:, i]), expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,10 @@ from anomaly_detection.features.forms import Zeros
 from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.grouped import robust_scale
 from anomaly_detection.features.kinds import GROUPS, PLAIN_GROUPS
+from anomaly_detection.features.level_rarity import LevelRarity, ValueRarity
 from anomaly_detection.features.numeric_values import NumericValues, Scale, choose_scale
-from anomaly_detection.features.rarity import CategoryRarity, LevelRarity, PairRarity, ValueRarity
+from anomaly_detection.features.pair_rarity import PairRarity
+from anomaly_detection.features.rarity import CategoryRarity
 from anomaly_detection.features.spelling import Spelling
 from anomaly_detection.features.surprise import DeviationSummary
 

@@ -229,7 +229,7 @@ def test_the_page_of_a_case_says_why_and_what_came_before(client: TestClient) ->
     assert "HOT-1" in unescape(page(client, f"/cases/{case}", alert=first))
     act(client, ids=case, do="expected")
     assert "resolved as expected" in page(client, f"/cases/{case}")
-    assert f"/cases/{case}?alert={first}" in client.get(f"/alerts/{second}/before").text
+    assert f"/cases/{case}?alert={first}" in client.get(f"/alerts/{second}/context").text
     page(client, "/cases/999999", 404)
 
 
@@ -268,7 +268,7 @@ def test_what_comes_from_data_is_text(client: TestClient) -> None:
         f"/records?id={SCRIPT}",
         f"/records/{sent['first_record_id']}",
     )
-    for path in (*paths, f"/alerts/{sent['alerts'][0]['alert_id']}/before"):
+    for path in (*paths, f"/alerts/{sent['alerts'][0]['alert_id']}/context"):
         text = client.get(path).text
         assert "<script>" not in text, path
         assert not re.search(r"<(img|b|i)[ >]", text), path

@@ -1,8 +1,9 @@
-"""The inbox in a browser, by keys alone: from an empty folder to verdicts. Skipped where there is no Chromium."""
+"""The inbox in a browser: by keys alone, for everybody, on paper. Skipped where there is no Chromium."""
 
 from __future__ import annotations
 
 import csv
+import importlib.util
 import re
 import shutil
 from collections.abc import Iterator
@@ -259,3 +260,83 @@ def test_two_people_on_one_case_while_the_service_goes_and_comes(
     told = ("Failed to load resource", "htmx:", "Response Status Error Code 401")
     assert all(each.startswith(told) for each in errors)
     errors.clear()
+
+
+def axe() -> str:
+    """The checks of axe-core, as a package brings them."""
+    found = importlib.util.find_spec("axe_playwright_python")
+    if found is None or found.origin is None:
+        pytest.skip("axe-core is not installed (pip install axe-playwright-python)")
+    return (Path(found.origin).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+CHECKED = {
+    ("light", 1280): ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+    # What a theme and a width change.
+    ("dark", 360): ["color-contrast", "scrollable-region-focusable", "target-size"],
+}
+"""Tags of checks, or checks, by the theme and the width."""
+
+
+def test_pages_are_for_everybody_and_a_case_is_one_page_on_paper(page: Page, tmp_path: Path) -> None:
+    """No violation of WCAG 2.2 AA that can be found by a program, on any page, in either theme, at either width."""
+    script = axe()
+    with resting(tmp_path) as service:
+        client = client_of(service)
+        wide = {f"column {i}": "W" * 10_000 if i == 7 else f"{i}" for i in range(200)}
+        client.post("/v1/streams/default/records", json=[*simulated(60), hot(1), {**hot(2), **wide}])
+        client.patch("/v1/cases/1", json={"state": "resolved", "verdict": "false alarm", "comment": "a sensor"})
+        rule = {"stream": "default", "where": {"product": "nothing"}, "reason": "r"}
+        assert client.post("/v1/rules", json=rule).status_code == 201
+    with started(tmp_path) as (_, url):
+        watch_shifts(page)
+        for path in ("/", *(f"/{each}" for each in PAGES)):
+            page.goto(url + path)
+            page.wait_for_load_state("networkidle")
+            page.evaluate(script)
+            for (scheme, width), checks in CHECKED.items():
+                page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                page.set_viewport_size({"width": width, "height": 800})
+                checked = page.evaluate("runOnly => axe.run(document, {runOnly})", checks)
+                told = [(each["id"], each["nodes"][0]["failureSummary"]) for each in checked["violations"]]
+                assert told == [], (path, scheme, width)
+                assert checked["passes"], path
+        page.set_viewport_size({"width": 1280, "height": 800})
+        page.goto(f"{url}/cases/1")
+        page.locator("#usual").wait_for()
+        page.locator(".picture canvas").first.wait_for()
+        assert page.locator("table.beside .differs").count()
+        # What came after the first paint moved nothing.
+        assert page.evaluate("window.shifts") == []
+        for alert in (1, 2):
+            page.goto(f"{url}/cases/1?alert={alert}")
+            page.locator("#usual").wait_for()
+            assert len(re.findall(rb"/Type\s*/Page[^s]", page.pdf(format="A4"))) == 1
+
+
+PAGES = (
+    "?state=all&text=hot",
+    "cases/1",
+    "overview",
+    "records",
+    "records/1",
+    "start",
+    "start/default",
+    "streams",
+    "streams/default?percent=3",
+    "users",
+    "cases/1/split",
+    "alerts/1/rule",
+    "audit",
+    "login",
+)
+
+
+def watch_shifts(page: Page) -> None:
+    """Have a page note what moves by itself."""
+    page.add_init_script(
+        """window.shifts = [];
+        new PerformanceObserver((list) => list.getEntries().forEach((one) => {
+          if (!one.hadRecentInput) window.shifts.push(one.value);
+        })).observe({ type: "layout-shift", buffered: true });"""
+    )

@@ -7,30 +7,19 @@ from collections.abc import Iterator
 from html import unescape
 
 import pytest
-from service_example import client_of, hot, resting
+from service_example import PASSWORD, client_of, hot, resting, with_users
 from starlette.testclient import TestClient
 
-from anomaly_detection.service import users
-from anomaly_detection.service.access import ROLES
-from anomaly_detection.service.configuration import database_url
-from anomaly_detection.service.database import Database
 from anomaly_detection.service.limits import Limits
 from anomaly_detection.service.service import Service
 
-PASSWORD = "correct horse battery"
 BROWSER = {"Accept": "text/html"}
 SECRET = "Supplier of secrets"
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("service")
-    database = Database(database_url(folder))
-    database.migrate()
-    with database.writing() as connection:
-        for role in ROLES:
-            users.add_user(connection, f"{role}s", role, PASSWORD)
-    database.close()
+    folder = with_users(tmp_path_factory.mktemp("service"))
     given = {"host": "0.0.0.0", "personal": ("supplier",), "limits": Limits(logins=1000, rate=1e9)}
     with resting(folder, **given) as made:
         made.stream_id("default")
@@ -86,7 +75,7 @@ def test_an_action_needs_the_token_of_the_page_and_has_the_name_of_who_did_it(se
 
 def viewer_sees_no_personal_column_and_no_button(service: Service, case: int) -> None:
     viewer, token = logged_in(service, "viewer")
-    for path in ("/", f"/cases/{case}", "/records", "/records/1", "/overview", "/alerts/1/before"):
+    for path in ("/", f"/cases/{case}", "/records", "/records/1", "/overview", "/alerts/1/context"):
         answer = viewer.get(path, headers=BROWSER)
         assert answer.status_code == 200, path
         assert SECRET not in answer.text, path

@@ -210,7 +210,7 @@ RECORDS = pd.DataFrame(
 def test_a_value_lies_among_those_of_its_own_group(
     source: FeatureSource, value: float, what: str, records: int
 ) -> None:
-    found = spread_of(told(5, source.columns[0], "high", "f", value), RECORDS.iloc[4], source, RECORDS)
+    found = spread_of(told(5, source.columns[0], "high", "f", value).reasons[0], RECORDS.iloc[4], source, RECORDS)
     assert found is not None
     assert found.what == what
     assert sum(found.counts) == records
@@ -219,7 +219,7 @@ def test_a_value_lies_among_those_of_its_own_group(
 
 def test_a_level_lies_among_the_levels_of_its_column() -> None:
     source = FeatureSource("f", "cat", ("mode",))
-    found = spread_of(told(6, "mode", "rare", "f", "Sea"), RECORDS.iloc[5], source, RECORDS)
+    found = spread_of(told(6, "mode", "rare", "f", "Sea").reasons[0], RECORDS.iloc[5], source, RECORDS)
     assert found is not None
     assert (found.counts, found.value, found.ends) == ((5, 1), "Sea", ("Air", "Sea"))
     assert found.place == 0.75
@@ -230,7 +230,7 @@ def test_what_is_no_quantity_of_the_record_has_no_picture(value: Any) -> None:
     direction = "rare" if isinstance(value, (str, list)) else "high"
     columns = ("mode",) if direction == "rare" else ("lead",)
     source = FeatureSource("f", "deviations", columns)
-    assert spread_of(told(5, "lead", direction, "f", value), RECORDS.iloc[4], source, RECORDS) is None
+    assert spread_of(told(5, "lead", direction, "f", value).reasons[0], RECORDS.iloc[4], source, RECORDS) is None
 
 
 def test_features_that_are_there_already_give_the_same_overview() -> None:

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly_detection.data.date_texts import DAY_FIRST, MONTH_FIRST, Orders, parse_dates
+from anomaly_detection.data.date_forms import DAY_FIRST, MONTH_FIRST
+from anomaly_detection.data.date_orders import Orders
+from anomaly_detection.data.date_texts import parse_dates
 from anomaly_detection.data.missing import missing_mask
 from anomaly_detection.data.number_texts import parse_numbers
 from anomaly_detection.data.parsing import name_tokens

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet
 import pytest
-from service_example import BOTH, client_of, hot, is_problem, on, resting, simulated
+from service_example import hot, is_problem, simulated
 from starlette.testclient import TestClient
 
 from anomaly_detection.data.chunks import read_table
@@ -19,17 +18,6 @@ from anomaly_detection.service import workbook
 from anomaly_detection.service.service import Service
 
 RECORDS = "/v1/streams/default/records"
-
-
-@pytest.fixture(scope="module", params=BOTH)
-def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Service]:
-    with on(request.param, resting, tmp_path_factory.mktemp("service")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def client(service: Service) -> TestClient:
-    return client_of(service)
 
 
 def new_alerts(client: TestClient, first: int, count: int, **fields: Any) -> list[int]:
@@ -56,6 +44,44 @@ def test_many_are_changed_in_one_transaction_and_changed_back(client: TestClient
     assert set(ids) <= set(listed(client, state="open", assignee=""))
     history = client.get(f"/v1/alerts/{ids[0]}").json()["history"]
     assert [each["what"] for each in history] == ["raise", "change", "undo"]
+
+
+def test_changes_of_many_are_taken_back_as_they_are_one_by_one(client: TestClient, service: Service) -> None:
+    together, singly = new_alerts(client, 240, 5), new_alerts(client, 245, 5)
+    for ids in (together, singly):
+        client.patch("/v1/alerts", json={"ids": ids[:4], "state": "resolved", "verdict": "expected"})
+        client.patch("/v1/alerts", json={"ids": ids[2:], "assignee": "Ann"})
+    assert client.patch("/v1/alerts", json={"ids": together, "undo": True}).json() == {"alerts": 5}
+    for number in singly:
+        assert client.patch(f"/v1/alerts/{number}", json={"undo": True}).status_code == 200
+    for one, other in zip(together, singly, strict=True):
+        mine, plain = (client.get(f"/v1/alerts/{number}").json() for number in (one, other))
+        for told in ("state", "verdict", "assignee"):
+            assert mine[told] == plain[told]
+        for told in ("what", "who", "before", "after", "comment", "part_of"):
+            assert [line[told] for line in mine["history"]] == [line[told] for line in plain["history"]]
+        places = [{line["id"]: place for place, line in enumerate(each["history"])} for each in (mine, plain)]
+        undone = [
+            [place.get(line["undoes"]) for line in each["history"]]
+            for each, place in zip((mine, plain), places, strict=True)
+        ]
+        assert undone[0] == undone[1]
+    # The last has nothing left to undo, so that nothing of the others is undone.
+    assert is_problem(client.patch("/v1/alerts", json={"ids": together, "undo": True}), 409)
+    assert listed(client, assignee="Ann") == []
+    assert set(listed(client, verdict="expected")) >= {together[2], singly[2]}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"state": "open"}, "The body has no ids."),
+        ({"ids": [1, 1], "state": "open"}, "ids names something twice."),
+        ({"ids": ["1"], "state": "open"}, "Item 1 of ids is a whole number."),
+    ],
+)
+def test_what_is_wrong_with_ids_is_said(client: TestClient, change: Any, told: str) -> None:
+    assert client.patch("/v1/alerts", json=change).json()["detail"] == told
 
 
 @pytest.mark.parametrize(

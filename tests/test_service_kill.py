@@ -102,9 +102,10 @@ def test_a_killed_service_lost_nothing_that_it_answered(tmp_path: Path, seed: in
     check(tmp_path, answered)
 
 
-def test_a_service_that_is_told_to_end_answers_what_it_took(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", ["1", pytest.param("2", marks=pytest.mark.slow)])
+def test_a_service_that_is_told_to_end_answers_what_it_took(tmp_path: Path, workers: str) -> None:
     answered: dict[str, dict[str, Any]] = {}
-    with started(tmp_path, "--model", str(model_file())) as (process, url):
+    with started(tmp_path, "--model", str(model_file()), "--workers", workers) as (process, url):
         threads = clients(url, answered, 9, 0)
         time.sleep(0.3)
         process.terminate()

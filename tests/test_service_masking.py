@@ -117,6 +117,7 @@ def test_what_no_mask_has_seen_is_refused(clients: dict[str, Any], monkeypatch: 
 PATHS = (
     "/v1/alerts?stream=default",
     "/v1/alerts/{alert_id}",
+    "/v1/alerts/{alert_id}/context",
     "/v1/alerts/{alert_id}/rule",
     "/v1/records",
     "/v1/records/{record_id}",

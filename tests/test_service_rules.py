@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from service_example import BOTH, client_of, hot, is_problem, on, resting
+from service_example import hot, is_problem
 from starlette.testclient import TestClient
 
 from anomaly_detection.service.rules import Rule
-from anomaly_detection.service.service import Service
 
 RECORDS = "/v1/streams/default/records"
-
-
-@pytest.fixture(scope="module", params=BOTH)
-def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Service]:
-    with on(request.param, resting, tmp_path_factory.mktemp("service")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def client(service: Service) -> TestClient:
-    return client_of(service)
 
 
 def alert(client: TestClient, number: int, **fields: Any) -> int:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from service_example import BOTH, client_of, hot, is_problem, model_file, on, resting, simulated, work_off
+from service_example import hot, is_problem, model_file, simulated, work_off
 from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
@@ -20,21 +19,11 @@ from anomaly_detection.model_files.persistence import load_detector, save_detect
 from anomaly_detection.service import jobs
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.judging import Judge, with_ratio
+from anomaly_detection.service.limits import Limits
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.tables import alerts, models, records
 
 BINARY = {"Content-Type": "application/octet-stream"}
-
-
-@pytest.fixture(scope="module", params=BOTH)
-def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Service]:
-    with on(request.param, resting, tmp_path_factory.mktemp("service")) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def client(service: Service) -> TestClient:
-    return client_of(service)
 
 
 def made(client: TestClient, name: str, **said: Any) -> str:
@@ -274,6 +263,16 @@ def test_a_version_is_downloaded_uploaded_promoted_and_rolled_back(
     for body in (b"", b"odd", native.content[:-10]):
         assert is_problem(client.post(f"{where}/models", content=body, headers=BINARY), 400)
     assert {each.suffix for each in service.configuration.models_dir.iterdir()} == {".safetensors"}
+
+
+def test_a_model_may_be_larger_than_records_may(client: TestClient, service: Service, monkeypatch: Any) -> None:
+    body, where = model_file().read_bytes(), made(client, "large")
+    monkeypatch.setattr(service, "limits", Limits(body=1000, model=len(body)))
+    assert client.post(f"{where}/models", content=body, headers=BINARY).status_code == 201
+    assert is_problem(client.post(f"{where}/models", content=body + b" ", headers=BINARY), 413)
+    parts = (part for part in (body, b" "))
+    assert is_problem(client.post(f"{where}/models", content=parts, headers=BINARY), 413)
+    assert list(service.uploads_dir.iterdir()) == []
 
 
 def test_a_stream_is_deleted_with_all_that_it_had_and_its_name_is_free(client: TestClient, service: Service) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import requests
-from service_example import client_of, hot, postgresql, resting, running, started
+from service_example import PASSWORD, client_of, hot, postgresql, resting, running, started, with_users
 from sqlalchemy import Connection, func, select, text, update
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -28,15 +28,14 @@ from anomaly_detection.service.app import make_app
 from anomaly_detection.service.configuration import Configuration, database_url
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.limits import Limits
+from anomaly_detection.service.logins import Logins
 from anomaly_detection.service.pages.rendering import STATIC
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.rates import Rates
 from anomaly_detection.service.retention import queue_forgetting
 from anomaly_detection.service.service import Service
-from anomaly_detection.service.sessions import COOKIE, Signatures, begin_session, caller_of, end_session
+from anomaly_detection.service.sessions import COOKIE, DEVICE, Signatures, begin_session, caller_of, end_session
 from anomaly_detection.service.tables import audit, sessions
-
-PASSWORD = "correct horse battery"
 
 
 def command(*words: str, folder: Path) -> int:
@@ -51,13 +50,7 @@ def add_user(name: str, role: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One that others can reach, with a user of each role, and a key of each role and one of a stream."""
-    folder = tmp_path_factory.mktemp("service")
-    database = Database(database_url(folder))
-    database.migrate()
-    with database.writing() as connection:
-        for role in ROLES:
-            users.add_user(connection, f"{role}s", role, PASSWORD)
-    database.close()
+    folder = with_users(tmp_path_factory.mktemp("service"))
     given: dict[str, Any] = {"host": "0.0.0.0", "open_to": ("10.1.0.0/16", "fd00::/8")}
     with running(folder, **given, limits=Limits(logins=1000, rate=1e9)) as made:
         made.writer.run(lambda connection: keys.add_key(connection, "removed", "admin"))
@@ -280,6 +273,46 @@ def test_guesses_are_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         found = [client.post("/login", json={"name": "ann", "password": "guess"}) for _ in range(3)]
         assert [answer.status_code for answer in found] == [401, 401, 429]
         assert int(found[-1].headers["Retry-After"]) <= 31
+
+
+def test_who_knows_a_name_locks_nobody_out(tmp_path: Path) -> None:
+    right, wrong = ({"name": "admins", "password": each} for each in (PASSWORD, "guess"))
+    with resting(with_users(tmp_path), model=None, host="0.0.0.0") as service:
+        service.logins = Logins(1, lambda: 0.0)
+
+        def at(address: str) -> TestClient:
+            return TestClient(make_app(service), "http://service.example", client=(address, 5000))
+
+        hers = at("10.0.0.1")
+        assert hers.post("/login", json=right).status_code == 200
+        # Ten places use up what all strangers have together, and those of one network are one place.
+        for number in range(2, 11):
+            assert at(f"10.0.0.{number}").post("/login", json=wrong).status_code == 401
+        assert at("fd00::1").post("/login", json=right).status_code == 429
+        assert at("10.0.0.2").post("/login", json={**wrong, "name": "viewers"}).status_code == 401
+        service.logins._near._buckets.clear()
+        assert at("10.0.0.13").post("/login", json=right).status_code == 429
+        assert hers.post("/login", json=right).status_code == 200
+        # Her browser is known for her own name alone, and has few tries too.
+        assert hers.post("/login", json=wrong).status_code == 429
+        stolen = at("10.0.0.11")
+        stolen.cookies.set(DEVICE, hers.cookies[DEVICE])
+        assert stolen.post("/login", json=wrong).status_code == 429
+        other = at("10.0.0.12")
+        other.cookies.set(DEVICE, service.signatures.device_cookie("viewers"))
+        assert other.post("/login", json=right).status_code == 429
+        other.cookies.set(DEVICE, hers.cookies[DEVICE][:-1])
+        assert other.post("/login", json=right).status_code == 429
+
+
+def test_addresses_of_one_place() -> None:
+    logins = Logins(1, lambda: 0.0)
+    logins.take("ann", "fd00::1", None)
+    for address in ("fd00::1", "fd00::ffff:1", "fd00:0:0:0:5::"):
+        with pytest.raises(Problem):
+            logins.take("ann", address, None)
+    for address in ("fd00:1::1", "::ffff:10.0.0.1", "::ffff:10.0.0.2", "10.0.0.3", "a proxy's name"):
+        logins.take("ann", address, None)
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])

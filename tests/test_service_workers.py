@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import psutil
 import pytest
 import requests
 from service_example import ROOT, client_of, hot, model_file, simulated, started, wait_until
-from test_service_kill import check, clients
 
 from anomaly_detection.errors import DataError
 from anomaly_detection.service import worker
@@ -84,21 +82,6 @@ def test_several_are_as_one_and_one_that_is_killed_is_replaced(tmp_path: Path) -
         assert process.wait(10) == 0
         assert time.monotonic() - began < 10
         assert not any(map(is_alive, old))
-
-
-@pytest.mark.slow
-def test_all_end_in_time_and_lose_nothing_under_load(tmp_path: Path) -> None:
-    answered: dict[str, dict[str, Any]] = {}
-    with started(tmp_path, "--model", str(model_file()), "--workers", "2") as (process, url):
-        threads = clients(url, answered, 8, 0)
-        time.sleep(0.5)
-        process.terminate()
-        assert process.wait(10) == 0
-        for thread in threads:
-            thread.join()
-    check(tmp_path, answered)
-    with closing(sqlite3.connect(tmp_path / "service.sqlite")) as database:
-        assert database.execute("SELECT count(*) FROM records").fetchone() == (len(answered),)
 
 
 @pytest.mark.slow

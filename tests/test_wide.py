@@ -11,7 +11,8 @@ import pytest
 
 from anomaly_detection.cli import main
 from anomaly_detection.data.chunks import read_table
-from anomaly_detection.features import rarity
+from anomaly_detection.data.levels import Levels
+from anomaly_detection.features import information, pair_rarity
 from anomaly_detection.features import restated_columns as restated
 from anomaly_detection.features.derivation import find_durations, find_ratios
 from anomaly_detection.features.duplicates import _combine, _hash, _hash_column
@@ -19,8 +20,8 @@ from anomaly_detection.features.expectation import Expectation
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.ordered import Ordered
+from anomaly_detection.features.pair_rarity import PairRarity
 from anomaly_detection.features.pairing import MOST_PARTNERS, most_related, paired_dates
-from anomaly_detection.features.rarity import PairRarity
 from anomaly_detection.features.restated_columns import find_restated
 from anomaly_detection.features.rules import Rules
 from anomaly_detection.model_files.persistence import load_detector
@@ -66,16 +67,16 @@ def test_each_column_meets_a_limited_number_of_others(count: int, monkeypatch: p
         "explained_shares",
         lambda self, columns, wanted: (widths.append(len(columns.names)), plain(self, columns, wanted))[1],
     )
-    information = Counted(monkeypatch, rarity, "_mutual_information")
+    compared = Counted(monkeypatch, pair_rarity, "mutual_information")
     frame = pd.concat([categories(count), numbers(8)], axis=1)
     names = [f"c{i}" for i in range(count)]
     GroupDeviation([f"x{i}" for i in range(8)], names).fit(frame)
     assert widths == [MOST_PARTNERS] * 8
     PairRarity().fit(frame[names])
-    assert information.calls == MOST_PARTNERS * (MOST_PARTNERS - 1) / 2
-    information.calls = 0
-    rarity.determined(frame, {name: rarity.Levels(frame[name]) for name in names})
-    assert information.calls <= count * (1 + MOST_PARTNERS)
+    assert compared.calls == MOST_PARTNERS * (MOST_PARTNERS - 1) / 2
+    compared = Counted(monkeypatch, information, "mutual_information")
+    information.determined(frame, {name: Levels(frame[name]) for name in names})
+    assert compared.calls <= count * (1 + MOST_PARTNERS)
     assert len(find_durations(dates(count), list(dates(count)))) == MOST_PARTNERS - 1
     assert len(Rules((), list(dates(count))).fit(dates(count)).orders_) <= MOST_PARTNERS**2 / 2
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +11,16 @@ import numpy as np
 import pandas as pd
 
 from anomaly_detection.alerts.alert import Alert
-from anomaly_detection.alerts.groups import levels_of
+from anomaly_detection.alerts.groups import is_date, levels_of
+from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.explain.wording import number, short
 from anomaly_detection.features.derived import Derived, NumberLevel
-from anomaly_detection.features.group import FeatureSource
+from anomaly_detection.features.group import FeatureGroup, FeatureSource
+from anomaly_detection.features.kinds import KINDS
 
 __all__ = ["Cause", "cause_of_each", "find_causes", "leading_column"]
 
 WHOLE_RECORD = "the whole record"
-_WORDS = {"high": "high", "low": "low", "missing": "missing", "repeated": "repeated"}
 _OF_TIME = {"high": "long", "low": "short"}
 _OF_DATES = {"high": "late", "low": "early"}
 _MOST_COLUMNS = 3
@@ -63,7 +64,7 @@ class Cause:
 
 def find_causes(
     alerts: Sequence[Alert],
-    clean: pd.DataFrame,
+    clean: pd.DataFrame | Table,
     sources: Mapping[str, FeatureSource],
     money: Sequence[str],
     amount: str | None,
@@ -78,7 +79,7 @@ def find_causes(
     ----------
     alerts : sequence of Alert
         With reasons, the worst first.
-    clean : pandas.DataFrame
+    clean : pandas.DataFrame or Table
         Their clean records with derived columns, in the same order.
     sources : mapping of str to FeatureSource
         By the feature's name.
@@ -87,46 +88,48 @@ def find_causes(
     amount : str, optional
         The main amount.
     """
-    buckets: dict[tuple[str, str, str], list[int]] = {}
+    table, buckets = as_table(clean), dict[tuple[str, str, str], list[int]]()
     for place, alert in enumerate(alerts):
-        key = (leading_column(alert), *_subject(alert, clean, sources))
+        key = (leading_column(alert), *_subject(alert, table, sources))
         buckets.setdefault(key, []).append(place)
-    found = _of_buckets(buckets, alerts, clean, clean.iloc.__getitem__, sources, money, amount)
+    found = _of_buckets(buckets, alerts, table, table.records(), sources, money, amount)
     return sorted(found, key=lambda cause: (-len(cause.alerts), cause.alerts[0].decision))
 
 
 def cause_of_each(
     alerts: Sequence[Alert],
-    clean: pd.DataFrame,
+    clean: pd.DataFrame | Table,
     sources: Mapping[str, FeatureSource],
     money: Sequence[str],
     amount: str | None,
 ) -> list[Cause]:
     """What `find_causes` gives for each alert by itself, in their order; parameters as there."""
     found = []
-    # A row of a frame at a time takes many times as long.
-    rows = clean.to_dict("records")
+    table = as_table(clean)
+    rows = table.records()
     for place, alert in enumerate(alerts):
-        bucket = {(leading_column(alert), *_subject(alert, clean, sources)): [place]}
-        found += _of_buckets(bucket, alerts, clean, rows.__getitem__, sources, money, amount)
+        bucket = {(leading_column(alert), *_subject(alert, table, sources)): [place]}
+        found += _of_buckets(bucket, alerts, table, rows, sources, money, amount)
     return found
 
 
 def _of_buckets(
     buckets: Mapping[tuple[str, str, str], list[int]],
     alerts: Sequence[Alert],
-    clean: pd.DataFrame,
-    row: Callable[[int], Any],
+    clean: Table,
+    rows: Sequence[Mapping[str, Any]],
     sources: Mapping[str, FeatureSource],
     money: Sequence[str],
     amount: str | None,
 ) -> list[Cause]:
     found = []
     for (column, subject, word), members in buckets.items():
-        for term, places in _covered(members, [_terms(alerts[i], clean, row, i, sources) for i in members]):
+        for term, places in _covered(members, [_terms(alerts[i], clean, rows[i], sources) for i in members]):
             summed = column if column in money else amount
-            values = None if summed is None else clean[summed].iloc[places].to_numpy(dtype=np.float64)
-            negative = summed == column and values is not None and bool(np.nanmax(values, initial=-np.inf) < 0)
+            values = None if summed is None else clean.numbers(summed)[places]
+            negative = (
+                summed == column == subject and values is not None and bool(np.nanmax(values, initial=-np.inf) < 0)
+            )
             found.append(
                 Cause(
                     column,
@@ -150,15 +153,20 @@ def leading_column(alert: Alert) -> str:
     return first.columns[0] if 0 < len(first.columns) <= _MOST_COLUMNS else WHOLE_RECORD
 
 
-def _subject(alert: Alert, clean: pd.DataFrame, sources: Mapping[str, FeatureSource]) -> tuple[str, str]:
+def _subject(alert: Alert, clean: Table, sources: Mapping[str, FeatureSource]) -> tuple[str, str]:
     """What the first reason judges, and a word for how it differs."""
     column = leading_column(alert)
     if not column:
         return "", ""
     first = alert.reasons[0]
-    word = _WORDS.get(first.direction, "unusual")
-    judged = sources[first.feature].columns if first.feature in sources else ()
-    dates = [name for name in judged if name in clean and pd.api.types.is_datetime64_any_dtype(clean[name])]
+    source = sources.get(first.feature)
+    kind = FeatureGroup if source is None else KINDS[source.kind]
+    word = kind.titled.get(first.direction, "unusual")
+    judged = () if source is None else source.columns
+    subject = None if source is None or column == WHOLE_RECORD else kind.subject(source)
+    if subject is not None:
+        return subject, word
+    dates = [name for name in judged if name in clean and is_date(clean[name])]
     if first.direction not in _OF_TIME or not dates:
         return column, word
     if len(dates) == 1:
@@ -168,13 +176,11 @@ def _subject(alert: Alert, clean: pd.DataFrame, sources: Mapping[str, FeatureSou
     return f"the time from {dates[1]} to {dates[0]}", _OF_TIME[first.direction]
 
 
-def _terms(
-    alert: Alert, clean: pd.DataFrame, row: Callable[[int], Any], place: int, sources: Mapping[str, FeatureSource]
-) -> list[_Term]:
+def _terms(alert: Alert, clean: Table, record: Mapping[str, Any], sources: Mapping[str, FeatureSource]) -> list[_Term]:
     """The levels that the first reason's group is of; of a category that is judged by itself, its own level."""
     if not alert.reasons:
         return []
-    first, record = alert.reasons[0], row(place)
+    first = alert.reasons[0]
     source = sources.get(first.feature)
     grouped = [] if source is None else levels_of(source, clean)
     own = [name for name in first.columns[:1] if isinstance(record.get(name), str) and first.direction == "rare"]

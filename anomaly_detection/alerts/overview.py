@@ -129,7 +129,7 @@ def _findings(
                 alert,
                 None if when is None or when != when else _moment(when.isoformat()),
                 None if much is None or not np.isfinite(much) else much,
-                None if source is None else spread_of(alert, record, source, batch.extended),
+                None if source is None else spread_of(alert.reasons[0], record, source, batch.extended),
             )
         )
     return found

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.alerts.groups import levels_of
+from anomaly_detection.explain.explanations import Contribution
 from anomaly_detection.explain.wording import number, short
 from anomaly_detection.features.group import FeatureSource
 
-__all__ = ["Spread", "spread_of"]
+__all__ = ["Quantity", "Spread", "quantity_of", "spread_of"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -45,6 +45,8 @@ class Spread:
         What the left and right end stand for.
     even : bool
         Whether equal steps are equal differences; else the scale is logarithmic on both sides of zero.
+    levels : bool
+        Whether each bar is a level of a category, the commonest first.
     """
 
     what: str
@@ -53,37 +55,69 @@ class Spread:
     value: str
     ends: tuple[str, str]
     even: bool = True
+    levels: bool = False
 
 
-def spread_of(alert: Alert, record: pd.Series[Any], source: FeatureSource, extended: pd.DataFrame) -> Spread | None:
-    """The spread of what an alert's first reason judges, over its own group; None where that is no single quantity.
+@dataclass(frozen=True, eq=False)
+class Quantity:
+    """What a reason judges: a number, days between two dates or a ratio.
+
+    Attributes
+    ----------
+    name : str
+    values : ndarray (n,) float64
+        Of all records; NaN where it is missing.
+    own : float
+        Of the record that the reason tells of.
+    """
+
+    name: str
+    values: Floats
+    own: float
+
+
+def quantity_of(
+    reason: Contribution, record: pd.Series[Any], source: FeatureSource, extended: pd.DataFrame
+) -> Quantity | None:
+    """The one quantity that a reason judges, None where there is none; parameters as `spread_of` has them."""
+    if isinstance(reason.value, bool) or not isinstance(reason.value, (int, float)):
+        return None
+    found = (Quantity(*each) for each in _quantities(source.columns, record, extended))
+    return next((each for each in found if isclose(each.own, reason.value, rel_tol=1e-3, abs_tol=1e-6)), None)
+
+
+def spread_of(
+    reason: Contribution, record: pd.Series[Any], source: FeatureSource, extended: pd.DataFrame, least: int = 2
+) -> Spread | None:
+    """The spread of what a reason judges, over the record's own group; None where that is no single quantity.
 
     Parameters
     ----------
-    alert : Alert
-        With at least one reason.
+    reason : Contribution
     record : pandas.Series
-        Its clean record with derived columns.
+        The clean record that it tells of, with derived columns.
     source : FeatureSource
-        Of the first reason's feature.
+        Of the reason's feature.
     extended : pandas.DataFrame
         All clean records with derived columns.
+    least : int
+        A group of fewer records gives way to the one without its last level, in the end to all.
     """
-    first = alert.reasons[0]
-    group = levels_of(source, extended)
-    told = first.value if isinstance(first.value, list) else [first.value]
-    if told and isinstance(told[0], str) and first.direction == "rare" and first.columns:
+    told = reason.value if isinstance(reason.value, list) else [reason.value]
+    if told and isinstance(told[0], str) and reason.direction == "rare" and reason.columns:
         # Which of two categories is said first is the feature's affair.
         order = [name for name in source.columns if name in extended and isinstance(record[name], str)]
         said = bool(order) and record[order[0]] == told[0]
         return _of_levels(order[0], order[1:2], record, extended) if said else None
-    if isinstance(first.value, bool) or not isinstance(first.value, (int, float)):
+    found = quantity_of(reason, record, source, extended)
+    if found is None:
         return None
-    for name, values, own in _quantities(source.columns, record, extended):
-        if isclose(own, float(first.value), rel_tol=1e-3, abs_tol=1e-6):
-            chosen = values[_within(group, record, extended)]
-            return _of_numbers(_titled(name, group, record), chosen[np.isfinite(chosen)], own)
-    return None
+    there = np.isfinite(found.values)
+    group = levels_of(source, extended)
+    while group and (there & _within(group, record, extended)).sum() < least:
+        group.pop()
+    chosen = found.values[there & _within(group, record, extended)]
+    return _of_numbers(_titled(found.name, group, record), chosen, found.own)
 
 
 def _quantities(
@@ -151,4 +185,4 @@ def _of_levels(name: str, beside: list[str], record: pd.Series[Any], extended: p
     shown = [*others[:place], own, *others[place : _LEVELS - 1]]
     bars = tuple(int(counts.get(level, 0)) for level in shown)
     ends = (short(shown[0], 16), short(shown[-1], 16))
-    return Spread(_titled(name, beside, record), bars, (place + 0.5) / len(bars), short(own, 24), ends)
+    return Spread(_titled(name, beside, record), bars, (place + 0.5) / len(bars), short(own, 24), ends, levels=True)

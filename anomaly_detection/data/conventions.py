@@ -10,7 +10,8 @@ import pandas as pd
 
 from anomaly_detection.data.cells import as_texts, content
 from anomaly_detection.data.column import Column, Role
-from anomaly_detection.data.date_texts import Orders, in_words
+from anomaly_detection.data.date_forms import in_words
+from anomaly_detection.data.date_orders import Orders
 from anomaly_detection.data.distinct_texts import DistinctTexts
 from anomaly_detection.data.number_texts import Commas, Measures
 

@@ -1,12 +1,10 @@
-"""Dates and times out of text, a column at a time: in which order day, month and year stand, and what they are."""
+"""Dates and times out of text, a column at a time."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,31 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from anomaly_detection.data.cells import nanoseconds
+from anomaly_detection.data.date_forms import MONTH_FIRST, MONTHS, WEEKS
+from anomaly_detection.data.known_dates import AS_PROGRAMS, FIRST_YEAR, LAST_YEAR, KnownForms
 from anomaly_detection.data.text_patterns import arrow_texts, fits
 
-__all__ = [
-    "DAY_FIRST",
-    "MONTHS",
-    "MONTH_FIRST",
-    "KnownForms",
-    "Orders",
-    "in_words",
-    "is_date_form",
-    "may_be_date",
-    "parse_dates",
-    "read_dates",
-    "read_distinct_dates",
-]
-
-_SEPARATORS = "/-. "
-DAY_FIRST = tuple(f"d{mark}m{mark}y" for mark in _SEPARATORS)
-"""All forms in which the day comes first, as `parse_dates` takes them."""
-
-MONTH_FIRST = tuple(f"m{mark}d{mark}y" for mark in _SEPARATORS)
-"""The same with the month first, as in the United States."""
-
-_WEEKS = "y-w"
-FORMS = frozenset({*DAY_FIRST, *MONTH_FIRST, *(f"y{mark}m{mark}d" for mark in _SEPARATORS), _WEEKS})
+__all__ = ["may_be_date", "parse_dates", "read_dates", "read_distinct_dates"]
 
 _TIME = (
     r"(?:[T ,]+(?P<hour>\d{1,2})[:.h](?P<minute>\d{2})(?:[:.](?P<second>\d{2}(?:[.,]\d+)?))?\s*"
@@ -49,8 +27,6 @@ _TIME = (
 _NUMERIC_DATE = (
     rf"^(?P<first>\d{{1,2}})(?P<mark>[-/. ]) ?(?P<second_part>\d{{1,2}})[-/. ] ?(?P<year>\d{{4}}|\d{{2}}){_TIME}$"
 )
-_NUMERIC_PARTS = re.compile(r"^(\d{1,2})([-/. ]) ?(\d{1,2})[-/. ] ?(\d{4}|\d{2})(?![-/.\d])")
-_YEAR_AND_TWO = re.compile(r"\d{4}-(\d{2})")
 _WORD = r"[^\W\d_]{3,10}"
 _MAY_BE_DATE = re.compile(rf"\s*(?:{_WORD}[.,]?[-/\s]+){{0,2}}\d.*\d.*\d", re.DOTALL)
 _YEAR_FIRST = rf"^(?P<year>\d{{4}})[-/.](?P<month>\d{{1,2}})(?:[-/.](?P<day>\d{{1,2}}))?{_TIME}$"
@@ -64,35 +40,6 @@ _MONTH_NAME_DAY = (
     rf"^{_DAY_NAME}(?P<month_name>{_WORD})\.?[-/ ](?P<day>\d{{1,2}})(?:st|nd|rd|th)?,?[-/ ]+"
     rf"(?P<year>\d{{4}}){_TIME}$"
 )
-MONTHS = {
-    name: number
-    for number, names in enumerate(
-        (
-            *("january", "february", "march", "april", "may", "june"),
-            *("july", "august", "september", "october", "november", "december"),
-        ),
-        start=1,
-    )
-    for name in (names, names[:3], names[:4])
-}
-_OTHER_NAMES = (
-    "januar janvier janv enero ene gennaio gen janeiro januari",
-    "februar fevrier fevr fev febrero febbraio fevereiro februari febr",
-    "marz mrz mars marzo marco maart mrt",
-    "avril avr abril abr aprile",
-    "mai mayo maggio mag maio mei maj",
-    "juni juin junio giugno giu junho",
-    "juli juillet juil julio luglio lug julho",
-    "aout agosto ago augustus augusti",
-    "septembre septiembre settembre set setembro",
-    "oktober okt octobre octubre ottobre ott outubro out",
-    "noviembre novembre novembro",
-    "dezember dez decembre diciembre dic dicembre dezembro",
-)
-MONTHS |= {name: number for number, names in enumerate(_OTHER_NAMES, start=1) for name in names.split()}
-"""The months by their names in lower case and without accents, whole or short: English, German, French, Spanish,
-Italian, Portuguese, Dutch and Swedish."""
-
 _OFFSETS = (
     "UTC=+00:00 GMT=+00:00 UT=+00:00 WET=+00:00 WEST=+01:00 BST=+01:00 CET=+01:00 MEZ=+01:00 CEST=+02:00 MESZ=+02:00"
     " EET=+02:00 EEST=+03:00 MSK=+03:00 JST=+09:00 AEST=+10:00 EST=-05:00 EDT=-04:00 CST=-06:00 CDT=-05:00 MST=-07:00"
@@ -109,66 +56,15 @@ _IN_CHARACTERS = re.compile(r"^(\d{4})\s?[\u5e74\ub144]\s?(\d{1,2})\s?[\u6708\uc
 _UNIX = re.compile(r"^[A-Z][a-z]{2} ([A-Z][a-z]{2}) +(\d{1,2}) (\d{2}:\d{2}:\d{2}) (?:([A-Z]{3,4}) )?(\d{4})$")
 _NAT = np.datetime64("NaT", "ns")
 
-_AS_PROGRAMS = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?", re.ASCII)
-_YEAR_MONTH_DAY = r"^\d{4}-\d\d-\d\d"
-_IN_NUMBERS = re.compile(r"(\d{1,2})([-/. ])(\d{1,2})\2(\d{4}|\d{2})", re.ASCII)
-_NAMED = re.compile(r"(\d{1,2})[-/ ]([A-Za-z]{3,9})[-/ ](\d{4}|\d{2})", re.ASCII)
-_FIRST_YEAR, _LAST_YEAR = "1678", "2261"
-_REMEMBERED = 65_536
 
 Bools = npt.NDArray[np.bool_]
 Dates = npt.NDArray[np.datetime64]
 Floats = npt.NDArray[np.float64]
 
 
-class KnownForms:
-    """Turns the commonest forms of dates, such as 31-Jan-24, or 31.01.2024 where that is known, into 2024-01-31.
-
-    It takes a microsecond; `read_dates` knows all forms.
-
-    Parameters
-    ----------
-    forms : sequence of str
-        As `parse_dates` takes them.
-    """
-
-    def __init__(self, forms: Sequence[str]) -> None:
-        marks = [form[1] for form in forms]
-        known = {form[1]: form[0] for form in forms if form[0] in "dm" and len(form) == 5 and marks.count(form[1]) == 1}
-        self._orders = tuple(sorted(known.items()))
-
-    def __call__(self, text: str) -> str | None:
-        """The date as NumPy reads it, if there is such a day; None where it has another form, or may have."""
-        turned = text if _AS_PROGRAMS.fullmatch(text) else _turned(text, self._orders)
-        return turned if turned is not None and _FIRST_YEAR <= turned[:4] <= _LAST_YEAR else None
-
-
-@lru_cache(_REMEMBERED)
-def _turned(text: str, orders: tuple[tuple[str, str], ...]) -> str | None:
-    """A date as `KnownForms` turns it by the order that belongs to each mark; days come again, part by part."""
-    if (parts := _IN_NUMBERS.fullmatch(text)) is not None:
-        order = next((order for mark, order in orders if mark == parts[2]), None)
-        if order is None:
-            return None
-        day, month, year = (parts[1], parts[3], parts[4]) if order == "d" else (parts[3], parts[1], parts[4])
-        return f"{_four_figures(year)}-{int(month):02d}-{int(day):02d}"
-    if (parts := _NAMED.fullmatch(text)) is not None and (number := MONTHS.get(parts[2].lower())) is not None:
-        return f"{_four_figures(parts[3])}-{number:02d}-{int(parts[1]):02d}"
-    return None
-
-
-def _four_figures(year: str) -> str:
-    return year if len(year) == 4 else f"{20 if int(year) < 69 else 19}{year}"
-
-
 def may_be_date(text: str) -> bool:
     """Whether a text could be a date in any form, by what all of them have; most texts could not."""
     return _MAY_BE_DATE.match(text) is not None
-
-
-def is_date_form(form: str) -> bool:
-    """Whether a text names a form of dates, such as ``d/m/y``, or ``y-w`` for a year and its week."""
-    return form in FORMS
 
 
 def parse_dates(texts: pd.Series[Any], forms: Sequence[str] = MONTH_FIRST) -> Dates:
@@ -222,8 +118,8 @@ def read_distinct_dates(levels: npt.NDArray[np.object_], forms: Sequence[str]) -
 def _read_as_programs(levels: npt.NDArray[np.object_], values: Dates) -> Bools:
     """Put the dates in of the texts that are written as programs do, and say which; none where one is no such day."""
     texts = arrow_texts(levels)
-    known = fits(texts, f"^(?:{_AS_PROGRAMS.pattern})$")
-    years = pc.and_(pc.greater_equal(texts, _FIRST_YEAR), pc.less(texts, str(int(_LAST_YEAR) + 1)))
+    known = fits(texts, f"^(?:{AS_PROGRAMS.pattern})$")
+    years = pc.and_(pc.greater_equal(texts, FIRST_YEAR), pc.less(texts, str(int(LAST_YEAR) + 1)))
     known &= years.fill_null(False).to_numpy(zero_copy_only=False)
     try:
         read = texts.filter(pa.array(known)).cast(pa.timestamp("ns"))
@@ -262,7 +158,7 @@ def _read_any(distinct: pd.Series[Any], forms: Sequence[str]) -> tuple[Dates, Bo
             parts, year, month, day, short = parts[known], year[known], month[known], day[known], short[known]
         elif pattern == _YEAR_FIRST:
             month, day = _floats(parts["month"]), _floats(parts["day"].fillna("1"))
-            if _WEEKS in forms:
+            if WEEKS in forms:
                 month = np.where(parts["day"].isna(), np.nan, month)
         else:
             month = _floats(parts["month_name"].map(_month))
@@ -324,7 +220,7 @@ def _in_order(
     last, month, day, known = year.copy(), second.copy(), first.copy(), np.zeros(len(parts), dtype=bool)
     for form in forms:
         here = marks == form[1]
-        if form == _WEEKS or not here.any():
+        if form == WEEKS or not here.any():
             continue
         known |= here
         if form[0] == "m":
@@ -365,7 +261,7 @@ def _offsets(zones: pd.Series[Any]) -> Floats:
 
 def _week(text: str, forms: Sequence[str]) -> np.datetime64:
     match = _YEAR_WEEK.match(text)
-    if match is None or (match["named"] is None and (_WEEKS not in forms or "-" not in text)):
+    if match is None or (match["named"] is None and (WEEKS not in forms or "-" not in text)):
         return _NAT
     first = np.datetime64(f"{match['year']}-01-04", "D")
     monday = first - np.timedelta64((int(first.astype(int)) + 3) % 7, "D")
@@ -383,129 +279,3 @@ def _month(name: str) -> int | None:
 
 def _floats(column: pd.Series[Any]) -> Floats:
     return np.asarray(pd.to_numeric(column, errors="coerce"), dtype=np.float64)
-
-
-@dataclass
-class _Order:
-    """Of the cells with one mark: how many there are, how many no order fits, and which numbers stand where."""
-
-    cells: int = 0
-    misfits: dict[str, int] = field(default_factory=lambda: dict.fromkeys("dmy", 0))
-    first: set[int] = field(default_factory=set)
-    last: set[int] = field(default_factory=set)
-
-    def add(self, cells: npt.NDArray[np.int64]) -> None:
-        """Count further ones: the three numbers of a text, and how many cells have it, a row each."""
-        first, second, last, times = cells.T
-        self.cells += int(times.sum())
-        days = (first >= 1) & (first <= 31) & (second >= 1) & (second <= 12)
-        months = (second >= 1) & (second <= 31) & (first >= 1) & (first <= 12)
-        years = (last >= 1) & (last <= 31) & (second >= 1) & (second <= 12)
-        for order, possible in zip("dmy", (days, months, years), strict=True):
-            self.misfits[order] += int(times[~possible].sum())
-        self.first.update(np.unique(first).tolist())
-        self.last.update(np.unique(last).tolist())
-
-    def certain(self) -> str | None:
-        """The order that the cells say by themselves: the others miss ten times as many, one at least."""
-        best = min(self.misfits, key=lambda order: self.misfits[order])
-        rivals = [order for order in self.misfits if order != best and self.misfits[order] < self._needed(best)]
-        if rivals and self.misfits["y"] < self._needed(best) and "m" not in {best, *rivals}:
-            # Day or year first: a table holds fewer years than days.
-            if 3 * len(self.first) <= len(self.last):
-                return "y"
-            return "d" if 3 * len(self.last) <= len(self.first) else None
-        return None if rivals else best
-
-    def _needed(self, order: str) -> int:
-        return max(1, 10 * self.misfits[order])
-
-
-@dataclass
-class Orders:
-    """What the cells of a column say of the order in which day, month and year stand, by the mark between them."""
-
-    marks: dict[str, _Order] = field(default_factory=dict)
-    months: int = 0
-    """Cells such as 2024-05, which may be a month or a week."""
-    weeks: int = 0
-    """Cells such as 2024-13, which can only be a week."""
-
-    def add(self, texts: pd.Series[Any]) -> None:
-        """Count further cells."""
-        counts = texts.value_counts()
-        self.add_distinct(np.asarray(counts.index, dtype=object), np.asarray(counts.to_numpy(), dtype=np.int64))
-
-    def add_distinct(self, texts: npt.NDArray[np.object_], times_each: npt.NDArray[np.int64]) -> None:
-        """Count further cells by their distinct texts, and how many have each."""
-        found: dict[str, list[tuple[int, ...]]] = {}
-        # Most dates begin with a year, a month and a day, and leave nothing open.
-        open_ = ~fits(arrow_texts(texts), _YEAR_MONTH_DAY)
-        for text, times in zip(texts[open_].tolist(), times_each[open_].tolist(), strict=True):
-            cell = str(text).strip()
-            parts = _NUMERIC_PARTS.match(cell)
-            if parts is not None:
-                first, mark, second, last = parts.groups()
-                found.setdefault(mark, []).append((int(first), int(second), int(last), int(times)))
-                continue
-            week = _YEAR_AND_TWO.fullmatch(cell)
-            if week is not None:
-                self.weeks += int(times) if 13 <= int(week[1]) <= 53 else 0
-                self.months += int(times) if 1 <= int(week[1]) <= 12 else 0
-        for mark, cells in sorted(found.items()):
-            self.marks.setdefault(mark, _Order()).add(np.array(cells, dtype=np.int64))
-
-    def learned(self, texts: pd.Series[Any]) -> tuple[tuple[str, ...], bool]:
-        """The forms of a column in training, and whether habit decided one, for lack of anything else.
-
-        `texts` are its cells in their order: a column that is sorted by time tells its form by that. Else a mark has
-        the order of the column's others.
-        """
-        told = {mark: order.certain() or _by_time(texts, mark, order) for mark, order in sorted(self.marks.items())}
-        others = [order for order in told.values() if order is not None]
-        forms = []
-        for mark, order in told.items():
-            forms.append(_form(order or (others[0] if others else "m" if mark == "/" else "d"), mark))
-        by_habit = bool(told) and not others
-        return (*forms, _WEEKS) if self._are_weeks() else tuple(forms), by_habit
-
-    def settled(self, learned: Sequence[str]) -> tuple[str, ...]:
-        """The forms of a batch of these cells, where training learned some; without one for what stays open."""
-        forms = [form for form in learned if form != _WEEKS]
-        for mark, order in sorted(self.marks.items()):
-            known = next((form for form in forms if form[1] == mark), None)
-            certain = order.certain()
-            if certain is None or (known is not None and 10 * order.misfits[known[0]] < order.cells):
-                continue
-            if known is not None:
-                forms.remove(known)
-            forms.append(_form(certain, mark))
-        return (*forms, _WEEKS) if _WEEKS in learned or self._are_weeks() else tuple(forms)
-
-    def _are_weeks(self) -> bool:
-        return self.weeks > 0 and 10 * self.weeks >= self.months
-
-
-def in_words(form: str) -> str:
-    """Say a form as people do: ``d.m.y`` is "day.month.year"."""
-    words = {"d": "day", "m": "month", "y": "year", "w": "week"}
-    return "".join(words.get(letter, letter) for letter in form)
-
-
-def _form(order: str, mark: str) -> str:
-    return mark.join({"d": "dmy", "m": "mdy", "y": "ymd"}[order])
-
-
-def _by_time(texts: pd.Series[Any], mark: str, order: _Order) -> str | None:
-    """The order that puts the cells in the order of time, rising or falling, if one does and the other does not."""
-    marked = texts[texts.str.match(rf"\s*\d{{1,2}}{re.escape(mark)}").to_numpy(dtype=bool, na_value=False)]
-    rises: dict[str, int] = {}
-    for one in "dm":
-        read = parse_dates(marked, (_form(one, mark),))
-        steps = np.diff(read)
-        rises[one] = max(int((steps >= np.timedelta64(0, "ns")).sum()), int((steps <= np.timedelta64(0, "ns")).sum()))
-    if order.misfits["d"] != order.misfits["m"]:
-        return "d" if order.misfits["d"] < order.misfits["m"] else "m"
-    if rises["d"] != rises["m"] and max(rises.values()) >= 0.9 * (len(marked) - 1):
-        return max(rises, key=lambda one: rises[one])
-    return None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anomaly_detection.data.column import Column, Role
-from anomaly_detection.data.date_texts import is_date_form
+from anomaly_detection.data.date_forms import is_date_form
 from anomaly_detection.data.names import did_you_mean
 from anomaly_detection.data.units import UNITS
 from anomaly_detection.errors import DataError

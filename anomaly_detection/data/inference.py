@@ -11,7 +11,9 @@ import pandas as pd
 
 from anomaly_detection.data.cells import as_dates, as_numbers, as_texts, content, opaque_kinds
 from anomaly_detection.data.column import Column, Role
-from anomaly_detection.data.date_texts import Orders, in_words, may_be_date, parse_dates, read_dates
+from anomaly_detection.data.date_forms import in_words
+from anomaly_detection.data.date_orders import Orders
+from anomaly_detection.data.date_texts import may_be_date, parse_dates, read_dates
 from anomaly_detection.data.declarations import Declaration
 from anomaly_detection.data.epochs import epoch_unit
 from anomaly_detection.data.missing import (

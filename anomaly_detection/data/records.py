@@ -13,7 +13,7 @@ import pandas as pd
 
 from anomaly_detection.data.cleaning import CleaningReport, ColumnCleaning
 from anomaly_detection.data.column import Column, Role
-from anomaly_detection.data.date_texts import KnownForms
+from anomaly_detection.data.known_dates import KnownForms
 from anomaly_detection.data.missing import says_missing
 from anomaly_detection.data.number_texts import parse_numbers
 from anomaly_detection.data.reading import category_name

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_detection.data.levels import Kept
 from anomaly_detection.features.features import FeatureSource
 
 __all__ = ["Attribution", "Player", "attribute", "players_of"]
@@ -57,6 +58,8 @@ class Attribution:
     rest : ndarray of float64, shape (n,)
         The same of all those players together.
     players : list of Player
+    farness : ndarray of float32, shape (n, features)
+        How far out each feature is, as the preprocessor's `farness` has it.
     """
 
     score: Floats
@@ -64,6 +67,7 @@ class Attribution:
     effects: Floats
     rest: Floats
     players: list[Player]
+    farness: Floats32
 
 
 def players_of(sources: Sequence[FeatureSource]) -> list[Player]:
@@ -103,8 +107,8 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
     Parameters
     ----------
     detector : object
-        With `preprocessor` (`feature_sources_`, `usual_`, `usual_surprises_`, `surprises`, `blame`, `standing_out`,
-        `summaries` and `summarise`), `score_features` and `sees` (see `Detector`).
+        With `preprocessor` (`feature_sources_`, `usual_`, `usual_surprises_`, `surprises`, `blame`, `farness`,
+        `standing_out`, `summaries` and `summarise`), `score_features` and `sees` (see `Detector`).
     features : ndarray of float32, shape (n, n_features)
         As the preprocessor gives them.
 
@@ -114,14 +118,9 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
     """
     preprocessor = detector.preprocessor
     usual = preprocessor.usual_
-    sources = preprocessor.feature_sources_[: len(usual)]
-    players = players_of(sources)
-    place = {player.columns: i for i, player in enumerate(players)}
-    # Which players each feature needs; one that needs fewer than three names some twice.
-    carriers = np.array([[place[c] for c in (_carriers(source) * _MOST_COLUMNS)[:_MOST_COLUMNS]] for source in sources])
-    score = detector.score_features(features)
-    farness, surprises = preprocessor.standing_out(features), preprocessor.surprises(features)
-    evidence = preprocessor.blame(features)
+    players, carriers = _players(preprocessor)
+    evidence, surprises = preprocessor.blame(features), preprocessor.surprises(features)
+    farness = surprises if evidence is None else preprocessor.farness(features, evidence)
     profile = preprocessor.usual_surprises_
     expected = np.empty_like(surprises)
     np.put_along_axis(expected, np.argsort(-surprises, axis=1, kind="stable"), profile[None], axis=1)
@@ -129,35 +128,49 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
     origin = np.full((1, features.shape[1]), np.nan, dtype=np.float32)
     origin[:, : len(usual)] = usual
     none = None if evidence is None else np.zeros((1, len(usual)), dtype=np.float32)
-    base = float(detector.score_features(preprocessor.summarise(origin, profile[None], none))[0])
-    chosen = _farthest(players, farness)
+    usual_record = preprocessor.summarise(origin, profile[None], none)
+    chosen = _farthest(players, preprocessor.standing_out(farness, surprises))
     weights = _shapley_weights(chosen.shape[1] + 1)
     values = np.empty((weights.shape[1], len(features)))
-    values[0], values[-1] = base, score
     coalitions = np.arange(1, len(values) - 1, dtype=np.uint8)[:, None, None]
     rows = max(1, _CELLS_A_CALL // max(1, coalitions.size * features.shape[1]))
     seen = detector.sees(len(usual))
-    mixed = np.zeros((len(coalitions) * min(rows, len(features)), features.shape[1]), dtype=np.float32)
+    mixed = np.zeros((len(values) * min(rows, len(features)), features.shape[1]), dtype=np.float32)
     zero = np.float32(0.0)
     for start in range(0, len(features), rows):
         some = slice(start, start + rows)
         needed = _needed(chosen[some], carriers, len(players))
         lacking = (needed & ~coalitions) > 0
-        flat = mixed[: len(coalitions) * len(needed)]
+        # Nobody, every coalition, and everybody, in one call of the forest.
+        whole = mixed[: len(values) * len(needed)]
+        whole[: len(needed)], whole[-len(needed) :] = usual_record, features[some]
+        flat = whole[len(needed) : -len(needed)]
         if seen:
             flat[:, : len(usual)] = np.where(lacking, usual, features[some, : len(usual)]).reshape(-1, len(usual))
         lacking_plain = (needed[:, plain] & ~coalitions) > 0
         kept = np.where(lacking_plain, expected[some], surprises[some]).reshape(-1, len(plain))
         against = None if evidence is None else np.where(lacking, zero, evidence[some]).reshape(-1, len(usual))
         flat[:, len(usual) :] = preprocessor.summaries(kept, against)
-        values[1:-1, some] = detector.score_features(flat).reshape(len(coalitions), -1)
+        values[:, some] = detector.score_features(whole).reshape(len(values), -1)
     # One product after the other: a product of matrices may round otherwise where rows come in other numbers.
     found = np.zeros((len(features), len(weights)))
     for weight, value in zip(weights.T, values, strict=True):
         found += weight * value[:, None]
     effects = np.zeros((len(features), len(players)))
     np.put_along_axis(effects, chosen, found[:, :-1], axis=1)
-    return Attribution(score, base, effects, found[:, -1], players)
+    return Attribution(values[-1], float(values[0, 0]), effects, found[:, -1], players, farness)
+
+
+def _game(preprocessor: Any) -> tuple[list[Player], npt.NDArray[np.int64]]:
+    """The players, and which of them each feature needs; one that needs fewer than three names some twice."""
+    sources = preprocessor.feature_sources_[: len(preprocessor.usual_)]
+    players = players_of(sources)
+    place = {player.columns: i for i, player in enumerate(players)}
+    needs = [[place[c] for c in (_carriers(source) * _MOST_COLUMNS)[:_MOST_COLUMNS]] for source in sources]
+    return players, np.array(needs)
+
+
+_players: Kept[Any, tuple[list[Player], npt.NDArray[np.int64]]] = Kept(_game)
 
 
 def _farthest(players: Sequence[Player], farness: Floats32) -> npt.NDArray[np.int64]:

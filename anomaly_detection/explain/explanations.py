@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection.data.json_values import plain
+from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Table
 from anomaly_detection.explain.attribution import Attribution, attribute
 from anomaly_detection.explain.wording import phrase, sentence
@@ -19,6 +20,8 @@ from anomaly_detection.features.kinds import KINDS
 from anomaly_detection.features.units import Units
 
 __all__ = ["Contribution", "Explanation", "explain_features"]
+
+Floats = npt.NDArray[np.float64]
 
 _LEAST_SHARE = 0.05
 _LEAST_WAY = 0.02  # of the way from the usual score to the threshold
@@ -165,6 +168,21 @@ def explain_features(
     return result
 
 
+def _weigh_tellers(preprocessor: Any) -> tuple[Floats, npt.NDArray[np.bool_], dict[tuple[str, ...], list[int]]]:
+    """How well each feature tells, whether it is evidence, and the features that judge columns within contexts."""
+    judged: Sequence[FeatureSource] = preprocessor.feature_sources_[: len(preprocessor.kept_)]
+    contexts: dict[tuple[str, ...], list[int]] = {}
+    for feature, source in enumerate(judged):
+        if source.kind == "contexts":
+            contexts.setdefault(source.columns, []).append(feature)
+    kinds = [KINDS[source.kind] for source in judged]
+    weights = [kind.weight(source) for kind, source in zip(kinds, judged, strict=True)]
+    return np.array(weights), np.array([kind.weighed for kind in kinds]), contexts
+
+
+_tellers: Kept[Any, tuple[Floats, npt.NDArray[np.bool_], dict[tuple[str, ...], list[int]]]] = Kept(_weigh_tellers)
+
+
 class _Told:
     """The effects of players as reasons, each told by a feature."""
 
@@ -182,20 +200,18 @@ class _Told:
         self.found = found
         self.units = Units(preprocessor, extended, positions)
         self.features = features
-        self.farness = preprocessor.farness(features)
-        self.records = extended.take(positions).records()
+        self.farness = found.farness
+        self.records = self.units.rows.records()
         self.falls = np.maximum(-found.effects, 0.0)
         self.fall = self.falls.sum(axis=1) + np.maximum(-found.rest, 0.0)
         self.least = np.maximum(_LEAST_SHARE * self.fall, max(least, 1e-12))
-        judged = self.sources[: self.farness.shape[1]]
-        weight = np.array([KINDS[source.kind].weight(source) for source in judged])
+        weight, weighed, self.contexts = _tellers(preprocessor)
         self.telling = np.minimum(self.farness, _FAR) * weight
         self.least_farness = _LEAST_FARNESS
         if preprocessor.evidence_ is not None:
             self.least_farness = _LEAST_BY_EVIDENCE
             # By evidence, so that what is only a little rare does not tell of what a rare pair has done. What is no
             # evidence is told by what is: its words are of what the records show, not of an estimate.
-            weighed = np.array([KINDS[source.kind].weighed for source in judged])
             self.telling *= np.minimum(self.farness, _FAR) * weighed
 
     def reasons(self, row: int, top: int) -> tuple[Contribution, ...]:
@@ -265,12 +281,10 @@ class _Told:
 
     def _is_known(self, row: int, feature: int, value: Any) -> bool:
         """Whether some group of the record has a history that holds the value: it knows better than all records do."""
-        columns = self.sources[feature].columns
-        for other in range(self.farness.shape[1]):
-            if self.sources[other].kind == "contexts" and self.sources[other].columns == columns:
-                low, high = self.units.between(row, other)
-                if self.units.told_beside(row, other) is None and low <= value <= high:
-                    return True
+        for other in self.contexts.get(self.sources[feature].columns, ()):
+            low, high = self.units.between(row, other)
+            if self.units.told_beside(row, other) is None and low <= value <= high:
+                return True
         return False
 
     def _reason(self, row: int, feature: int, players: list[int]) -> Contribution:

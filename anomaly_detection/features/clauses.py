@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -17,6 +18,7 @@ from anomaly_detection.features.derived import CalendarPart, NumberLevel
 from anomaly_detection.features.group import FeatureSource, Range, Row
 
 __all__ = [
+    "as_years",
     "compare",
     "compared_with",
     "gap",
@@ -33,6 +35,9 @@ __all__ = [
 ]
 
 _LONGEST = 48
+_TELLING = 3
+_SAYS_NOTHING = frozenset({"missing", "none", "not_applicable", "other", "others", "undefined", "unknown"})
+_YEARS = re.compile(r"\b([12]),(\d{3})\b")
 # How a value is joined to what it describes ("SupplierB by Air"), by the words in its column's name.
 _JOINED = (
     ("from", frozenset({"origin"})),
@@ -117,6 +122,11 @@ def times(value: float, usual: float) -> str | None:
     return None
 
 
+def as_years(clause: str) -> str:
+    """Write the numbers of a clause as years: 2019 and not 2,019."""
+    return _YEARS.sub(r"\1\2", clause)
+
+
 def listed(words: Sequence[str]) -> str:
     """Join words: "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
@@ -146,7 +156,7 @@ def compared_with(source: FeatureSource, row: Row, *, joined: bool, missing: str
             named.append(f"{missing} {name}")
         elif not isinstance(value, str):
             named.append(" ".join(with_unit(name, float(value))))
-        elif not any(letter.isalpha() for letter in value):
+        elif len(value) < _TELLING or value.casefold() in _SAYS_NOTHING or not any(map(str.isalpha, value)):
             # A code such as 12 says nothing without its column.
             named.append(f"{name} {short(value)}")
         else:

@@ -185,50 +185,36 @@ class Contexts(NumericGroup):
     def in_units(self, X: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the values and the medians of their groups, in the numbers' own units; both (n, features)."""
         X = as_table(X)
-        found = _learned(self).codes(X)
-        values, usual = np.empty(found.shape), np.empty(found.shape)
-        for i, one in enumerate(self.contexts_):
-            codes, history, own = found[:, i], one.history, one.values(X)
-            values[:, i] = _off_scale(own, one.per, one.scale)
-            others = _has_others(history, codes, own)
-            if history.told is None:
-                centre = np.where(others, history.median[codes], history.centre)
-                usual[:, i] = _off_scale(centre, one.per, one.scale)
-            else:
-                usual[:, i] = history.told[0, np.where(others, codes, -1)]
-        return values, usual
+        return _learned(self).off_scale(self._values(X)), self._told(X)[0]
 
     def told_beside(self, X: Table, feature: int, row: int = 0) -> tuple[str, ...] | None:
         """`FeatureGroup.told_beside`: all records, where the group has no other."""
-        one = self.contexts_[feature]
-        codes = X.made((self, "codes"), lambda: _learned(self).codes(X))
-        others = X.made((self, "others", feature), lambda: _has_others(one.history, codes[:, feature], one.values(X)))
-        return None if others[row] else ()
+        return None if self._others(X)[row, feature] else ()
 
     def ranges_in_units(self, X: Any, bounds: Floats) -> Floats:
         """Between what the middle 90 % of each row's group lie, in the numbers' units, shape (2, n, features)."""
-        found = _learned(self).codes(as_table(X))
-        ends = np.full((2, *found.shape), np.nan)
-        for i, one in enumerate(self.contexts_):
-            codes, history = found[:, i], one.history
-            others = _has_others(history, codes, one.values(as_table(X)))
-            if history.told is not None:
-                ends[:, :, i] = history.told[1:, np.where(others, codes, -1)]
-                continue
-            for end, edge in zip(ends, (history.low, history.high), strict=True):
-                end[:, i] = np.where(others, _off_scale(edge[codes], one.per, one.scale), np.nan)
-        return ends
+        return self._told(as_table(X))[1:]
+
+    def _values(self, X: Table) -> Floats:
+        found: Floats = X.made((self, "values"), lambda: _learned(self).values(X))
+        return found
+
+    def _others(self, X: Table) -> npt.NDArray[np.bool_]:
+        places = _learned(self).places
+        found: npt.NDArray[np.bool_] = X.made(
+            (self, "others"), lambda: _usual(self).others(_learned(self).of_contexts(self._values(X)), places(X))
+        )
+        return found
+
+    def _told(self, X: Table) -> Floats:
+        """What is usual for each row, and between what it usually lies, shape (3, n, features)."""
+        found: Floats = X.made((self, "told"), lambda: _usual(self).told(_learned(self).places(X), self._others(X)))
+        return found
 
     @classmethod
     def weight(cls, source: FeatureSource) -> float:
         """`FeatureGroup.weight`; there are no words for a ratio, or days, for each of a third number."""
         return super().weight(source) if len(source.columns) < 3 else 0.0
-
-
-def _has_others(history: History, codes: Codes, values: Floats) -> npt.NDArray[np.bool_]:
-    """Whether a row's group has records besides the row itself: a lone one with its value is taken to be it."""
-    count = history.count[codes]
-    return np.asarray((count > 1) | ((count == 1) & ~np.isclose(values, history.median[codes], rtol=1e-9, atol=0.0)))
 
 
 class _Learned:
@@ -269,19 +255,71 @@ class _Learned:
         """Each row's group in each context, -1 for a new one, shape (n, contexts)."""
         return self._combinations.codes(X)[:, self._group]
 
-    def deviations(self, X: Table) -> Floats:
-        """`History.deviation` of all contexts, shape (n, contexts)."""
+    def places(self, X: Table) -> Codes:
+        """Where each row's group lies among those of all contexts, shape (n, contexts)."""
+        return self.codes(X) + self._start
+
+    def values(self, X: Table) -> Floats:
+        """The numbers and quotients that contexts judge, each on its scale, shape (n, distinct ones)."""
         values = np.empty((len(X), len(self._columns) + len(self._quotients)))
         split = len(self._columns)
         if split:
             values[:, :split] = apply_scales(self._scales, bounded(X.matrix(self._columns)))
         if self._quotients:
             values[:, split:] = self._of_quotients(X)
-        place = self.codes(X) + self._start
-        return np.arcsinh((values[:, self._value] - self._centre[place]) / self._spread[place])
+        return values
+
+    def of_contexts(self, values: Floats) -> Floats:
+        """Those `values` side by side for all contexts, shape (n, contexts)."""
+        return values[:, self._value]
+
+    def off_scale(self, values: Floats) -> Floats:
+        """`of_contexts` in the numbers' own units."""
+        told = [scale.invert(values[:, i]) for i, scale in enumerate(self._scales)]
+        split = len(told)
+        told += [_off_scale(values[:, split + i], one.per, one.scale) for i, one in enumerate(self._quotients)]
+        return self.of_contexts(np.stack(told, axis=1)) if told else np.empty((len(values), 0))
+
+    def deviations(self, X: Table) -> Floats:
+        """`History.deviation` of all contexts, shape (n, contexts)."""
+        place = self.places(X)
+        return np.arcsinh((self.of_contexts(self.values(X)) - self._centre[place]) / self._spread[place])
+
+
+class _Usual:
+    """What reasons hold rows against: each group's own median and range, laid out as `_Learned` has the groups."""
+
+    def __init__(self, contexts: Contexts) -> None:
+        found = contexts.contexts_
+        rolled = [np.roll(np.stack([one.history.count, one.history.median]), 1, axis=1) for one in found]
+        self._count, self._median = np.concatenate([np.zeros((2, 0)), *rolled], axis=1)
+        groups, alone = [np.zeros((3, 0))], []
+        for one in found:
+            history = one.history
+            if history.told is None:
+                own = _off_scale(np.stack([history.median, history.low, history.high]), one.per, one.scale)
+                of_all = [float(_off_scale(np.asarray(history.centre), one.per, one.scale)), np.nan, np.nan]
+            else:
+                own, of_all = history.told, history.told[:, -1].tolist()
+            groups.append(np.roll(own, 1, axis=1))
+            alone.append(of_all)
+        self._groups = np.concatenate(groups, axis=1)
+        self._alone = np.array(alone).reshape(-1, 3).T[:, None]
+
+    def others(self, values: Floats, places: Codes) -> npt.NDArray[np.bool_]:
+        """Whether each row's groups have records besides itself: a lone one with its value is taken to be it."""
+        count, median = self._count[places], self._median[places]
+        with np.errstate(invalid="ignore"):
+            same = (np.abs(values - median) <= 1e-9 * np.abs(median)) | (values == median)
+        return np.asarray((count > 1) | ((count == 1) & ~same))
+
+    def told(self, places: Codes, others: npt.NDArray[np.bool_]) -> Floats:
+        """Median and range of each row's groups, of all records where there is no other, shape (3, n, contexts)."""
+        return np.where(others, self._groups[:, places], self._alone)
 
 
 _learned: Kept[Contexts, _Learned] = Kept(_Learned)
+_usual: Kept[Contexts, _Usual] = Kept(_Usual)
 
 
 def _off_scale(values: Floats, per: str | None, scale: Scale) -> Floats:

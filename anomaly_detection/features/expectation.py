@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -17,10 +17,10 @@ from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.design import Design
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.grouped import robust_scale
+from anomaly_detection.features.information import determined
 from anomaly_detection.features.numeric_group import ComparingGroup
 from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale
 from anomaly_detection.features.pairing import MOST_PARTNERS
-from anomaly_detection.features.rarity import determined
 from anomaly_detection.progress import steps
 
 __all__ = ["Expectation"]
@@ -75,6 +75,7 @@ class Expectation(ComparingGroup):
     logarithmic: ClassVar[bool] = True
     units: ClassVar[tuple[float, float]] = (0.5, 0.5)
     standard: ClassVar[str] = "expected"
+    titled: ClassVar[Mapping[str, str]] = {"high": "above what is expected", "low": "below what is expected"}
     learned: ClassVar[str] = "targets_"
 
     def __init__(
@@ -308,18 +309,29 @@ class Expectation(ComparingGroup):
     def told_beside(self, X: Table, target: int, row: int = 0) -> tuple[str, ...]:
         """`FeatureGroup.told_beside`: the columns that move the estimate most, at most three."""
         told, coded = X.made((self, "telling"), lambda: self._said(X))
-        one, place, moved = self.targets_[target], 1, {}
-        weights = np.zeros(1 + len(self.centres_) + sum(map(len, self.levels_.values())))
-        weights[slice(None) if one.places is None else one.places] = one.weights
+        place, moved = 1, {}
+        weights = self._weights_of(target)
         for name in self.centres_:
-            moved[name] = float(told[name][row] * weights[place])
+            moved[name] = float(told[name][row]) * weights[place]
             place += 1
         for name, levels in self.levels_.items():
             code = int(coded[name][row])
-            moved[name] = 0.0 if code < 0 else float(weights[place + code])
+            moved[name] = 0.0 if code < 0 else weights[place + code]
             place += len(levels)
-        strongest = sorted(moved, key=lambda name: -round(abs(moved[name]), 9))[:3]
+        # What moves less never is among the strongest that are named, whatever rounding does.
+        near = [name for name, by in moved.items() if abs(by) > 0.9 * _MOVES]
+        strongest = sorted(near, key=lambda name: -round(abs(moved[name]), 9))[:3]
         return tuple(name for name in strongest if abs(moved[name]) > _MOVES)
+
+    def _weights_of(self, target: int) -> list[float]:
+        """The weights of a regression by the places of the design, 0 where it has none."""
+        known = _by_place(self)
+        if target not in known:
+            weights = np.zeros(1 + len(self.centres_) + sum(map(len, self.levels_.values())))
+            one = self.targets_[target]
+            weights[slice(None) if one.places is None else one.places] = one.weights
+            known[target] = weights.tolist()
+        return known[target]
 
     @classmethod
     def is_ordinary(cls, feature: float, value: Any, usual: Any) -> bool:
@@ -397,3 +409,4 @@ class _Weights:
 
 
 _weights: Kept[Expectation, _Weights] = Kept(_Weights)
+_by_place: Kept[Expectation, dict[int, list[float]]] = Kept(lambda expectation: {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import joblib
@@ -28,29 +27,26 @@ from anomaly_detection.features.compiled.features import CompiledFeatures
 from anomaly_detection.features.compiled.program import Program
 from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.derivation import find_derived
-from anomaly_detection.features.derived import Derived, Duration, add_derived, derived_names
+from anomaly_detection.features.derived import Derived, add_derived, derived_names
 from anomaly_detection.features.evidence import NAME, Evidence, learn_tails
-from anomaly_detection.features.excuses import Excuses
 from anomaly_detection.features.feature_scales import scales_of
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.kept_features import kept_features, take_kept
-from anomaly_detection.features.kinds import EVIDENCE_GROUPS, GROUPS, KINDS, PLAIN_GROUPS, weigh_evidence
-from anomaly_detection.features.memory import Memory, standing_out
+from anomaly_detection.features.kinds import GROUPS, KINDS, PLAIN_GROUPS
+from anomaly_detection.features.memory import Memory
 from anomaly_detection.features.pairing import MOST_PARTNERS
 from anomaly_detection.features.restated_columns import find_restated
+from anomaly_detection.features.row_summaries import RowSummaries
 from anomaly_detection.features.sources import sources_of
 from anomaly_detection.features.surprise import DeviationSummary
 from anomaly_detection.features.units import Units
-from mlx_iforest.threads import run
 
 __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]
 
 _FEW = 20_000  # rows: below, threads cost more than they save
-_ROWS = 8_192  # summarised at once
-_ROWS_AT_ONCE = 512  # by compiled code: what they take stays in the cache
 
 
-class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class SupplyChainFeatures(RowSummaries, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Raw records to features, float32 with NaN where a value is missing.
 
     It cleans the records once by their schema, adds the columns that follow from others, and runs one branch a group
@@ -119,11 +115,6 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         """The branches by the names of their groups."""
         check_is_fitted(self, "transformers_")
         return Bunch(**{name: branch for name, branch, _ in self.transformers_})
-
-    @property
-    def weighs_evidence(self) -> bool:
-        """Whether the last feature is the evidence against a row, see `Evidence`."""
-        return weigh_evidence(self.groups)
 
     @property
     def numerical_features(self) -> list[str]:
@@ -281,32 +272,6 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             return found
         return self.remembered_.restore(copies[0].keys(extended), found)
 
-    def _append_summary(self, out: npt.NDArray[np.float32], n_threads: int) -> None:
-        """`summarise` by compiled code, in the columns behind the features of single columns."""
-
-        def append(some: npt.NDArray[np.float32]) -> None:
-            if "tails" in self.groups:
-                self.tails_.append(some, self.forest_features, len(self.kept_))
-            if self.evidence_ is not None:
-                self.evidence_.append(some)
-
-        run(append, [out[start : start + _ROWS_AT_ONCE] for start in range(0, len(out), _ROWS_AT_ONCE)], n_threads)
-
-    def _summarised(self, learned: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32] | None:
-        """Put the row-level summary behind the features of training records, in the columns that are left for it.
-
-        Returns which features of each stand out, as `Memory` has them; None where no evidence is weighed.
-        """
-        single, places = len(self.kept_), []
-        for start in range(0, len(learned), _ROWS):
-            some = learned[start : start + _ROWS]
-            found = np.ascontiguousarray(some[:, :single])
-            surprises, evidence = self.surprises(found), self.evidence(found)
-            some[:, single:] = self.summarise(found, surprises, evidence)[:, single:]
-            if evidence is not None:
-                places.append(standing_out(evidence, self._in_their_places(surprises)))
-        return np.concatenate(places) if places else None
-
     def _remember(
         self, extended: Table, learned: npt.NDArray[np.float32], places: npt.NDArray[np.uint32] | None
     ) -> Memory | None:
@@ -336,57 +301,6 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
         return found
 
     @property
-    def _summaries(self) -> int:
-        """How many row-level features there are."""
-        return ("tails" in self.groups) * len(self.tails_.get_feature_names_out()) + self.weighs_evidence
-
-    def summarise(
-        self,
-        found: npt.NDArray[np.float32],
-        surprises: npt.NDArray[np.float32] | None = None,
-        evidence: npt.NDArray[np.float32] | None = None,
-    ) -> npt.NDArray[np.float32]:
-        """Append the row-level summary to the features of single columns, replacing one that is there already.
-
-        It is that of `surprises` and `evidence`, as the methods of these names give them, where those are given.
-        """
-        found = found[:, : len(self.kept_)]
-        if "tails" in self.groups and surprises is None:
-            surprises = self.surprises(found)
-        if self.evidence_ is not None and evidence is None:
-            evidence = self.evidence_.of(found)
-        if surprises is None and evidence is None:
-            return found
-        return np.hstack([found, self.summaries(surprises, evidence)])
-
-    def summaries(
-        self, surprises: npt.NDArray[np.float32] | None, evidence: npt.NDArray[np.float32] | None
-    ) -> npt.NDArray[np.float32]:
-        """The row-level features alone, of rows whose `surprises` and `evidence` are known, if the groups have them."""
-        parts = [np.empty((len(one), 0), dtype=np.float32) for one in (surprises, evidence) if one is not None]
-        if "tails" in self.groups and surprises is not None:
-            parts.append(self.tails_.summary(surprises))
-        if self.evidence_ is not None and evidence is not None:
-            parts.append(self.evidence_.total(evidence)[:, None])
-        return np.hstack(parts)
-
-    @property
-    def usual_(self) -> npt.NDArray[np.float32]:
-        """The usual value of each feature but the row-level summary: its median, 0 of what is evidence."""
-        check_is_fitted(self, "feature_sources_")
-        usual = np.zeros(len(self.kept_), dtype=np.float32)
-        if self.evidence_ is not None:
-            usual[:] = self.evidence_.tails.median
-        usual[self.forest_features] = self.tails_.median_
-        return usual
-
-    @property
-    def usual_surprises_(self) -> npt.NDArray[np.float32]:
-        """The `surprises` of a usual record, the largest first, each the median over the records."""
-        check_is_fitted(self, "feature_sources_")
-        return self.tails_.profile()
-
-    @property
     def pair_limit(self) -> str | None:
         """One line where there are more columns than are compared with each other, None where there are not."""
         judged = self.schema_.names(Role.NUMERIC, Role.CATEGORICAL, Role.TIMESTAMP)
@@ -396,53 +310,6 @@ class SupplyChainFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc
             f"{len(judged):,} columns are more than can all be compared with each other: each is compared with up to"
             f" {MOST_PARTNERS} that promise most, and judged by itself as ever."
         )
-
-    def surprises(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Say how far out each feature for the forest is, the row-level summary aside, in standard deviations."""
-        return self.tails_.deviations(features[:, : len(self.kept_)][:, self.forest_features])
-
-    def evidence(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
-        """Evidence in nats of each feature but the row-level summary; None where none is weighed."""
-        return None if self.evidence_ is None else self.evidence_.of(features[:, : len(self.kept_)])
-
-    def blame(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
-        """The `evidence` as reasons tell it: against the value that is odd, and not what is expected from it."""
-        evidence = self.evidence(features)
-        return None if evidence is None else self._excuses.apply(evidence)
-
-    @cached_property
-    def _excuses(self) -> Excuses:
-        origins = {name: part.columns for name, part in self._derived_columns().items()}
-        durations = [part.columns for part in self.derived_ if isinstance(part, Duration)]
-        measured = self.schema_.names(Role.NUMERIC, Role.TIMESTAMP)
-        return Excuses(self.feature_sources_[: len(self.kept_)], origins, measured, durations)
-
-    def farness(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Say how far out each feature but the row-level summary is, in standard deviations, at least 0.
-
-        Where evidence is weighed, its `blame` says so: so many of a normal deviate as have a tail as thin.
-        """
-        blame = self.blame(features)
-        return self.surprises(features) if blame is None else np.sqrt(2.0 * blame)
-
-    def standing_out(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """`farness`, or how much a feature surprises the forest, if more than any does in a usual record."""
-        surprises = self._in_their_places(self.surprises(features))
-        if self.evidence_ is None:
-            return surprises
-        most = float(self.usual_surprises_.max(initial=0.0))
-        return np.maximum(self.farness(features), np.where(surprises > most, surprises, 0.0))
-
-    def _in_their_places(self, surprises: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """The `surprises` in the places of their features; 0 of those that are not for the forest."""
-        found = np.zeros((len(surprises), len(self.kept_)), dtype=np.float32)
-        found[:, self.forest_features] = surprises
-        return found
-
-    @property
-    def forest_features(self) -> npt.NDArray[np.int64]:
-        """Which of the kept features are for the forest, by their numbers; the others are evidence only."""
-        return _forest_features(self)
 
     def known_share(self, X: Any) -> float:
         """Share of the records, 0 to 1, that are remembered from training in every column; 0 without ``copies``."""
@@ -516,10 +383,5 @@ class _Plan:
 
 
 _plan: Kept[SupplyChainFeatures, _Plan] = Kept(_Plan)
-_forest_features: Kept[SupplyChainFeatures, npt.NDArray[np.int64]] = Kept(
-    lambda features: np.flatnonzero(
-        [source.kind not in EVIDENCE_GROUPS for source in features.feature_sources_[: len(features.kept_)]]
-    )
-)
 _compiled: Kept[SupplyChainFeatures, CompiledFeatures] = Kept(lambda features: _plan(features).compiled(features))
 _reader: Kept[SupplyChainFeatures, RecordReader] = Kept(lambda features: RecordReader(features.schema_))

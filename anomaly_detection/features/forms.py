@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -246,6 +246,7 @@ class Decimals(Columns):
     """
 
     word = "decimals"
+    titled: ClassVar[Mapping[str, str]] = {"rare": "finer than usual"}
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """`Columns.features_of`, of all columns at once."""
@@ -356,6 +357,7 @@ class Forms(Texts):
     """The form of codes and names (`form_of`): ``#####`` where postal codes have five digits."""
 
     word = "form"
+    titled: ClassVar[Mapping[str, str]] = {"rare": "written unusually"}
 
     def _learn(self, column: Coded) -> dict[str, int] | None:
         forms: Counter[str] = Counter()

@@ -93,6 +93,8 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Whether values grow as the logarithm of a deviation.
     one_sided : bool
         Whether only large values are odd.
+    titled : mapping of str to str
+        What heads records of each `direction`, after "Profit is"; "unusual" of those that are not in it.
     """
 
     units: ClassVar[tuple[float, float]] = (0.0, inf)
@@ -106,6 +108,12 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     weighed: ClassVar[bool] = True
     logarithmic: ClassVar[bool] = False
     one_sided: ClassVar[bool] = False
+    titled: ClassVar[Mapping[str, str]] = {
+        "high": "high",
+        "low": "low",
+        "missing": "missing",
+        "repeated": "repeated",
+    }
 
     def __init_subclass__(cls, **params: Any) -> None:
         # Arrays, whatever scikit-learn is set to hand out: that is for what users get, and is looked up at a price.
@@ -145,6 +153,11 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def weight(cls, source: FeatureSource) -> float:
         """How well a feature tells about one of its columns, in (0, 1]: the fewer there are, the better."""
         return 1.0 / max(len(source.columns), 1)
+
+    @classmethod
+    def subject(cls, source: FeatureSource) -> str | None:
+        """What a feature judges, where that is no column but made of several; else None."""
+        return None
 
     @classmethod
     def direction(cls, value: Any, usual: Any) -> str:

@@ -12,16 +12,10 @@ from anomaly_detection.features.expectation import Expectation
 from anomaly_detection.features.forms import Decimals, Forms, Gaps, Signs, Zeros
 from anomaly_detection.features.group import FeatureGroup
 from anomaly_detection.features.group_deviation import GroupDeviation
+from anomaly_detection.features.level_rarity import LevelRarity, MissingLevels, ValueRarity
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
-from anomaly_detection.features.rarity import (
-    CalendarRarity,
-    CategoryRarity,
-    LevelRarity,
-    MissingLevels,
-    MissingRarity,
-    PairRarity,
-    ValueRarity,
-)
+from anomaly_detection.features.pair_rarity import PairRarity
+from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity
 from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.relations import Relations
 from anomaly_detection.features.restated import Restated

@@ -78,6 +78,10 @@ class LevelPairs(FeatureGroup):
         """In nats, shape (n, pairs); `own` of the counted rows are the row itself."""
         raise NotImplementedError
 
+    def _explained(self, X: Table, counts: PairCounts, own: int) -> npt.NDArray[np.bool_] | bool:
+        """Which pairs are no evidence, shape (n, pairs)."""
+        return False
+
     def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """Fit, and give each training row's surprisals by the other rows: new ones are no odder then."""
         X = as_table(X)
@@ -85,12 +89,16 @@ class LevelPairs(FeatureGroup):
         out = np.empty((len(X), len(self._pairs)), dtype=np.float32)
         for start in range(0, len(X), _ROWS):
             some = X if len(X) <= _ROWS else X.take(slice(start, start + _ROWS))
-            out[start : start + _ROWS] = self._surprisals(self._counts(some), 1)
+            out[start : start + _ROWS] = self._judged(some, 1)
         return out
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The surprisals in nats, shape (n, pairs)."""
-        return self._surprisals(self._counts(X), 0).astype(np.float32)
+        return self._judged(X, 0).astype(np.float32)
+
+    def _judged(self, X: Table, own: int) -> npt.NDArray[Any]:
+        counts = self._counts(X)
+        return np.where(self._explained(X, counts, own), 0.0, self._surprisals(counts, own))
 
     @property
     def feature_columns_(self) -> list[tuple[str, ...]]:

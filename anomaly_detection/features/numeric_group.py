@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 
 import pandas as pd
 
+from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.features.amounts import amount_kind
 from anomaly_detection.features.clauses import (
+    as_years,
     compare,
     compared_with,
     gap,
@@ -57,6 +59,16 @@ class NumericGroup(FeatureGroup):
         return 1.0 / (count if cls.is_duration(source) else count**2)
 
     @classmethod
+    def subject(cls, source: FeatureSource) -> str | None:
+        """`FeatureGroup.subject`: a quotient of two numbers, or a total against its factors."""
+        if len(source.columns) == 3:
+            return f"{source.columns[0]} for {source.columns[1]} x {source.columns[2]}"
+        if len(source.columns) != 2 or cls.is_duration(source):
+            return None
+        over, under = source.columns
+        return f"{over} for its {under}" if amount_kind(under) in _AMOUNTS else f"{over} for each {under}"
+
+    @classmethod
     def direction(cls, value: Any, usual: Any) -> str:
         """``high``, ``low``, ``usual``, or ``missing``."""
         if pd.isna(value):
@@ -81,7 +93,8 @@ class NumericGroup(FeatureGroup):
             return f"{source.columns[0]} is missing"
         value, usual = float(value), float(usual)
         if len(source.columns) == 1:
-            return cls.of_one(source, value, usual, row, between)
+            clause = cls.of_one(source, value, usual, row, between)
+            return as_years(clause) if "year" in name_tokens(source.columns[0]) else clause
         if len(source.columns) == 3:
             return _product(source, value, usual, row)
         if cls.is_duration(source):

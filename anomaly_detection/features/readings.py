@@ -281,11 +281,20 @@ class Readings(FeatureGroup):
         """
         X = as_table(X)
         places = np.arange(len(X)) if rows is None else np.asarray(rows, dtype=np.int64)
-        values, spans = self._beside(X)
-        others, _ = self._counts(values, spans)
         out = np.empty((len(places), len(self.get_feature_names_out())), dtype=object)
         usual = np.full(out.shape, 1, dtype=object)
-        out[:, : len(self.judged)] = others[places] + 1
+        if len(X) <= _FEW:
+            others, _, agreed, _ = self._among_few(X, _values(X, self.judged), self._spans(X))
+            out[:, : len(self.judged)] = others[places] + 1
+            if self.together_ and not agreed[places].any():
+                # No columns, and no other row.
+                out[:, -1:].fill(())
+                usual[:, -1] = None
+                return out, usual
+        values, spans = self._beside(X)
+        if len(X) > _FEW:
+            others, _ = self._counts(values, spans)
+            out[:, : len(self.judged)] = others[places] + 1
         if self.together_:
             cells = self._cells(self._of_joined(values), spans)
             _, which = agreeing(cells, len(values))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from anomaly_detection.data.levels import CombinedLevels, Kept, Levels, vocabulary
 from anomaly_detection.data.table import Table
+from anomaly_detection.features.companions import NONE, RARELY, Companions, find_companions, new_later
 from anomaly_detection.features.compiled.combinations import pair_counts
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import FeatureSource, Range, Row
@@ -28,9 +29,10 @@ _LENT = (0.1, 1.0, 5.0, 30.0)
 _LEAST_GAIN = 0.05  # in nats a row
 _MOST_LEVELS = 0.7
 _KEPT = 2
-_RARELY = 0.1  # of the rows with the other level; what more of them have is nothing odd, however few they are
 _SAMPLE = 5_000
 _LARGEST_TABLE = 1_000_000
+_TRANSACTIONS = 100  # at least, or it may be a year
+_COMES_AND_GOES = 0.8  # of the last fifth of the rows have a level that none before has
 _LEAST_COUNT = 0.3  # of others with a level that occurred once
 
 
@@ -67,7 +69,8 @@ class Relations(LevelPairs):
     `p` has pseudo-counts in proportion to how common `b` is, as many as make the training rows likeliest, each judged
     by the others. A column that tells less than 0.05 nats a row is no `a`. What is common is no evidence: how far out a
     surprisal lies is judged by the training rows' own, and it is 0 where more than a tenth of the rows with `a` have
-    `b`.
+    `b`, or as many as without `a`. So it is where other companions of `b` tell of another town of its name
+    (`Companions`). Where a column names transactions of several rows, rows are judged by those of other transactions.
 
     Parameters
     ----------
@@ -78,6 +81,7 @@ class Relations(LevelPairs):
     units: ClassVar[tuple[float, float]] = (0.75, 1.0)
     logarithmic: ClassVar[bool] = True
     one_sided: ClassVar[bool] = True
+    companions_: Companions = NONE
 
     def __init__(self, kin: Any = None) -> None:
         self.kin = kin
@@ -92,15 +96,19 @@ class Relations(LevelPairs):
             if 1 < len(found) <= _MOST_LEVELS * len(X):
                 coded[name] = (found.codes(X[name])[::step], len(found))
         coded = {name: coded[name] for name in most_related(coded)}
+        self.companions_ = find_companions(X, [*X])
         self.relations_: list[Relation] = []
+        transactions = _transactions(coded)
         for of in steps(list(coded), "comparing categories"):
-            chosen = self._chosen(of, coded)
+            chosen = self._chosen(of, coded, transactions)
             for _, given, lent in sorted(chosen, reverse=True)[:_KEPT]:
                 both = CombinedLevels(X, (given, of))
                 self.relations_.append(Relation(of, given, lent, levels[of], levels[given], both))
         return self
 
-    def _chosen(self, of: str, coded: dict[str, tuple[Codes, int]]) -> list[tuple[float, str, float]]:
+    def _chosen(
+        self, of: str, coded: dict[str, tuple[Codes, int]], transactions: tuple[Codes, int] | None
+    ) -> list[tuple[float, str, float]]:
         """The columns that foretell one better than nothing does: how likely they make it, and what is lent."""
         codes, size = coded[of]
         counts = np.bincount(codes, minlength=size)
@@ -109,9 +117,13 @@ class Relations(LevelPairs):
         found = []
         for given in self._promising(of, coded):
             others, other_size = coded[given]
-            both, rows = _counted(others * size + codes, size * other_size), _counted(others, other_size)
+            pair = others * size + codes
+            both, rows = _counted(pair, size * other_size), _counted(others, other_size)
+            # What a transaction has in common, its own column tells.
+            apart = None if transactions is coded[given] else transactions
+            own, beside = _within(apart, pair, size * other_size), _within(apart, others, other_size)
             for lent in _LENT:
-                likely = float(np.mean(np.log((both - 1 + lent * share) / (rows - 1 + lent))))
+                likely = float(np.mean(np.log((both - own + lent * share) / (rows - beside + lent))))
                 if likely > alone + _LEAST_GAIN:
                     found.append((likely, given, lent))
         best: dict[str, tuple[float, str, float]] = {}
@@ -136,20 +148,39 @@ class Relations(LevelPairs):
         learned, found = _learned(self), []
         parts = zip(self.relations_, learned.new, learned.rows, learned.lent, strict=True)
         for relation, new, rows, lent in parts:
-            given, _, both = pair_counts(program, relation.both)
-            known = np.append(relation.both.levels[1].counts, 0)
-            share = np.where(known > 0, _share(known, 0, new, rows), new)
+            given, of, both = pair_counts(program, relation.both)
+            counts = np.append(relation.both.levels[1].counts, 0)
+            share = np.where(counts > 0, _share(counts, 0, new, rows), new)
             lent_share = program.of_level(relation.of, vocabulary(relation.both.levels[1]), lent * share)
             likely = (both + lent_share) / (given + float(lent))
-            odd = (both > given * _RARELY).where(0.0, -likely.log())
-            found.append((given > 0.0).where(odd, np.nan))
+            common = (both > given * RARELY).at_least((of > 0.0) & (both * float(rows) >= of * given))
+            told = (given > 0.0).where(common.where(0.0, -likely.log()), np.nan)
+            if self.companions_.of:
+                explained = self.companions_.new(program, relation.of, relation.given)
+                explained = explained.at_least(self.companions_.agreement(program, relation.of, relation.given, both))
+                explained = explained.at_least(of.equals(0.0) & self.companions_.news(program, relation.of))
+                told = explained.where(0.0, told)
+            found.append(told)
         return found
+
+    def _explained(self, X: Table, counts: PairCounts, own: int) -> npt.NDArray[np.bool_] | bool:
+        known = self.companions_
+        if not known.of:
+            return False
+        explained = np.empty(counts.both.shape, dtype=bool)
+        for i, one in enumerate(self.relations_):
+            explained[:, i] = known.are_new(X, one.of, one.given, own)
+            explained[:, i] |= known.agree(X, one.of, one.given, counts.both[:, i], own)
+            explained[:, i] |= (counts.of[:, i] <= own) & known.are_news(X, one.of, own)
+        return explained
 
     def _surprisals(self, counts: PairCounts, own: int) -> npt.NDArray[Any]:
         learned, of, given, both = _learned(self), counts.of, counts.given, counts.both
         share = np.where(of > 0, _share(of, own, learned.new, learned.rows), learned.new)
         likely = (both - np.minimum(own, both) + learned.lent * share) / (np.maximum(given - own, 0) + learned.lent)
-        found = np.where(both - own > _RARELY * (given - own), 0.0, -np.log(likely))
+        common = both - own > RARELY * (given - own)
+        common |= (of > own) & ((both - own) * learned.rows >= (of - own) * (given - own))
+        found = np.where(common, 0.0, -np.log(likely))
         # Beside a level that was never seen nothing is foretold.
         return np.where(given > own, found, np.nan)
 
@@ -169,10 +200,21 @@ class Relations(LevelPairs):
         of, given = (f"{name} {shown(part)}" for name, part in zip(source.columns, value, strict=True))
         if both == 0:
             return f"{of} was never seen with {given} ({total:,} {_RECORDS[total == 1]})"
-        if both > _RARELY * total:
+        if both > RARELY * total:
             # One of two is what it is, and no rarity.
             return f"{of} is in {both:,} of the {total:,} records with {given}"
         return f"{of} is rare with {given}: {both:,} of its {total:,} records"
+
+
+def _transactions(coded: dict[str, tuple[Codes, int]]) -> tuple[Codes, int] | None:
+    """The column with fewest levels that name transactions: few rows have each, and later ones have others."""
+    found = [one for one in coded.values() if one[1] > _TRANSACTIONS and new_later(*one) > _COMES_AND_GOES]
+    return min(found, key=lambda one: one[1], default=None)
+
+
+def _within(transactions: tuple[Codes, int] | None, keys: Codes, size: int) -> Codes | int:
+    """How many rows of its own transaction have each row's key, itself among them."""
+    return 1 if transactions is None else _counted(transactions[0] * size + keys, transactions[1] * size)
 
 
 def _counted(keys: Codes, size: int) -> Codes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, ClassVar
@@ -319,6 +319,7 @@ class Neighbours(_OfSeries):
     """
 
     ordered: ClassVar[bool] = True
+    titled: ClassVar[Mapping[str, str]] = {"high": "above the rows around it", "low": "below the rows around it"}
     word = "beside the rows around"
     fewest = _FEWEST_TOGETHER
 
@@ -370,7 +371,11 @@ class Neighbours(_OfSeries):
         """`FeatureGroup.phrase`: the value, and the middle of the rows around."""
         around = f"the rows around it of the same {source.group_by[0]}" if source.group_by else "the rows around it"
         if isinstance(value, np.datetime64):
-            return f"{source.columns[0]} {day_text(value)} falls out of {around}, whose middle is {day_text(usual)}"
+            shown, middle = day_text(value), day_text(usual)
+            if shown == middle:
+                # The middle of two rows may lie between two days.
+                shown, middle = (str(one.astype("datetime64[s]")).replace("T", " ") for one in (value, usual))
+            return f"{source.columns[0]} {shown} falls out of {around}, whose middle is {middle}"
         (name, shown), (_, middle) = (with_unit(source.columns[0], one) for one in (value, usual))
         if shown == middle:
             shown, middle = (f"{float(one):.12g}" for one in (value, usual))

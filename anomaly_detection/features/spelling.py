@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection.data.levels import Kept
-from anomaly_detection.data.table import Coded, as_table
+from anomaly_detection.data.table import Coded, Table, as_table
 from anomaly_detection.features.clauses import short
 from anomaly_detection.features.coincidences import mixed
-from anomaly_detection.features.forms import NEVER, Texts, seldom
+from anomaly_detection.features.companions import NONE, Companions, find_companions
+from anomaly_detection.features.compiled.program import Program, Value
+from anomaly_detection.features.forms import NEVER, Columns, Texts, seldom
 from anomaly_detection.features.group import FeatureSource, Range, Row
 
 __all__ = ["Spelling", "Spellings"]
@@ -46,10 +48,40 @@ class Spelling(Texts):
 
     The evidence is that of a new level and of one that lies so near another as often as known ones do, and no more than
     such levels are common: where customers' numbers are one digit apart, a new one is too. A training row whose level
-    no other has is judged by the others, to which it would be new.
+    no other has is judged by the others, to which it would be new. Where a companion is new as well it is news, and no
+    slip (`Companions`).
     """
 
     word = "spelling"
+    titled: ClassVar[Mapping[str, str]] = {"rare": "nearly another"}
+    companions_: Companions = NONE
+
+    def fit(self, X: Any, y: object = None) -> Columns:
+        """Learn the levels of each column, and which have companions."""
+        X = as_table(X)
+        self.companions_ = find_companions(X, [*X])
+        return super().fit(X)
+
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """`Columns.features_of`."""
+        return self._none_of_news(X, super().features_of(X), 0)
+
+    def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+        """`Columns.fit_transform`."""
+        X = as_table(X)
+        return self._none_of_news(X, super().fit_transform(X), 1)
+
+    def _none_of_news(self, X: Table, found: npt.NDArray[np.float32], own: int) -> npt.NDArray[np.float32]:
+        for i, name in enumerate(self.learned_):
+            if name in self.companions_.of:
+                found[self.companions_.are_news(X, name, own), i] = 0.0
+        return found
+
+    def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
+        """`Texts.emit`."""
+        found = super().emit(program, columns) or []
+        news = [self.companions_.news(program, name) for name in self.learned_]
+        return [new.where(0.0, one) for one, new in zip(found, news, strict=True)]
 
     def _learn(self, column: Coded) -> Spellings | None:
         counts = column.counts()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Table
 
 if TYPE_CHECKING:
+    from anomaly_detection.features.branches import Branch
     from anomaly_detection.features.features import SupplyChainFeatures
 
 __all__ = ["Units"]
@@ -35,22 +37,17 @@ class Units:
 
     def __init__(self, features: SupplyChainFeatures, extended: Table, rows: npt.NDArray[np.int64] | None) -> None:
         self._extended, self._rows = extended, rows
-        self._some = extended if rows is None else extended.take(rows)
-        self._branches = features._used()
-        widths = [len(branch.get_feature_names_out()) for _, branch, _ in self._branches]
-        starts = np.cumsum([0, *widths])
-        self._slices = [
-            slice(start, stop) for start, stop in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
-        ]
-        self._bounds = np.full((2, int(starts[-1])), np.nan)
-        self._bounds[:, features.kept_[features.forest_features]] = features.tails_.bounds()
-        branch = np.searchsorted(starts, features.kept_, side="right") - 1
-        self._place = [*zip(branch.tolist(), (features.kept_ - starts[branch]).tolist(), strict=True)]
+        every = rows is None or (len(rows) == len(extended) and bool((rows == np.arange(len(rows))).all()))
+        self.rows = extended if every or rows is None else extended.take(rows)
+        """Those to tell of."""
+        self._branches, self._slices, self._bounds, self._place = _layout(features)
         self._told: dict[int, tuple[Objects, ...]] = {}
         self._ranges: dict[int, Floats | None] = {}
+        self._beside: dict[tuple[int, int], tuple[str, ...] | None] = {}
+        self._tables: dict[int, Table] = {}
 
     def __len__(self) -> int:
-        return len(self._some)
+        return len(self.rows)
 
     def of(self, row: int, feature: int) -> tuple[Any, Any]:
         """The value of a kept feature, and what is usual."""
@@ -66,10 +63,10 @@ class Units:
 
     def told_beside(self, row: int, feature: int) -> tuple[str, ...] | None:
         """`FeatureGroup.told_beside` of a kept feature."""
-        branch, column = self._place[feature]
-        _, made, columns = self._branches[branch]
-        found: tuple[str, ...] | None = made.told_beside(self._some.only(columns), column, row)
-        return found
+        if (row, feature) not in self._beside:
+            branch, column = self._place[feature]
+            self._beside[row, feature] = self._branches[branch][1].told_beside(self._of_branch(branch), column, row)
+        return self._beside[row, feature]
 
     def all(self) -> tuple[Objects, Objects]:
         """`of` for all rows and kept features, both (n, features)."""
@@ -93,14 +90,43 @@ class Units:
             if branch.counted:
                 told = branch.in_units(self._extended.only(columns), self._rows)
             else:
-                told = branch.in_units(self._some.only(columns))
+                told = branch.in_units(self._of_branch(i))
             self._told[i] = tuple(one.astype(object) for one in told)
         return self._told[i]
 
     def _ends(self, i: int) -> Floats | None:
         if i not in self._ranges:
-            _, branch, columns = self._branches[i]
+            branch = self._branches[i][1]
             has = hasattr(branch, "ranges_in_units")
             bounds = self._bounds[:, self._slices[i]]
-            self._ranges[i] = branch.ranges_in_units(self._some.only(columns), bounds) if has else None
+            self._ranges[i] = branch.ranges_in_units(self._of_branch(i), bounds) if has else None
         return self._ranges[i]
+
+    def _of_branch(self, i: int) -> Table:
+        """The columns of a branch, of the rows to tell of."""
+        if i not in self._tables:
+            self._tables[i] = self.rows.only(self._branches[i][2])
+        return self._tables[i]
+
+
+class _Layout(NamedTuple):
+    """Where each kept feature is among the branches' ones, and between what those for the forest usually lie."""
+
+    branches: list[Branch]
+    slices: list[slice]
+    bounds: Floats
+    place: list[tuple[int, int]]
+
+    @classmethod
+    def of(cls, features: SupplyChainFeatures) -> _Layout:
+        branches = features._used()
+        starts = np.cumsum([0, *(len(branch.get_feature_names_out()) for _, branch, _ in branches)])
+        slices = [slice(start, stop) for start, stop in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)]
+        bounds = np.full((2, int(starts[-1])), np.nan)
+        bounds[:, features.kept_[features.forest_features]] = features.tails_.bounds()
+        branch = np.searchsorted(starts, features.kept_, side="right") - 1
+        place = [*zip(branch.tolist(), (features.kept_ - starts[branch]).tolist(), strict=True)]
+        return cls(branches, slices, bounds, place)
+
+
+_layout: Kept[SupplyChainFeatures, _Layout] = Kept(_Layout.of)

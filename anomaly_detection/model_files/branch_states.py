@@ -20,21 +20,16 @@ from anomaly_detection.features.derived import (
 from anomaly_detection.features.duplicates import Repeats, _Counter, _Records
 from anomaly_detection.features.expectation import Expectation, _Target
 from anomaly_detection.features.group_deviation import GroupDeviation, _Deviation, _Usual
+from anomaly_detection.features.level_rarity import LevelRarity, MissingLevels, ValueRarity
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
-from anomaly_detection.features.rarity import (
-    CalendarRarity,
-    CategoryRarity,
-    LevelRarity,
-    MissingLevels,
-    MissingRarity,
-    PairRarity,
-    ValueRarity,
-)
+from anomaly_detection.features.pair_rarity import PairRarity
+from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity
 from anomaly_detection.features.rules import Rules
 from anomaly_detection.features.surprise import DeviationSummary
 from anomaly_detection.model_files.evidence_states import EVIDENCE_BRANCHES
 from anomaly_detection.model_files.shared_states import (
     COMBINED,
+    COMPANIONS,
     FINITE,
     FINITE_ARRAY,
     LARGEST,
@@ -135,6 +130,12 @@ def _surprises_fault(rarity: CategoryRarity) -> str | None:
     return _rows_fault(rarity.levels_, rarity.n_rows_)
 
 
+def _accompanied_fault(rarity: LevelRarity) -> str | None:
+    if not {*rarity.companions_.of, *rarity.companions_.levels} <= set(rarity.feature_names_in_):
+        return "expected companions among the columns"
+    return _surprises_fault(rarity)
+
+
 def _rows_fault(levels: dict[str, Levels], n_rows: int) -> str | None:
     if any(int(one.counts.sum()) != n_rows for one in levels.values()):
         return f"expected counts that add up to {n_rows} rows"
@@ -218,7 +219,11 @@ def _category_rarity(of: type[CategoryRarity]) -> Record:
         "levels_": Dict(LEVELS),
         "surprise_": Dict(Array("float64", least=0.0)),
     }
-    return Record(of, kinds | ({"unclosed": Implied(())} if issubclass(of, LevelRarity) else {}), _surprises_fault)
+    if not issubclass(of, LevelRarity):
+        return Record(of, kinds, _surprises_fault)
+    # Files of before know no companions.
+    kinds |= {"unclosed": Implied(()), "companions_": COMPANIONS}
+    return Record(of, kinds, _accompanied_fault, optional=("companions_",))
 
 
 BRANCHES: dict[str, Record] = {

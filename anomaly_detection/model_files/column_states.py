@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from anomaly_detection.data.cleaning import CleaningReport, ColumnCleaning
 from anomaly_detection.data.column import Column, Role
-from anomaly_detection.data.date_texts import DAY_FIRST, MONTH_FIRST, is_date_form
+from anomaly_detection.data.date_forms import DAY_FIRST, MONTH_FIRST, is_date_form
 from anomaly_detection.data.epochs import EpochUnit
 from anomaly_detection.data.schema import Schema
 from anomaly_detection.data.units import UNITS

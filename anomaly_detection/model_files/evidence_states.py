@@ -22,6 +22,7 @@ from anomaly_detection.features.sequence import Neighbours, Runs, Series
 from anomaly_detection.features.spelling import Spelling, Spellings
 from anomaly_detection.model_files.shared_states import (
     COMBINED,
+    COMPANIONS,
     COUNTS,
     FINITE,
     FINITE_ARRAY,
@@ -159,6 +160,13 @@ _RELATION = Record(
     },
     _relation_fault,
 )
+
+
+def _accompanied_fault(branch: Any) -> str | None:
+    known = {*branch.companions_.of, *branch.companions_.levels} <= set(branch.feature_names_in_)
+    return None if known else "expected companions among the columns"
+
+
 _KIN = Optional(Dict(NAMES))
 
 
@@ -366,15 +374,30 @@ EVIDENCE_BRANCHES: dict[str, Record] = {
             "contexts_": List(_CONTEXT),
         },
     ),
-    "relations": Record(Relations, {"kin": _KIN, **SEEN, "relations_": List(_RELATION)}),
+    "relations": Record(
+        Relations,
+        {"kin": _KIN, **SEEN, "relations_": List(_RELATION), "companions_": COMPANIONS},
+        _accompanied_fault,
+        optional=("companions_",),
+    ),
     "dates": Record(Dates, {**SEEN, "spans_": List(Fixed(FINITE, FINITE, FINITE, POSITIVE))}, _dates_fault),
     "signs": _forms(Signs, Whole()),
     "decimals": _forms(Decimals, Array("int64", least=0)),
     "given": _forms(Gaps, Whole()),
     "forms": _forms(Forms, Dict(Whole(1))),
     # Files of before name no slips.
-    "spelling": _forms(
-        Spelling, Record(Spellings, {"names": List(Text()), "evidence": LENT, "slips": NAMES}, optional=("slips",))
+    "spelling": Record(
+        Spelling,
+        {
+            **SEEN,
+            "n_rows_": Whole(1),
+            "learned_": Dict(
+                Record(Spellings, {"names": List(Text()), "evidence": LENT, "slips": NAMES}, optional=("slips",))
+            ),
+            "companions_": COMPANIONS,
+        },
+        lambda spelling: _forms_fault(spelling) or _accompanied_fault(spelling),
+        optional=("companions_",),
     ),
     "zeros": _forms(Zeros, Whole()),
     "restated": Record(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from anomaly_detection.data.levels import CombinedLevels, Levels
+from anomaly_detection.features.companions import Companions
 from anomaly_detection.features.numeric_values import Scale
-from mlx_iforest.convert.declared import List, Optional, Record
+from mlx_iforest.convert.declared import Dict, List, Optional, Record
 from mlx_iforest.convert.declared_values import Array, Number, Strings, Text, Whole
 
 __all__ = [
     "COMBINED",
+    "COMPANIONS",
     "COUNTS",
     "FINITE",
     "FINITE_ARRAY",
@@ -68,6 +71,20 @@ COMBINED = Record(
     CombinedLevels,
     {"columns": NAMES, "levels": List(LEVELS, tuple), "_known": Array("int64", least=0), "counts": COUNTS},
     _combined_fault,
+)
+
+
+def _companions_fault(companions: Companions) -> str | None:
+    asked = {other for others in companions.of.values() for other in others}
+    if asked != companions.levels.keys():
+        return "expected the levels of each companion"
+    needed = {frozenset(pair) for name, own in companions.of.items() for pair in combinations((name, *own), 2)}
+    fits = needed == {frozenset(both.columns) for both in companions.pairs if len(both.columns) == 2}
+    return None if fits and len(needed) == len(companions.pairs) else "expected the pairs of each column and companion"
+
+
+COMPANIONS = Record(
+    Companions, {"of": Dict(NAMES), "levels": Dict(LEVELS), "pairs": List(COMBINED, tuple)}, _companions_fault
 )
 SCALE = Record(Scale, {"floor": Optional(POSITIVE)})
 SEEN = {"feature_names_in_": Strings(), "n_features_in_": Whole()}

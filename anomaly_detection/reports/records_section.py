@@ -149,7 +149,11 @@ def _record(finding: Finding, overview: Overview) -> RecordRow:
     caption = ""
     if spread is not None:
         scale = "" if spread.even else ", logarithmic scale"
-        caption = f"{spread.what}: {spread.ends[0]} to {spread.ends[1]}{scale}; the mark is this record, {spread.value}"
+        span = f"{spread.ends[0]} to {spread.ends[1]}{scale}"
+        if spread.levels:
+            most, least = (count(bar) for bar in (spread.counts[0], spread.counts[-1]))
+            span = f"a bar for each, by records, from {spread.ends[0]} ({most}) to {spread.ends[1]} ({least})"
+        caption = f"{spread.what}: {span}; the mark is this record, {spread.value}"
     return RecordRow(
         row=alert.row,
         identifiers=tuple(shown(alert.record.get(name)) for name in overview.headline.identifiers),

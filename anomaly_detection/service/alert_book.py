@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, RowMapping, Table, select
+from sqlalchemy import Connection, RowMapping, Table, or_, select
 
 from anomaly_detection.service.audit import LINE, history
-from anomaly_detection.service.changes import ALERT, change_many, last_change, undo
-from anomaly_detection.service.fields import has_fields
+from anomaly_detection.service.changes import ALERT, change_many
+from anomaly_detection.service.fields import has_fields, has_text
 from anomaly_detection.service.incoming import without_nul
 from anomaly_detection.service.listing import Filter, Listing
 from anomaly_detection.service.operations import Parameter
@@ -28,6 +28,7 @@ from anomaly_detection.service.shapes import (
     text,
 )
 from anomaly_detection.service.tables import alerts, streams
+from anomaly_detection.service.undoing import last_changes, undo_all
 
 __all__ = [
     "ALERTS",
@@ -104,11 +105,7 @@ def _rendered(row: RowMapping) -> dict[str, Any]:
 
 
 def _text(connection: Connection, value: str) -> Any:
-    found = (
-        column.icontains(value, autoescape=True) for column in (alerts.c.reason, alerts.c.record, alerts.c.sent_id)
-    )
-    first, second, third = found
-    return first | second | third
+    return or_(*(has_text(connection, each, value) for each in (alerts.c.reason, alerts.c.record, alerts.c.sent_id)))
 
 
 def _hidden(connection: Connection, value: str) -> Any:
@@ -193,10 +190,9 @@ def change_alerts(connection: Connection, ids: Sequence[int], who: str, said: Ma
     if "undo" not in said:
         change_many(connection, ALERT, ids, after, who, comment)
         return
-    for each in ids:
-        # That there is one is said before that nothing was changed.
-        ALERT.now(connection, each, {})
-        undo(connection, last_change(connection, ALERT, each), who, comment)
+    # That there is one is said before that nothing was changed.
+    ALERT.now_of(connection, ids, ())
+    undo_all(connection, last_changes(connection, ALERT, ids), who, comment)
 
 
 def wanted(said: Mapping[str, Any]) -> tuple[dict[str, Any], str | None]:

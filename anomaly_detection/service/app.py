@@ -172,7 +172,7 @@ def _endpoint(service: Service, operations: Mapping[str, Operation], turns: Mapp
         operation = operations["GET" if request.method == "HEAD" else request.method]
         path = operation.read_path(request.path_params)
         query = operation.read_query(request.query_params.multi_items())
-        call = Call(path, query, caller(request.scope), request.headers)
+        call = Call(path, query, caller(request.scope), request.headers, address=request.state.address)
 
         async def in_turn(function: Callable[..., Response], *given: Any) -> Response:
             return await to_thread.run_sync(function, service, *given, limiter=turns.get(operation.turn))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -14,7 +14,7 @@ from anomaly_detection.service.operations import Parameter
 from anomaly_detection.service.shapes import COUNT, ID, MOMENT, OBJECT, TEXT, maybe, record, text
 from anomaly_detection.service.tables import audit
 
-__all__ = ["AUDIT", "LINE", "first_line", "history", "write_audit", "write_line"]
+__all__ = ["AUDIT", "LINE", "first_line", "history", "write_audit", "write_line", "write_undos"]
 
 Change = tuple[int, Mapping[str, Any] | None, Mapping[str, Any] | None]
 
@@ -60,12 +60,31 @@ def write_line(
     subject: str,
     change: Change,
     comment: str | None = None,
-    undoes: int | None = None,
     part_of: int | None = None,
 ) -> int:
-    """Write one line, which may undo another; gives its id."""
-    values = _line(now(), who, what, subject, change, comment, undoes, part_of)
+    """Write one line; gives its id."""
+    values = _line(now(), who, what, subject, change, comment, None, part_of)
     return int(connection.execute(insert(audit).values(values).returning(audit.c.id)).scalar_one())
+
+
+def write_undos(
+    connection: Connection, who: str, lines: Sequence[RowMapping], comment: str | None, wholes: Mapping[int, int]
+) -> dict[int, int]:
+    """Write that lines were taken back, those in `wholes` as a part of that line; gives the new line of each."""
+    moment = now()
+    rows = [
+        {
+            **_line(moment, who, "undo", line["subject"], (line["subject_id"], None, None), comment, line["id"], None),
+            "before": line["after"],
+            "after": line["before"],
+            "part_of": wholes.get(line["part_of"]),
+        }
+        for line in lines
+    ]
+    if not rows:
+        return {}
+    made = connection.execute(insert(audit).returning(audit.c.id, sort_by_parameter_order=True), rows).scalars()
+    return dict(zip((line["id"] for line in lines), made, strict=True))
 
 
 def _line(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, or_, select
+from sqlalchemy import Connection, RowMapping, func, insert, literal_column, or_, select
 
 from anomaly_detection.service.alert_book import (
     ALERTS,
@@ -20,9 +20,9 @@ from anomaly_detection.service.alert_book import (
 )
 from anomaly_detection.service.audit import LINE, history, write_line
 from anomaly_detection.service.case_totals import recount
-from anomaly_detection.service.changes import ALERT, CASE, change, change_many, last_change, undo
+from anomaly_detection.service.changes import ALERT, CASE, change, change_many
 from anomaly_detection.service.clock import now
-from anomaly_detection.service.fields import has_fields
+from anomaly_detection.service.fields import has_fields, has_text
 from anomaly_detection.service.listing import Filter, Listing
 from anomaly_detection.service.masking import withheld
 from anomaly_detection.service.operations import Parameter
@@ -41,6 +41,7 @@ from anomaly_detection.service.shapes import (
     text,
 )
 from anomaly_detection.service.tables import alerts, audit, cases, streams
+from anomaly_detection.service.undoing import last_change, undo
 
 __all__ = [
     "CASES",
@@ -112,8 +113,12 @@ def _assigned(connection: Connection, value: str) -> Any:
 
 def _text(connection: Connection, value: str) -> Any:
     mine = select(alerts.c.id).where(alerts.c.case_id == cases.c.id, alerts.c.hidden_by.is_(None))
-    told = (column.icontains(value, autoescape=True) for column in (alerts.c.reason, alerts.c.record, alerts.c.sent_id))
-    return cases.c.about.icontains(value, autoescape=True) | mine.where(or_(*told)).exists()
+    told = (has_text(connection, each, value) for each in (alerts.c.reason, alerts.c.record, alerts.c.sent_id))
+    return has_text(connection, cases.c.about, value) | mine.where(or_(*told)).exists()
+
+
+_UNRESOLVED = literal_column("cases.state") != literal_column("'resolved'")
+"""In the words of the index of those."""
 
 
 _FIELDS = has_fields(alerts.c.record)
@@ -126,7 +131,7 @@ def _has(connection: Connection, wanted: list[str]) -> Any:
 
 
 def _states(connection: Connection, value: str) -> Any:
-    return cases.c.state != "resolved" if value == "unresolved" else cases.c.state == value
+    return _UNRESOLVED if value == "unresolved" else cases.c.state == value
 
 
 CASES = Listing(
@@ -219,6 +224,8 @@ def change_case(connection: Connection, number: int, who: str, said: Mapping[str
 
 def _snooze(connection: Connection, number: int, who: str, said: Mapping[str, Any], severity: float) -> None:
     until = None if said["snooze_until"] is None else moment_of(said["snooze_until"], "snooze_until")
+    if until is not None and until <= now():
+        raise Problem(400, "snooze_until is past; give a later moment, or null for the case to come back now.")
     step = said.get("or_worse_by")
     comment = kept_text(said["comment"], 10_000) if "comment" in said else None
     # Severity ends at 100: worse than that nothing gets.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, insert, select, update
 
 from anomaly_detection.alerts.causes import Cause
 from anomaly_detection.calibration.p_values import risk_level
@@ -19,6 +19,16 @@ from anomaly_detection.service.tables import alerts, cases
 __all__ = ["Raised", "cause_key", "place", "raised", "show_again"]
 
 _DIGITS = 64
+
+# Made once: making it takes as long as running it.
+_NEWEST = (
+    select(cases)
+    .where(cases.c.stream_id == bindparam("stream"), cases.c.cause == bindparam("of"), cases.c.merged_into.is_(None))
+    .order_by(cases.c.id.desc())
+    .limit(1)
+)
+_OPENED = insert(cases).returning(cases.c.id)
+_GROWN = update(cases).where(cases.c.id == bindparam("case"))
 
 
 @dataclass(frozen=True)
@@ -66,9 +76,7 @@ def place(connection: Connection, stream_id: int, new: Sequence[Raised]) -> list
     found: dict[str, int] = {}
     for cause in dict.fromkeys(each.cause for each in new):
         mine = [each for each in new if each.cause == cause]
-        newest = select(cases).where(cases.c.stream_id == stream_id, cases.c.cause == cause)
-        last = connection.execute(newest.where(cases.c.merged_into.is_(None)).order_by(cases.c.id.desc()).limit(1))
-        row = last.mappings().first()
+        row = connection.execute(_NEWEST, {"stream": stream_id, "of": cause}).mappings().first()
         first_seen = min(each.first_seen for each in mine)
         if row is not None and row["state"] != "resolved" and row["last_seen"] >= _before(first_seen, days):
             found[cause] = row["id"]
@@ -117,7 +125,7 @@ def _open(connection: Connection, stream_id: int, new: Sequence[Raised], follows
         "follows": follows,
         **_totals(new),
     }
-    return int(connection.execute(insert(cases).values(values).returning(cases.c.id)).scalar_one())
+    return int(connection.execute(_OPENED, values).scalar_one())
 
 
 def _add(connection: Connection, row: RowMapping | dict[str, Any], new: Sequence[Raised]) -> None:
@@ -132,4 +140,4 @@ def _add(connection: Connection, row: RowMapping | dict[str, Any], new: Sequence
         "risk_level": risk_level(worst),
         "amount": sum(amounts) if amounts else None,
     }
-    connection.execute(update(cases).where(cases.c.id == row["id"]).values(values))
+    connection.execute(_GROWN, {"case": row["id"], **values})

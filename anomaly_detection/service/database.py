@@ -24,7 +24,8 @@ __all__ = ["Database", "FullError"]
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _BUSY_MS = 5000
 # An error that is logged names no values: these are records, and hashes of passwords.
-_SETTINGS: dict[str, Any] = {"pool_size": 8, "max_overflow": 64, "hide_parameters": True}
+# The one given back last is used next: each holds pages and statements, and turns would fill all of them.
+_SETTINGS: dict[str, Any] = {"pool_size": 8, "max_overflow": 64, "pool_use_lifo": True, "hide_parameters": True}
 _DISK_FULL = "53100"
 _TURN = 5_002_005_002
 """The number of the lock that writers of a PostgreSQL database share."""

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, RowMapping, delete, func, select, update
 
 from anomaly_detection.service import jobs
 from anomaly_detection.service.database import Database
-from anomaly_detection.service.tables import alerts, cases, idempotency, models, records, rules
+from anomaly_detection.service.tables import alerts, cases, days, idempotency, models, records, rules
 
 __all__ = ["delete_all"]
 
@@ -39,7 +39,7 @@ def delete_all(database: Database, models_dir: Path, uploads: Path, job: RowMapp
         if not jobs.renew(connection, number, worker):
             return
         connection.execute(update(cases).where(cases.c.stream_id == stream_id).values(follows=None, merged_into=None))
-        for table in (cases, rules, models, idempotency):
+        for table in (cases, rules, models, idempotency, days):
             connection.execute(delete(table).where(table.c.stream_id == stream_id))
         jobs.end(connection, number, result={"rows": done, "models": len(files)})
     for file in files:

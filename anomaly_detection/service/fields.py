@@ -11,7 +11,7 @@ from anomaly_detection.service.listing import Filter
 from anomaly_detection.service.operations import Parameter
 from anomaly_detection.service.shapes import Shape
 
-__all__ = ["has_fields"]
+__all__ = ["has_fields", "has_text", "holds"]
 
 _FIELD: Shape = {
     "type": "string",
@@ -24,13 +24,25 @@ _FIELD: Shape = {
 def has_fields(column: ColumnElement[str]) -> Filter:
     """The filter of rows whose records, JSON in a column as orjson writes it, have some fields with some values."""
 
-    def condition(connection: Connection, wanted: list[str]) -> Any:
-        # LIKE takes capitals for small letters in SQLite alone.
-        place = func.instr if connection.dialect.name == "sqlite" else func.strpos
-        return and_(*(or_(*(place(column, text) > 0 for text in _written(*each.split("=", 1)))) for each in wanted))
+    def condition(connection: Connection, wanted: list[str]) -> ColumnElement[bool]:
+        return and_(*(holds(connection, column, *each.split("=", 1)) for each in wanted))
 
     what = "Only those whose record has this field with this value, such as `supplier=Supplier B`; may come again."
     return Filter(Parameter("has", what, _FIELD, many=True), condition, looks_inside=True)
+
+
+def holds(connection: Connection, column: ColumnElement[str], name: str, value: str) -> ColumnElement[bool]:
+    """That a record, in a column as `has_fields` has it, has a field with a value."""
+    # LIKE takes capitals for small letters in SQLite alone.
+    place = func.instr if connection.dialect.name == "sqlite" else func.strpos
+    return or_(*(place(column, text) > 0 for text in _written(name, value)))
+
+
+def has_text(connection: Connection, column: ColumnElement[Any], value: str) -> ColumnElement[bool]:
+    """That a column has a text somewhere, in whatever capitals."""
+    # SQLite's LIKE takes capitals for small letters itself; lower() would copy every record first.
+    like = column.contains if connection.dialect.name == "sqlite" else column.icontains
+    return like(value, autoescape=True)
 
 
 def _written(name: str, value: str) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ import ipaddress
 import time
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -18,7 +17,7 @@ from anomaly_detection.service.keys import owner_of
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.rates import Rates
 from anomaly_detection.service.service import Service
-from anomaly_detection.service.sessions import COOKIE, caller_of
+from anomaly_detection.service.sessions import COOKIE, caller_of, cookie_of
 
 __all__ = ["HEADERS", "Guard"]
 
@@ -102,7 +101,9 @@ class Guard:
                 found = await self._caller(scope, headers)
                 if found is not _LOCAL:
                     self._limit(scope, headers, found)
-                scope.setdefault("state", {}).update(caller=found, who=found.name)
+                scope.setdefault("state", {}).update(
+                    caller=found, who=found.name, address=self._address(scope, headers)
+                )
             except Problem as problem:
                 await self._problem(problem, scope["path"])(scope, receive, sent)
                 return
@@ -159,11 +160,8 @@ class Guard:
         self._rates.take(self._address(scope, headers) if found is _ANYONE else f"caller {found.name}")
 
     def _session(self, headers: Mapping[str, str]) -> str | None:
-        try:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        except CookieError:
-            return None
-        return None if cookie is None else self._service.signatures.session(cookie.value)
+        cookie = cookie_of(headers, COOKIE)
+        return None if cookie is None else self._service.signatures.session(cookie)
 
     def _has_token(self, session: str, headers: Mapping[str, str]) -> bool:
         return self._service.signatures.is_token(session, headers.get("x-csrf-token", ""))

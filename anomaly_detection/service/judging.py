@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import pandas as pd
 
 from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.alerts.batch import Batch
@@ -28,6 +29,10 @@ from anomaly_detection.service.incoming import LEAKS, Incoming
 from anomaly_detection.service.verdicts import VERDICT, Judged, Verdicts
 
 __all__ = ["Judge", "with_ratio"]
+
+_Made = TypeVar("_Made")
+_BATCH = 64
+"""Records that are judged as many are."""
 
 _JUDGED = (Role.NUMERIC, Role.CATEGORICAL, Role.TIMESTAMP)
 
@@ -58,19 +63,28 @@ class Judge:
         schema = detector.preprocessor.schema_
         self._columns: list[str] = schema.names()
         self._judged: tuple[str, ...] = tuple(name for name in schema.names(*_JUDGED) if name not in LEAKS)
-        # The first record of a process compiles and loads what the others use.
-        score_table(self.detector, self._table([Incoming({})]))
+        self.compared = tuple(schema.names(Role.NUMERIC, Role.CATEGORICAL))
+        """The columns that records can be compared by."""
+        self._prepare()
 
     @classmethod
     def load(cls, path: Path, model_id: int, version: int, ratio: float | None = None) -> Judge:
         """Of a model file; raises `ModelFileError` too."""
         return cls(load_detector(path), model_id, version, ratio)
 
+    def _prepare(self) -> None:
+        """Compile and load what the first record, batch and alert of a process need, before a client waits for it."""
+        empty = Incoming({})
+        for count in (1, _BATCH):
+            found = score_table(self.detector, self._table([empty] * count))
+        self._alerts([empty] * _BATCH, list(range(_BATCH)), replace(found, is_alert=np.arange(_BATCH) < 1))
+
     def judge(self, records: Sequence[Incoming]) -> Verdicts:
         """Judge records that came together; one that cannot be judged does not hinder the others."""
         errors = {place: error for place, record in enumerate(records) if (error := self._hindrance(record))}
         parts: list[tuple[list[int], Batch]] = []
-        self._judge(records, [place for place in range(len(records)) if place not in errors], parts, errors)
+        places = [place for place in range(len(records)) if place not in errors]
+        self._in_parts(records, places, lambda table: score_table(self.detector, table), parts, errors)
         alerting = dict(sorted(each for part in parts for each in self._alerts(records, *part)))
         homes = {place: (batch, at) for places, batch in parts for at, place in enumerate(places)}
         if len(records) == 1 and parts:
@@ -78,10 +92,37 @@ class Judge:
             return Verdicts.of([alerting.get(0) or Judged(records[0], _plain(*homes[0]))])
         return Verdicts(records, errors, alerting, _columns(parts, len(records)), lambda place: _plain(*homes[place]))
 
+    @property
+    def asked(self) -> float | None:
+        """The share of records that was to be alerts; None where the threshold is set in another way."""
+        rule = self.detector.threshold_rule
+        return rule.ratio if self.ratio is None and isinstance(rule, Contamination) else self.ratio
+
+    @property
+    def categories(self) -> list[str]:
+        """The columns that hold levels."""
+        names: list[str] = self.detector.preprocessor.schema_.names(Role.CATEGORICAL)
+        return names
+
+    def source_of(self, feature: str) -> FeatureSource | None:
+        """Where a feature of the model comes from; None for one that it does not have."""
+        return self._sources.get(feature)
+
     def group_of(self, feature: str) -> tuple[str, ...]:
         """The columns whose levels make the groups within which a feature judges."""
         source = self._sources.get(feature)
         return () if source is None else tuple(source.group_by)
+
+    def read(self, records: Sequence[Incoming]) -> tuple[list[int], pd.DataFrame]:
+        """Clean records with the columns that follow from others, of those that can be read; and their places."""
+        parts: list[tuple[list[int], pd.DataFrame]] = []
+        places = [place for place, record in enumerate(records) if not self._hindrance(record)]
+        self._in_parts(records, places, lambda table: self.detector.preprocessor.extend(table)[0], parts, {})
+        if not parts:
+            return [], pd.DataFrame()
+        frames = [frame for _, frame in parts]
+        clean = frames[0] if len(frames) == 1 else pd.concat(frames, ignore_index=True)
+        return [place for some, _ in parts for place in some], clean
 
     def _hindrance(self, record: Incoming) -> str:
         if record.fault:
@@ -93,26 +134,27 @@ class Judge:
         some = ", ".join(sorted(self._judged)[:3])
         return f"The record holds no value in any column that the model knows, such as {some}."
 
-    def _judge(
+    def _in_parts(
         self,
         records: Sequence[Incoming],
         places: list[int],
-        parts: list[tuple[list[int], Batch]],
+        use: Callable[[Any], _Made],
+        parts: list[tuple[list[int], _Made]],
         errors: dict[int, str],
     ) -> None:
-        """Judge those at some places together or, where that is refused, in halves, down to the one that hinders."""
+        """Use those at some places together or, where that is refused, in halves, down to the one that hinders."""
         if not places:
             return
         table = self._table([records[place] for place in places])
         try:
-            parts.append((places, score_table(self.detector, table)))
+            parts.append((places, use(table)))
         except DataError as error:
             if len(places) == 1:
                 errors[places[0]] = self._reason(table, places[0]) or str(error)
                 return
             middle = len(places) // 2
-            self._judge(records, places[:middle], parts, errors)
-            self._judge(records, places[middle:], parts, errors)
+            self._in_parts(records, places[:middle], use, parts, errors)
+            self._in_parts(records, places[middle:], use, parts, errors)
 
     def _alerts(self, records: Sequence[Incoming], places: list[int], batch: Batch) -> list[tuple[int, Judged]]:
         """Those of a batch that are alerts, with their places, causes and amounts of money."""
@@ -120,11 +162,11 @@ class Judge:
         if not alerting.size:
             return []
         labels = [self._label(records[place].fields, at) for at, place in enumerate(places)]
-        alerts, clean = replace(batch, labels=labels).at(alerting), batch.table.take(alerting).frame()
+        alerts, clean = replace(batch, labels=labels).at(alerting), batch.table.take(alerting)
         headline = self.headline
         amount = headline.amount if headline.amount in headline.money else None
         causes = cause_of_each(alerts, clean, self._sources, headline.money, amount)
-        values = [None] * len(alerts) if amount is None else clean[amount].to_numpy(dtype=np.float64).tolist()
+        values = [None] * len(alerts) if amount is None else clean.numbers(amount).tolist()
         found = []
         for at, alert, cause, value in zip(alerting.tolist(), alerts, causes, values, strict=True):
             known = value if value is not None and np.isfinite(value) else None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 
 from anomaly_detection.service.audit import write_audit
 from anomaly_detection.service.cases import cause_key, place, raised, show_again
@@ -34,6 +34,12 @@ _COUNT = (
     .values(
         {name: streams.c[name] + bindparam(f"{name} more") for name in ("judged", "waiting", "refused", "alerting")}
     )
+)
+
+_COUNT_DAY = text(
+    "INSERT INTO days (stream_id, day, records, alerting) VALUES (:stream, :day, :records, :alerting)"
+    " ON CONFLICT (stream_id, day) DO UPDATE SET records = days.records + excluded.records,"
+    " alerting = days.alerting + excluded.alerting"
 )
 
 _FATE = ("state", "error", "model_id", "alert_id", *VERDICT)
@@ -75,6 +81,8 @@ def keep(
         f"INSERT INTO records ({', '.join(_COLUMNS)}) VALUES ({marks})", list(zip(*columns, strict=True))
     )
     _count(connection, stream.id, found)
+    day = {"day": moment[:10], "records": len(found), "alerting": len(found.alerting)}
+    connection.execute(_COUNT_DAY, {"stream": stream.id, **day})
     if found.counts["waiting"]:
         _learn_if_enough(connection, stream)
     return Kept(record_ids, alert_ids)
@@ -111,6 +119,7 @@ def settle(
     rows = [{"record": number, **dict(zip(_FATE, fate, strict=True))} for number, fate in zip(ids, fates, strict=True)]
     connection.execute(update(records).where(records.c.id == bindparam("record")), rows)
     _count(connection, stream_id, found, waited=len(found))
+    _count_alerting(connection, stream_id, [ids[place] for place in found.alerting])
 
 
 def _fates(found: Verdicts, model_id: int | None, alert_ids: Sequence[int | None]) -> list[Sequence[Any]]:
@@ -125,6 +134,16 @@ def _count(connection: Connection, stream_id: int, found: Verdicts, waited: int 
     more = {f"{state} more": found.counts[state] for state in ("judged", "waiting", "refused")}
     more["waiting more"] -= waited
     connection.execute(_COUNT, {"stream": stream_id, **more, "alerting more": len(found.alerting)})
+
+
+def _count_alerting(connection: Connection, stream_id: int, ids: Sequence[int]) -> None:
+    """Count records that turned out to be alerts on the days when they came."""
+    day = func.substr(records.c.received, 1, 10)
+    for first in range(0, len(ids), _AT_ONCE):
+        query = select(day, func.count()).where(records.c.id.in_(ids[first : first + _AT_ONCE])).group_by(day)
+        for name, alerting in connection.execute(query).all():
+            counts = {"day": name, "records": 0, "alerting": alerting}
+            connection.execute(_COUNT_DAY, {"stream": stream_id, **counts})
 
 
 def _learn_if_enough(connection: Connection, stream: Stream) -> None:

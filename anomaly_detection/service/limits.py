@@ -24,6 +24,8 @@ class Limits:
     ----------
     body : int
         Bytes.
+    model : int
+        Bytes of a model file.
     body_seconds : float
         Time in which a body must have arrived.
     records : int
@@ -39,7 +41,7 @@ class Limits:
     rate : float
         Requests a second of a caller, but for programs on this machine where nobody logs in; twice as many at once.
     logins : int
-        Tries to log in by a name, in a minute.
+        Tries to log in by a name from one address, or of a device that its owner used before, in a minute.
     jobs : int
         Trainings and the like that wait or run.
     head_seconds : float
@@ -49,6 +51,7 @@ class Limits:
     """
 
     body: int = 32 * _MB
+    model: int = 1024 * _MB
     body_seconds: float = 30.0
     records: int = 20_000
     fields: int = 1_000

@@ -94,6 +94,8 @@ class Call:
     body : bytes
     content : object
         The body's JSON, where the operation takes JSON.
+    address : str
+        Where it comes from.
     """
 
     path: Mapping[str, Any]
@@ -102,6 +104,7 @@ class Call:
     headers: Mapping[str, str]
     body: bytes = b""
     content: Any = None
+    address: str = ""
 
     @property
     def who(self) -> str:

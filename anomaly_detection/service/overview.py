@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter, defaultdict
-from datetime import date, datetime
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, literal_column, select
 
 from anomaly_detection.service.shapes import COUNT, TEXT, array, maybe, record
-from anomaly_detection.service.tables import alerts, audit, records, streams
+from anomaly_detection.service.tables import alerts, audit, days, records, streams
 
 __all__ = ["OVERVIEW", "overview"]
 
 _LISTED = 20
 _HOUR = 3600.0
+_COUNTED = 20_000
+"""Newest alerts that are counted by a field, for which each is read."""
+
+# In the words of the index of those.
+_OF_ALERTS = (
+    literal_column("audit.subject") == literal_column("'alert'"),
+    literal_column("audit.what") != literal_column("'raise'"),
+)
+_MIDNIGHT = "T00:00:00.000Z"
+_Counts = dict[tuple[str, str], tuple[int, int]]
+"""By stream and day: records, and those that are alerts."""
+
 _NUMBER = {"type": "number"}
 _MONEY = maybe(_NUMBER)
 _TOTAL = {"alerts": COUNT, "amount": _MONEY}
@@ -29,8 +43,12 @@ OVERVIEW = record(
         "alert_rate": maybe(_NUMBER),
         "amount": _MONEY,
         "days": array(record({"day": TEXT, "records": COUNT, "alerting": COUNT, **_TOTAL})),
+        "by_stream": array(
+            record({"stream": TEXT, "records": COUNT, "alerting": COUNT, "asked": maybe(_NUMBER)}),
+        ),
+        "asked_rate": maybe(_NUMBER),
         "by_column": array(record({"column": TEXT, **_TOTAL})),
-        "by_field": array(record({"value": maybe(TEXT), **_TOTAL})),
+        "by_field": array(record({"field": TEXT, "value": maybe(TEXT), **_TOTAL})),
         "verdicts": {"type": "object", "additionalProperties": COUNT},
         "hours_to_verdict": maybe(_NUMBER),
         "weeks": array(record({"week": TEXT, "judged": COUNT, "false_alarms": COUNT, "share": _NUMBER})),
@@ -38,7 +56,7 @@ OVERVIEW = record(
 )
 
 
-def overview(connection: Connection, stream: str | None, since: str, until: str, by: str | None) -> dict[str, Any]:
+def overview(connection: Connection, stream: str | None, since: str, until: str, by: Sequence[str]) -> dict[str, Any]:
     """What there was from one moment until another.
 
     Parameters
@@ -48,15 +66,16 @@ def overview(connection: Connection, stream: str | None, since: str, until: str,
         Of this stream alone.
     since, until : str
         Moments as `clock.now` writes them; days are those of UTC.
-    by : str, optional
-        A field of records, such as a supplier, by which alerts are counted too.
+    by : sequence of str
+        Fields of records, such as a supplier, by each of which alerts are counted too, the newest 20,000.
     """
     whose: list[ColumnElement[bool]] = [streams.c.deleted.is_(None)]
     if stream is not None:
         whose.append(streams.c.name == stream)
-    kept = _records_by_day(connection, whose, since, until)
+    came = _records_by_day(connection, whose, since, until)
+    kept, by_stream = _summed(came, 1), _summed(came, 0)
     raised = _alerts_by_day(connection, whose, since, until)
-    days: list[dict[str, Any]] = [
+    listed: list[dict[str, Any]] = [
         {
             "day": day,
             "records": kept.get(day, (0, 0))[0],
@@ -66,31 +85,60 @@ def overview(connection: Connection, stream: str | None, since: str, until: str,
         }
         for day in sorted({*kept, *raised})
     ]
-    count, alerting = sum(each["records"] for each in days), sum(each["alerting"] for each in days)
-    amounts = [each["amount"] for each in days if each["amount"] is not None]
+    count, alerting = sum(each["records"] for each in listed), sum(each["alerting"] for each in listed)
+    amounts = [each["amount"] for each in listed if each["amount"] is not None]
     return {
         "since": since,
         "until": until,
         "records": count,
-        "alerts": sum(each["alerts"] for each in days),
+        "alerts": sum(each["alerts"] for each in listed),
         "alert_rate": alerting / count if count else None,
         "amount": sum(amounts) if amounts else None,
-        "days": days,
+        "days": listed,
+        "by_stream": [
+            {"stream": name, "records": count, "alerting": alerting}
+            for name, (count, alerting) in sorted(by_stream.items())
+        ],
         "by_column": _by_column(connection, whose, since, until),
-        "by_field": [] if by is None else _by_field(connection, whose, since, until, by),
+        "by_field": _by_field(connection, whose, since, until, by) if by else [],
         **_judged(connection, whose, since, until),
     }
 
 
-def _records_by_day(connection: Connection, whose: Any, since: str, until: str) -> dict[str, tuple[int, int]]:
+def _records_by_day(connection: Connection, whose: Any, since: str, until: str) -> _Counts:
+    """By stream and day how many records came, and how many are alerts: counted already, but for parts of days."""
+    first, last = since[:10] if since[10:] == _MIDNIGHT else _next(since[:10]), until[:10]
+    if first > last:
+        return _counted(connection, whose, since, until)
+    query = select(streams.c.name, days.c.day, days.c.records, days.c.alerting).join(streams)
+    mine = query.where(*whose, days.c.day >= first, days.c.day < last)
+    whole = {(name, day): (count, alerting) for name, day, count, alerting in connection.execute(mine)}
+    return {**whole, **_counted(connection, whose, since, first), **_counted(connection, whose, last, until)}
+
+
+def _summed(counts: _Counts, part: int) -> dict[str, tuple[int, int]]:
+    """Over the days of each stream (`part` 0), or over the streams of each day (1)."""
+    made: dict[str, tuple[int, int]] = {}
+    for key, (count, alerting) in counts.items():
+        before = made.get(key[part], (0, 0))
+        made[key[part]] = (before[0] + count, before[1] + alerting)
+    return made
+
+
+def _counted(connection: Connection, whose: Any, since: str, until: str) -> _Counts:
+    """The same of any span, out of the records that are kept."""
     day = func.substr(records.c.received, 1, 10)
     query = (
-        select(day, func.count(), func.count(records.c.alert_id))
+        select(streams.c.name, day, func.count(), func.count(records.c.alert_id))
         .join(streams, records.c.stream_id == streams.c.id)
         .where(*whose, records.c.received >= since, records.c.received < until)
-        .group_by(day)
+        .group_by(streams.c.name, day)
     )
-    return {name: (count, alerting) for name, count, alerting in connection.execute(query)}
+    return {(name, on): (count, alerting) for name, on, count, alerting in connection.execute(query)}
+
+
+def _next(day: str) -> str:
+    return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
 
 
 def _of_alerts(whose: Any, since: str, until: str) -> Any:
@@ -116,18 +164,28 @@ def _by_column(connection: Connection, whose: Any, since: str, until: str) -> li
     return [{"column": name, "alerts": n, "amount": amount} for name, n, amount in connection.execute(query)]
 
 
-def _by_field(connection: Connection, whose: Any, since: str, until: str, by: str) -> list[dict[str, Any]]:
-    query = select(alerts.c.record, alerts.c.amount).join(streams).where(*_of_alerts(whose, since, until))
-    counts, amounts = Counter[str | None](), defaultdict[str | None, list[float]](list)
+def _by_field(connection: Connection, whose: Any, since: str, until: str, by: Sequence[str]) -> list[dict[str, Any]]:
+    mine = select(alerts.c.record, alerts.c.amount).join(streams).where(*_of_alerts(whose, since, until))
+    query = mine.order_by(alerts.c.first_seen.desc(), alerts.c.id.desc()).limit(_COUNTED)
+    counts: dict[str, Counter[str | None]] = {field: Counter() for field in by}
+    amounts = defaultdict[tuple[str, str | None], list[float]](list)
     for body, amount in connection.execute(query):
-        value = orjson.loads(body).get(by)
-        named = None if value is None else str(value)[:255]
-        counts[named] += 1
-        if amount is not None:
-            amounts[named].append(amount)
+        fields = orjson.loads(body)
+        for field, counted in counts.items():
+            value = fields.get(field)
+            named = None if value is None else str(value)[:255]
+            counted[named] += 1
+            if amount is not None:
+                amounts[field, named].append(amount)
     return [
-        {"value": value, "alerts": count, "amount": sum(amounts[value]) if amounts[value] else None}
-        for value, count in counts.most_common(_LISTED)
+        {
+            "field": field,
+            "value": value,
+            "alerts": count,
+            "amount": sum(amounts[field, value]) if amounts[field, value] else None,
+        }
+        for field, counted in counts.items()
+        for value, count in counted.most_common(_LISTED)
     ]
 
 
@@ -137,8 +195,8 @@ def _judged(connection: Connection, whose: Any, since: str, until: str) -> dict[
     query = (
         select(alerts.c.id, alerts.c.verdict, alerts.c.first_seen, func.max(audit.c.at))
         .join(streams)
-        .join(audit, (audit.c.subject == "alert") & (audit.c.subject_id == alerts.c.id) & resolved)
-        .where(*whose, alerts.c.state == "resolved", audit.c.at >= since, audit.c.at < until)
+        .join(audit, (audit.c.subject_id == alerts.c.id) & resolved)
+        .where(*whose, *_OF_ALERTS, alerts.c.state == "resolved", audit.c.at >= since, audit.c.at < until)
         .group_by(alerts.c.id, alerts.c.verdict, alerts.c.first_seen)
     )
     verdicts, hours = Counter[str](), []
@@ -147,8 +205,7 @@ def _judged(connection: Connection, whose: Any, since: str, until: str) -> dict[
         named = verdict or "none"
         verdicts[named] += 1
         hours.append((_moment(at) - _moment(first_seen)).total_seconds() / _HOUR)
-        year, week, _ = date.fromisoformat(at[:10]).isocalendar()
-        weeks[f"{year}-W{week:02d}"][named] += 1
+        weeks[_week(at[:10])][named] += 1
     return {
         "verdicts": dict(verdicts),
         "hours_to_verdict": statistics.median(hours) if hours else None,
@@ -162,6 +219,12 @@ def _judged(connection: Connection, whose: Any, since: str, until: str) -> dict[
             for week, counts in sorted(weeks.items())
         ],
     }
+
+
+@lru_cache(4000)
+def _week(day: str) -> str:
+    year, week, _ = date.fromisoformat(day).isocalendar()
+    return f"{year}-W{week:02d}"
 
 
 def _moment(text: str) -> datetime:

@@ -29,10 +29,10 @@ from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.keeping import Kept, keep
 from anomaly_detection.service.keys import has_keys
 from anomaly_detection.service.learning import progress
+from anomaly_detection.service.logins import Logins
 from anomaly_detection.service.metrics import Metrics, Sample
 from anomaly_detection.service.models import add_model, current_models, digest_of, has_digest, new_file
 from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.rates import Rates
 from anomaly_detection.service.replies import earlier_reply, keep_reply
 from anomaly_detection.service.rules import Rule, rules_of
 from anomaly_detection.service.sessions import Signatures
@@ -43,6 +43,7 @@ from anomaly_detection.service.uploads import digest_of_file, sweep, uploads_of
 from anomaly_detection.service.users import has_users
 from anomaly_detection.service.verdicts import Verdicts
 from anomaly_detection.service.writer import Writer
+from mlx_iforest.compiled_code import compile_at_once
 from mlx_iforest.files import lock_file
 
 __all__ = ["Part", "Service", "Taken"]
@@ -108,6 +109,7 @@ class Service:
             self._opened = opened.pop_all()
 
     def _open(self, configuration: Configuration, opened: ExitStack) -> None:
+        compile_at_once()
         prepare_folder(configuration.models_dir)
         # Records may name people: the folder is its owner's alone, unless somebody made it otherwise.
         configuration.data_dir.mkdir(0o700, parents=True, exist_ok=True)
@@ -137,7 +139,7 @@ class Service:
         self._judging = threading.Semaphore(os.cpu_count() or 1)
         # All processes together let a name try so often.
         tries = max(1.0, self.limits.logins / configuration.workers)
-        self.logins = Rates(tries / 60, tries)
+        self.logins = Logins(tries)
         self._reloading = threading.Lock()
         if self.part is not Part.ANSWERS:
             self._take_in_model(self.stream_id(DEFAULT))

@@ -7,6 +7,8 @@ import hmac
 import os
 import secrets
 import time
+from collections.abc import Mapping
+from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 
 from itsdangerous import BadData, Signer, URLSafeSerializer
@@ -16,9 +18,23 @@ from anomaly_detection.service.access import ROLES, Caller
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.tables import sessions, users
 
-__all__ = ["COOKIE", "SECONDS", "Signatures", "begin_session", "caller_of", "end_session"]
+__all__ = [
+    "COOKIE",
+    "DEVICE",
+    "DEVICE_SECONDS",
+    "SECONDS",
+    "Signatures",
+    "begin_session",
+    "caller_of",
+    "cookie_of",
+    "end_session",
+]
 
 COOKIE = "anomaly_detection_session"
+DEVICE = "anomaly_detection_device"
+DEVICE_SECONDS = 400 * 86_400
+"""As long as browsers keep a cookie."""
+
 SECONDS = 12 * 3600
 """A session's time, after which one logs in anew."""
 
@@ -35,6 +51,7 @@ class Signatures:
     def __init__(self, folder: Path) -> None:
         secret = _secret(folder / _FILE)
         self._cookies = URLSafeSerializer(secret, salt="session")
+        self._devices = URLSafeSerializer(secret, salt="device")
         self._tokens = Signer(secret, salt="token")
 
     def cookie(self, session: str) -> str:
@@ -48,6 +65,18 @@ class Signatures:
         except BadData:
             return None
 
+    def device_cookie(self, name: str) -> str:
+        """The cookie of a device from which somebody has logged in."""
+        return str(self._devices.dumps([name, secrets.token_urlsafe(16)]))
+
+    def device(self, cookie: str, name: str) -> str | None:
+        """The device of a cookie; None where nobody here signed it, or for another."""
+        try:
+            whose, device = self._devices.loads(cookie)
+        except BadData:
+            return None
+        return str(device) if whose == name else None
+
     def token(self, session: str) -> str:
         """What a change needs besides the cookie."""
         return self._tokens.get_signature(session).decode()
@@ -55,6 +84,15 @@ class Signatures:
     def is_token(self, session: str, token: str) -> bool:
         """Whether it is the one of this session."""
         return hmac.compare_digest(self.token(session).encode(), token.encode())
+
+
+def cookie_of(headers: Mapping[str, str], name: str) -> str | None:
+    """A cookie of a request; None where it has none of that name."""
+    try:
+        cookie = SimpleCookie(headers.get("cookie", "")).get(name)
+    except CookieError:
+        return None
+    return None if cookie is None else cookie.value
 
 
 def _secret(path: Path) -> bytes:

@@ -6,7 +6,7 @@ The same shapes stand in the OpenAPI document, so that what it says and what is 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -135,6 +135,8 @@ def check(value: Any, shape: Shape, name: str) -> Any:
 
 def _check_any(value: Any, shape: Shape, name: str) -> Any:
     """Of several shapes the first that fits; else what the nearest finds wrong, unless the shape itself says it."""
+    if isinstance(value, dict):
+        _check_shared(value, shape["anyOf"], name)
     found: list[tuple[int, Problem]] = []
     for each in shape["anyOf"]:
         try:
@@ -145,6 +147,18 @@ def _check_any(value: Any, shape: Shape, name: str) -> Any:
     if "description" in shape:
         raise Problem(400, f"{name} is {shape['description']}.")
     raise max(found, key=lambda one: one[0])[1]
+
+
+def _check_shared(value: dict[str, Any], shapes: Sequence[Shape], name: str) -> None:
+    """What all of several shapes say of a member holds whichever is meant."""
+    first, *others = ({"required": (), "properties": {}, **each} for each in shapes)
+    for member, shape in first["properties"].items():
+        if any(each["properties"].get(member) != shape for each in others):
+            continue
+        if member in value:
+            check(value[member], shape, member)
+        elif all(member in each["required"] for each in (first, *others)):
+            raise Problem(400, f"{name} has no {member}.")
 
 
 def _said(value: Any) -> str:

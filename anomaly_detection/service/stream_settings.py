@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from anomaly_detection.data.date_texts import FORMS
+from anomaly_detection.data.date_forms import FORMS
 from anomaly_detection.data.declarations import KINDS, Declaration, declaration_of
 from anomaly_detection.data.units import UNITS
 from anomaly_detection.errors import DataError

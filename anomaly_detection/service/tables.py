@@ -23,6 +23,7 @@ __all__ = [
     "alerts",
     "audit",
     "cases",
+    "days",
     "idempotency",
     "jobs",
     "keys",
@@ -44,6 +45,8 @@ _BIG = BigInteger().with_variant(Integer, "sqlite")
 # In the words that queries use too.
 _NOT_JUDGED = text("state != 'judged'")
 _HIDDEN = text("hidden_by IS NOT NULL")
+_UNRESOLVED = text("state != 'resolved'")
+_LATER = text("subject = 'alert' AND what != 'raise'")
 
 streams = Table(
     "streams",
@@ -65,6 +68,18 @@ streams = Table(
     # When it was deleted: its rows go one part after the other, its own stays, for jobs and the audit name it.
     Column("deleted", String(32)),
 )
+
+days = Table(
+    "days",
+    METADATA,
+    Column("stream_id", ForeignKey("streams.id"), primary_key=True),
+    # Of UTC, as dates are written.
+    Column("day", String(10), primary_key=True),
+    Column("records", _BIG, nullable=False),
+    # Those of them that are alerts.
+    Column("alerting", _BIG, nullable=False),
+)
+"""How many records came by day, counted here since counting rows takes long; those that were deleted since too."""
 
 models = Table(
     "models",
@@ -143,6 +158,7 @@ alerts = Table(
     Index("alerts_by_fingerprint", "stream_id", "fingerprint", unique=True),
     Index("alerts_by_severity", "severity", "id"),
     Index("alerts_by_state", "state", "id"),
+    Index("alerts_by_first_seen", "first_seen", "stream_id", "hidden_by", "lead_column", "amount"),
     Index("alerts_by_stream", "stream_id", "id"),
     Index("alerts_by_case", "case_id", "id"),
     Index("alerts_by_time", "last_seen", "id"),
@@ -179,6 +195,15 @@ cases = Table(
     Index("cases_by_cause", "stream_id", "cause", "id"),
     Index("cases_by_state", "state", "severity", "id"),
     Index("cases_by_severity", "severity", "id"),
+    Index("cases_unresolved", "severity", "id", sqlite_where=_UNRESOLVED, postgresql_where=_UNRESOLVED),
+    Index(
+        "cases_unresolved_by_stream",
+        "stream_id",
+        "severity",
+        "id",
+        sqlite_where=_UNRESOLVED,
+        postgresql_where=_UNRESOLVED,
+    ),
     # The audit names them by numbers that no other may have later.
     sqlite_autoincrement=True,
 )
@@ -229,6 +254,7 @@ audit = Table(
     Index("audit_by_subject", "subject", "subject_id", "id"),
     Index("audit_by_whole", "part_of"),
     Index("audit_by_undone", "undoes"),
+    Index("audit_of_alerts", "subject", "at", "subject_id", "after", sqlite_where=_LATER, postgresql_where=_LATER),
 )
 """Who changed what, and when. Rows are added only: triggers refuse anything else."""
 

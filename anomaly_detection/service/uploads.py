@@ -20,6 +20,8 @@ __all__ = ["MOST_BYTES", "digest_of", "digest_of_file", "keep_body", "new_upload
 MOST_BYTES = 2 * 1024**3
 """Of the body of a job."""
 
+_IN_PARTS = "send the records in parts"
+
 _SLOWEST = 64 * 1024
 """Bytes a second."""
 
@@ -37,8 +39,12 @@ def new_upload(folder: Path, kind: str) -> Path:
     return folder / f"{os.urandom(12).hex()}.{kind}"
 
 
-async def receive(request: Request, limits: Limits, folder: Path, kind: str) -> bytes | Path:
+async def receive(
+    request: Request, limits: Limits, folder: Path, kind: str, most: int = MOST_BYTES, hint: str = _IN_PARTS
+) -> bytes | Path:
     """The body of a request: itself, or the file that it was put into where it is larger than ``limits.body``.
+
+    It may have `most` bytes; where it has more, `hint` says what to do.
 
     Raises
     ------
@@ -46,9 +52,10 @@ async def receive(request: Request, limits: Limits, folder: Path, kind: str) -> 
         Where it is too large (413), comes too slowly (408) or breaks off (400).
     """
     length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > MOST_BYTES:
-        raise _too_large()
-    stream = _in_time(request, limits.body_seconds)
+    too_large = Problem(413, f"The body is larger than {most:,} bytes; {hint}.")
+    if length.isdigit() and int(length) > most:
+        raise too_large
+    stream = _in_time(request, limits.body_seconds, most, too_large)
     parts: list[bytes] = []
     size = 0
     async for part in stream:
@@ -73,8 +80,8 @@ async def _spooled(start: bytes, stream: AsyncIterator[bytes], path: Path) -> Pa
     return path
 
 
-async def _in_time(request: Request, seconds: float) -> AsyncIterator[bytes]:
-    """The parts of a body, which all together come no slower than `_SLOWEST`, and the next within some seconds."""
+async def _in_time(request: Request, seconds: float, most: int, too_large: Problem) -> AsyncIterator[bytes]:
+    """The parts of a body of `most` bytes, together no slower than `_SLOWEST`, and the next within some seconds."""
     stream = request.stream()
     began, size = time.monotonic(), 0
     while True:
@@ -88,13 +95,9 @@ async def _in_time(request: Request, seconds: float) -> AsyncIterator[bytes]:
         size += 0 if scope.cancelled_caught else len(part)
         if scope.cancelled_caught or time.monotonic() - began > seconds + size / _SLOWEST:
             raise Problem(408, "The body comes too slowly; send it again, or in parts.")
-        if size > MOST_BYTES:
-            raise _too_large()
+        if size > most:
+            raise too_large
         yield part
-
-
-def _too_large() -> Problem:
-    return Problem(413, f"The body is larger than {MOST_BYTES:,} bytes; send the records in parts.")
 
 
 def keep_body(body: bytes, folder: Path, kind: str) -> Path:

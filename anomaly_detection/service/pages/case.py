@@ -8,19 +8,19 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from anomaly_detection.service.pages.context import is_drawn
 from anomaly_detection.service.pages.heading import heading, told, with_heading
 from anomaly_detection.service.pages.rendering import as_files, html
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.routes.alerts import get_alert, list_alerts
+from anomaly_detection.service.routes.alerts import get_alert
 from anomaly_detection.service.routes.cases import get_case
 from anomaly_detection.service.routes.records import explain_record, get_record, list_records
 from anomaly_detection.service.routes.streams import list_streams
 
-__all__ = ["before_page", "case_page", "record_page", "records_page"]
+__all__ = ["case_page", "record_page", "records_page"]
 
 _LISTED = 25
-_BEFORE, _LOOKED_AT = 10, 30
 
 
 def case_page(visit: Visit, said: Any = None) -> Response:
@@ -40,37 +40,10 @@ def case_page(visit: Visit, said: Any = None) -> Response:
         alert=alert,
         heading=None if alert is None else heading(visit.service, case["stream"], alert["record"], alert["sent_id"]),
         cells=[] if alert is None else _cells(alert["record"], alert["reasons"]),
-        group=None if alert is None else _group(visit, alert),
+        pictures=[] if alert is None else [i for i, each in enumerate(alert["reasons"]) if is_drawn(each)],
         others=[with_heading(visit.service, each) for each in case["alerts_shown"][:_LISTED]],
         more=max(0, case["alerts"] - _LISTED),
     )
-
-
-def before_page(visit: Visit) -> Response:
-    """``GET /alerts/{id}/before``: a part of the case's page, the newest other alerts of the same supplier or group."""
-    alert = visit.get(get_alert, id=visit.path["id"])
-    group = _group(visit, alert)
-    found: list[dict[str, Any]] = []
-    hindrance = ""
-    if group is not None:
-        try:
-            found = _same(visit, alert, *group)
-        except Problem as problem:
-            if problem.status != 403:
-                raise
-            # Who may not see personal columns may not search them either.
-            hindrance = problem.detail
-    return html("before", group=group, found=found[:_BEFORE], hindrance=hindrance)
-
-
-def _same(visit: Visit, alert: Mapping[str, Any], name: str, value: str) -> list[dict[str, Any]]:
-    """The newest other alerts whose record has this value there; the text may stand elsewhere in a record."""
-    query = [("stream", alert["stream"]), ("text", value[:200]), ("limit", str(_LOOKED_AT))]
-    return [
-        with_heading(visit.service, each)
-        for each in visit.get(list_alerts, query)["alerts"]
-        if each["id"] != alert["id"] and told(each["record"].get(name)) == value
-    ]
 
 
 def records_page(visit: Visit) -> Response:
@@ -135,14 +108,3 @@ def _cells(record: Mapping[str, Any], reasons: list[dict[str, Any]]) -> list[tup
     odd = {name for reason in reasons for name in reason["columns"]}
     cells = [(name, told(value), name in odd) for name, value in record.items()]
     return sorted(cells, key=lambda cell: not cell[2])
-
-
-def _group(visit: Visit, alert: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The column and the value of the group within which the first reason judges; else a supplier, if there is one."""
-    judge = visit.service.judge_of(alert["stream"])
-    record = alert["record"]
-    names = [
-        name for reason in alert["reasons"][:1] for name in (() if judge is None else judge.group_of(reason["feature"]))
-    ]
-    names += [name for name in record if "supplier" in name.lower() or "vendor" in name.lower()]
-    return next(((name, record[name]) for name in names if isinstance(record.get(name), str) and record[name]), None)

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta, timezone
 
 from starlette.responses import Response
 
+from anomaly_detection.data.parsing import name_tokens
+from anomaly_detection.service.masking import hides
 from anomaly_detection.service.pages.rendering import html
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
@@ -14,7 +16,14 @@ from anomaly_detection.service.routes.streams import list_streams
 
 __all__ = ["overview_page"]
 
+_LISTED = 10
 _SPANS = (7, 30, 90, 365)
+_FIELDS = (
+    frozenset({"supplier", "vendor", "carrier", "forwarder"}),
+    frozenset({"lane", "route", "mode", "method", "port", "destination", "origin", "warehouse", "location", "region"}),
+    frozenset({"product", "item", "sku", "material", "category"}),
+)
+"""Words in the names of columns by which alerts are counted if nobody says by which."""
 
 
 def overview_page(visit: Visit) -> Response:
@@ -23,9 +32,14 @@ def overview_page(visit: Visit) -> Response:
     span = asked.pop("days", "30")
     if span not in map(str, _SPANS):
         raise Problem(400, f"days is {', '.join(map(str, _SPANS))}.")
+    streams = visit.get(list_streams)["streams"]
+    shown = [each["name"] for each in streams if asked.get("stream", each["name"]) == each["name"]]
+    categories = _categories(visit, shown)
+    by = [asked.pop("by")] if "by" in asked else []
+    by += [name for name in _usual_fields(categories) if name not in by]
     today = datetime.now(timezone.utc).date()
     every = [(today - timedelta(days=ago)).isoformat() for ago in reversed(range(int(span)))]
-    found = visit.get(get_overview, [*asked.items(), ("since", every[0])])
+    found = visit.get(get_overview, [*asked.items(), ("since", every[0]), *(("by", name) for name in by)])
     days = {each["day"]: each for each in found["days"]}
     return html(
         "overview",
@@ -40,11 +54,25 @@ def overview_page(visit: Visit) -> Response:
                 for name in ("records", "alerts")
             ],
         },
-        most=max((each["alerts"] for each in found["by_column"]), default=1),
-        streams=visit.get(list_streams)["streams"],
-        shown={"stream": asked.get("stream", ""), "days": span},
+        fields=[(name, [each for each in found["by_field"] if each["field"] == name][:_LISTED]) for name in by],
+        streams=streams,
+        categories=categories,
+        shown={"stream": asked.get("stream", ""), "days": span, "by": dict(visit.query).get("by", "")},
         spans=_SPANS,
     )
+
+
+def _categories(visit: Visit, streams: list[str]) -> list[str]:
+    """The categories of the records of some streams, as their models read them, that the visitor may see."""
+    judges = filter(None, map(visit.service.judge, streams))
+    return [name for name in dict.fromkeys(name for judge in judges for name in judge.categories) if not hides(name)]
+
+
+def _usual_fields(categories: list[str]) -> list[str]:
+    """Of these the first that names a supplier, of a lane, and of a product; its number only where it has no name."""
+    found = ([name for name in categories if name_tokens(name) & words] for words in _FIELDS)
+    chosen = (min(names, key=lambda name: "id" in name_tokens(name)) for names in found if names)
+    return list(dict.fromkeys(chosen))
 
 
 def _seconds(day: str) -> float:

@@ -24,6 +24,7 @@ STATIC = {
     "uplot.min.js": "text/javascript; charset=utf-8",
     "uplot.min.css": "text/css; charset=utf-8",
     "inbox.js": "text/javascript; charset=utf-8",
+    "charts.js": "text/javascript; charset=utf-8",
     "inbox.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }

@@ -17,7 +17,8 @@ from anomaly_detection.service.limits import read_body
 from anomaly_detection.service.masking import masked
 from anomaly_detection.service.pages.acting import act
 from anomaly_detection.service.pages.audit import audit_page
-from anomaly_detection.service.pages.case import before_page, case_page, record_page, records_page
+from anomaly_detection.service.pages.case import case_page, record_page, records_page
+from anomaly_detection.service.pages.context import context_page
 from anomaly_detection.service.pages.inbox import change_views, facets_part, inbox, news_part
 from anomaly_detection.service.pages.overview import overview_page
 from anomaly_detection.service.pages.rendering import STATIC, html, static_file
@@ -63,7 +64,7 @@ _PAGES = (
     _Page("/users", "GET", users_page, Need("manage", "all")),
     _Page("/users", "POST", change_users, Need("manage", "all"), judges=True),
     _Page("/cases/{id:int}", "GET", case_page, Need("read", "case")),
-    _Page("/alerts/{id:int}/before", "GET", before_page, Need("read", "alert")),
+    _Page("/alerts/{id:int}/context", "GET", context_page, Need("read", "alert"), judges=True),
     _Page("/overview", "GET", overview_page, Need("read", "all"), judges=True),
     _Page("/records", "GET", records_page, Need("read", "all")),
     _Page("/records/{id:int}", "GET", record_page, Need("read", "record"), judges=True),

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from anomaly_detection.service.access import Need
 from anomaly_detection.service.alert_book import ALERT_SHAPE, ALERTS, CHANGE, change_alerts, change_of, find_alert
+from anomaly_detection.service.context import CONTEXT, WINDOW, context_of
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.operations import Call, Operation
 from anomaly_detection.service.problems import Problem
@@ -30,6 +31,15 @@ def get_alert(service: Service, call: Call) -> Response:
     """``GET /v1/alerts/{id}``."""
     with service.database.reading() as connection:
         return answer(_found(connection, call.id))
+
+
+def get_context(service: Service, call: Call) -> Response:
+    """``GET /v1/alerts/{id}/context``."""
+    with service.database.reading() as connection:
+        alert = _found(connection, call.id)
+        judge = service.judge(alert["stream"])
+        made = context_of(connection, service.stream_id(alert["stream"]), judge, alert)
+    return answer(made, beside=alert["record"])
 
 
 def change_one_alert(service: Service, call: Call) -> Response:
@@ -91,6 +101,17 @@ OPERATIONS = (
         "One alert with its reasons and its history.",
         ALERT_SHAPE,
         "The alert.",
+        needs=Need("read", "alert"),
+    ),
+    Operation(
+        "GET",
+        "/v1/alerts/{id}/context",
+        get_context,
+        "What stands beside an alert: its odd values among those of their group and over time, usual records like it,"
+        f" and other alerts of the same supplier; of the newest {WINDOW:,} records and alerts of its stream.",
+        CONTEXT,
+        "The context.",
+        turn="judging",
         needs=Need("read", "alert"),
     ),
     Operation(

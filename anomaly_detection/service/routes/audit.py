@@ -7,11 +7,11 @@ from starlette.responses import Response
 from anomaly_detection.service.access import Need
 from anomaly_detection.service.alert_book import COMMENT, kept_text
 from anomaly_detection.service.audit import AUDIT
-from anomaly_detection.service.changes import undo
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.operations import Call, Operation
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.shapes import COUNT, TEXT, record
+from anomaly_detection.service.undoing import undo
 
 __all__ = ["OPERATIONS"]
 

@@ -16,7 +16,7 @@ from anomaly_detection.model_files.persistence import load_detector, save_detect
 from anomaly_detection.service.access import Need
 from anomaly_detection.service.alert_book import COMMENT, kept_text
 from anomaly_detection.service.bodies import JSON_BODY, MEDIA, kind_of
-from anomaly_detection.service.changes import STREAM, last_change, undo
+from anomaly_detection.service.changes import STREAM
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.models import add_model, digest_of, find_model, new_file, put_into_effect
@@ -27,11 +27,13 @@ from anomaly_detection.service.shapes import COUNT, FLAG, QUEUED, TEXT, array, r
 from anomaly_detection.service.streams import Stream, need_stream
 from anomaly_detection.service.tables import models
 from anomaly_detection.service.training import MOST_LEARNED
+from anomaly_detection.service.undoing import last_change, undo
 from anomaly_detection.service.uploads import keep_body, receive
 
 __all__ = ["OPERATIONS", "queue_training"]
 
 _BINARY = "application/octet-stream"
+_GIVEN = "given"
 _MODEL = record(
     {
         "version": COUNT,
@@ -70,13 +72,20 @@ def download_model(service: Service, call: Call) -> Response:
     return FileResponse(path, media_type=_BINARY, filename=f"{stream.name}-{row['version']}.safetensors")
 
 
-def upload_model(service: Service, call: Call) -> Response:
+async def upload_model(
+    service: Service, call: Call, request: Request, in_turn: Callable[..., Awaitable[Response]]
+) -> Response:
     """``POST /v1/streams/{name}/models``: a native file, or a .joblib one, of which the native part is kept."""
-    stream_id = service.stream_id(call.name)
-    path = new_file(service.configuration.models_dir, stream_id)
-    given = path.with_suffix(".given")
+    most, hint = service.limits.model, "make the model smaller, with fewer trees"
+    return await in_turn(_keep, call, await receive(request, service.limits, service.uploads_dir, _GIVEN, most, hint))
+
+
+def _keep(service: Service, call: Call, body: bytes | Path) -> Response:
+    given = body if isinstance(body, Path) else keep_body(body, service.uploads_dir, _GIVEN)
+    path: Path | None = None
     try:
-        given.write_bytes(call.body)
+        stream_id = service.stream_id(call.name)
+        path = new_file(service.configuration.models_dir, stream_id)
         try:
             # What is kept is what was read: nothing else that a file holds comes here.
             save_detector(load_detector(given), path)
@@ -90,7 +99,8 @@ def upload_model(service: Service, call: Call) -> Response:
             )
         )
     except BaseException:
-        path.unlink(missing_ok=True)
+        if path is not None:
+            path.unlink(missing_ok=True)
         raise
     finally:
         given.unlink(missing_ok=True)
@@ -216,6 +226,7 @@ OPERATIONS = (
         statuses=(409,),
         good=201,
         turn="judging",
+        takes_request=True,
         needs=Need("manage", "path"),
     ),
     Operation(

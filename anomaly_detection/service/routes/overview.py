@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from starlette.responses import Response
 
@@ -23,12 +24,26 @@ _DAYS = 30
 def get_overview(service: Service, call: Call) -> Response:
     """``GET /v1/overview``."""
     given, moment = call.query, datetime.now(timezone.utc)
-    if given["by"] is not None and hides(given["by"]):
-        raise Problem(403, f"{given['by']} is a personal column, which it takes the right to see.")
+    by = list(dict.fromkeys(given["by"] or ()))
+    hidden = next(filter(hides, by), None)
+    if hidden is not None:
+        raise Problem(403, f"{hidden} is a personal column, which it takes the right to see.")
     since = given["since"] or _written(moment - timedelta(days=_DAYS))
     until = given["until"] or _written(moment + timedelta(days=1))
     with service.database.reading() as connection:
-        return answer(overview(connection, given["stream"], since, until, given["by"]))
+        found = overview(connection, given["stream"], since, until, by)
+    for each in found["by_stream"]:
+        judge = service.judge(each["stream"])
+        each["asked"] = None if judge is None else judge.asked
+    return answer({**found, "asked_rate": _asked(found["by_stream"])})
+
+
+def _asked(by_stream: list[dict[str, Any]]) -> float | None:
+    """The share of all these records that was to be alerts; None where of some that is not known."""
+    count = sum(each["records"] for each in by_stream)
+    if not count or any(each["asked"] is None for each in by_stream if each["records"]):
+        return None
+    return sum(each["records"] * (each["asked"] or 0.0) for each in by_stream) / count
 
 
 def _written(moment: datetime) -> str:
@@ -47,7 +62,9 @@ OPERATIONS = (
             Parameter("stream", "Only of this stream.", text(64)),
             Parameter("since", "From this moment on; of the last 30 days if not given.", MOMENT),
             Parameter("until", "Before this moment.", MOMENT),
-            Parameter("by", "Count alerts by this field of their records too, such as a supplier.", text(255)),
+            Parameter(
+                "by", "Count alerts, the newest 20,000, by this field too, such as a supplier.", text(255), many=True
+            ),
         ),
         turn="judging",
         needs=Need("read", "query"),

@@ -17,7 +17,15 @@ from anomaly_detection.service.operations import Call, Operation
 from anomaly_detection.service.passwords import is_right
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
-from anomaly_detection.service.sessions import COOKIE, SECONDS, begin_session, end_session
+from anomaly_detection.service.sessions import (
+    COOKIE,
+    DEVICE,
+    DEVICE_SECONDS,
+    SECONDS,
+    begin_session,
+    cookie_of,
+    end_session,
+)
 from anomaly_detection.service.shapes import COUNT, TEXT, array, check, maybe, record, text
 from anomaly_detection.service.users import password_of
 
@@ -32,11 +40,13 @@ _LOGIN = record({"name": {**text(64), **_WITHOUT_NUL}, "password": text(1000)})
 def log_in(service: Service, call: Call) -> Response:
     """``POST /login``: a cookie, and the token for changes; a form is sent on to the page.
 
-    Guesses are slow: a name, and so whoever guesses its password from wherever, has few tries a minute.
+    Guesses are slow, see `Logins`.
     """
     given = _form(call.body) if call.content is None else call.content
     name = given["name"]
-    service.logins.take(name)
+    cookie = cookie_of(call.headers, DEVICE)
+    device = None if cookie is None else service.signatures.device(cookie, name)
+    service.logins.take(name, call.address, device)
     with service.database.reading() as connection:
         number, kept = password_of(connection, name)
     if not is_right(given["password"], kept) or number is None:
@@ -52,11 +62,15 @@ def log_in(service: Service, call: Call) -> Response:
         made = Response(status_code=303, headers={"Location": "/"})
     else:
         made = answer({"name": name, "token": service.signatures.token(begun), "seconds": SECONDS})
-    secure = service.configuration.behind_proxy
-    made.set_cookie(
-        COOKIE, service.signatures.cookie(begun), max_age=SECONDS, httponly=True, samesite="lax", secure=secure
-    )
+    _set_cookie(service, made, COOKIE, service.signatures.cookie(begun), SECONDS)
+    if device is None:
+        _set_cookie(service, made, DEVICE, service.signatures.device_cookie(name), DEVICE_SECONDS)
     return made
+
+
+def _set_cookie(service: Service, made: Response, name: str, value: str, seconds: int) -> None:
+    secure = service.configuration.behind_proxy
+    made.set_cookie(name, value, max_age=seconds, httponly=True, samesite="lax", secure=secure)
 
 
 def _form(body: bytes) -> Mapping[str, Any]:

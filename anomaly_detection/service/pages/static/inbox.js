@@ -194,28 +194,6 @@
     if (kind === "drop" && event.dataTransfer.files.length) take(event.dataTransfer.files[0], form);
   }));
 
-  function draw() {
-    all(".chart:empty").forEach((at) => {
-      const { x, series } = JSON.parse(at.dataset.chart);
-      const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-      const paint = ["--bar", "--alarm"].map(colour);
-      const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 } };
-      const lines = series.map((one, i) => ({
-        label: one.label, stroke: paint[i], fill: `${paint[i]}33`, width: 2, scale: i ? "right" : "left", points: { show: x.length < 40 },
-      }));
-      const options = {
-        width: at.clientWidth, height: 240, series: [{ value: (_, second) => second && new Date(1000 * second).toISOString().slice(0, 10) }, ...lines],
-        tzDate: (second) => uPlot.tzDate(new Date(1000 * second), "UTC"),
-        scales: { left: { range: (_, low, high) => [0, Math.max(1, high)] }, right: { range: (_, low, high) => [0, Math.max(1, high)] } },
-        axes: [axis, { ...axis, scale: "left" }, { ...axis, scale: "right", side: 1, grid: { show: false } }],
-      };
-      const plot = new uPlot(options, [x, ...series.map((one) => one.values)], at);
-      addEventListener("resize", () => plot.setSize({ width: at.clientWidth, height: 240 }));
-    });
-  }
-  document.addEventListener("htmx:afterSettle", draw);
-  draw();
-
   const keys = document.getElementById("use-keys");
   if (keys) keys.checked = usesKeys();
   all("[data-select]").forEach((at) => at.select());

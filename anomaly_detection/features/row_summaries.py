@@ -1,0 +1,185 @@
+"""`RowSummaries`: what a row's features come to, once they are there: surprises, evidence, and how far each is out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils.validation import check_is_fitted
+
+from anomaly_detection.data.levels import Kept
+from anomaly_detection.data.schema import Role, Schema
+from anomaly_detection.features.derived import Derived, Duration
+from anomaly_detection.features.evidence import Evidence
+from anomaly_detection.features.excuses import Excuses
+from anomaly_detection.features.group import FeatureSource
+from anomaly_detection.features.kinds import EVIDENCE_GROUPS, weigh_evidence
+from anomaly_detection.features.memory import standing_out
+from anomaly_detection.features.surprise import DeviationSummary
+from mlx_iforest.threads import run
+
+__all__ = ["RowSummaries"]
+
+_ROWS = 8_192  # summarised at once
+_ROWS_AT_ONCE = 512  # by compiled code: what they take stays in the cache
+
+
+class RowSummaries:
+    """The row-level features of `SupplyChainFeatures`, and what they are made of.
+
+    It looks at features only, not at records. The attributes are those that fitting leaves behind.
+    """
+
+    groups: Sequence[str]
+    schema_: Schema
+    derived_: list[Derived]
+    kept_: npt.NDArray[np.int64]
+    feature_sources_: list[FeatureSource]
+    tails_: DeviationSummary
+    evidence_: Evidence | None
+
+    def _derived_columns(self) -> dict[str, Derived]:
+        raise NotImplementedError
+
+    @property
+    def weighs_evidence(self) -> bool:
+        """Whether the last feature is the evidence against a row, see `Evidence`."""
+        return weigh_evidence(self.groups)
+
+    @property
+    def forest_features(self) -> npt.NDArray[np.int64]:
+        """Which of the kept features are for the forest, by their numbers; the others are evidence only."""
+        return _forest_features(self)
+
+    @property
+    def usual_(self) -> npt.NDArray[np.float32]:
+        """The usual value of each feature but the row-level summary: its median, 0 of what is evidence."""
+        check_is_fitted(self, "feature_sources_")
+        usual = np.zeros(len(self.kept_), dtype=np.float32)
+        if self.evidence_ is not None:
+            usual[:] = self.evidence_.tails.median
+        usual[self.forest_features] = self.tails_.median_
+        return usual
+
+    @property
+    def usual_surprises_(self) -> npt.NDArray[np.float32]:
+        """The `surprises` of a usual record, the largest first, each the median over the records."""
+        check_is_fitted(self, "feature_sources_")
+        return self.tails_.profile()
+
+    def surprises(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Say how far out each feature for the forest is, the row-level summary aside, in standard deviations."""
+        return self.tails_.deviations(features[:, : len(self.kept_)][:, self.forest_features])
+
+    def evidence(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
+        """Evidence in nats of each feature but the row-level summary; None where none is weighed."""
+        return None if self.evidence_ is None else self.evidence_.of(features[:, : len(self.kept_)])
+
+    def blame(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
+        """The `evidence` as reasons tell it: against the value that is odd, and not what is expected from it."""
+        evidence = self.evidence(features)
+        return None if evidence is None else self._excuses.apply(evidence)
+
+    @cached_property
+    def _excuses(self) -> Excuses:
+        origins = {name: part.columns for name, part in self._derived_columns().items()}
+        durations = [part.columns for part in self.derived_ if isinstance(part, Duration)]
+        measured = self.schema_.names(Role.NUMERIC, Role.TIMESTAMP)
+        return Excuses(self.feature_sources_[: len(self.kept_)], origins, measured, durations)
+
+    def farness(
+        self, features: npt.NDArray[np.float32], blame: npt.NDArray[np.float32] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Say how far out each feature but the row-level summary is, in standard deviations, at least 0.
+
+        Where evidence is weighed, its `blame`, found out if not given, says so: so many of a normal deviate as have a
+        tail as thin.
+        """
+        blame = self.blame(features) if blame is None else blame
+        return self.surprises(features) if blame is None else np.sqrt(2.0 * blame)
+
+    def standing_out(
+        self, farness: npt.NDArray[np.float32], surprises: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """`farness`, or how much a feature surprises the forest, if more than any does in a usual record."""
+        surprises = self._in_their_places(surprises)
+        if self.evidence_ is None:
+            return surprises
+        most = float(self.usual_surprises_.max(initial=0.0))
+        return np.maximum(farness, np.where(surprises > most, surprises, 0.0))
+
+    def summarise(
+        self,
+        found: npt.NDArray[np.float32],
+        surprises: npt.NDArray[np.float32] | None = None,
+        evidence: npt.NDArray[np.float32] | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Append the row-level summary to the features of single columns, replacing one that is there already.
+
+        It is that of `surprises` and `evidence`, as the methods of these names give them, where those are given.
+        """
+        found = found[:, : len(self.kept_)]
+        if "tails" in self.groups and surprises is None:
+            surprises = self.surprises(found)
+        if self.evidence_ is not None and evidence is None:
+            evidence = self.evidence_.of(found)
+        if surprises is None and evidence is None:
+            return found
+        return np.hstack([found, self.summaries(surprises, evidence)])
+
+    def summaries(
+        self, surprises: npt.NDArray[np.float32] | None, evidence: npt.NDArray[np.float32] | None
+    ) -> npt.NDArray[np.float32]:
+        """The row-level features alone, of rows whose `surprises` and `evidence` are known, if the groups have them."""
+        parts = [np.empty((len(one), 0), dtype=np.float32) for one in (surprises, evidence) if one is not None]
+        if "tails" in self.groups and surprises is not None:
+            parts.append(self.tails_.summary(surprises))
+        if self.evidence_ is not None and evidence is not None:
+            parts.append(self.evidence_.total(evidence)[:, None])
+        return np.hstack(parts)
+
+    @property
+    def _summaries(self) -> int:
+        """How many row-level features there are."""
+        return ("tails" in self.groups) * len(self.tails_.get_feature_names_out()) + self.weighs_evidence
+
+    def _summarised(self, learned: npt.NDArray[np.float32]) -> npt.NDArray[np.uint32] | None:
+        """Put the row-level summary behind the features of training records, in the columns that are left for it.
+
+        Returns which features of each stand out, as `Memory` has them; None where no evidence is weighed.
+        """
+        single, places = len(self.kept_), []
+        for start in range(0, len(learned), _ROWS):
+            some = learned[start : start + _ROWS]
+            found = np.ascontiguousarray(some[:, :single])
+            surprises, evidence = self.surprises(found), self.evidence(found)
+            some[:, single:] = self.summarise(found, surprises, evidence)[:, single:]
+            if evidence is not None:
+                places.append(standing_out(evidence, self._in_their_places(surprises)))
+        return np.concatenate(places) if places else None
+
+    def _append_summary(self, out: npt.NDArray[np.float32], n_threads: int) -> None:
+        """`summarise` by compiled code, in the columns behind the features of single columns."""
+
+        def append(some: npt.NDArray[np.float32]) -> None:
+            if "tails" in self.groups:
+                self.tails_.append(some, self.forest_features, len(self.kept_))
+            if self.evidence_ is not None:
+                self.evidence_.append(some)
+
+        run(append, [out[start : start + _ROWS_AT_ONCE] for start in range(0, len(out), _ROWS_AT_ONCE)], n_threads)
+
+    def _in_their_places(self, surprises: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The `surprises` in the places of their features; 0 of those that are not for the forest."""
+        found = np.zeros((len(surprises), len(self.kept_)), dtype=np.float32)
+        found[:, self.forest_features] = surprises
+        return found
+
+
+_forest_features: Kept[RowSummaries, npt.NDArray[np.int64]] = Kept(
+    lambda features: np.flatnonzero(
+        [source.kind not in EVIDENCE_GROUPS for source in features.feature_sources_[: len(features.kept_)]]
+    )
+)

@@ -1,0 +1,64 @@
+// What is over time, drawn by uPlot: lines of two scales, or with "dots" the values of others and a record's own.
+"use strict";
+
+(() => {
+  const HEIGHTS = { true: 170, false: 240 };
+  const DAY = 86400;
+
+  function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue(name).trim(); }
+
+  function moment(second) { return new Date(1000 * second).toISOString().slice(0, 16).replace("T", " ").replace(" 00:00", ""); }
+
+  function diamond(plot, index) {
+    plot.data[index].forEach((value, i) => {
+      if (value === null) return;
+      const size = 7 * devicePixelRatio;
+      const [x, y] = [plot.valToPos(plot.data[0][i], "x", true), plot.valToPos(value, "left", true)];
+      plot.ctx.fillStyle = colour("--alarm");
+      plot.ctx.beginPath();
+      [[0, -size], [size, 0], [0, size], [-size, 0]].forEach(([right, down]) => plot.ctx.lineTo(x + right, y + down));
+      plot.ctx.fill();
+    });
+  }
+
+  function series(one, place, { x, dots }) {
+    const paint = colour(["--bar", "--alarm"][place]);
+    if (!dots) return { label: one.label, stroke: paint, fill: `${paint}33`, width: 2, scale: place ? "right" : "left", points: { show: x.length < 40 } };
+    const points = place ? { show: (plot, index) => diamond(plot, index) } : { show: true, size: 5, stroke: paint, fill: paint };
+    return { label: one.label, stroke: paint, scale: "left", paths: () => null, points };
+  }
+
+  function options(at, chart) {
+    const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } };
+    const fromZero = { range: (_, low, high) => [0, Math.max(1, high)] };
+    const made = {
+      width: at.clientWidth, height: HEIGHTS[Boolean(chart.dots)],
+      series: [{ value: (_, second) => second && moment(second) }, ...chart.series.map((one, i) => series(one, i, chart))],
+      tzDate: (second) => uPlot.tzDate(new Date(1000 * second), "UTC"),
+      axes: [axis, { ...axis, scale: "left", size: 60 }],
+    };
+    if (chart.dots) {
+      made.legend = { show: false };
+      // A single moment has no width of its own.
+      made.scales = { x: { range: (_, low, high) => (low === high ? [low - DAY, high + DAY] : [low - 0.03 * (high - low), high + 0.03 * (high - low)]) } };
+    } else {
+      made.scales = { left: fromZero, right: fromZero };
+      made.axes.push({ ...axis, scale: "right", side: 1, grid: { show: false } });
+    }
+    return made;
+  }
+
+  function draw() {
+    document.querySelectorAll(".chart[data-chart]:empty").forEach((at) => {
+      const chart = JSON.parse(at.dataset.chart);
+      const plot = new uPlot(options(at, chart), [chart.x, ...chart.series.map((one) => one.values)], at);
+      addEventListener("resize", () => { if (at.isConnected) plot.setSize({ width: at.clientWidth, height: HEIGHTS[Boolean(chart.dots)] }); });
+    });
+  }
+  ["htmx:afterSettle", "htmx:oobAfterSwap"].forEach((kind) => document.addEventListener(kind, draw));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    document.querySelectorAll(".chart[data-chart]").forEach((at) => at.replaceChildren());
+    draw();
+  });
+  draw();
+})();
