@@ -16,7 +16,6 @@ from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.alerts.renderings import Assessment, as_anomaly, assess
 from anomaly_detection.alerts.scoring import predict_parts, score_table
 from anomaly_detection.calibration.drift import warn_of_drift
-from anomaly_detection.calibration.p_values import severity
 from anomaly_detection.calibration.thresholds import Contamination, ThresholdRule
 from anomaly_detection.data.cleaning import warn_of_forms
 from anomaly_detection.data.declarations import Declaration
@@ -313,17 +312,22 @@ class AnomalyDetectionAPI:
         NotFittedError, DataError
             As `predict`; also where the model came without its calibration scores.
         """
-        scores = self.detector.score_samples(data)
-        warn_of_drift(self.detector.calibration_, scores)
-        return self.detector.p_values(scores)
+        return self.detector.p_values(self._checked_scores(data))
 
     def severity(self, data: Any) -> npt.NDArray[np.float64]:
         """How far out records are, 0 to 100 (rows,) float64, on a scale that means the same for every model.
 
-        ``min(100, 25 * log10(1 / p))`` of the p-values: 50 is one usual record in 100, 75 one in 1,000, 100 one in
-        10,000 or rarer; see `calibration.severity`. Warns and raises as `predict_p_values`.
+        ``25 * log10(1 / p)`` of the p-values, told apart between and beyond the calibration records: 50 is one usual
+        record in 100, 75 one in 1,000; see `Calibration.severities`. Warns and raises as `predict_p_values`.
         """
-        return severity(self.predict_p_values(data))
+        scores = self._checked_scores(data)
+        return self.detector.calibration.severities(scores)
+
+    def _checked_scores(self, data: Any) -> npt.NDArray[np.float64]:
+        """Scores, with a warning where the records do not look like those of the calibration."""
+        scores = self.detector.score_samples(data)
+        warn_of_drift(self.detector.calibration_, scores)
+        return scores
 
     def alerts(self, data: Any, top: int | None = None) -> list[Alert]:
         """Judge records and explain the alerts among them, in one go: `predict` and `explain_anomalies` do it in two.

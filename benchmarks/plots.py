@@ -1,16 +1,17 @@
-"""Rates of several libraries as lines with their names beside them, on log axes."""
+"""Rates of several libraries, or counts, as lines with their names beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-__all__ = ["Series", "draw", "spaced"]
+__all__ = ["Series", "draw", "draw_counts", "spaced"]
 
 Series: TypeAlias = list[tuple[int, float]]
 """Points of one line: where, and rows a second there."""
@@ -27,30 +28,56 @@ def draw(lines: Mapping[str, Series], what: str, title: str, path: Path) -> None
     """Draw rows a second against `what` into a PNG file; lines without points are left out."""
     lines = {name: line for name, line in lines.items() if line}
     others = [name for name in lines if not name.startswith(_OURS)]
-    figure = Figure(figsize=(8, 4.6), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure, axes, colours = _plotted(lines, others, marker="o", ms=3.5)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    colours = {}
-    for name, line in lines.items():
-        is_ours = name not in others
-        colours[name] = _OUR_COLOUR if is_ours else _COLOURS[others.index(name) % len(_COLOURS)]
-        axes.plot(*zip(*line, strict=True), color=colours[name], linewidth=3 if is_ours else 1.5, marker="o", ms=3.5)
     ticks = sorted({where for line in lines.values() for where, _ in line})
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.minorticks_off()
     axes.set_ylim(*_decades([rate for line in lines.values() for _, rate in line]))
     axes.set_yticks(*_rates(*axes.get_ylim()))
+    bottom, top = np.log(axes.get_ylim())
+    heights = [float((np.log(line[-1][1]) - bottom) / (top - bottom)) for line in lines.values()]
+    _finish(figure, axes, what, f"rows scored a second: {title}", (lines, heights, colours, others), path)
+
+
+def draw_counts(lines: Mapping[str, Series], what: str, title: str, path: Path) -> None:
+    """Draw counts from 0 against `what`, on plain axes, into a PNG file."""
+    others = [name for name in lines if not name.startswith(_OURS)]
+    figure, axes, colours = _plotted(lines, others)
+    top = 1.05 * max(count for line in lines.values() for _, count in line)
+    axes.set_ylim(0, top)
+    _finish(figure, axes, what, title, (lines, [line[-1][1] / top for line in lines.values()], colours, others), path)
+
+
+def _plotted(lines: Mapping[str, Series], others: Sequence[str], **how: Any) -> tuple[Figure, Axes, dict[str, str]]:
+    figure = Figure(figsize=(8, 4.6), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    colours = {}
+    for name, line in lines.items():
+        is_ours = name not in others
+        colours[name] = _OUR_COLOUR if is_ours else _COLOURS[others.index(name) % len(_COLOURS)]
+        axes.plot(*zip(*line, strict=True), color=colours[name], linewidth=3 if is_ours else 1.5, **how)
+    return figure, axes, colours
+
+
+def _finish(
+    figure: Figure,
+    axes: Axes,
+    what: str,
+    title: str,
+    named: tuple[Mapping[str, Series], list[float], Mapping[str, str], Sequence[str]],
+    path: Path,
+) -> None:
+    """Grid, titles, and the lines' names at these shares of the height; then the file."""
     axes.grid(color=_PALE, linewidth=0.8)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.set_xlabel(what, color=_INK)
-    axes.set_title(f"rows scored a second: {title}", loc="left", fontsize=11, color=_INK)
-
-    bottom, top = np.log(axes.get_ylim())
-    heights = [float((np.log(line[-1][1]) - bottom) / (top - bottom)) for line in lines.values()]
+    axes.set_title(title, loc="left", fontsize=11, color=_INK)
+    lines, heights, colours, others = named
     for (name, line), height in zip(lines.items(), spaced(heights, _CLOSEST_LABELS), strict=True):
         axes.annotate(
             name,

@@ -19,6 +19,7 @@ from mlx_iforest.backends.crossover import Work
 from mlx_iforest.batches import as_float32, is_plain
 from mlx_iforest.compress.pruning import prune
 from mlx_iforest.compress.quantization import PackedForest, quantize_forest, stored_bytes
+from mlx_iforest.feedback import as_verdicts, leaves_of
 from mlx_iforest.finite import check_finite
 from mlx_iforest.fitted_forest import FittedForest, Matrix, MatrixLike
 from mlx_iforest.forest import Forest
@@ -125,6 +126,76 @@ class BaseIsolationForest(FittedForest, metaclass=ABCMeta):
     def _warm(self) -> FittedModel | None:
         """The model whose trees the next fit keeps: it must be on the same columns."""
         return self.__dict__.get("_model") if self.warm_start else None
+
+    def feedback(self: Self, X: MatrixLike, y: ArrayLike) -> Self:
+        """Learn from verdicts: rows like those judged move with them, at once.
+
+        Each verdict adds to the values of the leaves that its row falls into (`mlx_iforest.feedback`): towards abnormal
+        for an anomaly, towards normal for a normal row. Further calls add to the log of verdicts, `feedback_`, and the
+        scores are those of one call with all of them; their order does not matter. `forget` takes verdicts back, and a
+        fit begins without any.
+
+        `offset_` stays as it is, so that judged rows cross it. What is learned of the training rows stays too.
+        `prune`, `quantize`, `to_onnx` and `to_sklearn` take the leaf values as they are, so what they make scores as
+        this model does, and has no verdicts to forget.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The rows that were judged; as for `score_samples`. They are not kept: the log has their leaves.
+        y : array-like of shape (n_samples,)
+            -1 for an anomaly, +1 for a normal row.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            Other verdicts, rows that `score_samples` would not take, or more than `feedback.MOST_VERDICTS` in all. The
+            model stays as it is.
+
+        Examples
+        --------
+        >>> from mlx_iforest import MLXIsolationForest
+        >>> model = MLXIsolationForest(random_state=0).fit([[-1.1], [0.3], [0.5], [0.4], [100]])
+        >>> before = model.score_samples([[90]])
+        >>> bool(model.feedback([[100]], [1]).score_samples([[90]]) > before)
+        True
+        >>> bool(model.forget().score_samples([[90]]) == before)
+        True
+        """
+        model = self._fitted()
+        rows = self._validate(X, model)
+        verdicts = as_verdicts(y, rows.shape[0])
+        rows = rows.toarray() if issparse(rows) else rows
+        self._model = model.taught(model.log().with_more(leaves_of(model.forest, rows), verdicts))
+        return self
+
+    def forget(self: Self, verdicts: ArrayLike | None = None) -> Self:
+        """Take verdicts back: the model is as if they had never been given.
+
+        Parameters
+        ----------
+        verdicts : int or array-like of int, default=None
+            Their places in `feedback_`; -1 is the last. None forgets all: the scores are bit for bit those of the fit.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        IndexError
+            There is no such verdict.
+        TypeError
+            Something else than whole numbers.
+        """
+        model = self._fitted()
+        log = model.log()
+        self._model = model.taught(log.without(range(len(log.verdicts)) if verdicts is None else verdicts))
+        return self
 
     def quantize(self: Self, bits: int = 8) -> Self:
         """A smaller model that scores nearly alike; this one stays as it is.
@@ -259,7 +330,7 @@ class BaseIsolationForest(FittedForest, metaclass=ABCMeta):
         model = state.get("_model")
         if model is not None and model.quantized_bits is not None:
             packed, function = model.scored
-            self._model = model.with_forest(packed.unpack(), function)
+            self._model = model.with_forest(packed.unpack(), function, feedback=model.feedback)
 
     @staticmethod
     def _check_weight(sample_weight: ArrayLike, X: Matrix) -> NDArray[np.float64]:

@@ -74,6 +74,7 @@ class FittedForest(OutlierMixin, BaseEstimator):
     pruning_ = _Learned(lambda model: model.pruning)
     backend_ = _Learned(lambda model: model.resources.backend)
     performance_ = _Learned(lambda model: model.performance)
+    feedback_ = _Learned(lambda model: model.log().verdicts.copy())
     n_features_in_ = _Learned(lambda model: model.forest.n_features)
 
     @property

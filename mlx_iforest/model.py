@@ -14,6 +14,7 @@ from scipy.sparse import issparse
 from mlx_iforest.backends import Backend, BackendChoice
 from mlx_iforest.backends.crossover import Work
 from mlx_iforest.batches import as_float32, batches, rows_in_memory
+from mlx_iforest.feedback import Feedback
 from mlx_iforest.finite import check_finite
 from mlx_iforest.forest import Forest
 from mlx_iforest.performance import Performance, PruningReport
@@ -103,6 +104,8 @@ class FittedModel(NamedTuple):
         Whether trees are no longer those of the fit.
     pruning : PruningReport or None
         Of the last pruning, where that was in this process or what it pickled.
+    feedback : Feedback or None
+        The verdicts that moved the leaf values of `scored`; None where there are none to forget.
     """
 
     scored: ScoredForest
@@ -115,6 +118,7 @@ class FittedModel(NamedTuple):
     quantized_bits: int | None = None
     pruned: bool = False
     pruning: PruningReport | None = None
+    feedback: Feedback | None = None
 
     @property
     def forest(self) -> Forest:
@@ -142,8 +146,18 @@ class FittedModel(NamedTuple):
         return threshold
 
     def with_forest(self, forest: Forest, function: ScoreFunction, **changes: Any) -> FittedModel:
-        """This model with another forest, how that one scores, and what else is different."""
-        return self._replace(scored=ScoredForest(forest, function), **changes)
+        """This model with another forest, how that one scores, and what else is different; no verdicts to forget."""
+        return self._replace(scored=ScoredForest(forest, function), **{"feedback": None, **changes})
+
+    def log(self) -> Feedback:
+        """The verdicts so far."""
+        return Feedback.none(self.forest, self.function) if self.feedback is None else self.feedback
+
+    def taught(self, feedback: Feedback) -> FittedModel:
+        """This model as it is after all the verdicts of a log of its own, and no others."""
+        if not len(feedback.verdicts):
+            return self.with_forest(feedback.forget_all(self.forest), self.function)
+        return self.with_forest(feedback.teach(self.forest, self.function), self.function, feedback=feedback)
 
     def score(self, X: Any, *, check: bool = False) -> NDArray[np.float64]:
         """Scores of rows, which become float32 a batch at a time.

@@ -29,6 +29,7 @@ from mlx_iforest.convert.declared import (
 )
 from mlx_iforest.convert.declared_values import Array, Flag, Number, Strings, Text, Whole
 from mlx_iforest.estimator import MOST_EVIDENCE, MLXIsolationForest, mean_score
+from mlx_iforest.feedback import MOST_VERDICTS
 from mlx_iforest.forest import (
     ARRAYS,
     LARGEST_INT32,
@@ -283,6 +284,9 @@ _SHARED: dict[str, Kind] = {
 _GIVEN = ("evidence", "_evidence_start")
 """What only a model with a column of evidence has."""
 
+_TAUGHT = {"feedback_": Array("int64", least=-1, most=1), "_feedback_leaves": Array("int32", 2)}
+"""What only a model with verdicts has; its forest is that without them."""
+
 _OWN: dict[type[BaseIsolationForest], dict[str, Kind]] = {
     MLXIsolationForest: {
         "_counted": List(Fixed(Text(tuple(LEAF_VALUES)), Optional(_SPREAD)), tuple),
@@ -344,9 +348,14 @@ def _attributes(estimator: BaseIsolationForest) -> dict[str, Any]:
             "_member_trees": list(zip([0, *stops[:-1]], stops, strict=True)),
             "_spreads": [[view.spread for view in part.views] for part in parts],
         }
+    forest, taught = model.forest, {}
+    if model.feedback is not None:
+        forest = model.feedback.forget_all(forest)
+        taught = {"feedback_": model.feedback.verdicts, "_feedback_leaves": model.feedback.leaves}
     return {
         **given,
-        "forest_": model.forest,
+        **taught,
+        "forest_": forest,
         "offset_": model.offset,
         "max_samples_": model.max_samples,
         "quantized_bits_": model.quantized_bits,
@@ -369,18 +378,21 @@ def _fitted_model(kind: str, state: dict[str, Any]) -> FittedModel:
     else:
         function = blended_score(state["_member_trees"], state["_spreads"])
     resources = Resources(state["backend_"], state["backend"], None, "auto", kind)
-    return FittedModel(
+    model = FittedModel(
         ScoredForest(forest, function), state["offset_"], resources,
         state.get("feature_names_in_"), max_samples, state["_seed"], Performance(grow_seconds=0.0),
         state["quantized_bits_"], state["pruned_"],
     )  # fmt: skip
+    if "feedback_" not in state:
+        return model
+    return model.taught(model.log().with_more(state["_feedback_leaves"], state["feedback_"]))
 
 
 def _fields(cls: type[BaseIsolationForest]) -> Fields:
     """What a file holds of a fitted estimator."""
     names = [name for name in cls._get_param_names() if name not in RESOURCES]
-    optional = ("feature_names_in_", *_GIVEN)
-    return Fields({**dict.fromkeys(names, _Parameter()), **_SHARED, **_OWN[cls]}, optional)
+    optional = ("feature_names_in_", *_GIVEN, *_TAUGHT)
+    return Fields({**dict.fromkeys(names, _Parameter()), **_SHARED, **_OWN[cls], **_TAUGHT}, optional)
 
 
 def _check_model(cls: type[BaseIsolationForest], state: dict[str, Any], at: str) -> None:
@@ -406,6 +418,8 @@ def _model_fault(state: dict[str, Any]) -> str | None:
         return f"'feature_names_in_' must name {forest.n_features} features"
     if state["quantized_bits_"] not in (None, *BITS):
         return f"'quantized_bits_' must be one of {BITS} or null"
+    if (fault := _feedback_fault(forest, state.get("feedback_"), state.get("_feedback_leaves"))) is not None:
+        return fault
     there = LEAF_VALUES.keys() & forest.arrays().keys()
     if "_counted" in state:
         if state["scoring"] == "blend":
@@ -434,6 +448,19 @@ def _model_fault(state: dict[str, Any]) -> str | None:
     if [len(spreads) for spreads in state["_spreads"]] != [len(names) for names in views]:
         return "'_spreads' does not have one spread for each view"
     return None
+
+
+def _feedback_fault(forest: Forest, verdicts: NDArray[np.int64] | None, leaves: NDArray[np.int32] | None) -> str | None:
+    """What is wrong with a log of verdicts; None where nothing is, and where there is no log."""
+    if verdicts is None or leaves is None:
+        return None if verdicts is leaves else "'feedback_' and '_feedback_leaves' do not go together"
+    if not 1 <= len(verdicts) <= MOST_VERDICTS or leaves.shape != (len(verdicts), forest.n_trees):
+        return f"'_feedback_leaves' must name a leaf in {forest.n_trees} trees for 1 to {MOST_VERDICTS} verdicts"
+    if not verdicts.all():
+        return "'feedback_' must hold -1 and 1"
+    if np.any(leaves < forest.tree_start[:-1]) or np.any(leaves >= forest.tree_start[1:]):
+        return "'_feedback_leaves' names nodes of other trees"
+    return "'_feedback_leaves' names splits" if np.any(forest.feature[leaves] >= 0) else None
 
 
 MODEL = _Model()

@@ -146,7 +146,7 @@ def alert(row: int, decision: float, reasons: Mapping[str, float], record: Mappi
         for text, share in reasons.items()
     )
     why = Explanation(THRESHOLD + decision, -0.4, True, told, 0.0, "")
-    return Alert(row, {}, record, THRESHOLD + decision, THRESHOLD, decision, True, 0.01, 0.5, why, "")
+    return Alert(row, {}, record, THRESHOLD + decision, THRESHOLD, decision, True, 0.01, 50.0, 0.5, why, "")
 
 
 def overview(alerts: Sequence[Alert], text: str = "Air", identifiers: tuple[str, ...] = ("order",)) -> Overview:

@@ -137,6 +137,38 @@ def test_severity_and_risk(p_value: float, expected: float, risk: str) -> None:
     assert risk_level(found) == risk
 
 
+def test_severities_follow_p_values_and_go_on_beyond_them() -> None:
+    rng = np.random.default_rng(0)
+    # 1 + score is a power law: exponential on the scale of -log(1 + score), with a mean of one half.
+    reference, new = (
+        np.exp(0.5 * np.log1p(-shares)) - 1.0 for shares in (np.arange(0.5, 400) / 400, rng.random(20_000))
+    )
+    calibration = Calibration.of(reference)
+    p_values, found = calibration.p_values(new), calibration.severities(new)
+    inside = new >= calibration.scores[0]
+    assert (found[inside] <= severity(p_values[inside]) + 1e-9).all()
+    np.testing.assert_allclose(found[inside], severity(p_values[inside]), atol=8)
+    worst = np.sort(new[~inside])
+    assert len(worst) > 20
+    beyond = calibration.severities(worst)
+    assert severity(1 / 401) < beyond.min()
+    assert beyond.max() < 100
+    assert (np.diff(beyond) < 0).all()
+    # As rare as it says, or rarer.
+    for least in (70, 75, 80, 85):
+        assert (found >= least).mean() <= 1.5 * 10 ** (-least / 25)
+
+
+def test_severities_at_the_ends() -> None:
+    alike = Calibration.of([-0.5, -0.5, -0.5])
+    np.testing.assert_allclose(alike.severities([-0.4, -0.5, -1.0]), [0.0, 0.0, 100.0], atol=0.1)
+    gross = Calibration.of([-1.0, -0.9, *np.linspace(-0.5, -0.4, 98)])
+    # Half way to one that no score can lie beyond, records are still told apart.
+    found = gross.severities(-1.0 + np.array([1e-12, 1e-9, 1e-6]))
+    assert (np.diff(found) < 0).all()
+    assert found.max() <= severity(1 / 101)
+
+
 def test_the_least_severity_has_no_sign() -> None:
     assert [f"{found:.0f}" for found in severity([1.0, 0.999])] == ["0", "0"]
 

@@ -111,7 +111,9 @@ def test_devices_are_series_of_their_own() -> None:
 def test_a_value_that_no_longer_moves() -> None:
     frame, new = readings(), readings(1)
     new.loc[50:55, "temperature"] = new.loc[50, "temperature"]
-    runs = Runs(["temperature", "noise"]).fit(frame)
+    frame["held"], new["held"] = (np.repeat(np.arange(N // 4), 4).astype(float) for _ in range(2))
+    runs = Runs(["noise", "held", "temperature"]).fit(frame)
+    # None that follows nothing, and none that often repeats the row above.
     assert [one.column for one in runs.series_] == ["temperature"]
     found = runs.transform(new)[:, 0]
     assert (found[50:56] == found.max()).all()
@@ -120,6 +122,20 @@ def test_a_value_that_no_longer_moves() -> None:
     assert runs.in_units(new, np.array([49, 52]))[0].tolist() == [[1], [6]]
     text = Runs.phrase(_source(runs), 6, 1, new.loc[52].to_dict(), N, None)
     assert text == f"temperature is {new['temperature'][52]:.4g} in 6 rows in a row"
+
+
+def test_a_value_that_follows_loosely_and_no_longer_moves() -> None:
+    frame, new = readings(), readings(1)
+    for table, seed in ((frame, 2), (new, 3)):
+        rng = np.random.default_rng(seed)
+        table["loose"] = np.round(np.convolve(rng.normal(size=N + 2), [1.0, 1.0, 1.0], "valid"), 2)
+    new.loc[50:55, "loose"] = new.loc[50, "loose"]
+    runs = Runs(["loose"]).fit(frame)
+    assert [one.foretold for one in runs.series_] == [False]
+    found = runs.transform(new)[:, 0]
+    assert (np.flatnonzero(found) == np.arange(50, 56)).all()
+    # As one run among as many as the batch has, and no more.
+    assert 0.9 * np.log(N) < found.max() <= np.log(N)
 
 
 def test_a_file_sorted_by_a_coarse_value_is_not_stuck() -> None:

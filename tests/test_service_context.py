@@ -133,8 +133,7 @@ def test_the_page_draws_it(client: TestClient) -> None:
 
 def test_without_a_model_nothing_is_drawn(tmp_path: Path, client: TestClient, service: Service) -> None:
     alert, _ = told(client)
-    with service.database.reading() as connection:
-        found = context.context_of(connection, service.stream_id("default"), None, alert)
+    found = context.context_of(service.database, service.stream_id("default"), None, alert)
     assert (found["odd"], found["nearest"], found["model_version"]) == ([], [], None)
     assert found["subject"]["value"] == "Supplier 2"
 

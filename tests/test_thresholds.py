@@ -30,6 +30,13 @@ def test_contamination_calls_as_many_anomalies_as_scikit_learn():
     assert (scores < Contamination(0.05).fit(scores).offset_).sum() == 5
 
 
+@pytest.mark.parametrize(("alike", "alerts"), [(22, 52), (30, 30), (10, 50)])
+def test_equal_rows_at_the_share_are_let_in_where_that_is_nearer(alike: int, alerts: int) -> None:
+    # 5 % of 1,000 are 50. Equal rows follow the worst 30: with 22 of them it is 52; 30 would be a fifth too many.
+    scores = np.concatenate([np.linspace(-0.9, -0.8, 30), np.full(alike, -0.7), np.linspace(-0.6, -0.4, 970 - alike)])
+    assert (scores < Contamination(0.05).fit(scores).offset_).sum() == alerts
+
+
 def test_best_accuracy_by_hand():
     # Correct with 0, 1, 2, 3 ... alerts: 4, 5, 4, 5, 4, 3, 2 of 6. One alert and three are best; the fewer is taken.
     assert BestAccuracy().fit(SCORES, LABELS).offset_ == pytest.approx(-0.85)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from anomaly_detection.calibration.p_values import RiskLevel, risk_level, severity
+from anomaly_detection.calibration.p_values import RiskLevel, risk_level
 from anomaly_detection.explain.explanations import Contribution, Explanation
 from anomaly_detection.explain.wording import sentence
 
@@ -41,6 +41,9 @@ class Alert:
     p_value : float or None
         How often a usual record scores as low, in (0, 1]; the lower, the more abnormal. None where the model came
         without the scores that it was calibrated on.
+    severity : float or None
+        How far out the record is, in [0, 100], higher for the more abnormal; see `Calibration.severities`. None where
+        `p_value` is.
     confidence : float or None
         How sure the verdict is, in [0, 1]; see `Calibration.confidence`. None where `p_value` or `threshold` is.
     explanation : Explanation or None
@@ -58,14 +61,10 @@ class Alert:
     decision: float
     is_alert: bool
     p_value: float | None
+    severity: float | None
     confidence: float | None
     explanation: Explanation | None
     model_id: str
-
-    @property
-    def severity(self) -> float | None:
-        """How far out the record is, in [0, 100], higher for the more abnormal; see `p_values.severity`."""
-        return None if self.p_value is None else float(severity(self.p_value))
 
     @property
     def risk_level(self) -> RiskLevel | None:

@@ -82,6 +82,11 @@ class Batch:
         return self.detector.p_values(self.scores)
 
     @cached_property
+    def severities(self) -> FloatArray:
+        """Of all records, see `Calibration.severities`; raises as `p_values`."""
+        return self.detector.calibration.severities(self.scores)
+
+    @cached_property
     def frame(self) -> pd.DataFrame:
         """The records as they came, with their index."""
         return to_frame(self.records)
@@ -124,7 +129,8 @@ class Batch:
         calibration, rule = self.detector.calibration_, self.threshold
         scores, decisions = self.scores[positions], self.decisions[positions]
         known: list[float | None] = [None] * len(positions)
-        p_values = known if calibration is None else self.detector.p_values(scores).tolist()
+        p_values = known if calibration is None else calibration.p_values(scores).tolist()
+        severities = known if calibration is None else calibration.severities(scores).tolist()
         sure = known
         if calibration is not None and rule is not None:
             sure = [calibration.confidence(decision, rule) for decision in decisions.tolist()]
@@ -142,6 +148,7 @@ class Batch:
                 decision=float(decisions[i]),
                 is_alert=bool(self.is_alert[place]),
                 p_value=p_values[i],
+                severity=severities[i],
                 confidence=sure[i],
                 explanation=found[i],
                 model_id=model,

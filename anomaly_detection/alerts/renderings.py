@@ -11,7 +11,7 @@ import pandas as pd
 
 from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.alerts.batch import Batch
-from anomaly_detection.calibration.p_values import RiskLevel, risk_level, severity
+from anomaly_detection.calibration.p_values import RiskLevel, risk_level
 from anomaly_detection.data.json_values import plain
 from anomaly_detection.detector import NO_CALIBRATION
 from anomaly_detection.errors import DataError
@@ -48,7 +48,7 @@ def assess(batch: Batch, place: int) -> Assessment:
     if calibration is None or threshold is None:
         raise DataError(NO_CALIBRATION)
     p_value, decision = float(batch.p_values[place]), float(batch.decisions[place])
-    far = float(severity(p_value))
+    far = float(batch.severities[place])
     return {
         "is_anomaly": bool(batch.is_alert[place]),
         "anomaly_score": decision,
@@ -106,7 +106,7 @@ def as_columns(batch: Batch, alerts: Sequence[Alert], *, whole: bool) -> pd.Data
     places = np.searchsorted(batch.rows, np.array([alert.row for alert in alerts], dtype=np.int64))
     reasons = np.full(len(batch), "", dtype=object)
     reasons[places] = [alert.sentence for alert in alerts]
-    values = (batch.decisions, severity(batch.p_values), batch.p_values, batch.is_alert, reasons)
+    values = (batch.decisions, batch.severities, batch.p_values, batch.is_alert, reasons)
     names = free_names(FOUND, batch.frame.columns).values()
     found = batch.frame.assign(**dict(zip(names, values, strict=True)))
     return found if whole else found.iloc[places]

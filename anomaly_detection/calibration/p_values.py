@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_detection.data.levels import Kept
 from anomaly_detection.errors import DataError
 
 FloatArray = npt.NDArray[np.float64]
@@ -21,6 +22,9 @@ SEVERITY_STEP = 25.0
 
 # A thousandth is fine enough for a confidence and keeps a saved model small.
 _SHARES = np.linspace(0.0, 1.0, 1001)
+_LEAST_ROOM = 2.0**-53  # what a score is above -1, at least
+_TAIL_SHARE, _FEWEST_IN_TAIL = 0.1, 10
+_LEAST_EXCESS = 0.05
 _RISKS: tuple[tuple[float, RiskLevel], ...] = ((75.0, "critical"), (50.0, "high"), (25.0, "medium"))
 
 
@@ -33,8 +37,8 @@ def severity(p_values: npt.ArrayLike) -> FloatArray:
     Parameters
     ----------
     p_values : array-like (rows,)
-        In (0, 1]. With n calibration scores the least is 1 / (n + 1), so that severity ends at ``25 * log10(n + 1)``: a
-        thousand records cannot tell what happens once in ten thousand.
+        In (0, 1]. With n calibration scores the least is 1 / (n + 1), and all records beyond them share it;
+        `Calibration.severities` tells these apart.
     """
     # 0 is added so that a p-value of 1 gives 0 and not -0, which would be printed so.
     found = -SEVERITY_STEP * np.log10(np.asarray(p_values, dtype=np.float64))
@@ -114,6 +118,26 @@ class Calibration:
         """
         return np.asarray((1.0 + self.below(scores)) / (self.scores.size + 1.0), dtype=np.float64)
 
+    def severities(self, scores: npt.ArrayLike) -> FloatArray:
+        """`severity` (rows,) of `scores` (rows,), told apart between and beyond the calibration scores.
+
+        At a calibration score it is that of the p-value there; between two, in proportion to ``-log(1 + score)``, so
+        never more than the p-value says. Beyond all, p-values end and severity goes on as if the tail were exponential
+        on that scale, with the mean excess of the outermost tenth of the calibration scores (the maximum likelihood
+        estimate, Hill, 1975): a power law. It is an estimate and says so: it comes ever closer to 100 and never there.
+        """
+        values = np.asarray(scores, dtype=np.float64)
+        places, known, excess = _tail(self)
+        out = _outness(values)
+        found = np.interp(out, places, known)
+        beyond = np.flatnonzero(out > places[-1])
+        if beyond.size:
+            least = float(severity(1.0 / (self.scores.size + 1.0)))
+            room = max(100.0 - least, _LEAST_EXCESS)
+            more = SEVERITY_STEP / np.log(10.0) * (out[beyond] - places[-1]) / excess
+            found[beyond] = np.minimum(least - room * np.expm1(-more / room), 100.0)
+        return np.asarray(found, dtype=np.float64)
+
     def below(self, scores: npt.ArrayLike) -> npt.NDArray[np.int64]:
         """How many calibration scores are at most each of `scores` (rows,)."""
         found = self.scores.searchsorted(np.asarray(scores, dtype=np.float64), side="right")
@@ -174,7 +198,24 @@ class Calibration:
         return np.where(side <= 0.0, (values != 0).astype(np.float64), found)
 
 
+def _outness(scores: FloatArray) -> FloatArray:
+    """``-log(1 + score)``, higher for the more abnormal: linear in the logarithm of what lowers a score."""
+    return np.asarray(-np.log(np.maximum(1.0 + scores, _LEAST_ROOM)))
+
+
 def _rounded_down(scores: FloatArray) -> npt.NDArray[np.float32]:
     """`scores` as float32, none larger than it was."""
     nearest = scores.astype(np.float32)
     return np.where(nearest > scores, np.nextafter(nearest, np.float32(-np.inf)), nearest).astype(np.float32)
+
+
+def _tail_of(calibration: Calibration) -> tuple[FloatArray, FloatArray, float]:
+    """The calibration scores by `_outness`, ascending, their severities, and the mean excess of the outermost."""
+    scores = np.unique(calibration.scores.astype(np.float64))
+    every = _outness(calibration.scores.astype(np.float64))
+    count = min(max(int(_TAIL_SHARE * every.size), _FEWEST_IN_TAIL), every.size - 1)
+    excess = float(np.mean(every[:count] - every[count])) if count else 0.0
+    return _outness(scores)[::-1], severity(calibration.p_values(scores))[::-1], max(excess, _LEAST_EXCESS)
+
+
+_tail: Kept[Calibration, tuple[FloatArray, FloatArray, float]] = Kept(_tail_of)

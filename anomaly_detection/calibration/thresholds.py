@@ -20,6 +20,8 @@ from anomaly_detection.calibration.p_values import Calibration
 from anomaly_detection.errors import DataError, NotFittedError
 from mlx_iforest.offsets import offset_below, offset_of_share
 
+_MOST_BEYOND = 0.1
+
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
@@ -73,6 +75,9 @@ class _FixedCut:
 class Contamination(_FixedCut):
     """Call the stated share of rows anomalies, as many as scikit-learn does: those below the percentile of the scores.
 
+    Where equal rows share the score at the percentile, it leaves out all of them. They are let in if that comes nearer
+    to the share and at most a tenth beyond it.
+
     Parameters
     ----------
     ratio : float
@@ -89,7 +94,14 @@ class Contamination(_FixedCut):
 
     def fit(self, scores: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> Contamination:
         """Learn ``offset_``; `labels` are not looked at. Raises `DataError` for no or non-finite scores."""
-        self.offset_ = offset_of_share(_checked_scores(scores), self.ratio)
+        scores = _checked_scores(scores)
+        self.offset_ = offset_of_share(scores, self.ratio)
+        ordered, wanted = np.sort(scores), self.ratio * scores.size
+        below = int(ordered.searchsorted(self.offset_, side="left"))
+        if wanted - below >= 1.0:
+            more = int(ordered.searchsorted(ordered[below], side="right"))
+            if more - wanted < min(wanted - below, _MOST_BEYOND * wanted):
+                self.offset_ = offset_below(ordered, more)
         return self
 
 

@@ -238,24 +238,38 @@ class Chance:
         With how many others each of them was compared.
     apart : float
         The probability that two records agree whose columns have nothing to do with each other.
+    never, seldom : float
+        Nats that it is worth besides where no training record agreed with another, and the share of them that leaves
+        nothing of these: a few that did are errors themselves. Between, in proportion; none that did are `NEVER`.
     """
 
     seen: int
     rows: int
     compared: float
     apart: float = 0.0
+    never: float = NEVER
+    seldom: float = 0.0
+
+    def besides(self, compared: npt.ArrayLike) -> Floats:
+        """The nats beyond what the share of training records says, for a record compared with so many others."""
+        least = min(self.never, NEVER) * (self.seen == 0)
+        if self.seldom == 0.0:
+            return np.asarray(least, dtype=np.float64)
+        ratio = np.asarray(compared, dtype=np.float64) / max(self.compared, 1.0)
+        share = (self.seen + 0.5) / (self.rows + 1.0) * ratio
+        return np.asarray(np.maximum(self.never * (1.0 - share / self.seldom), least), dtype=np.float64)
 
     def evidence(self, compared: npt.ArrayLike) -> Floats:
         """``-log`` of the probability, for a record compared with so many others; nats, at least 0.
 
-        Where no training record agreed with another, that is worth `NEVER` nats more, but not more than what chance
-        gives.
+        Where hardly any training record agreed with another, that is worth more (`besides`), but not more than what
+        chance gives.
         """
         compared = np.asarray(compared, dtype=np.float64)
         # Records agree in pairs: one more or less is two records, half of one is one.
         share = min((self.seen + 1.0) / (self.rows + 1.0), 1.0 - 1e-9)
         ratio = compared / max(self.compared, 1.0)
-        learned = _minus_log(-np.log1p(-share) * ratio) + (NEVER if self.seen == 0 else 0.0)
+        learned = _minus_log(-np.log1p(-share) * ratio) + self.besides(compared)
         return np.asarray(np.minimum(learned, _minus_log(compared * self.apart)), dtype=np.float64)
 
 

@@ -23,6 +23,7 @@ from anomaly_detection.features.coincidences import (
     name_keys_by_column,
     repeats_of,
 )
+from anomaly_detection.features.commonness import Commonness, learn_commonness
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 
 __all__ = ["Copies"]
@@ -32,6 +33,8 @@ Keys = npt.NDArray[np.uint64]
 
 _REMEMBERED = 100_000
 _NAMING = 0.99
+_NEVER, _SELDOM = 6.0, 0.01
+"""Nats that a copy is worth besides where fewer training records than that have a twin: chance hardly makes one."""
 
 
 class Copies(FeatureGroup):
@@ -39,15 +42,23 @@ class Copies(FeatureGroup):
 
     A copy may be of a training record (the last 100,000 are remembered) or of one that comes with it. A training record
     that comes again, alike in its names too or without any, is itself. How often records agree by chance is learned
-    from the training records and grows with how many a record is compared with (`Chance`): so the more come together,
-    the less two that agree prove. A record without any value is a copy of none.
+    from the training records and grows with how many a record is compared with: so the more come together, the less two
+    that agree prove. Where some training records have twins, records of common cells have them oftener (`Commonness`);
+    else one has no more than all (`Chance`). A record without any value is a copy of none.
 
     Parameters
     ----------
     names : sequence of str
         Columns that may name a record. Those that hardly ever repeat do, and are no part of what it says; an order's
         number that its lines share is.
+
+    Attributes
+    ----------
+    commonness_ : Commonness or None
+        None where hardly any training record has a twin, and in files of before.
     """
+
+    commonness_: Commonness | None = None
 
     units: ClassVar[tuple[float, float]] = (0.0, 1.0)
     nats: ClassVar[bool] = True
@@ -65,7 +76,8 @@ class Copies(FeatureGroup):
 
     def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """Fit, and give the evidence of the training records among themselves."""
-        return self._evidence(self._learn(as_table(X)), len(X) - 1)
+        X = as_table(X)
+        return self._evidence(X, self._learn(X), len(X) - 1)
 
     def _learn(self, X: Table) -> Codes:
         X = self._seen(X)
@@ -73,7 +85,10 @@ class Copies(FeatureGroup):
         cells, content = self._cells(X), self._content(X)
         others = np.where(self._blank(X), 0, repeats_of(content))
         apart = float(np.prod([agreement(keys) for keys in cells.values()]))
-        self.chance_ = Chance(int((others > 0).sum()), len(X), len(X) - 1.0, max(apart, 1e-300))
+        self.chance_ = Chance(int((others > 0).sum()), len(X), len(X) - 1.0, max(apart, 1e-300), _NEVER, _SELDOM)
+        given = np.flatnonzero(~self._blank(X))
+        by_column = {name: keys[given] for name, keys in cells.items()}
+        self.commonness_ = learn_commonness(by_column, content[given], len(X) - 1.0)
         last = content[-_REMEMBERED:]
         self.content_, counts = np.unique(last, return_counts=True)
         self.counts_ = counts.astype(np.int64)
@@ -125,7 +140,7 @@ class Copies(FeatureGroup):
         if len(X) == 1 and not self._places(X)[0][0]:
             return np.zeros((1, 1), dtype=np.float32)
         others, again = self._others(X, self._content(X))
-        return self._evidence(others, _remembered(self) + len(X) - again - 1)
+        return self._evidence(X, others, _remembered(self) + len(X) - again - 1)
 
     def keys(self, X: Any) -> Keys:
         """A key of each record, by all that it says and its names, shape (n,)."""
@@ -184,9 +199,22 @@ class Copies(FeatureGroup):
         others = np.maximum(self.counts_[at] - int(itself), 0)
         return np.where(self._blank(X), 0, others) if others[0] else others, min(int(itself), _remembered(self))
 
-    def _evidence(self, others: Codes, compared: int) -> npt.NDArray[np.float32]:
-        found = self.chance_.evidence(compared) if others.any() else 0.0
-        return np.where(others > 0, found, 0.0).astype(np.float32)[:, None]
+    def _evidence(self, X: Table, others: Codes, compared: int) -> npt.NDArray[np.float32]:
+        found = np.zeros((len(others), 1), dtype=np.float32)
+        twins = np.flatnonzero(others > 0)
+        if not len(twins):
+            return found
+        if self.commonness_ is None:
+            found[twins, 0] = self.chance_.evidence(compared)
+        else:
+            keys = {name: column[twins] for name, column in self._cells(X).items()}
+            known, at = among(self.content_, self._content(X)[twins])
+            alike = np.where(known, self.counts_[at], 0)
+            most = np.log(self.chance_.rows + 1.0) + self.chance_.never
+            found[twins, 0] = np.minimum(
+                self.commonness_.evidence(keys, alike, compared, float(self.chance_.besides(compared))), most
+            )
+        return found
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``copied record``."""

@@ -37,6 +37,7 @@ Codes = npt.NDArray[np.int64]
 NEVER = 2.0
 """Nats that what was never seen is worth beyond its bound: errors make such things oftener than usual records do."""
 
+_NEVER_NEGATIVE = 5.0
 _SELDOM = 0.01
 MOST_DECIMALS = 12
 _ALL_DIGITS = 9  # as many are told apart, see `decimals`
@@ -46,16 +47,23 @@ _REMEMBERED = 10_000
 _LETTERS, _DIGITS = re.compile(r"[^\W\d_]+"), re.compile(r"\d")
 
 
-def seldom(count: npt.ArrayLike, rows: int) -> Floats:
+def seldom(count: npt.ArrayLike, rows: int, never: float = NEVER) -> Floats:
     """Evidence in nats of what `count` of `rows` training records had: ``-log`` of a share below 1 %, else 0."""
     count = np.asarray(count, dtype=np.float64)
-    found = -np.log((count + 0.5) / (rows + 1.0)) + np.where(count == 0, NEVER, 0.0)
+    found = -np.log((count + 0.5) / (rows + 1.0)) + np.where(count == 0, never, 0.0)
     return np.where(count < _SELDOM * rows, found, 0.0)
 
 
 class Columns(FeatureGroup):
-    """A feature a column, in nats of evidence; 0 is usual."""
+    """A feature a column, in nats of evidence; 0 is usual.
 
+    Attributes
+    ----------
+    never_ : float
+        Nats that what was never seen is worth besides. What stands in the class is for files of before.
+    """
+
+    never_: float = NEVER
     units: ClassVar[tuple[float, float]] = (0.0, 1.0)
     nats: ClassVar[bool] = True
     word: ClassVar[str] = ""
@@ -108,7 +116,7 @@ class Columns(FeatureGroup):
         return np.maximum(self._counts(column, learned) - own, 0.0)
 
     def _nats(self, counts: Floats, learned: Any) -> Floats:
-        return seldom(counts, self.n_rows_)
+        return seldom(counts, self.n_rows_, self.never_)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<column> <word>`` for each feature."""
@@ -136,7 +144,9 @@ _judges: Kept[Columns, list[tuple[str, Callable[[Any], Floats]]]] = Kept(
 
 
 _seldom_each: Kept[Columns, Floats] = Kept(
-    lambda columns: np.array([seldom(learned, columns.n_rows_) for learned in columns.learned_.values()])
+    lambda columns: np.array(
+        [seldom(learned, columns.n_rows_, columns.never_) for learned in columns.learned_.values()]
+    )
 )
 """The evidence of each column's counts, where these are numbers."""
 
@@ -177,9 +187,15 @@ class Seldom(Columns):
 
 
 class Signs(Seldom):
-    """Negative numbers where hardly any record had one."""
+    """Negative numbers where hardly any record had one: a slip of a key, or a code, and no usual number."""
 
     word = "sign"
+
+    def fit(self, X: Any, y: object = None) -> Signs:
+        """Count the negative numbers."""
+        self.never_ = _NEVER_NEGATIVE
+        super().fit(X)
+        return self
 
     @staticmethod
     def is_one(values: Floats) -> npt.NDArray[np.bool_]:

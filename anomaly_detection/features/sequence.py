@@ -32,6 +32,9 @@ _SCREENED, _FEWEST_SCREENED = 1_000, 500
 _MAY_BE_FORETOLD = 0.8
 """The same, as some thousand rows show it."""
 
+_FOLLOWING = 0.5
+"""The least rank correlation with the row above of numbers that follow it."""
+
 _BETTER = 0.8
 _MOST_LEVELS = 200
 _FEWEST_A_LEVEL = 20
@@ -62,6 +65,8 @@ class Series:
         The share of training rows in runs of equal values that are 2, 3, ... long or longer, the last above 0.
     repeated : float
         The share of runs that are longer than one row.
+    foretold : bool
+        Whether the rows around foretell the column.
     """
 
     column: str
@@ -71,6 +76,7 @@ class Series:
     apart: float
     at_least: tuple[float, ...] = field(default=())
     repeated: float = 0.0
+    foretold: bool = True
 
     def arranged(self, X: Table) -> tuple[Codes, Codes]:
         """The rows series by series in their order, and the series of each of these; both (n,)."""
@@ -234,6 +240,18 @@ def _best(X: Table, name: str, ways: _Ways) -> Series | None:
     return best
 
 
+def _loose_series(X: Table, name: str) -> Series | None:
+    """A column whose values follow the row above (their ranks correlate), if not closely; None where they do not."""
+    values = np.ascontiguousarray(_values(X[name]))
+    order, series = np.arange(len(X)), np.zeros(len(X), dtype=np.int64)
+    ranks = pd.Series(values).rank()
+    half, scale = _half_and_most(_away(values, order, series))
+    if not half > 0.0 or not float(ranks.std()) > 0.0 or not float(ranks.corr(ranks.shift())) > _FOLLOWING:
+        return None
+    lengths = _runs(values, series)
+    return Series(name, None, None, scale, half, _shares_of_runs(lengths), _share_of_long(lengths), foretold=False)
+
+
 def _away(values: Floats, order: Codes, series: Codes) -> Floats:
     """How far each row of an order lies from its `_middles`, without what is missing."""
     from anomaly_detection.features.compiled.neighbours import distances_from_neighbours
@@ -255,6 +273,14 @@ def _share_of_long(lengths: Codes) -> float:
     """The share of runs that are longer than one row."""
     runs = np.bincount(lengths)[1:] / np.arange(1, int(lengths.max(initial=0)) + 1)
     return float(runs[1:].sum() / runs.sum()) if runs.sum() > 0 else 0.0
+
+
+def _by_the_batch(lengths: Codes) -> Floats:
+    """``-log`` of the share of a batch's runs that are as long as a row's, or of what the first steps come to; (n,)."""
+    runs = np.bincount(lengths, minlength=3)[1:] / np.arange(1, max(int(lengths.max()), 2) + 1)
+    as_long = runs[::-1].cumsum()[::-1]
+    known = -np.log(np.maximum(as_long, 1.0) / as_long[0])
+    return np.asarray(np.minimum(known[np.maximum(lengths - 1, 0)], np.maximum(lengths - 2, 0) * known[1]))
 
 
 def _shares_of_runs(lengths: Codes) -> tuple[float, ...]:
@@ -383,17 +409,32 @@ class Neighbours(_OfSeries):
 
 
 class Runs(_OfSeries):
-    """Evidence in nats that a value no longer moves: it equals that of more rows in a row than values do by chance."""
+    """Evidence in nats that a value no longer moves: it equals that of more rows in a row than values do by chance.
+
+    For each number that follows the row above and hardly ever repeats it. Where the rows around do not foretell it,
+    rows closer together than those of the training repeat each other oftener: it is no more than the batch itself says.
+    """
 
     nats: ClassVar[bool] = True
     units: ClassVar[tuple[float, float]] = (0.0, 1.0)
     word = "unchanged"
     fewest = 3
 
+    def fit(self, X: Any, y: object = None) -> Runs:
+        """Find the columns, and learn how long their runs of equal values are."""
+        super().fit(X)
+        X, found = as_table(X), {one.column for one in self.series_}
+        others = [_loose_series(X, name) for name in self.numbers if name not in found] if len(X) >= _LEAST_ROWS else []
+        self.series_ += [one for one in others if one is not None and self._takes(one)]
+        return self
+
     def _takes(self, series: Series) -> bool:
         return not series.at_least or series.at_least[0] <= _MOST_REPEATED
 
     def _judged(self, values: Floats, series: Codes, one: Series) -> Floats:
+        again = (values[1:] == values[:-1]) & (series[1:] == series[:-1])
+        if not (again[1:] & again[:-1]).any():
+            return np.zeros(len(values))
         lengths = _runs(values, series)
         if _share_of_long(lengths) > _AS_OFTEN * one.repeated + _MOST_LONG:
             return np.zeros(len(values))  # sorted by value, or another clock
@@ -402,7 +443,8 @@ class Runs(_OfSeries):
         known = -np.log(np.array([1.0, 1.0, *one.at_least]))
         last = len(known) - 1
         seen = known[np.minimum(lengths, last)] + np.maximum(lengths - last, 0) * step
-        return np.asarray(np.minimum(seen, np.maximum(lengths - 2, 0) * step), dtype=np.float64)
+        found = np.asarray(np.minimum(seen, np.maximum(lengths - 2, 0) * step), dtype=np.float64)
+        return found if one.foretold else np.minimum(found, _by_the_batch(lengths))
 
     def in_units(self, X: Any, rows: Codes | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return in how many rows in a row each value stands, and 1; both (n, series)."""

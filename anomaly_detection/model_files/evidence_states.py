@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from anomaly_detection.features.coincidences import Chance
+from anomaly_detection.features.commonness import CommonCells, Commonness
 from anomaly_detection.features.contexts import Context, Contexts
 from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.dates import Dates
@@ -51,6 +52,16 @@ def _chance_fault(chance: Chance) -> str | None:
     return None if chance.seen <= chance.rows else "expected no more records seen than there were"
 
 
+def _common_cells_fault(cells: CommonCells) -> str | None:
+    if len(cells.keys) != len(cells.counts) or not _ascending(cells.keys):
+        return "expected keys in ascending order, with a count for each"
+    return None
+
+
+def _commonness_fault(commonness: Commonness) -> str | None:
+    return None if commonness.cells else "expected the cells of a column"
+
+
 def _copies_fault(copies: Copies) -> str | None:
     if not set(copies.names_) <= set(copies.names) <= set(copies.feature_names_in_):
         return "expected names among the columns"
@@ -58,6 +69,8 @@ def _copies_fault(copies: Copies) -> str | None:
         return "expected keys in ascending order"
     if len(copies.counts_) != len(copies.content_):
         return "expected a count for each key"
+    if copies.commonness_ is not None and set(copies.commonness_.cells) != set(copies._said):
+        return "expected the cells of the columns that say something"
     # Each record has both keys.
     if not len(copies.content_) <= len(copies.whole_) <= int(copies.counts_.sum()) <= copies.chance_.rows:
         return f"expected keys of {copies.chance_.rows} records at most"
@@ -177,7 +190,9 @@ def _dates_fault(dates: Dates) -> str | None:
 
 
 def _forms(of: type, learned: Kind) -> Record:
-    return Record(of, {**SEEN, "n_rows_": Whole(1), "learned_": Dict(learned)}, _forms_fault)
+    kinds: dict[str, Kind] = {**SEEN, "n_rows_": Whole(1), "learned_": Dict(learned), "never_": LENT}
+    # Files of before have one for all.
+    return Record(of, kinds, _forms_fault, optional=("never_",))
 
 
 def _forms_fault(forms: Any) -> str | None:
@@ -253,7 +268,21 @@ EVIDENCE = Record(
 )
 
 
-_CHANCE = Record(Chance, {"seen": Whole(), "rows": Whole(1), "compared": LENT, "apart": SHARE}, _chance_fault)
+_CHANCE = Record(
+    Chance,
+    {"seen": Whole(), "rows": Whole(1), "compared": LENT, "apart": SHARE, "never": LENT, "seldom": SHARE},
+    _chance_fault,
+    # Files of before have one for all.
+    optional=("never", "seldom"),
+)
+_CELLS = Record(
+    CommonCells,
+    {"keys": Array("uint64"), "counts": Array("float64", least=1.0, most=LARGEST), "others": LENT},
+    _common_cells_fault,
+)
+_COMMONNESS = Record(
+    Commonness, {"cells": Dict(_CELLS), "start": FINITE, "slope": Number(0.0, 2.0), "compared": LENT}, _commonness_fault
+)
 _FREQUENCY = Record(
     Frequency,
     {
@@ -321,8 +350,11 @@ _SERIES = Record(
         "apart": POSITIVE,
         "at_least": List(Number(SMALLEST, 1.0), tuple),
         "repeated": SHARE,
+        "foretold": Flag(),
     },
     _series_fault,
+    # Files of before have no others.
+    optional=("foretold",),
 )
 
 
@@ -343,11 +375,14 @@ EVIDENCE_BRANCHES: dict[str, Record] = {
             **SEEN,
             "names_": LISTED,
             "chance_": _CHANCE,
+            "commonness_": Optional(_COMMONNESS),
             "content_": Array("uint64"),
             "counts_": COUNTS,
             "whole_": Array("uint64"),
         },
         _copies_fault,
+        # Files of before judge all copies alike.
+        optional=("commonness_",),
     ),
     "readings": Record(
         Readings,

@@ -18,6 +18,7 @@ from anomaly_detection.alerts.spread import quantity_of, spread_of
 from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.explain.explanations import Contribution
 from anomaly_detection.service.alert_book import ALERTS
+from anomaly_detection.service.database import Database
 from anomaly_detection.service.fields import holds
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.judging import Judge
@@ -134,12 +135,12 @@ def subject_of(judge: Judge | None, alert: Mapping[str, Any]) -> tuple[str, str]
     return next(((name, values[name]) for name in shown if isinstance(values.get(name), str) and values[name]), None)
 
 
-def context_of(connection: Connection, stream_id: int, judge: Judge | None, alert: Mapping[str, Any]) -> dict[str, Any]:
+def context_of(database: Database, stream_id: int, judge: Judge | None, alert: Mapping[str, Any]) -> dict[str, Any]:
     """What stands beside an alert.
 
     Parameters
     ----------
-    connection : Connection
+    database : Database
     stream_id : int
         The alert's.
     judge : Judge, optional
@@ -147,8 +148,10 @@ def context_of(connection: Connection, stream_id: int, judge: Judge | None, aler
     alert : mapping
         As `find_alert` gives it.
     """
-    window = window_of(connection, stream_id)
     subject = subject_of(judge, alert)
+    with database.reading() as connection:
+        window = window_of(connection, stream_id)
+        before = [] if subject is None else _before(connection, stream_id, alert["id"], *subject)
     made: dict[str, Any] = {
         "alert_id": alert["id"],
         "records": len(window.ids),
@@ -158,14 +161,13 @@ def context_of(connection: Connection, stream_id: int, judge: Judge | None, aler
         "compared": [],
         "nearest": [],
         "subject": None,
-        "before": [],
+        "before": before,
     }
     if subject is not None:
         name, value = subject
         mine = [place for place, each in enumerate(window.records) if each.get(name) == value]
         alerting = sum(window.alert_ids[place] is not None for place in mine)
         made["subject"] = {"column": name, "value": value, "records": len(mine), "alerting": alerting}
-        made["before"] = _before(connection, stream_id, alert["id"], name, value)
     if judge is not None:
         made |= _Beside(judge, window, alert, subject).told()
     return made

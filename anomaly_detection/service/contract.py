@@ -7,7 +7,6 @@ from typing import Any
 from sqlalchemy import select
 from starlette.responses import Response
 
-from anomaly_detection.calibration.p_values import severity
 from anomaly_detection.service.alert_book import find_alert, importance
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.json_answer import answer, parsed
@@ -161,7 +160,6 @@ def explain(service: Service) -> Response:
         count, shares = importance(connection, service.stream_id(DEFAULT), _EXPLAINED)
     detector = judge.detector
     offset = float(detector.model.offset_)
-    share = float(detector.calibration.p_values([offset])[0])
     metrics = {
         "model_type": type(detector.model).__name__,
         "model_version": judge.version,
@@ -169,7 +167,7 @@ def explain(service: Service) -> Response:
         "alerts_looked_at": count,
         "feature_importance": shares,
         # On the scale of anomaly_score.
-        "detection_threshold": float(severity(share)) / 100,
+        "detection_threshold": float(detector.calibration.severities([offset])[0]) / 100,
     }
     return answer({"success": True, "metrics": metrics, "featureImportance": _importance(shares)})
 

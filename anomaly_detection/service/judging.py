@@ -16,7 +16,7 @@ from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.alerts.causes import cause_of_each
 from anomaly_detection.alerts.headline import Headline
 from anomaly_detection.alerts.scoring import score_table
-from anomaly_detection.calibration.p_values import risk_level, severity
+from anomaly_detection.calibration.p_values import risk_level
 from anomaly_detection.calibration.thresholds import Contamination
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.schema import Role
@@ -226,7 +226,7 @@ def _columns(parts: Sequence[tuple[list[int], Batch]], count: int) -> dict[str, 
     columns: dict[str, list[Any]] = {name: [None] * count for name in VERDICT}
     for places, batch in parts:
         calibration = batch.detector.calibration
-        severities = severity(batch.p_values).tolist()
+        severities = batch.severities.tolist()
         assert batch.threshold is not None
         found = (
             batch.is_alert.tolist(),

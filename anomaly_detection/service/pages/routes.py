@@ -20,9 +20,11 @@ from anomaly_detection.service.pages.audit import audit_page
 from anomaly_detection.service.pages.case import case_page, record_page, records_page
 from anomaly_detection.service.pages.context import context_page
 from anomaly_detection.service.pages.inbox import change_views, facets_part, inbox, news_part
+from anomaly_detection.service.pages.notifications import change_notifications, notifications_page
 from anomaly_detection.service.pages.overview import overview_page
 from anomaly_detection.service.pages.rendering import STATIC, html, static_file
 from anomaly_detection.service.pages.rules import change_rules, rule_page
+from anomaly_detection.service.pages.sources import change_sources, sources_page
 from anomaly_detection.service.pages.splitting import split_page, split_this
 from anomaly_detection.service.pages.start import learn, start_page, stream_start_page, take_sample
 from anomaly_detection.service.pages.streams import change_stream_page, stream_page, streams_page
@@ -75,6 +77,10 @@ _PAGES = (
     _Page("/streams", "GET", streams_page, Need("read", "all")),
     _Page("/streams/{name}", "GET", stream_page, Need("read", "path")),
     _Page("/streams/{name}", "POST", change_stream_page, Need("manage", "path"), judges=True),
+    _Page("/sources", "GET", sources_page, Need("manage", "all")),
+    _Page("/sources", "POST", change_sources, Need("manage", "all")),
+    _Page("/notifications", "GET", notifications_page, Need("manage", "all")),
+    _Page("/notifications", "POST", change_notifications, Need("manage", "all")),
     _Page("/audit", "GET", audit_page, Need("manage", "all")),
 )
 

@@ -58,11 +58,14 @@ def stream_start_page(visit: Visit) -> Response:
     failed = next((job for job in newest[:1] if job["state"] == "failed"), None)
     # Of one that has a model they are changed only by who asks for that.
     again = ("columns", "change") in visit.query and not working
-    if stream["model"] and not stream["waiting"] and not working and not again:
+    # Somebody sent a file again, and wants to know how much of it was new.
+    repeated = None if again else _repeated(newest)
+    is_done = stream["model"] and not stream["waiting"] and not working
+    if is_done and not repeated and not again:
         return went_to(visit, "/?stream=" + name)
     columns: list[dict[str, Any]] = []
     hindrance = ""
-    step = None if again else _step(stream, working, newest)
+    step = None if is_done or again else _step(stream, working, newest)
     if step is None:
         try:
             columns = visit.get(get_columns, name=name)["columns"]
@@ -76,10 +79,19 @@ def stream_start_page(visit: Visit) -> Response:
         stream=stream,
         step=step,
         failed=failed,
+        repeated=repeated,
         columns=columns,
         hindrance=hindrance,
         kinds=list(KINDS),
     )
+
+
+def _repeated(newest: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """What became of the file that came last, where the stream had some of its records."""
+    for last in newest[:1]:
+        if last["kind"] == "take" and (last["result"] or {}).get("known"):
+            return dict(last["result"])
+    return None
 
 
 def learn(visit: Visit) -> Response:

@@ -37,8 +37,8 @@ def get_context(service: Service, call: Call) -> Response:
     """``GET /v1/alerts/{id}/context``."""
     with service.database.reading() as connection:
         alert = _found(connection, call.id)
-        judge = service.judge(alert["stream"])
-        made = context_of(connection, service.stream_id(alert["stream"]), judge, alert)
+    name = alert["stream"]
+    made = context_of(service.database, service.stream_id(name), service.judge(name), alert)
     return answer(made, beside=alert["record"])
 
 

@@ -70,6 +70,7 @@ def make_stream(service: Service, call: Call) -> Response:
         write_line(connection, call.who, "make", "stream", (made.id, None, {"name": name, "settings": settings.plain}))
 
     service.writer.run(work)
+    service.reload()
     with service.database.reading() as connection:
         made = _with_history(service, connection, name)
     return answer(made, 201, {"Location": f"/v1/streams/{name}"})
@@ -199,7 +200,8 @@ OPERATIONS = (
         "PATCH",
         "/v1/streams/{name}",
         change_stream,
-        "Change settings: the anomaly ratio at once, what is said of columns for the next training.",
+        "Change settings: the anomaly ratio, what is personal and what is kept at once, what is said of columns for the"
+        " next training.",
         _STREAM,
         "The stream as it is now.",
         body=record({}, {**_SAID, "learn_from": _LEARN_FROM}),

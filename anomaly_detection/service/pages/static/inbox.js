@@ -170,11 +170,13 @@
     const bar = document.getElementById("sent");
     bar.hidden = false;
     try {
+      // Of a file for a stream that is there only what it lacks is taken.
+      const { streams } = JSON.parse((await send("GET", "/v1/streams", type)).responseText);
+      const isThere = streams.some((stream) => stream.name === name);
       const wanted = JSON.stringify({ name, learn_from: Number(form.dataset.learnFrom) });
-      const made = await send("POST", "/v1/streams", "application/json", wanted);
-      // 409: there is one already; its records go on.
-      const sent = made.status === 201 || made.status === 409
-        ? await send("POST", `/v1/streams/${name}/records`, type, file, (share) => { bar.value = share; }) : made;
+      const made = isThere || await send("POST", "/v1/streams", "application/json", wanted);
+      const where = `/v1/streams/${name}/records${isThere ? "?known=skip" : ""}`;
+      const sent = isThere || made.status === 201 ? await send("POST", where, type, file, (share) => { bar.value = share; }) : made;
       if (sent.status === 200 || sent.status === 202) location.assign(`/start/${name}`);
       else tell(JSON.parse(sent.responseText).detail);
     } catch (error) {
