@@ -169,13 +169,18 @@ def test_what_comes_in_a_minute_is_told_together(
     assert receiver.got[1]["message"].endswith("\nAnd 1 more.")
 
 
-def test_what_is_personal_is_not_sent(service: Service, client: TestClient, receiver: Receiver) -> None:
+@pytest.mark.parametrize("personal", [("supplier",), ()], ids=["by option", "by the stream"])
+def test_what_is_personal_is_not_sent(
+    service: Service, client: TestClient, receiver: Receiver, personal: tuple[str, ...]
+) -> None:
     made(client, receiver.url)
+    if not personal:
+        assert client.patch("/v1/streams/default", json={"personal": ["supplier"]}).status_code == 200
     sent = {**hot(0), "supplier": "Somebody", "product": PRODUCTS[0][1], "productId": PRODUCTS[0][0]}
     client.post(RECORDS, json=[sent])
     with service.database.writing() as connection:
         connection.execute(update(alerts).values(reason="temperature 95 is high for Somebody"))
-    Notifier(service.database, service.configuration.personal).look()
+    Notifier(service.database, personal).look()
     (got,) = receiver.got
     assert "Somebody" not in got["message"]
     assert got["message"].endswith(": (hidden)")

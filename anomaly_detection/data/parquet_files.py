@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 
 from anomaly_detection.data.arrow_tables import arrow_to_frame
 from anomaly_detection.data.layout import Layout
+from anomaly_detection.data.packed_columns import PackedColumns
 from anomaly_detection.data.sources import Source
 from anomaly_detection.errors import DataError, first_line
 
@@ -77,12 +79,18 @@ class ParquetFile:
     def chunks(self, rows: int) -> Iterator[pd.DataFrame]:
         """`rows` records at a time, the last time fewer; in the types that reading all of them gives."""
         with self._opened() as file:
+            packed = PackedColumns(file, rows)
             gaps = self._with_gaps(file)
-            waiting: pa.Table = file.schema_arrow.empty_table()
-            # A batch may end with its row group, however few rows that has.
-            for batch in file.iter_batches(rows):
-                waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch], file.schema_arrow)])
+        if packed.inner:
+            with self._opened(packed.inner) as file:
+                packed.refuse_inner(file)
+        with self._opened(packed.shared) as file:
+            waiting: pa.Table = self.types.empty_table()
+            so_far = Counter[str]()
+            for batch in packed.batches(file):
+                waiting = pa.concat_tables([waiting, packed.unpacked(batch, self.types, so_far)])
                 if waiting.num_rows >= rows:
+                    so_far.clear()
                     yield arrow_to_frame(waiting.slice(0, rows), gaps)
                     waiting = waiting.slice(rows)
             if waiting.num_rows:
@@ -99,8 +107,12 @@ class ParquetFile:
         return gaps
 
     @contextmanager
-    def _opened(self) -> Iterator[pq.ParquetFile]:
-        with self._source.random_access() as raw, explained(self._source.label), pq.ParquetFile(raw) as file:
+    def _opened(self, coded: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+        with (
+            self._source.random_access() as raw,
+            explained(self._source.label),
+            pq.ParquetFile(raw, read_dictionary=list(coded)) as file,
+        ):
             yield file
 
 

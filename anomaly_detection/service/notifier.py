@@ -17,6 +17,7 @@ from anomaly_detection.service.database import Database
 from anomaly_detection.service.masking import HIDDEN, Mask
 from anomaly_detection.service.sending import send
 from anomaly_detection.service.service_settings import read_settings
+from anomaly_detection.service.streams import all_streams, personal_columns
 from anomaly_detection.service.tables import alerts, cases, channels, messages, told
 
 __all__ = ["Notifier"]
@@ -47,11 +48,11 @@ class Notifier:
     ----------
     database : Database
     personal : sequence of str
-        Columns whose values messages must not have: who reads these is not known.
+        Columns whose values messages must not have, beside those that streams name: who reads these is not known.
     """
 
     def __init__(self, database: Database, personal: Sequence[str] = ()) -> None:
-        self._database, self._mask = database, Mask(personal) if personal else None
+        self._database, self._personal = database, tuple(personal)
         self._newest: dict[int, str] = {}
 
     def look(self) -> None:
@@ -119,13 +120,15 @@ class Notifier:
         """The worst cases in words."""
         shown = found[:_LISTED]
         address = read_settings(connection)["address"]
+        personal = personal_columns(all_streams(connection), self._personal)
+        mask = Mask(personal) if personal else None
         worst = {each["case_id"]: each for each in worst_alerts(connection, [case["id"] for case in shown])}
         lines = []
         for case in shown:
             alert = worst.get(case["id"])
             reason = "" if alert is None else alert["reason"]
-            if self._mask is not None:
-                reason = HIDDEN if alert is None else self._mask.hide(alert)["reason"]
+            if mask is not None:
+                reason = HIDDEN if alert is None else mask.hide(alert)["reason"]
             said = f"{case['severity']:.0f} {case['risk_level']}, {case['stream']}, case {case['id']}: {reason}"
             lines.append(said + (f"\n{address}/cases/{case['id']}" if address else ""))
         if len(found) > _LISTED:

@@ -19,12 +19,16 @@ from anomaly_detection.service.routes import (
     settings,
     sources,
     streams,
+    users,
+    views,
 )
 from anomaly_detection.service.sessions import COOKIE
 from anomaly_detection.service.shapes import COUNT, TEXT, record
 from mlx_iforest import __version__
 
 __all__ = ["DOCUMENT", "OPERATIONS"]
+
+_MODULES = (session, records, streams, models, jobs, alerts, cases, rules, overview, audit, settings, views, users)
 
 OPERATIONS: tuple[Operation, ...] = tuple(
     each
@@ -42,6 +46,8 @@ OPERATIONS: tuple[Operation, ...] = tuple(
         settings,
         sources,
         channels,
+        views,
+        users,
     )
     for each in module.OPERATIONS
 )

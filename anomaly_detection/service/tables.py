@@ -40,6 +40,7 @@ __all__ = [
     "streams",
     "told",
     "users",
+    "views",
 ]
 
 METADATA = MetaData()
@@ -444,3 +445,17 @@ told = Table(
     Column("message_id", ForeignKey("messages.id"), nullable=False),
 )
 """The cases that a channel was told of, each once."""
+
+views = Table(
+    "views",
+    METADATA,
+    Column("id", _BIG, primary_key=True),
+    # The name of whose it is.
+    Column("owner", String(64), nullable=False),
+    Column("name", String(100), nullable=False),
+    # Of an address, without its question mark.
+    Column("query", Text, nullable=False),
+    Column("created", String(32), nullable=False),
+    Index("views_by_owner", "owner", "name", unique=True),
+)
+"""Filters of the inbox that people saved, each for themselves."""

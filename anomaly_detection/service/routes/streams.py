@@ -121,7 +121,9 @@ def get_threshold(service: Service, call: Call) -> Response:
     """``GET /v1/streams/{name}/threshold``."""
     with service.database.reading() as connection:
         stream = need_stream(connection, call.name)
-        return answer(consequence(connection, stream, call.query["anomaly_ratio"], call.query["records"]))
+        return answer(
+            consequence(connection, stream, *(call.query[name] for name in ("anomaly_ratio", "records", "days")))
+        )
 
 
 def delete_stream(service: Service, call: Call) -> Response:
@@ -144,7 +146,7 @@ def delete_stream(service: Service, call: Call) -> Response:
         return jobs.add_job(connection, "delete", stream.id)
 
     number = service.writer.run(work)
-    service.forget(name)
+    service.ids.forget(name)
     service.reload()
     where = f"/v1/jobs/{number}"
     return answer({"job_id": number, "status_url": where}, 202, {"Location": where})
@@ -262,6 +264,7 @@ OPERATIONS = (
         (
             Parameter("anomaly_ratio", "The other one.", RATIO),
             Parameter("records", "Of so many.", {"type": "integer", "minimum": 1, "maximum": 100_000}, 10_000),
+            Parameter("days", "Of so many days until now.", {"type": "integer", "minimum": 1, "maximum": 3650}),
         ),
         needs=Need("read", "path"),
     ),
