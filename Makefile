@@ -13,7 +13,7 @@ RUN = $(VENV)/bin/python
 BENCH_LIBRARIES = from importlib.metadata import requires; \
 	[print(line.split(";")[0]) for line in requires("mlx-iforest") if "bench" in line.partition(";")[2]]
 
-.PHONY: help train serve test coverage lint format docs bench clean
+.PHONY: help train serve test coverage lint format docs texts bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -47,6 +47,9 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+texts: $(VENV)/.installed-dev
+	$(RUN) docs/make_texts.py
 
 docs: $(VENV)/.created
 	$(RUN) docs/make_files.py > docs/files.md.new
