@@ -24,6 +24,7 @@ help:
 	@echo "make lint     ruff and mypy"
 	@echo "make format   put the code in ruff's format"
 	@echo "make docs     write docs/files.md from the modules' docstrings"
+	@echo "make texts    bring the catalogues of the pages up to date"
 	@echo "make bench    measure speed, size and what is found against others (SCRIPT=score runs one, ARGS are its options)"
 	@echo "make clean    remove .venv and what the tools left"
 
