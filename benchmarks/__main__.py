@@ -19,6 +19,7 @@ SCRIPTS = (
     "records",
     "training",
     "startup",
+    "cluster",
     "memory",
     "quantization",
     "pruning",
