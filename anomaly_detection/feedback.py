@@ -119,14 +119,14 @@ class Teachable:
         Training records, each judged by the others, are exchangeable with new ones and nobody chose them: where their
         scores have moved, those of the calibration records have.
         """
+        usual, taught = before.preprocessor.evidence_, self.preprocessor.evidence_
         rows = before.preprocessor.remembered_rows(_MOST_REMEMBERED)
-        if rows is None or self.preprocessor.evidence_.weights is None:
+        if rows is None or usual is None or taught.weights is None:
             return
-        known, places = len(self.preprocessor.kept_), rows.shape[1] - 1
-        found = before.preprocessor.evidence_.of(rows[:, :known])
+        found = usual.of(rows[:, : len(before.preprocessor.kept_)])
         scores = []
-        for evidence in (before.preprocessor.evidence_, self.preprocessor.evidence_):
-            rows[:, places] = evidence.total(found)
+        for evidence in (usual, taught):
+            rows[:, -1] = evidence.total(found)
             scores.append(self.score_features(rows))
 
         def carry(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -51,7 +51,7 @@ def test_weights_are_rates_of_real_alerts() -> None:
     lessons = Lessons(("a", "a", "a", "b", "c", "c"), (1, 1, 1, -1, 1, -1))
     weights = lessons.weights(["a", "b", "c", "d"])
     assert weights is not None
-    np.testing.assert_array_equal(weights, np.float32([0.4, 4 / 3, 1, 1]))
+    np.testing.assert_array_equal(weights, np.array([0.4, 4 / 3, 1, 1], dtype=np.float32))
     assert Lessons(("c", "c"), (1, -1)).weights(["c"]) is None
     assert lessons.without([0, -1]) == Lessons(("a", "a", "b", "c"), (1, 1, -1, 1))
 

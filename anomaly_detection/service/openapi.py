@@ -10,6 +10,7 @@ from anomaly_detection.service.routes import (
     audit,
     cases,
     jobs,
+    learning,
     models,
     overview,
     records,
@@ -26,7 +27,7 @@ __all__ = ["DOCUMENT", "OPERATIONS"]
 
 OPERATIONS: tuple[Operation, ...] = tuple(
     each
-    for module in (session, records, streams, models, jobs, alerts, cases, rules, overview, audit, settings)
+    for module in (session, records, streams, models, jobs, alerts, cases, rules, learning, overview, audit, settings)
     for each in module.OPERATIONS
 )
 """All that can be asked for by our own API; CryptaNet's routes are its own."""

@@ -23,6 +23,7 @@ from anomaly_detection.errors import DataError
 from anomaly_detection.service import jobs
 from anomaly_detection.service.configuration import Configuration
 from anomaly_detection.service.database import Database
+from anomaly_detection.service.in_effect import judge_in_effect
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.json_answer import dumps
 from anomaly_detection.service.judging import Judge
@@ -36,7 +37,6 @@ from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.replies import earlier_reply, keep_reply
 from anomaly_detection.service.rules import Rule, rules_of
 from anomaly_detection.service.sessions import Signatures
-from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.streams import DEFAULT, Stream, all_streams, find_stream, need_stream, open_stream
 from anomaly_detection.service.supervisor import Supervisor
 from anomaly_detection.service.uploads import digest_of_file, sweep, uploads_of
@@ -217,10 +217,8 @@ class Service:
                 self.forget(name)
         for stream_id, row in rows.items():
             judge = self._judges.get(stream_id)
-            ratio = StreamSettings.of(row["settings"]).anomaly_ratio
-            if judge is None or (judge.model_id, judge.ratio) != (row["id"], ratio):
-                path = self.configuration.models_dir / row["file"]
-                made = Judge.load(path, row["id"], row["version"], ratio)
+            made = judge_in_effect(self.database, self.configuration.models_dir, row, judge)
+            if made is not judge:
                 self._scores[stream_id] = deque(maxlen=_SCORES_FOR_DRIFT)
                 self._created[stream_id] = row["created"]
                 self._judges[stream_id] = made
@@ -392,6 +390,11 @@ class Service:
     def is_ready(self) -> bool:
         """Whether records of the default stream are judged."""
         return self.judge(DEFAULT) is not None
+
+    @property
+    def judges(self) -> dict[int, Judge]:
+        """What judges each stream now, by its id."""
+        return dict(self._judges)
 
     def judge(self, name: str) -> Judge | None:
         """What judges a stream's records, if there is anything yet."""

@@ -39,7 +39,9 @@ COLUMNS: Shape = {"type": "object", "additionalProperties": _COLUMN, "maxPropert
 
 RATIO: Shape = {"type": "number", "exclusiveMinimum": 0, "maximum": 0.5}
 _MISSING = array(_CODE, most=100)
-SETTINGS = record({}, {"columns": COLUMNS, "missing": _MISSING, "anomaly_ratio": maybe(RATIO)})
+SETTINGS = record(
+    {}, {"columns": COLUMNS, "missing": _MISSING, "anomaly_ratio": maybe(RATIO), "learns": {"type": "boolean"}}
+)
 
 
 @dataclass(frozen=True)
@@ -54,22 +56,27 @@ class StreamSettings:
         Codes that stand for a missing value in every column. For the next training.
     anomaly_ratio : float or None
         The share of records that are to be alerts, above 0 and at most 0.5. At once; None leaves it to the model.
+    learns : bool
+        Whether verdicts teach the model. At once.
     """
 
     columns: Mapping[str, Any] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     anomaly_ratio: float | None = None
+    learns: bool = True
 
     @classmethod
     def of(cls, written: str) -> StreamSettings:
         """Out of ``streams.settings``."""
         values = orjson.loads(written)
-        return cls(values.get("columns", {}), tuple(values.get("missing", ())), values.get("anomaly_ratio"))
+        missing = tuple(values.get("missing", ()))
+        return cls(values.get("columns", {}), missing, values.get("anomaly_ratio"), values.get("learns", True))
 
     @property
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {"columns": dict(self.columns), "missing": list(self.missing), "anomaly_ratio": self.anomaly_ratio}
+        lists = {"columns": dict(self.columns), "missing": list(self.missing)}
+        return {**lists, "anomaly_ratio": self.anomaly_ratio, "learns": self.learns}
 
     def with_changes(self, said: Mapping[str, Any]) -> StreamSettings:
         """The same with what fits `SETTINGS` put in its place; `Problem` (400) for what no column can be."""

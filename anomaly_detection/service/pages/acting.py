@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from starlette.responses import Response
 
+from anomaly_detection.service.effects import sentence as effect_sentence
 from anomaly_detection.service.pages.case import case_page
 from anomaly_detection.service.pages.inbox import inbox
 from anomaly_detection.service.pages.visit import Visit
@@ -28,10 +29,11 @@ _DIGITS = 19
 
 @dataclass(frozen=True)
 class Done:
-    """What was done: a sentence, and the cases whose change can be taken back."""
+    """What was done: a sentence, the cases whose change can be taken back, and what streams have learned from it."""
 
     sentence: str
     cases: str
+    effects: tuple[tuple[str, str], ...] = ()
 
 
 def act(visit: Visit) -> Response:
@@ -51,7 +53,9 @@ def act(visit: Visit) -> Response:
     sentence = f"{_count(len(numbers), 'case')}{_with(moved['alerts'])}: {told}."
     # A comment stays, and what was taken back is not taken back further by mistake.
     is_undoable = do not in ("comment", "undo")
-    done = Done(sentence, ",".join(map(str, numbers)) if is_undoable else "")
+    effects = ((each["stream"], effect_sentence(each)) for each in moved["effects"])
+    taught = tuple((stream, told) for stream, told in effects if told)
+    done = Done(sentence, ",".join(map(str, numbers)) if is_undoable else "", taught)
     return _next(visit, done) if is_case and do in _VERDICTS else show(done)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 from starlette.responses import Response
 
 from anomaly_detection.service.pages.rendering import html
 from anomaly_detection.service.pages.start import went_to
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.routes.learning import get_learning, get_questions
 from anomaly_detection.service.routes.models import list_models, promote_model, queue_training, roll_back_model
-from anomaly_detection.service.routes.rules import list_rules, revoke_rule
+from anomaly_detection.service.routes.rules import list_rules, make_rule, revoke_rule
 from anomaly_detection.service.routes.streams import (
     change_stream,
     get_columns,
@@ -55,7 +57,19 @@ def stream_page(visit: Visit) -> Response:
         columns=columns,
         hindrance=hindrance,
         rules=visit.get(list_rules, [("stream", name)])["rules"],
+        **_learned(visit, name),
     )
+
+
+def _learned(visit: Visit, name: str) -> dict[str, Any]:
+    """What verdicts have taught, and which would teach most; nothing where there is no model."""
+    try:
+        learned = visit.get(get_learning, name=name)
+        return {"learned": learned, "questions": visit.get(get_questions, name=name)["questions"]}
+    except Problem as problem:
+        if problem.status != 409:
+            raise
+        return {"learned": None, "questions": []}
 
 
 def change_stream_page(visit: Visit) -> Response:
@@ -84,11 +98,23 @@ def _revoke(visit: Visit, name: str) -> None:
     visit.get(revoke_rule, id=int(number_of(visit.said("number"), "number", whole=True)))
 
 
+def _hide(visit: Visit, name: str) -> None:
+    try:
+        said = orjson.loads(visit.said("rule"))
+    except orjson.JSONDecodeError as error:
+        raise Problem(400, "rule is no JSON.") from error
+    content = {"stream": name, "reason": "systematic false alarms", **(said if isinstance(said, dict) else {})}
+    visit.change(make_rule, {**content, "stream": name})
+
+
 _DOING: dict[str, Callable[[Visit, str], object]] = {
     "threshold": _set_threshold,
     "learn": lambda visit, name: queue_training(visit.service, name, {"who": visit.caller.name, "promote": True}),
     "promote": _promote,
     "roll back": lambda visit, name: visit.change(roll_back_model, {}, name=name),
     "revoke": _revoke,
+    "learn from verdicts": lambda visit, name: visit.change(change_stream, {"learns": True}, name=name),
+    "ignore verdicts": lambda visit, name: visit.change(change_stream, {"learns": False}, name=name),
+    "hide": _hide,
 }
 """By the button's value."""
