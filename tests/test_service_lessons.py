@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from service_example import client_of, resting, simulated, work_off
+from service_example import client_of, is_problem, resting, simulated
 from starlette.testclient import TestClient
 
+from anomaly_detection.service.in_effect import judge_in_effect
+from anomaly_detection.service.incoming import Incoming
+from anomaly_detection.service.models import current_models
 from anomaly_detection.service.service import Service
 
 RECORDS = "/v1/streams/default/records"
@@ -45,8 +48,6 @@ def judged(client: TestClient, number: int, verdict: str) -> Any:
 def decision(service: Service, record: dict[str, Any]) -> float:
     judge = service.judge("default")
     assert judge is not None
-    from anomaly_detection.service.incoming import Incoming
-
     (found,) = judge.decisions([Incoming(record)])
     assert found is not None
     return found
@@ -66,11 +67,11 @@ def test_verdicts_teach_and_are_undone(client: TestClient, service: Service) -> 
     assert decision(service, probe) > before
     assert {below for each in told for effect in each["effects"] for below in effect["alerts_below"]} <= set(numbers)
     taught = decision(service, probe)
-    # Another process that begins now, and a job, judge the same.
-    work_off(service)
-    with_settings = service.configuration
-    judge = Service.__new__(Service)
-    del judge, with_settings
+    # What begins now, another process or a job, judges the same.
+    with service.database.reading() as connection:
+        (row,) = current_models(connection).values()
+    again = judge_in_effect(service.database, service.configuration.models_dir, row)
+    assert again.decisions([Incoming(probe)]) == [taught]
     for number in numbers[:3]:
         client.patch(f"/v1/alerts/{number}", json={"undo": True})
     assert decision(service, probe) == before
@@ -81,3 +82,57 @@ def test_verdicts_teach_and_are_undone(client: TestClient, service: Service) -> 
     assert decision(service, probe) == before
     client.patch(STREAM, json={"learns": True})
     assert decision(service, probe) == taught
+
+
+def test_what_was_learned_is_told_and_rules_are_proposed(client: TestClient) -> None:
+    numbers = raised(client, *(cold(100 + i) for i in range(5)))
+    for number in numbers[:3]:
+        judged(client, number, "false alarm")
+    told = client.get(f"{STREAM}/learning").json()
+    assert told["learns"] is True
+    assert told["false_alarms"] >= 3
+    first = told["features"][0]
+    assert first["weight"] == pytest.approx(2 * (first["real"] + 1) / (first["real"] + first["false_alarms"] + 2))
+    assert first["weight"] < 1
+    rule = max(told["rules"], key=lambda each: each["false_alarms"])
+    assert rule["column"] == "humidity"
+    # As a preview of the same rule counts it.
+    said = {"stream": "default", "column": rule["column"], **({"where": rule["where"]} if rule["where"] else {})}
+    preview = client.post("/v1/rules/preview", json=said).json()
+    assert {name: rule[name] for name in ("days", "alerts", "hidden", "open")} == {
+        name: preview[name] for name in ("days", "alerts", "hidden", "open")
+    }
+    page = client.get("/streams/default").text
+    assert "What verdicts teach" in page
+    assert f"/alerts/{rule['alert_id']}/rule?" in page
+    assert client.get(f"/alerts/{rule['alert_id']}/rule?asked=1&about=1").status_code == 200
+    # One that was real after all speaks against it.
+    judged(client, numbers[0], "real: fixed")
+    told = [(each["column"], each["where"]) for each in client.get(f"{STREAM}/learning").json()["rules"]]
+    assert (rule["column"], rule["where"]) not in told
+
+
+def test_questions_are_about_what_has_no_verdict(client: TestClient) -> None:
+    asked = client.get(f"{STREAM}/questions").json()["questions"]
+    assert 1 <= len(asked) <= 5
+    assert len({each["feature"] for each in asked}) == len(asked)
+    assert [each["verdicts"] for each in asked] == sorted(each["verdicts"] for each in asked)
+    for each in asked:
+        if each["alert_id"] is not None:
+            assert client.get(f"/v1/alerts/{each['alert_id']}").json()["state"] != "resolved"
+
+
+def test_a_page_says_what_a_verdict_moved(client: TestClient) -> None:
+    numbers = raised(client, *(cold(200 + i) for i in range(2)))
+    case = client.get(f"/v1/alerts/{numbers[0]}").json()["case_id"]
+    answer = client.post("/cases", data={"ids": str(case), "do": "false alarm"})
+    assert answer.status_code == 200
+    assert "false alarm." in answer.text
+
+
+def test_a_stream_without_a_model_has_nothing_to_learn(client: TestClient) -> None:
+    client.post("/v1/streams", json={"name": "empty"})
+    for what in ("learning", "questions"):
+        assert is_problem(client.get(f"/v1/streams/empty/{what}"), 409)
+        assert is_problem(client.get(f"/v1/streams/nowhere/{what}"), 404)
+    assert client.get("/streams/empty").status_code == 200

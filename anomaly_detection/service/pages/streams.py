@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
-import orjson
 from starlette.responses import Response
 
-from anomaly_detection.service.pages.rendering import html
-from anomaly_detection.service.pages.start import went_to
+from anomaly_detection.service.pages.done import went_to
+from anomaly_detection.service.pages.rendering import as_files, html
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.routes.alerts import get_alert
 from anomaly_detection.service.routes.learning import get_learning, get_questions
 from anomaly_detection.service.routes.models import list_models, promote_model, queue_training, roll_back_model
-from anomaly_detection.service.routes.rules import list_rules, make_rule, revoke_rule
+from anomaly_detection.service.routes.rules import list_rules
 from anomaly_detection.service.routes.streams import (
     change_stream,
     get_columns,
@@ -26,6 +27,10 @@ from anomaly_detection.service.shapes import number_of
 
 __all__ = ["change_stream_page", "stream_page", "streams_page"]
 
+_LISTED = 20
+_DAYS, _RECORDS = 30, 100_000
+"""Of the records that say what another threshold would have done."""
+
 
 def streams_page(visit: Visit) -> Response:
     """``GET /streams``."""
@@ -36,7 +41,8 @@ def stream_page(visit: Visit) -> Response:
     """``GET /streams/{name}``; ``percent`` in the address asks what another threshold would have done."""
     name = visit.path["name"]
     percent = dict(visit.query).get("percent", "")
-    asked = [("anomaly_ratio", repr(_ratio(percent)))] if percent else []
+    asked = [("days", str(_DAYS)), ("records", str(_RECORDS))]
+    asked += [("anomaly_ratio", repr(_ratio(percent)))] if percent else []
     columns: list[dict[str, Any]] = []
     hindrance = ""
     try:
@@ -53,10 +59,12 @@ def stream_page(visit: Visit) -> Response:
         stream=visit.get(get_stream, name=name),
         threshold=visit.get(get_threshold, asked, name=name),
         percent=percent,
+        days=_DAYS,
+        rule_files=as_files("/v1/rules", [("stream", name)]),
         models=visit.get(list_models, name=name)["models"],
         columns=columns,
         hindrance=hindrance,
-        rules=visit.get(list_rules, [("stream", name)])["rules"],
+        rules=visit.get(list_rules, [("stream", name), ("limit", "500")])["rules"],
         **_learned(visit, name),
     )
 
@@ -65,11 +73,20 @@ def _learned(visit: Visit, name: str) -> dict[str, Any]:
     """What verdicts have taught, and which would teach most; nothing where there is no model."""
     try:
         learned = visit.get(get_learning, name=name)
-        return {"learned": learned, "questions": visit.get(get_questions, name=name)["questions"]}
+        below = [visit.get(get_alert, id=each) for each in learned["alerts_below"][:_LISTED]]
+        for each in learned["rules"]:
+            each["address"] = _address(each)
+        return {"learned": learned, "below": below, "questions": visit.get(get_questions, name=name)["questions"]}
     except Problem as problem:
         if problem.status != 409:
             raise
-        return {"learned": None, "questions": []}
+        return {"learned": None}
+
+
+def _address(rule: Mapping[str, Any]) -> str:
+    """The page that makes a rule that is proposed."""
+    said = [part for name, value in rule["where"].items() for part in (("name", name), ("how", "is"), ("value", value))]
+    return f"/alerts/{rule['alert_id']}/rule?" + urlencode([("asked", "1"), ("about", "1"), *said])
 
 
 def change_stream_page(visit: Visit) -> Response:
@@ -94,27 +111,12 @@ def _promote(visit: Visit, name: str) -> None:
     visit.change(promote_model, {}, name=name, version=int(number_of(version, "number", whole=True)))
 
 
-def _revoke(visit: Visit, name: str) -> None:
-    visit.get(revoke_rule, id=int(number_of(visit.said("number"), "number", whole=True)))
-
-
-def _hide(visit: Visit, name: str) -> None:
-    try:
-        said = orjson.loads(visit.said("rule"))
-    except orjson.JSONDecodeError as error:
-        raise Problem(400, "rule is no JSON.") from error
-    content = {"stream": name, "reason": "systematic false alarms", **(said if isinstance(said, dict) else {})}
-    visit.change(make_rule, {**content, "stream": name})
-
-
 _DOING: dict[str, Callable[[Visit, str], object]] = {
     "threshold": _set_threshold,
     "learn": lambda visit, name: queue_training(visit.service, name, {"who": visit.caller.name, "promote": True}),
     "promote": _promote,
     "roll back": lambda visit, name: visit.change(roll_back_model, {}, name=name),
-    "revoke": _revoke,
     "learn from verdicts": lambda visit, name: visit.change(change_stream, {"learns": True}, name=name),
     "ignore verdicts": lambda visit, name: visit.change(change_stream, {"learns": False}, name=name),
-    "hide": _hide,
 }
 """By the button's value."""

@@ -35,10 +35,11 @@ def get_learning(service: Service, call: Call) -> Response:
             {
                 "column": rule.column,
                 "where": dict(rule.where),
-                "false_alarms": count,
+                "alert_id": numbers[0],
+                "false_alarms": len(numbers),
                 **counted(connection, stream.id, rule)[0],
             }
-            for rule, count in proposed(connection, stream.id, judge)
+            for rule, numbers in proposed(connection, stream.id, judge)
         ]
     moved: dict[str, Any] = {"alerts_below": [], "records_up": []}
     if judge.lessons:
@@ -84,7 +85,11 @@ def _judge(service: Service, name: str) -> Judge:
     return judge
 
 
-_RULE = {"column": TEXT, "where": OBJECT, **dict.fromkeys(("false_alarms", "days", "alerts", "hidden", "open"), COUNT)}
+_RULE = {
+    "column": TEXT,
+    "where": OBJECT,
+    **dict.fromkeys(("alert_id", "false_alarms", "days", "alerts", "hidden", "open"), COUNT),
+}
 _FEATURE = {"feature": TEXT, "columns": array(TEXT), "real": COUNT, "false_alarms": COUNT, "weight": _NUMBER}
 _QUESTION = {
     "record_id": COUNT,
