@@ -107,7 +107,7 @@ def test_what_was_learned_is_told_and_rules_are_proposed(client: TestClient) -> 
     assert f"/alerts/{rule['alert_id']}/rule?" in page
     assert client.get(f"/alerts/{rule['alert_id']}/rule?asked=1&about=1").status_code == 200
     # One that was real after all speaks against it.
-    judged(client, numbers[0], "real: fixed")
+    judged(client, rule["alert_id"], "real: fixed")
     told = [(each["column"], each["where"]) for each in client.get(f"{STREAM}/learning").json()["rules"]]
     assert (rule["column"], rule["where"]) not in told
 
