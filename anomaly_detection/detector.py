@@ -12,6 +12,7 @@ import sklearn.exceptions
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.preprocessing import StandardScaler
 
+from anomaly_detection.calibration.carrying import carried_over
 from anomaly_detection.calibration.drift import warn_of_drift
 from anomaly_detection.calibration.p_values import Calibration
 from anomaly_detection.calibration.thresholds import ThresholdRule
@@ -24,6 +25,8 @@ from anomaly_detection.data.schema import CleaningReport, CleanRecords
 from anomaly_detection.data.table import Table
 from anomaly_detection.errors import DataError, NotFittedError
 from anomaly_detection.features.features import SupplyChainFeatures
+from anomaly_detection.features.lessons import Lessons
+from anomaly_detection.feedback import Teachable
 from anomaly_detection.standardising import Standardising
 from mlx_iforest import MLXIsolationForest
 
@@ -78,32 +81,7 @@ class Prepared:
         return np.vstack([self.preprocessor.features_of(part) for part in parts])
 
 
-def carried_over(
-    scores: npt.NDArray[np.float64], before: npt.NDArray[np.float64], after: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Bring scores from the scale of one model to that of another, by their places among the scores of learned records.
-
-    Parameters
-    ----------
-    scores : ndarray of float64, shape (n,)
-        By the first model, in [-1, 0).
-    before, after : ndarray of float64
-        Scores of the records that the first and the second model learned from.
-
-    Returns
-    -------
-    ndarray of float64, shape (n,)
-        In [-1, 0); the order stays. Beyond the lowest learned score, what is left down to -1 is shared out alike.
-    """
-    shares = np.linspace(0.0, 1.0, 10_001)
-    old, new = np.quantile(before, shares), np.quantile(after, shares)
-    found = np.interp(scores, old, new)
-    room = (1.0 + new[0]) / max(1.0 + old[0], np.finfo(np.float64).tiny)
-    below = -1.0 + np.maximum(1.0 + scores, 0.0) * room
-    return np.asarray(np.where(scores < old[0], np.minimum(below, new[0]), found))
-
-
-class Detector(OutlierMixin, BaseEstimator):
+class Detector(Teachable, OutlierMixin, BaseEstimator):
     """Finds anomalies in raw records.
 
     It is a scikit-learn estimator: `clone`, ``set_params(model__n_estimators=300)``, `cross_val_score` and
@@ -131,6 +109,8 @@ class Detector(OutlierMixin, BaseEstimator):
         A summary of how this detector was trained, of plain JSON values; saved with it.
     calibration_ : Calibration or None
         The scores that p-values, severity, confidence and risk are read from. None before `fit`.
+    lessons_ : Lessons
+        The verdicts that it has learned from, see `feedback`.
     learned_scores_, reference_scores_ : ndarray of float64, or None
         The scores of the records that the model was fitted on, as they were when they were learned, and those that it
         was calibrated by, for `refit`; not kept in files.
@@ -150,6 +130,8 @@ class Detector(OutlierMixin, BaseEstimator):
         self.threshold_rule = threshold_rule
         self.training_: dict[str, Any] = {}
         self.calibration_: Calibration | None = None
+        self.lessons_ = Lessons()
+        self._untaught = None
         self.learned_scores_: npt.NDArray[np.float64] | None = None
         self.reference_scores_: npt.NDArray[np.float64] | None = None
 
@@ -190,6 +172,7 @@ class Detector(OutlierMixin, BaseEstimator):
         DataError
             For records that cannot be used; the message says why.
         """
+        self.lessons_, self._untaught = Lessons(), None
         frame = X if isinstance(X, CleanRecords) else to_frame(X)
         labels = None if y is None else check_labels(np.asarray(y))
         # Arrays, whatever scikit-learn is set to hand out.
@@ -204,6 +187,7 @@ class Detector(OutlierMixin, BaseEstimator):
         self, rule: ThresholdRule, scores: npt.ArrayLike, labels: npt.ArrayLike | None = None
     ) -> Detector:
         """Fit `rule` on `scores` (of `score_samples`), keep it, store its threshold in ``model.offset_``, calibrate."""
+        self._refuse_taught()
         self.threshold_rule = rule.fit(scores, labels)
         self.model.offset_ = rule.offset_
         return self.calibrate(scores, labels)
@@ -213,9 +197,15 @@ class Detector(OutlierMixin, BaseEstimator):
 
         `unseen` says whether the parts were fitted without these records; `labels`, where given, pick the normal ones.
         """
+        self._refuse_taught()
         self.reference_scores_ = np.asarray(scores, dtype=np.float64)
         self.calibration_ = Calibration.of(scores, labels, unseen=unseen)
         return self
+
+    def _refuse_taught(self) -> None:
+        """Scores that verdicts have moved are none to set a threshold or a calibration by."""
+        if self.lessons_:
+            raise DataError("Verdicts were learned from; forget them, calibrate, and give them again.")
 
     def refit(self, frame: Any, compression: Compression = NONE) -> Detector:
         """A new detector of the same settings, fitted on `frame`, under the same threshold rule.
@@ -240,8 +230,9 @@ class Detector(OutlierMixin, BaseEstimator):
             # Of many records one table of features is enough at a time.
             made.learned = made.learned[:0]
         if self.learned_scores_ is None or self.reference_scores_ is None or self.threshold_rule is None:
-            again.threshold_rule, again.model.offset_ = self.threshold_rule, self.model.offset_
-            again.calibration_ = self.calibration
+            before = self.untaught
+            again.threshold_rule, again.model.offset_ = before.rule, before.offset
+            again.calibration_ = before.calibration
         else:
             again.set_threshold(copy.deepcopy(self.threshold_rule), again.learned_scores_)
             again.calibrate(carried_over(self.reference_scores_, self.learned_scores_, again.learned_scores_))

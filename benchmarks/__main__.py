@@ -30,7 +30,16 @@ SCRIPTS = (
     "service",
     "lists",
 )
-QUALITY = ("accuracy", "adbench", "feedback", "supply_chain", "explanations", "service_hour", "streaming")
+QUALITY = (
+    "accuracy",
+    "adbench",
+    "feedback",
+    "verdicts",
+    "supply_chain",
+    "explanations",
+    "service_hour",
+    "streaming",
+)
 """Other scripts about what is found, not how fast: run by hand, since they take data or long."""
 
 LONG = ("service_soak", "inbox")

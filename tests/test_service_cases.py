@@ -78,7 +78,7 @@ def test_closing_a_case_closes_its_alerts_and_is_undone_with_them(client: TestCl
     assert [client.get(f"/v1/alerts/{each}").json()["state"] for each in ids] == ["resolved", "open", "open"]
     assert [each["what"] for each in back["history"]] == ["change", "undo"]
     many = client.patch("/v1/cases", json={"ids": [number], "state": "resolved", "verdict": "duplicate"})
-    assert many.json() == {"cases": 1, "alerts": 2}
+    assert (many.json()["cases"], many.json()["alerts"]) == (1, 2)
     assert cases(client, state="unresolved") == []
     assert cases(client, verdict="duplicate") == [number]
 

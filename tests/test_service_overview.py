@@ -60,10 +60,12 @@ def test_an_overview_counts_what_there_was(client: TestClient, monkeypatch: pyte
     assert found["verdicts"] == {"false alarm": 1, "expected": 1, "none": 1}
     # 26, 2 and 168 hours.
     assert found["hours_to_verdict"] == pytest.approx(26)
-    assert found["weeks"] == [
-        {"week": "2026-W10", "judged": 2, "false_alarms": 1, "share": 0.5},
-        {"week": "2026-W11", "judged": 1, "false_alarms": 0, "share": 0.0},
-    ]
+    first, last = found["weeks"]
+    assert (first["week"], first["judged"], first["false_alarms"], first["share"]) == ("2026-W10", 2, 1, 0.5)
+    # Of one, which was false, Wilson's interval ends at z^2 / (1 + z^2).
+    assert (first["real"], first["precision"], first["precision_low"]) == (0, 0.0, 0.0)
+    assert first["precision_high"] == pytest.approx(0.7935, abs=1e-4)
+    assert (last["week"], last["judged"], last["share"], last["precision"]) == ("2026-W11", 1, 0.0, None)
     assert client.get("/v1/overview?stream=nowhere").json()["records"] == 0
     assert client.get("/v1/overview?since=2026-03-03&until=2026-03-03T09:00Z").json()["records"] == 0
     assert is_problem(client.get("/v1/overview?since=then"), 400)

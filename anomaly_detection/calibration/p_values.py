@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -86,6 +87,12 @@ class Calibration:
     def with_learned(self, scores: npt.ArrayLike) -> Calibration:
         """The same with the `scores` (rows,) of the records that the model was fitted on."""
         return replace(self, learned=np.quantile(np.asarray(scores, dtype=np.float64), _SHARES))
+
+    def carried(self, carry: Callable[[FloatArray], FloatArray]) -> Calibration:
+        """The same with its scores brought to another scale, by a function that never falls."""
+        scores = _rounded_down(carry(self.scores.astype(np.float64)))
+        learned = None if self.learned is None else carry(self.learned)
+        return replace(self, scores=scores, quantiles=carry(self.quantiles), learned=learned)
 
     @classmethod
     def of(cls, scores: npt.ArrayLike, labels: npt.ArrayLike | None = None, *, unseen: bool = True) -> Calibration:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -138,10 +139,13 @@ class Evidence:
     agreeing, second : float
         What the second feature of a column, and the second column of a row, count beside the first, see `total`. What
         stands in the class is for models that were saved before these were attributes.
+    weights : ndarray of float32, shape (n,), or None
+        What verdicts have taught, see `Lessons`: evidence is multiplied by them where a row is weighed up.
     """
 
     agreeing: float = 0.0
     second: float = 0.15
+    weights: Floats32 | None = None
 
     def __init__(self, scales: Sequence[FeatureScale], tails: Tails) -> None:
         self.scales = tuple(scales)
@@ -155,6 +159,12 @@ class Evidence:
             return _compiled(self).of(X)
         return _learned(self).of(X)
 
+    def taught(self, weights: Floats32 | None) -> Evidence:
+        """The same with other `weights`."""
+        made = copy.copy(self)
+        made.weights = weights
+        return made
+
     def total(self, evidence: Floats32) -> npt.NDArray[np.float32]:
         """Weigh rows up, shape (n_rows,), by evidence (n_rows, n).
 
@@ -163,6 +173,8 @@ class Evidence:
         next.
         """
         learned = _learned(self)
+        if self.weights is not None:
+            evidence = evidence * self.weights
         if by_compiled_code(0):
             return learned.total(evidence, self.agreeing, self.second)
         ordered = evidence[:, learned.by_column]
@@ -181,7 +193,10 @@ class Evidence:
     def append(self, out: Floats32) -> None:
         """Write `total` of the first features of `out` into its last column."""
         if self.tails.knots.shape[2] == KNOTS and by_compiled_code(0):
-            _learned(self).write_total(_compiled(self).of(out), self.agreeing, self.second, out, out.shape[1] - 1)
+            found = _compiled(self).of(out)
+            if self.weights is not None:
+                found[:, : len(self.weights)] *= self.weights
+            _learned(self).write_total(found, self.agreeing, self.second, out, out.shape[1] - 1)
         else:
             out[:, -1] = self.total(self.of(out[:, : len(self.scales)]))
 

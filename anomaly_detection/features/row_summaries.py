@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -11,12 +13,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.schema import Role, Schema
+from anomaly_detection.errors import DataError
 from anomaly_detection.features.derived import Derived, Duration
 from anomaly_detection.features.evidence import Evidence
 from anomaly_detection.features.excuses import Excuses
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.kinds import EVIDENCE_GROUPS, weigh_evidence
-from anomaly_detection.features.memory import standing_out
+from anomaly_detection.features.lessons import Lessons
+from anomaly_detection.features.memory import Memory, standing_out
 from anomaly_detection.features.surprise import DeviationSummary
 from mlx_iforest.threads import run
 
@@ -39,6 +43,7 @@ class RowSummaries:
     feature_sources_: list[FeatureSource]
     tails_: DeviationSummary
     evidence_: Evidence | None
+    remembered_: Memory | None
 
     def _derived_columns(self) -> dict[str, Derived]:
         raise NotImplementedError
@@ -81,6 +86,51 @@ class RowSummaries:
         """The `evidence` as reasons tell it: against the value that is odd, and not what is expected from it."""
         evidence = self.evidence(features)
         return None if evidence is None else self._excuses.apply(evidence)
+
+    def leading(self, features: npt.NDArray[np.float32]) -> list[str]:
+        """The name of the feature of each row that has most evidence by itself, the first of equal ones."""
+        evidence = self.evidence(features)
+        if evidence is None:
+            raise DataError("This model weighs no evidence, so verdicts teach it nothing; train one that does.")
+        return [self.feature_sources_[place].name for place in evidence.argmax(axis=1).tolist()]
+
+    def taught(self, lessons: Lessons) -> RowSummaries:
+        """The same by what verdicts teach: rows are weighed up anew, those that are remembered too."""
+        made = copy.copy(self)
+        if self.evidence_ is None:
+            return made
+        names = [source.name for source in self.feature_sources_[: len(self.kept_)]]
+        made.evidence_ = self.evidence_.taught(lessons.weights(names))
+        if made.evidence_.weights is not None and self.remembered_ is not None:
+            made.remembered_ = self._taught_memory(self.remembered_, made.evidence_)
+        return made
+
+    def _taught_memory(self, memory: Memory, taught: Evidence) -> Memory:
+        """Memory of rows weighed up anew, where a feature that they are remembered by has another weight."""
+        assert taught.weights is not None
+        moved = np.flatnonzero((taught.weights[memory.places] != 1.0).any(axis=1))
+        summaries = memory.summaries.copy()
+        for start in range(0, len(moved), _ROWS):
+            some = moved[start : start + _ROWS]
+            summaries[some, -1] = taught.total(taught.of(self._as_remembered(memory, some)[:, : len(self.kept_)]))
+        return replace(memory, summaries=summaries)
+
+    def _as_remembered(self, memory: Memory, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Rows of a memory: what stood out as it was, and all else usual."""
+        found = np.tile(self.usual_, (len(rows), 1))
+        found[np.arange(len(rows))[:, None], memory.places[rows]] = memory.values[rows]
+        return np.hstack([found, memory.summaries[rows]])
+
+    def remembered_rows(self, most: int) -> npt.NDArray[np.float32] | None:
+        """About the features of `most` training rows, each judged by the others; None where none are remembered.
+
+        Of more they are a random part, for their order is that of digests.
+        """
+        memory = self.remembered_
+        if memory is None:
+            return None
+        n = len(memory.keys)
+        return self._as_remembered(memory, np.unique(np.linspace(0, n - 1, min(n, most)).astype(np.int64)))
 
     @cached_property
     def _excuses(self) -> Excuses:

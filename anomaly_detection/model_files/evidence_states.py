@@ -15,6 +15,7 @@ from anomaly_detection.features.evidence import Evidence, FeatureScale, Tails
 from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Forms, Gaps, Signs, Zeros
 from anomaly_detection.features.frequency import Frequency
 from anomaly_detection.features.history import History
+from anomaly_detection.features.lessons import Lessons
 from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.relations import Relation, Relations
 from anomaly_detection.features.restated import Restated, Restating
@@ -41,7 +42,7 @@ from anomaly_detection.model_files.shared_states import (
 from mlx_iforest.convert.declared import Dict, Fixed, Kind, List, Optional, Record
 from mlx_iforest.convert.declared_values import Array, Flag, Number, Text, Unkept, Whole
 
-__all__ = ["EVIDENCE", "EVIDENCE_BRANCHES"]
+__all__ = ["EVIDENCE", "EVIDENCE_BRANCHES", "LESSONS"]
 
 
 def _ascending(array: Any) -> bool:
@@ -443,3 +444,5 @@ EVIDENCE_BRANCHES: dict[str, Record] = {
     "neighbours": _of_series(Neighbours),
     "runs": _of_series(Runs),
 }
+
+LESSONS = Record(Lessons, {"features": NAMES, "verdicts": List(Whole(-1, 1), tuple)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import warnings
 from collections.abc import Mapping
@@ -17,6 +18,8 @@ from anomaly_detection.data.schema import Role
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError, ModelFileError, first_line
 from anomaly_detection.features.features import SupplyChainFeatures
+from anomaly_detection.features.lessons import Lessons
+from anomaly_detection.model_files.evidence_states import LESSONS
 from anomaly_detection.model_files.facts import facts
 from anomaly_detection.model_files.feature_states import FEATURES
 from anomaly_detection.model_files.header import (
@@ -60,7 +63,7 @@ class Native:
         Of what wrote it.
     parts : dict
         ``preprocessor`` and, of a detector, ``scaler``, ``model``, ``feature_names``, ``threshold_rule``,
-        ``calibration`` and ``training``.
+        ``calibration``, ``training`` and, where verdicts have taught it, ``lessons``.
     """
 
     kind: NativeKind
@@ -80,7 +83,12 @@ def _parts(kind: NativeKind, n_features: int | None = None) -> dict[str, Kind]:
         "threshold_rule": Optional(RULES),
         "calibration": Optional(CALIBRATION),
         "training": Free(),
+        "lessons": LESSONS,
     }
+
+
+_OPTIONAL = {"lessons"}
+"""What a file holds only where there is something to hold; earlier ones never do."""
 
 
 def to_bytes(whole: Detector | SupplyChainFeatures) -> bytes:
@@ -93,8 +101,16 @@ def to_bytes(whole: Detector | SupplyChainFeatures) -> bytes:
     """
     kind: NativeKind = "detector" if isinstance(whole, Detector) else "preprocessor"
     arrays: Arrays = {}
+    lessons = Lessons()
+    if isinstance(whole, Detector) and whole.lessons_:
+        # What they have moved follows from them.
+        lessons, whole = whole.lessons_, copy.copy(whole).learn(lessons)
     try:
-        texts = {name: dumped(one.encode(_of(whole, name), name, arrays)) for name, one in _parts(kind).items()}
+        texts = {
+            name: dumped(one.encode(lessons if name in _OPTIONAL else _of(whole, name), name, arrays))
+            for name, one in _parts(kind).items()
+            if lessons or name not in _OPTIONAL
+        }
         for text in texts.values():
             refuse_halves(text)
     except (StateError, HeaderError) as error:
@@ -160,9 +176,9 @@ def from_bytes(data: bytes, path: str) -> Native:
 
 def _decoded(kind: NativeKind, found: Mapping[str, Any], arrays: Arrays) -> dict[str, Any]:
     parts: dict[str, Any] = {}
-    if found.keys() != _parts(kind).keys():
+    if found.keys() | _OPTIONAL != _parts(kind).keys() | _OPTIONAL:
         raise StateError(f"expected the parts {', '.join(_parts(kind))}")
-    for name in _parts(kind):
+    for name in [each for each in _parts(kind) if each in found]:
         made = len(parts["preprocessor"].get_feature_names_out()) if "preprocessor" in parts else None
         parts[name] = _parts(kind, made)[name].decode(found[name], name, arrays)
     if arrays:

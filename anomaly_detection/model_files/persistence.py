@@ -164,7 +164,7 @@ def load_detector(
         parts = {**parts, **other.parts}
     detector = Detector(parts["preprocessor"], parts["scaler"], parts["model"], threshold_rule=parts["threshold_rule"])
     detector.training_, detector.calibration_ = parts["training"], parts["calibration"]
-    return detector
+    return detector.learn(parts["lessons"]) if "lessons" in parts else detector
 
 
 def _read(path: str | os.PathLike[str]) -> Native:

@@ -10,6 +10,7 @@ import orjson
 from sqlalchemy import Connection, Table, select, update
 
 from anomaly_detection.service.audit import write_audit, write_line
+from anomaly_detection.service.lessons import note_verdicts
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.tables import alerts, cases, channels, rules, settings, sources, streams
 
@@ -93,7 +94,17 @@ class _Settings(Subject):
             connection.execute(settings.insert(), rows)
 
 
-ALERT = Subject("alert", alerts)
+class _Alerts(Subject):
+    """Alerts: a change of a verdict teaches their stream."""
+
+    def put_all(self, connection: Connection, ids: Sequence[int], values: Mapping[str, Any]) -> None:
+        super().put_all(connection, ids, values)
+        if "verdict" in values:
+            for some in parts(ids):
+                note_verdicts(connection, select(alerts.c.stream_id).where(alerts.c.id.in_(some)))
+
+
+ALERT = _Alerts("alert", alerts)
 CASE = Subject("case", cases)
 STREAM = Subject("stream", streams, frozenset({"settings"}))
 RULE = Subject("rule", rules)

@@ -24,6 +24,7 @@ from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
 from anomaly_detection.explain.wording import short
 from anomaly_detection.features.group import FeatureSource
+from anomaly_detection.features.lessons import Lessons
 from anomaly_detection.model_files.persistence import load_detector
 from anomaly_detection.service.incoming import LEAKS, Incoming
 from anomaly_detection.service.verdicts import VERDICT, Judged, Verdicts
@@ -55,9 +56,9 @@ class Judge:
     """
 
     def __init__(self, detector: Detector, model_id: int, version: int, ratio: float | None = None) -> None:
-        self.calibration = detector.calibration
-        self.detector = detector if ratio is None else with_ratio(detector, ratio)
-        self.model_id, self.version, self.ratio = model_id, version, ratio
+        self.model_id, self.version = model_id, version
+        self._base = detector
+        self._judge_by(Lessons(), 0, ratio)
         self.headline = Headline.of(detector)
         self._sources: dict[str, FeatureSource] = {each.name: each for each in detector.preprocessor.feature_sources_}
         schema = detector.preprocessor.schema_
@@ -71,6 +72,45 @@ class Judge:
     def load(cls, path: Path, model_id: int, version: int, ratio: float | None = None) -> Judge:
         """Of a model file; raises `ModelFileError` too."""
         return cls(load_detector(path), model_id, version, ratio)
+
+    def _judge_by(self, lessons: Lessons, taught: int, ratio: float | None) -> None:
+        base = self._base
+        if lessons:
+            base = copy.copy(base)
+            base.learn(base.lessons_.with_more(lessons.features, lessons.verdicts))
+        self.calibration = base.calibration
+        self.detector = base if ratio is None else with_ratio(base, ratio)
+        self.lessons, self.taught, self.ratio = lessons, taught, ratio
+
+    def again(self, lessons: Lessons, taught: int, ratio: float | None) -> Judge:
+        """The same model by what verdicts have taught so far, for which `taught` stands, and another ratio."""
+        made = copy.copy(self)
+        made._judge_by(lessons, taught, ratio)
+        return made
+
+    def decisions(self, records: Sequence[Incoming]) -> list[float | None]:
+        """The decision on each of some records, None where one cannot be judged."""
+        parts: list[tuple[list[int], Batch]] = []
+        places = [place for place, record in enumerate(records) if not self._hindrance(record)]
+        self._in_parts(records, places, lambda table: score_table(self.detector, table), parts, {})
+        found: list[float | None] = [None] * len(records)
+        for some, batch in parts:
+            for place, decision in zip(some, batch.decisions.tolist(), strict=True):
+                found[place] = decision
+        return found
+
+    def leading(self, records: Sequence[Incoming]) -> list[str | None]:
+        """The feature with most evidence against each of some records, None where one cannot be judged."""
+        found: list[str | None] = [None] * len(records)
+        if self.detector.preprocessor.evidence_ is None:
+            return found
+        parts: list[tuple[list[int], Any]] = []
+        places = [place for place, record in enumerate(records) if not self._hindrance(record)]
+        self._in_parts(records, places, lambda table: self.detector.extract(table)[0], parts, {})
+        for some, features in parts:
+            for place, name in zip(some, self.detector.preprocessor.leading(features), strict=True):
+                found[place] = name
+        return found
 
     def _prepare(self) -> None:
         """Compile and load what the first record, batch and alert of a process need, before a client waits for it."""

@@ -11,12 +11,12 @@ from pathlib import Path
 from anomaly_detection.calibration.drift import find_drift
 from anomaly_detection.service.clock import seconds_since
 from anomaly_detection.service.database import Database
+from anomaly_detection.service.in_effect import judge_in_effect
 from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.metrics import Sample
 from anomaly_detection.service.models import current_models
 from anomaly_detection.service.rules import Rule, rules_of
 from anomaly_detection.service.stream_ids import StreamIds
-from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.streams import all_streams, personal_columns
 
 __all__ = ["Loaded"]
@@ -73,9 +73,8 @@ class Loaded:
         self._ids.compare(known)
         for stream_id, row in rows.items():
             judge = self.judge(stream_id)
-            ratio = StreamSettings.of(row["settings"]).anomaly_ratio
-            if judge is None or (judge.model_id, judge.ratio) != (row["id"], ratio):
-                made = Judge.load(self._models_dir / row["file"], row["id"], row["version"], ratio)
+            made = judge_in_effect(self._database, self._models_dir, row, judge)
+            if made is not judge:
                 self._models[stream_id] = _Model(made, row["created"])
         for stream_id in self._models.keys() - rows.keys():
             # The stream was deleted, or the model is no longer in effect.
@@ -85,6 +84,11 @@ class Loaded:
         """What judges a stream's records, if there is anything yet."""
         model = self._models.get(stream_id)
         return None if model is None else model.judge
+
+    @property
+    def judges(self) -> dict[int, Judge]:
+        """What judges each stream, by its id."""
+        return {stream_id: model.judge for stream_id, model in self._models.items()}
 
     def told(self, stream_id: int) -> dict[str, object] | None:
         """The version of a stream's model and when it was made; None where there is none."""

@@ -74,7 +74,10 @@ def find_model(connection: Connection, stream_id: int, version: int) -> RowMappi
 
 
 def current_models(connection: Connection) -> dict[int, RowMapping]:
-    """The version that judges, of each stream that has one, by the stream's id; with the stream's ``settings``."""
+    """The version that judges, of each stream that has one, by the stream's id; with the stream's
+    ``settings`` and how often it was ``taught``."""
     judges = and_(models.c.stream_id == streams.c.id, models.c.version == streams.c.model_version)
-    query = select(models, streams.c.settings).join(streams, judges).where(streams.c.deleted.is_(None))
+    query = (
+        select(models, streams.c.settings, streams.c.taught).join(streams, judges).where(streams.c.deleted.is_(None))
+    )
     return {row["stream_id"]: row for row in connection.execute(query).mappings()}

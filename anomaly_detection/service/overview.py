@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ __all__ = ["OVERVIEW", "overview"]
 
 _LISTED = 20
 _HOUR = 3600.0
+_DEVIATIONS = 1.959964
+"""Of a normal value, that 95 % lie within."""
 _COUNTED = 20_000
 """Newest alerts that are counted by a field, for which each is read."""
 
@@ -51,7 +54,16 @@ OVERVIEW = record(
         "by_field": array(record({"field": TEXT, "value": maybe(TEXT), **_TOTAL})),
         "verdicts": {"type": "object", "additionalProperties": COUNT},
         "hours_to_verdict": maybe(_NUMBER),
-        "weeks": array(record({"week": TEXT, "judged": COUNT, "false_alarms": COUNT, "share": _NUMBER})),
+        "weeks": array(
+            record(
+                {
+                    "week": TEXT,
+                    **dict.fromkeys(("judged", "false_alarms", "real"), COUNT),
+                    "share": _NUMBER,
+                    **dict.fromkeys(("precision", "precision_low", "precision_high"), maybe(_NUMBER)),
+                }
+            )
+        ),
     }
 )
 
@@ -215,10 +227,23 @@ def _judged(connection: Connection, whose: Any, since: str, until: str) -> dict[
                 "judged": counts.total(),
                 "false_alarms": counts["false alarm"],
                 "share": counts["false alarm"] / counts.total(),
+                **_precision(sum(counts[name] for name in counts if name.startswith("real")), counts["false alarm"]),
             }
             for week, counts in sorted(weeks.items())
         ],
     }
+
+
+def _precision(real: int, false: int) -> dict[str, Any]:
+    """The share of real alerts among those that were real or false, with its 95 % interval (Wilson, 1927)."""
+    n = real + false
+    if not n:
+        return {"real": 0, "precision": None, "precision_low": None, "precision_high": None}
+    share, square = real / n, _DEVIATIONS**2
+    middle = (share + square / (2 * n)) / (1 + square / n)
+    half = _DEVIATIONS * math.sqrt(share * (1 - share) / n + square / (4 * n * n)) / (1 + square / n)
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    return {"real": real, "precision": share, "precision_low": low, "precision_high": high}
 
 
 @lru_cache(4000)

@@ -13,6 +13,7 @@ from anomaly_detection.service.case_totals import recount
 from anomaly_detection.service.clock import as_text
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.jobs import add_job
+from anomaly_detection.service.lessons import note_verdicts
 from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.tables import METADATA, alerts, cases, idempotency, jobs, messages, records, streams
 
@@ -137,7 +138,10 @@ def _may_go(table: Table, *besides: Table) -> ColumnElement[bool]:
 def _forget_alerts(connection: Connection, numbers: list[int]) -> None:
     """Of these, delete those that have no record any more, and the cases that have none of them left."""
     mine = (alerts.c.id.in_(set(numbers)), _is_done_with(), _may_go(alerts))
-    left = set(connection.execute(delete(alerts).where(*mine).returning(alerts.c.case_id)).scalars()) - {None}
+    gone = connection.execute(delete(alerts).where(*mine).returning(alerts.c.case_id, alerts.c.stream_id)).all()
+    # What is forgotten teaches no more.
+    note_verdicts(connection, {row.stream_id for row in gone})
+    left = {row.case_id for row in gone} - {None}
     used = set(connection.execute(select(alerts.c.case_id).where(alerts.c.case_id.in_(left))).scalars())
     for number in used:
         recount(connection, number)

@@ -47,6 +47,7 @@ SETTINGS = record(
         "keep_days": maybe({"type": "number", "exclusiveMinimum": 0, "maximum": 36_500}),
         "keep_records": maybe({"type": "integer", "minimum": 1, "maximum": 10**12}),
         "personal": array(text(255), most=100),
+        "learns": {"type": "boolean"},
     },
 )
 _LISTS = ("missing", "personal")
@@ -70,6 +71,8 @@ class StreamSettings:
         So many of the newest stay; None likewise.
     personal : tuple of str
         Columns of which only callers with the right see the values, besides those that the service was started with.
+    learns : bool
+        Whether verdicts teach the model. At once.
     """
 
     columns: Mapping[str, Any] = field(default_factory=dict)
@@ -78,6 +81,7 @@ class StreamSettings:
     keep_days: float | None = None
     keep_records: int | None = None
     personal: tuple[str, ...] = ()
+    learns: bool = True
 
     @classmethod
     def of(cls, written: str) -> StreamSettings:

@@ -72,6 +72,8 @@ streams = Table(
     Column("settings", Text, nullable=False, server_default="{}"),
     # The version of its model that judges; none before the first.
     Column("model_version", Integer),
+    # How often a verdict on its alerts has changed: what judges looks whether it has learned from the last.
+    Column("taught", _BIG, nullable=False, server_default="0"),
     # Records up to this one are counted in `seen`.
     Column("seen_to", _BIG, nullable=False, server_default="0"),
     # When it was deleted: its rows go one part after the other, its own stays, for jobs and the audit name it.

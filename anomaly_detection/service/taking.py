@@ -13,6 +13,7 @@ from anomaly_detection.errors import AnomalyDetectionError
 from anomaly_detection.service import jobs
 from anomaly_detection.service.bodies import parts_of, unpacked
 from anomaly_detection.service.database import Database
+from anomaly_detection.service.in_effect import judge_in_effect
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.keeping import Kept, keep
@@ -21,7 +22,6 @@ from anomaly_detection.service.models import current_models
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.rules import rules_of
 from anomaly_detection.service.seen import Occurrences, catch_up
-from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.streams import find_stream
 from anomaly_detection.service.uploads import MOST_BYTES
 from anomaly_detection.service.verdicts import Verdicts
@@ -140,12 +140,7 @@ def current_judge(database: Database, models_dir: Path, stream_id: int, judge: J
     """What judges now: a model may come, or another take its place, while the job goes on."""
     with database.reading() as connection:
         row = current_models(connection).get(stream_id)
-    if row is None:
-        return None
-    ratio = StreamSettings.of(row["settings"]).anomaly_ratio
-    if judge is not None and (judge.model_id, judge.ratio) == (row["id"], ratio):
-        return judge
-    return Judge.load(models_dir / row["file"], row["id"], row["version"], ratio)
+    return None if row is None else judge_in_effect(database, models_dir, row, judge)
 
 
 def nothing_taken(skips: bool = False) -> dict[str, Any]:

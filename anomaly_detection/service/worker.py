@@ -20,8 +20,8 @@ from anomaly_detection.errors import AnomalyDetectionError
 from anomaly_detection.service import jobs
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.deleting import delete_all
+from anomaly_detection.service.in_effect import judge_in_effect
 from anomaly_detection.service.incoming import Incoming
-from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.keeping import next_waiting, settle
 from anomaly_detection.service.models import current_models
 from anomaly_detection.service.query_job import take_rows
@@ -79,8 +79,7 @@ def _judge(database: Database, models_dir: Path, uploads: Path, job: RowMapping,
                 jobs.end(connection, number, result={"records": 0})
         return
     try:
-        ratio = StreamSettings.of(row["settings"]).anomaly_ratio
-        judge = Judge.load(models_dir / row["file"], row["id"], row["version"], ratio)
+        judge = judge_in_effect(database, models_dir, row)
     except AnomalyDetectionError as failure:
         with database.writing() as connection:
             jobs.end(connection, number, error=str(failure))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
@@ -48,8 +48,23 @@ def act(visit: Visit) -> Response:
     sentence = f"{_counted(len(numbers), moved['alerts'])}: {gettext(told)}."
     # A comment stays, and what was taken back is not taken back further by mistake.
     is_undoable = do not in ("comment", "undo")
-    done = Done(sentence, ",".join(map(str, numbers)) if is_undoable else "")
+    effects = ((each["stream"], _effect(each)) for each in moved["effects"])
+    taught = tuple((stream, told) for stream, told in effects if told)
+    done = Done(sentence, ",".join(map(str, numbers)) if is_undoable else "", effects=taught)
     return _next(visit, done) if is_case and do in _VERDICTS else show(done)
+
+
+def _effect(found: Mapping[str, Any]) -> str:
+    """What moved, in words; empty where nothing did."""
+    below, up = len(found["alerts_below"]), len(found["records_up"])
+    said = []
+    if below:
+        said.append(
+            ngettext("%(num)s open alert moved below the line", "%(num)s open alerts moved below the line", below)
+        )
+    if up:
+        said.append(ngettext("%(num)s record came up", "%(num)s records came up", up))
+    return ", ".join(said)
 
 
 def _next(visit: Visit, done: Done) -> Response:

@@ -24,11 +24,14 @@ class Done:
         Numbers of the cases whose change can be taken back, with commas between them.
     rule : int or None
         The rule that can be revoked.
+    effects : tuple of pairs of str
+        Of streams that have learned from it, the name and what moved.
     """
 
     sentence: str
     cases: str = ""
     rule: int | None = None
+    effects: tuple[tuple[str, str], ...] = ()
 
 
 def seen(visit: Visit) -> tuple[str, Visit]:

@@ -76,7 +76,7 @@ _PAGES = (
     _Page("/start/{name}", "GET", stream_start_page, Need("manage", "path")),
     _Page("/start/{name}", "POST", learn, Need("manage", "path")),
     _Page("/streams", "GET", streams_page, Need("read", "all")),
-    _Page("/streams/{name}", "GET", stream_page, Need("read", "path")),
+    _Page("/streams/{name}", "GET", stream_page, Need("read", "path"), judges=True),
     _Page("/streams/{name}", "POST", change_stream_page, Need("manage", "path"), judges=True),
     _Page("/sources", "GET", sources_page, Need("manage", "all")),
     _Page("/sources", "POST", change_sources, Need("manage", "all")),

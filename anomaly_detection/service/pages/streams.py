@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 
@@ -11,6 +12,8 @@ from anomaly_detection.service.pages.done import went_to
 from anomaly_detection.service.pages.rendering import as_files, html
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.routes.alerts import get_alert
+from anomaly_detection.service.routes.learning import get_learning, get_questions
 from anomaly_detection.service.routes.models import list_models, promote_model, queue_training, roll_back_model
 from anomaly_detection.service.routes.rules import list_rules
 from anomaly_detection.service.routes.streams import (
@@ -24,6 +27,7 @@ from anomaly_detection.service.shapes import number_of
 
 __all__ = ["change_stream_page", "stream_page", "streams_page"]
 
+_LISTED = 20
 _DAYS, _RECORDS = 30, 100_000
 """Of the records that say what another threshold would have done."""
 
@@ -61,7 +65,28 @@ def stream_page(visit: Visit) -> Response:
         columns=columns,
         hindrance=hindrance,
         rules=visit.get(list_rules, [("stream", name), ("limit", "500")])["rules"],
+        **_learned(visit, name),
     )
+
+
+def _learned(visit: Visit, name: str) -> dict[str, Any]:
+    """What verdicts have taught, and which would teach most; nothing where there is no model."""
+    try:
+        learned = visit.get(get_learning, name=name)
+        below = [visit.get(get_alert, id=each) for each in learned["alerts_below"][:_LISTED]]
+        for each in learned["rules"]:
+            each["address"] = _address(each)
+        return {"learned": learned, "below": below, "questions": visit.get(get_questions, name=name)["questions"]}
+    except Problem as problem:
+        if problem.status != 409:
+            raise
+        return {"learned": None}
+
+
+def _address(rule: Mapping[str, Any]) -> str:
+    """The page that makes a rule that is proposed."""
+    said = [part for name, value in rule["where"].items() for part in (("name", name), ("how", "is"), ("value", value))]
+    return f"/alerts/{rule['alert_id']}/rule?" + urlencode([("asked", "1"), ("about", "1"), *said])
 
 
 def change_stream_page(visit: Visit) -> Response:
@@ -91,5 +116,7 @@ _DOING: dict[str, Callable[[Visit, str], object]] = {
     "learn": lambda visit, name: queue_training(visit.service, name, {"who": visit.caller.name, "promote": True}),
     "promote": _promote,
     "roll back": lambda visit, name: visit.change(roll_back_model, {}, name=name),
+    "learn from verdicts": lambda visit, name: visit.change(change_stream, {"learns": True}, name=name),
+    "ignore verdicts": lambda visit, name: visit.change(change_stream, {"learns": False}, name=name),
 }
 """By the button's value."""

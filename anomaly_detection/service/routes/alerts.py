@@ -10,6 +10,7 @@ from starlette.responses import Response
 from anomaly_detection.service.access import Need
 from anomaly_detection.service.alert_book import ALERT_SHAPE, ALERTS, CHANGE, change_alerts, change_of, find_alert
 from anomaly_detection.service.context import CONTEXT, WINDOW, context_of
+from anomaly_detection.service.effects import EFFECT, changing
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.operations import Call, Operation
 from anomaly_detection.service.problems import Problem
@@ -49,7 +50,8 @@ def change_one_alert(service: Service, call: Call) -> Response:
         change_alerts(connection, [call.id], call.who, call.content)
         return _found(connection, call.id)
 
-    return answer(service.writer.run(work))
+    made, effects = changing(service, call.content, work)
+    return answer({**made, "effects": effects})
 
 
 def change_many_alerts(service: Service, call: Call) -> Response:
@@ -60,8 +62,8 @@ def change_many_alerts(service: Service, call: Call) -> Response:
     def work(connection: Connection) -> None:
         change_alerts(connection, ids, call.who, content)
 
-    service.writer.run(work)
-    return answer({"alerts": len(ids)})
+    _, effects = changing(service, content, work)
+    return answer({"alerts": len(ids), "effects": effects})
 
 
 def _found(connection: Connection, number: int) -> dict[str, Any]:
@@ -88,8 +90,8 @@ OPERATIONS = (
         "/v1/alerts",
         change_many_alerts,
         "Change many alerts in one transaction: their state, verdict or assignee; comment on them, or undo.",
-        record({"alerts": COUNT}),
-        "How many were changed.",
+        record({"alerts": COUNT, "effects": array(EFFECT)}),
+        "How many were changed, and what the verdicts among them have taught.",
         body=change_of(_MANY),
         statuses=(404, 409),
         needs=Need("change", "alerts"),

@@ -18,6 +18,7 @@ from anomaly_detection.service.case_book import (
     split_case,
 )
 from anomaly_detection.service.case_facets import FACETS, categories_of, facets
+from anomaly_detection.service.effects import EFFECT, changing
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.masking import MASK
 from anomaly_detection.service.operations import Call, Operation, Parameter
@@ -58,7 +59,8 @@ def change_one_case(service: Service, call: Call) -> Response:
         moved = change_case(connection, call.id, call.who, call.content)
         return {**find_case(connection, call.id), "alerts_changed": moved}
 
-    return answer(service.writer.run(work))
+    made, effects = changing(service, call.content, work)
+    return answer({**made, "effects": effects})
 
 
 def change_cases(service: Service, call: Call) -> Response:
@@ -69,7 +71,8 @@ def change_cases(service: Service, call: Call) -> Response:
     def work(connection: Connection) -> int:
         return sum(change_case(connection, each, call.who, said) for each in ids)
 
-    return answer({"cases": len(ids), "alerts": service.writer.run(work)})
+    moved, effects = changing(service, said, work)
+    return answer({"cases": len(ids), "alerts": moved, "effects": effects})
 
 
 def split(service: Service, call: Call) -> Response:
@@ -108,8 +111,8 @@ OPERATIONS = (
         "/v1/cases",
         change_cases,
         "Change many cases, and with their state their alerts, in one transaction.",
-        record({"cases": COUNT, "alerts": COUNT}),
-        "How many cases, and how many alerts with them.",
+        record({"cases": COUNT, "alerts": COUNT, "effects": array(EFFECT)}),
+        "How many cases, how many alerts with them, and what the verdicts among them have taught.",
         body=case_change({"ids": _IDS}),
         statuses=(404, 409),
         needs=Need("change", "cases"),

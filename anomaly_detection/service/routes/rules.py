@@ -34,7 +34,7 @@ from anomaly_detection.service.shapes import COUNT, MOMENT, OBJECT, TEXT, array,
 from anomaly_detection.service.streams import need_stream
 from anomaly_detection.service.tables import alerts, rules
 
-__all__ = ["OPERATIONS"]
+__all__ = ["OPERATIONS", "counted"]
 
 _DAYS = 90
 _EXAMPLES = 20
@@ -80,23 +80,27 @@ def suggest_rule(service: Service, call: Call) -> Response:
 
 def preview_rule(service: Service, call: Call) -> Response:
     """``POST /v1/rules/preview``: what a rule would have hidden; nothing is changed."""
-    rule = _rule(call.content)
-    since = datetime.now(timezone.utc) - timedelta(days=_DAYS)
-    moment = since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     with service.database.reading() as connection:
         stream = need_stream(connection, call.content["stream"])
-        count, hit, still_open, examples = 0, 0, 0, []
-        for row in _rows(connection, stream.id, alerts.c.last_seen >= moment):
-            count += 1
-            if rule.hides(orjson.loads(row["record"]), row["lead_column"], ""):
-                hit += 1
-                still_open += row["state"] != "resolved" and row["hidden_by"] is None
-                examples.append(row["id"])
+        counts, examples = counted(connection, stream.id, _rule(call.content))
         shown = connection.execute(
             ALERTS.query.where(alerts.c.id.in_(examples[-_EXAMPLES:])).order_by(alerts.c.id.desc())
         )
         told = [ALERTS.render(row) for row in shown.mappings()]
-    return answer({"days": _DAYS, "alerts": count, "hidden": hit, "open": still_open, "examples": told})
+    return answer({**counts, "examples": told})
+
+
+def counted(connection: Connection, stream_id: int, rule: Rule) -> tuple[dict[str, int], list[int]]:
+    """How many alerts there were in the last days, how many of them a rule would have hidden, and which."""
+    since = datetime.now(timezone.utc) - timedelta(days=_DAYS)
+    moment = since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    count, still_open, hit = 0, 0, []
+    for row in _rows(connection, stream_id, alerts.c.last_seen >= moment):
+        count += 1
+        if rule.hides(orjson.loads(row["record"]), row["lead_column"], ""):
+            still_open += row["state"] != "resolved" and row["hidden_by"] is None
+            hit.append(row["id"])
+    return {"days": _DAYS, "alerts": count, "hidden": len(hit), "open": still_open}, hit
 
 
 def make_rule(service: Service, call: Call) -> Response:
