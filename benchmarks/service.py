@@ -2,13 +2,16 @@
 
 A client in a process of its own, on loopback: one record a request, over one connection or a new one each time, by one
 client or by several at once; and batches. Once with a model, and once without one, where records are only kept: the
-difference is what judging costs.
+difference is what judging costs. The clients share the cores with the service. Beside it, in the same run, the same
+model behind FastAPI and joblib as people write it, which keeps nothing and tells no reasons.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
+import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,9 +19,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import joblib
 import numpy as np
 import psutil
 
@@ -29,7 +34,9 @@ from benchmarks.harness import Result, Table, machine, options, save, versions
 
 CLIENTS = 8
 TRAINED = 2000
+JSON = {"Content-Type": "application/json"}
 NDJSON = {"Content-Type": "application/x-ndjson"}
+PEER = "FastAPI + joblib, judged alone"
 BATCH = "/v1/streams/default/records"
 
 
@@ -44,6 +51,28 @@ def service(folder: Path, *given: str) -> Iterator[tuple[int, psutil.Process]]:
             raise SystemExit(line + process.stderr.read())
         try:
             yield int(line.split(";")[0].rsplit(":", 1)[1]), psutil.Process(process.pid)
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def peer(model: Path) -> Iterator[tuple[int, psutil.Process]]:
+    """`service_peer` by uvicorn: its port, and its process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "benchmarks.service_peer:app", "--port", str(port), "--no-access-log"]
+    variables = {**os.environ, "MODEL": str(model)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=variables) as process:
+        assert process.stderr is not None
+        told = ""
+        while "running on" not in told:
+            line = process.stderr.readline()
+            if not line:
+                raise SystemExit(told)
+            told += line
+        try:
+            yield port, psutil.Process(process.pid)
         finally:
             process.terminate()
 
@@ -72,7 +101,7 @@ def one_client(port: int, requests: list[bytes], *, anew: bool) -> list[float]:
         began = time.perf_counter()
         if anew:
             connection.close()
-        send(connection, "/detect", body, {})
+        send(connection, "/detect", body, JSON)
         took.append(time.perf_counter() - began)
     connection.close()
     return took
@@ -94,7 +123,7 @@ def several_clients(port: int, requests: list[bytes]) -> tuple[list[float], floa
 
 
 def measured(port: int, process: psutil.Process, count: int, batch: int, seed: int) -> dict[str, list[float]]:
-    """Of each way to send: p50 and p99 in milliseconds, requests or records a second, CPU of the service for each."""
+    """Of each way to send: p50 and p99 in ms, requests or records a second, CPU of the service for each in us."""
     requests = bodies(3 * count, seed)
     one_client(port, requests[:20], anew=False)
     found: dict[str, list[float]] = {}
@@ -110,6 +139,8 @@ def measured(port: int, process: psutil.Process, count: int, batch: int, seed: i
     before = sum(process.cpu_times()[:2])
     took, seconds = several_clients(port, requests[2 * count :])
     note(f"{CLIENTS} clients", took, seconds, count, sum(process.cpu_times()[:2]) - before)
+    if not batch:
+        return found
     lines = [body[len('{"data": ') : -1] for body in bodies(batch, seed + 1)]
     before = sum(process.cpu_times()[:2])
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
@@ -129,7 +160,9 @@ def main(arguments: list[str] | None = None) -> None:
     found: dict[str, list[dict[str, list[float]]]] = {"judged and kept": [], "kept": []}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        AnomalyDetectionAPI().fit(generate("classic", TRAINED, seed=1).frame).save_model(folder / "model.safetensors")
+        model = AnomalyDetectionAPI().fit(generate("classic", TRAINED, seed=1).frame)
+        model.save_model(folder / "model.safetensors")
+        joblib.dump(model, folder / "model.joblib")
         ways = {
             "judged and kept": ("--model", str(folder / "model.safetensors")),
             "kept": ("--learn-from", "1000000"),
@@ -138,6 +171,9 @@ def main(arguments: list[str] | None = None) -> None:
             for way, given in ways.items():
                 with service(folder / way, *given) as (port, process):
                     found[way].append(measured(port, process, count, batch, 10 * number + 2))
+            if find_spec("fastapi") is not None:
+                with peer(folder / "model.joblib") as (port, process):
+                    found.setdefault(PEER, []).append(measured(port, process, count, 0, 10 * number + 2))
     rows = []
     for way, runs in found.items():
         for how in runs[0]:
@@ -146,7 +182,7 @@ def main(arguments: list[str] | None = None) -> None:
     columns = ["what", "p50, ms", "p99, ms", "records a second", "us of the service's CPU a record"]
     table = Table(f"Records of 13 columns; medians of {repeats} runs", columns, rows)
     print(table.markdown())
-    packages = ["starlette", "uvicorn", "sqlalchemy", "orjson"]
+    packages = ["starlette", "uvicorn", "sqlalchemy", "orjson", "fastapi"]
     result = Result(
         "Service", str(__doc__).strip(), "python -m benchmarks.service", [table], found, here, versions(packages)
     )

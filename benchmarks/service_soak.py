@@ -35,15 +35,17 @@ RATE = 40.0
 FLAT = 0.1
 """Megabytes a minute."""
 
-MODEL_EVERY = 600.0
-"""Seconds after which a model is trained anew."""
+LOOKS = 5.0
+"""Seconds between looks at alerts and metrics."""
 
 
 class Load:
     """Clients in threads, until they are stopped."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, minutes: float) -> None:
         self.port, self.sent = port, 0
+        # Three times in the first half: one of more records is larger, and what remains is that they take turns.
+        self._trains_every = max(12, int(60 * minutes / 8 / LOOKS))
         self._stop = threading.Event()
         self._failed: list[BaseException] = []
         self._threads = [
@@ -94,12 +96,12 @@ class Load:
         for path in ("/v1/alerts?sort=severity", "/metrics", "/status", "/health"):
             connection.request("GET", path)
             connection.getresponse().read()
-        if number and number % int(MODEL_EVERY / 5) == 0:
+        if number and number % self._trains_every == 0:
             connection.request("POST", "/train")
             connection.getresponse().read()
         # The service ends connections that idle.
         connection.close()
-        self._stop.wait(5.0)
+        self._stop.wait(LOOKS)
 
     def _records(self, seed: int) -> list[dict[str, Any]]:
         return [dict(each) for each in plain(generate("classic", 400, seed=seed % 50).frame.to_dict("records"))]
@@ -134,7 +136,7 @@ def main(arguments: list[str] | None = None) -> int:
         AnomalyDetectionAPI().fit(generate("classic", 2000, seed=1).frame).save_model(folder / "model.safetensors")
         given = ("--model", str(folder / "model.safetensors"), "--keep-records", "20000")
         with service(folder / "data", *given, "--workers", str(chosen.workers)) as (port, process):
-            load = Load(port)
+            load = Load(port, chosen.minutes)
             began = time.monotonic()
             while (passed := time.monotonic() - began) < 60 * chosen.minutes and load.goes_on:
                 time.sleep(min(chosen.every, 60 * chosen.minutes - passed))

@@ -35,6 +35,8 @@ from anomaly_detection.service.worker import work
 ROOT = Path(__file__).parent.parent
 PRODUCTS = (("P1", "Vaccine", 4.0, 20.0), ("P2", "Chips", 21.0, 5.0), ("P3", "Fish", 1.0, 8.0))
 START = datetime(2026, 1, 1)
+# As pyproject.toml has it.
+_WARNINGS = "error,ignore:'imghdr' is deprecated"
 
 FORM = {
     "productId": "P1",
@@ -134,8 +136,8 @@ def client_of(service: Service) -> TestClient:
 def started(folder: Path, *options: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """A service as a user starts it: the process, and where it listens. It is told to end if it has not."""
     command = [sys.executable, "-m", "anomaly_detection", "serve", "--data-dir", str(folder), "--port", "0", *options]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **variables}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": _WARNINGS, **variables}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         line = process.stderr.readline()
         assert "listening on " in line, line + process.stderr.read()

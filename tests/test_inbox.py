@@ -15,7 +15,7 @@ from sqlalchemy import delete, update
 from starlette.testclient import TestClient
 
 from anomaly_detection.service import jobs
-from anomaly_detection.service.pages.acting import _DOING
+from anomaly_detection.service.pages.acting import DOING
 from anomaly_detection.service.pages.rendering import STATIC, age, figure, lasting, number, static_file
 from anomaly_detection.service.pages.start import LATEST
 from anomaly_detection.service.service import Service
@@ -23,6 +23,7 @@ from anomaly_detection.service.tables import alerts, cases, records
 
 RECORDS = "/v1/streams/default/records"
 SCRIPT = "<script>alert(1)</script>"
+ON_STREAM = {"HX-Request": "true", "HX-Current-URL": "http://127.0.0.1/streams/default"}
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
 
 
@@ -111,7 +112,7 @@ def test_pages_go_on_where_the_last_one_ended(client: TestClient) -> None:
     (following,) = re.findall(r'href="([^"]+)" rel="next"', first)
     second = page(client, unescape(following))
     assert re.findall(r'id="case-(\d+)"', first + second) == everything[:2]
-    assert "From the worst" in second
+    assert "From the first" in second
 
 
 @pytest.mark.parametrize(
@@ -210,7 +211,7 @@ def test_every_button_is_something_that_can_be_done(client: TestClient) -> None:
     texts = page(client, "/", snoozed="too") + page(client, f"/cases/{case}")
     act(client, ids=case, do="acknowledge")
     texts += page(client, f"/cases/{case}")
-    assert set(re.findall(r'name="do" value="([^"]+)"', texts)) == set(_DOING)
+    assert set(re.findall(r'name="do" value="([^"]+)"', texts)) == set(DOING)
 
 
 def test_the_page_of_a_case_says_why_and_what_came_before(client: TestClient) -> None:
@@ -318,10 +319,19 @@ def test_the_start_goes_from_a_table_to_the_inbox(tmp_path: Path) -> None:
         assert SCRIPT not in text
         assert '<a href="/start/mine">' in page(client, "/")
         assert client.post("/start/mine", data={"column": "humidity", "was": "number"}).status_code == 400
-        asked = {"column": ["humidity", "temperature"], "was": ["number"] * 2, "kind": ["ignore", "number"]}
+        asked = {
+            "column": ["humidity", "temperature"],
+            "was": ["number"] * 2,
+            "kind": ["ignore", "number"],
+            "had": ["", "-1"],
+            "missing": ["", "-999, n/a"],
+        }
         went = client.post("/start/mine", data=asked, headers={"HX-Request": "true"})
         assert (went.status_code, went.headers["HX-Redirect"]) == (200, "/start/mine")
-        assert client.get("/v1/streams/mine").json()["settings"]["columns"] == {"humidity": {"kind": "ignore"}}
+        assert client.get("/v1/streams/mine").json()["settings"]["columns"] == {
+            "humidity": {"kind": "ignore"},
+            "temperature": {"missing": ["-999", "n/a"]},
+        }
         assert client.post("/start/mine", data=asked).status_code == 409
         assert "Learning from 60 records" in page(client, "/start/mine")
         work_off(service)
@@ -404,7 +414,8 @@ def test_the_page_of_a_stream_changes_its_threshold_and_its_model(tmp_path: Path
         rule = {"stream": "default", "column": None, "where": {"product": "Fish"}, "reason": SCRIPT}
         number = client.post("/v1/rules", json=rule).json()["id"]
         assert SCRIPT in unescape(page(client, "/streams/default"))
-        assert do("revoke", number=str(number)) == 303
+        revoked = client.post("/rules", data={"do": "revoke", "number": number}, headers=ON_STREAM)
+        assert revoked.headers["HX-Redirect"] == "/streams/default"
         assert client.get(f"/v1/rules/{number}").json()["revoked"]
         assert do("burn") == 400
         # All of it is in the audit.
@@ -412,6 +423,7 @@ def test_the_page_of_a_stream_changes_its_threshold_and_its_model(tmp_path: Path
         assert "anomaly_ratio" in text
         assert "revoke rule" in text
         assert "Nothing was changed" in page(client, "/audit", who="nobody")
-        (export,) = re.findall(r'href="(/v1/audit[^"]+)"', page(client, "/audit", subject="rule"))
+        (export, _) = re.findall(r'href="(/v1/audit[^"]+)"', page(client, "/audit", subject="rule"))
         assert client.get(unescape(export)).headers["Content-Type"].startswith("text/csv")
+        assert "revoke rule" in page(client, "/audit", text='"revoked"')
         assert 'rel="next"' in page(client, "/audit", limit="1")

@@ -14,9 +14,11 @@ import pytest
 from service_example import client_of, hot, resting, simulated, started
 
 from anomaly_detection.service import users
+from anomaly_detection.service.configuration import database_url
+from anomaly_detection.service.database import Database
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -28,21 +30,32 @@ PASSWORD = "correct horse battery"
 _WAIT = 60_000
 
 
-@pytest.fixture
-def page() -> Iterator[Page]:
-    """A page whose errors, a refusal by its policy among them, fail the test."""
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
     playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    found: list[str] = []
     with playwright.sync_playwright() as started_one:
         options = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
-        browser = started_one.chromium.launch(executable_path=CHROMIUM, args=options)
-        made = browser.new_page()
-        made.set_default_timeout(_WAIT)
-        made.on("pageerror", lambda error: found.append(str(error)))
-        made.on("console", lambda said: found.append(said.text) if said.type == "error" else None)
+        made = started_one.chromium.launch(executable_path=CHROMIUM, args=options)
         yield made
-        browser.close()
-    assert found == []
+        made.close()
+
+
+@pytest.fixture
+def errors() -> list[str]:
+    """Of the page."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, errors: list[str]) -> Iterator[Page]:
+    """A page whose errors, a refusal by its policy among them, fail the test."""
+    made = browser.new_page()
+    made.set_default_timeout(_WAIT)
+    made.on("pageerror", lambda error: errors.append(str(error)))
+    made.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    yield made
+    made.close()
+    assert errors == []
 
 
 def table(path: Path) -> Path:
@@ -83,6 +96,7 @@ def test_from_an_empty_folder_to_verdicts_by_keys_alone(page: Page, tmp_path: Pa
         count = page.locator(".case").count()
         assert count > 2
         triage(page, count)
+        hide_snooze_and_export(page)
         # It is kept, and a verdict is taken back after a reload too.
         page.goto(f"{url}/?state=resolved&stream=orders-1")
         assert page.locator(".case").count() == 2
@@ -133,6 +147,49 @@ def triage(page: Page, count: int) -> None:
     assert page.locator(".case").count() == count - 2
     page.get_by_role("button", name="Keys").click()
     page.get_by_label("Use single keys").check()
+    page.keyboard.press("Escape")
+
+
+def hide_snooze_and_export(page: Page) -> None:
+    before = page.locator(".case").count()
+    # A rule in two keys, and one that takes it back.
+    page.keyboard.press("h")
+    page.get_by_role("heading", name="Hide alerts like this one").wait_for()
+    page.get_by_text("In the last 90 days it would have hidden").wait_for()
+    page.locator("#reason:focus").wait_for()
+    press(page, "Enter", "A rule hides")
+    assert page.locator(".case").count() < before
+    assert "stream=orders-1" in page.url
+    press(page, "u", "revoked")
+    assert page.locator(".case").count() == before
+    page.keyboard.press("s")
+    press(page, "Enter", "snoozed")
+    assert page.locator(".case").count() == before - 1
+    press(page, "u", "undone")
+    # The slider says what it means before it is let go.
+    page.focus("#min_severity")
+    page.locator("#severity-told", has_text="any: ").wait_for()
+    page.keyboard.press("End")
+    page.locator("#severity-told", has_text="95 up: ").wait_for()
+    page.wait_for_url("**min_severity=95**")
+    page.go_back()
+    page.locator(".case").first.wait_for()
+    page.get_by_text("More filters").click()
+    page.locator("select:has(option[value='product=Fish'])").select_option("product=Fish")
+    page.wait_for_url("**has=product%3DFish**")
+    assert 0 < page.locator(".case").count() < before
+    page.get_by_role("button", name="Save this view").click()
+    page.keyboard.type(HOSTILE)
+    press(page, "Enter", "Saved as")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV").click()
+    lines = download.value.path().read_text("utf-8").splitlines()
+    assert len(list(csv.DictReader(lines))) == page.locator(".case").count()
+    page.get_by_role("link", name="Clear").click()
+    page.get_by_role("link", name=HOSTILE).click()
+    page.wait_for_url("**has=product%3DFish**")
+    page.get_by_role("button", name="Remove the view").click()
+    page.get_by_text("is removed").wait_for()
 
 
 def test_a_long_cell_and_many_columns_stay_within_a_small_window(page: Page, tmp_path: Path) -> None:
@@ -142,7 +199,10 @@ def test_a_long_cell_and_many_columns_stay_within_a_small_window(page: Page, tmp
         record = {**simulated(1)[0], **wide}
         sent = page.request.post(f"{url}/v1/streams/wide/records", data=record)
         number = sent.json()["first_record_id"]
-        for path in ("/", "/records", f"/records/{number}", "/start", "/start/wide"):
+        hot_one = {**hot(1), **wide}
+        page.request.post(f"{url}/v1/streams/default/records", data=hot_one)
+        paths = ("/", "/records", f"/records/{number}", "/start", "/start/wide", "/users", "/audit", "/streams/default")
+        for path in paths:
             page.goto(url + path)
             assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
 
@@ -156,19 +216,19 @@ def log_in(page: Page, url: str, name: str) -> None:
     page.locator(".case.current").wait_for()
 
 
-def test_two_people_on_one_case(page: Page, tmp_path: Path) -> None:
+def test_two_people_on_one_case_while_the_service_goes_and_comes(
+    browser: Browser, page: Page, errors: list[str], tmp_path: Path
+) -> None:
     with resting(tmp_path) as service:
         service.writer.run(lambda connection: users.add_user(connection, "ann", "admin", PASSWORD))
         service.writer.run(lambda connection: users.add_user(connection, "ben", "analyst", PASSWORD))
         client_of(service).post("/detect", json={"data": hot()})
+    other = browser.new_page()
+    other.set_default_timeout(_WAIT)
     with started(tmp_path, "--host", "0.0.0.0") as (_, url):
         here = url.replace("0.0.0.0", "127.0.0.1")
         log_in(page, here, "ann")
         press(page, "a", "yours")
-        browser = page.context.browser
-        assert browser is not None
-        other = browser.new_page()
-        other.set_default_timeout(_WAIT)
         log_in(other, here, "ben")
         # The second sees what the first did, and the first what the second did.
         assert other.locator(".assignee").inner_text() == "ann"
@@ -177,10 +237,29 @@ def test_two_people_on_one_case(page: Page, tmp_path: Path) -> None:
         page.get_by_role("heading", name="Why").wait_for()
         assert "resolved as expected" in page.locator(".meta").first.inner_text()
         assert "ben" in page.locator(".history").inner_text()
-        page.get_by_role("button", name="Log out").click()
+    assert errors == []
+    page.keyboard.press("u")
+    page.get_by_text("The service cannot be reached").wait_for()
+    with started(tmp_path, "--host", "0.0.0.0", "--port", here.rpartition(":")[2]):
+        # The page goes on where it was: the session is kept.
+        press(page, "u", "undone")
+        other.reload()
+        assert other.locator(".case").count() == 1
+        other.get_by_role("button", name="Log out").click()
+        other.wait_for_url("**/login")
+        other.goto(f"{here}/cases/1")
+        other.wait_for_url("**/login")
+        other.close()
+        database = Database(database_url(tmp_path))
+        with database.writing() as connection:
+            users.end_sessions(connection, "ann")
+        database.close()
+        page.keyboard.press("r")
         page.wait_for_url("**/login")
-        page.goto(f"{here}/cases/1")
-        page.wait_for_url("**/login")
+    # The browser tells of both too.
+    told = ("Failed to load resource", "htmx:", "Response Status Error Code 401")
+    assert all(each.startswith(told) for each in errors)
+    errors.clear()
 
 
 def axe() -> str:
@@ -245,6 +324,9 @@ PAGES = (
     "start/default",
     "streams",
     "streams/default?percent=3",
+    "users",
+    "cases/1/split",
+    "alerts/1/rule",
     "audit",
     "login",
 )

@@ -137,7 +137,7 @@ LAYERS = {
         {"kernel_input", "score_function"},
         {"growth"},
         {"backends"},
-        {"finite", "performance", "resources"},
+        {"feedback", "finite", "performance", "resources"},
         {"model"},
         {"compress", "convert", "explain", "scorer"},
         {"fitted_forest"},

@@ -23,6 +23,8 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?!https?://)([^)\s]+)\)")
 NOT_RUN = "no test runs this"
 
+SERVICE_PAGES = {"docs/service.md", "docs/sources.md", "docs/notifications.md"}
+
 # A full training takes longer than a test may; here the same way with less of everything. Of an option that is there
 # twice the last counts. The README's own model is not shortened: its alerts are compared with those that the README
 # shows, and the other pages use it.
@@ -145,8 +147,8 @@ def test_reasons_show_what_explain_prints(outputs: dict[str, str], capsys: pytes
 
 
 @pytest.mark.slow
-# test_service_page.py runs the other, beside a service.
-@pytest.mark.parametrize("page", sorted({name for name, text in PAGES.items() if commands(text)} - {"docs/service.md"}))
+# test_service_page.py runs the others, beside a service.
+@pytest.mark.parametrize("page", sorted({name for name, text in PAGES.items() if commands(text)} - SERVICE_PAGES))
 def test_the_commands(page: str, outputs: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     for command in commands(PAGES[page]):
         execute(command, capsys)

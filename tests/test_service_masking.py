@@ -124,6 +124,8 @@ PATHS = (
     "/v1/records/{record_id}/explanation",
     "/v1/cases",
     "/v1/cases/1",
+    "/v1/cases/facets?stream=default",
+    "/v1/views",
     "/v1/rules",
     "/v1/rules/1",
     "/v1/jobs",
@@ -185,7 +187,14 @@ def test_files_hide_it(clients: dict[str, Any], alert: dict[str, Any], name: str
 
 @pytest.mark.parametrize(
     "path",
-    ["alerts?text=Mavis", "alerts?has=location=x", "cases?text=high", "records?sent_id=HOT-1", "records?has=a=b"],
+    [
+        "alerts?text=Mavis",
+        "alerts?has=location=x",
+        "cases?text=high",
+        "cases?has=location=x",
+        "records?sent_id=HOT-1",
+        "records?has=a=b",
+    ],
 )
 def test_nobody_guesses_at_it_by_a_filter(clients: dict[str, Any], path: str) -> None:
     assert clients["analyst"].get(f"/v1/{path}").status_code == 200

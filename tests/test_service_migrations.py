@@ -89,7 +89,7 @@ def test_the_versions_are_in_line() -> None:
     assert numbers == [f"{number:04}" for number in range(len(numbers), 0, -1)]
 
 
-@pytest.mark.parametrize("version", ["0001", "0002"])
+@pytest.mark.parametrize("version", ["0001", "0002", "0003", "0004"])
 def test_all_that_an_earlier_version_has_kept_is_there(database: Database, version: str, tmp_path: Path) -> None:
     database.migrate(version)
     with database.writing() as connection:

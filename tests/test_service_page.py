@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 from service_example import started
-from test_readme import PAGES, ROOT, commands
+from test_readme import PAGES, ROOT, SERVICE_PAGES, commands
 
 from anomaly_detection.cli import _parser, main
+from anomaly_detection.synthetic import generate
 
 PAGE = PAGES["docs/service.md"]
 EXAMPLES = ROOT / "examples" / "service"
@@ -28,12 +29,16 @@ EXAMPLES = ROOT / "examples" / "service"
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("page", sorted(SERVICE_PAGES))
+def test_the_commands(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
+    generate("realistic", 50).frame.to_csv("new.csv", index=False)
     answers = {}
     with ExitStack() as stack:
         url = ""
-        for command in commands(PAGE):
+        for command in commands(PAGES[page]):
             program, *words = shlex.split(command)
             if program == "curl":
                 words = [word.replace("http://localhost:5002", url.replace("127.0.0.1", "localhost")) for word in words]
@@ -55,6 +60,8 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
                 _, url = stack.enter_context(started(tmp_path / "service_data", *words[1:-1]))
             elif program == "make":
                 subprocess.run(["make", "-n", *words], cwd=ROOT, check=True, capture_output=True)
+            elif program in ("mkdir", "python"):
+                subprocess.run([{"python": sys.executable}.get(program, program), *words], check=True)
             elif "--help" in words:
                 with pytest.raises(SystemExit, match="0"):
                     main(words)
@@ -64,7 +71,9 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
                 assert main(words) == 0, command
             capsys.readouterr()
     good = [answer for answer in answers.values() if answer.get("status", "running") in ("healthy", "running")]
-    assert len(good) == len(answers), answers
+    assert len(good) == len(answers) > 3, answers
+    if page != "docs/service.md":
+        return
     (detected,) = (answer for command, answer in answers.items() if command.endswith("/detect"))
     assert detected["is_anomaly"] is True
     assert "lead_time 95" in detected["explanation"].lower()

@@ -238,7 +238,7 @@ def test_jobs_to_forget_come_once_an_hour_and_do_not_pile_up(tmp_path: Path) -> 
         for hour in range(3):
             for _ in range(2):
                 with service.database.writing() as connection:
-                    queue_forgetting(connection)
+                    queue_forgetting(connection, Retention(records=4))
             work(service.database, tmp_path / "models", "me", Retention(records=4))
             with service.database.reading() as connection:
                 rows = connection.execute(select(jobs_table.c.state, jobs_table.c.result)).all()
@@ -254,5 +254,7 @@ def test_a_service_forgets_by_itself(tmp_path: Path) -> None:
         (record,) = usual_ones(service, 1)
         for _ in range(30):
             client_of(service).post("/detect", json={"data": record})
-    with running(tmp_path, retention=Retention(records=10)) as service:
+        # What is said of the stream comes before what is said of all.
+        client_of(service).patch("/v1/streams/default", json={"keep_records": 10})
+    with running(tmp_path, retention=Retention(records=20)) as service:
         wait_until(lambda: counted(service, records) == 10)

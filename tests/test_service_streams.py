@@ -35,7 +35,12 @@ def made(client: TestClient, name: str, **said: Any) -> str:
 def test_a_stream_is_made_with_its_columns_and_changed_and_changed_back(client: TestClient) -> None:
     where = made(client, "ports", columns={"port": {"kind": "category"}}, missing=["-999"], learn_from=50)
     stream = client.get(where).json()
-    assert stream["settings"] == {"columns": {"port": {"kind": "category"}}, "missing": ["-999"], "anomaly_ratio": None}
+    assert stream["settings"] == {
+        "columns": {"port": {"kind": "category"}},
+        "missing": ["-999"],
+        **dict.fromkeys(("anomaly_ratio", "keep_days", "keep_records")),
+        "personal": [],
+    }
     assert (stream["learn_from"], stream["judged"], stream["model"]) == (50, 0, None)
     assert is_problem(client.post("/v1/streams", json={"name": "ports"}), 409)
     changed = client.patch(where, json={"anomaly_ratio": 0.01, "learn_from": 60}).json()
@@ -64,6 +69,9 @@ def test_a_stream_is_made_with_its_columns_and_changed_and_changed_back(client: 
         {"name": "odd", "anomaly_ratio": "much"},
         {"name": "odd", "learn_from": 1},
         {"name": "odd", "missing": [1]},
+        {"name": "odd", "keep_days": 0},
+        {"name": "odd", "keep_records": 0.5},
+        {"name": "odd", "personal": ["a" * 256]},
         {"name": "odd", "columns": {"a": {"kind": "letter"}}},
         {"name": "odd", "columns": {"a": {"colour": "red"}}},
         {"name": "odd", "columns": {"a": {"unit": "furlong"}}},
@@ -326,11 +334,11 @@ def test_a_stream_that_another_process_deleted_is_told_once(client: TestClient, 
 
 
 def test_settings_are_read_changed_and_changed_back(client: TestClient) -> None:
-    assert client.get("/v1/settings").json() == {"case_days": 7}
-    assert client.patch("/v1/settings", json={"case_days": 3}).json() == {"case_days": 3}
+    assert client.get("/v1/settings").json() == {"case_days": 7, "address": ""}
+    assert client.patch("/v1/settings", json={"case_days": 3}).json() == {"case_days": 3, "address": ""}
     (line,) = client.get("/v1/audit?subject=setting").json()["audit"]
     assert (line["before"], line["after"]) == ({"case_days": None}, {"case_days": 3})
     client.post(f"/v1/audit/{line['id']}/undo")
-    assert client.get("/v1/settings").json() == {"case_days": 7}
+    assert client.get("/v1/settings").json() == {"case_days": 7, "address": ""}
     for odd in ({"case_days": 0}, {"case_days": None}, {"colour": "red"}, []):
         assert is_problem(client.patch("/v1/settings", json=odd), 400)

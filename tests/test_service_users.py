@@ -32,7 +32,7 @@ from anomaly_detection.service.logins import Logins
 from anomaly_detection.service.pages.rendering import STATIC
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.rates import Rates
-from anomaly_detection.service.retention import queue_forgetting
+from anomaly_detection.service.retention import Retention, queue_forgetting
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.sessions import COOKIE, DEVICE, Signatures, begin_session, caller_of, end_session
 from anomaly_detection.service.tables import audit, sessions
@@ -60,6 +60,23 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def key(service: Service, name: str, role: str, *streams: str) -> dict[str, str]:
     made = service.writer.run(lambda connection: keys.add_key(connection, name, role, streams))
     return {"X-API-Key": made}
+
+
+def test_a_stream_names_what_is_personal(service: Service) -> None:
+    client = client_of(service)
+    admin, viewer = (key(service, f"sees.{role}", role) for role in ("admin", "viewer"))
+    number = client.post("/detect", json={"data": hot(900)}, headers=admin).json()["record_id"]
+
+    def seen(headers: dict[str, str]) -> Any:
+        return client.get(f"/v1/records/{number}", headers=headers).json()["record"]["location"]
+
+    changed = client.patch("/v1/streams/default", json={"personal": ["location"]}, headers=admin)
+    line = changed.json()["history"][-1]
+    assert (line["before"]["settings"].get("personal", []), line["after"]["settings"]["personal"]) == ([], ["location"])
+    assert (seen(viewer), seen(admin)) == ("(hidden)", hot(900)["location"])
+    client.post(f"/v1/audit/{line['id']}/undo", headers=admin)
+    service.reload()
+    assert seen(viewer) == hot(900)["location"]
 
 
 def logged_in(service: Service, name: str) -> tuple[TestClient, str]:
@@ -717,7 +734,7 @@ def test_jobs_that_nobody_asked_for_take_no_room(tmp_path: Path) -> None:
         client = client_of(service)
         client.post("/detect", json={"data": [hot(i) for i in range(3)]})
         with service.database.writing() as connection:
-            queue_forgetting(connection)
+            queue_forgetting(connection, Retention(days=1))
         assert client.get("/v1/jobs").json()["jobs"][0]["kind"] == "forget"
         assert client.post("/train").status_code == 202
         assert client.post("/v1/streams/other/train", json=[{"a": 1}]).status_code == 429

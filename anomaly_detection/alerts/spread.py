@@ -176,6 +176,7 @@ def _of_levels(name: str, beside: list[str], record: pd.Series[Any], extended: p
     """The most frequent levels from left to right, the record's own among them, at the end if it is none of those."""
     values = extended[name][_within(beside, record, extended)]
     counts = values.value_counts()
+    counts = counts[counts > 0]
     own = record[name]
     others = [level for level in counts.index if level != own]
     if not others:

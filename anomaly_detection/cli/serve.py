@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         behind_proxy=arguments.behind_proxy,
         workers=arguments.workers,
         retention=Retention(arguments.keep_days, arguments.keep_records),
+        watch=tuple(arguments.watch),
         personal=tuple(arguments.personal),
         limits=Limits(rate=arguments.rate),
     )

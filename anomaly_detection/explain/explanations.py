@@ -266,7 +266,8 @@ class _Told:
 
     def _says(self, row: int, feature: int, strict: bool) -> bool:
         kind, (value, usual) = KINDS[self.sources[feature].kind], self.units.of(row, feature)
-        if strict and kind.is_ordinary(float(self.features[row, feature]), value, usual):
+        # Of a level as common as others nothing is told; of a number that is a little odd, for want of better.
+        if (strict or not kind.ordered) and kind.is_ordinary(float(self.features[row, feature]), value, usual):
             return False
         # A training record alone in its group is all that was usual there.
         if kind.ordered and isinstance(value, float) and isclose(value, usual, rel_tol=1e-9):
@@ -275,7 +276,7 @@ class _Told:
         beside = self.units.told_beside(row, feature)
         if any(self.records[row].get(name) == value for name in beside or ()):
             return False
-        if strict and beside is not None and self._is_known(row, feature, value):
+        if beside is not None and self._is_known(row, feature, value):
             return False
         return kind.says(value) and kind.tells(usual)
 

@@ -45,7 +45,6 @@ class Allowed:
 
     def __init__(self, app: ASGIApp, needs: Mapping[str, Need], service: Service) -> None:
         self._app, self.needs, self._service = app, needs, service
-        self._personal = service.configuration.personal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; raises `Problem` (403)."""
@@ -58,10 +57,11 @@ class Allowed:
             names, receive = await self._about(need.stream, scope, receive)
             if not names <= found.streams:
                 raise Problem(403, f"This key is for {', '.join(sorted(found.streams))} alone.")
-        if not self._personal or found.may(PERSONAL):
+        personal = self._service.personal
+        if not personal or found.may(PERSONAL):
             await self._app(scope, receive, send)
             return
-        mask = Mask(self._personal)
+        mask = Mask(personal)
         answer = _Answer(mask, send)
         token = MASK.set(mask)
         try:

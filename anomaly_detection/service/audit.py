@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, RowMapping, func, insert, select
+from sqlalchemy import Connection, RowMapping, func, insert, or_, select
 
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.listing import Filter, Listing
@@ -161,8 +161,10 @@ AUDIT = Listing(
         Filter(Parameter("since", "From this moment on.", MOMENT), lambda connection, value: audit.c.at >= value),
         Filter(Parameter("until", "Before this moment.", MOMENT), lambda connection, value: audit.c.at < value),
         Filter(
-            Parameter("text", "Only lines whose comment has this text.", text(200)),
-            lambda connection, value: audit.c.comment.icontains(value, autoescape=True),
+            Parameter("text", "Only lines whose comment, or what they changed, has this text.", text(200)),
+            lambda connection, value: or_(
+                *(each.icontains(value, autoescape=True) for each in (audit.c.comment, audit.c.before, audit.c.after))
+            ),
         ),
     ),
     _rendered,

@@ -22,7 +22,7 @@ from anomaly_detection.service.audit import LINE, history, write_line
 from anomaly_detection.service.case_totals import recount
 from anomaly_detection.service.changes import ALERT, CASE, change, change_many
 from anomaly_detection.service.clock import now
-from anomaly_detection.service.fields import has_text
+from anomaly_detection.service.fields import has_fields, has_text
 from anomaly_detection.service.listing import Filter, Listing
 from anomaly_detection.service.masking import withheld
 from anomaly_detection.service.operations import Parameter
@@ -121,6 +121,15 @@ _UNRESOLVED = literal_column("cases.state") != literal_column("'resolved'")
 """In the words of the index of those."""
 
 
+_FIELDS = has_fields(alerts.c.record)
+
+
+def _has(connection: Connection, wanted: list[str]) -> Any:
+    mine = select(alerts.c.id).where(alerts.c.case_id == cases.c.id, alerts.c.hidden_by.is_(None))
+    holds: Any = _FIELDS.condition(connection, wanted)
+    return mine.where(holds).exists()
+
+
 def _states(connection: Connection, value: str) -> Any:
     return _UNRESOLVED if value == "unresolved" else cases.c.state == value
 
@@ -147,6 +156,7 @@ CASES = Listing(
             looks_inside=True,
         ),
         Filter(Parameter("assignee", "Only those of this one; of nobody where it is empty.", text(255, 0)), _assigned),
+        Filter(_FIELDS.parameter, _has, looks_inside=True),
         Filter(
             Parameter("snoozed", "Those that are snoozed too, or only those.", choice("no", "too", "only"), "no"),
             _snoozed,

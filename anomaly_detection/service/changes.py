@@ -11,9 +11,22 @@ from sqlalchemy import Connection, Table, select, update
 
 from anomaly_detection.service.audit import write_audit, write_line
 from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.tables import alerts, cases, rules, settings, streams
+from anomaly_detection.service.tables import alerts, cases, channels, rules, settings, sources, streams
 
-__all__ = ["ALERT", "CASE", "RULE", "SETTING", "STREAM", "SUBJECTS", "Subject", "change", "change_many", "parts"]
+__all__ = [
+    "ALERT",
+    "CASE",
+    "CHANNEL",
+    "RULE",
+    "SETTING",
+    "SOURCE",
+    "STREAM",
+    "SUBJECTS",
+    "Subject",
+    "change",
+    "change_many",
+    "parts",
+]
 
 
 @dataclass(frozen=True)
@@ -85,7 +98,9 @@ CASE = Subject("case", cases)
 STREAM = Subject("stream", streams, frozenset({"settings"}))
 RULE = Subject("rule", rules)
 SETTING = _Settings("setting", settings)
-SUBJECTS = {each.name: each for each in (ALERT, CASE, STREAM, RULE, SETTING)}
+SOURCE = Subject("source", sources, frozenset({"settings"}))
+CHANNEL = Subject("channel", channels)
+SUBJECTS = {each.name: each for each in (ALERT, CASE, STREAM, RULE, SETTING, SOURCE, CHANNEL)}
 
 
 def change(

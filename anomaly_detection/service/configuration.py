@@ -54,6 +54,8 @@ class Configuration:
     workers : int
         Processes that answer requests; one does so itself, more are started beside it.
     retention : Retention
+    watch : tuple of (str, str)
+        Folders that are watched, and the name of the stream of each.
     personal : tuple of str
         Columns of which only callers with the right see the values.
     limits : Limits
@@ -70,6 +72,7 @@ class Configuration:
     behind_proxy: bool = False
     workers: int = 1
     retention: Retention = field(default_factory=Retention)
+    watch: tuple[tuple[str, str], ...] = ()
     personal: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 

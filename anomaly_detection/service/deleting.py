@@ -8,7 +8,18 @@ from sqlalchemy import Connection, RowMapping, delete, func, select, update
 
 from anomaly_detection.service import jobs
 from anomaly_detection.service.database import Database
-from anomaly_detection.service.tables import alerts, cases, days, idempotency, models, records, rules
+from anomaly_detection.service.tables import (
+    alerts,
+    cases,
+    days,
+    files,
+    idempotency,
+    models,
+    records,
+    rules,
+    seen,
+    sources,
+)
 
 __all__ = ["delete_all"]
 
@@ -34,15 +45,15 @@ def delete_all(database: Database, models_dir: Path, uploads: Path, job: RowMapp
             if gone < _AT_ONCE:
                 break
     with database.reading() as connection:
-        files = list(connection.execute(select(models.c.file).where(models.c.stream_id == stream_id)).scalars())
+        gone_with = list(connection.execute(select(models.c.file).where(models.c.stream_id == stream_id)).scalars())
     with database.writing() as connection:
         if not jobs.renew(connection, number, worker):
             return
         connection.execute(update(cases).where(cases.c.stream_id == stream_id).values(follows=None, merged_into=None))
-        for table in (cases, rules, models, idempotency, days):
+        for table in (cases, rules, models, idempotency, days, files, sources, seen):
             connection.execute(delete(table).where(table.c.stream_id == stream_id))
-        jobs.end(connection, number, result={"rows": done, "models": len(files)})
-    for file in files:
+        jobs.end(connection, number, result={"rows": done, "models": len(gone_with)})
+    for file in gone_with:
         (models_dir / file).unlink(missing_ok=True)
 
 

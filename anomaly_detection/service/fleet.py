@@ -24,7 +24,8 @@ _LOG = logging.getLogger(__name__)
 class Fleet:
     """Starts processes that answer, another one where one has ended, and ends them all.
 
-    Each loads the model for itself and writes by itself; the database has them take turns.
+    Each loads the model for itself, which is little beside the libraries of a process (docs/performance.md), and writes
+    by itself; the database has them take turns.
 
     Parameters
     ----------

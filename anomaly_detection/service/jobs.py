@@ -22,6 +22,7 @@ __all__ = [
     "JOBS",
     "LEASE",
     "MOST_ATTEMPTS",
+    "OPEN",
     "add_job",
     "advance",
     "cancel",
@@ -49,16 +50,16 @@ MOST_ATTEMPTS = 3
 ASKED_FOR = ("train", "take")
 """The kinds of jobs that requests ask for, and of which only so many may wait."""
 
-_KINDS = (*ASKED_FOR, "judge", "delete", "forget")
-_OPEN = ("queued", "running")
+_KINDS = (*ASKED_FOR, "query", "judge", "delete", "forget")
+OPEN = ("queued", "running")
 
 
 def add_job(connection: Connection, kind: str, stream_id: int, given: Mapping[str, Any] | None = None) -> int:
     """Queue a job for a stream; gives its id.
 
-    `kind` is ``train`` its model, ``judge`` the records that waited for one, ``take`` those of a file, ``delete``
-    all that it had, or ``forget`` what need not be kept any longer. `given` is what the job has to know besides, such
-    as the name of its file.
+    `kind` is ``train`` its model, ``judge`` the records that waited for one, ``take`` those of a file, ``query`` the
+    new rows of a database, ``delete`` all that it had, or ``forget`` what need not be kept any longer. `given` is what
+    the job has to know besides, such as the name of its file.
     """
     values = {
         "kind": kind,
@@ -75,7 +76,7 @@ def add_job(connection: Connection, kind: str, stream_id: int, given: Mapping[st
 
 def is_training(connection: Connection, stream_id: int) -> bool:
     """Whether a training of the stream waits or runs."""
-    mine = (jobs.c.stream_id == stream_id, jobs.c.kind == "train", jobs.c.state.in_(_OPEN))
+    mine = (jobs.c.stream_id == stream_id, jobs.c.kind == "train", jobs.c.state.in_(OPEN))
     return connection.execute(select(jobs.c.id).where(*mine).limit(1)).first() is not None
 
 
@@ -148,14 +149,13 @@ def cancel(connection: Connection, number: int) -> bool:
     """End a job before it is done; its worker finds out when it renews its lease. False where it had ended already."""
     values = {"state": "cancelled", "ended": now(), "lease_until": None}
     return (
-        connection.execute(update(jobs).where(jobs.c.id == number, jobs.c.state.in_(_OPEN)).values(values)).rowcount
-        == 1
+        connection.execute(update(jobs).where(jobs.c.id == number, jobs.c.state.in_(OPEN)).values(values)).rowcount == 1
     )
 
 
 def open_of(connection: Connection, stream_id: int) -> list[int]:
     """The open jobs of a stream."""
-    mine = select(jobs.c.id).where(jobs.c.stream_id == stream_id, jobs.c.state.in_(_OPEN))
+    mine = select(jobs.c.id).where(jobs.c.stream_id == stream_id, jobs.c.state.in_(OPEN))
     return list(connection.execute(mine).scalars())
 
 
@@ -166,7 +166,7 @@ def input_of(row: RowMapping) -> dict[str, Any]:
 
 def needed_uploads(connection: Connection) -> set[str]:
     """The names of the files that open jobs have not done with."""
-    rows = connection.execute(select(jobs.c.input).where(jobs.c.state.in_(_OPEN), jobs.c.input.is_not(None))).scalars()
+    rows = connection.execute(select(jobs.c.input).where(jobs.c.state.in_(OPEN), jobs.c.input.is_not(None))).scalars()
     return {orjson.loads(given).get("file", "") for given in rows}
 
 
@@ -196,7 +196,7 @@ def set_free(connection: Connection, worker: str) -> None:
 
 def open_jobs(connection: Connection, kinds: Sequence[str] = _KINDS) -> int:
     """How many of some kinds wait or run."""
-    mine = (jobs.c.state.in_(_OPEN), jobs.c.kind.in_(kinds))
+    mine = (jobs.c.state.in_(OPEN), jobs.c.kind.in_(kinds))
     return int(connection.execute(select(func.count()).select_from(jobs).where(*mine)).scalar_one())
 
 

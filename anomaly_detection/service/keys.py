@@ -16,7 +16,10 @@ from anomaly_detection.service.clock import now
 from anomaly_detection.service.streams import is_name
 from anomaly_detection.service.tables import keys
 
-__all__ = ["add_key", "check_name", "has_keys", "list_keys", "owner_of", "remove_key"]
+__all__ = ["AT_THE_MACHINE", "add_key", "check_name", "has_keys", "list_keys", "owner_of", "remove_key"]
+
+AT_THE_MACHINE = "command line"
+"""Who does what is not done by a request."""
 
 _NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 _PREFIX = "ad_"
@@ -33,7 +36,13 @@ def check_name(name: str, of: str) -> None:
         raise DataError(f"{name!r} is no name for a {of}; give 1 to 64 letters, digits or any of . _ @ -")
 
 
-def add_key(connection: Connection, name: str, role: str = "analyst", streams: Sequence[str] = ()) -> str:
+def add_key(
+    connection: Connection,
+    name: str,
+    role: str = "analyst",
+    streams: Sequence[str] = (),
+    who: str = AT_THE_MACHINE,
+) -> str:
     """Make a key, which cannot be had again.
 
     Parameters
@@ -45,6 +54,8 @@ def add_key(connection: Connection, name: str, role: str = "analyst", streams: S
         One of `access.ROLES`.
     streams : sequence of str
         The only ones that it is for, whether they are there yet or not; all if empty.
+    who : str
+        Who makes it, for the audit.
 
     Raises
     ------
@@ -63,16 +74,16 @@ def add_key(connection: Connection, name: str, role: str = "analyst", streams: S
     told = {"name": name, "role": role, "streams": ",".join(streams) or None}
     values = {**told, "digest": _digest(key), "created": now()}
     number = connection.execute(insert(keys).values(values).returning(keys.c.id)).scalar_one()
-    write_audit(connection, "command line", "add", "key", [(number, None, told)])
+    write_audit(connection, who, "add", "key", [(number, None, told)])
     return key
 
 
-def remove_key(connection: Connection, name: str) -> None:
+def remove_key(connection: Connection, name: str, who: str = AT_THE_MACHINE) -> None:
     """Make a key worthless at once; raises `DataError` where there is none of that name."""
     number = connection.execute(delete(keys).where(keys.c.name == name).returning(keys.c.id)).scalar()
     if number is None:
         raise DataError(f"There is no key {name!r}; keys list shows those that there are.")
-    write_audit(connection, "command line", "remove", "key", [(number, {"name": name}, None)])
+    write_audit(connection, who, "remove", "key", [(number, {"name": name}, None)])
 
 
 def list_keys(connection: Connection) -> list[dict[str, str]]:

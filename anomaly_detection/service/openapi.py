@@ -9,6 +9,7 @@ from anomaly_detection.service.routes import (
     alerts,
     audit,
     cases,
+    channels,
     jobs,
     models,
     overview,
@@ -16,7 +17,10 @@ from anomaly_detection.service.routes import (
     rules,
     session,
     settings,
+    sources,
     streams,
+    users,
+    views,
 )
 from anomaly_detection.service.sessions import COOKIE
 from anomaly_detection.service.shapes import COUNT, TEXT, record
@@ -24,9 +28,27 @@ from mlx_iforest import __version__
 
 __all__ = ["DOCUMENT", "OPERATIONS"]
 
+_MODULES = (session, records, streams, models, jobs, alerts, cases, rules, overview, audit, settings, views, users)
+
 OPERATIONS: tuple[Operation, ...] = tuple(
     each
-    for module in (session, records, streams, models, jobs, alerts, cases, rules, overview, audit, settings)
+    for module in (
+        session,
+        records,
+        streams,
+        models,
+        jobs,
+        alerts,
+        cases,
+        rules,
+        overview,
+        audit,
+        settings,
+        sources,
+        channels,
+        views,
+        users,
+    )
     for each in module.OPERATIONS
 )
 """All that can be asked for by our own API; CryptaNet's routes are its own."""

@@ -13,7 +13,7 @@ import pandas as pd
 from anomaly_detection.data.well_formed_text import well_formed
 from anomaly_detection.service.incoming import Incoming
 
-__all__ = ["records_of_frame"]
+__all__ = ["plain", "records_of_frame"]
 
 _LARGEST, _LEAST = 2**64 - 1, -(2**63)
 
@@ -31,7 +31,7 @@ def _column(values: pd.Series[Any]) -> list[Any]:
             return values.tolist()
         if values.dtype.kind == "f":
             return [_number(value) for value in values.tolist()]
-    return [_plain(value) for value in values.tolist()]
+    return [plain(value) for value in values.tolist()]
 
 
 def _number(value: float) -> Any:
@@ -39,7 +39,8 @@ def _number(value: float) -> Any:
     return value if math.isfinite(value) else None if value != value else str(value)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as JSON has it: dates as ISO text, and what JSON has no kind for as text."""
     if value is None or value is pd.NA or value is pd.NaT:
         return None
     if isinstance(value, str):
@@ -58,7 +59,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     if isinstance(value, Mapping):
-        return {well_formed(str(name)): _plain(each) for name, each in value.items()}
+        return {well_formed(str(name)): plain(each) for name, each in value.items()}
     if isinstance(value, (list, tuple, np.ndarray)):
-        return [_plain(each) for each in value]
+        return [plain(each) for each in value]
     return well_formed(str(value))

@@ -13,9 +13,10 @@ from anomaly_detection.service.case_totals import recount
 from anomaly_detection.service.clock import as_text
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.jobs import add_job
-from anomaly_detection.service.tables import METADATA, alerts, cases, idempotency, jobs, records, streams
+from anomaly_detection.service.stream_settings import StreamSettings
+from anomaly_detection.service.tables import METADATA, alerts, cases, idempotency, jobs, messages, records, streams
 
-__all__ = ["Retention", "forget", "queue_forgetting"]
+__all__ = ["Retention", "forget", "queue_forgetting", "to_forget"]
 
 _EVERY = timedelta(hours=1)
 _AT_ONCE = 500
@@ -24,7 +25,7 @@ _AT_ONCE = 500
 
 @dataclass(frozen=True)
 class Retention:
-    """What is kept of each stream.
+    """What is kept of each stream whose settings do not say otherwise.
 
     Attributes
     ----------
@@ -42,6 +43,11 @@ class Retention:
         """Whether anything ever goes."""
         return self.days is not None or self.records is not None
 
+    def of(self, settings: StreamSettings) -> Retention:
+        """What holds for a stream, whose own settings come first."""
+        days = self.days if settings.keep_days is None else settings.keep_days
+        return Retention(days, self.records if settings.keep_records is None else settings.keep_records)
+
     def written(self) -> str:
         """For the command line of a worker."""
         return orjson.dumps(asdict(self)).decode()
@@ -52,14 +58,19 @@ class Retention:
         return cls(**orjson.loads(written))
 
 
-def queue_forgetting(connection: Connection) -> None:
-    """Queue a job for each stream that had none in the last hour."""
+def queue_forgetting(connection: Connection, retention: Retention) -> None:
+    """Queue a job for each stream of which something goes, by its settings or by this, and that had none lately."""
+    for number in to_forget(connection, retention):
+        add_job(connection, "forget", number)
+
+
+def to_forget(connection: Connection, retention: Retention) -> list[int]:
+    """The streams for which `queue_forgetting` would queue a job."""
     recent = as_text(datetime.now(timezone.utc) - _EVERY)
     had = select(jobs.c.id).where(jobs.c.stream_id == streams.c.id, jobs.c.kind == "forget", jobs.c.created > recent)
     # Of one that was deleted another job takes all.
-    mine = select(streams.c.id).where(streams.c.deleted.is_(None), ~had.exists())
-    for number in connection.execute(mine).scalars().all():
-        add_job(connection, "forget", number)
+    mine = select(streams.c.id, streams.c.settings).where(streams.c.deleted.is_(None), ~had.exists())
+    return [row.id for row in connection.execute(mine) if retention.of(StreamSettings.of(row.settings)).is_limited]
 
 
 def forget(database: Database, stream_id: int, retention: Retention) -> Iterator[int]:
@@ -148,7 +159,8 @@ def _forget_cases(connection: Connection, numbers: set[int]) -> None:
 
 
 def _forget_the_rest(connection: Connection, stream_id: int, before: str) -> None:
-    """Answers to requests with a key, and jobs that are over."""
+    """Answers to requests with a key, jobs that are over, and what messages said of records."""
+    connection.execute(update(messages).where(messages.c.created < before, messages.c.state == "sent").values(body=""))
     connection.execute(delete(idempotency).where(idempotency.c.stream_id == stream_id, idempotency.c.created < before))
     over = and_(jobs.c.stream_id == stream_id, jobs.c.state.not_in(("queued", "running")), _may_go(jobs))
     done = and_(jobs.c.kind == "forget", jobs.c.state == "done")

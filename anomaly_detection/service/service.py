@@ -32,16 +32,28 @@ from anomaly_detection.service.learning import progress
 from anomaly_detection.service.logins import Logins
 from anomaly_detection.service.metrics import Metrics, Sample
 from anomaly_detection.service.models import add_model, current_models, digest_of, has_digest, new_file
+from anomaly_detection.service.notifier import Notifier
 from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.repeating import Repeating
 from anomaly_detection.service.replies import earlier_reply, keep_reply
 from anomaly_detection.service.rules import Rule, rules_of
 from anomaly_detection.service.sessions import Signatures
+from anomaly_detection.service.source_book import checked_folder, watch_by_option
 from anomaly_detection.service.stream_settings import StreamSettings
-from anomaly_detection.service.streams import DEFAULT, Stream, all_streams, find_stream, need_stream, open_stream
+from anomaly_detection.service.streams import (
+    DEFAULT,
+    Stream,
+    all_streams,
+    find_stream,
+    need_stream,
+    open_stream,
+    personal_columns,
+)
 from anomaly_detection.service.supervisor import Supervisor
 from anomaly_detection.service.uploads import digest_of_file, sweep, uploads_of
 from anomaly_detection.service.users import has_users
 from anomaly_detection.service.verdicts import Verdicts
+from anomaly_detection.service.watcher import Watcher
 from anomaly_detection.service.writer import Writer
 from mlx_iforest.compiled_code import compile_at_once
 from mlx_iforest.files import lock_file
@@ -130,6 +142,8 @@ class Service:
             self.uploads_dir.mkdir(parents=True, exist_ok=True)
             with self.database.reading() as connection:
                 sweep(self.uploads_dir, jobs.needed_uploads(connection))
+        # Columns of which only callers with the right see the values, in whatever stream.
+        self.personal: frozenset[str] = frozenset(configuration.personal)
         self._ids: dict[str, int] = {}
         self._judges: dict[int, Judge] = {}
         self._rules: dict[int, list[Rule]] = {}
@@ -145,8 +159,28 @@ class Service:
             self._take_in_model(self.stream_id(DEFAULT))
         if self.part is not Part.LEADS:
             self.reload()
-        self._supervisor = self._made_supervisor()
-        opened.callback(self._supervisor.close)
+        self._beside: list[Supervisor | Repeating] = [self._made_supervisor()]
+        if self.part is not Part.ANSWERS:
+            self._watch_by_option()
+            watcher = Watcher(self.database, self.uploads_dir)
+            notifier = Notifier(self.database, configuration.personal)
+            self._beside += [Repeating("sources", watcher.look, 1.0), Repeating("notifications", notifier.look, 2.0)]
+        for each in self._beside:
+            opened.callback(each.close)
+
+    def _watch_by_option(self) -> None:
+        """Have the sources that were given by option be what they were given to be."""
+        wanted = self.configuration.watch
+        for _, name in wanted:
+            try:
+                self.stream_id(name)
+            except Problem as problem:
+                raise DataError(str(problem)) from problem
+        try:
+            targets = [(checked_folder(self.configuration.data_dir, folder), name) for folder, name in wanted]
+            self.writer.run(lambda connection: watch_by_option(connection, targets))
+        except Problem as problem:
+            raise DataError(str(problem)) from problem
 
     def _metrics_folder(self) -> Path | None:
         """Where several processes leave what they have counted; None where there is one."""
@@ -169,7 +203,8 @@ class Service:
 
     def start(self) -> None:
         """Begin with what goes on beside the requests."""
-        self._supervisor.start()
+        for each in self._beside:
+            each.start()
 
     def close(self) -> None:
         """End; all that was answered is kept."""
@@ -210,7 +245,9 @@ class Service:
         with self.database.reading() as connection:
             rows = current_models(connection)
             self._rules = rules_of(connection)
-            names = {stream.name: stream.id for stream in all_streams(connection)}
+            known = all_streams(connection)
+        self.personal = personal_columns(known, self.configuration.personal)
+        names = {stream.name: stream.id for stream in known}
         for name, stream_id in list(self._ids.items()):
             if names.get(name) != stream_id:
                 # Deleted. One that was made since is only looked up again.
@@ -364,8 +401,10 @@ class Service:
         if jobs.open_jobs(connection, jobs.ASKED_FOR) >= self.limits.jobs:
             raise Problem(429, f"{self.limits.jobs} jobs wait already; ask again later.", {"Retry-After": "60"})
 
-    def queue(self, name: str, path: Path, kind: str, who: str, key: str | None) -> tuple[bytes, bool]:
-        """Queue the taking of a file's records; gives the reply as `take_once`."""
+    def queue(
+        self, name: str, path: Path, kind: str, who: str, key: str | None, known: str = "take"
+    ) -> tuple[bytes, bool]:
+        """Queue the taking of a file's records, or of those that the stream lacks; gives the reply as `take_once`."""
         is_new = False
 
         def work(connection: Any) -> tuple[bytes, bool]:
@@ -373,7 +412,9 @@ class Service:
             if before is not None:
                 return before, False
             self._check_room(connection)
-            number = jobs.add_job(connection, "take", stream_id, {"file": path.name, "kind": kind, "who": who})
+            number = jobs.add_job(
+                connection, "take", stream_id, {"file": path.name, "kind": kind, "who": who, "known": known}
+            )
             made = dumps({"job_id": number, "status_url": f"/v1/jobs/{number}"})
             if key is not None:
                 keep_reply(connection, stream_id, key, digest, made)

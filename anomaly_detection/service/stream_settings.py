@@ -1,10 +1,10 @@
-"""`StreamSettings`: what its owner says of a stream: how columns are read, and how many records are to be alerts."""
+"""`StreamSettings`: what its owner says of a stream: how columns are read, how much is an alert, what is kept."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -38,8 +38,18 @@ COLUMNS: Shape = {"type": "object", "additionalProperties": _COLUMN, "maxPropert
 """As ``columns.toml`` has them."""
 
 RATIO: Shape = {"type": "number", "exclusiveMinimum": 0, "maximum": 0.5}
-_MISSING = array(_CODE, most=100)
-SETTINGS = record({}, {"columns": COLUMNS, "missing": _MISSING, "anomaly_ratio": maybe(RATIO)})
+SETTINGS = record(
+    {},
+    {
+        "columns": COLUMNS,
+        "missing": array(_CODE, most=100),
+        "anomaly_ratio": maybe(RATIO),
+        "keep_days": maybe({"type": "number", "exclusiveMinimum": 0, "maximum": 36_500}),
+        "keep_records": maybe({"type": "integer", "minimum": 1, "maximum": 10**12}),
+        "personal": array(text(255), most=100),
+    },
+)
+_LISTS = ("missing", "personal")
 
 
 @dataclass(frozen=True)
@@ -54,26 +64,34 @@ class StreamSettings:
         Codes that stand for a missing value in every column. For the next training.
     anomaly_ratio : float or None
         The share of records that are to be alerts, above 0 and at most 0.5. At once; None leaves it to the model.
+    keep_days : float or None
+        Records that came longer ago go, see `retention`; None leaves it to what the service was started with.
+    keep_records : int or None
+        So many of the newest stay; None likewise.
+    personal : tuple of str
+        Columns of which only callers with the right see the values, besides those that the service was started with.
     """
 
     columns: Mapping[str, Any] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     anomaly_ratio: float | None = None
+    keep_days: float | None = None
+    keep_records: int | None = None
+    personal: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, written: str) -> StreamSettings:
         """Out of ``streams.settings``."""
-        values = orjson.loads(written)
-        return cls(values.get("columns", {}), tuple(values.get("missing", ())), values.get("anomaly_ratio"))
+        return cls(**_read(orjson.loads(written)))
 
     @property
     def plain(self) -> dict[str, Any]:
         """As JSON has it."""
-        return {"columns": dict(self.columns), "missing": list(self.missing), "anomaly_ratio": self.anomaly_ratio}
+        return {**asdict(self), **{name: list(getattr(self, name)) for name in _LISTS}}
 
     def with_changes(self, said: Mapping[str, Any]) -> StreamSettings:
         """The same with what fits `SETTINGS` put in its place; `Problem` (400) for what no column can be."""
-        made = replace(self, **{**said, **({"missing": tuple(said["missing"])} if "missing" in said else {})})
+        made = replace(self, **_read(said))
         try:
             made.declarations(made.columns)
         except DataError as error:
@@ -89,6 +107,10 @@ class StreamSettings:
         return {
             name: replace(said.get(name, Declaration()), more_codes=codes) for name in dict.fromkeys([*said, *names])
         }
+
+
+def _read(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if name in _LISTS else value for name, value in said.items()}
 
 
 def columns_of_toml(written: bytes) -> dict[str, Any]:

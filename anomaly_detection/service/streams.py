@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, RowMapping, bindparam, func, insert, select
 
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.tables import streams
 
-__all__ = ["DEFAULT", "NAMED", "Stream", "all_streams", "find_stream", "is_name", "need_stream", "open_stream"]
+__all__ = [
+    "DEFAULT",
+    "NAMED",
+    "Stream",
+    "all_streams",
+    "find_stream",
+    "is_name",
+    "need_stream",
+    "open_stream",
+    "personal_columns",
+]
 
 DEFAULT = "default"
 """The stream that CryptaNet's calls are about."""
@@ -59,6 +71,12 @@ def all_streams(connection: Connection) -> list[Stream]:
     """All that were not deleted, the oldest first."""
     query = select(streams).where(streams.c.deleted.is_(None)).order_by(streams.c.id)
     return [Stream.of(row) for row in connection.execute(query).mappings()]
+
+
+def personal_columns(known: Iterable[Stream], given: Iterable[str]) -> frozenset[str]:
+    """The columns whose values only some may see, in whatever stream: those `given` and those that streams name."""
+    named = (name for stream in known for name in StreamSettings.of(stream.settings).personal)
+    return frozenset((*given, *named))
 
 
 def find_stream(connection: Connection, name: str) -> Stream | None:

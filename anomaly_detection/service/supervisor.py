@@ -6,14 +6,14 @@ import logging
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from anomaly_detection.service import jobs
 from anomaly_detection.service.database import Database
-from anomaly_detection.service.retention import Retention, queue_forgetting
+from anomaly_detection.service.repeating import Repeating
+from anomaly_detection.service.retention import Retention, queue_forgetting, to_forget
 
 __all__ = ["LEASE_LOST", "Supervisor"]
 
@@ -54,22 +54,18 @@ class Supervisor:
         self._database, self._url, self._models_dir, self._reload = database, url, models_dir, reload
         self._retention = retention
         self._forgets_at = 0.0
-        self._stop = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._worker = ""
         self._not_before = 0.0
-        self._told = ""
-        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self._repeating = Repeating("jobs", self._look, _PAUSE)
 
     def start(self) -> None:
         """Begin."""
-        self._thread.start()
+        self._repeating.start()
 
     def close(self) -> None:
         """End, and the worker with it; its job is free for the next start."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._repeating.close()
         if self._process is not None:
             self._process.terminate()
             try:
@@ -79,17 +75,6 @@ class Supervisor:
                 self._process.wait()
             with self._database.writing() as connection:
                 jobs.set_free(connection, self._worker)
-
-    def _run(self) -> None:
-        while not self._stop.wait(_PAUSE):
-            try:
-                self._look()
-                self._told = ""
-            except Exception as error:
-                # A full disk, say: it may have room again.
-                if self._told != repr(error):
-                    self._told = repr(error)
-                    _LOG.exception("Looking after jobs failed; it is tried again and again.")
 
     def _look(self) -> None:
         if self._retention is not None:
@@ -109,9 +94,12 @@ class Supervisor:
             with self._database.writing() as connection:
                 for stream_id in unjudged:
                     jobs.add_job(connection, "judge", stream_id)
-        if retention.is_limited and time.monotonic() >= self._forgets_at:
-            with self._database.writing() as connection:
-                queue_forgetting(connection)
+        if time.monotonic() >= self._forgets_at:
+            with self._database.reading() as connection:
+                is_due = bool(to_forget(connection, retention))
+            if is_due:
+                with self._database.writing() as connection:
+                    queue_forgetting(connection, retention)
             self._forgets_at = time.monotonic() + _LOOKS
         if waits and self._process is None and time.monotonic() >= self._not_before:
             self._worker = f"{os.getpid()}-{os.urandom(4).hex()}"

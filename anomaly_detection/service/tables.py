@@ -23,17 +23,24 @@ __all__ = [
     "alerts",
     "audit",
     "cases",
+    "channels",
     "days",
+    "files",
     "idempotency",
     "jobs",
     "keys",
+    "messages",
     "models",
     "records",
     "rules",
+    "seen",
     "sessions",
     "settings",
+    "sources",
     "streams",
+    "told",
     "users",
+    "views",
 ]
 
 METADATA = MetaData()
@@ -64,6 +71,8 @@ streams = Table(
     Column("settings", Text, nullable=False, server_default="{}"),
     # The version of its model that judges; none before the first.
     Column("model_version", Integer),
+    # Records up to this one are counted in `seen`.
+    Column("seen_to", _BIG, nullable=False, server_default="0"),
     # When it was deleted: its rows go one part after the other, its own stays, for jobs and the audit name it.
     Column("deleted", String(32)),
 )
@@ -325,3 +334,128 @@ sessions = Table(
     Column("expires", Float, nullable=False),
     Index("sessions_by_user", "user_id"),
 )
+
+sources = Table(
+    "sources",
+    METADATA,
+    Column("id", _BIG, primary_key=True),
+    Column("stream_id", ForeignKey("streams.id"), nullable=False),
+    # folder or query
+    Column("kind", String(16), nullable=False),
+    # The folder, or the URL of the database, which is a secret.
+    Column("target", Text, nullable=False),
+    # JSON; see `source_book`.
+    Column("settings", Text, nullable=False),
+    # Of `serve --watch`: it goes when the service starts without.
+    Column("by_option", Boolean, nullable=False),
+    Column("is_paused", Boolean, nullable=False),
+    # How far a query has come, JSON; see `querying`.
+    Column("position", Text),
+    # What hinders it at the moment.
+    Column("trouble", Text),
+    Column("created", String(32), nullable=False),
+    Column("who", String(255), nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Where records are fetched from."""
+
+files = Table(
+    "files",
+    METADATA,
+    Column("id", _BIG, primary_key=True),
+    Column("stream_id", ForeignKey("streams.id"), nullable=False),
+    # None where the source was removed: what it took stays known.
+    Column("source_id", ForeignKey("sources.id")),
+    Column("digest", String(64), nullable=False),
+    Column("name", Text, nullable=False),
+    # Which file it was, when; see `folders`.
+    Column("signature", String(128), nullable=False),
+    Column("size", _BIG, nullable=False),
+    # taking, taken or rejected
+    Column("state", String(16), nullable=False),
+    # Until it is where files of its state belong.
+    Column("is_put_away", Boolean, nullable=False),
+    Column("error", Text),
+    Column("result", Text),
+    Column("job_id", ForeignKey("jobs.id")),
+    Column("created", String(32), nullable=False),
+    Index("files_by_digest", "stream_id", "digest", unique=True),
+    Index("files_by_source", "source_id", "id"),
+)
+"""What was taken out of watched folders: a content once for a stream."""
+
+seen = Table(
+    "seen",
+    METADATA,
+    Column("stream_id", ForeignKey("streams.id"), primary_key=True),
+    # The first half of `Incoming.fingerprint`.
+    Column("digest", LargeBinary(16), primary_key=True),
+    Column("count", Integer, nullable=False),
+)
+"""How often a stream has had a record, of those up to ``streams.seen_to``, whether they are still kept or not."""
+
+channels = Table(
+    "channels",
+    METADATA,
+    Column("id", _BIG, primary_key=True),
+    Column("name", String(255), nullable=False),
+    # As apprise has it: a secret.
+    Column("url", Text, nullable=False),
+    Column("min_severity", Float),
+    Column("digest_hour", Integer),
+    Column("zone", String(64), nullable=False),
+    Column("stream_id", ForeignKey("streams.id")),
+    Column("created", String(32), nullable=False),
+    Column("who", String(255), nullable=False),
+    # Alerts up to this moment were looked at.
+    Column("mark", String(32), nullable=False),
+    # The last day whose digest was made.
+    Column("digest_day", String(10)),
+    sqlite_autoincrement=True,
+)
+"""Where notifications go."""
+
+messages = Table(
+    "messages",
+    METADATA,
+    Column("id", _BIG, primary_key=True),
+    Column("channel_id", ForeignKey("channels.id"), nullable=False),
+    # cases or digest
+    Column("kind", String(16), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    # waiting, sent or failed
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    # Seconds since 1970.
+    Column("next_at", Float, nullable=False),
+    Column("error", Text),
+    Column("created", String(32), nullable=False),
+    Column("sent", String(32)),
+    Index("messages_by_state", "state", "next_at"),
+    Index("messages_by_channel", "channel_id", "id"),
+)
+
+told = Table(
+    "told",
+    METADATA,
+    Column("channel_id", ForeignKey("channels.id"), primary_key=True),
+    # A case may go before this does.
+    Column("case_id", _BIG, primary_key=True, autoincrement=False),
+    Column("message_id", ForeignKey("messages.id"), nullable=False),
+)
+"""The cases that a channel was told of, each once."""
+
+views = Table(
+    "views",
+    METADATA,
+    Column("id", _BIG, primary_key=True),
+    # The name of whose it is.
+    Column("owner", String(64), nullable=False),
+    Column("name", String(100), nullable=False),
+    # Of an address, without its question mark.
+    Column("query", Text, nullable=False),
+    Column("created", String(32), nullable=False),
+    Index("views_by_owner", "owner", "name", unique=True),
+)
+"""Filters of the inbox that people saved, each for themselves."""

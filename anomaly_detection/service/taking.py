@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
-from sqlalchemy import RowMapping
+from sqlalchemy import Connection, RowMapping
 
 from anomaly_detection.errors import AnomalyDetectionError
 from anomaly_detection.service import jobs
 from anomaly_detection.service.bodies import parts_of, unpacked
 from anomaly_detection.service.database import Database
+from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.keeping import Kept, keep
 from anomaly_detection.service.limits import Limits
 from anomaly_detection.service.models import current_models
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.rules import rules_of
+from anomaly_detection.service.seen import Occurrences, catch_up
 from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.streams import find_stream
 from anomaly_detection.service.uploads import MOST_BYTES
 from anomaly_detection.service.verdicts import Verdicts
 
-__all__ = ["MOST_RECORDS", "take"]
+__all__ = ["MOST_RECORDS", "current_judge", "keep_part", "new_ones", "nothing_taken", "take", "told_with"]
 
 MOST_RECORDS = 1_000_000
 """Of a file."""
 
 _TOLD = 100
+_TOLD_FAULTS = 1000
 
 
 def take(database: Database, models_dir: Path, uploads: Path, job: RowMapping, worker: str) -> None:
@@ -38,55 +42,84 @@ def take(database: Database, models_dir: Path, uploads: Path, job: RowMapping, w
     try:
         _take(database, models_dir, path, given, job, worker)
     except (AnomalyDetectionError, Problem) as failure:
+        result = failure.more if isinstance(failure, Problem) and failure.more else None
         with database.writing() as connection:
             if jobs.renew(connection, number, worker):
-                jobs.end(connection, number, error=str(failure))
+                jobs.end(connection, number, result=result, error=str(failure))
 
 
 def _take(
     database: Database, models_dir: Path, path: Path, given: dict[str, Any], job: RowMapping, worker: str
 ) -> None:
-    number = job["id"]
-    done = job["done"]
-    told = orjson.loads(job["result"]) if job["result"] else _nothing()
+    number, stream_id, done = job["id"], job["stream_id"], job["done"]
+    occurrences = Occurrences(stream_id) if given.get("known") == "skip" else None
+    told = orjson.loads(job["result"]) if job["result"] else nothing_taken(occurrences is not None)
     if job["total"] is None:
         # All of it is read once before the first record is kept: of a file that breaks off nothing is.
-        total = _checked(path, given["kind"])
+        total = _checked(path, given["kind"], given.get("whole", False))
         with database.writing() as connection:
             if not jobs.advance(connection, number, worker, done, total):
                 return
     judge: Judge | None = None
     row = 0
     for part in parts_of(path, given["kind"]):
+        rows = range(row + 1, row + 1 + len(part))
         row += len(part)
         if row <= done:
             # Kept before the worker ended that began with this.
+            if occurrences is not None:
+                occurrences.met(part)
             continue
-        judge = _current(database, models_dir, job["stream_id"], judge)
-        found = Verdicts.unjudged(part) if judge is None else judge.judge(part)
+        is_new = [True] * len(part)
+        if occurrences is not None:
+            is_new = new_ones(database, stream_id, occurrences, part)
+        fresh = [each for each, new in zip(part, is_new, strict=True) if new]
+        judge = current_judge(database, models_dir, stream_id, judge)
+        found = Verdicts.unjudged(fresh) if judge is None else judge.judge(fresh)
         with database.writing() as connection:
-            owner = jobs.find_job(connection, number)
-            stream = None if owner is None else find_stream(connection, owner["stream"])
-            if stream is None:
+            kept = keep_part(connection, job, worker, found, judge)
+            if kept is None:
                 return
-            if not jobs.renew(connection, number, worker):
-                # Another has the job by now, or it was cancelled.
-                return
-            rules = rules_of(connection, stream.id)
-            kept = keep(connection, stream, None if judge is None else judge.model_id, found, rules)
-            told = _with(told, found, kept, row - len(part))
+            told = told_with(told, found, kept, [number for number, new in zip(rows, is_new, strict=True) if new])
+            if occurrences is not None:
+                told["known"] += len(part) - len(fresh)
             jobs.advance(connection, number, worker, row, None, told)
     with database.writing() as connection:
         if jobs.renew(connection, number, worker):
             jobs.end(connection, number)
 
 
-def _checked(path: Path, kind: str) -> int:
-    """How many records there are; `Problem` where they cannot be read, or are too many."""
+def new_ones(database: Database, stream_id: int, occurrences: Occurrences, part: Sequence[Incoming]) -> list[bool]:
+    """Of each row, whether the stream lacks it."""
+    catch_up(database, stream_id)
+    with database.reading() as connection:
+        return occurrences.new(connection, part)
+
+
+def keep_part(
+    connection: Connection, job: RowMapping, worker: str, found: Verdicts, judge: Judge | None
+) -> Kept | None:
+    """Keep records in the transaction of the connection; None where the job, or its stream, is no longer there."""
+    owner = jobs.find_job(connection, job["id"])
+    stream = None if owner is None else find_stream(connection, owner["stream"])
+    # Another may have the job by now, or it was cancelled.
+    if stream is None or not jobs.renew(connection, job["id"], worker):
+        return None
+    return keep(connection, stream, None if judge is None else judge.model_id, found, rules_of(connection, stream.id))
+
+
+def _checked(path: Path, kind: str, whole: bool = False) -> int:
+    """How many records there are; `Problem` where they cannot be read, or are too many.
+
+    Of what is to be taken as a `whole`, or not at all, it also tells of all rows that are no records.
+    """
     limits, count, size = Limits(), 0, 0
+    faults: list[dict[str, Any]] = []
     for part in parts_of(path, kind):
-        for each in part:
+        for place, each in enumerate(part, count + 1):
             limits.check(each.fields)
+            if whole and each.fault:
+                faults.append({"row": place, "reason": each.fault})
         count += len(part)
         size += unpacked(part)
         if count > MOST_RECORDS:
@@ -95,10 +128,14 @@ def _checked(path: Path, kind: str) -> int:
             raise Problem(413, f"The file unpacks to more than {MOST_BYTES:,} bytes; send it in parts.")
     if not count:
         raise Problem(400, "The body holds no record.")
+    if faults:
+        first, noun = faults[0], "row is no record" if len(faults) == 1 else "rows are no records"
+        told = f"{len(faults):,} {noun}, such as row {first['row']:,}: {first['reason']}"
+        raise Problem(400, told, refusals=faults[:_TOLD_FAULTS])
     return count
 
 
-def _current(database: Database, models_dir: Path, stream_id: int, judge: Judge | None) -> Judge | None:
+def current_judge(database: Database, models_dir: Path, stream_id: int, judge: Judge | None) -> Judge | None:
     """What judges now: a model may come, or another take its place, while the job goes on."""
     with database.reading() as connection:
         row = current_models(connection).get(stream_id)
@@ -110,22 +147,30 @@ def _current(database: Database, models_dir: Path, stream_id: int, judge: Judge 
     return Judge.load(models_dir / row["file"], row["id"], row["version"], ratio)
 
 
-def _nothing() -> dict[str, Any]:
+def nothing_taken(skips: bool = False) -> dict[str, Any]:
+    """What is told before the first record; with ``known``, how many the stream had before, where these are skipped."""
     counts = dict.fromkeys(("received", "judged", "waiting", "refused", "alerting"), 0)
-    return {**counts, "refusals": [], "first_record_id": None, "last_record_id": None}
+    return {
+        **counts,
+        **({"known": 0} if skips else {}),
+        "refusals": [],
+        "first_record_id": None,
+        "last_record_id": None,
+    }
 
 
-def _with(told: dict[str, Any], found: Verdicts, kept: Kept, before: int) -> dict[str, Any]:
-    """What there is to say after a further part, which begins after so many records."""
+def told_with(told: dict[str, Any], found: Verdicts, kept: Kept, rows: Sequence[int]) -> dict[str, Any]:
+    """What there is to say after further records, which are these rows of their table."""
     refusals = [
-        {"row": before + place + 1, "record_id": kept.record_ids[place], "reason": error}
+        {"row": rows[place], "record_id": kept.record_ids[place], "reason": error}
         for place, error in sorted(found.errors.items())
     ]
     return {
+        **told,
         "received": told["received"] + len(found),
         **{state: told[state] + found.counts[state] for state in ("judged", "waiting", "refused")},
         "alerting": told["alerting"] + sum(number is not None for number in kept.alert_ids),
         "refusals": [*told["refusals"], *refusals][:_TOLD],
-        "first_record_id": told["first_record_id"] or kept.record_ids[0],
-        "last_record_id": kept.record_ids[-1],
+        "first_record_id": told["first_record_id"] or (kept.record_ids[0] if len(found) else None),
+        "last_record_id": kept.record_ids[-1] if len(found) else told["last_record_id"],
     }

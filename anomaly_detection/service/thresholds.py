@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -16,14 +16,22 @@ __all__ = ["consequence"]
 _DAY = 86_400.0
 
 
-def consequence(connection: Connection, stream: Stream, ratio: float | None, most: int) -> dict[str, Any]:
+def consequence(
+    connection: Connection, stream: Stream, ratio: float | None, most: int, days: int | None = None
+) -> dict[str, Any]:
     """How many of the newest `most` judged records were alerts, and how many would have been with another `ratio`.
+
+    With `days`, of those alone that came in so many days until now.
 
     A record would have been one whose p-value is at most the ratio, whichever model gave it.
     """
+    which = [records.c.stream_id == stream.id, records.c.state == "judged"]
+    if days is not None:
+        began = datetime.now(timezone.utc) - timedelta(days=days)
+        which.append(records.c.received >= began.isoformat(timespec="milliseconds").replace("+00:00", "Z"))
     newest = (
         select(records.c.received, records.c.is_alert, records.c.p_value)
-        .where(records.c.stream_id == stream.id, records.c.state == "judged")
+        .where(*which)
         .order_by(records.c.id.desc())
         .limit(most)
         .subquery()
@@ -39,15 +47,15 @@ def consequence(connection: Connection, stream: Stream, ratio: float | None, mos
     then = None
     if ratio is not None:
         then = int(connection.execute(select(func.count()).where(newest.c.p_value <= ratio)).scalar_one())
-    days = 0.0 if count < 2 else (_moment(until) - _moment(since)).total_seconds() / _DAY
+    lasted = 0.0 if count < 2 else (_moment(until) - _moment(since)).total_seconds() / _DAY
     return {
         "anomaly_ratio": StreamSettings.of(stream.settings).anomaly_ratio if ratio is None else ratio,
         "records": count,
         "since": since,
         "alerts": alerts,
-        "alerts_per_day": alerts / days if days > 0 else None,
+        "alerts_per_day": alerts / lasted if lasted > 0 else None,
         "alerts_then": then,
-        "alerts_per_day_then": then / days if then is not None and days > 0 else None,
+        "alerts_per_day_then": then / lasted if then is not None and lasted > 0 else None,
     }
 
 

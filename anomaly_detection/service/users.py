@@ -8,17 +8,30 @@ from anomaly_detection.errors import DataError
 from anomaly_detection.service.access import ROLES
 from anomaly_detection.service.audit import write_audit
 from anomaly_detection.service.clock import now
-from anomaly_detection.service.keys import check_name
+from anomaly_detection.service.keys import AT_THE_MACHINE, check_name
 from anomaly_detection.service.passwords import hashed
 from anomaly_detection.service.tables import sessions, users
 
-__all__ = ["add_user", "end_sessions", "has_users", "list_users", "password_of", "remove_user", "set_password"]
+__all__ = [
+    "add_user",
+    "end_sessions",
+    "has_users",
+    "list_users",
+    "password_of",
+    "remove_user",
+    "set_password",
+    "set_role",
+]
 
-_AT_THE_MACHINE = "command line"
 
+def add_user(connection: Connection, name: str, role: str, password: str, who: str = AT_THE_MACHINE) -> int:
+    """Add one, and give its id.
 
-def add_user(connection: Connection, name: str, role: str, password: str) -> None:
-    """Add one; raises `DataError` for an odd name, one that is taken, an unknown role or a password too short."""
+    Raises
+    ------
+    DataError
+        For an odd name, one that is taken, an unknown role, or a password too short.
+    """
     check_name(name, "user")
     if role not in ROLES:
         raise DataError(f"Unknown role {role!r}; expected one of {', '.join(ROLES)}.")
@@ -26,29 +39,38 @@ def add_user(connection: Connection, name: str, role: str, password: str) -> Non
         raise DataError(f"There is a user {name!r} already; remove that one first, or give another name.")
     values = {"name": name, "role": role, "password": hashed(password), "created": now()}
     number = connection.execute(insert(users).values(values).returning(users.c.id)).scalar_one()
-    write_audit(connection, _AT_THE_MACHINE, "add", "user", [(number, None, {"name": name, "role": role})])
+    write_audit(connection, who, "add", "user", [(number, None, {"name": name, "role": role})])
+    return int(number)
 
 
-def remove_user(connection: Connection, name: str) -> None:
+def remove_user(connection: Connection, name: str, who: str = AT_THE_MACHINE) -> None:
     """Remove one, whose sessions end at once; raises `DataError` where there is none."""
     number = _number(connection, name)
     _end(connection, number)
     connection.execute(delete(users).where(users.c.id == number))
-    write_audit(connection, _AT_THE_MACHINE, "remove", "user", [(number, {"name": name}, None)])
+    write_audit(connection, who, "remove", "user", [(number, {"name": name}, None)])
 
 
-def set_password(connection: Connection, name: str, password: str) -> None:
+def set_password(connection: Connection, name: str, password: str, who: str = AT_THE_MACHINE) -> None:
     """Give one another password, with which to log in anew; raises `DataError` where there is none."""
     number = _number(connection, name)
     connection.execute(update(users).where(users.c.id == number).values(password=hashed(password)))
     _end(connection, number)
-    write_audit(connection, _AT_THE_MACHINE, "set password", "user", [(number, None, None)])
+    write_audit(connection, who, "set password", "user", [(number, None, None)])
+
+
+def set_role(connection: Connection, name: str, role: str, who: str) -> None:
+    """Give one another role, which counts at once; raises `DataError` where there is none."""
+    number = _number(connection, name)
+    before = connection.execute(select(users.c.role).where(users.c.id == number)).scalar_one()
+    connection.execute(update(users).where(users.c.id == number).values(role=role))
+    write_audit(connection, who, "set role", "user", [(number, {"role": before}, {"role": role})])
 
 
 def end_sessions(connection: Connection, name: str) -> int:
     """End all sessions of one, and say how many there were; raises `DataError` where there is none of that name."""
     number = _number(connection, name)
-    write_audit(connection, _AT_THE_MACHINE, "log out", "user", [(number, None, None)])
+    write_audit(connection, AT_THE_MACHINE, "log out", "user", [(number, None, None)])
     return _end(connection, number)
 
 

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import orjson
-from sqlalchemy import RowMapping
+from sqlalchemy import RowMapping, select
 
 from anomaly_detection.errors import AnomalyDetectionError
 from anomaly_detection.service import jobs
@@ -24,10 +24,12 @@ from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.keeping import next_waiting, settle
 from anomaly_detection.service.models import current_models
+from anomaly_detection.service.query_job import take_rows
 from anomaly_detection.service.retention import Retention, forget
 from anomaly_detection.service.rules import rules_of
 from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.supervisor import LEASE_LOST
+from anomaly_detection.service.tables import streams
 from anomaly_detection.service.taking import take
 from anomaly_detection.service.training import train
 from anomaly_detection.service.uploads import uploads_of
@@ -104,7 +106,10 @@ def _forget(
 ) -> None:
     """Delete what of a stream need not be kept."""
     number, gone = job["id"], 0
-    for count in forget(database, job["stream_id"], retention):
+    with database.reading() as connection:
+        mine = select(streams.c.settings).where(streams.c.id == job["stream_id"])
+        settings = StreamSettings.of(connection.execute(mine).scalar_one())
+    for count in forget(database, job["stream_id"], retention.of(settings)):
         gone += count
         with database.writing() as connection:
             if not jobs.advance(connection, number, worker, gone):
@@ -116,7 +121,7 @@ def _forget(
             jobs.end(connection, number, result={"records": gone})
 
 
-_KINDS = {"train": train, "judge": _judge, "take": take, "delete": delete_all}
+_KINDS = {"train": train, "judge": _judge, "take": take, "query": take_rows, "delete": delete_all}
 
 
 def _hold(database: Database, number: int, worker: str, done: threading.Event) -> None:

@@ -103,6 +103,15 @@ def add_serve(parser: argparse.ArgumentParser) -> None:
         "--keep-records", metavar="N", type=whole(1), help="keep the newest N of each stream (default: all)"
     )
     parser.add_argument(
+        "--watch",
+        metavar="DIR=STREAM",
+        nargs="+",
+        action="extend",
+        type=_watched,
+        default=[],
+        help="folders whose files become records of a stream; docs/sources.md says when, and what becomes of them",
+    )
+    parser.add_argument(
         "--personal",
         metavar="COLUMN",
         nargs="+",
@@ -168,6 +177,14 @@ def _network(text: str) -> str:
         return str(ipaddress.ip_network(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no network such as 10.0.0.0/8: {error}") from error
+
+
+def _watched(text: str) -> tuple[str, str]:
+    """A folder and the name of a stream, which has no ``=``."""
+    folder, _, name = text.rpartition("=")
+    if not (folder and name):
+        raise argparse.ArgumentTypeError(f"{text!r} is no folder with its stream, such as incoming=orders")
+    return folder, name
 
 
 def _origin(text: str) -> str:

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import partial
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from anomaly_detection.service.case_book import worst_alerts
 from anomaly_detection.service.pages.case import case_page
+from anomaly_detection.service.pages.done import Done, counted, seen, went_to
 from anomaly_detection.service.pages.inbox import inbox
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.routes.cases import change_cases, list_cases
+from anomaly_detection.service.routes.cases import change_cases, list_cases, merge
 
-__all__ = ["act"]
+__all__ = ["DOING", "act"]
 
 _WORSE = 10.0
 """Points of severity by which a snoozed case must get worse to come back before its time."""
 
 _DIGITS = 19
 """From so many on a number may be no row's; of thousands Python makes none."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """What was done: a sentence, and the cases whose change can be taken back."""
-
-    sentence: str
-    cases: str
 
 
 def act(visit: Visit) -> Response:
@@ -42,13 +36,15 @@ def act(visit: Visit) -> Response:
     if not all(map(_is_number, cases)):
         raise Problem(400, "Cases are called by their numbers.")
     do = visit.said("do")
-    if do not in _DOING:
-        raise Problem(400, f"A case can be {', '.join(_DOING)}; not {do[:40]!r}.")
+    if do not in DOING:
+        raise Problem(400, f"A case can be {', '.join(DOING)}; not {do[:40]!r}.")
     numbers = list(dict.fromkeys(map(int, cases)))
+    if do in ("hide", "merge"):
+        return {"hide": _hide, "merge": _merge}[do](visit, numbers)
     told, change = _DOING[do]
     show, is_case = _shown(visit)
     moved = visit.change(change_cases, {"ids": numbers, **change(visit)})
-    sentence = f"{_count(len(numbers), 'case')}{_with(moved['alerts'])}: {told}."
+    sentence = f"{counted(len(numbers), 'case')}{_with(moved['alerts'])}: {told}."
     # A comment stays, and what was taken back is not taken back further by mistake.
     is_undoable = do not in ("comment", "undo")
     done = Done(sentence, ",".join(map(str, numbers)) if is_undoable else "")
@@ -66,20 +62,35 @@ def _next(visit: Visit, done: Done) -> Response:
     return shown
 
 
-def _shown(visit: Visit) -> tuple[Callable[[Done], Response], bool]:
-    """What shows the page that htmx sent this from, as it is by then, and whether it is a case's.
+def _hide(visit: Visit, numbers: list[int]) -> Response:
+    """To the page of a rule, which begins with what the worst alert of a case suggests."""
+    if len(numbers) > 1:
+        raise Problem(400, "A rule is made from one case; choose no more.")
+    path, here = seen(visit)
+    with visit.service.database.reading() as connection:
+        worst = worst_alerts(connection, numbers)
+    if not worst:
+        raise Problem(409, f"Case {numbers[0]} has no alert that is seen.")
+    back = "?" + urlencode({"back": urlencode(here.query)}) if path == "/" and here.query else ""
+    return went_to(visit, f"/alerts/{worst[0]['id']}/rule{back}")
 
-    `Problem` (400) where that is no address.
-    """
-    try:
-        where = urlsplit(visit.headers.get("hx-current-url", "/"))
-    except ValueError as error:
-        raise Problem(400, "HX-Current-URL is no address.") from error
-    seen = replace(visit, query=parse_qsl(where.query, keep_blank_values=True))
-    room, _, number = where.path.strip("/").partition("/")
+
+def _merge(visit: Visit, numbers: list[int]) -> Response:
+    if len(numbers) < 2:
+        raise Problem(400, "Choose two cases or more; they become one.")
+    show, _ = _shown(visit)
+    into = visit.change(merge, {"ids": numbers})["id"]
+    others = ",".join(str(each) for each in numbers if each != into)
+    return show(Done(f"{counted(len(numbers), 'case')} are case {into} now.", others))
+
+
+def _shown(visit: Visit) -> tuple[Callable[[Done], Response], bool]:
+    """What shows the page that htmx sent this from, as it is by then, and whether it is a case's."""
+    path, here = seen(visit)
+    room, _, number = path.strip("/").partition("/")
     if room == "cases" and _is_number(number):
-        return partial(case_page, replace(seen, path={"id": int(number)})), True
-    return partial(inbox, seen), False
+        return partial(case_page, replace(here, path={"id": int(number)})), True
+    return partial(inbox, here), False
 
 
 def _is_number(text: str) -> bool:
@@ -107,6 +118,7 @@ _DOING: dict[str, tuple[str, Callable[[Visit], dict[str, Any]]]] = {
     "acknowledge": ("acknowledged", lambda visit: {"state": "acknowledged"}),
     "open": ("open again", lambda visit: {"state": "open"}),
     "assign": ("yours", lambda visit: {"assignee": visit.caller.name}),
+    "give": ("given to somebody", lambda visit: {"assignee": visit.said("assignee").strip() or None}),
     "snooze": ("snoozed", _snoozed),
     "wake": ("no longer snoozed", lambda visit: {"snooze_until": None}),
     "comment": ("comment added", lambda visit: {"comment": visit.said("comment").strip()}),
@@ -114,13 +126,12 @@ _DOING: dict[str, tuple[str, Callable[[Visit], dict[str, Any]]]] = {
 }
 """By the button's value: what is told of it, and the change that it is."""
 
+DOING = (*_DOING, "hide", "merge")
+"""Values of buttons."""
+
 _VERDICTS = ("expected", "false alarm", "real", "accepted", "duplicate")
 """What is done with a case when the next one may come."""
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def _with(alerts: int) -> str:
-    return f" with {_count(alerts, 'alert')}" if alerts else ""
+    return f" with {counted(alerts, 'alert')}" if alerts else ""

@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from anomaly_detection.service.pages.rendering import html
+from anomaly_detection.service.pages.rendering import as_files, html
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.routes.audit import list_audit
 
@@ -28,5 +28,5 @@ def audit_page(visit: Visit) -> Response:
         lines=found["audit"],
         shown={name: asked.get(name, "") for name in _FIELDS},
         next=None if found["next"] is None else "/audit?" + urlencode({**wanted, "after": found["next"]}),
-        export="/v1/audit?" + urlencode({**wanted, "format": "csv"}),
+        files=as_files("/v1/audit", list(wanted.items())),
     )

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 
 from anomaly_detection.service.pages.context import is_drawn
 from anomaly_detection.service.pages.heading import heading, told, with_heading
-from anomaly_detection.service.pages.rendering import html
+from anomaly_detection.service.pages.rendering import as_files, html
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.alerts import get_alert
 from anomaly_detection.service.routes.cases import get_case
 from anomaly_detection.service.routes.records import explain_record, get_record, list_records
+from anomaly_detection.service.routes.streams import list_streams
 
 __all__ = ["case_page", "record_page", "records_page"]
 
@@ -48,8 +50,8 @@ def records_page(visit: Visit) -> Response:
     """``GET /records``: the newest records, or those that are called as the address asks."""
     asked = {name: value.strip() for name, value in visit.query if value.strip()}
     wanted = asked.pop("id", "")
-    query = list(asked.items())
-    found = visit.get(list_records, [*query, ("sent_id", wanted)] if wanted else query)
+    query = [*asked.items(), *([("sent_id", wanted)] if wanted else [])]
+    found = visit.get(list_records, query)
     rows = found["records"]
     if wanted.isascii() and wanted.isdigit() and len(wanted) < 19:
         rows = [*_by_number(visit, wanted), *rows]
@@ -59,6 +61,12 @@ def records_page(visit: Visit) -> Response:
         said=None,
         here="records",
         wanted=wanted,
+        stream=asked.get("stream", ""),
+        streams=visit.get(list_streams)["streams"],
+        next=None
+        if found["next"] is None
+        else "/records?" + urlencode({**asked, "id": wanted, "after": found["next"]}),
+        files=as_files("/v1/records", [pair for pair in query if pair[0] != "after"]),
         records=[with_heading(visit.service, each) for each in rows],
     )
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from functools import cache
 from importlib.resources import files
 from typing import Any
+from urllib.parse import urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import Response
@@ -16,7 +17,7 @@ from anomaly_detection.data.well_formed_text import well_formed
 from anomaly_detection.explain.cells import reason_cells
 from anomaly_detection.service.pages.heading import told
 
-__all__ = ["STATIC", "age", "figure", "html", "lasting", "number", "static_file", "version_of"]
+__all__ = ["STATIC", "age", "as_files", "figure", "html", "lasting", "number", "static_file", "version_of"]
 
 STATIC = {
     "htmx.min.js": "text/javascript; charset=utf-8",
@@ -97,8 +98,17 @@ def _environment() -> Environment:
     )
     made.filters.update(age=age, lasting=lasting, number=number, minute=_minute, figure=figure, whole=_whole)
     made.filters["reason_cells"] = _reason_cells
+    made.filters["pairs"] = lambda rows, *names: [tuple(row[name] for name in names) for row in rows]
+    made.filters["zipped"] = lambda values, other: [(value, other) for value in values]
     made.globals.update(static=lambda name: f"/static/{name}?v={version_of(name)}")
     return made
+
+
+def as_files(path: str, query: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Addresses of a list of our API as files, by what people call these."""
+    return {
+        told: f"{path}?{urlencode([*query, ('format', kind)])}" for kind, told in (("csv", "CSV"), ("xlsx", "Excel"))
+    }
 
 
 def html(template: str, status: int = 200, **values: Any) -> Response:

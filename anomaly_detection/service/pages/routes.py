@@ -19,11 +19,16 @@ from anomaly_detection.service.pages.acting import act
 from anomaly_detection.service.pages.audit import audit_page
 from anomaly_detection.service.pages.case import case_page, record_page, records_page
 from anomaly_detection.service.pages.context import context_page
-from anomaly_detection.service.pages.inbox import inbox
+from anomaly_detection.service.pages.inbox import change_views, facets_part, inbox, news_part
+from anomaly_detection.service.pages.notifications import change_notifications, notifications_page
 from anomaly_detection.service.pages.overview import overview_page
 from anomaly_detection.service.pages.rendering import STATIC, html, static_file
+from anomaly_detection.service.pages.rules import change_rules, rule_page
+from anomaly_detection.service.pages.sources import change_sources, sources_page
+from anomaly_detection.service.pages.splitting import split_page, split_this
 from anomaly_detection.service.pages.start import learn, start_page, stream_start_page, take_sample
 from anomaly_detection.service.pages.streams import change_stream_page, stream_page, streams_page
+from anomaly_detection.service.pages.users import change_users, users_page
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
@@ -31,7 +36,7 @@ from anomaly_detection.service.service import Service
 __all__ = ["LOGIN", "page_routes"]
 
 LOGIN = "/login"
-_MOST_FIELDS = 4000
+_MOST_FIELDS = 5100
 _YEAR = 365 * 86_400
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -50,7 +55,16 @@ class _Page(NamedTuple):
 
 _PAGES = (
     _Page("/", "GET", inbox, Need("read", "all")),
+    _Page("/news", "GET", news_part, Need("read", "all")),
+    _Page("/facets", "GET", facets_part, Need("read", "all"), judges=True),
+    _Page("/views", "POST", change_views, Need("read", "all")),
+    _Page("/rules", "POST", change_rules, Need("change", "all"), judges=True),
+    _Page("/alerts/{id:int}/rule", "GET", rule_page, Need("change", "alert"), judges=True),
     _Page("/cases", "POST", act, Need("change", "all")),
+    _Page("/cases/{id:int}/split", "GET", split_page, Need("change", "case")),
+    _Page("/cases/{id:int}/split", "POST", split_this, Need("change", "case")),
+    _Page("/users", "GET", users_page, Need("manage", "all")),
+    _Page("/users", "POST", change_users, Need("manage", "all"), judges=True),
     _Page("/cases/{id:int}", "GET", case_page, Need("read", "case")),
     _Page("/alerts/{id:int}/context", "GET", context_page, Need("read", "alert"), judges=True),
     _Page("/overview", "GET", overview_page, Need("read", "all"), judges=True),
@@ -63,6 +77,10 @@ _PAGES = (
     _Page("/streams", "GET", streams_page, Need("read", "all")),
     _Page("/streams/{name}", "GET", stream_page, Need("read", "path")),
     _Page("/streams/{name}", "POST", change_stream_page, Need("manage", "path"), judges=True),
+    _Page("/sources", "GET", sources_page, Need("manage", "all")),
+    _Page("/sources", "POST", change_sources, Need("manage", "all")),
+    _Page("/notifications", "GET", notifications_page, Need("manage", "all")),
+    _Page("/notifications", "POST", change_notifications, Need("manage", "all")),
     _Page("/audit", "GET", audit_page, Need("manage", "all")),
 )
 

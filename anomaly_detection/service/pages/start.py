@@ -7,6 +7,7 @@ from typing import Any
 from starlette.responses import Response
 
 from anomaly_detection.data.declarations import KINDS
+from anomaly_detection.service.pages.done import went_to
 from anomaly_detection.service.pages.rendering import html
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.plain_records import records_of_frame
@@ -22,7 +23,7 @@ from anomaly_detection.service.routes.streams import (
 )
 from anomaly_detection.synthetic import generate
 
-__all__ = ["learn", "start_page", "stream_start_page", "take_sample", "went_to"]
+__all__ = ["learn", "start_page", "stream_start_page", "take_sample"]
 
 SAMPLE = "sample"
 _SAMPLES = 5000
@@ -46,17 +47,25 @@ def take_sample(visit: Visit) -> Response:
 
 
 def stream_start_page(visit: Visit) -> Response:
-    """``GET /start/{name}``: how the columns are read, or how far the learning is; from there the inbox."""
+    """``GET /start/{name}``: how the columns are read, or how far the learning is; from there the inbox.
+
+    ``columns=change`` shows the columns of a stream that has a model, for it to learn them otherwise.
+    """
     name = visit.path["name"]
     stream = visit.get(get_stream, name=name)
     newest = visit.get(list_jobs, [("stream", name), ("limit", "10")])["jobs"]
     working = [job for job in newest if job["state"] in _OPEN]
     failed = next((job for job in newest[:1] if job["state"] == "failed"), None)
-    if stream["model"] and not stream["waiting"] and not working:
+    # Of one that has a model they are changed only by who asks for that.
+    again = ("columns", "change") in visit.query and not working
+    # Somebody sent a file again, and wants to know how much of it was new.
+    repeated = None if again else _repeated(newest)
+    is_done = stream["model"] and not stream["waiting"] and not working
+    if is_done and not repeated and not again:
         return went_to(visit, "/?stream=" + name)
     columns: list[dict[str, Any]] = []
     hindrance = ""
-    step = _step(stream, working, newest)
+    step = None if is_done or again else _step(stream, working, newest)
     if step is None:
         try:
             columns = visit.get(get_columns, name=name)["columns"]
@@ -70,22 +79,34 @@ def stream_start_page(visit: Visit) -> Response:
         stream=stream,
         step=step,
         failed=failed,
+        repeated=repeated,
         columns=columns,
         hindrance=hindrance,
         kinds=list(KINDS),
     )
 
 
+def _repeated(newest: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """What became of the file that came last, where the stream had some of its records."""
+    for last in newest[:1]:
+        if last["kind"] == "take" and (last["result"] or {}).get("known"):
+            return dict(last["result"])
+    return None
+
+
 def learn(visit: Visit) -> Response:
     """``POST /start/{name}``: keep what was said of columns, and have a model learn."""
     name = visit.path["name"]
     said = dict(visit.get(get_stream, name=name)["settings"]["columns"])
-    fields = [visit.form.get(field, ()) for field in ("column", "was", "kind")]
+    fields = [visit.form.get(field, ()) for field in ("column", "was", "kind", "had", "missing")]
     if len({len(each) for each in fields}) > 1:
-        raise Problem(400, "Each column comes with the kind that it had and the one that it is to have.")
-    for column, was, kind in zip(*fields, strict=True):
-        if kind != was:
-            said[column] = {**said.get(column, {}), "kind": kind}
+        raise Problem(400, "Each column comes with its kind and codes as they were, and as they are to be.")
+    for column, was, kind, had, missing in zip(*fields, strict=True):
+        changed: dict[str, Any] = {} if kind == was else {"kind": kind}
+        if missing.strip() != had.strip():
+            changed["missing"] = [code for each in missing.split(",") if (code := each.strip())]
+        if changed:
+            said[column] = {**said.get(column, {}), **changed}
     visit.change(change_stream, {"columns": said}, name=name)
     queue_training(visit.service, name, {"who": visit.caller.name, "promote": True})
     return went_to(visit, f"/start/{name}")
@@ -104,10 +125,3 @@ def _step(stream: dict[str, Any], working: list[dict[str, Any]], newest: list[di
         everything = stream["judged"] + stream["waiting"]
         return {"told": "Judging the records", "done": stream["judged"], "total": everything}
     return None
-
-
-def went_to(visit: Visit, where: str) -> Response:
-    """To another page: a browser is sent; htmx would follow that unseen, so it is told."""
-    if "hx-request" in visit.headers:
-        return Response(headers={"HX-Redirect": where})
-    return Response(status_code=303, headers={"Location": where})

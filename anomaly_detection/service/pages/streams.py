@@ -7,12 +7,12 @@ from typing import Any
 
 from starlette.responses import Response
 
-from anomaly_detection.service.pages.rendering import html
-from anomaly_detection.service.pages.start import went_to
+from anomaly_detection.service.pages.done import went_to
+from anomaly_detection.service.pages.rendering import as_files, html
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.models import list_models, promote_model, queue_training, roll_back_model
-from anomaly_detection.service.routes.rules import list_rules, revoke_rule
+from anomaly_detection.service.routes.rules import list_rules
 from anomaly_detection.service.routes.streams import (
     change_stream,
     get_columns,
@@ -24,6 +24,9 @@ from anomaly_detection.service.shapes import number_of
 
 __all__ = ["change_stream_page", "stream_page", "streams_page"]
 
+_DAYS, _RECORDS = 30, 100_000
+"""Of the records that say what another threshold would have done."""
+
 
 def streams_page(visit: Visit) -> Response:
     """``GET /streams``."""
@@ -34,7 +37,8 @@ def stream_page(visit: Visit) -> Response:
     """``GET /streams/{name}``; ``percent`` in the address asks what another threshold would have done."""
     name = visit.path["name"]
     percent = dict(visit.query).get("percent", "")
-    asked = [("anomaly_ratio", repr(_ratio(percent)))] if percent else []
+    asked = [("days", str(_DAYS)), ("records", str(_RECORDS))]
+    asked += [("anomaly_ratio", repr(_ratio(percent)))] if percent else []
     columns: list[dict[str, Any]] = []
     hindrance = ""
     try:
@@ -51,10 +55,12 @@ def stream_page(visit: Visit) -> Response:
         stream=visit.get(get_stream, name=name),
         threshold=visit.get(get_threshold, asked, name=name),
         percent=percent,
+        days=_DAYS,
+        rule_files=as_files("/v1/rules", [("stream", name)]),
         models=visit.get(list_models, name=name)["models"],
         columns=columns,
         hindrance=hindrance,
-        rules=visit.get(list_rules, [("stream", name)])["rules"],
+        rules=visit.get(list_rules, [("stream", name), ("limit", "500")])["rules"],
     )
 
 
@@ -80,15 +86,10 @@ def _promote(visit: Visit, name: str) -> None:
     visit.change(promote_model, {}, name=name, version=int(number_of(version, "number", whole=True)))
 
 
-def _revoke(visit: Visit, name: str) -> None:
-    visit.get(revoke_rule, id=int(number_of(visit.said("number"), "number", whole=True)))
-
-
 _DOING: dict[str, Callable[[Visit, str], object]] = {
     "threshold": _set_threshold,
     "learn": lambda visit, name: queue_training(visit.service, name, {"who": visit.caller.name, "promote": True}),
     "promote": _promote,
     "roll back": lambda visit, name: visit.change(roll_back_model, {}, name=name),
-    "revoke": _revoke,
 }
 """By the button's value."""

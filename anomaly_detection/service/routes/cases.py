@@ -17,10 +17,12 @@ from anomaly_detection.service.case_book import (
     merge_cases,
     split_case,
 )
+from anomaly_detection.service.case_facets import FACETS, categories_of, facets
 from anomaly_detection.service.json_answer import answer
-from anomaly_detection.service.operations import Call, Operation
+from anomaly_detection.service.masking import MASK
+from anomaly_detection.service.operations import Call, Operation, Parameter
 from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import COUNT, ID, array, record
+from anomaly_detection.service.shapes import COUNT, ID, array, record, text
 
 __all__ = ["OPERATIONS"]
 
@@ -32,6 +34,15 @@ _SOME = {**array(ID, 2, _MOST), "uniqueItems": True}
 def list_cases(service: Service, call: Call) -> Response:
     """``GET /v1/cases``."""
     return CASES.answer(service.database, call)
+
+
+def get_facets(service: Service, call: Call) -> Response:
+    """``GET /v1/cases/facets``: values of personal columns, and so of records, are not for everybody."""
+    stream = call.query["stream"]
+    judge = None if stream is None or MASK.get() is not None else service.judge_of(stream)
+    categories = [] if judge is None else categories_of(judge.detector.preprocessor.schema_)
+    with service.database.reading() as connection:
+        return answer(facets(connection, stream, categories))
 
 
 def get_case(service: Service, call: Call) -> Response:
@@ -102,6 +113,17 @@ OPERATIONS = (
         body=case_change({"ids": _IDS}),
         statuses=(404, 409),
         needs=Need("change", "cases"),
+    ),
+    Operation(
+        "GET",
+        "/v1/cases/facets",
+        get_facets,
+        "What open cases can be narrowed by: how many new ones a day each severity means, columns, common values.",
+        FACETS,
+        "Counts; values of fields only of a stream that is given, whose model says which are categories.",
+        (Parameter("stream", "Only of this stream.", text(64)),),
+        turn="judging",
+        needs=Need("read", "query"),
     ),
     Operation(
         "GET",

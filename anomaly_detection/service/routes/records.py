@@ -19,7 +19,7 @@ from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.record_book import RECORD, RECORDS
 from anomaly_detection.service.replies import check_key
 from anomaly_detection.service.service import Service, Taken
-from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, Shape, array, maybe, record, text
+from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, Shape, array, choice, maybe, record, text
 from anomaly_detection.service.tables import records
 from anomaly_detection.service.uploads import digest_of, keep_body, receive
 
@@ -46,7 +46,7 @@ async def add_records(service: Service, call: Call, request: Request, in_turn: I
 def _take(service: Service, call: Call, body: bytes | Path, kind: str, key: str | None) -> Response:
     if isinstance(body, Path):
         return _queue(service, call, body, kind, key)
-    if "respond-async" in call.headers.get("prefer", ""):
+    if call.query["known"] == "skip" or "respond-async" in call.headers.get("prefer", ""):
         return _queue(service, call, keep_body(body, service.uploads_dir, kind), kind, key)
     found = records_of(body, kind, service.limits)
     if found is not None and not found:
@@ -62,7 +62,7 @@ def _take(service: Service, call: Call, body: bytes | Path, kind: str, key: str 
 
 
 def _queue(service: Service, call: Call, path: Path, kind: str, key: str | None) -> Response:
-    made, is_new = service.queue(call.name, path, kind, call.who, key)
+    made, is_new = service.queue(call.name, path, kind, call.who, key, call.query["known"])
     return _again(made, is_new, 202 if b'"job_id":' in made[:20] else 200)
 
 
@@ -188,6 +188,12 @@ _KEY = Parameter(
     text(255),
     where="header",
 )
+_KNOWN = Parameter(
+    "known",
+    "`skip`: a job takes only the records that the stream lacks, and counts the others as `known`.",
+    choice("take", "skip"),
+    "take",
+)
 _PREFER = Parameter("Prefer", "`respond-async`: a job takes the records, however few.", TEXT, where="header")
 
 OPERATIONS: Sequence[Operation] = (
@@ -198,7 +204,7 @@ OPERATIONS: Sequence[Operation] = (
         "Judge records and keep them.",
         _TAKEN,
         "What became of them.",
-        (_KEY, _PREFER),
+        (_KNOWN, _KEY, _PREFER),
         JSON_BODY,
         {media: {} for media in MEDIA if media != "application/json"},
         statuses=(409, 422),

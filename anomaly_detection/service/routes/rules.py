@@ -71,6 +71,9 @@ def suggest_rule(service: Service, call: Call) -> Response:
             continue
         number = number_of(value)
         end = {"high": "max", "low": "min"}.get(reason["direction"])
+        # A late date of a supplier is known for the supplier, not for that day.
+        if end is not None and number is None and where:
+            continue
         where[name] = value if end is None or number is None else {end: number}
     return answer({"stream": found["stream"], "column": found["column"] or None, "where": where})
 

@@ -1,4 +1,4 @@
-"""Settings of the service: read and changed. What sends notifications reads its own from here."""
+"""Settings of the service: read and changed."""
 
 from __future__ import annotations
 

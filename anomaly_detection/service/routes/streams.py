@@ -70,6 +70,7 @@ def make_stream(service: Service, call: Call) -> Response:
         write_line(connection, call.who, "make", "stream", (made.id, None, {"name": name, "settings": settings.plain}))
 
     service.writer.run(work)
+    service.reload()
     with service.database.reading() as connection:
         made = _with_history(service, connection, name)
     return answer(made, 201, {"Location": f"/v1/streams/{name}"})
@@ -120,7 +121,9 @@ def get_threshold(service: Service, call: Call) -> Response:
     """``GET /v1/streams/{name}/threshold``."""
     with service.database.reading() as connection:
         stream = need_stream(connection, call.name)
-        return answer(consequence(connection, stream, call.query["anomaly_ratio"], call.query["records"]))
+        return answer(
+            consequence(connection, stream, *(call.query[name] for name in ("anomaly_ratio", "records", "days")))
+        )
 
 
 def delete_stream(service: Service, call: Call) -> Response:
@@ -197,7 +200,8 @@ OPERATIONS = (
         "PATCH",
         "/v1/streams/{name}",
         change_stream,
-        "Change settings: the anomaly ratio at once, what is said of columns for the next training.",
+        "Change settings: the anomaly ratio, what is personal and what is kept at once, what is said of columns for the"
+        " next training.",
         _STREAM,
         "The stream as it is now.",
         body=record({}, {**_SAID, "learn_from": _LEARN_FROM}),
@@ -260,6 +264,7 @@ OPERATIONS = (
         (
             Parameter("anomaly_ratio", "The other one.", RATIO),
             Parameter("records", "Of so many.", {"type": "integer", "minimum": 1, "maximum": 100_000}, 10_000),
+            Parameter("days", "Of so many days until now.", {"type": "integer", "minimum": 1, "maximum": 3650}),
         ),
         needs=Need("read", "path"),
     ),

@@ -19,7 +19,10 @@
   function count() {
     const chosen = boxes().filter((box) => box.checked).length;
     const told = document.getElementById("chosen");
-    if (told) told.textContent = chosen ? `${chosen} chosen` : "";
+    if (!told) return;
+    told.textContent = chosen ? `${chosen} chosen` : "";
+    const merge = document.getElementById("merge");
+    if (merge) merge.hidden = chosen < 2;
   }
 
   function choose() {
@@ -39,6 +42,12 @@
   const isField = (at) => at.matches("input:not([type=checkbox]), textarea, select");
 
   document.addEventListener("keydown", (event) => {
+    // Of the form's buttons Enter presses the dialog's own.
+    if (event.key === "Enter" && !event.isComposing && event.target.matches("dialog input:not([type=checkbox])")) {
+      event.preventDefault();
+      event.target.closest("dialog").querySelector(".chief").click();
+      return;
+    }
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || !usesKeys()) return;
     if (isField(event.target)) {
       if (event.key === "Escape" && event.target.type === "search") event.target.blur();
@@ -64,13 +73,21 @@
       const dialog = pressed.closest("dialog");
       if (dialog) dialog.close();
       else pressed.closest(".said").hidden = true;
-    } else if (pressed.dataset.move) go(place + Number(pressed.dataset.move));
+    } else if ("reload" in pressed.dataset) location.reload();
+    else if (pressed.dataset.move) go(place + Number(pressed.dataset.move));
     else if ("choose" in pressed.dataset) choose();
     else if (pressed.id === "all") {
       boxes().forEach((box) => { box.checked = pressed.checked; });
       count();
     } else if (pressed.name === "ids") count();
     else if (pressed.id === "use-keys") localStorage.setItem("keys", pressed.checked ? "yes" : "no");
+  });
+
+  document.addEventListener("input", (event) => {
+    const { told, words, unit } = event.target.dataset;
+    if (!told) return;
+    const { value } = event.target;
+    document.getElementById(told).textContent = words ? JSON.parse(words)[value] || value : value + unit;
   });
 
   document.addEventListener("focusin", (event) => {
@@ -82,8 +99,14 @@
 
   document.addEventListener("htmx:configRequest", (event) => {
     const { elt, formData, verb } = event.detail;
-    // What was left empty has no place in the address.
-    if (verb === "get") [...formData.keys()].forEach((name) => { if (!formData.get(name)) formData.delete(name); });
+    if (verb === "get" && elt.matches("form")) {
+      // What was left empty has no place in the address, nor a slider at its least that only narrows.
+      [...new Set(formData.keys())].forEach((name) => {
+        const kept = formData.getAll(name).filter((value) => value && !(name === "min_severity" && value === "0"));
+        formData.delete(name);
+        kept.forEach((value) => formData.append(name, value));
+      });
+    }
     if (elt.id !== "act" || formData.has("ids")) return;
     const box = boxes()[place];
     if (box) formData.append("ids", box.value);
@@ -91,9 +114,18 @@
   });
 
   document.addEventListener("htmx:beforeRequest", () => { document.getElementById("problem").hidden = true; });
+  // Filters that somebody opened stay open when the part that they are in is another one.
+  let wasOpen = false;
+  const more = () => document.querySelector("#facets details");
+  document.addEventListener("htmx:beforeSwap", () => { wasOpen = Boolean(more()?.open); });
   document.addEventListener("htmx:afterSettle", (event) => {
     count();
-    if (event.detail.target.id === "main" && event.detail.requestConfig.verb === "post") go(place);
+    if (more() && wasOpen) more().open = true;
+    if (event.detail.target.id !== "main") return;
+    all("#main [data-select]").forEach((at) => at.select());
+    if (event.detail.requestConfig.verb !== "post") return;
+    go(place);
+    htmx.trigger("#news", "news");
   });
   document.addEventListener("htmx:responseError", (event) => {
     const { status, responseText } = event.detail.xhr;
@@ -138,11 +170,13 @@
     const bar = document.getElementById("sent");
     bar.hidden = false;
     try {
+      // Of a file for a stream that is there only what it lacks is taken.
+      const { streams } = JSON.parse((await send("GET", "/v1/streams", type)).responseText);
+      const isThere = streams.some((stream) => stream.name === name);
       const wanted = JSON.stringify({ name, learn_from: Number(form.dataset.learnFrom) });
-      const made = await send("POST", "/v1/streams", "application/json", wanted);
-      // 409: there is one already; its records go on.
-      const sent = made.status === 201 || made.status === 409
-        ? await send("POST", `/v1/streams/${name}/records`, type, file, (share) => { bar.value = share; }) : made;
+      const made = isThere || await send("POST", "/v1/streams", "application/json", wanted);
+      const where = `/v1/streams/${name}/records${isThere ? "?known=skip" : ""}`;
+      const sent = isThere || made.status === 201 ? await send("POST", where, type, file, (share) => { bar.value = share; }) : made;
       if (sent.status === 200 || sent.status === 202) location.assign(`/start/${name}`);
       else tell(JSON.parse(sent.responseText).detail);
     } catch (error) {
@@ -164,5 +198,6 @@
 
   const keys = document.getElementById("use-keys");
   if (keys) keys.checked = usesKeys();
+  all("[data-select]").forEach((at) => at.select());
   if (location.pathname === "/") go(0);
 })();

@@ -1,0 +1,55 @@
+"""`Done`: what was done, and where the visitor was when doing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from urllib.parse import parse_qsl, urlsplit
+
+from starlette.responses import Response
+
+from anomaly_detection.service.pages.visit import Visit
+from anomaly_detection.service.problems import Problem
+
+__all__ = ["Done", "counted", "seen", "went_to"]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was done: a sentence, and what a key takes back.
+
+    Attributes
+    ----------
+    sentence : str
+    cases : str
+        Numbers of the cases whose change can be taken back, with commas between them.
+    rule : int or None
+        The rule that can be revoked.
+    """
+
+    sentence: str
+    cases: str = ""
+    rule: int | None = None
+
+
+def seen(visit: Visit) -> tuple[str, Visit]:
+    """The path of the page that htmx sent this from, and the same visit with the query of that page.
+
+    `Problem` (400) where that is no address.
+    """
+    try:
+        where = urlsplit(visit.headers.get("hx-current-url", "/"))
+    except ValueError as error:
+        raise Problem(400, "HX-Current-URL is no address.") from error
+    return where.path or "/", replace(visit, query=parse_qsl(where.query, keep_blank_values=True))
+
+
+def went_to(visit: Visit, where: str) -> Response:
+    """To another page: a browser is sent; htmx would follow that unseen, so it is told."""
+    if "hx-request" in visit.headers:
+        return Response(headers={"HX-Redirect": where})
+    return Response(status_code=303, headers={"Location": where})
+
+
+def counted(number: int, noun: str) -> str:
+    """Such as ``2 cases``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,92 @@
+"""Who is told of cases, and what could not be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.responses import Response
+
+from anomaly_detection.service.pages.rendering import html
+from anomaly_detection.service.pages.visit import Visit
+from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.routes.channels import (
+    list_channels,
+    list_messages,
+    make_a_channel,
+    remove_a_channel,
+    send_again,
+    test_channel,
+)
+from anomaly_detection.service.routes.settings import change_settings, get_settings
+from anomaly_detection.service.routes.streams import list_streams
+from anomaly_detection.service.shapes import number_of
+
+__all__ = ["change_notifications", "notifications_page"]
+
+_LISTED = "20"
+
+
+def notifications_page(visit: Visit, said: str = "") -> Response:
+    """``GET /notifications``."""
+    return html(
+        "notifications",
+        visit=visit,
+        said={"sentence": said, "cases": "", "rule": None} if said else None,
+        here="notifications",
+        channels=visit.get(list_channels)["channels"],
+        streams=visit.get(list_streams)["streams"],
+        unsent=visit.get(list_messages, [("limit", _LISTED), ("state", "failed")])["messages"],
+        messages=visit.get(list_messages, [("limit", _LISTED)])["messages"],
+        address=visit.get(get_settings)["address"],
+    )
+
+
+def change_notifications(visit: Visit) -> Response:
+    """``POST /notifications``: do one thing, and show the page again."""
+    do = visit.said("do")
+    if do not in _DOING:
+        raise Problem(400, f"This page can {', '.join(_DOING)}; not {do[:40]!r}.")
+    return notifications_page(visit, _DOING[do](visit))
+
+
+def _id(visit: Visit) -> int:
+    return int(number_of(visit.said("number"), "number", whole=True))
+
+
+def _add(visit: Visit) -> str:
+    said: dict[str, Any] = {"name": visit.said("name").strip(), "url": visit.said("url").strip()}
+    if severity := visit.said("min_severity").strip():
+        said["min_severity"] = number_of(severity, "min_severity", whole=False)
+    if hour := visit.said("digest_hour"):
+        said["digest_hour"] = int(number_of(hour, "digest_hour", whole=True))
+    said |= {name: value for name in ("zone", "stream") if (value := visit.said(name).strip())}
+    return f"{visit.change(make_a_channel, said)['name']} is told from now on. Send a test to see whether it arrives."
+
+
+def _test(visit: Visit) -> str:
+    visit.get(test_channel, id=_id(visit))
+    return "The test was sent."
+
+
+def _remove(visit: Visit) -> str:
+    return f"{visit.get(remove_a_channel, id=_id(visit))['name']} is told no more."
+
+
+def _again(visit: Visit) -> str:
+    return f"Message {visit.get(send_again, id=_id(visit))['id']} is tried again."
+
+
+def _address(visit: Visit) -> str:
+    visit.change(change_settings, {"address": visit.said("address").strip().rstrip("/")})
+    return "Messages have links to that address." if visit.said("address").strip() else "Messages have no links."
+
+
+_DOING: dict[str, Callable[[Visit], str]] = {
+    "add": _add,
+    "test": _test,
+    "remove": _remove,
+    "send again": _again,
+    "address": _address,
+}
+"""By the button's value: what is told of it."""

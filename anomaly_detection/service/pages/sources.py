@@ -1,0 +1,81 @@
+"""Where records come from by themselves: watched folders and queries of databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from starlette.responses import Response
+
+from anomaly_detection.service.pages.rendering import html
+from anomaly_detection.service.pages.visit import Visit
+from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.routes.sources import (
+    change_source,
+    list_files,
+    list_sources,
+    make_a_source,
+    remove_a_source,
+)
+from anomaly_detection.service.routes.streams import list_streams
+from anomaly_detection.service.shapes import number_of
+
+__all__ = ["change_sources", "sources_page"]
+
+_LISTED = "20"
+
+
+def sources_page(visit: Visit, said: str = "") -> Response:
+    """``GET /sources``."""
+    return html(
+        "sources",
+        visit=visit,
+        said={"sentence": said, "cases": "", "rule": None} if said else None,
+        here="sources",
+        sources=visit.get(list_sources)["sources"],
+        streams=visit.get(list_streams)["streams"],
+        files=visit.get(list_files, [("limit", _LISTED)])["files"],
+    )
+
+
+def change_sources(visit: Visit) -> Response:
+    """``POST /sources``: do one thing, and show the page again."""
+    do = visit.said("do")
+    if do not in _DOING:
+        raise Problem(400, f"This page can {', '.join(_DOING)}; not {do[:40]!r}.")
+    return sources_page(visit, _DOING[do](visit))
+
+
+def _number(visit: Visit, name: str) -> int:
+    return int(number_of(visit.said(name).strip(), name, whole=True))
+
+
+def _watch(visit: Visit) -> str:
+    said = {name: visit.said(name).strip() for name in ("stream", "folder", "after", "known")}
+    made = visit.change(make_a_source, said)
+    return f"{made['target']} is watched for the stream {made['stream']}."
+
+
+def _ask(visit: Visit) -> str:
+    said: dict[str, Any] = {name: visit.said(name).strip() for name in ("stream", "url", "query", "watermark")}
+    made = visit.change(make_a_source, {**said, "every": _number(visit, "every")})
+    return f"{made['target']} is asked every {made['settings']['every']} seconds for the stream {made['stream']}."
+
+
+def _paused(visit: Visit, paused: bool) -> str:
+    made = visit.change(change_source, {"paused": paused}, id=_number(visit, "number"))
+    return f"{made['target']} {'is paused' if paused else 'goes on'}."
+
+
+def _remove(visit: Visit) -> str:
+    return f"{visit.get(remove_a_source, id=_number(visit, 'number'))['target']} is looked at no more."
+
+
+_DOING: dict[str, Callable[[Visit], str]] = {
+    "watch": _watch,
+    "ask": _ask,
+    "pause": lambda visit: _paused(visit, True),
+    "go on": lambda visit: _paused(visit, False),
+    "remove": _remove,
+}
+"""By the button's value: what is told of it."""

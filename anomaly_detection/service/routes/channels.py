@@ -1,0 +1,205 @@
+"""Channels of notifications: listed, made, tested, changed and removed; and their messages."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+from starlette.responses import Response
+
+from anomaly_detection.errors import DataError
+from anomaly_detection.service.access import Need
+from anomaly_detection.service.audit import history, write_line
+from anomaly_detection.service.changes import CHANNEL, change
+from anomaly_detection.service.channel_book import (
+    CHANGED,
+    CHANNEL_SHAPE,
+    MADE,
+    MESSAGES,
+    all_channels,
+    checked,
+    find_channel,
+    make_channel,
+    remove_channel,
+    rendered,
+)
+from anomaly_detection.service.json_answer import answer
+from anomaly_detection.service.operations import Call, Operation
+from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.sending import send
+from anomaly_detection.service.service import Service
+from anomaly_detection.service.shapes import FLAG, array, record
+from anomaly_detection.service.tables import messages
+
+__all__ = ["OPERATIONS"]
+
+
+def list_channels(service: Service, call: Call) -> Response:
+    """``GET /v1/channels``."""
+    with service.database.reading() as connection:
+        return answer({"channels": [rendered(row) for row in all_channels(connection)]})
+
+
+def make_a_channel(service: Service, call: Call) -> Response:
+    """``POST /v1/channels``."""
+    try:
+        said = checked(call.content)
+    except DataError as error:
+        raise Problem(409, str(error)) from error
+    made = service.writer.run(lambda connection: _shown(connection, make_channel(connection, call.who, said)))
+    return answer(made, 201, {"Location": f"/v1/channels/{made['id']}"})
+
+
+def get_channel(service: Service, call: Call) -> Response:
+    """``GET /v1/channels/{id}``."""
+    with service.database.reading() as connection:
+        return answer(_shown(connection, call.id))
+
+
+def change_channel(service: Service, call: Call) -> Response:
+    """``PATCH /v1/channels/{id}``."""
+
+    def work(connection: Connection) -> dict[str, Any]:
+        before = rendered(find_channel(connection, call.id))
+        kept = {name: before[name] for name in CHANGED}
+        after = checked({**kept, **call.content})
+        change(connection, CHANNEL, call.id, {name: after[name] for name in call.content}, call.who)
+        return _shown(connection, call.id)
+
+    return answer(service.writer.run(work))
+
+
+def remove_a_channel(service: Service, call: Call) -> Response:
+    """``DELETE /v1/channels/{id}``."""
+
+    def work(connection: Connection) -> dict[str, Any]:
+        row = find_channel(connection, call.id)
+        remove_channel(connection, call.id, call.who)
+        return rendered(row)
+
+    return answer(service.writer.run(work))
+
+
+def test_channel(service: Service, call: Call) -> Response:
+    """``POST /v1/channels/{id}/test``."""
+    with service.database.reading() as connection:
+        row = find_channel(connection, call.id)
+    error = send(row["url"], "A test", f"{call.who} tests the channel {row['name']!r}: it works.")
+    if error:
+        raise Problem(502, f"It could not be sent: {error.rstrip('.')}.")
+    return answer({"sent": True})
+
+
+def list_messages(service: Service, call: Call) -> Response:
+    """``GET /v1/messages``."""
+    return MESSAGES.answer(service.database, call)
+
+
+def send_again(service: Service, call: Call) -> Response:
+    """``POST /v1/messages/{id}/retry``."""
+
+    def work(connection: Connection) -> dict[str, Any]:
+        row = connection.execute(select(messages).where(messages.c.id == call.id)).mappings().first()
+        if row is None:
+            raise Problem(404, f"There is no message {call.id}.")
+        if row["state"] == "sent":
+            raise Problem(409, f"Message {call.id} was sent at {row['sent']}.")
+        values = {"state": "waiting", "attempts": 0, "next_at": time.time()}
+        connection.execute(update(messages).where(messages.c.id == call.id).values(values))
+        write_line(connection, call.who, "retry", "message", (call.id, {"state": row["state"]}, {"state": "waiting"}))
+        return MESSAGES.render(connection.execute(MESSAGES.query.where(messages.c.id == call.id)).mappings().one())
+
+    return answer(service.writer.run(work))
+
+
+def _shown(connection: Connection, number: int) -> dict[str, Any]:
+    return {**rendered(find_channel(connection, number)), "history": history(connection, "channel", number)}
+
+
+_MANAGE = Need("manage", "all")
+_MESSAGE_SHAPE = MESSAGES.row
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/v1/channels",
+        list_channels,
+        "All channels that notifications go to.",
+        record({"channels": array(CHANNEL_SHAPE)}),
+        "The channels, without the secrets of their URLs.",
+        needs=_MANAGE,
+    ),
+    Operation(
+        "POST",
+        "/v1/channels",
+        make_a_channel,
+        "Have notifications sent, of cases from a severity on, daily, or both.",
+        CHANNEL_SHAPE,
+        "The channel.",
+        body=MADE,
+        good=201,
+        statuses=(404, 409, 422),
+        needs=_MANAGE,
+    ),
+    Operation(
+        "GET",
+        "/v1/channels/{id}",
+        get_channel,
+        "One channel with its history.",
+        CHANNEL_SHAPE,
+        "The channel.",
+        needs=_MANAGE,
+    ),
+    Operation(
+        "PATCH",
+        "/v1/channels/{id}",
+        change_channel,
+        "Change what is sent to a channel, and when; another URL is another channel.",
+        CHANNEL_SHAPE,
+        "The channel as it is now.",
+        body=record({}, CHANGED),
+        statuses=(422,),
+        needs=_MANAGE,
+    ),
+    Operation(
+        "DELETE",
+        "/v1/channels/{id}",
+        remove_a_channel,
+        "Remove a channel with its messages, those that wait too.",
+        CHANNEL_SHAPE,
+        "What it was.",
+        needs=_MANAGE,
+    ),
+    Operation(
+        "POST",
+        "/v1/channels/{id}/test",
+        test_channel,
+        "Send a test now.",
+        record({"sent": FLAG}),
+        "That it was sent.",
+        statuses=(502,),
+        needs=_MANAGE,
+    ),
+    Operation(
+        "GET",
+        "/v1/messages",
+        list_messages,
+        "What was sent to channels, waits to be, or could not be.",
+        MESSAGES.shape,
+        "A page of messages, or a file.",
+        MESSAGES.parameters,
+        kinds=MESSAGES.kinds,
+        needs=_MANAGE,
+    ),
+    Operation(
+        "POST",
+        "/v1/messages/{id}/retry",
+        send_again,
+        "Try again to send a message.",
+        _MESSAGE_SHAPE,
+        "The message.",
+        statuses=(409,),
+        needs=_MANAGE,
+    ),
+)

@@ -1,0 +1,163 @@
+"""Sources: watched folders and queries of databases, listed, made, changed and removed; and what was taken of files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection
+from starlette.responses import Response
+
+from anomaly_detection.service.access import Need
+from anomaly_detection.service.audit import history
+from anomaly_detection.service.changes import SOURCE, change
+from anomaly_detection.service.json_answer import answer
+from anomaly_detection.service.operations import Call, Operation
+from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.service import Service
+from anomaly_detection.service.shapes import FLAG, array, record
+from anomaly_detection.service.source_book import (
+    FILES,
+    MADE,
+    SETTINGS,
+    SOURCE_SHAPE,
+    all_sources,
+    checked_target,
+    find_source,
+    make_source,
+    remove_source,
+    rendered,
+)
+
+__all__ = ["OPERATIONS"]
+
+
+def list_sources(service: Service, call: Call) -> Response:
+    """``GET /v1/sources``."""
+    with service.database.reading() as connection:
+        return answer({"sources": [rendered(row) for row in all_sources(connection)]})
+
+
+def make_a_source(service: Service, call: Call) -> Response:
+    """``POST /v1/sources``; its stream is made if need be."""
+    kind, target, settings = checked_target(service.configuration.data_dir, call.content)
+    stream_id = service.stream_id(call.content["stream"])
+
+    def work(connection: Connection) -> dict[str, Any]:
+        return _shown(connection, make_source(connection, stream_id, call.who, kind, target, settings))
+
+    made = service.writer.run(work)
+    return answer(made, 201, {"Location": f"/v1/sources/{made['id']}"})
+
+
+def get_source(service: Service, call: Call) -> Response:
+    """``GET /v1/sources/{id}``."""
+    with service.database.reading() as connection:
+        return answer(_shown(connection, call.id))
+
+
+def change_source(service: Service, call: Call) -> Response:
+    """``PATCH /v1/sources/{id}``."""
+
+    def work(connection: Connection) -> dict[str, Any]:
+        row = find_source(connection, call.id)
+        said = dict(call.content)
+        after: dict[str, Any] = {"is_paused": said.pop("paused")} if "paused" in said else {}
+        if row["kind"] == "query" and {"after", "known"} & set(said):
+            raise Problem(422, "A query has no files; after and known are of folders.")
+        if said:
+            after["settings"] = {**orjson.loads(row["settings"]), **said}
+        change(connection, SOURCE, call.id, after, call.who)
+        return _shown(connection, call.id)
+
+    return answer(service.writer.run(work))
+
+
+def remove_a_source(service: Service, call: Call) -> Response:
+    """``DELETE /v1/sources/{id}``."""
+
+    def work(connection: Connection) -> dict[str, Any]:
+        row = find_source(connection, call.id)
+        if row["by_option"]:
+            raise Problem(409, "This folder was given by --watch; pause it, or start the service without the option.")
+        remove_source(connection, call.id, call.who)
+        return rendered(row)
+
+    return answer(service.writer.run(work))
+
+
+def list_files(service: Service, call: Call) -> Response:
+    """``GET /v1/files``."""
+    return FILES.answer(service.database, call)
+
+
+def _shown(connection: Connection, number: int) -> dict[str, Any]:
+    return {**rendered(find_source(connection, number)), "history": history(connection, "source", number)}
+
+
+_MANAGE = Need("manage", "all")
+
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/v1/sources",
+        list_sources,
+        "All sources: folders that are watched, and queries of databases.",
+        record({"sources": array(SOURCE_SHAPE)}),
+        "The sources, without the secrets of their URLs.",
+        needs=_MANAGE,
+    ),
+    Operation(
+        "POST",
+        "/v1/sources",
+        make_a_source,
+        "Watch a folder, or ask a database again and again, for the records of a stream.",
+        SOURCE_SHAPE,
+        "The source.",
+        body=MADE,
+        good=201,
+        statuses=(409, 422),
+        needs=_MANAGE,
+    ),
+    Operation(
+        "GET",
+        "/v1/sources/{id}",
+        get_source,
+        "One source with its history.",
+        SOURCE_SHAPE,
+        "The source.",
+        needs=_MANAGE,
+    ),
+    Operation(
+        "PATCH",
+        "/v1/sources/{id}",
+        change_source,
+        "Pause a source, or change how often it is looked at and what becomes of files.",
+        SOURCE_SHAPE,
+        "The source as it is now.",
+        body=record({}, {**SETTINGS, "paused": FLAG}),
+        statuses=(409, 422),
+        needs=_MANAGE,
+    ),
+    Operation(
+        "DELETE",
+        "/v1/sources/{id}",
+        remove_a_source,
+        "Remove a source. What it took stays, and is not taken again by another one of the stream.",
+        SOURCE_SHAPE,
+        "What it was.",
+        statuses=(409,),
+        needs=_MANAGE,
+    ),
+    Operation(
+        "GET",
+        "/v1/files",
+        list_files,
+        "The files that were taken out of folders, or rejected.",
+        FILES.shape,
+        "A page of files, or a file.",
+        FILES.parameters,
+        kinds=FILES.kinds,
+        needs=_MANAGE,
+    ),
+)
