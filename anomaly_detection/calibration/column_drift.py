@@ -107,7 +107,7 @@ class Drift:
         if self.change is Change.ALERTS:
             return f"{self.after:.1%} of the records are alerts (before: {self.before:.1%})"
         if self.change is Change.MIX:
-            return f"{self.column} has {self.examples[0]} in {shares}"
+            return f"{self.column} has {self.examples[0] if self.examples else 'one of its values'} in {shares}"
         within = f" for its {self.context}" if self.context else ""
         if self.factor is not None and abs(np.log(self.factor)) >= _LEAST_SHIFT:
             return f"{self.column} is {_times(self.factor)} what it was{within}"

@@ -61,12 +61,13 @@ def run(arguments: argparse.Namespace) -> int:
     if not detector.calibration.unseen:
         note("The p-values are from the records that the model was trained on, so they are too small for new ones.")
     drift = find_drift(detector.calibration_, count.sample.scores)
-    if drift is not None and drift.matters:
-        note(str(drift))
+    told = [str(drift)] if drift is not None and drift.matters else []
     if count.drift is None:
         note("Whether columns changed is not known: the model is from before this was kept; train again to be told.")
     elif changes := count.drift.drifts():
-        note(in_words(changes))
+        told.append(in_words(changes))
+    if told:
+        note(" ".join(told))
     if unread := count.unread.sentence():
         note(unread)
     alerts = count.alerts

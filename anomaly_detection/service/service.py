@@ -23,6 +23,7 @@ from anomaly_detection.errors import DataError
 from anomaly_detection.service import jobs
 from anomaly_detection.service.configuration import Configuration
 from anomaly_detection.service.database import Database
+from anomaly_detection.service.drift_cases import changed_columns
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.json_answer import dumps
 from anomaly_detection.service.judging import Judge
@@ -475,11 +476,13 @@ class Service:
         with self.database.reading() as connection:
             yield "jobs_open", {}, jobs.open_jobs(connection)
             names = {stream.id: stream.name for stream in all_streams(connection)}
+            changed = {stream_id: len(changed_columns(connection, stream_id)) for stream_id in names}
         for stream_id, judge in list(self._judges.items()):
             if stream_id not in names:
                 continue
             labels = {"stream": names[stream_id]}
             yield "model_version", labels, judge.version
+            yield "columns_changed", labels, changed[stream_id]
             yield "model_age_seconds", labels, time.time() - _seconds(self._created[stream_id])
             drift = find_drift(judge.calibration, list(self._scores[stream_id]))
             if drift is not None:

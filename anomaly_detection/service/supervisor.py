@@ -12,6 +12,7 @@ from pathlib import Path
 
 from anomaly_detection.service import jobs
 from anomaly_detection.service.database import Database
+from anomaly_detection.service.drifting import to_look
 from anomaly_detection.service.repeating import Repeating
 from anomaly_detection.service.retention import Retention, queue_forgetting, to_forget
 
@@ -96,10 +97,15 @@ class Supervisor:
                     jobs.add_job(connection, "judge", stream_id)
         if time.monotonic() >= self._forgets_at:
             with self._database.reading() as connection:
+                looked_at = to_look(connection)
                 is_due = bool(to_forget(connection, retention))
             if is_due:
                 with self._database.writing() as connection:
                     queue_forgetting(connection, retention)
+            if looked_at:
+                with self._database.writing() as connection:
+                    for stream_id in looked_at:
+                        jobs.add_job(connection, "watch", stream_id)
             self._forgets_at = time.monotonic() + _LOOKS
         if waits and self._process is None and time.monotonic() >= self._not_before:
             self._worker = f"{os.getpid()}-{os.urandom(4).hex()}"

@@ -25,6 +25,7 @@ __all__ = [
     "cases",
     "channels",
     "days",
+    "drift",
     "files",
     "idempotency",
     "jobs",
@@ -445,6 +446,23 @@ told = Table(
     Column("message_id", ForeignKey("messages.id"), nullable=False),
 )
 """The cases that a channel was told of, each once."""
+
+drift = Table(
+    "drift",
+    METADATA,
+    Column("stream_id", ForeignKey("streams.id"), primary_key=True),
+    Column("model_id", ForeignKey("models.id"), nullable=False),
+    # The last record that was looked at, and how many the stream had judged by then.
+    Column("last_record", _BIG, nullable=False),
+    Column("judged", _BIG, nullable=False),
+    Column("looked", String(32), nullable=False),
+    # The test's state, arrays; none where the model does not know how columns were.
+    Column("state", LargeBinary),
+    # The changes, JSON.
+    Column("found", Text, nullable=False),
+    Column("log_e_value", Float, nullable=False),
+)
+"""The watch over each stream's columns; see `drifting`."""
 
 views = Table(
     "views",

@@ -15,7 +15,9 @@ from anomaly_detection.service.routes.models import list_models, promote_model, 
 from anomaly_detection.service.routes.rules import list_rules
 from anomaly_detection.service.routes.streams import (
     change_stream,
+    decide_drift,
     get_columns,
+    get_drift,
     get_stream,
     get_threshold,
     list_streams,
@@ -60,6 +62,7 @@ def stream_page(visit: Visit) -> Response:
         models=visit.get(list_models, name=name)["models"],
         columns=columns,
         hindrance=hindrance,
+        drift=visit.get(get_drift, name=name),
         rules=visit.get(list_rules, [("stream", name), ("limit", "500")])["rules"],
     )
 
@@ -84,6 +87,10 @@ def _set_threshold(visit: Visit, name: str) -> None:
 def _promote(visit: Visit, name: str) -> None:
     version = visit.said("number")
     visit.change(promote_model, {}, name=name, version=int(number_of(version, "number", whole=True)))
+
+
+def _decide(visit: Visit, name: str) -> None:
+    visit.change(decide_drift, {"column": visit.said("column"), "action": visit.said("action")}, name=name)
 
 
 _DOING: dict[str, Callable[[Visit, str], object]] = {

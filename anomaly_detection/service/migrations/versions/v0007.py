@@ -1,0 +1,28 @@
+"""Version 7: how far the watch over each stream's columns has come, and what it found."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+_BIG = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def upgrade() -> None:
+    """Make the table."""
+    op.create_table(
+        "drift",
+        sa.Column("stream_id", _BIG, sa.ForeignKey("streams.id"), primary_key=True),
+        sa.Column("model_id", _BIG, sa.ForeignKey("models.id"), nullable=False),
+        sa.Column("last_record", _BIG, nullable=False),
+        sa.Column("judged", _BIG, nullable=False),
+        sa.Column("looked", sa.String(32), nullable=False),
+        sa.Column("state", sa.LargeBinary),
+        sa.Column("found", sa.Text, nullable=False),
+        sa.Column("log_e_value", sa.Float, nullable=False),
+    )
