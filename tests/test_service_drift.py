@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from service_example import client_of, resting, simulated
+from service_example import client_of, resting, simulated, work_off
 from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
 from anomaly_detection.service import jobs
+from anomaly_detection.service.challenging import to_retrain
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.drifting import to_look
 from anomaly_detection.service.service import Service
@@ -107,6 +108,41 @@ def test_a_model_that_does_not_know_how_columns_were_is_said(tmp_path: Path) -> 
         forget_state(service.database)
         assert client.get(DRIFT).json()["is_watched"] is False
         assert "learn again" in client.get("/streams/default").text
+
+
+def test_a_challenger_is_compared_and_put_into_effect_by_the_rule(tmp_path: Path) -> None:
+    with resting(tmp_path) as service:
+        client = client_of(service)
+        client.post(RECORDS, json=dearer(300, 1000))
+        odd = client.get("/v1/alerts").json()["alerts"][0]
+        client.patch(f"/v1/alerts/{odd['id']}", json={"state": "resolved", "verdict": "real: fixed"})
+        client.post("/v1/streams/default/train?challenge=true")
+        work_off(service)
+        newest, first = client.get("/v1/streams/default/models").json()["models"]
+        assert (newest["version"], newest["is_current"], first["is_current"]) == (2, False, True)
+        assert first["comparison"] is None
+        told = newest["comparison"]
+        assert told["records"] == 60
+        # Of the 240 before it, what was found real is left out.
+        assert newest["records"] in (239, 240)
+        assert told["alerts"][1] < told["alerts"][0]
+        assert told["lost_in_all"] > 20
+        assert told["text"] in client.get("/streams/default").text
+        with service.database.reading() as connection:
+            assert to_retrain(connection) == []
+        client.patch("/v1/streams/default", json={"promote": "not worse", "retrain_on_drift": True})
+        looked(service, service.configuration.models_dir)
+        with service.database.reading() as connection:
+            assert to_retrain(connection) == [1]
+        client.post("/v1/streams/default/train?challenge=true")
+        work_off(service)
+        newest = client.get("/v1/streams/default/models/3").json()
+        assert newest["is_current"] == newest["comparison"]["is_not_worse"]
+        with service.database.reading() as connection:
+            assert to_retrain(connection) == []
+        client.patch("/v1/streams/default", json={"retrain_days": 0.000001})
+        with service.database.reading() as connection:
+            assert to_retrain(connection) == [1]
 
 
 def forget_state(database: Database) -> None:

@@ -190,7 +190,11 @@ def _chart(test: DriftTest, place: int, found: Drift) -> dict[str, Any]:
 
 def _keep(connection: Connection, stream_id: int, values: dict[str, Any]) -> None:
     judged = connection.execute(select(streams.c.judged).where(streams.c.id == stream_id)).scalar_one()
-    values = {"log_e_value": 0.0, **values, "judged": judged, "looked": now()}
+    before = connection.execute(select(drift.c.found, drift.c.grown).where(drift.c.stream_id == stream_id)).first()
+    known = set() if before is None else {each["column"] for each in orjson.loads(before.found)}
+    has_grown = not {each["column"] for each in orjson.loads(values["found"])} <= known
+    grown = now() if has_grown else None if before is None else before.grown
+    values = {"log_e_value": 0.0, **values, "judged": judged, "looked": now(), "grown": grown}
     connection.execute(delete(drift).where(drift.c.stream_id == stream_id))
     connection.execute(insert(drift).values(stream_id=stream_id, **values))
     for each in orjson.loads(values["found"]):

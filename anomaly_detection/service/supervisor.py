@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from anomaly_detection.service import jobs
+from anomaly_detection.service.challenging import to_retrain
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.drifting import to_look
 from anomaly_detection.service.repeating import Repeating
@@ -97,15 +98,16 @@ class Supervisor:
                     jobs.add_job(connection, "judge", stream_id)
         if time.monotonic() >= self._forgets_at:
             with self._database.reading() as connection:
-                looked_at = to_look(connection)
+                asked_for = [("watch", each, None) for each in to_look(connection)]
+                asked_for += [("train", each, {"challenge": True}) for each in to_retrain(connection)]
                 is_due = bool(to_forget(connection, retention))
             if is_due:
                 with self._database.writing() as connection:
                     queue_forgetting(connection, retention)
-            if looked_at:
+            if asked_for:
                 with self._database.writing() as connection:
-                    for stream_id in looked_at:
-                        jobs.add_job(connection, "watch", stream_id)
+                    for kind, stream_id, given in asked_for:
+                        jobs.add_job(connection, kind, stream_id, given)
             self._forgets_at = time.monotonic() + _LOOKS
         if waits and self._process is None and time.monotonic() >= self._not_before:
             self._worker = f"{os.getpid()}-{os.urandom(4).hex()}"

@@ -101,6 +101,8 @@ models = Table(
     Column("source", String(255), nullable=False),
     Column("records", _BIG, nullable=False),
     Column("created", String(32), nullable=False),
+    # With the model that judged when it was made, JSON; none where there was none, or nobody asked.
+    Column("comparison", Text),
     Index("models_by_stream", "stream_id", "version", unique=True),
 )
 """All versions of the streams' models; ``streams.model_version`` says which one judges."""
@@ -460,6 +462,8 @@ drift = Table(
     Column("state", LargeBinary),
     # The changes, JSON.
     Column("found", Text, nullable=False),
+    # When a column was found to have changed that had not before.
+    Column("grown", String(32)),
     Column("log_e_value", Float, nullable=False),
 )
 """The watch over each stream's columns; see `drifting`."""

@@ -96,6 +96,9 @@ def _decide(visit: Visit, name: str) -> None:
 _DOING: dict[str, Callable[[Visit, str], object]] = {
     "threshold": _set_threshold,
     "learn": lambda visit, name: queue_training(visit.service, name, {"who": visit.caller.name, "promote": True}),
+    "challenge": lambda visit, name: queue_training(
+        visit.service, name, {"who": visit.caller.name, "promote": False, "challenge": True}
+    ),
     "promote": _promote,
     "roll back": lambda visit, name: visit.change(roll_back_model, {}, name=name),
 }

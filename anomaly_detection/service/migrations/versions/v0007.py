@@ -1,4 +1,4 @@
-"""Version 7: how far the watch over each stream's columns has come, and what it found."""
+"""Version 7: how far the watch over each stream's columns has come and what it found, and comparisons of models."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _BIG = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    """Make the table."""
+    """Make the table and the column."""
+    op.add_column("models", sa.Column("comparison", sa.Text))
     op.create_table(
         "drift",
         sa.Column("stream_id", _BIG, sa.ForeignKey("streams.id"), primary_key=True),
@@ -24,5 +25,6 @@ def upgrade() -> None:
         sa.Column("looked", sa.String(32), nullable=False),
         sa.Column("state", sa.LargeBinary),
         sa.Column("found", sa.Text, nullable=False),
+        sa.Column("grown", sa.String(32)),
         sa.Column("log_e_value", sa.Float, nullable=False),
     )
