@@ -128,11 +128,11 @@ def _state(watch: Watch, test: DriftTest) -> dict[str, Any]:
     """The columns of the row that follow from a test."""
     found = find_drifts(test, watch.references, watch.examples)
     held = io.BytesIO()
-    arrays = {name: getattr(test, name) for name in _ARRAYS}
-    rest = {f"rest {name}": getattr(test.rest, name) for name in ("codes", "residuals", "moments")}
-    numbers = {name: np.array(getattr(test, name)) for name in _NUMBERS}
+    arrays: dict[str, Any] = {name: getattr(test, name) for name in _ARRAYS}
+    arrays |= {f"rest {name}": getattr(test.rest, name) for name in ("codes", "residuals", "moments")}
+    arrays |= {name: np.array(getattr(test, name)) for name in _NUMBERS}
     examples = np.frombuffer(orjson.dumps(watch.examples), dtype=np.uint8)
-    np.savez_compressed(held, **arrays, **rest, **numbers, examples=examples)
+    np.savez_compressed(held, **arrays, examples=examples)
     places = {each.column: place for place, each in enumerate(watch.references)} | {ALERTS: len(watch.references)}
     told = [{**_plain(each), "chart": _chart(test, places[each.column], each)} for each in found]
     return {
