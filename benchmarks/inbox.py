@@ -79,7 +79,7 @@ def seed(folder: Path, count: int) -> None:
     AnomalyDetectionAPI().fit(made).save_model(file)
     kept = Service(Configuration(folder, model=file))
     try:
-        kept.take("default", records_of_frame(made))
+        kept.intake.take("default", records_of_frame(made))
     finally:
         kept.close()
     with closing(connect(folder / "service.sqlite", isolation_level=None)) as connection:

@@ -125,6 +125,7 @@ LAYERS = {
         {"evaluation"},
         {"training"},
         {"model_files"},
+        {"cluster"},
         {"reports"},
         {"api_arguments"},
         {"anomaly_detection_api"},

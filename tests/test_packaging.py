@@ -28,7 +28,7 @@ RUNTIME = [Requirement(text) for text in PROJECT["dependencies"]]
 EXTRAS = {name: [Requirement(text) for text in texts] for name, texts in PROJECT["optional-dependencies"].items()}
 
 # Where the name to import is not the name to install.
-IMPORT_NAMES = {"python-calamine": "python_calamine", "scikit-learn": "sklearn"}
+IMPORT_NAMES = {"dask": "distributed", "python-calamine": "python_calamine", "scikit-learn": "sklearn"}
 
 
 def mlx_on(system: str, machine: str) -> list[str]:
@@ -80,7 +80,7 @@ def test_what_is_imported_is_required(package: str) -> None:
     required = {IMPORT_NAMES.get(r.name, r.name) for r in RUNTIME}
     assert third_party_imports(package, on_import=True, but="service") <= required
     # What an extra brings is imported by what needs it, which says how to get it.
-    extra = {IMPORT_NAMES.get(r.name, r.name) for r in EXTRAS["onnx"] + EXTRAS["excel"]}
+    extra = {IMPORT_NAMES.get(r.name, r.name) for r in EXTRAS["cluster"] + EXTRAS["onnx"] + EXTRAS["excel"]}
     assert third_party_imports(package, but="service") <= required | extra
 
 

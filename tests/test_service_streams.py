@@ -328,7 +328,7 @@ def test_a_stream_that_another_process_deleted_is_told_once(client: TestClient, 
     stream_id = service.stream_id("shared")
     client.delete(f"{where}?confirm=shared")
     # As a second process knows it still.
-    service._ids["shared"] = stream_id
+    service.ids._ids["shared"] = stream_id
     assert is_problem(client.post(f"{where}/records", json=simulated(1)), 409)
     assert client.post(f"{where}/records", json=simulated(1)).json()["waiting"] == 1
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.calibration.drift import ScoreSample, warn_of_drift
-from anomaly_detection.data.cleaning import CleaningReport
+from anomaly_detection.data.cleaning import CleaningReport, Readable
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.records import is_record
 from anomaly_detection.data.schema import Role, Schema
@@ -21,7 +21,16 @@ from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.kinds import KINDS
 
-__all__ = ["as_written", "counts_repeats", "predict_parts", "score_parts", "score_table", "threshold_of_parts"]
+__all__ = [
+    "as_written",
+    "counts_repeats",
+    "may_hold_text",
+    "predict_parts",
+    "reading_as",
+    "score_parts",
+    "score_table",
+    "threshold_of_parts",
+]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -44,6 +53,8 @@ def score_parts(
     progress: Callable[[int], object] | None = None,
     *,
     threshold: float | None = None,
+    first: int = 0,
+    readable: Readable | None = None,
 ) -> Iterator[Batch]:
     """Score and judge records that come in parts; one part at a time is held.
 
@@ -65,6 +76,10 @@ def score_parts(
     threshold : float, optional
         That of all records, where `threshold_of_parts` has told it already, of a detector that `as_written` gave; else
         both are asked first.
+    first : int, default 0
+        How many records of the table come before these; rows are counted from there.
+    readable : Readable, optional
+        Is told what was read, where these are not all parts: its `Readable.refuse` is then the caller's to call.
 
     Raises
     ------
@@ -76,26 +91,21 @@ def score_parts(
     if threshold is None:
         detector = as_written(detector, parts)
         threshold = threshold_of_parts(detector, parts)
-    done = 0
-    readable: set[str] = set()
-    unreadable: dict[str, str] = {}
-    for first, frame in _frames(parts):
-        done = first + len(frame)
+    found_in = Readable() if readable is None else readable
+    for before, frame in _frames(parts):
+        start, done = first + before, first + before + len(frame)
         try:
-            found = _scored(as_written(detector, [frame]) if once else detector, frame, first, threshold)
+            found = _scored(as_written(detector, [frame]) if once else detector, frame, start, threshold)
         except DataError as error:
-            raise DataError(f"Rows {first + 1:,} to {done:,}: {error}") from error
-        names = detector.preprocessor.schema_.names()
-        readable.update(name for name in names if found.cleaning.has_values(name))
-        unreadable = {**found.cleaning.unreadable, **unreadable}
+            raise DataError(f"Rows {start + 1:,} to {done:,}: {error}") from error
+        found_in.add(found.cleaning, detector.preprocessor.schema_.names())
         if progress is not None:
             progress(done)
         yield found
         # Else they would be held while the next part is read.
         del frame, found
-    for name, message in unreadable.items():
-        if name not in readable:
-            raise DataError(message)
+    if readable is None:
+        found_in.refuse()
 
 
 def _frames(parts: Iterable[Any]) -> Iterator[tuple[int, pd.DataFrame]]:
@@ -131,10 +141,14 @@ def as_written(detector: Detector, parts: Iterable[Any]) -> Detector:
     """
     detector.require_fitted()
     schema: Schema = detector.preprocessor.schema_
-    if iter(parts) is parts or not _may_hold_text(schema, getattr(parts, "types", None)):
+    if iter(parts) is parts or not may_hold_text(schema, getattr(parts, "types", None)):
         return detector
-    settled = schema.settled(_until_odd(parts))
-    if settled is schema:
+    return reading_as(detector, schema.settled(_until_odd(parts)))
+
+
+def reading_as(detector: Detector, settled: Schema) -> Detector:
+    """A detector that reads cells by a schema that was `settled` from its own."""
+    if settled is detector.preprocessor.schema_:
         return detector
     reads = copy.copy(detector)
     reads.preprocessor = copy.copy(detector.preprocessor)
@@ -142,7 +156,7 @@ def as_written(detector: Detector, parts: Iterable[Any]) -> Detector:
     return reads
 
 
-def _may_hold_text(schema: Schema, types: Any) -> bool:
+def may_hold_text(schema: Schema, types: Any) -> bool:
     """Whether numbers or dates may come as text, out of a file whose columns have these types of Arrow, if it has."""
     if types is None:
         return True

@@ -309,6 +309,13 @@ class Conformal:
 
     def cut_of_parts(self, parts: Iterable[npt.ArrayLike]) -> float:
         """`cut` for a batch whose scores come in parts, of which only how often each p-value occurs is kept."""
+        return self.cut_of_counts(*self.counts(parts))
+
+    def counts(self, parts: Iterable[npt.ArrayLike]) -> tuple[IntArray, float]:
+        """How many of the scores each possible p-value has, the least first, and the lowest score.
+
+        For other parts of the batch counts are added, and the lower of the lowest is taken.
+        """
         if self.calibration_ is None:
             raise NotFittedError("This threshold rule has seen no calibration scores yet; call fit first.")
         counts = np.zeros(self.calibration_.scores.size + 1, dtype=np.int64)
@@ -317,6 +324,12 @@ class Conformal:
             scores = _checked_scores(part)
             counts += np.bincount(self.calibration_.below(scores), minlength=counts.size)
             lowest = min(lowest, float(scores.min()))
+        return counts, lowest
+
+    def cut_of_counts(self, counts: IntArray, lowest: float) -> float:
+        """`cut` for a batch of which `counts` told this."""
+        if self.calibration_ is None:
+            raise NotFittedError("This threshold rule has seen no calibration scores yet; call fit first.")
         occurring = np.flatnonzero(counts)
         # Benjamini and Hochberg: the largest p-value of m that is at most rate * k / m, where k are as small.
         p_values = (1.0 + occurring) / counts.size

@@ -25,6 +25,7 @@ from anomaly_detection.data.cleaning import Unreadable
 from anomaly_detection.data.files import refuse_same
 from anomaly_detection.data.table_writer import check_target, table_writer
 from anomaly_detection.detector import Detector
+from anomaly_detection.errors import DataError
 from anomaly_detection.model_files.persistence import load_detector
 from anomaly_detection.reports.console import note, printable, progress_bar, result, table
 
@@ -36,6 +37,15 @@ _PRINTED_COLUMNS = ("row", "severity", "reason")
 
 def run(arguments: argparse.Namespace) -> int:
     """Score, then write the records or print the worst; raises the library's errors."""
+    if arguments.workers or arguments.cluster:
+        from anomaly_detection.cli.partitions import score
+
+        return score(arguments)
+    for place in (arguments.model, arguments.data, arguments.output):
+        if isinstance(place, str):
+            raise DataError(
+                f"{place} is a URL; --workers N or --cluster ADDRESS judges the Parquet files that are there."
+            )
     if arguments.output is not None:
         refuse_same(
             arguments.output, {"the file with the records": arguments.data, "the model's file": arguments.model}

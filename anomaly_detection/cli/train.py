@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _refuse_mixtures(arguments: argparse.Namespace) -> None:
     """Options that only make sense with, or without, a file of one's own."""
     if arguments.data is None:
-        named = ("label", "timestamp", "id", "columns", "category", "number", "date", "ignore", "missing")
+        named = ("label", "timestamp", "id", "columns", "category", "number", "date", "ignore", "missing", "sample")
         given = [f"--{name}" for name in named if getattr(arguments, name)]
         if given:
             raise DataError(f"{given[0]} is for columns of your own records; give their file with --data.")
@@ -147,7 +147,7 @@ def _train(arguments: argparse.Namespace) -> tuple[TrainingResult, Schema]:
             "timestamp": arguments.timestamp,
             "identifiers": arguments.id,
             "roles": schema.declarations(),
-            "source": "standard input" if arguments.data == Path("-") else arguments.data.name,
+            "source": "standard input" if arguments.data == Path("-") else str(arguments.data).rpartition("/")[2],
         }
     _announce(len(frame), options["source"], arguments)
     if schema is not None:
@@ -168,9 +168,15 @@ def _train(arguments: argparse.Namespace) -> tuple[TrainingResult, Schema]:
 def _read(arguments: argparse.Namespace) -> tuple[pd.DataFrame, pd.Series[Any] | None, dict[str, Declaration]]:
     """The records without their labels, the labels, and what was said of the columns."""
     from anomaly_detection.cli.columns import declarations_of
+    from anomaly_detection.cluster.store import is_whole_table
     from anomaly_detection.data.chunks import read_table
 
-    frame = read_table(arguments.data, note, layout(arguments))
+    if arguments.sample is not None or not is_whole_table(str(arguments.data)):
+        from anomaly_detection.cli.partitions import sample
+
+        frame = sample(arguments)
+    else:
+        frame = read_table(arguments.data, note, layout(arguments))
     said = declarations_of(arguments, list(frame.columns))
     if arguments.label is None:
         for name in frame.columns:
@@ -209,7 +215,7 @@ def _save(trained: TrainingResult, schema: Schema, folder: Path) -> None:
         write_report(new, report, trained.curves, trained.overview)
 
 
-def _next(folder: Path, data: Path | None) -> str:
+def _next(folder: Path, data: Path | str | None) -> str:
     from anomaly_detection.model_files.persistence import FILES
 
     model = folder / FILES["optimized"].native
@@ -236,7 +242,7 @@ def _command_line() -> str:
     return _quoted(place.relative_to(here) if here in place.parent.parents else place)
 
 
-def _quoted(path: Path) -> str:
+def _quoted(path: Path | str) -> str:
     import shlex
 
     return shlex.quote(str(path))

@@ -8,7 +8,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["CleaningReport", "ColumnCleaning", "FormWarning", "Unreadable", "warn_of_forms"]
+from anomaly_detection.errors import DataError
+
+__all__ = ["CleaningReport", "ColumnCleaning", "FormWarning", "Readable", "Unreadable", "warn_of_forms"]
 
 _TOLD = 8
 
@@ -82,6 +84,30 @@ def warn_of_forms(report: CleaningReport) -> None:
 
 
 @dataclass
+class Readable:
+    """Which columns of numbers or dates hold any, over all parts of a table, and what stands in those that do not."""
+
+    names: set[str] = field(default_factory=set)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+    def add(self, report: CleaningReport, names: Collection[str]) -> None:
+        """Look at a part, of the columns `names`."""
+        self.names.update(name for name in names if report.has_values(name))
+        self.unreadable = {**report.unreadable, **self.unreadable}
+
+    def merge(self, later: Readable) -> None:
+        """Look at parts that come after these."""
+        self.names |= later.names
+        self.unreadable = {**later.unreadable, **self.unreadable}
+
+    def refuse(self) -> None:
+        """Raise `DataError` for a column that always held numbers or dates, and has none in all of the parts."""
+        for name, message in self.unreadable.items():
+            if name not in self.names:
+                raise DataError(message)
+
+
+@dataclass
 class Unreadable:
     """What is to be said of the cells of a table, over all its parts, that could not be read or were read anew."""
 
@@ -102,6 +128,13 @@ class Unreadable:
                 self.examples.setdefault(name, next(iter(new)))
             if done.note:
                 self.notes[name] = done.note
+
+    def merge(self, later: Unreadable) -> None:
+        """Count what was said of parts that come after these."""
+        self.cells.update(later.cells)
+        self.undecided |= later.undecided
+        self.notes |= later.notes
+        self.examples = {**later.examples, **self.examples}
 
     def sentence(self) -> str:
         """All of it on one line; empty where there is nothing to say."""

@@ -54,6 +54,12 @@ class Evidence:
             odd, texts = texts[is_odd[distinct.codes]], texts.dropna()
             self.commas.add(texts, odd, whole=whole and not column.decimal_comma)
 
+    def merge(self, other: Evidence) -> None:
+        """Count the cells of other parts of the batch, which another counted; in any order."""
+        self.commas.merge(other.commas)
+        self.orders.merge(other.orders)
+        self.measures.units.update(other.measures.units)
+
     def settle(self, column: Column) -> Column:
         """The column as this batch is to be read; its ``note`` says what was settled against training, or without."""
         if column.role is Role.TIMESTAMP:

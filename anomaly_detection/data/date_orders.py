@@ -43,6 +43,13 @@ class _Order:
         self.first.update(np.unique(first).tolist())
         self.last.update(np.unique(last).tolist())
 
+    def merge(self, other: _Order) -> None:
+        """Count what another counted too."""
+        self.cells += other.cells
+        self.misfits = {order: count + other.misfits[order] for order, count in self.misfits.items()}
+        self.first |= other.first
+        self.last |= other.last
+
     def certain(self) -> str | None:
         """The order that the cells say by themselves: the others miss ten times as many, one at least."""
         best = min(self.misfits, key=lambda order: self.misfits[order])
@@ -91,6 +98,13 @@ class Orders:
                 self.months += int(times) if 1 <= int(week[1]) <= 12 else 0
         for mark, cells in sorted(found.items()):
             self.marks.setdefault(mark, _Order()).add(np.array(cells, dtype=np.int64))
+
+    def merge(self, other: Orders) -> None:
+        """Count the cells that another counted too."""
+        self.weeks += other.weeks
+        self.months += other.months
+        for mark, order in other.marks.items():
+            self.marks.setdefault(mark, _Order()).merge(order)
 
     def learned(self, texts: pd.Series[Any]) -> tuple[tuple[str, ...], bool]:
         """The forms of a column in training, and whether habit decided one, for lack of anything else.

@@ -186,6 +186,13 @@ class Commas:
             self.either += count if by_point and by_comma and "," in digits else 0
             self.dotted += count if by_point and by_comma and "." in digits else 0
 
+    def merge(self, other: Commas) -> None:
+        """Count the cells that another counted too."""
+        self.point += other.point
+        self.comma += other.comma
+        self.either += other.either
+        self.dotted += other.dotted
+
     def learned(self) -> bool | None:
         """Whether commas are decimal, going by the more of the cells; None where no number has a comma."""
         if self.comma > self.point:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import pyarrow.parquet as pq
 
 from anomaly_detection.data.arrow_tables import arrow_to_frame
 from anomaly_detection.data.layout import Layout
+from anomaly_detection.data.packed_columns import PackedColumns
 from anomaly_detection.data.sources import Source
 from anomaly_detection.errors import DataError, first_line
 
-__all__ = ["ParquetFile", "ParquetWriter", "types_of"]
+__all__ = ["ParquetFile", "ParquetWriter", "explained", "types_of"]
 
 _DAMAGED = (
     pa.ArrowException,
@@ -77,12 +79,18 @@ class ParquetFile:
     def chunks(self, rows: int) -> Iterator[pd.DataFrame]:
         """`rows` records at a time, the last time fewer; in the types that reading all of them gives."""
         with self._opened() as file:
+            packed = PackedColumns(file, rows)
             gaps = self._with_gaps(file)
-            waiting: pa.Table = file.schema_arrow.empty_table()
-            # A batch may end with its row group, however few rows that has.
-            for batch in file.iter_batches(rows):
-                waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch], file.schema_arrow)])
+        if packed.inner:
+            with self._opened(packed.inner) as file:
+                packed.refuse_inner(file)
+        with self._opened(packed.shared) as file:
+            waiting: pa.Table = self.types.empty_table()
+            so_far = Counter[str]()
+            for batch in packed.batches(file):
+                waiting = pa.concat_tables([waiting, packed.unpacked(batch, self.types, so_far)])
                 if waiting.num_rows >= rows:
+                    so_far.clear()
                     yield arrow_to_frame(waiting.slice(0, rows), gaps)
                     waiting = waiting.slice(rows)
             if waiting.num_rows:
@@ -99,22 +107,28 @@ class ParquetFile:
         return gaps
 
     @contextmanager
-    def _opened(self) -> Iterator[pq.ParquetFile]:
-        with self._source.random_access() as raw, self._explained(), pq.ParquetFile(raw) as file:
+    def _opened(self, coded: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+        with (
+            self._source.random_access() as raw,
+            explained(self._source.label),
+            pq.ParquetFile(raw, read_dictionary=list(coded)) as file,
+        ):
             yield file
 
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except _DAMAGED as error:
-            # The system's own errors have a number.
-            if isinstance(error, DataError) or getattr(error, "errno", None) is not None:
-                raise
-            raise DataError(
-                f"{self._source.label} is not a Parquet table, or a damaged one ({first_line(error).rstrip('.')});"
-                " export it again or give a CSV file."
-            ) from error
+
+@contextmanager
+def explained(label: str) -> Iterator[None]:
+    """Make `DataError`, which names the file, of what Arrow raises where it is no Parquet; the system's own pass."""
+    try:
+        yield
+    except _DAMAGED as error:
+        # The system's own errors have a number.
+        if isinstance(error, DataError) or getattr(error, "errno", None) is not None:
+            raise
+        raise DataError(
+            f"{label} is not a Parquet table, or a damaged one ({first_line(error).rstrip('.')});"
+            " export it again or give a CSV file."
+        ) from error
 
 
 def types_of(frame: pd.DataFrame) -> pa.Schema:
@@ -132,11 +146,12 @@ class ParquetWriter:
     Parameters
     ----------
     path : Path
+        Or a file of Arrow's that is open for writing.
     types : pyarrow.Schema, optional
         Of columns that were read from a file: what the first frame holds need not tell them.
     """
 
-    def __init__(self, path: Path, types: pa.Schema | None = None) -> None:
+    def __init__(self, path: Path | Any, types: pa.Schema | None = None) -> None:
         self._path = path
         self._types = types
         self._writer: Any = None
@@ -150,9 +165,11 @@ class ParquetWriter:
         except pa.ArrowException as error:
             raise DataError(f"The table does not fit into Parquet ({first_line(error)}); write a CSV file.") from error
 
-    def close(self) -> None:
-        """Finish the file."""
+    def close(self, notes: Mapping[str, str] | None = None) -> None:
+        """Finish the file, with `notes` in its footer."""
         if self._writer is not None:
+            if notes:
+                self._writer.add_key_value_metadata(notes)
             self._writer.close()
 
     def _schema(self, frame: pd.DataFrame) -> pa.Schema:

@@ -87,6 +87,12 @@ class Schema:
         one of two things. Where the cells say which (some day is above 12), the form is read; else they become missing
         and are counted as undecided.
         """
+        return self.settled_by(self.evidence(parts, texts=texts))
+
+    def evidence(
+        self, parts: Iterable[Any], *, texts: Mapping[str, DistinctTexts] | None = None
+    ) -> dict[str, Evidence]:
+        """How the cells of `parts` of a table are written, by column: what `settled_by` takes, of all parts merged."""
         found = {column.name: Evidence() for column in self.columns if column.role in _READ}
         for part in parts:
             frame = to_frame(part)
@@ -96,6 +102,10 @@ class Schema:
                     found[column.name].add(frame[column.name], column, distinct=known)
             # Else it would be held while the next part is read.
             del part, frame
+        return found
+
+    def settled_by(self, found: Mapping[str, Evidence]) -> Schema:
+        """`settled` by what the parts of a table say."""
         made = tuple(found[column.name].settle(column) if column.name in found else column for column in self.columns)
         return Schema(made) if any(new is not old for new, old in zip(made, self.columns, strict=True)) else self
 

@@ -15,6 +15,7 @@ import pyarrow.ipc
 from anomaly_detection.data.arrow_tables import REFUSED, arrow_to_frame
 from anomaly_detection.data.chunks import read_chunks
 from anomaly_detection.data.frames import refuse_duplicates
+from anomaly_detection.data.unpacked_size import laid_out, refuse_bomb
 from anomaly_detection.errors import DataError, first_line
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.limits import Limits
@@ -128,8 +129,10 @@ def _arrow(path: Path) -> Iterator[list[Incoming]]:
             refuse_duplicates(reader.schema.names)
             for batch in batches:
                 for first in range(0, batch.num_rows, _PART):
-                    part = pa.Table.from_batches([batch.slice(first, _PART)])
-                    yield records_of_frame(arrow_to_frame(part))
+                    part = batch.slice(first, _PART)
+                    for name, column in zip(part.schema.names, part.columns, strict=True):
+                        refuse_bomb(name, laid_out(column), path.stat().st_size)
+                    yield records_of_frame(arrow_to_frame(pa.Table.from_batches([part])))
     except DataError:
         raise
     except REFUSED as error:

@@ -9,9 +9,10 @@ from starlette.responses import Response
 
 from anomaly_detection.service.alert_book import find_alert, importance
 from anomaly_detection.service.incoming import Incoming
+from anomaly_detection.service.intake import Taken
 from anomaly_detection.service.json_answer import answer, parsed
 from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.service import Service, Taken
+from anomaly_detection.service.service import Service
 from anomaly_detection.service.streams import DEFAULT
 from anomaly_detection.service.tables import alerts
 from anomaly_detection.service.verdicts import Judged
@@ -29,13 +30,13 @@ _EXPLAINED = 1000
 def detect(service: Service, body: bytes) -> Response:
     """``POST /detect``: one record or a list of them, under ``data`` or bare."""
     records, is_list = _asked(service, body)
-    return _told(service.take(DEFAULT, records), is_list)
+    return _told(service.intake.take(DEFAULT, records), is_list)
 
 
 async def detect_soon(service: Service, body: bytes) -> Response:
     """As `detect`, for few records: they are judged by the thread that asks, and none waits while they are kept."""
     records, is_list = _asked(service, body)
-    return _told(await service.take_soon(DEFAULT, records), is_list)
+    return _told(await service.intake.take_soon(DEFAULT, records), is_list)
 
 
 def _asked(service: Service, body: bytes) -> tuple[list[Incoming], bool]:
@@ -63,11 +64,11 @@ def predict(service: Service, body: bytes) -> Response:
     content = parsed(body)
     features = content.get("features", content) if isinstance(content, dict) else content
     if isinstance(features, list) and all(isinstance(each, dict) for each in features):
-        results = _results(service.take(DEFAULT, incoming(service, features)))
+        results = _results(service.intake.take(DEFAULT, incoming(service, features)))
         return answer({"success": True, "predictions": results, "count": len(results)})
     if not isinstance(features, dict) or not features:
         raise Problem(400, 'There are no features; send {"features": {"name": value, ...}}, named as the columns are.')
-    (result,) = _results(service.take(DEFAULT, incoming(service, [features])))
+    (result,) = _results(service.intake.take(DEFAULT, incoming(service, [features])))
     return answer({"success": True, **result, "prediction": result})
 
 
@@ -210,8 +211,8 @@ def train(service: Service, body: bytes, who: str) -> Response:
     if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
         raise Problem(400, "The records to learn from are a list of objects, one a record.")
     if given:
-        service.take(DEFAULT, incoming(service, given))
-    number = service.train(DEFAULT, {"who": who})
+        service.intake.take(DEFAULT, incoming(service, given))
+    number = service.queue.train(DEFAULT, {"who": who})
     where = f"/v1/jobs/{number}"
     told = {"success": True, "message": "A model is being trained.", "job_id": number, "status_url": where}
     return answer(told, 202, {"Location": where})

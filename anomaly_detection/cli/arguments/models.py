@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from anomaly_detection.cli.arguments.help_text import describe
-from anomaly_detection.cli.arguments.tables import add_missing, add_table
+from anomaly_detection.cli.arguments.tables import PARQUET_FILES, add_missing, add_table, add_workers, location
 from anomaly_detection.cli.arguments.values import ratio, seed, whole
 
 __all__ = ["add_convert", "add_explain", "add_inspect", "add_judge", "add_score"]
@@ -16,6 +16,7 @@ examples:
   {prog} saved_models/optimized_anomaly_detection_model.safetensors shipments.csv --top 20
   {prog} models/anomaly_detection_model.safetensors shipments.csv --output scored.parquet
   {prog} models/anomaly_detection_model.safetensors ten_years.csv.gz --output scored.csv.gz --chunk-rows 50000
+  {prog} models/anomaly_detection_model.safetensors 'orders/*.parquet' --output scored --workers 4
   unzip -p export.zip orders.csv | {prog} models/anomaly_detection_model.safetensors - --output scored.csv
 """
 
@@ -56,9 +57,14 @@ def add_score(parser: argparse.ArgumentParser) -> None:
         "Without it the worst are printed.",
         _SCORE_EXAMPLES,
     )
-    parser.add_argument("model", metavar="MODEL", type=Path, help="a model file that train wrote")
-    add_table(parser)
-    parser.add_argument("--output", metavar="FILE", type=Path, help="a CSV or Parquet file to write")
+    parser.add_argument("model", metavar="MODEL", type=location, help="a model file that train wrote")
+    add_table(parser, f"; with --workers or --cluster {PARQUET_FILES}")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        type=location,
+        help="a CSV or Parquet file to write; with --workers or --cluster a folder of Parquet parts",
+    )
     parser.add_argument(
         "--top", metavar="N", type=whole(1), help="only the N most abnormal records, worst first (printed: 20)"
     )
@@ -68,6 +74,11 @@ def add_score(parser: argparse.ArgumentParser) -> None:
         type=whole(1),
         help="read, score and write N records at a time, which bounds memory (default: a small file at once, a larger\n"
         "one in chunks of a million cells)",
+    )
+    add_workers(
+        parser,
+        "Each row group is judged by itself and becomes a part in the folder --output. The same command again goes on"
+        " where the last one stopped.",
     )
 
 

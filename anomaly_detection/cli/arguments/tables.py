@@ -8,15 +8,39 @@ from pathlib import Path
 from anomaly_detection.cli.arguments.values import whole
 from anomaly_detection.data.layout import Layout
 
-__all__ = ["TABLE", "add_layout", "add_missing", "add_table", "layout"]
+__all__ = ["PARQUET_FILES", "TABLE", "add_layout", "add_missing", "add_table", "add_workers", "layout", "location"]
 
 TABLE = "a CSV, Parquet, JSON or Excel file, also as .gz or .zip, or - for standard input"
 
+PARQUET_FILES = "a folder, a quoted 'pattern/*.parquet' or a URL such as s3://bucket/folder of Parquet files"
 
-def add_table(parser: argparse.ArgumentParser) -> None:
-    """The file with the records, and where in it they lie."""
-    parser.add_argument("data", metavar="DATA", type=Path, help=f"{TABLE}; with the columns of the training")
+
+def location(text: str) -> Path | str:
+    """A path or, where it is a URL, the text."""
+    return text if "://" in text else Path(text)
+
+
+def add_table(parser: argparse.ArgumentParser, many: str = "") -> None:
+    """The file with the records, and where in it they lie; a command that takes `many` files says which."""
+    parser.add_argument(
+        "data",
+        metavar="DATA",
+        type=location if many else Path,
+        help=f"{TABLE}; with the columns of the training{many}",
+    )
     add_layout(parser)
+
+
+def add_workers(parser: argparse.ArgumentParser, what: str) -> None:
+    """Who reads many files; see docs/cluster.md."""
+    group = parser.add_argument_group("many Parquet files", what)
+    ways = group.add_mutually_exclusive_group()
+    ways.add_argument("--workers", metavar="N", type=whole(1, 1000), help="by N processes of this machine")
+    ways.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="by the workers of a Dask scheduler, such as tcp://scheduler:8786 (needs mlx-iforest[cluster])",
+    )
 
 
 def add_layout(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from anomaly_detection.cli.arguments.help_text import describe
-from anomaly_detection.cli.arguments.tables import TABLE, add_layout, add_missing
+from anomaly_detection.cli.arguments.tables import PARQUET_FILES, TABLE, add_layout, add_missing, add_workers, location
 from anomaly_detection.cli.arguments.values import positive, rate, ratio, seconds, seed, tolerance, whole
 
 __all__ = ["add_train"]
@@ -22,6 +22,7 @@ examples:
   {prog} --data readings.csv --category station --missing -200
   {prog} --data shipments.csv --columns models/columns.toml --output models
   {prog} --data this_month.csv --like models/optimized_anomaly_detection_model.safetensors --output this_month
+  {prog} --data 'orders/*.parquet' --sample 200000     a sample of many files
   {prog} --check                                      what this machine has and which backend it gets
 """
 
@@ -34,7 +35,15 @@ def add_train(parser: argparse.ArgumentParser) -> None:
         _TRAIN_EXAMPLES,
     )
     own = parser.add_argument_group("your records")
-    own.add_argument("--data", metavar="FILE", type=Path, help=f"{TABLE}; one record a row")
+    own.add_argument(
+        "--data", metavar="FILE", type=location, help=f"{TABLE}; one record a row. With --sample also {PARQUET_FILES}"
+    )
+    own.add_argument(
+        "--sample",
+        metavar="K",
+        type=whole(2),
+        help="learn from K records of Parquet files, by --seed: the same whatever the order and the workers",
+    )
     own.add_argument(
         "--label", metavar="COLUMN", help="the column that says which records are anomalies (1/-1, 0/1, words)"
     )
@@ -43,6 +52,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
         "--id", metavar="NAME", nargs="+", action="extend", default=[], help="columns that only name a record"
     )
     add_layout(parser)
+    add_workers(parser, "Who reads the sample; this process, if not given.")
     columns = parser.add_argument_group(
         "what your columns are",
         "train shows how it reads each column and writes it to columns.toml beside the models.",

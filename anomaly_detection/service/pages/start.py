@@ -42,7 +42,7 @@ def take_sample(visit: Visit) -> Response:
     """``POST /sample``: made orders, some of them odd, as a stream of their own."""
     if all(each["name"] != SAMPLE for each in visit.get(list_streams)["streams"]):
         visit.change(make_stream, {"name": SAMPLE, "learn_from": LATEST})
-        visit.service.take(SAMPLE, records_of_frame(generate("realistic", _SAMPLES).frame))
+        visit.service.intake.take(SAMPLE, records_of_frame(generate("realistic", _SAMPLES).frame))
     return went_to(visit, f"/start/{SAMPLE}")
 
 

@@ -179,7 +179,7 @@ def queue_training(service: Service, name: str, given: dict[str, Any]) -> int:
     if "file" not in given:
         with service.database.reading() as connection:
             need_stream(connection, name)
-    return service.train(name, given)
+    return service.queue.train(name, given)
 
 
 def _answered(service: Service, name: str, version: int, status: int = 200) -> Response:

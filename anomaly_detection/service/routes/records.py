@@ -13,12 +13,13 @@ from starlette.responses import Response
 from anomaly_detection.service.access import Need
 from anomaly_detection.service.bodies import JSON_BODY, MEDIA, kind_of, records_of
 from anomaly_detection.service.incoming import Incoming
+from anomaly_detection.service.intake import Taken
 from anomaly_detection.service.json_answer import answer, dumps
 from anomaly_detection.service.operations import Call, Operation, Parameter
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.record_book import RECORD, RECORDS
 from anomaly_detection.service.replies import check_key
-from anomaly_detection.service.service import Service, Taken
+from anomaly_detection.service.service import Service
 from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, Shape, array, choice, maybe, record, text
 from anomaly_detection.service.tables import records
 from anomaly_detection.service.uploads import digest_of, keep_body, receive
@@ -56,13 +57,13 @@ def _take(service: Service, call: Call, body: bytes | Path, kind: str, key: str 
     if found is None or len(found) > service.limits.records:
         return _queue(service, call, keep_body(body, service.uploads_dir, kind), kind, key)
     if key is None:
-        return answer(_told(service.take(call.name, found)))
-    made, is_new = service.take_once(call.name, found, key, digest_of(body), lambda taken: dumps(_told(taken)))
+        return answer(_told(service.intake.take(call.name, found)))
+    made, is_new = service.intake.take_once(call.name, found, key, digest_of(body), lambda taken: dumps(_told(taken)))
     return _again(made, is_new, 202 if b'"job_id":' in made[:20] else 200)
 
 
 def _queue(service: Service, call: Call, path: Path, kind: str, key: str | None) -> Response:
-    made, is_new = service.queue(call.name, path, kind, call.who, key, call.query["known"])
+    made, is_new = service.queue.take(call.name, path, kind, call.who, key, call.query["known"])
     return _again(made, is_new, 202 if b'"job_id":' in made[:20] else 200)
 
 

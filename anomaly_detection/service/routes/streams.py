@@ -165,7 +165,7 @@ def delete_stream(service: Service, call: Call) -> Response:
         return jobs.add_job(connection, "delete", stream.id)
 
     number = service.writer.run(work)
-    service.forget(name)
+    service.ids.forget(name)
     service.reload()
     where = f"/v1/jobs/{number}"
     return answer({"job_id": number, "status_url": where}, 202, {"Location": where})

@@ -1,4 +1,4 @@
-"""Version 7: how far the watch over each stream's columns has come and what it found, and comparisons of models."""
+"""Version 7: records that are alerts are found by an index of those few; it has no place for all others."""
 
 from __future__ import annotations
 
@@ -10,21 +10,15 @@ down_revision = "0006"
 branch_labels = None
 depends_on = None
 
-_BIG = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+_ALERTING = sa.text("alert_id IS NOT NULL")
 
 
 def upgrade() -> None:
-    """Make the table and the column."""
-    op.add_column("models", sa.Column("comparison", sa.Text))
-    op.create_table(
-        "drift",
-        sa.Column("stream_id", _BIG, sa.ForeignKey("streams.id"), primary_key=True),
-        sa.Column("model_id", _BIG, sa.ForeignKey("models.id"), nullable=False),
-        sa.Column("last_record", _BIG, nullable=False),
-        sa.Column("judged", _BIG, nullable=False),
-        sa.Column("looked", sa.String(32), nullable=False),
-        sa.Column("state", sa.LargeBinary),
-        sa.Column("found", sa.Text, nullable=False),
-        sa.Column("grown", sa.String(32)),
-        sa.Column("log_e_value", sa.Float, nullable=False),
-    )
+    """Make the indices, and leave out the one of all records."""
+    op.drop_index("records_by_alert", "records")
+    for name, columns in (
+        ("records_by_alert", ["alert_id"]),
+        ("records_alerting", ["id"]),
+        ("records_alerting_by_stream", ["stream_id", "id"]),
+    ):
+        op.create_index(name, "records", columns, sqlite_where=_ALERTING, postgresql_where=_ALERTING)

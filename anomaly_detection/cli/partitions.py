@@ -1,0 +1,89 @@
+"""``score`` and ``train`` on many Parquet files, by processes of this machine or a Dask cluster."""
+
+from __future__ import annotations
+
+import argparse
+
+import pandas as pd
+
+from anomaly_detection.alerts.renderings import FOUND, free_names
+from anomaly_detection.alerts.scoring import counts_repeats
+from anomaly_detection.calibration.drift import find_drift
+from anomaly_detection.cli.arguments import layout
+from anomaly_detection.cluster.running import Workers, dask_cluster, local_workers
+from anomaly_detection.cluster.sampling import sampled
+from anomaly_detection.cluster.scoring import score_files
+from anomaly_detection.data.layout import Layout
+from anomaly_detection.errors import DataError
+from anomaly_detection.reports.console import note, progress_bar
+
+__all__ = ["sample", "score"]
+
+_TOLD = 20
+
+
+def score(arguments: argparse.Namespace) -> int:
+    """Judge the row groups of many files; 2 where some could not be. Raises the library's errors."""
+    if arguments.output is None:
+        raise DataError("--workers and --cluster write a folder of parts; name it with --output.")
+    for option, given in (("--top", arguments.top), ("--chunk-rows", arguments.chunk_rows)):
+        if given is not None:
+            raise DataError(f"{option} is for one file; leave it out with --workers and --cluster.")
+    _refuse_layout(arguments)
+    with progress_bar() as show:
+        found = score_files(str(arguments.model), str(arguments.data), str(arguments.output), _workers(arguments), show)
+    tally = found.tally
+    if counts_repeats(found.detector):
+        note(
+            "Copies are looked for within a row group and in the training records; rows are judged beside those around"
+            " them in it."
+        )
+    if found.kept:
+        note(f"{found.kept:,} of {found.parts:,} parts were there already.")
+    if not found.detector.calibration.unseen:
+        note("The p-values are from the records that the model was trained on, so they are too small for new ones.")
+    drift = find_drift(found.detector.calibration_, tally.sample())
+    if drift is not None and drift.matters:
+        note(str(drift))
+    if unread := tally.unread.sentence():
+        note(unread)
+    moved = [f"{ours} as {free}" for ours, free in free_names(FOUND, found.columns).items() if ours != free]
+    if moved:
+        note(f"The records have columns of the same names, which stay; written are {', '.join(moved)}.")
+    note(
+        f"{arguments.output}: {found.parts:,} {'part' if found.parts == 1 else 'parts'} written; {tally.alerts:,}"
+        f" {'alert' if tally.alerts == 1 else 'alerts'} in {tally.records:,} records"
+    )
+    for failure in found.failures[:_TOLD]:
+        note(f"{failure.label} has no part: {failure.message}")
+    if not found.failures:
+        return 0
+    more = len(found.failures) - _TOLD
+    if more > 0:
+        note(f"{more:,} more have none either.")
+    note("The others are done. Mend these, and give the same command again: it judges what has no part.")
+    return 2
+
+
+def sample(arguments: argparse.Namespace) -> pd.DataFrame:
+    """The records to learn from, of many files; raises the library's errors."""
+    if arguments.sample is None:
+        raise DataError(
+            f"{arguments.data} is no single file; give --sample K to learn from K of its records, for they are held in"
+            " memory."
+        )
+    _refuse_layout(arguments)
+    workers = _workers(arguments) if arguments.workers or arguments.cluster else None
+    with progress_bar() as show:
+        frame, there = sampled(str(arguments.data), arguments.sample, arguments.seed, workers, show)
+    note(f"A sample of {len(frame):,} of {there:,} records, by --seed {arguments.seed}.")
+    return frame
+
+
+def _workers(arguments: argparse.Namespace) -> Workers:
+    return dask_cluster(arguments.cluster) if arguments.cluster else local_workers(arguments.workers)
+
+
+def _refuse_layout(arguments: argparse.Namespace) -> None:
+    if layout(arguments) != Layout():
+        raise DataError("--skip-rows, --no-header and --sheet are for one file; Parquet files need none of them.")

@@ -1,0 +1,195 @@
+"""Many Parquet files to a folder of judged parts: what is still to be done, by whatever workers there are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from anomaly_detection.alerts.scoring import may_hold_text
+from anomaly_detection.calibration.thresholds import Conformal
+from anomaly_detection.cluster.judging import DIGEST, TALLY, Job, evidence, judge, model_of, ranks
+from anomaly_detection.cluster.manifest import Manifest
+from anomaly_detection.cluster.partition import Failure, FileFacts, Partition, look_at
+from anomaly_detection.cluster.running import Workers, outcomes
+from anomaly_detection.cluster.store import Store, absolute, matching
+from anomaly_detection.cluster.tally import Tally
+from anomaly_detection.data.conventions import Evidence
+from anomaly_detection.data.files import reason
+from anomaly_detection.data.parquet_files import explained
+from anomaly_detection.detector import Detector
+from anomaly_detection.errors import DataError
+
+__all__ = ["Judged", "score_files"]
+
+_FOOTERS = 16
+
+Show = Callable[[str, float, str], object]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What came of it.
+
+    Attributes
+    ----------
+    detector : Detector
+        What judged.
+    tally : Tally
+        Of all parts that are there.
+    parts, kept : int
+        How many are there, and how many of them an earlier run had made.
+    failures : list of Failure
+        The files and partitions that have no part, in order.
+    columns : sequence of str
+        Of the records of the first file.
+    """
+
+    detector: Detector
+    tally: Tally
+    parts: int
+    kept: int
+    failures: list[Failure]
+    columns: Sequence[str]
+
+
+def score_files(model: str, data: str, output: str, workers: Workers, show: Show) -> Judged:
+    """Judge the records of Parquet files, each row group by itself, and write each as a part.
+
+    Parts depend on the files, the model and where they lie in the listing, never on the workers. Those that are there
+    already, of the same model and the same files, are kept.
+
+    Parameters
+    ----------
+    model : str
+        Path or URL of a model's file that all workers can read.
+    data : str
+        A folder, a pattern such as ``folder/*.parquet``, or a URL that fsspec knows.
+    output : str
+        A folder, or a URL of one: new, empty, or of an earlier run.
+    workers : Workers
+        Who judges.
+    show : callable
+        Is told the stage, the share of it that is done, and a message.
+
+    Raises
+    ------
+    DataError, ModelFileError
+        Where nothing can be judged at all; what is wrong with single files and partitions is in `Judged.failures`.
+    """
+    model = absolute(model)
+    detector, model_digest = model_of(model)
+    store, entries = matching(data)
+    target = Store(absolute(output))
+    if f"{target.location}/".startswith(f"{store.location}/") and absolute(data).rpartition("/")[0] != store.location:
+        raise DataError(f"{output} lies within {data}, so parts would be read as records; give a folder elsewhere.")
+    facts, failures = look_at(store, entries)
+    partitions = [one for found in facts for one in found.partitions]
+    if not (partitions or failures):
+        raise DataError(f"The files of {data} have no rows; expected at least one record.")
+    manifest = Manifest(data, model_digest, partitions)
+    before = Manifest.of(target)
+    manifest.refuse_other(before, target.location)
+    job = _surveyed(Job(model, model_digest, store.location, target.location), detector, facts, workers, show)
+    try:
+        target.remove_unfinished()
+        manifest.write(target)
+        done = _kept(target, job, partitions)
+        kept = len(done)
+        waiting = [one for one in partitions if one not in done]
+        for one, outcome in outcomes(partial(judge, job), waiting, workers, _label):
+            if isinstance(outcome, Failure):
+                failures.append(outcome)
+            else:
+                done[one] = outcome
+            show("score", (len(done) + len(failures)) / len(partitions), f"{len(done):,} of {len(partitions):,} parts")
+        # Those of files that have gone or changed, and of what could not be judged this time.
+        target.remove_unfinished()
+        _remove_old(target, {one.part for one in done}, before, manifest)
+    except OSError as error:
+        raise DataError(f"Cannot write into the folder {target.location}: {reason(error)}.") from error
+    columns = facts[0].types.names if facts else ()
+    tally = Tally()
+    for one in partitions:
+        if one in done:
+            tally.merge(done[one])
+    if not failures:
+        tally.readable.refuse()
+    return Judged(detector, tally, len(done), kept, sorted(failures, key=lambda failure: failure.label), columns)
+
+
+def _surveyed(job: Job, detector: Detector, facts: Sequence[FileFacts], workers: Workers, show: Show) -> Job:
+    """The job with what takes a look at all records first; most files and models need none."""
+    schema = detector.preprocessor.schema_
+    written = [found for found in facts if may_hold_text(schema, found.types)]
+    if written:
+        found: dict[str, Evidence] = {}
+        for part in _in_order(evidence, job, written, workers, show, "reading"):
+            for name, one in part.items():
+                found.setdefault(name, Evidence()).merge(one)
+        settled = schema.settled_by(found)
+        if settled is not schema:
+            reading = hashlib.sha256(repr(settled.columns).encode()).hexdigest()
+            job = replace(job, evidence=found, reading=reading)
+    rule = detector.threshold_rule
+    if isinstance(rule, Conformal) and rule.calibration_ is not None:
+        counts = np.zeros(rule.calibration_.scores.size + 1, dtype=np.int64)
+        lowest = np.inf
+        for one in _in_order(ranks, job, facts, workers, show, "threshold"):
+            counts[one.places] += one.counts
+            lowest = min(lowest, one.lowest)
+        if counts.any():
+            job = replace(job, threshold=rule.cut_of_counts(counts, lowest))
+    return job
+
+
+def _in_order(
+    task: Callable[[Job, Partition], Any],
+    job: Job,
+    facts: Sequence[FileFacts],
+    workers: Workers,
+    show: Show,
+    stage: str,
+) -> list[Any]:
+    """What a task found in each partition, in their order, without those that failed: `judge` tells of them."""
+    partitions = [one for found in facts for one in found.partitions]
+    found = {}
+    for one, outcome in outcomes(partial(task, job), partitions, workers, _label):
+        found[one] = outcome
+        show(stage, len(found) / len(partitions), f"{len(found):,} of {len(partitions):,} parts")
+    return [found[one] for one in partitions if not isinstance(found[one], Failure)]
+
+
+def _label(partition: Partition) -> str:
+    return partition.label
+
+
+def _kept(target: Store, job: Job, partitions: Sequence[Partition]) -> dict[Partition, Tally]:
+    """The partitions whose parts are there already, as they would be made now, and what was counted."""
+    there = {entry.name for entry in target.entries()}
+    known = [one for one in partitions if one.part in there]
+
+    def counted(one: Partition) -> Tally | None:
+        try:
+            with target.opened(one.part) as raw, explained(one.part), pq.ParquetFile(raw) as file:
+                notes = file.metadata.metadata or {}
+        except DataError:
+            return None  # it is judged again, and takes this one's place
+        if notes.get(DIGEST.encode()) != job.digest(one).encode():
+            return None
+        return Tally.from_json(notes[TALLY.encode()].decode())
+
+    with ThreadPoolExecutor(_FOOTERS) as pool:
+        found = list(pool.map(counted, known))
+    return {one: tally for one, tally in zip(known, found, strict=True) if tally is not None}
+
+
+def _remove_old(target: Store, made: set[str], before: Manifest | None, manifest: Manifest) -> None:
+    named = {one.part for one in [*manifest.partitions, *(before.partitions if before else ())]}
+    target.remove([entry.name for entry in target.entries() if entry.name in named - made])
