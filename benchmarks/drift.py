@@ -102,7 +102,7 @@ def main() -> None:
         shown,
         {table.title: [dict(zip(table.columns, row, strict=True)) for row in table.rows] for table in shown},
         machine(),
-        versions("numpy", "scipy", "river"),
+        versions(["numpy", "scipy", "river"]),
     )
     save("drift", result)
 
