@@ -13,7 +13,7 @@ RUN = $(VENV)/bin/python
 BENCH_LIBRARIES = from importlib.metadata import requires; \
 	[print(line.split(";")[0]) for line in requires("mlx-iforest") if "bench" in line.partition(";")[2]]
 
-.PHONY: help train serve test coverage lint format docs bench clean
+.PHONY: help train serve test coverage lint format docs texts bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make lint     ruff and mypy"
 	@echo "make format   put the code in ruff's format"
 	@echo "make docs     write docs/files.md from the modules' docstrings"
+	@echo "make texts    bring the catalogues of the pages up to date"
 	@echo "make bench    measure speed, size and what is found against others (SCRIPT=score runs one, ARGS are its options)"
 	@echo "make clean    remove .venv and what the tools left"
 
@@ -47,6 +48,9 @@ lint: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+texts: $(VENV)/.installed-dev
+	$(RUN) docs/make_texts.py
 
 docs: $(VENV)/.created
 	$(RUN) docs/make_files.py > docs/files.md.new

@@ -19,6 +19,7 @@ SCRIPTS = (
     "records",
     "training",
     "startup",
+    "cluster",
     "memory",
     "quantization",
     "pruning",
@@ -29,7 +30,7 @@ SCRIPTS = (
     "service",
     "lists",
 )
-QUALITY = ("accuracy", "adbench", "feedback", "supply_chain", "explanations", "service_hour")
+QUALITY = ("accuracy", "adbench", "feedback", "supply_chain", "explanations", "service_hour", "streaming")
 """Other scripts about what is found, not how fast: run by hand, since they take data or long."""
 
 LONG = ("service_soak", "inbox")

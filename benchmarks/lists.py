@@ -40,6 +40,7 @@ QUESTIONS: dict[str, tuple[str, str, dict[str, Any], Any]] = {
     "alerts of a supplier": ("GET", "/v1/alerts", {"has": ["supplier=Supplier B"]}, None),
     "records, the newest first": ("GET", "/v1/records", {}, None),
     "records of a day": ("GET", "/v1/records", {"since": "2026-06-01", "until": "2026-06-02"}, None),
+    "records that are alerts, of a stream": ("GET", "/v1/records", {"is_alert": "true", "stream": "default"}, None),
     "refused records": ("GET", "/v1/records", {"state": "refused"}, None),
     "another threshold": ("GET", "/v1/streams/{name}/threshold", {"anomaly_ratio": 0.01}, None),
     "a case closed": ("PATCH", "/v1/cases/{id}", {}, {"state": "resolved", "verdict": "expected"}),

@@ -1,14 +1,15 @@
 """How long does the service take for a record, judged and kept, and how many does it take a second?
 
 A client in a process of its own, on loopback: one record a request, over one connection or a new one each time, by one
-client or by several at once; and batches. Once with a model, and once without one, where records are only kept: the
-difference is what judging costs. The clients share the cores with the service. Beside it, in the same run, the same
-model behind FastAPI and joblib as people write it, which keeps nothing and tells no reasons.
+client or by several at once; and batches, as NDJSON and as Arrow. Once with a model, and once without one, where
+records are only kept: the difference is what judging costs. The clients share the cores with the service. Beside it, in
+the same run, the same model behind FastAPI and joblib as people write it, which keeps nothing and tells no reasons.
 """
 
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import os
 import socket
@@ -26,6 +27,8 @@ from typing import Any
 import joblib
 import numpy as np
 import psutil
+import pyarrow as pa
+import pyarrow.ipc
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.data.json_values import plain
@@ -36,6 +39,7 @@ CLIENTS = 8
 TRAINED = 2000
 JSON = {"Content-Type": "application/json"}
 NDJSON = {"Content-Type": "application/x-ndjson"}
+ARROW = {"Content-Type": "application/vnd.apache.arrow.stream"}
 PEER = "FastAPI + joblib, judged alone"
 BATCH = "/v1/streams/default/records"
 
@@ -81,6 +85,17 @@ def bodies(count: int, seed: int) -> list[bytes]:
     """Records of the classic profile, as requests."""
     records = plain(generate("classic", count, seed=seed).frame.to_dict("records"))
     return [json.dumps({"data": record}).encode() for record in records]
+
+
+def batch_of(count: int, seed: int, kind: str) -> bytes:
+    """Records of the classic profile, as the body of one request."""
+    if kind == "NDJSON":
+        return b"\n".join(body[len('{"data": ') : -1] for body in bodies(count, seed))
+    table = pa.Table.from_pandas(generate("classic", count, seed=seed).frame, preserve_index=False)
+    out = io.BytesIO()
+    with pyarrow.ipc.new_stream(out, table.schema) as writer:
+        writer.write_table(table)
+    return out.getvalue()
 
 
 def send(connection: http.client.HTTPConnection, path: str, body: bytes, headers: dict[str, str]) -> Any:
@@ -141,14 +156,15 @@ def measured(port: int, process: psutil.Process, count: int, batch: int, seed: i
     note(f"{CLIENTS} clients", took, seconds, count, sum(process.cpu_times()[:2]) - before)
     if not batch:
         return found
-    lines = [body[len('{"data": ') : -1] for body in bodies(batch, seed + 1)]
-    before = sum(process.cpu_times()[:2])
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-    began = time.perf_counter()
-    send(connection, BATCH, b"\n".join(lines), NDJSON)
-    seconds = time.perf_counter() - began
-    connection.close()
-    note(f"a batch of {batch:,}", [seconds], seconds, batch, sum(process.cpu_times()[:2]) - before)
+    for place, (kind, media) in enumerate((("NDJSON", NDJSON), ("Arrow", ARROW))):
+        body = batch_of(batch, seed + 1 + place, kind)
+        before = sum(process.cpu_times()[:2])
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        began = time.perf_counter()
+        send(connection, BATCH, body, media)
+        seconds = time.perf_counter() - began
+        connection.close()
+        note(f"a batch of {batch:,}, {kind}", [seconds], seconds, batch, sum(process.cpu_times()[:2]) - before)
     return found
 
 

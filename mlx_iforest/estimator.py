@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.base import clone
+from sklearn.base import _fit_context, clone
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
 from mlx_iforest.backends import BACKENDS, choose_backend
-from mlx_iforest.base import BaseIsolationForest, Grown, Matrix, grow_trees
+from mlx_iforest.base import BaseIsolationForest, Grown, Matrix, MatrixLike, grow_trees
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
-from mlx_iforest.model import ScoredForest
+from mlx_iforest.model import FittedModel, ScoredForest
+from mlx_iforest.moving import Rows, Stream, follow
 from mlx_iforest.randomness import draw_seed
 from mlx_iforest.resources import Resources
 from mlx_iforest.score_function import DENSITY, Depth, Given, ScoreFunction
@@ -35,6 +36,9 @@ LEAF_VALUE = {"depth": "path_length", "density": "log_density"}
 _USUAL = 0.95
 MOST_EVIDENCE = 1e6
 """What evidence may begin to count at."""
+
+WINDOW = 4096
+"""Rows of a stream that are kept, where `window` is not set."""
 
 Self = TypeVar("Self", bound="MLXIsolationForest")
 
@@ -91,6 +95,9 @@ class MLXIsolationForest(BaseIsolationForest):
         A column, counted from 0, whose values are evidence against a row in nats, 0 for none. No tree splits on it; it
         lowers the scores of rows with more than ``log(n_samples) - 1``, and than 95 % of the rows, without end
         (`score_function.Given`).
+    window : int, default=4096
+        Rows of a stream that `update` keeps and grows new trees on; at least as many as a tree is grown on. A tenth of
+        the trees is grown anew whenever a tenth as many rows came. A stream that has begun keeps its window.
     backend : {'auto', 'mlx', 'numba', 'sklearn'}, default='auto'
         'auto' takes 'mlx' where MLX has a GPU, else 'numba', else 'sklearn'; with a GPU, 'numba' does what it is faster
         at, with the same results. A backend asked for by name does all the work, and is an error where it is missing.
@@ -152,6 +159,7 @@ class MLXIsolationForest(BaseIsolationForest):
         "extension_level": [Interval(Integral, 0, None, closed="left")],
         "scoring": [StrOptions(set(LEAF_VALUE))],
         "evidence": [Interval(Integral, 0, None, closed="left"), None],
+        "window": [Interval(Integral, 1, None, closed="left")],
         "backend": [StrOptions({"auto", *BACKENDS})],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
     }
@@ -171,6 +179,7 @@ class MLXIsolationForest(BaseIsolationForest):
         extension_level: int = 0,
         scoring: str = "depth",
         evidence: int | None = None,
+        window: int = WINDOW,
         backend: str = "auto",
         batch_size: str | int = "auto",
     ) -> None:
@@ -186,6 +195,7 @@ class MLXIsolationForest(BaseIsolationForest):
         self.extension_level = extension_level
         self.scoring = scoring
         self.evidence = evidence
+        self.window = window
         self.backend = backend
         self.batch_size = batch_size
 
@@ -238,6 +248,120 @@ class MLXIsolationForest(BaseIsolationForest):
         made._model = model._replace(seed=draw_seed(made.random_state))
         return made
 
+    def update(self: Self, X: MatrixLike) -> Self:
+        """Follow a stream: trees grown on its last rows take the place of the oldest, at fixed counts of rows.
+
+        The state depends on the fit and on the rows in their order, not on how they are cut into calls: one row at a
+        time and all at once give the same trees, bit for bit, on every backend that draws alike. Scores by
+        `score_samples` and the like are of the newest trees. Memory is bounded: the last `window` rows are kept.
+
+        `offset_` stays as it is, whatever `contamination` says; set it to follow the stream. A fit ends the stream.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The next rows of the stream, oldest first; as for `score_samples`. The rows of the fit are no part of it.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            Rows that `score_samples` would not take, a `window` smaller than `max_samples_`, or a model that was
+            quantised, pruned or told verdicts. The model stays as it is.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from mlx_iforest import MLXIsolationForest
+        >>> rng = np.random.default_rng(0)
+        >>> model = MLXIsolationForest(random_state=0, window=1000).fit(rng.normal(size=(500, 2)))
+        >>> before = model.score_samples([[9, 9]])
+        >>> bool(model.update(rng.normal(9, 1, size=(2000, 2))).score_samples([[9, 9]]) > before + 0.1)
+        True
+        """
+        self._follow(X, score=False)
+        return self
+
+    def score_update(self, X: MatrixLike) -> NDArray[np.float64]:
+        """Score rows of a stream and `update`: each row is scored by the trees grown on rows before it.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            As for `update`.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples,)
+            As of `score_samples` just before the row; they do not depend on how the rows are cut into calls.
+
+        Raises
+        ------
+        ValueError
+            As for `update`.
+        """
+        return self._follow(X, score=True)
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def partial_fit(self: Self, X: MatrixLike, y: object = None) -> Self:
+        """`update`; where there is no fit yet, a fit on these rows first.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The first time, at least as many rows as a tree should be grown on: trees stay of that size. What rows
+            come first is part of what the forest is; how later ones are cut into calls is not.
+        y : ignored
+
+        Returns
+        -------
+        self
+        """
+        model = self if self.__sklearn_is_fitted__() else self._snapshot().fit(X)
+        self._model = model._snapshot().update(X)._model
+        return self
+
+    def _follow(self, X: MatrixLike, *, score: bool) -> NDArray[np.float64]:
+        model = self._fitted()
+        rows = self._validate(X, model)
+        rows = rows.toarray() if issparse(rows) else rows
+        for is_so, how in (
+            (model.quantized_bits is not None, "was quantised; update the one that it was made of"),
+            (model.pruned, "was pruned; update the one that it was made of"),
+            (model.feedback is not None, "was told verdicts, which are about leaves of its trees; call forget() first"),
+        ):
+            if is_so:
+                raise ValueError(f"this model cannot follow a stream: it {how}")
+        stream = model.stream or Stream.begin(int(self.window), model.max_samples, model.forest.n_features)
+        transform = self._ungiven(model.forest.n_features)
+        hidden = rows if transform is None else transform(rows)
+        scores = np.empty(len(rows) if score else 0)
+
+        def grow(some: Rows, first_tree: int, n_trees: int) -> Forest:
+            return self._grow_on(model, some, first_tree, n_trees)
+
+        self._model = follow(model, stream, rows, hidden, grow, scores=scores if score else None)
+        return scores
+
+    def _grow_on(self, model: FittedModel, rows: Rows, first_tree: int, n_trees: int) -> Forest:
+        """Trees as those of a fitted model, on other rows."""
+        direction = model.forest.direction_feature
+        plan = GrowthPlan(
+            seed=model.seed,
+            first_tree=first_tree,
+            n_trees=n_trees,
+            n_samples=len(rows),
+            n_features=model.forest.n_features,
+            subsample_size=model.max_samples,
+            features_per_tree=self._features_per_tree(model.forest.n_features),
+            bootstrap=bool(self.bootstrap),
+            extension_level=0 if direction is None else direction.shape[1] - 1,
+        )
+        return grow_trees(rows, plan, model.resources)[0]
+
     def _grow(self, X: Matrix, sample_weight: NDArray[np.float64] | None, resources: Resources) -> Grown:
         # A warm start grows only the trees that it lacks.
         before = self._warm()
@@ -246,6 +370,11 @@ class MLXIsolationForest(BaseIsolationForest):
             raise ValueError(
                 "a pruned forest cannot grow further (warm_start=True): its trees are no longer those of the fit; "
                 "fit with warm_start=False, or grow the model that was pruned"
+            )
+        if before is not None and before.stream is not None:
+            raise ValueError(
+                "a forest that moved with a stream cannot grow further (warm_start=True): its trees are no longer those"
+                " of the fit; fit with warm_start=False"
             )
         if self.n_estimators < have:
             raise ValueError(

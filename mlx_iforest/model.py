@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from copy import copy
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from mlx_iforest.performance import Performance, PruningReport
 from mlx_iforest.resources import Resources
 from mlx_iforest.score_function import Part, ScoreFunction
 from mlx_iforest.threads import FEWEST_THREADED_ROWS, run
+
+if TYPE_CHECKING:
+    from mlx_iforest.moving import Stream
 
 __all__ = ["FittedModel", "ScoredForest"]
 
@@ -106,6 +109,8 @@ class FittedModel(NamedTuple):
         Of the last pruning, where that was in this process or what it pickled.
     feedback : Feedback or None
         The verdicts that moved the leaf values of `scored`; None where there are none to forget.
+    stream : Stream or None
+        What trees have been grown anew on since the fit; None where no stream has begun.
     """
 
     scored: ScoredForest
@@ -119,6 +124,7 @@ class FittedModel(NamedTuple):
     pruned: bool = False
     pruning: PruningReport | None = None
     feedback: Feedback | None = None
+    stream: Stream | None = None
 
     @property
     def forest(self) -> Forest:
@@ -146,8 +152,8 @@ class FittedModel(NamedTuple):
         return threshold
 
     def with_forest(self, forest: Forest, function: ScoreFunction, **changes: Any) -> FittedModel:
-        """This model with another forest, how that one scores, and what else is different; no verdicts to forget."""
-        return self._replace(scored=ScoredForest(forest, function), **{"feedback": None, **changes})
+        """This model with another forest, how that one scores, and what else is different; no verdicts, no stream."""
+        return self._replace(scored=ScoredForest(forest, function), **{"feedback": None, "stream": None, **changes})
 
     def log(self) -> Feedback:
         """The verdicts so far."""
@@ -156,8 +162,9 @@ class FittedModel(NamedTuple):
     def taught(self, feedback: Feedback) -> FittedModel:
         """This model as it is after all the verdicts of a log of its own, and no others."""
         if not len(feedback.verdicts):
-            return self.with_forest(feedback.forget_all(self.forest), self.function)
-        return self.with_forest(feedback.teach(self.forest, self.function), self.function, feedback=feedback)
+            return self.with_forest(feedback.forget_all(self.forest), self.function, stream=self.stream)
+        taught = feedback.teach(self.forest, self.function)
+        return self.with_forest(taught, self.function, feedback=feedback, stream=self.stream)
 
     def score(self, X: Any, *, check: bool = False) -> NDArray[np.float64]:
         """Scores of rows, which become float32 a batch at a time.

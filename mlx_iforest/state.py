@@ -28,7 +28,7 @@ from mlx_iforest.convert.declared import (
     shown,
 )
 from mlx_iforest.convert.declared_values import Array, Flag, Number, Strings, Text, Whole
-from mlx_iforest.estimator import MOST_EVIDENCE, MLXIsolationForest, mean_score
+from mlx_iforest.estimator import MOST_EVIDENCE, WINDOW, MLXIsolationForest, mean_score
 from mlx_iforest.feedback import MOST_VERDICTS
 from mlx_iforest.forest import (
     ARRAYS,
@@ -41,6 +41,7 @@ from mlx_iforest.forest import (
     split_levels,
 )
 from mlx_iforest.model import FittedModel, ScoredForest
+from mlx_iforest.moving import Stream
 from mlx_iforest.offsets import HIGHEST, LOWEST
 from mlx_iforest.performance import Performance
 from mlx_iforest.resources import Resources
@@ -287,6 +288,13 @@ _GIVEN = ("evidence", "_evidence_start")
 _TAUGHT = {"feedback_": Array("int64", least=-1, most=1), "_feedback_leaves": Array("int32", 2)}
 """What only a model with verdicts has; its forest is that without them."""
 
+_LARGEST_FLOAT = float(np.finfo(np.float32).max)
+_MOVED = {
+    "_stream": Array("int64", least=0),
+    "_stream_rows": Array("float32", 2, special=True, least=-_LARGEST_FLOAT, most=_LARGEST_FLOAT),
+}
+"""What only a model has that follows a stream: window, rows seen, renewals, when the next is due; and the last rows."""
+
 _OWN: dict[type[BaseIsolationForest], dict[str, Kind]] = {
     MLXIsolationForest: {
         "_counted": List(Fixed(Text(tuple(LEAF_VALUES)), Optional(_SPREAD)), tuple),
@@ -340,6 +348,11 @@ def _attributes(estimator: BaseIsolationForest) -> dict[str, Any]:
         own |= {"evidence": model.function.given.column, "_evidence_start": model.function.given.start}
     elif given.get("evidence", 0) is None:
         del given["evidence"]
+    if given.get("window") == WINDOW:
+        del given["window"]
+    if (stream := model.stream) is not None:
+        own["_stream"] = np.array([stream.window, stream.seen, stream.renewals, stream.due])
+        own["_stream_rows"] = stream.rows
     if isinstance(estimator, BlendedIsolationForest):
         stops = [0] * len(MEMBERS)
         for part in parts:
@@ -383,6 +396,9 @@ def _fitted_model(kind: str, state: dict[str, Any]) -> FittedModel:
         state.get("feature_names_in_"), max_samples, state["_seed"], Performance(grow_seconds=0.0),
         state["quantized_bits_"], state["pruned_"],
     )  # fmt: skip
+    if "_stream" in state:
+        window, seen, renewals, due = map(int, state["_stream"])
+        model = model._replace(stream=Stream(window, state["_stream_rows"], seen, renewals, due))
     if "feedback_" not in state:
         return model
     return model.taught(model.log().with_more(state["_feedback_leaves"], state["feedback_"]))
@@ -391,8 +407,9 @@ def _fitted_model(kind: str, state: dict[str, Any]) -> FittedModel:
 def _fields(cls: type[BaseIsolationForest]) -> Fields:
     """What a file holds of a fitted estimator."""
     names = [name for name in cls._get_param_names() if name not in RESOURCES]
-    optional = ("feature_names_in_", *_GIVEN, *_TAUGHT)
-    return Fields({**dict.fromkeys(names, _Parameter()), **_SHARED, **_OWN[cls], **_TAUGHT}, optional)
+    optional = ("feature_names_in_", "window", *_GIVEN, *_TAUGHT, *_MOVED)
+    moved = _MOVED if cls is MLXIsolationForest else {}
+    return Fields({**dict.fromkeys(names, _Parameter()), **_SHARED, **_OWN[cls], **_TAUGHT, **moved}, optional)
 
 
 def _check_model(cls: type[BaseIsolationForest], state: dict[str, Any], at: str) -> None:
@@ -419,6 +436,8 @@ def _model_fault(state: dict[str, Any]) -> str | None:
     if state["quantized_bits_"] not in (None, *BITS):
         return f"'quantized_bits_' must be one of {BITS} or null"
     if (fault := _feedback_fault(forest, state.get("feedback_"), state.get("_feedback_leaves"))) is not None:
+        return fault
+    if (fault := _stream_fault(state)) is not None:
         return fault
     there = LEAF_VALUES.keys() & forest.arrays().keys()
     if "_counted" in state:
@@ -461,6 +480,23 @@ def _feedback_fault(forest: Forest, verdicts: NDArray[np.int64] | None, leaves: 
     if np.any(leaves < forest.tree_start[:-1]) or np.any(leaves >= forest.tree_start[1:]):
         return "'_feedback_leaves' names nodes of other trees"
     return "'_feedback_leaves' names splits" if np.any(forest.feature[leaves] >= 0) else None
+
+
+def _stream_fault(state: dict[str, Any]) -> str | None:
+    """What is wrong with where a stream stands; None where nothing is, and where there is no stream."""
+    numbers, rows = state.get("_stream"), state.get("_stream_rows")
+    if numbers is None or rows is None:
+        return None if numbers is rows else "'_stream' and '_stream_rows' do not go together"
+    if len(numbers) != 4:
+        return "'_stream' must hold four numbers: window, rows seen, renewals, and when the next is due"
+    window, seen, renewals, due = map(int, numbers)
+    if not max(1, state["max_samples_"]) <= window <= LARGEST_INT32:
+        return f"the window of '_stream' must hold {state['max_samples_']} to {LARGEST_INT32} rows"
+    if not (seen < due <= max(seen, state["max_samples_"]) + window and due < 2**62 and renewals <= seen):
+        return "the counts of '_stream' do not go together"
+    if rows.shape != (min(seen, window), state["n_features_in_"]):
+        return f"'_stream_rows' must hold {min(seen, window)} rows of {state['n_features_in_']} features"
+    return None
 
 
 MODEL = _Model()

@@ -315,7 +315,7 @@ def test_the_start_goes_from_a_table_to_the_inbox(tmp_path: Path) -> None:
         client.post("/v1/streams/mine/records", json=[{**each, SCRIPT: 1} for each in simulated(60)])
         text = page(client, "/start/mine")
         assert "60 records are kept" in text
-        assert "<option selected>number</option>" in text
+        assert '<option value="number" selected>number</option>' in text
         assert SCRIPT not in text
         assert '<a href="/start/mine">' in page(client, "/")
         assert client.post("/start/mine", data={"column": "humidity", "was": "number"}).status_code == 400

@@ -19,7 +19,7 @@ from anomaly_detection.alerts.scoring import score_table
 from anomaly_detection.alerts.spread import spread_of
 from anomaly_detection.alerts.totals import by_category, by_money, by_period
 from anomaly_detection.data.column import Column, Role
-from anomaly_detection.data.schema import Schema
+from anomaly_detection.data.schema import Schema, infer_schema
 from anomaly_detection.detector import Detector
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.group import FeatureSource
@@ -133,6 +133,29 @@ def test_many_without_a_common_group_are_one_cause() -> None:
     sources = {"x by hour": FeatureSource("x by hour", "deviations", ("x",), ("hour",))}
     (cause,) = find_causes(alerts, clean, sources, (), None)
     assert (len(cause.alerts), cause.text, cause.amount) == (24, "x is low", None)
+
+
+@pytest.mark.parametrize(("kind", "direction"), [("missing", "missing"), ("readings", "repeated")])
+def test_values_that_are_missing_or_repeated_together_are_not_the_whole_record(kind: str, direction: str) -> None:
+    alert = told(0, "a", direction, "all", columns=tuple("abcd"))
+    clean = pd.DataFrame({name: [1.0] for name in "abcd"})
+    (cause,) = find_causes([alert], clean, {"all": FeatureSource("all", kind, tuple("abcd"))}, (), None)
+    assert cause.text == f"several values are {direction}"
+
+
+def test_totals_tell_of_suppliers_products_and_places_before_others() -> None:
+    rows = 4000
+    is_alert = np.arange(rows) % 8 == 0
+    draws = np.random.default_rng(0)
+
+    def of(strength: float) -> list[str]:
+        """Ten levels, of which the first has more of the alerts, the stronger the more."""
+        return [f"L{0 if alert and draws.random() < strength else draws.integers(10)}" for alert in is_alert]
+
+    named = {"Vendor": 0.3, "Item": 0.4, "Country": 0.3, "a": 0.9, "b": 0.8, "c": 0.7, "Item Group": 0.35}
+    frame = pd.DataFrame({name: of(strength) for name, strength in named.items()} | {"x": np.arange(rows) * 1.5})
+    found = by_category(frame, infer_schema(frame), is_alert, None)
+    assert {one.columns[0] for one in found} == {"Vendor", "Item", "Country", "a"}
 
 
 def test_totals_are_by_categories_in_which_alerts_concentrate() -> None:

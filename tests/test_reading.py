@@ -275,6 +275,12 @@ def test_a_carriage_return_in_a_cell_survives_writing(tmp_path: Path) -> None:
 # JSON
 
 
+def test_json_as_pandas_writes_a_frame(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"id": [7, 8], "price": [1.5, None]})
+    frame.to_json(tmp_path / "a.json")
+    pd.testing.assert_frame_equal(read_table(tmp_path / "a.json"), frame)
+
+
 def test_json_in_lines_and_as_an_array(tmp_path: Path) -> None:
     records = [{"id": 2**53 + 1, "name": "x", "n": 1}, {"id": None, "n": 2.5, "tags": ["a"]}, {"id": 3, "ok": True}]
     lines = "\n".join(map(json.dumps, records)) + "\n"

@@ -209,6 +209,22 @@ def test_the_page_says_where_optimising_made_it_worse(tmp_path: Path) -> None:
     assert page.text.count("The optimised model is worse than the base in ROC AUC (0.9740 against 1.0000).") == 1
 
 
+def test_the_page_says_without_labels_what_optimising_costs(tmp_path: Path) -> None:
+    report, curves = example(labelled=False)
+    report = changed(report, "optimized", fit_seconds=report.base.fit_seconds + 9)
+    page = Page(write_report(tmp_path, report, curves)[-1])
+    assert page.text.count("The optimised model costs more than the base in Training time") == 1
+
+
+def test_a_cause_goes_out_with_all_its_rows(tmp_path: Path) -> None:
+    cause = FOUND.causes[0]
+    alerts = tuple(replace(cause.alerts[0], row=row) for row in range(1, 31))
+    found = replace(FOUND, causes=[replace(cause, alerts=alerts)])
+    page = write_report(tmp_path, *example(), found)[-1].read_text("utf-8")
+    assert "and 18 more" in page
+    assert f'data-value="{", ".join(map(str, range(1, 31)))}"' in page
+
+
 def test_what_is_said_of_running_code_in_model_files(tmp_path: Path) -> None:
     page = Page(write_report(tmp_path, *example())[-1])
     assert "reads it as numbers and texts and runs nothing that is in it" in page.text

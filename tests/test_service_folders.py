@@ -31,6 +31,7 @@ from starlette.testclient import TestClient
 from anomaly_detection.errors import DataError
 from anomaly_detection.service import folders, watcher
 from anomaly_detection.service.folders import Folder, copy_of, kind_of, put_away
+from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.source_book import find_source
 from anomaly_detection.service.tables import jobs as jobs_table
@@ -170,6 +171,27 @@ def test_an_upload_can_leave_out_what_is_there(watched: Watched) -> None:
     assert (result["received"], result["known"]) == (2, 3)
     assert watched.kept == 5
     assert is_problem(watched.client.post(f"{path}?known=maybe", json=sent), 400)
+
+
+def test_a_new_row_is_judged_beside_the_old_rows_of_its_file(watched: Watched) -> None:
+    old = simulated(40, seed=8)
+    where = f"/v1/streams/{watched.stream}"
+    binary = {"Content-Type": "application/octet-stream"}
+    watched.client.post(f"{where}/models?promote=true", content=model_file().read_bytes(), headers=binary)
+    watched.client.post(f"{where}/records", json=old)
+    sent = [*old, *simulated(2, seed=9), {**old[7], "transaction_id": "TX-COPY", "batch_id": "B-COPY"}]
+    answer = watched.client.post(f"{where}/records?known=skip", json=sent)
+    work_off(watched.service)
+    result = watched.client.get(answer.json()["status_url"]).json()["result"]
+    assert (result["received"], result["known"]) == (3, 40)
+    judge = watched.service.judge(watched.stream)
+    assert judge is not None
+    whole = judge.judge([Incoming(each) for each in sent])
+    kept = watched.client.get(f"/v1/records/{result['last_record_id']}").json()
+    assert kept["score"] == whole.scores[-1]
+    # The copy is worse than the same record alone.
+    assert kept["score"] < judge.judge([Incoming(sent[-1])]).scores[0]
+    assert result["alerting"] == sum(place >= 40 for place in whole.alerting)
 
 
 def test_a_bad_file_is_rejected_as_a_whole_with_each_row_that_is_wrong(watched: Watched) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +234,23 @@ def test_a_model_that_is_not_in_effect_judges_nothing(client: TestClient, servic
     with service.database.reading() as connection:
         assert stream_id in jobs.unjudged(connection)
     assert client.post(f"{where}/records", json=simulated(1)).json()["judged"] == 1
+
+
+def test_a_model_that_another_replaced_is_gone_from_memory(client: TestClient, service: Service) -> None:
+    where = made(client, "replaced")
+    client.post(f"{where}/models?promote=true", content=model_file().read_bytes(), headers=BINARY)
+    sent = simulated(70)
+    assert client.post(f"{where}/records", json=sent).json()["judged"] == 70
+    assert client.post(f"{where}/records", json=sent[:1]).json()["judged"] == 1
+    judge = service.judge("replaced")
+    assert judge is not None
+    detector = judge.detector
+    parts = [weakref.ref(each) for each in (judge, detector, detector.model, detector.preprocessor)]
+    del judge, detector
+    client.post(f"{where}/models?promote=true", content=model_file().read_bytes(), headers=BINARY)
+    assert client.post(f"{where}/records", json=sent).json()["model_version"] == 2
+    gc.collect()
+    assert [part() for part in parts] == [None] * 4
 
 
 def test_a_version_is_downloaded_uploaded_promoted_and_rolled_back(

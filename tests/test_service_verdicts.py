@@ -66,6 +66,16 @@ def test_columns_say_what_each_verdict_says(judge: Judge, sent: list[object]) ->
     assert found[-1].incoming is found.incoming[-1]
 
 
+def test_chosen_verdicts_are_those_of_all(judge: Judge) -> None:
+    found = judge.judge([Incoming.of(each) for each in MIXED])
+    places = [place for place in range(len(found)) if place % 3 != 1]
+    chosen, plain = found.at(places), Verdicts.of([found[place] for place in places])
+    assert list(chosen) == list(plain)
+    assert chosen.columns() == plain.columns()
+    assert (chosen.states, chosen.errors, chosen.alerting) == (plain.states, plain.errors, plain.alerting)
+    assert list(found.at([])) == []
+
+
 def test_joined_verdicts_are_those_of_all(judge: Judge) -> None:
     parts = [judge.judge([Incoming.of(each) for each in some]) for some in (MIXED, [{}], [], MIXED[3:5], MIXED[20:21])]
     joined, plain = Verdicts.joined(parts), Verdicts.of([each for part in parts for each in part])

@@ -21,6 +21,7 @@ from anomaly_detection.features.kinds import KINDS
 __all__ = ["Cause", "cause_of_each", "find_causes", "leading_column"]
 
 WHOLE_RECORD = "the whole record"
+_SEVERAL_VALUES = "several values"
 _OF_TIME = {"high": "long", "low": "short"}
 _OF_DATES = {"high": "late", "low": "early"}
 _MOST_COLUMNS = 3
@@ -162,6 +163,9 @@ def _subject(alert: Alert, clean: Table, sources: Mapping[str, FeatureSource]) -
     source = sources.get(first.feature)
     kind = FeatureGroup if source is None else KINDS[source.kind]
     word = kind.titled.get(first.direction, "unusual")
+    # Only a copy repeats a record as a whole.
+    if column == WHOLE_RECORD and (word == "missing" or (source is not None and source.kind == "readings")):
+        return _SEVERAL_VALUES, word
     judged = () if source is None else source.columns
     subject = None if source is None or column == WHOLE_RECORD else kind.subject(source)
     if subject is not None:
@@ -224,4 +228,6 @@ def _text(subject: str, word: str, term: _Term | None) -> str:
         return "nothing by itself stands out"
     if term is not None and term.column == subject:
         return f"{subject} {term.beside} is {word}"
-    return f"{subject} is {word}" + ("" if term is None else f" for {term.text}")
+    return f"{subject} {'are' if subject == _SEVERAL_VALUES else 'is'} {word}" + (
+        "" if term is None else f" for {term.text}"
+    )

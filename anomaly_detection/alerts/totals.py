@@ -18,13 +18,19 @@ __all__ = ["CategoryTotals", "MoneyTotal", "PeriodTotals", "Total", "by_category
 
 Bools = npt.NDArray[np.bool_]
 
-_CATEGORIES = 3
+_CATEGORIES = 4
 _LEVELS = 10
 _LEAST_EXPECTED = 1.0
 _LEAST_CONCENTRATION = 3.0  # standard deviations beyond what chance would do
 _DAYS, _MONTHS = 62, 120
 _ORIGIN = frozenset({"origin", "source"})
 _DESTINATION = frozenset({"destination", "dest"})
+_MATTERS = (
+    frozenset({"supplier", "vendor", "seller", "merchant", "manufacturer", "carrier"}),
+    frozenset({"product", "item", "sku", "article", "material"}),
+    _ORIGIN | _DESTINATION | {"country", "region", "lane", "route", "city", "port"},
+)
+"""Words of columns that people ask for first: who supplies, what, and where."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +74,9 @@ class MoneyTotal:
 
 
 def by_category(extended: pd.DataFrame, schema: Schema, is_alert: Bools, amounts: Any) -> list[CategoryTotals]:
-    """Totals by the three categories, lanes among them, in which alerts concentrate most beyond chance.
+    """Totals by the categories, lanes among them, in which alerts concentrate beyond chance, most first.
+
+    Four at most: the first that tells of suppliers, of products and of places or lanes, then the strongest others.
 
     Parameters
     ----------
@@ -94,10 +102,15 @@ def by_category(extended: pd.DataFrame, schema: Schema, is_alert: Bools, amounts
         if strength >= _LEAST_CONCENTRATION:
             found.append((strength, columns, codes, levels, alerts, records))
     found.sort(key=lambda one: -one[0])
+    asked = [next((at for at, one in enumerate(found) if _tells(one[1], words)), None) for words in _MATTERS]
+    first = {at for at in asked if at is not None}
+    found = [one for at, one in enumerate(found) if at in first] + [
+        one for at, one in enumerate(found) if at not in first
+    ]
     rate = is_alert.mean()
-    totals = []
+    totals: list[tuple[float, CategoryTotals]] = []
     told: list[list[tuple[int, int]]] = []
-    for _, columns, codes, levels, alerts, records in found:
+    for strength, columns, codes, levels, alerts, records in found:
         # A code beside its name, or the one origin of each supplier, says the same again.
         shape = sorted(zip(alerts.tolist(), records.tolist(), strict=True))
         if shape in told or len(told) == _CATEGORIES:
@@ -110,8 +123,12 @@ def by_category(extended: pd.DataFrame, schema: Schema, is_alert: Bools, amounts
             for i in order.tolist()
             if alerts[i]
         ]
-        totals.append(CategoryTotals(columns, tuple(shown), len(levels)))
-    return totals
+        totals.append((strength, CategoryTotals(columns, tuple(shown), len(levels))))
+    return [one for _, one in sorted(totals, key=lambda pair: -pair[0])]
+
+
+def _tells(columns: Sequence[str], words: frozenset[str]) -> bool:
+    return any(name_tokens(name) & words for name in columns)
 
 
 def by_period(extended: pd.DataFrame, column: str, is_alert: Bools, amounts: Any) -> PeriodTotals | None:

@@ -75,8 +75,10 @@ class Evidence:
             what = "decimal" if comma else "between thousands"
             note = f"commas are read as {what}, which the training records did not have"
             column = replace(column, decimal_comma=comma, note=note)
-        unit = self.measures.usual()
-        if len(self.measures.units) > 1:
-            note = f"units are turned into {unit}, for the training records had none"
-            column = replace(column, unit=unit, note=f"{column.note}; {note}" if column.note else note)
+        unit, units = self.measures.usual(), len(self.measures.units)
+        if units:
+            turned = "units are turned into" if units > 1 else "numbers are read as they stand, in"
+            note = f"{turned} {unit}, for the training records had none"
+            note = f"{column.note}; {note}" if column.note else note
+            column = replace(column, unit=unit if units > 1 else None, note=note)
         return column

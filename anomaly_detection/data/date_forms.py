@@ -26,22 +26,22 @@ MONTHS = {
     for name in (names, names[:3], names[:4])
 }
 _OTHER_NAMES = (
-    "januar janvier janv enero ene gennaio gen janeiro januari",
-    "februar fevrier fevr fev febrero febbraio fevereiro februari febr",
-    "marz mrz mars marzo marco maart mrt",
-    "avril avr abril abr aprile",
-    "mai mayo maggio mag maio mei maj",
-    "juni juin junio giugno giu junho",
-    "juli juillet juil julio luglio lug julho",
-    "aout agosto ago augustus augusti",
-    "septembre septiembre settembre set setembro",
-    "oktober okt octobre octubre ottobre ott outubro out",
-    "noviembre novembre novembro",
-    "dezember dez decembre diciembre dic dicembre dezembro",
+    "januar janvier janv enero ene gennaio gen janeiro januari stycznia styczen",
+    "februar fevrier fevr fev febrero febbraio fevereiro februari febr lutego luty",
+    "marz mrz mars marzo marco maart mrt marca marzec",
+    "avril avr abril abr aprile kwietnia kwiecien",
+    "mai mayo maggio mag maio mei maj maja",
+    "juni juin junio giugno giu junho czerwca czerwiec",
+    "juli juillet juil julio luglio lug julho lipca lipiec",
+    "aout agosto ago augustus augusti sierpnia sierpien",
+    "septembre septiembre settembre set setembro wrzesnia wrzesien",
+    "oktober okt octobre octubre ottobre ott outubro out pazdziernika pazdziernik",
+    "noviembre novembre novembro listopada listopad",
+    "dezember dez decembre diciembre dic dicembre dezembro desember des grudnia grudzien",
 )
 MONTHS |= {name: number for number, names in enumerate(_OTHER_NAMES, start=1) for name in names.split()}
 """The months by their names in lower case and without accents, whole or short: English, German, French, Spanish,
-Italian, Portuguese, Dutch and Swedish."""
+Italian, Portuguese, Dutch, Swedish, Norwegian and Polish."""
 
 
 def is_date_form(form: str) -> bool:

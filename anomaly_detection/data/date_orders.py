@@ -17,7 +17,7 @@ from anomaly_detection.data.text_patterns import arrow_texts, fits
 
 __all__ = ["Orders"]
 
-_NUMERIC_PARTS = re.compile(r"^(\d{1,2})([-/. ]) ?(\d{1,2})[-/. ] ?(\d{4}|\d{2})(?![-/.\d])")
+_NUMERIC_PARTS = re.compile(r"^(?:[^\W\d_]{2,10}\.?,?\s+)?(\d{1,2})([-/. ]) ?(\d{1,2})[-/. ] ?(\d{4}|\d{2})(?![-/.\d])")
 _YEAR_AND_TWO = re.compile(r"\d{4}-(\d{2})")
 _YEAR_MONTH_DAY = r"^\d{4}-\d\d-\d\d"
 
@@ -139,7 +139,7 @@ class Orders:
 
 def _by_time(texts: pd.Series[Any], mark: str, order: _Order) -> str | None:
     """The order that puts the cells in the order of time, rising or falling, if one does and the other does not."""
-    marked = texts[texts.str.match(rf"\s*\d{{1,2}}{re.escape(mark)}").to_numpy(dtype=bool, na_value=False)]
+    marked = texts[texts.str.match(rf"\D*\d{{1,2}}{re.escape(mark)}").to_numpy(dtype=bool, na_value=False)]
     rises: dict[str, int] = {}
     for one in "dm":
         read = parse_dates(marked, (form_of(one, mark),))

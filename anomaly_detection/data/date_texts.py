@@ -15,25 +15,34 @@ import pyarrow.compute as pc
 
 from anomaly_detection.data.cells import nanoseconds
 from anomaly_detection.data.date_forms import MONTH_FIRST, MONTHS, WEEKS
-from anomaly_detection.data.known_dates import AS_PROGRAMS, FIRST_YEAR, LAST_YEAR, KnownForms
+from anomaly_detection.data.known_dates import AS_PROGRAMS, FIRST_YEAR, LAST_YEAR, KnownForms, four_figures
 from anomaly_detection.data.text_patterns import arrow_texts, fits
 
 __all__ = ["may_be_date", "parse_dates", "read_dates", "read_distinct_dates"]
 
 _TIME = (
-    r"(?:[T ,]+(?P<hour>\d{1,2})[:.h](?P<minute>\d{2})(?:[:.](?P<second>\d{2}(?:[.,]\d+)?))?\s*"
-    r"(?P<half>[AaPp]\.?[Mm]\.?)?\s*(?P<zone>Z|(?:GMT|UTC)?[-+]\d{2}:?\d{2})?)?"
+    r"(?:(?:[T ,]+|\s(?:um|at|\u00e0|a las)\s)(?P<hour>\d{1,2})[:.h](?P<minute>\d{2})"
+    r"(?:[:.](?P<second>\d{2}(?:[.,]\d+)?))?\s*"
+    r"(?P<half>[AaPp]\.?[Mm]\.?)?\s*(?P<zone>Z|(?:GMT|UTC)?[-+]\d{2}:?\d{2})?(?:\s*Uhr)?)?"
 )
 _NUMERIC_DATE = (
     rf"^(?P<first>\d{{1,2}})(?P<mark>[-/. ]) ?(?P<second_part>\d{{1,2}})[-/. ] ?(?P<year>\d{{4}}|\d{{2}}){_TIME}$"
 )
-_WORD = r"[^\W\d_]{3,10}"
-_MAY_BE_DATE = re.compile(rf"\s*(?:{_WORD}[.,]?[-/\s]+){{0,2}}\d.*\d.*\d", re.DOTALL)
+_WORD = r"[^\W\d_]{3,12}"
+_MAY_BE_DATE = re.compile(
+    rf"\s*(?:(?:[^\W\d_]{{2,10}}[.,]?[-/\s]+){{0,2}}\d.*\d.*\d|{_WORD}[.,]?[-/\s'\u2019]+\d\d\s*$|Q[1-4])", re.DOTALL
+)
 _YEAR_FIRST = rf"^(?P<year>\d{{4}})[-/.](?P<month>\d{{1,2}})(?:[-/.](?P<day>\d{{1,2}}))?{_TIME}$"
 _YEAR_WEEK = re.compile(r"^(?P<year>\d{4})-?(?P<named>[Ww]|KW)?-?(?P<week>\d{2})$")
+_QUARTER = re.compile(r"^(?:Q([1-4])[-/ ]?(\d{4})|(\d{4})[-/ ]?Q([1-4]))$")
+_MONTH_YEAR = re.compile(rf"^({_WORD})\.?[-/ ,'\u2019]+(\d{{4}}|\d{{2}})$")
+_MONTH_SLASH_YEAR = re.compile(r"^(\d{1,2})/((?:19|20|21)\d\d)$")
+_WEEK_YEAR = re.compile(r"^(?:W|CW|KW|Week) ?(\d{1,2})[-/ ](\d{4})$")
+_BEFORE_NUMBERS = re.compile(r"^[^\W\d_]{2,10}\.?,?\s+(?=\d{1,2}[-/.]\d{1,2}[-/.]\d)")
 _DAY_NAME = rf"(?:{_WORD}\.?,?\s+)?"
 _DAY_MONTH_NAME = (
-    rf"^{_DAY_NAME}(?P<day>\d{{1,2}})(?:st|nd|rd|th)?(?:[-/ .]*| de )(?P<month_name>{_WORD})\.?(?:[-/ .,]*| de )"
+    rf"^{_DAY_NAME}(?P<day>\d{{1,2}})(?:st|nd|rd|th|er|\u00ba)?(?:[-/ .]*| de )"
+    rf"(?P<month_name>{_WORD})\.?(?:[-/ .,]*| de )"
     rf"(?P<year>\d{{4}}|\d{{2}}){_TIME}$"
 )
 _MONTH_NAME_DAY = (
@@ -183,6 +192,8 @@ def _parts(texts: pd.Series[Any], pattern: str) -> pd.DataFrame:
 
 def _plain_forms(texts: pd.Series[Any]) -> pd.Series[Any]:
     """The same dates without names of zones, and 20240131T061700 as 2024-01-31T06:17:00."""
+    texts = texts.str.replace(_BEFORE_NUMBERS, "", regex=True)
+    texts = texts.map(_period)
     texts = texts.str.replace(_ZONE_COMMENT, "", regex=True)
     texts = texts.str.replace(_ZONE_TWICE, lambda match: match[1], regex=True)
 
@@ -201,6 +212,21 @@ def _plain_forms(texts: pd.Series[Any]) -> pd.Series[Any]:
         return f"{year}-{month}-{day}T{hour}:{minute}:{second or '00'}{part.replace(',', '.')}{zone}"
 
     return texts.str.replace(_COMPACT, spread, regex=True)
+
+
+def _period(text: Any) -> Any:
+    """The first day of a month or quarter, and a week as 2024-W13; other texts stay what they are."""
+    if not isinstance(text, str):
+        return text
+    if (parts := _MONTH_YEAR.match(text)) is not None and (number := _month(parts[1])) is not None:
+        return f"{four_figures(parts[2])}-{number:02d}-01"
+    if (parts := _MONTH_SLASH_YEAR.match(text)) is not None:
+        return f"{parts[2]}-{int(parts[1]):02d}-01"
+    if (parts := _QUARTER.match(text)) is not None:
+        return f"{parts[2] or parts[3]}-{3 * int(parts[1] or parts[4]) - 2:02d}-01"
+    if (parts := _WEEK_YEAR.match(text)) is not None:
+        return f"{parts[2]}-W{int(parts[1]):02d}"
+    return text
 
 
 def _beyond(texts: pd.Series[Any]) -> Bools:

@@ -29,6 +29,8 @@ _CLOCKS: dict[EpochUnit, tuple[Literal["s", "ms", "us", "ns"], float]] = {
     "us": ("us", 1e6),
     "ns": ("ns", 1e9),
 }
+_DATE_WORDS = frozenset({"date", "datum", "fecha"})
+_TIME_WORDS = _DATE_WORDS | {"time", "timestamp", "datetime", "epoch", "ts", "at", "on", "eta", "created", "updated"}
 _FEWEST_UNNAMED = 3
 
 
@@ -45,7 +47,7 @@ def epoch_unit(numbers: Floats, tokens: frozenset[str]) -> EpochUnit | None:
     if present.size == 0:
         return None
     low, high = float(present.min()), float(present.max())
-    named = bool(tokens & {"date", "time", "timestamp", "datetime", "epoch", "ts", "at", "on", "eta"})
+    named = bool(tokens & _TIME_WORDS)
     for written, (first, last, _) in _WRITTEN.items():
         if first <= low and high <= last and np.all(present == np.round(present)):
             unnamed = written == "yyyymmddhhmmss" and len(np.unique(present)) >= _FEWEST_UNNAMED
@@ -57,7 +59,7 @@ def epoch_unit(numbers: Floats, tokens: frozenset[str]) -> EpochUnit | None:
     for unit, (_, scale) in _CLOCKS.items():
         if 4e8 * scale <= low and high <= 5e9 * scale:
             return unit
-    return "excel" if "date" in tokens and low >= 20_000 and high <= 80_000 else None
+    return "excel" if tokens & _DATE_WORDS and low >= 20_000 and high <= 80_000 else None
 
 
 def parse_epochs(numbers: Floats, unit: EpochUnit) -> npt.NDArray[np.datetime64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from anomaly_detection.data.missing import (
     words_that_are_values,
 )
 from anomaly_detection.data.names import names_code, names_document, unit_in_name
-from anomaly_detection.data.number_texts import Commas, Measures, currencies, odd_texts, parse_numbers
+from anomaly_detection.data.number_texts import Commas, Measures, currencies, is_clock, odd_texts, parse_numbers
 from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.data.reading import is_number_code
 from anomaly_detection.data.truth import truth_pair
@@ -185,7 +186,10 @@ def _infer_texts(name: str, texts: pd.Series[Any], said: Declaration, elsewhere:
     if distinct <= 1 and role is None:
         return Column(name, Role.CONSTANT, _constant_reason(distinct), codes=codes, **details)
     if role is None or role in (Role.NUMERIC, Role.TIMESTAMP):
-        found = _numbers_in_texts(name, texts, present, said, elsewhere) or _dates_in_texts(name, texts, present, said)
+        said_or_clock = _with_clock(name, present, said)
+        found = _numbers_in_texts(name, texts, present, said_or_clock, elsewhere) or _dates_in_texts(
+            name, texts, present, said
+        )
         if found is not None:
             return found
     truth = truth_pair(present) if distinct <= 20 and role in (None, Role.CATEGORICAL) else None
@@ -195,6 +199,14 @@ def _infer_texts(name: str, texts: pd.Series[Any], said: Declaration, elsewhere:
     return _column(name, said, _text_role(name, present, distinct, kept), kept=kept, codes=codes, **details)
 
 
+def _with_clock(name: str, present: pd.Series[Any], said: Declaration) -> Declaration:
+    """Times of a clock in hours; those that repeat, such as the hours of a timetable, stay categories."""
+    if said.unit is not None or said.role is Role.TIMESTAMP or not _mostly(_where(is_clock, present), present):
+        return said
+    repeated = _text_role(name, present, int(present.nunique()), ())[0] is Role.CATEGORICAL
+    return said if said.role is None and repeated else replace(said, unit="h")
+
+
 def _numbers_in_texts(
     name: str, texts: pd.Series[Any], present: pd.Series[Any], said: Declaration, elsewhere: Collection[str]
 ) -> Column | None:
@@ -202,7 +214,7 @@ def _numbers_in_texts(
     odd = odd_texts(present)
     commas.add(present, odd, whole=True)
     comma = commas.learned() if said.decimal_comma is None else said.decimal_comma
-    numbers = parse_numbers(present, comma)
+    numbers = parse_numbers(present, comma, said.unit)
     numeric = ~np.isnan(numbers)
     alike = said.role is None and _mostly(numeric, present) and not _are_codes(present[numeric])
     if said.role is not Role.NUMERIC and not (said.role is Role.TIMESTAMP and numeric.all()) and not alike:
@@ -232,7 +244,8 @@ def _why_numbers(present: pd.Series[Any], unit: str | None, measures: Measures) 
     others = sorted(other for other in measures.units if other != unit)
     turned = [other for other in others if unit is not None and factor(other, unit) is not None]
     refused = [other for other in others if other not in turned]
-    why = f"numbers in {unit}" if unit is not None and measures.units else "numbers"
+    clock = unit is not None and factor("h", unit) is not None and bool(_where(is_clock, present).any())
+    why = f"numbers in {unit}" if unit is not None and (measures.units or clock) else "numbers"
     if turned:
         why += f", turned from {', '.join(turned)} too"
     if refused:

@@ -19,7 +19,8 @@ __all__ = ["read_json"]
 
 
 def read_json(source: Source, layout: Layout) -> pd.DataFrame:
-    """Read objects, one a record, whether they stand in lines or in an array; one object of lists is read as columns.
+    """Read objects, one a record, whether they stand in lines or in an array; one object of lists, or
+    of objects with the same keys, is read as columns.
 
     Parameters
     ----------
@@ -63,6 +64,8 @@ def read_json(source: Source, layout: Layout) -> pd.DataFrame:
         )
     if len(values) == 1:
         _refuse_wrapping(source.label, values[0])
+    if len(values) == 1 and _are_columns(values[0]):
+        return typed_frame({name: [*cells.values()] for name, cells in values[0].items()})
     if len(values) == 1 and values[0] and all(isinstance(value, list) for value in values[0].values()):
         lengths = {len(column) for column in values[0].values()}
         if len(lengths) > 1:
@@ -70,6 +73,12 @@ def read_json(source: Source, layout: Layout) -> pd.DataFrame:
         return typed_frame(values[0])
     names = dict.fromkeys(name for value in values for name in value)
     return typed_frame({name: [value.get(name) for value in values] for name in names})
+
+
+def _are_columns(value: Mapping[str, Any]) -> bool:
+    """Whether an object holds columns, and in each the rows by the same names, as pandas writes a frame."""
+    columns = list(value.values())
+    return bool(columns) and all(isinstance(one, dict) and one and list(one) == list(columns[0]) for one in columns)
 
 
 def _values(text: str) -> list[Any]:

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from anomaly_detection.data.date_forms import MONTHS
 
-__all__ = ["AS_PROGRAMS", "FIRST_YEAR", "LAST_YEAR", "KnownForms"]
+__all__ = ["AS_PROGRAMS", "FIRST_YEAR", "LAST_YEAR", "KnownForms", "four_figures"]
 
 AS_PROGRAMS = re.compile(r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?", re.ASCII)
 _IN_NUMBERS = re.compile(r"(\d{1,2})([-/. ])(\d{1,2})\2(\d{4}|\d{2})", re.ASCII)
@@ -47,11 +47,12 @@ def _turned(text: str, orders: tuple[tuple[str, str], ...]) -> str | None:
         if order is None:
             return None
         day, month, year = (parts[1], parts[3], parts[4]) if order == "d" else (parts[3], parts[1], parts[4])
-        return f"{_four_figures(year)}-{int(month):02d}-{int(day):02d}"
+        return f"{four_figures(year)}-{int(month):02d}-{int(day):02d}"
     if (parts := _NAMED.fullmatch(text)) is not None and (number := MONTHS.get(parts[2].lower())) is not None:
-        return f"{_four_figures(parts[3])}-{number:02d}-{int(parts[1]):02d}"
+        return f"{four_figures(parts[3])}-{number:02d}-{int(parts[1]):02d}"
     return None
 
 
-def _four_figures(year: str) -> str:
+def four_figures(year: str) -> str:
+    """A year of two figures in the hundred years from 1969; one of four as it is."""
     return year if len(year) == 4 else f"{20 if int(year) < 69 else 19}{year}"

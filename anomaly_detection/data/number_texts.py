@@ -15,7 +15,7 @@ import pandas as pd
 from anomaly_detection.data.text_patterns import arrow_texts, fits
 from anomaly_detection.data.units import UNITS, factor
 
-__all__ = ["Commas", "Measures", "currencies", "odd_texts", "parse_distinct_numbers", "parse_numbers"]
+__all__ = ["Commas", "Measures", "currencies", "is_clock", "odd_texts", "parse_distinct_numbers", "parse_numbers"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,10 +37,11 @@ _AFTER = rf"(?:\s*(?:{_TOGETHER})|\s+(?:{_APART}))"
 _SPACED = r"mgs?|milligrams?|mm|cm|m|ft|in|yd|yards?|min|mins|minutes?|s|secs?|seconds?|ms|w|wks?|weeks?|ml|l|d|oz|to"
 _UNIT = (
     r"(?:kg|kgs|kilograms?|g|grams?|lbs?|pounds?|tons?|tonnes?|t|km|kms|kilomet(?:er|re)s?|mi|miles?|m3|m³|cbm|days?|"
-    r"hours?|hrs?|h|pcs|pieces?|units?|%|inch|inches|foot|feet|met(?:er|re)s?|lit(?:er|re)s?|ounces?|tage?|jours?|pct)"
+    r"\u00b0[cf]|[kmg]?wh|[km]w|[kmgt]b|[km]?hz|m?bar|[kh]pa|psi|hours?|hrs?|h|pcs|pieces?|units?|%|inch|inches|foot|feet|met(?:er|re)s?|lit(?:er|re)s?|ounces?|tage?|jours?|pct)"
 )
 _NUMBER = re.compile(
-    rf"^(?P<open>\()?\s*(?P<sign>[-+\u2212])?\s*(?P<before>{_BEFORE})?\s*(?P<inner>[-+\u2212])?\s*"
+    rf"^(?P<open>\()?\s*(?P<sign>[-+\u2212\u2013])?\s*(?P<before>{_BEFORE})?\s*"
+    r"(?P<inner>[-+\u2212\u2013]|\((?=.*\)$))?\s*"
     r"(?P<digits>\d[\d.,'\u2019 \u00a0\u202f]*|[.,]\d+)"
     rf"(?P<exponent>e[-+]?\d+)?(?:(?P<after>{_AFTER})|\s*(?P<unit>{_UNIT})|\s+(?P<spaced>{_SPACED}))?\.?"
     r"\s*(?P<trailing>-)?(?P<close>\))?$",
@@ -52,7 +53,9 @@ _PLAIN_DOT = r"\d*(?:\.\d*)?"
 _PLAIN_COMMA = r"\d*(?:,\d*)?"
 _BY_DOT = re.compile(rf"{_PLAIN_DOT}|{_GROUPED_BY_COMMA}")
 _BY_COMMA = re.compile(rf"{_PLAIN_COMMA}|{_GROUPED_BY_DOT}")
-_NO_CENTS = re.compile(r"(?<=\d)([.,])[-\u2013\u2014]{1,2}(?=\D*$)")
+_NO_CENTS = re.compile(r"(?<=\d)([.,])[-\u2013\u2014]{1,2}(?=\D*$)|(?<=\d)/-$")
+_FORMULA = re.compile(r'^="(.*)"$')
+_CLOCK = re.compile(r"(\d{1,4}):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?(?:\s*([ap])\.?m\.?)?", re.IGNORECASE)
 _PLAIN = r"^-?\d+(?:\.\d+)?$"
 _WORDED = re.compile(r"[^0-9., +-]")
 _TENTH = 0.1
@@ -60,8 +63,8 @@ _IN_SPACE = str.maketrans("", "", "'\u2019 \u00a0\u202f")
 
 
 def _matched(text: str) -> re.Match[str] | None:
-    """The parts of a number; in ``20,-`` the dash stands for no cents."""
-    return _NUMBER.match(_NO_CENTS.sub(r"\1", text.strip()))
+    """The parts of a number; in ``20,-`` and ``20/-`` the dash stands for no cents, ``="20"`` is a spreadsheet's."""
+    return _NUMBER.match(_NO_CENTS.sub(r"\1", _FORMULA.sub(r"\1", text.strip())))
 
 
 def _both_ways(match: re.Match[str]) -> tuple[str, bool, bool]:
@@ -75,7 +78,10 @@ def _both_ways(match: re.Match[str]) -> tuple[str, bool, bool]:
 
 def _as_float(text: str, decimal_comma: bool | None, unit: str | None) -> float:
     match = _matched(text)
-    if match is None or (match["open"] is None) != (match["close"] is None):
+    if match is None:
+        return _clock(text, unit) if unit is not None else np.nan
+    opened = (match["open"] is not None) + (match["inner"] == "(")
+    if opened != (match["close"] is not None):
         return np.nan
     digits, by_point, by_comma = _both_ways(match)
     if decimal_comma:
@@ -96,8 +102,24 @@ def _as_float(text: str, decimal_comma: bool | None, unit: str | None) -> float:
         if times is None:
             return np.nan
         value *= times
-    minus = sum(match[part] in ("-", "\u2212") for part in ("sign", "inner", "trailing")) + (match["open"] is not None)
+    minus = opened + sum(match[part] in ("-", "\u2212", "\u2013") for part in ("sign", "inner", "trailing"))
     return -value if minus else value
+
+
+def is_clock(text: str) -> bool:
+    """Whether a text is a time of day, or hours and minutes: ``14:05``, ``2:05 PM``, ``31:08:00``."""
+    return _CLOCK.fullmatch(text.strip()) is not None
+
+
+def _clock(text: str, unit: str) -> float:
+    """A clock's hours, minutes and seconds in a unit of time; NaN for other units and other texts."""
+    parts, times = _CLOCK.fullmatch(text.strip()), factor("h", unit)
+    if parts is None or times is None:
+        return np.nan
+    hour, half = int(parts[1]), (parts[4] or "").lower()
+    if half:
+        hour = hour % 12 + 12 * (half == "p")
+    return (hour + int(parts[2]) / 60 + float(parts[3] or 0) / 3600) * times
 
 
 def _unit(match: re.Match[str]) -> str | None:
@@ -118,8 +140,8 @@ def parse_numbers(texts: pd.Series[Any], decimal_comma: bool | None = False, uni
         Whether ``1,234`` is a little more than one. If None, it may be that or a thousand, and is NaN; ``1.234`` is
         read as programs write it.
     unit : str, optional
-        The unit to give numbers in: ``1.8 t`` is 1800 in kg, and NaN in hours. A number without a unit is taken to be
-        in this one. If not given, numbers are read without regard to their units.
+        The unit to give numbers in: ``1.8 t`` is 1800 in kg, and NaN in hours, ``14:30`` is 14.5 in hours. A number
+        without a unit is taken to be in this one. If not given, numbers are read without regard to their units.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Units of mass, length, time and volume: which can be turned into which, and by what factor."""
+"""Units of mass, length, time, volume and a few more: which can be turned into which, and by what factor."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ class Unit:
     ----------
     name : str
         How it is usually written.
-    dimension : {"mass", "length", "time", "volume"}
+    dimension : str
+        What it measures; degrees, whose zeros differ, are one each.
     size : float
-        In kilograms, metres, days or litres.
+        In kilograms, metres, days, litres, kWh, kW, MB, Hz or bar.
     """
 
     name: str
@@ -49,6 +50,25 @@ _SPELLINGS: dict[Unit, str] = {
     Unit("ml", "volume", 1e-3): "ml millilitre millilitres milliliter milliliters",
     Unit("l", "volume", 1.0): "l ltr litre litres liter liters",
     Unit("m3", "volume", 1000.0): "m3 m³ cbm",
+    Unit("°C", "Celsius", 1.0): "°c",
+    Unit("°F", "Fahrenheit", 1.0): "°f",
+    Unit("Wh", "energy", 1e-3): "wh",
+    Unit("kWh", "energy", 1.0): "kwh",
+    Unit("MWh", "energy", 1e3): "mwh",
+    Unit("GWh", "energy", 1e6): "gwh",
+    Unit("kW", "power", 1.0): "kw",
+    Unit("MW", "power", 1e3): "mw",
+    Unit("kB", "data", 1e-3): "kb",
+    Unit("MB", "data", 1.0): "mb",
+    Unit("GB", "data", 1e3): "gb",
+    Unit("TB", "data", 1e6): "tb",
+    Unit("Hz", "frequency", 1.0): "hz",
+    Unit("kHz", "frequency", 1e3): "khz",
+    Unit("MHz", "frequency", 1e6): "mhz",
+    Unit("mbar", "pressure", 1e-3): "mbar hpa",
+    Unit("bar", "pressure", 1.0): "bar",
+    Unit("kPa", "pressure", 0.01): "kpa",
+    Unit("psi", "pressure", 0.0689475729): "psi",
 }
 
 UNITS: dict[str, Unit] = {word: unit for unit, words in _SPELLINGS.items() for word in words.split()}
@@ -56,8 +76,8 @@ UNITS: dict[str, Unit] = {word: unit for unit, words in _SPELLINGS.items() for w
 
 
 def factor(unit: str, into: str) -> float | None:
-    """How many of `into` one `unit` is, both as `UNITS` spells them; None where one cannot become the other."""
-    ours, theirs = UNITS.get(unit), UNITS.get(into)
+    """How many of `into` one `unit` is, spelt as in `UNITS`; None where one cannot become the other."""
+    ours, theirs = UNITS.get(unit.lower()), UNITS.get(into.lower())
     if ours is None or theirs is None:
         return 1.0 if unit == into else None
     return ours.size / theirs.size if ours.dimension == theirs.dimension else None

@@ -42,7 +42,7 @@ class RecordRow:
 
 @dataclass(frozen=True)
 class CauseRow:
-    """One cause: how many records it has, what they share, their sum, and some of their rows."""
+    """One cause: how many records it has, what they share, their sum, and some of their rows, and all for a file."""
 
     records: int
     text: str
@@ -53,6 +53,7 @@ class CauseRow:
     example: str
     rows: tuple[int, ...]
     more: int
+    all_rows: str
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,7 @@ def _cause(cause: Cause) -> CauseRow:
         example=worst.reasons[0].text if worst.reasons else "",
         rows=tuple(alert.row for alert in cause.alerts[:_ROWS_NAMED]),
         more=max(0, len(cause.alerts) - _ROWS_NAMED),
+        all_rows=", ".join(str(alert.row) for alert in cause.alerts),
     )
 
 

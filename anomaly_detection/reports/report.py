@@ -243,6 +243,7 @@ def _findings(report: TrainingReport, chosen: str) -> list[str]:
             "The records carry no labels, so nothing here can say how many alerts are right. "
             "Read the worst records above and judge: they come with reasons.",
             f"Of all records that this model or scikit-learn's isolation forest flags, both flag {percent(shared)}.",
+            *worse_than_base(report),
         ]
     ours, base, baseline = found[chosen], found["base"], found["sklearn"]
     table, other = ours.confusion_matrix, baseline.confusion_matrix

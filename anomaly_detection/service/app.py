@@ -31,6 +31,7 @@ from anomaly_detection.service.openapi import DOCUMENT, OPERATIONS
 from anomaly_detection.service.operations import NUMBERS, Call, Operation
 from anomaly_detection.service.pages.rendering import html
 from anomaly_detection.service.pages.routes import LOGIN, page_routes
+from anomaly_detection.service.pages.viewer import VIEWER, viewer_of
 from anomaly_detection.service.problems import Problem, problem_answer
 from anomaly_detection.service.service import Service
 
@@ -201,6 +202,7 @@ def _told(problem: Problem, path: str) -> Response:
 def _answered(problem: Problem, request: Request) -> Response:
     """The same, and to a person's browser as a page, or on the way to logging in."""
     path = request.url.path
+    VIEWER.set(viewer_of(request.headers, request.query_params.get("lang", "")))
     is_form = path == LOGIN and request.method == "POST"
     if "text/html" not in request.headers.get("accept", "") or (path.startswith("/v1/")):
         return _told(problem, path)

@@ -11,11 +11,11 @@ from itertools import groupby
 from typing import Any
 
 from anomaly_detection.service.database import Database
-from anomaly_detection.service.in_effect import InEffect
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.keeping import Kept, keep
 from anomaly_detection.service.learning import progress
+from anomaly_detection.service.loaded import Loaded
 from anomaly_detection.service.metrics import Metrics
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.replies import earlier_reply, keep_reply
@@ -59,15 +59,13 @@ class Intake:
     metrics : Metrics
         Counts what is taken.
     ids : StreamIds
-    in_effect : InEffect
+    loaded : Loaded
         What judges.
     """
 
-    def __init__(
-        self, database: Database, writer: Writer, metrics: Metrics, ids: StreamIds, in_effect: InEffect
-    ) -> None:
+    def __init__(self, database: Database, writer: Writer, metrics: Metrics, ids: StreamIds, loaded: Loaded) -> None:
         self._database, self._writer, self._metrics = database, writer, metrics
-        self._ids, self._in_effect = ids, in_effect
+        self._ids, self._loaded = ids, loaded
         # More at a time would only wait for each other.
         self._judging = threading.Semaphore(os.cpu_count() or 1)
 
@@ -125,7 +123,7 @@ class Intake:
         return made, True
 
     def _judged(self, stream_id: int, records: Sequence[Incoming]) -> tuple[Verdicts, Judge | None]:
-        judge = self._in_effect.judge(stream_id)
+        judge = self._loaded.judge(stream_id)
         if judge is None:
             return Verdicts.unjudged(records), None
         return judge.judge(records), judge
@@ -148,7 +146,7 @@ class Intake:
         if stream is None or stream.id != stream_id:
             self._ids.forget(name)
             raise Problem(409, f"The stream {name!r} was deleted a moment ago; send this again to begin a new one.")
-        rules = self._in_effect.rules(stream.id)
+        rules = self._loaded.rules(stream.id)
         kept = keep(connection, stream, None if judge is None else judge.model_id, found, rules)
         learning = ""
         if judge is None:
@@ -162,4 +160,4 @@ class Intake:
         for state, count in found.counts.items():
             self._metrics.count("records_total", count, stream=taken.stream, state=state)
         self._metrics.count("anomalies_detected_total", len(found.alerting), stream=taken.stream)
-        self._in_effect.scored(stream_id, found.scores)
+        self._loaded.scored(stream_id, found.scores)

@@ -16,12 +16,12 @@ from anomaly_detection.service import jobs
 from anomaly_detection.service.configuration import Configuration
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.drift_cases import changed_columns
-from anomaly_detection.service.in_effect import InEffect
 from anomaly_detection.service.intake import Intake
 from anomaly_detection.service.job_queue import JobQueue
 from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.keys import has_keys
 from anomaly_detection.service.learning import progress
+from anomaly_detection.service.loaded import Loaded
 from anomaly_detection.service.logins import Logins
 from anomaly_detection.service.metrics import Metrics, Sample
 from anomaly_detection.service.models import add_model, digest_of, has_digest, new_file
@@ -106,8 +106,8 @@ class Service:
             with self.database.reading() as connection:
                 sweep(self.uploads_dir, jobs.needed_uploads(connection))
         self.ids = StreamIds(self.writer, configuration.learn_from, self.limits.streams)
-        self.in_effect = InEffect(self.database, configuration.models_dir, configuration.personal, self.ids)
-        self.intake = Intake(self.database, self.writer, self.metrics, self.ids, self.in_effect)
+        self.loaded = Loaded(self.database, configuration.models_dir, configuration.personal, self.ids)
+        self.intake = Intake(self.database, self.writer, self.metrics, self.ids, self.loaded)
         self.queue = JobQueue(self.writer, self.ids, self.limits.jobs)
         # All processes together let a name try so often.
         tries = max(1.0, self.limits.logins / configuration.workers)
@@ -199,12 +199,12 @@ class Service:
 
     def reload(self) -> None:
         """Put into effect what another process, or a request, changed."""
-        self.in_effect.reload()
+        self.loaded.reload()
 
     @property
     def personal(self) -> frozenset[str]:
         """Columns of which only callers with the right see the values, in whatever stream."""
-        return self.in_effect.personal
+        return self.loaded.personal
 
     def stream_id(self, name: str) -> int:
         """Of a stream, which is made if need be; raises as `open_stream`."""
@@ -217,13 +217,13 @@ class Service:
 
     def judge(self, name: str) -> Judge | None:
         """What judges a stream's records, if there is anything yet."""
-        return self.in_effect.judge(self.ids.of(name))
+        return self.loaded.judge(self.ids.of(name))
 
     def judge_of(self, name: str) -> Judge | None:
         """The same, of a stream that need not be there."""
         with self.database.reading() as connection:
             stream = find_stream(connection, name)
-        return None if stream is None else self.in_effect.judge(stream.id)
+        return None if stream is None else self.loaded.judge(stream.id)
 
     def progress(self, name: str) -> str:
         """How far a stream has come that has no model; see `learning.progress`."""
@@ -239,7 +239,7 @@ class Service:
 
     def described(self, connection: Any, stream: Stream) -> dict[str, Any]:
         """What there is to say of a stream."""
-        model = self.in_effect.told(stream.id)
+        model = self.loaded.told(stream.id)
         return {
             "name": stream.name,
             "judged": stream.judged,
@@ -259,7 +259,7 @@ class Service:
             changed = {stream_id: len(changed_columns(connection, stream_id)) for stream_id in names}
         for stream_id, name in names.items():
             yield "columns_changed", {"stream": name}, changed[stream_id]
-            yield from self.in_effect.gauges(stream_id, name)
+            yield from self.loaded.gauges(stream_id, name)
 
 
 def _sole(configuration: Configuration) -> TextIO:

@@ -51,6 +51,7 @@ _BIG = BigInteger().with_variant(Integer, "sqlite")
 
 # In the words that queries use too.
 _NOT_JUDGED = text("state != 'judged'")
+_ALERTING = text("alert_id IS NOT NULL")
 _HIDDEN = text("hidden_by IS NOT NULL")
 _UNRESOLVED = text("state != 'resolved'")
 _LATER = text("subject = 'alert' AND what != 'raise'")
@@ -129,11 +130,13 @@ records = Table(
     Column("alert_id", ForeignKey("alerts.id")),
     Index("records_by_sent_id", "sent_id"),
     Index("records_by_stream", "stream_id", "id"),
-    Index("records_by_alert", "alert_id"),
     Index("records_by_time", "received"),
     # The few that wait or were refused among millions.
     Index("records_not_judged", "id", sqlite_where=_NOT_JUDGED, postgresql_where=_NOT_JUDGED),
     Index("records_not_judged_by_stream", "stream_id", "id", sqlite_where=_NOT_JUDGED, postgresql_where=_NOT_JUDGED),
+    Index("records_by_alert", "alert_id", sqlite_where=_ALERTING, postgresql_where=_ALERTING),
+    Index("records_alerting", "id", sqlite_where=_ALERTING, postgresql_where=_ALERTING),
+    Index("records_alerting_by_stream", "stream_id", "id", sqlite_where=_ALERTING, postgresql_where=_ALERTING),
 )
 
 alerts = Table(

@@ -73,14 +73,15 @@ def _take(
         is_new = [True] * len(part)
         if occurrences is not None:
             is_new = new_ones(database, stream_id, occurrences, part)
-        fresh = [each for each, new in zip(part, is_new, strict=True) if new]
+        fresh = [place for place, new in enumerate(is_new) if new]
         judge = current_judge(database, models_dir, stream_id, judge)
-        found = Verdicts.unjudged(fresh) if judge is None else judge.judge(fresh)
+        # Those that are left out are judged with: a new row may be a copy of one of them.
+        found = (Verdicts.unjudged(part) if judge is None else judge.judge(part if fresh else [])).at(fresh)
         with database.writing() as connection:
             kept = keep_part(connection, job, worker, found, judge)
             if kept is None:
                 return
-            told = told_with(told, found, kept, [number for number, new in zip(rows, is_new, strict=True) if new])
+            told = told_with(told, found, kept, [rows[place] for place in fresh])
             if occurrences is not None:
                 told["known"] += len(part) - len(fresh)
             jobs.advance(connection, number, worker, row, None, told)

@@ -130,6 +130,17 @@ class Verdicts(Sequence[Judged]):
             plain,
         )
 
+    def at(self, places: Sequence[int]) -> Verdicts:
+        """What became of the records at some places, which ascend."""
+        there = {place: at for at, place in enumerate(places)}
+        return Verdicts(
+            [self.incoming[place] for place in places],
+            {there[place]: error for place, error in self.errors.items() if place in there},
+            {there[place]: each for place, each in self.alerting.items() if place in there},
+            {name: [column[place] for place in places] for name, column in self._columns.items()},
+            lambda place: self._plain(places[place]),
+        )
+
     def __len__(self) -> int:
         return len(self.incoming)
 

@@ -13,8 +13,9 @@ from starlette.responses import Response
 
 from anomaly_detection.service.case_book import worst_alerts
 from anomaly_detection.service.pages.case import case_page
-from anomaly_detection.service.pages.done import Done, counted, seen, went_to
+from anomaly_detection.service.pages.done import Done, seen, went_to
 from anomaly_detection.service.pages.inbox import inbox
+from anomaly_detection.service.pages.viewer import N_, gettext, ngettext
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.cases import change_cases, list_cases, merge
@@ -32,7 +33,7 @@ def act(visit: Visit) -> Response:
     """``POST /cases``: do one thing with some cases, and show the page that it was done on."""
     cases = [each for field in visit.form.get("ids", ()) for each in field.split(",") if each]
     if not cases:
-        raise Problem(400, "No case is chosen.")
+        raise Problem(400, gettext("No case is chosen."))
     if not all(map(_is_number, cases)):
         raise Problem(400, "Cases are called by their numbers.")
     do = visit.said("do")
@@ -44,7 +45,7 @@ def act(visit: Visit) -> Response:
     told, change = _DOING[do]
     show, is_case = _shown(visit)
     moved = visit.change(change_cases, {"ids": numbers, **change(visit)})
-    sentence = f"{counted(len(numbers), 'case')}{_with(moved['alerts'])}: {told}."
+    sentence = f"{_counted(len(numbers), moved['alerts'])}: {gettext(told)}."
     # A comment stays, and what was taken back is not taken back further by mistake.
     is_undoable = do not in ("comment", "undo")
     done = Done(sentence, ",".join(map(str, numbers)) if is_undoable else "")
@@ -65,23 +66,23 @@ def _next(visit: Visit, done: Done) -> Response:
 def _hide(visit: Visit, numbers: list[int]) -> Response:
     """To the page of a rule, which begins with what the worst alert of a case suggests."""
     if len(numbers) > 1:
-        raise Problem(400, "A rule is made from one case; choose no more.")
+        raise Problem(400, gettext("A rule is made from one case; choose no more."))
     path, here = seen(visit)
     with visit.service.database.reading() as connection:
         worst = worst_alerts(connection, numbers)
     if not worst:
-        raise Problem(409, f"Case {numbers[0]} has no alert that is seen.")
+        raise Problem(409, gettext("Case %(number)s has no alert that is seen.", number=numbers[0]))
     back = "?" + urlencode({"back": urlencode(here.query)}) if path == "/" and here.query else ""
     return went_to(visit, f"/alerts/{worst[0]['id']}/rule{back}")
 
 
 def _merge(visit: Visit, numbers: list[int]) -> Response:
     if len(numbers) < 2:
-        raise Problem(400, "Choose two cases or more; they become one.")
+        raise Problem(400, gettext("Choose two cases or more; they become one."))
     show, _ = _shown(visit)
     into = visit.change(merge, {"ids": numbers})["id"]
     others = ",".join(str(each) for each in numbers if each != into)
-    return show(Done(f"{counted(len(numbers), 'case')} are case {into} now.", others))
+    return show(Done(gettext("%(cases)s are case %(number)s now.", cases=_counted(len(numbers)), number=into), others))
 
 
 def _shown(visit: Visit) -> tuple[Callable[[Done], Response], bool]:
@@ -104,25 +105,25 @@ def _resolved(verdict: str) -> Callable[[Visit], dict[str, Any]]:
 def _snoozed(visit: Visit) -> dict[str, Any]:
     days = visit.said("days")
     if not (_is_number(days) and 1 <= int(days) <= 365):
-        raise Problem(400, "A case is snoozed for 1 to 365 days.")
+        raise Problem(400, gettext("A case is snoozed for 1 to 365 days."))
     until = {"snooze_until": (date.today() + timedelta(days=int(days))).isoformat()}
     return {**until, "or_worse_by": _WORSE} if visit.said("or_worse") else until
 
 
 _DOING: dict[str, tuple[str, Callable[[Visit], dict[str, Any]]]] = {
-    "expected": ("expected", _resolved("expected")),
-    "false alarm": ("false alarm", _resolved("false alarm")),
-    "real": ("real, fixed", _resolved("real: fixed")),
-    "accepted": ("real, accepted", _resolved("real: accepted")),
-    "duplicate": ("duplicate", _resolved("duplicate")),
-    "acknowledge": ("acknowledged", lambda visit: {"state": "acknowledged"}),
-    "open": ("open again", lambda visit: {"state": "open"}),
-    "assign": ("yours", lambda visit: {"assignee": visit.caller.name}),
-    "give": ("given to somebody", lambda visit: {"assignee": visit.said("assignee").strip() or None}),
-    "snooze": ("snoozed", _snoozed),
-    "wake": ("no longer snoozed", lambda visit: {"snooze_until": None}),
-    "comment": ("comment added", lambda visit: {"comment": visit.said("comment").strip()}),
-    "undo": ("the last change is undone", lambda visit: {"undo": True}),
+    "expected": (N_("expected"), _resolved("expected")),
+    "false alarm": (N_("false alarm"), _resolved("false alarm")),
+    "real": (N_("real, fixed"), _resolved("real: fixed")),
+    "accepted": (N_("real, accepted"), _resolved("real: accepted")),
+    "duplicate": (N_("duplicate"), _resolved("duplicate")),
+    "acknowledge": (N_("acknowledged"), lambda visit: {"state": "acknowledged"}),
+    "open": (N_("open again"), lambda visit: {"state": "open"}),
+    "assign": (N_("yours"), lambda visit: {"assignee": visit.caller.name}),
+    "give": (N_("given to somebody"), lambda visit: {"assignee": visit.said("assignee").strip() or None}),
+    "snooze": (N_("snoozed"), _snoozed),
+    "wake": (N_("no longer snoozed"), lambda visit: {"snooze_until": None}),
+    "comment": (N_("comment added"), lambda visit: {"comment": visit.said("comment").strip()}),
+    "undo": (N_("the last change is undone"), lambda visit: {"undo": True}),
 }
 """By the button's value: what is told of it, and the change that it is."""
 
@@ -133,5 +134,8 @@ _VERDICTS = ("expected", "false alarm", "real", "accepted", "duplicate")
 """What is done with a case when the next one may come."""
 
 
-def _with(alerts: int) -> str:
-    return f" with {counted(alerts, 'alert')}" if alerts else ""
+def _counted(cases: int, alerts: int = 0) -> str:
+    """Such as ``2 cases with 3 alerts``."""
+    told = ngettext("%(num)s case", "%(num)s cases", cases)
+    with_alerts = ngettext("%(cases)s with %(num)s alert", "%(cases)s with %(num)s alerts", alerts)
+    return with_alerts % {"cases": told} if alerts else told

@@ -10,7 +10,8 @@ from starlette.responses import Response
 from anomaly_detection.alerts.spread import Spread
 from anomaly_detection.reports.drawings import draw_spread
 from anomaly_detection.service.pages.heading import told, with_heading
-from anomaly_detection.service.pages.rendering import html
+from anomaly_detection.service.pages.rendering import html, number
+from anomaly_detection.service.pages.viewer import gettext
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.routes.alerts import get_alert, get_context
 
@@ -47,17 +48,20 @@ def _picture(odd: Mapping[str, Any]) -> dict[str, Any]:
     made: dict[str, Any] = {"drawing": None, "caption": "", "chart": None, "told": ""}
     if isinstance(spread, dict):
         drawn = Spread(**{**spread, "counts": tuple(spread["counts"]), "ends": tuple(spread["ends"])})
-        scale = "" if drawn.even else ", logarithmic scale"
         made["drawing"] = draw_spread(drawn)
-        made["caption"] = f"{drawn.what}: {drawn.ends[0]} to {drawn.ends[1]}{scale}; here {drawn.value}"
+        from_to = gettext("%(what)s: %(low)s to %(high)s; here %(value)s")
+        logarithmic = gettext("%(what)s: %(low)s to %(high)s, logarithmic scale; here %(value)s")
+        values = {"what": drawn.what, "low": drawn.ends[0], "high": drawn.ends[1], "value": drawn.value}
+        made["caption"] = (from_to if drawn.even else logarithmic) % values
     if isinstance(over_time, dict):
         others = list(zip(over_time["at"], over_time["values"], strict=True))
         own = [] if over_time["own_at"] is None else [(over_time["own_at"], over_time["own"])]
         places = sorted([(*each, None) for each in others] + [(at, None, value) for at, value in own], key=_first)
         x, usual, here = zip(*places, strict=True)
-        made["chart"] = {"x": x, "dots": True, "series": [{"label": "others", "values": usual}]}
-        made["chart"]["series"].append({"label": "this record", "values": here})
-        made["told"] = f"{over_time['what']} by {over_time['by']}: {len(others)} records, and this one as a diamond"
+        made["chart"] = {"x": x, "dots": True, "series": [{"label": gettext("others"), "values": usual}]}
+        made["chart"]["series"].append({"label": gettext("this record"), "values": here})
+        said = gettext("%(what)s by %(by)s: %(count)s records, and this one as a diamond")
+        made["told"] = said % {"what": over_time["what"], "by": over_time["by"], "count": number(len(others))}
     return made
 
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 
-__all__ = ["Done", "counted", "seen", "went_to"]
+__all__ = ["Done", "seen", "went_to"]
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,3 @@ def went_to(visit: Visit, where: str) -> Response:
     if "hx-request" in visit.headers:
         return Response(headers={"HX-Redirect": where})
     return Response(status_code=303, headers={"Location": where})
-
-
-def counted(number: int, noun: str) -> str:
-    """Such as ``2 cases``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -17,8 +17,9 @@ from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.masking import MASK
 from anomaly_detection.service.pages.done import Done, seen
 from anomaly_detection.service.pages.heading import heading
-from anomaly_detection.service.pages.rendering import as_files, figure, html
+from anomaly_detection.service.pages.rendering import as_files, figure, html, number
 from anomaly_detection.service.pages.start import start_page
+from anomaly_detection.service.pages.viewer import N_, gettext
 from anomaly_detection.service.pages.visit import Pairs, Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.cases import get_facets, list_cases
@@ -41,7 +42,12 @@ _FIELDS = (
     "whose",
     "sort",
 )
-_SORTS = {"severity": "the worst", "newest": "the newest", "last_seen": "seen last", "count": "the most records"}
+_SORTS = {
+    "severity": N_("the worst"),
+    "newest": N_("the newest"),
+    "last_seen": N_("seen last"),
+    "count": N_("the most records"),
+}
 _UNRESOLVED, _ALL = "unresolved", "all"
 _NEW = 50
 
@@ -89,8 +95,9 @@ def _words(counts: Mapping[str, Any]) -> dict[str, str]:
     """What each place of the slider means; of one day alone, how many cases there are."""
     words = {}
     for each in counts["severities"]:
-        least = f"{each['min_severity']} up" if each["min_severity"] else "any"
-        many = f"{figure(each['a_day'])} a day" if counts["days"] > 1 else f"{each['cases']:,} new"
+        least = gettext("%(least)s up", least=each["min_severity"]) if each["min_severity"] else gettext("any")
+        a_day = gettext("%(count)s a day", count=figure(each["a_day"]))
+        many = a_day if counts["days"] > 1 else gettext("%(count)s new", count=number(each["cases"]))
         words[str(each["min_severity"])] = f"{least}: {many}"
     return words
 
@@ -116,10 +123,10 @@ def change_views(visit: Visit) -> Response:
         query = [*asked.items(), *_has(fields)]
         name = visit.said("name").strip()
         visit.change(save_view, {"name": name, "query": urlencode(query)})
-        return inbox(replace(here, query=query), Done(f"Saved as {name[:100]}."))
+        return inbox(replace(here, query=query), Done(gettext("Saved as %(name)s.", name=name[:100])))
     if do == "remove":
-        number = int(number_of(visit.said("number"), "number", whole=True))
-        return inbox(here, Done(f"The view {visit.get(remove_view, id=number)['name']} is removed."))
+        removed = visit.get(remove_view, id=int(number_of(visit.said("number"), "number", whole=True)))
+        return inbox(here, Done(gettext("The view %(name)s is removed.", name=removed["name"])))
     raise Problem(400, f"A view can save, remove; not {do[:40]!r}.")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from anomaly_detection.service.pages.rendering import html
+from anomaly_detection.service.pages.viewer import gettext
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.channels import (
@@ -61,25 +62,27 @@ def _add(visit: Visit) -> str:
     if hour := visit.said("digest_hour"):
         said["digest_hour"] = int(number_of(hour, "digest_hour", whole=True))
     said |= {name: value for name in ("zone", "stream") if (value := visit.said(name).strip())}
-    return f"{visit.change(make_a_channel, said)['name']} is told from now on. Send a test to see whether it arrives."
+    name = visit.change(make_a_channel, said)["name"]
+    return gettext("%(name)s is told from now on. Send a test to see whether it arrives.", name=name)
 
 
 def _test(visit: Visit) -> str:
     visit.get(test_channel, id=_id(visit))
-    return "The test was sent."
+    return gettext("The test was sent.")
 
 
 def _remove(visit: Visit) -> str:
-    return f"{visit.get(remove_a_channel, id=_id(visit))['name']} is told no more."
+    return gettext("%(name)s is told no more.", name=visit.get(remove_a_channel, id=_id(visit))["name"])
 
 
 def _again(visit: Visit) -> str:
-    return f"Message {visit.get(send_again, id=_id(visit))['id']} is tried again."
+    return gettext("Message %(number)s is tried again.", number=visit.get(send_again, id=_id(visit))["id"])
 
 
 def _address(visit: Visit) -> str:
     visit.change(change_settings, {"address": visit.said("address").strip().rstrip("/")})
-    return "Messages have links to that address." if visit.said("address").strip() else "Messages have no links."
+    has_links = bool(visit.said("address").strip())
+    return gettext("Messages have links to that address.") if has_links else gettext("Messages have no links.")
 
 
 _DOING: dict[str, Callable[[Visit], str]] = {

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.service.masking import hides
 from anomaly_detection.service.pages.rendering import html
+from anomaly_detection.service.pages.viewer import gettext
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.overview import get_overview
@@ -50,8 +51,8 @@ def overview_page(visit: Visit) -> Response:
         chart={
             "x": [_seconds(day) for day in every],
             "series": [
-                {"label": name.title(), "values": [days[day][name] if day in days else 0 for day in every]}
-                for name in ("records", "alerts")
+                {"label": told, "values": [days[day][name] if day in days else 0 for day in every]}
+                for name, told in (("records", gettext("Records")), ("alerts", gettext("Alerts")))
             ],
         },
         fields=[(name, [each for each in found["by_field"] if each["field"] == name][:_LISTED]) for name in by],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -16,8 +16,21 @@ from starlette.responses import Response
 from anomaly_detection.data.well_formed_text import well_formed
 from anomaly_detection.explain.cells import reason_cells
 from anomaly_detection.service.pages.heading import told
+from anomaly_detection.service.pages.viewer import LANGUAGES, N_, VIEWER, gettext, localised, moment_of, ngettext
 
-__all__ = ["STATIC", "age", "as_files", "figure", "html", "lasting", "number", "static_file", "version_of"]
+__all__ = [
+    "STATIC",
+    "age",
+    "as_files",
+    "decimals",
+    "figure",
+    "html",
+    "lasting",
+    "number",
+    "percent",
+    "static_file",
+    "version_of",
+]
 
 STATIC = {
     "htmx.min.js": "text/javascript; charset=utf-8",
@@ -33,7 +46,12 @@ STATIC = {
 _POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 # Without any referrer a browser says of a form that it comes from nowhere, and the guard refuses it.
 _HEADERS = {"Content-Security-Policy": _POLICY, "Referrer-Policy": "same-origin"}
-_AGES = ((365 * 86_400, "y"), (86_400, "d"), (3600, "h"), (60, "min"))
+_AGES = (
+    (365 * 86_400, N_("%(count)s y")),
+    (86_400, N_("%(count)s d")),
+    (3600, N_("%(count)s h")),
+    (60, N_("%(count)s min")),
+)
 
 
 @cache
@@ -52,26 +70,38 @@ def age(moment: str) -> str:
     """How long ago a moment was, in the largest unit: ``3 d``."""
     then = datetime.fromisoformat(moment.replace("Z", "+00:00"))
     seconds = (datetime.now(timezone.utc) - then).total_seconds()
-    return lasting(seconds) if seconds >= 60 else "now"
+    return lasting(seconds) if seconds >= 60 else gettext("now")
 
 
 def lasting(seconds: float) -> str:
     """A time in the largest unit of which it is one or more: ``2 min``."""
-    return next((f"{seconds / size:.0f} {unit}" for size, unit in _AGES if seconds >= size), f"{seconds:.0f} s")
+    size, unit = next((each for each in _AGES if seconds >= each[0]), (1, N_("%(count)s s")))
+    count = f"{seconds / size:.0f}"
+    return gettext(unit, count=count)
 
 
 def number(value: float | None) -> str:
     """With separators of thousands, and two decimals where there are any."""
     if value is None:
         return ""
-    return f"{value:,.2f}" if value % 1 else f"{value:,.0f}"
+    return localised(f"{value:,.2f}" if value % 1 else f"{value:,.0f}")
 
 
-def figure(value: Any) -> str:
-    """A number to four digits, with separators of thousands; anything else as it is."""
+def decimals(value: float, digits: int) -> str:
+    """With so many decimals."""
+    return localised(f"{value:,.{digits}f}")
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share of one in per cent."""
+    return f"{decimals(100 * share, digits)} %"
+
+
+def figure(value: Any, digits: int = 4) -> str:
+    """A number to so many digits, with separators of thousands; anything else as it is."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return told(value)
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return localised(f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}")
 
 
 def _reason_cells(reason: Mapping[str, Any]) -> tuple[str, str, str]:
@@ -84,7 +114,23 @@ def _whole(sentence: str) -> str:
 
 
 def _minute(moment: str | None) -> str:
-    return "" if moment is None else f"{moment[:10]} {moment[11:16]} UTC"
+    """In the viewer's time zone, which is told."""
+    if moment is None:
+        return ""
+    there, zone = moment_of(moment)
+    return f"{there.strftime(VIEWER.get().locale.day)} {there:%H:%M} {zone}"
+
+
+def _day(text: str) -> str:
+    """A day as it is, or that of a moment in the viewer's time zone."""
+    day = date.fromisoformat(text) if len(text) == 10 else moment_of(text)[0]
+    return day.strftime(VIEWER.get().locale.day)
+
+
+def _languages(query: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str, str]]:
+    """The other languages: code, name, and where the same page is in it."""
+    others = ((code, each.name) for code, each in LANGUAGES.items() if code != VIEWER.get().language)
+    return [(code, name, "?" + urlencode([*query, ("lang", code)])) for code, name in others]
 
 
 @cache
@@ -95,12 +141,15 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
+    made.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined]
     made.filters.update(age=age, lasting=lasting, number=number, minute=_minute, figure=figure, whole=_whole)
+    made.filters.update(day=_day, decimals=decimals, percent=percent, word=lambda text: gettext(str(text)))
     made.filters["reason_cells"] = _reason_cells
     made.filters["pairs"] = lambda rows, *names: [tuple(row[name] for name in names) for row in rows]
     made.filters["zipped"] = lambda values, other: [(value, other) for value in values]
-    made.globals.update(static=lambda name: f"/static/{name}?v={version_of(name)}")
+    made.globals.update(static=lambda name: f"/static/{name}?v={version_of(name)}", languages=_languages)
     return made
 
 
@@ -114,5 +163,5 @@ def as_files(path: str, query: Sequence[tuple[str, str]]) -> dict[str, str]:
 def html(template: str, status: int = 200, **values: Any) -> Response:
     """An answer of a template."""
     # Names in the data may hold what no encoding can.
-    page = well_formed(_environment().get_template(f"{template}.html.j2").render(**values))
+    page = well_formed(_environment().get_template(f"{template}.html.j2").render(viewer=VIEWER.get(), **values))
     return Response(page, status, _HEADERS, "text/html")

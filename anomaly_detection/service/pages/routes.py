@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import NamedTuple
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote, urlencode
 
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
@@ -29,6 +29,7 @@ from anomaly_detection.service.pages.splitting import split_page, split_this
 from anomaly_detection.service.pages.start import learn, start_page, stream_start_page, take_sample
 from anomaly_detection.service.pages.streams import change_stream_page, stream_page, streams_page
 from anomaly_detection.service.pages.users import change_users, users_page
+from anomaly_detection.service.pages.viewer import LANGUAGES, VIEWER, viewer_of
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
@@ -103,6 +104,9 @@ def page_routes(service: Service, judging: CapacityLimiter) -> list[tuple[str, M
 
 def _endpoint(service: Service, pages: Mapping[str, _Page], judging: CapacityLimiter) -> Endpoint:
     async def endpoint(request: Request) -> Response:
+        if "lang" in request.query_params and request.method == "GET":
+            return _in_language(request)
+        VIEWER.set(viewer_of(request.headers))
         page = pages["GET" if request.method == "HEAD" else request.method]
         visit = await _visit(service, request)
         return await to_thread.run_sync(page.show, visit, limiter=judging if page.judges else None)
@@ -129,7 +133,22 @@ async def _visit(service: Service, request: Request) -> Visit:
     )
 
 
+def _in_language(request: Request) -> Response:
+    """The same page in the language that its address asks for, which the browser keeps."""
+    kept = [pair for pair in request.query_params.multi_items() if pair[0] != "lang"]
+    language = request.query_params["lang"]
+    if language not in LANGUAGES:
+        raise Problem(400, f"The pages speak {', '.join(LANGUAGES)}; not {language[:40]!r}.")
+    where = "/" + quote(request.url.path.lstrip("/"))
+    answer = Response(status_code=303, headers={"Location": where + (f"?{urlencode(kept)}" if kept else "")})
+    answer.set_cookie("lang", language, max_age=_YEAR, samesite="lax")
+    return answer
+
+
 async def _log_in(request: Request) -> Response:
+    if "lang" in request.query_params:
+        return _in_language(request)
+    VIEWER.set(viewer_of(request.headers))
     # The mask holds back what it has not seen; of records this says nothing.
     return html("login", told=masked(""))
 

@@ -9,10 +9,11 @@ from urllib.parse import parse_qsl, urlencode
 
 from starlette.responses import Response
 
-from anomaly_detection.service.pages.done import Done, counted, seen, went_to
+from anomaly_detection.service.pages.done import Done, seen, went_to
 from anomaly_detection.service.pages.heading import heading, told, with_heading
 from anomaly_detection.service.pages.inbox import inbox
 from anomaly_detection.service.pages.rendering import html
+from anomaly_detection.service.pages.viewer import N_, gettext, localised, ngettext, plain_number
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.alerts import get_alert
@@ -22,8 +23,8 @@ from anomaly_detection.service.shapes import number_of as number_out_of
 
 __all__ = ["change_rules", "rule_page"]
 
-_HOWS = {"is": "is", "max": "is at most", "min": "is at least", "off": "does not matter"}
-_UNTIL = {"30": "for 30 days", "90": "for 90 days", "365": "for a year", "": "until it is revoked"}
+_HOWS = {"is": N_("is"), "max": N_("is at most"), "min": N_("is at least"), "off": N_("does not matter")}
+_UNTIL = {"30": N_("for 30 days"), "90": N_("for 90 days"), "365": N_("for a year"), "": N_("until it is revoked")}
 _EXAMPLES = 8
 _OFFERED = 300
 
@@ -63,7 +64,7 @@ def rule_page(visit: Visit) -> Response:
         hows=_HOWS,
         preview=preview,
         examples=[with_heading(visit.service, each) for each in (preview or {"examples": []})["examples"][:_EXAMPLES]],
-        reason=asked.get("reason", f"Known: {alert['about'] or alert['column']}"[:1000]),
+        reason=asked.get("reason", gettext("Known: %(what)s", what=alert["about"] or alert["column"])[:1000]),
         days=asked.get("days", "90"),
         spans=_UNTIL,
         back=asked.get("back", ""),
@@ -89,7 +90,12 @@ def _make(visit: Visit) -> Response:
         raise Problem(400, f"A rule holds for {', '.join(filter(None, _UNTIL))} days, or until it is revoked.")
     until = {"until": (date.today() + timedelta(days=int(days))).isoformat()} if days else {}
     made = visit.change(make_rule, {**rule, **until, "reason": visit.said("reason").strip()})
-    done = Done(f"A rule hides {counted(made['hidden'], 'record')} now, and what comes like it.", rule=made["id"])
+    told = ngettext(
+        "A rule hides %(num)s record now, and what comes like it.",
+        "A rule hides %(num)s records now, and what comes like it.",
+        made["hidden"],
+    )
+    done = Done(told, rule=made["id"])
     query = parse_qsl(visit.said("back"), keep_blank_values=True)
     shown = inbox(Visit(visit.service, visit.caller, query=query or [("state", "unresolved")]), done)
     shown.headers["HX-Push-Url"] = f"/?{urlencode(query)}" if query else "/"
@@ -103,7 +109,7 @@ def _revoke(visit: Visit) -> Response:
     path, here = seen(visit)
     if path != "/":
         return went_to(visit, f"/streams/{stream}")
-    return inbox(here, Done("The rule is revoked: what it hid is seen again."))
+    return inbox(here, Done(gettext("The rule is revoked: what it hid is seen again.")))
 
 
 def _conditions(pairs: Sequence[tuple[str, str]], record: Mapping[str, Any]) -> list[Condition]:
@@ -123,8 +129,8 @@ def _of(name: str, wanted: Any) -> Condition:
     """As the form has what a rule says of a field."""
     if isinstance(wanted, dict):
         ((how, value),) = wanted.items()
-        return Condition(name, how, told(value))
-    return Condition(name, "is", told(wanted))
+        return Condition(name, how, _written(value))
+    return Condition(name, "is", _written(wanted))
 
 
 def _rule(alert: Mapping[str, Any], conditions: Sequence[Condition], about: bool) -> dict[str, Any]:
@@ -136,11 +142,18 @@ def _rule(alert: Mapping[str, Any], conditions: Sequence[Condition], about: bool
 def _wanted(condition: Condition, value: Any) -> Any:
     """What a condition asks for; a text that says what the record has is that value itself."""
     if condition.how == "is":
-        return value if condition.value == told(value) else condition.value
-    number = number_of(condition.value.strip().replace(",", ""))
+        return value if condition.value == _written(value) else condition.value
+    number = number_of(plain_number(condition.value.strip()))
     if number is None:
-        raise Problem(400, f"{condition.name[:80]} is compared with a number, not with {condition.value[:40]!r}.")
+        said = gettext("%(name)s is compared with a number, not with “%(value)s”.")
+        raise Problem(400, said % {"name": condition.name[:80], "value": condition.value[:40]})
     return {condition.how: number}
+
+
+def _written(value: Any) -> str:
+    """A value as the form has it: a number with the viewer's decimal sign."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return localised(told(value)) if is_number else told(value)
 
 
 def _is_plain(value: Any) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from starlette.responses import Response
 
 from anomaly_detection.service.pages.rendering import html
+from anomaly_detection.service.pages.viewer import gettext
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.sources import (
@@ -53,22 +54,24 @@ def _number(visit: Visit, name: str) -> int:
 def _watch(visit: Visit) -> str:
     said = {name: visit.said(name).strip() for name in ("stream", "folder", "after", "known")}
     made = visit.change(make_a_source, said)
-    return f"{made['target']} is watched for the stream {made['stream']}."
+    return gettext("%(name)s is watched for the stream %(stream)s.", name=made["target"], stream=made["stream"])
 
 
 def _ask(visit: Visit) -> str:
     said: dict[str, Any] = {name: visit.said(name).strip() for name in ("stream", "url", "query", "watermark")}
     made = visit.change(make_a_source, {**said, "every": _number(visit, "every")})
-    return f"{made['target']} is asked every {made['settings']['every']} seconds for the stream {made['stream']}."
+    told = gettext("%(name)s is asked every %(every)s seconds for the stream %(stream)s.")
+    return told % {"name": made["target"], "every": made["settings"]["every"], "stream": made["stream"]}
 
 
 def _paused(visit: Visit, paused: bool) -> str:
     made = visit.change(change_source, {"paused": paused}, id=_number(visit, "number"))
-    return f"{made['target']} {'is paused' if paused else 'goes on'}."
+    return (gettext("%(name)s is paused.") if paused else gettext("%(name)s goes on.")) % {"name": made["target"]}
 
 
 def _remove(visit: Visit) -> str:
-    return f"{visit.get(remove_a_source, id=_number(visit, 'number'))['target']} is looked at no more."
+    removed = visit.get(remove_a_source, id=_number(visit, "number"))
+    return gettext("%(name)s is looked at no more.", name=removed["target"])
 
 
 _DOING: dict[str, Callable[[Visit], str]] = {

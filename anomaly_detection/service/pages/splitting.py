@@ -7,6 +7,7 @@ from starlette.responses import Response
 from anomaly_detection.service.pages.done import went_to
 from anomaly_detection.service.pages.heading import with_heading
 from anomaly_detection.service.pages.rendering import html
+from anomaly_detection.service.pages.viewer import gettext
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.cases import get_case, split
@@ -26,6 +27,6 @@ def split_this(visit: Visit) -> Response:
     """``POST /cases/{id}/split``: the chosen ones become a new case, which is shown."""
     chosen = [int(number_of(each, "alert", whole=True)) for each in visit.form.get("alerts", ())]
     if not chosen:
-        raise Problem(400, "No alert is chosen.")
+        raise Problem(400, gettext("No alert is chosen."))
     made = visit.change(split, {"alerts": chosen}, id=visit.path["id"])
     return went_to(visit, f"/cases/{made['id']}")

@@ -8,7 +8,8 @@ from starlette.responses import Response
 
 from anomaly_detection.data.declarations import KINDS
 from anomaly_detection.service.pages.done import went_to
-from anomaly_detection.service.pages.rendering import html
+from anomaly_detection.service.pages.rendering import html, number
+from anomaly_detection.service.pages.viewer import gettext
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.plain_records import records_of_frame
 from anomaly_detection.service.problems import Problem
@@ -35,7 +36,7 @@ _OPEN = ("queued", "running")
 
 def start_page(visit: Visit) -> Response:
     """``GET /start``: drop a file, or try the sample."""
-    return html("start", visit=visit, said=None, here="start", latest=LATEST, sample=f"{_SAMPLES:,}")
+    return html("start", visit=visit, said=None, here="start", latest=LATEST, sample=_SAMPLES)
 
 
 def take_sample(visit: Visit) -> Response:
@@ -117,11 +118,12 @@ def _step(stream: dict[str, Any], working: list[dict[str, Any]], newest: list[di
     kinds = {job["kind"]: job for job in working}
     if "take" in kinds:
         job = kinds["take"]
-        return {"told": "Reading the file", "done": job["done"], "total": job["total"]}
+        return {"told": gettext("Reading the file"), "done": job["done"], "total": job["total"]}
     if "train" in kinds:
-        return {"told": f"Learning from {stream['judged'] + stream['waiting']:,} records", "done": 0, "total": None}
+        count = number(stream["judged"] + stream["waiting"])
+        return {"told": gettext("Learning from %(count)s records", count=count), "done": 0, "total": None}
     # A model that was just made is in effect a moment later.
     if stream["model"] or any((job["kind"], job["state"]) == ("train", "done") for job in newest):
         everything = stream["judged"] + stream["waiting"]
-        return {"told": "Judging the records", "done": stream["judged"], "total": everything}
+        return {"told": gettext("Judging the records"), "done": stream["judged"], "total": everything}
     return None

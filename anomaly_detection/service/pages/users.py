@@ -10,6 +10,7 @@ from starlette.responses import Response
 from anomaly_detection.service.access import ROLES
 from anomaly_detection.service.pages.done import Done
 from anomaly_detection.service.pages.rendering import html
+from anomaly_detection.service.pages.viewer import N_, gettext
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.passwords import SHORTEST
 from anomaly_detection.service.problems import Problem
@@ -28,9 +29,9 @@ from anomaly_detection.service.shapes import number_of
 __all__ = ["change_users", "users_page"]
 
 _MAY = {
-    "viewer": "reads, but for what is personal",
-    "analyst": "gives verdicts, hides alerts by rules, sends records",
-    "admin": "does everything",
+    "viewer": N_("reads, but for what is personal"),
+    "analyst": N_("gives verdicts, hides alerts by rules, sends records"),
+    "admin": N_("does everything"),
 }
 
 
@@ -68,31 +69,33 @@ def _id(visit: Visit) -> int:
 
 def _add_user(visit: Visit) -> Told:
     made = visit.change(make_user, {name: visit.said(name) for name in ("name", "role", "password")})
-    return f"{made['name']} may log in.", None
+    return gettext("%(name)s may log in.", name=made["name"]), None
 
 
 def _set_role(visit: Visit) -> Told:
     made = visit.change(change_user, {"role": visit.said("role")}, id=_id(visit))
-    return f"{made['name']} has the role {made['role']} now.", None
+    return gettext("%(name)s has the role %(role)s now.", name=made["name"], role=gettext(made["role"])), None
 
 
 def _set_password(visit: Visit) -> Told:
     made = visit.change(change_user, {"password": visit.said("password")}, id=_id(visit))
-    return f"{made['name']} has another password, and logs in anew.", None
+    return gettext("%(name)s has another password, and logs in anew.", name=made["name"]), None
 
 
 def _remove_user(visit: Visit) -> Told:
-    return f"{visit.get(delete_user, id=_id(visit))['name']} is removed.", None
+    return gettext("%(name)s is removed.", name=visit.get(delete_user, id=_id(visit))["name"]), None
 
 
 def _add_key(visit: Visit) -> Told:
     streams = [each for each in visit.form.get("streams", ()) if each]
     wanted = {"name": visit.said("name"), "role": visit.said("role"), **({"streams": streams} if streams else {})}
-    return "The key is made. It is shown this once: copy it now.", visit.change(make_key, wanted)
+    return gettext("The key is made. It is shown this once: copy it now."), visit.change(make_key, wanted)
 
 
 def _remove_key(visit: Visit) -> Told:
-    return f"The key {visit.get(delete_key, id=_id(visit))['name']} is worth nothing any more.", None
+    return gettext(
+        "The key %(name)s is worth nothing any more.", name=visit.get(delete_key, id=_id(visit))["name"]
+    ), None
 
 
 _DOING: dict[str, Callable[[Visit], Told]] = {

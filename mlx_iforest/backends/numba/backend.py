@@ -7,7 +7,7 @@ Kernels release the GIL and run on one thread each; rows or trees are shared out
 from __future__ import annotations
 
 import weakref
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numba
@@ -91,6 +91,18 @@ class NumbaBackend:
         total *= scorer.unit / forest.n_trees
         return total
 
+    def leaf_sums(
+        self, forest: Forest, values: NDArray[np.float32], X: NDArray[np.float32], unit: float
+    ) -> NDArray[np.float64]:
+        """The sums that `leaf_means` are made of, as whole multiples of a `unit` that other forests share.
+
+        No value is larger than ``2**24 * unit``.
+        """
+        X = check_rows(X, forest.n_features)
+        total = np.zeros((len(X), values.shape[1]))
+        _scorer_in(unit)(forest, values).add(X, total)
+        return total
+
     def peak_memory(self) -> int | None:
         return None
 
@@ -128,10 +140,10 @@ class _Scorer:
     The values become whole multiples of `unit` (see `fixed_point`), so every way to score gives the same bits.
     """
 
-    def __init__(self, forest: Forest, values: NDArray[np.float32]) -> None:
+    def __init__(self, forest: Forest, values: NDArray[np.float32], unit: float | None = None) -> None:
         forest.ensure_valid()
         check_values(forest, values)
-        self.unit, self.numbers = whole_numbers(values)
+        self.unit, self.numbers = whole_numbers(values, unit)
         self._forest = weakref.ref(forest)
         self._depths = forest.tree_depths
 
@@ -162,3 +174,9 @@ class _Scorer:
 
 
 _scorer = MadeOnce(_Scorer)
+
+
+@cache
+def _scorer_in(unit: float) -> MadeOnce[_Scorer]:
+    """Scorers whose values are multiples of one unit, of which there are few: powers of two."""
+    return MadeOnce(lambda forest, values: _Scorer(forest, values, unit))

@@ -294,6 +294,9 @@ def leaf_classes(
 
 def _number_rows(values: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """The distinct rows, and the number of each row among them."""
+    if values.shape[1] == 1:
+        distinct, number = np.unique(values[:, 0], return_inverse=True)
+        return distinct[:, None], number
     number = np.zeros(len(values), np.int64)
     for column in values.T:
         _, inverse = np.unique(column, return_inverse=True)

@@ -7,7 +7,19 @@
 
   function colour(name) { return getComputedStyle(document.documentElement).getPropertyValue(name).trim(); }
 
-  function moment(second) { return new Date(1000 * second).toISOString().slice(0, 16).replace("T", " ").replace(" 00:00", ""); }
+  const { lang } = document.documentElement;
+  const numbers = new Intl.NumberFormat(lang);
+  const number = (value) => (value === null ? "" : numbers.format(value));
+
+  // Days of the overview and dates in records: they have no zone.
+  function moment(second, parts) { return new Date(1000 * second).toLocaleString(lang, { timeZone: "UTC", ...parts }); }
+  const day = (second) => moment(second, second % DAY ? { dateStyle: "medium", timeStyle: "short" } : { dateStyle: "medium" });
+
+  function ticks(plot, seconds, axis, space, step) {
+    if (step < DAY) return seconds.map((second) => moment(second, { hour: "numeric", minute: "2-digit", day: "numeric", month: "numeric" }));
+    const parts = step < 28 * DAY ? { day: "numeric", month: "numeric" } : { month: "short", year: "numeric" };
+    return seconds.map((second) => moment(second, parts));
+  }
 
   function diamond(plot, index) {
     plot.data[index].forEach((value, i) => {
@@ -23,19 +35,20 @@
 
   function series(one, place, { x, dots }) {
     const paint = colour(["--bar", "--alarm"][place]);
-    if (!dots) return { label: one.label, stroke: paint, fill: `${paint}33`, width: 2, scale: place ? "right" : "left", points: { show: x.length < 40 } };
+    if (!dots) return { label: one.label, value: (_, value) => number(value), stroke: paint, fill: `${paint}33`, width: 2, scale: place ? "right" : "left", points: { show: x.length < 40 } };
     const points = place ? { show: (plot, index) => diamond(plot, index) } : { show: true, size: 5, stroke: paint, fill: paint };
     return { label: one.label, stroke: paint, scale: "left", paths: () => null, points };
   }
 
   function options(at, chart) {
     const axis = { stroke: colour("--soft"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line") } };
+    const scale = { ...axis, values: (_, values) => values.map(number) };
     const fromZero = { range: (_, low, high) => [0, Math.max(1, high)] };
     const made = {
       width: at.clientWidth, height: HEIGHTS[Boolean(chart.dots)],
-      series: [{ value: (_, second) => second && moment(second) }, ...chart.series.map((one, i) => series(one, i, chart))],
+      series: [{ label: at.dataset.x, value: (_, second) => second && day(second) }, ...chart.series.map((one, i) => series(one, i, chart))],
       tzDate: (second) => uPlot.tzDate(new Date(1000 * second), "UTC"),
-      axes: [axis, { ...axis, scale: "left", size: 60 }],
+      axes: [{ ...axis, values: ticks }, { ...scale, scale: "left", size: 60 }],
     };
     if (chart.dots) {
       made.legend = { show: false };
@@ -43,7 +56,7 @@
       made.scales = { x: { range: (_, low, high) => (low === high ? [low - DAY, high + DAY] : [low - 0.03 * (high - low), high + 0.03 * (high - low)]) } };
     } else {
       made.scales = { left: fromZero, right: fromZero };
-      made.axes.push({ ...axis, scale: "right", side: 1, grid: { show: false } });
+      made.axes.push({ ...scale, scale: "right", side: 1, grid: { show: false } });
     }
     return made;
   }

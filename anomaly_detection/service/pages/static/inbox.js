@@ -3,6 +3,9 @@
 
 (() => {
   let place = 0;
+  const texts = JSON.parse(document.body.dataset.texts);
+  // Pages tell moments in this zone; they know it from the next one on.
+  document.cookie = `zone=${Intl.DateTimeFormat().resolvedOptions().timeZone}; path=/; max-age=31536000; samesite=lax`;
   const all = (what) => [...document.querySelectorAll(what)];
   const rows = () => all(".case");
   const boxes = () => all(".case input[name=ids]");
@@ -20,7 +23,7 @@
     const chosen = boxes().filter((box) => box.checked).length;
     const told = document.getElementById("chosen");
     if (!told) return;
-    told.textContent = chosen ? `${chosen} chosen` : "";
+    told.textContent = chosen ? texts.chosen.replace("{}", chosen) : "";
     const merge = document.getElementById("merge");
     if (merge) merge.hidden = chosen < 2;
   }
@@ -87,7 +90,7 @@
     const { told, words, unit } = event.target.dataset;
     if (!told) return;
     const { value } = event.target;
-    document.getElementById(told).textContent = words ? JSON.parse(words)[value] || value : value + unit;
+    document.getElementById(told).textContent = words ? JSON.parse(words)[value] || value : Number(value).toLocaleString(document.documentElement.lang) + unit;
   });
 
   document.addEventListener("focusin", (event) => {
@@ -133,12 +136,12 @@
     let said = {};
     try { said = JSON.parse(responseText); } catch { /* A proxy may answer anything. */ }
     all("dialog[open]").forEach((dialog) => dialog.close());
-    tell(said.detail || said.error || `The service answered ${status}.`);
+    tell(said.detail || said.error || texts.answered.replace("{}", status));
   });
   document.addEventListener("htmx:afterRequest", (event) => {
     if (event.detail.elt.id === "log-out" && event.detail.successful) location.assign("/login");
   });
-  document.addEventListener("htmx:sendError", () => tell("The service cannot be reached."));
+  document.addEventListener("htmx:sendError", () => tell(texts.unreachable));
 
   const TYPES = {
     csv: "text/csv", tsv: "text/csv", txt: "text/csv", parquet: "application/vnd.apache.parquet",
@@ -156,7 +159,7 @@
       Object.entries(token).forEach(([name, value]) => request.setRequestHeader(name, value));
       if (progress) request.upload.onprogress = (event) => progress(event.loaded / event.total);
       request.onload = () => resolve(request);
-      request.onerror = () => reject(new Error("The service cannot be reached."));
+      request.onerror = () => reject(new Error(texts.unreachable));
       request.send(body);
     });
   }
@@ -165,7 +168,7 @@
   async function take(file, form) {
     const [, stem, end] = file.name.match(/^(.*?)\.?([^.]*)$/);
     const type = TYPES[end.toLowerCase()];
-    if (!type) { tell(`Files that end in .${end} are not read here; give .csv, .parquet, .xlsx, .ndjson, .json or .arrow.`); return; }
+    if (!type) { tell(texts.unread.replace("{}", end)); return; }
     const name = stem.replace(/[^A-Za-z0-9_-]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 64) || "table";
     const bar = document.getElementById("sent");
     bar.hidden = false;

@@ -1,4 +1,4 @@
-"""`InEffect`: the models, rules and hidden columns by which a process judges, in its memory."""
+"""`Loaded`: the models, rules and hidden columns that a process has in its memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from anomaly_detection.service.stream_ids import StreamIds
 from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.streams import all_streams, personal_columns
 
-__all__ = ["InEffect"]
+__all__ = ["Loaded"]
 
 _SCORES_FOR_DRIFT = 1000
 
@@ -33,7 +33,7 @@ class _Model:
     scores: deque[float] = field(default_factory=lambda: deque(maxlen=_SCORES_FOR_DRIFT))
 
 
-class InEffect:
+class Loaded:
     """What judges and hides now; `reload` takes it over from the database, whichever process changed it.
 
     Parameters

@@ -1,0 +1,139 @@
+"""`Viewer`: the language, numbers and time zone of who looks at a page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import datetime, tzinfo
+from functools import cache, lru_cache
+from gettext import NullTranslations
+from typing import NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from anomaly_detection.service.pages.catalogue import read_catalogue
+from anomaly_detection.service.sessions import cookie_of
+
+__all__ = [
+    "LANGUAGES",
+    "N_",
+    "VIEWER",
+    "Viewer",
+    "gettext",
+    "localised",
+    "moment_of",
+    "ngettext",
+    "plain_number",
+    "viewer_of",
+]
+
+
+class _Locale(NamedTuple):
+    """What differs between languages besides words."""
+
+    name: str
+    decimal: str
+    thousands: str
+    day: str
+    zones: Mapping[str, str] = {}
+
+
+LANGUAGES = {
+    "en": _Locale("English", ".", ",", "%Y-%m-%d"),
+    "de": _Locale("Deutsch", ",", ".", "%d.%m.%Y", {"CET": "MEZ", "CEST": "MESZ"}),
+}
+"""By their codes. English is what the code says; each other one has a catalogue, ``texts/CODE.po``."""
+
+_ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}")
+_WEIGHED = re.compile(r"\s*([A-Za-z]{2,3})(?:-[\w-]+)?\s*(?:;\s*q=([0-9.]+)\s*)?")
+
+
+class Viewer(NamedTuple):
+    """Who looks: a code of `LANGUAGES`, and a time zone; without one it is the server's."""
+
+    language: str = "en"
+    zone: tzinfo | None = None
+
+    @property
+    def locale(self) -> _Locale:
+        """Of the language."""
+        return LANGUAGES[self.language]
+
+
+VIEWER: ContextVar[Viewer] = ContextVar("viewer", default=Viewer())  # noqa: B039 - a tuple
+"""Who looks at the page that is being made."""
+
+
+def viewer_of(headers: Mapping[str, str], language: str = "") -> Viewer:
+    """Who sent a request: in the language asked for, else that of the cookie, else one that the browser prefers."""
+    wanted = (language, cookie_of(headers, "lang"), *_accepted(headers.get("accept-language", "")))
+    return Viewer(next((each for each in wanted if each in LANGUAGES), "en"), _zone(cookie_of(headers, "zone") or ""))
+
+
+def _accepted(header: str) -> list[str]:
+    """Languages of ``Accept-Language``, the preferred ones first."""
+    found = [match for part in header[:500].split(",") if (match := _WEIGHED.fullmatch(part))]
+    weights = [(_weight(match.group(2)), match.group(1).lower()) for match in found]
+    return [language for weight, language in sorted(weights, key=lambda pair: -pair[0]) if weight > 0]
+
+
+def _weight(text: str | None) -> float:
+    try:
+        return 1.0 if text is None else float(text)
+    except ValueError:
+        return 0.0
+
+
+@lru_cache(maxsize=1000)
+def _zone(name: str) -> tzinfo | None:
+    if not _ZONE.fullmatch(name):
+        return None
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
+@cache
+def _catalogue(language: str) -> NullTranslations:
+    return NullTranslations() if language == "en" else read_catalogue(language)
+
+
+def N_(text: str) -> str:  # noqa: N802 - gettext's name for what is looked up later
+    """Mark a text for the catalogue."""
+    return text
+
+
+def gettext(text: str, **values: object) -> str:
+    """A text in the viewer's language, with values in place of ``%(name)s`` where any are given."""
+    said = _catalogue(VIEWER.get().language).gettext(text)
+    return said % values if values else said
+
+
+def ngettext(one: str, many: str, number: int) -> str:
+    """The same of a text that depends on a number, which stands for ``%(num)s``."""
+    said = _catalogue(VIEWER.get().language).ngettext(one, many, number)
+    return said.replace("%(num)s", localised(f"{number:,}"))
+
+
+def localised(number: str) -> str:
+    """A number that Python wrote, with the viewer's separators."""
+    locale = VIEWER.get().locale
+    return number.translate({ord(","): locale.thousands, ord("."): locale.decimal})
+
+
+def plain_number(text: str) -> str:
+    """What a viewer wrote as a number, as Python reads it; any other text as it is."""
+    locale = VIEWER.get().locale
+    thousands, decimal = re.escape(locale.thousands), re.escape(locale.decimal)
+    if re.fullmatch(rf"[-+]?\d{{1,3}}(?:{thousands}\d{{3}})+(?:{decimal}\d*)?", text):
+        text = text.replace(locale.thousands, "")
+    return text.replace(locale.decimal, ".")
+
+
+def moment_of(text: str) -> tuple[datetime, str]:
+    """A moment of UTC in the viewer's time zone, and what that is called then."""
+    there = datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(VIEWER.get().zone)
+    name = there.strftime("%Z")
+    name = f"UTC{name}" if name[:1] in "+-" else name
+    return there, VIEWER.get().locale.zones.get(name, name)

@@ -1,0 +1,233 @@
+"""The pages in the viewer's language: every text is in each catalogue, numbers and moments are the viewer's."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from babel.messages import Catalog, Message
+from service_example import client_of, hot, resting
+from starlette.testclient import TestClient
+
+from anomaly_detection.calibration.p_values import risk_level
+from anomaly_detection.data.declarations import KINDS
+from anomaly_detection.service.access import ROLES
+from anomaly_detection.service.alert_book import STATES, VERDICTS
+from anomaly_detection.service.pages.catalogue import Catalogue, read_catalogue
+from anomaly_detection.service.pages.rendering import decimals, figure, lasting, number, percent
+from anomaly_detection.service.pages.viewer import (
+    LANGUAGES,
+    VIEWER,
+    Viewer,
+    gettext,
+    moment_of,
+    ngettext,
+    plain_number,
+    viewer_of,
+)
+from anomaly_detection.service.pages.words import WORDS
+from anomaly_detection.service.record_book import FATES
+
+GERMAN = {"Accept": "text/html", "Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
+ROOT = Path(__file__).parent.parent
+OTHERS = [language for language in LANGUAGES if language != "en"]
+_MAKING = runpy.run_path(str(ROOT / "docs" / "make_texts.py"))
+
+
+@pytest.fixture(scope="module")
+def extracted() -> Catalog:
+    found: Catalog = _MAKING["extracted"]()
+    return found
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with resting(tmp_path_factory.mktemp("service")) as service:
+        made = client_of(service)
+        made.post("/v1/streams/default/records", json=[{**hot(1), "product": "Fish", "productId": "P3"}])
+        yield made
+
+
+@pytest.fixture
+def german() -> Iterator[None]:
+    token = VIEWER.set(Viewer("de", ZoneInfo("Europe/Berlin")))
+    yield
+    VIEWER.reset(token)
+
+
+def ids(message: Message) -> tuple[str, ...]:
+    return message.id if isinstance(message.id, tuple) else (message.id,)
+
+
+def parts(text: str) -> list[str]:
+    """What a translation must keep: placeholders, signs of per cent, and tags."""
+    return sorted(re.findall(r"%\(\w+\)s|%%|<[^>]*>", text))
+
+
+def test_each_language_but_english_has_a_catalogue() -> None:
+    assert sorted(OTHERS) == sorted(path.stem for path in _MAKING["TEXTS"].glob("*.po"))
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_a_catalogue_has_every_text_and_no_other(language: str, extracted: Catalog) -> None:
+    kept = _MAKING["catalogue"](language)
+    texts = {ids(message) for message in extracted if message.id}
+    assert len(texts) > 300
+    assert {ids(message) for message in kept if message.id} == texts
+    assert _MAKING["updated"](language) == (_MAKING["TEXTS"] / f"{language}.po").read_text("utf-8")
+    assert not [message.id for message in kept if message.fuzzy]
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_a_translation_keeps_what_is_put_in(language: str) -> None:
+    for message in _MAKING["catalogue"](language):
+        if not message.id:
+            continue
+        said = message.string if isinstance(message.string, tuple) else (message.string,)
+        assert len(said) == len(ids(message)), message.id
+        for text in said:
+            assert text.strip(), message.id
+            assert parts(text) == parts(ids(message)[0]) == parts(ids(message)[-1]), message.id
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_a_catalogue_is_read_as_babel_reads_it(language: str) -> None:
+    ours = read_catalogue(language)
+    for message in _MAKING["catalogue"](language):
+        if len(ids(message)) == 2:
+            assert (ours.ngettext(*ids(message), 1), ours.ngettext(*ids(message), 2)) == message.string
+            assert ours.ngettext(*ids(message), 0) == message.string[1]
+        elif message.id:
+            assert ours.gettext(message.id) == message.string
+
+
+def test_a_catalogue_tells_quotes_lines_and_what_is_none() -> None:
+    made = Catalogue(['msgid ""', r'"a \"b\" "', r'"c\n"', 'msgstr "d"', 'msgid "empty"', 'msgstr ""'])
+    assert made.gettext('a "b" c\n') == "d"
+    assert made.gettext("empty") == "empty"
+    assert made.ngettext("one", "many", 3) == "many"
+    with pytest.raises(ValueError, match="Line 2 is not of a"):
+        Catalogue(['msgid "a"', "msgstr b"])
+
+
+def test_every_word_of_the_api_that_pages_show_is_marked() -> None:
+    levels = {risk_level(value) for value in (0.0, 30.0, 60.0, 90.0)}
+    assert {*STATES, *VERDICTS, *FATES, *KINDS, *ROLES, *levels} <= set(WORDS)
+
+
+@pytest.mark.parametrize(
+    ("headers", "language"),
+    [
+        ({}, "en"),
+        ({"accept-language": "de"}, "de"),
+        ({"accept-language": "fr-FR, de;q=0.8, en;q=0.4"}, "de"),
+        ({"accept-language": "de;q=0.3, en-GB;q=0.7"}, "en"),
+        ({"accept-language": "de;q=0"}, "en"),
+        ({"accept-language": ";;,q=,de;q=1.1.1, *"}, "en"),
+        ({"accept-language": "de", "cookie": "lang=en"}, "en"),
+        ({"accept-language": "de", "cookie": "lang=xx"}, "de"),
+    ],
+)
+def test_the_language_is_that_of_the_cookie_else_of_the_browser(headers: dict[str, str], language: str) -> None:
+    assert viewer_of(headers).language == language
+    assert viewer_of(headers, "de").language == "de"
+
+
+@pytest.mark.parametrize("zone", ["", "Nowhere/At_All", "../../etc/passwd", "Europe", "/etc/localtime", "a" * 100])
+def test_a_zone_that_is_none_is_the_servers(zone: str) -> None:
+    assert viewer_of({"cookie": f"zone={zone}"}).zone is None
+
+
+def test_moments_are_told_in_the_viewers_zone() -> None:
+    token = VIEWER.set(viewer_of({"cookie": "zone=America/New_York"}))
+    there, name = moment_of("2026-07-01T02:30:00.000Z")
+    VIEWER.reset(token)
+    assert (there.isoformat(), name) == ("2026-06-30T22:30:00-04:00", "EDT")
+
+
+@pytest.mark.usefixtures("german")
+def test_numbers_and_moments_in_german() -> None:
+    assert (number(1234.5), number(1234567), number(None)) == ("1.234,50", "1.234.567", "")
+    assert (figure(0.12345), figure(12345.6), figure("1.5"), figure(True)) == ("0,1235", "12.346", "1.5", "True")
+    assert (decimals(-0.5, 3), percent(0.0525)) == ("-0,500", "5,2 %")
+    assert lasting(7200) == "2 Std."
+    assert ngettext("%(num)s case", "%(num)s cases", 1) == "1 Fall"
+    assert ngettext("%(num)s case", "%(num)s cases", 1500) == "1.500 Fälle"
+    there, name = moment_of("2026-07-01T22:30:00Z")
+    assert (there.isoformat(), name) == ("2026-07-02T00:30:00+02:00", "MESZ")
+    assert gettext("case %(number)s", number=5) == "Fall 5"
+    assert gettext("no text of ours") == "no text of ours"
+
+
+def test_a_number_is_read_as_its_viewer_writes_it() -> None:
+    read = {"1,234.5": "1234.5", "900.5": "900.5", "12": "12", "-1,000": "-1000", "900,5": "900,5", "x": "x"}
+    assert {text: plain_number(text) for text in read} == read
+    token = VIEWER.set(Viewer("de"))
+    read = {
+        "1.234,5": "1234.5",
+        "900,5": "900.5",
+        "900.5": "900.5",
+        "1.234": "1234",
+        "1,234": "1.234",
+        "-2.000": "-2000",
+    }
+    assert {text: plain_number(text) for text in read} == read
+    VIEWER.reset(token)
+
+
+def page(client: TestClient, path: str, **headers: str) -> str:
+    answer = client.get(path, headers={**GERMAN, **headers})
+    assert answer.status_code == 200, answer.text
+    return str(answer.text)
+
+
+def test_the_pages_are_german_for_who_asks_for_german(client: TestClient) -> None:
+    text = page(client, "/?state=unresolved")
+    assert '<html lang="de">' in text
+    assert ">Eingang</a>" in text
+    assert " offen</p>" in text
+    # The values of forms and the sentences of alerts are what they are in the API.
+    assert '<option value="unresolved" selected>unerledigt</option>' in text
+    assert client.get("/v1/alerts").json()["alerts"][0]["reason"][:40] in text
+    answer = client.get("/records/99999", headers=GERMAN)
+    assert (answer.status_code, "Das hat nicht funktioniert" in answer.text) == (404, True)
+    assert ">Anmelden</button>" in page(client, "/login")
+    assert '<html lang="en">' in page(client, "/", Cookie="lang=en")
+
+
+def test_the_chooser_keeps_the_page_and_the_language(client: TestClient) -> None:
+    link = re.search(r'<a href="([^"]*)" lang="en"', page(client, "/records?id=5"))
+    assert link is not None
+    assert link.group(1).replace("&amp;", "&") == "?id=5&lang=en"
+    for path, where in (("/records?id=5&lang=de", "/records?id=5"), ("/login?lang=de", "/login")):
+        answer = client.get(path, follow_redirects=False)
+        assert (answer.status_code, answer.headers["Location"]) == (303, where)
+    assert "lang=de" in client.get("/?lang=de", follow_redirects=False).headers["Set-Cookie"]
+    refused = client.get("/?lang=xx", headers=GERMAN, follow_redirects=False)
+    assert refused.status_code == 400
+
+
+def test_the_api_and_exports_have_no_language(client: TestClient) -> None:
+    for path in ("/v1/cases", "/v1/alerts", "/v1/cases?format=csv", "/v1/records?format=csv"):
+        plain = client.get(path)
+        assert plain.status_code == 200
+        assert (
+            client.get(path, headers={"Accept-Language": "de", "Cookie": "lang=de; zone=Asia/Tokyo"}).text == plain.text
+        )
+
+
+def test_a_rule_takes_numbers_as_they_are_written(client: TestClient) -> None:
+    alert = client.get("/v1/alerts").json()["alerts"][0]["id"]
+    query: dict[str, Any] = {"asked": "1", "name": "temperature", "how": "max", "value": "1.094,5"}
+    answer = client.get(f"/alerts/{alert}/rule", params=query, headers=GERMAN)
+    assert answer.status_code == 200
+    assert "In den letzten 90 Tagen hätte sie <strong>1</strong> von 1 Meldungen" in answer.text
+    query["value"] = "12,3,4"
+    answer = client.get(f"/alerts/{alert}/rule", params=query, headers=GERMAN)
+    assert answer.status_code == 400
+    assert "temperature wird mit einer Zahl verglichen, nicht mit „12,3,4“." in answer.text
