@@ -14,8 +14,10 @@ from anomaly_detection.ahead import ahead
 from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.alerts.headline import Headline
+from anomaly_detection.alerts.observing import TableDrift, can_watch
 from anomaly_detection.alerts.renderings import FOUND, as_columns, free_names, shown
 from anomaly_detection.alerts.scoring import as_written, counts_repeats, score_parts, score_table, threshold_of_parts
+from anomaly_detection.calibration.column_drift import in_words
 from anomaly_detection.calibration.drift import ScoreSample, find_drift
 from anomaly_detection.cli.arguments import layout
 from anomaly_detection.data.chunks import Chunks, read_chunks
@@ -55,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     if in_chunks:
         note(_how(chunks, detector))
     with progress_bar() as show:
-        count = _Count()
+        count = _Count(drift=TableDrift(detector) if can_watch(detector) else None)
         records = count.through(batches(detector, chunks, in_chunks, "score", show))
         if arguments.output is None:
             worst, _ = _worst(records, arguments.top or _PRINTED)
@@ -69,8 +71,13 @@ def run(arguments: argparse.Namespace) -> int:
     if not detector.calibration.unseen:
         note("The p-values are from the records that the model was trained on, so they are too small for new ones.")
     drift = find_drift(detector.calibration_, count.sample.scores)
-    if drift is not None and drift.matters:
-        note(str(drift))
+    told = [str(drift)] if drift is not None and drift.matters else []
+    if count.drift is None:
+        note("Whether columns changed is not known: the model is from before this was kept; train again to be told.")
+    elif changes := count.drift.drifts():
+        told.append(in_words(changes))
+    if told:
+        note(" ".join(told))
     if unread := count.unread.sentence():
         note(unread)
     alerts = count.alerts
@@ -124,6 +131,7 @@ class _Count:
 
     records: int = 0
     alerts: int = 0
+    drift: TableDrift | None = None
     sample: ScoreSample = field(default_factory=ScoreSample)
     unread: Unreadable = field(default_factory=Unreadable)
     names: dict[str, str] = field(default_factory=dict)
@@ -134,6 +142,8 @@ class _Count:
             self.records += len(batch)
             self.alerts += int(batch.is_alert.sum())
             self.sample.add(batch.scores)
+            if self.drift is not None:
+                self.drift.add(batch)
             self.unread.add(batch.cleaning, batch.detector.preprocessor.schema_.known_words())
             self.names = free_names(FOUND, batch.frame.columns)
             yield batch

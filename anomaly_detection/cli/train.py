@@ -54,6 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     from anomaly_detection.reports.tables import comparison_table
 
     result(comparison_table(trained.report), styled=True)
+    if trained.comparison is not None:
+        result(f"The model before and this one. {trained.comparison}")
     asked = "" if arguments.alerts_per_day is None else f" ({arguments.alerts_per_day:g} a day)"
     note(f"Threshold of the optimised model: {trained.report.optimized.parameters.rule_in_words}{asked}.")
     result(_next(folder, arguments.data))

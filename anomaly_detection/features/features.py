@@ -22,6 +22,7 @@ from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.branches import Branch, plan_branches
 from anomaly_detection.features.coincidences import keys_by_column
+from anomaly_detection.features.column_reference import learn_references
 from anomaly_detection.features.compiled.choice import by_compiled_code
 from anomaly_detection.features.compiled.features import CompiledFeatures
 from anomaly_detection.features.compiled.program import Program
@@ -92,6 +93,8 @@ class SupplyChainFeatures(RowSummaries, TransformerMixin, BaseEstimator):  # typ
         What cleaning did to the training records.
     n_records_ : int
         Training records.
+    references_ : list of ColumnReference
+        By which it is seen whether columns change; none where a file lacks them.
     feature_sources_ : list of FeatureSource
         One a feature, in the order of the outputs.
     transformers_ : list of (name, branch or "drop", columns)
@@ -192,6 +195,7 @@ class SupplyChainFeatures(RowSummaries, TransformerMixin, BaseEstimator):  # typ
             raise DataError("No feature varies among the records; expected records that differ.")
         self.feature_sources_ = [sources[i] for i in self.kept_]
         self.n_records_ = len(records)
+        self.references_ = learn_references(clean, self.schema_)
         units = [KINDS[source.kind].units_of(source.name) for source in self.feature_sources_]
         plain = self.forest_features
         self.tails_ = DeviationSummary([units[i][0] for i in plain], [units[i][1] for i in plain])

@@ -23,6 +23,7 @@ from anomaly_detection.features.memory import Memory
 from anomaly_detection.model_files.branch_states import BRANCHES, DERIVED, TAILS
 from anomaly_detection.model_files.column_states import CLEANING, SCHEMA
 from anomaly_detection.model_files.evidence_states import EVIDENCE
+from anomaly_detection.model_files.reference_states import REFERENCE, references_fault
 from anomaly_detection.model_files.shared_states import LISTED, NAMES
 from mlx_iforest.convert.declared import (
     Arrays,
@@ -99,9 +100,10 @@ _OWN = Fields(
         "tails_": TAILS,
         "evidence_": Optional(EVIDENCE),
         "remembered_": Optional(_Memory()),
+        "references_": List(REFERENCE),
     },
-    # Files of before have no evidence.
-    ("evidence_", "remembered_"),
+    # Files of before have no evidence, or nothing to see drift by.
+    ("evidence_", "remembered_", "references_"),
 )
 _APART = {"transformers_", "n_features_in_"}
 """Attributes that are kept in another form; what begins with an underscore is scikit-learn's own."""
@@ -120,6 +122,8 @@ class _Features(Kind):
         made = _OWN.encode({**state, "schema": None} if same else state, at, arrays)
         if value.evidence_ is None:
             del made["evidence_"], made["remembered_"]
+        if not value.references_:
+            del made["references_"]
         if same:
             made["schema"] = _SAME
         at = place(at, "branches")
@@ -148,6 +152,7 @@ class _Features(Kind):
         features = SupplyChainFeatures()
         state.setdefault("evidence_", None)
         state.setdefault("remembered_", None)
+        state.setdefault("references_", [])
         features.__dict__.update(state, transformers_=branches, n_features_in_=len(columns))
         fault = _fault(features)
         if fault is not None:
@@ -172,7 +177,9 @@ def _fault(features: SupplyChainFeatures) -> str | None:
 
     What a file leaves out, since it follows from the rest, is put in.
     """
-    fault = _columns_fault(features) or _plan_fault(features)
+    fault = (
+        _columns_fault(features) or _plan_fault(features) or references_fault(features.references_, features.schema_)
+    )
     if fault is not None:
         return fault
     sources = features._sources()

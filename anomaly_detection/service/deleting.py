@@ -12,6 +12,7 @@ from anomaly_detection.service.tables import (
     alerts,
     cases,
     days,
+    drift,
     files,
     idempotency,
     models,
@@ -50,7 +51,7 @@ def delete_all(database: Database, models_dir: Path, uploads: Path, job: RowMapp
         if not jobs.renew(connection, number, worker):
             return
         connection.execute(update(cases).where(cases.c.stream_id == stream_id).values(follows=None, merged_into=None))
-        for table in (cases, rules, models, idempotency, days, files, sources, seen):
+        for table in (drift, cases, rules, models, idempotency, days, files, sources, seen):
             connection.execute(delete(table).where(table.c.stream_id == stream_id))
         jobs.end(connection, number, result={"rows": done, "models": len(gone_with)})
     for file in gone_with:

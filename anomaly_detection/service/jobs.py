@@ -50,7 +50,7 @@ MOST_ATTEMPTS = 3
 ASKED_FOR = ("train", "take")
 """The kinds of jobs that requests ask for, and of which only so many may wait."""
 
-_KINDS = (*ASKED_FOR, "query", "judge", "delete", "forget")
+_KINDS = (*ASKED_FOR, "query", "judge", "delete", "forget", "watch")
 OPEN = ("queued", "running")
 
 
@@ -58,8 +58,8 @@ def add_job(connection: Connection, kind: str, stream_id: int, given: Mapping[st
     """Queue a job for a stream; gives its id.
 
     `kind` is ``train`` its model, ``judge`` the records that waited for one, ``take`` those of a file, ``query`` the
-    new rows of a database, ``delete`` all that it had, or ``forget`` what need not be kept any longer. `given` is what
-    the job has to know besides, such as the name of its file.
+    new rows of a database, ``delete`` all that it had, ``forget`` what need not be kept any longer, or ``watch`` for
+    drift. `given` is what the job has to know besides, such as the name of its file.
     """
     values = {
         "kind": kind,

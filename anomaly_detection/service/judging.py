@@ -116,7 +116,7 @@ class Judge:
         """Compile and load what the first record, batch and alert of a process need, before a client waits for it."""
         empty = Incoming({})
         for count in (1, _BATCH):
-            found = score_table(self.detector, self._table([empty] * count))
+            found = score_table(self.detector, self.table([empty] * count))
         self._alerts([empty] * _BATCH, list(range(_BATCH)), replace(found, is_alert=np.arange(_BATCH) < 1))
 
     def judge(self, records: Sequence[Incoming]) -> Verdicts:
@@ -185,7 +185,7 @@ class Judge:
         """Use those at some places together or, where that is refused, in halves, down to the one that hinders."""
         if not places:
             return
-        table = self._table([records[place] for place in places])
+        table = self.table([records[place] for place in places])
         try:
             parts.append((places, use(table)))
         except DataError as error:
@@ -219,13 +219,13 @@ class Judge:
         if error:
             return Judged(record, error=error)
         try:
-            batch = score_table(self.detector, self._table([record]))
+            batch = score_table(self.detector, self.table([record]))
         except DataError as failure:
             return Judged(record, error=str(failure))
         (alert,) = batch.at(np.arange(1))
         return Judged(record, alert)
 
-    def _table(self, records: Sequence[Incoming]) -> Any:
+    def table(self, records: Sequence[Incoming]) -> Any:
         """Every column of the model, whatever the records have: one record as a dict, which is judged the fastest."""
         if len(records) == 1:
             return {name: _judgeable(name, records[0].fields.get(name)) for name in self._columns}

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 from anomaly_detection.service.audit import write_audit
 from anomaly_detection.service.cases import cause_key, place, raised, show_again
 from anomaly_detection.service.clock import now
+from anomaly_detection.service.drift_cases import changed_columns, drift_cause
 from anomaly_detection.service.incoming import without_nul
 from anomaly_detection.service.jobs import add_job, is_training
 from anomaly_detection.service.record_book import NOT_JUDGED
@@ -192,6 +193,11 @@ def _raise_alerts(
     new = [fingerprint for fingerprint in alerting if fingerprint not in known]
     if new:
         rows = [_alert_row(stream_id, alerting[each], counts[each], moment, hidden[each]) for each in new]
+        changed = changed_columns(connection, stream_id)
+        for row in rows:
+            if row["lead_column"] in changed:
+                # All that one changed column leads to is one case.
+                row |= {"cause": drift_cause(row["lead_column"]), "about": changed[row["lead_column"]]}
         _put_into_cases(connection, stream_id, rows)
         made = connection.execute(insert(alerts).returning(alerts.c.id, sort_by_parameter_order=True), rows)
         ids |= dict(zip(new, made.scalars(), strict=True))

@@ -25,6 +25,7 @@ _WHAT = {
     "jobs_open": ("gauge", "Jobs that wait or run."),
     "model_version": ("gauge", "Version of the model that judges."),
     "model_age_seconds": ("gauge", "Time since the model came into effect."),
+    "columns_changed": ("gauge", "Columns that are no longer what they were when the model learned."),
     "score_drift_distance": ("gauge", "Kolmogorov-Smirnov distance of the last scores from those of the calibration."),
     "process_resident_memory_bytes": ("gauge", "Memory of the process."),
     "process_start_time_seconds": ("gauge", "When the process began, in seconds since 1970."),

@@ -41,7 +41,15 @@ def has_digest(connection: Connection, stream_id: int, source: str) -> bool:
 
 
 def add_model(
-    connection: Connection, stream_id: int, path: Path, source: str, records: int, who: str, *, promote: bool = True
+    connection: Connection,
+    stream_id: int,
+    path: Path,
+    source: str,
+    records: int,
+    who: str,
+    *,
+    promote: bool = True,
+    comparison: str | None = None,
 ) -> int:
     """Make a file its stream's newest version, and put it into effect to `promote` it; gives the version."""
     newest = select(func.coalesce(func.max(models.c.version), 0)).where(models.c.stream_id == stream_id)
@@ -54,6 +62,7 @@ def add_model(
         "source": source,
         "records": records,
         "created": now(),
+        "comparison": comparison,
     }
     connection.execute(insert(models).values(values))
     write_audit(connection, who, "add model", "stream", [(stream_id, None, {"version": version, "source": source})])

@@ -15,6 +15,7 @@ from anomaly_detection.errors import DataError
 from anomaly_detection.service import jobs
 from anomaly_detection.service.configuration import Configuration
 from anomaly_detection.service.database import Database
+from anomaly_detection.service.drift_cases import changed_columns
 from anomaly_detection.service.intake import Intake
 from anomaly_detection.service.job_queue import JobQueue
 from anomaly_detection.service.judging import Judge
@@ -255,7 +256,9 @@ class Service:
         with self.database.reading() as connection:
             yield "jobs_open", {}, jobs.open_jobs(connection)
             names = {stream.id: stream.name for stream in all_streams(connection)}
+            changed = {stream_id: len(changed_columns(connection, stream_id)) for stream_id in names}
         for stream_id, name in names.items():
+            yield "columns_changed", {"stream": name}, changed[stream_id]
             yield from self.loaded.gauges(stream_id, name)
 
 

@@ -14,7 +14,7 @@ from anomaly_detection.data.declarations import KINDS, Declaration, declaration_
 from anomaly_detection.data.units import UNITS
 from anomaly_detection.errors import DataError
 from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.shapes import Shape, array, choice, maybe, record, text
+from anomaly_detection.service.shapes import FLAG, Shape, array, choice, maybe, record, text
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -48,6 +48,9 @@ SETTINGS = record(
         "keep_records": maybe({"type": "integer", "minimum": 1, "maximum": 10**12}),
         "personal": array(text(255), most=100),
         "learns": {"type": "boolean"},
+        "retrain_days": maybe({"type": "number", "exclusiveMinimum": 0, "maximum": 3650}),
+        "retrain_on_drift": FLAG,
+        "promote": choice("person", "not worse"),
     },
 )
 _LISTS = ("missing", "personal")
@@ -73,6 +76,12 @@ class StreamSettings:
         Columns of which only callers with the right see the values, besides those that the service was started with.
     learns : bool
         Whether verdicts teach the model. At once.
+    retrain_days : float or None
+        A challenger is trained where the newest model is so old; None for never.
+    retrain_on_drift : bool
+        Whether one is trained where a column has changed that had not when the newest model was made.
+    promote : {"person", "not worse"}
+        Who puts a challenger into effect: a person, or the service where the comparison finds it not worse.
     """
 
     columns: Mapping[str, Any] = field(default_factory=dict)
@@ -82,6 +91,9 @@ class StreamSettings:
     keep_records: int | None = None
     personal: tuple[str, ...] = ()
     learns: bool = True
+    retrain_days: float | None = None
+    retrain_on_drift: bool = False
+    promote: str = "person"
 
     @classmethod
     def of(cls, written: str) -> StreamSettings:

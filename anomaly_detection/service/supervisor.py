@@ -11,7 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from anomaly_detection.service import jobs
+from anomaly_detection.service.challenging import to_retrain
 from anomaly_detection.service.database import Database
+from anomaly_detection.service.drifting import to_look
 from anomaly_detection.service.repeating import Repeating
 from anomaly_detection.service.retention import Retention, queue_forgetting, to_forget
 
@@ -96,10 +98,18 @@ class Supervisor:
                     jobs.add_job(connection, "judge", stream_id)
         if time.monotonic() >= self._forgets_at:
             with self._database.reading() as connection:
+                asked_for: list[tuple[str, int, dict[str, bool] | None]] = [
+                    *(("watch", each, None) for each in to_look(connection)),
+                    *(("train", each, {"challenge": True}) for each in to_retrain(connection)),
+                ]
                 is_due = bool(to_forget(connection, retention))
             if is_due:
                 with self._database.writing() as connection:
                     queue_forgetting(connection, retention)
+            if asked_for:
+                with self._database.writing() as connection:
+                    for kind, stream_id, given in asked_for:
+                        jobs.add_job(connection, kind, stream_id, given)
             self._forgets_at = time.monotonic() + _LOOKS
         if waits and self._process is None and time.monotonic() >= self._not_before:
             self._worker = f"{os.getpid()}-{os.urandom(4).hex()}"

@@ -25,6 +25,7 @@ __all__ = [
     "cases",
     "channels",
     "days",
+    "drift",
     "files",
     "idempotency",
     "jobs",
@@ -103,6 +104,8 @@ models = Table(
     Column("source", String(255), nullable=False),
     Column("records", _BIG, nullable=False),
     Column("created", String(32), nullable=False),
+    # With the model that judged when it was made, JSON; none where there was none, or nobody asked.
+    Column("comparison", Text),
     Index("models_by_stream", "stream_id", "version", unique=True),
 )
 """All versions of the streams' models; ``streams.model_version`` says which one judges."""
@@ -450,6 +453,25 @@ told = Table(
     Column("message_id", ForeignKey("messages.id"), nullable=False),
 )
 """The cases that a channel was told of, each once."""
+
+drift = Table(
+    "drift",
+    METADATA,
+    Column("stream_id", ForeignKey("streams.id"), primary_key=True),
+    Column("model_id", ForeignKey("models.id"), nullable=False),
+    # The last record that was looked at, and how many the stream had judged by then.
+    Column("last_record", _BIG, nullable=False),
+    Column("judged", _BIG, nullable=False),
+    Column("looked", String(32), nullable=False),
+    # The test's state, arrays; none where the model does not know how columns were.
+    Column("state", LargeBinary),
+    # The changes, JSON.
+    Column("found", Text, nullable=False),
+    # When a column was found to have changed that had not before.
+    Column("grown", String(32)),
+    Column("log_e_value", Float, nullable=False),
+)
+"""The watch over each stream's columns; see `drifting`."""
 
 views = Table(
     "views",

@@ -15,8 +15,10 @@ from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.data.files import prepare_folder
 from anomaly_detection.data.number_texts import parse_numbers
 from anomaly_detection.errors import AnomalyDetectionError, DataError
+from anomaly_detection.evaluation.comparison import Comparison
 from anomaly_detection.service import jobs
 from anomaly_detection.service.bodies import parts_of
+from anomaly_detection.service.challenging import challenged
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.incoming import Incoming, table
 from anomaly_detection.service.keeping import recent_records
@@ -42,10 +44,12 @@ def train(database: Database, models_dir: Path, uploads: Path, job: RowMapping, 
     if stream is None:
         return
     error, path, count = "", new_file(models_dir, stream_id), 0
+    comparison: Comparison | None = None
     try:
         prepare_folder(models_dir)
-        records = _records(database, uploads, stream_id, given)
         settings = StreamSettings.of(stream.settings)
+        challenge = challenged(database, models_dir, stream_id, settings) if given.get("challenge") else None
+        records = challenge.learned if challenge else _records(database, uploads, stream_id, given)
         try:
             model = learn(records, settings)
         except DataError:
@@ -56,6 +60,8 @@ def train(database: Database, models_dir: Path, uploads: Path, job: RowMapping, 
             records, model = finite, learn(finite, settings)
         count = len(records)
         model.save_model(path)
+        if challenge is not None:
+            comparison = challenge.compared(model.detector)
     except (AnomalyDetectionError, Problem) as failure:
         error = str(failure)
     with database.writing() as connection:
@@ -67,9 +73,11 @@ def train(database: Database, models_dir: Path, uploads: Path, job: RowMapping, 
             jobs.end(connection, number, error=error)
             return
         who = given.get("who", "service")
-        version = add_model(
-            connection, stream_id, path, f"job {number}", count, who, promote=given.get("promote", True)
-        )
+        promote = given.get("promote", True)
+        if comparison is not None:
+            promote = settings.promote == "not worse" and comparison.is_not_worse
+        told = None if comparison is None else orjson.dumps(comparison.plain).decode()
+        version = add_model(connection, stream_id, path, f"job {number}", count, who, promote=promote, comparison=told)
         jobs.end(connection, number, result={"version": version, "records": count})
 
 

@@ -20,6 +20,7 @@ from anomaly_detection.errors import AnomalyDetectionError
 from anomaly_detection.service import jobs
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.deleting import delete_all
+from anomaly_detection.service.drifting import look
 from anomaly_detection.service.in_effect import judge_in_effect
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.keeping import next_waiting, settle
@@ -120,7 +121,7 @@ def _forget(
             jobs.end(connection, number, result={"records": gone})
 
 
-_KINDS = {"train": train, "judge": _judge, "take": take, "query": take_rows, "delete": delete_all}
+_KINDS = {"train": train, "judge": _judge, "take": take, "query": take_rows, "delete": delete_all, "watch": look}
 
 
 def _hold(database: Database, number: int, worker: str, done: threading.Event) -> None:

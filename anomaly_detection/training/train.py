@@ -24,6 +24,7 @@ from anomaly_detection.data.schema import CleaningReport, Column, Role, Schema, 
 from anomaly_detection.data.splitting import Split, split
 from anomaly_detection.detector import Detector, Prepared
 from anomaly_detection.errors import AnomalyDetectionError, DataError
+from anomaly_detection.evaluation.comparison import Comparison, compare
 from anomaly_detection.evaluation.metrics import Metrics
 from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
 from anomaly_detection.settings import FEATURE_SETS, RECIPE, Settings, make_forest, settings_of
@@ -59,6 +60,8 @@ class TrainingResult:
         Test labels and each model's test scores, for the pictures.
     overview : Overview
         What the saved optimised model finds in all records: the worst with their reasons, causes and totals.
+    comparison : Comparison or None
+        Of the optimised model with the one that it is `like`, on the test part; None where there is none.
     """
 
     base: Detector
@@ -66,6 +69,7 @@ class TrainingResult:
     report: TrainingReport
     curves: CurveData
     overview: Overview
+    comparison: Comparison | None = None
 
 
 def train(
@@ -254,6 +258,9 @@ def train(
         ),
         oracle=oracle,
     )
+    comparison = None
+    if like is not None:
+        comparison = compare(like, optimized.scorer, test.frame, _verdicts(test.labels))
     saved = {"base": base.scorer, "optimized": optimized.scorer}
     seen: npt.NDArray[np.float32] | None = None
     if again:
@@ -268,7 +275,12 @@ def train(
         detector.training_ = report.of_model(key)
     tell("test", 0.8, "looking through all records")
     overview = Overview.of(score_table(saved["optimized"], frame, seen))
-    return TrainingResult(**saved, report=report, curves=CurveData(test.labels, scores, types), overview=overview)
+    curves = CurveData(test.labels, scores, types)
+    return TrainingResult(**saved, report=report, curves=curves, overview=overview, comparison=comparison)
+
+
+def _verdicts(labels: Labels | None) -> dict[int, bool]:
+    return {} if labels is None else dict(enumerate((labels == -1).tolist()))
 
 
 def _silent(stage: str, fraction: float, message: str) -> None:

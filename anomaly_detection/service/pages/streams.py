@@ -18,7 +18,9 @@ from anomaly_detection.service.routes.models import list_models, promote_model, 
 from anomaly_detection.service.routes.rules import list_rules
 from anomaly_detection.service.routes.streams import (
     change_stream,
+    decide_drift,
     get_columns,
+    get_drift,
     get_stream,
     get_threshold,
     list_streams,
@@ -64,6 +66,7 @@ def stream_page(visit: Visit) -> Response:
         models=visit.get(list_models, name=name)["models"],
         columns=columns,
         hindrance=hindrance,
+        drift=visit.get(get_drift, name=name),
         rules=visit.get(list_rules, [("stream", name), ("limit", "500")])["rules"],
         **_learned(visit, name),
     )
@@ -111,9 +114,16 @@ def _promote(visit: Visit, name: str) -> None:
     visit.change(promote_model, {}, name=name, version=int(number_of(version, "number", whole=True)))
 
 
+def _decide(visit: Visit, name: str) -> None:
+    visit.change(decide_drift, {"column": visit.said("column"), "action": visit.said("action")}, name=name)
+
+
 _DOING: dict[str, Callable[[Visit, str], object]] = {
     "threshold": _set_threshold,
     "learn": lambda visit, name: queue_training(visit.service, name, {"who": visit.caller.name, "promote": True}),
+    "challenge": lambda visit, name: queue_training(
+        visit.service, name, {"who": visit.caller.name, "promote": False, "challenge": True}
+    ),
     "promote": _promote,
     "roll back": lambda visit, name: visit.change(roll_back_model, {}, name=name),
     "learn from verdicts": lambda visit, name: visit.change(change_stream, {"learns": True}, name=name),

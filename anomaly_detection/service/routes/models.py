@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, RowMapping, select
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -23,7 +24,7 @@ from anomaly_detection.service.models import add_model, digest_of, find_model, n
 from anomaly_detection.service.operations import Call, Operation, Parameter
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import COUNT, FLAG, QUEUED, TEXT, array, record
+from anomaly_detection.service.shapes import COUNT, FLAG, OBJECT, QUEUED, TEXT, array, maybe, record
 from anomaly_detection.service.streams import Stream, need_stream
 from anomaly_detection.service.tables import models
 from anomaly_detection.service.training import MOST_LEARNED
@@ -42,6 +43,7 @@ _MODEL = record(
         "source": TEXT,
         "records": COUNT,
         "digest": TEXT,
+        "comparison": maybe(OBJECT),
     }
 )
 
@@ -159,6 +161,7 @@ async def train_model(
         elif body.strip() not in _NOTHING:
             file = await run_in_threadpool(keep_body, body, service.uploads_dir, kind)
     given = {"who": call.who, "promote": call.query["promote"], "records": call.query["records"]}
+    given["challenge"] = call.query["challenge"]
     if file is not None:
         given |= {"file": file.name, "kind": kind}
     try:
@@ -194,7 +197,9 @@ def _need(connection: Connection, stream: Stream, version: int) -> RowMapping:
 
 def _rendered(row: RowMapping, stream: Stream) -> dict[str, Any]:
     names = ("version", "created", "source", "records", "digest")
-    return {**{name: row[name] for name in names}, "is_current": row["version"] == stream.model_version}
+    comparison = None if row["comparison"] is None else orjson.loads(row["comparison"])
+    is_current = row["version"] == stream.model_version
+    return {**{name: row[name] for name in names}, "is_current": is_current, "comparison": comparison}
 
 
 def _comment(call: Call) -> str | None:
@@ -282,6 +287,13 @@ OPERATIONS = (
         "A job trains.",
         (
             Parameter("promote", "Whether the model judges once it is there.", FLAG, True),
+            Parameter(
+                "challenge",
+                "Learn from all but the newest fifth, compare on it with the model that judges, and judge from now on"
+                " only if the stream's settings say so.",
+                FLAG,
+                False,
+            ),
             Parameter(
                 "records",
                 "Of the newest so many kept ones.",

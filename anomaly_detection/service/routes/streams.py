@@ -13,11 +13,12 @@ from anomaly_detection.service.access import Need
 from anomaly_detection.service.audit import history, write_line
 from anomaly_detection.service.changes import STREAM, change
 from anomaly_detection.service.clock import now
+from anomaly_detection.service.drifting import ACTIONS, decide, find_drift
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.operations import NAME, Call, Operation, Parameter
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import COUNT, OBJECT, QUEUED, TEXT, array, check, choice, maybe, record
+from anomaly_detection.service.shapes import COUNT, FLAG, OBJECT, QUEUED, TEXT, array, check, choice, maybe, record
 from anomaly_detection.service.stream_columns import columns_toml, read_columns
 from anomaly_detection.service.stream_settings import COLUMNS, RATIO, SETTINGS, StreamSettings, columns_of_toml
 from anomaly_detection.service.streams import DEFAULT, Stream, all_streams, find_stream, need_stream, open_stream
@@ -126,6 +127,24 @@ def get_threshold(service: Service, call: Call) -> Response:
         )
 
 
+def get_drift(service: Service, call: Call) -> Response:
+    """``GET /v1/streams/{name}/drift``."""
+    with service.database.reading() as connection:
+        return answer(find_drift(connection, need_stream(connection, call.name).id))
+
+
+def decide_drift(service: Service, call: Call) -> Response:
+    """``POST /v1/streams/{name}/drift``."""
+    judge = service.judge_of(call.name)
+
+    def work(connection: Connection) -> dict[str, Any]:
+        stream = need_stream(connection, call.name)
+        decide(connection, stream.id, judge, call.who, call.content)
+        return find_drift(connection, stream.id)
+
+    return answer(service.writer.run(work))
+
+
 def delete_stream(service: Service, call: Call) -> Response:
     """``DELETE /v1/streams/{name}``: it is gone at once; what it had goes in a job."""
     name = call.name
@@ -164,6 +183,15 @@ def _described(service: Service, connection: Connection, stream: Stream) -> dict
 
 
 _SAID = SETTINGS["properties"]
+_DRIFT = record(
+    {
+        "looked": maybe(TEXT),
+        "level": {"type": "number"},
+        "log_e_value": {"type": "number"},
+        "is_watched": FLAG,
+        "changes": array(OBJECT),
+    }
+)
 
 OPERATIONS = (
     Operation(
@@ -267,5 +295,25 @@ OPERATIONS = (
             Parameter("days", "Of so many days until now.", {"type": "integer", "minimum": 1, "maximum": 3650}),
         ),
         needs=Need("read", "path"),
+    ),
+    Operation(
+        "GET",
+        "/v1/streams/{name}/drift",
+        get_drift,
+        "Columns that are no longer what they were: what, since when, by how much, and each one's case.",
+        _DRIFT,
+        "The changes, the largest first; alerts as a whole have no column.",
+        needs=Need("read", "path"),
+    ),
+    Operation(
+        "POST",
+        "/v1/streams/{name}/drift",
+        decide_drift,
+        "Say of a changed column that it is the new normal from then on, that it is wrong, or wait a week.",
+        _DRIFT,
+        "What is left.",
+        body=record({"column": {"type": "string", "maxLength": 255}, "action": choice(*ACTIONS)}),
+        statuses=(409,),
+        needs=Need("manage", "path"),
     ),
 )

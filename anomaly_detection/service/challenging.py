@@ -1,0 +1,108 @@
+"""A challenger: what it learns from, and what it is compared on with the model that judges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import orjson
+from sqlalchemy import Connection, func, select
+
+from anomaly_detection.detector import Detector
+from anomaly_detection.evaluation.comparison import Comparison, compare
+from anomaly_detection.service.clock import as_text
+from anomaly_detection.service.database import Database
+from anomaly_detection.service.incoming import Incoming, table
+from anomaly_detection.service.judging import Judge
+from anomaly_detection.service.models import current_models
+from anomaly_detection.service.stream_settings import StreamSettings
+from anomaly_detection.service.tables import alerts, drift, jobs, models, records, streams
+
+__all__ = ["Challenge", "challenged", "to_retrain"]
+
+_MOST = 50_000
+_MOST_COMPARED = 2_000
+_FEWEST_COMPARED = 20
+_ANOMALIES = ("real: fixed", "real: accepted")
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """Records to learn from, and newer ones to compare on.
+
+    Attributes
+    ----------
+    champion : Detector
+    learned : list of Incoming
+        Without known anomalies.
+    newest : list of Incoming
+    verdicts : mapping of int to bool
+        By the place in `newest`: whether it is an anomaly.
+    """
+
+    champion: Detector
+    learned: list[Incoming]
+    newest: list[Incoming]
+    verdicts: Mapping[int, bool]
+
+    def compared(self, challenger: Detector) -> Comparison:
+        """Beside the champion."""
+        return compare(self.champion, challenger, table([each.judgeable for each in self.newest]), self.verdicts)
+
+
+def challenged(database: Database, models_dir: Path, stream_id: int, settings: StreamSettings) -> Challenge | None:
+    """The newest fifth of a stream's judged records, and those before it; None where there is no model or too little.
+
+    Of known anomalies nothing is learned: of records whose alert, or its case, was found real. What a rule hides, is
+    expected or a false alarm is as usual as the rest.
+    """
+    with database.reading() as connection:
+        row = current_models(connection).get(stream_id)
+        query = (
+            select(records.c.body, alerts.c.verdict)
+            .outerjoin(alerts, records.c.alert_id == alerts.c.id)
+            .where(records.c.stream_id == stream_id, records.c.state == "judged")
+            .order_by(records.c.id.desc())
+            .limit(_MOST)
+        )
+        found = list(connection.execute(query).all())[::-1]
+    count = min(len(found) // 5, _MOST_COMPARED)
+    if row is None or count < _FEWEST_COMPARED:
+        return None
+    said = [(place, one.verdict) for place, one in enumerate(found[-count:]) if one.verdict is not None]
+    # Of duplicates nobody said whether they are odd.
+    verdicts = {place: verdict in _ANOMALIES for place, verdict in said if verdict != "duplicate"}
+    learned = [Incoming(orjson.loads(one.body)) for one in found[:-count] if one.verdict not in _ANOMALIES]
+    newest = [Incoming(orjson.loads(one.body)) for one in found[-count:]]
+    champion = Judge.load(models_dir / row["file"], row["id"], row["version"], settings.anomaly_ratio).detector
+    return Challenge(champion, learned, newest, verdicts)
+
+
+def to_retrain(connection: Connection) -> list[int]:
+    """The streams whose settings ask for a challenger now, and that train none."""
+    moment = datetime.now(timezone.utc)
+    trains = select(jobs.c.id).where(
+        jobs.c.stream_id == streams.c.id, jobs.c.kind == "train", jobs.c.state.in_(("queued", "running"))
+    )
+    tried = (
+        select(func.max(jobs.c.created))
+        .where(jobs.c.stream_id == streams.c.id, jobs.c.kind == "train")
+        .scalar_subquery()
+    )
+    made = select(func.max(models.c.created)).where(models.c.stream_id == streams.c.id).scalar_subquery()
+    query = (
+        select(streams.c.id, streams.c.settings, drift.c.grown, made.label("made"), tried.label("tried"))
+        .outerjoin(drift, drift.c.stream_id == streams.c.id)
+        .where(streams.c.deleted.is_(None), streams.c.model_version.is_not(None), ~trains.exists())
+    )
+    due = []
+    for row in connection.execute(query):
+        settings = StreamSettings.of(row.settings)
+        last = max(row.made, row.tried or "")
+        days = settings.retrain_days
+        is_old = days is not None and last < as_text(moment - timedelta(days=days))
+        if is_old or (settings.retrain_on_drift and (row.grown or "") > last):
+            due.append(row.id)
+    return due

@@ -1,0 +1,27 @@
+"""The one case of all alerts that a changed column leads to."""
+
+from __future__ import annotations
+
+import hashlib
+
+import orjson
+from sqlalchemy import Connection, select
+
+from anomaly_detection.service.tables import drift
+
+__all__ = ["changed_columns", "drift_cause"]
+
+
+def drift_cause(column: str) -> str:
+    """The cause that all alerts led by a changed column have: they come into one case."""
+    return hashlib.sha256(f"drift\0{column}".encode()).hexdigest()
+
+
+def changed_columns(connection: Connection, stream_id: int) -> dict[str, str]:
+    """The columns of a stream that have changed, with what is to be said of each."""
+    found = connection.execute(select(drift.c.found).where(drift.c.stream_id == stream_id)).scalar()
+    changes: dict[str, str] = {}
+    for each in orjson.loads(found or "[]"):
+        if each["column"]:
+            changes.setdefault(each["column"], each["text"])
+    return changes
