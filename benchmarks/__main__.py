@@ -29,7 +29,7 @@ SCRIPTS = (
     "service",
     "lists",
 )
-QUALITY = ("accuracy", "adbench", "feedback", "supply_chain", "explanations", "service_hour")
+QUALITY = ("accuracy", "adbench", "asked", "feedback", "supply_chain", "explanations", "service_hour")
 """Other scripts about what is found, not how fast: run by hand, since they take data or long."""
 
 LONG = ("service_soak", "inbox")
