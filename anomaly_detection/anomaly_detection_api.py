@@ -134,9 +134,10 @@ class AnomalyDetectionAPI:
 
         A fifth of the records, drawn at random by the seed, is set aside, and the threshold, p-values and severity come
         from it under a model that has not seen it, so that they hold for new records. The model is then refit on
-        all records, except under `Conformal`, whose guarantee is the first model's. With fewer than 500 records nothing
-        is set aside and they come from the training records: p-values are then too small for new records
-        (``detector.calibration_.unseen`` is False).
+        all records, except under `Conformal`, whose guarantee is the first model's. Of 100 to 1,999 records none is set
+        aside: a part at a time is left out, and each record judged by what the others teach (but under `Conformal`,
+        which sets aside from 500 on). With fewer they come from the training records: p-values are then too small for
+        new records (``detector.calibration_.unseen`` is False).
 
         Parameters
         ----------

@@ -63,9 +63,10 @@ class Prepared:
 
     @classmethod
     def of(cls, preprocessor: Any, frame: Any) -> Prepared:
-        """Fit a clone of `preprocessor` on records."""
+        """Fit a clone of `preprocessor` on records; of few records, each is judged by the others."""
         fresh = clone(preprocessor)
-        return cls(fresh, *fresh.learn(frame if isinstance(frame, CleanRecords) else to_frame(frame)))
+        records = frame if isinstance(frame, CleanRecords) else to_frame(frame)
+        return cls(fresh, *fresh.learn(records, by_others=True))
 
     @cached_property
     def seen(self) -> npt.NDArray[np.float32]:
@@ -218,8 +219,12 @@ class Detector(Teachable, OutlierMixin, BaseEstimator):
         by the others as a new record would be, so that as many alert as were asked for, now and when they come again.
         The calibration stays that by records that the parts had not seen. Their scores are carried over to the new
         model's scale: each keeps its place among the scores of the records that were learned from (`carried_over`).
+        Of few records, each judged by what is learned without it, the calibration is by all, and this detector need not
+        be fitted (`SupplyChainFeatures.is_cross_fitted`).
         """
         made = frame if isinstance(frame, Prepared) else Prepared.of(self.preprocessor, frame)
+        if not made.preprocessor.is_cross_fitted:
+            self.require_fitted()
         again = Detector(made.preprocessor, clone(self.scaler), clone(self.model))
         again.training_ = self.training_
         again.model.fit(again.fit_scaler(made.learned))
@@ -229,13 +234,15 @@ class Detector(Teachable, OutlierMixin, BaseEstimator):
         if made is not frame:
             # Of many records one table of features is enough at a time.
             made.learned = made.learned[:0]
-        if self.learned_scores_ is None or self.reference_scores_ is None or self.threshold_rule is None:
-            before = self.untaught
-            again.threshold_rule, again.model.offset_ = before.rule, before.offset
-            again.calibration_ = before.calibration
+        before, reference = self.learned_scores_, self.reference_scores_
+        if self.threshold_rule is None or (self.is_fitted and (before is None or reference is None)):
+            untaught = self.untaught
+            again.threshold_rule, again.model.offset_ = untaught.rule, untaught.offset
+            again.calibration_ = untaught.calibration
         else:
             again.set_threshold(copy.deepcopy(self.threshold_rule), again.learned_scores_)
-            again.calibrate(carried_over(self.reference_scores_, self.learned_scores_, again.learned_scores_))
+            if reference is not None and before is not None and not made.preprocessor.is_cross_fitted:
+                again.calibrate(carried_over(reference, before, again.learned_scores_))
         again.calibration_ = again.calibration.with_learned(again.score_features(made.seen_in_parts()))
         return again
 

@@ -33,6 +33,7 @@ SCRIPTS = (
 QUALITY = (
     "accuracy",
     "adbench",
+    "asked",
     "feedback",
     "verdicts",
     "supply_chain",

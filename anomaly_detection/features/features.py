@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import joblib
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Bunch
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
@@ -27,6 +28,7 @@ from anomaly_detection.features.compiled.choice import by_compiled_code
 from anomaly_detection.features.compiled.features import CompiledFeatures
 from anomaly_detection.features.compiled.program import Program
 from anomaly_detection.features.copies import Copies
+from anomaly_detection.features.cross_fitting import BELOW, FEWEST, as_unseen, held_out
 from anomaly_detection.features.derivation import find_derived
 from anomaly_detection.features.derived import Derived, add_derived, derived_names
 from anomaly_detection.features.evidence import NAME, Evidence, learn_tails
@@ -167,8 +169,13 @@ class SupplyChainFeatures(RowSummaries, TransformerMixin, BaseEstimator):  # typ
         self.schema_ = infer_schema(frame) if self.schema is None else self.schema
         return CleanRecords(*self.schema_.read(frame))
 
-    def learn(self, X: Any) -> tuple[npt.NDArray[np.float32], Table]:
-        """Fit; give the features of the training records, and these as `prepare` makes them."""
+    def learn(self, X: Any, *, by_others: bool = False) -> tuple[npt.NDArray[np.float32], Table]:
+        """Fit; give the features of the training records, and these as `prepare` makes them.
+
+        What a record is compared with (relations, contexts, expectations) is chosen on all records, itself among them:
+        of few, it looks more usual than a new one. With `by_others`, the row-level features of 100 to 1,999 records
+        are on the scale of those that each has by what is learned without it (`cross_fitting`), if evidence is weighed.
+        """
         unknown = [group for group in self.groups if group not in KINDS]
         if unknown:
             raise DataError(f"Unknown feature group {unknown[0]!r}; expected some of {', '.join(GROUPS)}.")
@@ -209,8 +216,25 @@ class SupplyChainFeatures(RowSummaries, TransformerMixin, BaseEstimator):  # typ
             self.evidence_ = Evidence(scales, learn_tails(found, scales, [least for least, _ in units]))
         self.feature_sources_ = self._all_sources()
         Kept.forget(self)
-        self.remembered_ = self._remember(extended, learned, self._summarised(learned))
+        places = self._summarised(learned)
+        if by_others and self.is_cross_fitted:
+            row_level = learned[:, len(self.kept_) :]
+            row_level[:] = as_unseen(row_level, held_out(len(records), partial(self._row_level, records)))
+        self.remembered_ = self._remember(extended, learned, places)
         return learned, extended
+
+    @property
+    def is_cross_fitted(self) -> bool:
+        """Whether `learn` can judge each training record by what is learned without it."""
+        return self.weighs_evidence and FEWEST <= self.n_records_ < BELOW
+
+    def _row_level(
+        self, records: CleanRecords, known: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        """The row-level features of some records by features learned from others."""
+        other = clone(self).set_params(schema=self.schema_)
+        other.learn(records.part(known))
+        return np.asarray(other.transform(records.part(rows))[:, len(other.kept_) :])
 
     def transform(self, X: Any, **params: Any) -> npt.NDArray[np.float32]:
         """Return the features of records, shape (n, n_features).

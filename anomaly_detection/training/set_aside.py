@@ -7,6 +7,7 @@ import pandas as pd
 
 from anomaly_detection.calibration.thresholds import ThresholdRule
 from anomaly_detection.detector import Detector
+from anomaly_detection.features.cross_fitting import BELOW, FEWEST
 
 __all__ = ["fit_with_some_aside"]
 
@@ -19,14 +20,16 @@ _LEARNED = 100_000
 def fit_with_some_aside(detector: Detector, frame: pd.DataFrame, rule: ThresholdRule, seed: int) -> Detector:
     """Fit on four fifths of the records, set the threshold on the others, then fit on all records again.
 
-    Of many records the first fit is on 100,000; all of the others set the threshold.
+    Of many records the first fit is on 100,000; all of the others set the threshold. Of 100 to 1,999 records none is
+    set aside: each is judged by what is learned without it, see `SupplyChainFeatures.learn`.
 
     Parameters
     ----------
     detector : Detector
-        Not fitted, with a schema; it is fitted in place.
+        Not fitted, with a schema; it may be fitted in place.
     frame : pandas.DataFrame
-        The records. With fewer than 500 of them the threshold comes from those that were learned from.
+        The records. With fewer than 100 of them (500 for a rule that needs the batch) the threshold comes from those
+        that were learned from.
     rule : ThresholdRule
         One that needs no labels. The guarantee of one that needs the batch is the first model's, which then stays.
     seed : int
@@ -37,6 +40,9 @@ def fit_with_some_aside(detector: Detector, frame: pd.DataFrame, rule: Threshold
     Detector
         The one to keep.
     """
+    if FEWEST <= len(frame) < BELOW and detector.preprocessor.weighs_evidence and not rule.needs_batch:
+        detector.threshold_rule = rule
+        return detector.refit(detector.preprocessor.read(frame))
     aside = int(_SHARE * len(frame))
     if aside < _FEWEST:
         detector.threshold_rule = rule
