@@ -34,6 +34,8 @@ QUALITY = (
     "accuracy",
     "adbench",
     "asked",
+    "drift",
+    "pivots",
     "feedback",
     "verdicts",
     "supply_chain",

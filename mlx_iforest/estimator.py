@@ -20,10 +20,11 @@ from mlx_iforest.base import BaseIsolationForest, Grown, Matrix, MatrixLike, gro
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.model import FittedModel, ScoredForest
-from mlx_iforest.moving import Rows, Stream, follow
+from mlx_iforest.moving import follow
 from mlx_iforest.randomness import draw_seed
 from mlx_iforest.resources import Resources
 from mlx_iforest.score_function import DENSITY, Depth, Given, ScoreFunction
+from mlx_iforest.stream import Rows, Stream
 
 if TYPE_CHECKING:
     from sklearn.ensemble import IsolationForest

@@ -23,7 +23,7 @@ from mlx_iforest.score_function import Part, ScoreFunction
 from mlx_iforest.threads import FEWEST_THREADED_ROWS, run
 
 if TYPE_CHECKING:
-    from mlx_iforest.moving import Stream
+    from mlx_iforest.stream import Stream
 
 __all__ = ["FittedModel", "ScoredForest"]
 

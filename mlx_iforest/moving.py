@@ -10,9 +10,9 @@ they are cut into blocks.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,63 +20,16 @@ from numpy.typing import NDArray
 from mlx_iforest.backends.crossover import Work
 from mlx_iforest.forest import Forest
 from mlx_iforest.model import FittedModel
+from mlx_iforest.stream import GROUPS, Rows, Stream
 from mlx_iforest.threads import run
 
-__all__ = ["GROUPS", "Stream", "follow"]
-
-GROUPS = 10
-"""Of trees that are renewed together; a forest of fewer trees has one group a tree."""
+__all__ = ["follow"]
 
 CHUNK = 1 << 16
 """Rows that are looked at together: bounds memory, and changes nothing."""
 
-Rows = NDArray[np.float32]
 Grow = Callable[[Rows, int, int], Forest]
 """Grows, from rows, trees of which the first has a number; how many is the last argument."""
-
-
-@dataclass(frozen=True, eq=False)
-class Stream:
-    """How far a model has followed its stream.
-
-    Parameters
-    ----------
-    window : int
-        Rows that are kept.
-    rows : ndarray of float32, shape (min(seen, window), n_features)
-        The last ones, the newest at the end; as trees are grown on them.
-    seen, renewals : int
-        Rows and renewals so far.
-    due : int
-        Rows seen at which the next renewal comes; more than `seen`.
-    groups : tuple of Forest, optional
-        The trees of the model's forest, group by group: what was made ready of them to score stays with them.
-    """
-
-    window: int
-    rows: Rows
-    seen: int
-    renewals: int
-    due: int
-    groups: tuple[Forest, ...] | None = None
-
-    @classmethod
-    def begin(cls, window: int, max_samples: int, n_features: int) -> Stream:
-        """Before its first row; the first renewal waits for as many rows as a tree is grown on."""
-        if window < max_samples:
-            raise ValueError(
-                f"window={window} holds fewer rows than the {max_samples} that a tree is grown on; make it larger, or"
-                " max_samples smaller"
-            )
-        return cls(window, np.empty((0, n_features), np.float32), 0, 0, max_samples)
-
-    def __getstate__(self) -> dict[str, Any]:
-        # The groups are the forest's trees once more.
-        return {field.name: getattr(self, field.name) for field in fields(self)} | {"groups": None}
-
-    def after(self, rows: int) -> int:
-        """When a renewal comes after the one at `rows` seen."""
-        return rows + max(1, min(rows, self.window) // GROUPS)
 
 
 class _Life(NamedTuple):

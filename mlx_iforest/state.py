@@ -41,12 +41,12 @@ from mlx_iforest.forest import (
     split_levels,
 )
 from mlx_iforest.model import FittedModel, ScoredForest
-from mlx_iforest.moving import Stream
 from mlx_iforest.offsets import HIGHEST, LOWEST
 from mlx_iforest.performance import Performance
 from mlx_iforest.resources import Resources
 from mlx_iforest.score_function import Given
 from mlx_iforest.scoring import RESOLUTION, Spread
+from mlx_iforest.stream import Stream
 
 __all__ = ["FOREST", "MODEL", "StateError", "from_state", "to_state"]
 

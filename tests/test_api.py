@@ -182,8 +182,8 @@ def test_one_record_is_rated(api: AnomalyDetectionAPI) -> None:
     )
     assert worst["is_anomaly"] is True
     assert worst["anomaly_score"] == pytest.approx(scores.min())
-    # 160 records set aside: no p-value is less. The severity beyond them is more than that of the outermost.
-    assert worst["p_value"] == 1 / 161
+    # All 800 records were judged by what was learned without them: no p-value is much less.
+    assert 1 / 801 <= worst["p_value"] < 0.005
     assert 25 * np.log10(161) < worst["severity"] < 100
     assert worst["risk_level"] in ("high", "critical")
     assert best["is_anomaly"] is False

@@ -24,7 +24,7 @@ import pytest
 
 from anomaly_detection import anomaly_detection_api as api_module
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.calibration.drift import find_drift
+from anomaly_detection.calibration.drift import DriftWarning, find_drift
 from anomaly_detection.calibration.thresholds import Conformal
 from anomaly_detection.cli import main, partitions
 from anomaly_detection.cluster import partition as partition_module
@@ -325,7 +325,8 @@ def test_how_dates_are_written_is_told_by_all_files(work: Path, tmp_path: Path) 
         "timestamp": "dates are read as day.month.year, a form that the training records did not have"
     }
     whole = pd.concat([read_table(tmp_path / "data" / f"{name}.parquet") for name in "ab"], ignore_index=True)
-    with pytest.warns(FormWarning, match="read as day"):
+    # All days are of two months, unlike those of the training.
+    with pytest.warns(DriftWarning), pytest.warns(FormWarning, match="read as day"):
         decisions = AnomalyDetectionAPI(work / "model.safetensors").detector.decision_function(whole)
     np.testing.assert_array_equal(parts(tmp_path / "out")["anomaly_score"], decisions)
     assert run(work, tmp_path / "out", threads(1), data=str(tmp_path / "data")).kept == 4

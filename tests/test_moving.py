@@ -17,8 +17,9 @@ from benchmarks import streaming as benchmark
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.backends import available_backends
 from mlx_iforest.backends.numba.backend import NumbaBackend
-from mlx_iforest.moving import CHUNK, GROUPS, Stream
+from mlx_iforest.moving import CHUNK
 from mlx_iforest.state import StateError, from_state, to_state
+from mlx_iforest.stream import GROUPS, Stream
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(1400, 4)).astype(np.float32)

@@ -140,7 +140,7 @@ def test_a_challenger_is_compared_and_put_into_effect_by_the_rule(tmp_path: Path
         assert newest["is_current"] == newest["comparison"]["is_not_worse"]
         with service.database.reading() as connection:
             assert to_retrain(connection) == []
-        client.patch("/v1/streams/default", json={"retrain_days": 0.000001})
+        client.patch("/v1/streams/default", json={"retrain_days": 1e-9})
         with service.database.reading() as connection:
             assert to_retrain(connection) == [1]
 

@@ -42,6 +42,10 @@ def test_a_stream_is_made_with_its_columns_and_changed_and_changed_back(client: 
         "missing": ["-999"],
         **dict.fromkeys(("anomaly_ratio", "keep_days", "keep_records")),
         "personal": [],
+        "learns": True,
+        "promote": "person",
+        "retrain_days": None,
+        "retrain_on_drift": False,
     }
     assert (stream["learn_from"], stream["judged"], stream["model"]) == (50, 0, None)
     assert is_problem(client.post("/v1/streams", json={"name": "ports"}), 409)

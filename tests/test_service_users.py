@@ -556,7 +556,7 @@ def test_a_key_of_streams_changes_many_rows_of_these(tmp_path: Path) -> None:
         listed = client.get("/v1/alerts?stream=default", headers=headers).json()["alerts"]
         ids = [each["id"] for each in listed]
         answer = client.patch("/v1/alerts", json={"ids": ids, "state": "acknowledged"}, headers=headers)
-        assert answer.json() == {"alerts": 2}
+        assert answer.json() == {"alerts": 2, "effects": []}
         history = client.get(f"/v1/alerts/{ids[0]}", headers=headers).json()["history"]
         assert history[-1]["who"] == "backend"
 

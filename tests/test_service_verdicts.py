@@ -98,7 +98,7 @@ def test_the_table_is_that_of_the_records(judge: Judge) -> None:
     """Made of columns, it is what a list of dicts would give."""
     sent = [Incoming.of(each) for each in MIXED if isinstance(each, dict)]
     plain = to_frame([{name: each.judgeable.get(name) for name in judge._columns} for each in sent])
-    made = judge._table(sent)
+    made = judge.table(sent)
     assert plain.dtypes.to_dict() == made.dtypes.to_dict()
     assert plain.equals(made)
 
@@ -118,7 +118,7 @@ def test_the_cause_of_each_is_that_of_one_by_itself(judge: Judge) -> None:
     alerts = [each.alert for each in batch.alerting.values() if each.alert is not None]
     assert len(alerts) >= 6
     sent = [sent[place] for place in batch.alerting]
-    clean = judge.detector.extract(judge._table(sent))[1].frame()
+    clean = judge.detector.extract(judge.table(sent))[1].frame()
     headline = judge.headline
     given_to = (judge._sources, headline.money, headline.amount)
     one = [find_causes([alert], clean.iloc[i : i + 1], *given_to)[0] for i, alert in enumerate(alerts)]

@@ -14,7 +14,7 @@ from anomaly_detection.calibration.thresholds import AlertBudget, Conformal, Low
 from anomaly_detection.data.fingerprint import fingerprint
 from anomaly_detection.data.schema import infer_schema
 from anomaly_detection.data.splitting import split
-from anomaly_detection.detector import Detector
+from anomaly_detection.detector import Detector, Prepared
 from anomaly_detection.errors import AnomalyDetectionError, DataError
 from anomaly_detection.evaluation.metrics import METRICS, evaluate
 from anomaly_detection.model_files.persistence import load_detector, save_detector
@@ -254,7 +254,7 @@ def test_without_labels_the_saved_models_know_all_records(unlabelled):
     parts = split(frame, method="time", time="timestamp")
     for key in ("base", "optimized"):
         saved, report = getattr(unlabelled, key), unlabelled.report.models[key]
-        learned = clone(saved.preprocessor).fit_transform(frame)
+        learned = Prepared.of(saved.preprocessor, frame).learned
         again = clone(saved.model).fit(saved.scaler.transform(learned).astype(np.float32))
         np.testing.assert_allclose(again.forest_.threshold, saved.model.forest_.threshold, rtol=1e-5)
         assert saved.model.offset_ == saved.threshold_rule.offset_

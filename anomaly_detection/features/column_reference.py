@@ -195,7 +195,9 @@ def _number(
     scaled = np.log(values) if made.logarithmic else values
     low, made.centre, high = np.nanquantile(scaled, [0.25, 0.5, 0.75]).tolist()
     if not made.logarithmic:
-        made.spread = max((high - low) / 1.349, float(np.nanstd(scaled)) / 10.0, 1e-100) if known.size else 1.0
+        # Squares of the largest numbers would overflow.
+        largest = float(np.abs(known).max()) or 1.0
+        made.spread = max((high - low) / 1.349, largest * float(np.std(known / largest)) / 10.0, 1e-100)
         scaled, made.centre = scaled / made.spread, made.centre / made.spread
     # A few wild values move no mean then.
     clipped = np.clip(scaled, *np.nanquantile(scaled, [0.01, 0.99]))

@@ -169,12 +169,13 @@ class SupplyChainFeatures(RowSummaries, TransformerMixin, BaseEstimator):  # typ
         self.schema_ = infer_schema(frame) if self.schema is None else self.schema
         return CleanRecords(*self.schema_.read(frame))
 
-    def learn(self, X: Any, *, by_others: bool = False) -> tuple[npt.NDArray[np.float32], Table]:
+    def learn(self, X: Any, *, by_others: bool = False, watched: bool = True) -> tuple[npt.NDArray[np.float32], Table]:
         """Fit; give the features of the training records, and these as `prepare` makes them.
 
         What a record is compared with (relations, contexts, expectations) is chosen on all records, itself among them:
         of few, it looks more usual than a new one. With `by_others`, the row-level features of 100 to 1,999 records
         are on the scale of those that each has by what is learned without it (`cross_fitting`), if evidence is weighed.
+        Without `watched` nothing is kept to tell by how columns change.
         """
         unknown = [group for group in self.groups if group not in KINDS]
         if unknown:
@@ -202,7 +203,7 @@ class SupplyChainFeatures(RowSummaries, TransformerMixin, BaseEstimator):  # typ
             raise DataError("No feature varies among the records; expected records that differ.")
         self.feature_sources_ = [sources[i] for i in self.kept_]
         self.n_records_ = len(records)
-        self.references_ = learn_references(clean, self.schema_)
+        self.references_ = learn_references(clean, self.schema_) if watched else []
         units = [KINDS[source.kind].units_of(source.name) for source in self.feature_sources_]
         plain = self.forest_features
         self.tails_ = DeviationSummary([units[i][0] for i in plain], [units[i][1] for i in plain])
@@ -233,7 +234,7 @@ class SupplyChainFeatures(RowSummaries, TransformerMixin, BaseEstimator):  # typ
     ) -> npt.NDArray[np.float32]:
         """The row-level features of some records by features learned from others."""
         other = clone(self).set_params(schema=self.schema_)
-        other.learn(records.part(known))
+        other.learn(records.part(known), watched=False)
         return np.asarray(other.transform(records.part(rows))[:, len(other.kept_) :])
 
     def transform(self, X: Any, **params: Any) -> npt.NDArray[np.float32]:
