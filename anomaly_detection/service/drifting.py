@@ -25,7 +25,7 @@ from anomaly_detection.service.database import Database
 from anomaly_detection.service.drift_cases import drift_cause
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.judging import Judge
-from anomaly_detection.service.models import current_models
+from anomaly_detection.service.models import current_models, learned_until
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.tables import cases, drift, records, streams
@@ -97,9 +97,10 @@ def _advance(connection: Connection, stream_id: int, judge: Judge) -> int:
     if before is not None and before["model_id"] == judge.model_id and before["state"] is not None:
         test, last = _read(watch, before["state"]), before["last_record"]
     mine = (records.c.stream_id == stream_id, records.c.model_id == judge.model_id, records.c.id > last)
+    # What the model learned from is its reference, and may be sorted by anything: it changes nothing.
     query = (
         select(records.c.id, records.c.received, records.c.body, records.c.alert_id)
-        .where(*mine, records.c.state == "judged")
+        .where(*mine, records.c.state == "judged", records.c.received > learned_until(connection, judge.model_id))
         .order_by(records.c.id)
         .limit(_AT_ONCE)
     )
