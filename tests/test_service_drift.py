@@ -103,6 +103,19 @@ def test_what_the_model_learned_from_has_not_changed_and_is_said_to_be_known(tmp
         assert "has learned from some of them" in newest["comparison"]["text"]
 
 
+def test_the_picture_of_a_level_is_of_that_level(tmp_path: Path) -> None:
+    with resting(tmp_path) as service:
+        client, folder = client_of(service), service.configuration.models_dir
+        for name in ("Vaccine", "Chips", "Fish"):
+            client.post(RECORDS, json=[{**each, "product": name} for each in simulated(200, seed=5)])
+            looked(service, folder)
+            told = changed(client)["product"]
+            assert told["change"] == "mix"
+            assert f"has {name} in" in told["text"]
+            assert told["chart"]["series"][0]["values"][-1] > 0.9
+            client.post(DRIFT, json={"column": "product", "action": "normal"})
+
+
 def test_looking_often_finds_what_looking_once_does(tmp_path: Path) -> None:
     found = []
     for name, often in (("often", True), ("once", False)):

@@ -50,13 +50,12 @@
       tzDate: (second) => uPlot.tzDate(new Date(1000 * second), "UTC"),
       axes: [{ ...axis, values: ticks }, { ...scale, scale: "left", size: 60 }],
     };
-    // A single moment has no width of its own.
-    const around = (margin) => ({ range: (_, low, high) => (low === high ? [low - DAY, high + DAY] : [low - margin * (high - low), high + margin * (high - low)]) });
     if (chart.dots) {
       made.legend = { show: false };
-      made.scales = { x: around(0.03) };
+      // A single moment has no width of its own.
+      made.scales = { x: { range: (_, low, high) => (low === high ? [low - DAY, high + DAY] : [low - 0.03 * (high - low), high + 0.03 * (high - low)]) } };
     } else {
-      made.scales = { x: around(0), left: fromZero, right: fromZero };
+      made.scales = { left: fromZero, right: fromZero };
       if (chart.series.length > 1) made.axes.push({ ...scale, scale: "right", side: 1, grid: { show: false } });
     }
     return made;
