@@ -113,7 +113,10 @@ def test_the_picture_of_a_level_is_of_that_level(tmp_path: Path) -> None:
             assert told["change"] == "mix"
             assert f"has {name} in" in told["text"]
             assert told["chart"]["series"][0]["values"][-1] > 0.9
-            client.post(DRIFT, json={"column": "product", "action": "normal"})
+            # As its button does.
+            said = {"do": "decide", "column": "product", "action": "normal"}
+            assert client.post("/streams/default", data=said, follow_redirects=False).status_code == 303
+            assert "product" not in changed(client)
 
 
 def test_looking_often_finds_what_looking_once_does(tmp_path: Path) -> None:

@@ -126,6 +126,7 @@ _DOING: dict[str, Callable[[Visit, str], object]] = {
     ),
     "promote": _promote,
     "roll back": lambda visit, name: visit.change(roll_back_model, {}, name=name),
+    "decide": _decide,
     "learn from verdicts": lambda visit, name: visit.change(change_stream, {"learns": True}, name=name),
     "ignore verdicts": lambda visit, name: visit.change(change_stream, {"learns": False}, name=name),
 }
