@@ -154,7 +154,9 @@ def test_a_challenger_is_compared_and_put_into_effect_by_the_rule(tmp_path: Path
         odd = client.get("/v1/alerts").json()["alerts"][0]
         client.patch(f"/v1/alerts/{odd['id']}", json={"state": "resolved", "verdict": "real: fixed"})
         client.post("/v1/streams/default/train?challenge=true")
+        assert "A model is learning" in client.get("/streams/default").text
         work_off(service)
+        assert "A model is learning" not in client.get("/streams/default").text
         newest, first = client.get("/v1/streams/default/models").json()["models"]
         assert (newest["version"], newest["is_current"], first["is_current"]) == (2, False, True)
         assert first["comparison"] is None
