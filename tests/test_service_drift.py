@@ -82,6 +82,43 @@ def test_a_changed_column_is_told_is_one_case_and_becomes_the_new_normal(tmp_pat
         assert "cost_per_unit" not in changed(client)
 
 
+def test_what_the_model_learned_from_has_not_changed_and_is_said_to_be_known(tmp_path: Path) -> None:
+    with resting(tmp_path) as service:
+        client, folder = client_of(service), service.configuration.models_dir
+        # Sorted: its second half is dearer, and both are learned from.
+        client.post("/v1/streams/sorted/records", json=[*simulated(200, seed=3), *dearer(200, 1000)])
+        client.post("/v1/streams/sorted/train")
+        work_off(service)
+        for kind in ("judge", "watch"):
+            with service.database.writing() as connection:
+                jobs.add_job(connection, kind, 2)
+            work(service.database, folder, "here")
+        found = client.get("/v1/streams/sorted/drift").json()
+        assert (found["is_watched"], found["changes"]) == (True, [])
+        assert client.get("/v1/streams/sorted").json()["judged"] == 400
+        client.post("/v1/streams/sorted/train?challenge=true")
+        work_off(service)
+        newest = client.get("/v1/streams/sorted/models").json()["models"][0]
+        assert newest["comparison"]["has_learned"]
+        assert "has learned from some of them" in newest["comparison"]["text"]
+
+
+def test_the_picture_of_a_level_is_of_that_level(tmp_path: Path) -> None:
+    with resting(tmp_path) as service:
+        client, folder = client_of(service), service.configuration.models_dir
+        for name in ("Vaccine", "Chips", "Fish"):
+            client.post(RECORDS, json=[{**each, "product": name} for each in simulated(200, seed=5)])
+            looked(service, folder)
+            told = changed(client)["product"]
+            assert told["change"] == "mix"
+            assert f"has {name} in" in told["text"]
+            assert told["chart"]["series"][0]["values"][-1] > 0.9
+            # As its button does.
+            said = {"do": "decide", "column": "product", "action": "normal"}
+            assert client.post("/streams/default", data=said, follow_redirects=False).status_code == 303
+            assert "product" not in changed(client)
+
+
 def test_looking_often_finds_what_looking_once_does(tmp_path: Path) -> None:
     found = []
     for name, often in (("often", True), ("once", False)):
@@ -117,7 +154,9 @@ def test_a_challenger_is_compared_and_put_into_effect_by_the_rule(tmp_path: Path
         odd = client.get("/v1/alerts").json()["alerts"][0]
         client.patch(f"/v1/alerts/{odd['id']}", json={"state": "resolved", "verdict": "real: fixed"})
         client.post("/v1/streams/default/train?challenge=true")
+        assert "A model is learning" in client.get("/streams/default").text
         work_off(service)
+        assert "A model is learning" not in client.get("/streams/default").text
         newest, first = client.get("/v1/streams/default/models").json()["models"]
         assert (newest["version"], newest["is_current"], first["is_current"]) == (2, False, True)
         assert first["comparison"] is None
@@ -127,6 +166,7 @@ def test_a_challenger_is_compared_and_put_into_effect_by_the_rule(tmp_path: Path
         assert newest["records"] in (239, 240)
         assert told["alerts"][1] < told["alerts"][0]
         assert told["lost_in_all"] > 20
+        assert not told["has_learned"]
         assert told["text"] in client.get("/streams/default").text
         with service.database.reading() as connection:
             assert to_retrain(connection) == []
@@ -137,6 +177,7 @@ def test_a_challenger_is_compared_and_put_into_effect_by_the_rule(tmp_path: Path
         client.post("/v1/streams/default/train?challenge=true")
         work_off(service)
         newest = client.get("/v1/streams/default/models/3").json()
+        assert not newest["comparison"]["has_learned"]
         assert newest["is_current"] == newest["comparison"]["is_not_worse"]
         with service.database.reading() as connection:
             assert to_retrain(connection) == []

@@ -41,6 +41,8 @@ class Comparison:
         Errors put into copies of the records; 0 where none could be.
     found : tuple of float
         Share of them among the 2 % most abnormal, by the champion and by the challenger.
+    has_learned : bool
+        Whether the champion learned from some of the records, so that they look more usual to it.
     """
 
     records: int
@@ -53,6 +55,7 @@ class Comparison:
     agreed: tuple[int, int]
     planted: int
     found: tuple[float, float]
+    has_learned: bool = False
 
     @property
     def is_not_worse(self) -> bool:
@@ -74,6 +77,7 @@ class Comparison:
             f"On the same {self.records:,} records: {self.alerts[1]:,} alerts (before: {self.alerts[0]:,}),"
             f" {self.gained_in_all:,} gained and {self.lost_in_all:,} lost{agreed if self.verdicts else ''}"
             f"{planted if self.planted else ''}."
+            f"{' The model before has learned from some of them, so it finds fewer odd.' if self.has_learned else ''}"
         )
 
 

@@ -122,6 +122,11 @@ class ColumnReference:
         first = max(len(self.names) - (_OWN - 1), 0)
         return str(self.names[first + own - 1]) if own else "other known values"
 
+    def own_of(self, name: str) -> int:
+        """Which of the column's own bins a level is in; the inverse of `name_of`."""
+        own = self.names[max(len(self.names) - (_OWN - 1), 0) :].tolist()
+        return 1 + own.index(name) if name in own else 0
+
     def is_restated(self, name: str) -> bool:
         """Whether a level that is not known says what a known one does, but for case, spaces and punctuation."""
         return _plain(name) in {_plain(each) for each in self.names.tolist()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from anomaly_detection.service.clock import as_text
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.incoming import Incoming, table
 from anomaly_detection.service.judging import Judge
-from anomaly_detection.service.models import current_models
+from anomaly_detection.service.models import current_models, learned_until
 from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.tables import alerts, drift, jobs, models, records, streams
 
@@ -40,16 +40,20 @@ class Challenge:
     newest : list of Incoming
     verdicts : mapping of int to bool
         By the place in `newest`: whether it is an anomaly.
+    has_learned : bool
+        Whether the champion learned from some of `newest`.
     """
 
     champion: Detector
     learned: list[Incoming]
     newest: list[Incoming]
     verdicts: Mapping[int, bool]
+    has_learned: bool
 
     def compared(self, challenger: Detector) -> Comparison:
         """Beside the champion."""
-        return compare(self.champion, challenger, table([each.judgeable for each in self.newest]), self.verdicts)
+        found = compare(self.champion, challenger, table([each.judgeable for each in self.newest]), self.verdicts)
+        return replace(found, has_learned=self.has_learned)
 
 
 def challenged(database: Database, models_dir: Path, stream_id: int, settings: StreamSettings) -> Challenge | None:
@@ -61,13 +65,14 @@ def challenged(database: Database, models_dir: Path, stream_id: int, settings: S
     with database.reading() as connection:
         row = current_models(connection).get(stream_id)
         query = (
-            select(records.c.body, alerts.c.verdict)
+            select(records.c.body, alerts.c.verdict, records.c.received)
             .outerjoin(alerts, records.c.alert_id == alerts.c.id)
             .where(records.c.stream_id == stream_id, records.c.state == "judged")
             .order_by(records.c.id.desc())
             .limit(_MOST)
         )
         found = list(connection.execute(query).all())[::-1]
+        until = "" if row is None else learned_until(connection, row["id"])
     count = min(len(found) // 5, _MOST_COMPARED)
     if row is None or count < _FEWEST_COMPARED:
         return None
@@ -77,7 +82,7 @@ def challenged(database: Database, models_dir: Path, stream_id: int, settings: S
     learned = [Incoming(orjson.loads(one.body)) for one in found[:-count] if one.verdict not in _ANOMALIES]
     newest = [Incoming(orjson.loads(one.body)) for one in found[-count:]]
     champion = Judge.load(models_dir / row["file"], row["id"], row["version"], settings.anomaly_ratio).detector
-    return Challenge(champion, learned, newest, verdicts)
+    return Challenge(champion, learned, newest, verdicts, found[-count].received <= until)
 
 
 def to_retrain(connection: Connection) -> list[int]:

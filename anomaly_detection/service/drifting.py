@@ -13,10 +13,10 @@ from sqlalchemy import Connection, RowMapping, delete, insert, select, update
 
 from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.alerts.observing import Watch, can_watch
-from anomaly_detection.calibration.column_drift import ALERTS, Drift, find_drifts
+from anomaly_detection.calibration.column_drift import ALERTS, Change, Drift, find_drifts
 from anomaly_detection.calibration.drift_test import BLOCK, LEVEL, DriftTest, Observed
 from anomaly_detection.errors import AnomalyDetectionError
-from anomaly_detection.features.column_reference import MISSING
+from anomaly_detection.features.column_reference import MISSING, NEW, UNREADABLE
 from anomaly_detection.service import jobs
 from anomaly_detection.service.audit import write_line
 from anomaly_detection.service.case_book import change_case
@@ -25,7 +25,7 @@ from anomaly_detection.service.database import Database
 from anomaly_detection.service.drift_cases import drift_cause
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.judging import Judge
-from anomaly_detection.service.models import current_models
+from anomaly_detection.service.models import current_models, learned_until
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.tables import cases, drift, records, streams
@@ -97,9 +97,10 @@ def _advance(connection: Connection, stream_id: int, judge: Judge) -> int:
     if before is not None and before["model_id"] == judge.model_id and before["state"] is not None:
         test, last = _read(watch, before["state"]), before["last_record"]
     mine = (records.c.stream_id == stream_id, records.c.model_id == judge.model_id, records.c.id > last)
+    # What the model learned from is its reference, and may be sorted by anything: it changes nothing.
     query = (
         select(records.c.id, records.c.received, records.c.body, records.c.alert_id)
-        .where(*mine, records.c.state == "judged")
+        .where(*mine, records.c.state == "judged", records.c.received > learned_until(connection, judge.model_id))
         .order_by(records.c.id)
         .limit(_AT_ONCE)
     )
@@ -134,7 +135,12 @@ def _state(watch: Watch, test: DriftTest) -> dict[str, Any]:
     examples = np.frombuffer(orjson.dumps(watch.examples), dtype=np.uint8)
     np.savez_compressed(held, **arrays, examples=examples)
     places = {each.column: place for place, each in enumerate(watch.references)} | {ALERTS: len(watch.references)}
-    told = [{**_plain(each), "chart": _chart(test, places[each.column], each)} for each in found]
+    levels = {each.column: each.own_of for each in watch.references}
+    told = []
+    for each in found:
+        # A level, or the share of alerts, which is the first bin of its own.
+        own = levels[each.column](each.examples[0]) if each.change is Change.MIX else 0
+        told.append({**_plain(each), "chart": _chart(test, places[each.column], each, NEW + 1 + own)})
     return {
         "state": held.getvalue(),
         "found": orjson.dumps(told).decode(),
@@ -172,8 +178,8 @@ def _plain(found: Drift) -> dict[str, Any]:
     }
 
 
-def _chart(test: DriftTest, place: int, found: Drift) -> dict[str, Any]:
-    """By period: what the numbers are to what they were, or the share that the change is about."""
+def _chart(test: DriftTest, place: int, found: Drift, bin_: int) -> dict[str, Any]:
+    """By period: what the numbers are to what they were, or the share that the change is about, that of a bin or so."""
     counts, sums = test.periods[:, place], test.sums[:, place]
     if found.change.value == "numbers":
         usual = test.usual[place, 1] / max(test.usual[place, 0], 1.0)
@@ -181,7 +187,7 @@ def _chart(test: DriftTest, place: int, found: Drift) -> dict[str, Any]:
         values = np.where(sums[:, 0] > 0, np.exp(sums[:, 1] / known - usual), np.nan)
         label = "times what it was" if found.factor is not None else "spreads, as a factor of e"
     else:
-        code = {"format": 0, "missing": MISSING, "levels": 2}.get(found.change.value, 3)
+        code = {"format": UNREADABLE, "missing": MISSING, "levels": NEW}.get(found.change.value, bin_)
         total = np.maximum(counts.sum(axis=1), 1)
         values, label = counts[:, code] / total, "share of records"
     shown = [None if np.isnan(value) else round(float(value), 5) for value in values]

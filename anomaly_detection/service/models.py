@@ -19,6 +19,7 @@ __all__ = [
     "digest_of",
     "find_model",
     "has_digest",
+    "learned_until",
     "new_file",
     "put_into_effect",
 ]
@@ -74,6 +75,16 @@ def add_model(
 def put_into_effect(connection: Connection, stream_id: int, version: int, who: str, comment: str | None = None) -> None:
     """Have a version judge from now on."""
     change(connection, STREAM, stream_id, {"model_version": version}, who, "promote", comment)
+
+
+def learned_until(connection: Connection, model_id: int) -> str:
+    """When a model that learned from the newest records was made. Empty for one from elsewhere, and for a challenger.
+
+    A challenger has not learned from what it was compared on, nor from what came later.
+    """
+    is_of_newest = (models.c.source.like("job %"), models.c.comparison.is_(None))
+    query = select(models.c.created).where(models.c.id == model_id, *is_of_newest)
+    return connection.execute(query).scalar() or ""
 
 
 def find_model(connection: Connection, stream_id: int, version: int) -> RowMapping | None:

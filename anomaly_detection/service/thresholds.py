@@ -23,6 +23,7 @@ def consequence(
 
     With `days`, of those alone that came in so many days until now.
 
+    Of less than a day nothing is said by day: a file of years may come in a minute.
     A record would have been one whose p-value is at most the ratio, whichever model gave it.
     """
     which = [records.c.stream_id == stream.id, records.c.state == "judged"]
@@ -53,9 +54,9 @@ def consequence(
         "records": count,
         "since": since,
         "alerts": alerts,
-        "alerts_per_day": alerts / lasted if lasted > 0 else None,
+        "alerts_per_day": alerts / lasted if lasted >= 1 else None,
         "alerts_then": then,
-        "alerts_per_day_then": then / lasted if then is not None and lasted > 0 else None,
+        "alerts_per_day_then": then / lasted if then is not None and lasted >= 1 else None,
     }
 
 

@@ -13,6 +13,7 @@ from anomaly_detection.service.pages.rendering import as_files, html
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.alerts import get_alert
+from anomaly_detection.service.routes.jobs import list_jobs
 from anomaly_detection.service.routes.learning import get_learning, get_questions
 from anomaly_detection.service.routes.models import list_models, promote_model, queue_training, roll_back_model
 from anomaly_detection.service.routes.rules import list_rules
@@ -53,6 +54,7 @@ def stream_page(visit: Visit) -> Response:
         if problem.status != 409:
             raise
         hindrance = problem.detail
+    newest = visit.get(list_jobs, [("stream", name), ("limit", "10")])["jobs"]
     return html(
         "stream",
         visit=visit,
@@ -64,6 +66,7 @@ def stream_page(visit: Visit) -> Response:
         days=_DAYS,
         rule_files=as_files("/v1/rules", [("stream", name)]),
         models=visit.get(list_models, name=name)["models"],
+        training=next((job for job in newest if job["kind"] == "train"), None),
         columns=columns,
         hindrance=hindrance,
         drift=visit.get(get_drift, name=name),
@@ -126,6 +129,7 @@ _DOING: dict[str, Callable[[Visit, str], object]] = {
     ),
     "promote": _promote,
     "roll back": lambda visit, name: visit.change(roll_back_model, {}, name=name),
+    "decide": _decide,
     "learn from verdicts": lambda visit, name: visit.change(change_stream, {"learns": True}, name=name),
     "ignore verdicts": lambda visit, name: visit.change(change_stream, {"learns": False}, name=name),
 }

@@ -56,7 +56,7 @@
       made.scales = { x: { range: (_, low, high) => (low === high ? [low - DAY, high + DAY] : [low - 0.03 * (high - low), high + 0.03 * (high - low)]) } };
     } else {
       made.scales = { left: fromZero, right: fromZero };
-      made.axes.push({ ...scale, scale: "right", side: 1, grid: { show: false } });
+      if (chart.series.length > 1) made.axes.push({ ...scale, scale: "right", side: 1, grid: { show: false } });
     }
     return made;
   }
