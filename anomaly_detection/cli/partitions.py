@@ -69,8 +69,8 @@ def sample(arguments: argparse.Namespace) -> pd.DataFrame:
     """The records to learn from, of many files; raises the library's errors."""
     if arguments.sample is None:
         raise DataError(
-            f"{arguments.data} is a folder or a pattern, no single file; give --sample K to learn from K of its records,"
-            " for they are held in memory."
+            f"{arguments.data} is a folder or a pattern, no single file; give --sample K to learn from K of its"
+            " records, for they are held in memory."
         )
     _refuse_layout(arguments)
     workers = _workers(arguments) if arguments.workers or arguments.cluster else None
