@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from service_example import model_file, simulated, started
-from test_inbox_browser import browser, page, pytestmark  # noqa: F401
+from test_inbox_browser import browser, errors, page, pytestmark  # noqa: F401
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
