@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import Table, delete, update
 from starlette.testclient import TestClient
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
@@ -30,11 +31,13 @@ from anomaly_detection.service.configuration import Configuration, database_url
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.incoming import Incoming, table
 from anomaly_detection.service.service import Service
+from anomaly_detection.service.tables import cases
 from anomaly_detection.service.worker import work
 
 ROOT = Path(__file__).parent.parent
 PRODUCTS = (("P1", "Vaccine", 4.0, 20.0), ("P2", "Chips", 21.0, 5.0), ("P3", "Fish", 1.0, 8.0))
 START = datetime(2026, 1, 1)
+RECORDS = "/v1/streams/default/records"
 # As pyproject.toml has it.
 _WARNINGS = "error,ignore:'imghdr' is deprecated"
 
@@ -198,6 +201,27 @@ def on(kind: str, serving: Any, folder: Path, **settings: Any) -> Iterator[Servi
 
 BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
 """The databases that what is kept is tested on."""
+
+
+def emptied(service: Service, *tables: Table) -> TestClient:
+    """A client of a service whose tables are empty, in an order in which none is still referred to."""
+    with service.database.writing() as connection:
+        connection.execute(update(cases).values(follows=None, merged_into=None))
+        for each in tables:
+            connection.execute(delete(each))
+    service.reload()
+    return client_of(service)
+
+
+def raised(client: TestClient, *numbers: int, **fields: Any) -> list[int]:
+    """The alerts of records that are odd in one way."""
+    sent = [{**hot(number), "product": "Fish", "productId": "P3", **fields} for number in numbers]
+    return [each["alert_id"] for each in client.post(RECORDS, json=sent).json()["alerts"]]
+
+
+def case_number(client: TestClient, alert: int) -> int:
+    """The case of an alert."""
+    return int(client.get(f"/v1/alerts/{alert}").json()["case_id"])
 
 
 def is_problem(answer: Any, status: int) -> bool:

@@ -10,8 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_example import PRODUCTS, client_of, hot, resting, simulated, work_off
-from sqlalchemy import delete, update
+from service_example import (
+    PRODUCTS,
+    RECORDS,
+    case_number,
+    client_of,
+    emptied,
+    hot,
+    raised,
+    resting,
+    simulated,
+    work_off,
+)
 from starlette.testclient import TestClient
 
 from anomaly_detection.service import jobs
@@ -21,7 +31,6 @@ from anomaly_detection.service.pages.start import LATEST
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.tables import alerts, cases, records
 
-RECORDS = "/v1/streams/default/records"
 SCRIPT = "<script>alert(1)</script>"
 ON_STREAM = {"HX-Request": "true", "HX-Current-URL": "http://127.0.0.1/streams/default"}
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
@@ -35,11 +44,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture
 def client(service: Service) -> TestClient:
-    with service.database.writing() as connection:
-        connection.execute(update(cases).values(follows=None, merged_into=None))
-        for each in (records, alerts, cases):
-            connection.execute(delete(each))
-    return client_of(service)
+    return emptied(service, records, alerts, cases)
 
 
 def page(client: TestClient, path: str, status: int = 200, **query: Any) -> str:
@@ -53,19 +58,10 @@ def page(client: TestClient, path: str, status: int = 200, **query: Any) -> str:
     return answer.text
 
 
-def raised(client: TestClient, *numbers: int, **fields: Any) -> list[int]:
-    sent = [{**hot(number), "product": "Fish", "productId": "P3", **fields} for number in numbers]
-    return [each["alert_id"] for each in client.post(RECORDS, json=sent).json()["alerts"]]
-
-
-def case_of(client: TestClient, alert: int) -> int:
-    return int(client.get(f"/v1/alerts/{alert}").json()["case_id"])
-
-
 def different(client: TestClient) -> list[int]:
     """Cases of different causes: the same is odd of different products."""
     found = [
-        case_of(client, each)
+        case_number(client, each)
         for i, (number, name, *_) in enumerate(PRODUCTS)
         for each in raised(client, i, product=name, productId=number)
     ]
@@ -93,7 +89,7 @@ def test_the_inbox_lists_cases_the_worst_first(client: TestClient) -> None:
 
 
 def test_the_filters_are_those_of_the_api(client: TestClient) -> None:
-    number_of = case_of(client, raised(client, 1)[0])
+    number_of = case_number(client, raised(client, 1)[0])
     assert f"case-{number_of}" in page(
         client, "/", stream="default", min_severity="25", text="hot-1", since="2020-01-01"
     )
@@ -130,7 +126,7 @@ def test_a_verdict_is_a_change_of_the_api_and_can_be_undone(
     client: TestClient, do: str, state: str, verdict: str | None
 ) -> None:
     alert = raised(client, 1)[0]
-    case = case_of(client, alert)
+    case = case_number(client, alert)
     text = act(client, ids=case, do=do).text
     assert "1 case with 1 alert" in text
     assert f'id="case-{case}"' not in text or state != "resolved"
@@ -154,7 +150,7 @@ def test_many_cases_are_changed_together_or_none(client: TestClient) -> None:
 
 
 def test_snoozing_taking_and_comments(client: TestClient) -> None:
-    case = case_of(client, raised(client, 1)[0])
+    case = case_number(client, raised(client, 1)[0])
     path = f"/v1/cases/{case}"
     assert f'id="case-{case}"' not in act(client, ids=case, do="snooze", days="7", or_worse="yes").text
     snoozed = client.get(path).json()
@@ -186,7 +182,7 @@ def test_after_a_verdict_on_its_page_the_next_case_is_there(client: TestClient) 
 
 
 def test_what_cannot_be_done_says_so(client: TestClient) -> None:
-    case = case_of(client, raised(client, 1)[0])
+    case = case_number(client, raised(client, 1)[0])
     assert "No case is chosen" in act(client, do="expected").text
     assert "called by their numbers" in act(client, ids="x", do="expected").text
     assert "not 'burn'" in act(client, ids=case, do="burn").text
@@ -201,13 +197,13 @@ def test_what_cannot_be_done_says_so(client: TestClient) -> None:
 
 
 def test_a_change_is_made_on_whatever_page(client: TestClient) -> None:
-    case = case_of(client, raised(client, 1)[0])
+    case = case_number(client, raised(client, 1)[0])
     assert act(client, f"/cases/{'9' * 5000}", ids=case, do="acknowledge").status_code == 200
     assert client.get(f"/v1/cases/{case}").json()["state"] == "acknowledged"
 
 
 def test_every_button_is_something_that_can_be_done(client: TestClient) -> None:
-    case = case_of(client, raised(client, 1)[0])
+    case = case_number(client, raised(client, 1)[0])
     act(client, ids=case, do="snooze", days="1")
     texts = page(client, "/", snoozed="too") + page(client, f"/cases/{case}")
     act(client, ids=case, do="acknowledge")
@@ -217,7 +213,7 @@ def test_every_button_is_something_that_can_be_done(client: TestClient) -> None:
 
 def test_the_page_of_a_case_says_why_and_what_came_before(client: TestClient) -> None:
     first, second = raised(client, 1, 2)
-    case = case_of(client, first)
+    case = case_number(client, first)
     text = unescape(page(client, f"/cases/{case}"))
     alert = client.get(f"/v1/alerts/{second}").json()
     assert all(reason["text"] in text for reason in alert["reasons"])
@@ -259,7 +255,7 @@ def test_what_comes_from_data_is_text(client: TestClient) -> None:
         "long": "<p>" * 5000,
     }
     sent = client.post(RECORDS, json=[{**hot(1), **wide, **hostile}]).json()
-    case = case_of(client, sent["alerts"][0]["alert_id"])
+    case = case_number(client, sent["alerts"][0]["alert_id"])
     act(client, ids=case, do="comment", comment=SCRIPT)
     paths = (
         "/",
@@ -371,7 +367,7 @@ def test_the_sample_is_a_stream_of_its_own(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_overview_shows_what_the_api_counts(client: TestClient) -> None:
     different(client)
-    case = case_of(client, raised(client, 7)[0])
+    case = case_number(client, raised(client, 7)[0])
     act(client, ids=case, do="false alarm")
     found = client.get("/v1/overview").json()
     text = unescape(page(client, "/overview", days="7"))

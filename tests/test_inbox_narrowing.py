@@ -9,14 +9,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from service_example import BOTH, PRODUCTS, client_of, hot, is_problem, on, resting
+from service_example import BOTH, PRODUCTS, RECORDS, client_of, hot, is_problem, on, resting
 from starlette.testclient import TestClient
 
 from anomaly_detection.service.case_facets import categories_of
 from anomaly_detection.service.routes import views
 from anomaly_detection.service.service import Service
 
-RECORDS = "/v1/streams/default/records"
 FORMULA = "=cmd|' /C calc'!A0"
 
 

@@ -9,14 +9,13 @@ from typing import Any
 
 import orjson
 import pytest
-from service_example import PRODUCTS, client_of, hot, resting
-from sqlalchemy import delete, update
+from service_example import PRODUCTS, case_number, emptied, raised, resting
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.tables import alerts, cases, records, rules
 
-RECORDS = "/v1/streams/default/records"
 SCRIPT = "<script>alert(1)</script>"
 
 
@@ -28,21 +27,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 @pytest.fixture
 def client(service: Service) -> TestClient:
-    with service.database.writing() as connection:
-        connection.execute(update(cases).values(follows=None, merged_into=None))
-        for each in (records, alerts, cases, rules):
-            connection.execute(delete(each))
-    service.reload()
-    return client_of(service)
-
-
-def raised(client: TestClient, *numbers: int, **fields: Any) -> list[int]:
-    sent = [{**hot(number), "product": "Fish", "productId": "P3", **fields} for number in numbers]
-    return [each["alert_id"] for each in client.post(RECORDS, json=sent).json()["alerts"]]
-
-
-def case_of(client: TestClient, alert: int) -> int:
-    return int(client.get(f"/v1/alerts/{alert}").json()["case_id"])
+    return emptied(service, records, alerts, cases, rules)
 
 
 def post(client: TestClient, path: str, where: str = "/", **form: Any) -> Any:
@@ -63,7 +48,7 @@ def form_of(text: str) -> dict[str, Any]:
 
 def test_two_keys_hide_what_is_like_an_alert(client: TestClient) -> None:
     first, second = raised(client, 1, 2, supplier=SCRIPT)
-    case = case_of(client, first)
+    case = case_number(client, first)
     went = post(client, "/cases", "/?stream=default", ids=case, do="hide")
     where = went.headers["HX-Redirect"]
     worst = client.get(f"/v1/cases/{case}").json()["alerts_shown"][0]["id"]
@@ -143,7 +128,7 @@ def test_a_rule_is_made_from_one_case_that_is_seen(client: TestClient) -> None:
     one, other = (
         raised(client, i, product=name, productId=number)[0] for i, (number, name, *_) in enumerate(PRODUCTS[:2])
     )
-    both = [case_of(client, one), case_of(client, other)]
+    both = [case_number(client, one), case_number(client, other)]
     assert "choose no more" in post(client, "/cases", ids=both, do="hide").text
     client.post("/v1/rules", json={"stream": "default", "where": {"product": PRODUCTS[0][1]}, "reason": "known"})
     assert post(client, "/cases", ids=both[0], do="hide").status_code == 409
@@ -151,7 +136,7 @@ def test_a_rule_is_made_from_one_case_that_is_seen(client: TestClient) -> None:
 
 def test_cases_are_merged_and_put_back(client: TestClient) -> None:
     found = [
-        case_of(client, raised(client, i, product=name, productId=number)[0])
+        case_number(client, raised(client, i, product=name, productId=number)[0])
         for i, (number, name, *_) in enumerate(PRODUCTS)
     ]
     assert "two cases or more" in post(client, "/cases", ids=found[0], do="merge").text
@@ -168,19 +153,19 @@ def test_cases_are_merged_and_put_back(client: TestClient) -> None:
 
 def test_a_case_is_split(client: TestClient) -> None:
     first, second = raised(client, 1, 2)
-    case = case_of(client, first)
+    case = case_number(client, first)
     assert f'href="/cases/{case}/split"' in client.get(f"/cases/{case}").text
     text = client.get(f"/cases/{case}/split").text
     assert set(re.findall(r'name="alerts" value="(\d+)"', text)) == {str(first), str(second)}
     assert "No alert is chosen" in post(client, f"/cases/{case}/split").text
     assert post(client, f"/cases/{case}/split", alerts=[first, second]).status_code == 409
     went = post(client, f"/cases/{case}/split", alerts=second)
-    assert went.headers["HX-Redirect"] == f"/cases/{case_of(client, second)}"
-    assert case_of(client, second) != case_of(client, first) == case
+    assert went.headers["HX-Redirect"] == f"/cases/{case_number(client, second)}"
+    assert case_number(client, second) != case_number(client, first) == case
 
 
 def test_a_case_is_given_to_somebody(client: TestClient) -> None:
-    case = case_of(client, raised(client, 1)[0])
+    case = case_number(client, raised(client, 1)[0])
     post(client, "/cases", ids=case, do="give", assignee=" Ann ")
     assert client.get(f"/v1/cases/{case}").json()["assignee"] == "Ann"
     post(client, "/cases", ids=case, do="give", assignee="")

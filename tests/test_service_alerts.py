@@ -9,15 +9,13 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
-from service_example import hot, is_problem, simulated
+from service_example import RECORDS, hot, is_problem, simulated
 from starlette.testclient import TestClient
 
 from anomaly_detection.data.chunks import read_table
 from anomaly_detection.data.layout import Layout
 from anomaly_detection.service import workbook
 from anomaly_detection.service.service import Service
-
-RECORDS = "/v1/streams/default/records"
 
 
 def new_alerts(client: TestClient, first: int, count: int, **fields: Any) -> list[int]:

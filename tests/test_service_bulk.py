@@ -25,6 +25,7 @@ import requests
 from anyio import to_thread
 from service_example import (
     BOTH,
+    RECORDS,
     client_of,
     hot,
     is_problem,
@@ -48,7 +49,6 @@ from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.tables import records
 
-RECORDS = "/v1/streams/default/records"
 ASYNC = {"Prefer": "respond-async"}
 
 

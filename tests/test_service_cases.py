@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from service_example import client_of, hot, is_problem
-from sqlalchemy import delete, update
+from service_example import case_number, emptied, hot, is_problem, raised
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from anomaly_detection.service import keeping
@@ -14,28 +14,15 @@ from anomaly_detection.service.service import Service
 from anomaly_detection.service.tables import alerts, records, rules, settings
 from anomaly_detection.service.tables import cases as table
 
-RECORDS = "/v1/streams/default/records"
-
 
 @pytest.fixture
 def client(service: Service) -> TestClient:
     """Of a service without records."""
-    with service.database.writing() as connection:
-        connection.execute(update(table).values(follows=None, merged_into=None))
-        for each in (records, alerts, table, rules, settings):
-            connection.execute(delete(each))
-    service.reload()
-    return client_of(service)
-
-
-def raised(client: TestClient, *numbers: int, **fields: Any) -> list[int]:
-    sent = [{**hot(number), "product": "Fish", "productId": "P3", **fields} for number in numbers]
-    return [each["alert_id"] for each in client.post(RECORDS, json=sent).json()["alerts"]]
+    return emptied(service, records, alerts, table, rules, settings)
 
 
 def case_of(client: TestClient, alert: int) -> Any:
-    number = client.get(f"/v1/alerts/{alert}").json()["case_id"]
-    return client.get(f"/v1/cases/{number}").json()
+    return client.get(f"/v1/cases/{case_number(client, alert)}").json()
 
 
 def cases(client: TestClient, **query: Any) -> list[int]:

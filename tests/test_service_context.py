@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_example import BOTH, client_of, hot, is_problem, on, resting, simulated
+from service_example import BOTH, RECORDS, client_of, hot, is_problem, on, resting, simulated
 from starlette.testclient import TestClient
 
 from anomaly_detection.alerts.spread import spread_of
@@ -18,8 +18,6 @@ from anomaly_detection.service import context
 from anomaly_detection.service.context import _reason, window_of
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.service import Service
-
-RECORDS = "/v1/streams/default/records"
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from service_example import client_of, resting, simulated, work_off
+from service_example import RECORDS, client_of, resting, simulated, work_off
 from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
@@ -19,7 +19,6 @@ from anomaly_detection.service.tables import drift
 from anomaly_detection.service.worker import work
 
 DRIFT = "/v1/streams/default/drift"
-RECORDS = "/v1/streams/default/records"
 
 
 def looked(service: Service, models_dir: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from service_example import client_of, is_problem, resting, simulated
+from service_example import RECORDS, client_of, is_problem, resting, simulated
 from starlette.testclient import TestClient
 
 from anomaly_detection.service.in_effect import judge_in_effect
@@ -14,7 +14,6 @@ from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.models import current_models
 from anomaly_detection.service.service import Service
 
-RECORDS = "/v1/streams/default/records"
 STREAM = "/v1/streams/default"
 
 

@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from service_example import PRODUCTS, client_of, hot, is_problem, resting
-from sqlalchemy import delete, update
+from service_example import PRODUCTS, RECORDS, emptied, hot, is_problem, resting
+from sqlalchemy import update
 from starlette.testclient import TestClient
 
 from anomaly_detection.service import channel_book, notifier, sending
@@ -27,7 +27,6 @@ from anomaly_detection.service.service import Service
 from anomaly_detection.service.tables import alerts, audit, cases, channels, messages, records, told
 
 pytest.importorskip("apprise")
-RECORDS = "/v1/streams/default/records"
 
 
 class Receiver:
@@ -78,11 +77,7 @@ def client(service: Service, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
     receiver.got.clear()
     receiver.status = 200
     monkeypatch.setattr(notifier, "_BETWEEN", 0.0)
-    with service.database.writing() as connection:
-        connection.execute(update(cases).values(follows=None, merged_into=None))
-        for each in (told, messages, channels, records, alerts, cases):
-            connection.execute(delete(each))
-    return client_of(service)
+    return emptied(service, told, messages, channels, records, alerts, cases)
 
 
 def made(client: TestClient, url: str, **said: Any) -> int:

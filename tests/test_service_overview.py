@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from service_example import BOTH, client_of, hot, is_problem, on, resting, simulated
+from service_example import BOTH, RECORDS, client_of, hot, is_problem, on, resting, simulated
 from starlette.testclient import TestClient
 
 from anomaly_detection.service import audit, keeping
-
-RECORDS = "/v1/streams/default/records"
 
 
 @pytest.fixture(params=BOTH)

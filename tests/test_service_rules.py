@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from service_example import hot, is_problem
+from service_example import RECORDS, hot, is_problem
 from starlette.testclient import TestClient
 
 from anomaly_detection.service.rules import Rule
-
-RECORDS = "/v1/streams/default/records"
 
 
 def alert(client: TestClient, number: int, **fields: Any) -> int:

@@ -8,14 +8,12 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from service_example import client_of, hot, is_problem, postgresql, running, simulated
+from service_example import RECORDS, client_of, hot, is_problem, postgresql, running, simulated
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from starlette.testclient import TestClient
 
 from anomaly_detection.service.service import Service
-
-RECORDS = "/v1/streams/default/records"
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
