@@ -36,9 +36,7 @@ def act(visit: Visit) -> Response:
         raise Problem(400, gettext("No case is chosen."))
     if not all(map(_is_number, cases)):
         raise Problem(400, "Cases are called by their numbers.")
-    do = visit.said("do")
-    if do not in DOING:
-        raise Problem(400, f"A case can be {', '.join(DOING)}; not {do[:40]!r}.")
+    do = visit.button(DOING, "A case can be")
     numbers = list(dict.fromkeys(map(int, cases)))
     if do in ("hide", "merge"):
         return {"hide": _hide, "merge": _merge}[do](visit, numbers)

@@ -21,7 +21,6 @@ from anomaly_detection.service.pages.rendering import as_files, figure, html, nu
 from anomaly_detection.service.pages.start import start_page
 from anomaly_detection.service.pages.viewer import N_, gettext
 from anomaly_detection.service.pages.visit import Pairs, Visit
-from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.cases import get_facets, list_cases
 from anomaly_detection.service.routes.streams import list_streams
 from anomaly_detection.service.routes.views import list_views, remove_view, save_view
@@ -114,8 +113,7 @@ def news_part(visit: Visit) -> Response:
 def change_views(visit: Visit) -> Response:
     """``POST /views``: save what the inbox shows under a name, or remove such a view; then the inbox again."""
     _, here = seen(visit)
-    do = visit.said("do")
-    if do == "save":
+    if visit.button(("save", "remove"), "A view can") == "save":
         asked, fields = _asked(here.query)
         asked.pop("after", None)
         # What cannot be shown is not saved.
@@ -124,10 +122,8 @@ def change_views(visit: Visit) -> Response:
         name = visit.said("name").strip()
         visit.change(save_view, {"name": name, "query": urlencode(query)})
         return inbox(replace(here, query=query), Done(gettext("Saved as %(name)s.", name=name[:100])))
-    if do == "remove":
-        removed = visit.get(remove_view, id=int(number_of(visit.said("number"), "number", whole=True)))
-        return inbox(here, Done(gettext("The view %(name)s is removed.", name=removed["name"])))
-    raise Problem(400, f"A view can save, remove; not {do[:40]!r}.")
+    removed = visit.get(remove_view, id=visit.whole("number"))
+    return inbox(here, Done(gettext("The view %(name)s is removed.", name=removed["name"])))
 
 
 def _asked(query: Pairs) -> tuple[dict[str, str], dict[str, str]]:

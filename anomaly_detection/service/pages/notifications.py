@@ -7,10 +7,10 @@ from typing import Any
 
 from starlette.responses import Response
 
+from anomaly_detection.service.pages.done import Done
 from anomaly_detection.service.pages.rendering import html
 from anomaly_detection.service.pages.viewer import gettext
 from anomaly_detection.service.pages.visit import Visit
-from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.channels import (
     list_channels,
     list_messages,
@@ -28,12 +28,12 @@ __all__ = ["change_notifications", "notifications_page"]
 _LISTED = "20"
 
 
-def notifications_page(visit: Visit, said: str = "") -> Response:
+def notifications_page(visit: Visit, said: Done | None = None) -> Response:
     """``GET /notifications``."""
     return html(
         "notifications",
         visit=visit,
-        said={"sentence": said, "cases": "", "rule": None} if said else None,
+        said=said,
         here="notifications",
         channels=visit.get(list_channels)["channels"],
         streams=visit.get(list_streams)["streams"],
@@ -45,38 +45,31 @@ def notifications_page(visit: Visit, said: str = "") -> Response:
 
 def change_notifications(visit: Visit) -> Response:
     """``POST /notifications``: do one thing, and show the page again."""
-    do = visit.said("do")
-    if do not in _DOING:
-        raise Problem(400, f"This page can {', '.join(_DOING)}; not {do[:40]!r}.")
-    return notifications_page(visit, _DOING[do](visit))
-
-
-def _id(visit: Visit) -> int:
-    return int(number_of(visit.said("number"), "number", whole=True))
+    return notifications_page(visit, Done(_DOING[visit.button(_DOING, "This page can")](visit)))
 
 
 def _add(visit: Visit) -> str:
     said: dict[str, Any] = {"name": visit.said("name").strip(), "url": visit.said("url").strip()}
     if severity := visit.said("min_severity").strip():
         said["min_severity"] = number_of(severity, "min_severity", whole=False)
-    if hour := visit.said("digest_hour"):
-        said["digest_hour"] = int(number_of(hour, "digest_hour", whole=True))
+    if visit.said("digest_hour"):
+        said["digest_hour"] = visit.whole("digest_hour")
     said |= {name: value for name in ("zone", "stream") if (value := visit.said(name).strip())}
     name = visit.change(make_a_channel, said)["name"]
     return gettext("%(name)s is told from now on. Send a test to see whether it arrives.", name=name)
 
 
 def _test(visit: Visit) -> str:
-    visit.get(test_channel, id=_id(visit))
+    visit.get(test_channel, id=visit.whole("number"))
     return gettext("The test was sent.")
 
 
 def _remove(visit: Visit) -> str:
-    return gettext("%(name)s is told no more.", name=visit.get(remove_a_channel, id=_id(visit))["name"])
+    return gettext("%(name)s is told no more.", name=visit.get(remove_a_channel, id=visit.whole("number"))["name"])
 
 
 def _again(visit: Visit) -> str:
-    return gettext("Message %(number)s is tried again.", number=visit.get(send_again, id=_id(visit))["id"])
+    return gettext("Message %(number)s is tried again.", number=visit.get(send_again, id=visit.whole("number"))["id"])
 
 
 def _address(visit: Visit) -> str:

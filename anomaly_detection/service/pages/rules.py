@@ -73,12 +73,7 @@ def rule_page(visit: Visit) -> Response:
 
 def change_rules(visit: Visit) -> Response:
     """``POST /rules``: make one, and show the inbox without what it hides; or revoke one."""
-    do = visit.said("do")
-    if do == "make":
-        return _make(visit)
-    if do == "revoke":
-        return _revoke(visit)
-    raise Problem(400, f"A rule can make, revoke; not {do[:40]!r}.")
+    return _make(visit) if visit.button(("make", "revoke"), "A rule can") == "make" else _revoke(visit)
 
 
 def _make(visit: Visit) -> Response:

@@ -7,10 +7,10 @@ from typing import Any
 
 from starlette.responses import Response
 
+from anomaly_detection.service.pages.done import Done
 from anomaly_detection.service.pages.rendering import html
 from anomaly_detection.service.pages.viewer import gettext
 from anomaly_detection.service.pages.visit import Visit
-from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.sources import (
     change_source,
     list_files,
@@ -19,19 +19,18 @@ from anomaly_detection.service.routes.sources import (
     remove_a_source,
 )
 from anomaly_detection.service.routes.streams import list_streams
-from anomaly_detection.service.shapes import number_of
 
 __all__ = ["change_sources", "sources_page"]
 
 _LISTED = "20"
 
 
-def sources_page(visit: Visit, said: str = "") -> Response:
+def sources_page(visit: Visit, said: Done | None = None) -> Response:
     """``GET /sources``."""
     return html(
         "sources",
         visit=visit,
-        said={"sentence": said, "cases": "", "rule": None} if said else None,
+        said=said,
         here="sources",
         sources=visit.get(list_sources)["sources"],
         streams=visit.get(list_streams)["streams"],
@@ -41,14 +40,7 @@ def sources_page(visit: Visit, said: str = "") -> Response:
 
 def change_sources(visit: Visit) -> Response:
     """``POST /sources``: do one thing, and show the page again."""
-    do = visit.said("do")
-    if do not in _DOING:
-        raise Problem(400, f"This page can {', '.join(_DOING)}; not {do[:40]!r}.")
-    return sources_page(visit, _DOING[do](visit))
-
-
-def _number(visit: Visit, name: str) -> int:
-    return int(number_of(visit.said(name).strip(), name, whole=True))
+    return sources_page(visit, Done(_DOING[visit.button(_DOING, "This page can")](visit)))
 
 
 def _watch(visit: Visit) -> str:
@@ -59,18 +51,18 @@ def _watch(visit: Visit) -> str:
 
 def _ask(visit: Visit) -> str:
     said: dict[str, Any] = {name: visit.said(name).strip() for name in ("stream", "url", "query", "watermark")}
-    made = visit.change(make_a_source, {**said, "every": _number(visit, "every")})
+    made = visit.change(make_a_source, {**said, "every": visit.whole("every")})
     told = gettext("%(name)s is asked every %(every)s seconds for the stream %(stream)s.")
     return told % {"name": made["target"], "every": made["settings"]["every"], "stream": made["stream"]}
 
 
 def _paused(visit: Visit, paused: bool) -> str:
-    made = visit.change(change_source, {"paused": paused}, id=_number(visit, "number"))
+    made = visit.change(change_source, {"paused": paused}, id=visit.whole("number"))
     return (gettext("%(name)s is paused.") if paused else gettext("%(name)s goes on.")) % {"name": made["target"]}
 
 
 def _remove(visit: Visit) -> str:
-    removed = visit.get(remove_a_source, id=_number(visit, "number"))
+    removed = visit.get(remove_a_source, id=visit.whole("number"))
     return gettext("%(name)s is looked at no more.", name=removed["target"])
 
 

@@ -97,9 +97,7 @@ def _address(rule: Mapping[str, Any]) -> str:
 
 def change_stream_page(visit: Visit) -> Response:
     """``POST /streams/{name}``: do one thing with a stream, and show it again."""
-    do, name = visit.said("do"), visit.path["name"]
-    if do not in _DOING:
-        raise Problem(400, f"A stream can {', '.join(_DOING)}; not {do[:40]!r}.")
+    do, name = visit.button(_DOING, "A stream can"), visit.path["name"]
     _DOING[do](visit, name)
     return went_to(visit, f"/start/{name}" if do == "learn" else f"/streams/{name}")
 
@@ -113,8 +111,7 @@ def _set_threshold(visit: Visit, name: str) -> None:
 
 
 def _promote(visit: Visit, name: str) -> None:
-    version = visit.said("number")
-    visit.change(promote_model, {}, name=name, version=int(number_of(version, "number", whole=True)))
+    visit.change(promote_model, {}, name=name, version=visit.whole("number"))
 
 
 def _decide(visit: Visit, name: str) -> None:

@@ -13,7 +13,6 @@ from anomaly_detection.service.pages.rendering import html
 from anomaly_detection.service.pages.viewer import N_, gettext
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.passwords import SHORTEST
-from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.streams import list_streams
 from anomaly_detection.service.routes.users import (
     change_user,
@@ -24,7 +23,6 @@ from anomaly_detection.service.routes.users import (
     make_key,
     make_user,
 )
-from anomaly_detection.service.shapes import number_of
 
 __all__ = ["change_users", "users_page"]
 
@@ -53,18 +51,11 @@ def users_page(visit: Visit, said: Done | None = None, made: dict[str, Any] | No
 
 def change_users(visit: Visit) -> Response:
     """``POST /users``: do one thing, and show the page again."""
-    do = visit.said("do")
-    if do not in _DOING:
-        raise Problem(400, f"This page can {', '.join(_DOING)}; not {do[:40]!r}.")
-    told, made = _DOING[do](visit)
+    told, made = _DOING[visit.button(_DOING, "This page can")](visit)
     return users_page(visit, Done(told), made)
 
 
 Told = tuple[str, dict[str, Any] | None]
-
-
-def _id(visit: Visit) -> int:
-    return int(number_of(visit.said("number"), "number", whole=True))
 
 
 def _add_user(visit: Visit) -> Told:
@@ -73,17 +64,17 @@ def _add_user(visit: Visit) -> Told:
 
 
 def _set_role(visit: Visit) -> Told:
-    made = visit.change(change_user, {"role": visit.said("role")}, id=_id(visit))
+    made = visit.change(change_user, {"role": visit.said("role")}, id=visit.whole("number"))
     return gettext("%(name)s has the role %(role)s now.", name=made["name"], role=gettext(made["role"])), None
 
 
 def _set_password(visit: Visit) -> Told:
-    made = visit.change(change_user, {"password": visit.said("password")}, id=_id(visit))
+    made = visit.change(change_user, {"password": visit.said("password")}, id=visit.whole("number"))
     return gettext("%(name)s has another password, and logs in anew.", name=made["name"]), None
 
 
 def _remove_user(visit: Visit) -> Told:
-    return gettext("%(name)s is removed.", name=visit.get(delete_user, id=_id(visit))["name"]), None
+    return gettext("%(name)s is removed.", name=visit.get(delete_user, id=visit.whole("number"))["name"]), None
 
 
 def _add_key(visit: Visit) -> Told:
@@ -94,7 +85,7 @@ def _add_key(visit: Visit) -> Told:
 
 def _remove_key(visit: Visit) -> Told:
     return gettext(
-        "The key %(name)s is worth nothing any more.", name=visit.get(delete_key, id=_id(visit))["name"]
+        "The key %(name)s is worth nothing any more.", name=visit.get(delete_key, id=visit.whole("number"))["name"]
     ), None
 
 

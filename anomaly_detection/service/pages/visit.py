@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from anomaly_detection.service.operations import Call, Operation
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.session import get_session
 from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import check
+from anomaly_detection.service.shapes import check, number_of
 
 __all__ = ["Visit"]
 
@@ -83,3 +83,14 @@ class Visit:
         if len(values) > 1:
             raise Problem(400, f"The field {name} is given twice.")
         return values[0] if values else ""
+
+    def whole(self, name: str) -> int:
+        """A field of the form that is a whole number; `Problem` (400) where it is none."""
+        return int(number_of(self.said(name).strip(), name, whole=True))
+
+    def button(self, known: Collection[str], who_can: str) -> str:
+        """The value of the button that was pressed; `Problem` (400) where the page has no such button."""
+        do = self.said("do")
+        if do not in known:
+            raise Problem(400, f"{who_can} {', '.join(known)}; not {do[:40]!r}.")
+        return do
