@@ -66,7 +66,6 @@ class Judge:
         self._judged: tuple[str, ...] = tuple(name for name in schema.names(*_JUDGED) if name not in LEAKS)
         self.compared = tuple(schema.names(Role.NUMERIC, Role.CATEGORICAL))
         """The columns that records can be compared by."""
-        self._prepare()
 
     @classmethod
     def load(cls, path: Path, model_id: int, version: int, ratio: float | None = None) -> Judge:
@@ -90,11 +89,8 @@ class Judge:
 
     def decisions(self, records: Sequence[Incoming]) -> list[float | None]:
         """The decision on each of some records, None where one cannot be judged."""
-        parts: list[tuple[list[int], Batch]] = []
-        places = [place for place, record in enumerate(records) if not self._hindrance(record)]
-        self._in_parts(records, places, lambda table: score_table(self.detector, table), parts, {})
         found: list[float | None] = [None] * len(records)
-        for some, batch in parts:
+        for some, batch in self._parts(records, lambda table: score_table(self.detector, table))[0]:
             for place, decision in zip(some, batch.decisions.tolist(), strict=True):
                 found[place] = decision
         return found
@@ -104,15 +100,12 @@ class Judge:
         found: list[str | None] = [None] * len(records)
         if self.detector.preprocessor.evidence_ is None:
             return found
-        parts: list[tuple[list[int], Any]] = []
-        places = [place for place, record in enumerate(records) if not self._hindrance(record)]
-        self._in_parts(records, places, lambda table: self.detector.extract(table)[0], parts, {})
-        for some, features in parts:
+        for some, features in self._parts(records, lambda table: self.detector.extract(table)[0])[0]:
             for place, name in zip(some, self.detector.preprocessor.leading(features), strict=True):
                 found[place] = name
         return found
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
         """Compile and load what the first record, batch and alert of a process need, before a client waits for it."""
         empty = Incoming({})
         for count in (1, _BATCH):
@@ -121,10 +114,7 @@ class Judge:
 
     def judge(self, records: Sequence[Incoming]) -> Verdicts:
         """Judge records that came together; one that cannot be judged does not hinder the others."""
-        errors = {place: error for place, record in enumerate(records) if (error := self._hindrance(record))}
-        parts: list[tuple[list[int], Batch]] = []
-        places = [place for place in range(len(records)) if place not in errors]
-        self._in_parts(records, places, lambda table: score_table(self.detector, table), parts, errors)
+        parts, errors = self._parts(records, lambda table: score_table(self.detector, table))
         alerting = dict(sorted(each for part in parts for each in self._alerts(records, *part)))
         homes = {place: (batch, at) for places, batch in parts for at, place in enumerate(places)}
         if len(records) == 1 and parts:
@@ -155,9 +145,7 @@ class Judge:
 
     def read(self, records: Sequence[Incoming]) -> tuple[list[int], pd.DataFrame]:
         """Clean records with the columns that follow from others, of those that can be read; and their places."""
-        parts: list[tuple[list[int], pd.DataFrame]] = []
-        places = [place for place, record in enumerate(records) if not self._hindrance(record)]
-        self._in_parts(records, places, lambda table: self.detector.preprocessor.extend(table)[0], parts, {})
+        parts, _ = self._parts(records, lambda table: self.detector.preprocessor.extend(table)[0])
         if not parts:
             return [], pd.DataFrame()
         frames = [frame for _, frame in parts]
@@ -173,6 +161,16 @@ class Judge:
                 return ""
         some = ", ".join(sorted(self._judged)[:3])
         return f"The record holds no value in any column that the model knows, such as {some}."
+
+    def _parts(
+        self, records: Sequence[Incoming], use: Callable[[Any], _Made]
+    ) -> tuple[list[tuple[list[int], _Made]], dict[int, str]]:
+        """What is made of the records that can be judged, with their places; and what hinders each of the others."""
+        errors = {place: error for place, record in enumerate(records) if (error := self._hindrance(record))}
+        parts: list[tuple[list[int], _Made]] = []
+        places = [place for place in range(len(records)) if place not in errors]
+        self._in_parts(records, places, use, parts, errors)
+        return parts, errors
 
     def _in_parts(
         self,

@@ -74,6 +74,8 @@ class Loaded:
         for stream_id, row in rows.items():
             judge = self.judge(stream_id)
             made = judge_in_effect(self._database, self._models_dir, row, judge)
+            if judge is None or made.model_id != judge.model_id:
+                made.prepare()
             if made is not judge:
                 self._models[stream_id] = _Model(made, row["created"])
         for stream_id in self._models.keys() - rows.keys():

@@ -184,8 +184,8 @@ class Service:
         if given is None:
             return
         path = new_file(self.configuration.models_dir, stream_id)
-        # Loading it says what is wrong with it.
-        Judge.load(given, 0, 0)
+        # Loading it says what is wrong with it, and so does judging by it.
+        Judge.load(given, 0, 0).prepare()
         source = f"file {digest_of(given)}"
         with self.database.reading() as connection:
             if has_digest(connection, stream_id, source):

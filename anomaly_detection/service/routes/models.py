@@ -91,7 +91,7 @@ def _keep(service: Service, call: Call, body: bytes | Path) -> Response:
         try:
             # What is kept is what was read: nothing else that a file holds comes here.
             save_detector(load_detector(given), path)
-            Judge.load(path, 0, 0)
+            Judge.load(path, 0, 0).prepare()
             source = f"upload {digest_of(given)}"
         except AnomalyDetectionError as error:
             raise Problem(400, str(error).replace(str(given), "The body")) from error
