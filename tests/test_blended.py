@@ -10,7 +10,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from mlx_iforest import BlendedIsolationForest
-from mlx_iforest.blended import MEMBERS, TAMING, Columns, member_trees
+from mlx_iforest.blended import TAMING, Columns
+from mlx_iforest.members import MEMBERS, member_trees
 from mlx_iforest.score_function import BLEND
 from mlx_iforest.scoring import Spread
 

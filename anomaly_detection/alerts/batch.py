@@ -19,8 +19,8 @@ from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.records import is_record
 from anomaly_detection.data.table import Table
 from anomaly_detection.data.well_formed_text import well_formed_cells
-from anomaly_detection.detector import Detector
 from anomaly_detection.explain.explanations import Explanation, explain_features
+from anomaly_detection.trained_detector import TrainedDetector
 
 __all__ = ["Batch"]
 
@@ -38,7 +38,7 @@ class Batch:
 
     Attributes
     ----------
-    detector : Detector
+    detector : TrainedDetector
         What judged them.
     rows : ndarray (n,) int64
         Each record's number in the whole input, from 1.
@@ -61,7 +61,7 @@ class Batch:
         How reasons call each record; by its number in `rows` if not given.
     """
 
-    detector: Detector
+    detector: TrainedDetector
     rows: npt.NDArray[np.int64]
     records: Any
     table: Table

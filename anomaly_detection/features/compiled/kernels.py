@@ -23,8 +23,13 @@ _NO_WIDTH = np.float32(1e6)
 
 
 def are_compiled() -> bool:
-    """Whether all of these are compiled, in this process or an earlier one."""
-    return all(is_compiled(kernel) for kernel in (place, weigh, heaviest, deviations, largest, run, keys, agree))
+    """Whether all that a batch needs is compiled, in this process or an earlier one."""
+    return all(is_compiled(kernel) for kernel in (place, weigh, heaviest, deviations, largest, run, keys))
+
+
+def is_one_compiled() -> bool:
+    """Whether what only a record by itself needs is compiled too."""
+    return is_compiled(agree)
 
 
 @compiled(error_model="numpy")
