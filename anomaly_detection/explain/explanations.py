@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from math import isclose
+from math import isclose, isfinite
 from typing import Any
 
 import numpy as np
@@ -234,7 +234,8 @@ class _Told:
                 feature = teller_of[columns[0]] = next(beside, feature)
             by_feature.setdefault(feature, []).append(player)
         self._join_repeats(row, by_feature, strict)
-        strongest = sorted(by_feature.items(), key=lambda told: -self.falls[row, told[1]].sum())[:top]
+        falls = self.falls[row]
+        strongest = sorted(by_feature.items(), key=lambda told: -_total(falls, told[1]))[:top]
         return tuple(self._reason(row, feature, players) for feature, players in strongest)
 
     def _join_repeats(self, row: int, by_feature: dict[int, list[int]], strict: bool) -> None:
@@ -295,7 +296,7 @@ class _Told:
             source = replace(source, group_by=beside)
         kind = KINDS[source.kind]
         (value, usual), (low, high) = self.units.of(row, feature), self.units.between(row, feature)
-        between = (low, high) if np.isfinite(low) and np.isfinite(high) else None
+        between = (low, high) if isfinite(low) and isfinite(high) else None
         own = [column for player in players for column in self.found.players[player].columns]
         return Contribution(
             feature=source.name,
@@ -305,10 +306,15 @@ class _Told:
             expected_range=between,
             direction=kind.direction(value, usual),
             factor=_factor(value, usual) if kind.ordered else None,
-            share=float(self.falls[row, players].sum() / self.fall[row]),
-            effect=float(self.found.effects[row, players].sum()),
+            share=float(_total(self.falls[row], players) / self.fall[row]),
+            effect=_total(self.found.effects[row], players),
             text=phrase(source, value, usual, self.records[row], self.n_records, between),
         )
+
+
+def _total(of: npt.NDArray[np.float64], places: list[int]) -> float:
+    """The sum of what is at some places, of which there is mostly one."""
+    return float(of[places[0]] if len(places) == 1 else of[places].sum())
 
 
 def _factor(value: Any, usual: Any) -> float | None:
