@@ -44,6 +44,13 @@ sys.exit(code)
 """
 
 
+def run(code: str, *arguments: Path) -> subprocess.CompletedProcess[str]:
+    """What a fresh process does that runs `code`."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+
+
 @pytest.fixture(scope="module", params=["recipe", "classic"])
 def detector(request: pytest.FixtureRequest) -> Detector:
     settings = RECIPE if request.param == "recipe" else Settings()
@@ -89,15 +96,29 @@ def test_scoring_a_file_loads_nothing_that_only_learning_needs(detector: Detecto
     model, data = tmp_path / "m.safetensors", tmp_path / "records.csv"
     save_detector(detector, model)
     RECORDS.to_csv(data, index=False)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", SCORE, str(model), str(data)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert not set(HEAVY) & set(done.stderr.split())
+    assert not set(HEAVY) & set(run(SCORE, model, data).stderr.split())
+
+
+BATCH = """
+import sys
+import pandas as pd
+from anomaly_detection.features.compiled.choice import only
+from anomaly_detection.features.compiled.kernels import of_a_batch
+from anomaly_detection.model_files.persistence import load_trained
+
+with only(True):
+    load_trained(sys.argv[1]).score_samples(pd.read_csv(sys.argv[2]))
+print(*(kernel.__name__ for kernel in of_a_batch() if not kernel.overloads))
+"""
+
+
+@pytest.mark.slow
+def test_a_batch_compiles_all_that_it_asks_for(tmp_path: Path) -> None:
+    """Else a later process would find something missing for ever, and take the plain way."""
+    model, data = tmp_path / "m.safetensors", tmp_path / "records.csv"
+    save_detector(make_detector(RECIPE, None, make_forest(RECIPE, seed=0, backend="numba")).fit(RECORDS), model)
+    RECORDS.to_csv(data, index=False)
+    assert run(BATCH, model, data).stdout.split() == []
 
 
 @pytest.mark.parametrize("kind", KINDS)
