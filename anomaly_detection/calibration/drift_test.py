@@ -58,7 +58,10 @@ def _log_bets(p: Floats) -> Floats:
 def _log_sum_exp(x: Floats) -> Floats:
     """``log(sum(exp(x)))`` over the last axis. SciPy's, an ulp more exact, takes a tenth of a second to load."""
     most = x.max(axis=-1, keepdims=True)
-    return np.asarray(np.log(np.exp(x - most).sum(axis=-1)) + most[..., 0])
+    # Of a test that begins anew all bets are yet to come: a sum of nothing.
+    most = np.where(np.isneginf(most), 0.0, most)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(np.exp(x - most).sum(axis=-1)) + most[..., 0])
 
 
 @dataclass
