@@ -100,11 +100,13 @@ class LoadedScaler:
 
     def get_feature_names_out(self, names: npt.NDArray[np.object_]) -> npt.NDArray[np.object_]:
         """Which of the `names` are given, in their order."""
+        columns = self.standardising.columns
         named = any("feature_names_in_" in learned for _, learned, _ in self.parts)
-        if named or (self.selection is not None and self.selection["verbose_feature_names_out"]):
+        renamed = self.selection is not None and self.selection["verbose_feature_names_out"]
+        if named or renamed or len(np.unique(columns)) < len(columns):
             found: npt.NDArray[np.object_] = self.estimator().get_feature_names_out(names)
             return found
-        return np.asarray(names, dtype=object)[self.standardising.columns]
+        return np.asarray(names, dtype=object)[columns]
 
     def estimator(self) -> Any:
         """The `StandardScaler` or the `ColumnTransformer` that it was."""

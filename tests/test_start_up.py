@@ -15,6 +15,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import logsumexp
 from scipy.stats import ks_2samp
+from sklearn.compose import ColumnTransformer
+from sklearn.preprocessing import StandardScaler
 
 import mlx_iforest
 from anomaly_detection.calibration.drift import Drift
@@ -22,6 +24,7 @@ from anomaly_detection.calibration.drift_test import _log_sum_exp
 from anomaly_detection.detector import Detector
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.model_files.persistence import load_detector, load_trained, save_detector
+from anomaly_detection.model_files.scaler_states import Scaler
 from anomaly_detection.settings import RECIPE, Settings, make_detector, make_forest
 from anomaly_detection.standardising import LoadedScaler
 from anomaly_detection.synthetic import generate
@@ -78,6 +81,19 @@ def test_what_is_read_judges_as_the_estimators_do(detector: Detector, tmp_path: 
         assert_array_equal(trained.model.score_samples(odd), again.model.score_samples(odd))
     with pytest.raises(ValueError, match="infinity"):
         trained.model.score_samples(np.full((1, rows.shape[1]), np.inf, np.float32))
+
+
+@pytest.mark.parametrize("name", ["a__b", "remainder", "evidence"])
+def test_parts_that_scikit_learn_refuses_are_refused_when_they_are_read(name: str) -> None:
+    parts = [("surprises", StandardScaler(), slice(0, 2)), ("evidence", StandardScaler(), slice(2, 3))]
+    fitted = ColumnTransformer(parts, sparse_threshold=0.0, verbose_feature_names_out=False).fit(np.eye(3))
+    arrays: dict[str, Any] = {}
+    found = Scaler(3).encode(fitted, "scaler", arrays)
+    again = Scaler(3).decode(found, "scaler", dict(arrays))
+    assert again.get_feature_names_out(np.array(["x", "y", "z"], dtype=object)).tolist() == ["x", "y", "z"]
+    found["state"]["parts"][0]["name"] = name
+    with pytest.raises(ValueError, match="[Nn]ames"):
+        Scaler(3).decode(found, "scaler", arrays)
 
 
 def test_verdicts_teach_what_is_read_alike(tmp_path: Path) -> None:

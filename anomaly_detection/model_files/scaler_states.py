@@ -15,6 +15,9 @@ __all__ = ["Scaler"]
 
 LARGEST_INT = 2**31 - 1
 
+_NAMED = {"surprises", "evidence"}
+"""The parts that `settings.make_detector` names."""
+
 _COLUMNS = {name: Optional(Whole(-LARGEST_INT, LARGEST_INT)) for name in ("start", "stop", "step")}
 
 
@@ -113,7 +116,12 @@ class _Selection(Kind):
         if not isinstance(found["parts"], list) or not found["parts"]:
             raise StateError(f"{at}: 'parts' must be a list with a part at least")
         parts = [self._decode(one, place(at, i), arrays, width) for i, one in enumerate(found["parts"])]
-        return LoadedScaler(width, parts, state)
+        made = LoadedScaler(width, parts, state)
+        names = [name for name, _, _ in parts]
+        if len(set(names)) < len(names) or not set(names) <= _NAMED:
+            # Whether there may be such parts is scikit-learn's to say.
+            made.estimator()
+        return made
 
     @staticmethod
     def _decode(found: Any, at: str, arrays: Arrays, width: int) -> tuple[str, dict[str, Any], slice]:
