@@ -197,7 +197,7 @@ class CodedForest:
         )
         tree_operations, operations, nodes, tree_result, work = kernels.compile_trees(
             forest.tree_start, feature, forest.left, leaf_class, 2 * forest.n_features * BLOCK,
-            LINE // np.dtype(dtype).itemsize, n_classes, forest.max_depth,
+            LINE // np.dtype(dtype).itemsize, n_classes,
         )  # fmt: skip
         operations[:, CODE] = np.maximum(feature[nodes], 0) * BLOCK
         operations[:, THRESHOLD] = node_code[nodes]
