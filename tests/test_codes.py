@@ -1,4 +1,4 @@
-"""Coded forests against the plain reference: the same leaves, the same sums."""
+"""Coded and answered forests against the plain reference: the same leaves, the same sums."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 from mlx_iforest import Forest, MLXIsolationForest
 from mlx_iforest.backends import get_backend
+from mlx_iforest.backends.numba import answers
 from mlx_iforest.backends.numba import backend as numba_cpu
+from mlx_iforest.backends.numba.answers import AnsweredForest
 from mlx_iforest.backends.numba.coded_scoring import BLOCK, FLUSH
 from mlx_iforest.backends.numba.codes import CodedForest, Grid
 from mlx_iforest.backends.reference import ReferenceBackend, leaf
@@ -33,11 +35,13 @@ def coded(forest: Forest, *values: np.ndarray) -> CodedForest | None:
 
 
 def coded_means(forest: Forest, X: np.ndarray) -> np.ndarray:
-    """Means of path length and density, through blocks however few the rows are."""
+    """Means of path length and density, through blocks of either kind however few the rows are."""
     scorer = numba_cpu._Scorer(forest, np.stack([forest.path_length, forest.log_density], axis=1))
-    total = np.zeros((len(X), 2))
-    CodedForest.of(forest, scorer.numbers).add_leaf_values(X, total)
-    return total * (scorer.unit / forest.n_trees)
+    totals = np.zeros((2, len(X), 2))
+    for total, kind in zip(totals, (CodedForest, AnsweredForest), strict=True):
+        kind.of(forest, scorer.numbers).add_leaf_values(X, total)
+    assert np.array_equal(*totals)
+    return totals[0] * (scorer.unit / forest.n_trees)
 
 
 def plain_means(forest: Forest, X: np.ndarray) -> np.ndarray:
@@ -109,6 +113,56 @@ def test_the_kinds_are_what_they_are_called():
     assert made["more than 256 leaves"].recode.dtype == np.uint16
     assert made["most thresholds in one cell"].grid.steps.max() > 5
     assert made["no splits"].recode.shape[2] == 3
+
+
+def answered(forest: Forest) -> AnsweredForest:
+    found = AnsweredForest.of(forest, numba_cpu._Scorer(forest, forest.log_density[:, None]).numbers)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("n_features", [1, 15, 16, 17, 40])
+def test_few_of_the_features_are_asked_for(n_features):
+    """Tiles of which no, one or several features count, whole and cut off, in several groups."""
+    rng = np.random.default_rng(n_features)
+    X = rng.normal(size=(700, n_features)).astype(np.float32)
+    X[rng.random(X.shape) < 0.1] = np.nan
+    X[:, 3:n_features:5] = 1.0
+    X[:, 18:33] = 2.0
+    forest = forest_of(X, n_trees=7, subsample_size=32)
+    assert len(answered(forest).asked) <= max(1, n_features - len(range(3, n_features, 5)))
+    assert np.array_equal(coded_means(forest, X), plain_means(forest, X))
+
+
+def test_groups_of_trees_answer_one_after_the_other(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(700, 20)).astype(np.float32)
+    X[rng.random(X.shape) < 0.1] = np.nan
+    forest = forest_of(X, n_trees=9)
+    monkeypatch.setattr(answers, "LARGEST_GROUP", 70)
+    groups = answered(forest).group_start
+    assert len(groups) > 3
+    assert np.diff(groups).max() > 1 or len(groups) == 10
+    assert np.array_equal(coded_means(forest, X), plain_means(forest, X))
+
+
+def test_equal_questions_are_put_once():
+    X = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
+    model = MLXIsolationForest(50, max_samples=64, random_state=0, scoring="density", backend="numba").fit(X)
+    whole, few = answered(model.forest_), answered(model.quantize(8).forest_)
+    assert len(whole.thresholds) == len(whole.operations) // 4
+    assert len(few.thresholds) < len(few.operations) // 4
+    assert len(few.thresholds) <= 2 * 255 * 3
+
+
+def test_wide_forests_are_answered_and_narrow_ones_ranked():
+    rng = np.random.default_rng(0)
+    kinds = {}
+    for n_features, n_trees in ((1, 40), (64, 40)):
+        X = rng.normal(size=(2000, n_features)).astype(np.float32)
+        forest = forest_of(X, n_trees=n_trees, subsample_size=256)
+        kinds[n_features] = type(numba_cpu._Scorer(forest, forest.path_length[:, None])._blocks)
+    assert kinds == {1: CodedForest, 64: AnsweredForest}
 
 
 def test_a_split_between_equal_leaves_is_left_out():

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from mlx_iforest.backends.base import fair_share
 from mlx_iforest.backends.fixed_point import whole_numbers
 from mlx_iforest.backends.memoize import MadeOnce
-from mlx_iforest.backends.numba import coded_scoring, oblique_scoring
+from mlx_iforest.backends.numba import answering_kernels, coded_scoring, oblique_scoring
+from mlx_iforest.backends.numba.answers import AnsweredForest
 from mlx_iforest.backends.numba.coded_scoring import BLOCK
 from mlx_iforest.backends.numba.codes import CodedForest
 from mlx_iforest.backends.numba.growing_kernels import grow_trees
@@ -35,6 +36,10 @@ __all__ = ["NumbaBackend"]
 
 LARGEST_CODED = 4000
 """Mean nodes of a tree beyond which a walk, which visits few of them, wins over visiting them all."""
+
+RANKED_SPLITS = 700
+"""Splits that a value's rank answers in the time that it takes to find: from so many for each feature on values are
+ranked, else every split compares floats."""
 
 FEWEST_CODED_ROWS = 12
 """Rows from which one pass over all splits is faster than walks."""
@@ -147,21 +152,33 @@ class _Scorer:
         self._forest = weakref.ref(forest)
         self._depths = forest.tree_depths
 
-    @cached_property
-    def _blocks(self) -> CodedForest | ObliqueBlocks | None:
-        """The forest compiled for blocks of rows, or None where walking is better."""
+    @property
+    def _kind(self) -> tuple[type[CodedForest | AnsweredForest | ObliqueBlocks], Any]:
+        """How the forest is scored by blocks, and the kernel that does it."""
         forest = self._forest()
         assert forest is not None  # held by the caller
+        if forest.direction_feature is not None:
+            return ObliqueBlocks, oblique_scoring.add_leaf_values
+        # A tree has a leaf more than splits.
+        if forest.n_nodes - forest.n_trees > 2 * RANKED_SPLITS * forest.n_features:
+            return CodedForest, coded_scoring.add_leaf_values
+        return AnsweredForest, answering_kernels.add_leaf_values
+
+    @cached_property
+    def _blocks(self) -> CodedForest | AnsweredForest | ObliqueBlocks | None:
+        """The forest compiled for blocks of rows, or None where walking is better."""
+        forest = self._forest()
+        assert forest is not None
         if forest.n_nodes > LARGEST_CODED * forest.n_trees:
             return None
-        return (CodedForest if forest.direction_feature is None else ObliqueBlocks).of(forest, self.numbers)
+        return self._kind[0].of(forest, self.numbers)
 
     def add(self, X: NDArray[np.float32], total: NDArray[np.float64]) -> None:
         """Add every row's sums over the trees to `total`."""
         forest = self._forest()
         assert forest is not None
-        kernel = coded_scoring if forest.direction_feature is None else oblique_scoring
-        by_blocks = len(X) >= FEWEST_CODED_ROWS and _compiling.pays(kernel.add_leaf_values, len(X) * forest.n_trees)
+        kernel = self._kind[1]
+        by_blocks = len(X) >= FEWEST_CODED_ROWS and _compiling.pays(kernel, len(X) * forest.n_trees)
         if by_blocks and self._blocks is not None:
             self._blocks.add_leaf_values(X, total)
             return
