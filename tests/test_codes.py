@@ -18,6 +18,7 @@ from mlx_iforest.backends.numba import backend as numba_cpu
 from mlx_iforest.backends.numba.answers import AnsweredForest
 from mlx_iforest.backends.numba.coded_scoring import BLOCK, FLUSH
 from mlx_iforest.backends.numba.codes import CodedForest, Grid
+from mlx_iforest.backends.numba.walks import WalkedForest
 from mlx_iforest.backends.reference import ReferenceBackend, leaf
 from mlx_iforest.backends.scored_trees import merge_equal_leaves
 from mlx_iforest.growth import GrowthPlan
@@ -35,12 +36,12 @@ def coded(forest: Forest, *values: np.ndarray) -> CodedForest | None:
 
 
 def coded_means(forest: Forest, X: np.ndarray) -> np.ndarray:
-    """Means of path length and density, through blocks of either kind however few the rows are."""
+    """Means of path length and density, through blocks of either kind and by walks, however many the rows are."""
     scorer = numba_cpu._Scorer(forest, np.stack([forest.path_length, forest.log_density], axis=1))
-    totals = np.zeros((2, len(X), 2))
-    for total, kind in zip(totals, (CodedForest, AnsweredForest), strict=True):
+    totals = np.zeros((3, len(X), 2))
+    for total, kind in zip(totals, (CodedForest, AnsweredForest, WalkedForest), strict=True):
         kind.of(forest, scorer.numbers).add_leaf_values(X, total)
-    assert np.array_equal(*totals)
+    assert (totals == totals[0]).all()
     return totals[0] * (scorer.unit / forest.n_trees)
 
 
@@ -153,6 +154,43 @@ def test_equal_questions_are_put_once():
     assert len(whole.thresholds) == len(whole.operations) // 4
     assert len(few.thresholds) < len(few.operations) // 4
     assert len(few.thresholds) <= 2 * 255 * 3
+
+
+def test_a_feature_with_more_thresholds_than_16_bits_count_is_not_ranked():
+    X = np.random.default_rng(0).uniform(size=(2000, 1)).astype(np.float32)
+    forest = forest_of(X, n_trees=300, subsample_size=1000)
+    assert coded(forest, forest.path_length) is None
+    scorer = numba_cpu._Scorer(forest, forest.path_length[:, None])
+    assert isinstance(scorer._blocks, AnsweredForest)
+    totals = np.zeros((2, 300, 1))
+    for total, blocks in zip(totals, (scorer._blocks, scorer._walked), strict=True):
+        blocks.add_leaf_values(X[:300], total)
+    assert np.array_equal(*totals)
+
+
+def test_few_rows_and_large_trees_are_walked():
+    X = np.random.default_rng(0).uniform(size=(4000, 2)).astype(np.float32)
+    small, large = forest_of(X), forest_of(X, n_trees=1, subsample_size=4000)
+    values = [forest.path_length[:, None] for forest in (small, large)]
+    few, many = (numba_cpu._Scorer(forest, value) for forest, value in zip((small, large), values, strict=True))
+    assert few._walks(small, 2)
+    assert not few._walks(small, 300)
+    levels = int(large.tree_depths.sum())
+    assert many._walks(large, 4000) == (numba_cpu.FULL_BLOCK * levels < numba_cpu.NODE_COST * large.n_nodes)
+
+
+def test_features_and_children_too_many_for_one_word_are_walked_to_without_it():
+    X = np.random.default_rng(0).uniform(size=(3000, 1)).astype(np.float32)
+    forest = forest_of(X, n_trees=2, subsample_size=3000)
+    arrays = forest.arrays()
+    feature = np.where(forest.feature == 0, (1 << 22) - 1, forest.feature).astype(np.int32)
+    wide = Forest(1 << 22, **{**arrays, "feature": feature})
+    values = wide.path_length[:, None]
+    assert numba_cpu._Scorer(wide, values)._walked is None
+    rows = np.zeros((2, 1 << 22), np.float32)
+    rows[:, -1] = X[:2, 0]
+    found = get_backend("numba").leaf_means(wide, values, rows)
+    assert np.array_equal(found, get_backend("numba").leaf_means(forest, values, X[:2]))
 
 
 def test_wide_forests_are_answered_and_narrow_ones_ranked():

@@ -19,6 +19,7 @@ from mlx_iforest.backends.fixed_point import LARGEST, whole_numbers
 from mlx_iforest.backends.numba.answers import AnsweredForest
 from mlx_iforest.backends.numba.codes import CodedForest
 from mlx_iforest.backends.numba.oblique_scoring import ObliqueBlocks
+from mlx_iforest.backends.numba.walks import WalkedForest
 from mlx_iforest.growth import GrowthPlan
 
 X = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
@@ -87,8 +88,10 @@ def test_plans_that_ask_for_what_there_is_not_are_refused(changes: dict[str, obj
         get_backend("numba").grow(X, replace(PLAN, **changes), n_threads=1)
 
 
-@pytest.mark.parametrize("compiled", [CodedForest, AnsweredForest, ObliqueBlocks])
-def test_compiled_forests_take_nothing_else(compiled: type[CodedForest | AnsweredForest | ObliqueBlocks]) -> None:
+@pytest.mark.parametrize("compiled", [CodedForest, AnsweredForest, WalkedForest, ObliqueBlocks])
+def test_compiled_forests_take_nothing_else(
+    compiled: type[CodedForest | AnsweredForest | WalkedForest | ObliqueBlocks],
+) -> None:
     oblique = compiled is ObliqueBlocks
     trees = forest(extension_level=int(oblique))
     other: type[CodedForest] | type[ObliqueBlocks] = CodedForest if oblique else ObliqueBlocks
@@ -106,7 +109,7 @@ def test_compiled_forests_take_nothing_else(compiled: type[CodedForest | Answere
     with pytest.raises(ValueError, match="scores it"):
         other.of(trees, numbers)
     if not oblique:
-        with pytest.raises(ValueError, match="ObliqueBlocks scores it"):
+        with pytest.raises(ValueError, match="a forest of oblique splits"):
             compiled.of(forest(extension_level=1), numbers)
 
 

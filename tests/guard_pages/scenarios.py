@@ -38,6 +38,7 @@ from mlx_iforest.backends.numba import answers
 from mlx_iforest.backends.numba.answers import AnsweredForest
 from mlx_iforest.backends.numba.codes import CodedForest
 from mlx_iforest.backends.numba.oblique_scoring import ObliqueBlocks
+from mlx_iforest.backends.numba.walks import WalkedForest
 from mlx_iforest.growth import GrowthPlan
 from tests.test_records import history
 
@@ -88,7 +89,7 @@ def tables() -> Iterator[Any]:
     """Blocks of forests of each kind whose trees have any number of leaf values, however few the rows are."""
     for samples in SAMPLES:
         X = matrix(500, 5)
-        for kind in (CodedForest, AnsweredForest, ObliqueBlocks):
+        for kind in (CodedForest, AnsweredForest, WalkedForest, ObliqueBlocks):
             oblique = kind is ObliqueBlocks
             plan = GrowthPlan(
                 0, 0, n_trees=6, n_samples=len(X), n_features=5, subsample_size=samples, features_per_tree=5,
