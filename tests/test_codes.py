@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 
 from mlx_iforest import Forest, MLXIsolationForest
 from mlx_iforest.backends import get_backend
@@ -301,3 +302,22 @@ def test_equal_leaves_are_merged_from_the_bottom_up() -> None:
     both = np.stack([values, np.arange(10)], axis=1)
     assert merge_equal_leaves(trees, both)[0].tolist() == trees.feature.tolist()
     assert values[0] == both[0, 0] == 0
+
+
+def test_wide_rows_score_the_same_however_they_come():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2500, 90)).astype(np.float32)
+    X[rng.random(X.shape) < 0.05] = np.nan
+    model = MLXIsolationForest(20, random_state=0, backend="numba").fit(X)
+    expected = model.score_samples(X)
+    assert isinstance(numba_cpu._Scorer(model.forest_, model.forest_.path_length[:, None])._blocks, AnsweredForest)
+    apart = np.repeat(np.repeat(X, 2, axis=0), 3, axis=1)[::2, ::3]
+    for given_X in (X.astype(np.float64), np.asfortranarray(X), apart, X[::-1][::-1]):
+        assert np.array_equal(model.score_samples(given_X), expected)
+    for n_jobs, batch_size in ((2, "auto"), (2, 100), (1, 129)):
+        model.set_params(n_jobs=n_jobs, batch_size=batch_size)
+        assert np.array_equal(model.score_samples(X), expected)
+    for n_rows in (1, 2, 5, 15, 16, 17, 40, 100):
+        assert np.array_equal(model.score_samples(X[:n_rows]), expected[:n_rows])
+    there = np.where(rng.random(X.shape) < 0.1, np.nan_to_num(X), 0)
+    assert np.array_equal(model.score_samples(csr_matrix(there)), model.score_samples(there))
