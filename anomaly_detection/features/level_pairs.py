@@ -15,11 +15,12 @@ from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import short
 from anomaly_detection.features.group import FeatureGroup
 
-__all__ = ["LevelPairs", "PairCounts", "shown"]
+__all__ = ["LevelPairs", "PairCounts", "described", "in_so_many", "shown"]
 
 Codes = npt.NDArray[np.int64]
 
 _ROWS = 65_536  # judged at once
+_RECORDS = ("records", "record")
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,18 @@ class LevelPairs(FeatureGroup):
             for row, (judged, known, both, given) in enumerate(facts):
                 values[row, i], usual[row, i] = (judged, known), (both, given)
         return values, usual
+
+
+def described(column: str, value: Any) -> str:
+    """A column and its level."""
+    return f"a missing {column}" if pd.isna(value) else f"{column} {short(value)}"
+
+
+def in_so_many(of: str, given: str, both: int, total: int) -> str:
+    """Say in how many of the records with one level another is."""
+    if both == 0:
+        return f"{of} was never seen with {given} ({total:,} {_RECORDS[total == 1]})"
+    return f"{of} is in {both:,} of the {total:,} {_RECORDS[total == 1]} with {given}"
 
 
 def shown(value: Any) -> str:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from anomaly_detection.data.levels import Kept, Levels, LevelValues, vocabulary
 from anomaly_detection.data.table import Table, as_table
-from anomaly_detection.features.clauses import number, short
+from anomaly_detection.features.clauses import listed, number, short
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derived import MissingPattern
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
@@ -160,6 +160,8 @@ class MissingRarity(CategoryRarity):
             alone = pattern.alone(value)
             if alone is not None:
                 return f"{alone[0]} is {short(alone[1], 160)}, {seen}"
+            if blank := pattern.blank(value):
+                return f"{listed(blank)} are missing together, {seen}"
         return f"these values are missing together ({short(value, 160)}), {seen}"
 
 
