@@ -26,7 +26,7 @@ def sentence(reasons: Sequence[tuple[str, float]], *, alert: bool, columns: Sequ
     """
     if not reasons and alert and columns:
         named = listed([f"{name} ({percent(share)})" for name, share in columns])
-        return f"No value stands out by itself; the score comes from {named} together."
+        return f"No value stands out by itself; the score comes from {named}{' together' * (len(columns) > 1)}."
     if not reasons:
         return "Nothing in this record stands out."
     (text, share), *others = reasons

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from anomaly_detection.data.levels import Kept, Levels, LevelValues, vocabulary
 from anomaly_detection.data.table import Table, as_table
@@ -116,6 +117,8 @@ class CategoryRarity(FeatureGroup):
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`: how many records have the category."""
+        if pd.isna(value):
+            return f"{source.columns[0]} is missing, {_as_in(usual, rows)}"
         return f"{source.columns[0]} {shown(value)} {_seen(usual, rows)}"
 
 
@@ -153,7 +156,7 @@ class MissingRarity(CategoryRarity):
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`: what is missing."""
-        seen = "never seen before" if usual == 0 else f"as in {number(usual)} of {rows:,} records"
+        seen = _as_in(usual, rows)
         if value == "none":
             return f"no value is missing, {seen}"
         for pattern in source.parts(MissingPattern):
@@ -163,6 +166,10 @@ class MissingRarity(CategoryRarity):
             if blank := pattern.blank(value):
                 return f"{listed(blank)} are missing together, {seen}"
         return f"these values are missing together ({short(value, 160)}), {seen}"
+
+
+def _as_in(count: float, rows: int) -> str:
+    return f"as in {number(count)} of {rows:,} records" if count else "never seen before"
 
 
 def _seen(count: float, rows: int) -> str:
