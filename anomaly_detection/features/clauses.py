@@ -35,7 +35,8 @@ __all__ = [
     "without_unit",
 ]
 
-_WIDE = 100.0  # times the lower end: such a range says nothing, and neither does a factor
+_WIDE = 1000.0  # times the lower end: such a range says nothing, and neither does a factor
+_FAR = 10.0  # times beyond the range: of that a factor says more than a rank
 _FEWEST_RANKED = 20  # of fewer one in twenty is not one
 _LONGEST = 48
 _TELLING = 3
@@ -214,7 +215,7 @@ def beyond(value: float, between: Range | None, values: int | None) -> str | Non
     if between is None or (values is not None and values < _FEWEST_RANKED):
         return None
     low, high = between
-    if low <= value <= high or not low > 0.0 or high < _WIDE * low:
+    if low <= value <= high or not low > 0.0 or high < _WIDE * low or not low / _FAR <= value <= _FAR * high:
         return None
     of = "all" if values is None else f"{values:,}"
     return f"{'above' if value > high else 'below'} 95 % of {of} values"

@@ -365,9 +365,8 @@ class Expectation(ComparingGroup):
         if number(value) == number(usual) or (at_least and value > usual) or (at_most and value < usual):
             return f"{name} {number(value)}{unit} does not go with {told_by}"
         side = "above" if value > usual else "below"
-        about = f"{number(usual)}{unit}"
-        about = f"{about} or more" if at_least else f"{about} or less" if at_most else f"about {about}"
-        return f"{name} {number(value)}{unit} is {side} what is expected from {told_by}: {about}"
+        about = "" if at_least or at_most else f": about {number(usual)}{unit}"
+        return f"{name} {number(value)}{unit} is {side} what is expected from {told_by}{about}"
 
 
 class _Weights:

@@ -218,6 +218,7 @@ class Zeros(Seldom):
     """Zeros among numbers of which hardly any was, and none negative: a price that nobody filled in."""
 
     word = "zero"
+    titled: ClassVar[Mapping[str, str]] = {"rare": "0"}
 
     @staticmethod
     def is_one(values: Floats) -> npt.NDArray[np.bool_]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ import pandas as pd
 from anomaly_detection.data.levels import Combinations, CombinedLevels
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import short
-from anomaly_detection.features.group import FeatureGroup
+from anomaly_detection.features.group import FeatureGroup, FeatureSource
 
 __all__ = ["LevelPairs", "PairCounts", "described", "in_so_many", "shown"]
 
@@ -66,6 +66,13 @@ class PairCounter:
 
 class LevelPairs(FeatureGroup):
     """Features of pairs of levels, see `_pairs` and `_counts`."""
+
+    titled: ClassVar[Mapping[str, str]] = {**FeatureGroup.titled, "rare": "rare"}
+
+    @classmethod
+    def subject(cls, source: FeatureSource) -> str | None:
+        """`FeatureGroup.subject`: neither column is rare, but the two levels together."""
+        return f"the combination of {' and '.join(source.columns)}" if len(source.columns) == 2 else None
 
     @property
     def _pairs(self) -> list[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf, log
 from typing import Any, ClassVar
 
@@ -40,6 +40,7 @@ class CategoryRarity(FeatureGroup):
     """
 
     weighed: ClassVar[bool] = False
+    titled: ClassVar[Mapping[str, str]] = {**FeatureGroup.titled, "rare": "rare"}
     # Shares in nats need a floor: a surprisal of 3.4, one in thirty, is some two deviations, however equal others are.
     units: ClassVar[tuple[float, float]] = (1.25, 1.0)
 
