@@ -6,10 +6,12 @@ import base64
 import fcntl
 import gc
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from compiling import PARTS
@@ -18,6 +20,7 @@ from service_example import BOTH, a_service, client_of, postgresql
 from starlette.testclient import TestClient
 
 from anomaly_detection.reports import plots
+from anomaly_detection.service import passwords
 from anomaly_detection.service.configuration import database_url
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.service import Service
@@ -27,11 +30,17 @@ from mlx_iforest.backends import available_backends
 from mlx_iforest.backends.numba import backend as numba_backend
 from mlx_iforest.base import BaseIsolationForest
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
 ONE_PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
 )
-LONGEST = ("readme", "native_file", "cli", "compiled_code", "streaming", "training", "codes", "guard_pages")
-"""Files that take more than a third of a minute of a processor each."""
+LONGEST = (
+    *("readme", "service_page", "compiled_code", "native_file", "inbox_browser", "service_kill", "guard_pages"),
+    *("service_learning", "records", "codes", "cli", "training", "service_workers", "service_bulk"),
+)
+"""Files that take more than a third of a minute each, of a processor or of waiting."""
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
 
@@ -57,22 +66,19 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@contextmanager
-def alone(file: Path) -> Iterator[None]:
-    """Keep other processes out of the same block."""
-    with file.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-
-
 @pytest.fixture(scope="session", autouse=True)
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Compile the kernels once, not once a process: each begins with another part and finds the rest on disk."""
-    if WORKER:
-        first = int(WORKER) % len(PARTS)
-        for part in [*PARTS[first:], *PARTS[:first]]:
-            with alone(tmp_path_factory.getbasetemp().parent / f"{part.__name__}.lock"):
+    """Compile the kernels once, not once a process: each takes parts that none is at, and finds others on disk."""
+    left = list(PARTS) if WORKER else []
+    for how in (fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_EX):
+        for part in tuple(left):
+            with (tmp_path_factory.getbasetemp().parent / f"{part.__name__}.lock").open("w") as held:
+                try:
+                    fcntl.flock(held, how)
+                except BlockingIOError:
+                    continue
                 part()
+                left.remove(part)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -95,6 +101,17 @@ def quick_trainings() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model_report, "rows_per_second", by_one_call)
         patch.setattr(train, "warm_up", once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """A hash takes a fifth of a second, for whoever guesses; `test_service_users.py` looks at that."""
+    cheap = (16, 8, 1)
+    nobodys = passwords._NOBODYS.replace("$".join(map(str, passwords._COST)), "$".join(map(str, cheap)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_COST", cheap)
+        patch.setattr(passwords, "_NOBODYS", nobodys)
         yield
 
 
@@ -141,3 +158,34 @@ def database(empty: Database) -> Database:
     """A database of each kind."""
     empty.migrate()
     return empty
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("Chromium is not installed (apt-get install chromium)")
+    with playwright.sync_playwright() as started:
+        options = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+        made = started.chromium.launch(executable_path=path, args=options)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def errors() -> list[str]:
+    """Of the page."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, errors: list[str]) -> Iterator[Page]:
+    """A page whose errors, a refusal by its policy among them, fail the test."""
+    made = browser.new_page()
+    made.set_default_timeout(60_000)
+    made.on("pageerror", lambda error: errors.append(str(error)))
+    made.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+    yield made
+    made.close()
+    assert errors == []

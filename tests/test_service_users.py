@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import runpy
 import sqlite3
 import stat
 import time
@@ -97,6 +98,11 @@ def test_a_password_is_right_or_not_and_its_hash_is_salted() -> None:
     assert passwords.is_right(PASSWORD, first)
     assert not passwords.is_right(PASSWORD + " ", first)
     assert not passwords.is_right(PASSWORD, None)
+    # As it is for users, and not for tests.
+    dear = runpy.run_path(passwords.__file__)
+    assert dear["hashed"](PASSWORD).startswith("scrypt$32768$8$3$")
+    assert dear["_NOBODYS"].startswith("scrypt$32768$8$3$")
+    assert passwords.is_right(PASSWORD, dear["hashed"](PASSWORD))
     # Two ways to write an accented letter are one.
     assert passwords.is_right("cafe\u0301 au lait", passwords.hashed("caf\u00e9 au lait"))
 
