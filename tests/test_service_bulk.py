@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
-import time
 from collections import Counter
 from contextlib import closing
 from datetime import date, datetime
@@ -29,6 +28,7 @@ from service_example import (
     client_of,
     hot,
     is_problem,
+    kill,
     model_file,
     resting,
     simulated,
@@ -395,11 +395,12 @@ def test_a_kill_in_the_middle_loses_nothing_and_keeps_nothing_twice(tmp_path: Pa
     with started(tmp_path, "--model", str(model_file())) as (process, url):
         where = requests.post(url + RECORDS, data=lines, headers=headers, timeout=30).json()["status_url"]
         wait_until(lambda: requests.get(url + where, timeout=10).json()["done"] > 0)
-        process.kill()
-    # Its worker ends too, and the next finds the lease run out.
+        kill(process, tmp_path)
     with started(tmp_path) as (process, url):
-        time.sleep(1.0)
-        process.kill()
+        before = requests.get(url + where, timeout=10).json()["done"]
+        wait_until(lambda: requests.get(url + where, timeout=10).json()["done"] > before)
+        kill(process, tmp_path)
+    assert before < len(sent)
     with started(tmp_path) as (_, url):
         wait_until(lambda: requests.get(url + where, timeout=10).json()["state"] == "done", 120)
         job = requests.get(url + where, timeout=10).json()

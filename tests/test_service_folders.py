@@ -17,6 +17,7 @@ from service_example import (
     client_of,
     hot,
     is_problem,
+    kill,
     model_file,
     on,
     resting,
@@ -516,7 +517,7 @@ def test_a_killed_service_takes_each_row_of_a_folder_once(tmp_path: Path) -> Non
 
     with started(tmp_path / "data", *options) as (process, _):
         wait_until(lambda: count() >= 1000, 120)
-        process.kill()
+        kill(process, tmp_path / "data")
     assert not done()
     with started(tmp_path / "data", *options):
         wait_until(done, 120)
