@@ -447,7 +447,7 @@ def test_an_hour_of_the_service_finds_what_was_put_in(tmp_path: Path, capsys: py
 
 
 def test_a_soak_watches_the_memory(capsys: pytest.CaptureFixture[str]) -> None:
-    service_soak.main(["--minutes", "0.1", "--every", "2"])
+    service_soak.main(["--minutes", "0.03", "--every", "0.5"])
     printed = capsys.readouterr().out
     assert "MB a minute" in printed
     assert printed.count(" threads ") >= 3
