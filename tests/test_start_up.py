@@ -92,7 +92,7 @@ def test_parts_that_scikit_learn_refuses_are_refused_when_they_are_read(name: st
     again = Scaler(3).decode(found, "scaler", dict(arrays))
     assert again.get_feature_names_out(np.array(["x", "y", "z"], dtype=object)).tolist() == ["x", "y", "z"]
     found["state"]["parts"][0]["name"] = name
-    with pytest.raises(ValueError, match="[Nn]ames"):
+    with pytest.raises(ValueError, match=r"[Nn]ames"):
         Scaler(3).decode(found, "scaler", arrays)
 
 

@@ -11,12 +11,14 @@ from itertools import islice, repeat
 
 from anomaly_detection.data.csv_dialect import Dialect
 from anomaly_detection.data.headers import is_blank, shape
+from anomaly_detection.data.total_lines import said_of_totals, totals_below
 from anomaly_detection.errors import DataError
 
 __all__ = ["Examination"]
 
 _SHAPED = 200
 _SUSPECTS = 100
+_FEWEST_SUMMED = 5
 _WIDE = 5
 _TITLE_LENGTH = 60
 _TOGETHER = 1_000  # lines
@@ -68,8 +70,14 @@ class Examination:
     _shortest: int = sys.maxsize
     _surplus: int | None = None
     _shapes: list[set[str]] = field(default_factory=list)
+    _blanks: list[int] = field(default_factory=list)
+    """How many records lack each column, of those whose shapes were looked at."""
     _shaped: int = 0
     _suspects: list[tuple[int, list[list[str]]]] = field(default_factory=list)
+    _last: tuple[list[str], ...] = ()
+    """The last records, as many as may be totals."""
+    totals: list[str] = field(default_factory=list)
+    """What the last lines are called that sum the records up, and are left out."""
 
     def run(self, lines: Iterable[str]) -> None:
         """Go through the lines that come after `dialect.start`.
@@ -84,11 +92,15 @@ class Examination:
         reader = self.dialect.rows(ahead.one_by_one(held))
         before, width = self.dialect.start, -1
         number = before + 1
+        third: list[str] | str = []
+        second: list[str] | str = []
+        last: list[str] | str = []
         try:
             for row in reader:
                 if len(row) == width and len(held) == 1 and row[0][:1].isalnum() and ' "' not in held[0]:
                     # Nothing can be said of such a line, as most are once the first ones have been looked at.
                     self.records += 1
+                    third, second, last = second, last, row
                 elif is_blank(row):
                     # All readers pass over a line end alone.
                     self.is_uniform = self.is_uniform and not row
@@ -100,6 +112,7 @@ class Examination:
                     self._begin(row, before + reader.line_num, number)
                 else:
                     self._take(row, held, number)
+                    third, second, last = second, last, row
                 size = sum(map(len, held)) if len(held) > 1 else len(held[0])
                 if size > self.longest:
                     self.longest = size
@@ -110,10 +123,18 @@ class Examination:
                 if width > 0:
                     passed = ahead.pass_over(self.dialect.delimiter, width)
                     before, number, self.records = before + passed, number + passed, self.records + passed
+                    for line in ahead.last:
+                        third, second, last = second, last, line
         except csv.Error as error:
             raise self._unclosed(number, error) from error
         self.longest = max(self.longest, ahead.longest)
+        self._last = (self._row(third), self._row(second), self._row(last))
         self._end()
+
+    def _row(self, found: list[str] | str) -> list[str]:
+        """The fields of a line, where it is no row yet."""
+        row: list[str] = next(self.dialect.rows([found])) if isinstance(found, str) else found
+        return row
 
     def remarks(self) -> list[str]:
         """What is to be said of lines that are left out or filled up."""
@@ -129,6 +150,8 @@ class Examination:
         if self.blank:
             lines = "1 blank line is" if self.blank == 1 else f"{self.blank:,} blank lines are"
             said.append(f"{lines} left out, the first is line {self._first_blank}.")
+        if self.totals:
+            said.append(said_of_totals(self.totals, "line"))
         if self._surplus:
             said.append(
                 f"every record ends with {self._surplus} more empty field{'s' * (self._surplus > 1)} than the"
@@ -152,12 +175,14 @@ class Examination:
         self.header = row
         self._named = max(place for place, name in enumerate(row, 1) if name.strip())
         self._shapes = [set() for _ in row]
+        self._blanks = [0] * len(row)
         self.first = line
         if not self.has_header:
             self.first = number - 1
             self.header = [f"x{place}" for place in range(self.dialect.usual)]
             self._named = len(self.header)
             self._shapes = [set() for _ in self.header]
+            self._blanks = [0] * len(self.header)
             self._take(row, [], number)
 
     def _take(self, row: list[str], held: list[str], number: int) -> None:
@@ -187,6 +212,8 @@ class Examination:
             self._shaped += 1
             for seen, cell in zip(self._shapes, row, strict=False):
                 seen.add(shape(cell))
+            for place, blanks in enumerate(self._blanks):
+                self._blanks[place] = blanks + (not "".join(row[place : place + 1]).strip())
         if not self.dialect.blanks and held and ' "' in held[0]:
             self.has_blanks_before_quotes |= any(cell[:1] == " " and cell.lstrip()[:1] == '"' for cell in row)
         if not self.dialect.quoted and any(map(_is_wrapped, row)):
@@ -207,12 +234,30 @@ class Examination:
             )
         del self.header[max(self._longest, self._named) :]
         self.is_uniform = self.is_uniform and not self._surplus and self._shortest >= len(self.header)
+        self._leave_out_totals()
         for number, pieces in self._suspects:
             if self._are_records(pieces):
                 raise DataError(
                     f"{self.label} is not a table: in line {number} a quote opens that is closed {len(pieces) - 1}"
                     ' lines further down, where other records begin; double the quote ("") if it is a part of the text.'
                 )
+
+    def _leave_out_totals(self) -> None:
+        if self.records <= _FEWEST_SUMMED:
+            return
+        rows = [row for row in self._last if row]
+        # Of few records the last are among those whose shapes were looked at.
+        own = rows if self._shaped == self.records else []
+        filled = [
+            blanks == sum(not "".join(row[place : place + 1]).strip() for row in own)
+            for place, blanks in enumerate(self._blanks)
+        ]
+        self.totals = totals_below(rows, filled)
+        self.records -= len(self.totals)
+        for row in self._last[len(self._last) - len(self.totals) :]:
+            self.short -= len(row) < self._named
+        # What is left out is passed over by the slower reader, which counts.
+        self.is_uniform = self.is_uniform and not self.totals
 
     def _end_run(self) -> None:
         """Refuse short lines one after the other that make one record together."""
@@ -278,12 +323,15 @@ class _Ahead:
     ----------
     longest : int
         Characters of the longest line that was passed over.
+    last : deque of str
+        The last three of those that were passed over the last time.
     """
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = iter(lines)
         self._seen: deque[str] = deque()
         self.longest = 0
+        self.last: deque[str] = deque(maxlen=3)
 
     def one_by_one(self, held: list[str]) -> Iterator[str]:
         """The lines that are left, each put into `held`."""
@@ -297,13 +345,14 @@ class _Ahead:
     def pass_over(self, delimiter: str, width: int) -> int:
         """Pass over lines of so many fields without quotes, the first of which begins like a word; gives how many."""
         passed, most, seen = 0, csv.field_size_limit(), self._seen
+        self.last.clear()
         while True:
             while seen:
                 line = seen[0]
                 if '"' in line or line.count(delimiter) != width - 1 or not line[0].isalnum() or len(line) > most:
                     return passed
                 self.longest = max(self.longest, len(line))
-                seen.popleft()
+                self.last.append(seen.popleft())
                 passed += 1
             lines = list(islice(self._lines, _TOGETHER))
             if not lines:
@@ -312,6 +361,7 @@ class _Ahead:
             plain = longest <= most and firsts.isalnum() and '"' not in "".join(lines)
             if plain and set(map(str.count, lines, repeat(delimiter))) == {width - 1}:
                 self.longest = max(self.longest, longest)
+                self.last.extend(lines[-3:])
                 passed += len(lines)
             else:
                 seen.extend(lines)
