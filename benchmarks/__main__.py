@@ -33,6 +33,7 @@ SCRIPTS = (
 QUALITY = (
     "accuracy",
     "adbench",
+    "oddbench",
     "asked",
     "drift",
     "pivots",

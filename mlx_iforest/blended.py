@@ -57,7 +57,7 @@ RECIPES: dict[str, tuple[Member, ...]] = {
     "contaminated": (
         Member(trees=1, max_samples=512, margin=1.0),
         Member(trees=1, max_samples=512, margin=0.0, trimmed=0.2),
-        Member(trees=1, max_samples=64, margin=1.0, asinh=True),
+        Member(trees=1, max_samples=64, margin=1.0, trimmed=0.1, asinh=True),
     ),
     "clean": (Member(trees=1, max_samples=512, margin=0.0),),
 }
@@ -76,8 +76,8 @@ TAMING = 4.0
 
 LARGEST = float(np.finfo(np.float32).max)
 
-SPREAD_ROWS = 10_000
-"""Training rows, evenly spaced, that tell the spread of columns and of views."""
+SPREAD_ROWS = 4096
+"""Training rows, evenly spaced, that tell the spread of columns and of views, and that trimmed members draw from."""
 
 
 @dataclass(frozen=True)
@@ -149,14 +149,14 @@ class BlendedIsolationForest(BaseIsolationForest):
     Three things are different from the classic forest. Its paths also end where a row lies beyond the values that a
     node's training rows have (`guards`): in plain trees such a row goes on as if it lay at the edge. Some trees are
     grown without the training rows that look most abnormal, which would otherwise hide others like them. And some are
-    grown on asinh of the columns, where a few far values do not waste the splits. Each of these views is standardised on the
-    training rows by median and quartiles, and their soft minimum makes the score: a row is about as abnormal as the
-    view says that finds it most abnormal. All splits are on single features, so that scores can be explained
+    grown on asinh of the columns, where a few far values do not waste the splits. Each of these views is standardised
+    on the training rows by median and quartiles, and their soft minimum makes the score: a row is about as abnormal as
+    the view says that finds it most abnormal. All splits are on single features, so that scores can be explained
     exactly.
 
     Parameters
     ----------
-    n_estimators : int, default=200
+    n_estimators : int, default=150
         Number of trees of all kinds together.
     history : {'contaminated', 'clean'}, default='contaminated'
         Whether there may be anomalies among the training rows. Where it is known that there are none ('clean'),
@@ -201,7 +201,7 @@ class BlendedIsolationForest(BaseIsolationForest):
 
     def __init__(
         self,
-        n_estimators: int = 200,
+        n_estimators: int = 150,
         *,
         history: str = "contaminated",
         contamination: str | float = "auto",
@@ -277,9 +277,7 @@ def _path_lengths(forest: Forest, rows: NDArray[np.float32], resources: Resource
     return np.concatenate([backend.leaf_means(forest, values, rows[some])[:, 0] for some in batches(rows)])
 
 
-def _least(
-    abnormality: NDArray[np.float64], weight: NDArray[np.float64] | None, without: float
-) -> NDArray[np.int64]:
+def _least(abnormality: NDArray[np.float64], weight: NDArray[np.float64] | None, without: float) -> NDArray[np.int64]:
     """Rows that may be drawn, in order, without this share of them: the most abnormal."""
     rows = np.arange(len(abnormality)) if weight is None else np.flatnonzero(weight)
     kept = len(rows) - int(without * len(rows))

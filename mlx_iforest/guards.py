@@ -2,9 +2,9 @@
 
 A split at a threshold does not ask how far a row lies from the rows that it was drawn from: a value beyond all of them
 goes on with the smallest or the largest, as if it were one. A guard asks. Below a split of the values [low, high] it
-ends the path of a row whose value lies below ``low - margin * (high - low)`` or above ``high + margin * (high - low)``,
-and the path counts as long as the split is deep. It is the acceptable range of SCiForest ([1]_), made of splits, so that
-all that scores, stores, prunes and explains trees does so with these.
+ends the path of a row whose value lies below ``low - margin * (high - low)`` or above
+``high + margin * (high - low)``, and the path counts as long as the split is deep. It is the acceptable range of
+SCiForest ([1]_), made of splits, so that all that scores, stores, prunes and explains trees does so with these.
 
 An exit counts as a row of its own: of rows like n others one in n + 1 lies beyond them on a side (the rule of
 succession). That is the share of the rows that explanations take to have left there.
@@ -152,8 +152,8 @@ def with_guards(forest: Forest, guards: Guards) -> Forest:
     """
     first = np.repeat(forest.tree_start[:-1], np.diff(forest.tree_start))
     depth = np.zeros(forest.n_nodes, np.int32)
-    for number, (_, left) in enumerate(split_levels(forest.tree_start, forest.left)):
-        depth[left] = depth[left + 1] = number + 1
+    for number, (_, children) in enumerate(split_levels(forest.tree_start, forest.left)):
+        depth[children] = depth[children + 1] = number + 1
     tree, kind, old = np.arange(forest.n_trees), np.full(forest.n_trees, NODE), forest.tree_start[:-1]
     levels = []
     while len(tree):

@@ -61,9 +61,7 @@ def _fill_limits(root, size, feature, threshold, left, margin, low, high, parent
 
 
 @compiled()
-def guard_trees(
-    tree_start, feature, threshold, left, missing_left, path_length, n_samples, X, rows, margin
-):
+def guard_trees(tree_start, feature, threshold, left, missing_left, path_length, n_samples, X, rows, margin):
     """`guards.guarded`: the arrays of the guarded forest."""
     n_trees = len(tree_start) - 1
     most = 3 * len(feature)
