@@ -59,7 +59,7 @@ RECIPES: dict[str, tuple[Member, ...]] = {
         Member(trees=1, max_samples=512, margin=0.0, trimmed=0.2),
         Member(trees=1, max_samples=64, margin=1.0, trimmed=0.1, asinh=True),
     ),
-    "clean": (Member(trees=1, max_samples=512, margin=0.0),),
+    "clean": (Member(trees=1, max_samples=256, margin=0.0),),
 }
 """How the forest is put together, by `history` (docs/performance.md tells what was tried)."""
 
@@ -156,7 +156,7 @@ class BlendedIsolationForest(BaseIsolationForest):
 
     Parameters
     ----------
-    n_estimators : int, default=150
+    n_estimators : int, default=100
         Number of trees of all kinds together.
     history : {'contaminated', 'clean'}, default='contaminated'
         Whether there may be anomalies among the training rows. Where it is known that there are none ('clean'),
@@ -201,7 +201,7 @@ class BlendedIsolationForest(BaseIsolationForest):
 
     def __init__(
         self,
-        n_estimators: int = 150,
+        n_estimators: int = 100,
         *,
         history: str = "contaminated",
         contamination: str | float = "auto",

@@ -86,7 +86,7 @@ def test_the_clean_recipe_is_guarded_trees():
     X = skewed()
     model = BlendedIsolationForest(20, history="clean", random_state=4).fit(X)
     plan = GrowthPlan(
-        seed=model._model.seed, first_tree=0, n_trees=20, n_samples=len(X), n_features=3, subsample_size=512,
+        seed=model._model.seed, first_tree=0, n_trees=20, n_samples=len(X), n_features=3, subsample_size=256,
         features_per_tree=3,
     )  # fmt: skip
     plain = get_backend("numba").grow(X, plan, n_threads=1)

@@ -136,7 +136,7 @@ LAYERS = {
         {"batches", "compiled_code", "files", "offsets", "randomness", "scoring", "threads", "version"},
         {"forest"},
         {"kernel_input", "score_function", "stream"},
-        {"growth"},
+        {"growth", "guards"},
         {"backends"},
         {"feedback", "finite", "performance", "resources"},
         {"model"},

@@ -77,12 +77,12 @@ def quantize_forest(forest: Forest, bits: int, used: Collection[str] = tuple(LEA
     for nodes in np.split(splits, first[1:]):
         # Adding 0 makes -0.0 the 0.0 that it compares equal to.
         exact = threshold[nodes] + np.float32(0)
-        threshold[nodes] = _snap(exact, samples[nodes] ** 2, most_thresholds(bits), below[nodes], above[nodes])
+        threshold[nodes] = _snap_outwards(exact, samples[nodes] ** 2, most_thresholds(bits), below[nodes], above[nodes])
     arrays: dict[str, Any] = {**forest.arrays(), "threshold": threshold}
     for name in arrays.keys() & LEAF_VALUES.keys():
         if name in used:
             values = arrays[name].copy()
-            values[leaves] = _drawn_together(values[leaves] + np.float32(0), np.ones(len(leaves)), 2**bits)
+            values[leaves] = _snap(values[leaves] + np.float32(0), np.ones(len(leaves)), 2**bits)
             arrays[name] = values
         else:
             arrays[name] = plain.arrays().get(name)
@@ -99,7 +99,7 @@ def _guards(forest: Forest, plain: Forest) -> tuple[NDArray[np.bool_], NDArray[n
     return below, above
 
 
-def _snap(
+def _snap_outwards(
     thresholds: NDArray[np.float32],
     weight: NDArray[Any],
     most: int,
@@ -108,17 +108,17 @@ def _snap(
 ) -> NDArray[np.float32]:
     """At most `most` distinct thresholds: the nearest, but for guards the next outwards, lest their own rows leave."""
     if not below.any() and not above.any():
-        return _drawn_together(thresholds, weight, most)
+        return _snap(thresholds, weight, most)
     if len(np.unique(thresholds)) <= most:
         return thresholds
-    snapped = _drawn_together(thresholds, weight, most - 2)
+    snapped = _snap(thresholds, weight, most - 2)
     levels = np.unique(np.append(snapped, [thresholds.min(), thresholds.max()]))
     snapped[below] = levels[np.searchsorted(levels, thresholds[below], side="right") - 1]
     snapped[above] = levels[np.searchsorted(levels, thresholds[above], side="left")]
     return snapped
 
 
-def _drawn_together(values: NDArray[np.float32], weight: NDArray[Any], most: int) -> NDArray[np.float32]:
+def _snap(values: NDArray[np.float32], weight: NDArray[Any], most: int) -> NDArray[np.float32]:
     """`values` with at most `most` distinct ones left: one-dimensional k-means, without any chance in it."""
     distinct, place = np.unique(values, return_inverse=True)
     if len(distinct) <= most:
