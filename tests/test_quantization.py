@@ -269,5 +269,6 @@ def test_the_benchmark_measures_what_it_says(tmp_path):
     assert {entry["model"] for entry in measured["profiles"]} == {"depth", "density", "blended", "recipe"}
     for entry in measured["adbench"] + measured["profiles"]:
         assert 0 < entry["share of the bytes"] < 0.25
-        assert entry["mean change"] <= entry["largest change"] < (0.2 if entry["bits"] == 8 else 1e-12)
+        most = 0.5 if entry["model"] == "blended" else 0.1
+        assert entry["mean change"] <= entry["largest change"] < (most if entry["bits"] == 8 else 1e-12)
     assert "### Each set: AUROC, and its change by 8 bits" in (tmp_path / "RESULTS.md").read_text("utf-8")
