@@ -182,9 +182,10 @@ class BlendedIsolationForest(BaseIsolationForest):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from mlx_iforest import BlendedIsolationForest
-    >>> X = [[-1.1], [0.3], [0.5], [0.2], [-0.4], [0.9], [100]]
-    >>> BlendedIsolationForest(random_state=0).fit(X).predict([[0.1], [90]])
+    >>> X = np.random.default_rng(0).normal(size=(500, 2))
+    >>> BlendedIsolationForest(random_state=0).fit(X).predict([[0.1, 0.0], [6.0, 6.0]])
     array([ 1, -1])
     """
 
