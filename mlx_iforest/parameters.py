@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from mlx_iforest.backends import BACKENDS
+from mlx_iforest.members import RECIPES
 from mlx_iforest.score_function import LEAF_VALUE
 
 __all__ = ["KINDS", "are_surely_fine"]
@@ -61,7 +62,7 @@ KINDS: dict[str, dict[str, tuple[Check, ...]]] = {
         "evidence": (_nothing, _whole(0)),
         "window": (_whole(1),),
     },
-    "BlendedIsolationForest": _SHARED,
+    "BlendedIsolationForest": {**_SHARED, "history": (_word(*RECIPES),)},
 }
 """The parameters of each estimator, by the name of its class, and what any of them may be."""
 
