@@ -213,11 +213,11 @@ def near_values(x: Floats, spans: Codes, values: Floats, their_spans: Codes, ste
     """
     known = ~np.isnan(values)
     place, theirs = _steps(x, step), _steps(values[known], step)
-    names, at = np.unique(np.concatenate([spans, their_spans[known]]), return_inverse=True)
-    own, within = at[: len(x)] * _APART, at[len(x) :] * _APART
-    ordered = np.sort(within + theirs)
+    first_span = their_spans.min(initial=0)
+    place, theirs = place + (spans - first_span) * _APART, theirs + (their_spans[known] - first_span) * _APART
+    ordered = np.sort(theirs)
     first, low, high, last = (
-        np.searchsorted(ordered, own + place + away, side)
+        np.searchsorted(ordered, place + away, side)
         for away, side in ((-_NEAR, "left"), (0, "left"), (0, "right"), (_NEAR, "right"))
     )
     near = (last - first) - (high - low)

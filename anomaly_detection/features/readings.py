@@ -249,6 +249,10 @@ class Readings(FeatureGroup):
 
     def _beside(self, X: Table) -> tuple[Floats, Codes]:
         """The values and spans of the rows and, after them, of the remembered ones that they are compared with."""
+        made: tuple[Floats, Codes] = X.made((self, "beside"), lambda: self._with_remembered(X))
+        return made
+
+    def _with_remembered(self, X: Table) -> tuple[Floats, Codes]:
         values, spans = _values(X, self.judged), self._spans(X)
         near = np.isin(self.last_spans_, spans)
         if near.any():
@@ -356,20 +360,21 @@ def _of_density(evidence: Floats, others: Codes, frequency: Frequency) -> Floats
     By how many `others` have the same, no value is more than a tenth of a share: one that is stuck is not compared with
     itself.
     """
-    n = len(evidence)
-    order = np.argsort(-evidence, kind="stable")
-    alike = others[order] + 1.0
+    n, some = len(evidence), np.flatnonzero(evidence > 0)
+    order = some[np.argsort(-evidence[some], kind="stable")]
+    ordered, alike = np.append(evidence[order], 0.0), others[order] + 1.0
     here, more = [], []
     for share in _SHARES_OF_A_BATCH:
         rows = share * n
         if rows < _VALUES_AT_LEAST:
             break
         counted = np.cumsum(np.minimum(1.0, rows / _VALUES_AT_LEAST / alike))
-        here.append(float(evidence[order[min(int(np.searchsorted(counted, rows)), n - 1)]]))
+        here.append(float(ordered[np.searchsorted(counted, rows)]))
         more.append(max(here[-1] - frequency.usual(share), 0.0))
-    if not more:
-        return np.zeros(n)
-    return np.minimum(evidence, np.interp(evidence, here, np.maximum.accumulate(more)))
+    out = np.zeros(n)
+    if any(more):
+        out[some] = np.minimum(evidence[some], np.interp(evidence[some], here, np.maximum.accumulate(more)))
+    return out
 
 
 _remembered: Kept[Readings, Remembered] = Kept(
