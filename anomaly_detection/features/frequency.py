@@ -216,11 +216,8 @@ def near_values(x: Floats, spans: Codes, values: Floats, their_spans: Codes, ste
     first_span = their_spans.min(initial=0)
     place, theirs = place + (spans - first_span) * _APART, theirs + (their_spans[known] - first_span) * _APART
     ordered = np.sort(theirs)
-    first, low, high, last = (
-        np.searchsorted(ordered, place + away, side)
-        for away, side in ((-_NEAR, "left"), (0, "left"), (0, "right"), (_NEAR, "right"))
-    )
-    near = (last - first) - (high - low)
+    every = ordered.searchsorted(place + _NEAR, "right") - ordered.searchsorted(place - _NEAR, "left")
+    near = every - (ordered.searchsorted(place, "right") - ordered.searchsorted(place, "left"))
     return np.where(near >= _FEWEST_NEAR, near / (2.0 * _NEAR), 0.0)
 
 
