@@ -118,12 +118,11 @@ class Frequency:
         return np.minimum(evidence, np.where(evidence > self.levels[-1], beyond, within))
 
     def usual(self, share: float) -> float:
-        """The evidence that such a share of the training rows had, or more."""
+        """The evidence that such a share of the training rows had, or more; 0 of more rows than had any."""
         nats = -float(np.log(share))
-        if not len(self.levels):
-            return nats
-        found = float(np.interp(nats, np.append(0.0, self.nats), np.append(0.0, self.levels)))
-        return float(self._as_seen(np.array([found]))[0])
+        if not len(self.levels) or nats < self.nats[0]:
+            return 0.0
+        return float(self._as_seen(np.interp([nats], self.nats, self.levels))[0])
 
     def fit_levels(self, evidence: Floats) -> None:
         """Learn which shares of usual records reach which evidence."""

@@ -47,7 +47,7 @@ _REMEMBERED = 10_000
 _MOST_TOGETHER = 6  # columns: they are looked at in all combinations
 _DENSER, _VALUES_AT_LEAST = 2.0, 10
 _ODD = 2.0  # nats
-_SHARES_OF_A_BATCH = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+_SHARES_OF_A_BATCH = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 _FEW = 16  # rows: so many look up what is remembered, each by itself
 
 
@@ -369,11 +369,13 @@ def _of_density(evidence: Floats, others: Codes, frequency: Frequency) -> Floats
         if rows < _VALUES_AT_LEAST:
             break
         counted = np.cumsum(np.minimum(1.0, rows / _VALUES_AT_LEAST / alike))
-        here.append(float(ordered[np.searchsorted(counted, rows)]))
-        more.append(max(here[-1] - frequency.usual(share), 0.0))
+        reached = float(ordered[np.searchsorted(counted, rows)])
+        if not here or reached > here[-1]:
+            here.append(reached)
+            more.append(max(reached - frequency.usual(share), 0.0))
     out = np.zeros(n)
     if any(more):
-        out[some] = np.minimum(evidence[some], np.interp(evidence[some], here, np.maximum.accumulate(more)))
+        out[some] = np.minimum(evidence[some], np.interp(evidence[some], here, more))
     return out
 
 
