@@ -363,7 +363,8 @@ def _of_density(evidence: Floats, others: Codes, frequency: Frequency) -> Floats
     n, some = len(evidence), np.flatnonzero(evidence > 0)
     order = some[np.argsort(-evidence[some], kind="stable")]
     ordered, alike = np.append(evidence[order], 0.0), others[order] + 1.0
-    here, more = [], []
+    here: list[float] = []
+    more: list[float] = []
     for share in _SHARES_OF_A_BATCH:
         rows = share * n
         if rows < _VALUES_AT_LEAST:
