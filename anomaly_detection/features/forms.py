@@ -220,6 +220,7 @@ class Zeros(Seldom):
     """Zeros among numbers of which hardly any was, and none negative: a price that nobody filled in."""
 
     word = "zero"
+    titled: ClassVar[Mapping[str, str]] = {"rare": "0"}
 
     @staticmethod
     def is_one(values: Floats) -> npt.NDArray[np.bool_]:
@@ -299,7 +300,7 @@ class Decimals(Columns):
         count = int(decimals(np.array([float(value)]))[0])
         text = f"{float(value):.{count}f}"
         places = "1 decimal" if count == 1 else f"{count} decimals"
-        return f"{source.columns[0]} {text} has {places}, so many or more in {times_seen(usual, rows)}"
+        return f"{source.columns[0]} {text} has {places}; {times_seen(usual, rows)} have so many or more"
 
 
 class Gaps(Columns):
