@@ -21,6 +21,7 @@ __all__ = ["NameForms"]
 Floats = npt.NDArray[np.float64]
 
 _MOST_OTHERS = 0.001  # of the rows, and two: with more, numbers are counted up and have no fixed length
+_MANY = 0.1  # of the rows of a batch
 _LONGEST = 40  # signs
 _FIGURES = re.compile("#+")
 
@@ -28,8 +29,8 @@ _FIGURES = re.compile("#+")
 class NameForms(Columns):
     """The form (`form_of`) of names of records that hardly ever have another one: ``a-####-######``.
 
-    One figure more than usual is no other form: numbers are counted up. A form that several rows bring together is
-    worth less, by the fourth root of how many times as many as usual they are: another system writes others.
+    One figure more than usual is no other form: numbers are counted up. Where more than a tenth of the rows that
+    come together are unusual, each is worth as much less: another system writes others.
     """
 
     word = "form of the name"
@@ -39,7 +40,7 @@ class NameForms(Columns):
         """`Columns.features_of`, less where many rows are unusual."""
         found = super().features_of(X)
         together = np.count_nonzero(found, axis=0)
-        found /= np.maximum(together / (1.0 + _MOST_OTHERS * len(X)), 1.0).astype(np.float32) ** np.float32(0.25)
+        found /= np.maximum(together / (1.0 + _MANY * len(X)), 1.0).astype(np.float32)
         return found
 
     def _learn(self, column: Any) -> dict[str, int] | None:
