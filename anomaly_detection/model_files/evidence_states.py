@@ -16,6 +16,7 @@ from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Forms, Gap
 from anomaly_detection.features.frequency import Frequency
 from anomaly_detection.features.history import History
 from anomaly_detection.features.lessons import Lessons
+from anomaly_detection.features.name_forms import NameForms
 from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.relations import Relation, Relations
 from anomaly_detection.features.restated import Restated, Restating
@@ -443,6 +444,7 @@ EVIDENCE_BRANCHES: dict[str, Record] = {
     ),
     "neighbours": _of_series(Neighbours),
     "runs": _of_series(Runs),
+    "names": _forms(NameForms, Dict(Whole(1))),
 }
 
 LESSONS = Record(Lessons, {"features": NAMES, "verdicts": List(Whole(-1, 1), tuple)})
