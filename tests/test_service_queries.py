@@ -15,9 +15,10 @@ from service_example import client_of, is_problem, postgresql, resting, work_off
 from sqlalchemy import create_engine, text, update
 from starlette.testclient import TestClient
 
+from anomaly_detection.data.databases import masked_url
 from anomaly_detection.errors import DataError
 from anomaly_detection.service import query_job, querying
-from anomaly_detection.service.querying import Position, Query, masked_url
+from anomaly_detection.service.querying import Position, Query
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.source_book import find_source
 from anomaly_detection.service.tables import jobs as jobs_table

@@ -1,4 +1,4 @@
-"""Sources: watched folders and queries of databases, listed, made, changed and removed; and what was taken of files."""
+"""Sources, of whatever kind, listed, made, changed and removed; what was taken of files, and messages not read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ from anomaly_detection.service.source_book import (
     make_source,
     remove_source,
     rendered,
+    settings_of,
 )
+from anomaly_detection.service.topics.letters import LETTERS
 
 __all__ = ["OPERATIONS"]
 
@@ -63,8 +65,9 @@ def change_source(service: Service, call: Call) -> Response:
         row = find_source(connection, call.id)
         said = dict(call.content)
         after: dict[str, Any] = {"is_paused": said.pop("paused")} if "paused" in said else {}
-        if row["kind"] == "query" and {"after", "known"} & set(said):
-            raise Problem(422, "A query has no files; after and known are of folders.")
+        other = next((name for name in said if name not in settings_of(row)), None)
+        if other is not None:
+            raise Problem(422, f"A source of kind {row['kind']} has no {other}; after and known are of folders.")
         if said:
             after["settings"] = {**orjson.loads(row["settings"]), **said}
         change(connection, SOURCE, call.id, after, call.who)
@@ -91,6 +94,11 @@ def list_files(service: Service, call: Call) -> Response:
     return FILES.answer(service.database, call)
 
 
+def list_letters(service: Service, call: Call) -> Response:
+    """``GET /v1/letters``."""
+    return LETTERS.answer(service.database, call)
+
+
 def _shown(connection: Connection, number: int) -> dict[str, Any]:
     return {**rendered(find_source(connection, number)), "history": history(connection, "source", number)}
 
@@ -102,7 +110,7 @@ OPERATIONS = (
         "GET",
         "/v1/sources",
         list_sources,
-        "All sources: folders that are watched, and queries of databases.",
+        "All sources: folders that are watched, queries of databases, and topics of Kafka and MQTT.",
         record({"sources": array(SOURCE_SHAPE)}),
         "The sources, without the secrets of their URLs.",
         needs=_MANAGE,
@@ -111,7 +119,7 @@ OPERATIONS = (
         "POST",
         "/v1/sources",
         make_a_source,
-        "Watch a folder, or ask a database again and again, for the records of a stream.",
+        "Watch a folder, ask a database again and again, or read a topic, for the records of a stream.",
         SOURCE_SHAPE,
         "The source.",
         body=MADE,
@@ -158,6 +166,17 @@ OPERATIONS = (
         "A page of files, or a file.",
         FILES.parameters,
         kinds=FILES.kinds,
+        needs=_MANAGE,
+    ),
+    Operation(
+        "GET",
+        "/v1/letters",
+        list_letters,
+        "The messages of topics that could not be read, with the reasons.",
+        LETTERS.shape,
+        "A page of messages, or a file.",
+        LETTERS.parameters,
+        kinds=LETTERS.kinds,
         needs=_MANAGE,
     ),
 )
