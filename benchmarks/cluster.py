@@ -185,8 +185,8 @@ def main() -> None:
         alone, judging = (min(timings[name].seconds) for name in ("plain", "judge"))
         resident = psutil.Process().memory_info().rss
         sent, answered = len(pickle.dumps((partial(judge, job), one))), len(pickle.dumps(judge(job, one)))
-        sizes, group = ((1, 2), 200) if arguments.quick else ((2, 10), 5_000)
-        commands = whole_commands(folder, model, sizes, group, 1 if arguments.quick else arguments.repeats)
+        sizes, group = ((1, 2), 200) if arguments.quick else ((1, 5), 5_000)
+        commands = whole_commands(folder, model, sizes, group, 1 if arguments.quick else min(3, arguments.repeats))
         each: dict[str, float] = {}
         for way, workers, close in ways(counts):
             each[way] = per_task(job, one, workers(), tasks)

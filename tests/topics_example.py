@@ -56,8 +56,9 @@ class KafkaBroker:
 
 @contextmanager
 def kafka_broker() -> Iterator[KafkaBroker]:
-    """One, until the block ends."""
-    yield KafkaBroker()
+    """One, until the block ends: nothing else may hold it."""
+    made = KafkaBroker()
+    yield made
 
 
 class Reading:

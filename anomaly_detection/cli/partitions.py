@@ -81,7 +81,10 @@ def sample(arguments: argparse.Namespace) -> pd.DataFrame:
     workers = _workers(arguments) if arguments.workers or arguments.cluster else None
     with progress_bar() as show:
         frame, there = sampled(str(arguments.data), arguments.sample, arguments.seed, workers, show)
-    note(f"A sample of {len(frame):,} of {there:,} records, by --seed {arguments.seed}.")
+    taken = min(arguments.sample, there)
+    more = len(frame) - taken
+    besides = f", and {more:,} more of levels that it has too seldom" if more else ""
+    note(f"A sample of {taken:,} of {there:,} records, by --seed {arguments.seed}{besides}.")
     return frame
 
 
