@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from anomaly_detection.service.pages.done import Done
+from anomaly_detection.service.pages.done import Done, done_by
 from anomaly_detection.service.pages.rendering import html
 from anomaly_detection.service.pages.viewer import gettext
 from anomaly_detection.service.pages.visit import Visit
@@ -42,7 +42,7 @@ def sources_page(visit: Visit, said: Done | None = None) -> Response:
 
 def change_sources(visit: Visit) -> Response:
     """``POST /sources``: do one thing, and show the page again."""
-    return sources_page(visit, Done(_DOING[visit.button(_DOING, "This page can")](visit)))
+    return sources_page(visit, done_by(visit, _DOING))
 
 
 def _watch(visit: Visit) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping
 from starlette.responses import Response
 
 from anomaly_detection.service.access import Need
-from anomaly_detection.service.audit import history
 from anomaly_detection.service.changes import SOURCE, change
-from anomaly_detection.service.json_answer import answer
+from anomaly_detection.service.managed import Managed
 from anomaly_detection.service.operations import Call, Operation
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
@@ -34,35 +33,32 @@ from anomaly_detection.service.topics.letters import LETTERS
 __all__ = ["OPERATIONS"]
 
 
+_SOURCES = Managed("source", all_sources, find_source, rendered)
+
+
 def list_sources(service: Service, call: Call) -> Response:
     """``GET /v1/sources``."""
-    with service.database.reading() as connection:
-        return answer({"sources": [rendered(row) for row in all_sources(connection)]})
+    return _SOURCES.all(service)
 
 
 def make_a_source(service: Service, call: Call) -> Response:
     """``POST /v1/sources``; its stream is made if need be."""
     kind, target, settings = checked_target(service.configuration.data_dir, call.content)
     stream_id = service.stream_id(call.content["stream"])
-
-    def work(connection: Connection) -> dict[str, Any]:
-        return _shown(connection, make_source(connection, stream_id, call.who, kind, target, settings))
-
-    made = service.writer.run(work)
-    return answer(made, 201, {"Location": f"/v1/sources/{made['id']}"})
+    return _SOURCES.made(
+        service, lambda connection: make_source(connection, stream_id, call.who, kind, target, settings)
+    )
 
 
 def get_source(service: Service, call: Call) -> Response:
     """``GET /v1/sources/{id}``."""
-    with service.database.reading() as connection:
-        return answer(_shown(connection, call.id))
+    return _SOURCES.one(service, call)
 
 
 def change_source(service: Service, call: Call) -> Response:
     """``PATCH /v1/sources/{id}``."""
 
-    def work(connection: Connection) -> dict[str, Any]:
-        row = find_source(connection, call.id)
+    def change_it(connection: Connection, row: RowMapping) -> None:
         said = dict(call.content)
         after: dict[str, Any] = {"is_paused": said.pop("paused")} if "paused" in said else {}
         other = next((name for name in said if name not in settings_of(row)), None)
@@ -71,22 +67,19 @@ def change_source(service: Service, call: Call) -> Response:
         if said:
             after["settings"] = {**orjson.loads(row["settings"]), **said}
         change(connection, SOURCE, call.id, after, call.who)
-        return _shown(connection, call.id)
 
-    return answer(service.writer.run(work))
+    return _SOURCES.changed(service, call, change_it)
 
 
 def remove_a_source(service: Service, call: Call) -> Response:
     """``DELETE /v1/sources/{id}``."""
 
-    def work(connection: Connection) -> dict[str, Any]:
-        row = find_source(connection, call.id)
+    def remove_it(connection: Connection, row: RowMapping) -> None:
         if row["by_option"]:
             raise Problem(409, "This folder was given by --watch; pause it, or start the service without the option.")
         remove_source(connection, call.id, call.who)
-        return rendered(row)
 
-    return answer(service.writer.run(work))
+    return _SOURCES.removed(service, call, remove_it)
 
 
 def list_files(service: Service, call: Call) -> Response:
@@ -97,10 +90,6 @@ def list_files(service: Service, call: Call) -> Response:
 def list_letters(service: Service, call: Call) -> Response:
     """``GET /v1/letters``."""
     return LETTERS.answer(service.database, call)
-
-
-def _shown(connection: Connection, number: int) -> dict[str, Any]:
-    return {**rendered(find_source(connection, number)), "history": history(connection, "source", number)}
 
 
 _MANAGE = Need("manage", "all")
