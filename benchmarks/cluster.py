@@ -6,7 +6,7 @@ processes and through a Dask scheduler, and the bytes that a task and its answer
 model is paid once a worker and is left out.
 
 Whole commands: processor time of `score` on one file, and with `--workers`, for few row groups and for many. A record
-costs what more of them add: the start of a command, and of each worker, is in both.
+costs what more of them add: the start of a command, and of each worker, is in both, as there are two row groups or more.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def main() -> None:
         alone, judging = (min(timings[name].seconds) for name in ("plain", "judge"))
         resident = psutil.Process().memory_info().rss
         sent, answered = len(pickle.dumps((partial(judge, job), one))), len(pickle.dumps(judge(job, one)))
-        sizes, group = ((1, 2), 200) if arguments.quick else ((1, 5), 5_000)
+        sizes, group = ((2, 4), 200) if arguments.quick else ((2, 6), 5_000)
         commands = whole_commands(folder, model, sizes, group, 1 if arguments.quick else min(3, arguments.repeats))
         each: dict[str, float] = {}
         for way, workers, close in ways(counts):
