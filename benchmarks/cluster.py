@@ -6,7 +6,7 @@ processes and through a Dask scheduler, and the bytes that a task and its answer
 model is paid once a worker and is left out.
 
 Whole commands: processor time of `score` on one file, and with `--workers`, for few row groups and for many. A record
-costs what more of them add: the start of a command, and of each worker, is in both, as there are two row groups or more.
+costs what more of them add. The start of a command, and of each worker, is in both: there are two row groups or more.
 """
 
 from __future__ import annotations

@@ -10,11 +10,14 @@ from typing import Any
 import orjson
 import pytest
 import requests
-from service_example import BOTH, client_of, hot, is_problem, model_file, on, resting, started, wait_until
+from service_example import BOTH, client_of, hot, is_problem, model_file, on, resting, started, wait_until, work_off
+from sqlalchemy import select, update
 from topics_example import KafkaBroker, Reading, consumer_of, kafka_broker, kept_in, kill, rows
 
+from anomaly_detection.service import tables
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.judging import Judge
+from anomaly_detection.service.retention import Retention, forget
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.topics import consuming, letters
 from anomaly_detection.service.topics.address import Address, masked_broker
@@ -286,6 +289,29 @@ def test_one_that_is_paused_or_removed_takes_nothing(service: Service, broker: K
     reading.client.delete(path)
     reading.turn(2)
     assert len(reading.ids) == 8
+
+
+def test_what_could_not_be_read_goes_when_records_do_and_all_of_a_stream_with_it(
+    service: Service, broker: KafkaBroker, name: str
+) -> None:
+    broker.send(name, [*rows(2, 16), b"old", b"new"])
+    reading = Reading(service, broker.url, name, "gone")
+    reading.until(2)
+    reading.turn()
+    reading.consuming.close()
+    old = next(each["id"] for each in reading.letters if each["body"] == "old")
+    with service.database.writing() as connection:
+        connection.execute(update(tables.letters).where(tables.letters.c.id == old).values(created="2020-01-01"))
+        stream_id = connection.execute(select(tables.sources.c.stream_id).where(tables.sources.c.id == reading.number))
+        number = stream_id.scalar_one()
+    list(forget(service.database, number, Retention(days=30)))
+    assert [each["body"] for each in reading.letters] == ["new"]
+    assert reading.client.delete("/v1/streams/gone?confirm=gone").status_code == 202
+    work_off(service)
+    with service.database.reading() as connection:
+        for table in (tables.sources, tables.letters):
+            assert connection.execute(select(table).where(table.c.stream_id == number)).all() == []
+        assert connection.execute(select(tables.marks).where(tables.marks.c.source_id == reading.number)).all() == []
 
 
 def test_a_broker_that_is_away_is_told_without_secrets_and_asked_again(
