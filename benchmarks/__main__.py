@@ -15,6 +15,7 @@ from itertools import takewhile
 SCRIPTS = (
     "score",
     "fit",
+    "shapes",
     "latency",
     "records",
     "training",
