@@ -10,7 +10,19 @@ from typing import Any
 import orjson
 import pytest
 import requests
-from service_example import BOTH, client_of, hot, is_problem, model_file, on, resting, started, wait_until, work_off
+from service_example import (
+    BOTH,
+    a_service,
+    client_of,
+    hot,
+    is_problem,
+    model_file,
+    on,
+    resting,
+    started,
+    wait_until,
+    work_off,
+)
 from sqlalchemy import select, update
 from topics_example import KafkaBroker, Reading, consumer_of, kafka_broker, kept_in, kill, rows
 
@@ -33,10 +45,7 @@ def broker() -> Iterator[KafkaBroker]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with resting(tmp_path_factory.mktemp("service")) as made:
-        yield made
+service = a_service()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import orjson
 import pytest
 import requests
 from mqtt_broker import MqttBroker, broker
-from service_example import client_of, is_problem, model_file, resting, started, wait_until
+from service_example import a_service, client_of, is_problem, model_file, started, wait_until
 from topics_example import Reading, consumer_of, kept_in, kill, rows
 
 from anomaly_detection.service.service import Service
@@ -30,15 +30,12 @@ def made() -> Iterator[MqttBroker]:
         yield one
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with resting(tmp_path_factory.mktemp("service")) as one:
-        yield one
+service = a_service()
 
 
 @pytest.fixture
 def reading(service: Service, made: MqttBroker, request: pytest.FixtureRequest) -> Iterator[Reading]:
-    one = Reading(service, made.url, "plant/+/state", request.node.name[-50:], topic_column="where")
+    one = Reading(service, made.url, "plant/+/state", request.node.originalname[-50:], topic_column="where")
     yield one
     one.consuming.close()
 
