@@ -34,6 +34,7 @@ SCRIPTS = (
 QUALITY = (
     "accuracy",
     "adbench",
+    "oddbench",
     "asked",
     "drift",
     "pivots",

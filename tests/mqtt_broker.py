@@ -65,7 +65,9 @@ class MqttBroker:
                     packet += session.number.to_bytes(2, "big")
                     session.unacknowledged[session.number] = packet + body
                 if name in self._open:
-                    _send(self._open[name], PUBLISH, quality << 1, packet + body)
+                    # One whose client was killed is closed: it comes again.
+                    with suppress(OSError):
+                        _send(self._open[name], PUBLISH, quality << 1, packet + body)
 
     def cut(self) -> None:
         """End all connections without a word."""

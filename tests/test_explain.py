@@ -18,6 +18,7 @@ from mlx_iforest import BlendedIsolationForest, Forest, MLXIsolationForest
 from mlx_iforest.explain.reference import ReferenceTrees, expectations
 from mlx_iforest.explain.shapley import Explanation, mean_slopes
 from mlx_iforest.explain.tables import ExplainedTrees
+from mlx_iforest.forest import LEAF_VALUES
 
 MODELS = {
     "depth": MLXIsolationForest(30, random_state=0),
@@ -229,7 +230,7 @@ def test_parts_of_any_forest(seed: int, n_features: int, n_rows: int) -> None:
 def test_values_add_up(name: str) -> None:
     X = table()
     model = MODELS[name].fit(X)
-    for of in ("path_length", "log_density"):
+    for of in sorted(LEAF_VALUES.keys() & model.forest_.arrays().keys()):
         explanation = model.explain(X, of=of)
         expected = means(model, model.forest_.arrays()[of], X)
         assert np.abs(explanation.base_values + explanation.values.sum(axis=1) - expected).max() < 1e-12
