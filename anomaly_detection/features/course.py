@@ -5,15 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection.errors import DataError
-from anomaly_detection.features.compiled.course import CELLS, COUNTS, LOOKS, SCALED, TAILS, follow
+from anomaly_detection.features.compiled.course import CELLS, COUNTS, LOOKS, SCALED, TAILS, follow, following
 
-__all__ = ["FALSE_ALARM_DAYS", "NAMES", "Course", "Judged", "alert_level"]
+__all__ = ["FALSE_ALARM_DAYS", "NAMES", "Course", "Judged", "alert_level", "sentence"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -55,21 +54,10 @@ class Judged:
         return np.asarray(self.nats.max(axis=1, initial=0.0))
 
     def sentence(self, row: int, name: str) -> str:
-        """What is odd about a reading, in numbers that anybody can look up.
-
-        Parameters
-        ----------
-        row : int
-        name : str
-            What is measured, such as "temperature".
-        """
-        name = name.replace("{", "{{").replace("}", "}}")
+        """What is odd about a reading, see the function of this name."""
         way = int(self.nats[row].argmax())
         value, usual = self.told[row, way].tolist()
-        if NAMES[way] == "course" and self.between < _SEVERAL * _SHORTEST:
-            name = f"the mean of {name} this hour,"
-        at = "at this hour" if self.between < 1.0 else "the median"
-        return _SENTENCES[NAMES[way]](name, value, usual).format(at=at)
+        return sentence(NAMES[way], name, value, usual, self.between)
 
 
 def _figure(value: float) -> str:
@@ -87,13 +75,11 @@ def _hours(days: float) -> str:
 
 _SENTENCES: dict[str, Callable[[str, float, float], str]] = {
     "step": lambda name, value, usual: (
-        f"{name} {_figure(value)}: {_beside(value, usual)} the reading before it ({_figure(usual)})"
-    ),
-    "course": lambda name, value, usual: (
-        f"{name} {_figure(value)}: {_beside(value, usual)} the last week's course ({_figure(usual)} {{at}})"
+        f"{name} {_figure(value)}: {_beside(value, usual)} the nearer of the two readings before it ({_figure(usual)})"
     ),
     "slope": lambda name, value, usual: (
-        f"{name} is {_beside(value, 0.0)} the last week's course, and was {_beside(usual, 0.0)} it six hours before"
+        f"{name} is {_beside(value, 0.0)} the last week's course, and was {_beside(usual, 0.0)} it some six hours"
+        " before"
     ),
     "level": lambda name, value, usual: (
         f"{name} {_figure(value)} on the mean of a day: {_beside(value, usual)} the days of the week before"
@@ -104,15 +90,38 @@ _SENTENCES: dict[str, Callable[[str, float, float], str]] = {
 }
 
 
+def sentence(way: str, name: str, value: float, usual: float, between: float) -> str:
+    """What is odd about a reading, in numbers that anybody can look up.
+
+    Parameters
+    ----------
+    way : str
+        Of `NAMES`.
+    name : str
+        What is measured, such as "temperature".
+    value, usual : float
+        What `Judged` has told.
+    between : float
+        Days between two readings.
+    """
+    if way != "course":
+        return _SENTENCES[way](name, value, usual)
+    told = f"{_beside(value, usual)} the last week's course ({_figure(usual)}"
+    if between < _SEVERAL * _SHORTEST:
+        return f"{name} {_figure(value)} on the mean of this hour: {told} at this hour)"
+    return f"{name} {_figure(value)}: {told} {'at this hour' if between < 1.0 else 'on the median'})"
+
+
 class Course:
     """A series, and all that is remembered of it: bounded, whatever its length.
 
-    An hour's readings (of rarer ones each by itself) make a cell. A reading is beside the one before it (*step*); the
-    mean of its cell so far beside the median of the same hour's on the seven days before (*course*); how far that is
-    beside how far it was six cells before (*slope*); the mean of a day of cells beside the median of the seven days
-    before (*level*). Each distance is beside those of some four weeks before: what a tenth and a hundredth of them are
-    beyond makes a tail that goes on as a power law. A value that stands still (*stuck*) and a time without one (*gap*)
-    are beside how often that was. Every number that is told is a mean or median of readings before.
+    An hour's readings (of rarer ones each by itself) make a cell. A reading is beside the nearer of the two before it
+    (*step*); the mean of its cell so far beside the median of the same hour's on the seven days before (*course*); how
+    far that is beside the median of how far it was five to seven cells before (*slope*); the mean of a day of cells
+    beside the median of the seven days before (*level*). Each distance is beside those of some four weeks before: what
+    a tenth and a hundredth of them are beyond makes a tail that goes on as a power law. A value that stands still
+    (*stuck*) and a time without one (*gap*) are beside how often that was. Every number that is told is a mean or
+    median of readings before.
 
     Parameters
     ----------
@@ -181,7 +190,7 @@ class Course:
         if (np.diff(known) < 0.0).any() or (known.size and self.counts[0] and known[0] < self.counts[4]):
             raise DataError("Readings are judged by those before them; give them in the order of their times.")
         nats, told = np.empty((len(when), LOOKS)), np.empty((len(when), LOOKS, 2))
-        step: Any = follow if compiled else follow.py_func
+        step = following() if compiled else follow
         step(when, what, self._sizes, self.cells, self.tails, self.counts, nats, told)
         return Judged(nats, told, self.between)
 

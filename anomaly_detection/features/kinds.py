@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 from anomaly_detection.features.contexts import Contexts
 from anomaly_detection.features.copies import Copies
+from anomaly_detection.features.courses import Courses
 from anomaly_detection.features.dates import Dates
 from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.expectation import Expectation
@@ -66,6 +67,7 @@ _EVIDENCE: dict[str, type[FeatureGroup]] = {
     "restated": Restated,
     "neighbours": Neighbours,
     "runs": Runs,
+    "courses": Courses,
 }
 _FORMER: dict[str, type[FeatureGroup]] = {"repeats": Repeats}
 KINDS = {**_PLAIN, **_EVIDENCE, **_FORMER}
@@ -77,7 +79,7 @@ PLAIN_GROUPS = tuple(_PLAIN)
 EVIDENCE_GROUPS = tuple(_EVIDENCE)
 """Features that only evidence is made of, see `Evidence`."""
 
-LATER_GROUPS = ("zeros", "values", "restated", "neighbours", "runs")
+LATER_GROUPS = ("zeros", "values", "restated", "neighbours", "runs", "courses")
 """Groups of evidence that the first files with evidence do not have."""
 
 FORMER_GROUPS = tuple(_FORMER)

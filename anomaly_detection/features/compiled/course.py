@@ -1,14 +1,14 @@
-"""`follow`: the readings of one series one after the other, each judged by those before it alone; compiled."""
+"""`follow`: the readings of one series one after the other, each judged by those before it alone; compiled or not."""
 
 from __future__ import annotations
 
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from mlx_iforest.compiled_code import compiled
-
-__all__ = ["CELLS", "COUNTS", "LOOKS", "SCALED", "TAILS", "follow"]
+__all__ = ["CELLS", "COUNTS", "LEAST_TAIL", "LOOKS", "SCALED", "TAILS", "follow", "following"]
 
 SCALED = 4
 """Looks whose scale is learned: step, course, slope, level."""
@@ -23,8 +23,12 @@ TAILS = 4
 """Of each scaled look: how many were seen, their sum while they are few, and the distances of which a tenth and a
 hundredth are larger."""
 
-COUNTS = 8
-"""Readings, repeats, gaps, run of equal ones, last moment, last value, readings in the last cell, and their sum."""
+COUNTS = 9
+"""Readings, repeats, gaps, run of equal ones, last moment, last value, readings in the last cell, their sum, and the
+value before the last."""
+
+LEAST_TAIL = 1e-12
+"""No distance is counted as smaller."""
 
 _DAYS = 7
 _FEWEST_DAYS = 3
@@ -37,10 +41,9 @@ _GAINS = (3.0, 30.0)
 _SHARES = (0.1, 0.01)
 _MOST_GAIN = 0.5
 _SLOWLY = 0.1
-_LEAST = 1e-12
+_ROUNDING = 1e-6
 
 
-@compiled()
 def follow(times: Any, values: Any, sizes: Any, cells: Any, tails: Any, counts: Any, nats: Any, told: Any) -> None:
     """Judge the readings of one series, and leave behind what the next ones are judged by.
 
@@ -84,7 +87,8 @@ def follow(times: Any, values: Any, sizes: Any, cells: Any, tails: Any, counts: 
         if np.isnan(value) or np.isnan(time) or not abs(time / cell) < 1e15:
             continue
         look[:] = np.nan
-        here = np.int64(np.floor(time / cell))
+        # What is measured at the full hour is of that hour, however it is rounded.
+        here = np.int64(np.floor(time / cell + _ROUNDING))
         at = here % size
         if counts[0] == 0.0 or cells[at, 0] != here:
             cells[at, 0], counts[6], counts[7] = here, 0.0, 0.0
@@ -95,8 +99,12 @@ def follow(times: Any, values: Any, sizes: Any, cells: Any, tails: Any, counts: 
         if counts[0] > 0.0:
             apart = time - counts[4]
             if apart <= _SILENT * between:
-                look[0] = value - counts[5]
-                told[i, 0, 0], told[i, 0, 1] = value, counts[5]
+                # What comes back from one odd reading is where it was before that.
+                near = counts[5]
+                if counts[0] > 1.0 and abs(value - counts[8]) < abs(value - near):
+                    near = counts[8]
+                look[0] = value - near
+                told[i, 0, 0], told[i, 0, 1] = value, near
             if apart > _LATE * between:
                 share = (counts[2] + 1.0) / (counts[0] + 1.0)
                 nats[i, 5] = np.log(apart / (_LATE * between)) - np.log(share)
@@ -113,7 +121,7 @@ def follow(times: Any, values: Any, sizes: Any, cells: Any, tails: Any, counts: 
         else:
             counts[3] = 1.0
         counts[0] += 1.0
-        counts[4], counts[5] = time, value
+        counts[4], counts[5], counts[8] = time, value, counts[5]
         days = 0
         for day in range(1, _DAYS + 1):
             then = (here - day * per_day) % size
@@ -124,11 +132,19 @@ def follow(times: Any, values: Any, sizes: Any, cells: Any, tails: Any, counts: 
             usual = np.median(before[:days])
             look[1] = cells[at, 2] = mean - usual
             told[i, 1, 0], told[i, 1, 1] = mean, usual
-            then = (here - _BACK) % size
-            if per_day > _BACK and cells[then, 0] == here - _BACK:
-                # Of days too few it is NaN, and so is this.
-                look[2] = look[1] - cells[then, 2]
-                told[i, 2, 0], told[i, 2, 1] = look[1], cells[then, 2]
+            several = 0
+            for back in range(_BACK - 1, _BACK + 2):
+                number = here - back
+                then = number % size
+                # Of days too few it is NaN.
+                if per_day > _BACK + 1 and cells[then, 0] == number and not np.isnan(cells[then, 2]):
+                    before[several] = cells[then, 2]
+                    several += 1
+            if several:
+                # Of several, so that one odd cell is not odd again when it is over.
+                usual = np.median(before[:several])
+                look[2] = look[1] - usual
+                told[i, 2, 0], told[i, 2, 1] = look[1], usual
         if per_day > 1:
             days, today = 0, np.nan
             for day in range(_DAYS + 1):
@@ -157,7 +173,7 @@ def follow(times: Any, values: Any, sizes: Any, cells: Any, tails: Any, counts: 
             if tail[0] < _FIRST:
                 tail[0] += 1.0
                 tail[1] += away
-                tail[2] = max(2.0 * tail[1] / tail[0], _LEAST)
+                tail[2] = max(2.0 * tail[1] / tail[0], LEAST_TAIL)
                 tail[3] = 2.0 * tail[2]
                 continue
             if tail[0] >= quiet and away > tail[2]:
@@ -168,6 +184,16 @@ def follow(times: Any, values: Any, sizes: Any, cells: Any, tails: Any, counts: 
             for side in range(2):
                 gain = min(_GAINS[side] / min(tail[0], remembered) * slowly, _MOST_GAIN)
                 beyond = 1.0 if away > tail[2 + side] else 0.0
-                tail[2 + side] = max(tail[2 + side] * np.exp(gain * (beyond - _SHARES[side])), _LEAST)
+                tail[2 + side] = max(tail[2 + side] * np.exp(gain * (beyond - _SHARES[side])), LEAST_TAIL)
             tail[3] = max(tail[3], tail[2])
             tail[0] += 1.0
+
+
+@cache
+def following() -> Any:
+    """`follow` by machine code where Numba is there, else as it stands."""
+    if find_spec("numba") is None:
+        return follow
+    from mlx_iforest.compiled_code import compiled
+
+    return compiled()(follow)
