@@ -38,6 +38,7 @@ QUALITY = (
     "pivots",
     "feedback",
     "verdicts",
+    "nab",
     "supply_chain",
     "explanations",
     "service_hour",

@@ -6,8 +6,9 @@ DATA holds `nab/` and `airquality/`. A reading whose score reaches the threshold
 a reading within the day before. An alert that begins in no labelled window is false; a window is found if a reading in
 it reaches the threshold. All ways see readings in their order, and none after the one that they judge. What `Course`
 looks at, and its threshold (as improbable as one reading in those of two weeks), were chosen on the synthetic series
-and air quality; the thresholds of the baselines are those with as many alerts there. NAB was looked at after that, and
-once more when cells of an hour had got their bounds right and one odd reading was no longer odd twice.
+and air quality; the thresholds of the baselines are those with as many alerts there. NAB was looked at three times:
+first; when hours had got their bounds right and one odd reading was no longer odd twice; and when readings of one hour
+had become one chance for it to be odd, which was chosen on the others. docs/learning.md has what each look gave.
 """
 
 from __future__ import annotations

@@ -74,17 +74,17 @@ def planted(series: Readings, error: str, seed: int) -> Readings:
     kept = np.ones(n, dtype=bool)
     if error == "spike":
         length = 1
-        values[first] += sign * 6.0 * max(float(np.std(np.diff(values))), 0.2)
+        values[first] += sign * 3.0 * max(float(np.std(np.diff(values))), 0.2)
     elif error == "level":
         length = 2 * day
-        values[first : first + length] += sign * 3.0 * spread
+        values[first : first + length] += sign * 1.5 * spread
     elif error == "ramp":
         length = day
-        rise = np.linspace(0.0, 4.0 * spread, length)[: n - first]
+        rise = np.linspace(0.0, 2.0 * spread, length)[: n - first]
         values[first : first + length] += sign * rise
     elif error == "season":
         length = 2 * day
-        values[first : first + length] = 2.0 * values.mean() - values[first : first + length]
+        values[first : first + length] = values.mean()
     elif error == "stuck":
         length = max(day // 2, 8)
         values[first : first + length] = values[first]

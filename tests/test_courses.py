@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from anomaly_detection.alerts.scoring import score_table
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.data.table import as_table
 from anomaly_detection.errors import DataError
-from anomaly_detection.features.course import NAMES, Course, alert_level, sentence
+from anomaly_detection.features.course import NAMES, OF_DAYS, OF_HOURS, WAYS, Course, Judged, alert_level, sentence
 from anomaly_detection.features.courses import Courses
 from benchmarks import nab
 from benchmarks.planted_series import ERRORS, Readings, planted, synthetic
@@ -87,14 +88,20 @@ def test_what_is_told_is_true_to_a_pivot(per_hour: int) -> None:
 
 
 def test_sentences() -> None:
-    course = sentence("course", "temperature", 93.0, 87.0, HOUR)
+    course = sentence("course", "temperature", 93.0, 87.0)
     assert course == "temperature 93: 6 above the last week's course (87 at this hour)"
-    assert sentence("course", "{x}", 93.0, 87.0, HOUR / 12).startswith("{x} 93 on the mean of this hour: 6 above")
-    assert sentence("course", "units", 3.0, 8.0, 1.0) == "units 3: 5 below the last week's course (8 on the median)"
-    assert sentence("gap", "flow", 2.0, HOUR, HOUR) == "flow was not measured for 48 hours; usual are 60 minutes"
-    assert "has not moved in 9 readings" in sentence("stuck", "flow", 9.0, 1.0, HOUR)
-    for way in NAMES:
-        assert "flow" in sentence(way, "flow", 2.5, 1.0, HOUR)
+    assert sentence(OF_HOURS, "{x}", 93.0, 87.0).startswith("{x} 93 on the mean of this hour: 6 above")
+    assert sentence(OF_DAYS, "units", 3.0, 8.0) == "units 3: 5 below the median of the last week (8)"
+    assert sentence("gap", "flow", 2.0, HOUR) == "flow was not measured for 48 hours; usual are 60 minutes"
+    assert sentence("stuck", "flow", 9.0, 1.0) == "flow has not moved in 9 readings"
+    for way in WAYS:
+        assert "flow" in sentence(way, "flow", 2.5, 1.0)
+    for between, way in ((HOUR / 12, OF_HOURS), (HOUR, "course"), (1.0, OF_DAYS)):
+        judged = Judged(np.eye(6)[[1]], np.full((1, 6, 2), 2.0), between)
+        assert judged.way(0) == way
+    assert Courses.direction(("stuck", 3.0), 1.0) == "repeated"
+    assert Courses.direction(("gap", 3.0), 1.0) == "rare"
+    assert [Courses.direction(("step", value), 1.0) for value in (3.0, 0.5)] == ["high", "low"]
 
 
 @pytest.mark.parametrize("error", ERRORS)
@@ -175,3 +182,47 @@ def test_what_has_no_regular_time_is_not_followed() -> None:
     by_day = frame.assign(at=frame["at"].dt.floor("D"))[["at", "temperature"]]
     assert not Courses(["temperature"], ["at"], []).fit(by_day).followed_
     assert not Courses(["temperature"], [], []).fit(frame[["temperature"]]).followed_
+
+
+def test_the_benchmark_compares_with_both_baselines(tmp_path: Path) -> None:
+    (tmp_path / "nab").mkdir()
+    windows = {}
+    for seed, name in enumerate(nab.NAB):
+        times, values = hourly(30, seed)
+        values[500:520] += 12.0
+        frame = frame_of(times, values, "")[["at", "temperature"]].set_axis(["timestamp", "value"], axis=1)
+        frame.to_csv(tmp_path / "nab" / f"{name}.csv", index=False)
+        windows[f"{name}.csv"] = [[str(frame["timestamp"][495]), str(frame["timestamp"][525])]]
+    (tmp_path / "nab" / "windows.json").write_text(json.dumps(windows), "utf-8")
+    nab.main(["--data", str(tmp_path), "--synthetic", "1", "--output", str(tmp_path)])
+    saved = json.loads((tmp_path / "results" / "nab.json").read_text("utf-8"))
+    chosen, found = saved["tables"]
+    assert [row[0] for row in chosen["rows"]] == [*nab.WAYS]
+    assert [row[:2] for row in found["rows"]] == [[name, way] for name in nab.NAB for way in nab.WAYS]
+    for name in nab.NAB:
+        ours = saved["measurements"]["nab"][f"{name}, {nab.OURS}"]
+        assert (ours["found"], ours["windows"]) == (1, 1)
+        told = saved["measurements"]["nab"][f"{name}, sentences"]
+        assert sum("in a window" in each for each in told) >= 1
+        assert sum("false" in each for each in told) == ours["false"]
+
+
+def test_alerts_are_counted_as_the_protocol_says() -> None:
+    series = Readings("", np.arange(40) / 4.0, np.zeros(40), ((2.0, 3.0), (7.0, 8.0)))
+    scores = np.zeros(40)
+    # In the first window, again within a day, a day later outside, and before the second window and in it.
+    scores[[9, 11, 20, 26, 29]] = 1.0
+    assert nab.starts(series, scores, 1.0).tolist() == [2.25, 5.0, 6.5]
+    told = nab.outcome(series, scores, 1.0)
+    assert (told["found"], told["windows"], told["false"]) == (2, 2, 2)
+    assert told["weeks"] == pytest.approx((9.75 - 2.0) / 7.0)
+    scores[29] = 0.5
+    assert nab.outcome(series, scores, 1.0)["found"] == 1
+    assert nab.highest_finding_all(series, scores) == 0.5
+    # Nobody looks ahead.
+    times, values = hourly(20)
+    for score in nab.WAYS.values():
+        later = values.copy()
+        later[300:] = 0.0
+        one, other = (score(Readings("", times, each)) for each in (values, later))
+        assert np.array_equal(one[:300], other[:300])

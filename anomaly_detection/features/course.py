@@ -12,12 +12,17 @@ import numpy.typing as npt
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.compiled.course import CELLS, COUNTS, LOOKS, SCALED, TAILS, follow, following
 
-__all__ = ["FALSE_ALARM_DAYS", "NAMES", "Course", "Judged", "alert_level", "sentence"]
+__all__ = ["FALSE_ALARM_DAYS", "NAMES", "OF_DAYS", "OF_HOURS", "WAYS", "Course", "Judged", "alert_level", "sentence"]
 
 Floats = npt.NDArray[np.float64]
 
 NAMES = ("step", "course", "slope", "level", "stuck", "gap")
 """The ways in which a reading is looked at."""
+
+OF_HOURS, OF_DAYS = "course of hours", "course of days"
+"""What the course is called where an hour has several readings, and where a day has one at most."""
+
+WAYS = (*NAMES, OF_HOURS, OF_DAYS)
 
 FALSE_ALARM_DAYS = 14.0
 """An alert is as improbable as one reading in all those of so many days."""
@@ -53,11 +58,21 @@ class Judged:
         """That of the way with most, shape (n,)."""
         return np.asarray(self.nats.max(axis=1, initial=0.0))
 
+    def way(self, row: int) -> str:
+        """The way in which a reading is odd, of `WAYS`."""
+        name = NAMES[int(self.nats[row].argmax())]
+        if name != "course":
+            return name
+        return OF_HOURS if self.between < _SEVERAL * _SHORTEST else OF_DAYS if self.between >= 1.0 else name
+
+    def odd(self, row: int) -> tuple[float, float]:
+        """What is odd in that way, and what was usual."""
+        value, usual = self.told[row, int(self.nats[row].argmax())].tolist()
+        return value, usual
+
     def sentence(self, row: int, name: str) -> str:
-        """What is odd about a reading, see the function of this name."""
-        way = int(self.nats[row].argmax())
-        value, usual = self.told[row, way].tolist()
-        return sentence(NAMES[way], name, value, usual, self.between)
+        """What is odd about a reading of what is called so, see the function of this name."""
+        return sentence(self.way(row), name, *self.odd(row))
 
 
 def _figure(value: float) -> str:
@@ -77,6 +92,16 @@ _SENTENCES: dict[str, Callable[[str, float, float], str]] = {
     "step": lambda name, value, usual: (
         f"{name} {_figure(value)}: {_beside(value, usual)} the nearer of the two readings before it ({_figure(usual)})"
     ),
+    "course": lambda name, value, usual: (
+        f"{name} {_figure(value)}: {_beside(value, usual)} the last week's course ({_figure(usual)} at this hour)"
+    ),
+    OF_HOURS: lambda name, value, usual: (
+        f"{name} {_figure(value)} on the mean of this hour: {_beside(value, usual)} the last week's course"
+        f" ({_figure(usual)} at this hour)"
+    ),
+    OF_DAYS: lambda name, value, usual: (
+        f"{name} {_figure(value)}: {_beside(value, usual)} the median of the last week ({_figure(usual)})"
+    ),
     "slope": lambda name, value, usual: (
         f"{name} is {_beside(value, 0.0)} the last week's course, and was {_beside(usual, 0.0)} it some six hours"
         " before"
@@ -90,26 +115,19 @@ _SENTENCES: dict[str, Callable[[str, float, float], str]] = {
 }
 
 
-def sentence(way: str, name: str, value: float, usual: float, between: float) -> str:
+def sentence(way: str, name: str, value: float, usual: float) -> str:
     """What is odd about a reading, in numbers that anybody can look up.
 
     Parameters
     ----------
     way : str
-        Of `NAMES`.
+        Of `WAYS`.
     name : str
         What is measured, such as "temperature".
     value, usual : float
         What `Judged` has told.
-    between : float
-        Days between two readings.
     """
-    if way != "course":
-        return _SENTENCES[way](name, value, usual)
-    told = f"{_beside(value, usual)} the last week's course ({_figure(usual)}"
-    if between < _SEVERAL * _SHORTEST:
-        return f"{name} {_figure(value)} on the mean of this hour: {told} at this hour)"
-    return f"{name} {_figure(value)}: {told} {'at this hour' if between < 1.0 else 'on the median'})"
+    return _SENTENCES[way](name, value, usual)
 
 
 class Course:

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from anomaly_detection.data.levels import Levels
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.bounds import bounded
-from anomaly_detection.features.clauses import with_unit
 from anomaly_detection.features.course import NAMES, Course, Judged, sentence
 from anomaly_detection.features.dates import days_of
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
@@ -156,15 +155,13 @@ class Courses(FeatureGroup):
         """Return in which way each value is odd, with what is told of it, and what was usual; both (n, columns)."""
         X = as_table(X)
         places = np.arange(len(X)) if rows is None else np.asarray(rows, dtype=np.int64)
-        told = np.empty((2, len(places), len(self.followed_)), dtype=object)
+        told = np.full((2, len(places), len(self.followed_)), None, dtype=object)
         for i, one in enumerate(self.followed_):
             judged = one.judged(X)
             for at, place in enumerate(places.tolist()):
-                way = int(judged.nats[place].argmax())
-                value, usual = judged.told[place, way].tolist()
-                is_odd = judged.nats[place, way] > 0.0
-                told[0, at, i] = (NAMES[way], value, one.between) if is_odd else None
-                told[1, at, i] = usual if is_odd else None
+                if judged.nats[place].any():
+                    value, usual = judged.odd(place)
+                    told[:, at, i] = (judged.way(place), value), usual
         return told[0], told[1]
 
     @classmethod
@@ -187,9 +184,8 @@ class Courses(FeatureGroup):
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`: see `sentence`; of which series it is said."""
-        way, found, apart = value
-        name, _ = with_unit(source.columns[0], found)
-        told = sentence(way, name, found, usual, apart)
+        way, found = value
+        told = sentence(way, source.columns[0], found, usual)
         return f"{told}, of this {source.group_by[0]}" if source.group_by else told
 
 

@@ -81,6 +81,8 @@ def follow(times: Any, values: Any, sizes: Any, cells: Any, tails: Any, counts: 
     ):
         raise IndexError("what is followed has another size")
     look, before = np.empty(SCALED), np.empty(_DAYS)
+    # What is looked at by cells has one chance a cell to be odd, and not one a reading.
+    of_a_cell = np.log(max(cell / between, 1.0))
     for i in range(len(times)):
         nats[i], told[i] = 0.0, np.nan
         time, value = times[i], values[i]
@@ -178,7 +180,7 @@ def follow(times: Any, values: Any, sizes: Any, cells: Any, tails: Any, counts: 
                 continue
             if tail[0] >= quiet and away > tail[2]:
                 slope = max(np.log(tail[3] / tail[2]) / np.log(10.0), _LEAST_SLOPE)
-                nats[i, j] = np.log(10.0) + np.log(away / tail[2]) / slope
+                nats[i, j] = np.log(10.0) + np.log(away / tail[2]) / slope + (of_a_cell if j > 0 else 0.0)
             # What is odd says little of what is usual.
             slowly = _SLOWLY if nats[i, j] >= alert else 1.0
             for side in range(2):
