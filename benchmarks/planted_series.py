@@ -36,7 +36,7 @@ def synthetic(count: int) -> Iterator[Readings]:
         for between in (_HOUR, _FIVE_MINUTES):
             random = np.random.default_rng(seed)
             n = int(_DAYS / between)
-            times = np.arange(n) * between
+            times = np.arange(n, dtype=np.float64) * np.float64(between)
             day, half = random.uniform(0, 6), random.uniform(0, 2)
             values = 60 + day * np.sin(2 * np.pi * (times + random.random()))
             values += half * np.sin(4 * np.pi * times + random.random())
@@ -47,9 +47,8 @@ def synthetic(count: int) -> Iterator[Readings]:
                 wander[i] = memory * wander[i - 1] + shocks[i]
             values += wander + np.cumsum(random.normal(0, 0.3 * np.sqrt(between), n)) * random.uniform(0, 1)
             values += random.normal(0, random.uniform(0.05, 0.5), n)
-            yield Readings(
-                f"synthetic {seed}, {1440 * between:.0f} minutes", times, values.round(random.integers(1, 4))
-            )
+            rounded: Floats = np.round(values, int(random.integers(1, 4)))
+            yield Readings(f"synthetic {seed}, {1440 * between:.0f} minutes", times, rounded)
 
 
 def air_quality(path: Path) -> Iterator[Readings]:
