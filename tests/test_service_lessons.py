@@ -133,6 +133,10 @@ def test_features_are_kept_from_one_verdict_to_the_next(service: Service) -> Non
     other.model_id += 1
     watched.moved(1, names[:3], fetch, usual, other)
     assert asked[-1] == [0, 1, 2]
+    for others in ([1], [2]):
+        watched.forget_others(others)
+        watched.moved(1, names[:3], fetch, usual, other)
+    assert len(asked) == 6
 
 
 def test_what_was_learned_is_told_and_rules_are_proposed(client: TestClient) -> None:

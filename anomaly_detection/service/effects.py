@@ -42,7 +42,9 @@ def changing(
     with service.database.reading() as connection:
         names = {stream.id: stream.name for stream in all_streams(connection)}
     found = []
-    for stream_id, judge in service.loaded.judges.items():
+    judges = service.loaded.judges
+    service.watched.forget_others(judges)
+    for stream_id, judge in judges.items():
         old = before.get(stream_id)
         if old is not None and old is not judge and old.model_id == judge.model_id and old.lessons != judge.lessons:
             found.append({"stream": names[stream_id], **effect(service, stream_id, old, judge)})

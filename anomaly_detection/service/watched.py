@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -40,6 +40,11 @@ class Watched:
     def __init__(self) -> None:
         self._streams: dict[int, _Kept] = {}
         self._lock = threading.Lock()
+
+    def forget_others(self, streams: Collection[int]) -> None:
+        """Keep nothing of any but these streams, by their ids."""
+        with self._lock:
+            self._streams = {number: kept for number, kept in self._streams.items() if number in streams}
 
     def moved(
         self, stream_id: int, names: Sequence[Name], fetch: Fetch, before: Judge, after: Judge
