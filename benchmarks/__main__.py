@@ -49,7 +49,7 @@ QUALITY = (
 LONG = ("service_soak", "inbox")
 """Scripts that take minutes to hours by themselves: run by hand."""
 
-ON_A_GPU = ("gpu", "gpu_grow")
+ON_A_GPU = ("gpu", "gpu_arrays", "gpu_grow")
 """Scripts for machines that have one."""
 
 

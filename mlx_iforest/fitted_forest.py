@@ -15,6 +15,8 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from mlx_iforest.backends import BackendChoice
 from mlx_iforest.batches import as_float32
+from mlx_iforest.device_arrays import library_of
+from mlx_iforest.device_arrays import score as score_array
 from mlx_iforest.explain.shapley import Explanation, explain
 from mlx_iforest.finite import check_finite
 from mlx_iforest.kernel_input import check_sparse
@@ -105,12 +107,13 @@ class FittedForest(OutlierMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of int64, shape (n_samples,)
+        ndarray of int64, shape (n_samples,), or an array of X's library (see `score_samples`)
             -1 where ``decision_function(X) < 0``.
         """
         # Two lines: the decisions make room before the labels are made.
         is_anomaly = self.decision_function(X) < 0
-        return np.where(is_anomaly, -1, 1)
+        library = library_of(X)
+        return np.where(is_anomaly, -1, 1) if library is None else library.labels(is_anomaly)
 
     def decision_function(self, X: MatrixLike) -> NDArray[np.float64]:
         """``score_samples(X) - offset_``.
@@ -121,7 +124,7 @@ class FittedForest(OutlierMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of float64, shape (n_samples,)
+        ndarray of float64, shape (n_samples,), or an array of X's library (see `score_samples`)
             Lower is more abnormal; negative is an anomaly.
 
         Raises
@@ -131,7 +134,7 @@ class FittedForest(OutlierMixin, BaseEstimator):
         """
         model = self._fitted()
         offset = model.threshold()
-        scores = model.score(self._accept(X, model), check=True)
+        scores = self._scores(X, model)
         scores -= offset
         return scores
 
@@ -141,15 +144,19 @@ class FittedForest(OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Used as float32. NaN is a missing value; infinities are refused.
+            Used as float32. NaN is a missing value; infinities are refused. Arrays of MLX are scored on its GPU, where
+            there is one, without a way through the host; those of PyTorch and CuPy go through it.
 
         Returns
         -------
-        ndarray of float64, shape (n_samples,)
-            In [-1, 0); lower is more abnormal.
+        ndarray of float64, shape (n_samples,), or for those three an array of the same library
+            In [-1, 0); lower is more abnormal. MLX's are float32, within 1e-6 of the host's.
         """
-        model = self._fitted()
-        return model.score(self._accept(X, model), check=True)
+        return self._scores(X, self._fitted())
+
+    def _scores(self, X: MatrixLike, model: FittedModel) -> Any:
+        library = library_of(X)
+        return model.score(self._accept(X, model), check=True) if library is None else score_array(model, X, library)
 
     def measure_scoring(self, X: MatrixLike) -> ScoringPerformance:
         """What `score_samples` takes of time and memory here, and who does it: scores once, and measures that.

@@ -46,7 +46,7 @@ class ScoredForest:
     def __init__(self, forest: Forest, function: ScoreFunction) -> None:
         forest.ensure_valid()
         self.forest, self.function = forest, function
-        self._tables = [self._table(part) for part in function.parts]
+        self.tables = [self._table(part) for part in function.parts]
 
     def __reduce__(self) -> Any:
         return ScoredForest, (self.forest, self.function)
@@ -70,10 +70,10 @@ class ScoredForest:
         """The views' values of valid rows, shape (n_samples, n_views)."""
         views = self.function.views
         if len(views) == 1 and views[0].spread is None:
-            return backend.leaf_means(*self._tables[0], X)
+            return backend.leaf_means(*self.tables[0], X)
         # View by view, as the soft minimum reads them.
         columns = np.empty((len(views), len(X)))
-        means = (mean for table in self._tables for mean in backend.leaf_means(*table, X).T)
+        means = (mean for table in self.tables for mean in backend.leaf_means(*table, X).T)
         for column, view, mean in zip(columns, views, means, strict=True):
             column[:] = mean if view.spread is None else view.spread.standardise(mean)
         return columns.T

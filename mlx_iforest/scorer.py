@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mlx_iforest.device_arrays import library_of
+from mlx_iforest.device_arrays import score as score_array
 from mlx_iforest.model import FittedModel
 
 __all__ = ["Scorer"]
@@ -48,18 +51,19 @@ class Scorer:
     def offset(self) -> float:
         return self.model.offset
 
-    def score(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+    def score(self, X: NDArray[np.float32] | Any) -> NDArray[np.float64] | Any:
         """What ``model.score_samples`` gives, bit for bit.
 
         Parameters
         ----------
         X : ndarray of float32 in C order, shape (n_rows, n_features) or (n_features,)
             NaN is a missing value. Infinities are not looked for; they count as larger, or smaller, than all others.
+            Arrays of MLX, PyTorch or CuPy are taken as `score_samples` takes them.
 
         Returns
         -------
         ndarray of float64, shape (n_rows,), or a float64 for one row without a second dimension
-            In [-1, 0); lower is more abnormal.
+            In [-1, 0); lower is more abnormal. An array of the library that X came from.
 
         Raises
         ------
@@ -68,6 +72,8 @@ class Scorer:
         ValueError
             Another number of features or of dimensions.
         """
+        if type(X) is not np.ndarray and (library := library_of(X)) is not None:
+            return score_array(self.model, X, library)
         if type(X) is not np.ndarray or X.dtype != np.float32 or not X.flags.c_contiguous:
             raise TypeError(
                 "a scorer takes float32 arrays in C order: np.ascontiguousarray(X, dtype=np.float32); got "

@@ -27,10 +27,12 @@ def plan_for(X: np.ndarray, **changes: object) -> GrowthPlan:
     return replace(plan, **changes)  # type: ignore[arg-type]
 
 
-def launched(X: np.ndarray, plan: GrowthPlan, threads: int = 64, large: int = 1024) -> tuple[growth.mx.array, ...]:
+def launched(
+    X: np.ndarray, plan: GrowthPlan, threads: int = 64, large: int = 1024, simd: int = 1
+) -> tuple[growth.mx.array, ...]:
     outputs = simulate(
         growth.KERNEL,
-        {"THREADS": threads, "LARGE": large},
+        {"THREADS": threads, "LARGE": large, "SIMD": simd},
         {"X": X, "plan": growth.plan_words(plan)},
         {name: (size,) for name, size in growth.output_sizes(plan).items()},
         plan.n_trees,
@@ -38,8 +40,8 @@ def launched(X: np.ndarray, plan: GrowthPlan, threads: int = 64, large: int = 10
     return growth.mx.array(outputs["sizes"]), growth.mx.array(outputs["nodes"])
 
 
-def simulated(X: np.ndarray, plan: GrowthPlan, threads: int = 64, large: int = 1024) -> Forest:
-    return growth.packed(plan, growth.fetched(plan, *launched(X, plan, threads, large))).validate()
+def simulated(X: np.ndarray, plan: GrowthPlan, threads: int = 64, large: int = 1024, simd: int = 1) -> Forest:
+    return growth.packed(plan, growth.fetched(plan, *launched(X, plan, threads, large, simd))).validate()
 
 
 def numba(X: np.ndarray, plan: GrowthPlan) -> Forest:
@@ -97,6 +99,14 @@ def test_deep_trees_and_any_number_of_threads(n_samples, threads, large):
     assert simulated(X, plan, threads, large).equals(numba(X, plan))
 
 
+@pytest.mark.parametrize(("n_samples", "threads", "large"), [(1000, 256, 1024), (1000, 64, 20), (300, 32, 1024)])
+@pytest.mark.parametrize("changes", [{}, {"weights": np.array([2**29, 1, 2**29, 2, 1])}], ids=str)
+def test_a_gpu_without_simd_operations(n_samples, threads, large, changes):
+    X = dirty_data(n_samples, 5)
+    plan = plan_for(X, subsample_size=n_samples, n_trees=1, **changes)
+    assert simulated(X, plan, threads, large, simd=0).equals(numba(X, plan))
+
+
 @pytest.mark.parametrize("n_features", [1, 33, 500])
 @pytest.mark.parametrize("features_per_tree", [None, 40])
 def test_columns_nearly_all_constant(n_features, features_per_tree):
@@ -140,18 +150,18 @@ def test_the_trees_of_numba_from_any_data(data):
     assert simulated(X, plan, large=data.draw(st.sampled_from([2, 8, 1024]))).equals(numba(X, plan))
 
 
+@pytest.mark.parametrize("simd", [0, 1])
 @pytest.mark.parametrize("changes", [{}, {"features_per_tree": 3}, {"weights": np.arange(1, 7)}], ids=str)
-def test_it_compiles_for_metal(changes):
+def test_it_compiles_for_metal(changes, simd):
     X = dirty_data(300, 6)
     plan = plan_for(X, **changes)
     shapes = {name: (size,) for name, size in growth.output_sizes(plan).items()}
-    check_metal(
-        growth.KERNEL, {"THREADS": 256, "LARGE": 1024}, {"X": X.reshape(-1), "plan": growth.plan_words(plan)}, shapes
-    )
+    template = {"THREADS": 256, "LARGE": 1024, "SIMD": simd}
+    check_metal(growth.KERNEL, template, {"X": X.reshape(-1), "plan": growth.plan_words(plan)}, shapes)
 
 
 def test_it_compiles_for_cuda():
-    template = {"THREADS": 512, "LARGE": 1024}
+    template = {"THREADS": 512, "LARGE": 1024, "SIMD": 1}
     check_cuda(growth.KERNEL, template)
     compile_cuda(growth.KERNEL, template)
 

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_iforest.backends.base import DeviceError, device_errors
-from mlx_iforest.backends.mlx.kernel_source import Kernel, Language, kernel_text
+from mlx_iforest.backends.mlx.kernel_source import LANES, Kernel, Language, kernel_text
 from mlx_iforest.backends.mlx.scoring import LOCK, launch
+from mlx_iforest.backends.mlx.simd import has_simd
 from mlx_iforest.forest import LEAF, Families, Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.randomness import split_seed
@@ -33,6 +34,7 @@ KERNEL = Kernel(
         ("uint32_t", "large_nodes", "THREADS // 32"),
         ("uint32_t", "lows", "THREADS"),
         ("uint32_t", "highs", "THREADS"),
+        LANES,
     ),
 )
 
@@ -160,7 +162,7 @@ def _grow_part(X: mx.array, plan: GrowthPlan, n_threads: int) -> Forest:
 
 def _launch(X: mx.array, plan: GrowthPlan) -> tuple[mx.array, mx.array]:
     """What the kernel says of the trees of a plan and of their nodes, not yet evaluated."""
-    template = {"THREADS": _threads(plan), "LARGE": LARGE}
+    template = {"THREADS": _threads(plan), "LARGE": LARGE, "SIMD": int(has_simd())}
     inputs = {"X": X, "plan": mx.array(plan_words(plan))}
     shapes = {name: (size,) for name, size in output_sizes(plan).items()}
     sizes, nodes, _ = launch(KERNEL, template, inputs, shapes, plan.n_trees)

@@ -11,7 +11,8 @@ A kernel's text is C++ in what the three have in common. It uses these names, wh
     All threads of the group (of the SIMD group) arrive before any goes on, and see each other's writes to shared
     memory. Writes to the arrays of the device are seen after the last two only.
 ``SIMD_MIN``, ``SIMD_MAX``, ``SIMD_SUM`` of a uint32, ``SIMD_BALLOT`` of a condition, ``SIMD_SHUFFLE(x, lane)``
-    Across the SIMD group; all 32 threads have to arrive. They order no memory.
+    Across the SIMD group; all 32 threads have to arrive. They order no memory. Where the template says ``SIMD`` 0 they
+    go through the shared array `LANES`, for a GPU without such instructions.
 ``MUL``, ``ADD``, ``SUB``
     Of float32, each rounded once, never fused. In the body only, not in functions.
 ``BITS_TO_FLOAT``, ``FLOAT_TO_BITS``, ``POPCOUNT``, ``MULHI`` (upper word of a product of uint32), ``MIN``, ``MAX``,
@@ -40,12 +41,15 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
 
-__all__ = ["BODY", "Kernel", "Language", "kernel_text"]
+__all__ = ["BODY", "LANES", "Kernel", "Language", "kernel_text"]
 
 Language = Literal["metal", "cuda", "host"]
 
 BODY = "// ---- body ----\n"
 """The line that separates the functions of a kernel's text from the body of the kernel."""
+
+LANES = ("uint32_t", "lanes", "THREADS * (1 - SIMD)")
+"""Shared memory of a kernel that uses SIMD operations and can do without the device's; its template has ``SIMD``."""
 
 C_TYPES = {
     "float32": "float",
@@ -114,7 +118,8 @@ class Kernel:
         self._check(language, template)
         prelude = '#include "host.h"\n' if language == "host" else kernel_text(language)
         values = "".join(f"#define {name} {int(value)}\n" for name, value in sorted(template.items()))
-        return prelude + values + self._parts()[0]
+        lanes = "" if template.get("SIMD", 1) else kernel_text("lanes")
+        return prelude + values + lanes + self._parts()[0]
 
     def source(self, language: Language, **template: int) -> str:
         """What stands between the braces of the kernel: its shared memory and its body.

@@ -14,6 +14,7 @@ from mlx_iforest.backends.base import device_errors
 from mlx_iforest.backends.fixed_point import whole_numbers
 from mlx_iforest.backends.mlx import growth as mlx_growth
 from mlx_iforest.backends.mlx.scoring import LOCK, batch_rows, kernel_scorer
+from mlx_iforest.backends.mlx.simd import has_simd
 from mlx_iforest.forest import LARGEST_INT32, LEAF, Forest
 from mlx_iforest.growth import ATTEMPTS, TINY, GrowthPlan
 from mlx_iforest.kernel_input import check_rows, check_values
@@ -85,8 +86,12 @@ class MLXBackend:
         return int(mx.get_peak_memory())
 
     def describe(self) -> dict[str, Any]:
-        info = mx.device_info() if has_gpu() else {}
-        return {"mlx": _version(), "device": str(mx.default_device()), **{str(k): v for k, v in info.items()}}
+        about: dict[str, Any] = {"mlx": _version(), "device": str(mx.default_device())}
+        if has_gpu():
+            about |= {str(name): value for name, value in mx.device_info().items()}
+        if uses_gpu():
+            about["simd_operations"] = has_simd()
+        return about
 
 
 def _version() -> str:

@@ -155,7 +155,7 @@ class KernelScorer:
         self.packed = DeviceForest.of(trees, layout) if layout else DeviceForest.best(trees, shared, threads)
         self.n_features, self.n_groups = trees.n_features, n_groups
         steps = trees.n_trees * max(int(trees.depths.max()), 1)
-        self._launch_rows = max(FEWEST_ROWS, min(LAUNCH_STEPS // steps, (1 << 31) // max(trees.n_features, 1)))
+        self.launch_rows = max(FEWEST_ROWS, min(LAUNCH_STEPS // steps, (1 << 31) // max(trees.n_features, 1)))
         self._arrays = {name: mx.array(array) for name, array in self.packed.arrays.items()}
         ranking = self.packed.ranking
         if ranking is not None:
@@ -206,7 +206,7 @@ class KernelScorer:
             The device failed.
         """
         X = check_rows(X, self.n_features)
-        rows = max(1, min(self._launch_rows, CHUNK_BYTES // (4 * self.n_features)))
+        rows = max(1, min(self.launch_rows, CHUNK_BYTES // (4 * self.n_features)))
         means = np.empty((len(X), self.packed.n_values))
         pending: deque[tuple[slice, mx.array]] = deque()
         begun = done = 0
