@@ -15,6 +15,7 @@ from itertools import takewhile
 SCRIPTS = (
     "score",
     "fit",
+    "shapes",
     "latency",
     "records",
     "training",
@@ -33,6 +34,7 @@ SCRIPTS = (
 QUALITY = (
     "accuracy",
     "adbench",
+    "oddbench",
     "asked",
     "drift",
     "pivots",

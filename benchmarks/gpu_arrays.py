@@ -35,6 +35,7 @@ def runs(model: MLXIsolationForest, X: np.ndarray) -> dict[str, Callable[[], obj
     found: dict[str, Callable[[], object]] = {
         "kernel alone": lambda: mx.eval(scorer.totals(there)),
         "mlx": lambda: model.score_samples(there),
+        "mlx, scorer": lambda: model.scorer().score(there),
         "numpy": lambda: model.score_samples(X),
     }
     try:

@@ -29,6 +29,7 @@ __all__ = ["Pivots", "judged", "refuted"]
 _CLOSE = 1e-6
 _OF_QUOTIENTS = 5e-3  # the middle of two is taken on their scale, which may be a logarithm
 _NUMBER = re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?")
+_RANKED = re.compile(r"\b(above|below) (\d+) % of ([\d,]+|all) values")
 _ROUNDED = 0.06  # two figures of a range's width, or of how many times
 
 
@@ -60,9 +61,9 @@ class Pivots:
         self.frame = batch.extended.reset_index(drop=True)
         self.sources: dict[str, FeatureSource] = {one.name: one for one in batch.detector.preprocessor.feature_sources_}
         self.checks: dict[str, Callable[[int, FeatureSource, Contribution], list[str]]] = {
-            **dict.fromkeys(("contexts", "num", "ratios", "durations", "rules"), self._of_numbers),
+            **dict.fromkeys(("contexts", "deviations", "num", "ratios", "durations", "rules"), self._of_numbers),
             **dict.fromkeys(("levels", "values", "patterns"), self._of_level),
-            "relations": self._of_pair,
+            **dict.fromkeys(("relations", "pairs"), self._of_pair),
             "signs": self._of_sign,
             "zeros": self._of_zero,
             "given": self._of_gap,
@@ -114,6 +115,13 @@ class Pivots:
         if len(known) == 1:
             plain = reason.text.replace(",", "")
             wrong += [f"{one} is not said" for one in told if number(one).replace(",", "") not in plain]
+        if rank := _RANKED.search(reason.text):
+            side, share, count = rank.group(1), float(rank.group(2)) / 100.0, rank.group(3)
+            beyond = float((values < own if side == "above" else values > own).sum())
+            # A quantile lies between two values.
+            wrong += [] if beyond >= share * (len(values) - 1) else [f"{beyond} of {len(values)} are {side} it"]
+            wrong += [] if count in ("all", f"{len(values):,}") else [f"there are {len(values)} values"]
+            return wrong or self._numbers_of(_RANKED.sub("", reason.text), [own, facts[1], *self._cells(row, source)])
         return wrong or self._numbers_of(reason.text, [*facts, *self._cells(row, source)], own, facts[1])
 
     def _of_product(self, row: int, source: FeatureSource, reason: Contribution) -> list[str]:
@@ -134,7 +142,8 @@ class Pivots:
         known = [name for name in source.columns if name in self.frame]
         own = self._quantity(self.frame, known).iloc[row]
         wrong = [] if _same(reason.value, own) else [f"{reason.value} is not {own}"]
-        return wrong + ([] if "expected" in reason.text else ["an estimate is told as history"])
+        named = "expected" in reason.text or "does not go with" in reason.text
+        return wrong + ([] if named else ["an estimate is told as history"])
 
     def _of_level(self, row: int, source: FeatureSource, reason: Contribution) -> list[str]:
         # Which values are missing together is a column that follows from others, by a name of its own.
@@ -150,7 +159,10 @@ class Pivots:
         beside = self.like(row, [given])
         both = len(self.like(row, [given, of]))
         told = reason.expected
-        return [] if list(told) == [both, len(beside)] else [f"{told} are {both} of {len(beside)}"]
+        wrong = [] if list(told) == [both, len(beside)] else [f"{told} are {both} of {len(beside)}"]
+        if " is rare with " in reason.text and both > 0.1 * len(beside):
+            wrong.append("a tenth is not rare")
+        return wrong
 
     def _of_sign(self, row: int, source: FeatureSource, reason: Contribution) -> list[str]:
         return self._counted(reason, int((self.frame[source.columns[0]] < 0).sum()))

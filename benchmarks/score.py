@@ -21,14 +21,14 @@ from benchmarks.plots import Series, draw
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 
 LIBRARIES = ["numpy", "numba", "mlx", "scikit-learn", "isotree", "coniferest", "ydf", "treelite", "tl2cgen"]
-LIBRARIES += ["skl2onnx", "onnxruntime"]
+LIBRARIES += ["skl2onnx", "onnxruntime", "scikit-learn-intelex", "xgboost"]
 PROBE, FEWEST, CHECKED = 2_000, 10_000, 10_000
 """Rows that tell how many to time, the fewest that are timed, and those whose scores are compared."""
 
 SHORTEST = 0.05
 """Seconds of the shortest run, which scores the same rows again until they are over."""
 
-CONIFEREST, ISOTREE = "coniferest", "isotree"
+ONEDAL, ISOTREE = "oneDAL", "isotree"
 Data = NDArray[np.float32]
 
 
@@ -42,7 +42,7 @@ class Case:
     samples: int = 256
     oblique: bool = False
     fallbacks: bool = False
-    against: tuple[str, ...] = (CONIFEREST, YARDSTICK)
+    against: tuple[str, ...] = (ONEDAL, YARDSTICK)
 
     @property
     def title(self) -> str:
@@ -56,6 +56,8 @@ class Case:
 CASES = (
     Case(500_000, 8, fallbacks=True),
     Case(100_000, 64),
+    Case(10_000, 500),
+    Case(4_000, 2_000),
     Case(1_000_000, 8, trees=300, samples=4096),
     Case(500_000, 8, oblique=True, against=(ISOTREE,)),
 )

@@ -24,6 +24,7 @@ from mlx_iforest.finite import check_finite
 from mlx_iforest.fitted_forest import FittedForest, Matrix, MatrixLike
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
+from mlx_iforest.guards import guarded
 from mlx_iforest.model import FittedModel, ScoredForest
 from mlx_iforest.offsets import AUTO, offset_of_share
 from mlx_iforest.performance import Performance, peak_process_memory
@@ -346,8 +347,11 @@ def grow_trees(
     resources: Resources,
     sample_weight: NDArray[np.float64] | None = None,
     transform: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None,
+    margin: float | None = None,
 ) -> tuple[Forest, BackendChoice]:
     """Grow from the rows of the plan; where data have to be converted or transformed, only those are.
+
+    With a `margin` the trees have guards (`guarded`).
 
     Returns
     -------
@@ -365,4 +369,5 @@ def grow_trees(
         plan = plan.with_rows(rows, len(X))
     n_threads = resources.threads()
     backend, grown_by = resources.backend_for(lambda: Work.growing(plan), n_threads)
-    return backend.grow(X, plan, n_threads=n_threads), grown_by
+    forest = backend.grow(X, plan, n_threads=n_threads)
+    return (forest if margin is None else guarded(forest, X, plan.rows(), margin)), grown_by

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
 from numbers import Integral, Real
@@ -24,12 +24,12 @@ from mlx_iforest.resources import Resources
 from mlx_iforest.score_function import BLEND, Part, ScoreFunction, View
 from mlx_iforest.scoring import Spread
 
-__all__ = ["MEMBERS", "BlendedIsolationForest", "Member"]
+__all__ = ["FIRST_VIEWS", "RECIPES", "BlendedIsolationForest", "Member", "blended_score", "member_trees"]
 
 
 @dataclass(frozen=True)
 class Member:
-    """Some of the trees, grown in one way, and what their leaves count for.
+    """Some of the trees, grown in one way; the mean path length in them is one view of a row.
 
     Parameters
     ----------
@@ -37,53 +37,55 @@ class Member:
         Share of the trees, out of the sum over all members.
     max_samples : int
         Rows of each tree, or all rows where there are fewer.
-    depth, density : float
-        Weight, among all views, of the path length and of the logarithm of the density.
+    margin : float
+        How far, in ranges of a node's values, rows may lie beyond them before they leave (`guards`).
+    trimmed : float
+        Share of the training rows, those that the first member finds most abnormal, that no tree is grown on.
     asinh : bool
         Grow on asinh of the standardised columns: far values no longer stretch the range that thresholds are drawn
         from, so that the bulk of the rows is divided as well.
-    tails : bool
-        Draw features by the square root of their kurtosis: those with far values more often.
     """
 
     trees: int
     max_samples: int
-    depth: float = 0.0
-    density: float = 0.0
+    margin: float
+    trimmed: float = 0.0
     asinh: bool = False
-    tails: bool = False
-
-    @property
-    def views(self) -> dict[str, float]:
-        """The leaf values that count, and their weights."""
-        told = {"path_length": self.depth, "log_density": self.density}
-        return {name: weight for name, weight in told.items() if weight}
 
 
-MEMBERS = (
-    Member(trees=2, max_samples=256, depth=0.5, density=0.5, asinh=True),
-    Member(trees=1, max_samples=64, density=0.5),
-    Member(trees=1, max_samples=512, depth=0.5, density=0.5),
-    Member(trees=2, max_samples=256, depth=1.0, tails=True),
+RECIPES: dict[str, tuple[Member, ...]] = {
+    "contaminated": (
+        Member(trees=1, max_samples=512, margin=1.0),
+        Member(trees=1, max_samples=512, margin=0.0, trimmed=0.2),
+        Member(trees=1, max_samples=64, margin=1.0, trimmed=0.1, asinh=True),
+    ),
+    "clean": (Member(trees=1, max_samples=256, margin=0.0),),
+}
+"""How the forest is put together, by `history` (docs/performance.md tells what was tried)."""
+
+FIRST_VIEWS: tuple[dict[str, float], ...] = (
+    {"path_length": 0.5, "log_density": 0.5},
+    {"log_density": 0.5},
+    {"path_length": 0.5, "log_density": 0.5},
+    {"path_length": 1.0},
 )
-"""How the forest is put together (docs/performance.md tells what was tried)."""
+"""Leaf values and weights of the views of each member of a forest of before `RECIPES`; its files do not name them."""
 
 TAMING = 4.0
 """Factor on standard deviations before asinh: beyond a quarter of one, ranges grow like logarithms."""
 
 LARGEST = float(np.finfo(np.float32).max)
 
-SPREAD_ROWS = 10_000
-"""Training rows, evenly spaced, that tell the spread of columns and of views."""
+SPREAD_ROWS = 4096
+"""Training rows, evenly spaced, that tell the spread of columns and of views, and that trimmed members draw from."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Mean, standard deviation and kurtosis of each column, of the values present."""
+    """Mean and standard deviation of each column, of the values present."""
 
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
-    kurtosis: NDArray[np.float64]
 
     @classmethod
     def of(cls, X: NDArray[np.float32]) -> Columns:
@@ -93,9 +95,7 @@ class Columns:
         centred = wide - mean
         deviation = np.sqrt(np.nansum(centred**2, axis=0) / present)
         # A constant column has no spread to divide by, and never splits.
-        deviation = np.where(deviation > 0, deviation, 1.0)
-        kurtosis = np.nansum((centred / deviation) ** 4, axis=0) / present
-        return cls(mean, deviation, np.maximum(kurtosis, 1.0))
+        return cls(mean, np.where(deviation > 0, deviation, 1.0))
 
     def to_asinh(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
         """Every column through asinh; increasing, so that trees can ask of the column what they learned of this."""
@@ -110,54 +110,57 @@ class Columns:
         arrays = {**forest.arrays(), "threshold": threshold.astype(np.float32)}
         return Forest(forest.n_features, **arrays)
 
-    def tail_weights(self) -> NDArray[np.int64]:
-        """Weights that add up to about 2**30."""
-        weights = np.sqrt(self.kurtosis)
-        return np.maximum(np.rint(weights / weights.sum() * 2**30), 1).astype(np.int64)
 
-
-def member_trees(n_trees: int) -> list[tuple[int, int]]:
+def member_trees(recipe: Sequence[Member], n_trees: int) -> list[tuple[int, int]]:
     """First tree, and the one after the last, of each member of a forest of `n_trees`."""
-    shares = np.cumsum([0] + [member.trees for member in MEMBERS])
+    shares = np.cumsum([0] + [member.trees for member in recipe])
     bounds = np.rint(shares / shares[-1] * n_trees).astype(int)
     return list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
 
 
 def blended_score(
-    bounds: Sequence[tuple[int, int]], spreads: Sequence[Sequence[Spread]] | None = None
+    bounds: Sequence[tuple[int, int]],
+    views: Sequence[Mapping[str, float]],
+    spreads: Sequence[Sequence[Spread]] | None = None,
 ) -> ScoreFunction:
     """How a blend scores.
 
     Parameters
     ----------
     bounds : sequence of (int, int)
-        The first tree of each member, and the one after the last.
+        The first tree of each member, and the one after the last; members without trees have no view.
+    views : sequence of mapping of str to float
+        Of each member the leaf values that count, and their weights.
     spreads : sequence of sequence of Spread, or None
         Of each member that has trees, one a view. None before they are known.
     """
     parts: list[Part] = []
-    for number, (first, stop) in enumerate(bounds):
+    for (first, stop), weights in zip(bounds, views, strict=True):
         if first < stop:
             of_part = repeat(None) if spreads is None else spreads[len(parts)]
-            views = zip(MEMBERS[number].views.items(), of_part, strict=False)
-            parts.append(Part(first, stop, tuple(View(name, one, weight) for (name, weight), one in views), number))
+            named = zip(weights.items(), of_part, strict=False)
+            parts.append(Part(first, stop, tuple(View(name, one, weight) for (name, weight), one in named)))
     return ScoreFunction(tuple(parts), BLEND)
 
 
 class BlendedIsolationForest(BaseIsolationForest):
-    """An isolation forest of differently grown trees whose leaves are judged by depth and by density.
+    """An isolation forest that finds more on tables that it was not made for.
 
-    The path length of the classic forest finds what lies far out. Density finds what lies alone between clusters;
-    trees on few rows see the shape of the whole, trees on many rows the local one; asinh keeps a few far values from
-    wasting the splits; and features with heavy tails deserve more of them. Each of these views is standardised on the
-    training rows by median and quartiles, and their soft minimum makes the score: a row is about as abnormal as the
-    view says that finds it most abnormal. All splits are on single features, so that scores can be explained
+    Three things are different from the classic forest. Its paths also end where a row lies beyond the values that a
+    node's training rows have (`guards`): in plain trees such a row goes on as if it lay at the edge. Some trees are
+    grown without the training rows that look most abnormal, which would otherwise hide others like them. And some are
+    grown on asinh of the columns, where a few far values do not waste the splits. Each of these views is standardised
+    on the training rows by median and quartiles, and their soft minimum makes the score: a row is about as abnormal as
+    the view says that finds it most abnormal. All splits are on single features, so that scores can be explained
     exactly.
 
     Parameters
     ----------
-    n_estimators : int, default=200
+    n_estimators : int, default=100
         Number of trees of all kinds together.
+    history : {'contaminated', 'clean'}, default='contaminated'
+        Whether there may be anomalies among the training rows. Where it is known that there are none ('clean'),
+        whatever lies beyond them is new, and far more is found; where there are some all the same, fewer are.
     contamination : 'auto' or float in (0, 0.5], default='auto'
         Share of anomalies in the training data; sets `offset_`. 'auto' is -0.5, three robust standard deviations
         below the training rows' median.
@@ -174,18 +177,21 @@ class BlendedIsolationForest(BaseIsolationForest):
     References
     ----------
     .. [1] Liu, Ting and Zhou. Isolation Forest. ICDM 2008.
-    .. [2] Cortes. Isolation forests: looking beyond tree depth. arXiv:2111.11639, 2021. (Density at the leaves.)
+    .. [2] Liu, Ting and Zhou. On detecting clustered anomalies using SCiForest. ECML PKDD 2010. (The range that rows
+       may lie in.)
 
     Examples
     --------
+    >>> import numpy as np
     >>> from mlx_iforest import BlendedIsolationForest
-    >>> X = [[-1.1], [0.3], [0.5], [0.2], [-0.4], [0.9], [100]]
-    >>> BlendedIsolationForest(random_state=0).fit(X).predict([[0.1], [90]])
+    >>> X = np.random.default_rng(0).normal(size=(500, 2))
+    >>> BlendedIsolationForest(random_state=0).fit(X).predict([[0.1, 0.0], [6.0, 6.0]])
     array([ 1, -1])
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "n_estimators": [Interval(Integral, 1, None, closed="left")],
+        "history": [StrOptions(set(RECIPES))],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 0.5, closed="right")],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
@@ -196,8 +202,9 @@ class BlendedIsolationForest(BaseIsolationForest):
 
     def __init__(
         self,
-        n_estimators: int = 200,
+        n_estimators: int = 100,
         *,
+        history: str = "contaminated",
         contamination: str | float = "auto",
         n_jobs: int | None = None,
         random_state: int | np.random.RandomState | None = None,
@@ -206,6 +213,7 @@ class BlendedIsolationForest(BaseIsolationForest):
         batch_size: str | int = "auto",
     ) -> None:
         self.n_estimators = n_estimators
+        self.history = history
         self.contamination = contamination
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -214,41 +222,64 @@ class BlendedIsolationForest(BaseIsolationForest):
         self.batch_size = batch_size
 
     def _grow(self, X: Matrix, sample_weight: NDArray[np.float64] | None, resources: Resources) -> Grown:
-        n_samples, n_features = X.shape
-        drawable = n_samples if sample_weight is None else int(np.count_nonzero(sample_weight))
-        columns = Columns.of(spread_rows(X))
-        seed = draw_seed(self.random_state)
-        forests, grown_by = [], None
-        for member, (first, stop) in zip(MEMBERS, member_trees(self.n_estimators), strict=True):
+        rows, step = spread_rows(X)
+        columns = Columns.of(rows)
+        weight = None if sample_weight is None else sample_weight[::step]
+        seed, largest = draw_seed(self.random_state), 1
+        forests: list[Forest] = []
+        grown_by, abnormality = None, None
+        recipe = RECIPES[self.history]
+        for member, (first, stop) in zip(recipe, member_trees(recipe, self.n_estimators), strict=True):
             if first == stop:
                 continue
+            data, chances = X, sample_weight
+            if member.trimmed and forests and (weight is None or weight.any()):
+                if abnormality is None:
+                    abnormality = -_path_lengths(forests[0], rows, resources)
+                kept = _least(abnormality, weight, member.trimmed)
+                data, chances = rows[kept], None if weight is None else weight[kept]
+            drawable = data.shape[0] if chances is None else int(np.count_nonzero(chances))
             plan = GrowthPlan(
                 seed=seed,
                 first_tree=first,
                 n_trees=stop - first,
-                n_samples=n_samples,
-                n_features=n_features,
+                n_samples=data.shape[0],
+                n_features=X.shape[1],
                 subsample_size=min(member.max_samples, drawable),
-                features_per_tree=n_features,
-                weights=columns.tail_weights() if member.tails else None,
+                features_per_tree=X.shape[1],
             )
             transform = columns.to_asinh if member.asinh else None
-            forest, grown_by = grow_trees(X, plan, resources, sample_weight, transform)
+            forest, grown_by = grow_trees(data, plan, resources, chances, transform, member.margin)
             forests.append(columns.from_asinh(forest) if member.asinh else forest)
-        largest = min(max(member.max_samples for member in MEMBERS), drawable)
+            largest = max(largest, plan.subsample_size)
         return Grown(Forest.concatenate(forests), largest, seed, grown_by)
 
     def _value(self, grown: Grown, X: Matrix, resources: Resources) -> ScoredForest:
-        bounds, rows = member_trees(self.n_estimators), spread_rows(X)
-        plain = ScoredForest(grown.forest, blended_score(bounds))
+        recipe = RECIPES[self.history]
+        bounds, views = member_trees(recipe, self.n_estimators), [{"path_length": 1.0}] * len(recipe)
+        rows, _ = spread_rows(X)
+        plain = ScoredForest(grown.forest, blended_score(bounds, views))
         backend, _ = resources.backend_for(lambda: Work.scoring(grown.forest, len(rows)), 1)
         columns = np.concatenate([plain.columns(rows[some], backend) for some in batches(rows)])
-        spreads = iter([Spread.of(column) for column in columns.T])
-        return plain.standardised(
-            blended_score(bounds, [[next(spreads) for _ in part.views] for part in plain.function.parts])
-        )
+        spreads = [[Spread.of(column)] for column in columns.T]
+        return plain.standardised(blended_score(bounds, views, spreads))
 
 
-def spread_rows(X: Matrix) -> NDArray[np.float32]:
-    """At most `SPREAD_ROWS` rows, evenly spaced."""
-    return as_float32(X[:: -(-X.shape[0] // SPREAD_ROWS)])
+def spread_rows(X: Matrix) -> tuple[NDArray[np.float32], int]:
+    """At most `SPREAD_ROWS` rows, evenly spaced, and how far apart."""
+    step = -(-X.shape[0] // SPREAD_ROWS)
+    return as_float32(X[::step]), step
+
+
+def _path_lengths(forest: Forest, rows: NDArray[np.float32], resources: Resources) -> NDArray[np.float64]:
+    """The mean path length of each row."""
+    backend, _ = resources.backend_for(lambda: Work.scoring(forest, len(rows)), 1)
+    values = forest.path_length[:, None]
+    return np.concatenate([backend.leaf_means(forest, values, rows[some])[:, 0] for some in batches(rows)])
+
+
+def _least(abnormality: NDArray[np.float64], weight: NDArray[np.float64] | None, without: float) -> NDArray[np.int64]:
+    """Rows that may be drawn, in order, without this share of them: the most abnormal."""
+    rows = np.arange(len(abnormality)) if weight is None else np.flatnonzero(weight)
+    kept = len(rows) - int(without * len(rows))
+    return np.sort(rows[np.argsort(abnormality[rows], kind="stable")[:kept]])

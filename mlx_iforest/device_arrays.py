@@ -101,7 +101,7 @@ def library_of(X: Any) -> Library | None:
     return None
 
 
-def score(model: FittedModel, X: Any, library: Library) -> Any:
+def score(model: FittedModel, X: Any, library: Library, *, check: bool) -> Any:
     """Scores of rows in a library's array.
 
     MLX's rows are scored on its GPU, where it has one and the backend is not another by name: float32, within 1e-6 of
@@ -112,6 +112,8 @@ def score(model: FittedModel, X: Any, library: Library) -> Any:
     ----------
     X : array of the library, shape (n_samples, n_features)
         Real numbers. NaN is a missing value.
+    check : bool
+        Whether to refuse infinities.
 
     Returns
     -------
@@ -121,7 +123,7 @@ def score(model: FittedModel, X: Any, library: Library) -> Any:
     Raises
     ------
     ValueError
-        Other shapes, or infinities.
+        Other shapes, or infinities where they are looked for.
     """
     n_features = model.forest.n_features
     if X.ndim != 2 or X.shape[1] != n_features or X.shape[0] == 0:
@@ -129,15 +131,15 @@ def score(model: FittedModel, X: Any, library: Library) -> Any:
             f"X has shape {tuple(X.shape)}; expected (n_samples, {n_features}) with at least one sample, as in the fit"
         )
     if library.name == "mlx" and model.resources.asked in ("auto", "mlx"):
-        scores = _on_device(model, X)
+        scores = _on_device(model, X, check)
         if scores is not None:
             return scores
-    return library.from_host(model.score(library.to_host(X), check=True), X)
+    return library.from_host(model.score(library.to_host(X), check=check), X)
 
 
-def _on_device(model: FittedModel, X: Any) -> Any:
+def _on_device(model: FittedModel, X: Any, check: bool) -> Any:
     """Scores made on MLX's GPU; None where there is none, or where it cannot."""
     from mlx_iforest.backends.mlx.ops import uses_gpu
     from mlx_iforest.device_scores import device_scores
 
-    return device_scores(model.scored, X) if uses_gpu() else None
+    return device_scores(model.scored, X, check=check) if uses_gpu() else None

@@ -7,14 +7,31 @@ from collections.abc import Iterator
 import mlx.core as mx
 
 from mlx_iforest.backends.base import device_errors
-from mlx_iforest.backends.mlx.scoring import LOCK, KernelScorer, kernel_scorer
+from mlx_iforest.backends.mlx.kernel_source import Kernel
+from mlx_iforest.backends.mlx.scoring import GROUPS, LOCK, KernelScorer, kernel_scorer, launch, padded
 from mlx_iforest.model import ScoredForest
 from mlx_iforest.score_function import Depth, Given, ScoreFunction
 
-__all__ = ["device_scores"]
+__all__ = ["INFINITE", "device_scores"]
+
+THREADS = 256
+
+INFINITE = Kernel(
+    "infinite",
+    """
+    uint32_t seen = 0u;
+    for (uint32_t i = GROUP * THREADS + THREAD; i < size[0]; i += N_GROUPS * THREADS) {
+        seen |= (FLOAT_TO_BITS(LOAD(X, i)) & 0x7fffffffu) == 0x7f800000u ? 1u : 0u;
+    }
+    found[GROUP * THREADS + THREAD] = seen;
+    """,
+    inputs=(("X", "float32"), ("size", "uint32")),
+    outputs=(("found", "uint32"),),
+)
+"""1 of each thread that saw an infinity. Of plain operations each would write as much as it reads."""
 
 
-def device_scores(scored: ScoredForest, X: mx.array) -> mx.array | None:
+def device_scores(scored: ScoredForest, X: mx.array, *, check: bool) -> mx.array | None:
     """The scores of rows on the device; None where a forest's trees do not fit into the kernel's words.
 
     What the trees add up to is the CPU's, bit for bit; what is made of it is float32 here.
@@ -23,6 +40,8 @@ def device_scores(scored: ScoredForest, X: mx.array) -> mx.array | None:
     ----------
     scored : ScoredForest
     X : mx.array of real numbers, shape (n_samples, n_features)
+    check : bool
+        Whether to refuse infinities, which takes as long as reading the rows.
 
     Returns
     -------
@@ -36,22 +55,31 @@ def device_scores(scored: ScoredForest, X: mx.array) -> mx.array | None:
     DeviceError
         The device failed.
     """
-    scorers = [kernel_scorer(*table) for table in scored.tables]
+    scorers = [scorer for table in scored.tables if (scorer := kernel_scorer(*table)) is not None]
+    if len(scorers) < len(scored.tables):
+        return None
+    rows = min(scorer.launch_rows for scorer in scorers)
     with LOCK, device_errors(f"scoring {X.shape[0]} rows"):
         X = X.astype(mx.float32)
-        if mx.isinf(X).any().item():
-            raise ValueError("Input X contains infinity or a value too large for dtype('float32').")
-        parts = []
-        rows = min((scorer.launch_rows for scorer in scorers if scorer is not None), default=0)
-        if not rows or None in scorers:
-            return None
+        parts, infinite = [], []
         for start in range(0, X.shape[0], rows):
             part = X[start : start + rows]
-            means = (mean for scorer in scorers if scorer is not None for mean in _means(scorer, part))
-            parts.append(_scores(scored.function, list(means), part))
+            means = [mean for scorer in scorers for mean in _means(scorer, part)]
+            parts.append(_scores(scored.function, means, part))
+            infinite += [_infinite(part)] if check else []
         scores = parts[0] if len(parts) == 1 else mx.concatenate(parts)
-        mx.eval(scores)
+        mx.eval(scores, *infinite)
+        if any(found.item() for found in infinite):
+            raise ValueError("Input X contains infinity or a value too large for dtype('float32').")
     return scores
+
+
+def _infinite(X: mx.array) -> mx.array:
+    """Whether there is an infinity among rows, not yet evaluated."""
+    X = padded(X)
+    n_groups = min(GROUPS, -(-X.size // THREADS))
+    inputs = {"X": X, "size": mx.array([X.size], mx.uint32)}
+    return launch(INFINITE, {"THREADS": THREADS}, inputs, {"found": (n_groups * THREADS,)}, n_groups)[0].max()
 
 
 def _means(scorer: KernelScorer, X: mx.array) -> Iterator[mx.array]:

@@ -156,7 +156,9 @@ class FittedForest(OutlierMixin, BaseEstimator):
 
     def _scores(self, X: MatrixLike, model: FittedModel) -> Any:
         library = library_of(X)
-        return model.score(self._accept(X, model), check=True) if library is None else score_array(model, X, library)
+        if library is not None:
+            return score_array(model, X, library, check=True)
+        return model.score(self._accept(X, model), check=True)
 
     def measure_scoring(self, X: MatrixLike) -> ScoringPerformance:
         """What `score_samples` takes of time and memory here, and who does it: scores once, and measures that.

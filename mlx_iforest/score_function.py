@@ -140,12 +140,11 @@ class _Declared:
 
 @dataclass(frozen=True)
 class Part(_Declared):
-    """Trees, from `first` to before `stop`, and the views of them; of a blend, those of the member with a number."""
+    """Trees, from `first` to before `stop`, and the views of them."""
 
     first: int
     stop: int
     views: tuple[View, ...]
-    member: int = 0
 
     @cached_property
     def weights(self) -> dict[str, Floats]:

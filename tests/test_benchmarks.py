@@ -30,6 +30,7 @@ from benchmarks import (
     service,
     service_hour,
     service_soak,
+    shapes,
     training,
     wide,
 )
@@ -193,7 +194,7 @@ def test_score_measures_every_case_and_draws(tmp_path: Path, monkeypatch: pytest
         assert values["rank_correlation"] > 0.8, name
         assert values["rows_per_second"] == pytest.approx(3_000 / values["seconds"][0]), name
     assert len(saved["tables"]) == len(score.CASES) + 1
-    # Without coniferest there is nothing to compare with in its column; the fastest of scikit-learn's ways is 1.00 x.
+    # Without oneDAL there is nothing to compare with in its column; the fastest of scikit-learn's ways is 1.00 x.
     columns = list(zip(*saved["tables"][0]["rows"], strict=True))
     assert set(columns[1]) == {"-"}
     assert "1.00 x" in columns[2]
@@ -204,6 +205,39 @@ def test_score_measures_every_case_and_draws(tmp_path: Path, monkeypatch: pytest
     for name in ("rows", "features"):
         assert f"(results/rate_by_{name}.png)" in page
         assert (tmp_path / "results" / f"rate_by_{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not find_spec("xgboost"), reason="nobody to compare with")
+def test_shapes_are_drawn_within_bounds_and_scored_by_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    for shape in (shapes.Shape.draw(rng) for _ in range(300)):
+        assert 1 <= shape.features <= 5_000
+        assert 10 <= shape.trees <= 1_000
+        assert 64 <= shape.samples <= 65_536
+        assert 1 <= shape.rows <= 10_000_000
+        assert shape.rows * shape.features <= shapes.MOST_VALUES
+        assert shape.rows * shape.trees <= shapes.MOST_WALKS
+    monkeypatch.setattr(shapes, "SHORTEST", 0.0)
+    monkeypatch.setattr(shapes, "compile_at_once", lambda: None)
+    shapes.main(["--quick", "--repeats", "1", "--output", str(tmp_path)])
+    saved = json.loads((tmp_path / "results" / "shapes.json").read_text("utf-8"))
+    assert len(saved["measurements"]) == len(saved["tables"][1]["rows"]) == 3
+    assert all({"mlx_iforest", "XGBoost"} <= set(each["rows_per_second"]) for each in saved["measurements"])
+    assert "Who wins where" in capsys.readouterr().out
+
+
+def test_wins_are_counted_by_features() -> None:
+    found = [shapes.Shape(10, features, 10, 64, "counts") for features in (3, 16, 400)]
+    rates = [{shapes.OURS: 4e6, "oneDAL": 1e6}, {shapes.OURS: 1e6, "oneDAL": 2e6}, {shapes.OURS: 3e6, "oneDAL": 1e6}]
+    assert [row[1:] for row in shapes.summary(found, rates, ["oneDAL"]).rows] == [
+        ["2", "1 of 2", "0.50 / 2.2"],
+        ["0", "-", "-"],
+        ["1", "1 of 1", "3.00 / 3.0"],
+    ]
+    assert [row[-1] for row in shapes.listed(found, rates, ["oneDAL"]).rows] == ["0.50", "3.00", "4.00"]
 
 
 def test_fewer_rows_are_scored_where_all_take_too_long(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -413,7 +447,7 @@ def test_an_hour_of_the_service_finds_what_was_put_in(tmp_path: Path, capsys: py
 
 
 def test_a_soak_watches_the_memory(capsys: pytest.CaptureFixture[str]) -> None:
-    service_soak.main(["--minutes", "0.1", "--every", "2"])
+    service_soak.main(["--minutes", "0.03", "--every", "0.5"])
     printed = capsys.readouterr().out
     assert "MB a minute" in printed
     assert printed.count(" threads ") >= 3

@@ -1,4 +1,4 @@
-"""Coded forests against the plain reference: the same leaves, the same sums."""
+"""Coded and answered forests against the plain reference: the same leaves, the same sums."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 
 from mlx_iforest import Forest, MLXIsolationForest
 from mlx_iforest.backends import get_backend
+from mlx_iforest.backends.numba import answers
 from mlx_iforest.backends.numba import backend as numba_cpu
+from mlx_iforest.backends.numba.answers import AnsweredForest
 from mlx_iforest.backends.numba.coded_scoring import BLOCK, FLUSH
 from mlx_iforest.backends.numba.codes import CodedForest, Grid
+from mlx_iforest.backends.numba.walks import WalkedForest
 from mlx_iforest.backends.reference import ReferenceBackend, leaf
 from mlx_iforest.backends.scored_trees import merge_equal_leaves
 from mlx_iforest.growth import GrowthPlan
@@ -33,11 +37,13 @@ def coded(forest: Forest, *values: np.ndarray) -> CodedForest | None:
 
 
 def coded_means(forest: Forest, X: np.ndarray) -> np.ndarray:
-    """Means of path length and density, through blocks however few the rows are."""
+    """Means of path length and density, through blocks of either kind and by walks, however many the rows are."""
     scorer = numba_cpu._Scorer(forest, np.stack([forest.path_length, forest.log_density], axis=1))
-    total = np.zeros((len(X), 2))
-    CodedForest.of(forest, scorer.numbers).add_leaf_values(X, total)
-    return total * (scorer.unit / forest.n_trees)
+    totals = np.zeros((3, len(X), 2))
+    for total, kind in zip(totals, (CodedForest, AnsweredForest, WalkedForest), strict=True):
+        kind.of(forest, scorer.numbers).add_leaf_values(X, total)
+    assert (totals == totals[0]).all()
+    return totals[0] * (scorer.unit / forest.n_trees)
 
 
 def plain_means(forest: Forest, X: np.ndarray) -> np.ndarray:
@@ -109,6 +115,93 @@ def test_the_kinds_are_what_they_are_called():
     assert made["more than 256 leaves"].recode.dtype == np.uint16
     assert made["most thresholds in one cell"].grid.steps.max() > 5
     assert made["no splits"].recode.shape[2] == 3
+
+
+def answered(forest: Forest) -> AnsweredForest:
+    found = AnsweredForest.of(forest, numba_cpu._Scorer(forest, forest.log_density[:, None]).numbers)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("n_features", [1, 15, 16, 17, 40])
+def test_few_of_the_features_are_asked_for(n_features):
+    """Tiles of which no, one or several features count, whole and cut off, in several groups."""
+    rng = np.random.default_rng(n_features)
+    X = rng.normal(size=(700, n_features)).astype(np.float32)
+    X[rng.random(X.shape) < 0.1] = np.nan
+    X[:, 3:n_features:5] = 1.0
+    X[:, 18:33] = 2.0
+    forest = forest_of(X, n_trees=7, subsample_size=32)
+    assert len(answered(forest).asked) <= max(1, n_features - len(range(3, n_features, 5)))
+    assert np.array_equal(coded_means(forest, X), plain_means(forest, X))
+
+
+def test_groups_of_trees_answer_one_after_the_other(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(700, 20)).astype(np.float32)
+    X[rng.random(X.shape) < 0.1] = np.nan
+    forest = forest_of(X, n_trees=9)
+    monkeypatch.setattr(answers, "LARGEST_GROUP", 70)
+    groups = answered(forest).group_start
+    assert len(groups) > 3
+    assert np.diff(groups).max() > 1 or len(groups) == 10
+    assert np.array_equal(coded_means(forest, X), plain_means(forest, X))
+
+
+def test_equal_questions_are_put_once():
+    X = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
+    model = MLXIsolationForest(50, max_samples=64, random_state=0, scoring="density", backend="numba").fit(X)
+    whole, few = answered(model.forest_), answered(model.quantize(8).forest_)
+    assert len(whole.thresholds) == len(whole.operations) // 4
+    assert len(few.thresholds) < len(few.operations) // 4
+    assert len(few.thresholds) <= 2 * 255 * 3
+
+
+def test_a_feature_with_more_thresholds_than_16_bits_count_is_not_ranked():
+    X = np.random.default_rng(0).uniform(size=(2000, 1)).astype(np.float32)
+    forest = forest_of(X, n_trees=300, subsample_size=1000)
+    assert coded(forest, forest.path_length) is None
+    scorer = numba_cpu._Scorer(forest, forest.path_length[:, None])
+    assert isinstance(scorer._blocks, AnsweredForest)
+    totals = np.zeros((2, 300, 1))
+    for total, blocks in zip(totals, (scorer._blocks, scorer._walked), strict=True):
+        blocks.add_leaf_values(X[:300], total)
+    assert np.array_equal(*totals)
+
+
+def test_few_rows_and_large_trees_are_walked():
+    X = np.random.default_rng(0).uniform(size=(4000, 2)).astype(np.float32)
+    small, large = forest_of(X), forest_of(X, n_trees=1, subsample_size=4000)
+    values = [forest.path_length[:, None] for forest in (small, large)]
+    few, many = (numba_cpu._Scorer(forest, value) for forest, value in zip((small, large), values, strict=True))
+    assert few._walks(small, 2)
+    assert not few._walks(small, 300)
+    levels = int(large.tree_depths.sum())
+    assert many._walks(large, 4000) == (numba_cpu.FULL_BLOCK * levels < numba_cpu.NODE_COST * large.n_nodes)
+
+
+def test_features_and_children_too_many_for_one_word_are_walked_to_without_it():
+    X = np.random.default_rng(0).uniform(size=(3000, 1)).astype(np.float32)
+    forest = forest_of(X, n_trees=2, subsample_size=3000)
+    arrays = forest.arrays()
+    feature = np.where(forest.feature == 0, (1 << 22) - 1, forest.feature).astype(np.int32)
+    wide = Forest(1 << 22, **{**arrays, "feature": feature})
+    values = wide.path_length[:, None]
+    assert numba_cpu._Scorer(wide, values)._walked is None
+    rows = np.zeros((2, 1 << 22), np.float32)
+    rows[:, -1] = X[:2, 0]
+    found = get_backend("numba").leaf_means(wide, values, rows)
+    assert np.array_equal(found, get_backend("numba").leaf_means(forest, values, X[:2]))
+
+
+def test_wide_forests_are_answered_and_narrow_ones_ranked():
+    rng = np.random.default_rng(0)
+    kinds = {}
+    for n_features, n_trees in ((1, 40), (64, 40)):
+        X = rng.normal(size=(2000, n_features)).astype(np.float32)
+        forest = forest_of(X, n_trees=n_trees, subsample_size=256)
+        kinds[n_features] = type(numba_cpu._Scorer(forest, forest.path_length[:, None])._blocks)
+    assert kinds == {1: CodedForest, 64: AnsweredForest}
 
 
 def test_a_split_between_equal_leaves_is_left_out():
@@ -209,3 +302,22 @@ def test_equal_leaves_are_merged_from_the_bottom_up() -> None:
     both = np.stack([values, np.arange(10)], axis=1)
     assert merge_equal_leaves(trees, both)[0].tolist() == trees.feature.tolist()
     assert values[0] == both[0, 0] == 0
+
+
+def test_wide_rows_score_the_same_however_they_come():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(2500, 90)).astype(np.float32)
+    X[rng.random(X.shape) < 0.05] = np.nan
+    model = MLXIsolationForest(20, random_state=0, backend="numba").fit(X)
+    expected = model.score_samples(X)
+    assert isinstance(numba_cpu._Scorer(model.forest_, model.forest_.path_length[:, None])._blocks, AnsweredForest)
+    apart = np.repeat(np.repeat(X, 2, axis=0), 3, axis=1)[::2, ::3]
+    for given_X in (X.astype(np.float64), np.asfortranarray(X), apart, X[::-1][::-1]):
+        assert np.array_equal(model.score_samples(given_X), expected)
+    for n_jobs, batch_size in ((2, "auto"), (2, 100), (1, 129)):
+        model.set_params(n_jobs=n_jobs, batch_size=batch_size)
+        assert np.array_equal(model.score_samples(X), expected)
+    for n_rows in (1, 2, 5, 15, 16, 17, 40, 100):
+        assert np.array_equal(model.score_samples(X[:n_rows]), expected[:n_rows])
+    there = np.where(rng.random(X.shape) < 0.1, np.nan_to_num(X), 0)
+    assert np.array_equal(model.score_samples(csr_matrix(there)), model.score_samples(there))

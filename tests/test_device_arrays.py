@@ -7,11 +7,13 @@ import pytest
 
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest import device_arrays as arrays
+from tests.kernel_checks import check_cuda, check_metal
 from tests.simulator import simulate
 
 mx = pytest.importorskip("mlx.core")
 kernels = pytest.importorskip("mlx_iforest.backends.mlx.scoring")
 ops = pytest.importorskip("mlx_iforest.backends.mlx.ops")
+device_scores = pytest.importorskip("mlx_iforest.device_scores")
 
 
 def rows(n_rows: int = 300, n_features: int = 4) -> np.ndarray:
@@ -46,6 +48,7 @@ def gpu(monkeypatch):
         return [mx.array(outputs[name]) for name, _ in kernel.outputs]
 
     monkeypatch.setattr(kernels, "launch", launch)
+    monkeypatch.setattr(device_scores, "launch", launch)
     monkeypatch.setattr(kernels, "group_limits", lambda: (32 << 10, 64))
     monkeypatch.setattr(ops, "uses_gpu", lambda: True)
     return launched
@@ -96,8 +99,6 @@ def test_another_backend_by_name_scores_on_the_host(gpu):
 
 
 def test_trees_that_the_kernel_cannot_hold_are_scored_on_the_host(models, gpu, monkeypatch):
-    from mlx_iforest import device_scores
-
     monkeypatch.setattr(device_scores, "kernel_scorer", lambda *_: None)
     X = rows(20)
     scores = models["depth"].score_samples(mx.array(X))
@@ -118,6 +119,26 @@ def test_bad_rows(models, request, on_gpu):
         model.score_samples(mx.zeros((0, 4)))
     with pytest.raises(ValueError, match="infinity"):
         model.score_samples(mx.full((3, 4), float("inf")))
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38])
+@pytest.mark.parametrize("place", [(0, 0), (699, 3)])
+def test_an_infinity_anywhere_is_found_and_nothing_else(models, gpu, value, place):
+    X = np.zeros((700, 4), np.float32)
+    X[place] = value
+    template = {"THREADS": 256}
+    found = simulate(device_scores.INFINITE, template, {"X": X, "size": np.uint32([X.size])}, {"found": (768,)}, 3)
+    assert found["found"].sum() == np.isinf(value)
+    check_metal(device_scores.INFINITE, template, {"X": X, "size": np.uint32([X.size])}, {"found": (768,)})
+    check_cuda(device_scores.INFINITE, template)
+
+
+def test_a_scorer_does_not_look_for_infinities(models, gpu):
+    X = rows(10)
+    X[0] = np.inf
+    model = models["depth"]
+    np.testing.assert_allclose(np.asarray(model.scorer().score(mx.array(X))), model.scorer().score(X), atol=1e-6)
+    assert "infinite" not in gpu
 
 
 @pytest.mark.parametrize("dtype", ["float16", "int32", "uint8"])

@@ -16,8 +16,9 @@ from scipy.sparse import csr_matrix
 
 from mlx_iforest import BlendedIsolationForest, Forest, MLXIsolationForest
 from mlx_iforest.explain.reference import ReferenceTrees, expectations
-from mlx_iforest.explain.shapley import mean_slopes
+from mlx_iforest.explain.shapley import Explanation, mean_slopes
 from mlx_iforest.explain.tables import ExplainedTrees
+from mlx_iforest.forest import LEAF_VALUES
 
 MODELS = {
     "depth": MLXIsolationForest(30, random_state=0),
@@ -229,7 +230,7 @@ def test_parts_of_any_forest(seed: int, n_features: int, n_rows: int) -> None:
 def test_values_add_up(name: str) -> None:
     X = table()
     model = MODELS[name].fit(X)
-    for of in ("path_length", "log_density"):
+    for of in sorted(LEAF_VALUES.keys() & model.forest_.arrays().keys()):
         explanation = model.explain(X, of=of)
         expected = means(model, model.forest_.arrays()[of], X)
         assert np.abs(explanation.base_values + explanation.values.sum(axis=1) - expected).max() < 1e-12
@@ -343,6 +344,13 @@ def test_smaller_models(name: str) -> None:
         explanation = smaller.explain(X, of="score")
         total = explanation.base_values + explanation.values.sum(axis=1)
         assert np.abs(total - smaller.score_samples(X)).max() < 1e-9
+
+
+def test_importance_is_the_mean_size_of_the_values() -> None:
+    values = np.array([[1.0, -2.0, 0.0], [-3.0, 0.0, 0.0]])
+    explanation = Explanation(values, np.zeros(2), np.zeros((2, 3)))
+    assert explanation.importance().tolist() == [2.0, 1.0, 0.0]
+    assert explanation[0].importance().tolist() == [1.0, 2.0, 0.0]
 
 
 def test_trees_without_a_split() -> None:

@@ -170,7 +170,7 @@ MISSING = {"missing values": MissingPattern((MissingState("kg"), MissingState("n
             FeatureSource("Freight (USD) / kg", "ratios", ("Freight (USD)", "kg")),
             300.0,
             6.0,
-            "Freight 900 USD for kg 3 (300 each) is 50 times what is usual (6)",
+            "Freight 900 USD for kg 3 (a ratio of 300) is 50 times what is usual (6)",
         ),
         (
             FeatureSource("value / (n x p)", "ratios", ("value", "n", "p")),
@@ -195,7 +195,7 @@ MISSING = {"missing values": MissingPattern((MissingState("kg"), MissingState("n
             FeatureSource("mode for supplier", "pairs", ("mode", "supplier")),
             ("Air", "SupplierB"),
             (0, 40),
-            "mode Air is unusual with supplier SupplierB (0 of its 40 records)",
+            "mode Air was never seen with supplier SupplierB (40 records)",
         ),
         (
             FeatureSource("missing values rarity", "missing", ("kg",), (), MISSING),
@@ -313,7 +313,7 @@ def test_what_a_value_is_compared_with(source: FeatureSource, text: str) -> None
         (
             FeatureSource("days from a to b", "durations", ("b", "a")),
             *(40.0, 3.0, (1.0, 9.0)),
-            "b is 40 days after a; usual is 3 days after (1 to 9 days after)",
+            "b is 40 days after a; usual is 3 days after (1 to 9)",
         ),
         (
             FeatureSource("days from a to b by mode", "deviations", ("b", "a"), ("mode",), DAYS),
@@ -323,7 +323,7 @@ def test_what_a_value_is_compared_with(source: FeatureSource, text: str) -> None
         (
             FeatureSource("days from a to b", "durations", ("b", "a")),
             *(9.0, -3.0, (-9.0, -1.0)),
-            "b is 9 days after a; usual is 3 days before (1 to 9 days before)",
+            "b is 9 days after a; usual is 3 days before (1 to 9)",
         ),
         (
             FeatureSource("days from a to b", "durations", ("b", "a")),
@@ -333,7 +333,7 @@ def test_what_a_value_is_compared_with(source: FeatureSource, text: str) -> None
         (
             FeatureSource("days from a to b", "durations", ("b", "a")),
             *(0.25, 4.92, (4.6, 31.2)),
-            "b is 0.25 days after a; usual is 5 days after (5 to 31 days after)",
+            "b is 0.25 days after a; usual is 5 days after (5 to 31)",
         ),
         (
             FeatureSource("insurance / value", "ratios", ("insurance", "value")),
@@ -348,12 +348,12 @@ def test_what_a_value_is_compared_with(source: FeatureSource, text: str) -> None
         (
             FeatureSource("kg given for mode", "pairs", ("kg", "mode"), (), GIVEN),
             *(("Invoiced Separately", "Air"), (0, 40), None),
-            "kg 'Invoiced Separately' is unusual with mode Air (0 of its 40 records)",
+            "kg 'Invoiced Separately' was never seen with mode Air (40 records)",
         ),
         (
             FeatureSource("kg given for mode", "pairs", ("kg", "mode"), (), GIVEN),
             *(("blank", None), (1, 40), None),
-            "a kg that is blank is unusual with mode (missing) (1 of its 40 records)",
+            "a kg that is blank is in 1 of the 40 records with a missing mode",
         ),
         (
             FeatureSource("missing values rarity", "missing", ("kg", "n"), (), MISSING),
@@ -383,7 +383,7 @@ def test_what_a_value_is_compared_with(source: FeatureSource, text: str) -> None
         (
             FeatureSource("year beside the rows around", "neighbours", ("year",)),
             *(1998.0, 1997.5, None),
-            "year 1998 falls out of the rows around it, whose middle is 1997.5",
+            "year 1998 does not follow the rows around it (about 1997.5)",
         ),
         (
             FeatureSource("day beside its n as a level", "contexts", ("day",), ("n as a level",), LEVEL),
@@ -521,7 +521,7 @@ def test_columns_of_the_user_that_are_called_like_derived_ones() -> None:
         ("deviations", "yield by month of harvest", 90.0, 10.0, "yield 90 is 9 times what is usual for May (10)"),
         (
             *("ratios", "days from farm to port / fee", 2.0, 0.33),
-            "days from farm to port 20 for fee 10 (2 each) is 6.1 times what is usual (0.33)",
+            "days from farm to port 20 for fee 10 (a ratio of 2) is 6.1 times what is usual (0.33)",
         ),
         (
             *("levels", "weekday of picking rarity", "Sunday", 5),
@@ -529,7 +529,7 @@ def test_columns_of_the_user_that_are_called_like_derived_ones() -> None:
         ),
         (
             *("pairs", "month of harvest for discount given", ("June", "blank"), (3, 90)),
-            "month of harvest June is unusual with discount given blank (3 of its 90 records)",
+            "month of harvest June is in 3 of the 90 records with discount given blank",
         ),
     ):
         assert phrase(sources[kind, name], value, usual, row, 600) == text

@@ -15,8 +15,12 @@ import pytest
 from mlx_iforest import MLXIsolationForest
 from mlx_iforest.backends.fixed_point import whole_numbers
 from mlx_iforest.backends.numba import vectors
+from mlx_iforest.backends.numba.answering_kernels import FEATURE, LAST, LEFT, QUESTION
+from mlx_iforest.backends.numba.answering_kernels import WRITE as WRITTEN
+from mlx_iforest.backends.numba.answers import AnsweredForest
 from mlx_iforest.backends.numba.coded_scoring import TABLE_WIDTHS, WRITE, table_width
 from mlx_iforest.backends.numba.codes import CodedForest
+from mlx_iforest.backends.numba.walks import WalkedForest
 
 SEGMENTATION_FAULT = -11
 HERE = Path(__file__).parent
@@ -95,3 +99,49 @@ def test_arrays_that_compiled_code_would_leave_are_refused_where_they_are_made(c
         dataclasses.replace(coded, operations=operations)
     with pytest.raises(AssertionError, match="a search would leave the thresholds"):
         dataclasses.replace(coded.grid, thresholds=coded.grid.thresholds[:, :20])
+
+
+def test_questions_that_compiled_code_would_leave_its_arrays_for_are_refused(coded):
+    X = np.random.default_rng(0).normal(size=(500, 5))
+    forest = MLXIsolationForest(5, random_state=0, backend="numba").fit(X).forest_
+    found = AnsweredForest.of(forest, whole_numbers(forest.path_length)[1][:, None])
+    assert found is not None
+
+    def changed(column: int, value: int) -> np.ndarray:
+        operations = found.operations.copy()
+        operations[4 * 3 + column] = value
+        return operations
+
+    for column, value, message in (
+        (QUESTION, len(found.thresholds), "an answer of none"),
+        (LEFT, len(found.work) // 64, "read outside its table"),
+        (WRITTEN, 0, "among the classes"),
+        (WRITTEN, len(found.work) // 64, "a result would lie outside"),
+    ):
+        with pytest.raises(AssertionError, match=message):
+            dataclasses.replace(found, operations=changed(column, value))
+    for column, value, message in ((FEATURE, 5, "no such feature"), (LAST, 10_000, "an answer would have no place")):
+        asked = found.asked.copy()
+        asked[-1, column] = value
+        with pytest.raises(AssertionError, match=message):
+            dataclasses.replace(found, asked=asked)
+    with pytest.raises(AssertionError, match="a group ends elsewhere"):
+        dataclasses.replace(found, thresholds=found.thresholds[:-1])
+
+
+def test_walks_that_would_leave_the_nodes_are_refused():
+    X = np.random.default_rng(0).normal(size=(500, 5))
+    forest = MLXIsolationForest(5, random_state=0, backend="numba").fit(X).forest_
+    found = WalkedForest.of(forest, whole_numbers(forest.path_length)[1][:, None])
+    assert found is not None
+    leaf, split = int(np.argmax(forest.feature < 0)), 0
+    for place, word, message in (
+        (2 * split, np.uint32(1 << 31), "leave the nodes"),
+        (2 * split, found.nodes[0] | np.uint32(7 << 1), "not there"),
+        (2 * leaf, np.uint32(0), "a missing value would leave"),
+        (2 * leaf + 1, np.uint32(0), "a value would leave"),
+    ):
+        nodes = found.nodes.copy()
+        nodes[place] = word
+        with pytest.raises(AssertionError, match=message):
+            dataclasses.replace(found, nodes=nodes)

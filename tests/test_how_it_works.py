@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,9 @@ def names_in(source: str) -> Iterator[str]:
             yield node.value
 
 
-NAMES = {name for file in SOURCES for name in names_in(file.read_text("utf-8"))}
+@cache
+def names() -> set[str]:
+    return {name for file in SOURCES for name in names_in(file.read_text("utf-8"))}
 
 
 def exists(text: str) -> bool:
@@ -43,13 +46,13 @@ def exists(text: str) -> bool:
     if text.endswith(".py"):
         return any(file.match(text) for file in [*SOURCES, *ROOT.glob("*.py")])
     if text.startswith(".") or text.endswith((".json", ".html")):
-        return any(name.endswith(text) for name in NAMES)
+        return any(name.endswith(text) for name in names())
     if "=" in text:
-        return set(text.replace('"', "").split("=")) <= NAMES
+        return set(text.replace('"', "").split("=")) <= names()
     name = text.partition("(")[0]
     if name.startswith("model."):
-        return hasattr(MLXIsolationForest, name[6:]) or (name.endswith("_") and name[6:] in NAMES)
-    return name in NAMES
+        return hasattr(MLXIsolationForest, name[6:]) or (name.endswith("_") and name[6:] in names())
+    return name in names()
 
 
 @pytest.mark.parametrize("text", NAMED)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from service_example import (
     PRODUCTS,
     RECORDS,
+    a_service,
     case_number,
     client_of,
     emptied,
@@ -36,10 +36,7 @@ ON_STREAM = {"HX-Request": "true", "HX-Current-URL": "http://127.0.0.1/streams/d
 BROWSER = {"Accept": "text/html,application/xhtml+xml"}
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with resting(tmp_path_factory.mktemp("service")) as made:
-        yield made
+service = a_service()
 
 
 @pytest.fixture

@@ -5,63 +5,22 @@ from __future__ import annotations
 import csv
 import importlib.util
 import re
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 import pytest
-from service_example import client_of, hot, model_file, resting, simulated, started
+from service_example import client_of, hot, resting, served, simulated, wait_until
 
 from anomaly_detection.service import users
-from anomaly_detection.service.configuration import database_url
-from anomaly_detection.service.database import Database
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed (apt-get install chromium)"),
-]
+pytestmark = pytest.mark.slow
 HOSTILE = "<script>document.title = 'hit'</script>"
 PASSWORD = "correct horse battery"
-_WAIT = 60_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    with playwright.sync_playwright() as started_one:
-        options = ["--no-sandbox", "--disable-background-networking", "--disable-component-update"]
-        made = started_one.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield made
-        made.close()
-
-
-@pytest.fixture
-def errors() -> list[str]:
-    """Of the page."""
-    return []
-
-
-def _tells(text: str) -> bool:
-    """Whether it is an error: htmx calls it one too that a request gave way to the next."""
-    return not text.startswith(("htmx:afterRequest", "htmx:sendAbort"))
-
-
-@pytest.fixture
-def page(browser: Browser, errors: list[str]) -> Iterator[Page]:
-    """A page whose errors, a refusal by its policy among them, fail the test."""
-    made = browser.new_page()
-    made.set_default_timeout(_WAIT)
-    made.on("pageerror", lambda error: errors.append(str(error)))
-    made.on("console", lambda said: errors.append(said.text) if said.type == "error" and _tells(said.text) else None)
-    yield made
-    made.close()
-    assert errors == []
+_TRIES = 6_000
 
 
 def table(path: Path) -> Path:
@@ -89,7 +48,7 @@ def press(page: Page, key: str, said: str) -> None:
 
 
 def test_from_an_empty_folder_to_verdicts_by_keys_alone(page: Page, tmp_path: Path) -> None:
-    with started(tmp_path / "data") as (_, url):
+    with resting(tmp_path / "data", model=None, port=0) as service, served(service) as url:
         page.goto(url)
         page.get_by_role("heading", name="Start with a table").wait_for()
         page.set_input_files("#file", table(tmp_path / "orders <1>.csv"))
@@ -165,7 +124,7 @@ def held(page: Page, address: str | re.Pattern[str]) -> list[Route]:
 
 def asked(page: Page, requests: list[Route], count: int) -> None:
     """Wait until so many are held."""
-    for _ in range(_WAIT // 10):
+    for _ in range(_TRIES):
         if len(requests) >= count:
             return
         page.wait_for_timeout(10)
@@ -215,7 +174,7 @@ def a_slider_that_is_moved_quickly(page: Page) -> None:
 
 def test_a_quick_hand_loses_nothing(page: Page, tmp_path: Path) -> None:
     odd = [{**hot(i), "product": name, "cost_per_unit": 900 + i} for i, name in enumerate(("Vaccine", "Chips", "Fish"))]
-    with started(tmp_path / "data", "--model", str(model_file())) as (_, url):
+    with resting(tmp_path / "data") as service, served(service) as url:
         assert page.request.post(f"{url}/v1/streams/default/records", data=[*simulated(40), *odd]).ok
         page.goto(f"{url}/?stream=default")
         page.locator(".case.current").wait_for()
@@ -266,7 +225,7 @@ def hide_snooze_and_export(page: Page) -> None:
 
 
 def test_a_long_cell_and_many_columns_stay_within_a_small_window(page: Page, tmp_path: Path) -> None:
-    with started(tmp_path / "data") as (_, url):
+    with resting(tmp_path, port=0) as service, served(service) as url:
         page.set_viewport_size({"width": 360, "height": 740})
         wide = {f"column {i}": "W" * 10_000 if i == 7 else f"{i} ספק 訂單" for i in range(200)}
         record = {**simulated(1)[0], **wide}
@@ -297,9 +256,8 @@ def test_two_people_on_one_case_while_the_service_goes_and_comes(
         service.writer.run(lambda connection: users.add_user(connection, "ben", "analyst", PASSWORD))
         client_of(service).post("/detect", json={"data": hot()})
     other = browser.new_page()
-    other.set_default_timeout(_WAIT)
-    with started(tmp_path, "--host", "0.0.0.0") as (_, url):
-        here = url.replace("0.0.0.0", "127.0.0.1")
+    other.set_default_timeout(60_000)
+    with resting(tmp_path, host="0.0.0.0", port=0) as service, served(service) as here:
         log_in(page, here, "ann")
         press(page, "a", "yours")
         log_in(other, here, "ben")
@@ -313,7 +271,7 @@ def test_two_people_on_one_case_while_the_service_goes_and_comes(
     assert errors == []
     page.keyboard.press("u")
     page.get_by_text("The service cannot be reached").wait_for()
-    with started(tmp_path, "--host", "0.0.0.0", "--port", here.rpartition(":")[2]):
+    with resting(tmp_path, host="0.0.0.0", port=int(here.rpartition(":")[2])) as service, served(service):
         # The page goes on where it was: the session is kept.
         press(page, "u", "undone")
         other.reload()
@@ -323,10 +281,7 @@ def test_two_people_on_one_case_while_the_service_goes_and_comes(
         other.goto(f"{here}/cases/1")
         other.wait_for_url("**/login")
         other.close()
-        database = Database(database_url(tmp_path))
-        with database.writing() as connection:
-            users.end_sessions(connection, "ann")
-        database.close()
+        service.writer.run(lambda connection: users.end_sessions(connection, "ann"))
         page.keyboard.press("r")
         page.wait_for_url("**/login")
     # The browser tells of both too.
@@ -354,18 +309,17 @@ CHECKED = {
 def test_pages_are_for_everybody_and_a_case_is_one_page_on_paper(page: Page, tmp_path: Path) -> None:
     """No violation of WCAG 2.2 AA that can be found by a program, on any page, in either theme, at either width."""
     script = axe()
-    with resting(tmp_path) as service:
+    with resting(tmp_path, port=0) as service, served(service) as url:
         client = client_of(service)
         wide = {f"column {i}": "W" * 10_000 if i == 7 else f"{i}" for i in range(200)}
         client.post("/v1/streams/default/records", json=[*simulated(60), hot(1), {**hot(2), **wide}])
         client.patch("/v1/cases/1", json={"state": "resolved", "verdict": "false alarm", "comment": "a sensor"})
         rule = {"stream": "default", "where": {"product": "nothing"}, "reason": "r"}
         assert client.post("/v1/rules", json=rule).status_code == 201
-    with started(tmp_path) as (_, url):
-        watch_shifts(page)
+        watch(page)
         for path in ("/", *(f"/{each}" for each in PAGES)):
             page.goto(url + path)
-            page.wait_for_load_state("networkidle")
+            wait_until(lambda: page.evaluate("window.asked") == 0)
             page.evaluate(script)
             for (scheme, width), checks in CHECKED.items():
                 page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
@@ -405,10 +359,13 @@ PAGES = (
 )
 
 
-def watch_shifts(page: Page) -> None:
-    """Have a page note what moves by itself."""
+def watch(page: Page) -> None:
+    """Have a page note what moves by itself, and how many answers it waits for."""
     page.add_init_script(
-        """window.shifts = [];
+        """window.asked = 0;
+        document.addEventListener("htmx:beforeRequest", () => window.asked++);
+        document.addEventListener("htmx:afterRequest", () => window.asked--);
+        window.shifts = [];
         new PerformanceObserver((list) => list.getEntries().forEach((one) => {
           if (!one.hadRecentInput) window.shifts.push(one.value);
         })).observe({ type: "layout-shift", buffered: true });"""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 import requests
-from service_example import hot, model_file, started
-from test_inbox_browser import browser, pytestmark  # noqa: F401
+from service_example import hot, resting, served
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+pytestmark = pytest.mark.slow
 PAGES = (
     "",
     "overview",
@@ -25,8 +26,8 @@ PAGES = (
 )
 
 
-def test_german_fits_and_follows_the_browser(browser: Browser, tmp_path: Path) -> None:  # noqa: F811
-    with started(tmp_path / "data", "--model", str(model_file())) as (_, url):
+def test_german_fits_and_follows_the_browser(browser: Browser, tmp_path: Path) -> None:
+    with resting(tmp_path, port=0) as service, served(service) as url:
         requests.post(f"{url}/v1/streams/default/records", json=[hot(0)], timeout=60).raise_for_status()
         page = browser.new_page(locale="de-DE", timezone_id="Europe/Berlin")
         page.goto(url)

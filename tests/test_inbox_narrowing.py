@@ -29,11 +29,6 @@ def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
         yield made
 
 
-@pytest.fixture(scope="module")
-def client(service: Service) -> TestClient:
-    return client_of(service)
-
-
 def listed(client: TestClient, *query: tuple[str, str]) -> list[int]:
     answer = client.get("/v1/cases", params=query)
     assert answer.status_code == 200, answer.text

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from html import unescape
 from typing import Any
 
 import orjson
 import pytest
-from service_example import PRODUCTS, case_number, emptied, raised, resting
+from service_example import PRODUCTS, a_service, case_number, emptied, raised
 from sqlalchemy import update
 from starlette.testclient import TestClient
 
@@ -19,10 +18,7 @@ from anomaly_detection.service.tables import alerts, cases, records, rules
 SCRIPT = "<script>alert(1)</script>"
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with resting(tmp_path_factory.mktemp("service")) as made:
-        yield made
+service = a_service()
 
 
 @pytest.fixture

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import html
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from service_example import client_of, hot, model_file, resting, simulated, work_off
+from service_example import a_service, hot, model_file, simulated, work_off
 from starlette.testclient import TestClient
 from test_inbox import page
 
@@ -19,15 +18,7 @@ from anomaly_detection.service.watcher import Watcher
 SCRIPT = "<script>alert(1)</script>"
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with resting(tmp_path_factory.mktemp("service")) as made:
-        yield made
-
-
-@pytest.fixture
-def client(service: Service) -> TestClient:
-    return client_of(service)
+service = a_service()
 
 
 def post(client: TestClient, path: str, status: int = 200, **form: str) -> str:

@@ -6,11 +6,13 @@ import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service_example import model_file, simulated, started
-from test_inbox_browser import browser, errors, page, pytestmark  # noqa: F401
+import pytest
+from service_example import resting, served, simulated
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+pytestmark = pytest.mark.slow
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -21,11 +23,11 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     return path
 
 
-def test_a_folder_is_watched_and_a_file_dropped_again(page: Page, tmp_path: Path) -> None:  # noqa: F811
+def test_a_folder_is_watched_and_a_file_dropped_again(page: Page, tmp_path: Path) -> None:
     rows = simulated(60)
     (tmp_path / "incoming").mkdir()
     page.set_viewport_size({"width": 360, "height": 740})
-    with started(tmp_path / "data", "--model", str(model_file())) as (_, url):
+    with resting(tmp_path / "data", port=0) as service, served(service) as url:
         page.goto(f"{url}/sources")
         page.locator("input[name=folder]").fill(str(tmp_path / "incoming"))
         page.locator("input[name=stream]").first.fill("watched")

@@ -11,7 +11,7 @@ import pytest
 from service_example import client_of, is_problem, resting
 from starlette.testclient import TestClient
 
-from anomaly_detection.service import passwords, users
+from anomaly_detection.service import users
 from anomaly_detection.service.configuration import database_url
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.limits import Limits
@@ -22,17 +22,14 @@ PASSWORD = "correct horse battery"
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    # Not what passwords cost is looked at here.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(passwords, "_COST", (16, 8, 1))
-        folder = tmp_path_factory.mktemp("service")
-        database = Database(database_url(folder))
-        database.migrate()
-        with database.writing() as connection:
-            users.add_user(connection, "ann", "admin", PASSWORD)
-        database.close()
-        with resting(folder, host="0.0.0.0", limits=Limits(logins=1000, rate=1e9)) as made:
-            yield made
+    folder = tmp_path_factory.mktemp("service")
+    database = Database(database_url(folder))
+    database.migrate()
+    with database.writing() as connection:
+        users.add_user(connection, "ann", "admin", PASSWORD)
+    database.close()
+    with resting(folder, host="0.0.0.0", limits=Limits(logins=1000, rate=1e9)) as made:
+        yield made
 
 
 def logged_in(service: Service, name: str, password: str = PASSWORD) -> TestClient:

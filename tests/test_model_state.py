@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 
 from mlx_iforest import BlendedIsolationForest, Forest, MLXIsolationForest
 from mlx_iforest.base import BaseIsolationForest
-from mlx_iforest.blended import member_trees
+from mlx_iforest.blended import RECIPES, member_trees
 from mlx_iforest.compress.quantization import PackedForest
 from mlx_iforest.forest import MOST_LEVELS
 from mlx_iforest.state import FOREST, StateError, from_state, to_state
@@ -71,17 +73,32 @@ def test_members_that_do_not_go_with_the_forest_are_refused() -> None:
     blended = MODELS["blended"]
     arrays, values = to_state(blended)
     with pytest.raises(StateError, match="_spreads"):
-        from_state(arrays, {**values, "_spreads": [spreads[:1] for spreads in values["_spreads"]]})
+        from_state(arrays, {**values, "_spreads": [spreads * 2 for spreads in values["_spreads"]]})
     with pytest.raises(StateError, match="_member_trees"):
-        from_state(arrays, {**values, "_member_trees": [[0, 6], [6, 3], [3, 6], [6, 6]]})
+        from_state(arrays, {**values, "_member_trees": [[0, 6], [6, 3], [3, 6]]})
     with pytest.raises(StateError, match="lacks leaf values"):
-        with_forest(blended, dataclasses.replace(blended.forest_, log_density=None))
+        from_state(arrays, {**values, "_views": [{"log_density": 1.0}] * 3})
+    for views in ([{}] * 3, [{"path_length": -1.0}] * 3, [{"path_length": 1.0}] * 2):
+        with pytest.raises(StateError, match=r"_views|_member_trees"):
+            from_state(arrays, {**values, "_views": views})
+
+
+def test_a_blend_of_before_recipes_had_names_scores_as_it_did() -> None:
+    with np.load(Path(__file__).parent / "golden" / "blended-v1.npz") as old:
+        arrays = {name.replace("|", "/"): old[name] for name in old.files if name.startswith("model|")}
+        values, rows, scores = json.loads(str(old["values"])), old["rows"], old["scores"]
+    model = from_state(dict(arrays), values)
+    assert np.array_equal(model.score_samples(rows), scores)
+    again, told = to_state(model)
+    assert told["_views"][1] == {"log_density": 0.5}
+    assert np.array_equal(from_state(again, told).score_samples(rows), scores)
 
 
 @pytest.mark.parametrize("n_trees", [1, 2, 3, 5, 24])
 def test_members_without_trees_come_back_as_such(n_trees: int) -> None:
     arrays, values = to_state(BlendedIsolationForest(n_trees, random_state=0).fit(X))
-    assert values["_member_trees"] == [list(bounds) for bounds in member_trees(n_trees)]
+    bounds = member_trees(RECIPES["contaminated"], n_trees)
+    assert values["_member_trees"] == [[first, stop] for first, stop in bounds if first < stop]
     assert to_state(from_state(dict(arrays), values))[1] == values
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import re
 import tracemalloc
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
@@ -463,9 +464,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("edit", "words"), WRONG, ids=[words for _, words in WRONG])
 def test_a_crafted_file(content: bytes, edit: Callable[[dict[str, Any]], Any], words: str) -> None:
-    with pytest.raises(ModelFileError, match=words):
-        native_file.from_bytes(edited(content, edit), "m.safetensors")
-    refused(edited(content, edit))
+    assert re.search(words, refused(edited(content, edit)))
 
 
 def with_arrays(content: bytes, **changes: np.ndarray) -> bytes:

@@ -16,8 +16,10 @@ import pytest
 from mlx_iforest import Forest, InvalidForestError, MLXIsolationForest
 from mlx_iforest.backends import BACKENDS, available_backends, get_backend
 from mlx_iforest.backends.fixed_point import LARGEST, whole_numbers
+from mlx_iforest.backends.numba.answers import AnsweredForest
 from mlx_iforest.backends.numba.codes import CodedForest
 from mlx_iforest.backends.numba.oblique_scoring import ObliqueBlocks
+from mlx_iforest.backends.numba.walks import WalkedForest
 from mlx_iforest.growth import GrowthPlan
 
 X = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
@@ -86,10 +88,12 @@ def test_plans_that_ask_for_what_there_is_not_are_refused(changes: dict[str, obj
         get_backend("numba").grow(X, replace(PLAN, **changes), n_threads=1)
 
 
-@pytest.mark.parametrize("oblique", [False, True])
-def test_compiled_forests_take_nothing_else(oblique: bool) -> None:
+@pytest.mark.parametrize("compiled", [CodedForest, AnsweredForest, WalkedForest, ObliqueBlocks])
+def test_compiled_forests_take_nothing_else(
+    compiled: type[CodedForest | AnsweredForest | WalkedForest | ObliqueBlocks],
+) -> None:
+    oblique = compiled is ObliqueBlocks
     trees = forest(extension_level=int(oblique))
-    compiled: type[CodedForest] | type[ObliqueBlocks] = ObliqueBlocks if oblique else CodedForest
     other: type[CodedForest] | type[ObliqueBlocks] = CodedForest if oblique else ObliqueBlocks
     _, numbers = whole_numbers(trees.path_length[:, None])
     blocks = compiled.of(trees, numbers)
@@ -104,6 +108,9 @@ def test_compiled_forests_take_nothing_else(oblique: bool) -> None:
             compiled.of(trees, wrong)
     with pytest.raises(ValueError, match="scores it"):
         other.of(trees, numbers)
+    if not oblique:
+        with pytest.raises(ValueError, match="a forest of oblique splits"):
+            compiled.of(forest(extension_level=1), numbers)
 
 
 def test_a_forest_put_into_a_model_by_hand_is_checked() -> None:

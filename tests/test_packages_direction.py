@@ -138,7 +138,7 @@ LAYERS = {
         {"kernel_input", "score_function", "stream"},
         {"growth"},
         {"backends"},
-        {"feedback", "finite", "performance", "resources"},
+        {"feedback", "finite", "guards", "performance", "resources"},
         {"model"},
         {"device_scores", "moving"},
         {"device_arrays"},

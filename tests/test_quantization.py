@@ -156,8 +156,9 @@ def test_what_follows_is_not_stored(model):
     assert packed.others == {}
     assert packed.feature.dtype == packed.threshold.codes.dtype == np.uint8
     assert len(packed.feature) + len(packed.leaf_samples) == model.forest_.n_nodes
-    # Depth and samples tell the path lengths, as long as those were not too many.
-    assert (distinct(model.forest_)[1] > 256) == ("path_length" in packed.leaf_values)
+    # Depth and samples tell the path lengths, as long as those were not too many and no guards end paths.
+    guarded = isinstance(model, BlendedIsolationForest)
+    assert (guarded or distinct(model.forest_)[1] > 256) == ("path_length" in packed.leaf_values)
 
 
 def test_a_minus_zero_is_a_zero_and_other_oddities_are_kept():
@@ -190,7 +191,8 @@ def test_a_quantised_model_is_a_new_small_one_that_scores_nearly_alike(model):
     assert small.offset_ == model.offset_
     assert small.model_bytes() <= model.model_bytes() / 4
     assert model.model_bytes() == forest.nbytes
-    assert 0 < np.abs(after - before).max() < 0.1
+    # A guard moves outwards: single rows beyond it stay.
+    assert 0 < np.abs(after - before).max() < (0.2 if isinstance(model, BlendedIsolationForest) else 0.1)
     assert np.abs(after - before).mean() < 0.05 * before.std()
     assert np.corrcoef(before, after)[0, 1] > 0.99
     assert np.array_equal(model.quantize(16).score_samples(X), before)
@@ -267,5 +269,6 @@ def test_the_benchmark_measures_what_it_says(tmp_path):
     assert {entry["model"] for entry in measured["profiles"]} == {"depth", "density", "blended", "recipe"}
     for entry in measured["adbench"] + measured["profiles"]:
         assert 0 < entry["share of the bytes"] < 0.25
-        assert entry["mean change"] <= entry["largest change"] < (0.1 if entry["bits"] == 8 else 1e-12)
+        most = 0.5 if entry["model"] == "blended" else 0.1
+        assert entry["mean change"] <= entry["largest change"] < (most if entry["bits"] == 8 else 1e-12)
     assert "### Each set: AUROC, and its change by 8 bits" in (tmp_path / "RESULTS.md").read_text("utf-8")

@@ -166,9 +166,10 @@ def test_a_record_is_read_and_judged_as_a_table_of_one(seed: int) -> None:
             continue
         assert_same_table(alone[0], expected[0])
         assert alone[1] == expected[1]
-        np.testing.assert_array_equal(features.features_of(alone[0]), features.features_of(expected[0]))
-        first, second = (outcome(lambda one=one: detector.score_samples(one)) for one in (record, [record]))
-        np.testing.assert_array_equal(first, second)
+        found, wanted = (features.features_of(each[0]) for each in (alone, expected))
+        np.testing.assert_array_equal(found, wanted)
+        score = outcome(lambda record=record: detector.score_samples(record))
+        np.testing.assert_array_equal(score, detector.score_features(wanted))
     assert told < 100
 
 

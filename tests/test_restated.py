@@ -9,6 +9,7 @@ import pytest
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.restated import Restated
+from anomaly_detection.features.restated_columns import find_restated
 
 DATES = pd.Series(pd.Timestamp("2023-01-01") + pd.to_timedelta(np.arange(360), unit="D"))
 FRAME = pd.DataFrame({"date": DATES, "month": DATES.dt.month, "quarter": "Q" + DATES.dt.quarter.astype(str)})
@@ -53,3 +54,11 @@ def test_a_wrong_month_is_an_alert_and_its_first_reason() -> None:
     (alert,) = api.alerts(wrong, top=1)
     assert alert.is_alert
     assert "month 13" in alert.reasons[0].text
+
+
+def test_a_price_of_its_own_on_each_day_restates_no_day() -> None:
+    days = pd.date_range("2024-01-01", periods=240, freq="D")
+    price = np.random.default_rng(0).permutation(240) / 8 + 10.0
+    records = pd.DataFrame({"day": days, "price": price, "month": days.month, "week": days.isocalendar().week.array})
+    found = find_restated(records.astype({"month": float, "week": float}), ["price", "month", "week"], ["day"])
+    assert found == {"month": ("month", "day"), "week": ("week", "day")}

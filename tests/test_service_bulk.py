@@ -5,9 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sqlite3
-import time
 from collections import Counter
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import date, datetime
 from decimal import Decimal
@@ -26,11 +24,12 @@ from anyio import to_thread
 from service_example import (
     BOTH,
     RECORDS,
+    a_service,
     client_of,
     hot,
     is_problem,
+    kill,
     model_file,
-    on,
     resting,
     simulated,
     started,
@@ -83,16 +82,7 @@ def bodies_of(sent: list[dict[str, Any]]) -> dict[str, bytes]:
     }
 
 
-@pytest.fixture(scope="module", params=BOTH)
-def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Service]:
-    limits = Limits(records=50, body=100_000)
-    with on(request.param, resting, tmp_path_factory.mktemp("service"), limits=limits) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def client(service: Service) -> TestClient:
-    return client_of(service)
+service = a_service(kinds=BOTH, limits=Limits(records=50, body=100_000))
 
 
 def send(client: TestClient, body: bytes, media: str, **headers: str) -> Any:
@@ -405,11 +395,12 @@ def test_a_kill_in_the_middle_loses_nothing_and_keeps_nothing_twice(tmp_path: Pa
     with started(tmp_path, "--model", str(model_file())) as (process, url):
         where = requests.post(url + RECORDS, data=lines, headers=headers, timeout=30).json()["status_url"]
         wait_until(lambda: requests.get(url + where, timeout=10).json()["done"] > 0)
-        process.kill()
-    # Its worker ends too, and the next finds the lease run out.
+        kill(process, tmp_path)
     with started(tmp_path) as (process, url):
-        time.sleep(1.0)
-        process.kill()
+        before = requests.get(url + where, timeout=10).json()["done"]
+        wait_until(lambda: requests.get(url + where, timeout=10).json()["done"] > before)
+        kill(process, tmp_path)
+    assert before < len(sent)
     with started(tmp_path) as (_, url):
         wait_until(lambda: requests.get(url + where, timeout=10).json()["state"] == "done", 120)
         job = requests.get(url + where, timeout=10).json()

@@ -30,11 +30,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield made
 
 
-@pytest.fixture
-def client(service: Service) -> TestClient:
-    return client_of(service)
-
-
 def told(client: TestClient) -> tuple[dict[str, Any], dict[str, Any]]:
     """The newest alert, and what stands beside it."""
     number = client.get("/v1/alerts", params={"limit": 1}).json()["alerts"][0]["id"]

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from service_example import client_of, hot, postgresql, running, simulated
+from service_example import client_of, hot, running, simulated
 from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
@@ -30,39 +30,12 @@ from anomaly_detection.service.writer import Writer
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
+def file(tmp_path: Path) -> Iterator[Database]:
+    """SQLite's."""
     made = Database(database_url(tmp_path))
     made.migrate()
     yield made
     made.close()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """A database of either kind, without tables."""
-    if request.param == "sqlite":
-        made = Database(database_url(tmp_path))
-        yield made
-    else:
-        made = Database(request.getfixturevalue("server"))
-        yield made
-        with made.writing() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-    made.close()
-
-
-@pytest.fixture
-def either(empty: Database) -> Database:
-    """A database of either kind."""
-    empty.migrate()
-    return empty
 
 
 def names(database: Database) -> list[str]:
@@ -70,8 +43,8 @@ def names(database: Database) -> list[str]:
         return [each["name"] for each in list_keys(connection)]
 
 
-def test_the_migrations_make_the_tables_that_the_code_knows(either: Database) -> None:
-    with either.reading() as connection:
+def test_the_migrations_make_the_tables_that_the_code_knows(database: Database) -> None:
+    with database.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
 
 
@@ -112,29 +85,29 @@ def put(connection: Connection, table: str, row: dict[str, Any]) -> None:
     connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({', '.join(f':{name}' for name in row)})"), row)
 
 
-def test_migrating_again_changes_nothing(either: Database) -> None:
-    with either.writing() as connection:
+def test_migrating_again_changes_nothing(database: Database) -> None:
+    with database.writing() as connection:
         add_key(connection, "a")
-    either.migrate()
-    assert names(either) == ["a"]
+    database.migrate()
+    assert names(database) == ["a"]
 
 
-def test_how_sqlite_is_set(database: Database) -> None:
-    with database.reading() as connection:
+def test_how_sqlite_is_set(file: Database) -> None:
+    with file.reading() as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
         assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
         assert connection.execute(text("PRAGMA busy_timeout")).scalar() == 5000
         assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1
 
 
-def test_a_file_that_is_no_database_and_one_of_a_newer_version(tmp_path: Path, database: Database) -> None:
+def test_a_file_that_is_no_database_and_one_of_a_newer_version(tmp_path: Path, file: Database) -> None:
     (tmp_path / "odd").write_text("this is no database, and long enough to be looked at " * 20)
     with pytest.raises(DataError, match="not a database"):
         Database(f"sqlite:///{tmp_path / 'odd'}").migrate()
-    with database.writing() as connection:
+    with file.writing() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(DataError, match="newer version"):
-        database.migrate()
+        file.migrate()
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://localhost/a", "sqlite://", "sqlite:///:memory:"])
@@ -143,14 +116,14 @@ def test_other_databases_are_refused(url: str) -> None:
         Database(url)
 
 
-def test_a_transaction_is_kept_as_a_whole_or_not_at_all(either: Database) -> None:
-    with pytest.raises(DataError, match="no key"), either.writing() as connection:
+def test_a_transaction_is_kept_as_a_whole_or_not_at_all(database: Database) -> None:
+    with pytest.raises(DataError, match="no key"), database.writing() as connection:
         remove_key(connection, add_key(connection, "a"))
-    assert names(either) == []
+    assert names(database) == []
 
 
-def test_works_share_transactions_and_none_fails_for_anothers_sake(either: Database) -> None:
-    writer = Writer(either)
+def test_works_share_transactions_and_none_fails_for_anothers_sake(database: Database) -> None:
+    writer = Writer(database)
     begun, hold = threading.Event(), threading.Event()
 
     def slow(connection: Connection) -> None:
@@ -182,7 +155,7 @@ def test_works_share_transactions_and_none_fails_for_anothers_sake(either: Datab
     for thread in threads:
         thread.join()
     assert isinstance(found["fails"], ZeroDivisionError)
-    assert sorted(names(either)) == sorted(works)
+    assert sorted(names(database)) == sorted(works)
     assert all(found[name].startswith("ad_") for name in works)
     writer.close()
 
@@ -195,25 +168,25 @@ def test_a_server_that_is_not_there_is_told_without_the_password() -> None:
     database.close()
 
 
-def test_an_error_names_no_values(either: Database) -> None:
+def test_an_error_names_no_values(database: Database) -> None:
     """What a log says of one holds neither records nor digests."""
     row = {"name": "a", "digest": "0123456789abcdef", "created": "now"}
-    with pytest.raises(IntegrityError) as told, either.writing() as connection:
+    with pytest.raises(IntegrityError) as told, database.writing() as connection:
         connection.execute(insert(keys), [row, {**row, "name": "b"}])
     assert row["digest"] not in str(told.value).replace("Key (digest)=(0123456789abcdef)", "")
 
 
-def test_writers_of_one_database_take_turns(either: Database) -> None:
+def test_writers_of_one_database_take_turns(database: Database) -> None:
     """Each sees what the other wrote, also from other processes: else two would open one alert."""
 
     def add(place: int) -> None:
         for _ in range(10):
-            with either.writing() as connection:
+            with database.writing() as connection:
                 add_key(connection, f"k{len(list_keys(connection))}")
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(add, range(4)))
-    assert sorted(names(either)) == sorted(f"k{number}" for number in range(40))
+    assert sorted(names(database)) == sorted(f"k{number}" for number in range(40))
 
 
 @contextmanager
@@ -230,14 +203,14 @@ def limited(writing: Any, is_full: bool) -> Iterator[Connection]:
         yield connection
 
 
-def test_a_full_disk_is_told_and_what_was_there_stays(database: Database) -> None:
-    with database.writing() as connection:
+def test_a_full_disk_is_told_and_what_was_there_stays(file: Database) -> None:
+    with file.writing() as connection:
         add_key(connection, "before")
     rows = [{"name": f"{i}" * 20, "digest": f"{i:064}", "created": "now"} for i in range(1000)]
-    with pytest.raises(FullError), limited(database.writing, True) as connection:
+    with pytest.raises(FullError), limited(file.writing, True) as connection:
         connection.execute(insert(keys), rows)
-    assert names(database) == ["before"]
-    with limited(database.writing, False) as connection:
+    assert names(file) == ["before"]
+    with limited(file.writing, False) as connection:
         connection.execute(insert(keys), rows)
         assert len(connection.execute(select(keys)).all()) == 1001
 

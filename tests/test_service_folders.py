@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,11 @@ import pandas as pd
 import pytest
 from service_example import (
     BOTH,
+    a_service,
     client_of,
     hot,
     is_problem,
+    kill,
     model_file,
     on,
     resting,
@@ -104,10 +105,7 @@ class Watched:
         return sorted(each.name for each in at.iterdir() if each.is_file()) if at.exists() else []
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with resting(tmp_path_factory.mktemp("service"), model=None) as made:
-        yield made
+service = a_service(model=None)
 
 
 @pytest.fixture
@@ -519,7 +517,7 @@ def test_a_killed_service_takes_each_row_of_a_folder_once(tmp_path: Path) -> Non
 
     with started(tmp_path / "data", *options) as (process, _):
         wait_until(lambda: count() >= 1000, 120)
-        process.kill()
+        kill(process, tmp_path / "data")
     assert not done()
     with started(tmp_path / "data", *options):
         wait_until(done, 120)

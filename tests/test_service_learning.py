@@ -10,7 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_example import client_of, hot, model_file, postgresql, running, simulated, wait_until
+from service_example import (
+    client_of,
+    hot,
+    model_file,
+    postgresql,
+    resting,
+    running,
+    simulated,
+    wait_until,
+    work_off,
+    work_on,
+)
 
 from anomaly_detection.cli import main
 from anomaly_detection.errors import DataError, ModelFileError
@@ -66,56 +77,43 @@ def test_a_model_is_learned_from_the_first_records_and_loaded_again(tmp_path: Pa
 
 
 def test_one_record_with_an_infinite_number_hinders_no_learning(tmp_path: Path) -> None:
-    with running(tmp_path, model=None, learn_from=150) as service:
+    with resting(tmp_path, model=None, learn_from=150) as service:
         client = client_of(service)
         endless = client.post("/detect", json={"data": {**hot(1), "temperature": "1e999"}}).json()
         client.post("/detect", json={"data": simulated(150)})
-        wait_until(lambda: client.get("/health").json()["api_ready"])
+        work_on(service)
         assert client.get("/v1/jobs/1").json()["result"] == {"version": 1, "records": 150}
-        wait_until(lambda: service.streams()[0]["waiting"] == 0)
         record = client.get(f"/v1/records/{endless['record_id']}").json()
         assert record["state"] == "refused"
         assert "infinite" in record["error"]
 
 
 @pytest.mark.slow
-def test_a_model_is_learned_from_records_in_postgresql(tmp_path: Path) -> None:
-    with (
-        postgresql() as url,
-        running(tmp_path, model=None, learn_from=150, database=url) as service,
-    ):
-        client = client_of(service)
-        client.post("/detect", json={"data": simulated(150)})
-        wait_until(lambda: client.get("/health").json()["api_ready"])
-        assert client.post("/detect", json={"data": hot(3)}).json()["is_anomaly"] is True
-        wait_until(lambda: service.streams()[0]["waiting"] == 0)
-        assert not (tmp_path / "service.sqlite").exists()
-
-
-@pytest.mark.slow
 def test_a_model_given_once_stays_and_gives_way_to_what_is_learned_later(tmp_path: Path) -> None:
     for _ in range(2):
-        with running(tmp_path) as service:
+        with resting(tmp_path) as service:
             (stream,) = service.streams()
             assert stream["model"]["version"] == 1
             assert len(list((tmp_path / "models").iterdir())) == 1
-    with running(tmp_path, model=None) as service:
+    with resting(tmp_path, model=None) as service:
         client = client_of(service)
         client.post("/v1/streams/default/records", json=simulated(120))
         where = client.post("/train").json()["status_url"]
         assert client.post("/train").status_code == 409
-        wait_until(lambda: client.get(where).json()["state"] == "done")
-        wait_until(lambda: service.streams()[0]["model"]["version"] == 2)
-    with running(tmp_path) as service:
+        work_off(service)
+        assert client.get(where).json()["state"] == "done"
+        assert service.streams()[0]["model"]["version"] == 2
+    with resting(tmp_path) as service:
         assert service.streams()[0]["model"]["version"] == 2
 
 
 @pytest.mark.slow
 def test_records_that_nothing_can_be_learned_from_are_told_and_learned_from_later(tmp_path: Path) -> None:
-    with running(tmp_path, model=None, learn_from=2) as service:
+    with resting(tmp_path, model=None, learn_from=2) as service:
         client = client_of(service)
         client.post("/detect", json={"data": [{"colour": "red"}, {"colour": "blue"}]})
-        wait_until(lambda: client.get("/v1/jobs/1").json()["state"] == "failed")
+        work_off(service)
+        assert client.get("/v1/jobs/1").json()["state"] == "failed"
         assert client.get("/v1/jobs/1").json()["error"].startswith("No numeric column was found")
         message = client.get("/health").json()["message"]
         assert message.startswith("learning: 2 of 4 records; the last training failed: No numeric column")
@@ -237,14 +235,18 @@ def test_a_worker_without_a_job_ends(database: Database, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_service_ends_its_worker_and_the_next_start_takes_the_job_up(tmp_path: Path) -> None:
-    with running(tmp_path, model=None, learn_from=120) as service:
-        client = client_of(service)
-        client.post("/detect", json={"data": simulated(120)})
-        wait_until(lambda: client.get("/v1/jobs/1").json()["state"] == "running")
-    with running(tmp_path, model=None) as service:
-        wait_until(lambda: service.is_ready)
-        assert client_of(service).get("/v1/jobs/1").json()["attempts"] == 1
+def test_a_service_on_postgresql_ends_its_worker_and_the_next_start_takes_the_job_up(tmp_path: Path) -> None:
+    with postgresql() as url:
+        with running(tmp_path, model=None, learn_from=120, database=url) as service:
+            client = client_of(service)
+            client.post("/detect", json={"data": simulated(120)})
+            wait_until(lambda: client.get("/v1/jobs/1").json()["state"] == "running")
+        with running(tmp_path, model=None, database=url) as service:
+            wait_until(lambda: service.is_ready)
+            client = client_of(service)
+            assert client.get("/v1/jobs/1").json()["attempts"] == 1
+            assert client.post("/detect", json={"data": hot(3)}).json()["is_anomaly"] is True
+    assert not (tmp_path / "service.sqlite").exists()
 
 
 def test_the_service_says_what_is_not_installed(tmp_path: Path) -> None:

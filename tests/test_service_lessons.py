@@ -29,11 +29,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield opened
 
 
-@pytest.fixture
-def client(service: Service) -> TestClient:
-    return client_of(service)
-
-
 def cold(number: int, **fields: Any) -> dict[str, Any]:
     """A record that is a false alarm whenever a supplier measures like this."""
     (usual,) = simulated(1, 77, number)

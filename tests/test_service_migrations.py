@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from service_example import BOTH, client_of, hot, model_file, postgresql, running
+from service_example import client_of, hot, model_file, running
 from sqlalchemy import Connection, inspect, text
 
 from anomaly_detection.service import database as module
 from anomaly_detection.service import keys
-from anomaly_detection.service.configuration import database_url
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.tables import METADATA
 
@@ -51,19 +49,6 @@ ROWS: dict[str, dict[str, Any]] = {
 MORE = {"streams": {"learn_at": 1000}}
 
 
-@pytest.fixture(params=BOTH)
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "sqlite":
-        made = Database(database_url(tmp_path))
-        yield made
-        made.close()
-        return
-    with postgresql() as url:
-        made = Database(url)
-        yield made
-        made.close()
-
-
 def fill(connection: Connection) -> None:
     """A row of each table that the version has."""
     for table, row in ROWS.items():
@@ -90,12 +75,12 @@ def test_the_versions_are_in_line() -> None:
 
 
 @pytest.mark.parametrize("version", ["0001", "0002", "0003", "0004"])
-def test_all_that_an_earlier_version_has_kept_is_there(database: Database, version: str, tmp_path: Path) -> None:
-    database.migrate(version)
-    with database.writing() as connection:
+def test_all_that_an_earlier_version_has_kept_is_there(empty: Database, version: str, tmp_path: Path) -> None:
+    empty.migrate(version)
+    with empty.writing() as connection:
         fill(connection)
-    database.migrate()
-    with database.reading() as connection:
+    empty.migrate()
+    with empty.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
         for table in ROWS:
             assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 1
@@ -103,7 +88,7 @@ def test_all_that_an_earlier_version_has_kept_is_there(database: Database, versi
         assert owner is not None
         # It may do all that it could.
         assert (owner.name, owner.role, owner.streams) == ("backend", "admin", None)
-        url = database._engine.url.render_as_string(hide_password=False).replace("+psycopg", "")
+        url = empty._engine.url.render_as_string(hide_password=False).replace("+psycopg", "")
     (tmp_path / "models").mkdir()
     shutil.copyfile(model_file(), tmp_path / "models" / "a")
     with running(tmp_path, database=url) as service:

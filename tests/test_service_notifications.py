@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from service_example import PRODUCTS, RECORDS, emptied, hot, is_problem, resting
+from service_example import PRODUCTS, RECORDS, a_service, emptied, hot, is_problem
 from sqlalchemy import update
 from starlette.testclient import TestClient
 
@@ -66,10 +66,7 @@ def receiver() -> Iterator[Receiver]:
     made.close()
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with resting(tmp_path_factory.mktemp("service"), personal=("supplier",)) as made:
-        yield made
+service = a_service(personal=("supplier",))
 
 
 @pytest.fixture

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from service_example import BOTH, RECORDS, client_of, hot, is_problem, on, resting, simulated
+from service_example import RECORDS, hot, is_problem, simulated
 from starlette.testclient import TestClient
 
 from anomaly_detection.service import audit, keeping
-
-
-@pytest.fixture(params=BOTH)
-def client(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[TestClient]:
-    with on(request.param, resting, tmp_path_factory.mktemp("service")) as made:
-        yield client_of(made)
 
 
 def test_an_overview_counts_what_there_was(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

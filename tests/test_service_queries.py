@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import date, datetime, timezone
 from decimal import Decimal
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_example import client_of, is_problem, postgresql, resting, work_off
+from service_example import a_service, is_problem, postgresql, work_off
 from sqlalchemy import create_engine, text, update
 from starlette.testclient import TestClient
 
@@ -26,15 +25,7 @@ from anomaly_detection.service.watcher import Watcher
 QUERY = "SELECT id, supplier, price, changed FROM orders -- a comment; it is at the end"
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with resting(tmp_path_factory.mktemp("service"), model=None) as made:
-        yield made
-
-
-@pytest.fixture
-def client(service: Service) -> TestClient:
-    return client_of(service)
+service = a_service(model=None)
 
 
 @pytest.fixture

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from service_example import client_of, hot, postgresql, running, simulated, wait_until
-from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, func, insert, select, text, update
+from service_example import BOTH, client_of, hot, on, running, simulated, wait_until
+from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, func, insert, select, update
 
 from anomaly_detection.service import jobs, retention
 from anomaly_detection.service.clock import as_text
-from anomaly_detection.service.configuration import database_url
-from anomaly_detection.service.database import Database
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.retention import Retention, forget, queue_forgetting
 from anomaly_detection.service.service import Service
@@ -24,17 +22,10 @@ from anomaly_detection.service.tables import jobs as jobs_table
 from anomaly_detection.service.worker import work
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+@pytest.fixture(params=BOTH)
 def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
     """One with ten usual records, three alerts of two records each, and one that was refused."""
-    url = database_url(tmp_path) if request.param == "sqlite" else request.getfixturevalue("server")
-    with running(tmp_path, database=url) as made:
+    with on(request.param, running, tmp_path) as made:
         client = client_of(made)
         usual = usual_ones(made, 10)
         for record in usual[:5]:
@@ -45,12 +36,6 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]
         for record in usual[5:]:
             client.post("/detect", json={"data": record})
         yield made
-    database = Database(url)
-    if request.param == "postgresql":
-        with database.writing() as connection:
-            connection.execute(text("DROP SCHEMA public CASCADE"))
-            connection.execute(text("CREATE SCHEMA public"))
-    database.close()
 
 
 def usual_ones(service: Service, count: int) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from service_example import client_of, hot, running
+from service_example import a_service, client_of, hot, running
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
@@ -20,17 +20,9 @@ from anomaly_detection.service.limits import Limits, read_body
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
 
+LIMITS = Limits(body=2000, body_seconds=0.3, records=3, fields=20, depth=4, streams=2)
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    limits = Limits(body=2000, body_seconds=0.3, records=3, fields=20, depth=4, streams=2)
-    with running(tmp_path_factory.mktemp("service"), model=None, limits=limits) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def client(service: Service) -> TestClient:
-    return client_of(service)
+service = a_service(running, model=None, limits=LIMITS)
 
 
 @pytest.mark.parametrize(

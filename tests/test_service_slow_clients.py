@@ -2,51 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 import requests
-from service_example import running
+from service_example import resting, served
 
 from anomaly_detection.service.limits import Limits
-from anomaly_detection.service.server import answer, listen
-
-
-@contextmanager
-def served(folder: Path, limits: Limits) -> Iterator[tuple[str, int]]:
-    """A service in a thread of this process, on a port of its own."""
-    with running(folder, model=None, limits=limits, port=0) as service:
-        listener = listen(service.configuration)
-        stop = asyncio.Event()
-        loops: list[asyncio.AbstractEventLoop] = []
-        heard = threading.Event()
-
-        def said() -> None:
-            loops.append(asyncio.get_running_loop())
-            heard.set()
-
-        thread = threading.Thread(target=lambda: asyncio.run(answer(service, listener, said, stop)))
-        thread.start()
-        try:
-            assert heard.wait(20)
-            yield listener.getsockname()[:2]
-        finally:
-            loops[0].call_soon_threadsafe(stop.set)
-            thread.join()
-            listener.close()
 
 
 @pytest.fixture(scope="module")
 def where(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, int]]:
     limits = Limits(requests=8, head_seconds=0.4, body_seconds=0.4, answer_seconds=0.4)
-    with served(tmp_path_factory.mktemp("service"), limits) as address:
-        yield address
+    with (
+        resting(tmp_path_factory.mktemp("service"), model=None, limits=limits, port=0) as service,
+        served(service) as url,
+    ):
+        yield "127.0.0.1", int(url.rpartition(":")[2])
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import runpy
 import sqlite3
 import stat
 import time
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 import requests
-from service_example import PASSWORD, client_of, hot, postgresql, resting, running, started, with_users
+from service_example import PASSWORD, client_of, hot, resting, running, started, with_users
 from sqlalchemy import Connection, func, select, text, update
 from starlette.routing import Route
 from starlette.testclient import TestClient
@@ -97,6 +98,11 @@ def test_a_password_is_right_or_not_and_its_hash_is_salted() -> None:
     assert passwords.is_right(PASSWORD, first)
     assert not passwords.is_right(PASSWORD + " ", first)
     assert not passwords.is_right(PASSWORD, None)
+    # As it is for users, and not for tests.
+    dear = runpy.run_path(passwords.__file__)
+    assert dear["hashed"](PASSWORD).startswith("scrypt$32768$8$3$")
+    assert dear["_NOBODYS"].startswith("scrypt$32768$8$3$")
+    assert passwords.is_right(PASSWORD, dear["hashed"](PASSWORD))
     # Two ways to write an accented letter are one.
     assert passwords.is_right("cafe\u0301 au lait", passwords.hashed("caf\u00e9 au lait"))
 
@@ -332,25 +338,13 @@ def test_addresses_of_one_place() -> None:
         logins.take("ann", address, None)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def connection(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Connection]:
-    """A transaction on a database of either kind, with a user."""
-    if request.param == "sqlite":
-        database = Database(database_url(tmp_path))
-    else:
-        database = Database(request.getfixturevalue("server"))
-    database.migrate()
+@pytest.fixture
+def connection(database: Database) -> Iterator[Connection]:
+    """A transaction on a database of each kind, with a user."""
     with database.writing() as made:
         users.add_user(made, "ann", "viewer", PASSWORD)
         yield made
         made.rollback()
-    database.close()
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgresql() as url:
-        yield url
 
 
 def test_sessions_end(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,30 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from service_example import RECORDS, client_of, hot, is_problem, postgresql, running, simulated
+from service_example import BOTH, RECORDS, a_service, hot, is_problem, running, simulated
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from starlette.testclient import TestClient
 
 from anomaly_detection.service.service import Service
 
-
-@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def service(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Service]:
-    with ExitStack() as stack:
-        folder = tmp_path_factory.mktemp("service")
-        url = "" if request.param == "sqlite" else stack.enter_context(postgresql())
-        yield stack.enter_context(running(folder, database=url))
-
-
-@pytest.fixture(scope="module")
-def client(service: Service) -> TestClient:
-    return client_of(service)
+service = a_service(running, BOTH)
 
 
 def send(client: TestClient, body: str, kind: str, **headers: str) -> Any:

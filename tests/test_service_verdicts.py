@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from service_example import hot, model_file, postgresql, simulated
+from service_example import hot, model_file, simulated
 from sqlalchemy import select
 
 from anomaly_detection.alerts.causes import cause_of_each, find_causes
 from anomaly_detection.calibration.p_values import Calibration
 from anomaly_detection.data.frames import to_frame
-from anomaly_detection.service.configuration import database_url
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.judging import Judge
@@ -135,22 +131,6 @@ def test_confidences_are_the_confidence_of_each(scores: list[float], decisions: 
     wanted = [calibration.confidence(decision, threshold) for decision in [*decisions, 0.0]]
     found = calibration.confidences([*decisions, 0.0], threshold)
     np.testing.assert_array_equal(found, wanted)
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    """A database of either kind."""
-    if request.param == "sqlite":
-        made = Database(database_url(tmp_path))
-        made.migrate()
-        yield made
-        made.close()
-        return
-    with postgresql() as url:
-        made = Database(url)
-        made.migrate()
-        yield made
-        made.close()
 
 
 def test_kept_rows_are_those_of_the_verdicts(database: Database, judge: Judge) -> None:

@@ -15,7 +15,8 @@ from typing import Any
 import psutil
 import pytest
 import requests
-from service_example import ROOT, client_of, hot, model_file, simulated, started, wait_until
+from service_example import ROOT, client_of, hot, is_alive, model_file, resting, simulated, started, wait_until
+from test_service_kill import check, clients
 
 from anomaly_detection.errors import DataError
 from anomaly_detection.service import worker
@@ -37,11 +38,6 @@ def words_of(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.NoSuchProcess:
         return ""
-
-
-def is_alive(process: psutil.Process) -> bool:
-    """Whether it runs; one that ended and that nobody has asked after yet does not."""
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def detect(url: str, record: dict[str, Any]) -> dict[str, Any]:
@@ -77,11 +73,16 @@ def test_several_are_as_one_and_one_that_is_killed_is_replaced(tmp_path: Path) -
             detect(url, hot(10 + i))
         # What it had counted stays.
         wait_until(lambda: counted()['records_total{stream="default",state="judged"}'] == 18)
-        began = time.monotonic()
+        # What is asked of them as they end is answered or not there.
+        answered: dict[str, dict[str, Any]] = {}
+        threads = clients(url, answered, 9, 0)
+        time.sleep(0.3)
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
-        assert time.monotonic() - began < 10
         assert not any(map(is_alive, old))
+        for thread in threads:
+            thread.join()
+    check(tmp_path, answered, 18)
 
 
 @pytest.mark.slow
@@ -95,8 +96,8 @@ def test_they_end_when_the_first_is_killed(tmp_path: Path) -> None:
         process.wait()
         wait_until(lambda: not any(map(is_alive, others)), 20)
     # The folder is free.
-    with started(tmp_path) as (_, url):
-        assert detect(url, hot(1))["is_anomaly"] is True
+    with resting(tmp_path) as service:
+        assert client_of(service).post("/detect", json={"data": hot(1)}).json()["is_anomaly"] is True
 
 
 def test_what_one_process_changes_the_others_go_by(tmp_path: Path) -> None:

@@ -81,4 +81,6 @@ class Alert:
         """The `IN_WORDS` strongest reasons in words; empty if nobody asked for reasons."""
         if self.explanation is None:
             return ""
+        if not self.reasons and self.explanation.sentence:
+            return self.explanation.sentence
         return sentence([(reason.text, reason.share) for reason in self.reasons[:IN_WORDS]], alert=self.is_alert)

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 
 from anomaly_detection.data.csv_dialect import Dialect
 from anomaly_detection.data.headers import is_blank, shape
+from anomaly_detection.data.total_lines import said_of_totals, totals_below
 from anomaly_detection.errors import DataError
 
 __all__ = ["Examination"]
 
 _SHAPED = 200
 _SUSPECTS = 100
+_FEWEST_SUMMED = 5
 _WIDE = 5
 _TITLE_LENGTH = 60
 
@@ -65,8 +67,14 @@ class Examination:
     _shortest: int = sys.maxsize
     _surplus: int | None = None
     _shapes: list[set[str]] = field(default_factory=list)
+    _blanks: list[int] = field(default_factory=list)
+    """How many records lack each column, of those whose shapes were looked at."""
     _shaped: int = 0
     _suspects: list[tuple[int, list[list[str]]]] = field(default_factory=list)
+    _last: tuple[list[str], ...] = ()
+    """The last records, as many as may be totals."""
+    totals: list[str] = field(default_factory=list)
+    """What the last lines are called that sum the records up, and are left out."""
 
     def run(self, lines: Iterable[str]) -> None:
         """Go through the lines that come after `dialect.start`.
@@ -80,11 +88,15 @@ class Examination:
         reader = self.dialect.rows(_held(lines, held))
         before, width = self.dialect.start, -1
         number = before + 1
+        third: list[str] = []
+        second: list[str] = []
+        last: list[str] = []
         try:
             for row in reader:
                 if len(row) == width and len(held) == 1 and row[0][:1].isalnum() and ' "' not in held[0]:
                     # Nothing can be said of such a line, as most are once the first ones have been looked at.
                     self.records += 1
+                    third, second, last = second, last, row
                 elif is_blank(row):
                     # All readers pass over a line end alone.
                     self.is_uniform = self.is_uniform and not row
@@ -96,6 +108,7 @@ class Examination:
                     self._begin(row, before + reader.line_num, number)
                 else:
                     self._take(row, held, number)
+                    third, second, last = second, last, row
                 size = sum(map(len, held)) if len(held) > 1 else len(held[0])
                 if size > self.longest:
                     self.longest = size
@@ -105,6 +118,7 @@ class Examination:
                     width = len(self.header) if self._is_settled() else -1
         except csv.Error as error:
             raise self._unclosed(number, error) from error
+        self._last = (third, second, last)
         self._end()
 
     def remarks(self) -> list[str]:
@@ -121,6 +135,8 @@ class Examination:
         if self.blank:
             lines = "1 blank line is" if self.blank == 1 else f"{self.blank:,} blank lines are"
             said.append(f"{lines} left out, the first is line {self._first_blank}.")
+        if self.totals:
+            said.append(said_of_totals(self.totals, "line"))
         if self._surplus:
             said.append(
                 f"every record ends with {self._surplus} more empty field{'s' * (self._surplus > 1)} than the"
@@ -144,12 +160,14 @@ class Examination:
         self.header = row
         self._named = max(place for place, name in enumerate(row, 1) if name.strip())
         self._shapes = [set() for _ in row]
+        self._blanks = [0] * len(row)
         self.first = line
         if not self.has_header:
             self.first = number - 1
             self.header = [f"x{place}" for place in range(self.dialect.usual)]
             self._named = len(self.header)
             self._shapes = [set() for _ in self.header]
+            self._blanks = [0] * len(self.header)
             self._take(row, [], number)
 
     def _take(self, row: list[str], held: list[str], number: int) -> None:
@@ -179,6 +197,8 @@ class Examination:
             self._shaped += 1
             for seen, cell in zip(self._shapes, row, strict=False):
                 seen.add(shape(cell))
+            for place, blanks in enumerate(self._blanks):
+                self._blanks[place] = blanks + (not "".join(row[place : place + 1]).strip())
         if not self.dialect.blanks and held and ' "' in held[0]:
             self.has_blanks_before_quotes |= any(cell[:1] == " " and cell.lstrip()[:1] == '"' for cell in row)
         if not self.dialect.quoted and any(map(_is_wrapped, row)):
@@ -199,12 +219,30 @@ class Examination:
             )
         del self.header[max(self._longest, self._named) :]
         self.is_uniform = self.is_uniform and not self._surplus and self._shortest >= len(self.header)
+        self._leave_out_totals()
         for number, pieces in self._suspects:
             if self._are_records(pieces):
                 raise DataError(
                     f"{self.label} is not a table: in line {number} a quote opens that is closed {len(pieces) - 1}"
                     ' lines further down, where other records begin; double the quote ("") if it is a part of the text.'
                 )
+
+    def _leave_out_totals(self) -> None:
+        if self.records <= _FEWEST_SUMMED:
+            return
+        rows = [row for row in self._last if row]
+        # Of few records the last are among those whose shapes were looked at.
+        own = rows if self._shaped == self.records else []
+        filled = [
+            blanks == sum(not "".join(row[place : place + 1]).strip() for row in own)
+            for place, blanks in enumerate(self._blanks)
+        ]
+        self.totals = totals_below(rows, filled)
+        self.records -= len(self.totals)
+        for row in self._last[len(self._last) - len(self.totals) :]:
+            self.short -= len(row) < self._named
+        # What is left out is passed over by the slower reader, which counts.
+        self.is_uniform = self.is_uniform and not self.totals
 
     def _end_run(self) -> None:
         """Refuse short lines one after the other that make one record together."""

@@ -30,6 +30,7 @@ _NOTHING = b" \t\r\n,;|"
 _UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _UTF32_MARK = codecs.BOM_UTF32_LE
+_MOST = 0.7
 _PACKED = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b")
 
 # Python's own limit, 131,072 characters, is less than a cell may hold.
@@ -68,10 +69,10 @@ class CsvFile:
         self._skipped = len(_UTF8_MARK) if head.startswith(_UTF8_MARK) else 0
         if head.startswith(_UTF32_MARK):
             raise DataError(f"{source.label} is not a table: it is UTF-32 text; save it as UTF-8.")
-        if head.startswith(_UTF16_MARKS):
-            if not self._decodes("utf-16"):
+        if (wide := _wide(head)) is not None:
+            if not self._decodes(wide):
                 raise DataError(f"{source.label} is not a table: it is no complete UTF-16 text; export it again.")
-            self._encoding = "utf-16"
+            self._encoding = wide
         else:
             # Real exports carry a UTF-8 mark before Windows-1252 text.
             self._encoding = "utf-8" if is_utf8 else "cp1252" if self._decodes("cp1252") else "latin-1"
@@ -200,7 +201,7 @@ class CsvFile:
             raise DataError(
                 f"{label} is not a table: it is an archive or a workbook; name it .gz, .zip, .xlsx, .xls or .ods."
             )
-        if binary and not head.startswith(_UTF16_MARKS):
+        if binary and _wide(head) is None:
             raise DataError(f"{label} is not a table: it holds binary data; give a CSV or Parquet file.")
         return head, _decoded(decode, b"", final=True) is not None
 
@@ -210,6 +211,14 @@ class CsvFile:
             while decode is not None and (block := file.read(BLOCK)):
                 decode = _decoded(decode, block)
         return _decoded(decode, b"", final=True) is not None
+
+
+def _wide(head: bytes) -> str | None:
+    """The name of UTF-16 text by its mark or, without one, by its zeros: most characters of a table are ASCII."""
+    if head.startswith(_UTF16_MARKS):
+        return "utf-16"
+    even, odd = (head[at::2].count(0) / max(len(head) // 2, 1) for at in (0, 1))
+    return "utf-16-le" if odd > _MOST and not even else "utf-16-be" if even > _MOST and not odd else None
 
 
 def _decoded(decode: Any, block: bytes, *, final: bool = False) -> Any:

@@ -21,8 +21,8 @@ from anomaly_detection.data.text_patterns import arrow_texts, fits
 __all__ = ["may_be_date", "parse_dates", "read_dates", "read_distinct_dates"]
 
 _TIME = (
-    r"(?:(?:[T ,]+|\s(?:um|at|\u00e0|a las)\s)(?P<hour>\d{1,2})[:.h](?P<minute>\d{2})"
-    r"(?:[:.](?P<second>\d{2}(?:[.,]\d+)?))?\s*"
+    r"(?:(?:[T ,]+|\s(?:um|at|\u00e0|a las)\s)(?P<hour>\d{1,2})(?:[:.h](?P<minute>\d{2})"
+    r"(?:[:.](?P<second>\d{2}(?:[.,]\d+)?))?|(?=\s?[AaPp]\.?[Mm]))\s*"
     r"(?P<half>[AaPp]\.?[Mm]\.?)?\s*(?P<zone>Z|(?:GMT|UTC)?[-+]\d{2}:?\d{2})?(?:\s*Uhr)?)?"
 )
 _NUMERIC_DATE = (
@@ -30,11 +30,15 @@ _NUMERIC_DATE = (
 )
 _WORD = r"[^\W\d_]{3,12}"
 _MAY_BE_DATE = re.compile(
-    rf"\s*(?:(?:[^\W\d_]{{2,10}}[.,]?[-/\s]+){{0,2}}\d.*\d.*\d|{_WORD}[.,]?[-/\s'\u2019]+\d\d\s*$|Q[1-4])", re.DOTALL
+    rf"\s*(?:(?:[^\W\d_]{{2,10}}[.,]?[-/\s]+){{0,2}}\d.*\d.*\d|{_WORD}[.,]?[-/\s'\u2019]+\d\d\s*$"
+    r"|Q[1-4]|FY ?\d\d.*Q)",
+    re.DOTALL,
 )
 _YEAR_FIRST = rf"^(?P<year>\d{{4}})[-/.](?P<month>\d{{1,2}})(?:[-/.](?P<day>\d{{1,2}}))?{_TIME}$"
 _YEAR_WEEK = re.compile(r"^(?P<year>\d{4})-?(?P<named>[Ww]|KW)?-?(?P<week>\d{2})$")
 _QUARTER = re.compile(r"^(?:Q([1-4])[-/ ]?(\d{4})|(\d{4})[-/ ]?Q([1-4]))$")
+# A fiscal year begins where its firm says; as a date it is the calendar year of its number, which keeps the order.
+_FISCAL = re.compile(r"^(?:FY ?(\d{4}|\d{2})[-/ ]?Q([1-4])|Q([1-4])[-/ ]?FY ?(\d{4}|\d{2}))$")
 _MONTH_YEAR = re.compile(rf"^({_WORD})\.?[-/ ,'\u2019]+(\d{{4}}|\d{{2}})$")
 _MONTH_SLASH_YEAR = re.compile(r"^(\d{1,2})/((?:19|20|21)\d\d)$")
 _WEEK_YEAR = re.compile(r"^(?:W|CW|KW|Week) ?(\d{1,2})[-/ ](\d{4})$")
@@ -224,6 +228,8 @@ def _period(text: Any) -> Any:
         return f"{parts[2]}-{int(parts[1]):02d}-01"
     if (parts := _QUARTER.match(text)) is not None:
         return f"{parts[2] or parts[3]}-{3 * int(parts[1] or parts[4]) - 2:02d}-01"
+    if (parts := _FISCAL.match(text)) is not None:
+        return f"{four_figures(parts[1] or parts[4])}-{3 * int(parts[2] or parts[3]) - 2:02d}-01"
     if (parts := _WEEK_YEAR.match(text)) is not None:
         return f"{parts[2]}-W{int(parts[1]):02d}"
     return text

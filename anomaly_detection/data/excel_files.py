@@ -10,6 +10,7 @@ import pandas as pd
 from anomaly_detection.data.headers import find_header, named
 from anomaly_detection.data.layout import Layout
 from anomaly_detection.data.sources import Source
+from anomaly_detection.data.total_lines import MOST_TOTALS, said_of_totals, totals_below
 from anomaly_detection.data.typed_columns import typed_frame
 from anomaly_detection.errors import DataError, first_line
 
@@ -18,6 +19,7 @@ __all__ = ["read_excel"]
 _Row = list[Any]
 _MIDNIGHT = datetime.time()
 _EXACT = 2**53
+_FEWEST_SUMMED = 5
 
 
 def read_excel(source: Source, layout: Layout) -> tuple[pd.DataFrame, list[str]]:
@@ -66,6 +68,12 @@ def read_excel(source: Source, layout: Layout) -> tuple[pd.DataFrame, list[str]]
         remarks.append(f"{'1 blank row is' if blank == 1 else f'{blank:,} blank rows are'} left out.")
     if not records:
         raise DataError(f"{label} has a header but no records; expected at least one.")
+    if len(records) > _FEWEST_SUMMED:
+        filled = [all(row[place] is not None for row in records[:-MOST_TOTALS]) for place in range(len(head))]
+        last = [["" if cell is None else str(cell) for cell in row] for row in records[-MOST_TOTALS:]]
+        if totals := totals_below(last, filled):
+            del records[-len(totals) :]
+            remarks.append(said_of_totals(totals, "row"))
     names, value = named(head) if layout.header else ([f"x{place}" for place in range(len(head))], "")
     if value and names != [str(place) for place in range(len(names))]:
         remarks.append(

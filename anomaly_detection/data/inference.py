@@ -25,7 +25,16 @@ from anomaly_detection.data.missing import (
     words_that_are_values,
 )
 from anomaly_detection.data.names import names_code, names_document, unit_in_name
-from anomaly_detection.data.number_texts import Commas, Measures, currencies, is_clock, odd_texts, parse_numbers
+from anomaly_detection.data.number_texts import (
+    Commas,
+    Measures,
+    are_codes_in_thousands,
+    currencies,
+    is_clock,
+    odd_texts,
+    parse_numbers,
+    suffixes,
+)
 from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.data.reading import is_number_code
 from anomaly_detection.data.truth import truth_pair
@@ -217,6 +226,7 @@ def _numbers_in_texts(
     numbers = parse_numbers(present, comma, said.unit)
     numeric = ~np.isnan(numbers)
     alike = said.role is None and _mostly(numeric, present) and not _are_codes(present[numeric])
+    alike = alike and not are_codes_in_thousands(present[numeric])
     if said.role is not Role.NUMERIC and not (said.role is Role.TIMESTAMP and numeric.all()) and not alike:
         return None
     measures.add(odd)
@@ -250,6 +260,7 @@ def _why_numbers(present: pd.Series[Any], unit: str | None, measures: Measures) 
         why += f", turned from {', '.join(turned)} too"
     if refused:
         why += f"; {', '.join(refused)} cannot be turned into it and count as missing"
+    why = "; ".join([why, *suffixes(present)])
     moneys = currencies(present)
     return f"{why}; currencies {', '.join(moneys[:5])} are not converted" if len(moneys) > 1 else why
 

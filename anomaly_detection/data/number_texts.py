@@ -15,7 +15,17 @@ import pandas as pd
 from anomaly_detection.data.text_patterns import arrow_texts, fits
 from anomaly_detection.data.units import UNITS, factor
 
-__all__ = ["Commas", "Measures", "currencies", "is_clock", "odd_texts", "parse_distinct_numbers", "parse_numbers"]
+__all__ = [
+    "Commas",
+    "Measures",
+    "are_codes_in_thousands",
+    "currencies",
+    "is_clock",
+    "odd_texts",
+    "parse_distinct_numbers",
+    "parse_numbers",
+    "suffixes",
+]
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,8 +53,9 @@ _NUMBER = re.compile(
     rf"^(?P<open>\()?\s*(?P<sign>[-+\u2212\u2013])?\s*(?P<before>{_BEFORE})?\s*"
     r"(?P<inner>[-+\u2212\u2013]|\((?=.*\)$))?\s*"
     r"(?P<digits>\d[\d.,'\u2019 \u00a0\u202f]*|[.,]\d+)"
-    rf"(?P<exponent>e[-+]?\d+)?(?:(?P<after>{_AFTER})|\s*(?P<unit>{_UNIT})|\s+(?P<spaced>{_SPACED}))?\.?"
-    r"\s*(?P<trailing>-)?(?P<close>\))?$",
+    rf"(?P<exponent>e[-+]?\d+)?(?:(?P<times>\s?(?-i:k|mn|mln|mio|Mio\.?|bn|Mrd\.?)|(?-i:[KM]))?(?P<after>{_AFTER})?"
+    rf"|\s*(?P<unit>{_UNIT})|\s+(?P<spaced>{_SPACED}))\.?"
+    r"(?:\s*(?P<trailing>-)|\s?(?P<side>(?-i:CR|DR|Dr)))?(?P<close>\))?$",
     re.IGNORECASE,
 )
 _GROUPED_BY_COMMA = r"[1-9]\d{0,2}(?:,\d{2,3})*,\d{3}(?:\.\d*)?"
@@ -59,12 +70,28 @@ _CLOCK = re.compile(r"(\d{1,4}):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?(?:\s*([ap])\.
 _PLAIN = r"^-?\d+(?:\.\d+)?$"
 _WORDED = re.compile(r"[^0-9., +-]")
 _TENTH = 0.1
+_TIMES = {"k": 1e3, "m": 1e6, "mn": 1e6, "mln": 1e6, "mio": 1e6, "bn": 1e9, "mrd": 1e9}
+_IN_WORDS = {1e3: "thousands", 1e6: "millions", 1e9: "billions"}
+# Marks of other scripts: full-width ones, and the Arabic decimal point and thousands.
+_ELSEWHERE = str.maketrans(
+    {
+        **{chr(0xFF01 + code): chr(0x21 + code) for code in range(94)},
+        **dict(zip("\u066b\u066c\u3000\uffe5", ".\u2019 \u00a5", strict=True)),
+        **dict.fromkeys("\ufeff\u200e\u200f", ""),
+        **{chr(zero + digit): str(digit) for zero in (0x0660, 0x06F0, 0x0966) for digit in range(10)},
+    }
+)
 _IN_SPACE = str.maketrans("", "", "'\u2019 \u00a0\u202f")
 
 
 def _matched(text: str) -> re.Match[str] | None:
     """The parts of a number; in ``20,-`` and ``20/-`` the dash stands for no cents, ``="20"`` is a spreadsheet's."""
-    return _NUMBER.match(_NO_CENTS.sub(r"\1", _FORMULA.sub(r"\1", text.strip())))
+    return _NUMBER.match(_NO_CENTS.sub(r"\1", _FORMULA.sub(r"\1", _in_ascii(text).strip())))
+
+
+def _in_ascii(text: str) -> str:
+    """The same with the digits and marks of programs: full-width and Arabic ones are numbers too."""
+    return text if text.isascii() else text.translate(_ELSEWHERE)
 
 
 def _both_ways(match: re.Match[str]) -> tuple[str, bool, bool]:
@@ -102,7 +129,10 @@ def _as_float(text: str, decimal_comma: bool | None, unit: str | None) -> float:
         if times is None:
             return np.nan
         value *= times
-    minus = opened + sum(match[part] in ("-", "\u2212", "\u2013") for part in ("sign", "inner", "trailing"))
+    if match["times"]:
+        value *= _times(match["times"].strip())
+    marks = ("-", "\u2212", "\u2013", "CR")
+    minus = opened + sum(match[part] in marks for part in ("sign", "inner", "trailing", "side"))
     return -value if minus else value
 
 
@@ -130,7 +160,9 @@ def _unit(match: re.Match[str]) -> str | None:
 def parse_numbers(texts: pd.Series[Any], decimal_comma: bool | None = False, unit: str | None = None) -> Floats:
     """Read numbers; what is none is NaN.
 
-    Handles thousands separators, currencies, units, a percent sign (``95 %`` is 95), a trailing or bracketed minus.
+    Handles thousands separators, currencies, units, a percent sign (``95 %`` is 95), a trailing or bracketed minus,
+    thousands and millions (``1.2k``, ``3.4M``, ``5 bn``), digits of other scripts, and the sides of an account: what
+    ends with ``CR``, a credit, is negative, with ``DR`` positive.
     ``inf`` is read as infinite, so that it can be refused by name.
 
     Parameters
@@ -199,6 +231,7 @@ class Commas:
     def count(self, odd: Iterable[tuple[str, int]]) -> None:
         """Count the `odd_texts` of further cells, each once with how many cells have it."""
         for text, count in odd:
+            text = _in_ascii(text)
             if "." not in text and "," not in text:
                 continue
             match = _matched(text)
@@ -266,6 +299,34 @@ def currencies(texts: pd.Series[Any]) -> list[str]:
         if match is not None and (match["before"] or match["after"]):
             found[str(match["before"] or match["after"]).strip().rstrip(".")] += int(count)
     return [name for name, _ in found.most_common()]
+
+
+def suffixes(texts: pd.Series[Any]) -> list[str]:
+    """What letters behind numbers are taken for: ``k is thousands``, ``CR is negative``."""
+    found = set()
+    for text in _worded(texts).index:
+        match = _matched(str(text))
+        if match is not None and match["times"]:
+            letters = match["times"].strip()
+            found.add(f"{letters} is {_IN_WORDS[_times(letters)]}")
+        if match is not None and match["side"]:
+            found.add("CR is negative")
+    return sorted(found)
+
+
+def are_codes_in_thousands(texts: pd.Series[Any]) -> bool:
+    """Whether all texts are whole numbers with one letter, such as 3M and 5M: sizes and names as soon as amounts."""
+    letters = set()
+    for text in texts.unique().tolist():
+        match = _matched(str(text))
+        if match is None or not match["times"] or not match["digits"].isdigit():
+            return False
+        letters.add(match["times"])
+    return len(letters) == 1
+
+
+def _times(letters: str) -> float:
+    return _TIMES[letters.rstrip(".").lower()]
 
 
 def _worded(texts: pd.Series[Any]) -> pd.Series[Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from math import isclose
 from typing import Any
 
@@ -14,8 +15,8 @@ from anomaly_detection.data.json_values import plain
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Table
 from anomaly_detection.explain.attribution import Attribution, attribute
-from anomaly_detection.explain.wording import phrase, sentence
-from anomaly_detection.features.group import FeatureSource
+from anomaly_detection.explain.wording import listed, phrase, sentence
+from anomaly_detection.features.group import FEW, FeatureSource
 from anomaly_detection.features.kinds import KINDS
 from anomaly_detection.features.units import Units
 
@@ -162,7 +163,11 @@ def explain_features(
                 is_alert=bool(alerts[i]),
                 contributions=reasons,
                 rest=score - found.base - sum(reason.effect for reason in reasons),
-                sentence=sentence([(reason.text, reason.share) for reason in reasons], alert=bool(alerts[i])),
+                sentence=sentence(
+                    [(reason.text, reason.share) for reason in reasons],
+                    alert=bool(alerts[i]),
+                    columns=() if reasons else told.columns(i, top),
+                ),
             )
         )
     return result
@@ -208,23 +213,38 @@ class _Told:
         weight, weighed, self.contexts = _tellers(preprocessor)
         self.telling = np.minimum(self.farness, _FAR) * weight
         self.least_farness = _LEAST_FARNESS
-        if preprocessor.evidence_ is not None:
+        self.by_evidence = preprocessor.evidence_ is not None
+        self.preprocessor, self.weight = preprocessor, weight
+        if self.by_evidence:
             self.least_farness = _LEAST_BY_EVIDENCE
             # By evidence, so that what is only a little rare does not tell of what a rare pair has done. What is no
             # evidence is told by what is: its words are of what the records show, not of an estimate.
             self.telling *= np.minimum(self.farness, _FAR) * weighed
 
     def reasons(self, row: int, top: int) -> tuple[Contribution, ...]:
-        """The strongest reasons of a row; what is ordinary, or not so far out, is one only where nothing else is."""
-        return self._reasons(row, top, True) or self._reasons(row, min(top, 1), False)
+        """The strongest reasons of a row; what is ordinary, or not so far out, is one only where nothing else is.
 
-    def _reasons(self, row: int, top: int, strict: bool) -> tuple[Contribution, ...]:
+        Where evidence has none, what surprises the forest is told: no evidence by itself, but what made the score.
+        """
+        found = self._reasons(row, top, self._strictly) or self._reasons(row, min(top, 1), self._by_and_large)
+        return self._reasons(row, top, self._as_fact) if self.by_evidence and not found else found
+
+    def columns(self, row: int, top: int) -> list[tuple[str, float]]:
+        """The columns that lower a row's score most, and their shares."""
+        players = np.argsort(-self.falls[row], kind="stable")[:top].tolist()
+        return [
+            (listed(self.found.players[player].columns), float(self.falls[row, player] / self.fall[row]))
+            for player in players
+            if self.falls[row, player] >= self.least[row]
+        ]
+
+    def _reasons(self, row: int, top: int, telling: Callable[[int, int], float]) -> tuple[Contribution, ...]:
         by_feature: dict[int, list[int]] = {}
         teller_of: dict[str, int] = {}
         for player in np.argsort(-self.falls[row], kind="stable").tolist():
             if self.falls[row, player] < self.least[row]:
                 break
-            feature = self._teller(row, self.found.players[player].features, strict)
+            feature = self._teller(row, self.found.players[player].features, telling)
             if feature is None:
                 continue
             columns = self.found.players[player].columns
@@ -233,11 +253,11 @@ class _Told:
                 beside = (teller_of[name] for name in self.sources[feature].columns if name in teller_of)
                 feature = teller_of[columns[0]] = next(beside, feature)
             by_feature.setdefault(feature, []).append(player)
-        self._join_repeats(row, by_feature, strict)
+        self._join_repeats(row, by_feature, telling)
         strongest = sorted(by_feature.items(), key=lambda told: -self.falls[row, told[1]].sum())[:top]
         return tuple(self._reason(row, feature, players) for feature, players in strongest)
 
-    def _join_repeats(self, row: int, by_feature: dict[int, list[int]], strict: bool) -> None:
+    def _join_repeats(self, row: int, by_feature: dict[int, list[int]], telling: Callable[[int, int], float]) -> None:
         """A record that occurs again repeats all its readings: one reason, told by what is about most columns."""
         repeats = [feature for feature in by_feature if KINDS[self.sources[feature].kind].repeats]
         if len(repeats) < 2:
@@ -246,23 +266,41 @@ class _Told:
         able = [
             feature
             for feature in range(self.farness.shape[1])
-            if KINDS[self.sources[feature].kind].repeats
-            and self._stands_out(row, feature, strict)
-            and self._says(row, feature, strict)
+            if KINDS[self.sources[feature].kind].repeats and telling(row, feature) > 0.0
         ]
         by_feature[max(able, key=lambda feature: len(self.sources[feature].columns))] = players
 
-    def _teller(self, row: int, features: tuple[int, ...], strict: bool) -> int | None:
+    @staticmethod
+    def _teller(row: int, features: tuple[int, ...], telling: Callable[[int, int], float]) -> int | None:
         """Of a player's features the one that tells about it, if any lies far enough out."""
-        best, most = None, 0.0
-        for feature in features:
-            telling = float(self.telling[row, feature])
-            if telling > most and self._stands_out(row, feature, strict) and self._says(row, feature, strict):
-                best, most = feature, telling
-        return best
+        told = [(telling(row, feature), -feature) for feature in features]
+        most, feature = max(told)
+        return -feature if most > 0.0 else None
 
-    def _stands_out(self, row: int, feature: int, strict: bool) -> bool:
-        return bool(self.farness[row, feature] >= (self.least_farness if strict else _LEAST_FARNESS))
+    def _strictly(self, row: int, feature: int) -> float:
+        """How well a feature tells; 0 where it lies not far out, or says nothing."""
+        return self._telling(row, feature, self.least_farness, True)
+
+    def _by_and_large(self, row: int, feature: int) -> float:
+        """`_strictly`, of what is ordinary and not so far out too."""
+        return self._telling(row, feature, _LEAST_FARNESS, False)
+
+    def _telling(self, row: int, feature: int, least: float, strict: bool) -> float:
+        told = float(self.telling[row, feature])
+        far = told > 0.0 and self.farness[row, feature] >= least
+        return told if far and self._says(row, feature, strict) else 0.0
+
+    def _as_fact(self, row: int, feature: int) -> float:
+        """How well a feature tells that is no evidence: by how much it surprises the forest, where it is a fact."""
+        kind = KINDS[self.sources[feature].kind]
+        surprise = 0.0 if kind.weighed else float(self.surprises[row, feature])
+        return surprise * float(self.weight[feature]) if surprise > 0.0 and self.units.is_fact(row, feature) else 0.0
+
+    @cached_property
+    def surprises(self) -> npt.NDArray[np.float32]:
+        """How much each feature surprises the forest, if more than any does in a usual record; else 0."""
+        found = self.preprocessor.surprises(self.features)
+        return np.asarray(self.preprocessor.standing_out(np.zeros_like(self.farness), found))
 
     def _says(self, row: int, feature: int, strict: bool) -> bool:
         kind, (value, usual) = KINDS[self.sources[feature].kind], self.units.of(row, feature)
@@ -295,6 +333,14 @@ class _Told:
             source = replace(source, group_by=beside)
         kind = KINDS[source.kind]
         (value, usual), (low, high) = self.units.of(row, feature), self.units.between(row, feature)
+        rows = self.n_records
+        if kind.ordered:
+            facts = self.units.facts(row, feature)
+            rows = 0 if facts is None else facts.values
+            kept = facts is not None and not kind.weighed and rows >= FEW
+            if facts is not None and kept and (value > usual) == (value > facts.median):
+                # What a group had, and not what its values and those of others together make one expect.
+                _, usual, low, high = facts
         between = (low, high) if np.isfinite(low) and np.isfinite(high) else None
         own = [column for player in players for column in self.found.players[player].columns]
         return Contribution(
@@ -304,15 +350,15 @@ class _Told:
             expected=plain(usual),
             expected_range=between,
             direction=kind.direction(value, usual),
-            factor=_factor(value, usual) if kind.ordered else None,
+            factor=_factor(value, usual, between) if kind.ordered else None,
             share=float(self.falls[row, players].sum() / self.fall[row]),
             effect=float(self.found.effects[row, players].sum()),
-            text=phrase(source, value, usual, self.records[row], self.n_records, between),
+            text=phrase(source, value, usual, self.records[row], rows, between),
         )
 
 
-def _factor(value: Any, usual: Any) -> float | None:
-    """How many times the usual a number is; None of dates, and where one is not positive."""
-    if isinstance(value, np.datetime64):
+def _factor(value: Any, usual: Any, between: tuple[float, float] | None) -> float | None:
+    """How many times the usual a number is; None of dates, and where one is, or usually may be, not positive."""
+    if isinstance(value, np.datetime64) or (between is not None and between[0] < 0.0):
         return None
     return float(value / usual) if value > 0 and usual > 0 else None

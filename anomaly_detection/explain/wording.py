@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from anomaly_detection.features.clauses import number, number_range, short
+from anomaly_detection.features.clauses import listed, number, number_range, short
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.kinds import KINDS
 
-__all__ = ["number", "number_range", "percent", "phrase", "sentence", "short"]
+__all__ = ["listed", "number", "number_range", "percent", "phrase", "sentence", "short"]
 
 
 def percent(share: float) -> str:
@@ -19,8 +19,14 @@ def percent(share: float) -> str:
     return "under 1 %" if 0.0 < share < 0.01 else f"{100 * share:.0f} %"
 
 
-def sentence(reasons: Sequence[tuple[str, float]], *, alert: bool) -> str:
-    """Join the clauses of `phrase`, each with its share of what lowers the score, the largest first."""
+def sentence(reasons: Sequence[tuple[str, float]], *, alert: bool, columns: Sequence[tuple[str, float]] = ()) -> str:
+    """Join the clauses of `phrase`, each with its share of what lowers the score, the largest first.
+
+    Of an alert without any, the `columns` are told that lower its score, and their shares.
+    """
+    if not reasons and alert and columns:
+        named = listed([f"{name} ({percent(share)})" for name, share in columns])
+        return f"No value stands out by itself; the score comes from {named}{' together' * (len(columns) > 1)}."
     if not reasons:
         return "Nothing in this record stands out."
     (text, share), *others = reasons

@@ -14,11 +14,12 @@ import pandas as pd
 
 from anomaly_detection.data.names import split_unit
 from anomaly_detection.data.parsing import name_tokens
-from anomaly_detection.features.derived import CalendarPart, NumberLevel
+from anomaly_detection.features.derived import CalendarPart, Duration, NumberLevel
 from anomaly_detection.features.group import FeatureSource, Range, Row
 
 __all__ = [
     "as_years",
+    "beyond",
     "compare",
     "compared_with",
     "gap",
@@ -34,6 +35,9 @@ __all__ = [
     "without_unit",
 ]
 
+_WIDE = 1000.0  # times the lower end: such a range says nothing, and neither does a factor
+_FAR = 10.0  # times beyond the range: of that a factor says more than a rank
+_FEWEST_RANKED = 20  # of fewer one in twenty is not one
 _LONGEST = 48
 _TELLING = 3
 _SAYS_NOTHING = frozenset({"missing", "none", "not_applicable", "other", "others", "undefined", "unknown"})
@@ -155,9 +159,12 @@ def compared_with(source: FeatureSource, row: Row, *, joined: bool, missing: str
         if pd.isna(value):
             named.append(f"{missing} {name}")
         elif not isinstance(value, str):
-            named.append(" ".join(with_unit(name, float(value))))
-        elif len(value) < _TELLING or value.casefold() in _SAYS_NOTHING or not any(map(str.isalpha, value)):
-            # A code such as 12 says nothing without its column.
+            days = isinstance(part, Duration)
+            named.append(
+                f"{_days(float(value))} {name.partition(' ')[2]}" if days else " ".join(with_unit(name, value))
+            )
+        elif len(value) < _TELLING or value.casefold() in _SAYS_NOTHING or _is_code(value):
+            # A code such as 12 or TEC-MA-1000 says nothing without its column.
             named.append(f"{name} {short(value)}")
         else:
             shown = f'"{short(value)}"' if ", " in value else short(value)
@@ -169,22 +176,49 @@ def compared_with(source: FeatureSource, row: Row, *, joined: bool, missing: str
     return named, apart
 
 
+def _is_code(text: str) -> bool:
+    """Whether a text is made of figures and capitals alone, so that nobody reads it as a word."""
+    return not any(map(str.isalpha, text)) or (any(map(str.isdigit, text)) and not any(map(str.islower, text)))
+
+
+def _days(days: float) -> str:
+    text = number(round(days) if abs(days) >= 3.0 else days)
+    return f"{text} {'day' if text == '1' else 'days'}"
+
+
 def tells_place(column: str) -> bool:
     """Whether a number says when or where and not how much, by its column's name."""
     return bool(_PLACES & name_tokens(column))
 
 
-def compare(subject: str, value: float, usual: float, shown_usual: str, what: str, *, place: bool = False) -> str:
+def compare(
+    subject: str, value: float, usual: float, shown_usual: str, what: str, between: Range | None, *, place: bool = False
+) -> str:
     """Say how a subject with this value stands to `what` is usual, which is `shown_usual` in numbers.
 
-    Of a `place`, as `tells_place` has it, it is not said how many times the usual it is.
+    Of a `place`, as `tells_place` has it, it is not said how many times the usual it is; nor where what is usual lies
+    on either side of zero, so that it may be as small as one likes.
     """
-    ratio = None if place else times(value, usual)
+    ratio = None if place or (between is not None and between[0] < 0.0) else times(value, usual)
     if ratio is not None:
         return f"{subject} is {ratio} {what} ({shown_usual})"
     if number(value) == number(usual):
         return f"{subject} is not quite {what} ({shown_usual})"
     return f"{subject} is {'above' if value > usual else 'below'} {what} ({shown_usual})"
+
+
+def beyond(value: float, between: Range | None, values: int | None) -> str | None:
+    """Say which share of the `values` that a range is of lies below or above a value, where the range is too wide.
+
+    None where it is not, where it holds the value, and where there are too few; `values` may be None for all.
+    """
+    if between is None or (values is not None and values < _FEWEST_RANKED):
+        return None
+    low, high = between
+    if low <= value <= high or not low > 0.0 or high < _WIDE * low or not low / _FAR <= value <= _FAR * high:
+        return None
+    of = "all" if values is None else f"{values:,}"
+    return f"{'above' if value > high else 'below'} 95 % of {of} values"
 
 
 def usually(value: float, usual: float, between: Range | None, unit: str = "") -> str:
@@ -193,8 +227,8 @@ def usually(value: float, usual: float, between: Range | None, unit: str = "") -
         return ""
     whole = value == round(value) and "." not in number(usual)
     low, high = (rounded(end, between, whole) for end in between)
-    if low <= value <= high:
-        # Rounding would have the range hold the value: 4.34 lies below 4.35 and not in 4.3 to 7.8.
+    if low <= value <= high or not low <= usual <= high:
+        # Rounding would have the range hold the value, or lack what is usual: 4.34 lies below 4.35, not in 4.3 to 7.8.
         shown = f"{number(between[0])} to {number(between[1])}"
         return "" if number(value) in (number(end) for end in between) else f", usually {shown}{unit}"
     shown = number_range(between, whole=whole)

@@ -19,7 +19,7 @@ from anomaly_detection.features.bounds import bounded
 from anomaly_detection.features.compiled.combinations import combination
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.context_search import ContextSearch
-from anomaly_detection.features.group import FeatureSource, side_by_side
+from anomaly_detection.features.group import Facts, FeatureSource, side_by_side
 from anomaly_detection.features.history import History, learn_history
 from anomaly_detection.features.numeric_group import NumericGroup
 from anomaly_detection.features.numeric_values import Scale, apply_scales
@@ -191,6 +191,11 @@ class Contexts(NumericGroup):
         """`FeatureGroup.told_beside`: all records, where the group has no other."""
         return None if self._others(X)[row, feature] else ()
 
+    def facts(self, X: Table, feature: int, row: int = 0) -> Facts:
+        """`FeatureGroup.facts`: of the row's group, of all records where that has no other."""
+        found = X.made((self, "counted"), lambda: _usual(self).counted(_learned(self).places(X), self._others(X)))
+        return Facts(int(found[row, feature]), *self._told(X)[:, row, feature].tolist())
+
     def ranges_in_units(self, X: Any, bounds: Floats) -> Floats:
         """Between what the middle 90 % of each row's group lie, in the numbers' units, shape (2, n, features)."""
         return self._told(as_table(X))[1:]
@@ -293,6 +298,7 @@ class _Usual:
         found = contexts.contexts_
         rolled = [np.roll(np.stack([one.history.count, one.history.median]), 1, axis=1) for one in found]
         self._count, self._median = np.concatenate([np.zeros((2, 0)), *rolled], axis=1)
+        self._of_all = np.array([one.history.count.sum() for one in found], dtype=np.float64)
         groups, alone = [np.zeros((3, 0))], []
         for one in found:
             history = one.history
@@ -312,6 +318,10 @@ class _Usual:
         with np.errstate(invalid="ignore"):
             same = (np.abs(values - median) <= 1e-9 * np.abs(median)) | (values == median)
         return np.asarray((count > 1) | ((count == 1) & ~same))
+
+    def counted(self, places: Codes, others: npt.NDArray[np.bool_]) -> Floats:
+        """Of how many values `told` is."""
+        return np.where(others, self._count[places], self._of_all)
 
     def told(self, places: Codes, others: npt.NDArray[np.bool_]) -> Floats:
         """Median and range of each row's groups, of all records where there is no other, shape (3, n, contexts)."""

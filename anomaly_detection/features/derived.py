@@ -298,6 +298,11 @@ class MissingPattern:
             None,
         )
 
+    def blank(self, pattern: str) -> list[str]:
+        """The columns that are missing in a pattern of this name; none where some are in words of their own."""
+        columns = [own.column for own in self.states if " ".join(_missing(own, 1)) in pattern]
+        return columns if ", ".join(f"{column} missing" for column in columns) == pattern else []
+
 
 def _missing(state: MissingState, code: int) -> tuple[str, str]:
     """A column, and how a value of it is missing."""

@@ -354,15 +354,19 @@ class Expectation(ComparingGroup):
         return listed(named) if named else "the rest of the record"
 
     @classmethod
-    def of_one(cls, source: FeatureSource, value: float, usual: float, row: Row, between: Range | None) -> str:
+    def of_one(
+        cls, source: FeatureSource, value: float, usual: float, row: Row, rows: int, between: Range | None
+    ) -> str:
         """`NumericGroup.of_one`: an estimate, and called one."""
         name, unit = without_unit(source.columns[0])
         told_by = cls._told_by(source, row)
-        if number(value) == number(usual):
-            # What is foretold is beyond all that any record has had, and was cut there.
+        # What is foretold may be beyond all that nearly any record has had, and was cut there, as its range was.
+        at_most, at_least = (between is not None and end == usual for end in between or (usual, usual))
+        if number(value) == number(usual) or (at_least and value > usual) or (at_most and value < usual):
             return f"{name} {number(value)}{unit} does not go with {told_by}"
         side = "above" if value > usual else "below"
-        return f"{name} {number(value)}{unit} is {side} what is expected from {told_by}: about {number(usual)}{unit}"
+        about = "" if at_least or at_most else f": about {number(usual)}{unit}"
+        return f"{name} {number(value)}{unit} is {side} what is expected from {told_by}{about}"
 
 
 class _Weights:

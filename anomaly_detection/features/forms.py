@@ -218,6 +218,7 @@ class Zeros(Seldom):
     """Zeros among numbers of which hardly any was, and none negative: a price that nobody filled in."""
 
     word = "zero"
+    titled: ClassVar[Mapping[str, str]] = {"rare": "0"}
 
     @staticmethod
     def is_one(values: Floats) -> npt.NDArray[np.bool_]:
@@ -297,7 +298,7 @@ class Decimals(Columns):
         count = int(decimals(np.array([float(value)]))[0])
         text = f"{float(value):.{count}f}"
         places = "1 decimal" if count == 1 else f"{count} decimals"
-        return f"{source.columns[0]} {text} has {places}, so many or more in {_times_seen(usual, rows)}"
+        return f"{source.columns[0]} {text} has {places}; {_times_seen(usual, rows)} have so many or more"
 
 
 class Gaps(Columns):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,24 @@ from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derived import Derived
 
-__all__ = ["OF_A_RECORD", "FeatureGroup", "FeatureSource", "Range", "Row", "side_by_side"]
+__all__ = ["FEW", "OF_A_RECORD", "Facts", "FeatureGroup", "FeatureSource", "Range", "Row", "side_by_side"]
 
 Row = Mapping[str, Any]
+
+
+class Facts(NamedTuple):
+    """How many values there were, their median, and between what the middle 90 % of them lay, in their own units."""
+
+    values: int
+    median: float
+    low: float
+    high: float
+
+
 Range = tuple[float, float]
+
+FEW = 5
+"""Records that make a history."""
 
 OF_A_RECORD = 3
 """A feature of more columns is about the whole record, and about none of them."""
@@ -173,6 +187,14 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def tells(cls, usual: Any) -> bool:
         """Whether there is something to say beside what is usual."""
         return True
+
+    def facts(self, X: Table, feature: int, row: int = 0) -> Facts | None:
+        """The training values that a row is held against, as a pivot shows them; None where they were not kept."""
+        return None
+
+    def is_fact(self, X: Table, feature: int, row: int = 0) -> bool:
+        """Whether what is no evidence is told for want of any, as a fact that a pivot of the records shows."""
+        return False
 
     def told_beside(self, X: Table, feature: int, row: int = 0) -> tuple[str, ...] | None:
         """The columns that a feature's words name as what a row is held against; None: its `group_by`."""

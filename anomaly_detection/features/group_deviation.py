@@ -16,7 +16,7 @@ from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import compared_with
 from anomaly_detection.features.compiled.combinations import combination
 from anomaly_detection.features.compiled.program import Program, Value
-from anomaly_detection.features.group import FeatureSource, Row, side_by_side
+from anomaly_detection.features.group import FEW, Facts, FeatureSource, Row, side_by_side
 from anomaly_detection.features.grouped import MAD_TO_SIGMA, robust_scale
 from anomaly_detection.features.numeric_group import ComparingGroup
 from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale
@@ -28,6 +28,7 @@ __all__ = ["GroupDeviation"]
 
 Floats = npt.NDArray[np.float64]
 _SAMPLE = 30_000
+_ROUNDING = 1e-9
 _FEW = 20_000  # rows: below, threads cost more than they save
 _ROWS_A_GROUP = 15  # on average; smaller groups foretell too well and judge too badly
 _DETERMINED_SHARE = 0.98
@@ -50,6 +51,9 @@ class _Deviation:
     group_by: tuple[str, ...]
     usual: _Usual
     parents: list[_Usual]
+    told: Floats | None = None
+    """How many values each group has, their median and quantiles of 5 and 95 %, in the number's own units; shape (4,
+    groups). None in files that lack them."""
 
     @property
     def name(self) -> str:
@@ -146,7 +150,9 @@ class GroupDeviation(ComparingGroup):
             above = codes
         usual = chain[-1]
         own = np.arcsinh((scaled - usual.centre[groups.codes]) / usual.spread[groups.codes])
-        return _Deviation(name, scale, group_by, usual, chain[:-1]), own.astype(np.float32)
+        grouped = Grouped(values, codes, len(groups.levels))
+        told = np.stack([grouped.sizes, *(grouped.quantile(share, scale.invert) for share in (0.5, 0.05, 0.95))])
+        return _Deviation(name, scale, group_by, usual, chain[:-1], told), own.astype(np.float32)
 
     def _best_groups(self, values: Ordered, columns: CodedColumns) -> tuple[str, ...]:
         if len(values) < 10 or not values.varies or not columns.names:
@@ -238,6 +244,20 @@ class GroupDeviation(ComparingGroup):
         for i, scale in enumerate(learned.scales):
             ends[..., i] = scale.invert(centre[:, i] + np.sinh(bounds[:, i, None]) * spread[:, i])
         return ends
+
+    def facts(self, X: Table, feature: int, row: int = 0) -> Facts | None:
+        """`FeatureGroup.facts`: of the row's group."""
+        one = self.deviations_[feature]
+        code = int(X.made((self, "groups", feature), lambda: one.usual.groups.codes(X))[row])
+        return None if one.told is None or code < 0 else Facts(int(one.told[0, code]), *one.told[1:, code].tolist())
+
+    def is_fact(self, X: Table, feature: int, row: int = 0) -> bool:
+        """`FeatureGroup.is_fact`: of its group's own history hardly any is as large or small."""
+        facts, value = self.facts(X, feature, row), float(X.numbers(self.deviations_[feature].column)[row])
+        if facts is None or facts.values < FEW:
+            return False
+        # What a logarithm has left of a value at the end of the range does not lie beyond it.
+        return not facts.low - _ROUNDING * abs(facts.low) <= value <= facts.high + _ROUNDING * abs(facts.high)
 
     @classmethod
     def what_is_usual(cls, source: FeatureSource, row: Row) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +13,14 @@ import pandas as pd
 from anomaly_detection.data.levels import Combinations, CombinedLevels
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import short
-from anomaly_detection.features.group import FeatureGroup
+from anomaly_detection.features.group import FeatureGroup, FeatureSource
 
-__all__ = ["LevelPairs", "PairCounts", "shown"]
+__all__ = ["LevelPairs", "PairCounts", "described", "in_so_many", "shown"]
 
 Codes = npt.NDArray[np.int64]
 
 _ROWS = 65_536  # judged at once
+_RECORDS = ("records", "record")
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,13 @@ class PairCounter:
 
 class LevelPairs(FeatureGroup):
     """Features of pairs of levels, see `_pairs` and `_counts`."""
+
+    titled: ClassVar[Mapping[str, str]] = {**FeatureGroup.titled, "rare": "rare"}
+
+    @classmethod
+    def subject(cls, source: FeatureSource) -> str | None:
+        """`FeatureGroup.subject`: neither column is rare, but the two levels together."""
+        return f"the combination of {' and '.join(source.columns)}" if len(source.columns) == 2 else None
 
     @property
     def _pairs(self) -> list[tuple[str, str]]:
@@ -120,6 +128,18 @@ class LevelPairs(FeatureGroup):
             for row, (judged, known, both, given) in enumerate(facts):
                 values[row, i], usual[row, i] = (judged, known), (both, given)
         return values, usual
+
+
+def described(column: str, value: Any) -> str:
+    """A column and its level."""
+    return f"a missing {column}" if pd.isna(value) else f"{column} {short(value)}"
+
+
+def in_so_many(of: str, given: str, both: int, total: int) -> str:
+    """Say in how many of the records with one level another is."""
+    if both == 0:
+        return f"{of} was never seen with {given} ({total:,} {_RECORDS[total == 1]})"
+    return f"{of} is in {both:,} of the {total:,} {_RECORDS[total == 1]} with {given}"
 
 
 def shown(value: Any) -> str:

@@ -10,6 +10,7 @@ from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.features.amounts import amount_kind
 from anomaly_detection.features.clauses import (
     as_years,
+    beyond,
     compare,
     compared_with,
     gap,
@@ -26,8 +27,8 @@ from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range,
 
 __all__ = ["ComparingGroup", "NumericGroup"]
 
-# What there is no "each" of: 0.002 of insurance for each of value is a ratio.
-_AMOUNTS = ("value", "price", "freight", "insurance", "forecast", "inventory", "capacity")
+# What there is an "each" of; 0.002 of insurance for so much value is a ratio.
+_COUNTED = {"quantity", "qty", "units", "pieces", "items", "count", "packs", "boxes", "cartons", "pallets", "number"}
 
 
 class NumericGroup(FeatureGroup):
@@ -66,7 +67,7 @@ class NumericGroup(FeatureGroup):
         if len(source.columns) != 2 or cls.is_duration(source):
             return None
         over, under = source.columns
-        return f"{over} for its {under}" if amount_kind(under) in _AMOUNTS else f"{over} for each {under}"
+        return f"{over} for each {under}" if _is_counted(under) else f"{over} for its {under}"
 
     @classmethod
     def direction(cls, value: Any, usual: Any) -> str:
@@ -93,25 +94,30 @@ class NumericGroup(FeatureGroup):
             return f"{source.columns[0]} is missing"
         value, usual = float(value), float(usual)
         if len(source.columns) == 1:
-            clause = cls.of_one(source, value, usual, row, between)
+            clause = cls.of_one(source, value, usual, row, rows, between)
             return as_years(clause) if "year" in name_tokens(source.columns[0]) else clause
         if len(source.columns) == 3:
             return _product(source, value, usual, row)
         if cls.is_duration(source):
             return _duration(source, value, usual, f"{cls.standard}{cls.among(source, row)}", between)
         over, under = (with_unit(column, row[column]) for column in source.columns)
-        each = f"a ratio of {number(value)}" if amount_kind(source.columns[1]) in _AMOUNTS else f"{number(value)} each"
+        each = f"{number(value)} each" if _is_counted(source.columns[1]) else f"a ratio of {number(value)}"
         subject = f"{' '.join(over)} for {' '.join(under)} ({each})"
         shown = f"{number(usual)}{usually(value, usual, between)}"
-        return compare(subject, value, usual, shown, cls.what_is_usual(source, row))
+        return compare(subject, value, usual, shown, cls.what_is_usual(source, row), between)
 
     @classmethod
-    def of_one(cls, source: FeatureSource, value: float, usual: float, row: Row, between: Range | None) -> str:
+    def of_one(
+        cls, source: FeatureSource, value: float, usual: float, row: Row, rows: int, between: Range | None
+    ) -> str:
         """The phrase of a number that is not missing, of one column."""
         name, unit = without_unit(source.columns[0])
+        subject = f"{name} {number(value)}{unit}"
+        ranked = beyond(value, between, rows if source.group_by else None)
+        if ranked is not None and not tells_place(name):
+            return f"{subject} is {ranked}{cls.among(source, row)} ({number(usual)}{unit} in the middle)"
         shown = f"{number(usual)}{unit}{usually(value, usual, between, unit)}"
-        subject, what = f"{name} {number(value)}{unit}", cls.what_is_usual(source, row)
-        return compare(subject, value, usual, shown, what, place=tells_place(name))
+        return compare(subject, value, usual, shown, cls.what_is_usual(source, row), between, place=tells_place(name))
 
 
 class ComparingGroup(NumericGroup):
@@ -129,6 +135,11 @@ class ComparingGroup(NumericGroup):
     def feature_groups_(self) -> list[tuple[str, ...]]:
         """The columns that each feature compares it by."""
         return [one.group_by for one in getattr(self, self.learned)]
+
+
+def _is_counted(column: str) -> bool:
+    """Whether a column counts things, so that another is so much for each."""
+    return amount_kind(column) == "quantity" or bool(_COUNTED & name_tokens(column))
 
 
 def _product(source: FeatureSource, value: float, usual: float, row: Row) -> str:
@@ -150,7 +161,9 @@ def _duration(source: FeatureSource, days: float, usual: float, what: str, betwe
         low, high = (rounded(bound, between, whole=between[1] - between[0] >= 2.0) for bound in between)
         if low < high and low * high >= 0:
             nearer, farther = sorted((low, high), key=abs)
-            span = f" ({gap(farther, f'{number(abs(nearer))} to {number(abs(farther))}')})"
+            shown = f"{number(abs(nearer))} to {number(abs(farther))}"
+            # The same side as what is usual, and the same unit, is not said twice.
+            span = f" ({shown})" if usual * farther > 0 else f" ({gap(farther, shown)})"
         elif low < high:
             span = f" ({gap(low)} to {gap(high)})"
     return f"{end} is {when} {start}; {what} is {gap(usual)}{span}"

@@ -11,17 +11,19 @@ import numpy.typing as npt
 from anomaly_detection.data.levels import CombinedLevels, Kept, Levels
 from anomaly_detection.data.table import Table
 from anomaly_detection.features.clauses import short
+from anomaly_detection.features.companions import RARELY
 from anomaly_detection.features.compiled.combinations import pair_counts
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derived import MissingState
-from anomaly_detection.features.group import FeatureSource, Range, Row
+from anomaly_detection.features.group import FEW, FeatureSource, Range, Row
 from anomaly_detection.features.information import SAMPLE, mutual_information
-from anomaly_detection.features.level_pairs import LevelPairs, PairCounter, PairCounts, shown
+from anomaly_detection.features.level_pairs import LevelPairs, PairCounter, PairCounts, described, in_so_many
 from anomaly_detection.features.pairing import most_related
 
 __all__ = ["PairRarity"]
 
 _COMMON_SHARE = 0.05
+_FEWEST_BY_CHANCE = 0.1  # with fewer, such as of customers with a product, each is rare with each
 
 
 class PairRarity(LevelPairs):
@@ -115,21 +117,26 @@ class PairRarity(LevelPairs):
         """Return ``<b> for <a>`` for each pair."""
         return np.asarray([f"{of} for {given}" for given, of in self.pairs_], dtype=object)
 
+    def is_fact(self, X: Table, feature: int, row: int = 0) -> bool:
+        """`FeatureGroup.is_fact`: of several records with one level few have the other, which others might have had."""
+        counts: PairCounts = X.made((self, "counts"), lambda: self._counts(X))
+        of, given, both = (int(own[row, feature]) for own in (counts.of, counts.given, counts.both))
+        by_chance = given * of / self.n_rows_
+        return given >= FEW and both <= max(1, RARELY * given) and by_chance >= _FEWEST_BY_CHANCE
+
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
-        """`FeatureGroup.phrase`: how many of the records with one category have the other."""
+        """`FeatureGroup.phrase`: how many of the records with one category have the other, and no more.
+
+        Whether that is rare, chance has a say in: of 22 records one is what a mode of one in twenty has anyway.
+        """
         both, total = usual
         states = {part.column for part in source.parts(MissingState)}
         first, second = (
-            (_state if column in states else _level)(column, part)
+            (_state if column in states else described)(column, part)
             for column, part in zip(source.columns, value, strict=True)
         )
-        return f"{first} is unusual with {second} ({both:,} of its {total:,} records)"
-
-
-def _level(column: str, value: Any) -> str:
-    """A column and its category."""
-    return f"{column} {shown(value)}"
+        return in_so_many(first, second, both, total)
 
 
 def _state(column: str, value: Any) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import inf, log
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from anomaly_detection.data.levels import Kept, Levels, LevelValues, vocabulary
 from anomaly_detection.data.table import Table, as_table
-from anomaly_detection.features.clauses import number, short
+from anomaly_detection.features.clauses import listed, number, short
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derived import MissingPattern
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
@@ -39,6 +40,7 @@ class CategoryRarity(FeatureGroup):
     """
 
     weighed: ClassVar[bool] = False
+    titled: ClassVar[Mapping[str, str]] = {**FeatureGroup.titled, "rare": "rare"}
     # Shares in nats need a floor: a surprisal of 3.4, one in thirty, is some two deviations, however equal others are.
     units: ClassVar[tuple[float, float]] = (1.25, 1.0)
 
@@ -116,6 +118,8 @@ class CategoryRarity(FeatureGroup):
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`: how many records have the category."""
+        if pd.isna(value):
+            return f"{source.columns[0]} is missing, {_as_in(usual, rows)}"
         return f"{source.columns[0]} {shown(value)} {_seen(usual, rows)}"
 
 
@@ -153,14 +157,20 @@ class MissingRarity(CategoryRarity):
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`: what is missing."""
-        seen = "never seen before" if usual == 0 else f"as in {number(usual)} of {rows:,} records"
+        seen = _as_in(usual, rows)
         if value == "none":
             return f"no value is missing, {seen}"
         for pattern in source.parts(MissingPattern):
             alone = pattern.alone(value)
             if alone is not None:
                 return f"{alone[0]} is {short(alone[1], 160)}, {seen}"
+            if blank := pattern.blank(value):
+                return f"{listed(blank)} are missing together, {seen}"
         return f"these values are missing together ({short(value, 160)}), {seen}"
+
+
+def _as_in(count: float, rows: int) -> str:
+    return f"as in {number(count)} of {rows:,} records" if count else "never seen before"
 
 
 def _seen(count: float, rows: int) -> str:

@@ -15,13 +15,12 @@ from anomaly_detection.features.companions import NONE, RARELY, Companions, find
 from anomaly_detection.features.compiled.combinations import pair_counts
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import FeatureSource, Range, Row
-from anomaly_detection.features.level_pairs import LevelPairs, PairCounter, PairCounts, shown
+from anomaly_detection.features.level_pairs import LevelPairs, PairCounter, PairCounts, described, in_so_many
 from anomaly_detection.features.pairing import most_related
 from anomaly_detection.progress import steps
 
 __all__ = ["Relation", "Relations"]
 
-_RECORDS = ("records", "record")
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 
@@ -197,12 +196,10 @@ class Relations(LevelPairs):
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`: how many of the records with one category have the other."""
         both, total = usual
-        of, given = (f"{name} {shown(part)}" for name, part in zip(source.columns, value, strict=True))
-        if both == 0:
-            return f"{of} was never seen with {given} ({total:,} {_RECORDS[total == 1]})"
-        if both > RARELY * total:
+        of, given = (described(name, part) for name, part in zip(source.columns, value, strict=True))
+        if both == 0 or both > RARELY * total:
             # One of two is what it is, and no rarity.
-            return f"{of} is in {both:,} of the {total:,} records with {given}"
+            return in_so_many(of, given, both, total)
         return f"{of} is rare with {given}: {both:,} of its {total:,} records"
 
 

@@ -18,6 +18,7 @@ _SAMPLE = 5_000
 _AGREEMENT = 0.99
 _LEAST_ROWS = 30
 _MOST_LEVELS = 400
+_MOST_LEVELS_A_ROW = 0.5
 _SCREENED_ROWS = 500
 
 Codes = npt.NDArray[np.int64]
@@ -139,10 +140,14 @@ def _parts(dates: Dates) -> list[tuple[str, Codes]]:
 
 
 def _one_to_one(first: Codes, second: Codes) -> bool:
-    """True if either tells the other; of a column with two values the date may be the cause, so three are needed."""
+    """True if either tells the other; of a column with two values the date may be the cause, so three are needed.
+
+    And they have to repeat: where each day has one record, and that one a price of its own, each tells the other too.
+    """
     both = (first >= 0) & (second >= 0)
     first, second = first[both], second[both]
-    if first.size < max(_LEAST_ROWS, 0.5 * both.size) or len(np.unique(first)) < 3:
+    levels = len(np.unique(first))
+    if first.size < max(_LEAST_ROWS, 0.5 * both.size) or levels < 3 or levels > _MOST_LEVELS_A_ROW * first.size:
         return False
     wide = int(second.max()) + 1
     keys, counts = np.unique(first * wide + second, return_counts=True)

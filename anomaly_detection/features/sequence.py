@@ -419,11 +419,11 @@ class Neighbours(_OfSeries):
             if shown == middle:
                 # The middle of two rows may lie between two days.
                 shown, middle = (str(one.astype("datetime64[s]")).replace("T", " ") for one in (value, usual))
-            return f"{source.columns[0]} {shown} falls out of {around}, whose middle is {middle}"
+            return f"{source.columns[0]} {shown} does not follow {around} (about {middle})"
         (name, shown), (_, middle) = (with_unit(source.columns[0], one) for one in (value, usual))
         if shown == middle:
             shown, middle = (f"{float(one):.12g}" for one in (value, usual))
-        return f"{name} {shown} falls out of {around}, whose middle is {middle}"
+        return f"{name} {shown} does not follow {around} (about {middle})"
 
 
 class Runs(_OfSeries):

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Table
+from anomaly_detection.features.group import Facts
 
 if TYPE_CHECKING:
     from anomaly_detection.features.branches import Branch
@@ -67,6 +68,16 @@ class Units:
             branch, column = self._place[feature]
             self._beside[row, feature] = self._branches[branch][1].told_beside(self._of_branch(branch), column, row)
         return self._beside[row, feature]
+
+    def facts(self, row: int, feature: int) -> Facts | None:
+        """`FeatureGroup.facts` of a kept feature."""
+        branch, column = self._place[feature]
+        return self._branches[branch][1].facts(self._of_branch(branch), column, row)
+
+    def is_fact(self, row: int, feature: int) -> bool:
+        """`FeatureGroup.is_fact` of a kept feature."""
+        branch, column = self._place[feature]
+        return self._branches[branch][1].is_fact(self._of_branch(branch), column, row)
 
     def all(self) -> tuple[Objects, Objects]:
         """`of` for all rows and kept features, both (n, features)."""

@@ -93,13 +93,25 @@ def _deviation_fault(deviation: _Deviation) -> str | None:
     if len(expected) < 2 or [usual.groups.columns for usual in chain] != expected:
         return "expected the groups of each of 'group_by', from all rows on"
     rows = {int(usual.groups.counts.sum()) for usual in chain}
-    return None if len(rows) == 1 else "expected groups of the same rows"
+    if len(rows) != 1:
+        return "expected groups of the same rows"
+    fits = deviation.told is None or deviation.told.shape == (4, len(deviation.usual.groups))
+    return None if fits else "expected the number, median and range of each group's values"
 
 
 _DEVIATION = Record(
     _Deviation,
-    {"column": Text(), "scale": SCALE, "group_by": NAMES, "usual": _USUAL, "parents": List(_USUAL)},
+    {
+        "column": Text(),
+        "scale": SCALE,
+        "group_by": NAMES,
+        "usual": _USUAL,
+        "parents": List(_USUAL),
+        "told": Optional(Array("float64", dimensions=2, least=-LARGEST, most=LARGEST)),
+    },
     _deviation_fault,
+    # Earlier files lack it.
+    optional=("told",),
 )
 _TARGET = Record(
     _Target,

@@ -39,9 +39,9 @@ class Cost:
 
 
 SCORING: dict[Place, Cost] = {
-    # 16 cores of an H100's host, 100 trees x 256: 54 million rows/s with 8 features, 25 with 64; 1,000 rows in 0.3 ms,
-    # 100,000 in 5.
-    "cpu": Cost(call=2e-4, row=0, value=6e-9, step=2.4e-11),
+    # 16 cores of an H100's host, 100 trees x 256: 54 million rows/s with 8 features; 1,000 rows in 0.3 ms. A value is
+    # an estimate: comparing floats in place of ranks was measured on another processor.
+    "cpu": Cost(call=2e-4, row=0, value=1e-9, step=2.4e-11),
     # H100, from NumPy: 54 million rows/s with 8 features, 7.3 with 64, 0.96 with 500, all of it the transfer; on the
     # device 2,300 million rows/s of 100 trees x 256, 386 of 300 x 4,096; one row takes 1 ms. As fast as the 16 cores
     # from 16,000 rows on.
@@ -61,8 +61,8 @@ GROWING: dict[Place, Cost] = {
 }
 """A step is a tree's level, for each sample of the tree."""
 
-MOST_NODES = 4000
-"""Of a tree; of larger ones the CPU walks the trees, and no more nodes cost more."""
+MOST_NODES = 120
+"""For each level of a tree; of larger ones the CPU walks the trees, and no more nodes cost more."""
 
 GATHERED = 4
 """Where the drawn rows are fewer than one in so many of all, the host gathers them."""
@@ -96,8 +96,8 @@ class Work:
     @classmethod
     def scoring(cls, forest: Forest, n_rows: int) -> Work:
         """To score rows by a forest; few rows are no work for several threads."""
-        nodes = min(forest.n_nodes, MOST_NODES * forest.n_trees)
         levels = int(forest.tree_depths.sum())
+        nodes = min(forest.n_nodes, MOST_NODES * max(levels, 1))
         shares = max(1, n_rows // FEWEST_THREADED_ROWS)
         what = f"scoring {n_rows:,} x {forest.n_features} values by {forest.n_trees} trees"
         return cls(SCORING, 0, n_rows * forest.n_features, n_rows * nodes, n_rows * levels, shares, what)

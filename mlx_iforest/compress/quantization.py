@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mlx_iforest.forest import LEAF, LEAF_VALUES, Forest
+from mlx_iforest.forest import LEAF, LEAF_VALUES, Forest, split_levels
 
 __all__ = ["BITS", "PackedForest", "most_thresholds", "quantize_forest", "stored_bytes"]
 
@@ -70,13 +70,15 @@ def quantize_forest(forest: Forest, bits: int, used: Collection[str] = tuple(LEA
     threshold, samples = forest.threshold.copy(), forest.n_samples.astype(np.float64)
     splits = splits[np.argsort(forest.feature[splits], kind="stable")]
     first = np.unique(forest.feature[splits], return_index=True)[1]
+    plain = Forest.from_growth(
+        forest.n_features, forest.tree_start, forest.feature, forest.threshold, forest.missing_left, forest.n_samples
+    )
+    below, above = _guards(forest, plain)
     for nodes in np.split(splits, first[1:]):
         # Adding 0 makes -0.0 the 0.0 that it compares equal to.
-        threshold[nodes] = _snap(threshold[nodes] + np.float32(0), samples[nodes] ** 2, most_thresholds(bits))
+        exact = threshold[nodes] + np.float32(0)
+        threshold[nodes] = _snap_outwards(exact, samples[nodes] ** 2, most_thresholds(bits), below[nodes], above[nodes])
     arrays: dict[str, Any] = {**forest.arrays(), "threshold": threshold}
-    plain = Forest.from_growth(
-        forest.n_features, forest.tree_start, forest.feature, threshold, forest.missing_left, forest.n_samples
-    )
     for name in arrays.keys() & LEAF_VALUES.keys():
         if name in used:
             values = arrays[name].copy()
@@ -85,6 +87,35 @@ def quantize_forest(forest: Forest, bits: int, used: Collection[str] = tuple(LEA
         else:
             arrays[name] = plain.arrays().get(name)
     return Forest(forest.n_features, **arrays)
+
+
+def _guards(forest: Forest, plain: Forest) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which nodes let rows leave to the left, and which to the right: a path that ends there is shorter than deep."""
+    lengths = forest.path_length
+    exits = (forest.feature < 0) & (forest.n_samples == 1) & (lengths <= plain.path_length - 2)
+    below, above = np.zeros(forest.n_nodes, np.bool_), np.zeros(forest.n_nodes, np.bool_)
+    for splits, left in split_levels(forest.tree_start, forest.left):
+        below[splits], above[splits] = exits[left] & ~exits[left + 1], exits[left + 1] & ~exits[left]
+    return below, above
+
+
+def _snap_outwards(
+    thresholds: NDArray[np.float32],
+    weight: NDArray[Any],
+    most: int,
+    below: NDArray[np.bool_],
+    above: NDArray[np.bool_],
+) -> NDArray[np.float32]:
+    """At most `most` distinct thresholds: the nearest, but for guards the next outwards, lest their own rows leave."""
+    if not below.any() and not above.any():
+        return _snap(thresholds, weight, most)
+    if len(np.unique(thresholds)) <= most:
+        return thresholds
+    snapped = _snap(thresholds, weight, most - 2)
+    levels = np.unique(np.append(snapped, [thresholds.min(), thresholds.max()]))
+    snapped[below] = levels[np.searchsorted(levels, thresholds[below], side="right") - 1]
+    snapped[above] = levels[np.searchsorted(levels, thresholds[above], side="left")]
+    return snapped
 
 
 def _snap(values: NDArray[np.float32], weight: NDArray[Any], most: int) -> NDArray[np.float32]:

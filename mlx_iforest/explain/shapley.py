@@ -119,6 +119,17 @@ class Explanation:
             return Explanation(*picked, feature_names=self.feature_names)
         return self.to_shap()[rows]
 
+    def importance(self) -> NDArray[np.float64]:
+        """How much each feature counts over all rows: the mean of the sizes of its values.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_features,)
+            In units of what is explained; 0 for a feature that changes nothing. Of a single row, the sizes.
+        """
+        importance: NDArray[np.float64] = np.abs(np.atleast_2d(self.values)).mean(axis=0)
+        return importance
+
     def to_shap(self) -> Any:
         """The same as a `shap.Explanation`.
 

@@ -35,8 +35,11 @@ from anomaly_detection.features.surprise import DeviationSummary
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.backends import available_backends, get_backend
 from mlx_iforest.backends.fixed_point import whole_numbers
+from mlx_iforest.backends.numba import answers
+from mlx_iforest.backends.numba.answers import AnsweredForest
 from mlx_iforest.backends.numba.codes import CodedForest
 from mlx_iforest.backends.numba.oblique_scoring import ObliqueBlocks
+from mlx_iforest.backends.numba.walks import WalkedForest
 from mlx_iforest.growth import GrowthPlan
 from tests.test_records import history
 
@@ -84,10 +87,11 @@ def widths() -> Iterator[Any]:
 
 
 def tables() -> Iterator[Any]:
-    """Blocks of coded and of oblique forests whose trees have any number of leaf values, however few the rows are."""
+    """Blocks of forests of each kind whose trees have any number of leaf values, however few the rows are."""
     for samples in SAMPLES:
         X = matrix(500, 5)
-        for oblique in (False, True):
+        for kind in (CodedForest, AnsweredForest, WalkedForest, ObliqueBlocks):
+            oblique = kind is ObliqueBlocks
             plan = GrowthPlan(
                 0, 0, n_trees=6, n_samples=len(X), n_features=5, subsample_size=samples, features_per_tree=5,
                 extension_level=int(oblique),
@@ -95,11 +99,27 @@ def tables() -> Iterator[Any]:
             forest = get_backend("numba").grow(X, plan, n_threads=1)
             for names in (["path_length"], ["log_density"], ["path_length", "log_density"]):
                 values = np.stack([getattr(forest, name) for name in names], axis=1)
-                blocks = (ObliqueBlocks if oblique else CodedForest).of(forest, whole_numbers(values)[1])
+                blocks = kind.of(forest, whole_numbers(values)[1])
                 for n_rows in ROWS:
                     total = np.zeros((n_rows, len(names)))
                     blocks.add_leaf_values(matrix(n_rows, 5, missing=n_rows % 2 == 1), total)
                     yield total
+
+
+def wide() -> Iterator[Any]:
+    """Answers about whole and partial tiles of features, some of which nobody asks for, in one group and several."""
+    for n_features in (*WIDTHS, 31, 32, 47, 80):
+        X = matrix(400, n_features, missing=n_features % 2 == 0)
+        X[:, 16 : max(17, n_features // 2)] = 1
+        for most in (40, 8192):
+            answers.LARGEST_GROUP = most
+            forest = model(n_trees=9).fit(X).forest_
+            values = whole_numbers(np.stack([forest.path_length, forest.log_density], axis=1))[1]
+            blocks = AnsweredForest.of(forest, values)
+            for n_rows in ROWS:
+                total = np.zeros((n_rows, 2))
+                blocks.add_leaf_values(matrix(n_rows, n_features, missing=n_rows % 2 == 1), total)
+                yield total
 
 
 def types() -> Iterator[Any]:
@@ -231,7 +251,8 @@ def groups() -> Iterator[Any]:
 
 
 SCENARIOS: dict[str, Callable[[], Iterator[Any]]] = {
-    one.__name__: one for one in (widths, tables, types, parameters, smaller, one_row, explained, mlx, features, groups)
+    one.__name__: one
+    for one in (widths, tables, wide, types, parameters, smaller, one_row, explained, mlx, features, groups)
 }
 
 

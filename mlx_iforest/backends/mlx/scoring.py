@@ -22,7 +22,7 @@ from mlx_iforest.backends.scored_trees import DoesNotFitError, Trees
 from mlx_iforest.forest import Forest
 from mlx_iforest.kernel_input import check_rows, check_values
 
-__all__ = ["KernelScorer", "batch_rows", "group_limits", "kernel_scorer"]
+__all__ = ["KernelScorer", "batch_rows", "group_limits", "kernel_scorer", "launch", "padded"]
 
 LAUNCH_STEPS = 1 << 32
 """Rows times trees times levels of one launch: about a tenth of a second on a small chip. macOS ends longer work."""
@@ -170,7 +170,7 @@ class KernelScorer:
         assert self.packed.ranking is not None
         kernel, template = self._rank_kernel
         n_words = self.packed.ranking.n_words
-        inputs = {"X": _padded(X), "sizes": mx.array([X.shape[0]], mx.uint32), "thresholds": self._thresholds}
+        inputs = {"X": padded(X), "sizes": mx.array([X.shape[0]], mx.uint32), "thresholds": self._thresholds}
         n_groups = min(self.n_groups, -(-X.shape[0] * n_words // template["THREADS"]))
         return launch(kernel, template, inputs, {"codes": (X.shape[0], n_words)}, n_groups)[0]
 
@@ -190,7 +190,7 @@ class KernelScorer:
         if packed.ranking is not None and rows.dtype == mx.float32:
             rows = self.codes(rows)
         n_rows = rows.shape[0]
-        inputs = {"X": _padded(rows), "sizes": mx.array([n_rows, packed.n_chunks], mx.uint32), **self._arrays}
+        inputs = {"X": padded(rows), "sizes": mx.array([n_rows, packed.n_chunks], mx.uint32), **self._arrays}
         n_groups = min(self.n_groups, -(-n_rows // packed.layout.rows))
         return launch(packed.kernel, packed.template, inputs, {"totals": (n_rows, packed.n_values)}, n_groups)[0]
 
@@ -232,7 +232,7 @@ class KernelScorer:
         return means
 
 
-def _padded(rows: mx.array) -> mx.array:
+def padded(rows: mx.array) -> mx.array:
     """Rows of which no array is too short for the device's memory; a kernel's text would differ, its name would not."""
     if rows.size >= SHORTEST:
         return rows

@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from mlx_iforest.backends.base import fair_share
 from mlx_iforest.backends.fixed_point import whole_numbers
 from mlx_iforest.backends.memoize import MadeOnce
-from mlx_iforest.backends.numba import coded_scoring, oblique_scoring
+from mlx_iforest.backends.numba import answering_kernels, coded_scoring, oblique_scoring
+from mlx_iforest.backends.numba.answers import AnsweredForest
 from mlx_iforest.backends.numba.coded_scoring import BLOCK
 from mlx_iforest.backends.numba.codes import CodedForest
 from mlx_iforest.backends.numba.growing_kernels import grow_trees
 from mlx_iforest.backends.numba.oblique_scoring import ObliqueBlocks
 from mlx_iforest.backends.numba.walking_kernels import add_leaf_values, add_leaf_values_oblique
+from mlx_iforest.backends.numba.walks import WalkedForest
 from mlx_iforest.compiled_code import is_compiled
 from mlx_iforest.forest import Families, Forest
 from mlx_iforest.growth import GrowthPlan
@@ -33,14 +35,22 @@ from mlx_iforest.threads import run
 
 __all__ = ["NumbaBackend"]
 
-LARGEST_CODED = 4000
-"""Mean nodes of a tree beyond which a walk, which visits few of them, wins over visiting them all."""
+RANKED_SPLITS = 700
+"""Splits that a value's rank answers in the time that it takes to find: from so many for each feature on values are
+ranked, else every split compares floats."""
 
-FEWEST_CODED_ROWS = 12
-"""Rows from which one pass over all splits is faster than walks."""
+FULL_BLOCK, NODE_COST = 160, 1.3
+"""Rows by which a block is as good as full, and what a node then costs for all of them, in levels of one row's walk.
+So few rows are walked through any tree, and any number of rows through one of more than some 120 nodes a level."""
 
-WORTH_COMPILING = 50_000_000
+LARGEST_OBLIQUE, FEWEST_OBLIQUE_ROWS = 4000, 12
+"""Mean nodes of an oblique tree beyond which walks win over blocks, and rows from which blocks win over walks."""
+
+WORTH_COMPILING = 200_000_000
 """Walks of a row through a tree that take two seconds, half of what it takes to compile the passes over blocks."""
+
+OBLIQUE_WALK = 4
+"""Plain walks in the time of an oblique one."""
 
 GROWTH_BYTES = 64 << 20
 """Bound of the memory of one task's growing trees before they are packed."""
@@ -146,24 +156,54 @@ class _Scorer:
         self.unit, self.numbers = whole_numbers(values, unit)
         self._forest = weakref.ref(forest)
         self._depths = forest.tree_depths
+        self._levels = int(forest.tree_depths.sum())
 
-    @cached_property
-    def _blocks(self) -> CodedForest | ObliqueBlocks | None:
-        """The forest compiled for blocks of rows, or None where walking is better."""
+    @property
+    def _kind(self) -> tuple[type[CodedForest | AnsweredForest | ObliqueBlocks], Any]:
+        """How the forest is scored by blocks, and the kernel that does it."""
         forest = self._forest()
         assert forest is not None  # held by the caller
-        if forest.n_nodes > LARGEST_CODED * forest.n_trees:
-            return None
-        return (CodedForest if forest.direction_feature is None else ObliqueBlocks).of(forest, self.numbers)
+        if forest.direction_feature is not None:
+            return ObliqueBlocks, oblique_scoring.add_leaf_values
+        # A tree has a leaf more than splits.
+        if forest.n_nodes - forest.n_trees > 2 * RANKED_SPLITS * forest.n_features:
+            return CodedForest, coded_scoring.add_leaf_values
+        return AnsweredForest, answering_kernels.add_leaf_values
+
+    @cached_property
+    def _blocks(self) -> CodedForest | AnsweredForest | ObliqueBlocks | None:
+        """The forest compiled for blocks of rows, or None where it cannot be."""
+        forest = self._forest()
+        assert forest is not None
+        kind = self._kind[0]
+        blocks = kind.of(forest, self.numbers)
+        # A feature may have more thresholds than 16 bits can rank.
+        return AnsweredForest.of(forest, self.numbers) if blocks is None and kind is CodedForest else blocks
+
+    @cached_property
+    def _walked(self) -> WalkedForest | None:
+        """The forest's nodes packed for walks, or None where they cannot be."""
+        forest = self._forest()
+        assert forest is not None
+        return None if forest.direction_feature is not None else WalkedForest.of(forest, self.numbers)
+
+    def _walks(self, forest: Forest, n_rows: int) -> bool:
+        """Whether walks are faster than blocks."""
+        if forest.direction_feature is not None:
+            return n_rows < FEWEST_OBLIQUE_ROWS or forest.n_nodes > LARGEST_OBLIQUE * forest.n_trees
+        return min(n_rows, FULL_BLOCK) * self._levels < NODE_COST * forest.n_nodes
 
     def add(self, X: NDArray[np.float32], total: NDArray[np.float64]) -> None:
         """Add every row's sums over the trees to `total`."""
         forest = self._forest()
         assert forest is not None
-        kernel = coded_scoring if forest.direction_feature is None else oblique_scoring
-        by_blocks = len(X) >= FEWEST_CODED_ROWS and _compiling.pays(kernel.add_leaf_values, len(X) * forest.n_trees)
-        if by_blocks and self._blocks is not None:
-            self._blocks.add_leaf_values(X, total)
+        if not self._walks(forest, len(X)):
+            walks = len(X) * forest.n_trees * (1 if forest.direction_feature is None else OBLIQUE_WALK)
+            if _compiling.pays(self._kind[1], walks) and self._blocks is not None:
+                self._blocks.add_leaf_values(X, total)
+                return
+        if self._walked is not None:
+            self._walked.add_leaf_values(X, total)
             return
         arrays = (forest.tree_start, forest.feature, forest.threshold, forest.left, forest.missing_left)
         if forest.direction_feature is None:

@@ -197,7 +197,7 @@ class CodedForest:
         )
         tree_operations, operations, nodes, tree_result, work = kernels.compile_trees(
             forest.tree_start, feature, forest.left, leaf_class, 2 * forest.n_features * BLOCK,
-            LINE // np.dtype(dtype).itemsize, n_classes, forest.max_depth,
+            LINE // np.dtype(dtype).itemsize, n_classes,
         )  # fmt: skip
         operations[:, CODE] = np.maximum(feature[nodes], 0) * BLOCK
         operations[:, THRESHOLD] = node_code[nodes]
@@ -225,6 +225,7 @@ def check_blocks(
     tables: NDArray[np.int32],
     work: NDArray[np.uint8] | NDArray[np.uint16],
     n_codes: int,
+    lanes: int = 0,
 ) -> None:
     """That no operation reads or writes outside the work table, and no class has no value; compiled code trusts it.
 
@@ -234,8 +235,10 @@ def check_blocks(
     ----------
     n_codes : int
         Entries at the beginning of `work` that are filled for each block and that no operation writes to.
+    lanes : int, optional
+        Entries of a class, as many as a vector has where nothing is said.
     """
-    lanes = LINE // work.itemsize
+    lanes = lanes or LINE // work.itemsize
     for place, step in ((LEFT, LEFT_STEP), (RIGHT, RIGHT_STEP)):
         begin, each = operations[:, place], operations[:, step]
         assert np.all((each == 0) | (each == lanes)), "an operand is neither a block of rows nor one vector"

@@ -24,6 +24,9 @@ from mlx_iforest.compiled_code import compiled
 
 __all__ = ["compile_trees", "fill_grid", "group_trees", "leaf_classes", "recode_groups", "threshold_ranks"]
 
+WINDOW = 64
+"""Operations of a tree that are sorted by height: their results fit the first-level cache beside all else."""
+
 
 @compiled()
 def _largest(numbers):
@@ -165,7 +168,69 @@ def leaf_classes(tree_start, feature, value_number):
 
 
 @compiled()
-def compile_trees(tree_start, feature, left, leaf_class, first_class, lanes, n_classes, max_depth):
+def _post_order(tree_start, feature, left):
+    """The splits of each tree, children before their parents and subtree after subtree; a leaf where it has none."""
+    n_trees = len(tree_start) - 1
+    n_operations = most_nodes = 0
+    for tree in range(n_trees):
+        n_operations += feature[tree_start[tree]] < 0
+        most_nodes = max(most_nodes, tree_start[tree + 1] - tree_start[tree])
+    for node in range(len(feature)):
+        n_operations += feature[node] >= 0
+    tree_operations = np.zeros(n_trees + 1, np.int64)
+    nodes = np.empty(n_operations, np.int64)
+    stack = np.empty(most_nodes + 1, np.int64)
+    at = 0
+    for tree in range(n_trees):
+        root = tree_start[tree]
+        stack[0] = root
+        height = 1
+        while height:
+            # A split is pushed once more, as the complement of its number, below its children.
+            height -= 1
+            node = stack[height]
+            if node < 0 or feature[node] < 0:
+                if node < 0 or node == root:
+                    nodes[at] = ~node if node < 0 else node
+                    at += 1
+                continue
+            stack[height] = ~node
+            stack[height + 1] = root + left[node] + 1
+            stack[height + 2] = root + left[node]
+            height += 3
+        tree_operations[tree + 1] = at
+    return tree_operations, nodes
+
+
+@compiled()
+def _by_height(tree_start, feature, left, tree_operations, nodes):
+    """Sort every `WINDOW` operations of a tree by their height, in place: none follows directly what it waits for."""
+    height = np.full(len(feature), -1, np.int64)
+    window = np.empty(WINDOW, np.int64)
+    for tree in range(len(tree_operations) - 1):
+        root = tree_start[tree]
+        for first in range(tree_operations[tree], tree_operations[tree + 1], WINDOW):
+            size = min(WINDOW, tree_operations[tree + 1] - first)
+            highest = 0
+            for k in range(size):
+                node = nodes[first + k]
+                window[k] = node
+                child = root + left[node]
+                height[node] = 1 + max(height[child], height[child + 1]) if feature[node] >= 0 else 0
+                highest = max(highest, height[node])
+            at = first
+            for level in range(highest + 1):
+                for k in range(size):
+                    if height[window[k]] == level:
+                        nodes[at] = window[k]
+                        at += 1
+            # Those before the window have long been written.
+            for k in range(size):
+                height[window[k]] = -1
+
+
+@compiled()
+def compile_trees(tree_start, feature, left, leaf_class, first_class, lanes, n_classes):
     """Put the splits of all trees in order, children before parents, and say where they read and write.
 
     Parameters
@@ -173,8 +238,8 @@ def compile_trees(tree_start, feature, left, leaf_class, first_class, lanes, n_c
     feature, leaf_class : ndarray of shape (n_nodes,)
         From `merge_equal_leaves` and `leaf_classes`.
     first_class : int
-        Where the vectors of the classes begin in the work table, `lanes` entries each. Behind them lie the work rows.
-        These are reused: at most one for each level is in use at a time, and one is free to write to.
+        Where the vectors of the classes begin in the work table, `lanes` entries each. Behind them lie the work rows,
+        as many as are in use at a time; a row is free again once the parent has read it.
 
     Returns
     -------
@@ -189,69 +254,40 @@ def compile_trees(tree_start, feature, left, leaf_class, first_class, lanes, n_c
     work : ndarray of uint16, shape (n_work,)
         The work table with the classes filled in.
     """
+    tree_operations, nodes = _post_order(tree_start, feature, left)
+    _by_height(tree_start, feature, left, tree_operations, nodes)
     n_trees = len(tree_start) - 1
-    n_operations = 0
-    for tree in range(n_trees):
-        n_operations += feature[tree_start[tree]] < 0
-    for node in range(len(feature)):
-        n_operations += feature[node] >= 0
-    tree_operations = np.zeros(n_trees + 1, np.int64)
-    operations = np.zeros((n_operations, 8), np.int64)
-    nodes = np.empty(n_operations, np.int64)
+    operations = np.zeros((len(nodes), 8), np.int64)
     tree_result = np.empty(n_trees, np.int64)
-    most_nodes = 0
-    for tree in range(n_trees):
-        most_nodes = max(most_nodes, tree_start[tree + 1] - tree_start[tree])
-    place = np.empty(most_nodes, np.int64)
-    stack = np.empty(most_nodes + 1, np.int64)
-    n_rows = max_depth + 3
-    free = np.empty(n_rows, np.int64)
+    place = np.empty(len(feature), np.int64)
+    free = np.empty(len(feature), np.int64)
     first_row = first_class + n_classes * lanes
-    at = 0
+    n_rows = 0
+    for node in range(len(feature)):
+        place[node] = first_class + leaf_class[node] * lanes
     for tree in range(n_trees):
         root = tree_start[tree]
-        for node in range(tree_start[tree + 1] - root):
-            place[node] = first_class + leaf_class[root + node] * lanes if feature[root + node] < 0 else -1
-        for k in range(n_rows):
-            free[k] = first_row + (n_rows - 1 - k) * BLOCK
-        n_free = n_rows
-        stack[0] = 0
-        height = 1
-        while height:
-            node = stack[height - 1]
-            if place[node] >= 0:
-                height -= 1
-                continue
-            a = np.int64(left[root + node])
-            b = a + 1
-            if place[a] < 0:
-                stack[height] = a
-                height += 1
-            elif place[b] < 0:
-                stack[height] = b
-                height += 1
-            else:
-                n_free -= 1
-                place[node] = free[n_free]
-                nodes[at] = root + node
-                operations[at, LEFT] = place[a]
-                operations[at, LEFT_STEP] = lanes if place[a] >= first_row else 0
-                operations[at, RIGHT] = place[b]
-                operations[at, RIGHT_STEP] = lanes if place[b] >= first_row else 0
-                operations[at, WRITE] = place[node]
-                at += 1
-                for child in (a, b):
-                    if place[child] >= first_row:
-                        free[n_free] = place[child]
-                        n_free += 1
-                height -= 1
-        if feature[root] < 0:
-            nodes[at] = root
-            operations[at, LEFT] = operations[at, RIGHT] = place[0]
-            operations[at, WRITE] = place[0] = first_row
-            at += 1
-        tree_operations[tree + 1] = at
-        tree_result[tree] = place[0]
+        used = n_free = 0
+        for at in range(tree_operations[tree], tree_operations[tree + 1]):
+            node = nodes[at]
+            a = b = node
+            if feature[node] >= 0:
+                a = root + left[node]
+                b = a + 1
+            operations[at, LEFT], operations[at, RIGHT] = place[a], place[b]
+            operations[at, LEFT_STEP] = lanes if place[a] >= first_row else 0
+            operations[at, RIGHT_STEP] = lanes if place[b] >= first_row else 0
+            for child in (a, b):
+                if place[child] >= first_row:
+                    free[n_free] = place[child]
+                    n_free += 1
+            if not n_free:
+                free[0] = first_row + used * BLOCK
+                n_free, used = 1, used + 1
+            n_free -= 1
+            place[node] = operations[at, WRITE] = free[n_free]
+        n_rows = max(n_rows, used)
+        tree_result[tree] = place[root]
     work = np.zeros(first_row + n_rows * BLOCK, np.uint16)
     for k in range(n_classes):
         work[first_class + k * lanes : first_class + (k + 1) * lanes] = k

@@ -80,7 +80,7 @@ class ObliqueBlocks:
         dtype: Any = np.uint8 if n_classes <= 256 else np.uint16
         tree_operations, operations, nodes, tree_result, work = kernels.compile_trees(
             forest.tree_start, feature, forest.left, leaf_class, BLOCK, LINE // np.dtype(dtype).itemsize,
-            n_classes, forest.max_depth,
+            n_classes,
         )  # fmt: skip
         return cls(
             forest.n_features, tree_operations, operations, tree_result, class_tables(class_values),

@@ -41,10 +41,12 @@ __all__ = [
     "gather",
     "gather_some",
     "load",
+    "load_some",
     "multiply_add",
     "permute",
     "prefetch",
     "store",
+    "transposed",
 ]
 
 INT8, INT32, INT64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
@@ -81,6 +83,17 @@ def load(builder, vector, base, offset):
     value = builder.load(builder.bitcast(builder.gep(base, [offset]), vector.as_pointer()))
     value.align = 1
     return value
+
+
+def load_some(builder, base, offset, lanes):
+    """16 floats from `offset` floats behind `base` on; where a lane does not count, 0, and memory is not read."""
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(REALS, [REALS.as_pointer(), INT32, BITS, REALS]),
+        "llvm.masked.load.v16f32.p0",
+    )
+    address = builder.bitcast(builder.gep(base, [offset]), REALS.as_pointer())
+    return builder.call(function, [address, ir.Constant(INT32, 4), lanes, ir.Constant(REALS, [0.0] * 16)])
 
 
 def store(builder, vector, base, offset, value):
@@ -193,6 +206,27 @@ def _gather_lanes(builder, vector, base, offsets, lanes=None, nothing=None):
             value.align = 1
             builder.store(value, builder.gep(entry, [ir.Constant(INT64, k)]))
     return builder.load(found)
+
+
+def transposed(builder, rows):
+    """The columns of 16 rows of `REALS`, by four rounds of 16 shuffles that every processor has an instruction for.
+
+    A round takes rows that are a power of two apart: two interleave lanes and pairs of lanes within each quarter of the
+    vectors, two put quarters together.
+    """
+    quarters, rows = (0, 4, 8, 12), list(rows)
+    lanes = [lane for q in quarters for lane in (q, q + 16, q + 1, q + 17)]
+    pairs = [lane for q in quarters for lane in (q, q + 1, q + 16, q + 17)]
+    evens = [lane for q in (0, 8, 16, 24) for lane in range(q, q + 4)]
+    for step, low, further in ((1, lanes, 2), (2, pairs, 2), (4, evens, 4), (8, evens, 4)):
+        high = [lane + further for lane in low]
+        for k in range(16):
+            if not k & step:
+                both = rows[k], rows[k + step]
+                for place, way in ((k, low), (k + step, high)):
+                    rows[place] = builder.shuffle_vector(*both, ir.Constant(WORDS, way))
+    # Of four neighbours the inner two have changed places.
+    return [rows[q + k] for q in quarters for k in (0, 2, 1, 3)]
 
 
 @intrinsic

@@ -1,0 +1,53 @@
+"""Lines below a table that sum it up: "Total", "Grand total", "Summe". They are no records."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+__all__ = ["MOST_TOTALS", "said_of_totals", "totals_below"]
+
+MOST_TOTALS = 3
+"""Lines looked at: a subtotal, a total and a grand total."""
+
+_WORDS = (
+    r"(?:(?:grand|overall|report|net|running|sub)[- ]?)?totals?|sum|sums|summary"
+    r"|(?:gesamt|zwischen|end)?-?summen?|gesamt|insgesamt|(?:sous-)?total(?: g\u00e9n\u00e9ral| general)?|somme"
+    r"|(?:sub)?totale?(?: complessivo| generale)?|(?:sub)?totaal|suma|razem|summa|i alt|yhteens\u00e4|toplam"
+    r"|\u00f6sszesen"
+    r"|celkem|spolu|\u0438\u0442\u043e\u0433\u043e|\u0432\u0441\u0435\u0433\u043e"
+    r"|\u5408\u8ba1|\u5408\u8a08|\u603b\u8ba1|\u7e3d\u8a08|\u5c0f\u8ba1|\u5c0f\u8a08"
+)
+_TOTAL = re.compile(rf"(?:{_WORDS})(?:[\s:(].{{0,40}})?", re.IGNORECASE | re.DOTALL)
+
+
+def totals_below(rows: Sequence[Sequence[str]], filled: Sequence[bool]) -> list[str]:
+    """What the last of a table's rows are called where they sum it up; nothing where the last one is a record.
+
+    A row does where a cell says so, and a cell is blank in a column that is always `filled`: a record of a product
+    called "Total" has all that others have.
+
+    Parameters
+    ----------
+    rows : sequence of sequences of str
+        The last ones, in their order, without blank ones.
+    filled : sequence of bool
+        Of each column whether records always fill it.
+    """
+    found: list[str] = []
+    for row in reversed(rows[-MOST_TOTALS:]):
+        cells = [*row, *[""] * (len(filled) - len(row))]
+        name = next((cell.strip() for cell in cells if _TOTAL.fullmatch(cell.strip())), None)
+        lacks = any(usual and not cell.strip() for usual, cell in zip(filled, cells, strict=False))
+        if name is None or not lacks:
+            break
+        found.insert(0, name)
+    return found
+
+
+def said_of_totals(names: Sequence[str], what: str) -> str:
+    """What is to be said of them; `what` is "line" or "row"."""
+    told = ", ".join(repr(name[:60]) for name in names)
+    if len(names) == 1:
+        return f"the last {what} is a total ({told}) and no record; it is left out."
+    return f"the last {len(names)} {what}s are totals ({told}) and no records; they are left out."
