@@ -210,8 +210,9 @@ class Pivots:
         middle = around.median()
         if len(around) == 3 and 0 < at < len(values) - 1:
             # At an end of the series that of the next on each side, if it is nearer.
-            beside = values.iloc[[at - 1, at + 1]].dropna()
-            if len(beside) == 2 and abs(values.iloc[at] - beside.median()) < abs(values.iloc[at] - middle):
+            beside: Any = values.iloc[[at - 1, at + 1]].dropna()
+            own: Any = values.iloc[at]
+            if len(beside) == 2 and abs(own - beside.median()) < abs(own - middle):
                 middle = beside.median()
         if values.dtype.kind == "M":
             middle = pd.Timestamp(str(middle))
