@@ -207,7 +207,7 @@ class Pivots:
     def _of_neighbours(self, row: int, source: FeatureSource, reason: Contribution) -> list[str]:
         values, at = self._series(row, source)
         around = values.iloc[[i for i in range(at - 2, at + 3) if i != at and 0 <= i < len(values)]]
-        middle = around.median()
+        middle: Any = around.median()
         if len(around) == 3 and 0 < at < len(values) - 1:
             # At an end of the series that of the next on each side, if it is nearer.
             beside: Any = values.iloc[[at - 1, at + 1]].dropna()
