@@ -13,8 +13,8 @@ import numpy.typing as npt
 from anomaly_detection.calibration.carrying import Carrying
 from anomaly_detection.calibration.p_values import Calibration
 from anomaly_detection.calibration.thresholds import Conformal, ThresholdRule
-from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.lessons import Lessons
+from anomaly_detection.features.trained_features import TrainedFeatures
 
 __all__ = ["Teachable", "Untaught"]
 
@@ -28,7 +28,7 @@ _MOST_REMEMBERED = 20_000
 class Untaught:
     """What verdicts change of a detector, as it was before any."""
 
-    preprocessor: SupplyChainFeatures
+    preprocessor: TrainedFeatures
     offset: float
     rule: ThresholdRule | None
     calibration: Calibration | None

@@ -26,7 +26,7 @@ from sklearn.metrics import roc_auc_score
 from benchmarks import adbench
 from benchmarks.harness import FOLDER, Result, Table, machine, save, versions
 from mlx_iforest import MLXIsolationForest
-from mlx_iforest.estimator import WINDOW
+from mlx_iforest.stream import WINDOW
 
 BLOCK = 256
 CHOSE = ("cover", "landsat", "shuttle")

@@ -24,10 +24,10 @@ from anomaly_detection.data.chunks import Chunks, read_chunks
 from anomaly_detection.data.cleaning import Unreadable
 from anomaly_detection.data.files import refuse_same
 from anomaly_detection.data.table_writer import check_target, table_writer
-from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
-from anomaly_detection.model_files.persistence import load_detector
+from anomaly_detection.model_files.persistence import load_trained
 from anomaly_detection.reports.console import note, printable, progress_bar, result, table
+from anomaly_detection.trained_detector import TrainedDetector
 
 __all__ = ["batches", "run"]
 
@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.output, {"the file with the records": arguments.data, "the model's file": arguments.model}
         )
         check_target(arguments.output)
-    detector = load_detector(arguments.model)
+    detector = load_trained(arguments.model)
     chunks = read_chunks(arguments.data, arguments.chunk_rows, note, layout(arguments))
     in_chunks = arguments.chunk_rows is not None or not chunks.is_small
     if in_chunks:
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _how(chunks: Chunks, detector: Detector) -> str:
+def _how(chunks: Chunks, detector: TrainedDetector) -> str:
     together = (
         "; copies are looked for within a chunk and in the training records, rows judged beside those around them"
     )
@@ -107,7 +107,7 @@ def _how(chunks: Chunks, detector: Detector) -> str:
 
 
 def batches(
-    detector: Detector, chunks: Chunks, in_chunks: bool, stage: str, show: Callable[[str, float, str], None]
+    detector: TrainedDetector, chunks: Chunks, in_chunks: bool, stage: str, show: Callable[[str, float, str], None]
 ) -> Iterator[Batch]:
     """The judged records of a file, chunk by chunk or all at once; `show` is told of the stage."""
     if not in_chunks:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import betainc, gammainc, gammaln
 
 from anomaly_detection.features.bounds import LARGEST
 from anomaly_detection.features.coincidences import mixed, others_of, repeats_of
@@ -96,6 +95,10 @@ class Frequency:
         """
         out = np.zeros(len(others))
         found = np.flatnonzero((others > 0) & (others > expected))
+        if not found.size:
+            return self._as_seen(out)
+        from scipy.special import betainc, gammainc
+
         count, mean = others[found].astype(np.float64), np.maximum(expected[found], _TINY)
         usual = gammainc(count, mean)
         spread = mean * self.rate
@@ -123,6 +126,8 @@ class Frequency:
 
     def fit_spread(self, others: Codes, expected: Floats) -> None:
         """Learn the rate and the shape that make training values' repeats likeliest."""
+        from scipy.special import gammaln
+
         every = -(-len(others) // _SAMPLE)
         # Densities are the same for many values: what so many of them have is added up once.
         places, different = pd.factorize(np.maximum(expected[::every], _TINY))

@@ -9,7 +9,6 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.schema import Role, Schema
@@ -17,6 +16,7 @@ from anomaly_detection.errors import DataError
 from anomaly_detection.features.derived import Derived, Duration
 from anomaly_detection.features.evidence import Evidence
 from anomaly_detection.features.excuses import Excuses
+from anomaly_detection.features.fitted import require_fitted
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.kinds import EVIDENCE_GROUPS, weigh_evidence
 from anomaly_detection.features.lessons import Lessons
@@ -61,7 +61,7 @@ class RowSummaries:
     @property
     def usual_(self) -> npt.NDArray[np.float32]:
         """The usual value of each feature but the row-level summary: its median, 0 of what is evidence."""
-        check_is_fitted(self, "feature_sources_")
+        require_fitted(self, "feature_sources_")
         usual = np.zeros(len(self.kept_), dtype=np.float32)
         if self.evidence_ is not None:
             usual[:] = self.evidence_.tails.median
@@ -71,7 +71,7 @@ class RowSummaries:
     @property
     def usual_surprises_(self) -> npt.NDArray[np.float32]:
         """The `surprises` of a usual record, the largest first, each the median over the records."""
-        check_is_fitted(self, "feature_sources_")
+        require_fitted(self, "feature_sources_")
         return self.tails_.profile()
 
     def surprises(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
