@@ -69,6 +69,7 @@ class Pivots:
             "given": self._of_gap,
             "decimals": self._of_decimals,
             "forms": self._of_form,
+            "names": self._of_form,
             "spelling": self._of_spelling,
             "dates": self._of_dates,
             "neighbours": self._of_neighbours,

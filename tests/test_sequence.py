@@ -109,6 +109,16 @@ def test_rows_farther_apart_are_no_odder() -> None:
     assert sparse <= 1.01 * usual
 
 
+def test_a_clock_that_is_not_exact_is_no_evidence_where_that_of_the_training_was_and_a_wrong_day_is() -> None:
+    exact = pd.DataFrame({"at": pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(N), unit="h")})
+    fitted = Neighbours(["at"]).fit(exact)
+    seconds = np.random.default_rng(0).integers(-2, 3, N)
+    new = exact + pd.to_timedelta(seconds, unit="s").to_numpy()[:, None]
+    assert np.abs(fitted.transform(new)[2:-2]).max() < 1e-9
+    new.loc[100, "at"] += pd.Timedelta("1D")
+    assert fitted.transform(new)[100, 0] == pytest.approx(1.0, abs=0.001)
+
+
 def test_devices_are_series_of_their_own() -> None:
     rng = np.random.default_rng(2)
     device = rng.integers(0, 3, N)
@@ -136,6 +146,16 @@ def test_a_value_that_no_longer_moves() -> None:
     assert runs.in_units(new, np.array([49, 52]))[0].tolist() == [[1], [6]]
     text = Runs.phrase(_source(runs), 6, 1, new.loc[52].to_dict(), N, None)
     assert text == f"temperature is {new['temperature'][52]:.4g} in 6 rows in a row"
+
+
+def test_rows_that_lie_closer_together_may_repeat_each_other_and_one_long_run_is_still_told() -> None:
+    fitted = Runs(["temperature"]).fit(readings())
+    close = readings(1, 20 * N)
+    close["temperature"] = np.round(np.cumsum(np.random.default_rng(1).normal(scale=0.05, size=20 * N)), 2)
+    usual = fitted.transform(close)[:, 0]
+    assert (usual >= 8.0).mean() <= np.exp(-8.0)
+    close.loc[3_000:3_060, "temperature"] = close["temperature"][3_000]
+    assert fitted.transform(close)[3_030, 0] > usual.max()
 
 
 def test_a_value_that_follows_loosely_and_no_longer_moves() -> None:

@@ -44,6 +44,7 @@ _ALLOWANCE = 4.0
 _MOST_REPEATED = 0.2
 _LEAST_CHANCE = 0.01
 _AS_OFTEN, _MOST_LONG = 3.0, 0.1
+_CLOSER = 0.5
 
 
 @dataclass(frozen=True)
@@ -374,11 +375,11 @@ class Neighbours(_OfSeries):
             return np.zeros(len(values))
         usual = max(one.scale, _LEAST_SCALE * one.apart)
         away = np.nan_to_num(values - middles)
-        if here <= usual:
+        if here <= one.scale:
             return away
         # Rows farther apart than those of the training scatter otherwise too: only what is far beyond that is odd.
-        beyond = np.maximum(np.abs(away) - _ALLOWANCE * (here - usual), 0.0)
-        return np.asarray(np.copysign(beyond, away) * (usual / here), dtype=np.float64)
+        beyond = np.maximum(np.abs(away) - _ALLOWANCE * (here - one.scale), 0.0)
+        return np.asarray(np.copysign(beyond, away) * min(usual / here, 1.0), dtype=np.float64)
 
     def in_units(self, X: Any, rows: Codes | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the values, and the middle of the rows around; both (n, series)."""
@@ -429,8 +430,9 @@ class Neighbours(_OfSeries):
 class Runs(_OfSeries):
     """Evidence in nats that a value no longer moves: it equals that of more rows in a row than values do by chance.
 
-    For each number that follows the row above and hardly ever repeats it. Where the rows around do not foretell it,
-    rows closer together than those of the training repeat each other oftener: it is no more than the batch itself says.
+    For each number that follows the row above and hardly ever repeats it. Rows closer together than those of the
+    training repeat each other oftener: where the rows around lie half as far off, or do not foretell the number, it is
+    no more than the batch itself says.
     """
 
     nats: ClassVar[bool] = True
@@ -462,7 +464,9 @@ class Runs(_OfSeries):
         last = len(known) - 1
         seen = known[np.minimum(lengths, last)] + np.maximum(lengths - last, 0) * step
         found = np.asarray(np.minimum(seen, np.maximum(lengths - 2, 0) * step), dtype=np.float64)
-        return found if one.foretold else np.minimum(found, _by_the_batch(lengths))
+        if one.foretold and not _distances(values, _middles(values, series))[1] < _CLOSER * one.scale:
+            return found
+        return np.minimum(found, _by_the_batch(lengths))
 
     def in_units(self, X: Any, rows: Codes | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return in how many rows in a row each value stands, and 1; both (n, series)."""

@@ -19,6 +19,7 @@ from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Forms, Gap
 from anomaly_detection.features.frequency import Frequency
 from anomaly_detection.features.history import History
 from anomaly_detection.features.lessons import Lessons
+from anomaly_detection.features.name_forms import NameForms
 from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.relations import Relation, Relations
 from anomaly_detection.features.restated import Restated, Restating
@@ -481,6 +482,7 @@ EVIDENCE_BRANCHES: dict[str, Record] = {
     ),
     "neighbours": _of_series(Neighbours),
     "runs": _of_series(Runs),
+    "names": _forms(NameForms, Dict(Whole(1))),
     "courses": Record(
         Courses,
         {"numbers": LISTED, "dates": LISTED, "categories": LISTED, **SEEN, "followed_": List(_FOLLOWED)},
