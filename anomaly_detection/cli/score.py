@@ -23,6 +23,7 @@ from anomaly_detection.cli.arguments import layout
 from anomaly_detection.data.chunks import Chunks, read_chunks
 from anomaly_detection.data.cleaning import Unreadable
 from anomaly_detection.data.files import refuse_same
+from anomaly_detection.data.sql_location import is_database, label_of, refuse_same_table
 from anomaly_detection.data.table_writer import check_target, table_writer
 from anomaly_detection.errors import DataError
 from anomaly_detection.model_files.persistence import load_trained
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         return score(arguments)
     for place in (arguments.model, arguments.data, arguments.output):
-        if isinstance(place, str):
+        if isinstance(place, str) and (place is arguments.model or not is_database(place)):
             raise DataError(
                 f"{place} is a URL; --workers N or --cluster ADDRESS judges the Parquet files that are there."
             )
@@ -50,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
         refuse_same(
             arguments.output, {"the file with the records": arguments.data, "the model's file": arguments.model}
         )
+        refuse_same_table(arguments.output, arguments.data)
         check_target(arguments.output)
     detector = load_trained(arguments.model)
     chunks = read_chunks(arguments.data, arguments.chunk_rows, note, layout(arguments))
@@ -86,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         moved = [f"{ours} as {free}" for ours, free in count.names.items() if ours != free]
         if moved:
             note(f"The records have columns of the same names, which stay; written are {', '.join(moved)}.")
-        note(f"{arguments.output}: {written:,} {_records(written)} written; {counted}")
+        note(f"{label_of(arguments.output)}: {written:,} {_records(written)} written; {counted}")
         return 0
     printed = worst if arguments.top else worst[:alerts]
     if printed:
@@ -151,7 +153,7 @@ class _Count:
             del batch
 
 
-def _write_all(batches: Iterable[Batch], target: Path, chunks: Chunks) -> int:
+def _write_all(batches: Iterable[Batch], target: Path | str, chunks: Chunks) -> int:
     """Write all records in their order, with reasons for the alerts; gives their number."""
     written = 0
     with table_writer(target, chunks.types) as write:

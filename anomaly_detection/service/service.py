@@ -38,6 +38,7 @@ from anomaly_detection.service.streams import (
     find_stream,
 )
 from anomaly_detection.service.supervisor import Supervisor
+from anomaly_detection.service.topics.leading import Leading
 from anomaly_detection.service.uploads import sweep, uploads_of
 from anomaly_detection.service.users import has_users
 from anomaly_detection.service.watched import Watched
@@ -118,12 +119,13 @@ class Service:
             self._take_in_model(self.ids.of(DEFAULT))
         if self.part is not Part.LEADS:
             self.reload()
-        self._beside: list[Supervisor | Repeating] = [self._made_supervisor()]
+        self._beside: list[Supervisor | Repeating | Leading] = [self._made_supervisor()]
         if self.part is not Part.ANSWERS:
             self._watch_by_option()
             watcher = Watcher(self.database, self.uploads_dir)
             notifier = Notifier(self.database, configuration.personal)
             self._beside += [Repeating("sources", watcher.look, 1.0), Repeating("notifications", notifier.look, 2.0)]
+            self._beside.append(Leading(self.database, configuration.url, configuration.models_dir))
         for each in self._beside:
             opened.callback(each.close)
 
