@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.calibration.carrying import carried_over
+from anomaly_detection.calibration.carrying import Carrying
 from anomaly_detection.calibration.p_values import Calibration
 from anomaly_detection.calibration.thresholds import Conformal, ThresholdRule
 from anomaly_detection.features.lessons import Lessons
@@ -128,10 +128,7 @@ class Teachable:
         for evidence in (usual, taught):
             rows[:, -1] = evidence.total(found)
             scores.append(self.score_features(rows))
-
-        def carry(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-            return carried_over(values, *scores)
-
+        carry = Carrying(*scores)
         self.model.offset_ = float(carry(np.array([before.offset]))[0])
         if before.calibration is not None:
             self.calibration_ = before.calibration.carried(carry)

@@ -81,6 +81,20 @@ def test_a_jump_and_a_wrong_year_fall_out() -> None:
     assert abs(pd.Timestamp(usual[1, 1]) - new["at"][[198, 199, 201, 202]].median()) < pd.Timedelta("1s")
 
 
+def test_the_ends_of_what_rises_evenly_are_usual() -> None:
+    hours = pd.date_range("2024-01-01", periods=400, freq="h")
+    frame = pd.DataFrame({"at": np.repeat(hours, 2), "device": pd.Categorical(["a", "b"] * 400)})
+    fitted = Neighbours(["at"], ["device"]).fit(frame)
+    assert [one.by for one in fitted.series_] == ["device"]
+    new = frame.assign(at=frame["at"] + pd.Timedelta(days=30))
+    assert np.abs(fitted.transform(new)).max() < 1e-9
+    # Beside a wrong one at the end, the next is a step away at most.
+    new.loc[798, "at"] += pd.Timedelta(days=90)
+    assert np.abs(fitted.transform(new)).max() < 1.001 / 24.0
+    new.loc[796, "at"] += pd.Timedelta(days=5)
+    assert fitted.transform(new).argmax() == 796
+
+
 def test_rows_in_no_order_tell_nothing() -> None:
     fitted = Neighbours(["temperature", "at"]).fit(readings())
     shuffled = readings(1).sample(frac=1.0, random_state=0)

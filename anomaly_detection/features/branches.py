@@ -8,6 +8,7 @@ from typing import Any
 from anomaly_detection.data.schema import Role, Schema
 from anomaly_detection.features.contexts import Contexts
 from anomaly_detection.features.copies import Copies
+from anomaly_detection.features.courses import Courses
 from anomaly_detection.features.dates import Dates
 from anomaly_detection.features.derived import (
     CalendarPart,
@@ -122,6 +123,7 @@ def plan_branches(
         ("neighbours", Neighbours([*numbers, *dates], every), [*numbers, *dates, *every]),
         ("runs", Runs(numbers, every), [*numbers, *every]),
         ("names", NameForms(), names_only),
+        ("courses", Courses(numbers, dates, every), [*numbers, *dates, *every]),
     ]
     wanted = {name for name, _, columns in plan if name in groups and columns}
     known = known_groups(groups)

@@ -222,6 +222,11 @@ class SupplyChainFeatures(TrainedFeatures, TransformerMixin, BaseEstimator):  # 
         """
         return super().transform(X)
 
+    def keys_of(self, extended: Table) -> npt.NDArray[np.uint64] | None:
+        """What the records of a table that `prepare` made would be remembered by, (n,); None where none are."""
+        copies = self._copies()
+        return None if copies is None or self.remembered_ is None else copies[0].keys(extended)
+
     def _remember(
         self, extended: Table, learned: npt.NDArray[np.float32], places: npt.NDArray[np.uint32] | None
     ) -> Memory | None:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 from anomaly_detection.features.contexts import Contexts
 from anomaly_detection.features.copies import Copies
+from anomaly_detection.features.courses import Courses
 from anomaly_detection.features.dates import Dates
 from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.expectation import Expectation
@@ -68,6 +69,7 @@ _EVIDENCE: dict[str, type[FeatureGroup]] = {
     "neighbours": Neighbours,
     "runs": Runs,
     "names": NameForms,
+    "courses": Courses,
 }
 _FORMER: dict[str, type[FeatureGroup]] = {"repeats": Repeats}
 KINDS = {**_PLAIN, **_EVIDENCE, **_FORMER}
@@ -79,7 +81,7 @@ PLAIN_GROUPS = tuple(_PLAIN)
 EVIDENCE_GROUPS = tuple(_EVIDENCE)
 """Features that only evidence is made of, see `Evidence`."""
 
-LATER_GROUPS = ("zeros", "values", "restated", "neighbours", "runs", "names")
+LATER_GROUPS = ("zeros", "values", "restated", "neighbours", "runs", "names", "courses")
 """Groups of evidence that the first files with evidence do not have."""
 
 FORMER_GROUPS = tuple(_FORMER)

@@ -105,6 +105,22 @@ class RowSummaries:
             made.remembered_ = self._taught_memory(self.remembered_, made.evidence_)
         return made
 
+    def weighed(
+        self,
+        features: npt.NDArray[np.float32],
+        evidence: npt.NDArray[np.float32] | None,
+        keys: npt.NDArray[np.uint64] | None,
+    ) -> npt.NDArray[np.float32]:
+        """Features (n, n_features) of records before it was `taught`, as it has them since.
+
+        `evidence` is theirs, and `keys` (n,) are what they would be remembered by.
+        """
+        if evidence is None or self.evidence_ is None:
+            return features
+        found = features.copy()
+        found[:, -1] = self.evidence_.total(evidence)
+        return found if self.remembered_ is None or keys is None else self.remembered_.restore(keys, found)
+
     def _taught_memory(self, memory: Memory, taught: Evidence) -> Memory:
         """Memory of rows weighed up anew, where a feature that they are remembered by has another weight."""
         assert taught.weights is not None

@@ -110,6 +110,24 @@ def _middles(values: Floats, series: Codes) -> Floats:
     return np.where(both, low / 2.0 + high / 2.0, np.nan)
 
 
+def _nearest_middles(values: Floats, series: Codes) -> Floats:
+    """`_middles`; of the second and the last but one of a series, that of the next on each side if it is nearer; (n,).
+
+    Three rows, two of them on one side, have their middle a step away from what rises or falls evenly.
+    """
+    middles = _middles(values, series)
+    n = len(values)
+    rows = np.arange(1, n - 1)
+    rows = rows[(series[rows - 1] == series[rows]) & (series[rows + 1] == series[rows])]
+    before, after = np.maximum(rows - _REACH, 0), np.minimum(rows + _REACH, n - 1)
+    is_end = (rows < _REACH) | (series[before] != series[rows]) | (rows + _REACH >= n) | (series[after] != series[rows])
+    rows = rows[is_end]
+    beside = values[rows - 1] / 2.0 + values[rows + 1] / 2.0
+    nearer = np.abs(values[rows] - beside) < np.abs(values[rows] - middles[rows])
+    middles[rows[nearer]] = beside[nearer]
+    return middles
+
+
 def _two_in_the_middle(around: Floats) -> tuple[Floats, Floats]:
     """Of each row's four values those in the middle, the same one twice of an odd number of them; both (n,)."""
     a, b, c, d = around.T
@@ -351,7 +369,7 @@ class Neighbours(_OfSeries):
     fewest = _FEWEST_TOGETHER
 
     def _judged(self, values: Floats, series: Codes, one: Series) -> Floats:
-        middles = _middles(values, series)
+        middles = _nearest_middles(values, series)
         half, here = _distances(values, middles)
         if not half <= _FORETOLD * one.apart:
             return np.zeros(len(values))
@@ -372,7 +390,7 @@ class Neighbours(_OfSeries):
             order, series = one.arranged(X)
             values = _values(X[one.column])
             middles = np.empty(len(X))
-            middles[order] = _middles(values[order], series)
+            middles[order] = _nearest_middles(values[order], series)
             dated = X[one.column].dtype.kind == "M"
             for side, found in enumerate((values[places], middles[places])):
                 told[side, :, i] = [_told(value, dated) for value in found.tolist()]

@@ -41,6 +41,7 @@ from anomaly_detection.service.supervisor import Supervisor
 from anomaly_detection.service.topics.leading import Leading
 from anomaly_detection.service.uploads import sweep, uploads_of
 from anomaly_detection.service.users import has_users
+from anomaly_detection.service.watched import Watched
 from anomaly_detection.service.watcher import Watcher
 from anomaly_detection.service.writer import Writer
 from mlx_iforest.compiled_code import compile_at_once
@@ -108,6 +109,7 @@ class Service:
                 sweep(self.uploads_dir, jobs.needed_uploads(connection))
         self.ids = StreamIds(self.writer, configuration.learn_from, self.limits.streams)
         self.loaded = Loaded(self.database, configuration.models_dir, configuration.personal, self.ids)
+        self.watched = Watched()
         self.intake = Intake(self.database, self.writer, self.metrics, self.ids, self.loaded)
         self.queue = JobQueue(self.writer, self.ids, self.limits.jobs)
         # All processes together let a name try so often.
