@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, inspect, text
 from anomaly_detection.cli import main
 from anomaly_detection.data import sql_reading
 from anomaly_detection.data.chunks import read_chunks, read_table
-from anomaly_detection.data.sql_location import SqlLocation, is_database, label_of
+from anomaly_detection.data.sql_location import SqlLocation, is_database, label_of, refuse_same_table
 from anomaly_detection.data.sql_reading import copy_rows
 from anomaly_detection.data.sql_writing import sql_writer
 from anomaly_detection.data.table_writer import table_writer
@@ -131,6 +131,7 @@ def test_chunks_and_the_whole_are_those_of_the_same_table_as_a_file(file: str, t
         ("sqlite:///{0}/a.db", "no table and no query"),
         ("sqlite:///{0}/a.db?table=a&query=SELECT 1", "a table and a query"),
         ("sqlite:///{0}/a.db?query=SELECT 1; DROP TABLE orders", "without a semicolon"),
+        ("sqlite:///{0}/a.db?query=SELECT 1 WHERE 'a' LIKE '%ad%'", "%ad stands for no letter.*as %25"),
         ("sqlite:///{0}/a.db?table=orders&mode=replace", "for a table that is written"),
         ("sqlite:///{0}/a.db?table=a&table=b", "twice"),
         ("sqlite:///{0}/a.db?table=nosuch", "no such table"),
@@ -152,6 +153,29 @@ def test_what_cannot_be_read_is_told_without_secrets(file: str, location: str, t
     assert "hunter22" not in str(refused.value)
     with closing(sqlite3.connect(tmp_path / "a.db")) as connection:
         assert connection.execute("SELECT count(*) FROM orders").fetchone() == (300,)
+
+
+@pytest.mark.parametrize(
+    ("target", "is_same"),
+    [
+        ("sqlite:///a.db?table=orders&mode=replace", True),
+        ("sqlite:///b.db?table=orders", True),
+        ("sqlite+pysqlite:///{0}/a.db?table=ORDERS&mode=append", True),
+        ("sqlite:///{0}/./a.db?table=main.orders", True),
+        ("sqlite:///a.db?table=others", False),
+        ("sqlite:///c.db?table=orders", False),
+        ("postgresql://host/a.db?table=orders", False),
+    ],
+)
+def test_the_table_that_is_read_is_known_however_it_is_written(
+    file: str, target: str, is_same: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("b.db").symlink_to("a.db")
+    target = target.replace("{0}", str(tmp_path))
+    refuse_same_table(target, f"{file}?query=SELECT * FROM orders")
+    with pytest.raises(DataError, match="would be lost") if is_same else nullcontext():
+        refuse_same_table(target, f"{file}?table=orders")
 
 
 def test_what_a_database_is() -> None:

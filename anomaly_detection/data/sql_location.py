@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -58,7 +59,7 @@ class SqlLocation:
             Where it names neither or both, or says of a table to read how it is to be written.
         """
         found = _QUERY.search(location)
-        query = unquote(found[1]).strip().rstrip(";").rstrip() if found else ""
+        query = _decoded(found[1]).strip().rstrip(";").rstrip() if found else ""
         url = parsed_url(location[: found.start()] if found else location)
         parameters: dict[str, Any] = dict(url.query)
         table, mode = parameters.pop("table", ""), parameters.pop("mode", "")
@@ -82,6 +83,17 @@ class SqlLocation:
         return cls(bare, query, (schema, name) if table else (), mode or "new", told)
 
 
+def _decoded(query: str) -> str:
+    try:
+        return unquote(query, errors="strict")
+    except UnicodeDecodeError as error:
+        # Of '%ad%' nobody would see that it asks for something else.
+        found = "".join(f"%{byte:02x}" for byte in error.object[error.start : error.end])
+        raise DataError(
+            f"The query's {found} stands for no letter; write a percent sign before two digits or letters as %25."
+        ) from error
+
+
 def label_of(location: object) -> str:
     """What to call a location in messages: a URL of a database without its secrets, anything else as it is."""
     if not is_database(location):
@@ -95,5 +107,14 @@ def refuse_same_table(target: object, source: object) -> None:
     """Refuse to write into the table that is being read, where both are of a database; `DataError`."""
     if is_database(target) and is_database(source):
         written, read = SqlLocation.of(str(target), writing=True), SqlLocation.of(str(source))
-        if (written.url, written.table) == (read.url, read.table):
+        if read.table and _place(written) == _place(read):
             raise DataError(f"{written.label} is the table with the records, which would be lost; give another one.")
+
+
+def _place(location: SqlLocation) -> tuple[str, ...]:
+    """Of a database and a table, the same for all ways to write them where these are known: those of SQLite."""
+    url = parsed_url(location.url)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return location.url, *location.table
+    schema, name = location.table
+    return str(Path(url.database).resolve()), schema.lower() or "main", name.lower()
