@@ -19,6 +19,9 @@ class Library(Protocol):
 
     name: str
 
+    def is_real(self, X: Any) -> bool:
+        """Whether its numbers are not complex."""
+
     def to_host(self, X: Any) -> NDArray[Any]:
         """The same numbers as NumPy's; without a copy where they lie in the host's memory."""
 
@@ -34,8 +37,16 @@ class MLX:
 
     name = "mlx"
 
+    def is_real(self, X: Any) -> bool:
+        import mlx.core as mx
+
+        return bool(X.dtype != mx.complex64)
+
     def to_host(self, X: Any) -> NDArray[Any]:
-        return np.asarray(X)
+        import mlx.core as mx
+
+        # NumPy has no bfloat16.
+        return np.asarray(X.astype(mx.float32) if X.dtype == mx.bfloat16 else X)
 
     def from_host(self, scores: NDArray[np.float64], X: Any) -> Any:
         import mlx.core as mx
@@ -53,8 +64,13 @@ class Torch:
 
     name = "torch"
 
+    def is_real(self, X: Any) -> bool:
+        return not X.is_complex()
+
     def to_host(self, X: Any) -> NDArray[Any]:
-        array: NDArray[Any] = X.detach().cpu().numpy()
+        # NumPy has no bfloat16.
+        rows = X.detach().cpu()
+        array: NDArray[Any] = (rows.float() if "bfloat16" in str(rows.dtype) else rows).numpy()
         return array
 
     def from_host(self, scores: NDArray[np.float64], X: Any) -> Any:
@@ -70,6 +86,9 @@ class CuPy:
     """`cupy.ndarray`, which always lies on an NVIDIA GPU."""
 
     name = "cupy"
+
+    def is_real(self, X: Any) -> bool:
+        return bool(X.dtype.kind != "c")
 
     def to_host(self, X: Any) -> NDArray[Any]:
         array: NDArray[Any] = X.get()
@@ -123,13 +142,15 @@ def score(model: FittedModel, X: Any, library: Library, *, check: bool) -> Any:
     Raises
     ------
     ValueError
-        Other shapes, or infinities where they are looked for.
+        Other shapes, complex numbers, or infinities where they are looked for.
     """
     n_features = model.forest.n_features
     if X.ndim != 2 or X.shape[1] != n_features or X.shape[0] == 0:
         raise ValueError(
             f"X has shape {tuple(X.shape)}; expected (n_samples, {n_features}) with at least one sample, as in the fit"
         )
+    if not library.is_real(X):
+        raise ValueError("X holds complex numbers; expected real ones, such as float32")
     if library.name == "mlx" and model.resources.asked in ("auto", "mlx"):
         scores = _on_device(model, X, check)
         if scores is not None:

@@ -148,6 +148,17 @@ def test_other_numbers(models, gpu, dtype):
     np.testing.assert_allclose(np.asarray(scores), models["depth"].score_samples(X.astype(np.float32)), atol=1e-6)
 
 
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_short_floats_are_numbers_and_complex_ones_are_none(models, request, on_gpu):
+    if on_gpu:
+        request.getfixturevalue("gpu")
+    model, X = models["depth"], mx.array(rows(30)).astype(mx.bfloat16)
+    expected = model.score_samples(np.asarray(X.astype(mx.float32)))
+    np.testing.assert_allclose(np.asarray(model.score_samples(X)), expected, atol=1e-6)
+    with pytest.raises(ValueError, match="complex numbers"):
+        model.score_samples(X.astype(mx.complex64))
+
+
 def test_tensors_of_the_host(models):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     model, X = models["depth"], rows()
