@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 import pytest
+from explained import explain
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.features import memory
@@ -18,6 +19,7 @@ from anomaly_detection.features.memory import Memory, standing_out
 from anomaly_detection.features.relations import Relations
 from anomaly_detection.features.spelling import Spelling
 from anomaly_detection.model_files.feature_states import _memory_fault
+from anomaly_detection.settings import RECIPE, make_detector, make_forest
 from anomaly_detection.synthetic import generate
 
 ASKED = (0.02, 0.05)
@@ -159,3 +161,17 @@ def test_what_a_tenth_of_the_like_have_is_no_evidence_however_few_they_are() -> 
     at = [relation.name for relation in relations.relations_].index("kind beside customer")
     assert np.isnan(learned[-1, at])
     assert relations.transform(frame.iloc[-1:])[0, at] == 0.0
+
+
+def test_every_record_of_a_table_that_came_twice_can_be_explained() -> None:
+    # In its own series a copy has none but its own like around it, and so no middle to be told of.
+    rng = np.random.default_rng(0)
+    once = pd.DataFrame({"order": np.arange(300), "kind": rng.choice(list("abc"), 300), "size": rng.normal(50, 9, 300)})
+    once["note"] = None
+    once.loc[rng.choice(300, 15, replace=False), "note"] = [f"note {i}" for i in range(15)]
+    twice = pd.concat([once, once], ignore_index=True)
+    detector = make_detector(RECIPE, None, make_forest(RECIPE, seed=0, backend="numba")).fit(twice)
+    assert "order beside the rows around" in detector.preprocessor.get_feature_names_out()
+    for explanation in explain(detector, twice):
+        for told in explanation.contributions:
+            assert told.expected is not None or "rows around" not in told.feature

@@ -308,6 +308,9 @@ class _Told:
         # Of a level as common as others nothing is told; of a number that is a little odd, for want of better.
         if (strict or not kind.ordered) and kind.is_ordinary(float(self.features[row, feature]), value, usual):
             return False
+        # A training record that comes again has its features of the training, and may have no neighbours here.
+        if not (kind.says(value) and kind.tells(usual)):
+            return False
         # A training record alone in its group is all that was usual there.
         if kind.ordered and isinstance(value, float) and isclose(value, usual, rel_tol=1e-9):
             return False
@@ -315,9 +318,7 @@ class _Told:
         beside = self.units.told_beside(row, feature)
         if any(self.records[row].get(name) == value for name in beside or ()):
             return False
-        if beside is not None and self._is_known(row, feature, value):
-            return False
-        return kind.says(value) and kind.tells(usual)
+        return beside is None or not self._is_known(row, feature, value)
 
     def _is_known(self, row: int, feature: int, value: Any) -> bool:
         """Whether some group of the record has a history that holds the value: it knows better than all records do."""
