@@ -20,7 +20,7 @@ from anomaly_detection.features.compiled import choice
 from anomaly_detection.features.lessons import Lessons
 from anomaly_detection.model_files.evidence_states import LESSONS
 from anomaly_detection.model_files.native_file import to_bytes
-from anomaly_detection.model_files.persistence import load_detector, save_detector
+from anomaly_detection.model_files.persistence import load_detector, load_trained, save_detector
 from anomaly_detection.synthetic import generate
 from mlx_iforest.convert.declared import StateError
 
@@ -134,6 +134,11 @@ def test_a_file_keeps_the_verdicts(
         assert np.array_equal(again.decisions, batch.decisions)
         assert np.array_equal(again.p_values, batch.p_values)
         assert again.model_id == batch.model_id
+        # What commands read judges and says the same.
+        quick = score_table(load_trained(tmp_path / name), halves[1])
+        assert np.array_equal(quick.decisions, batch.decisions)
+        assert np.array_equal(quick.p_values, batch.p_values)
+        assert (quick.model_id, quick.alerts(9)) == (batch.model_id, batch.alerts(9))
     # Without verdicts there is nothing of them in it.
     assert to_bytes(detector.forget()) == untaught
     assert b"lessons" not in untaught
