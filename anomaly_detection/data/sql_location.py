@@ -16,7 +16,7 @@ __all__ = ["SqlLocation", "is_database", "label_of", "refuse_same_table"]
 _DIALECTS = ("postgresql", "postgres", "sqlite", "mysql", "mariadb", "mssql", "oracle")
 _QUERY = re.compile(r"[?&]query=(.*)\Z", re.DOTALL)
 _MODES = ("new", "replace", "append")
-_SAID = "DATABASE?table=NAME or DATABASE?query=SELECT ..."
+_SAID = "DATABASE?query=SELECT ... or DATABASE?table=NAME"
 
 
 def is_database(location: object) -> bool:
