@@ -60,6 +60,13 @@ def test_records_like_those_of_training_are_no_drift(detector: Detector, later: 
     assert changes(detector, records(900, 0)) == {}
 
 
+def test_lanes_whose_rows_take_turns_are_no_drift() -> None:
+    frame = records(900, 0)
+    frame["lane"] = np.tile(["north", "south"], 450)
+    frame.loc[frame["lane"] == "north", "weight_kg"] = np.nan
+    assert changes(AnomalyDetectionAPI().fit(frame).detector, frame) == {}
+
+
 def test_a_price_that_rose_is_told_within_its_product(detector: Detector, later: pd.DataFrame) -> None:
     frame = later.copy()
     frame.loc[400:, "unit_price"] *= 1.9
