@@ -42,7 +42,7 @@ class Followed:
         Days between two readings.
     cells : ndarray of float64, shape (series, m, 3)
     tails : ndarray of float64, shape (series, 4, 4)
-    counts : ndarray of float64, shape (series, 8)
+    counts : ndarray of float64, shape (series, 9)
         Of each series, see `Course`.
     """
 
