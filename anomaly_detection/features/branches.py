@@ -86,7 +86,11 @@ def plan_branches(
     plan: list[Branch] = [
         ("num", NumericValues(), numbers),
         ("cat", CategoryRarity(), categories),
-        ("pairs", PairRarity(), [*categories, *states]),
+        (
+            "pairs",
+            PairRarity(keys=names_only, dates=dates),
+            [*categories, *states, *names_only, *dates] if categories or states else [],
+        ),
         ("calendar", CalendarRarity(), weekday_and_hour),
         ("durations", Durations(), names[Duration]),
         ("ratios", Ratios(), names[Ratio]),

@@ -20,6 +20,7 @@ from anomaly_detection.features.evidence import NAME
 from anomaly_detection.features.features import FeatureSource, SupplyChainFeatures
 from anomaly_detection.features.kinds import EVIDENCE_GROUPS, KINDS
 from anomaly_detection.features.memory import Memory
+from anomaly_detection.features.pair_rarity import PairRarity
 from anomaly_detection.model_files.branch_states import BRANCHES, DERIVED, TAILS
 from anomaly_detection.model_files.column_states import CLEANING, SCHEMA
 from anomaly_detection.model_files.evidence_states import EVIDENCE
@@ -252,7 +253,11 @@ def _plan_fault(features: SupplyChainFeatures) -> str | None:
     if len(planned) != len(features.transformers_):
         return f"expected {len(planned)} branches"
     for (name, plan, columns), (found, branch, own) in zip(planned, features.transformers_, strict=True):
-        if name != found or columns != own or isinstance(plan, str) != isinstance(branch, str):
+        if (
+            name != found
+            or own not in (columns, _former(plan, columns))
+            or isinstance(plan, str) != isinstance(branch, str)
+        ):
             return f"the branch {name!r} is not the one that follows from the columns"
         if isinstance(branch, str):
             continue
@@ -261,6 +266,13 @@ def _plan_fault(features: SupplyChainFeatures) -> str | None:
         if _named(plan) != _named(branch):
             return f"the branch {name!r} does not look at the columns that it must"
     return None
+
+
+def _former(plan: Any, columns: list[str]) -> list[str]:
+    """The columns of a branch in files of before: pairs of categories were found without what names transactions."""
+    if not isinstance(plan, PairRarity):
+        return columns
+    return [name for name in columns if name not in (*plan.keys, *plan.dates)]
 
 
 def _named(branch: Any) -> dict[str, Any]:
