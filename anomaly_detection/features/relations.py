@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from anomaly_detection.data.levels import CombinedLevels, Kept, Levels, vocabulary
 from anomaly_detection.data.table import Table
-from anomaly_detection.features.companions import NONE, RARELY, Companions, find_companions, new_later
+from anomaly_detection.features.companions import NONE, RARELY, Companions, find_companions
 from anomaly_detection.features.compiled.combinations import pair_counts
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.level_pairs import LevelPairs, PairCounter, PairCounts, described, in_so_many
 from anomaly_detection.features.pairing import most_related
+from anomaly_detection.features.transactions import Transactions, find_transactions
 from anomaly_detection.progress import steps
 
 __all__ = ["Relation", "Relations"]
@@ -30,8 +31,6 @@ _MOST_LEVELS = 0.7
 _KEPT = 2
 _SAMPLE = 5_000
 _LARGEST_TABLE = 1_000_000
-_TRANSACTIONS = 100  # at least, or it may be a year
-_COMES_AND_GOES = 0.8  # of the last fifth of the rows have a level that none before has
 _LEAST_COUNT = 0.3  # of others with a level that occurred once
 
 
@@ -97,7 +96,9 @@ class Relations(LevelPairs):
         coded = {name: coded[name] for name in most_related(coded)}
         self.companions_ = find_companions(X, [*X])
         self.relations_: list[Relation] = []
-        transactions = _transactions(coded)
+        transactions = find_transactions(X, [*X], ())
+        if transactions is not None:
+            transactions = transactions[0], transactions[1][::step]
         for of in steps(list(coded), "comparing categories"):
             chosen = self._chosen(of, coded, transactions)
             for _, given, lent in sorted(chosen, reverse=True)[:_KEPT]:
@@ -106,7 +107,7 @@ class Relations(LevelPairs):
         return self
 
     def _chosen(
-        self, of: str, coded: dict[str, tuple[Codes, int]], transactions: tuple[Codes, int] | None
+        self, of: str, coded: dict[str, tuple[Codes, int]], transactions: Transactions | None
     ) -> list[tuple[float, str, float]]:
         """The columns that foretell one better than nothing does: how likely they make it, and what is lent."""
         codes, size = coded[of]
@@ -119,7 +120,7 @@ class Relations(LevelPairs):
             pair = others * size + codes
             both, rows = _counted(pair, size * other_size), _counted(others, other_size)
             # What a transaction has in common, its own column tells.
-            apart = None if transactions is coded[given] else transactions
+            apart = None if transactions is None or transactions[0] == given else transactions[1]
             own, beside = _within(apart, pair, size * other_size), _within(apart, others, other_size)
             for lent in _LENT:
                 likely = float(np.mean(np.log((both - own + lent * share) / (rows - beside + lent))))
@@ -203,15 +204,9 @@ class Relations(LevelPairs):
         return f"{of} is rare with {given}: {both:,} of its {total:,} records"
 
 
-def _transactions(coded: dict[str, tuple[Codes, int]]) -> tuple[Codes, int] | None:
-    """The column with fewest levels that name transactions: few rows have each, and later ones have others."""
-    found = [one for one in coded.values() if one[1] > _TRANSACTIONS and new_later(*one) > _COMES_AND_GOES]
-    return min(found, key=lambda one: one[1], default=None)
-
-
-def _within(transactions: tuple[Codes, int] | None, keys: Codes, size: int) -> Codes | int:
+def _within(transactions: Codes | None, keys: Codes, size: int) -> Codes | int:
     """How many rows of its own transaction have each row's key, itself among them."""
-    return 1 if transactions is None else _counted(transactions[0] * size + keys, transactions[1] * size)
+    return 1 if transactions is None else _counted(transactions * size + keys, (int(transactions.max()) + 1) * size)
 
 
 def _counted(keys: Codes, size: int) -> Codes:
