@@ -12,6 +12,7 @@ from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.data.table import as_table
 from anomaly_detection.features.compiled.choice import only
 from anomaly_detection.features.pair_rarity import PairRarity
+from anomaly_detection.features.relations import Relations
 from anomaly_detection.features.transactions import find_transactions
 from anomaly_detection.model_files.persistence import load_detector, save_detector
 
@@ -48,6 +49,14 @@ def test_what_lines_of_an_order_share_is_foretold_by_no_customer() -> None:
     assert ("customer", "mode") in pairs_of(frame.drop(columns="order")).pairs_
 
 
+def test_relations_are_none_of_what_lines_of_an_order_share() -> None:
+    frame = lines()
+    found = Relations(keys=["order"], dates=["date"]).fit(frame).relations_
+    assert [(one.of, one.given) for one in found] == [("customer", "segment"), ("segment", "customer")]
+    without = Relations(dates=["date"]).fit(frame.drop(columns="order")).relations_
+    assert ("mode", "customer") in [(one.of, one.given) for one in without]
+
+
 def test_a_transaction_counts_once() -> None:
     frame = lines()
     slips = frame.index[frame["order"] == frame["order"].mode()[0]]
@@ -68,6 +77,21 @@ def test_a_transaction_counts_once() -> None:
     # What is told are records.
     _, told = pairs.in_units(frame.loc[slips])
     assert told[0, 0] == (5, int((frame["customer"] == of["customer"]).sum()))
+
+
+def test_a_fact_is_told_of_several_transactions_and_not_of_several_lines() -> None:
+    # Nine orders of customer "a" and one line each, one by another depot; twelve lines of "b" in two orders.
+    rows = [(f"a{i}", "a", "north" if i else "south") for i in range(9)]
+    rows += [("b0", "b", "north")] * 11 + [("b1", "b", "south")]
+    rows += [(f"c{i}", f"c{i % 20}", "south" if i % 2 else "north") for i in range(200)]
+    frame = pd.DataFrame(rows, columns=["order", "customer", "depot"])
+    frame = frame.astype(dict.fromkeys(["customer", "depot"], "category"))
+    pairs = PairRarity(keys=["order"], dates=()).fit(frame)
+    assert pairs.pairs_ == [("customer", "depot")]
+    table = as_table(frame)
+    assert [pairs.is_fact(table, 0, row) for row in (0, 1, 9, 20)] == [True, False, False, False]
+    _, told = pairs.in_units(frame)
+    assert [told[row, 0] for row in (0, 20)] == [(1, 9), (1, 12)]
 
 
 def test_more_is_lent_where_a_level_tells_less() -> None:

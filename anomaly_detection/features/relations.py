@@ -74,6 +74,10 @@ class Relations(LevelPairs):
     ----------
     kin : mapping of str to sequence of str, optional
         Columns that a category is made of: none is foretold by what it is made of.
+    keys : sequence of str
+        Columns that may name transactions, besides the categories, and neither foretell nor are foretold.
+    dates : sequence of str
+        Columns of dates, that tell which transactions are later ones.
     """
 
     units: ClassVar[tuple[float, float]] = (0.75, 1.0)
@@ -81,22 +85,25 @@ class Relations(LevelPairs):
     one_sided: ClassVar[bool] = True
     companions_: Companions = NONE
 
-    def __init__(self, kin: Any = None) -> None:
+    def __init__(self, kin: Any = None, keys: Sequence[str] = (), dates: Sequence[str] = ()) -> None:
         self.kin = kin
+        self.keys = keys
+        self.dates = dates
 
     def fit(self, X: Any, y: object = None) -> Relations:
         """Find the relations and count their levels."""
         X = self._seen(X)
         step = -(-len(X) // _SAMPLE)
         coded: dict[str, tuple[Codes, int]] = {}
-        levels = {name: Levels(X[name]) for name in X}
+        categories = [name for name in X if name not in (*self.keys, *self.dates)]
+        levels = {name: Levels(X[name]) for name in categories}
         for name, found in levels.items():
             if 1 < len(found) <= _MOST_LEVELS * len(X):
                 coded[name] = (found.codes(X[name])[::step], len(found))
         coded = {name: coded[name] for name in most_related(coded)}
-        self.companions_ = find_companions(X, [*X])
+        self.companions_ = find_companions(X, categories)
         self.relations_: list[Relation] = []
-        transactions = find_transactions(X, [*X], ())
+        transactions = find_transactions(X, [*categories, *self.keys], self.dates)
         if transactions is not None:
             transactions = transactions[0], transactions[1][::step]
         for of in steps(list(coded), "comparing categories"):

@@ -21,6 +21,7 @@ from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.kinds import EVIDENCE_GROUPS, KINDS
 from anomaly_detection.features.memory import Memory
 from anomaly_detection.features.pair_rarity import PairRarity
+from anomaly_detection.features.relations import Relations
 from anomaly_detection.features.trained_features import TrainedFeatures
 from anomaly_detection.model_files.branch_states import BRANCHES, DERIVED, TAILS
 from anomaly_detection.model_files.column_states import CLEANING, SCHEMA
@@ -280,8 +281,8 @@ def _plan_fault(features: TrainedFeatures) -> str | None:
 
 
 def _former(plan: Any, columns: list[str]) -> list[str]:
-    """The columns of a branch in files of before: pairs of categories were found without what names transactions."""
-    if not isinstance(plan, PairRarity):
+    """The columns of a branch in files of before: categories were compared without what names transactions."""
+    if not isinstance(plan, (PairRarity, Relations)):
         return columns
     return [name for name in columns if name not in (*plan.keys, *plan.dates)]
 
