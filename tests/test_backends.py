@@ -61,7 +61,6 @@ def grow(name: str, X: np.ndarray, plan: GrowthPlan, n_threads: int = 1) -> Fore
         {"extension_level": 1},
         {"extension_level": 5},
         {"extension_level": 3, "features_per_tree": 2},
-        {"weights": np.array([1, 10**6, 3, 1, 7, 2**20])},
         {"row_table": np.arange(4 * 30).reshape(4, 30), "subsample_size": 30},
     ],
     ids=str,
@@ -207,14 +206,6 @@ def test_sklearn_says_that_it_has_no_oblique_splits():
     forest = grow("numba", X, plan)
     with pytest.raises(ValueError, match="'sklearn' backend cannot score oblique splits"):
         get_backend("sklearn").leaf_means(forest, forest.path_length[:, None], X)
-
-
-def test_weights_say_how_often_features_are_drawn(backend):
-    X = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
-    forest = grow(backend, X, plan_for(X, n_trees=2000, subsample_size=2, weights=np.array([1, 2, 3, 4]) * 1000))
-    counts = np.bincount(forest.feature[forest.feature >= 0], minlength=4)
-    expected = np.array([1, 2, 3, 4]) * 200
-    assert np.abs(counts - expected).max() < 6 * np.sqrt(expected.max())
 
 
 def test_weighted_rows_follow_their_weights():
