@@ -13,33 +13,23 @@ from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.preprocessing import StandardScaler
 
 from anomaly_detection.calibration.carrying import carried_over
-from anomaly_detection.calibration.drift import warn_of_drift
 from anomaly_detection.calibration.p_values import Calibration
 from anomaly_detection.calibration.thresholds import ThresholdRule
 from anomaly_detection.compression import NONE, Compressed, Compression
-from anomaly_detection.data.cleaning import warn_of_forms
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.labels import check_labels
 from anomaly_detection.data.levels import Kept
-from anomaly_detection.data.schema import CleaningReport, CleanRecords
+from anomaly_detection.data.schema import CleanRecords
 from anomaly_detection.data.table import Table
 from anomaly_detection.errors import DataError, NotFittedError
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.lessons import Lessons
-from anomaly_detection.feedback import Teachable
-from anomaly_detection.standardising import Standardising
+from anomaly_detection.trained_detector import UNTRAINED, TrainedDetector
 from mlx_iforest import MLXIsolationForest
 
-__all__ = ["NO_CALIBRATION", "Detector", "Prepared", "UnfittedDetectorError"]
-
-NO_CALIBRATION = (
-    "This model came without the scores that it was calibrated on; fit it, or load one that save_model wrote."
-)
-
+__all__ = ["Detector", "Prepared", "UnfittedDetectorError"]
 
 _MOST_SEEN, _RUNS, _RUN = 200_000, 10, 10_000
-
-_standardising: Kept[Any, Standardising | None] = Kept(Standardising.of)
 
 
 class UnfittedDetectorError(NotFittedError, sklearn.exceptions.NotFittedError):
@@ -82,7 +72,7 @@ class Prepared:
         return np.vstack([self.preprocessor.features_of(part) for part in parts])
 
 
-class Detector(Teachable, OutlierMixin, BaseEstimator):
+class Detector(TrainedDetector, OutlierMixin, BaseEstimator):
     """Finds anomalies in raw records.
 
     It is a scikit-learn estimator: `clone`, ``set_params(model__n_estimators=300)``, `cross_val_score` and
@@ -125,21 +115,24 @@ class Detector(Teachable, OutlierMixin, BaseEstimator):
         *,
         threshold_rule: ThresholdRule | None = None,
     ) -> None:
-        self.preprocessor: Any = SupplyChainFeatures() if preprocessor is None else preprocessor
-        self.scaler: Any = StandardScaler() if scaler is None else scaler
-        self.model: Any = MLXIsolationForest(n_jobs=-1) if model is None else model
-        self.threshold_rule = threshold_rule
-        self.training_: dict[str, Any] = {}
-        self.calibration_: Calibration | None = None
-        self.lessons_ = Lessons()
-        self._untaught = None
+        super().__init__(
+            SupplyChainFeatures() if preprocessor is None else preprocessor,
+            StandardScaler() if scaler is None else scaler,
+            MLXIsolationForest(n_jobs=-1) if model is None else model,
+            threshold_rule=threshold_rule,
+        )
         self.learned_scores_: npt.NDArray[np.float64] | None = None
         self.reference_scores_: npt.NDArray[np.float64] | None = None
 
-    @property
-    def is_fitted(self) -> bool:
-        """Whether records can be scored."""
-        return hasattr(self.model, "offset_")
+    @classmethod
+    def of(cls, trained: TrainedDetector) -> Detector:
+        """An estimator of what was read from a file, before verdicts have taught it."""
+        features = SupplyChainFeatures.of(trained.preprocessor)
+        made = cls(
+            features, trained.scaler.estimator(), trained.model.estimator(), threshold_rule=trained.threshold_rule
+        )
+        made.training_, made.calibration_ = trained.training_, trained.calibration_
+        return made
 
     def __sklearn_is_fitted__(self) -> bool:
         return self.is_fitted
@@ -148,11 +141,6 @@ class Detector(Teachable, OutlierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = tags.input_tags.categorical = tags.input_tags.string = True
         return tags
-
-    @property
-    def feature_names(self) -> list[str]:
-        """The names of the features that the model sees, in their order."""
-        return [str(name) for name in self.scaler.get_feature_names_out(self.preprocessor.get_feature_names_out())]
 
     def fit(self, X: Any, y: npt.ArrayLike | None = None) -> Detector:
         """Fit all parts on records, then the threshold rule on their scores.
@@ -261,95 +249,7 @@ class Detector(Teachable, OutlierMixin, BaseEstimator):
         Kept.forget(self.scaler)
         return np.asarray(self.scaler.fit_transform(features), dtype=np.float32)
 
-    def scaled(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """What the model sees (rows, features) of the preprocessor's features, float32."""
-        standardising = _standardising(self.scaler)
-        if standardising is not None and features.dtype == np.float32 and features.shape[1] == standardising.width:
-            return standardising.apply(features)
-        return np.asarray(self.scaler.transform(features), dtype=np.float32)
-
-    def transform(self, frame: Any) -> npt.NDArray[np.float32]:
-        """The scaled features (rows, features), float32, that the model sees; NaN where a value is missing."""
-        return self.scaled(self._features(frame))
-
-    def score_samples(self, frame: Any) -> npt.NDArray[np.float64]:
-        """Scores (rows,) in [-1, 0), lower for the more abnormal."""
-        return self.score_features(self._features(frame))
-
-    def _features(self, frame: Any) -> npt.NDArray[np.float32]:
-        """The first that `extract` gives, with a warning of forms that training did not have."""
-        features, _, report = self.extract(frame)
-        warn_of_forms(report)
-        return features
-
-    def sees(self, count: int) -> bool:
-        """Whether any of the preprocessor's `count` first features may reach the model; scaling drops the others."""
-        standardising = _standardising(self.scaler)
-        return standardising is None or bool((standardising.columns < count).any())
-
-    def score_features(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """`score_samples` of records by the preprocessor's features (rows, features), before scaling."""
-        return np.asarray(self.model.score_samples(self.scaled(features)), dtype=np.float64)
-
-    def extract(self, frame: Any, first: int | None = None) -> tuple[npt.NDArray[np.float32], Table, CleaningReport]:
-        """The preprocessor's features (rows, features), the clean records that they are of, and what cleaning did.
-
-        Every score begins here and ends with `score_features`. `first` is for a part of a larger table, see
-        `Schema.clean`.
-        """
-        self.require_fitted()
-        extended, report = self.preprocessor.prepare(frame, first)
-        return self.preprocessor.features_of(extended), extended, report
-
     def require_fitted(self) -> None:
         """Raise `UnfittedDetectorError` where records cannot be scored yet."""
         if not self.is_fitted:
-            raise UnfittedDetectorError("This detector is not trained yet; call fit, or load a trained one.")
-
-    def cut(self, scores: npt.ArrayLike) -> float:
-        """The threshold for a batch with these `scores` (of `score_samples`): ``model.offset_``, but for `Conformal`.
-
-        `Conformal` looks at all rows of a batch to set its threshold; every other rule has one for all batches.
-        """
-        if self.threshold_rule is not None and self.threshold_rule.needs_batch:
-            return self.threshold_rule.cut(scores)
-        return float(self.model.offset_)
-
-    def decision_function(self, frame: Any) -> npt.NDArray[np.float64]:
-        """``score_samples`` minus the threshold of these rows (rows,): negative is an alert.
-
-        Warns with `DriftWarning` where a hundred rows or more do not look like the calibration records.
-        """
-        scores = self.score_samples(frame)
-        warn_of_drift(self.calibration_, scores)
-        return scores - self.cut(scores)
-
-    def p_values(self, scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        """Conformal p-values (rows,) in (0, 1] of `scores` (of `score_samples`); see `Calibration.p_values`.
-
-        Raises
-        ------
-        DataError
-            Where the detector has no calibration scores.
-        """
-        return self.calibration.p_values(scores)
-
-    @property
-    def calibration(self) -> Calibration:
-        """``calibration_``, or a `DataError` that says that there is none."""
-        if self.calibration_ is None:
-            raise DataError(NO_CALIBRATION)
-        return self.calibration_
-
-    def predict(self, frame: Any, threshold: float | None = None) -> npt.NDArray[np.int64]:
-        """+1 (normal) or -1 (anomaly) for each row.
-
-        Parameters
-        ----------
-        frame : table
-            Records, as for `fit`.
-        threshold : float, optional
-            Decision scores below it are anomalies; 0, the trained threshold, if not given.
-        """
-        decision = self.decision_function(frame)
-        return np.where(decision < (0.0 if threshold is None else threshold), -1, 1).astype(np.int64)
+            raise UnfittedDetectorError(UNTRAINED)

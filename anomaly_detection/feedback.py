@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.calibration.carrying import carried_over
+from anomaly_detection.calibration.carrying import Carrying
 from anomaly_detection.calibration.p_values import Calibration
 from anomaly_detection.calibration.thresholds import Conformal, ThresholdRule
-from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.lessons import Lessons
+from anomaly_detection.features.trained_features import TrainedFeatures
 
 __all__ = ["Teachable", "Untaught"]
 
@@ -28,7 +28,7 @@ _MOST_REMEMBERED = 20_000
 class Untaught:
     """What verdicts change of a detector, as it was before any."""
 
-    preprocessor: SupplyChainFeatures
+    preprocessor: TrainedFeatures
     offset: float
     rule: ThresholdRule | None
     calibration: Calibration | None
@@ -128,10 +128,7 @@ class Teachable:
         for evidence in (usual, taught):
             rows[:, -1] = evidence.total(found)
             scores.append(self.score_features(rows))
-
-        def carry(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-            return carried_over(values, *scores)
-
+        carry = Carrying(*scores)
         self.model.offset_ = float(carry(np.array([before.offset]))[0])
         if before.calibration is not None:
             self.calibration_ = before.calibration.carried(carry)

@@ -40,6 +40,7 @@ QUALITY = (
     "pivots",
     "feedback",
     "verdicts",
+    "nab",
     "supply_chain",
     "explanations",
     "service_hour",

@@ -18,6 +18,7 @@ import pandas as pd
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from benchmarks.harness import Result, Table, machine, options, save, versions
+from benchmarks.processes import add_processes, spread
 from benchmarks.real_tables import DATA, tables
 
 ASKED = 0.05
@@ -58,16 +59,17 @@ def shares(frame: pd.DataFrame, rows: int, seed: int) -> dict[str, float] | None
     return {name: float((api.predict(part)[0] == -1).mean()) for name, part in (("new", others), ("trained", train))}
 
 
-def measure(frames: Mapping[str, pd.DataFrame], trained: Sequence[int], seeds: int) -> list[dict[str, Any]]:
+def measure(
+    frames: Mapping[str, pd.DataFrame], trained: Sequence[int], seeds: int, processes: int
+) -> list[dict[str, Any]]:
     """The shares of each table, number of rows and seed."""
     found = []
-    for name, frame in frames.items():
-        for rows in trained:
-            for seed in range(seeds):
-                share = shares(frame, rows, seed)
-                if share is not None:
-                    found.append({"table": name, "rows": rows, "seed": seed, **share})
-                    print(f"{name}, {rows} rows, seed {seed}: {share['new']:.1%}", flush=True)
+    tasks = [(frame, rows, seed) for frame in frames.values() for rows in trained for seed in range(seeds)]
+    names = [(name, rows, seed) for name in frames for rows in trained for seed in range(seeds)]
+    for (name, rows, seed), share in zip(names, spread(shares, tasks, processes), strict=True):
+        if share is not None:
+            found.append({"table": name, "rows": rows, "seed": seed, **share})
+            print(f"{name}, {rows} rows, seed {seed}: {share['new']:.1%}", flush=True)
     return found
 
 
@@ -91,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=DATA, help="folder of real tables (%(default)s)")
     parser.add_argument("--tables", nargs="+", choices=names, default=names, help="which tables (all)")
     parser.add_argument("--rows", nargs="+", type=int, default=TRAINED, help="rows to train on (%(default)s)")
+    add_processes(parser)
     given = parser.parse_args(arguments)
     facts = machine()
     own, skipped = tables(given.data, [name for name in given.tables if name in OWN], ROWS)
@@ -99,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, why in skipped.items():
         print(f"{name} skipped: {why}", flush=True)
     seeds, trained = (1, given.rows[:1]) if given.quick else (given.repeats, given.rows)
-    found = measure(frames, trained, seeds)
+    found = measure(frames, trained, seeds, given.processes)
     if not found:
         print("no table is left to measure", flush=True)
         return

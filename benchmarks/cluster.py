@@ -4,11 +4,19 @@ In a worker: processor time of `judge`, which opens stores, counts and writes no
 `score_parts`, in pairs. Between workers: processor time of all processes for a task that does nothing, through local
 processes and through a Dask scheduler, and the bytes that a task and its answer take. Starting a worker and loading the
 model is paid once a worker and is left out.
+
+Whole commands: processor time of `score` on one file, and with `--workers`, for few row groups and for many. A record
+costs what more of them add. The start of a command, and of each worker, is in both: there are two row groups or more.
 """
 
 from __future__ import annotations
 
+import os
 import pickle
+import resource
+import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -88,6 +96,70 @@ def ways(counts: tuple[int, ...]) -> Iterator[tuple[str, Callable[[], Workers], 
         yield f"Dask, {count}", partial(dask_cluster, cluster.scheduler_address), cluster.close
 
 
+def command(*words: str) -> float:
+    """Processor seconds of a command of ours with one thread a process, and of the processes that it began."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "LOKY_MAX_CPU_COUNT"), "1")
+    subprocess.run(
+        [sys.executable, "-m", "anomaly_detection", *words],
+        check=True,
+        capture_output=True,
+        env={**os.environ, **one_thread},
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime - before.ru_utime) + (after.ru_stime - before.ru_stime)
+
+
+def whole_commands(
+    folder: Path, model: str, sizes: tuple[int, int], group: int, repeats: int
+) -> dict[str, list[float]]:
+    """By the command: the least processor seconds for the fewer row groups of `group` records, and for the more."""
+    records = pa.Table.from_pandas(generate("realistic", group * max(sizes), seed=3).frame, preserve_index=False)
+    tasks: dict[str, Callable[[], float]] = {}
+    for count in sizes:
+        data = folder / f"groups-{count}"
+        data.mkdir()
+        file = data / "a.parquet"
+        pq.write_table(records.slice(0, group * count), file, row_group_size=group)
+        alone = ("score", model, str(file), "--chunk-rows", f"{group}", "--output", str(folder / "alone.parquet"))
+        tasks[f"one process {count}"] = partial(command, *alone)
+        for workers in (1, 2):
+
+            def among(workers: int = workers, data: Path = data) -> float:
+                shutil.rmtree(folder / "parts", ignore_errors=True)
+                return command("score", model, str(data), "--workers", f"{workers}", "--output", str(folder / "parts"))
+
+            tasks[f"--workers {workers} {count}"] = among
+    found: dict[str, list[float]] = {name: [] for name in tasks}
+    for turn in range(repeats):
+        # Each way at both ends of a round, as machines change.
+        for name in list(tasks)[:: 1 if turn % 2 else -1]:
+            found[name].append(tasks[name]())
+    ways = ("one process", "--workers 1", "--workers 2")
+    return {way: [min(found[f"{way} {count}"]) for count in sizes] for way in ways}
+
+
+def commands_table(found: dict[str, list[float]], sizes: tuple[int, int], group: int) -> Table:
+    """What a record costs by each way, over one process."""
+    more = (sizes[1] - sizes[0]) * group
+    cost = {way: (many - few) / more for way, (few, many) in found.items()}
+    alone = cost["one process"]
+    return Table(
+        f"Whole commands, {sizes[0]} and {sizes[1]} row groups of {group:,} records",
+        ["what", "fewer", "more", "a record", "over one process"],
+        [
+            [
+                f"`score {way}`" if way.startswith("--") else way,
+                *(f"{seconds:.1f} s" for seconds in found[way]),
+                f"{1e6 * cost[way]:,.0f} us",
+                "" if way == "one process" else f"{cost[way] / alone - 1:+.1%}",
+            ]
+            for way in found
+        ],
+        "Processor time of all processes, one thread in each; the least of the runs.",
+    )
+
+
 def main() -> None:
     """Measure, and write the page."""
     arguments = options("cluster", __doc__).parse_args()
@@ -113,6 +185,8 @@ def main() -> None:
         alone, judging = (min(timings[name].seconds) for name in ("plain", "judge"))
         resident = psutil.Process().memory_info().rss
         sent, answered = len(pickle.dumps((partial(judge, job), one))), len(pickle.dumps(judge(job, one)))
+        sizes, group = ((2, 4), 200) if arguments.quick else ((2, 6), 5_000)
+        commands = whole_commands(folder, model, sizes, group, 1 if arguments.quick else min(3, arguments.repeats))
         each: dict[str, float] = {}
         for way, workers, close in ways(counts):
             each[way] = per_task(job, one, workers(), tasks)
@@ -129,6 +203,7 @@ def main() -> None:
         f"Goal: below {GOAL:.0%}. The least of {arguments.repeats} runs. A task takes {sent:,} bytes pickled, its"
         f" answer {answered:,}. This process holds {resident / 2**20:,.0f} MiB after it.",
     )
+    whole = commands_table(commands, sizes, group)
     measurements = {
         "rows": rows,
         "plain_seconds": timings["plain"].seconds,
@@ -137,17 +212,18 @@ def main() -> None:
         "task_bytes": sent,
         "answer_bytes": answered,
         "resident_bytes": resident,
+        "command_seconds": commands,
     }
     result = Result(
         "Many files, on a cluster",
         (__doc__ or "").partition("\n\n")[2],
         "python -m benchmarks.cluster",
-        [found],
+        [found, whole],
         measurements,
         machine(),
         versions(["distributed", "pyarrow", "numpy"]),
     )
-    print(found.markdown())
+    print(found.markdown(), whole.markdown(), sep="\n")
     save("cluster", result, arguments.output)
 
 

@@ -1,6 +1,6 @@
 """What do verdicts teach? Anomalies found by questions about the most abnormal row, against coniferest's forests.
 
-    python -m benchmarks.feedback FOLDER [--seeds 2]
+    python -m benchmarks.feedback FOLDER [--seeds 2] [--processes 16]
 
 FOLDER holds ADBench's sets (`benchmarks.adbench`); of those beyond 10,000 rows, 10,000 are drawn. Whoever is asked
 knows the labels. Then 60 questions about one half of the rows, and average precision on the other, before and after.
@@ -12,6 +12,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from sklearn.metrics import average_precision_score
 from benchmarks import adbench
 from benchmarks.harness import FOLDER, Result, Table, machine, save, versions
 from benchmarks.plots import draw_counts
+from benchmarks.processes import add_processes, spread
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 
 QUESTIONS = 60
@@ -85,7 +87,7 @@ class Coniferest:
             self.model.fit_known(X, X[self.rows], np.array(self.verdicts))
 
 
-LEARNERS: Mapping[str, Callable[[Rows, int], Learner]] = {
+LEARNERS: dict[str, Callable[[Rows, int], Learner]] = {
     WITHOUT: lambda X, seed: Ours(MLXIsolationForest(100, random_state=seed), X, learns=False),
     DEPTH: lambda X, seed: Ours(MLXIsolationForest(100, random_state=seed), X),
     DENSITY: lambda X, seed: Ours(MLXIsolationForest(100, scoring="density", random_state=seed), X),
@@ -117,23 +119,33 @@ def halves(name: str, X: Rows, y: NDArray[np.int64], seed: int, questions: int) 
     return float(before), float(average_precision_score(y[there], -learner.scores(X[there])))
 
 
-def measure(folder: Path, n_seeds: int, questions: int) -> dict[str, Any]:
+def measured_of(folder: Path, name: str, seed: int, who: str, questions: int) -> dict[str, Any]:
+    """What one learner finds in a set, in what seconds of processor time, and its precision on the other half."""
+    X, y = next((X, y) for each, X, y in adbench.sets(folder) if each == name)
+    drawn = np.random.default_rng(seed).permutation(len(X))[: adbench.LARGEST]
+    rows, truth = X[drawn], y[drawn]
+    began = time.process_time()
+    found = asked(LEARNERS[who](rows, seed), rows, truth, questions)
+    told: dict[str, Any] = {"found": found, "seconds": time.process_time() - began}
+    told["halves"] = halves(who, rows, truth, seed, questions) if who in (DEPTH, DENSITY, BLENDED) else None
+    return {"rows": len(rows), "anomalies": int(truth.sum()), **told}
+
+
+def measure(folder: Path, n_seeds: int, questions: int, processes: int = 1) -> dict[str, Any]:
     """By set, and by learner: the curves, seconds of processor time, and precision on the other half, one a seed."""
     measured: dict[str, Any] = {}
-    for name, X, y in adbench.sets(folder):
-        of_set: dict[str, Any] = {who: {"found": [], "seconds": [], "halves": []} for who in LEARNERS}
-        for seed in range(n_seeds):
-            drawn = np.random.default_rng(seed).permutation(len(X))[: adbench.LARGEST]
-            rows, truth = X[drawn], y[drawn]
-            for who, make in LEARNERS.items():
-                began = time.process_time()
-                of_set[who]["found"].append(asked(make(rows, seed), rows, truth, questions))
-                of_set[who]["seconds"].append(time.process_time() - began)
-                if who in (DEPTH, DENSITY, BLENDED):
-                    of_set[who]["halves"].append(halves(who, rows, truth, seed, questions))
-        measured[name] = {"rows": len(rows), "anomalies": int(truth.sum()), **of_set}
-        print(name, {who: [one[-1] for one in told["found"]] for who, told in of_set.items()}, flush=True)
-    return measured
+    # The largest first, so that none is left for one process at the end.
+    names = [name for name, X, _ in sorted(adbench.sets(folder), key=lambda one: -one[1].size)]
+    tasks = [(folder, name, seed, who, questions) for name in names for seed in range(n_seeds) for who in LEARNERS]
+    for (_, name, seed, who, _), told in zip(tasks, spread(measured_of, tasks, processes), strict=True):
+        of_set = measured.setdefault(name, {each: told.pop(each) for each in ("rows", "anomalies")})
+        mine = of_set.setdefault(who, {"found": [], "seconds": [], "halves": []})
+        mine["found"].append(told["found"])
+        mine["seconds"].append(told["seconds"])
+        if told["halves"] is not None:
+            mine["halves"].append(told["halves"])
+        print(f"{name}, seed {seed}, {who}: {told['found'][-1]}", flush=True)
+    return {name: measured[name] for name in sorted(measured)}
 
 
 def _mean(of_set: Any, who: str, what: str) -> NDArray[np.float64]:
@@ -170,10 +182,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="ADBench's sets, as .npz files")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--questions", type=int, default=QUESTIONS)
+    add_processes(parser)
     parser.add_argument("--output", type=Path, default=FOLDER, help="folder for RESULTS.md and results/ (%(default)s)")
     chosen = parser.parse_args(arguments)
     here = machine()
-    measured = measure(chosen.folder, chosen.seeds, chosen.questions)
+    if find_spec("coniferest") is None:
+        for who in [who for who in LEARNERS if "coniferest" in who]:
+            print(f"{who} is left out: coniferest is not installed", flush=True)
+            del LEARNERS[who]
+    measured = measure(chosen.folder, chosen.seeds, chosen.questions, chosen.processes)
     counted = [one for one in measured.values() if one["rows"] >= FEWEST_ROWS] or list(measured.values())
     curves = {
         who: list(enumerate(np.mean([_mean(one, who, "found") for one in counted], axis=0).tolist(), 1))
@@ -188,7 +205,7 @@ def main(arguments: list[str] | None = None) -> None:
         f"What do verdicts teach? {chosen.questions} questions, each about the most abnormal row not yet asked about, "
         f"answered by the labels of ADBench's sets; 100 trees of 256 samples, {chosen.seeds} seeds. Sets of fewer than "
         f"{FEWEST_ROWS} rows count in no mean. On halves, the other half's average precision.",
-        "python -m benchmarks.feedback FOLDER",
+        f"python -m benchmarks.feedback FOLDER --seeds {chosen.seeds}",
         tables(measured, chosen.questions),
         measured,
         here,

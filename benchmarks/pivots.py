@@ -69,6 +69,7 @@ class Pivots:
             "given": self._of_gap,
             "decimals": self._of_decimals,
             "forms": self._of_form,
+            "names": self._of_form,
             "spelling": self._of_spelling,
             "dates": self._of_dates,
             "neighbours": self._of_neighbours,
@@ -207,12 +208,19 @@ class Pivots:
     def _of_neighbours(self, row: int, source: FeatureSource, reason: Contribution) -> list[str]:
         values, at = self._series(row, source)
         around = values.iloc[[i for i in range(at - 2, at + 3) if i != at and 0 <= i < len(values)]]
+        middle: Any = around.median()
+        if len(around) == 3 and 0 < at < len(values) - 1:
+            # At an end of the series that of the next on each side, if it is nearer.
+            beside: Any = values.iloc[[at - 1, at + 1]].dropna()
+            own: Any = values.iloc[at]
+            if len(beside) == 2 and abs(own - beside.median()) < abs(own - middle):
+                middle = beside.median()
         if values.dtype.kind == "M":
-            middle = pd.Timestamp(str(around.median()))
+            middle = pd.Timestamp(str(middle))
             near = abs(pd.Timestamp(reason.expected) - middle) < pd.Timedelta("1s")
             return [] if near else [f"the middle is {middle}"]
-        wrong = [] if _same(reason.expected, around.median()) else [f"the middle is {around.median()}"]
-        return wrong or self._numbers_of(reason.text, [values.iloc[at], around.median()])
+        wrong = [] if _same(reason.expected, middle) else [f"the middle is {middle}"]
+        return wrong or self._numbers_of(reason.text, [values.iloc[at], middle])
 
     def _of_run(self, row: int, source: FeatureSource, reason: Contribution) -> list[str]:
         values, at = self._series(row, source)

@@ -45,6 +45,8 @@ MODELS = {"MLXIsolationForest": "", "BlendedIsolationForest": ", blended"}
 def run(code: str, cache: Path | None = None) -> str:
     """What a process prints; with its compiled code kept in `cache`."""
     environment = dict(os.environ, PYTHONPATH=str(FOLDER.parent))
+    # Who installs has modules as bytecode; else each process would compile all that it imports.
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     if cache is not None:
         environment["NUMBA_CACHE_DIR"] = str(cache)
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)

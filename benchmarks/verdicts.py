@@ -21,6 +21,7 @@ from anomaly_detection.detector import Detector
 from anomaly_detection.features.lessons import ANOMALY, NORMAL
 from anomaly_detection.synthetic import PROFILES
 from benchmarks.harness import Result, Table, machine, options, save, versions
+from benchmarks.processes import add_processes, spread
 from benchmarks.real_tables import DATA, FILES, QUICK_ROWS, ROWS, case, tables
 
 QUESTIONS = 60
@@ -70,24 +71,32 @@ def asked(
     return {"found": np.cumsum(found).tolist(), "before": float(before), "after": float(after)}
 
 
-def measure(frames: Mapping[str, Any], seeds: int) -> list[dict[str, Any]]:
+def measured_of(name: str, frame: Any, seed: int) -> list[dict[str, Any]]:
+    """Of a table and seed, an entry for whether all kinds are real, and for each learner."""
+    measured = []
+    train, test, kinds = case(frame, seed)
+    detector = AnomalyDetectionAPI(seed=seed).fit(train).detector
+    features = detector.extract(test)[0]
+    random = np.random.default_rng(seed)
+    there = random.permutation(len(test)) % 2 == 0
+    names = sorted({*kinds} - {"normal"})
+    for real in (names, random.permutation(names)[: len(names) // 2].tolist()):
+        wrong = np.isin(kinds, real)
+        for learner in LEARNERS:
+            told = asked(copy.deepcopy(detector), learner, features, wrong, there)
+            entry = {"table": name, "seed": seed, "real": "all" if real is names else "half", "by": learner}
+            measured.append({**entry, "errors": int(wrong[~there].sum()), **told})
+    return measured
+
+
+def measure(frames: Mapping[str, Any], seeds: int, processes: int) -> list[dict[str, Any]]:
     """An entry a table, seed, whether all kinds are real, and learner."""
     measured = []
-    for name, frame in frames.items():
-        for seed in range(seeds):
-            train, test, kinds = case(frame, seed)
-            detector = AnomalyDetectionAPI(seed=seed).fit(train).detector
-            features = detector.extract(test)[0]
-            random = np.random.default_rng(seed)
-            there = random.permutation(len(test)) % 2 == 0
-            names = sorted({*kinds} - {"normal"})
-            for real in (names, random.permutation(names)[: len(names) // 2].tolist()):
-                wrong = np.isin(kinds, real)
-                for learner in LEARNERS:
-                    told = asked(copy.deepcopy(detector), learner, features, wrong, there)
-                    entry = {"table": name, "seed": seed, "real": "all" if real is names else "half", "by": learner}
-                    measured.append({**entry, "errors": int(wrong[~there].sum()), **told})
-                    print({key: value for key, value in measured[-1].items() if key != "found"}, flush=True)
+    tasks = [(name, frame, seed) for name, frame in frames.items() for seed in range(seeds)]
+    for found in spread(measured_of, tasks, processes):
+        for each in found:
+            print({key: value for key, value in each.items() if key != "found"}, flush=True)
+        measured += found
     return measured
 
 
@@ -112,13 +121,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = [*FILES, *PROFILES]
     parser.add_argument("--data", type=Path, default=DATA, help="folder of real tables (%(default)s)")
     parser.add_argument("--tables", nargs="+", choices=names, default=names, help="which tables (all)")
+    add_processes(parser)
     given = parser.parse_args(arguments)
     seeds, rows = (1, QUICK_ROWS) if given.quick else (given.repeats, ROWS)
     facts = machine()
     frames, skipped = tables(given.data, given.tables, rows)
     for name, why in skipped.items():
         print(f"{name} skipped: {why}", flush=True)
-    measured = measure(frames, seeds)
+    measured = measure(frames, seeds, given.processes)
     about = (
         f"{QUESTIONS} verdicts on the worst records of one part of a table with errors in 2 % of its rows, and"
         f" what they are worth for another part. Seeds 0 to {seeds - 1}. The rule was chosen on superstore, classic and"

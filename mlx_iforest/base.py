@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import issparse
 from sklearn.base import _fit_context
 from sklearn.utils.validation import _check_sample_weight, _get_feature_names
 
 from mlx_iforest.backends import BackendChoice, choose_backend
 from mlx_iforest.backends.crossover import Work
-from mlx_iforest.batches import as_float32, is_plain
+from mlx_iforest.batches import as_float32, is_plain, issparse
 from mlx_iforest.compress.pruning import prune
 from mlx_iforest.compress.quantization import PackedForest, quantize_forest, stored_bytes
 from mlx_iforest.feedback import as_verdicts, leaves_of

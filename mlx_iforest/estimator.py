@@ -11,42 +11,28 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 from sklearn.base import _fit_context, clone
 from sklearn.utils._param_validation import Interval, RealNotInt, StrOptions
 
 from mlx_iforest.backends import BACKENDS, choose_backend
 from mlx_iforest.base import BaseIsolationForest, Grown, Matrix, MatrixLike, grow_trees
+from mlx_iforest.batches import issparse
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.model import FittedModel, ScoredForest
 from mlx_iforest.moving import follow
 from mlx_iforest.randomness import draw_seed
 from mlx_iforest.resources import Resources
-from mlx_iforest.score_function import DENSITY, Depth, Given, ScoreFunction
-from mlx_iforest.stream import Rows, Stream
+from mlx_iforest.score_function import LEAF_VALUE, MOST_EVIDENCE, Given, mean_score
+from mlx_iforest.stream import WINDOW, Rows, Stream
 
 if TYPE_CHECKING:
     from sklearn.ensemble import IsolationForest
 
-__all__ = ["LEAF_VALUE", "MLXIsolationForest", "mean_score"]
-
-LEAF_VALUE = {"depth": "path_length", "density": "log_density"}
-"""What counts of a leaf, by `scoring`."""
+__all__ = ["MLXIsolationForest"]
 
 _USUAL = 0.95
-MOST_EVIDENCE = 1e6
-"""What evidence may begin to count at."""
-
-WINDOW = 4096
-"""Rows of a stream that are kept, where `window` is not set."""
-
 Self = TypeVar("Self", bound="MLXIsolationForest")
-
-
-def mean_score(n_trees: int, leaf_value: str, max_samples: int) -> ScoreFunction:
-    """The score of a forest of one kind of trees, each grown on `max_samples` rows."""
-    return ScoreFunction.of_mean(n_trees, leaf_value, DENSITY if leaf_value == "log_density" else Depth(max_samples))
 
 
 def _usual_evidence(X: Matrix, column: int) -> float:

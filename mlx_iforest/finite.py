@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn import get_config
-from sklearn.utils import assert_all_finite
 
 from mlx_iforest.batches import as_float32
 from mlx_iforest.threads import run
@@ -44,7 +44,7 @@ def check_finite(X: NDArray[Any], n_threads: int = 1) -> None:
     ValueError
         In scikit-learn's words.
     """
-    if X.dtype.kind != "f" or get_config()["assume_finite"]:
+    if X.dtype.kind != "f" or _assumes_finite():
         return
     # Kernels would be compiled anew for other types of numbers, read-only arrays and steps.
     compiled = _compiled() if X.flags.forc and X.flags.writeable and X.dtype in (np.float32, np.float64) else None
@@ -53,9 +53,19 @@ def check_finite(X: NDArray[Any], n_threads: int = 1) -> None:
 
     def check(chunk: Flat) -> None:
         if reaches(chunk, limit):
+            from sklearn.utils import assert_all_finite
+
             assert_all_finite(as_float32(chunk), allow_nan=True, input_name="X")
 
     run(check, list(_chunks(X, CHUNK if compiled is None else COMPILED_CHUNK)), n_threads)
+
+
+def _assumes_finite() -> bool:
+    """scikit-learn's setting; where nobody has loaded it, nobody but its environment variable has set it."""
+    get_config = getattr(sys.modules.get("sklearn"), "get_config", None)
+    if get_config is not None:
+        return bool(get_config()["assume_finite"])
+    return bool(os.environ.get("SKLEARN_ASSUME_FINITE"))
 
 
 def reaches_plainly(values: Flat, limit: float) -> bool:

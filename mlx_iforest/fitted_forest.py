@@ -9,12 +9,11 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from mlx_iforest.backends import BackendChoice
-from mlx_iforest.batches import as_float32
+from mlx_iforest.batches import as_float32, issparse
 from mlx_iforest.device_arrays import library_of
 from mlx_iforest.device_arrays import score as score_array
 from mlx_iforest.explain.shapley import Explanation, explain

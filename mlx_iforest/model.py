@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 
 from mlx_iforest.backends import Backend, BackendChoice
 from mlx_iforest.backends.crossover import Work
-from mlx_iforest.batches import as_float32, batches, rows_in_memory
+from mlx_iforest.batches import as_float32, batches, issparse, rows_in_memory
 from mlx_iforest.feedback import Feedback
 from mlx_iforest.finite import check_finite
 from mlx_iforest.forest import Forest

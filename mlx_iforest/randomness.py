@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import check_random_state
 
 __all__ = [
     "Stream",
@@ -93,6 +92,8 @@ def draw_seed(random_state: int | np.random.RandomState | None) -> int:
         generator = _reseeded.state
         generator.seed(int(random_state))
     else:
+        from sklearn.utils import check_random_state
+
         generator = check_random_state(random_state)
     words = generator.randint(0, 2**32, size=2, dtype=np.uint64)
     return int(words[0]) | int(words[1]) << 32

@@ -7,12 +7,12 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
-from joblib import effective_n_jobs
 from numpy.typing import NDArray
 
 from mlx_iforest.backends import Backend, BackendChoice, BackendUnavailableError, backend_for, choose_backend
 from mlx_iforest.backends.crossover import Work
 from mlx_iforest.batches import as_float32, batches
+from mlx_iforest.cores import effective_n_jobs
 from mlx_iforest.forest import Forest
 
 __all__ = ["Resources", "threads"]
@@ -21,7 +21,7 @@ __all__ = ["Resources", "threads"]
 def threads(n_jobs: int | None, owner: str) -> int:
     """How many threads a parameter means, which may have been set since it was checked."""
     _check_n_jobs(n_jobs, owner)
-    return int(effective_n_jobs(n_jobs))
+    return effective_n_jobs(n_jobs)
 
 
 def _check_n_jobs(n_jobs: Any, owner: str) -> None:

@@ -24,9 +24,29 @@ from mlx_iforest.scoring import (
     soft_minimum_and_slopes,
 )
 
-__all__ = ["BLEND", "DENSITY", "Depth", "Given", "Identity", "Link", "Logistic", "Part", "ScoreFunction", "View"]
+__all__ = [
+    "BLEND",
+    "DENSITY",
+    "LEAF_VALUE",
+    "MOST_EVIDENCE",
+    "Depth",
+    "Given",
+    "Identity",
+    "Link",
+    "Logistic",
+    "Part",
+    "ScoreFunction",
+    "View",
+    "mean_score",
+]
 
 Floats = NDArray[np.float64]
+
+LEAF_VALUE = {"depth": "path_length", "density": "log_density"}
+"""What counts of a leaf, by `scoring`."""
+
+MOST_EVIDENCE = 1e6
+"""What evidence may begin to count at."""
 
 
 class Link(Protocol):
@@ -266,3 +286,8 @@ class ScoreFunction(_Declared):
             fits, too_far = (middle, too_far) if self.largest_change(low, high, middle) <= change else (fits, middle)
         # A hair less, so that no rounding of a sum over the trees brings the bound above the tolerance.
         return fits * (1 - 1e-9)
+
+
+def mean_score(n_trees: int, leaf_value: str, max_samples: int) -> ScoreFunction:
+    """The score of a forest of one kind of trees, each grown on `max_samples` rows."""
+    return ScoreFunction.of_mean(n_trees, leaf_value, DENSITY if leaf_value == "log_density" else Depth(max_samples))

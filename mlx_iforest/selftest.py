@@ -17,12 +17,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
-from joblib import cpu_count
 from numpy.typing import NDArray
 
 from mlx_iforest.backends import available_backends, choose_backend, describe_system, get_backend
 from mlx_iforest.backends.crossover import Work, cpu_is_faster
 from mlx_iforest.backends.reference import ReferenceBackend
+from mlx_iforest.cores import cores
 from mlx_iforest.estimator import MLXIsolationForest
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
@@ -187,7 +187,7 @@ def _growing(
         plan = GrowthPlan(1, 0, n_trees, n_samples, n_features, subsample, n_features)
         row = [f"{n_trees} trees of {subsample:,} from {n_samples:,} x {n_features}"]
         for backend in backends.values():
-            grow = partial(backend.grow, X, plan, n_threads=cpu_count())
+            grow = partial(backend.grow, X, plan, n_threads=cores())
             row.append(_text(grow, budget, lambda seconds: f"{seconds * 1e3:.2f}"))
         rows.append(row)
     return rows
@@ -251,7 +251,7 @@ def _expected_crossover() -> str:
     """What 'auto' goes by, for the model of `_crossover`."""
     forest = _models(["numba"], 8)["numba"].forest_
     sizes = [4**k for k in range(16)]
-    slower = [n for n in sizes if cpu_is_faster(Work.scoring(forest, n), cpu_count())[0]]
+    slower = [n for n in sizes if cpu_is_faster(Work.scoring(forest, n), cores())[0]]
     n_rows = 4 * max(slower, default=0)
     if n_rows > sizes[-1]:
         return f"none up to {sizes[-1] * forest.n_trees:,} rows x trees"
@@ -286,7 +286,7 @@ def main(arguments: list[str] | None = None) -> int:
     started = time.perf_counter()
     system = describe_system()
     print("# Self-test of mlx_iforest\n")
-    print(_listed({**_versions(), **{k: system[k] for k in ("python", "machine", "auto")}, "cores": cpu_count()}))
+    print(_listed({**_versions(), **{k: system[k] for k in ("python", "machine", "auto")}, "cores": cores()}))
     missing = available_backends()
     print("\n## Backends\n\n" + _listed({name: why or system["backends"][name] for name, why in missing.items()}))
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlx_iforest.backends import BACKENDS
 from mlx_iforest.backends.base import BackendChoice
-from mlx_iforest.base import BaseIsolationForest
-from mlx_iforest.blended import FIRST_VIEWS, BlendedIsolationForest, blended_score
-from mlx_iforest.compress.quantization import BITS, Levels, PackedForest
+from mlx_iforest.compress.quantization import BITS
 from mlx_iforest.convert.declared import (
     Arrays,
     Dict,
@@ -23,38 +21,36 @@ from mlx_iforest.convert.declared import (
     Optional,
     Record,
     StateError,
-    place,
-    refuse_other_keys,
     shown,
 )
 from mlx_iforest.convert.declared_values import Array, Flag, Number, Strings, Text, Whole
-from mlx_iforest.estimator import MOST_EVIDENCE, WINDOW, MLXIsolationForest, mean_score
 from mlx_iforest.feedback import MOST_VERDICTS
 from mlx_iforest.forest import (
-    ARRAYS,
     LARGEST_INT32,
     LEAF_VALUES,
     MOST_FEATURES,
-    MOST_LEVELS,
     Forest,
-    InvalidForestError,
-    split_levels,
 )
+from mlx_iforest.forest_state import FOREST
+from mlx_iforest.loaded import LoadedForest
+from mlx_iforest.members import FIRST_VIEWS, blended_score
 from mlx_iforest.model import FittedModel, ScoredForest
 from mlx_iforest.offsets import HIGHEST, LOWEST
+from mlx_iforest.parameters import KINDS, are_surely_fine
 from mlx_iforest.performance import Performance
 from mlx_iforest.resources import Resources
-from mlx_iforest.score_function import Given
+from mlx_iforest.score_function import MOST_EVIDENCE, Given, mean_score
 from mlx_iforest.scoring import RESOLUTION, Spread
-from mlx_iforest.stream import Stream
+from mlx_iforest.stream import WINDOW, Stream
+
+if TYPE_CHECKING:
+    from mlx_iforest.base import BaseIsolationForest
 
 __all__ = ["FOREST", "MODEL", "StateError", "from_state", "to_state"]
 
 RESOURCES = ("batch_size", "n_jobs")
 """Parameters that say what scoring may take of a machine. They are its user's: no file has them, and of one that does
 they are not believed."""
-
-_UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
 
 
 def to_state(model: BaseIsolationForest) -> tuple[Arrays, dict[str, Any]]:
@@ -92,10 +88,10 @@ def from_state(arrays: Arrays, values: Any) -> BaseIsolationForest:
         Data that `to_state` does not make; the message names the first fault.
     """
     left = dict(arrays)
-    model: BaseIsolationForest = MODEL.decode(values, "model", left)
+    model: LoadedForest = MODEL.decode(values, "model", left)
     if left:
         raise StateError(f"{next(iter(left))}: nothing refers to this array")
-    return model
+    return model.estimator()
 
 
 _MOST_PRUNED = 10_000
@@ -147,123 +143,6 @@ def _decode_random_state(found: Any, at: str, arrays: Arrays) -> np.random.Rando
     return state
 
 
-_LEVELS = Record(
-    Levels,
-    {"values": Array("float32"), "counts": Array(_UNSIGNED), "codes": Optional(Array(_UNSIGNED))},
-)
-_PACKED = Record(
-    PackedForest,
-    {
-        "n_features": Whole(1, MOST_FEATURES),
-        "tree_nodes": Array(_UNSIGNED),
-        "is_split": Array("uint8"),
-        "missing_left": Array("uint8"),
-        "feature": Array(_UNSIGNED),
-        "threshold": _LEVELS,
-        "leaf_samples": Array(_UNSIGNED),
-        "leaf_values": Dict(_LEVELS),
-    },
-)
-
-
-class _Forest(Kind):
-    """A forest, packed; what was unpacked is a valid one."""
-
-    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
-        packed = value if isinstance(value, PackedForest) else PackedForest.of(value)
-        parts = dict(vars(packed))
-        others = parts.pop("others")
-        values = Fields(_PACKED.kinds).encode(parts, at, arrays)
-        return {**values, "others": Fields(_OTHERS, _OTHERS).encode(others, place(at, "others"), arrays)}
-
-    def decode(self, found: Any, at: str, arrays: Arrays) -> Forest:
-        found = refuse_other_keys(found, [*_PACKED.kinds, "others"], at)
-        parts = {name: found[name] for name in _PACKED.kinds}
-        values = Fields(_PACKED.kinds).decode(parts, at, arrays)
-        others = Fields(_OTHERS, _OTHERS).decode(found["others"], place(at, "others"), arrays)
-        packed = PackedForest(**values, others=others)
-        fault = _fault(packed)
-        if fault is not None:
-            raise StateError(f"{at}: {fault}")
-        try:
-            return packed.unpack().validate()
-        except InvalidForestError as error:
-            raise StateError(f"{at}: {error}") from error
-
-
-FOREST = _Forest()
-
-_OTHERS = {
-    name: Array(np.dtype(dtype).name, dimensions)
-    for name, (dtype, dimensions) in ARRAYS.items()
-    if name != "tree_start"
-}
-
-
-def _fault(packed: PackedForest) -> str | None:
-    """Why a forest cannot be unpacked in time and memory that go with its bytes; None where it can."""
-    sizes = packed.tree_nodes
-    # Before any sum: a few bytes may name more nodes than memory holds.
-    if not sizes.size or int(sizes.max()) > 8 * packed.is_split.size:
-        return "'tree_nodes' names more nodes than there are"
-    sizes = sizes.astype(np.int64)
-    n_nodes = int(sizes.sum())
-    if packed.is_split.size != -(-n_nodes // 8) or np.any(sizes % 2 == 0):
-        return f"'is_split' and 'tree_nodes' do not go together: {packed.is_split.size} bytes for {n_nodes} nodes"
-    is_split = np.unpackbits(packed.is_split, count=n_nodes)
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    splits_before = np.concatenate([[0], np.cumsum(is_split, dtype=np.int64)])
-    if np.any(2 * np.diff(splits_before[starts]) + 1 != sizes):
-        return "'is_split' does not give every tree one leaf more than splits"
-    n_splits = int(splits_before[-1])
-    lengths = {
-        "feature": (packed.feature, n_splits),
-        "missing_left": (packed.missing_left, -(-n_splits // 8)),
-        "leaf_samples": (packed.leaf_samples, n_nodes - n_splits),
-    }
-    for name, (array, length) in lengths.items():
-        if len(array) != length:
-            return f"'{name}' has {len(array)} entries; expected {length}"
-    if packed.feature.size and int(packed.feature.max()) >= packed.n_features:
-        return f"'feature' must be below {packed.n_features}"
-    if int(packed.leaf_samples.min()) < 1 or int(packed.leaf_samples.max()) > LARGEST_INT32:
-        return "'leaf_samples' must be at least 1 and fit into 32 bits"
-    leaves = packed.leaf_samples.astype(np.int64)
-    if int(np.add.reduceat(leaves, starts[:-1] - splits_before[starts[:-1]]).max()) > LARGEST_INT32:
-        return "'leaf_samples' of a tree must add up to what fits into 32 bits"
-    if not packed.leaf_values.keys() <= LEAF_VALUES.keys():
-        return "'leaf_values' holds what is no value of a leaf"
-    one_group = np.zeros(n_nodes - n_splits, np.int64)
-    tables = [("threshold", packed.threshold, packed.feature.astype(np.int64), packed.n_features)]
-    tables += [(name, table, one_group, 1) for name, table in packed.leaf_values.items()]
-    for name, table, group, n_groups in tables:
-        fault = _levels_fault(table, group, n_groups)
-        if fault is not None:
-            return f"'{name}' {fault}"
-    split = is_split.astype(np.bool_)
-    before = splits_before[:-1] - np.repeat(splits_before[starts[:-1]], sizes)
-    left = np.where(split, 1 + 2 * before, -1)
-    for level, _ in enumerate(split_levels(starts, left)):
-        if level > MOST_LEVELS:
-            return f"a tree has more than {MOST_LEVELS} levels"
-    return None
-
-
-def _levels_fault(table: Levels, group: NDArray[np.int64], n_groups: int) -> str | None:
-    """What is wrong with a table of values and the codes into it; None where nothing is."""
-    if table.codes is None:
-        fits = len(table.values) == len(group) and not len(table.counts)
-        return None if fits else f"has {len(table.values)} values; expected {len(group)}"
-    if len(table.codes) != len(group) or len(table.counts) != n_groups:
-        return f"has {len(table.codes)} codes in {len(table.counts)} groups; expected {len(group)} in {n_groups}"
-    if table.counts.size and int(table.counts.max()) > len(table.values):
-        return "counts more values than it has"
-    counts = table.counts.astype(np.int64)
-    if int(counts.sum()) != len(table.values) or np.any(table.codes >= counts[group]):
-        return "has codes of values that are not there"
-    return None
-
-
 _LARGEST_VALUE = max(high for _, high in LEAF_VALUES.values())
 _SPREAD = Record(
     Spread,
@@ -295,12 +174,12 @@ _MOVED = {
 }
 """What only a model has that follows a stream: window, rows seen, renewals, when the next is due; and the last rows."""
 
-_OWN: dict[type[BaseIsolationForest], dict[str, Kind]] = {
-    MLXIsolationForest: {
+_OWN: dict[str, dict[str, Kind]] = {
+    "MLXIsolationForest": {
         "_counted": List(Fixed(Text(tuple(LEAF_VALUES)), Optional(_SPREAD)), tuple),
         "_evidence_start": Number(0.0, MOST_EVIDENCE),
     },
-    BlendedIsolationForest: {
+    "BlendedIsolationForest": {
         "_member_trees": List(Fixed(Whole(), Whole())),
         "_spreads": List(List(_SPREAD)),
         "_views": List(Dict(Number())),
@@ -310,32 +189,34 @@ _OWN: dict[type[BaseIsolationForest], dict[str, Kind]] = {
 
 @dataclass(frozen=True)
 class _Model(Kind):
-    """A fitted estimator, named by ``kind``."""
+    """A fitted estimator, named by ``kind``; what is read is a `LoadedForest`."""
 
     def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
-        if type(value) not in _OWN:
-            known = " or ".join(cls.__name__ for cls in _OWN)
-            raise StateError(f"{at}: expected a {known}, found {shown(value)}")
+        import mlx_iforest
+
+        kind = type(value).__name__
+        if kind not in _OWN or type(value) is not getattr(mlx_iforest, kind):
+            raise StateError(f"{at}: expected a {' or '.join(_OWN)}, found {shown(value)}")
         if not hasattr(value, "forest_"):
             raise StateError(f"{at}: it is not fitted")
         kept = _attributes(value)
-        fields = _fields(type(value)).encode(kept, at, arrays)
-        _check_model(type(value), kept, at)
-        return {"kind": type(value).__name__, **fields}
+        fields = _fields(kind).encode(kept, at, arrays)
+        _check_model(kind, kept, at)
+        return {"kind": kind, **fields}
 
-    def decode(self, found: Any, at: str, arrays: Arrays) -> BaseIsolationForest:
-        kinds = {cls.__name__: cls for cls in _OWN}
+    def decode(self, found: Any, at: str, arrays: Arrays) -> LoadedForest:
         kind = found.get("kind") if isinstance(found, dict) else None
-        if not isinstance(kind, str) or kind not in kinds:
-            raise StateError(f"{at}: expected the kind {' or '.join(kinds)}, found {shown(kind)}")
+        if not isinstance(kind, str) or kind not in _OWN:
+            raise StateError(f"{at}: expected the kind {' or '.join(_OWN)}, found {shown(kind)}")
         # Files of before have resources.
         rest = {name: one for name, one in found.items() if name not in ("kind", *RESOURCES)}
-        state = _fields(kinds[kind]).decode(rest, at, arrays)
-        _check_model(kinds[kind], state, at)
-        model = kinds[kind]()
-        model.__dict__.update({name: state[name] for name in model._get_param_names() if name in state})
-        model._model = _fitted_model(kind, state)
-        return model
+        state = _fields(kind).decode(rest, at, arrays)
+        _check_model(kind, state, at)
+        return LoadedForest(kind, _parameters(kind, state), _fitted_model(kind, state))
+
+
+def _parameters(kind: str, state: dict[str, Any]) -> dict[str, Any]:
+    return {name: state[name] for name in KINDS[kind] if name in state}
 
 
 def _attributes(estimator: BaseIsolationForest) -> dict[str, Any]:
@@ -354,7 +235,7 @@ def _attributes(estimator: BaseIsolationForest) -> dict[str, Any]:
     if (stream := model.stream) is not None:
         own["_stream"] = np.array([stream.window, stream.seen, stream.renewals, stream.due])
         own["_stream_rows"] = stream.rows
-    if isinstance(estimator, BlendedIsolationForest):
+    if type(estimator).__name__ == "BlendedIsolationForest":
         own = {
             "_member_trees": [(part.first, part.stop) for part in parts],
             "_spreads": [[view.spread for view in part.views] for part in parts],
@@ -403,23 +284,27 @@ def _fitted_model(kind: str, state: dict[str, Any]) -> FittedModel:
     return model.taught(model.log().with_more(state["_feedback_leaves"], state["feedback_"]))
 
 
-def _fields(cls: type[BaseIsolationForest]) -> Fields:
+def _fields(kind: str) -> Fields:
     """What a file holds of a fitted estimator."""
-    names = [name for name in cls._get_param_names() if name not in RESOURCES]
+    names = [name for name in sorted(KINDS[kind]) if name not in RESOURCES]
     optional = ("feature_names_in_", "window", "history", "_views", *_GIVEN, *_TAUGHT, *_MOVED)
-    moved = _MOVED if cls is MLXIsolationForest else {}
-    return Fields({**dict.fromkeys(names, _Parameter()), **_SHARED, **_OWN[cls], **_TAUGHT, **moved}, optional)
+    moved = _MOVED if kind == "MLXIsolationForest" else {}
+    return Fields({**dict.fromkeys(names, _Parameter()), **_SHARED, **_OWN[kind], **_TAUGHT, **moved}, optional)
 
 
-def _check_model(cls: type[BaseIsolationForest], state: dict[str, Any], at: str) -> None:
+def _check_model(kind: str, state: dict[str, Any], at: str) -> None:
     """Refuse parameters that a fit would refuse, and attributes that do not go together."""
     fault = _model_fault(state)
     if fault is not None:
         raise StateError(f"{at}: {fault}")
-    try:
-        cls(**{name: state[name] for name in cls._get_param_names() if name in state})._validate_params()
-    except ValueError as error:
-        raise StateError(f"{at}: {str(error).splitlines()[0]}") from error
+    parameters = _parameters(kind, state)
+    if not are_surely_fine(kind, parameters):
+        import mlx_iforest
+
+        try:
+            getattr(mlx_iforest, kind)(**parameters)._validate_params()
+        except ValueError as error:
+            raise StateError(f"{at}: {str(error).splitlines()[0]}") from error
     asked, there = state["n_estimators"], state["forest_"].n_trees
     if asked != there and not (state["pruned_"] and there < asked <= max(_MOST_PRUNED, 100 * there)):
         raise StateError(f"{at}: 'n_estimators' is {shown(asked)}, but the forest has {there} trees")

@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from mlx_iforest.forest import Forest
 
-__all__ = ["GROUPS", "Rows", "Stream"]
+__all__ = ["GROUPS", "WINDOW", "Rows", "Stream"]
 
 GROUPS = 10
 """Of trees that are renewed together; a forest of fewer trees has one group a tree."""
+
+WINDOW = 4096
+"""Rows of a stream that are kept, where `window` is not set."""
 
 Rows = NDArray[np.float32]
 

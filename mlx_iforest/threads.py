@@ -12,7 +12,7 @@ from functools import cache
 from threading import Condition, Lock, current_thread
 from typing import TypeVar
 
-from joblib import cpu_count
+from mlx_iforest.cores import cores
 
 __all__ = ["FEWEST_THREADED_ROWS", "run"]
 
@@ -85,7 +85,7 @@ def run(task: Callable[[Item], Outcome], items: Sequence[Item], n_threads: int) 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, cpu_count() - 1), thread_name_prefix="mlx_iforest")
+    return ThreadPoolExecutor(max(1, cores() - 1), thread_name_prefix="mlx_iforest")
 
 
 class _Running:

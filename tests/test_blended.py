@@ -12,9 +12,10 @@ from sklearn.metrics import roc_auc_score
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.backends import get_backend
 from mlx_iforest.backends.reference import leaf
-from mlx_iforest.blended import RECIPES, TAMING, Columns, member_trees
+from mlx_iforest.blended import TAMING, Columns
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.guards import guarded
+from mlx_iforest.members import RECIPES, member_trees
 from mlx_iforest.score_function import BLEND
 from mlx_iforest.scoring import Spread
 

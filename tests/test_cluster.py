@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -28,10 +29,12 @@ from anomaly_detection.calibration.drift import DriftWarning, find_drift
 from anomaly_detection.calibration.thresholds import Conformal
 from anomaly_detection.cli import main, partitions
 from anomaly_detection.cluster import partition as partition_module
+from anomaly_detection.cluster.choosing import choose, hashes
+from anomaly_detection.cluster.covering import LevelCounts
 from anomaly_detection.cluster.judging import judged
 from anomaly_detection.cluster.partition import Failure, Partition, look_at
 from anomaly_detection.cluster.running import Workers, dask_cluster, local_workers, outcomes
-from anomaly_detection.cluster.sampling import choose, hashes, sampled
+from anomaly_detection.cluster.sampling import sampled
 from anomaly_detection.cluster.scoring import Judged, score_files
 from anomaly_detection.cluster.store import matching
 from anomaly_detection.data.chunks import read_table
@@ -41,7 +44,7 @@ from anomaly_detection.settings import RECIPE
 from anomaly_detection.synthetic import generate
 
 COLUMNS = ["timestamp", "order_quantity", "lead_time", "supplier", "month"]
-TOGETHER = ("neighbours", "runs", "dates", "copies", "readings")
+TOGETHER = ("neighbours", "runs", "courses", "dates", "copies", "readings")
 FOUND = ["anomaly_score", "severity", "p_value", "is_anomaly", "reason"]
 
 
@@ -430,10 +433,74 @@ def test_a_sample_depends_on_seed_files_and_rows_alone(tmp_path: Path) -> None:
     assert not sampled(str(tmp_path / "0"), 100, 43, None, quiet)[0].equals(samples[0])
 
 
+def test_levels_that_a_sample_has_too_seldom_are_added_however_files_are_split(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    frames = {}
+    for name in ("a", "b"):
+        # 4 common carriers, 3 with six records in both files, 2 with two, and as many codes as records.
+        carriers = random.choice(["A", "B", "C", "D"], 1000).astype(object)
+        carriers[:9] = ["R", "S", "T"] * 3
+        carriers[9] = f"slip {name}"
+        carriers[10:11] = ["again"]
+        carriers[11] = None
+        frames[name] = pd.DataFrame(
+            {
+                "carrier": random.permutation(carriers),
+                "code": [f"{name}-{row}" for row in range(1000)],
+                "row": np.arange(1000),
+                "mode": pd.Categorical(random.choice(["x", "y"], 1000)),
+            }
+        )
+    samples = []
+    for number, rows in enumerate((90, 1000)):
+        folder = tmp_path / f"{number}"
+        folder.mkdir()
+        for name, frame in frames.items():
+            write(frame, folder / f"{name}.parquet", rows)
+        for workers in (None, threads(2), threads(7)):
+            found, there = sampled(str(folder), 500, 3, workers, quiet)
+            assert there == 2000
+            samples.append(found)
+    for other in samples[1:]:
+        pd.testing.assert_frame_equal(samples[0], other, check_exact=True)
+    # By the definition, word by word: the smallest hashes of all, and of each level that is there five times.
+    ranked = sorted(
+        (int(value), name, row)
+        for name in frames
+        for row, value in enumerate(hashes(3, f"{name}.parquet", np.arange(1000)))
+    )
+    chosen = set(ranked[:500])
+    both = pd.concat(frames.values())["carrier"].value_counts()
+    assert both["R"] == 6
+    for level in both[both >= 5].index:
+        having = [place for place in ranked if frames[place[1]]["carrier"].iloc[place[2]] == level]
+        chosen |= set(having[:2])
+    expected = [f"{name}-{row}" for name, row in sorted((name, row) for _, name, row in chosen)]
+    assert samples[0]["code"].tolist() == expected
+    assert len(expected) > 500
+    times = samples[0]["carrier"].value_counts()
+    assert times[["R", "S", "T"]].min() >= 2
+
+
+def test_more_than_a_twentieth_is_not_added_and_what_has_many_levels_is_left_alone() -> None:
+    few, many = {f"{level}": 9 for level in range(8)}, {f"{level}": 9 for level in range(11)}
+    taken: Counter[str] = Counter()
+    counts = LevelCounts(10, {name: (Counter(few), taken) for name in ("few", "some", "all")})
+    # Of 800 records 40 may come: two columns of eight levels, two records each.
+    assert list(counts.lacking(800)) == ["all", "few"]
+    assert counts.lacking(300) == {}
+    counts.merge(LevelCounts(10, {"few": (Counter(many), taken), "all": None}))
+    assert counts.columns["few"] is None
+    assert counts.columns["all"] is None
+    assert list(counts.lacking(800)) == ["some"]
+    enough = LevelCounts(10, {"a": (Counter(a=9, b=4, c=5), Counter(a=2, c=1))})
+    assert enough.lacking(800) == {"a": frozenset("c")}
+
+
 def test_rows_are_chosen_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
     ones = [Partition(file, group, group * 70, 70, "", "") for file in "ab" for group in range(3)]
     whole = choose(ones, 25, 1)
-    monkeypatch.setattr("anomaly_detection.cluster.sampling._BLOCK", 9)
+    monkeypatch.setattr("anomaly_detection.cluster.choosing._BLOCK", 9)
     for one, other in zip(whole, choose(ones, 25, 1), strict=True):
         assert one.partition is other.partition
         np.testing.assert_array_equal(one.rows, other.rows)

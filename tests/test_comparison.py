@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from anomaly_detection.alerts.scoring import score_table
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.detector import Detector
-from anomaly_detection.evaluation.comparison import compare
+from anomaly_detection.evaluation.comparison import Comparison, compare
 
 
 def records(rows: int, seed: int, dearer: float = 1.0) -> pd.DataFrame:
@@ -59,3 +61,14 @@ def test_a_challenger_that_knows_the_new_prices_is_better(models: tuple[Detector
     assert "of 50 verdicts it agrees with" in str(found)
     assert found.plain["is_not_worse"]
     assert not compare(models[1], models[0], frame, said, draws=1).is_not_worse
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_not_worse"),
+    [(10, 15, True), (10, 16, False), (10, 30, False), (1, 2, True), (1, 3, False), (0, 1, True), (200, 20, True)],
+)
+def test_a_challenger_that_alerts_far_more_often_is_worse(before: int, after: int, is_not_worse: bool) -> None:
+    found = Comparison(500, (before, after), (), (), 0, 0, 20, (15, 18), 30, (0.5, 0.6))
+    assert found.is_not_worse == is_not_worse
+    assert not replace(found, found=(0.6, 0.5)).is_not_worse
+    assert not replace(found, agreed=(18, 15)).is_not_worse

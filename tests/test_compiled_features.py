@@ -64,7 +64,7 @@ def test_any_number_of_records_has_the_features_of_the_plain_way(name: str) -> N
 
 @pytest.mark.slow
 def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anomaly_detection.features.features._FEW", 100)
+    monkeypatch.setattr("anomaly_detection.features.trained_features._FEW", 100)
     monkeypatch.setattr("anomaly_detection.features.compiled.features._ROWS_OF_A_TASK", 70)
     one, new = fitted("classic").preprocessor, tables("classic")[1]
     two = copy.copy(one)

@@ -214,8 +214,11 @@ def test_every_group_of_features_has_its_words_and_directions() -> None:
     for kind, group in KINDS.items():
         own = "phrase" in {name for base in group.__mro__[: group.__mro__.index(FeatureGroup)] for name in vars(base)}
         assert own == (kind != "tails"), kind
-    directions = {kind: group.direction(2.0, 1.0) for kind, group in KINDS.items() if kind not in ("tails", "dates")}
-    seldom = ("levels", "relations", "signs", "decimals", "forms", "spelling", "restated", "zeros", "values")
+    # Two say more of a value than a number.
+    directions = {
+        kind: group.direction(2.0, 1.0) for kind, group in KINDS.items() if kind not in ("tails", "dates", "courses")
+    }
+    seldom = ("levels", "relations", "signs", "decimals", "forms", "spelling", "restated", "zeros", "values", "names")
     rare = dict.fromkeys(("cat", "pairs", "calendar", *seldom), "rare")
     told = {"missing": "missing", "given": "missing", "patterns": "missing"}
     told |= dict.fromkeys(("repeats", "copies", "readings", "runs"), "repeated")

@@ -7,6 +7,7 @@ import importlib.util
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
 
 import pytest
 from service_example import client_of, hot, resting, served, simulated, wait_until
@@ -14,11 +15,12 @@ from service_example import client_of, hot, resting, served, simulated, wait_unt
 from anomaly_detection.service import users
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 pytestmark = pytest.mark.slow
 HOSTILE = "<script>document.title = 'hit'</script>"
 PASSWORD = "correct horse battery"
+_TRIES = 6_000
 
 
 def table(path: Path) -> Path:
@@ -111,6 +113,73 @@ def triage(page: Page, count: int) -> None:
     page.get_by_role("button", name="Keys").click()
     page.get_by_label("Use single keys").check()
     page.keyboard.press("Escape")
+
+
+def held(page: Page, address: str | re.Pattern[str]) -> list[Route]:
+    """The requests of an address from now on, which wait until somebody lets them go on."""
+    found: list[Route] = []
+    page.route(address, lambda route: found.append(route))
+    return found
+
+
+def asked(page: Page, requests: list[Route], count: int) -> None:
+    """Wait until so many are held."""
+    for _ in range(_TRIES):
+        if len(requests) >= count:
+            return
+        page.wait_for_timeout(10)
+    raise AssertionError(f"{len(requests)} requests came, and no {count}")
+
+
+def keys_while_an_answer_is_awaited(page: Page) -> None:
+    count = page.locator(".case").count()
+    verdicts = held(page, "**/cases")
+    # A verdict, taken back; the next one is for the second case, and is taken back too.
+    for key in "eujeu":
+        page.keyboard.press(key)
+    for i in range(4):
+        asked(page, verdicts, i + 1)
+        assert len(verdicts) == i + 1
+        verdicts[i].continue_()
+    page.locator(".said[role=status]", has_text="undone").wait_for()
+    told = [parse_qs(each.request.post_data or "") for each in verdicts]
+    assert [each["do"][0] for each in told] == ["expected", "undo", "expected", "undo"]
+    assert told[0]["ids"] == told[1]["ids"] != told[2]["ids"] == told[3]["ids"]
+    page.unroute("**/cases")
+    page.locator(".case.current").wait_for()
+    assert page.locator(".case").count() == count
+
+
+def a_slider_that_is_moved_quickly(page: Page) -> None:
+    page.locator("#severity-told", has_text="any: ").wait_for()
+    lists, counts = held(page, re.compile(r"/\?.*min_severity")), held(page, "**/facets*")
+    page.focus("#min_severity")
+    for steps in (1, 2):
+        page.keyboard.press("ArrowRight")
+        asked(page, lists, steps)
+    lists[1].continue_()
+    page.wait_for_url("**min_severity=10**")
+    # The page is there, and what there is to choose from is not; that comes when the slider has gone on.
+    asked(page, counts, 1)
+    page.keyboard.press("ArrowRight")
+    asked(page, lists, 3)
+    page.keyboard.press("ArrowRight")
+    asked(page, lists, 4)
+    page.unroute("**/facets*")
+    lists[3].continue_()
+    page.wait_for_url("**min_severity=20**")
+    page.locator("#severity-told", has_text="20 up: ").wait_for()
+    page.unroute(re.compile(r"/\?.*min_severity"))
+
+
+def test_a_quick_hand_loses_nothing(page: Page, tmp_path: Path) -> None:
+    odd = [{**hot(i), "product": name, "cost_per_unit": 900 + i} for i, name in enumerate(("Vaccine", "Chips", "Fish"))]
+    with resting(tmp_path / "data") as service, served(service) as url:
+        assert page.request.post(f"{url}/v1/streams/default/records", data=[*simulated(40), *odd]).ok
+        page.goto(f"{url}/?stream=default")
+        page.locator(".case.current").wait_for()
+        keys_while_an_answer_is_awaited(page)
+        a_slider_that_is_moved_quickly(page)
 
 
 def hide_snooze_and_export(page: Page) -> None:

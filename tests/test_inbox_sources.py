@@ -10,9 +10,12 @@ import pytest
 from service_example import a_service, hot, model_file, simulated, work_off
 from starlette.testclient import TestClient
 from test_inbox import page
+from topics_example import kafka_broker, rows
 
 from anomaly_detection.service import jobs
 from anomaly_detection.service.service import Service
+from anomaly_detection.service.source_book import all_sources
+from anomaly_detection.service.topics.consuming import Consuming
 from anomaly_detection.service.watcher import Watcher
 
 SCRIPT = "<script>alert(1)</script>"
@@ -59,6 +62,31 @@ def test_a_database_is_asked_and_its_password_is_not_shown(client: TestClient, t
     assert "hunter" not in told
     assert "hunter" not in page(client, "/audit")
     post(client, "/sources", 400, do="ask", stream="asked", every="soon", **form)
+
+
+def test_a_topic_is_read_and_what_could_not_be_is_shown(service: Service, client: TestClient) -> None:
+    pytest.importorskip("confluent_kafka")
+    with kafka_broker() as broker:
+        broker.send("orders", [SCRIPT.encode(), *rows(1)])
+        url = broker.url.replace("kafka://", "kafka://ann:hunter22@")
+        form = {"url": broker.url, "topic": "orders", "topic_column": ""}
+        assert "All could be read." in page(client, "/sources")
+        told = post(client, "/sources", do="read", stream="topics", **form)
+        assert f"orders of {broker.url} is read for the stream topics." in told
+        assert "topic <bdi>orders</bdi>" in page(client, "/sources")
+        with service.database.reading() as connection:
+            (source,) = (row for row in all_sources(connection) if row["kind"] == "kafka")
+        consuming = Consuming(service.database, service.configuration.models_dir, source)
+        for _ in range(4):
+            assert consuming.turn()
+        consuming.close()
+        shown = page(client, "/sources")
+        assert "The message is no JSON" in shown
+        assert "<script>alert" not in shown
+        post(client, "/sources", 409, do="read", stream="topics", **form)
+        refused = post(client, "/sources", 422, do="read", stream="topics", **{**form, "url": f"{url}?nosuch=1"})
+        assert "hunter22" not in refused
+        assert "at no more" in post(client, "/sources", do="remove", number=str(source["id"]))
 
 
 def test_channels_are_added_tested_and_removed(client: TestClient) -> None:

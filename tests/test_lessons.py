@@ -12,6 +12,7 @@ import pytest
 
 from anomaly_detection.alerts.scoring import score_table
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
+from anomaly_detection.calibration.carrying import Carrying
 from anomaly_detection.calibration.thresholds import Conformal
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
@@ -170,3 +171,13 @@ def test_a_file_with_odd_verdicts_is_none() -> None:
     for odd in ({"features": ["a"], "verdicts": [0]}, {"features": [], "verdicts": [1]}):
         with pytest.raises(StateError):
             LESSONS.decode(odd, "lessons", {})
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 1_000, 20_001])
+def test_scores_are_carried_over_by_quantiles(rows: int) -> None:
+    random = np.random.default_rng(rows)
+    before, after, scores = -random.random(rows), -(random.random(rows) ** 2), -random.random(500)
+    old, new = (np.quantile(one, np.linspace(0.0, 1.0, 10_001)) for one in (before, after))
+    below = -1.0 + (1.0 + scores) * ((1.0 + new[0]) / (1.0 + old[0]))
+    expected = np.where(scores < old[0], np.minimum(below, new[0]), np.interp(scores, old, new))
+    assert np.array_equal(Carrying(before, after)(scores), expected)

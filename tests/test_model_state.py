@@ -13,9 +13,9 @@ import pytest
 
 from mlx_iforest import BlendedIsolationForest, Forest, MLXIsolationForest
 from mlx_iforest.base import BaseIsolationForest
-from mlx_iforest.blended import RECIPES, member_trees
 from mlx_iforest.compress.quantization import PackedForest
 from mlx_iforest.forest import MOST_LEVELS
+from mlx_iforest.members import RECIPES, member_trees
 from mlx_iforest.state import FOREST, StateError, from_state, to_state
 
 X = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)

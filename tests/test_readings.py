@@ -11,12 +11,14 @@ import pandas as pd
 import pytest
 from scipy.stats import nbinom, poisson
 
+from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.features.features import SupplyChainFeatures
-from anomaly_detection.features.frequency import Frequency, learn_frequency
+from anomaly_detection.features.frequency import Frequency, learn_frequency, near_values
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.readings import Readings, _of_density
 from anomaly_detection.model_files.branch_states import BRANCHES
 from anomaly_detection.settings import RECIPE, make_detector, make_forest
+from anomaly_detection.synthetic import generate
 from mlx_iforest.convert.declared import StateError
 from tests.repeating import LIMIT, NATS, sensors
 
@@ -94,20 +96,38 @@ def test_a_stuck_value_is_the_more_evidence_the_oftener_it_comes_and_the_less_am
     assert NATS < among_many < twenty
 
 
-def test_what_many_values_of_a_dense_batch_do_is_no_evidence_and_what_one_does_is() -> None:
+def test_what_many_values_of_a_dense_batch_do_is_what_as_many_of_the_training_did_and_what_one_does_is_left() -> None:
     rng = np.random.default_rng(0)
-    alone = np.zeros(1_000, dtype=np.int64)
-    many = alone.copy()
+    # Of the training rows one in a hundred had three nats, one in two hundred had four.
+    known = Frequency(1.0, np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64), 1_000)
+    known.levels, known.nats = np.array([3.0, 4.0]), -np.log([0.01, 0.005])
+    many = np.zeros(2_000, dtype=np.int64)
     many[:60] = 1  # thirty values, twice each
-    stuck = alone.copy()
+    stuck = np.zeros(2_000, dtype=np.int64)
     stuck[:60] = 59
-    evidence = np.where(many > 0, 8.0 + rng.random(1_000), 0.0)
-    left = evidence - _of_density(evidence, many)
-    assert left[:60].max() < 6.0
-    assert left[:60].min() > 3.5
+    evidence = np.where(np.arange(2_000) < 60, 8.0 + rng.random(2_000), 0.0)
+    left = evidence - _of_density(evidence, many, known)
+    assert (left >= 4.0).sum() <= 10
+    assert (left >= 3.0).sum() == pytest.approx(20, abs=10)
     assert not left[60:].any()
-    np.testing.assert_array_equal(_of_density(evidence, stuck), 0.0)
-    np.testing.assert_array_equal(_of_density(evidence[:90], many[:90]), 0.0)
+    np.testing.assert_array_equal(_of_density(evidence, stuck, known), 0.0)
+    np.testing.assert_array_equal(_of_density(evidence[:49], many[:49], known), 0.0)
+
+
+def test_a_number_is_as_common_as_those_beside_it_in_its_span_of_time() -> None:
+    values = np.array([20.0, 20.1, 20.1, 20.2, 20.9, 21.1, 19.0, 19.9, 20.0, np.nan, 20.1])
+    spans = np.array([1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 2])
+    # Within ten steps of 20.0 lie 20.1 twice, 20.2, 20.9, 19.0 and 19.9 of the same span.
+    near = near_values(np.array([20.0, 20.0, 30.0]), np.array([1, 2, 1]), values, spans, 0.1)
+    assert near.tolist() == [6 / 20, 0.0, 0.0]
+
+
+def test_records_that_lie_far_denser_in_time_than_those_of_the_training_alert_no_oftener() -> None:
+    frame = generate("realistic", 34_000, seed=2, anomaly_ratio=0.0).frame
+    rows = np.random.default_rng(0).permutation(len(frame))
+    train, new = (frame.iloc[np.sort(part)].reset_index(drop=True) for part in (rows[:2_000], rows[2_000:12_000]))
+    api = AnomalyDetectionAPI(seed=0, anomaly_ratio=0.05).fit(train)
+    assert (api.predict(new)[0] == -1).mean() < 0.065
 
 
 def test_a_value_that_is_common_may_be_repeated() -> None:

@@ -81,6 +81,20 @@ def test_a_jump_and_a_wrong_year_fall_out() -> None:
     assert abs(pd.Timestamp(usual[1, 1]) - new["at"][[198, 199, 201, 202]].median()) < pd.Timedelta("1s")
 
 
+def test_the_ends_of_what_rises_evenly_are_usual() -> None:
+    hours = pd.date_range("2024-01-01", periods=400, freq="h")
+    frame = pd.DataFrame({"at": np.repeat(hours, 2), "device": pd.Categorical(["a", "b"] * 400)})
+    fitted = Neighbours(["at"], ["device"]).fit(frame)
+    assert [one.by for one in fitted.series_] == ["device"]
+    new = frame.assign(at=frame["at"] + pd.Timedelta(days=30))
+    assert np.abs(fitted.transform(new)).max() < 1e-9
+    # Beside a wrong one at the end, the next is a step away at most.
+    new.loc[798, "at"] += pd.Timedelta(days=90)
+    assert np.abs(fitted.transform(new)).max() < 1.001 / 24.0
+    new.loc[796, "at"] += pd.Timedelta(days=5)
+    assert fitted.transform(new).argmax() == 796
+
+
 def test_rows_in_no_order_tell_nothing() -> None:
     fitted = Neighbours(["temperature", "at"]).fit(readings())
     shuffled = readings(1).sample(frac=1.0, random_state=0)
@@ -93,6 +107,16 @@ def test_rows_farther_apart_are_no_odder() -> None:
     usual = np.quantile(np.abs(fitted.fit_transform(readings())), 0.9)
     sparse = np.quantile(np.abs(fitted.transform(readings(1, 4 * N).iloc[::4])), 0.9)
     assert sparse <= 1.01 * usual
+
+
+def test_a_clock_that_is_not_exact_is_no_evidence_where_that_of_the_training_was_and_a_wrong_day_is() -> None:
+    exact = pd.DataFrame({"at": pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(N), unit="h")})
+    fitted = Neighbours(["at"]).fit(exact)
+    seconds = np.random.default_rng(0).integers(-2, 3, N)
+    new = exact + pd.to_timedelta(seconds, unit="s").to_numpy()[:, None]
+    assert np.abs(fitted.transform(new)[2:-2]).max() < 1e-9
+    new.loc[100, "at"] += pd.Timedelta("1D")
+    assert fitted.transform(new)[100, 0] == pytest.approx(1.0, abs=0.001)
 
 
 def test_devices_are_series_of_their_own() -> None:
@@ -122,6 +146,16 @@ def test_a_value_that_no_longer_moves() -> None:
     assert runs.in_units(new, np.array([49, 52]))[0].tolist() == [[1], [6]]
     text = Runs.phrase(_source(runs), 6, 1, new.loc[52].to_dict(), N, None)
     assert text == f"temperature is {new['temperature'][52]:.4g} in 6 rows in a row"
+
+
+def test_rows_that_lie_closer_together_may_repeat_each_other_and_one_long_run_is_still_told() -> None:
+    fitted = Runs(["temperature"]).fit(readings())
+    close = readings(1, 20 * N)
+    close["temperature"] = np.round(np.cumsum(np.random.default_rng(1).normal(scale=0.05, size=20 * N)), 2)
+    usual = fitted.transform(close)[:, 0]
+    assert (usual >= 8.0).mean() <= np.exp(-8.0)
+    close.loc[3_000:3_060, "temperature"] = close["temperature"][3_000]
+    assert fitted.transform(close)[3_030, 0] > usual.max()
 
 
 def test_a_value_that_follows_loosely_and_no_longer_moves() -> None:

@@ -107,7 +107,7 @@ def test_a_case_is_snoozed_until_a_moment_or_until_it_gets_worse(client: TestCli
     assert cases(client, snoozed="only") == cases(client, snoozed="too") == [case["id"]]
     client.patch(where, json={"undo": True})
     assert cases(client) == [case["id"]]
-    assert is_problem(client.patch(where, json={"snooze_until": "2020-01-01"}), 400)
+    assert is_problem(client.patch(where, json={"snooze_until": "2020-01-01"}), 422)
     snoozed = client.patch(where, json={"snooze_until": "2120-01-01", "or_worse_by": 0.001, "comment": "wait"}).json()
     assert snoozed["snoozed_below"] == pytest.approx(min(100, case["severity"] + 0.001))
     assert cases(client) == []

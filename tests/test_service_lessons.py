@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from service_example import RECORDS, client_of, is_problem, resting, simulated
 from starlette.testclient import TestClient
 
+from anomaly_detection.features.lessons import ANOMALY, NORMAL, Lessons
+from anomaly_detection.model_files.persistence import load_detector
+from anomaly_detection.service.challenging import challenged
 from anomaly_detection.service.in_effect import judge_in_effect
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.models import current_models
 from anomaly_detection.service.service import Service
+from anomaly_detection.service.watched import Name, Watched
 
 STREAM = "/v1/streams/default"
 
@@ -78,6 +83,57 @@ def test_verdicts_teach_and_are_undone(client: TestClient, service: Service) -> 
     assert decision(service, probe) == taught
 
 
+def test_what_a_verdict_moves_is_judged_by_kept_features(client: TestClient, service: Service) -> None:
+    judge = service.judge("default")
+    assert judge is not None
+    # Usual ones, one that the model learned from, odd ones, and one that cannot be judged.
+    records = [*simulated(60, 8), *simulated(3), *(cold(400 + i) for i in range(6)), {"colour": "red"}]
+    came = [Incoming(each) for each in records]
+    rows = judge.read_off(came)
+    assert [place for place, row in enumerate(rows) if row is None] == [len(came) - 1]
+    kept = [row for row in rows if row is not None]
+    leads = [name for name in judge.leading(came) if name is not None]
+    lessons = Lessons((leads[-1],) * 5 + (leads[0],) * 2, (NORMAL,) * 5 + (ANOMALY,) * 2)
+    for one in (judge.again(Lessons(), 0, None), judge.again(lessons, 1, None), judge.again(lessons, 1, 0.02)):
+        assert one.decisions_by(kept).tolist() == one.decisions(came)[:-1]
+
+
+def test_features_are_kept_from_one_verdict_to_the_next(service: Service) -> None:
+    judge = service.judge("default")
+    assert judge is not None
+    odd = [Incoming({**each, "humidity": 61.0 + i}) for i, each in enumerate(simulated(12, 9))]
+    leads = tuple(name for name in judge.leading(odd) if name is not None) * 10
+    usual, quiet = judge.again(Lessons(), 0, None), judge.again(Lessons(leads, (NORMAL,) * len(leads)), 1, None)
+    asked: list[list[int]] = []
+
+    def fetch(names: Sequence[Name]) -> list[Incoming]:
+        asked.append([number for _, number in names])
+        return [odd[number % len(odd)] for number in asked[-1]]
+
+    names = [("alert", i) for i in range(150)]
+    watched = Watched()
+    first = watched.moved(1, names[:12], fetch, usual, quiet)
+    both = zip(usual.decisions(odd), quiet.decisions(odd), strict=True)
+    below = [was is not None and now is not None and was < 0 <= now for was, now in both]
+    assert {number for _, number in first} == {place for place, is_below in enumerate(below) if is_below}
+    assert 0 < len(first) < 12
+    assert set(first.values()) == {1}
+    assert watched.moved(1, names[:12], fetch, quiet, usual) == dict.fromkeys(first, -1)
+    watched.moved(1, names[6:], fetch, usual, quiet)
+    watched.moved(1, names[6:], fetch, usual, quiet)
+    watched.moved(1, names[:12], fetch, usual, quiet)
+    # Of many new ones a hundred at a time; what is not looked at is forgotten, and what is there is asked for no more.
+    assert asked == [[*range(12)], [*range(12, 112)], [*range(112, 150)], [*range(6)]]
+    other = copy.copy(quiet)
+    other.model_id += 1
+    watched.moved(1, names[:3], fetch, usual, other)
+    assert asked[-1] == [0, 1, 2]
+    for others in ([1], [2]):
+        watched.forget_others(others)
+        watched.moved(1, names[:3], fetch, usual, other)
+    assert len(asked) == 6
+
+
 def test_what_was_learned_is_told_and_rules_are_proposed(client: TestClient) -> None:
     numbers = raised(client, *(cold(100 + i) for i in range(5)))
     for number in numbers[:3]:
@@ -104,6 +160,25 @@ def test_what_was_learned_is_told_and_rules_are_proposed(client: TestClient) -> 
     judged(client, rule["alert_id"], "real: fixed")
     told = [(each["column"], each["where"]) for each in client.get(f"{STREAM}/learning").json()["rules"]]
     assert (rule["column"], rule["where"]) not in told
+
+
+def test_a_challenger_meets_the_champion_as_it_judges(client: TestClient, service: Service) -> None:
+    for number in raised(client, *(cold(700 + i) for i in range(4))):
+        judged(client, number, "false alarm")
+    client.post(RECORDS, json=simulated(120, seed=6))
+    judge, stream_id = service.judge("default"), service.stream_id("default")
+    found = challenged(service.database, service.configuration.models_dir, stream_id)
+    assert judge is not None
+    assert judge.lessons
+    assert found is not None
+    assert found.champion.lessons == judge.lessons
+    probe = [Incoming(cold(50))]
+    assert found.champion.decisions(probe) == judge.decisions(probe)
+    # The same model, without lessons of its own, judges alike.
+    untaught = load_detector(next(service.configuration.models_dir.glob("*.safetensors")))
+    same = found.compared(untaught)
+    assert same.lost == same.gained == ()
+    assert all(champion == challenger for champion, challenger in (same.alerts, same.agreed, same.found))
 
 
 def test_questions_are_about_what_has_no_verdict(client: TestClient) -> None:

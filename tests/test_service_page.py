@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from mqtt_broker import broker
 from service_example import started
 from test_readme import PAGES, ROOT, SERVICE_PAGES, commands
+from topics_example import kafka_broker, rows
 
 from anomaly_detection.cli import _parser, main
 from anomaly_detection.synthetic import generate
@@ -38,10 +40,13 @@ def test_the_commands(
     answers = {}
     with ExitStack() as stack:
         url = ""
+        brokers = _brokers(stack) if page == "docs/sources.md" else {}
         for command in commands(PAGES[page]):
             program, *words = shlex.split(command)
             if program == "curl":
-                words = [word.replace("http://localhost:5002", url.replace("127.0.0.1", "localhost")) for word in words]
+                there = {**brokers, "http://localhost:5002": url.replace("127.0.0.1", "localhost")}
+                for shown, real in there.items():
+                    words = [word.replace(shown, real) for word in words]
                 done = subprocess.run(
                     ["curl", "--silent", "--show-error", *(() if "--fail" in words else ("--fail-with-body",)), *words],
                     capture_output=True,
@@ -79,6 +84,15 @@ def test_the_commands(
     assert "lead_time 95" in detected["explanation"].lower()
     (taken,) = (answer for command, answer in answers.items() if "Idempotency-Key" in command)
     assert (taken["judged"], taken["received"]) == (2, 2)
+
+
+def _brokers(stack: ExitStack) -> dict[str, str]:
+    """Those of Kafka, with a topic, and of MQTT that the page names, and where they are here."""
+    pytest.importorskip("confluent_kafka")
+    pytest.importorskip("paho.mqtt")
+    kafka = stack.enter_context(kafka_broker())
+    kafka.send("orders", rows(3))
+    return {"kafka://localhost:9092": kafka.url, "mqtt://localhost:1883": stack.enter_context(broker()).url}
 
 
 def parsed(command: list[str]) -> Any:

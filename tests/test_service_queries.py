@@ -14,9 +14,10 @@ from service_example import a_service, is_problem, postgresql, work_off
 from sqlalchemy import create_engine, text, update
 from starlette.testclient import TestClient
 
+from anomaly_detection.data.databases import masked_url
 from anomaly_detection.errors import DataError
 from anomaly_detection.service import query_job, querying
-from anomaly_detection.service.querying import Position, Query, masked_url
+from anomaly_detection.service.querying import Position, Query
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.source_book import find_source
 from anomaly_detection.service.tables import jobs as jobs_table

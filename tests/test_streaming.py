@@ -77,7 +77,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         # What repeats or leaves its neighbours depends on the records that come together: two models do not look at it,
         # and one only at copies.
-        groups = tuple(group for group in RECIPE.features.groups if group not in ("neighbours", "runs", "dates"))
+        groups = tuple(
+            group for group in RECIPE.features.groups if group not in ("neighbours", "runs", "courses", "dates")
+        )
         patch.setattr(api_module, "RECIPE", replace(RECIPE, features=replace(RECIPE.features, groups=groups)))
         AnomalyDetectionAPI().fit(copied).save_model(folder / "copies.joblib")
         groups = tuple(group for group in groups if group not in ("copies", "readings"))

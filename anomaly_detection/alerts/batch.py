@@ -19,8 +19,8 @@ from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.records import is_record
 from anomaly_detection.data.table import Table
 from anomaly_detection.data.well_formed_text import well_formed_cells
-from anomaly_detection.detector import Detector
 from anomaly_detection.explain.explanations import Explanation, explain_features
+from anomaly_detection.trained_detector import TrainedDetector
 
 __all__ = ["Batch"]
 
@@ -38,7 +38,7 @@ class Batch:
 
     Attributes
     ----------
-    detector : Detector
+    detector : TrainedDetector
         What judged them.
     rows : ndarray (n,) int64
         Each record's number in the whole input, from 1.
@@ -61,7 +61,7 @@ class Batch:
         How reasons call each record; by its number in `rows` if not given.
     """
 
-    detector: Detector
+    detector: TrainedDetector
     rows: npt.NDArray[np.int64]
     records: Any
     table: Table
@@ -160,7 +160,7 @@ class Batch:
         if is_record(self.records) and all(type(cell) in _PLAIN for cell in self.records.values()):
             # A frame would give the same.
             return [well_formed_cells(self.records)] * len(positions)
-        return self.frame.iloc[positions].to_dict("records")
+        return _dicts(self.frame.iloc[positions])
 
     def _explained(self, positions: npt.NDArray[np.int64], reasons: int) -> list[Explanation]:
         table, found = self.table.labelled(self.rows if self.labels is None else self.labels), list[Explanation]()
@@ -169,3 +169,15 @@ class Batch:
             alerts = self.is_alert[some] if self.threshold is None else None
             found += explain_features(self.detector, table, self.features, some, reasons, self.threshold, alerts=alerts)
         return found
+
+
+def _dicts(frame: pd.DataFrame) -> list[dict[Any, Any]]:
+    """``frame.to_dict("records")``, column by column: pandas asks of each cell of a text what it is."""
+    texts = [isinstance(dtype, pd.StringDtype) for dtype in frame.dtypes]
+    plain = all(text or getattr(dtype, "kind", "O") in "biufM" for text, dtype in zip(texts, frame.dtypes, strict=True))
+    if not plain or not frame.columns.is_unique or not len(texts):
+        return frame.to_dict("records")
+    columns = [frame.iloc[:, place] for place in range(len(texts))]
+    cells = [(one.to_numpy(dtype=object) if text else one).tolist() for one, text in zip(columns, texts, strict=True)]
+    names = frame.columns.tolist()
+    return [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]

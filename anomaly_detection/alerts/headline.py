@@ -8,8 +8,8 @@ from typing import Any
 
 from anomaly_detection.data.column import Role
 from anomaly_detection.data.parsing import name_tokens
-from anomaly_detection.detector import Detector
 from anomaly_detection.features.amounts import amount_kind
+from anomaly_detection.trained_detector import TrainedDetector
 
 __all__ = ["Headline"]
 
@@ -46,7 +46,7 @@ class Headline:
     money: tuple[str, ...]
 
     @classmethod
-    def of(cls, detector: Detector) -> Headline:
+    def of(cls, detector: TrainedDetector) -> Headline:
         """That of the records that a fitted detector judges."""
         schema = detector.preprocessor.schema_
         told = detector.training_.get("data")

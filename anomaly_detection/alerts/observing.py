@@ -13,8 +13,8 @@ from anomaly_detection.calibration.column_drift import Drift, find_drifts, start
 from anomaly_detection.calibration.drift_test import DriftTest, Observed
 from anomaly_detection.data.missing import text_pattern
 from anomaly_detection.data.schema import Role
-from anomaly_detection.detector import Detector
 from anomaly_detection.features.column_reference import NEW, SKIPPED, UNREADABLE, ColumnReference
+from anomaly_detection.trained_detector import TrainedDetector
 
 __all__ = ["TableDrift", "Watch", "can_watch"]
 
@@ -23,7 +23,7 @@ _MOST_EXAMPLES = 20
 _MOST_CALIBRATION = 5_000
 
 
-def can_watch(detector: Detector) -> bool:
+def can_watch(detector: TrainedDetector) -> bool:
     """Whether its model knows how columns were; those of older files do not."""
     return bool(detector.preprocessor.references_)
 
@@ -33,7 +33,7 @@ class Watch:
 
     Parameters
     ----------
-    detector : Detector
+    detector : TrainedDetector
         One that `can_watch`.
 
     Attributes
@@ -42,7 +42,7 @@ class Watch:
         By column, how often each level or text came that is new: of the first twenty.
     """
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: TrainedDetector) -> None:
         self.references: list[ColumnReference] = detector.preprocessor.references_
         self._contexts = {each.column: each for each in self.references}
         self._words = detector.preprocessor.schema_.known_words()
@@ -127,7 +127,7 @@ class TableDrift:
     say. Since when is read from them by their date.
     """
 
-    def __init__(self, detector: Detector) -> None:
+    def __init__(self, detector: TrainedDetector) -> None:
         self._watch = Watch(detector)
         self._random = np.random.default_rng(0)
         self._lots = np.empty(0)

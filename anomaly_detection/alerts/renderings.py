@@ -13,8 +13,8 @@ from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.calibration.p_values import RiskLevel, risk_level
 from anomaly_detection.data.json_values import plain
-from anomaly_detection.detector import NO_CALIBRATION
 from anomaly_detection.errors import DataError
+from anomaly_detection.trained_detector import NO_CALIBRATION
 
 __all__ = [
     "FOUND",

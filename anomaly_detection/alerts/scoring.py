@@ -17,9 +17,9 @@ from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.records import is_record
 from anomaly_detection.data.schema import Role, Schema
 from anomaly_detection.data.table import Table
-from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.kinds import KINDS
+from anomaly_detection.trained_detector import TrainedDetector
 
 __all__ = [
     "as_written",
@@ -35,7 +35,7 @@ __all__ = [
 FloatArray = npt.NDArray[np.float64]
 
 
-def score_table(detector: Detector, data: Any, features: npt.NDArray[np.float32] | None = None) -> Batch:
+def score_table(detector: TrainedDetector, data: Any, features: npt.NDArray[np.float32] | None = None) -> Batch:
     """Score and judge records that come all at once; raises as `Detector.score_samples`.
 
     `features` are theirs (rows, features) before scaling, where they are there already.
@@ -48,7 +48,7 @@ def score_table(detector: Detector, data: Any, features: npt.NDArray[np.float32]
 
 
 def score_parts(
-    detector: Detector,
+    detector: TrainedDetector,
     parts: Iterable[Any],
     progress: Callable[[int], object] | None = None,
     *,
@@ -67,7 +67,7 @@ def score_parts(
 
     Parameters
     ----------
-    detector : Detector
+    detector : TrainedDetector
         A fitted one.
     parts : iterable of tables
         Taken one by one as scores are asked for; what `to_frame` takes, with the columns of the training.
@@ -134,7 +134,7 @@ def _until_odd(parts: Iterable[Any]) -> Iterator[pd.DataFrame]:
         del frame
 
 
-def as_written(detector: Detector, parts: Iterable[Any]) -> Detector:
+def as_written(detector: TrainedDetector, parts: Iterable[Any]) -> TrainedDetector:
     """A detector that reads cells as these `parts` of a table, all together, are written; see `Schema.settled`.
 
     They are gone through, unless they can be had only once, or are of a file without text where it matters.
@@ -146,7 +146,7 @@ def as_written(detector: Detector, parts: Iterable[Any]) -> Detector:
     return reading_as(detector, schema.settled(_until_odd(parts)))
 
 
-def reading_as(detector: Detector, settled: Schema) -> Detector:
+def reading_as(detector: TrainedDetector, settled: Schema) -> TrainedDetector:
     """A detector that reads cells by a schema that was `settled` from its own."""
     if settled is detector.preprocessor.schema_:
         return detector
@@ -167,7 +167,7 @@ def may_hold_text(schema: Schema, types: Any) -> bool:
 
 
 def predict_parts(
-    detector: Detector,
+    detector: TrainedDetector,
     parts: Iterable[Any],
     threshold: float = 0.0,
     progress: Callable[[int], object] | None = None,
@@ -193,7 +193,7 @@ def _iterable(parts: Any) -> bool:
 
 
 def _predictions(
-    detector: Detector, parts: Iterable[Any], threshold: float, progress: Callable[[int], object] | None
+    detector: TrainedDetector, parts: Iterable[Any], threshold: float, progress: Callable[[int], object] | None
 ) -> Iterator[tuple[npt.NDArray[np.int64], FloatArray]]:
     sample = ScoreSample()
     for scores, decisions in map(_found, score_parts(detector, parts, progress)):
@@ -203,7 +203,7 @@ def _predictions(
 
 
 def threshold_of_parts(
-    detector: Detector, parts: Iterable[Any], progress: Callable[[int], object] | None = None
+    detector: TrainedDetector, parts: Iterable[Any], progress: Callable[[int], object] | None = None
 ) -> float:
     """`Detector.cut` for all records together; the parts are gone through only where the rule `needs_batch`.
 
@@ -217,7 +217,7 @@ def threshold_of_parts(
     return rule.cut_of_parts(scores for scores, _ in map(_found, scored))
 
 
-def counts_repeats(detector: Detector) -> bool:
+def counts_repeats(detector: TrainedDetector) -> bool:
     """Whether scores depend on which records come together, because they are looked at beside each other."""
     kinds = {source.kind for source in detector.preprocessor.feature_sources_} & KINDS.keys()
     return any(KINDS[kind].counted for kind in kinds)
@@ -228,14 +228,14 @@ def _found(part: Batch) -> tuple[FloatArray, FloatArray]:
     return part.scores, part.decisions
 
 
-def _scored(detector: Detector, records: Any, first: int | None, threshold: float | None) -> Batch:
+def _scored(detector: TrainedDetector, records: Any, first: int | None, threshold: float | None) -> Batch:
     """Records as a batch by `threshold`, or by their own; a part of a larger table comes after `first` others."""
     features, extended, report = detector.extract(records, first)
     return _judged(detector, records, extended, report, features, first, threshold)
 
 
 def _judged(
-    detector: Detector,
+    detector: TrainedDetector,
     records: Any,
     extended: Table,
     report: CleaningReport,

@@ -10,7 +10,6 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import xlogy
 
 from anomaly_detection.calibration.drift_test import LEVEL, DriftTest
 from anomaly_detection.features.column_reference import BINS, MISSING, NEW, UNREADABLE, ColumnReference
@@ -188,13 +187,19 @@ def find_drifts(
     return sorted(found, key=lambda one: -one.size)
 
 
+def _entropic(counts: Codes) -> Floats:
+    """``n log n`` of each count, 0 of none."""
+    return np.asarray(counts * np.log(np.maximum(counts, 1)))
+
+
 def _onset(reference: Codes, periods: Codes) -> int:
     """The period from which on other shares are likeliest, by the likelihood ratio of two multinomials."""
     until = reference + np.cumsum(np.vstack([np.zeros_like(periods[:1]), periods]), axis=0)
     after, before = until[-1] - until[:-1], until[:-1]
 
     def likely(counts: Codes) -> Floats:
-        return np.asarray(xlogy(counts, counts).sum(axis=-1) - xlogy(counts.sum(axis=-1), counts.sum(axis=-1)))
+        whole = counts.sum(axis=-1)
+        return np.asarray(_entropic(counts).sum(axis=-1) - _entropic(whole))
 
     return int(np.argmax(likely(after) + likely(before)))
 

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
 
 from anomaly_detection.features.column_reference import BINS
 
@@ -54,6 +53,15 @@ def _log_bets(p: Floats) -> Floats:
         ],
         axis=-1,
     )
+
+
+def _log_sum_exp(x: Floats) -> Floats:
+    """``log(sum(exp(x)))`` over the last axis. SciPy's, an ulp more exact, takes a tenth of a second to load."""
+    most = x.max(axis=-1, keepdims=True)
+    # Of a test that begins anew all bets are yet to come: a sum of nothing.
+    most = np.where(np.isneginf(most), 0.0, most)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(np.exp(x - most).sum(axis=-1)) + most[..., 0])
 
 
 @dataclass
@@ -155,12 +163,12 @@ class DriftTest:
     def log_e_values(self) -> Floats:
         """Logarithms of the columns' e-values now (columns,)."""
         kept = -np.log(self.blocks - self.started + 1.0)
-        return np.asarray(logsumexp(np.column_stack([logsumexp(self.capital, axis=1) - np.log(_BETS), kept]), axis=1))
+        return _log_sum_exp(np.column_stack([_log_sum_exp(self.capital) - np.log(_BETS), kept]))
 
     @property
     def log_e_value(self) -> float:
         """That of all columns together: the mean of e-values is one, however they depend on each other."""
-        return float(logsumexp(self.log_e_values()) - np.log(len(self.reference)))
+        return float(_log_sum_exp(self.log_e_values()) - np.log(len(self.reference)))
 
     def alarms(self, level: float = LEVEL) -> npt.NDArray[np.bool_]:
         """Which columns have ever reached the e-value at which `level` is kept over all of them (columns,)."""

@@ -18,7 +18,7 @@ from anomaly_detection.errors import DataError
 from anomaly_detection.explain.cells import reason_cells
 from anomaly_detection.explain.explanations import Contribution
 from anomaly_detection.explain.wording import percent, short
-from anomaly_detection.model_files.persistence import load_detector
+from anomaly_detection.model_files.persistence import load_trained
 from anomaly_detection.reports.console import note, printable, progress_bar, result, result_as_json, table
 
 __all__ = ["run"]
@@ -30,7 +30,7 @@ _LONGEST = 60
 
 def run(arguments: argparse.Namespace) -> int:
     """Explain, then print; raises the library's errors."""
-    detector = load_detector(arguments.model)
+    detector = load_trained(arguments.model)
     unseen = detector.calibration.unseen
     chunks = read_chunks(arguments.data, say=note, layout=layout(arguments))
     with progress_bar() as show:

@@ -14,6 +14,7 @@ from anomaly_detection.cluster.running import Workers, dask_cluster, local_worke
 from anomaly_detection.cluster.sampling import sampled
 from anomaly_detection.cluster.scoring import score_files
 from anomaly_detection.data.layout import Layout
+from anomaly_detection.data.sql_location import is_database
 from anomaly_detection.errors import DataError
 from anomaly_detection.reports.console import note, progress_bar
 
@@ -26,6 +27,8 @@ def score(arguments: argparse.Namespace) -> int:
     """Judge the row groups of many files; 2 where some could not be. Raises the library's errors."""
     if arguments.output is None:
         raise DataError("--workers and --cluster write a folder of parts; name it with --output.")
+    if is_database(arguments.data) or is_database(arguments.output):
+        raise DataError("--workers and --cluster judge Parquet files into such; leave them out for a database.")
     for option, given in (("--top", arguments.top), ("--chunk-rows", arguments.chunk_rows)):
         if given is not None:
             raise DataError(f"{option} is for one file; leave it out with --workers and --cluster.")
@@ -72,11 +75,16 @@ def sample(arguments: argparse.Namespace) -> pd.DataFrame:
             f"{arguments.data} is a folder or a pattern, no single file; give --sample K to learn from K of its"
             " records, for they are held in memory."
         )
+    if is_database(arguments.data):
+        raise DataError("--sample is for Parquet files; of a database take a sample by its own query.")
     _refuse_layout(arguments)
     workers = _workers(arguments) if arguments.workers or arguments.cluster else None
     with progress_bar() as show:
         frame, there = sampled(str(arguments.data), arguments.sample, arguments.seed, workers, show)
-    note(f"A sample of {len(frame):,} of {there:,} records, by --seed {arguments.seed}.")
+    taken = min(arguments.sample, there)
+    more = len(frame) - taken
+    besides = f", and {more:,} more of levels that it has too seldom" if more else ""
+    note(f"A sample of {taken:,} of {there:,} records, by --seed {arguments.seed}{besides}.")
     return frame
 
 

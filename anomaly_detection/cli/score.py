@@ -23,11 +23,12 @@ from anomaly_detection.cli.arguments import layout
 from anomaly_detection.data.chunks import Chunks, read_chunks
 from anomaly_detection.data.cleaning import Unreadable
 from anomaly_detection.data.files import refuse_same
+from anomaly_detection.data.sql_location import is_database, label_of, refuse_same_table
 from anomaly_detection.data.table_writer import check_target, table_writer
-from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
-from anomaly_detection.model_files.persistence import load_detector
+from anomaly_detection.model_files.persistence import load_trained
 from anomaly_detection.reports.console import note, printable, progress_bar, result, table
+from anomaly_detection.trained_detector import TrainedDetector
 
 __all__ = ["batches", "run"]
 
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         return score(arguments)
     for place in (arguments.model, arguments.data, arguments.output):
-        if isinstance(place, str):
+        if isinstance(place, str) and (place is arguments.model or not is_database(place)):
             raise DataError(
                 f"{place} is a URL; --workers N or --cluster ADDRESS judges the Parquet files that are there."
             )
@@ -50,8 +51,9 @@ def run(arguments: argparse.Namespace) -> int:
         refuse_same(
             arguments.output, {"the file with the records": arguments.data, "the model's file": arguments.model}
         )
+        refuse_same_table(arguments.output, arguments.data)
         check_target(arguments.output)
-    detector = load_detector(arguments.model)
+    detector = load_trained(arguments.model)
     chunks = read_chunks(arguments.data, arguments.chunk_rows, note, layout(arguments))
     in_chunks = arguments.chunk_rows is not None or not chunks.is_small
     if in_chunks:
@@ -86,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
         moved = [f"{ours} as {free}" for ours, free in count.names.items() if ours != free]
         if moved:
             note(f"The records have columns of the same names, which stay; written are {', '.join(moved)}.")
-        note(f"{arguments.output}: {written:,} {_records(written)} written; {counted}")
+        note(f"{label_of(arguments.output)}: {written:,} {_records(written)} written; {counted}")
         return 0
     printed = worst if arguments.top else worst[:alerts]
     if printed:
@@ -96,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _how(chunks: Chunks, detector: Detector) -> str:
+def _how(chunks: Chunks, detector: TrainedDetector) -> str:
     together = (
         "; copies are looked for within a chunk and in the training records, rows judged beside those around them"
     )
@@ -107,7 +109,7 @@ def _how(chunks: Chunks, detector: Detector) -> str:
 
 
 def batches(
-    detector: Detector, chunks: Chunks, in_chunks: bool, stage: str, show: Callable[[str, float, str], None]
+    detector: TrainedDetector, chunks: Chunks, in_chunks: bool, stage: str, show: Callable[[str, float, str], None]
 ) -> Iterator[Batch]:
     """The judged records of a file, chunk by chunk or all at once; `show` is told of the stage."""
     if not in_chunks:
@@ -151,7 +153,7 @@ class _Count:
             del batch
 
 
-def _write_all(batches: Iterable[Batch], target: Path, chunks: Chunks) -> int:
+def _write_all(batches: Iterable[Batch], target: Path | str, chunks: Chunks) -> int:
     """Write all records in their order, with reasons for the alerts; gives their number."""
     written = 0
     with table_writer(target, chunks.types) as write:

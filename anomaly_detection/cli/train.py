@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from anomaly_detection.cli.arguments import layout
 from anomaly_detection.data.layout import Layout
+from anomaly_detection.data.sql_location import is_database, label_of
 from anomaly_detection.errors import DataError
 from anomaly_detection.progress import listening
 from anomaly_detection.reports.console import note, printable, progress_bar, result
@@ -147,7 +148,7 @@ def _train(arguments: argparse.Namespace) -> tuple[TrainingResult, Schema]:
             "timestamp": arguments.timestamp,
             "identifiers": arguments.id,
             "roles": schema.declarations(),
-            "source": "standard input" if arguments.data == Path("-") else str(arguments.data).rpartition("/")[2],
+            "source": _source(arguments.data),
         }
     _announce(len(frame), options["source"], arguments)
     if schema is not None:
@@ -188,6 +189,13 @@ def _read(arguments: argparse.Namespace) -> tuple[pd.DataFrame, pd.Series[Any] |
     return frame.drop(columns=arguments.label), labels.mask(labels.astype(str).str.strip() == ""), said
 
 
+def _source(data: Path | str) -> str:
+    """What to call the records, without secrets of a URL."""
+    if data == Path("-"):
+        return "standard input"
+    return label_of(data) if is_database(data) else str(data).rpartition("/")[2]
+
+
 def _announce(rows: int, source: str, arguments: argparse.Namespace) -> None:
     from mlx_iforest import BackendUnavailableError, choose_backend
 
@@ -219,7 +227,8 @@ def _next(folder: Path, data: Path | str | None) -> str:
     from anomaly_detection.model_files.persistence import FILES
 
     model = folder / FILES["optimized"].native
-    records = "FILE" if data in (None, Path("-")) else _quoted(data)
+    # A URL of a database may have a password in it.
+    records = "FILE" if data in (None, Path("-")) or is_database(data) else _quoted(data)
     return (
         f"Saved in {folder}{os.sep}: {model.name} and {FILES['base'].native}, the same as .joblib for other programs,"
         f" {COLUMNS_FILE}, report.json, pictures and {folder / 'report.html'}, to open first.\n"

@@ -24,9 +24,9 @@ from anomaly_detection.cluster.tally import Tally
 from anomaly_detection.data.conventions import Evidence
 from anomaly_detection.data.files import reason
 from anomaly_detection.data.parquet_files import ParquetWriter
-from anomaly_detection.detector import Detector
 from anomaly_detection.errors import AnomalyDetectionError, DataError
-from anomaly_detection.model_files.persistence import load_detector
+from anomaly_detection.model_files.persistence import load_trained
+from anomaly_detection.trained_detector import TrainedDetector
 
 __all__ = ["DIGEST", "TALLY", "Job", "Ranks", "digest_of_model", "evidence", "judge", "judged", "model_of", "ranks"]
 
@@ -67,7 +67,7 @@ class Job:
         made_of = (self.model_digest, self.reading, self.threshold, partition)
         return hashlib.sha256(repr(made_of).encode()).hexdigest()
 
-    def detector(self) -> Detector:
+    def detector(self) -> TrainedDetector:
         """The model, loaded once a process, to read records as all of them are written."""
         detector = _loaded(self.model, self.model_digest)
         if not self.evidence:
@@ -155,7 +155,7 @@ def ranks(job: Job, partition: Partition) -> Ranks | Failure:
     return Ranks(places, counts[places], lowest)
 
 
-def model_of(location: str) -> tuple[Detector, str]:
+def model_of(location: str) -> tuple[TrainedDetector, str]:
     """A model, and its file's digest; raises `ModelFileError` and `DataError`."""
     digest = digest_of_model(location)
     return _loaded(location, digest), digest
@@ -167,16 +167,16 @@ def digest_of_model(location: str) -> str:
 
 
 @lru_cache(maxsize=2)
-def _loaded(location: str, digest: str) -> Detector:
+def _loaded(location: str, digest: str) -> TrainedDetector:
     """The model of a file whose digest is this one, unless it is empty."""
     if digest and digest_of_model(location) != digest:
         raise DataError(f"{location} is another model for this worker; give all workers the same file.")
     if not is_url(location):
-        return load_detector(location)
+        return load_trained(location)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / location.rpartition("/")[2]
         file.write_bytes(_bytes(location))
-        return load_detector(file)
+        return load_trained(file)
 
 
 def _bytes(location: str) -> bytes:

@@ -139,10 +139,10 @@ class RowGroup:
                 # Else it would be held while the next one is read.
                 del table
 
-    def table(self) -> pa.Table:
-        """All of it, as Arrow has it."""
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All of it, or some of its columns, as Arrow has it."""
         with self._opened() as file:
-            return file.read_row_group(self._partition.row_group)
+            return file.read_row_group(self._partition.row_group, columns)
 
     @contextmanager
     def _opened(self) -> Iterator[pq.ParquetFile]:

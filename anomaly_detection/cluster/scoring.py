@@ -23,8 +23,8 @@ from anomaly_detection.cluster.tally import Tally
 from anomaly_detection.data.conventions import Evidence
 from anomaly_detection.data.files import reason
 from anomaly_detection.data.parquet_files import explained
-from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
+from anomaly_detection.trained_detector import TrainedDetector
 
 __all__ = ["Judged", "score_files"]
 
@@ -39,7 +39,7 @@ class Judged:
 
     Attributes
     ----------
-    detector : Detector
+    detector : TrainedDetector
         What judged.
     tally : Tally
         Of all parts that are there.
@@ -51,7 +51,7 @@ class Judged:
         Of the records of the first file.
     """
 
-    detector: Detector
+    detector: TrainedDetector
     tally: Tally
     parts: int
     kept: int
@@ -124,7 +124,7 @@ def score_files(model: str, data: str, output: str, workers: Workers, show: Show
     return Judged(detector, tally, len(done), kept, sorted(failures, key=lambda failure: failure.label), columns)
 
 
-def _surveyed(job: Job, detector: Detector, facts: Sequence[FileFacts], workers: Workers, show: Show) -> Job:
+def _surveyed(job: Job, detector: TrainedDetector, facts: Sequence[FileFacts], workers: Workers, show: Show) -> Job:
     """The job with what takes a look at all records first; most files and models need none."""
     schema = detector.preprocessor.schema_
     written = [found for found in facts if may_hold_text(schema, found.types)]

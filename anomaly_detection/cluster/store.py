@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs as fs
 
+from anomaly_detection.data.sql_location import is_database
 from anomaly_detection.errors import DataError, first_line
 
 __all__ = ["Entry", "Store", "absolute", "is_url", "is_whole_table", "matching"]
@@ -23,12 +24,14 @@ _UNFINISHED = ".unfinished-"
 
 
 def is_url(location: str) -> bool:
-    """Whether a location is a URL such as ``s3://bucket/folder`` and not a path."""
-    return "://" in location
+    """Whether a location is a URL such as ``s3://bucket/folder``, and no path and no database."""
+    return "://" in location and not is_database(location)
 
 
 def is_whole_table(location: str) -> bool:
-    """Whether a location is one file on this machine, and no folder, pattern or URL."""
+    """Whether a location is one file on this machine, or a database, and no folder, pattern or URL of files."""
+    if is_database(location):
+        return True
     if is_url(location) or os.path.isdir(location):
         return False
     return os.path.isfile(location) or not _MAGIC & set(location)

@@ -16,6 +16,7 @@ from anomaly_detection.data.files import reason
 from anomaly_detection.data.frames import refuse_duplicates, to_frame
 from anomaly_detection.data.layout import Layout
 from anomaly_detection.data.sources import STDIN, Source
+from anomaly_detection.data.sql_location import is_database
 from anomaly_detection.errors import DataError
 
 __all__ = ["Chunks", "read_chunks", "read_table"]
@@ -49,7 +50,8 @@ def read_table(
     path : path
         A file that ends in .csv, .tsv, .txt, .parquet, .pq, .jsonl, .ndjson, .json (one object a line, or an array of
         them), .xlsx, .xlsm, .xlsb, .xls or .ods (which need ``pip install 'mlx-iforest[excel]'``), each also with .gz,
-        or alone in a .zip; or ``-`` for standard input, whose first bytes tell what it is.
+        or alone in a .zip; or ``-`` for standard input, whose first bytes tell what it is. Or, as a text, a URL of a
+        database such as ``sqlite:///orders.db?table=orders`` (needs ``pip install 'mlx-iforest[sql]'``).
     say : callable, optional
         Takes a remark on the file: that lines were left out, say. A Python warning if not given.
     layout : Layout, optional
@@ -66,7 +68,7 @@ def read_table(
         If the file is missing, unreadable, empty, a folder, of an unknown kind, not a table, or names a column twice;
         if it is an archive that would grow to more than 4 GB and 100 times its size.
     """
-    return Chunks(Path(path), None, say, layout).whole()
+    return Chunks(path, None, say, layout).whole()
 
 
 def read_chunks(
@@ -97,7 +99,7 @@ def read_chunks(
     DataError
         As `read_table`; what only reading on can show is raised when a chunk is asked for.
     """
-    return Chunks(Path(path), rows, say, layout)
+    return Chunks(path, rows, say, layout)
 
 
 class Chunks:
@@ -123,16 +125,18 @@ class Chunks:
 
     def __init__(
         self,
-        path: Path,
+        path: str | os.PathLike[str],
         rows: int | None = None,
         say: Callable[[str], None] = _warn,
         layout: Layout = FOUND_OUT,
     ) -> None:
         if rows is not None and rows < 1:
             raise DataError(f"A chunk of {rows} records is asked for; give a whole number from 1 up.")
+        # A path would take slashes out of a URL.
+        given = str(path) if is_database(path) else Path(path)
         self._path = path
         with _reading(path):
-            source = Source(path)
+            source = Source(given)
             self._file = _opened(source, layout)
         self.label = source.label
         refuse_duplicates([name for name in self._file.header if name.strip()])
@@ -204,7 +208,7 @@ def _opened(source: Source, layout: Layout) -> Any:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _reading(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice, repeat
 
 from anomaly_detection.data.csv_dialect import Dialect
 from anomaly_detection.data.headers import is_blank, shape
@@ -19,6 +21,7 @@ _SUSPECTS = 100
 _FEWEST_SUMMED = 5
 _WIDE = 5
 _TITLE_LENGTH = 60
+_TOGETHER = 1_000  # lines
 
 
 @dataclass
@@ -85,12 +88,13 @@ class Examination:
             Where a line cannot be what the header says, a quote is not closed, or there is no record.
         """
         held: list[str] = []
-        reader = self.dialect.rows(_held(lines, held))
+        ahead = _Ahead(lines)
+        reader = self.dialect.rows(ahead.one_by_one(held))
         before, width = self.dialect.start, -1
         number = before + 1
-        third: list[str] = []
-        second: list[str] = []
-        last: list[str] = []
+        third: list[str] | str = []
+        second: list[str] | str = []
+        last: list[str] | str = []
         try:
             for row in reader:
                 if len(row) == width and len(held) == 1 and row[0][:1].isalnum() and ' "' not in held[0]:
@@ -116,10 +120,21 @@ class Examination:
                 number = before + reader.line_num + 1
                 if width < 0 or self._run:
                     width = len(self.header) if self._is_settled() else -1
+                if width > 0:
+                    passed = ahead.pass_over(self.dialect.delimiter, width)
+                    before, number, self.records = before + passed, number + passed, self.records + passed
+                    for line in ahead.last:
+                        third, second, last = second, last, line
         except csv.Error as error:
             raise self._unclosed(number, error) from error
-        self._last = (third, second, last)
+        self.longest = max(self.longest, ahead.longest)
+        self._last = (self._row(third), self._row(second), self._row(last))
         self._end()
+
+    def _row(self, found: list[str] | str) -> list[str]:
+        """The fields of a line, where it is no row yet."""
+        row: list[str] = next(self.dialect.rows([found])) if isinstance(found, str) else found
+        return row
 
     def remarks(self) -> list[str]:
         """What is to be said of lines that are left out or filled up."""
@@ -301,7 +316,52 @@ def _is_wrapped(cell: str) -> bool:
     return len(cell) > 1 and cell[0] == cell[-1] == '"'
 
 
-def _held(lines: Iterable[str], held: list[str]) -> Iterator[str]:
-    for line in lines:
-        held.append(line)
-        yield line
+class _Ahead:
+    """Lines one by one; or many together, of those that Python's reader would find nothing in.
+
+    Attributes
+    ----------
+    longest : int
+        Characters of the longest line that was passed over.
+    last : deque of str
+        The last three of those that were passed over the last time.
+    """
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self._seen: deque[str] = deque()
+        self.longest = 0
+        self.last: deque[str] = deque(maxlen=3)
+
+    def one_by_one(self, held: list[str]) -> Iterator[str]:
+        """The lines that are left, each put into `held`."""
+        while True:
+            line = self._seen.popleft() if self._seen else next(self._lines, None)
+            if line is None:
+                return
+            held.append(line)
+            yield line
+
+    def pass_over(self, delimiter: str, width: int) -> int:
+        """Pass over lines of so many fields without quotes, the first of which begins like a word; gives how many."""
+        passed, most, seen = 0, csv.field_size_limit(), self._seen
+        self.last.clear()
+        while True:
+            while seen:
+                line = seen[0]
+                if '"' in line or line.count(delimiter) != width - 1 or not line[0].isalnum() or len(line) > most:
+                    return passed
+                self.longest = max(self.longest, len(line))
+                self.last.append(seen.popleft())
+                passed += 1
+            lines = list(islice(self._lines, _TOGETHER))
+            if not lines:
+                return passed
+            longest, firsts = max(map(len, lines)), "".join([line[0] for line in lines])
+            plain = longest <= most and firsts.isalnum() and '"' not in "".join(lines)
+            if plain and set(map(str.count, lines, repeat(delimiter))) == {width - 1}:
+                self.longest = max(self.longest, longest)
+                self.last.extend(lines[-3:])
+                passed += len(lines)
+            else:
+                seen.extend(lines)

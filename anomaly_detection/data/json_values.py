@@ -23,6 +23,11 @@ def plain(value: Any) -> Any:
     NaN or infinite becomes None; anything else, a `Decimal` in a record for example, becomes its text. A half of a
     character in a text (a lone surrogate), which no encoding has, becomes the replacement character.
     """
+    # What most values are, before all that they might be.
+    if type(value) is float:
+        return value if math.isfinite(value) else None
+    if type(value) is str:
+        return well_formed(value)
     if isinstance(value, enum.Enum):
         return plain(value.value)
     if isinstance(value, (np.datetime64, np.timedelta64)):

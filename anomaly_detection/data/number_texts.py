@@ -86,7 +86,13 @@ _IN_SPACE = str.maketrans("", "", "'\u2019 \u00a0\u202f")
 
 def _matched(text: str) -> re.Match[str] | None:
     """The parts of a number; in ``20,-`` and ``20/-`` the dash stands for no cents, ``="20"`` is a spreadsheet's."""
-    return _NUMBER.match(_NO_CENTS.sub(r"\1", _FORMULA.sub(r"\1", _in_ascii(text).strip())))
+    text = _in_ascii(text).strip()
+    # A look for a character costs a tenth of an expression, and most texts have none of these.
+    if text.startswith('="'):
+        text = _FORMULA.sub(r"\1", text)
+    if "-" in text or "\u2013" in text or "\u2014" in text:
+        text = _NO_CENTS.sub(r"\1", text)
+    return _NUMBER.match(text)
 
 
 def _in_ascii(text: str) -> str:
@@ -138,7 +144,7 @@ def _as_float(text: str, decimal_comma: bool | None, unit: str | None) -> float:
 
 def is_clock(text: str) -> bool:
     """Whether a text is a time of day, or hours and minutes: ``14:05``, ``2:05 PM``, ``31:08:00``."""
-    return _CLOCK.fullmatch(text.strip()) is not None
+    return ":" in text and _CLOCK.fullmatch(text.strip()) is not None
 
 
 def _clock(text: str, unit: str) -> float:

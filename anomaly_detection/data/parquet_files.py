@@ -160,7 +160,7 @@ class ParquetWriter:
         """Append `frame`; its index is left out."""
         try:
             if self._writer is None:
-                self._writer = pq.ParquetWriter(self._path, self._schema(frame))
+                self._writer = pq.ParquetWriter(self._path, self.schema(frame))
             self._writer.write_table(pa.Table.from_pandas(frame, self._writer.schema, preserve_index=False))
         except pa.ArrowException as error:
             raise DataError(f"The table does not fit into Parquet ({first_line(error)}); write a CSV file.") from error
@@ -172,7 +172,8 @@ class ParquetWriter:
                 self._writer.add_key_value_metadata(notes)
             self._writer.close()
 
-    def _schema(self, frame: pd.DataFrame) -> pa.Schema:
+    def schema(self, frame: pd.DataFrame) -> pa.Schema:
+        """The types that columns like those of `frame` are written in."""
         # Maps come as lists of pairs, of which Arrow could not tell the type.
         stored = () if self._types is None else self._types
         read = {field.name: field for field in stored if field.name in frame and frame[field.name].dtype == object}

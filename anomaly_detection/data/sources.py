@@ -1,4 +1,4 @@
-"""`Source`: the bytes of a table, in a file, in an archive or from standard input, and which kind of table they are."""
+"""`Source`: the bytes of a table, in a file or archive, from standard input or a database, and which kind they are."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from anomaly_detection.data.files import require_file
+from anomaly_detection.data.sql_location import SqlLocation, is_database
 from anomaly_detection.errors import DataError, first_line
 
 __all__ = ["KINDS", "READABLE", "STDIN", "Source", "kind_of_name"]
@@ -49,10 +50,10 @@ class Source:
 
     Parameters
     ----------
-    path : Path
+    path : Path or str
         A file of one of the `KINDS`; one that is compressed, ``.gz`` after its name or alone in a ``.zip``; or `STDIN`,
         which is copied to a temporary file, since tables are read several times over, and whose kind its first bytes
-        tell.
+        tell. Or a URL of a database (`SqlLocation.of`), whose rows are copied as Parquet.
 
     Attributes
     ----------
@@ -64,22 +65,31 @@ class Source:
     Raises
     ------
     DataError
-        If the kind is unknown, or an archive is damaged or does not hold exactly one file.
+        If the kind is unknown, an archive is damaged or does not hold exactly one file, or a database cannot be asked.
     OSError
         If it cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self._path = path
         self._input: int | None = None
         self._member: zipfile.ZipInfo | None = None
         self._packing = ""
+        if is_database(path):
+            location = SqlLocation.of(str(path))
+            self.label, self.kind = location.label, "parquet"
+            from anomaly_detection.data.sql_reading import copy_rows
+
+            with tempfile.TemporaryFile() as copied:
+                copy_rows(location, copied)
+                self._hold(copied)
+            return
+        path = Path(path)
         self.label = str(path)
         if str(path) == STDIN:
             self.label = "standard input"
             with _copied(_standard_input()) as copied:
-                self._input = os.dup(copied.fileno())
-            weakref.finalize(self, os.close, self._input)
+                self._hold(copied)
             start = self.start()
             self._packing = "gzip" if start.startswith(_GZIP) else "zip" if _is_archive(self) else ""
             name = ""
@@ -97,6 +107,12 @@ class Source:
             self.kind = kind_of_name(name, Path(self.label))
         elif not name:
             self.kind = _kind_of_bytes(self.start())
+
+    def _hold(self, copied: IO[bytes]) -> None:
+        """Keep a temporary file as long as this is there."""
+        copied.flush()
+        self._input = os.dup(copied.fileno())
+        weakref.finalize(self, os.close, self._input)
 
     def start(self) -> bytes:
         """The first bytes, at most 512."""

@@ -1,4 +1,4 @@
-"""Tables written to files, whole or not at all."""
+"""Tables written to files, or to databases, whole or not at all."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pandas as pd
 
 from anomaly_detection.data.csv_lines import csv_lines
 from anomaly_detection.data.files import prepare_file, replacing
+from anomaly_detection.data.sql_location import SqlLocation, is_database
 from anomaly_detection.errors import DataError
 
 __all__ = ["check_target", "table_writer", "write_table"]
@@ -60,7 +61,7 @@ def table_writer(path: str | os.PathLike[str], types: Any = None) -> Iterator[Ca
     Parameters
     ----------
     path : path
-        As for `write_table`.
+        As for `write_table`; or a URL of a table, as `SqlLocation.of` takes it.
     types : pyarrow.Schema, optional
         Of columns that were read from a file (`Chunks.types`), for one whose first values are all missing.
 
@@ -69,9 +70,8 @@ def table_writer(path: str | os.PathLike[str], types: Any = None) -> Iterator[Ca
     DataError
         As `write_table`; also for a frame that does not fit to the ones before.
     """
-    kind = _kind_to_write(Path(path))
     columns: list[str] = []
-    with replacing(path) as temporary, _appending(temporary, kind, types) as append:
+    with _opened(path, types) as append:
 
         def write(frame: pd.DataFrame) -> None:
             if columns and columns != list(frame.columns):
@@ -80,6 +80,20 @@ def table_writer(path: str | os.PathLike[str], types: Any = None) -> Iterator[Ca
             columns[:] = frame.columns
 
         yield write
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str], types: Any) -> Iterator[Callable[[pd.DataFrame, bool], None]]:
+    """Give a function that appends a frame to what becomes of `path`, and is told which one is the first."""
+    if is_database(path):
+        from anomaly_detection.data.sql_writing import sql_writer
+
+        with sql_writer(SqlLocation.of(str(path), writing=True), types) as write:
+            yield lambda frame, first: write(frame)
+        return
+    kind = _kind_to_write(Path(path))
+    with replacing(path) as temporary, _appending(temporary, kind, types) as append:
+        yield append
 
 
 @contextmanager
@@ -126,5 +140,10 @@ class _Lines:
 
 def check_target(path: str | os.PathLike[str]) -> None:
     """Raise the `DataError` that `write_table` would raise for `path`, before long work and not after it."""
+    if is_database(path):
+        from anomaly_detection.data.sql_writing import check_sql_target
+
+        check_sql_target(SqlLocation.of(str(path), writing=True))
+        return
     _kind_to_write(Path(path))
     prepare_file(path)

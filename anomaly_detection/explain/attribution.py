@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection.data.levels import Kept
-from anomaly_detection.features.features import FeatureSource
+from anomaly_detection.features.group import FeatureSource
 
 __all__ = ["Attribution", "Player", "attribute", "players_of"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from math import isclose
+from math import isclose, isfinite
 from typing import Any
 
 import numpy as np
@@ -254,7 +254,8 @@ class _Told:
                 feature = teller_of[columns[0]] = next(beside, feature)
             by_feature.setdefault(feature, []).append(player)
         self._join_repeats(row, by_feature, telling)
-        strongest = sorted(by_feature.items(), key=lambda told: -self.falls[row, told[1]].sum())[:top]
+        falls = self.falls[row]
+        strongest = sorted(by_feature.items(), key=lambda told: -_total(falls, told[1]))[:top]
         return tuple(self._reason(row, feature, players) for feature, players in strongest)
 
     def _join_repeats(self, row: int, by_feature: dict[int, list[int]], telling: Callable[[int, int], float]) -> None:
@@ -341,7 +342,7 @@ class _Told:
             if facts is not None and kept and (value > usual) == (value > facts.median):
                 # What a group had, and not what its values and those of others together make one expect.
                 _, usual, low, high = facts
-        between = (low, high) if np.isfinite(low) and np.isfinite(high) else None
+        between = (low, high) if isfinite(low) and isfinite(high) else None
         own = [column for player in players for column in self.found.players[player].columns]
         return Contribution(
             feature=source.name,
@@ -351,10 +352,15 @@ class _Told:
             expected_range=between,
             direction=kind.direction(value, usual),
             factor=_factor(value, usual, between) if kind.ordered else None,
-            share=float(self.falls[row, players].sum() / self.fall[row]),
-            effect=float(self.found.effects[row, players].sum()),
+            share=float(_total(self.falls[row], players) / self.fall[row]),
+            effect=_total(self.found.effects[row], players),
             text=phrase(source, value, usual, self.records[row], rows, between),
         )
+
+
+def _total(of: npt.NDArray[np.float64], places: list[int]) -> float:
+    """The sum of what is at some places, of which there is mostly one."""
+    return float(of[places[0]] if len(places) == 1 else of[places].sum())
 
 
 def _factor(value: Any, usual: Any, between: tuple[float, float] | None) -> float | None:

@@ -8,6 +8,7 @@ from typing import Any
 from anomaly_detection.data.schema import Role, Schema
 from anomaly_detection.features.contexts import Contexts
 from anomaly_detection.features.copies import Copies
+from anomaly_detection.features.courses import Courses
 from anomaly_detection.features.dates import Dates
 from anomaly_detection.features.derived import (
     CalendarPart,
@@ -25,6 +26,7 @@ from anomaly_detection.features.forms import Decimals, Forms, Gaps, Signs, Zeros
 from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.kinds import known_groups
 from anomaly_detection.features.level_rarity import LevelRarity, MissingLevels, ValueRarity
+from anomaly_detection.features.name_forms import NameForms
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
 from anomaly_detection.features.pair_rarity import PairRarity
 from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity
@@ -120,6 +122,8 @@ def plan_branches(
         ("restated", Restated(restated), [*restated, *restating_dates]),
         ("neighbours", Neighbours([*numbers, *dates], every), [*numbers, *dates, *every]),
         ("runs", Runs(numbers, every), [*numbers, *every]),
+        ("names", NameForms(), names_only),
+        ("courses", Courses(numbers, dates, every), [*numbers, *dates, *every]),
     ]
     wanted = {name for name, _, columns in plan if name in groups and columns}
     known = known_groups(groups)

@@ -308,29 +308,37 @@ class Expectation(ComparingGroup):
 
     def told_beside(self, X: Table, target: int, row: int = 0) -> tuple[str, ...]:
         """`FeatureGroup.told_beside`: the columns that move the estimate most, at most three."""
-        told, coded = X.made((self, "telling"), lambda: self._said(X))
-        place, moved = 1, {}
-        weights = self._weights_of(target)
-        for name in self.centres_:
-            moved[name] = float(told[name][row]) * weights[place]
-            place += 1
-        for name, levels in self.levels_.items():
-            code = int(coded[name][row])
-            moved[name] = 0.0 if code < 0 else weights[place + code]
-            place += len(levels)
+        by = X.made((self, target), lambda: self._moved(X, target))[row]
         # What moves less never is among the strongest that are named, whatever rounding does.
-        near = [name for name, by in moved.items() if abs(by) > 0.9 * _MOVES]
-        strongest = sorted(near, key=lambda name: -round(abs(moved[name]), 9))[:3]
-        return tuple(name for name in strongest if abs(moved[name]) > _MOVES)
+        near = (by > 0.9 * _MOVES).nonzero()[0].tolist()
+        moved = {place: float(by[place]) for place in near}
+        strongest = sorted(near, key=lambda place: -round(moved[place], 9))[:3]
+        names = [*self.centres_, *self.levels_]
+        return tuple(names[place] for place in strongest if moved[place] > _MOVES)
 
-    def _weights_of(self, target: int) -> list[float]:
+    def _moved(self, X: Table, target: int) -> Floats:
+        """How far each number and each category of the rows moves the estimate of a target, shape (n, columns)."""
+        told, coded = X.made((self, "telling"), lambda: self._said(X))
+        weights, place = self._weights_of(target), 1
+        moved = np.zeros((len(X), len(self.centres_) + len(self.levels_)))
+        for i, name in enumerate(self.centres_):
+            moved[:, i] = told[name] * weights[place]
+            place += 1
+        for i, (name, levels) in enumerate(self.levels_.items(), len(self.centres_)):
+            codes = coded[name]
+            known = codes >= 0
+            moved[known, i] = weights[place + codes[known]]
+            place += len(levels)
+        return np.abs(moved)
+
+    def _weights_of(self, target: int) -> Floats:
         """The weights of a regression by the places of the design, 0 where it has none."""
         known = _by_place(self)
         if target not in known:
             weights = np.zeros(1 + len(self.centres_) + sum(map(len, self.levels_.values())))
             one = self.targets_[target]
             weights[slice(None) if one.places is None else one.places] = one.weights
-            known[target] = weights.tolist()
+            known[target] = weights
         return known[target]
 
     @classmethod
@@ -413,4 +421,4 @@ class _Weights:
 
 
 _weights: Kept[Expectation, _Weights] = Kept(_Weights)
-_by_place: Kept[Expectation, dict[int, list[float]]] = Kept(lambda expectation: {})
+_by_place: Kept[Expectation, dict[int, Floats]] = Kept(lambda expectation: {})

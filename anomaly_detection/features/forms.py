@@ -29,6 +29,7 @@ __all__ = [
     "Zeros",
     "decimals",
     "seldom",
+    "times_seen",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -151,7 +152,8 @@ _seldom_each: Kept[Columns, Floats] = Kept(
 """The evidence of each column's counts, where these are numbers."""
 
 
-def _times_seen(count: Any, rows: int) -> str:
+def times_seen(count: Any, rows: int) -> str:
+    """In how many of the training records it was."""
     return f"none of {rows:,} records" if not count else f"{number(count)} of {rows:,} records"
 
 
@@ -211,7 +213,7 @@ class Signs(Seldom):
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`."""
         name, shown = with_unit(source.columns[0], float(value))
-        return f"{name} {shown} is negative, as in {_times_seen(usual, rows)}"
+        return f"{name} {shown} is negative, as in {times_seen(usual, rows)}"
 
 
 class Zeros(Seldom):
@@ -236,7 +238,7 @@ class Zeros(Seldom):
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`."""
-        return f"{source.columns[0]} is 0, as in {_times_seen(usual, rows)}"
+        return f"{source.columns[0]} is 0, as in {times_seen(usual, rows)}"
 
 
 def decimals(values: Floats) -> Codes:
@@ -298,7 +300,7 @@ class Decimals(Columns):
         count = int(decimals(np.array([float(value)]))[0])
         text = f"{float(value):.{count}f}"
         places = "1 decimal" if count == 1 else f"{count} decimals"
-        return f"{source.columns[0]} {text} has {places}; {_times_seen(usual, rows)} have so many or more"
+        return f"{source.columns[0]} {text} has {places}; {times_seen(usual, rows)} have so many or more"
 
 
 class Gaps(Columns):
@@ -345,7 +347,7 @@ class Gaps(Columns):
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`."""
-        return f"{source.columns[0]} is missing, as in {_times_seen(usual, rows)}"
+        return f"{source.columns[0]} is missing, as in {times_seen(usual, rows)}"
 
 
 class Texts(Columns):
@@ -391,4 +393,4 @@ class Forms(Texts):
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
         """`FeatureGroup.phrase`."""
-        return f"{source.columns[0]} {short(value)} is written as in {_times_seen(usual, rows)}"
+        return f"{source.columns[0]} {short(value)} is written as in {times_seen(usual, rows)}"

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import betainc, gammainc, gammaln
 
 from anomaly_detection.features.bounds import LARGEST
 from anomaly_detection.features.coincidences import mixed, others_of, repeats_of
@@ -31,6 +30,9 @@ _RATES = 2.0 ** np.arange(11)
 _SHAPES = np.array([1000.0, 100.0, 10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003])
 _SHARES = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005, 0.0002, 0.0001)
 _TINY = 1e-300
+_NEAR = 10  # steps
+_FEWEST_NEAR = 5
+_APART = 1 << 42  # spans of time, in keys of their numbers
 
 
 @dataclass
@@ -96,6 +98,10 @@ class Frequency:
         """
         out = np.zeros(len(others))
         found = np.flatnonzero((others > 0) & (others > expected))
+        if not found.size:
+            return self._as_seen(out)
+        from scipy.special import betainc, gammainc
+
         count, mean = others[found].astype(np.float64), np.maximum(expected[found], _TINY)
         usual = gammainc(count, mean)
         spread = mean * self.rate
@@ -114,6 +120,13 @@ class Frequency:
         beyond = evidence * (self.nats[-1] / self.levels[-1])
         return np.minimum(evidence, np.where(evidence > self.levels[-1], beyond, within))
 
+    def usual(self, share: float) -> float:
+        """The evidence that such a share of the training rows had, or more; 0 of more rows than had any."""
+        nats = -float(np.log(share))
+        if not len(self.levels) or nats < self.nats[0]:
+            return 0.0
+        return float(self._as_seen(np.interp([nats], self.nats, self.levels))[0])
+
     def fit_levels(self, evidence: Floats) -> None:
         """Learn which shares of usual records reach which evidence."""
         levels = np.unique(np.quantile(evidence, [1.0 - share for share in _SHARES if share * len(evidence) >= 3.0]))
@@ -123,6 +136,8 @@ class Frequency:
 
     def fit_spread(self, others: Codes, expected: Floats) -> None:
         """Learn the rate and the shape that make training values' repeats likeliest."""
+        from scipy.special import gammaln
+
         every = -(-len(others) // _SAMPLE)
         # Densities are the same for many values: what so many of them have is added up once.
         places, different = pd.factorize(np.maximum(expected[::every], _TINY))
@@ -194,6 +209,27 @@ def learn_frequency(values: Floats) -> Frequency | None:
     return Frequency(step, knots, heights, distinct[several] + 0.0, counts[several].astype(np.int64), x.size)
 
 
+def near_values(x: Floats, spans: Codes, values: Floats, their_spans: Codes, step: float) -> Floats:
+    """How many others have each number, were it as common as those beside it in its span of time, shape (n,).
+
+    Others than the very number count that lie within ten steps, five at least. Readings of a day lie closer together
+    than those of a year.
+    """
+    known = ~np.isnan(values)
+    place, theirs = _steps(x, step), _steps(values[known], step)
+    first_span = their_spans.min(initial=0)
+    place, theirs = place + (spans - first_span) * _APART, theirs + (their_spans[known] - first_span) * _APART
+    ordered = np.sort(theirs)
+    every = ordered.searchsorted(place + _NEAR, "right") - ordered.searchsorted(place - _NEAR, "left")
+    near = every - (ordered.searchsorted(place, "right") - ordered.searchsorted(place, "left"))
+    return np.where(near >= _FEWEST_NEAR, near / (2.0 * _NEAR), 0.0)
+
+
+def _steps(values: Floats, step: float) -> Codes:
+    """The numbers in steps, within what a key has room for."""
+    return np.clip(np.rint(values / step), -_APART / 4, _APART / 4).astype(np.int64)
+
+
 def learn_spread(frequency: Frequency, values: Floats, spans: Codes) -> Floats:
     """Learn how far repeats scatter, and give the evidence of each training value by those of other spans; (n,)."""
     present = np.flatnonzero(~np.isnan(values))
@@ -206,6 +242,7 @@ def learn_spread(frequency: Frequency, values: Floats, spans: Codes) -> Floats:
     outside = np.where(outside >= frequency.counts.min(initial=2), outside, 0)
     often = frequency.by_density(x) + outside / (frequency.values - compared)
     expected = np.minimum(often, 1.0) * compared
+    expected = np.maximum(expected, near_values(x, own, x, own, frequency.step))
     frequency.compared = float(compared.mean())
     frequency.fit_spread(inside, expected)
     frequency.fit_levels(frequency.evidence(inside, expected, compared))

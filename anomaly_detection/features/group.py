@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from math import inf
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derived import Derived
+from anomaly_detection.features.fitted import require_fitted
 
 __all__ = ["FEW", "OF_A_RECORD", "Facts", "FeatureGroup", "FeatureSource", "Range", "Row", "side_by_side"]
 
@@ -79,8 +79,11 @@ def side_by_side(columns: Sequence[npt.NDArray[Any]], rows: int) -> npt.NDArray[
     return out
 
 
-class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class FeatureGroup:
     """A transformer that makes the features of one group, and what is to be known of any of them.
+
+    It has what scikit-learn's `clone` asks for, and is none of its classes: a model that is read from a file scores
+    without scikit-learn, which takes longer to load than all else together.
 
     Attributes
     ----------
@@ -129,9 +132,26 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         "repeated": "repeated",
     }
 
-    def __init_subclass__(cls, **params: Any) -> None:
-        # Arrays, whatever scikit-learn is set to hand out: that is for what users get, and is looked up at a price.
-        super().__init_subclass__(auto_wrap_output_keys=None, **params)
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters of the constructor, by their names."""
+        return {name: getattr(self, name) for name in signature(type(self)).parameters}
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
+        return f"{type(self).__name__}({given})"
+
+    def fit(self, X: Any, y: object = None) -> Any:
+        """Learn from clean records, a frame or a `Table`."""
+        raise NotImplementedError(f"{type(self).__name__} learns nothing of records")
+
+    def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
+        """The names of the features, in the order of the outputs."""
+        raise NotImplementedError(f"{type(self).__name__} has no features")
+
+    def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
+        """The features of the records learned from, shape (n, features)."""
+        found: npt.NDArray[np.float32] = self.fit(X, y).transform(X)
+        return found
 
     def _seen(self, X: Any) -> Table:
         """The records to learn from, whose columns are those of the group from now on."""
@@ -143,7 +163,7 @@ class FeatureGroup(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def transform(self, X: Any) -> npt.NDArray[np.float32]:
         """Give the features of clean records, a frame or a `Table`, shape (n, features)."""
-        check_is_fitted(self)
+        require_fitted(self)
         return self.features_of(as_table(X))
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:

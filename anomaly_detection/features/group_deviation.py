@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from joblib import Parallel, delayed
 
 from anomaly_detection.data.levels import Combinations, CombinedLevels, Kept, Levels, grouped_by
 from anomaly_detection.data.parsing import name_tokens
@@ -124,6 +123,8 @@ class GroupDeviation(ComparingGroup):
             if 1 < len(levels) <= len(sample) / _ROWS_A_GROUP and levels.counts.max() < 0.98 * len(sample):
                 coded[name] = (levels.codes(sample[name]), len(levels))
         columns = CodedColumns({name: coded[name] for name in most_related(coded)})
+        from joblib import Parallel, delayed
+
         found = Parallel(n_jobs=self.n_jobs if len(X) >= _FEW else 1, prefer="threads")(
             delayed(self._fit_column)(X, sample, name, columns)
             for name in steps(self.numbers, "comparing numbers within groups")

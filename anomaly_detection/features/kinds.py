@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable
 
 from anomaly_detection.features.contexts import Contexts
 from anomaly_detection.features.copies import Copies
+from anomaly_detection.features.courses import Courses
 from anomaly_detection.features.dates import Dates
 from anomaly_detection.features.duplicates import Repeats
 from anomaly_detection.features.expectation import Expectation
@@ -13,6 +14,7 @@ from anomaly_detection.features.forms import Decimals, Forms, Gaps, Signs, Zeros
 from anomaly_detection.features.group import FeatureGroup
 from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.level_rarity import LevelRarity, MissingLevels, ValueRarity
+from anomaly_detection.features.name_forms import NameForms
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
 from anomaly_detection.features.pair_rarity import PairRarity
 from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity
@@ -66,6 +68,8 @@ _EVIDENCE: dict[str, type[FeatureGroup]] = {
     "restated": Restated,
     "neighbours": Neighbours,
     "runs": Runs,
+    "names": NameForms,
+    "courses": Courses,
 }
 _FORMER: dict[str, type[FeatureGroup]] = {"repeats": Repeats}
 KINDS = {**_PLAIN, **_EVIDENCE, **_FORMER}
@@ -77,7 +81,7 @@ PLAIN_GROUPS = tuple(_PLAIN)
 EVIDENCE_GROUPS = tuple(_EVIDENCE)
 """Features that only evidence is made of, see `Evidence`."""
 
-LATER_GROUPS = ("zeros", "values", "restated", "neighbours", "runs")
+LATER_GROUPS = ("zeros", "values", "restated", "neighbours", "runs", "names", "courses")
 """Groups of evidence that the first files with evidence do not have."""
 
 FORMER_GROUPS = tuple(_FORMER)

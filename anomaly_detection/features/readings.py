@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import comb
 from typing import Any, ClassVar
 
@@ -26,7 +26,13 @@ from anomaly_detection.features.coincidences import (
     others_of,
     repeats_of,
 )
-from anomaly_detection.features.frequency import Frequency, follows_category, learn_frequency, learn_spread
+from anomaly_detection.features.frequency import (
+    Frequency,
+    follows_category,
+    learn_frequency,
+    learn_spread,
+    near_values,
+)
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.remembered import Remembered
 from anomaly_detection.progress import steps
@@ -39,7 +45,9 @@ Keys = npt.NDArray[np.uint64]
 
 _REMEMBERED = 10_000
 _MOST_TOGETHER = 6  # columns: they are looked at in all combinations
-_DENSER, _MANY, _REPEATED = 2.0, 100, 0.01
+_DENSER, _VALUES_AT_LEAST = 2.0, 10
+_ODD = 2.0  # nats
+_SHARES_OF_A_BATCH = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 _FEW = 16  # rows: so many look up what is remembered, each by itself
 
 
@@ -60,7 +68,7 @@ class Readings(FeatureGroup):
     several together says as much, so nothing counts twice.
 
     Where values are compared with more than twice as many others as in training, the training tells little of how often
-    they repeat: what one in a hundred different values of the batch has is then no evidence.
+    they repeat: evidence that many values of the batch have is then no more than as many training rows had.
 
     Rows are compared with those that come together and the last 10,000 training records; one of these that comes again,
     alike in every column, is itself (or a copy, which is another group's business).
@@ -170,7 +178,7 @@ class Readings(FeatureGroup):
         """The evidence in nats, shape (n, features); 0 for what repeats nothing."""
         values, spans = _values(X, self.judged), self._spans(X)
         among = self._among_few if len(X) <= _FEW else self._among_all
-        return self._judged(values, *among(X, values, spans))
+        return self._judged(values, spans, lambda: self._beside(X), *among(X, values, spans))
 
     def of_record(self, values: Floats, span: int, whole: np.uint64) -> npt.NDArray[np.float32]:
         """`features_of` one record by its values, shape (columns,), its span of time and the key of all that it says.
@@ -185,19 +193,33 @@ class Readings(FeatureGroup):
         if agreed < 2 and not others.any():
             return np.zeros((1, len(values) + bool(self.together_)), dtype=np.float32)
         found = others[None], compared[None].astype(np.float64), np.array([agreed]), np.array([float(together)])
-        return self._judged(values[None], *found)
+        return self._judged(values[None], np.array([span]), lambda: (self.last_, self.last_spans_), *found)
 
     def _judged(
-        self, values: Floats, others: Codes, compared: Floats, agreed: Codes, together: Floats
+        self,
+        values: Floats,
+        spans: Codes,
+        beside: Callable[[], tuple[Floats, Codes]],
+        others: Codes,
+        compared: Floats,
+        agreed: Codes,
+        together: Floats,
     ) -> npt.NDArray[np.float32]:
         single = np.zeros(values.shape)
         for i, frequency in enumerate(self.frequencies_.values()):
             if others[:, i].any():
                 x = np.nan_to_num(values[:, i])
                 often = np.minimum(frequency.by_density(x) + frequency.seen(x) / (frequency.values + 1.0), 1.0)
-                single[:, i] = frequency.evidence(others[:, i], often * compared[:, i], compared[:, i])
+                expected = often * compared[:, i]
+                single[:, i] = frequency.evidence(others[:, i], expected, compared[:, i])
+                odd = np.flatnonzero(single[:, i] > _ODD)
+                if len(odd):
+                    around, their_spans = beside()
+                    near = near_values(values[odd, i], spans[odd], around[:, i], their_spans, frequency.step)
+                    expected[odd] = np.maximum(expected[odd], near)
+                    single[odd, i] = frequency.evidence(others[odd, i], expected[odd], compared[odd, i])
                 if compared[:, i].mean() > _DENSER * frequency.compared:
-                    single[:, i] -= _of_density(single[:, i], others[:, i])
+                    single[:, i] -= _of_density(single[:, i], others[:, i], frequency)
         return self._out(single, agreed, together)
 
     def _among_all(self, X: Table, values: Floats, spans: Codes) -> tuple[Codes, Floats, Codes, Floats]:
@@ -227,6 +249,10 @@ class Readings(FeatureGroup):
 
     def _beside(self, X: Table) -> tuple[Floats, Codes]:
         """The values and spans of the rows and, after them, of the remembered ones that they are compared with."""
+        made: tuple[Floats, Codes] = X.made((self, "beside"), lambda: self._with_remembered(X))
+        return made
+
+    def _with_remembered(self, X: Table) -> tuple[Floats, Codes]:
         values, spans = _values(X, self.judged), self._spans(X)
         near = np.isin(self.last_spans_, spans)
         if near.any():
@@ -328,14 +354,30 @@ class Readings(FeatureGroup):
         return f"{number(value)} rows{within} have this very {name}, {shown}"
 
 
-def _of_density(evidence: Floats, others: Codes) -> Floats:
-    """What of the evidence, shape (n,), many values of a batch have, by how many others have the same; shape (n,)."""
-    order = np.argsort(-evidence, kind="stable")
-    values = np.cumsum(1.0 / (others[order] + 1.0))
-    if values[-1] < _MANY:
-        return np.zeros(len(evidence))
-    usual = evidence[order[np.searchsorted(values, _REPEATED * values[-1])]] + np.log(_REPEATED)
-    return np.minimum(evidence, max(usual, 0.0))
+def _of_density(evidence: Floats, others: Codes, frequency: Frequency) -> Floats:
+    """What of the evidence of a dense batch is more than as large a share of the training rows had, shape (n,).
+
+    By how many `others` have the same, no value is more than a tenth of a share: one that is stuck is not compared with
+    itself.
+    """
+    n, some = len(evidence), np.flatnonzero(evidence > 0)
+    order = some[np.argsort(-evidence[some], kind="stable")]
+    ordered, alike = np.append(evidence[order], 0.0), others[order] + 1.0
+    here: list[float] = []
+    more: list[float] = []
+    for share in _SHARES_OF_A_BATCH:
+        rows = share * n
+        if rows < _VALUES_AT_LEAST:
+            break
+        counted = np.cumsum(np.minimum(1.0, rows / _VALUES_AT_LEAST / alike))
+        reached = float(ordered[np.searchsorted(counted, rows)])
+        if not here or reached > here[-1]:
+            here.append(reached)
+            more.append(max(reached - frequency.usual(share), 0.0))
+    out = np.zeros(n)
+    if any(more):
+        out[some] = np.minimum(evidence[some], np.interp(evidence[some], here, more))
+    return out
 
 
 _remembered: Kept[Readings, Remembered] = Kept(

@@ -9,7 +9,6 @@ from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.schema import Role, Schema
@@ -17,6 +16,7 @@ from anomaly_detection.errors import DataError
 from anomaly_detection.features.derived import Derived, Duration
 from anomaly_detection.features.evidence import Evidence
 from anomaly_detection.features.excuses import Excuses
+from anomaly_detection.features.fitted import require_fitted
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.kinds import EVIDENCE_GROUPS, weigh_evidence
 from anomaly_detection.features.lessons import Lessons
@@ -61,7 +61,7 @@ class RowSummaries:
     @property
     def usual_(self) -> npt.NDArray[np.float32]:
         """The usual value of each feature but the row-level summary: its median, 0 of what is evidence."""
-        check_is_fitted(self, "feature_sources_")
+        require_fitted(self, "feature_sources_")
         usual = np.zeros(len(self.kept_), dtype=np.float32)
         if self.evidence_ is not None:
             usual[:] = self.evidence_.tails.median
@@ -71,7 +71,7 @@ class RowSummaries:
     @property
     def usual_surprises_(self) -> npt.NDArray[np.float32]:
         """The `surprises` of a usual record, the largest first, each the median over the records."""
-        check_is_fitted(self, "feature_sources_")
+        require_fitted(self, "feature_sources_")
         return self.tails_.profile()
 
     def surprises(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -104,6 +104,22 @@ class RowSummaries:
         if made.evidence_.weights is not None and self.remembered_ is not None:
             made.remembered_ = self._taught_memory(self.remembered_, made.evidence_)
         return made
+
+    def weighed(
+        self,
+        features: npt.NDArray[np.float32],
+        evidence: npt.NDArray[np.float32] | None,
+        keys: npt.NDArray[np.uint64] | None,
+    ) -> npt.NDArray[np.float32]:
+        """Features (n, n_features) of records before it was `taught`, as it has them since.
+
+        `evidence` is theirs, and `keys` (n,) are what they would be remembered by.
+        """
+        if evidence is None or self.evidence_ is None:
+            return features
+        found = features.copy()
+        found[:, -1] = self.evidence_.total(evidence)
+        return found if self.remembered_ is None or keys is None else self.remembered_.restore(keys, found)
 
     def _taught_memory(self, memory: Memory, taught: Evidence) -> Memory:
         """Memory of rows weighed up anew, where a feature that they are remembered by has another weight."""

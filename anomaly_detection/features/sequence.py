@@ -44,6 +44,7 @@ _ALLOWANCE = 4.0
 _MOST_REPEATED = 0.2
 _LEAST_CHANCE = 0.01
 _AS_OFTEN, _MOST_LONG = 3.0, 0.1
+_CLOSER = 0.5
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,24 @@ def _middles(values: Floats, series: Codes) -> Floats:
     # At an end of what rises or falls all neighbours lie on one side.
     both = given[:, :_REACH].any(axis=1) & given[:, _REACH:].any(axis=1)
     return np.where(both, low / 2.0 + high / 2.0, np.nan)
+
+
+def _nearest_middles(values: Floats, series: Codes) -> Floats:
+    """`_middles`; of the second and the last but one of a series, that of the next on each side if it is nearer; (n,).
+
+    Three rows, two of them on one side, have their middle a step away from what rises or falls evenly.
+    """
+    middles = _middles(values, series)
+    n = len(values)
+    rows = np.arange(1, n - 1)
+    rows = rows[(series[rows - 1] == series[rows]) & (series[rows + 1] == series[rows])]
+    before, after = np.maximum(rows - _REACH, 0), np.minimum(rows + _REACH, n - 1)
+    is_end = (rows < _REACH) | (series[before] != series[rows]) | (rows + _REACH >= n) | (series[after] != series[rows])
+    rows = rows[is_end]
+    beside = values[rows - 1] / 2.0 + values[rows + 1] / 2.0
+    nearer = np.abs(values[rows] - beside) < np.abs(values[rows] - middles[rows])
+    middles[rows[nearer]] = beside[nearer]
+    return middles
 
 
 def _two_in_the_middle(around: Floats) -> tuple[Floats, Floats]:
@@ -350,17 +369,17 @@ class Neighbours(_OfSeries):
     fewest = _FEWEST_TOGETHER
 
     def _judged(self, values: Floats, series: Codes, one: Series) -> Floats:
-        middles = _middles(values, series)
+        middles = _nearest_middles(values, series)
         half, here = _distances(values, middles)
         if not half <= _FORETOLD * one.apart:
             return np.zeros(len(values))
         usual = max(one.scale, _LEAST_SCALE * one.apart)
         away = np.nan_to_num(values - middles)
-        if here <= usual:
+        if here <= one.scale:
             return away
         # Rows farther apart than those of the training scatter otherwise too: only what is far beyond that is odd.
-        beyond = np.maximum(np.abs(away) - _ALLOWANCE * (here - usual), 0.0)
-        return np.asarray(np.copysign(beyond, away) * (usual / here), dtype=np.float64)
+        beyond = np.maximum(np.abs(away) - _ALLOWANCE * (here - one.scale), 0.0)
+        return np.asarray(np.copysign(beyond, away) * min(usual / here, 1.0), dtype=np.float64)
 
     def in_units(self, X: Any, rows: Codes | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return the values, and the middle of the rows around; both (n, series)."""
@@ -371,7 +390,7 @@ class Neighbours(_OfSeries):
             order, series = one.arranged(X)
             values = _values(X[one.column])
             middles = np.empty(len(X))
-            middles[order] = _middles(values[order], series)
+            middles[order] = _nearest_middles(values[order], series)
             dated = X[one.column].dtype.kind == "M"
             for side, found in enumerate((values[places], middles[places])):
                 told[side, :, i] = [_told(value, dated) for value in found.tolist()]
@@ -411,8 +430,9 @@ class Neighbours(_OfSeries):
 class Runs(_OfSeries):
     """Evidence in nats that a value no longer moves: it equals that of more rows in a row than values do by chance.
 
-    For each number that follows the row above and hardly ever repeats it. Where the rows around do not foretell it,
-    rows closer together than those of the training repeat each other oftener: it is no more than the batch itself says.
+    For each number that follows the row above and hardly ever repeats it. Rows closer together than those of the
+    training repeat each other oftener: where the rows around lie half as far off, or do not foretell the number, it is
+    no more than the batch itself says.
     """
 
     nats: ClassVar[bool] = True
@@ -444,7 +464,9 @@ class Runs(_OfSeries):
         last = len(known) - 1
         seen = known[np.minimum(lengths, last)] + np.maximum(lengths - last, 0) * step
         found = np.asarray(np.minimum(seen, np.maximum(lengths - 2, 0) * step), dtype=np.float64)
-        return found if one.foretold else np.minimum(found, _by_the_batch(lengths))
+        if one.foretold and not _distances(values, _middles(values, series))[1] < _CLOSER * one.scale:
+            return found
+        return np.minimum(found, _by_the_batch(lengths))
 
     def in_units(self, X: Any, rows: Codes | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return in how many rows in a row each value stands, and 1; both (n, series)."""

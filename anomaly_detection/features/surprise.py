@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
-from sklearn.utils.validation import check_is_fitted
 
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.features.compiled.choice import by_compiled_code
+from anomaly_detection.features.fitted import require_fitted
 from anomaly_detection.features.group import FeatureGroup
 from anomaly_detection.features.quantiles import Places, columns_in_order
 from anomaly_detection.progress import steps
@@ -27,7 +26,11 @@ _LINEAR = np.float32(10.0)
 Floats32 = npt.NDArray[np.float32]
 
 
-_USUAL = float(ndtri(_LEVEL))
+def _normal(share: Any) -> Any:
+    """What a share of normal values lies below: SciPy's `ndtri`, which scoring does without."""
+    from scipy.special import ndtri
+
+    return ndtri(share)
 
 
 def _width(outwards: Floats32, middle: float, least: float) -> tuple[float, bool]:
@@ -41,8 +44,9 @@ def _width(outwards: Floats32, middle: float, least: float) -> tuple[float, bool
     share = beyond.size / n
     if share > 1.0 - _LEVEL:
         places = Places(n, [_LEVEL])
-        return float(places.between(away[places.low - n // 2], away[places.high - n // 2])[0]) / _USUAL, False
-    return float(Places(beyond.size, [0.25]).of(beyond)[0]) / float(ndtri(1.0 - share)), True
+        between = float(places.between(away[places.low - n // 2], away[places.high - n // 2])[0])
+        return between / float(_normal(_LEVEL)), False
+    return float(Places(beyond.size, [0.25]).of(beyond)[0]) / float(_normal(1.0 - share)), True
 
 
 class DeviationSummary(FeatureGroup):
@@ -97,27 +101,28 @@ class DeviationSummary(FeatureGroup):
 
     def bounds(self) -> Floats32:
         """Between what the middle 90 % of each feature's training values lie, shape (2, features); NaN if unknown."""
-        check_is_fitted(self)
+        require_fitted(self)
         if hasattr(self, "bounds_"):
             return self.bounds_
         # Learned before ranges were kept: the widths are of the same quantiles, but where values seldom differ.
-        away = ndtri(_LEVEL) * self.width_
+        away = _normal(_LEVEL) * self.width_
         away[~np.isfinite(away)] = np.nan
         return np.stack([self.median_ - away[1], self.median_ + away[0]]).astype(np.float32)
 
     def profile(self) -> Floats32:
         """How far a usual record deviates: its largest deviation, the second, and so on, shape (features,)."""
-        check_is_fitted(self)
+        require_fitted(self)
         if hasattr(self, "profile_"):
             return self.profile_
         # Learned before profiles were kept: that of as many independent normal features.
         count = len(self.median_)
-        return ndtri(1.0 - (np.arange(count) + 0.5) / (2.0 * count)).astype(np.float32)
+        made: Floats32 = _normal(1.0 - (np.arange(count) + 0.5) / (2.0 * count)).astype(np.float32)
+        return made
 
     def deviations(self, X: Floats32) -> Floats32:
         """Give how far each value deviates in standard deviations, shape (n, features), at least 0."""
         if not hasattr(self, "width_"):
-            check_is_fitted(self)
+            require_fitted(self)
         if by_compiled_code(len(X)):
             if X.shape[1] != len(self.median_):
                 raise ValueError(f"there are {X.shape[1]} features of {len(self.median_)}")

@@ -13,7 +13,7 @@ from anomaly_detection.features.group import Facts
 
 if TYPE_CHECKING:
     from anomaly_detection.features.branches import Branch
-    from anomaly_detection.features.features import SupplyChainFeatures
+    from anomaly_detection.features.trained_features import TrainedFeatures
 
 __all__ = ["Units"]
 
@@ -28,7 +28,7 @@ class Units:
 
     Parameters
     ----------
-    features : SupplyChainFeatures
+    features : TrainedFeatures
         Fitted.
     extended : Table
         All records that came together.
@@ -36,7 +36,7 @@ class Units:
         The positions of those to tell of; all if not given.
     """
 
-    def __init__(self, features: SupplyChainFeatures, extended: Table, rows: npt.NDArray[np.int64] | None) -> None:
+    def __init__(self, features: TrainedFeatures, extended: Table, rows: npt.NDArray[np.int64] | None) -> None:
         self._extended, self._rows = extended, rows
         every = rows is None or (len(rows) == len(extended) and bool((rows == np.arange(len(rows))).all()))
         self.rows = extended if every or rows is None else extended.take(rows)
@@ -129,7 +129,7 @@ class _Layout(NamedTuple):
     place: list[tuple[int, int]]
 
     @classmethod
-    def of(cls, features: SupplyChainFeatures) -> _Layout:
+    def of(cls, features: TrainedFeatures) -> _Layout:
         branches = features._used()
         starts = np.cumsum([0, *(len(branch.get_feature_names_out()) for _, branch, _ in branches)])
         slices = [slice(start, stop) for start, stop in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)]
@@ -140,4 +140,4 @@ class _Layout(NamedTuple):
         return cls(branches, slices, bounds, place)
 
 
-_layout: Kept[SupplyChainFeatures, _Layout] = Kept(_Layout.of)
+_layout: Kept[TrainedFeatures, _Layout] = Kept(_Layout.of)

@@ -8,14 +8,18 @@ import numpy as np
 
 from anomaly_detection.features.coincidences import Chance
 from anomaly_detection.features.commonness import CommonCells, Commonness
+from anomaly_detection.features.compiled.course import LEAST_TAIL
 from anomaly_detection.features.contexts import Context, Contexts
 from anomaly_detection.features.copies import Copies
+from anomaly_detection.features.course import Course
+from anomaly_detection.features.courses import Courses, Followed
 from anomaly_detection.features.dates import Dates
 from anomaly_detection.features.evidence import Evidence, FeatureScale, Tails
 from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Forms, Gaps, Signs, Zeros
 from anomaly_detection.features.frequency import Frequency
 from anomaly_detection.features.history import History
 from anomaly_detection.features.lessons import Lessons
+from anomaly_detection.features.name_forms import NameForms
 from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.relations import Relation, Relations
 from anomaly_detection.features.restated import Restated, Restating
@@ -368,6 +372,41 @@ def _of_series(of: type) -> Record:
     return Record(of, {"numbers": LISTED, "categories": LISTED, **SEEN, "series_": List(_SERIES)}, _of_series_fault)
 
 
+def _followed_fault(one: Followed) -> str | None:
+    if (one.by is None) != (one.levels is None):
+        return "expected the levels of 'by'"
+    count = 1 if one.levels is None else len(one.levels)
+    made = Course(one.between)
+    for name in ("cells", "tails", "counts"):
+        if getattr(one, name).shape != (count, *getattr(made, name).shape):
+            return f"{name!r} has another size"
+    seen = one.tails[..., 0] > 0.0
+    if (one.tails[seen][:, 2:] < LEAST_TAIL).any() or (one.counts[:, [0, 1, 2, 3, 6]] < 0.0).any():
+        return "expected no less than nothing"
+    return None
+
+
+def _courses_fault(branch: Courses) -> str | None:
+    named = {name for one in branch.followed_ for name in (one.column, one.time, one.by) if name is not None}
+    return None if named <= set(branch.feature_names_in_) else "expected columns that are there"
+
+
+_FOLLOWED = Record(
+    Followed,
+    {
+        "column": Text(),
+        "time": Text(),
+        "by": Optional(Text()),
+        "levels": Optional(LEVELS),
+        # A second at least, and a hundred years at most.
+        "between": Number(1e-9, 36_525.0),
+        "cells": Array("float64", 3, special=True, least=-LARGEST, most=LARGEST),
+        "tails": Array("float64", 3, least=0.0, most=LARGEST),
+        "counts": Array("float64", 2, least=-LARGEST, most=LARGEST),
+    },
+    _followed_fault,
+)
+
 EVIDENCE_BRANCHES: dict[str, Record] = {
     "copies": Record(
         Copies,
@@ -443,6 +482,12 @@ EVIDENCE_BRANCHES: dict[str, Record] = {
     ),
     "neighbours": _of_series(Neighbours),
     "runs": _of_series(Runs),
+    "names": _forms(NameForms, Dict(Whole(1))),
+    "courses": Record(
+        Courses,
+        {"numbers": LISTED, "dates": LISTED, "categories": LISTED, **SEEN, "followed_": List(_FOLLOWED)},
+        _courses_fault,
+    ),
 }
 
 LESSONS = Record(Lessons, {"features": NAMES, "verdicts": List(Whole(-1, 1), tuple)})

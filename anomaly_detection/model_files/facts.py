@@ -6,14 +6,14 @@ from dataclasses import fields
 from typing import Any
 
 from anomaly_detection.data.json_values import plain
-from anomaly_detection.detector import Detector
 from anomaly_detection.settings import FORESTS
+from anomaly_detection.trained_detector import TrainedDetector
 from mlx_iforest import BlendedIsolationForest
 
 __all__ = ["facts"]
 
 
-def facts(detector: Detector, size: int) -> dict[str, Any]:
+def facts(detector: TrainedDetector, size: int) -> dict[str, Any]:
     """What is to be said of a fitted detector, of plain JSON values; see `inspect_model`.
 
     Parameters

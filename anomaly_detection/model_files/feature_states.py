@@ -17,9 +17,10 @@ from anomaly_detection.features.derived import (
     Ratio,
 )
 from anomaly_detection.features.evidence import NAME
-from anomaly_detection.features.features import FeatureSource, SupplyChainFeatures
+from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.kinds import EVIDENCE_GROUPS, KINDS
 from anomaly_detection.features.memory import Memory
+from anomaly_detection.features.trained_features import TrainedFeatures
 from anomaly_detection.model_files.branch_states import BRANCHES, DERIVED, TAILS
 from anomaly_detection.model_files.column_states import CLEANING, SCHEMA
 from anomaly_detection.model_files.evidence_states import EVIDENCE
@@ -112,10 +113,13 @@ _SAME = "as fitted"
 
 
 class _Features(Kind):
-    """Fitted `SupplyChainFeatures`: what it learned and its branches, and nothing private to scikit-learn."""
+    """Fitted `SupplyChainFeatures`: what it learned and its branches, and nothing private to scikit-learn.
+
+    What is read are `TrainedFeatures`.
+    """
 
     def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
-        if type(value) is not SupplyChainFeatures or not hasattr(value, "feature_sources_"):
+        if not _is_known(value) or not hasattr(value, "feature_sources_"):
             raise StateError(f"{at}: expected fitted SupplyChainFeatures, found {shown(value)}")
         state = {name: one for name, one in vars(value).items() if name[0] != "_" and name not in _APART}
         same = value.schema == value.schema_
@@ -133,7 +137,7 @@ class _Features(Kind):
             made["branches"].append({"name": name, "columns": list(columns), "state": learned})
         return made
 
-    def decode(self, found: Any, at: str, arrays: Arrays) -> SupplyChainFeatures:
+    def decode(self, found: Any, at: str, arrays: Arrays) -> TrainedFeatures:
         found = refuse_other_keys(found, [*_OWN.kinds, "branches"], at, _OWN.optional)
         same = found["schema"] == _SAME
         plain = {name: None if name == "schema" and same else found[name] for name in _OWN.kinds if name in found}
@@ -149,7 +153,7 @@ class _Features(Kind):
             raise StateError(f"{at}: 'feature_names_in_' does not name the columns of the branches, each once")
         if len({name for name, _, _ in branches}) != len(branches):
             raise StateError(f"{at}: two branches have one name")
-        features = SupplyChainFeatures()
+        features = TrainedFeatures()
         state.setdefault("evidence_", None)
         state.setdefault("remembered_", None)
         state.setdefault("references_", [])
@@ -172,7 +176,14 @@ class _Features(Kind):
         return name, branch, columns
 
 
-def _fault(features: SupplyChainFeatures) -> str | None:
+def _is_known(value: Any) -> bool:
+    """Whether it is of a class of the library's own; the estimator's is loaded where there is one."""
+    from anomaly_detection.features.features import SupplyChainFeatures
+
+    return type(value) is SupplyChainFeatures
+
+
+def _fault(features: TrainedFeatures) -> str | None:
     """What does not go together in features that were read; None where all does.
 
     What a file leaves out, since it follows from the rest, is put in.
@@ -217,7 +228,7 @@ def _memory_fault(memory: Memory, single: int, summaries: int) -> str | None:
     return "must have its keys in ascending order" if np.any(memory.keys[1:] <= memory.keys[:-1]) else None
 
 
-def _columns_fault(features: SupplyChainFeatures) -> str | None:
+def _columns_fault(features: TrainedFeatures) -> str | None:
     """What is derived from columns that are not there, or of another kind."""
     roles = {column.name: column.role for column in features.schema_.columns}
     dates = {name for name, role in roles.items() if role is Role.TIMESTAMP}
@@ -246,7 +257,7 @@ def _columns_fault(features: SupplyChainFeatures) -> str | None:
     return None
 
 
-def _plan_fault(features: SupplyChainFeatures) -> str | None:
+def _plan_fault(features: TrainedFeatures) -> str | None:
     """Branches that are not those which follow from the columns; the groups and the numbers of a branch may differ."""
     planned = features._branches()
     if len(planned) != len(features.transformers_):

@@ -15,12 +15,10 @@ import safetensors
 import safetensors.numpy
 
 from anomaly_detection.data.schema import Role
-from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError, ModelFileError, first_line
-from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.lessons import Lessons
+from anomaly_detection.features.trained_features import TrainedFeatures
 from anomaly_detection.model_files.evidence_states import LESSONS
-from anomaly_detection.model_files.facts import facts
 from anomaly_detection.model_files.feature_states import FEATURES
 from anomaly_detection.model_files.header import (
     FORMATS,
@@ -37,6 +35,7 @@ from anomaly_detection.model_files.header import (
 from anomaly_detection.model_files.scaler_states import Scaler
 from anomaly_detection.model_files.threshold_states import CALIBRATION, RULES, threshold_fault
 from anomaly_detection.model_files.undeclared_values import Free
+from anomaly_detection.trained_detector import TrainedDetector
 from mlx_iforest import __version__
 from mlx_iforest.convert.declared import Arrays, Kind, Optional, StateError, shown
 from mlx_iforest.convert.declared_values import Strings
@@ -54,7 +53,7 @@ _TRIED: dict[Role, list[Any]] = {
 
 @dataclass(frozen=True)
 class Native:
-    """What a native file holds.
+    """What a native file holds, without the estimators that it was made of: see `TrainedDetector`.
 
     Attributes
     ----------
@@ -91,7 +90,7 @@ _OPTIONAL = {"lessons"}
 """What a file holds only where there is something to hold; earlier ones never do."""
 
 
-def to_bytes(whole: Detector | SupplyChainFeatures) -> bytes:
+def to_bytes(whole: TrainedDetector | TrainedFeatures) -> bytes:
     """A fitted detector, or a preprocessor alone, as a native file's bytes; the same one gives the same bytes.
 
     Raises
@@ -99,10 +98,10 @@ def to_bytes(whole: Detector | SupplyChainFeatures) -> bytes:
     DataError
         For a part that the format does not know, such as a scaler or a threshold rule of one's own.
     """
-    kind: NativeKind = "detector" if isinstance(whole, Detector) else "preprocessor"
+    kind: NativeKind = "detector" if isinstance(whole, TrainedDetector) else "preprocessor"
     arrays: Arrays = {}
     lessons = Lessons()
-    if isinstance(whole, Detector) and whole.lessons_:
+    if isinstance(whole, TrainedDetector) and whole.lessons_:
         # What they have moved follows from them.
         lessons, whole = whole.lessons_, copy.copy(whole).learn(lessons)
     try:
@@ -118,11 +117,13 @@ def to_bytes(whole: Detector | SupplyChainFeatures) -> bytes:
             f"This {kind} cannot be a model file ({first_line(error)}); use what the library brings instead, or keep it"
             " with joblib.dump, whose files run what is in them."
         ) from error
-    if isinstance(whole, Detector) and (
+    if isinstance(whole, TrainedDetector) and (
         fault := threshold_fault(whole.model, whole.threshold_rule, whole.calibration_)
     ):
         raise DataError(f"This detector cannot be a model file: {fault}; call set_threshold with a rule and scores.")
-    if isinstance(whole, Detector):
+    if isinstance(whole, TrainedDetector):
+        from anomaly_detection.model_files.facts import facts
+
         texts["about"] = dumped(facts(whole, _size(texts, arrays)))
     texts |= {"format": FORMATS[kind], "format_version": str(NATIVE_VERSION), "library_version": __version__}
     made = safetensors.numpy.save(arrays, texts)
@@ -147,8 +148,8 @@ def _size(texts: Mapping[str, str], arrays: Arrays) -> int:
     return kept + sum(len(texts[name]) for name in before)
 
 
-def _of(whole: Detector | SupplyChainFeatures, name: str) -> Any:
-    if not isinstance(whole, Detector):
+def _of(whole: TrainedDetector | TrainedFeatures, name: str) -> Any:
+    if not isinstance(whole, TrainedDetector):
         return whole
     return getattr(whole, f"{name}_" if name in ("calibration", "training") else name)
 
@@ -190,11 +191,11 @@ def _decoded(kind: NativeKind, found: Mapping[str, Any], arrays: Arrays) -> dict
         raise StateError("training: expected an object")
     if fault := threshold_fault(parts["model"], parts["threshold_rule"], parts["calibration"]):
         raise StateError(f"model/offset_: {fault}")
-    detector = Detector(parts["preprocessor"], parts["scaler"], parts["model"])
+    detector = TrainedDetector(parts["preprocessor"], parts["scaler"], parts["model"])
     if parts["feature_names"] != detector.feature_names or len(parts["feature_names"]) != detector.model.n_features_in_:
         raise StateError("feature_names: they are not those that the scaler gives the model")
     # No file says how many threads it may take.
-    detector.model.set_params(n_jobs=-1)
+    detector.model.n_jobs = -1
     return parts
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from anomaly_detection.data.files import replacing
-from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError, ModelFileError, NotFittedError
+from anomaly_detection.features.lessons import Lessons
 from anomaly_detection.model_files.header import SUFFIX
 from anomaly_detection.model_files.joblib_file import JOBLIB_VERSION, write_joblib
 from anomaly_detection.model_files.model_file import file_format, holds_preprocessor, read_model_file
 from anomaly_detection.model_files.native_file import Native, from_bytes, to_bytes
+from anomaly_detection.trained_detector import TrainedDetector
 from mlx_iforest import __version__
+
+if TYPE_CHECKING:
+    from anomaly_detection.detector import Detector
 
 __all__ = [
     "FILES",
@@ -21,6 +25,7 @@ __all__ = [
     "ModelFiles",
     "file_format",
     "load_detector",
+    "load_trained",
     "save_detector",
 ]
 
@@ -141,6 +146,29 @@ def load_detector(
     ModelFileError
         If a file is missing, a folder, damaged, of another kind or of another format version.
     """
+    from anomaly_detection.detector import Detector
+
+    trained, lessons = _trained(model_path, preprocessor_path)
+    detector = Detector.of(trained)
+    return detector if lessons is None else detector.learn(lessons)
+
+
+def load_trained(model_path: str | os.PathLike[str]) -> TrainedDetector:
+    """Load what a detector has learned: it judges alike, and takes a third of the time, without scikit-learn.
+
+    Parameters
+    ----------
+    model_path : path
+        As for `load_detector`, which raises the same.
+    """
+    trained, lessons = _trained(model_path, None)
+    return trained if lessons is None else trained.learn(lessons)
+
+
+def _trained(
+    model_path: str | os.PathLike[str], preprocessor_path: str | os.PathLike[str] | None
+) -> tuple[TrainedDetector, Lessons | None]:
+    """What the files hold, before the verdicts that they hold too have taught it."""
     native = _read(model_path)
     if native.kind == "preprocessor":
         raise holds_preprocessor(model_path)
@@ -162,9 +190,11 @@ def load_detector(
                 f" {model_path} needs; give the two files of one training run, or the model's file alone."
             )
         parts = {**parts, **other.parts}
-    detector = Detector(parts["preprocessor"], parts["scaler"], parts["model"], threshold_rule=parts["threshold_rule"])
-    detector.training_, detector.calibration_ = parts["training"], parts["calibration"]
-    return detector.learn(parts["lessons"]) if "lessons" in parts else detector
+    trained = TrainedDetector(
+        parts["preprocessor"], parts["scaler"], parts["model"], threshold_rule=parts["threshold_rule"]
+    )
+    trained.training_, trained.calibration_ = parts["training"], parts["calibration"]
+    return trained, parts.get("lessons")
 
 
 def _read(path: str | os.PathLike[str]) -> Native:

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn import config_context
-from sklearn.compose import ColumnTransformer
-from sklearn.preprocessing import StandardScaler
 
+from anomaly_detection.standardising import LoadedScaler
 from mlx_iforest.convert.declared import Arrays, Fields, Kind, Optional, StateError, place, refuse_other_keys, shown
 from mlx_iforest.convert.declared_values import ARRAY, Array, Flag, Number, Strings, Text, Unkept, Whole
 
 __all__ = ["Scaler"]
 
 LARGEST_INT = 2**31 - 1
+
+_NAMED = {"surprises", "evidence"}
+"""The parts that `settings.make_detector` names."""
 
 _COLUMNS = {name: Optional(Whole(-LARGEST_INT, LARGEST_INT)) for name in ("start", "stop", "step")}
 
@@ -48,7 +49,7 @@ class _StandardScaler(Kind):
         made = self.fields.encode(state, at, arrays)
         return {**made, "n_samples_seen_": ARRAY} if seen.ndim else made
 
-    def decode(self, found: Any, at: str, arrays: Arrays) -> StandardScaler:
+    def decode(self, found: Any, at: str, arrays: Arrays) -> dict[str, Any]:
         seen = found.get("n_samples_seen_") if isinstance(found, dict) else None
         if isinstance(seen, str):
             found, seen = (
@@ -71,9 +72,7 @@ class _StandardScaler(Kind):
             follows = np.isclose(state["scale_"], np.sqrt(state["var_"]), rtol=1e-9, atol=0.0)
             if not np.all(follows | (state["scale_"] == 1.0)):
                 raise StateError(f"{at}: 'scale_' does not follow from 'var_'")
-        scaler = StandardScaler()
-        scaler.__dict__.update(state)
-        return scaler
+        return state
 
 
 class _Selection(Kind):
@@ -101,7 +100,7 @@ class _Selection(Kind):
     @staticmethod
     def _encode(part: tuple[str, Any, Any], at: str, arrays: Arrays) -> Any:
         name, scaler, columns = part
-        if type(scaler) is not StandardScaler or not isinstance(columns, slice):
+        if not _is_standard(scaler) or not isinstance(columns, slice):
             raise StateError(f"{at}: expected a StandardScaler of a slice of the columns, found {shown(scaler)}")
         cut = {"start": columns.start, "stop": columns.stop, "step": columns.step}
         return {
@@ -110,43 +109,52 @@ class _Selection(Kind):
             "scaler": _STANDARD.encode(scaler, place(at, "scaler"), arrays),
         }
 
-    def decode(self, found: Any, at: str, arrays: Arrays) -> ColumnTransformer:
+    def decode(self, found: Any, at: str, arrays: Arrays) -> LoadedScaler:
         found = refuse_other_keys(found, [*self.fields.kinds, "parts"], at)
         state = self.fields.decode({name: found[name] for name in self.fields.kinds}, at, arrays)
         width = state.pop("n_features_in_")
         if not isinstance(found["parts"], list) or not found["parts"]:
             raise StateError(f"{at}: 'parts' must be a list with a part at least")
         parts = [self._decode(one, place(at, i), arrays, width) for i, one in enumerate(found["parts"])]
-        selection = ColumnTransformer([(name, _unfitted(scaler), columns) for name, scaler, columns in parts], **state)
-        # scikit-learn's own code sets what it keeps of its own, which differs between its versions.
-        with config_context(transform_output="default"):
-            selection.fit(np.broadcast_to(0.0, (1, width)))
-        for (_, scaler, _), (_, fresh, _) in zip(parts, selection.transformers_, strict=False):
-            vars(fresh).update(vars(scaler))
-        return selection
+        made = LoadedScaler(width, parts, state)
+        names = [name for name, _, _ in parts]
+        if len(set(names)) < len(names) or not set(names) <= _NAMED:
+            # Whether there may be such parts is scikit-learn's to say.
+            made.estimator()
+        return made
 
     @staticmethod
-    def _decode(found: Any, at: str, arrays: Arrays, width: int) -> tuple[str, StandardScaler, slice]:
+    def _decode(found: Any, at: str, arrays: Arrays, width: int) -> tuple[str, dict[str, Any], slice]:
         found = refuse_other_keys(found, ("name", "columns", "scaler"), at)
         cut = Fields(_COLUMNS).decode(found["columns"], place(at, "columns"), arrays)
         scaler = _STANDARD.decode(found["scaler"], place(at, "scaler"), arrays)
         columns = slice(cut["start"], cut["stop"], cut["step"])
-        if columns.step == 0 or len(range(*columns.indices(width))) != scaler.n_features_in_:
-            raise StateError(f"{at}: expected {scaler.n_features_in_} of {width} columns")
+        if columns.step == 0 or len(range(*columns.indices(width))) != scaler["n_features_in_"]:
+            raise StateError(f"{at}: expected {scaler['n_features_in_']} of {width} columns")
         return Text().decode(found["name"], at, arrays), scaler, columns
 
 
-def _unfitted(scaler: StandardScaler) -> StandardScaler:
-    return StandardScaler(copy=scaler.copy, with_mean=scaler.with_mean, with_std=scaler.with_std)
+def _is_standard(value: Any) -> bool:
+    """Whether it is scikit-learn's own scaler; it is loaded where there is one."""
+    from sklearn.preprocessing import StandardScaler
+
+    return type(value) is StandardScaler
+
+
+def _is_selection(value: Any) -> bool:
+    from sklearn.compose import ColumnTransformer
+
+    return type(value) is ColumnTransformer
 
 
 _STANDARD = _StandardScaler()
-_SCALERS: dict[type, Kind] = {StandardScaler: _STANDARD, ColumnTransformer: _Selection()}
+_SELECTION = _Selection()
+_KNOWN = "StandardScaler or ColumnTransformer"
 
 
 @dataclass(frozen=True)
 class Scaler(Kind):
-    """One of the scalers that `settings.make_detector` gives a detector, fitted.
+    """One of the scalers that `settings.make_detector` gives a detector, fitted; what is read is a `LoadedScaler`.
 
     Parameters
     ----------
@@ -157,18 +165,19 @@ class Scaler(Kind):
     n_features: int | None = None
 
     def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
-        if type(value) not in _SCALERS:
-            known = " or ".join(scaler.__name__ for scaler in _SCALERS)
-            raise StateError(f"{at}: expected a {known}, found {shown(value)}")
-        return {"kind": type(value).__name__, "state": _SCALERS[type(value)].encode(value, at, arrays)}
+        if not _is_standard(value) and not _is_selection(value):
+            raise StateError(f"{at}: expected a {_KNOWN}, found {shown(value)}")
+        of = _STANDARD if _is_standard(value) else _SELECTION
+        return {"kind": type(value).__name__, "state": of.encode(value, at, arrays)}
 
-    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+    def decode(self, found: Any, at: str, arrays: Arrays) -> LoadedScaler:
         found = refuse_other_keys(found, ("kind", "state"), at)
         width = found["state"].get("n_features_in_") if isinstance(found["state"], dict) else None
         if self.n_features is not None and width != self.n_features:
             raise StateError(f"{at}: expected {self.n_features} features, found {shown(width)}")
-        for scaler, kind in _SCALERS.items():
-            if found["kind"] == scaler.__name__:
-                return kind.decode(found["state"], at, arrays)
-        known = " or ".join(scaler.__name__ for scaler in _SCALERS)
-        raise StateError(f"{at}: expected a {known}, found {shown(found['kind'])}")
+        if found["kind"] == "ColumnTransformer":
+            return _SELECTION.decode(found["state"], at, arrays)
+        if found["kind"] == "StandardScaler":
+            learned = _STANDARD.decode(found["state"], at, arrays)
+            return LoadedScaler(learned["n_features_in_"], [("", learned, slice(None))], None)
+        raise StateError(f"{at}: expected a {_KNOWN}, found {shown(found['kind'])}")

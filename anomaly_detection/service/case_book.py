@@ -204,7 +204,8 @@ def change_case(connection: Connection, number: int, who: str, said: Mapping[str
     Raises
     ------
     Problem
-        404 where there is none, 400 for what cannot be read, 409 where there is nothing to undo.
+        404 where there is none, 400 for what cannot be read, 422 for a moment that is past, 409 where there is nothing
+        to undo.
     """
     before = CASE.now(connection, number, {"state": "", "merged_into": None, "severity": 0.0})
     if before["merged_into"] is not None and "undo" not in said:
@@ -225,7 +226,7 @@ def change_case(connection: Connection, number: int, who: str, said: Mapping[str
 def _snooze(connection: Connection, number: int, who: str, said: Mapping[str, Any], severity: float) -> None:
     until = None if said["snooze_until"] is None else moment_of(said["snooze_until"], "snooze_until")
     if until is not None and until <= now():
-        raise Problem(400, "snooze_until is past; give a later moment, or null for the case to come back now.")
+        raise Problem(422, "snooze_until is past; give a later moment, or null for the case to come back now.")
     step = said.get("or_worse_by")
     comment = kept_text(said["comment"], 10_000) if "comment" in said else None
     # Severity ends at 100: worse than that nothing gets.

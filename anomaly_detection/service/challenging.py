@@ -14,6 +14,7 @@ from anomaly_detection.detector import Detector
 from anomaly_detection.evaluation.comparison import Comparison, compare
 from anomaly_detection.service.clock import as_text
 from anomaly_detection.service.database import Database
+from anomaly_detection.service.in_effect import judge_in_effect
 from anomaly_detection.service.incoming import Incoming, table
 from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.models import current_models, learned_until
@@ -34,7 +35,8 @@ class Challenge:
 
     Attributes
     ----------
-    champion : Detector
+    champion : Judge
+        What judges now, by what verdicts have taught.
     learned : list of Incoming
         Without known anomalies.
     newest : list of Incoming
@@ -44,19 +46,22 @@ class Challenge:
         Whether the champion learned from some of `newest`.
     """
 
-    champion: Detector
+    champion: Judge
     learned: list[Incoming]
     newest: list[Incoming]
     verdicts: Mapping[int, bool]
     has_learned: bool
 
     def compared(self, challenger: Detector) -> Comparison:
-        """Beside the champion."""
-        found = compare(self.champion, challenger, table([each.judgeable for each in self.newest]), self.verdicts)
+        """Beside the champion, both as they judge in effect: by the same lessons, at the same ratio."""
+        champion = self.champion
+        taught = Judge(challenger, 0, 0).again(champion.lessons, champion.taught, champion.ratio)
+        rows = table([each.judgeable for each in self.newest])
+        found = compare(champion.detector, taught.detector, rows, self.verdicts)
         return replace(found, has_learned=self.has_learned)
 
 
-def challenged(database: Database, models_dir: Path, stream_id: int, settings: StreamSettings) -> Challenge | None:
+def challenged(database: Database, models_dir: Path, stream_id: int) -> Challenge | None:
     """The newest fifth of a stream's judged records, and those before it; None where there is no model or too little.
 
     Of known anomalies nothing is learned: of records whose alert, or its case, was found real. What a rule hides, is
@@ -81,7 +86,7 @@ def challenged(database: Database, models_dir: Path, stream_id: int, settings: S
     verdicts = {place: verdict in _ANOMALIES for place, verdict in said if verdict != "duplicate"}
     learned = [Incoming(orjson.loads(one.body)) for one in found[:-count] if one.verdict not in _ANOMALIES]
     newest = [Incoming(orjson.loads(one.body)) for one in found[-count:]]
-    champion = Judge.load(models_dir / row["file"], row["id"], row["version"], settings.anomaly_ratio).detector
+    champion = judge_in_effect(database, models_dir, row)
     return Challenge(champion, learned, newest, verdicts, found[-count].received <= until)
 
 

@@ -58,6 +58,7 @@ CONTEXT = record(
                                 "value": TEXT,
                                 "ends": array(TEXT),
                                 "even": FLAG,
+                                "levels": FLAG,
                             }
                         )
                     ),

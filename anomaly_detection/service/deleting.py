@@ -15,6 +15,8 @@ from anomaly_detection.service.tables import (
     drift,
     files,
     idempotency,
+    letters,
+    marks,
     models,
     records,
     rules,
@@ -51,7 +53,9 @@ def delete_all(database: Database, models_dir: Path, uploads: Path, job: RowMapp
         if not jobs.renew(connection, number, worker):
             return
         connection.execute(update(cases).where(cases.c.stream_id == stream_id).values(follows=None, merged_into=None))
-        for table in (drift, cases, rules, models, idempotency, days, files, sources, seen):
+        mine = select(sources.c.id).where(sources.c.stream_id == stream_id)
+        connection.execute(delete(marks).where(marks.c.source_id.in_(mine)))
+        for table in (drift, cases, rules, models, idempotency, days, files, letters, sources, seen):
             connection.execute(delete(table).where(table.c.stream_id == stream_id))
         jobs.end(connection, number, result={"rows": done, "models": len(gone_with)})
     for file in gone_with:

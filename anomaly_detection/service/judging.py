@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.alerts.alert import Alert
@@ -29,13 +30,21 @@ from anomaly_detection.model_files.persistence import load_detector
 from anomaly_detection.service.incoming import LEAKS, Incoming
 from anomaly_detection.service.verdicts import VERDICT, Judged, Verdicts
 
-__all__ = ["Judge", "with_ratio"]
+__all__ = ["Extracted", "Judge", "with_ratio"]
 
 _Made = TypeVar("_Made")
 _BATCH = 64
 """Records that are judged as many are."""
 
 _JUDGED = (Role.NUMERIC, Role.CATEGORICAL, Role.TIMESTAMP)
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """The features of a record, shape (n_features,), by a model that nobody taught, and what it would be known by."""
+
+    features: npt.NDArray[np.float32]
+    key: np.uint64 | None
 
 
 class Judge:
@@ -94,6 +103,25 @@ class Judge:
             for place, decision in zip(some, batch.decisions.tolist(), strict=True):
                 found[place] = decision
         return found
+
+    def read_off(self, records: Sequence[Incoming]) -> list[Extracted | None]:
+        """What is judged of each of some records, whatever `again` taught; None where one cannot be judged."""
+        found: list[Extracted | None] = [None] * len(records)
+        for some, (features, table, _) in self._parts(records, self._base.extract)[0]:
+            keys = self._base.preprocessor.keys_of(table)
+            for at, place in enumerate(some):
+                found[place] = Extracted(features[at], None if keys is None else keys[at])
+        return found
+
+    def decisions_by(self, found: Sequence[Extracted]) -> npt.NDArray[np.float64]:
+        """The decisions on some records, at least one, by what was `read_off`; shape (n,)."""
+        detector, features = self.detector, np.vstack([each.features for each in found])
+        if self.lessons:
+            keys = None if found[0].key is None else np.array([each.key for each in found], dtype=np.uint64)
+            evidence = detector.preprocessor.evidence(features)
+            features = detector.preprocessor.weighed(features, evidence, keys)
+        scores = detector.score_features(features)
+        return scores - detector.cut(scores)
 
     def leading(self, records: Sequence[Incoming]) -> list[str | None]:
         """The feature with most evidence against each of some records, None where one cannot be judged."""

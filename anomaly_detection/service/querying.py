@@ -4,33 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, bindparam, column, create_engine, func, make_url, select, text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.pool import NullPool
+from sqlalchemy import bindparam, column, func, select, text
 
-from anomaly_detection.errors import DataError, first_line
+from anomaly_detection.data.databases import ReadDatabase
+from anomaly_detection.errors import DataError
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.plain_records import plain
 
-__all__ = ["Position", "Query", "masked_url"]
+__all__ = ["Position", "Query"]
 
 _AT_ONCE = 1000
-_TIMEOUT = 10
-"""Seconds to connect."""
-
-_READ_ONLY = {
-    "sqlite": "PRAGMA query_only = ON",
-    "mysql": "SET SESSION TRANSACTION READ ONLY",
-    "mariadb": "SET SESSION TRANSACTION READ ONLY",
-}
 _READERS: dict[str, Callable[[Any], Any]] = {
     "int": int,
     "float": float,
@@ -107,22 +95,7 @@ class Query:
         query = query.strip().rstrip(";").rstrip()
         if ";" in query:
             raise DataError("The query is one SELECT, without a semicolon in it.")
-        try:
-            self._url = make_url(url)
-        except ArgumentError as error:
-            raise DataError(
-                "This is no URL of a database; give one such as postgresql://USER:PASSWORD@HOST/NAME."
-            ) from error
-        try:
-            self._engine = create_engine(
-                _reading(self._url), poolclass=NullPool, hide_parameters=True, **_options(self._url)
-            )
-        except ModuleNotFoundError as error:
-            raise DataError(
-                f"This database needs {error.name}, which is not installed; run pip install {error.name}."
-            ) from error
-        except (NoSuchModuleError, ArgumentError) as error:
-            raise DataError(f"SQLAlchemy knows no databases of kind {self._url.drivername!r}.") from error
+        self._database = ReadDatabase(url)
         # Its own colons are no parameters. A comment at its end ends with the line.
         self._rows = text("({}\n) watched".format(query.replace(":", "\\:")))
         self.watermark = watermark
@@ -136,7 +109,7 @@ class Query:
 
     def waits(self, position: Position | None) -> bool:
         """Whether there are rows that were not taken; raises as `check`."""
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             found = select(func.count()).select_from(self._rows).where(self._from(position))
             count = connection.execute(found, self._given(position)).scalar_one()
         return int(count) > (0 if position is None else position.count)
@@ -154,7 +127,7 @@ class Query:
         return {} if position is None else {"after": position.value}
 
     def _parts(self, rows: Any, given: Mapping[str, Any] | None = None) -> Iterator[Sequence[Any]]:
-        with self._reading() as connection:
+        with self._database.reading() as connection:
             found = connection.execution_options(stream_results=True, max_row_buffer=_AT_ONCE).execute(
                 rows, given or {}
             )
@@ -165,53 +138,8 @@ class Query:
                 raise DataError(f"The query gives no column {self.watermark!r}; it gives {', '.join(names)}.")
             yield from found.mappings().partitions(_AT_ONCE)
 
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        """A connection that cannot write; what goes wrong is told without secrets."""
-        try:
-            with self._engine.connect() as connection:
-                if connection.dialect.name == "postgresql":
-                    connection = connection.execution_options(postgresql_readonly=True)
-                elif connection.dialect.name in _READ_ONLY:
-                    connection.exec_driver_sql(_READ_ONLY[connection.dialect.name])
-                yield connection
-        except (SQLAlchemyError, OSError) as error:
-            told = first_line(getattr(error, "orig", None) or error)
-            raise DataError(f"The database cannot be asked: {_without_secrets(told, self._url)}.") from error
-
 
 def _record(row: Any) -> Incoming:
     return Incoming.of(
         {name: plain(float(value) if isinstance(value, Decimal) else value) for name, value in row.items()}
     )
-
-
-def _reading(url: URL) -> URL:
-    """The URL that is opened: SQLite's with the word not to write, or to make a file."""
-    if url.get_backend_name() == "sqlite":
-        if not url.database or url.database == ":memory:":
-            raise DataError("A database of SQLite is a file: sqlite:////FOLDER/FILE.")
-        return url.set(database=f"file:{quote(str(Path(url.database).resolve()))}", query={"mode": "ro", "uri": "true"})
-    return url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
-
-
-def _options(url: URL) -> dict[str, Any]:
-    return {"connect_args": {"connect_timeout": _TIMEOUT}} if url.get_backend_name() == "postgresql" else {}
-
-
-def _secrets(url: URL) -> list[str]:
-    values = [each for value in url.query.values() for each in ([value] if isinstance(value, str) else value)]
-    return sorted(filter(None, [url.password, *values]), key=len, reverse=True)
-
-
-def _without_secrets(told: str, url: URL) -> str:
-    for secret in _secrets(url):
-        told = told.replace(str(secret), "***")
-    return told.rstrip(".")
-
-
-def masked_url(url: str) -> str:
-    """An URL of a database without its password, and without what its query says."""
-    parsed = make_url(url)
-    shown = parsed.set(query=dict.fromkeys(parsed.query, "***")).render_as_string(hide_password=True)
-    return shown.replace("%2A%2A%2A", "***")

@@ -15,7 +15,17 @@ from anomaly_detection.service.database import Database
 from anomaly_detection.service.jobs import add_job
 from anomaly_detection.service.lessons import note_verdicts
 from anomaly_detection.service.stream_settings import StreamSettings
-from anomaly_detection.service.tables import METADATA, alerts, cases, idempotency, jobs, messages, records, streams
+from anomaly_detection.service.tables import (
+    METADATA,
+    alerts,
+    cases,
+    idempotency,
+    jobs,
+    letters,
+    messages,
+    records,
+    streams,
+)
 
 __all__ = ["Retention", "forget", "queue_forgetting", "to_forget"]
 
@@ -163,9 +173,10 @@ def _forget_cases(connection: Connection, numbers: set[int]) -> None:
 
 
 def _forget_the_rest(connection: Connection, stream_id: int, before: str) -> None:
-    """Answers to requests with a key, jobs that are over, and what messages said of records."""
+    """Answers to requests with a key, jobs that are over, unread messages, and what notifications said of records."""
     connection.execute(update(messages).where(messages.c.created < before, messages.c.state == "sent").values(body=""))
     connection.execute(delete(idempotency).where(idempotency.c.stream_id == stream_id, idempotency.c.created < before))
+    connection.execute(delete(letters).where(letters.c.stream_id == stream_id, letters.c.created < before))
     over = and_(jobs.c.stream_id == stream_id, jobs.c.state.not_in(("queued", "running")), _may_go(jobs))
     done = and_(jobs.c.kind == "forget", jobs.c.state == "done")
     newest = select(func.max(jobs.c.id)).where(jobs.c.stream_id == stream_id, done).scalar_subquery()

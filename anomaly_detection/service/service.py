@@ -38,8 +38,10 @@ from anomaly_detection.service.streams import (
     find_stream,
 )
 from anomaly_detection.service.supervisor import Supervisor
+from anomaly_detection.service.topics.leading import Leading
 from anomaly_detection.service.uploads import sweep, uploads_of
 from anomaly_detection.service.users import has_users
+from anomaly_detection.service.watched import Watched
 from anomaly_detection.service.watcher import Watcher
 from anomaly_detection.service.writer import Writer
 from mlx_iforest.compiled_code import compile_at_once
@@ -107,6 +109,7 @@ class Service:
                 sweep(self.uploads_dir, jobs.needed_uploads(connection))
         self.ids = StreamIds(self.writer, configuration.learn_from, self.limits.streams)
         self.loaded = Loaded(self.database, configuration.models_dir, configuration.personal, self.ids)
+        self.watched = Watched()
         self.intake = Intake(self.database, self.writer, self.metrics, self.ids, self.loaded)
         self.queue = JobQueue(self.writer, self.ids, self.limits.jobs)
         # All processes together let a name try so often.
@@ -116,12 +119,13 @@ class Service:
             self._take_in_model(self.ids.of(DEFAULT))
         if self.part is not Part.LEADS:
             self.reload()
-        self._beside: list[Supervisor | Repeating] = [self._made_supervisor()]
+        self._beside: list[Supervisor | Repeating | Leading] = [self._made_supervisor()]
         if self.part is not Part.ANSWERS:
             self._watch_by_option()
             watcher = Watcher(self.database, self.uploads_dir)
             notifier = Notifier(self.database, configuration.personal)
             self._beside += [Repeating("sources", watcher.look, 1.0), Repeating("notifications", notifier.look, 2.0)]
+            self._beside.append(Leading(self.database, configuration.url, configuration.models_dir))
         for each in self._beside:
             opened.callback(each.close)
 

@@ -1,31 +1,35 @@
-"""The sources: watched folders and queries of databases, as rows, made, changed and removed."""
+"""The sources: watched folders, queries of databases and topics of brokers, as rows, made, changed and removed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection, RowMapping, Select, delete, insert, select, update
 
+from anomaly_detection.data.databases import masked_url
 from anomaly_detection.errors import DataError
 from anomaly_detection.service.audit import write_line
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.listing import Filter, Listing
 from anomaly_detection.service.operations import NAME, Parameter
 from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.querying import Query, masked_url
+from anomaly_detection.service.querying import Query
 from anomaly_detection.service.shapes import COUNT, FLAG, ID, OBJECT, TEXT, Shape, choice, maybe, record, text
 from anomaly_detection.service.streams import find_stream
-from anomaly_detection.service.tables import files, sources, streams
+from anomaly_detection.service.tables import files, letters, marks, sources, streams
+from anomaly_detection.service.topics.address import masked_broker
+from anomaly_detection.service.topics.opening import checked_topic
 
 __all__ = [
     "FILES",
     "MADE",
     "SETTINGS",
     "SOURCE_SHAPE",
+    "TOPICS",
     "all_sources",
     "checked_folder",
     "checked_target",
@@ -41,16 +45,25 @@ __all__ = [
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "folder": {"every": 5, "after": "move", "known": "skip"},
     "query": {"every": 60, "query": "", "watermark": ""},
+    "kafka": {"topic": "", "begin": "oldest", "topic_column": ""},
+    "mqtt": {"topic": "", "topic_column": "", "client": ""},
 }
+TOPICS = ("kafka", "mqtt")
+"""The kinds of which a process of its own takes messages; at the others the watcher looks."""
+
 _EVERY: Shape = {"type": "integer", "minimum": 1, "maximum": 86_400}
 SETTINGS: dict[str, Shape] = {"every": _EVERY, "after": choice("move", "leave"), "known": choice("skip", "take")}
-"""What may be set, and changed, of a source; the last two of a folder."""
+"""What may be set, and changed, of a source; the last two of a folder, and none of a topic."""
 
 _FOLDER = {**text(1000), "pattern": r"^/[^\x00]*$", "description": "the whole path of a folder, from / on"}
 MADE: Shape = {
     "anyOf": [
         record({"stream": NAME, "folder": _FOLDER}, SETTINGS),
         record({"stream": NAME, "url": text(2000), "query": text(20_000), "watermark": text(255)}, {"every": _EVERY}),
+        record(
+            {"stream": NAME, "url": text(2000), "topic": text(249)},
+            {"begin": choice("oldest", "newest"), "topic_column": text(255, 0)},
+        ),
     ]
 }
 """What a source is made of."""
@@ -59,7 +72,7 @@ SOURCE_SHAPE = record(
     {
         "id": COUNT,
         "stream": TEXT,
-        "kind": choice("folder", "query"),
+        "kind": choice("folder", "query", *TOPICS),
         "target": TEXT,
         "settings": OBJECT,
         "by_option": FLAG,
@@ -119,6 +132,15 @@ FILES = Listing(
 """What was taken out of folders."""
 
 
+_MASKED: dict[str, Callable[[str], str]] = {
+    "folder": str,
+    "query": masked_url,
+    "kafka": masked_broker,
+    "mqtt": masked_broker,
+}
+"""By its kind: a target without its secrets."""
+
+
 def settings_of(row: RowMapping) -> dict[str, Any]:
     """The settings of a source."""
     return {**_DEFAULTS[row["kind"]], **orjson.loads(row["settings"])}
@@ -133,7 +155,7 @@ def query_of(row: RowMapping) -> Query:
 def rendered(row: RowMapping) -> dict[str, Any]:
     """A source for people and programs: of the URL of a database without its secrets."""
     other = {
-        "target": row["target"] if row["kind"] == "folder" else masked_url(row["target"]),
+        "target": _MASKED[row["kind"]](row["target"]),
         "settings": settings_of(row),
         "paused": row["is_paused"],
     }
@@ -170,12 +192,15 @@ def checked_target(data_dir: Path, said: Mapping[str, Any]) -> tuple[str, str, d
     Raises
     ------
     Problem
-        422 for a folder that is not there, or a query that cannot be run.
+        422 for a folder that is not there, a query that cannot be run, or a broker that is named in another way.
     """
     settings = {name: value for name, value in said.items() if name not in ("stream", "folder", "url")}
     if "folder" in said:
         return "folder", checked_folder(data_dir, said["folder"]), settings
     try:
+        if "topic" in said:
+            kind, settings = checked_topic(said["url"], said["stream"], settings)
+            return kind, said["url"], settings
         Query(said["url"], said["query"], said["watermark"]).check()
     except DataError as error:
         raise Problem(422, str(error)) from error
@@ -193,8 +218,12 @@ def make_source(
 ) -> int:
     """Make one, and write it down without secrets; gives its id. `Problem` (409) where it is there already."""
     for row in all_sources(connection):
-        if kind == row["kind"] == "folder" and row["target"] == target:
+        if (kind, target) != (row["kind"], row["target"]):
+            continue
+        if kind == "folder":
             raise Problem(409, f"Source {row['id']} watches this folder already, for the stream {row['stream']!r}.")
+        if kind in TOPICS and row["stream_id"] == stream_id and settings_of(row)["topic"] == settings["topic"]:
+            raise Problem(409, f"Source {row['id']} reads this topic already, for the same stream.")
     values = {
         "stream_id": stream_id,
         "kind": kind,
@@ -213,9 +242,11 @@ def make_source(
 
 
 def remove_source(connection: Connection, number: int, who: str) -> None:
-    """Remove one. What it took stays known, so that another one does not take it again."""
+    """Remove one. What it took of files stays known, so that another one does not take it again."""
     said = rendered(find_source(connection, number))
     told = {name: said[name] for name in ("stream", "kind", "target", "settings")}
+    for table in (marks, letters):
+        connection.execute(delete(table).where(table.c.source_id == number))
     connection.execute(update(files).where(files.c.source_id == number).values(source_id=None, is_put_away=True))
     connection.execute(delete(sources).where(sources.c.id == number))
     write_line(connection, who, "remove", "source", (number, told, None))

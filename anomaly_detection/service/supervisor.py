@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from anomaly_detection.service import jobs
 from anomaly_detection.service.challenging import to_retrain
+from anomaly_detection.service.child import Child
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.drifting import to_look
 from anomaly_detection.service.repeating import Repeating
@@ -26,7 +25,6 @@ _PAUSE = 0.5
 _LOOKS = 60.0
 """Seconds after which it is looked again whether it is time to forget."""
 _AFTER_A_CRASH = 5.0
-_TO_END = 2.0
 _LOG = logging.getLogger(__name__)
 
 
@@ -53,10 +51,10 @@ class Supervisor:
         reload: Callable[[], object] | None,
         retention: Retention | None,
     ) -> None:
-        self._database, self._url, self._models_dir, self._reload = database, url, models_dir, reload
+        self._database, self._models_dir, self._reload = database, models_dir, reload
         self._retention = retention
         self._forgets_at = 0.0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child = Child("anomaly_detection.service.worker", url)
         self._worker = ""
         self._not_before = 0.0
         self._repeating = Repeating("jobs", self._look, _PAUSE)
@@ -68,13 +66,7 @@ class Supervisor:
     def close(self) -> None:
         """End, and the worker with it; its job is free for the next start."""
         self._repeating.close()
-        if self._process is not None:
-            self._process.terminate()
-            try:
-                self._process.wait(_TO_END)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+        if self._child.end():
             with self._database.writing() as connection:
                 jobs.set_free(connection, self._worker)
 
@@ -85,11 +77,10 @@ class Supervisor:
             self._reload()
 
     def _look_after_jobs(self, retention: Retention) -> None:
-        if self._process is not None and self._process.poll() is not None:
-            if self._process.returncode not in (0, LEASE_LOST):
-                _LOG.error("A worker ended with status %d; its job is tried again.", self._process.returncode)
-                self._not_before = time.monotonic() + _AFTER_A_CRASH
-            self._process = None
+        status = self._child.ended()
+        if status not in (None, 0, LEASE_LOST):
+            _LOG.error("A worker ended with status %d; its job is tried again.", status)
+            self._not_before = time.monotonic() + _AFTER_A_CRASH
         with self._database.reading() as connection:
             waits, unjudged = jobs.waits_for_worker(connection), jobs.unjudged(connection)
         if unjudged:
@@ -111,12 +102,6 @@ class Supervisor:
                     for kind, stream_id, given in asked_for:
                         jobs.add_job(connection, kind, stream_id, given)
             self._forgets_at = time.monotonic() + _LOOKS
-        if waits and self._process is None and time.monotonic() >= self._not_before:
+        if waits and not self._child.runs and time.monotonic() >= self._not_before:
             self._worker = f"{os.getpid()}-{os.urandom(4).hex()}"
-            command = [sys.executable, "-m", "anomaly_detection.service.worker"]
-            # In a session of its own: an interrupt from the keyboard is for the service, which tells it to end.
-            self._process = subprocess.Popen(
-                [*command, str(self._models_dir), self._worker, retention.written()],
-                env={**os.environ, "DATABASE_URL": self._url},
-                start_new_session=True,
-            )
+            self._child.begin(str(self._models_dir), self._worker, retention.written())

@@ -30,6 +30,8 @@ __all__ = [
     "idempotency",
     "jobs",
     "keys",
+    "letters",
+    "marks",
     "messages",
     "models",
     "records",
@@ -348,9 +350,9 @@ sources = Table(
     METADATA,
     Column("id", _BIG, primary_key=True),
     Column("stream_id", ForeignKey("streams.id"), nullable=False),
-    # folder or query
+    # folder, query, kafka or mqtt
     Column("kind", String(16), nullable=False),
-    # The folder, or the URL of the database, which is a secret.
+    # The folder, or the URL of the database or broker, which is a secret.
     Column("target", Text, nullable=False),
     # JSON; see `source_book`.
     Column("settings", Text, nullable=False),
@@ -391,6 +393,34 @@ files = Table(
     Index("files_by_source", "source_id", "id"),
 )
 """What was taken out of watched folders: a content once for a stream."""
+
+marks = Table(
+    "marks",
+    METADATA,
+    Column("source_id", ForeignKey("sources.id"), primary_key=True),
+    # Of Kafka the partition, of MQTT the number of the packet.
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    # Of Kafka the next offset, of MQTT the digest of what came last under the number.
+    Column("mark", String(64), nullable=False),
+)
+"""Which messages of each source are kept; see `topics.marks`."""
+
+letters = Table(
+    "letters",
+    METADATA,
+    Column("id", _BIG, primary_key=True),
+    Column("source_id", ForeignKey("sources.id"), nullable=False),
+    Column("stream_id", ForeignKey("streams.id"), nullable=False),
+    # Where in the topic it was.
+    Column("place", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    # Its beginning.
+    Column("body", Text, nullable=False),
+    Column("created", String(32), nullable=False),
+    Index("letters_by_source", "source_id", "id"),
+    sqlite_autoincrement=True,
+)
+"""Messages that could not be read."""
 
 seen = Table(
     "seen",

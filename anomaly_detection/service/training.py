@@ -48,7 +48,7 @@ def train(database: Database, models_dir: Path, uploads: Path, job: RowMapping, 
     try:
         prepare_folder(models_dir)
         settings = StreamSettings.of(stream.settings)
-        challenge = challenged(database, models_dir, stream_id, settings) if given.get("challenge") else None
+        challenge = challenged(database, models_dir, stream_id) if given.get("challenge") else None
         records = challenge.learned if challenge else _records(database, uploads, stream_id, given)
         try:
             model = learn(records, settings)

@@ -25,7 +25,7 @@ from anomaly_detection.service.folders import (
     signature_at,
 )
 from anomaly_detection.service.query_job import position_of
-from anomaly_detection.service.source_book import all_sources, query_of, settings_of
+from anomaly_detection.service.source_book import TOPICS, all_sources, query_of, settings_of
 from anomaly_detection.service.tables import files, sources
 from anomaly_detection.service.tables import jobs as jobs_table
 from anomaly_detection.service.uploads import MOST_BYTES, new_upload
@@ -64,7 +64,7 @@ class Watcher:
     def look(self) -> None:
         """Look at each source whose time has come."""
         with self._database.reading() as connection:
-            rows = all_sources(connection)
+            rows = [row for row in all_sources(connection) if row["kind"] not in TOPICS]
         for row in rows:
             if not row["is_paused"] and time.monotonic() >= self._due.get(row["id"], 0.0):
                 self._due[row["id"]] = time.monotonic() + settings_of(row)["every"]

@@ -11,11 +11,10 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import issparse
 
 from mlx_iforest.backends import Backend, get_backend
 from mlx_iforest.backends.memoize import MadeOnce
-from mlx_iforest.batches import as_float32, batches
+from mlx_iforest.batches import as_float32, batches, issparse
 from mlx_iforest.explain.reference import ReferenceTrees, expectations, gauss_legendre
 from mlx_iforest.finite import check_finite
 from mlx_iforest.forest import Forest

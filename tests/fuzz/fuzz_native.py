@@ -24,14 +24,15 @@ with atheris.instrument_imports(
         "anomaly_detection.model_files.threshold_states",
         "mlx_iforest.convert.declared",
         "mlx_iforest.convert.declared_values",
+        "mlx_iforest.forest_state",
         "mlx_iforest.state",
     ]
 ):
     import anomaly_detection.model_files.native_file as native_file
 
 from anomaly_detection.data.chunks import read_table
-from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError, ModelFileError
+from anomaly_detection.trained_detector import TrainedDetector
 from tests.fuzz.native_edits import framed, mutated
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -60,7 +61,7 @@ def test_one_input(content: bytes) -> None:
                 raise RuntimeError("an error of more than one line") from error
             continue
         with contextlib.suppress(DataError):  # another schema may miss a column, or read another kind
-            Detector(parts["preprocessor"], parts["scaler"], parts["model"]).score_samples(RECORDS)
+            TrainedDetector(parts["preprocessor"], parts["scaler"], parts["model"]).score_samples(RECORDS)
 
 
 def mutate(content: bytes, most: int, seed: int) -> bytes:

@@ -28,6 +28,7 @@ from anomaly_detection.features.compiled.choice import only
 from anomaly_detection.features.compiled.largest import largest
 from anomaly_detection.features.compiled.neighbours import distances_from_neighbours, distances_in_windows
 from anomaly_detection.features.compiled.neighbours import windows as around
+from anomaly_detection.features.course import Course
 from anomaly_detection.features.evidence import Evidence, FeatureScale, learn_tails
 from anomaly_detection.features.ordered import CodedColumns, Ordered
 from anomaly_detection.features.surprise import DeviationSummary
@@ -238,6 +239,15 @@ def groups() -> Iterator[Any]:
             order = np.argsort(codes, kind="stable")
             yield distances_from_neighbours(values, order, codes[order])
             yield distances_in_windows(values, around(order, codes[order], 2))
+    # By the minute, the hour, the day and the month, some of them missing.
+    for between in (1.0 / 1440.0, 1.0 / 24.0, 1.0, 30.0):
+        times, values = np.arange(400) * between, np.round(rng.normal(size=400), 1)
+        values[rng.random(400) < 0.1] = np.nan
+        course = Course(between)
+        for part in (slice(0, 1), slice(1, 300), slice(300, 400)):
+            judged = course.follow(times[part], values[part])
+            yield judged.nats
+            yield judged.told
 
 
 SCENARIOS: dict[str, Callable[[], Iterator[Any]]] = {

@@ -17,6 +17,7 @@ examples:
   {prog} models/anomaly_detection_model.safetensors shipments.csv --output scored.parquet
   {prog} models/anomaly_detection_model.safetensors ten_years.csv.gz --output scored.csv.gz --chunk-rows 50000
   {prog} models/anomaly_detection_model.safetensors 'orders/*.parquet' --output scored --workers 4
+  {prog} models/anomaly_detection_model.safetensors 'sqlite:///a.db?table=new' --output 'sqlite:///a.db?table=scored'
   unzip -p export.zip orders.csv | {prog} models/anomaly_detection_model.safetensors - --output scored.csv
 """
 
@@ -63,7 +64,8 @@ def add_score(parser: argparse.ArgumentParser) -> None:
         "--output",
         metavar="FILE",
         type=location,
-        help="a CSV or Parquet file to write; with --workers or --cluster a folder of Parquet parts",
+        help="a CSV or Parquet file to write, or a new table such as 'sqlite:///orders.db?table=scored', where\n"
+        "&mode=replace and &mode=append take one that is there; with --workers or --cluster a folder of Parquet parts",
     )
     parser.add_argument(
         "--top", metavar="N", type=whole(1), help="only the N most abnormal records, worst first (printed: 20)"

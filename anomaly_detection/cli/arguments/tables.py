@@ -10,7 +10,10 @@ from anomaly_detection.data.layout import Layout
 
 __all__ = ["PARQUET_FILES", "TABLE", "add_layout", "add_missing", "add_table", "add_workers", "layout", "location"]
 
-TABLE = "a CSV, Parquet, JSON or Excel file, also as .gz or .zip, or - for standard input"
+TABLE = (
+    "a CSV, Parquet, JSON or Excel file, also as .gz or .zip, - for standard input, or rows of a database such as"
+    " 'sqlite:///orders.db?table=orders'"
+)
 
 PARQUET_FILES = "a folder, a quoted 'pattern/*.parquet' or a URL such as s3://bucket/folder of Parquet files"
 
@@ -25,7 +28,7 @@ def add_table(parser: argparse.ArgumentParser, many: str = "") -> None:
     parser.add_argument(
         "data",
         metavar="DATA",
-        type=location if many else Path,
+        type=location,
         help=f"{TABLE}; with the columns of the training{many}",
     )
     add_layout(parser)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 
-__all__ = ["by_compiled_code", "only"]
+__all__ = ["by_compiled_code", "one_by_compiled_code", "only"]
 
 KERNELS = "anomaly_detection.features.compiled.kernels"
 
@@ -19,9 +19,16 @@ _WORTH = 100_000
 
 
 class _Choice:
-    """The rows that were judged the plain way since the process began, and what that led to."""
+    """The rows that were judged the plain way since the process began, and what that led to.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    there : str
+        The function of `KERNELS` that says whether the code is compiled.
+    """
+
+    def __init__(self, there: str = "are_compiled") -> None:
+        self._there = there
         self.forced: bool | None = None
         self._can = find_spec("numba") is not None
         self._is_there: bool | None = None
@@ -35,7 +42,7 @@ class _Choice:
             return False
         if self._is_there is None:
             # What an earlier process compiled costs nothing.
-            self._is_there = bool(import_module(KERNELS).are_compiled())
+            self._is_there = bool(getattr(import_module(KERNELS), self._there)())
         if not self._is_there:
             self._plainly += rows + _A_CALL if rows else 0
             # As who hires skis until they have cost what buying does: at most twice as long as the better way takes.
@@ -43,7 +50,7 @@ class _Choice:
         return self._is_there
 
 
-_choice = _Choice()
+_choice, _of_one = _Choice(), _Choice("is_one_compiled")
 
 
 def by_compiled_code(rows: int) -> bool:
@@ -54,11 +61,16 @@ def by_compiled_code(rows: int) -> bool:
     return _choice.compiled(rows)
 
 
+def one_by_compiled_code() -> bool:
+    """Whether to look up by compiled code what a record by itself repeats: no batch does, so none has it compiled."""
+    return _of_one.compiled(1)
+
+
 @contextmanager
 def only(compiled: bool) -> Iterator[None]:
     """Take compiled code always, or never; for tests and measurements."""
-    before, _choice.forced = _choice.forced, compiled
+    before, _choice.forced, _of_one.forced = _choice.forced, compiled, compiled
     try:
         yield
     finally:
-        _choice.forced = before
+        _choice.forced = _of_one.forced = before

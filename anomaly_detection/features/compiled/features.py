@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from anomaly_detection.data.table import Table
 from anomaly_detection.features.bounds import bounded
+from anomaly_detection.features.compiled.choice import one_by_compiled_code
 from anomaly_detection.features.compiled.gathered import Gathered, Gathering
 from anomaly_detection.features.compiled.keys import RecordKeys
 from anomaly_detection.features.compiled.machine import Machine
@@ -103,7 +104,7 @@ class CompiledFeatures:
         """Store the features of a branch that has no program."""
         if len(X) < getattr(branch, "fewest", 0):
             out[:, places] = 0.0
-        elif self._readings is not None and branch is self._readings.branch and len(X) == 1:
+        elif len(X) == 1 and self._readings is not None and branch is self._readings.branch and one_by_compiled_code():
             out[:, places] = self._readings.of(X, gathered)[:, own]
         else:
             out[:, places] = branch.features_of(X if branch.by_name else X.only(columns))[:, own]

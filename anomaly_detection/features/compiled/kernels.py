@@ -22,9 +22,19 @@ _LOG_2 = float(np.log(2.0))
 _NO_WIDTH = np.float32(1e6)
 
 
+def of_a_batch() -> tuple[Any, ...]:
+    """What every batch runs, and so compiles. Anything else here would never be there, and the plain way be taken."""
+    return place, weigh, heaviest, deviations, largest, run, keys
+
+
 def are_compiled() -> bool:
-    """Whether all of these are compiled, in this process or an earlier one."""
-    return all(is_compiled(kernel) for kernel in (place, weigh, heaviest, deviations, largest, run, keys, agree))
+    """Whether all that a batch needs is compiled, in this process or an earlier one."""
+    return all(map(is_compiled, of_a_batch()))
+
+
+def is_one_compiled() -> bool:
+    """Whether what only a record by itself needs is compiled too."""
+    return is_compiled(agree)
 
 
 @compiled(error_model="numpy")

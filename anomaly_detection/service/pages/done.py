@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, urlsplit
 
@@ -10,7 +11,7 @@ from starlette.responses import Response
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 
-__all__ = ["Done", "seen", "went_to"]
+__all__ = ["Done", "done_by", "seen", "went_to"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Done:
     cases: str = ""
     rule: int | None = None
     effects: tuple[tuple[str, str], ...] = ()
+
+
+def done_by(visit: Visit, doing: Mapping[str, Callable[[Visit], str]]) -> Done:
+    """Do what the button that was pressed stands for, which gives what is told of it."""
+    return Done(doing[visit.button(doing, "This page can")](visit))
 
 
 def seen(visit: Visit) -> tuple[str, Visit]:

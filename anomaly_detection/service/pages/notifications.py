@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from anomaly_detection.service.pages.done import Done
+from anomaly_detection.service.pages.done import Done, done_by
 from anomaly_detection.service.pages.rendering import html
 from anomaly_detection.service.pages.viewer import gettext
 from anomaly_detection.service.pages.visit import Visit
@@ -45,7 +45,7 @@ def notifications_page(visit: Visit, said: Done | None = None) -> Response:
 
 def change_notifications(visit: Visit) -> Response:
     """``POST /notifications``: do one thing, and show the page again."""
-    return notifications_page(visit, Done(_DOING[visit.button(_DOING, "This page can")](visit)))
+    return notifications_page(visit, done_by(visit, _DOING))
 
 
 def _add(visit: Visit) -> str:

@@ -1,4 +1,4 @@
-"""Where records come from by themselves: watched folders and queries of databases."""
+"""Where records come from by themselves: watched folders, queries of databases and topics of brokers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any
 
 from starlette.responses import Response
 
-from anomaly_detection.service.pages.done import Done
+from anomaly_detection.service.pages.done import Done, done_by
 from anomaly_detection.service.pages.rendering import html
 from anomaly_detection.service.pages.viewer import gettext
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.routes.sources import (
     change_source,
     list_files,
+    list_letters,
     list_sources,
     make_a_source,
     remove_a_source,
@@ -35,12 +36,13 @@ def sources_page(visit: Visit, said: Done | None = None) -> Response:
         sources=visit.get(list_sources)["sources"],
         streams=visit.get(list_streams)["streams"],
         files=visit.get(list_files, [("limit", _LISTED)])["files"],
+        letters=visit.get(list_letters, [("limit", _LISTED)])["letters"],
     )
 
 
 def change_sources(visit: Visit) -> Response:
     """``POST /sources``: do one thing, and show the page again."""
-    return sources_page(visit, Done(_DOING[visit.button(_DOING, "This page can")](visit)))
+    return sources_page(visit, done_by(visit, _DOING))
 
 
 def _watch(visit: Visit) -> str:
@@ -56,6 +58,13 @@ def _ask(visit: Visit) -> str:
     return told % {"name": made["target"], "every": made["settings"]["every"], "stream": made["stream"]}
 
 
+def _read(visit: Visit) -> str:
+    said = {name: visit.said(name).strip() for name in ("stream", "url", "topic", "topic_column")}
+    made = visit.change(make_a_source, said)
+    told = gettext("%(topic)s of %(name)s is read for the stream %(stream)s.")
+    return told % {"topic": made["settings"]["topic"], "name": made["target"], "stream": made["stream"]}
+
+
 def _paused(visit: Visit, paused: bool) -> str:
     made = visit.change(change_source, {"paused": paused}, id=visit.whole("number"))
     return (gettext("%(name)s is paused.") if paused else gettext("%(name)s goes on.")) % {"name": made["target"]}
@@ -69,6 +78,7 @@ def _remove(visit: Visit) -> str:
 _DOING: dict[str, Callable[[Visit], str]] = {
     "watch": _watch,
     "ask": _ask,
+    "read": _read,
     "pause": lambda visit: _paused(visit, True),
     "go on": lambda visit: _paused(visit, False),
     "remove": _remove,

@@ -114,7 +114,7 @@ OPERATIONS = (
         record({"cases": COUNT, "alerts": COUNT, "effects": array(EFFECT)}),
         "How many cases, how many alerts with them, and what the verdicts among them have taught.",
         body=case_change({"ids": _IDS}),
-        statuses=(404, 409),
+        statuses=(404, 409, 422),
         needs=Need("change", "cases"),
     ),
     Operation(
@@ -145,7 +145,7 @@ OPERATIONS = (
         CASE_SHAPE,
         "The case as it is now, and how many alerts were changed with it.",
         body=case_change(),
-        statuses=(409,),
+        statuses=(409, 422),
         needs=Need("change", "case"),
     ),
     Operation(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, RowMapping, select, update
 from starlette.responses import Response
 
 from anomaly_detection.errors import DataError
 from anomaly_detection.service.access import Need
-from anomaly_detection.service.audit import history, write_line
+from anomaly_detection.service.audit import write_line
 from anomaly_detection.service.changes import CHANNEL, change
 from anomaly_detection.service.channel_book import (
     CHANGED,
@@ -25,6 +25,7 @@ from anomaly_detection.service.channel_book import (
     rendered,
 )
 from anomaly_detection.service.json_answer import answer
+from anomaly_detection.service.managed import Managed
 from anomaly_detection.service.operations import Call, Operation
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.sending import send
@@ -35,10 +36,12 @@ from anomaly_detection.service.tables import messages
 __all__ = ["OPERATIONS"]
 
 
+_CHANNELS = Managed("channel", all_channels, find_channel, rendered)
+
+
 def list_channels(service: Service, call: Call) -> Response:
     """``GET /v1/channels``."""
-    with service.database.reading() as connection:
-        return answer({"channels": [rendered(row) for row in all_channels(connection)]})
+    return _CHANNELS.all(service)
 
 
 def make_a_channel(service: Service, call: Call) -> Response:
@@ -47,38 +50,28 @@ def make_a_channel(service: Service, call: Call) -> Response:
         said = checked(call.content)
     except DataError as error:
         raise Problem(409, str(error)) from error
-    made = service.writer.run(lambda connection: _shown(connection, make_channel(connection, call.who, said)))
-    return answer(made, 201, {"Location": f"/v1/channels/{made['id']}"})
+    return _CHANNELS.made(service, lambda connection: make_channel(connection, call.who, said))
 
 
 def get_channel(service: Service, call: Call) -> Response:
     """``GET /v1/channels/{id}``."""
-    with service.database.reading() as connection:
-        return answer(_shown(connection, call.id))
+    return _CHANNELS.one(service, call)
 
 
 def change_channel(service: Service, call: Call) -> Response:
     """``PATCH /v1/channels/{id}``."""
 
-    def work(connection: Connection) -> dict[str, Any]:
-        before = rendered(find_channel(connection, call.id))
-        kept = {name: before[name] for name in CHANGED}
-        after = checked({**kept, **call.content})
+    def change_it(connection: Connection, row: RowMapping) -> None:
+        before = rendered(row)
+        after = checked({**{name: before[name] for name in CHANGED}, **call.content})
         change(connection, CHANNEL, call.id, {name: after[name] for name in call.content}, call.who)
-        return _shown(connection, call.id)
 
-    return answer(service.writer.run(work))
+    return _CHANNELS.changed(service, call, change_it)
 
 
 def remove_a_channel(service: Service, call: Call) -> Response:
     """``DELETE /v1/channels/{id}``."""
-
-    def work(connection: Connection) -> dict[str, Any]:
-        row = find_channel(connection, call.id)
-        remove_channel(connection, call.id, call.who)
-        return rendered(row)
-
-    return answer(service.writer.run(work))
+    return _CHANNELS.removed(service, call, lambda connection, row: remove_channel(connection, row["id"], call.who))
 
 
 def test_channel(service: Service, call: Call) -> Response:
@@ -111,10 +104,6 @@ def send_again(service: Service, call: Call) -> Response:
         return MESSAGES.render(connection.execute(MESSAGES.query.where(messages.c.id == call.id)).mappings().one())
 
     return answer(service.writer.run(work))
-
-
-def _shown(connection: Connection, number: int) -> dict[str, Any]:
-    return {**rendered(find_channel(connection, number)), "history": history(connection, "channel", number)}
 
 
 _MANAGE = Need("manage", "all")

@@ -43,7 +43,7 @@ def get_learning(service: Service, call: Call) -> Response:
         ]
     moved: dict[str, Any] = {"alerts_below": [], "records_up": []}
     if judge.lessons:
-        moved = effect(service.database, stream.id, judge.again(Lessons(), 0, judge.ratio), judge)
+        moved = effect(service, stream.id, judge.again(Lessons(), 0, judge.ratio), judge)
     return answer(
         {
             "learns": StreamSettings.of(stream.settings).learns,

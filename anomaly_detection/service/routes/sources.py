@@ -1,17 +1,16 @@
-"""Sources: watched folders and queries of databases, listed, made, changed and removed; and what was taken of files."""
+"""Sources, of whatever kind, listed, made, changed and removed; what was taken of files, and messages not read."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping
 from starlette.responses import Response
 
 from anomaly_detection.service.access import Need
-from anomaly_detection.service.audit import history
 from anomaly_detection.service.changes import SOURCE, change
-from anomaly_detection.service.json_answer import answer
+from anomaly_detection.service.managed import Managed
 from anomaly_detection.service.operations import Call, Operation
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
@@ -27,63 +26,60 @@ from anomaly_detection.service.source_book import (
     make_source,
     remove_source,
     rendered,
+    settings_of,
 )
+from anomaly_detection.service.topics.letters import LETTERS
 
 __all__ = ["OPERATIONS"]
 
 
+_SOURCES = Managed("source", all_sources, find_source, rendered)
+
+
 def list_sources(service: Service, call: Call) -> Response:
     """``GET /v1/sources``."""
-    with service.database.reading() as connection:
-        return answer({"sources": [rendered(row) for row in all_sources(connection)]})
+    return _SOURCES.all(service)
 
 
 def make_a_source(service: Service, call: Call) -> Response:
     """``POST /v1/sources``; its stream is made if need be."""
     kind, target, settings = checked_target(service.configuration.data_dir, call.content)
     stream_id = service.stream_id(call.content["stream"])
-
-    def work(connection: Connection) -> dict[str, Any]:
-        return _shown(connection, make_source(connection, stream_id, call.who, kind, target, settings))
-
-    made = service.writer.run(work)
-    return answer(made, 201, {"Location": f"/v1/sources/{made['id']}"})
+    return _SOURCES.made(
+        service, lambda connection: make_source(connection, stream_id, call.who, kind, target, settings)
+    )
 
 
 def get_source(service: Service, call: Call) -> Response:
     """``GET /v1/sources/{id}``."""
-    with service.database.reading() as connection:
-        return answer(_shown(connection, call.id))
+    return _SOURCES.one(service, call)
 
 
 def change_source(service: Service, call: Call) -> Response:
     """``PATCH /v1/sources/{id}``."""
 
-    def work(connection: Connection) -> dict[str, Any]:
-        row = find_source(connection, call.id)
+    def change_it(connection: Connection, row: RowMapping) -> None:
         said = dict(call.content)
         after: dict[str, Any] = {"is_paused": said.pop("paused")} if "paused" in said else {}
-        if row["kind"] == "query" and {"after", "known"} & set(said):
-            raise Problem(422, "A query has no files; after and known are of folders.")
+        other = next((name for name in said if name not in settings_of(row)), None)
+        if other is not None:
+            raise Problem(422, f"A source of kind {row['kind']} has no {other}; after and known are of folders.")
         if said:
             after["settings"] = {**orjson.loads(row["settings"]), **said}
         change(connection, SOURCE, call.id, after, call.who)
-        return _shown(connection, call.id)
 
-    return answer(service.writer.run(work))
+    return _SOURCES.changed(service, call, change_it)
 
 
 def remove_a_source(service: Service, call: Call) -> Response:
     """``DELETE /v1/sources/{id}``."""
 
-    def work(connection: Connection) -> dict[str, Any]:
-        row = find_source(connection, call.id)
+    def remove_it(connection: Connection, row: RowMapping) -> None:
         if row["by_option"]:
             raise Problem(409, "This folder was given by --watch; pause it, or start the service without the option.")
         remove_source(connection, call.id, call.who)
-        return rendered(row)
 
-    return answer(service.writer.run(work))
+    return _SOURCES.removed(service, call, remove_it)
 
 
 def list_files(service: Service, call: Call) -> Response:
@@ -91,8 +87,9 @@ def list_files(service: Service, call: Call) -> Response:
     return FILES.answer(service.database, call)
 
 
-def _shown(connection: Connection, number: int) -> dict[str, Any]:
-    return {**rendered(find_source(connection, number)), "history": history(connection, "source", number)}
+def list_letters(service: Service, call: Call) -> Response:
+    """``GET /v1/letters``."""
+    return LETTERS.answer(service.database, call)
 
 
 _MANAGE = Need("manage", "all")
@@ -102,7 +99,7 @@ OPERATIONS = (
         "GET",
         "/v1/sources",
         list_sources,
-        "All sources: folders that are watched, and queries of databases.",
+        "All sources: folders that are watched, queries of databases, and topics of Kafka and MQTT.",
         record({"sources": array(SOURCE_SHAPE)}),
         "The sources, without the secrets of their URLs.",
         needs=_MANAGE,
@@ -111,7 +108,7 @@ OPERATIONS = (
         "POST",
         "/v1/sources",
         make_a_source,
-        "Watch a folder, or ask a database again and again, for the records of a stream.",
+        "Watch a folder, ask a database again and again, or read a topic, for the records of a stream.",
         SOURCE_SHAPE,
         "The source.",
         body=MADE,
@@ -158,6 +155,17 @@ OPERATIONS = (
         "A page of files, or a file.",
         FILES.parameters,
         kinds=FILES.kinds,
+        needs=_MANAGE,
+    ),
+    Operation(
+        "GET",
+        "/v1/letters",
+        list_letters,
+        "The messages of topics that could not be read, with the reasons.",
+        LETTERS.shape,
+        "A page of messages, or a file.",
+        LETTERS.parameters,
+        kinds=LETTERS.kinds,
         needs=_MANAGE,
     ),
 )

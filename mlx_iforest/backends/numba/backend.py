@@ -12,7 +12,6 @@ from typing import Any
 
 import numba
 import numpy as np
-from joblib import cpu_count
 from numpy.typing import NDArray
 
 from mlx_iforest.backends.base import fair_share
@@ -27,6 +26,7 @@ from mlx_iforest.backends.numba.oblique_scoring import ObliqueBlocks
 from mlx_iforest.backends.numba.walking_kernels import add_leaf_values, add_leaf_values_oblique
 from mlx_iforest.backends.numba.walks import WalkedForest
 from mlx_iforest.compiled_code import is_compiled
+from mlx_iforest.cores import cores
 from mlx_iforest.forest import Families, Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.kernel_input import check_rows, check_values
@@ -116,7 +116,7 @@ class NumbaBackend:
         return None
 
     def describe(self) -> dict[str, Any]:
-        return {"numba": numba.__version__, "threads": cpu_count()}
+        return {"numba": numba.__version__, "threads": cores()}
 
 
 class _Compiling:

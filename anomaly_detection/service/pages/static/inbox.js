@@ -44,6 +44,24 @@
   const usesKeys = () => localStorage.getItem("keys") !== "no";
   const isField = (at) => at.matches("input:not([type=checkbox]), textarea, select");
 
+  // What is pressed while the page is awaited that an action leads to is pressed when it is there.
+  let awaited = null;
+  let pressedMeanwhile = [];
+  const of = (key) => all("[data-key]").find((one) => one.dataset.key === key);
+  const isForCase = (event) => event.target === document.body || event.target.matches("a.open");
+
+  function press(key) {
+    const pressed = key === "Enter" ? rows()[place]?.querySelector("a.open") : of(key);
+    if (!pressed) return;
+    if (isField(pressed)) pressed.select();
+    else pressed.click();
+  }
+
+  function pressAwaited() {
+    awaited = null;
+    while (pressedMeanwhile.length && !awaited) press(pressedMeanwhile.shift());
+  }
+
   document.addEventListener("keydown", (event) => {
     // Of the form's buttons Enter presses the dialog's own.
     if (event.key === "Enter" && !event.isComposing && event.target.matches("dialog input:not([type=checkbox])")) {
@@ -56,16 +74,13 @@
       if (event.key === "Escape" && event.target.type === "search") event.target.blur();
       return;
     }
-    if (document.querySelector("dialog[open]")) return;
-    if (event.key === "Enter" && event.target === document.body && rows().length) {
-      rows()[place].querySelector("a.open").click();
-      return;
-    }
-    const pressed = all("[data-key]").find((one) => one.dataset.key === event.key);
-    if (!pressed) return;
+    const isOpening = event.key === "Enter" && isForCase(event) && rows().length > 0;
+    // What a key does may be there only when the page is.
+    if (!isOpening && !(awaited ? /^\S$/.test(event.key) : of(event.key))) return;
+    if (awaited) pressedMeanwhile.push(event.key);
+    else if (document.querySelector("dialog[open]")) return;
+    else press(event.key);
     event.preventDefault();
-    if (isField(pressed)) pressed.select();
-    else pressed.click();
   });
 
   document.addEventListener("click", (event) => {
@@ -116,19 +131,29 @@
     else event.preventDefault();
   });
 
-  document.addEventListener("htmx:beforeRequest", () => { document.getElementById("problem").hidden = true; });
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    document.getElementById("problem").hidden = true;
+    if (event.detail.target.id === "main") awaited = event.detail.xhr;
+  });
   // Filters that somebody opened stay open when the part that they are in is another one.
   let wasOpen = false;
   const more = () => document.querySelector("#facets details");
-  document.addEventListener("htmx:beforeSwap", () => { wasOpen = Boolean(more()?.open); });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    wasOpen = Boolean(more()?.open);
+    // A slider that is being dragged stays; the page that comes then asks for this part again.
+    const isDragged = document.querySelector("#facets input[type=range]:active");
+    if (event.detail.target.id === "facets" && isDragged) event.detail.shouldSwap = false;
+  });
   document.addEventListener("htmx:afterSettle", (event) => {
     count();
     if (more() && wasOpen) more().open = true;
     if (event.detail.target.id !== "main") return;
     all("#main [data-select]").forEach((at) => at.select());
-    if (event.detail.requestConfig.verb !== "post") return;
-    go(place);
-    htmx.trigger("#news", "news");
+    if (event.detail.requestConfig.verb === "post") {
+      go(place);
+      htmx.trigger("#news", "news");
+    }
+    if (event.detail.xhr === awaited) pressAwaited();
   });
   document.addEventListener("htmx:responseError", (event) => {
     const { status, responseText } = event.detail.xhr;
@@ -139,6 +164,11 @@
     tell(said.detail || said.error || texts.answered.replace("{}", status));
   });
   document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.xhr === awaited && !event.detail.successful) {
+      // Nobody knows on what the next keys would fall.
+      awaited = null;
+      pressedMeanwhile = [];
+    }
     if (event.detail.elt.id === "log-out" && event.detail.successful) location.assign("/login");
   });
   document.addEventListener("htmx:sendError", () => tell(texts.unreachable));

@@ -1,0 +1,99 @@
+"""`SqlLocation`: the rows of a query or a table, or a table to write, as one URL."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+from anomaly_detection.data.databases import masked_url, parsed_url
+from anomaly_detection.errors import DataError
+
+__all__ = ["SqlLocation", "is_database", "label_of", "refuse_same_table"]
+
+_DIALECTS = ("postgresql", "postgres", "sqlite", "mysql", "mariadb", "mssql", "oracle")
+_QUERY = re.compile(r"[?&]query=(.*)\Z", re.DOTALL)
+_MODES = ("new", "replace", "append")
+_SAID = "DATABASE?table=NAME or DATABASE?query=SELECT ..."
+
+
+def is_database(location: object) -> bool:
+    """Whether a location is a URL of a database, such as ``sqlite:///orders.db?table=orders``."""
+    scheme, mark, _ = str(location).partition("://")
+    return bool(mark) and scheme.partition("+")[0] in _DIALECTS
+
+
+@dataclass(frozen=True)
+class SqlLocation:
+    """What is read from, or written to, a database.
+
+    Attributes
+    ----------
+    url : str
+        Of SQLAlchemy, without what is said here.
+    query : str
+        One SELECT; empty where a table is meant.
+    table : tuple of str
+        Its schema, which may be empty, and its name; empty where a query is meant.
+    mode : str
+        Of a table to write: ``new`` (it must not be there), ``replace`` or ``append``.
+    label : str
+        What to call it, without secrets.
+    """
+
+    url: str
+    query: str
+    table: tuple[str, ...]
+    mode: str
+    label: str
+
+    @classmethod
+    def of(cls, location: str, *, writing: bool = False) -> SqlLocation:
+        """Out of one URL: ``DATABASE?table=NAME``, or ``DATABASE?query=SELECT ...``, which goes to the end.
+
+        Raises
+        ------
+        DataError
+            Where it names neither or both, or says of a table to read how it is to be written.
+        """
+        found = _QUERY.search(location)
+        query = unquote(found[1]).strip().rstrip(";").rstrip() if found else ""
+        url = parsed_url(location[: found.start()] if found else location)
+        parameters: dict[str, Any] = dict(url.query)
+        table, mode = parameters.pop("table", ""), parameters.pop("mode", "")
+        bare = url.set(query=parameters).render_as_string(hide_password=False)
+        label = masked_url(bare)
+        if not isinstance(table, str) or not isinstance(mode, str):
+            raise DataError(f"{label} names a table or a mode twice; give {_SAID}.")
+        if bool(query) == bool(table):
+            raise DataError(
+                f"{label} names {'a table and a query' if query else 'no table and no query'}; give {_SAID}."
+            )
+        if ";" in query:
+            raise DataError("The query is one SELECT, without a semicolon in it.")
+        if writing and query:
+            raise DataError(f"{label} names a query; records are written into a table: DATABASE?table=NAME.")
+        if mode and (not writing or mode not in _MODES):
+            known = f"one of {', '.join(_MODES)}" if writing else "for a table that is written; leave it out"
+            raise DataError(f"The mode {mode!r} of {label} is {'none; it is ' if writing else ''}{known}.")
+        schema, _, name = table.rpartition(".")
+        told = f"{label}, table {table}" if table else label
+        return cls(bare, query, (schema, name) if table else (), mode or "new", told)
+
+
+def label_of(location: object) -> str:
+    """What to call a location in messages: a URL of a database without its secrets, anything else as it is."""
+    if not is_database(location):
+        return str(location)
+    text = str(location)
+    found = _QUERY.search(text)
+    return SqlLocation.of(text, writing=found is None).label
+
+
+def refuse_same_table(target: object, source: object) -> None:
+    """Refuse to write into the table that is being read, where both are of a database; `DataError`."""
+    if is_database(target) and is_database(source):
+        written, read = SqlLocation.of(str(target), writing=True), SqlLocation.of(str(source))
+        if (written.url, written.table) == (read.url, read.table):
+            raise DataError(f"{written.label} is the table with the records, which would be lost; give another one.")

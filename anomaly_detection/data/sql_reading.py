@@ -1,0 +1,194 @@
+"""The rows of a database as a Parquet file: by one statement, some at a time, each column in one type."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.ipc
+import pyarrow.parquet as pq
+
+from anomaly_detection.data.databases import ReadDatabase, without_secrets
+from anomaly_detection.data.sql_location import SqlLocation
+from anomaly_detection.errors import DataError, first_line
+
+__all__ = ["copy_rows"]
+
+_CELLS = 500_000
+"""Of a page."""
+
+_PLAIN = (
+    pa.types.is_boolean,
+    pa.types.is_integer,
+    pa.types.is_floating,
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_binary,
+    pa.types.is_date,
+    pa.types.is_timestamp,
+    pa.types.is_time,
+)
+"""Types of Arrow that come as they are; of others a database is asked for their text."""
+
+Schema = Any  # pyarrow has no types
+Array = Any
+
+
+def copy_rows(location: SqlLocation, file: IO[bytes]) -> None:
+    """Write the rows into an open file, as Parquet.
+
+    One statement reads all, so that they are of one moment; no more than a page is held. PostgreSQL's are asked for as
+    Arrow where ADBC's driver is installed, others through SQLAlchemy. Numbers of fixed point become floating ones, as
+    all that a model looks at.
+
+    Raises
+    ------
+    DataError
+        Where the database cannot be asked, gives a column twice, or no row.
+    """
+    database = ReadDatabase(location.url)
+    pages = _by_adbc(database, location) if database.url.drivername == "postgresql" and _has_adbc() else None
+    written = _write(pages, file) if pages is not None else _by_pages(database, location, file)
+    if not written:
+        raise DataError(f"{location.label} gives no rows; expected at least one record.")
+
+
+def _has_adbc() -> bool:
+    try:
+        import adbc_driver_postgresql.dbapi  # noqa: F401
+    except ModuleNotFoundError:
+        return False
+    return True
+
+
+def _statement(database: ReadDatabase, location: SqlLocation) -> str:
+    if location.query:
+        return location.query
+    schema, name = location.table
+    with database.reading() as connection:
+        quoted = connection.dialect.identifier_preparer.quote
+        return f"SELECT * FROM {f'{quoted(schema)}.' if schema else ''}{quoted(name)}"
+
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    if len(set(names)) < len(names):
+        raise DataError("The query gives two columns of one name; call one otherwise by AS.")
+
+
+def _by_adbc(database: ReadDatabase, location: SqlLocation) -> Iterator[Any]:
+    """Batches of Arrow, straight from the server's rows."""
+    import adbc_driver_manager
+    import adbc_driver_postgresql.dbapi as adbc
+
+    statement = _statement(database, location)
+    uri = database.url.render_as_string(hide_password=False)
+    try:
+        with adbc.connect(uri) as connection, connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION READ ONLY")
+            schema = cursor.adbc_execute_schema(statement)
+            _refuse_twice(schema.names)
+            columns = ", ".join(map(_asked, schema))
+            # A comment at its end ends with the line.
+            cursor.execute(f"SELECT {columns} FROM ({statement}\n) AS asked")
+            reader = cursor.fetch_record_batch()
+            yield reader.schema.remove_metadata()
+            yield from reader
+    except (adbc_driver_manager.Error, pa.ArrowException) as error:
+        told = without_secrets(first_line(error), database.url)
+        raise DataError(f"The database cannot be asked: {told}.") from error
+
+
+def _asked(field: Any) -> str:
+    name = '"{}"'.format(field.name.replace('"', '""'))
+    kind = (field.metadata or {}).get(b"POSTGRESQL:type", b"")
+    if kind == b"numeric":
+        return f"{name}::float8 AS {name}"
+    return name if any(is_kind(field.type) for is_kind in _PLAIN) else f"{name}::text AS {name}"
+
+
+def _write(pages: Iterator[Any], file: IO[bytes]) -> int:
+    """Write what a schema and batches of it are; gives the number of rows."""
+    schema = next(pages)
+    schema = pa.schema([field.remove_metadata() for field in schema])
+    rows = 0
+    with pq.ParquetWriter(file, schema) as writer:
+        for batch in pages:
+            writer.write_table(pa.Table.from_batches([batch.cast(schema)]))
+            rows += batch.num_rows
+    return rows
+
+
+def _by_pages(database: ReadDatabase, location: SqlLocation, file: IO[bytes]) -> int:
+    """Rows through SQLAlchemy; what type a column has only all of them tell, so pages wait in files until then."""
+    from sqlalchemy import text
+
+    statement = _statement(database, location).replace(":", "\\:")
+    schemas: list[Schema] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with database.reading() as connection:
+            found = connection.execution_options(stream_results=True).execute(text(statement))
+            if not found.returns_rows:
+                raise DataError("The query gives no rows at all; expected one SELECT.")
+            names = list(found.keys())
+            _refuse_twice(names)
+            for page in found.partitions(max(1, _CELLS // len(names))):
+                batch = pa.RecordBatch.from_arrays([_array(column) for column in zip(*page, strict=True)], names=names)
+                with pyarrow.ipc.new_file(folder / f"{len(schemas)}", batch.schema) as writer:
+                    writer.write_batch(batch)
+                schemas.append(batch.schema)
+        if not schemas:
+            return 0
+        schema = pa.schema([(each, _common([one.field(each).type for one in schemas])) for each in names])
+
+        def batches() -> Iterator[Any]:
+            yield schema
+            for number in range(len(schemas)):
+                with pyarrow.ipc.open_file(folder / f"{number}") as reader:
+                    batch = reader.get_batch(0)
+                columns = [_as(column, field.type) for column, field in zip(batch.columns, schema, strict=True)]
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+        return _write(batches(), file)
+
+
+def _array(values: Sequence[Any]) -> Array:
+    """A column of a page; what Arrow has no type for, or holds several, as text."""
+    if any(isinstance(value, Decimal) for value in values):
+        values = [float(value) if isinstance(value, Decimal) else value for value in values]
+    if not any(isinstance(value, (dict, list)) for value in values):
+        try:
+            array = pa.array(values)
+        except (pa.ArrowException, TypeError, OverflowError):
+            array = None
+        if array is not None and (pa.types.is_null(array.type) or any(is_kind(array.type) for is_kind in _PLAIN)):
+            has_zone = pa.types.is_timestamp(array.type) and array.type.tz is not None
+            return array.cast(pa.timestamp("us", "UTC")) if has_zone else array
+    return pa.array([None if value is None else _text(value) for value in values], pa.string())
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return json.dumps(value, default=str) if isinstance(value, (dict, list)) else str(value)
+
+
+def _common(types: Sequence[Any]) -> Any:
+    """The type that all pages of a column fit into; text where there is no other."""
+    try:
+        return pa.unify_schemas([pa.schema([("a", kind)]) for kind in types], promote_options="permissive").types[0]
+    except (pa.ArrowException, TypeError):
+        return pa.string()
+
+
+def _as(column: Array, kind: Any) -> Array:
+    if column.type == kind:
+        return column
+    if pa.types.is_string(kind):
+        return pa.array([None if value is None else _text(value) for value in column.to_pylist()], kind)
+    return column.cast(kind)
