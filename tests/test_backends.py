@@ -14,6 +14,7 @@ from mlx_iforest import BackendUnavailableError, Forest, backends, choose_backen
 from mlx_iforest.backends import get_backend
 from mlx_iforest.backends.reference import ReferenceBackend, draw_coefficient, draw_threshold
 from mlx_iforest.growth import GrowthPlan
+from tests.dirty_data import dirty_data
 
 EXACT = ["numba", "mlx"]
 FLOAT32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -31,16 +32,6 @@ def plan_for(X: np.ndarray, **changes: object) -> GrowthPlan:
         "features_per_tree": n_features,
     }
     return GrowthPlan(**{**plan, **changes})  # type: ignore[arg-type]
-
-
-def dirty_data(n_samples: int, n_features: int, seed: int = 0) -> np.ndarray:
-    """Continuous, rounded, constant and missing values."""
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(n_samples, n_features)).astype(np.float32)
-    X[:, 1::3] = np.round(X[:, 1::3])
-    X[:, 2::4] = 7
-    X[rng.random(X.shape) < 0.1] = np.nan
-    return X
 
 
 def grow(name: str, X: np.ndarray, plan: GrowthPlan, n_threads: int = 1) -> Forest:

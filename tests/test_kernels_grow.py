@@ -15,6 +15,7 @@ from mlx_iforest import Forest
 from mlx_iforest.backends import get_backend
 from mlx_iforest.backends.base import DeviceError
 from mlx_iforest.growth import GrowthPlan
+from tests.dirty_data import dirty_data
 from tests.kernel_checks import check_cuda, check_metal, compile_cuda
 from tests.simulator import simulate
 
@@ -46,16 +47,6 @@ def simulated(X: np.ndarray, plan: GrowthPlan, threads: int = 64, large: int = 1
 
 def numba(X: np.ndarray, plan: GrowthPlan) -> Forest:
     return get_backend("numba").grow(X, plan, n_threads=1)
-
-
-def dirty_data(n_samples: int, n_features: int) -> np.ndarray:
-    """Continuous, rounded, constant and missing values."""
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(n_samples, n_features)).astype(np.float32)
-    X[:, 1::3] = np.round(X[:, 1::3])
-    X[:, 2::4] = 7
-    X[rng.random(X.shape) < 0.1] = np.nan
-    return X
 
 
 @pytest.mark.parametrize(

@@ -20,22 +20,13 @@ from mlx_iforest.backends.reference import ReferenceBackend
 from mlx_iforest.backends.scored_trees import DoesNotFitError, Trees
 from mlx_iforest.compress.quantization import quantize_forest
 from mlx_iforest.growth import GrowthPlan
+from tests.dirty_data import dirty_data
 from tests.kernel_checks import check_cuda, check_metal, compile_cuda
 from tests.simulator import simulate
 
 mlx_kernels = pytest.importorskip("mlx_iforest.backends.mlx.scoring")
 
 SHARED = 32 << 10
-
-
-def dirty_data(n_samples: int, n_features: int, missing: float = 0.1, seed: int = 0) -> np.ndarray:
-    """Continuous, rounded, constant and missing values."""
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(n_samples, n_features)).astype(np.float32)
-    X[:, 1::3] = np.round(X[:, 1::3])
-    X[:, 2::4] = 7
-    X[rng.random(X.shape) < missing] = np.nan
-    return X
 
 
 def forest_of(X: np.ndarray, n_trees: int = 5, subsample: int = 64, extension: int = 0) -> Forest:
