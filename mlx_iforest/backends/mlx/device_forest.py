@@ -209,7 +209,8 @@ class DeviceForest:
             "TREE_ROOM": _rounded_up(int(largest[:, 0].max())) if staged else 0,
         }  # fmt: skip
         # A tree has a leaf more than splits.
-        template["VALUE_ROOM"] = k * (template["NODE_ROOM"] if layout.ranks else _half(template)) if has_values else 0
+        nodes, leaves_room = template["NODE_ROOM"], (template["NODE_ROOM"] + template["TREE_ROOM"] + 1) // 2
+        template["VALUE_ROOM"] = k * (nodes if layout.ranks else leaves_room) if has_values else 0
         size = np.diff(trees.tree_start)
         chunk_root = np.repeat(roots, size)
         own = np.arange(len(trees.feature)) - np.repeat(trees.tree_start[:-1], size)
@@ -252,21 +253,14 @@ def _rounded_up(n: int) -> int:
     return -(-n // step) * step
 
 
-def _half(template: dict[str, int]) -> int:
-    return (template["NODE_ROOM"] + template["TREE_ROOM"] + 1) // 2
-
-
-def _field(n_bits: int, free: int, wish: int) -> int:
-    """The lowest bit of a field between `free` and bit 32: `wish`, where it has room."""
-    return wish if wish >= free and wish + n_bits <= 32 else free
-
-
 def _threshold_words(
     trees: Trees, left: NDArray[np.int64], place: NDArray[np.int64], rows: int, template: dict[str, int]
 ) -> NDArray[np.uint32]:
     feature_bits, left_bits = max(1, (trees.n_features - 1).bit_length()), int(left.max()).bit_length()
-    # Where it is, the feature is already multiplied by the bytes of a column of the tile.
-    feature_at = _field(feature_bits + left_bits, 2, rows.bit_length() + 1)
+    # Where it has room there, the feature is already multiplied by the bytes of a column of the tile.
+    feature_at = rows.bit_length() + 1
+    if feature_at + feature_bits + left_bits > 32:
+        feature_at = 2
     left_at = feature_at + feature_bits
     if left_at + left_bits > 32:
         raise DoesNotFitError(f"{trees.n_features} features and {left.max() + 1} nodes do not fit a word of 32 bits")
