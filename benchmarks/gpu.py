@@ -34,7 +34,7 @@ from benchmarks.harness import FOLDER
 from mlx_iforest.backends import get_backend
 from mlx_iforest.backends.fixed_point import whole_numbers
 from mlx_iforest.backends.mlx import scoring as mlx_kernels
-from mlx_iforest.backends.mlx.device_forest import DeviceForest, Layout
+from mlx_iforest.backends.mlx.device_forest import REGISTER_FEATURES, DeviceForest, Layout
 from mlx_iforest.backends.scored_trees import Trees
 from mlx_iforest.compress.quantization import quantize_forest
 from mlx_iforest.forest import LEAF, Forest
@@ -75,7 +75,6 @@ AXES: tuple[tuple[dict[str, Any], ...], ...] = (
     tuple({"threads": n} for n in (512, 1024)),
     tuple({"splits": n} for n in (1, 2)),
     tuple({"trees_side_by_side": n} for n in (1, 2, 4)),
-    tuple({"rows_per_thread": n} for n in (1, 2)),
     tuple({"n_groups": n} for n in (132, 264, 528, 1056)),
 )
 """What is tried, one after the other, each with the best of those before."""
@@ -175,7 +174,7 @@ def search(data: Data, deadline: float, **fixed: Any) -> Iterator[dict[str, Any]
                 "layout": asdict(scorer.packed.layout) | {"n_groups": scorer.n_groups},
                 "shared_bytes": scorer.packed.kernel.shared_bytes(**template),
                 "chunks": scorer.packed.n_chunks,
-                "staged": [template[name] for name in ("STAGED", "TILED", "REGISTERS")],
+                "staged": [template[name] for name in ("STAGED", "TILED")],
                 "rate": n_rows / alone / 1e6,
                 "rate_of_ten": n_rows / together / 1e6,
             }
@@ -241,7 +240,7 @@ def run_case(case: Case, deadline: float, scale: float) -> dict[str, Any]:
     print("at most, million rows/s:", {name: round(rate) for name, rate in result["floor"].items()}, flush=True)
     result["layouts"] = []
     result["default"] = _attempt("the default", lambda: default_layout(data))
-    ways = [False, True] if case.n_features <= 64 else [False]
+    ways = [False, True] if case.n_features <= REGISTER_FEATURES else [False]
     for k, ranks in enumerate(ways):
         until = began + (deadline - began) * (0.45 * (k + 1) if len(ways) == 2 else 0.8)
         for row in search(data, until, ranks=ranks):

@@ -58,7 +58,6 @@ def plans(scale: int) -> Iterator[tuple[str, Data, GrowthPlan]]:
     yield "100 x 256", X, plan_of(X)
     yield "with replacement", X, plan_of(X, bootstrap=True)
     yield "3 of 8 columns a tree, later trees", X, plan_of(X, features_per_tree=3, first_tree=1_000)
-    yield "weighted columns", X, plan_of(X, weights=np.array([1, 10**6, 3, 1, 7, 2**20, 2**28, 5]))
     yield (
         "given rows",
         X,

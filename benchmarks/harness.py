@@ -12,6 +12,8 @@ import os
 import platform
 import random
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -28,6 +30,7 @@ __all__ = [
     "Result",
     "Table",
     "Timing",
+    "in_a_child",
     "interleaved",
     "machine",
     "options",
@@ -194,6 +197,14 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def in_a_child(module: str, *arguments: object) -> dict[str, float]:
+    """What ``python -m benchmarks.MODULE --child ARGUMENTS`` measures in a process of its own: its last line."""
+    command = [sys.executable, "-m", f"benchmarks.{module}", "--child", *map(str, arguments)]
+    done = subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True, check=True)
+    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return measured
 
 
 def save(name: str, result: Result, folder: Path = FOLDER) -> Path:

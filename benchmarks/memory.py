@@ -7,7 +7,6 @@ file's).
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 import threading
@@ -19,7 +18,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from benchmarks.harness import FOLDER, Result, Table, machine, options, save, table_of_numbers, versions
+from benchmarks.harness import Result, Table, in_a_child, machine, options, save, table_of_numbers, versions
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 
 FEATURES = 8
@@ -119,14 +118,6 @@ def child(name: str, work: str, form: str, rows: int, jobs: int) -> dict[str, fl
     return {"added": (max(peak, own_memory()) - before - size) / 1e6, "input": X.nbytes / 1e6, "seconds": seconds}
 
 
-def measure(case: tuple[str, str, str], rows: int, jobs: int) -> dict[str, float]:
-    """`child` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.memory", "--child", *case, str(rows), str(jobs)]
-    done = subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True, check=True)
-    measured: dict[str, float] = json.loads(done.stdout)
-    return measured
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the benchmark, or one case of it in a child."""
     given = sys.argv[1:] if arguments is None else arguments
@@ -139,7 +130,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(given)
     rows, here = 50_000 if chosen.quick else chosen.rows, machine()
     cases = [case for case in CASES if not chosen.only or any(part in case[0] for part in chosen.only)]
-    measured = {case: measure(case, rows, chosen.jobs) for case in cases}
+    measured = {case: in_a_child("memory", *case, rows, chosen.jobs) for case in cases}
     lines = [
         [f"{name}, {work}, {form}", f"{m['added']:.0f}", f"{m['input']:.0f}", f"{m['seconds']:.2f}"]
         for (name, work, form), m in measured.items()

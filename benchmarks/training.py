@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from anomaly_detection.synthetic import generate
-from benchmarks.harness import FOLDER, Result, Table, machine, options, save, versions
+from benchmarks.harness import Result, Table, in_a_child, machine, options, save, versions
 from benchmarks.records import for_peer, peer
 from benchmarks.wide import table as wide_table
 
@@ -79,14 +78,6 @@ def child(name: str, case: str, rows: int, columns: int) -> dict[str, float]:
     }
 
 
-def measure(name: str, case: str, rows: int, columns: int) -> dict[str, float]:
-    """`child` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.training", "--child", name, case, str(rows), str(columns)]
-    done = subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True, check=True)
-    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return measured
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the benchmark, or one case of it in a child."""
     given = sys.argv[1:] if arguments is None else arguments
@@ -101,7 +92,7 @@ def main(arguments: list[str] | None = None) -> None:
         shown = f"{rows:,} x {columns}"
         if chosen.only and not any(part in case for part in chosen.only):
             continue
-        measured[case] = {name: measure(name, case, rows, columns) for name in names}
+        measured[case] = {name: in_a_child("training", name, case, rows, columns) for name in names}
         for name, one in measured[case].items():
             figures = (f"{one[key]:,.{digits}f}" for key, digits in (("seconds", 1), ("wall", 1), ("megabytes", 0)))
             lines.append([shown, name, *figures])

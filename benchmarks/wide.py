@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import json
 import resource
-import subprocess
 import sys
 import time
 
 import numpy as np
 import pandas as pd
 
-from benchmarks.harness import FOLDER, Result, Table, machine, options, save, versions
+from benchmarks.harness import Result, Table, in_a_child, machine, options, save, versions
 
 COLUMNS = (50, 100, 200, 500, 1_000, 2_000, 5_000)
 QUICK_COLUMNS = (10, 20)
@@ -57,14 +56,6 @@ def child(kind: str, columns: int) -> dict[str, float]:
     }
 
 
-def measure(kind: str, columns: int) -> dict[str, float]:
-    """`child` in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.wide", "--child", kind, str(columns)]
-    done = subprocess.run(command, cwd=FOLDER.parent, capture_output=True, text=True, check=True)
-    measured: dict[str, float] = json.loads(done.stdout)
-    return measured
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the benchmark, or one case of it in a child."""
     given = sys.argv[1:] if arguments is None else arguments
@@ -74,7 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen, here = options("wide", __doc__).parse_args(given), machine()
     widths = QUICK_COLUMNS if chosen.quick else COLUMNS
     kinds = [kind for kind in KINDS if not chosen.only or any(part in kind for part in chosen.only)]
-    measured = {kind: {columns: measure(kind, columns) for columns in widths} for kind in kinds}
+    measured = {kind: {columns: in_a_child("wide", kind, columns) for columns in widths} for kind in kinds}
     tables = []
     for kind, by_columns in measured.items():
         least = by_columns[widths[0]]["seconds"]

@@ -43,9 +43,6 @@ class GrowthPlan:
         Whether rows are drawn with replacement.
     extension_level : int
         0 splits on one feature; k on a direction in k + 1 features.
-    weights : ndarray of int64, shape (n_features,), or None
-        How often each feature is drawn, relative to the others; their sum is below 2**32. None draws all alike.
-        Only with ``features_per_tree == n_features`` and ``extension_level == 0``.
     row_table : ndarray of int64, shape (n_trees, subsample_size), or None
         The rows of each tree, where they are not the plan's own draws.
     """
@@ -59,7 +56,6 @@ class GrowthPlan:
     features_per_tree: int
     bootstrap: bool = False
     extension_level: int = 0
-    weights: NDArray[np.int64] | None = field(default=None, repr=False)
     row_table: NDArray[np.int64] | None = field(default=None, repr=False)
 
     def check_rows(self, X: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -87,11 +83,6 @@ class GrowthPlan:
                 raise ValueError(f"row_table must hold numbers in [0, {self.n_samples}) in the shape {shape}")
         elif not self.bootstrap and self.subsample_size > self.n_samples:
             raise ValueError(f"{self.subsample_size} of {self.n_samples} rows cannot be drawn without replacement")
-        if self.weights is not None:
-            if self.features_per_tree != self.n_features or self.extension_level:
-                raise ValueError("weights go with trees of plain splits on all features")
-            if self.weights.shape != (self.n_features,) or not 1 <= self.weights.min() <= self.weights.sum() < 2**32:
-                raise ValueError(f"weights must be {self.n_features} numbers of 1 or more, with a sum below 2**32")
         return X
 
     @property

@@ -96,7 +96,6 @@ def cases() -> Iterator[Case]:
     yield _case("all missing", np.full((20, 3), np.nan, np.float32))
     yield _case("with replacement", dirty, bootstrap=True)
     yield _case("2 of 6 columns a tree, later trees", dirty, features_per_tree=2, first_tree=1000)
-    yield _case("weighted columns", dirty, weights=np.array([1, 10**6, 3, 1, 7, 2**20]))
     yield _case("given rows", clean, subsample_size=30, row_table=np.arange(120).reshape(4, 30))
     yield _case("oblique splits", dirty, extension_level=2)
     yield _case("deep trees", rng.normal(size=(2000, 3)).astype(np.float32), n_trees=2, subsample_size=2000)

@@ -14,6 +14,7 @@ from mlx_iforest import BackendUnavailableError, Forest, backends, choose_backen
 from mlx_iforest.backends import get_backend
 from mlx_iforest.backends.reference import ReferenceBackend, draw_coefficient, draw_threshold
 from mlx_iforest.growth import GrowthPlan
+from tests.dirty_data import dirty_data
 
 EXACT = ["numba", "mlx"]
 FLOAT32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -31,16 +32,6 @@ def plan_for(X: np.ndarray, **changes: object) -> GrowthPlan:
         "features_per_tree": n_features,
     }
     return GrowthPlan(**{**plan, **changes})  # type: ignore[arg-type]
-
-
-def dirty_data(n_samples: int, n_features: int, seed: int = 0) -> np.ndarray:
-    """Continuous, rounded, constant and missing values."""
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(n_samples, n_features)).astype(np.float32)
-    X[:, 1::3] = np.round(X[:, 1::3])
-    X[:, 2::4] = 7
-    X[rng.random(X.shape) < 0.1] = np.nan
-    return X
 
 
 def grow(name: str, X: np.ndarray, plan: GrowthPlan, n_threads: int = 1) -> Forest:
@@ -61,7 +52,6 @@ def grow(name: str, X: np.ndarray, plan: GrowthPlan, n_threads: int = 1) -> Fore
         {"extension_level": 1},
         {"extension_level": 5},
         {"extension_level": 3, "features_per_tree": 2},
-        {"weights": np.array([1, 10**6, 3, 1, 7, 2**20])},
         {"row_table": np.arange(4 * 30).reshape(4, 30), "subsample_size": 30},
     ],
     ids=str,
@@ -207,14 +197,6 @@ def test_sklearn_says_that_it_has_no_oblique_splits():
     forest = grow("numba", X, plan)
     with pytest.raises(ValueError, match="'sklearn' backend cannot score oblique splits"):
         get_backend("sklearn").leaf_means(forest, forest.path_length[:, None], X)
-
-
-def test_weights_say_how_often_features_are_drawn(backend):
-    X = np.random.default_rng(0).normal(size=(100, 4)).astype(np.float32)
-    forest = grow(backend, X, plan_for(X, n_trees=2000, subsample_size=2, weights=np.array([1, 2, 3, 4]) * 1000))
-    counts = np.bincount(forest.feature[forest.feature >= 0], minlength=4)
-    expected = np.array([1, 2, 3, 4]) * 200
-    assert np.abs(counts - expected).max() < 6 * np.sqrt(expected.max())
 
 
 def test_weighted_rows_follow_their_weights():

@@ -292,7 +292,9 @@ def test_interop_measures_forests_taken_over_and_exported(tmp_path: Path, monkey
 
 
 def test_wide_measures_each_kind_by_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wide, "measure", lambda kind, columns: {"seconds": columns / 10, "wall": 9.0, "megabytes": 200})
+    monkeypatch.setattr(
+        wide, "in_a_child", lambda _, kind, columns: {"seconds": columns / 10, "wall": 9.0, "megabytes": 200}
+    )
     wide.main(["--quick", "--output", str(tmp_path)])
     saved = json.loads((tmp_path / "results" / "wide.json").read_text("utf-8"))
     assert [table["rows"] for table in saved["tables"]] == [
@@ -303,11 +305,11 @@ def test_wide_measures_each_kind_by_columns(tmp_path: Path, monkeypatch: pytest.
 def test_training_measures_everybody_on_each_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[Any, ...]] = []
 
-    def measure(*case: Any) -> dict[str, float]:
+    def in_a_child(_: str, *case: Any) -> dict[str, float]:
         asked.append(case)
         return {"seconds": 1.0, "wall": 2.0, "before": 3.0, "megabytes": 4.0}
 
-    monkeypatch.setattr(training, "measure", measure)
+    monkeypatch.setattr(training, "in_a_child", in_a_child)
     training.main(["--quick", "--output", str(tmp_path)])
     saved = json.loads((tmp_path / "results" / "training.json").read_text("utf-8"))
     assert {("ours", "long", 600, 24), ("scikit-learn", "wide", 300, 40)} <= {*asked}

@@ -57,15 +57,13 @@ def test_columns_that_vary_are_found_either_way(n_features, size, seed):
     rng = np.random.default_rng(seed)
     X = rng.choice(np.array([0, -0.0, 0, 0, 1, np.nan], np.float32), size=(20, n_features))
     order = np.append(rng.permutation(20), np.zeros(PADDING)).astype(np.uint32)
-    features, weights = np.arange(n_features), np.ones(n_features, np.int64)
     ranges = tuple(np.zeros((3, n_features), np.float32))
     plainly, in_vectors = np.zeros((2, n_features + PADDING), np.bool_)
-    count = _find_splittable(X, features, weights, True, order[3 : 3 + size], plainly, ranges)
+    count = _find_splittable(X, np.arange(n_features), order[3 : 3 + size], plainly, ranges)
     assert find_in_vectors(X, order, 3, size, in_vectors) == count == plainly.sum()
     assert np.array_equal(in_vectors[:n_features], plainly[:n_features])
     for target in range(count):
-        assert _pick(target, weights, True, plainly) == np.flatnonzero(plainly)[target]
-        assert _pick(target, weights, False, plainly) == np.flatnonzero(plainly)[target]
+        assert _pick(target, n_features, plainly) == np.flatnonzero(plainly)[target]
 
 
 def test_a_part_is_stable_and_leaves_the_rows_around_it_alone():

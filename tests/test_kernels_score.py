@@ -15,27 +15,18 @@ from mlx_iforest import Forest, MLXIsolationForest, backends
 from mlx_iforest.backends import get_backend
 from mlx_iforest.backends.base import DeviceError
 from mlx_iforest.backends.fixed_point import whole_numbers
-from mlx_iforest.backends.mlx.device_forest import DeviceForest, Layout, Ranking
+from mlx_iforest.backends.mlx.device_forest import MISSING_CODE, RANK, DeviceForest, Layout, Ranking
 from mlx_iforest.backends.reference import ReferenceBackend
 from mlx_iforest.backends.scored_trees import DoesNotFitError, Trees
 from mlx_iforest.compress.quantization import quantize_forest
 from mlx_iforest.growth import GrowthPlan
+from tests.dirty_data import dirty_data
 from tests.kernel_checks import check_cuda, check_metal, compile_cuda
 from tests.simulator import simulate
 
 mlx_kernels = pytest.importorskip("mlx_iforest.backends.mlx.scoring")
 
 SHARED = 32 << 10
-
-
-def dirty_data(n_samples: int, n_features: int, missing: float = 0.1, seed: int = 0) -> np.ndarray:
-    """Continuous, rounded, constant and missing values."""
-    rng = np.random.default_rng(seed)
-    X = rng.normal(size=(n_samples, n_features)).astype(np.float32)
-    X[:, 1::3] = np.round(X[:, 1::3])
-    X[:, 2::4] = 7
-    X[rng.random(X.shape) < missing] = np.nan
-    return X
 
 
 def forest_of(X: np.ndarray, n_trees: int = 5, subsample: int = 64, extension: int = 0) -> Forest:
@@ -57,10 +48,9 @@ def packed(forest: Forest, values: np.ndarray, shared: int = SHARED, threads: in
     return device
 
 
-def codes(ranking: Ranking, X: np.ndarray, shared: int = SHARED) -> np.ndarray:
-    kernel, template = ranking.kernel(64, shared)
+def codes(ranking: Ranking, X: np.ndarray) -> np.ndarray:
     inputs = {"X": X, "sizes": np.array([len(X)], np.uint32), "thresholds": ranking.thresholds}
-    return simulate(kernel, template, inputs, {"codes": (len(X), ranking.n_words)}, 2)["codes"]
+    return simulate(RANK, ranking.template(64), inputs, {"codes": (len(X), ranking.n_words)}, 2)["codes"]
 
 
 def simulated(device: DeviceForest, X: np.ndarray, n_groups: int = 2) -> np.ndarray:
@@ -88,8 +78,9 @@ def check(forest: Forest, values: np.ndarray, X: np.ndarray, **changes: Any) -> 
     return device
 
 
-@pytest.mark.parametrize("ranks", [False, True])
-@pytest.mark.parametrize("n_features", [1, 8, 64])
+@pytest.mark.parametrize(
+    ("n_features", "ranks"), [(1, False), (8, False), (64, False), (1, True), (4, True), (5, True), (8, True)]
+)
 @pytest.mark.parametrize("missing", [0, 0.1])
 @pytest.mark.parametrize("n_values", [1, 2])
 def test_sums_are_those_of_the_cpu(ranks, n_features, missing, n_values):
@@ -97,23 +88,21 @@ def test_sums_are_those_of_the_cpu(ranks, n_features, missing, n_values):
     forest = forest_of(X)
     device = check(forest, both_values(forest)[:, :n_values], X, ranks=ranks, trees_side_by_side=2)
     assert device.template["STAGED"]
-    assert device.template["TILED"] or device.template["REGISTERS"]
+    assert device.template["TILED"] or ranks
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"threads": 128, "splits": 1, "trees_side_by_side": 1, "load_rows": 32},
+        {"threads": 128, "splits": 1, "trees_side_by_side": 1},
         {"threads": 128, "splits": 4, "trees_side_by_side": 1},
-        {"threads": 64, "splits": 2, "trees_side_by_side": 4, "load_rows": 4},
-        {"threads": 64, "splits": 1, "rows_per_thread": 2, "trees_side_by_side": 2},
-        {"threads": 64, "splits": 2, "rows_per_thread": 2, "trees_side_by_side": 1, "load_rows": 1},
+        {"threads": 64, "splits": 2, "trees_side_by_side": 4},
     ],
     ids=str,
 )
 @pytest.mark.parametrize("ranks", [False, True])
 def test_however_the_work_is_cut_up(changes, ranks):
-    X = dirty_data(140, 10)
+    X = dirty_data(140, 7)
     forest = forest_of(X, n_trees=7)
     check(forest, both_values(forest), X, ranks=ranks, **changes)
 
@@ -126,7 +115,7 @@ def test_wide_rows_leave_few_to_a_tile():
     assert device.template["TILED"]
     device = check(forest, forest.path_length[:, None], X, shared=SHARED)
     assert not device.template["TILED"]
-    with pytest.raises(DoesNotFitError, match="do not fit 32768 bytes"):
+    with pytest.raises(DoesNotFitError, match="500 features; registers hold the codes of 8"):
         packed(forest, forest.path_length[:, None], ranks=True)
 
 
@@ -138,14 +127,18 @@ def test_trees_in_several_chunks_and_trees_too_large_for_any(ranks):
     device = check(forest, values, X, ranks=ranks, shared=6 << 10)
     assert device.n_chunks > 1
     assert device.template["STAGED"]
-    device = check(forest, values, X, ranks=ranks, shared=1500, threads=32)
-    assert not device.template["STAGED"]
+    if ranks:
+        with pytest.raises(DoesNotFitError, match="does not fit 1500 bytes"):
+            packed(forest, values, ranks=True, shared=1500, threads=32)
+    else:
+        device = check(forest, values, X, shared=1500, threads=32)
+        assert not device.template["STAGED"]
 
 
 @pytest.mark.parametrize("ranks", [False, True])
 def test_many_small_trees_fit(ranks):
     X = dirty_data(20, 2)
-    forest = forest_of(X, n_trees=600, subsample=4)
+    forest = quantize_forest(forest_of(X, n_trees=600, subsample=4), 8)
     device = check(forest, both_values(forest), X, ranks=ranks, shared=12 << 10, threads=32)
     assert device.template["STAGED"]
     assert device.n_chunks > 2
@@ -171,15 +164,21 @@ def test_oblique_splits(extension, shared):
         packed(forest, forest.path_length[:, None], ranks=True)
 
 
-@pytest.mark.parametrize(("n_features", "shared"), [(6, SHARED), (6, 1500), (20, SHARED)])
-def test_quantised_forests_have_8_bit_codes(n_features, shared):
-    X = dirty_data(200, n_features)
-    forest = quantize_forest(forest_of(X, n_trees=12, subsample=200), 8)
-    device = check(forest, both_values(forest), X, shared=shared, threads=32, ranks=True)
-    assert device.ranking is not None
-    assert device.ranking.code_bits == 8
-    assert device.template["REGISTERS"] == (n_features <= 8)
-    assert device.template["STAGED"] == (shared == SHARED)
+def test_only_quantised_forests_of_many_splits_have_codes():
+    X = dirty_data(2000, 6)
+    forest = forest_of(X, n_trees=30, subsample=200)
+    with pytest.raises(DoesNotFitError, match="thresholds; codes of 8 bits number up to 254"):
+        packed(forest, both_values(forest), threads=32, ranks=True)
+    quantised = quantize_forest(forest, 8)
+    check(quantised, both_values(quantised), X[:200], threads=32, ranks=True)
+
+
+def test_trees_of_more_nodes_than_a_word_numbers_have_no_codes():
+    X = np.random.default_rng(0).integers(0, 200, (2000, 6)).astype(np.float32)
+    forest = forest_of(X, n_trees=2, subsample=2000)
+    assert np.diff(forest.tree_start).max() > 1 << 10
+    with pytest.raises(DoesNotFitError, match="a node beside its code numbers up to 1024"):
+        packed(forest, forest.path_length[:, None], ranks=True)
 
 
 @pytest.mark.parametrize(
@@ -187,10 +186,10 @@ def test_quantised_forests_have_8_bit_codes(n_features, shared):
     [
         (8, {}),
         (8, {"ranks": True}),
-        (20, {"ranks": True}),
+        (3, {"ranks": True}),
         (20, {"shared": 1024}),
         (70, {"shared": SHARED, "threads": 128}),
-        (3, {"splits": 2, "rows_per_thread": 2}),
+        (3, {"splits": 2}),
     ],
     ids=str,
 )
@@ -207,12 +206,10 @@ def test_kernels_of_other_forests_are_well_formed_metal_and_cuda():
     check_languages(packed(oblique, oblique.path_length[:, None]), X)
     many = forest_of(X, n_trees=130, subsample=8)
     check_languages(packed(many, many.path_length[:, None], splits=2), X)
-    trees = Trees.of(many, whole_numbers(both_values(many))[1])
-    for shared in (SHARED, 64):
-        kernel, template = Ranking.of(trees).kernel(64, shared)
-        inputs = {"X": X, "sizes": np.zeros(2, np.uint32), "thresholds": Ranking.of(trees).thresholds}
-        check_metal(kernel, template, inputs, {"codes": (len(X), 2)})
-        check_cuda(kernel, template)
+    ranking = Ranking.of(Trees.of(few := forest_of(X), whole_numbers(both_values(few))[1]))
+    inputs = {"X": X, "sizes": np.zeros(2, np.uint32), "thresholds": ranking.thresholds}
+    check_metal(RANK, ranking.template(64), inputs, {"codes": (len(X), ranking.n_words)})
+    check_cuda(RANK, ranking.template(64))
 
 
 def test_codes_are_taken_where_they_pay():
@@ -228,7 +225,7 @@ def test_codes_are_taken_where_they_pay():
 
 def test_codes_count_thresholds_below():
     X = dirty_data(300, 2, missing=0)
-    forest = forest_of(X, n_trees=20)
+    forest = forest_of(X, n_trees=5)
     trees = Trees.of(
         forest, np.zeros((forest.n_nodes, 1), np.int32) + np.arange(forest.n_nodes, dtype=np.int32)[:, None]
     )
@@ -238,13 +235,11 @@ def test_codes_count_thresholds_below():
     X[5, 1] = -np.inf
     X[6, 0] = trees.feature_thresholds[0][5]
     expected = np.stack([np.searchsorted(t, X[:, f]) for f, t in enumerate(trees.feature_thresholds)], axis=1)
-    expected[3, 0] = ranking.missing_code
+    expected[3, 0] = MISSING_CODE
     assert expected[6, 0] == 5
     assert expected[4, 1] == len(trees.feature_thresholds[1])
     assert expected[5, 1] == 0
-    dtype = {8: np.uint8, 16: np.uint16}[ranking.code_bits]
-    for shared in (SHARED, 256):
-        assert np.array_equal(codes(ranking, X, shared).view(dtype)[:, :2], expected)
+    assert np.array_equal(codes(ranking, X).view(np.uint8)[:, :2], expected)
 
 
 def test_splits_between_equal_leaves_are_left_out():
@@ -263,7 +258,7 @@ def test_splits_between_equal_leaves_are_left_out():
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     n_rows=st.integers(1, 70),
-    n_features=st.sampled_from([1, 3, 9]),
+    n_features=st.sampled_from([1, 3, 8]),
     n_trees=st.sampled_from([1, 4, 6]),
     subsample=st.sampled_from([1, 2, 16, 70]),
     missing=st.sampled_from([0, 0.3, 1]),

@@ -48,8 +48,9 @@ def test_same_seed_same_search_unless_time_ends_it():
     assert one.to_dict()["reproducible"] is True
 
 
-def test_search_ends_when_it_no_longer_helps():
-    found = _search(max_trials=MAX_TRIALS, patience=4)
+def test_search_ends_when_it_no_longer_helps(monkeypatch):
+    monkeypatch.setattr("anomaly_detection.training.optimize.PATIENCE", 4)
+    found = _search(max_trials=MAX_TRIALS)
     assert found.ended_by == "gain"
     assert "no gain" in found.reason
     assert 6 <= found.trials < MAX_TRIALS

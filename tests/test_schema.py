@@ -279,9 +279,9 @@ def test_whole_numbers_keep_their_category_when_missing_values_make_them_floats(
     assert pd.isna(clean["supplier_id"].iloc[1])
 
 
-def test_lists_are_opaque_and_what_is_missing_or_constant_is_not() -> None:
+def test_lists_and_what_is_missing_or_constant_are_not_judged() -> None:
     schema = infer_schema({"x": [1.5, 2.5, 4.0], "lists": [[1], None, [2]], "none": [None] * 3, "one": ["a"] * 3})
-    assert [column.name for column in schema.columns if column.is_opaque] == ["lists"]
+    assert [column.name for column in schema.columns if column.role is not Role.CONSTANT] == ["x"]
     json.dumps(schema.to_dict())
 
 

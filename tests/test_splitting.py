@@ -79,8 +79,6 @@ def test_by_time_reads_text_and_sends_rows_without_a_time_to_train():
     ("frame", "options", "message"),
     [
         (pd.DataFrame({"a": range(19)}), {}, "19 rows, but training needs at least 20"),
-        (pd.DataFrame({"a": range(30)}), {"fractions": (0.5, 0.5, 0.5)}, "add up to 1"),
-        (pd.DataFrame({"a": range(30)}), {"fractions": (1.0, 0.0, 0.0)}, "positive"),
         (pd.DataFrame({"a": range(30)}), {"method": "magic"}, "choose 'random' or 'time'"),
         (pd.DataFrame({"a": range(30)}), {"labels": [1, -1]}, "30 rows but 2 labels"),
         (pd.DataFrame({"a": range(30)}), {"method": "time"}, "needs the time column"),

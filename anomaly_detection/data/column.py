@@ -72,11 +72,6 @@ class Column:
     missing: float = 0.0
     note: str = ""
 
-    @property
-    def is_opaque(self) -> bool:
-        """Whether it holds values, but none that can be judged: lists, dicts and the like."""
-        return self.role is Role.CONSTANT and self.distinct == 0 and self.missing < 1.0
-
 
 def reason_column(name: str) -> str:
     """Name of the categorical column that says in which words a value of column `name` was missing."""

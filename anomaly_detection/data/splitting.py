@@ -48,10 +48,9 @@ def split(
     *,
     method: Literal["random", "time"] = "random",
     time: str | pd.Series[Any] | None = None,
-    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
     seed: int = 42,
 ) -> Split:
-    """Split rows into train, validation and test.
+    """Split rows into three fifths to train on, one for validation and one to test.
 
     Parameters
     ----------
@@ -64,30 +63,26 @@ def split(
         same moment stay together unless a part would be left empty. Rows without a usable time go to train.
     time : str or Series, optional
         The column, or the times themselves; required for ``method="time"``. Text is parsed.
-    fractions : tuple of three floats
-        Shares of train, validation and test: positive, adding up to 1.
     seed : int
         Seeds the random split.
 
     Raises
     ------
     DataError
-        Fewer than `MIN_ROWS` rows, bad fractions, an unknown method or column, labels of another length, or (by time)
-        fewer than half of the rows with a usable time, or all at the same moment.
+        Fewer than `MIN_ROWS` rows, an unknown method or column, labels of another length, or (by time) fewer than half
+        of the rows with a usable time, or all at the same moment.
     """
     rows = len(frame)
     if rows < MIN_ROWS:
         raise DataError(f"There are {rows} rows, but training needs at least {MIN_ROWS}; give more records.")
-    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1.0) > 1e-9:
-        raise DataError(f"The fractions are {fractions}; give three positive shares that add up to 1.")
     if method == "random":
-        return _random(rows, labels, fractions, seed)
+        return _random(rows, labels, seed)
     if method == "time":
-        return _by_time(_times(frame, time), fractions)
+        return _by_time(_times(frame, time))
     raise DataError(f"The split method is {method!r}; choose 'random' or 'time'.")
 
 
-def _random(rows: int, labels: npt.ArrayLike | None, fractions: tuple[float, float, float], seed: int) -> Split:
+def _random(rows: int, labels: npt.ArrayLike | None, seed: int) -> Split:
     classes = np.zeros(rows, dtype=np.int64) if labels is None else np.unique(labels, return_inverse=True)[1].ravel()
     if classes.shape != (rows,):
         raise DataError(f"There are {rows} rows but {classes.size} labels; give one label a row.")
@@ -96,15 +91,15 @@ def _random(rows: int, labels: npt.ArrayLike | None, fractions: tuple[float, flo
     by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]
     parts: tuple[list[IntArray], ...] = ([], [], [])
     for members in np.split(by_class, np.cumsum(np.bincount(classes))[:-1]):
-        for part, chosen in zip(parts, np.split(members, _cuts(len(members), fractions)), strict=True):
+        for part, chosen in zip(parts, np.split(members, _cuts(len(members))), strict=True):
             part.append(chosen)
     train, validation, test = (np.sort(np.concatenate(part)).astype(np.int64) for part in parts)
     return Split(train, validation, test, "random")
 
 
-def _cuts(rows: int, fractions: tuple[float, float, float]) -> list[int]:
+def _cuts(rows: int) -> list[int]:
     """Where to cut `rows` ordered rows; each part gets at least one where there are three."""
-    first, second = round(rows * fractions[0]), round(rows * (fractions[0] + fractions[1]))
+    first, second = round(rows * 0.6), round(rows * 0.8)
     if rows >= 3:
         first = min(max(first, 1), rows - 2)
         second = min(max(second, first + 1), rows - 1)
@@ -127,7 +122,7 @@ def _times(frame: pd.DataFrame, time: str | pd.Series[Any] | None) -> pd.Series[
     return time.reset_index(drop=True)
 
 
-def _by_time(times: pd.Series[Any], fractions: tuple[float, float, float]) -> Split:
+def _by_time(times: pd.Series[Any]) -> Split:
     untimed = np.flatnonzero(times.isna()).astype(np.int64)
     if 2 * len(untimed) > len(times):
         raise DataError(
@@ -139,7 +134,7 @@ def _by_time(times: pd.Series[Any], fractions: tuple[float, float, float]) -> Sp
     timed, moments = timed[order], moments[order]
     if moments[0] == moments[-1]:
         raise DataError("All rows have the same time, so there is no earlier and later; split at random instead.")
-    first, second = _cuts(len(timed), fractions)
+    first, second = _cuts(len(timed))
     steps = np.flatnonzero(moments[1:] > moments[:-1]) + 1
     # Two moments cannot fill three parts: then a tie has to be split.
     if steps.size >= 2:

@@ -80,6 +80,7 @@ def plan_branches(
     groupers = [*categories, *months]
     levels = names[NumberLevel]
     every = schema.names(Role.CATEGORICAL)
+    foretold = [*every, *months, *weekday_and_hour, *levels]
     names_only = schema.names(Role.IDENTIFIER)
     kin = {name: part.columns for name, part in derived.items()}
     states = names[MissingState]
@@ -88,7 +89,11 @@ def plan_branches(
     plan: list[Branch] = [
         ("num", NumericValues(), numbers),
         ("cat", CategoryRarity(), categories),
-        ("pairs", PairRarity(), [*categories, *states]),
+        (
+            "pairs",
+            PairRarity(keys=names_only, dates=dates),
+            [*categories, *states, *names_only, *dates] if categories or states else [],
+        ),
         ("calendar", CalendarRarity(), weekday_and_hour),
         ("durations", Durations(), names[Duration]),
         ("ratios", Ratios(), names[Ratio]),
@@ -110,7 +115,11 @@ def plan_branches(
             Contexts(judged, [*groupers, *weekday_and_hour, *levels], numbers, kin),
             [*judged, *groupers, *weekday_and_hour, *levels],
         ),
-        ("relations", Relations(kin), [*every, *months, *weekday_and_hour, *levels]),
+        (
+            "relations",
+            Relations(kin, keys=names_only, dates=dates),
+            [*foretold, *names_only, *dates] if foretold else [],
+        ),
         ("dates", Dates(), dates),
         ("signs", Signs(), schema.names(Role.NUMERIC)),
         ("decimals", Decimals(), schema.names(Role.NUMERIC)),

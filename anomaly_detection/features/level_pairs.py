@@ -15,7 +15,7 @@ from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import short
 from anomaly_detection.features.group import FeatureGroup, FeatureSource
 
-__all__ = ["LevelPairs", "PairCounts", "described", "in_so_many", "shown"]
+__all__ = ["LevelPairs", "PairCounts", "described", "in_so_many", "margins", "shown"]
 
 Codes = npt.NDArray[np.int64]
 
@@ -39,16 +39,15 @@ class PairCounter:
     ----------
     combined : sequence of CombinedLevels
         Each of the given column and the judged one.
+    counts : sequence of ndarray of int64, optional
+        How often each combination counts, where that is not how many rows have it.
     """
 
-    def __init__(self, combined: Sequence[CombinedLevels]) -> None:
+    def __init__(self, combined: Sequence[CombinedLevels], counts: Sequence[Codes] | None = None) -> None:
         self._combinations = Combinations(combined)
-        own = [[np.append(0, levels.counts) for levels in one.levels] for one in combined]
-        parts = [
-            *(part for part, _ in own),
-            *(part for _, part in own),
-            *(np.append(0, one.counts) for one in combined),
-        ]
+        both = [one.counts for one in combined] if counts is None else counts
+        own = [margins(one, counted) for one, counted in zip(combined, both, strict=True)]
+        parts = [np.append(0, part) for part in (*(part for part, _ in own), *(part for _, part in own), *both)]
         starts = np.cumsum([0, *map(len, parts)])[:-1]
         self._given, self._of, self._both = starts.reshape(3, -1)
         self._counts = np.concatenate([np.zeros(0, dtype=np.int64), *parts])
@@ -62,6 +61,16 @@ class PairCounter:
             self._counts[levels[:, given] + self._given],
             self._counts[self._combinations.codes(table, levels) + (self._both + 1)],
         )
+
+
+def margins(combined: CombinedLevels, counts: Codes) -> tuple[Codes, Codes]:
+    """How often each level of the first column and of the second counts, where each combination does so often."""
+    first, last = (len(levels) for levels in combined.levels)
+    table_first, table_last = np.divmod(combined.known, last)
+    given, of = np.zeros(first, dtype=np.int64), np.zeros(last, dtype=np.int64)
+    np.add.at(given, table_first, counts)
+    np.add.at(of, table_last, counts)
+    return given, of
 
 
 class LevelPairs(FeatureGroup):
@@ -81,6 +90,10 @@ class LevelPairs(FeatureGroup):
 
     def _counts(self, X: Table) -> PairCounts:
         raise NotImplementedError
+
+    def _judged_counts(self, X: Table) -> PairCounts:
+        """What `_surprisals` is given; `_counts` is what is told."""
+        return self._counts(X)
 
     def _surprisals(self, counts: PairCounts, own: int) -> npt.NDArray[Any]:
         """In nats, shape (n, pairs); `own` of the counted rows are the row itself."""
@@ -105,7 +118,7 @@ class LevelPairs(FeatureGroup):
         return self._judged(X, 0).astype(np.float32)
 
     def _judged(self, X: Table, own: int) -> npt.NDArray[Any]:
-        counts = self._counts(X)
+        counts = self._judged_counts(X)
         return np.where(self._explained(X, counts, own), 0.0, self._surprisals(counts, own))
 
     @property

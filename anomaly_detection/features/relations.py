@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from anomaly_detection.data.levels import CombinedLevels, Kept, Levels, vocabulary
 from anomaly_detection.data.table import Table
-from anomaly_detection.features.companions import NONE, RARELY, Companions, find_companions, new_later
+from anomaly_detection.features.companions import NONE, RARELY, Companions, find_companions
 from anomaly_detection.features.compiled.combinations import pair_counts
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.level_pairs import LevelPairs, PairCounter, PairCounts, described, in_so_many
 from anomaly_detection.features.pairing import most_related
+from anomaly_detection.features.transactions import Transactions, find_transactions
 from anomaly_detection.progress import steps
 
 __all__ = ["Relation", "Relations"]
@@ -30,8 +31,6 @@ _MOST_LEVELS = 0.7
 _KEPT = 2
 _SAMPLE = 5_000
 _LARGEST_TABLE = 1_000_000
-_TRANSACTIONS = 100  # at least, or it may be a year
-_COMES_AND_GOES = 0.8  # of the last fifth of the rows have a level that none before has
 _LEAST_COUNT = 0.3  # of others with a level that occurred once
 
 
@@ -75,6 +74,10 @@ class Relations(LevelPairs):
     ----------
     kin : mapping of str to sequence of str, optional
         Columns that a category is made of: none is foretold by what it is made of.
+    keys : sequence of str
+        Columns that may name transactions, besides the categories, and neither foretell nor are foretold.
+    dates : sequence of str
+        Columns of dates, that tell which transactions are later ones.
     """
 
     units: ClassVar[tuple[float, float]] = (0.75, 1.0)
@@ -82,22 +85,27 @@ class Relations(LevelPairs):
     one_sided: ClassVar[bool] = True
     companions_: Companions = NONE
 
-    def __init__(self, kin: Any = None) -> None:
+    def __init__(self, kin: Any = None, keys: Sequence[str] = (), dates: Sequence[str] = ()) -> None:
         self.kin = kin
+        self.keys = keys
+        self.dates = dates
 
     def fit(self, X: Any, y: object = None) -> Relations:
         """Find the relations and count their levels."""
         X = self._seen(X)
         step = -(-len(X) // _SAMPLE)
         coded: dict[str, tuple[Codes, int]] = {}
-        levels = {name: Levels(X[name]) for name in X}
+        categories = [name for name in X if name not in (*self.keys, *self.dates)]
+        levels = {name: Levels(X[name]) for name in categories}
         for name, found in levels.items():
             if 1 < len(found) <= _MOST_LEVELS * len(X):
                 coded[name] = (found.codes(X[name])[::step], len(found))
         coded = {name: coded[name] for name in most_related(coded)}
-        self.companions_ = find_companions(X, [*X])
+        self.companions_ = find_companions(X, categories)
         self.relations_: list[Relation] = []
-        transactions = _transactions(coded)
+        transactions = find_transactions(X, [*categories, *self.keys], self.dates)
+        if transactions is not None:
+            transactions = transactions[0], transactions[1][::step]
         for of in steps(list(coded), "comparing categories"):
             chosen = self._chosen(of, coded, transactions)
             for _, given, lent in sorted(chosen, reverse=True)[:_KEPT]:
@@ -106,7 +114,7 @@ class Relations(LevelPairs):
         return self
 
     def _chosen(
-        self, of: str, coded: dict[str, tuple[Codes, int]], transactions: tuple[Codes, int] | None
+        self, of: str, coded: dict[str, tuple[Codes, int]], transactions: Transactions | None
     ) -> list[tuple[float, str, float]]:
         """The columns that foretell one better than nothing does: how likely they make it, and what is lent."""
         codes, size = coded[of]
@@ -119,7 +127,7 @@ class Relations(LevelPairs):
             pair = others * size + codes
             both, rows = _counted(pair, size * other_size), _counted(others, other_size)
             # What a transaction has in common, its own column tells.
-            apart = None if transactions is coded[given] else transactions
+            apart = None if transactions is None or transactions[0] == given else transactions[1]
             own, beside = _within(apart, pair, size * other_size), _within(apart, others, other_size)
             for lent in _LENT:
                 likely = float(np.mean(np.log((both - own + lent * share) / (rows - beside + lent))))
@@ -203,15 +211,9 @@ class Relations(LevelPairs):
         return f"{of} is rare with {given}: {both:,} of its {total:,} records"
 
 
-def _transactions(coded: dict[str, tuple[Codes, int]]) -> tuple[Codes, int] | None:
-    """The column with fewest levels that name transactions: few rows have each, and later ones have others."""
-    found = [one for one in coded.values() if one[1] > _TRANSACTIONS and new_later(*one) > _COMES_AND_GOES]
-    return min(found, key=lambda one: one[1], default=None)
-
-
-def _within(transactions: tuple[Codes, int] | None, keys: Codes, size: int) -> Codes | int:
+def _within(transactions: Codes | None, keys: Codes, size: int) -> Codes | int:
     """How many rows of its own transaction have each row's key, itself among them."""
-    return 1 if transactions is None else _counted(transactions[0] * size + keys, transactions[1] * size)
+    return 1 if transactions is None else _counted(transactions * size + keys, (int(transactions.max()) + 1) * size)
 
 
 def _counted(keys: Codes, size: int) -> Codes:

@@ -15,8 +15,6 @@ __all__ = ["Remembered"]
 Codes = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 
-_ONES = np.array([number.bit_count() for number in range(256)], dtype=np.int64)
-
 
 class Remembered:
     """Records by the keys of their cells.

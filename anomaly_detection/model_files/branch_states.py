@@ -30,6 +30,7 @@ from anomaly_detection.model_files.evidence_states import EVIDENCE_BRANCHES
 from anomaly_detection.model_files.shared_states import (
     COMBINED,
     COMPANIONS,
+    COUNTS,
     FINITE,
     FINITE_ARRAY,
     LARGEST,
@@ -162,6 +163,15 @@ def _pairs_fault(rarity: PairRarity) -> str | None:
         return "expected the levels of the pairs' columns"
     if any(int(combined.counts.sum()) != rarity.n_rows_ for combined in rarity.combined_):
         return f"expected counts that add up to {rarity.n_rows_} rows"
+    orders, lent = rarity.orders_, rarity.lent_
+    if (orders is None) != (lent is None):
+        return "expected both 'orders_' and 'lent_', or neither"
+    if orders is not None and lent is not None:
+        sizes = [len(one) for one in rarity.combined_]
+        if len(lent) != len(sizes) or [len(one) for one in orders] != sizes:
+            return "expected the transactions of each combination, and what is lent to each pair"
+        if any(np.any(own > one.counts) for own, one in zip(orders, rarity.combined_, strict=True)):
+            return "expected no more transactions than rows"
     return _rows_fault(rarity.levels_, rarity.n_rows_)
 
 
@@ -246,13 +256,19 @@ BRANCHES: dict[str, Record] = {
         {
             "max_pairs": Whole(),
             "min_information": LENT,
+            "keys": Implied(()),
+            "dates": Implied(()),
             **SEEN,
             "n_rows_": Whole(1),
             "pairs_": List(Fixed(Text(), Text())),
             "levels_": Dict(LEVELS),
             "combined_": List(COMBINED),
+            "orders_": List(COUNTS),
+            "lent_": List(Number(1.0, LARGEST)),
         },
         _pairs_fault,
+        # Files of before count each record, and lend one.
+        optional=("orders_", "lent_"),
     ),
     "calendar": _category_rarity(CalendarRarity),
     "durations": _numeric_values(Durations),

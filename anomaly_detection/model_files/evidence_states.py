@@ -43,7 +43,7 @@ from anomaly_detection.model_files.shared_states import (
     SHARE,
     SMALLEST,
 )
-from mlx_iforest.convert.declared import Dict, Fixed, Kind, List, Optional, Record
+from mlx_iforest.convert.declared import Dict, Fixed, Implied, Kind, List, Optional, Record
 from mlx_iforest.convert.declared_values import Array, Flag, Number, Text, Unkept, Whole
 
 __all__ = ["EVIDENCE", "EVIDENCE_BRANCHES", "LESSONS"]
@@ -451,7 +451,14 @@ EVIDENCE_BRANCHES: dict[str, Record] = {
     ),
     "relations": Record(
         Relations,
-        {"kin": _KIN, **SEEN, "relations_": List(_RELATION), "companions_": COMPANIONS},
+        {
+            "kin": _KIN,
+            "keys": Implied(()),
+            "dates": Implied(()),
+            **SEEN,
+            "relations_": List(_RELATION),
+            "companions_": COMPANIONS,
+        },
         _accompanied_fault,
         optional=("companions_",),
     ),

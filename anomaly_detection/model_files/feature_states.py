@@ -20,6 +20,8 @@ from anomaly_detection.features.evidence import NAME
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.kinds import EVIDENCE_GROUPS, KINDS
 from anomaly_detection.features.memory import Memory
+from anomaly_detection.features.pair_rarity import PairRarity
+from anomaly_detection.features.relations import Relations
 from anomaly_detection.features.trained_features import TrainedFeatures
 from anomaly_detection.model_files.branch_states import BRANCHES, DERIVED, TAILS
 from anomaly_detection.model_files.column_states import CLEANING, SCHEMA
@@ -263,7 +265,11 @@ def _plan_fault(features: TrainedFeatures) -> str | None:
     if len(planned) != len(features.transformers_):
         return f"expected {len(planned)} branches"
     for (name, plan, columns), (found, branch, own) in zip(planned, features.transformers_, strict=True):
-        if name != found or columns != own or isinstance(plan, str) != isinstance(branch, str):
+        if (
+            name != found
+            or own not in (columns, _former(plan, columns))
+            or isinstance(plan, str) != isinstance(branch, str)
+        ):
             return f"the branch {name!r} is not the one that follows from the columns"
         if isinstance(branch, str):
             continue
@@ -272,6 +278,13 @@ def _plan_fault(features: TrainedFeatures) -> str | None:
         if _named(plan) != _named(branch):
             return f"the branch {name!r} does not look at the columns that it must"
     return None
+
+
+def _former(plan: Any, columns: list[str]) -> list[str]:
+    """The columns of a branch in files of before: categories were compared without what names transactions."""
+    if not isinstance(plan, (PairRarity, Relations)):
+        return columns
+    return [name for name in columns if name not in (*plan.keys, *plan.dates)]
 
 
 def _named(branch: Any) -> dict[str, Any]:

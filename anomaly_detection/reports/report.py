@@ -38,8 +38,6 @@ def write_report(
     report: TrainingReport,
     curves: CurveData,
     overview: Overview | None = None,
-    *,
-    model_file: str | None = None,
 ) -> list[Path]:
     """Write ``report.json``, the pictures and ``report.html``: all of them, or none.
 
@@ -52,8 +50,6 @@ def write_report(
         Labels and scores of the test part.
     overview : Overview, optional
         What the saved model finds in all records; without one the page is about the model alone.
-    model_file : str, optional
-        The saved model that the page tells people to use; by default the optimised one where there is one.
 
     Returns
     -------
@@ -67,7 +63,7 @@ def write_report(
     """
     folder = Path(directory)
     pictures = _pictures(report, curves)
-    page = _page(report, pictures, overview, model_file)
+    page = _page(report, pictures, overview)
     contents: dict[str, bytes] = {"report.json": strict_json(report.to_dict()).encode()}
     contents |= {f"{name}.png": picture for name, (picture, _, _) in pictures.items()}
     contents["report.html"] = page.encode()
@@ -164,12 +160,7 @@ def _pictures(report: TrainingReport, curves: CurveData) -> dict[str, tuple[byte
     }
 
 
-def _page(
-    report: TrainingReport,
-    pictures: Mapping[str, tuple[bytes, str, str]],
-    overview: Overview | None,
-    model_file: str | None,
-) -> str:
+def _page(report: TrainingReport, pictures: Mapping[str, tuple[bytes, str, str]], overview: Overview | None) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -206,7 +197,7 @@ def _page(
         columns=_columns(report.data),
         parameters=[(MODELS[key], model.to_dict()["parameters"]) for key, model in report.models.items()],
         search=_search(report.optimized.search),
-        model_file=model_file or FILES[chosen].native,
+        model_file=FILES[chosen].native,
     )
     # Names in the data may hold what no encoding can.
     return well_formed(page)

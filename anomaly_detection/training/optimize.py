@@ -91,7 +91,6 @@ def search_accuracy(
     seed: int,
     time_budget: float,
     max_trials: int = MAX_TRIALS,
-    patience: int = PATIENCE,
     progress: ProgressCallback | None = None,
 ) -> SearchResult:
     """Find the settings with the best validation accuracy, by Optuna's tree-structured Parzen estimator.
@@ -117,8 +116,8 @@ def search_accuracy(
         For the sampler.
     time_budget : float
         Seconds after which no further trial starts.
-    max_trials, patience : int
-        The most trials, and the most in a row without a gain.
+    max_trials : int
+        The most trials.
     progress : callable, optional
         See `ProgressCallback`; the stage is ``"search"``.
     """
@@ -172,7 +171,7 @@ def search_accuracy(
             best = float(study.best_trial.user_attrs["accuracy"])
             done = max(len(accuracies) / max_trials, (time.perf_counter() - started) / max(time_budget, 1e-9))
             progress("search", min(1.0, done), f"trial {len(accuracies)}: best validation accuracy {best:.4f}")
-        if since_gain >= patience and len(accuracies) >= len(first_trials) + patience:
+        if since_gain >= PATIENCE and len(accuracies) >= len(first_trials) + PATIENCE:
             ended_by = "gain"
         elif time.perf_counter() - started >= time_budget:
             ended_by = "time"

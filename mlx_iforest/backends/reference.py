@@ -86,26 +86,25 @@ def project(
 
 
 def _choose_split(
-    X: NDArray[np.float32], features: NDArray[np.int64], weights: NDArray[np.int64], key: NDArray[np.uint32], node: int
+    X: NDArray[np.float32], features: NDArray[np.int64], key: NDArray[np.uint32], node: int
 ) -> Split | None:
-    """A split on one feature, drawn by weight among those that are not constant here; None where all are."""
+    """A split on one feature, drawn among those that are not constant here; None where all are."""
     for attempt in range(ATTEMPTS):
         word0, word1 = _draw(key, node, attempt)
-        feature = _pick(features, weights, word0)
+        feature = _pick(features, word0)
         if found := _range(X[:, feature]):
             return Split([feature], [np.float32(1)], *found, word1)
     splittable = np.array([_range(X[:, f]) is not None for f in features])
     if not splittable.any():
         return None
     word0, word1 = _draw(key, node, ATTEMPTS)
-    feature = _pick(features[splittable], weights[splittable], word0)
+    feature = _pick(features[splittable], word0)
     found = _range(X[:, feature])
     return Split([feature], [np.float32(1)], *found, word1) if found else None
 
 
-def _pick(features: NDArray[np.int64], weights: NDArray[np.int64], word: NDArray[np.uint32]) -> int:
-    target = bounded(word, int(weights.sum()))
-    return int(features[np.searchsorted(np.cumsum(weights), target, side="right")][0])
+def _pick(features: NDArray[np.int64], word: NDArray[np.uint32]) -> int:
+    return int(features[bounded(word, len(features))[0]])
 
 
 def _choose_direction(
@@ -162,8 +161,7 @@ def grow_tree(
         if plan.extension_level:
             node.split = _choose_direction(rows, features, plan.extension_level, key, number)
         else:
-            weights = np.ones(len(features), np.int64) if plan.weights is None else plan.weights
-            node.split = _choose_split(rows, features, weights, key, number)
+            node.split = _choose_split(rows, features, key, number)
         if node.split is None:
             continue
         values = node.split.values(rows)

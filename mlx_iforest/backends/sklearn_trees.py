@@ -24,10 +24,6 @@ from mlx_iforest.threads import run
 __all__ = ["SklearnBackend", "breadth_first", "to_forest", "to_sklearn_tree"]
 
 
-COPIES = 8
-"""Mean number of copies of a column where columns are to be drawn by weight."""
-
-
 class SklearnBackend:
     """Grows and scores with scikit-learn's compiled trees."""
 
@@ -46,13 +42,12 @@ class SklearnBackend:
 
         def task(tree: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint32]]) -> Forest:
             rows, features, key = tree
-            columns = np.repeat(features, _copies(plan.weights, len(features)))
             sample = X[rows]
             # A random split is good for any target; scikit-learn only stops early where the target is constant.
             target = np.arange(len(rows)) % 7 if len(rows) > 1 else np.zeros(1)
             grown = ExtraTreeRegressor(max_features=1, max_depth=plan.max_depth, random_state=int(key[0]))
-            grown.fit(np.ascontiguousarray(sample[:, columns]), target)
-            return to_forest(grown.tree_, columns, X.shape[1], sample)
+            grown.fit(np.ascontiguousarray(sample[:, features]), target)
+            return to_forest(grown.tree_, features, X.shape[1], sample)
 
         trees = list(zip(plan.rows(), plan.features(), plan.split_keys(), strict=True))
         return Forest.concatenate(run(task, trees, n_threads))
@@ -83,13 +78,6 @@ def _make_trees(forest: Forest) -> list[Tree]:
 
 
 _trees = MadeOnce(_make_trees)
-
-
-def _copies(weights: NDArray[np.int64] | None, n_features: int) -> NDArray[np.int64]:
-    """How often to show each feature to trees that draw all columns alike."""
-    if weights is None:
-        return np.ones(n_features, np.int64)
-    return np.maximum(np.rint(weights / weights.sum() * COPIES * n_features), 1).astype(np.int64)
 
 
 def breadth_first(tree: Tree) -> NDArray[np.int64]:

@@ -211,9 +211,9 @@ def _redundant_trees(
         order.append((place, tree))
 
 
-def _slopes(how: ScoreFunction, means: Sequence[NDArray[np.float64]], step: float = 1e-4) -> list[NDArray[np.float64]]:
+def _slopes(how: ScoreFunction, means: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
     """By how much each row's score rises with each column of each part."""
-    columns = np.concatenate(means, axis=1)
+    columns, step = np.concatenate(means, axis=1), 1e-4
     shifts = np.eye(columns.shape[1]) * step
     slopes = [(how.scores(columns + shift) - how.scores(columns - shift)) / (2 * step) for shift in shifts]
     return np.split(np.stack(slopes, axis=1), np.cumsum([mean.shape[1] for mean in means])[:-1], axis=1)

@@ -186,11 +186,9 @@ def plan_words(plan: GrowthPlan) -> NDArray[np.uint32]:
         rows = 2 if plan.bootstrap else int(plan.subsample_size < plan.n_samples)
     words = [
         *split_seed(plan.seed), plan.first_tree & 0xFFFFFFFF, plan.n_samples, plan.n_features, plan.features_per_tree,
-        plan.subsample_size, plan.max_depth, rows, plan.weights is not None,
+        plan.subsample_size, plan.max_depth, rows,
     ]  # fmt: skip
     parts = [np.array(words)]
-    if plan.weights is not None:
-        parts.append(np.cumsum(plan.weights))
     if plan.row_table is not None:
         parts.append(plan.row_table.reshape(-1))
     return np.concatenate(parts).astype(np.uint32)

@@ -231,8 +231,8 @@ class _Level:
         ranges = [self.ranges(self.sample[:, j]) for j in range(self.n_columns)]
         return np.stack([low for low, _ in ranges]), np.stack([high for _, high in ranges])
 
-    def choose(self, splittable: NDArray[np.bool_], weights: NDArray[np.int64]) -> _Splits:
-        """A column for each node, drawn by weight among those that are not constant in it."""
+    def choose(self, splittable: NDArray[np.bool_]) -> _Splits:
+        """A column for each node, drawn among those that are not constant in it."""
         splits = _Splits.none(self.n_nodes, 1)
 
         def settle(columns: NDArray[np.int64], word: NDArray[np.uint32]) -> None:
@@ -245,10 +245,10 @@ class _Level:
             if not (splittable & ~splits.found).any():
                 return splits
             word0, word1 = self.draws(attempt)
-            settle(np.searchsorted(np.cumsum(weights), bounded(word0, int(weights.sum())), side="right"), word1)
+            settle(bounded(word0, self.n_columns), word1)
         if (splittable & ~splits.found).any():
             low, high = self.all_ranges()
-            cumulative = np.cumsum(np.where(low < high, weights[:, None], 0), axis=0)
+            cumulative = np.cumsum(low < high, axis=0)
             word0, word1 = self.draws(ATTEMPTS)
             settle(np.argmax(cumulative > bounded(word0, cumulative[-1]), axis=0), word1)
         return splits
@@ -303,7 +303,6 @@ def _grow(X: NDArray[np.float32], plan: GrowthPlan) -> Forest:
         np.ascontiguousarray(X[plan.rows()[:, :, None], features[:, None, :]]).reshape(n_trees * size, -1)
     )
     keys = plan.split_keys()
-    weights = np.ones(plan.features_per_tree, np.int64) if plan.weights is None else plan.weights
     slot = mx.array(np.repeat(np.arange(n_trees, dtype=np.int32), size))
     level = _Level(sample, slot, np.arange(n_trees), np.ones(n_trees, np.int64), keys)
     grown: list[tuple[NDArray[Any], ...]] = []
@@ -312,7 +311,7 @@ def _grow(X: NDArray[np.float32], plan: GrowthPlan) -> Forest:
         if plan.extension_level:
             splits = level.project(splittable, plan.extension_level + 1)
         else:
-            splits = level.choose(splittable, weights)
+            splits = level.choose(splittable)
         is_split = splits.found
         threshold = np.where(is_split, _thresholds(splits.low, splits.high, splits.word), np.float32(0))
         goes_left, missing_left = level.part(splits, threshold)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mlx_iforest.backends.base import DeviceError
 from mlx_iforest.backends.fixed_point import whole_numbers
 from mlx_iforest.backends.memoize import MadeOnce
-from mlx_iforest.backends.mlx.device_forest import SHORTEST, DeviceForest, Layout
+from mlx_iforest.backends.mlx.device_forest import RANK, SHORTEST, DeviceForest, Layout
 from mlx_iforest.backends.mlx.kernel_source import Kernel, Language
 from mlx_iforest.backends.scored_trees import DoesNotFitError, Trees
 from mlx_iforest.forest import Forest
@@ -159,7 +159,7 @@ class KernelScorer:
         self._arrays = {name: mx.array(array) for name, array in self.packed.arrays.items()}
         ranking = self.packed.ranking
         if ranking is not None:
-            self._rank_kernel = ranking.kernel(threads, shared)
+            self._rank_template = ranking.template(threads)
             thresholds = ranking.thresholds.reshape(-1)
             self._thresholds = mx.array(np.pad(thresholds, (0, max(0, SHORTEST - thresholds.size))))
         # Evaluated, so that any thread may use them.
@@ -168,11 +168,10 @@ class KernelScorer:
     def codes(self, X: mx.array) -> mx.array:
         """The codes of rows, shape (n_samples, n_words) of uint32; only where the layout has `ranks`."""
         assert self.packed.ranking is not None
-        kernel, template = self._rank_kernel
         n_words = self.packed.ranking.n_words
         inputs = {"X": padded(X), "sizes": mx.array([X.shape[0]], mx.uint32), "thresholds": self._thresholds}
-        n_groups = min(self.n_groups, -(-X.shape[0] * n_words // template["THREADS"]))
-        return launch(kernel, template, inputs, {"codes": (X.shape[0], n_words)}, n_groups)[0]
+        n_groups = min(self.n_groups, -(-X.shape[0] * n_words // self._rank_template["THREADS"]))
+        return launch(RANK, self._rank_template, inputs, {"codes": (X.shape[0], n_words)}, n_groups)[0]
 
     def totals(self, rows: mx.array) -> mx.array:
         """For every row the sums of its leaves' values in units of `unit`, not yet evaluated.

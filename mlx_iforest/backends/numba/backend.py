@@ -67,14 +67,13 @@ class NumbaBackend:
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
         X = plan.check_rows(X)
-        weights = np.ones(plan.features_per_tree, np.int64) if plan.weights is None else plan.weights
         seed = tuple(np.uint32(word) for word in split_seed(plan.seed))
         row_table = np.empty((plan.n_trees, 0), np.int64) if plan.row_table is None else plan.row_table
 
         def task(first: int) -> tuple[NDArray[np.int64], tuple[NDArray[Any], ...]]:
             n_trees = min(per_task, plan.n_trees - first)
             grown: tuple[NDArray[np.int64], tuple[NDArray[Any], ...]] = grow_trees(
-                X, seed[0], seed[1], plan.first_tree + first, n_trees, row_table[first : first + n_trees], weights,
+                X, seed[0], seed[1], plan.first_tree + first, n_trees, row_table[first : first + n_trees],
                 plan.extension_level, plan.features_per_tree, plan.subsample_size, plan.bootstrap, plan.max_depth,
             )  # fmt: skip
             return grown

@@ -104,60 +104,53 @@ def _part(values, order, spare, first, size, threshold, missing_left):
 
 
 @compiled(**UNCOUNTED)
-def _pick(target, weights, equal, splittable):
-    """The splittable feature in whose stretch of the weights, laid end to end, `target` lies.
+def _pick(target, n_features, splittable):
+    """The splittable feature that has `target` others before it.
 
-    Where all weights are equal, 64 features at a time are passed over: few of many may be splittable.
+    64 features at a time are passed over: few of many may be splittable.
     """
     first = 0
-    while equal and first < len(weights):
+    while first < n_features:
         count = np.int32(0)
-        for j in range(first, min(first + 64, len(weights))):
+        for j in range(first, min(first + 64, n_features)):
             count += np.int32(splittable[j])
         if target < count:
             break
         target -= count
         first += 64
-    for j in range(first, len(weights)):
-        if splittable[j]:
-            target -= weights[j]
-            if target < 0:
-                return j
+    for j in range(first, n_features):
+        target -= splittable[j]
+        if target < 0:
+            return j
     return -1
 
 
 @compiled(inline="always")
-def _choose(X, features, weights, equal, key0, key1, heap, order, first, size, splittable, ranges, values):
+def _choose(X, features, key0, key1, heap, order, first, size, splittable, ranges, values):
     """The column to split, or -1; its range; whether a value is missing; and the draw that decides the rest.
 
-    The values of the rows in that column are left in `values`. `equal` says that all weights are 1.
+    The values of the rows in that column are left in `values`.
     """
     for attempt in range(ATTEMPTS):
         word0, word1 = threefry(key0, key1, u32(heap), u32(attempt))
-        column = bounded(word0, len(features)) if equal else _pick_any(word0, weights, splittable)
+        column = bounded(word0, len(features))
         low, high, missing = _read(X, features[column], order, first, size, values)
         if low < high:
             return column, low, high, missing, word1
-    return _choose_listed(X, features, weights, equal, key0, key1, heap, order, first, size, splittable, ranges, values)
+    return _choose_listed(X, features, key0, key1, heap, order, first, size, splittable, ranges, values)
 
 
 @compiled(**UNCOUNTED)
-def _pick_any(word, weights, splittable):
-    splittable[:] = True
-    return _pick(bounded(word, weights.sum()), weights, False, splittable)
-
-
-@compiled(**UNCOUNTED)
-def _choose_listed(X, features, weights, equal, key0, key1, heap, order, first, size, splittable, ranges, values):
+def _choose_listed(X, features, key0, key1, heap, order, first, size, splittable, ranges, values):
     """`_choose` among the columns that are not constant."""
-    if HAS_VECTORS_OF_16 and equal and size <= FEW_ROWS and len(features) == X.shape[1]:
+    if HAS_VECTORS_OF_16 and size <= FEW_ROWS and len(features) == X.shape[1]:
         total = find_varying(X, X.shape[1], order, first, size, splittable)  # type: ignore[call-arg,var-annotated]
     else:
-        total = _find_splittable(X, features, weights, equal, order[first : first + size], splittable, ranges)
+        total = _find_splittable(X, features, order[first : first + size], splittable, ranges)
     if total == 0:
         return -1, np.float32(0), np.float32(0), False, u32(0)
     word0, word1 = threefry(key0, key1, u32(heap), u32(ATTEMPTS))
-    column = _pick(bounded(word0, total), weights, equal, splittable)
+    column = _pick(bounded(word0, total), len(features), splittable)
     low, high, missing = _read(X, features[column], order, first, size, values)
     return column, low, high, missing, word1
 
@@ -172,8 +165,8 @@ def _widen(row, lows, highs):
 
 
 @compiled(**UNCOUNTED)
-def _find_splittable(X, features, weights, equal, rows, splittable, ranges):
-    """Mark the columns that are not constant; returns the sum of their weights.
+def _find_splittable(X, features, rows, splittable, ranges):
+    """Mark the columns that are not constant; returns how many there are.
 
     Row by row, where all columns of a row are widened together in vectors: many columns of few values make this
     necessary at most nodes.
@@ -192,26 +185,18 @@ def _find_splittable(X, features, weights, equal, rows, splittable, ranges):
     for j in range(len(features)):
         splittable[j] = lows[j] < highs[j]
         count += np.int32(splittable[j])
-    if equal:
-        return np.int64(count)
-    total = np.int64(0)
-    for j in range(len(features)):
-        total += weights[j] * splittable[j]
-    return total
+    return np.int64(count)
 
 
 @compiled()
-def _project(
-    X, features, weights, key0, key1, heap, order, first, size, splittable, ranges, values, columns, coefficients
-):  # fmt: skip
+def _project(X, features, key0, key1, heap, order, first, size, splittable, ranges, values, columns, coefficients):
     """As `_choose` for an oblique split: the sums are left in `values`, the direction in the last two."""
     rows = order[first : first + size]
-    # Oblique splits know no weights.
-    n_splittable = _find_splittable(X, features, weights, True, rows, splittable, ranges)
+    n_splittable = _find_splittable(X, features, rows, splittable, ranges)
     n_chosen = min(len(columns), n_splittable)
     for k in range(n_chosen):
         word0, word1 = threefry(key0, key1, u32(heap), u32(ATTEMPTS + 1 + k))
-        column = _pick(bounded(word0, n_splittable - k), weights, True, splittable)
+        column = _pick(bounded(word0, n_splittable - k), len(features), splittable)
         splittable[column] = False
         low, high, _ = _read(X, features[column], order, first, size, values)
         columns[k] = column
@@ -243,7 +228,7 @@ def coefficient(low, high, word):
 
 # Its arrays belong to the caller: counting references to them took longer than all else that a split needs.
 @compiled(**UNCOUNTED)
-def _grow_tree(X, features, weights, n_rows, extension, key0, key1, max_depth, scratch, nodes):
+def _grow_tree(X, features, n_rows, extension, key0, key1, max_depth, scratch, nodes):
     """Grow one tree breadth-first into the arrays of `nodes`; returns its number of nodes.
 
     `order` holds the tree's rows so that each node owns a slice of it, beginning at `start`; `heap` numbers the nodes
@@ -252,7 +237,6 @@ def _grow_tree(X, features, weights, n_rows, extension, key0, key1, max_depth, s
     order, spare, values, start, heap, splittable, ranges, columns = scratch
     feature, threshold, missing_left, count, left_share, direction, direction_weight, left, depth, density = nodes
     half = np.float32(0.5)
-    equal = weights.sum() == len(weights)
     start[0] = 0
     count[0] = n_rows
     heap[0] = 1
@@ -271,12 +255,12 @@ def _grow_tree(X, features, weights, n_rows, extension, key0, key1, max_depth, s
         if size > 1 and depth[node] < max_depth:
             if extension:
                 chosen, low, high, missing, word = _project(
-                    X, features, weights, key0, key1, heap[node], order, first, size, splittable, ranges, values,
-                    columns, direction_weight[node],
+                    X, features, key0, key1, heap[node], order, first, size, splittable, ranges, values, columns,
+                    direction_weight[node],
                 )  # fmt: skip
             else:
                 chosen, low, high, missing, word = _choose(
-                    X, features, weights, equal, key0, key1, heap[node], order, first, size, splittable, ranges, values
+                    X, features, key0, key1, heap[node], order, first, size, splittable, ranges, values
                 )
         if extension:
             for k in range(len(columns)):
@@ -315,8 +299,7 @@ def _grow_tree(X, features, weights, n_rows, extension, key0, key1, max_depth, s
 
 @compiled()
 def grow_trees(
-    X, seed0, seed1, first_tree, n_trees, row_table, weights, extension, features_per_tree, subsample_size, bootstrap,
-    max_depth,
+    X, seed0, seed1, first_tree, n_trees, row_table, extension, features_per_tree, subsample_size, bootstrap, max_depth
 ):  # fmt: skip
     """Grow the `n_trees` trees from the `first_tree`-th on; their nodes one after the other."""
     keys = np.empty((1 + PERMUTATION_ROUNDS, 2), np.uint32)
@@ -362,9 +345,7 @@ def grow_trees(
             left_share[first:stop], direction[first:stop], direction_weight[first:stop], left[first:stop],
             depth[first:stop], density[first:stop],
         )  # fmt: skip
-        n_nodes = _grow_tree(
-            X, features, weights, subsample_size, extension, keys[0, 0], keys[0, 1], max_depth, scratch, nodes
-        )
+        n_nodes = _grow_tree(X, features, subsample_size, extension, keys[0, 0], keys[0, 1], max_depth, scratch, nodes)
         tree_start[tree + 1] = tree_start[tree] + n_nodes
     total = tree_start[-1]
     grown = (

@@ -4,8 +4,8 @@
 // the rows to either side; all SIMD groups take the few large nodes together. The order of a node's rows changes
 // nothing, so those that go right are laid from the back.
 //
-// plan: seed (2 words), first tree, rows, features, columns a tree, rows a tree, depth limit, where rows come from,
-// whether columns are weighted; then the cumulative weights and the rows of each tree, where they are given. sizes:
+// plan: seed (2 words), first tree, rows, features, columns a tree, rows a tree, depth limit, where rows come from;
+// then the rows of each tree, where they are given. sizes:
 // the number of nodes of each tree. nodes: each for all trees side by side, features (with the side of missing values
 // in the highest bit), thresholds, counts and left shares. scratch: of each tree two orders of its rows, values, and
 // of each node where its rows begin, its number and how many rows go left.
@@ -52,9 +52,7 @@ const uint32_t n_columns = plan[5];
 const uint32_t subsample = plan[6];
 const uint32_t max_depth = plan[7];
 const uint32_t row_source = plan[8];  // 0: all, 1: permuted, 2: with replacement, 3: the table
-const bool weighted = plan[9] != 0u;
-POINTER(const uint32_t) cumulative = plan + 10u;
-POINTER(const uint32_t) row_table = cumulative + (weighted ? n_columns : 0u);
+POINTER(const uint32_t) row_table = plan + 9u;
 const uint32_t most = 2u * subsample - 1u;
 // Rows from which on a node is a fair share of the level's work for a SIMD group, or more.
 const uint32_t large = MAX((uint32_t)LARGE, (subsample + SIMD_GROUPS - 1u) / SIMD_GROUPS);
@@ -166,7 +164,7 @@ for (uint32_t depth = 0u; depth < max_depth && level_first < level_end; depth++)
                 word = SIMD_SHUFFLE(words1, attempt);
                 uint32_t column = NONE;
                 if (attempt == ATTEMPTS) {
-                    // Twice over the columns, 32 at a time: for the weight of those that vary here, and to pick one.
+                    // Twice over the columns, 32 at a time: for the number of those that vary here, and to pick one.
                     uint32_t total = 0u;
                     uint32_t target = 0u;
                     for (uint32_t pass = 0u; pass < 2u && possible; pass++) {
@@ -203,19 +201,15 @@ for (uint32_t depth = 0u; depth < max_depth && level_first < level_end; depth++)
                                 }
                                 BARRIER();
                             }
-                            uint32_t weight = 0u;
-                            if (mine < n_columns && IS_RANGE(lowest, highest)) {
-                                weight = 1u;
-                                if (weighted) weight = cumulative[mine] - (mine > 0u ? cumulative[mine - 1u] : 0u);
-                            }
-                            const uint32_t of_block = SIMD_SUM(weight);
+                            const uint32_t varies = mine < n_columns && IS_RANGE(lowest, highest) ? 1u : 0u;
+                            const uint32_t of_block = SIMD_SUM(varies);
                             if (pass == 0u) {
                                 total += of_block;
                             } else if (target >= of_block) {
                                 target -= of_block;
                             } else {
                                 for (uint32_t lane = 0u; lane < 32u; lane++) {
-                                    const uint32_t of_lane = SIMD_SHUFFLE(weight, lane);
+                                    const uint32_t of_lane = SIMD_SHUFFLE(varies, lane);
                                     if (column == NONE && target < of_lane) column = block + lane;
                                     target -= column == NONE ? of_lane : 0u;
                                 }
@@ -224,16 +218,6 @@ for (uint32_t depth = 0u; depth < max_depth && level_first < level_end; depth++)
                         target = MULHI(word0, total);
                         possible = total > 0u;
                     }
-                } else if (weighted) {
-                    // The first column whose cumulative weight is beyond the target.
-                    const uint32_t target = MULHI(word0, cumulative[n_columns - 1u]);
-                    uint32_t least = 0u;
-                    uint32_t largest = n_columns - 1u;
-                    while (least < largest) {
-                        const uint32_t middle = least + (largest - least) / 2u;
-                        if (cumulative[middle] > target) largest = middle; else least = middle + 1u;
-                    }
-                    column = least;
                 } else {
                     column = MULHI(word0, n_columns);
                 }
