@@ -240,11 +240,12 @@ def _commonest(reference: ColumnReference, change: Change, examples: dict[str, i
 
 
 def _mix(made: _Make, reference: ColumnReference, before: Codes, after: Codes, scale: float) -> list[Drift]:
-    """Known levels in other shares: the one that changed most."""
+    """Known levels in other shares: the one that changed most, of two that changed places the one that came."""
     was, now, distance = _compared(before, after)
     if distance < _LEAST_DISTANCE:
         return []
-    most = int(np.argmax(np.abs(now - was)))
+    moved = (now - was).round(9)
+    most = int(np.lexsort((-moved, -np.abs(moved)))[0])
     records = round(scale * int(after[NEW + 1 + most]))
     name = reference.name_of(most)
     return [made(Change.MIX, records=records, before=float(was[most]), after=float(now[most]), examples=(name,))]
