@@ -8,6 +8,7 @@ import pytest
 
 from anomaly_detection.errors import ModelFileError
 from anomaly_detection.model_files.native_file import from_bytes
+from anomaly_detection.model_files.persistence import load_detector
 from tests.fuzz.by_meaning import Change, changed, outcome, sample, scores_of
 
 SOME = 60
@@ -83,9 +84,11 @@ def test_what_no_training_gives_is_refused(of: str, at: str, how: str, words: st
 
 
 @pytest.mark.parametrize(("of", "at", "how"), IGNORED)
-def test_a_file_has_no_say_in_how_things_run(of: str, at: str, how: str) -> None:
-    parts = from_bytes(changed(change(of, at, how)), "model.safetensors").parts
-    features, scaler = parts["preprocessor"], parts["scaler"]
+def test_a_file_has_no_say_in_how_things_run(of: str, at: str, how: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(changed(change(of, at, how)))
+    detector = load_detector(path)
+    features, scaler = detector.preprocessor, detector.scaler
     deviations = features.named_transformers_["deviations"]
     assert (features.n_jobs, deviations.n_jobs, scaler.n_jobs, scaler.verbose) == (None, None, None, False)
     assert scaler.named_transformers_["surprises"].copy is True
