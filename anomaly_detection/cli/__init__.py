@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 from anomaly_detection.cli.arguments import COMMANDS, add_arguments
-from anomaly_detection.cli.signals import Ended, ended_by_signals
+from anomaly_detection.cli.signals import Ended, Told, ended_by_signals
 from anomaly_detection.errors import AnomalyDetectionError
 from anomaly_detection.reports.console import note, open_streams, printable, result, silence
 
@@ -111,6 +111,7 @@ def train_main(argv: Sequence[str] | None = None) -> int:
 def _run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     """Run in a process that may be told to end, or not to be heard, at any moment."""
     open_streams()
+    told = Told()
     try:
         with ended_by_signals() as told:
             try:
@@ -125,6 +126,16 @@ def _run(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
     except BrokenPipeError:
         silence(sys.stdout, sys.stderr)
         return _PIPE_CLOSED
+    except Exception:
+        # A library may turn the interrupt into an error of its own, as a compiler does that is stopped half way.
+        if not told.code:
+            raise
+        note(_interrupted(parser, Ended(told.code - 128)))
+        return told.code
+
+
+def _interrupted(parser: argparse.ArgumentParser, ended: Ended) -> str:
+    return f"{parser.prog}: interrupted by {ended.name}; every file is as it was before, or complete"
 
 
 def _reported(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> int:
@@ -145,7 +156,7 @@ def _reported(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> in
         return 2
     except KeyboardInterrupt as interrupt:
         ended = interrupt if isinstance(interrupt, Ended) else Ended(signal.SIGINT)
-        note(f"{prog}: interrupted by {ended.name}; every file is as it was before, or complete")
+        note(_interrupted(parser, ended))
         return ended.code
     except BrokenPipeError:
         raise

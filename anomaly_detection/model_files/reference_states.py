@@ -8,9 +8,9 @@ import numpy as np
 
 from anomaly_detection.data.schema import Schema
 from anomaly_detection.features.column_reference import BINS, ColumnReference
-from anomaly_detection.model_files.shared_states import FINITE, POSITIVE
+from anomaly_detection.model_files.shared_states import FINITE, SMALLEST
 from mlx_iforest.convert.declared import Optional, Record
-from mlx_iforest.convert.declared_values import Array, Flag, Strings, Text
+from mlx_iforest.convert.declared_values import Array, Flag, Number, Strings, Text
 
 __all__ = ["REFERENCE", "references_fault"]
 
@@ -38,7 +38,8 @@ REFERENCE = Record(
         "edges": Array("float64"),
         "logarithmic": Flag(),
         "centre": FINITE,
-        "spread": POSITIVE,
+        # Of a column with one number near the largest that there are.
+        "spread": Number(SMALLEST, 1e308),
         "context": Text(),
         "centres": Optional(Array("float64", special=True)),
         "mean": FINITE,
