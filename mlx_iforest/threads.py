@@ -126,8 +126,13 @@ def _of_daemon(task: Callable[[Item], Outcome]) -> Callable[[Item], Outcome]:
 
 
 def _end() -> None:
-    """No further item is begun: else the pool, whose threads the end waits for, would go on to the last."""
+    """No further item is begun: else the pool, whose threads the end waits for, would go on to the last.
+
+    An interrupt while a thread of the pool begins leaves one that the pool does not know, which only this wakes.
+    """
     _running.end()
+    if _pool.cache_info().currsize:
+        _pool().shutdown(wait=False)
 
 
 def _wait() -> None:

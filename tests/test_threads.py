@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -200,3 +201,19 @@ def test_a_forked_child_scores_too():
         child.join(10)
         if child.is_alive():
             child.kill()
+
+
+FORGOTTEN = """
+from concurrent.futures import thread
+from mlx_iforest import threads
+threads.cores = lambda: 2
+assert threads.run(lambda item: item + 1, [1, 2], 2) == [2, 3]
+# What an interrupt leaves that comes while the pool waits for a thread to begin.
+threads._pool()._threads.clear()
+thread._threads_queues.clear()
+"""
+
+
+def test_a_thread_that_the_pool_forgot_does_not_keep_the_process() -> None:
+    done = subprocess.run([sys.executable, "-c", FORGOTTEN], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
