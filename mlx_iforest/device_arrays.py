@@ -17,8 +17,6 @@ __all__ = ["Library", "library_of", "score"]
 class Library(Protocol):
     """What is asked of a library of arrays. `X` is one of its arrays."""
 
-    name: str
-
     def is_real(self, X: Any) -> bool:
         """Whether its numbers are not complex."""
 
@@ -34,8 +32,6 @@ class Library(Protocol):
 
 class MLX:
     """`mlx.core.array`. It has no float64 on a GPU, so that scores are float32."""
-
-    name = "mlx"
 
     def is_real(self, X: Any) -> bool:
         import mlx.core as mx
@@ -62,8 +58,6 @@ class MLX:
 class Torch:
     """`torch.Tensor`."""
 
-    name = "torch"
-
     def is_real(self, X: Any) -> bool:
         return not X.is_complex()
 
@@ -84,8 +78,6 @@ class Torch:
 
 class CuPy:
     """`cupy.ndarray`, which always lies on an NVIDIA GPU."""
-
-    name = "cupy"
 
     def is_real(self, X: Any) -> bool:
         return bool(X.dtype.kind != "c")
@@ -151,7 +143,7 @@ def score(model: FittedModel, X: Any, library: Library, *, check: bool) -> Any:
         )
     if not library.is_real(X):
         raise ValueError("X holds complex numbers; expected real ones, such as float32")
-    if library.name == "mlx" and model.resources.asked in ("auto", "mlx"):
+    if isinstance(library, MLX) and model.resources.asked in ("auto", "mlx"):
         scores = _on_device(model, X, check)
         if scores is not None:
             return scores

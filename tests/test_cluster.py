@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -407,30 +407,43 @@ def test_hashes_are_spread_evenly_and_do_not_depend_on_blocks() -> None:
         assert not np.isin(hashes(seed, file, rows), found).any()
 
 
-def test_a_sample_depends_on_seed_files_and_rows_alone(tmp_path: Path) -> None:
-    frames = {name: records(500, seed) for name, seed in (("a", 1), ("b", 2))}
+def the_sample(
+    folder: Path, frames: Mapping[str, pd.DataFrame], sizes: Sequence[int], count: int, seed: int
+) -> pd.DataFrame:
+    """What is drawn of files, the same in row groups of each size and by any number of workers."""
     samples = []
-    for number, rows in enumerate((40, 170, 500)):
-        folder = tmp_path / f"{number}"
-        folder.mkdir()
+    for number, rows in enumerate(sizes):
+        there = folder / f"{number}"
+        there.mkdir()
         for name, frame in frames.items():
-            write(frame, folder / f"{name}.parquet", rows)
+            write(frame, there / f"{name}.parquet", rows)
         for workers in (None, threads(1), threads(2), threads(7)):
-            found, there = sampled(str(folder), 100, 42, workers, quiet)
-            assert there == 1000
+            found, in_all = sampled(str(there), count, seed, workers, quiet)
+            assert in_all == sum(map(len, frames.values()))
             samples.append(found)
     for other in samples[1:]:
         pd.testing.assert_frame_equal(samples[0], other, check_exact=True)
-    # By the definition, word by word.
-    ranked = sorted(
+    return samples[0]
+
+
+def ranked_by_hash(frames: Mapping[str, pd.DataFrame], seed: int) -> list[tuple[int, str, int]]:
+    """The hash, file and row of every record, in the order of the hashes."""
+    return sorted(
         (int(value), name, row)
-        for name in frames
-        for row, value in enumerate(hashes(42, f"{name}.parquet", np.arange(500)))
+        for name, frame in frames.items()
+        for row, value in enumerate(hashes(seed, f"{name}.parquet", np.arange(len(frame))))
     )
+
+
+def test_a_sample_depends_on_seed_files_and_rows_alone(tmp_path: Path) -> None:
+    frames = {name: records(500, seed) for name, seed in (("a", 1), ("b", 2))}
+    sample = the_sample(tmp_path, frames, (40, 170, 500), 100, 42)
+    # By the definition, word by word.
+    ranked = ranked_by_hash(frames, 42)
     chosen = sorted((name, row) for _, name, row in ranked[:100])
-    assert samples[0]["order_no"].tolist() == [frames[name]["order_no"].iloc[row] for name, row in chosen]
+    assert sample["order_no"].tolist() == [frames[name]["order_no"].iloc[row] for name, row in chosen]
     assert len(sampled(str(tmp_path / "0"), 5000, 42, None, quiet)[0]) == 1000
-    assert not sampled(str(tmp_path / "0"), 100, 43, None, quiet)[0].equals(samples[0])
+    assert not sampled(str(tmp_path / "0"), 100, 43, None, quiet)[0].equals(sample)
 
 
 def test_levels_that_a_sample_has_too_seldom_are_added_however_files_are_split(tmp_path: Path) -> None:
@@ -451,24 +464,9 @@ def test_levels_that_a_sample_has_too_seldom_are_added_however_files_are_split(t
                 "mode": pd.Categorical(random.choice(["x", "y"], 1000)),
             }
         )
-    samples = []
-    for number, rows in enumerate((90, 1000)):
-        folder = tmp_path / f"{number}"
-        folder.mkdir()
-        for name, frame in frames.items():
-            write(frame, folder / f"{name}.parquet", rows)
-        for workers in (None, threads(2), threads(7)):
-            found, there = sampled(str(folder), 500, 3, workers, quiet)
-            assert there == 2000
-            samples.append(found)
-    for other in samples[1:]:
-        pd.testing.assert_frame_equal(samples[0], other, check_exact=True)
+    sample = the_sample(tmp_path, frames, (90, 1000), 500, 3)
     # By the definition, word by word: the smallest hashes of all, and of each level that is there five times.
-    ranked = sorted(
-        (int(value), name, row)
-        for name in frames
-        for row, value in enumerate(hashes(3, f"{name}.parquet", np.arange(1000)))
-    )
+    ranked = ranked_by_hash(frames, 3)
     chosen = set(ranked[:500])
     both = pd.concat(frames.values())["carrier"].value_counts()
     assert both["R"] == 6
@@ -476,9 +474,9 @@ def test_levels_that_a_sample_has_too_seldom_are_added_however_files_are_split(t
         having = [place for place in ranked if frames[place[1]]["carrier"].iloc[place[2]] == level]
         chosen |= set(having[:2])
     expected = [f"{name}-{row}" for name, row in sorted((name, row) for _, name, row in chosen)]
-    assert samples[0]["code"].tolist() == expected
+    assert sample["code"].tolist() == expected
     assert len(expected) > 500
-    times = samples[0]["carrier"].value_counts()
+    times = sample["carrier"].value_counts()
     assert times[["R", "S", "T"]].min() >= 2
 
 

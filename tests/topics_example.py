@@ -89,6 +89,15 @@ class Reading:
             self.consuming.turn()
         raise AssertionError(f"{len(self.ids)} of {count} came: {self.source['trouble']}")
 
+    def batches(self, count: int) -> list[int]:
+        """Take turns until so many records are kept; how many each kept."""
+        sizes: list[int] = []
+        while sum(sizes) < count:
+            before = len(self.ids)
+            self.turn()
+            sizes.append(len(self.ids) - before)
+        return sizes
+
     @property
     def source(self) -> dict[str, Any]:
         found: dict[str, Any] = self.client.get(f"/v1/sources/{self.number}").json()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,17 @@ from urllib.parse import quote
 
 from anomaly_detection.errors import DataError, first_line
 
-__all__ = ["ReadDatabase", "connected", "engine_of", "masked_url", "parsed_url", "with_driver", "without_secrets"]
+__all__ = [
+    "ReadDatabase",
+    "connected",
+    "engine_of",
+    "masked_url",
+    "one_select",
+    "parsed_url",
+    "refuse_twice",
+    "with_driver",
+    "without_secrets",
+]
 
 _TIMEOUT = 10
 """Seconds to connect."""
@@ -116,6 +126,20 @@ def _only_read(url: Url) -> Url:
             raise DataError("A database of SQLite is a file: sqlite:////FOLDER/FILE.")
         return url.set(database=f"file:{quote(str(Path(url.database).resolve()))}", query={"mode": "ro", "uri": "true"})
     return with_driver(url)
+
+
+def one_select(query: str) -> str:
+    """A query without the semicolon at its end; `DataError` where there is one within it."""
+    query = query.strip().rstrip(";").rstrip()
+    if ";" in query:
+        raise DataError("The query is one SELECT, without a semicolon in it.")
+    return query
+
+
+def refuse_twice(names: Sequence[str]) -> None:
+    """Raise `DataError` where two columns have one name."""
+    if len(set(names)) < len(names):
+        raise DataError("The query gives two columns of one name; call one otherwise by AS.")
 
 
 def without_secrets(told: str, url: Url) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from anomaly_detection.data.databases import masked_url, parsed_url
+from anomaly_detection.data.databases import masked_url, one_select, parsed_url
 from anomaly_detection.errors import DataError
 
 __all__ = ["SqlLocation", "is_database", "label_of", "refuse_same_table"]
@@ -71,8 +71,7 @@ class SqlLocation:
             raise DataError(
                 f"{label} names {'a table and a query' if query else 'no table and no query'}; give {_SAID}."
             )
-        if ";" in query:
-            raise DataError("The query is one SELECT, without a semicolon in it.")
+        query = one_select(query)
         if writing and query:
             raise DataError(f"{label} names a query; records are written into a table: DATABASE?table=NAME.")
         if mode and (not writing or mode not in _MODES):

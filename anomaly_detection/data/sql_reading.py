@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from anomaly_detection.data.databases import ReadDatabase, without_secrets
+from anomaly_detection.data.databases import ReadDatabase, refuse_twice, without_secrets
 from anomaly_detection.data.sql_location import SqlLocation
 from anomaly_detection.errors import DataError, first_line
 
@@ -75,11 +75,6 @@ def _statement(database: ReadDatabase, location: SqlLocation) -> str:
         return f"SELECT * FROM {f'{quoted(schema)}.' if schema else ''}{quoted(name)}"
 
 
-def _refuse_twice(names: Sequence[str]) -> None:
-    if len(set(names)) < len(names):
-        raise DataError("The query gives two columns of one name; call one otherwise by AS.")
-
-
 def _by_adbc(database: ReadDatabase, location: SqlLocation) -> Iterator[Any]:
     """Batches of Arrow, straight from the server's rows."""
     import adbc_driver_manager
@@ -91,7 +86,7 @@ def _by_adbc(database: ReadDatabase, location: SqlLocation) -> Iterator[Any]:
         with adbc.connect(uri) as connection, connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION READ ONLY")
             schema = cursor.adbc_execute_schema(statement)
-            _refuse_twice(schema.names)
+            refuse_twice(schema.names)
             columns = ", ".join(map(_asked, schema))
             # A comment at its end ends with the line.
             cursor.execute(f"SELECT {columns} FROM ({statement}\n) AS asked")
@@ -136,7 +131,7 @@ def _by_pages(database: ReadDatabase, location: SqlLocation, file: IO[bytes]) ->
             if not found.returns_rows:
                 raise DataError("The query gives no rows at all; expected one SELECT.")
             names = list(found.keys())
-            _refuse_twice(names)
+            refuse_twice(names)
             for page in found.partitions(max(1, _CELLS // len(names))):
                 batch = pa.RecordBatch.from_arrays([_array(column) for column in zip(*page, strict=True)], names=names)
                 with pyarrow.ipc.new_file(folder / f"{len(schemas)}", batch.schema) as writer:

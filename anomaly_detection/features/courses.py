@@ -134,8 +134,13 @@ class Courses(FeatureGroup):
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The features, shape (n, columns)."""
-        found = [one.judged(X).evidence for one in self.followed_]
+        found = [self._judged(X, i).evidence for i in range(len(self.followed_))]
         return np.column_stack([np.empty((len(X), 0)), *found]).astype(np.float32)
+
+    def _judged(self, X: Table, place: int) -> Judged:
+        # Reasons are told of the same records.
+        made: Judged = X.made((self, place), lambda: self.followed_[place].judged(X))
+        return made
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<column> beside its own past`` for each."""
@@ -156,8 +161,8 @@ class Courses(FeatureGroup):
         X = as_table(X)
         places = np.arange(len(X)) if rows is None else np.asarray(rows, dtype=np.int64)
         told = np.full((2, len(places), len(self.followed_)), None, dtype=object)
-        for i, one in enumerate(self.followed_):
-            judged = one.judged(X)
+        for i in range(len(self.followed_)):
+            judged = self._judged(X, i)
             for at, place in enumerate(places.tolist()):
                 if judged.nats[place].any():
                     value, usual = judged.odd(place)

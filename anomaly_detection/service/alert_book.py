@@ -12,7 +12,7 @@ from anomaly_detection.service.audit import LINE, history
 from anomaly_detection.service.changes import ALERT, change_many
 from anomaly_detection.service.fields import has_fields, has_text
 from anomaly_detection.service.incoming import without_nul
-from anomaly_detection.service.listing import Filter, Listing
+from anomaly_detection.service.listing import OF_STREAM, Filter, Listing
 from anomaly_detection.service.operations import Parameter
 from anomaly_detection.service.shapes import (
     COUNT,
@@ -146,7 +146,7 @@ ALERTS = Listing(
         "count": (alerts.c.count, True),
     },
     (
-        Filter(Parameter("stream", "Only those of this stream.", text(64)), lambda _, value: streams.c.name == value),
+        OF_STREAM,
         Filter(
             Parameter("state", "Only those in this state.", choice(*STATES)), lambda _, value: alerts.c.state == value
         ),

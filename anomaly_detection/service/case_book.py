@@ -23,7 +23,7 @@ from anomaly_detection.service.case_totals import recount
 from anomaly_detection.service.changes import ALERT, CASE, change, change_many
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.fields import has_fields, has_text
-from anomaly_detection.service.listing import Filter, Listing
+from anomaly_detection.service.listing import OF_STREAM, Filter, Listing
 from anomaly_detection.service.masking import withheld
 from anomaly_detection.service.operations import Parameter
 from anomaly_detection.service.problems import Problem
@@ -147,7 +147,7 @@ CASES = Listing(
         "count": (cases.c.count, True),
     },
     (
-        Filter(Parameter("stream", "Only those of this stream.", text(64)), lambda _, value: streams.c.name == value),
+        OF_STREAM,
         Filter(Parameter("state", "Only those in this state.", choice(*STATES, "unresolved")), _states),
         *filters_of_seen(cases, "Only those whose alerts are about this column."),
         Filter(

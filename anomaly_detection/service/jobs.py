@@ -11,9 +11,9 @@ from sqlalchemy import Connection, RowMapping, and_, func, insert, or_, select, 
 
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.incoming import without_nul
-from anomaly_detection.service.listing import Filter, Listing
+from anomaly_detection.service.listing import OF_STREAM, Filter, Listing
 from anomaly_detection.service.operations import Parameter
-from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, choice, maybe, record, text
+from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, choice, maybe, record
 from anomaly_detection.service.tables import jobs, streams
 
 __all__ = [
@@ -239,7 +239,7 @@ JOBS = Listing(
     jobs.c.id,
     {"newest": (jobs.c.id, True), "oldest": (jobs.c.id, False)},
     (
-        Filter(Parameter("stream", "Only those of this stream.", text(64)), lambda _, value: streams.c.name == value),
+        OF_STREAM,
         Filter(
             Parameter("kind", "Only those of this kind.", JOB["properties"]["kind"]),
             lambda _, value: jobs.c.kind == value,

@@ -18,9 +18,10 @@ from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.masking import MASK
 from anomaly_detection.service.operations import Call, Parameter
 from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.shapes import COUNT, FLAG, LARGEST, TEXT, Shape, array, choice, maybe, record
+from anomaly_detection.service.shapes import COUNT, FLAG, ID, LARGEST, TEXT, Shape, array, choice, maybe, record, text
+from anomaly_detection.service.tables import streams
 
-__all__ = ["Filter", "Listing"]
+__all__ = ["OF_STREAM", "Filter", "Listing", "of_source"]
 
 _MOST = 500
 _EXPORTED_AT_ONCE = 1000
@@ -43,6 +44,17 @@ class Filter:
     parameter: Parameter
     condition: Callable[[Connection, Any], ColumnElement[bool] | None]
     looks_inside: bool = False
+
+
+OF_STREAM = Filter(
+    Parameter("stream", "Only those of this stream.", text(64)), lambda _, value: streams.c.name == value
+)
+"""For lists whose rows are joined with their streams."""
+
+
+def of_source(column: ColumnElement[int]) -> Filter:
+    """By the column that has the number of a row's source."""
+    return Filter(Parameter("source", "Only those of this source.", ID), lambda _, value: column == value)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, column, func, select, text
 
-from anomaly_detection.data.databases import ReadDatabase
+from anomaly_detection.data.databases import ReadDatabase, one_select, refuse_twice
 from anomaly_detection.errors import DataError
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.plain_records import plain
@@ -92,9 +92,7 @@ class Query:
     """
 
     def __init__(self, url: str, query: str, watermark: str) -> None:
-        query = query.strip().rstrip(";").rstrip()
-        if ";" in query:
-            raise DataError("The query is one SELECT, without a semicolon in it.")
+        query = one_select(query)
         self._database = ReadDatabase(url)
         # Its own colons are no parameters. A comment at its end ends with the line.
         self._rows = text("({}\n) watched".format(query.replace(":", "\\:")))
@@ -132,8 +130,7 @@ class Query:
                 rows, given or {}
             )
             names = list(found.keys())
-            if len(set(names)) < len(names):
-                raise DataError("The query gives two columns of one name; call one otherwise by AS.")
+            refuse_twice(names)
             if self.watermark not in names:
                 raise DataError(f"The query gives no column {self.watermark!r}; it gives {', '.join(names)}.")
             yield from found.mappings().partitions(_AT_ONCE)

@@ -11,7 +11,7 @@ import orjson
 from sqlalchemy import Connection, RowMapping, or_, select
 
 from anomaly_detection.service.clock import now
-from anomaly_detection.service.listing import Filter, Listing
+from anomaly_detection.service.listing import OF_STREAM, Filter, Listing
 from anomaly_detection.service.operations import Parameter
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, Shape, array, choice, maybe, record, text
@@ -179,7 +179,7 @@ RULES = Listing(
     rules.c.id,
     {"newest": (rules.c.id, True), "oldest": (rules.c.id, False), "hidden": (rules.c.hidden, True)},
     (
-        Filter(Parameter("stream", "Only those of this stream.", text(64)), lambda _, value: streams.c.name == value),
+        OF_STREAM,
         Filter(Parameter("state", "Only those that hold, or do no more.", choice("active", "ended")), _of_state),
     ),
     _rendered,

@@ -14,11 +14,11 @@ from anomaly_detection.data.databases import masked_url
 from anomaly_detection.errors import DataError
 from anomaly_detection.service.audit import write_line
 from anomaly_detection.service.clock import now
-from anomaly_detection.service.listing import Filter, Listing
+from anomaly_detection.service.listing import OF_STREAM, Filter, Listing, of_source
 from anomaly_detection.service.operations import NAME, Parameter
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.querying import Query
-from anomaly_detection.service.shapes import COUNT, FLAG, ID, OBJECT, TEXT, Shape, choice, maybe, record, text
+from anomaly_detection.service.shapes import COUNT, FLAG, OBJECT, TEXT, Shape, choice, maybe, record, text
 from anomaly_detection.service.streams import find_stream
 from anomaly_detection.service.tables import files, letters, marks, sources, streams
 from anomaly_detection.service.topics.address import masked_broker
@@ -119,8 +119,8 @@ FILES = Listing(
     files.c.id,
     {"newest": (files.c.id, True), "oldest": (files.c.id, False)},
     (
-        Filter(Parameter("source", "Only those of this source.", ID), lambda _, value: files.c.source_id == value),
-        Filter(Parameter("stream", "Only those of this stream.", text(64)), lambda _, value: streams.c.name == value),
+        of_source(files.c.source_id),
+        OF_STREAM,
         Filter(
             Parameter("state", "Only those in this state.", _FILE["properties"]["state"]),
             lambda _, value: files.c.state == value,

@@ -9,9 +9,8 @@ from sqlalchemy import Connection, RowMapping, delete, insert, select
 
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.incoming import without_nul
-from anomaly_detection.service.listing import Filter, Listing
-from anomaly_detection.service.operations import Parameter
-from anomaly_detection.service.shapes import COUNT, ID, TEXT, record, text
+from anomaly_detection.service.listing import OF_STREAM, Listing, of_source
+from anomaly_detection.service.shapes import COUNT, TEXT, record
 from anomaly_detection.service.tables import letters, streams
 from anomaly_detection.service.topics.message import Letter
 
@@ -45,8 +44,8 @@ LETTERS = Listing(
     letters.c.id,
     {"newest": (letters.c.id, True), "oldest": (letters.c.id, False)},
     (
-        Filter(Parameter("source", "Only those of this source.", ID), lambda _, value: letters.c.source_id == value),
-        Filter(Parameter("stream", "Only those of this stream.", text(64)), lambda _, value: streams.c.name == value),
+        of_source(letters.c.source_id),
+        OF_STREAM,
     ),
     _rendered,
     _LETTER,
