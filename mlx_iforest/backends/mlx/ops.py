@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from mlx_iforest.backends.base import device_errors
 from mlx_iforest.backends.fixed_point import whole_numbers
 from mlx_iforest.backends.mlx import growth as mlx_growth
-from mlx_iforest.backends.mlx.scoring import LOCK, batch_rows, kernel_scorer
+from mlx_iforest.backends.mlx.launch import LOCK
+from mlx_iforest.backends.mlx.scoring import batch_rows, kernel_scorer
 from mlx_iforest.backends.mlx.simd import has_simd
 from mlx_iforest.forest import LARGEST_INT32, LEAF, Forest
 from mlx_iforest.growth import ATTEMPTS, TINY, GrowthPlan
