@@ -36,7 +36,7 @@ class MLXBackend:
     name = "mlx"
 
     def piece_rows(self, n_rows: int, n_features: int, n_threads: int) -> int | None:
-        return batch_rows(n_features) if uses_gpu() else None
+        return batch_rows(n_rows, n_features, n_threads) if uses_gpu() else None
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
         if uses_gpu() and mlx_growth.is_grown_by_kernel(plan):

@@ -31,9 +31,12 @@ CHUNK_BYTES = 32 << 20
 IN_FLIGHT = 2
 """Chunks handed to the device before the results of the first are awaited."""
 
-BATCH_BYTES = 64 << 20
+BATCH_BYTES = 32 << 20
 """Of rows that are handed over at a time. Meanwhile other threads check and convert those of the next batches, and make
 scores of those before."""
+
+LEAST_BATCH_BYTES = 8 << 20
+"""Of rows, so that each thread has some: below it launching takes as long as moving them."""
 
 SHARE = 8
 """One part in so many of the device's free memory goes to a batch where that is less."""
@@ -71,10 +74,11 @@ def group_limits() -> tuple[int, int]:
     return kilobytes << 10, CUDA_THREADS
 
 
-def batch_rows(n_features: int) -> int:
-    """Rows that are best handed over at a time: `BATCH_BYTES`, or a share of the device's free memory."""
+def batch_rows(n_rows: int, n_features: int, n_threads: int) -> int:
+    """Rows that are best handed over at a time: `BATCH_BYTES`, less where threads or the device's memory ask for it."""
     free = max(0, _memory() - int(mx.get_active_memory()))
-    return max(FEWEST_ROWS, min(BATCH_BYTES, free // SHARE) // (4 * n_features))
+    shared = max(LEAST_BATCH_BYTES, 4 * n_features * -(-n_rows // n_threads))
+    return max(FEWEST_ROWS, min(BATCH_BYTES, shared, free // SHARE) // (4 * n_features))
 
 
 @cache
