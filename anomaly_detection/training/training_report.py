@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from anomaly_detection.training.baseline import BaselineParameters
 
 __all__ = [
-    "REFITTED",
     "DataReport",
     "DetectorParameters",
     "DetectorReport",
@@ -32,13 +31,13 @@ __all__ = [
     "TrainingReport",
 ]
 
-REFITTED = (
+_REFITTED = (
     "refit on all records after the figures were measured; threshold and calibration are by scores of the validation"
     " part under the measured model, which had not seen it"
 )
-SETTLED = (
-    "refit on all records of the sample after the figures were measured; threshold by the scores of all {rows:,}"
-    " records that it is a sample of"
+_SETTLED = (
+    "refit on the whole sample after the figures were measured; threshold by the scores of all {rows:,} records, and"
+    " p-values by those that are not in the sample, where they are enough"
 )
 _ORACLE = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "false_positive_rate")
 
@@ -175,11 +174,17 @@ class DetectorReport(ModelReport):
             return self.parameters.rule_in_words
         return f"{self.parameters.rule_alone}, by all {self.settled:,} records"
 
+    @property
+    def saved_model(self) -> str:
+        """What is saved, in words."""
+        if not self.refit:
+            return "the measured model"
+        return _REFITTED if self.settled is None else _SETTLED.format(rows=self.settled)
+
     def to_dict(self) -> dict[str, Any]:
         """`ModelReport.to_dict`, ``compression`` only where there is any."""
         found = super().to_dict()
-        words = REFITTED if self.settled is None else SETTLED.format(rows=self.settled)
-        found["parameters"]["saved_model"] = words if self.refit else "the measured model"
+        found["parameters"]["saved_model"] = self.saved_model
         found["parameters"]["threshold_rule"] = self.rule_in_words
         del found["compression"], found["settled"]
         return found if self.compression is None else {**found, "compression": asdict(self.compression)}
