@@ -62,7 +62,9 @@ _traffic = Traffic()
 
 def begin_counting() -> None:
     """In the scheduler's process: count what it reads and writes."""
-    from distributed.comm import tcp
+    import distributed.comm.tcp
+
+    tcp: Any = distributed.comm.tcp
 
     def counting(function: Callable[..., Any], size: Callable[[tuple[Any, ...], Any], int]) -> Callable[..., Any]:
         async def counted(*given: Any, **options: Any) -> Any:
@@ -101,7 +103,7 @@ def counted(tasks: int, workers: int) -> Counted:
     one = Partition("2024/orders-000.parquet", 0, 0, 50_000, "etag", "part-000000-00000.parquet")
     with (
         SubprocessCluster(
-            n_workers=workers, threads_per_worker=1, dashboard_address=None, worker_class="distributed.Worker"
+            n_workers=workers, threads_per_worker=1, dashboard_address=":0", worker_class="distributed.Worker"
         ) as cluster,
         distributed.Client(cluster.scheduler_address) as client,
     ):

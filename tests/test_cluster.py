@@ -493,8 +493,11 @@ def test_more_than_a_tenth_is_not_added_and_what_has_many_levels_is_left_alone()
     assert wanted(counts, 400) == (["some"], 5)
     assert wanted(counts, 9000) == (["some"], 30)
     enough = LevelCounts(10, {"a": (Counter(a=9, b=4, c=5, d=70), Counter(a=2, c=1, d=40))})
-    found = enough.lacking(20)
-    assert found == Wanted({"a": frozenset("c")}, 2)
+    assert enough.lacking(20) == Wanted({"a": frozenset("c")}, 2)
+    # Three would be one more of a and two of c; there is room for two.
+    assert enough.lacking(30) == Wanted({"a": frozenset("ac")}, 3)
+    # All have two, so that what room there is makes their medians better.
+    assert LevelCounts(10, {"a": (Counter(a=90), Counter(a=8))}).lacking(40) == Wanted({"a": frozenset("a")}, 12)
 
 
 def wanted(counts: LevelCounts, count: int) -> tuple[list[str], int]:

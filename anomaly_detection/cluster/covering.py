@@ -92,18 +92,15 @@ class LevelCounts:
         level. What room is left then goes to all of these levels alike.
         """
         room = count // _MOST_ADDED
-        columns = sorted(
-            (len(self._few(name, FEWEST)), name) for name in self.columns if self._to_add([name], FEWEST) > 0
-        )
+        columns = sorted((len(self._few(name, FEWEST)), name) for name in self.columns if self._few(name, MOST))
         chosen: list[str] = []
         for _, name in columns:
             if self._to_add([*chosen, name], FEWEST) > room:
                 break
             chosen.append(name)
-        if not chosen:
-            return None
         records = max(each for each in range(FEWEST, MOST + 1) if self._to_add(chosen, each) <= room)
-        return Wanted({name: frozenset(self._few(name, records)) for name in chosen}, records)
+        levels = {name: frozenset(few) for name in chosen if (few := self._few(name, records))}
+        return Wanted(levels, records) if levels else None
 
     def _few(self, name: str, records: int) -> dict[str, int]:
         """The levels of a column that have fewer than `records` in the sample, and how many they lack."""
