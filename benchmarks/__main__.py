@@ -21,6 +21,7 @@ SCRIPTS = (
     "training",
     "startup",
     "cluster",
+    "scheduling",
     "memory",
     "quantization",
     "pruning",
