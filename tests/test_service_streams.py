@@ -182,8 +182,8 @@ def test_a_model_under_its_own_ratio_is_left_as_it_is() -> None:
     judge = Judge(detector, 1, 1, 0.2)
     found = judge.judge([Incoming(each) for each in simulated(100, seed=45)])
     for each in found:
-        assert each.alert is not None
-        assert each.alert.is_alert is (each.alert.p_value is not None and each.alert.p_value <= 0.2)
+        assert each.verdict is not None
+        assert each.verdict.is_alert is (each.verdict.p_value <= 0.2)
 
 
 def test_a_model_is_trained_of_kept_records_or_of_a_file(client: TestClient, service: Service) -> None:

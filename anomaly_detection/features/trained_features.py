@@ -118,6 +118,8 @@ class TrainedFeatures(RowSummaries):
     def features_of(self, extended: Any) -> npt.NDArray[np.float32]:
         """Return the features of records that `prepare` or `extend` made; training records have theirs again."""
         extended = as_table(extended)
+        if len(extended) == 1:
+            return self.features_of_each([extended])
         if by_compiled_code(len(extended)):
             # Threads over rows; below, they cost more than they save.
             n_threads = 1 if len(extended) < _FEW else threads(self.n_jobs, type(self).__name__)
@@ -128,9 +130,22 @@ class TrainedFeatures(RowSummaries):
         copies = self._copies()
         if self.remembered_ is None or copies is None:
             return found
-        if len(extended) == 1 and not copies[0].may_be_known(extended):
-            return found
         return self.remembered_.restore(copies[0].keys(extended), found)
+
+    def features_of_each(self, tables: Sequence[Table]) -> npt.NDArray[np.float32]:
+        """Return what `features_of` gives for each of some tables of one row, shape (n, n_features), at once."""
+        if by_compiled_code(len(tables)):
+            found = _compiled(self).of_each(tables)
+            self._append_summary(found, 1)
+        else:
+            blocks = [self._of_branches("features_of", X) for X in tables]
+            found = np.vstack([self.summarise(one[:, self.kept_]) for one in blocks])
+        copies = self._copies()
+        if self.remembered_ is not None and copies is not None:
+            for row, X in enumerate(tables):
+                if copies[0].may_be_known(X):
+                    self.remembered_.restore(copies[0].keys(X), found[row : row + 1])
+        return found
 
     def _copies(self) -> tuple[Copies, list[str]] | None:
         """The branch that knows records by all that they say, and its columns."""
