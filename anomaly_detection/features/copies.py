@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,6 +25,7 @@ from anomaly_detection.features.coincidences import (
 )
 from anomaly_detection.features.commonness import Commonness, learn_commonness
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
+from anomaly_detection.features.recent_records import RecentRecords
 
 __all__ = ["Copies"]
 
@@ -40,8 +41,9 @@ _NEVER, _SELDOM = 6.0, 0.01
 class Copies(FeatureGroup):
     """Evidence in nats that a record is a copy: it agrees with another in every column but those that name a record.
 
-    A copy may be of a training record (the last 100,000 are remembered) or of one that comes with it. A training record
-    that comes again, alike in its names too or without any, is itself. How often records agree by chance is learned
+    A copy may be of a training record (the last 100,000 are remembered), of one that comes with it, or of one that was
+    judged before, where these are kept (`recent`). A record that comes again, alike in its names too or without any, is
+    itself. How often records agree by chance is learned
     from the training records and grows with how many a record is compared with: so the more come together, the less two
     that agree prove. Where some training records have twins, records of common cells have them oftener (`Commonness`);
     else one has no more than all (`Chance`). A record without any value is a copy of none.
@@ -59,6 +61,8 @@ class Copies(FeatureGroup):
     """
 
     commonness_: Commonness | None = None
+    recent: RecentRecords | None = None
+    """What was judged since the training, where somebody keeps it; no part of what was learned."""
 
     units: ClassVar[tuple[float, float]] = (0.0, 1.0)
     nats: ClassVar[bool] = True
@@ -137,10 +141,36 @@ class Copies(FeatureGroup):
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The evidence in nats, shape (n, 1); 0 for a record without a twin."""
-        if len(X) == 1 and not self._places(X)[0][0]:
+        content, recent = self._content(X), self.recent
+        if len(X) == 1 and not self._places(X)[0][0] and not (recent and recent.alike(content)):
             return np.zeros((1, 1), dtype=np.float32)
-        others, again = self._others(X, self._content(X))
-        return self._evidence(X, others, _remembered(self) + len(X) - again - 1)
+        others, again = self._others(X, content)
+        return self._evidence(X, others, _remembered(self) + len(X) - again - 1 + (len(recent) if recent else 0))
+
+    def remember(self, X: Any, label: Callable[[int], str]) -> None:
+        """Keep records that were judged, called as `label` says by their positions, among the `recent`."""
+        X = as_table(X)
+        if self.recent is not None and self.names_:
+            said = np.flatnonzero(~self._blank(X))
+            self.recent.add(self._content(X)[said], self.keys(X)[said], lambda at: label(int(said[at])))
+
+    def _before(self, X: Table, content: Keys) -> dict[int, list[str]]:
+        """By position, what those are called that said the same before these records came."""
+        recent = self.recent
+        places = recent.alike(content) if recent else []
+        if recent is None or not places:
+            return {}
+        whole = self.keys(X)
+        nameless = np.logical_and.reduce([X.isna(name) for name in self.names_])
+        found: dict[int, list[str]] = {}
+        for at in places:
+            if nameless[at]:
+                continue
+            # Those that come together are compared with each other.
+            together = whole[content == content[at]].tolist()
+            if others := recent.others(int(content[at]), together):
+                found[at] = others
+        return found
 
     def keys(self, X: Any) -> Keys:
         """A key of each record, by all that it says and its names, shape (n,)."""
@@ -176,10 +206,12 @@ class Copies(FeatureGroup):
         return nameless | (found & among(self.whole_, self.keys(X))[0])
 
     def _others(self, X: Table, content: Keys) -> tuple[Codes, int]:
-        """How many other records, here or among the training records, say the same; how many come again."""
+        """How many other records, here, before or among the training records, say the same; how many come again."""
         if len(X) == 1:
             return self._others_of_one(X)
         here = repeats_of(content)
+        for place, labels in self._before(X, content).items():
+            here[place] += len(labels)
         known, at = self._places(X)
         before = np.where(known, self.counts_[at], 0)
         itself = self._itself(X)
@@ -194,9 +226,12 @@ class Copies(FeatureGroup):
 
     def _others_of_one(self, X: Table) -> tuple[Codes, int]:
         """`_others` of a record that comes alone."""
-        _, at = self._places(X)
-        itself = bool(among(self.whole_, self.keys(X))[0][0]) or all(X.isna(name)[0] for name in self.names_)
-        others = np.maximum(self.counts_[at] - int(itself), 0)
+        known, at = self._places(X)
+        itself = bool(known[0]) and (
+            bool(among(self.whole_, self.keys(X))[0][0]) or all(X.isna(name)[0] for name in self.names_)
+        )
+        before = sum(map(len, self._before(X, self._content(X)).values()))
+        others = np.maximum(np.where(known, self.counts_[at], 0) - int(itself), 0) + before
         return np.where(self._blank(X), 0, others) if others[0] else others, min(int(itself), _remembered(self))
 
     def _evidence(self, X: Table, others: Codes, compared: int) -> npt.NDArray[np.float32]:
@@ -229,7 +264,7 @@ class Copies(FeatureGroup):
         """Return how many others say the same, and which row of `X` is the first of them; both (n, 1).
 
         `rows` are the positions of those to tell of, among all of `X`; all if not given. A row is told by the index of
-        `X`; None where the others are training records only.
+        `X`, one of before by what it is called; None where the others are training records only.
         """
         X = as_table(X)
         content = self._content(X)
@@ -237,6 +272,10 @@ class Copies(FeatureGroup):
         places = np.arange(len(X)) if rows is None else np.asarray(rows, dtype=np.int64)
         other = first_other(content)[places]
         told = labels_at(X.labels, np.where(others[places] > 0, other, -1))
+        before = self._before(X, content)
+        for at, place in enumerate(places.tolist()):
+            if told[at] is None and place in before:
+                told[at] = before[place][0]
         return others[places].astype(object)[:, None], told[:, None]
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from anomaly_detection.features.fitted import require_fitted
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.kinds import PLAIN_GROUPS
 from anomaly_detection.features.pairing import MOST_PARTNERS
+from anomaly_detection.features.recent_records import RecentRecords
 from anomaly_detection.features.row_summaries import RowSummaries
 from anomaly_detection.features.sources import sources_of
 from anomaly_detection.features.units import Units
@@ -146,6 +147,18 @@ class TrainedFeatures(RowSummaries):
                 if copies[0].may_be_known(X):
                     self.remembered_.restore(copies[0].keys(X), found[row : row + 1])
         return found
+
+    def keep_recent(self, recent: RecentRecords) -> None:
+        """From now on records are compared with those that `remember` adds to these."""
+        copies = self._copies()
+        if copies is not None:
+            copies[0].recent = recent
+
+    def remember(self, extended: Table, label: Callable[[int], str]) -> None:
+        """Add records that `prepare` made to those that are compared with; `label` calls them by their positions."""
+        copies = self._copies()
+        if copies is not None:
+            copies[0].remember(extended, label)
 
     def _copies(self) -> tuple[Copies, list[str]] | None:
         """The branch that knows records by all that they say, and its columns."""

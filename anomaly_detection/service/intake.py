@@ -208,7 +208,9 @@ class Intake:
         rules = self._loaded.rules(stream.id)
         kept = keep(connection, stream, None if judge is None else judge.model_id, found, rules)
         learning = ""
-        if judge is None:
+        if judge is not None:
+            judge.recent.met(kept.record_ids)
+        else:
             after = find_stream(connection, name)
             assert after is not None
             learning = progress(connection, after)

@@ -20,6 +20,7 @@ from anomaly_detection.calibration.p_values import risk_level
 from anomaly_detection.calibration.thresholds import Contamination
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.schema import Role
+from anomaly_detection.data.table import Table
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
 from anomaly_detection.explain.wording import short
@@ -27,6 +28,7 @@ from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.lessons import Lessons
 from anomaly_detection.model_files.persistence import load_detector
 from anomaly_detection.service.incoming import LEAKS, Incoming
+from anomaly_detection.service.recent import Recent
 from anomaly_detection.service.verdicts import VERDICT, Judged, Verdict, Verdicts
 
 __all__ = ["Extracted", "Judge", "with_ratio"]
@@ -66,6 +68,8 @@ class Judge:
     def __init__(self, detector: Detector, model_id: int, version: int, ratio: float | None = None) -> None:
         self.model_id, self.version = model_id, version
         self._base = detector
+        self.recent = Recent()
+        detector.preprocessor.keep_recent(self.recent.records)
         self._judge_by(Lessons(), 0, ratio)
         self.headline = Headline.of(detector)
         self._sources: dict[str, FeatureSource] = {each.name: each for each in detector.preprocessor.feature_sources_}
@@ -145,6 +149,8 @@ class Judge:
             return self.judge_each(records)
         parts, errors = self._parts(records, lambda table: score_table(self.detector, table))
         alerting = dict(sorted(each for part in parts for each in self._alerts(records, *part)))
+        for places, batch in parts:
+            self._remember([records[place] for place in places], batch.table)
         said = [(places, self._said(batch.scores, batch.threshold)) for places, batch in parts]
         return Verdicts(records, errors, alerting, _columns(said, len(records)))
 
@@ -157,6 +163,9 @@ class Judge:
         places = [place for place in range(len(records)) if place not in errors]
         try:
             tables = [detector.preprocessor.prepare(self.table([records[place]]))[0] for place in places]
+            # Before they are judged: they are compared with each other too.
+            for place, table in zip(places, tables, strict=True):
+                self._remember([records[place]], table)
             features = detector.preprocessor.features_of_each(tables) if tables else np.empty((0, 0), dtype=np.float32)
             scores = detector.score_features(features) if tables else np.empty(0)
         except DataError as error:
@@ -170,6 +179,15 @@ class Judge:
             batch = score_table(detector, self.table(record), features[at : at + 1])
             alerting[places[at]] = self._alerts(record, [0], batch)[0][1]
         return Verdicts(records, errors, alerting, _columns([(places, said)] if places else [], len(records)))
+
+    def remember(self, records: Sequence[Incoming]) -> None:
+        """Compare what comes with these too, which were judged before."""
+        parts, _ = self._parts(records, lambda table: self.detector.preprocessor.prepare(table)[0])
+        for places, table in parts:
+            self._remember([records[place] for place in places], table)
+
+    def _remember(self, records: Sequence[Incoming], table: Table) -> None:
+        self._base.preprocessor.remember(table, lambda at: self._label(records[at].fields, at))
 
     def _judge_alone(self, records: Sequence[Incoming]) -> Verdicts:
         return Verdicts.joined([self.judge_each([each]) for each in records])

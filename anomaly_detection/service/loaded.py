@@ -11,7 +11,7 @@ from pathlib import Path
 from anomaly_detection.calibration.drift import find_drift
 from anomaly_detection.service.clock import seconds_since
 from anomaly_detection.service.database import Database
-from anomaly_detection.service.in_effect import judge_in_effect
+from anomaly_detection.service.in_effect import compare_with_recent, judge_in_effect
 from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.metrics import Sample
 from anomaly_detection.service.models import current_models
@@ -76,6 +76,7 @@ class Loaded:
             made = judge_in_effect(self._database, self._models_dir, row, judge)
             if judge is None or made.model_id != judge.model_id:
                 made.prepare()
+            compare_with_recent(self._database, stream_id, made)
             if made is not judge:
                 self._models[stream_id] = _Model(made, row["created"])
         for stream_id in self._models.keys() - rows.keys():
