@@ -86,7 +86,7 @@ class Copies(FeatureGroup):
     def _learn(self, X: Table) -> Codes:
         X = self._seen(X)
         self.names_ = [name for name in self.names if _names_records(X.objects(name))]
-        cells, content = self._cells(X), self._content(X)
+        cells, content = self._cells(X), self.content(X)
         others = np.where(self._blank(X), 0, repeats_of(content))
         apart = float(np.prod([agreement(keys) for keys in cells.values()]))
         self.chance_ = Chance(int((others > 0).sum()), len(X), len(X) - 1.0, max(apart, 1e-300), _NEVER, _SELDOM)
@@ -103,7 +103,9 @@ class Copies(FeatureGroup):
     def _said(self) -> list[str]:
         return [str(name) for name in self.feature_names_in_ if name not in self.names_]
 
-    def _content(self, X: Table) -> Keys:
+    def content(self, X: Table) -> Keys:
+        """A key of what each record says besides the names of records, shape (n,)."""
+
         # Once for the evidence and for the keys of the same records.
         def make() -> Keys:
             unnamed: Keys = X.made(self.unnamed, lambda: combined(keys_by_column(X, self.unnamed_columns), len(X)))
@@ -141,18 +143,22 @@ class Copies(FeatureGroup):
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The evidence in nats, shape (n, 1); 0 for a record without a twin."""
-        content, recent = self._content(X), self.recent
+        content, recent = self.content(X), self.recent
         if len(X) == 1 and not self._places(X)[0][0] and not (recent and recent.alike(content)):
             return np.zeros((1, 1), dtype=np.float32)
         others, again = self._others(X, content)
         return self._evidence(X, others, _remembered(self) + len(X) - again - 1 + (len(recent) if recent else 0))
 
+    def keep_recent(self) -> None:
+        """See `FeatureGroup`; what comes again changes nothing."""
+        self.recent = RecentRecords()
+
     def remember(self, X: Any, label: Callable[[int], str]) -> None:
-        """Keep records that were judged, called as `label` says by their positions, among the `recent`."""
+        """See `FeatureGroup`."""
         X = as_table(X)
         if self.recent is not None and self.names_:
             said = np.flatnonzero(~self._blank(X))
-            self.recent.add(self._content(X)[said], self.keys(X)[said], lambda at: label(int(said[at])))
+            self.recent.add(self.content(X)[said], self.keys(X)[said], lambda at: label(int(said[at])))
 
     def _before(self, X: Table, content: Keys) -> dict[int, list[str]]:
         """By position, what those are called that said the same before these records came."""
@@ -175,7 +181,7 @@ class Copies(FeatureGroup):
     def keys(self, X: Any) -> Keys:
         """A key of each record, by all that it says and its names, shape (n,)."""
         X = as_table(X)
-        made: Keys = X.made((self, "whole"), lambda: self._whole(X, self._content(X)))
+        made: Keys = X.made((self, "whole"), lambda: self._whole(X, self.content(X)))
         return made
 
     def may_be_known(self, X: Table) -> bool:
@@ -186,7 +192,7 @@ class Copies(FeatureGroup):
     def _places(self, X: Table) -> tuple[npt.NDArray[np.bool_], Codes]:
         """Which records are remembered by what they say, and where; both (n,)."""
         made: tuple[npt.NDArray[np.bool_], Codes] = X.made(
-            (self, "places"), lambda: among(self.content_, self._content(X))
+            (self, "places"), lambda: among(self.content_, self.content(X))
         )
         return made
 
@@ -230,7 +236,7 @@ class Copies(FeatureGroup):
         itself = bool(known[0]) and (
             bool(among(self.whole_, self.keys(X))[0][0]) or all(X.isna(name)[0] for name in self.names_)
         )
-        before = sum(map(len, self._before(X, self._content(X)).values()))
+        before = sum(map(len, self._before(X, self.content(X)).values()))
         others = np.maximum(np.where(known, self.counts_[at], 0) - int(itself), 0) + before
         return np.where(self._blank(X), 0, others) if others[0] else others, min(int(itself), _remembered(self))
 
@@ -243,7 +249,7 @@ class Copies(FeatureGroup):
             found[twins, 0] = self.chance_.evidence(compared)
         else:
             keys = {name: column[twins] for name, column in self._cells(X).items()}
-            known, at = among(self.content_, self._content(X)[twins])
+            known, at = among(self.content_, self.content(X)[twins])
             alike = np.where(known, self.counts_[at], 0)
             most = np.log(self.chance_.rows + 1.0) + self.chance_.never
             found[twins, 0] = np.minimum(
@@ -267,7 +273,7 @@ class Copies(FeatureGroup):
         `X`, one of before by what it is called; None where the others are training records only.
         """
         X = as_table(X)
-        content = self._content(X)
+        content = self.content(X)
         others, _ = self._others(X, content)
         places = np.arange(len(X)) if rows is None else np.asarray(rows, dtype=np.int64)
         other = first_other(content)[places]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
 from math import inf
@@ -131,6 +131,12 @@ class FeatureGroup:
         "missing": "missing",
         "repeated": "repeated",
     }
+
+    def keep_recent(self) -> None:
+        """From now on compare with what `remember` is told of too; for groups that can."""
+
+    def remember(self, X: Any, label: Callable[[int], str]) -> None:
+        """Take in records that were judged, called as `label` says by their positions; once each, in their order."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The parameters of the constructor, by their names."""

@@ -23,10 +23,9 @@ from anomaly_detection.features.cross_fitting import BELOW, FEWEST
 from anomaly_detection.features.derived import Derived, add_derived, derived_names
 from anomaly_detection.features.evidence import NAME
 from anomaly_detection.features.fitted import require_fitted
-from anomaly_detection.features.group import FeatureSource
+from anomaly_detection.features.group import FeatureGroup, FeatureSource
 from anomaly_detection.features.kinds import PLAIN_GROUPS
 from anomaly_detection.features.pairing import MOST_PARTNERS
-from anomaly_detection.features.recent_records import RecentRecords
 from anomaly_detection.features.row_summaries import RowSummaries
 from anomaly_detection.features.sources import sources_of
 from anomaly_detection.features.units import Units
@@ -148,17 +147,23 @@ class TrainedFeatures(RowSummaries):
                     self.remembered_.restore(copies[0].keys(X), found[row : row + 1])
         return found
 
-    def keep_recent(self, recent: RecentRecords) -> None:
-        """From now on records are compared with those that `remember` adds to these."""
-        copies = self._copies()
-        if copies is not None:
-            copies[0].recent = recent
+    def keep_recent(self) -> None:
+        """From now on compare records with those that `remember` is told of too, whatever comes together."""
+        for branch, _ in self._remembering():
+            branch.keep_recent()
 
     def remember(self, extended: Table, label: Callable[[int], str]) -> None:
-        """Add records that `prepare` made to those that are compared with; `label` calls them by their positions."""
+        """Take in records that were judged, as `prepare` made them; `label` says by its position what one is called."""
+        for branch, columns in self._remembering():
+            branch.remember(extended if branch.by_name else extended.only(columns), label)
+
+    def some_alike(self, tables: Sequence[Table]) -> bool:
+        """Whether some of these tables of one row say the same, as far as copies are looked for."""
         copies = self._copies()
-        if copies is not None:
-            copies[0].remember(extended, label)
+        return copies is not None and len({int(copies[0].content(X)[0]) for X in tables}) < len(tables)
+
+    def _remembering(self) -> list[tuple[FeatureGroup, list[str]]]:
+        return [(branch, columns) for _, branch, columns in _plan(self).used if isinstance(branch, FeatureGroup)]
 
     def _copies(self) -> tuple[Copies, list[str]] | None:
         """The branch that knows records by all that they say, and its columns."""

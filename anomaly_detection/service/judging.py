@@ -69,7 +69,7 @@ class Judge:
         self.model_id, self.version = model_id, version
         self._base = detector
         self.recent = Recent()
-        detector.preprocessor.keep_recent(self.recent.records)
+        detector.preprocessor.keep_recent()
         self._judge_by(Lessons(), 0, ratio)
         self.headline = Headline.of(detector)
         self._sources: dict[str, FeatureSource] = {each.name: each for each in detector.preprocessor.feature_sources_}
@@ -163,9 +163,8 @@ class Judge:
         places = [place for place in range(len(records)) if place not in errors]
         try:
             tables = [detector.preprocessor.prepare(self.table([records[place]]))[0] for place in places]
-            # Before they are judged: they are compared with each other too.
-            for place, table in zip(places, tables, strict=True):
-                self._remember([records[place]], table)
+            if len(tables) > 1 and detector.preprocessor.some_alike(tables):
+                return self._judge_alone(records)
             features = detector.preprocessor.features_of_each(tables) if tables else np.empty((0, 0), dtype=np.float32)
             scores = detector.score_features(features) if tables else np.empty(0)
         except DataError as error:
@@ -178,6 +177,8 @@ class Judge:
             record = [records[places[at]]]
             batch = score_table(detector, self.table(record), features[at : at + 1])
             alerting[places[at]] = self._alerts(record, [0], batch)[0][1]
+        for place, table in zip(places, tables, strict=True):
+            self._remember([records[place]], table)
         return Verdicts(records, errors, alerting, _columns([(places, said)] if places else [], len(records)))
 
     def remember(self, records: Sequence[Incoming]) -> None:

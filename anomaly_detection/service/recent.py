@@ -1,4 +1,4 @@
-"""`Recent`: the records that a judge compares with, those of other processes and of before a restart too."""
+"""`Recent`: which records a judge has met, and which it has not: those of other processes and of before a restart."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, select
 
-from anomaly_detection.features.recent_records import RecentRecords
 from anomaly_detection.service.tables import models, records
 
 __all__ = ["Recent"]
@@ -20,15 +19,9 @@ _AT_ONCE = 500
 
 
 class Recent:
-    """Which records a judge has met, and the others that were kept since its model was made.
-
-    Attributes
-    ----------
-    records : RecentRecords
-    """
+    """Which records a judge has met, and the others that were kept since its model was made."""
 
     def __init__(self) -> None:
-        self.records = RecentRecords()
         self._lock = threading.Lock()
         self._read_to = 0
         self._own: set[int] = set()
