@@ -37,6 +37,7 @@ _Made = TypeVar("_Made")
 _BATCH = 64
 """Records that are judged as many are."""
 
+_NESTED = frozenset({dict, list})
 _JUDGED = (Role.NUMERIC, Role.CATEGORICAL, Role.TIMESTAMP)
 
 
@@ -314,7 +315,7 @@ class Judge:
         if len(records) == 1:
             return {name: _judgeable(name, records[0].fields.get(name)) for name in self._columns}
         fields = [record.fields for record in records]
-        return to_frame({name: [_judgeable(name, each.get(name)) for each in fields] for name in self._columns})
+        return to_frame({name: _judgeable_column(name, [each.get(name) for each in fields]) for name in self._columns})
 
     def _label(self, fields: Mapping[str, Any], place: int) -> str:
         """How reasons call a row: a number among those judged with it says little. The column is told for masks."""
@@ -336,6 +337,15 @@ class Judge:
 def _judgeable(name: str, value: Any) -> Any:
     """As `Incoming.judgeable` has it, without a dict for each record."""
     return None if isinstance(value, (dict, list)) or name in LEAKS else value
+
+
+def _judgeable_column(name: str, values: list[Any]) -> list[Any]:
+    """The same of many values."""
+    if name in LEAKS:
+        return [None] * len(values)
+    if _NESTED.isdisjoint(map(type, values)):
+        return values
+    return [_judgeable(name, value) for value in values]
 
 
 def _columns(parts: Sequence[tuple[list[int], Sequence[list[Any]]]], count: int) -> dict[str, list[Any]]:
