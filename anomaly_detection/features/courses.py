@@ -129,7 +129,7 @@ class Courses(FeatureGroup):
     }
 
     carried: list[dict[int, Course]] | None = None
-    """Of each of `followed_`, its series as they are now, where recent records are kept; no part of what was learned."""
+    """Of each of `followed_`, its series as they are now, where recent records are kept; not learned."""
 
     def __init__(self, numbers: Sequence[str] = (), dates: Sequence[str] = (), categories: Sequence[str] = ()) -> None:
         self.numbers = numbers
