@@ -67,6 +67,7 @@ class Copies(FeatureGroup):
     units: ClassVar[tuple[float, float]] = (0.0, 1.0)
     nats: ClassVar[bool] = True
     counted: ClassVar[bool] = True
+    remembers: ClassVar[bool] = True
     repeats: ClassVar[bool] = True
     by_name: ClassVar[bool] = True
 

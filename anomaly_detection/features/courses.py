@@ -120,6 +120,7 @@ class Courses(FeatureGroup):
     """
 
     counted: ClassVar[bool] = True
+    remembers: ClassVar[bool] = True
     nats: ClassVar[bool] = True
     units: ClassVar[tuple[float, float]] = (0.0, 1.0)
     titled: ClassVar[Mapping[str, str]] = {

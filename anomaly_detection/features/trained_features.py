@@ -163,7 +163,7 @@ class TrainedFeatures(RowSummaries):
         return copies is not None and len({int(copies[0].content(X)[0]) for X in tables}) < len(tables)
 
     def _remembering(self) -> list[tuple[FeatureGroup, list[str]]]:
-        return [(branch, columns) for _, branch, columns in _plan(self).used if isinstance(branch, FeatureGroup)]
+        return [(branch, columns) for _, branch, columns in _plan(self).used if getattr(branch, "remembers", False)]
 
     def _copies(self) -> tuple[Copies, list[str]] | None:
         """The branch that knows records by all that they say, and its columns."""

@@ -164,9 +164,10 @@ class Judge:
         places = [place for place in range(len(records)) if place not in errors]
         try:
             tables = [detector.preprocessor.prepare(self.table([records[place]]))[0] for place in places]
-            if len(tables) > 1 and detector.preprocessor.some_alike(tables):
-                return self._judge_alone(records)
             features = detector.preprocessor.features_of_each(tables) if tables else np.empty((0, 0), dtype=np.float32)
+            if len(tables) > 1 and detector.preprocessor.some_alike(tables):
+                # Of those that say the same the later ones are copies.
+                return self._judge_alone(records)
             scores = detector.score_features(features) if tables else np.empty(0)
         except DataError as error:
             if len(records) > 1:
