@@ -242,7 +242,7 @@ def main(arguments: list[str] | None = None) -> None:
         model.save_model(folder / "model.safetensors")
         joblib.dump(model, folder / "model.joblib")
         given = ("--model", str(folder / "model.safetensors"))
-        ways = {
+        ways: dict[str, tuple[str, ...]] = {
             "judged and kept": given,
             "judged and kept by two processes": (*given, "--workers", "2"),
             "kept": ("--learn-from", "1000000"),
