@@ -241,10 +241,10 @@ def main(arguments: list[str] | None = None) -> None:
         model = AnomalyDetectionAPI().fit(generate("classic", TRAINED, seed=1).frame)
         model.save_model(folder / "model.safetensors")
         joblib.dump(model, folder / "model.joblib")
-        given = ("--model", str(folder / "model.safetensors"))
-        ways = {
-            "judged and kept": given,
-            "judged and kept by two processes": (*given, "--workers", "2"),
+        with_model = ("--model", str(folder / "model.safetensors"))
+        ways: dict[str, tuple[str, ...]] = {
+            "judged and kept": with_model,
+            "judged and kept by two processes": (*with_model, "--workers", "2"),
             "kept": ("--learn-from", "1000000"),
         }
         found: dict[str, list[dict[str, list[float]]]] = {way: [] for way in ways}
