@@ -1,9 +1,11 @@
 """How long does the service take for a record, judged and kept, and how many does it take a second?
 
-A client in a process of its own, on loopback: one record a request, over one connection or a new one each time, by one
-client or by several at once; and batches, as NDJSON and as Arrow. Once with a model, and once without one, where
-records are only kept: the difference is what judging costs. The clients share the cores with the service. Beside it, in
-the same run, the same model behind FastAPI and joblib as people write it, which keeps nothing and tells no reasons.
+Clients in a process of their own, on loopback: one record a request, over one connection or a new one each time, by one
+client or by several at once, each as soon as it has its answer; at 300 requests a second, whose times count from when
+each was due; and batches, as NDJSON and as Arrow, one and two at a time. Once with a model, also answered by two
+processes, and once without a model, where records are only kept: the difference is what judging costs. The clients
+share the cores with the service. Beside it, in the same run, the same model behind FastAPI and joblib as people write
+it, which keeps nothing and tells no reasons.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -35,7 +38,10 @@ from anomaly_detection.data.json_values import plain
 from anomaly_detection.synthetic import generate
 from benchmarks.harness import Result, Table, machine, options, save, versions
 
-CLIENTS = 8
+CLIENTS = (8, 64)
+RATE = 300
+"""Requests a second, by as many clients as have to wait."""
+
 TRAINED = 2000
 JSON = {"Content-Type": "application/json"}
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -108,63 +114,120 @@ def send(connection: http.client.HTTPConnection, path: str, body: bytes, headers
     return json.loads(content)
 
 
-def one_client(port: int, requests: list[bytes], *, anew: bool) -> list[float]:
-    """Seconds of each request, one after the other."""
-    took = []
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    for body in requests:
-        began = time.perf_counter()
+class Client:
+    """Sends records to ``/detect`` by a plain socket, which takes next to nothing of the cores that are shared."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._socket = self._connected()
+
+    def _connected(self) -> socket.socket:
+        made = socket.create_connection(("127.0.0.1", self._port), timeout=60)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return made
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+    def send(self, body: bytes, *, anew: bool = False) -> None:
+        """One request, whose answer is read; over a connection of its own if `anew`."""
         if anew:
-            connection.close()
-        send(connection, "/detect", body, JSON)
-        took.append(time.perf_counter() - began)
-    connection.close()
-    return took
+            self._socket.close()
+            self._socket = self._connected()
+        head = f"POST /detect HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nContent-Type: application/json\r\n"
+        self._socket.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        got, length = b"", None
+        while length is None or len(got) < length:
+            part = self._socket.recv(65536)
+            got += part
+            if not part:
+                raise SystemExit(f"/detect broke off after {got.decode()}")
+            if length is None and b"\r\n\r\n" in got:
+                told, _, _ = got.partition(b"\r\n\r\n")
+                if b" 200 " not in told.split(b"\r\n")[0]:
+                    raise SystemExit(f"/detect: {got.decode()}")
+                size = next(line for line in told.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+                length = len(told) + 4 + int(size.partition(b":")[2])
 
 
-def several_clients(port: int, requests: list[bytes]) -> tuple[list[float], float]:
-    """Seconds of each request, and of all, by `CLIENTS` at once."""
-    took: list[float] = []
-    shares = [requests[i::CLIENTS] for i in range(CLIENTS)]
-    threads = [
-        threading.Thread(target=lambda part=part: took.extend(one_client(port, part, anew=False))) for part in shares
-    ]
+Sent = tuple[list[float], float]
+"""Seconds of each request, and of all."""
+
+
+def by_clients(port: int, requests: Sequence[bytes], clients: int = 1, *, anew: bool = False, rate: float = 0) -> Sent:
+    """Have requests sent by so many clients at once, as soon as one is free or, at a rate, when each is due."""
+    took, places = [0.0] * len(requests), iter(range(len(requests)))
     began = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+
+    def run() -> None:
+        client = Client(port)
+        try:
+            for place in places:
+                due = began + place / rate if rate else time.perf_counter()
+                time.sleep(max(0.0, due - time.perf_counter()))
+                client.send(requests[place], anew=anew)
+                took[place] = time.perf_counter() - due
+        finally:
+            client.close()
+
+    together(run, clients)
     return took, time.perf_counter() - began
+
+
+def together(run: Callable[[], None], count: int) -> None:
+    """Run something in so many threads, until all have ended; raises what one of them ended with."""
+    with ThreadPoolExecutor(count) as pool:
+        for done in [pool.submit(run) for _ in range(count)]:
+            done.result()
+
+
+def batches(port: int, bodies: Sequence[bytes], media: dict[str, str], clients: int) -> Sent:
+    """As `by_clients`, of batches."""
+    took, left = list[float](), iter(bodies)
+
+    def run() -> None:
+        for body in left:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+            before = time.perf_counter()
+            send(connection, BATCH, body, media)
+            took.append(time.perf_counter() - before)
+            connection.close()
+
+    began = time.perf_counter()
+    together(run, clients)
+    return took, time.perf_counter() - began
+
+
+def cpu_of(process: psutil.Process) -> float:
+    """Seconds of processor time of the service, and of what it started."""
+    return sum(sum(each.cpu_times()[:2]) for each in (process, *process.children(recursive=True)))
 
 
 def measured(port: int, process: psutil.Process, count: int, batch: int, seed: int) -> dict[str, list[float]]:
     """Of each way to send: p50 and p99 in ms, requests or records a second, CPU of the service for each in us."""
-    requests = bodies(3 * count, seed)
-    one_client(port, requests[:20], anew=False)
+    made = bodies(8 * count, seed)
+    by_clients(port, made[:20])
     found: dict[str, list[float]] = {}
 
-    def note(name: str, took: list[float], seconds: float, records: int, cpu: float) -> None:
+    def note(name: str, records: int, send: Callable[[], Sent]) -> None:
+        before = cpu_of(process)
+        took, seconds = send()
         p50, p99 = np.quantile(took, (0.5, 0.99)) * 1e3
-        found[name] = [float(p50), float(p99), records / seconds, 1e6 * cpu / records]
+        found[name] = [float(p50), float(p99), records / seconds, 1e6 * (cpu_of(process) - before) / records]
 
-    for name, part in (("kept connection", requests[:count]), ("a new connection each", requests[count : 2 * count])):
-        before = sum(process.cpu_times()[:2])
-        took = one_client(port, part, anew="new" in name)
-        note(f"one client, {name}", took, sum(took), count, sum(process.cpu_times()[:2]) - before)
-    before = sum(process.cpu_times()[:2])
-    took, seconds = several_clients(port, requests[2 * count :])
-    note(f"{CLIENTS} clients", took, seconds, count, sum(process.cpu_times()[:2]) - before)
+    parts = (made[:count], made[count : 2 * count], made[2 * count : 4 * count], made[4 * count :])
+    note("one client, kept connection", count, lambda: by_clients(port, parts[0]))
+    note("one client, a new connection each", count, lambda: by_clients(port, parts[1], anew=True))
+    note(f"{RATE} a second", 2 * count, lambda: by_clients(port, parts[2], 16, rate=RATE))
+    for clients in CLIENTS:
+        note(f"{clients} clients", 4 * count, partial(by_clients, port, parts[3], clients))
     if not batch:
         return found
-    for place, (kind, media) in enumerate((("NDJSON", NDJSON), ("Arrow", ARROW))):
-        body = batch_of(batch, seed + 1 + place, kind)
-        before = sum(process.cpu_times()[:2])
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-        began = time.perf_counter()
-        send(connection, BATCH, body, media)
-        seconds = time.perf_counter() - began
-        connection.close()
-        note(f"a batch of {batch:,}, {kind}", [seconds], seconds, batch, sum(process.cpu_times()[:2]) - before)
+    for kind, media in (("NDJSON", NDJSON), ("Arrow", ARROW)):
+        sent = [batch_of(batch, seed + len(found) + i, kind) for i in range(3)]
+        note(f"a batch of {batch:,}, {kind}", batch, partial(batches, port, sent[:1], media, 1))
+        note(f"two batches of {batch:,}, {kind}", 2 * batch, partial(batches, port, sent[1:], media, 2))
     return found
 
 
@@ -172,24 +235,26 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the benchmark."""
     chosen = options("service", __doc__).parse_args(arguments)
     here = machine()
-    count, batch, repeats = (20, 200, 1) if chosen.quick else (400, 10_000, chosen.repeats)
-    found: dict[str, list[dict[str, list[float]]]] = {"judged and kept": [], "kept": []}
+    count, batch, repeats = (20, 200, 1) if chosen.quick else (300, 10_000, chosen.repeats)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = AnomalyDetectionAPI().fit(generate("classic", TRAINED, seed=1).frame)
         model.save_model(folder / "model.safetensors")
         joblib.dump(model, folder / "model.joblib")
-        ways = {
-            "judged and kept": ("--model", str(folder / "model.safetensors")),
+        with_model = ("--model", str(folder / "model.safetensors"))
+        ways: dict[str, tuple[str, ...]] = {
+            "judged and kept": with_model,
+            "judged and kept by two processes": (*with_model, "--workers", "2"),
             "kept": ("--learn-from", "1000000"),
         }
+        found: dict[str, list[dict[str, list[float]]]] = {way: [] for way in ways}
         for number in range(repeats):
             for way, given in ways.items():
                 with service(folder / way, *given) as (port, process):
-                    found[way].append(measured(port, process, count, batch, 10 * number + 2))
+                    found[way].append(measured(port, process, count, batch, 20 * number + 2))
             if find_spec("fastapi") is not None:
                 with peer(folder / "model.joblib") as (port, process):
-                    found.setdefault(PEER, []).append(measured(port, process, count, 0, 10 * number + 2))
+                    found.setdefault(PEER, []).append(measured(port, process, count, 0, 20 * number + 2))
     rows = []
     for way, runs in found.items():
         for how in runs[0]:

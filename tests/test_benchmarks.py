@@ -469,7 +469,7 @@ def test_service_measures_each_way_to_send(tmp_path: Path) -> None:
     service.main(["--quick", "--output", str(tmp_path)])
     saved = json.loads((tmp_path / "results" / "service.json").read_text("utf-8"))
     (table,) = saved["tables"]
-    assert len(table["rows"]) == 10 + 3 * (find_spec("fastapi") is not None)
+    assert len(table["rows"]) == 27 + 5 * (find_spec("fastapi") is not None)
     for runs in saved["measurements"].values():
         for *times, cpu in runs[0].values():
             assert all(value > 0 for value in times)

@@ -63,6 +63,33 @@ def test_any_number_of_records_has_the_features_of_the_plain_way(name: str) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["history", "classic", "realistic"])
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.filterwarnings("ignore::anomaly_detection.data.cleaning.FormWarning")
+def test_records_that_do_not_belong_together_have_the_features_of_each_by_itself(name: str, compiled: bool) -> None:
+    features = fitted(name).preprocessor
+    known, new = tables(name)
+    rows = pd.concat([new.head(60), known.head(20), new.head(3)], ignore_index=True)
+    given = [row for row in rows.to_dict("records") if is_read(features, row)]
+    with only(compiled):
+        one = [features.prepare(row)[0] for row in given]
+        alone = np.vstack([features.transform(row) for row in given])
+        for size in SIZES:
+            assert same(features.features_of_each(one[:size]), alone[:size]), size
+        # Those that come together are judged by each other too.
+        assert not same(features.transform(pd.DataFrame(given)), alone)
+
+
+def is_read(features: Any, record: dict[str, Any]) -> bool:
+    """Whether a record can be read by itself."""
+    try:
+        features.prepare(record)
+    except DataError:
+        return False
+    return True
+
+
+@pytest.mark.slow
 def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("anomaly_detection.features.trained_features._FEW", 100)
     monkeypatch.setattr("anomaly_detection.features.compiled.features._ROWS_OF_A_TASK", 70)

@@ -226,3 +226,27 @@ def test_alerts_are_counted_as_the_protocol_says() -> None:
         later[300:] = 0.0
         one, other = (score(Readings("", times, each)) for each in (values, later))
         assert np.array_equal(one[:300], other[:300])
+
+
+def test_series_are_carried_on_where_recent_records_are_kept() -> None:
+    parts = [frame_of(*hourly(40, seed), f"S{seed}") for seed in range(3)]
+    parts[1]["temperature"] += 40.0
+    frame = pd.concat(parts)
+    frame = frame.sort_values(["at", "sensor"], kind="stable").reset_index(drop=True)
+    learned, later = frame[:2400], frame[2400:].reset_index(drop=True)
+    preprocessor = AnomalyDetectionAPI(seed=0).fit(learned).detector.preprocessor
+    courses = preprocessor.named_transformers_["courses"]
+    columns = [*courses.feature_names_in_]
+    tables = [preprocessor.prepare(later[row : row + 1])[0].only(columns) for row in range(len(later))]
+    expected = courses.features_of(preprocessor.prepare(later)[0].only(columns))
+    courses.keep_recent()
+    one_by_one = []
+    for table in tables:
+        one_by_one.append(courses.features_of(table))
+        courses.remember(table, str)
+        # What comes again, or too late, changes nothing.
+        courses.remember(table, str)
+        courses.remember(tables[0], str)
+    assert expected.any()
+    # By the first reading of each series, a batch does not know whether some were left out.
+    assert np.array_equal(np.vstack(one_by_one)[3:], expected[3:])

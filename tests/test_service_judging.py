@@ -57,7 +57,7 @@ def test_any_json_is_answered_with_a_verdict_or_a_sentence(client: TestClient, d
 
 def verdict(judge: Judge, record: dict[str, Any]) -> Any:
     (found,) = judge.judge([Incoming.of(record)])
-    return found.alert and (found.alert.score, found.alert.sentence)
+    return found.verdict, found.alert and found.alert.sentence
 
 
 def test_threads_judge_as_one_does(judge: Judge) -> None:

@@ -42,7 +42,7 @@ def usual_ones(service: Service, count: int) -> list[dict[str, Any]]:
     """Records that are no alerts."""
     judge = service.judge("default")
     assert judge is not None
-    found = (record for record in simulated(100) if judge.judge([Incoming.of(record)])[0].alert.is_alert is False)
+    found = (record for record in simulated(100) if judge.judge([Incoming.of(record)])[0].verdict.is_alert is False)
     return [record for record, _ in zip(found, range(count), strict=False)]
 
 

@@ -18,7 +18,7 @@ from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.keeping import keep
 from anomaly_detection.service.streams import open_stream
 from anomaly_detection.service.tables import records
-from anomaly_detection.service.verdicts import VERDICT, Verdicts
+from anomaly_detection.service.verdicts import VERDICT, Verdict, Verdicts
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +54,27 @@ def test_columns_say_what_each_verdict_says(judge: Judge, sent: list[object]) ->
         assert each.incoming.fields == Incoming.of(sent[place]).fields
         assert (each.state, each.error) == (found.states[place], found.errors.get(place, ""))
         for name, column in zip(VERDICT, found.columns(), strict=True):
-            assert column[place] == (None if each.alert is None else getattr(each.alert, name))
-        if each.alert is not None and each.alert.is_alert:
+            assert column[place] == (None if each.verdict is None else getattr(each.verdict, name))
+        if each.verdict is not None and each.verdict.is_alert:
             assert each.cause is not None
+            assert each.alert is not None
             assert each.alert.reasons
+            assert Verdict.of(each.alert) == each.verdict
     assert [each.state for each in found[1:3]] == found.states[1:3]
     assert found[-1].incoming is found.incoming[-1]
+
+
+@pytest.mark.parametrize("sent", [MIXED, MIXED[:20], MIXED[20:23], [*MIXED, "", {"temperature": "warm"}, *MIXED]])
+def test_those_that_come_at_the_same_time_are_judged_as_each_alone(judge: Judge, sent: list[object]) -> None:
+    records = [Incoming.of(each) for each in sent]
+    found, alone = judge.judge_each(records), Verdicts.joined([judge.judge([each]) for each in records])
+    assert found.columns() == alone.columns()
+    assert (found.states, dict(found.errors)) == (alone.states, dict(alone.errors))
+    assert list(found.alerting) == list(alone.alerting)
+    for place, each in found.alerting.items():
+        other = alone.alerting[place]
+        assert (each.verdict, each.cause.text, each.amount) == (other.verdict, other.cause.text, other.amount)
+        assert each.alert.sentence == other.alert.sentence
 
 
 def test_chosen_verdicts_are_those_of_all(judge: Judge) -> None:
@@ -149,7 +164,7 @@ def test_kept_rows_are_those_of_the_verdicts(database: Database, judge: Judge) -
         assert (row["state"], row["error"] or "") == (each.state, each.error)
         assert row["alert_id"] == alert_id
         for name in VERDICT:
-            assert row[name] == (None if each.alert is None else getattr(each.alert, name))
+            assert row[name] == (None if each.verdict is None else getattr(each.verdict, name))
     # The same record is one alert.
     assert second.alert_ids[20] == second.alert_ids[25] is not None
     assert (stream_now.waiting, stream_now.judged, stream_now.refused) == (

@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 MISSING_LEVEL = "(missing)"
+_FEW_TIMES = 10
 _MOST_MADE = 1_000
 """Of a column for several models and columns of the same name."""
 
@@ -343,7 +344,10 @@ def _python_values(column: Any) -> list[Any]:
     if isinstance(column, Coded):
         return column.objects().tolist()
     if column.dtype.kind == "M":
-        return [pd.Timestamp(moment) for moment in column]
+        # An index costs as much as some ten times do by themselves.
+        return (
+            [pd.Timestamp(moment) for moment in column] if len(column) < _FEW_TIMES else list(pd.DatetimeIndex(column))
+        )
     return list(column.tolist())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isclose, isfinite
 from typing import Any
@@ -102,7 +102,8 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the explanation as plain JSON-able values."""
-        result: dict[str, Any] = plain(asdict(self))
+        # `asdict` would copy every value first.
+        result: dict[str, Any] = plain({**vars(self), "contributions": [vars(each) for each in self.contributions]})
         return result
 
 

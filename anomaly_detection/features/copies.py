@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,6 +25,7 @@ from anomaly_detection.features.coincidences import (
 )
 from anomaly_detection.features.commonness import Commonness, learn_commonness
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
+from anomaly_detection.features.recent_records import RecentRecords
 
 __all__ = ["Copies"]
 
@@ -40,8 +41,9 @@ _NEVER, _SELDOM = 6.0, 0.01
 class Copies(FeatureGroup):
     """Evidence in nats that a record is a copy: it agrees with another in every column but those that name a record.
 
-    A copy may be of a training record (the last 100,000 are remembered) or of one that comes with it. A training record
-    that comes again, alike in its names too or without any, is itself. How often records agree by chance is learned
+    A copy may be of a training record (the last 100,000 are remembered), of one that comes with it, or of one that was
+    judged before, where these are kept (`recent`). A record that comes again, alike in its names too or without any, is
+    itself. How often records agree by chance is learned
     from the training records and grows with how many a record is compared with: so the more come together, the less two
     that agree prove. Where some training records have twins, records of common cells have them oftener (`Commonness`);
     else one has no more than all (`Chance`). A record without any value is a copy of none.
@@ -59,10 +61,13 @@ class Copies(FeatureGroup):
     """
 
     commonness_: Commonness | None = None
+    recent: RecentRecords | None = None
+    """What was judged since the training, where somebody keeps it; no part of what was learned."""
 
     units: ClassVar[tuple[float, float]] = (0.0, 1.0)
     nats: ClassVar[bool] = True
     counted: ClassVar[bool] = True
+    remembers: ClassVar[bool] = True
     repeats: ClassVar[bool] = True
     by_name: ClassVar[bool] = True
 
@@ -82,7 +87,7 @@ class Copies(FeatureGroup):
     def _learn(self, X: Table) -> Codes:
         X = self._seen(X)
         self.names_ = [name for name in self.names if _names_records(X.objects(name))]
-        cells, content = self._cells(X), self._content(X)
+        cells, content = self._cells(X), self.content(X)
         others = np.where(self._blank(X), 0, repeats_of(content))
         apart = float(np.prod([agreement(keys) for keys in cells.values()]))
         self.chance_ = Chance(int((others > 0).sum()), len(X), len(X) - 1.0, max(apart, 1e-300), _NEVER, _SELDOM)
@@ -99,7 +104,9 @@ class Copies(FeatureGroup):
     def _said(self) -> list[str]:
         return [str(name) for name in self.feature_names_in_ if name not in self.names_]
 
-    def _content(self, X: Table) -> Keys:
+    def content(self, X: Table) -> Keys:
+        """A key of what each record says besides the names of records, shape (n,)."""
+
         # Once for the evidence and for the keys of the same records.
         def make() -> Keys:
             unnamed: Keys = X.made(self.unnamed, lambda: combined(keys_by_column(X, self.unnamed_columns), len(X)))
@@ -137,15 +144,45 @@ class Copies(FeatureGroup):
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The evidence in nats, shape (n, 1); 0 for a record without a twin."""
-        if len(X) == 1 and not self._places(X)[0][0]:
+        content, recent = self.content(X), self.recent
+        if len(X) == 1 and not self._places(X)[0][0] and not (recent and recent.alike(content)):
             return np.zeros((1, 1), dtype=np.float32)
-        others, again = self._others(X, self._content(X))
-        return self._evidence(X, others, _remembered(self) + len(X) - again - 1)
+        others, again = self._others(X, content)
+        return self._evidence(X, others, _remembered(self) + len(X) - again - 1 + (len(recent) if recent else 0))
+
+    def keep_recent(self) -> None:
+        """See `FeatureGroup`; what comes again changes nothing."""
+        self.recent = RecentRecords()
+
+    def remember(self, X: Any, label: Callable[[int], str]) -> None:
+        """See `FeatureGroup`."""
+        X = as_table(X)
+        if self.recent is not None and self.names_:
+            said = np.flatnonzero(~self._blank(X))
+            self.recent.add(self.content(X)[said], self.keys(X)[said], lambda at: label(int(said[at])))
+
+    def _before(self, X: Table, content: Keys) -> dict[int, list[str]]:
+        """By position, what those are called that said the same before these records came."""
+        recent = self.recent
+        places = recent.alike(content) if recent else []
+        if recent is None or not places:
+            return {}
+        whole = self.keys(X)
+        nameless = np.logical_and.reduce([X.isna(name) for name in self.names_])
+        found: dict[int, list[str]] = {}
+        for at in places:
+            if nameless[at]:
+                continue
+            # Those that come together are compared with each other.
+            together = whole[content == content[at]].tolist()
+            if others := recent.others(int(content[at]), together):
+                found[at] = others
+        return found
 
     def keys(self, X: Any) -> Keys:
         """A key of each record, by all that it says and its names, shape (n,)."""
         X = as_table(X)
-        made: Keys = X.made((self, "whole"), lambda: self._whole(X, self._content(X)))
+        made: Keys = X.made((self, "whole"), lambda: self._whole(X, self.content(X)))
         return made
 
     def may_be_known(self, X: Table) -> bool:
@@ -156,7 +193,7 @@ class Copies(FeatureGroup):
     def _places(self, X: Table) -> tuple[npt.NDArray[np.bool_], Codes]:
         """Which records are remembered by what they say, and where; both (n,)."""
         made: tuple[npt.NDArray[np.bool_], Codes] = X.made(
-            (self, "places"), lambda: among(self.content_, self._content(X))
+            (self, "places"), lambda: among(self.content_, self.content(X))
         )
         return made
 
@@ -176,10 +213,12 @@ class Copies(FeatureGroup):
         return nameless | (found & among(self.whole_, self.keys(X))[0])
 
     def _others(self, X: Table, content: Keys) -> tuple[Codes, int]:
-        """How many other records, here or among the training records, say the same; how many come again."""
+        """How many other records, here, before or among the training records, say the same; how many come again."""
         if len(X) == 1:
             return self._others_of_one(X)
         here = repeats_of(content)
+        for place, labels in self._before(X, content).items():
+            here[place] += len(labels)
         known, at = self._places(X)
         before = np.where(known, self.counts_[at], 0)
         itself = self._itself(X)
@@ -194,9 +233,12 @@ class Copies(FeatureGroup):
 
     def _others_of_one(self, X: Table) -> tuple[Codes, int]:
         """`_others` of a record that comes alone."""
-        _, at = self._places(X)
-        itself = bool(among(self.whole_, self.keys(X))[0][0]) or all(X.isna(name)[0] for name in self.names_)
-        others = np.maximum(self.counts_[at] - int(itself), 0)
+        known, at = self._places(X)
+        itself = bool(known[0]) and (
+            bool(among(self.whole_, self.keys(X))[0][0]) or all(X.isna(name)[0] for name in self.names_)
+        )
+        before = sum(map(len, self._before(X, self.content(X)).values()))
+        others = np.maximum(np.where(known, self.counts_[at], 0) - int(itself), 0) + before
         return np.where(self._blank(X), 0, others) if others[0] else others, min(int(itself), _remembered(self))
 
     def _evidence(self, X: Table, others: Codes, compared: int) -> npt.NDArray[np.float32]:
@@ -208,7 +250,7 @@ class Copies(FeatureGroup):
             found[twins, 0] = self.chance_.evidence(compared)
         else:
             keys = {name: column[twins] for name, column in self._cells(X).items()}
-            known, at = among(self.content_, self._content(X)[twins])
+            known, at = among(self.content_, self.content(X)[twins])
             alike = np.where(known, self.counts_[at], 0)
             most = np.log(self.chance_.rows + 1.0) + self.chance_.never
             found[twins, 0] = np.minimum(
@@ -229,14 +271,18 @@ class Copies(FeatureGroup):
         """Return how many others say the same, and which row of `X` is the first of them; both (n, 1).
 
         `rows` are the positions of those to tell of, among all of `X`; all if not given. A row is told by the index of
-        `X`; None where the others are training records only.
+        `X`, one of before by what it is called; None where the others are training records only.
         """
         X = as_table(X)
-        content = self._content(X)
+        content = self.content(X)
         others, _ = self._others(X, content)
         places = np.arange(len(X)) if rows is None else np.asarray(rows, dtype=np.int64)
         other = first_other(content)[places]
         told = labels_at(X.labels, np.where(others[places] > 0, other, -1))
+        before = self._before(X, content)
+        for at, place in enumerate(places.tolist()):
+            if told[at] is None and place in before:
+                told[at] = before[place][0]
         return others[places].astype(object)[:, None], told[:, None]
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -25,6 +25,7 @@ Codes = npt.NDArray[np.int64]
 _FEWEST_A_SERIES = 200
 _REGULAR = 0.8
 _GAP = NAMES.index("gap")
+_LAST = 4  # of a course's counts: the time of the last reading
 
 
 @dataclass(frozen=True)
@@ -55,25 +56,43 @@ class Followed:
     tails: Floats
     counts: Floats
 
-    def judged(self, X: Table) -> Judged:
+    def judged(self, X: Table, carried: Mapping[int, Course] | None = None) -> Judged:
         """What is said of each record by those before it of its series, and by the training records if all are older.
 
-        How long it was until the first one says nothing of the series.
+        Where series were `carried` on, by all that was told of; then how long it was until the first record counts too.
+        Else that says nothing of the series.
         """
         n = len(X)
         nats, told = np.zeros((n, len(NAMES))), np.full((n, len(NAMES), 2), np.nan)
         times, values = days_of(X[self.time]), bounded(X[self.column])
         for code, rows in _series(X, self.by, self.levels, times):
-            course = self._course(code, float(times[rows[0]]))
+            course = self._course(code, float(times[rows[0]]), carried or {})
             found = course.follow(times[rows], values[rows])
-            found.nats[0, _GAP] = 0.0
+            if not carried or code not in carried:
+                found.nats[0, _GAP] = 0.0
             nats[rows], told[rows] = found.nats, found.told
         return Judged(nats, told, self.between)
 
-    def _course(self, code: int, first: float) -> Course:
-        """Of a series, from the training records on or, if these reach beyond its first reading, from nothing."""
+    def carry_on(self, X: Table, carried: dict[int, Course]) -> None:
+        """Follow the series of the training records through records that come later."""
+        times, values = days_of(X[self.time]), bounded(X[self.column])
+        for code, rows in _series(X, self.by, self.levels, times):
+            course = carried.get(code) or self._course(code, float(times[rows[-1]]), {})
+            later = rows[times[rows] > course.counts[_LAST]]
+            if not 0 <= code < len(self.counts) or not len(later):
+                continue
+            # A copy: another thread may be following it.
+            course = course.copy()
+            course.follow(times[later], values[later])
+            carried[code] = course
+
+    def _course(self, code: int, first: float, carried: Mapping[int, Course]) -> Course:
+        """Of a series, from what is known on or, if that reaches beyond its first reading, from nothing."""
         made = Course(self.between)
-        if 0 <= code < len(self.counts) and self.counts[code, 0] > 0 and first > self.counts[code, 4]:
+        known = carried.get(code)
+        if known is not None:
+            return known.copy() if first > known.counts[_LAST] else made
+        if 0 <= code < len(self.counts) and self.counts[code, 0] > 0 and first > self.counts[code, _LAST]:
             made.cells, made.tails, made.counts = (each[code].copy() for each in (self.cells, self.tails, self.counts))
         return made
 
@@ -92,7 +111,8 @@ class Courses(FeatureGroup):
     """Evidence in nats that a record falls out of its own series' past, see `Course`.
 
     For numbers that the rows around foretell, in records with a regular time, of all or of each level of a category.
-    A record is judged by those before it alone, which it came with, and by the training records before them.
+    A record is judged by those before it alone, which it came with, and by the training records before them or, where
+    recent ones are kept, by all since the training.
 
     Parameters
     ----------
@@ -100,6 +120,7 @@ class Courses(FeatureGroup):
     """
 
     counted: ClassVar[bool] = True
+    remembers: ClassVar[bool] = True
     nats: ClassVar[bool] = True
     units: ClassVar[tuple[float, float]] = (0.0, 1.0)
     titled: ClassVar[Mapping[str, str]] = {
@@ -107,6 +128,9 @@ class Courses(FeatureGroup):
         "low": "below its own course",
         "repeated": "not moving",
     }
+
+    carried: list[dict[int, Course]] | None = None
+    """Of each of `followed_`, its series as they are now, where recent records are kept; not learned."""
 
     def __init__(self, numbers: Sequence[str] = (), dates: Sequence[str] = (), categories: Sequence[str] = ()) -> None:
         self.numbers = numbers
@@ -139,8 +163,19 @@ class Courses(FeatureGroup):
 
     def _judged(self, X: Table, place: int) -> Judged:
         # Reasons are told of the same records.
-        made: Judged = X.made((self, place), lambda: self.followed_[place].judged(X))
+        carried = None if self.carried is None else self.carried[place]
+        made: Judged = X.made((self, place), lambda: self.followed_[place].judged(X, carried))
         return made
+
+    def keep_recent(self) -> None:
+        """See `FeatureGroup`; records that are no later than those before them of their series change nothing."""
+        self.carried = [{} for _ in self.followed_]
+
+    def remember(self, X: Any, label: Callable[[int], str]) -> None:
+        """See `FeatureGroup`."""
+        X = as_table(X)
+        for one, carried in zip(self.followed_, self.carried or (), strict=False):
+            one.carry_on(X, carried)
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<column> beside its own past`` for each."""

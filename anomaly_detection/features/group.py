@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
 from math import inf
@@ -100,6 +100,8 @@ class FeatureGroup:
         Whether values depend on which records come together.
     repeats : bool
         Whether they tell that other records say the same.
+    remembers : bool
+        Whether `remember` has a use.
     nats : bool
         Whether values are evidence in nats (`Evidence`) already.
     by_name : bool
@@ -120,6 +122,7 @@ class FeatureGroup:
     beside: ClassVar[bool] = False
     counted: ClassVar[bool] = False
     repeats: ClassVar[bool] = False
+    remembers: ClassVar[bool] = False
     nats: ClassVar[bool] = False
     by_name: ClassVar[bool] = False
     weighed: ClassVar[bool] = True
@@ -131,6 +134,12 @@ class FeatureGroup:
         "missing": "missing",
         "repeated": "repeated",
     }
+
+    def keep_recent(self) -> None:
+        """From now on compare with what `remember` is told of too."""
+
+    def remember(self, X: Any, label: Callable[[int], str]) -> None:
+        """Take in records that were judged, called as `label` says by their positions; once each, in their order."""
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The parameters of the constructor, by their names."""

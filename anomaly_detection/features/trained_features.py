@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from anomaly_detection.features.cross_fitting import BELOW, FEWEST
 from anomaly_detection.features.derived import Derived, add_derived, derived_names
 from anomaly_detection.features.evidence import NAME
 from anomaly_detection.features.fitted import require_fitted
-from anomaly_detection.features.group import FeatureSource
+from anomaly_detection.features.group import FeatureGroup, FeatureSource
 from anomaly_detection.features.kinds import PLAIN_GROUPS
 from anomaly_detection.features.pairing import MOST_PARTNERS
 from anomaly_detection.features.row_summaries import RowSummaries
@@ -118,6 +118,8 @@ class TrainedFeatures(RowSummaries):
     def features_of(self, extended: Any) -> npt.NDArray[np.float32]:
         """Return the features of records that `prepare` or `extend` made; training records have theirs again."""
         extended = as_table(extended)
+        if len(extended) == 1:
+            return self.features_of_each([extended])
         if by_compiled_code(len(extended)):
             # Threads over rows; below, they cost more than they save.
             n_threads = 1 if len(extended) < _FEW else threads(self.n_jobs, type(self).__name__)
@@ -128,9 +130,40 @@ class TrainedFeatures(RowSummaries):
         copies = self._copies()
         if self.remembered_ is None or copies is None:
             return found
-        if len(extended) == 1 and not copies[0].may_be_known(extended):
-            return found
         return self.remembered_.restore(copies[0].keys(extended), found)
+
+    def features_of_each(self, tables: Sequence[Table]) -> npt.NDArray[np.float32]:
+        """Return what `features_of` gives for each of some tables of one row, shape (n, n_features), at once."""
+        if by_compiled_code(len(tables)):
+            found = _compiled(self).of_each(tables)
+            self._append_summary(found, 1)
+        else:
+            blocks = [self._of_branches("features_of", X) for X in tables]
+            found = np.vstack([self.summarise(one[:, self.kept_]) for one in blocks])
+        copies = self._copies()
+        if self.remembered_ is not None and copies is not None:
+            for row, X in enumerate(tables):
+                if copies[0].may_be_known(X):
+                    self.remembered_.restore(copies[0].keys(X), found[row : row + 1])
+        return found
+
+    def keep_recent(self) -> None:
+        """From now on compare records with those that `remember` is told of too, whatever comes together."""
+        for branch, _ in self._remembering():
+            branch.keep_recent()
+
+    def remember(self, extended: Table, label: Callable[[int], str]) -> None:
+        """Take in records that were judged, as `prepare` made them; `label` says by its position what one is called."""
+        for branch, columns in self._remembering():
+            branch.remember(extended if branch.by_name else extended.only(columns), label)
+
+    def some_alike(self, tables: Sequence[Table]) -> bool:
+        """Whether some of these tables of one row say the same, as far as copies are looked for."""
+        copies = self._copies()
+        return copies is not None and len({int(copies[0].content(X)[0]) for X in tables}) < len(tables)
+
+    def _remembering(self) -> list[tuple[FeatureGroup, list[str]]]:
+        return [(branch, columns) for _, branch, columns in _plan(self).used if getattr(branch, "remembers", False)]
 
     def _copies(self) -> tuple[Copies, list[str]] | None:
         """The branch that knows records by all that they say, and its columns."""

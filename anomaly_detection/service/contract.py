@@ -95,8 +95,8 @@ def _result(each: Judged, record_id: int, alert_id: int | None, learning: str) -
     A client of this contract calculates with the score, so that it is a number also where nothing was judged.
     """
     echoed = {name: each.incoming.fields[name] for name in _ECHOED if each.incoming.fields.get(name)}
-    alert = each.alert
-    if alert is None:
+    verdict = each.verdict
+    if verdict is None:
         return {
             "is_anomaly": False,
             "anomaly_score": 0.0,
@@ -107,18 +107,17 @@ def _result(each: Judged, record_id: int, alert_id: int | None, learning: str) -
             "alert_id": None,
             **echoed,
         }
-    assert alert.severity is not None
-    assert alert.risk_level is not None
+    alert = each.alert
     return {
-        "is_anomaly": alert.is_alert,
-        "anomaly_score": alert.severity / 100,
-        "risk_level": alert.risk_level.upper(),
+        "is_anomaly": verdict.is_alert,
+        "anomaly_score": verdict.severity / 100,
+        "risk_level": verdict.risk_level.upper(),
         "judged": True,
-        "confidence": alert.confidence,
-        "severity": alert.severity,
-        "p_value": alert.p_value,
-        "explanation": alert.sentence,
-        "reasons": [{"text": reason.text, "share": reason.share} for reason in alert.reasons],
+        "confidence": verdict.confidence,
+        "severity": verdict.severity,
+        "p_value": verdict.p_value,
+        "explanation": "" if alert is None else alert.sentence,
+        "reasons": [] if alert is None else [{"text": each.text, "share": each.share} for each in alert.reasons],
         "record_id": record_id,
         "alert_id": alert_id,
         **echoed,

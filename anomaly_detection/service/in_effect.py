@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import orjson
 from sqlalchemy import RowMapping
 
 from anomaly_detection.features.lessons import Lessons
 from anomaly_detection.service.database import Database
+from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.lessons import lessons_of
 from anomaly_detection.service.stream_settings import StreamSettings
 
-__all__ = ["judge_in_effect"]
+__all__ = ["compare_with_recent", "judge_in_effect"]
 
 
 def judge_in_effect(database: Database, models_dir: Path, row: RowMapping, before: Judge | None = None) -> Judge:
@@ -28,3 +30,11 @@ def judge_in_effect(database: Database, models_dir: Path, row: RowMapping, befor
         with database.reading() as connection:
             lessons = lessons_of(connection, row["stream_id"])
     return before.again(lessons, taught, ratio)
+
+
+def compare_with_recent(database: Database, stream_id: int, judge: Judge) -> Judge:
+    """Have a judge compare with what its stream has got since its model was made, from other processes too."""
+    with database.reading() as connection:
+        missing = judge.recent.missing(connection, stream_id, judge.model_id)
+    judge.remember([Incoming(orjson.loads(body)) for body in missing])
+    return judge

@@ -44,7 +44,7 @@ class Incoming:
         """
         if not isinstance(value, dict):
             return cls({"value": value}, "A record must be an object of names and values.")
-        fields = dict(value)
+        fields = dict(value) if "data" in value else value
         # Each field is moved once, however deep it is.
         while isinstance(inner := fields.get("data"), dict):
             del fields["data"]
@@ -74,9 +74,11 @@ class Incoming:
     @property
     def sent_id(self) -> str | None:
         """How its sender calls it, if it says so."""
-        found = (self.fields.get(name) for name in _NAMING)
-        named = next((each for each in found if isinstance(each, (str, int)) and str(each).strip()), None)
-        return None if named is None else without_nul(str(named))[:_LONGEST_ID]
+        for name in _NAMING:
+            value = self.fields.get(name)
+            if value is not None and isinstance(value, (str, int)) and str(value).strip():
+                return without_nul(str(value))[:_LONGEST_ID]
+        return None
 
 
 def without_nul(text: str) -> str:

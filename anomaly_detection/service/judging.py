@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.alerts.causes import cause_of_each
 from anomaly_detection.alerts.headline import Headline
@@ -21,6 +20,7 @@ from anomaly_detection.calibration.p_values import risk_level
 from anomaly_detection.calibration.thresholds import Contamination
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.schema import Role
+from anomaly_detection.data.table import Table
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
 from anomaly_detection.explain.wording import short
@@ -28,7 +28,8 @@ from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.lessons import Lessons
 from anomaly_detection.model_files.persistence import load_detector
 from anomaly_detection.service.incoming import LEAKS, Incoming
-from anomaly_detection.service.verdicts import VERDICT, Judged, Verdicts
+from anomaly_detection.service.recent import Recent
+from anomaly_detection.service.verdicts import VERDICT, Judged, Verdict, Verdicts
 
 __all__ = ["Extracted", "Judge", "with_ratio"]
 
@@ -36,6 +37,7 @@ _Made = TypeVar("_Made")
 _BATCH = 64
 """Records that are judged as many are."""
 
+_NESTED = frozenset({dict, list})
 _JUDGED = (Role.NUMERIC, Role.CATEGORICAL, Role.TIMESTAMP)
 
 
@@ -67,6 +69,8 @@ class Judge:
     def __init__(self, detector: Detector, model_id: int, version: int, ratio: float | None = None) -> None:
         self.model_id, self.version = model_id, version
         self._base = detector
+        self.recent = Recent()
+        detector.preprocessor.keep_recent()
         self._judge_by(Lessons(), 0, ratio)
         self.headline = Headline.of(detector)
         self._sources: dict[str, FeatureSource] = {each.name: each for each in detector.preprocessor.feature_sources_}
@@ -142,13 +146,69 @@ class Judge:
 
     def judge(self, records: Sequence[Incoming]) -> Verdicts:
         """Judge records that came together; one that cannot be judged does not hinder the others."""
+        if len(records) == 1:
+            return self.judge_each(records)
         parts, errors = self._parts(records, lambda table: score_table(self.detector, table))
         alerting = dict(sorted(each for part in parts for each in self._alerts(records, *part)))
-        homes = {place: (batch, at) for places, batch in parts for at, place in enumerate(places)}
-        if len(records) == 1 and parts:
-            # Its verdict is asked for as a whole anyway.
-            return Verdicts.of([alerting.get(0) or Judged(records[0], _plain(*homes[0]))])
-        return Verdicts(records, errors, alerting, _columns(parts, len(records)), lambda place: _plain(*homes[place]))
+        for places, batch in parts:
+            self._remember([records[place] for place in places], batch.table)
+        said = [(places, self._said(batch.scores, batch.threshold)) for places, batch in parts]
+        return Verdicts(records, errors, alerting, _columns(said, len(records)))
+
+    def judge_each(self, records: Sequence[Incoming]) -> Verdicts:
+        """Judge records that came at the same time and not together: as `judge` does each of them alone, at once."""
+        detector, rule = self.detector, self.detector.threshold_rule
+        if len(records) > 1 and rule is not None and rule.needs_batch:
+            return self._judge_alone(records)
+        errors = {place: error for place, record in enumerate(records) if (error := self._hindrance(record))}
+        places = [place for place in range(len(records)) if place not in errors]
+        try:
+            tables = [detector.preprocessor.prepare(self.table([records[place]]))[0] for place in places]
+            features = detector.preprocessor.features_of_each(tables) if tables else np.empty((0, 0), dtype=np.float32)
+            if len(tables) > 1 and detector.preprocessor.some_alike(tables):
+                # Of those that say the same the later ones are copies.
+                return self._judge_alone(records)
+            scores = detector.score_features(features) if tables else np.empty(0)
+        except DataError as error:
+            if len(records) > 1:
+                return self._judge_alone(records)
+            return Verdicts(records, {0: self._reason(self.table(records), 0) or str(error)}, {}, {})
+        said = self._said(scores, detector.cut(scores))
+        alerting = {}
+        for at in np.flatnonzero(said[0]).tolist():
+            record = [records[places[at]]]
+            batch = score_table(detector, self.table(record), features[at : at + 1])
+            alerting[places[at]] = self._alerts(record, [0], batch)[0][1]
+        for place, table in zip(places, tables, strict=True):
+            self._remember([records[place]], table)
+        return Verdicts(records, errors, alerting, _columns([(places, said)] if places else [], len(records)))
+
+    def remember(self, records: Sequence[Incoming]) -> None:
+        """Compare what comes with these too, which were judged before."""
+        parts, _ = self._parts(records, lambda table: self.detector.preprocessor.prepare(table)[0])
+        for places, table in parts:
+            self._remember([records[place] for place in places], table)
+
+    def _remember(self, records: Sequence[Incoming], table: Table) -> None:
+        self._base.preprocessor.remember(table, lambda at: self._label(records[at].fields, at))
+
+    def _judge_alone(self, records: Sequence[Incoming]) -> Verdicts:
+        return Verdicts.joined([self.judge_each([each]) for each in records])
+
+    def _said(self, scores: npt.NDArray[np.float64], threshold: float | None) -> tuple[list[Any], ...]:
+        """`VERDICT` of records with these scores, shape (n,)."""
+        assert threshold is not None
+        calibration, decisions = self.detector.calibration, scores - threshold
+        severities = calibration.severities(scores).tolist()
+        return (
+            (decisions < 0).tolist(),
+            scores.tolist(),
+            decisions.tolist(),
+            self.detector.p_values(scores).tolist(),
+            severities,
+            list(map(risk_level, severities)),
+            calibration.confidences(decisions, threshold).tolist(),
+        )
 
     @property
     def asked(self) -> float | None:
@@ -236,7 +296,7 @@ class Judge:
         found = []
         for at, alert, cause, value in zip(alerting.tolist(), alerts, causes, values, strict=True):
             known = value if value is not None and np.isfinite(value) else None
-            found.append((places[at], Judged(records[places[at]], alert, "", cause, known)))
+            found.append((places[at], Judged(records[places[at]], Verdict.of(alert), alert, "", cause, known)))
         return found
 
     def explain(self, record: Incoming) -> Judged:
@@ -249,14 +309,14 @@ class Judge:
         except DataError as failure:
             return Judged(record, error=str(failure))
         (alert,) = batch.at(np.arange(1))
-        return Judged(record, alert)
+        return Judged(record, Verdict.of(alert), alert)
 
     def table(self, records: Sequence[Incoming]) -> Any:
         """Every column of the model, whatever the records have: one record as a dict, which is judged the fastest."""
         if len(records) == 1:
             return {name: _judgeable(name, records[0].fields.get(name)) for name in self._columns}
         fields = [record.fields for record in records]
-        return to_frame({name: [_judgeable(name, each.get(name)) for each in fields] for name in self._columns})
+        return to_frame({name: _judgeable_column(name, [each.get(name) for each in fields]) for name in self._columns})
 
     def _label(self, fields: Mapping[str, Any], place: int) -> str:
         """How reasons call a row: a number among those judged with it says little. The column is told for masks."""
@@ -280,35 +340,26 @@ def _judgeable(name: str, value: Any) -> Any:
     return None if isinstance(value, (dict, list)) or name in LEAKS else value
 
 
-def _plain(batch: Batch, at: int) -> Alert:
-    """The verdict on one of a batch, without reasons."""
-    return batch.at(np.array([at]), reasons=0)[0]
+def _judgeable_column(name: str, values: list[Any]) -> list[Any]:
+    """The same of many values."""
+    if name in LEAKS:
+        return [None] * len(values)
+    if _NESTED.isdisjoint(map(type, values)):
+        return values
+    return [_judgeable(name, value) for value in values]
 
 
-def _columns(parts: Sequence[tuple[list[int], Batch]], count: int) -> dict[str, list[Any]]:
-    """`VERDICT` of all records; nothing where none was judged."""
+def _columns(parts: Sequence[tuple[list[int], Sequence[list[Any]]]], count: int) -> dict[str, list[Any]]:
+    """`VERDICT` of all records, of what is said of those at some places; nothing where none was judged."""
     if not parts:
         return {}
+    if len(parts[0][0]) == count:
+        return dict(zip(VERDICT, parts[0][1], strict=True))
     columns: dict[str, list[Any]] = {name: [None] * count for name in VERDICT}
-    for places, batch in parts:
-        calibration = batch.detector.calibration
-        severities = batch.severities.tolist()
-        assert batch.threshold is not None
-        found = (
-            batch.is_alert.tolist(),
-            batch.scores.tolist(),
-            batch.decisions.tolist(),
-            batch.p_values.tolist(),
-            severities,
-            list(map(risk_level, severities)),
-            calibration.confidences(batch.decisions, batch.threshold).tolist(),
-        )
-        for column, values in zip(columns.values(), found, strict=True):
-            if len(places) == count:
-                column[:] = values
-            else:
-                for place, value in zip(places, values, strict=True):
-                    column[place] = value
+    for places, said in parts:
+        for column, values in zip(columns.values(), said, strict=True):
+            for place, value in zip(places, values, strict=True):
+                column[place] = value
     return columns
 
 

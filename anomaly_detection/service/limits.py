@@ -14,6 +14,8 @@ from anomaly_detection.service.problems import Problem
 __all__ = ["Limits", "read_body"]
 
 _MB = 1024 * 1024
+_NESTED = frozenset({dict, list})
+"""What JSON has within JSON."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +77,11 @@ class Limits:
 def _deeper(value: Mapping[str, Any] | list[Any], depth: int) -> bool:
     if depth == 0:
         return True
-    for item in value if isinstance(value, list) else value.values():
-        # Most are neither, and none of them costs a call.
-        if isinstance(item, (dict, list)) and _deeper(item, depth - 1):
-            return True
-    return False
+    items = value if isinstance(value, list) else value.values()
+    # Most hold neither, which is found out at once.
+    if _NESTED.isdisjoint(map(type, items)):
+        return False
+    return any(_deeper(item, depth - 1) for item in items if isinstance(item, (dict, list)))
 
 
 async def read_body(request: Request, limits: Limits) -> bytes:

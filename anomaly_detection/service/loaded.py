@@ -11,8 +11,9 @@ from pathlib import Path
 from anomaly_detection.calibration.drift import find_drift
 from anomaly_detection.service.clock import seconds_since
 from anomaly_detection.service.database import Database
-from anomaly_detection.service.in_effect import judge_in_effect
+from anomaly_detection.service.in_effect import compare_with_recent, judge_in_effect
 from anomaly_detection.service.judging import Judge
+from anomaly_detection.service.memory import settle
 from anomaly_detection.service.metrics import Sample
 from anomaly_detection.service.models import current_models
 from anomaly_detection.service.rules import Rule, rules_of
@@ -62,25 +63,33 @@ class Loaded:
     def reload(self) -> None:
         """Take over what has changed; called again and again."""
         with self._reloading:
-            self._reload()
+            if self._reload():
+                # Not before the variables are gone that hold what was replaced.
+                settle()
 
-    def _reload(self) -> None:
+    def _reload(self) -> bool:
+        """Do it, and say whether other models judge now."""
         with self._database.reading() as connection:
             rows = current_models(connection)
             self._rules = rules_of(connection)
             known = all_streams(connection)
         self.personal = personal_columns(known, self._given)
         self._ids.compare(known)
+        gone = self._models.keys() - rows.keys()
+        is_new = bool(gone)
         for stream_id, row in rows.items():
             judge = self.judge(stream_id)
             made = judge_in_effect(self._database, self._models_dir, row, judge)
             if judge is None or made.model_id != judge.model_id:
                 made.prepare()
+                is_new = True
+            compare_with_recent(self._database, stream_id, made)
             if made is not judge:
                 self._models[stream_id] = _Model(made, row["created"])
-        for stream_id in self._models.keys() - rows.keys():
+        for stream_id in gone:
             # The stream was deleted, or the model is no longer in effect.
             del self._models[stream_id]
+        return is_new
 
     def judge(self, stream_id: int) -> Judge | None:
         """What judges a stream's records, if there is anything yet."""

@@ -13,7 +13,7 @@ from anomaly_detection.errors import AnomalyDetectionError
 from anomaly_detection.service import jobs
 from anomaly_detection.service.bodies import parts_of, unpacked
 from anomaly_detection.service.database import Database
-from anomaly_detection.service.in_effect import judge_in_effect
+from anomaly_detection.service.in_effect import compare_with_recent, judge_in_effect
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.keeping import Kept, keep
@@ -106,7 +106,10 @@ def keep_part(
     # Another may have the job by now, or it was cancelled.
     if stream is None or not jobs.renew(connection, job["id"], worker):
         return None
-    return keep(connection, stream, None if judge is None else judge.model_id, found, rules_of(connection, stream.id))
+    kept = keep(connection, stream, None if judge is None else judge.model_id, found, rules_of(connection, stream.id))
+    if judge is not None:
+        judge.recent.met(kept.record_ids)
+    return kept
 
 
 def _checked(path: Path, kind: str, whole: bool = False) -> int:
@@ -140,7 +143,9 @@ def current_judge(database: Database, models_dir: Path, stream_id: int, judge: J
     """What judges now: a model may come, or another take its place, while the job goes on."""
     with database.reading() as connection:
         row = current_models(connection).get(stream_id)
-    return None if row is None else judge_in_effect(database, models_dir, row, judge)
+    if row is None:
+        return None
+    return compare_with_recent(database, stream_id, judge_in_effect(database, models_dir, row, judge))
 
 
 def nothing_taken(skips: bool = False) -> dict[str, Any]:

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, chain
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.alerts.causes import Cause
 from anomaly_detection.service.incoming import Incoming
 
-__all__ = ["VERDICT", "Judged", "Verdicts"]
+__all__ = ["VERDICT", "Judged", "Verdict", "Verdicts"]
 
-VERDICT = ("is_alert", "score", "decision", "p_value", "severity", "risk_level", "confidence")
-"""What is known of each record that was judged."""
+
+class Verdict(NamedTuple):
+    """What is known of each record that was judged, as `Alert` has it."""
+
+    is_alert: bool
+    score: float
+    decision: float
+    p_value: float
+    severity: float
+    risk_level: str
+    confidence: float
+
+    @classmethod
+    def of(cls, alert: Alert) -> Verdict:
+        """That of an alert."""
+        return cls(*(getattr(alert, name) for name in VERDICT))
+
+
+VERDICT = Verdict._fields
 
 
 @dataclass(frozen=True)
@@ -27,8 +43,10 @@ class Judged:
     Attributes
     ----------
     incoming : Incoming
+    verdict : Verdict or None
+        None where there is none.
     alert : Alert or None
-        The verdict, with reasons where it is an alert; None where there is none.
+        The same with its reasons, where it is an alert.
     error : str
         Why the record could not be judged; empty where it was, and where no model was there.
     cause : Cause or None
@@ -38,6 +56,7 @@ class Judged:
     """
 
     incoming: Incoming
+    verdict: Verdict | None = None
     alert: Alert | None = None
     error: str = ""
     cause: Cause | None = None
@@ -46,7 +65,7 @@ class Judged:
     @property
     def state(self) -> str:
         """``judged``, ``refused`` or ``waiting``."""
-        return "judged" if self.alert is not None else "refused" if self.error else "waiting"
+        return "judged" if self.verdict is not None else "refused" if self.error else "waiting"
 
 
 class Verdicts(Sequence[Judged]):
@@ -64,8 +83,6 @@ class Verdicts(Sequence[Judged]):
         Those that are alerts, by their places, in their order.
     columns : mapping of str to sequence
         `VERDICT` of every record, None where it was not judged; empty where none was.
-    plain : callable
-        Gives the verdict on a place that was judged and is no alert.
     """
 
     def __init__(
@@ -74,31 +91,23 @@ class Verdicts(Sequence[Judged]):
         errors: Mapping[int, str],
         alerting: Mapping[int, Judged],
         columns: Mapping[str, Sequence[Any]],
-        plain: Callable[[int], Alert],
     ) -> None:
         self.incoming, self.errors, self.alerting = incoming, errors, alerting
-        self._columns, self._plain = columns, plain
+        self._columns = columns
 
     @classmethod
     def of(cls, found: Iterable[Judged]) -> Verdicts:
         """Of what became of each: the plain way, by which tests compare the other."""
         listed = list(found)
-        verdicts = [each.alert for each in listed]
+        verdicts = [each.verdict for each in listed]
         columns = {
             name: [None if verdict is None else getattr(verdict, name) for verdict in verdicts] for name in VERDICT
         }
-
-        def plain(place: int) -> Alert:
-            verdict = verdicts[place]
-            assert verdict is not None
-            return verdict
-
         return cls(
             [each.incoming for each in listed],
             {place: each.error for place, each in enumerate(listed) if each.error},
-            {place: each for place, each in enumerate(listed) if each.alert is not None and each.alert.is_alert},
+            {place: each for place, each in enumerate(listed) if each.verdict is not None and each.verdict.is_alert},
             columns if any(verdict is not None for verdict in verdicts) else {},
-            plain,
         )
 
     @classmethod
@@ -114,11 +123,6 @@ class Verdicts(Sequence[Judged]):
         starts = list(accumulate(map(len, parts), initial=0))[:-1]
         placed = list(zip(starts, parts, strict=True))
         is_judged = any(part._columns for part in parts)
-
-        def plain(place: int) -> Alert:
-            start, part = placed[bisect_right(starts, place) - 1]
-            return part._plain(place - start)
-
         columns = zip(*(part.columns() for part in parts), strict=True)
         return cls(
             [each for part in parts for each in part.incoming],
@@ -127,7 +131,6 @@ class Verdicts(Sequence[Judged]):
             {name: list(chain.from_iterable(some)) for name, some in zip(VERDICT, columns, strict=True)}
             if is_judged
             else {},
-            plain,
         )
 
     def at(self, places: Sequence[int]) -> Verdicts:
@@ -138,8 +141,20 @@ class Verdicts(Sequence[Judged]):
             {there[place]: error for place, error in self.errors.items() if place in there},
             {there[place]: each for place, each in self.alerting.items() if place in there},
             {name: [column[place] for place in places] for name, column in self._columns.items()},
-            lambda place: self._plain(places[place]),
         )
+
+    def each(self) -> list[Verdicts]:
+        """What became of each by itself."""
+        rows = zip(*self._columns.values(), strict=True) if self._columns else ((),) * len(self)
+        return [
+            Verdicts(
+                [self.incoming[place]],
+                {0: self.errors[place]} if place in self.errors else {},
+                {0: self.alerting[place]} if place in self.alerting else {},
+                {} if place in self.errors else {name: [value] for name, value in zip(VERDICT, row, strict=False)},
+            )
+            for place, row in enumerate(rows)
+        ]
 
     def __len__(self) -> int:
         return len(self.incoming)
@@ -160,7 +175,7 @@ class Verdicts(Sequence[Judged]):
         record = self.incoming[place]
         if place in self.errors or not self._columns:
             return Judged(record, error=self.errors.get(place, ""))
-        return Judged(record, self._plain(place))
+        return Judged(record, Verdict(*(column[place] for column in self._columns.values())))
 
     @cached_property
     def states(self) -> list[str]:

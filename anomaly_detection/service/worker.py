@@ -21,7 +21,7 @@ from anomaly_detection.service import jobs
 from anomaly_detection.service.database import Database
 from anomaly_detection.service.deleting import delete_all
 from anomaly_detection.service.drifting import look
-from anomaly_detection.service.in_effect import judge_in_effect
+from anomaly_detection.service.in_effect import compare_with_recent, judge_in_effect
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.keeping import next_waiting, settle
 from anomaly_detection.service.models import current_models
@@ -80,7 +80,7 @@ def _judge(database: Database, models_dir: Path, uploads: Path, job: RowMapping,
                 jobs.end(connection, number, result={"records": 0})
         return
     try:
-        judge = judge_in_effect(database, models_dir, row)
+        judge = compare_with_recent(database, stream_id, judge_in_effect(database, models_dir, row))
     except AnomalyDetectionError as failure:
         with database.writing() as connection:
             jobs.end(connection, number, error=str(failure))

@@ -41,13 +41,13 @@ class Writer:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[_Work] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write, name="writer", daemon=True)
         self._thread.start()
 
     @property
     def waiting(self) -> int:
-        """How many works wait."""
+        """How many works wait, those that were handed in together as one."""
         return self._queue.qsize()
 
     def submit(self, together: Together[Item, Result], item: Item) -> Future[Result]:
@@ -55,9 +55,13 @@ class Writer:
 
         `together` is given the connection and the items of these works in their order, and gives a result for each.
         """
-        future: Future[Result] = Future()
-        self._queue.put(_Work(together, item, future))
-        return future
+        return self.submit_all(together, [item])[0]
+
+    def submit_all(self, together: Together[Item, Result], items: Sequence[Item]) -> list[Future[Result]]:
+        """Have a work done for each of some items, in one transaction; as `submit`, the last future being the last."""
+        works = [_Work(together, item, Future[Result]()) for item in items]
+        self._queue.put(works)
+        return [work.future for work in works]
 
     def run(self, work: Callable[[Connection], Result]) -> Result:
         """Do a work by itself and wait until it is kept; raises what it raises, and `FullError`."""
@@ -71,14 +75,14 @@ class Writer:
 
     def _write(self) -> None:
         while (first := self._queue.get()) is not None:
-            works = [first]
+            works = list(first)
             while len(works) < _MOST and not self._queue.empty():
                 further = self._queue.get()
                 if further is None:
                     # For the loop, after these.
                     self._queue.put(None)
                     break
-                works.append(further)
+                works += further
             self._transact(works)
 
     def _transact(self, works: list[_Work]) -> None:

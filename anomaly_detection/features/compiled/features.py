@@ -78,8 +78,33 @@ class CompiledFeatures:
         self._machine = Machine(program, wanted, stored)
         self._gathering = Gathering(program)
 
+    def of_each(self, tables: Sequence[Table]) -> Floats32:
+        """The features of records of one row each, as each has them by itself; else as `of`."""
+        n = len(tables)
+        out = np.empty((n, self._width), dtype=np.float32)
+        gathered = self._gathering.of_each(tables)
+        if self._known_by:
+            for under, keys in zip(self._known_by, self._keys.of(gathered, n), strict=True):
+                for row, X in enumerate(tables):
+                    X.made(under, partial(np.asarray, keys[row : row + 1]))
+        self._machine.task(None, gathered, out)(slice(0, n))
+        for branch, columns, own, places in self._plain:
+            if getattr(branch, "fewest", 1) > 1:
+                out[:, places] = 0.0
+                continue
+            by_code = self._readings is not None and branch is self._readings.branch and one_by_compiled_code()
+            for row, X in enumerate(tables):
+                if by_code and self._readings is not None:
+                    found = self._readings.of(X, gathered, row)
+                else:
+                    found = branch.features_of(X if branch.by_name else X.only(columns))
+                out[row, places] = found[0, own]
+        return out
+
     def of(self, X: Table, n_threads: int) -> Floats32:
-        """The features, shape (n, kept + more); those behind are not filled in."""
+        """The features of records that come together, shape (n, kept + more); those behind are not filled in."""
+        if len(X) == 1:
+            return self.of_each([X])
         out = np.empty((len(X), self._width), dtype=np.float32)
         gathered = self._gathering.of(X)
         if self._known_by:
@@ -89,25 +114,22 @@ class CompiledFeatures:
         rows = len(X) if n_threads == 1 else _ROWS_OF_A_TASK
         tasks = [partial(store, slice(first, min(first + rows, len(X)))) for first in range(0, len(X), rows)]
         # What takes longest first.
-        tasks = [*(partial(self._by_branch, X, gathered, out, *one) for one in self._plain), *tasks]
+        tasks = [*(partial(_by_branch, X, out, *one) for one in self._plain), *tasks]
         run(_done, tasks, n_threads)
-        for branch, count, own, places in self._with_others if len(X) > 1 else ():
+        for branch, count, own, places in self._with_others:
             found = np.zeros((len(X), count), dtype=np.float32)
             found[:, own] = out[:, places]
             branch.with_others(X, found)
             out[:, places] = found[:, own]
         return out
 
-    def _by_branch(
-        self, X: Table, gathered: Gathered, out: Floats32, branch: Any, columns: list[str], own: Places, places: Places
-    ) -> None:
-        """Store the features of a branch that has no program."""
-        if len(X) < getattr(branch, "fewest", 0):
-            out[:, places] = 0.0
-        elif len(X) == 1 and self._readings is not None and branch is self._readings.branch and one_by_compiled_code():
-            out[:, places] = self._readings.of(X, gathered)[:, own]
-        else:
-            out[:, places] = branch.features_of(X if branch.by_name else X.only(columns))[:, own]
+
+def _by_branch(X: Table, out: Floats32, branch: Any, columns: list[str], own: Places, places: Places) -> None:
+    """Store the features of a branch that has no program."""
+    if len(X) < getattr(branch, "fewest", 0):
+        out[:, places] = 0.0
+    else:
+        out[:, places] = branch.features_of(X if branch.by_name else X.only(columns))[:, own]
 
 
 def _done(task: Callable[[], None]) -> None:
@@ -123,11 +145,11 @@ class _Readings:
         # The period of four weeks that a date falls into.
         self._date = next((int(program.days(program.part_of(name).date).which) for name in branch.within), None)
 
-    def of(self, X: Table, gathered: Gathered) -> Floats32:
-        """The evidence, shape (1, features)."""
+    def of(self, X: Table, gathered: Gathered, row: int) -> Floats32:
+        """The evidence, shape (1, features); `row` is its place among those that were gathered."""
         span = 0
         if self._date is not None:
-            moment = int(gathered.dates[self._date, 0])
+            moment = int(gathered.dates[self._date, row])
             span = -1 if moment == _NAT else moment // _PERIOD
-        values = bounded(gathered.numbers[self._places, 0])
+        values = bounded(gathered.numbers[self._places, row])
         return self.branch.of_record(values, span, X.made(self.branch.whole, partial(np.zeros, 0))[0])  # type: ignore[no-any-return]

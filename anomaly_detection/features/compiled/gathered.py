@@ -59,7 +59,7 @@ class Gathering:
         ]
         widths = [len(asked) for asked in program.levels]
         starts = np.cumsum([0, *widths])[:-1]
-        # One record has one level of each column, and of these there is nothing else to be said.
+        # Of one record: it has one level of each column, and of these there is nothing else to be said.
         self._shapes = np.array(
             [(start, 1, width) for start, width in zip(starts, widths, strict=True)], dtype=np.int64
         )
@@ -67,14 +67,21 @@ class Gathering:
         self._codes = np.zeros((len(widths), 1), dtype=np.int64)
         self._known: dict[Any, Floats] = {}
 
+    def of_each(self, tables: Sequence[Table]) -> Gathered:
+        """The columns of records of one row each, whose levels are looked up one by one: most are known already."""
+        n, bases = len(tables), [X.base for X in tables]
+        numbers = _side_by_side([base[name] for name in self._numbers for base in bases], n, _NUMBER)
+        dates = _side_by_side([base[name] for name in self._dates for base in bases], n, _DATE).view(np.int64)
+        rows = list(zip(tables, bases, strict=True))
+        said = [self._said(X, base, *column) for column in self._categories for X, base in rows]
+        levels = np.concatenate(said) if said else np.zeros(0)
+        return Gathered(numbers, dates, self._codes + np.arange(n), levels, self._shapes * (n, n, 1))
+
     def of(self, X: Table) -> Gathered:
-        """The columns of some records."""
+        """The columns of records that come together."""
         n, base = len(X), X.base
         numbers = _side_by_side([base[name] for name in self._numbers], n, _NUMBER)
         dates = _side_by_side([base[name] for name in self._dates], n, _DATE).view(np.int64)
-        if n == 1:
-            said = [self._said(X, base, *column) for column in self._categories]
-            return Gathered(numbers, dates, self._codes, np.concatenate(said) if said else np.zeros(0), self._shapes)
         columns = [coded((X if part else base)[name]) for name, part, _ in self._categories]
         codes = _side_by_side([column.codes for column in columns], n, _CODE)
         tables = [column.made(levels) for column, (_, _, levels) in zip(columns, self._categories, strict=True)]
@@ -121,4 +128,4 @@ def _side_by_side(columns: Sequence[npt.NDArray[Any]], n: int, kind: np.dtype[An
     """Columns as rows, shape (columns, n)."""
     if not columns:
         return np.empty((0, n), dtype=kind)
-    return np.ascontiguousarray(np.concatenate(columns).reshape(len(columns), n), dtype=kind)
+    return np.ascontiguousarray(np.concatenate(columns).reshape(-1, n), dtype=kind)

@@ -114,11 +114,16 @@ class Machine:
             out.append(np.array(made, dtype=np.int64).reshape(-1, 5))
         return out
 
-    def task(self, X: Table, gathered: Gathered, out: Floats32) -> Callable[[slice], None]:
-        """What stores all that is wanted of some rows in its columns of `out`, shape (n, features)."""
+    def task(self, X: Table | None, gathered: Gathered, out: Floats32) -> Callable[[slice], None]:
+        """What stores all that is wanted of some rows in its columns of `out`, shape (n, features).
+
+        `X` are the records, None where each of them came by itself.
+        """
         from anomaly_detection.features.compiled.row_kernels import run
 
-        learned = np.array([few if len(X) < _FEW else many(X) for few, many in self._of_batch], dtype=np.float64)
+        learned = np.array(
+            [few if X is None or len(X) < _FEW else many(X) for few, many in self._of_batch], dtype=np.float64
+        )
         columns = (gathered.numbers, gathered.dates, gathered.codes, gathered.levels, gathered.shapes)
         given = (*columns, learned, self._tables, self._table_shapes)
 

@@ -135,7 +135,9 @@ class Consuming:
             if stream is None or stream.id != stream_id:
                 return False
             model_id = None if self._judge is None else self._judge.model_id
-            keep(connection, stream, model_id, found, rules_of(connection, stream_id))
+            kept = keep(connection, stream, model_id, found, rules_of(connection, stream_id))
+            if self._judge is not None:
+                self._judge.recent.met(kept.record_ids)
             write_letters(connection, self._source, letters)
             write_marks(connection, number, {each.part: each.mark for each in new if each.mark})
         return True

@@ -1,0 +1,23 @@
+"""What a process has in its memory for long, settled after a model was loaded."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import sys
+
+__all__ = ["settle"]
+
+
+def settle() -> None:
+    """Take what is there now for what stays, and give back what loading it took besides.
+
+    Else Python looks through all of it for what nobody needs, a tenth of a second at a time in which nobody is
+    answered, and the C library keeps what it once had. What stayed until now is looked through here, once: a model that
+    another has replaced is gone after this.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)
