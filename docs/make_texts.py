@@ -13,7 +13,11 @@ from babel.messages.pofile import read_po, write_po
 from jinja2.ext import babel_extract
 
 ROOT = Path(__file__).parent.parent
-PAGES = ROOT / "anomaly_detection" / "service" / "pages"
+SERVICE = ROOT / "anomaly_detection" / "service"
+PAGES = SERVICE / "pages"
+WORDING = [ROOT / "anomaly_detection" / room for room in ("alerts", "calibration", "explain", "features")]
+"""Rooms whose modules say reasons, of templates that stand in ``say`` and ``N_``."""
+
 TEXTS = PAGES / "texts"
 _OPTIONS = {"trim_blocks": "true", "lstrip_blocks": "true", "silent": "false"}
 _KEYWORDS: dict[str, tuple[int, ...] | None] = {
@@ -21,6 +25,7 @@ _KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "N_": None,
     "gettext": None,
     "ngettext": (1, 2),
+    "say": (1,),
 }
 _HEADER = """\
 msgid ""
@@ -33,9 +38,10 @@ msgstr ""
 
 
 def extracted() -> Catalog:
-    """Every text of the templates and modules of the pages, with where it is."""
+    """Every text of the templates and modules of the pages, and every template of a reason, with where it is."""
     found = Catalog()
-    for path in sorted([*PAGES.glob("templates/*.j2"), *PAGES.glob("*.py")]):
+    modules = [path for room in (PAGES, SERVICE, *WORDING) for path in room.glob("*.py")]
+    for path in sorted([*PAGES.glob("templates/*.j2"), *modules]):
         with path.open("rb") as file:
             for _, text in _texts(path, file):
                 # Without lines: a catalogue changes when a text does, not when it moves.

@@ -80,7 +80,7 @@ def test_the_inbox_lists_cases_the_worst_first(client: TestClient) -> None:
     shown = [int(each) for each in re.findall(r'id="case-(\d+)"', text)]
     assert shown == [each["id"] for each in found]
     said = client.get(f"/v1/alerts/{alert}").json()
-    for told in (said["reason"], said["about"], "HOT-1", "2026-01-01T00:07", number(said["amount"])):
+    for told in (said["reason"], said["about"], "HOT-1", "2026-01-01 00:07", number(said["amount"])):
         assert told.replace(" %", "\N{NO-BREAK SPACE}%") in unescape(text)
     assert "unresolved</option>" in text
 

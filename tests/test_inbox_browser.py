@@ -150,6 +150,33 @@ def keys_while_an_answer_is_awaited(page: Page) -> None:
     assert page.locator(".case").count() == count
 
 
+def keys_while_a_whole_page_loads(page: Page) -> None:
+    first = current(page).removeprefix("case-")
+    pages, verdicts = held(page, re.compile(r"/cases/\d+$")), held(page, "**/cases")
+    # Opened, judged before it is there, and taken back.
+    for key in ("Enter", "f"):
+        page.keyboard.press(key)
+    asked(page, pages, 1)
+    page.keyboard.press("u")
+    page.unroute(re.compile(r"/cases/\d+$"))
+    pages[0].continue_()
+    for i, do in enumerate(("false alarm", "undo")):
+        asked(page, verdicts, i + 1)
+        told = parse_qs(verdicts[i].request.post_data or "")
+        assert (told["do"], told["ids"]) == ([do], [first])
+        verdicts[i].continue_()
+    page.unroute("**/cases")
+    page.locator(".said[role=status]", has_text="undone").wait_for()
+    # A file that is saved is no page: what is pressed then is not kept for one.
+    page.goto(page.url.rpartition("/cases")[0] + "/?stream=default")
+    page.locator(".case.current").wait_for()
+    with page.expect_download():
+        page.get_by_role("link", name="CSV").click()
+    before = current(page)
+    page.keyboard.press("j")
+    assert current(page) != before
+
+
 def a_slider_that_is_moved_quickly(page: Page) -> None:
     page.locator("#severity-told", has_text="any: ").wait_for()
     lists, counts = held(page, re.compile(r"/\?.*min_severity")), held(page, "**/facets*")
@@ -179,6 +206,7 @@ def test_a_quick_hand_loses_nothing(page: Page, tmp_path: Path) -> None:
         page.goto(f"{url}/?stream=default")
         page.locator(".case.current").wait_for()
         keys_while_an_answer_is_awaited(page)
+        keys_while_a_whole_page_loads(page)
         a_slider_that_is_moved_quickly(page)
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import html
 import re
 import runpy
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import orjson
 import pytest
 from babel.messages import Catalog, Message
 from service_example import client_of, hot, resting
+from sqlalchemy import Connection, select, update
 from starlette.testclient import TestClient
 
 from anomaly_detection.calibration.p_values import risk_level
@@ -32,6 +36,7 @@ from anomaly_detection.service.pages.viewer import (
 )
 from anomaly_detection.service.pages.words import WORDS
 from anomaly_detection.service.record_book import FATES
+from anomaly_detection.service.tables import alerts, cases
 
 GERMAN = {"Accept": "text/html", "Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
 ROOT = Path(__file__).parent.parent
@@ -191,13 +196,55 @@ def test_the_pages_are_german_for_who_asks_for_german(client: TestClient) -> Non
     assert '<html lang="de">' in text
     assert ">Eingang</a>" in text
     assert " offen</p>" in text
-    # The values of forms and the sentences of alerts are what they are in the API.
+    # The values of forms are what they are in the API.
     assert '<option value="unresolved" selected>unerledigt</option>' in text
-    assert client.get("/v1/alerts").json()["alerts"][0]["reason"][:40] in text
     answer = client.get("/records/99999", headers=GERMAN)
     assert (answer.status_code, "Das hat nicht funktioniert" in answer.text) == (404, True)
     assert ">Anmelden</button>" in page(client, "/login")
     assert '<html lang="en">' in page(client, "/", Cookie="lang=en")
+
+
+def test_reasons_are_said_in_german_of_the_values_that_were_kept(client: TestClient) -> None:
+    alert = client.get("/v1/alerts").json()["alerts"][0]
+    assert alert["reason"].startswith("cost_per_unit 900 is 113 times what is usual")
+    told = "cost_per_unit 900 ist das 113-Fache des Üblichen"
+    for path in ("/?state=unresolved", f"/cases/{alert['case_id']}", f"/alerts/{alert['id']}/rule", "/records/1"):
+        text = page(client, path)
+        assert told in text, path
+        for english in ("what is usual", "accounts for", "is high for"):
+            assert english not in text, path
+    assert "cost_per_unit ist hoch" in page(client, "/?state=unresolved")
+    # A search finds what the record has and the English words; the audit and what is kept have these too.
+    assert client.get("/v1/alerts?text=what is usual").json()["alerts"]
+
+
+def test_an_alert_of_before_the_values_were_kept_stays_english(tmp_path: Path) -> None:
+    with resting(tmp_path) as service:
+        made = client_of(service)
+        made.post("/v1/streams/default/records", json=[hot(1)])
+        reason = made.get("/v1/alerts").json()["alerts"][0]["reason"]
+        text = {"text": "temperature 45 is as it was"}
+
+        def age(connection: Connection) -> None:
+            found = orjson.loads(connection.execute(select(alerts.c.contributions)).scalar_one())
+            old = orjson.dumps([{**each, **text} for each in found]).decode()
+            connection.execute(update(alerts).values(said=None, contributions=old))
+            connection.execute(update(cases).values(said=None))
+
+        service.writer.run(age)
+        shown = html.unescape(page(made, "/?state=unresolved").replace("\N{NO-BREAK SPACE}", " "))
+        assert reason in shown
+        assert text["text"] in page(made, "/cases/1")
+
+
+def test_days_are_the_viewers(client: TestClient) -> None:
+    """Of a browser in Kiritimati it is tomorrow in the evening; a list until that day has what came now."""
+    zone = {"Cookie": "zone=Pacific/Kiritimati"}
+    today = datetime.now(ZoneInfo("Pacific/Kiritimati")).date()
+    for query, count in ((f"since={today}&until={today}", 1), (f"until={today - timedelta(days=2)}", 0)):
+        assert page(client, f"/?state=all&{query}", **zone).count('<li class="case"') == count, query
+    overview = page(client, "/overview", **zone)
+    assert f'<th scope="row">{today:%d.%m.%Y}</th><td class="value">1</td><td class="value">1</td>' in overview
 
 
 def test_the_chooser_keeps_the_page_and_the_language(client: TestClient) -> None:

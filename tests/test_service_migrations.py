@@ -74,6 +74,17 @@ def test_the_versions_are_in_line() -> None:
     assert numbers == [f"{number:04}" for number in range(len(numbers), 0, -1)]
 
 
+def test_days_that_were_counted_stand_at_noon(empty: Database) -> None:
+    empty.migrate("0010")
+    with empty.writing() as connection:
+        fill(connection)
+        connection.execute(text("INSERT INTO days VALUES (1, '2026-03-02', 7, 2)"))
+    empty.migrate()
+    with empty.reading() as connection:
+        told = connection.execute(text("SELECT quarter, records, alerting FROM quarters")).all()
+    assert told == [("2026-03-02T12:00", 7, 2)]
+
+
 @pytest.mark.parametrize("version", ["0001", "0002", "0003", "0004"])
 def test_all_that_an_earlier_version_has_kept_is_there(empty: Database, version: str, tmp_path: Path) -> None:
     empty.migrate(version)

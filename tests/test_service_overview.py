@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from service_example import RECORDS, hot, is_problem, simulated
 from starlette.testclient import TestClient
@@ -9,15 +11,21 @@ from starlette.testclient import TestClient
 from anomaly_detection.service import audit, keeping
 
 
-def test_an_overview_counts_what_there_was(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    nothing = client.get("/v1/overview").json()
-    assert (nothing["records"], nothing["days"], nothing["alert_rate"], nothing["amount"]) == (0, [], None, None)
-    assert (nothing["hours_to_verdict"], nothing["weeks"], nothing["by_field"]) == (None, [], [])
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Sets the clock."""
 
-    def at(moment: str) -> None:
+    def set_to(moment: str) -> None:
         for module in (keeping, audit):
             monkeypatch.setattr(module, "now", lambda: moment)
 
+    return set_to
+
+
+def test_an_overview_counts_what_there_was(client: TestClient, at: Callable[[str], None]) -> None:
+    nothing = client.get("/v1/overview").json()
+    assert (nothing["records"], nothing["days"], nothing["alert_rate"], nothing["amount"]) == (0, [], None, None)
+    assert (nothing["hours_to_verdict"], nothing["weeks"], nothing["by_field"]) == (None, [], [])
     at("2026-03-02T10:00:00.000Z")
     first = client.post(RECORDS, json=[{**hot(1), "supplier": "A"}, {**hot(2), "supplier": "B"}, {"odd": 1}]).json()
     at("2026-03-03T10:00:00.000Z")
@@ -67,3 +75,28 @@ def test_what_a_rule_hides_is_not_counted(client: TestClient) -> None:
     assert client.post("/v1/rules", json=said).status_code == 201
     found = client.get("/v1/overview").json()
     assert (found["records"], found["alerts"], found["days"][0]["alerting"]) == (2, 1, 2)
+
+
+def test_days_and_weeks_are_those_of_a_zone(client: TestClient, at: Callable[[str], None]) -> None:
+    for moment in ("2026-05-04T03:05:00.000Z", "2026-05-04T03:20:00.000Z", "2026-05-05T03:59:59.000Z"):
+        at(moment)
+        (alert,) = client.post(RECORDS, json=hot(1000 + int(moment[14:16]))).json()["alerts"]
+    client.patch(f"/v1/alerts/{alert['alert_id']}", json={"state": "resolved", "verdict": "expected"})
+    for zone, first, second in (
+        ("UTC", "2026-05-04", "2026-05-05"),
+        ("America/New_York", "2026-05-03", "2026-05-04"),
+        ("Asia/Kathmandu", "2026-05-04", "2026-05-05"),
+        ("Pacific/Kiritimati", "2026-05-04", "2026-05-05"),
+    ):
+        query = {"since": "2026-05-03T12:07:00Z", "until": "2026-05-07", "zone": zone}
+        found = client.get("/v1/overview", params=query).json()
+        told = [(each["day"], each["records"], each["alerting"], each["alerts"]) for each in found["days"]]
+        assert told == [(first, 2, 2, 2), (second, 1, 1, 1)], zone
+        assert [each["week"] for each in found["weeks"]] == ["2026-W19"], zone
+        # A span that begins and ends within a quarter of an hour counts what is in it.
+        query |= {"since": "2026-05-04T03:10:00Z", "until": "2026-05-04T03:20:30Z"}
+        assert client.get("/v1/overview", params=query).json()["records"] == 1, zone
+
+
+def test_a_zone_that_is_none_is_refused(client: TestClient) -> None:
+    assert is_problem(client.get("/v1/overview?zone=Nowhere"), 422)

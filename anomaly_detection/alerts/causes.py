@@ -14,16 +14,19 @@ from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.alerts.groups import is_date, levels_of
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.explain.wording import number, short
+from anomaly_detection.features.clauses import named_value
 from anomaly_detection.features.derived import Derived, NumberLevel
 from anomaly_detection.features.group import FeatureGroup, FeatureSource
 from anomaly_detection.features.kinds import KINDS
+from anomaly_detection.features.said import N_, say
 
-__all__ = ["Cause", "cause_of_each", "find_causes", "leading_column"]
+__all__ = ["WHOLE_RECORD", "Cause", "cause_of_each", "find_causes", "leading_column"]
 
-WHOLE_RECORD = "the whole record"
-_SEVERAL_VALUES = "several values"
-_OF_TIME = {"high": "long", "low": "short"}
-_OF_DATES = {"high": "late", "low": "early"}
+WHOLE_RECORD = N_("the whole record")
+_SEVERAL_VALUES = N_("several values")
+_UNUSUAL = N_("unusual")
+_OF_TIME = {"high": N_("long"), "low": N_("short")}
+_OF_DATES = {"high": N_("late"), "low": N_("early")}
 _MOST_COLUMNS = 3
 _LEAST_SHARED = 0.1
 _FEW = 10
@@ -134,7 +137,7 @@ def _of_buckets(
             found.append(
                 Cause(
                     column,
-                    _text(subject, "negative" if negative else word, term),
+                    _text(subject, say("negative") if negative else word, term),
                     tuple(alerts[i] for i in places),
                     None if values is None else float(np.nansum(values)),
                     summed,
@@ -162,7 +165,7 @@ def _subject(alert: Alert, clean: Table, sources: Mapping[str, FeatureSource]) -
     first = alert.reasons[0]
     source = sources.get(first.feature)
     kind = FeatureGroup if source is None else KINDS[source.kind]
-    word = kind.titled.get(first.direction, "unusual")
+    word = say(kind.titled.get(first.direction, _UNUSUAL))
     # Only a copy repeats a record as a whole.
     if column == WHOLE_RECORD and (word == "missing" or (source is not None and source.kind == "readings")):
         return _SEVERAL_VALUES, word
@@ -174,10 +177,10 @@ def _subject(alert: Alert, clean: Table, sources: Mapping[str, FeatureSource]) -
     if first.direction not in _OF_TIME or not dates:
         return column, word
     if len(dates) == 1:
-        return dates[0], _OF_DATES[first.direction]
+        return dates[0], say(_OF_DATES[first.direction])
     if isinstance(first.value, (int, float)) and first.value < 0:
-        return dates[0], f"before {dates[1]}"
-    return f"the time from {dates[1]} to {dates[0]}", _OF_TIME[first.direction]
+        return dates[0], say("before %(date)s", date=dates[1])
+    return say("the time from %(start)s to %(end)s", start=dates[1], end=dates[0]), say(_OF_TIME[first.direction])
 
 
 def _terms(alert: Alert, clean: Table, record: Mapping[str, Any], sources: Mapping[str, FeatureSource]) -> list[_Term]:
@@ -194,11 +197,12 @@ def _terms(alert: Alert, clean: Table, record: Mapping[str, Any], sources: Mappi
 def _term(name: str, part: Derived | None, value: Any) -> _Term:
     plain = part.column if isinstance(part, NumberLevel) else name
     if value is None or value is pd.NaT or value != value:
-        return _Term(name, f"no {plain}", f"no {plain}")
+        no = say("no %(what)s", what=plain)
+        return _Term(name, no, no)
     is_number = isinstance(value, (int, float, np.number))
     text = number(float(value)) if is_number else short(value)
     if is_number or not any(letter.isalpha() for letter in text):
-        return _Term(name, f"{plain} {text}", text)
+        return _Term(name, named_value(plain, text), text)
     # Of a gate that is called "Gate 12" nobody says "Gate Gate 12".
     return _Term(name, text, text.removeprefix(f"{name} "))
 
@@ -225,9 +229,12 @@ def _covered(members: list[int], terms: list[list[_Term]]) -> list[tuple[_Term |
 
 def _text(subject: str, word: str, term: _Term | None) -> str:
     if not subject:
-        return "nothing by itself stands out"
+        return say("nothing by itself stands out")
+    if subject in (WHOLE_RECORD, _SEVERAL_VALUES):
+        subject = say(subject)
     if term is not None and term.column == subject:
-        return f"{subject} {term.beside} is {word}"
-    return f"{subject} {'are' if subject == _SEVERAL_VALUES else 'is'} {word}" + (
-        "" if term is None else f" for {term.text}"
-    )
+        return say("%(subject)s %(value)s is %(how)s", subject=subject, value=term.beside, how=word)
+    are = N_("%(subject)s are %(how)s%(among)s")
+    among = "" if term is None else say(" for %(named)s", named=term.text)
+    template = are if subject == _SEVERAL_VALUES else N_("%(subject)s is %(how)s%(among)s")
+    return say(template, subject=subject, how=word, among=among)

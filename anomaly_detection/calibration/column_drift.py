@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection.calibration.drift_test import LEVEL, DriftTest
+from anomaly_detection.features.clauses import number
 from anomaly_detection.features.column_reference import BINS, MISSING, NEW, UNREADABLE, ColumnReference
+from anomaly_detection.features.said import N_, Figure, Said, say
 
 __all__ = ["ALERTS", "Change", "Drift", "find_drifts", "in_words", "starting_test"]
 
@@ -90,35 +92,52 @@ class Drift:
         return abs(self.after - self.before)
 
     def __str__(self) -> str:
-        since = "" if self.since is None or not self.period else f" since {self.since.day} {self.since:%B %Y}"
-        number = f"{self.records:,} {'record' if self.records == 1 else 'records'}"
-        return f"{self._what()}{since}: {number}"
+        return str(self.text)
 
-    def _what(self) -> str:
-        shares = f"{self.after:.1%} of the records (before: {self.before:.1%})"
+    @property
+    def text(self) -> Said:
+        """What has changed, in a clause."""
+        since: str = ""
+        if self.since is not None and self.period:
+            day, month, year = str(self.since.day), f"{self.since:%B}", str(self.since.year)
+            since = say(" since %(day)s %(month)s %(year)s", day=day, month=say(month), year=year)
+        records = N_("%(count)s record") if self.records == 1 else N_("%(count)s records")
+        count = say(records, count=number(self.records))
+        return say("%(what)s%(since)s: %(records)s", what=self._what(), since=since, records=count)
+
+    def _what(self) -> Said:
+        after, before = Figure(f"{100 * self.after:.1f}"), Figure(f"{100 * self.before:.1f}")
+        if self.change is Change.ALERTS:
+            return say("%(after)s%% of the records are alerts (before: %(before)s%%)", after=after, before=before)
+        column = self.column
+        shares = say("%(after)s%% of the records (before: %(before)s%%)", after=after, before=before)
         listed = f" ({', '.join(map(repr, self.examples[:3]))})" if self.examples else ""
         if self.change is Change.FORMAT:
-            return f"{self.column} is written in another form{listed} in {shares}"
+            form = N_("%(column)s is written in another form%(listed)s in %(shares)s")
+            return say(form, column=column, listed=listed, shares=shares)
         if self.change is Change.MISSING:
-            return f"{self.column} is missing in {shares}"
+            return say("%(column)s is missing in %(shares)s", column=column, shares=shares)
         if self.change is Change.LEVELS:
-            return f"{self.column} has values never seen before{listed} in {shares}"
-        if self.change is Change.ALERTS:
-            return f"{self.after:.1%} of the records are alerts (before: {self.before:.1%})"
+            new = N_("%(column)s has values never seen before%(listed)s in %(shares)s")
+            return say(new, column=column, listed=listed, shares=shares)
         if self.change is Change.MIX:
-            return f"{self.column} has {self.examples[0] if self.examples else 'one of its values'} in {shares}"
-        within = f" for its {self.context}" if self.context else ""
+            which = self.examples[0] if self.examples else say("one of its values")
+            return say("%(column)s has %(which)s in %(shares)s", column=column, which=which, shares=shares)
+        within = say(" for its %(category)s", category=self.context) if self.context else ""
         if self.factor is not None and abs(np.log(self.factor)) >= _LEAST_SHIFT:
-            return f"{self.column} is {_times(self.factor)} what it was{within}"
+            ratio = _times(self.factor)
+            return say("%(column)s is %(ratio)s what it was%(within)s", column=column, ratio=ratio, within=within)
         if self.shift is not None and self.shift:
-            return (
-                f"{self.column} is {abs(self.shift):.3g} {'higher' if self.shift > 0 else 'lower'} than it was{within}"
-            )
-        return f"{self.column} is spread otherwise than it was{within}"
+            higher = N_("%(column)s is %(shift)s higher than it was%(within)s")
+            template = higher if self.shift > 0 else N_("%(column)s is %(shift)s lower than it was%(within)s")
+            return say(template, column=column, shift=Figure(f"{abs(self.shift):.3g}"), within=within)
+        return say("%(column)s is spread otherwise than it was%(within)s", column=column, within=within)
 
 
-def _times(factor: float) -> str:
-    return f"{factor:.3g} times" if factor >= 1.0 else f"{factor:.0%} of"
+def _times(factor: float) -> Said:
+    if factor >= 1.0:
+        return say("%(ratio)s times", ratio=Figure(f"{factor:.3g}"))
+    return say("%(share)s%% of", share=Figure(f"{100 * factor:.0f}"))
 
 
 def in_words(drifts: Sequence[Drift]) -> str:

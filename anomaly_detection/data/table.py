@@ -315,7 +315,9 @@ class Table:
 
     def labelled(self, labels: Any) -> Table:
         """The same, with its rows called otherwise."""
-        return Table(self._columns, self._rows, pd.Index(labels))
+        # Texts stay what they are, with all that they were made of.
+        kept = pd.Index(labels, dtype=object if isinstance(labels, list) else None)
+        return Table(self._columns, self._rows, kept)
 
     def frame(self) -> pd.DataFrame:
         """The same for pandas."""

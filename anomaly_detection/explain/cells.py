@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from anomaly_detection.explain.wording import number, number_range, short
+from anomaly_detection.features.clauses import series
+from anomaly_detection.features.said import say
 
 __all__ = ["reason_cells"]
 
@@ -27,14 +29,19 @@ def reason_cells(direction: str, value: Any, expected: Any, between: Any) -> tup
     value, usual, between : str
         The last is empty where there is no range.
     """
+    usual: str
     ends = ""
     if direction in ("rare", "missing") and not isinstance(expected, str):
         seen = expected if isinstance(expected, (list, tuple)) else [expected]
-        usual = " of ".join(number(count) for count in seen) + " records"
+        count, *of = map(number, seen)
+        usual = say("%(count)s records", count=count)
+        if of:
+            usual = say("%(count)s of %(rows)s records", count=count, rows=of[0])
     elif direction == "repeated":
-        usual = "once"
+        usual = say("once")
     elif isinstance(expected, (list, tuple)):
-        usual = " to ".join(str(end) for end in expected)
+        first, last = expected
+        usual = say("%(low)s to %(high)s", low=str(first), high=str(last))
     elif expected is None or isinstance(expected, str):
         usual = short(expected or "", _LONGEST)
     else:
@@ -42,5 +49,8 @@ def reason_cells(direction: str, value: Any, expected: Any, between: Any) -> tup
         if between is not None and not isinstance(between, str):
             ends = number_range(between, whole="." not in number(value) + usual)
     parts = value if isinstance(value, (list, tuple)) else [value]
-    shown = [number(part) if isinstance(part, (int, float)) else short(part or "(missing)", _LONGEST) for part in parts]
-    return ", ".join(shown), usual, ends
+    missing = say("(missing)")
+    shown = [
+        number(part) if isinstance(part, (int, float)) else short(part, _LONGEST) if part else missing for part in parts
+    ]
+    return series(shown), usual, ends

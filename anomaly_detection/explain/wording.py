@@ -8,42 +8,48 @@ from typing import Any
 from anomaly_detection.features.clauses import listed, number, number_range, short
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.kinds import KINDS
+from anomaly_detection.features.said import N_, Figure, Said, say
 
-__all__ = ["listed", "number", "number_range", "percent", "phrase", "sentence", "short"]
+__all__ = ["begun", "listed", "number", "number_range", "percent", "phrase", "sentence", "short"]
 
 
 def percent(share: float) -> str:
     """Write a share of 1 as whole per cent, but never 100 % for less or 0 % for more."""
     if 0.995 <= share < 1.0:
-        return "over 99 %"
-    return "under 1 %" if 0.0 < share < 0.01 else f"{100 * share:.0f} %"
+        return say("over 99 %%")
+    return say("under 1 %%") if 0.0 < share < 0.01 else say("%(share)s %%", share=Figure(f"{100 * share:.0f}"))
 
 
-def sentence(reasons: Sequence[tuple[str, float]], *, alert: bool, columns: Sequence[tuple[str, float]] = ()) -> str:
+def sentence(reasons: Sequence[tuple[str, float]], *, alert: bool, columns: Sequence[tuple[str, float]] = ()) -> Said:
     """Join the clauses of `phrase`, each with its share of what lowers the score, the largest first.
 
-    Of an alert without any, the `columns` are told that lower its score, and their shares.
+    Of an alert without any, the `columns` are told that lower its score, and their shares. To say it in another
+    language, the clauses come in that one: the first begins the sentence, with a capital.
     """
     if not reasons and alert and columns:
-        named = listed([f"{name} ({percent(share)})" for name, share in columns])
-        return f"No value stands out by itself; the score comes from {named}{' together' * (len(columns) > 1)}."
+        named = listed([say("%(name)s (%(share)s)", name=name, share=percent(share)) for name, share in columns])
+        one = N_("No value stands out by itself; the score comes from %(columns)s.")
+        many = N_("No value stands out by itself; the score comes from %(columns)s together.")
+        return say(one if len(columns) == 1 else many, columns=named)
     if not reasons:
-        return "Nothing in this record stands out."
+        return say("Nothing in this record stands out.")
     (text, share), *others = reasons
     if alert:
-        first = f"{_capital(text)}; it accounts for {percent(share)} of the alert."
+        told = say("%(reason)s; it accounts for %(share)s of the alert.", reason=begun(text), share=percent(share))
     else:
-        first = f"Not an alert. What stands out most ({percent(share)}): {text}."
-    return " ".join([first, *(f"Another {percent(share)}: {text}." for text, share in others)])
+        told = say("Not an alert. What stands out most (%(share)s): %(reason)s.", reason=text, share=percent(share))
+    for text, share in others:
+        told = say("%(told)s Another %(share)s: %(reason)s.", told=told, reason=text, share=percent(share))
+    return told
 
 
-def _capital(text: str) -> str:
+def begun(text: str) -> str:
     """Begin with a capital, except where the text begins with a name such as order_quantity."""
     word = text.split(" ", 1)[0]
     return f"{text[0].upper()}{text[1:]}" if word.isalpha() and word.islower() else text
 
 
-def phrase(source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None = None) -> str:
+def phrase(source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None = None) -> Said:
     """Say in a clause what is odd about one feature of one row.
 
     Parameters

@@ -16,20 +16,28 @@ from anomaly_detection.data.names import split_unit
 from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.features.derived import CalendarPart, Duration, NumberLevel
 from anomaly_detection.features.group import FeatureSource, Range, Row
+from anomaly_detection.features.said import N_, Figure, Said, say
 
 __all__ = [
     "as_years",
     "beyond",
     "compare",
     "compared_with",
+    "days",
+    "from_to",
     "gap",
+    "in_days",
     "listed",
+    "measured",
+    "named_value",
     "number",
     "number_range",
     "rounded",
+    "series",
     "short",
     "tells_place",
     "times",
+    "times_seen",
     "usually",
     "with_unit",
     "without_unit",
@@ -44,9 +52,9 @@ _SAYS_NOTHING = frozenset({"missing", "none", "not_applicable", "other", "others
 _YEARS = re.compile(r"\b([12]),(\d{3})\b")
 # How a value is joined to what it describes ("SupplierB by Air"), by the words in its column's name.
 _JOINED = (
-    ("from", frozenset({"origin"})),
-    ("to", frozenset({"destination"})),
-    ("by", frozenset({"mode", "method"})),
+    (N_("from %(what)s"), frozenset({"origin"})),
+    (N_("to %(what)s"), frozenset({"destination"})),
+    (N_("by %(what)s"), frozenset({"mode", "method"})),
 )
 # Numbers that count from somewhere: twice the day of the month, or half the latitude, says nothing.
 _PLACES = {"year", "quarter", "month", "week", "weekday", "dow", "day", "hour", "minute"} | {
@@ -58,13 +66,20 @@ def number(value: float) -> str:
     """Write a number with three or four figures that count and thousands separated: 1,234, 0.0123."""
     value = float(value)
     if not np.isfinite(value):
-        return "missing"
+        return say("missing")
     size = abs(value)
     if size >= 1000 or value == round(value):
-        return f"{value:,.0f}" if size < 1e12 else f"{value:.3g}"
+        return Figure(f"{value:,.0f}" if size < 1e12 else f"{value:.3g}")
     if size >= 100:
-        return f"{value:.1f}".rstrip("0").rstrip(".")
-    return f"{value:.3g}" if size >= 0.0001 else f"{value:.1e}"
+        return Figure(f"{value:.1f}".rstrip("0").rstrip("."))
+    return Figure(f"{value:.3g}" if size >= 0.0001 else f"{value:.1e}")
+
+
+def times_seen(count: Any, rows: int) -> str:
+    """In how many of the training records it was."""
+    if not count:
+        return say("none of %(rows)s records", rows=number(rows))
+    return say("%(count)s of %(rows)s records", count=number(count), rows=number(rows))
 
 
 def number_range(between: Range, *, whole: bool = False) -> str:
@@ -78,7 +93,12 @@ def number_range(between: Range, *, whole: bool = False) -> str:
         Whether to round to whole numbers.
     """
     low, high = (rounded(end, between, whole) for end in between)
-    return number(low) if low == high else f"{number(low)} to {number(high)}"
+    return number(low) if low == high else from_to(low, high)
+
+
+def from_to(low: float, high: float) -> str:
+    """Write two ends: 9.2 to 17."""
+    return say("%(low)s to %(high)s", low=number(low), high=number(high))
 
 
 def rounded(end: float, between: Range, whole: bool) -> float:
@@ -109,7 +129,12 @@ def without_unit(column: str) -> tuple[str, str]:
 def with_unit(column: str, value: float) -> tuple[str, str]:
     """Return the column's name without its unit, and the value with it."""
     name, unit = without_unit(column)
-    return name, f"{number(value)}{unit}"
+    return name, measured(value, unit)
+
+
+def measured(value: float, unit: str) -> str:
+    """A value with what `without_unit` gives as its unit."""
+    return say("%(value)s%(unit)s", value=number(value), unit=unit) if unit else number(value)
 
 
 def times(value: float, usual: float) -> str | None:
@@ -118,27 +143,43 @@ def times(value: float, usual: float) -> str | None:
         return None
     ratio = min(value / usual, sys.float_info.max)
     if ratio >= 1.1:
-        return f"{ratio:.2g} times" if ratio < 9.95 else f"{number(np.rint(ratio))} times"
+        return say("%(ratio)s times", ratio=Figure(f"{ratio:.2g}") if ratio < 9.95 else number(np.rint(ratio)))
     if ratio < 0.01:
-        return "less than a hundredth of"
+        return say("less than a hundredth of")
     if ratio <= 0.9:
-        return f"{100 * ratio:.2g} % of"
+        return say("%(share)s %% of", share=Figure(f"{100 * ratio:.2g}"))
     return None
 
 
-def as_years(clause: str) -> str:
+def as_years(clause: Said) -> Said:
     """Write the numbers of a clause as years: 2019 and not 2,019."""
-    return _YEARS.sub(r"\1\2", clause)
+    return Said(clause.template, {name: _as_year(value) for name, value in clause.values.items()})
+
+
+def _as_year(value: str) -> str:
+    if isinstance(value, Said):
+        return as_years(value)
+    return Figure(_YEARS.sub(r"\1\2", value)) if isinstance(value, Figure) else value
 
 
 def listed(words: Sequence[str]) -> str:
     """Join words: "a, b and c"."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return say("%(some)s and %(last)s", some=series(words[:-1]), last=words[-1]) if len(words) > 1 else series(words)
+
+
+def series(words: Sequence[str]) -> str:
+    """Join words: "a, b, c"."""
+    if len(words) == 1:
+        return words[0]
+    if not any(isinstance(word, (Said, Figure)) for word in words):
+        return ", ".join(words)
+    names = [f"word{place}" for place in range(len(words))]
+    return Said(", ".join(f"%({name})s" for name in names), dict(zip(names, words, strict=True)))
 
 
 def _joining(source: FeatureSource, column: str) -> str | None:
     part = source.derived.get(column)
-    return "in" if isinstance(part, CalendarPart) and part.part == "month" else _joining_by_name(column)
+    return N_("in %(what)s") if isinstance(part, CalendarPart) and part.part == "month" else _joining_by_name(column)
 
 
 @cache
@@ -146,10 +187,12 @@ def _joining_by_name(column: str) -> str | None:
     return next((word for word, words in _JOINED if words & name_tokens(column)), None)
 
 
-def compared_with(source: FeatureSource, row: Row, *, joined: bool, missing: str = "no") -> tuple[list[str], list[str]]:
+def compared_with(
+    source: FeatureSource, row: Row, *, joined: bool, missing: str = N_("no %(what)s")
+) -> tuple[list[str], list[str]]:
     """Name what a feature's row is compared within: "SupplierB", "no port"; apart, if `joined`, such as "by Air".
 
-    `missing` is the word before the name of what the record lacks.
+    `missing` is the template for the name of what the record lacks.
     """
     named: list[str] = []
     apart: list[str] = []
@@ -157,22 +200,27 @@ def compared_with(source: FeatureSource, row: Row, *, joined: bool, missing: str
         value, part = row.get(column), source.derived.get(column)
         name = part.column if isinstance(part, NumberLevel) else column
         if pd.isna(value):
-            named.append(f"{missing} {name}")
+            named.append(say(missing, what=name))
         elif not isinstance(value, str):
-            days = isinstance(part, Duration)
-            named.append(
-                f"{_days(float(value))} {name.partition(' ')[2]}" if days else " ".join(with_unit(name, value))
-            )
+            if isinstance(part, Duration):
+                from_start = say(
+                    "%(days)s from %(start)s to %(end)s", days=days(float(value)), start=part.start, end=part.end
+                )
+                named.append(from_start)
+            else:
+                named.append(named_value(*with_unit(name, value)))
         elif len(value) < _TELLING or value.casefold() in _SAYS_NOTHING or _is_code(value):
             # A code such as 12 or TEC-MA-1000 says nothing without its column.
             named.append(f"{name} {short(value)}")
         else:
             shown = f'"{short(value)}"' if ", " in value else short(value)
+            if isinstance(part, CalendarPart):
+                shown = say(shown)
             word = _joining(source, column)
             if word is None or not joined:
                 named.append(shown)
             else:
-                apart.append(f"{word} {shown}")
+                apart.append(say(word, what=shown))
     return named, apart
 
 
@@ -181,9 +229,19 @@ def _is_code(text: str) -> bool:
     return not any(map(str.isalpha, text)) or (any(map(str.isdigit, text)) and not any(map(str.islower, text)))
 
 
-def _days(days: float) -> str:
-    text = number(round(days) if abs(days) >= 3.0 else days)
-    return f"{text} {'day' if text == '1' else 'days'}"
+def named_value(name: str, value: str) -> str:
+    """A column's name and what it has: lead_time 45."""
+    return say("%(name)s %(value)s", name=name, value=value)
+
+
+def in_days(days: str) -> str:
+    """So many days."""
+    return say(N_("%(days)s day") if days == "1" else N_("%(days)s days"), days=days)
+
+
+def days(count: float) -> str:
+    """So many days, whole ones where there are many."""
+    return in_days(number(round(count) if abs(count) >= 3.0 else count))
 
 
 def tells_place(column: str) -> bool:
@@ -193,7 +251,7 @@ def tells_place(column: str) -> bool:
 
 def compare(
     subject: str, value: float, usual: float, shown_usual: str, what: str, between: Range | None, *, place: bool = False
-) -> str:
+) -> Said:
     """Say how a subject with this value stands to `what` is usual, which is `shown_usual` in numbers.
 
     Of a `place`, as `tells_place` has it, it is not said how many times the usual it is; nor where what is usual lies
@@ -201,10 +259,16 @@ def compare(
     """
     ratio = None if place or (between is not None and between[0] < 0.0) else times(value, usual)
     if ratio is not None:
-        return f"{subject} is {ratio} {what} ({shown_usual})"
+        return say(
+            "%(subject)s is %(ratio)s %(what)s (%(usual)s)", subject=subject, ratio=ratio, what=what, usual=shown_usual
+        )
     if number(value) == number(usual):
-        return f"{subject} is not quite {what} ({shown_usual})"
-    return f"{subject} is {'above' if value > usual else 'below'} {what} ({shown_usual})"
+        template = N_("%(subject)s is not quite %(what)s (%(usual)s)")
+    elif value > usual:
+        template = N_("%(subject)s is above %(what)s (%(usual)s)")
+    else:
+        template = N_("%(subject)s is below %(what)s (%(usual)s)")
+    return say(template, subject=subject, what=what, usual=shown_usual)
 
 
 def beyond(value: float, between: Range | None, values: int | None) -> str | None:
@@ -217,8 +281,10 @@ def beyond(value: float, between: Range | None, values: int | None) -> str | Non
     low, high = between
     if low <= value <= high or not low > 0.0 or high < _WIDE * low or not low / _FAR <= value <= _FAR * high:
         return None
-    of = "all" if values is None else f"{values:,}"
-    return f"{'above' if value > high else 'below'} 95 % of {of} values"
+    if values is None:
+        return say(N_("above 95 %% of all values") if value > high else N_("below 95 %% of all values"))
+    template = N_("above 95 %% of %(of)s values") if value > high else N_("below 95 %% of %(of)s values")
+    return say(template, of=number(values))
 
 
 def usually(value: float, usual: float, between: Range | None, unit: str = "") -> str:
@@ -229,16 +295,22 @@ def usually(value: float, usual: float, between: Range | None, unit: str = "") -
     low, high = (rounded(end, between, whole) for end in between)
     if low <= value <= high or not low <= usual <= high:
         # Rounding would have the range hold the value, or lack what is usual: 4.34 lies below 4.35, not in 4.3 to 7.8.
-        shown = f"{number(between[0])} to {number(between[1])}"
-        return "" if number(value) in (number(end) for end in between) else f", usually {shown}{unit}"
+        if number(value) in (number(end) for end in between):
+            return ""
+        return say(", usually %(range)s%(unit)s", range=from_to(*between), unit=unit)
     shown = number_range(between, whole=whole)
-    return f", usually {shown}{unit}" if " to " in shown else ""
+    return say(", usually %(range)s%(unit)s", range=shown, unit=unit) if isinstance(shown, Said) else ""
 
 
-def gap(days: float, text: str | None = None) -> str:
-    """Say how many days after a date, or before it where they are negative; `text` in place of their number."""
+def gap(days: float, text: str | None = None, *, of: bool = False) -> str:
+    """Say how many days after a date, or before it where they are negative; `text` in place of their number.
+
+    `of` one that is named next: other languages have other words for that.
+    """
     if days == 0:
-        return "the same day"
+        return say("the same day")
     # Hours say nothing of many days.
-    text = number(abs(days if abs(days) < 3.0 else round(days))) if text is None else text
-    return f"{text} {'day' if text == '1' else 'days'} {'after' if days > 0 else 'before'}"
+    span = in_days(number(abs(days if abs(days) < 3.0 else round(days))) if text is None else text)
+    if of:
+        return say(N_("%(days)s after") if days > 0 else N_("%(days)s before"), days=span)
+    return say(N_("%(span)s after") if days > 0 else N_("%(span)s before"), span=span)

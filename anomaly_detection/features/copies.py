@@ -26,6 +26,7 @@ from anomaly_detection.features.coincidences import (
 from anomaly_detection.features.commonness import Commonness, learn_commonness
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.recent_records import RecentRecords
+from anomaly_detection.features.said import N_, Said, as_text, say
 
 __all__ = ["Copies"]
 
@@ -296,13 +297,14 @@ class Copies(FeatureGroup):
         return bool(value > 0)
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`: which row says the same, and how many more."""
         if usual is None:
-            more = "" if value == 1 else f", as {number(value)} of them do"
-            return f"the record says exactly what one of the {rows:,} training records says{more}"
-        more = "" if value == 1 else f", one of {number(value)} that do"
-        return f"the record says exactly what row {usual} says{more}"
+            more = "" if value == 1 else say(", as %(count)s of them do", count=number(value))
+            template = N_("the record says exactly what one of the %(rows)s training records says%(more)s")
+            return say(template, rows=number(rows), more=more)
+        more = "" if value == 1 else say(", one of %(count)s that do", count=number(value))
+        return say("the record says exactly what row %(row)s says%(more)s", row=as_text(usual), more=more)
 
 
 _named: Kept[Copies, list[str]] = Kept(lambda copies: [name for name in copies._said if name in copies.names])

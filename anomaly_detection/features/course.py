@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy.typing as npt
 
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.compiled.course import CELLS, COUNTS, LOOKS, SCALED, TAILS, follow, following
+from anomaly_detection.features.said import N_, Figure, Said, say
 
 __all__ = ["FALSE_ALARM_DAYS", "NAMES", "OF_DAYS", "OF_HOURS", "WAYS", "Course", "Judged", "alert_level", "sentence"]
 
@@ -70,52 +70,39 @@ class Judged:
         value, usual = self.told[row, int(self.nats[row].argmax())].tolist()
         return value, usual
 
-    def sentence(self, row: int, name: str) -> str:
+    def sentence(self, row: int, name: str) -> Said:
         """What is odd about a reading of what is called so, see the function of this name."""
         return sentence(self.way(row), name, *self.odd(row))
 
 
 def _figure(value: float) -> str:
-    return f"{value:.4g}"
-
-
-def _beside(value: float, usual: float, above: str = "above", below: str = "below") -> str:
-    return f"{_figure(abs(value - usual))} {above if value > usual else below}"
+    return Figure(f"{value:.4g}")
 
 
 def _hours(days: float) -> str:
     minutes = days * 1440.0
-    return f"{minutes:.4g} minutes" if minutes < 120 else f"{minutes / 60:.4g} hours"
+    if minutes < 120:
+        return say("%(count)s minutes", count=_figure(minutes))
+    return say("%(count)s hours", count=_figure(minutes / 60))
 
 
-_SENTENCES: dict[str, Callable[[str, float, float], str]] = {
-    "step": lambda name, value, usual: (
-        f"{name} {_figure(value)}: {_beside(value, usual)} the nearer of the two readings before it ({_figure(usual)})"
+def _beside(value: float, usual: float) -> str:
+    template = N_("%(distance)s above") if value > usual else N_("%(distance)s below")
+    return say(template, distance=_figure(abs(value - usual)))
+
+
+_OF_NUMBERS = {
+    "step": N_("%(name)s %(value)s: %(beside)s the nearer of the two readings before it (%(usual)s)"),
+    "course": N_("%(name)s %(value)s: %(beside)s the last week's course (%(usual)s at this hour)"),
+    OF_HOURS: N_(
+        "%(name)s %(value)s on the mean of this hour: %(beside)s the last week's course (%(usual)s at this hour)"
     ),
-    "course": lambda name, value, usual: (
-        f"{name} {_figure(value)}: {_beside(value, usual)} the last week's course ({_figure(usual)} at this hour)"
-    ),
-    OF_HOURS: lambda name, value, usual: (
-        f"{name} {_figure(value)} on the mean of this hour: {_beside(value, usual)} the last week's course"
-        f" ({_figure(usual)} at this hour)"
-    ),
-    OF_DAYS: lambda name, value, usual: (
-        f"{name} {_figure(value)}: {_beside(value, usual)} the median of the last week ({_figure(usual)})"
-    ),
-    "slope": lambda name, value, usual: (
-        f"{name} is {_beside(value, 0.0)} the last week's course, and was {_beside(usual, 0.0)} it some six hours"
-        " before"
-    ),
-    "level": lambda name, value, usual: (
-        f"{name} {_figure(value)} on the mean of a day: {_beside(value, usual)} the days of the week before"
-        f" ({_figure(usual)})"
-    ),
-    "stuck": lambda name, value, usual: f"{name} has not moved in {_figure(value)} readings",
-    "gap": lambda name, value, usual: f"{name} was not measured for {_hours(value)}; usual are {_hours(usual)}",
+    OF_DAYS: N_("%(name)s %(value)s: %(beside)s the median of the last week (%(usual)s)"),
+    "level": N_("%(name)s %(value)s on the mean of a day: %(beside)s the days of the week before (%(usual)s)"),
 }
 
 
-def sentence(way: str, name: str, value: float, usual: float) -> str:
+def sentence(way: str, name: str, value: float, usual: float) -> Said:
     """What is odd about a reading, in numbers that anybody can look up.
 
     Parameters
@@ -127,7 +114,16 @@ def sentence(way: str, name: str, value: float, usual: float) -> str:
     value, usual : float
         What `Judged` has told.
     """
-    return _SENTENCES[way](name, value, usual)
+    if way == "slope":
+        template = N_("%(name)s is %(now)s the last week's course, and was %(before)s it some six hours before")
+        return say(template, name=name, now=_beside(value, 0.0), before=_beside(usual, 0.0))
+    if way == "stuck":
+        return say("%(name)s has not moved in %(count)s readings", name=name, count=_figure(value))
+    if way == "gap":
+        template = N_("%(name)s was not measured for %(value)s; usual are %(usual)s")
+        return say(template, name=name, value=_hours(value), usual=_hours(usual))
+    beside = _beside(value, usual)
+    return say(_OF_NUMBERS[way], name=name, value=_figure(value), beside=beside, usual=_figure(usual))
 
 
 class Course:

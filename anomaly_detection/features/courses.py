@@ -15,6 +15,7 @@ from anomaly_detection.features.bounds import bounded
 from anomaly_detection.features.course import NAMES, Course, Judged, sentence
 from anomaly_detection.features.dates import days_of
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
+from anomaly_detection.features.said import N_, Said, say
 from anomaly_detection.features.sequence import find_series
 
 __all__ = ["Courses", "Followed"]
@@ -124,9 +125,9 @@ class Courses(FeatureGroup):
     nats: ClassVar[bool] = True
     units: ClassVar[tuple[float, float]] = (0.0, 1.0)
     titled: ClassVar[Mapping[str, str]] = {
-        "high": "above its own course",
-        "low": "below its own course",
-        "repeated": "not moving",
+        "high": N_("above its own course"),
+        "low": N_("below its own course"),
+        "repeated": N_("not moving"),
     }
 
     carried: list[dict[int, Course]] | None = None
@@ -222,11 +223,11 @@ class Courses(FeatureGroup):
         return usual is not None
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`: see `sentence`; of which series it is said."""
         way, found = value
         told = sentence(way, source.columns[0], found, usual)
-        return f"{told}, of this {source.group_by[0]}" if source.group_by else told
+        return say("%(told)s, of this %(column)s", told=told, column=source.group_by[0]) if source.group_by else told
 
 
 def _followed(

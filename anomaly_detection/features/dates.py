@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection.data.table import Table, as_table
-from anomaly_detection.features.clauses import number
+from anomaly_detection.features.clauses import in_days, named_value, number
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
+from anomaly_detection.features.said import N_, Day, Said, say
 
 __all__ = ["Dates", "day_text", "days_of", "moment_of"]
 
@@ -113,16 +114,23 @@ class Dates(FeatureGroup):
         return value is not None
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`: how far it lies from the first or the last date."""
         first, last = usual
-        usually = f"the usual dates of {rows:,} records ({day_text(first)} to {day_text(last)})"
-        shown = f"{source.columns[0]} {day_text(value)} lies"
-        if value > last:
-            return f"{shown} {_span((value - last) / _DAY)} after {usually}"
+        usually = say(
+            "the usual dates of %(rows)s records (%(first)s to %(last)s)",
+            rows=number(rows),
+            first=day_text(first),
+            last=day_text(last),
+        )
+        shown = named_value(source.columns[0], day_text(value))
+        if first <= value <= last:
+            return say("%(what)s lies within %(usually)s", what=shown, usually=usually)
+        template = N_("%(what)s lies %(span)s after %(usually)s")
         if value < first:
-            return f"{shown} {_span((first - value) / _DAY)} before {usually}"
-        return f"{shown} within {usually}"
+            template = N_("%(what)s lies %(span)s before %(usually)s")
+        span = _span((value - last if value > last else first - value) / _DAY)
+        return say(template, what=shown, span=span, usually=usually)
 
 
 def moment_of(days: float) -> np.datetime64:
@@ -156,10 +164,10 @@ def _half_span(days: npt.NDArray[np.float64]) -> float:
 
 def day_text(moment: np.datetime64) -> str:
     """The day of a time, as 2024-05-31."""
-    return str(moment.astype("datetime64[D]"))
+    return Day(moment.astype("datetime64[D]"))
 
 
 def _span(days: float) -> str:
     if days >= 2 * _YEAR:
-        return f"{number(days // _YEAR)} years"
-    return f"{number(max(round(days), 1))} {'day' if round(days) <= 1 else 'days'}"
+        return say("%(years)s years", years=number(days // _YEAR))
+    return in_days(number(max(round(days), 1)))

@@ -15,6 +15,7 @@ from anomaly_detection.data.names import unused_name
 from anomaly_detection.data.table import Coded, Table, as_table, factorized
 from anomaly_detection.features.bounds import LARGEST
 from anomaly_detection.features.compiled.program import Program, Value
+from anomaly_detection.features.said import N_
 
 __all__ = [
     "CalendarPart",
@@ -135,10 +136,12 @@ class Product:
 
 
 CalendarKind = Literal["month", "weekday", "hour", "period"]
-_WEEKDAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+_WEEKDAYS = [
+    *(N_("Monday"), N_("Tuesday"), N_("Wednesday"), N_("Thursday"), N_("Friday"), N_("Saturday"), N_("Sunday")),
+]
 _MONTHS = [
-    *("January", "February", "March", "April", "May", "June"),
-    *("July", "August", "September", "October", "November", "December"),
+    *(N_("January"), N_("February"), N_("March"), N_("April"), N_("May"), N_("June"), N_("July"), N_("August")),
+    *(N_("September"), N_("October"), N_("November"), N_("December")),
 ]
 _HOURS = [f"{hour:02d}:00" for hour in range(24)]
 

@@ -12,6 +12,7 @@ import pandas as pd
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import number, with_unit
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
+from anomaly_detection.features.said import Said, say
 from anomaly_detection.progress import steps
 
 __all__ = ["Repeats"]
@@ -151,15 +152,20 @@ class Repeats(FeatureGroup):
         return bool((value[1] if isinstance(value, tuple) else value) > 1)
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`: what occurs how many times."""
         if source.name == "repeated record":
-            return f"the same record occurs {number(value)} times"
+            return say("the same record occurs %(count)s times", count=number(value))
         if source.name == "repeated readings":
-            return f"{number(value)} readings at once repeat others within four weeks, like a copy's"
+            return say("%(count)s readings at once repeat others within four weeks, like a copy's", count=number(value))
         column, count = value
         name, shown = with_unit(column, row[column])
-        return f"the same {name}, {shown}, occurs {count} times within four weeks"
+        return say(
+            "the same %(name)s, %(value)s, occurs %(count)s times within four weeks",
+            name=name,
+            value=shown,
+            count=number(count),
+        )
 
 
 def _hash(X: pd.DataFrame) -> Keys:

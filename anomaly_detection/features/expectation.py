@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from anomaly_detection.data.levels import Kept, Levels, vocabulary
 from anomaly_detection.data.table import Table, as_table
-from anomaly_detection.features.clauses import compared_with, listed, number, without_unit
+from anomaly_detection.features.clauses import compared_with, listed, measured, named_value, number, without_unit
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.design import Design
 from anomaly_detection.features.group import FeatureSource, Range, Row
@@ -21,6 +21,7 @@ from anomaly_detection.features.information import determined
 from anomaly_detection.features.numeric_group import ComparingGroup
 from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale
 from anomaly_detection.features.pairing import MOST_PARTNERS
+from anomaly_detection.features.said import N_, Said, say
 from anomaly_detection.progress import steps
 
 __all__ = ["Expectation"]
@@ -74,8 +75,8 @@ class Expectation(ComparingGroup):
 
     logarithmic: ClassVar[bool] = True
     units: ClassVar[tuple[float, float]] = (0.5, 0.5)
-    standard: ClassVar[str] = "expected"
-    titled: ClassVar[Mapping[str, str]] = {"high": "above what is expected", "low": "below what is expected"}
+    standard: ClassVar[str] = N_("expected%(among)s")
+    titled: ClassVar[Mapping[str, str]] = {"high": N_("above what is expected"), "low": N_("below what is expected")}
     learned: ClassVar[str] = "targets_"
 
     def __init__(
@@ -354,27 +355,29 @@ class Expectation(ComparingGroup):
     @classmethod
     def among(cls, source: FeatureSource, row: Row) -> str:
         """`NumericGroup.among`: the rest of the record foretells the value, its numbers as well as its categories."""
-        return f" from {cls._told_by(source, row)}"
+        return say(" from %(what)s", what=cls._told_by(source, row))
 
     @staticmethod
     def _told_by(source: FeatureSource, row: Row) -> str:
-        named, _ = compared_with(source, row, joined=False, missing="a missing")
-        return listed(named) if named else "the rest of the record"
+        named, _ = compared_with(source, row, joined=False, missing=N_("a missing %(what)s"))
+        return listed(named) if named else say("the rest of the record")
 
     @classmethod
     def of_one(
         cls, source: FeatureSource, value: float, usual: float, row: Row, rows: int, between: Range | None
-    ) -> str:
+    ) -> Said:
         """`NumericGroup.of_one`: an estimate, and called one."""
         name, unit = without_unit(source.columns[0])
+        subject = named_value(name, measured(value, unit))
         told_by = cls._told_by(source, row)
         # What is foretold may be beyond all that nearly any record has had, and was cut there, as its range was.
         at_most, at_least = (between is not None and end == usual for end in between or (usual, usual))
         if number(value) == number(usual) or (at_least and value > usual) or (at_most and value < usual):
-            return f"{name} {number(value)}{unit} does not go with {told_by}"
-        side = "above" if value > usual else "below"
-        about = "" if at_least or at_most else f": about {number(usual)}{unit}"
-        return f"{name} {number(value)}{unit} is {side} what is expected from {told_by}{about}"
+            return say("%(subject)s does not go with %(told_by)s", subject=subject, told_by=told_by)
+        about = "" if at_least or at_most else say(": about %(usual)s", usual=measured(usual, unit))
+        above = N_("%(subject)s is above what is expected from %(told_by)s%(about)s")
+        below = N_("%(subject)s is below what is expected from %(told_by)s%(about)s")
+        return say(above if value > usual else below, subject=subject, told_by=told_by, about=about)
 
 
 class _Weights:

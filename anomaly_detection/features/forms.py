@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Coded, Table, as_table, missing_in
-from anomaly_detection.features.clauses import number, short, with_unit
+from anomaly_detection.features.clauses import named_value, number, short, times_seen, with_unit
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row, side_by_side
+from anomaly_detection.features.said import N_, Figure, Said, say
 
 __all__ = [
     "MOST_DECIMALS",
@@ -29,7 +30,7 @@ __all__ = [
     "Zeros",
     "decimals",
     "seldom",
-    "times_seen",
+    "written",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -152,9 +153,10 @@ _seldom_each: Kept[Columns, Floats] = Kept(
 """The evidence of each column's counts, where these are numbers."""
 
 
-def times_seen(count: Any, rows: int) -> str:
-    """In how many of the training records it was."""
-    return f"none of {rows:,} records" if not count else f"{number(count)} of {rows:,} records"
+def written(column: str, value: Any, count: Any, rows: int) -> Said:
+    """Say in how many of the training records a column was written like this value."""
+    seen = times_seen(count, rows)
+    return say("%(what)s is written as in %(seen)s", what=f"{column} {short(value)}", seen=seen)
 
 
 class Seldom(Columns):
@@ -210,17 +212,17 @@ class Signs(Seldom):
         return value < 0.0
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`."""
         name, shown = with_unit(source.columns[0], float(value))
-        return f"{name} {shown} is negative, as in {times_seen(usual, rows)}"
+        return say("%(what)s is negative, as in %(seen)s", what=named_value(name, shown), seen=times_seen(usual, rows))
 
 
 class Zeros(Seldom):
     """Zeros among numbers of which hardly any was, and none negative: a price that nobody filled in."""
 
     word = "zero"
-    titled: ClassVar[Mapping[str, str]] = {"rare": "0"}
+    titled: ClassVar[Mapping[str, str]] = {"rare": N_("0")}
 
     @staticmethod
     def is_one(values: Floats) -> npt.NDArray[np.bool_]:
@@ -236,9 +238,9 @@ class Zeros(Seldom):
         return None if (column < 0).any() else super()._learn(column)
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`."""
-        return f"{source.columns[0]} is 0, as in {times_seen(usual, rows)}"
+        return say("%(column)s is 0, as in %(seen)s", column=source.columns[0], seen=times_seen(usual, rows))
 
 
 def decimals(values: Floats) -> Codes:
@@ -265,7 +267,7 @@ class Decimals(Columns):
     """
 
     word = "decimals"
-    titled: ClassVar[Mapping[str, str]] = {"rare": "finer than usual"}
+    titled: ClassVar[Mapping[str, str]] = {"rare": N_("finer than usual")}
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """`Columns.features_of`, of all columns at once."""
@@ -295,12 +297,13 @@ class Decimals(Columns):
         return np.where(found > 0, learned[np.maximum(found, 0)].astype(np.float64), np.nan)
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`."""
         count = int(decimals(np.array([float(value)]))[0])
-        text = f"{float(value):.{count}f}"
-        places = "1 decimal" if count == 1 else f"{count} decimals"
-        return f"{source.columns[0]} {text} has {places}; {times_seen(usual, rows)} have so many or more"
+        what = named_value(source.columns[0], Figure(f"{float(value):.{count}f}"))
+        one = N_("%(what)s has %(count)s decimal; %(seen)s have so many or more")
+        many = N_("%(what)s has %(count)s decimals; %(seen)s have so many or more")
+        return say(one if count == 1 else many, what=what, count=number(count), seen=times_seen(usual, rows))
 
 
 class Gaps(Columns):
@@ -345,9 +348,9 @@ class Gaps(Columns):
         return "missing"
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`."""
-        return f"{source.columns[0]} is missing, as in {times_seen(usual, rows)}"
+        return say("%(column)s is missing, as in %(seen)s", column=source.columns[0], seen=times_seen(usual, rows))
 
 
 class Texts(Columns):
@@ -376,7 +379,7 @@ class Forms(Texts):
     """The form of codes and names (`form_of`): ``#####`` where postal codes have five digits."""
 
     word = "form"
-    titled: ClassVar[Mapping[str, str]] = {"rare": "written unusually"}
+    titled: ClassVar[Mapping[str, str]] = {"rare": N_("written unusually")}
 
     def _learn(self, column: Coded) -> dict[str, int] | None:
         forms: Counter[str] = Counter()
@@ -391,6 +394,6 @@ class Forms(Texts):
         return self._of_levels(column, lambda text: float(learned.get(form_of(text), 0)))
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`."""
-        return f"{source.columns[0]} {short(value)} is written as in {times_seen(usual, rows)}"
+        return written(source.columns[0], value, usual, rows)

@@ -16,6 +16,7 @@ from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derived import Derived
 from anomaly_detection.features.fitted import require_fitted
+from anomaly_detection.features.said import N_, Said
 
 __all__ = ["FEW", "OF_A_RECORD", "Facts", "FeatureGroup", "FeatureSource", "Range", "Row", "side_by_side"]
 
@@ -113,7 +114,7 @@ class FeatureGroup:
     one_sided : bool
         Whether only large values are odd.
     titled : mapping of str to str
-        What heads records of each `direction`, after "Profit is"; "unusual" of those that are not in it.
+        What heads records of each `direction`, a template after "Profit is"; "unusual" of those that are not in it.
     """
 
     units: ClassVar[tuple[float, float]] = (0.0, inf)
@@ -129,10 +130,10 @@ class FeatureGroup:
     logarithmic: ClassVar[bool] = False
     one_sided: ClassVar[bool] = False
     titled: ClassVar[Mapping[str, str]] = {
-        "high": "high",
-        "low": "low",
-        "missing": "missing",
-        "repeated": "repeated",
+        "high": N_("high"),
+        "low": N_("low"),
+        "missing": N_("missing"),
+        "repeated": N_("repeated"),
     }
 
     def keep_recent(self) -> None:
@@ -235,7 +236,7 @@ class FeatureGroup:
         return False
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """Say in a clause what is odd about a feature of a row; the parameters are those of `wording.phrase`.
 
         The row-level summary has no words: it follows from other features.

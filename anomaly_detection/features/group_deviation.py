@@ -12,7 +12,7 @@ import numpy.typing as npt
 from anomaly_detection.data.levels import Combinations, CombinedLevels, Kept, Levels, grouped_by
 from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.data.table import Table, as_table
-from anomaly_detection.features.clauses import compared_with
+from anomaly_detection.features.clauses import compared_with, series
 from anomaly_detection.features.compiled.combinations import combination
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import FEW, Facts, FeatureSource, Row, side_by_side
@@ -21,6 +21,7 @@ from anomaly_detection.features.numeric_group import ComparingGroup
 from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale
 from anomaly_detection.features.ordered import CodedColumns, Grouped, Ordered
 from anomaly_detection.features.pairing import most_related
+from anomaly_detection.features.said import say
 from anomaly_detection.progress import steps
 
 __all__ = ["GroupDeviation"]
@@ -267,7 +268,10 @@ class GroupDeviation(ComparingGroup):
         tokens = name_tokens(source.columns[0])
         takes_time = {"lead", "time"} <= tokens or tokens & {"duration", "transit"}
         if takes_time and named:
-            return f"what {' '.join([', '.join(named), *joined])} takes"
+            who = series(named)
+            for word in joined:
+                who = say("%(among)s %(word)s", among=who, word=word)
+            return say("what %(who)s takes", who=who)
         return super().what_is_usual(source, row)
 
 

@@ -12,15 +12,15 @@ import pandas as pd
 
 from anomaly_detection.data.levels import Combinations, CombinedLevels
 from anomaly_detection.data.table import Table, as_table
-from anomaly_detection.features.clauses import short
+from anomaly_detection.features.clauses import named_value, number, short
 from anomaly_detection.features.group import FeatureGroup, FeatureSource
+from anomaly_detection.features.said import N_, Said, say
 
 __all__ = ["LevelPairs", "PairCounts", "described", "in_so_many", "margins", "shown"]
 
 Codes = npt.NDArray[np.int64]
 
 _ROWS = 65_536  # judged at once
-_RECORDS = ("records", "record")
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,15 @@ def margins(combined: CombinedLevels, counts: Codes) -> tuple[Codes, Codes]:
 class LevelPairs(FeatureGroup):
     """Features of pairs of levels, see `_pairs` and `_counts`."""
 
-    titled: ClassVar[Mapping[str, str]] = {**FeatureGroup.titled, "rare": "rare"}
+    titled: ClassVar[Mapping[str, str]] = {**FeatureGroup.titled, "rare": N_("rare")}
 
     @classmethod
     def subject(cls, source: FeatureSource) -> str | None:
         """`FeatureGroup.subject`: neither column is rare, but the two levels together."""
-        return f"the combination of {' and '.join(source.columns)}" if len(source.columns) == 2 else None
+        if len(source.columns) != 2:
+            return None
+        first, second = source.columns
+        return say("the combination of %(first)s and %(second)s", first=first, second=second)
 
     @property
     def _pairs(self) -> list[tuple[str, str]]:
@@ -145,16 +148,28 @@ class LevelPairs(FeatureGroup):
 
 def described(column: str, value: Any) -> str:
     """A column and its level."""
-    return f"a missing {column}" if pd.isna(value) else f"{column} {short(value)}"
+    return say("a missing %(what)s", what=column) if pd.isna(value) else named_value(column, shown(value))
 
 
-def in_so_many(of: str, given: str, both: int, total: int) -> str:
+def in_so_many(of: str, given: str, both: int, total: int) -> Said:
     """Say in how many of the records with one level another is."""
     if both == 0:
-        return f"{of} was never seen with {given} ({total:,} {_RECORDS[total == 1]})"
-    return f"{of} is in {both:,} of the {total:,} {_RECORDS[total == 1]} with {given}"
+        return say("%(of)s was never seen with %(given)s (%(records)s)", of=of, given=given, records=in_records(total))
+    return say(
+        "%(of)s is in %(both)s of the %(records)s with %(given)s",
+        of=of,
+        both=number(both),
+        records=in_records(total),
+        given=given,
+    )
+
+
+def in_records(count: int) -> str:
+    """So many records."""
+    template = N_("%(count)s record") if count == 1 else N_("%(count)s records")
+    return say(template, count=number(count))
 
 
 def shown(value: Any) -> str:
     """A level as a text."""
-    return "(missing)" if pd.isna(value) else short(value)
+    return say("(missing)") if pd.isna(value) else short(value)

@@ -15,6 +15,7 @@ from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derived import CalendarPart
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity
+from anomaly_detection.features.said import Said
 
 __all__ = ["LevelRarity", "MissingLevels", "ValueRarity"]
 
@@ -115,7 +116,7 @@ class LevelRarity(CategoryRarity):
         return super().in_units(as_table(X) if rows is None else as_table(X).take(rows))
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`CategoryRarity.phrase`, or that of the part of a date."""
         kind = CalendarRarity if source.parts(CalendarPart) else CategoryRarity
         return kind.phrase(source, value, usual, row, rows, between)
@@ -164,6 +165,6 @@ class MissingLevels(LevelRarity):
         return MissingRarity.direction(value, usual)
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`MissingRarity.phrase`."""
         return MissingRarity.phrase(source, value, usual, row, rows, between)

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection.data.table import Table, missing_in, objects_of
-from anomaly_detection.features.clauses import short
-from anomaly_detection.features.forms import Columns, form_of, times_seen
+from anomaly_detection.features.forms import Columns, form_of, written
 from anomaly_detection.features.group import FeatureSource, Range, Row
+from anomaly_detection.features.said import N_, Said
 
 __all__ = ["NameForms"]
 
@@ -34,7 +34,7 @@ class NameForms(Columns):
     """
 
     word = "form of the name"
-    titled: ClassVar[Mapping[str, str]] = {"rare": "written unusually"}
+    titled: ClassVar[Mapping[str, str]] = {"rare": N_("written unusually")}
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """`Columns.features_of`, less where many rows are unusual."""
@@ -64,9 +64,9 @@ class NameForms(Columns):
         return found
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`."""
-        return f"{source.columns[0]} {short(value)} is written as in {times_seen(usual, rows)}"
+        return written(source.columns[0], value, usual, rows)
 
 
 def _texts(column: Any) -> list[str | None]:

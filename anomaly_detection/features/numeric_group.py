@@ -13,9 +13,13 @@ from anomaly_detection.features.clauses import (
     beyond,
     compare,
     compared_with,
+    from_to,
     gap,
+    measured,
+    named_value,
     number,
     rounded,
+    series,
     tells_place,
     times,
     usually,
@@ -24,6 +28,7 @@ from anomaly_detection.features.clauses import (
 )
 from anomaly_detection.features.derived import Duration
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
+from anomaly_detection.features.said import N_, Said, say
 
 __all__ = ["ComparingGroup", "NumericGroup"]
 
@@ -39,12 +44,12 @@ class NumericGroup(FeatureGroup):
     of_dates : bool
         Whether two columns are always dates.
     standard : str
-        What values are held against: what is usual, or expected.
+        The template of what days are held against: what is usual, or expected.
     """
 
     ordered: ClassVar[bool] = True
     of_dates: ClassVar[bool] = False
-    standard: ClassVar[str] = "usual"
+    standard: ClassVar[str] = N_("usual%(among)s")
 
     @classmethod
     def is_duration(cls, source: FeatureSource) -> bool:
@@ -63,11 +68,14 @@ class NumericGroup(FeatureGroup):
     def subject(cls, source: FeatureSource) -> str | None:
         """`FeatureGroup.subject`: a quotient of two numbers, or a total against its factors."""
         if len(source.columns) == 3:
-            return f"{source.columns[0]} for {source.columns[1]} x {source.columns[2]}"
+            total, first, second = source.columns
+            return say("%(total)s for %(first)s x %(second)s", total=total, first=first, second=second)
         if len(source.columns) != 2 or cls.is_duration(source):
             return None
         over, under = source.columns
-        return f"{over} for each {under}" if _is_counted(under) else f"{over} for its {under}"
+        if _is_counted(under):
+            return say("%(over)s for each %(under)s", over=over, under=under)
+        return say("%(over)s for its %(under)s", over=over, under=under)
 
     @classmethod
     def direction(cls, value: Any, usual: Any) -> str:
@@ -80,18 +88,21 @@ class NumericGroup(FeatureGroup):
     def among(cls, source: FeatureSource, row: Row) -> str:
         """Say what a value is compared with: " for SupplierB by Air", " in June", nothing for all records."""
         named, joined = compared_with(source, row, joined=True)
-        return "".join([f" for {', '.join(named)}" if named else "", *(f" {word}" for word in joined)])
+        among = say(" for %(named)s", named=series(named)) if named else ""
+        for word in joined:
+            among = say("%(among)s %(word)s", among=among, word=word)
+        return among
 
     @classmethod
     def what_is_usual(cls, source: FeatureSource, row: Row) -> str:
         """What a value is so many times of: "what is usual for ARVs"."""
-        return f"what is usual{cls.among(source, row)}"
+        return say("what is usual%(among)s", among=cls.among(source, row))
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`: how much more or less than usual."""
         if pd.isna(value):
-            return f"{source.columns[0]} is missing"
+            return say("%(column)s is missing", column=source.columns[0])
         value, usual = float(value), float(usual)
         if len(source.columns) == 1:
             clause = cls.of_one(source, value, usual, row, rows, between)
@@ -99,24 +110,31 @@ class NumericGroup(FeatureGroup):
         if len(source.columns) == 3:
             return _product(source, value, usual, row)
         if cls.is_duration(source):
-            return _duration(source, value, usual, f"{cls.standard}{cls.among(source, row)}", between)
-        over, under = (with_unit(column, row[column]) for column in source.columns)
-        each = f"{number(value)} each" if _is_counted(source.columns[1]) else f"a ratio of {number(value)}"
-        subject = f"{' '.join(over)} for {' '.join(under)} ({each})"
-        shown = f"{number(usual)}{usually(value, usual, between)}"
+            return _duration(source, value, usual, say(cls.standard, among=cls.among(source, row)), between)
+        over, under = (named_value(*with_unit(column, row[column])) for column in source.columns)
+        template = N_("%(number)s each") if _is_counted(source.columns[1]) else N_("a ratio of %(number)s")
+        each = say(template, number=number(value))
+        subject = say("%(over)s for %(under)s (%(each)s)", over=over, under=under, each=each)
+        shown = say("%(usual)s%(usually)s", usual=number(usual), usually=usually(value, usual, between))
         return compare(subject, value, usual, shown, cls.what_is_usual(source, row), between)
 
     @classmethod
     def of_one(
         cls, source: FeatureSource, value: float, usual: float, row: Row, rows: int, between: Range | None
-    ) -> str:
+    ) -> Said:
         """The phrase of a number that is not missing, of one column."""
         name, unit = without_unit(source.columns[0])
-        subject = f"{name} {number(value)}{unit}"
+        subject = named_value(name, measured(value, unit))
         ranked = beyond(value, between, rows if source.group_by else None)
         if ranked is not None and not tells_place(name):
-            return f"{subject} is {ranked}{cls.among(source, row)} ({number(usual)}{unit} in the middle)"
-        shown = f"{number(usual)}{unit}{usually(value, usual, between, unit)}"
+            return say(
+                "%(subject)s is %(ranked)s%(among)s (%(usual)s in the middle)",
+                subject=subject,
+                ranked=ranked,
+                among=cls.among(source, row),
+                usual=measured(usual, unit),
+            )
+        shown = say("%(usual)s%(usually)s", usual=measured(usual, unit), usually=usually(value, usual, between, unit))
         return compare(subject, value, usual, shown, cls.what_is_usual(source, row), between, place=tells_place(name))
 
 
@@ -142,28 +160,46 @@ def _is_counted(column: str) -> bool:
     return amount_kind(column) == "quantity" or bool(_COUNTED & name_tokens(column))
 
 
-def _product(source: FeatureSource, value: float, usual: float, row: Row) -> str:
+def _product(source: FeatureSource, value: float, usual: float, row: Row) -> Said:
     total, first, second = source.columns
     product = row[total] / value if value else float("nan")
     name, shown = with_unit(total, row[total])
-    factors = f"{first} {number(row[first])} x {second} {number(row[second])}"
+    factors = say(
+        "%(first)s x %(second)s",
+        first=named_value(first, number(row[first])),
+        second=named_value(second, number(row[second])),
+    )
     ratio = times(value, usual)
     if ratio is None and not value:
-        return f"{name} is 0 although {factors} is not"
-    return f"{name} {shown} is {ratio or 'about'} {factors} ({number(product)})"
+        return say("%(name)s is 0 although %(factors)s is not", name=name, factors=factors)
+    return say(
+        "%(total)s is %(ratio)s %(factors)s (%(product)s)",
+        total=named_value(name, shown),
+        ratio=ratio or say("about"),
+        factors=factors,
+        product=number(product),
+    )
 
 
-def _duration(source: FeatureSource, days: float, usual: float, what: str, between: Range | None) -> str:
+def _duration(source: FeatureSource, days: float, usual: float, what: str, between: Range | None) -> Said:
     end, start = source.columns
-    when = "on the same day as" if days == 0 else gap(days)
+    when = say("on the same day as") if days == 0 else gap(days, of=True)
     span = ""
     if between is not None and not between[0] <= days <= between[1]:
         low, high = (rounded(bound, between, whole=between[1] - between[0] >= 2.0) for bound in between)
         if low < high and low * high >= 0:
             nearer, farther = sorted((low, high), key=abs)
-            shown = f"{number(abs(nearer))} to {number(abs(farther))}"
+            shown = from_to(abs(nearer), abs(farther))
             # The same side as what is usual, and the same unit, is not said twice.
-            span = f" ({shown})" if usual * farther > 0 else f" ({gap(farther, shown)})"
+            span = say(" (%(range)s)", range=shown if usual * farther > 0 else gap(farther, shown))
         elif low < high:
-            span = f" ({gap(low)} to {gap(high)})"
-    return f"{end} is {when} {start}; {what} is {gap(usual)}{span}"
+            span = say(" (%(low)s to %(high)s)", low=gap(low), high=gap(high))
+    return say(
+        "%(end)s is %(when)s %(start)s; %(what)s is %(usual)s%(span)s",
+        end=end,
+        when=when,
+        start=start,
+        what=what,
+        usual=gap(usual),
+        span=span,
+    )

@@ -20,6 +20,7 @@ from anomaly_detection.features.group import FEW, FeatureSource, Range, Row
 from anomaly_detection.features.information import SAMPLE, mutual_information
 from anomaly_detection.features.level_pairs import LevelPairs, PairCounter, PairCounts, described, in_so_many, margins
 from anomaly_detection.features.pairing import most_related
+from anomaly_detection.features.said import Said, say
 from anomaly_detection.features.transactions import find_transactions
 
 __all__ = ["PairRarity"]
@@ -193,7 +194,7 @@ class PairRarity(LevelPairs):
         return given >= FEW and both <= max(1, RARELY * given) and by_chance >= _FEWEST_BY_CHANCE
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`: how many of the records with one category have the other, and no more.
 
         Whether that is rare, chance has a say in: of 22 records one is what a mode of one in twenty has anyway.
@@ -209,9 +210,13 @@ class PairRarity(LevelPairs):
 
 def _state(column: str, value: Any) -> str:
     """A column and how a value of it is missing (see `derived.MissingState`)."""
-    if value in ("given", "blank"):
-        return f"a {column} that is {value}"
-    return f"{column} in other words than known" if value == "in other words" else f"{column} '{short(value)}'"
+    if value == "given":
+        return say("a %(column)s that is given", column=column)
+    if value == "blank":
+        return say("a %(column)s that is blank", column=column)
+    if value == "in other words":
+        return say("%(column)s in other words than known", column=column)
+    return f"{column} '{short(value)}'"
 
 
 def _once(transactions: Codes, codes: Codes, size: int) -> Codes:

@@ -12,12 +12,13 @@ import pandas as pd
 
 from anomaly_detection.data.levels import Kept, Levels, LevelValues, vocabulary
 from anomaly_detection.data.table import Table, as_table
-from anomaly_detection.features.clauses import listed, number, short
+from anomaly_detection.features.clauses import listed, named_value, number, short
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derived import MissingPattern
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.information import determined
 from anomaly_detection.features.level_pairs import shown
+from anomaly_detection.features.said import N_, Said, say
 
 __all__ = ["CalendarRarity", "CategoryRarity", "MissingRarity"]
 
@@ -40,7 +41,7 @@ class CategoryRarity(FeatureGroup):
     """
 
     weighed: ClassVar[bool] = False
-    titled: ClassVar[Mapping[str, str]] = {**FeatureGroup.titled, "rare": "rare"}
+    titled: ClassVar[Mapping[str, str]] = {**FeatureGroup.titled, "rare": N_("rare")}
     # Shares in nats need a floor: a surprisal of 3.4, one in thirty, is some two deviations, however equal others are.
     units: ClassVar[tuple[float, float]] = (1.25, 1.0)
 
@@ -116,11 +117,11 @@ class CategoryRarity(FeatureGroup):
         return bool(usual > 0 and feature < _FAR_BELOW_ITS_SHARE)
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`: how many records have the category."""
         if pd.isna(value):
-            return f"{source.columns[0]} is missing, {_as_in(usual, rows)}"
-        return f"{source.columns[0]} {shown(value)} {_seen(usual, rows)}"
+            return say("%(column)s is missing, %(seen)s", column=source.columns[0], seen=_as_in(usual, rows))
+        return _seen(named_value(source.columns[0], shown(value)), usual, rows)
 
 
 _surprisals: Kept[CategoryRarity, LevelValues] = Kept(
@@ -134,11 +135,14 @@ class CalendarRarity(CategoryRarity):
     units: ClassVar[tuple[float, float]] = (1.25, inf)
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`: on what day or at what hour the date falls."""
-        part = shown(value)
-        on = "on a" if part.endswith("day") else "at"
-        return f"{source.columns[0]} falls {on} {part}, which {_seen(usual, rows)}"
+        column = source.columns[0]
+        if str(value).endswith("day"):
+            falls = say("%(column)s falls on a %(part)s, which", column=column, part=say(value))
+        else:
+            falls = say("%(column)s falls at %(part)s, which", column=column, part=shown(value))
+        return _seen(falls, usual, rows)
 
 
 class MissingRarity(CategoryRarity):
@@ -155,28 +159,36 @@ class MissingRarity(CategoryRarity):
         return "missing" if value != "none" else "rare"
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`: what is missing."""
         seen = _as_in(usual, rows)
         if value == "none":
-            return f"no value is missing, {seen}"
+            return say("no value is missing, %(seen)s", seen=seen)
         for pattern in source.parts(MissingPattern):
             alone = pattern.alone(value)
             if alone is not None:
-                return f"{alone[0]} is {short(alone[1], 160)}, {seen}"
+                if alone[1] == "missing":
+                    return say("%(column)s is missing, %(seen)s", column=alone[0], seen=seen)
+                return say("%(column)s is %(what)s, %(seen)s", column=alone[0], what=short(alone[1], 160), seen=seen)
             if blank := pattern.blank(value):
-                return f"{listed(blank)} are missing together, {seen}"
-        return f"these values are missing together ({short(value, 160)}), {seen}"
+                return say("%(columns)s are missing together, %(seen)s", columns=listed(blank), seen=seen)
+        which = short(value, 160)
+        return say("these values are missing together (%(which)s), %(seen)s", which=which, seen=seen)
 
 
 def _as_in(count: float, rows: int) -> str:
-    return f"as in {number(count)} of {rows:,} records" if count else "never seen before"
+    if not count:
+        return say("never seen before")
+    return say("as in %(count)s of %(rows)s records", count=number(count), rows=number(rows))
 
 
-def _seen(count: float, rows: int) -> str:
+def _seen(what: str, count: float, rows: int) -> Said:
     if count == 0:
-        return "was never seen before"
-    shown = f"{number(count)} of {rows:,} records"
+        return say("%(what)s was never seen before", what=what)
     if count >= _SELDOM * rows:
-        return f"is in {shown}"
-    return f"{'is rare' if count < _RARE * rows else 'is seldom'}: {shown}"
+        template = N_("%(what)s is in %(count)s of %(rows)s records")
+    elif count < _RARE * rows:
+        template = N_("%(what)s is rare: %(count)s of %(rows)s records")
+    else:
+        template = N_("%(what)s is seldom: %(count)s of %(rows)s records")
+    return say(template, what=what, count=number(count), rows=number(rows))

@@ -36,6 +36,7 @@ from anomaly_detection.features.frequency import (
 )
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.remembered import Remembered
+from anomaly_detection.features.said import N_, Said, as_text, say
 from anomaly_detection.progress import steps
 
 __all__ = ["Readings"]
@@ -376,14 +377,18 @@ class Readings(FeatureGroup):
         return len(value) > 1 if isinstance(value, tuple) else bool(value > 1)
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`: which value how many rows hold, or which values are those of what row."""
-        within = " within four weeks" if source.group_by else ""
         if isinstance(value, tuple):
-            which = f"one of the {rows:,} training records" if usual is None else f"row {usual}"
-            return f"{listed(list(value))} are those of {which}{within and ', within four weeks of it'}"
+            those = N_("one of the %(rows)s training records")
+            which = say(those, rows=number(rows)) if usual is None else say("row %(row)s", row=as_text(usual))
+            near = N_("%(columns)s are those of %(which)s, within four weeks of it")
+            template = near if source.group_by else N_("%(columns)s are those of %(which)s")
+            return say(template, columns=listed(list(value)), which=which)
         name, shown = with_unit(source.columns[0], row[source.columns[0]])
-        return f"{number(value)} rows{within} have this very {name}, {shown}"
+        near = N_("%(count)s rows within four weeks have this very %(name)s, %(value)s")
+        template = near if source.group_by else N_("%(count)s rows have this very %(name)s, %(value)s")
+        return say(template, count=number(value), name=name, value=shown)
 
 
 def _of_density(evidence: Floats, others: Codes, frequency: Frequency) -> Floats:

@@ -11,12 +11,14 @@ import numpy.typing as npt
 
 from anomaly_detection.data.levels import CombinedLevels, Kept, Levels, vocabulary
 from anomaly_detection.data.table import Table
+from anomaly_detection.features.clauses import number
 from anomaly_detection.features.companions import NONE, RARELY, Companions, find_companions
 from anomaly_detection.features.compiled.combinations import pair_counts
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.level_pairs import LevelPairs, PairCounter, PairCounts, described, in_so_many
 from anomaly_detection.features.pairing import most_related
+from anomaly_detection.features.said import Said, say
 from anomaly_detection.features.transactions import Transactions, find_transactions
 from anomaly_detection.progress import steps
 
@@ -201,14 +203,20 @@ class Relations(LevelPairs):
         return feature <= 0.0
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`: how many of the records with one category have the other."""
         both, total = usual
         of, given = (described(name, part) for name, part in zip(source.columns, value, strict=True))
         if both == 0 or both > RARELY * total:
             # One of two is what it is, and no rarity.
             return in_so_many(of, given, both, total)
-        return f"{of} is rare with {given}: {both:,} of its {total:,} records"
+        return say(
+            "%(of)s is rare with %(given)s: %(both)s of its %(total)s records",
+            of=of,
+            given=given,
+            both=number(both),
+            total=number(total),
+        )
 
 
 def _within(transactions: Codes | None, keys: Codes, size: int) -> Codes | int:

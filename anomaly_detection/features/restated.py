@@ -12,11 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.data.table import Coded, Table, as_table, factorized
-from anomaly_detection.features.clauses import number, short
+from anomaly_detection.features.clauses import short, times_seen
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.forms import seldom
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.restated_columns import part_of
+from anomaly_detection.features.said import Said, say
 
 __all__ = ["Restated", "Restating"]
 
@@ -169,9 +170,14 @@ class Restated(FeatureGroup):
         return usual[0] is not None
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`: what the column says, and what its date does."""
         column, date = source.columns
         expected, breaches = usual
-        seen = f"none of {rows:,} records" if not breaches else f"{number(breaches)} of {rows:,} records"
-        return f"{column} {short(value)} disagrees with {date}, which makes it {short(expected)}, as in {seen}"
+        return say(
+            "%(what)s disagrees with %(date)s, which makes it %(expected)s, as in %(seen)s",
+            what=f"{column} {short(value)}",
+            date=date,
+            expected=short(expected),
+            seen=times_seen(breaches, rows),
+        )

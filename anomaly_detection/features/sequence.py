@@ -14,9 +14,10 @@ import pandas as pd
 from anomaly_detection.data.levels import Levels, levels_of
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.bounds import bounded
-from anomaly_detection.features.clauses import number, with_unit
+from anomaly_detection.features.clauses import named_value, number, with_unit
 from anomaly_detection.features.dates import day_text, days_of, moment_of
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
+from anomaly_detection.features.said import N_, Figure, Said, say
 
 __all__ = ["Neighbours", "Runs", "Series"]
 
@@ -364,7 +365,10 @@ class Neighbours(_OfSeries):
     """
 
     ordered: ClassVar[bool] = True
-    titled: ClassVar[Mapping[str, str]] = {"high": "above the rows around it", "low": "below the rows around it"}
+    titled: ClassVar[Mapping[str, str]] = {
+        "high": N_("above the rows around it"),
+        "low": N_("below the rows around it"),
+    }
     word = "beside the rows around"
     fewest = _FEWEST_TOGETHER
 
@@ -412,19 +416,22 @@ class Neighbours(_OfSeries):
         return not pd.isna(usual)
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`: the value, and the middle of the rows around."""
-        around = f"the rows around it of the same {source.group_by[0]}" if source.group_by else "the rows around it"
+        around = say("the rows around it")
+        if source.group_by:
+            around = say("the rows around it of the same %(column)s", column=source.group_by[0])
+        template = N_("%(what)s does not follow %(around)s (about %(middle)s)")
         if isinstance(value, np.datetime64):
             shown, middle = day_text(value), day_text(usual)
             if shown == middle:
                 # The middle of two rows may lie between two days.
                 shown, middle = (str(one.astype("datetime64[s]")).replace("T", " ") for one in (value, usual))
-            return f"{source.columns[0]} {shown} does not follow {around} (about {middle})"
+            return say(template, what=named_value(source.columns[0], shown), around=around, middle=middle)
         (name, shown), (_, middle) = (with_unit(source.columns[0], one) for one in (value, usual))
         if shown == middle:
-            shown, middle = (f"{float(one):.12g}" for one in (value, usual))
-        return f"{name} {shown} does not follow {around} (about {middle})"
+            shown, middle = (Figure(f"{float(one):.12g}") for one in (value, usual))
+        return say(template, what=named_value(name, shown), around=around, middle=middle)
 
 
 class Runs(_OfSeries):
@@ -496,11 +503,13 @@ class Runs(_OfSeries):
         return bool(value > 1)
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`: how many rows in a row have the value."""
         name, shown = with_unit(source.columns[0], row[source.columns[0]])
-        of = f" of the same {source.group_by[0]}" if source.group_by else ""
-        return f"{name} is {shown} in {number(value)} rows{of} in a row"
+        of = say(" of the same %(column)s", column=source.group_by[0]) if source.group_by else ""
+        return say(
+            "%(name)s is %(value)s in %(count)s rows%(of)s in a row", name=name, value=shown, count=number(value), of=of
+        )
 
 
 def _told(value: float, dated: bool) -> Any:

@@ -17,6 +17,7 @@ from anomaly_detection.features.companions import NONE, Companions, find_compani
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.forms import NEVER, Columns, Texts, seldom
 from anomaly_detection.features.group import FeatureSource, Range, Row
+from anomaly_detection.features.said import N_, Said, say
 
 __all__ = ["Spelling", "Spellings"]
 
@@ -53,7 +54,7 @@ class Spelling(Texts):
     """
 
     word = "spelling"
-    titled: ClassVar[Mapping[str, str]] = {"rare": "nearly another"}
+    titled: ClassVar[Mapping[str, str]] = {"rare": N_("nearly another")}
     companions_: Companions = NONE
 
     def fit(self, X: Any, y: object = None) -> Columns:
@@ -126,9 +127,10 @@ class Spelling(Texts):
         return usual is not None
 
     @classmethod
-    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> str:
+    def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`."""
-        return f"{source.columns[0]} {short(value)} is known from no other record, and is nearly {short(usual)}"
+        template = N_("%(what)s is known from no other record, and is nearly %(usual)s")
+        return say(template, what=f"{source.columns[0]} {short(value)}", usual=short(usual))
 
 
 def _nearest(learned: Spellings, text: str, own: int) -> str | None:

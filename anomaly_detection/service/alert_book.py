@@ -14,6 +14,7 @@ from anomaly_detection.service.fields import has_fields, has_text
 from anomaly_detection.service.incoming import without_nul
 from anomaly_detection.service.listing import OF_STREAM, Filter, Listing
 from anomaly_detection.service.operations import Parameter
+from anomaly_detection.service.reasons import about_of, reason_of, worded_reasons
 from anomaly_detection.service.shapes import (
     COUNT,
     ID,
@@ -100,7 +101,8 @@ CHANGE = change_of()
 
 
 def _rendered(row: RowMapping) -> dict[str, Any]:
-    other = {"column": row["lead_column"], "record": orjson.loads(row["record"])}
+    words = {"about": about_of(row), "reason": reason_of(row)}
+    other = {**words, "column": row["lead_column"], "record": orjson.loads(row["record"])}
     return {name: other[name] if name in other else row[name] for name in _ROW}
 
 
@@ -174,7 +176,7 @@ def find_alert(connection: Connection, number: int) -> dict[str, Any] | None:
     row = connection.execute(query.where(streams.c.deleted.is_(None))).mappings().first()
     if row is None:
         return None
-    reasons = orjson.loads(row["contributions"])
+    reasons = worded_reasons(orjson.loads(row["contributions"]))
     return {**_rendered(row), "reasons": reasons, "history": history(connection, "alert", number)}
 
 

@@ -27,6 +27,7 @@ from anomaly_detection.service.listing import OF_STREAM, Filter, Listing
 from anomaly_detection.service.masking import withheld
 from anomaly_detection.service.operations import Parameter
 from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.reasons import about_of
 from anomaly_detection.service.shapes import (
     COUNT,
     MOMENT,
@@ -92,7 +93,7 @@ def case_change(more: Mapping[str, Shape] | None = None) -> Shape:
 
 
 def _rendered(row: RowMapping) -> dict[str, Any]:
-    other = {"column": row["lead_column"], "about": withheld(row["about"])}
+    other = {"column": row["lead_column"], "about": withheld(about_of(row))}
     return {name: other[name] if name in other else row[name] for name in _ROW}
 
 
@@ -255,7 +256,18 @@ def split_case(connection: Connection, number: int, who: str, ids: Sequence[int]
         raise Problem(409, f"Alert {strange[0]} is not in case {number}.")
     if len(set(ids)) == len(mine):
         raise Problem(409, f"These are all alerts of case {number}; leave some in it.")
-    names = ("stream_id", "cause", "about", "lead_column", "state", "verdict", "assignee", "first_seen", "last_seen")
+    names = (
+        "stream_id",
+        "cause",
+        "about",
+        "said",
+        "lead_column",
+        "state",
+        "verdict",
+        "assignee",
+        "first_seen",
+        "last_seen",
+    )
     copied = {name: row[name] for name in (*names, "severity", "risk_level")}
     values = {**copied, "alerts": 0, "count": 0, "follows": number}
     made = int(connection.execute(insert(cases).values(values).returning(cases.c.id)).scalar_one())

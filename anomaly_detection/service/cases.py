@@ -37,6 +37,7 @@ class Raised:
 
     cause: str
     about: str
+    said: str | None
     column: str
     first_seen: str
     last_seen: str
@@ -50,6 +51,7 @@ def raised(row: RowMapping | dict[str, Any]) -> Raised:
     return Raised(
         row["cause"],
         row["about"],
+        row["said"],
         row["lead_column"],
         row["first_seen"],
         row["last_seen"],
@@ -120,6 +122,7 @@ def _open(connection: Connection, stream_id: int, new: Sequence[Raised], follows
         "stream_id": stream_id,
         "cause": first.cause,
         "about": first.about,
+        "said": first.said,
         "lead_column": first.column,
         "state": "open",
         "follows": follows,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, RowMapping, Select, delete, insert, select
 
@@ -19,6 +19,7 @@ from anomaly_detection.service.sending import masked_channel, refusal_of
 from anomaly_detection.service.shapes import COUNT, ID, TEXT, Shape, choice, maybe, record, text
 from anomaly_detection.service.streams import need_stream
 from anomaly_detection.service.tables import channels, messages, streams, told
+from anomaly_detection.service.zones import zone_of
 
 __all__ = [
     "CHANGED",
@@ -116,10 +117,7 @@ def local_now(zone: str) -> datetime:
 
 def checked(said: Mapping[str, Any]) -> dict[str, Any]:
     """What is said of a channel; `Problem` (422) for a zone or an URL that is none, or where nothing would be sent."""
-    try:
-        local_now(said.get("zone", "UTC"))
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise Problem(422, f"{said['zone']!r} is no time zone; give one such as Europe/Berlin, or UTC.") from error
+    zone_of(said.get("zone", "UTC"))
     if "url" in said and (refusal := refusal_of(said["url"])):
         raise Problem(422, refusal)
     if said.get("min_severity") is None and said.get("digest_hour") is None:

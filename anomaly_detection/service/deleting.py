@@ -11,13 +11,13 @@ from anomaly_detection.service.database import Database
 from anomaly_detection.service.tables import (
     alerts,
     cases,
-    days,
     drift,
     files,
     idempotency,
     letters,
     marks,
     models,
+    quarters,
     records,
     rules,
     seen,
@@ -55,7 +55,7 @@ def delete_all(database: Database, models_dir: Path, uploads: Path, job: RowMapp
         connection.execute(update(cases).where(cases.c.stream_id == stream_id).values(follows=None, merged_into=None))
         mine = select(sources.c.id).where(sources.c.stream_id == stream_id)
         connection.execute(delete(marks).where(marks.c.source_id.in_(mine)))
-        for table in (drift, cases, rules, models, idempotency, days, files, letters, sources, seen):
+        for table in (drift, cases, rules, models, idempotency, quarters, files, letters, sources, seen):
             connection.execute(delete(table).where(table.c.stream_id == stream_id))
         jobs.end(connection, number, result={"rows": done, "models": len(gone_with)})
     for file in gone_with:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection, select
 
+from anomaly_detection.features.said import spoken
 from anomaly_detection.service.tables import drift
 
-__all__ = ["changed_columns", "drift_cause"]
+__all__ = ["about_drift", "changed_columns", "drift_cause"]
 
 
 def drift_cause(column: str) -> str:
@@ -17,11 +19,16 @@ def drift_cause(column: str) -> str:
     return hashlib.sha256(f"drift\0{column}".encode()).hexdigest()
 
 
-def changed_columns(connection: Connection, stream_id: int) -> dict[str, str]:
-    """The columns of a stream that have changed, with what is to be said of each."""
+def changed_columns(connection: Connection, stream_id: int) -> dict[str, dict[str, str]]:
+    """The columns of a stream that have changed, with what a case of each is about, see `about_drift`."""
     found = connection.execute(select(drift.c.found).where(drift.c.stream_id == stream_id)).scalar()
-    changes: dict[str, str] = {}
+    changes: dict[str, dict[str, str]] = {}
     for each in orjson.loads(found or "[]"):
         if each["column"]:
-            changes.setdefault(each["column"], each["text"])
+            changes.setdefault(each["column"], about_drift(each["text"]))
     return changes
+
+
+def about_drift(text: Any) -> dict[str, str]:
+    """The columns of an alert or a case that is about a change, of which this is kept as its text."""
+    return {"about": spoken(text), "said": orjson.dumps({"about": text}).decode()}

@@ -17,15 +17,17 @@ from anomaly_detection.calibration.column_drift import ALERTS, Change, Drift, fi
 from anomaly_detection.calibration.drift_test import BLOCK, LEVEL, DriftTest, Observed
 from anomaly_detection.errors import AnomalyDetectionError
 from anomaly_detection.features.column_reference import MISSING, NEW, UNREADABLE
+from anomaly_detection.features.said import kept, spoken
 from anomaly_detection.service import jobs
 from anomaly_detection.service.audit import write_line
 from anomaly_detection.service.case_book import change_case
 from anomaly_detection.service.clock import as_text, now
 from anomaly_detection.service.database import Database
-from anomaly_detection.service.drift_cases import drift_cause
+from anomaly_detection.service.drift_cases import about_drift, drift_cause
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.models import current_models, learned_until
+from anomaly_detection.service.pages.viewer import worded
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.tables import cases, drift, records, streams
@@ -174,7 +176,7 @@ def _plain(found: Drift) -> dict[str, Any]:
         "shift": found.shift,
         "within": found.context,
         "log_e_value": found.log_e_value,
-        "text": str(found),
+        "text": kept(found.text),
     }
 
 
@@ -205,7 +207,7 @@ def _keep(connection: Connection, stream_id: int, values: dict[str, Any]) -> Non
     connection.execute(insert(drift).values(stream_id=stream_id, **values))
     for each in orjson.loads(values["found"]):
         mine = (cases.c.stream_id == stream_id, cases.c.cause == drift_cause(each["column"]))
-        connection.execute(update(cases).where(*mine, cases.c.state != "resolved").values(about=each["text"]))
+        connection.execute(update(cases).where(*mine, cases.c.state != "resolved").values(about_drift(each["text"])))
 
 
 def find_drift(connection: Connection, stream_id: int) -> dict[str, Any]:
@@ -217,7 +219,7 @@ def find_drift(connection: Connection, stream_id: int) -> dict[str, Any]:
     for each in changes:
         mine = (cases.c.stream_id == stream_id, cases.c.cause == drift_cause(each["column"]))
         newest = select(cases.c.id).where(*mine, cases.c.state != "resolved").order_by(cases.c.id.desc()).limit(1)
-        each["case_id"] = connection.execute(newest).scalar()
+        each |= {"case_id": connection.execute(newest).scalar(), "text": worded(each["text"])}
     return {
         "looked": row["looked"],
         "level": LEVEL,
@@ -267,5 +269,7 @@ def decide(connection: Connection, stream_id: int, judge: Judge | None, who: str
                 "wait": {"snooze_until": until},
             }[action],
         )
-    line = (stream_id, {"drift": mine[0]["text"]}, {"column": column, "drift": action})
+    # The audit has no language.
+    texts = {each["column"]: spoken(each["text"]) for each in orjson.loads(row["found"])}
+    line = (stream_id, {"drift": texts[column]}, {"column": column, "drift": action})
     write_line(connection, who, "drift", "stream", line)

@@ -23,9 +23,10 @@ from anomaly_detection.data.schema import Role
 from anomaly_detection.data.table import Table
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
-from anomaly_detection.explain.wording import short
+from anomaly_detection.explain.wording import number, short
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.lessons import Lessons
+from anomaly_detection.features.said import say
 from anomaly_detection.model_files.persistence import load_detector
 from anomaly_detection.service.incoming import LEAKS, Incoming
 from anomaly_detection.service.recent import Recent
@@ -323,8 +324,8 @@ class Judge:
         for name in self.headline.identifiers:
             value = fields.get(name)
             if isinstance(value, (str, int)) and str(value).strip():
-                return f"with {name} {short(value)}"
-        return f"{place + 1:,} of those judged with it"
+                return say("with %(column)s %(value)s", column=name, value=short(value))
+        return say("%(place)s of those judged with it", place=number(place + 1))
 
     def _reason(self, table: Any, place: int) -> str:
         """Why one record cannot be judged, with its place in the request."""

@@ -15,12 +15,14 @@ from anomaly_detection.service.clock import now
 from anomaly_detection.service.drift_cases import changed_columns, drift_cause
 from anomaly_detection.service.incoming import without_nul
 from anomaly_detection.service.jobs import add_job, is_training
+from anomaly_detection.service.reasons import kept_reasons, kept_words
 from anomaly_detection.service.record_book import NOT_JUDGED
 from anomaly_detection.service.rules import Rule, hiding
 from anomaly_detection.service.streams import Stream
 from anomaly_detection.service.tables import alerts, cases, models, records, streams
 from anomaly_detection.service.tables import rules as rules_table
 from anomaly_detection.service.verdicts import VERDICT, Judged, Verdicts
+from anomaly_detection.service.zones import quarter_of
 
 __all__ = ["Kept", "keep", "next_waiting", "recent_records", "settle"]
 
@@ -37,10 +39,10 @@ _COUNT = (
     )
 )
 
-_COUNT_DAY = text(
-    "INSERT INTO days (stream_id, day, records, alerting) VALUES (:stream, :day, :records, :alerting)"
-    " ON CONFLICT (stream_id, day) DO UPDATE SET records = days.records + excluded.records,"
-    " alerting = days.alerting + excluded.alerting"
+_COUNT_QUARTER = text(
+    "INSERT INTO quarters (stream_id, quarter, records, alerting) VALUES (:stream, :quarter, :records, :alerting)"
+    " ON CONFLICT (stream_id, quarter) DO UPDATE SET records = quarters.records + excluded.records,"
+    " alerting = quarters.alerting + excluded.alerting"
 )
 
 _FATE = ("state", "error", "model_id", "alert_id", *VERDICT)
@@ -82,8 +84,8 @@ def keep(
         f"INSERT INTO records ({', '.join(_COLUMNS)}) VALUES ({marks})", list(zip(*columns, strict=True))
     )
     _count(connection, stream.id, found)
-    day = {"day": moment[:10], "records": len(found), "alerting": len(found.alerting)}
-    connection.execute(_COUNT_DAY, {"stream": stream.id, **day})
+    quarter = {"quarter": quarter_of(moment), "records": len(found), "alerting": len(found.alerting)}
+    connection.execute(_COUNT_QUARTER, {"stream": stream.id, **quarter})
     if found.counts["waiting"]:
         _learn_if_enough(connection, stream)
     return Kept(record_ids, alert_ids)
@@ -138,13 +140,13 @@ def _count(connection: Connection, stream_id: int, found: Verdicts, waited: int 
 
 
 def _count_alerting(connection: Connection, stream_id: int, ids: Sequence[int]) -> None:
-    """Count records that turned out to be alerts on the days when they came."""
-    day = func.substr(records.c.received, 1, 10)
+    """Count records that turned out to be alerts in the quarters of an hour when they came."""
+    minute = func.substr(records.c.received, 1, 16)
     for first in range(0, len(ids), _AT_ONCE):
-        query = select(day, func.count()).where(records.c.id.in_(ids[first : first + _AT_ONCE])).group_by(day)
-        for name, alerting in connection.execute(query).all():
-            counts = {"day": name, "records": 0, "alerting": alerting}
-            connection.execute(_COUNT_DAY, {"stream": stream_id, **counts})
+        query = select(minute, func.count()).where(records.c.id.in_(ids[first : first + _AT_ONCE])).group_by(minute)
+        for begin, alerting in connection.execute(query).all():
+            counts = {"quarter": quarter_of(begin), "records": 0, "alerting": alerting}
+            connection.execute(_COUNT_QUARTER, {"stream": stream_id, **counts})
 
 
 def _learn_if_enough(connection: Connection, stream: Stream) -> None:
@@ -197,7 +199,7 @@ def _raise_alerts(
         for row in rows:
             if row["lead_column"] in changed:
                 # All that one changed column leads to is one case.
-                row |= {"cause": drift_cause(row["lead_column"]), "about": changed[row["lead_column"]]}
+                row |= {"cause": drift_cause(row["lead_column"]), **changed[row["lead_column"]]}
         _put_into_cases(connection, stream_id, rows)
         made = connection.execute(insert(alerts).returning(alerts.c.id, sort_by_parameter_order=True), rows)
         ids |= dict(zip(new, made.scalars(), strict=True))
@@ -235,7 +237,7 @@ def _column(each: Judged) -> str:
 def _alert_row(stream_id: int, each: Judged, count: int, moment: str, hidden_by: int | None) -> dict[str, Any]:
     alert = each.alert
     assert alert is not None
-    assert alert.explanation is not None
+    about = "" if each.cause is None else each.cause.text
     return {
         "stream_id": stream_id,
         "fingerprint": each.incoming.fingerprint,
@@ -247,12 +249,13 @@ def _alert_row(stream_id: int, each: Judged, count: int, moment: str, hidden_by:
         "risk_level": alert.risk_level,
         "decision": alert.decision,
         "reason": without_nul(alert.sentence),
-        "contributions": orjson.dumps(alert.explanation.to_dict()["contributions"]).decode(),
+        "contributions": orjson.dumps(kept_reasons(alert)).decode(),
         "record": each.incoming.body,
         "sent_id": each.incoming.sent_id,
         "lead_column": without_nul(_column(each))[:_LONGEST],
         "cause": cause_key(each.cause),
-        "about": without_nul("" if each.cause is None else each.cause.text),
+        "about": without_nul(about),
+        "said": kept_words(about, alert),
         "amount": each.amount,
         "hidden_by": hidden_by,
         "case_id": None,

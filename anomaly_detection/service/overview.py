@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, timezone, tzinfo
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, func, literal_column, select
 
 from anomaly_detection.service.shapes import COUNT, TEXT, array, maybe, record
-from anomaly_detection.service.tables import alerts, audit, days, records, streams
+from anomaly_detection.service.tables import alerts, audit, quarters, records, streams
+from anomaly_detection.service.zones import days_in, next_quarter, quarter_of
 
 __all__ = ["OVERVIEW", "overview"]
 
@@ -30,7 +31,7 @@ _OF_ALERTS = (
     literal_column("audit.subject") == literal_column("'alert'"),
     literal_column("audit.what") != literal_column("'raise'"),
 )
-_MIDNIGHT = "T00:00:00.000Z"
+_Key = TypeVar("_Key")
 _Counts = dict[tuple[str, str], tuple[int, int]]
 """By stream and day: records, and those that are alerts."""
 
@@ -68,7 +69,9 @@ OVERVIEW = record(
 )
 
 
-def overview(connection: Connection, stream: str | None, since: str, until: str, by: Sequence[str]) -> dict[str, Any]:
+def overview(
+    connection: Connection, stream: str | None, since: str, until: str, by: Sequence[str], zone: tzinfo = timezone.utc
+) -> dict[str, Any]:
     """What there was from one moment until another.
 
     Parameters
@@ -77,16 +80,19 @@ def overview(connection: Connection, stream: str | None, since: str, until: str,
     stream : str, optional
         Of this stream alone.
     since, until : str
-        Moments as `clock.now` writes them; days are those of UTC.
+        Moments as `clock.now` writes them.
     by : sequence of str
         Fields of records, such as a supplier, by each of which alerts are counted too, the newest 20,000.
+    zone : tzinfo, optional
+        Of which days and weeks are.
     """
     whose: list[ColumnElement[bool]] = [streams.c.deleted.is_(None)]
     if stream is not None:
         whose.append(streams.c.name == stream)
-    came = _records_by_day(connection, whose, since, until)
+    days = _Days(*days_in(zone, since, until))
+    came = _records_by_day(connection, whose, since, until, days)
     kept, by_stream = _summed(came, 1), _summed(came, 0)
-    raised = _alerts_by_day(connection, whose, since, until)
+    raised = _alerts_by_day(connection, whose, since, until, days)
     listed: list[dict[str, Any]] = [
         {
             "day": day,
@@ -113,54 +119,80 @@ def overview(connection: Connection, stream: str | None, since: str, until: str,
         ],
         "by_column": _by_column(connection, whose, since, until),
         "by_field": _by_field(connection, whose, since, until, by) if by else [],
-        **_judged(connection, whose, since, until),
+        **_judged(connection, whose, since, until, days),
     }
 
 
-def _records_by_day(connection: Connection, whose: Any, since: str, until: str) -> _Counts:
-    """By stream and day how many records came, and how many are alerts: counted already, but for parts of days."""
-    first, last = since[:10] if since[10:] == _MIDNIGHT else _next(since[:10]), until[:10]
+class _Days(NamedTuple):
+    """See `zones.days_in`."""
+
+    length: int
+    of: Callable[[str], str]
+
+    def begin(self, moment: Any) -> Any:
+        """What of a column of moments tells the day."""
+        return func.substr(moment, 1, self.length)
+
+
+def _records_by_day(connection: Connection, whose: Any, since: str, until: str, days: _Days) -> _Counts:
+    """By stream and day how many records came, and how many are alerts: counted already, but for parts of quarters."""
+    first, last = next_quarter(since), quarter_of(until)
     if first > last:
-        return _counted(connection, whose, since, until)
-    query = select(streams.c.name, days.c.day, days.c.records, days.c.alerting).join(streams)
-    mine = query.where(*whose, days.c.day >= first, days.c.day < last)
-    whole = {(name, day): (count, alerting) for name, day, count, alerting in connection.execute(mine)}
-    return {**whole, **_counted(connection, whose, since, first), **_counted(connection, whose, last, until)}
+        return _counted(connection, whose, since, until, days)
+    begin = days.begin(quarters.c.quarter)
+    query = select(streams.c.name, begin, func.sum(quarters.c.records), func.sum(quarters.c.alerting)).join(streams)
+    mine = query.where(*whose, quarters.c.quarter >= first, quarters.c.quarter < last).group_by(streams.c.name, begin)
+    counts = _Counts()
+    for name, on, count, alerting in connection.execute(mine):
+        _add(counts, (name, days.of(on)), (int(count), int(alerting)))
+    for some in (_counted(connection, whose, since, first, days), _counted(connection, whose, last, until, days)):
+        for key, more in some.items():
+            _add(counts, key, more)
+    return counts
+
+
+def _add(counts: dict[_Key, tuple[int, int]], key: _Key, more: tuple[int, int]) -> None:
+    before = counts.get(key, (0, 0))
+    counts[key] = (before[0] + more[0], before[1] + more[1])
 
 
 def _summed(counts: _Counts, part: int) -> dict[str, tuple[int, int]]:
     """Over the days of each stream (`part` 0), or over the streams of each day (1)."""
     made: dict[str, tuple[int, int]] = {}
-    for key, (count, alerting) in counts.items():
-        before = made.get(key[part], (0, 0))
-        made[key[part]] = (before[0] + count, before[1] + alerting)
+    for key, more in counts.items():
+        _add(made, key[part], more)
     return made
 
 
-def _counted(connection: Connection, whose: Any, since: str, until: str) -> _Counts:
+def _counted(connection: Connection, whose: Any, since: str, until: str, days: _Days) -> _Counts:
     """The same of any span, out of the records that are kept."""
-    day = func.substr(records.c.received, 1, 10)
+    begin = days.begin(records.c.received)
     query = (
-        select(streams.c.name, day, func.count(), func.count(records.c.alert_id))
+        select(streams.c.name, begin, func.count(), func.count(records.c.alert_id))
         .join(streams, records.c.stream_id == streams.c.id)
         .where(*whose, records.c.received >= since, records.c.received < until)
-        .group_by(streams.c.name, day)
+        .group_by(streams.c.name, begin)
     )
-    return {(name, on): (count, alerting) for name, on, count, alerting in connection.execute(query)}
-
-
-def _next(day: str) -> str:
-    return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+    counts = _Counts()
+    for name, on, count, alerting in connection.execute(query):
+        _add(counts, (name, days.of(on)), (count, alerting))
+    return counts
 
 
 def _of_alerts(whose: Any, since: str, until: str) -> Any:
     return (*whose, alerts.c.hidden_by.is_(None), alerts.c.first_seen >= since, alerts.c.first_seen < until)
 
 
-def _alerts_by_day(connection: Connection, whose: Any, since: str, until: str) -> dict[str, tuple[int, float | None]]:
-    day = func.substr(alerts.c.first_seen, 1, 10)
-    query = select(day, func.count(), func.sum(alerts.c.amount)).join(streams).where(*_of_alerts(whose, since, until))
-    return {name: (count, amount) for name, count, amount in connection.execute(query.group_by(day))}
+def _alerts_by_day(
+    connection: Connection, whose: Any, since: str, until: str, days: _Days
+) -> dict[str, tuple[int, float | None]]:
+    begin = days.begin(alerts.c.first_seen)
+    query = select(begin, func.count(), func.sum(alerts.c.amount)).join(streams).where(*_of_alerts(whose, since, until))
+    made: dict[str, tuple[int, float | None]] = {}
+    for on, count, amount in connection.execute(query.group_by(begin)):
+        before, known = made.get(days.of(on), (0, None))
+        made[days.of(on)] = (before + count, known if amount is None else (known or 0.0) + amount)
+    return made
 
 
 def _by_column(connection: Connection, whose: Any, since: str, until: str) -> list[dict[str, Any]]:
@@ -201,7 +233,7 @@ def _by_field(connection: Connection, whose: Any, since: str, until: str, by: Se
     ]
 
 
-def _judged(connection: Connection, whose: Any, since: str, until: str) -> dict[str, Any]:
+def _judged(connection: Connection, whose: Any, since: str, until: str, days: _Days) -> dict[str, Any]:
     """What people said of alerts, of each the last word, how soon they did, and how much was a false alarm by week."""
     resolved = audit.c.after.contains('"state":"resolved"', autoescape=True)
     query = (
@@ -217,7 +249,7 @@ def _judged(connection: Connection, whose: Any, since: str, until: str) -> dict[
         named = verdict or "none"
         verdicts[named] += 1
         hours.append((_moment(at) - _moment(first_seen)).total_seconds() / _HOUR)
-        weeks[_week(at[:10])][named] += 1
+        weeks[_week(days.of(at[: days.length]))][named] += 1
     return {
         "verdicts": dict(verdicts),
         "hours_to_verdict": statistics.median(hours) if hours else None,

@@ -24,7 +24,6 @@ __all__ = [
     "audit",
     "cases",
     "channels",
-    "days",
     "drift",
     "files",
     "idempotency",
@@ -34,6 +33,7 @@ __all__ = [
     "marks",
     "messages",
     "models",
+    "quarters",
     "records",
     "rules",
     "seen",
@@ -83,17 +83,17 @@ streams = Table(
     Column("deleted", String(32)),
 )
 
-days = Table(
-    "days",
+quarters = Table(
+    "quarters",
     METADATA,
     Column("stream_id", ForeignKey("streams.id"), primary_key=True),
-    # Of UTC, as dates are written.
-    Column("day", String(10), primary_key=True),
+    # When it begins, in UTC; see `zones`.
+    Column("quarter", String(16), primary_key=True),
     Column("records", _BIG, nullable=False),
     # Those of them that are alerts.
     Column("alerting", _BIG, nullable=False),
 )
-"""How many records came by day, counted here since counting rows takes long; those that were deleted since too."""
+"""How many records came by quarter of an hour, counted here since that takes long; those that were deleted too."""
 
 models = Table(
     "models",
@@ -168,6 +168,8 @@ alerts = Table(
     # What alerts of one cause share: a digest, and the same in words.
     Column("cause", String(64), nullable=False, server_default=""),
     Column("about", Text, nullable=False, server_default=""),
+    # What the words are made of, JSON; see `reasons`.
+    Column("said", Text),
     # Money that is in it: the record's main amount.
     Column("amount", Float),
     # The rule that keeps it out of lists.
@@ -191,6 +193,8 @@ cases = Table(
     Column("stream_id", ForeignKey("streams.id"), nullable=False),
     Column("cause", String(64), nullable=False),
     Column("about", Text, nullable=False),
+    # What that is made of, JSON; see `reasons`.
+    Column("said", Text),
     Column("lead_column", String(255), nullable=False),
     Column("state", String(16), nullable=False),
     Column("verdict", String(32)),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anomaly_detection.service.pages.viewer import localised_day
 from anomaly_detection.service.service import Service
 
 __all__ = ["LONGEST", "Heading", "heading", "shortened", "told", "with_heading"]
 
+_ISO = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d*)?)?)?", re.ASCII)
 LONGEST = 80
 """Characters of a value in a line."""
 
@@ -41,7 +44,15 @@ def heading(service: Service, stream: str, record: Mapping[str, Any], sent_id: s
     date = None if judge is None else judge.headline.date
     found = [told(record.get(name)) for name in names]
     shown = [shortened(each) for each in found if each] or ([shortened(sent_id)] if sent_id else [])
-    return Heading(shown, "" if date is None else shortened(told(record.get(date)), 25))
+    return Heading(shown, "" if date is None else _date(told(record.get(date))))
+
+
+def _date(text: str) -> str:
+    """A date of a record as its viewer writes it, without seconds, in no zone; another form is what it is."""
+    day, _, clock = text.partition("T")
+    if not _ISO.fullmatch(text):
+        return shortened(text, 25)
+    return localised_day(day) + (f" {clock[:5]}" if clock[:5] not in ("", "00:00") else "")
 
 
 def with_heading(service: Service, row: Mapping[str, Any]) -> dict[str, Any]:

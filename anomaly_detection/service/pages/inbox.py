@@ -19,7 +19,7 @@ from anomaly_detection.service.pages.done import Done, seen
 from anomaly_detection.service.pages.heading import heading
 from anomaly_detection.service.pages.rendering import as_files, figure, html, number
 from anomaly_detection.service.pages.start import start_page
-from anomaly_detection.service.pages.viewer import N_, gettext
+from anomaly_detection.service.pages.viewer import N_, gettext, midnight
 from anomaly_detection.service.pages.visit import Pairs, Visit
 from anomaly_detection.service.routes.cases import get_facets, list_cases
 from anomaly_detection.service.routes.streams import list_streams
@@ -140,6 +140,8 @@ def _has(fields: Mapping[str, str]) -> list[tuple[str, str]]:
 def _of_cases(visit: Visit, asked: Mapping[str, str], fields: Mapping[str, str]) -> list[tuple[str, str]]:
     """The same as the API asks for it."""
     said = {"state": _UNRESOLVED, **asked}
+    # Days are the viewer's, and the last one is in it.
+    said |= {name: midnight(said[name], name == "until") for name in ("since", "until") if name in said}
     whose = said.pop("whose", None)
     if whose is not None:
         said["assignee"] = {"me": visit.caller.name, "nobody": ""}.get(whose, whose)

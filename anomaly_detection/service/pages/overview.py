@@ -9,7 +9,7 @@ from starlette.responses import Response
 from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.service.masking import hides
 from anomaly_detection.service.pages.rendering import html
-from anomaly_detection.service.pages.viewer import gettext
+from anomaly_detection.service.pages.viewer import VIEWER, gettext, midnight, today
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.overview import get_overview
@@ -38,9 +38,10 @@ def overview_page(visit: Visit) -> Response:
     categories = _categories(visit, shown)
     by = [asked.pop("by")] if "by" in asked else []
     by += [name for name in _usual_fields(categories) if name not in by]
-    today = datetime.now(timezone.utc).date()
-    every = [(today - timedelta(days=ago)).isoformat() for ago in reversed(range(int(span)))]
-    found = visit.get(get_overview, [*asked.items(), ("since", every[0]), *(("by", name) for name in by)])
+    every = [(today() - timedelta(days=ago)).isoformat() for ago in reversed(range(int(span)))]
+    query = [*asked.items(), ("since", midnight(every[0])), *(("by", name) for name in by)]
+    zone = VIEWER.get().zone
+    found = visit.get(get_overview, query if zone is None else [*query, ("zone", str(zone))])
     days = {each["day"]: each for each in found["days"]}
     return html(
         "overview",
@@ -48,6 +49,7 @@ def overview_page(visit: Visit) -> Response:
         said=None,
         here="overview",
         found=found,
+        weeks=[{**each, "week": _monday(each["week"])} for each in found["weeks"]],
         chart={
             "x": [_seconds(day) for day in every],
             "series": [
@@ -74,6 +76,11 @@ def _usual_fields(categories: list[str]) -> list[str]:
     found = ([name for name in categories if name_tokens(name) & words] for words in _FIELDS)
     chosen = (min(names, key=lambda name: "id" in name_tokens(name)) for names in found if names)
     return list(dict.fromkeys(chosen))
+
+
+def _monday(week: str) -> str:
+    """The first day of a week of ISO 8601."""
+    return datetime.strptime(f"{week}-1", "%G-W%V-%u").date().isoformat()
 
 
 def _seconds(day: str) -> float:

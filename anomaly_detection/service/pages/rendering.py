@@ -13,10 +13,22 @@ from urllib.parse import urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import Response
 
+from anomaly_detection.alerts.causes import WHOLE_RECORD
 from anomaly_detection.data.well_formed_text import well_formed
 from anomaly_detection.explain.cells import reason_cells
+from anomaly_detection.explain.wording import begun
+from anomaly_detection.features.said import kept
 from anomaly_detection.service.pages.heading import told
-from anomaly_detection.service.pages.viewer import LANGUAGES, N_, VIEWER, gettext, localised, moment_of, ngettext
+from anomaly_detection.service.pages.viewer import (
+    LANGUAGES,
+    N_,
+    VIEWER,
+    gettext,
+    localised,
+    moment_of,
+    ngettext,
+    worded,
+)
 
 __all__ = [
     "STATIC",
@@ -105,7 +117,14 @@ def figure(value: Any, digits: int = 4) -> str:
 
 
 def _reason_cells(reason: Mapping[str, Any]) -> tuple[str, str, str]:
-    return reason_cells(reason["direction"], reason["value"], reason["expected"], reason["expected_range"])
+    cells = reason_cells(reason["direction"], reason["value"], reason["expected"], reason["expected_range"])
+    value, usual, between = (worded(kept(cell)) for cell in cells)
+    return value, usual, between
+
+
+def _leading(column: str) -> str:
+    """What an alert is about: a column, or what stands for many."""
+    return gettext(WHOLE_RECORD) if column == WHOLE_RECORD else column
 
 
 def _whole(sentence: str) -> str:
@@ -144,9 +163,11 @@ def _environment() -> Environment:
         extensions=["jinja2.ext.i18n"],
     )
     made.install_gettext_callables(gettext, ngettext, newstyle=True)  # type: ignore[attr-defined]
-    made.filters.update(age=age, lasting=lasting, number=number, minute=_minute, figure=figure, whole=_whole)
+    made.filters.update(
+        age=age, lasting=lasting, number=number, minute=_minute, figure=figure, whole=_whole, begun=begun
+    )
     made.filters.update(day=_day, decimals=decimals, percent=percent, word=lambda text: gettext(str(text)))
-    made.filters["reason_cells"] = _reason_cells
+    made.filters.update(reason_cells=_reason_cells, begun=begun, leading=_leading)
     made.filters["pairs"] = lambda rows, *names: [tuple(row[name] for name in names) for row in rows]
     made.filters["zipped"] = lambda values, other: [(value, other) for value in values]
     made.globals.update(static=lambda name: f"/static/{name}?v={version_of(name)}", languages=_languages)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextvars import ContextVar
-from datetime import datetime, tzinfo
+from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from functools import cache, lru_cache
 from gettext import NullTranslations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from anomaly_detection.features.said import N_, spoken
 from anomaly_detection.service.pages.catalogue import read_catalogue
 from anomaly_detection.service.sessions import cookie_of
 
@@ -21,10 +22,14 @@ __all__ = [
     "Viewer",
     "gettext",
     "localised",
+    "localised_day",
+    "midnight",
     "moment_of",
     "ngettext",
     "plain_number",
+    "today",
     "viewer_of",
+    "worded",
 ]
 
 
@@ -99,11 +104,6 @@ def _catalogue(language: str) -> NullTranslations:
     return NullTranslations() if language == "en" else read_catalogue(language)
 
 
-def N_(text: str) -> str:  # noqa: N802 - gettext's name for what is looked up later
-    """Mark a text for the catalogue."""
-    return text
-
-
 def gettext(text: str, **values: object) -> str:
     """A text in the viewer's language, with values in place of ``%(name)s`` where any are given."""
     said = _catalogue(VIEWER.get().language).gettext(text)
@@ -129,6 +129,33 @@ def plain_number(text: str) -> str:
     if re.fullmatch(rf"[-+]?\d{{1,3}}(?:{thousands}\d{{3}})+(?:{decimal}\d*)?", text):
         text = text.replace(locale.thousands, "")
     return text.replace(locale.decimal, ".")
+
+
+def worded(what: Any) -> str:
+    """What `said.kept` made of a text, in the viewer's language."""
+    return spoken(what, _catalogue(VIEWER.get().language).gettext, localised, localised_day)
+
+
+def localised_day(text: str) -> str:
+    """A day that ISO wrote, as the viewer writes it; what is no day of our calendar stays."""
+    try:
+        return date.fromisoformat(text).strftime(VIEWER.get().locale.day)
+    except ValueError:
+        return text
+
+
+def today() -> date:
+    """Of the viewer."""
+    return datetime.now(VIEWER.get().zone or timezone.utc).date()
+
+
+def midnight(day: str, after: int = 0) -> str:
+    """The moment at which a day begins for the viewer, or one so many days later; what is no day stays."""
+    try:
+        begin = date.fromisoformat(day) + timedelta(days=after)
+    except (ValueError, OverflowError):
+        return day
+    return datetime.combine(begin, time(), VIEWER.get().zone or timezone.utc).isoformat()
 
 
 def moment_of(text: str) -> tuple[datetime, str]:

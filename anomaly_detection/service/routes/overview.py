@@ -15,6 +15,7 @@ from anomaly_detection.service.overview import OVERVIEW, overview
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.shapes import MOMENT, text
+from anomaly_detection.service.zones import zone_of
 
 __all__ = ["OPERATIONS"]
 
@@ -31,7 +32,7 @@ def get_overview(service: Service, call: Call) -> Response:
     since = given["since"] or _written(moment - timedelta(days=_DAYS))
     until = given["until"] or _written(moment + timedelta(days=1))
     with service.database.reading() as connection:
-        found = overview(connection, given["stream"], since, until, by)
+        found = overview(connection, given["stream"], since, until, by, zone_of(given["zone"]))
     for each in found["by_stream"]:
         judge = service.judge(each["stream"])
         each["asked"] = None if judge is None else judge.asked
@@ -62,10 +63,12 @@ OPERATIONS = (
             Parameter("stream", "Only of this stream.", text(64)),
             Parameter("since", "From this moment on; of the last 30 days if not given.", MOMENT),
             Parameter("until", "Before this moment.", MOMENT),
+            Parameter("zone", "Days and weeks are those of this time zone, such as Europe/Berlin.", text(64), "UTC"),
             Parameter(
                 "by", "Count alerts, the newest 20,000, by this field too, such as a supplier.", text(255), many=True
             ),
         ),
+        statuses=(422,),
         turn="judging",
         needs=Need("read", "query"),
     ),

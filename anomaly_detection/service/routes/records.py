@@ -10,13 +10,16 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
+from anomaly_detection.features.said import kept
 from anomaly_detection.service.access import Need
 from anomaly_detection.service.bodies import JSON_BODY, MEDIA, kind_of, records_of
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.intake import Taken
 from anomaly_detection.service.json_answer import answer, dumps
 from anomaly_detection.service.operations import Call, Operation, Parameter
+from anomaly_detection.service.pages.viewer import worded
 from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.reasons import kept_reasons, summary, worded_reasons
 from anomaly_detection.service.record_book import RECORD, RECORDS
 from anomaly_detection.service.replies import check_key
 from anomaly_detection.service.service import Service
@@ -130,7 +133,7 @@ def explain_record(service: Service, call: Call) -> Response:
     alert = found.alert
     if alert is None:
         raise Problem(409, f"This record cannot be judged: {found.error}")
-    assert alert.explanation is not None
+    reasons = worded_reasons(kept_reasons(alert))
     assert alert.threshold is not None
     return answer(
         {
@@ -144,8 +147,8 @@ def explain_record(service: Service, call: Call) -> Response:
             "severity": alert.severity,
             "risk_level": alert.risk_level,
             "confidence": alert.confidence,
-            "summary": alert.sentence,
-            "reasons": alert.explanation.to_dict()["contributions"],
+            "summary": summary(reasons, alert=alert.is_alert) if reasons else worded(kept(alert.sentence)),
+            "reasons": reasons,
         },
         beside=fields,
     )

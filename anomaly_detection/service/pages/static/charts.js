@@ -16,8 +16,8 @@
   const day = (second) => moment(second, second % DAY ? { dateStyle: "medium", timeStyle: "short" } : { dateStyle: "medium" });
 
   function ticks(plot, seconds, axis, space, step) {
-    if (step < DAY) return seconds.map((second) => moment(second, { hour: "numeric", minute: "2-digit", day: "numeric", month: "numeric" }));
-    const parts = step < 28 * DAY ? { day: "numeric", month: "numeric" } : { month: "short", year: "numeric" };
+    if (step < DAY) return seconds.map((second) => moment(second, { hour: "numeric", minute: "2-digit", day: "numeric", month: "short" }));
+    const parts = step < 28 * DAY ? { day: "numeric", month: "short" } : { month: "short", year: "numeric" };
     return seconds.map((second) => moment(second, parts));
   }
 
@@ -35,7 +35,7 @@
 
   function series(one, place, { x, dots }) {
     const paint = colour(["--bar", "--alarm"][place]);
-    if (!dots) return { label: one.label, value: (_, value) => number(value), stroke: paint, fill: `${paint}33`, width: 2, scale: place ? "right" : "left", points: { show: x.length < 40 } };
+    if (!dots) return { label: one.label, value: (_, value) => number(value), stroke: paint, fill: place ? null : `${paint}33`, width: 2, scale: place ? "right" : "left", points: { show: x.length < 40 } };
     const points = place ? { show: (plot, index) => diamond(plot, index) } : { show: true, size: 5, stroke: paint, fill: paint };
     return { label: one.label, stroke: paint, scale: "left", paths: () => null, points };
   }
@@ -48,7 +48,7 @@
       width: at.clientWidth, height: HEIGHTS[Boolean(chart.dots)],
       series: [{ label: at.dataset.x, value: (_, second) => second && day(second) }, ...chart.series.map((one, i) => series(one, i, chart))],
       tzDate: (second) => uPlot.tzDate(new Date(1000 * second), "UTC"),
-      axes: [{ ...axis, values: ticks }, { ...scale, scale: "left", size: 60 }],
+      axes: [{ ...axis, values: ticks, space: 110 }, { ...scale, scale: "left", size: 60 }],
     };
     if (chart.dots) {
       made.legend = { show: false };
@@ -56,6 +56,8 @@
       made.scales = { x: { range: (_, low, high) => (low === high ? [low - DAY, high + DAY] : [low - 0.03 * (high - low), high + 0.03 * (high - low)]) } };
     } else {
       made.scales = { left: fromZero, right: fromZero };
+      // Between days there is nothing.
+      made.axes[0].incrs = [1, 2, 7, 14, 28, 91, 182, 365].map((days) => days * DAY);
       if (chart.series.length > 1) made.axes.push({ ...scale, scale: "right", side: 1, grid: { show: false } });
     }
     return made;

@@ -47,6 +47,31 @@
   // What is pressed while the page is awaited that an action leads to is pressed when it is there.
   let awaited = null;
   let pressedMeanwhile = [];
+  // Of a whole page that is loaded the next document presses them: this one hands them over.
+  const LEFT = "keys";
+  const LONGEST = 10_000;
+  function leave(to) {
+    if (awaited?.left) return;
+    awaited = { left: Date.now(), to };
+    handOver();
+    // Where no page comes, as for a file that is saved, this one goes on.
+    setTimeout(stay, LONGEST, awaited);
+  }
+  function stay(left) {
+    if (awaited !== left) return;
+    sessionStorage.removeItem(LEFT);
+    pressAwaited();
+  }
+  function handOver() {
+    if (awaited?.left) sessionStorage.setItem(LEFT, JSON.stringify({ ...awaited, pressed: pressedMeanwhile }));
+  }
+  function takeOver() {
+    const { left = 0, to, pressed = [] } = JSON.parse(sessionStorage.getItem(LEFT) || "{}");
+    sessionStorage.removeItem(LEFT);
+    // Nobody knows on what they would fall on another page than the one that was meant, such as that of the login.
+    pressedMeanwhile = Date.now() - left < LONGEST && (!to || to === location.href) ? pressed : [];
+    pressAwaited();
+  }
   const of = (key) => all("[data-key]").find((one) => one.dataset.key === key);
   const isForCase = (event) => event.target === document.body || event.target.matches("a.open");
 
@@ -77,7 +102,10 @@
     const isOpening = event.key === "Enter" && isForCase(event) && rows().length > 0;
     // What a key does may be there only when the page is.
     if (!isOpening && !(awaited ? /^\S$/.test(event.key) : of(event.key))) return;
-    if (awaited) pressedMeanwhile.push(event.key);
+    if (awaited) {
+      pressedMeanwhile.push(event.key);
+      handOver();
+    }
     else if (document.querySelector("dialog[open]")) return;
     else press(event.key);
     event.preventDefault();
@@ -100,6 +128,18 @@
     } else if (pressed.name === "ids") count();
     else if (pressed.id === "use-keys") localStorage.setItem("keys", pressed.checked ? "yes" : "no");
   });
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("a[href]");
+    const isElsewhere = !link || event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey;
+    if (isElsewhere || link.hasAttribute("download") || link.target || link.hash) return;
+    leave(link.href);
+  });
+  addEventListener("beforeunload", () => leave(""));
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) stay(awaited);
+  });
+  document.addEventListener("htmx:load", takeOver, { once: true });
 
   document.addEventListener("input", (event) => {
     const { told, words, unit } = event.target.dataset;
