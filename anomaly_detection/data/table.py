@@ -314,7 +314,9 @@ class Table:
 
     def labelled(self, labels: Any) -> Table:
         """The same, with its rows called otherwise."""
-        return Table(self._columns, self._rows, pd.Index(labels))
+        table = self._beside(self._columns)
+        table._labels = pd.Index(labels)
+        return table
 
     def frame(self) -> pd.DataFrame:
         """The same for pandas."""
@@ -343,7 +345,7 @@ def _python_values(column: Any) -> list[Any]:
     if isinstance(column, Coded):
         return column.objects().tolist()
     if column.dtype.kind == "M":
-        return [pd.Timestamp(moment) for moment in column]
+        return pd.DatetimeIndex(column).tolist()
     return list(column.tolist())
 
 

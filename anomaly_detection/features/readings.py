@@ -230,7 +230,7 @@ class Readings(FeatureGroup):
         n = len(X)
         values, spans = self._beside(X)
         others, compared = self._counts(values, spans)
-        agreed, _ = agreeing(self._cells(self._of_joined(values), spans), len(values))
+        agreed, _ = self._agreeing(X)
         return others[:n], compared[:n], agreed[:n], others_of(spans)[:n]
 
     def _among_few(self, X: Table, values: Floats, spans: Codes) -> tuple[Codes, Floats, Codes, Floats]:
@@ -258,6 +258,16 @@ class Readings(FeatureGroup):
         if near.any():
             near[near] = ~pd.Series(self.last_whole_[near]).isin(self._whole(X)).to_numpy()
         return np.vstack([values, self.last_[near]]), np.concatenate([spans, self.last_spans_[near]])
+
+    def _agreeing(self, X: Table) -> tuple[Codes, Codes]:
+        """`agreeing` of the rows and of the remembered ones beside them."""
+
+        def make() -> tuple[Codes, Codes]:
+            values, spans = self._beside(X)
+            return agreeing(self._cells(self._of_joined(values), spans), len(values))
+
+        made: tuple[Codes, Codes] = X.made((self, "agreeing"), make)
+        return made
 
     def _of_joined(self, values: Floats) -> Floats:
         return values[:, [self.judged.index(name) for name in self._joined]]
@@ -322,14 +332,13 @@ class Readings(FeatureGroup):
             others, _ = self._counts(values, spans)
             out[:, : len(self.judged)] = others[places] + 1
         if self.together_:
-            cells = self._cells(self._of_joined(values), spans)
-            _, which = agreeing(cells, len(values))
+            _, which = self._agreeing(X)
             named = {
                 columns: tuple(name for i, name in enumerate(self._joined) if columns >> i & 1)
                 for columns in np.unique(which[places]).tolist()
             }
             out[:, -1] = pd.Series(which[places]).map(named)
-            other = partners(cells, which, places)
+            other = partners(self._cells(self._of_joined(values), spans), which, places)
             usual[:, -1] = labels_at(X.labels, other)
         return out, usual
 

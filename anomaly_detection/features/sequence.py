@@ -15,7 +15,7 @@ from anomaly_detection.data.levels import Levels, levels_of
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.bounds import bounded
 from anomaly_detection.features.clauses import number, with_unit
-from anomaly_detection.features.dates import day_text, days_of, moment_of
+from anomaly_detection.features.dates import day_text, days_of, moments_of
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 
 __all__ = ["Neighbours", "Runs", "Series"]
@@ -393,7 +393,7 @@ class Neighbours(_OfSeries):
             middles[order] = _nearest_middles(values[order], series)
             dated = X[one.column].dtype.kind == "M"
             for side, found in enumerate((values[places], middles[places])):
-                told[side, :, i] = [_told(value, dated) for value in found.tolist()]
+                told[side, :, i] = moments_of(found) if dated else np.where(np.isnan(found), None, found)
         return told[0], told[1]
 
     @classmethod
@@ -496,7 +496,3 @@ class Runs(_OfSeries):
         name, shown = with_unit(source.columns[0], row[source.columns[0]])
         of = f" of the same {source.group_by[0]}" if source.group_by else ""
         return f"{name} is {shown} in {number(value)} rows{of} in a row"
-
-
-def _told(value: float, dated: bool) -> Any:
-    return None if np.isnan(value) else moment_of(value) if dated else value
