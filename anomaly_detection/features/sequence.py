@@ -393,7 +393,8 @@ class Neighbours(_OfSeries):
             middles[order] = _nearest_middles(values[order], series)
             dated = X[one.column].dtype.kind == "M"
             for side, found in enumerate((values[places], middles[places])):
-                told[side, :, i] = moments_of(found) if dated else np.where(np.isnan(found), None, found)
+                told[side, :, i] = moments_of(found) if dated else found
+                told[side, np.isnan(found), i] = None
         return told[0], told[1]
 
     @classmethod
