@@ -60,9 +60,9 @@ class Standardising:
         chosen, mean, scale = (np.concatenate([part[i] for part in found]) for i in range(3))
         return cls(chosen, mean, scale, width)
 
-    def apply(self, X: Floats32) -> Floats32:
-        """`transform` of the scaler, bit for bit, shape (n_rows, n)."""
-        return np.asarray((X[:, self.columns] - self._mean) / self._scale, dtype=np.float32)
+    def apply(self, X: Floats32, first: int = 0) -> Floats32:
+        """`transform` of the scaler, bit for bit, shape (n_rows, n); of X without the columns before the `first`."""
+        return np.asarray((X[:, self.columns - first] - self._mean) / self._scale, dtype=np.float32)
 
 
 def _means(learned: Learned) -> tuple[Floats32, Floats32]:

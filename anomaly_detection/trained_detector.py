@@ -66,11 +66,15 @@ class TrainedDetector(Teachable):
         """The names of the features that the model sees, in their order."""
         return [str(name) for name in self.scaler.get_feature_names_out(self.preprocessor.get_feature_names_out())]
 
-    def scaled(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """What the model sees (rows, features) of the preprocessor's features, float32."""
+    def scaled(self, features: npt.NDArray[np.float32], first: int = 0) -> npt.NDArray[np.float32]:
+        """What the model sees (rows, features) of the preprocessor's features, float32.
+
+        Where it `sees` none before the `first`, those may be left out.
+        """
         standardising = _standardising(self.scaler)
-        if standardising is not None and features.dtype == np.float32 and features.shape[1] == standardising.width:
-            return standardising.apply(features)
+        width = features.shape[1] + first
+        if standardising is not None and features.dtype == np.float32 and width == standardising.width:
+            return standardising.apply(features, first)
         return np.asarray(self.scaler.transform(features), dtype=np.float32)
 
     def transform(self, frame: Any) -> npt.NDArray[np.float32]:
@@ -92,9 +96,9 @@ class TrainedDetector(Teachable):
         standardising = _standardising(self.scaler)
         return standardising is None or bool((standardising.columns < count).any())
 
-    def score_features(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """`score_samples` of records by the preprocessor's features (rows, features), before scaling."""
-        return np.asarray(self.model.score_samples(self.scaled(features)), dtype=np.float64)
+    def score_features(self, features: npt.NDArray[np.float32], first: int = 0) -> npt.NDArray[np.float64]:
+        """`score_samples` of records by the preprocessor's features, before scaling, as `scaled` takes them."""
+        return np.asarray(self.model.score_samples(self.scaled(features, first)), dtype=np.float64)
 
     def extract(self, frame: Any, first: int | None = None) -> tuple[npt.NDArray[np.float32], Table, CleaningReport]:
         """The preprocessor's features (rows, features), the clean records that they are of, and what cleaning did.

@@ -134,6 +134,17 @@ def processes(frame: Frame, repeats: int) -> dict[str, float]:
     return found
 
 
+def drawn(profile: str, history: int, records: int) -> tuple[Frame, Frame]:
+    """Records to learn from, and others to judge, of one world.
+
+    Each draw of `realistic` has a demand and suppliers of its own: of another one's records a fifth alert.
+    """
+    frame = generate(profile, history + records, seed=7).frame
+    is_history = np.zeros(len(frame), dtype=bool)
+    is_history[np.random.default_rng(0).choice(len(frame), history, replace=False)] = True
+    return frame[is_history], frame[~is_history]
+
+
 def files(profile: str, records: int, repeats: int, only: list[str]) -> tuple[list[list[str]], dict[str, Any]]:
     """From a file to a scored file, everyone on the same one: rows of the table, and what each run took.
 
@@ -142,11 +153,11 @@ def files(profile: str, records: int, repeats: int, only: list[str]) -> tuple[li
     rows, measured = [], {}
     with tempfile.TemporaryDirectory() as folder:
         history, new = Path(folder) / "history.csv", Path(folder) / "new.csv"
-        generate(profile, min(HISTORY, records), seed=1).frame.to_csv(history, index=False)
-        frame = generate(profile, records, seed=7).frame
+        learned, frame = drawn(profile, min(HISTORY, records), records)
+        learned.to_csv(history, index=False)
         frame.to_csv(new, index=False)
         shape, size = f"{profile}, {len(frame):,} x {frame.shape[1]}", new.stat().st_size
-        del frame
+        del learned, frame
         wanted = [peer for peer in FILE_PEERS if not only or any(one in peer.name for one in only)]
         obstacles = {peer.name: peer.obstacle() for peer in wanted}
         able = [peer for peer in wanted if not obstacles[peer.name]]
@@ -233,10 +244,11 @@ def main(arguments: list[str] | None = None) -> None:
         " *with reasons* one that is an alert through `alerts`; *frame* is `score_samples` of the table in memory;"
         " training is `AnomalyDetectionAPI.fit`. scikit-learn's pipeline (OrdinalEncoder, IsolationForest of 100 trees)"
         " is given numbers and categories that were read already, and frames of one row; it gives a score and nothing"
-        " else. *Files*: each contestant learned from the same 20,000 records before; a run is a process of its own,"
-        " which loads its model, reads the file, encodes, scores and writes. Others leave dates and identifiers out,"
-        " keep no character of a number, give no reason and no p-value, look at no record beside another; YDF writes"
-        " its scores alone. Memory is that of the process and of those that it starts, as H2O's Java."
+        " else. *Files*: each contestant learned from the same 20,000 records of the same draw; a run is a process of"
+        " its own, which loads its model, reads the file, encodes, scores and writes. Others leave dates and"
+        " identifiers out, keep no character of a number, give no reason and no p-value, look at no record beside"
+        " another; YDF writes its scores alone. Memory is that of the process and of those that it starts, as H2O's"
+        " Java."
     )
     result = Result(
         "Records",

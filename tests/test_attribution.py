@@ -42,7 +42,7 @@ def stand_in(sources: list[FeatureSource], score: Callable[[Any], Any], usual: l
         summarise=lambda features, surprises, evidence: features,
         summaries=lambda surprises, evidence: np.empty((len(surprises), 0), dtype=np.float32),
     )
-    return SimpleNamespace(preprocessor=preprocessor, score_features=score, sees=lambda count: True)
+    return SimpleNamespace(preprocessor=preprocessor, score_features=lambda X, first: score(X), sees=lambda count: True)
 
 
 def singles(names: str) -> list[FeatureSource]:

@@ -81,6 +81,7 @@ class Alert:
         """The `IN_WORDS` strongest reasons in words; empty if nobody asked for reasons."""
         if self.explanation is None:
             return ""
-        if not self.reasons and self.explanation.sentence:
+        same = len(self.reasons) <= IN_WORDS and self.explanation.is_alert == self.is_alert
+        if self.explanation.sentence and (same or not self.reasons):
             return self.explanation.sentence
         return sentence([(reason.text, reason.share) for reason in self.reasons[:IN_WORDS]], alert=self.is_alert)

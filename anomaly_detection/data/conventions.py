@@ -13,7 +13,7 @@ from anomaly_detection.data.column import Column, Role
 from anomaly_detection.data.date_forms import in_words
 from anomaly_detection.data.date_orders import Orders
 from anomaly_detection.data.distinct_texts import DistinctTexts
-from anomaly_detection.data.number_texts import Commas, Measures
+from anomaly_detection.data.number_texts import Commas, Measures, odd_texts
 
 __all__ = ["Evidence"]
 
@@ -30,29 +30,19 @@ class Evidence:
         """Count the cells of a part of the batch, or of all of it; then its `distinct` texts are given."""
         if content(values) != "texts" or column.epoch is not None:
             return
-        whole = distinct is not None
-        distinct = DistinctTexts.of(values) if distinct is None else distinct
         if column.role is Role.TIMESTAMP:
+            distinct = DistinctTexts.of(values) if distinct is None else distinct
             self.orders.add_distinct(distinct.texts.to_numpy()[:-1], distinct.times[:-1])
         elif column.role is Role.NUMERIC:
+            whole = distinct is not None and not column.decimal_comma
             # Numbers as programs write them say nothing, unless other parts have commas.
-            is_odd = np.isnan(distinct.numbers)
-            is_odd[-1] = False
-            if whole and not column.decimal_comma and not is_odd.any():
+            if whole and distinct is not None and not np.isnan(distinct.numbers[:-1]).any():
                 return
-            at = np.flatnonzero(is_odd)
-            pairs = [*zip(distinct.texts.iloc[at].tolist(), distinct.times[at].tolist(), strict=True)]
+            texts = as_texts(values).dropna()
+            odd = odd_texts(texts)
             if column.unit is None:
-                self.measures.count(pairs)
-            if whole and not column.decimal_comma:
-                self.commas.count(pairs)
-                if not (self.commas.comma or self.commas.either):
-                    return
-                # Points count too, then.
-                self.commas = Commas()
-            texts = as_texts(values)
-            odd, texts = texts[is_odd[distinct.codes]], texts.dropna()
-            self.commas.add(texts, odd, whole=whole and not column.decimal_comma)
+                self.measures.count((str(text), int(times)) for text, times in odd.value_counts().items())
+            self.commas.add(texts, odd, whole=whole)
 
     def merge(self, other: Evidence) -> None:
         """Count the cells of other parts of the batch, which another counted; in any order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Container, Iterable
+from functools import lru_cache
 
 from anomaly_detection.data.parsing import words_of
 from anomaly_detection.data.units import UNITS
@@ -47,6 +48,7 @@ def names_document(tokens: frozenset[str]) -> bool:
     return bool(tokens & _DOCUMENTS)
 
 
+@lru_cache(4096)
 def split_unit(name: str) -> tuple[str, str]:
     """Part a column's name from the unit in brackets at its end: ``"Weight (Kilograms)"`` gives Weight and kg.
 

@@ -228,11 +228,11 @@ class Commas:
         self.count((str(text), int(count)) for text, count in odd.value_counts().items())
         if whole and not (self.comma or self.either):
             return
-        plain = texts.drop(odd.index)
-        written = arrow_texts(plain)
-        dotted = int(fits(written, r"^\s*-?[1-9]\d?\d?\.\d\d\d\s*$").sum())
+        written = arrow_texts(texts.drop(odd.index) if len(odd) else texts)
+        points = int(fits(written, r"\.").sum())
+        dotted = int(fits(written, r"^\s*-?[1-9]\d?\d?\.\d\d\d\s*$").sum()) if points else 0
         self.dotted += dotted
-        self.point += int(fits(written, r"\.").sum()) - dotted
+        self.point += points - dotted
 
     def count(self, odd: Iterable[tuple[str, int]]) -> None:
         """Count the `odd_texts` of further cells, each once with how many cells have it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 __all__ = ["name_tokens", "words_of"]
 
@@ -14,6 +15,7 @@ def words_of(name: str) -> list[str]:
     return [token.lower() for token in _TOKEN.findall(name)]
 
 
+@lru_cache(4096)
 def name_tokens(name: str) -> frozenset[str]:
     """The same words, each once and in no order."""
     return frozenset(words_of(name))

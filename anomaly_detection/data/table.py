@@ -315,9 +315,10 @@ class Table:
 
     def labelled(self, labels: Any) -> Table:
         """The same, with its rows called otherwise."""
+        table = self._beside(self._columns)
         # Texts stay what they are, with all that they were made of.
-        kept = pd.Index(labels, dtype=object if isinstance(labels, list) else None)
-        return Table(self._columns, self._rows, kept)
+        table._labels = pd.Index(labels, dtype=object if isinstance(labels, list) else None)
+        return table
 
     def frame(self) -> pd.DataFrame:
         """The same for pandas."""
@@ -347,9 +348,8 @@ def _python_values(column: Any) -> list[Any]:
         return column.objects().tolist()
     if column.dtype.kind == "M":
         # An index costs as much as some ten times do by themselves.
-        return (
-            [pd.Timestamp(moment) for moment in column] if len(column) < _FEW_TIMES else list(pd.DatetimeIndex(column))
-        )
+        few = len(column) < _FEW_TIMES
+        return [pd.Timestamp(moment) for moment in column] if few else pd.DatetimeIndex(column).tolist()
     return list(column.tolist())
 
 

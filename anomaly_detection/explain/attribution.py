@@ -134,24 +134,31 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
     values = np.empty((weights.shape[1], len(features)))
     coalitions = np.arange(1, len(values) - 1, dtype=np.uint8)[:, None, None]
     rows = max(1, _CELLS_A_CALL // max(1, coalitions.size * features.shape[1]))
-    seen = detector.sees(len(usual))
-    mixed = np.zeros((len(values) * min(rows, len(features)), features.shape[1]), dtype=np.float32)
+    # What the model does not see of the features is not made.
+    first = 0 if detector.sees(len(usual)) else len(usual)
+    wide = features.shape[1] - first
+    scored = rows * max(1, _CELLS_A_CALL // (rows * len(values) * max(1, wide)))
     zero = np.float32(0.0)
-    for start in range(0, len(features), rows):
-        some = slice(start, start + rows)
-        needed = _needed(chosen[some], carriers, len(players))
-        lacking = (needed & ~coalitions) > 0
+    for begin in range(0, len(features), scored):
+        block = features[begin : begin + scored]
         # Nobody, every coalition, and everybody, in one call of the forest.
-        whole = mixed[: len(values) * len(needed)]
-        whole[: len(needed)], whole[-len(needed) :] = usual_record, features[some]
-        flat = whole[len(needed) : -len(needed)]
-        if seen:
-            flat[:, : len(usual)] = np.where(lacking, usual, features[some, : len(usual)]).reshape(-1, len(usual))
-        lacking_plain = (needed[:, plain] & ~coalitions) > 0
-        kept = np.where(lacking_plain, expected[some], surprises[some]).reshape(-1, len(plain))
-        against = None if evidence is None else np.where(lacking, zero, evidence[some]).reshape(-1, len(usual))
-        flat[:, len(usual) :] = preprocessor.summaries(kept, against)
-        values[:, some] = detector.score_features(whole).reshape(len(values), -1)
+        whole = np.empty((len(values), len(block), wide), dtype=np.float32)
+        whole[0], whole[-1] = usual_record[:, first:], block[:, first:]
+        for start in range(begin, begin + len(block), rows):
+            some = slice(start, start + rows)
+            needed = _needed(chosen[some], carriers, len(players))
+            lacking = (needed & ~coalitions) > 0
+            made = whole[1:-1, start - begin : start - begin + rows]
+            if not first:
+                made[..., : len(usual)] = np.where(lacking, usual, features[some, : len(usual)])
+            lacking_plain = (needed[:, plain] & ~coalitions) > 0
+            kept = np.where(lacking_plain, expected[some], surprises[some]).reshape(-1, len(plain))
+            against = None if evidence is None else np.where(lacking, zero, evidence[some]).reshape(-1, len(usual))
+            summary = made[..., len(usual) - first :]
+            summary[:] = preprocessor.summaries(kept, against).reshape(summary.shape)
+        values[:, begin : begin + scored] = detector.score_features(whole.reshape(-1, wide), first).reshape(
+            len(values), -1
+        )
     # One product after the other: a product of matrices may round otherwise where rows come in other numbers.
     found = np.zeros((len(features), len(weights)))
     for weight, value in zip(weights.T, values, strict=True):

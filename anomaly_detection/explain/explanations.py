@@ -215,20 +215,24 @@ class _Told:
         self.telling = np.minimum(self.farness, _FAR) * weight
         self.least_farness = _LEAST_FARNESS
         self.by_evidence = preprocessor.evidence_ is not None
-        self.preprocessor, self.weight = preprocessor, weight
+        self.preprocessor, self.weight, self.weighed = preprocessor, weight, weighed
         if self.by_evidence:
             self.least_farness = _LEAST_BY_EVIDENCE
             # By evidence, so that what is only a little rare does not tell of what a rare pair has done. What is no
             # evidence is told by what is: its words are of what the records show, not of an estimate.
             self.telling *= np.minimum(self.farness, _FAR) * weighed
+        self._besides: dict[tuple[int, tuple[str, ...]], FeatureSource] = {}
 
     def reasons(self, row: int, top: int) -> tuple[Contribution, ...]:
         """The strongest reasons of a row; what is ordinary, or not so far out, is one only where nothing else is.
 
         Where evidence has none, what surprises the forest is told: no evidence by itself, but what made the score.
         """
-        found = self._reasons(row, top, self._strictly) or self._reasons(row, min(top, 1), self._by_and_large)
-        return self._reasons(row, top, self._as_fact) if self.by_evidence and not found else found
+        found = self._reasons(row, top, self._far[row], self._strictly)
+        found = found or self._reasons(row, min(top, 1), self._beyond[row], self._by_and_large)
+        if self.by_evidence and not found:
+            return self._reasons(row, top, self._surprising[row], self.units.is_fact)
+        return found
 
     def columns(self, row: int, top: int) -> list[tuple[str, float]]:
         """The columns that lower a row's score most, and their shares."""
@@ -239,70 +243,63 @@ class _Told:
             if self.falls[row, player] >= self.least[row]
         ]
 
-    def _reasons(self, row: int, top: int, telling: Callable[[int, int], float]) -> tuple[Contribution, ...]:
+    @cached_property
+    def _far(self) -> list[list[int]]:
+        """The features of each row that lie far out, those that tell best first."""
+        return _best_first(self.telling, (self.telling > 0.0) & (self.farness >= self.least_farness))
+
+    @cached_property
+    def _beyond(self) -> list[list[int]]:
+        """`_far`, with those that lie not so far out."""
+        return _best_first(self.telling, (self.telling > 0.0) & (self.farness >= _LEAST_FARNESS))
+
+    @cached_property
+    def _surprising(self) -> list[list[int]]:
+        """The features of each row that are no evidence and surprise the forest more than any does usually."""
+        found = self.preprocessor.surprises(self.features)
+        worth: Floats = self.preprocessor.standing_out(np.zeros_like(self.farness), found) * self.weight
+        return _best_first(worth, (worth > 0.0) & ~self.weighed)
+
+    def _reasons(
+        self, row: int, top: int, able: Sequence[int], says: Callable[[int, int], bool]
+    ) -> tuple[Contribution, ...]:
+        """The strongest reasons, told by those of the `able` features, the best first, that have something to say."""
         by_feature: dict[int, list[int]] = {}
         teller_of: dict[str, int] = {}
-        for player in np.argsort(-self.falls[row], kind="stable").tolist():
-            if self.falls[row, player] < self.least[row]:
-                break
-            feature = self._teller(row, self.found.players[player].features, telling)
+        falls = self.falls[row].tolist()
+        least, said = float(self.least[row]), dict[int, bool]()
+
+        def tells(feature: int) -> bool:
+            if feature not in said:
+                said[feature] = says(row, feature)
+            return said[feature]
+
+        for player in sorted((i for i, fall in enumerate(falls) if fall >= least), key=lambda i: -falls[i]):
+            own, columns = self.found.players[player].features, self.found.players[player].columns
+            feature = next((one for one in able if one in own and tells(one)), None)
             if feature is None:
                 continue
-            columns = self.found.players[player].columns
             if len(columns) == 1:
                 # Odd only beside a column that has been told: the same story.
                 beside = (teller_of[name] for name in self.sources[feature].columns if name in teller_of)
                 feature = teller_of[columns[0]] = next(beside, feature)
             by_feature.setdefault(feature, []).append(player)
-        self._join_repeats(row, by_feature, telling)
-        falls = self.falls[row]
-        strongest = sorted(by_feature.items(), key=lambda told: -_total(falls, told[1]))[:top]
+        # A record that occurs again repeats all its readings: one reason, told by what is about most columns.
+        repeats = [feature for feature in by_feature if KINDS[self.sources[feature].kind].repeats]
+        if len(repeats) > 1:
+            players = [player for feature in repeats for player in by_feature.pop(feature)]
+            telling = (one for one in sorted(able) if KINDS[self.sources[one].kind].repeats and tells(one))
+            by_feature[max(telling, key=lambda feature: len(self.sources[feature].columns))] = players
+        strongest = sorted(by_feature.items(), key=lambda told: -_total(self.falls[row], told[1]))[:top]
         return tuple(self._reason(row, feature, players) for feature, players in strongest)
 
-    def _join_repeats(self, row: int, by_feature: dict[int, list[int]], telling: Callable[[int, int], float]) -> None:
-        """A record that occurs again repeats all its readings: one reason, told by what is about most columns."""
-        repeats = [feature for feature in by_feature if KINDS[self.sources[feature].kind].repeats]
-        if len(repeats) < 2:
-            return
-        players = [player for feature in repeats for player in by_feature.pop(feature)]
-        able = [
-            feature
-            for feature in range(self.farness.shape[1])
-            if KINDS[self.sources[feature].kind].repeats and telling(row, feature) > 0.0
-        ]
-        by_feature[max(able, key=lambda feature: len(self.sources[feature].columns))] = players
+    def _strictly(self, row: int, feature: int) -> bool:
+        """Whether a feature has something to say."""
+        return self._says(row, feature, True)
 
-    @staticmethod
-    def _teller(row: int, features: tuple[int, ...], telling: Callable[[int, int], float]) -> int | None:
-        """Of a player's features the one that tells about it, if any lies far enough out."""
-        told = [(telling(row, feature), -feature) for feature in features]
-        most, feature = max(told)
-        return -feature if most > 0.0 else None
-
-    def _strictly(self, row: int, feature: int) -> float:
-        """How well a feature tells; 0 where it lies not far out, or says nothing."""
-        return self._telling(row, feature, self.least_farness, True)
-
-    def _by_and_large(self, row: int, feature: int) -> float:
-        """`_strictly`, of what is ordinary and not so far out too."""
-        return self._telling(row, feature, _LEAST_FARNESS, False)
-
-    def _telling(self, row: int, feature: int, least: float, strict: bool) -> float:
-        told = float(self.telling[row, feature])
-        far = told > 0.0 and self.farness[row, feature] >= least
-        return told if far and self._says(row, feature, strict) else 0.0
-
-    def _as_fact(self, row: int, feature: int) -> float:
-        """How well a feature tells that is no evidence: by how much it surprises the forest, where it is a fact."""
-        kind = KINDS[self.sources[feature].kind]
-        surprise = 0.0 if kind.weighed else float(self.surprises[row, feature])
-        return surprise * float(self.weight[feature]) if surprise > 0.0 and self.units.is_fact(row, feature) else 0.0
-
-    @cached_property
-    def surprises(self) -> npt.NDArray[np.float32]:
-        """How much each feature surprises the forest, if more than any does in a usual record; else 0."""
-        found = self.preprocessor.surprises(self.features)
-        return np.asarray(self.preprocessor.standing_out(np.zeros_like(self.farness), found))
+    def _by_and_large(self, row: int, feature: int) -> bool:
+        """`_strictly`, or something ordinary."""
+        return self._says(row, feature, False)
 
     def _says(self, row: int, feature: int, strict: bool) -> bool:
         kind, (value, usual) = KINDS[self.sources[feature].kind], self.units.of(row, feature)
@@ -329,11 +326,16 @@ class _Told:
                 return True
         return False
 
+    def _source(self, feature: int, beside: tuple[str, ...] | None) -> FeatureSource:
+        """Where a feature comes from, `beside` what it is told."""
+        if beside is None:
+            return self.sources[feature]
+        if (feature, beside) not in self._besides:
+            self._besides[feature, beside] = replace(self.sources[feature], group_by=beside)
+        return self._besides[feature, beside]
+
     def _reason(self, row: int, feature: int, players: list[int]) -> Contribution:
-        source = self.sources[feature]
-        beside = self.units.told_beside(row, feature)
-        if beside is not None:
-            source = replace(source, group_by=beside)
+        source = self._source(feature, self.units.told_beside(row, feature))
         kind = KINDS[source.kind]
         (value, usual), (low, high) = self.units.of(row, feature), self.units.between(row, feature)
         rows = self.n_records
@@ -358,6 +360,14 @@ class _Told:
             effect=_total(self.found.effects[row], players),
             text=phrase(source, value, usual, self.records[row], rows, between),
         )
+
+
+def _best_first(worth: Floats, able: npt.NDArray[np.bool_]) -> list[list[int]]:
+    """The features of each row that are `able`, those of most `worth` first, of equal ones the first."""
+    rows, features = np.nonzero(able)
+    found = features[np.lexsort((-worth[rows, features], rows))].tolist()
+    ends = np.cumsum(np.count_nonzero(able, axis=1)).tolist()
+    return [found[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _total(of: npt.NDArray[np.float64], places: list[int]) -> float:

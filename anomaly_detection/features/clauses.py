@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from functools import cache
-from math import floor, log10
+from math import floor, isfinite, log10
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,7 @@ _PLACES = {"year", "quarter", "month", "week", "weekday", "dow", "day", "hour", 
 def number(value: float) -> str:
     """Write a number with three or four figures that count and thousands separated: 1,234, 0.0123."""
     value = float(value)
-    if not np.isfinite(value):
+    if not isfinite(value):
         return say("missing")
     size = abs(value)
     if size >= 1000 or value == round(value):

@@ -205,11 +205,12 @@ class Contexts(NumericGroup):
         return found
 
     def _others(self, X: Table) -> npt.NDArray[np.bool_]:
-        places = _learned(self).places
-        found: npt.NDArray[np.bool_] = X.made(
-            (self, "others"), lambda: _usual(self).others(_learned(self).of_contexts(self._values(X)), places(X))
-        )
+        found: npt.NDArray[np.bool_] = X.made((self, "others"), lambda: self._find_others(X))
         return found
+
+    def _find_others(self, X: Table) -> npt.NDArray[np.bool_]:
+        learned = _learned(self)
+        return _usual(self).others(learned.of_contexts(self._values(X)), learned.places(X))
 
     def _told(self, X: Table) -> Floats:
         """What is usual for each row, and between what it usually lies, shape (3, n, features)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import repeat
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.said import N_, Day, Said, say
 
-__all__ = ["Dates", "day_text", "days_of", "moment_of"]
+__all__ = ["Dates", "day_text", "days_of", "moments_of"]
 
 _DAY = np.timedelta64(1, "D")
 _MOST = 0.95
@@ -97,9 +98,9 @@ class Dates(FeatureGroup):
         X = as_table(X) if rows is None else as_table(X).take(rows)
         values, usual = (np.empty((len(X), len(self.spans_)), dtype=object) for _ in range(2))
         for i, (name, (_, first, last, _)) in enumerate(zip(X, self.spans_, strict=True)):
-            ends = (moment_of(first), moment_of(last))
-            for row, days in enumerate(days_of(X.dates(name)).tolist()):
-                values[row, i], usual[row, i] = (None if np.isnan(days) else moment_of(days)), ends
+            ends = tuple(moments_of(np.array([first, last])))
+            values[:, i] = moments_of(days_of(X.dates(name)))
+            usual[:, i] = np.fromiter(repeat(ends, len(X)), dtype=object, count=len(X))
         return values, usual
 
     @classmethod
@@ -133,9 +134,11 @@ class Dates(FeatureGroup):
         return say(template, what=shown, span=span, usually=usually)
 
 
-def moment_of(days: float) -> np.datetime64:
-    """The time so many days after 1970 began."""
-    return np.datetime64(0, "s") + np.timedelta64(round(days * 86_400), "s")
+def moments_of(days: npt.NDArray[np.float64]) -> list[np.datetime64 | None]:
+    """The times so many days after 1970 began, None where missing."""
+    known = ~np.isnan(days)
+    seconds = np.rint(np.where(known, days, 0.0) * 86_400).astype("timedelta64[s]")
+    return [one if is_known else None for one, is_known in zip(np.datetime64(0, "s") + seconds, known, strict=True)]
 
 
 def days_of(dates: npt.NDArray[np.datetime64]) -> npt.NDArray[np.float64]:

@@ -309,10 +309,9 @@ class Expectation(ComparingGroup):
 
     def told_beside(self, X: Table, target: int, row: int = 0) -> tuple[str, ...]:
         """`FeatureGroup.told_beside`: the columns that move the estimate most, at most three."""
-        by = X.made((self, target), lambda: self._moved(X, target))[row]
+        moved = X.made((self, target), lambda: self._moved(X, target))[row].tolist()
         # What moves less never is among the strongest that are named, whatever rounding does.
-        near = (by > 0.9 * _MOVES).nonzero()[0].tolist()
-        moved = {place: float(by[place]) for place in near}
+        near = [place for place, by in enumerate(moved) if by > 0.9 * _MOVES]
         strongest = sorted(near, key=lambda place: -round(moved[place], 9))[:3]
         names = [*self.centres_, *self.levels_]
         return tuple(names[place] for place in strongest if moved[place] > _MOVES)

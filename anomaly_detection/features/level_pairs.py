@@ -138,11 +138,9 @@ class LevelPairs(FeatureGroup):
             name: X.objects(name).tolist() for name in dict.fromkeys(name for pair in self._pairs for name in pair)
         }
         for i, pair in enumerate(self._pairs):
-            facts = zip(
-                *(cells[name] for name in pair), counts.both[:, i].tolist(), counts.given[:, i].tolist(), strict=True
-            )
-            for row, (judged, known, both, given) in enumerate(facts):
-                values[row, i], usual[row, i] = (judged, known), (both, given)
+            levels, seen = (cells[name] for name in pair), (one[:, i].tolist() for one in (counts.both, counts.given))
+            values[:, i] = np.fromiter(zip(*levels, strict=True), dtype=object, count=len(X))
+            usual[:, i] = np.fromiter(zip(*seen, strict=True), dtype=object, count=len(X))
         return values, usual
 
 

@@ -291,6 +291,16 @@ class Readings(FeatureGroup):
             near[near] = ~pd.Series(self.last_whole_[near]).isin(self._whole(X)).to_numpy()
         return np.vstack([values, self.last_[near]]), np.concatenate([spans, self.last_spans_[near]])
 
+    def _agreeing(self, X: Table) -> tuple[Codes, Codes]:
+        """`agreeing` of the rows and of the remembered ones beside them."""
+
+        def make() -> tuple[Codes, Codes]:
+            values, spans = self._beside(X)
+            return agreeing(self._cells(self._of_joined(values), spans), len(values))
+
+        made: tuple[Codes, Codes] = X.made((self, "agreeing"), make)
+        return made
+
     def _of_joined(self, values: Floats) -> Floats:
         return values[:, [self.judged.index(name) for name in self._joined]]
 
@@ -355,14 +365,13 @@ class Readings(FeatureGroup):
             others, _ = self._counts(values, spans)
             out[:, : len(self.judged)] = others[places] + 1
         if self.together_:
-            cells = self._cells(self._of_joined(values), spans)
-            _, which = agreeing(cells, len(values))
+            _, which = self._agreeing(X)
             named = {
                 columns: tuple(name for i, name in enumerate(self._joined) if columns >> i & 1)
                 for columns in np.unique(which[places]).tolist()
             }
             out[:, -1] = pd.Series(which[places]).map(named)
-            other = partners(cells, which, places)
+            other = partners(self._cells(self._of_joined(values), spans), which, places)
             usual[:, -1] = labels_at(X.labels, other)
         return out, usual
 

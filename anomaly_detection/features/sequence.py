@@ -15,7 +15,7 @@ from anomaly_detection.data.levels import Levels, levels_of
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.bounds import bounded
 from anomaly_detection.features.clauses import named_value, number, with_unit
-from anomaly_detection.features.dates import day_text, days_of, moment_of
+from anomaly_detection.features.dates import day_text, days_of, moments_of
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.said import N_, Figure, Said, say
 
@@ -397,7 +397,8 @@ class Neighbours(_OfSeries):
             middles[order] = _nearest_middles(values[order], series)
             dated = X[one.column].dtype.kind == "M"
             for side, found in enumerate((values[places], middles[places])):
-                told[side, :, i] = [_told(value, dated) for value in found.tolist()]
+                told[side, :, i] = moments_of(found) if dated else found
+                told[side, np.isnan(found), i] = None
         return told[0], told[1]
 
     @classmethod
@@ -510,7 +511,3 @@ class Runs(_OfSeries):
         return say(
             "%(name)s is %(value)s in %(count)s rows%(of)s in a row", name=name, value=shown, count=number(value), of=of
         )
-
-
-def _told(value: float, dated: bool) -> Any:
-    return None if np.isnan(value) else moment_of(value) if dated else value
