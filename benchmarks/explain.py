@@ -1,6 +1,7 @@
 """How fast are exact Shapley values? Rows a second against the package shap on the same forest, which says the same.
 
-shap's TreeExplainer explains the forest as scikit-learn's; a script stops where the two disagree.
+shap's TreeExplainer explains the forest as scikit-learn's; a script stops where the two disagree. Interactions of two
+features, and values against a background, are compared with shap's of the same kind.
 """
 
 from __future__ import annotations
@@ -23,6 +24,12 @@ AGREEMENT = 1e-4
 
 TRAINED = 20_000
 """Rows that forests are grown on."""
+
+BACKGROUND = 100
+"""Rows that others are explained against."""
+
+INTERACTING = 100
+"""Features up to which interactions are measured: a row's are their square."""
 
 SHORTEST = 0.5
 """Seconds that a timed run takes at least, by explaining again."""
@@ -60,16 +67,33 @@ def contestants(case: Case, jobs: int) -> tuple[dict[str, tuple[int, Callable[[]
         "mlx_iforest, score": (len(rows), partial(ours.explain, rows, of="score")),
         "mlx_iforest, score of a blended forest": (len(rows), partial(blended.explain, rows, of="score")),
     }
+    background, part = X[-BACKGROUND:], rows[: max(1, case.rows // 20)]
+    against = f"against {BACKGROUND} rows"
+    found[f"mlx_iforest, {against}, one thread"] = (len(part), partial(alone.explain, part, background=background))
+    interact = case.features <= INTERACTING
+    if interact:
+        found["mlx_iforest, interactions, one thread"] = (len(part), partial(alone.explain, part, interactions=True))
     try:
         import shap
     except ImportError:
         return found, None
-    explainer = shap.TreeExplainer(ours.to_sklearn())
-    few = rows[: case.shap_rows]
-    difference = float(np.abs(explainer.shap_values(few) - ours.explain(few).values).max())
+    trees, few = ours.to_sklearn(), rows[: case.shap_rows]
+    explainer = shap.TreeExplainer(trees)
+    one_by_one = shap.TreeExplainer(trees, background, feature_perturbation="interventional")
+    some = few[: max(1, len(few) // 20)]
+    theirs = {
+        "path length": (few, explainer.shap_values, ours.explain(few)),
+        against: (some, one_by_one.shap_values, ours.explain(some, background=background)),
+    }
+    if interact:
+        theirs["interactions"] = (some, explainer.shap_interaction_values, ours.explain(some, interactions=True))
+    difference = max(float(np.abs(do(these) - own.values).max()) for these, do, own in theirs.values())
     if not difference < AGREEMENT:
         raise RuntimeError(f"{case.title}: Shapley values differ from shap's by {difference:.2g}")
-    return {**found, "shap, path length": (len(few), partial(explainer.shap_values, few))}, difference
+    return {
+        **found,
+        **{f"shap, {what}": (len(these), partial(do, these)) for what, (these, do, _) in theirs.items()},
+    }, difference
 
 
 def measure(case: Case, jobs: int, repeats: int) -> tuple[Table, dict[str, Any]]:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mlx_iforest.backends import BackendUnavailableError, choose_backend, describe_system
     from mlx_iforest.blended import BlendedIsolationForest
     from mlx_iforest.estimator import MLXIsolationForest
-    from mlx_iforest.explain.shapley import Explanation
+    from mlx_iforest.explain.explanation import Explanation
     from mlx_iforest.forest import Forest, InvalidForestError
     from mlx_iforest.scorer import Scorer
 
@@ -30,7 +30,7 @@ __all__ = [
 _MODULES = {
     "BackendUnavailableError": "backends",
     "BlendedIsolationForest": "blended",
-    "Explanation": "explain.shapley",
+    "Explanation": "explain.explanation",
     "Forest": "forest",
     "InvalidForestError": "forest",
     "MLXIsolationForest": "estimator",

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-__all__ = ["CompiledCode", "compile_at_once", "compiled", "is_compiled"]
+__all__ = ["CompiledCode", "compile_at_once", "compiled", "is_compiled", "users_cache"]
 
 PACKAGE = Path(__file__).parent
 
@@ -195,15 +195,22 @@ class CompiledCode:
 def places() -> Iterator[Path]:
     """Where compiled code may lie: in ``NUMBA_CACHE_DIR`` if set, else beside the sources or in the user's cache."""
     from numba.core import config
-    from numba.misc.appdirs import AppDirs
 
     if config.CACHE_DIR:  # type: ignore[attr-defined]
         yield Path(config.CACHE_DIR, PACKAGE.name)  # type: ignore[attr-defined]
         return
     yield PACKAGE / "__pycache__" / "compiled"
-    users = Path(AppDirs(PACKAGE.name, appauthor=False).user_cache_dir)
-    if users.is_absolute():  # else there is no home, and "~" would become a folder's name
+    users = users_cache(PACKAGE.name)
+    if users is not None:
         yield users
+
+
+def users_cache(name: str) -> Path | None:
+    """The folder of the user's cache that has a name, there or not; None where there is no home."""
+    from numba.misc.appdirs import AppDirs
+
+    folder = Path(AppDirs(name, appauthor=False).user_cache_dir)
+    return folder if folder.is_absolute() else None  # else "~" would become a folder's name
 
 
 def _read(file: Path) -> bytes | None:

@@ -16,7 +16,8 @@ from mlx_iforest.backends import BackendChoice
 from mlx_iforest.batches import as_float32, issparse
 from mlx_iforest.device_arrays import library_of
 from mlx_iforest.device_arrays import score as score_array
-from mlx_iforest.explain.shapley import Explanation, explain
+from mlx_iforest.explain.explanation import Explanation
+from mlx_iforest.explain.shapley import explain
 from mlx_iforest.finite import check_finite
 from mlx_iforest.kernel_input import check_sparse
 from mlx_iforest.model import FittedModel
@@ -235,7 +236,9 @@ class FittedForest(OutlierMixin, BaseEstimator):
                 progress(done)
             yield scores
 
-    def explain(self, X: MatrixLike, of: str = "path_length") -> Explanation:
+    def explain(
+        self, X: MatrixLike, of: str = "path_length", *, background: MatrixLike = None, interactions: bool = False
+    ) -> Explanation:
         """What each feature of each row adds to its path length, density or score: exact Shapley values.
 
         What a tree says with only some features known is the mean over both sides, by the training samples that went
@@ -246,6 +249,10 @@ class FittedForest(OutlierMixin, BaseEstimator):
 
         A feature that changes no mean gets 0.
 
+        With a background, a row is compared with each of its rows: an unknown feature has the value that it has there
+        (interventional TreeSHAP). The values are means over the background, so they and what the model says of it on
+        average add up. Time grows with its rows; a hundred are usual.
+
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
@@ -253,12 +260,18 @@ class FittedForest(OutlierMixin, BaseEstimator):
         of : {'path_length', 'log_density', 'score'}, default='path_length'
             The mean over the trees of the leaves' path lengths, or of the logarithms of their densities, or what
             `score_samples` returns. All are lower for the more abnormal.
+        background : {array-like, sparse matrix} of shape (n_rows, n_features), default=None
+            Rows that `score_samples` would take, such as those that are known to be normal.
+        interactions : bool, default=False
+            Whether to share Shapley values further out among pairs of features: exact Shapley interaction values
+            ([3]_). Memory is that of n_features squared for each row.
 
         Returns
         -------
         Explanation
-            `values` of shape (n_samples, n_features), `base_values`, `data` and `feature_names`. It goes into the plots
-            of the package `shap` as it is.
+            `values` of shape (n_samples, n_features), `base_values`, `data` and `feature_names`; with interactions
+            `values` of shape (n_samples, n_features, n_features). It goes into the plots of the package `shap` as it
+            is, and `importance()` has the means of sizes over the rows.
 
         Raises
         ------
@@ -271,6 +284,8 @@ class FittedForest(OutlierMixin, BaseEstimator):
         .. [1] Lundberg et al. From local explanations to global understanding with explainable AI for trees. Nature
            Machine Intelligence 2, 2020.
         .. [2] Aumann and Shapley. Values of Non-Atomic Games. Princeton, 1974.
+        .. [3] Grabisch and Roubens. An axiomatic approach to the concept of interaction among players in cooperative
+           games. International Journal of Game Theory 28, 1999.
 
         Examples
         --------
@@ -281,7 +296,10 @@ class FittedForest(OutlierMixin, BaseEstimator):
         1
         """
         model = self._fitted()
-        return explain(model, self._accept(X, model), of, given=X)
+        if background is not None:
+            background = self._validate(background, model)
+        data = self._accept(X, model)
+        return explain(model, data, of, background=background, interactions=interactions, given=X)
 
     def scorer(self) -> Scorer:
         """This model for services: fastest for a row at a time, safe from many threads, never changed.

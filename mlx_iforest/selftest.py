@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_iforest.backends import available_backends, choose_backend, describe_system, get_backend
-from mlx_iforest.backends.crossover import Work, cpu_is_faster
 from mlx_iforest.backends.reference import ReferenceBackend
 from mlx_iforest.cores import cores
 from mlx_iforest.estimator import MLXIsolationForest
@@ -247,17 +246,6 @@ def _crossover(largest: int, budget: float) -> str:
     return f"{won * n_trees:,} rows x trees ({won:,} rows, {n_trees} trees, 8 columns)"
 
 
-def _expected_crossover() -> str:
-    """What 'auto' goes by, for the model of `_crossover`."""
-    forest = _models(["numba"], 8)["numba"].forest_
-    sizes = [4**k for k in range(16)]
-    slower = [n for n in sizes if cpu_is_faster(Work.scoring(forest, n), cores())[0]]
-    n_rows = 4 * max(slower, default=0)
-    if n_rows > sizes[-1]:
-        return f"none up to {sizes[-1] * forest.n_trees:,} rows x trees"
-    return f"{n_rows * forest.n_trees:,} rows x trees ({n_rows:,} rows)"
-
-
 def _table(rows: Sequence[Sequence[str]]) -> str:
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) + " |" for row in rows]
@@ -309,7 +297,7 @@ def main(arguments: list[str] | None = None) -> int:
     has_gpu = system["auto"]["name"] == "mlx"
     crossover = _crossover(1 << 8 if quick else 1 << 18, budget) if has_gpu else f"skipped: {system['auto']['reason']}"
     print(f"MLX scores faster than Numba on all cores from: {crossover}")
-    print(f"'auto' expects that from: {_expected_crossover()} (figures in mlx_iforest/backends/crossover.py)")
+    print(f"'auto' expects that from: {system['gpu_pays'] or 'no work, without a GPU'}")
     print(f"\n{'FAILED' if faults else 'All agree'}; {time.perf_counter() - started:.0f} s")
     return 1 if faults else 0
 

@@ -69,7 +69,7 @@ def check(forest: Forest, X: np.ndarray[Any, Any]) -> None:
     if forest.direction_feature is None:
         parts, factors = [(0, forest.n_trees)], np.ones((1, 5))
         found = [np.zeros((5, forest.n_features)) for _ in range(2)]
-        for make, out in zip((ExplainedTrees.of, ReferenceTrees), found, strict=True):
+        for make, out in zip((ExplainedTrees.of, ReferenceTrees.of), found, strict=True):
             make(forest, forest.path_length).add(X[:5], parts, factors, out, fresh=True, expected=None)
         assert np.abs(found[0] - found[1]).max() <= 1e-4 * max(1.0, float(np.abs(found[1]).max()))
 

@@ -7,7 +7,7 @@ import pytest
 
 from mlx_iforest import MLXIsolationForest, backends
 from mlx_iforest.backends import crossover
-from mlx_iforest.backends.crossover import Cost, Work, cpu_is_faster
+from mlx_iforest.backends.crossover import TABLE, Cost, Work, cpu_is_faster
 from mlx_iforest.backends.reference import ReferenceBackend
 from mlx_iforest.growth import GrowthPlan
 
@@ -44,15 +44,17 @@ def gpu(monkeypatch):
 
 
 def test_costs_by_hand(monkeypatch):
-    costs = {"cpu": Cost(1, 0, 0.5, 2), "cuda": Cost(10, 3, 0.25, 0.125)}
-    work = Work(costs, 4, 8, 40, 64, 5, "a thing")
-    assert work.cpu_seconds(1) == 1 + 4 + 80
-    assert work.cpu_seconds(4) == 4 + 84 / 4
-    assert work.cpu_seconds(8) == 5 + 84 / 5
-    assert work.gpu_seconds("cuda") == 10 + 12 + 8  # the transfer's 2 s pass meanwhile
+    cpu, gpu = Cost(1, 0, 0.5, 2), Cost(10, 3, 0.25, 0.125)
+    work = Work("growing", 4, 8, 40, 64, 5, "a thing")
+    assert work.cpu_seconds(cpu, 1) == 1 + 4 + 80
+    assert work.cpu_seconds(cpu, 4) == 4 + 84 / 4
+    assert work.cpu_seconds(cpu, 8) == 5 + 84 / 5
+    assert work.gpu_seconds(gpu) == 10 + 12 + 8  # the transfer's 2 s pass meanwhile
     monkeypatch.setattr(crossover, "gpu_place", lambda: "cuda")
-    assert cpu_is_faster(work, 4) == (True, "a thing is expected to take 25 s on 4 CPU threads, 30 s on the GPU")
-    assert not cpu_is_faster(work, 2)[0]
+    costs = {"growing": {"cpu": cpu, "cuda": gpu}}
+    expected = (True, "a thing is expected to take 25 s on 4 CPU threads, 30 s on the GPU")
+    assert cpu_is_faster(work, 4, costs) == expected
+    assert not cpu_is_faster(work, 2, costs)[0]
 
 
 def test_work_is_counted():
@@ -70,18 +72,18 @@ def test_work_is_counted():
 @pytest.mark.parametrize("place", ["cuda", "metal"])
 def test_the_figures_send_little_work_to_the_cpu_and_much_to_a_gpu(monkeypatch, place):
     monkeypatch.setattr(crossover, "gpu_place", lambda: place)
-    assert cpu_is_faster(Work.scoring(MODEL.forest_, 1), 1)[0]
-    assert not cpu_is_faster(Work.scoring(MODEL.forest_, 10**8), 1)[0]
-    assert cpu_is_faster(Work.growing(GrowthPlan(1, 0, 100, 10**6, 8, 256, 8)), 16)[0]
+    assert cpu_is_faster(Work.scoring(MODEL.forest_, 1), 1, TABLE)[0]
+    assert not cpu_is_faster(Work.scoring(MODEL.forest_, 10**8), 1, TABLE)[0]
+    assert cpu_is_faster(Work.growing(GrowthPlan(1, 0, 100, 10**6, 8, 256, 8)), 16, TABLE)[0]
 
 
 def test_large_growing_goes_to_a_large_gpu(monkeypatch):
     monkeypatch.setattr(crossover, "gpu_place", lambda: "cuda")
-    assert not cpu_is_faster(Work.growing(GrowthPlan(1, 0, 8, 10**6, 8, 10**6, 8)), 16)[0]
+    assert not cpu_is_faster(Work.growing(GrowthPlan(1, 0, 8, 10**6, 8, 10**6, 8)), 16, TABLE)[0]
 
 
 def test_auto_goes_by_the_work(gpu, monkeypatch):
-    def judged(work, n_threads):
+    def judged(work, n_threads, costs):
         return ("3,000" not in work.what, "so it is")
 
     monkeypatch.setattr("mlx_iforest.backends.crossover.cpu_is_faster", judged)

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from mlx_iforest import BlendedIsolationForest, Forest, MLXIsolationForest
+from mlx_iforest.explain.explanation import Explanation
 from mlx_iforest.explain.reference import ReferenceTrees, expectations
-from mlx_iforest.explain.shapley import Explanation, mean_slopes
+from mlx_iforest.explain.shapley import mean_slopes
 from mlx_iforest.explain.tables import ExplainedTrees
 from mlx_iforest.forest import LEAF_VALUES
 
@@ -82,7 +83,8 @@ def means(model: MLXIsolationForest, values: np.ndarray, X: np.ndarray) -> np.nd
 
 def reference(model: MLXIsolationForest, values: np.ndarray, X: np.ndarray) -> np.ndarray:
     rows = np.ascontiguousarray(X, dtype=np.float32)
-    return ReferenceTrees(model.forest_, values).shapley_values(rows, 0, model.forest_.n_trees) / model.forest_.n_trees
+    forest = model.forest_
+    return ReferenceTrees.of(forest, values).shapley_values(rows, 0, forest.n_trees) / forest.n_trees
 
 
 def two_questions(missing_left: bool = False) -> MLXIsolationForest:
@@ -217,7 +219,7 @@ def test_parts_of_any_forest(seed: int, n_features: int, n_rows: int) -> None:
     X = rng.normal(size=(n_rows, n_features)).astype(np.float32)
     X[rng.random(X.shape) < 0.1] = np.nan
     parts, factors = [(0, 1), (2, 3)], rng.random((2, n_rows))
-    of_rows = ReferenceTrees(forest, forest.path_length)
+    of_rows = ReferenceTrees.of(forest, forest.path_length)
     kernel, plain = np.ones(X.shape), np.ones(X.shape)
     # Nothing is put right here: this is what float32 leaves.
     ExplainedTrees.of(forest, forest.path_length).add(X, parts, factors, kernel, fresh=False, expected=None)

@@ -385,7 +385,7 @@ def test_auto_finishes_on_the_cpu(monkeypatch):
     monkeypatch.setattr(backends, "_load", lambda name: FailingBackend() if name == "mlx" else load(name))
     monkeypatch.setattr(backends, "_mlx_gpu", lambda: None)
 
-    def judged(work: Any, n_threads: int) -> tuple[bool, str]:
+    def judged(work: Any, n_threads: int, costs: Any) -> tuple[bool, str]:
         return (False, "there is so much of it")
 
     monkeypatch.setattr("mlx_iforest.backends.crossover.cpu_is_faster", judged)

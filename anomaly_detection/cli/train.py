@@ -288,7 +288,10 @@ def _check() -> str:
             found = "available (" + ", ".join(f"{what} {_amount(what, value)}" for what, value in found.items()) + ")"
         lines.append(f"backend {name}: {found}")
     auto = system["auto"]
-    return "\n".join([*lines, f"backend auto picks {auto['name']}: {auto['reason']}"])
+    lines.append(f"backend auto picks {auto['name']}: {auto['reason']}")
+    if system["gpu_pays"] is not None:
+        lines.append(f"backend auto takes the GPU from: {system['gpu_pays']}")
+    return "\n".join(lines)
 
 
 def _amount(what: str, value: object) -> str:

@@ -89,11 +89,12 @@ def backend_for(
     It is the one that was chosen, and `work` is not called; but where 'auto' was `asked` for and took 'mlx', Numba does
     what a GPU would take longer for. Both give the same bits.
     """
-    if chosen.name == "mlx" and asked == "auto":
+    if chosen.name == "mlx" and asked == "auto" and not isinstance(_load("numba"), str):
+        from mlx_iforest.backends.calibration import calibration
         from mlx_iforest.backends.crossover import cpu_is_faster
 
-        on_cpu, why = cpu_is_faster(work(), n_threads)
-        on_cpu = on_cpu and not isinstance(_load("numba"), str)
+        asked_for = work()
+        on_cpu, why = cpu_is_faster(asked_for, n_threads, calibration.costs(asked_for, n_threads))
         chosen = BackendChoice("numba" if on_cpu else "mlx", why)
     return working_backend(chosen.name, asked), chosen
 
@@ -168,13 +169,22 @@ def _mlx_gpu() -> str | None:
 
 
 def describe_system() -> dict[str, Any]:
-    """What was detected: the machine, the backends, and which one 'auto' takes and why."""
+    """What was detected: the machine, the backends, and which one 'auto' takes and why.
+
+    Where there is a GPU, the first call on a machine measures from how much work on it is faster, in some seconds.
+    """
     missing = available_backends()
     choice = choose_backend("auto")
+    gpu_from = None
+    if choice.name == "mlx" and missing["numba"] is None:
+        from mlx_iforest.backends.calibration import calibration, gpu_pays_from
+
+        gpu_from = gpu_pays_from(calibration.now())
     return {
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "interpreter": sys.implementation.name,
         "backends": {name: missing[name] or get_backend(name).describe() for name in BACKENDS},
         "auto": {"name": choice.name, "reason": choice.reason},
+        "gpu_pays": gpu_from,
     }

@@ -1,11 +1,13 @@
 """CPU or GPU: what a piece of work costs on each, and so which of them does it where 'auto' was asked for.
 
-Both give the same bits, so only the time can tell. `python -m mlx_iforest.selftest` measures a machine's own times.
+Both give the same bits, so only the time can tell. The figures here hold until `calibration` has measured the machine's
+own.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,9 +15,11 @@ from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.threads import FEWEST_THREADED_ROWS
 
-__all__ = ["GROWING", "SCORING", "Cost", "Work", "cpu_is_faster"]
+__all__ = ["TABLE", "Cost", "Costs", "Kind", "Place", "Work", "cpu_is_faster", "gpu_place"]
 
 Place = Literal["cpu", "cuda", "metal"]
+
+Kind = Literal["scoring", "growing"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +41,8 @@ class Cost:
     value: float
     step: float
 
+
+Costs = Mapping[Kind, Mapping[Place, Cost]]
 
 SCORING: dict[Place, Cost] = {
     # 16 cores of an H100's host, 100 trees x 256: 54 million rows/s with 8 features; 1,000 rows in 0.3 ms. A value is
@@ -61,6 +67,8 @@ GROWING: dict[Place, Cost] = {
 }
 """A step is a tree's level, for each sample of the tree."""
 
+TABLE: Costs = {"scoring": SCORING, "growing": GROWING}
+
 MOST_NODES = 120
 """For each level of a tree; of larger ones the CPU walks the trees, and no more nodes cost more."""
 
@@ -74,8 +82,7 @@ class Work:
 
     Parameters
     ----------
-    costs : mapping of str to Cost
-        `SCORING` or `GROWING`.
+    kind : {'scoring', 'growing'}
     moved_rows, values : int
         Rows that the host gathers one by one, and values of all rows that are moved.
     cpu_steps, gpu_steps : int
@@ -85,7 +92,7 @@ class Work:
         For people.
     """
 
-    costs: dict[Place, Cost]
+    kind: Kind
     moved_rows: int
     values: int
     cpu_steps: int
@@ -100,7 +107,7 @@ class Work:
         nodes = min(forest.n_nodes, MOST_NODES * max(levels, 1))
         shares = max(1, n_rows // FEWEST_THREADED_ROWS)
         what = f"scoring {n_rows:,} x {forest.n_features} values by {forest.n_trees} trees"
-        return cls(SCORING, 0, n_rows * forest.n_features, n_rows * nodes, n_rows * levels, shares, what)
+        return cls("scoring", 0, n_rows * forest.n_features, n_rows * nodes, n_rows * levels, shares, what)
 
     @classmethod
     def growing(cls, plan: GrowthPlan) -> Work:
@@ -110,18 +117,16 @@ class Work:
         values = (drawn if gathered else plan.n_samples) * plan.n_features
         steps = drawn * max(plan.max_depth, 1)
         what = f"growing {plan.n_trees} trees of {plan.subsample_size:,} samples"
-        return cls(GROWING, drawn if gathered else 0, values, steps, steps, plan.n_trees, what)
+        return cls("growing", drawn if gathered else 0, values, steps, steps, plan.n_trees, what)
 
-    def cpu_seconds(self, n_threads: int) -> float:
+    def cpu_seconds(self, cost: Cost, n_threads: int) -> float:
         """By so many threads of a CPU."""
-        cost = self.costs["cpu"]
         parts = self.values * cost.value + self.cpu_steps * cost.step
         threads = max(1, min(n_threads, self.most_threads))
         return cost.call * threads + parts / threads
 
-    def gpu_seconds(self, place: Place) -> float:
+    def gpu_seconds(self, cost: Cost) -> float:
         """By a GPU: rows are moved while those before them are worked on."""
-        cost = self.costs[place]
         return cost.call + self.moved_rows * cost.row + max(self.values * cost.value, self.gpu_steps * cost.step)
 
 
@@ -130,7 +135,8 @@ def gpu_place() -> Place:
     return "metal" if sys.platform == "darwin" else "cuda"
 
 
-def cpu_is_faster(work: Work, n_threads: int) -> tuple[bool, str]:
+def cpu_is_faster(work: Work, n_threads: int, costs: Costs) -> tuple[bool, str]:
     """Whether the CPU is expected to be faster, and the expectation in words."""
-    cpu, gpu = work.cpu_seconds(n_threads), work.gpu_seconds(gpu_place())
+    of_kind = costs[work.kind]
+    cpu, gpu = work.cpu_seconds(of_kind["cpu"], n_threads), work.gpu_seconds(of_kind[gpu_place()])
     return cpu < gpu, f"{work.what} is expected to take {cpu:.2g} s on {n_threads} CPU threads, {gpu:.2g} s on the GPU"

@@ -23,8 +23,30 @@ __all__ = [
     "BLOCK",
     "COLUMNS",
     "CONSTANTS",
+    "DOWN_ONE",
+    "DOWN_ONE_AGAIN",
+    "DOWN_TWO",
+    "DOWN_TWO_AGAIN",
+    "FIRST_PAIR",
+    "KIND",
+    "LANES",
+    "LAST_PAIR",
+    "LEAVES",
+    "LEAVES_AGAIN",
+    "UP_ONE",
+    "UP_ONE_AGAIN",
+    "UP_TWO",
+    "UP_TWO_AGAIN",
     "VECTORS",
+    "add_product",
     "add_shapley_values",
+    "down_one",
+    "down_one_again",
+    "down_two",
+    "down_two_again",
+    "make_step",
+    "turn",
+    "turn_back",
 ]
 
 BLOCK = 64
@@ -42,10 +64,11 @@ LEAVES, LEAVES_AGAIN, DOWN_ONE, DOWN_ONE_AGAIN, DOWN_TWO, DOWN_TWO_AGAIN, UP_ONE
 )
 """Kinds of steps. *Again*: a node above asks of the same feature."""
 
-KIND, FEATURE, MISSING_LEFT, ABOVE, HERE, PLACE, NEAR, FAR, CONSTANT, COLUMNS = range(10)
+KIND, FEATURE, MISSING_LEFT, ABOVE, HERE, PLACE, NEAR, FAR, CONSTANT, FIRST_PAIR, LAST_PAIR, COLUMNS = range(12)
 """Columns of the steps. Which kind it is; where the feature's values and sums begin; where missing values go; where the
 masks of the way that asked of the feature before, and of this node, begin; the slots of the node, its near and its far
-child; where in the tree's constants the node's begin."""
+child; where in the tree's constants the node's begin; which of the tree's pairs are of this node's feature and those
+that were asked of above."""
 
 THRESHOLD, FAR_VALUE, LEFT_SHARE, RIGHT_SHARE, APART, CONSTANTS = range(6)
 """A node's constants: then, for each point, those for rows that go left and right, and a weight."""
@@ -53,8 +76,12 @@ THRESHOLD, FAR_VALUE, LEFT_SHARE, RIGHT_SHARE, APART, CONSTANTS = range(6)
 _INT16 = ir.IntType(16)
 
 
-def _step(kind):
-    """One step of a walk for a block of rows, as an intrinsic."""
+def make_step(kind, apart_by_point=False):
+    """One step of a walk for a block of rows, as an intrinsic.
+
+    What the split adds to its feature goes into `sums`, added up over the points of the integral at the feature's
+    place, or else `apart_by_point`, from the array's beginning on.
+    """
     again = bool(kind % 2)
     leaves = kind in (LEAVES, LEAVES_AGAIN)
     goes_down = kind < UP_ONE
@@ -120,6 +147,12 @@ def _step(kind):
                 far_value = of_node(FAR_VALUE)
             adds = leaves or not goes_down
             totals = [cgutils.alloca_once_value(builder, zero) for _ in range(VECTORS if adds else 0)]
+
+            def shares():
+                left_share, right_share = of_node(LEFT_SHARE), of_node(RIGHT_SHARE)
+                return [choose(k, left_share, right_share, zero) for k in range(VECTORS)]
+
+            of_rows = shares() if adds and apart_by_point else []
             with cgutils.for_range(builder, n_points) as loop:
                 of_point = builder.add(at, builder.add(INT64(CONSTANTS), builder.mul(loop.index, INT64(3))))
                 if_left, if_right, weight = (constant(builder.add(of_point, INT64(k))) for k in range(3))
@@ -135,23 +168,30 @@ def _step(kind):
                         if two:
                             store(builder, REALS, work, builder.add(far, offset), builder.fsub(p, p_near))
                         continue
-                    total = builder.load(totals[k])
                     if leaves:
                         store(builder, REALS, work, p_at, chosen)
-                        total = multiply_add(builder, p, weight, total) if again else builder.fadd(p, total)
+                        reached, difference = p, weight if again else None
                     else:
                         u_far = load(builder, REALS, work, builder.add(far, offset)) if two else far_value
                         difference = builder.fsub(load(builder, REALS, work, builder.add(near, offset)), u_far)
                         store(builder, REALS, work, p_at, multiply_add(builder, chosen, difference, u_far))
-                        total = multiply_add(builder, builder.fmul(p, weight) if again else p, difference, total)
+                        reached = builder.fmul(p, weight) if again else p
+                    if apart_by_point:
+                        term = builder.fmul(reached, of_rows[k])
+                        term = term if difference is None else builder.fmul(term, difference)
+                        store(builder, REALS, sums, offset, term)
+                        continue
+                    total = builder.load(totals[k])
+                    if difference is None:
+                        total = builder.fadd(reached, total)
+                    else:
+                        total = multiply_add(builder, reached, difference, total)
                     builder.store(total, totals[k])
-            if adds:
-                left_share, right_share = of_node(LEFT_SHARE), of_node(RIGHT_SHARE)
-                for k in range(VECTORS):
+            if adds and not apart_by_point:
+                for k, share in enumerate(shares()):
                     place = builder.add(feature, lane[k])
-                    share, before = choose(k, left_share, right_share, zero), load(builder, REALS, sums, place)
-                    after = multiply_add(builder, share, builder.load(totals[k]), before)
-                    store(builder, REALS, sums, place, after)
+                    before = load(builder, REALS, sums, place)
+                    store(builder, REALS, sums, place, multiply_add(builder, share, builder.load(totals[k]), before))
             return context.get_dummy_value()
 
         return signature, codegen
@@ -159,11 +199,11 @@ def _step(kind):
     return step
 
 
-_leaves, _leaves_again = _step(LEAVES), _step(LEAVES_AGAIN)
-_down_one, _down_one_again = _step(DOWN_ONE), _step(DOWN_ONE_AGAIN)
-_down_two, _down_two_again = _step(DOWN_TWO), _step(DOWN_TWO_AGAIN)
-_up_one, _up_one_again = _step(UP_ONE), _step(UP_ONE_AGAIN)
-_up_two, _up_two_again = _step(UP_TWO), _step(UP_TWO_AGAIN)
+_leaves, _leaves_again = make_step(LEAVES), make_step(LEAVES_AGAIN)
+down_one, down_one_again = make_step(DOWN_ONE), make_step(DOWN_ONE_AGAIN)
+down_two, down_two_again = make_step(DOWN_TWO), make_step(DOWN_TWO_AGAIN)
+_up_one, _up_one_again = make_step(UP_ONE), make_step(UP_ONE_AGAIN)
+_up_two, _up_two_again = make_step(UP_TWO), make_step(UP_TWO_AGAIN)
 
 
 @compiled()
@@ -176,25 +216,25 @@ def _walk(steps, first, stop, n_points, constants, x, masks, work, sums):
         elif kind == LEAVES_AGAIN:
             _leaves_again(steps, k, n_points, constants, x, masks, work, sums)
         elif kind == DOWN_TWO:
-            _down_two(steps, k, n_points, constants, x, masks, work, sums)
+            down_two(steps, k, n_points, constants, x, masks, work, sums)
         elif kind == UP_TWO:
             _up_two(steps, k, n_points, constants, x, masks, work, sums)
         elif kind == DOWN_TWO_AGAIN:
-            _down_two_again(steps, k, n_points, constants, x, masks, work, sums)
+            down_two_again(steps, k, n_points, constants, x, masks, work, sums)
         elif kind == UP_TWO_AGAIN:
             _up_two_again(steps, k, n_points, constants, x, masks, work, sums)
         elif kind == DOWN_ONE:
-            _down_one(steps, k, n_points, constants, x, masks, work, sums)
+            down_one(steps, k, n_points, constants, x, masks, work, sums)
         elif kind == UP_ONE:
             _up_one(steps, k, n_points, constants, x, masks, work, sums)
         elif kind == DOWN_ONE_AGAIN:
-            _down_one_again(steps, k, n_points, constants, x, masks, work, sums)
+            down_one_again(steps, k, n_points, constants, x, masks, work, sums)
         else:
             _up_one_again(steps, k, n_points, constants, x, masks, work, sums)
 
 
 @compiled()
-def _turn(X, start, n_rows, x):
+def turn(X, start, n_rows, x):
     """A block of rows, feature by feature; tile by tile, as lines of the cache hold them."""
     n_features = X.shape[1]
     for tile in range(0, n_features, TILE):
@@ -205,7 +245,7 @@ def _turn(X, start, n_rows, x):
 
 
 @compiled()
-def _turn_back(total, start, n_rows, out):
+def turn_back(total, start, n_rows, out):
     n_features = out.shape[1]
     for tile in range(0, n_features, TILE):
         stop = min(tile + TILE, n_features)
@@ -215,7 +255,7 @@ def _turn_back(total, start, n_rows, out):
 
 
 @compiled()
-def _add_product(total, sums, factor):
+def add_product(total, sums, factor):
     for k in range(BLOCK):
         total[k] += sums[k] * factor[k]
 
@@ -289,10 +329,10 @@ def add_shapley_values(
         n_blocks = (min(piece, n_rows - start) + BLOCK - 1) // BLOCK
         for b in range(n_blocks):
             first = start + b * BLOCK
-            _turn(X, first, min(BLOCK, n_rows - first), x[b])
+            turn(X, first, min(BLOCK, n_rows - first), x[b])
             total[b] = 0
             if not fresh:
-                _turn(out, first, min(BLOCK, n_rows - first), total[b])
+                turn(out, first, min(BLOCK, n_rows - first), total[b])
         for group in range(len(groups)):
             for b in range(n_blocks):
                 first = start + b * BLOCK
@@ -305,9 +345,9 @@ def add_shapley_values(
                 last = min(BLOCK, n_rows - first)
                 factor[:last] = factors[groups[group, 2], first : first + last]
                 for at in range(0, len(sums), BLOCK):
-                    _add_product(total[b, at : at + BLOCK], sums[at : at + BLOCK], factor)
+                    add_product(total[b, at : at + BLOCK], sums[at : at + BLOCK], factor)
         for b in range(n_blocks):
             first = start + b * BLOCK
             if len(expected):
                 _settle(total[b], expected[first : first + BLOCK])
-            _turn_back(total[b], first, min(BLOCK, n_rows - first), out)
+            turn_back(total[b], first, min(BLOCK, n_rows - first), out)

@@ -1,4 +1,4 @@
-"""Shapley values of a forest, leaf by leaf: slow, obvious, and what the fast kernel must equal.
+"""Shapley values of a forest and their interactions, leaf by leaf: slow, obvious, and what fast kernels must equal.
 
 One leaf counts for something only where a row satisfies every question on the way to it. Those on one feature i hold
 or not, o_i = 1 or 0; where feature i is unknown, they hold for the share z_i of the samples: the product, over the
@@ -11,27 +11,38 @@ contribution when each other feature is known with probability t, averaged over 
 
     phi_i = value * (o_i - z_i) * integral_0^1 prod_{j != i} (z_j + t * (o_j - z_j)) dt
 
-For a leaf with n features on its way the integrand is a polynomial of degree n - 1, and ceil(n / 2) Gauss-Legendre
-points integrate it exactly. Shapley values add up over leaves and trees.
+and the interaction of two features is what both are worth together beyond what each is worth without the other, in the
+same average ([3]_):
+
+    phi_ij = value * (o_i - z_i) * (o_j - z_j) * integral_0^1 prod_{k != i, j} (z_k + t * (o_k - z_k)) dt
+
+For a leaf with n features on its way the first integrand is a polynomial of degree n - 1, and ceil(n / 2)
+Gauss-Legendre points integrate both exactly. Shapley values and interactions add up over leaves and trees.
+
+Where unknown features are those of another row (interventional TreeSHAP), all of the samples go the way of that row:
+z_i is 1 where it satisfies the questions on i, else 0, and the same formulas hold.
 
 References
 ----------
 .. [1] Lundberg et al. From local explanations to global understanding with explainable AI for trees. Nature Machine
    Intelligence 2, 2020; algorithm 1.
 .. [2] Owen. Multilinear extensions of games. Management Science 18(5), 1972.
+.. [3] Grabisch and Roubens. An axiomatic approach to the concept of interaction among players in cooperative games.
+   International Journal of Game Theory 28, 1999.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlx_iforest.forest import Forest, split_levels
 
-__all__ = ["ReferenceTrees", "expectations", "gauss_legendre", "settle"]
+__all__ = ["ReferenceTrees", "expectations", "gauss_legendre", "sampled_shares", "settle", "shares_of_row"]
 
 Way = dict[int, tuple[NDArray[np.bool_], float]]
 """For each feature asked about: which rows satisfy all questions on it, and the share of the samples that did."""
@@ -73,12 +84,51 @@ def settle(values: NDArray[np.float64], total: NDArray[np.float64]) -> None:
     values += size
 
 
+def sampled_shares(forest: Forest) -> NDArray[np.float64]:
+    """Of each split, the share of its training samples that went left, shape (n_nodes,); 0 at leaves."""
+    shares = np.zeros(forest.n_nodes)
+    samples = forest.n_samples.astype(np.float64)
+    for splits, left in split_levels(forest.tree_start, forest.left):
+        shares[splits] = samples[left] / (samples[left] + samples[left + 1])
+    return shares
+
+
+def shares_of_row(forest: Forest, x: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Of each split, 1 if a row goes left there, else 0, shape (n_nodes,)."""
+    values = x[np.maximum(forest.feature, 0)]
+    return np.where(np.isnan(values), forest.missing_left, values <= forest.threshold).astype(np.float64)
+
+
 @dataclass(frozen=True)
 class ReferenceTrees:
-    """Trees of splits on single features, and values of their leaves."""
+    """Trees of splits on single features, values of their leaves, and what goes left where a feature is unknown.
+
+    Parameters
+    ----------
+    forest : Forest
+    values : ndarray of float32, shape (n_nodes,)
+        Read at leaves.
+    left_shares : ndarray of float64, shape (n_nodes,)
+        Read at splits: `sampled_shares` or `shares_of_row`.
+    """
 
     forest: Forest
     values: NDArray[np.float32]
+    left_shares: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, forest: Forest, values: NDArray[np.float32]) -> ReferenceTrees:
+        """As `tables.ExplainedTrees.of`."""
+        return cls(forest, values, sampled_shares(forest))
+
+    def with_shares(self, left_shares: NDArray[np.float64]) -> ReferenceTrees:
+        """As `explain.Explainer.with_shares`."""
+        return replace(self, left_shares=left_shares)
+
+    @property
+    def pairs(self) -> NDArray[np.int64]:
+        """As `explain.Explainer.pairs`."""
+        return np.stack(np.triu_indices(self.forest.n_features, 1), axis=1)
 
     def shapley_values(self, X: NDArray[np.float32], first: int, stop: int) -> NDArray[np.float64]:
         """The Shapley values of the sum over the trees [first, stop).
@@ -93,14 +143,31 @@ class ReferenceTrees:
         ndarray of float64, shape (n_rows, n_features)
         """
         phi = np.zeros(X.shape)
+        for (i,), worth in self._terms(X, first, stop, 1):
+            phi[:, i] += worth
+        return phi
+
+    def interactions(self, X: NDArray[np.float32], first: int, stop: int) -> NDArray[np.float64]:
+        """Those of the sum over the trees [first, stop), shape (n_rows, n_features, n_features); 0 on the diagonal."""
+        phi = np.zeros((*X.shape, X.shape[1]))
+        for (i, j), worth in self._terms(X, first, stop, 2):
+            phi[:, i, j] += worth
+            phi[:, j, i] += worth
+        return phi
+
+    def _terms(
+        self, X: NDArray[np.float32], first: int, stop: int, size: int
+    ) -> Iterator[tuple[tuple[int, ...], NDArray[np.float64]]]:
+        """What each leaf adds to each set of so many features on its way."""
         for tree in range(first, stop):
             for value, way in self._leaves(X, int(self.forest.tree_start[tree])):
                 for t, weight in zip(*gauss_legendre((len(way) + 1) // 2), strict=True) if way else ():
-                    known = {i: share + t * (holds - share) for i, (holds, share) in way.items()}
-                    product = np.prod(list(known.values()), axis=0)
-                    for i, (holds, share) in way.items():
-                        phi[:, i] += value * weight * (holds - share) * product / known[i]
-        return phi
+                    for chosen in combinations(way, size):
+                        worth = np.full(len(X), value * weight)
+                        for i, (holds, share) in way.items():
+                            gain = holds - share
+                            worth *= gain if i in chosen else share + t * gain
+                        yield chosen, worth
 
     def add(
         self,
@@ -120,6 +187,18 @@ class ReferenceTrees:
         if expected is not None:
             settle(out, expected)
 
+    def add_interactions(
+        self,
+        X: NDArray[np.float32],
+        parts: Sequence[tuple[int, int]],
+        factors: NDArray[np.float64],
+        out: NDArray[np.float64],
+    ) -> None:
+        """As `explain.Explainer.add_interactions`."""
+        i, j = self.pairs.T
+        for part, factor in zip(parts, factors, strict=True):
+            out += factor[:, None] * self.interactions(X, *part)[:, i, j]
+
     def _leaves(self, X: NDArray[np.float32], root: int) -> Iterator[tuple[float, Way]]:
         """The value of each leaf of a tree, and the way to it."""
         forest = self.forest
@@ -132,9 +211,7 @@ class ReferenceTrees:
                 continue
             column = X[:, i]
             goes_left = np.where(np.isnan(column), forest.missing_left[node], column <= forest.threshold[node])
-            left = root + int(forest.left[node])
-            samples = forest.n_samples[left : left + 2].astype(np.float64)
-            for child, goes in ((left, goes_left), (left + 1, ~goes_left)):
+            left, share_left = root + int(forest.left[node]), float(self.left_shares[node])
+            for child, goes, part in ((left, goes_left, share_left), (left + 1, ~goes_left, 1 - share_left)):
                 holds, share = way.get(i, (np.ones(len(X), np.bool_), 1.0))
-                share *= float(samples[child - left] / samples.sum())
-                ways.append((child, {**way, i: (holds & goes, share)}))
+                ways.append((child, {**way, i: (holds & goes, share * part)}))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from importlib import import_module
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,14 +13,15 @@ from numpy.typing import NDArray
 from mlx_iforest.backends import Backend, get_backend
 from mlx_iforest.backends.memoize import MadeOnce
 from mlx_iforest.batches import as_float32, batches, issparse
-from mlx_iforest.explain.reference import ReferenceTrees, expectations, gauss_legendre
+from mlx_iforest.explain.explanation import Explanation
+from mlx_iforest.explain.reference import ReferenceTrees, expectations, gauss_legendre, shares_of_row
 from mlx_iforest.finite import check_finite
 from mlx_iforest.forest import Forest
 from mlx_iforest.model import FittedModel, ScoredForest
 from mlx_iforest.score_function import Identity, Part, ScoreFunction
 from mlx_iforest.threads import run
 
-__all__ = ["EXPLAINED", "Explanation", "explain"]
+__all__ = ["EXPLAINED", "explain"]
 
 EXPLAINED = ("path_length", "log_density", "score")
 """What can be explained."""
@@ -70,97 +69,47 @@ class Explainer(Protocol):
         """
         ...
 
+    @property
+    def pairs(self) -> NDArray[np.int64]:
+        """Pairs of features among which are all that interact, the smaller first, shape (n_pairs, 2)."""
+        ...
+
+    def add_interactions(
+        self,
+        X: NDArray[np.float32],
+        parts: Sequence[tuple[int, int]],
+        factors: NDArray[np.float64],
+        out: NDArray[np.float64],
+    ) -> None:
+        """As `add`, the interactions of `pairs`, to `out` of shape (n_rows, n_pairs)."""
+        ...
+
+    def with_shares(self, left_shares: NDArray[np.float64]) -> Explainer:
+        """The same with other shares of what goes left where a feature is unknown, shape (n_nodes,)."""
+        ...
+
 
 def _make_explainer(forest: Forest, values: NDArray[np.float32]) -> Explainer:
     try:
         from mlx_iforest.explain.tables import ExplainedTrees
     except ImportError:
         # Without Numba: slowly.
-        return ReferenceTrees(forest.trees(0, forest.n_trees), values)
+        return ReferenceTrees.of(forest.trees(0, forest.n_trees), values)
     return ExplainedTrees.of(forest, values)
 
 
 _explainer = MadeOnce(_make_explainer)
 
 
-@dataclass(frozen=True, eq=False)
-class Explanation:
-    """What each feature adds to what a model says of each row: ``base_values + values.sum(axis=1)`` is what it says.
-
-    Where the package `shap` has been imported, this counts as one of its explanations: it goes into
-    ``shap.plots.beeswarm(explanation)`` and ``shap.plots.waterfall(explanation[0])`` as it is.
-
-    Attributes
-    ----------
-    values : ndarray of float64, shape (n_rows, n_features)
-        The sign is that of what is explained: a negative value makes the path length, the density or the score lower,
-        and so the row more abnormal.
-    base_values : ndarray of float64, shape (n_rows,)
-        What the model says of a row of which nothing is known; the same for all.
-    data : ndarray, shape (n_rows, n_features)
-        The rows as they were given.
-    feature_names : list of str or None
-        Those of the training data.
-    """
-
-    values: NDArray[np.float64]
-    base_values: NDArray[np.float64]
-    data: NDArray[Any]
-    feature_names: list[str] | None = None
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, rows: Any) -> Any:
-        """Some of the rows, or one; other forms (columns, names, `shap`'s orders) are left to `shap`."""
-        if isinstance(rows, int | np.integer | slice | list | np.ndarray):
-            picked = (self.values[rows], self.base_values[rows], self.data[rows])
-            return Explanation(*picked, feature_names=self.feature_names)
-        return self.to_shap()[rows]
-
-    def importance(self) -> NDArray[np.float64]:
-        """How much each feature counts over all rows: the mean of the sizes of its values.
-
-        Returns
-        -------
-        ndarray of float64, shape (n_features,)
-            In units of what is explained; 0 for a feature that changes nothing. Of a single row, the sizes.
-        """
-        importance: NDArray[np.float64] = np.abs(np.atleast_2d(self.values)).mean(axis=0)
-        return importance
-
-    def to_shap(self) -> Any:
-        """The same as a `shap.Explanation`.
-
-        Raises
-        ------
-        ImportError
-            `shap` is not installed.
-        """
-        try:
-            shap = import_module("shap")
-        except ImportError as error:
-            raise ImportError(f"this needs the package shap ({error}); pip install shap") from error
-        return shap.Explanation(
-            self.values, base_values=self.base_values, data=self.data, feature_names=self.feature_names
-        )
-
-    # shap's plots take nothing but instances of its own class, and importing it takes seconds; so what is explained
-    # becomes one for those who have imported it, before or after.
-    @property  # type: ignore[misc]
-    def __class__(self) -> Any:
-        return getattr(sys.modules.get("shap"), "Explanation", type(self))
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or "shap" not in sys.modules:
-            raise AttributeError(f"an Explanation has no attribute {name!r}; shap's own come with 'import shap'")
-        return getattr(self.to_shap(), name)
-
-    def __reduce__(self) -> Any:
-        return Explanation, (self.values, self.base_values, self.data, self.feature_names)
-
-
-def explain(model: FittedModel, X: Any, of: str = "score", *, given: Any = None) -> Explanation:
+def explain(
+    model: FittedModel,
+    X: Any,
+    of: str = "score",
+    *,
+    background: NDArray[np.float32] | None = None,
+    interactions: bool = False,
+    given: Any = None,
+) -> Explanation:
     """`MLXIsolationForest.explain` of a model that nothing changes.
 
     Parameters
@@ -169,6 +118,9 @@ def explain(model: FittedModel, X: Any, of: str = "score", *, given: Any = None)
     X : ndarray or CSR matrix of shape (n_samples, n_features)
         Real numbers, as many features as the forest has; infinities are refused.
     of : {'path_length', 'log_density', 'score'}
+    background : ndarray of float32 in C order, or CSR matrix, of shape (n_rows, n_features), or None
+        Valid rows.
+    interactions : bool
     given : {array-like, sparse matrix} of shape (n_samples, n_features), default=None
         The rows in the form that the explanation is to show them in; None for `X`.
     """
@@ -183,21 +135,78 @@ def explain(model: FittedModel, X: Any, of: str = "score", *, given: Any = None)
     if of == "log_density" and forest.log_density is None:
         raise ValueError("of='log_density' needs densities, which this forest does not have; use of='path_length'")
     n_rows, n_features = X.shape
-    attribution = _Attribution.of_model(model, of)
-    values = np.empty((n_rows, n_features))
     n_threads = model.resources.threads()
     rows = model.resources.batch_rows(max(FEWEST_ROWS, min(BATCH_BYTES // (8 * n_features), -(-n_rows // n_threads))))
-
-    def attribute(rows: slice) -> None:
-        part = X[rows]
-        if not issparse(part):
-            check_finite(part)
-        attribution.fill(as_float32(part), values[rows])
-
-    run(attribute, list(batches(X, rows)), n_threads)
+    work = _Work(_Attribution.of_model(model, of, background), X, list(batches(X, rows)), n_threads)
+    values = work.interactions() if interactions else work.values()[0]
     names = model.feature_names
     data = _as_given(X if given is None else given, X)
-    return Explanation(values, np.full(n_rows, attribution.base), data, None if names is None else list(names))
+    base_values = np.full(n_rows, work.attribution.base)
+    return Explanation(values, base_values, data, None if names is None else list(names))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """Rows to be explained, piece by piece."""
+
+    attribution: _Attribution
+    X: Any
+    pieces: list[slice]
+    n_threads: int
+
+    def _run(self, do: Callable[[slice], None]) -> None:
+        run(do, self.pieces, self.n_threads)
+
+    def values(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Shapley values, shape (n_rows, n_features), and what the views say of the rows, shape (n_rows, n_views)."""
+        attribution = self.attribution
+        values, columns = np.empty(self.X.shape), np.empty((self.X.shape[0], len(attribution.function.views)))
+        last = len(attribution.bases) - 1
+
+        def attribute(number: int, explainers: dict[str, Explainer], rows: slice) -> None:
+            part = self.X[rows]
+            if number == 0 and not issparse(part):
+                check_finite(part)
+            part = as_float32(part)
+            if number == 0:
+                columns[rows] = attribution.columns(part)
+            expected = attribution.function.scores(columns[rows]) - attribution.base
+            factors = attribution.factors(number, columns[rows])
+            names = list(factors)
+            for name, of_parts in factors.items():
+                explainers[name].add(
+                    part, *of_parts, values[rows], fresh=(number, name) == (0, names[0]),
+                    expected=expected if (number, name) == (last, names[-1]) else None,
+                )  # fmt: skip
+
+        for number in range(last + 1):
+            self._run(partial(attribute, number, attribution.explainers_against(number)))
+        return values, columns
+
+    def interactions(self) -> NDArray[np.float64]:
+        """Halves of all interactions, and on the diagonal what is left of Shapley values, (n_rows, d, d)."""
+        attribution, (values, columns) = self.attribution, self.values()
+        n_rows, n_features = values.shape
+        sums = {name: np.zeros((n_rows, len(one.pairs))) for name, one in attribution.explainers.items()}
+
+        def attribute(number: int, explainers: dict[str, Explainer], rows: slice) -> None:
+            for name, of_parts in attribution.factors(number, columns[rows]).items():
+                explainers[name].add_interactions(as_float32(self.X[rows]), *of_parts, sums[name][rows])
+
+        for number in range(len(attribution.bases)):
+            self._run(partial(attribute, number, attribution.explainers_against(number)))
+        matrices = np.zeros((n_rows, n_features, n_features))
+
+        def assemble(rows: slice) -> None:
+            part = matrices[rows]
+            for name, of_pairs in sums.items():
+                first, second = attribution.explainers[name].pairs.T
+                part[:, first, second] += of_pairs[rows] / 2
+            part += part.swapaxes(1, 2).copy()
+            part[:, range(n_features), range(n_features)] = values[rows] - part.sum(axis=2)
+
+        self._run(assemble)
+        return matrices
 
 
 def _as_given(X: Any, data: Any) -> NDArray[Any]:
@@ -219,6 +228,22 @@ def _base_columns(forest: Forest, part: Part) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
+class _Base:
+    """What rows are explained against: a row of which nothing is known, or another row.
+
+    Parameters
+    ----------
+    columns : ndarray of float64, shape (1, n_views)
+        What the views say of it.
+    left_shares : ndarray of float64, shape (n_nodes,), or None
+        Where an unknown feature leads; None for the shares of the training samples.
+    """
+
+    columns: NDArray[np.float64]
+    left_shares: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True)
 class _Attribution:
     """How what is explained is made of means over trees.
 
@@ -226,19 +251,23 @@ class _Attribution:
     ----------
     scored : ScoredForest
         Its scores are what is explained.
-    base_columns : ndarray of float64, shape (1, n_views)
+    bases : list of _Base
+        Rows are explained against each, and the mean is told.
+    base : float
+        The mean of what is explained, over these.
     backend : Backend
     explainers : dict of str to Explainer
         For each of the leaf values that count.
     """
 
     scored: ScoredForest
-    base_columns: NDArray[np.float64]
+    bases: list[_Base]
+    base: float
     backend: Backend
     explainers: dict[str, Explainer]
 
     @classmethod
-    def of_model(cls, model: FittedModel, of: str) -> _Attribution:
+    def of_model(cls, model: FittedModel, of: str, background: Any) -> _Attribution:
         forest = model.forest
         scored = model.scored
         if of == "score" and model.function.given is not None:
@@ -248,35 +277,37 @@ class _Attribution:
             )
         if of != "score":
             scored = ScoredForest(forest, ScoreFunction.of_mean(forest.n_trees, of, Identity()))
-        base = np.concatenate([_base_columns(forest, part) for part in scored.function.parts])[None]
         # Every backend but scikit-learn's gives the same bits as Numba's.
         backend = get_backend("sklearn" if model.resources.backend.name == "sklearn" else "numba")
+        if background is None:
+            columns = np.concatenate([_base_columns(forest, part) for part in scored.function.parts])[None]
+            bases = [_Base(columns)]
+        else:
+            rows = as_float32(background)
+            columns = scored.columns(rows, backend)
+            bases = [_Base(columns[k : k + 1], shares_of_row(forest, row)) for k, row in enumerate(rows)]
         explainers = {name: _explainer(forest, forest.arrays()[name]) for name in scored.function.used}
-        return cls(scored, base, backend, explainers)
+        return cls(scored, bases, float(scored.function.scores(columns).mean()), backend, explainers)
 
     @property
     def function(self) -> ScoreFunction:
         return self.scored.function
 
-    @cached_property
-    def base(self) -> float:
-        """What is explained, where no feature is known."""
-        return float(self.function.scores(self.base_columns)[0])
+    def columns(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
+        return self.scored.columns(X, self.backend)
 
-    def fill(self, X: NDArray[np.float32], out: NDArray[np.float64]) -> None:
-        """Write the attributions of valid rows."""
-        columns = self.scored.columns(X, self.backend)
-        expected = self.function.scores(columns) - self.base
-        factors = self._factors(mean_slopes(self.function, self.base_columns, columns))
-        for name, of_parts in factors.items():
-            fresh, last = name == next(iter(factors)), name == next(reversed(factors))
-            self.explainers[name].add(
-                X, list(of_parts), np.stack(list(of_parts.values())), out,
-                fresh=fresh, expected=expected if last else None,
-            )  # fmt: skip
+    def explainers_against(self, number: int) -> dict[str, Explainer]:
+        """For one of the bases."""
+        shares = self.bases[number].left_shares
+        if shares is None:
+            return self.explainers
+        return {name: explainer.with_shares(shares) for name, explainer in self.explainers.items()}
 
-    def _factors(self, slopes: NDArray[np.float64]) -> dict[str, dict[tuple[int, int], NDArray[np.float64]]]:
-        """For each leaf value, by how much each row counts in each part its sums over the trees."""
+    def factors(
+        self, number: int, columns: NDArray[np.float64]
+    ) -> dict[str, tuple[list[tuple[int, int]], NDArray[np.float64]]]:
+        """For each leaf value its parts, and by how much each row counts their sums over the trees, for a base."""
+        slopes = mean_slopes(self.function, self.bases[number].columns, columns) / len(self.bases)
         factors: dict[str, dict[tuple[int, int], NDArray[np.float64]]] = {}
         column = 0
         for part in self.function.parts:
@@ -287,7 +318,7 @@ class _Attribution:
                     factor += slopes[:, column + offset] * (weight / (part.stop - part.first))
                 factors.setdefault(name, {})[part.first, part.stop] = factor
             column += len(part.offset)
-        return factors
+        return {name: (list(of_parts), np.stack(list(of_parts.values()))) for name, of_parts in factors.items()}
 
 
 def mean_slopes(

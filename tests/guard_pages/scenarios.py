@@ -180,6 +180,9 @@ def explained() -> Iterator[Any]:
             for of in ("path_length", "score") if kind == "blended" else ("path_length", "log_density", "score"):
                 for n_rows in (1, 63, 64, 65, 300):
                     yield fitted.explain(X[:n_rows], of).values
+                for n_rows in (1, 65):
+                    yield fitted.explain(X[:n_rows], of, interactions=True).values
+                    yield fitted.explain(X[:n_rows], of, background=X[:2], interactions=True).values
 
 
 def mlx() -> Iterator[Any]:
