@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import pytest
 from compiling import PARTS
 from hypothesis import settings
-from service_example import BOTH, a_service, client_of, postgresql
+from service_example import BOTH, SHARED, a_service, client_of, postgresql
 from starlette.testclient import TestClient
 
+from anomaly_detection.features import cross_fitting
 from anomaly_detection.reports import plots
 from anomaly_detection.service import passwords
 from anomaly_detection.service.configuration import database_url
@@ -67,12 +68,20 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes."""
+    own = tmp_path_factory.getbasetemp()
+    SHARED.append(own.parent if WORKER else own)
+    return SHARED[0]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled(shared: Path) -> None:
     """Compile the kernels once, not once a process: each takes parts that none is at, and finds others on disk."""
     left = list(PARTS) if WORKER else []
     for how in (fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_EX):
         for part in tuple(left):
-            with (tmp_path_factory.getbasetemp().parent / f"{part.__name__}.lock").open("w") as held:
+            with (shared / f"{part.__name__}.lock").open("w") as held:
                 try:
                     fcntl.flock(held, how)
                 except BlockingIOError:
@@ -101,6 +110,14 @@ def quick_trainings() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model_report, "rows_per_second", by_one_call)
         patch.setattr(train, "warm_up", once)
+        yield
+
+
+@pytest.fixture(scope="module")
+def few_folds() -> Iterator[None]:
+    """Features of 100 to 2,000 training records are learned three times and not five, for who looks at other things."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cross_fitting, "_FOLDS", 2)
         yield
 
 
