@@ -38,7 +38,7 @@ ONE_PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
 )
 LONGEST = (
-    *("readme", "service_page", "compiled_code", "native_file", "inbox_browser", "service_kill", "guard_pages"),
+    *("readme", "service_page", "benchmarks", "native_file", "inbox_browser", "service_kill", "guard_pages"),
     *("service_learning", "records", "codes", "cli", "training", "service_workers", "service_bulk"),
 )
 """Files that take more than a third of a minute each, of a processor or of waiting."""
