@@ -12,8 +12,6 @@ from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.cli import main
 from anomaly_detection.data.chunks import read_table
 
-pytestmark = pytest.mark.usefixtures("few_folds")
-
 
 @pytest.fixture(scope="module")
 def work(tmp_path_factory: pytest.TempPathFactory) -> Path:

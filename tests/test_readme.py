@@ -147,7 +147,6 @@ def test_reasons_show_what_explain_prints(outputs: dict[str, str], capsys: pytes
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("few_folds")
 # test_service_page.py runs the others, beside a service.
 @pytest.mark.parametrize("page", sorted({name for name, text in PAGES.items() if commands(text)} - SERVICE_PAGES))
 def test_the_commands(page: str, outputs: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
