@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -12,9 +13,10 @@ import sklearn.exceptions
 from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.preprocessing import StandardScaler
 
+from anomaly_detection.calibration.all_scores import AllScores
 from anomaly_detection.calibration.carrying import carried_over
 from anomaly_detection.calibration.p_values import Calibration
-from anomaly_detection.calibration.thresholds import ThresholdRule
+from anomaly_detection.calibration.thresholds import ShareRule, ThresholdRule
 from anomaly_detection.compression import NONE, Compressed, Compression
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.labels import check_labels
@@ -189,6 +191,22 @@ class Detector(TrainedDetector, OutlierMixin, BaseEstimator):
         self._refuse_taught()
         self.reference_scores_ = np.asarray(scores, dtype=np.float64)
         self.calibration_ = Calibration.of(scores, labels, unseen=unseen)
+        return self
+
+    def settle(self, found: AllScores) -> Detector:
+        """Set the threshold by the scores of all records that the training records are a sample of, and calibrate.
+
+        `Calibration` is by those that were not learned from, where they are as many as it has. The rule is a
+        `ShareRule`.
+        """
+        self._refuse_taught()
+        assert isinstance(self.threshold_rule, ShareRule)
+        self.threshold_rule = self.threshold_rule.fit_lowest(found.lowest, found.rows)
+        self.model.offset_ = self.threshold_rule.offset_
+        before = self.calibration
+        if found.unseen.size >= before.scores.size:
+            self.calibrate(found.unseen)
+            self.calibration_ = replace(self.calibration, learned=before.learned)
         return self
 
     def _refuse_taught(self) -> None:

@@ -50,7 +50,7 @@ def offset_below(ordered: NDArray[np.float64], cut: int) -> float:
     return beyond if beyond != end else float(np.nextafter(end, way * np.inf))
 
 
-def offset_of_share(scores: NDArray[np.float64], share: float) -> float:
+def offset_of_share(scores: NDArray[np.float64], share: float, rows: int | None = None) -> float:
     """The offset that calls as many of these scores anomalies as scikit-learn's rule: those below the percentile.
 
     Parameters
@@ -59,9 +59,21 @@ def offset_of_share(scores: NDArray[np.float64], share: float) -> float:
         In any order; at least one.
     share : float
         Of anomalies, in (0, 0.5]. Of rows that tie at the percentile none is called one.
+    rows : int, optional
+        Of how many scores these are the lowest, with all that tie and one beyond the share; of these alone, if not
+        given.
     """
     ordered = np.sort(scores)
-    return offset_below(ordered, int(np.searchsorted(ordered, np.percentile(ordered, 100.0 * share))))
+    return offset_below(ordered, int(np.searchsorted(ordered, _quantile(ordered, share, rows or len(ordered)))))
+
+
+def _quantile(ordered: NDArray[np.float64], share: float, rows: int) -> float:
+    """What ``np.percentile(scores, 100 * share)`` gives of so many scores, to the bit, by the lowest of them."""
+    place = (rows - 1) * (100.0 * share / 100.0)
+    low = int(place)
+    below, above = float(ordered[low]), float(ordered[min(low + 1, len(ordered) - 1)])
+    beyond = place - low
+    return above - (above - below) * (1.0 - beyond) if beyond >= 0.5 else below + (above - below) * beyond
 
 
 def carried_over(

@@ -71,8 +71,33 @@ class _FixedCut:
         return self.offset_
 
 
+class ShareRule(_FixedCut, ABC):
+    """A rule that asks for a share of the rows, whatever they are: the lowest of their scores settle it.
+
+    The attributes are those of `ThresholdRule`.
+    """
+
+    uses_labels: bool
+
+    def fit(self, scores: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> ShareRule:
+        """Learn ``offset_``; `labels` are not looked at. Raises `DataError` for no or non-finite scores."""
+        ordered = np.sort(_checked_scores(scores))
+        return self.fit_lowest(ordered, ordered.size)
+
+    @abstractmethod
+    def needed(self, rows: int) -> int:
+        """How many of the lowest scores of so many rows settle the threshold; of few rows more than there are."""
+
+    @abstractmethod
+    def fit_lowest(self, ordered: FloatArray, rows: int) -> ShareRule:
+        """`fit` on so many rows, of which these are the lowest scores, ascending.
+
+        They are all, or as many as are `needed` with all that tie with the last, and not all the same.
+        """
+
+
 @dataclass
-class Contamination(_FixedCut):
+class Contamination(ShareRule):
     """Call the stated share of rows anomalies, as many as scikit-learn does: those below the percentile of the scores.
 
     Where equal rows share the score at the percentile, it leaves out all of them. They are let in if that comes nearer
@@ -92,11 +117,14 @@ class Contamination(_FixedCut):
         if not 0.0 < self.ratio <= 0.5:
             raise DataError(f"The anomaly ratio is {self.ratio}; give a share above 0 and at most 0.5, such as 0.05.")
 
-    def fit(self, scores: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> Contamination:
-        """Learn ``offset_``; `labels` are not looked at. Raises `DataError` for no or non-finite scores."""
-        scores = _checked_scores(scores)
-        self.offset_ = offset_of_share(scores, self.ratio)
-        ordered, wanted = np.sort(scores), self.ratio * scores.size
+    def needed(self, rows: int) -> int:
+        """`ShareRule.needed`."""
+        return int((1.0 + _MOST_BEYOND) * self.ratio * rows) + 2
+
+    def fit_lowest(self, ordered: FloatArray, rows: int) -> Contamination:
+        """`ShareRule.fit_lowest`."""
+        self.offset_ = offset_of_share(ordered, self.ratio, rows)
+        wanted = self.ratio * rows
         below = int(ordered.searchsorted(self.offset_, side="left"))
         if wanted - below >= 1.0:
             more = int(ordered.searchsorted(ordered[below], side="right"))
@@ -106,7 +134,7 @@ class Contamination(_FixedCut):
 
 
 @dataclass
-class AlertBudget(_FixedCut):
+class AlertBudget(ShareRule):
     """Raise at most so many alerts: as many as people can look at.
 
     Unlike `Contamination` it never gives more: where scores tie at the edge of the budget, none of those rows
@@ -148,14 +176,19 @@ class AlertBudget(_FixedCut):
         days = max(1.0, float((known.max() - known.min()) / np.timedelta64(1, "D")))
         return cls.count(alerts * days, times.size)
 
-    def fit(self, scores: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> AlertBudget:
-        """Learn ``offset_``; `labels` are not looked at. Raises `DataError` for no or non-finite scores."""
-        ordered = np.sort(_checked_scores(scores))
-        # The tiny addition forgives a product such as 0.1 * 30 = 2.9999999999999996.
-        budget = math.floor(self.rate * ordered.size + 1e-9)
+    def needed(self, rows: int) -> int:
+        """`ShareRule.needed`."""
+        return self._budget(rows) + 2
+
+    def fit_lowest(self, ordered: FloatArray, rows: int) -> AlertBudget:
+        """`ShareRule.fit_lowest`."""
         cuts = _possible_cuts(ordered)
-        self.offset_ = offset_below(ordered, int(cuts[cuts <= budget].max()))
+        self.offset_ = offset_below(ordered, int(cuts[cuts <= self._budget(rows)].max()))
         return self
+
+    def _budget(self, rows: int) -> int:
+        # The tiny addition forgives a product such as 0.1 * 30 = 2.9999999999999996.
+        return math.floor(self.rate * rows + 1e-9)
 
 
 @dataclass

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import argparse
-
-import pandas as pd
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from anomaly_detection.alerts.renderings import FOUND, free_names
 from anomaly_detection.alerts.scoring import counts_repeats
 from anomaly_detection.calibration.drift import find_drift
 from anomaly_detection.cli.arguments import layout
-from anomaly_detection.cluster.running import Workers, dask_cluster, local_workers
-from anomaly_detection.cluster.sampling import sampled
+from anomaly_detection.cluster.running import Workers, dask_cluster, local_workers, this_process
+from anomaly_detection.cluster.sampling import Sample, sampled
 from anomaly_detection.cluster.scoring import score_files
+from anomaly_detection.cluster.settling import Settling
+from anomaly_detection.cluster.surveying import Show
 from anomaly_detection.data.layout import Layout
 from anomaly_detection.data.sql_location import is_database
 from anomaly_detection.errors import DataError
 from anomaly_detection.reports.console import note, progress_bar
 
-__all__ = ["sample", "score"]
+__all__ = ["all_scores", "sample", "score"]
 
 _TOLD = 20
 
@@ -68,7 +70,7 @@ def score(arguments: argparse.Namespace) -> int:
     return 2
 
 
-def sample(arguments: argparse.Namespace) -> pd.DataFrame:
+def sample(arguments: argparse.Namespace) -> Sample:
     """The records to learn from, of many files; raises the library's errors."""
     if arguments.sample is None:
         raise DataError(
@@ -78,18 +80,42 @@ def sample(arguments: argparse.Namespace) -> pd.DataFrame:
     if is_database(arguments.data):
         raise DataError("--sample is for Parquet files; of a database take a sample by its own query.")
     _refuse_layout(arguments)
-    workers = _workers(arguments) if arguments.workers or arguments.cluster else None
     with progress_bar() as show:
-        frame, there = sampled(str(arguments.data), arguments.sample, arguments.seed, workers, show)
-    taken = min(arguments.sample, there)
-    more = len(frame) - taken
+        found = sampled(str(arguments.data), arguments.sample, arguments.seed, _workers(arguments), show)
+    taken = min(arguments.sample, found.of_rows)
+    more = len(found.frame) - taken
     besides = f", and {more:,} more of levels that it has too seldom" if more else ""
-    note(f"A sample of {taken:,} of {there:,} records, by --seed {arguments.seed}{besides}.")
-    return frame
+    note(f"A sample of {taken:,} of {found.of_rows:,} records, by --seed {arguments.seed}{besides}.")
+    return found
+
+
+@contextmanager
+def all_scores(arguments: argparse.Namespace, sample: Sample, show: Show) -> Iterator[Settling | None]:
+    """Who scores all records that a sample is of, None where all were learned from; tells what could not be scored.
+
+    Raises
+    ------
+    DataError
+        Where the workers do not find the folder of the models.
+    """
+    if len(sample.frame) == sample.of_rows:
+        yield None
+        return
+    settling = Settling(sample, arguments.output, _workers(arguments), show)
+    if arguments.cluster:
+        settling.refuse_other_folders()
+    yield settling
+    for failure in settling.failures[:_TOLD]:
+        note(f"{failure.label} has no say in the threshold: {failure.message}")
+    more = len(settling.failures) - _TOLD
+    if more > 0:
+        note(f"{more:,} more have none either.")
 
 
 def _workers(arguments: argparse.Namespace) -> Workers:
-    return dask_cluster(arguments.cluster) if arguments.cluster else local_workers(arguments.workers)
+    if arguments.cluster:
+        return dask_cluster(arguments.cluster)
+    return local_workers(arguments.workers) if arguments.workers else this_process()
 
 
 def _refuse_layout(arguments: argparse.Namespace) -> None:

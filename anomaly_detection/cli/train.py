@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from anomaly_detection.reports.console import note, printable, progress_bar, res
 if TYPE_CHECKING:
     import pandas as pd
 
+    from anomaly_detection.cluster.sampling import Sample
     from anomaly_detection.data.declarations import Declaration
     from anomaly_detection.data.schema import Schema
     from anomaly_detection.training.train import TrainingResult
@@ -58,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     if trained.comparison is not None:
         result(f"The model before and this one. {trained.comparison}")
     asked = "" if arguments.alerts_per_day is None else f" ({arguments.alerts_per_day:g} a day)"
-    note(f"Threshold of the optimised model: {trained.report.optimized.parameters.rule_in_words}{asked}.")
+    note(f"Threshold of the optimised model: {trained.report.optimized.rule_in_words}{asked}.")
     result(_next(folder, arguments.data))
     return 0
 
@@ -91,8 +93,8 @@ def _refuse_thresholds(arguments: argparse.Namespace) -> None:
         raise DataError("The lowest cost needs labels; name their column with --label.")
 
 
-def _threshold(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What was said of the threshold, as `training.train` takes it."""
+def _threshold(arguments: argparse.Namespace, share: float) -> dict[str, Any]:
+    """What was said of the threshold, as `training.train` takes it of this share of all records."""
     from anomaly_detection.calibration.thresholds import Conformal, LowestCost
 
     if arguments.false_discovery_rate is not None:
@@ -104,12 +106,13 @@ def _threshold(arguments: argparse.Namespace) -> dict[str, Any]:
         return {"threshold": Conformal(arguments.false_discovery_rate)}
     if arguments.miss_cost is not None:
         return {"threshold": LowestCost(arguments.false_alarm_cost, arguments.miss_cost)}
-    return {"alert_budget": arguments.alerts_per_day}
+    return {"alert_budget": None if arguments.alerts_per_day is None else arguments.alerts_per_day * share}
 
 
 def _train(arguments: argparse.Namespace) -> tuple[TrainingResult, Schema]:
     """The models, and how the columns were read."""
     from anomaly_detection.cli.columns import columns_table
+    from anomaly_detection.cli.partitions import all_scores
     from anomaly_detection.compression import Compression
     from anomaly_detection.data.schema import infer_schema
     from anomaly_detection.model_files.persistence import load_detector
@@ -124,9 +127,9 @@ def _train(arguments: argparse.Namespace) -> tuple[TrainingResult, Schema]:
         "time_budget": arguments.time_budget,
         "compression": Compression(arguments.prune, arguments.quantize),
         "like": None if arguments.like is None else load_detector(arguments.like),
-        **_threshold(arguments),
     }
     schema: Schema | None = None
+    sample: Sample | None = None
     if arguments.data is None:
         from anomaly_detection.synthetic import generate
 
@@ -140,7 +143,8 @@ def _train(arguments: argparse.Namespace) -> tuple[TrainingResult, Schema]:
         frame = data.frame
         options |= {"labels": data.labels, "anomaly_types": data.anomaly_types, "source": profile}
     else:
-        frame, labels, said = _read(arguments)
+        frame, sample = _records(arguments)
+        frame, labels, said = _declared(frame, arguments)
         like = roles_like(options["like"], frame)
         schema = infer_schema(frame, like | {name: one.over(like.get(name)) for name, one in said.items()})
         options |= {
@@ -150,6 +154,7 @@ def _train(arguments: argparse.Namespace) -> tuple[TrainingResult, Schema]:
             "roles": schema.declarations(),
             "source": _source(arguments.data),
         }
+    options |= _threshold(arguments, 1.0 if sample is None else len(frame) / sample.of_rows)
     _announce(len(frame), options["source"], arguments)
     if schema is not None:
         note(f"{columns_table(schema, frame)}\n")
@@ -161,23 +166,33 @@ def _train(arguments: argparse.Namespace) -> tuple[TrainingResult, Schema]:
             latest = stage
             show(stage, fraction, message)
 
-        with listening(lambda fraction, message: show(latest, fraction, message)):
-            trained = train(frame, **options, progress=progress)
+        with (
+            listening(lambda fraction, message: show(latest, fraction, message)),
+            nullcontext() if sample is None else all_scores(arguments, sample, show) as scores,
+        ):
+            trained = train(frame, **options, all_scores=scores, progress=progress)
     return trained, schema or trained.base.preprocessor.schema_
 
 
-def _read(arguments: argparse.Namespace) -> tuple[pd.DataFrame, pd.Series[Any] | None, dict[str, Declaration]]:
-    """The records without their labels, the labels, and what was said of the columns."""
-    from anomaly_detection.cli.columns import declarations_of
+def _records(arguments: argparse.Namespace) -> tuple[pd.DataFrame, Sample | None]:
+    """The records to learn from; and, of many files, what they are a sample of."""
     from anomaly_detection.cluster.store import is_whole_table
     from anomaly_detection.data.chunks import read_table
 
-    if arguments.sample is not None or not is_whole_table(str(arguments.data)):
-        from anomaly_detection.cli.partitions import sample
+    if arguments.sample is None and is_whole_table(str(arguments.data)):
+        return read_table(arguments.data, note, layout(arguments)), None
+    from anomaly_detection.cli.partitions import sample
 
-        frame = sample(arguments)
-    else:
-        frame = read_table(arguments.data, note, layout(arguments))
+    found = sample(arguments)
+    return found.frame, found
+
+
+def _declared(
+    frame: pd.DataFrame, arguments: argparse.Namespace
+) -> tuple[pd.DataFrame, pd.Series[Any] | None, dict[str, Declaration]]:
+    """The records without their labels, the labels, and what was said of the columns."""
+    from anomaly_detection.cli.columns import declarations_of
+
     said = declarations_of(arguments, list(frame.columns))
     if arguments.label is None:
         for name in frame.columns:

@@ -1,4 +1,8 @@
-"""Rows for the levels that a sample has too seldom: without them what is rare would look like what was never there."""
+"""Rows for the levels that a sample has too seldom: without them what is rare would look like what was never there.
+
+Of each such level the records with the smallest hashes are a sketch (bottom-k) that can be merged in any order: its
+medians are those of a random part of the level's records.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +21,41 @@ from anomaly_detection.cluster.store import Store
 from anomaly_detection.data.files import reason
 from anomaly_detection.errors import DataError
 
-__all__ = ["KEPT", "LEAST", "SHARE", "LevelCounts", "counted", "covered", "nearest"]
+__all__ = ["FEWEST", "LEAST", "MOST", "SHARE", "LevelCounts", "Wanted", "counted", "covered", "nearest"]
 
 LEAST = 5
 """Records in all from which on a level is one: fewer may be slips."""
 
-KEPT = 2
+FEWEST = 2
 """Records that each level is to have among those learned from: with one, it would say that levels are often new."""
+
+MOST = 30
+"""Records that a level gets at most: their median is off by 0.23 standard deviations of the level's values."""
 
 SHARE = 50
 """A column is looked at that has at most one level for so many records of the sample; others are open to new ones."""
 
-_MOST_ADDED = 20
+_MOST_ADDED = 10
 """Of the sample, at most one record in so many is added."""
 
 Nearest = list[tuple[int, int, int]]
 """Of a level: hash, place of the partition, and row of its records with the smallest hashes."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Levels that a sample has too seldom.
+
+    Attributes
+    ----------
+    levels : dict of str to frozenset of str
+        By column.
+    records : int
+        That each is to have, or all of its own where they are fewer.
+    """
+
+    levels: dict[str, frozenset[str]]
+    records: int
 
 
 @dataclass(frozen=True)
@@ -62,26 +85,34 @@ class LevelCounts:
             if len(ours[0]) > self.most:
                 self.columns[name] = None
 
-    def lacking(self, count: int) -> dict[str, frozenset[str]]:
-        """The levels that occur and that a sample of `count` has too seldom, by column.
+    def lacking(self, count: int) -> Wanted | None:
+        """The levels that occur and that a sample of `count` has too seldom; None where there are none.
 
-        Columns come in the order of how many they lack, until so many records would be added that they weighed.
+        Columns come in the order of how many they lack, as long as there is room to add the fewest records of each
+        level. What room is left then goes to all of these levels alike.
         """
-        found = {}
-        for name, counts in self.columns.items():
-            if counts is not None:
-                there, taken = counts
-                few = [level for level, times in there.items() if times >= LEAST and taken[level] < min(KEPT, times)]
-                if few:
-                    found[name] = frozenset(few)
-        left = count // _MOST_ADDED
-        wanted: dict[str, frozenset[str]] = {}
-        for name in sorted(found, key=lambda each: (len(found[each]), each)):
-            left -= KEPT * len(found[name])
-            if left < 0:
+        room = count // _MOST_ADDED
+        columns = sorted((len(self._few(name, FEWEST)), name) for name in self.columns if self._few(name, MOST))
+        chosen: list[str] = []
+        for _, name in columns:
+            if self._to_add([*chosen, name], FEWEST) > room:
                 break
-            wanted[name] = found[name]
-        return wanted
+            chosen.append(name)
+        records = max(each for each in range(FEWEST, MOST + 1) if self._to_add(chosen, each) <= room)
+        levels = {name: frozenset(few) for name in chosen if (few := self._few(name, records))}
+        return Wanted(levels, records) if levels else None
+
+    def _few(self, name: str, records: int) -> dict[str, int]:
+        """The levels of a column that have fewer than `records` in the sample, and how many they lack."""
+        counts = self.columns[name]
+        if counts is None:
+            return {}
+        there, taken = counts
+        lacking = {level: min(records, times) - taken[level] for level, times in there.items() if times >= LEAST}
+        return {level: more for level, more in lacking.items() if more > 0}
+
+    def _to_add(self, names: Sequence[str], records: int) -> int:
+        return sum(sum(self._few(name, records).values()) for name in names)
 
 
 def counted(location: str, most: int, choice: Choice) -> LevelCounts | Failure:
@@ -105,7 +136,7 @@ def counted(location: str, most: int, choice: Choice) -> LevelCounts | Failure:
 
 
 def nearest(
-    location: str, seed: int, wanted: Mapping[str, frozenset[str]], item: tuple[int, Partition]
+    location: str, seed: int, wanted: Wanted, item: tuple[int, Partition]
 ) -> dict[tuple[str, str], Nearest] | Failure:
     """Of each level that is wanted, the records of a partition with the smallest hashes."""
     number, one = item
@@ -116,21 +147,23 @@ def nearest(
         for name in table.column_names:
             codes, levels = _coded(table.column(name))
             for place, level in enumerate(levels):
-                if level in wanted[name]:
+                if level in wanted.levels[name]:
                     rows = np.flatnonzero(codes == place)
-                    rows = rows[np.argsort(own[rows], kind="stable")[:KEPT]]
+                    rows = rows[np.argsort(own[rows], kind="stable")[: wanted.records]]
                     found[name, level] = [(int(own[row]), number, int(row)) for row in rows]
         return found
 
-    return _of_texts(location, one, wanted, find)
+    return _of_texts(location, one, wanted.levels, find)
 
 
-def covered(choices: Sequence[Choice], found: Iterable[Mapping[tuple[str, str], Nearest]]) -> list[Choice]:
+def covered(
+    choices: Sequence[Choice], found: Iterable[Mapping[tuple[str, str], Nearest]], records: int
+) -> list[Choice]:
     """The choices, of every partition, with the records of each level that have the smallest hashes of all."""
     by_level: dict[tuple[str, str], Nearest] = defaultdict(list)
     for one in found:
         for level, some in one.items():
-            by_level[level] = sorted([*by_level[level], *some])[:KEPT]
+            by_level[level] = sorted([*by_level[level], *some])[:records]
     more: dict[int, set[int]] = defaultdict(set)
     for some in by_level.values():
         for _, number, row in some:

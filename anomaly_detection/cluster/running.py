@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from anomaly_detection.cluster.partition import Failure
 from anomaly_detection.errors import DataError, first_line
 
-__all__ = ["Workers", "dask_cluster", "local_workers", "outcomes"]
+__all__ = ["Workers", "dask_cluster", "local_workers", "outcomes", "this_process"]
 
 _TRIES = 3
 """How often workers may end before any task is done, until those left are given up."""
@@ -91,6 +91,20 @@ def _round(
         if isinstance(future.exception(), lost):
             continue
         yield places[future], future.result()
+
+
+def this_process() -> Workers:
+    """One item after another, here."""
+
+    @contextmanager
+    def opened() -> Iterator[Executor]:
+        pool = ThreadPoolExecutor(1)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    return Workers(opened)
 
 
 def local_workers(count: int) -> Workers:

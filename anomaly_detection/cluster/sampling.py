@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ import pyarrow as pa
 
 from anomaly_detection.cluster.choosing import Choice, choose
 from anomaly_detection.cluster.covering import SHARE, LevelCounts, counted, covered, nearest
-from anomaly_detection.cluster.partition import Failure, Partition, RowGroup, look_at
+from anomaly_detection.cluster.partition import Failure, FileFacts, Partition, RowGroup, look_at
 from anomaly_detection.cluster.running import Workers, outcomes
 from anomaly_detection.cluster.store import Store, matching
 from anomaly_detection.data.arrow_tables import arrow_to_frame
@@ -19,17 +20,47 @@ from anomaly_detection.data.files import reason
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.errors import DataError, first_line
 
-__all__ = ["sampled"]
+__all__ = ["Sample", "sampled"]
 
 Outcome = TypeVar("Outcome")
 Show = Callable[[str, float, str], object]
 
 
-def sampled(data: str, count: int, seed: int, workers: Workers | None, show: Show) -> tuple[pd.DataFrame, int]:
-    """A sample of `count` records of Parquet files, by file and row, and how many there are.
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Records to learn from, and what they are of.
 
-    Of each level of text that has `LEAST` records or more, in a column of few levels, the `KEPT` with the smallest
-    hashes are there as well: see `covering`.
+    Attributes
+    ----------
+    frame : DataFrame
+        The records, by file and row.
+    count, seed : int
+        How many were asked for, and by which hashes.
+    location : str
+        The folder of all files.
+    files : list of FileFacts
+    choices : list of Choice
+        The rows of each partition that were taken.
+    """
+
+    frame: pd.DataFrame
+    count: int
+    seed: int
+    location: str
+    files: list[FileFacts]
+    choices: list[Choice]
+
+    @property
+    def of_rows(self) -> int:
+        """How many records there are in all."""
+        return sum(one.partition.rows for one in self.choices)
+
+
+def sampled(data: str, count: int, seed: int, workers: Workers, show: Show) -> Sample:
+    """A sample of `count` records of Parquet files.
+
+    Of each level of text that has `LEAST` records or more, in a column of few levels, some with the smallest hashes
+    are there as well: see `covering`.
 
     Parameters
     ----------
@@ -38,8 +69,8 @@ def sampled(data: str, count: int, seed: int, workers: Workers | None, show: Sho
     count : int
         Of fewer records all are taken.
     seed : int
-    workers : Workers, optional
-        Who reads; this process if not given. What is read does not depend on them.
+    workers : Workers
+        Who reads. What is read does not depend on them.
     show : callable
         Is told the stage, the share of it that is done, and a message.
 
@@ -55,37 +86,37 @@ def sampled(data: str, count: int, seed: int, workers: Workers | None, show: Sho
     choices = choose(partitions, count, seed)
     if count < sum(one.rows for one in partitions):
         choices = _covering(store.location, choices, count, seed, workers, show)
-    choices = [one for one in choices if one.rows.size]
-    found = _all_of(partial(_taken, store.location), choices, workers, "sample", show)
+    taken = [one for one in choices if one.rows.size]
+    found = _all_of(partial(_taken, store.location), taken, workers, "sample", show)
     try:
         table = pa.concat_tables(found, promote_options="permissive")
     except pa.ArrowException as error:
         raise DataError(f"The files of {data} have columns of different types ({first_line(error)}).") from error
-    return to_frame(arrow_to_frame(table)), sum(one.rows for one in partitions)
+    return Sample(to_frame(arrow_to_frame(table)), count, seed, store.location, facts, choices)
 
 
 def _covering(
-    location: str, choices: Sequence[Choice], count: int, seed: int, workers: Workers | None, show: Show
+    location: str, choices: Sequence[Choice], count: int, seed: int, workers: Workers, show: Show
 ) -> list[Choice]:
     """The choices with rows of the levels that they have too seldom; all columns of text are read for it."""
     counts = LevelCounts(count // SHARE, {})
     for one in _all_of(partial(counted, location, counts.most), choices, workers, "levels", show):
         counts.merge(one)
     wanted = counts.lacking(count)
-    if not wanted:
+    if wanted is None:
         return list(choices)
     numbered = list(enumerate(one.partition for one in choices))
-    return covered(choices, _all_of(partial(nearest, location, seed, wanted), numbered, workers, "levels", show))
+    found = _all_of(partial(nearest, location, seed, wanted), numbered, workers, "levels", show)
+    return covered(choices, found, wanted.records)
 
 
 def _all_of(
-    task: Callable[[Any], Outcome | Failure], items: Sequence[Any], workers: Workers | None, stage: str, show: Show
+    task: Callable[[Any], Outcome | Failure], items: Sequence[Any], workers: Workers, stage: str, show: Show
 ) -> list[Outcome]:
     """What a task gives for each of some items of partitions, in their order; `DataError` where one fails."""
     found: dict[str, Outcome] = {}
     failures = []
-    reading = ((one, task(one)) for one in items) if workers is None else outcomes(task, items, workers, _label)
-    for one, outcome in reading:
+    for one, outcome in outcomes(task, items, workers, _label):
         if isinstance(outcome, Failure):
             failures.append(outcome)
         else:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from anomaly_detection.alerts.scoring import may_hold_text
 from anomaly_detection.calibration.thresholds import Conformal
-from anomaly_detection.cluster.judging import DIGEST, TALLY, Job, evidence, judge, model_of, ranks
+from anomaly_detection.cluster.judging import DIGEST, TALLY, Job, judge, model_of, ranks
 from anomaly_detection.cluster.manifest import Manifest
 from anomaly_detection.cluster.partition import Failure, FileFacts, Partition, look_at
 from anomaly_detection.cluster.running import Workers, outcomes
 from anomaly_detection.cluster.store import Store, absolute, matching
+from anomaly_detection.cluster.surveying import Show, in_order, read_as_written
 from anomaly_detection.cluster.tally import Tally
-from anomaly_detection.data.conventions import Evidence
 from anomaly_detection.data.files import reason
 from anomaly_detection.data.parquet_files import explained
 from anomaly_detection.errors import DataError
@@ -29,8 +26,6 @@ from anomaly_detection.trained_detector import TrainedDetector
 __all__ = ["Judged", "score_files"]
 
 _FOOTERS = 16
-
-Show = Callable[[str, float, str], object]
 
 
 @dataclass(frozen=True)
@@ -96,7 +91,9 @@ def score_files(model: str, data: str, output: str, workers: Workers, show: Show
     manifest = Manifest(data, model_digest, partitions)
     before = Manifest.of(target)
     manifest.refuse_other(before, target.location)
-    job = _surveyed(Job(model, model_digest, store.location, target.location), detector, facts, workers, show)
+    job = Job(model, model_digest, store.location, target.location)
+    job = read_as_written(job, detector, facts, workers, show)
+    job = _threshold(job, detector, facts, workers, show)
     try:
         target.remove_unfinished()
         manifest.write(target)
@@ -124,46 +121,17 @@ def score_files(model: str, data: str, output: str, workers: Workers, show: Show
     return Judged(detector, tally, len(done), kept, sorted(failures, key=lambda failure: failure.label), columns)
 
 
-def _surveyed(job: Job, detector: TrainedDetector, facts: Sequence[FileFacts], workers: Workers, show: Show) -> Job:
-    """The job with what takes a look at all records first; most files and models need none."""
-    schema = detector.preprocessor.schema_
-    written = [found for found in facts if may_hold_text(schema, found.types)]
-    if written:
-        found: dict[str, Evidence] = {}
-        for part in _in_order(evidence, job, written, workers, show, "reading"):
-            for name, one in part.items():
-                found.setdefault(name, Evidence()).merge(one)
-        settled = schema.settled_by(found)
-        if settled is not schema:
-            reading = hashlib.sha256(repr(settled.columns).encode()).hexdigest()
-            job = replace(job, evidence=found, reading=reading)
+def _threshold(job: Job, detector: TrainedDetector, facts: Sequence[FileFacts], workers: Workers, show: Show) -> Job:
+    """The job with the threshold of all records, where that is not the model's own."""
     rule = detector.threshold_rule
-    if isinstance(rule, Conformal) and rule.calibration_ is not None:
-        counts = np.zeros(rule.calibration_.scores.size + 1, dtype=np.int64)
-        lowest = np.inf
-        for one in _in_order(ranks, job, facts, workers, show, "threshold"):
-            counts[one.places] += one.counts
-            lowest = min(lowest, one.lowest)
-        if counts.any():
-            job = replace(job, threshold=rule.cut_of_counts(counts, lowest))
-    return job
-
-
-def _in_order(
-    task: Callable[[Job, Partition], Any],
-    job: Job,
-    facts: Sequence[FileFacts],
-    workers: Workers,
-    show: Show,
-    stage: str,
-) -> list[Any]:
-    """What a task found in each partition, in their order, without those that failed: `judge` tells of them."""
-    partitions = [one for found in facts for one in found.partitions]
-    found = {}
-    for one, outcome in outcomes(partial(task, job), partitions, workers, _label):
-        found[one] = outcome
-        show(stage, len(found) / len(partitions), f"{len(found):,} of {len(partitions):,} parts")
-    return [found[one] for one in partitions if not isinstance(found[one], Failure)]
+    if not isinstance(rule, Conformal) or rule.calibration_ is None:
+        return job
+    counts = np.zeros(rule.calibration_.scores.size + 1, dtype=np.int64)
+    lowest = np.inf
+    for one in in_order(ranks, job, facts, workers, show, "threshold"):
+        counts[one.places] += one.counts
+        lowest = min(lowest, one.lowest)
+    return replace(job, threshold=rule.cut_of_counts(counts, lowest)) if counts.any() else job
 
 
 def _label(partition: Partition) -> str:

@@ -13,7 +13,7 @@ from anomaly_detection.evaluation.metrics import Metrics
 from anomaly_detection.reports.console import printable
 from anomaly_detection.reports.figures import count, number, percent, rate, seconds, size
 from anomaly_detection.training.optimize import SearchResult
-from anomaly_detection.training.training_report import REFITTED, DetectorReport, ModelReport, TrainingReport
+from anomaly_detection.training.training_report import DetectorReport, ModelReport, TrainingReport
 
 __all__ = ["MODELS", "Comparison", "compare", "comparison_table"]
 
@@ -222,7 +222,7 @@ def _notes(report: TrainingReport) -> list[str]:
     else:
         notes.append("No labels: nothing here says how many alerts are right.")
     if report.optimized.refit:
-        notes.append(f"The saved models: {REFITTED}.")
+        notes.append(f"The saved models: {report.optimized.saved_model}.")
     if report.optimized.search.ended_by is None:
         notes.append(not_run(report.optimized.search))
     if report.oracle:

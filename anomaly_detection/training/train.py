@@ -14,7 +14,8 @@ import pandas as pd
 
 from anomaly_detection.alerts.overview import Overview
 from anomaly_detection.alerts.scoring import score_table
-from anomaly_detection.calibration.thresholds import AlertBudget, BestAccuracy, Contamination, ThresholdRule
+from anomaly_detection.calibration.all_scores import AllScores
+from anomaly_detection.calibration.thresholds import AlertBudget, BestAccuracy, Contamination, ShareRule, ThresholdRule
 from anomaly_detection.compression import NONE, Compression
 from anomaly_detection.data.declarations import Declaration, declared
 from anomaly_detection.data.fingerprint import fingerprint
@@ -94,6 +95,7 @@ def train(
     like: Detector | None = None,
     oracle: Metrics | None = None,
     source: str = "records",
+    all_scores: Callable[[Mapping[str, Detector]], Mapping[str, AllScores]] | None = None,
     progress: ProgressCallback | None = None,
 ) -> TrainingResult:
     """Train a base and an optimised detector, and compare them with scikit-learn's forest.
@@ -150,6 +152,9 @@ def train(
         Those of the best possible detector, for the report; computed where `source` is ``"classic"``.
     source : str
         Where the records are from, for the report: a file's name, or that of a synthetic profile.
+    all_scores : callable, optional
+        Where these records are a sample: gives the scores of all records by each detector. Without labels, thresholds
+        of the refit models are by them, unless they are of a false discovery rate.
     progress : callable, optional
         Called as ``progress(stage, fraction, message)``; the stages are "data", "base", "search", "optimized",
         "sklearn" and "test", in this order.
@@ -271,6 +276,13 @@ def train(
         again_on = whole if alike else Prepared.of(optimized.scorer.preprocessor, frame)
         saved["optimized"] = saved["base"] if optimized is base else optimized.scorer.refit(again_on, compression)
         seen = again_on.seen
+    if again and all_scores is not None and isinstance(rule, ShareRule):
+        tell("test", 0.6, "scoring all records")
+        distinct = saved if saved["optimized"] is not saved["base"] else {"base": saved["base"]}
+        found_in_all = all_scores(distinct)
+        for key, scores_of_all in found_in_all.items():
+            distinct[key].settle(scores_of_all)
+        report = report.settled(next(iter(found_in_all.values())).rows)
     for key, detector in saved.items():
         detector.training_ = report.of_model(key)
     tell("test", 0.8, "looking through all records")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from anomaly_detection.training.baseline import BaselineParameters
 
 __all__ = [
-    "REFITTED",
     "DataReport",
     "DetectorParameters",
     "DetectorReport",
@@ -32,9 +31,13 @@ __all__ = [
     "TrainingReport",
 ]
 
-REFITTED = (
+_REFITTED = (
     "refit on all records after the figures were measured; threshold and calibration are by scores of the validation"
     " part under the measured model, which had not seen it"
+)
+_SETTLED = (
+    "refit on the whole sample after the figures were measured; threshold by the scores of all {rows:,} records, and"
+    " p-values by those that are not in the sample, where they are enough"
 )
 _ORACLE = ("accuracy", "precision", "recall", "f1", "roc_auc", "average_precision", "false_positive_rate")
 
@@ -103,13 +106,18 @@ class DetectorParameters:
         return FORESTS[self.settings.forest]
 
     @property
-    def rule_in_words(self) -> str:
-        """How the threshold was set, and on what."""
+    def rule_alone(self) -> str:
+        """How the threshold was set."""
         rule = self.threshold_rule
         given: dict[str, Any] = {}
         if is_dataclass(rule):
             given = {one.name: getattr(rule, one.name) for one in fields(rule) if one.init}
-        return f"{rule_words(type(rule).__name__, given)}, by the validation part"
+        return rule_words(type(rule).__name__, given)
+
+    @property
+    def rule_in_words(self) -> str:
+        """How the threshold was set, and on what."""
+        return f"{self.rule_alone}, by the validation part"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for the report."""
@@ -149,19 +157,36 @@ class DetectorReport(ModelReport):
     """The figures of one of our models.
 
     `compression` is None where none was asked for, `agreement` that with the baseline's alerts, `refit` whether the
-    saved model was refit on all records; else it is the measured one.
+    saved model was refit on all records; else it is the measured one. `settled` says by how many records its threshold
+    is, where it learned from a sample of them.
     """
 
     parameters: DetectorParameters
     compression: Compressed | None
     agreement: float
     refit: bool
+    settled: int | None = field(default=None, kw_only=True)
+
+    @property
+    def rule_in_words(self) -> str:
+        """How the threshold of the saved model was set, and on what."""
+        if self.settled is None:
+            return self.parameters.rule_in_words
+        return f"{self.parameters.rule_alone}, by all {self.settled:,} records"
+
+    @property
+    def saved_model(self) -> str:
+        """What is saved, in words."""
+        if not self.refit:
+            return "the measured model"
+        return _REFITTED if self.settled is None else _SETTLED.format(rows=self.settled)
 
     def to_dict(self) -> dict[str, Any]:
         """`ModelReport.to_dict`, ``compression`` only where there is any."""
         found = super().to_dict()
-        found["parameters"]["saved_model"] = REFITTED if self.refit else "the measured model"
-        del found["compression"]
+        found["parameters"]["saved_model"] = self.saved_model
+        found["parameters"]["threshold_rule"] = self.rule_in_words
+        del found["compression"], found["settled"]
         return found if self.compression is None else {**found, "compression": asdict(self.compression)}
 
 
@@ -196,6 +221,10 @@ class TrainingReport:
     sklearn: ModelReport
     oracle: Metrics | None
     files: Mapping[str, Mapping[str, str]] | None = None
+
+    def settled(self, rows: int) -> TrainingReport:
+        """The same of models whose thresholds are by so many records, of which they learned from a sample."""
+        return replace(self, base=replace(self.base, settled=rows), optimized=replace(self.optimized, settled=rows))
 
     @property
     def models(self) -> dict[str, ModelReport]:
