@@ -228,7 +228,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_processes(parser)
     chosen = parser.parse_args(given)
     measured: dict[str, Any] = {}
-    seeds, sizes, rows, most = chosen.repeats, SIZES, TRAINED * round(DENSITIES[-1]), chosen.most
+    sizes: tuple[int, ...] = SIZES
+    seeds, rows, most = chosen.repeats, TRAINED * round(DENSITIES[-1]), chosen.most
     if chosen.quick:
         seeds, sizes, rows, most = 1, SIZES[:1], TRAINED, 0
     facts, names = machine(), []

@@ -231,7 +231,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--records", type=int, default=10_000_000, help="records that are kept")
     parser.add_argument("--folder", type=Path, help="keep what is made here, and take it from here if it is there")
     chosen = parser.parse_args(arguments)
-    count, repeats = (100_000, 1) if chosen.quick else (chosen.records, chosen.repeats)
+    count, repeats = (80_000, 1) if chosen.quick else (chosen.records, chosen.repeats)
     with tempfile.TemporaryDirectory() as name:
         folder = chosen.folder or Path(name)
         if not (folder / "service.sqlite").exists():

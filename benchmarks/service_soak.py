@@ -29,6 +29,8 @@ from anomaly_detection.synthetic import generate
 from benchmarks.harness import Table
 from benchmarks.service import BATCH, NDJSON, send, service
 
+TRAINED = 2000
+
 RATE = 40.0
 """Single records a second."""
 
@@ -133,7 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
     rows: list[tuple[float, int, float, int, int, float]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        AnomalyDetectionAPI().fit(generate("classic", 2000, seed=1).frame).save_model(folder / "model.safetensors")
+        AnomalyDetectionAPI().fit(generate("classic", TRAINED, seed=1).frame).save_model(folder / "model.safetensors")
         given = ("--model", str(folder / "model.safetensors"), "--keep-records", "20000")
         with service(folder / "data", *given, "--workers", str(chosen.workers)) as (port, process):
             load = Load(port, chosen.minutes)

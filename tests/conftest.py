@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 from compiling import PARTS
 from hypothesis import settings
-from service_example import BOTH, a_service, client_of, postgresql
+from service_example import BOTH, SHARED, a_service, client_of, postgresql
 from starlette.testclient import TestClient
 
 from anomaly_detection.reports import plots
@@ -37,7 +37,7 @@ ONE_PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
 )
 LONGEST = (
-    *("readme", "service_page", "compiled_code", "native_file", "inbox_browser", "service_kill", "guard_pages"),
+    *("readme", "service_page", "benchmarks", "native_file", "inbox_browser", "service_kill", "guard_pages"),
     *("service_learning", "records", "codes", "cli", "training", "service_workers", "service_bulk"),
 )
 """Files that take more than a third of a minute each, of a processor or of waiting."""
@@ -67,12 +67,20 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all processes."""
+    own = tmp_path_factory.getbasetemp()
+    SHARED.append(own.parent if WORKER else own)
+    return SHARED[0]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled(shared: Path) -> None:
     """Compile the kernels once, not once a process: each takes parts that none is at, and finds others on disk."""
     left = list(PARTS) if WORKER else []
     for how in (fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_EX):
         for part in tuple(left):
-            with (tmp_path_factory.getbasetemp().parent / f"{part.__name__}.lock").open("w") as held:
+            with (shared / f"{part.__name__}.lock").open("w") as held:
                 try:
                     fcntl.flock(held, how)
                 except BlockingIOError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import fcntl
 import functools
 import itertools
 import os
@@ -97,13 +98,18 @@ def hot(number: int = 0) -> dict[str, Any]:
     return {**usual, "temperature": 95.0, "cost_per_unit": 900.0, "transaction_id": f"HOT-{number}"}
 
 
+SHARED: list[Path] = []
+"""The folder of all test processes that run side by side; `conftest.py` names it."""
+
+
 @functools.cache
 def model_file() -> Path:
-    """A model of 500 of them, trained once a process."""
-    folder = tempfile.mkdtemp(prefix="service-model-")
-    atexit.register(shutil.rmtree, folder)
-    path = Path(folder) / "model.safetensors"
-    AnomalyDetectionAPI().fit(table([Incoming(each).judgeable for each in simulated(500)])).save_model(path)
+    """A model of 500 of them, which the first process that asks for it trains."""
+    path = SHARED[0] / "service-model.safetensors"
+    with path.with_suffix(".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if not path.exists():
+            AnomalyDetectionAPI().fit(table([Incoming(each).judgeable for each in simulated(500)])).save_model(path)
     return path
 
 

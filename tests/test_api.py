@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +19,11 @@ from anomaly_detection.data.schema import Role
 from anomaly_detection.errors import AnomalyDetectionError, DataError, ModelFileError, NotFittedError
 from anomaly_detection.synthetic import generate
 
-ROOT = Path(__file__).parent.parent
 DATA = generate("classic", 800, seed=5)
 FRAME = DATA.frame
 COLUMNS = ["lead_time", "order_quantity"]
+FEW = FRAME.head(90)
+"""So few that none is left out to see how unseen ones look, which takes most of a training's time."""
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +83,7 @@ def test_a_missing_column_is_named(api: AnomalyDetectionAPI) -> None:
 
 
 def test_the_same_seed_gives_the_same_scores() -> None:
-    frame = FRAME[[*COLUMNS, "supplier", "timestamp"]]
+    frame = FEW[[*COLUMNS, "supplier", "timestamp"]]
     one, same, other = (AnomalyDetectionAPI(seed=seed).fit(frame).predict(frame)[1] for seed in (42, 42, 1))
     np.testing.assert_array_equal(one, same)
     assert (one != other).any()
@@ -101,16 +100,16 @@ def test_the_anomaly_ratio_sets_the_number_of_alerts() -> None:
 
 
 def test_given_columns_replace_what_would_be_inferred() -> None:
-    schema = AnomalyDetectionAPI().fit(FRAME, numerical_features=COLUMNS).preprocessor.schema_
+    schema = AnomalyDetectionAPI().fit(FEW, numerical_features=COLUMNS).preprocessor.schema_
     assert schema.names(Role.NUMERIC) == [name for name in FRAME.columns if name in COLUMNS]
     assert "supplier" in schema.names(Role.CATEGORICAL)
-    schema = AnomalyDetectionAPI().fit(FRAME, COLUMNS, ["supplier"], value_cols=["quality_rating"]).preprocessor.schema_
+    schema = AnomalyDetectionAPI().fit(FEW, COLUMNS, ["supplier"], value_cols=["quality_rating"]).preprocessor.schema_
     assert set(schema.names(Role.NUMERIC)) == {*COLUMNS, "quality_rating"}
     assert schema.names(Role.CATEGORICAL) == ["supplier"]
 
 
 def test_a_given_role_is_taken() -> None:
-    text = FRAME.assign(timestamp=FRAME["timestamp"].astype(str))
+    text = FEW.assign(timestamp=FEW["timestamp"].astype(str))
     schema = AnomalyDetectionAPI().fit(text, timestamp_col="timestamp", categorical_features=["month"])
     assert schema.preprocessor.schema_["timestamp"].role is Role.TIMESTAMP
     assert schema.preprocessor.schema_.names(Role.CATEGORICAL) == ["month"]
@@ -237,7 +236,7 @@ def test_p_values_hold_for_new_records() -> None:
 
 def test_another_threshold_rule(tmp_path: Path) -> None:
     rule = Conformal(0.2)
-    api = AnomalyDetectionAPI(threshold=rule).fit(FRAME)
+    api = AnomalyDetectionAPI(threshold=rule).fit(FRAME[[*COLUMNS, "supplier", "timestamp"]])
     assert rule.calibration_ is None  # the caller's is left alone
     few, odd = FRAME.head(30).copy(), FRAME.head(30).copy()
     odd.loc[:9, "lead_time"] = 500.0
@@ -320,17 +319,3 @@ def test_a_failed_load_leaves_the_object_as_it_was(model_path: Path, tmp_path: P
     with pytest.raises(ModelFileError):
         loaded.load_model(tmp_path / "nowhere.joblib")
     assert loaded.is_fitted
-
-
-def test_a_prediction_loads_neither_optuna_nor_matplotlib(model_path: Path) -> None:
-    code = (
-        "import json, sys\n"
-        "from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI\n"
-        f"api = AnomalyDetectionAPI({str(model_path)!r})\n"
-        f"print(api.detect_anomaly(json.loads({FRAME.iloc[0].astype(str).to_json()!r}))['risk_level'])\n"
-        "print(sorted({name.partition('.')[0] for name in sys.modules}))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    risk, loaded = done.stdout.splitlines()
-    assert risk in ("low", "medium", "high", "critical")
-    assert not {"optuna", "matplotlib", "jinja2", "polars"} & set(json.loads(loaded.replace("'", '"')))

@@ -31,8 +31,13 @@ MODELS = [
 RNG = np.random.default_rng(0)
 X = np.round(RNG.normal(size=(1499, 4)), 2).astype(np.float32)
 X[::7, 1] = np.nan
-for fitted in MODELS:
-    fitted.fit(X)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fitted() -> None:
+    """Not where the file is read: each process reads all files, and each would compile."""
+    for model in MODELS:
+        model.fit(X)
 
 
 @settings(max_examples=30, deadline=None)

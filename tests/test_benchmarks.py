@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,8 +14,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from numpy.typing import NDArray
+from service_example import resting, served
 
 from anomaly_detection.data.schema import infer_schema
 from anomaly_detection.synthetic import generate
@@ -186,6 +190,8 @@ def test_labels_keep_apart_and_stay_in_order() -> None:
 @pytest.mark.slow
 def test_score_measures_every_case_and_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(score, "SHORTEST", 0.0)
+    # With fallbacks, and cut along several features.
+    monkeypatch.setattr(score, "CASES", (score.CASES[0], score.CASES[-1]))
     score.main(["--quick", "--repeats", "1", "--jobs", "2", "--only", OURS, "scikit", "--output", str(tmp_path)])
     saved = json.loads((tmp_path / "results" / "score.json").read_text("utf-8"))
     first = saved["measurements"]["3,000 rows x 8, 50 trees of 64"]
@@ -317,12 +323,11 @@ def test_training_measures_everybody_on_each_table(tmp_path: Path, monkeypatch: 
     assert ["600 x 24", "ours", "1.0", "2.0", "4"] in saved["tables"][0]["rows"]
 
 
-@pytest.mark.parametrize("case", ["long", "wide"])
-def test_contestants_of_training_train(case: str) -> None:
-    frame = training.frame_of(case, 120, 20)
-    assert len(frame) == 120
-    assert training.scikit_learn(frame)() is not None
-    assert training.ours(frame)() is not None
+def test_contestants_of_training_train() -> None:
+    long, wide = (training.frame_of(case, 120, 20) for case in ("long", "wide"))
+    assert len(long) == len(wide) == 120
+    for task in (training.scikit_learn(long), training.scikit_learn(wide), training.ours(long)):
+        assert task() is not None
 
 
 def test_wide_tables_are_of_all_kinds() -> None:
@@ -464,7 +469,28 @@ def test_scripts_run_each_in_a_process_with_the_same_options(
     assert "no script is called scroe; there are score, fit" in capsys.readouterr().err
 
 
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services answer from a thread, which needs no seconds to start, to scripts that ask one with few records."""
+
+    @contextmanager
+    def answering(folder: Path, *given: str) -> Iterator[tuple[int, psutil.Process]]:
+        options = dict(zip(given[::2], given[1::2], strict=True))
+        model = Path(options["--model"]) if "--model" in options else None
+        with (
+            resting(folder, model=model, learn_from=int(options.get("--learn-from", 1000))) as made,
+            served(made) as url,
+        ):
+            yield int(url.rpartition(":")[2]), psutil.Process()
+
+    for script in (inbox, service_hour, service_soak):
+        monkeypatch.setattr(script, "service", answering)
+    for script in (inbox, service, service_soak):
+        monkeypatch.setattr(script, "TRAINED", 300)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_this_process")
 def test_service_measures_each_way_to_send(tmp_path: Path) -> None:
     service.main(["--quick", "--output", str(tmp_path)])
     saved = json.loads((tmp_path / "results" / "service.json").read_text("utf-8"))
@@ -484,6 +510,7 @@ def test_lists_asks_each_question_of_a_filled_service(tmp_path: Path) -> None:
     assert all(value > 0 for value in saved["measurements"].values())
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_an_hour_of_the_service_finds_what_was_put_in(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     service_hour.main(["--learn-from", "400", "--records", "240"])
     printed = capsys.readouterr().out
@@ -495,6 +522,7 @@ def test_an_hour_of_the_service_finds_what_was_put_in(tmp_path: Path, capsys: py
     assert int(found["all"][1]) >= 7
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_soak_watches_the_memory(capsys: pytest.CaptureFixture[str]) -> None:
     service_soak.main(["--minutes", "0.03", "--every", "0.5"])
     printed = capsys.readouterr().out
@@ -514,17 +542,17 @@ def test_a_run_tells_what_its_own_process_took_and_how_it_failed() -> None:
 @pytest.mark.parametrize("peer", [peer for peer in file_peers.FILE_PEERS if not peer.obstacle()], ids=lambda p: p.name)
 def test_each_gets_from_a_file_to_a_file(peer: file_peers.FilePeer, tmp_path: Path) -> None:
     records = tmp_path / "records.csv"
-    generate("realistic", 300, seed=2).frame.to_csv(records, index=False)
+    generate("realistic", 90, seed=2).frame.to_csv(records, index=False)
     peer.train(records, tmp_path / "model")
     file_peers.run(peer.command(tmp_path / "model", records, tmp_path / "scored.csv"))
     scored = pd.read_csv(tmp_path / "scored.csv")
-    assert len(scored) == 300
+    assert len(scored) == 90
     assert scored.filter(regex="^(anomaly_score|predict)").iloc[:, 0].nunique() > 30
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("in_this_process")
 def test_inbox_asks_for_each_page_of_a_filled_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inbox, "TRAINED", 300)
     monkeypatch.setattr(inbox, "CHROMIUM", None)
     inbox.main(["--quick", "--output", str(tmp_path)])
     saved = json.loads((tmp_path / "results" / "inbox.json").read_text("utf-8"))

@@ -39,9 +39,9 @@ def guard_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return library
 
 
-def run_guarded(library: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_guarded(library: Path, *arguments: str, emulated: bool = False) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "LD_PRELOAD": str(library)}
-    if not vectors.HAS_VECTORS_OF_16:
+    if emulated:
         environment["MLX_IFOREST_EMULATE_VECTORS"] = "1"
     return subprocess.run(
         [sys.executable, "-m", "tests.guard_pages.scenarios", *arguments],
@@ -50,8 +50,11 @@ def run_guarded(library: Path, *arguments: str) -> subprocess.CompletedProcess[s
 
 
 @pytest.mark.slow
-def test_nothing_is_read_or_written_outside_an_array(guard_library):
-    outcome = run_guarded(guard_library)
+@pytest.mark.parametrize("scenarios", ["forests", "others"])
+def test_nothing_is_read_or_written_outside_an_array(guard_library, scenarios):
+    """Forests in vectors, lane by lane where the processor has none; code kept for one way is not for the other."""
+    emulated = scenarios == "forests" and not vectors.HAS_VECTORS_OF_16
+    outcome = run_guarded(guard_library, scenarios, emulated=emulated)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
 
 

@@ -32,7 +32,7 @@ MODEL = "models/optimized_anomaly_detection_model.safetensors"
 FEW = "few.csv"  # records like those of shipments.csv
 SHORTENED = {
     "python train_model_mlx.py": "--samples 300 --time-budget 0",
-    "python -m mlx_iforest.selftest": "--quick",
+    "python -m mlx_iforest.selftest": "--help",  # test_selftest.py reads its report
     "anomaly-detection generate --profile realistic --samples 2000 --labels known.csv": "--samples 300",
     f"anomaly-detection train --data new.csv --like {MODEL} --output next_month": f"--data {FEW}",
     f"anomaly-detection judge {MODEL} new.csv --share 0.02 --draws 3": "--draws 1",

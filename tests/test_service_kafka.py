@@ -24,7 +24,7 @@ from service_example import (
     work_off,
 )
 from sqlalchemy import select, update
-from topics_example import KafkaBroker, Reading, consumer_of, kafka_broker, kept_in, kill, rows
+from topics_example import KafkaBroker, Reading, consumer_of, ids, kafka_broker, kept_in, kill, rows
 
 from anomaly_detection.service import tables
 from anomaly_detection.service.incoming import Incoming
@@ -52,10 +52,6 @@ service = a_service()
 def name(request: pytest.FixtureRequest) -> str:
     """Of a topic and a stream that only this test has."""
     return str(request.node.originalname)[-50:]
-
-
-def ids(sent: list[bytes]) -> list[str]:
-    return sorted(orjson.loads(each)["transaction_id"] for each in sent)
 
 
 @pytest.mark.parametrize("kind", BOTH)

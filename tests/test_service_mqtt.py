@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 import requests
 from mqtt_broker import MqttBroker, broker
 from service_example import a_service, client_of, is_problem, model_file, started, wait_until
-from topics_example import Reading, consumer_of, kept_in, kill, rows
+from topics_example import Reading, consumer_of, ids, kept_in, kill, rows
 
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.topics import consuming, mqtt
@@ -38,10 +37,6 @@ def reading(service: Service, made: MqttBroker, request: pytest.FixtureRequest) 
     one = Reading(service, made.url, "plant/+/state", request.node.originalname[-50:], topic_column="where")
     yield one
     one.consuming.close()
-
-
-def ids(sent: list[bytes]) -> list[str]:
-    return sorted(orjson.loads(each)["transaction_id"] for each in sent)
 
 
 def test_messages_are_acknowledged_when_they_are_kept(

@@ -39,15 +39,18 @@ ROOT = Path(__file__).parent.parent
 HEAVY = ("sklearn", "joblib", "scipy.stats", "scipy.sparse", "optuna", "matplotlib", "sqlalchemy", "rich")
 
 SCORE = """
-import sys
+import json, sys
 from anomaly_detection.cli import main
 code = main(["score", sys.argv[1], sys.argv[2], "--top", "3"])
 print(*sorted(sys.modules), file=sys.stderr)
+from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
+told = AnomalyDetectionAPI(sys.argv[3]).detect_anomaly(json.loads(sys.argv[4]))
+print(told["risk_level"], *sorted(sys.modules), file=sys.stderr)
 sys.exit(code)
 """
 
 
-def run(code: str, *arguments: Path) -> subprocess.CompletedProcess[str]:
+def run(code: str, *arguments: Path | str) -> subprocess.CompletedProcess[str]:
     """What a fresh process does that runs `code`."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, *map(str, arguments)]
@@ -108,11 +111,18 @@ def test_verdicts_teach_what_is_read_alike(tmp_path: Path) -> None:
     assert load_trained(file).lessons_ == again.lessons_
 
 
-def test_scoring_a_file_loads_nothing_that_only_learning_needs(detector: Detector, tmp_path: Path) -> None:
-    model, data = tmp_path / "m.safetensors", tmp_path / "records.csv"
-    save_detector(detector, model)
+def test_scoring_loads_nothing_that_only_learning_needs(detector: Detector, tmp_path: Path) -> None:
+    """A file by the command, and then a record by the API, which has to be able to learn."""
+    model, data, pickled = (tmp_path / name for name in ("m.safetensors", "records.csv", "m.joblib"))
+    for file in (model, pickled):
+        save_detector(detector, file)
     RECORDS.to_csv(data, index=False)
-    assert not set(HEAVY) & set(run(SCORE, model, data).stderr.split())
+    ran = run(SCORE, model, data, pickled, RECORDS.iloc[0].astype(str).to_json())
+    scored, told = ran.stderr.splitlines()[-2:]
+    assert not set(HEAVY) & set(scored.split())
+    risk, *loaded = told.split()
+    assert risk in ("low", "medium", "high", "critical")
+    assert not {"optuna", "matplotlib", "jinja2", "polars"} & set(loaded)
 
 
 BATCH = """

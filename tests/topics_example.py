@@ -17,7 +17,7 @@ from anomaly_detection.service.service import Service
 from anomaly_detection.service.source_book import find_source
 from anomaly_detection.service.topics.consuming import Consuming
 
-__all__ = ["KafkaBroker", "Reading", "consumer_of", "kafka_broker", "kept_in", "kill", "rows"]
+__all__ = ["KafkaBroker", "Reading", "consumer_of", "ids", "kafka_broker", "kept_in", "kill", "rows"]
 
 
 class KafkaBroker:
@@ -123,6 +123,11 @@ def rows(count: int, seed: int = 0) -> list[bytes]:
     return [orjson.dumps(each) for each in simulated(count, seed)]
 
 
+def ids(sent: Sequence[bytes]) -> list[str]:
+    """What the sender calls the records of messages, in order."""
+    return sorted(orjson.loads(each)["transaction_id"] for each in sent)
+
+
 def consumer_of(process: int) -> psutil.Process | None:
     """The process beside a service that takes messages."""
     for each in psutil.Process(process).children():
@@ -146,4 +151,4 @@ def kept_in(folder: Path) -> list[str]:
 
     with closing(sqlite3.connect(folder / "service.sqlite", timeout=30)) as database:
         found = database.execute("SELECT body FROM records").fetchall()
-    return sorted(orjson.loads(body)["transaction_id"] for (body,) in found)
+    return ids([body for (body,) in found])

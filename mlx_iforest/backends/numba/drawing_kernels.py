@@ -94,14 +94,17 @@ def permute(keys, size, positions):
 @compiled()
 def draw_rows(n_samples, row_keys, row_table, bootstrap, order):
     """Fill `order` with the rows of a tree."""
+    # Loops, for an assignment of slices would compile its message about shapes: a fifth of all that growing compiles.
     if len(row_table):
-        order[:] = row_table
+        for i in range(len(order)):
+            order[i] = row_table[i]
     elif bootstrap:
         for i in range(len(order)):
             word, _ = threefry(row_keys[0, 0], row_keys[0, 1], u32(i), u32(0))
             order[i] = bounded(word, n_samples)
     elif len(order) == n_samples:
-        order[:] = np.arange(n_samples)
+        for i in range(n_samples):
+            order[i] = i
     else:
         permute(row_keys[1:], n_samples, order)
 
@@ -109,6 +112,7 @@ def draw_rows(n_samples, row_keys, row_table, bootstrap, order):
 @compiled()
 def draw_features(n_features, feature_keys, features):
     if len(features) == n_features:
-        features[:] = np.arange(n_features)
+        for i in range(n_features):
+            features[i] = i
     else:
         permute(feature_keys[1:], n_features, features)
