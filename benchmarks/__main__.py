@@ -36,6 +36,7 @@ QUALITY = (
     "adbench",
     "oddbench",
     "asked",
+    "batches",
     "drift",
     "pivots",
     "feedback",

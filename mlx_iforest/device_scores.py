@@ -8,7 +8,8 @@ import mlx.core as mx
 
 from mlx_iforest.backends.base import device_errors
 from mlx_iforest.backends.mlx.kernel_source import Kernel
-from mlx_iforest.backends.mlx.scoring import GROUPS, LOCK, KernelScorer, kernel_scorer, launch, padded
+from mlx_iforest.backends.mlx.launch import LOCK, launch
+from mlx_iforest.backends.mlx.scoring import GROUPS, KernelScorer, kernel_scorer, padded
 from mlx_iforest.model import ScoredForest
 from mlx_iforest.score_function import Depth, Given, ScoreFunction
 

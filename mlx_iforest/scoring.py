@@ -87,7 +87,9 @@ def depth_score(path_length: NDArray[Any], subsample_size: int) -> NDArray[np.fl
     c = _average(subsample_size)
     if c == 0.0:
         return np.full(np.shape(path_length), -0.5)
-    return -np.exp2(np.asarray(path_length, dtype=np.float64) / -c)
+    # In place: memory that is touched for the first time takes longer than the powers.
+    scores = np.asarray(np.asarray(path_length, dtype=np.float64) / -c)
+    return np.negative(np.exp2(scores, out=scores), out=scores)
 
 
 def depth_slope(path_length: NDArray[Any], subsample_size: int) -> NDArray[np.float64]:

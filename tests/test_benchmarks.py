@@ -20,6 +20,7 @@ from anomaly_detection.synthetic import generate
 from benchmarks import __main__ as benchmarks
 from benchmarks import (
     baselines,
+    batches,
     file_peers,
     fit,
     inbox,
@@ -345,6 +346,52 @@ def test_real_tables_counts_errors_by_kind_and_table(tmp_path: Path, capsys: pyt
     assert [row[0] for row in tables["rows"]] == kinds["columns"][1:] == list(real_tables.MODELS)
     assert "Skipped: scms (" in tables["note"]
     assert of_recipe["columns"] == ["kind", "classic"]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:These records no longer look like:anomaly_detection.calibration.drift.DriftWarning")
+def test_batches_are_of_the_rows_between_those_trained_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = batches.clean("devices", tmp_path, 10 * batches.TRAINED, seed=1)
+    assert (len(made.train), made.density) == (batches.TRAINED, 10.0)
+    assert not made.others["time"].isin(made.train["time"]).any()
+    for density in (1 / 3, 1.0, 10.0):
+        rows = made.thinned(density)
+        assert len(rows) / len(made.train) == pytest.approx(density, rel=0.03)
+        assert (rows["time"].value_counts() == batches.DEVICES).all()
+    first, *_ = batches.batches(made.others, 100, True, 0)
+    assert first["time"].is_monotonic_increasing
+    assert first["time"].nunique() <= 6
+    assert not [*batches.batches(made.train, batches.TRAINED + 1, False, 0)]
+
+    batches.main(["--quick", "--data", str(tmp_path), "--tables", "scms", "classic", "--output", str(tmp_path)])
+    assert "scms skipped: scms/SCMS" in capsys.readouterr().out
+    saved = json.loads((tmp_path / "results" / "batches.json").read_text("utf-8"))
+    found = saved["measurements"]["shares"]
+    assert {one["what"] for one in found} == {
+        "at random",
+        "in a row, density 0.333",
+        "in a row, density 1",
+        "later, at random",
+        "later, in a row",
+    }
+    # Later ones are of another season.
+    assert all(0.0 < one["share"] < 0.2 for one in found if "later" not in one["what"])
+    assert len(saved["tables"][0]["rows"]) == len(found) == 5
+
+
+def test_hours_are_joined_by_straight_lines_and_no_further_decimals(tmp_path: Path) -> None:
+    (tmp_path / "airquality").mkdir()
+    text = (
+        "Date;Time;CO(GT);T\n10/03/2004;18.00.00;2,6;13,6\n10/03/2004;19.00.00;5,0;-200\n10/03/2004;20.00.00;2;12,1\n"
+    )
+    (tmp_path / "airquality" / "AirQualityUCI.csv").write_text(text, "utf-8")
+    made = batches.interpolated(tmp_path)
+    assert made.train["CO(GT)"].tolist() == ["2,6", "5,0", "2,0"]
+    assert made.train["T"].tolist() == ["13,6", "-200", "12,1"]
+    assert len(made.others) == 2 * (batches.STEPS - 1)
+    assert made.others["CO(GT)"].iloc[5] == "3,8"
+    assert made.others["time"].iloc[0].startswith("2004-03-10 18:05:00")
+    assert (made.others["T"] == "-200").all()
 
 
 def test_real_tables_puts_errors_into_the_half_that_is_not_trained_on() -> None:

@@ -411,8 +411,10 @@ def test_batches_follow_the_devices_free_memory(monkeypatch):
         monkeypatch.setattr(mlx_kernels.mx, "device_info", lambda told=told: told)
         assert mlx_kernels._memory() == free
         expected = min(mlx_kernels.BATCH_BYTES, (free - 1000) // 8) // 40
-        assert mlx_kernels.batch_rows(10) == expected
-    assert mlx_kernels.batch_rows(1 << 30) == mlx_kernels.FEWEST_ROWS
+        assert mlx_kernels.batch_rows(1 << 40, 10, 16) == expected
+    assert mlx_kernels.batch_rows(1 << 40, 1 << 30, 16) == mlx_kernels.FEWEST_ROWS
+    assert mlx_kernels.batch_rows(3 << 20, 10, 4) == 3 << 18
+    assert mlx_kernels.batch_rows(1000, 10, 4) == mlx_kernels.LEAST_BATCH_BYTES // 40
     mlx_kernels._memory.cache_clear()
 
 

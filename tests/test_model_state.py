@@ -88,10 +88,12 @@ def test_a_blend_of_before_recipes_had_names_scores_as_it_did() -> None:
         arrays = {name.replace("|", "/"): old[name] for name in old.files if name.startswith("model|")}
         values, rows, scores = json.loads(str(old["values"])), old["rows"], old["scores"]
     model = from_state(dict(arrays), values)
-    assert np.array_equal(model.score_samples(rows), scores)
+    found = model.score_samples(rows)
+    # NumPy's exponentials differ by a last bit from one make of processors to another.
+    np.testing.assert_allclose(found, scores, rtol=1e-14)
     again, told = to_state(model)
     assert told["_views"][1] == {"log_density": 0.5}
-    assert np.array_equal(from_state(again, told).score_samples(rows), scores)
+    assert np.array_equal(from_state(again, told).score_samples(rows), found)
 
 
 @pytest.mark.parametrize("n_trees", [1, 2, 3, 5, 24])

@@ -12,6 +12,7 @@ import pytest
 from scipy.stats import nbinom, poisson
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
+from anomaly_detection.features.agreements import near_others
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.frequency import Frequency, learn_frequency, near_values
 from anomaly_detection.features.group import FeatureSource
@@ -19,6 +20,7 @@ from anomaly_detection.features.readings import Readings, _of_density
 from anomaly_detection.model_files.branch_states import BRANCHES
 from anomaly_detection.settings import RECIPE, make_detector, make_forest
 from anomaly_detection.synthetic import generate
+from benchmarks.batches import READINGS, devices
 from mlx_iforest.convert.declared import StateError
 from tests.repeating import LIMIT, NATS, sensors
 
@@ -180,6 +182,27 @@ def test_an_amended_copy_agrees_in_several_columns_with_one_and_the_same_row() -
     assert set(values[0, -1]) == {"pressure", "humidity"}
     assert (values[1, -1], usual[:, -1].tolist()) == ((), [691, None])
     assert values[0, :3].tolist() == found.in_units(new)[0][700, :3].tolist()
+
+
+def test_rows_agree_by_chance_as_often_as_those_near_them_would() -> None:
+    column = np.array([1, 1, 2, 3, 4, 5, 6, 8], dtype=np.uint64)
+    wide = np.array([1, 1, 1, 1, 1, 1, 1, 2], dtype=np.uint64)
+    apart = np.arange(9, 17, dtype=np.uint64)
+    which = np.where(np.arange(8) < 2, 0b011, 0)
+    # Beside the two that agree lie five others, of 400 places; any two of three columns may agree.
+    found = near_others([column, column, apart], [wide, wide, apart], which, 20)
+    np.testing.assert_allclose(found, [3 * 5 / 400] * 2 + [0.0] * 6)
+    wide[6] = 2  # four are too few to tell
+    assert not near_others([column, column, apart], [wide, wide, apart], which, 20).any()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_readings_far_closer_together_than_those_of_the_training_agree_no_more_than_by_chance(seed: int) -> None:
+    made = devices(100_000, seed)
+    found = Readings([*READINGS]).fit(made.train)
+    told = evidence(found, made.others.iloc[40_000:45_000].reset_index(drop=True))["values repeated together"]
+    for nats in (3, 4, 5):
+        assert float((told > nats).mean()) < np.exp(-nats)
 
 
 def test_an_amended_copy_of_a_training_record_is_found_and_that_record_again_is_itself() -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from math import comb
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from anomaly_detection.features.coincidences import first_other, mixed
+from anomaly_detection.features.coincidences import first_other, mixed, repeats_of
 
-__all__ = ["agreeing", "partners"]
+__all__ = ["agreeing", "near_others", "partners"]
 
+Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
+
+_FEWEST_NEAR = 5
 
 
 def agreeing(cells: Sequence[Keys], n: int) -> tuple[Codes, Codes]:
@@ -47,6 +51,24 @@ def agreeing(cells: Sequence[Keys], n: int) -> tuple[Codes, Codes]:
 def _apart(cells: Sequence[Keys]) -> list[Keys]:
     """Keys of which a sum tells from which column each comes."""
     return [mixed(keys + np.uint64(i)) for i, keys in enumerate(cells)]
+
+
+def near_others(cells: Sequence[Keys], wide: Sequence[Keys], which: Codes, width: int) -> Floats:
+    """How many others would agree with each row in as many columns as `which` has, were they spread as those near it.
+
+    Near are those of the same wide cells, of `width` cells each, that do not agree in all of these columns; fewer than
+    five are none. Other columns, as many of them, are taken to agree as often. Shape (n,); 0 where `which` is.
+    """
+    found, exact, near = np.zeros(len(which)), _apart(cells), _apart(wide)
+    for columns in np.unique(which[which > 0]).tolist():
+        own = [i for i in range(len(cells)) if columns >> i & 1]
+        alike, beside = (repeats_of(np.sum([keys[i] for i in own], axis=0, dtype=np.uint64)) for keys in (exact, near))
+        at = np.flatnonzero(which == columns)
+        others = beside[at] - alike[at]
+        found[at] = np.where(
+            others >= _FEWEST_NEAR, comb(len(cells), len(own)) * others / float(width) ** len(own), 0.0
+        )
+    return found
 
 
 def partners(cells: Sequence[Keys], which: Codes, places: Codes) -> Codes:

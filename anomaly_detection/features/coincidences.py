@@ -24,6 +24,7 @@ __all__ = [
     "first_other",
     "keys_by_column",
     "labels_at",
+    "minus_log",
     "mixed",
     "name_keys",
     "name_keys_by_column",
@@ -269,10 +270,10 @@ class Chance:
         # Records agree in pairs: one more or less is two records, half of one is one.
         share = min((self.seen + 1.0) / (self.rows + 1.0), 1.0 - 1e-9)
         ratio = compared / max(self.compared, 1.0)
-        learned = _minus_log(-np.log1p(-share) * ratio) + self.besides(compared)
-        return np.asarray(np.minimum(learned, _minus_log(compared * self.apart)), dtype=np.float64)
+        learned = minus_log(-np.log1p(-share) * ratio) + self.besides(compared)
+        return np.asarray(np.minimum(learned, minus_log(compared * self.apart)), dtype=np.float64)
 
 
-def _minus_log(expected: Floats) -> Floats:
+def minus_log(expected: Floats) -> Floats:
     """``-log`` of the probability of one or more where so many are expected."""
     return np.asarray(-np.log(-np.expm1(-np.maximum(expected, 1e-300))), dtype=np.float64)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Coded, Table, as_table
-from anomaly_detection.features.agreements import agreeing, partners
+from anomaly_detection.features.agreements import agreeing, near_others, partners
 from anomaly_detection.features.bounds import bounded
 from anomaly_detection.features.clauses import listed, number, with_unit
 from anomaly_detection.features.coincidences import (
@@ -22,6 +22,7 @@ from anomaly_detection.features.coincidences import (
     combined,
     keys_by_column,
     labels_at,
+    minus_log,
     mixed,
     others_of,
     repeats_of,
@@ -45,6 +46,7 @@ Keys = npt.NDArray[np.uint64]
 
 _REMEMBERED = 10_000
 _MOST_TOGETHER = 6  # columns: they are looked at in all combinations
+_WIDE = 20  # steps: so near lie values that tell how common one is
 _DENSER, _VALUES_AT_LEAST = 2.0, 10
 _ODD = 2.0  # nats
 _SHARES_OF_A_BATCH = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
@@ -65,7 +67,8 @@ class Readings(FeatureGroup):
     against what `Frequency` leads to expect of so many rows. *values repeated together*, where two or more columns are
     looked at: in how many of them, from two up, a row agrees with one and the same other row of its span, as a copy
     that was amended here and there does, against chance (`Chance`). A column's own evidence is left out where that of
-    several together says as much, so nothing counts twice.
+    several together says as much, so nothing counts twice; and several say no more than those that lie near by in
+    these columns would by chance (`near_others`): readings of one hour lie closer together than those of a year.
 
     Where values are compared with more than twice as many others as in training, the training tells little of how often
     they repeat: evidence that many values of the batch have is then no more than as many training rows had.
@@ -114,8 +117,7 @@ class Readings(FeatureGroup):
         self.last_ = _values(last, self.judged)
         self.last_spans_, self.last_whole_ = spans[len(X) - len(last) :], self._whole(last)
         single = np.column_stack([np.empty((len(X), 0)), *found])
-        agreed = agreeing(self._cells(_values(X, self._joined), spans), len(X))[0]
-        return self._out(single, agreed, others_of(spans))
+        return self._out(single, *self._agreed(_values(X, self._joined), spans), others_of(spans))
 
     @property
     def judged(self) -> list[str]:
@@ -180,6 +182,18 @@ class Readings(FeatureGroup):
         among = self._among_few if len(X) <= _FEW else self._among_all
         return self._judged(values, spans, lambda: self._beside(X), *among(X, values, spans))
 
+    def _agreed(self, values: Floats, spans: Codes) -> tuple[Codes, Floats]:
+        """In how many of the columns looked at together each row agrees with one and the same other; both (n,).
+
+        And how many others are expected to agree in as many by chance, see `near_others`.
+        """
+        cells = self._cells(values, spans)
+        agreed, which = agreeing(cells, len(values))
+        if not agreed.any():
+            return agreed, np.zeros(len(values))
+        wide = [_WIDE * self.frequencies_[name].step for name in self._joined]
+        return agreed, near_others(cells, self._cells(np.floor(values / wide), spans), which, _WIDE)
+
     def of_record(self, values: Floats, span: int, whole: np.uint64) -> npt.NDArray[np.float32]:
         """`features_of` one record by its values, shape (columns,), its span of time and the key of all that it says.
 
@@ -192,7 +206,18 @@ class Readings(FeatureGroup):
         together, agreed = agree(values, span, whole, joined, *arrays, others, compared)
         if agreed < 2 and not others.any():
             return np.zeros((1, len(values) + bool(self.together_)), dtype=np.float32)
-        found = others[None], compared[None].astype(np.float64), np.array([agreed]), np.array([float(together)])
+        by_chance = np.zeros(1)
+        if agreed >= 2:
+            other = self.last_whole_ != whole
+            all_spans = np.append(span, self.last_spans_[other])
+            by_chance = self._agreed(self._of_joined(np.vstack([values, self.last_[other]])), all_spans)[1][:1]
+        found = (
+            others[None],
+            compared[None].astype(np.float64),
+            np.array([agreed]),
+            by_chance,
+            np.array([float(together)]),
+        )
         return self._judged(values[None], np.array([span]), lambda: (self.last_, self.last_spans_), *found)
 
     def _judged(
@@ -203,6 +228,7 @@ class Readings(FeatureGroup):
         others: Codes,
         compared: Floats,
         agreed: Codes,
+        by_chance: Floats,
         together: Floats,
     ) -> npt.NDArray[np.float32]:
         single = np.zeros(values.shape)
@@ -220,20 +246,21 @@ class Readings(FeatureGroup):
                     single[odd, i] = frequency.evidence(others[odd, i], expected[odd], compared[odd, i])
                 if compared[:, i].mean() > _DENSER * frequency.compared:
                     single[:, i] -= _of_density(single[:, i], others[:, i], frequency)
-        return self._out(single, agreed, together)
+        return self._out(single, agreed, by_chance, together)
 
-    def _among_all(self, X: Table, values: Floats, spans: Codes) -> tuple[Codes, Floats, Codes, Floats]:
+    def _among_all(self, X: Table, values: Floats, spans: Codes) -> tuple[Codes, Floats, Codes, Floats, Floats]:
         """How many others of a row's span have each value, and how many have any; both (n, columns).
 
-        In how many columns it agrees with one and the same other, and how many others its span has; both (n,).
+        In how many columns it agrees with one and the same other, how many would by chance where it lies, and how many
+        others its span has; each (n,).
         """
         n = len(X)
         values, spans = self._beside(X)
         others, compared = self._counts(values, spans)
-        agreed, _ = agreeing(self._cells(self._of_joined(values), spans), len(values))
-        return others[:n], compared[:n], agreed[:n], others_of(spans)[:n]
+        agreed, by_chance = self._agreed(self._of_joined(values), spans)
+        return others[:n], compared[:n], agreed[:n], by_chance[:n], others_of(spans)[:n]
 
-    def _among_few(self, X: Table, values: Floats, spans: Codes) -> tuple[Codes, Floats, Codes, Floats]:
+    def _among_few(self, X: Table, values: Floats, spans: Codes) -> tuple[Codes, Floats, Codes, Floats, Floats]:
         """`_among_all`, by looking up what is remembered, of which it would go through all."""
         remembered, cells = _remembered(self), np.array(self._cells(values, spans), dtype=np.uint64)
         cells = cells.reshape(len(self.judged), len(X))
@@ -245,7 +272,11 @@ class Readings(FeatureGroup):
             others[i, given] += repeats_of(keys[given])
             compared[i, given] += others_of(spans[given]).astype(np.int64)
         agreed = remembered.agreeing([self.judged.index(name) for name in self._joined], cells, again)
-        return others.T, np.where(cells > 0, compared, 0).T.astype(np.float64), agreed, together
+        by_chance = np.zeros(len(X))
+        if agreed.any():
+            beside, their_spans = self._beside(X)
+            by_chance = self._agreed(self._of_joined(beside), their_spans)[1][: len(X)]
+        return others.T, np.where(cells > 0, compared, 0).T.astype(np.float64), agreed, by_chance, together
 
     def _beside(self, X: Table) -> tuple[Floats, Codes]:
         """The values and spans of the rows and, after them, of the remembered ones that they are compared with."""
@@ -271,7 +302,7 @@ class Readings(FeatureGroup):
             compared[given, i] = others_of(spans[given])
         return others, compared
 
-    def _out(self, single: Floats, agreed: Codes, compared: Floats) -> npt.NDArray[np.float32]:
+    def _out(self, single: Floats, agreed: Codes, by_chance: Floats, compared: Floats) -> npt.NDArray[np.float32]:
         if not self.together_:
             return single.astype(np.float32)
         together = np.zeros(len(single))
@@ -281,6 +312,7 @@ class Readings(FeatureGroup):
                 break
             # That many or more: no less than fewer.
             together[at] = np.maximum(together[at], chance.evidence(compared[at]))
+        together = np.minimum(together, minus_log(by_chance))
         single = np.where(single <= together[:, None], 0.0, single)
         return np.column_stack([single, together]).astype(np.float32)
 
@@ -310,7 +342,7 @@ class Readings(FeatureGroup):
         out = np.empty((len(places), len(self.get_feature_names_out())), dtype=object)
         usual = np.full(out.shape, 1, dtype=object)
         if len(X) <= _FEW:
-            others, _, agreed, _ = self._among_few(X, _values(X, self.judged), self._spans(X))
+            others, _, agreed, *_ = self._among_few(X, _values(X, self.judged), self._spans(X))
             out[:, : len(self.judged)] = others[places] + 1
             if self.together_ and not agreed[places].any():
                 # No columns, and no other row.

@@ -464,9 +464,14 @@ class Runs(_OfSeries):
         last = len(known) - 1
         seen = known[np.minimum(lengths, last)] + np.maximum(lengths - last, 0) * step
         found = np.asarray(np.minimum(seen, np.maximum(lengths - 2, 0) * step), dtype=np.float64)
-        if one.foretold and not _distances(values, _middles(values, series))[1] < _CLOSER * one.scale:
+        closer = _distances(values, _middles(values, series))[1] < _CLOSER * one.scale
+        if one.foretold and not closer:
             return found
-        return np.minimum(found, _by_the_batch(lengths))
+        by_the_batch = _by_the_batch(lengths)
+        if closer:
+            # Any column may say so of a row, and hardly a training row stood in any such run.
+            by_the_batch = np.maximum(by_the_batch - np.log(len(self.series_)), 0.0)
+        return np.minimum(found, by_the_batch)
 
     def in_units(self, X: Any, rows: Codes | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Return in how many rows in a row each value stands, and 1; both (n, series)."""

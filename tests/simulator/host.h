@@ -15,6 +15,9 @@
 #define VIEW(T, pointer) (simulator::view<T>(pointer))
 #define BYTES_AT(T, array, offset) (static_cast<T>((array)[(offset) / sizeof(T)]))
 #define LOAD(pointer, i) ((pointer)[i])
+// What lies at an address of the host, given in two words; not in Metal, where no address is the host's.
+#define AT_ADDRESS(T, words) \
+    (reinterpret_cast<T*>(static_cast<uint64_t>((words)[0]) | static_cast<uint64_t>((words)[1]) << 32))
 
 #define BARRIER() ((void)simulator::wait(simulator::AT_BARRIER, __LINE__))
 #define DEVICE_BARRIER() ((void)simulator::wait(simulator::AT_DEVICE_BARRIER, __LINE__))

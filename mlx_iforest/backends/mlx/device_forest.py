@@ -151,6 +151,11 @@ class DeviceForest:
     n_trees: int
     n_values: int
 
+    @property
+    def total(self) -> str:
+        """The dtype of sums."""
+        return self.kernel.outputs[0][1]
+
     @classmethod
     def best(cls, trees: Trees, shared: int, threads: int) -> DeviceForest:
         """Pack a forest the way that is expected to be scored fastest; arguments as for `Layout.of`."""

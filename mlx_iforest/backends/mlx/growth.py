@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mlx_iforest.backends.base import DeviceError, device_errors
 from mlx_iforest.backends.mlx.kernel_source import LANES, Kernel, Language, kernel_text
-from mlx_iforest.backends.mlx.scoring import LOCK, launch
+from mlx_iforest.backends.mlx.launch import LOCK, launch
 from mlx_iforest.backends.mlx.simd import has_simd
 from mlx_iforest.forest import LEAF, Families, Forest
 from mlx_iforest.growth import GrowthPlan

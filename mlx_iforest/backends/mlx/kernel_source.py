@@ -24,6 +24,8 @@ A kernel's text is C++ in what the three have in common. It uses these names, wh
 ``POINTER(const T) p = array + i``, ``SHARED_POINTER(T)``
     A pointer into an array of the device (of 8 elements or more: MLX puts smaller ones elsewhere) or of shared memory.
     A bare ``T*`` does not compile in the simulator, which checks every access.
+``AT_ADDRESS(T, words)``
+    The host's memory at an address of two words. Not in Metal, where no address is the host's.
 ``VIEW(T, array)``
     An input read as elements of another type, such as uint2.
 ``BYTES_AT(T, array, offset)``

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from mlx_iforest.backends.base import device_errors
 from mlx_iforest.backends.fixed_point import whole_numbers
 from mlx_iforest.backends.mlx import growth as mlx_growth
-from mlx_iforest.backends.mlx.scoring import LOCK, batch_rows, kernel_scorer
+from mlx_iforest.backends.mlx.launch import LOCK
+from mlx_iforest.backends.mlx.scoring import batch_rows, kernel_scorer
 from mlx_iforest.backends.mlx.simd import has_simd
 from mlx_iforest.forest import LARGEST_INT32, LEAF, Forest
 from mlx_iforest.growth import ATTEMPTS, TINY, GrowthPlan
@@ -35,7 +36,7 @@ class MLXBackend:
     name = "mlx"
 
     def piece_rows(self, n_rows: int, n_features: int, n_threads: int) -> int | None:
-        return batch_rows(n_features) if uses_gpu() else None
+        return batch_rows(n_rows, n_features, n_threads) if uses_gpu() else None
 
     def grow(self, X: NDArray[np.float32], plan: GrowthPlan, *, n_threads: int) -> Forest:
         if uses_gpu() and mlx_growth.is_grown_by_kernel(plan):

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Mapping
 from functools import cache
-from threading import RLock
-from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -17,12 +14,13 @@ from mlx_iforest.backends.base import DeviceError
 from mlx_iforest.backends.fixed_point import whole_numbers
 from mlx_iforest.backends.memoize import MadeOnce
 from mlx_iforest.backends.mlx.device_forest import RANK, SHORTEST, DeviceForest, Layout
-from mlx_iforest.backends.mlx.kernel_source import Kernel, Language
+from mlx_iforest.backends.mlx.launch import LOCK, launch
+from mlx_iforest.backends.mlx.transfer import Transfer, transfer, transfer_parts
 from mlx_iforest.backends.scored_trees import DoesNotFitError, Trees
 from mlx_iforest.forest import Forest
 from mlx_iforest.kernel_input import check_rows, check_values
 
-__all__ = ["KernelScorer", "batch_rows", "group_limits", "kernel_scorer", "launch", "padded"]
+__all__ = ["KernelScorer", "batch_rows", "group_limits", "kernel_scorer", "padded"]
 
 LAUNCH_STEPS = 1 << 32
 """Rows times trees times levels of one launch: about a tenth of a second on a small chip. macOS ends longer work."""
@@ -33,9 +31,12 @@ CHUNK_BYTES = 32 << 20
 IN_FLIGHT = 2
 """Chunks handed to the device before the results of the first are awaited."""
 
-BATCH_BYTES = 64 << 20
+BATCH_BYTES = 32 << 20
 """Of rows that are handed over at a time. Meanwhile other threads check and convert those of the next batches, and make
 scores of those before."""
+
+LEAST_BATCH_BYTES = 8 << 20
+"""Of rows, so that each thread has some: below it launching takes as long as moving them."""
 
 SHARE = 8
 """One part in so many of the device's free memory goes to a batch where that is less."""
@@ -56,9 +57,6 @@ CUDA_THREADS = 1024
 CUDA_SHARED = {(7, 0): 96, (7, 2): 96, (7, 5): 64, (8, 0): 163, (8, 7): 163, (9, 0): 227, (10, 0): 227, (10, 3): 227}
 """Kilobytes of shared memory that a group may have, by compute capability; 99 on newer ones not listed."""
 
-LOCK = RLock()
-"""MLX's streams belong to threads: one thread at a time talks to the device."""
-
 _OUT_OF_MEMORY = re.compile(r"alloc|memory", re.IGNORECASE)
 
 
@@ -76,10 +74,11 @@ def group_limits() -> tuple[int, int]:
     return kilobytes << 10, CUDA_THREADS
 
 
-def batch_rows(n_features: int) -> int:
-    """Rows that are best handed over at a time: `BATCH_BYTES`, or a share of the device's free memory."""
+def batch_rows(n_rows: int, n_features: int, n_threads: int) -> int:
+    """Rows that are best handed over at a time: `BATCH_BYTES`, less where threads or the device's memory ask for it."""
     free = max(0, _memory() - int(mx.get_active_memory()))
-    return max(FEWEST_ROWS, min(BATCH_BYTES, free // SHARE) // (4 * n_features))
+    shared = max(LEAST_BATCH_BYTES, 4 * n_features * -(-n_rows // n_threads))
+    return max(FEWEST_ROWS, min(BATCH_BYTES, shared, free // SHARE) // (4 * n_features))
 
 
 @cache
@@ -88,42 +87,6 @@ def _memory() -> int:
     info = mx.device_info()
     names = ("max_recommended_working_set_size", "free_memory", "memory_size", "total_memory")
     return next((int(info[name]) for name in names if info.get(name)), 8 << 30)
-
-
-@cache
-def _built(kernel: Kernel, language: Language, values: tuple[tuple[str, int], ...]) -> Any:
-    template = dict(values)
-    arguments: dict[str, Any] = {
-        "name": kernel.identifier(language, **template),
-        "input_names": [name for name, _ in kernel.inputs],
-        "output_names": [name for name, _ in kernel.outputs],
-        "header": kernel.header(language, **template),
-        "source": kernel.source(language, **template),
-    }
-    if language == "metal":
-        return mx.fast.metal_kernel(**arguments)
-    return mx.fast.cuda_kernel(**arguments, shared_memory=kernel.dynamic_shared_bytes(**template))
-
-
-def launch(
-    kernel: Kernel,
-    template: Mapping[str, int],
-    inputs: Mapping[str, mx.array],
-    shapes: Mapping[str, Any],
-    n_groups: int,
-) -> list[mx.array]:
-    """The outputs of a kernel, which the device computes when they are asked for."""
-    language: Language = "cuda" if mx.cuda.is_available() else "metal"
-    threads = template["THREADS"]
-    built = _built(kernel, language, tuple(sorted(template.items())))
-    outputs: list[mx.array] = built(
-        inputs=[inputs[name] for name, _ in kernel.inputs],
-        grid=(n_groups * threads, 1, 1),
-        threadgroup=(threads, 1, 1),
-        output_shapes=[shapes[name] for name, _ in kernel.outputs],
-        output_dtypes=[getattr(mx, dtype) for _, dtype in kernel.outputs],
-    )
-    return outputs
 
 
 class KernelScorer:
@@ -205,22 +168,31 @@ class KernelScorer:
             The device failed.
         """
         X = check_rows(X, self.n_features)
+        n_values = self.packed.n_values
+        means = np.empty((len(X), n_values))
+        for part in transfer_parts(len(X), self.n_features, n_values):
+            with transfer(X[part], n_values, self.packed.total) as moved:
+                self._score(moved)
+                np.multiply(moved.totals, self.unit / self.packed.n_trees, out=means[part])
+        return means
+
+    def _score(self, moved: Transfer) -> None:
+        n_rows = len(moved.totals)
         rows = max(1, min(self.launch_rows, CHUNK_BYTES // (4 * self.n_features)))
-        means = np.empty((len(X), self.packed.n_values))
         pending: deque[tuple[slice, mx.array]] = deque()
         begun = done = 0
         with LOCK:
-            while done < len(X):
+            while done < n_rows:
                 try:
-                    if begun < len(X) and len(pending) <= IN_FLIGHT:
-                        part = slice(begun, min(begun + rows, len(X)))
-                        totals = self.totals(_on_device(X[part]))
-                        mx.async_eval(totals)
-                        pending.append((part, totals))
+                    if begun < n_rows and len(pending) <= IN_FLIGHT:
+                        part = slice(begun, min(begun + rows, n_rows))
+                        sent = moved.send(part, self.totals(moved.rows(part)))
+                        mx.async_eval(sent)
+                        pending.append((part, sent))
                         begun = part.stop
                     else:
-                        part, totals = pending.popleft()
-                        np.multiply(np.asarray(totals), self.unit / self.packed.n_trees, out=means[part])
+                        part, sent = pending.popleft()
+                        moved.receive(part, sent)
                         done = part.stop
                 except (RuntimeError, MemoryError) as error:
                     if rows <= FEWEST_ROWS or not _OUT_OF_MEMORY.search(str(error) or "memory"):
@@ -228,7 +200,6 @@ class KernelScorer:
                     begun, rows = done, rows // 2
                     pending.clear()
                     mx.clear_cache()
-        return means
 
 
 def padded(rows: mx.array) -> mx.array:
@@ -236,13 +207,6 @@ def padded(rows: mx.array) -> mx.array:
     if rows.size >= SHORTEST:
         return rows
     return mx.concatenate([rows.reshape(-1), mx.zeros(SHORTEST, rows.dtype)])
-
-
-def _on_device(X: NDArray[np.float32]) -> mx.array:
-    """Rows for the device; on Metal the same memory, where it is aligned to pages."""
-    if hasattr(mx, "asarray"):
-        return mx.asarray(X, copy=None)
-    return mx.array(X)
 
 
 def _make_scorer(forest: Forest, values: NDArray[np.float32]) -> KernelScorer | None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_iforest.backends.mlx.kernel_source import LANES, Kernel
-from mlx_iforest.backends.mlx.scoring import LOCK, launch
+from mlx_iforest.backends.mlx.launch import LOCK, launch
 
 __all__ = ["PROBE", "expected", "has_simd"]
 

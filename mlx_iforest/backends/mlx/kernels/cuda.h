@@ -13,6 +13,9 @@
 #define VIEW(T, pointer) (reinterpret_cast<const T*>(pointer))
 #define BYTES_AT(T, array, offset) (*reinterpret_cast<const T*>(reinterpret_cast<const char*>(array) + (offset)))
 #define LOAD(pointer, i) (__ldg((pointer) + (i)))
+// What lies at an address of the host, given in two words; not in Metal, where no address is the host's.
+#define AT_ADDRESS(T, words) \
+    (reinterpret_cast<T*>(static_cast<uint64_t>((words)[0]) | static_cast<uint64_t>((words)[1]) << 32))
 
 #define BARRIER() __syncthreads()
 #define DEVICE_BARRIER() __syncthreads()
