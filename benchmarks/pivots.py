@@ -76,6 +76,7 @@ class Pivots:
             "runs": self._of_run,
             "readings": self._of_reading,
             "copies": self._of_copy,
+            "amended": self._of_amended,
             "expectations": self._of_estimate,
         }
 
@@ -247,6 +248,13 @@ class Pivots:
             return []
         other = int(reason.expected) - 1
         return [f"{name} differs" for name in source.columns if not _same(*self.frame[name].iloc[[row, other]])]
+
+    def _of_amended(self, row: int, source: FeatureSource, reason: Contribution) -> list[str]:
+        if reason.expected is None:
+            return []
+        other = int(reason.expected) - 1
+        apart = [name for name in source.columns if not _same(*self.frame[name].iloc[[row, other]])]
+        return [] if apart == [reason.value] else [f"{apart} differ"]
 
     def _counted(self, reason: Contribution, count: int) -> list[str]:
         return [] if reason.expected == count else [f"{reason.expected} are {count}"]

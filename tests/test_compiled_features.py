@@ -142,7 +142,8 @@ SCALES = [
 
 @pytest.mark.parametrize("rows", [0, *SIZES])
 def test_evidence_is_that_of_the_plain_way(rows: int) -> None:
-    evidence = Evidence(SCALES, learn_tails(random_features(500, 0), SCALES, [0.1] * 9))
+    far = [i in (0, 3, 5) for i in range(9)]
+    evidence = Evidence(SCALES, learn_tails(random_features(500, 0), SCALES, [0.1] * 9, far))
     X = random_features(rows, 1)
     with only(False):
         plain = evidence.of(X)
@@ -157,6 +158,19 @@ def test_evidence_is_that_of_the_plain_way(rows: int) -> None:
         assert same(evidence.of(np.asfortranarray(X)), plain)
     if rows > 100:
         assert (plain > 5.0).any()
+
+
+def test_of_what_others_judge_better_only_what_lies_far_out_is_evidence() -> None:
+    scales = [
+        FeatureScale(True, False, logarithmic, False, discrete, 0) for logarithmic in (0, 1) for discrete in (0, 1)
+    ]
+    X = np.repeat(np.random.default_rng(0).normal(size=(2_000, 1)), 4, axis=1).astype(np.float32)
+    whole, far = (Evidence(scales, learn_tails(X, scales, [0.1] * 4, flags)) for flags in (None, [True] * 4))
+    found = far.of(X)
+    assert ((found > 0).sum(axis=0) <= 0.004 * len(X) + 2).all()
+    assert (found[found > 0] > 4.0).all()
+    beyond = np.array([[30.0] * 4, [-30.0] * 4], dtype=np.float32)
+    assert np.allclose(far.of(beyond), whole.of(beyond), rtol=0.15)
 
 
 def test_tails_with_another_number_of_places_are_weighed_too() -> None:

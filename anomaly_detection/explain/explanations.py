@@ -17,6 +17,7 @@ from anomaly_detection.data.table import Table
 from anomaly_detection.explain.attribution import Attribution, attribute
 from anomaly_detection.explain.wording import listed, phrase, sentence
 from anomaly_detection.features.group import FEW, FeatureSource
+from anomaly_detection.features.kept_features import foretold
 from anomaly_detection.features.kinds import KINDS
 from anomaly_detection.features.units import Units
 
@@ -31,6 +32,7 @@ _LEAST_WAY = 0.02  # of the way from the usual score to the threshold
 _LEAST_FARNESS = 1.0
 _LEAST_BY_EVIDENCE = 2.0
 _FAR = 10.0
+_BY_ITSELF = 0.5
 
 
 @dataclass(frozen=True)
@@ -182,8 +184,10 @@ def _weigh_tellers(preprocessor: Any) -> tuple[Floats, npt.NDArray[np.bool_], di
         if source.kind == "contexts":
             contexts.setdefault(source.columns, []).append(feature)
     kinds = [KINDS[source.kind] for source in judged]
-    weights = [kind.weight(source) for kind, source in zip(kinds, judged, strict=True)]
-    return np.array(weights), np.array([kind.weighed for kind in kinds]), contexts
+    weights = np.array([kind.weight(source) for kind, source in zip(kinds, judged, strict=True)])
+    # Beside its group or the rest of the record a number says more.
+    weights[foretold(judged)] *= _BY_ITSELF
+    return weights, np.array([kind.weighed for kind in kinds]), contexts
 
 
 _tellers: Kept[Any, tuple[Floats, npt.NDArray[np.bool_], dict[tuple[str, ...], list[int]]]] = Kept(_weigh_tellers)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anomaly_detection.data.schema import Role, Schema
+from anomaly_detection.features.amended import Amended
 from anomaly_detection.features.contexts import Contexts
 from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.courses import Courses
@@ -133,6 +134,11 @@ def plan_branches(
         ("runs", Runs(numbers, every), [*numbers, *every]),
         ("names", NameForms(), names_only),
         ("courses", Courses(numbers, dates, every), [*numbers, *dates, *every]),
+        (
+            "amended",
+            Amended(numbers, names_only),
+            [*numbers, *dates, *categories, *names_only] if len(numbers) > 1 else [],
+        ),
     ]
     wanted = {name for name, _, columns in plan if name in groups and columns}
     known = known_groups(groups)

@@ -28,7 +28,7 @@ from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range,
 from anomaly_detection.features.recent_records import RecentRecords
 from anomaly_detection.features.said import N_, Said, as_text, say
 
-__all__ = ["Copies"]
+__all__ = ["Copies", "names_records"]
 
 Codes = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
@@ -87,7 +87,7 @@ class Copies(FeatureGroup):
 
     def _learn(self, X: Table) -> Codes:
         X = self._seen(X)
-        self.names_ = [name for name in self.names if _names_records(X.objects(name))]
+        self.names_ = [name for name in self.names if names_records(X.objects(name))]
         cells, content = self._cells(X), self.content(X)
         others = np.where(self._blank(X), 0, repeats_of(content))
         apart = float(np.prod([agreement(keys) for keys in cells.values()]))
@@ -314,7 +314,7 @@ _remembered: Kept[Copies, int] = Kept(lambda copies: int(copies.counts_.sum()))
 """How many training records are remembered."""
 
 
-def _names_records(cells: npt.NDArray[np.object_]) -> bool:
+def names_records(cells: npt.NDArray[np.object_]) -> bool:
     """Whether hardly any value of a column comes again."""
     column = pd.Series(cells)
     return bool(column.nunique() >= _NAMING * column.notna().sum())

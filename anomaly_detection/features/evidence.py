@@ -32,6 +32,7 @@ _FEWEST_IN_A_STRETCH = 2.0
 _LEAST_SLOPE = 0.2  # a tail thinner than the fifth power was never more than too few values
 _LEAST_SLOPE_OF_A_SURPRISAL = 0.7  # it is in nats already, of counts that may be few
 _LEAST_VALUES = 20
+_FAR = 0.002  # one of the shares
 _AGREEING = 0.2
 _SECOND = 0.05
 _CELLS = 8192  # at once: what they take stays in the cache, and in memory that is not given back in between
@@ -94,7 +95,9 @@ class Tails:
     slope: Floats
 
 
-def learn_tails(X: Floats32, scales: Sequence[FeatureScale], least: Sequence[float]) -> Tails:
+def learn_tails(
+    X: Floats32, scales: Sequence[FeatureScale], least: Sequence[float], far: Sequence[bool] | None = None
+) -> Tails:
     """Learn the tails of the training records' features.
 
     Parameters
@@ -104,6 +107,8 @@ def learn_tails(X: Floats32, scales: Sequence[FeatureScale], least: Sequence[flo
     scales : sequence of FeatureScale
     least : sequence of float
         So much of each feature is one deviation at least, in its own units.
+    far : sequence of bool, optional
+        Of which only values beyond the outermost 0.2 % are worth anything: others judge the rest better.
     """
     n = X.shape[1]
     median, width, slope = np.zeros(n), np.ones((2, n)), np.ones((2, n))
@@ -117,7 +122,8 @@ def learn_tails(X: Floats32, scales: Sequence[FeatureScale], least: Sequence[flo
         if not scale.logarithmic:
             width[:, i] = _widths(values, median[i], least[i])
         for side in (0, 1):
-            knots[side, i], worth[side, i], slope[side, i] = _tail(values, side, scale, median[i], width[:, i])
+            own = _tail(values, side, scale, median[i], width[:, i], far is not None and far[i])
+            knots[side, i], worth[side, i], slope[side, i] = own
     return Tails(median, width, knots, worth, slope)
 
 
@@ -334,11 +340,12 @@ def _placed(values: Floats, scale: FeatureScale, median: float, width: Floats) -
 
 
 def _tail(
-    ordered: Floats32, side: int, scale: FeatureScale, median: float, width: Floats
+    ordered: Floats32, side: int, scale: FeatureScale, median: float, width: Floats, far: bool
 ) -> tuple[Floats, Floats, float]:
     """Where the outermost shares of the values begin, the evidence there, and how many units make a nat beyond.
 
-    Only the values that quantiles lie between are brought onto the scale, which keeps their order.
+    With `far` there is no evidence up to the outermost `_FAR`. Only the values that quantiles lie between are brought
+    onto the scale, which keeps their order.
     """
     n = ordered.size
     places = Places(n, 1.0 - _ALL_SHARES)
@@ -360,6 +367,8 @@ def _tail(
         beyond = ordered.searchsorted(nearest.astype(np.float32), side="right")
     worth = np.maximum.accumulate(-np.log((beyond + 0.5) / (n + 1.0)))
     known = (_ALL_SHARES * n >= _FEWEST_BEYOND) & (scale.discrete | (_SHARES[-1] <= _ALL_SHARES))
-    last = int(np.flatnonzero(known)[-1])
+    last = int(np.flatnonzero(_ALL_SHARES == _FAR if far else known)[-1])
     knots[last + 1 :], worth[last + 1 :] = knots[last], worth[last]
+    if far:
+        knots[:last], worth[:-1] = knots[last], 0.0
     return knots, worth, max([scale.least_slope, *slopes])

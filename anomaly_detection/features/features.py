@@ -24,7 +24,7 @@ from anomaly_detection.features.derivation import find_derived
 from anomaly_detection.features.evidence import Evidence, learn_tails
 from anomaly_detection.features.feature_scales import scales_of
 from anomaly_detection.features.group import FeatureSource
-from anomaly_detection.features.kept_features import kept_features, take_kept
+from anomaly_detection.features.kept_features import foretold, kept_features, take_kept
 from anomaly_detection.features.kinds import GROUPS, KINDS, PLAIN_GROUPS
 from anomaly_detection.features.memory import Memory
 from anomaly_detection.features.restated_columns import find_restated
@@ -59,7 +59,7 @@ class SupplyChainFeatures(TrainedFeatures, TransformerMixin, BaseEstimator):  # 
     ==============  ==================================================================================================
 
     Constant features, and those that repeat another, are left out; so are plain values of what is judged against its
-    group or the rest of its record, whose mere size says less.
+    group or the rest of its record, whose mere size says less; as evidence, columns far beyond all others stay.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ class SupplyChainFeatures(TrainedFeatures, TransformerMixin, BaseEstimator):  # 
             extended.forget(made)
         extended.forget_lookups()
         sources = self._sources()
-        self.kept_ = kept_features(blocks, sources)
+        self.kept_ = kept_features(blocks, sources, self.weighs_evidence)
         if not self.kept_.size:
             raise DataError("No feature varies among the records; expected records that differ.")
         self.feature_sources_ = [sources[i] for i in self.kept_]
@@ -194,7 +194,8 @@ class SupplyChainFeatures(TrainedFeatures, TransformerMixin, BaseEstimator):  # 
         if self.weighs_evidence:
             logarithmic = np.concatenate([branch.logarithmic_features() for _, branch, _ in self._used()])
             scales = scales_of(self.feature_sources_, logarithmic[self.kept_].tolist(), extended)
-            self.evidence_ = Evidence(scales, learn_tails(found, scales, [least for least, _ in units]))
+            far = foretold(self.feature_sources_).tolist()
+            self.evidence_ = Evidence(scales, learn_tails(found, scales, [least for least, _ in units], far))
         self.feature_sources_ = self._all_sources()
         Kept.forget(self)
         places = self._summarised(learned)

@@ -309,8 +309,8 @@ class Decimals(Columns):
 class Gaps(Columns):
     """Gaps in columns that hardly ever have any.
 
-    One that several rows bring is worth less, by the fourth root of how many times as many as usual they are, as a new
-    level is (`LevelRarity`): a feed without a column, or one in a form that cannot be read, is no error of each record.
+    One that more than one in a hundred rows bring is worth less, by the fourth root of how many times as many they are:
+    a feed without a column, or one in a form that cannot be read, is no error of each record.
     """
 
     word = "given"
@@ -327,8 +327,8 @@ class Gaps(Columns):
     def with_others(self, X: Table, found: npt.NDArray[np.float32]) -> None:
         """Change the evidence of gaps, shape (n, features), by how many rows have them."""
         together = np.count_nonzero(found, axis=0)
-        usual = np.array([*self.learned_.values()], dtype=np.float64) * len(X) / self.n_rows_
-        found /= np.maximum(together / (1.0 + usual), 1.0) ** 0.25
+        # One in a hundred is what seldom means: so many may be errors, each by itself.
+        found /= np.maximum(together / (1.0 + _SELDOM * len(X)), 1.0) ** 0.25
 
     def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
         """`FeatureGroup.emit`."""

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection.features.group import FeatureSource
-from anomaly_detection.features.kinds import KINDS
+from anomaly_detection.features.kinds import EVIDENCE_GROUPS, KINDS
 
-__all__ = ["kept_features", "take_kept"]
+__all__ = ["for_the_forest", "foretold", "kept_features", "take_kept"]
 
 Floats32 = npt.NDArray[np.float32]
 
@@ -20,11 +20,21 @@ _BLOCK = 1_024
 _ROWS = 4_096
 
 
-def kept_features(blocks: Sequence[Floats32], sources: Sequence[FeatureSource]) -> npt.NDArray[np.int64]:
-    """Choose among features, blocks of shape (n, features) side by side, by their numbers; none where none varies."""
+def kept_features(blocks: Sequence[Floats32], sources: Sequence[FeatureSource], weighed: bool) -> npt.NDArray[np.int64]:
+    """Choose among features, blocks of shape (n, features) side by side, by their numbers; none where none varies.
+
+    Where evidence is `weighed`, columns that are `foretold` stay, as evidence alone.
+    """
     telling = np.array([KINDS[source.kind].units[1] < np.inf for source in sources], dtype=bool)
     kept = _distinct(blocks, telling)
-    return kept[~_foretold(sources)[kept]]
+    columns = np.array([weighed and len(source.columns) == 1 for source in sources], dtype=bool)
+    return kept[(columns | ~foretold(sources))[kept]]
+
+
+def foretold(sources: Sequence[FeatureSource]) -> npt.NDArray[np.bool_]:
+    """Plain values of what is judged against its group or the rest of the record: their size says less."""
+    judged = {source.columns for source in sources if KINDS[source.kind].beside}
+    return np.array([KINDS[source.kind].plain and source.columns in judged for source in sources], dtype=bool)
 
 
 def take_kept(blocks: list[Floats32], kept: npt.NDArray[np.int64], more: int) -> Floats32:
@@ -69,10 +79,10 @@ def _distinct(blocks: Sequence[Floats32], telling: npt.NDArray[np.bool_]) -> npt
     return candidates[kept]
 
 
-def _foretold(sources: Sequence[FeatureSource]) -> npt.NDArray[np.bool_]:
-    """Plain values of columns that are judged against their group or the rest of the record: their size says less."""
-    judged = {source.columns for source in sources if KINDS[source.kind].beside}
-    return np.array([KINDS[source.kind].plain and source.columns in judged for source in sources], dtype=bool)
+def for_the_forest(sources: Sequence[FeatureSource]) -> npt.NDArray[np.bool_]:
+    """Which of the kept features a forest looks at; the others are evidence only."""
+    plain = np.array([source.kind not in EVIDENCE_GROUPS for source in sources], dtype=bool)
+    return plain & ~foretold(sources)
 
 
 def _vary(block: Floats32) -> npt.NDArray[np.bool_]:

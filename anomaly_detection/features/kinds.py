@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from anomaly_detection.features.amended import Amended
 from anomaly_detection.features.contexts import Contexts
 from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.courses import Courses
@@ -70,6 +71,7 @@ _EVIDENCE: dict[str, type[FeatureGroup]] = {
     "runs": Runs,
     "names": NameForms,
     "courses": Courses,
+    "amended": Amended,
 }
 _FORMER: dict[str, type[FeatureGroup]] = {"repeats": Repeats}
 KINDS = {**_PLAIN, **_EVIDENCE, **_FORMER}
@@ -81,7 +83,7 @@ PLAIN_GROUPS = tuple(_PLAIN)
 EVIDENCE_GROUPS = tuple(_EVIDENCE)
 """Features that only evidence is made of, see `Evidence`."""
 
-LATER_GROUPS = ("zeros", "values", "restated", "neighbours", "runs", "names", "courses")
+LATER_GROUPS = ("zeros", "values", "restated", "neighbours", "runs", "names", "courses", "amended")
 """Groups of evidence that the first files with evidence do not have."""
 
 FORMER_GROUPS = tuple(_FORMER)

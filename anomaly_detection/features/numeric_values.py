@@ -168,7 +168,9 @@ class Durations(NumericValues):
 
 
 class Ratios(NumericValues):
-    """One amount for each unit of another, as `NumericValues`."""
+    """One amount for each unit of another, as `NumericValues`; evidence of quotients is that of `Contexts`."""
+
+    weighed: ClassVar[bool] = False
 
 
 def _median(values: Floats) -> float:

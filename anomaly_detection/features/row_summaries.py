@@ -18,7 +18,8 @@ from anomaly_detection.features.evidence import Evidence
 from anomaly_detection.features.excuses import Excuses
 from anomaly_detection.features.fitted import require_fitted
 from anomaly_detection.features.group import FeatureSource
-from anomaly_detection.features.kinds import EVIDENCE_GROUPS, weigh_evidence
+from anomaly_detection.features.kept_features import for_the_forest
+from anomaly_detection.features.kinds import weigh_evidence
 from anomaly_detection.features.lessons import Lessons
 from anomaly_detection.features.memory import Memory, standing_out
 from anomaly_detection.features.surprise import DeviationSummary
@@ -245,7 +246,5 @@ class RowSummaries:
 
 
 _forest_features: Kept[RowSummaries, npt.NDArray[np.int64]] = Kept(
-    lambda features: np.flatnonzero(
-        [source.kind not in EVIDENCE_GROUPS for source in features.feature_sources_[: len(features.kept_)]]
-    )
+    lambda features: np.flatnonzero(for_the_forest(features.feature_sources_[: len(features.kept_)]))
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from anomaly_detection.features.amended import Amended
 from anomaly_detection.features.coincidences import Chance
 from anomaly_detection.features.commonness import CommonCells, Commonness
 from anomaly_detection.features.compiled.course import LEAST_TAIL
@@ -79,6 +80,21 @@ def _copies_fault(copies: Copies) -> str | None:
     # Each record has both keys.
     if not len(copies.content_) <= len(copies.whole_) <= int(copies.counts_.sum()) <= copies.chance_.rows:
         return f"expected keys of {copies.chance_.rows} records at most"
+    return None
+
+
+def _amended_fault(amended: Amended) -> str | None:
+    columns = set(amended.feature_names_in_)
+    if not set(amended.amended_) <= set(amended.numbers) <= columns:
+        return "expected numbers among the columns"
+    if not set(amended.names_) <= set(amended.names) <= columns - set(amended.numbers):
+        return "expected names among the other columns"
+    if len(amended.amended_) < 2 or not len(amended.alike_) or not len(amended.keys_):
+        return "expected two numbers and a record"
+    if not _ascending(amended.alike_) or not _ascending(amended.keys_):
+        return "expected keys in ascending order"
+    if not len(amended.alike_) <= amended.remembered_ <= amended.chance_.rows:
+        return f"expected keys of {amended.chance_.rows} records at most"
     return None
 
 
@@ -494,6 +510,21 @@ EVIDENCE_BRANCHES: dict[str, Record] = {
         Courses,
         {"numbers": LISTED, "dates": LISTED, "categories": LISTED, **SEEN, "followed_": List(_FOLLOWED)},
         _courses_fault,
+    ),
+    "amended": Record(
+        Amended,
+        {
+            "numbers": LISTED,
+            **SEEN,
+            "names": LISTED,
+            "amended_": LISTED,
+            "names_": LISTED,
+            "chance_": _CHANCE,
+            "remembered_": Whole(1),
+            "alike_": Array("uint64"),
+            "keys_": Array("uint64"),
+        },
+        _amended_fault,
     ),
 }
 

@@ -18,7 +18,8 @@ from anomaly_detection.features.derived import (
 )
 from anomaly_detection.features.evidence import NAME
 from anomaly_detection.features.group import FeatureSource
-from anomaly_detection.features.kinds import EVIDENCE_GROUPS, KINDS
+from anomaly_detection.features.kept_features import for_the_forest
+from anomaly_detection.features.kinds import KINDS
 from anomaly_detection.features.memory import Memory
 from anomaly_detection.features.pair_rarity import PairRarity
 from anomaly_detection.features.relations import Relations
@@ -199,7 +200,7 @@ def _fault(features: TrainedFeatures) -> str | None:
     kept, n = features.kept_, len(features.kept_)
     if not n or np.any(kept[1:] <= kept[:-1]) or kept[-1] >= len(sources):
         return f"'kept_' must choose among {len(sources)} features, in their order"
-    plain = sum(sources[i].kind not in EVIDENCE_GROUPS for i in kept)
+    plain = int(for_the_forest([sources[i] for i in kept]).sum())
     if features.tails_.n_features_in_ != plain:
         return f"'tails_' must look at {plain} features"
     if (features.evidence_ is None) == features.weighs_evidence:
