@@ -164,21 +164,22 @@ class Copies(FeatureGroup):
 
     def _before(self, X: Table, content: Keys) -> dict[int, list[str]]:
         """By position, what those are called that said the same before these records came."""
+        # Once for the evidence and for the reasons of the same records.
+        made: dict[int, list[str]] = X.made((self, "before"), lambda: self._find_before(X, content))
+        return made
+
+    def _find_before(self, X: Table, content: Keys) -> dict[int, list[str]]:
         recent = self.recent
         places = recent.alike(content) if recent else []
         if recent is None or not places:
             return {}
-        whole = self.keys(X)
         nameless = np.logical_and.reduce([X.isna(name) for name in self.names_])
-        found: dict[int, list[str]] = {}
-        for at in places:
-            if nameless[at]:
-                continue
+        together: dict[int, set[int]] = {}
+        for said, whole in zip(content[places].tolist(), self.keys(X)[places].tolist(), strict=True):
             # Those that come together are compared with each other.
-            together = whole[content == content[at]].tolist()
-            if others := recent.others(int(content[at]), together):
-                found[at] = others
-        return found
+            together.setdefault(said, set()).add(whole)
+        others = {said: recent.others(said, names) for said, names in together.items()}
+        return {at: others[int(content[at])] for at in places if not nameless[at] and others[int(content[at])]}
 
     def keys(self, X: Any) -> Keys:
         """A key of each record, by all that it says and its names, shape (n,)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 
 import numpy as np
 import numpy.typing as npt
@@ -62,14 +62,14 @@ class RecentRecords:
         known = self._labels
         return [at for at, key in enumerate(content.tolist()) if key in known]
 
-    def others(self, content: int, names: Sequence[int]) -> list[str]:
+    def others(self, content: int, names: Collection[int]) -> list[str]:
         """What those are called that say the same under other names, the oldest first.
 
         Parameters
         ----------
         content : int
             The key of what is said.
-        names : sequence of int
+        names : collection of int
             Keys, with their names, of the records that are asked about: none of them is another.
         """
         with self._lock:
