@@ -67,7 +67,7 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of all processes."""
     own = tmp_path_factory.getbasetemp()
     SHARED.append(own.parent if WORKER else own)
@@ -75,12 +75,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled(shared: Path) -> None:
+def compiled(shared_folder: Path) -> None:
     """Compile the kernels once, not once a process: each takes parts that none is at, and finds others on disk."""
     left = list(PARTS) if WORKER else []
     for how in (fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_EX):
         for part in tuple(left):
-            with (shared / f"{part.__name__}.lock").open("w") as held:
+            with (shared_folder / f"{part.__name__}.lock").open("w") as held:
                 try:
                     fcntl.flock(held, how)
                 except BlockingIOError:

@@ -478,7 +478,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         options = dict(zip(given[::2], given[1::2], strict=True))
         model = Path(options["--model"]) if "--model" in options else None
         with (
-            resting(folder, model=model, learn_from=int(options.get("--learn-from", 1000))) as made,
+            resting(folder, model=model, learn_from=int(options.get("--learn-from", 1000)), port=0) as made,
             served(made) as url,
         ):
             yield int(url.rpartition(":")[2]), psutil.Process()

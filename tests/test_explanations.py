@@ -221,7 +221,7 @@ def test_every_group_of_features_has_its_words_and_directions() -> None:
     seldom = ("levels", "relations", "signs", "decimals", "forms", "spelling", "restated", "zeros", "values", "names")
     rare = dict.fromkeys(("cat", "pairs", "calendar", *seldom), "rare")
     told = {"missing": "missing", "given": "missing", "patterns": "missing"}
-    told |= dict.fromkeys(("repeats", "copies", "readings", "runs"), "repeated")
+    told |= dict.fromkeys(("repeats", "copies", "amended", "readings", "runs"), "repeated")
     assert directions == {**dict.fromkeys(directions, "high"), **rare, **told}
     assert [Dates.direction(day, (2, 4)) for day in (1, 3, 5)] == ["early", "usual", "late"]
     assert {kind for kind, group in KINDS.items() if group.ordered} == {

@@ -9,7 +9,7 @@ import pytest
 
 from mlx_iforest import MLXIsolationForest, backends
 from mlx_iforest.backends import calibration as module
-from mlx_iforest.backends import crossover
+from mlx_iforest.backends import crossover, get_backend
 from mlx_iforest.backends.base import DeviceError
 from mlx_iforest.backends.calibration import LEAST, PATIENCE, Calibration, gpu_pays_from, measure
 from mlx_iforest.backends.crossover import TABLE, Cost, Work
@@ -133,12 +133,12 @@ def test_a_gpu_that_fails_leaves_the_table():
 
 def test_the_file_is_named_after_machine_and_versions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(module, "users_cache", lambda name: tmp_path / name)
-    here = module._file_here()
-    assert here == module._file_here()
+    here = module.file_here()
+    assert here == module.file_here()
     monkeypatch.setattr(module, "version", lambda package: "another")
-    assert module._file_here() != here
+    assert module.file_here() != here
     monkeypatch.setattr(module, "users_cache", lambda name: None)
-    assert module._file_here() is None
+    assert module.file_here() is None
 
 
 def test_without_a_gpu_nothing_is_measured_or_looked_for(monkeypatch: pytest.MonkeyPatch):
@@ -171,8 +171,9 @@ def test_no_result_depends_on_what_was_measured(monkeypatch: pytest.MonkeyPatch)
     for call in (1e-9, 10.0):
         of_kind = {"cpu": Cost(1e-3, 0.0, 0.0, 0.0), place: Cost(call, 0.0, 0.0, 0.0)}
         costs = {"scoring": of_kind, "growing": of_kind}
-        monkeypatch.setattr(module, "calibration", Calibration(lambda costs=costs: costs, lambda: None))
-        module.calibration.now()
+        machine = Calibration(lambda costs=costs: costs, lambda: None)
+        machine.now()
+        monkeypatch.setattr(backends, "_machine", lambda machine=machine: machine)
         model = MLXIsolationForest(20, random_state=0).fit(X)
         names.append((model.performance_.grown_by.name, model.measure_scoring(X).scored_by.name))
         scores.append(model.score_samples(X))
@@ -184,10 +185,10 @@ def test_what_is_shown():
     place = crossover.gpu_place()
     cpu = Cost(1e-3, 0.0, 0.0, 1e-9)
     for gpu, told in ((Cost(1e-6, 0, 0, 0), "scoring 1 rows"), (Cost(1e9, 0, 0, 0), "scoring no number of rows")):
-        shown = gpu_pays_from({"scoring": {"cpu": cpu, place: gpu}, "growing": {}})
+        shown = gpu_pays_from({"scoring": {"cpu": cpu, place: gpu}, "growing": {}}, get_backend("numba"))
         assert shown.startswith(told)
         assert shown.endswith("(measured)")
-    assert gpu_pays_from(TABLE).endswith("(a guess)")
+    assert gpu_pays_from(TABLE, get_backend("numba")).endswith("(a guess)")
 
 
 def test_plans_of_the_measurement_gather_and_do_not():

@@ -32,7 +32,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def cold(number: int, **fields: Any) -> dict[str, Any]:
     """A record that is a false alarm whenever a supplier measures like this."""
     (usual,) = simulated(1, 77, number)
-    return {**usual, "humidity": 88.0 + number / 100, "transaction_id": f"COLD-{number}", **fields}
+    return {**usual, "humidity": 88.0 + number / 100, "transaction_id": f"TX-8-{number:06d}", **fields}
 
 
 def raised(client: TestClient, *records: dict[str, Any]) -> list[int]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mlx_iforest.backends.base import Backend, BackendChoice, BackendUnavailableError
 
 if TYPE_CHECKING:
+    from mlx_iforest.backends.calibration import Calibration
     from mlx_iforest.backends.crossover import Work
 
 __all__ = [
@@ -90,13 +91,20 @@ def backend_for(
     what a GPU would take longer for. Both give the same bits.
     """
     if chosen.name == "mlx" and asked == "auto" and not isinstance(_load("numba"), str):
-        from mlx_iforest.backends.calibration import calibration
         from mlx_iforest.backends.crossover import cpu_is_faster
 
         asked_for = work()
-        on_cpu, why = cpu_is_faster(asked_for, n_threads, calibration.costs(asked_for, n_threads))
+        on_cpu, why = cpu_is_faster(asked_for, n_threads, _machine().costs(asked_for, n_threads))
         chosen = BackendChoice("numba" if on_cpu else "mlx", why)
     return working_backend(chosen.name, asked), chosen
+
+
+@cache
+def _machine() -> Calibration:
+    """What work costs on this machine; for where there is a GPU."""
+    from mlx_iforest.backends.calibration import Calibration, file_here, measure_here
+
+    return Calibration(lambda: measure_here(get_backend("numba"), get_backend("mlx")), file_here)
 
 
 def available_backends() -> dict[str, str | None]:
@@ -177,9 +185,9 @@ def describe_system() -> dict[str, Any]:
     choice = choose_backend("auto")
     gpu_from = None
     if choice.name == "mlx" and missing["numba"] is None:
-        from mlx_iforest.backends.calibration import calibration, gpu_pays_from
+        from mlx_iforest.backends.calibration import gpu_pays_from
 
-        gpu_from = gpu_pays_from(calibration.now())
+        gpu_from = gpu_pays_from(_machine().now(), get_backend("numba"))
     return {
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",

@@ -25,14 +25,14 @@ import numpy as np
 
 from mlx_iforest.backends.base import Backend, DeviceError
 from mlx_iforest.backends.crossover import TABLE, Cost, Costs, Kind, Place, Work, cpu_is_faster, gpu_place
-from mlx_iforest.compiled_code import SOURCES, users_cache
+from mlx_iforest.compiled_code import SOURCES, CompiledCode, users_cache
 from mlx_iforest.cores import cores
 from mlx_iforest.files import replacing
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
 from mlx_iforest.threads import run
 
-__all__ = ["Calibration", "calibration", "gpu_pays_from", "measure"]
+__all__ = ["Calibration", "file_here", "gpu_pays_from", "measure", "measure_here"]
 
 PATIENCE = 2.0
 """Seconds of work, as the table expects them, after which it is worth measuring: that takes about one, and kernels that
@@ -156,13 +156,9 @@ def _growing_on_gpu(time_of: Callable[[Any, GrowthPlan], float], value: float) -
     return Cost(cost.call, max(beyond / Work.growing(gathered).moved_rows, LEAST), cost.value, cost.step)
 
 
-def gpu_pays_from(costs: Costs) -> str:
+def gpu_pays_from(costs: Costs, cpu: Backend) -> str:
     """From how many rows on the GPU is expected to score a usual forest faster than all cores, for people."""
-    from mlx_iforest.backends import get_backend
-
-    forest = get_backend("numba").grow(
-        _rows(TREE_ROWS, COLUMNS), _plan(TREES, TREE_ROWS, TREE_ROWS, COLUMNS), n_threads=1
-    )
+    forest = cpu.grow(_rows(TREE_ROWS, COLUMNS), _plan(TREES, TREE_ROWS, TREE_ROWS, COLUMNS), n_threads=1)
     what = f"{COLUMNS} columns by {TREES} trees of {TREE_ROWS} samples ({'a guess' if costs is TABLE else 'measured'})"
     sizes = [1 << k for k in range(31)]
     slower = [n for n in sizes if cpu_is_faster(Work.scoring(forest, n), cores(), costs)[0]]
@@ -247,20 +243,19 @@ def _read(file: Path) -> Costs | None:
         return None
 
 
-def _measure_here() -> Costs:
-    from mlx_iforest.backends import get_backend
-    from mlx_iforest.compiled_code import CompiledCode
-
+def measure_here(cpu: Backend, gpu: Backend) -> Costs:
+    """`measure` on this machine, with all cores."""
     waits = CompiledCode.at_once
     # What is used after a while would be compiled only then, and measured would be what stands in for it.
     CompiledCode.at_once = True
     try:
-        return measure(get_backend("numba"), get_backend("mlx"), cores(), gpu_place())
+        return measure(cpu, gpu, cores(), gpu_place())
     finally:
         CompiledCode.at_once = waits
 
 
-def _file_here() -> Path | None:
+def file_here() -> Path | None:
+    """Where the costs of this machine and these versions are kept; None if nowhere."""
     folder = users_cache("mlx_iforest_calibration")
     if folder is None or SOURCES is None:
         return None
@@ -270,6 +265,3 @@ def _file_here() -> Path | None:
         mlx = "?"
     made_of = (SOURCES, mlx, platform.node(), platform.machine(), cores())
     return folder / f"{hashlib.sha256(repr(made_of).encode()).hexdigest()[:32]}.json"
-
-
-calibration = Calibration(_measure_here, _file_here)

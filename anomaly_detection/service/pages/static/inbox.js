@@ -69,8 +69,10 @@
     const { left = 0, to, pressed = [] } = JSON.parse(sessionStorage.getItem(LEFT) || "{}");
     sessionStorage.removeItem(LEFT);
     // Nobody knows on what they would fall on another page than the one that was meant, such as that of the login.
-    pressedMeanwhile = Date.now() - left < LONGEST && (!to || to === location.href) ? pressed : [];
-    pressAwaited();
+    const meant = Date.now() - left < LONGEST && (!to || to === location.href);
+    // A key may have been pressed here already, and its answer be awaited.
+    if (meant) pressedMeanwhile.unshift(...pressed);
+    if (!awaited) pressAwaited();
   }
   const of = (key) => all("[data-key]").find((one) => one.dataset.key === key);
   const isForCase = (event) => event.target === document.body || event.target.matches("a.open");
