@@ -201,7 +201,7 @@ def batches(port: int, bodies: Sequence[bytes], media: dict[str, str], clients: 
 
 def cpu_of(process: psutil.Process) -> float:
     """Seconds of processor time of the service, and of what it started."""
-    return sum(sum(each.cpu_times()[:2]) for each in (process, *process.children(recursive=True)))
+    return sum(sum(each.cpu_times()[:4]) for each in (process, *process.children(recursive=True)))
 
 
 def measured(port: int, process: psutil.Process, count: int, batch: int, seed: int) -> dict[str, list[float]]:
