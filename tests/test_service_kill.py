@@ -27,12 +27,12 @@ def load(url: str, records: list[dict[str, Any]], answered: dict[str, dict[str, 
     try:
         for place in range(0, len(records), 5):
             for record in records[place : place + 4]:
-                answer = session.post(f"{url}/detect", json={"data": record}, timeout=10)
+                answer = session.post(f"{url}/detect", json={"data": record}, timeout=30)
                 answered[record["transaction_id"]] = answer.json()
                 begun.set()
             last = records[place + 4]
             headers = {"Idempotency-Key": last["transaction_id"]}
-            answer = session.post(f"{url}/v1/streams/default/records", json=[last], headers=headers, timeout=10)
+            answer = session.post(f"{url}/v1/streams/default/records", json=[last], headers=headers, timeout=30)
             answered[last["transaction_id"]] = {"record_id": answer.json()["first_record_id"]}
     except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
         # The second, where the kill came between the head of an answer and its body.
@@ -113,7 +113,7 @@ def test_a_service_that_is_told_to_end_answers_what_it_took(tmp_path: Path) -> N
         threads = clients(url, answered, 9, 0)
         time.sleep(0.3)
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(30) == 0
         for thread in threads:
             thread.join()
     check(tmp_path, answered, 0)

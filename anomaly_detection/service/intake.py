@@ -121,8 +121,14 @@ class Intake:
             self._asked[loop] = rest
             loop.call_soon(self._take_asked, loop)
         works: list[tuple[_Asked, _Work]] = []
-        for stream_id, same in groupby(sorted(some, key=lambda each: each.stream_id), lambda each: each.stream_id):
-            works += self._judged_each(stream_id, list(same))
+        try:
+            for stream_id, same in groupby(sorted(some, key=lambda each: each.stream_id), lambda each: each.stream_id):
+                works += self._judged_each(stream_id, list(same))
+        except Exception as error:
+            # Whoever asked is told, and does not wait for ever.
+            for each in some:
+                _tell(each.taken, error)
+            return
         kept = self._writer.submit_all(self._keep_all, [work for _, work in works])
         told = partial(_tell_all, [asked.taken for asked, _ in works], kept)
         if kept:
@@ -235,8 +241,8 @@ def _tell_all(asked: Sequence[asyncio.Future[Taken]], kept: Sequence[Future[Take
 
 
 def _tell(asked: asyncio.Future[Taken], told: Taken | BaseException) -> None:
-    if asked.cancelled():
-        # Its client went away.
+    if asked.done():
+        # Its client went away, or it was told already.
         return
     if isinstance(told, BaseException):
         asked.set_exception(told)
