@@ -240,6 +240,8 @@ def test_series_are_carried_on_where_recent_records_are_kept() -> None:
     tables = [preprocessor.prepare(later[row : row + 1])[0].only(columns) for row in range(len(later))]
     expected = courses.features_of(preprocessor.prepare(later)[0].only(columns))
     courses.keep_recent()
+    # What is older than the training's end takes nothing of it away.
+    courses.remember(preprocessor.prepare(learned[:9])[0].only(columns), str)
     one_by_one = []
     for table in tables:
         one_by_one.append(courses.features_of(table))

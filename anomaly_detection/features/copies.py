@@ -44,10 +44,10 @@ class Copies(FeatureGroup):
 
     A copy may be of a training record (the last 100,000 are remembered), of one that comes with it, or of one that was
     judged before, where these are kept (`recent`). A record that comes again, alike in its names too or without any, is
-    itself. How often records agree by chance is learned
-    from the training records and grows with how many a record is compared with: so the more come together, the less two
-    that agree prove. Where some training records have twins, records of common cells have them oftener (`Commonness`);
-    else one has no more than all (`Chance`). A record without any value is a copy of none.
+    itself. How often records agree by chance is learned from the training records and grows with how many a record is
+    compared with: so the more come together, the less two that agree prove. Where some training records have twins,
+    records of common cells have them oftener (`Commonness`); else one has no more than all (`Chance`). A record without
+    any value is a copy of none.
 
     Parameters
     ----------
@@ -145,11 +145,12 @@ class Copies(FeatureGroup):
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The evidence in nats, shape (n, 1); 0 for a record without a twin."""
-        content, recent = self.content(X), self.recent
-        if len(X) == 1 and not self._places(X)[0][0] and not (recent and recent.alike(content)):
+        content = self.content(X)
+        if len(X) == 1 and not self._places(X)[0][0] and not self._before(X, content):
             return np.zeros((1, 1), dtype=np.float32)
         others, again = self._others(X, content)
-        return self._evidence(X, others, _remembered(self) + len(X) - again - 1 + (len(recent) if recent else 0))
+        known = _remembered(self) + (0 if self.recent is None else len(self.recent))
+        return self._evidence(X, others, known + len(X) - again - 1)
 
     def keep_recent(self) -> None:
         """See `FeatureGroup`; what comes again changes nothing."""
@@ -170,8 +171,7 @@ class Copies(FeatureGroup):
 
     def _find_before(self, X: Table, content: Keys) -> dict[int, list[str]]:
         recent = self.recent
-        places = recent.alike(content) if recent else []
-        if recent is None or not places:
+        if recent is None or not (places := recent.alike(content)):
             return {}
         nameless = np.logical_and.reduce([X.isna(name) for name in self.names_])
         together: dict[int, set[int]] = {}

@@ -26,7 +26,6 @@ Codes = npt.NDArray[np.int64]
 _FEWEST_A_SERIES = 200
 _REGULAR = 0.8
 _GAP = NAMES.index("gap")
-_LAST = 4  # of a course's counts: the time of the last reading
 
 
 @dataclass(frozen=True)
@@ -57,45 +56,50 @@ class Followed:
     tails: Floats
     counts: Floats
 
-    def judged(self, X: Table, carried: Mapping[int, Course] | None = None) -> Judged:
-        """What is said of each record by those before it of its series, and by the training records if all are older.
+    def judged(self, X: Table, carried: Mapping[int, Course]) -> Judged:
+        """What is said of each record by those before it of its series, and by what is known if all that is older.
 
-        Where series were `carried` on, by all that was told of; then how long it was until the first record counts too.
-        Else that says nothing of the series.
+        That are series as they were `carried` on, of each code, or as the training records left them: then how long it
+        was until the first record says nothing.
         """
         n = len(X)
         nats, told = np.zeros((n, len(NAMES))), np.full((n, len(NAMES), 2), np.nan)
         times, values = days_of(X[self.time]), bounded(X[self.column])
         for code, rows in _series(X, self.by, self.levels, times):
-            course = self._course(code, float(times[rows[0]]), carried or {})
+            known = self._known(code, carried)
+            course = known if times[rows[0]] > _last(known) else Course(self.between)
             found = course.follow(times[rows], values[rows])
-            if not carried or code not in carried:
+            if code not in carried:
                 found.nats[0, _GAP] = 0.0
             nats[rows], told[rows] = found.nats, found.told
         return Judged(nats, told, self.between)
 
     def carry_on(self, X: Table, carried: dict[int, Course]) -> None:
-        """Follow the series of the training records through records that come later."""
+        """Follow the series of the training records through records that come later; others change nothing."""
         times, values = days_of(X[self.time]), bounded(X[self.column])
         for code, rows in _series(X, self.by, self.levels, times):
-            course = carried.get(code) or self._course(code, float(times[rows[-1]]), {})
-            later = rows[times[rows] > course.counts[_LAST]]
-            if not 0 <= code < len(self.counts) or not len(later):
-                continue
-            # A copy: another thread may be following it.
-            course = course.copy()
-            course.follow(times[later], values[later])
-            carried[code] = course
+            course = self._known(code, carried)
+            later = rows[times[rows] > _last(course)]
+            if 0 <= code < len(self.counts) and len(later):
+                course.follow(times[later], values[later])
+                carried[code] = course
 
-    def _course(self, code: int, first: float, carried: Mapping[int, Course]) -> Course:
-        """Of a series, from what is known on or, if that reaches beyond its first reading, from nothing."""
+    def _known(self, code: int, carried: Mapping[int, Course]) -> Course:
+        """A series as it was carried on, or as the training records left it, of which there may be none.
+
+        A copy, to be followed further: another thread may do so too.
+        """
+        if code in carried:
+            return carried[code].copy()
         made = Course(self.between)
-        known = carried.get(code)
-        if known is not None:
-            return known.copy() if first > known.counts[_LAST] else made
-        if 0 <= code < len(self.counts) and self.counts[code, 0] > 0 and first > self.counts[code, _LAST]:
+        if 0 <= code < len(self.counts) and self.counts[code, 0] > 0:
             made.cells, made.tails, made.counts = (each[code].copy() for each in (self.cells, self.tails, self.counts))
         return made
+
+
+def _last(course: Course) -> float:
+    """The time of a series' last reading, in days."""
+    return float(course.counts[4]) if course.counts[0] > 0 else -np.inf
 
 
 def _series(X: Table, by: str | None, levels: Levels | None, times: Floats) -> Iterator[tuple[int, Codes]]:
@@ -164,7 +168,7 @@ class Courses(FeatureGroup):
 
     def _judged(self, X: Table, place: int) -> Judged:
         # Reasons are told of the same records.
-        carried = None if self.carried is None else self.carried[place]
+        carried = self.carried[place] if self.carried else {}
         made: Judged = X.made((self, place), lambda: self.followed_[place].judged(X, carried))
         return made
 

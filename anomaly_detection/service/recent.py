@@ -23,7 +23,7 @@ class Recent:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._read_to = 0
+        self._read_to: int | None = None
         self._own: set[int] = set()
 
     def met(self, ids: Sequence[int]) -> None:
@@ -36,14 +36,13 @@ class Recent:
 
         Without those that were `met`.
         """
-        made = select(models.c.created).where(models.c.id == model_id).scalar_subquery()
-        last = (
-            select(records.c.id)
-            .where(records.c.stream_id == stream_id, records.c.id > self._read_to, records.c.received > made)
-            .order_by(records.c.id.desc())
-            .limit(_MOST)
-        )
-        ids = list(connection.execute(last).scalars())[::-1]
+        if self._read_to is None:
+            made = select(models.c.created).where(models.c.id == model_id).scalar_subquery()
+            before = select(records.c.id).where(records.c.stream_id == stream_id, records.c.received <= made)
+            # Once: of a stream that has got nothing since, it would go through all records each time.
+            self._read_to = connection.execute(before.order_by(records.c.id.desc()).limit(1)).scalar() or 0
+        last = select(records.c.id).where(records.c.stream_id == stream_id, records.c.id > self._read_to)
+        ids = list(connection.execute(last.order_by(records.c.id.desc()).limit(_MOST)).scalars())[::-1]
         if not ids:
             return []
         with self._lock:
