@@ -275,6 +275,13 @@ def test_no_deviation_without_explaining_groups() -> None:
     assert GroupDeviation(["y"], ["g"]).fit(frame).transform(frame).shape == (300, 0)
 
 
+def test_a_group_without_values_is_as_all_are_where_others_determine_theirs() -> None:
+    group = np.arange(300) % 6
+    frame = pd.DataFrame({"g": [f"g{place}" for place in group], "y": np.where(group == 5, np.nan, group * 10.0)})
+    (deviation,) = GroupDeviation(["y"], ["g"]).fit(frame).deviations_
+    assert np.isfinite(deviation.usual.centre).all()
+
+
 # --- expectations ---
 
 
