@@ -57,6 +57,15 @@ def test_the_plain_way_says_what_compiled_code_does() -> None:
     np.testing.assert_allclose(plain.told, compiled.told, rtol=1e-12)
 
 
+def test_readings_at_another_pace_are_no_steps_and_do_not_stand_still() -> None:
+    times, values = hourly(30)
+    course = Course.of(times)
+    course.follow(times, values)
+    close = times[-1] + np.arange(1, 121) / (24.0 * 12.0)
+    found = course.follow(close, np.repeat(values[-10:], 12))
+    assert not found.nats[:, [NAMES.index("step"), NAMES.index("stuck")]].any()
+
+
 @pytest.mark.parametrize("per_hour", [1, 12])
 def test_what_is_told_is_true_to_a_pivot(per_hour: int) -> None:
     random = np.random.default_rng(per_hour)
