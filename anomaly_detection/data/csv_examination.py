@@ -11,7 +11,7 @@ from itertools import islice, repeat
 
 from anomaly_detection.data.csv_dialect import Dialect
 from anomaly_detection.data.headers import is_again, is_blank, shape
-from anomaly_detection.data.total_lines import said_of_totals, totals_below
+from anomaly_detection.data.total_lines import said_of_last, said_of_totals, totals_below
 from anomaly_detection.errors import DataError
 
 __all__ = ["Examination"]
@@ -81,6 +81,8 @@ class Examination:
     """The last records, as many as may be totals."""
     totals: list[str] = field(default_factory=list)
     """What the last lines are called that sum the records up, and are left out."""
+    doubts: list[str] = field(default_factory=list)
+    """What is to be said of a last line that may be a total."""
 
     def run(self, lines: Iterable[str]) -> None:
         """Go through the lines that come after `dialect.start`.
@@ -174,7 +176,7 @@ class Examination:
             said.append(
                 f"{has} fewer fields than the header, the first is line {self._first_short}; what they lack is missing."
             )
-        return said
+        return said + self.doubts
 
     def _is_settled(self) -> bool:
         """Whether a line of as many fields as the header, with nothing odd about it, tells nothing more."""
@@ -265,6 +267,7 @@ class Examination:
             for place, blanks in enumerate(self._blanks)
         ]
         self.totals = totals_below(rows, filled)
+        self.doubts = [] if self.totals else said_of_last(rows, filled, "line")
         self.records -= len(self.totals)
         for row in self._last[len(self._last) - len(self.totals) :]:
             self.short -= len(row) < self._named
