@@ -188,6 +188,9 @@ def test_what_has_no_regular_time_is_not_followed() -> None:
     frame = frame_of(times, values, "S")
     fitted = Courses(["temperature"], ["at"], []).fit(frame[["at", "temperature"]])
     assert [one.column for one in fitted.followed_] == ["temperature"]
+    named = frame.assign(**{"per hour": values, "local hour": values})[["at", "per hour", "local hour"]]
+    followed = Courses(["per hour", "local hour"], ["at"], []).fit(named).followed_
+    assert [one.column for one in followed] == ["per hour"]
     by_day = frame.assign(at=frame["at"].dt.floor("D"))[["at", "temperature"]]
     assert not Courses(["temperature"], ["at"], []).fit(by_day).followed_
     assert not Courses(["temperature"], [], []).fit(frame[["temperature"]]).followed_

@@ -39,6 +39,7 @@ __all__ = [
     "series",
     "short",
     "tells_place",
+    "tells_time",
     "times",
     "times_seen",
     "usually",
@@ -61,9 +62,8 @@ _JOINED = (
     (N_("by %(what)s"), frozenset({"mode", "method"})),
 )
 # Numbers that count from somewhere: twice the day of the month, or half the latitude, says nothing.
-_PLACES = {"year", "quarter", "month", "week", "weekday", "dow", "day", "hour", "minute"} | {
-    *("lat", "latitude", "long", "longitude", "lon", "lng")
-}
+_TIMES = {"year", "quarter", "month", "week", "weekday", "dow", "day", "hour", "minute"}
+_PLACES = {"lat", "latitude", "long", "longitude", "lon", "lng"}
 
 
 def number(value: float) -> str:
@@ -263,7 +263,12 @@ def days(count: float) -> str:
 
 def tells_place(column: str) -> bool:
     """Whether a number says when or where and not how much, by its column's name."""
-    return bool(_PLACES & name_tokens(column))
+    return bool(_PLACES & name_tokens(column)) or tells_time(column)
+
+
+def tells_time(column: str) -> bool:
+    """Whether a number is a part of a date, by its column's name; so many per day are none."""
+    return bool(_TIMES & (tokens := name_tokens(column))) and "per" not in tokens
 
 
 def compare(
