@@ -264,7 +264,7 @@ def _why_numbers(present: pd.Series[Any], unit: str | None, measures: Measures) 
     turned = [other for other in others if unit is not None and factor(other, unit) is not None]
     refused = [other for other in others if other not in turned]
     clock = unit is not None and factor("h", unit) is not None and bool(_where(is_clock, present).any())
-    why = say("numbers in %(unit)s", unit=unit) if unit is not None and (measures.units or clock) else _NUMBERS
+    why: str = say("numbers in %(unit)s", unit=unit) if unit is not None and (measures.units or clock) else _NUMBERS
     if turned:
         why = say("%(why)s, turned from %(units)s too", why=why, units=", ".join(turned))
     if refused:
@@ -288,7 +288,7 @@ def _dates_in_texts(name: str, texts: pd.Series[Any], present: pd.Series[Any], s
     if said.role is not Role.TIMESTAMP and not _mostly(~np.isnat(dates), present):
         return None
     details: dict[str, Any] = {"dates": forms, "texts": _patterns(present[np.isnat(dates) & ~far])}
-    why = _DATES
+    why: str = _DATES
     if forms:
         *others, last = map(in_words, forms)
         order = say("%(orders)s and %(last)s", orders=", ".join(others), last=last) if others else last
