@@ -13,6 +13,7 @@ from anomaly_detection.data.csv_dialect import Dialect
 from anomaly_detection.data.headers import is_again, is_blank, shape
 from anomaly_detection.data.total_lines import said_of_last, said_of_totals, totals_below
 from anomaly_detection.errors import DataError
+from anomaly_detection.texts.said import N_, say
 
 __all__ = ["Examination"]
 
@@ -22,6 +23,8 @@ _FEWEST_SUMMED = 5
 _WIDE = 5
 _TITLE_LENGTH = 60
 _TOGETHER = 1_000  # lines
+_REFUSED = 5
+"""Lines that are named beside the first one that does not fit."""
 
 
 @dataclass
@@ -79,6 +82,10 @@ class Examination:
     _suspects: list[tuple[int, list[list[str]]]] = field(default_factory=list)
     _last: tuple[list[str], ...] = ()
     """The last records, as many as may be totals."""
+    _refusal: DataError | None = None
+    """Of the first line that has too many fields, or one."""
+    _refused: list[int] = field(default_factory=list)
+    """The next such lines."""
     totals: list[str] = field(default_factory=list)
     """What the last lines are called that sum the records up, and are left out."""
     doubts: list[str] = field(default_factory=list)
@@ -137,7 +144,9 @@ class Examination:
                     for line in ahead.last:
                         third, second, last = second, last, line
         except csv.Error as error:
-            raise self._unclosed(number, error) from error
+            raise self._refusal or self._unclosed(number, error) from error
+        if self._refusal is not None:
+            raise self._refusals(self._refusal) if self._refused else self._refusal
         self.longest = max(self.longest, ahead.longest)
         self._last = (self._row(third), self._row(second), self._row(last))
         self._end()
@@ -203,7 +212,8 @@ class Examination:
         width, fields = len(self.header), len(row)
         self.records += 1
         if fields > width and any(row[width:]):
-            raise self._uneven(number, fields)
+            self._refuse(number, fields)
+            return
         self._longest, self._shortest = max(self._longest, fields), min(self._shortest, fields)
         if fields >= width:
             if self._surplus is None:
@@ -215,7 +225,7 @@ class Examination:
             if self._run:
                 self._end_run()
         elif fields == 1:
-            raise self._uneven(number, fields)
+            self._refuse(number, fields)
         else:
             self.short += 1
             self._first_short = self._first_short or number
@@ -237,14 +247,23 @@ class Examination:
         self._end_run()
         if not self.header:
             raise DataError(
-                f"{self.label} holds nothing below line {self.dialect.start}; expected a header and records."
+                say(
+                    "%(label)s holds nothing below line %(start)s; expected a header and records.",
+                    label=self.label,
+                    start=self.dialect.start,
+                )
             )
         if not self.records:
-            raise DataError(f"{self.label} has a header but no records; expected at least one.")
+            raise DataError(say("%(label)s has a header but no records; expected at least one.", label=self.label))
         if self._longest < self._named:
             raise DataError(
-                f"{self.label} is not a table: Expected {self._named} fields, as the header has, saw at most"
-                f" {self._longest}, in all lines; give the header as many names as there are columns."
+                say(
+                    "%(label)s is not a table: Expected %(named)s fields, as the header has, saw at most"
+                    " %(longest)s, in all lines; give the header as many names as there are columns.",
+                    label=self.label,
+                    named=self._named,
+                    longest=self._longest,
+                )
             )
         del self.header[max(self._longest, self._named) :]
         self.is_uniform = self.is_uniform and not self._surplus and self._shortest >= len(self.header)
@@ -252,8 +271,14 @@ class Examination:
         for number, pieces in self._suspects:
             if self._are_records(pieces):
                 raise DataError(
-                    f"{self.label} is not a table: in line {number} a quote opens that is closed {len(pieces) - 1}"
-                    ' lines further down, where other records begin; double the quote ("") if it is a part of the text.'
+                    say(
+                        "%(label)s is not a table: in line %(number)s a quote opens that is closed %(count)s"
+                        " lines further down, where other records begin;"
+                        ' double the quote ("") if it is a part of the text.',
+                        label=self.label,
+                        number=number,
+                        count=len(pieces) - 1,
+                    )
                 )
 
     def _leave_out_totals(self) -> None:
@@ -279,9 +304,16 @@ class Examination:
         run, self._run = self._run, []
         if len(run) > 1 and sum(fields for _, fields in run) - (len(run) - 1) == self._named:
             raise DataError(
-                f"{self.label} is not a table: Expected {self._named} fields in line {run[0][0]}, saw {run[0][1]},"
-                f" and the rest in line {run[-1][0]}; put text with a line end into quotes, or, if these are records"
-                " that lack their last fields, end them with the delimiters."
+                say(
+                    "%(label)s is not a table: Expected %(named)s fields in line %(number)s, saw %(saw)s, and"
+                    " the rest in line %(last)s; put text with a line end into quotes, or, if these are"
+                    " records that lack their last fields, end them with the delimiters.",
+                    label=self.label,
+                    named=self._named,
+                    number=run[0][0],
+                    saw=run[0][1],
+                    last=run[-1][0],
+                )
             )
 
     def _suspect(self, held: list[str], number: int) -> None:
@@ -307,24 +339,54 @@ class Examination:
 
     def _unclosed(self, number: int, error: csv.Error) -> DataError:
         within = "expected after" in str(error)
-        what = "a quote stands within quotes, or is not closed" if within else "a quote opens that is not closed"
+        what = (
+            say("a quote stands within quotes, or is not closed") if within else say("a quote opens that is not closed")
+        )
         return DataError(
-            f"{self.label} is not a table: in line {number} {what}; expected quotes around the whole of a text, and"
-            ' doubled ("") within it.'
+            say(
+                "%(label)s is not a table: in line %(number)s %(what)s; expected quotes around the whole of a"
+                ' text, and doubled ("") within it.',
+                label=self.label,
+                number=number,
+                what=what,
+            )
         )
 
     def _uneven(self, number: int, fields: int) -> DataError:
         width = len(self.header)
-        saw = "one" if fields == 1 else f"{fields}"
         if self.dialect.delimiter == "," and fields > width:
-            advice = "put text with commas and numbers with decimal commas into quotes, or separate by semicolons"
+            advice = say("put text with commas and numbers with decimal commas into quotes, or separate by semicolons")
         else:
-            advice = "put text with delimiters or line ends into quotes"
+            advice = say("put text with delimiters or line ends into quotes")
         if self.records == 1 and fields < width:
-            advice += "; leave out what stands above the table with --skip-rows"
+            advice = say("%(advice)s; leave out what stands above the table with --skip-rows", advice=advice)
         if self.records == 1 and self.dialect.usual == fields:
-            advice = f"the other lines have as many: give the header a name for every column, or {advice}"
-        return DataError(f"{self.label} is not a table: Expected {width} fields in line {number}, saw {saw}; {advice}.")
+            has_same = N_("the other lines have as many: give the header a name for every column, or %(advice)s")
+            advice = say(has_same, advice=advice)
+        told = N_("%(label)s is not a table: Expected %(width)s fields in line %(number)s, saw %(saw)s; %(advice)s.")
+        saw = say("one") if fields == 1 else fields
+        return DataError(say(told, label=self.label, width=width, number=number, saw=saw, advice=advice))
+
+    def _refuse(self, number: int, fields: int) -> None:
+        """Refuse a line, once the next ones are known that do not fit either."""
+        if self._refusal is None:
+            self._refusal = self._uneven(number, fields)
+            return
+        self._refused.append(number)
+        if len(self._refused) > _REFUSED:
+            raise self._refusals(self._refusal)
+
+    def _refusals(self, first: DataError) -> DataError:
+        *lines, last = map(str, self._refused[:_REFUSED])
+        if not lines:
+            told = say("Line %(last)s does not fit either.", last=last)
+        elif len(self._refused) > _REFUSED:
+            told = say(
+                "Lines %(lines)s, %(last)s and further ones do not fit either.", lines=", ".join(lines), last=last
+            )
+        else:
+            told = say("Lines %(lines)s and %(last)s do not fit either.", lines=", ".join(lines), last=last)
+        return DataError(say("%(first)s %(others)s", first=first.args[0], others=told))
 
 
 def _is_wrapped(cell: str) -> bool:

@@ -21,6 +21,7 @@ from anomaly_detection.data.layout import Layout
 from anomaly_detection.data.plain_csv import REFUSED, is_plain, plain_frames
 from anomaly_detection.data.sources import Source
 from anomaly_detection.errors import DataError
+from anomaly_detection.texts.said import say
 
 __all__ = ["CsvFile"]
 
@@ -70,10 +71,12 @@ class CsvFile:
         # Put together of others, a file may begin with several.
         self._skipped = len(head) - len(re.sub(rb"\A(?:\xef\xbb\xbf)+", b"", head))
         if head.startswith(_UTF32_MARK):
-            raise DataError(f"{source.label} is not a table: it is UTF-32 text; save it as UTF-8.")
+            raise DataError(say("%(label)s is not a table: it is UTF-32 text; save it as UTF-8.", label=source.label))
         if (wide := _wide(head)) is not None:
             if not self._decodes(wide):
-                raise DataError(f"{source.label} is not a table: it is no complete UTF-16 text; export it again.")
+                raise DataError(
+                    say("%(label)s is not a table: it is no complete UTF-16 text; export it again.", label=source.label)
+                )
             self._encoding = wide
         else:
             # Real exports carry a UTF-8 mark before Windows-1252 text.
@@ -154,7 +157,9 @@ class CsvFile:
         return frame.set_axis(self.header, axis=1)
 
     def _changed(self) -> DataError:
-        return DataError(f"{self._source.label} changed while it was read; read it again when it is complete.")
+        return DataError(
+            say("%(label)s changed while it was read; read it again when it is complete.", label=self._source.label)
+        )
 
     def _examined(self, dialect: Dialect) -> Examination:
         """Go through all lines, with other quotes where the usual ones do not fit."""
@@ -198,10 +203,13 @@ class CsvFile:
                 decode = _decoded(decode, block)
         label = self._source.label
         if blank:
-            raise DataError(f"{label} is empty; expected a header line and at least one record.")
+            raise DataError(say("%(label)s is empty; expected a header line and at least one record.", label=label))
         if head.startswith(_PACKED):
             raise DataError(
-                f"{label} is not a table: it is an archive or a workbook; name it .gz, .zip, .xlsx, .xls or .ods."
+                say(
+                    "%(label)s is not a table: it is an archive or a workbook; name it .gz, .zip, .xlsx, .xls or .ods.",
+                    label=label,
+                )
             )
         if head.lstrip()[:9].lower().startswith(_MARKUP):
             raise DataError(
@@ -209,7 +217,9 @@ class CsvFile:
                 " CSV or .xlsx."
             )
         if binary and _wide(head) is None:
-            raise DataError(f"{label} is not a table: it holds binary data; give a CSV or Parquet file.")
+            raise DataError(
+                say("%(label)s is not a table: it holds binary data; give a CSV or Parquet file.", label=label)
+            )
         return head, _decoded(decode, b"", final=True) is not None
 
     def _decodes(self, encoding: str) -> bool:

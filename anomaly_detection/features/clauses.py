@@ -17,7 +17,7 @@ from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.data.truth import is_true
 from anomaly_detection.features.derived import CalendarPart, Duration, NumberLevel
 from anomaly_detection.features.group import FeatureSource, Range, Row
-from anomaly_detection.features.said import N_, Figure, Said, say
+from anomaly_detection.texts.said import N_, Figure, Said, say
 
 __all__ = [
     "as_years",

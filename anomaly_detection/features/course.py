@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.compiled.course import CELLS, COUNTS, LOOKS, SCALED, TAILS, follow, following
-from anomaly_detection.features.said import N_, Figure, Said, say
+from anomaly_detection.texts.said import N_, Figure, Said, say
 
 __all__ = ["FALSE_ALARM_DAYS", "NAMES", "OF_DAYS", "OF_HOURS", "WAYS", "Course", "Judged", "alert_level", "sentence"]
 

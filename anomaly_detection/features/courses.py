@@ -16,8 +16,8 @@ from anomaly_detection.features.clauses import tells_time
 from anomaly_detection.features.course import NAMES, Course, Judged, sentence
 from anomaly_detection.features.dates import days_of
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
-from anomaly_detection.features.said import N_, Said, say
 from anomaly_detection.features.sequence import find_series
+from anomaly_detection.texts.said import N_, Said, say
 
 __all__ = ["Courses", "Followed"]
 

@@ -21,8 +21,8 @@ from anomaly_detection.features.numeric_group import ComparingGroup
 from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale
 from anomaly_detection.features.ordered import CodedColumns, Grouped, Ordered
 from anomaly_detection.features.pairing import most_related
-from anomaly_detection.features.said import say
 from anomaly_detection.progress import steps
+from anomaly_detection.texts.said import say
 
 __all__ = ["GroupDeviation"]
 

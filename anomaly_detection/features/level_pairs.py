@@ -14,7 +14,7 @@ from anomaly_detection.data.levels import Combinations, CombinedLevels
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import in_records, named_value, number, short
 from anomaly_detection.features.group import FeatureGroup, FeatureSource
-from anomaly_detection.features.said import N_, Said, say
+from anomaly_detection.texts.said import N_, Said, say
 
 __all__ = ["LevelPairs", "PairCounts", "described", "in_so_many", "margins", "shown"]
 

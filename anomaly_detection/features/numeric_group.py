@@ -29,7 +29,7 @@ from anomaly_detection.features.clauses import (
 )
 from anomaly_detection.features.derived import Duration
 from anomaly_detection.features.group import FEW, FeatureGroup, FeatureSource, Range, Row
-from anomaly_detection.features.said import N_, Said, say
+from anomaly_detection.texts.said import N_, Said, say
 
 __all__ = ["ComparingGroup", "NumericGroup"]
 

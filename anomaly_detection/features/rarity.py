@@ -18,7 +18,7 @@ from anomaly_detection.features.derived import MissingPattern
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.information import determined
 from anomaly_detection.features.level_pairs import shown
-from anomaly_detection.features.said import N_, Said, say
+from anomaly_detection.texts.said import N_, Said, say
 
 __all__ = ["CalendarRarity", "CategoryRarity", "MissingRarity"]
 

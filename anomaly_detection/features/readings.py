@@ -36,8 +36,8 @@ from anomaly_detection.features.frequency import (
 )
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.remembered import Remembered
-from anomaly_detection.features.said import N_, Said, as_text, say
 from anomaly_detection.progress import steps
+from anomaly_detection.texts.said import N_, Said, as_text, say
 
 __all__ = ["Readings"]
 

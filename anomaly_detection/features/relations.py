@@ -19,9 +19,9 @@ from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.level_pairs import LevelPairs, PairCounter, PairCounts, described, in_so_many, shown
 from anomaly_detection.features.pairing import most_related
-from anomaly_detection.features.said import N_, Said, say
 from anomaly_detection.features.transactions import Transactions, find_transactions
 from anomaly_detection.progress import steps
+from anomaly_detection.texts.said import N_, Said, say
 
 __all__ = ["Relation", "Relations"]
 

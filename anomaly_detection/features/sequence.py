@@ -26,7 +26,7 @@ from anomaly_detection.features.clauses import (
 )
 from anomaly_detection.features.dates import day_text, days_of, moments_of
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
-from anomaly_detection.features.said import N_, Figure, Said, say
+from anomaly_detection.texts.said import N_, Figure, Said, say
 
 __all__ = ["Neighbours", "Runs", "Series"]
 
