@@ -50,7 +50,7 @@ def evidence(group: Any, rows: list[tuple[str, str, str]]) -> Any:
 
 
 def test_a_town_of_a_known_name_in_another_state_is_no_slip() -> None:
-    given = [("Akron", "Colorado", "80720"), ("Akron", "Colorado", "44312"), ("Akron", "Ohio", "44321")]
+    given = [("Akron", "Colorado", "80720"), ("Akron", "Colorado", "44312"), ("Akron", "Ohio", "43085")]
     found = evidence(Relations(), given)
     assert found["state beside city"][0] == 0.0 < 4.0 < found["state beside city"][1]
     assert found["code beside city"][0] == 0.0 < 4.0 < found["code beside city"][2]
@@ -69,6 +69,12 @@ def test_a_new_town_near_a_known_name_is_no_slip() -> None:
 def test_a_new_level_that_brings_others_is_news() -> None:
     found = evidence(LevelRarity(), [("Gillette", "Wyoming", "82716"), ("Denver", "Wyoming", "80219")])
     assert 0.0 < found["state rarity"][0] <= 4.0 < found["state rarity"][1]
+
+
+def test_a_town_in_the_place_of_its_state_is_no_news() -> None:
+    found = evidence(LevelRarity(), [("Ohio", "Columbus", "43085"), ("Ohio", "Ohio", "44312")])
+    assert (found["state rarity"] > 9.0).tolist() == [True, False]
+    assert (found["city rarity"] > 7.9).tolist() == [True, True]  # two bring it
 
 
 def test_what_names_a_transaction_is_nobody_s_companion() -> None:
