@@ -75,9 +75,9 @@ def plan_branches(
     }
     calendar = {
         kind: [name for name, part in derived.items() if isinstance(part, CalendarPart) and part.part in kind]
-        for kind in (("weekday", "hour"), ("month",), ("period",))
+        for kind in (("weekday", "hour"), ("hour",), ("month",), ("period",))
     }
-    weekday_and_hour, months, periods = calendar.values()
+    weekday_and_hour, hours, months, periods = calendar.values()
     judged = [*numbers, *names[Duration], *names[Ratio]]
     groupers = [*categories, *months]
     levels = names[NumberLevel]
@@ -108,11 +108,7 @@ def plan_branches(
         ("rules", Rules(products, dates), [*names[Product], *dates]),
         ("missing", MissingRarity(keep_all=True), names[MissingPattern]),
         ("repeats", Repeats(numbers, periods, dates), [*numbers, *categories, *periods, *dates]),
-        (
-            "levels",
-            LevelRarity(unclosed=[name for name in weekday_and_hour if derived[name].part == "hour"]),
-            [*every, *weekday_and_hour],
-        ),
+        ("levels", LevelRarity(unclosed=hours), [*every, *weekday_and_hour]),
         ("patterns", MissingLevels(keep_all=True), names[MissingPattern]),
         ("copies", Copies(names_only), [*numbers, *dates, *categories, *names_only]),
         ("readings", Readings(numbers, periods), [*numbers, *periods, *dates, *categories]),

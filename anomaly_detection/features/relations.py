@@ -69,8 +69,9 @@ class Relations(LevelPairs):
     `p` has pseudo-counts in proportion to how common `b` is, as many as make the training rows likeliest, each judged
     by the others. A column that tells less than 0.05 nats a row is no `a`. What is common is no evidence: how far out a
     surprisal lies is judged by the training rows' own, and it is 0 where more than a tenth of the rows with `a` have
-    `b`, or as many as without `a`. So it is where `b` is new, which other groups tell, and where other companions of `b`
-    tell of another town of its name (`Companions`). Where a column names transactions of several rows, rows are judged by those of other transactions.
+    `b`, or as many as without `a`. So it is where `b` is new, which other groups tell, and where other companions of
+    `b` tell of another town of its name (`Companions`). Where a column names transactions of several rows, rows are
+    judged by those of other transactions.
 
     Parameters
     ----------

@@ -180,7 +180,7 @@ class Ties(FeatureGroup):
 
 
 def _shown(value: Any) -> str:
-    return number(value) if isinstance(value, (int, float, np.number)) else Day(str(value)[:10])
+    return number(float(value)) if isinstance(value, (int, float, np.number)) else Day(str(value)[:10])
 
 
 def _found(X: Table, numbers: Sequence[str], dates: Sequence[str]) -> Iterator[Tie]:
