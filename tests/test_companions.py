@@ -50,7 +50,7 @@ def evidence(group: Any, rows: list[tuple[str, str, str]]) -> Any:
 
 
 def test_a_town_of_a_known_name_in_another_state_is_no_slip() -> None:
-    given = [("Akron", "Colorado", "80720"), ("Akron", "Colorado", "44312"), ("Akron", "Ohio", "43085")]
+    given = [("Akron", "Colorado", "80720"), ("Akron", "Colorado", "44312"), ("Akron", "Ohio", "44321")]
     found = evidence(Relations(), given)
     assert found["state beside city"][0] == 0.0 < 4.0 < found["state beside city"][1]
     assert found["code beside city"][0] == 0.0 < 4.0 < found["code beside city"][2]

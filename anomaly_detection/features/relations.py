@@ -69,9 +69,8 @@ class Relations(LevelPairs):
     `p` has pseudo-counts in proportion to how common `b` is, as many as make the training rows likeliest, each judged
     by the others. A column that tells less than 0.05 nats a row is no `a`. What is common is no evidence: how far out a
     surprisal lies is judged by the training rows' own, and it is 0 where more than a tenth of the rows with `a` have
-    `b`, or as many as without `a`. So it is where `b` is new, which other groups tell, and where other companions of
-    `b` tell of another town of its name (`Companions`). Where a column names transactions of several rows, rows are
-    judged by those of other transactions.
+    `b`, or as many as without `a`. So it is where other companions of `b` tell of another town of its name
+    (`Companions`). Where a column names transactions of several rows, rows are judged by those of other transactions.
 
     Parameters
     ----------
@@ -165,20 +164,23 @@ class Relations(LevelPairs):
             likely = (both + lent_share) / (given + float(lent))
             common = (both > given * RARELY).at_least((of > 0.0) & (both * float(rows) >= of * given))
             told = (given > 0.0).where(common.where(0.0, -likely.log()), np.nan)
-            explained = of.equals(0.0)
             if self.companions_.of:
-                explained = explained.at_least(self.companions_.new(program, relation.of, relation.given))
+                explained = self.companions_.new(program, relation.of, relation.given)
                 explained = explained.at_least(self.companions_.agreement(program, relation.of, relation.given, both))
-            told = explained.where(0.0, told)
+                explained = explained.at_least(of.equals(0.0) & self.companions_.news(program, relation.of))
+                told = explained.where(0.0, told)
             found.append(told)
         return found
 
     def _explained(self, X: Table, counts: PairCounts, own: int) -> npt.NDArray[np.bool_] | bool:
         known = self.companions_
-        explained = counts.of <= own
-        for i, one in enumerate(self.relations_ if known.of else ()):
-            explained[:, i] |= known.are_new(X, one.of, one.given, own)
+        if not known.of:
+            return False
+        explained = np.empty(counts.both.shape, dtype=bool)
+        for i, one in enumerate(self.relations_):
+            explained[:, i] = known.are_new(X, one.of, one.given, own)
             explained[:, i] |= known.agree(X, one.of, one.given, counts.both[:, i], own)
+            explained[:, i] |= (counts.of[:, i] <= own) & known.are_news(X, one.of, own)
         return explained
 
     def _surprisals(self, counts: PairCounts, own: int) -> npt.NDArray[Any]:
