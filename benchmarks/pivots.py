@@ -79,6 +79,7 @@ class Pivots:
             "copies": self._of_copy,
             "amended": self._of_amended,
             "expectations": self._of_estimate,
+            "ties": self._of_tie,
         }
 
     def check(self, row: int, source: FeatureSource, reason: Contribution) -> list[str] | None:
@@ -140,6 +141,16 @@ class Pivots:
         if first.dtype.kind == "M":
             return pd.Series((first - second).to_numpy() / np.timedelta64(1, "D"), index=frame.index)
         return first.astype(float) / second.astype(float).where(second > 0)
+
+    def _of_tie(self, row: int, source: FeatureSource, reason: Contribution) -> list[str]:
+        """What is told as broken is, and it is a rule that nearly all records keep."""
+        factor, breaches, _ = reason.expected
+        own, *parts = (self.frame[name] for name in source.columns)
+        if own.dtype.kind == "M":
+            broken = (own != parts[0]) & own.notna() & parts[0].notna()
+        else:
+            broken = (own - factor * sum(parts)).abs() > 1e-6 * own.abs()
+        return ([] if broken.iloc[row] else ["it is kept"]) + ([] if breaches < 0.01 * len(own) else ["it is no rule"])
 
     def _of_estimate(self, row: int, source: FeatureSource, reason: Contribution) -> list[str]:
         """The record's own numbers; an estimate is called one."""

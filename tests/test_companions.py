@@ -71,6 +71,12 @@ def test_a_new_level_that_brings_others_is_news() -> None:
     assert 0.0 < found["state rarity"][0] <= 4.0 < found["state rarity"][1]
 
 
+def test_a_town_in_the_place_of_its_state_is_no_news() -> None:
+    found = evidence(LevelRarity(), [("Ohio", "Columbus", "43085"), ("Ohio", "Ohio", "44312")])
+    assert (found["state rarity"] > 9.0).tolist() == [True, False]
+    assert (found["city rarity"] > 7.9).tolist() == [True, True]  # two bring it
+
+
 def test_what_names_a_transaction_is_nobody_s_companion() -> None:
     frame = orders(3)
     table = Table.of(frame[[*NAMES, "order"]].astype("category"))

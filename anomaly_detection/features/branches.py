@@ -37,6 +37,7 @@ from anomaly_detection.features.restated import Restated
 from anomaly_detection.features.rules import Rules
 from anomaly_detection.features.sequence import Neighbours, Runs
 from anomaly_detection.features.spelling import Spelling
+from anomaly_detection.features.ties import Ties
 
 __all__ = ["Branch", "plan_branches"]
 
@@ -74,9 +75,9 @@ def plan_branches(
     }
     calendar = {
         kind: [name for name, part in derived.items() if isinstance(part, CalendarPart) and part.part in kind]
-        for kind in (("weekday", "hour"), ("month",), ("period",))
+        for kind in (("weekday", "hour"), ("hour",), ("month",), ("period",))
     }
-    weekday_and_hour, months, periods = calendar.values()
+    weekday_and_hour, hours, months, periods = calendar.values()
     judged = [*numbers, *names[Duration], *names[Ratio]]
     groupers = [*categories, *months]
     levels = names[NumberLevel]
@@ -107,7 +108,7 @@ def plan_branches(
         ("rules", Rules(products, dates), [*names[Product], *dates]),
         ("missing", MissingRarity(keep_all=True), names[MissingPattern]),
         ("repeats", Repeats(numbers, periods, dates), [*numbers, *categories, *periods, *dates]),
-        ("levels", LevelRarity(unclosed=weekday_and_hour), [*every, *weekday_and_hour]),
+        ("levels", LevelRarity(unclosed=hours), [*every, *weekday_and_hour]),
         ("patterns", MissingLevels(keep_all=True), names[MissingPattern]),
         ("copies", Copies(names_only), [*numbers, *dates, *categories, *names_only]),
         ("readings", Readings(numbers, periods), [*numbers, *periods, *dates, *categories]),
@@ -139,6 +140,7 @@ def plan_branches(
             Amended(numbers, names_only),
             [*numbers, *dates, *categories, *names_only] if len(numbers) > 1 else [],
         ),
+        ("ties", Ties(numbers, dates), [*numbers, *dates]),
     ]
     wanted = {name for name, _, columns in plan if name in groups and columns}
     known = known_groups(groups)

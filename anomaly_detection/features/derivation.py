@@ -167,7 +167,8 @@ def _spread(values: Floats) -> float:
     return float(high - low)
 
 
-def _rounding(values: Floats) -> float:
+def rounding(values: Floats) -> float:
+    """The step that numbers are rounded to, 0 for none and for whole ones."""
     present = bounded(values[~np.isnan(values)])
     if np.allclose(present, np.round(present), atol=1e-9):
         return 0.0
@@ -194,7 +195,7 @@ def _find_products(table: Table, logs: dict[str, Floats]) -> list[Product]:
             # Both factors have to matter, or the product is a ratio of two columns and a constant.
             if near < 0.6 or min(_spread(logs[name][present]) for name in (first, second)) < 0.2:
                 continue
-            steps = tuple(_rounding(table.numbers(name)) for name in (first, second, total))
+            steps = tuple(rounding(table.numbers(name)) for name in (first, second, total))
             constant = 1.0 if abs(middle) < 0.05 else float(np.exp(np.clip(middle, -_LARGEST_LOG, _LARGEST_LOG)))
             found.append((near, Product(total, (first, second), (steps[0], steps[1], steps[2]), constant)))
     found.sort(key=lambda item: (-item[0], item[1].name))

@@ -21,6 +21,7 @@ from anomaly_detection.texts.said import N_, Figure, Said, say
 __all__ = [
     "MOST_DECIMALS",
     "NEVER",
+    "SELDOM",
     "Columns",
     "Decimals",
     "Forms",
@@ -40,7 +41,8 @@ NEVER = 2.0
 """Nats that what was never seen is worth beyond its bound: errors make such things oftener than usual records do."""
 
 _NEVER_NEGATIVE = 5.0
-_SELDOM = 0.01
+SELDOM = 0.01
+"""Of the records: what fewer have is seldom."""
 MOST_DECIMALS = 12
 _ALL_DIGITS = 9  # as many are told apart, see `decimals`
 _MOST_FORMS = 0.02  # of the rows have one that is seldom: with more, a column has no form
@@ -53,7 +55,7 @@ def seldom(count: npt.ArrayLike, rows: int, never: float = NEVER) -> Floats:
     """Evidence in nats of what `count` of `rows` training records had: ``-log`` of a share below 1 %, else 0."""
     count = np.asarray(count, dtype=np.float64)
     found = -np.log((count + 0.5) / (rows + 1.0)) + np.where(count == 0, never, 0.0)
-    return np.where(count < _SELDOM * rows, found, 0.0)
+    return np.where(count < SELDOM * rows, found, 0.0)
 
 
 class Columns(FeatureGroup):
@@ -184,7 +186,7 @@ class Seldom(Columns):
 
     def _learn(self, column: Floats) -> int | None:
         count = int(self.is_one(column).sum())
-        return count if count < _SELDOM * len(column) else None
+        return count if count < SELDOM * len(column) else None
 
     def _counts(self, column: Floats, learned: int) -> Floats:
         return np.where(self.is_one(column), float(learned), np.nan)
@@ -287,7 +289,7 @@ class Decimals(Columns):
         found = decimals(column)
         with np.errstate(divide="ignore", invalid="ignore"):
             digits = found + np.floor(np.log10(np.abs(column))) + 1
-        if np.count_nonzero((found > 0) & (digits >= _ALL_DIGITS)) >= _SELDOM * len(column):
+        if np.count_nonzero((found > 0) & (digits >= _ALL_DIGITS)) >= SELDOM * len(column):
             return None
         at_least = np.bincount(found[found >= 0], minlength=MOST_DECIMALS + 1)[::-1].cumsum()[::-1]
         return np.asarray(at_least, dtype=np.int64)
@@ -328,7 +330,7 @@ class Gaps(Columns):
         """Change the evidence of gaps, shape (n, features), by how many rows have them."""
         together = np.count_nonzero(found, axis=0)
         # One in a hundred is what seldom means: so many may be errors, each by itself.
-        found /= np.maximum(together / (1.0 + _SELDOM * len(X)), 1.0) ** 0.25
+        found /= np.maximum(together / (1.0 + SELDOM * len(X)), 1.0) ** 0.25
 
     def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
         """`FeatureGroup.emit`."""
@@ -337,7 +339,7 @@ class Gaps(Columns):
 
     def _learn(self, column: Any) -> int | None:
         missing = int(missing_in(column).sum())
-        return missing if missing < _SELDOM * len(column) else None
+        return missing if missing < SELDOM * len(column) else None
 
     def _counts(self, column: Any, learned: int) -> Floats:
         return np.where(missing_in(column), float(learned), np.nan)
@@ -387,7 +389,7 @@ class Forms(Texts):
             if count:
                 forms[form_of(str(name).strip())] += count
         # Names of products are written in hundreds of ways, of which none is the form.
-        seldom_ones = sum(count for count in forms.values() if count < _SELDOM * len(column))
+        seldom_ones = sum(count for count in forms.values() if count < SELDOM * len(column))
         return None if not forms or seldom_ones > _MOST_FORMS * len(column) else dict(forms.most_common())
 
     def _counts(self, column: Coded, learned: dict[str, int]) -> Floats:

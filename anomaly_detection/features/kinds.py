@@ -26,6 +26,7 @@ from anomaly_detection.features.rules import Rules
 from anomaly_detection.features.sequence import Neighbours, Runs
 from anomaly_detection.features.spelling import Spelling
 from anomaly_detection.features.surprise import DeviationSummary
+from anomaly_detection.features.ties import Ties
 
 __all__ = [
     "EVIDENCE_GROUPS",
@@ -72,6 +73,7 @@ _EVIDENCE: dict[str, type[FeatureGroup]] = {
     "names": NameForms,
     "courses": Courses,
     "amended": Amended,
+    "ties": Ties,
 }
 _FORMER: dict[str, type[FeatureGroup]] = {"repeats": Repeats}
 KINDS = {**_PLAIN, **_EVIDENCE, **_FORMER}
@@ -83,7 +85,7 @@ PLAIN_GROUPS = tuple(_PLAIN)
 EVIDENCE_GROUPS = tuple(_EVIDENCE)
 """Features that only evidence is made of, see `Evidence`."""
 
-LATER_GROUPS = ("zeros", "values", "restated", "neighbours", "runs", "names", "courses", "amended")
+LATER_GROUPS = ("zeros", "values", "restated", "neighbours", "runs", "names", "courses", "amended", "ties")
 """Groups of evidence that the first files with evidence do not have."""
 
 FORMER_GROUPS = tuple(_FORMER)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.levels import vocabulary
-from anomaly_detection.data.table import Table, as_table
+from anomaly_detection.data.levels import MISSING_LEVEL, vocabulary
+from anomaly_detection.data.table import Coded, Table, as_table
 from anomaly_detection.features.companions import NONE, Companions, find_companions
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derived import CalendarPart
+from anomaly_detection.features.forms import seldom
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity
 from anomaly_detection.texts.said import Said
@@ -20,6 +23,7 @@ from anomaly_detection.texts.said import Said
 __all__ = ["LevelRarity", "MissingLevels", "ValueRarity"]
 
 _MOST_OF_A_LEVEL = 4.0  # nats
+_MOST_LOOKED_AT = 8  # columns, of each
 _OPEN = 0.125  # of the levels occurred once: with more, new ones are to be expected
 
 
@@ -36,7 +40,12 @@ class LevelRarity(CategoryRarity):
     keep_all : bool, default False
         As of `CategoryRarity`.
     unclosed : sequence of str
-        Columns that are never closed: parts of a date, whose names nobody misspells.
+        Columns that are never closed: hours of a date, which nobody misspells.
+
+    Attributes
+    ----------
+    elsewhere_ : dict of str to list of str
+        Of each column those that share no level with it; none in files of before.
     """
 
     nats: ClassVar[bool] = True
@@ -44,6 +53,7 @@ class LevelRarity(CategoryRarity):
     counted: ClassVar[bool] = True
     closes: ClassVar[bool] = True
     companions_: Companions = NONE
+    elsewhere_: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     def __init__(self, keep_all: bool = False, unclosed: Sequence[str] = ()) -> None:
         super().__init__(keep_all)
@@ -60,7 +70,26 @@ class LevelRarity(CategoryRarity):
         for name in self.levels_:
             self.surprise_[name][-1] = self._of_new(name)
         self.companions_ = self._companions(X)
+        self.elsewhere_ = self._elsewhere()
         return self
+
+    def _elsewhere(self) -> dict[str, list[str]]:
+        texts = {
+            name: {*levels.names} - {MISSING_LEVEL}
+            for name, levels in self.levels_.items()
+            if name not in self.unclosed
+        }
+        apart = {
+            name: [one for one in texts if texts[one].isdisjoint(own)][:_MOST_LOOKED_AT] for name, own in texts.items()
+        }
+        return {name: others for name, others in apart.items() if others}
+
+    def _misplaced(self, name: str, column: Coded) -> npt.NDArray[np.bool_]:
+        """Whether each row's level is new, and another column's."""
+        found = np.zeros(len(column), dtype=bool)
+        for other in self.elsewhere_.get(name, ()):
+            found |= self.levels_[other].codes(column) >= 0
+        return np.asarray(found & (self.levels_[name].codes(column) < 0) & ~column.isna())
 
     def _companions(self, X: Table) -> Companions:
         return find_companions(X, [*self.levels_])
@@ -68,20 +97,27 @@ class LevelRarity(CategoryRarity):
     def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """`CategoryRarity.fit_transform`: what comes with it is new to the other rows as well."""
         X = as_table(X)
-        return self._less_as_news(X, super().fit_transform(X), 1)
+        return self._with_companions(X, super().fit_transform(X), 1)
 
-    def _less_as_news(self, X: Table, found: npt.NDArray[np.float32], own: int) -> npt.NDArray[np.float32]:
+    def _with_companions(self, X: Table, found: npt.NDArray[np.float32], own: int) -> npt.NDArray[np.float32]:
         for i, name in enumerate(self.levels_):
             if name in self.companions_.of:
                 news = self.companions_.are_news(X, name, own)
                 found[news, i] = np.minimum(found[news, i], np.float32(_MOST_OF_A_LEVEL))
+            if name in self.elsewhere_:
+                found[self._misplaced(name, X[name]), i] = seldom(0, self.n_rows_)
         return found
 
     def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
         """`CategoryRarity.emit`."""
         found = super().emit(program, columns) or []
         news = [self.companions_.news(program, name) for name in self.levels_]
-        return [new.where(one.at_most(_MOST_OF_A_LEVEL), one) for one, new in zip(found, news, strict=True)]
+        found = [new.where(one.at_most(_MOST_OF_A_LEVEL), one) for one, new in zip(found, news, strict=True)]
+        judges = {name: partial(self._misplaced, name) for name in self.elsewhere_}
+        return [
+            program.level(name, judges[name]).where(float(seldom(0, self.n_rows_)), one) if name in judges else one
+            for name, one in zip(self.levels_, found, strict=True)
+        ]
 
     def _new(self, once: int) -> float:
         return float(-np.log((once + 0.5) / (self.n_rows_ + 1.0)))
@@ -98,7 +134,7 @@ class LevelRarity(CategoryRarity):
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The surprisals in nats, shape (n, features)."""
-        out = self._less_as_news(X, super().features_of(X), 0)
+        out = self._with_companions(X, super().features_of(X), 0)
         self.with_others(X, out)
         return out
 
@@ -124,6 +160,9 @@ class LevelRarity(CategoryRarity):
 
 class ValueRarity(LevelRarity):
     """`LevelRarity` of numbers that take few values: a new one of a closed set, a month 20 or a flag of 1,000."""
+
+    def _elsewhere(self) -> dict[str, list[str]]:
+        return {}
 
     def _companions(self, X: Table) -> Companions:
         return NONE

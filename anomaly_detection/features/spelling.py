@@ -65,7 +65,17 @@ class Spelling(Texts):
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """`Columns.features_of`."""
-        return self._none_of_news(X, super().features_of(X), 0)
+        out = self._none_of_news(X, super().features_of(X), 0)
+        self.with_others(X, out)
+        return out
+
+    def with_others(self, X: Table, found: npt.NDArray[np.float32]) -> None:
+        """Change the evidence, shape (n, features), of a level that several rows bring: slips are made one by one."""
+        for i, name in enumerate(self.learned_):
+            odd = np.flatnonzero(found[:, i])
+            if odd.size > 1:
+                _, place, together = np.unique(X[name].codes[odd], return_inverse=True, return_counts=True)
+                found[odd, i] /= together[place] ** 0.25
 
     def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """`Columns.fit_transform`."""

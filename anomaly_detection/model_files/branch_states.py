@@ -146,6 +146,8 @@ def _surprises_fault(rarity: CategoryRarity) -> str | None:
 def _accompanied_fault(rarity: LevelRarity) -> str | None:
     if not {*rarity.companions_.of, *rarity.companions_.levels} <= set(rarity.feature_names_in_):
         return "expected companions among the columns"
+    if not {*rarity.elsewhere_, *(name for own in rarity.elsewhere_.values() for name in own)} <= rarity.levels_.keys():
+        return "expected the levels of other columns"
     return _surprises_fault(rarity)
 
 
@@ -243,9 +245,9 @@ def _category_rarity(of: type[CategoryRarity]) -> Record:
     }
     if not issubclass(of, LevelRarity):
         return Record(of, kinds, _surprises_fault)
-    # Files of before know no companions.
-    kinds |= {"unclosed": Implied(()), "companions_": COMPANIONS}
-    return Record(of, kinds, _accompanied_fault, optional=("companions_",))
+    # Files of before know no companions, and no other columns.
+    kinds |= {"unclosed": Implied(()), "companions_": COMPANIONS, "elsewhere_": Dict(LISTED)}
+    return Record(of, kinds, _accompanied_fault, optional=("companions_", "elsewhere_"))
 
 
 BRANCHES: dict[str, Record] = {

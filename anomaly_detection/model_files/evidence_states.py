@@ -27,6 +27,7 @@ from anomaly_detection.features.restated import Restated, Restating
 from anomaly_detection.features.restated_columns import PARTS
 from anomaly_detection.features.sequence import Neighbours, Runs, Series
 from anomaly_detection.features.spelling import Spelling, Spellings
+from anomaly_detection.features.ties import Tie, Ties
 from anomaly_detection.model_files.shared_states import (
     COMBINED,
     COMPANIONS,
@@ -355,6 +356,17 @@ def _restated_fault(restated: Restated) -> str | None:
     return None if all(one.breaches <= restated.n_rows_ for one in restated.restatings_) else "too many breaches"
 
 
+def _ties_fault(ties: Ties) -> str | None:
+    for tie in ties.ties_:
+        if not 1 <= len(tie.of) <= (1 if tie.dates else 2):
+            return "expected one column or two"
+        if tie.factor == 0.0 or tie.breaches > ties.n_rows_:
+            return "expected a factor, and breaches of the records"
+        if not set(tie.columns) <= set(ties.dates if tie.dates else ties.numbers) <= set(ties.feature_names_in_):
+            return "expected columns that are there"
+    return None
+
+
 def _series_fault(series: Series) -> str | None:
     if (series.by is None) != (series.levels is None):
         return "expected the levels of 'by'"
@@ -525,6 +537,29 @@ EVIDENCE_BRANCHES: dict[str, Record] = {
             "keys_": Array("uint64"),
         },
         _amended_fault,
+    ),
+    "ties": Record(
+        Ties,
+        {
+            "numbers": LISTED,
+            "dates": LISTED,
+            **SEEN,
+            "n_rows_": Whole(1),
+            "ties_": List(
+                Record(
+                    Tie,
+                    {
+                        "column": Text(),
+                        "of": NAMES,
+                        "factor": FINITE,
+                        "tolerance": LENT,
+                        "dates": Flag(),
+                        "breaches": Whole(),
+                    },
+                )
+            ),
+        },
+        _ties_fault,
     ),
 }
 
