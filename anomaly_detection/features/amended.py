@@ -117,7 +117,8 @@ class Amended(FeatureGroup):
         Where that number is missing nothing is left out: a gap is no other number.
         """
         some = X if len(rows) == len(X) else X.take(rows)
-        parts: Keys = some.made(self.parts, lambda: self._parts(some))
+        # Of many rows they would take as much as the columns, and nobody asks again.
+        parts: Keys = some.made(self.parts, lambda: self._parts(some)) if len(some) == 1 else self._parts(some)
         whole = self._alike(X)[rows] + parts.sum(axis=0, dtype=np.uint64)
         whole += combined(name_keys_by_column(some, self.names_), len(rows))
         missing = np.isnan(some.matrix(self.amended_).T)

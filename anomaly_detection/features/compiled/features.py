@@ -90,12 +90,12 @@ class CompiledFeatures:
         if self._known_by:
             keys = self._keys_of_one.of(gathered, n)
             for row, X in enumerate(tables):
-                own, at = keys[:, row : row + 1], len(self._known_by)
-                for under, key in zip(self._known_by, own, strict=False):
+                said, at = keys[:, row : row + 1], len(self._known_by)
+                for under, key in zip(self._known_by, said, strict=False):
                     X.made(under, partial(np.asarray, key))
                 for branch in self._amended:
                     first, at = at, at + len(branch.amended_)
-                    X.made(branch.parts, partial(np.asarray, own[first:at]))
+                    X.made(branch.parts, partial(np.asarray, said[first:at]))
         self._machine.task(None, gathered, out)(slice(0, n))
         for branch, columns, own, places in self._plain:
             if getattr(branch, "fewest", 1) > 1:
@@ -161,4 +161,5 @@ class _Readings:
             moment = int(gathered.dates[self._date, row])
             span = -1 if moment == _NAT else moment // _PERIOD
         values = bounded(gathered.numbers[self._places, row])
-        return self.branch.of_record(values, span, X.made(self.branch.whole, partial(np.zeros, 0))[0])  # type: ignore[no-any-return]
+        whole = X.made(self.branch.whole, partial(np.zeros, 0))[0]
+        return self.branch.of_record(X, values, span, whole)  # type: ignore[no-any-return]
