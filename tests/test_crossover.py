@@ -7,6 +7,7 @@ import pytest
 
 from mlx_iforest import MLXIsolationForest, backends
 from mlx_iforest.backends import crossover
+from mlx_iforest.backends.calibration import Calibration
 from mlx_iforest.backends.crossover import TABLE, Cost, Work, cpu_is_faster
 from mlx_iforest.backends.reference import ReferenceBackend
 from mlx_iforest.growth import GrowthPlan
@@ -40,6 +41,7 @@ def gpu(monkeypatch):
     pretended, load = Pretended(), backends._load
     monkeypatch.setattr(backends, "_load", lambda name: pretended if name == "mlx" else load(name))
     monkeypatch.setattr(backends, "_mlx_gpu", lambda: None)
+    monkeypatch.setattr(Calibration, "is_at_hand", lambda *_: True)
     return pretended
 
 

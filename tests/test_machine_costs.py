@@ -105,6 +105,21 @@ def test_work_adds_up():
     assert measures.times == 1
 
 
+def test_the_gpu_is_loaded_once_it_would_have_saved_as_much():
+    loaded: list[bool] = []
+    calibration = Calibration(Counted(), lambda: None, lambda: bool(loaded))
+    work, place = Work.scoring(FOREST, 10**7), crossover.gpu_place()
+    of_kind = TABLE["scoring"]
+    saves = work.cpu_seconds(of_kind["cpu"], 1) - work.gpu_seconds(of_kind[place])
+    for _ in range(int(module.LOADING[place] / saves)):
+        assert not calibration.is_at_hand(work, 1, TABLE)
+    assert calibration.is_at_hand(work, 1, TABLE)
+    calibration = Calibration(Counted(), lambda: None, lambda: bool(loaded))
+    assert not calibration.is_at_hand(LITTLE, 1, TABLE)
+    loaded.append(True)
+    assert calibration.is_at_hand(LITTLE, 1, TABLE)
+
+
 def test_what_was_measured_is_kept(tmp_path: Path):
     file, measures = tmp_path / "costs.json", Counted()
     Calibration(measures, lambda: file).now()

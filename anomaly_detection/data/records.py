@@ -42,9 +42,7 @@ Read = tuple[tuple[tuple[str, Any], ...], ColumnCleaning | None]
 
 def is_record(data: Any) -> bool:
     """Whether something is a dict of texts to cells, and for certain none of columns."""
-    return (
-        type(data) is dict and any(type(cell) in _PLAIN for cell in data.values()) and all(type(k) is str for k in data)
-    )
+    return type(data) is dict and any(type(cell) in _PLAIN for cell in data.values()) and {*map(type, data)} == {str}
 
 
 class RecordReader:
@@ -71,7 +69,8 @@ class RecordReader:
         for name, read in self._cells:
             if name in record:
                 found, done = read(record[name])
-                columns.update(found)
+                for own, values in found:
+                    columns[own] = values
                 if done is not None:
                     report.columns[name] = done
             elif name not in self._optional:
@@ -107,16 +106,16 @@ class _Remembered:
         self._known: dict[Any, Read] = {}
 
     def __call__(self, cell: Any) -> Read:
-        quick = self._quick
-        remembers = quick is None or (quick.again and type(cell) is str)
+        quick, is_text = self._quick, type(cell) is str
+        remembers = quick is None or (quick.again and is_text)
         if quick is not None and not remembers and (found := quick(cell)) is not None:
             return found
-        key = _key(cell)
+        key = cell if is_text else _key(cell)
         known = None if key is None else self._known.get(key)
         if known is not None:
             return known
         read = (quick(cell) if quick is not None and remembers else None) or self._read(cell)
-        if key is not None:
+        if key is not None and not (is_text and len(cell) > _LONGEST):
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()
             self._known[key] = read
@@ -131,8 +130,6 @@ class _Remembered:
 def _key(cell: Any) -> Any:
     """What tells a cell from all others that may be read otherwise; None where it is not to be remembered."""
     kind = type(cell)
-    if kind is str:
-        return cell if len(cell) <= _LONGEST else None
     if kind in (int, bool, type(None)):
         return (kind, cell)
     return (kind, repr(cell)) if kind in (float, *_DATES, datetime.date) else None
@@ -194,7 +191,9 @@ class _Numbers(_Quick):
         elif not (kind is float or kind is np.float64 or (kind is int and abs(cell) < _LARGEST_WHOLE)):
             return None
         number = float(cell)
-        if not isfinite(number) or any(abs(number - code) <= 1e-6 * abs(code) for code in self._codes):
+        if not isfinite(number):
+            return None
+        if self._codes and any(abs(number - code) <= 1e-6 * abs(code) for code in self._codes):
             return None
         return self._read(number, "float64", done)
 

@@ -247,11 +247,10 @@ class Table:
         """The cells of a column as Python's values."""
         return objects_of(self._columns[name])
 
-    def records(self) -> list[dict[str, Any]]:
-        """Each row by the columns' names, in Python's values and pandas' times."""
-        names = list(self._columns)
-        cells = [_python_values(column) for column in self._columns.values()]
-        return [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
+    def records(self) -> list[Mapping[str, Any]]:
+        """Each row by the columns' names, in Python's values and pandas' times: made when they are looked at."""
+        cells = _Cells(self._columns)
+        return [_Record(cells, row) for row in range(self._rows)]
 
     def only(self, names: Sequence[str]) -> Table:
         """Some of the columns, in the order of `names`."""
@@ -329,6 +328,34 @@ class Table:
         return pd.DataFrame(columns, index=self.labels)
 
 
+class _Cells(dict[str, list[Any]]):
+    """Columns as Python's values."""
+
+    def __init__(self, columns: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.columns = columns
+
+    def __missing__(self, name: str) -> list[Any]:
+        found = self[name] = _python_values(self.columns[name])
+        return found
+
+
+class _Record(Mapping[str, Any]):
+    """A row of them."""
+
+    def __init__(self, cells: _Cells, row: int) -> None:
+        self._cells, self._row = cells, row
+
+    def __getitem__(self, name: str) -> Any:
+        return self._cells[name][self._row]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._cells.columns)
+
+    def __len__(self) -> int:
+        return len(self._cells.columns)
+
+
 def as_table(data: Any) -> Table:
     """A table of a frame, or the table that it is already."""
     return data if isinstance(data, Table) else Table.of(data)
@@ -357,6 +384,8 @@ def objects_of(column: Any) -> npt.NDArray[np.object_]:
     """The cells of a column of a table as Python's values, shape (n,)."""
     if isinstance(column, Coded):
         return column.objects()
+    if column.dtype.kind in "fiub":
+        return np.asarray(column.astype(object))
     return np.asarray(column if column.dtype == object else pd.Series(column).astype(object), dtype=object)
 
 

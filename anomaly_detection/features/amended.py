@@ -117,18 +117,29 @@ class Amended(FeatureGroup):
         Where that number is missing nothing is left out: a gap is no other number.
         """
         some = X if len(rows) == len(X) else X.take(rows)
-        cells = keys_by_column(some, self.amended_)
-        parts = np.array([mixed(keys ^ column_key(name)) for name, keys in cells.items()])
+        # Of many rows they would take as much as the columns, and nobody asks again.
+        parts: Keys = some.made(self.parts, lambda: self._parts(some)) if len(some) == 1 else self._parts(some)
         whole = self._alike(X)[rows] + parts.sum(axis=0, dtype=np.uint64)
         whole += combined(name_keys_by_column(some, self.names_), len(rows))
-        missing = np.array([some.isna(name) for name in self.amended_])
+        missing = np.isnan(some.matrix(self.amended_).T)
         return np.vstack([whole[None], np.where(missing, whole, whole - parts)])
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """Under what a table has what each number that may differ adds to a record's key, shape (numbers, n)."""
+        return (self, "parts")
+
+    def _parts(self, X: Table) -> Keys:
+        cells = keys_by_column(X, self.amended_)
+        return np.array([mixed(keys ^ column_key(name)) for name, keys in cells.items()])
 
     @staticmethod
     def _have_twins_here(keys: Keys) -> npt.NDArray[np.bool_]:
         """Which records have another here that differs in one number, shape (n,)."""
-        alike = repeats_of(keys[0])
         found = np.zeros(keys.shape[1], dtype=bool)
+        if len(found) < 2:
+            return found
+        alike = repeats_of(keys[0])
         for but_one in keys[1:]:
             found |= repeats_of(but_one) > alike
         return found

@@ -113,12 +113,13 @@ class Readings(FeatureGroup):
             if frequency is not None and not follows_category(values, categories):
                 self.frequencies_[name] = frequency
                 found.append(learn_spread(frequency, values, spans))
-        self.together_ = self._learn_together(X, spans)
+        self.together_, agreed, which = self._learn_together(X, spans)
         last = X.take(slice(-_REMEMBERED, None) if self.judged else slice(0))
         self.last_ = _values(last, self.judged)
         self.last_spans_, self.last_whole_ = spans[len(X) - len(last) :], self._whole(last)
         single = np.column_stack([np.empty((len(X), 0)), *found])
-        return self._out(single, *self._agreed(_values(X, self._joined), spans), others_of(spans))
+        by_chance = self._by_chance(_values(X, self._joined), spans, which)
+        return self._out(single, agreed, by_chance, others_of(spans))
 
     @property
     def judged(self) -> list[str]:
@@ -160,14 +161,15 @@ class Readings(FeatureGroup):
         keys = [np.maximum(mixed((column + 0.0).view(np.uint64) ^ within), np.uint64(1)) for column in values.T.copy()]
         return [np.where(np.isnan(column), np.uint64(0), key) for column, key in zip(values.T, keys, strict=True)]
 
-    def _learn_together(self, X: Table, spans: Codes) -> list[Chance]:
+    def _learn_together(self, X: Table, spans: Codes) -> tuple[list[Chance], Codes, Codes]:
+        """The chances of agreeing in so many columns, and what `agreeing` gives for the rows."""
         for name in self.judged:
             self.frequencies_[name].apart = agreement(cell_keys(X.numbers(name)[~X.isna(name)]))
         names = self._joined
-        agreed, _ = agreeing(self._cells(_values(X, names), spans), len(X))
+        agreed, which = agreeing(self._cells(_values(X, names), spans), len(X))
         compared = float(others_of(spans).mean())
         apart = sorted((self.frequencies_[name].apart for name in names), reverse=True)
-        return [
+        chances = [
             Chance(
                 int((agreed >= count).sum()),
                 len(X),
@@ -176,6 +178,7 @@ class Readings(FeatureGroup):
             )
             for count in range(2, len(names) + 1)
         ]
+        return chances, agreed, which
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The evidence in nats, shape (n, features); 0 for what repeats nothing."""
@@ -183,19 +186,21 @@ class Readings(FeatureGroup):
         among = self._among_few if len(X) <= _FEW else self._among_all
         return self._judged(values, spans, lambda: self._beside(X), *among(X, values, spans))
 
-    def _agreed(self, values: Floats, spans: Codes) -> tuple[Codes, Floats]:
+    def _agreed(self, X: Table) -> tuple[Codes, Floats]:
         """In how many of the columns looked at together each row agrees with one and the same other; both (n,).
 
         And how many others are expected to agree in as many by chance, see `near_others`.
         """
-        cells = self._cells(values, spans)
-        agreed, which = agreeing(cells, len(values))
-        if not agreed.any():
-            return agreed, np.zeros(len(values))
-        wide = [_WIDE * self.frequencies_[name].step for name in self._joined]
-        return agreed, near_others(cells, self._cells(np.floor(values / wide), spans), which, _WIDE)
+        (values, spans), (agreed, which) = self._beside(X), self._agreeing(X)
+        return agreed[: len(X)], self._by_chance(self._of_joined(values), spans, which)[: len(X)]
 
-    def of_record(self, values: Floats, span: int, whole: np.uint64) -> npt.NDArray[np.float32]:
+    def _by_chance(self, values: Floats, spans: Codes, which: Codes) -> Floats:
+        if not which.any():
+            return np.zeros(len(values))
+        wide = [_WIDE * self.frequencies_[name].step for name in self._joined]
+        return near_others(self._cells(values, spans), self._cells(np.floor(values / wide), spans), which, _WIDE)
+
+    def of_record(self, X: Table, values: Floats, span: int, whole: np.uint64) -> npt.NDArray[np.float32]:
         """`features_of` one record by its values, shape (columns,), its span of time and the key of all that it says.
 
         By compiled code.
@@ -207,11 +212,7 @@ class Readings(FeatureGroup):
         together, agreed = agree(values, span, whole, joined, *arrays, others, compared)
         if agreed < 2 and not others.any():
             return np.zeros((1, len(values) + bool(self.together_)), dtype=np.float32)
-        by_chance = np.zeros(1)
-        if agreed >= 2:
-            other = self.last_whole_ != whole
-            all_spans = np.append(span, self.last_spans_[other])
-            by_chance = self._agreed(self._of_joined(np.vstack([values, self.last_[other]])), all_spans)[1][:1]
+        by_chance = self._agreed(X)[1] if agreed >= 2 else np.zeros(1)
         found = (
             others[None],
             compared[None].astype(np.float64),
@@ -258,8 +259,7 @@ class Readings(FeatureGroup):
         n = len(X)
         values, spans = self._beside(X)
         others, compared = self._counts(values, spans)
-        agreed, by_chance = self._agreed(self._of_joined(values), spans)
-        return others[:n], compared[:n], agreed[:n], by_chance[:n], others_of(spans)[:n]
+        return others[:n], compared[:n], *self._agreed(X), others_of(spans)[:n]
 
     def _among_few(self, X: Table, values: Floats, spans: Codes) -> tuple[Codes, Floats, Codes, Floats, Floats]:
         """`_among_all`, by looking up what is remembered, of which it would go through all."""
@@ -273,10 +273,7 @@ class Readings(FeatureGroup):
             others[i, given] += repeats_of(keys[given])
             compared[i, given] += others_of(spans[given]).astype(np.int64)
         agreed = remembered.agreeing([self.judged.index(name) for name in self._joined], cells, again)
-        by_chance = np.zeros(len(X))
-        if agreed.any():
-            beside, their_spans = self._beside(X)
-            by_chance = self._agreed(self._of_joined(beside), their_spans)[1][: len(X)]
+        by_chance = self._agreed(X)[1] if agreed.any() else np.zeros(len(X))
         return others.T, np.where(cells > 0, compared, 0).T.astype(np.float64), agreed, by_chance, together
 
     def _beside(self, X: Table) -> tuple[Floats, Codes]:

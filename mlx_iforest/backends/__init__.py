@@ -93,8 +93,11 @@ def backend_for(
     if chosen.name == "mlx" and asked == "auto" and not isinstance(_load("numba"), str):
         from mlx_iforest.backends.crossover import cpu_is_faster
 
-        asked_for = work()
-        on_cpu, why = cpu_is_faster(asked_for, n_threads, _machine().costs(asked_for, n_threads))
+        asked_for, machine = work(), _machine()
+        costs = machine.costs(asked_for, n_threads)
+        on_cpu, why = cpu_is_faster(asked_for, n_threads, costs)
+        if not on_cpu and not machine.is_at_hand(asked_for, n_threads, costs):
+            on_cpu, why = True, f"{why}, which would have to be loaded first"
         chosen = BackendChoice("numba" if on_cpu else "mlx", why)
     return working_backend(chosen.name, asked), chosen
 
@@ -104,7 +107,9 @@ def _machine() -> Calibration:
     """What work costs on this machine; for where there is a GPU."""
     from mlx_iforest.backends.calibration import Calibration, file_here, measure_here
 
-    return Calibration(lambda: measure_here(get_backend("numba"), get_backend("mlx")), file_here)
+    return Calibration(
+        lambda: measure_here(get_backend("numba"), get_backend("mlx")), file_here, lambda: "mlx.core" in sys.modules
+    )
 
 
 def available_backends() -> dict[str, str | None]:

@@ -38,6 +38,9 @@ PATIENCE = 2.0
 """Seconds of work, as the table expects them, after which it is worth measuring: that takes about one, and kernels that
 are not compiled yet take some more."""
 
+LOADING: dict[Place, float] = {"cuda": 6.0, "metal": 0.2}
+"""Seconds that loading MLX takes: of an H100's host as measured, of a Mac as estimated."""
+
 REPEATS = 3
 """Of each figure, of which the quickest counts."""
 
@@ -176,16 +179,23 @@ class Calibration:
         Measures costs.
     file : callable
         Where they are kept; None if nowhere. Not asked before the first work.
+    is_loaded : callable
+        Whether what the GPU needs is loaded already.
     """
 
-    def __init__(self, measured: Callable[[], Costs], file: Callable[[], Path | None]) -> None:
-        self._measured, self._file = measured, file
+    def __init__(
+        self,
+        measured: Callable[[], Costs],
+        file: Callable[[], Path | None],
+        is_loaded: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._measured, self._file, self._is_loaded = measured, file, is_loaded
         self._lock = Lock()
         self._forget()
 
     def _forget(self) -> None:
         self._own: Costs | None = None
-        self._was_read, self._expected = False, 0.0
+        self._was_read, self._expected, self._saved = False, 0.0, 0.0
 
     def costs(self, work: Work, n_threads: int) -> Costs:
         """Those to choose by for some work, which may be the one that makes it worth measuring."""
@@ -199,6 +209,15 @@ class Calibration:
             if self._expected < PATIENCE:
                 return TABLE
             return self._measure()
+
+    def is_at_hand(self, work: Work, n_threads: int, costs: Costs) -> bool:
+        """Whether the GPU, which is faster, is loaded, or has become worth loading: by all that it would have saved."""
+        if self._is_loaded():
+            return True
+        of_kind, place = costs[work.kind], gpu_place()
+        with self._lock:
+            self._saved += work.cpu_seconds(of_kind["cpu"], n_threads) - work.gpu_seconds(of_kind[place])
+            return self._saved > LOADING[place]
 
     def now(self) -> Costs:
         """This machine's, measured at once if they have not been."""

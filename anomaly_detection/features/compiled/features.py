@@ -75,6 +75,10 @@ class CompiledFeatures:
         known += [(branch.whole, branch.said) for _, branch, _ in branches if hasattr(branch, "whole")]
         self._known_by = [under for under, _ in known]
         self._keys = RecordKeys(program, [names for _, names in known])
+        # Of a record by itself what each of its cells adds to a key, too: of a batch few are asked for it.
+        self._amended = [branch for _, branch, _ in branches if hasattr(branch, "amended_")]
+        apart = [[name] for branch in self._amended for name in branch.amended_]
+        self._keys_of_one = RecordKeys(program, [*(names for _, names in known), *apart])
         self._machine = Machine(program, wanted, stored)
         self._gathering = Gathering(program)
 
@@ -84,9 +88,14 @@ class CompiledFeatures:
         out = np.empty((n, self._width), dtype=np.float32)
         gathered = self._gathering.of_each(tables)
         if self._known_by:
-            for under, keys in zip(self._known_by, self._keys.of(gathered, n), strict=True):
-                for row, X in enumerate(tables):
-                    X.made(under, partial(np.asarray, keys[row : row + 1]))
+            keys = self._keys_of_one.of(gathered, n)
+            for row, X in enumerate(tables):
+                said, at = keys[:, row : row + 1], len(self._known_by)
+                for under, key in zip(self._known_by, said, strict=False):
+                    X.made(under, partial(np.asarray, key))
+                for branch in self._amended:
+                    first, at = at, at + len(branch.amended_)
+                    X.made(branch.parts, partial(np.asarray, said[first:at]))
         self._machine.task(None, gathered, out)(slice(0, n))
         for branch, columns, own, places in self._plain:
             if getattr(branch, "fewest", 1) > 1:
@@ -152,4 +161,5 @@ class _Readings:
             moment = int(gathered.dates[self._date, row])
             span = -1 if moment == _NAT else moment // _PERIOD
         values = bounded(gathered.numbers[self._places, row])
-        return self.branch.of_record(values, span, X.made(self.branch.whole, partial(np.zeros, 0))[0])  # type: ignore[no-any-return]
+        whole = X.made(self.branch.whole, partial(np.zeros, 0))[0]
+        return self.branch.of_record(X, values, span, whole)  # type: ignore[no-any-return]
