@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly_detection.data.well_formed_text import well_formed
+from anomaly_detection.data.well_formed_text import is_well_formed, well_formed
 from anomaly_detection.service.incoming import Incoming
 
 __all__ = ["plain", "records_of_frame"]
@@ -30,8 +30,11 @@ def _column(values: pd.Series[Any]) -> list[Any]:
         if values.dtype.kind in "biu":
             return values.tolist()
         if values.dtype.kind == "f":
-            return [_number(value) for value in values.tolist()]
-    return [plain(value) for value in values.tolist()]
+            return values.tolist() if np.isfinite(values).all() else [_number(value) for value in values.tolist()]
+    cells = values.to_numpy(dtype=object).tolist() if isinstance(values.dtype, pd.StringDtype) else values.tolist()
+    if {*map(type, cells)} == {str} and is_well_formed(cells):
+        return cells
+    return [plain(value) for value in cells]
 
 
 def _number(value: float) -> Any:
