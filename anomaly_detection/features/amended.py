@@ -124,7 +124,7 @@ class Amended(FeatureGroup):
         """
         some = X if len(rows) == len(X) else X.take(rows)
         cells = keys_by_column(some, self.amended_)
-        parts = mixed(np.stack([keys ^ column_key(name) for name, keys in cells.items()]))
+        parts = np.array([mixed(keys ^ column_key(name)) for name, keys in cells.items()])
         whole = self._alike(X)[rows] + parts.sum(axis=0, dtype=np.uint64)
         whole += combined(name_keys_by_column(some, self.names_), len(rows))
         missing = np.array([some.isna(name) for name in self.amended_])

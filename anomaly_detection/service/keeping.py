@@ -39,6 +39,11 @@ _COUNT = (
     )
 )
 
+_KNOWN = select(alerts.c.fingerprint, alerts.c.id, alerts.c.case_id, alerts.c.hidden_by).where(
+    alerts.c.stream_id == bindparam("stream"), alerts.c.fingerprint.in_(bindparam("some", expanding=True))
+)
+_RAISED = insert(alerts)
+
 _COUNT_QUARTER = text(
     "INSERT INTO quarters (stream_id, quarter, records, alerting) VALUES (:stream, :quarter, :records, :alerting)"
     " ON CONFLICT (stream_id, quarter) DO UPDATE SET records = quarters.records + excluded.records,"
@@ -170,11 +175,7 @@ def _raise_alerts(
     known = {
         fingerprint: (int(number), case_id, hidden_by)
         for some in _parts(list(alerting))
-        for fingerprint, number, case_id, hidden_by in connection.execute(
-            select(alerts.c.fingerprint, alerts.c.id, alerts.c.case_id, alerts.c.hidden_by).where(
-                alerts.c.stream_id == stream_id, alerts.c.fingerprint.in_(some)
-            )
-        )
+        for fingerprint, number, case_id, hidden_by in connection.execute(_KNOWN, {"stream": stream_id, "some": some})
     }
     shown = []
     for fingerprint, (number, case_id, hidden_by) in known.items():
@@ -203,7 +204,7 @@ def _raise_alerts(
         _put_into_cases(connection, stream_id, rows)
         # The database would give numbers to one row at a time.
         made = _numbers(connection, "alerts", len(new))
-        connection.execute(insert(alerts), [{"id": number, **row} for number, row in zip(made, rows, strict=True)])
+        connection.execute(_RAISED, [{"id": number, **row} for number, row in zip(made, rows, strict=True)])
         ids |= dict(zip(new, made, strict=True))
         raised = [(ids[each], None, {"state": "open"}) for each in new]
         write_audit(connection, "service", "raise", "alert", raised)
