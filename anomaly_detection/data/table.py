@@ -250,11 +250,10 @@ class Table:
         """The cells of a column as Python's values."""
         return objects_of(self._columns[name])
 
-    def records(self) -> list[dict[str, Any]]:
-        """Each row by the columns' names, in Python's values and pandas' times."""
-        names = list(self._columns)
-        cells = [_python_values(column) for column in self._columns.values()]
-        return [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
+    def records(self) -> list[Mapping[str, Any]]:
+        """Each row by the columns' names, in Python's values and pandas' times; each is read when asked for."""
+        made: dict[str, list[Any]] = {}
+        return [_Record(self._columns, made, at) for at in range(self._rows)]
 
     def only(self, names: Sequence[str]) -> Table:
         """Some of the columns, in the order of `names`."""
@@ -332,6 +331,27 @@ class Table:
             for name, column in self._columns.items()
         }
         return pd.DataFrame(columns, index=self.labels)
+
+
+class _Record(Mapping[str, Any]):
+    """A row of columns, whose cells all its rows share."""
+
+    __slots__ = ("_at", "_columns", "_made")
+
+    def __init__(self, columns: Mapping[str, Any], made: dict[str, list[Any]], at: int) -> None:
+        self._columns, self._made, self._at = columns, made, at
+
+    def __getitem__(self, name: str) -> Any:
+        cells = self._made.get(name)
+        if cells is None:
+            cells = self._made[name] = _python_values(self._columns[name])
+        return cells[self._at]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
 
 
 def as_table(data: Any) -> Table:

@@ -293,7 +293,8 @@ class Judge:
         def labels() -> list[str]:
             return [self._label(records[place].fields, at)() for at, place in enumerate(places)]
 
-        alerts, clean = replace(batch, labels=labels).at(alerting), batch.table.take(alerting)
+        alerts = replace(batch, labels=labels).at(alerting)
+        clean = batch.table if len(alerting) == len(batch) else batch.table.take(alerting)
         headline = self.headline
         amount = headline.amount if headline.amount in headline.money else None
         causes = cause_of_each(alerts, clean, self._sources, headline.money, amount)
