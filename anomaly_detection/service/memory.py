@@ -10,7 +10,7 @@ __all__ = ["settle"]
 
 _ROUNDS = (50, 100)
 """Looks at new objects before one at those that stayed, and such before a look at all: by itself 10 each, often enough
-in one batch to take a fourteenth of its time. Fewer looks at new ones would take as long, and longer at a time."""
+in one batch to take a fourteenth of its time. Fewer looks at new objects would each hold up requests for longer."""
 
 
 def settle() -> None:
