@@ -15,10 +15,10 @@ from jinja2.ext import babel_extract
 ROOT = Path(__file__).parent.parent
 SERVICE = ROOT / "anomaly_detection" / "service"
 PAGES = SERVICE / "pages"
-WORDING = [ROOT / "anomaly_detection" / room for room in ("alerts", "calibration", "explain", "features")]
-"""Rooms whose modules say reasons, of templates that stand in ``say`` and ``N_``."""
+WORDING = [ROOT / "anomaly_detection" / room for room in ("alerts", "calibration", "data", "explain", "features")]
+"""Rooms whose modules say reasons, and how a table is read, of templates that stand in ``say`` and ``N_``."""
 
-TEXTS = PAGES / "texts"
+TEXTS = ROOT / "anomaly_detection" / "texts"
 _OPTIONS = {"trim_blocks": "true", "lstrip_blocks": "true", "silent": "false"}
 _KEYWORDS: dict[str, tuple[int, ...] | None] = {
     "_": None,
@@ -40,7 +40,7 @@ msgstr ""
 def extracted() -> Catalog:
     """Every text of the templates and modules of the pages, and every template of a reason, with where it is."""
     found = Catalog()
-    modules = [path for room in (PAGES, SERVICE, *WORDING) for path in room.glob("*.py")]
+    modules = [path for room in (PAGES, SERVICE, SERVICE / "routes", *WORDING) for path in room.glob("*.py")]
     for path in sorted([*PAGES.glob("templates/*.j2"), *modules]):
         with path.open("rb") as file:
             for _, text in _texts(path, file):

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import orjson
 import pytest
 from babel.messages import Catalog, Message
-from service_example import client_of, hot, resting
+from service_example import client_of, hot, resting, work_off
 from sqlalchemy import Connection, select, update
 from starlette.testclient import TestClient
 
@@ -22,9 +22,13 @@ from anomaly_detection.calibration.p_values import risk_level
 from anomaly_detection.data.declarations import KINDS
 from anomaly_detection.service.access import ROLES
 from anomaly_detection.service.alert_book import STATES, VERDICTS
-from anomaly_detection.service.pages.catalogue import Catalogue, read_catalogue
+from anomaly_detection.service.pages.preferences import viewer_of
 from anomaly_detection.service.pages.rendering import decimals, figure, lasting, number, percent
-from anomaly_detection.service.pages.viewer import (
+from anomaly_detection.service.pages.words import WORDS
+from anomaly_detection.service.record_book import FATES
+from anomaly_detection.service.tables import alerts, cases
+from anomaly_detection.texts.catalogue import Catalogue, read_catalogue
+from anomaly_detection.texts.viewer import (
     LANGUAGES,
     VIEWER,
     Viewer,
@@ -32,11 +36,7 @@ from anomaly_detection.service.pages.viewer import (
     moment_of,
     ngettext,
     plain_number,
-    viewer_of,
 )
-from anomaly_detection.service.pages.words import WORDS
-from anomaly_detection.service.record_book import FATES
-from anomaly_detection.service.tables import alerts, cases
 
 GERMAN = {"Accept": "text/html", "Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
 ROOT = Path(__file__).parent.parent
@@ -278,3 +278,30 @@ def test_a_rule_takes_numbers_as_they_are_written(client: TestClient) -> None:
     answer = client.get(f"/alerts/{alert}/rule", params=query, headers=GERMAN)
     assert answer.status_code == 400
     assert "temperature wird mit einer Zahl verglichen, nicht mit „12,3,4“." in answer.text
+
+
+def test_what_is_wrong_and_how_columns_are_read_is_said_in_the_pages_language(client: TestClient) -> None:
+    assert "Fall 999 gibt es nicht." in client.get("/cases/999", headers=GERMAN).text
+    by_script = {"HX-Request": "true", "Accept-Language": "de"}
+    assert (
+        client.post("/cases", data={"ids": "999", "do": "real"}, headers=by_script).json()["error"].startswith("Fall")
+    )
+    told = client.get("/v1/cases/999", headers=by_script).json()["detail"]
+    assert told == "Fall 999 gibt es nicht."
+    # Programs read English.
+    assert client.get("/v1/cases/999", headers=GERMAN).json()["detail"] == "There is no case 999."
+    assert "Werte, die sich wiederholen" in client.get("/streams/default", headers=GERMAN).text
+    assert "values that repeat" in str(client.get("/v1/streams/default/columns", headers=GERMAN).json())
+
+
+def test_why_a_file_was_not_taken_is_kept_for_each_language(tmp_path: Path) -> None:
+    with resting(tmp_path, model=None) as service:
+        client = client_of(service)
+        body = b"a,b\n" + b"1,2\n1,2,3\n" * 2
+        client.post("/v1/streams/broken/records?known=skip", content=body, headers={"Content-Type": "text/csv"})
+        work_off(service)
+        (job,) = client.get("/v1/jobs?stream=broken").json()["jobs"]
+        assert job["error"].startswith("The body is not a table: Expected 2 fields in line 3, saw 3; ")
+        text = client.get("/start/broken", headers=GERMAN).text
+        assert "Die Sendung ist keine Tabelle: In Zeile 3 werden 2 Felder erwartet, es sind 3; " in text
+        assert "Auch Zeile 5 passt nicht." in text

@@ -46,7 +46,7 @@ def test_two_keys_hide_what_is_like_an_alert(client: TestClient) -> None:
     first, second = raised(client, 1, 2, supplier=SCRIPT)
     case = case_number(client, first)
     went = post(client, "/cases", "/?stream=default", ids=case, do="hide")
-    where = went.headers["HX-Redirect"]
+    where = went.headers["HX-Push-Url"]
     worst = client.get(f"/v1/cases/{case}").json()["alerts_shown"][0]["id"]
     assert where == f"/alerts/{worst}/rule?back=stream%3Ddefault"
     text = client.get(where).text

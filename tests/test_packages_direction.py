@@ -114,7 +114,7 @@ def test_every_name_of_the_engine_is_found_and_no_other() -> None:
 
 LAYERS = {
     "anomaly_detection": [
-        {"ahead", "errors", "progress"},
+        {"ahead", "errors", "progress", "texts"},
         {"data"},
         {"features"},
         {"calibration", "explain"},
@@ -164,6 +164,13 @@ def test_no_arrow_of_the_rooms_points_upward() -> None:
             a, b = level.get(source), level.get(target)
             if a is not None and b is not None:
                 assert source == target or a > b, f"{package}.{source} imports from {package}.{target}"
+
+
+def test_of_the_service_only_the_application_knows_its_pages() -> None:
+    pages = "anomaly_detection.service.pages"
+    found = modules("anomaly_detection", inside=True).items()
+    outside = {name for name, targets in found if any(target.startswith(pages) for target in targets)}
+    assert {name for name in outside if not name.startswith(pages)} == {"anomaly_detection.service.app"}
 
 
 @pytest.mark.parametrize("package", LAYERS)

@@ -6,13 +6,14 @@ import copy
 import pickle
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from anomaly_detection.explain.wording import sentence
 from anomaly_detection.features.clauses import as_years, listed, number, series, usually
-from anomaly_detection.features.said import Day, Figure, Said, kept, say, spoken
-from anomaly_detection.service.pages.viewer import VIEWER, Viewer, worded
+from anomaly_detection.texts.said import Day, Figure, Said, kept, remade, replaced, say, spoken, written
+from anomaly_detection.texts.viewer import VIEWER, Viewer, worded
 
 
 def usual() -> Said:
@@ -34,6 +35,30 @@ def test_a_text_is_what_its_template_and_values_make() -> None:
 def test_it_goes_from_process_to_process() -> None:
     for other in (pickle.loads(pickle.dumps(usual())), copy.deepcopy(usual())):
         assert (other, kept(other)) == (usual(), kept(usual()))
+
+
+def test_a_column_of_texts_and_a_model_file_keep_it_too() -> None:
+    again = remade(written(usual()))
+    assert (again, kept(again)) == (usual(), kept(usual()))
+    assert remade(written("plain")) == "plain"
+    told = replaced(say("%(label)s is empty", label="/tmp/x"), "/tmp/x", say("The body"))
+    assert (told, kept(told)["of"]["label"]) == ("The body is empty", {"say": "The body", "of": {}})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"say":',
+        '{"say":1,"of":{}}',
+        '{"say":"%(a)s","of":{}}',
+        '{"say":"%(a)999999999s","of":{"a":"b"}}',
+        '{"say":"%","of":{}}',
+        '{"say":"a","of":{"a":1}}',
+        '{"say":"a","of":{"a":' * 40 + '"b"' + "}}" * 40,
+    ],
+)
+def test_what_nobody_kept_is_a_text(text: str) -> None:
+    assert remade(text) == text
 
 
 def test_another_language_has_its_words_numbers_and_days() -> None:

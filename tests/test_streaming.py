@@ -178,6 +178,8 @@ def test_any_text_in_any_chunks(
         ("a.csv", b"a,b\n", "no records"),
         ("a.csv", b"a,a\n1,2\n", "Duplicated"),
         ("a.csv", b"a,b\n" + b"1,2\n" * 5 + b"1,2,3\n", "Expected 2 fields in line 7, saw 3"),
+        ("a.csv", b"a,b\n" + b"1,2\n1,2,3\n" * 2, "line 3, saw 3; .* Line 5 does not fit either"),
+        ("a.csv", b"a,b\n" + b"1,2\n1,2,3\n" * 9, "line 3, .* Lines 5, 7, 9, 11, 13 and further ones do not"),
         ("a.csv", b"a,b\n1,2,3\n4,5,6\n", "Expected 2 fields in line 2, saw 3"),
         ("a.csv", b"a,b\n1,2\n3,4,,\n", "Expected 2 fields in line 3, saw 4"),
         ("a.csv", b"a,b\n1,2,\n4,5,6\n", "Expected 2 fields in line 3, saw 3"),

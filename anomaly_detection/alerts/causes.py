@@ -18,7 +18,7 @@ from anomaly_detection.features.clauses import named_value
 from anomaly_detection.features.derived import Derived, NumberLevel
 from anomaly_detection.features.group import FeatureGroup, FeatureSource
 from anomaly_detection.features.kinds import KINDS
-from anomaly_detection.features.said import N_, say
+from anomaly_detection.texts.said import N_, say
 
 __all__ = ["WHOLE_RECORD", "Cause", "cause_of_each", "find_causes", "leading_column"]
 

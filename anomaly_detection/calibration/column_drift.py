@@ -14,7 +14,7 @@ import numpy.typing as npt
 from anomaly_detection.calibration.drift_test import LEVEL, DriftTest
 from anomaly_detection.features.clauses import number
 from anomaly_detection.features.column_reference import BINS, MISSING, NEW, UNREADABLE, ColumnReference
-from anomaly_detection.features.said import N_, Figure, Said, say
+from anomaly_detection.texts.said import N_, Figure, Said, say
 
 __all__ = ["ALERTS", "Change", "Drift", "find_drifts", "in_words", "starting_test"]
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from itertools import islice, repeat
 
 from anomaly_detection.data.csv_dialect import Dialect
-from anomaly_detection.data.headers import is_blank, shape
-from anomaly_detection.data.total_lines import said_of_totals, totals_below
+from anomaly_detection.data.headers import is_again, is_blank, shape
+from anomaly_detection.data.total_lines import said_of_last, said_of_totals, totals_below
 from anomaly_detection.errors import DataError
+from anomaly_detection.texts.said import N_, say
 
 __all__ = ["Examination"]
 
@@ -22,6 +23,8 @@ _FEWEST_SUMMED = 5
 _WIDE = 5
 _TITLE_LENGTH = 60
 _TOGETHER = 1_000  # lines
+_REFUSED = 5
+"""Lines that are named beside the first one that does not fit."""
 
 
 @dataclass
@@ -39,8 +42,9 @@ class Examination:
         Without blank names at its end for which no record has a field; ``x0, x1, ...`` where there is none.
     first : int
         Lines before the first record.
-    records, blank, short : int
-        Records, lines with blank fields only that are left out, and records with fewer fields than there are names.
+    records, blank, again, short : int
+        Records, lines with blank fields only and lines with the header again, both left out, and records with fewer
+        fields than there are names.
     is_uniform : bool
         Whether all lines below the header are records with as many fields as it has.
     has_blanks_before_quotes : bool
@@ -56,11 +60,13 @@ class Examination:
     first: int = 0
     records: int = 0
     blank: int = 0
+    again: int = 0
     short: int = 0
     is_uniform: bool = True
     has_blanks_before_quotes: bool = False
     longest: int = 0
     _first_blank: int = 0
+    _first_again: int = 0
     _first_short: int = 0
     _run: list[tuple[int, int]] = field(default_factory=list)
     """Line and fields of the short records since the last whole one."""
@@ -76,8 +82,14 @@ class Examination:
     _suspects: list[tuple[int, list[list[str]]]] = field(default_factory=list)
     _last: tuple[list[str], ...] = ()
     """The last records, as many as may be totals."""
+    _refusal: DataError | None = None
+    """Of the first line that has too many fields, or one."""
+    _refused: list[int] = field(default_factory=list)
+    """The next such lines."""
     totals: list[str] = field(default_factory=list)
     """What the last lines are called that sum the records up, and are left out."""
+    doubts: list[str] = field(default_factory=list)
+    """What is to be said of a last line that may be a total."""
 
     def run(self, lines: Iterable[str]) -> None:
         """Go through the lines that come after `dialect.start`.
@@ -97,10 +109,15 @@ class Examination:
         last: list[str] | str = []
         try:
             for row in reader:
-                if len(row) == width and len(held) == 1 and row[0][:1].isalnum() and ' "' not in held[0]:
+                plain = len(row) == width and len(held) == 1 and row[0][:1].isalnum() and ' "' not in held[0]
+                if plain and row != self.header:
                     # Nothing can be said of such a line, as most are once the first ones have been looked at.
                     self.records += 1
                     third, second, last = second, last, row
+                elif self.has_header and is_again(row, self.header):
+                    self.is_uniform = False
+                    self.again += 1
+                    self._first_again = self._first_again or number
                 elif is_blank(row):
                     # All readers pass over a line end alone.
                     self.is_uniform = self.is_uniform and not row
@@ -109,6 +126,7 @@ class Examination:
                         self.blank += 1
                         self._first_blank = self._first_blank or number
                 elif not self.header:
+                    ahead.header = "".join(held)
                     self._begin(row, before + reader.line_num, number)
                 else:
                     self._take(row, held, number)
@@ -126,7 +144,9 @@ class Examination:
                     for line in ahead.last:
                         third, second, last = second, last, line
         except csv.Error as error:
-            raise self._unclosed(number, error) from error
+            raise self._refusal or self._unclosed(number, error) from error
+        if self._refusal is not None:
+            raise self._refusals(self._refusal) if self._refused else self._refusal
         self.longest = max(self.longest, ahead.longest)
         self._last = (self._row(third), self._row(second), self._row(last))
         self._end()
@@ -150,6 +170,9 @@ class Examination:
         if self.blank:
             lines = "1 blank line is" if self.blank == 1 else f"{self.blank:,} blank lines are"
             said.append(f"{lines} left out, the first is line {self._first_blank}.")
+        if self.again:
+            lines = "1 line repeats" if self.again == 1 else f"{self.again:,} lines repeat"
+            said.append(f"{lines} the header, left out; the first is line {self._first_again}.")
         if self.totals:
             said.append(said_of_totals(self.totals, "line"))
         if self._surplus:
@@ -162,7 +185,7 @@ class Examination:
             said.append(
                 f"{has} fewer fields than the header, the first is line {self._first_short}; what they lack is missing."
             )
-        return said
+        return said + self.doubts
 
     def _is_settled(self) -> bool:
         """Whether a line of as many fields as the header, with nothing odd about it, tells nothing more."""
@@ -189,7 +212,8 @@ class Examination:
         width, fields = len(self.header), len(row)
         self.records += 1
         if fields > width and any(row[width:]):
-            raise self._uneven(number, fields)
+            self._refuse(number, fields)
+            return
         self._longest, self._shortest = max(self._longest, fields), min(self._shortest, fields)
         if fields >= width:
             if self._surplus is None:
@@ -201,7 +225,7 @@ class Examination:
             if self._run:
                 self._end_run()
         elif fields == 1:
-            raise self._uneven(number, fields)
+            self._refuse(number, fields)
         else:
             self.short += 1
             self._first_short = self._first_short or number
@@ -223,14 +247,23 @@ class Examination:
         self._end_run()
         if not self.header:
             raise DataError(
-                f"{self.label} holds nothing below line {self.dialect.start}; expected a header and records."
+                say(
+                    "%(label)s holds nothing below line %(start)s; expected a header and records.",
+                    label=self.label,
+                    start=self.dialect.start,
+                )
             )
         if not self.records:
-            raise DataError(f"{self.label} has a header but no records; expected at least one.")
+            raise DataError(say("%(label)s has a header but no records; expected at least one.", label=self.label))
         if self._longest < self._named:
             raise DataError(
-                f"{self.label} is not a table: Expected {self._named} fields, as the header has, saw at most"
-                f" {self._longest}, in all lines; give the header as many names as there are columns."
+                say(
+                    "%(label)s is not a table: Expected %(named)s fields, as the header has, saw at most"
+                    " %(longest)s, in all lines; give the header as many names as there are columns.",
+                    label=self.label,
+                    named=self._named,
+                    longest=self._longest,
+                )
             )
         del self.header[max(self._longest, self._named) :]
         self.is_uniform = self.is_uniform and not self._surplus and self._shortest >= len(self.header)
@@ -238,8 +271,14 @@ class Examination:
         for number, pieces in self._suspects:
             if self._are_records(pieces):
                 raise DataError(
-                    f"{self.label} is not a table: in line {number} a quote opens that is closed {len(pieces) - 1}"
-                    ' lines further down, where other records begin; double the quote ("") if it is a part of the text.'
+                    say(
+                        "%(label)s is not a table: in line %(number)s a quote opens that is closed %(count)s"
+                        " lines further down, where other records begin;"
+                        ' double the quote ("") if it is a part of the text.',
+                        label=self.label,
+                        number=number,
+                        count=len(pieces) - 1,
+                    )
                 )
 
     def _leave_out_totals(self) -> None:
@@ -253,6 +292,7 @@ class Examination:
             for place, blanks in enumerate(self._blanks)
         ]
         self.totals = totals_below(rows, filled)
+        self.doubts = [] if self.totals else said_of_last(rows, filled, "line")
         self.records -= len(self.totals)
         for row in self._last[len(self._last) - len(self.totals) :]:
             self.short -= len(row) < self._named
@@ -264,9 +304,16 @@ class Examination:
         run, self._run = self._run, []
         if len(run) > 1 and sum(fields for _, fields in run) - (len(run) - 1) == self._named:
             raise DataError(
-                f"{self.label} is not a table: Expected {self._named} fields in line {run[0][0]}, saw {run[0][1]},"
-                f" and the rest in line {run[-1][0]}; put text with a line end into quotes, or, if these are records"
-                " that lack their last fields, end them with the delimiters."
+                say(
+                    "%(label)s is not a table: Expected %(named)s fields in line %(number)s, saw %(saw)s, and"
+                    " the rest in line %(last)s; put text with a line end into quotes, or, if these are"
+                    " records that lack their last fields, end them with the delimiters.",
+                    label=self.label,
+                    named=self._named,
+                    number=run[0][0],
+                    saw=run[0][1],
+                    last=run[-1][0],
+                )
             )
 
     def _suspect(self, held: list[str], number: int) -> None:
@@ -292,24 +339,54 @@ class Examination:
 
     def _unclosed(self, number: int, error: csv.Error) -> DataError:
         within = "expected after" in str(error)
-        what = "a quote stands within quotes, or is not closed" if within else "a quote opens that is not closed"
+        what = (
+            say("a quote stands within quotes, or is not closed") if within else say("a quote opens that is not closed")
+        )
         return DataError(
-            f"{self.label} is not a table: in line {number} {what}; expected quotes around the whole of a text, and"
-            ' doubled ("") within it.'
+            say(
+                "%(label)s is not a table: in line %(number)s %(what)s; expected quotes around the whole of a"
+                ' text, and doubled ("") within it.',
+                label=self.label,
+                number=number,
+                what=what,
+            )
         )
 
     def _uneven(self, number: int, fields: int) -> DataError:
         width = len(self.header)
-        saw = "one" if fields == 1 else f"{fields}"
         if self.dialect.delimiter == "," and fields > width:
-            advice = "put text with commas and numbers with decimal commas into quotes, or separate by semicolons"
+            advice = say("put text with commas and numbers with decimal commas into quotes, or separate by semicolons")
         else:
-            advice = "put text with delimiters or line ends into quotes"
+            advice = say("put text with delimiters or line ends into quotes")
         if self.records == 1 and fields < width:
-            advice += "; leave out what stands above the table with --skip-rows"
+            advice = say("%(advice)s; leave out what stands above the table with --skip-rows", advice=advice)
         if self.records == 1 and self.dialect.usual == fields:
-            advice = f"the other lines have as many: give the header a name for every column, or {advice}"
-        return DataError(f"{self.label} is not a table: Expected {width} fields in line {number}, saw {saw}; {advice}.")
+            has_same = N_("the other lines have as many: give the header a name for every column, or %(advice)s")
+            advice = say(has_same, advice=advice)
+        told = N_("%(label)s is not a table: Expected %(width)s fields in line %(number)s, saw %(saw)s; %(advice)s.")
+        saw = say("one") if fields == 1 else fields
+        return DataError(say(told, label=self.label, width=width, number=number, saw=saw, advice=advice))
+
+    def _refuse(self, number: int, fields: int) -> None:
+        """Refuse a line, once the next ones are known that do not fit either."""
+        if self._refusal is None:
+            self._refusal = self._uneven(number, fields)
+            return
+        self._refused.append(number)
+        if len(self._refused) > _REFUSED:
+            raise self._refusals(self._refusal)
+
+    def _refusals(self, first: DataError) -> DataError:
+        *lines, last = map(str, self._refused[:_REFUSED])
+        if not lines:
+            told = say("Line %(last)s does not fit either.", last=last)
+        elif len(self._refused) > _REFUSED:
+            told = say(
+                "Lines %(lines)s, %(last)s and further ones do not fit either.", lines=", ".join(lines), last=last
+            )
+        else:
+            told = say("Lines %(lines)s and %(last)s do not fit either.", lines=", ".join(lines), last=last)
+        return DataError(say("%(first)s %(others)s", first=first.args[0], others=told))
 
 
 def _is_wrapped(cell: str) -> bool:
@@ -321,6 +398,8 @@ class _Ahead:
 
     Attributes
     ----------
+    header : str
+        A line that is not passed over.
     longest : int
         Characters of the longest line that was passed over.
     last : deque of str
@@ -330,6 +409,7 @@ class _Ahead:
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = iter(lines)
         self._seen: deque[str] = deque()
+        self.header = ""
         self.longest = 0
         self.last: deque[str] = deque(maxlen=3)
 
@@ -351,6 +431,8 @@ class _Ahead:
                 line = seen[0]
                 if '"' in line or line.count(delimiter) != width - 1 or not line[0].isalnum() or len(line) > most:
                     return passed
+                if line == self.header:
+                    return passed
                 self.longest = max(self.longest, len(line))
                 self.last.append(seen.popleft())
                 passed += 1
@@ -358,7 +440,7 @@ class _Ahead:
             if not lines:
                 return passed
             longest, firsts = max(map(len, lines)), "".join([line[0] for line in lines])
-            plain = longest <= most and firsts.isalnum() and '"' not in "".join(lines)
+            plain = longest <= most and firsts.isalnum() and '"' not in "".join(lines) and self.header not in lines
             if plain and set(map(str.count, lines, repeat(delimiter))) == {width - 1}:
                 self.longest = max(self.longest, longest)
                 self.last.extend(lines[-3:])

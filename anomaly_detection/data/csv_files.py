@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -15,11 +16,12 @@ import pandas as pd
 
 from anomaly_detection.data.csv_dialect import Dialect, other_quotings, sniff
 from anomaly_detection.data.csv_examination import Examination
-from anomaly_detection.data.headers import is_blank, named
+from anomaly_detection.data.headers import is_again, is_blank, named
 from anomaly_detection.data.layout import Layout
 from anomaly_detection.data.plain_csv import REFUSED, is_plain, plain_frames
 from anomaly_detection.data.sources import Source
 from anomaly_detection.errors import DataError
+from anomaly_detection.texts.said import say
 
 __all__ = ["CsvFile"]
 
@@ -27,10 +29,10 @@ _SNIFFED_BYTES = 1 << 16
 BLOCK = 1 << 20
 _FRAME_CELLS = 250_000
 _NOTHING = b" \t\r\n,;|"
-_UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _UTF32_MARK = codecs.BOM_UTF32_LE
 _MOST = 0.7
+_MARKUP = (b"<html", b"<!doctype", b"<?xml", b"<table")
 _PACKED = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b")
 
 # Python's own limit, 131,072 characters, is less than a cell may hold.
@@ -66,12 +68,15 @@ class CsvFile:
         layout.refuse(source.label, lines=True)
         self._source, self._layout = source, layout
         head, is_utf8 = self._look_through()
-        self._skipped = len(_UTF8_MARK) if head.startswith(_UTF8_MARK) else 0
+        # Put together of others, a file may begin with several.
+        self._skipped = len(head) - len(re.sub(rb"\A(?:\xef\xbb\xbf)+", b"", head))
         if head.startswith(_UTF32_MARK):
-            raise DataError(f"{source.label} is not a table: it is UTF-32 text; save it as UTF-8.")
+            raise DataError(say("%(label)s is not a table: it is UTF-32 text; save it as UTF-8.", label=source.label))
         if (wide := _wide(head)) is not None:
             if not self._decodes(wide):
-                raise DataError(f"{source.label} is not a table: it is no complete UTF-16 text; export it again.")
+                raise DataError(
+                    say("%(label)s is not a table: it is no complete UTF-16 text; export it again.", label=source.label)
+                )
             self._encoding = wide
         else:
             # Real exports carry a UTF-8 mark before Windows-1252 text.
@@ -81,6 +86,7 @@ class CsvFile:
         self._dialect, self._first, self._is_uniform = found.dialect, found.first, found.is_uniform
         self._longest = found.longest
         self._is_plain = found.is_uniform and is_plain(head, self._encoding, found.dialect, found.first, found.longest)
+        self._head = found.header
         self.header, value = named(found.header) if layout.header else (found.header, "")
         self.about_rows: int = found.records
         self.remarks = [f"{source.label}: {remark}" for remark in found.remarks()]
@@ -137,9 +143,8 @@ class CsvFile:
         for row in rows:
             if len(row) != width:
                 row = (row + [""] * width)[:width]
-            if is_blank(row):
-                continue
-            yield row
+            if not (is_blank(row) or (self._layout.header and is_again(row, self._head))):
+                yield row
 
     def _frame(self, records: Iterator[list[str]], count: int) -> pd.DataFrame:
         try:
@@ -152,7 +157,9 @@ class CsvFile:
         return frame.set_axis(self.header, axis=1)
 
     def _changed(self) -> DataError:
-        return DataError(f"{self._source.label} changed while it was read; read it again when it is complete.")
+        return DataError(
+            say("%(label)s changed while it was read; read it again when it is complete.", label=self._source.label)
+        )
 
     def _examined(self, dialect: Dialect) -> Examination:
         """Go through all lines, with other quotes where the usual ones do not fit."""
@@ -196,13 +203,23 @@ class CsvFile:
                 decode = _decoded(decode, block)
         label = self._source.label
         if blank:
-            raise DataError(f"{label} is empty; expected a header line and at least one record.")
+            raise DataError(say("%(label)s is empty; expected a header line and at least one record.", label=label))
         if head.startswith(_PACKED):
             raise DataError(
-                f"{label} is not a table: it is an archive or a workbook; name it .gz, .zip, .xlsx, .xls or .ods."
+                say(
+                    "%(label)s is not a table: it is an archive or a workbook; name it .gz, .zip, .xlsx, .xls or .ods.",
+                    label=label,
+                )
+            )
+        if head.lstrip()[:9].lower().startswith(_MARKUP):
+            raise DataError(
+                f"{label} is not a table: it is HTML or XML, whatever its name; open it in a spreadsheet and save it as"
+                " CSV or .xlsx."
             )
         if binary and _wide(head) is None:
-            raise DataError(f"{label} is not a table: it holds binary data; give a CSV or Parquet file.")
+            raise DataError(
+                say("%(label)s is not a table: it holds binary data; give a CSV or Parquet file.", label=label)
+            )
         return head, _decoded(decode, b"", final=True) is not None
 
     def _decodes(self, encoding: str) -> bool:

@@ -13,6 +13,7 @@ from anomaly_detection.data.date_forms import is_date_form
 from anomaly_detection.data.names import did_you_mean
 from anomaly_detection.data.units import UNITS
 from anomaly_detection.errors import DataError
+from anomaly_detection.texts.said import say
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -68,7 +69,7 @@ class Declaration:
     dates: tuple[str, ...] | None = None
     decimal_comma: bool | None = None
     unit: str | None = None
-    reason: str = "given"
+    reason: str = say("given")
 
     def over(self, other: Declaration | None) -> Declaration:
         """What is said here, and what `other` says where this says nothing."""

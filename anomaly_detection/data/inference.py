@@ -31,6 +31,7 @@ from anomaly_detection.data.number_texts import (
     are_codes_in_thousands,
     currencies,
     is_clock,
+    is_long,
     odd_texts,
     parse_numbers,
     suffixes,
@@ -40,6 +41,7 @@ from anomaly_detection.data.reading import is_number_code
 from anomaly_detection.data.truth import truth_pair
 from anomaly_detection.data.units import factor
 from anomaly_detection.errors import DataError
+from anomaly_detection.texts.said import N_, say
 
 __all__ = ["infer_column"]
 
@@ -49,6 +51,7 @@ _SEVERAL = 3  # rows of one level
 _SCREENED = 200
 _VALUES = (Role.NUMERIC, Role.TIMESTAMP)
 _NOTHING = Declaration()
+_NUMBERS, _DATES = say("numbers"), say("dates")
 
 Dates = npt.NDArray[np.datetime64]
 Floats = npt.NDArray[np.float64]
@@ -75,14 +78,19 @@ def infer_column(values: pd.Series[Any], said: Declaration = _NOTHING, elsewhere
     if held == "dates" and role in (None, Role.TIMESTAMP, Role.NUMERIC, Role.CONSTANT):
         dates = as_dates(values)
         far = values[np.isnat(dates) & values.notna().to_numpy(dtype=bool)]
-        return _infer_dates(name, dates, len(values), said, _with_codes("dates", [str(day)[:10] for day in far[:1]]))
+        return _infer_dates(name, dates, len(values), said, _with_codes(_DATES, [str(day)[:10] for day in far[:1]]))
     if held == "spans" or (held == "numbers" and role not in (Role.CATEGORICAL, Role.IDENTIFIER, Role.TEXT)):
         unit = None if held == "spans" else said.unit or unit_in_name(name)
         return _infer_numbers(name, as_numbers(values), len(values), said, elsewhere, unit=unit)
     kinds = opaque_kinds(values) if role is None else []
     if kinds:
         missing = float(values.isna().mean())
-        return Column(name, Role.CONSTANT, f"values that cannot be judged ({', '.join(kinds)})", missing=missing)
+        return Column(
+            name,
+            Role.CONSTANT,
+            say("values that cannot be judged (%(kinds)s)", kinds=", ".join(kinds)),
+            missing=missing,
+        )
     return _infer_texts(name, as_texts(values), said, elsewhere)
 
 
@@ -90,23 +98,23 @@ def _column(name: str, said: Declaration, found: tuple[Role, str], **details: An
     role, why = found
     if said.role is not None:
         told = said.role is role and said.reason == "given" and role in _VALUES and why not in ("", "numbers", "dates")
-        why = f"given; {why}" if told else said.reason
+        why = say("given; %(why)s", why=why) if told else said.reason
     return Column(name=name, role=said.role or role, reason=why, **details)
 
 
 def _constant_reason(distinct: int) -> str:
-    return "every value is missing" if distinct == 0 else "one value only"
+    return say("every value is missing") if distinct == 0 else say("one value only")
 
 
 def _with_codes(reason: str, codes: Collection[str]) -> str:
-    return f"{reason}; {', '.join(codes)} for missing" if codes else reason
+    return say("%(reason)s; %(codes)s for missing", reason=reason, codes=", ".join(codes)) if codes else reason
 
 
 def _all_codes(codes: tuple[str, ...], said: Declaration) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*codes, *said.more_codes]))
 
 
-def _infer_dates(name: str, read: Dates, rows: int, said: Declaration, why: str = "dates", **details: Any) -> Column:
+def _infer_dates(name: str, read: Dates, rows: int, said: Declaration, why: str = _DATES, **details: Any) -> Column:
     codes = _all_codes(date_codes(read) if said.codes is None else said.codes, said)
     coded = np.isin(read.astype("datetime64[D]"), _days(codes)) & ~np.isnat(read)
     present = read[~np.isnat(read) & ~coded]
@@ -128,7 +136,7 @@ def _infer_numbers(
     rows: int,
     said: Declaration,
     elsewhere: Collection[str],
-    why: str = "numbers",
+    why: str = _NUMBERS,
     **details: Any,
 ) -> Column:
     """What a column of numbers is; of texts, `numbers` are those that were read, in their order, then NaN."""
@@ -150,18 +158,20 @@ def _infer_numbers(
     distinct = len(np.unique(present))
     details = {"distinct": distinct, "missing": 1.0 - present.size / rows, "codes": codes, **details}
     if unit is not None and distinct > 1:
-        return Column(name, Role.TIMESTAMP, f"numbers that count time ({unit})", epoch=unit, **details)
+        return Column(name, Role.TIMESTAMP, say("numbers that count time (%(unit)s)", unit=unit), epoch=unit, **details)
     if distinct <= 1:
         return _column(name, said, (Role.CONSTANT, _constant_reason(distinct)), **details)
     whole = bool(np.all(present == np.round(present)))
     if role is None and whole and distinct == present.size > 2 and _count_up(present):
-        return Column(name, Role.IDENTIFIER, "counts the rows", **details)
+        return Column(name, Role.IDENTIFIER, say("counts the rows"), **details)
     if role is None and whole and names_code(tokens):
         if distinct > 0.5 * present.size:
-            return Column(name, Role.IDENTIFIER, "named as a code, hardly ever repeated", **details)
-        return Column(name, Role.CATEGORICAL, _with_codes("named as a code, repeated", codes), **details)
+            return Column(name, Role.IDENTIFIER, say("named as a code, hardly ever repeated"), **details)
+        return Column(name, Role.CATEGORICAL, _with_codes(say("named as a code, repeated"), codes), **details)
     if role is None and whole and _shaped_as_codes(present, distinct):
-        return Column(name, Role.CATEGORICAL, _with_codes("whole numbers of one length, repeated", codes), **details)
+        return Column(
+            name, Role.CATEGORICAL, _with_codes(say("whole numbers of one length, repeated"), codes), **details
+        )
     truth = ("0", "1") if np.isin(present, (0.0, 1.0)).all() else ()
     return _column(name, said, (Role.NUMERIC, _with_codes(why, codes)), truth=truth, **details)
 
@@ -203,7 +213,7 @@ def _infer_texts(name: str, texts: pd.Series[Any], said: Declaration, elsewhere:
             return found
     truth = truth_pair(present) if distinct <= 20 and role in (None, Role.CATEGORICAL) else None
     if truth is not None:
-        why = (Role.CATEGORICAL, f"yes and no, as {truth[1]} and {truth[0]}")
+        why = (Role.CATEGORICAL, say("yes and no, as %(yes)s and %(no)s", yes=truth[1], no=truth[0]))
         return _column(name, said, why, truth=truth, codes=codes, **details)
     return _column(name, said, _text_role(name, present, distinct, kept), kept=kept, codes=codes, **details)
 
@@ -213,6 +223,7 @@ def _with_clock(name: str, present: pd.Series[Any], said: Declaration) -> Declar
     if said.unit is not None or said.role is Role.TIMESTAMP or not _mostly(_where(is_clock, present), present):
         return said
     repeated = _text_role(name, present, int(present.nunique()), ())[0] is Role.CATEGORICAL
+    repeated = repeated and not _mostly(_where(is_long, present), present)
     return said if said.role is None and repeated else replace(said, unit="h")
 
 
@@ -238,7 +249,7 @@ def _numbers_in_texts(
     if said.role is Role.TIMESTAMP:
         return _infer_numbers(name, padded, len(texts), said, elsewhere)
     details: dict[str, Any] = {"decimal_comma": comma, "unit": unit, "texts": _patterns(present[~numeric])}
-    why = _why_numbers(present, unit, measures)
+    why = _why_numbers(present, odd, unit, measures)
     return _infer_numbers(name, padded, len(texts), said, elsewhere, why, **details)
 
 
@@ -250,19 +261,23 @@ def _unit(name: str, measures: Measures) -> str | None:
     return named
 
 
-def _why_numbers(present: pd.Series[Any], unit: str | None, measures: Measures) -> str:
+def _why_numbers(present: pd.Series[Any], odd: pd.Series[Any], unit: str | None, measures: Measures) -> str:
     others = sorted(other for other in measures.units if other != unit)
     turned = [other for other in others if unit is not None and factor(other, unit) is not None]
     refused = [other for other in others if other not in turned]
     clock = unit is not None and factor("h", unit) is not None and bool(_where(is_clock, present).any())
-    why = f"numbers in {unit}" if unit is not None and (measures.units or clock) else "numbers"
+    why: str = say("numbers in %(unit)s", unit=unit) if unit is not None and (measures.units or clock) else _NUMBERS
     if turned:
-        why += f", turned from {', '.join(turned)} too"
+        why = say("%(why)s, turned from %(units)s too", why=why, units=", ".join(turned))
     if refused:
-        why += f"; {', '.join(refused)} cannot be turned into it and count as missing"
-    why = "; ".join([why, *suffixes(present)])
-    moneys = currencies(present)
-    return f"{why}; currencies {', '.join(moneys[:5])} are not converted" if len(moneys) > 1 else why
+        apart = N_("%(why)s; %(units)s cannot be turned into it and count as missing")
+        why = say(apart, why=why, units=", ".join(refused))
+    for each in suffixes(odd):
+        why = say("%(why)s; %(suffix)s", why=why, suffix=each)
+    moneys = currencies(odd)
+    if len(moneys) > 1:
+        why = say("%(why)s; currencies %(moneys)s are not converted", why=why, moneys=", ".join(moneys[:5]))
+    return why
 
 
 def _dates_in_texts(name: str, texts: pd.Series[Any], present: pd.Series[Any], said: Declaration) -> Column | None:
@@ -275,9 +290,13 @@ def _dates_in_texts(name: str, texts: pd.Series[Any], present: pd.Series[Any], s
     if said.role is not Role.TIMESTAMP and not _mostly(~np.isnat(dates), present):
         return None
     details: dict[str, Any] = {"dates": forms, "texts": _patterns(present[np.isnat(dates) & ~far])}
-    why = f"dates, {' and '.join(map(in_words, forms))}" if forms else "dates"
+    why: str = _DATES
+    if forms:
+        *others, last = map(in_words, forms)
+        order = say("%(orders)s and %(last)s", orders=", ".join(others), last=last) if others else last
+        why = say("dates, %(order)s", order=order)
     if by_habit:
-        why += " by habit, for no cell tells"
+        why = say("%(why)s by habit, for no cell tells", why=why)
     why = _with_codes(why, [str(text).strip() for text in present[far][:1]])
     return _infer_dates(name, dates, len(texts), said, why, **details)
 
@@ -296,18 +315,18 @@ def _text_role(name: str, present: pd.Series[Any], distinct: int, kept: tuple[st
     tokens = name_tokens(name)
     rows = len(present)
     if names_document(tokens) and distinct > max(20, 0.02 * rows):
-        return Role.IDENTIFIER, "named as a document number"
+        return Role.IDENTIFIER, say("named as a document number")
     if distinct <= max(2, 0.2 * rows) or (distinct <= 20 and distinct <= 0.5 * rows):
-        value = f", {', '.join(kept)} among them" if kept else ""
-        return Role.CATEGORICAL, f"{distinct} values that repeat{value}"
+        why = say("%(distinct)s values that repeat", distinct=distinct)
+        return Role.CATEGORICAL, say("%(why)s, %(values)s among them", why=why, values=", ".join(kept)) if kept else why
     counts = present.value_counts()
     if int(counts[counts >= _SEVERAL].sum()) >= 0.5 * rows:
         # A tail of sellers with one sale each makes no names of those that sell every day.
-        return Role.CATEGORICAL, f"{distinct} values, of which most rows share theirs"
+        return Role.CATEGORICAL, say("%(distinct)s values, of which most rows share theirs", distinct=distinct)
     words = present.str.count(r"\s+").mean() + 1.0
     if words >= 3.0:
-        return Role.TEXT, "several words, hardly ever repeated"
-    return Role.IDENTIFIER, "hardly ever repeated"
+        return Role.TEXT, say("several words, hardly ever repeated")
+    return Role.IDENTIFIER, say("hardly ever repeated")
 
 
 def _where(holds: Callable[[str], bool], texts: pd.Series[Any]) -> npt.NDArray[np.bool_]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from anomaly_detection.explain.wording import number, number_range, short
 from anomaly_detection.features.clauses import series
-from anomaly_detection.features.said import say
+from anomaly_detection.texts.said import say
 
 __all__ = ["reason_cells"]
 

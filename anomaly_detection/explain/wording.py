@@ -8,7 +8,7 @@ from typing import Any
 from anomaly_detection.features.clauses import listed, number, number_range, short
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.kinds import KINDS
-from anomaly_detection.features.said import N_, Figure, Said, say
+from anomaly_detection.texts.said import N_, Figure, Said, say
 
 __all__ = ["begun", "listed", "number", "number_range", "percent", "phrase", "sentence", "short"]
 

@@ -26,7 +26,7 @@ from anomaly_detection.features.coincidences import (
 from anomaly_detection.features.commonness import Commonness, learn_commonness
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.recent_records import RecentRecords
-from anomaly_detection.features.said import N_, Said, as_text, say
+from anomaly_detection.texts.said import N_, Said, as_text, say
 
 __all__ = ["Copies", "names_records"]
 

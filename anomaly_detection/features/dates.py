@@ -14,7 +14,7 @@ from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import in_days, named_value, number
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
-from anomaly_detection.features.said import N_, Day, Said, say
+from anomaly_detection.texts.said import N_, Day, Said, say
 
 __all__ = ["Dates", "day_text", "days_of", "moments_of"]
 

@@ -15,7 +15,7 @@ from anomaly_detection.data.names import unused_name
 from anomaly_detection.data.table import Coded, Table, as_table, factorized
 from anomaly_detection.features.bounds import LARGEST
 from anomaly_detection.features.compiled.program import Program, Value
-from anomaly_detection.features.said import N_
+from anomaly_detection.texts.said import N_
 
 __all__ = [
     "CalendarPart",

@@ -12,8 +12,8 @@ import pandas as pd
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import number, with_unit
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
-from anomaly_detection.features.said import Said, say
 from anomaly_detection.progress import steps
+from anomaly_detection.texts.said import Said, say
 
 __all__ = ["Repeats"]
 

@@ -21,8 +21,8 @@ from anomaly_detection.features.information import determined
 from anomaly_detection.features.numeric_group import ComparingGroup
 from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale
 from anomaly_detection.features.pairing import MOST_PARTNERS
-from anomaly_detection.features.said import N_, Said, say
 from anomaly_detection.progress import steps
+from anomaly_detection.texts.said import N_, Said, say
 
 __all__ = ["Expectation"]
 

@@ -16,7 +16,7 @@ from anomaly_detection.data.table import Coded, Table, as_table, missing_in
 from anomaly_detection.features.clauses import named_value, number, short, times_seen, with_unit
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row, side_by_side
-from anomaly_detection.features.said import N_, Figure, Said, say
+from anomaly_detection.texts.said import N_, Figure, Said, say
 
 __all__ = [
     "MOST_DECIMALS",
@@ -156,7 +156,7 @@ _seldom_each: Kept[Columns, Floats] = Kept(
 def written(column: str, value: Any, count: Any, rows: int) -> Said:
     """Say in how many of the training records a column was written like this value."""
     seen = times_seen(count, rows)
-    return say("%(what)s is written as in %(seen)s", what=f"{column} {short(value)}", seen=seen)
+    return say("%(what)s is written in a form found in %(seen)s", what=f"{column} {short(value)}", seen=seen)
 
 
 class Seldom(Columns):

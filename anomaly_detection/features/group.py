@@ -16,7 +16,7 @@ from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derived import Derived
 from anomaly_detection.features.fitted import require_fitted
-from anomaly_detection.features.said import N_, Said
+from anomaly_detection.texts.said import N_, Said
 
 __all__ = ["FEW", "OF_A_RECORD", "Facts", "FeatureGroup", "FeatureSource", "Range", "Row", "side_by_side"]
 

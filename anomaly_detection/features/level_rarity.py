@@ -15,7 +15,7 @@ from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derived import CalendarPart
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity
-from anomaly_detection.features.said import Said
+from anomaly_detection.texts.said import Said
 
 __all__ = ["LevelRarity", "MissingLevels", "ValueRarity"]
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from anomaly_detection.data.table import Table, missing_in, objects_of
 from anomaly_detection.features.forms import Columns, form_of, written
 from anomaly_detection.features.group import FeatureSource, Range, Row
-from anomaly_detection.features.said import N_, Said
+from anomaly_detection.texts.said import N_, Said
 
 __all__ = ["NameForms"]
 

@@ -20,8 +20,8 @@ from anomaly_detection.features.group import FEW, FeatureSource, Range, Row
 from anomaly_detection.features.information import SAMPLE, mutual_information
 from anomaly_detection.features.level_pairs import LevelPairs, PairCounter, PairCounts, described, in_so_many, margins
 from anomaly_detection.features.pairing import most_related
-from anomaly_detection.features.said import Said, say
 from anomaly_detection.features.transactions import find_transactions
+from anomaly_detection.texts.said import Said, say
 
 __all__ = ["PairRarity"]
 

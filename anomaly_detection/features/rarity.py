@@ -18,7 +18,7 @@ from anomaly_detection.features.derived import MissingPattern
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.information import determined
 from anomaly_detection.features.level_pairs import shown
-from anomaly_detection.features.said import N_, Said, say
+from anomaly_detection.texts.said import N_, Said, say
 
 __all__ = ["CalendarRarity", "CategoryRarity", "MissingRarity"]
 
@@ -190,5 +190,5 @@ def _seen(what: str, count: float, rows: int) -> Said:
     elif count < _RARE * rows:
         template = N_("%(what)s is rare: %(count)s of %(rows)s records")
     else:
-        template = N_("%(what)s is seldom: %(count)s of %(rows)s records")
+        template = N_("%(what)s is uncommon: %(count)s of %(rows)s records")
     return say(template, what=what, count=number(count), rows=number(rows))

@@ -17,7 +17,7 @@ from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.forms import seldom
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.restated_columns import part_of
-from anomaly_detection.features.said import Said, say
+from anomaly_detection.texts.said import Said, say
 
 __all__ = ["Restated", "Restating"]
 

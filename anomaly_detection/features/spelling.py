@@ -17,7 +17,7 @@ from anomaly_detection.features.companions import NONE, Companions, find_compani
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.forms import NEVER, Columns, Texts, seldom
 from anomaly_detection.features.group import FeatureSource, Range, Row
-from anomaly_detection.features.said import N_, Said, say
+from anomaly_detection.texts.said import N_, Said, say
 
 __all__ = ["Spelling", "Spellings"]
 

@@ -12,6 +12,7 @@ from anomaly_detection.data.date_forms import DAY_FIRST, MONTH_FIRST, is_date_fo
 from anomaly_detection.data.epochs import EpochUnit
 from anomaly_detection.data.schema import Schema
 from anomaly_detection.data.units import UNITS
+from anomaly_detection.texts.said import Said, remade, written
 from mlx_iforest.convert.declared import Arrays, Dict, Kind, List, Optional, Record
 from mlx_iforest.convert.declared_values import Chosen, Flag, Number, Text, Whole
 
@@ -32,6 +33,16 @@ class _Grown(Kind):
 
     def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
         return self.record.decode(self.grow(found) if isinstance(found, dict) else found, at, arrays)
+
+
+class _Reason(Text):
+    """A text that keeps what it was made of."""
+
+    def encode(self, value: Any, at: str, arrays: Arrays) -> Any:
+        return written(value) if isinstance(value, Said) else super().encode(value, at, arrays)
+
+    def decode(self, found: Any, at: str, arrays: Arrays) -> Any:
+        return remade(super().decode(found, at, arrays))
 
 
 def _column_fault(column: Column) -> str | None:
@@ -57,7 +68,7 @@ _COLUMN = _Grown(
         {
             "name": Text(),
             "role": Chosen(Role),
-            "reason": Text(),
+            "reason": _Reason(),
             "decimal_comma": Optional(Flag()),
             "dates": _TEXTS,
             "epoch": Optional(Text(get_args(EpochUnit))),

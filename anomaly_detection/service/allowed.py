@@ -18,6 +18,7 @@ from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.shapes import ID, LARGEST, TEXT, array, check, record
 from anomaly_detection.service.streams import DEFAULT
+from anomaly_detection.texts.said import say
 
 __all__ = ["Allowed", "caller"]
 
@@ -52,11 +53,18 @@ class Allowed:
         need = self.needs["GET" if scope["method"] == "HEAD" else scope["method"]]
         if not found.may(need.right):
             told = f"who has the role {found.role}" if found.role else "who did not log in"
-            raise Problem(403, f"This needs the right to {need.right}, which is not for {told}.")
+            raise Problem(
+                403,
+                say(
+                    "This needs the right to %(right)s, which is not for %(told)s.",
+                    right=need.right,
+                    told=told,
+                ),
+            )
         if found.streams is not None and need.stream != "none":
             names, receive = await self._about(need.stream, scope, receive)
             if not names <= found.streams:
-                raise Problem(403, f"This key is for {', '.join(sorted(found.streams))} alone.")
+                raise Problem(403, say("This key is for %(streams)s alone.", streams=", ".join(sorted(found.streams))))
         personal = self._service.personal
         if not personal or found.may(PERSONAL):
             await self._app(scope, receive, send)
@@ -72,7 +80,7 @@ class Allowed:
         finally:
             MASK.reset(token)
         if answer.is_held:
-            raise Problem(403, "This holds personal columns, which it takes the right to see.")
+            raise Problem(403, say("This holds personal columns, which it takes the right to see."))
 
     async def _about(self, kind: str, scope: Scope, receive: Receive) -> tuple[set[str | None], Receive]:
         """The streams that a request is about, None for what is none; and what gives its body, if that was read."""

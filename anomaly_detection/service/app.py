@@ -29,11 +29,13 @@ from anomaly_detection.service.limits import read_body
 from anomaly_detection.service.masking import masked
 from anomaly_detection.service.openapi import DOCUMENT, OPERATIONS
 from anomaly_detection.service.operations import NUMBERS, Call, Operation
+from anomaly_detection.service.pages.preferences import viewer_of
 from anomaly_detection.service.pages.rendering import html
 from anomaly_detection.service.pages.routes import LOGIN, page_routes
-from anomaly_detection.service.pages.viewer import VIEWER, viewer_of
 from anomaly_detection.service.problems import Problem, problem_answer
 from anomaly_detection.service.service import Service
+from anomaly_detection.texts.said import say
+from anomaly_detection.texts.viewer import VIEWER, retold
 
 __all__ = ["make_app"]
 
@@ -203,8 +205,12 @@ def _answered(problem: Problem, request: Request) -> Response:
     """The same, and to a person's browser as a page, or on the way to logging in."""
     path = request.url.path
     VIEWER.set(viewer_of(request.headers, request.query_params.get("lang", "")))
+    is_page = "text/html" in request.headers.get("accept", "") and not path.startswith("/v1/")
+    if is_page or "hx-request" in request.headers:
+        # Who looks at a page reads its language; programs read English.
+        problem = Problem(problem.status, retold(problem.detail), problem.headers, **problem.more)
     is_form = path == LOGIN and request.method == "POST"
-    if "text/html" not in request.headers.get("accept", "") or (path.startswith("/v1/")):
+    if not is_page:
         return _told(problem, path)
     if is_form:
         return html("login", problem.status, told=masked(problem.detail))
@@ -232,14 +238,14 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     told = {
-        404: f"There is nothing at {request.url.path}.",
-        405: f"{request.method} is not possible at {request.url.path}.",
+        404: say("There is nothing at %(path)s.", path=request.url.path),
+        405: say("%(method)s is not possible at %(path)s.", method=request.method, path=request.url.path),
     }
     return _answered(Problem(error.status_code, told.get(error.status_code, error.detail), error.headers), request)
 
 
 async def _on_full(request: Request, error: Exception) -> Response:
-    return _answered(Problem(507, "The disk of the service is full: nothing of this was kept."), request)
+    return _answered(Problem(507, say("The disk of the service is full: nothing of this was kept.")), request)
 
 
 async def _on_system(request: Request, error: Exception) -> Response:
@@ -251,4 +257,4 @@ async def _on_system(request: Request, error: Exception) -> Response:
 
 async def _on_any(request: Request, error: Exception) -> Response:
     # The server logs the error itself. This answer does not go by the guard any more.
-    return _told(Problem(500, "The service failed at this; its log says how.", HEADERS), request.url.path)
+    return _told(Problem(500, say("The service failed at this; its log says how."), HEADERS), request.url.path)

@@ -22,6 +22,7 @@ from anomaly_detection.service.limits import Limits
 from anomaly_detection.service.plain_records import records_of_frame
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.shapes import OBJECT, Shape, array
+from anomaly_detection.texts.said import replaced, say
 
 __all__ = ["JSON_BODY", "MEDIA", "kind_of", "parts_of", "records_of", "unpacked"]
 
@@ -45,7 +46,14 @@ def kind_of(content_type: str) -> str:
     """The kind of a body; `Problem` (415) for one that is not read."""
     kind = content_type.partition(";")[0].strip().lower()
     if kind not in MEDIA:
-        raise Problem(415, f"{kind[:64] or 'A body without a Content-Type'} is not read; send {', '.join(MEDIA)}.")
+        raise Problem(
+            415,
+            say(
+                "%(kind)s is not read; send %(media)s.",
+                kind=kind[:64] or "A body without a Content-Type",
+                media=", ".join(MEDIA),
+            ),
+        )
     return MEDIA[kind]
 
 
@@ -79,14 +87,14 @@ def parts_of(path: Path, kind: str, most: int | None = None) -> Iterator[list[In
     try:
         yield from _READERS[kind](path, most or _PART)
     except DataError as error:
-        raise Problem(400, str(error).replace(str(path), "The body")) from error
+        raise Problem(400, replaced(error.args[0], str(path), say("The body"))) from error
 
 
 def _of_json(body: bytes) -> list[Incoming]:
     try:
         content: Any = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise Problem(400, f"The body is no JSON: {error}.") from error
+        raise Problem(400, say("The body is no JSON: %(error)s.", error=error)) from error
     if isinstance(content, dict) and isinstance(content.get("records"), list):
         content = content["records"]
     return [Incoming.of(value) for value in (content if isinstance(content, list) else [content])]

@@ -43,6 +43,7 @@ from anomaly_detection.service.shapes import (
 )
 from anomaly_detection.service.tables import alerts, audit, cases, streams
 from anomaly_detection.service.undoing import last_change, undo
+from anomaly_detection.texts.said import say
 
 __all__ = [
     "CASES",
@@ -174,7 +175,7 @@ def find_case(connection: Connection, number: int) -> dict[str, Any]:
     query = select(cases, streams.c.name.label("stream")).join(streams).where(streams.c.deleted.is_(None))
     row = connection.execute(query.where(cases.c.id == number)).mappings().first()
     if row is None:
-        raise Problem(404, f"There is no case {number}.")
+        raise Problem(404, say("There is no case %(number)s.", number=number))
     worst = ALERTS.query.where(alerts.c.case_id == number).order_by(alerts.c.severity.desc(), alerts.c.id.desc())
     same = query.where(cases.c.stream_id == row["stream_id"], cases.c.cause == row["cause"], cases.c.id != number)
     related = connection.execute(same.order_by(cases.c.id.desc()).limit(20)).mappings()
@@ -210,7 +211,14 @@ def change_case(connection: Connection, number: int, who: str, said: Mapping[str
     """
     before = CASE.now(connection, number, {"state": "", "merged_into": None, "severity": 0.0})
     if before["merged_into"] is not None and "undo" not in said:
-        raise Problem(409, f"Case {number} was merged into case {before['merged_into']}; change that one.")
+        raise Problem(
+            409,
+            say(
+                "Case %(number)s was merged into case %(merged_into)s; change that one.",
+                number=number,
+                merged_into=before["merged_into"],
+            ),
+        )
     if "snooze_until" in said:
         _snooze(connection, number, who, said, before["severity"])
         return 0
@@ -227,7 +235,7 @@ def change_case(connection: Connection, number: int, who: str, said: Mapping[str
 def _snooze(connection: Connection, number: int, who: str, said: Mapping[str, Any], severity: float) -> None:
     until = None if said["snooze_until"] is None else moment_of(said["snooze_until"], "snooze_until")
     if until is not None and until <= now():
-        raise Problem(422, "snooze_until is past; give a later moment, or null for the case to come back now.")
+        raise Problem(422, say("snooze_until is past; give a later moment, or null for the case to come back now."))
     step = said.get("or_worse_by")
     comment = kept_text(said["comment"], 10_000) if "comment" in said else None
     # Severity ends at 100: worse than that nothing gets.
@@ -253,9 +261,9 @@ def split_case(connection: Connection, number: int, who: str, ids: Sequence[int]
     mine = set(connection.execute(select(alerts.c.id).where(alerts.c.case_id == number)).scalars())
     strange = [each for each in ids if each not in mine]
     if strange:
-        raise Problem(409, f"Alert {strange[0]} is not in case {number}.")
+        raise Problem(409, say("Alert %(strange)s is not in case %(number)s.", strange=strange[0], number=number))
     if len(set(ids)) == len(mine):
-        raise Problem(409, f"These are all alerts of case {number}; leave some in it.")
+        raise Problem(409, say("These are all alerts of case %(number)s; leave some in it.", number=number))
     names = (
         "stream_id",
         "cause",
@@ -286,7 +294,9 @@ def merge_cases(connection: Connection, ids: Sequence[int], who: str) -> int:
     for number in others:
         row = _open_case(connection, number)
         if row["stream_id"] != kept["stream_id"]:
-            raise Problem(409, f"Case {number} is of another stream than case {into}.")
+            raise Problem(
+                409, say("Case %(number)s is of another stream than case %(into)s.", number=number, into=into)
+            )
         line = change(connection, CASE, number, {"merged_into": into}, who)
         moved = list(connection.execute(select(alerts.c.id).where(alerts.c.case_id == number)).scalars())
         change_many(connection, ALERT, moved, {"case_id": into}, who, None, line)
@@ -299,7 +309,14 @@ def merge_cases(connection: Connection, ids: Sequence[int], who: str) -> int:
 def _open_case(connection: Connection, number: int) -> RowMapping:
     row = connection.execute(select(cases).where(cases.c.id == number)).mappings().first()
     if row is None:
-        raise Problem(404, f"There is no case {number}.")
+        raise Problem(404, say("There is no case %(number)s.", number=number))
     if row["merged_into"] is not None:
-        raise Problem(409, f"Case {number} was merged into case {row['merged_into']}.")
+        raise Problem(
+            409,
+            say(
+                "Case %(number)s was merged into case %(merged_into)s.",
+                number=number,
+                merged_into=row["merged_into"],
+            ),
+        )
     return row

@@ -13,6 +13,7 @@ from anomaly_detection.service.audit import write_audit, write_line
 from anomaly_detection.service.lessons import note_verdicts
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.tables import alerts, cases, channels, rules, settings, sources, streams
+from anomaly_detection.texts.said import say
 
 __all__ = [
     "ALERT",
@@ -62,7 +63,7 @@ class Subject:
                 }
         lacking = next((each for each in ids if each not in found), None)
         if lacking is not None:
-            raise Problem(404, f"There is no {self.name} {lacking}.")
+            raise Problem(404, say("There is no %(name)s %(lacking)s.", name=say(self.name), lacking=lacking))
         return found
 
     def put(self, connection: Connection, number: int, values: Mapping[str, Any]) -> None:

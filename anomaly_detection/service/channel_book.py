@@ -20,6 +20,7 @@ from anomaly_detection.service.shapes import COUNT, ID, TEXT, Shape, choice, may
 from anomaly_detection.service.streams import need_stream
 from anomaly_detection.service.tables import channels, messages, streams, told
 from anomaly_detection.service.zones import zone_of
+from anomaly_detection.texts.said import say
 
 __all__ = [
     "CHANGED",
@@ -106,7 +107,7 @@ def find_channel(connection: Connection, number: int) -> RowMapping:
     """One of them; `Problem` (404) for none."""
     row = connection.execute(_ALL.where(channels.c.id == number)).mappings().first()
     if row is None:
-        raise Problem(404, f"There is no channel {number}.")
+        raise Problem(404, say("There is no channel %(number)s.", number=number))
     return row
 
 
@@ -121,7 +122,7 @@ def checked(said: Mapping[str, Any]) -> dict[str, Any]:
     if "url" in said and (refusal := refusal_of(said["url"])):
         raise Problem(422, refusal)
     if said.get("min_severity") is None and said.get("digest_hour") is None:
-        raise Problem(422, "Nothing would be sent: give min_severity, digest_hour or both.")
+        raise Problem(422, say("Nothing would be sent: give min_severity, digest_hour or both."))
     return {**said, **({"name": kept_text(said["name"], 255)} if "name" in said else {})}
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, bindparam, select
 
-from anomaly_detection.features.said import spoken
 from anomaly_detection.service.tables import drift
+from anomaly_detection.texts.said import spoken
 
 __all__ = ["about_drift", "changed_columns", "drift_cause"]
 

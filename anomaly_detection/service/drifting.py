@@ -17,7 +17,6 @@ from anomaly_detection.calibration.column_drift import ALERTS, Change, Drift, fi
 from anomaly_detection.calibration.drift_test import BLOCK, LEVEL, DriftTest, Observed
 from anomaly_detection.errors import AnomalyDetectionError
 from anomaly_detection.features.column_reference import MISSING, NEW, UNREADABLE
-from anomaly_detection.features.said import kept, spoken
 from anomaly_detection.service import jobs
 from anomaly_detection.service.audit import write_line
 from anomaly_detection.service.case_book import change_case
@@ -27,11 +26,12 @@ from anomaly_detection.service.drift_cases import about_drift, drift_cause
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.models import current_models, learned_until
-from anomaly_detection.service.pages.viewer import worded
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.tables import cases, drift, records, streams
 from anomaly_detection.service.tables import jobs as job_rows
+from anomaly_detection.texts.said import kept, say, spoken
+from anomaly_detection.texts.viewer import worded
 
 __all__ = ["ACTIONS", "decide", "find_drift", "look", "to_look"]
 
@@ -244,11 +244,11 @@ def decide(connection: Connection, stream_id: int, judge: Judge | None, who: str
     known = find_drift(connection, stream_id)["changes"]
     mine = [each for each in known if each["column"] == column]
     if not mine:
-        raise Problem(404, f"The column {column[:64]!r} has not changed, as far as is known.")
+        raise Problem(404, say("The column %(column)s has not changed, as far as is known.", column=f"{column[:64]!r}"))
     row = connection.execute(select(drift).where(drift.c.stream_id == stream_id)).mappings().one()
     if action == "normal":
         if judge is None or judge.model_id != row["model_id"]:
-            raise Problem(409, "Another model judges by now; wait for the next look.")
+            raise Problem(409, say("Another model judges by now; wait for the next look."))
         watch = Watch(judge.detector)
         test = _read(watch, row["state"])
         names = [each.column for each in watch.references] + [ALERTS]

@@ -26,6 +26,7 @@ from anomaly_detection.service.stream_ids import StreamIds
 from anomaly_detection.service.streams import find_stream
 from anomaly_detection.service.verdicts import Verdicts
 from anomaly_detection.service.writer import Writer
+from anomaly_detection.texts.said import say
 
 __all__ = ["Intake", "Taken"]
 
@@ -210,7 +211,13 @@ class Intake:
         stream = find_stream(connection, name)
         if stream is None or stream.id != stream_id:
             self._ids.forget(name)
-            raise Problem(409, f"The stream {name!r} was deleted a moment ago; send this again to begin a new one.")
+            raise Problem(
+                409,
+                say(
+                    "The stream %(name)s was deleted a moment ago; send this again to begin a new one.",
+                    name=f"{name!r}",
+                ),
+            )
         rules = self._loaded.rules(stream.id)
         kept = keep(connection, stream, None if judge is None else judge.model_id, found, rules)
         learning = ""

@@ -14,6 +14,7 @@ from anomaly_detection.service.stream_ids import StreamIds
 from anomaly_detection.service.streams import need_stream
 from anomaly_detection.service.uploads import digest_of_file
 from anomaly_detection.service.writer import Writer
+from anomaly_detection.texts.said import say
 
 __all__ = ["JobQueue"]
 
@@ -45,9 +46,12 @@ class JobQueue:
         def work(connection: Any) -> int:
             stream = need_stream(connection, name)
             if stream.kept < 2 and "file" not in (given or {}):
-                raise Problem(409, f"There are {stream.kept} records to learn from; send at least two first.")
+                raise Problem(
+                    409,
+                    say("There are %(kept)s records to learn from; send at least two first.", kept=stream.kept),
+                )
             if jobs.is_training(connection, stream_id):
-                raise Problem(409, "A model is being trained already; wait until that is done.")
+                raise Problem(409, say("A model is being trained already; wait until that is done."))
             self._check_room(connection)
             return jobs.add_job(connection, "train", stream_id, given)
 
@@ -55,7 +59,9 @@ class JobQueue:
 
     def _check_room(self, connection: Any) -> None:
         if jobs.open_jobs(connection, jobs.ASKED_FOR) >= self._most:
-            raise Problem(429, f"{self._most} jobs wait already; ask again later.", {"Retry-After": "60"})
+            raise Problem(
+                429, say("%(most)s jobs wait already; ask again later.", most=self._most), {"Retry-After": "60"}
+            )
 
     def take(
         self, name: str, path: Path, kind: str, who: str, key: str | None, known: str = "take"

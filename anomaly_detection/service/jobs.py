@@ -15,6 +15,8 @@ from anomaly_detection.service.listing import OF_STREAM, Filter, Listing
 from anomaly_detection.service.operations import Parameter
 from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, choice, maybe, record
 from anomaly_detection.service.tables import jobs, streams
+from anomaly_detection.texts.said import written
+from anomaly_detection.texts.viewer import reread
 
 __all__ = [
     "ASKED_FOR",
@@ -176,7 +178,7 @@ def end(connection: Connection, number: int, result: dict[str, Any] | None = Non
         "state": "done" if error is None else "failed",
         "ended": now(),
         **({} if result is None else {"result": orjson.dumps(result).decode()}),
-        "error": None if error is None else without_nul(error),
+        "error": None if error is None else without_nul(written(error)),
         "lease_until": None,
     }
     connection.execute(update(jobs).where(jobs.c.id == number).values(values))
@@ -209,7 +211,7 @@ def rendered(row: RowMapping) -> dict[str, Any]:
     """A job for people and programs."""
     result = row["result"]
     made = {name: row[name] for name in JOB["properties"] if name != "result"}
-    return {**made, "result": None if result is None else orjson.loads(result)}
+    return {**made, "error": reread(row["error"]), "result": None if result is None else orjson.loads(result)}
 
 
 JOB = record(

@@ -27,11 +27,11 @@ from anomaly_detection.errors import DataError
 from anomaly_detection.explain.wording import number, short
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.lessons import Lessons
-from anomaly_detection.features.said import say
 from anomaly_detection.model_files.persistence import load_detector
 from anomaly_detection.service.incoming import LEAKS, Incoming
 from anomaly_detection.service.recent import Recent
 from anomaly_detection.service.verdicts import VERDICT, Judged, Verdict, Verdicts
+from anomaly_detection.texts.said import say
 
 __all__ = ["Extracted", "Judge", "with_ratio"]
 

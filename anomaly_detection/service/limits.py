@@ -10,6 +10,7 @@ import anyio
 from starlette.requests import ClientDisconnect, Request
 
 from anomaly_detection.service.problems import Problem
+from anomaly_detection.texts.said import Figure, say
 
 __all__ = ["Limits", "read_body"]
 
@@ -69,9 +70,19 @@ class Limits:
     def check(self, record: Mapping[str, Any]) -> None:
         """Raise `Problem` (413) for a record with too many fields, or too deep."""
         if len(record) > self.fields:
-            raise Problem(413, f"A record has {len(record):,} fields; at most {self.fields:,} are taken.")
+            raise Problem(
+                413,
+                say(
+                    "A record has %(count)s fields; at most %(fields)s are taken.",
+                    count=Figure(f"{len(record):,}"),
+                    fields=Figure(f"{self.fields:,}"),
+                ),
+            )
         if _deeper(record, self.depth):
-            raise Problem(413, f"A record is nested more than {self.depth} levels deep; send a flatter one.")
+            raise Problem(
+                413,
+                say("A record is nested more than %(depth)s levels deep; send a flatter one.", depth=self.depth),
+            )
 
 
 def _deeper(value: Mapping[str, Any] | list[Any], depth: int) -> bool:
@@ -86,7 +97,9 @@ def _deeper(value: Mapping[str, Any] | list[Any], depth: int) -> bool:
 
 async def read_body(request: Request, limits: Limits) -> bytes:
     """The body of a request; `Problem` where it is too large (413), too slow (408) or breaks off (400)."""
-    too_large = Problem(413, f"The body is larger than {limits.body:,} bytes; send the records in parts.")
+    too_large = Problem(
+        413, say("The body is larger than %(body)s bytes; send the records in parts.", body=Figure(f"{limits.body:,}"))
+    )
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limits.body:
         raise too_large
@@ -100,7 +113,13 @@ async def read_body(request: Request, limits: Limits) -> bytes:
                     raise too_large
                 parts.append(part)
         except ClientDisconnect as error:
-            raise Problem(400, "The body broke off; send it again.") from error
+            raise Problem(400, say("The body broke off; send it again.")) from error
     if scope.cancelled_caught:
-        raise Problem(408, f"The body took longer than {limits.body_seconds:g} seconds; send it again, or in parts.")
+        raise Problem(
+            408,
+            say(
+                "The body took longer than %(body_seconds)s seconds; send it again, or in parts.",
+                body_seconds=f"{limits.body_seconds:g}",
+            ),
+        )
     return b"".join(parts)

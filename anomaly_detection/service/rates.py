@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from anomaly_detection.service.problems import Problem
+from anomaly_detection.texts.said import say
 
 __all__ = ["Rates"]
 
@@ -47,7 +48,9 @@ class Rates:
         if tokens < 1:
             self._buckets[caller] = tokens, moment
             wait = max(1, round((1 - tokens) / self._rate + 0.5))
-            raise Problem(429, f"Too many requests; send the next in {wait} s.", {"Retry-After": str(wait)})
+            raise Problem(
+                429, say("Too many requests; send the next in %(wait)s s.", wait=wait), {"Retry-After": str(wait)}
+            )
         self._buckets[caller] = tokens - 1, moment
         if len(self._buckets) > _MOST:
             del self._buckets[next(iter(self._buckets))]

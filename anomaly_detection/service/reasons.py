@@ -10,8 +10,8 @@ from sqlalchemy import RowMapping
 
 from anomaly_detection.alerts.alert import IN_WORDS, Alert
 from anomaly_detection.explain.wording import sentence
-from anomaly_detection.features.said import kept
-from anomaly_detection.service.pages.viewer import VIEWER, worded
+from anomaly_detection.texts.said import kept
+from anomaly_detection.texts.viewer import VIEWER, retold, worded
 
 __all__ = ["about_of", "kept_reasons", "kept_words", "reason_of", "summary", "worded_reasons"]
 
@@ -36,7 +36,7 @@ def worded_reasons(reasons: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
 
 def summary(reasons: Sequence[Mapping[str, Any]], *, alert: bool) -> str:
     """The sentence on reasons whose texts are the viewer's."""
-    return worded(kept(sentence([(each["text"], each["share"]) for each in reasons[:IN_WORDS]], alert=alert)))
+    return retold(sentence([(each["text"], each["share"]) for each in reasons[:IN_WORDS]], alert=alert))
 
 
 def about_of(row: RowMapping) -> str:

@@ -16,6 +16,7 @@ from anomaly_detection.service.operations import Parameter
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, Shape, array, choice, maybe, record, text
 from anomaly_detection.service.tables import rules, streams
+from anomaly_detection.texts.said import say
 
 __all__ = [
     "CONDITIONS",
@@ -192,5 +193,5 @@ def find_rule(connection: Connection, number: int) -> dict[str, Any]:
     """A rule; `Problem` (404) where there is none."""
     row = connection.execute(RULES.query.where(rules.c.id == number)).mappings().first()
     if row is None:
-        raise Problem(404, f"There is no rule {number}.")
+        raise Problem(404, say("There is no rule %(number)s.", number=number))
     return _rendered(row)

@@ -23,6 +23,8 @@ from anomaly_detection.service.streams import find_stream
 from anomaly_detection.service.tables import files, letters, marks, sources, streams
 from anomaly_detection.service.topics.address import masked_broker
 from anomaly_detection.service.topics.opening import checked_topic
+from anomaly_detection.texts.said import say
+from anomaly_detection.texts.viewer import reread
 
 __all__ = [
     "FILES",
@@ -109,7 +111,11 @@ _FILE = record(
 
 def _file(row: RowMapping) -> dict[str, Any]:
     result = row["result"]
-    other = {"source": row["source_id"], "result": None if result is None else orjson.loads(result)}
+    other = {
+        "source": row["source_id"],
+        "error": reread(row["error"]),
+        "result": None if result is None else orjson.loads(result),
+    }
     return {name: other[name] if name in other else row[name] for name in _FILE["properties"]}
 
 
@@ -171,7 +177,7 @@ def find_source(connection: Connection, number: int) -> RowMapping:
     """One of them; `Problem` (404) for none."""
     row = connection.execute(_ALL.where(sources.c.id == number)).mappings().first()
     if row is None:
-        raise Problem(404, f"There is no source {number}.")
+        raise Problem(404, say("There is no source %(number)s.", number=number))
     return row
 
 
@@ -180,9 +186,15 @@ def checked_folder(data_dir: Path, written: str) -> str:
     folder, own = Path(os.path.realpath(written)), Path(os.path.realpath(data_dir))
     # Of a name that no folder can have this is false too.
     if not os.path.isdir(folder):
-        raise Problem(422, f"{written} is no folder that the service can see; make it first.")
+        raise Problem(422, say("%(written)s is no folder that the service can see; make it first.", written=written))
     if folder == own or own in folder.parents or folder in own.parents:
-        raise Problem(422, f"{written} has the service's own files in it, or is among them; watch another folder.")
+        raise Problem(
+            422,
+            say(
+                "%(written)s has the service's own files in it, or is among them; watch another folder.",
+                written=written,
+            ),
+        )
     return str(folder)
 
 
@@ -221,9 +233,16 @@ def make_source(
         if (kind, target) != (row["kind"], row["target"]):
             continue
         if kind == "folder":
-            raise Problem(409, f"Source {row['id']} watches this folder already, for the stream {row['stream']!r}.")
+            raise Problem(
+                409,
+                say(
+                    "Source %(id)s watches this folder already, for the stream %(stream)s.",
+                    id=row["id"],
+                    stream=f"{row['stream']!r}",
+                ),
+            )
         if kind in TOPICS and row["stream_id"] == stream_id and settings_of(row)["topic"] == settings["topic"]:
-            raise Problem(409, f"Source {row['id']} reads this topic already, for the same stream.")
+            raise Problem(409, say("Source %(id)s reads this topic already, for the same stream.", id=row["id"]))
     values = {
         "stream_id": stream_id,
         "kind": kind,

@@ -18,6 +18,8 @@ from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.streams import Stream
 from anomaly_detection.service.training import MOST_LEARNED
+from anomaly_detection.texts.said import say
+from anomaly_detection.texts.viewer import retold
 
 __all__ = ["columns_toml", "read_columns"]
 
@@ -31,7 +33,12 @@ def read_columns(connection: Connection, stream: Stream, judge: Judge | None) ->
     """Each column with its kind, why, what else is known of it, and examples."""
     rows = _rows(connection, stream, judge)
     return [
-        {"name": column.name, **described(column), "examples": _examples(rows, column.name)}
+        {
+            "name": column.name,
+            **described(column),
+            "reason": retold(column.reason),
+            "examples": _examples(rows, column.name),
+        }
         for column in _schema(rows, stream, judge).columns
     ]
 
@@ -55,7 +62,7 @@ def _schema(rows: list[dict[str, Any]], stream: Stream, judge: Judge | None) -> 
         made = table(rows)
         return infer_schema(to_frame(made), StreamSettings.of(stream.settings).declarations(made[0]))
     except DataError as error:
-        raise Problem(409, f"The columns cannot be told yet: {error}") from error
+        raise Problem(409, say("The columns cannot be told yet: %(error)s", error=error)) from error
 
 
 def _examples(rows: list[dict[str, Any]], name: str) -> list[str]:

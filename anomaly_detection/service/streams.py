@@ -12,6 +12,7 @@ from anomaly_detection.service.clock import now
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.tables import streams
+from anomaly_detection.texts.said import say
 
 __all__ = [
     "DEFAULT",
@@ -89,7 +90,7 @@ def need_stream(connection: Connection, name: str) -> Stream:
     """The one of that name; `Problem` (404) where there is none."""
     found = find_stream(connection, name)
     if found is None:
-        raise Problem(404, f"There is no stream {name!r}.")
+        raise Problem(404, say("There is no stream %(name)s.", name=f"{name!r}"))
     return found
 
 
@@ -99,9 +100,9 @@ def open_stream(connection: Connection, name: str, learn_from: int, most: int) -
     if found is not None:
         return found
     if not is_name(name):
-        raise Problem(400, f"A stream's name has {NAMED}.")
+        raise Problem(400, say("A stream's name has %(named)s.", named=NAMED))
     if connection.execute(select(func.count()).where(streams.c.deleted.is_(None))).scalar_one() >= most:
-        raise Problem(409, f"There are {most} streams already, which is the most; use one of them.")
+        raise Problem(409, say("There are %(most)s streams already, which is the most; use one of them.", most=most))
     counts = dict.fromkeys(("judged", "waiting", "refused", "alerting"), 0)
     connection.execute(insert(streams).values(name=name, created=now(), learn_at=learn_from, **counts))
     made = find_stream(connection, name)

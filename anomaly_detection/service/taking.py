@@ -25,6 +25,7 @@ from anomaly_detection.service.seen import Occurrences, catch_up
 from anomaly_detection.service.streams import find_stream
 from anomaly_detection.service.uploads import MOST_BYTES
 from anomaly_detection.service.verdicts import Verdicts
+from anomaly_detection.texts.said import Figure, say
 
 __all__ = ["MOST_RECORDS", "current_judge", "keep_part", "new_ones", "nothing_taken", "take", "told_with"]
 
@@ -45,7 +46,7 @@ def take(database: Database, models_dir: Path, uploads: Path, job: RowMapping, w
         result = failure.more if isinstance(failure, Problem) and failure.more else None
         with database.writing() as connection:
             if jobs.renew(connection, number, worker):
-                jobs.end(connection, number, result=result, error=str(failure))
+                jobs.end(connection, number, result=result, error=failure.args[0])
 
 
 def _take(
@@ -127,11 +128,23 @@ def _checked(path: Path, kind: str, whole: bool = False) -> int:
         count += len(part)
         size += unpacked(part)
         if count > MOST_RECORDS:
-            raise Problem(413, f"The file has more than {MOST_RECORDS:,} records; send them in parts.")
+            raise Problem(
+                413,
+                say(
+                    "The file has more than %(most_records)s records; send them in parts.",
+                    most_records=Figure(f"{MOST_RECORDS:,}"),
+                ),
+            )
         if size > MOST_BYTES:
-            raise Problem(413, f"The file unpacks to more than {MOST_BYTES:,} bytes; send it in parts.")
+            raise Problem(
+                413,
+                say(
+                    "The file unpacks to more than %(most_bytes)s bytes; send it in parts.",
+                    most_bytes=Figure(f"{MOST_BYTES:,}"),
+                ),
+            )
     if not count:
-        raise Problem(400, "The body holds no record.")
+        raise Problem(400, say("The body holds no record."))
     if faults:
         first, noun = faults[0], "row is no record" if len(faults) == 1 else "rows are no records"
         told = f"{len(faults):,} {noun}, such as row {first['row']:,}: {first['reason']}"

@@ -63,7 +63,7 @@ def train(database: Database, models_dir: Path, uploads: Path, job: RowMapping, 
         if challenge is not None:
             comparison = challenge.compared(model.detector)
     except (AnomalyDetectionError, Problem) as failure:
-        error = str(failure)
+        error = failure.args[0]
     with database.writing() as connection:
         if not jobs.renew(connection, number, worker):
             # Another has the job by now, or it was cancelled.

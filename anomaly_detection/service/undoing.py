@@ -13,6 +13,7 @@ from anomaly_detection.service.case_totals import recount
 from anomaly_detection.service.changes import ALERT, SUBJECTS, Subject, parts
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.tables import audit
+from anomaly_detection.texts.said import say
 
 __all__ = ["last_change", "last_changes", "undo", "undo_all"]
 
@@ -41,7 +42,7 @@ def last_changes(
             if line >= first.get(number, 0):
                 last[number] = line
     if any(each not in last for each in ids):
-        raise Problem(409, "There is no change to undo.")
+        raise Problem(409, say("There is no change to undo."))
     return [last[each] for each in ids]
 
 
@@ -63,7 +64,7 @@ def undo_all(connection: Connection, numbers: Sequence[int], who: str, comment: 
         found |= {row["id"]: row for row in connection.execute(select(audit).where(audit.c.id.in_(some))).mappings()}
     lacking = next((each for each in numbers if each not in found), None)
     if lacking is not None:
-        raise Problem(404, f"There is no line {lacking} in the audit.")
+        raise Problem(404, say("There is no line %(lacking)s in the audit.", lacking=lacking))
     lines = [found[each] for each in numbers]
     _undo(connection, lines, who, comment, {})
     return lines
@@ -104,7 +105,7 @@ def _taken_back(
         current = subject.now_of(connection, list(afters), names)
         for number, after in afters.items():
             if any(current[number][each] != value for each, value in after.items()):
-                raise Problem(409, f"This {name} was changed since; undo that first.")
+                raise Problem(409, say("This %(name)s was changed since; undo that first.", name=name))
         alike: dict[str, list[int]] = defaultdict(list)
         for line in some:
             alike[line["before"]].append(line["subject_id"])
@@ -123,6 +124,13 @@ def _check(connection: Connection, lines: Sequence[RowMapping]) -> None:
         undone.update(connection.execute(select(audit.c.undoes).where(audit.c.undoes.in_(some))).scalars())
     for line in lines:
         if line["what"] not in _CHANGES:
-            raise Problem(409, f"Line {line['id']} is no change that can be undone, but {line['what']!r}.")
+            raise Problem(
+                409,
+                say(
+                    "Line %(id)s is no change that can be undone, but %(what)s.",
+                    id=line["id"],
+                    what=f"{line['what']!r}",
+                ),
+            )
         if line["id"] in undone:
-            raise Problem(409, f"Line {line['id']} was undone already.")
+            raise Problem(409, say("Line %(id)s was undone already.", id=line["id"]))

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from anomaly_detection.service.limits import Limits
 from anomaly_detection.service.problems import Problem
+from anomaly_detection.texts.said import Figure, say
 
 __all__ = ["MOST_BYTES", "digest_of", "digest_of_file", "keep_body", "new_upload", "receive", "sweep", "uploads_of"]
 
@@ -52,7 +53,9 @@ async def receive(
         Where it is too large (413), comes too slowly (408) or breaks off (400).
     """
     length = request.headers.get("content-length", "")
-    too_large = Problem(413, f"The body is larger than {most:,} bytes; {hint}.")
+    too_large = Problem(
+        413, say("The body is larger than %(most)s bytes; %(hint)s.", most=Figure(f"{most:,}"), hint=hint)
+    )
     if length.isdigit() and int(length) > most:
         raise too_large
     stream = _in_time(request, limits.body_seconds, most, too_large)
@@ -91,10 +94,10 @@ async def _in_time(request: Request, seconds: float, most: int, too_large: Probl
             except StopAsyncIteration:
                 return
             except ClientDisconnect as error:
-                raise Problem(400, "The body broke off; send it again.") from error
+                raise Problem(400, say("The body broke off; send it again.")) from error
         size += 0 if scope.cancelled_caught else len(part)
         if scope.cancelled_caught or time.monotonic() - began > seconds + size / _SLOWEST:
-            raise Problem(408, "The body comes too slowly; send it again, or in parts.")
+            raise Problem(408, say("The body comes too slowly; send it again, or in parts."))
         if size > most:
             raise too_large
         yield part

@@ -29,6 +29,8 @@ from anomaly_detection.service.source_book import TOPICS, all_sources, query_of,
 from anomaly_detection.service.tables import files, sources
 from anomaly_detection.service.tables import jobs as jobs_table
 from anomaly_detection.service.uploads import MOST_BYTES, new_upload
+from anomaly_detection.texts.said import N_
+from anomaly_detection.texts.viewer import reread
 from mlx_iforest.files import reason
 
 __all__ = ["Watcher"]
@@ -220,7 +222,7 @@ class Watcher:
             # Jobs go in time, unless somebody names them.
             values = {
                 "state": "taken" if is_taken else "rejected",
-                "error": None if error is None else error.replace("The body", "The file"),
+                "error": None if error is None else error.replace("The body", N_("The file")),
                 "result": job["result"],
                 "job_id": None,
             }
@@ -249,7 +251,8 @@ def _refusal(found: Found) -> str | None:
 def _account(row: dict[str, Any]) -> str:
     """What the text beside a file says: why it was rejected, and of which rows; empty where there is nothing to say."""
     result = orjson.loads(row["result"]) if row["result"] else {}
-    lines = [row["error"]] if row["error"] else []
+    error = reread(row["error"])
+    lines = [error] if error else []
     refusals = result.get("refusals", [])
     if row["state"] == "taken" and refusals:
         lines.append(f"{result['refused']:,} of its rows were kept and could not be judged.")

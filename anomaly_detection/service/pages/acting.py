@@ -13,12 +13,13 @@ from starlette.responses import Response
 
 from anomaly_detection.service.case_book import worst_alerts
 from anomaly_detection.service.pages.case import case_page
-from anomaly_detection.service.pages.done import Done, seen, went_to
+from anomaly_detection.service.pages.done import Done, seen
 from anomaly_detection.service.pages.inbox import inbox
-from anomaly_detection.service.pages.viewer import N_, gettext, ngettext
+from anomaly_detection.service.pages.rules import rule_page
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.cases import change_cases, list_cases, merge
+from anomaly_detection.texts.viewer import N_, gettext, ngettext
 
 __all__ = ["DOING", "act"]
 
@@ -85,8 +86,10 @@ def _hide(visit: Visit, numbers: list[int]) -> Response:
         worst = worst_alerts(connection, numbers)
     if not worst:
         raise Problem(409, gettext("Case %(number)s has no alert that is seen.", number=numbers[0]))
-    back = "?" + urlencode({"back": urlencode(here.query)}) if path == "/" and here.query else ""
-    return went_to(visit, f"/alerts/{worst[0]['id']}/rule{back}")
+    back = {"back": urlencode(here.query)} if path == "/" and here.query else {}
+    shown = rule_page(replace(visit, query=list(back.items()), path={"id": worst[0]["id"]}))
+    shown.headers["HX-Push-Url"] = f"/alerts/{worst[0]['id']}/rule{'?' if back else ''}{urlencode(back)}"
+    return shown
 
 
 def _merge(visit: Visit, numbers: list[int]) -> Response:

@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from anomaly_detection.service.pages.rendering import as_files, html
-from anomaly_detection.service.pages.viewer import midnight
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.routes.audit import list_audit
+from anomaly_detection.texts.viewer import midnight
 
 __all__ = ["audit_page"]
 

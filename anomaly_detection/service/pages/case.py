@@ -17,6 +17,7 @@ from anomaly_detection.service.routes.alerts import get_alert
 from anomaly_detection.service.routes.cases import get_case
 from anomaly_detection.service.routes.records import explain_record, get_record, list_records
 from anomaly_detection.service.routes.streams import list_streams
+from anomaly_detection.texts.viewer import retold
 
 __all__ = ["case_page", "record_page", "records_page"]
 
@@ -89,7 +90,7 @@ def record_page(visit: Visit) -> Response:
     except Problem as problem:
         if problem.status != 409:
             raise
-        hindrance = problem.detail
+        hindrance = retold(problem.detail)
     return html(
         "record",
         visit=visit,

@@ -11,9 +11,9 @@ from anomaly_detection.alerts.spread import Spread
 from anomaly_detection.reports.drawings import draw_spread
 from anomaly_detection.service.pages.heading import told, with_heading
 from anomaly_detection.service.pages.rendering import html, number
-from anomaly_detection.service.pages.viewer import gettext
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.routes.alerts import get_alert, get_context
+from anomaly_detection.texts.viewer import gettext
 
 __all__ = ["context_page", "is_drawn"]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anomaly_detection.service.pages.viewer import localised_day
 from anomaly_detection.service.service import Service
+from anomaly_detection.texts.viewer import localised_day
 
 __all__ = ["LONGEST", "Heading", "heading", "shortened", "told", "with_heading"]
 

@@ -19,12 +19,12 @@ from anomaly_detection.service.pages.done import Done, seen
 from anomaly_detection.service.pages.heading import heading
 from anomaly_detection.service.pages.rendering import as_files, figure, html, number
 from anomaly_detection.service.pages.start import start_page
-from anomaly_detection.service.pages.viewer import N_, gettext, midnight
 from anomaly_detection.service.pages.visit import Pairs, Visit
 from anomaly_detection.service.routes.cases import get_facets, list_cases
 from anomaly_detection.service.routes.streams import list_streams
 from anomaly_detection.service.routes.views import list_views, remove_view, save_view
 from anomaly_detection.service.shapes import number_of
+from anomaly_detection.texts.viewer import N_, gettext, midnight
 
 __all__ = ["change_views", "facets_part", "inbox", "news_part"]
 

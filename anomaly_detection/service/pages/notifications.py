@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from anomaly_detection.service.pages.done import Done, done_by
 from anomaly_detection.service.pages.rendering import html
-from anomaly_detection.service.pages.viewer import gettext
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.routes.channels import (
     list_channels,
@@ -22,6 +21,7 @@ from anomaly_detection.service.routes.channels import (
 from anomaly_detection.service.routes.settings import change_settings, get_settings
 from anomaly_detection.service.routes.streams import list_streams
 from anomaly_detection.service.shapes import number_of
+from anomaly_detection.texts.viewer import gettext
 
 __all__ = ["change_notifications", "notifications_page"]
 

@@ -17,9 +17,8 @@ from anomaly_detection.alerts.causes import WHOLE_RECORD
 from anomaly_detection.data.well_formed_text import well_formed
 from anomaly_detection.explain.cells import reason_cells
 from anomaly_detection.explain.wording import begun
-from anomaly_detection.features.said import kept
 from anomaly_detection.service.pages.heading import told
-from anomaly_detection.service.pages.viewer import (
+from anomaly_detection.texts.viewer import (
     LANGUAGES,
     N_,
     VIEWER,
@@ -27,7 +26,7 @@ from anomaly_detection.service.pages.viewer import (
     localised,
     moment_of,
     ngettext,
-    worded,
+    retold,
 )
 
 __all__ = [
@@ -118,7 +117,7 @@ def figure(value: Any, digits: int = 4) -> str:
 
 def _reason_cells(reason: Mapping[str, Any]) -> tuple[str, str, str]:
     cells = reason_cells(reason["direction"], reason["value"], reason["expected"], reason["expected_range"])
-    value, usual, between = (worded(kept(cell)) for cell in cells)
+    value, usual, between = (retold(cell) for cell in cells)
     return value, usual, between
 
 

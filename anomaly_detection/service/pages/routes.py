@@ -22,6 +22,7 @@ from anomaly_detection.service.pages.context import context_page
 from anomaly_detection.service.pages.inbox import change_views, facets_part, inbox, news_part
 from anomaly_detection.service.pages.notifications import change_notifications, notifications_page
 from anomaly_detection.service.pages.overview import overview_page
+from anomaly_detection.service.pages.preferences import viewer_of
 from anomaly_detection.service.pages.rendering import STATIC, html, static_file
 from anomaly_detection.service.pages.rules import change_rules, rule_page
 from anomaly_detection.service.pages.sources import change_sources, sources_page
@@ -29,10 +30,11 @@ from anomaly_detection.service.pages.splitting import split_page, split_this
 from anomaly_detection.service.pages.start import learn, start_page, stream_start_page, take_sample
 from anomaly_detection.service.pages.streams import change_stream_page, stream_page, streams_page
 from anomaly_detection.service.pages.users import change_users, users_page
-from anomaly_detection.service.pages.viewer import LANGUAGES, VIEWER, viewer_of
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
+from anomaly_detection.texts.said import say
+from anomaly_detection.texts.viewer import LANGUAGES, VIEWER
 
 __all__ = ["LOGIN", "page_routes"]
 
@@ -138,7 +140,14 @@ def _in_language(request: Request) -> Response:
     kept = [pair for pair in request.query_params.multi_items() if pair[0] != "lang"]
     language = request.query_params["lang"]
     if language not in LANGUAGES:
-        raise Problem(400, f"The pages speak {', '.join(LANGUAGES)}; not {language[:40]!r}.")
+        raise Problem(
+            400,
+            say(
+                "The pages speak %(languages)s; not %(language)s.",
+                languages=", ".join(LANGUAGES),
+                language=f"{language[:40]!r}",
+            ),
+        )
     where = "/" + quote(request.url.path.lstrip("/"))
     answer = Response(status_code=303, headers={"Location": where + (f"?{urlencode(kept)}" if kept else "")})
     answer.set_cookie("lang", language, max_age=_YEAR, samesite="lax")

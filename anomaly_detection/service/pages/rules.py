@@ -13,13 +13,14 @@ from anomaly_detection.service.pages.done import Done, seen, went_to
 from anomaly_detection.service.pages.heading import heading, told, with_heading
 from anomaly_detection.service.pages.inbox import inbox
 from anomaly_detection.service.pages.rendering import html
-from anomaly_detection.service.pages.viewer import N_, gettext, localised, ngettext, plain_number
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.alerts import get_alert
 from anomaly_detection.service.routes.rules import get_rule, make_rule, preview_rule, revoke_rule, suggest_rule
 from anomaly_detection.service.rules import number_of
 from anomaly_detection.service.shapes import number_of as number_out_of
+from anomaly_detection.texts.said import say
+from anomaly_detection.texts.viewer import N_, gettext, localised, ngettext, plain_number
 
 __all__ = ["change_rules", "rule_page"]
 
@@ -82,7 +83,10 @@ def _make(visit: Visit) -> Response:
     rule = _rule(alert, _conditions(pairs, alert["record"]), bool(visit.said("about")))
     days = visit.said("days")
     if days not in _UNTIL:
-        raise Problem(400, f"A rule holds for {', '.join(filter(None, _UNTIL))} days, or until it is revoked.")
+        raise Problem(
+            400,
+            say("A rule holds for %(what)s days, or until it is revoked.", what=", ".join(filter(None, _UNTIL))),
+        )
     until = {"until": (date.today() + timedelta(days=int(days))).isoformat()} if days else {}
     made = visit.change(make_rule, {**rule, **until, "reason": visit.said("reason").strip()})
     told = ngettext(
@@ -115,7 +119,7 @@ def _conditions(pairs: Sequence[tuple[str, str]], record: Mapping[str, Any]) -> 
     found = [Condition(*each) for each in zip(*fields, strict=True)]
     odd = next((each.how for each in found if each.how not in _HOWS), None)
     if odd is not None:
-        raise Problem(400, f"A field can be {', '.join(_HOWS)}; not {odd[:40]!r}.")
+        raise Problem(400, say("A field can be %(hows)s; not %(odd)s.", hows=", ".join(_HOWS), odd=f"{odd[:40]!r}"))
     added = [value for name, value in pairs if name == "add" and value in record]
     return [each for each in found if each.how != "off"] + [_of(name, record[name]) for name in added]
 

@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from anomaly_detection.service.pages.done import Done, done_by
 from anomaly_detection.service.pages.rendering import html
-from anomaly_detection.service.pages.viewer import gettext
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.routes.sources import (
     change_source,
@@ -20,6 +19,7 @@ from anomaly_detection.service.routes.sources import (
     remove_a_source,
 )
 from anomaly_detection.service.routes.streams import list_streams
+from anomaly_detection.texts.viewer import gettext
 
 __all__ = ["change_sources", "sources_page"]
 

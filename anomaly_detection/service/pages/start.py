@@ -9,7 +9,6 @@ from starlette.responses import Response
 from anomaly_detection.data.declarations import KINDS
 from anomaly_detection.service.pages.done import went_to
 from anomaly_detection.service.pages.rendering import html, number
-from anomaly_detection.service.pages.viewer import gettext
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.plain_records import records_of_frame
 from anomaly_detection.service.problems import Problem
@@ -23,6 +22,7 @@ from anomaly_detection.service.routes.streams import (
     make_stream,
 )
 from anomaly_detection.synthetic import generate
+from anomaly_detection.texts.viewer import gettext, retold
 
 __all__ = ["learn", "start_page", "stream_start_page", "take_sample"]
 
@@ -36,7 +36,15 @@ _OPEN = ("queued", "running")
 
 def start_page(visit: Visit) -> Response:
     """``GET /start``: drop a file, or try the sample."""
-    return html("start", visit=visit, said=None, here="start", latest=LATEST, sample=_SAMPLES)
+    return html(
+        "start",
+        visit=visit,
+        said=None,
+        here="start",
+        latest=LATEST,
+        sample=_SAMPLES,
+        first=visit.service.configuration.learn_from,
+    )
 
 
 def take_sample(visit: Visit) -> Response:
@@ -71,7 +79,7 @@ def stream_start_page(visit: Visit) -> Response:
         try:
             columns = visit.get(get_columns, name=name)["columns"]
         except Problem as problem:
-            hindrance = problem.detail
+            hindrance = retold(problem.detail)
     return html(
         "stream_start",
         visit=visit,

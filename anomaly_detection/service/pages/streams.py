@@ -27,6 +27,7 @@ from anomaly_detection.service.routes.streams import (
     list_streams,
 )
 from anomaly_detection.service.shapes import number_of
+from anomaly_detection.texts.viewer import retold
 
 __all__ = ["change_stream_page", "stream_page", "streams_page"]
 
@@ -53,7 +54,7 @@ def stream_page(visit: Visit) -> Response:
     except Problem as problem:
         if problem.status != 409:
             raise
-        hindrance = problem.detail
+        hindrance = retold(problem.detail)
     newest = visit.get(list_jobs, [("stream", name), ("limit", "10")])["jobs"]
     return html(
         "stream",

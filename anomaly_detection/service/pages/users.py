@@ -10,7 +10,6 @@ from starlette.responses import Response
 from anomaly_detection.service.access import ROLES
 from anomaly_detection.service.pages.done import Done
 from anomaly_detection.service.pages.rendering import html
-from anomaly_detection.service.pages.viewer import N_, gettext
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.passwords import SHORTEST
 from anomaly_detection.service.routes.streams import list_streams
@@ -23,6 +22,7 @@ from anomaly_detection.service.routes.users import (
     make_key,
     make_user,
 )
+from anomaly_detection.texts.viewer import N_, gettext
 
 __all__ = ["change_users", "users_page"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anomaly_detection.service.pages.viewer import N_
+from anomaly_detection.texts.viewer import N_
 
 __all__ = ["WORDS"]
 
@@ -62,6 +62,9 @@ WORDS = (
     N_("split from"),
     N_("into"),
     N_("alerts"),
+    N_("alert"),
+    N_("case"),
+    N_("rule"),
     # Where a version of a model is from
     N_("job"),
     N_("upload"),

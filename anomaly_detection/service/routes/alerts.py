@@ -16,6 +16,7 @@ from anomaly_detection.service.operations import Call, Operation
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.shapes import COUNT, ID, array, record
+from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]
 
@@ -69,7 +70,7 @@ def change_many_alerts(service: Service, call: Call) -> Response:
 def _found(connection: Connection, number: int) -> dict[str, Any]:
     found = find_alert(connection, number)
     if found is None:
-        raise Problem(404, f"There is no alert {number}.")
+        raise Problem(404, say("There is no alert %(number)s.", number=number))
     return found
 
 

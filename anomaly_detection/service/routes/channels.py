@@ -32,6 +32,7 @@ from anomaly_detection.service.sending import send
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.shapes import FLAG, array, record
 from anomaly_detection.service.tables import messages
+from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]
 
@@ -80,7 +81,7 @@ def test_channel(service: Service, call: Call) -> Response:
         row = find_channel(connection, call.id)
     error = send(row["url"], "A test", f"{call.who} tests the channel {row['name']!r}: it works.")
     if error:
-        raise Problem(502, f"It could not be sent: {error.rstrip('.')}.")
+        raise Problem(502, say("It could not be sent: %(error)s.", error=error.rstrip(".")))
     return answer({"sent": True})
 
 
@@ -95,9 +96,9 @@ def send_again(service: Service, call: Call) -> Response:
     def work(connection: Connection) -> dict[str, Any]:
         row = connection.execute(select(messages).where(messages.c.id == call.id)).mappings().first()
         if row is None:
-            raise Problem(404, f"There is no message {call.id}.")
+            raise Problem(404, say("There is no message %(id)s.", id=call.id))
         if row["state"] == "sent":
-            raise Problem(409, f"Message {call.id} was sent at {row['sent']}.")
+            raise Problem(409, say("Message %(id)s was sent at %(sent)s.", id=call.id, sent=row["sent"]))
         values = {"state": "waiting", "attempts": 0, "next_at": time.time()}
         connection.execute(update(messages).where(messages.c.id == call.id).values(values))
         write_line(connection, call.who, "retry", "message", (call.id, {"state": row["state"]}, {"state": "waiting"}))

@@ -19,6 +19,7 @@ from anomaly_detection.service.masking import masked
 from anomaly_detection.service.operations import Call, Operation
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
+from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]
 
@@ -75,11 +76,11 @@ def cancel_job(service: Service, call: Call) -> Response:
     def work(connection: Connection) -> str | None:
         row = find_job(connection, call.id)
         if row is None:
-            raise Problem(404, f"There is no job {call.id}.")
+            raise Problem(404, say("There is no job %(id)s.", id=call.id))
         if row["kind"] == "delete":
-            raise Problem(409, "The deletion of a stream cannot be stopped.")
+            raise Problem(409, say("The deletion of a stream cannot be stopped."))
         if not cancel(connection, call.id):
-            raise Problem(409, f"Job {call.id} has ended already: it is {row['state']}.")
+            raise Problem(409, say("Job %(id)s has ended already: it is %(state)s.", id=call.id, state=row["state"]))
         write_line(connection, call.who, "cancel", "job", (call.id, {"state": row["state"]}, {"state": "cancelled"}))
         return input_of(row).get("file") if row["state"] == "queued" else None
 
@@ -94,7 +95,7 @@ def _job(service: Service, number: int) -> dict[str, Any]:
     with service.database.reading() as connection:
         row = find_job(connection, number)
     if row is None:
-        raise Problem(404, f"There is no job {number}.")
+        raise Problem(404, say("There is no job %(number)s.", number=number))
     return rendered(row)
 
 

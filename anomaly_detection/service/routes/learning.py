@@ -20,6 +20,7 @@ from anomaly_detection.service.service import Service
 from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, array, maybe, record
 from anomaly_detection.service.stream_settings import StreamSettings
 from anomaly_detection.service.streams import need_stream
+from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]
 
@@ -81,7 +82,7 @@ def _judge(service: Service, name: str) -> Judge:
         need_stream(connection, name)
     judge = service.judge_of(name)
     if judge is None:
-        raise Problem(409, f"The stream {name!r} has no model yet that verdicts could teach.")
+        raise Problem(409, say("The stream %(name)s has no model yet that verdicts could teach.", name=f"{name!r}"))
     return judge
 
 

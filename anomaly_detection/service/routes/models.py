@@ -30,6 +30,7 @@ from anomaly_detection.service.tables import models
 from anomaly_detection.service.training import MOST_LEARNED
 from anomaly_detection.service.undoing import last_change, undo
 from anomaly_detection.service.uploads import keep_body, receive
+from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS", "queue_training"]
 
@@ -70,7 +71,10 @@ def download_model(service: Service, call: Call) -> Response:
         row = _need(connection, stream, call.path["version"])
     path = service.configuration.models_dir / row["file"]
     if not path.is_file():
-        raise Problem(404, f"The file of version {row['version']} is not in the folder of models any more.")
+        raise Problem(
+            404,
+            say("The file of version %(version)s is not in the folder of models any more.", version=row["version"]),
+        )
     return FileResponse(path, media_type=_BINARY, filename=f"{stream.name}-{row['version']}.safetensors")
 
 
@@ -134,7 +138,7 @@ def roll_back_model(service: Service, call: Call) -> Response:
         undo(connection, number, call.who, comment)
         before = need_stream(connection, call.name).model_version
         if before is None:
-            raise Problem(409, "The model that judges is the first; there is none to go back to.")
+            raise Problem(409, say("The model that judges is the first; there is none to go back to."))
         return before
 
     version = service.writer.run(work)
@@ -191,7 +195,14 @@ def _answered(service: Service, name: str, version: int, status: int = 200) -> R
 def _need(connection: Connection, stream: Stream, version: int) -> RowMapping:
     row = find_model(connection, stream.id, version) if version < 2**31 else None
     if row is None:
-        raise Problem(404, f"The stream {stream.name!r} has no version {version} of its model.")
+        raise Problem(
+            404,
+            say(
+                "The stream %(name)s has no version %(version)s of its model.",
+                name=f"{stream.name!r}",
+                version=version,
+            ),
+        )
     return row
 
 

@@ -16,6 +16,7 @@ from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.shapes import MOMENT, text
 from anomaly_detection.service.zones import zone_of
+from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]
 
@@ -28,7 +29,7 @@ def get_overview(service: Service, call: Call) -> Response:
     by = list(dict.fromkeys(given["by"] or ()))
     hidden = next(filter(hides, by), None)
     if hidden is not None:
-        raise Problem(403, f"{hidden} is a personal column, which it takes the right to see.")
+        raise Problem(403, say("%(hidden)s is a personal column, which it takes the right to see.", hidden=hidden))
     since = given["since"] or _written(moment - timedelta(days=_DAYS))
     until = given["until"] or _written(moment + timedelta(days=1))
     with service.database.reading() as connection:

@@ -10,14 +10,12 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from anomaly_detection.features.said import kept
 from anomaly_detection.service.access import Need
 from anomaly_detection.service.bodies import JSON_BODY, MEDIA, kind_of, records_of
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.intake import Taken
 from anomaly_detection.service.json_answer import answer, dumps
 from anomaly_detection.service.operations import Call, Operation, Parameter
-from anomaly_detection.service.pages.viewer import worded
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.reasons import kept_reasons, summary, worded_reasons
 from anomaly_detection.service.record_book import RECORD, RECORDS
@@ -26,6 +24,8 @@ from anomaly_detection.service.service import Service
 from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, Shape, array, choice, maybe, record, text
 from anomaly_detection.service.tables import records
 from anomaly_detection.service.uploads import digest_of, keep_body, receive
+from anomaly_detection.texts.said import kept, say
+from anomaly_detection.texts.viewer import worded
 
 __all__ = ["JOB_ANSWER", "OPERATIONS"]
 
@@ -54,7 +54,7 @@ def _take(service: Service, call: Call, body: bytes | Path, kind: str, key: str 
         return _queue(service, call, keep_body(body, service.uploads_dir, kind), kind, key)
     found = records_of(body, kind, service.limits)
     if found is not None and not found:
-        raise Problem(400, "The body holds no record.")
+        raise Problem(400, say("The body holds no record."))
     for each in found or ():
         service.limits.check(each.fields)
     if found is None or len(found) > service.limits.records:
@@ -127,12 +127,14 @@ def explain_record(service: Service, call: Call) -> Response:
     row = _row(service, call.id)
     judge = service.judge(row["stream"])
     if judge is None:
-        raise Problem(409, f"There is no model to explain by yet; {service.progress(row['stream'])}.")
+        raise Problem(
+            409, say("There is no model to explain by yet; %(service)s.", service=service.progress(row["stream"]))
+        )
     fields = orjson.loads(row["body"])
     found = judge.explain(Incoming(fields))
     alert = found.alert
     if alert is None:
-        raise Problem(409, f"This record cannot be judged: {found.error}")
+        raise Problem(409, say("This record cannot be judged: %(error)s", error=found.error))
     reasons = worded_reasons(kept_reasons(alert))
     assert alert.threshold is not None
     return answer(
@@ -158,7 +160,7 @@ def _row(service: Service, number: int) -> Any:
     with service.database.reading() as connection:
         row = connection.execute(RECORDS.query.where(records.c.id == number)).mappings().first()
     if row is None:
-        raise Problem(404, f"There is no record {number}.")
+        raise Problem(404, say("There is no record %(number)s.", number=number))
     return row
 
 

@@ -33,6 +33,7 @@ from anomaly_detection.service.service import Service
 from anomaly_detection.service.shapes import COUNT, MOMENT, OBJECT, TEXT, array, maybe, moment_of, record, text
 from anomaly_detection.service.streams import need_stream
 from anomaly_detection.service.tables import alerts, rules
+from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS", "counted"]
 
@@ -57,7 +58,7 @@ def suggest_rule(service: Service, call: Call) -> Response:
     with service.database.reading() as connection:
         found = find_alert(connection, call.id)
     if found is None:
-        raise Problem(404, f"There is no alert {call.id}.")
+        raise Problem(404, say("There is no alert %(id)s.", id=call.id))
     judge = service.judge_of(found["stream"])
     fields: dict[str, Any] = found["record"]
     where: dict[str, Any] = {}
@@ -164,7 +165,7 @@ def revoke_rule(service: Service, call: Call) -> Response:
 
     def work(connection: Connection) -> dict[str, Any]:
         if find_rule(connection, call.id)["revoked"] is not None:
-            raise Problem(409, f"Rule {call.id} was revoked already.")
+            raise Problem(409, say("Rule %(id)s was revoked already.", id=call.id))
         moment = now()
         RULE.put(connection, call.id, {"revoked": moment})
         write_line(connection, call.who, "revoke", "rule", (call.id, {"revoked": None}, {"revoked": moment}))

@@ -28,6 +28,7 @@ from anomaly_detection.service.sessions import (
 )
 from anomaly_detection.service.shapes import COUNT, TEXT, array, check, maybe, record, text
 from anomaly_detection.service.users import password_of
+from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]
 
@@ -51,7 +52,7 @@ def log_in(service: Service, call: Call) -> Response:
         number, kept = password_of(connection, name)
     if not is_right(given["password"], kept) or number is None:
         _LOG.warning("A login as %r was refused.", name)
-        raise Problem(401, "There is no user with this name and this password.")
+        raise Problem(401, say("There is no user with this name and this password."))
 
     def work(connection: Connection) -> str:
         write_audit(connection, name, "log in", "user", [(number, None, None)])

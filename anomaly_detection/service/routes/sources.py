@@ -29,6 +29,7 @@ from anomaly_detection.service.source_book import (
     settings_of,
 )
 from anomaly_detection.service.topics.letters import LETTERS
+from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]
 
@@ -63,7 +64,14 @@ def change_source(service: Service, call: Call) -> Response:
         after: dict[str, Any] = {"is_paused": said.pop("paused")} if "paused" in said else {}
         other = next((name for name in said if name not in settings_of(row)), None)
         if other is not None:
-            raise Problem(422, f"A source of kind {row['kind']} has no {other}; after and known are of folders.")
+            raise Problem(
+                422,
+                say(
+                    "A source of kind %(kind)s has no %(other)s; after and known are of folders.",
+                    kind=row["kind"],
+                    other=other,
+                ),
+            )
         if said:
             after["settings"] = {**orjson.loads(row["settings"]), **said}
         change(connection, SOURCE, call.id, after, call.who)
@@ -76,7 +84,9 @@ def remove_a_source(service: Service, call: Call) -> Response:
 
     def remove_it(connection: Connection, row: RowMapping) -> None:
         if row["by_option"]:
-            raise Problem(409, "This folder was given by --watch; pause it, or start the service without the option.")
+            raise Problem(
+                409, say("This folder was given by --watch; pause it, or start the service without the option.")
+            )
         remove_source(connection, call.id, call.who)
 
     return _SOURCES.removed(service, call, remove_it)

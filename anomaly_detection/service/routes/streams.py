@@ -24,6 +24,7 @@ from anomaly_detection.service.stream_settings import COLUMNS, RATIO, SETTINGS, 
 from anomaly_detection.service.streams import DEFAULT, Stream, all_streams, find_stream, need_stream, open_stream
 from anomaly_detection.service.tables import streams
 from anomaly_detection.service.thresholds import consequence
+from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]
 
@@ -65,7 +66,14 @@ def make_stream(service: Service, call: Call) -> Response:
 
     def work(connection: Connection) -> None:
         if find_stream(connection, name) is not None:
-            raise Problem(409, f"There is a stream {name!r} already; PATCH /v1/streams/{name} changes it.")
+            raise Problem(
+                409,
+                say(
+                    "There is a stream %(name)s already; PATCH /v1/streams/%(name2)s changes it.",
+                    name=f"{name!r}",
+                    name2=name,
+                ),
+            )
         made = open_stream(connection, name, learn_from, service.limits.streams)
         STREAM.put(connection, made.id, {"settings": settings.plain})
         write_line(connection, call.who, "make", "stream", (made.id, None, {"name": name, "settings": settings.plain}))
@@ -87,7 +95,7 @@ def set_columns(service: Service, call: Call) -> Response:
     columns = call.content
     if columns is None:
         if call.headers.get("content-type", "").partition(";")[0].strip().lower() != _TOML:
-            raise Problem(415, f"Send JSON, or {_TOML}.")
+            raise Problem(415, say("Send JSON, or %(toml)s.", toml=_TOML))
         columns = check(columns_of_toml(call.body), COLUMNS, "The body")
     return _change(service, call, {"columns": columns})
 
@@ -149,9 +157,16 @@ def delete_stream(service: Service, call: Call) -> Response:
     """``DELETE /v1/streams/{name}``: it is gone at once; what it had goes in a job."""
     name = call.name
     if name == DEFAULT:
-        raise Problem(409, f"The stream {DEFAULT!r} is the one of /detect and stays.")
+        raise Problem(409, say("The stream %(default)s is the one of /detect and stays.", default=f"{DEFAULT!r}"))
     if call.query["confirm"] != name:
-        raise Problem(409, f"All records, alerts and models of {name!r} would go; say so by ?confirm={name}.")
+        raise Problem(
+            409,
+            say(
+                "All records, alerts and models of %(name)s would go; say so by ?confirm=%(name2)s.",
+                name=f"{name!r}",
+                name2=name,
+            ),
+        )
 
     def work(connection: Connection) -> int:
         stream = need_stream(connection, name)

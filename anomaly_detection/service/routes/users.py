@@ -19,6 +19,7 @@ from anomaly_detection.service.service import Service
 from anomaly_detection.service.shapes import COUNT, TEXT, array, choice, maybe, record, text
 from anomaly_detection.service.tables import keys, users
 from anomaly_detection.service.users import add_user, remove_user, set_password, set_role
+from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]
 
@@ -124,14 +125,14 @@ def _done(service: Service, work: Callable[[Connection], Any]) -> Any:
 def _name_of(connection: Connection, table: Table, number: int) -> str:
     name = connection.execute(select(table.c.name).where(table.c.id == number)).scalar()
     if name is None:
-        raise Problem(404, f"There is no {table.name[:-1]} {number}.")
+        raise Problem(404, say("There is no %(name)s %(number)s.", name=table.name[:-1], number=number))
     return str(name)
 
 
 def _refuse_self(call: Call, name: str) -> None:
     # So there is always one left who may do this.
     if call.caller.session and call.who == name:
-        raise Problem(409, "Who is logged in keeps the own role and stays; another admin can change that.")
+        raise Problem(409, say("Who is logged in keeps the own role and stays; another admin can change that."))
 
 
 OPERATIONS = (

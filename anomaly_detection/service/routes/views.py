@@ -16,6 +16,7 @@ from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
 from anomaly_detection.service.shapes import COUNT, TEXT, array, record, text
 from anomaly_detection.service.tables import views
+from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]
 
@@ -41,7 +42,7 @@ def save_view(service: Service, call: Call) -> Response:
     def work(connection: Connection) -> int:
         connection.execute(delete(views).where(mine, views.c.name == named["name"]))
         if connection.execute(select(func.count()).select_from(views).where(mine)).scalar_one() >= _MOST:
-            raise Problem(409, f"You have {_MOST} views already; remove one first.")
+            raise Problem(409, say("You have %(most)s views already; remove one first.", most=_MOST))
         return int(connection.execute(insert(views).values(values).returning(views.c.id)).scalar_one())
 
     made: dict[str, Any] = {"id": service.writer.run(work), **values}
@@ -55,7 +56,7 @@ def remove_view(service: Service, call: Call) -> Response:
     def work(connection: Connection) -> str:
         name = connection.execute(which).scalar()
         if name is None:
-            raise Problem(404, f"You have no view {call.id}.")
+            raise Problem(404, say("You have no view %(id)s.", id=call.id))
         return str(name)
 
     return answer({"name": service.writer.run(work)})

@@ -44,49 +44,36 @@
   const usesKeys = () => localStorage.getItem("keys") !== "no";
   const isField = (at) => at.matches("input:not([type=checkbox]), textarea, select");
 
-  // What is pressed while the page is awaited that an action leads to is pressed when it is there.
+  // Every key waits its turn here: while the page is awaited that an action leads to, none is pressed.
+  const queue = [];
   let awaited = null;
-  let pressedMeanwhile = [];
-  // Of a whole page that is loaded the next document presses them: this one hands them over.
-  const LEFT = "keys";
-  const LONGEST = 10_000;
-  function leave(to) {
-    if (awaited?.left) return;
-    awaited = { left: Date.now(), to };
-    handOver();
-    // Where no page comes, as for a file that is saved, this one goes on.
-    setTimeout(stay, LONGEST, awaited);
-  }
-  function stay(left) {
-    if (awaited !== left) return;
-    sessionStorage.removeItem(LEFT);
-    pressAwaited();
-  }
-  function handOver() {
-    if (awaited?.left) sessionStorage.setItem(LEFT, JSON.stringify({ ...awaited, pressed: pressedMeanwhile }));
-  }
-  function takeOver() {
-    const { left = 0, to, pressed = [] } = JSON.parse(sessionStorage.getItem(LEFT) || "{}");
-    sessionStorage.removeItem(LEFT);
-    // Nobody knows on what they would fall on another page than the one that was meant, such as that of the login.
-    const meant = Date.now() - left < LONGEST && (!to || to === location.href);
-    // A key may have been pressed here already, and its answer be awaited.
-    if (meant) pressedMeanwhile.unshift(...pressed);
-    if (!awaited) pressAwaited();
-  }
   const of = (key) => all("[data-key]").find((one) => one.dataset.key === key);
-  const isForCase = (event) => event.target === document.body || event.target.matches("a.open");
+  const opened = () => document.querySelector("dialog[open]");
+  const isForCase = (event) => event.target.matches("body, main, a.open");
 
   function press(key) {
-    const pressed = key === "Enter" ? rows()[place]?.querySelector("a.open") : of(key);
+    const dialog = opened();
+    const chief = () => (dialog ? dialog.querySelector(".chief") : all("#main form > p .chief")[0]);
+    const pressed = key !== "Enter" ? !dialog && of(key) : (!dialog && rows()[place]?.querySelector("a.open")) || chief();
     if (!pressed) return;
     if (isField(pressed)) pressed.select();
     else pressed.click();
   }
 
-  function pressAwaited() {
-    awaited = null;
-    while (pressedMeanwhile.length && !awaited) press(pressedMeanwhile.shift());
+  // However it ends; by then htmx has put in place what came.
+  function wait(request) {
+    awaited = request;
+    request.addEventListener("loadend", () => {
+      if (awaited !== request) return;
+      awaited = null;
+      // Without the page nobody knows on what the next keys would fall.
+      if (!(request.status >= 200 && request.status < 300)) queue.length = 0;
+      drain();
+    });
+  }
+
+  function drain() {
+    while (queue.length && !awaited) press(queue.shift());
   }
 
   document.addEventListener("keydown", (event) => {
@@ -101,16 +88,13 @@
       if (event.key === "Escape" && event.target.type === "search") event.target.blur();
       return;
     }
-    const isOpening = event.key === "Enter" && isForCase(event) && rows().length > 0;
+    if (opened() && !awaited) return;
+    const isOpening = event.key === "Enter" && isForCase(event) && (awaited || rows().length > 0);
     // What a key does may be there only when the page is.
     if (!isOpening && !(awaited ? /^\S$/.test(event.key) : of(event.key))) return;
-    if (awaited) {
-      pressedMeanwhile.push(event.key);
-      handOver();
-    }
-    else if (document.querySelector("dialog[open]")) return;
-    else press(event.key);
     event.preventDefault();
+    queue.push(event.key);
+    drain();
   });
 
   document.addEventListener("click", (event) => {
@@ -130,18 +114,6 @@
     } else if (pressed.name === "ids") count();
     else if (pressed.id === "use-keys") localStorage.setItem("keys", pressed.checked ? "yes" : "no");
   });
-
-  document.addEventListener("click", (event) => {
-    const link = event.target.closest("a[href]");
-    const isElsewhere = !link || event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey;
-    if (isElsewhere || link.hasAttribute("download") || link.target || link.hash) return;
-    leave(link.href);
-  });
-  addEventListener("beforeunload", () => leave(""));
-  addEventListener("pageshow", (event) => {
-    if (event.persisted) stay(awaited);
-  });
-  document.addEventListener("htmx:load", takeOver, { once: true });
 
   document.addEventListener("input", (event) => {
     const { told, words, unit } = event.target.dataset;
@@ -175,7 +147,7 @@
 
   document.addEventListener("htmx:beforeRequest", (event) => {
     document.getElementById("problem").hidden = true;
-    if (event.detail.target.id === "main") awaited = event.detail.xhr;
+    if (event.detail.target.id === "main") wait(event.detail.xhr);
   });
   // Filters that somebody opened stay open when the part that they are in is another one.
   let wasOpen = false;
@@ -185,17 +157,19 @@
     // A slider that is being dragged stays; the page that comes then asks for this part again.
     const isDragged = document.querySelector("#facets input[type=range]:active");
     if (event.detail.target.id === "facets" && isDragged) event.detail.shouldSwap = false;
+    // What the page that goes still asks for would come into the next one.
+    if (event.detail.target.id === "main") all("#main [hx-trigger=load]").forEach((at) => htmx.trigger(at, "htmx:abort"));
   });
   document.addEventListener("htmx:afterSettle", (event) => {
     count();
     if (more() && wasOpen) more().open = true;
     if (event.detail.target.id !== "main") return;
     all("#main [data-select]").forEach((at) => at.select());
+    if (!rows().length && document.activeElement === document.body) document.getElementById("main").focus({ preventScroll: true });
     if (event.detail.requestConfig.verb === "post") {
       go(place);
       htmx.trigger("#news", "news");
     }
-    if (event.detail.xhr === awaited) pressAwaited();
   });
   document.addEventListener("htmx:responseError", (event) => {
     const { status, responseText } = event.detail.xhr;
@@ -206,11 +180,6 @@
     tell(said.detail || said.error || texts.answered.replace("{}", status));
   });
   document.addEventListener("htmx:afterRequest", (event) => {
-    if (event.detail.xhr === awaited && !event.detail.successful) {
-      // Nobody knows on what the next keys would fall.
-      awaited = null;
-      pressedMeanwhile = [];
-    }
     if (event.detail.elt.id === "log-out" && event.detail.successful) location.assign("/login");
   });
   document.addEventListener("htmx:sendError", () => tell(texts.unreachable));
@@ -227,6 +196,8 @@
       const request = new XMLHttpRequest();
       request.open(method, where);
       request.setRequestHeader("Content-Type", type);
+      // As htmx does: what is wrong is then told in the page's language.
+      request.setRequestHeader("HX-Request", "true");
       const token = JSON.parse(document.body.getAttribute("hx-headers") || "{}");
       Object.entries(token).forEach(([name, value]) => request.setRequestHeader(name, value));
       if (progress) request.upload.onprogress = (event) => progress(event.loaded / event.total);
@@ -271,6 +242,7 @@
     if (kind === "drop" && event.dataTransfer.files.length) take(event.dataTransfer.files[0], form);
   }));
 
+  document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
   const keys = document.getElementById("use-keys");
   if (keys) keys.checked = usesKeys();
   all("[data-select]").forEach((at) => at.select());

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["N_", "Day", "Figure", "Said", "as_text", "kept", "say", "spoken"]
+import orjson
+
+__all__ = ["N_", "Day", "Figure", "Said", "as_text", "kept", "remade", "replaced", "say", "spoken", "written"]
+
+_PLACE = re.compile(r"%(?:%|\((\w+)\)s)")
+_DEEPEST = 20
 
 
 def N_(text: str) -> str:  # noqa: N802 - gettext's name for what is looked up later
@@ -49,14 +55,52 @@ class Said(str):
         return Said, (self.template, self.values)
 
 
-def say(template: str, **values: str) -> Said:
+def say(template: str, **values: object) -> Said:
     """A `Said`; `docs/make_texts.py` finds its template by the name of this function."""
-    return Said(template, values)
+    return Said(template, {name: value if isinstance(value, str) else str(value) for name, value in values.items()})
 
 
 def as_text(label: Any) -> str:
     """What a row is called, as a text."""
     return label if isinstance(label, str) else str(label)
+
+
+def replaced(text: str, old: str, new: str) -> str:
+    """A text with another in place of a part that stands in its values, if it has any."""
+    if isinstance(text, Said):
+        return Said(text.template, {name: replaced(value, old, new) for name, value in text.values.items()})
+    return new if text == old else text.replace(old, new)
+
+
+def written(text: str) -> str:
+    """A text for a column of texts, which keeps what it was made of."""
+    return orjson.dumps(kept(text)).decode() if isinstance(text, Said) else text
+
+
+def remade(text: str) -> str:
+    """The text of which `written` made this one; any other, whoever wrote it, is what it is."""
+    try:
+        return _of(orjson.loads(text)) if text.startswith('{"say":') else text
+    except ValueError:
+        return text
+
+
+def _of(what: Any, depth: int = 0) -> str:
+    if isinstance(what, str):
+        return what
+    match what:
+        case {"number": str(number)}:
+            return Figure(number)
+        case {"day": str(day)}:
+            return Day(day)
+        case {"say": str(template), "of": dict(values)} if depth < _DEEPEST and _is_filled(template, values):
+            return Said(template, {name: _of(value, depth + 1) for name, value in values.items()})
+    raise ValueError("This is no text that was kept.")
+
+
+def _is_filled(template: str, values: Mapping[str, Any]) -> bool:
+    """Whether there is a value for each place, and no place has a width, which might fill the memory."""
+    return "%" not in _PLACE.sub("", template) and set(filter(None, _PLACE.findall(template))) <= values.keys()
 
 
 def kept(text: str) -> Any:

@@ -6,14 +6,14 @@ import re
 from collections.abc import Mapping
 from contextvars import ContextVar
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
-from functools import cache, lru_cache
+from functools import cache
 from gettext import NullTranslations
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from anomaly_detection.features.said import N_, spoken
-from anomaly_detection.service.pages.catalogue import read_catalogue
-from anomaly_detection.service.sessions import cookie_of
+import orjson
+
+from anomaly_detection.texts.catalogue import read_catalogue
+from anomaly_detection.texts.said import N_, kept, spoken
 
 __all__ = [
     "LANGUAGES",
@@ -27,8 +27,9 @@ __all__ = [
     "moment_of",
     "ngettext",
     "plain_number",
+    "reread",
+    "retold",
     "today",
-    "viewer_of",
     "worded",
 ]
 
@@ -49,9 +50,6 @@ LANGUAGES = {
 }
 """By their codes. English is what the code says; each other one has a catalogue, ``texts/CODE.po``."""
 
-_ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}")
-_WEIGHED = re.compile(r"\s*([A-Za-z]{2,3})(?:-[\w-]+)?\s*(?:;\s*q=([0-9.]+)\s*)?")
-
 
 class Viewer(NamedTuple):
     """Who looks: a code of `LANGUAGES`, and a time zone; without one it is the server's."""
@@ -67,36 +65,6 @@ class Viewer(NamedTuple):
 
 VIEWER: ContextVar[Viewer] = ContextVar("viewer", default=Viewer())  # noqa: B039 - a tuple
 """Who looks at the page that is being made."""
-
-
-def viewer_of(headers: Mapping[str, str], language: str = "") -> Viewer:
-    """Who sent a request: in the language asked for, else that of the cookie, else one that the browser prefers."""
-    wanted = (language, cookie_of(headers, "lang"), *_accepted(headers.get("accept-language", "")))
-    return Viewer(next((each for each in wanted if each in LANGUAGES), "en"), _zone(cookie_of(headers, "zone") or ""))
-
-
-def _accepted(header: str) -> list[str]:
-    """Languages of ``Accept-Language``, the preferred ones first."""
-    found = [match for part in header[:500].split(",") if (match := _WEIGHED.fullmatch(part))]
-    weights = [(_weight(match.group(2)), match.group(1).lower()) for match in found]
-    return [language for weight, language in sorted(weights, key=lambda pair: -pair[0]) if weight > 0]
-
-
-def _weight(text: str | None) -> float:
-    try:
-        return 1.0 if text is None else float(text)
-    except ValueError:
-        return 0.0
-
-
-@lru_cache(maxsize=1000)
-def _zone(name: str) -> tzinfo | None:
-    if not _ZONE.fullmatch(name):
-        return None
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return None
 
 
 @cache
@@ -134,6 +102,16 @@ def plain_number(text: str) -> str:
 def worded(what: Any) -> str:
     """What `said.kept` made of a text, in the viewer's language."""
     return spoken(what, _catalogue(VIEWER.get().language).gettext, localised, localised_day)
+
+
+def retold(text: str) -> str:
+    """A text in the viewer's language, as far as it is a `Said`."""
+    return worded(kept(text))
+
+
+def reread(text: str | None) -> str | None:
+    """What `said.written` made of a text, in the viewer's language."""
+    return worded(orjson.loads(text)) if text is not None and text.startswith('{"say":') else text
 
 
 def localised_day(text: str) -> str:

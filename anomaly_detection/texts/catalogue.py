@@ -66,5 +66,5 @@ class Catalogue(NullTranslations):
 
 def read_catalogue(language: str) -> Catalogue:
     """The one of a language that comes with the package."""
-    path = files("anomaly_detection.service.pages").joinpath("texts", f"{language}.po")
+    path = files("anomaly_detection.texts").joinpath(f"{language}.po")
     return Catalogue(path.read_text("utf-8").splitlines())
