@@ -12,6 +12,7 @@ import pytest
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.features.amended import Amended
 from anomaly_detection.features.group import FeatureSource
+from anomaly_detection.features.recent_twins import RecentTwins
 from anomaly_detection.model_files.branch_states import BRANCHES
 from anomaly_detection.synthetic import generate
 from mlx_iforest.convert.declared import StateError
@@ -57,6 +58,30 @@ def test_the_very_record_a_copy_a_gap_two_other_numbers_and_another_category_are
     new[["pressure", "humidity"]] += 1.0
     assert not amended.transform(new).any()
     assert not amended.transform(frame.iloc[[5]].assign(device="another")).any()
+
+
+def test_a_twin_of_a_record_of_before_is_found_and_told_of_also_when_it_comes_again() -> None:
+    amended, before = Amended(NUMBERS).fit(readings(400)), readings(50, 1)
+    amended.keep_recent()
+    new = readings(30, 2)
+    new.loc[4] = before.loc[7].to_numpy()
+    new.loc[4, "pressure"] += 1.0
+    for frame, twins in ((before, []), (before, []), (new.iloc[[4]], [0]), (new, [4]), (before, [7])):
+        assert np.flatnonzero(amended.transform(frame)[:, 0]).tolist() == twins
+        values, told = amended.in_units(frame)
+        assert values[twins, 0].tolist() == ["pressure"] * len(twins)
+        amended.remember(frame, lambda at, frame=frame: lambda: f"{len(frame)}-{at}")
+    assert told[7, 0] == "1-0"
+    assert len(amended.recent or ()) == 80
+
+
+def test_of_recent_ones_the_oldest_are_forgotten() -> None:
+    recent, rest = RecentTwins(2, 3), np.arange(5, dtype=np.uint64) // 2
+    numbers = np.array([[1.0, each] for each in range(5)])
+    recent.add(rest, numbers, lambda at: lambda: str(at))
+    assert len(recent) == 3
+    assert recent.twins(rest, numbers) == {2: (1, "3"), 3: (1, "2")}
+    assert recent.twins(rest, numbers + np.array([1.0, 0.0])) == {2: (0, "2"), 3: (0, "3"), 4: (0, "4")}
 
 
 def test_of_three_the_reason_names_one_that_differs() -> None:

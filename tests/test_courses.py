@@ -253,14 +253,14 @@ def test_series_are_carried_on_where_recent_records_are_kept() -> None:
     expected = courses.features_of(preprocessor.prepare(later)[0].only(columns))
     courses.keep_recent()
     # What is older than the training's end takes nothing of it away.
-    courses.remember(preprocessor.prepare(learned[:9])[0].only(columns), str)
+    courses.remember(preprocessor.prepare(learned[:9])[0].only(columns), lambda at: str)
     one_by_one = []
     for table in tables:
         one_by_one.append(courses.features_of(table))
-        courses.remember(table, str)
+        courses.remember(table, lambda at: str)
         # What comes again, or too late, changes nothing.
-        courses.remember(table, str)
-        courses.remember(tables[0], str)
+        courses.remember(table, lambda at: str)
+        courses.remember(tables[0], lambda at: str)
     assert expected.any()
     # By the first reading of each series, a batch does not know whether some were left out.
     assert np.array_equal(np.vstack(one_by_one)[3:], expected[3:])

@@ -31,7 +31,7 @@ def learned() -> Copies:
 
 
 def remember(copies: Copies, frame: pd.DataFrame) -> None:
-    copies.remember(frame, lambda at: f"number {frame['number'].iloc[at]}")
+    copies.remember(frame, lambda at: lambda: f"number {frame['number'].iloc[at]}")
 
 
 def test_a_copy_of_a_record_of_before_is_one_however_many_come_with_it() -> None:
@@ -67,7 +67,7 @@ def test_those_that_come_together_are_counted_once() -> None:
 def test_the_oldest_are_forgotten() -> None:
     recent = RecentRecords(3)
     keys = np.arange(5, dtype=np.uint64)
-    recent.add(keys // 2, keys, str)
+    recent.add(keys // 2, keys, lambda at: lambda: str(at))
     assert len(recent) == 3
     assert recent.alike(np.array([0, 1, 2], np.uint64)) == [1, 2]
     assert recent.others(1, [3]) == ["2"]
@@ -87,6 +87,25 @@ def test_a_record_that_is_sent_again_under_another_number_is_an_alert() -> None:
     assert same.alert is None
     assert again.alert is not None
     assert f"with transaction_id {first.fields['transaction_id']}" in again.alert.sentence
+
+
+def test_a_record_that_is_sent_again_with_another_amount_is_an_alert() -> None:
+    judge = Judge.load(model_file(), 1, 1)
+    first = simulated(1, seed=5, first=5000)[0]
+    amended = doubled({**first, "humidity": first["humidity"] + 1.0})
+    (one,), (other,), (again,) = (judge.judge([Incoming.of(each)]) for each in (first, amended, amended))
+    assert one.alert is None
+    for found in (other, again):
+        assert found.alert is not None
+        assert f"with transaction_id {first['transaction_id']} says, but for humidity" in found.alert.sentence
+
+
+def test_such_requests_at_the_same_time_are_compared_with_each_other() -> None:
+    judge = Judge.load(model_file(), 1, 1)
+    first = simulated(1, seed=5, first=5000)[0]
+    both = [first, doubled({**first, "humidity": first["humidity"] + 1.0})]
+    found = judge.judge_each([Incoming.of(record) for record in both])
+    assert [each.alert is not None for each in found] == [False, True]
 
 
 def test_requests_that_come_at_the_same_time_are_compared_with_each_other() -> None:

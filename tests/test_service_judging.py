@@ -106,4 +106,4 @@ def test_a_copy_is_told_of_by_what_its_sender_calls_the_other(tmp_path: Path) ->
     assert of_one.startswith("The record says exactly what row with order_no PO-99999 says;")
     assert of_other.startswith("The record says exactly what row with order_no PO-00403 says;")
     nameless = [{name: value for name, value in each.items() if name in ("product", "quantity")} for each in new]
-    assert judge._label(nameless[3], 3) == "4 of those judged with it"
+    assert judge._label(nameless[3], 3)() == "4 of those judged with it"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -57,8 +57,8 @@ class Batch:
         Whether the decision is negative, or what the caller said.
     cleaning : CleaningReport
         What reading the records did to their cells.
-    labels : sequence of str, optional
-        How reasons call each record; by its number in `rows` if not given.
+    labels : callable, optional
+        Gives how reasons call each record, where any does so; by its number in `rows` if not given.
     """
 
     detector: TrainedDetector
@@ -71,7 +71,7 @@ class Batch:
     decisions: FloatArray
     is_alert: npt.NDArray[np.bool_]
     cleaning: CleaningReport
-    labels: Sequence[str] | None = None
+    labels: Callable[[], Sequence[str]] | None = None
 
     def __len__(self) -> int:
         return len(self.scores)

@@ -34,6 +34,7 @@ Codes = npt.NDArray[np.int64]
 Dates = npt.NDArray[np.datetime64]
 Floats = npt.NDArray[np.float64]
 Rows = slice | npt.NDArray[Any]
+Labels = Any  # an index of pandas, or what gives one
 
 
 class Vocabulary:
@@ -166,8 +167,8 @@ class Table:
     columns : mapping of str to ndarray or Coded
     rows : int
         Their length.
-    labels : Index, optional
-        What the rows are called, in place of their positions.
+    labels : Index or callable, optional
+        What the rows are called, in place of their positions; or what gives that when somebody asks.
 
     Attributes
     ----------
@@ -177,7 +178,7 @@ class Table:
 
     __slots__ = ("_base", "_columns", "_labels", "_made", "_rows", "whole")
 
-    def __init__(self, columns: Mapping[str, Any], rows: int, labels: pd.Index[Any] | None = None) -> None:
+    def __init__(self, columns: Mapping[str, Any], rows: int, labels: Labels | None = None) -> None:
         self._columns = columns
         self._rows = rows
         self._labels = labels
@@ -210,6 +211,8 @@ class Table:
     @property
     def labels(self) -> pd.Index[Any]:
         """What the rows are called."""
+        if callable(self._labels):
+            self._labels = pd.Index(self._labels(), dtype=object)
         return pd.RangeIndex(self._rows) if self._labels is None else self._labels
 
     def numbers(self, name: str) -> Floats:
@@ -263,7 +266,7 @@ class Table:
             for name, column in self._columns.items()
         }
         count = len(range(self._rows)[rows]) if isinstance(rows, slice) else len(rows)
-        return Table(made, count, None if self._labels is None else self._labels[rows])
+        return Table(made, count, None if self._labels is None else lambda: self.labels[rows])
 
     def part(self, rows: npt.NDArray[np.int64]) -> Table:
         """Some of the rows as a table of their own: of categories it has the names that occur in it."""
@@ -315,8 +318,10 @@ class Table:
     def labelled(self, labels: Any) -> Table:
         """The same, with its rows called otherwise."""
         table = self._beside(self._columns)
-        # Texts stay what they are, with all that they were made of.
-        table._labels = pd.Index(labels, dtype=object if isinstance(labels, list) else None)
+        if not callable(labels):
+            # Texts stay what they are, with all that they were made of.
+            labels = pd.Index(labels, dtype=object if isinstance(labels, list) else None)
+        table._labels = labels
         return table
 
     def frame(self) -> pd.DataFrame:

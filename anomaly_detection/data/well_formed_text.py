@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
 
-__all__ = ["well_formed", "well_formed_cells", "well_formed_columns"]
+__all__ = ["is_well_formed", "well_formed", "well_formed_cells", "well_formed_columns"]
 
 
 def well_formed(text: str) -> str:
@@ -35,7 +35,7 @@ def well_formed_columns(frame: pd.DataFrame) -> pd.DataFrame:
     changed = {
         name: [well_formed(cell) if isinstance(cell, str) else cell for cell in column]
         for name, column in frame.items()
-        if _may_be_odd(column) and not _is_well_formed(column)
+        if _may_be_odd(column) and not is_well_formed(cell for cell in column.to_numpy() if isinstance(cell, str))
     }
     if not changed:
         return frame
@@ -47,10 +47,11 @@ def _may_be_odd(column: pd.Series[Any]) -> bool:
     return column.dtype == object or (isinstance(column.dtype, pd.StringDtype) and column.dtype.storage == "python")
 
 
-def _is_well_formed(column: pd.Series[Any]) -> bool:
+def is_well_formed(texts: Iterable[str]) -> bool:
+    """Whether none of some texts holds a lone surrogate."""
     try:
         # In one go, which costs a fraction of looking at each.
-        "".join([cell for cell in column.to_numpy() if isinstance(cell, str)]).encode()
+        "".join(texts).encode()
     except UnicodeEncodeError:
         return False
     return True

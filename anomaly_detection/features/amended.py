@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,6 +25,7 @@ from anomaly_detection.features.coincidences import (
 )
 from anomaly_detection.features.copies import names_records
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
+from anomaly_detection.features.recent_twins import RecentTwins
 from anomaly_detection.texts.said import N_, Said, as_text, say
 
 __all__ = ["Amended"]
@@ -42,10 +43,11 @@ _NEVER, _SELDOM = 6.0, 0.002
 class Amended(FeatureGroup):
     """Evidence in nats that a record is another one with another number in one column.
 
-    The other record is one that comes with it or one of the last 10,000 training records; one that says exactly the
-    same is `Copies`' business. What names a record is no part of what is compared: an order that was entered again has
-    another number. Only where more than one in a thousand records agree so far with one of another order, the orders'
-    numbers have to agree too. How often records do by chance is learned from the training records, see `Chance`.
+    The other record is one that comes with it, one of the last 10,000 training records or, where these are kept
+    (`recent`), of the last 10,000 that were judged; one that says exactly the same is `Copies`' business. What names a
+    record is no part of what is compared: an order that was entered again has another number. Only where more than one
+    in a thousand records agree so far with one of another order, the orders' numbers have to agree too. How often
+    records do by chance is learned from the training records, see `Chance`.
 
     Parameters
     ----------
@@ -60,9 +62,13 @@ class Amended(FeatureGroup):
         Of the numbers those that may differ, and of the names those that may not.
     """
 
+    recent: RecentTwins | None = None
+    """What was judged since the training, where somebody keeps it; no part of what was learned."""
+
     units: ClassVar[tuple[float, float]] = (0.0, 1.0)
     nats: ClassVar[bool] = True
     counted: ClassVar[bool] = True
+    remembers: ClassVar[bool] = True
     repeats: ClassVar[bool] = True
     by_name: ClassVar[bool] = True
 
@@ -161,11 +167,45 @@ class Amended(FeatureGroup):
         if len(rows):
             keys = self._keys_but_one(X, rows)
             found[rows] = self._have_twins_here(keys) | self._have_twins_before(keys)
+        found[list(self._before(X))] = True
         return found
+
+    def keep_recent(self) -> None:
+        """See `FeatureGroup`; what comes again changes nothing."""
+        self.recent = RecentTwins(len(self.amended_), _REMEMBERED)
+
+    def remember(self, X: Any, label: Callable[[int], Callable[[], str]]) -> None:
+        """See `FeatureGroup`."""
+        X = as_table(X)
+        if self.recent is not None:
+            self.recent.add(self._rest(X), X.matrix(self.amended_), label)
+
+    def some_alike(self, tables: Sequence[Table]) -> bool:
+        """See `FeatureGroup`."""
+        rest = [int(self._rest(X)[0]) for X in tables]
+        if len(set(rest)) == len(rest):
+            return False
+        keys = [key for X in tables for key in set(self._keys_but_one(X, np.arange(1))[1:, 0].tolist())]
+        return len(set(keys)) < len(keys)
+
+    def _rest(self, X: Table) -> Keys:
+        """Keys of what twins agree in, whichever number differs, shape (n,)."""
+        return self._alike(X) + combined(name_keys_by_column(X, self.names_), len(X))
+
+    def _before(self, X: Table) -> dict[int, tuple[str, str]]:
+        """By position, in which column one that was judged before differs, and what that one is called."""
+        # Once for the evidence and for the reasons of the same records.
+        made: dict[int, tuple[str, str]] = X.made((self, "before"), lambda: self._find_before(X))
+        return made
+
+    def _find_before(self, X: Table) -> dict[int, tuple[str, str]]:
+        twins = self.recent.twins(self._rest(X), X.matrix(self.amended_)) if self.recent else {}
+        return {at: (self.amended_[number], label) for at, (number, label) in twins.items()}
 
     def features_of(self, X: Table) -> npt.NDArray[np.float32]:
         """The evidence in nats, shape (n, 1); 0 for a record without such a twin."""
-        return self._evidence(self._twins(X), self.remembered_ + len(X) - 1)
+        known = self.remembered_ + (0 if self.recent is None else len(self.recent))
+        return self._evidence(self._twins(X), known + len(X) - 1)
 
     def _evidence(self, twins: npt.NDArray[np.bool_], compared: int) -> npt.NDArray[np.float32]:
         worth = float(self.chance_.evidence(compared)) if twins.any() else 0.0
@@ -185,7 +225,8 @@ class Amended(FeatureGroup):
         """Return the column in which each differs, and the first row of `X` that it differs from; both (n, 1).
 
         `rows` are the positions of those to tell of, among all of `X`; all if not given. A row is told by the index of
-        `X`; None where the other is a training record. Without such a twin both are None.
+        `X`, one of before by what it is called; None where the other is a training record. Without such a twin both
+        are None.
         """
         X = as_table(X)
         places = np.arange(len(X)) if rows is None else np.asarray(rows, dtype=np.int64)
@@ -199,7 +240,11 @@ class Amended(FeatureGroup):
                 here = _first_that_differs(but_one, keys[0])
                 told = (known | (here >= 0)) & (other[found] < 0)
                 column[found[told]], other[found[told]] = name, np.where(here < 0, -1, found[here])[told]
-        return column[places][:, None], labels_at(X.labels, other[places])[:, None]
+        labels = labels_at(X.labels, other)
+        for place, twin in self._before(X).items():
+            if labels[place] is None:
+                column[place], labels[place] = twin
+        return column[places][:, None], labels[places][:, None]
 
     @classmethod
     def direction(cls, value: Any, usual: Any) -> str:

@@ -156,12 +156,16 @@ class Copies(FeatureGroup):
         """See `FeatureGroup`; what comes again changes nothing."""
         self.recent = RecentRecords()
 
-    def remember(self, X: Any, label: Callable[[int], str]) -> None:
+    def remember(self, X: Any, label: Callable[[int], Callable[[], str]]) -> None:
         """See `FeatureGroup`."""
         X = as_table(X)
         if self.recent is not None and self.names_:
             said = np.flatnonzero(~self._blank(X))
             self.recent.add(self.content(X)[said], self.keys(X)[said], lambda at: label(int(said[at])))
+
+    def some_alike(self, tables: Sequence[Table]) -> bool:
+        """See `FeatureGroup`."""
+        return len({int(self.content(X)[0]) for X in tables}) < len(tables)
 
     def _before(self, X: Table, content: Keys) -> dict[int, list[str]]:
         """By position, what those are called that said the same before these records came."""

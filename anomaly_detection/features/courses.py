@@ -179,7 +179,7 @@ class Courses(FeatureGroup):
         """See `FeatureGroup`; records that are no later than those before them of their series change nothing."""
         self.carried = [{} for _ in self.followed_]
 
-    def remember(self, X: Any, label: Callable[[int], str]) -> None:
+    def remember(self, X: Any, label: Callable[[int], Callable[[], str]]) -> None:
         """See `FeatureGroup`."""
         X = as_table(X)
         for one, carried in zip(self.followed_, self.carried or (), strict=False):

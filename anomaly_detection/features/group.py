@@ -139,8 +139,12 @@ class FeatureGroup:
     def keep_recent(self) -> None:
         """From now on compare with what `remember` is told of too."""
 
-    def remember(self, X: Any, label: Callable[[int], str]) -> None:
-        """Take in records that were judged, called as `label` says by their positions; once each, in their order."""
+    def remember(self, X: Any, label: Callable[[int], Callable[[], str]]) -> None:
+        """Take in records that were judged, once each, in their order; `label` gives what says what one is called."""
+
+    def some_alike(self, tables: Sequence[Table]) -> bool:
+        """Whether any of these tables of one row would change what is said of another, once it is remembered."""
+        return False
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The parameters of the constructor, by their names."""

@@ -30,12 +30,12 @@ class RecentRecords:
         self._lock = threading.Lock()
         self._order: deque[tuple[int, int]] = deque()
         # By what they say: the names of those that say it.
-        self._labels: dict[int, dict[int, str]] = {}
+        self._labels: dict[int, dict[int, Callable[[], str]]] = {}
 
     def __len__(self) -> int:
         return len(self._order)
 
-    def add(self, content: Keys, whole: Keys, label: Callable[[int], str]) -> None:
+    def add(self, content: Keys, whole: Keys, label: Callable[[int], Callable[[], str]]) -> None:
         """Remember records; one that is remembered already, alike in its names too, changes nothing.
 
         Parameters
@@ -43,7 +43,7 @@ class RecentRecords:
         content, whole : ndarray of uint64, shape (n,)
             Keys of what each record says, and of that with its names.
         label : callable
-            From a record's position to what reasons call it.
+            From a record's position to what says what reasons call it.
         """
         with self._lock:
             for at, key in enumerate(zip(content.tolist(), whole.tolist(), strict=True)):
@@ -73,4 +73,4 @@ class RecentRecords:
             Keys, with their names, of the records that are asked about: none of them is another.
         """
         with self._lock:
-            return [label for whole, label in self._labels.get(content, {}).items() if whole not in names]
+            return [label() for whole, label in self._labels.get(content, {}).items() if whole not in names]

@@ -152,15 +152,17 @@ class TrainedFeatures(RowSummaries):
         for branch, _ in self._remembering():
             branch.keep_recent()
 
-    def remember(self, extended: Table, label: Callable[[int], str]) -> None:
-        """Take in records that were judged, as `prepare` made them; `label` says by its position what one is called."""
+    def remember(self, extended: Table, label: Callable[[int], Callable[[], str]]) -> None:
+        """Take in records that were judged, as `prepare` made them.
+
+        From a record's position `label` gives what says what it is called: few are ever asked.
+        """
         for branch, columns in self._remembering():
             branch.remember(extended if branch.by_name else extended.only(columns), label)
 
     def some_alike(self, tables: Sequence[Table]) -> bool:
-        """Whether some of these tables of one row say the same, as far as copies are looked for."""
-        copies = self._copies()
-        return copies is not None and len({int(copies[0].content(X)[0]) for X in tables}) < len(tables)
+        """Whether some of these tables of one row say the same, or all but a number, as far as that is looked for."""
+        return any(branch.by_name and branch.some_alike(tables) for branch, _ in self._remembering())
 
     def _remembering(self) -> list[tuple[FeatureGroup, list[str]]]:
         return [(branch, columns) for _, branch, columns in _plan(self).used if getattr(branch, "remembers", False)]

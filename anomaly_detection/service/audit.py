@@ -16,6 +16,8 @@ from anomaly_detection.service.tables import audit
 
 __all__ = ["AUDIT", "LINE", "first_line", "history", "write_audit", "write_line", "write_undos"]
 
+_WRITTEN = insert(audit)
+
 Change = tuple[int, Mapping[str, Any] | None, Mapping[str, Any] | None]
 
 LINE = record(
@@ -50,7 +52,7 @@ def write_audit(
     moment = now()
     rows = [_line(moment, who, what, subject, change, comment, None, part_of) for change in changes]
     if rows:
-        connection.execute(insert(audit), rows)
+        connection.execute(_WRITTEN, rows)
 
 
 def write_line(

@@ -76,8 +76,10 @@ def place(connection: Connection, stream_id: int, new: Sequence[Raised]) -> list
         return []
     days = read_settings(connection)["case_days"]
     found: dict[str, int] = {}
-    for cause in dict.fromkeys(each.cause for each in new):
-        mine = [each for each in new if each.cause == cause]
+    by_cause: dict[str, list[Raised]] = {}
+    for each in new:
+        by_cause.setdefault(each.cause, []).append(each)
+    for cause, mine in by_cause.items():
         row = connection.execute(_NEWEST, {"stream": stream_id, "of": cause}).mappings().first()
         first_seen = min(each.first_seen for each in mine)
         if row is not None and row["state"] != "resolved" and row["last_seen"] >= _before(first_seen, days):

@@ -77,11 +77,15 @@ class Subject:
             connection.execute(update(self.table).where(self.table.c.id.in_(some)).values({**values, **coded}))
 
 
+# Made once: making it takes as long as running it.
+_SETTINGS = select(settings)
+
+
 class _Settings(Subject):
     """Settings, whose rows have names and no numbers."""
 
     def now_of(self, connection: Connection, ids: Sequence[int], names: Collection[str]) -> dict[int, dict[str, Any]]:
-        rows = connection.execute(select(settings).where(settings.c.name.in_(list(names)))).mappings()
+        rows = connection.execute(_SETTINGS).mappings()
         found = {row["name"]: orjson.loads(row["value"]) for row in rows}
         values = {name: found.get(name) for name in names}
         return dict.fromkeys(ids, values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -288,8 +289,12 @@ class Judge:
         alerting = np.flatnonzero(batch.is_alert)
         if not alerting.size:
             return []
-        labels = [self._label(records[place].fields, at) for at, place in enumerate(places)]
-        alerts, clean = replace(batch, labels=labels).at(alerting), batch.table.take(alerting)
+
+        def labels() -> list[str]:
+            return [self._label(records[place].fields, at)() for at, place in enumerate(places)]
+
+        alerts = replace(batch, labels=labels).at(alerting)
+        clean = batch.table if len(alerting) == len(batch) else batch.table.take(alerting)
         headline = self.headline
         amount = headline.amount if headline.amount in headline.money else None
         causes = cause_of_each(alerts, clean, self._sources, headline.money, amount)
@@ -319,13 +324,13 @@ class Judge:
         fields = [record.fields for record in records]
         return to_frame({name: _judgeable_column(name, [each.get(name) for each in fields]) for name in self._columns})
 
-    def _label(self, fields: Mapping[str, Any], place: int) -> str:
-        """How reasons call a row: a number among those judged with it says little. The column is told for masks."""
+    def _label(self, fields: Mapping[str, Any], place: int) -> Callable[[], str]:
+        """What says how reasons call a row, when one does: a number among those judged with it says little."""
         for name in self.headline.identifiers:
             value = fields.get(name)
             if isinstance(value, (str, int)) and str(value).strip():
-                return say("with %(column)s %(value)s", column=name, value=short(value))
-        return say("%(place)s of those judged with it", place=number(place + 1))
+                return partial(_with, name, value)
+        return partial(_judged_with, place)
 
     def _reason(self, table: Any, place: int) -> str:
         """Why one record cannot be judged, with its place in the request."""
@@ -334,6 +339,15 @@ class Judge:
         except DataError as error:
             return str(error)
         return next(iter(report.unreadable.values()), "")
+
+
+def _with(column: str, value: str | int) -> str:
+    # The column is told for masks.
+    return say("with %(column)s %(value)s", column=column, value=short(value))
+
+
+def _judged_with(place: int) -> str:
+    return say("%(place)s of those judged with it", place=number(place + 1))
 
 
 def _judgeable(name: str, value: Any) -> Any:

@@ -39,6 +39,11 @@ _COUNT = (
     )
 )
 
+_KNOWN = select(alerts.c.fingerprint, alerts.c.id, alerts.c.case_id, alerts.c.hidden_by).where(
+    alerts.c.stream_id == bindparam("stream"), alerts.c.fingerprint.in_(bindparam("some", expanding=True))
+)
+_RAISED = insert(alerts)
+
 _COUNT_QUARTER = text(
     "INSERT INTO quarters (stream_id, quarter, records, alerting) VALUES (:stream, :quarter, :records, :alerting)"
     " ON CONFLICT (stream_id, quarter) DO UPDATE SET records = quarters.records + excluded.records,"
@@ -67,7 +72,7 @@ def keep(
         return Kept([], [])
     moment = now()
     alert_ids = _raise_alerts(connection, stream.id, found, moment, rules)
-    record_ids = _numbers(connection, len(found))
+    record_ids = _numbers(connection, "records", len(found))
     incoming = found.incoming
     columns = (
         record_ids,
@@ -91,12 +96,12 @@ def keep(
     return Kept(record_ids, alert_ids)
 
 
-def _numbers(connection: Connection, count: int) -> Sequence[int]:
-    """Numbers for so many records, which nobody else has: writers take turns."""
+def _numbers(connection: Connection, table: str, count: int) -> Sequence[int]:
+    """Numbers for so many rows of a table, which nobody else has: writers take turns."""
     if connection.dialect.name == "sqlite":
-        last = connection.exec_driver_sql("SELECT max(id) FROM records").scalar() or 0
+        last = connection.exec_driver_sql(f"SELECT max(id) FROM {table}").scalar() or 0
         return range(last + 1, last + 1 + count)
-    drawn = "SELECT nextval(pg_get_serial_sequence('records', 'id')) FROM generate_series(1, %s)"
+    drawn = f"SELECT nextval(pg_get_serial_sequence('{table}', 'id')) FROM generate_series(1, %s)"
     return sorted(connection.exec_driver_sql(drawn, (count,)).scalars())
 
 
@@ -170,11 +175,7 @@ def _raise_alerts(
     known = {
         fingerprint: (int(number), case_id, hidden_by)
         for some in _parts(list(alerting))
-        for fingerprint, number, case_id, hidden_by in connection.execute(
-            select(alerts.c.fingerprint, alerts.c.id, alerts.c.case_id, alerts.c.hidden_by).where(
-                alerts.c.stream_id == stream_id, alerts.c.fingerprint.in_(some)
-            )
-        )
+        for fingerprint, number, case_id, hidden_by in connection.execute(_KNOWN, {"stream": stream_id, "some": some})
     }
     shown = []
     for fingerprint, (number, case_id, hidden_by) in known.items():
@@ -201,8 +202,10 @@ def _raise_alerts(
                 # All that one changed column leads to is one case.
                 row |= {"cause": drift_cause(row["lead_column"]), **changed[row["lead_column"]]}
         _put_into_cases(connection, stream_id, rows)
-        made = connection.execute(insert(alerts).returning(alerts.c.id, sort_by_parameter_order=True), rows)
-        ids |= dict(zip(new, made.scalars(), strict=True))
+        # The database would give numbers to one row at a time.
+        made = _numbers(connection, "alerts", len(new))
+        connection.execute(_RAISED, [{"id": number, **row} for number, row in zip(made, rows, strict=True)])
+        ids |= dict(zip(new, made, strict=True))
         raised = [(ids[each], None, {"state": "open"}) for each in new]
         write_audit(connection, "service", "raise", "alert", raised)
     for place_of, each in found.alerting.items():

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from anomaly_detection.data.well_formed_text import well_formed
+from anomaly_detection.data.well_formed_text import is_well_formed, well_formed
 from anomaly_detection.service.incoming import Incoming
 
 __all__ = ["plain", "records_of_frame"]
@@ -26,12 +27,34 @@ def records_of_frame(frame: pd.DataFrame) -> list[Incoming]:
 
 
 def _column(values: pd.Series[Any]) -> list[Any]:
+    """`plain` of each cell; of what most columns hold, of all at once."""
+    missing = values.isna().to_numpy()
     if isinstance(values.dtype, np.dtype):
-        if values.dtype.kind in "biu":
-            return values.tolist()
-        if values.dtype.kind == "f":
-            return [_number(value) for value in values.tolist()]
+        cells = values.to_numpy()
+        if cells.dtype.kind in "biu":
+            return cells.tolist()
+        if cells.dtype.kind == "f" and not np.isinf(cells).any():
+            return _with_gaps(cells, missing)
+        if cells.dtype.kind == "M" and _in_seconds(cells[~missing]):
+            return _with_gaps(np.datetime_as_string(cells, unit="s"), missing)
+    elif isinstance(values.dtype, pd.StringDtype):
+        cells = values.to_numpy(dtype=object)
+        if is_well_formed(cells[~missing]):
+            return _with_gaps(cells, missing)
     return [plain(value) for value in values.tolist()]
+
+
+def _with_gaps(cells: npt.NDArray[Any], missing: npt.NDArray[np.bool_]) -> list[Any]:
+    found = cells.astype(object)
+    found[missing] = None
+    return found.tolist()
+
+
+def _in_seconds(times: npt.NDArray[np.datetime64]) -> bool:
+    """Whether ISO text of whole seconds tells all of some times."""
+    seconds = times.astype("datetime64[s]")
+    ends = np.array(["0001-01-01", "9999-12-31"], dtype="datetime64[s]")
+    return bool((seconds == times).all() and (seconds >= ends[0]).all() and (seconds <= ends[1]).all())
 
 
 def _number(value: float) -> Any:

@@ -18,9 +18,7 @@ __all__ = ["about_of", "kept_reasons", "kept_words", "reason_of", "summary", "wo
 
 def kept_reasons(alert: Alert) -> list[dict[str, Any]]:
     """What is kept of an alert's reasons: their values, and what their texts are made of."""
-    assert alert.explanation is not None
-    found = alert.explanation.to_dict()["contributions"]
-    return [{**each, "text": kept(reason.text)} for each, reason in zip(found, alert.reasons, strict=True)]
+    return [{**vars(reason), "columns": list(reason.columns), "text": kept(reason.text)} for reason in alert.reasons]
 
 
 def kept_words(about: str, alert: Alert | None = None) -> str:
