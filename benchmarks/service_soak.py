@@ -75,6 +75,8 @@ class Load:
         try:
             while not self._stop.is_set() and self.goes_on:
                 work(connection, number)
+                # The service ends connections that idle, as they do on a machine with other work.
+                connection.close()
                 number += 1
         except BaseException as error:
             self._failed.append(error)
@@ -101,8 +103,6 @@ class Load:
         if number and number % self._trains_every == 0:
             connection.request("POST", "/train")
             connection.getresponse().read()
-        # The service ends connections that idle.
-        connection.close()
         self._stop.wait(LOOKS)
 
     def _records(self, seed: int) -> list[dict[str, Any]]:

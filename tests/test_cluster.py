@@ -523,8 +523,8 @@ def test_train_takes_a_sample_of_files(work: Path, tmp_path: Path, capsys: pytes
     frame, _ = _records(parser.parse_args(["train", "--data", files, "--sample", "40", "--seed", "3"]))
     pd.testing.assert_frame_equal(frame, sampled(str(work / "data"), 40, 3, threads(1), quiet).frame)
     assert "A sample of 40 of 350 records, by --seed 3." in capsys.readouterr().err
+    assert len(_records(parser.parse_args(["train", "--data", files]))[0]) == 350
     for words, message in (
-        (["--data", files], "give --sample K"),
         (["--data", str(work / "model.safetensors"), "--sample", "9"], "holds no Parquet files"),
         (["--sample", "9"], "--sample is for columns of your own records"),
         (["--data", files, "--sample", "9", "--skip-rows", "1"], "are for one file"),

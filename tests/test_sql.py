@@ -93,6 +93,35 @@ def test_types_are_kept_and_the_same_by_both_ways(server: str, monkeypatch: pyte
     assert fast.column("id")[0].as_py() == "00000000-0000-0000-0000-000000000001"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("adbc", [True, False])
+def test_pages_of_a_key_are_the_rows_of_one_statement(server: str, monkeypatch: pytest.MonkeyPatch, adbc: bool) -> None:
+    pytest.importorskip("adbc_driver_postgresql")
+    monkeypatch.setattr(sql_reading, "_has_adbc", lambda: adbc)
+    monkeypatch.setattr(sql_reading, "_CELLS", 24)
+    mark = "&" if "?" in server else "?"
+    whole = arrow(f"{server}{mark}table=odd")
+    for key in ("n", "name", "day", "moment"):
+        assert arrow(f"{server}{mark}key={key}&query=SELECT * FROM odd -- all").equals(whole)
+    for key, told in (("gap", "has no 'gap'"), ("even", "of type bool" if adbc else "Two rows"), ("there", "Two rows")):
+        with pytest.raises(DataError, match=told):
+            arrow(f"{server}{mark}table=odd&key={key}")
+
+
+@pytest.mark.parametrize("cells", [7, 500_000])
+def test_keys_of_sqlite(file: str, monkeypatch: pytest.MonkeyPatch, cells: int) -> None:
+    whole = arrow(f"{file}?query=SELECT rowid AS row, * FROM orders ORDER BY rowid")
+    monkeypatch.setattr(sql_reading, "_CELLS", cells * len(whole.schema))
+    assert arrow(f"{file}?key=row&query=SELECT rowid AS row, * FROM orders").equals(whole)
+    for key, told in (("no", "no column 'no' to be a key"), ("supplier", "Two rows have the key")):
+        with pytest.raises(DataError, match=told):
+            arrow(f"{file}?table=orders&key={key}")
+    with pytest.raises(DataError, match="no rows"):
+        arrow(f"{file}?key=row&query=SELECT rowid AS row, * FROM orders WHERE 0")
+    with pytest.raises(DataError, match="names a key"):
+        SqlLocation.of(f"{file}?table=a&key=b", writing=True)
+
+
 def test_a_column_of_sqlite_gets_the_type_that_all_its_values_have(tmp_path: Path, monkeypatch: Any) -> None:
     path = tmp_path / "b.db"
     with closing(sqlite3.connect(path)) as connection:

@@ -23,6 +23,7 @@ from anomaly_detection.reports.console import note, progress_bar
 __all__ = ["all_scores", "sample", "score"]
 
 _TOLD = 20
+_SAMPLE = 200_000
 
 
 def score(arguments: argparse.Namespace) -> int:
@@ -72,17 +73,12 @@ def score(arguments: argparse.Namespace) -> int:
 
 def sample(arguments: argparse.Namespace) -> Sample:
     """The records to learn from, of many files; raises the library's errors."""
-    if arguments.sample is None:
-        raise DataError(
-            f"{arguments.data} is a folder or a pattern, no single file; give --sample K to learn from K of its"
-            " records, for they are held in memory."
-        )
     if is_database(arguments.data):
         raise DataError("--sample is for Parquet files; of a database take a sample by its own query.")
     _refuse_layout(arguments)
     with progress_bar() as show:
-        found = sampled(str(arguments.data), arguments.sample, arguments.seed, _workers(arguments), show)
-    taken = min(arguments.sample, found.of_rows)
+        found = sampled(str(arguments.data), arguments.sample or _SAMPLE, arguments.seed, _workers(arguments), show)
+    taken = min(found.count, found.of_rows)
     more = len(found.frame) - taken
     besides = f", and {more:,} more of levels that it has too seldom" if more else ""
     note(f"A sample of {taken:,} of {found.of_rows:,} records, by --seed {arguments.seed}{besides}.")

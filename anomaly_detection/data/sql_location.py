@@ -37,6 +37,8 @@ class SqlLocation:
         One SELECT; empty where a table is meant.
     table : tuple of str
         Its schema, which may be empty, and its name; empty where a query is meant.
+    key : str
+        A column of which each row has another value, to read pages by; empty where one statement reads all.
     mode : str
         Of a table to write: ``new`` (it must not be there), ``replace`` or ``append``.
     label : str
@@ -46,6 +48,7 @@ class SqlLocation:
     url: str
     query: str
     table: tuple[str, ...]
+    key: str
     mode: str
     label: str
 
@@ -62,11 +65,11 @@ class SqlLocation:
         query = _decoded(found[1]).strip().rstrip(";").rstrip() if found else ""
         url = parsed_url(location[: found.start()] if found else location)
         parameters: dict[str, Any] = dict(url.query)
-        table, mode = parameters.pop("table", ""), parameters.pop("mode", "")
+        table, key, mode = (parameters.pop(name, "") for name in ("table", "key", "mode"))
         bare = url.set(query=parameters).render_as_string(hide_password=False)
         label = masked_url(bare)
-        if not isinstance(table, str) or not isinstance(mode, str):
-            raise DataError(f"{label} names a table or a mode twice; give {_SAID}.")
+        if not all(isinstance(each, str) for each in (table, key, mode)):
+            raise DataError(f"{label} names a table, a key or a mode twice; give {_SAID}.")
         if bool(query) == bool(table):
             raise DataError(
                 f"{label} names {'a table and a query' if query else 'no table and no query'}; give {_SAID}."
@@ -74,12 +77,14 @@ class SqlLocation:
         query = one_select(query)
         if writing and query:
             raise DataError(f"{label} names a query; records are written into a table: DATABASE?table=NAME.")
+        if writing and key:
+            raise DataError(f"{label} names a key, which is for rows that are read; leave it out.")
         if mode and (not writing or mode not in _MODES):
             known = f"one of {', '.join(_MODES)}" if writing else "for a table that is written; leave it out"
             raise DataError(f"The mode {mode!r} of {label} is {'none; it is ' if writing else ''}{known}.")
         schema, _, name = table.rpartition(".")
         told = f"{label}, table {table}" if table else label
-        return cls(bare, query, (schema, name) if table else (), mode or "new", told)
+        return cls(bare, query, (schema, name) if table else (), key, mode or "new", told)
 
 
 def _decoded(query: str) -> str:

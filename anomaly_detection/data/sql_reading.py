@@ -1,11 +1,12 @@
-"""The rows of a database as a Parquet file: by one statement, some at a time, each column in one type."""
+"""The rows of a database as a Parquet file: by one statement or by pages of a key, each column in one type."""
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,26 +36,32 @@ _PLAIN = (
 )
 """Types of Arrow that come as they are; of others a database is asked for their text."""
 
+_KEYS = (pa.types.is_integer, pa.types.is_string, pa.types.is_date, pa.types.is_timestamp)
+"""Types of keys that ADBC sends back as they came."""
+
 Schema = Any  # pyarrow has no types
 Array = Any
+Page = Any  # rows, or a table of Arrow
 
 
 def copy_rows(location: SqlLocation, file: IO[bytes]) -> None:
     """Write the rows into an open file, as Parquet.
 
-    One statement reads all, so that they are of one moment; no more than a page is held. PostgreSQL's are asked for as
+    One statement reads all, so that they are of one moment; or, by a key, each page is a statement of its own, which
+    holds nothing up in a database that others write to. No more than a page is held. PostgreSQL's are asked for as
     Arrow where ADBC's driver is installed, others through SQLAlchemy. Numbers of fixed point become floating ones, as
     all that a model looks at.
 
     Raises
     ------
     DataError
-        Where the database cannot be asked, gives a column twice, or no row.
+        Where the database cannot be asked, gives a column twice, or no row; where a row has no key, or another's.
     """
     database = ReadDatabase(location.url)
-    pages = _by_adbc(database, location) if database.url.drivername == "postgresql" and _has_adbc() else None
-    written = _write(pages, file) if pages is not None else _by_pages(database, location, file)
-    if not written:
+    if location.key:
+        _refuse_no_key(database, location)
+    by_adbc = database.url.drivername == "postgresql" and _has_adbc()
+    if not (_write(_by_adbc(database, location), file) if by_adbc else _by_pages(database, location, file)):
         raise DataError(f"{location.label} gives no rows; expected at least one record.")
 
 
@@ -75,8 +82,43 @@ def _statement(database: ReadDatabase, location: SqlLocation) -> str:
         return f"SELECT * FROM {f'{quoted(schema)}.' if schema else ''}{quoted(name)}"
 
 
+def _asked_rows(database: ReadDatabase, location: SqlLocation) -> Any:
+    """The rows as SQLAlchemy selects from them. The query's own colons are no parameters."""
+    from sqlalchemy import text
+
+    # A comment at its end ends with the line.
+    return text("({}\n) asked".format(_statement(database, location).replace(":", "\\:")))
+
+
+def _refuse_no_key(database: ReadDatabase, location: SqlLocation) -> None:
+    from sqlalchemy import column, select, text
+
+    rows = select(text("*")).select_from(_asked_rows(database, location))
+    with database.reading() as connection:
+        names = list(connection.execute(rows.limit(0)).keys())
+        refuse_twice(names)
+        if location.key not in names:
+            raise DataError(f"The rows have no column {location.key!r} to be a key; they have {', '.join(names)}.")
+        if connection.execute(rows.where(column(location.key).is_(None)).limit(1)).first() is not None:
+            raise DataError(f"A row has no {location.key!r}; a key is a column that all rows have.")
+
+
+def _by_key(ask: Callable[[Any], Page], keys: Callable[[Page], list[Any]], size: int) -> Iterator[Page]:
+    """Pages that follow each other; `ask` gives what comes after a key, up to a page and one row more."""
+    after, more = None, True
+    while more:
+        page = ask(after)
+        found = keys(page)
+        for key, following in pairwise(found):
+            if key == following:
+                raise DataError(f"Two rows have the key {key}; a key is a column of which each row has another value.")
+        more = len(found) > size
+        yield page[:size]
+        after = found[size - 1] if more else None
+
+
 def _by_adbc(database: ReadDatabase, location: SqlLocation) -> Iterator[Any]:
-    """Batches of Arrow, straight from the server's rows."""
+    """A schema and batches of Arrow, straight from the server's rows."""
     import adbc_driver_manager
     import adbc_driver_postgresql.dbapi as adbc
 
@@ -84,22 +126,52 @@ def _by_adbc(database: ReadDatabase, location: SqlLocation) -> Iterator[Any]:
     uri = database.url.render_as_string(hide_password=False)
     try:
         with adbc.connect(uri) as connection, connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION READ ONLY")
+            cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY")
+            connection.commit()
             schema = cursor.adbc_execute_schema(statement)
             refuse_twice(schema.names)
-            columns = ", ".join(map(_asked, schema))
             # A comment at its end ends with the line.
-            cursor.execute(f"SELECT {columns} FROM ({statement}\n) AS asked")
-            reader = cursor.fetch_record_batch()
-            yield reader.schema.remove_metadata()
-            yield from reader
+            rows = f"SELECT {', '.join(map(_asked, schema))} FROM ({statement}\n) AS asked"
+            if not location.key:
+                cursor.execute(rows)
+                reader = cursor.fetch_record_batch()
+                yield reader.schema
+                yield from reader
+                return
+            size, key = _size(schema.names), _quoted(location.key)
+            kind = schema.field(location.key).type
+            if not any(is_kind(kind) for is_kind in _KEYS):
+                raise DataError(f"The key {location.key!r} is of type {kind}; it is a whole number, a text or a time.")
+
+            def ask(after: Any) -> Any:
+                later = f" WHERE {key} > $1" if after is not None else ""
+                cursor.execute(f"{rows}{later} ORDER BY {key} LIMIT {size + 1}", None if after is None else [after])
+                page = cursor.fetch_arrow_table()
+                connection.commit()
+                return page
+
+            first = True
+            for page in _by_key(ask, lambda page: page.column(location.key).to_pylist(), size):
+                if first:
+                    yield page.schema
+                first = False
+                yield from page.to_batches()
     except (adbc_driver_manager.Error, pa.ArrowException) as error:
         told = without_secrets(first_line(error), database.url)
         raise DataError(f"The database cannot be asked: {told}.") from error
 
 
+def _quoted(name: str) -> str:
+    return '"{}"'.format(name.replace('"', '""'))
+
+
+def _size(names: Sequence[str]) -> int:
+    """Rows of a page."""
+    return max(1, _CELLS // len(names))
+
+
 def _asked(field: Any) -> str:
-    name = '"{}"'.format(field.name.replace('"', '""'))
+    name = _quoted(field.name)
     kind = (field.metadata or {}).get(b"POSTGRESQL:type", b"")
     if kind == b"numeric":
         return f"{name}::float8 AS {name}"
@@ -118,28 +190,50 @@ def _write(pages: Iterator[Any], file: IO[bytes]) -> int:
     return rows
 
 
-def _by_pages(database: ReadDatabase, location: SqlLocation, file: IO[bytes]) -> int:
-    """Rows through SQLAlchemy; what type a column has only all of them tell, so pages wait in files until then."""
-    from sqlalchemy import text
+def _row_pages(database: ReadDatabase, location: SqlLocation) -> Iterator[tuple[list[str], Sequence[Any]]]:
+    """Names of the columns, and rows through SQLAlchemy, a page at a time."""
+    from sqlalchemy import bindparam, column, select, text
 
-    statement = _statement(database, location).replace(":", "\\:")
-    schemas: list[Schema] = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    names: list[str] = []
+    if not location.key:
         with database.reading() as connection:
-            found = connection.execution_options(stream_results=True).execute(text(statement))
+            statement = text(_statement(database, location).replace(":", "\\:"))
+            found = connection.execution_options(stream_results=True).execute(statement)
             if not found.returns_rows:
                 raise DataError("The query gives no rows at all; expected one SELECT.")
             names = list(found.keys())
             refuse_twice(names)
-            for page in found.partitions(max(1, _CELLS // len(names))):
-                batch = pa.RecordBatch.from_arrays([_array(column) for column in zip(*page, strict=True)], names=names)
-                with pyarrow.ipc.new_file(folder / f"{len(schemas)}", batch.schema) as writer:
-                    writer.write_batch(batch)
-                schemas.append(batch.schema)
+            for page in found.partitions(_size(names)):
+                yield names, page
+        return
+    rows = select(text("*")).select_from(_asked_rows(database, location)).order_by(column(location.key))
+    with database.reading() as connection:
+        names = list(connection.execute(rows.limit(0)).keys())
+    size, at = _size(names), names.index(location.key)
+
+    def ask(after: Any) -> Sequence[Any]:
+        later = rows if after is None else rows.where(column(location.key) > bindparam("after", after))
+        with database.reading() as connection:
+            return list(connection.execute(later.limit(size + 1)))
+
+    for page in _by_key(ask, lambda page: [row[at] for row in page], size):
+        if page:
+            yield names, page
+
+
+def _by_pages(database: ReadDatabase, location: SqlLocation, file: IO[bytes]) -> int:
+    """Rows through SQLAlchemy; what type a column has only all of them tell, so pages wait in files until then."""
+    schemas: list[Schema] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for names, page in _row_pages(database, location):
+            batch = pa.RecordBatch.from_arrays([_array(column) for column in zip(*page, strict=True)], names=names)
+            with pyarrow.ipc.new_file(folder / f"{len(schemas)}", batch.schema) as writer:
+                writer.write_batch(batch)
+            schemas.append(batch.schema)
         if not schemas:
             return 0
-        schema = pa.schema([(each, _common([one.field(each).type for one in schemas])) for each in names])
+        schema = pa.schema([(each, _common([one.field(each).type for one in schemas])) for each in schemas[0].names])
 
         def batches() -> Iterator[Any]:
             yield schema

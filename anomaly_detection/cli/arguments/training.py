@@ -35,14 +35,13 @@ def add_train(parser: argparse.ArgumentParser) -> None:
         _TRAIN_EXAMPLES,
     )
     own = parser.add_argument_group("your records")
-    own.add_argument(
-        "--data", metavar="FILE", type=location, help=f"{TABLE}; one record a row. With --sample also {PARQUET_FILES}"
-    )
+    own.add_argument("--data", metavar="FILE", type=location, help=f"{TABLE}; one record a row. Also {PARQUET_FILES}")
     own.add_argument(
         "--sample",
         metavar="K",
         type=whole(2),
-        help="learn from K records of Parquet files, by --seed: the same whatever the order and the workers",
+        help="learn from K records of many Parquet files, by --seed: the same whatever the order and the workers"
+        " (default: 200000)",
     )
     own.add_argument(
         "--label", metavar="COLUMN", help="the column that says which records are anomalies (1/-1, 0/1, words)"
