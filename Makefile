@@ -13,6 +13,9 @@ RUN = $(VENV)/bin/python
 BENCH_LIBRARIES = from importlib.metadata import requires; \
 	[print(line.split(";")[0]) for line in requires("mlx-iforest") if "bench" in line.partition(";")[2]]
 
+# Without its bytecode each process that a test starts would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help train serve test coverage lint format docs texts bench clean
 .DELETE_ON_ERROR:
 

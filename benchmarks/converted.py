@@ -19,7 +19,7 @@ from sklearn.ensemble import IsolationForest
 from mlx_iforest import MLXIsolationForest
 from mlx_iforest.scoring import average_path_length
 
-__all__ = ["Converted", "onedal", "xgboost"]
+__all__ = ["Converted", "booster", "onedal", "xgboost"]
 
 Data = NDArray[np.float32]
 
@@ -56,6 +56,11 @@ def onedal(forest: IsolationForest, jobs: int) -> Converted:
 
 
 def xgboost(forest: IsolationForest, jobs: int) -> Converted:
+    """The forest in XGBoost's hands."""
+    return Converted(booster(forest, jobs).inplace_predict, int(forest._max_samples))
+
+
+def booster(forest: IsolationForest, jobs: int) -> Any:
     """The forest as XGBoost's regression trees."""
     from xgboost import Booster
 
@@ -102,7 +107,7 @@ def xgboost(forest: IsolationForest, jobs: int) -> Converted:
         "tree_info": [0] * trees.n_trees,
         "trees": described,
     }
-    booster = Booster({"nthread": jobs})
+    loaded = Booster({"nthread": jobs})
     parameters = {"base_score": "0", "num_class": "0", "num_feature": str(trees.n_features), "num_target": "1"}
     learner = {
         "attributes": {},
@@ -112,6 +117,6 @@ def xgboost(forest: IsolationForest, jobs: int) -> Converted:
         "learner_model_param": {**parameters, "boost_from_average": "0"},
         "objective": {"name": "reg:squarederror", "reg_loss_param": {"scale_pos_weight": "1"}},
     }
-    booster.load_model(bytearray(json.dumps({"version": [2, 0, 0], "learner": learner}).encode()))
-    booster.set_param({"nthread": jobs})
-    return Converted(booster.inplace_predict, int(forest._max_samples))
+    loaded.load_model(bytearray(json.dumps({"version": [2, 0, 0], "learner": learner}).encode()))
+    loaded.set_param({"nthread": jobs})
+    return loaded

@@ -1,11 +1,13 @@
-"""How fast are exact Shapley values? Rows a second against the package shap on the same forest, which says the same.
+"""How fast are exact Shapley values? Rows a second against shap and XGBoost on the same forest, which say the same.
 
-shap's TreeExplainer explains the forest as scikit-learn's; a script stops where the two disagree. Interactions of two
+shap's TreeExplainer explains the forest as scikit-learn's, XGBoost as its own trees; a script stops where they
+disagree. Interactions of two
 features, and values against a background, are compared with shap's of the same kind.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.converted import booster
 from benchmarks.harness import Result, Table, interleaved, machine, options, save, table_of_numbers, versions
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 
@@ -75,6 +78,7 @@ def contestants(case: Case, jobs: int) -> tuple[dict[str, tuple[int, Callable[[]
         found["mlx_iforest, interactions, one thread"] = (len(part), partial(alone.explain, part, interactions=True))
     try:
         import shap
+        import xgboost  # noqa: F401
     except ImportError:
         return found, None
     trees, few = ours.to_sklearn(), rows[: case.shap_rows]
@@ -87,35 +91,52 @@ def contestants(case: Case, jobs: int) -> tuple[dict[str, tuple[int, Callable[[]
     }
     if interact:
         theirs["interactions"] = (some, explainer.shap_interaction_values, ours.explain(some, interactions=True))
+    boosted = booster(trees, 1)
+    theirs["XGBoost"] = (few, partial(_contributions, boosted), theirs["path length"][2])
     difference = max(float(np.abs(do(these) - own.values).max()) for these, do, own in theirs.values())
     if not difference < AGREEMENT:
         raise RuntimeError(f"{case.title}: Shapley values differ from shap's by {difference:.2g}")
     return {
         **found,
-        **{f"shap, {what}": (len(these), partial(do, these)) for what, (these, do, _) in theirs.items()},
+        **{
+            what if what == "XGBoost" else f"shap, {what}": (len(these), partial(do, these))
+            for what, (these, do, _) in theirs.items()
+        },
     }, difference
+
+
+def _contributions(boosted: Any, rows: Data) -> NDArray[np.float32]:
+    from xgboost import DMatrix
+
+    values: NDArray[np.float32] = boosted.predict(DMatrix(rows), pred_contribs=True)
+    return values[:, :-1]
 
 
 def measure(case: Case, jobs: int, repeats: int) -> tuple[Table, dict[str, Any]]:
     """One case's table, and its figures."""
     found, difference = contestants(case, jobs)
-    timings = interleaved({name: call for name, (_, call) in found.items()}, repeats=repeats, shortest=SHORTEST)
+    # Where all take one thread, other programs do not count.
+    clock = time.process_time if jobs == 1 else None
+    calls = {name: call for name, (_, call) in found.items()}
+    timings = interleaved(calls, repeats=repeats, shortest=SHORTEST, clock=clock)
     rates = {name: rows / timings[name].median for name, (rows, _) in found.items()}
-    yardstick = rates.get("shap, path length")
+    others = [rates.get(name) for name in ("shap, path length", "XGBoost")]
     rows = [
         [
             name,
             f"{found[name][0]:,}",
             f"{rate:,.0f}",
-            "-" if yardstick is None else f"{rate / yardstick:,.0f}",
+            *("-" if other is None else f"{rate / other:,.1f}" for other in others),
             f"{timings[name].spread():.0%}",
         ]
         for name, rate in sorted(rates.items(), key=lambda item: -item[1])
     ]
     note = (
-        "shap is not installed." if difference is None else f"Largest difference from shap's values: {difference:.1g}."
+        "shap or XGBoost is not installed."
+        if difference is None
+        else f"Largest difference from their values: {difference:.1g}."
     )
-    table = Table(case.title, ["what", "rows", "rows a second", "times shap", "spread"], rows, note)
+    table = Table(case.title, ["what", "rows", "rows a second", "times shap", "times XGBoost", "spread"], rows, note)
     return table, {"case": case.title, "rows a second": rates, "difference": difference}
 
 
@@ -131,9 +152,9 @@ def main(arguments: list[str] | None = None) -> None:
         measurements.append(figures)
     about = (
         "Exact Shapley values of each row (path-dependent TreeSHAP), against shap's TreeExplainer on the same forest "
-        f"as scikit-learn's; medians with everything warm. {chosen.jobs} threads are allowed; shap uses one. Float32 "
-        "rows in, which we check; Shapley values in float64 out. The score of a blended forest takes those of "
-        "up to seven means over trees."
+        f"as scikit-learn's, and XGBoost's; medians with everything warm. {chosen.jobs} threads are allowed; shap and "
+        "XGBoost use one. Processor time where one thread is allowed, else wall time. Float32 rows in, which we check; "
+        "Shapley values in float64 out. The score of a blended forest takes those of up to seven means over trees."
     )
     result = Result(
         "Shapley values",
@@ -142,7 +163,7 @@ def main(arguments: list[str] | None = None) -> None:
         tables,
         measurements,
         here,
-        versions(["numpy", "numba", "scikit-learn", "shap"]),
+        versions(["numpy", "numba", "scikit-learn", "shap", "xgboost"]),
     )
     print(f"written to {save('explain', result, chosen.output)}")
 

@@ -18,9 +18,10 @@ import pandas as pd
 
 from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.alerts.scoring import score_table
+from anomaly_detection.data.levels import MISSING_LEVEL
 from anomaly_detection.explain.explanations import Contribution
 from anomaly_detection.explain.wording import number
-from anomaly_detection.features.group import FeatureSource
+from anomaly_detection.features.group import FEW, FeatureSource
 from anomaly_detection.settings import RECIPE, make_detector, make_forest
 from benchmarks.real_tables import DATA, ROWS, tables
 
@@ -102,8 +103,9 @@ class Pivots:
         own = self._quantity(self.frame, known).iloc[row]
         group = self.like(row, [name for name in source.group_by if name in self.frame])
         values = self._quantity(group, known).replace([np.inf, -np.inf], np.nan).dropna()
-        if len(values) == 1 and values.index[0] == row:
-            # Alone in its group, it is told of beside all records.
+        few = FEW if source.kind == "contexts" else 2
+        if len(values) < few and row in values.index:
+            # Alone in its group, or with few, it is told of beside all records.
             values = self._quantity(self.frame, known).replace([np.inf, -np.inf], np.nan).dropna()
         facts = [own, values.median(), *values.quantile([0.05, 0.95])]
         told = [reason.value, reason.expected]
@@ -160,8 +162,10 @@ class Pivots:
         of, given = (next(name for name in (*_derived(source, one), one) if name in self.frame) for one in (of, given))
         beside = self.like(row, [given])
         both = len(self.like(row, [given, of]))
-        told = reason.expected
+        told, (level, count) = reason.expected[:2], reason.expected[2:] or ("", 0)
         wrong = [] if list(told) == [both, len(beside)] else [f"{told} are {both} of {len(beside)}"]
+        names = beside[of].astype(object).map(str).where(beside[of].notna(), MISSING_LEVEL)
+        wrong += [] if count == 0 or count == (names == level).sum() else [f"{count} are {(names == level).sum()}"]
         if " is rare with " in reason.text and both > 0.1 * len(beside):
             wrong.append("a tenth is not rare")
         return wrong

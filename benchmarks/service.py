@@ -235,7 +235,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the benchmark."""
     chosen = options("service", __doc__).parse_args(arguments)
     here = machine()
-    count, batch, repeats = (20, 200, 1) if chosen.quick else (300, 10_000, chosen.repeats)
+    count, batch, repeats = (5, 50, 1) if chosen.quick else (300, 10_000, chosen.repeats)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = AnomalyDetectionAPI().fit(generate("classic", TRAINED, seed=1).frame)

@@ -251,7 +251,8 @@ class FittedForest(OutlierMixin, BaseEstimator):
 
         With a background, a row is compared with each of its rows: an unknown feature has the value that it has there
         (interventional TreeSHAP). The values are means over the background, so they and what the model says of it on
-        average add up. Time grows with its rows; a hundred are usual.
+        average add up. Time grows with its rows; a hundred are usual. Oblique splits (``extension_level > 0``) are
+        explained so alone, up to 16 features: by scoring all mixtures of both rows, so time doubles with each feature.
 
         Parameters
         ----------
@@ -276,8 +277,8 @@ class FittedForest(OutlierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            Oblique splits (``extension_level > 0``), densities that the forest does not have, or rows that
-            `score_samples` would not take.
+            Oblique splits without a background, with interactions or with many features, densities that the forest
+            does not have, or rows that `score_samples` would not take.
 
         References
         ----------

@@ -37,8 +37,8 @@ ONE_PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
 )
 LONGEST = (
-    *("readme", "service_page", "benchmarks", "native_file", "inbox_browser", "service_kill", "guard_pages"),
-    *("service_learning", "records", "codes", "cli", "training", "service_workers", "service_bulk"),
+    *("guard_pages", "readme", "service_page", "benchmarks", "cli", "inbox_browser", "training", "native_file"),
+    *("service_learning", "estimator", "explain", "compiled_code", "service_workers", "service_bulk", "cluster"),
 )
 """Files that take more than a third of a minute each, of a processor or of waiting."""
 

@@ -69,12 +69,12 @@ def test_of_three_the_reason_names_one_that_differs() -> None:
 
 @pytest.mark.parametrize("digits", [0, 1, 2])
 def test_clean_records_are_none_whatever_their_number(digits: int) -> None:
-    for n in (100, 1_000, 20_000):
-        shares = []
-        for seed in range(4):
-            amended = Amended(NUMBERS).fit(readings(1_000, seed, digits))
-            shares.append(float((amended.transform(readings(n, 100 + seed, digits)) > NATS).mean()))
-        assert float(np.mean(shares)) <= LIMIT
+    shares: dict[int, list[float]] = {n: [] for n in (100, 1_000, 20_000)}
+    for seed in range(4):
+        amended = Amended(NUMBERS).fit(readings(1_000, seed, digits))
+        for n, found in shares.items():
+            found.append(float((amended.transform(readings(n, 100 + seed, digits)) > NATS).mean()))
+    assert max(float(np.mean(found)) for found in shares.values()) <= LIMIT
 
 
 def test_natural_ones_are_learned() -> None:

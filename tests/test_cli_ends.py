@@ -76,15 +76,14 @@ def handlers() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("handlers")
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 @pytest.mark.parametrize(
-    ("arguments", "place", "function"),
+    ("name", "arguments", "place", "function"),
     [
-        (["generate", "--samples", "50", "data.csv"], pd.DataFrame, "to_csv"),
-        (["generate", "--samples", "50", "new/folder/data.csv"], pd.DataFrame, "to_csv"),
-        (["score", MODEL, "data.csv", "--output", "out.csv"], pd.DataFrame, "to_csv"),
-        (["convert", MODEL, "out.joblib"], conversion, "_alike"),
-        (["inspect", MODEL], files, "settle_left"),
+        ("SIGINT", ["generate", "--samples", "50", "data.csv"], pd.DataFrame, "to_csv"),
+        ("SIGTERM", ["generate", "--samples", "50", "new/folder/data.csv"], pd.DataFrame, "to_csv"),
+        ("SIGHUP", ["score", MODEL, "data.csv", "--output", "out.csv"], pd.DataFrame, "to_csv"),
+        ("SIGTERM", ["convert", MODEL, "out.joblib"], conversion, "_alike"),
+        ("SIGINT", ["inspect", MODEL], files, "settle_left"),
     ],
 )
 def test_a_signal_in_mid_work_leaves_everything_as_it_was(

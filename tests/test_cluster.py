@@ -89,6 +89,13 @@ def run(work: Path, output: Path, workers: Workers, model: str = "model", data: 
     return score_files(str(work / f"{model}.safetensors"), str(work / data), str(output), workers, quiet)
 
 
+@pytest.fixture(scope="module")
+def here(work: Path) -> Path:
+    """What one thread made of all, with the model that looks at no records together."""
+    run(work, work / "here", threads(1))
+    return work / "here"
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -126,8 +133,9 @@ def test_parts_depend_on_the_files_alone_and_are_what_one_machine_finds(
     assert (alone["reason"] != "").sum() == found.tally.alerts
 
 
-def test_a_dask_cluster_gives_the_same_bytes(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(work, tmp_path / "here", threads(1))
+def test_a_dask_cluster_gives_the_same_bytes(
+    work: Path, here: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=False, protocol="tcp", dashboard_address=None, host="127.0.0.1"
     ) as cluster:
@@ -136,14 +144,12 @@ def test_a_dask_cluster_gives_the_same_bytes(work: Path, tmp_path: Path, capsys:
     told = capsys.readouterr().err
     assert "7 parts written" in told
     assert "in 350 records" in told
-    here, there = contents(tmp_path / "here"), contents(tmp_path / "dask")
-    assert here == there
+    assert contents(here) == contents(tmp_path / "dask")
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_costs_no_part(work: Path, tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_costs_no_part(work: Path, here: Path, tmp_path: Path) -> None:
     """Two processes, of which one ends in the middle: its partition is judged again, by others."""
-    run(work, tmp_path / "here", threads(1))
     killed: list[int] = []
 
     def kill_one(stage: str, share: float, message: str) -> None:
@@ -156,7 +162,7 @@ def test_a_worker_that_is_killed_costs_no_part(work: Path, tmp_path: Path) -> No
     model, output = str(work / "model.safetensors"), tmp_path / "there"
     found = score_files(model, str(work / "data" / "*.parquet"), str(output), local_workers(2), kill_one)
     assert (found.parts, found.failures, len(killed)) == (7, [], 1)
-    pd.testing.assert_frame_equal(parts(tmp_path / "here"), parts(output), check_exact=True)
+    pd.testing.assert_frame_equal(parts(here), parts(output), check_exact=True)
     assert not list(output.glob(".unfinished-*"))
 
 
@@ -202,7 +208,7 @@ def spoil(path: Path, group: int) -> None:
 
 
 def test_a_bad_partition_is_named_and_the_others_are_done(
-    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    work: Path, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(partitions, "local_workers", threads)
     data, output = tmp_path / "data", tmp_path / "out"
@@ -226,8 +232,7 @@ def test_a_bad_partition_is_named_and_the_others_are_done(
     assert main(command) == 0
     # Those of the file that was mended are judged again.
     assert "3 of 7 parts were there already" in capsys.readouterr().err
-    run(work, tmp_path / "whole", threads(1))
-    pd.testing.assert_frame_equal(parts(output), parts(tmp_path / "whole"), check_exact=True)
+    pd.testing.assert_frame_equal(parts(output), parts(here), check_exact=True)
 
     (data / "2024" / "b.parquet").unlink()
     assert main(command) == 0
@@ -347,16 +352,17 @@ def test_a_column_without_any_number_is_refused_only_if_no_part_has_one(work: Pa
     assert (found.parts, found.tally.unread.cells) == (2, {"lead_time": 119})
 
 
-def test_a_large_row_group_is_judged_in_chunks(work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run(work, tmp_path / "at_once", threads(1))
+def test_a_large_row_group_is_judged_in_chunks(
+    work: Path, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(partition_module, "SMALL_CELLS", 100)
     monkeypatch.setattr(partition_module, "CHUNK_CELLS", 150)
     run(work, tmp_path / "in_chunks", threads(1))
     assert pq.read_metadata(tmp_path / "in_chunks" / "part-000000-00000.parquet").num_row_groups == 3
-    pd.testing.assert_frame_equal(parts(tmp_path / "at_once"), parts(tmp_path / "in_chunks"), check_exact=True)
+    pd.testing.assert_frame_equal(parts(here), parts(tmp_path / "in_chunks"), check_exact=True)
 
 
-def test_stores_of_fsspec(work: Path, tmp_path: Path) -> None:
+def test_stores_of_fsspec(work: Path, here: Path, tmp_path: Path) -> None:
     """In memory, which is a store as S3 is: model, records and parts by their URLs."""
     import fsspec
 
@@ -373,8 +379,7 @@ def test_stores_of_fsspec(work: Path, tmp_path: Path) -> None:
             (tmp_path / "out" / path.rpartition("/")[2]).write_bytes(store.cat(path))
     finally:
         store.rm("/bucket", recursive=True)
-    run(work, tmp_path / "here", threads(1))
-    pd.testing.assert_frame_equal(parts(tmp_path / "out"), parts(tmp_path / "here"), check_exact=True)
+    pd.testing.assert_frame_equal(parts(tmp_path / "out"), parts(here), check_exact=True)
 
 
 def test_drift_is_told_from_the_histogram(work: Path, tmp_path: Path) -> None:
@@ -387,11 +392,10 @@ def test_drift_is_told_from_the_histogram(work: Path, tmp_path: Path) -> None:
     assert abs(exact.distance - rough.distance) < 0.02
 
 
-def test_a_frame_for_the_maps_of_other_tools(work: Path, tmp_path: Path) -> None:
-    run(work, tmp_path, threads(1))
+def test_a_frame_for_the_maps_of_other_tools(work: Path, here: Path) -> None:
     first = read_table(work / "data" / "b.parquet").iloc[:60]
     mapped = judged(work / "model.safetensors", first)
-    there = read_table(tmp_path / "part-000001-00000.parquet")
+    there = read_table(here / "part-000001-00000.parquet")
     pd.testing.assert_frame_equal(mapped, there, check_exact=True, check_dtype=False)
 
 

@@ -57,6 +57,15 @@ def test_the_plain_way_says_what_compiled_code_does() -> None:
     np.testing.assert_allclose(plain.told, compiled.told, rtol=1e-12)
 
 
+def test_readings_at_another_pace_are_no_steps_and_do_not_stand_still() -> None:
+    times, values = hourly(30)
+    course = Course.of(times)
+    course.follow(times, values)
+    close = times[-1] + np.arange(1, 121) / (24.0 * 12.0)
+    found = course.follow(close, np.repeat(values[-10:], 12))
+    assert not found.nats[:, [NAMES.index("step"), NAMES.index("stuck")]].any()
+
+
 @pytest.mark.parametrize("per_hour", [1, 12])
 def test_what_is_told_is_true_to_a_pivot(per_hour: int) -> None:
     random = np.random.default_rng(per_hour)
@@ -179,6 +188,9 @@ def test_what_has_no_regular_time_is_not_followed() -> None:
     frame = frame_of(times, values, "S")
     fitted = Courses(["temperature"], ["at"], []).fit(frame[["at", "temperature"]])
     assert [one.column for one in fitted.followed_] == ["temperature"]
+    named = frame.assign(**{"per hour": values, "local hour": values})[["at", "per hour", "local hour"]]
+    followed = Courses(["per hour", "local hour"], ["at"], []).fit(named).followed_
+    assert [one.column for one in followed] == ["per hour"]
     by_day = frame.assign(at=frame["at"].dt.floor("D"))[["at", "temperature"]]
     assert not Courses(["temperature"], ["at"], []).fit(by_day).followed_
     assert not Courses(["temperature"], [], []).fit(frame[["temperature"]]).followed_

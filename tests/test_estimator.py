@@ -19,9 +19,7 @@ from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.backends import BackendChoice
 
 ESTIMATORS = [
-    *(MLXIsolationForest(n_estimators=10, backend=name) for name in ("numba", "mlx", "sklearn")),
-    MLXIsolationForest(n_estimators=10, extension_level=2),
-    MLXIsolationForest(n_estimators=10, scoring="density"),
+    *(MLXIsolationForest(n_estimators=10, backend=name) for name in ("numba", "mlx")),
     BlendedIsolationForest(n_estimators=60),
 ]
 WEIGHTS = "weights are chances to be drawn, not repetitions: as for scikit-learn's own forest, equal in the mean only"

@@ -28,6 +28,7 @@ ROW: dict[str, Any] = {
     "item": "Xerox 1932",
     "sensor": 4.0,
     "other": 8.0,
+    "ah": 0.68264,
 }
 DAYS = {"days from sent to got": Duration("sent", "got")}
 BLANK = {
@@ -92,8 +93,8 @@ def test_an_alert_says_what_made_it_one() -> None:
     ]
     assert pairs
     for row, reason in pairs:
-        both, total = reason.expected
-        false = reason.__class__(**{**vars(reason), "expected": (both + 1, total)})
+        both, *others = reason.expected
+        false = reason.__class__(**{**vars(reason), "expected": (both + 1, *others)})
         assert pivots.check(row, pivots.sources[reason.feature], false)
 
 
@@ -156,7 +157,7 @@ def test_the_history_of_a_group_is_kept(tmp_path: Any) -> None:
         (
             FeatureSource("weight beside its item", "contexts", ("weight",), ("item",)),
             *(241407.0, 91.7, 12, (91.7, 200000.0)),
-            "weight 241,407 is 2,633 times what is usual for Xerox 1932 (91.7, usually 91.7 to 200,000)",
+            "weight 241,407 is above nearly all of 12 values for Xerox 1932 (91.7 in the middle)",
         ),
         # What may be a loss as well as a gain is not so many times anything.
         (
@@ -215,6 +216,17 @@ def test_the_history_of_a_group_is_kept(tmp_path: Any) -> None:
             *(("Xerox", None), (1, 12), 1000, None),
             "item Xerox is rare with a missing mode: 1 of its 12 records",
         ),
+        (
+            FeatureSource("item beside id", "relations", ("item", "id")),
+            *(("Xerox", "P7"), (1, 12, "Folder", 9), 1000, None),
+            "item Xerox is rare with id P7: 1 of its 12 records, 9 have Folder",
+        ),
+        (
+            FeatureSource("weight beside its item", "contexts", ("weight",), ("item",)),
+            *(9.0, 3.0, 2, (2.5, 3.5)),
+            "weight 9 is 3 times what is usual for Xerox 1932 (3, of 2 records)",
+        ),
+        (FeatureSource("repeated ah", "readings", ("ah",)), *(4, 1.0, 0, None), "4 rows have this very ah, 0.68264"),
     ],
 )
 def test_words(source: FeatureSource, value: Any, usual: Any, rows: int, between: Any, text: str) -> None:
@@ -226,7 +238,8 @@ def test_what_a_range_says_of_a_value() -> None:
     assert beyond(5.0, wide, 40) is None  # within
     assert beyond(5000.0, (10.0, 2000.0), 40) is None  # narrow
     assert beyond(5000.0, (-10.0, 2000.0), 40) is None
-    assert beyond(5000.0, wide, 19) is None  # few
+    assert beyond(5000.0, wide, 4) is None  # few
+    assert beyond(5000.0, wide, 19) == "above nearly all of 19 values"
     assert beyond(20001.0, wide, 40) is None  # so far that it is told how far
     assert beyond(0.05, wide, 40) is None
     assert beyond(5000.0, None, 40) is None

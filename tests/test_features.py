@@ -65,6 +65,13 @@ def orders(n: int = 400, seed: int = 0) -> pd.DataFrame:
     return frame
 
 
+@pytest.fixture(scope="module")
+def learned() -> tuple[SupplyChainFeatures, np.ndarray]:
+    """Of `orders()`, and what it makes of them; not to be changed."""
+    features = SupplyChainFeatures()
+    return features, features.fit_transform(orders())
+
+
 # --- scales ---
 
 
@@ -278,6 +285,13 @@ def test_no_deviation_without_explaining_groups() -> None:
     assert GroupDeviation(["y"], ["g"]).fit(frame).transform(frame).shape == (300, 0)
 
 
+def test_a_group_without_values_is_as_all_are_where_others_determine_theirs() -> None:
+    group = np.arange(300) % 6
+    frame = pd.DataFrame({"g": [f"g{place}" for place in group], "y": np.where(group == 5, np.nan, group * 10.0)})
+    (deviation,) = GroupDeviation(["y"], ["g"]).fit(frame).deviations_
+    assert np.isfinite(deviation.usual.centre).all()
+
+
 # --- expectations ---
 
 
@@ -357,10 +371,9 @@ def test_tails_measure_each_side_by_itself() -> None:
 # --- all together ---
 
 
-def test_features_are_named_traced_and_finite() -> None:
+def test_features_are_named_traced_and_finite(learned: tuple[SupplyChainFeatures, np.ndarray]) -> None:
     frame = orders()
-    features = SupplyChainFeatures()
-    X = features.fit_transform(frame)
+    features, X = learned
     names = features.get_feature_names_out()
     assert X.dtype == np.float32
     assert X.shape == (len(frame), len(names))
@@ -380,8 +393,8 @@ def test_features_are_named_traced_and_finite() -> None:
     assert isinstance(features.schema_, Schema)
 
 
-def test_branches_that_others_read() -> None:
-    features = SupplyChainFeatures().fit(orders())
+def test_branches_that_others_read(learned: tuple[SupplyChainFeatures, np.ndarray]) -> None:
+    features, _ = learned
     assert set(PLAIN_GROUPS) - {"tails"} == set(features.named_transformers_) - {"remainder"}
     assert isinstance(features.named_transformers_["num"], NumericValues)
     assert isinstance(features.named_transformers_["cat"], CategoryRarity)
@@ -405,16 +418,15 @@ def test_transform_repeats_what_fitting_gave_and_survives_cloning_and_pickling()
     assert copy.set_params(groups=("num",)).fit_transform(frame).shape[1] < X.shape[1]
 
 
-def test_one_row_gets_the_features_it_gets_among_others() -> None:
+def test_one_row_gets_the_features_it_gets_among_others(learned: tuple[SupplyChainFeatures, np.ndarray]) -> None:
     frame = orders()
-    features = SupplyChainFeatures()
-    X = features.fit_transform(frame)
+    features, X = learned
     np.testing.assert_array_equal(features.transform(frame.iloc[[17]]), X[[17]])
     np.testing.assert_array_equal(features.transform(frame.iloc[17].to_dict()), X[[17]])
 
 
-def test_unseen_categories_are_rare_and_not_an_error() -> None:
-    features = SupplyChainFeatures().fit(orders())
+def test_unseen_categories_are_rare_and_not_an_error(learned: tuple[SupplyChainFeatures, np.ndarray]) -> None:
+    features, _ = learned
     row = orders().iloc[[1]]
     names = features.get_feature_names_out().tolist()
     usual, new = (features.transform(row.assign(product=value)) for value in ("bolt", "rocket"))
@@ -432,11 +444,11 @@ def test_unseen_categories_are_rare_and_not_an_error() -> None:
         ({"mode": lambda _: "teleport"}, "mode"),
     ],
 )
-def test_what_an_analyst_would_notice_stands_out(change: dict[str, Any], suspect: str) -> None:
-    frame = orders()
-    features = SupplyChainFeatures()
-    X = features.fit_transform(frame)
-    row = frame.iloc[[5]].copy()
+def test_what_an_analyst_would_notice_stands_out(
+    change: dict[str, Any], suspect: str, learned: tuple[SupplyChainFeatures, np.ndarray]
+) -> None:
+    features, X = learned
+    row = orders().iloc[[5]].copy()
     for name, rule in change.items():
         row[name] = [rule(row[name].iloc[0])]
     new = features.transform(row)
@@ -472,18 +484,18 @@ def test_wholly_missing_and_constant_columns_are_left_out() -> None:
     features.transform(frame.drop(columns=["nothing", "currency", "zero", "order_id"]))
 
 
-def test_bad_arguments_and_records() -> None:
+def test_bad_arguments_and_records(learned: tuple[SupplyChainFeatures, np.ndarray]) -> None:
     with pytest.raises(DataError, match="Unknown feature group 'tail'"):
         SupplyChainFeatures(groups=("num", "tail")).fit(orders())
-    features = SupplyChainFeatures().fit(orders())
+    features, _ = learned
     with pytest.raises(DataError, match="Missing column"):
         features.transform(orders().drop(columns="quantity"))
     with pytest.raises(DataError, match="infinite"):
         features.transform(orders().assign(quantity=np.inf))
 
 
-def test_report_of_a_transform() -> None:
-    features = SupplyChainFeatures().fit(orders())
+def test_report_of_a_transform(learned: tuple[SupplyChainFeatures, np.ndarray]) -> None:
+    features, _ = learned
     assert features.cleaning_report_.columns["reliability"].blank == 40
     _, report = features.prepare(orders(20))
     assert report.rows == 20

@@ -17,7 +17,7 @@ from anomaly_detection.data.chunks import read_chunks, read_table
 from anomaly_detection.data.column import Role
 from anomaly_detection.data.number_texts import parse_numbers
 from anomaly_detection.data.schema import infer_schema
-from anomaly_detection.data.total_lines import totals_below
+from anomaly_detection.data.total_lines import said_of_last, totals_below
 from anomaly_detection.errors import DataError
 
 ROWS = 240
@@ -159,7 +159,7 @@ def test_totals_below_a_table_are_no_records(tmp_path: Path, below: list[str], l
     frame = read_table(path, said.append)
     kept = rows + len([line for line in below if line]) - len(left_out)
     assert len(frame) == kept
-    told = [one for one in said if "total" in one]
+    told = [one for one in said if "no record" in one]
     assert len(told) == bool(left_out)
     assert all(repr(name) in told[0] for name in left_out)
     assert not [one for one in said if "fewer fields" in one]
@@ -173,6 +173,11 @@ def test_a_total_says_what_it_lacks() -> None:
     assert totals_below([["Total", ""]], [True, False]) == []  # nor what others have
     assert totals_below([["a", "1"], ["", "Sous-total"], ["", "TOTAL"]], [True, True]) == ["Sous-total", "TOTAL"]
     assert totals_below([], [True]) == []
+    assert said_of_last([["a", "1", "2"], ["Zusammen", "", "9"]], [True, True, False], "line") == [
+        "the last line ('Zusammen') lacks most of what all others have; if it is a total, delete it."
+    ]
+    assert not said_of_last([["a", "1", "2"], ["b", "", "9"]], [True, True, True], "line")
+    assert not said_of_last([], [], "line")
 
 
 def test_totals_of_a_workbook(tmp_path: Path) -> None:

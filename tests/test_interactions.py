@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,9 @@ from scipy.sparse import csr_matrix
 
 from mlx_iforest import BlendedIsolationForest, Forest, MLXIsolationForest
 from mlx_iforest.explain.explanation import Explanation
+from mlx_iforest.explain.mixtures import add_by_mixtures
 from mlx_iforest.explain.reference import ReferenceTrees, shares_of_row
+from mlx_iforest.explain.shapley import _Attribution, mean_slopes
 from mlx_iforest.explain.tables import ExplainedTrees
 from tests.test_explain import any_tree, known_mean, table, two_questions
 
@@ -178,6 +181,37 @@ def test_equal_to_shap(missing: bool) -> None:
     explanation = model.explain(rows, background=background)
     assert np.abs(explanation.values - explainer.shap_values(rows)).max() < 1e-5
     assert explanation.base_values[0] == pytest.approx(float(np.squeeze(explainer.expected_value)), abs=1e-5)
+
+
+def test_oblique_splits_are_explained_by_definition() -> None:
+    X = table(200, 4)
+    model = MLXIsolationForest(10, extension_level=2, random_state=0).fit(X)
+    rows, background = X[:3], X[100:103]
+    explanation = model.explain(rows, background=background)
+    for x, told in zip(rows, explanation.values, strict=True):
+        games = []
+        for b in background:
+            mixed_rows = {known: np.where([i in known for i in range(4)], x, b) for known in all_sets(4)}
+            said = model._model.resources.leaf_means(
+                model.forest_, model.forest_.path_length, np.stack(list(mixed_rows.values()))
+            )
+            games.append(by_definition(dict(zip(mixed_rows, said.tolist(), strict=True)), 4)[0])
+        assert told == pytest.approx(np.mean(games, axis=0), abs=1e-9)
+    assert np.array_equal(model.explain(rows[1:2], background=background).values, explanation.values[1:2])
+    assert explanation.importance() == pytest.approx(np.abs(explanation.values).mean(axis=0))
+    wide = table(50, 17)
+    model = MLXIsolationForest(3, extension_level=1, random_state=0).fit(wide)
+    with pytest.raises(ValueError, match="too many with 17 features"):
+        model.explain(wide, background=wide)
+
+
+def test_kernels_equal_all_mixtures() -> None:
+    X = table(200)
+    model = MODELS["blended"].fit(X)
+    attribution = _Attribution.of_model(model._model, "score", X[100:103])
+    out = np.zeros((5, 5))
+    add_by_mixtures(X[:5], X[100:103], attribution.columns, partial(mean_slopes, attribution.function), out)
+    assert np.abs(model.explain(X[:5], "score", background=X[100:103]).values - out).max() < 1e-6
 
 
 def test_backgrounds_of_every_kind() -> None:

@@ -68,4 +68,4 @@ def test_an_order_number_that_lost_its_end_alerts_and_the_reason_says_so() -> No
     predictions, scores = api.predict(new)
     assert predictions[100] == -1
     told = {one["index"]: one["explanation"] for one in api.explain_anomalies(new, predictions, scores)}
-    assert f"order_id {new.loc[100, 'order_id']} is written as in none of 1,000 records" in told[100]
+    assert f"order_id {new.loc[100, 'order_id']} is written in a form found in none of 1,000 records" in told[100]

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from anomaly_detection.data.column import Role
+from anomaly_detection.data.inference import infer_column
 from anomaly_detection.data.schema import infer_schema
 
 DAYS = [datetime.datetime(2023, 1, 1) + datetime.timedelta(days=17 * i, minutes=97 * i) for i in range(60)]
@@ -108,6 +109,13 @@ def test_times_of_a_clock_are_hours(form: str) -> None:
     np.testing.assert_allclose(values, [day.hour + day.minute / 60 for day in DAYS])
 
 
+@pytest.mark.parametrize("form", ["{} days 0{}:30:00", "{}d {}h 30m", "{}d{}h30min", "{} Tage, {} Std. 30 Min"])
+def test_days_and_hours_are_hours(form: str) -> None:
+    column, values = _read([form.format(place % 4, place % 7) for place in range(60)])
+    assert (column.role, column.unit) == (Role.NUMERIC, "h")
+    np.testing.assert_allclose(values, [24.0 * (place % 4) + place % 7 + 0.5 for place in range(60)])
+
+
 def test_times_that_repeat_stay_categories_and_a_clock_among_prices_is_no_price() -> None:
     assert _read([f"{8 + i % 6:02d}:00" for i in range(60)])[0].role is Role.CATEGORICAL
     column, values = _read([f"{i * 1.25 + 1}" if i % 20 else "12:30" for i in range(60)])
@@ -126,3 +134,10 @@ def test_units_that_the_training_did_not_name_are_told() -> None:
     new = train.assign(load=[f"{i * 1250} g" for i in range(60)])
     _, report = infer_schema(train).clean(new)
     assert report.columns["load"].note == "numbers are read as they stand, in g, for the training records had none"
+
+
+def test_bytes_that_are_no_text_name_no_record() -> None:
+    blobs, texts = [bytes([place, 1, 255]) for place in range(60)], [b"order %d" % place for place in range(60)]
+    assert [infer_column(pd.Series(cells, name="a")).role for cells in (blobs, texts, [*blobs, "text"])] == [
+        *(Role.CONSTANT, Role.IDENTIFIER, Role.IDENTIFIER)
+    ]

@@ -235,6 +235,13 @@ def test_blank_lines_are_counted(tmp_path: Path) -> None:
         assert "expected" in refused(tmp_path / "a.csv", raw)
 
 
+def test_files_put_together_have_their_header_once(tmp_path: Path) -> None:
+    one = "\ufeffid;mode\n" + "".join(f"{place};Sea\n" for place in range(300))
+    frame, said = read(tmp_path / "a.csv", "\ufeff" + one + one)
+    assert frame["id"].tolist() == [*map(str, range(300))] * 2
+    assert said == [f"{tmp_path / 'a.csv'}: 1 line repeats the header, left out; the first is line 302."]
+
+
 def test_whole_numbers_with_gaps_stay_whole(tmp_path: Path) -> None:
     ids = [2**53 + 1, None, 2**60 + 7, 5]
     table = pa.table({"id": ids, "small": pa.array([1, 2, None, 4], pa.uint8()), "full": [1, 2, 3, 4]})
@@ -305,8 +312,8 @@ def test_json_in_lines_and_as_an_array(tmp_path: Path) -> None:
     [
         ("", "is empty"),
         ('{"id": 1}\n{"id": 2', "no complete JSON.*line 2 column"),
-        ("[1, 2]", "holds a int as value 1; expected objects"),
-        ('{"a": 1}\n[{"a": 1}]', "holds a list as value 2"),
+        ("[1, 2]", "value 1 is of type int; expected objects"),
+        ('{"a": 1}\n[{"a": 1}]', "value 2 is of type list"),
         ('{"data": [{"id": 1}]}', "a list of objects as 'data'; give that list"),
         ('{"id": 1, "id": 2}', "names 'id' twice"),
         ("[" * 100_000, "no complete JSON"),

@@ -95,7 +95,7 @@ def execute(command: str, capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
-    generate("realistic", 300, seed=7).frame.to_csv(folder / FEW, index=False)
+    generate("realistic", 100, seed=7).frame.to_csv(folder / FEW, index=False)
     return folder
 
 

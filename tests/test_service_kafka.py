@@ -382,23 +382,23 @@ def test_a_client_that_is_not_installed_is_named(
 @pytest.mark.slow
 def test_kills_in_the_middle_lose_nothing_and_double_nothing(broker: KafkaBroker, name: str, tmp_path: Path) -> None:
     """Of the process that takes messages, and of the service, while messages come."""
-    sent = rows(6000, 15)
+    sent = rows(3000, 15)
     source = {"stream": "killed", "url": broker.url, "topic": name}
     broker.send(name, [sent[0], b"bad"])
     options = ("--model", str(model_file()))
     with started(tmp_path, *options) as (process, url):
         assert requests.post(f"{url}/v1/sources", json=source, timeout=30).status_code == 201
-        broker.send(name, sent[1:3000])
+        broker.send(name, sent[1:1500])
         wait_until(lambda: kept_in(tmp_path))
         consumer = consumer_of(process.pid)
         assert consumer is not None
         kill(consumer.pid)
         wait_until(lambda: consumer_of(process.pid) not in (None, consumer))
-        wait_until(lambda: len(kept_in(tmp_path)) >= 2000)
+        wait_until(lambda: len(kept_in(tmp_path)) >= 1000)
         kill(process.pid)
-    broker.send(name, sent[3000:])
+    broker.send(name, sent[1500:])
     with started(tmp_path, *options) as (_, url):
-        wait_until(lambda: len(kept_in(tmp_path)) >= 6000)
+        wait_until(lambda: len(kept_in(tmp_path)) >= 3000)
         assert kept_in(tmp_path) == ids(sent)
         told = requests.get(f"{url}/v1/letters", timeout=30).json()["letters"]
         assert [each["body"] for each in told] == ["bad"]

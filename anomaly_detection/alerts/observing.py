@@ -10,7 +10,7 @@ import pandas as pd
 
 from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.calibration.column_drift import Drift, find_drifts, starting_test
-from anomaly_detection.calibration.drift_test import DriftTest, Observed
+from anomaly_detection.calibration.drift_test import BLOCK, DriftTest, Observed
 from anomaly_detection.data.missing import text_pattern
 from anomaly_detection.data.schema import Role
 from anomaly_detection.features.column_reference import NEW, SKIPPED, UNREADABLE, ColumnReference
@@ -150,7 +150,8 @@ class TableDrift:
             return []
         in_time = self._watch.start()
         in_time.update(self._found.take(np.argsort(self._found.moments, kind="stable")))
-        scale = self._records / len(self._found)
+        # The test looks at whole blocks.
+        scale = self._records / (len(self._found) // BLOCK * BLOCK)
         return find_drifts(
             in_time,
             self._watch.references,

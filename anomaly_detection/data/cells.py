@@ -110,10 +110,21 @@ def _kind(cell: Any) -> str:
 
 
 def opaque_kinds(values: pd.Series[Any]) -> list[str]:
-    """Name the kinds of value that a column holds if none of them has a plain text, else nothing."""
+    """Name the kinds of value that a column holds if none has a plain text, or all are bytes, some no text."""
     if isinstance(values.dtype, pd.StringDtype) or content(values) != "texts":
         return []
     cells = values.astype(object).dropna()
-    if any(isinstance(cell, _PLAIN) for cell in cells):
+    plain = [cell for cell in cells if isinstance(cell, _PLAIN)]
+    blobs = [cell for cell in plain if isinstance(cell, (bytes, bytearray))]
+    # Of pictures or keys some are text by chance.
+    if plain and (len(blobs) < len(plain) or all(map(_is_utf8, blobs))):
         return []
     return sorted({_kind(cell) for cell in cells})
+
+
+def _is_utf8(cell: bytes | bytearray) -> bool:
+    try:
+        cell.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

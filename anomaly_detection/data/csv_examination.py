@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from itertools import islice, repeat
 
 from anomaly_detection.data.csv_dialect import Dialect
-from anomaly_detection.data.headers import is_blank, shape
-from anomaly_detection.data.total_lines import said_of_totals, totals_below
+from anomaly_detection.data.headers import is_again, is_blank, shape
+from anomaly_detection.data.total_lines import said_of_last, said_of_totals, totals_below
 from anomaly_detection.errors import DataError
 
 __all__ = ["Examination"]
@@ -39,8 +39,9 @@ class Examination:
         Without blank names at its end for which no record has a field; ``x0, x1, ...`` where there is none.
     first : int
         Lines before the first record.
-    records, blank, short : int
-        Records, lines with blank fields only that are left out, and records with fewer fields than there are names.
+    records, blank, again, short : int
+        Records, lines with blank fields only and lines with the header again, both left out, and records with fewer
+        fields than there are names.
     is_uniform : bool
         Whether all lines below the header are records with as many fields as it has.
     has_blanks_before_quotes : bool
@@ -56,11 +57,13 @@ class Examination:
     first: int = 0
     records: int = 0
     blank: int = 0
+    again: int = 0
     short: int = 0
     is_uniform: bool = True
     has_blanks_before_quotes: bool = False
     longest: int = 0
     _first_blank: int = 0
+    _first_again: int = 0
     _first_short: int = 0
     _run: list[tuple[int, int]] = field(default_factory=list)
     """Line and fields of the short records since the last whole one."""
@@ -78,6 +81,8 @@ class Examination:
     """The last records, as many as may be totals."""
     totals: list[str] = field(default_factory=list)
     """What the last lines are called that sum the records up, and are left out."""
+    doubts: list[str] = field(default_factory=list)
+    """What is to be said of a last line that may be a total."""
 
     def run(self, lines: Iterable[str]) -> None:
         """Go through the lines that come after `dialect.start`.
@@ -97,10 +102,15 @@ class Examination:
         last: list[str] | str = []
         try:
             for row in reader:
-                if len(row) == width and len(held) == 1 and row[0][:1].isalnum() and ' "' not in held[0]:
+                plain = len(row) == width and len(held) == 1 and row[0][:1].isalnum() and ' "' not in held[0]
+                if plain and row != self.header:
                     # Nothing can be said of such a line, as most are once the first ones have been looked at.
                     self.records += 1
                     third, second, last = second, last, row
+                elif self.has_header and is_again(row, self.header):
+                    self.is_uniform = False
+                    self.again += 1
+                    self._first_again = self._first_again or number
                 elif is_blank(row):
                     # All readers pass over a line end alone.
                     self.is_uniform = self.is_uniform and not row
@@ -109,6 +119,7 @@ class Examination:
                         self.blank += 1
                         self._first_blank = self._first_blank or number
                 elif not self.header:
+                    ahead.header = "".join(held)
                     self._begin(row, before + reader.line_num, number)
                 else:
                     self._take(row, held, number)
@@ -150,6 +161,9 @@ class Examination:
         if self.blank:
             lines = "1 blank line is" if self.blank == 1 else f"{self.blank:,} blank lines are"
             said.append(f"{lines} left out, the first is line {self._first_blank}.")
+        if self.again:
+            lines = "1 line repeats" if self.again == 1 else f"{self.again:,} lines repeat"
+            said.append(f"{lines} the header, left out; the first is line {self._first_again}.")
         if self.totals:
             said.append(said_of_totals(self.totals, "line"))
         if self._surplus:
@@ -162,7 +176,7 @@ class Examination:
             said.append(
                 f"{has} fewer fields than the header, the first is line {self._first_short}; what they lack is missing."
             )
-        return said
+        return said + self.doubts
 
     def _is_settled(self) -> bool:
         """Whether a line of as many fields as the header, with nothing odd about it, tells nothing more."""
@@ -253,6 +267,7 @@ class Examination:
             for place, blanks in enumerate(self._blanks)
         ]
         self.totals = totals_below(rows, filled)
+        self.doubts = [] if self.totals else said_of_last(rows, filled, "line")
         self.records -= len(self.totals)
         for row in self._last[len(self._last) - len(self.totals) :]:
             self.short -= len(row) < self._named
@@ -321,6 +336,8 @@ class _Ahead:
 
     Attributes
     ----------
+    header : str
+        A line that is not passed over.
     longest : int
         Characters of the longest line that was passed over.
     last : deque of str
@@ -330,6 +347,7 @@ class _Ahead:
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = iter(lines)
         self._seen: deque[str] = deque()
+        self.header = ""
         self.longest = 0
         self.last: deque[str] = deque(maxlen=3)
 
@@ -351,6 +369,8 @@ class _Ahead:
                 line = seen[0]
                 if '"' in line or line.count(delimiter) != width - 1 or not line[0].isalnum() or len(line) > most:
                     return passed
+                if line == self.header:
+                    return passed
                 self.longest = max(self.longest, len(line))
                 self.last.append(seen.popleft())
                 passed += 1
@@ -358,7 +378,7 @@ class _Ahead:
             if not lines:
                 return passed
             longest, firsts = max(map(len, lines)), "".join([line[0] for line in lines])
-            plain = longest <= most and firsts.isalnum() and '"' not in "".join(lines)
+            plain = longest <= most and firsts.isalnum() and '"' not in "".join(lines) and self.header not in lines
             if plain and set(map(str.count, lines, repeat(delimiter))) == {width - 1}:
                 self.longest = max(self.longest, longest)
                 self.last.extend(lines[-3:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -15,7 +16,7 @@ import pandas as pd
 
 from anomaly_detection.data.csv_dialect import Dialect, other_quotings, sniff
 from anomaly_detection.data.csv_examination import Examination
-from anomaly_detection.data.headers import is_blank, named
+from anomaly_detection.data.headers import is_again, is_blank, named
 from anomaly_detection.data.layout import Layout
 from anomaly_detection.data.plain_csv import REFUSED, is_plain, plain_frames
 from anomaly_detection.data.sources import Source
@@ -27,10 +28,10 @@ _SNIFFED_BYTES = 1 << 16
 BLOCK = 1 << 20
 _FRAME_CELLS = 250_000
 _NOTHING = b" \t\r\n,;|"
-_UTF8_MARK = b"\xef\xbb\xbf"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _UTF32_MARK = codecs.BOM_UTF32_LE
 _MOST = 0.7
+_MARKUP = (b"<html", b"<!doctype", b"<?xml", b"<table")
 _PACKED = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b")
 
 # Python's own limit, 131,072 characters, is less than a cell may hold.
@@ -66,7 +67,8 @@ class CsvFile:
         layout.refuse(source.label, lines=True)
         self._source, self._layout = source, layout
         head, is_utf8 = self._look_through()
-        self._skipped = len(_UTF8_MARK) if head.startswith(_UTF8_MARK) else 0
+        # Put together of others, a file may begin with several.
+        self._skipped = len(head) - len(re.sub(rb"\A(?:\xef\xbb\xbf)+", b"", head))
         if head.startswith(_UTF32_MARK):
             raise DataError(f"{source.label} is not a table: it is UTF-32 text; save it as UTF-8.")
         if (wide := _wide(head)) is not None:
@@ -81,6 +83,7 @@ class CsvFile:
         self._dialect, self._first, self._is_uniform = found.dialect, found.first, found.is_uniform
         self._longest = found.longest
         self._is_plain = found.is_uniform and is_plain(head, self._encoding, found.dialect, found.first, found.longest)
+        self._head = found.header
         self.header, value = named(found.header) if layout.header else (found.header, "")
         self.about_rows: int = found.records
         self.remarks = [f"{source.label}: {remark}" for remark in found.remarks()]
@@ -137,9 +140,8 @@ class CsvFile:
         for row in rows:
             if len(row) != width:
                 row = (row + [""] * width)[:width]
-            if is_blank(row):
-                continue
-            yield row
+            if not (is_blank(row) or (self._layout.header and is_again(row, self._head))):
+                yield row
 
     def _frame(self, records: Iterator[list[str]], count: int) -> pd.DataFrame:
         try:
@@ -200,6 +202,11 @@ class CsvFile:
         if head.startswith(_PACKED):
             raise DataError(
                 f"{label} is not a table: it is an archive or a workbook; name it .gz, .zip, .xlsx, .xls or .ods."
+            )
+        if head.lstrip()[:9].lower().startswith(_MARKUP):
+            raise DataError(
+                f"{label} is not a table: it is HTML or XML, whatever its name; open it in a spreadsheet and save it as"
+                " CSV or .xlsx."
             )
         if binary and _wide(head) is None:
             raise DataError(f"{label} is not a table: it holds binary data; give a CSV or Parquet file.")

@@ -90,7 +90,8 @@ def parsed_url(url: str) -> Url:
             "Databases need SQLAlchemy, which is not installed; run pip install 'mlx-iforest[sql]'."
         ) from error
     try:
-        return make_url(url)
+        # As many hosts still write it, and SQLAlchemy no longer reads it.
+        return make_url(url.replace("postgres", "postgresql", 1) if url.startswith(("postgres:", "postgres+")) else url)
     except (ArgumentError, ValueError) as error:
         raise DataError(
             "This is no URL of a database; give one such as postgresql://USER:PASSWORD@HOST/NAME."

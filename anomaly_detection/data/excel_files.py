@@ -10,7 +10,7 @@ import pandas as pd
 from anomaly_detection.data.headers import find_header, named
 from anomaly_detection.data.layout import Layout
 from anomaly_detection.data.sources import Source
-from anomaly_detection.data.total_lines import MOST_TOTALS, said_of_totals, totals_below
+from anomaly_detection.data.total_lines import MOST_TOTALS, said_of_last, said_of_totals, totals_below
 from anomaly_detection.data.typed_columns import typed_frame
 from anomaly_detection.errors import DataError, first_line
 
@@ -74,6 +74,8 @@ def read_excel(source: Source, layout: Layout) -> tuple[pd.DataFrame, list[str]]
         if totals := totals_below(last, filled):
             del records[-len(totals) :]
             remarks.append(said_of_totals(totals, "row"))
+        else:
+            remarks += said_of_last(last, filled, "row")
     names, value = named(head) if layout.header else ([f"x{place}" for place in range(len(head))], "")
     if value and names != [str(place) for place in range(len(names))]:
         remarks.append(

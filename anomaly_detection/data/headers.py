@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import median_low
 from typing import Literal
 
-__all__ = ["Shape", "find_header", "is_blank", "named", "shape"]
+__all__ = ["Shape", "find_header", "is_again", "is_blank", "named", "shape"]
 
 Shape = Literal["blank", "number", "text"]
 
@@ -31,6 +31,11 @@ def is_blank(row: Sequence[str]) -> bool:
     if row and row[0].strip().strip("\x1a"):
         return False
     return not "".join(row).strip().strip("\x1a")
+
+
+def is_again(row: Sequence[str], header: Sequence[str]) -> bool:
+    """Whether a row is the header once more, as where two files were put together, each with its byte-order mark."""
+    return len(row) == len(header) > 1 and row[-1] == header[-1] and [row[0].lstrip("\ufeff"), *row[1:]] == [*header]
 
 
 def find_header(rows: Sequence[Sequence[str]]) -> int:

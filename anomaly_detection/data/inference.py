@@ -31,6 +31,7 @@ from anomaly_detection.data.number_texts import (
     are_codes_in_thousands,
     currencies,
     is_clock,
+    is_long,
     odd_texts,
     parse_numbers,
     suffixes,
@@ -213,6 +214,7 @@ def _with_clock(name: str, present: pd.Series[Any], said: Declaration) -> Declar
     if said.unit is not None or said.role is Role.TIMESTAMP or not _mostly(_where(is_clock, present), present):
         return said
     repeated = _text_role(name, present, int(present.nunique()), ())[0] is Role.CATEGORICAL
+    repeated = repeated and not _mostly(_where(is_long, present), present)
     return said if said.role is None and repeated else replace(said, unit="h")
 
 
@@ -238,7 +240,7 @@ def _numbers_in_texts(
     if said.role is Role.TIMESTAMP:
         return _infer_numbers(name, padded, len(texts), said, elsewhere)
     details: dict[str, Any] = {"decimal_comma": comma, "unit": unit, "texts": _patterns(present[~numeric])}
-    why = _why_numbers(present, unit, measures)
+    why = _why_numbers(present, odd, unit, measures)
     return _infer_numbers(name, padded, len(texts), said, elsewhere, why, **details)
 
 
@@ -250,7 +252,7 @@ def _unit(name: str, measures: Measures) -> str | None:
     return named
 
 
-def _why_numbers(present: pd.Series[Any], unit: str | None, measures: Measures) -> str:
+def _why_numbers(present: pd.Series[Any], odd: pd.Series[Any], unit: str | None, measures: Measures) -> str:
     others = sorted(other for other in measures.units if other != unit)
     turned = [other for other in others if unit is not None and factor(other, unit) is not None]
     refused = [other for other in others if other not in turned]
@@ -260,8 +262,8 @@ def _why_numbers(present: pd.Series[Any], unit: str | None, measures: Measures) 
         why += f", turned from {', '.join(turned)} too"
     if refused:
         why += f"; {', '.join(refused)} cannot be turned into it and count as missing"
-    why = "; ".join([why, *suffixes(present)])
-    moneys = currencies(present)
+    why = "; ".join([why, *suffixes(odd)])
+    moneys = currencies(odd)
     return f"{why}; currencies {', '.join(moneys[:5])} are not converted" if len(moneys) > 1 else why
 
 

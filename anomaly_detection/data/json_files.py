@@ -59,9 +59,8 @@ def read_json(source: Source, layout: Layout) -> pd.DataFrame:
         values = values[0]
     odd = next((place for place, value in enumerate(values, 1) if not isinstance(value, dict)), None)
     if odd is not None:
-        raise DataError(
-            f"{source.label} holds a {type(values[odd - 1]).__name__} as value {odd}; expected objects, one a record."
-        )
+        kind = type(values[odd - 1]).__name__
+        raise DataError(f"{source.label}: value {odd} is of type {kind}; expected objects, one a record.")
     if len(values) == 1:
         _refuse_wrapping(source.label, values[0])
     if len(values) == 1 and _are_columns(values[0]):

@@ -21,6 +21,7 @@ __all__ = [
     "are_codes_in_thousands",
     "currencies",
     "is_clock",
+    "is_long",
     "odd_texts",
     "parse_distinct_numbers",
     "parse_numbers",
@@ -66,7 +67,17 @@ _BY_DOT = re.compile(rf"{_PLAIN_DOT}|{_GROUPED_BY_COMMA}")
 _BY_COMMA = re.compile(rf"{_PLAIN_COMMA}|{_GROUPED_BY_DOT}")
 _NO_CENTS = re.compile(r"(?<=\d)([.,])[-\u2013\u2014]{1,2}(?=\D*$)|(?<=\d)/-$")
 _FORMULA = re.compile(r'^="(.*)"$')
-_CLOCK = re.compile(r"(\d{1,4}):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?(?:\s*([ap])\.?m\.?)?", re.IGNORECASE)
+_DAYS = r"(?:(?P<days>\d+)\s*(?:d|days?|tage?)(?![a-z]),?\s*)?"
+_CLOCK = re.compile(
+    rf"{_DAYS}(?P<hour>\d{{1,4}}):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d(?:\.\d+)?))?(?:\s*(?P<half>[ap])\.?m\.?)?",
+    re.IGNORECASE,
+)
+# Of days, hours and minutes at least two: a number with one unit is read by that.
+_SPELLED = re.compile(
+    rf"(?=.*\d\D+\d){_DAYS}(?:(?P<hour>\d+)\s*(?:h|hours?|hrs?|std\.?|stunden?)(?![a-z]),?\s*)?"
+    r"(?:(?P<minute>\d+)\s*(?:m|mins?|minutes?|minuten?)\.?)?",
+    re.IGNORECASE,
+)
 _PLAIN = r"^-?\d+(?:\.\d+)?$"
 _WORDED = re.compile(r"[^0-9., +-]")
 _TENTH = 0.1
@@ -143,19 +154,32 @@ def _as_float(text: str, decimal_comma: bool | None, unit: str | None) -> float:
 
 
 def is_clock(text: str) -> bool:
-    """Whether a text is a time of day, or hours and minutes: ``14:05``, ``2:05 PM``, ``31:08:00``."""
-    return ":" in text and _CLOCK.fullmatch(text.strip()) is not None
+    """Whether a text is a clock, or says how long: ``14:05``, ``2:05 PM``, ``2 days 04:00``, ``2d 4h``."""
+    return _clock_of(text) is not None
+
+
+def is_long(text: str) -> bool:
+    """Whether a text says how long, and is no time of a day."""
+    found = _clock_of(text)
+    return found is not None and (found.re is _SPELLED or found["days"] is not None)
+
+
+def _clock_of(text: str) -> re.Match[str] | None:
+    text = text.strip()
+    if not text[:1].isdigit() or (":" not in text and text[-1:].isdigit()):
+        return None
+    return (_CLOCK if ":" in text else _SPELLED).fullmatch(text)
 
 
 def _clock(text: str, unit: str) -> float:
-    """A clock's hours, minutes and seconds in a unit of time; NaN for other units and other texts."""
-    parts, times = _CLOCK.fullmatch(text.strip()), factor("h", unit)
-    if parts is None or times is None:
+    """Days, hours, minutes and seconds in a unit of time; NaN for other units and other texts."""
+    found, times = _clock_of(text), factor("h", unit)
+    if found is None or times is None:
         return np.nan
-    hour, half = int(parts[1]), (parts[4] or "").lower()
-    if half:
-        hour = hour % 12 + 12 * (half == "p")
-    return (hour + int(parts[2]) / 60 + float(parts[3] or 0) / 3600) * times
+    part = {name: float(value) for name, value in found.groupdict("0").items() if name != "half"}
+    half = (found.groupdict().get("half") or "").lower()
+    hour = part["hour"] % 12 + 12 * (half == "p") if half else part["hour"]
+    return (24 * part["days"] + hour + part["minute"] / 60 + part.get("second", 0.0) / 3600) * times
 
 
 def _unit(match: re.Match[str]) -> str | None:
@@ -337,7 +361,7 @@ def _times(letters: str) -> float:
 
 def _worded(texts: pd.Series[Any]) -> pd.Series[Any]:
     """How often each text occurs that has more in it than digits and marks."""
-    odd = odd_texts(texts)
+    odd = odd_texts(texts) if len(texts) else texts
     return odd[odd.str.contains(_WORDED.pattern, regex=True).to_numpy(dtype=bool, na_value=False)].value_counts()
 
 

@@ -246,7 +246,7 @@ def infer_schema(data: Any, roles: Mapping[str, str | Role | Declaration] | None
     if not schema.names(Role.NUMERIC):
         raise DataError(
             "No numeric column was found; expected at least one column of numbers that differ "
-            "(name one with the role 'numeric' if its numbers were not recognised)."
+            "(if one was not recognised, say so: --number NAME, in Python roles={NAME: 'numeric'})."
         )
     return schema
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["MOST_TOTALS", "said_of_totals", "totals_below"]
+__all__ = ["MOST_TOTALS", "said_of_last", "said_of_totals", "totals_below"]
 
 MOST_TOTALS = 3
 """Lines looked at: a subtotal, a total and a grand total."""
@@ -51,3 +51,13 @@ def said_of_totals(names: Sequence[str], what: str) -> str:
     if len(names) == 1:
         return f"the last {what} is a total ({told}) and no record; it is left out."
     return f"the last {len(names)} {what}s are totals ({told}) and no records; they are left out."
+
+
+def said_of_last(rows: Sequence[Sequence[str]], filled: Sequence[bool], what: str) -> list[str]:
+    """What is to be said of a last row that is kept, and lacks half of what all others have: a total in other words."""
+    cells = [*rows[-1], *[""] * (len(filled) - len(rows[-1]))] if rows else []
+    usual = [cell.strip() for is_usual, cell in zip(filled, cells, strict=False) if is_usual]
+    if len(usual) < 2 or 2 * usual.count("") < len(usual):
+        return []
+    name = next((cell.strip() for cell in cells if cell.strip()), "")
+    return [f"the last {what} ({name[:60]!r}) lacks most of what all others have; if it is a total, delete it."]

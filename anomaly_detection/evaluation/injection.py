@@ -25,7 +25,7 @@ from anomaly_detection.evaluation.record_errors import RECORD_ERRORS
 from anomaly_detection.evaluation.record_table import RecordTable, with_cells
 from anomaly_detection.evaluation.supply_chain_errors import SUPPLY_CHAIN_ERRORS
 
-__all__ = ["ERROR_KINDS", "INJECTED_KINDS", "SUPPLY_CHAIN_KINDS", "Injected", "check_kinds", "inject"]
+__all__ = ["ERROR_KINDS", "INJECTED_KINDS", "SUPPLY_CHAIN_KINDS", "Injected", "check_kinds", "find_errors", "inject"]
 
 ERROR_KINDS: Mapping[str, ErrorKind] = MappingProxyType({**SUPPLY_CHAIN_ERRORS, **RECORD_ERRORS})
 """What each kind is, by its name."""
@@ -85,6 +85,7 @@ def inject(
     columns: Sequence[str] | None = None,
     share: float = 0.02,
     seed: int = 0,
+    errors: Mapping[str, Sequence[Error]] | None = None,
 ) -> Injected:
     """Make some records wrong, as people and systems do, and say which.
 
@@ -101,6 +102,8 @@ def inject(
     share : float, default 0.02
         Part of the rows to change, above 0 and at most 0.5.
     seed : int, default 0
+    errors : mapping of kind to sequence of Error, optional
+        What `find_errors` found in this table, in place of a schema and columns; finding takes longest.
 
     Returns
     -------
@@ -115,9 +118,9 @@ def inject(
     check_kinds(kinds)
     if isinstance(share, bool) or not isinstance(share, numbers.Real) or not 0.0 < share <= 0.5:
         raise DataError(f"The share to change is {share!r}; give a number above 0 and at most 0.5.")
-    schema = infer_schema(frame) if schema is None else schema
-    table = RecordTable(frame, schema)
-    errors = _find(table, kinds, columns)
+    if errors is None:
+        errors = find_errors(frame, infer_schema(frame) if schema is None else schema, kinds, columns)
+    errors = {kind: errors[kind] for kind in dict.fromkeys(kinds) if kind in errors}
     rng = np.random.default_rng(seed)
     types = np.full(len(frame), "normal", dtype=object)
     where = np.full(len(frame), "", dtype=object)
@@ -150,8 +153,11 @@ def inject(
     return Injected(result, labels, types, where, _note(types, where, errors), left_out)
 
 
-def _find(table: RecordTable, kinds: Sequence[str], columns: Sequence[str] | None) -> dict[str, list[Error]]:
-    """The ways to make each kind of error, of those that the table has the columns for."""
+def find_errors(
+    frame: pd.DataFrame, schema: Schema, kinds: Sequence[str], columns: Sequence[str] | None = None
+) -> dict[str, list[Error]]:
+    """Find the ways to make each kind of error, of those that a table has the columns for."""
+    table = RecordTable(frame, schema)
     for name in columns or ():
         table.schema[name]  # says what was meant if there is no such column
     allowed = set(table.frame.columns if columns is None else columns)

@@ -10,7 +10,7 @@ import numpy as np
 
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.errors import DataError
-from anomaly_detection.evaluation.injection import INJECTED_KINDS, check_kinds, inject
+from anomaly_detection.evaluation.injection import INJECTED_KINDS, check_kinds, find_errors, inject
 
 __all__ = ["ALERT_SHARES", "Judgement", "judge"]
 
@@ -96,9 +96,10 @@ def judge(
     note = ""
     left_out = dict.fromkeys(kinds, "")
     first = 0
+    errors = find_errors(frame, preprocessor.schema_, kinds)
     for draw in range(draws):
         turned = [*kinds[first:], *kinds[:first]]
-        injected = inject(frame, preprocessor.schema_, kinds=turned, share=share, seed=seed + draw)
+        injected = inject(frame, kinds=turned, share=share, seed=seed + draw, errors=errors)
         first = (first + int((injected.labels == -1).sum())) % len(kinds)
         note = note or injected.note
         left_out = {kind: injected.left_out[kind] for kind in left_out if kind in injected.left_out}

@@ -313,9 +313,14 @@ class _Told:
         # A training record that comes again has its features of the training, and may have no neighbours here.
         if not (kind.says(value) and kind.tells(usual)):
             return False
-        # A training record alone in its group is all that was usual there.
-        if kind.ordered and isinstance(value, float) and isclose(value, usual, rel_tol=1e-9):
-            return False
+        if kind.ordered and isinstance(value, float):
+            # A training record alone in its group is all that was usual there.
+            if isclose(value, usual, rel_tol=1e-9):
+                return False
+            # What nine of ten are between is usual, however far from the median.
+            low, high = self.units.between(row, feature)
+            if strict and low <= value <= high:
+                return False
         # Columns that say the same cannot disagree, whatever an estimate makes of the largest numbers.
         beside = self.units.told_beside(row, feature)
         if any(self.records[row].get(name) == value for name in beside or ()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from math import floor, isfinite, log10
 from typing import Any
@@ -14,6 +14,7 @@ import pandas as pd
 
 from anomaly_detection.data.names import split_unit
 from anomaly_detection.data.parsing import name_tokens
+from anomaly_detection.data.truth import is_true
 from anomaly_detection.features.derived import CalendarPart, Duration, NumberLevel
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.said import N_, Figure, Said, say
@@ -24,9 +25,11 @@ __all__ = [
     "compare",
     "compared_with",
     "days",
+    "exactly",
     "from_to",
     "gap",
     "in_days",
+    "in_records",
     "listed",
     "measured",
     "named_value",
@@ -36,6 +39,7 @@ __all__ = [
     "series",
     "short",
     "tells_place",
+    "tells_time",
     "times",
     "times_seen",
     "usually",
@@ -46,6 +50,7 @@ __all__ = [
 _WIDE = 1000.0  # times the lower end: such a range says nothing, and neither does a factor
 _FAR = 10.0  # times beyond the range: of that a factor says more than a rank
 _FEWEST_RANKED = 20  # of fewer one in twenty is not one
+_FEWEST_OF_MANY = 5
 _LONGEST = 48
 _TELLING = 3
 _SAYS_NOTHING = frozenset({"missing", "none", "not_applicable", "other", "others", "undefined", "unknown"})
@@ -57,9 +62,8 @@ _JOINED = (
     (N_("by %(what)s"), frozenset({"mode", "method"})),
 )
 # Numbers that count from somewhere: twice the day of the month, or half the latitude, says nothing.
-_PLACES = {"year", "quarter", "month", "week", "weekday", "dow", "day", "hour", "minute"} | {
-    *("lat", "latitude", "long", "longitude", "lon", "lng")
-}
+_TIMES = {"year", "quarter", "month", "week", "weekday", "dow", "day", "hour", "minute"}
+_PLACES = {"lat", "latitude", "long", "longitude", "lon", "lng"}
 
 
 def number(value: float) -> str:
@@ -80,6 +84,12 @@ def times_seen(count: Any, rows: int) -> str:
     if not count:
         return say("none of %(rows)s records", rows=number(rows))
     return say("%(count)s of %(rows)s records", count=number(count), rows=number(rows))
+
+
+def in_records(count: int) -> str:
+    """So many records."""
+    template = N_("%(count)s record") if count == 1 else N_("%(count)s records")
+    return say(template, count=number(count))
 
 
 def number_range(between: Range, *, whole: bool = False) -> str:
@@ -132,9 +142,14 @@ def with_unit(column: str, value: float) -> tuple[str, str]:
     return name, measured(value, unit)
 
 
-def measured(value: float, unit: str) -> str:
+def measured(value: float, unit: str, shown: Callable[[float], str] = number) -> str:
     """A value with what `without_unit` gives as its unit."""
-    return say("%(value)s%(unit)s", value=number(value), unit=unit) if unit else number(value)
+    return say("%(value)s%(unit)s", value=shown(value), unit=unit) if unit else shown(value)
+
+
+def exactly(value: float) -> str:
+    """Write a number with all its figures that count."""
+    return Figure(f"{value:,.12g}")
 
 
 def times(value: float, usual: float) -> str | None:
@@ -209,8 +224,10 @@ def compared_with(
                 named.append(from_start)
             else:
                 named.append(named_value(*with_unit(name, value)))
-        elif len(value) < _TELLING or value.casefold() in _SAYS_NOTHING or _is_code(value):
-            # A code such as 12 or TEC-MA-1000 says nothing without its column.
+        elif (
+            len(value) < _TELLING or value.casefold() in _SAYS_NOTHING or _is_code(value) or is_true(value) is not None
+        ):
+            # A yes, or a code such as 12 or TEC-MA-1000, says nothing without its column.
             named.append(f"{name} {short(value)}")
         else:
             shown = f'"{short(value)}"' if ", " in value else short(value)
@@ -246,7 +263,12 @@ def days(count: float) -> str:
 
 def tells_place(column: str) -> bool:
     """Whether a number says when or where and not how much, by its column's name."""
-    return bool(_PLACES & name_tokens(column))
+    return bool(_PLACES & name_tokens(column)) or tells_time(column)
+
+
+def tells_time(column: str) -> bool:
+    """Whether a number is a part of a date, by its column's name; so many per day are none."""
+    return bool(_TIMES & (tokens := name_tokens(column))) and "per" not in tokens
 
 
 def compare(
@@ -276,14 +298,17 @@ def beyond(value: float, between: Range | None, values: int | None) -> str | Non
 
     None where it is not, where it holds the value, and where there are too few; `values` may be None for all.
     """
-    if between is None or (values is not None and values < _FEWEST_RANKED):
+    if between is None or (values is not None and values < _FEWEST_OF_MANY):
         return None
     low, high = between
     if low <= value <= high or not low > 0.0 or high < _WIDE * low or not low / _FAR <= value <= _FAR * high:
         return None
     if values is None:
         return say(N_("above 95 %% of all values") if value > high else N_("below 95 %% of all values"))
-    template = N_("above 95 %% of %(of)s values") if value > high else N_("below 95 %% of %(of)s values")
+    if values < _FEWEST_RANKED:
+        template = N_("above nearly all of %(of)s values") if value > high else N_("below nearly all of %(of)s values")
+    else:
+        template = N_("above 95 %% of %(of)s values") if value > high else N_("below 95 %% of %(of)s values")
     return say(template, of=number(values))
 
 

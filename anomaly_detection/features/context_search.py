@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from anomaly_detection.data.table import Table
 from anomaly_detection.features.bounds import bounded
+from anomaly_detection.features.clauses import tells_place
 from anomaly_detection.features.history import LEAST_ROWS, learn_history
 from anomaly_detection.features.numeric_values import Scale, choose_scale
 from anomaly_detection.features.ordered import CodedColumns, Ordered
@@ -49,7 +50,7 @@ class ContextSearch:
     def __init__(self, rows: Table, columns: CodedColumns, divisors: Sequence[str], kin: Mapping[str, Sequence[str]]):
         self._rows, self._columns, self._kin = rows, columns, kin
         self._made_of = [{name, *kin.get(name, ())} for name in columns.names]
-        found = {name: _Divisor(bounded(rows.numbers(name))) for name in divisors}
+        found = {name: _Divisor(bounded(rows.numbers(name))) for name in divisors if not tells_place(name)}
         self._divisors = {name: one for name, one in found.items() if one.is_usual}
 
     def _free(self, *names: str) -> Bools:
@@ -81,8 +82,8 @@ class ContextSearch:
 
     def _best_quotient(self, name: str, scale: Scale, free: Bools) -> tuple[float, str, tuple[str, ...]] | None:
         """The quotient whose best grouping leaves least open: how likely it makes the number, divisor and groups."""
-        if _is_share(self._rows.numbers(name)):
-            # A discount of 0.2 for an amount is no number that anybody reckons with.
+        if _is_share(self._rows.numbers(name)) or tells_place(name):
+            # A discount of 0.2 for an amount, or an age for each year, is no number that anybody reckons with.
             return None
         closest: tuple[float, float, str, Ordered, Bools] | None = None
         mine = {name, *self._kin.get(name, ())}

@@ -19,7 +19,7 @@ from anomaly_detection.features.bounds import bounded
 from anomaly_detection.features.compiled.combinations import combination
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.context_search import ContextSearch
-from anomaly_detection.features.group import Facts, FeatureSource, side_by_side
+from anomaly_detection.features.group import FEW, Facts, FeatureSource, side_by_side
 from anomaly_detection.features.history import History, learn_history
 from anomaly_detection.features.numeric_group import NumericGroup
 from anomaly_detection.features.numeric_values import Scale, apply_scales
@@ -209,8 +209,10 @@ class Contexts(NumericGroup):
         return found
 
     def _find_others(self, X: Table) -> npt.NDArray[np.bool_]:
-        learned = _learned(self)
-        return _usual(self).others(learned.of_contexts(self._values(X)), learned.places(X))
+        learned, usual = _learned(self), _usual(self)
+        places, values = learned.places(X), self._values(X)
+        others = usual.others(learned.of_contexts(values), places)
+        return others & ~usual.hold(learned.off_scale(values), places)
 
     def _told(self, X: Table) -> Floats:
         """What is usual for each row, and between what it usually lies, shape (3, n, features)."""
@@ -319,6 +321,14 @@ class _Usual:
         with np.errstate(invalid="ignore"):
             same = (np.abs(values - median) <= 1e-9 * np.abs(median)) | (values == median)
         return np.asarray((count > 1) | ((count == 1) & ~same))
+
+    def hold(self, told: Floats, places: Codes) -> npt.NDArray[np.bool_]:
+        """Whether each row's groups are of few records, which make no history, and have values about as odd."""
+        count, (_, low, high) = self._count[places], self._groups[:, places]
+        # The least and the largest of few lie so much beyond their quantiles, at most.
+        tail = 0.05 * np.clip(count - 1.0, 0.0, FEW)
+        beyond = tail / (0.95 - tail) * (high - low) + 1e-9 * np.abs(told)
+        return np.asarray((count < FEW) & (told >= low - beyond) & (told <= high + beyond))
 
     def counted(self, places: Codes, others: npt.NDArray[np.bool_]) -> Floats:
         """Of how many values `told` is."""

@@ -134,8 +134,9 @@ class Course:
     far that is beside the median of how far it was five to seven cells before (*slope*); the mean of a day of cells
     beside the median of the seven days before (*level*). Each distance is beside those of some four weeks before: what
     a tenth and a hundredth of them are beyond makes a tail that goes on as a power law. A value that stands still
-    (*stuck*) and a time without one (*gap*) are beside how often that was. Every number that is told is a mean or
-    median of readings before.
+    (*stuck*) and a time without one (*gap*) are beside how often that was. What comes sooner than half of the usual
+    time after the one before is no step and does not stand still. Every number that is told is a mean or median of
+    readings before.
 
     Parameters
     ----------

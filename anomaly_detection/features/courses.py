@@ -12,6 +12,7 @@ import numpy.typing as npt
 from anomaly_detection.data.levels import Levels
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.bounds import bounded
+from anomaly_detection.features.clauses import tells_time
 from anomaly_detection.features.course import NAMES, Course, Judged, sentence
 from anomaly_detection.features.dates import days_of
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
@@ -152,7 +153,9 @@ class Courses(FeatureGroup):
         X = self._seen(X)
         self.followed_: list[Followed] = []
         found = []
-        for one in find_series(X, self.numbers, self.categories) if self.dates else ():
+        # The hour of a date goes another way where clocks are put forward.
+        numbers = [name for name in self.numbers if not tells_time(name)]
+        for one in find_series(X, numbers, self.categories) if self.dates else ():
             for time in self.dates:
                 made = _followed(X, one.column, time, one.by, one.levels)
                 if made is not None:

@@ -156,7 +156,7 @@ _seldom_each: Kept[Columns, Floats] = Kept(
 def written(column: str, value: Any, count: Any, rows: int) -> Said:
     """Say in how many of the training records a column was written like this value."""
     seen = times_seen(count, rows)
-    return say("%(what)s is written as in %(seen)s", what=f"{column} {short(value)}", seen=seen)
+    return say("%(what)s is written in a form found in %(seen)s", what=f"{column} {short(value)}", seen=seen)
 
 
 class Seldom(Columns):

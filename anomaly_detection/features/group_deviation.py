@@ -205,7 +205,9 @@ class GroupDeviation(ComparingGroup):
         # The best linear shrinkage lends as many rows as the variance within is of that between groups.
         # Within bounds of which there are squares.
         lent = min(min(within / between, 1e9) ** 2, self.strength) if between > 0 else self.strength
-        shrunk_centre = (n * centre + lent * parent_centre) / (n + lent)
+        # A group that has no values, where others determine theirs, is as its parent.
+        loan = np.where(n > 0, lent, 1.0)
+        shrunk_centre = (n * centre + loan * parent_centre) / (n + loan)
         lent = _SPREAD_STRENGTH * self.strength
         shrunk_spread = np.sqrt((n * spread**2 + lent * within**2) / (n + lent))
         floor = 0.1 * chain[0].spread[0]

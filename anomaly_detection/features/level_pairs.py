@@ -12,7 +12,7 @@ import pandas as pd
 
 from anomaly_detection.data.levels import Combinations, CombinedLevels
 from anomaly_detection.data.table import Table, as_table
-from anomaly_detection.features.clauses import named_value, number, short
+from anomaly_detection.features.clauses import in_records, named_value, number, short
 from anomaly_detection.features.group import FeatureGroup, FeatureSource
 from anomaly_detection.features.said import N_, Said, say
 
@@ -160,12 +160,6 @@ def in_so_many(of: str, given: str, both: int, total: int) -> Said:
         records=in_records(total),
         given=given,
     )
-
-
-def in_records(count: int) -> str:
-    """So many records."""
-    template = N_("%(count)s record") if count == 1 else N_("%(count)s records")
-    return say(template, count=number(count))
 
 
 def shown(value: Any) -> str:

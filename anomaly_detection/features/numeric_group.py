@@ -15,6 +15,7 @@ from anomaly_detection.features.clauses import (
     compared_with,
     from_to,
     gap,
+    in_records,
     measured,
     named_value,
     number,
@@ -27,7 +28,7 @@ from anomaly_detection.features.clauses import (
     without_unit,
 )
 from anomaly_detection.features.derived import Duration
-from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
+from anomaly_detection.features.group import FEW, FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.said import N_, Said, say
 
 __all__ = ["ComparingGroup", "NumericGroup"]
@@ -115,7 +116,8 @@ class NumericGroup(FeatureGroup):
         template = N_("%(number)s each") if _is_counted(source.columns[1]) else N_("a ratio of %(number)s")
         each = say(template, number=number(value))
         subject = say("%(over)s for %(under)s (%(each)s)", over=over, under=under, each=each)
-        shown = say("%(usual)s%(usually)s", usual=number(usual), usually=usually(value, usual, between))
+        span = _span(source, value, usual, rows, between)
+        shown = say("%(usual)s%(usually)s", usual=number(usual), usually=span)
         return compare(subject, value, usual, shown, cls.what_is_usual(source, row), between)
 
     @classmethod
@@ -134,7 +136,8 @@ class NumericGroup(FeatureGroup):
                 among=cls.among(source, row),
                 usual=measured(usual, unit),
             )
-        shown = say("%(usual)s%(usually)s", usual=measured(usual, unit), usually=usually(value, usual, between, unit))
+        span = _span(source, value, usual, rows, between, unit)
+        shown = say("%(usual)s%(usually)s", usual=measured(usual, unit), usually=span)
         return compare(subject, value, usual, shown, cls.what_is_usual(source, row), between, place=tells_place(name))
 
 
@@ -153,6 +156,13 @@ class ComparingGroup(NumericGroup):
     def feature_groups_(self) -> list[tuple[str, ...]]:
         """The columns that each feature compares it by."""
         return [one.group_by for one in getattr(self, self.learned)]
+
+
+def _span(source: FeatureSource, value: float, usual: float, rows: int, between: Range | None, unit: str = "") -> str:
+    """Between what a group's values usually lie; of few, how many there are, which says how far they can be trusted."""
+    if source.group_by and 0 < rows < FEW:
+        return say(", of %(records)s", records=in_records(rows))
+    return usually(value, usual, between, unit)
 
 
 def _is_counted(column: str) -> bool:

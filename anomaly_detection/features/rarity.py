@@ -198,5 +198,5 @@ def _seen(what: str, count: float, rows: int) -> Said:
     elif count < _RARE * rows:
         template = N_("%(what)s is rare: %(count)s of %(rows)s records")
     else:
-        template = N_("%(what)s is seldom: %(count)s of %(rows)s records")
+        template = N_("%(what)s is uncommon: %(count)s of %(rows)s records")
     return say(template, what=what, count=number(count), rows=number(rows))

@@ -14,7 +14,7 @@ from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Coded, Table, as_table
 from anomaly_detection.features.agreements import agreeing, near_others, partners
 from anomaly_detection.features.bounds import bounded
-from anomaly_detection.features.clauses import listed, number, with_unit
+from anomaly_detection.features.clauses import exactly, listed, measured, number, without_unit
 from anomaly_detection.features.coincidences import (
     Chance,
     agreement,
@@ -394,7 +394,8 @@ class Readings(FeatureGroup):
             near = N_("%(columns)s are those of %(which)s, within four weeks of it")
             template = near if source.group_by else N_("%(columns)s are those of %(which)s")
             return say(template, columns=listed(list(value)), which=which)
-        name, shown = with_unit(source.columns[0], row[source.columns[0]])
+        name, unit = without_unit(source.columns[0])
+        shown = measured(row[source.columns[0]], unit, exactly)  # for that is what they share
         near = N_("%(count)s rows within four weeks have this very %(name)s, %(value)s")
         template = near if source.group_by else N_("%(count)s rows have this very %(name)s, %(value)s")
         return say(template, count=number(value), name=name, value=shown)

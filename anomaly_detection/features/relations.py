@@ -8,18 +8,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from anomaly_detection.data.levels import CombinedLevels, Kept, Levels, vocabulary
-from anomaly_detection.data.table import Table
+from anomaly_detection.data.levels import MISSING_LEVEL, CombinedLevels, Kept, Levels, vocabulary
+from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import number
 from anomaly_detection.features.companions import NONE, RARELY, Companions, find_companions
 from anomaly_detection.features.compiled.combinations import pair_counts
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import FeatureSource, Range, Row
-from anomaly_detection.features.level_pairs import LevelPairs, PairCounter, PairCounts, described, in_so_many
+from anomaly_detection.features.level_pairs import LevelPairs, PairCounter, PairCounts, described, in_so_many, shown
 from anomaly_detection.features.newcomers import Newcomer, Places
 from anomaly_detection.features.pairing import most_related
-from anomaly_detection.features.said import Said, say
+from anomaly_detection.features.said import N_, Said, say
 from anomaly_detection.features.transactions import Transactions, find_transactions
 from anomaly_detection.progress import steps
 
@@ -34,6 +35,7 @@ _MOST_LEVELS = 0.7
 _KEPT = 2
 _SAMPLE = 5_000
 _LARGEST_TABLE = 1_000_000
+_MOST_OTHERS = 0.5  # of the records with the given level and another: what they have is told
 _LEAST_COUNT = 0.3  # of others with a level that occurred once
 
 
@@ -203,6 +205,17 @@ class Relations(LevelPairs):
         # Beside a level that was never seen nothing is foretold.
         return np.where(given > own, found, np.nan)
 
+    def in_units(self, X: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """`LevelPairs.in_units`, and the commonest other level beside the given one, and in how many rows it is."""
+        X = as_table(X)
+        values, usual = super().in_units(X)
+        for i, commonest in enumerate(_commonest(self)):
+            for row, (of, given) in enumerate(values[:, i]):
+                known = commonest.get(MISSING_LEVEL if pd.isna(given) else given, ())
+                others = (one for one in known if one[0] != (MISSING_LEVEL if pd.isna(of) else of))
+                usual[row, i] += next(others, ("", 0))
+        return values, usual
+
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return ``<b> beside <a>`` for each relation."""
         return np.asarray([relation.name for relation in self.relations_], dtype=object)
@@ -215,18 +228,24 @@ class Relations(LevelPairs):
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`: how many of the records with one category have the other."""
-        both, total = usual
+        (both, total), (level, count) = usual[:2], usual[2:] or ("", 0)
         of, given = (described(name, part) for name, part in zip(source.columns, value, strict=True))
         if both == 0 or both > RARELY * total:
             # One of two is what it is, and no rarity.
-            return in_so_many(of, given, both, total)
-        return say(
-            "%(of)s is rare with %(given)s: %(both)s of its %(total)s records",
-            of=of,
-            given=given,
-            both=number(both),
-            total=number(total),
-        )
+            told = in_so_many(of, given, both, total)
+        else:
+            told = say(
+                "%(of)s is rare with %(given)s: %(both)s of its %(total)s records",
+                of=of,
+                given=given,
+                both=number(both),
+                total=number(total),
+            )
+        if count < max(both, _MOST_OTHERS * (total - both), 1):
+            return told
+        have = N_("%(told)s, %(count)s has %(level)s") if count == 1 else N_("%(told)s, %(count)s have %(level)s")
+        have = N_("%(told)s, it is missing in %(count)s") if level == MISSING_LEVEL else have
+        return say(have, told=told, count=number(count), level=shown(level))
 
 
 def _within(transactions: Codes | None, keys: Codes, size: int) -> Codes | int:
@@ -263,3 +282,21 @@ class _Learned:
 
 
 _learned: Kept[Relations, _Learned] = Kept(_Learned.of)
+
+
+def _commonest_levels(relations: Relations) -> list[dict[str, list[tuple[str, int]]]]:
+    """For each relation and given level the two commonest levels beside it, and in how many rows they are."""
+    found = []
+    for one in relations.relations_:
+        levels_given, levels = one.both.levels
+        given, of = np.divmod(one.both.known, len(levels))
+        beside: dict[str, list[tuple[str, int]]] = {}
+        for place in np.argsort(-one.both.counts, kind="stable").tolist():
+            pair = beside.setdefault(levels_given.names[given[place]], [])
+            if len(pair) < 2:
+                pair.append((levels.names[of[place]], int(one.both.counts[place])))
+        found.append(beside)
+    return found
+
+
+_commonest: Kept[Relations, list[dict[str, list[tuple[str, int]]]]] = Kept(_commonest_levels)

@@ -12,9 +12,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.data.levels import Levels, levels_of
+from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.bounds import bounded
-from anomaly_detection.features.clauses import named_value, number, with_unit
+from anomaly_detection.features.clauses import (
+    as_years,
+    exactly,
+    measured,
+    named_value,
+    number,
+    with_unit,
+    without_unit,
+)
 from anomaly_detection.features.dates import day_text, days_of, moments_of
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.said import N_, Figure, Said, say
@@ -432,7 +441,8 @@ class Neighbours(_OfSeries):
         (name, shown), (_, middle) = (with_unit(source.columns[0], one) for one in (value, usual))
         if shown == middle:
             shown, middle = (Figure(f"{float(one):.12g}") for one in (value, usual))
-        return say(template, what=named_value(name, shown), around=around, middle=middle)
+        clause = say(template, what=named_value(name, shown), around=around, middle=middle)
+        return as_years(clause) if "year" in name_tokens(name) else clause
 
 
 class Runs(_OfSeries):
@@ -506,7 +516,8 @@ class Runs(_OfSeries):
     @classmethod
     def phrase(cls, source: FeatureSource, value: Any, usual: Any, row: Row, rows: int, between: Range | None) -> Said:
         """`FeatureGroup.phrase`: how many rows in a row have the value."""
-        name, shown = with_unit(source.columns[0], row[source.columns[0]])
+        name, unit = without_unit(source.columns[0])
+        shown = measured(row[source.columns[0]], unit, exactly)
         of = say(" of the same %(column)s", column=source.group_by[0]) if source.group_by else ""
         return say(
             "%(name)s is %(value)s in %(count)s rows%(of)s in a row", name=name, value=shown, count=number(value), of=of

@@ -1,8 +1,9 @@
 """Judge Parquet files with Ray: ``python ray_score.py MODEL DATA OUTPUT``.
 
-No test runs this: Ray is no part of the extra ``cluster`` (it ran with Ray 2.60). `judged` loads the model once a process, and takes each
-batch as a table by itself: a copy, or a stuck reading, is looked for in its batch and among the training records. So
-the batch size says what is judged together; the same verdicts come only where Ray cuts the files alike.
+No test runs this: Ray is no part of the extra ``cluster`` (it ran with Ray 2.60). `judged` loads the model once a
+process, and takes each batch as a table by itself: a copy, or a stuck reading, is looked for in its batch and among the
+training records. So the batch size says what is judged together; the same verdicts come only where Ray cuts the files
+alike.
 """
 
 from __future__ import annotations

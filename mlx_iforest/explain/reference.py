@@ -187,6 +187,19 @@ class ReferenceTrees:
         if expected is not None:
             settle(out, expected)
 
+    def add_against(
+        self,
+        X: NDArray[np.float32],
+        background: NDArray[np.float32],
+        parts: Sequence[tuple[int, int]],
+        factors: NDArray[np.float64],
+        out: NDArray[np.float64],
+    ) -> None:
+        """As `explain.Explainer.add_against`."""
+        for k, row in enumerate(background):
+            against = self.with_shares(shares_of_row(self.forest, row))
+            against.add(X, parts, factors[:, k :: len(background)], out, fresh=False, expected=None)
+
     def add_interactions(
         self,
         X: NDArray[np.float32],

@@ -14,10 +14,12 @@ from mlx_iforest.backends import Backend, get_backend
 from mlx_iforest.backends.memoize import MadeOnce
 from mlx_iforest.batches import as_float32, batches, issparse
 from mlx_iforest.explain.explanation import Explanation
-from mlx_iforest.explain.reference import ReferenceTrees, expectations, gauss_legendre, shares_of_row
+from mlx_iforest.explain.mixtures import MOST_FEATURES, add_by_mixtures
+from mlx_iforest.explain.reference import ReferenceTrees, expectations, gauss_legendre, settle, shares_of_row
 from mlx_iforest.finite import check_finite
 from mlx_iforest.forest import Forest
 from mlx_iforest.model import FittedModel, ScoredForest
+from mlx_iforest.resources import Resources
 from mlx_iforest.score_function import Identity, Part, ScoreFunction
 from mlx_iforest.threads import run
 
@@ -66,6 +68,24 @@ class Explainer(Protocol):
             Whether to overwrite what is in `out`.
         expected : ndarray of float64, shape (n_rows,), or None
             What each row of `out` is to add up to in the end; rounding is put right by it.
+        """
+        ...
+
+    def add_against(
+        self,
+        X: NDArray[np.float32],
+        background: NDArray[np.float32],
+        parts: Sequence[tuple[int, int]],
+        factors: NDArray[np.float64],
+        out: NDArray[np.float64],
+    ) -> None:
+        """As `add`, where unknown features are those of a background's rows, added up over these.
+
+        Parameters
+        ----------
+        background : ndarray of float32 in C order, shape (n_background, n_features)
+        factors : ndarray of float64, shape (n_parts, n_rows * n_background)
+            Those of one row together.
         """
         ...
 
@@ -128,20 +148,24 @@ def explain(
         raise ValueError(f"of={of!r} cannot be explained; expected one of {', '.join(map(repr, EXPLAINED))}")
     forest = model.forest
     if forest.direction_weight is not None:
-        raise ValueError(
-            "a forest of oblique splits (extension_level > 0) cannot be explained: each split asks of several features"
-            " at once, so no question belongs to one of them; fit with extension_level=0"
-        )
+        if background is None or interactions:
+            raise ValueError(
+                "a forest of oblique splits (extension_level > 0) is explained only against other rows, feature by"
+                " feature: each split asks of several features at once, and no share of the samples says where it leads"
+                " if some of them are unknown; give background=, such as ten normal rows, or fit with extension_level=0"
+            )
+        if forest.n_features > MOST_FEATURES:
+            raise ValueError(
+                f"a forest of oblique splits (extension_level > 0) is explained by all mixtures of two rows, too many"
+                f" with {forest.n_features} features ({MOST_FEATURES} at most); fit with extension_level=0"
+            )
     if of == "log_density" and forest.log_density is None:
         raise ValueError("of='log_density' needs densities, which this forest does not have; use of='path_length'")
-    n_rows, n_features = X.shape
-    n_threads = model.resources.threads()
-    rows = model.resources.batch_rows(max(FEWEST_ROWS, min(BATCH_BYTES // (8 * n_features), -(-n_rows // n_threads))))
-    work = _Work(_Attribution.of_model(model, of, background), X, list(batches(X, rows)), n_threads)
+    work = _Work(_Attribution.of_model(model, of, background), X, model.resources)
     values = work.interactions() if interactions else work.values()[0]
     names = model.feature_names
     data = _as_given(X if given is None else given, X)
-    base_values = np.full(n_rows, work.attribution.base)
+    base_values = np.full(X.shape[0], work.attribution.base)
     return Explanation(values, base_values, data, None if names is None else list(names))
 
 
@@ -151,36 +175,45 @@ class _Work:
 
     attribution: _Attribution
     X: Any
-    pieces: list[slice]
-    n_threads: int
+    resources: Resources
 
-    def _run(self, do: Callable[[slice], None]) -> None:
-        run(do, self.pieces, self.n_threads)
+    def _run(self, do: Callable[[slice], None], n_bases: int = 1) -> None:
+        """Do pieces of the rows, each against so many bases at a time."""
+        n_threads = self.resources.threads()
+        n_rows, n_features = self.X.shape
+        rows = max(FEWEST_ROWS, min(BATCH_BYTES // (8 * n_features), -(-n_rows * n_bases // n_threads)))
+        rows = self.resources.batch_rows(rows) or rows
+        run(do, list(batches(self.X, max(1, rows // n_bases))), n_threads)
 
     def values(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Shapley values, shape (n_rows, n_features), and what the views say of the rows, shape (n_rows, n_views)."""
-        attribution = self.attribution
+        attribution, background = self.attribution, self.attribution.background
         values, columns = np.empty(self.X.shape), np.empty((self.X.shape[0], len(attribution.function.views)))
-        last = len(attribution.bases) - 1
 
-        def attribute(number: int, explainers: dict[str, Explainer], rows: slice) -> None:
+        def attribute(rows: slice) -> None:
             part = self.X[rows]
-            if number == 0 and not issparse(part):
+            if not issparse(part):
                 check_finite(part)
-            part = as_float32(part)
-            if number == 0:
-                columns[rows] = attribution.columns(part)
-            expected = attribution.function.scores(columns[rows]) - attribution.base
-            factors = attribution.factors(number, columns[rows])
+            part, out = as_float32(part), values[rows]
+            said = columns[rows] = attribution.columns(part)
+            expected = attribution.function.scores(said) - attribution.base
+            factors = attribution.factors(attribution.bases, said)
+            if background is not None:
+                out[:] = 0
+                if not attribution.explainers:
+                    slopes = partial(mean_slopes, attribution.function)
+                    add_by_mixtures(part, background, attribution.columns, slopes, out)
+                for name, explainer in attribution.explainers.items():
+                    explainer.add_against(part, background, *factors[name], out)
+                settle(out, expected)
+                return
             names = list(factors)
             for name, of_parts in factors.items():
-                explainers[name].add(
-                    part, *of_parts, values[rows], fresh=(number, name) == (0, names[0]),
-                    expected=expected if (number, name) == (last, names[-1]) else None,
-                )  # fmt: skip
+                attribution.explainers[name].add(
+                    part, *of_parts, out, fresh=name == names[0], expected=expected if name == names[-1] else None
+                )
 
-        for number in range(last + 1):
-            self._run(partial(attribute, number, attribution.explainers_against(number)))
+        self._run(attribute, len(attribution.bases))
         return values, columns
 
     def interactions(self) -> NDArray[np.float64]:
@@ -190,8 +223,10 @@ class _Work:
         sums = {name: np.zeros((n_rows, len(one.pairs))) for name, one in attribution.explainers.items()}
 
         def attribute(number: int, explainers: dict[str, Explainer], rows: slice) -> None:
-            for name, of_parts in attribution.factors(number, columns[rows]).items():
-                explainers[name].add_interactions(as_float32(self.X[rows]), *of_parts, sums[name][rows])
+            base = attribution.bases[number : number + 1]
+            for name, (parts, factors) in attribution.factors(base, columns[rows]).items():
+                factors /= len(attribution.bases)
+                explainers[name].add_interactions(as_float32(self.X[rows]), parts, factors, sums[name][rows])
 
         for number in range(len(attribution.bases)):
             self._run(partial(attribute, number, attribution.explainers_against(number)))
@@ -228,22 +263,6 @@ def _base_columns(forest: Forest, part: Part) -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class _Base:
-    """What rows are explained against: a row of which nothing is known, or another row.
-
-    Parameters
-    ----------
-    columns : ndarray of float64, shape (1, n_views)
-        What the views say of it.
-    left_shares : ndarray of float64, shape (n_nodes,), or None
-        Where an unknown feature leads; None for the shares of the training samples.
-    """
-
-    columns: NDArray[np.float64]
-    left_shares: NDArray[np.float64] | None = None
-
-
-@dataclass(frozen=True)
 class _Attribution:
     """How what is explained is made of means over trees.
 
@@ -251,17 +270,20 @@ class _Attribution:
     ----------
     scored : ScoredForest
         Its scores are what is explained.
-    bases : list of _Base
-        Rows are explained against each, and the mean is told.
+    background : ndarray of float32, shape (n_background, n_features), or None
+        Rows are explained against each, and the mean is told; None for a row of which nothing is known.
+    bases : ndarray of float64, shape (n_background or 1, n_views)
+        What the views say of these.
     base : float
         The mean of what is explained, over these.
     backend : Backend
     explainers : dict of str to Explainer
-        For each of the leaf values that count.
+        For each of the leaf values that count; none of oblique splits.
     """
 
     scored: ScoredForest
-    bases: list[_Base]
+    background: NDArray[np.float32] | None
+    bases: NDArray[np.float64]
     base: float
     backend: Backend
     explainers: dict[str, Explainer]
@@ -280,14 +302,13 @@ class _Attribution:
         # Every backend but scikit-learn's gives the same bits as Numba's.
         backend = get_backend("sklearn" if model.resources.backend.name == "sklearn" else "numba")
         if background is None:
-            columns = np.concatenate([_base_columns(forest, part) for part in scored.function.parts])[None]
-            bases = [_Base(columns)]
+            bases = np.concatenate([_base_columns(forest, part) for part in scored.function.parts])[None]
         else:
-            rows = as_float32(background)
-            columns = scored.columns(rows, backend)
-            bases = [_Base(columns[k : k + 1], shares_of_row(forest, row)) for k, row in enumerate(rows)]
-        explainers = {name: _explainer(forest, forest.arrays()[name]) for name in scored.function.used}
-        return cls(scored, bases, float(scored.function.scores(columns).mean()), backend, explainers)
+            background = as_float32(background)
+            bases = scored.columns(background, backend)
+        used = scored.function.used if forest.direction_weight is None else ()
+        explainers = {name: _explainer(forest, forest.arrays()[name]) for name in used}
+        return cls(scored, background, bases, float(scored.function.scores(bases).mean()), backend, explainers)
 
     @property
     def function(self) -> ScoreFunction:
@@ -298,16 +319,19 @@ class _Attribution:
 
     def explainers_against(self, number: int) -> dict[str, Explainer]:
         """For one of the bases."""
-        shares = self.bases[number].left_shares
-        if shares is None:
+        if self.background is None:
             return self.explainers
+        shares = shares_of_row(self.scored.forest, self.background[number])
         return {name: explainer.with_shares(shares) for name, explainer in self.explainers.items()}
 
     def factors(
-        self, number: int, columns: NDArray[np.float64]
+        self, bases: NDArray[np.float64], columns: NDArray[np.float64]
     ) -> dict[str, tuple[list[tuple[int, int]], NDArray[np.float64]]]:
-        """For each leaf value its parts, and by how much each row counts their sums over the trees, for a base."""
-        slopes = mean_slopes(self.function, self.bases[number].columns, columns) / len(self.bases)
+        """For each leaf value its parts, and by how much each row counts their sums over the trees, for each base."""
+        n_bases = len(bases)
+        if n_bases > 1:
+            bases, columns = np.tile(bases, (len(columns), 1)), columns.repeat(n_bases, axis=0)
+        slopes = mean_slopes(self.function, bases, columns) / n_bases
         factors: dict[str, dict[tuple[int, int], NDArray[np.float64]]] = {}
         column = 0
         for part in self.function.parts:
@@ -330,7 +354,7 @@ def mean_slopes(
 
     Parameters
     ----------
-    base : ndarray of float64, shape (1, n_columns)
+    base : ndarray of float64, shape (1, n_columns) or (n_rows, n_columns)
     columns : ndarray of float64, shape (n_rows, n_columns)
 
     Returns

@@ -38,6 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlx_iforest.explain import kernels
+from mlx_iforest.explain.background_kernels import add_against
 from mlx_iforest.explain.kernels import BLOCK
 from mlx_iforest.explain.layout import Layout
 from mlx_iforest.explain.pair_kernels import add_interactions
@@ -145,6 +146,32 @@ class ExplainedTrees:
             np.zeros(layout.n_masks, np.uint16), _aligned(layout.n_work), _aligned(width), np.zeros(BLOCK),
             _aligned(n_blocks * width).reshape(n_blocks, width), np.empty((n_blocks, width)),
             np.empty(0) if expected is None else expected, fresh, out,
+        )  # fmt: skip
+
+    @cached_property
+    def _against(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What `background_kernels` takes as `points` and `constants`."""
+        nothing = np.zeros(len(self.layout.feature))
+        constants = self.layout.constants(self.zero, nothing, self.layout.shares_of_sides(nothing))
+        return self.layout.points.astype(np.float32), constants
+
+    def add_against(
+        self,
+        X: NDArray[np.float32],
+        background: NDArray[np.float32],
+        parts: Sequence[tuple[int, int]],
+        factors: NDArray[np.float64],
+        out: NDArray[np.float64],
+    ) -> None:
+        """As `explain.Explainer.add_against`."""
+        X, background = check_rows(X, self.n_features), check_rows(background, self.n_features)
+        layout, width = self.layout, self.n_features * BLOCK
+        add_against(
+            X.repeat(len(background), axis=0), np.tile(background, (len(X), 1)), len(background), layout.tree_steps,
+            layout.tree_constants, layout.tree_points, self._against[0], layout.weights, layout.steps,
+            self._against[1], self._groups(parts, GROUP_SHARE * self.n_features), np.ascontiguousarray(factors),
+            np.zeros((2, layout.n_masks), np.uint16), _aligned(layout.n_work), _aligned(width), np.zeros(BLOCK),
+            _aligned(2 * width).reshape(2, width), np.empty(width), out,
         )  # fmt: skip
 
     def add_interactions(

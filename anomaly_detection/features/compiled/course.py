@@ -35,7 +35,7 @@ _FEWEST_DAYS = 3
 _BACK = 6
 _FIRST = 100
 _LEAST_SLOPE = 0.15
-_LATE, _SILENT = 1.5, 3.0
+_SOON, _LATE, _SILENT = 0.5, 1.5, 3.0
 _LEAST_CHANCE = 0.01
 _GAINS = (3.0, 30.0)
 _SHARES = (0.1, 0.01)
@@ -100,7 +100,9 @@ def follow(times: Any, values: Any, sizes: Any, cells: Any, tails: Any, counts: 
         cells[at, 1], cells[at, 2] = mean, np.nan
         if counts[0] > 0.0:
             apart = time - counts[4]
-            if apart <= _SILENT * between:
+            # What is learned of steps and repeats is of readings so far apart: nearer ones move less, and stand still.
+            soon = apart < _SOON * between
+            if not soon and apart <= _SILENT * between:
                 # What comes back from one odd reading is where it was before that.
                 near = counts[5]
                 if counts[0] > 1.0 and abs(value - counts[8]) < abs(value - near):
@@ -112,14 +114,14 @@ def follow(times: Any, values: Any, sizes: Any, cells: Any, tails: Any, counts: 
                 nats[i, 5] = np.log(apart / (_LATE * between)) - np.log(share)
                 told[i, 5, 0], told[i, 5, 1] = apart, between
                 counts[2] += 1.0
-            if value == counts[5]:
+            if value != counts[5]:
+                counts[3] = 1.0
+            elif not soon:
                 counts[3] += 1.0
                 chance = max((counts[1] + 1.0) / (counts[0] + 1.0), _LEAST_CHANCE)
                 nats[i, 4] = max(counts[3] - 2.0, 0.0) * -np.log(chance)
                 told[i, 4, 0], told[i, 4, 1] = counts[3], 1.0
                 counts[1] += 1.0
-            else:
-                counts[3] = 1.0
         else:
             counts[3] = 1.0
         counts[0] += 1.0
