@@ -133,6 +133,16 @@ class TrainedDetector(Teachable):
         warn_of_drift(self.calibration_, scores)
         return scores - self.cut(scores)
 
+    def update(self, frame: Any) -> None:
+        """Take in records that were judged: those that come after are compared with them as well.
+
+        A copy of one of them is a copy from now on, a series goes on, and a level or a pair of levels that no training
+        record had is known once it came often enough (`Newcomers`). One record at a time is all at once. Files have
+        nothing of it.
+        """
+        self.require_fitted()
+        self.preprocessor.follow(self.preprocessor.prepare(frame)[0])
+
     def p_values(self, scores: npt.ArrayLike) -> npt.NDArray[np.float64]:
         """Conformal p-values (rows,) in (0, 1] of `scores` (of `score_samples`); see `Calibration.p_values`.
 

@@ -47,6 +47,7 @@ QUALITY = (
     "explanations",
     "service_hour",
     "streaming",
+    "weeks",
 )
 """Other scripts about what is found, not how fast: run by hand, since they take data or long."""
 

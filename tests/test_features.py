@@ -200,6 +200,9 @@ def test_calendar_parts() -> None:
     assert named["hour"][:2] == ["23:00", "01:00"]
     assert all(pd.isna(values[2]) for values in named.values())
     assert [part.part for part in find_calendar(orders(), ["order_date"])] == ["period", "month", "weekday"]
+    # Not of some months: another would be news whenever it begins.
+    some = orders().head(300)
+    assert [part.part for part in find_calendar(some, ["order_date"])] == ["period", "weekday"]
     assert find_calendar(frame, []) == []
 
 

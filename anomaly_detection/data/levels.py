@@ -252,3 +252,7 @@ class LevelValues:
     def of(self, table: Table) -> npt.NDArray[Any]:
         """Each row's values, shape (n, columns)."""
         return np.asarray(self._values[table.levels(self._slots) + self._start])
+
+    def are_new(self, table: Table) -> npt.NDArray[np.bool_]:
+        """Whether each row's levels were never seen, shape (n, columns)."""
+        return table.levels(self._slots) < 0

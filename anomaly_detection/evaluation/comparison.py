@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -61,11 +62,13 @@ class Comparison:
     def is_not_worse(self) -> bool:
         """Whether the challenger finds as many planted errors, agrees with as many verdicts, and alerts as seldom.
 
-        Chance moves single alerts: up to half as many more, and one more in any case, are as seldom.
+        Chance moves single alerts: up to half as many more, and one more in any case, are as seldom. And it moves what
+        is found: within a standard error of the difference is as many.
         """
         before, after = self.alerts
         is_as_seldom = after <= before + max(before // 2, 1)
-        return is_as_seldom and self.found[1] >= self.found[0] and self.agreed[1] >= self.agreed[0]
+        chance = math.sqrt(sum(share * (1.0 - share) for share in self.found) / max(self.planted, 1))
+        return is_as_seldom and self.found[1] >= self.found[0] - chance and self.agreed[1] >= self.agreed[0]
 
     @property
     def plain(self) -> dict[str, Any]:

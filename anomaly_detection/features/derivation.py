@@ -28,7 +28,7 @@ from anomaly_detection.features.pairing import MOST_PARTNERS, paired_dates
 __all__ = ["find_calendar", "find_derived", "find_durations", "find_levels", "find_ratios"]
 
 Floats = npt.NDArray[np.float64]
-_DAY = np.timedelta64(1, "D")
+_MONTHS = 12
 _SAMPLE = 5_000
 _MOST_RATIOS = 16
 _LARGEST_LOG = 700.0
@@ -71,7 +71,8 @@ def find_calendar(records: Any, dates: Sequence[str]) -> list[CalendarPart]:
     main = min(dates, key=lambda name: int(table.isna(name).sum()))
     present = table.dates(main)[~table.isna(main)]
     parts = [CalendarPart(main, "period")]
-    if len(present) and present.max() - present.min() >= 60 * _DAY:
+    # With fewer, the next month is one that no record had, and each of its records an alert.
+    if len(np.unique(present.astype("datetime64[M]").astype(np.int64) % _MONTHS)) == _MONTHS:
         parts.append(CalendarPart(main, "month"))
     if len(np.unique(present.astype("datetime64[D]"))) >= 14:
         parts.append(CalendarPart(main, "weekday"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import inf, log
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from anomaly_detection.features.derived import MissingPattern
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.information import determined
 from anomaly_detection.features.level_pairs import shown
+from anomaly_detection.features.newcomers import Newcomer, Places
 from anomaly_detection.texts.said import N_, Said, say
 
 __all__ = ["CalendarRarity", "CategoryRarity", "MissingRarity"]
@@ -88,6 +89,13 @@ class CategoryRarity(FeatureGroup):
         return [
             program.of_level(name, vocabulary(levels), self.surprise_[name]) for name, levels in self.levels_.items()
         ]
+
+    def newcomers(self, X: Table, rows: Places, features: Places) -> Iterator[tuple[int, int, Newcomer]]:
+        """The levels that no training record had, of these rows and features: row, place among these, and level."""
+        names = [*self.levels_]
+        for at in np.flatnonzero(_surprisals(self).are_new(X)[rows, features]).tolist():
+            row, name = int(rows[at]), names[features[at]]
+            yield row, at, (name, X.objects(name)[row])
 
     def with_others(self, X: Table, found: npt.NDArray[np.float32]) -> None:
         """Change the surprisals of levels, shape (n, features), by what other rows have."""

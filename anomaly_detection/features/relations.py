@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,6 +18,7 @@ from anomaly_detection.features.compiled.combinations import pair_counts
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.level_pairs import LevelPairs, PairCounter, PairCounts, described, in_so_many, shown
+from anomaly_detection.features.newcomers import Newcomer, Places
 from anomaly_detection.features.pairing import most_related
 from anomaly_detection.features.transactions import Transactions, find_transactions
 from anomaly_detection.progress import steps
@@ -173,6 +174,15 @@ class Relations(LevelPairs):
                 told = explained.where(0.0, told)
             found.append(told)
         return found
+
+    def newcomers(self, X: Table, rows: Places, features: Places) -> Iterator[tuple[int, int, Newcomer]]:
+        """The pairs that no training record had, or what is new of one: as of `CategoryRarity`."""
+        counts, pairs = self._counts(X), self._pairs
+        for at in np.flatnonzero(counts.both[rows, features] == 0).tolist():
+            row, feature = int(rows[at]), int(features[at])
+            of, given = pairs[feature]
+            new = (of, X.objects(of)[row])
+            yield row, at, new if counts.of[row, feature] == 0 else (*new, given, X.objects(given)[row])
 
     def _explained(self, X: Table, counts: PairCounts, own: int) -> npt.NDArray[np.bool_] | bool:
         known = self.companions_

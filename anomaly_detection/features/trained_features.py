@@ -14,21 +14,24 @@ from anomaly_detection.data.records import RecordReader, is_record
 from anomaly_detection.data.schema import CleaningReport, CleanRecords, Role, Schema
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.branches import Branch, plan_branches
+from anomaly_detection.features.clauses import number
 from anomaly_detection.features.column_reference import ColumnReference
 from anomaly_detection.features.compiled.choice import by_compiled_code
 from anomaly_detection.features.compiled.features import CompiledFeatures
 from anomaly_detection.features.compiled.program import Program
 from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.cross_fitting import BELOW, FEWEST
-from anomaly_detection.features.derived import Derived, add_derived, derived_names
+from anomaly_detection.features.derived import CalendarPart, Derived, add_derived, derived_names
 from anomaly_detection.features.evidence import NAME
 from anomaly_detection.features.fitted import require_fitted
 from anomaly_detection.features.group import FeatureGroup, FeatureSource
 from anomaly_detection.features.kinds import PLAIN_GROUPS
+from anomaly_detection.features.newcomers import Newcomers, Places
 from anomaly_detection.features.pairing import MOST_PARTNERS
 from anomaly_detection.features.row_summaries import RowSummaries
 from anomaly_detection.features.sources import sources_of
 from anomaly_detection.features.units import Units
+from anomaly_detection.texts.said import say
 from mlx_iforest.resources import threads
 
 __all__ = ["TrainedFeatures"]
@@ -50,6 +53,7 @@ class TrainedFeatures(RowSummaries):
     restated_: dict[str, tuple[str, str]]
     references_: list[ColumnReference]
     transformers_: list[Branch]
+    newcomers_: Newcomers | None = None
 
     @property
     def numerical_features(self) -> list[str]:
@@ -124,9 +128,12 @@ class TrainedFeatures(RowSummaries):
             # Threads over rows; below, they cost more than they save.
             n_threads = 1 if len(extended) < _FEW else threads(self.n_jobs, type(self).__name__)
             found = _compiled(self).of(extended, n_threads)
+            self._settle([extended], found)
             self._append_summary(found, n_threads)
         else:
-            found = self.summarise(self._of_branches("features_of", extended)[:, self.kept_])
+            found = self._of_branches("features_of", extended)[:, self.kept_]
+            self._settle([extended], found)
+            found = self.summarise(found)
         copies = self._copies()
         if self.remembered_ is None or copies is None:
             return found
@@ -136,10 +143,12 @@ class TrainedFeatures(RowSummaries):
         """Return what `features_of` gives for each of some tables of one row, shape (n, n_features), at once."""
         if by_compiled_code(len(tables)):
             found = _compiled(self).of_each(tables)
+            self._settle(tables, found)
             self._append_summary(found, 1)
         else:
-            blocks = [self._of_branches("features_of", X) for X in tables]
-            found = np.vstack([self.summarise(one[:, self.kept_]) for one in blocks])
+            found = np.vstack([self._of_branches("features_of", X)[:, self.kept_] for X in tables])
+            self._settle(tables, found)
+            found = np.vstack([self.summarise(one[None]) for one in found])
         copies = self._copies()
         if self.remembered_ is not None and copies is not None:
             for row, X in enumerate(tables):
@@ -151,6 +160,7 @@ class TrainedFeatures(RowSummaries):
         """From now on compare records with those that `remember` is told of too, whatever comes together."""
         for branch, _ in self._remembering():
             branch.keep_recent()
+        self.newcomers_ = Newcomers(*self._judging_newcomers())
 
     def remember(self, extended: Table, label: Callable[[int], Callable[[], str]]) -> None:
         """Take in records that were judged, as `prepare` made them.
@@ -159,6 +169,30 @@ class TrainedFeatures(RowSummaries):
         """
         for branch, columns in self._remembering():
             branch.remember(extended if branch.by_name else extended.only(columns), label)
+        if self.newcomers_ is not None:
+            self.newcomers_.remember(extended)
+
+    def follow(self, extended: Table) -> None:
+        """`remember`, of a stream that begins with the first of these, each called by its number."""
+        if self.newcomers_ is None:
+            self.keep_recent()
+        before = 0 if self.newcomers_ is None else self.newcomers_.records
+        self.remember(extended, lambda at: say("%(place)s of those before", place=number(before + at + 1)))
+
+    def _settle(self, tables: Sequence[Table], found: npt.NDArray[np.float32]) -> None:
+        if self.newcomers_ is not None:
+            self.newcomers_.settle(tables, found)
+
+    def _judging_newcomers(self) -> tuple[list[tuple[FeatureGroup, list[str], Places, Places]], str | None]:
+        """What `Newcomers` is given: the branches that judge what may be new, and the main date."""
+        judging, first = [], 0
+        for _, branch, columns in _plan(self).used:
+            last = first + len(branch.get_feature_names_out())
+            places = np.flatnonzero((self.kept_ >= first) & (self.kept_ < last))
+            if branch.weighed and hasattr(branch, "newcomers") and len(places):
+                judging.append((branch, columns, self.kept_[places] - first, places))
+            first = last
+        return judging, next((part.date for part in self.derived_ if isinstance(part, CalendarPart)), None)
 
     def some_alike(self, tables: Sequence[Table]) -> bool:
         """Whether some of these tables of one row say the same, or all but a number, as far as that is looked for."""

@@ -52,6 +52,11 @@ class Challenge:
     verdicts: Mapping[int, bool]
     has_learned: bool
 
+    @property
+    def every(self) -> list[Incoming]:
+        """What it learns from once it was compared: the newest too, for they are what has changed."""
+        return [*self.learned, *(one for place, one in enumerate(self.newest) if not self.verdicts.get(place))]
+
     def compared(self, challenger: Detector) -> Comparison:
         """Beside the champion, both as they judge in effect: by the same lessons, at the same ratio."""
         champion = self.champion
@@ -62,9 +67,10 @@ class Challenge:
 
 
 def challenged(database: Database, models_dir: Path, stream_id: int) -> Challenge | None:
-    """The newest fifth of a stream's judged records, and those before it; None where there is no model or too little.
+    """The newest of a stream's judged records, and those before; None where there is no model or too little.
 
-    Of known anomalies nothing is learned: of records whose alert, or its case, was found real. What a rule hides, is
+    They are those that the champion has not learned from, at most a fifth; where these are fewer than 20, a fifth. Of
+    known anomalies nothing is learned: of records whose alert, or its case, was found real. What a rule hides, is
     expected or a false alarm is as usual as the rest.
     """
     with database.reading() as connection:
@@ -78,7 +84,9 @@ def challenged(database: Database, models_dir: Path, stream_id: int) -> Challeng
         )
         found = list(connection.execute(query).all())[::-1]
         until = "" if row is None else learned_until(connection, row["id"])
-    count = min(len(found) // 5, _MOST_COMPARED)
+    count, fresh = min(len(found) // 5, _MOST_COMPARED), sum(one.received > until for one in found)
+    if fresh >= _FEWEST_COMPARED:
+        count = min(count, fresh)
     if row is None or count < _FEWEST_COMPARED:
         return None
     said = [(place, one.verdict) for place, one in enumerate(found[-count:]) if one.verdict is not None]

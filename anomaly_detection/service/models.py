@@ -78,12 +78,8 @@ def put_into_effect(connection: Connection, stream_id: int, version: int, who: s
 
 
 def learned_until(connection: Connection, model_id: int) -> str:
-    """When a model that learned from the newest records was made. Empty for one from elsewhere, and for a challenger.
-
-    A challenger has not learned from what it was compared on, nor from what came later.
-    """
-    is_of_newest = (models.c.source.like("job %"), models.c.comparison.is_(None))
-    query = select(models.c.created).where(models.c.id == model_id, *is_of_newest)
+    """When a model that learned from the newest records was made. Empty for one from elsewhere."""
+    query = select(models.c.created).where(models.c.id == model_id, models.c.source.like("job %"))
     return connection.execute(query).scalar() or ""
 
 

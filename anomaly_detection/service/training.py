@@ -58,10 +58,12 @@ def train(database: Database, models_dir: Path, uploads: Path, job: RowMapping, 
                 raise
             # Whoever sent what waits for a model was not told that it cannot be judged.
             records, model = finite, learn(finite, settings)
-        count = len(records)
-        model.save_model(path)
         if challenge is not None:
             comparison = challenge.compared(model.detector)
+            records = challenge.every
+            model = learn(records, settings)
+        count = len(records)
+        model.save_model(path)
     except (AnomalyDetectionError, Problem) as failure:
         error = failure.args[0]
     with database.writing() as connection:

@@ -300,8 +300,8 @@ OPERATIONS = (
             Parameter("promote", "Whether the model judges once it is there.", FLAG, True),
             Parameter(
                 "challenge",
-                "Learn from all but the newest fifth, compare on it with the model that judges, and judge from now on"
-                " only if the stream's settings say so.",
+                "Learn from all but the newest, at most a fifth, compare on these with the model that judges, learn"
+                " from them too, and judge from now on only if the stream's settings say so.",
                 FLAG,
                 False,
             ),
