@@ -177,7 +177,7 @@ class TrainedFeatures(RowSummaries):
         if self.newcomers_ is None:
             self.keep_recent()
         before = 0 if self.newcomers_ is None else self.newcomers_.records
-        self.remember(extended, lambda at: say("%(place)s of those before", place=number(before + at + 1)))
+        self.remember(extended, lambda at: lambda: say("%(place)s of those before", place=number(before + at + 1)))
 
     def _settle(self, tables: Sequence[Table], found: npt.NDArray[np.float32]) -> None:
         if self.newcomers_ is not None:
