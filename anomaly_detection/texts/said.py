@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
-
-import orjson
 
 __all__ = ["N_", "Day", "Figure", "Said", "as_text", "kept", "remade", "replaced", "say", "spoken", "written"]
 
@@ -74,14 +73,14 @@ def replaced(text: str, old: str, new: str) -> str:
 
 def written(text: str) -> str:
     """A text for a column of texts, which keeps what it was made of."""
-    return orjson.dumps(kept(text)).decode() if isinstance(text, Said) else text
+    return json.dumps(kept(text), ensure_ascii=False, separators=(",", ":")) if isinstance(text, Said) else text
 
 
 def remade(text: str) -> str:
     """The text of which `written` made this one; any other, whoever wrote it, is what it is."""
     try:
-        return _of(orjson.loads(text)) if text.startswith('{"say":') else text
-    except ValueError:
+        return _of(json.loads(text)) if text.startswith('{"say":') else text
+    except (ValueError, RecursionError):
         return text
 
 

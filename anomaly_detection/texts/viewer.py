@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -9,8 +10,6 @@ from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from functools import cache
 from gettext import NullTranslations
 from typing import Any, NamedTuple
-
-import orjson
 
 from anomaly_detection.texts.catalogue import read_catalogue
 from anomaly_detection.texts.said import N_, kept, spoken
@@ -111,7 +110,7 @@ def retold(text: str) -> str:
 
 def reread(text: str | None) -> str | None:
     """What `said.written` made of a text, in the viewer's language."""
-    return worded(orjson.loads(text)) if text is not None and text.startswith('{"say":') else text
+    return worded(json.loads(text)) if text is not None and text.startswith('{"say":') else text
 
 
 def localised_day(text: str) -> str:
