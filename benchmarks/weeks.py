@@ -130,9 +130,12 @@ class Office:
             with self.service.database.writing() as connection:
                 jobs.add_job(connection, "watch", 1)
             self.work()
-            for each in self.ask("GET", f"{STREAM}/drift")["changes"]:
-                if each["column"]:
-                    self.ask("POST", f"{STREAM}/drift", {"column": each["column"], "action": "normal"})
+            pressed: set[str] = set()
+            # One press may settle more columns than its own.
+            while new := {each["column"] for each in self.ask("GET", f"{STREAM}/drift")["changes"]} - pressed - {None}:
+                column = min(new)
+                self.ask("POST", f"{STREAM}/drift", {"column": column, "action": "normal"})
+                pressed.add(column)
         while len(self.looked) < LOOKS and (alerts := self.open()):
             self.judge(min(alerts, key=lambda each: each["id"]))
         if self.way == "all":
