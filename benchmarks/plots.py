@@ -47,6 +47,7 @@ def draw_counts(lines: Mapping[str, Series], what: str, title: str, path: Path) 
     figure, axes, colours = _plotted(lines, others)
     top = 1.05 * max(count for line in lines.values() for _, count in line)
     axes.set_ylim(0, top)
+    axes.locator_params(axis="x", integer=True)
     _finish(figure, axes, what, title, (lines, [line[-1][1] / top for line in lines.values()], colours, others), path)
 
 

@@ -74,24 +74,6 @@ def test_fitting_and_scoring_need_and_load_nothing_of_the_system() -> None:
     assert set(loaded).isdisjoint({"anomaly_detection", "matplotlib", "optuna", "jinja2"})
 
 
-def test_commands_on_files_need_nothing_of_the_extras() -> None:
-    absent = [
-        "orjson",
-        "starlette",
-        "uvicorn",
-        "sqlalchemy",
-        "itsdangerous",
-        "dask",
-        "distributed",
-        "fsspec",
-        "onnx",
-        "apprise",
-    ]
-    names = ("score", "train", "explain", "judge", "inspect", "convert", "generate")
-    imports = "\n".join(f"import anomaly_detection.cli.{name}" for name in names)
-    run(WITHOUT.format(absent=absent) + imports + "\nimport anomaly_detection.anomaly_detection_api")
-
-
 def test_everything_but_mlx_works_without_mlx_and_who_asks_for_it_is_told_how_to_get_it() -> None:
     report = """
 from mlx_iforest.backends import available_backends

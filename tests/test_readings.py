@@ -251,8 +251,8 @@ def test_words_name_the_column_the_count_and_the_row_and_weeks_only_where_there_
     def phrase(source: FeatureSource, value: Any, usual: Any) -> str:
         return Readings.phrase(source, value, usual, row, 2_000, None)
 
-    assert phrase(within, 12, 1) == "12 rows within four weeks have this very humidity, 44.4"
-    assert phrase(apart, 1_234, 1) == "1,234 rows have this very humidity, 44.4"
+    assert phrase(within, 12, 1) == "12 rows within four weeks have this very humidity, 44.44"
+    assert phrase(apart, 1_234, 1) == "1,234 rows have this very humidity, 44.44"
     names = ("pressure", "humidity")
     assert phrase(both, names, 412) == "pressure and humidity are those of row 412, within four weeks of it"
     undated = FeatureSource(both.name, both.kind, both.columns)

@@ -33,7 +33,8 @@ def reason_cells(direction: str, value: Any, expected: Any, between: Any) -> tup
     ends = ""
     if direction in ("rare", "missing") and not isinstance(expected, str):
         seen = expected if isinstance(expected, (list, tuple)) else [expected]
-        count, *of = map(number, seen)
+        # What the others have may follow.
+        count, *of = map(number, seen[:2])
         usual = say("%(count)s records", count=count)
         if of:
             usual = say("%(count)s of %(rows)s records", count=count, rows=of[0])
