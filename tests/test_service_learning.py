@@ -240,7 +240,8 @@ def test_a_service_on_postgresql_ends_its_worker_and_the_next_start_takes_the_jo
         with running(tmp_path, model=None, learn_from=120, database=url) as service:
             client = client_of(service)
             client.post("/detect", json={"data": simulated(120)})
-            wait_until(lambda: client.get("/v1/jobs/1").json()["state"] == "running")
+            # It runs for two seconds; on a busy machine a look may come after them.
+            wait_until(lambda: client.get("/v1/jobs/1").json()["state"] != "queued")
         with running(tmp_path, model=None, database=url) as service:
             wait_until(lambda: service.is_ready)
             client = client_of(service)
