@@ -18,6 +18,7 @@ __all__ = [
     "one_select",
     "parsed_url",
     "refuse_twice",
+    "rows_of",
     "with_driver",
     "without_secrets",
 ]
@@ -135,6 +136,14 @@ def one_select(query: str) -> str:
     if ";" in query:
         raise DataError("The query is one SELECT, without a semicolon in it.")
     return query
+
+
+def rows_of(query: str, name: str) -> Any:
+    """A query's rows under a name, as SQLAlchemy selects from them."""
+    from sqlalchemy import text
+
+    # The query's own colons are no parameters. A comment at its end ends with the line.
+    return text("({}\n) {}".format(query.replace(":", "\\:"), name))
 
 
 def refuse_twice(names: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 
-from anomaly_detection.data.databases import ReadDatabase, refuse_twice, without_secrets
+from anomaly_detection.data.databases import ReadDatabase, refuse_twice, rows_of, without_secrets
 from anomaly_detection.data.sql_location import SqlLocation
 from anomaly_detection.errors import DataError, first_line
 
@@ -58,8 +58,6 @@ def copy_rows(location: SqlLocation, file: IO[bytes]) -> None:
         Where the database cannot be asked, gives a column twice, or no row; where a row has no key, or another's.
     """
     database = ReadDatabase(location.url)
-    if location.key:
-        _refuse_no_key(database, location)
     by_adbc = database.url.drivername == "postgresql" and _has_adbc()
     if not (_write(_by_adbc(database, location), file) if by_adbc else _by_pages(database, location, file)):
         raise DataError(f"{location.label} gives no rows; expected at least one record.")
@@ -82,18 +80,11 @@ def _statement(database: ReadDatabase, location: SqlLocation) -> str:
         return f"SELECT * FROM {f'{quoted(schema)}.' if schema else ''}{quoted(name)}"
 
 
-def _asked_rows(database: ReadDatabase, location: SqlLocation) -> Any:
-    """The rows as SQLAlchemy selects from them. The query's own colons are no parameters."""
-    from sqlalchemy import text
-
-    # A comment at its end ends with the line.
-    return text("({}\n) asked".format(_statement(database, location).replace(":", "\\:")))
-
-
-def _refuse_no_key(database: ReadDatabase, location: SqlLocation) -> None:
+def _keyed(database: ReadDatabase, location: SqlLocation) -> tuple[Any, list[str]]:
+    """The SELECT of all rows and their columns' names; `DataError` where a row has no key."""
     from sqlalchemy import column, select, text
 
-    rows = select(text("*")).select_from(_asked_rows(database, location))
+    rows = select(text("*")).select_from(rows_of(_statement(database, location), "asked"))
     with database.reading() as connection:
         names = list(connection.execute(rows.limit(0)).keys())
         refuse_twice(names)
@@ -101,6 +92,7 @@ def _refuse_no_key(database: ReadDatabase, location: SqlLocation) -> None:
             raise DataError(f"The rows have no column {location.key!r} to be a key; they have {', '.join(names)}.")
         if connection.execute(rows.where(column(location.key).is_(None)).limit(1)).first() is not None:
             raise DataError(f"A row has no {location.key!r}; a key is a column that all rows have.")
+    return rows, names
 
 
 def _by_key(ask: Callable[[Any], Page], keys: Callable[[Page], list[Any]], size: int) -> Iterator[Page]:
@@ -138,7 +130,8 @@ def _by_adbc(database: ReadDatabase, location: SqlLocation) -> Iterator[Any]:
                 yield reader.schema
                 yield from reader
                 return
-            size, key = _size(schema.names), _quoted(location.key)
+            _, names = _keyed(database, location)
+            size, key = _size(names), _quoted(location.key)
             kind = schema.field(location.key).type
             if not any(is_kind(kind) for is_kind in _KEYS):
                 raise DataError(f"The key {location.key!r} is of type {kind}; it is a whole number, a text or a time.")
@@ -192,9 +185,8 @@ def _write(pages: Iterator[Any], file: IO[bytes]) -> int:
 
 def _row_pages(database: ReadDatabase, location: SqlLocation) -> Iterator[tuple[list[str], Sequence[Any]]]:
     """Names of the columns, and rows through SQLAlchemy, a page at a time."""
-    from sqlalchemy import bindparam, column, select, text
+    from sqlalchemy import bindparam, column, text
 
-    names: list[str] = []
     if not location.key:
         with database.reading() as connection:
             statement = text(_statement(database, location).replace(":", "\\:"))
@@ -206,9 +198,8 @@ def _row_pages(database: ReadDatabase, location: SqlLocation) -> Iterator[tuple[
             for page in found.partitions(_size(names)):
                 yield names, page
         return
-    rows = select(text("*")).select_from(_asked_rows(database, location)).order_by(column(location.key))
-    with database.reading() as connection:
-        names = list(connection.execute(rows.limit(0)).keys())
+    found, names = _keyed(database, location)
+    rows = found.order_by(column(location.key))
     size, at = _size(names), names.index(location.key)
 
     def ask(after: Any) -> Sequence[Any]:

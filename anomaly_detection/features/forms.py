@@ -51,6 +51,19 @@ _REMEMBERED = 10_000
 _LETTERS, _DIGITS = re.compile(r"[^\W\d_]+"), re.compile(r"\d")
 
 
+def worth_less_together(found: npt.NDArray[np.float32]) -> None:
+    """Change evidence, shape (n, features), by how many rows have some of each feature."""
+    together = np.count_nonzero(found, axis=0)
+    # One in a hundred is what seldom means: so many may be errors, each by itself.
+    found /= np.maximum(together / (1.0 + SELDOM * len(found)), 1.0) ** 0.25
+
+
+def worth_less_of_one(found: npt.NDArray[np.float32], rows: npt.NDArray[np.int64], codes: npt.NDArray[Any]) -> None:
+    """Change the evidence of some rows, in a column of shape (n,), by how many of them have the same code."""
+    _, place, together = np.unique(codes[rows], return_inverse=True, return_counts=True)
+    found[rows] /= together[place] ** 0.25
+
+
 def seldom(count: npt.ArrayLike, rows: int, never: float = NEVER) -> Floats:
     """Evidence in nats of what `count` of `rows` training records had: ``-log`` of a share below 1 %, else 0."""
     count = np.asarray(count, dtype=np.float64)
@@ -328,9 +341,7 @@ class Gaps(Columns):
 
     def with_others(self, X: Table, found: npt.NDArray[np.float32]) -> None:
         """Change the evidence of gaps, shape (n, features), by how many rows have them."""
-        together = np.count_nonzero(found, axis=0)
-        # One in a hundred is what seldom means: so many may be errors, each by itself.
-        found /= np.maximum(together / (1.0 + SELDOM * len(X)), 1.0) ** 0.25
+        worth_less_together(found)
 
     def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
         """`FeatureGroup.emit`."""

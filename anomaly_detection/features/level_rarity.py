@@ -15,7 +15,7 @@ from anomaly_detection.data.table import Coded, Table, as_table
 from anomaly_detection.features.companions import NONE, Companions, find_companions
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derived import CalendarPart
-from anomaly_detection.features.forms import seldom
+from anomaly_detection.features.forms import seldom, worth_less_of_one
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity
 from anomaly_detection.texts.said import Said
@@ -144,8 +144,7 @@ class LevelRarity(CategoryRarity):
             return
         for i, (name, levels) in enumerate(self.levels_.items()):
             new = np.flatnonzero(levels.codes(X[name]) < 0)
-            _, place, together = np.unique(X[name].codes[new], return_inverse=True, return_counts=True)
-            found[new, i] /= together[place] ** 0.25
+            worth_less_of_one(found[:, i], new, X[name].codes)
 
     def in_units(self, X: Any, rows: npt.NDArray[np.int64] | None = None) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """`CategoryRarity.in_units`, of the `rows` at these positions."""

@@ -15,7 +15,7 @@ from anomaly_detection.features.clauses import short
 from anomaly_detection.features.coincidences import mixed
 from anomaly_detection.features.companions import NONE, Companions, find_companions
 from anomaly_detection.features.compiled.program import Program, Value
-from anomaly_detection.features.forms import NEVER, Columns, Texts, seldom
+from anomaly_detection.features.forms import NEVER, Columns, Texts, seldom, worth_less_of_one
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.texts.said import N_, Said, say
 
@@ -74,8 +74,7 @@ class Spelling(Texts):
         for i, name in enumerate(self.learned_):
             odd = np.flatnonzero(found[:, i])
             if odd.size > 1:
-                _, place, together = np.unique(X[name].codes[odd], return_inverse=True, return_counts=True)
-                found[odd, i] /= together[place] ** 0.25
+                worth_less_of_one(found[:, i], odd, X[name].codes)
 
     def fit_transform(self, X: Any, y: object = None, **params: Any) -> npt.NDArray[np.float32]:
         """`Columns.fit_transform`."""

@@ -16,7 +16,7 @@ from anomaly_detection.features.clauses import named_value, number, times_seen
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.derivation import rounding
 from anomaly_detection.features.derived import Duration
-from anomaly_detection.features.forms import SELDOM, seldom
+from anomaly_detection.features.forms import SELDOM, seldom, worth_less_together
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.pairing import MOST_PARTNERS, paired_dates
 from anomaly_detection.texts.said import Day, Said, say
@@ -132,8 +132,7 @@ class Ties(FeatureGroup):
 
     def with_others(self, X: Table, found: npt.NDArray[np.float32]) -> None:
         """Change the evidence, shape (n, ties), by how many rows break each."""
-        together = np.count_nonzero(found, axis=0)
-        found /= np.maximum(together / (1.0 + SELDOM * len(X)), 1.0) ** 0.25
+        worth_less_together(found)
 
     def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
         """`FeatureGroup.emit`."""

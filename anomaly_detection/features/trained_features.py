@@ -174,9 +174,11 @@ class TrainedFeatures(RowSummaries):
 
     def follow(self, extended: Table) -> None:
         """`remember`, of a stream that begins with the first of these, each called by its number."""
+        before = 0
         if self.newcomers_ is None:
             self.keep_recent()
-        before = 0 if self.newcomers_ is None else self.newcomers_.records
+        else:
+            before = self.newcomers_.records
         self.remember(extended, lambda at: lambda: say("%(place)s of those before", place=number(before + at + 1)))
 
     def _settle(self, tables: Sequence[Table], found: npt.NDArray[np.float32]) -> None:

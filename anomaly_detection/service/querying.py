@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, column, func, select, text
 
-from anomaly_detection.data.databases import ReadDatabase, one_select, refuse_twice
+from anomaly_detection.data.databases import ReadDatabase, one_select, refuse_twice, rows_of
 from anomaly_detection.errors import DataError
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.plain_records import plain
@@ -94,8 +94,7 @@ class Query:
     def __init__(self, url: str, query: str, watermark: str) -> None:
         query = one_select(query)
         self._database = ReadDatabase(url)
-        # Its own colons are no parameters. A comment at its end ends with the line.
-        self._rows = text("({}\n) watched".format(query.replace(":", "\\:")))
+        self._rows = rows_of(query, "watched")
         self.watermark = watermark
         self._column: Any = column(watermark)
 
