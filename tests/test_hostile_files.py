@@ -173,10 +173,10 @@ def test_a_total_says_what_it_lacks() -> None:
     assert totals_below([["Total", ""]], [True, False]) == []  # nor what others have
     assert totals_below([["a", "1"], ["", "Sous-total"], ["", "TOTAL"]], [True, True]) == ["Sous-total", "TOTAL"]
     assert totals_below([], [True]) == []
-    assert said_of_last([["a", "1", "2"], ["Zusammen", "", "9"]], [True, True, False], "line") == [
+    assert said_of_last([["a", "1", "2"], ["Zusammen", "", ""]], [True, True, True], "line") == [
         "the last line ('Zusammen') lacks most of what all others have; if it is a total, delete it."
     ]
-    assert not said_of_last([["a", "1", "2"], ["b", "", "9"]], [True, True, True], "line")
+    assert not said_of_last([["a", "1", "2"], ["b", "", "9"]], [True, True, False], "line")
     assert not said_of_last([], [], "line")
 
 

@@ -54,10 +54,10 @@ def said_of_totals(names: Sequence[str], what: str) -> str:
 
 
 def said_of_last(rows: Sequence[Sequence[str]], filled: Sequence[bool], what: str) -> list[str]:
-    """What is to be said of a last row that is kept, and lacks half of what all others have: a total in other words."""
+    """What is to be said of a last row that is kept, and lacks most of what all others have: a total in other words."""
     cells = [*rows[-1], *[""] * (len(filled) - len(rows[-1]))] if rows else []
     usual = [cell.strip() for is_usual, cell in zip(filled, cells, strict=False) if is_usual]
-    if len(usual) < 2 or 2 * usual.count("") < len(usual):
+    if 2 * usual.count("") <= len(usual):
         return []
     name = next((cell.strip() for cell in cells if cell.strip()), "")
     return [f"the last {what} ({name[:60]!r}) lacks most of what all others have; if it is a total, delete it."]
