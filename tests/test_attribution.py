@@ -35,12 +35,11 @@ def stand_in(sources: list[FeatureSource], score: Callable[[Any], Any], usual: l
         feature_sources_=sources,
         usual_=middle,
         usual_surprises_=np.zeros(len(usual), dtype=np.float32),
-        forest_features=np.arange(len(usual)),
         standing_out=lambda farness, surprises: farness,
         surprises=lambda features: np.abs(features - middle),
         blame=lambda features: None,
         summarise=lambda features, surprises, evidence: features,
-        summaries=lambda surprises, evidence: np.empty((len(surprises), 0), dtype=np.float32),
+        of_coalitions=lambda needed, count, *rows: np.empty((count, len(needed), 0), dtype=np.float32),
     )
     return SimpleNamespace(preprocessor=preprocessor, score_features=lambda X, first: score(X), sees=lambda count: True)
 

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from anomaly_detection.data.levels import MISSING_LEVEL, CombinedLevels, Kept, Levels, vocabulary
 from anomaly_detection.data.table import Table, as_table
@@ -209,11 +208,9 @@ class Relations(LevelPairs):
         """`LevelPairs.in_units`, and the commonest other level beside the given one, and in how many rows it is."""
         X = as_table(X)
         values, usual = super().in_units(X)
-        for i, commonest in enumerate(_commonest(self)):
-            for row, (of, given) in enumerate(values[:, i]):
-                known = commonest.get(MISSING_LEVEL if pd.isna(given) else given, ())
-                others = (one for one in known if one[0] != (MISSING_LEVEL if pd.isna(of) else of))
-                usual[row, i] += next(others, ("", 0))
+        for i, (one, others) in enumerate(zip(self.relations_, _commonest(self), strict=True)):
+            of, given = (levels.codes(X[name]) for levels, name in zip(others.levels, (one.of, one.given), strict=True))
+            usual[:, i] += others.beside[given, (others.commonest[given] == of).astype(np.int64)]
         return values, usual
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
@@ -284,19 +281,35 @@ class _Learned:
 _learned: Kept[Relations, _Learned] = Kept(_Learned.of)
 
 
-def _commonest_levels(relations: Relations) -> list[dict[str, list[tuple[str, int]]]]:
-    """For each relation and given level the two commonest levels beside it, and in how many rows they are."""
-    found = []
-    for one in relations.relations_:
-        levels_given, levels = one.both.levels
-        given, of = np.divmod(one.both.known, len(levels))
-        beside: dict[str, list[tuple[str, int]]] = {}
-        for place in np.argsort(-one.both.counts, kind="stable").tolist():
-            pair = beside.setdefault(levels_given.names[given[place]], [])
-            if len(pair) < 2:
-                pair.append((levels.names[of[place]], int(one.both.counts[place])))
-        found.append(beside)
-    return found
+class _Others:
+    """The two commonest levels of a column beside each level of another, and in how many rows they are.
+
+    Attributes
+    ----------
+    levels : tuple of Levels
+        Of the column, and of the one that is given.
+    commonest : ndarray of int64, shape (given levels + 1,)
+        The commonest beside each; the last is that of a new level.
+    beside : ndarray of object, shape (given levels + 1, 2)
+        The commonest and the one after it, each with its count; ``("", 0)`` where there is none.
+    """
+
+    def __init__(self, relation: Relation) -> None:
+        both, (given_levels, levels) = relation.both, relation.both.levels
+        self.levels = levels, given_levels
+        self.commonest = np.full(len(given_levels) + 1, -2, dtype=np.int64)
+        self.beside = np.empty((len(self.commonest), 2), dtype=object)
+        self.beside.fill(("", 0))
+        given, of = np.divmod(both.known, len(levels))
+        names = levels.names.tolist()
+        order = np.argsort(-both.counts, kind="stable")
+        seen = np.zeros(len(self.commonest), dtype=np.int64)
+        for place, beside in zip(order.tolist(), given[order].tolist(), strict=True):
+            if seen[beside] < 2:
+                self.beside[beside, seen[beside]] = (names[of[place]], int(both.counts[place]))
+                if not seen[beside]:
+                    self.commonest[beside] = of[place]
+                seen[beside] += 1
 
 
-_commonest: Kept[Relations, list[dict[str, list[tuple[str, int]]]]] = Kept(_commonest_levels)
+_commonest: Kept[Relations, list[_Others]] = Kept(lambda relations: [_Others(one) for one in relations.relations_])
