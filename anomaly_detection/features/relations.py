@@ -208,9 +208,7 @@ class Relations(LevelPairs):
         """`LevelPairs.in_units`, and the commonest other level beside the given one, and in how many rows it is."""
         X = as_table(X)
         values, usual = super().in_units(X)
-        for i, (one, others) in enumerate(zip(self.relations_, _commonest(self), strict=True)):
-            of, given = (levels.codes(X[name]) for levels, name in zip(others.levels, (one.of, one.given), strict=True))
-            usual[:, i] += others.beside[given, (others.commonest[given] == of).astype(np.int64)]
+        usual += _others(self).beside(*_learned(self).counter.levels(X))
         return values, usual
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
@@ -282,34 +280,36 @@ _learned: Kept[Relations, _Learned] = Kept(_Learned.of)
 
 
 class _Others:
-    """The two commonest levels of a column beside each level of another, and in how many rows they are.
+    """The two commonest levels of a column beside each level of another, and in how many rows they are."""
 
-    Attributes
-    ----------
-    levels : tuple of Levels
-        Of the column, and of the one that is given.
-    commonest : ndarray of int64, shape (given levels + 1,)
-        The commonest beside each; the last is that of a new level.
-    beside : ndarray of object, shape (given levels + 1, 2)
-        The commonest and the one after it, each with its count; ``("", 0)`` where there is none.
-    """
+    def __init__(self, relations: Relations) -> None:
+        found = relations.relations_
+        # The first of each is that of a new level.
+        sizes = [len(one.both.levels[0]) + 1 for one in found]
+        self._start = np.cumsum([0, *sizes])[:-1]
+        self._commonest = np.full(sum(sizes), -1, dtype=np.int64)
+        self._two = np.empty((len(self._commonest), 2), dtype=object)
+        self._two.fill(("", 0))
+        seen = [0] * len(self._commonest)
+        for one, start in zip(found, self._start.tolist(), strict=True):
+            given, of = np.divmod(one.both.known, len(one.both.levels[1]))
+            names, order = one.both.levels[1].names.tolist(), np.argsort(-one.both.counts, kind="stable")
+            parts = (given[order] + start + 1, of[order], one.both.counts[order])
+            for at, level, count in zip(*(part.tolist() for part in parts), strict=True):
+                if seen[at] < 2:
+                    self._two[at, seen[at]] = (names[level], count)
+                    if not seen[at]:
+                        self._commonest[at] = level + 1
+                    seen[at] += 1
 
-    def __init__(self, relation: Relation) -> None:
-        both, (given_levels, levels) = relation.both, relation.both.levels
-        self.levels = levels, given_levels
-        self.commonest = np.full(len(given_levels) + 1, -2, dtype=np.int64)
-        self.beside = np.empty((len(self.commonest), 2), dtype=object)
-        self.beside.fill(("", 0))
-        given, of = np.divmod(both.known, len(levels))
-        names = levels.names.tolist()
-        order = np.argsort(-both.counts, kind="stable")
-        seen = np.zeros(len(self.commonest), dtype=np.int64)
-        for place, beside in zip(order.tolist(), given[order].tolist(), strict=True):
-            if seen[beside] < 2:
-                self.beside[beside, seen[beside]] = (names[of[place]], int(both.counts[place]))
-                if not seen[beside]:
-                    self.commonest[beside] = of[place]
-                seen[beside] += 1
+    def beside(self, given: Codes, of: Codes) -> npt.NDArray[np.object_]:
+        """The commonest level that a row has not, and its count; of levels from 1, 0 for a new one; (n, relations).
+
+        ``("", 0)`` where there is none.
+        """
+        at = given + self._start
+        found: npt.NDArray[np.object_] = self._two[at, (self._commonest[at] == of).astype(np.int64)]
+        return found
 
 
-_commonest: Kept[Relations, list[_Others]] = Kept(lambda relations: [_Others(one) for one in relations.relations_])
+_others: Kept[Relations, _Others] = Kept(_Others)
