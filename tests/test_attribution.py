@@ -16,6 +16,7 @@ from hypothesis.extra.numpy import arrays
 from test_features import orders
 
 from anomaly_detection.explain.attribution import Player, attribute, players_of
+from anomaly_detection.features.compiled.choice import only
 from anomaly_detection.features.features import FeatureSource
 from anomaly_detection.settings import RECIPE, FeatureSet, Settings, make_detector, make_forest
 
@@ -140,3 +141,6 @@ def test_effects_add_up_to_the_scores_of_a_detector(settings_: Settings) -> None
     # Each row by itself: no row's explanation depends on the rows beside it.
     alone = attribute(detector, features[7:8])
     np.testing.assert_array_equal(alone.effects[0], found.effects[7])
+    for compiled in (False, True):
+        with only(compiled):
+            np.testing.assert_array_equal(attribute(detector, features[:20]).effects, found.effects[:20])

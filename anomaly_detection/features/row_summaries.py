@@ -224,8 +224,8 @@ class RowSummaries:
         """
         plain = self.forest_features
         weighed = None if evidence is None or self.evidence_ is None else self.evidence_.as_weighed(evidence)
-        able = weighed is not None and "tails" in self.groups and len(plain) <= _MOST_COMPILED
-        if able and explained_by_compiled_code(len(needed)):
+        able = "tails" in self.groups and len(plain) <= _MOST_COMPILED
+        if weighed is not None and able and explained_by_compiled_code(len(needed)):
             out = np.empty((coalitions, len(needed), self._summaries), dtype=np.float32)
             self.tails_.write_coalitions(needed, weighed, plain, surprises, expected, out)
             return out
