@@ -61,7 +61,8 @@ def test_the_length_of_runs(n: int) -> None:
 
 
 def test_only_columns_that_follow_are_judged() -> None:
-    fitted = Neighbours(["temperature", "noise", "at"]).fit(readings())
+    frame = readings()
+    fitted = Neighbours(["temperature", "noise", "at", "day"]).fit(frame.assign(day=frame["at"].dt.day))
     assert [(one.column, one.by) for one in fitted.series_] == [("temperature", None), ("at", None)]
 
 

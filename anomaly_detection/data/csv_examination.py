@@ -129,7 +129,7 @@ class Examination:
                         self.blank += 1
                         self._first_blank = self._first_blank or number
                 elif not self.header:
-                    ahead.header = "".join(held).rstrip("\r\n").lower()
+                    ahead.header = "".join(held).lower()
                     self._begin(row, before + reader.line_num, number)
                     name = self.header[0].lower()
                 else:
@@ -423,7 +423,7 @@ class _Ahead:
     Attributes
     ----------
     header : str
-        A line in small letters that is not passed over, without its end.
+        A line in small letters that is not passed over.
     longest : int
         Characters of the longest line that was passed over.
     last : deque of str
@@ -455,7 +455,7 @@ class _Ahead:
                 line = seen[0]
                 if '"' in line or line.count(delimiter) != width - 1 or not line[0].isalnum() or len(line) > most:
                     return passed
-                if line.rstrip("\r\n").lower() == self.header:
+                if line.lower() == self.header:
                     return passed
                 self.longest = max(self.longest, len(line))
                 self.last.append(seen.popleft())
@@ -463,9 +463,10 @@ class _Ahead:
             lines = list(islice(self._lines, _TOGETHER))
             if not lines:
                 return passed
-            longest, firsts = max(map(len, lines)), "".join([line[0] for line in lines])
-            text = "".join(lines)
-            plain = longest <= most and firsts.isalnum() and '"' not in text and self.header not in text.lower()
+            sizes, firsts = [*map(len, lines)], "".join([line[0] for line in lines])
+            longest = max(sizes)
+            plain = longest <= most and firsts.isalnum() and '"' not in "".join(lines)
+            plain = plain and not (len(self.header) in sizes and self.header in map(str.lower, lines))
             if plain and set(map(str.count, lines, repeat(delimiter))) == {width - 1}:
                 self.longest = max(self.longest, longest)
                 self.last.extend(lines[-3:])

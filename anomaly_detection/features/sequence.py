@@ -21,6 +21,7 @@ from anomaly_detection.features.clauses import (
     measured,
     named_value,
     number,
+    tells_time,
     with_unit,
     without_unit,
 )
@@ -340,8 +341,12 @@ class _OfSeries(FeatureGroup):
     def fit(self, X: Any, y: object = None) -> _OfSeries:
         """Find the columns, and learn how closely they follow."""
         X = self._seen(X)
-        self.series_ = [one for one in find_series(X, self.numbers, self.categories) if self._takes(one)]
+        self.series_ = [one for one in find_series(X, self._follow(X), self.categories) if self._takes(one)]
         return self
+
+    def _follow(self, X: Table) -> list[str]:
+        """The columns without parts of dates: after the 31st comes the first."""
+        return [name for name in self.numbers if X[name].dtype.kind == "M" or not tells_time(name)]
 
     def _takes(self, series: Series) -> bool:
         return True
@@ -473,7 +478,7 @@ class Runs(_OfSeries):
         """Find the columns, and learn how long their runs of equal values are."""
         super().fit(X)
         X, found = as_table(X), {one.column for one in self.series_}
-        others = [_loose_series(X, name) for name in self.numbers if name not in found] if len(X) >= _LEAST_ROWS else []
+        others = [_loose_series(X, name) for name in self._follow(X) if name not in found and len(X) >= _LEAST_ROWS]
         self.series_ += [one for one in others if one is not None and self._takes(one)]
         return self
 
