@@ -288,11 +288,12 @@ class _Told:
                 beside = (teller_of[name] for name in self.sources[feature].columns if name in teller_of)
                 feature = teller_of[columns[0]] = next(beside, feature)
             by_feature.setdefault(feature, []).append(player)
-        # A record that occurs again repeats all its readings: one reason, told by what is about most columns.
+        # A record that occurs again repeats all its readings: one reason, told by what is about most columns, of equal
+        # ones the strongest.
         repeats = [feature for feature in by_feature if KINDS[self.sources[feature].kind].repeats]
         if len(repeats) > 1:
             players = [player for feature in repeats for player in by_feature.pop(feature)]
-            telling = (one for one in sorted(able) if KINDS[self.sources[one].kind].repeats and tells(one))
+            telling = (one for one in able if KINDS[self.sources[one].kind].repeats and tells(one))
             by_feature[max(telling, key=lambda feature: len(self.sources[feature].columns))] = players
         fall = {feature: _total(falls, players) for feature, players in by_feature.items()}
         strongest = sorted(fall, key=lambda feature: -fall[feature])[:top]

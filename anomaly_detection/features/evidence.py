@@ -378,6 +378,11 @@ def _tail(
     known = (_ALL_SHARES * n >= _FEWEST_BEYOND) & (scale.discrete | (_SHARES[-1] <= _ALL_SHARES))
     last = int(np.flatnonzero(_ALL_SHARES == _FAR if far else known)[-1])
     knots[last + 1 :], worth[last + 1 :] = knots[last], worth[last]
+    below, above = (int(ordered.searchsorted(np.float32(median), end)) for end in ("left", "right"))
+    few = n - above if side == 0 else below
+    if few < _FEWEST_BEYOND and not (far or scale.discrete):
+        # All but these are usual to the digit: one deviation from a rule that the others keep is as rare as they are.
+        knots[last + 1 :], worth[last + 1 :] = 1.0, -np.log((few + 0.5) / (n + 1.0))
     if far:
         knots[:last], worth[:-1] = knots[last], 0.0
     return knots, worth, max([scale.least_slope, *slopes])
