@@ -28,6 +28,7 @@ from anomaly_detection.settings import Settings
 from anomaly_detection.training import model_report, train
 from mlx_iforest.backends import available_backends
 from mlx_iforest.backends.numba import backend as numba_backend
+from mlx_iforest.backends.numba.growing_kernels import grow_trees
 from mlx_iforest.base import BaseIsolationForest
 
 if TYPE_CHECKING:
@@ -61,7 +62,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is there by now stays: no collection of garbage needs to go through it, and a training asks for several."""
+    """What is there by now stays: no collection of garbage needs to go through it, and a training asks for several.
+
+    Each process reads all files, and one that grows trees at once has each compile for half a minute.
+    """
+    assert not grow_trees.overloads, "a test file fits a forest where it is read, not in a test"
     gc.collect()
     gc.freeze()
 
