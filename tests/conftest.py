@@ -19,6 +19,7 @@ from hypothesis import settings
 from service_example import BOTH, SHARED, a_service, client_of, postgresql
 from starlette.testclient import TestClient
 
+from anomaly_detection.features import cross_fitting
 from anomaly_detection.reports import plots
 from anomaly_detection.service import passwords
 from anomaly_detection.service.configuration import database_url
@@ -114,6 +115,14 @@ def quick_trainings() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model_report, "rows_per_second", by_one_call)
         patch.setattr(train, "warm_up", once)
+        yield
+
+
+@pytest.fixture(scope="module")
+def few_folds() -> Iterator[None]:
+    """Features of 100 to 2,000 training records are learned three times and not five, for who looks at other things."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cross_fitting, "_FOLDS", 2)
         yield
 
 

@@ -26,6 +26,8 @@ from anomaly_detection.model_files.persistence import FILES
 from anomaly_detection.reports import console
 from anomaly_detection.synthetic import generate
 
+pytestmark = pytest.mark.usefixtures("few_folds")
+
 ROOT = Path(__file__).parent.parent
 MODELS = [name for names in FILES.values() for name in names]
 
