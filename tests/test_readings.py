@@ -12,7 +12,8 @@ import pytest
 from scipy.stats import nbinom, poisson
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.features.agreements import near_others
+from anomaly_detection.features.agreements import agreeing, few_agreeing, near_others
+from anomaly_detection.features.coincidences import mixed
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.frequency import Frequency, learn_frequency, near_values
 from anomaly_detection.features.group import FeatureSource
@@ -41,6 +42,17 @@ def table(n: int, seed: int, dated: bool = True, digits: int = 2) -> pd.DataFram
 
 def evidence(found: Readings, frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found.transform(frame), columns=found.get_feature_names_out(), index=frame.index)
+
+
+def test_few_rows_are_compared_with_all_as_all_are_with_each_other() -> None:
+    # Few values, so that rows agree in up to four of five columns, and 0 for what is missing.
+    values = np.random.default_rng(0).integers(0, 4, (5, 60), dtype=np.uint64)
+    cells = list(np.where(values > 0, mixed(values), np.uint64(0)))
+    every, few = agreeing(cells, 60), few_agreeing(cells, 60, 20)
+    assert set(every[0][:20].tolist()) == {0, 2, 3, 4}
+    for one, own in zip(every, few, strict=True):
+        np.testing.assert_array_equal(own[:20], one[:20])
+        assert not own[20:].any()
 
 
 def worst_share(sizes: tuple[int, ...], dated: bool, digits: int, seeds: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -195,6 +196,14 @@ class Evidence:
             return np.asarray(columns[:, 0], dtype=np.float32)
         largest = np.partition(columns, columns.shape[1] - 2, axis=1)[:, -2:]
         return np.asarray(largest[:, 1] + self.second * largest[:, 0], dtype=np.float32)
+
+    def as_weighed(self, evidence: Floats32) -> tuple[Floats32, Any, Any, float, float]:
+        """Evidence and what compiled code makes its `total` of."""
+        learned = _learned(self)
+        if evidence.shape[1] < len(learned.by_column):
+            raise ValueError(f"there are {evidence.shape[1]} features of {len(learned.by_column)}")
+        own = evidence if self.weights is None else evidence * self.weights
+        return np.ascontiguousarray(own), learned.by_column, learned.starts, self.agreeing, self.second
 
     def append(self, out: Floats32) -> None:
         """Write `total` of the first features of `out` into its last column."""

@@ -99,7 +99,7 @@ class Frequency:
         out = np.zeros(len(others))
         found = np.flatnonzero((others > 0) & (others > expected))
         if not found.size:
-            return self._as_seen(out)
+            return out
         from scipy.special import betainc, gammainc
 
         count, mean = others[found].astype(np.float64), np.maximum(expected[found], _TINY)
