@@ -150,9 +150,11 @@ class Owners(FeatureGroup):
         """The evidence in nats, shape (n, features); 0 for a record that agrees with its document."""
         out = np.zeros((len(X), len(self.owned_)), dtype=np.float32)
         for i, one in enumerate(self.owned_):
-            broken = self._differ(X, one).sum(axis=1) >= one.least
-            worth = float(seldom(one.breaches, self.n_rows_))
-            out[broken, i] = worth / max(float(broken.sum()) / (1.0 + SELDOM * len(X)), 1.0)
+            differs = self._differ(X, one)
+            if differs.any():
+                broken = differs.sum(axis=1) >= one.least
+                worth = float(seldom(one.breaches, self.n_rows_))
+                out[broken, i] = worth / max(float(broken.sum()) / (1.0 + SELDOM * len(X)), 1.0)
         return out
 
     def _differ(self, X: Table, one: Owned) -> Bools:
