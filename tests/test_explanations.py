@@ -226,7 +226,7 @@ def test_every_group_of_features_has_its_words_and_directions() -> None:
         kind: group.direction(2.0, 1.0) for kind, group in KINDS.items() if kind not in ("tails", "dates", "courses")
     }
     seldom = ("levels", "relations", "signs", "decimals", "forms", "spelling", "restated", "zeros", "values")
-    seldom += ("names", "ties")
+    seldom += ("names", "ties", "owners")
     rare = dict.fromkeys(("cat", "pairs", "calendar", *seldom), "rare")
     told = {"missing": "missing", "given": "missing", "patterns": "missing"}
     told |= dict.fromkeys(("repeats", "copies", "amended", "readings", "runs"), "repeated")
