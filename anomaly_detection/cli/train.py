@@ -151,7 +151,7 @@ def _train(arguments: argparse.Namespace) -> tuple[TrainingResult, Schema]:
             "labels": labels,
             "timestamp": arguments.timestamp,
             "identifiers": arguments.id,
-            "roles": schema.declarations(),
+            "roles": schema,
             "source": _source(arguments.data),
         }
     options |= _threshold(arguments, 1.0 if sample is None else len(frame) / sample.of_rows)
