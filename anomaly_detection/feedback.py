@@ -58,7 +58,7 @@ class Teachable:
         return Untaught(self.preprocessor, offset, self.threshold_rule, self.calibration_)
 
     def feedback(self: Taught, X: Any, y: npt.ArrayLike) -> Taught:
-        """Learn from verdicts on records: the evidence that leads to such records counts more from now on, or less.
+        """Learn from verdicts on records: the evidence that leads to false alarms counts less from now on.
 
         Each verdict is on the feature that has most evidence against its record; see `Lessons`. Calibration and
         threshold keep their places among the training records, as these are scored now: p-values hold, and as many

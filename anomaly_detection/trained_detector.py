@@ -136,9 +136,9 @@ class TrainedDetector(Teachable):
     def update(self, frame: Any) -> None:
         """Take in records that were judged: those that come after are compared with them as well.
 
-        A copy of one of them is a copy from now on, a series goes on, and a level or a pair of levels that no training
-        record had is known once it came often enough (`Newcomers`). One record at a time is all at once. Files have
-        nothing of it.
+        A copy of one of them is a copy from now on, a series goes on, a level or a pair of levels that no training
+        record had is known once it came often enough (`Newcomers`), and what is usual of numbers goes along (`Moves`).
+        One record at a time is all at once. Files keep the last of these alone.
         """
         self.require_fitted()
         self.preprocessor.follow(self.preprocessor.prepare(frame)[0])

@@ -195,7 +195,9 @@ class Contexts(NumericGroup):
     def facts(self, X: Table, feature: int, row: int = 0) -> Facts:
         """`FeatureGroup.facts`: of the row's group, of all records where that has no other."""
         found = X.made((self, "counted"), lambda: _usual(self).counted(_learned(self).places(X), self._others(X)))
-        return Facts(int(found[row, feature]), *self._told(X)[:, row, feature].tolist())
+        moved = self._moved(X)
+        since = 0 if moved is None else int(moved[1, row, feature])
+        return Facts(int(found[row, feature]) + since, *self._told(X)[:, row, feature].tolist())
 
     def ranges_in_units(self, X: Any, bounds: Floats) -> Floats:
         """Between what the middle 90 % of each row's group lie, in the numbers' units, shape (2, n, features)."""
@@ -217,8 +219,47 @@ class Contexts(NumericGroup):
 
     def _told(self, X: Table) -> Floats:
         """What is usual for each row, and between what it usually lies, shape (3, n, features)."""
-        found: Floats = X.made((self, "told"), lambda: _usual(self).told(_learned(self).places(X), self._others(X)))
+        found: Floats = X.made((self, "told"), lambda: self._find_told(X))
         return found
+
+    def _find_told(self, X: Table) -> Floats:
+        places, moved = _learned(self).places(X), self._moved(X)
+        told = _usual(self).told(places, self._others(X))
+        if moved is not None:
+            by = moved[0] * _learned(self).spreads(places)
+            for i in np.flatnonzero(by.any(axis=0)).tolist():
+                one = self.contexts_[i]
+                told[:, :, i] = _off_scale(_as_judged(told[:, :, i], one.per, one.scale) + by[:, i], one.per, one.scale)
+        return told
+
+    def _moved(self, X: Table) -> Floats | None:
+        """How far what is usual for each row has moved since the training, in spreads, and by how many records of its
+        group, shape (2, n, features); None where nothing is followed, see `Moves`.
+        """
+        found: Floats | None = self.followed(X).get("moved")
+        return found
+
+    def followed(self, X: Table) -> dict[str, Floats]:
+        """Where `Moves` leave what they made of rows, as "moved"."""
+        found: dict[str, Floats] = X.made((self, "followed"), dict)
+        return found
+
+    @property
+    def effects(self) -> int:
+        """How many places `effects_of` tells apart."""
+        return _learned(self).effects
+
+    @property
+    def finest(self) -> Codes:
+        """Which of the four effects is that of a row's own group, of each context."""
+        return np.array([(0, 1, 3)[min(len(one.group_by), 2)] for one in self.contexts_], dtype=np.int64)
+
+    def effects_of(self, X: Table) -> Codes:
+        """Where each row's effects stand in a list of all: of a context by itself, of either column's level, of both.
+
+        Shape (n, contexts, 4); 0 where there is none, as of a level that the training did not have.
+        """
+        return _learned(self).effects_of(X)
 
     @classmethod
     def weight(cls, source: FeatureSource) -> float:
@@ -251,6 +292,12 @@ class _Learned:
         self._centre, self._spread = (
             np.concatenate([np.zeros(0), *(np.roll(part[i], 1) for part in parts)]) for i in (0, 1)
         )
+        # Of all, of either column's levels, and of both; where there is but one, that is no other than of both.
+        levels = [[len(own) for own in one.groups.levels] for one in found]
+        own = [[1, *[*each, 0, 0][:2], size * (len(each) > 1)] for each, size in zip(levels, sizes, strict=True)]
+        counts = np.array(own, dtype=np.int64).reshape(-1, 4)
+        self._effect = (np.cumsum(counts).reshape(-1, 4) - counts + 1) * (counts > 0)
+        self.effects = int(counts.sum()) + 1
 
     def _of_quotients(self, X: Table) -> Floats:
         """`Context.values` of all that divide, shape (n, quotients)."""
@@ -263,6 +310,18 @@ class _Learned:
     def codes(self, X: Table) -> Codes:
         """Each row's group in each context, -1 for a new one, shape (n, contexts)."""
         return self._combinations.codes(X)[:, self._group]
+
+    def effects_of(self, X: Table) -> Codes:
+        """`Contexts.effects_of`."""
+        levels = self._combinations.levels(X)
+        first, last = self._combinations.places[:, self._group]
+        cells = self._combinations.codes(X, levels)[:, self._group] + 1
+        own = np.stack([np.ones_like(cells), levels[:, first], levels[:, last], cells], axis=2)
+        return np.where((own > 0) & (self._effect > 0), self._effect + own - 1, 0)
+
+    def spreads(self, places: Codes) -> Floats:
+        """What is one spread at those `places`."""
+        return self._spread[places]
 
     def places(self, X: Table) -> Codes:
         """Where each row's group lies among those of all contexts, shape (n, contexts)."""
@@ -342,6 +401,14 @@ class _Usual:
 
 _learned: Kept[Contexts, _Learned] = Kept(_Learned)
 _usual: Kept[Contexts, _Usual] = Kept(_Usual)
+
+
+def _as_judged(values: Floats, per: str | None, scale: Scale) -> Floats:
+    """The reverse of `_off_scale`."""
+    if per is None:
+        return scale.apply(values)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(values) if scale.is_log else values
 
 
 def _off_scale(values: Floats, per: str | None, scale: Scale) -> Floats:

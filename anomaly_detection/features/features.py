@@ -167,6 +167,7 @@ class SupplyChainFeatures(TrainedFeatures, TransformerMixin, BaseEstimator):  # 
         Kept.forget(self)
         records = self.read(X)
         self.__dict__.pop("_excuses", None)
+        self.newcomers_ = self.moves_ = None
         clean, self.cleaning_report_ = records.table, records.report
         self.restated_ = find_restated(
             clean, self.schema_.names(Role.NUMERIC, Role.CATEGORICAL), self.schema_.names(Role.TIMESTAMP)

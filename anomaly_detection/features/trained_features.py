@@ -26,6 +26,7 @@ from anomaly_detection.features.evidence import NAME
 from anomaly_detection.features.fitted import require_fitted
 from anomaly_detection.features.group import FeatureGroup, FeatureSource
 from anomaly_detection.features.kinds import PLAIN_GROUPS
+from anomaly_detection.features.moves import Moves, Moving
 from anomaly_detection.features.newcomers import Newcomers, Places
 from anomaly_detection.features.pairing import MOST_PARTNERS
 from anomaly_detection.features.row_summaries import RowSummaries
@@ -54,6 +55,7 @@ class TrainedFeatures(RowSummaries):
     references_: list[ColumnReference]
     transformers_: list[Branch]
     newcomers_: Newcomers | None = None
+    moves_: Moves | None = None
 
     @property
     def numerical_features(self) -> list[str]:
@@ -160,7 +162,15 @@ class TrainedFeatures(RowSummaries):
         """From now on compare records with those that `remember` is told of too, whatever comes together."""
         for branch, _ in self._remembering():
             branch.keep_recent()
-        self.newcomers_ = Newcomers(*self._judging_newcomers())
+        date = next((part.date for part in self.derived_ if isinstance(part, CalendarPart)), None)
+        self.newcomers_ = Newcomers([part for part in self._kept_of() if hasattr(part[0], "newcomers")], date)
+        if self.moves_ is None:
+            self.move_on(None)
+
+    def move_on(self, state: Moving | None) -> None:
+        """From now on have what is usual go along with the records that `remember` is told of, from a state on."""
+        contexts = [part for part in self._kept_of() if hasattr(part[0], "effects_of")]
+        self.moves_ = Moves(*contexts[0], state) if contexts else None
 
     def remember(self, extended: Table, label: Callable[[int], Callable[[], str]]) -> None:
         """Take in records that were judged, as `prepare` made them.
@@ -169,8 +179,8 @@ class TrainedFeatures(RowSummaries):
         """
         for branch, columns in self._remembering():
             branch.remember(extended if branch.by_name else extended.only(columns), label)
-        if self.newcomers_ is not None:
-            self.newcomers_.remember(extended)
+        for one in self._since():
+            one.remember(extended)
 
     def follow(self, extended: Table) -> None:
         """`remember`, of a stream that begins with the first of these, each called by its number."""
@@ -182,19 +192,23 @@ class TrainedFeatures(RowSummaries):
         self.remember(extended, lambda at: lambda: say("%(place)s of those before", place=number(before + at + 1)))
 
     def _settle(self, tables: Sequence[Table], found: npt.NDArray[np.float32]) -> None:
-        if self.newcomers_ is not None:
-            self.newcomers_.settle(tables, found)
+        for one in self._since():
+            one.settle(tables, found)
 
-    def _judging_newcomers(self) -> tuple[list[tuple[FeatureGroup, list[str], Places, Places]], str | None]:
-        """What `Newcomers` is given: the branches that judge what may be new, and the main date."""
-        judging, first = [], 0
+    def _since(self) -> list[Newcomers | Moves]:
+        """What is learned from records since the training."""
+        return [one for one in (self.newcomers_, self.moves_) if one is not None]
+
+    def _kept_of(self) -> list[tuple[Any, list[str], Places, Places]]:
+        """The branches that are evidence, the columns of each, which of its features are kept, and their places."""
+        found, first = [], 0
         for _, branch, columns in _plan(self).used:
             last = first + len(branch.get_feature_names_out())
             places = np.flatnonzero((self.kept_ >= first) & (self.kept_ < last))
-            if branch.weighed and hasattr(branch, "newcomers") and len(places):
-                judging.append((branch, columns, self.kept_[places] - first, places))
+            if branch.weighed and len(places):
+                found.append((branch, columns, self.kept_[places] - first, places))
             first = last
-        return judging, next((part.date for part in self.derived_ if isinstance(part, CalendarPart)), None)
+        return found
 
     def some_alike(self, tables: Sequence[Table]) -> bool:
         """Whether some of these tables of one row say the same, or all but a number, as far as that is looked for."""

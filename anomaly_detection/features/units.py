@@ -41,6 +41,8 @@ class Units:
         every = rows is None or (len(rows) == len(extended) and bool((rows == np.arange(len(rows))).all()))
         self.rows = extended if every or rows is None else extended.take(rows)
         """Those to tell of."""
+        if features.moves_ is not None and self.rows is not extended and rows is not None:
+            features.moves_.carry(extended, rows, self.rows)
         self._branches, self._slices, self._bounds, self._place = _layout(features)
         self._told: dict[int, tuple[Objects, ...]] = {}
         self._ranges: dict[int, Floats | None] = {}

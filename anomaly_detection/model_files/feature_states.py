@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.kept_features import for_the_forest
 from anomaly_detection.features.kinds import KINDS
 from anomaly_detection.features.memory import Memory
+from anomaly_detection.features.moves import Moving
 from anomaly_detection.features.pair_rarity import PairRarity
 from anomaly_detection.features.relations import Relations
 from anomaly_detection.features.trained_features import TrainedFeatures
@@ -109,8 +111,16 @@ _OWN = Fields(
     # Files of before have no evidence, or nothing to see drift by.
     ("evidence_", "remembered_", "references_"),
 )
-_APART = {"transformers_", "n_features_in_"}
-"""Attributes that are kept in another form; what begins with an underscore is scikit-learn's own."""
+_MOVING = Record(
+    Moving,
+    {
+        "effects": Array("float64", 2),
+        "places": Array("int64", 3, least=0),
+        "away": Array("float64", 2, special=True),
+    },
+)
+_APART = {"transformers_", "n_features_in_", "newcomers_", "moves_"}
+"""Attributes that are kept in another form, or not at all; what begins with an underscore is scikit-learn's own."""
 
 _SAME = "as fitted"
 
@@ -131,17 +141,19 @@ class _Features(Kind):
             del made["evidence_"], made["remembered_"]
         if not value.references_:
             del made["references_"]
+        if value.moves_ is not None:
+            made["moves"] = _MOVING.encode(value.moves_.state, place(at, "moves"), arrays)
         if same:
             made["schema"] = _SAME
         at = place(at, "branches")
         made["branches"] = []
         for i, (name, branch, columns) in enumerate(value.transformers_):
-            learned = None if branch == "drop" else BRANCHES[name].encode(branch, place(at, i), arrays)
+            learned = None if branch == "drop" else BRANCHES[name].encode(_learned(branch), place(at, i), arrays)
             made["branches"].append({"name": name, "columns": list(columns), "state": learned})
         return made
 
     def decode(self, found: Any, at: str, arrays: Arrays) -> TrainedFeatures:
-        found = refuse_other_keys(found, [*_OWN.kinds, "branches"], at, _OWN.optional)
+        found = refuse_other_keys(found, [*_OWN.kinds, "branches", "moves"], at, (*_OWN.optional, "moves"))
         same = found["schema"] == _SAME
         plain = {name: None if name == "schema" and same else found[name] for name in _OWN.kinds if name in found}
         state = _OWN.decode(plain, at, arrays)
@@ -162,6 +174,9 @@ class _Features(Kind):
         state.setdefault("references_", [])
         features.__dict__.update(state, transformers_=branches, n_features_in_=len(columns))
         fault = _fault(features)
+        if fault is None and "moves" in found:
+            features.move_on(_MOVING.decode(found["moves"], place(at, "moves"), arrays))
+            fault = "there are no contexts for 'moves'" if features.moves_ is None else features.moves_.fault
         if fault is not None:
             raise StateError(f"{at}: {fault}")
         return features
@@ -177,6 +192,16 @@ class _Features(Kind):
         if list(branch.feature_names_in_) != columns or branch.n_features_in_ != len(columns):
             raise StateError(f"{at}: 'feature_names_in_' and the branch's columns differ")
         return name, branch, columns
+
+
+def _learned(branch: Any) -> Any:
+    """The branch without what it has met since the training."""
+    if not branch.remembers:
+        return branch
+    made = copy.copy(branch)
+    for name in ("recent", "carried"):
+        vars(made).pop(name, None)
+    return made
 
 
 def _is_known(value: Any) -> bool:
