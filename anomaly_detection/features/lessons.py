@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,7 @@ class Lessons:
     def __post_init__(self) -> None:
         if len(self.features) != len(self.verdicts):
             raise DataError(f"There are {len(self.verdicts)} verdicts on {len(self.features)} records; give one each.")
-        if any(verdict not in (ANOMALY, NORMAL) for verdict in self.verdicts):
+        if not set(self.verdicts) <= {ANOMALY, NORMAL}:
             raise DataError("A verdict is -1 for an anomaly or +1 for a normal record; there is another.")
         if len(self.verdicts) > MOST_LESSONS:
             raise DataError(f"{MOST_LESSONS:,} verdicts are the most that are learned from; forget the oldest.")
@@ -79,6 +80,10 @@ class Lessons:
 
     def counts(self) -> Mapping[str, tuple[int, int]]:
         """By feature, how many anomalies and how many false alarms it led to."""
+        return self._counted
+
+    @cached_property
+    def _counted(self) -> Mapping[str, tuple[int, int]]:
         found = Counter(zip(self.features, self.verdicts, strict=True))
         names = dict.fromkeys(self.features)
         return {name: (found[name, ANOMALY], found[name, NORMAL]) for name in names}

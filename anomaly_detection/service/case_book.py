@@ -262,8 +262,8 @@ def _with_alerts(connection: Connection, number: int, who: str, after: Mapping[s
 
 def _count_parts(connection: Connection, line: int) -> int:
     undoing = select(audit.c.id).where(audit.c.undoes == line)
-    parts = select(func.count()).where(audit.c.part_of.in_(undoing), audit.c.subject == "alert")
-    return int(connection.execute(parts).scalar_one())
+    subjects = connection.execute(select(audit.c.subject).where(audit.c.part_of.in_(undoing))).scalars()
+    return sum(each == ALERT.name for each in subjects)
 
 
 def split_case(connection: Connection, number: int, who: str, ids: Sequence[int]) -> int:
