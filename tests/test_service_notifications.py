@@ -378,8 +378,8 @@ def test_slack_and_teams_get_a_message(
     asked = Session.request
 
     # Their own servers are not asked: what would go there comes here.
-    def here(session: Session, method: str, to: str, **more: Any) -> Any:
-        return asked(session, method, f"http://127.0.0.1:{receiver.port}/{urlsplit(to).hostname}", **more)
+    def here(session: Session, method: str, url: str, **more: Any) -> Any:
+        return asked(session, method, f"http://127.0.0.1:{receiver.port}/{urlsplit(url).hostname}", **more)
 
     monkeypatch.setattr(Session, "request", here)
     made(client, url)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -80,10 +79,6 @@ class Lessons:
 
     def counts(self) -> Mapping[str, tuple[int, int]]:
         """By feature, how many anomalies and how many false alarms it led to."""
-        return self._counted
-
-    @cached_property
-    def _counted(self) -> Mapping[str, tuple[int, int]]:
         found = Counter(zip(self.features, self.verdicts, strict=True))
         names = dict.fromkeys(self.features)
         return {name: (found[name, ANOMALY], found[name, NORMAL]) for name in names}

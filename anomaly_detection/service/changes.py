@@ -105,7 +105,7 @@ class _Alerts(Subject):
     def put_all(self, connection: Connection, ids: Sequence[int], values: Mapping[str, Any]) -> None:
         if "verdict" in values:
             for some in parts(ids):
-                mine = alerts.c.id.in_(some)
+                mine: Any = alerts.c.id.in_(some)
                 if values["verdict"] not in TEACHES:
                     # Nothing that was taught is to be forgotten where none of them taught.
                     mine &= alerts.c.verdict.in_(TEACHES)
