@@ -40,7 +40,8 @@ msgstr ""
 def extracted() -> Catalog:
     """Every text of the templates and modules of the pages, and every template of a reason, with where it is."""
     found = Catalog()
-    modules = [path for room in (PAGES, SERVICE, SERVICE / "routes", *WORDING) for path in room.glob("*.py")]
+    rooms = (PAGES, SERVICE, SERVICE / "routes", SERVICE / "topics", *WORDING)
+    modules = [path for room in rooms for path in room.glob("*.py")]
     for path in sorted([*PAGES.glob("templates/*.j2"), *modules]):
         with path.open("rb") as file:
             for _, text in _texts(path, file):

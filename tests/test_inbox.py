@@ -149,9 +149,13 @@ def test_many_cases_are_changed_together_or_none(client: TestClient) -> None:
 def test_snoozing_taking_and_comments(client: TestClient) -> None:
     case = case_number(client, raised(client, 1)[0])
     path = f"/v1/cases/{case}"
-    assert f'id="case-{case}"' not in act(client, ids=case, do="snooze", days="7", or_worse="yes").text
+    assert f'id="case-{case}"' not in act(client, ids=case, do="snooze", days="", or_worse="yes", worse_by="5").text
     snoozed = client.get(path).json()
-    assert snoozed["snoozed_below"] == pytest.approx(min(snoozed["severity"] + 10, 100))
+    assert snoozed["snoozed_below"] == pytest.approx(min(snoozed["severity"] + 5, 100))
+    assert "snoozed until it gets worse" in page(client, f"/cases/{case}")
+    act(client, ids=case, do="snooze", days="7", until="2120-02-03")
+    assert client.get(path).json()["snoozed_until"][:10] == "2120-02-03"
+    assert "snoozed until 2120-02-03" in page(client, f"/cases/{case}")
     assert f'id="case-{case}"' in page(client, "/", snoozed="only")
     act(client, f"/cases/{case}", ids=case, do="wake")
     assert client.get(path).json()["snoozed_until"] is None
@@ -185,6 +189,7 @@ def test_what_cannot_be_done_says_so(client: TestClient) -> None:
     assert "not 'burn'" in act(client, ids=case, do="burn").text
     for days in ("0", "366", "9" * 5000):
         assert "1 to 365 days" in act(client, ids=case, do="snooze", days=days).text
+    assert "1 to 365 days" in act(client, ids=case, do="snooze", days="").text
     # The page is not found, but the change would be made.
     assert client.post("/cases", data={"ids": case, "do": "real"}, headers={"HX-Current-URL": "http://["}).is_error
     assert act(client, ids=case, do="comment", comment=" ").status_code == 400

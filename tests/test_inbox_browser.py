@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import re
+from itertools import cycle, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 HOSTILE = "<script>document.title = 'hit'</script>"
 PASSWORD = "correct horse battery"
+SCMS = Path(__file__).parents[2] / "shared/data/scms/SCMS_Delivery_History_Dataset_20150929.csv"
 _TRIES = 3_000
 
 
@@ -28,6 +30,7 @@ def table(path: Path) -> Path:
     rows = simulated(400)
     for place, product in enumerate(("Vaccine", "Chips", "Fish")):
         rows += [{**hot(place), "product": product, "supplier": HOSTILE, "cost_per_unit": 900 + place}]
+    rows = [{**each, HOSTILE: "a"} for each in rows]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
@@ -113,6 +116,42 @@ def triage(page: Page, count: int) -> None:
     page.get_by_role("button", name="Keys").click()
     page.get_by_label("Use single keys").check()
     page.keyboard.press("Escape")
+
+
+@pytest.mark.skipif(not SCMS.exists(), reason="the SCMS delivery history is not here")
+def test_a_morning_with_real_shipments(page: Page, tmp_path: Path) -> None:
+    table = tmp_path / "scms.csv"
+    with SCMS.open("rb") as file:
+        table.write_bytes(b"".join(islice(file, 2001)))
+    with resting(tmp_path / "data", model=None) as service:
+        service.writer.run(lambda connection: users.add_user(connection, "ann", "admin", PASSWORD))
+    with resting(tmp_path / "data", model=None, host="0.0.0.0", port=0) as service, served(service) as url:
+        log_in(page, url, "ann")
+        page.set_input_files("#file", table)
+        page.wait_for_url("**/start/scms")
+        page.focus("#learn")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/?stream=scms")
+        page.locator(".case.current").wait_for()
+        count = page.locator(".case").count()
+        judged = {"e": ": expected.", "f": ": false alarm.", "r": ": real, fixed.", "d": ": duplicate."}
+        for key, told in islice(cycle(judged.items()), 10):
+            page.locator(".said[role=status]").evaluate_all("all => all.forEach(one => one.remove())")
+            press(page, key, told)
+        press(page, "u", "undone")
+        resolved = page.request.get(f"{url}/v1/cases?state=resolved&total=true").json()["total"]
+        assert resolved == 9
+        page.keyboard.press("h")
+        page.locator("#reason:focus").wait_for()
+        press(page, "Enter", "A rule hides")
+        page.keyboard.press("s")
+        press(page, "Enter", "snoozed")
+        assert 0 < page.locator(".case").count() <= count
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Excel").click()
+        assert download.value.path().read_bytes().startswith(b"PK")
+        page.get_by_role("button", name="Log out").click()
+        page.wait_for_url("**/login")
 
 
 def held(page: Page, address: str | re.Pattern[str]) -> list[Route]:
@@ -286,7 +325,7 @@ def log_in(page: Page, url: str, name: str) -> None:
     page.get_by_label("Name").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
     page.keyboard.press("Enter")
-    page.locator(".case.current").wait_for()
+    page.locator(".case.current, #drop").wait_for()
 
 
 def test_two_people_on_one_case_while_the_service_goes_and_comes(

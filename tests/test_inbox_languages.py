@@ -305,3 +305,17 @@ def test_why_a_file_was_not_taken_is_kept_for_each_language(tmp_path: Path) -> N
         text = client.get("/start/broken", headers=GERMAN).text
         assert "Die Sendung ist keine Tabelle: In Zeile 3 werden 2 Felder erwartet, es sind 3; " in text
         assert "Auch Zeile 5 passt nicht." in text
+
+
+def test_why_a_record_was_refused_is_said_in_the_pages_language(client: TestClient) -> None:
+    sent = client.post("/v1/streams/default/records", json=[{"transaction_id": "EMPTY"}, 7]).json()
+    assert sent["refusals"][1]["reason"] == "A record must be an object of names and values."
+    text = client.get("/records", headers=GERMAN).text
+    assert "Der Datensatz hat keinen Wert in einer Spalte, die das Modell kennt" in text
+    assert "Ein Datensatz muss ein Objekt aus Namen und Werten sein." in text
+    number = sent["first_record_id"]
+    assert "Der Datensatz hat keinen Wert" in client.get(f"/records/{number}", headers=GERMAN).text
+    assert client.get(f"/v1/records/{number}", headers=GERMAN).json()["error"].startswith("The record holds no value")
+    body, kind = b"PAR1 and no more", {"Content-Type": "application/vnd.apache.parquet", **GERMAN}
+    answer = client.post("/v1/streams/default/records", content=body, headers={**kind, "HX-Request": "true"})
+    assert answer.json()["detail"].startswith("Die Sendung ist keine Parquet-Tabelle")

@@ -155,14 +155,31 @@ def test_what_came_since_is_told(client: TestClient) -> None:
     assert client.get("/news", params={"newest": "x"}).status_code == 400
 
 
-@pytest.mark.parametrize("path", ["/?state=all&whose=nobody", "/records", "/audit?subject=alert"])
-def test_every_list_is_a_file_too(client: TestClient, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "lists"),
+    [
+        ("/?state=all&whose=nobody", ["cases"]),
+        ("/records", ["records"]),
+        ("/audit?subject=alert", ["audit"]),
+        ("/streams", ["streams"]),
+        ("/streams/default", ["models", "columns"]),
+        ("/sources", ["sources", "files", "letters"]),
+        ("/notifications", ["channels", "messages"]),
+        ("/users", ["users", "keys"]),
+        ("/overview?by=location", ["days", "by_column", *["by_field"] * 3, "weeks"]),
+    ],
+)
+def test_every_list_is_a_file_too(client: TestClient, path: str, lists: list[str]) -> None:
     text = client.get(path, headers={"Accept": "text/html"}).text
-    found = [unescape(each) for each in re.findall(r'<a href="(/v1/[^"]+)" download=', text)]
-    assert [each[-4:] for each in found] == ["=csv", "xlsx"]
-    csv, excel = (client.get(each) for each in found)
-    assert csv.status_code == excel.status_code == 200
-    assert excel.content.startswith(b"PK")
-    assert "\n=cmd" not in csv.text
-    assert ",=cmd" not in csv.text
-    assert (f"'{FORMULA}" in csv.text) is (path == "/records")
+    found = re.findall(r'<a href="(/v1/[^"]+)" download="(\w+).(csv|xlsx)"', text)
+    assert [(name, kind) for _, name, kind in found] == [(name, kind) for name in lists for kind in ("csv", "xlsx")]
+    whole = ""
+    for where, _, kind in found:
+        answer = client.get(unescape(where))
+        assert answer.status_code == 200, answer.text
+        if kind == "csv":
+            whole += answer.text
+        else:
+            assert answer.content.startswith(b"PK")
+    assert not re.search(r"(^|,)=cmd", whole, re.MULTILINE)
+    assert (f"'{FORMULA}" in whole) is (path in ("/records", "/overview?by=location"))

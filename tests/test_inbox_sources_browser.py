@@ -25,18 +25,21 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 def test_a_folder_is_watched_and_a_file_dropped_again(page: Page, tmp_path: Path) -> None:
     rows = simulated(60)
-    (tmp_path / "incoming").mkdir()
+    folder = tmp_path / "<img src=x onerror=document.title='hit'>"
+    folder.mkdir()
     page.set_viewport_size({"width": 360, "height": 740})
     with resting(tmp_path / "data", port=0) as service, served(service) as url:
         page.goto(f"{url}/sources")
-        page.locator("input[name=folder]").fill(str(tmp_path / "incoming"))
+        page.locator("input[name=folder]").fill(str(folder))
         page.locator("input[name=stream]").first.fill("watched")
         page.locator("button[value=watch]").click()
         page.get_by_text("is watched for the stream watched.").wait_for()
         page.goto(f"{url}/notifications")
         page.get_by_text("Nobody is told.").wait_for()
-        for where in ("sources", "notifications"):
+        for where in ("streams/watched", "sources", "notifications"):
             page.goto(f"{url}/{where}")
+            page.get_by_role("heading", level=1).wait_for()
+            assert page.title() != "hit"
             assert page.evaluate("document.documentElement.scrollWidth") == 360
         # The default stream has a model; a file of its name is one for it.
         page.goto(f"{url}/start")

@@ -113,7 +113,7 @@ def test_a_case_is_snoozed_until_a_moment_or_until_it_gets_worse(client: TestCli
     assert cases(client) == []
     woken = client.patch(where, json={"snooze_until": None}).json()
     assert (woken["snoozed_until"], woken["snoozed_below"]) == (None, None)
-    for odd in ({"or_worse_by": 5}, {"snooze_until": "soon"}, {"snooze_until": "2120-01-01", "state": "open"}):
+    for odd in ({"or_worse_by": 101}, {"snooze_until": "soon"}, {"snooze_until": "2120-01-01", "state": "open"}):
         assert is_problem(client.patch(where, json=odd), 400)
     assert is_problem(client.patch(where, json={"snooze_until": "2120-01-01", "or_worse_by": 0}), 400)
 
@@ -127,6 +127,26 @@ def test_a_snoozed_case_that_gets_worse_is_seen_again(client: TestClient, servic
     with service.database.writing() as connection:
         connection.execute(update(table).values(severity=below))
     assert cases(client) == [number]
+
+
+def test_a_case_is_snoozed_until_it_gets_worse_whenever_that_is(client: TestClient, service: Service) -> None:
+    number = case_of(client, raised(client, 1)[0])["id"]
+    where = f"/v1/cases/{number}"
+
+    def worst(severity: float) -> None:
+        with service.database.writing() as connection:
+            connection.execute(update(table).values(severity=severity))
+
+    worst(80.0)
+    assert client.patch(where, json={"or_worse_by": 5}).json()["snoozed_below"] == 85
+    assert cases(client) == []
+    worst(85.0)
+    assert cases(client) == [number]
+    # What is as severe as can be does not get worse: it is away until its moment, and has to have one.
+    worst(100.0)
+    assert is_problem(client.patch(where, json={"or_worse_by": 5}), 422)
+    client.patch(where, json={"snooze_until": "2120-01-01", "or_worse_by": 5})
+    assert cases(client) == []
 
 
 def test_a_case_is_split_and_merged_and_both_are_undone(client: TestClient) -> None:
@@ -152,8 +172,31 @@ def test_a_case_is_split_and_merged_and_both_are_undone(client: TestClient) -> N
     back = client.patch(f"/v1/cases/{number}", json={"undo": True}).json()
     assert (back["merged_into"], back["alerts"]) == (None, 2)
     assert client.get(f"/v1/cases/{old['id']}").json()["alerts"] == 1
+    # What was merged comes back from the case that took it in too, and what was split from either half.
+    client.post("/v1/cases/merge", json={"ids": [number, old["id"]]})
+    assert client.patch(f"/v1/cases/{old['id']}", json={"undo": True}).json()["alerts"] == 1
+    for of_new in (False, True):
+        half = number if of_new else old["id"]
+        assert client.patch(f"/v1/cases/{half}", json={"undo": True}).json()["alerts_changed"] == 2
+        assert client.get(f"/v1/cases/{old['id']}").json()["alerts"] == 3
+        assert client.get(f"/v1/cases/{number}").json()["alerts"] == 0
+        assert is_problem(client.patch(f"/v1/cases/{number}", json={"undo": True}), 409)
+        number = client.post(f"/v1/cases/{old['id']}/split", json={"alerts": ids[1:]}).json()["id"]
     assert is_problem(client.post("/v1/cases/merge", json={"ids": [number]}), 400)
     assert is_problem(client.post("/v1/cases/merge", json={"ids": [number, 10**6]}), 404)
+
+
+def test_a_comment_is_taken_back_and_an_alert_that_was_already_stays(client: TestClient) -> None:
+    ids = raised(client, 1, 2)
+    where = f"/v1/cases/{case_of(client, ids[0])['id']}"
+    client.patch(where, json={"state": "resolved", "verdict": "expected"})
+    client.patch(where, json={"comment": "wrong case"})
+    back = client.patch(where, json={"undo": True}).json()
+    assert (back["state"], back["history"][-1]["undoes"]) == ("resolved", back["history"][-2]["id"])
+    client.patch(f"/v1/alerts/{ids[0]}", json={"undo": True})
+    back = client.patch(where, json={"undo": True}).json()
+    assert (back["state"], back["alerts_changed"]) == ("open", 1)
+    assert {client.get(f"/v1/alerts/{each}").json()["state"] for each in ids} == {"open"}
 
 
 def test_cases_of_two_streams_are_not_merged(client: TestClient, service: Service) -> None:

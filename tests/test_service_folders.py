@@ -542,3 +542,38 @@ def test_folders_given_by_option_are_sources_until_they_are_not(
         pass
     with pytest.raises(DataError, match="letters, digits"), resting(tmp_path / "data", watch=((str(tmp_path), "a b"),)):
         pass
+
+
+def test_a_folder_that_is_named_at_the_start_is_looked_at_before_it_learns(
+    service: Service, clock: Clock, tmp_path: Path
+) -> None:
+    folder = tmp_path / "My orders"
+    folder.mkdir()
+    client = client_of(service)
+    page = {"HX-Request": "true", "Accept": "text/html"}
+    assert client.post("/start", data={"folder": "/nowhere"}, headers=page).status_code == 422
+    went = client.post("/start", data={"folder": str(folder)}, headers=page)
+    assert went.headers["HX-Redirect"] == "/start/My-orders"
+    assert "Waiting for a file" in client.get("/start/My-orders").text
+    (source,) = [each for each in client.get("/v1/sources").json()["sources"] if each["stream"] == "My-orders"]
+    looker = Watcher(service.database, service.uploads_dir)
+
+    def take() -> None:
+        for pause in (0.0, 5.0):
+            clock.now += pause
+            with service.database.reading() as connection:
+                looker.look_at(find_source(connection, source["id"]))
+        work_off(service)
+        with service.database.reading() as connection:
+            looker.look_at(find_source(connection, source["id"]))
+
+    (folder / "bad.json").write_bytes(b"\xff")
+    take()
+    assert "The file is no JSON" in client.get("/start/My-orders").text
+    (folder / "orders.csv").write_text(pd.DataFrame(simulated(60)).to_csv(index=False))
+    take()
+    text = client.get("/start/My-orders").text
+    assert "60 records are kept" in text
+    assert "Learn from them" in text
+    assert client.get("/v1/streams/My-orders").json()["model"] is None
+    assert str(folder) in client.get("/streams/My-orders").text

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 from service_example import PRODUCTS, RECORDS, a_service, emptied, hot, is_problem
@@ -43,6 +43,8 @@ class Receiver:
                 receiver.got.append({"path": self.path, **json.loads(body)})
                 self.send_response(receiver.status)
                 self.end_headers()
+                # What Slack says.
+                self.wfile.write(b"ok")
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -358,6 +360,35 @@ def test_mail_arrives(client: TestClient, service: Service) -> None:
     assert "1 case of severity 0 or more" in mail["Subject"]
     # Nobody listens any more.
     assert send(url, "a", "b") != ""
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#late", "hooks.slack.com"),
+        ("workflows://prod.example/ABCD/SIGNATURE", "prod.example"),
+    ],
+    ids=["Slack", "Teams"],
+)
+def test_slack_and_teams_get_a_message(
+    client: TestClient, service: Service, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, url: str, where: str
+) -> None:
+    from requests import Session
+
+    asked = Session.request
+
+    # Their own servers are not asked: what would go there comes here.
+    def here(session: Session, method: str, url: str, **more: Any) -> Any:
+        return asked(session, method, f"http://127.0.0.1:{receiver.port}/{urlsplit(url).hostname}", **more)
+
+    monkeypatch.setattr(Session, "request", here)
+    made(client, url)
+    raised(client, 0)
+    Notifier(service.database).look()
+    (got,) = receiver.got
+    assert got["path"].partition("?")[0] == f"/{where}"
+    assert "1 case of severity 0 or more" in json.dumps(got)
+    assert client.get("/v1/messages").json()["messages"][0]["state"] == "sent"
 
 
 def test_nothing_of_a_channel_is_imported_before_something_is_sent(tmp_path: Path) -> None:

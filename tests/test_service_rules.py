@@ -94,6 +94,11 @@ def test_a_rule_is_previewed_made_counted_and_revoked(client: TestClient) -> Non
     assert is_problem(client.delete(f"/v1/rules/{rule['id']}"), 409)
     assert rule["id"] in [each["id"] for each in client.get("/v1/rules?state=ended").json()["rules"]]
     assert alert(client, 505, supplier="Known") in listed(client)
+    # It holds again, and counts nothing twice.
+    back = client.patch(f"/v1/rules/{rule['id']}", json={"revoked": None}).json()
+    assert (back["revoked"], back["hidden"]) == (None, 3)
+    assert not {here, answer["alert_id"]} & set(listed(client))
+    assert done in listed(client)
 
 
 def test_a_rule_ends_and_its_end_is_moved_and_moved_back(client: TestClient) -> None:

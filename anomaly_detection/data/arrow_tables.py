@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from anomaly_detection.errors import DataError, first_line
+from anomaly_detection.texts.said import N_, say
 
 __all__ = ["REFUSED", "arrow_to_frame"]
 
@@ -128,8 +129,8 @@ def _refuse_damage(name: str, column: _Column) -> None:
             for chunk in column.chunks:
                 _as_bytes(chunk).validate(full=True)
         except REFUSED as error:
-            told = f"Column {name!r} of type {column.type} is damaged ({first_line(error)}); write the table again."
-            raise DataError(told) from error
+            told = N_("Column %(name)s of type %(kind)s is damaged (%(error)s); write the table again.")
+            raise DataError(say(told, name=repr(name), kind=column.type, error=first_line(error))) from error
 
 
 def _as_bytes(array: Any) -> Any:
@@ -158,7 +159,12 @@ def _taken(name: str, column: _Column) -> _Column:
             if _is_taken(found):
                 return found
     raise DataError(
-        f"Column {name!r} of type {kind} cannot be read ({first_line(reason)}); leave it out or store it as text."
+        say(
+            "Column %(name)s of type %(kind)s cannot be read (%(reason)s); leave it out or store it as text.",
+            name=repr(name),
+            kind=kind,
+            reason=first_line(reason),
+        )
     ) from reason
 
 

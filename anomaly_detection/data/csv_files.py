@@ -238,8 +238,11 @@ class CsvFile:
             )
         if head.lstrip()[:9].lower().startswith(_MARKUP):
             raise DataError(
-                f"{label} is not a table: it is HTML or XML, whatever its name; open it in a spreadsheet and save it as"
-                " CSV or .xlsx."
+                say(
+                    "%(label)s is not a table: it is HTML or XML, whatever its name; open it in a spreadsheet and"
+                    " save it as CSV or .xlsx.",
+                    label=label,
+                )
             )
         if binary and _wide(head) is None:
             raise DataError(

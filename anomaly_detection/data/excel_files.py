@@ -13,6 +13,7 @@ from anomaly_detection.data.sources import Source
 from anomaly_detection.data.total_lines import MOST_TOTALS, said_of_last, said_of_totals, totals_below
 from anomaly_detection.data.typed_columns import typed_frame
 from anomaly_detection.errors import DataError, first_line
+from anomaly_detection.texts.said import say
 
 __all__ = ["read_excel"]
 
@@ -46,7 +47,7 @@ def read_excel(source: Source, layout: Layout) -> tuple[pd.DataFrame, list[str]]
         If it cannot be read.
     """
     name, rows = _sheet(source, layout)
-    label = f"{source.label} (sheet {name!r})"
+    label = say("%(label)s (sheet %(name)s)", label=source.label, name=repr(name))
     start = layout.skip_rows
     texts = [["" if cell is None else str(cell) for cell in row] for row in rows[: (start or 0) + 60]]
     if start is None:
@@ -60,14 +61,14 @@ def read_excel(source: Source, layout: Layout) -> tuple[pd.DataFrame, list[str]]
             told = "; ".join(repr(title[:60]) for title in above if title)
             remarks.append(f"the header is taken to be row {start + 1}, what stands above it is left out ({told}).")
     if start >= len(rows):
-        raise DataError(f"{label} has no rows; expected a header and at least one record.")
+        raise DataError(say("%(label)s has no rows; expected a header and at least one record.", label=label))
     head = ["" if cell is None else str(cell) for cell in rows[start]]
     records = [row for row in rows[start + layout.header :] if not _is_blank(row)]
     blank = len(rows) - start - layout.header - len(records)
     if blank:
         remarks.append(f"{'1 blank row is' if blank == 1 else f'{blank:,} blank rows are'} left out.")
     if not records:
-        raise DataError(f"{label} has a header but no records; expected at least one.")
+        raise DataError(say("%(label)s has a header but no records; expected at least one.", label=label))
     if len(records) > _FEWEST_SUMMED:
         filled = [all(row[place] is not None for row in records[:-MOST_TOTALS]) for place in range(len(head))]
         last = [["" if cell is None else str(cell) for cell in row] for row in records[-MOST_TOTALS:]]
@@ -84,7 +85,13 @@ def read_excel(source: Source, layout: Layout) -> tuple[pd.DataFrame, list[str]]
         )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DataError(f"{label}: duplicated column name(s): {', '.join(map(repr, twice[:3]))}; rename them.")
+        raise DataError(
+            say(
+                "%(label)s: duplicated column name(s): %(names)s; rename them.",
+                label=label,
+                names=", ".join(map(repr, twice[:3])),
+            )
+        )
     columns = {name: [row[place] for row in records] for place, name in enumerate(names)}
     # A sheet reaches as far as a cell has a colour.
     used = {
@@ -102,31 +109,52 @@ def _sheet(source: Source, layout: Layout) -> tuple[str, list[_Row]]:
         from python_calamine import CalamineError, CalamineWorkbook
     except ModuleNotFoundError as error:
         raise DataError(
-            f"{source.label} is a workbook, and reading it needs python-calamine; run pip install 'mlx-iforest[excel]'"
-            " or save it as CSV."
+            say(
+                "%(label)s is a workbook, and reading it needs python-calamine; run pip install 'mlx-iforest[excel]'"
+                " or save it as CSV.",
+                label=source.label,
+            )
         ) from error
     source.refuse_bomb()
     try:
         with source.random_access() as file, CalamineWorkbook.from_filelike(file) as book:
             names = book.sheet_names
             if layout.sheet is not None and layout.sheet not in names:
-                raise DataError(f"{source.label} has no sheet {layout.sheet!r}; it has {_listed(names)}.")
+                raise DataError(
+                    say(
+                        "%(label)s has no sheet %(sheet)s; it has %(names)s.",
+                        label=source.label,
+                        sheet=repr(layout.sheet),
+                        names=_listed(names),
+                    )
+                )
             sheets = {}
             for name in names if layout.sheet is None else [layout.sheet]:
                 rows = [[_value(cell) for cell in row] for row in book.get_sheet_by_name(name).to_python(False)]
                 if any(not _is_blank(row) for row in rows):
                     sheets[name] = rows
     except CalamineError as error:
-        what = "no workbook, or a damaged or locked one"
+        what = say("no workbook, or a damaged or locked one")
         if source.start().lstrip().startswith(b"<"):
-            what = "no workbook but a page of the web or XML with its name"
+            what = say("no workbook but a page of the web or XML with its name")
         raise DataError(
-            f"{source.label} is {what} ({first_line(error)}); save it again, without a password, or as CSV."
+            say(
+                "%(label)s is %(what)s (%(error)s); save it again, without a password, or as CSV.",
+                label=source.label,
+                what=what,
+                error=first_line(error),
+            )
         ) from error
     if not sheets:
-        raise DataError(f"{source.label} is empty; expected a header and at least one record.")
+        raise DataError(say("%(label)s is empty; expected a header and at least one record.", label=source.label))
     if len(sheets) > 1:
-        raise DataError(f"{source.label} has several sheets: {_listed(list(sheets))}; say with --sheet which to read.")
+        raise DataError(
+            say(
+                "%(label)s has several sheets: %(names)s; say with --sheet which to read.",
+                label=source.label,
+                names=_listed(list(sheets)),
+            )
+        )
     return next(iter(sheets.items()))
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 from anomaly_detection.data.typed_columns import typed_column
 from anomaly_detection.data.well_formed_text import well_formed, well_formed_cells, well_formed_columns
 from anomaly_detection.errors import DataError, first_line
+from anomaly_detection.texts.said import say
 
 __all__ = ["refuse_duplicates", "to_frame"]
 
@@ -42,10 +43,10 @@ def to_frame(data: Any) -> pd.DataFrame:
     if names != list(frame.columns):
         frame = frame.set_axis(names, axis=1)
     if not names:
-        raise DataError("The table has no columns; expected at least one named column.")
+        raise DataError(say("The table has no columns; expected at least one named column."))
     refuse_duplicates(names)
     if len(frame) == 0:
-        raise DataError("The table has no rows; expected at least one record.")
+        raise DataError(say("The table has no rows; expected at least one record."))
     return well_formed_columns(_without_signals(frame))
 
 
@@ -196,4 +197,4 @@ def refuse_duplicates(names: Sequence[str]) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         listed = ", ".join(repr(name) for name in twice[:3])
-        raise DataError(f"Duplicated column name(s): {listed}; give every column a name of its own.")
+        raise DataError(say("Duplicated column name(s): %(names)s; give every column a name of its own.", names=listed))

@@ -14,6 +14,7 @@ from anomaly_detection.data.sources import Source
 from anomaly_detection.data.typed_columns import typed_frame
 from anomaly_detection.data.well_formed_text import well_formed_cells
 from anomaly_detection.errors import DataError, first_line
+from anomaly_detection.texts.said import say
 
 __all__ = ["read_json"]
 
@@ -45,22 +46,35 @@ def read_json(source: Source, layout: Layout) -> pd.DataFrame:
     with source.opened() as file:
         raw = file.read()
     if not raw.strip():
-        raise DataError(f"{source.label} is empty; expected at least one record.")
+        raise DataError(say("%(label)s is empty; expected at least one record.", label=source.label))
     try:
         text = raw.decode(json.detect_encoding(raw)).removeprefix("\ufeff")
         values = _values(text)
     except (ValueError, RecursionError) as error:
         if isinstance(error, DataError):
-            raise DataError(f"{source.label} cannot be read: {error}") from error
+            raise DataError(
+                say("%(label)s cannot be read: %(error)s", label=source.label, error=error.args[0])
+            ) from error
         raise DataError(
-            f"{source.label} is no complete JSON ({first_line(error)}); expected an object a line, or an array of them."
+            say(
+                "%(label)s is no complete JSON (%(error)s); expected an object a line, or an array of them.",
+                label=source.label,
+                error=first_line(error),
+            )
         ) from error
     if len(values) == 1 and isinstance(values[0], list):
         values = values[0]
     odd = next((place for place, value in enumerate(values, 1) if not isinstance(value, dict)), None)
     if odd is not None:
         kind = type(values[odd - 1]).__name__
-        raise DataError(f"{source.label}: value {odd} is of type {kind}; expected objects, one a record.")
+        raise DataError(
+            say(
+                "%(label)s: value %(odd)s is of type %(kind)s; expected objects, one a record.",
+                label=source.label,
+                odd=odd,
+                kind=kind,
+            )
+        )
     if len(values) == 1:
         _refuse_wrapping(source.label, values[0])
     if len(values) == 1 and _are_columns(values[0]):
@@ -68,7 +82,12 @@ def read_json(source: Source, layout: Layout) -> pd.DataFrame:
     if len(values) == 1 and values[0] and all(isinstance(value, list) for value in values[0].values()):
         lengths = {len(column) for column in values[0].values()}
         if len(lengths) > 1:
-            raise DataError(f"{source.label} holds one object, whose lists are not of one length; expected columns.")
+            raise DataError(
+                say(
+                    "%(label)s holds one object, whose lists are not of one length; expected columns.",
+                    label=source.label,
+                )
+            )
         return typed_frame(values[0])
     names = dict.fromkeys(name for value in values for name in value)
     return typed_frame({name: [value.get(name) for value in values] for name in names})
@@ -101,7 +120,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
-        raise DataError(f"an object names {twice!r} twice; give each value a name of its own.")
+        raise DataError(say("an object names %(twice)s twice; give each value a name of its own.", twice=repr(twice)))
     return found
 
 
@@ -109,5 +128,9 @@ def _refuse_wrapping(label: str, value: Mapping[str, Any]) -> None:
     for name, inner in value.items():
         if isinstance(inner, list) and inner and all(isinstance(one, dict) for one in inner):
             raise DataError(
-                f"{label} holds one object, with a list of objects as {name!r}; give that list as the file."
+                say(
+                    "%(label)s holds one object, with a list of objects as %(name)s; give that list as the file.",
+                    label=label,
+                    name=repr(name),
+                )
             )

@@ -17,6 +17,7 @@ from anomaly_detection.data.layout import Layout
 from anomaly_detection.data.packed_columns import PackedColumns
 from anomaly_detection.data.sources import Source
 from anomaly_detection.errors import DataError, first_line
+from anomaly_detection.texts.said import say
 
 __all__ = ["ParquetFile", "ParquetWriter", "explained", "types_of"]
 
@@ -65,7 +66,7 @@ class ParquetFile:
         layout.refuse(source.label)
         self._source = source
         if not source.start():
-            raise DataError(f"{source.label} is empty; expected a Parquet table.")
+            raise DataError(say("%(label)s is empty; expected a Parquet table.", label=source.label))
         with self._opened() as file:
             self.types: pa.Schema = file.schema_arrow
             self.about_rows: int = file.metadata.num_rows
@@ -126,8 +127,11 @@ def explained(label: str) -> Iterator[None]:
         if isinstance(error, DataError) or getattr(error, "errno", None) is not None:
             raise
         raise DataError(
-            f"{label} is not a Parquet table, or a damaged one ({first_line(error).rstrip('.')});"
-            " export it again or give a CSV file."
+            say(
+                "%(label)s is not a Parquet table, or a damaged one (%(error)s); export it again or give a CSV file.",
+                label=label,
+                error=first_line(error).rstrip("."),
+            )
         ) from error
 
 

@@ -21,6 +21,7 @@ from anomaly_detection.data.number_texts import parse_distinct_numbers, parse_nu
 from anomaly_detection.data.table import Coded
 from anomaly_detection.data.truth import is_true, truths
 from anomaly_detection.errors import DataError
+from anomaly_detection.texts.said import N_, say
 
 __all__ = ["category_name", "first_unreadable", "is_number_code", "read_categories", "read_values"]
 
@@ -150,19 +151,23 @@ def first_unreadable(values: pd.Series[Any], column: Column, first: int) -> str:
     """Say what stands in a column in which neither a number nor a date does."""
     texts = as_texts(values)
     at = int(np.flatnonzero(~missing_mask(texts, codes=column.codes))[0])
-    kind = "date" if column.role is Role.TIMESTAMP else "number"
-    return (
-        f"Column {column.name!r} holds {texts.iloc[at]!r} in row {first + at + 1}, which is no {kind}; "
-        f"give {kind}s or leave it blank."
-    )
+    if column.role is Role.TIMESTAMP:
+        told = N_("Column %(name)s holds %(value)s in row %(row)s, which is no date; give dates or leave it blank.")
+    else:
+        told = N_("Column %(name)s holds %(value)s in row %(row)s, which is no number; give numbers or leave it blank.")
+    return say(told, name=repr(column.name), value=repr(texts.iloc[at]), row=first + at + 1)
 
 
 def _refuse_infinite(numbers: Floats, name: str, first: int) -> None:
     infinite = np.flatnonzero(np.isinf(numbers))
     if infinite.size:
         raise DataError(
-            f"Column {name!r} holds an infinite value in row {first + infinite[0] + 1}; "
-            "expected finite numbers: correct it or leave it blank."
+            say(
+                "Column %(name)s holds an infinite value in row %(row)s; expected finite numbers: correct it or"
+                " leave it blank.",
+                name=repr(name),
+                row=first + infinite[0] + 1,
+            )
         )
 
 

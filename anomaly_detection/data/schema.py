@@ -24,6 +24,7 @@ from anomaly_detection.data.reading import first_unreadable, read_categories, re
 from anomaly_detection.data.table import Table
 from anomaly_detection.errors import DataError
 from anomaly_detection.progress import steps
+from anomaly_detection.texts.said import say
 
 __all__ = [
     "CleanRecords",
@@ -229,7 +230,7 @@ def infer_schema(data: Any, roles: Mapping[str, str | Role | Declaration] | None
     frame = to_frame(data)
     given = declared(roles or {}, frame.columns)
     if len(frame) < 2:
-        raise DataError("The table has one row; expected at least two to learn what is normal.")
+        raise DataError(say("The table has one row; expected at least two to learn what is normal."))
     step = -(-len(frame) // _INFERENCE_ROWS)
     columns: list[Column] = []
     for name in steps(list(frame.columns), "reading columns"):
@@ -242,11 +243,13 @@ def infer_schema(data: Any, roles: Mapping[str, str | Role | Declaration] | None
     schema = Schema(tuple(_with_shared_codes(column, columns, frame, step, given) for column in columns))
     roles_given = any(said.role is not None for said in given.values())
     if not roles_given and all(column.role is Role.CONSTANT for column in columns):
-        raise DataError("Every column is constant; expected at least one whose values differ.")
+        raise DataError(say("Every column is constant; expected at least one whose values differ."))
     if not schema.names(Role.NUMERIC):
         raise DataError(
-            "No numeric column was found; expected at least one column of numbers that differ "
-            "(if one was not recognised, say so: --number NAME, in Python roles={NAME: 'numeric'})."
+            say(
+                "No numeric column was found; expected at least one column of numbers that differ (if one was not"
+                " recognised, say so: --number NAME, in Python roles={NAME: 'numeric'})."
+            )
         )
     return schema
 
@@ -254,10 +257,15 @@ def infer_schema(data: Any, roles: Mapping[str, str | Role | Declaration] | None
 def _refuse_other_kind(column: Column, said: Declaration) -> None:
     """Raise where a column was said to hold numbers or dates, and holds words alone."""
     if said.role in _READ and column.texts and column.distinct == 0:
-        kind = "dates" if said.role is Role.TIMESTAMP else "numbers"
+        kind = say("dates") if said.role is Role.TIMESTAMP else say("numbers")
         raise DataError(
-            f"Column {column.name!r} is said to hold {kind}, but it holds none, only words such as"
-            f" {column.texts[0][:40]!r}; say that it holds something else."
+            say(
+                "Column %(name)s is said to hold %(kind)s, but it holds none, only words such as %(words)s; say that"
+                " it holds something else.",
+                name=repr(column.name),
+                kind=kind,
+                words=repr(column.texts[0][:40]),
+            )
         )
 
 

@@ -19,6 +19,7 @@ from typing import IO, Any
 from anomaly_detection.data.files import require_file
 from anomaly_detection.data.sql_location import SqlLocation, is_database
 from anomaly_detection.errors import DataError, first_line
+from anomaly_detection.texts.said import say
 
 __all__ = ["KINDS", "READABLE", "STDIN", "Source", "kind_of_name"]
 
@@ -172,7 +173,11 @@ class Source:
                                 self._refuse_size(size, packed)
             except (*_BROKEN, RuntimeError) as error:
                 raise DataError(
-                    f"{self.label} is a damaged or encrypted workbook ({first_line(error)}); save it again."
+                    say(
+                        "%(label)s is a damaged or encrypted workbook (%(error)s); save it again.",
+                        label=self.label,
+                        error=first_line(error),
+                    )
                 ) from error
 
     @contextmanager
@@ -192,15 +197,24 @@ class Source:
             raise self._broken("zip") from error
         if len(members) != 1:
             names = ", ".join(member.filename for member in members[:5]) + (", ..." if len(members) > 5 else "")
-            holds = f"{len(members)} files ({names})" if members else "no file"
-            raise DataError(f"{self.label} holds {holds}; expected one table. Unpack it, and give the one to read.")
+            some = say("%(count)s files (%(names)s)", count=len(members), names=names)
+            holds = some if members else say("no file")
+            raise DataError(
+                say(
+                    "%(label)s holds %(holds)s; expected one table. Unpack it, and give the one to read.",
+                    label=self.label,
+                    holds=holds,
+                )
+            )
         member = members[0]
         if member.flag_bits & 1:
-            raise DataError(f"{self.label} is encrypted; unpack it, and give the file in it.")
+            raise DataError(say("%(label)s is encrypted; unpack it, and give the file in it.", label=self.label))
         return member
 
     def _broken(self, packing: str) -> DataError:
-        return DataError(f"{self.label} is not a complete {packing} file; compress it again.")
+        return DataError(
+            say("%(label)s is not a complete %(packing)s file; compress it again.", label=self.label, packing=packing)
+        )
 
     def _bounded(self, file: Any, packed: int) -> IO[bytes]:
         bounded: Any = io.BufferedReader(_Bounded(file, lambda size: self._refuse_size(size, packed)), BLOCK)
@@ -209,8 +223,13 @@ class Source:
     def _refuse_size(self, size: int, packed: int) -> None:
         if size > BOMB_BYTES and size > BOMB_RATIO * packed:
             raise DataError(
-                f"{self.label} grows to more than {BOMB_BYTES / 1e9:g} GB and {BOMB_RATIO} times its size when it is"
-                " decompressed, as files do that are made to fill a machine; if you trust it, decompress it yourself."
+                say(
+                    "%(label)s grows to more than %(size)s GB and %(ratio)s times its size when it is decompressed,"
+                    " as files do that are made to fill a machine; if you trust it, decompress it yourself.",
+                    label=self.label,
+                    size=f"{BOMB_BYTES / 1e9:g}",
+                    ratio=BOMB_RATIO,
+                )
             )
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from anomaly_detection.errors import DataError
+from anomaly_detection.texts.said import Figure, say
 
 __all__ = ["USUAL", "laid_out", "refuse_bomb"]
 
@@ -26,8 +27,15 @@ def refuse_bomb(name: str, unpacked: int, packed: int) -> None:
     """Raise `DataError` for a column that takes far more bytes than its file has of it, and more than usual."""
     if unpacked > max(USUAL, _FOLD * packed):
         raise DataError(
-            f"Column {name!r} unpacks from {packed:,} to {unpacked:,} bytes; at most {USUAL:,}, or {_FOLD} times what"
-            " it takes in the file, are read at once. Leave the column out, or give it shorter texts."
+            say(
+                "Column %(name)s unpacks from %(packed)s to %(unpacked)s bytes; at most %(usual)s, or %(fold)s times"
+                " what it takes in the file, are read at once. Leave the column out, or give it shorter texts.",
+                name=repr(name),
+                packed=Figure(f"{packed:,}"),
+                unpacked=Figure(f"{unpacked:,}"),
+                usual=Figure(f"{USUAL:,}"),
+                fold=_FOLD,
+            )
         )
 
 

@@ -49,7 +49,7 @@ class Lessons:
     def __post_init__(self) -> None:
         if len(self.features) != len(self.verdicts):
             raise DataError(f"There are {len(self.verdicts)} verdicts on {len(self.features)} records; give one each.")
-        if any(verdict not in (ANOMALY, NORMAL) for verdict in self.verdicts):
+        if not set(self.verdicts) <= {ANOMALY, NORMAL}:
             raise DataError("A verdict is -1 for an anomaly or +1 for a normal record; there is another.")
         if len(self.verdicts) > MOST_LESSONS:
             raise DataError(f"{MOST_LESSONS:,} verdicts are the most that are learned from; forget the oldest.")

@@ -22,7 +22,7 @@ from anomaly_detection.service.limits import Limits
 from anomaly_detection.service.plain_records import records_of_frame
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.shapes import OBJECT, Shape, array
-from anomaly_detection.texts.said import replaced, say
+from anomaly_detection.texts.said import Figure, replaced, say
 
 __all__ = ["JSON_BODY", "MEDIA", "kind_of", "parts_of", "records_of", "unpacked"]
 
@@ -102,7 +102,12 @@ def _of_json(body: bytes) -> list[Incoming]:
 
 def _json(path: Path, most: int) -> Iterator[list[Incoming]]:
     if path.stat().st_size > MOST_JSON:
-        raise DataError(f"JSON of more than {MOST_JSON:,} bytes cannot be read; send NDJSON, a record a line.")
+        raise DataError(
+            say(
+                "JSON of more than %(most)s bytes cannot be read; send NDJSON, a record a line.",
+                most=Figure(f"{MOST_JSON:,}"),
+            )
+        )
     records = _of_json(path.read_bytes())
     for first in range(0, len(records), most):
         yield records[first : first + most]
@@ -112,7 +117,7 @@ def _line(line: bytes) -> Incoming:
     try:
         return Incoming.of(orjson.loads(line))
     except orjson.JSONDecodeError as error:
-        return Incoming({"line": line.decode("utf-8", "replace")}, f"The line is no JSON: {error}.")
+        return Incoming({"line": line.decode("utf-8", "replace")}, say("The line is no JSON: %(error)s.", error=error))
 
 
 def _ndjson(path: Path, most: int) -> Iterator[list[Incoming]]:
@@ -149,7 +154,9 @@ def _arrow(path: Path, most: int) -> Iterator[list[Incoming]]:
     except DataError:
         raise
     except REFUSED as error:
-        raise DataError(f"The body cannot be read as Arrow's IPC format: {first_line(error)}.") from error
+        raise DataError(
+            say("The body cannot be read as Arrow's IPC format: %(error)s.", error=first_line(error))
+        ) from error
 
 
 _READERS: dict[str, Callable[[Path, int], Iterator[list[Incoming]]]] = {

@@ -48,6 +48,7 @@ from anomaly_detection.texts.said import say
 __all__ = [
     "CASES",
     "CASE_SHAPE",
+    "NEVER",
     "case_change",
     "change_case",
     "find_case",
@@ -59,6 +60,10 @@ __all__ = [
 _SHOWN = 100
 """The most alerts that a case shows itself; `GET /v1/alerts?case=` lists all."""
 
+NEVER = "9999-12-31T00:00:00.000Z"
+"""Until when a case is snoozed that only gets back when it gets worse."""
+
+_MOST_SEVERE = 100.0
 _STEP: Shape = {"type": "number", "exclusiveMinimum": 0, "maximum": 100}
 _ROW = {
     "id": COUNT,
@@ -87,10 +92,12 @@ CASE_SHAPE = record(
 
 def case_change(more: Mapping[str, Shape] | None = None) -> Shape:
     """As `change_of`, and snoozing."""
-    snooze = record({**(more or {}), "snooze_until": maybe(MOMENT)}, {"or_worse_by": _STEP, "comment": COMMENT})
+    needed = dict(more or {})
+    snooze = record({**needed, "snooze_until": maybe(MOMENT)}, {"or_worse_by": _STEP, "comment": COMMENT})
+    until_worse = record({**needed, "or_worse_by": _STEP}, {"comment": COMMENT})
     changed = change_of(more)
-    told = f"{changed['description']}; or snooze_until, which may come with or_worse_by"
-    return {"anyOf": [*changed["anyOf"], snooze], "description": told}
+    told = f"{changed['description']}; or snooze_until, or_worse_by, or both"
+    return {"anyOf": [*changed["anyOf"], snooze, until_worse], "description": told}
 
 
 def _rendered(row: RowMapping) -> dict[str, Any]:
@@ -219,7 +226,7 @@ def change_case(connection: Connection, number: int, who: str, said: Mapping[str
                 merged_into=before["merged_into"],
             ),
         )
-    if "snooze_until" in said:
+    if {"snooze_until", "or_worse_by"} & said.keys():
         _snooze(connection, number, who, said, before["severity"])
         return 0
     after, comment = wanted(said)
@@ -233,13 +240,16 @@ def change_case(connection: Connection, number: int, who: str, said: Mapping[str
 
 
 def _snooze(connection: Connection, number: int, who: str, said: Mapping[str, Any], severity: float) -> None:
-    until = None if said["snooze_until"] is None else moment_of(said["snooze_until"], "snooze_until")
+    asked, step = said.get("snooze_until", NEVER), said.get("or_worse_by")
+    until = None if asked is None else moment_of(asked, "snooze_until")
     if until is not None and until <= now():
         raise Problem(422, say("snooze_until is past; give a later moment, or null for the case to come back now."))
-    step = said.get("or_worse_by")
+    if until == NEVER and severity >= _MOST_SEVERE:
+        raise Problem(422, say("Case %(number)s cannot get worse; give a moment.", number=number))
     comment = kept_text(said["comment"], 10_000) if "comment" in said else None
-    # Severity ends at 100: worse than that nothing gets.
-    below = None if step is None or until is None else min(100.0, severity + step)
+    # What is as severe as can be does not get worse, and stays away until its moment.
+    is_watched = step is not None and until is not None and severity < _MOST_SEVERE
+    below = min(_MOST_SEVERE, severity + (step or 0.0)) if is_watched else None
     change(connection, CASE, number, {"snoozed_until": until, "snoozed_below": below}, who, "change", comment)
 
 
@@ -251,8 +261,9 @@ def _with_alerts(connection: Connection, number: int, who: str, after: Mapping[s
 
 
 def _count_parts(connection: Connection, line: int) -> int:
-    parts = select(func.count()).where(audit.c.part_of == line, audit.c.subject == "alert")
-    return int(connection.execute(parts).scalar_one())
+    undoing = select(audit.c.id).where(audit.c.undoes == line)
+    subjects = connection.execute(select(audit.c.subject).where(audit.c.part_of.in_(undoing))).scalars()
+    return sum(each == ALERT.name for each in subjects)
 
 
 def split_case(connection: Connection, number: int, who: str, ids: Sequence[int]) -> int:
@@ -279,8 +290,8 @@ def split_case(connection: Connection, number: int, who: str, ids: Sequence[int]
     copied = {name: row[name] for name in (*names, "severity", "risk_level")}
     values = {**copied, "alerts": 0, "count": 0, "follows": number}
     made = int(connection.execute(insert(cases).values(values).returning(cases.c.id)).scalar_one())
-    write_line(connection, who, "make", "case", (made, None, {"split from": number}))
     line = write_line(connection, who, "split", "case", (number, None, {"into": made, "alerts": len(ids)}))
+    write_line(connection, who, "split", "case", (made, None, {"split from": number}), None, line)
     change_many(connection, ALERT, ids, {"case_id": made}, who, None, line)
     for each in (number, made):
         recount(connection, each)
@@ -297,10 +308,10 @@ def merge_cases(connection: Connection, ids: Sequence[int], who: str) -> int:
             raise Problem(
                 409, say("Case %(number)s is of another stream than case %(into)s.", number=number, into=into)
             )
-        line = change(connection, CASE, number, {"merged_into": into}, who)
         moved = list(connection.execute(select(alerts.c.id).where(alerts.c.case_id == number)).scalars())
+        line = write_line(connection, who, "merge", "case", (into, None, {"merged": number, "alerts": len(moved)}))
+        change(connection, CASE, number, {"merged_into": into}, who, part_of=line)
         change_many(connection, ALERT, moved, {"case_id": into}, who, None, line)
-        write_line(connection, who, "merge", "case", (into, None, {"merged": number, "alerts": len(moved)}))
         recount(connection, number)
     recount(connection, into)
     return into

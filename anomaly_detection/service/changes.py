@@ -10,7 +10,7 @@ import orjson
 from sqlalchemy import Connection, Table, select, update
 
 from anomaly_detection.service.audit import write_audit, write_line
-from anomaly_detection.service.lessons import note_verdicts
+from anomaly_detection.service.lessons import TEACHES, note_verdicts
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.tables import alerts, cases, channels, rules, settings, sources, streams
 from anomaly_detection.texts.said import say
@@ -103,10 +103,14 @@ class _Alerts(Subject):
     """Alerts: a change of a verdict teaches their stream."""
 
     def put_all(self, connection: Connection, ids: Sequence[int], values: Mapping[str, Any]) -> None:
-        super().put_all(connection, ids, values)
         if "verdict" in values:
             for some in parts(ids):
-                note_verdicts(connection, select(alerts.c.stream_id).where(alerts.c.id.in_(some)))
+                mine: Any = alerts.c.id.in_(some)
+                if values["verdict"] not in TEACHES:
+                    # Nothing that was taught is to be forgotten where none of them taught.
+                    mine &= alerts.c.verdict.in_(TEACHES)
+                note_verdicts(connection, select(alerts.c.stream_id).where(mine))
+        super().put_all(connection, ids, values)
 
 
 ALERT = _Alerts("alert", alerts)

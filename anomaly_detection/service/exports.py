@@ -13,12 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet
 from starlette.responses import Response, StreamingResponse
 
+from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.masking import masked
+from anomaly_detection.service.operations import Call, Parameter
 from anomaly_detection.service.outgoing import Outgoing
-from anomaly_detection.service.shapes import Shape
+from anomaly_detection.service.shapes import Shape, choice
 from anomaly_detection.service.workbook import Workbook
 
-__all__ = ["EXPORTS", "export", "neutral"]
+__all__ = ["EXPORTS", "FORMAT", "KINDS", "export", "neutral", "whole"]
 
 Rows = Iterator[list[dict[str, Any]]]
 
@@ -151,3 +153,14 @@ EXPORTS: dict[str, tuple[str, str, Callable[[_Columns, Any], Iterator[bytes]]]] 
     "parquet": ("application/vnd.apache.parquet", "parquet", _parquet),
 }
 """By name: the type of the file, how its name ends, and what writes it."""
+
+KINDS = tuple(media for media, _, _ in EXPORTS.values())
+"""Types of files of a list."""
+
+FORMAT = Parameter("format", "All rows as a file, or JSON.", choice("json", *EXPORTS), "json")
+
+
+def whole(call: Call, name: str, rows: list[dict[str, Any]], shape: Shape) -> Response:
+    """A list without pages, as JSON or as the file that is asked for."""
+    kind = call.query["format"]
+    return answer({name: rows}) if kind == "json" else export(iter([rows]), kind, name, shape)

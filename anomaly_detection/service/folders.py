@@ -13,6 +13,7 @@ from pathlib import Path
 
 from anomaly_detection.data.sources import KINDS
 from anomaly_detection.errors import DataError
+from anomaly_detection.texts.said import N_, say
 from mlx_iforest.files import reason, replacing
 
 __all__ = ["DONE", "REJECTED", "Folder", "Found", "copy_of", "digest_of_settled", "kind_of", "put_away", "signature_at"]
@@ -75,7 +76,7 @@ class Folder:
                 seen = list(_files(sorted(entries, key=lambda entry: entry.name), hindrances))
         except OSError as error:
             # What was seen is not forgotten: the folder may come back.
-            return [], [f"The folder {self.path} cannot be read: {reason(error)}."]
+            return [], [say("The folder %(path)s cannot be read: %(error)s.", path=self.path, error=reason(error))]
         moment = time.monotonic()
         self._since = {
             key: self._since.get(key, moment) for key in ((each.path.name, each.signature) for each, _ in seen)
@@ -94,10 +95,11 @@ def _files(entries: list[os.DirEntry[str]], hindrances: list[str]) -> Iterator[t
         if entry.name.startswith(".") or entry.name.lower().endswith(_IGNORED) or entry.is_dir(follow_symlinks=False):
             continue
         if entry.is_symlink():
-            hindrances.append(f"{entry.name} is a link, and links are not followed: put the file itself here.")
+            told = N_("%(name)s is a link, and links are not followed: put the file itself here.")
+            hindrances.append(say(told, name=entry.name))
             continue
         if not _is_text(entry.name):
-            hindrances.append(f"The name of {entry.name!r} is no UTF-8; call it otherwise.")
+            hindrances.append(say("The name of %(name)s is no UTF-8; call it otherwise.", name=repr(entry.name)))
             continue
         try:
             status = entry.stat(follow_symlinks=False)
@@ -105,7 +107,7 @@ def _files(entries: list[os.DirEntry[str]], hindrances: list[str]) -> Iterator[t
             # It went in this moment.
             continue
         if not stat.S_ISREG(status.st_mode):
-            hindrances.append(f"{entry.name} is no file.")
+            hindrances.append(say("%(name)s is no file.", name=entry.name))
             continue
         yield Found(Path(entry.path), _signature(status), status.st_size), status.st_mtime_ns
 
@@ -133,12 +135,16 @@ def kind_of(name: str) -> tuple[str, str]:
     end = Path(lower.removesuffix(packing)).suffix
     if end not in _ENDS and packing != ".zip":
         raise DataError(
-            f"Files that end in {end or 'nothing'} are not read; give {', '.join(_ENDS)}, or such as .gz or .zip."
+            say(
+                "Files that end in %(end)s are not read; give %(ends)s, or such as .gz or .zip.",
+                end=end or "nothing",
+                ends=", ".join(_ENDS),
+            )
         )
     if not packing:
         return _ENDS[end], end[1:]
     if end == ".arrow" or end == ".feather":
-        raise DataError("Arrow files are read as they are, not packed.")
+        raise DataError(say("Arrow files are read as they are, not packed."))
     # Tables are unpacked by who reads them.
     return "csv", f"{end}{packing}"[1:]
 
@@ -193,7 +199,7 @@ def put_away(path: Path, room: str, told: str) -> Path:
     folder = path.parent / room
     try:
         if folder.is_symlink():
-            raise DataError(f"{folder} is a link; files are moved into a folder itself.")
+            raise DataError(say("%(folder)s is a link; files are moved into a folder itself.", folder=folder))
         folder.mkdir(exist_ok=True)
         target = _free(folder, path.name)
         if told:
@@ -202,7 +208,9 @@ def put_away(path: Path, room: str, told: str) -> Path:
                 new.write_text(told, "utf-8", "replace")
         path.rename(target)
     except OSError as error:
-        raise DataError(f"{path.name} cannot be moved to {room}/: {reason(error)}.") from error
+        raise DataError(
+            say("%(name)s cannot be moved to %(room)s/: %(error)s.", name=path.name, room=room, error=reason(error))
+        ) from error
     return target
 
 

@@ -28,7 +28,7 @@ def judge_in_effect(database: Database, models_dir: Path, row: RowMapping, befor
     lessons = Lessons()
     if taught:
         with database.reading() as connection:
-            lessons = lessons_of(connection, row["stream_id"])
+            lessons = lessons_of(connection, row["stream_id"], before.led)
     return before.again(lessons, taught, ratio)
 
 

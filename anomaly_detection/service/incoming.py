@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from anomaly_detection.errors import DataError
+from anomaly_detection.texts.said import say
 
 __all__ = ["LEAKS", "Incoming", "table", "without_nul"]
 
@@ -43,13 +44,13 @@ class Incoming:
         What is no record comes as one with a `fault`, so that it can be kept and told of.
         """
         if not isinstance(value, dict):
-            return cls({"value": value}, "A record must be an object of names and values.")
+            return cls({"value": value}, say("A record must be an object of names and values."))
         fields = dict(value) if "data" in value else value
         # Each field is moved once, however deep it is.
         while isinstance(inner := fields.get("data"), dict):
             del fields["data"]
             fields |= inner
-        return cls(fields, "" if fields else "The record holds no field.")
+        return cls(fields, "" if fields else say("The record holds no field."))
 
     @cached_property
     def judgeable(self) -> dict[str, Any]:
@@ -96,5 +97,5 @@ def table(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     names = dict.fromkeys(name for record in records for name in record)
     if not names:
-        raise DataError("The records hold no field that can be judged.")
+        raise DataError(say("The records hold no field that can be judged."))
     return [{name: record.get(name) for name in names} for record in records]

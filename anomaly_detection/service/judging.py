@@ -72,6 +72,8 @@ class Judge:
         self.model_id, self.version = model_id, version
         self._base = detector
         self.recent = Recent()
+        self.led: dict[int, str] = {}
+        """The feature that led to each alert whose verdict has taught, by the alert's number."""
         detector.preprocessor.keep_recent()
         self._judge_by(Lessons(), 0, ratio)
         self.headline = Headline.of(detector)
@@ -174,7 +176,7 @@ class Judge:
         except DataError as error:
             if len(records) > 1:
                 return self._judge_alone(records)
-            return Verdicts(records, {0: self._reason(self.table(records), 0) or str(error)}, {}, {})
+            return Verdicts(records, {0: self._reason(self.table(records), 0) or error.args[0]}, {}, {})
         said = self._said(scores, detector.cut(scores))
         alerting = {}
         for at in np.flatnonzero(said[0]).tolist():
@@ -250,7 +252,7 @@ class Judge:
             if value is not None and not isinstance(value, (dict, list)) and str(value).strip():
                 return ""
         some = ", ".join(sorted(self._judged)[:3])
-        return f"The record holds no value in any column that the model knows, such as {some}."
+        return say("The record holds no value in any column that the model knows, such as %(some)s.", some=some)
 
     def _parts(
         self, records: Sequence[Incoming], use: Callable[[Any], _Made]
@@ -278,7 +280,7 @@ class Judge:
             parts.append((places, use(table)))
         except DataError as error:
             if len(places) == 1:
-                errors[places[0]] = self._reason(table, places[0]) or str(error)
+                errors[places[0]] = self._reason(table, places[0]) or error.args[0]
                 return
             middle = len(places) // 2
             self._in_parts(records, places[:middle], use, parts, errors)
@@ -313,7 +315,7 @@ class Judge:
         try:
             batch = score_table(self.detector, self.table([record]))
         except DataError as failure:
-            return Judged(record, error=str(failure))
+            return Judged(record, error=failure.args[0])
         (alert,) = batch.at(np.arange(1))
         return Judged(record, Verdict.of(alert), alert)
 
@@ -337,7 +339,8 @@ class Judge:
         try:
             report = self.detector.extract(table, place)[2]
         except DataError as error:
-            return str(error)
+            told: str = error.args[0]
+            return told
         return next(iter(report.unreadable.values()), "")
 
 

@@ -23,6 +23,7 @@ from anomaly_detection.service.tables import alerts, cases, models, records, str
 from anomaly_detection.service.tables import rules as rules_table
 from anomaly_detection.service.verdicts import VERDICT, Judged, Verdicts
 from anomaly_detection.service.zones import quarter_of
+from anomaly_detection.texts.said import written
 
 __all__ = ["Kept", "keep", "next_waiting", "recent_records", "settle"]
 
@@ -132,7 +133,8 @@ def settle(
 
 def _fates(found: Verdicts, model_id: int | None, alert_ids: Sequence[int | None]) -> list[Sequence[Any]]:
     """What the rows of records say of their verdicts, by the columns of `_FATE`."""
-    errors = [without_nul(found.errors[place]) if place in found.errors else None for place in range(len(found))]
+    told = {place: without_nul(written(error)) for place, error in found.errors.items()}
+    errors = [told.get(place) for place in range(len(found))]
     models_of = [model_id if state == "judged" else None for state in found.states]
     return [found.states, errors, models_of, alert_ids, *found.columns()]
 

@@ -15,6 +15,7 @@ from anomaly_detection.service.audit import write_audit
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.streams import is_name
 from anomaly_detection.service.tables import keys
+from anomaly_detection.texts.said import say
 
 __all__ = ["AT_THE_MACHINE", "add_key", "check_name", "has_keys", "list_keys", "owner_of", "remove_key"]
 
@@ -69,7 +70,7 @@ def add_key(
     if odd is not None:
         raise DataError(f"{odd!r} is no name of a stream; these have 1 to 64 letters, digits or any of . _ -")
     if connection.execute(select(keys.c.id).where(keys.c.name == name)).first() is not None:
-        raise DataError(f"There is a key {name!r} already; remove it first, or give another name.")
+        raise DataError(say("There is a key %(name)s already; remove it first, or give another name.", name=repr(name)))
     key = _PREFIX + secrets.token_urlsafe(32)
     told = {"name": name, "role": role, "streams": ",".join(streams) or None}
     values = {**told, "digest": _digest(key), "created": now()}

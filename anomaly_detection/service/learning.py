@@ -6,6 +6,7 @@ from sqlalchemy import Connection, select
 
 from anomaly_detection.service.streams import Stream
 from anomaly_detection.service.tables import jobs
+from anomaly_detection.texts.viewer import reread
 
 __all__ = ["progress"]
 
@@ -24,4 +25,4 @@ def progress(connection: Connection, stream: Stream) -> str:
         return words
     if last["state"] == "done":
         return f"{words}; a model is there, and waits to be put into effect"
-    return f"{words}; the last training failed: {last['error']}"
+    return f"{words}; the last training failed: {reread(last['error'])}"

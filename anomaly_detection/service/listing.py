@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, sele
 from starlette.responses import Response
 
 from anomaly_detection.service.database import Database
-from anomaly_detection.service.exports import EXPORTS, export
+from anomaly_detection.service.exports import FORMAT, export
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.masking import MASK
 from anomaly_detection.service.operations import Call, Parameter
@@ -25,7 +25,6 @@ __all__ = ["OF_STREAM", "Filter", "Listing", "of_source"]
 
 _MOST = 500
 _EXPORTED_AT_ONCE = 1000
-_EXPORT_NAMES = ("json", *EXPORTS)
 
 
 @dataclass(frozen=True)
@@ -99,13 +98,8 @@ class Listing:
             Parameter(
                 "total", "Whether to count all rows that are asked for; of millions that takes long.", FLAG, False
             ),
-            Parameter("format", "All rows as a file, or a page as JSON.", choice(*_EXPORT_NAMES), "json"),
+            FORMAT,
         ]
-
-    @property
-    def kinds(self) -> list[str]:
-        """Types of files of it."""
-        return [media for media, _, _ in EXPORTS.values()]
 
     @property
     def shape(self) -> Shape:

@@ -58,6 +58,7 @@ class Loaded:
         self.personal: frozenset[str] = frozenset(personal)
         self._models: dict[int, _Model] = {}
         self._rules: dict[int, list[Rule]] = {}
+        self._names: dict[str, int] = {}
         self._reloading = threading.Lock()
 
     def reload(self) -> None:
@@ -74,6 +75,7 @@ class Loaded:
             self._rules = rules_of(connection)
             known = all_streams(connection)
         self.personal = personal_columns(known, self._given)
+        self._names = {stream.name: stream.id for stream in known}
         self._ids.compare(known)
         gone = self._models.keys() - rows.keys()
         is_new = bool(gone)
@@ -95,6 +97,11 @@ class Loaded:
         """What judges a stream's records, if there is anything yet."""
         model = self._models.get(stream_id)
         return None if model is None else model.judge
+
+    def judge_named(self, name: str) -> Judge | None:
+        """The same by the stream's name, without asking the database: what is not taken over yet has no judge here."""
+        number = self._names.get(name)
+        return None if number is None else self.judge(number)
 
     @property
     def judges(self) -> dict[int, Judge]:

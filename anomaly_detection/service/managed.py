@@ -10,9 +10,11 @@ from sqlalchemy import Connection, RowMapping
 from starlette.responses import Response
 
 from anomaly_detection.service.audit import history
+from anomaly_detection.service.exports import whole
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.operations import Call
 from anomaly_detection.service.service import Service
+from anomaly_detection.service.shapes import Shape
 
 __all__ = ["Managed"]
 
@@ -31,17 +33,21 @@ class Managed:
         One, by its number; raises `Problem` (404).
     render : callable
         A row for people and programs, without secrets.
+    shape : dict
+        Of what it gives.
     """
 
     name: str
     every: Callable[[Connection], list[RowMapping]]
     find: Callable[[Connection, int], RowMapping]
     render: Callable[[RowMapping], dict[str, Any]]
+    shape: Shape
 
-    def all(self, service: Service) -> Response:
+    def all(self, service: Service, call: Call) -> Response:
         """Answer with all of them."""
         with service.database.reading() as connection:
-            return answer({f"{self.name}s": [self.render(row) for row in self.every(connection)]})
+            rows = [self.render(row) for row in self.every(connection)]
+        return whole(call, f"{self.name}s", rows, self.shape)
 
     def one(self, service: Service, call: Call) -> Response:
         """Answer with one and its history."""

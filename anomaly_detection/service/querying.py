@@ -15,6 +15,7 @@ from anomaly_detection.data.databases import ReadDatabase, one_select, refuse_tw
 from anomaly_detection.errors import DataError
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.plain_records import plain
+from anomaly_detection.texts.said import say
 
 __all__ = ["Position", "Query"]
 
@@ -65,12 +66,16 @@ class Position:
 def _kind(value: Any) -> str:
     """Of a watermark; `DataError` for what has no order, or none that stays."""
     if isinstance(value, bool) or (isinstance(value, (float, Decimal)) and not math.isfinite(value)):
-        raise DataError(f"The watermark is {value}; it is a whole number, a number, a date, a moment or a text.")
+        raise DataError(
+            say("The watermark is %(value)s; it is a whole number, a number, a date, a moment or a text.", value=value)
+        )
     kinds = {int: "int", float: "float", str: "text", datetime: "moment", date: "day", Decimal: "decimal"}
     for kind, name in kinds.items():
         if isinstance(value, kind):
             return name
-    raise DataError(f"The watermark is of type {type(value).__name__}; it is a number, a date, a moment or a text.")
+    raise DataError(
+        say("The watermark is of type %(name)s; it is a number, a date, a moment or a text.", name=type(value).__name__)
+    )
 
 
 class Query:
@@ -131,7 +136,13 @@ class Query:
             names = list(found.keys())
             refuse_twice(names)
             if self.watermark not in names:
-                raise DataError(f"The query gives no column {self.watermark!r}; it gives {', '.join(names)}.")
+                raise DataError(
+                    say(
+                        "The query gives no column %(watermark)s; it gives %(names)s.",
+                        watermark=repr(self.watermark),
+                        names=", ".join(names),
+                    )
+                )
             yield from found.mappings().partitions(_AT_ONCE)
 
 

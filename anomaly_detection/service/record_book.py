@@ -12,6 +12,7 @@ from anomaly_detection.service.listing import Filter, Listing
 from anomaly_detection.service.operations import Parameter
 from anomaly_detection.service.shapes import COUNT, FLAG, MOMENT, OBJECT, TEXT, choice, maybe, record, text
 from anomaly_detection.service.tables import models, records, streams
+from anomaly_detection.texts.viewer import reread
 
 __all__ = ["NOT_JUDGED", "RECORD", "RECORDS"]
 
@@ -46,7 +47,7 @@ RECORD = record(
 
 def _rendered(row: RowMapping) -> dict[str, Any]:
     made = {name: row[name] for name in RECORD["properties"] if name != "record"}
-    return {**made, "record": orjson.loads(row["body"])}
+    return {**made, "error": reread(row["error"]), "record": orjson.loads(row["body"])}
 
 
 def _of_stream(connection: Connection, value: str) -> Any:

@@ -225,9 +225,7 @@ class Service:
 
     def judge_of(self, name: str) -> Judge | None:
         """The same, of a stream that need not be there."""
-        with self.database.reading() as connection:
-            stream = find_stream(connection, name)
-        return None if stream is None else self.loaded.judge(stream.id)
+        return self.loaded.judge_named(name)
 
     def progress(self, name: str) -> str:
         """How far a stream has come that has no model; see `learning.progress`."""

@@ -164,6 +164,7 @@ def rendered(row: RowMapping) -> dict[str, Any]:
         "target": _MASKED[row["kind"]](row["target"]),
         "settings": settings_of(row),
         "paused": row["is_paused"],
+        "trouble": reread(row["trouble"]),
     }
     return {name: other[name] if name in other else row[name] for name in SOURCE_SHAPE["properties"]}
 
@@ -215,7 +216,7 @@ def checked_target(data_dir: Path, said: Mapping[str, Any]) -> tuple[str, str, d
             return kind, said["url"], settings
         Query(said["url"], said["query"], said["watermark"]).check()
     except DataError as error:
-        raise Problem(422, str(error)) from error
+        raise Problem(422, error.args[0]) from error
     return "query", said["url"], settings
 
 

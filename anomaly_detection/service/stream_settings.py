@@ -111,7 +111,7 @@ class StreamSettings:
         try:
             made.declarations(made.columns)
         except DataError as error:
-            raise Problem(400, str(error)) from error
+            raise Problem(400, error.args[0]) from error
         return made
 
     def declarations(self, names: Iterable[str]) -> dict[str, Declaration]:

@@ -55,6 +55,7 @@ _BIG = BigInteger().with_variant(Integer, "sqlite")
 _NOT_JUDGED = text("state != 'judged'")
 _ALERTING = text("alert_id IS NOT NULL")
 _HIDDEN = text("hidden_by IS NOT NULL")
+_JUDGED = text("verdict IS NOT NULL")
 _UNRESOLVED = text("state != 'resolved'")
 _LATER = text("subject = 'alert' AND what != 'raise'")
 
@@ -183,6 +184,8 @@ alerts = Table(
     Index("alerts_by_case", "case_id", "id"),
     Index("alerts_by_time", "last_seen", "id"),
     Index("alerts_by_rule", "hidden_by", sqlite_where=_HIDDEN, postgresql_where=_HIDDEN),
+    Index("alerts_by_last_seen", "stream_id", "last_seen", "lead_column"),
+    Index("alerts_by_verdict", "stream_id", "state", "verdict", "id", sqlite_where=_JUDGED, postgresql_where=_JUDGED),
 )
 """One row a different record: a record that comes again counts there."""
 

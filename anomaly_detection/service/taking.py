@@ -25,7 +25,7 @@ from anomaly_detection.service.seen import Occurrences, catch_up
 from anomaly_detection.service.streams import find_stream
 from anomaly_detection.service.uploads import MOST_BYTES
 from anomaly_detection.service.verdicts import Verdicts
-from anomaly_detection.texts.said import Figure, say
+from anomaly_detection.texts.said import N_, Figure, say
 
 __all__ = ["MOST_RECORDS", "current_judge", "keep_part", "new_ones", "nothing_taken", "take", "told_with"]
 
@@ -146,9 +146,11 @@ def _checked(path: Path, kind: str, whole: bool = False) -> int:
     if not count:
         raise Problem(400, say("The body holds no record."))
     if faults:
-        first, noun = faults[0], "row is no record" if len(faults) == 1 else "rows are no records"
-        told = f"{len(faults):,} {noun}, such as row {first['row']:,}: {first['reason']}"
-        raise Problem(400, told, refusals=faults[:_TOLD_FAULTS])
+        told = N_("%(count)s rows are no records, such as row %(row)s: %(reason)s")
+        if len(faults) == 1:
+            told = N_("%(count)s row is no record, such as row %(row)s: %(reason)s")
+        numbers = {name: Figure(f"{value:,}") for name, value in (("count", len(faults)), ("row", faults[0]["row"]))}
+        raise Problem(400, say(told, **numbers, reason=faults[0]["reason"]), refusals=faults[:_TOLD_FAULTS])
     return count
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import orjson
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, func, select
 
 from anomaly_detection.service.audit import write_undos
 from anomaly_detection.service.case_totals import recount
@@ -18,32 +18,41 @@ from anomaly_detection.texts.said import say
 __all__ = ["last_change", "last_changes", "undo", "undo_all"]
 
 _CHANGES = ("change", "promote")
+"""Lines that say what a subject had before, and has after."""
+
+_LAST = ("change", "comment", "merge", "split")
+_DONE = (*_CHANGES, *_LAST[1:])
+"""What can be taken back: a comment is said no more, a merge and a split go with what was a part of them."""
 
 
-def last_change(connection: Connection, subject: Subject, number: int, whats: Sequence[str] = ("change",)) -> int:
+def last_change(connection: Connection, subject: Subject, number: int, whats: Sequence[str] = _LAST) -> int:
     """The last change of some kinds that was not taken back; `Problem` (409) where there is none."""
     return last_changes(connection, subject, [number], whats)[0]
 
 
 def last_changes(
-    connection: Connection, subject: Subject, ids: Sequence[int], whats: Sequence[str] = ("change",)
+    connection: Connection, subject: Subject, ids: Sequence[int], whats: Sequence[str] = _LAST
 ) -> list[int]:
     """The same of many, in their order; `Problem` (409) where one has none."""
-    undoing = audit.alias()
-    undone = select(undoing.c.id).where(undoing.c.undoes == audit.c.id).exists()
     last: dict[int, int] = {}
     for some in parts(ids):
         mine = (audit.c.subject == subject.name, audit.c.subject_id.in_(some))
         # A number may have been that of another that was deleted: its lines are those since it began.
         began = select(audit.c.subject_id, func.max(audit.c.id)).where(*mine, audit.c.what == "raise")
         first = {row[0]: row[1] for row in connection.execute(began.group_by(audit.c.subject_id))}
-        changes = select(audit.c.subject_id, func.max(audit.c.id)).where(*mine, audit.c.what.in_(whats), ~undone)
+        changes = select(audit.c.subject_id, func.max(audit.c.id)).where(*mine, audit.c.what.in_(whats), ~_undone())
         for number, line in connection.execute(changes.group_by(audit.c.subject_id)):
             if line >= first.get(number, 0):
                 last[number] = line
     if any(each not in last for each in ids):
         raise Problem(409, say("There is no change to undo."))
     return [last[each] for each in ids]
+
+
+def _undone() -> ColumnElement[bool]:
+    """Whether a line was taken back."""
+    undoing = audit.alias()
+    return select(undoing.c.id).where(undoing.c.undoes == audit.c.id).exists()
 
 
 def undo(connection: Connection, number: int, who: str, comment: str | None = None) -> RowMapping:
@@ -65,7 +74,11 @@ def undo_all(connection: Connection, numbers: Sequence[int], who: str, comment: 
     lacking = next((each for each in numbers if each not in found), None)
     if lacking is not None:
         raise Problem(404, say("There is no line %(lacking)s in the audit.", lacking=lacking))
-    lines = [found[each] for each in numbers]
+    # A merge or a split is taken back as a whole, from whichever of its cases.
+    wholes = [line["part_of"] for line in found.values() if line["subject"] == "case" and line["part_of"] is not None]
+    for some in parts(wholes):
+        found |= {row["id"]: row for row in connection.execute(select(audit).where(audit.c.id.in_(some))).mappings()}
+    lines = [found[found[each]["part_of"] if found[each]["part_of"] in wholes else each] for each in numbers]
     _undo(connection, lines, who, comment, {})
     return lines
 
@@ -84,7 +97,7 @@ def _undo(
         more = [
             row
             for some in mine
-            for row in connection.execute(select(audit).where(some, audit.c.what.in_(_CHANGES))).mappings()
+            for row in connection.execute(select(audit).where(some, audit.c.what.in_(_DONE), ~_undone())).mappings()
         ]
         _undo(connection, sorted(more, key=lambda row: -row["id"]), who, None, made)
         lines = [line for each in by_subject.values() for line in each[1:]]
@@ -100,6 +113,7 @@ def _taken_back(
         by_name[line["subject"]].append(line)
     for name, some in by_name.items():
         subject = SUBJECTS[name]
+        some = [line for line in some if line["what"] in _CHANGES]
         afters = {line["subject_id"]: orjson.loads(line["after"]) for line in some}
         names = list(dict.fromkeys(each for after in afters.values() for each in after))
         current = subject.now_of(connection, list(afters), names)
@@ -123,7 +137,7 @@ def _check(connection: Connection, lines: Sequence[RowMapping]) -> None:
     for some in parts([line["id"] for line in lines]):
         undone.update(connection.execute(select(audit.c.undoes).where(audit.c.undoes.in_(some))).scalars())
     for line in lines:
-        if line["what"] not in _CHANGES:
+        if line["what"] not in _DONE:
             raise Problem(
                 409,
                 say(

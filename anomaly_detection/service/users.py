@@ -11,6 +11,7 @@ from anomaly_detection.service.clock import now
 from anomaly_detection.service.keys import AT_THE_MACHINE, check_name
 from anomaly_detection.service.passwords import hashed
 from anomaly_detection.service.tables import sessions, users
+from anomaly_detection.texts.said import say
 
 __all__ = [
     "add_user",
@@ -36,7 +37,9 @@ def add_user(connection: Connection, name: str, role: str, password: str, who: s
     if role not in ROLES:
         raise DataError(f"Unknown role {role!r}; expected one of {', '.join(ROLES)}.")
     if connection.execute(select(users.c.id).where(users.c.name == name)).first() is not None:
-        raise DataError(f"There is a user {name!r} already; remove that one first, or give another name.")
+        raise DataError(
+            say("There is a user %(name)s already; remove that one first, or give another name.", name=repr(name))
+        )
     values = {"name": name, "role": role, "password": hashed(password), "created": now()}
     number = connection.execute(insert(users).values(values).returning(users.c.id)).scalar_one()
     write_audit(connection, who, "add", "user", [(number, None, {"name": name, "role": role})])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from anomaly_detection.service.source_book import TOPICS, all_sources, query_of,
 from anomaly_detection.service.tables import files, sources
 from anomaly_detection.service.tables import jobs as jobs_table
 from anomaly_detection.service.uploads import MOST_BYTES, new_upload
-from anomaly_detection.texts.said import N_
+from anomaly_detection.texts.said import N_, say, written
 from anomaly_detection.texts.viewer import reread
 from mlx_iforest.files import reason
 
@@ -77,9 +78,9 @@ class Watcher:
         try:
             hindrances = self._look_at_folder(row) if row["kind"] == "folder" else self._look_at_query(row)
         except DataError as error:
-            hindrances = [str(error)]
-        more = [f"And {len(hindrances) - _TOLD} more."] if len(hindrances) > _TOLD else []
-        trouble = " ".join([*hindrances[:_TOLD], *more]) or None
+            hindrances = [error.args[0]]
+        more = [say("And %(count)s more.", count=len(hindrances) - _TOLD)] if len(hindrances) > _TOLD else []
+        trouble = written(reduce(_joined, [*hindrances[:_TOLD], *more])) if hindrances else None
         if trouble != row["trouble"]:
             with self._database.writing() as connection:
                 connection.execute(update(sources).where(sources.c.id == row["id"]).values(trouble=trouble))
@@ -114,9 +115,9 @@ class Watcher:
             try:
                 waiting += self._take(row, settings, each)
             except DataError as error:
-                hindrances.append(str(error))
+                hindrances.append(error.args[0])
             except OSError as error:
-                hindrances.append(f"{each.path.name} cannot be read: {reason(error)}.")
+                hindrances.append(say("%(name)s cannot be read: %(error)s.", name=each.path.name, error=reason(error)))
         return hindrances
 
     def _take(self, row: RowMapping, settings: dict[str, Any], found: Found) -> bool:
@@ -204,7 +205,7 @@ class Watcher:
                 if signature_at(path) == each["signature"] and (moves or now_so["state"] == "rejected"):
                     put_away(path, DONE if now_so["state"] == "taken" else REJECTED, _account(now_so))
             except DataError as error:
-                hindrances.append(str(error))
+                hindrances.append(error.args[0])
                 continue
             with self._database.writing() as connection:
                 connection.execute(update(files).where(files.c.id == each["id"]).values(is_put_away=True))
@@ -228,6 +229,10 @@ class Watcher:
             }
             connection.execute(update(files).where(files.c.id == row["id"]).values(values))
         return {**row, **values}
+
+
+def _joined(first: str, others: str) -> str:
+    return say("%(first)s %(others)s", first=first, others=others)
 
 
 def _known(connection: Any, stream_id: int, digest: str) -> RowMapping | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -19,12 +19,9 @@ from anomaly_detection.service.pages.rules import rule_page
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.cases import change_cases, list_cases, merge
-from anomaly_detection.texts.viewer import N_, gettext, ngettext
+from anomaly_detection.texts.viewer import N_, gettext, midnight, ngettext, today
 
 __all__ = ["DOING", "act"]
-
-_WORSE = 10.0
-"""Points of severity by which a snoozed case must get worse to come back before its time."""
 
 _DIGITS = 19
 """From so many on a number may be no row's; of thousands Python makes none."""
@@ -45,11 +42,10 @@ def act(visit: Visit) -> Response:
     show, is_case = _shown(visit)
     moved = visit.change(change_cases, {"ids": numbers, **change(visit)})
     sentence = f"{_counted(len(numbers), moved['alerts'])}: {gettext(told)}."
-    # A comment stays, and what was taken back is not taken back further by mistake.
-    is_undoable = do not in ("comment", "undo")
     effects = ((each["stream"], _effect(each)) for each in moved["effects"])
     taught = tuple((stream, told) for stream, told in effects if told)
-    done = Done(sentence, ",".join(map(str, numbers)) if is_undoable else "", effects=taught)
+    # What was taken back is not taken back further by mistake.
+    done = Done(sentence, "" if do == "undo" else ",".join(map(str, numbers)), effects=taught)
     return _next(visit, done) if is_case and do in _VERDICTS else show(done)
 
 
@@ -119,11 +115,13 @@ def _resolved(verdict: str) -> Callable[[Visit], dict[str, Any]]:
 
 
 def _snoozed(visit: Visit) -> dict[str, Any]:
-    days = visit.said("days")
-    if not (_is_number(days) and 1 <= int(days) <= 365):
-        raise Problem(400, gettext("A case is snoozed for 1 to 365 days."))
-    until = {"snooze_until": (date.today() + timedelta(days=int(days))).isoformat()}
-    return {**until, "or_worse_by": _WORSE} if visit.said("or_worse") else until
+    days, day = visit.said("days"), visit.said("until")
+    worse = {"or_worse_by": float(visit.whole("worse_by"))} if visit.said("or_worse") else {}
+    if not day and not days and worse:
+        return worse
+    if not day and not (_is_number(days) and 1 <= int(days) <= 365):
+        raise Problem(400, gettext("A case is snoozed for 1 to 365 days, until a day, or until it gets worse."))
+    return {"snooze_until": midnight(day or (today() + timedelta(days=int(days))).isoformat()), **worse}
 
 
 _DOING: dict[str, tuple[str, Callable[[Visit], dict[str, Any]]]] = {

@@ -39,9 +39,9 @@ def overview_page(visit: Visit) -> Response:
     by = [asked.pop("by")] if "by" in asked else []
     by += [name for name in _usual_fields(categories) if name not in by]
     every = [(today() - timedelta(days=ago)).isoformat() for ago in reversed(range(int(span)))]
-    query = [*asked.items(), ("since", midnight(every[0])), *(("by", name) for name in by)]
     zone = VIEWER.get().zone
-    found = visit.get(get_overview, query if zone is None else [*query, ("zone", str(zone))])
+    query = [*asked.items(), ("since", midnight(every[0])), *([] if zone is None else [("zone", str(zone))])]
+    found = visit.get(get_overview, [*query, *(("by", name) for name in by)])
     days = {each["day"]: each for each in found["days"]}
     return html(
         "overview",
@@ -49,6 +49,7 @@ def overview_page(visit: Visit) -> Response:
         said=None,
         here="overview",
         found=found,
+        query=query,
         weeks=[{**each, "week": _monday(each["week"])} for each in found["weeks"]],
         chart={
             "x": [_seconds(day) for day in every],

@@ -17,6 +17,8 @@ from anomaly_detection.alerts.causes import WHOLE_RECORD
 from anomaly_detection.data.well_formed_text import well_formed
 from anomaly_detection.explain.cells import reason_cells
 from anomaly_detection.explain.wording import begun
+from anomaly_detection.service.case_book import NEVER
+from anomaly_detection.service.clock import now
 from anomaly_detection.service.pages.heading import told
 from anomaly_detection.texts.viewer import (
     LANGUAGES,
@@ -145,6 +147,17 @@ def _day(text: str) -> str:
     return day.strftime(VIEWER.get().locale.day)
 
 
+def _is_worse(case: Mapping[str, Any]) -> bool:
+    """Whether a case got as bad as it was to come back with, before its time."""
+    below = case.get("snoozed_below")
+    return below is not None and case["severity"] >= below and case["snoozed_until"] > now()
+
+
+def _is_asleep(case: Mapping[str, Any]) -> bool:
+    until = case.get("snoozed_until")
+    return until is not None and until > now() and not _is_worse(case)
+
+
 def _languages(query: Sequence[tuple[str, str]] = ()) -> list[tuple[str, str, str]]:
     """The other languages: code, name, and where the same page is in it."""
     others = ((code, each.name) for code, each in LANGUAGES.items() if code != VIEWER.get().language)
@@ -167,9 +180,11 @@ def _environment() -> Environment:
     )
     made.filters.update(day=_day, decimals=decimals, percent=percent, word=lambda text: gettext(str(text)))
     made.filters.update(reason_cells=_reason_cells, begun=begun, leading=_leading)
+    made.tests.update(asleep=_is_asleep, worse=_is_worse)
     made.filters["pairs"] = lambda rows, *names: [tuple(row[name] for name in names) for row in rows]
     made.filters["zipped"] = lambda values, other: [(value, other) for value in values]
     made.globals.update(static=lambda name: f"/static/{name}?v={version_of(name)}", languages=_languages)
+    made.globals.update(as_files=as_files, never=NEVER)
     return made
 
 

@@ -27,7 +27,7 @@ from anomaly_detection.service.pages.rendering import STATIC, html, static_file
 from anomaly_detection.service.pages.rules import change_rules, rule_page
 from anomaly_detection.service.pages.sources import change_sources, sources_page
 from anomaly_detection.service.pages.splitting import split_page, split_this
-from anomaly_detection.service.pages.start import learn, start_page, stream_start_page, take_sample
+from anomaly_detection.service.pages.start import learn, start_page, stream_start_page, take_sample, watch_folder
 from anomaly_detection.service.pages.streams import change_stream_page, stream_page, streams_page
 from anomaly_detection.service.pages.users import change_users, users_page
 from anomaly_detection.service.pages.visit import Visit
@@ -75,6 +75,7 @@ _PAGES = (
     _Page("/records/{id:int}", "GET", record_page, Need("read", "record"), judges=True),
     _Page("/sample", "POST", take_sample, Need("manage", "all"), judges=True),
     _Page("/start", "GET", start_page, Need("manage", "all")),
+    _Page("/start", "POST", watch_folder, Need("manage", "all")),
     _Page("/start/{name}", "GET", stream_start_page, Need("manage", "path")),
     _Page("/start/{name}", "POST", learn, Need("manage", "path")),
     _Page("/streams", "GET", streams_page, Need("read", "all")),

@@ -16,7 +16,14 @@ from anomaly_detection.service.pages.rendering import html
 from anomaly_detection.service.pages.visit import Visit
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.alerts import get_alert
-from anomaly_detection.service.routes.rules import get_rule, make_rule, preview_rule, revoke_rule, suggest_rule
+from anomaly_detection.service.routes.rules import (
+    change_rule,
+    get_rule,
+    make_rule,
+    preview_rule,
+    revoke_rule,
+    suggest_rule,
+)
 from anomaly_detection.service.rules import number_of
 from anomaly_detection.service.shapes import number_of as number_out_of
 from anomaly_detection.texts.said import say
@@ -26,6 +33,7 @@ __all__ = ["change_rules", "rule_page"]
 
 _HOWS = {"is": N_("is"), "max": N_("is at most"), "min": N_("is at least"), "off": N_("does not matter")}
 _UNTIL = {"30": N_("for 30 days"), "90": N_("for 90 days"), "365": N_("for a year"), "": N_("until it is revoked")}
+_DOING = ("make", "revoke", "restore")
 _EXAMPLES = 8
 _OFFERED = 300
 
@@ -74,7 +82,7 @@ def rule_page(visit: Visit) -> Response:
 
 def change_rules(visit: Visit) -> Response:
     """``POST /rules``: make one, and show the inbox without what it hides; or revoke one."""
-    return _make(visit) if visit.button(("make", "revoke"), "A rule can") == "make" else _revoke(visit)
+    return {"make": _make, "revoke": _revoke, "restore": _restore}[visit.button(_DOING, "A rule can")](visit)
 
 
 def _make(visit: Visit) -> Response:
@@ -109,6 +117,11 @@ def _revoke(visit: Visit) -> Response:
     if path != "/":
         return went_to(visit, f"/streams/{stream}")
     return inbox(here, Done(gettext("The rule is revoked: what it hid is seen again.")))
+
+
+def _restore(visit: Visit) -> Response:
+    made = visit.change(change_rule, {"revoked": None}, id=visit.whole("number"))
+    return went_to(visit, f"/streams/{made['stream']}")
 
 
 def _conditions(pairs: Sequence[tuple[str, str]], record: Mapping[str, Any]) -> list[Condition]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from starlette.responses import Response
@@ -14,6 +15,7 @@ from anomaly_detection.service.plain_records import records_of_frame
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.jobs import list_jobs
 from anomaly_detection.service.routes.models import queue_training
+from anomaly_detection.service.routes.sources import list_files, list_sources, make_a_source
 from anomaly_detection.service.routes.streams import (
     change_stream,
     get_columns,
@@ -24,7 +26,7 @@ from anomaly_detection.service.routes.streams import (
 from anomaly_detection.synthetic import generate
 from anomaly_detection.texts.viewer import gettext, retold
 
-__all__ = ["learn", "start_page", "stream_start_page", "take_sample"]
+__all__ = ["learn", "start_page", "stream_start_page", "take_sample", "watch_folder"]
 
 SAMPLE = "sample"
 _SAMPLES = 5000
@@ -55,6 +57,18 @@ def take_sample(visit: Visit) -> Response:
     return went_to(visit, f"/start/{SAMPLE}")
 
 
+def watch_folder(visit: Visit) -> Response:
+    """``POST /start``: watch a folder for a stream of its name."""
+    folder = visit.said("folder").strip()
+    name = re.sub("[^A-Za-z0-9_-]+", "-", folder.rstrip("/").rpartition("/")[2]).strip("-")[:64] or "folder"
+    is_new = all(each["name"] != name for each in visit.get(list_streams)["streams"])
+    visit.change(make_a_source, {"stream": name, "folder": folder})
+    if is_new:
+        # Somebody is to look at its columns first.
+        visit.change(change_stream, {"learn_from": LATEST}, name=name)
+    return went_to(visit, f"/start/{name}")
+
+
 def stream_start_page(visit: Visit) -> Response:
     """``GET /start/{name}``: how the columns are read, or how far the learning is; from there the inbox.
 
@@ -75,7 +89,9 @@ def stream_start_page(visit: Visit) -> Response:
     columns: list[dict[str, Any]] = []
     hindrance = ""
     step = None if is_done or again else _step(stream, working, newest)
-    if step is None:
+    if step is None and not stream["judged"] + stream["waiting"] + stream["refused"]:
+        step, hindrance = _awaited(visit, name)
+    if step is None and not hindrance:
         try:
             columns = visit.get(get_columns, name=name)["columns"]
         except Problem as problem:
@@ -93,6 +109,19 @@ def stream_start_page(visit: Visit) -> Response:
         hindrance=hindrance,
         kinds=list(KINDS),
     )
+
+
+def _awaited(visit: Visit, name: str) -> tuple[dict[str, Any] | None, str]:
+    """What a stream without records waits for, where a folder is watched for it, and why its last file was not"
+    " taken."""
+    mine = [each for each in visit.get(list_sources)["sources"] if each["stream"] == name]
+    trouble = next((each["trouble"] for each in mine if each["trouble"]), "")
+    if trouble or not mine:
+        return None, trouble
+    last = visit.get(list_files, [("stream", name), ("limit", "1")])["files"]
+    if last and last[0]["state"] == "rejected":
+        return None, last[0]["error"]
+    return {"told": gettext("Waiting for a file that no longer changes"), "done": 0, "total": None}, ""
 
 
 def _repeated(newest: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -17,6 +17,7 @@ from anomaly_detection.service.routes.jobs import list_jobs
 from anomaly_detection.service.routes.learning import get_learning, get_questions
 from anomaly_detection.service.routes.models import list_models, promote_model, queue_training, roll_back_model
 from anomaly_detection.service.routes.rules import list_rules
+from anomaly_detection.service.routes.sources import list_sources
 from anomaly_detection.service.routes.streams import (
     change_stream,
     decide_drift,
@@ -71,6 +72,9 @@ def stream_page(visit: Visit) -> Response:
         columns=columns,
         hindrance=hindrance,
         drift=visit.get(get_drift, name=name),
+        sources=[each for each in visit.get(list_sources)["sources"] if each["stream"] == name]
+        if visit.caller.may("manage")
+        else None,
         rules=visit.get(list_rules, [("stream", name), ("limit", "500")])["rules"],
         **_learned(visit, name),
     )

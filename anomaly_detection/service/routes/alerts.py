@@ -11,6 +11,7 @@ from anomaly_detection.service.access import Need
 from anomaly_detection.service.alert_book import ALERT_SHAPE, ALERTS, CHANGE, change_alerts, change_of, find_alert
 from anomaly_detection.service.context import CONTEXT, WINDOW, context_of
 from anomaly_detection.service.effects import EFFECT, changing
+from anomaly_detection.service.exports import KINDS
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.operations import Call, Operation
 from anomaly_detection.service.problems import Problem
@@ -83,7 +84,7 @@ OPERATIONS = (
         ALERTS.shape,
         "A page of alerts, or a file.",
         ALERTS.parameters,
-        kinds=ALERTS.kinds,
+        kinds=KINDS,
         needs=Need("read", "query"),
     ),
     Operation(

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from anomaly_detection.service.access import Need
 from anomaly_detection.service.alert_book import COMMENT, kept_text
 from anomaly_detection.service.audit import AUDIT
+from anomaly_detection.service.exports import KINDS
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.operations import Call, Operation
 from anomaly_detection.service.service import Service
@@ -39,7 +40,7 @@ OPERATIONS = (
         AUDIT.shape,
         "A page of lines, or a file.",
         AUDIT.parameters,
-        kinds=AUDIT.kinds,
+        kinds=KINDS,
         needs=Need("manage", "all"),
     ),
     Operation(

@@ -19,6 +19,7 @@ from anomaly_detection.service.case_book import (
 )
 from anomaly_detection.service.case_facets import FACETS, categories_of, facets
 from anomaly_detection.service.effects import EFFECT, changing
+from anomaly_detection.service.exports import KINDS
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.masking import MASK
 from anomaly_detection.service.operations import Call, Operation, Parameter
@@ -103,7 +104,7 @@ OPERATIONS = (
         CASES.shape,
         "A page of cases, or a file.",
         CASES.parameters,
-        kinds=CASES.kinds,
+        kinds=KINDS,
         needs=Need("read", "query"),
     ),
     Operation(

@@ -24,6 +24,7 @@ from anomaly_detection.service.channel_book import (
     remove_channel,
     rendered,
 )
+from anomaly_detection.service.exports import FORMAT, KINDS
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.managed import Managed
 from anomaly_detection.service.operations import Call, Operation
@@ -37,12 +38,12 @@ from anomaly_detection.texts.said import say
 __all__ = ["OPERATIONS"]
 
 
-_CHANNELS = Managed("channel", all_channels, find_channel, rendered)
+_CHANNELS = Managed("channel", all_channels, find_channel, rendered, CHANNEL_SHAPE)
 
 
 def list_channels(service: Service, call: Call) -> Response:
     """``GET /v1/channels``."""
-    return _CHANNELS.all(service)
+    return _CHANNELS.all(service, call)
 
 
 def make_a_channel(service: Service, call: Call) -> Response:
@@ -50,7 +51,7 @@ def make_a_channel(service: Service, call: Call) -> Response:
     try:
         said = checked(call.content)
     except DataError as error:
-        raise Problem(409, str(error)) from error
+        raise Problem(409, error.args[0]) from error
     return _CHANNELS.made(service, lambda connection: make_channel(connection, call.who, said))
 
 
@@ -118,6 +119,8 @@ OPERATIONS = (
         "All channels that notifications go to.",
         record({"channels": array(CHANNEL_SHAPE)}),
         "The channels, without the secrets of their URLs.",
+        (FORMAT,),
+        kinds=KINDS,
         needs=_MANAGE,
     ),
     Operation(
@@ -179,7 +182,7 @@ OPERATIONS = (
         MESSAGES.shape,
         "A page of messages, or a file.",
         MESSAGES.parameters,
-        kinds=MESSAGES.kinds,
+        kinds=KINDS,
         needs=_MANAGE,
     ),
     Operation(

@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from anomaly_detection.service.access import Need
 from anomaly_detection.service.audit import write_line
+from anomaly_detection.service.exports import KINDS
 from anomaly_detection.service.jobs import JOB, JOBS, cancel, find_job, input_of, rendered
 from anomaly_detection.service.json_answer import answer, dumps
 from anomaly_detection.service.masking import masked
@@ -108,7 +109,7 @@ OPERATIONS = (
         JOBS.shape,
         "A page of jobs, or a file.",
         JOBS.parameters,
-        kinds=JOBS.kinds,
+        kinds=KINDS,
         needs=Need("read", "query"),
     ),
     Operation("GET", "/v1/jobs/{id}", get_job, "How a job is.", JOB, "The job.", needs=Need("read", "job")),

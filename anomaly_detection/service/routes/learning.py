@@ -59,10 +59,10 @@ def get_learning(service: Service, call: Call) -> Response:
 
 def _features(judge: Judge) -> list[dict[str, Any]]:
     """Those that verdicts are about, the one that is least believed first."""
-    found = []
-    for name, (real, false) in judge.lessons.counts().items():
-        weights, source = judge.lessons.weights([name]), judge.source_of(name)
-        weight = 1.0 if weights is None else float(weights[0])
+    found, led = [], judge.lessons.counts()
+    weights = judge.lessons.weights(list(led))
+    for place, (name, (real, false)) in enumerate(led.items()):
+        source, weight = judge.source_of(name), 1.0 if weights is None else float(weights[place])
         columns = [] if source is None else list(source.columns)
         counts = {"real": real, "false_alarms": false}
         found.append({"feature": name, "columns": columns, **counts, "weight": weight})

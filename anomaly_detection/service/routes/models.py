@@ -18,6 +18,7 @@ from anomaly_detection.service.access import Need
 from anomaly_detection.service.alert_book import COMMENT, kept_text
 from anomaly_detection.service.bodies import JSON_BODY, MEDIA, kind_of
 from anomaly_detection.service.changes import STREAM
+from anomaly_detection.service.exports import FORMAT, KINDS, whole
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.judging import Judge
 from anomaly_detection.service.models import add_model, digest_of, find_model, new_file, put_into_effect
@@ -54,7 +55,8 @@ def list_models(service: Service, call: Call) -> Response:
     with service.database.reading() as connection:
         stream = need_stream(connection, call.name)
         query = select(models).where(models.c.stream_id == stream.id).order_by(models.c.version.desc())
-        return answer({"models": [_rendered(row, stream) for row in connection.execute(query).mappings()]})
+        rows = [_rendered(row, stream) for row in connection.execute(query).mappings()]
+    return whole(call, "models", rows, _MODEL)
 
 
 def get_model(service: Service, call: Call) -> Response:
@@ -228,6 +230,8 @@ OPERATIONS = (
         "The versions of a stream's model, the newest first.",
         record({"models": array(_MODEL)}),
         "The versions.",
+        (FORMAT,),
+        kinds=KINDS,
         needs=Need("read", "path"),
     ),
     Operation(

@@ -8,19 +8,21 @@ from typing import Any
 from starlette.responses import Response
 
 from anomaly_detection.service.access import Need
+from anomaly_detection.service.exports import FORMAT, KINDS, export
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.masking import hides
 from anomaly_detection.service.operations import Call, Operation, Parameter
 from anomaly_detection.service.overview import OVERVIEW, overview
 from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import MOMENT, text
+from anomaly_detection.service.shapes import MOMENT, choice, text
 from anomaly_detection.service.zones import zone_of
 from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]
 
 _DAYS = 30
+_LISTS = ("days", "by_stream", "by_column", "by_field", "weeks")
 
 
 def get_overview(service: Service, call: Call) -> Response:
@@ -37,6 +39,9 @@ def get_overview(service: Service, call: Call) -> Response:
     for each in found["by_stream"]:
         judge = service.judge(each["stream"])
         each["asked"] = None if judge is None else judge.asked
+    if given["format"] != "json":
+        part = given["part"]
+        return export(iter([found[part]]), given["format"], part, OVERVIEW["properties"][part]["items"])
     return answer({**found, "asked_rate": _asked(found["by_stream"])})
 
 
@@ -68,7 +73,10 @@ OPERATIONS = (
             Parameter(
                 "by", "Count alerts, the newest 20,000, by this field too, such as a supplier.", text(255), many=True
             ),
+            FORMAT,
+            Parameter("part", "Which of its lists a file has.", choice(*_LISTS), _LISTS[0]),
         ),
+        kinds=KINDS,
         statuses=(422,),
         turn="judging",
         needs=Need("read", "query"),

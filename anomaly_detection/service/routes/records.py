@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from anomaly_detection.service.access import Need
 from anomaly_detection.service.bodies import JSON_BODY, MEDIA, kind_of, records_of
+from anomaly_detection.service.exports import KINDS
 from anomaly_detection.service.incoming import Incoming
 from anomaly_detection.service.intake import Taken
 from anomaly_detection.service.json_answer import answer, dumps
@@ -227,7 +228,7 @@ OPERATIONS: Sequence[Operation] = (
         RECORDS.shape,
         "A page of records, or a file.",
         RECORDS.parameters,
-        kinds=RECORDS.kinds,
+        kinds=KINDS,
         needs=Need("read", "query"),
     ),
     Operation(

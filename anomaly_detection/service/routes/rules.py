@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 from starlette.responses import Response
 
 from anomaly_detection.service.access import Need
@@ -15,8 +16,9 @@ from anomaly_detection.service.alert_book import ALERTS, find_alert, kept_text
 from anomaly_detection.service.audit import history, write_line
 from anomaly_detection.service.case_totals import recount
 from anomaly_detection.service.cases import show_again
-from anomaly_detection.service.changes import RULE, change
+from anomaly_detection.service.changes import RULE, change, parts
 from anomaly_detection.service.clock import now
+from anomaly_detection.service.exports import KINDS
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.operations import NAME, Call, Operation
 from anomaly_detection.service.problems import Problem
@@ -30,7 +32,7 @@ from anomaly_detection.service.rules import (
     rule_shape,
 )
 from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import COUNT, MOMENT, OBJECT, TEXT, array, maybe, moment_of, record, text
+from anomaly_detection.service.shapes import COUNT, MOMENT, OBJECT, TEXT, array, choice, maybe, moment_of, record, text
 from anomaly_detection.service.streams import need_stream
 from anomaly_detection.service.tables import alerts, rules
 from anomaly_detection.texts.said import say
@@ -40,6 +42,7 @@ __all__ = ["OPERATIONS", "counted"]
 _DAYS = 90
 _EXAMPLES = 20
 _AT_ONCE = 1000
+_LOOKED_AT = (alerts.c.id, alerts.c.record, alerts.c.lead_column, alerts.c.state, alerts.c.hidden_by)
 
 
 def list_rules(service: Service, call: Call) -> Response:
@@ -95,12 +98,17 @@ def counted(connection: Connection, stream_id: int, rule: Rule) -> tuple[dict[st
     """How many alerts there were in the last days, how many of them a rule would have hidden, and which."""
     since = datetime.now(timezone.utc) - timedelta(days=_DAYS)
     moment = since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    count, still_open, hit = 0, 0, []
-    for row in _rows(connection, stream_id, alerts.c.last_seen >= moment):
-        count += 1
-        if rule.hides(orjson.loads(row["record"]), row["lead_column"], ""):
-            still_open += row["state"] != "resolved" and row["hidden_by"] is None
-            hit.append(row["id"])
+    recent = select(alerts.c.id).where(alerts.c.stream_id == stream_id, alerts.c.last_seen >= moment)
+    count = connection.execute(recent.with_only_columns(func.count())).scalar_one()
+    # Which they are is told by an index; records are long, and only those are read that a rule can be about.
+    about = recent if rule.column is None else recent.where(alerts.c.lead_column == rule.column)
+    still_open, hit = 0, []
+    for some in parts(sorted(connection.execute(about).scalars())):
+        query = select(*_LOOKED_AT).where(alerts.c.id.in_(some)).order_by(alerts.c.id)
+        for row in connection.execute(query):
+            if rule.hides(orjson.loads(row.record), row.lead_column, ""):
+                still_open += row.state != "resolved" and row.hidden_by is None
+                hit.append(row.id)
     return {"days": _DAYS, "alerts": count, "hidden": len(hit), "open": still_open}, hit
 
 
@@ -123,18 +131,7 @@ def make_rule(service: Service, call: Call) -> Response:
         }
         number = int(connection.execute(insert(rules).values(values).returning(rules.c.id)).scalar_one())
         write_line(connection, call.who, "make", "rule", (number, None, {**said, "until": until}), reason)
-        here = (alerts.c.state != "resolved") & alerts.c.hidden_by.is_(None)
-        hidden = [
-            row
-            for row in _rows(connection, stream.id, here)
-            if conditions.hides(orjson.loads(row["record"]), row["lead_column"], "")
-        ]
-        _set_hidden(connection, [row["id"] for row in hidden], number)
-        if hidden:
-            counted = {"hidden": sum(row["count"] for row in hidden), "last_hidden": now()}
-            connection.execute(update(rules).where(rules.c.id == number).values(counted))
-        for case in {row["case_id"] for row in hidden} - {None}:
-            recount(connection, case)
+        _hide(connection, stream.id, replace(conditions, id=number))
         return _with_history(connection, number)
 
     made = service.writer.run(work)
@@ -142,17 +139,39 @@ def make_rule(service: Service, call: Call) -> Response:
     return answer(made, 201, {"Location": f"/v1/rules/{made['id']}"})
 
 
+def _hide(connection: Connection, stream_id: int, rule: Rule, since: str = "") -> None:
+    """Hide what a rule names of the alerts that are seen and not resolved; what is older was counted before."""
+    here = (alerts.c.state != "resolved") & alerts.c.hidden_by.is_(None)
+    hidden = [
+        row
+        for row in _rows(connection, stream_id, here)
+        if rule.hides(orjson.loads(row["record"]), row["lead_column"], now())
+    ]
+    _set_hidden(connection, [row["id"] for row in hidden], rule.id)
+    if hidden:
+        new = sum(row["count"] for row in hidden if row["first_seen"] >= since)
+        counted = {"hidden": rules.c.hidden + new, "last_hidden": now()}
+        connection.execute(update(rules).where(rules.c.id == rule.id).values(counted))
+    for case in {row["case_id"] for row in hidden} - {None}:
+        recount(connection, case)
+
+
 def change_rule(service: Service, call: Call) -> Response:
     """``PATCH /v1/rules/{id}``."""
     after: dict[str, Any] = {}
     if "until" in call.content:
         after["until"] = _until(call.content)
+    if "revoked" in call.content:
+        after["revoked"] = None
     if "reason" in call.content:
         after["reason"] = kept_text(call.content["reason"], 1000)
 
     def work(connection: Connection) -> dict[str, Any]:
-        find_rule(connection, call.id)
+        revoked = find_rule(connection, call.id)["revoked"]
         change(connection, RULE, call.id, after, call.who)
+        if "revoked" in after and revoked is not None:
+            row = connection.execute(select(rules).where(rules.c.id == call.id)).mappings().one()
+            _hide(connection, row["stream_id"], Rule.of(row), revoked)
         return _with_history(connection, call.id)
 
     made = service.writer.run(work)
@@ -224,7 +243,7 @@ OPERATIONS = (
         RULES.shape,
         "A page of rules, or a file.",
         RULES.parameters,
-        kinds=RULES.kinds,
+        kinds=KINDS,
         needs=Need("read", "query"),
     ),
     Operation(
@@ -273,10 +292,10 @@ OPERATIONS = (
         "PATCH",
         "/v1/rules/{id}",
         change_rule,
-        "Change until when a rule holds, or its reason.",
+        "Change until when a rule holds, or its reason; with revoked: null one that was revoked holds again.",
         RULE_SHAPE,
         "The rule as it is now.",
-        body=record({}, {"until": _UNTIL, "reason": _REASON}),
+        body=record({}, {"until": _UNTIL, "reason": _REASON, "revoked": choice(None)}),
         statuses=(409,),
         needs=Need("change", "rule"),
     ),

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from anomaly_detection.service.access import Need
 from anomaly_detection.service.changes import SOURCE, change
+from anomaly_detection.service.exports import FORMAT, KINDS
 from anomaly_detection.service.managed import Managed
 from anomaly_detection.service.operations import Call, Operation
 from anomaly_detection.service.problems import Problem
@@ -34,12 +35,12 @@ from anomaly_detection.texts.said import say
 __all__ = ["OPERATIONS"]
 
 
-_SOURCES = Managed("source", all_sources, find_source, rendered)
+_SOURCES = Managed("source", all_sources, find_source, rendered, SOURCE_SHAPE)
 
 
 def list_sources(service: Service, call: Call) -> Response:
     """``GET /v1/sources``."""
-    return _SOURCES.all(service)
+    return _SOURCES.all(service, call)
 
 
 def make_a_source(service: Service, call: Call) -> Response:
@@ -112,6 +113,8 @@ OPERATIONS = (
         "All sources: folders that are watched, queries of databases, and topics of Kafka and MQTT.",
         record({"sources": array(SOURCE_SHAPE)}),
         "The sources, without the secrets of their URLs.",
+        (FORMAT,),
+        kinds=KINDS,
         needs=_MANAGE,
     ),
     Operation(
@@ -164,7 +167,7 @@ OPERATIONS = (
         FILES.shape,
         "A page of files, or a file.",
         FILES.parameters,
-        kinds=FILES.kinds,
+        kinds=KINDS,
         needs=_MANAGE,
     ),
     Operation(
@@ -175,7 +178,7 @@ OPERATIONS = (
         LETTERS.shape,
         "A page of messages, or a file.",
         LETTERS.parameters,
-        kinds=LETTERS.kinds,
+        kinds=KINDS,
         needs=_MANAGE,
     ),
 )

@@ -14,6 +14,7 @@ from anomaly_detection.service.audit import history, write_line
 from anomaly_detection.service.changes import STREAM, change
 from anomaly_detection.service.clock import now
 from anomaly_detection.service.drifting import ACTIONS, decide, find_drift
+from anomaly_detection.service.exports import EXPORTS, FORMAT, KINDS, whole
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.operations import NAME, Call, Operation, Parameter
 from anomaly_detection.service.problems import Problem
@@ -49,7 +50,8 @@ _STREAM = record(
 def list_streams(service: Service, call: Call) -> Response:
     """``GET /v1/streams``: all, for there are few."""
     with service.database.reading() as connection:
-        return answer({"streams": [_described(service, connection, each) for each in all_streams(connection)]})
+        rows = [_described(service, connection, each) for each in all_streams(connection)]
+    return whole(call, "streams", rows, _STREAM)
 
 
 def get_stream(service: Service, call: Call) -> Response:
@@ -123,7 +125,8 @@ def get_columns(service: Service, call: Call) -> Response:
         stream = need_stream(connection, call.name)
         if call.query["format"] == "toml":
             return Response(columns_toml(connection, stream, judge), media_type=_TOML)
-        return answer({"columns": read_columns(connection, stream, judge)})
+        columns = read_columns(connection, stream, judge)
+    return whole(call, "columns", columns, _COLUMN)
 
 
 def get_threshold(service: Service, call: Call) -> Response:
@@ -198,6 +201,9 @@ def _described(service: Service, connection: Connection, stream: Stream) -> dict
 
 
 _SAID = SETTINGS["properties"]
+_COLUMN = record(dict.fromkeys(("name", "kind", "missing", "examples", "reason"), TEXT))
+"""Of a file; lists are JSON there."""
+
 _DRIFT = record(
     {
         "looked": maybe(TEXT),
@@ -216,6 +222,8 @@ OPERATIONS = (
         "All streams.",
         record({"streams": array(_STREAM)}),
         "The streams.",
+        (FORMAT,),
+        kinds=KINDS,
         needs=Need("read", "all"),
     ),
     Operation(
@@ -270,9 +278,9 @@ OPERATIONS = (
         "How each column is read, why, and examples: by the model, or before there is one by the newest records.",
         record({"columns": array(OBJECT)}),
         "The columns, or a file columns.toml.",
-        (Parameter("format", "JSON, or as columns.toml.", choice("json", "toml"), "json"),),
+        (Parameter("format", "JSON, or as a file, columns.toml too.", choice("json", "toml", *EXPORTS), "json"),),
         statuses=(409,),
-        kinds=(_TOML,),
+        kinds=(_TOML, *KINDS),
         needs=Need("read", "path"),
     ),
     Operation(

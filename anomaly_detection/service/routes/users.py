@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from anomaly_detection.errors import DataError
 from anomaly_detection.service.access import ROLES, Need
+from anomaly_detection.service.exports import FORMAT, KINDS, whole
 from anomaly_detection.service.json_answer import answer
 from anomaly_detection.service.keys import add_key, remove_key
 from anomaly_detection.service.operations import NAME, Call, Operation
@@ -33,7 +34,7 @@ _GONE = record({"name": TEXT})
 
 def list_users(service: Service, call: Call) -> Response:
     """``GET /v1/users``."""
-    return answer({"users": _users(service)})
+    return whole(call, "users", _users(service), _USER)
 
 
 def make_user(service: Service, call: Call) -> Response:
@@ -77,7 +78,8 @@ def delete_user(service: Service, call: Call) -> Response:
 def list_keys(service: Service, call: Call) -> Response:
     """``GET /v1/keys``: of the keys themselves nobody knows more than whom they were made for."""
     rows = _rows(service, keys, ("id", "name", "role", "streams", "created"))
-    return answer({"keys": [{**row, "streams": row["streams"] and row["streams"].split(",")} for row in rows]})
+    listed = [{**row, "streams": row["streams"] and row["streams"].split(",")} for row in rows]
+    return whole(call, "keys", listed, _KEY)
 
 
 def make_key(service: Service, call: Call) -> Response:
@@ -119,7 +121,7 @@ def _done(service: Service, work: Callable[[Connection], Any]) -> Any:
         return service.writer.run(work)
     except DataError as error:
         # Names and roles are checked by then: what is left is a name that is taken.
-        raise Problem(409, str(error)) from error
+        raise Problem(409, error.args[0]) from error
 
 
 def _name_of(connection: Connection, table: Table, number: int) -> str:
@@ -143,6 +145,8 @@ OPERATIONS = (
         "All users, the oldest first.",
         record({"users": array(_USER)}),
         "The users.",
+        (FORMAT,),
+        kinds=KINDS,
         needs=Need("manage", "all"),
     ),
     Operation(
@@ -187,6 +191,8 @@ OPERATIONS = (
         "All API keys by their names, the oldest first; the keys themselves are not kept.",
         record({"keys": array(_KEY)}),
         "The keys; streams is null for one that is for all.",
+        (FORMAT,),
+        kinds=KINDS,
         needs=Need("manage", "all"),
     ),
     Operation(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from anomaly_detection.errors import DataError
+from anomaly_detection.texts.said import say
 
 __all__ = ["KINDS", "Address", "is_broker", "masked_broker"]
 
@@ -49,25 +50,38 @@ class Address:
         """Out of a URL; `DataError` for one that is none, or has an option that is not known."""
         scheme, _, _ = url.partition("://")
         if not is_broker(url):
-            raise DataError(f"This is no URL of a broker; give {_FORM}.")
+            raise DataError(say("This is no URL of a broker; give %(form)s.", form=_FORM))
         kind, encrypted = KINDS[scheme]
         try:
             parts = urlsplit(url)
             options = dict(parse_qsl(parts.query, strict_parsing=True)) if parts.query else {}
         except ValueError as error:
-            raise DataError(f"This URL of a broker cannot be read; give {_FORM}.") from error
+            raise DataError(say("This URL of a broker cannot be read; give %(form)s.", form=_FORM)) from error
         login, _, hosts = parts.netloc.rpartition("@")
         user, _, password = login.partition(":")
         unknown = next((name for name in options if name not in _OPTIONS[kind]), None)
         if unknown is not None:
-            raise DataError(f"A broker of {kind} has no option {unknown!r}; there are {', '.join(_OPTIONS[kind])}.")
+            raise DataError(
+                say(
+                    "A broker of %(kind)s has no option %(unknown)s; there are %(known)s.",
+                    kind=kind,
+                    unknown=repr(unknown),
+                    known=", ".join(_OPTIONS[kind]),
+                )
+            )
         if options.get("mechanism", _MECHANISMS[0]) not in _MECHANISMS:
-            raise DataError(f"The mechanism is {options['mechanism']!r}; it is one of {', '.join(_MECHANISMS)}.")
+            raise DataError(
+                say(
+                    "The mechanism is %(mechanism)s; it is one of %(mechanisms)s.",
+                    mechanism=repr(options["mechanism"]),
+                    mechanisms=", ".join(_MECHANISMS),
+                )
+            )
         if parts.path.strip("/"):
-            raise DataError("The URL of a broker ends with its port; give the topic by itself.")
+            raise DataError(say("The URL of a broker ends with its port; give the topic by itself."))
         found = tuple(_host(each, _PORTS[scheme]) for each in hosts.split(","))
         if kind == "mqtt" and len(found) > 1:
-            raise DataError("A broker of MQTT is one host; Kafka may have several.")
+            raise DataError(say("A broker of MQTT is one host; Kafka may have several."))
         return cls(kind, found, encrypted, unquote(user), unquote(password), options)
 
     @property
@@ -99,7 +113,9 @@ def _host(written: str, usual: int) -> tuple[str, int]:
         parts = urlsplit(f"//{written}")
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise DataError(f"{written!r} is no HOST:PORT of a broker; a port is a number below 65,536.") from error
+        raise DataError(
+            say("%(written)s is no HOST:PORT of a broker; a port is a number below 65,536.", written=repr(written))
+        ) from error
     if not host:
-        raise DataError(f"The URL of the broker names no host; give {_FORM}.")
+        raise DataError(say("The URL of the broker names no host; give %(form)s.", form=_FORM))
     return host, usual if port is None else port

@@ -23,6 +23,7 @@ from anomaly_detection.service.topics.marks import all_marks, marks_of, write_ma
 from anomaly_detection.service.topics.message import Letter, Message, Topic, read_message
 from anomaly_detection.service.topics.opening import topic_of
 from anomaly_detection.service.verdicts import Judged, Verdicts
+from anomaly_detection.texts.said import written
 
 __all__ = ["Consuming"]
 
@@ -63,7 +64,7 @@ class Consuming:
             self._take()
             trouble = None
         except (AnomalyDetectionError, FullError) as error:
-            trouble = str(error)
+            trouble = written(error.args[0])
         except Exception:
             # A database that is away, say.
             self.close()

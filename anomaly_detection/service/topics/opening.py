@@ -12,6 +12,7 @@ from anomaly_detection.service.topics.address import Address
 from anomaly_detection.service.topics.kafka import KafkaTopic
 from anomaly_detection.service.topics.message import Topic
 from anomaly_detection.service.topics.mqtt import MqttTopic
+from anomaly_detection.texts.said import say
 
 __all__ = ["checked_topic", "topic_of"]
 
@@ -39,13 +40,23 @@ def checked_topic(url: str, stream: str, said: Mapping[str, Any]) -> tuple[str, 
     topic: str = settings["topic"]
     if kind == "mqtt":
         if "begin" in settings:
-            raise DataError("A topic of MQTT has no older messages; begin is for Kafka.")
+            raise DataError(say("A topic of MQTT has no older messages; begin is for Kafka."))
         if not _is_filter(topic):
-            raise DataError(f"{topic!r} is no topic of MQTT; + stands for a whole level, # for all at the end.")
+            raise DataError(
+                say(
+                    "%(topic)s is no topic of MQTT; + stands for a whole level, # for all at the end.",
+                    topic=repr(topic),
+                )
+            )
         # The name of a session: two of the same throw each other out.
         settings["client"] = f"anomaly-detection-{secrets.token_hex(4)}"
     elif not _KAFKA.fullmatch(topic) or topic in (".", ".."):
-        raise DataError(f"{topic!r} is no topic of Kafka; it is made of letters, digits, dots, dashes and underscores.")
+        raise DataError(
+            say(
+                "%(topic)s is no topic of Kafka; it is made of letters, digits, dots, dashes and underscores.",
+                topic=repr(topic),
+            )
+        )
     found = topic_of(url, stream, settings)
     try:
         found.open({})

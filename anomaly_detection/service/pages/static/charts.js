@@ -63,7 +63,16 @@
     return made;
   }
 
-  function draw() {
+  // It is loaded where there is something to draw: most pages paint sooner without it.
+  const { uplot, style } = document.currentScript.dataset;
+  const added = (kind, values) => new Promise((done) => {
+    document.head.append(Object.assign(document.createElement(kind), values, { onload: done }));
+  });
+  let loaded = null;
+
+  async function draw() {
+    if (!document.querySelector(".chart[data-chart]:empty")) return;
+    await (loaded ??= Promise.all([added("link", { rel: "stylesheet", href: style }), added("script", { src: uplot })]));
     document.querySelectorAll(".chart[data-chart]:empty").forEach((at) => {
       const chart = JSON.parse(at.dataset.chart);
       const plot = new uPlot(options(at, chart), [chart.x, ...chart.series.map((one) => one.values)], at);
