@@ -37,6 +37,8 @@ from anomaly_detection.training.train import train
 from anomaly_detection.training.trial_features import Matrices
 from mlx_iforest import MLXIsolationForest
 
+pytestmark = pytest.mark.usefixtures("few_folds")
+
 DATA = generate("classic", 1500, seed=5)
 FEW = DATA.frame[["timestamp", "lead_time", "order_quantity", "demand_forecast", "supplier"]]
 """For what any columns show: most of a training's time goes into pairs of them."""
