@@ -346,7 +346,7 @@ class Expectation(ComparingGroup):
     @classmethod
     def is_ordinary(cls, feature: float, value: Any, usual: Any) -> bool:
         """`FeatureGroup.is_ordinary`: no count is nearer to an estimate than by less than one."""
-        return bool(value == np.round(value) and abs(value - usual) < 1.0)
+        return float(value).is_integer() and bool(abs(value - usual) < 1.0)
 
     @classmethod
     def weight(cls, source: FeatureSource) -> float:

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from anomaly_detection.data.levels import MISSING_LEVEL, CombinedLevels, Kept, Levels, vocabulary
 from anomaly_detection.data.table import Table, as_table
@@ -236,11 +235,7 @@ class Relations(LevelPairs):
         """`LevelPairs.in_units`, and the commonest other level beside the given one, and in how many rows it is."""
         X = as_table(X)
         values, usual = super().in_units(X)
-        for i, commonest in enumerate(_commonest(self)):
-            for row, (of, given) in enumerate(values[:, i]):
-                known = commonest.get(MISSING_LEVEL if pd.isna(given) else given, ())
-                others = (one for one in known if one[0] != (MISSING_LEVEL if pd.isna(of) else of))
-                usual[row, i] += next(others, ("", 0))
+        usual += _others(self).beside(*_learned(self).counter.levels(X))
         return values, usual
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
@@ -330,19 +325,37 @@ class _Learned:
 _learned: Kept[Relations, _Learned] = Kept(_Learned.of)
 
 
-def _commonest_levels(relations: Relations) -> list[dict[str, list[tuple[str, int]]]]:
-    """For each relation and given level the two commonest levels beside it, and in how many rows they are."""
-    found = []
-    for one in relations.relations_:
-        levels_given, levels = one.both.levels
-        given, of = np.divmod(one.both.known, len(levels))
-        beside: dict[str, list[tuple[str, int]]] = {}
-        for place in np.argsort(-one.both.counts, kind="stable").tolist():
-            pair = beside.setdefault(levels_given.names[given[place]], [])
-            if len(pair) < 2:
-                pair.append((levels.names[of[place]], int(one.both.counts[place])))
-        found.append(beside)
-    return found
+class _Others:
+    """The two commonest levels of a column beside each level of another, and in how many rows they are."""
+
+    def __init__(self, relations: Relations) -> None:
+        found = relations.relations_
+        # The first of each is that of a new level.
+        sizes = [len(one.both.levels[0]) + 1 for one in found]
+        self._start = np.cumsum([0, *sizes])[:-1]
+        self._commonest = np.full(sum(sizes), -1, dtype=np.int64)
+        self._two = np.empty((len(self._commonest), 2), dtype=object)
+        self._two.fill(("", 0))
+        seen = [0] * len(self._commonest)
+        for one, start in zip(found, self._start.tolist(), strict=True):
+            given, of = np.divmod(one.both.known, len(one.both.levels[1]))
+            names, order = one.both.levels[1].names.tolist(), np.argsort(-one.both.counts, kind="stable")
+            parts = (given[order] + start + 1, of[order], one.both.counts[order])
+            for at, level, count in zip(*(part.tolist() for part in parts), strict=True):
+                if seen[at] < 2:
+                    self._two[at, seen[at]] = (names[level], count)
+                    if not seen[at]:
+                        self._commonest[at] = level + 1
+                    seen[at] += 1
+
+    def beside(self, given: Codes, of: Codes) -> npt.NDArray[np.object_]:
+        """The commonest level that a row has not, and its count; of levels from 1, 0 for a new one; (n, relations).
+
+        ``("", 0)`` where there is none.
+        """
+        at = given + self._start
+        found: npt.NDArray[np.object_] = self._two[at, (self._commonest[at] == of).astype(np.int64)]
+        return found
 
 
-_commonest: Kept[Relations, list[dict[str, list[tuple[str, int]]]]] = Kept(_commonest_levels)
+_others: Kept[Relations, _Others] = Kept(_Others)

@@ -324,8 +324,10 @@ _FREQUENCY = Record(
         "levels": Array("float64", least=SMALLEST, most=LARGEST),
         "nats": Array("float64", least=0.0, most=LARGEST),
         "apart": SHARE,
+        "once": Number(0.0, 50.0),
     },
     _frequency_fault,
+    optional=("once",),
 )
 
 
