@@ -40,7 +40,7 @@ def test_scores_have_the_same_bits_on_arm(way: str, monkeypatch: pytest.MonkeyPa
     rng = np.random.default_rng(0)
     widths = set()
     # Up to 32, 64, 128 and more classes of leaves; blocks of 256 rows and lines of 64, whole and not.
-    for samples, n_features in ((8, 2), (60, 17), (150, 5), (400, 33)):
+    for samples, n_features in ((8, 2), (80, 17), (150, 5), (400, 33)):
         X = rng.choice([-1e38, -0.0, 0.0, 1.0, 3e38], size=(600, n_features)).astype(np.float32)
         X[:, 1:] = rng.normal(size=(600, n_features - 1))
         X[rng.random(X.shape) < 0.05] = np.nan

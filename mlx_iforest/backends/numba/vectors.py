@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
@@ -35,6 +36,7 @@ __all__ = [
     "INT32",
     "INT64",
     "LOOKED_UP",
+    "MASK",
     "OFFSETS",
     "PACKED",
     "REALS",
@@ -43,16 +45,20 @@ __all__ = [
     "bits_of",
     "compress",
     "data",
+    "either",
     "every_lane",
     "gather",
     "gather_some",
     "lanes_of",
     "load",
+    "load_mask",
     "load_some",
     "look_up",
+    "mask_of",
     "multiply_add",
     "prefetch",
     "store",
+    "store_mask",
     "table_parts",
     "transposed",
 ]
@@ -90,6 +96,9 @@ LOOKED_UP = 16 if HAS_VECTORS_OF_16 or ARM else 32 if _has("avx2") else 0
 COMPARED, PACKED = (ir.VectorType(ir.FloatType(), 4), 16) if ARM else (REALS, 1)
 """Values that are compared at a time, and vectors of them whose answers are made one number together: NEON has no
 instruction that makes bits of lanes, and shifts those of 16 vectors into one."""
+
+MASK = WORDS if ARM else BITS
+"""What `mask_of` gives."""
 
 
 def data(context, builder, array_type, array):
@@ -287,6 +296,54 @@ def lanes_of(builder, number):
     each = _shuffled(builder, octets, octets, [lane % 4 * 2 + lane // 32 for lane in lanes])
     bits = ir.Constant(each.type, [1 << lane // 4 % 8 for lane in lanes])
     return builder.icmp_unsigned("!=", builder.and_(each, bits), ir.Constant(each.type, [0] * len(lanes)))
+
+
+def mask_of(builder, ask, *given):
+    """``ask(*given)`` of 16 lanes as `either` selects by it: `BITS`, or for NEON words of all bits or none.
+
+    There four lanes are asked at a time, and LLVM must not see that the words are bits: it would keep them as bytes,
+    and widen them at each use.
+    """
+    if not ARM:
+        return ask(*given)
+    four = ir.VectorType(INT32, 4)
+    hidden = ir.FunctionType(four, [four])
+    quads = []
+    for k in range(0, 16, 4):
+        found = ask(*(_shuffled(builder, vector, vector, range(k, k + 4)) for vector in given))
+        quads.append(builder.asm(hidden, "", "=w,0", [builder.sext(found, four)], False))
+    halves = [_shuffled(builder, *quads[k : k + 2], range(8)) for k in (0, 2)]
+    return _shuffled(builder, *halves, range(16))
+
+
+def either(builder, mask, a, b):
+    """`REALS` of `a` where the mask holds, else of `b`."""
+    if not ARM:
+        return builder.select(mask, a, b)
+    a, b = builder.bitcast(a, WORDS), builder.bitcast(b, WORDS)
+    return builder.bitcast(builder.xor(builder.and_(builder.xor(a, b), mask), b), REALS)
+
+
+def load_mask(builder, place):
+    """A mask from 16 bits, as `store_mask` leaves them."""
+    bits = builder.load(place)
+    if not ARM:
+        return builder.bitcast(bits, BITS)
+    each = every_lane(builder, WORDS, builder.zext(bits, INT32))
+    each = builder.and_(each, ir.Constant(WORDS, [1 << lane for lane in range(16)]))
+    return mask_of(builder, partial(builder.icmp_unsigned, "!="), each, ir.Constant(WORDS, [0] * 16))
+
+
+def store_mask(builder, mask, place):
+    """Keep a mask as 16 bits."""
+    if not ARM:
+        builder.store(builder.bitcast(mask, place.type.pointee), place)
+        return
+    ones = builder.and_(mask, ir.Constant(WORDS, [1 << lane for lane in range(16)]))
+    add_up = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(INT32, [WORDS]), "llvm.vector.reduce.or.v16i32"
+    )
+    builder.store(builder.trunc(builder.call(add_up, [ones]), place.type.pointee), place)
 
 
 def _permute(builder, low, high, index):
