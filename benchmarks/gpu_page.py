@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.harness import Result, Table, save
 
-PEERS = ("nvForest", "torch.compile", "scikit-learn", "our Numba engine")
+PEERS = ("nvForest", "XGBoost", "torch.compile", "scikit-learn", "our Numba engine")
 
 MACHINE = ("date", "CPU", "cores", "memory", "system", "load before")
 """What `benchmarks.gpu_grow` says of the host and is no version."""

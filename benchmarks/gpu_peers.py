@@ -1,4 +1,4 @@
-"""Other ways to score on the same machine: nvForest, the same walk in torch.compile, scikit-learn, our Numba engine.
+"""Other ways to score on the same machine: nvForest, XGBoost, torch.compile, scikit-learn, our Numba engine.
 
 Each takes the training rows, inputs on the device, our forest and a number of repeats, and returns million rows a
 second. One that is missing raises ImportError.
@@ -18,6 +18,7 @@ from joblib import cpu_count
 from numpy.typing import NDArray
 from sklearn.ensemble import IsolationForest
 
+from benchmarks.converted import booster
 from mlx_iforest.backends import get_backend
 from mlx_iforest.forest import Forest
 from mlx_iforest.threads import run
@@ -42,20 +43,44 @@ def _sklearn_forest(training: NDArray[np.float32], forest: Forest) -> IsolationF
 
 
 def nvforest(training: NDArray[np.float32], inputs: list[mx.array], forest: Forest, repeats: int) -> float:
-    """The best of several chunk sizes, data on the device."""
+    """The best of what its own `optimize` chooses and of all layouts and some sizes of chunks, data on the device."""
     import cupy  # type: ignore[import-not-found]
     import nvforest as library  # type: ignore[import-not-found]
     import treelite  # type: ignore[import-not-found]
 
     rows = [cupy.asarray(np.array(X)) for X in inputs]
     model = treelite.sklearn.import_model(_sklearn_forest(training, forest))
-    scorer = library.load_from_treelite_model(model, device="gpu", precision="single", layout="depth_first")
 
-    def work(i: int, chunk: int) -> None:
-        scorer.predict(rows[i % len(rows)], chunk_size=chunk)
+    def rate(scorer: Any, chunk: int | None) -> float:
+        def work(i: int) -> None:
+            scorer.predict(rows[i % len(rows)], chunk_size=chunk)
+            cupy.cuda.Device().synchronize()
+
+        return _rate(len(rows[0]), work, repeats)
+
+    rates: dict[str, float] = {}
+    for layout in ("depth_first", "breadth_first", "layered"):
+        scorer = library.load_from_treelite_model(model, device="gpu", precision="single", layout=layout)
+        rates |= {f"{layout}, chunks of {chunk}": rate(scorer, chunk) for chunk in (4, 8, 16, 32)}
+    best = scorer.optimize(data=rows[0], timeout=2.0)
+    rates[f"optimize: {best.layout}, chunks of {best.default_chunk_size}"] = rate(best, None)
+    print("nvForest:", {name: round(found) for name, found in rates.items()}, flush=True)
+    return max(rates.values())
+
+
+def xgboost(training: NDArray[np.float32], inputs: list[mx.array], forest: Forest, repeats: int) -> float:
+    """The same shape of trees as XGBoost's own, predicted in place, data on the device."""
+    import cupy
+
+    model = booster(_sklearn_forest(training, forest), jobs=-1)
+    model.set_param({"device": "cuda"})
+    rows = [cupy.asarray(np.array(X)) for X in inputs]
+
+    def work(i: int) -> None:
+        model.inplace_predict(rows[i % len(rows)])
         cupy.cuda.Device().synchronize()
 
-    return max(_rate(len(rows[0]), lambda i, c=chunk: work(i, c), repeats) for chunk in (4, 8, 16, 32))  # type: ignore[misc]
+    return _rate(len(rows[0]), work, repeats)
 
 
 def torch_compile(training: NDArray[np.float32], inputs: list[mx.array], forest: Forest, repeats: int) -> float:
@@ -111,6 +136,7 @@ def our_numba(training: NDArray[np.float32], inputs: list[mx.array], forest: For
 
 PEERS: dict[str, Callable[..., float]] = {
     "nvForest": nvforest,
+    "XGBoost": xgboost,
     "torch.compile": torch_compile,
     "scikit-learn": scikit_learn,
     "our Numba engine": our_numba,

@@ -5,7 +5,7 @@ client or by several at once, each as soon as it has its answer; at 300 requests
 each was due; and batches, as NDJSON and as Arrow, one and two at a time. Once with a model, also answered by two
 processes, and once without a model, where records are only kept: the difference is what judging costs. The clients
 share the cores with the service. Beside it, in the same run, the same model behind FastAPI and joblib as people write
-it, which keeps nothing and tells no reasons.
+it, and behind MLflow's scoring server, which keep nothing and tell no reasons.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,10 +44,8 @@ RATE = 300
 """Requests a second, by as many clients as have to wait."""
 
 TRAINED = 2000
-JSON = {"Content-Type": "application/json"}
 NDJSON = {"Content-Type": "application/x-ndjson"}
 ARROW = {"Content-Type": "application/vnd.apache.arrow.stream"}
-PEER = "FastAPI + joblib, judged alone"
 BATCH = "/v1/streams/default/records"
 
 
@@ -65,32 +64,81 @@ def service(folder: Path, *given: str) -> Iterator[tuple[int, psutil.Process]]:
             process.terminate()
 
 
-@contextmanager
-def peer(model: Path) -> Iterator[tuple[int, psutil.Process]]:
-    """`service_peer` by uvicorn: its port, and its process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "benchmarks.service_peer:app", "--port", str(port), "--no-access-log"]
-    variables = {**os.environ, "MODEL": str(model)}
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=variables) as process:
-        assert process.stderr is not None
-        told = ""
-        while "running on" not in told:
-            line = process.stderr.readline()
-            if not line:
-                raise SystemExit(told)
-            told += line
-        try:
-            yield port, psutil.Process(process.pid)
-        finally:
-            process.terminate()
+@dataclass(frozen=True)
+class Peer:
+    """Another way to serve the same model: what starts it, when it listens, and how it is asked."""
+
+    name: str
+    package: str
+    command: tuple[str, ...]
+    path: str
+    field: str
+
+    def body(self, record: Any) -> bytes:
+        """A request for one record."""
+        return json.dumps({self.field: [record] if self.field.endswith("s") else record}).encode()
+
+    @contextmanager
+    def served(self, folder: Path) -> Iterator[tuple[int, psutil.Process]]:
+        """Its port, and its process."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        command = [sys.executable, "-m", *self.command, "--port", str(port)]
+        path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))  # MLflow looks for uvicorn
+        variables = {**os.environ, "MODEL": str(folder / "model.joblib"), "PATH": path}
+        with subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=variables, cwd=folder
+        ) as process:
+            assert process.stderr is not None
+            told = ""
+            while "running on" not in told:
+                line = process.stderr.readline()
+                if not line:
+                    raise SystemExit(told)
+                told += line
+            try:
+                yield port, psutil.Process(process.pid)
+            finally:
+                process.terminate()
 
 
-def bodies(count: int, seed: int) -> list[bytes]:
+OURS = Peer("", "", (), "/detect", "data")
+PEERS = (
+    Peer(
+        "FastAPI + joblib, judged alone",
+        "fastapi",
+        ("uvicorn", "--app-dir", str(Path(__file__).parent), "service_peer:app", "--no-access-log"),
+        "/detect",
+        "data",
+    ),
+    Peer(
+        "MLflow, judged alone",
+        "mlflow",
+        ("mlflow", "models", "serve", "--env-manager", "local", "--workers", "1", "--model-uri", "mlflow"),
+        "/invocations",
+        "dataframe_records",
+    ),
+)
+
+
+def save_for_mlflow(model: AnomalyDetectionAPI, folder: Path) -> None:
+    """The model as MLflow serves Python functions."""
+    import mlflow
+
+    class Served(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+        # Hints of types would be read as the schema of requests.
+        def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+            predictions, scores = model.predict(model_input)
+            found = zip(predictions.tolist(), scores.tolist(), strict=True)
+            return [{"is_anomaly": prediction == -1, "score": score} for prediction, score in found]
+
+    mlflow.pyfunc.save_model(str(folder / "mlflow"), python_model=Served(), pip_requirements=[])
+
+
+def bodies(count: int, seed: int, peer: Peer = OURS) -> list[bytes]:
     """Records of the classic profile, as requests."""
-    records = plain(generate("classic", count, seed=seed).frame.to_dict("records"))
-    return [json.dumps({"data": record}).encode() for record in records]
+    return [peer.body(one) for one in plain(generate("classic", count, seed=seed).frame.to_dict("records"))]
 
 
 def batch_of(count: int, seed: int, kind: str) -> bytes:
@@ -115,10 +163,10 @@ def send(connection: http.client.HTTPConnection, path: str, body: bytes, headers
 
 
 class Client:
-    """Sends records to ``/detect`` by a plain socket, which takes next to nothing of the cores that are shared."""
+    """Sends records by a plain socket, which takes next to nothing of the cores that are shared."""
 
-    def __init__(self, port: int) -> None:
-        self._port = port
+    def __init__(self, port: int, path: str) -> None:
+        self._port, self._path = port, path
         self._socket = self._connected()
 
     def _connected(self) -> socket.socket:
@@ -135,18 +183,18 @@ class Client:
         if anew:
             self._socket.close()
             self._socket = self._connected()
-        head = f"POST /detect HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nContent-Type: application/json\r\n"
+        head = f"POST {self._path} HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nContent-Type: application/json\r\n"
         self._socket.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         got, length = b"", None
         while length is None or len(got) < length:
             part = self._socket.recv(65536)
             got += part
             if not part:
-                raise SystemExit(f"/detect broke off after {got.decode()}")
+                raise SystemExit(f"{self._path} broke off after {got.decode()}")
             if length is None and b"\r\n\r\n" in got:
                 told, _, _ = got.partition(b"\r\n\r\n")
                 if b" 200 " not in told.split(b"\r\n")[0]:
-                    raise SystemExit(f"/detect: {got.decode()}")
+                    raise SystemExit(f"{self._path}: {got.decode()}")
                 size = next(line for line in told.lower().split(b"\r\n") if line.startswith(b"content-length:"))
                 length = len(told) + 4 + int(size.partition(b":")[2])
 
@@ -155,13 +203,15 @@ Sent = tuple[list[float], float]
 """Seconds of each request, and of all."""
 
 
-def by_clients(port: int, requests: Sequence[bytes], clients: int = 1, *, anew: bool = False, rate: float = 0) -> Sent:
-    """Have requests sent by so many clients at once, as soon as one is free or, at a rate, when each is due."""
+def by_clients(
+    to: tuple[int, str], requests: Sequence[bytes], clients: int = 1, *, anew: bool = False, rate: float = 0
+) -> Sent:
+    """Have requests sent `to` a port and path by so many clients at once, each when it is free or, at a rate, due."""
     took, places = [0.0] * len(requests), iter(range(len(requests)))
     began = time.perf_counter()
 
     def run() -> None:
-        client = Client(port)
+        client = Client(*to)
         try:
             for place in places:
                 due = began + place / rate if rate else time.perf_counter()
@@ -204,10 +254,12 @@ def cpu_of(process: psutil.Process) -> float:
     return sum(sum(each.cpu_times()[:4]) for each in (process, *process.children(recursive=True)))
 
 
-def measured(port: int, process: psutil.Process, count: int, batch: int, seed: int) -> dict[str, list[float]]:
+def measured(
+    port: int, process: psutil.Process, count: int, batch: int, seed: int, peer: Peer = OURS
+) -> dict[str, list[float]]:
     """Of each way to send: p50 and p99 in ms, requests or records a second, CPU of the service for each in us."""
-    made = bodies(8 * count, seed)
-    by_clients(port, made[:20])
+    made, to = bodies(8 * count, seed, peer), (port, peer.path)
+    by_clients(to, made[:20])
     found: dict[str, list[float]] = {}
 
     def note(name: str, records: int, send: Callable[[], Sent]) -> None:
@@ -217,11 +269,11 @@ def measured(port: int, process: psutil.Process, count: int, batch: int, seed: i
         found[name] = [float(p50), float(p99), records / seconds, 1e6 * (cpu_of(process) - before) / records]
 
     parts = (made[:count], made[count : 2 * count], made[2 * count : 4 * count], made[4 * count :])
-    note("one client, kept connection", count, lambda: by_clients(port, parts[0]))
-    note("one client, a new connection each", count, lambda: by_clients(port, parts[1], anew=True))
-    note(f"{RATE} a second", 2 * count, lambda: by_clients(port, parts[2], 16, rate=RATE))
+    note("one client, kept connection", count, lambda: by_clients(to, parts[0]))
+    note("one client, a new connection each", count, lambda: by_clients(to, parts[1], anew=True))
+    note(f"{RATE} a second", 2 * count, lambda: by_clients(to, parts[2], 16, rate=RATE))
     for clients in CLIENTS:
-        note(f"{clients} clients", 4 * count, partial(by_clients, port, parts[3], clients))
+        note(f"{clients} clients", 4 * count, partial(by_clients, to, parts[3], clients))
     if not batch:
         return found
     for kind, media in (("NDJSON", NDJSON), ("Arrow", ARROW)):
@@ -241,6 +293,9 @@ def main(arguments: list[str] | None = None) -> None:
         model = AnomalyDetectionAPI().fit(generate("classic", TRAINED, seed=1).frame)
         model.save_model(folder / "model.safetensors")
         joblib.dump(model, folder / "model.joblib")
+        peers = [one for one in PEERS if find_spec(one.package) is not None]
+        if find_spec("mlflow") is not None:
+            save_for_mlflow(model, folder)
         with_model = ("--model", str(folder / "model.safetensors"))
         ways: dict[str, tuple[str, ...]] = {
             "judged and kept": with_model,
@@ -252,9 +307,9 @@ def main(arguments: list[str] | None = None) -> None:
             for way, given in ways.items():
                 with service(folder / way, *given) as (port, process):
                     found[way].append(measured(port, process, count, batch, 20 * number + 2))
-            if find_spec("fastapi") is not None:
-                with peer(folder / "model.joblib") as (port, process):
-                    found.setdefault(PEER, []).append(measured(port, process, count, 0, 20 * number + 2))
+            for one in peers:
+                with one.served(folder) as (port, process):
+                    found.setdefault(one.name, []).append(measured(port, process, count, 0, 20 * number + 2, one))
     rows = []
     for way, runs in found.items():
         for how in runs[0]:
@@ -263,7 +318,7 @@ def main(arguments: list[str] | None = None) -> None:
     columns = ["what", "p50, ms", "p99, ms", "records a second", "us of the service's CPU a record"]
     table = Table(f"Records of 13 columns; medians of {repeats} runs", columns, rows)
     print(table.markdown())
-    packages = ["starlette", "uvicorn", "sqlalchemy", "orjson", "fastapi"]
+    packages = ["starlette", "uvicorn", "sqlalchemy", "orjson", "fastapi", "mlflow"]
     result = Result(
         "Service", str(__doc__).strip(), "python -m benchmarks.service", [table], found, here, versions(packages)
     )
