@@ -156,13 +156,14 @@ def check_ways() -> Iterator[Outcome]:
     # Leaves of few and of many different values, which are looked up in other ways.
     for subsample in (30, 90, 150, 600):
         forest = get_backend("numba").grow(X, _case("", X, subsample_size=subsample).plan, n_threads=1)
-        numbers = whole_numbers(forest.log_density)[1][:, None]
+        numbers = whole_numbers(forest.arrays()["log_density"])[1][:, None]
         arrays = (forest.tree_start, forest.feature, forest.threshold, forest.left, forest.missing_left)
         expected = np.zeros((len(X), 1))
         add_leaf_values(*arrays, numbers, forest.tree_depths, X, expected)
         for kind in (AnsweredForest, CodedForest, WalkedForest):
-            found = np.zeros((len(X), 1))
-            kind.of(forest, numbers).add_leaf_values(X, found)
+            found, blocks = np.zeros((len(X), 1)), kind.of(forest, numbers)
+            assert blocks is not None
+            blocks.add_leaf_values(X, found)
             fault = "" if np.array_equal(found, expected) else "sums differ from those of plain loops"
             yield Outcome("numba", f"{kind.__name__}, trees of {subsample}", fault)
 

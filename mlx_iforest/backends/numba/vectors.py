@@ -190,7 +190,7 @@ def table_parts(builder, table, width):
     """
     if HAS_VECTORS_OF_16:
         return [[load(builder, WORDS, table, ir.Constant(INT64, k)) for k in range(0, width, 16)]]
-    parts = [[], [], [], []]
+    parts: list[list[Any]] = [[], [], [], []]
     for k in range(0, width, 16):
         words = load(builder, WORDS, table, ir.Constant(INT64, k))
         for byte, part in enumerate(parts):
@@ -250,8 +250,8 @@ def _joined(builder, octets):
     found = []
     for block in range(0, words[0].type.count, 4):
         lanes = [first + k for first in (block, words[0].type.count + block) for k in range(4)]
-        halves = [_shuffled(builder, *pair, lanes) for pair in (words[:2], words[2:])]
-        found.append(_shuffled(builder, *halves, range(16)))
+        halves = [_shuffled(builder, words[k], words[k + 1], lanes) for k in (0, 2)]
+        found.append(_shuffled(builder, halves[0], halves[1], range(16)))
     return found
 
 
@@ -312,8 +312,8 @@ def mask_of(builder, ask, *given):
     for k in range(0, 16, 4):
         found = ask(*(_shuffled(builder, vector, vector, range(k, k + 4)) for vector in given))
         quads.append(builder.asm(hidden, "", "=w,0", [builder.sext(found, four)], False))
-    halves = [_shuffled(builder, *quads[k : k + 2], range(8)) for k in (0, 2)]
-    return _shuffled(builder, *halves, range(16))
+    halves = [_shuffled(builder, quads[k], quads[k + 1], range(8)) for k in (0, 2)]
+    return _shuffled(builder, halves[0], halves[1], range(16))
 
 
 def either(builder, mask, a, b):
