@@ -25,6 +25,7 @@ from anomaly_detection.data.schema import CleanRecords
 from anomaly_detection.data.table import Table
 from anomaly_detection.errors import DataError, NotFittedError
 from anomaly_detection.features.features import SupplyChainFeatures
+from anomaly_detection.features.fitted_branches import FittedBranches
 from anomaly_detection.features.lessons import Lessons
 from anomaly_detection.trained_detector import UNTRAINED, TrainedDetector
 from mlx_iforest import MLXIsolationForest
@@ -54,11 +55,14 @@ class Prepared:
         self._extended = extended
 
     @classmethod
-    def of(cls, preprocessor: Any, frame: Any) -> Prepared:
-        """Fit a clone of `preprocessor` on records; of few records, each is judged by the others."""
+    def of(cls, preprocessor: Any, frame: Any, fitted: FittedBranches | None = None) -> Prepared:
+        """Fit a clone of `preprocessor` on records; of few records, each is judged by the others.
+
+        What others have `fitted` on these records is taken from there.
+        """
         fresh = clone(preprocessor)
         records = frame if isinstance(frame, CleanRecords) else to_frame(frame)
-        return cls(fresh, *fresh.learn(records, by_others=True))
+        return cls(fresh, *fresh.learn(records, by_others=True, fitted=fitted))
 
     @cached_property
     def seen(self) -> npt.NDArray[np.float32]:

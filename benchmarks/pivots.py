@@ -80,6 +80,7 @@ class Pivots:
             "amended": self._of_amended,
             "expectations": self._of_estimate,
             "ties": self._of_tie,
+            "owners": self._of_owner,
         }
 
     def check(self, row: int, source: FeatureSource, reason: Contribution) -> list[str] | None:
@@ -151,6 +152,11 @@ class Pivots:
         else:
             broken = (own - factor * sum(parts)).abs() > 1e-6 * own.abs()
         return ([] if broken.iloc[row] else ["it is kept"]) + ([] if breaches < 0.01 * len(own) else ["it is no rule"])
+
+    def _of_owner(self, row: int, source: FeatureSource, reason: Contribution) -> list[str]:
+        """Some record of the document has another value there."""
+        others = self.like(row, source.columns[:1])[reason.value].dropna()
+        return [] if (others != self.frame[reason.value].iloc[row]).any() else ["its document has no other"]
 
     def _of_estimate(self, row: int, source: FeatureSource, reason: Contribution) -> list[str]:
         """The record's own numbers; an estimate is called one."""

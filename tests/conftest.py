@@ -19,6 +19,7 @@ from hypothesis import settings
 from service_example import BOTH, SHARED, a_service, client_of, postgresql
 from starlette.testclient import TestClient
 
+from anomaly_detection.features import cross_fitting
 from anomaly_detection.reports import plots
 from anomaly_detection.service import passwords
 from anomaly_detection.service.configuration import database_url
@@ -28,6 +29,7 @@ from anomaly_detection.settings import Settings
 from anomaly_detection.training import model_report, train
 from mlx_iforest.backends import available_backends
 from mlx_iforest.backends.numba import backend as numba_backend
+from mlx_iforest.backends.numba.growing_kernels import grow_trees
 from mlx_iforest.base import BaseIsolationForest
 
 if TYPE_CHECKING:
@@ -62,7 +64,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is there by now stays: no collection of garbage needs to go through it, and a training asks for several."""
+    """What is there by now stays: no collection of garbage needs to go through it, and a training asks for several.
+
+    Each process reads all files, and one that grows trees at once has each compile for half a minute.
+    """
+    assert not grow_trees.overloads, "a test file fits a forest where it is read, not in a test"
     gc.collect()
     gc.freeze()
 
@@ -110,6 +116,14 @@ def quick_trainings() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(model_report, "rows_per_second", by_one_call)
         patch.setattr(train, "warm_up", once)
+        yield
+
+
+@pytest.fixture(scope="module")
+def few_folds() -> Iterator[None]:
+    """Features of 100 to 2,000 training records are learned three times and not five, for who looks at other things."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cross_fitting, "_FOLDS", 2)
         yield
 
 

@@ -157,7 +157,7 @@ def overview(alerts: Sequence[Alert], text: str = "Air", identifiers: tuple[str,
     return Overview(
         records=40,
         alerts=len(alerts),
-        headline=Headline(identifiers, "when", f"cost {text}", ("cost",)),
+        headline=Headline(identifiers, identifiers, "when", f"cost {text}", ("cost",)),
         findings=tuple(Finding(one, "2024-05-01", 912.5, spread if one.reasons else None) for one in alerts),
         causes=(cause,) if alerts else (),
         explained=len(alerts),

@@ -16,6 +16,7 @@ from hypothesis.extra.numpy import arrays
 from test_features import orders
 
 from anomaly_detection.explain.attribution import Player, attribute, players_of
+from anomaly_detection.features.compiled.choice import only
 from anomaly_detection.features.features import FeatureSource
 from anomaly_detection.settings import RECIPE, FeatureSet, Settings, make_detector, make_forest
 
@@ -35,12 +36,11 @@ def stand_in(sources: list[FeatureSource], score: Callable[[Any], Any], usual: l
         feature_sources_=sources,
         usual_=middle,
         usual_surprises_=np.zeros(len(usual), dtype=np.float32),
-        forest_features=np.arange(len(usual)),
         standing_out=lambda farness, surprises: farness,
         surprises=lambda features: np.abs(features - middle),
         blame=lambda features: None,
         summarise=lambda features, surprises, evidence: features,
-        summaries=lambda surprises, evidence: np.empty((len(surprises), 0), dtype=np.float32),
+        of_coalitions=lambda needed, count, *rows: np.empty((count, len(needed), 0), dtype=np.float32),
     )
     return SimpleNamespace(preprocessor=preprocessor, score_features=lambda X, first: score(X), sees=lambda count: True)
 
@@ -141,3 +141,6 @@ def test_effects_add_up_to_the_scores_of_a_detector(settings_: Settings) -> None
     # Each row by itself: no row's explanation depends on the rows beside it.
     alone = attribute(detector, features[7:8])
     np.testing.assert_array_equal(alone.effects[0], found.effects[7])
+    for compiled in (False, True):
+        with only(compiled):
+            np.testing.assert_array_equal(attribute(detector, features[:20]).effects, found.effects[:20])

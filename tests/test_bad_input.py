@@ -19,6 +19,8 @@ from anomaly_detection.reports import report
 from anomaly_detection.synthetic import generate
 from anomaly_detection.training import train as training
 
+pytestmark = pytest.mark.usefixtures("few_folds")
+
 ROOT = Path(__file__).parent.parent
 DATA = generate("classic", 300, seed=6)
 FRAME = DATA.frame.head(120)

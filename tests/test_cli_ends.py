@@ -26,6 +26,8 @@ from anomaly_detection.synthetic import generate
 from mlx_iforest import files
 
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.usefixtures("few_folds")
+
 FRAME = generate("classic", 300, seed=6).frame
 MODEL = "model.safetensors"
 

@@ -33,6 +33,8 @@ from anomaly_detection.synthetic import generate
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from tests.fuzz.native_edits import sealed, taken_apart
 
+pytestmark = pytest.mark.usefixtures("few_folds")
+
 DATA = generate("classic", 300, seed=3)
 FRAME = DATA.frame[["lead_time", "supplier", "timestamp"]]
 

@@ -18,6 +18,8 @@ from anomaly_detection.reports.tables import comparison_table
 from anomaly_detection.synthetic import generate
 from anomaly_detection.training.train import train
 
+pytestmark = pytest.mark.usefixtures("few_folds")
+
 DATA = generate("classic", 700, seed=4)
 FEW = DATA.frame[["timestamp", "lead_time", "order_quantity", "quality_rating", "supplier"]]
 OPTIONS = {"seed": 1, "backend": "numba", "time_budget": 0.0}

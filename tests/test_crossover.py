@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,11 @@ from mlx_iforest.backends.reference import ReferenceBackend
 from mlx_iforest.growth import GrowthPlan
 
 X = np.random.default_rng(0).normal(size=(3000, 4)).astype(np.float32)
-MODEL = MLXIsolationForest(n_estimators=20, random_state=0, backend="numba", batch_size=1000).fit(X)
+
+
+@cache
+def by_numba() -> MLXIsolationForest:
+    return MLXIsolationForest(n_estimators=20, random_state=0, backend="numba", batch_size=1000).fit(X)
 
 
 class Pretended(ReferenceBackend):
@@ -60,7 +66,7 @@ def test_costs_by_hand(monkeypatch):
 
 
 def test_work_is_counted():
-    forest = MODEL.forest_
+    forest = by_numba().forest_
     work = Work.scoring(forest, 10_000)
     assert (work.values, work.most_threads) == (40_000, 4)
     assert (work.cpu_steps, work.gpu_steps) == (10_000 * forest.n_nodes, 10_000 * int(forest.tree_depths.sum()))
@@ -74,8 +80,8 @@ def test_work_is_counted():
 @pytest.mark.parametrize("place", ["cuda", "metal"])
 def test_the_figures_send_little_work_to_the_cpu_and_much_to_a_gpu(monkeypatch, place):
     monkeypatch.setattr(crossover, "gpu_place", lambda: place)
-    assert cpu_is_faster(Work.scoring(MODEL.forest_, 1), 1, TABLE)[0]
-    assert not cpu_is_faster(Work.scoring(MODEL.forest_, 10**8), 1, TABLE)[0]
+    assert cpu_is_faster(Work.scoring(by_numba().forest_, 1), 1, TABLE)[0]
+    assert not cpu_is_faster(Work.scoring(by_numba().forest_, 10**8), 1, TABLE)[0]
     assert cpu_is_faster(Work.growing(GrowthPlan(1, 0, 100, 10**6, 8, 256, 8)), 16, TABLE)[0]
 
 
@@ -93,8 +99,8 @@ def test_auto_goes_by_the_work(gpu, monkeypatch):
     assert gpu.grown == 0
     assert model.backend_.name == "mlx"
     assert (model.performance_.grown_by.name, model.performance_.grown_by.reason) == ("numba", "so it is")
-    few, many = model.score_samples(X[:10]), model.score_samples(X)
-    assert (few.tolist(), many.tolist()) == (MODEL.score_samples(X[:10]).tolist(), MODEL.score_samples(X).tolist())
+    for rows in (X[:10], X):
+        assert model.score_samples(rows).tolist() == by_numba().score_samples(rows).tolist()
     assert sorted(gpu.rows) == [1300, 1700]
     figures = model.measure_scoring(X).to_dict()
     gpu.rows.clear()

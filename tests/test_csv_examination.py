@@ -18,7 +18,7 @@ PLAIN = "PO-1,2023-01-02,4.5\n"
 ODD = (
     'PO-2,"a, b",1\n', 'PO-3,"two\n', 'lines",2\n', "PO-4,1\n", "PO-5,1,2,3\n", "PO-6,1,2,\n", "\n", ",,\n", " x,1,2\n",
     "-5,1,2\n", "Total,,7\n", "PO-9,,3\n", 'PO-7, "a",1\n', "PO-8,1,a long text\r\n", "PO-9,1,2\r", 'a"b,1,2\n',
-    "é,1,2\n", "PO,1,2", "id,date,value\n", '\ufeffid,"date",value\n',
+    "é,1,2\n", "PO,1,2", "id,date,value\n", '\ufeffid,"date",value\n', "ID,Date,value\n",
 )  # fmt: skip
 
 

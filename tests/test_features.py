@@ -20,6 +20,7 @@ from anomaly_detection.data.chunks import read_table
 from anomaly_detection.data.levels import CombinedLevels, Levels
 from anomaly_detection.data.schema import Schema
 from anomaly_detection.errors import DataError
+from anomaly_detection.features.contexts import Contexts
 from anomaly_detection.features.derivation import find_calendar, find_durations, find_ratios
 from anomaly_detection.features.derived import CalendarPart, Duration, MissingPattern, MissingState, Product, Ratio
 from anomaly_detection.features.duplicates import Repeats
@@ -432,6 +433,33 @@ def test_unseen_categories_are_rare_and_not_an_error(learned: tuple[SupplyChainF
     usual, new = (features.transform(row.assign(product=value)) for value in ("bolt", "rocket"))
     assert not np.isinf(new).any()
     assert new[0, names.index("mean surprise")] != usual[0, names.index("mean surprise")]
+
+
+def test_days_of_which_there_are_few_are_discrete_though_dates_are_many() -> None:
+    rng = np.random.default_rng(0)
+    ordered = pd.Timestamp("2024-01-01") + pd.to_timedelta(np.arange(400), unit="D")
+    mode = rng.choice(["Air", "Sea"], 400)
+    days = np.where(mode == "Air", 1, rng.integers(4, 7, 400))
+    shipped = ordered + pd.to_timedelta(days, unit="D")
+    frame = pd.DataFrame({"mode": mode, "ordered": ordered, "shipped": shipped, "size": rng.normal(size=400)})
+    features = SupplyChainFeatures(groups=GROUPS).fit(frame)
+    scales = zip(features.feature_sources_, features.evidence_.scales, strict=False)  # type: ignore[union-attr]
+    discrete = {source.name: scale.discrete for source, scale in scales}
+    assert discrete["days from ordered to shipped as expected"]
+    assert not discrete["size"]
+
+
+def test_contexts_judge_no_flag_and_nothing_of_a_group_never_seen() -> None:
+    rng = np.random.default_rng(0)
+    product = rng.integers(0, 20, 600)
+    frame = pd.DataFrame(
+        {"product": [f"p{i}" for i in product], "price": 10.0 + product, "flag": (product < 9).astype(float)}
+    ).astype({"product": "category"})
+    contexts = Contexts(["price", "flag"], ["product"]).fit(frame)
+    assert contexts.get_feature_names_out().tolist() == ["price beside its product"]
+    new = pd.DataFrame({"product": ["p99", "p3"], "price": [80.0, 80.0], "flag": 0.0}).astype({"product": "category"})
+    deviations = contexts.transform(new)[:, 0].tolist()
+    assert deviations[0] == 0.0 < 5.0 < deviations[1]
 
 
 @pytest.mark.parametrize(

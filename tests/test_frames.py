@@ -130,11 +130,20 @@ def test_encodings(tmp_path: Path, raw: bytes) -> None:
     assert frame.iloc[0, 0] == "Côte d'Ivoire"
 
 
+def test_lines_of_two_encodings_are_read_as_what_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes("país,x\n".encode() + "Côte d'Ivoire,1\n".encode("cp1252"))
+    with pytest.warns(UserWarning, match="some text is UTF-8, some Windows-1252"):
+        frame = read_table(path)
+    assert [*frame.columns, frame.iloc[0, 0]] == ["país", "x", "Côte d'Ivoire"]
+
+
 @pytest.mark.parametrize(
     ("name", "raw", "message"),
     [
         ("a.csv", b"", "is empty"),
         ("a.csv", b" \n\n", "is empty"),
+        ("a.csv", b"\xef\xbb\xbf", "is empty"),
         ("a.csv", b"a,b\n", "no records"),
         ("a.csv", b"a,a\n1,2\n", "Duplicated"),
         ("a.csv", b"a,b\n1,2\n1,2,3\n", "not a table"),

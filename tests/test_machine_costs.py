@@ -78,8 +78,12 @@ class Counted:
         return own()
 
 
-FOREST = MLXIsolationForest(20, random_state=0, backend="numba").fit(X).forest_
-LITTLE, MUCH = Work.scoring(FOREST, 10), Work.scoring(FOREST, 10**12)
+def scoring(rows: int) -> Work:
+    """By 20 trees of 256 samples."""
+    return Work("scoring", 0, 4 * rows, 20 * 380 * rows, 20 * 8 * rows, 1, "scoring")
+
+
+LITTLE, MUCH = scoring(10), scoring(10**12)
 
 
 def test_the_table_holds_until_there_was_enough_work(tmp_path: Path):
@@ -95,7 +99,7 @@ def test_the_table_holds_until_there_was_enough_work(tmp_path: Path):
 def test_work_adds_up():
     measures = Counted()
     calibration = Calibration(measures, lambda: None)
-    work = Work.scoring(FOREST, 100_000)
+    work = scoring(100_000)
     of_kind = TABLE["scoring"]
     each = min(work.cpu_seconds(of_kind["cpu"], 1), work.gpu_seconds(of_kind[crossover.gpu_place()]))
     for _ in range(int(PATIENCE / each)):
@@ -108,7 +112,7 @@ def test_work_adds_up():
 def test_the_gpu_is_loaded_once_it_would_have_saved_as_much():
     loaded: list[bool] = []
     calibration = Calibration(Counted(), lambda: None, lambda: bool(loaded))
-    work, place = Work.scoring(FOREST, 10**7), crossover.gpu_place()
+    work, place = scoring(10**7), crossover.gpu_place()
     of_kind = TABLE["scoring"]
     saves = work.cpu_seconds(of_kind["cpu"], 1) - work.gpu_seconds(of_kind[place])
     for _ in range(int(module.LOADING[place] / saves)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,18 @@ from mlx_iforest.members import RECIPES, member_trees
 from mlx_iforest.state import FOREST, StateError, from_state, to_state
 
 X = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
-MODELS: dict[str, BaseIsolationForest] = {
-    "depth": MLXIsolationForest(4, random_state=0, n_jobs=2, batch_size=7).fit(X),
-    "density": MLXIsolationForest(4, random_state=0, scoring="density").fit(X),
-    "oblique": MLXIsolationForest(4, random_state=0, extension_level=1).fit(X),
-    "quantised": MLXIsolationForest(4, random_state=0).fit(X).quantize(),
-    "blended": BlendedIsolationForest(6, random_state=0, n_jobs=2).fit(X),
-}
+NAMES = ("depth", "density", "oblique", "quantised", "blended")
+
+
+@cache
+def models() -> dict[str, BaseIsolationForest]:
+    return {
+        "depth": MLXIsolationForest(4, random_state=0, n_jobs=2, batch_size=7).fit(X),
+        "density": MLXIsolationForest(4, random_state=0, scoring="density").fit(X),
+        "oblique": MLXIsolationForest(4, random_state=0, extension_level=1).fit(X),
+        "quantised": MLXIsolationForest(4, random_state=0).fit(X).quantize(),
+        "blended": BlendedIsolationForest(6, random_state=0, n_jobs=2).fit(X),
+    }
 
 
 def with_forest(model: BaseIsolationForest, forest: Forest | PackedForest) -> BaseIsolationForest:
@@ -35,9 +41,9 @@ def with_forest(model: BaseIsolationForest, forest: Forest | PackedForest) -> Ba
     return from_state(arrays, {**values, "forest_": FOREST.encode(forest, "model/forest_", arrays)})
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NAMES)
 def test_resources_are_neither_written_nor_read(name: str) -> None:
-    model = MODELS[name]
+    model = models()[name]
     arrays, values = to_state(model)
     assert not {"n_jobs", "batch_size"} & values.keys()
     old = from_state(arrays, {**values, "n_jobs": 10**9, "batch_size": -1})
@@ -56,21 +62,21 @@ def test_resources_are_neither_written_nor_read(name: str) -> None:
     ],
 )  # fmt: skip
 def test_values_that_no_fit_makes_are_refused(name: str, wrong: Any) -> None:
-    arrays, values = to_state(MODELS["depth"])
+    arrays, values = to_state(models()["depth"])
     with pytest.raises(StateError, match=name):
         from_state(arrays, {**values, name: wrong})
 
 
 @pytest.mark.parametrize("spread", [(0.0, 1e-9), (0.0, np.nan), (np.inf, 1.0), (1e9, 1.0), (0.0, 1e9)])
 def test_spreads_that_no_leaf_values_have_are_refused(spread: tuple[float, float]) -> None:
-    arrays, values = to_state(MODELS["blended"])
+    arrays, values = to_state(models()["blended"])
     wrong = {"median": spread[0], "deviation": spread[1]}
     with pytest.raises(StateError, match="_spreads"):
         from_state(arrays, {**values, "_spreads": [[wrong] * len(spreads) for spreads in values["_spreads"]]})
 
 
 def test_members_that_do_not_go_with_the_forest_are_refused() -> None:
-    blended = MODELS["blended"]
+    blended = models()["blended"]
     arrays, values = to_state(blended)
     with pytest.raises(StateError, match="_spreads"):
         from_state(arrays, {**values, "_spreads": [spreads * 2 for spreads in values["_spreads"]]})
@@ -127,14 +133,14 @@ def test_no_chain_hides_behind_a_balanced_tree() -> None:
     assert n_nodes // 2 > MOST_LEVELS
     packed = dataclasses.replace(PackedForest.of(balanced), others=chain(n_nodes // 2))
     with pytest.raises(StateError, match=f"more than {MOST_LEVELS} levels"):
-        with_forest(MODELS["quantised"], packed)
+        with_forest(models()["quantised"], packed)
 
 
 def test_samples_that_add_up_beyond_32_bits_are_refused() -> None:
-    packed = PackedForest.of(MODELS["depth"].forest_)
+    packed = PackedForest.of(models()["depth"].forest_)
     many = np.full(len(packed.leaf_samples), 2**31 - 1, np.uint32)
     with pytest.raises(StateError, match="'leaf_samples' of a tree must add up"):
-        with_forest(MODELS["quantised"], dataclasses.replace(packed, leaf_samples=many))
+        with_forest(models()["quantised"], dataclasses.replace(packed, leaf_samples=many))
 
 
 @pytest.mark.parametrize(
@@ -150,14 +156,14 @@ def test_samples_that_add_up_beyond_32_bits_are_refused() -> None:
     ids=str,
 )
 def test_packed_arrays_of_other_kinds_are_refused(changes: dict[str, Any]) -> None:
-    packed = PackedForest.of(MODELS["depth"].forest_)
+    packed = PackedForest.of(models()["depth"].forest_)
     with pytest.raises(StateError):
-        with_forest(MODELS["quantised"], dataclasses.replace(packed, **changes))
+        with_forest(models()["quantised"], dataclasses.replace(packed, **changes))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_number_of_trees_is_that_of_the_forest(name: str) -> None:
-    model = copy.copy(MODELS[name])
+    model = copy.copy(models()[name])
     arrays, values = to_state(model)
     for wrong in (1, model.n_estimators + 1, 10**9):
         with pytest.raises(StateError, match=f"'n_estimators' is {wrong}, but the forest has"):
@@ -178,7 +184,7 @@ def test_a_pruned_forest_says_how_many_trees_it_had() -> None:
 
 @pytest.mark.parametrize("offset", [-5.0, -1.001, 0.001, 1e300])
 def test_a_threshold_beyond_all_scores_is_neither_written_nor_read(offset: float) -> None:
-    model = copy.copy(MODELS["depth"])
+    model = copy.copy(models()["depth"])
     arrays, values = to_state(model)
     with pytest.raises(StateError, match="offset_: expected a number in"):
         from_state(arrays, {**values, "offset_": offset})

@@ -57,13 +57,16 @@ def test_a_record_is_headed_by_what_names_it_its_date_and_its_money() -> None:
     names = dict.fromkeys(("a", "b", "c"), Role.IDENTIFIER)
     dates = {"never": Role.TIMESTAMP, "ordered": Role.TIMESTAMP, "sent": Role.TIMESTAMP}
     found = Headline.of(of_columns(**names, **dates, **numbers))
-    assert found == Headline(("a", "b"), "ordered", "Sales", ("Profit", "Sales"))
+    assert found == Headline(("a", "b"), ("a", "b"), "ordered", "Sales", ("Profit", "Sales"))
     assert found.columns == ("a", "b", "ordered", "Sales")
     told = {"identifiers": ["c", "a", "gone"], "timestamp": "sent"}
     named = Headline.of(of_columns(told, **names, **dates, **numbers))
     assert (named.identifiers, named.date) == (("c", "a"), "sent")
     assert Headline.of(of_columns(Unit_Price=Role.NUMERIC, x=Role.NUMERIC)).amount == "Unit Price"
-    assert Headline.of(of_columns(x=Role.NUMERIC)) == Headline((), None, None, ())
+    assert Headline.of(of_columns(x=Role.NUMERIC)) == Headline((), (), None, None, ())
+    # A total of anything is no money, and a city tells more of a record than its row.
+    fats = of_columns(total_fat=Role.NUMERIC, order_total=Role.NUMERIC, city=Role.CATEGORICAL)
+    assert Headline.of(fats) == Headline((), ("city",), None, "order total", ("order total",))
 
 
 @pytest.mark.parametrize(

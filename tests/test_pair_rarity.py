@@ -178,3 +178,27 @@ def test_numbers_of_single_records_are_no_transactions() -> None:
     frame = lines()
     frame["line"] = [f"l{i}" for i in range(len(frame))]
     assert find_transactions(as_table(frame), ["line"], ["date"]) is None
+
+
+def birds() -> pd.DataFrame:
+    """Sizes of birds, of which one species has been seen twice, and one is always small."""
+    size = ["small", "medium"] * 300 + ["medium"] * 2
+    species = ["wren", "gull"] * 300 + ["owl"] * 2
+    colour = np.random.default_rng(0).choice(["grey", "brown"], 602)
+    return pd.DataFrame({"species": species, "size": size, "colour": colour}, dtype="category")
+
+
+def test_what_a_level_seen_twice_never_had_is_not_odd_though_all_others_have_never_had_it() -> None:
+    relations = Relations().fit(birds())
+    names = relations.get_feature_names_out().tolist()
+    new = pd.DataFrame({"species": ["owl", "wren"], "size": ["small", "medium"], "colour": "grey"}, dtype="category")
+    owl, wren = relations.transform(new)[:, names.index("species beside size")]
+    assert owl < 5.0 < 7.0 < wren
+
+
+def test_a_pair_never_seen_that_several_rows_bring_is_worth_less() -> None:
+    relations = Relations().fit(birds())
+    new = pd.DataFrame({"species": ["wren"] * 16, "size": ["medium"] * 16, "colour": "grey"}, dtype="category")
+    place = relations.get_feature_names_out().tolist().index("species beside size")
+    alone, together = (relations.transform(rows)[0, place] for rows in (new.iloc[:1], new))
+    assert together == pytest.approx(alone / 2.0)

@@ -237,9 +237,20 @@ def test_blank_lines_are_counted(tmp_path: Path) -> None:
 
 def test_files_put_together_have_their_header_once(tmp_path: Path) -> None:
     one = "\ufeffid;mode\n" + "".join(f"{place};Sea\n" for place in range(300))
-    frame, said = read(tmp_path / "a.csv", "\ufeff" + one + one)
+    frame, said = read(tmp_path / "a.csv", "\ufeff" + one + one.replace("id;mode", "ID;Mode"))
     assert frame["id"].tolist() == [*map(str, range(300))] * 2
     assert said == [f"{tmp_path / 'a.csv'}: 1 line repeats the header, left out; the first is line 302."]
+
+
+def test_a_line_of_units_below_the_names_is_told_of_and_kept(tmp_path: Path) -> None:
+    records = "".join(f"{place};{place}.5;Sea\n" for place in range(6))
+    frame, said = read(tmp_path / "a.csv", "weight;cost;mode\nkg;EUR;\n" + records)
+    assert len(frame) == 7
+    assert said == [
+        f"{tmp_path / 'a.csv'}: the first line below the names has words ('kg', 'EUR') where all others have numbers;"
+        " if they are units, delete it."
+    ]
+    assert not read(tmp_path / "a.csv", "weight;cost;mode\nkg;7;\n" + records)[1]
 
 
 def test_whole_numbers_with_gaps_stay_whole(tmp_path: Path) -> None:

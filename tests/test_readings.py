@@ -12,7 +12,8 @@ import pytest
 from scipy.stats import nbinom, poisson
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.features.agreements import near_others
+from anomaly_detection.features.agreements import agreeing, few_agreeing, near_others
+from anomaly_detection.features.coincidences import mixed
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.frequency import Frequency, learn_frequency, near_values
 from anomaly_detection.features.group import FeatureSource
@@ -41,6 +42,17 @@ def table(n: int, seed: int, dated: bool = True, digits: int = 2) -> pd.DataFram
 
 def evidence(found: Readings, frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found.transform(frame), columns=found.get_feature_names_out(), index=frame.index)
+
+
+def test_few_rows_are_compared_with_all_as_all_are_with_each_other() -> None:
+    # Few values, so that rows agree in up to four of five columns, and 0 for what is missing.
+    values = np.random.default_rng(0).integers(0, 4, (5, 60), dtype=np.uint64)
+    cells = list(np.where(values > 0, mixed(values), np.uint64(0)))
+    every, few = agreeing(cells, 60), few_agreeing(cells, 60, 20)
+    assert set(every[0][:20].tolist()) == {0, 2, 3, 4}
+    for one, own in zip(every, few, strict=True):
+        np.testing.assert_array_equal(own[:20], one[:20])
+        assert not own[20:].any()
 
 
 def worst_share(sizes: tuple[int, ...], dated: bool, digits: int, seeds: int) -> float:
@@ -94,7 +106,8 @@ def test_a_stuck_value_is_the_more_evidence_the_oftener_it_comes_and_the_less_am
         new.iloc[500 : 500 + stuck, new.columns.get_loc("humidity")] = new["humidity"].iloc[500]
         grown.append(float(evidence(found, new)["repeated humidity"].iloc[500]))
     two, five, twenty, among_many = grown
-    assert 3 < two < five < twenty
+    assert two == 0  # two alike are chance among so many
+    assert five < twenty
     assert NATS < among_many < twenty
 
 
@@ -299,6 +312,7 @@ def test_what_is_read_gives_the_same_bits(dated: bool) -> None:
 def of_humidity(name: str, change: Any) -> Any:
     def changed(frequencies: dict[str, Frequency]) -> dict[str, Frequency]:
         made = Frequency(**vars(frequencies["humidity"]))
+        made.levels, made.nats = np.array([1.0, 2.0]), np.array([3.0, 4.0])
         setattr(made, name, change(getattr(made, name)))
         return {**frequencies, "humidity": made}
 
@@ -323,6 +337,7 @@ def of_humidity(name: str, change: Any) -> Any:
         ("frequencies_", of_humidity("step", lambda step: 0.0), "expected a number"),
         ("frequencies_", of_humidity("shape", lambda shape: 0.0), "expected a number"),
         ("frequencies_", of_humidity("apart", lambda apart: 2.0), "expected a number"),
+        ("frequencies_", of_humidity("once", lambda once: -1.0), "expected a number"),
         ("frequencies_", lambda found: {"what": found["humidity"]}, "some of the columns"),
         ("together_", lambda chances: chances[1:], "each number of columns"),
         ("last_", lambda values: values[:, 1:], "each record that is remembered"),

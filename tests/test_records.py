@@ -20,7 +20,7 @@ from anomaly_detection.data.schema import infer_schema
 from anomaly_detection.data.table import Coded, Table, as_table
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.contexts import Contexts
-from anomaly_detection.features.evidence import Evidence, FeatureScale, Tails
+from anomaly_detection.features.evidence import Evidence, FeatureScale, Tails, learn_tails
 from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Gaps, decimals
 from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.restated_columns import PARTS, part_of
@@ -273,6 +273,18 @@ def test_evidence_interpolates_between_knots_as_numpy_does() -> None:
         both = np.maximum(np.maximum(*sides) - np.log(2.0), 0.0)
         expected = np.where(np.isnan(X[:, i]), 0.0, sides[0] if scales[i].one_sided else both)
         np.testing.assert_allclose(found[:, i], expected, rtol=1e-6, atol=1e-12)
+
+
+def test_a_break_of_a_rule_that_all_keep_is_as_rare_as_it_was() -> None:
+    scales = [FeatureScale(True, False, True, False, False, i) for i in range(2)]
+    kept = np.zeros((1_000, 2), dtype=np.float32)
+    kept[:2, 1] = 3.0  # by two records it was not
+    found = Evidence(scales, learn_tails(kept, scales, [0.1] * 2))
+    none, slightly, up, down = found.of(np.array([[0, 0], [0.01, 0.01], [1, 1], [-1, -1]], dtype=np.float32))
+    assert not none.any()
+    assert slightly.max() < 0.1
+    assert up + np.log(2.0) == pytest.approx(np.log([1_001 / 0.5, 1_001 / 2.5]), rel=1e-4)
+    assert down + np.log(2.0) == pytest.approx(np.log([1_001 / 0.5] * 2), rel=1e-4)
 
 
 def test_a_row_is_weighed_by_its_two_columns_with_most_evidence_and_a_column_by_its_two_features() -> None:

@@ -62,3 +62,9 @@ def test_a_price_of_its_own_on_each_day_restates_no_day() -> None:
     records = pd.DataFrame({"day": days, "price": price, "month": days.month, "week": days.isocalendar().week.array})
     found = find_restated(records.astype({"month": float, "week": float}), ["price", "month", "week"], ["day"])
     assert found == {"month": ("month", "day"), "week": ("week", "day")}
+
+
+def test_a_cost_that_nearly_no_record_has_restates_no_hour() -> None:
+    records = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=1_000, freq="D"), "cost": 0.0})
+    records.loc[[3, 500, 900], "cost"] = [10.0, 250.0, 75.5]
+    assert not find_restated(records, ["cost"], ["day"])

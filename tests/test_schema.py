@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from anomaly_detection.data.date_forms import DAY_FIRST, MONTH_FIRST
 from anomaly_detection.data.date_orders import Orders
 from anomaly_detection.data.date_texts import parse_dates
+from anomaly_detection.data.distinct_texts import DistinctTexts
 from anomaly_detection.data.missing import missing_mask
 from anomaly_detection.data.number_texts import parse_numbers
 from anomaly_detection.data.parsing import name_tokens
@@ -28,7 +29,8 @@ def texts(*values: str) -> pd.Series[Any]:
 
 def learned(*values: str) -> tuple[str, ...]:
     orders = Orders()
-    orders.add(texts(*values))
+    cells = DistinctTexts.of(texts(*values))
+    orders.add_distinct(cells.levels, cells.times[:-1])
     return orders.learned(texts(*values))[0]
 
 

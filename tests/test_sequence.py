@@ -61,7 +61,8 @@ def test_the_length_of_runs(n: int) -> None:
 
 
 def test_only_columns_that_follow_are_judged() -> None:
-    fitted = Neighbours(["temperature", "noise", "at"]).fit(readings())
+    frame = readings()
+    fitted = Neighbours(["temperature", "noise", "at", "day"]).fit(frame.assign(day=frame["at"].dt.day))
     assert [(one.column, one.by) for one in fitted.series_] == [("temperature", None), ("at", None)]
 
 
@@ -91,8 +92,16 @@ def test_the_ends_of_what_rises_evenly_are_usual() -> None:
     # Beside a wrong one at the end, the next is a step away at most.
     new.loc[798, "at"] += pd.Timedelta(days=90)
     assert np.abs(fitted.transform(new)).max() < 1.001 / 24.0
-    new.loc[796, "at"] += pd.Timedelta(days=5)
-    assert fitted.transform(new).argmax() == 796
+    new.loc[792, "at"] += pd.Timedelta(days=5)
+    assert fitted.transform(new).argmax() == 792
+
+
+def test_a_date_after_a_gap_is_in_its_place() -> None:
+    fitted = Neighbours(["at"]).fit(pd.DataFrame({"at": pd.date_range("2024-01-01", periods=N, freq="h")}))
+    new = pd.DataFrame({"at": pd.date_range("2024-02-01", periods=N, freq="h")}).drop(range(100, 105))
+    assert not fitted.transform(new).any()
+    new.loc[200, "at"] -= pd.Timedelta(hours=5)
+    assert np.abs(fitted.transform(new))[195, 0] == pytest.approx(5 / 24, rel=1e-3)
 
 
 def test_rows_in_no_order_tell_nothing() -> None:

@@ -12,7 +12,7 @@ from anomaly_detection.alerts.overview import MOST_LISTED
 from anomaly_detection.alerts.scoring import score_table
 from anomaly_detection.calibration.thresholds import AlertBudget, Conformal, LowestCost
 from anomaly_detection.data.fingerprint import fingerprint
-from anomaly_detection.data.schema import infer_schema
+from anomaly_detection.data.schema import CleanRecords, infer_schema
 from anomaly_detection.data.splitting import split
 from anomaly_detection.detector import Detector, Prepared
 from anomaly_detection.errors import AnomalyDetectionError, DataError
@@ -32,9 +32,12 @@ from anomaly_detection.settings import (
 )
 from anomaly_detection.synthetic import generate
 from anomaly_detection.training import train as training
+from anomaly_detection.training.parts import Part
 from anomaly_detection.training.train import train
 from anomaly_detection.training.trial_features import Matrices
 from mlx_iforest import MLXIsolationForest
+
+pytestmark = pytest.mark.usefixtures("few_folds")
 
 DATA = generate("classic", 1500, seed=5)
 FEW = DATA.frame[["timestamp", "lead_time", "order_quantity", "demand_forecast", "supplier"]]
@@ -424,7 +427,9 @@ def test_unlabelled_alerts_are_as_many_as_asked_for_among_new_rows():
 def test_every_feature_set_can_be_searched():
     frame = DATA.frame.iloc[::3]
     schema = infer_schema(frame)
-    found, complete = Matrices(schema, frame, frame.iloc[:50]).usable(FEATURE_SETS, 600.0)
+    records = CleanRecords(*schema.read(frame))
+    parts = (Part(frame.iloc[rows], records.part(rows), None) for rows in (np.arange(len(frame)), np.arange(50)))
+    found, complete = Matrices(schema, *parts).usable(FEATURE_SETS, 600.0)
     assert complete
     # Nothing repeats in these records, so the set with repeats equals another one and is tried once.
     assert set(FEATURE_SETS) - set(found) <= {FEATURE_SETS[-1]}

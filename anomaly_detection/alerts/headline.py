@@ -18,6 +18,8 @@ _TOTALLED = ("value", "freight", "insurance")
 _EACH = ("price", "per_unit")
 _COUNTED = ("quantity", "weight")
 _MONEY = frozenset({"cost", "costs", "profit", "margin", "loss", "fee", "fees", "duty", "tax", "charge", "payment"})
+# A total of anything else, such as fat or requests, is no money either.
+_TOTAL_OF = frozenset({"total", "order", "line", "item", "invoice", "net", "gross", "paid", "due", "usd", "eur", "gbp"})
 # What is counted in these is no money, whatever else its name says.
 _OTHER = frozenset(
     {"weight", "kg", "quantity", "qty", "units", "count", "days", "day", "hours", "time", "score", "rate"}
@@ -32,6 +34,9 @@ class Headline:
     ----------
     identifiers : tuple of str
         Those that training was told of (``--id``), in their order; else the first two that the model takes for such.
+    told_by : tuple of str
+        The identifiers. Where there are none a column of texts or, without one, the category of most levels: a city
+        tells a reader more of a record than its row, and names none.
     date : str or None
         The column that training took for the time, else the date that is missing least, of equal ones the first.
     amount : str or None
@@ -41,6 +46,7 @@ class Headline:
     """
 
     identifiers: tuple[str, ...]
+    told_by: tuple[str, ...]
     date: str | None
     amount: str | None
     money: tuple[str, ...]
@@ -52,6 +58,8 @@ class Headline:
         told = detector.training_.get("data")
         data: Mapping[str, Any] = told if isinstance(told, Mapping) else {}
         known = schema.names(Role.IDENTIFIER)
+        categories = sorted(schema.names(Role.CATEGORICAL), key=lambda name: -schema[name].distinct)
+        instead = [*schema.names(Role.TEXT), *categories][:1]
         named = [name for name in data.get("identifiers") or () if name in known]
         dates = sorted(schema.names(Role.TIMESTAMP), key=lambda name: float(schema[name].missing))
         date = data.get("timestamp") if data.get("timestamp") in dates else next(iter(dates), None)
@@ -59,14 +67,17 @@ class Headline:
         money = [name for name, kind in kinds.items() if _is_total(name, kind)]
         ranked = [*(name for kind in _TOTALLED for name in money if kinds[name] == kind), *money]
         ranked += [name for kind in (*_EACH, *_COUNTED) for name in kinds if kinds[name] == kind]
-        return cls(tuple(named or known[:_IDENTIFIERS]), date, next(iter(ranked), None), tuple(money))
+        own = tuple(named or known[:_IDENTIFIERS])
+        return cls(own, own or tuple(instead), date, next(iter(ranked), None), tuple(money))
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """All that head a record: the identifiers, the date, the amount."""
-        return (*self.identifiers, *(name for name in (self.date, self.amount) if name is not None))
+        """All that head a record: what it is told by, the date, the amount."""
+        return (*self.told_by, *(name for name in (self.date, self.amount) if name is not None))
 
 
 def _is_total(name: str, kind: str | None) -> bool:
     tokens = name_tokens(name)
+    if kind == "value" and "total" in tokens and amount_kind(" ".join(tokens - {"total"})) is None:
+        return tokens <= _TOTAL_OF
     return not tokens & _OTHER and kind not in _EACH and (kind in _TOTALLED or bool(tokens & _MONEY))

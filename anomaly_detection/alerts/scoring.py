@@ -15,7 +15,7 @@ from anomaly_detection.calibration.drift import ScoreSample, warn_of_drift
 from anomaly_detection.data.cleaning import CleaningReport, Readable
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.records import is_record
-from anomaly_detection.data.schema import Role, Schema
+from anomaly_detection.data.schema import CleanRecords, Role, Schema
 from anomaly_detection.data.table import Table
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.kinds import KINDS
@@ -35,15 +35,23 @@ __all__ = [
 FloatArray = npt.NDArray[np.float64]
 
 
-def score_table(detector: TrainedDetector, data: Any, features: npt.NDArray[np.float32] | None = None) -> Batch:
+def score_table(
+    detector: TrainedDetector,
+    data: Any,
+    features: npt.NDArray[np.float32] | None = None,
+    read: CleanRecords | None = None,
+) -> Batch:
     """Score and judge records that come all at once; raises as `Detector.score_samples`.
 
-    `features` are theirs (rows, features) before scaling, where they are there already.
+    `features` are theirs (rows, features) before scaling, and `read` is what their cells say, where these are there
+    already.
     """
     records = data if is_record(data) else to_frame(data)
+    cells = records if read is None else read
     if features is None:
-        return _scored(detector, records, None, None)
-    extended, report = detector.preprocessor.prepare(records)
+        features, extended, report = detector.extract(cells)
+    else:
+        extended, report = detector.preprocessor.prepare(cells)
     return _judged(detector, records, extended, report, features, None, None)
 
 

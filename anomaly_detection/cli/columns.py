@@ -129,6 +129,7 @@ def _examples(values: pd.Series[Any], column: Column) -> str:
 
 
 def _why(column: Column) -> str:
-    missing = "" if not 0 < column.missing < 1 else f"; {max(0.01, column.missing):.0%} missing"
+    share = "under 1%" if column.missing < 0.01 else f"{column.missing:.0%}"
+    missing = f"; {share} missing" if 0 < column.missing < 1 else ""
     words = f", some as words such as {column.texts[0][:40]!r}" if column.texts and missing else ""
     return f"{column.reason}{missing}{words}"

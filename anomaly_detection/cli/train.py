@@ -151,7 +151,7 @@ def _train(arguments: argparse.Namespace) -> tuple[TrainingResult, Schema]:
             "labels": labels,
             "timestamp": arguments.timestamp,
             "identifiers": arguments.id,
-            "roles": schema.declarations(),
+            "roles": schema,
             "source": _source(arguments.data),
         }
     options |= _threshold(arguments, 1.0 if sample is None else len(frame) / sample.of_rows)
@@ -225,14 +225,16 @@ def _save(trained: TrainingResult, schema: Schema, folder: Path) -> None:
     """Write the whole set, then put it in the place of the old one; the report last, for it tells of the models."""
     from anomaly_detection.data.declarations import toml_of
     from anomaly_detection.data.files import replacing_all
+    from anomaly_detection.model_files.joblib_file import native_part
     from anomaly_detection.model_files.persistence import FILES, save_detector
     from anomaly_detection.reports.report import REPORT_FILES, write_report
 
     with replacing_all(folder, REPORT_FILES) as new:
         for key, files in FILES.items():
             detector = getattr(trained, key)
-            save_detector(detector, new / files.native)
             save_detector(detector, new / files.joblib, new / files.preprocessor)
+            # The same bytes, made once.
+            (new / files.native).write_bytes(native_part((new / files.joblib).read_bytes(), files.joblib))
         (new / COLUMNS_FILE).write_text(toml_of(schema.columns), encoding="utf-8")
         report = replace(trained.report, files={key: files._asdict() for key, files in FILES.items()})
         write_report(new, report, trained.curves, trained.overview)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly_detection.data.cells import as_texts, content
+from anomaly_detection.data.cells import content
 from anomaly_detection.data.column import Column, Role
 from anomaly_detection.data.date_forms import in_words
 from anomaly_detection.data.date_orders import Orders
@@ -38,11 +38,11 @@ class Evidence:
             # Numbers as programs write them say nothing, unless other parts have commas.
             if whole and distinct is not None and not np.isnan(distinct.numbers[:-1]).any():
                 return
-            texts = as_texts(values).dropna()
-            odd = odd_texts(texts)
+            distinct = DistinctTexts.of(values) if distinct is None else distinct
+            odd = odd_texts(distinct)
             if column.unit is None:
-                self.measures.count((str(text), int(times)) for text, times in odd.value_counts().items())
-            self.commas.add(texts, odd, whole=whole)
+                self.measures.count(distinct.commonest(odd))
+            self.commas.add(distinct, odd, whole=whole)
 
     def merge(self, other: Evidence) -> None:
         """Count the cells of other parts of the batch, which another counted; in any order."""

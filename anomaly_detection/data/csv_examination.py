@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, repeat
 
@@ -22,6 +22,7 @@ _SUSPECTS = 100
 _FEWEST_SUMMED = 5
 _WIDE = 5
 _TITLE_LENGTH = 60
+_UNITS, _UNIT_LENGTH = 3, 20
 _TOGETHER = 1_000  # lines
 _REFUSED = 5
 """Lines that are named beside the first one that does not fit."""
@@ -80,6 +81,8 @@ class Examination:
     """How many records lack each column, of those whose shapes were looked at."""
     _shaped: int = 0
     _suspects: list[tuple[int, list[list[str]]]] = field(default_factory=list)
+    _top: list[str] = field(default_factory=list)
+    """The first record, whose shapes come to the others' at the end."""
     _last: tuple[list[str], ...] = ()
     """The last records, as many as may be totals."""
     _refusal: DataError | None = None
@@ -89,7 +92,7 @@ class Examination:
     totals: list[str] = field(default_factory=list)
     """What the last lines are called that sum the records up, and are left out."""
     doubts: list[str] = field(default_factory=list)
-    """What is to be said of a last line that may be a total."""
+    """What is to be said of a first line that may be units, and of a last one that may be a total."""
 
     def run(self, lines: Iterable[str]) -> None:
         """Go through the lines that come after `dialect.start`.
@@ -102,7 +105,7 @@ class Examination:
         held: list[str] = []
         ahead = _Ahead(lines)
         reader = self.dialect.rows(ahead.one_by_one(held))
-        before, width = self.dialect.start, -1
+        before, width, name = self.dialect.start, -1, ""
         number = before + 1
         third: list[str] | str = []
         second: list[str] | str = []
@@ -110,7 +113,7 @@ class Examination:
         try:
             for row in reader:
                 plain = len(row) == width and len(held) == 1 and row[0][:1].isalnum() and ' "' not in held[0]
-                if plain and row != self.header:
+                if plain and row[0].lower() != name:
                     # Nothing can be said of such a line, as most are once the first ones have been looked at.
                     self.records += 1
                     third, second, last = second, last, row
@@ -126,8 +129,9 @@ class Examination:
                         self.blank += 1
                         self._first_blank = self._first_blank or number
                 elif not self.header:
-                    ahead.header = "".join(held)
+                    ahead.header = "".join(held).lower()
                     self._begin(row, before + reader.line_num, number)
+                    name = self.header[0].lower()
                 else:
                     self._take(row, held, number)
                     third, second, last = second, last, row
@@ -234,8 +238,10 @@ class Examination:
             self._suspect(held, number)
         elif self._shaped < _SHAPED:
             self._shaped += 1
-            for seen, cell in zip(self._shapes, row, strict=False):
-                seen.add(shape(cell))
+            if self.records == 1:
+                self._top = row
+            else:
+                self._shape(row)
             for place, blanks in enumerate(self._blanks):
                 self._blanks[place] = blanks + (not "".join(row[place : place + 1]).strip())
         if not self.dialect.blanks and held and ' "' in held[0]:
@@ -268,6 +274,7 @@ class Examination:
         del self.header[max(self._longest, self._named) :]
         self.is_uniform = self.is_uniform and not self._surplus and self._shortest >= len(self.header)
         self._leave_out_totals()
+        self._doubt_units()
         for number, pieces in self._suspects:
             if self._are_records(pieces):
                 raise DataError(
@@ -280,6 +287,23 @@ class Examination:
                         count=len(pieces) - 1,
                     )
                 )
+
+    def _shape(self, row: Sequence[str]) -> None:
+        for seen, cell in zip(self._shapes, row, strict=False):
+            seen.add(shape(cell))
+
+    def _doubt_units(self) -> None:
+        """A first line of words alone, where all others have numbers, may say in what these are."""
+        beside = zip(self._top, self._shapes, strict=False)
+        numbers = [cell.strip() for cell, seen in beside if {"number"} <= seen <= {"number", "blank"}]
+        words = [cell for cell in numbers if shape(cell) == "text"]
+        if self.records > _FEWEST_SUMMED and len(words) > 1 and "number" not in map(shape, self._top):
+            shown = ", ".join(repr(word[:_UNIT_LENGTH]) for word in words[:_UNITS])
+            self.doubts.append(
+                f"the first line below the names has words ({shown}) where all others have numbers; if they are units,"
+                " delete it."
+            )
+        self._shape(self._top)
 
     def _leave_out_totals(self) -> None:
         if self.records <= _FEWEST_SUMMED:
@@ -399,7 +423,7 @@ class _Ahead:
     Attributes
     ----------
     header : str
-        A line that is not passed over.
+        A line in small letters that is not passed over.
     longest : int
         Characters of the longest line that was passed over.
     last : deque of str
@@ -431,7 +455,7 @@ class _Ahead:
                 line = seen[0]
                 if '"' in line or line.count(delimiter) != width - 1 or not line[0].isalnum() or len(line) > most:
                     return passed
-                if line == self.header:
+                if line.lower() == self.header:
                     return passed
                 self.longest = max(self.longest, len(line))
                 self.last.append(seen.popleft())
@@ -439,8 +463,10 @@ class _Ahead:
             lines = list(islice(self._lines, _TOGETHER))
             if not lines:
                 return passed
-            longest, firsts = max(map(len, lines)), "".join([line[0] for line in lines])
-            plain = longest <= most and firsts.isalnum() and '"' not in "".join(lines) and self.header not in lines
+            sizes, firsts = [*map(len, lines)], "".join([line[0] for line in lines])
+            longest = max(sizes)
+            plain = longest <= most and firsts.isalnum() and '"' not in "".join(lines)
+            plain = plain and not (len(self.header) in sizes and self.header in map(str.lower, lines))
             if plain and set(map(str.count, lines, repeat(delimiter))) == {width - 1}:
                 self.longest = max(self.longest, longest)
                 self.last.extend(lines[-3:])

@@ -28,12 +28,29 @@ __all__ = ["CsvFile"]
 _SNIFFED_BYTES = 1 << 16
 BLOCK = 1 << 20
 _FRAME_CELLS = 250_000
-_NOTHING = b" \t\r\n,;|"
+_NOTHING = b" \t\r\n,;|" + codecs.BOM_UTF8
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _UTF32_MARK = codecs.BOM_UTF32_LE
 _MOST = 0.7
 _MARKUP = (b"<html", b"<!doctype", b"<?xml", b"<table")
 _PACKED = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b")
+
+_UTF8 = re.compile(
+    rb"(?<![\x80-\xff])(?!\xef\xbb\xbf)(?:[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2})(?![\x80-\xff])"
+)
+"""A letter in UTF-8 among those of ASCII; nobody writes the two or three of Windows-1252 that it would be there."""
+
+_ELSE_CP1252 = "anomaly_detection.else_cp1252"
+
+
+def _else_cp1252(error: UnicodeError) -> tuple[str, int]:
+    """What is no UTF-8, as Windows-1252: a file may be put together of lines that two programs wrote."""
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
+
+
+codecs.register_error(_ELSE_CP1252, _else_cp1252)
 
 # Python's own limit, 131,072 characters, is less than a cell may hold.
 csv.field_size_limit(2**31 - 1)
@@ -66,7 +83,7 @@ class CsvFile:
 
     def __init__(self, source: Source, layout: Layout) -> None:
         layout.refuse(source.label, lines=True)
-        self._source, self._layout = source, layout
+        self._source, self._layout, self._errors = source, layout, "strict"
         head, is_utf8 = self._look_through()
         # Put together of others, a file may begin with several.
         self._skipped = len(head) - len(re.sub(rb"\A(?:\xef\xbb\xbf)+", b"", head))
@@ -81,15 +98,23 @@ class CsvFile:
         else:
             # Real exports carry a UTF-8 mark before Windows-1252 text.
             self._encoding = "utf-8" if is_utf8 else "cp1252" if self._decodes("cp1252") else "latin-1"
+            if not is_utf8 and self._holds(_UTF8):
+                self._encoding, self._errors = "utf-8", _ELSE_CP1252
         dialect = sniff(head[self._skipped :].decode(self._encoding, errors="replace"), layout)
         found = self._examined(dialect)
         self._dialect, self._first, self._is_uniform = found.dialect, found.first, found.is_uniform
         self._longest = found.longest
-        self._is_plain = found.is_uniform and is_plain(head, self._encoding, found.dialect, found.first, found.longest)
+        self._is_plain = (
+            found.is_uniform
+            and self._errors == "strict"
+            and is_plain(head, self._encoding, found.dialect, found.first, found.longest)
+        )
         self._head = found.header
         self.header, value = named(found.header) if layout.header else (found.header, "")
         self.about_rows: int = found.records
         self.remarks = [f"{source.label}: {remark}" for remark in found.remarks()]
+        if self._errors != "strict":
+            self.remarks.append(f"{source.label}: some text is UTF-8, some Windows-1252; each is read as what it is.")
         if value and self.header != [str(place) for place in range(len(self.header))]:
             self.remarks.append(
                 f"{source.label}: line {found.first} names the columns, and one of them {value.strip()!r}; if it is a"
@@ -188,7 +213,7 @@ class CsvFile:
         """The lines with their ends, without the `start` first ones."""
         with self._source.opened() as file:
             file.read(self._skipped)
-            with io.TextIOWrapper(file, self._encoding, newline="") as text:
+            with io.TextIOWrapper(file, self._encoding, self._errors, newline="") as text:
                 yield islice(text, start, None)
 
     def _look_through(self) -> tuple[bytes, bool]:
@@ -221,6 +246,10 @@ class CsvFile:
                 say("%(label)s is not a table: it holds binary data; give a CSV or Parquet file.", label=label)
             )
         return head, _decoded(decode, b"", final=True) is not None
+
+    def _holds(self, found: re.Pattern[bytes]) -> bool:
+        with self._source.opened() as file:
+            return any(found.search(block) for block in iter(lambda: file.read(BLOCK), b""))
 
     def _decodes(self, encoding: str) -> bool:
         decode: Any = codecs.getincrementaldecoder(encoding)().decode

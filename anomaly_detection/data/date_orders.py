@@ -75,11 +75,6 @@ class Orders:
     weeks: int = 0
     """Cells such as 2024-13, which can only be a week."""
 
-    def add(self, texts: pd.Series[Any]) -> None:
-        """Count further cells."""
-        counts = texts.value_counts()
-        self.add_distinct(np.asarray(counts.index, dtype=object), np.asarray(counts.to_numpy(), dtype=np.int64))
-
     def add_distinct(self, texts: npt.NDArray[np.object_], times_each: npt.NDArray[np.int64]) -> None:
         """Count further cells by their distinct texts, and how many have each."""
         found: dict[str, list[tuple[int, ...]]] = {}

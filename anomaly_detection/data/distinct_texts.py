@@ -43,6 +43,26 @@ class DistinctTexts:
         codes = np.where(codes < 0, len(found), codes).astype(np.int64)
         return cls(texts, codes, np.bincount(codes, minlength=len(texts)).astype(np.int64))
 
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    @property
+    def levels(self) -> npt.NDArray[np.object_]:
+        """The texts without the last."""
+        return self.texts.to_numpy()[:-1]
+
+    def only(self, where: npt.NDArray[np.bool_]) -> DistinctTexts:
+        """The rows that have one of some of the texts."""
+        place = np.where(where, np.cumsum(where) - 1, -1)[self.codes]
+        texts = pd.Series([*self.texts[where].tolist(), None], dtype=object)
+        return DistinctTexts(texts, place[place >= 0], np.append(self.times[where], 0))
+
+    def commonest(self, where: npt.NDArray[np.bool_]) -> list[tuple[str, int]]:
+        """Some of the `levels` and how many rows have each, the commonest first, of equal ones the earlier."""
+        places = np.flatnonzero(where)
+        places = places[np.argsort(-self.times[places], kind="stable")]
+        return [(str(text), times) for text, times in zip(self.texts[places], self.times[places].tolist(), strict=True)]
+
     @cached_property
     def numbers(self) -> npt.NDArray[np.float64]:
         """Those that are numbers as programs write them, NaN for others; shape (m,)."""

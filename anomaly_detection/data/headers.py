@@ -34,8 +34,13 @@ def is_blank(row: Sequence[str]) -> bool:
 
 
 def is_again(row: Sequence[str], header: Sequence[str]) -> bool:
-    """Whether a row is the header once more, as where two files were put together, each with its byte-order mark."""
-    return len(row) == len(header) > 1 and row[-1] == header[-1] and [row[0].lstrip("\ufeff"), *row[1:]] == [*header]
+    """Whether a row is the header once more, as where two files were put together, each with its byte-order mark.
+
+    In capitals or not: two programs wrote them.
+    """
+    if not len(row) == len(header) > 1 or row[-1].lower() != header[-1].lower():
+        return False
+    return [row[0].lstrip("\ufeff").lower(), *map(str.lower, row[1:])] == [*map(str.lower, header)]
 
 
 def find_header(rows: Sequence[Sequence[str]]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow.compute as pc
 
-from anomaly_detection.data.cells import as_dates, as_numbers, as_texts, content, opaque_kinds
+from anomaly_detection.data.cells import as_dates, as_numbers, content, opaque_kinds
 from anomaly_detection.data.column import Column, Role
 from anomaly_detection.data.date_forms import in_words
 from anomaly_detection.data.date_orders import Orders
-from anomaly_detection.data.date_texts import may_be_date, parse_dates, read_dates
+from anomaly_detection.data.date_texts import may_be_date, parse_dates, read_distinct_dates
 from anomaly_detection.data.declarations import Declaration
+from anomaly_detection.data.distinct_texts import DistinctTexts
 from anomaly_detection.data.epochs import epoch_unit
 from anomaly_detection.data.missing import (
     date_codes,
@@ -33,11 +36,12 @@ from anomaly_detection.data.number_texts import (
     is_clock,
     is_long,
     odd_texts,
-    parse_numbers,
+    parse_distinct_numbers,
     suffixes,
 )
 from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.data.reading import is_number_code
+from anomaly_detection.data.text_patterns import arrow_texts, fits
 from anomaly_detection.data.truth import truth_pair
 from anomaly_detection.data.units import factor
 from anomaly_detection.errors import DataError
@@ -91,7 +95,7 @@ def infer_column(values: pd.Series[Any], said: Declaration = _NOTHING, elsewhere
             say("values that cannot be judged (%(kinds)s)", kinds=", ".join(kinds)),
             missing=missing,
         )
-    return _infer_texts(name, as_texts(values), said, elsewhere)
+    return _infer_texts(name, DistinctTexts.of(values), said, elsewhere)
 
 
 def _column(name: str, said: Declaration, found: tuple[Role, str], **details: Any) -> Column:
@@ -194,63 +198,68 @@ def _shaped_as_codes(numbers: Floats, distinct: int) -> bool:
     return distinct * 20 <= numbers.size and high >= 2 * low and round_ones <= 0.2
 
 
-def _infer_texts(name: str, texts: pd.Series[Any], said: Declaration, elsewhere: Collection[str]) -> Column:
-    role, rows = said.role, len(texts)
-    kept = words_that_are_values(texts)
+def _infer_texts(name: str, cells: DistinctTexts, said: Declaration, elsewhere: Collection[str]) -> Column:
+    role, rows = said.role, len(cells)
+    kept = words_that_are_values(cells.levels.tolist())
     codes = _all_codes(said.codes or (), said)
-    blank = missing_mask(texts, kept, codes)
-    present = texts[~blank]
-    distinct = int(present.nunique())
+    present = cells.only(~missing_mask(cells.texts, kept, codes))
+    distinct = len(present.levels)
     details: dict[str, Any] = {"distinct": distinct, "missing": 1.0 - len(present) / rows}
     if distinct <= 1 and role is None:
         return Column(name, Role.CONSTANT, _constant_reason(distinct), codes=codes, **details)
     if role is None or role in (Role.NUMERIC, Role.TIMESTAMP):
         said_or_clock = _with_clock(name, present, said)
-        found = _numbers_in_texts(name, texts, present, said_or_clock, elsewhere) or _dates_in_texts(
-            name, texts, present, said
+        found = _numbers_in_texts(name, rows, present, said_or_clock, elsewhere) or _dates_in_texts(
+            name, rows, present, said
         )
         if found is not None:
             return found
-    truth = truth_pair(present) if distinct <= 20 and role in (None, Role.CATEGORICAL) else None
+    truth = None
+    if distinct <= 20 and role in (None, Role.CATEGORICAL):
+        truth = truth_pair(text for text, _ in present.commonest(np.ones(distinct, dtype=bool)))
     if truth is not None:
         why = (Role.CATEGORICAL, say("yes and no, as %(yes)s and %(no)s", yes=truth[1], no=truth[0]))
         return _column(name, said, why, truth=truth, codes=codes, **details)
-    return _column(name, said, _text_role(name, present, distinct, kept), kept=kept, codes=codes, **details)
+    return _column(name, said, _text_role(name, present, kept), kept=kept, codes=codes, **details)
 
 
-def _with_clock(name: str, present: pd.Series[Any], said: Declaration) -> Declaration:
+def _with_clock(name: str, present: DistinctTexts, said: Declaration) -> Declaration:
     """Times of a clock in hours; those that repeat, such as the hours of a timetable, stay categories."""
     if said.unit is not None or said.role is Role.TIMESTAMP or not _mostly(_where(is_clock, present), present):
         return said
-    repeated = _text_role(name, present, int(present.nunique()), ())[0] is Role.CATEGORICAL
+    repeated = _text_role(name, present, ())[0] is Role.CATEGORICAL
     repeated = repeated and not _mostly(_where(is_long, present), present)
     return said if said.role is None and repeated else replace(said, unit="h")
 
 
 def _numbers_in_texts(
-    name: str, texts: pd.Series[Any], present: pd.Series[Any], said: Declaration, elsewhere: Collection[str]
+    name: str, rows: int, present: DistinctTexts, said: Declaration, elsewhere: Collection[str]
 ) -> Column | None:
     commas, measures = Commas(), Measures()
-    odd = odd_texts(present)
-    commas.add(present, odd, whole=True)
+    are_odd = odd_texts(present)
+    commas.add(present, are_odd, whole=True)
     comma = commas.learned() if said.decimal_comma is None else said.decimal_comma
-    numbers = parse_numbers(present, comma, said.unit)
+    texts = present.texts[:-1]
+    numbers = parse_distinct_numbers(texts, comma, said.unit, present.numbers[:-1])
     numeric = ~np.isnan(numbers)
-    alike = said.role is None and _mostly(numeric, present) and not _are_codes(present[numeric])
-    alike = alike and not are_codes_in_thousands(present[numeric])
+    alike = said.role is None and _mostly(numeric, present) and not _are_codes(present.levels[numeric])
+    alike = alike and not are_codes_in_thousands(texts[numeric])
     if said.role is not Role.NUMERIC and not (said.role is Role.TIMESTAMP and numeric.all()) and not alike:
         return None
-    measures.add(odd)
+    odd = present.commonest(are_odd)
+    measures.count(odd)
     unit = said.unit or _unit(name, measures)
     if measures.units:
-        numbers = parse_numbers(present, comma, unit)
+        numbers = parse_distinct_numbers(texts, comma, unit, present.numbers[:-1])
         numeric = ~np.isnan(numbers)
-    padded = np.concatenate([numbers[numeric], np.full(len(texts) - int(numeric.sum()), np.nan)])
+    read = numbers[present.codes]
+    read = read[~np.isnan(read)]
+    padded = np.concatenate([read, np.full(rows - len(read), np.nan)])
     if said.role is Role.TIMESTAMP:
-        return _infer_numbers(name, padded, len(texts), said, elsewhere)
-    details: dict[str, Any] = {"decimal_comma": comma, "unit": unit, "texts": _patterns(present[~numeric])}
+        return _infer_numbers(name, padded, rows, said, elsewhere)
+    details: dict[str, Any] = {"decimal_comma": comma, "unit": unit, "texts": _patterns(present, ~numeric)}
     why = _why_numbers(present, odd, unit, measures)
-    return _infer_numbers(name, padded, len(texts), said, elsewhere, why, **details)
+    return _infer_numbers(name, padded, rows, said, elsewhere, why, **details)
 
 
 def _unit(name: str, measures: Measures) -> str | None:
@@ -261,7 +270,7 @@ def _unit(name: str, measures: Measures) -> str | None:
     return named
 
 
-def _why_numbers(present: pd.Series[Any], odd: pd.Series[Any], unit: str | None, measures: Measures) -> str:
+def _why_numbers(present: DistinctTexts, odd: list[tuple[str, int]], unit: str | None, measures: Measures) -> str:
     others = sorted(other for other in measures.units if other != unit)
     turned = [other for other in others if unit is not None and factor(other, unit) is not None]
     refused = [other for other in others if other not in turned]
@@ -280,16 +289,19 @@ def _why_numbers(present: pd.Series[Any], odd: pd.Series[Any], unit: str | None,
     return why
 
 
-def _dates_in_texts(name: str, texts: pd.Series[Any], present: pd.Series[Any], said: Declaration) -> Column | None:
+def _dates_in_texts(name: str, rows: int, present: DistinctTexts, said: Declaration) -> Column | None:
     if said.role is not Role.TIMESTAMP and not (_mostly(_where(may_be_date, present), present) and _any_dates(present)):
         return None
     orders = Orders()
-    orders.add(present)
-    forms, by_habit = orders.learned(present) if said.dates is None else (said.dates, False)
-    dates, far, _ = read_dates(present, forms)
+    levels = present.levels
+    orders.add_distinct(levels, present.times[:-1])
+    forms, by_habit = (said.dates, False)
+    if forms is None:
+        forms, by_habit = orders.learned(present.texts[present.codes])
+    dates, far, _ = read_distinct_dates(levels, forms)
     if said.role is not Role.TIMESTAMP and not _mostly(~np.isnat(dates), present):
         return None
-    details: dict[str, Any] = {"dates": forms, "texts": _patterns(present[np.isnat(dates) & ~far])}
+    details: dict[str, Any] = {"dates": forms, "texts": _patterns(present, np.isnat(dates) & ~far)}
     why: str = _DATES
     if forms:
         *others, last = map(in_words, forms)
@@ -297,58 +309,60 @@ def _dates_in_texts(name: str, texts: pd.Series[Any], present: pd.Series[Any], s
         why = say("dates, %(order)s", order=order)
     if by_habit:
         why = say("%(why)s by habit, for no cell tells", why=why)
-    why = _with_codes(why, [str(text).strip() for text in present[far][:1]])
-    return _infer_dates(name, dates, len(texts), said, why, **details)
+    why = _with_codes(why, [str(text).strip() for text in levels[far][:1]])
+    return _infer_dates(name, dates[present.codes], rows, said, why, **details)
 
 
-def _any_dates(present: pd.Series[Any]) -> bool:
+def _any_dates(present: DistinctTexts) -> bool:
     """Whether any of some cells, or of some distinct texts, is a date in whatever order; of a column of dates most are.
 
     Texts that only look a little like dates take long to read.
     """
-    parts = (cells.iloc[:: -(-len(cells) // _SCREENED)] for cells in (present, present.drop_duplicates()))
-    dates, far, open_ = read_dates(pd.concat(parts), ())
+    parts = (places[:: -(-len(places) // _SCREENED)] for places in (present.codes, np.arange(len(present.levels))))
+    dates, far, open_ = read_distinct_dates(present.levels[np.unique(np.concatenate([*parts]))], ())
     return bool((~np.isnat(dates) | far | open_).any())
 
 
-def _text_role(name: str, present: pd.Series[Any], distinct: int, kept: tuple[str, ...]) -> tuple[Role, str]:
+def _text_role(name: str, present: DistinctTexts, kept: tuple[str, ...]) -> tuple[Role, str]:
     tokens = name_tokens(name)
-    rows = len(present)
+    rows, levels, counts = len(present), present.levels, present.times[:-1]
+    distinct = len(levels)
     if names_document(tokens) and distinct > max(20, 0.02 * rows):
         return Role.IDENTIFIER, say("named as a document number")
     if distinct <= max(2, 0.2 * rows) or (distinct <= 20 and distinct <= 0.5 * rows):
         why = say("%(distinct)s values that repeat", distinct=distinct)
         return Role.CATEGORICAL, say("%(why)s, %(values)s among them", why=why, values=", ".join(kept)) if kept else why
-    counts = present.value_counts()
     if int(counts[counts >= _SEVERAL].sum()) >= 0.5 * rows:
         # A tail of sellers with one sale each makes no names of those that sell every day.
         return Role.CATEGORICAL, say("%(distinct)s values, of which most rows share theirs", distinct=distinct)
-    words = present.str.count(r"\s+").mean() + 1.0
+    blanks = np.asarray(pc.count_substring_regex(arrow_texts(levels), r"\s+"), dtype=np.int64)
+    words = float(blanks @ counts) / rows + 1.0
     if words >= 3.0:
         return Role.TEXT, say("several words, hardly ever repeated")
     return Role.IDENTIFIER, say("hardly ever repeated")
 
 
-def _where(holds: Callable[[str], bool], texts: pd.Series[Any]) -> npt.NDArray[np.bool_]:
-    """Where something holds of a text; each distinct one is asked about once."""
-    codes, levels = pd.factorize(texts)
-    return np.array([*map(holds, levels), False], dtype=bool)[codes]
+def _where(holds: Callable[[str], bool], texts: DistinctTexts) -> npt.NDArray[np.bool_]:
+    """Of which of the distinct texts something holds."""
+    return np.array([*map(holds, texts.levels.tolist())], dtype=bool)
 
 
-def _mostly(read: npt.NDArray[np.bool_], present: pd.Series[Any]) -> bool:
+def _mostly(read: npt.NDArray[np.bool_], present: DistinctTexts) -> bool:
     """Most values, or nearly all distinct ones: a few phrases may fill half the rows of a column of dates."""
     if not read.any():
         return False
-    distinct_share = pd.Series(read).groupby(pd.factorize(present)[0]).first().mean()
-    share = read.mean()
-    return bool(share > 0.5 or (distinct_share > 0.9 and share > 0.05))
+    share = int(present.times[:-1][read].sum()) / len(present)
+    return bool(share > 0.5 or (read.mean() > 0.9 and share > 0.05))
 
 
-def _are_codes(present: pd.Series[Any]) -> bool:
+def _are_codes(levels: npt.NDArray[np.object_]) -> bool:
     """True for digits with leading zeros (``00412``), which number nothing."""
-    return bool((present.str.match(r"0\d") & present.str.match(r"\d+$")).any())
+    return bool(fits(arrow_texts(levels), r"^0\d+$").any())
 
 
-def _patterns(texts: pd.Series[Any]) -> tuple[str, ...]:
-    counts = texts.map(text_pattern).value_counts()
-    return tuple(str(text) for text in counts.index[:_TEXTS_KEPT])
+def _patterns(cells: DistinctTexts, where: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+    """The commonest patterns of some of the distinct texts."""
+    counts: Counter[str] = Counter()
+    for text, times in zip(cells.levels[where].tolist(), cells.times[:-1][where].tolist(), strict=True):
+        counts[text_pattern(text)] += times
+    return tuple(text for text, _ in counts.most_common(_TEXTS_KEPT))

@@ -63,9 +63,11 @@ def text_pattern(text: str) -> str:
     return re.sub(r"\d+", "#", text.strip())[:80]
 
 
-def words_that_are_values(texts: pd.Series[Any]) -> tuple[str, ...]:
-    """``NA`` where it is a region or a code among others, such as EU and APAC, and no word for "no value"."""
-    distinct = [*map(str, pd.unique(texts.dropna()))]
+def words_that_are_values(distinct: Collection[str]) -> tuple[str, ...]:
+    """``NA`` where it is a region or a code among others, such as EU and APAC, and no word for "no value".
+
+    `distinct` are the texts of a column.
+    """
     if "NA" not in "\n".join(distinct):
         return ()
     found = {text.strip() for text in distinct}

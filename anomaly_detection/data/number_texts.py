@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly_detection.data.distinct_texts import DistinctTexts
 from anomaly_detection.data.text_patterns import arrow_texts, fits
 from anomaly_detection.data.units import UNITS, factor
 
@@ -78,6 +79,7 @@ _SPELLED = re.compile(
     r"(?:(?P<minute>\d+)\s*(?:m|mins?|minutes?|minuten?)\.?)?",
     re.IGNORECASE,
 )
+_DIGIT = re.compile(r"\d")
 _PLAIN = r"^-?\d+(?:\.\d+)?$"
 _WORDED = re.compile(r"[^0-9., +-]")
 _TENTH = 0.1
@@ -98,6 +100,8 @@ _IN_SPACE = str.maketrans("", "", "'\u2019 \u00a0\u202f")
 def _matched(text: str) -> re.Match[str] | None:
     """The parts of a number; in ``20,-`` and ``20/-`` the dash stands for no cents, ``="20"`` is a spreadsheet's."""
     text = _in_ascii(text).strip()
+    if _DIGIT.search(text) is None:
+        return None
     # A look for a character costs a tenth of an expression, and most texts have none of these.
     if text.startswith('="'):
         text = _FORMULA.sub(r"\1", text)
@@ -244,17 +248,17 @@ class Commas:
     either: int = 0
     dotted: int = 0
 
-    def add(self, texts: pd.Series[Any], odd: pd.Series[Any], *, whole: bool = False) -> None:
-        """Count further cells, and of them the `odd_texts`.
+    def add(self, cells: DistinctTexts, odd: npt.NDArray[np.bool_], *, whole: bool = False) -> None:
+        """Count further cells; `odd` are those `odd_texts` finds.
 
         Of `whole` columns without a comma in any number, points are not counted.
         """
-        self.count((str(text), int(count)) for text, count in odd.value_counts().items())
+        self.count(cells.commonest(odd))
         if whole and not (self.comma or self.either):
             return
-        written = arrow_texts(texts.drop(odd.index) if len(odd) else texts)
-        points = int(fits(written, r"\.").sum())
-        dotted = int(fits(written, r"^\s*-?[1-9]\d?\d?\.\d\d\d\s*$").sum()) if points else 0
+        written, times = arrow_texts(cells.levels[~odd]), cells.times[:-1][~odd]
+        points = int(times[fits(written, r"\.")].sum())
+        dotted = int(times[fits(written, r"^\s*-?[1-9]\d?\d?\.\d\d\d\s*$")].sum()) if points else 0
         self.dotted += dotted
         self.point += points - dotted
 
@@ -304,10 +308,6 @@ class Measures:
 
     units: Counter[str] = field(default_factory=Counter)
 
-    def add(self, texts: pd.Series[Any]) -> None:
-        """Count further cells."""
-        self.count((str(text), int(count)) for text, count in _worded(texts).items())
-
     def count(self, odd: Iterable[tuple[str, int]]) -> None:
         """Count the `odd_texts` of further cells, each once with how many cells have it."""
         for text, count in odd:
@@ -321,21 +321,21 @@ class Measures:
         return min(self.units, key=lambda name: (-self.units[name], name)) if self.units else None
 
 
-def currencies(texts: pd.Series[Any]) -> list[str]:
-    """Name the currencies that cells name, as they are written, the commonest first."""
+def currencies(odd: Iterable[tuple[str, int]]) -> list[str]:
+    """Name the currencies that `odd_texts` name, as they are written, the commonest first."""
     found: Counter[str] = Counter()
-    for text, count in _worded(texts).items():
-        match = _matched(str(text))
+    for text, count in odd:
+        match = _matched(text) if _WORDED.search(text) else None
         if match is not None and (match["before"] or match["after"]):
-            found[str(match["before"] or match["after"]).strip().rstrip(".")] += int(count)
+            found[str(match["before"] or match["after"]).strip().rstrip(".")] += count
     return [name for name, _ in found.most_common()]
 
 
-def suffixes(texts: pd.Series[Any]) -> list[str]:
-    """What letters behind numbers are taken for: ``k is thousands``, ``CR is negative``."""
+def suffixes(odd: Iterable[tuple[str, int]]) -> list[str]:
+    """What letters behind numbers are taken for in `odd_texts`: ``k is thousands``, ``CR is negative``."""
     found = set()
-    for text in _worded(texts).index:
-        match = _matched(str(text))
+    for text, _ in odd:
+        match = _matched(text) if _WORDED.search(text) else None
         if match is not None and match["times"]:
             letters = match["times"].strip()
             found.add(f"{letters} is {_IN_WORDS[_times(letters)]}")
@@ -344,10 +344,10 @@ def suffixes(texts: pd.Series[Any]) -> list[str]:
     return sorted(found)
 
 
-def are_codes_in_thousands(texts: pd.Series[Any]) -> bool:
+def are_codes_in_thousands(texts: Iterable[Any]) -> bool:
     """Whether all texts are whole numbers with one letter, such as 3M and 5M: sizes and names as soon as amounts."""
     letters = set()
-    for text in texts.unique().tolist():
+    for text in texts:
         match = _matched(str(text))
         if match is None or not match["times"] or not match["digits"].isdigit():
             return False
@@ -359,15 +359,8 @@ def _times(letters: str) -> float:
     return _TIMES[letters.rstrip(".").lower()]
 
 
-def _worded(texts: pd.Series[Any]) -> pd.Series[Any]:
-    """How often each text occurs that has more in it than digits and marks."""
-    odd = odd_texts(texts) if len(texts) else texts
-    return odd[odd.str.contains(_WORDED.pattern, regex=True).to_numpy(dtype=bool, na_value=False)].value_counts()
-
-
-def odd_texts(texts: pd.Series[Any]) -> pd.Series[Any]:
-    """The texts that are no numbers as programs write them."""
-    rest = texts[~fits(arrow_texts(texts), _PLAIN)]
-    codes, levels = pd.factorize(rest)
-    odd = pd.to_numeric(pd.Series(levels, dtype=object), errors="coerce").isna().to_numpy(dtype=bool)
-    return rest[np.append(odd, True)[codes]]
+def odd_texts(cells: DistinctTexts) -> npt.NDArray[np.bool_]:
+    """Which of the distinct texts of a column are no numbers as programs write them."""
+    odd = ~fits(arrow_texts(cells.levels), _PLAIN)
+    odd[odd] = np.isnan(cells.numbers[:-1][odd])
+    return odd

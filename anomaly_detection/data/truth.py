@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -30,15 +31,17 @@ def is_true(text: str) -> bool | None:
     return True if word in _TRUE else False if word in _FALSE else None
 
 
-def truth_pair(texts: pd.Series[Any]) -> tuple[str, str] | None:
-    """How a column that only says yes and no mostly writes no and yes; None if it says anything else, or only one."""
-    counts = texts.value_counts()
+def truth_pair(texts: Iterable[str]) -> tuple[str, str] | None:
+    """How a column that only says yes and no mostly writes no and yes; None if it says anything else, or only one.
+
+    `texts` are its distinct ones, the commonest first.
+    """
     said: dict[bool, str] = {}
-    for text in counts.index:
-        true = is_true(str(text))
+    for text in texts:
+        true = is_true(text)
         if true is None:
             return None
-        said.setdefault(true, str(text).strip().removesuffix(".0"))
+        said.setdefault(true, text.strip().removesuffix(".0"))
     return (said[False], said[True]) if len(said) == 2 else None
 
 

@@ -108,7 +108,7 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
     ----------
     detector : object
         With `preprocessor` (`feature_sources_`, `usual_`, `usual_surprises_`, `surprises`, `blame`, `farness`,
-        `standing_out`, `summaries` and `summarise`), `score_features` and `sees` (see `Detector`).
+        `standing_out`, `of_coalitions` and `summarise`), `score_features` and `sees` (see `Detector`).
     features : ndarray of float32, shape (n, n_features)
         As the preprocessor gives them.
 
@@ -124,7 +124,6 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
     profile = preprocessor.usual_surprises_
     expected = np.empty_like(surprises)
     np.put_along_axis(expected, np.argsort(-surprises, axis=1, kind="stable"), profile[None], axis=1)
-    plain = preprocessor.forest_features
     origin = np.full((1, features.shape[1]), np.nan, dtype=np.float32)
     origin[:, : len(usual)] = usual
     none = None if evidence is None else np.zeros((1, len(usual)), dtype=np.float32)
@@ -138,7 +137,6 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
     first = 0 if detector.sees(len(usual)) else len(usual)
     wide = features.shape[1] - first
     scored = rows * max(1, _CELLS_A_CALL // (rows * len(values) * max(1, wide)))
-    zero = np.float32(0.0)
     for begin in range(0, len(features), scored):
         block = features[begin : begin + scored]
         # Nobody, every coalition, and everybody, in one call of the forest.
@@ -147,15 +145,13 @@ def attribute(detector: Any, features: Floats32) -> Attribution:
         for start in range(begin, begin + len(block), rows):
             some = slice(start, start + rows)
             needed = _needed(chosen[some], carriers, len(players))
-            lacking = (needed & ~coalitions) > 0
             made = whole[1:-1, start - begin : start - begin + rows]
             if not first:
+                lacking = (needed & ~coalitions) > 0
                 made[..., : len(usual)] = np.where(lacking, usual, features[some, : len(usual)])
-            lacking_plain = (needed[:, plain] & ~coalitions) > 0
-            kept = np.where(lacking_plain, expected[some], surprises[some]).reshape(-1, len(plain))
-            against = None if evidence is None else np.where(lacking, zero, evidence[some]).reshape(-1, len(usual))
-            summary = made[..., len(usual) - first :]
-            summary[:] = preprocessor.summaries(kept, against).reshape(summary.shape)
+            made[..., len(usual) - first :] = preprocessor.of_coalitions(
+                needed, len(coalitions), surprises[some], expected[some], None if evidence is None else evidence[some]
+            )
         values[:, begin : begin + scored] = detector.score_features(whole.reshape(-1, wide), first).reshape(
             len(values), -1
         )

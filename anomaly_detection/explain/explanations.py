@@ -288,14 +288,16 @@ class _Told:
                 beside = (teller_of[name] for name in self.sources[feature].columns if name in teller_of)
                 feature = teller_of[columns[0]] = next(beside, feature)
             by_feature.setdefault(feature, []).append(player)
-        # A record that occurs again repeats all its readings: one reason, told by what is about most columns.
+        # A record that occurs again repeats all its readings: one reason, told by what is about most columns, of equal
+        # ones the strongest.
         repeats = [feature for feature in by_feature if KINDS[self.sources[feature].kind].repeats]
         if len(repeats) > 1:
             players = [player for feature in repeats for player in by_feature.pop(feature)]
-            telling = (one for one in sorted(able) if KINDS[self.sources[one].kind].repeats and tells(one))
+            telling = (one for one in able if KINDS[self.sources[one].kind].repeats and tells(one))
             by_feature[max(telling, key=lambda feature: len(self.sources[feature].columns))] = players
-        strongest = sorted(by_feature.items(), key=lambda told: -_total(self.falls[row], told[1]))[:top]
-        return tuple(self._reason(row, feature, players) for feature, players in strongest)
+        fall = {feature: _total(falls, players) for feature, players in by_feature.items()}
+        strongest = sorted(fall, key=lambda feature: -fall[feature])[:top]
+        return tuple(self._reason(row, feature, by_feature[feature], fall[feature]) for feature in strongest)
 
     def _strictly(self, row: int, feature: int) -> bool:
         """Whether a feature has something to say."""
@@ -343,7 +345,7 @@ class _Told:
             self._besides[feature, beside] = replace(self.sources[feature], group_by=beside)
         return self._besides[feature, beside]
 
-    def _reason(self, row: int, feature: int, players: list[int]) -> Contribution:
+    def _reason(self, row: int, feature: int, players: list[int], fall: float) -> Contribution:
         source = self._source(feature, self.units.told_beside(row, feature))
         kind = KINDS[source.kind]
         (value, usual), (low, high) = self.units.of(row, feature), self.units.between(row, feature)
@@ -365,7 +367,7 @@ class _Told:
             expected_range=between,
             direction=kind.direction(value, usual),
             factor=_factor(value, usual, between) if kind.ordered else None,
-            share=float(_total(self.falls[row], players) / self.fall[row]),
+            share=float(fall / self.fall[row]),
             effect=_total(self.found.effects[row], players),
             text=phrase(source, value, usual, self.records[row], rows, between),
         )
@@ -379,9 +381,9 @@ def _best_first(worth: Floats, able: npt.NDArray[np.bool_]) -> list[list[int]]:
     return [found[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def _total(of: npt.NDArray[np.float64], places: list[int]) -> float:
+def _total(of: Sequence[float] | Floats, places: list[int]) -> float:
     """The sum of what is at some places, of which there is mostly one."""
-    return float(of[places[0]] if len(places) == 1 else of[places].sum())
+    return float(of[places[0]] if len(places) == 1 else np.sum([of[place] for place in places]))
 
 
 def _factor(value: Any, usual: Any, between: tuple[float, float] | None) -> float | None:

@@ -12,13 +12,14 @@ import pandas as pd
 
 from anomaly_detection.features.coincidences import first_other, mixed, repeats_of
 
-__all__ = ["agreeing", "near_others", "partners"]
+__all__ = ["agreeing", "few_agreeing", "near_others", "partners"]
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
 
 _FEWEST_NEAR = 5
+_FEW = 32  # rows: so many are compared with all sooner than all are counted
 
 
 def agreeing(cells: Sequence[Keys], n: int) -> tuple[Codes, Codes]:
@@ -48,9 +49,33 @@ def agreeing(cells: Sequence[Keys], n: int) -> tuple[Codes, Codes]:
     return agreed, which
 
 
+def few_agreeing(cells: Sequence[Keys], n: int, few: int) -> tuple[Codes, Codes]:
+    """`agreeing` of the first `few` rows, 0 for the others: each is compared with all."""
+    agreed, which = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    every = np.array(cells, dtype=np.uint64).reshape(-1, n)
+    for row in range(few):
+        own = every[:, row : row + 1]
+        alike = (every == own) & (own > 0)
+        alike[:, row] = False
+        count = np.count_nonzero(alike, axis=0)
+        most = int(count.max(initial=0))
+        if most > 1:
+            # The first of as many, in the order in which `agreeing` looks at them.
+            columns = min(np.flatnonzero(alike[:, other]).tolist() for other in np.flatnonzero(count == most))
+            agreed[row], which[row] = most, sum(1 << column for column in columns)
+    return agreed, which
+
+
 def _apart(cells: Sequence[Keys]) -> list[Keys]:
     """Keys of which a sum tells from which column each comes."""
     return [mixed(keys + np.uint64(i)) for i, keys in enumerate(cells)]
+
+
+def _repeats_at(keys: Keys, places: Codes) -> Codes:
+    """`repeats_of` the keys at some places."""
+    if len(places) > _FEW:
+        return repeats_of(keys)[places]
+    return np.array([np.count_nonzero(keys == key) - 1 for key in keys[places]], dtype=np.int64)
 
 
 def near_others(cells: Sequence[Keys], wide: Sequence[Keys], which: Codes, width: int) -> Floats:
@@ -62,9 +87,11 @@ def near_others(cells: Sequence[Keys], wide: Sequence[Keys], which: Codes, width
     found, exact, near = np.zeros(len(which)), _apart(cells), _apart(wide)
     for columns in np.unique(which[which > 0]).tolist():
         own = [i for i in range(len(cells)) if columns >> i & 1]
-        alike, beside = (repeats_of(np.sum([keys[i] for i in own], axis=0, dtype=np.uint64)) for keys in (exact, near))
         at = np.flatnonzero(which == columns)
-        others = beside[at] - alike[at]
+        alike, beside = (
+            _repeats_at(np.sum([keys[i] for i in own], axis=0, dtype=np.uint64), at) for keys in (exact, near)
+        )
+        others = beside - alike
         found[at] = np.where(
             others >= _FEWEST_NEAR, comb(len(cells), len(own)) * others / float(width) ** len(own), 0.0
         )

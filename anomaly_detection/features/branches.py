@@ -29,6 +29,7 @@ from anomaly_detection.features.kinds import known_groups
 from anomaly_detection.features.level_rarity import LevelRarity, MissingLevels, ValueRarity
 from anomaly_detection.features.name_forms import NameForms
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
+from anomaly_detection.features.owners import Owners
 from anomaly_detection.features.pair_rarity import PairRarity
 from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity
 from anomaly_detection.features.readings import Readings
@@ -141,6 +142,11 @@ def plan_branches(
             [*numbers, *dates, *categories, *names_only] if len(numbers) > 1 else [],
         ),
         ("ties", Ties(numbers, dates), [*numbers, *dates]),
+        (
+            "owners",
+            Owners(names_only, categories, dates),
+            [*numbers, *dates, *categories, *names_only] if names_only or categories else [],
+        ),
     ]
     wanted = {name for name, _, columns in plan if name in groups and columns}
     known = known_groups(groups)

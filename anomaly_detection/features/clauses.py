@@ -30,6 +30,7 @@ __all__ = [
     "gap",
     "in_days",
     "in_records",
+    "is_year",
     "listed",
     "measured",
     "named_value",
@@ -54,6 +55,7 @@ _FEWEST_OF_MANY = 5
 _LONGEST = 48
 _TELLING = 3
 _SAYS_NOTHING = frozenset({"missing", "none", "not_applicable", "other", "others", "undefined", "unknown"})
+_YEARS_FROM, _YEARS_TO = 1800.0, 2100.0
 _YEARS = re.compile(r"\b([12]),(\d{3})\b")
 # How a value is joined to what it describes ("SupplierB by Air"), by the words in its column's name.
 _JOINED = (
@@ -164,6 +166,13 @@ def times(value: float, usual: float) -> str | None:
     if ratio <= 0.9:
         return say("%(share)s %% of", share=Figure(f"{100 * ratio:.2g}"))
     return None
+
+
+def is_year(column: str, *numbers: float) -> bool:
+    """Whether numbers of a column are years, by its name or as all of them may be."""
+    if "year" in name_tokens(column):
+        return True
+    return not without_unit(column)[1] and all(_YEARS_FROM <= each <= _YEARS_TO for each in numbers)
 
 
 def as_years(clause: Said) -> Said:

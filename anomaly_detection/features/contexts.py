@@ -22,7 +22,7 @@ from anomaly_detection.features.context_search import ContextSearch
 from anomaly_detection.features.group import FEW, Facts, FeatureSource, side_by_side
 from anomaly_detection.features.history import History, learn_history
 from anomaly_detection.features.numeric_group import NumericGroup
-from anomaly_detection.features.numeric_values import Scale, apply_scales
+from anomaly_detection.features.numeric_values import Scale, apply_scales, is_flag
 from anomaly_detection.features.ordered import CodedColumns, Ordered
 from anomaly_detection.features.pairing import most_related
 from anomaly_detection.progress import steps
@@ -133,7 +133,8 @@ class Contexts(NumericGroup):
         self.contexts_: list[Context] = []
         deviations = []
         search = ContextSearch(X.take(slice(None, None, step)), CodedColumns(coded), self.divisors, self.kin or {})
-        for name in steps(self.numbers, "comparing numbers within contexts"):
+        numbers = [name for name in self.numbers if not is_flag(X.numbers(name))]
+        for name in steps(numbers, "comparing numbers within contexts"):
             ordered: dict[str | None, Ordered] = {}
             for per, group_by, scale in search.chosen(name):
                 if per not in ordered:

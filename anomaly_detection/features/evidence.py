@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -196,6 +197,14 @@ class Evidence:
         largest = np.partition(columns, columns.shape[1] - 2, axis=1)[:, -2:]
         return np.asarray(largest[:, 1] + self.second * largest[:, 0], dtype=np.float32)
 
+    def as_weighed(self, evidence: Floats32) -> tuple[Floats32, Any, Any, float, float]:
+        """Evidence and what compiled code makes its `total` of."""
+        learned = _learned(self)
+        if evidence.shape[1] < len(learned.by_column):
+            raise ValueError(f"there are {evidence.shape[1]} features of {len(learned.by_column)}")
+        own = evidence if self.weights is None else evidence * self.weights
+        return np.ascontiguousarray(own), learned.by_column, learned.starts, self.agreeing, self.second
+
     def append(self, out: Floats32) -> None:
         """Write `total` of the first features of `out` into its last column."""
         if self.tails.knots.shape[2] == KNOTS and by_compiled_code(0):
@@ -369,6 +378,11 @@ def _tail(
     known = (_ALL_SHARES * n >= _FEWEST_BEYOND) & (scale.discrete | (_SHARES[-1] <= _ALL_SHARES))
     last = int(np.flatnonzero(_ALL_SHARES == _FAR if far else known)[-1])
     knots[last + 1 :], worth[last + 1 :] = knots[last], worth[last]
+    below, above = (int(ordered.searchsorted(np.float32(median), end)) for end in ("left", "right"))
+    few = n - above if side == 0 else below
+    if few < _FEWEST_BEYOND and not (far or scale.discrete):
+        # All but these are usual to the digit: one deviation from a rule that the others keep is as rare as they are.
+        knots[last + 1 :], worth[last + 1 :] = 1.0, -np.log((few + 0.5) / (n + 1.0))
     if far:
         knots[:last], worth[:-1] = knots[last], 0.0
     return knots, worth, max([scale.least_slope, *slopes])

@@ -19,7 +19,7 @@ from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.grouped import robust_scale
 from anomaly_detection.features.information import determined
 from anomaly_detection.features.numeric_group import ComparingGroup
-from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale
+from anomaly_detection.features.numeric_values import Scale, apply_scales, choose_scale, is_flag
 from anomaly_detection.features.pairing import MOST_PARTNERS
 from anomaly_detection.progress import steps
 from anomaly_detection.texts.said import N_, Said, say
@@ -183,6 +183,8 @@ class Expectation(ComparingGroup):
         return np.asarray(np.clip(np.nan_to_num((scaled - centre) / spread), -_FARTHEST, _FARTHEST))
 
     def _fit_target(self, name: str, sample: Table, design: Design, gram: Floats) -> _Target | None:
+        if is_flag(sample.numbers(name)):
+            return None
         y = self._standard(sample, name)
         present = ~np.isnan(y)
         kin = {name, *(other for group in self.bound if name in group for other in group)}
@@ -344,7 +346,7 @@ class Expectation(ComparingGroup):
     @classmethod
     def is_ordinary(cls, feature: float, value: Any, usual: Any) -> bool:
         """`FeatureGroup.is_ordinary`: no count is nearer to an estimate than by less than one."""
-        return bool(value == np.round(value) and abs(value - usual) < 1.0)
+        return float(value).is_integer() and bool(abs(value - usual) < 1.0)
 
     @classmethod
     def weight(cls, source: FeatureSource) -> float:

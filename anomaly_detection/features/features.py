@@ -23,6 +23,7 @@ from anomaly_detection.features.cross_fitting import as_unseen, held_out
 from anomaly_detection.features.derivation import find_derived
 from anomaly_detection.features.evidence import Evidence, learn_tails
 from anomaly_detection.features.feature_scales import scales_of
+from anomaly_detection.features.fitted_branches import FittedBranches
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.kept_features import foretold, kept_features, take_kept
 from anomaly_detection.features.kinds import GROUPS, KINDS, PLAIN_GROUPS
@@ -149,13 +150,16 @@ class SupplyChainFeatures(TrainedFeatures, TransformerMixin, BaseEstimator):  # 
         self.schema_ = infer_schema(frame) if self.schema is None else self.schema
         return CleanRecords(*self.schema_.read(frame))
 
-    def learn(self, X: Any, *, by_others: bool = False, watched: bool = True) -> tuple[npt.NDArray[np.float32], Table]:
+    def learn(
+        self, X: Any, *, by_others: bool = False, watched: bool = True, fitted: FittedBranches | None = None
+    ) -> tuple[npt.NDArray[np.float32], Table]:
         """Fit; give the features of the training records, and these as `prepare` makes them.
 
         What a record is compared with (relations, contexts, expectations) is chosen on all records, itself among them:
         of few, it looks more usual than a new one. With `by_others`, the row-level features of 100 to 1,999 records
         are on the scale of those that each has by what is learned without it (`cross_fitting`), if evidence is weighed.
-        Without `watched` nothing is kept to tell by how columns change.
+        Without `watched` nothing is kept to tell by how columns change. What others have `fitted` on these records is
+        taken from there.
         """
         unknown = [group for group in self.groups if group not in KINDS]
         if unknown:
@@ -173,7 +177,8 @@ class SupplyChainFeatures(TrainedFeatures, TransformerMixin, BaseEstimator):  # 
         self.n_features_in_ = len(extended.columns)
         self.transformers_ = self._branches()
         Kept.forget(self)
-        blocks = self._blocks("fit_transform", extended)
+        fit = fitted.fit_transform if fitted is not None else lambda branch, X: branch.fit_transform(X)
+        blocks = self._blocks(fit, extended)
         for made in (grouped_by, keys_by_column):
             extended.forget(made)
         extended.forget_lookups()

@@ -62,6 +62,8 @@ class Frequency:
         Ascending evidence by the mixture, and ``-log`` of the share of training values that had as much.
     apart : float
         The probability that two records agree.
+    once : float
+        Nats of what chance does once among so many values; 0 in files of before.
     """
 
     step: float
@@ -76,6 +78,7 @@ class Frequency:
     levels: Floats = field(default_factory=lambda: np.zeros(0))
     nats: Floats = field(default_factory=lambda: np.zeros(0))
     apart: float = 1.0
+    once: float = 0.0
 
     def by_density(self, x: Floats) -> Floats:
         """The probability of each value by the density around it, shape (n,)."""
@@ -94,12 +97,12 @@ class Frequency:
     def evidence(self, others: Codes, expected: Floats, compared: Floats) -> Floats:
         """``-log`` of the probability of so many others alike, of those `compared`, or more; nats, shape (n,).
 
-        No more than are expected are no evidence.
+        No more than are expected are no evidence, nor is what chance does once among as many values as were learned.
         """
         out = np.zeros(len(others))
         found = np.flatnonzero((others > 0) & (others > expected))
         if not found.size:
-            return self._as_seen(out)
+            return out
         from scipy.special import betainc, gammainc
 
         count, mean = others[found].astype(np.float64), np.maximum(expected[found], _TINY)
@@ -109,7 +112,8 @@ class Frequency:
         # What was never seen is bounded, and by so much more the oftener it occurs (Zipf).
         ratio = np.maximum(compared[found] / max(self.compared, 1.0), 1.0)
         bound = np.log(self.values + 1.0) + NEVER + np.log(count) - np.log(ratio)
-        out[found] = np.maximum(np.minimum(-np.log(np.maximum(usual, _TINY)), bound), 0.0)
+        beyond = -np.log(np.maximum(usual, _TINY)) - self.once
+        out[found] = np.maximum(np.minimum(beyond, bound), 0.0)
         return self._as_seen(out)
 
     def _as_seen(self, evidence: Floats) -> Floats:
@@ -206,7 +210,8 @@ def learn_frequency(values: Floats) -> Frequency | None:
     several = counts > 1
     while several.sum() > _MOST_REPEATED:
         several = counts > 2 * counts[several].min()
-    return Frequency(step, knots, heights, distinct[several] + 0.0, counts[several].astype(np.int64), x.size)
+    repeated, once = distinct[several] + 0.0, float(np.log(x.size + 1.0))
+    return Frequency(step, knots, heights, repeated, counts[several].astype(np.int64), x.size, once=once)
 
 
 def near_values(x: Floats, spans: Codes, values: Floats, their_spans: Codes, step: float) -> Floats:

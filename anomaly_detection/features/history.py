@@ -55,6 +55,9 @@ class History:
     told : ndarray of float64, shape (3, groups + 1), optional
         The median and the quantiles of 5 and 95 % in the number's own units, as a pivot of the records shows them: of
         two values in the middle, half the sum. The last entries are of all values. None in files that lack them.
+    of_new : bool
+        Whether values of groups never seen are held against all values, as in files of before. They lie farther off
+        than those of known groups, by whose deviations they would be judged; how large they are is told elsewhere.
     """
 
     count: Codes
@@ -69,6 +72,7 @@ class History:
     lent_spread: float
     resolution: float
     told: Floats | None = None
+    of_new: bool = True
 
     def deviation(self, values: Floats, codes: Codes) -> Floats:
         """Give `asinh` of how many spreads each value lies off its group's centre; `codes` are -1 for new groups."""
@@ -76,10 +80,15 @@ class History:
 
     def expected(self) -> tuple[Floats, Floats]:
         """The centre and the spread that values of each group are held against, both (groups + 1,)."""
-        return self._centre(self.count, self.median), self._spread(self.count, self.spread)
+        return self._centre(self.count, self.median), self._judging(self.count, self.spread)
 
     def _deviation(self, values: Floats, count: Any, median: Floats, spread: Floats) -> Floats:
-        return np.arcsinh((values - self._centre(count, median)) / self._spread(count, spread))
+        return np.arcsinh((values - self._centre(count, median)) / self._judging(count, spread))
+
+    def _judging(self, count: Any, spread: Floats) -> Floats:
+        """The `_spread` that values are judged by: without end where the group is new and that tells nothing."""
+        found = self._spread(count, spread)
+        return found if self.of_new else np.where(count < 1, np.inf, found)
 
     def _likelihood(self, values: Floats, count: Any, median: Floats, spread: Floats) -> float:
         """The mean logarithm of the values' density."""
@@ -157,6 +166,7 @@ def learn_history(
         if best is None or likely > best[0]:
             best = likely, found
     assert best is not None
+    best[1].of_new = groups == 1
     own = np.empty(len(x))
     for start in range(0, len(x), _ROWS):
         rows = slice(start, start + _ROWS)

@@ -17,6 +17,7 @@ from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.level_rarity import LevelRarity, MissingLevels, ValueRarity
 from anomaly_detection.features.name_forms import NameForms
 from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
+from anomaly_detection.features.owners import Owners
 from anomaly_detection.features.pair_rarity import PairRarity
 from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity
 from anomaly_detection.features.readings import Readings
@@ -74,6 +75,7 @@ _EVIDENCE: dict[str, type[FeatureGroup]] = {
     "courses": Courses,
     "amended": Amended,
     "ties": Ties,
+    "owners": Owners,
 }
 _FORMER: dict[str, type[FeatureGroup]] = {"repeats": Repeats}
 KINDS = {**_PLAIN, **_EVIDENCE, **_FORMER}
@@ -85,7 +87,7 @@ PLAIN_GROUPS = tuple(_PLAIN)
 EVIDENCE_GROUPS = tuple(_EVIDENCE)
 """Features that only evidence is made of, see `Evidence`."""
 
-LATER_GROUPS = ("zeros", "values", "restated", "neighbours", "runs", "names", "courses", "amended", "ties")
+LATER_GROUPS = ("zeros", "values", "restated", "neighbours", "runs", "names", "courses", "amended", "ties", "owners")
 """Groups of evidence that the first files with evidence do not have."""
 
 FORMER_GROUPS = tuple(_FORMER)

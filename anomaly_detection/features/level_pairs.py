@@ -62,6 +62,12 @@ class PairCounter:
             self._counts[self._combinations.codes(table, levels) + (self._both + 1)],
         )
 
+    def levels(self, table: Table) -> tuple[Codes, Codes]:
+        """The given level of each row's pairs and the judged one, from 1, 0 for what is new; both (n, pairs)."""
+        levels = self._combinations.levels(table)
+        given, of = self._combinations.places
+        return levels[:, given], levels[:, of]
+
 
 def margins(combined: CombinedLevels, counts: Codes) -> tuple[Codes, Codes]:
     """How often each level of the first column and of the second counts, where each combination does so often."""

@@ -16,6 +16,7 @@ from anomaly_detection.features.clauses import (
     from_to,
     gap,
     in_records,
+    is_year,
     measured,
     named_value,
     number,
@@ -34,6 +35,7 @@ from anomaly_detection.texts.said import N_, Said, say
 __all__ = ["ComparingGroup", "NumericGroup"]
 
 # What there is an "each" of; 0.002 of insurance for so much value is a ratio.
+_A_MILLION, _TINY = 1e6, 1e-3  # a person reads no 6.7e-06
 _COUNTED = {"quantity", "qty", "units", "pieces", "items", "count", "packs", "boxes", "cartons", "pallets", "number"}
 
 
@@ -107,13 +109,16 @@ class NumericGroup(FeatureGroup):
         value, usual = float(value), float(usual)
         if len(source.columns) == 1:
             clause = cls.of_one(source, value, usual, row, rows, between)
-            return as_years(clause) if "year" in name_tokens(source.columns[0]) else clause
+            return as_years(clause) if is_year(source.columns[0], value, usual, *(between or ())) else clause
         if len(source.columns) == 3:
             return _product(source, value, usual, row)
         if cls.is_duration(source):
             return _duration(source, value, usual, say(cls.standard, among=cls.among(source, row)), between)
         over, under = (named_value(*with_unit(column, row[column])) for column in source.columns)
         template = N_("%(number)s each") if _is_counted(source.columns[1]) else N_("a ratio of %(number)s")
+        if 0.0 < value < _TINY and 0.0 < usual < _TINY:
+            value, usual, template = value * _A_MILLION, usual * _A_MILLION, N_("%(number)s for a million")
+            between = None if between is None else (between[0] * _A_MILLION, between[1] * _A_MILLION)
         each = say(template, number=number(value))
         subject = say("%(over)s for %(under)s (%(each)s)", over=over, under=under, each=each)
         span = _span(source, value, usual, rows, between)

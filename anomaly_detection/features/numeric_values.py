@@ -87,6 +87,12 @@ def apply_scales(scales: Sequence[Scale], values: Floats) -> Floats:
     return out
 
 
+def is_flag(values: Floats) -> bool:
+    """Whether numbers are two at most: they are levels, and lie no distance apart."""
+    given = values[~np.isnan(values)]
+    return not given.size or bool(((given == given.min()) | (given == given.max())).all())
+
+
 def choose_scale(values: Floats) -> Scale:
     """Pick the log scale for numbers that are not negative, lean to the right, and lean less as logarithms.
 

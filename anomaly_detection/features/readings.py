@@ -12,7 +12,7 @@ import pandas as pd
 
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.table import Coded, Table, as_table
-from anomaly_detection.features.agreements import agreeing, near_others, partners
+from anomaly_detection.features.agreements import agreeing, few_agreeing, near_others, partners
 from anomaly_detection.features.bounds import bounded
 from anomaly_detection.features.clauses import exactly, listed, measured, number, without_unit
 from anomaly_detection.features.coincidences import (
@@ -257,8 +257,8 @@ class Readings(FeatureGroup):
         others its span has; each (n,).
         """
         n = len(X)
-        values, spans = self._beside(X)
-        others, compared = self._counts(values, spans)
+        _, spans = self._beside(X)
+        others, compared = self._counted(X)
         return others[:n], compared[:n], *self._agreed(X), others_of(spans)[:n]
 
     def _among_few(self, X: Table, values: Floats, spans: Codes) -> tuple[Codes, Floats, Codes, Floats, Floats]:
@@ -283,23 +283,31 @@ class Readings(FeatureGroup):
 
     def _with_remembered(self, X: Table) -> tuple[Floats, Codes]:
         values, spans = _values(X, self.judged), self._spans(X)
-        near = np.isin(self.last_spans_, spans)
-        if near.any():
+        if len(X) == 1:
+            near = (self.last_spans_ == spans[0]) & (self.last_whole_ != self._whole(X)[0])
+        else:
+            near = np.isin(self.last_spans_, spans)
             near[near] = ~pd.Series(self.last_whole_[near]).isin(self._whole(X)).to_numpy()
         return np.vstack([values, self.last_[near]]), np.concatenate([spans, self.last_spans_[near]])
 
     def _agreeing(self, X: Table) -> tuple[Codes, Codes]:
-        """`agreeing` of the rows and of the remembered ones beside them."""
+        """`agreeing` of the rows and of the remembered ones beside them; of these it may be 0."""
 
         def make() -> tuple[Codes, Codes]:
             values, spans = self._beside(X)
-            return agreeing(self._cells(self._of_joined(values), spans), len(values))
+            cells = self._cells(self._of_joined(values), spans)
+            return few_agreeing(cells, len(values), len(X)) if len(X) <= _FEW else agreeing(cells, len(values))
 
         made: tuple[Codes, Codes] = X.made((self, "agreeing"), make)
         return made
 
     def _of_joined(self, values: Floats) -> Floats:
         return values[:, [self.judged.index(name) for name in self._joined]]
+
+    def _counted(self, X: Table) -> tuple[Codes, Floats]:
+        """`_counts` of the rows and of the remembered ones beside them."""
+        made: tuple[Codes, Floats] = X.made((self, "counted"), lambda: self._counts(*self._beside(X)))
+        return made
 
     def _counts(self, values: Floats, spans: Codes) -> tuple[Codes, Floats]:
         """How many others of its span have each value, and how many have any; both (n, columns)."""
@@ -359,7 +367,7 @@ class Readings(FeatureGroup):
                 return out, usual
         values, spans = self._beside(X)
         if len(X) > _FEW:
-            others, _ = self._counts(values, spans)
+            others, _ = self._counted(X)
             out[:, : len(self.judged)] = others[places] + 1
         if self.together_:
             _, which = self._agreeing(X)

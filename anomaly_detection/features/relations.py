@@ -8,14 +8,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from anomaly_detection.data.levels import MISSING_LEVEL, CombinedLevels, Kept, Levels, vocabulary
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.clauses import number
+from anomaly_detection.features.coincidences import combined, keys_by_column
 from anomaly_detection.features.companions import NONE, RARELY, Companions, find_companions
 from anomaly_detection.features.compiled.combinations import pair_counts
 from anomaly_detection.features.compiled.program import Program, Value
+from anomaly_detection.features.forms import worth_less_of_one
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.features.level_pairs import LevelPairs, PairCounter, PairCounts, described, in_so_many, shown
 from anomaly_detection.features.newcomers import Newcomer, Places
@@ -41,7 +42,10 @@ _LEAST_COUNT = 0.3  # of others with a level that occurred once
 
 @dataclass
 class Relation:
-    """Column `of` judged beside column `given`; `lent` pseudo-counts go to how common each level is anyway."""
+    """Column `of` judged beside column `given`; `lent` pseudo-counts go to how common each level is anyway.
+
+    `lent_back` are those of `given` beside `of`; None in files of before.
+    """
 
     of: str
     given: str
@@ -49,6 +53,7 @@ class Relation:
     levels: Levels
     given_levels: Levels
     both: CombinedLevels
+    lent_back: float | None = None
 
     @property
     def name(self) -> str:
@@ -68,6 +73,10 @@ def _share(of: Any, own: int, new: Any, rows: Any) -> Floats:
 
 class Relations(LevelPairs):
     """``-log p(b | a)`` in nats for each category `b` and the two columns `a` that foretell it best.
+
+    No pair is odder than ``p(a | b)`` makes it: of two records of a rare `b`, one with an `a` that half of all records
+    have is none, though none of these many has had that `b`. A pair never seen that several rows of a batch bring is
+    worth less, by the fourth root.
 
     `p` has pseudo-counts in proportion to how common `b` is, as many as make the training rows likeliest, each judged
     by the others. A column that tells less than 0.05 nats a row is no `a`. What is common is no evidence: how far out a
@@ -115,7 +124,8 @@ class Relations(LevelPairs):
             chosen = self._chosen(of, coded, transactions)
             for _, given, lent in sorted(chosen, reverse=True)[:_KEPT]:
                 both = CombinedLevels(X, (given, of))
-                self.relations_.append(Relation(of, given, lent, levels[of], levels[given], both))
+                back = _likeliest(given, of, coded, transactions)[1]
+                self.relations_.append(Relation(of, given, lent, levels[of], levels[given], both, back))
         return self
 
     def _chosen(
@@ -124,29 +134,31 @@ class Relations(LevelPairs):
         """The columns that foretell one better than nothing does: how likely they make it, and what is lent."""
         codes, size = coded[of]
         counts = np.bincount(codes, minlength=size)
-        share = _share(counts[codes], 1, _new(counts), len(codes))
-        alone = float(np.mean(np.log(share)))
-        found = []
-        for given in self._promising(of, coded):
-            others, other_size = coded[given]
-            pair = others * size + codes
-            both, rows = _counted(pair, size * other_size), _counted(others, other_size)
-            # What a transaction has in common, its own column tells.
-            apart = None if transactions is None or transactions[0] == given else transactions[1]
-            own, beside = _within(apart, pair, size * other_size), _within(apart, others, other_size)
-            for lent in _LENT:
-                likely = float(np.mean(np.log((both - own + lent * share) / (rows - beside + lent))))
-                if likely > alone + _LEAST_GAIN:
-                    found.append((likely, given, lent))
-        best: dict[str, tuple[float, str, float]] = {}
-        for one in found:
-            best[one[1]] = max(best.get(one[1], one), one)
-        return list(best.values())
+        alone = float(np.mean(np.log(_share(counts[codes], 1, _new(counts), len(codes)))))
+        found = ((*_likeliest(of, given, coded, transactions), given) for given in self._promising(of, coded))
+        return [(likely, given, lent) for likely, lent, given in found if likely > alone + _LEAST_GAIN]
 
     def _promising(self, of: str, coded: dict[str, tuple[Codes, int]]) -> list[str]:
         kin = self.kin or {}
         mine = {of, *kin.get(of, ())}
         return [name for name in coded if not mine & {name, *kin.get(name, ())}]
+
+    def features_of(self, X: Table) -> npt.NDArray[np.float32]:
+        """The surprisals in nats, shape (n, relations)."""
+        out = super().features_of(X)
+        self.with_others(X, out)
+        return out
+
+    def with_others(self, X: Table, found: npt.NDArray[np.float32]) -> None:
+        """Change the surprisals, shape (n, relations): a pair never seen that several rows bring is worth less."""
+        if len(X) == 1:
+            return
+        both = self._counts(X).both
+        for i, one in enumerate(self.relations_):
+            new = np.flatnonzero((both[:, i] == 0) & (found[:, i] > 0))
+            if len(new) > 1 and one.lent_back is not None:
+                cells = keys_by_column(X, (one.of, one.given))
+                worth_less_of_one(found[:, i], new, combined(cells, len(X)))
 
     @property
     def _pairs(self) -> list[tuple[str, str]]:
@@ -158,15 +170,24 @@ class Relations(LevelPairs):
     def emit(self, program: Program, columns: Sequence[str]) -> list[Value] | None:
         """`FeatureGroup.emit`; what follows from one level alone is found once a level."""
         learned, found = _learned(self), []
-        parts = zip(self.relations_, learned.new, learned.rows, learned.lent, strict=True)
-        for relation, new, rows, lent in parts:
+        parts = zip(self.relations_, learned.new, learned.rows, learned.lent, learned.new_given, strict=True)
+        for relation, new, rows, lent, new_given in parts:
             given, of, both = pair_counts(program, relation.both)
             counts = np.append(relation.both.levels[1].counts, 0)
             share = np.where(counts > 0, _share(counts, 0, new, rows), new)
             lent_share = program.of_level(relation.of, vocabulary(relation.both.levels[1]), lent * share)
             likely = (both + lent_share) / (given + float(lent))
             common = (both > given * RARELY).at_least((of > 0.0) & (both * float(rows) >= of * given))
-            told = (given > 0.0).where(common.where(0.0, -likely.log()), np.nan)
+            told = -likely.log()
+            if relation.lent_back is not None:
+                back = relation.lent_back
+                of_given = np.append(relation.both.levels[0].counts, 0)
+                share = np.where(of_given > 0, _share(of_given, 0, new_given, rows), new_given)
+                lent_share = program.of_level(relation.given, vocabulary(relation.both.levels[0]), back * share)
+                # How likely the other column is beside this one: of two records of a level one may be anything.
+                told_back = -((both + lent_share) / (of + back)).log()
+                told = (of > 0.0).where(told.at_most(told_back), told)
+            told = (given > 0.0).where(common.where(0.0, told), np.nan)
             if self.companions_.of:
                 explained = self.companions_.new(program, relation.of, relation.given)
                 explained = explained.at_least(self.companions_.agreement(program, relation.of, relation.given, both))
@@ -201,7 +222,12 @@ class Relations(LevelPairs):
         likely = (both - np.minimum(own, both) + learned.lent * share) / (np.maximum(given - own, 0) + learned.lent)
         common = both - own > RARELY * (given - own)
         common |= (of > own) & ((both - own) * learned.rows >= (of - own) * (given - own))
-        found = np.where(common, 0.0, -np.log(likely))
+        found = -np.log(likely)
+        if not np.isnan(learned.back).all():
+            share = np.where(given > 0, _share(given, own, learned.new_given, learned.rows), learned.new_given)
+            back = (both - np.minimum(own, both) + learned.back * share) / (np.maximum(of - own, 0) + learned.back)
+            found = np.where(of > own, np.fmin(found, -np.log(back)), found)
+        found = np.where(common, 0.0, found)
         # Beside a level that was never seen nothing is foretold.
         return np.where(given > own, found, np.nan)
 
@@ -209,11 +235,7 @@ class Relations(LevelPairs):
         """`LevelPairs.in_units`, and the commonest other level beside the given one, and in how many rows it is."""
         X = as_table(X)
         values, usual = super().in_units(X)
-        for i, commonest in enumerate(_commonest(self)):
-            for row, (of, given) in enumerate(values[:, i]):
-                known = commonest.get(MISSING_LEVEL if pd.isna(given) else given, ())
-                others = (one for one in known if one[0] != (MISSING_LEVEL if pd.isna(of) else of))
-                usual[row, i] += next(others, ("", 0))
+        usual += _others(self).beside(*_learned(self).counter.levels(X))
         return values, usual
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
@@ -248,6 +270,21 @@ class Relations(LevelPairs):
         return say(have, told=told, count=number(count), level=shown(level))
 
 
+def _likeliest(
+    of: str, given: str, coded: dict[str, tuple[Codes, int]], transactions: Transactions | None
+) -> tuple[float, float]:
+    """How likely one column makes another at best, each row judged by the others, and what is lent then."""
+    (codes, size), (others, other_size) = coded[of], coded[given]
+    counts = np.bincount(codes, minlength=size)
+    share = _share(counts[codes], 1, _new(counts), len(codes))
+    pair = others * size + codes
+    both, rows = _counted(pair, size * other_size), _counted(others, other_size)
+    # What a transaction has in common, its own column tells.
+    apart = None if transactions is None or transactions[0] == given else transactions[1]
+    own, beside = _within(apart, pair, size * other_size), _within(apart, others, other_size)
+    return max((float(np.mean(np.log((both - own + lent * share) / (rows - beside + lent)))), lent) for lent in _LENT)
+
+
 def _within(transactions: Codes | None, keys: Codes, size: int) -> Codes | int:
     """How many rows of its own transaction have each row's key, itself among them."""
     return 1 if transactions is None else _counted(transactions * size + keys, (int(transactions.max()) + 1) * size)
@@ -269,6 +306,8 @@ class _Learned:
     rows: Floats
     new: Floats
     lent: Floats
+    new_given: Floats
+    back: Floats
 
     @classmethod
     def of(cls, relations: Relations) -> _Learned:
@@ -278,25 +317,45 @@ class _Learned:
             np.array([float(one.levels.counts.sum()) for one in found]),
             np.array([_new(one.levels.counts) for one in found]),
             np.array([one.lent for one in found]),
+            np.array([_new(one.given_levels.counts) for one in found]),
+            np.array([np.nan if one.lent_back is None else one.lent_back for one in found]),
         )
 
 
 _learned: Kept[Relations, _Learned] = Kept(_Learned.of)
 
 
-def _commonest_levels(relations: Relations) -> list[dict[str, list[tuple[str, int]]]]:
-    """For each relation and given level the two commonest levels beside it, and in how many rows they are."""
-    found = []
-    for one in relations.relations_:
-        levels_given, levels = one.both.levels
-        given, of = np.divmod(one.both.known, len(levels))
-        beside: dict[str, list[tuple[str, int]]] = {}
-        for place in np.argsort(-one.both.counts, kind="stable").tolist():
-            pair = beside.setdefault(levels_given.names[given[place]], [])
-            if len(pair) < 2:
-                pair.append((levels.names[of[place]], int(one.both.counts[place])))
-        found.append(beside)
-    return found
+class _Others:
+    """The two commonest levels of a column beside each level of another, and in how many rows they are."""
+
+    def __init__(self, relations: Relations) -> None:
+        found = relations.relations_
+        # The first of each is that of a new level.
+        sizes = [len(one.both.levels[0]) + 1 for one in found]
+        self._start = np.cumsum([0, *sizes])[:-1]
+        self._commonest = np.full(sum(sizes), -1, dtype=np.int64)
+        self._two = np.empty((len(self._commonest), 2), dtype=object)
+        self._two.fill(("", 0))
+        seen = [0] * len(self._commonest)
+        for one, start in zip(found, self._start.tolist(), strict=True):
+            given, of = np.divmod(one.both.known, len(one.both.levels[1]))
+            names, order = one.both.levels[1].names.tolist(), np.argsort(-one.both.counts, kind="stable")
+            parts = (given[order] + start + 1, of[order], one.both.counts[order])
+            for at, level, count in zip(*(part.tolist() for part in parts), strict=True):
+                if seen[at] < 2:
+                    self._two[at, seen[at]] = (names[level], count)
+                    if not seen[at]:
+                        self._commonest[at] = level + 1
+                    seen[at] += 1
+
+    def beside(self, given: Codes, of: Codes) -> npt.NDArray[np.object_]:
+        """The commonest level that a row has not, and its count; of levels from 1, 0 for a new one; (n, relations).
+
+        ``("", 0)`` where there is none.
+        """
+        at = given + self._start
+        found: npt.NDArray[np.object_] = self._two[at, (self._commonest[at] == of).astype(np.int64)]
+        return found
 
 
-_commonest: Kept[Relations, list[dict[str, list[tuple[str, int]]]]] = Kept(_commonest_levels)
+_others: Kept[Relations, _Others] = Kept(_Others)

@@ -20,6 +20,7 @@ _LEAST_ROWS = 30
 _MOST_LEVELS = 400
 _MOST_LEVELS_A_ROW = 0.5
 _SCREENED_ROWS = 500
+_MOST_OF_ONE_VALUE = 0.9  # of the rows: what hardly varies tells nothing of a date
 
 Codes = npt.NDArray[np.int64]
 Dates = npt.NDArray[np.datetime64]
@@ -147,6 +148,8 @@ def _one_to_one(first: Codes, second: Codes) -> bool:
     both = (first >= 0) & (second >= 0)
     first, second = first[both], second[both]
     levels = len(np.unique(first))
+    if first.size and np.bincount(first).max() > _MOST_OF_ONE_VALUE * first.size:
+        return False
     if first.size < max(_LEAST_ROWS, 0.5 * both.size) or levels < 3 or levels > _MOST_LEVELS_A_ROW * first.size:
         return False
     wide = int(second.max()) + 1

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from anomaly_detection.data.levels import Kept
 from anomaly_detection.data.schema import Role, Schema
 from anomaly_detection.errors import DataError
+from anomaly_detection.features.compiled.choice import explained_by_compiled_code
 from anomaly_detection.features.derived import Derived, Duration
 from anomaly_detection.features.evidence import Evidence
 from anomaly_detection.features.excuses import Excuses
@@ -27,6 +28,7 @@ from mlx_iforest.threads import run
 
 __all__ = ["RowSummaries"]
 
+_MOST_COMPILED = 128  # features for the forest: more are not added one after the other
 _ROWS = 8_192  # summarised at once
 _ROWS_AT_ONCE = 512  # by compiled code: what they take stays in the cache
 
@@ -206,6 +208,34 @@ class RowSummaries:
         if self.evidence_ is not None and evidence is not None:
             parts.append(self.evidence_.total(evidence)[:, None])
         return np.hstack(parts)
+
+    def of_coalitions(
+        self,
+        needed: npt.NDArray[np.uint8],
+        coalitions: int,
+        surprises: npt.NDArray[np.float32],
+        expected: npt.NDArray[np.float32],
+        evidence: npt.NDArray[np.float32] | None,
+    ) -> npt.NDArray[np.float32]:
+        """The `summaries` of rows where coalition 1, 2 and so on keep their features, shape (coalitions, n, n_summary).
+
+        Of n rows `needed` (n, features) has the coalition, a set of bits, that keeps a feature at least. Others have no
+        evidence, and of `surprises` what is `expected`; both (n, features for the forest).
+        """
+        plain = self.forest_features
+        weighed = None if evidence is None or self.evidence_ is None else self.evidence_.as_weighed(evidence)
+        able = "tails" in self.groups and len(plain) <= _MOST_COMPILED
+        if weighed is not None and able and explained_by_compiled_code(len(needed)):
+            out = np.empty((coalitions, len(needed), self._summaries), dtype=np.float32)
+            self.tails_.write_coalitions(needed, weighed, plain, surprises, expected, out)
+            return out
+        lacking = (needed & ~np.arange(1, coalitions + 1, dtype=np.uint8)[:, None, None]) > 0
+        kept = np.where(lacking[..., plain], expected, surprises).reshape(-1, len(plain))
+        against = None
+        if evidence is not None:
+            against = np.where(lacking, np.float32(0.0), evidence).reshape(-1, evidence.shape[1])
+        found = self.summaries(kept, against)
+        return found.reshape(coalitions, len(needed), found.shape[1])
 
     @property
     def _summaries(self) -> int:

@@ -12,15 +12,16 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.data.levels import Levels, levels_of
-from anomaly_detection.data.parsing import name_tokens
 from anomaly_detection.data.table import Table, as_table
 from anomaly_detection.features.bounds import bounded
 from anomaly_detection.features.clauses import (
     as_years,
     exactly,
+    is_year,
     measured,
     named_value,
     number,
+    tells_time,
     with_unit,
     without_unit,
 )
@@ -136,6 +137,14 @@ def _nearest_middles(values: Floats, series: Codes) -> Floats:
     nearer = np.abs(values[rows] - beside) < np.abs(values[rows] - middles[rows])
     middles[rows[nearer]] = beside[nearer]
     return middles
+
+
+def _in_turn(values: Floats, series: Codes) -> npt.NDArray[np.bool_]:
+    """Whether each value lies between those of the row before and the row after it, of the same series; (n,)."""
+    found = np.zeros(len(values), dtype=bool)
+    rises, same = np.diff(values), series[1:] == series[:-1]
+    found[1:-1] = (rises[1:] * rises[:-1] >= 0.0) & same[1:] & same[:-1]
+    return found
 
 
 def _two_in_the_middle(around: Floats) -> tuple[Floats, Floats]:
@@ -332,8 +341,12 @@ class _OfSeries(FeatureGroup):
     def fit(self, X: Any, y: object = None) -> _OfSeries:
         """Find the columns, and learn how closely they follow."""
         X = self._seen(X)
-        self.series_ = [one for one in find_series(X, self.numbers, self.categories) if self._takes(one)]
+        self.series_ = [one for one in find_series(X, self._follow(X), self.categories) if self._takes(one)]
         return self
+
+    def _follow(self, X: Table) -> list[str]:
+        """The columns without parts of dates: after the 31st comes the first."""
+        return [name for name in self.numbers if X[name].dtype.kind == "M" or not tells_time(name)]
 
     def _takes(self, series: Series) -> bool:
         return True
@@ -346,6 +359,8 @@ class _OfSeries(FeatureGroup):
         for i, one in enumerate(self.series_):
             order, series = one.arranged(X)
             out[order, i] = self._judged(_values(X[one.column])[order], series, one)
+            if self.ordered and X[one.column].dtype.kind == "M":
+                out[order[_in_turn(_values(X[one.column])[order], series)], i] = 0.0
         return out
 
     def _judged(self, values: Floats, series: Codes, one: Series) -> Floats:
@@ -370,7 +385,8 @@ class Neighbours(_OfSeries):
     """How far a number or date lies from the middle of the two rows before and the two after it (Hampel, 1974).
 
     Only for columns that these rows foretell. Where rows that come together are farther apart than the training's, so
-    much less is made of it; if they are in no order, nothing.
+    much less is made of it; if they are in no order, nothing. A date between those of the rows beside it is in its
+    place, however long nothing came.
     """
 
     ordered: ClassVar[bool] = True
@@ -442,7 +458,7 @@ class Neighbours(_OfSeries):
         if shown == middle:
             shown, middle = (Figure(f"{float(one):.12g}") for one in (value, usual))
         clause = say(template, what=named_value(name, shown), around=around, middle=middle)
-        return as_years(clause) if "year" in name_tokens(name) else clause
+        return as_years(clause) if is_year(name, value, usual) else clause
 
 
 class Runs(_OfSeries):
@@ -462,7 +478,7 @@ class Runs(_OfSeries):
         """Find the columns, and learn how long their runs of equal values are."""
         super().fit(X)
         X, found = as_table(X), {one.column for one in self.series_}
-        others = [_loose_series(X, name) for name in self.numbers if name not in found] if len(X) >= _LEAST_ROWS else []
+        others = [_loose_series(X, name) for name in self._follow(X) if name not in found and len(X) >= _LEAST_ROWS]
         self.series_ += [one for one in others if one is not None and self._takes(one)]
         return self
 

@@ -173,6 +173,27 @@ class DeviationSummary(FeatureGroup):
         out[:, _LARGEST] = np.minimum(z, 10.0).mean(axis=1, dtype=np.float64)
         return _beyond_linear(out)
 
+    def write_coalitions(
+        self,
+        needed: npt.NDArray[np.uint8],
+        weighed: tuple[Floats32, Any, Any, float, float],
+        features: npt.NDArray[np.int64],
+        surprises: Floats32,
+        expected: Floats32,
+        out: Floats32,
+    ) -> None:
+        """Write the `summary` and the evidence of coalitions into `out`, by compiled code.
+
+        As `RowSummaries.of_coalitions` has it; `weighed` is what `Evidence.as_weighed` gives.
+        """
+        from anomaly_detection.features.compiled.coalitions import summaries
+
+        if not len(self.median_) == len(features) == surprises.shape[1] == expected.shape[1]:
+            raise ValueError(f"there are {surprises.shape[1]} features of {len(self.median_)}")
+        count = min(_LARGEST, len(features))
+        summaries(needed, *weighed, features, surprises, expected, count, 10.0, out)
+        out[..., :-1] = _beyond_linear(out[..., :-1])
+
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
         """Return the names."""
         return np.asarray([*(f"surprise {i + 1}" for i in range(_LARGEST)), "mean surprise"], dtype=object)

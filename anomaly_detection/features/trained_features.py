@@ -131,7 +131,7 @@ class TrainedFeatures(RowSummaries):
             self._settle([extended], found)
             self._append_summary(found, n_threads)
         else:
-            found = self._of_branches("features_of", extended)[:, self.kept_]
+            found = self._of_branches(extended)[:, self.kept_]
             self._settle([extended], found)
             found = self.summarise(found)
         copies = self._copies()
@@ -146,7 +146,7 @@ class TrainedFeatures(RowSummaries):
             self._settle(tables, found)
             self._append_summary(found, 1)
         else:
-            found = np.vstack([self._of_branches("features_of", X)[:, self.kept_] for X in tables])
+            found = np.vstack([self._of_branches(X)[:, self.kept_] for X in tables])
             self._settle(tables, found)
             found = np.vstack([self.summarise(one[None]) for one in found])
         copies = self._copies()
@@ -207,21 +207,24 @@ class TrainedFeatures(RowSummaries):
         """The branch that knows records by all that they say, and its columns."""
         return _plan(self).copies
 
-    def _of_branches(self, method: str, extended: Table) -> npt.NDArray[np.float32]:
-        """What a method of the branches makes of prepared records, side by side."""
-        return np.hstack([np.empty((len(extended), 0), dtype=np.float32), *self._blocks(method, extended)])
+    def _of_branches(self, extended: Table) -> npt.NDArray[np.float32]:
+        """What the branches make of prepared records, side by side."""
+        blocks = self._blocks(lambda branch, X: branch.features_of(X), extended)
+        return np.hstack([np.empty((len(extended), 0), dtype=np.float32), *blocks])
 
-    def _blocks(self, method: str, extended: Table) -> list[npt.NDArray[np.float32]]:
-        """What a method of each branch makes of prepared records, of many each branch in a thread."""
+    def _blocks(
+        self, make: Callable[[Any, Table], npt.NDArray[np.float32]], extended: Table
+    ) -> list[npt.NDArray[np.float32]]:
+        """What is made of prepared records with each branch, of many each branch in a thread."""
         used = _plan(self).used
         if len(extended) < _FEW:
-            return [getattr(branch, method)(extended.only(columns)) for _, branch, columns in used]
+            return [make(branch, extended.only(columns)) for _, branch, columns in used]
         from joblib import parallel_config
         from sklearn.utils.parallel import Parallel, delayed
 
         with parallel_config(backend="threading"):
             found: list[npt.NDArray[np.float32]] = Parallel(n_jobs=self.n_jobs)(
-                delayed(getattr(branch, method))(extended.only(columns)) for _, branch, columns in used
+                delayed(make)(branch, extended.only(columns)) for _, branch, columns in used
             )
         return found
 

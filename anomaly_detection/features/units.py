@@ -102,7 +102,7 @@ class Units:
                 told = branch.in_units(self._extended.only(columns), self._rows)
             else:
                 told = branch.in_units(self._of_branch(i))
-            self._told[i] = tuple(one.astype(object) for one in told)
+            self._told[i] = tuple(one.astype(object, copy=False) for one in told)
         return self._told[i]
 
     def _ends(self, i: int) -> Floats | None:

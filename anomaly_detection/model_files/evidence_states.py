@@ -21,6 +21,7 @@ from anomaly_detection.features.frequency import Frequency
 from anomaly_detection.features.history import History
 from anomaly_detection.features.lessons import Lessons
 from anomaly_detection.features.name_forms import NameForms
+from anomaly_detection.features.owners import Owned, Owners
 from anomaly_detection.features.readings import Readings
 from anomaly_detection.features.relations import Relation, Relations
 from anomaly_detection.features.restated import Restated, Restating
@@ -141,9 +142,10 @@ _HISTORY = Record(
         "lent_spread": POSITIVE,
         "resolution": POSITIVE,
         "told": Optional(Array("float64", dimensions=2, least=-LARGEST, most=LARGEST)),
+        "of_new": Flag(),
     },
-    # Earlier files lack it.
-    optional=("told",),
+    # Earlier files lack them.
+    optional=("told", "of_new"),
 )
 
 
@@ -192,8 +194,10 @@ _RELATION = Record(
         "levels": LEVELS,
         "given_levels": LEVELS,
         "both": COMBINED,
+        "lent_back": Optional(POSITIVE),
     },
     _relation_fault,
+    optional=("lent_back",),
 )
 
 
@@ -320,8 +324,10 @@ _FREQUENCY = Record(
         "levels": Array("float64", least=SMALLEST, most=LARGEST),
         "nats": Array("float64", least=0.0, most=LARGEST),
         "apart": SHARE,
+        "once": Number(0.0, 50.0),
     },
     _frequency_fault,
+    optional=("once",),
 )
 
 
@@ -354,6 +360,20 @@ def _restated_fault(restated: Restated) -> str | None:
     if not {name for one in restated.restatings_ for name in (one.column, one.date)} <= set(restated.feature_names_in_):
         return "expected columns that are there"
     return None if all(one.breaches <= restated.n_rows_ for one in restated.restatings_) else "too many breaches"
+
+
+def _owners_fault(owners: Owners) -> str | None:
+    columns = set(owners.feature_names_in_)
+    if not {*owners.names, *owners.categories, *owners.dates} <= columns:
+        return "expected columns that are there"
+    for one in owners.owned_:
+        if not {*one.all_columns} <= columns or not 1 <= one.least <= len(one.columns):
+            return "expected columns that are there, and that some of them differ"
+        if not len(one.keys) or not _ascending(one.keys) or one.cells.shape != (len(one.columns), len(one.keys)):
+            return "expected keys in ascending order, and a cell of each for each column"
+        if max(len(one.keys), one.breaches) > owners.n_rows_:
+            return f"expected keys and breaches of {owners.n_rows_} records at most"
+    return None
 
 
 def _ties_fault(ties: Ties) -> str | None:
@@ -560,6 +580,30 @@ EVIDENCE_BRANCHES: dict[str, Record] = {
             ),
         },
         _ties_fault,
+    ),
+    "owners": Record(
+        Owners,
+        {
+            "names": LISTED,
+            "categories": LISTED,
+            "dates": LISTED,
+            **SEEN,
+            "n_rows_": Whole(1),
+            "owned_": List(
+                Record(
+                    Owned,
+                    {
+                        "name": Text(),
+                        "columns": NAMES,
+                        "least": Whole(1),
+                        "breaches": Whole(),
+                        "keys": Array("uint64"),
+                        "cells": Array("uint64", dimensions=2),
+                    },
+                )
+            ),
+        },
+        _owners_fault,
     ),
 }
 

@@ -109,7 +109,7 @@ def records_section(overview: Overview) -> RecordsSection:
         periods = _bars(f"By {by_time.unit} of {by_time.column}", "", headline.amount, by_time.totals)
     return RecordsSection(
         figures=tuple(_figures(overview)),
-        identifiers=headline.identifiers,
+        identifiers=headline.told_by,
         date=headline.date,
         amount=headline.amount,
         records=tuple(_record(finding, overview) for finding in overview.findings),
@@ -157,7 +157,7 @@ def _record(finding: Finding, overview: Overview) -> RecordRow:
         caption = f"{spread.what}: {span}; the mark is this record, {spread.value}"
     return RecordRow(
         row=alert.row,
-        identifiers=tuple(shown(alert.record.get(name)) for name in overview.headline.identifiers),
+        identifiers=tuple(shown(alert.record.get(name)) for name in overview.headline.told_by),
         date=finding.date or "-",
         amount="-" if finding.amount is None else number(finding.amount),
         severity="-" if alert.severity is None else f"{alert.severity:.0f}",
@@ -181,7 +181,7 @@ def _cause(cause: Cause) -> CauseRow:
     worst = cause.alerts[0]
     lines = "1 record" if len(cause.alerts) == 1 else f"{count(len(cause.alerts))} records"
     told = f"{lines}: {cause.text}"
-    if cause.amount is not None:
+    if cause.amount:
         what = "" if cause.amount_of == cause.column else f"{cause.amount_of} "
         told += f", {what}{number(cause.amount)}{' in all' if len(cause.alerts) > 1 else ''}"
     return CauseRow(

@@ -56,7 +56,10 @@ class Said(str):
 
 def say(template: str, **values: object) -> Said:
     """A `Said`; `docs/make_texts.py` finds its template by the name of this function."""
-    return Said(template, {name: value if isinstance(value, str) else str(value) for name, value in values.items()})
+    for name, value in values.items():
+        if not isinstance(value, str):
+            values[name] = str(value)
+    return Said(template, values)  # type: ignore[arg-type]
 
 
 def as_text(label: Any) -> str:

@@ -12,7 +12,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from anomaly_detection.data.schema import Role, Schema
+from anomaly_detection.data.schema import CleanRecords, Role, Schema
 from anomaly_detection.settings import FORESTS
 
 __all__ = ["Baseline", "BaselineParameters"]
@@ -58,8 +58,8 @@ class Baseline:
     """
 
     def __init__(self, schema: Schema, *, anomaly_ratio: float, seed: int) -> None:
-        self.schema = schema
         self.columns = schema.names(Role.NUMERIC)
+        self.schema = Schema(tuple(schema[name] for name in self.columns))
         self.model: Pipeline = make_pipeline(
             SimpleImputer(strategy="median", keep_empty_features=True),
             IsolationForest(n_estimators=100, contamination=anomaly_ratio, random_state=seed),
@@ -67,9 +67,9 @@ class Baseline:
 
     def numbers(self, frame: Any) -> npt.NDArray[np.float64]:
         """The numeric columns of records, as an array (rows, columns)."""
-        cleaned, _ = self.schema.clean(frame)
+        table = frame.table if isinstance(frame, CleanRecords) else self.schema.read(frame)[0]
         # scikit-learn takes what float32 holds.
-        return np.clip(cleaned[self.columns].to_numpy(dtype=np.float64), -_LARGEST, _LARGEST)
+        return np.clip(table.matrix(self.columns), -_LARGEST, _LARGEST)
 
     def transform(self, frame: Any) -> npt.NDArray[np.float64]:
         """What the forest sees of records (rows, columns): their numbers, no longer with gaps."""

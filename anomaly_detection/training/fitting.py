@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from anomaly_detection.calibration.thresholds import ThresholdRule
 from anomaly_detection.compression import NONE, Compressed, Compression
@@ -19,27 +18,13 @@ from anomaly_detection.evaluation.model_scores import ModelScores
 from anomaly_detection.settings import RECIPE, Settings, make_detector
 from anomaly_detection.synthetic import generate
 from anomaly_detection.training.baseline import Baseline, BaselineParameters
+from anomaly_detection.training.parts import Labels, Part
 from anomaly_detection.training.performance import Measurement, measure
 from anomaly_detection.training.training_report import DetectorParameters
 from anomaly_detection.training.trial_features import Matrices
 from mlx_iforest.base import BaseIsolationForest
 
-__all__ = ["FittedBaseline", "FittedDetector", "FittedModel", "Part", "fit_baseline", "fit_detector", "warm_up"]
-
-Labels = npt.NDArray[np.int8]
-
-
-@dataclass(frozen=True)
-class Part:
-    """Some of the records, and their labels if there are any."""
-
-    frame: pd.DataFrame
-    labels: Labels | None
-
-    @property
-    def judges(self) -> bool:
-        """Whether it holds labels of both classes."""
-        return self.labels is not None and len(np.unique(self.labels)) == 2
+__all__ = ["FittedBaseline", "FittedDetector", "FittedModel", "fit_baseline", "fit_detector", "warm_up"]
 
 
 @dataclass(frozen=True)
@@ -69,12 +54,20 @@ class FittedDetector(FittedModel):
     validation: ModelScores
     compressed: Compressed | None
 
+    def scores_of(self, features: npt.NDArray[np.float32]) -> ModelScores:
+        """The scores of records by their features before scaling, and their threshold: `Conformal` sets one anew."""
+        scores = self.scorer.score_features(features)
+        return ModelScores(scores, self.scorer.cut(scores))
+
 
 def warm_up(forest: Callable[[Settings], BaseIsolationForest]) -> None:
     """Load and compile what is loaded and compiled on first use: not a cost of this or that model."""
     few = generate("classic", 100, seed=0).frame
-    for settings in (Settings(n_estimators=2), replace(RECIPE, n_estimators=2), Settings(forest="blended")):
-        make_detector(settings, None, forest(replace(settings, max_samples=32))).fit(few)
+    # The recipe's features are all features.
+    settings = replace(RECIPE, n_estimators=2, max_samples=32)
+    seen = make_detector(settings, None, forest(settings)).fit(few).transform(few)
+    for kind in (Settings(n_estimators=2, max_samples=32), Settings(n_estimators=2, forest="blended")):
+        forest(kind).fit(seen).score_samples(seen)
     Baseline(infer_schema(few), anomaly_ratio=0.1, seed=0).fit(few).score_samples(few)
 
 
@@ -123,5 +116,6 @@ def fit_baseline(schema: Schema, training: Part, anomaly_ratio: float, seed: int
     """Fit scikit-learn's forest as the baseline."""
     baseline = Baseline(schema, anomaly_ratio=anomaly_ratio, seed=seed)
     with measure() as cost:
-        baseline.fit(training.frame)
+        baseline.fit(training.records)
+    cost.seconds += training.read_seconds
     return FittedBaseline(baseline, baseline.parameters, cost, baseline.forest_fit_seconds_)

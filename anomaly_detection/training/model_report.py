@@ -6,19 +6,20 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
-from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.data.schema import Schema
 from anomaly_detection.evaluation.metrics import Metrics, agreement, evaluate
 from anomaly_detection.evaluation.model_scores import ModelScores
 from anomaly_detection.synthetic import SyntheticData
-from anomaly_detection.training.fitting import FittedDetector, FittedModel, Part
+from anomaly_detection.training.fitting import FittedDetector, FittedModel
+from anomaly_detection.training.parts import Part
 from anomaly_detection.training.performance import model_bytes, rows_per_second
 from anomaly_detection.training.shift import column_shifts, rate_changed
 from anomaly_detection.training.training_report import DetectorReport, ModelReport, Shift
 
-__all__ = ["classic_test_oracle", "explain_shift", "judge_detector", "judge_model", "scores_of"]
+__all__ = ["classic_test_oracle", "explain_shift", "judge_detector", "judge_model"]
 
 _SHIFTED_COLUMNS = 3
 
@@ -49,15 +50,16 @@ def judge_model(
 
 def judge_detector(
     model: FittedDetector,
-    batch: Batch,
+    features: npt.NDArray[np.float32],
+    scores: ModelScores,
     test: Part,
     types: Sequence[Any] | None,
     baseline: ModelScores,
     *,
     refit: bool,
 ) -> DetectorReport:
-    """One of our models' figures of the test part, which `batch` holds; `refit` says what is to be saved."""
-    scores, seen = scores_of(batch), model.scorer.scaled(batch.features)
+    """One of our models' figures of the test part, by its `features`; `refit` says what is to be saved."""
+    seen = model.scorer.scaled(features)
     judged = judge_model(model, scores, test, types, lambda: model.scorer.model.score_samples(seen))
     return DetectorReport(
         **vars(judged),
@@ -65,11 +67,6 @@ def judge_detector(
         agreement=agreement(scores.predictions, baseline.predictions),
         refit=refit,
     )
-
-
-def scores_of(batch: Batch) -> ModelScores:
-    """The scores of a batch and its threshold, which `Conformal` sets for each anew."""
-    return ModelScores(batch.scores, batch.detector.cut(batch.scores))
 
 
 def classic_test_oracle(test: Part, anomaly_ratio: float) -> Metrics | None:

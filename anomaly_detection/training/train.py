@@ -21,23 +21,24 @@ from anomaly_detection.data.declarations import Declaration, declared
 from anomaly_detection.data.fingerprint import fingerprint
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.labels import check_labels
-from anomaly_detection.data.schema import CleaningReport, Column, Role, Schema, infer_schema
+from anomaly_detection.data.schema import CleanRecords, Column, Role, Schema, infer_schema
 from anomaly_detection.data.splitting import Split, split
 from anomaly_detection.detector import Detector, Prepared
 from anomaly_detection.errors import AnomalyDetectionError, DataError
 from anomaly_detection.evaluation.comparison import Comparison, compare
 from anomaly_detection.evaluation.metrics import Metrics
 from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
+from anomaly_detection.features.fitted_branches import FittedBranches
 from anomaly_detection.settings import FEATURE_SETS, RECIPE, Settings, make_forest, settings_of
-from anomaly_detection.training.fitting import FittedDetector, Labels, Part, fit_baseline, fit_detector, warm_up
+from anomaly_detection.training.fitting import FittedDetector, fit_baseline, fit_detector, warm_up
 from anomaly_detection.training.model_report import (
     classic_test_oracle,
     explain_shift,
     judge_detector,
     judge_model,
-    scores_of,
 )
 from anomaly_detection.training.optimize import ProgressCallback, SearchResult, search_accuracy
+from anomaly_detection.training.parts import Labels, Part
 from anomaly_detection.training.training_report import DataReport, OptimizedReport, SplitReport, TrainingReport
 from anomaly_detection.training.trial_features import Matrices
 from mlx_iforest import BackendUnavailableError, __version__, choose_backend
@@ -78,7 +79,7 @@ def train(
     *,
     labels: Any = None,
     anomaly_types: Sequence[Any] | None = None,
-    roles: Mapping[str, str | Role | Declaration] | None = None,
+    roles: Mapping[str, str | Role | Declaration] | Schema | None = None,
     timestamp: str | None = None,
     identifiers: Sequence[str] = (),
     anomaly_ratio: float = 0.05,
@@ -118,8 +119,9 @@ def train(
         As `evaluation.check_labels` takes them, of both classes.
     anomaly_types : sequence (rows,), optional
         Each row's type of anomaly, for recall by type.
-    roles : mapping, optional
-        Roles of columns that are known, or Declarations, which say more; the others are inferred.
+    roles : mapping or Schema, optional
+        Roles of columns that are known, or Declarations, which say more; the others are inferred. Or all that was
+        found out of these records, which then are not asked again.
     timestamp : str, optional
         The column with the records' time.
     identifiers : sequence of str
@@ -177,17 +179,27 @@ def train(
     truth = _labels(labels, len(frame))
     if anomaly_types is not None and len(anomaly_types) != len(frame):
         raise DataError(f"There are {len(frame)} records but {len(anomaly_types)} anomaly types; give one a record.")
-    given = {**roles_like(like, frame), **_roles(roles, timestamp, identifiers, frame)}
     settings = None if like is None else settings_of(like)
-    found, times, cleaning = _read(frame, given, timestamp)
+    if isinstance(roles, Schema):
+        found = roles
+    else:
+        found = infer_schema(frame, {**roles_like(like, frame), **_roles(roles, timestamp, identifiers, frame)})
+    # Unusable values show here, before any work.
+    cleaned, cleaning = found.read(frame)
+    times = None if timestamp is None else pd.Series(cleaned.dates(timestamp))
+    del cleaned
     parts = _split(frame, truth, times, split_method, timestamp, seed)
     if min(parts.sizes().values()) < 1:
         raise DataError(f"The split leaves a part empty ({parts.sizes()}); give more records.")
-    training, validation = (
-        Part(frame.iloc[rows], None if truth is None else truth[rows]) for rows in (parts.train, parts.validation)
-    )
     # How cells are read is one thing for all parts; how often values occur is learned from the training part.
-    schema = infer_schema(training.frame, found.declarations())
+    schema = infer_schema(frame.iloc[parts.train], found.declarations())
+    began = time.perf_counter()
+    whole = CleanRecords(*schema.read(frame))
+    seconds = (time.perf_counter() - began) / len(frame)
+    training, validation, test = (
+        Part(frame.iloc[rows], whole.part(rows), None if truth is None else truth[rows], len(rows) * seconds)
+        for rows in (parts.train, parts.validation, parts.test)
+    )
     asked = _asked(threshold, alert_budget, times, parts.train, truth)
     rule = Contamination(anomaly_ratio) if asked is None else asked
 
@@ -203,7 +215,7 @@ def train(
 
     tell("base", 0.0, "training the base model")
     warm_up(forest)
-    matrices = Matrices(schema, training.frame, validation.frame)
+    matrices = Matrices(schema, training, validation)
     base = fit_detector(Settings(), schema, forest, matrices, rule, validation.labels)
     search = _choose(base, forest, matrices, validation, settings, seed, time_budget, target_accuracy, max_trials, tell)
     optimized, chosen = base, search.settings
@@ -218,16 +230,17 @@ def train(
 
     # From here on nothing is chosen any more: the test part is looked at, once.
     tell("test", 0.0, "judging the models on the test part")
-    test = Part(frame.iloc[parts.test], None if truth is None else truth[parts.test])
     types = None if anomaly_types is None else [anomaly_types[row] for row in parts.test]
-    batches = {"base": score_table(base.scorer, test.frame)}
-    batches["optimized"] = batches["base"] if optimized is base else score_table(optimized.scorer, test.frame)
-    scores = {key: scores_of(batch) for key, batch in batches.items()}
-    numbers = baseline.scorer.transform(test.frame)
+    features = {"base": base.scorer.preprocessor.transform(test.records)}
+    alike = optimized.scorer.preprocessor is base.scorer.preprocessor
+    features["optimized"] = features["base"] if alike else optimized.scorer.preprocessor.transform(test.records)
+    scores = {"base": base.scores_of(features["base"])}
+    scores["optimized"] = scores["base"] if optimized is base else optimized.scores_of(features["optimized"])
+    numbers = baseline.scorer.transform(test.records)
     scores["sklearn"] = ModelScores(baseline.scorer.forest.score_samples(numbers), baseline.scorer.threshold)
     again = truth is None and not rule.needs_batch
     judged = {
-        key: judge_detector(model, batches[key], test, types, scores["sklearn"], refit=again)
+        key: judge_detector(model, features[key], scores[key], test, types, scores["sklearn"], refit=again)
         for key, model in (("base", base), ("optimized", optimized))
     }
     if oracle is None and source == "classic":
@@ -270,10 +283,12 @@ def train(
     seen: npt.NDArray[np.float32] | None = None
     if again:
         tell("test", 0.5, "refitting the models on all records")
-        whole = Prepared.of(base.scorer.preprocessor, frame)
-        saved["base"] = base.scorer.refit(whole)
-        alike = optimized.scorer.preprocessor is base.scorer.preprocessor
-        again_on = whole if alike else Prepared.of(optimized.scorer.preprocessor, frame)
+        fitted = FittedBranches()
+        again_on = Prepared.of(base.scorer.preprocessor, whole, fitted)
+        saved["base"] = base.scorer.refit(again_on)
+        if not alike:
+            again_on = Prepared.of(optimized.scorer.preprocessor, whole, fitted)
+        del fitted
         saved["optimized"] = saved["base"] if optimized is base else optimized.scorer.refit(again_on, compression)
         seen = again_on.seen
     if again and all_scores is not None and isinstance(rule, ShareRule):
@@ -286,7 +301,7 @@ def train(
     for key, detector in saved.items():
         detector.training_ = report.of_model(key)
     tell("test", 0.8, "looking through all records")
-    overview = Overview.of(score_table(saved["optimized"], frame, seen))
+    overview = Overview.of(score_table(saved["optimized"], frame, seen, whole))
     curves = CurveData(test.labels, scores, types)
     return TrainingResult(**saved, report=report, curves=curves, overview=overview, comparison=comparison)
 
@@ -352,15 +367,6 @@ def _roles(
     if timestamp is not None:
         named[timestamp] = Role.TIMESTAMP
     return given | {name: one.over(given.get(name)) for name, one in declared(named, frame.columns).items()}
-
-
-def _read(
-    frame: pd.DataFrame, roles: Mapping[str, Declaration], timestamp: str | None
-) -> tuple[Schema, pd.Series[Any] | None, CleaningReport]:
-    """How all records are read, their times, and what cleaning does; unusable values show here, before any work."""
-    schema = infer_schema(frame, roles)
-    cleaned, report = schema.clean(frame)
-    return schema, (None if timestamp is None else cleaned[timestamp]), report
 
 
 def _split(

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 
-__all__ = ["by_compiled_code", "one_by_compiled_code", "only"]
+__all__ = ["by_compiled_code", "explained_by_compiled_code", "one_by_compiled_code", "only"]
 
 KERNELS = "anomaly_detection.features.compiled.kernels"
 
@@ -50,7 +50,7 @@ class _Choice:
         return self._is_there
 
 
-_choice, _of_one = _Choice(), _Choice("is_one_compiled")
+_choice, _of_one, _of_reasons = _Choice(), _Choice("is_one_compiled"), _Choice("are_reasons_compiled")
 
 
 def by_compiled_code(rows: int) -> bool:
@@ -66,11 +66,17 @@ def one_by_compiled_code() -> bool:
     return _of_one.compiled(1)
 
 
+def explained_by_compiled_code(rows: int) -> bool:
+    """`by_compiled_code` of the coalitions of so many rows, of which one takes as long as five that are judged."""
+    return _of_reasons.compiled(5 * rows)
+
+
 @contextmanager
 def only(compiled: bool) -> Iterator[None]:
     """Take compiled code always, or never; for tests and measurements."""
-    before, _choice.forced, _of_one.forced = _choice.forced, compiled, compiled
+    before = _choice.forced
+    _choice.forced = _of_one.forced = _of_reasons.forced = compiled
     try:
         yield
     finally:
-        _choice.forced = _of_one.forced = before
+        _choice.forced = _of_one.forced = _of_reasons.forced = before

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from anomaly_detection.features.compiled.coalitions import summaries
 from anomaly_detection.features.compiled.evidence import KNOTS
 from anomaly_detection.features.compiled.key_kernels import agree, keys
 from anomaly_detection.features.compiled.row_kernels import run
@@ -35,6 +36,11 @@ def are_compiled() -> bool:
 def is_one_compiled() -> bool:
     """Whether what only a record by itself needs is compiled too."""
     return is_compiled(agree)
+
+
+def are_reasons_compiled() -> bool:
+    """Whether what only reasons need is."""
+    return is_compiled(summaries)
 
 
 @compiled(error_model="numpy")
