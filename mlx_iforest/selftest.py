@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from mlx_iforest.estimator import MLXIsolationForest
 from mlx_iforest.forest import Forest
 from mlx_iforest.growth import GrowthPlan
 
-__all__ = ["Case", "Outcome", "cases", "check", "main"]
+__all__ = ["Case", "Outcome", "cases", "check", "check_ways", "main"]
 
 TOLERANCE = 1e-6
 """Of means over trees, relative to the largest: leaf values are float32."""
@@ -139,6 +140,32 @@ def check(backends: Mapping[str, Any], chosen: Sequence[Case]) -> Iterator[Outco
             except Exception:
                 fault = traceback.format_exc()
             yield Outcome(name, case.name, fault)
+
+
+def check_ways() -> Iterator[Outcome]:
+    """Each way in which Numba scores blocks of rows, in this processor's vectors, against plain loops, bit for bit."""
+    from mlx_iforest.backends.fixed_point import whole_numbers
+    from mlx_iforest.backends.numba.answers import AnsweredForest
+    from mlx_iforest.backends.numba.codes import CodedForest
+    from mlx_iforest.backends.numba.walking_kernels import add_leaf_values
+    from mlx_iforest.backends.numba.walks import WalkedForest
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(600, 19)).astype(np.float32)
+    X[rng.random(X.shape) < 0.05] = np.nan
+    # Leaves of few and of many different values, which are looked up in other ways.
+    for subsample in (30, 90, 150, 600):
+        forest = get_backend("numba").grow(X, _case("", X, subsample_size=subsample).plan, n_threads=1)
+        numbers = whole_numbers(forest.arrays()["log_density"])[1][:, None]
+        arrays = (forest.tree_start, forest.feature, forest.threshold, forest.left, forest.missing_left)
+        expected = np.zeros((len(X), 1))
+        add_leaf_values(*arrays, numbers, forest.tree_depths, X, expected)
+        for kind in (AnsweredForest, CodedForest, WalkedForest):
+            found, blocks = np.zeros((len(X), 1)), kind.of(forest, numbers)
+            assert blocks is not None
+            blocks.add_leaf_values(X, found)
+            fault = "" if np.array_equal(found, expected) else "sums differ from those of plain loops"
+            yield Outcome("numba", f"{kind.__name__}, trees of {subsample}", fault)
 
 
 def _fault(
@@ -280,7 +307,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     backends = _backends()
     outcomes = []
-    for outcome in check(backends, list(cases())):
+    for outcome in chain(check(backends, list(cases())), check_ways() if "numba" in backends else ()):
         outcomes.append(outcome)
         if sys.stderr.isatty():
             print(f"{outcome.backend}: {outcome.case}", file=sys.stderr, flush=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -231,6 +233,22 @@ def test_values_of_more_trees_than_fit_32_bits():
     values = np.full_like(forest.path_length, 2.0**24 - 1)
     means = get_backend("numba").leaf_means(forest, values[:, None], X)
     assert means == pytest.approx(np.full((300, 1), 2.0**24 - 1), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("machine", "features", "looked_up"),
+    [("x86_64", "+avx2,+avx512f", 16), ("x86_64", "+avx,+avx2", 32), ("x86_64", "+avx", 0), ("arm64", "", 16)],
+)
+def test_the_processor_says_what_form_is_compiled(monkeypatch, machine, features, looked_up):
+    codegen = SimpleNamespace(magic_tuple=lambda: ("", "", features))
+    context = SimpleNamespace(codegen=lambda: codegen)
+    monkeypatch.setattr("numba.core.registry.cpu_target", SimpleNamespace(target_context=context))
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.delenv("MLX_IFOREST_EMULATE_VECTORS", raising=False)
+    found = runpy.run_path(vectors.__file__)
+    assert found["LOOKED_UP"] == looked_up
+    assert found["HAS_VECTORS_OF_16"] == ("512" in features)
+    assert (found["PACKED"] > 1) == found["ARM"] == (machine == "arm64")
 
 
 @pytest.mark.slow

@@ -14,7 +14,6 @@ import pytest
 
 from mlx_iforest import MLXIsolationForest
 from mlx_iforest.backends.fixed_point import whole_numbers
-from mlx_iforest.backends.numba import vectors
 from mlx_iforest.backends.numba.answering_kernels import FEATURE, LAST, LEFT, QUESTION
 from mlx_iforest.backends.numba.answering_kernels import WRITE as WRITTEN
 from mlx_iforest.backends.numba.answers import AnsweredForest
@@ -50,10 +49,9 @@ def run_guarded(library: Path, *arguments: str, emulated: bool = False) -> subpr
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scenarios", ["forests", "others"])
-def test_nothing_is_read_or_written_outside_an_array(guard_library, scenarios):
-    """Forests in vectors, lane by lane where the processor has none; code kept for one way is not for the other."""
-    emulated = scenarios == "forests" and not vectors.HAS_VECTORS_OF_16
+@pytest.mark.parametrize(("scenarios", "emulated"), [("forests", False), ("forests", True), ("others", False)])
+def test_nothing_is_read_or_written_outside_an_array(guard_library, scenarios, emulated):
+    """Forests in this processor's vectors, and in AVX-512's lane by lane; code kept for one is not for the other."""
     outcome = run_guarded(guard_library, scenarios, emulated=emulated)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
 

@@ -10,13 +10,29 @@ what the processor has, as in `coded_scoring`.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from mlx_iforest.backends.numba.vectors import BITS, INT64, REALS, data, every_lane, load, multiply_add, store
+from mlx_iforest.backends.numba.vectors import (
+    BITS,
+    INT64,
+    MASK,
+    REALS,
+    data,
+    either,
+    every_lane,
+    load,
+    load_mask,
+    mask_of,
+    multiply_add,
+    store,
+    store_mask,
+)
 from mlx_iforest.compiled_code import compiled
 
 __all__ = [
@@ -73,8 +89,6 @@ that were asked of above."""
 THRESHOLD, FAR_VALUE, LEFT_SHARE, RIGHT_SHARE, APART, CONSTANTS = range(6)
 """A node's constants: then, for each point, those for rows that go left and right, and a weight."""
 
-_INT16 = ir.IntType(16)
-
 
 def make_step(kind, apart_by_point=False):
     """One step of a walk for a block of rows, as an intrinsic.
@@ -109,35 +123,34 @@ def make_step(kind, apart_by_point=False):
             def mask_place(offset, side, k):
                 return builder.gep(masks, [builder.add(offset, INT64(side * VECTORS + k))])
 
-            def load_mask(offset, side, k):
-                return builder.bitcast(builder.load(mask_place(offset, side, k)), BITS)
-
             at, feature, here, place = (column(k) for k in (CONSTANT, FEATURE, HERE, PLACE))
             lane = [INT64(LANES * k) for k in range(VECTORS)]
             # Which rows go left and right; neither, where they have left the way of the same feature above.
             left, right = [], []
             if goes_down:
                 threshold, above = of_node(THRESHOLD), column(ABOVE)
-                missing = every_lane(builder, BITS, builder.trunc(column(MISSING_LEFT), BITS.element))
+                missing = builder.sext(builder.trunc(column(MISSING_LEFT), BITS.element), MASK.element)
+                missing = every_lane(builder, MASK, missing)
             for k in range(VECTORS):
                 if goes_down:
                     value = load(builder, REALS, x, builder.add(feature, lane[k]))
-                    is_left = builder.fcmp_ordered("<=", value, threshold)
-                    is_left = builder.or_(is_left, builder.and_(missing, builder.fcmp_unordered("uno", value, value)))
+                    is_left = mask_of(builder, partial(builder.fcmp_ordered, "<="), value, threshold)
+                    is_missing = mask_of(builder, partial(builder.fcmp_unordered, "uno"), value, value)
+                    is_left = builder.or_(is_left, builder.and_(missing, is_missing))
                     is_right = builder.not_(is_left)
                     if again:
-                        holds = load_mask(above, 0, k)
+                        holds = load_mask(builder, mask_place(above, 0, k))
                         is_left, is_right = builder.and_(is_left, holds), builder.and_(is_right, holds)
-                    builder.store(builder.bitcast(is_left, _INT16), mask_place(here, 0, k))
-                    builder.store(builder.bitcast(is_right, _INT16), mask_place(here, 1, k))
+                    store_mask(builder, is_left, mask_place(here, 0, k))
+                    store_mask(builder, is_right, mask_place(here, 1, k))
                 else:
-                    is_left = load_mask(here, 0, k)
-                    is_right = load_mask(here, 1, k) if again else None
+                    is_left = load_mask(builder, mask_place(here, 0, k))
+                    is_right = load_mask(builder, mask_place(here, 1, k)) if again else None
                 left.append(is_left)
                 right.append(is_right)
 
             def choose(k, a, b, otherwise):
-                return builder.select(left[k], a, builder.select(right[k], b, otherwise) if again else b)
+                return either(builder, left[k], a, either(builder, right[k], b, otherwise) if again else b)
 
             zero = ir.Constant(REALS, [0.0] * LANES)
             apart = of_node(APART) if again else None

@@ -17,7 +17,17 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from mlx_iforest.backends.numba.vectors import BITS, INT64, REALS, data, every_lane, load, multiply_add, store
+from mlx_iforest.backends.numba.vectors import (
+    INT64,
+    REALS,
+    data,
+    either,
+    every_lane,
+    load,
+    load_mask,
+    multiply_add,
+    store,
+)
 from mlx_iforest.compiled_code import compiled
 from mlx_iforest.explain.kernels import (
     BLOCK,
@@ -93,9 +103,9 @@ def _add_pairs(typingctx, pairs, first, stop, n_points, weights, most_points, go
             holds, place = column(HOLDS), column(SUMS)
             side = builder.mul(column(SIDE), most_points)
             for k, together in enumerate(weighted(weights, side, totals)):
-                mask = builder.bitcast(builder.load(builder.gep(masks, [builder.add(holds, INT64(k))])), BITS)
+                mask = load_mask(builder, builder.gep(masks, [builder.add(holds, INT64(k))]))
                 at = builder.add(place, lane[k])
-                added = builder.select(mask, together, apart[k])
+                added = either(builder, mask, together, apart[k])
                 store(builder, REALS, sums, at, builder.fadd(load(builder, REALS, sums, at), added))
         return context.get_dummy_value()
 

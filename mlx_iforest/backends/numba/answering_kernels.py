@@ -19,13 +19,17 @@ from numba.extending import intrinsic
 
 from mlx_iforest.backends.numba.coded_scoring import BLOCK, FLUSH, add_result, flush
 from mlx_iforest.backends.numba.vectors import (
-    BITS,
+    ARM,
+    COMPARED,
     INT32,
     INT64,
+    PACKED,
     REALS,
     WORDS,
+    bits_of,
     data,
     every_lane,
+    lanes_of,
     load,
     load_some,
     prefetch,
@@ -58,7 +62,7 @@ LINES = BLOCK // LANES
 TILE = 16
 """Features that are turned into columns together: a cache line of a row."""
 
-ANSWERED = 2 * LANES
+ANSWERED = LANES if ARM else 2 * LANES
 """Rows of a block that answer together: as many columns as registers hold."""
 
 AHEAD = 2 * TILE
@@ -118,19 +122,19 @@ def _answering(missing):
             column, first, last, line = args[1], args[3], args[4], args[6]
             compare = builder.fcmp_unordered if missing else builder.fcmp_ordered
             parts = [
-                load(builder, REALS, columns, builder.add(column, ir.Constant(INT64, k)))
-                for k in range(0, ANSWERED, 16)
+                load(builder, COMPARED, columns, builder.add(column, ir.Constant(INT64, k)))
+                for k in range(0, ANSWERED, COMPARED.count)
             ]
-            part = ir.IntType(16)
-            # Four stores of 16 bits are faster than a word put together in registers.
-            answers = builder.bitcast(answers, part.as_pointer())
+            # Four stores of 16 bits are faster than a word put together in registers, except on NEON.
+            step = PACKED * COMPARED.count
+            answers = builder.bitcast(answers, ir.IntType(step).as_pointer())
             with cgutils.for_range_slice(builder, first, last, ir.Constant(INT64, 1)) as (question, _):
-                limit = every_lane(builder, REALS, builder.load(builder.gep(thresholds, [question])))
+                limit = every_lane(builder, COMPARED, builder.load(builder.gep(thresholds, [question])))
                 word = builder.add(builder.mul(question, ir.Constant(INT64, LINES)), line)
-                place = builder.mul(word, ir.Constant(INT64, LANES // 16))
-                for k, values in enumerate(parts):
-                    bits = builder.bitcast(compare("<=", values, limit), part)
-                    builder.store(bits, builder.gep(answers, [builder.add(place, ir.Constant(INT64, k))]))
+                place = builder.mul(word, ir.Constant(INT64, LANES // step))
+                for k in range(0, len(parts), PACKED):
+                    bits = bits_of(builder, *(compare("<=", values, limit) for values in parts[k : k + PACKED]))
+                    builder.store(bits, builder.gep(answers, [builder.add(place, ir.Constant(INT64, k // PACKED))]))
             return context.get_dummy_value()
 
         return signature, codegen
@@ -171,7 +175,7 @@ def _choosing(n_lines):
                     steps.append(step)
                 for n in range(n_lines):
                     word = builder.load(builder.gep(answers, [builder.add(question, ir.Constant(INT64, n))]))
-                    yes = builder.bitcast(word, ir.VectorType(BITS.element, LANES))
+                    yes = lanes_of(builder, word)
                     left, right, write = places
                     store(
                         builder, vector, work, write,

@@ -18,18 +18,19 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from mlx_iforest.backends.numba.vectors import (
-    HAS_VECTORS_OF_16,
     INT8,
     INT32,
     INT64,
+    LOOKED_UP,
     REALS,
     WORDS,
     data,
     every_lane,
     gather,
     load,
-    permute,
+    look_up,
     store,
+    table_parts,
 )
 from mlx_iforest.compiled_code import compiled
 
@@ -47,10 +48,7 @@ RANKED = 128
 FLUSH = 127
 """Trees whose values, each below 2**24, add up within 32 bits."""
 
-LOOKUP = 32
-"""Entries of the table that one instruction looks values up in."""
-
-TABLE_WIDTHS = (LOOKUP, 2 * LOOKUP, 4 * LOOKUP)
+TABLE_WIDTHS = (32, 64, 128)
 """Entries of a tree's table that is looked up in registers, which are filled with the whole of it. `table_width` pads
 tables to one of these; one of any other width is read entry by entry, and is never read beyond its end."""
 
@@ -97,38 +95,35 @@ _select_wide_block = _selection(2 * BLOCK // LINE)
 _select_line = _selection(1)
 
 
-def _lookup(n_tables):
-    """`total[:] += table[work[read:]]` over `size` rows, for tables of ``LOOKUP * n_tables`` entries and 8-bit classes.
+def _lookup(width):
+    """`total[:] += table[work[read:]]` over `size` rows, for tables of `width` entries and 8-bit classes.
 
-    `size` is a multiple of 16.
+    `size` is a multiple of `LOOKED_UP`.
     """
 
     @intrinsic
-    def look_up(typingctx, total, table, work, read, size):
+    def add_looked_up(typingctx, total, table, work, read, size):
         signature = types.void(total, table, work, types.int64, types.int64)
 
         def codegen(context, builder, sig, args):
             total, table, work = (data(context, builder, sig.args[k], args[k]) for k in range(3))
             read, size = args[3:]
-            classes = ir.VectorType(INT8, 16)
-            parts = [load(builder, WORDS, table, ir.Constant(INT64, 16 * k)) for k in range(2 * n_tables)]
-            with cgutils.for_range_slice(builder, ir.Constant(INT64, 0), size, ir.Constant(INT64, 16)) as (row, _):
-                index = builder.zext(load(builder, classes, work, builder.add(read, row)), WORDS)
-                value = permute(builder, parts[0], parts[1], index)
-                for k in range(1, n_tables):
-                    first = ir.Constant(WORDS, [LOOKUP * k] * 16)
-                    behind = builder.icmp_unsigned(">=", index, first)
-                    value = builder.select(behind, permute(builder, parts[2 * k], parts[2 * k + 1], index), value)
-                old = load(builder, WORDS, total, row)
-                store(builder, WORDS, total, row, builder.add(old, value))
+            classes = ir.VectorType(INT8, LOOKED_UP)
+            step = ir.Constant(INT64, LOOKED_UP)
+            for parts in table_parts(builder, table, width):
+                with cgutils.for_range_slice(builder, ir.Constant(INT64, 0), size, step) as (row, _):
+                    for value in look_up(builder, parts, load(builder, classes, work, builder.add(read, row))):
+                        old = load(builder, WORDS, total, row)
+                        store(builder, WORDS, total, row, builder.add(old, value))
+                        row = builder.add(row, ir.Constant(INT64, 16))
             return context.get_dummy_value()
 
         return signature, codegen
 
-    return look_up
+    return add_looked_up
 
 
-_look_up_32, _look_up_64, _look_up_128 = (_lookup(width // LOOKUP) for width in TABLE_WIDTHS)
+_look_up_32, _look_up_64, _look_up_128 = (_lookup(width) for width in TABLE_WIDTHS)
 
 
 def table_width(n_classes: int) -> int:
@@ -213,7 +208,7 @@ def _rank_block(values, at, n_features, size, thresholds, below, first, scale, s
     for part in range(0, size, RANKED):
         for f in range(n_features):
             for i in range(part, min(part + RANKED, size), 16):
-                if HAS_VECTORS_OF_16:
+                if LOOKED_UP:
                     any_missing |= _rank_vector(  # type: ignore[call-arg]
                         values, at + i * n_features + f, np.int32(n_features), thresholds[f], below[f], first[f],
                         scale[f], top, steps[f], missing, ranks[f], i,
@@ -279,7 +274,7 @@ def _add(values, classes, total):
 def add_result(table, work, result, n_rows, sums):
     """Add the values of the classes that a tree left at `result` to `sums`."""
     width = len(table)
-    in_registers = HAS_VECTORS_OF_16 and work.itemsize == 1
+    in_registers = LOOKED_UP > 0 and work.itemsize == 1
     if in_registers and width == TABLE_WIDTHS[0]:
         _look_up_32(sums, table, work, result, n_rows)
     elif in_registers and width == TABLE_WIDTHS[1]:
