@@ -17,12 +17,12 @@ from anomaly_detection.alerts.renderings import Assessment, as_anomaly, assess
 from anomaly_detection.alerts.scoring import predict_parts, score_table
 from anomaly_detection.calibration.drift import warn_of_drift
 from anomaly_detection.calibration.thresholds import Contamination, ThresholdRule
-from anomaly_detection.data.cleaning import warn_of_forms
-from anomaly_detection.data.declarations import Declaration
+from anomaly_detection.data.columns.cleaning import warn_of_forms
+from anomaly_detection.data.columns.declarations import Declaration
+from anomaly_detection.data.columns.records import is_record
+from anomaly_detection.data.columns.schema import Role, Schema, infer_schema
 from anomaly_detection.data.fingerprint import fingerprint
 from anomaly_detection.data.frames import to_frame
-from anomaly_detection.data.records import is_record
-from anomaly_detection.data.schema import Role, Schema, infer_schema
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.features import SupplyChainFeatures
@@ -151,8 +151,8 @@ class AnomalyDetectionAPI:
         value_cols : sequence of str, optional
             Columns of measured values; they are used as numbers.
         declarations : mapping of str to Declaration, optional
-            All that can be said of columns, see `anomaly_detection.data.declarations`; what the other arguments say
-            counts more.
+            All that can be said of columns, see `anomaly_detection.data.columns.declarations`; what the other
+            arguments say counts more.
 
         Returns
         -------

@@ -18,15 +18,15 @@ from anomaly_detection.calibration.carrying import carried_over
 from anomaly_detection.calibration.p_values import Calibration
 from anomaly_detection.calibration.thresholds import ShareRule, ThresholdRule
 from anomaly_detection.compression import NONE, Compressed, Compression
+from anomaly_detection.data.columns.levels import Kept
+from anomaly_detection.data.columns.schema import CleanRecords
+from anomaly_detection.data.columns.table import Table
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.labels import check_labels
-from anomaly_detection.data.levels import Kept
-from anomaly_detection.data.schema import CleanRecords
-from anomaly_detection.data.table import Table
 from anomaly_detection.errors import DataError, NotFittedError
+from anomaly_detection.features.evidence.lessons import Lessons
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.fitted_branches import FittedBranches
-from anomaly_detection.features.lessons import Lessons
 from anomaly_detection.trained_detector import UNTRAINED, TrainedDetector
 from mlx_iforest import MLXIsolationForest
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from anomaly_detection.calibration.carrying import Carrying
 from anomaly_detection.calibration.p_values import Calibration
 from anomaly_detection.calibration.thresholds import Conformal, ThresholdRule
-from anomaly_detection.features.lessons import Lessons
+from anomaly_detection.features.evidence.lessons import Lessons
 from anomaly_detection.features.trained_features import TrainedFeatures
 
 __all__ = ["Teachable", "Untaught"]

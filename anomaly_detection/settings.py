@@ -8,12 +8,12 @@ from typing import Any, Literal
 from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import StandardScaler
 
-from anomaly_detection.data.schema import Schema
+from anomaly_detection.data.columns.schema import Schema
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
+from anomaly_detection.features.evidence.surprise import DeviationSummary
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.kinds import EVIDENCE_GROUPS, GROUPS, PLAIN_GROUPS
-from anomaly_detection.features.surprise import DeviationSummary
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.base import BaseIsolationForest
 

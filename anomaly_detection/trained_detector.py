@@ -10,12 +10,12 @@ import numpy.typing as npt
 from anomaly_detection.calibration.drift import warn_of_drift
 from anomaly_detection.calibration.p_values import Calibration
 from anomaly_detection.calibration.thresholds import ThresholdRule
-from anomaly_detection.data.cleaning import warn_of_forms
-from anomaly_detection.data.levels import Kept
-from anomaly_detection.data.schema import CleaningReport
-from anomaly_detection.data.table import Table
+from anomaly_detection.data.columns.cleaning import warn_of_forms
+from anomaly_detection.data.columns.levels import Kept
+from anomaly_detection.data.columns.schema import CleaningReport
+from anomaly_detection.data.columns.table import Table
 from anomaly_detection.errors import DataError, NotFittedError
-from anomaly_detection.features.lessons import Lessons
+from anomaly_detection.features.evidence.lessons import Lessons
 from anomaly_detection.feedback import Teachable, Untaught
 from anomaly_detection.standardising import Standardising
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from sklearn.ensemble import IsolationForest
 
-from anomaly_detection.data.schema import Role, infer_schema
+from anomaly_detection.data.columns.schema import Role, infer_schema
 
 __all__ = ["isolation_forest", "largest_robust_z", "prototype"]
 

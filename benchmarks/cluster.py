@@ -32,7 +32,7 @@ from anomaly_detection.cluster.judging import Job, model_of
 from anomaly_detection.cluster.partition import Failure, Partition, look_at
 from anomaly_detection.cluster.running import Workers, dask_cluster, local_workers, outcomes
 from anomaly_detection.cluster.store import matching
-from anomaly_detection.data.parquet_files import ParquetWriter
+from anomaly_detection.data.formats.parquet_files import ParquetWriter
 from anomaly_detection.synthetic import generate
 from benchmarks.harness import Result, Table, machine, options, save, versions
 

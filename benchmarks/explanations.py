@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.data.chunks import read_table
-from anomaly_detection.data.table import as_table
+from anomaly_detection.data.columns.table import as_table
 from anomaly_detection.evaluation.injection import SUPPLY_CHAIN_KINDS, inject
 from anomaly_detection.explain.explanations import explain_features
 from anomaly_detection.features.features import FeatureSource

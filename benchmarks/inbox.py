@@ -25,9 +25,9 @@ from urllib.parse import urlencode
 import psutil
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.service.configuration import Configuration
-from anomaly_detection.service.plain_records import records_of_frame
-from anomaly_detection.service.service import Service
+from anomaly_detection.service.processes.configuration import Configuration
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records.plain_records import records_of_frame
 from anomaly_detection.synthetic import generate
 from benchmarks.harness import Result, Table, machine, options, save, versions
 from benchmarks.service import service

@@ -16,12 +16,12 @@ from typing import Any
 
 from sqlalchemy import Connection, insert
 
-from anomaly_detection.service.access import ROLES, Caller
-from anomaly_detection.service.configuration import Configuration
-from anomaly_detection.service.openapi import OPERATIONS
-from anomaly_detection.service.operations import Call
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.tables import alerts, cases, records
+from anomaly_detection.service.access.rights import ROLES, Caller
+from anomaly_detection.service.http.openapi import OPERATIONS
+from anomaly_detection.service.http.operations import Call
+from anomaly_detection.service.processes.configuration import Configuration
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.storage.tables import alerts, cases, records
 from benchmarks.harness import Result, Table, machine, options, save, versions
 
 AT_ONCE = 20_000

@@ -24,7 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from anomaly_detection.features.course import NAMES, Course, alert_level
+from anomaly_detection.features.series.course import NAMES, Course, alert_level
 from benchmarks.harness import FOLDER, Result, Table, machine, save, versions
 from benchmarks.planted_series import ERRORS, Readings, air_quality, planted, synthetic
 from benchmarks.real_tables import DATA

@@ -18,7 +18,7 @@ import pandas as pd
 
 from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.alerts.scoring import score_table
-from anomaly_detection.data.levels import MISSING_LEVEL
+from anomaly_detection.data.columns.levels import MISSING_LEVEL
 from anomaly_detection.explain.explanations import Contribution
 from anomaly_detection.explain.wording import number
 from anomaly_detection.features.group import FEW, FeatureSource

@@ -21,7 +21,7 @@ import pandas as pd
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.data.chunks import read_table
-from anomaly_detection.data.schema import infer_schema
+from anomaly_detection.data.columns.schema import infer_schema
 from anomaly_detection.evaluation.injection import inject
 from anomaly_detection.evaluation.record_errors import RECORD_ERRORS
 from anomaly_detection.synthetic import PROFILES, generate

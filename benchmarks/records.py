@@ -25,7 +25,7 @@ from sklearn.preprocessing import OrdinalEncoder
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.data.chunks import read_table
-from anomaly_detection.data.schema import Role, infer_schema
+from anomaly_detection.data.columns.schema import Role, infer_schema
 from anomaly_detection.synthetic import generate
 from benchmarks.file_peers import FILE_PEERS, FilePeer, Run, run
 from benchmarks.harness import Result, Table, Timing, interleaved, machine, options, save, versions

@@ -21,7 +21,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from anomaly_detection.data.chunks import read_table
-from anomaly_detection.data.schema import Role, infer_schema
+from anomaly_detection.data.columns.schema import Role, infer_schema
 from anomaly_detection.evaluation.injection import SUPPLY_CHAIN_KINDS, inject
 from anomaly_detection.settings import RECIPE, SUMMARY_FEATURES, FeatureSet, Settings, make_detector, make_forest
 from anomaly_detection.synthetic import generate

@@ -18,7 +18,7 @@ from sklearn.metrics import average_precision_score
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.detector import Detector
-from anomaly_detection.features.lessons import ANOMALY, NORMAL
+from anomaly_detection.features.evidence.lessons import ANOMALY, NORMAL
 from anomaly_detection.synthetic import PROFILES
 from benchmarks.harness import Result, Table, machine, options, save, versions
 from benchmarks.processes import add_processes, spread

@@ -28,16 +28,16 @@ import numpy.typing as npt
 import pandas as pd
 from starlette.testclient import TestClient
 
-from anomaly_detection.data.schema import infer_schema
+from anomaly_detection.data.columns.schema import infer_schema
 from anomaly_detection.evaluation.injection import inject
 from anomaly_detection.evaluation.record_errors import RECORD_ERRORS
-from anomaly_detection.service import jobs
-from anomaly_detection.service.app import make_app
-from anomaly_detection.service.configuration import Configuration
-from anomaly_detection.service.incoming import Incoming
-from anomaly_detection.service.plain_records import records_of_frame
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.worker import work
+from anomaly_detection.service.http.app import make_app
+from anomaly_detection.service.jobs import jobs
+from anomaly_detection.service.jobs.worker import work
+from anomaly_detection.service.processes.configuration import Configuration
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records.incoming import Incoming
+from anomaly_detection.service.records.plain_records import records_of_frame
 from anomaly_detection.synthetic import generate
 from benchmarks.harness import Result, Table, machine, options, save, versions
 from benchmarks.plots import draw_counts

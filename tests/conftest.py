@@ -21,10 +21,10 @@ from starlette.testclient import TestClient
 
 from anomaly_detection.features import cross_fitting
 from anomaly_detection.reports import plots
-from anomaly_detection.service import passwords
-from anomaly_detection.service.configuration import database_url
-from anomaly_detection.service.database import Database
-from anomaly_detection.service.service import Service
+from anomaly_detection.service.access import passwords
+from anomaly_detection.service.processes.configuration import database_url
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.storage.database import Database
 from anomaly_detection.settings import Settings
 from anomaly_detection.training import model_report, train
 from mlx_iforest.backends import available_backends

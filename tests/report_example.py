@@ -16,9 +16,9 @@ from anomaly_detection.alerts.overview import Finding, Overview
 from anomaly_detection.alerts.spread import Spread
 from anomaly_detection.alerts.totals import CategoryTotals, MoneyTotal, PeriodTotals, Total
 from anomaly_detection.calibration.thresholds import Contamination
-from anomaly_detection.data.cleaning import CleaningReport, ColumnCleaning
-from anomaly_detection.data.column import Column, Role
-from anomaly_detection.data.schema import Schema
+from anomaly_detection.data.columns.cleaning import CleaningReport, ColumnCleaning
+from anomaly_detection.data.columns.column import Column, Role
+from anomaly_detection.data.columns.schema import Schema
 from anomaly_detection.evaluation.metrics import Metrics, agreement, evaluate
 from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
 from anomaly_detection.explain.explanations import Contribution, Explanation

@@ -30,17 +30,18 @@ from sqlalchemy import Table, delete, update
 from starlette.testclient import TestClient
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.service import jobs, users
-from anomaly_detection.service.access import ROLES
-from anomaly_detection.service.app import make_app
-from anomaly_detection.service.configuration import Configuration, database_url
-from anomaly_detection.service.database import Database
-from anomaly_detection.service.incoming import Incoming, table
-from anomaly_detection.service.repeating import Repeating
-from anomaly_detection.service.server import answer, listen
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.tables import cases
-from anomaly_detection.service.worker import work
+from anomaly_detection.service.access import users
+from anomaly_detection.service.access.rights import ROLES
+from anomaly_detection.service.http.app import make_app
+from anomaly_detection.service.jobs import jobs
+from anomaly_detection.service.jobs.worker import work
+from anomaly_detection.service.processes.configuration import Configuration, database_url
+from anomaly_detection.service.processes.repeating import Repeating
+from anomaly_detection.service.processes.server import answer, listen
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records.incoming import Incoming, table
+from anomaly_detection.service.storage.database import Database
+from anomaly_detection.service.storage.tables import cases
 
 ROOT = Path(__file__).parent.parent
 PRODUCTS = (("P1", "Vaccine", 4.0, 20.0), ("P2", "Chips", 21.0, 5.0), ("P3", "Fish", 1.0, 8.0))

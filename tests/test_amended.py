@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.features.amended import Amended
 from anomaly_detection.features.group import FeatureSource
-from anomaly_detection.features.recent_twins import RecentTwins
+from anomaly_detection.features.repeats.amended import Amended
+from anomaly_detection.features.repeats.recent_twins import RecentTwins
 from anomaly_detection.model_files.branch_states import BRANCHES
 from anomaly_detection.synthetic import generate
 from mlx_iforest.convert.declared import StateError

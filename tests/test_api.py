@@ -15,7 +15,7 @@ import pytest
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.calibration.drift import DriftWarning
 from anomaly_detection.calibration.thresholds import BestF1, Conformal
-from anomaly_detection.data.schema import Role
+from anomaly_detection.data.columns.schema import Role
 from anomaly_detection.errors import AnomalyDetectionError, DataError, ModelFileError, NotFittedError
 from anomaly_detection.synthetic import generate
 

@@ -19,7 +19,7 @@ import pytest
 from numpy.typing import NDArray
 from service_example import resting, served
 
-from anomaly_detection.data.schema import infer_schema
+from anomaly_detection.data.columns.schema import infer_schema
 from anomaly_detection.synthetic import generate
 from benchmarks import __main__ as benchmarks
 from benchmarks import (

@@ -38,7 +38,7 @@ from anomaly_detection.cluster.sampling import sampled
 from anomaly_detection.cluster.scoring import Judged, score_files
 from anomaly_detection.cluster.store import matching
 from anomaly_detection.data.chunks import read_table
-from anomaly_detection.data.cleaning import FormWarning
+from anomaly_detection.data.columns.cleaning import FormWarning
 from anomaly_detection.errors import DataError
 from anomaly_detection.settings import RECIPE
 from anomaly_detection.synthetic import generate

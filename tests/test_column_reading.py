@@ -11,16 +11,16 @@ import pyarrow as pa
 import pytest
 
 from anomaly_detection.alerts.scoring import as_written
-from anomaly_detection.data.cleaning import ColumnCleaning, FormWarning, Unreadable, warn_of_forms
-from anomaly_detection.data.column import Column, Role
-from anomaly_detection.data.date_forms import DAY_FIRST, MONTH_FIRST
-from anomaly_detection.data.date_texts import _read_any, parse_dates, read_dates
-from anomaly_detection.data.known_dates import KnownForms
-from anomaly_detection.data.missing import number_codes
-from anomaly_detection.data.names import names_code, split_unit, unit_in_name
-from anomaly_detection.data.number_texts import parse_numbers
-from anomaly_detection.data.parsing import name_tokens
-from anomaly_detection.data.schema import infer_schema
+from anomaly_detection.data.cells.date_forms import DAY_FIRST, MONTH_FIRST
+from anomaly_detection.data.cells.date_texts import _read_any, parse_dates, read_dates
+from anomaly_detection.data.cells.known_dates import KnownForms
+from anomaly_detection.data.cells.missing import number_codes
+from anomaly_detection.data.cells.number_texts import parse_numbers
+from anomaly_detection.data.columns.cleaning import ColumnCleaning, FormWarning, Unreadable, warn_of_forms
+from anomaly_detection.data.columns.column import Column, Role
+from anomaly_detection.data.columns.names import names_code, split_unit, unit_in_name
+from anomaly_detection.data.columns.parsing import name_tokens
+from anomaly_detection.data.columns.schema import infer_schema
 
 ROWS = 300
 RNG = np.random.default_rng(0)

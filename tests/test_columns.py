@@ -13,9 +13,9 @@ import pytest
 from anomaly_detection.cli import main
 from anomaly_detection.cli.arguments import add_arguments
 from anomaly_detection.cli.columns import columns_table, declarations_of, missing_codes
-from anomaly_detection.data.column import Column, Role
-from anomaly_detection.data.declarations import Declaration, read_declarations, toml_of
-from anomaly_detection.data.schema import Schema, infer_schema
+from anomaly_detection.data.columns.column import Column, Role
+from anomaly_detection.data.columns.declarations import Declaration, read_declarations, toml_of
+from anomaly_detection.data.columns.schema import Schema, infer_schema
 from anomaly_detection.errors import DataError
 from anomaly_detection.model_files.persistence import load_detector
 from anomaly_detection.training.train import roles_like

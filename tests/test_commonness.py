@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomaly_detection.features.coincidences import Chance
-from anomaly_detection.features.commonness import CommonCells, learn_commonness
-from anomaly_detection.features.copies import Copies
+from anomaly_detection.features.repeats.coincidences import Chance
+from anomaly_detection.features.repeats.commonness import CommonCells, learn_commonness
+from anomaly_detection.features.repeats.copies import Copies
 from anomaly_detection.model_files.branch_states import BRANCHES
 from mlx_iforest.convert.declared import StateError
 

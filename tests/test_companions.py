@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomaly_detection.data.table import Table
-from anomaly_detection.features.companions import find_companions, new_later
+from anomaly_detection.data.columns.table import Table
+from anomaly_detection.features.categories.companions import find_companions, new_later
+from anomaly_detection.features.categories.level_rarity import LevelRarity
+from anomaly_detection.features.categories.relations import Relations
+from anomaly_detection.features.categories.spelling import Spelling
 from anomaly_detection.features.compiled.choice import only
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.kinds import EVIDENCE_GROUPS
-from anomaly_detection.features.level_rarity import LevelRarity
-from anomaly_detection.features.relations import Relations
-from anomaly_detection.features.spelling import Spelling
 
 TOWNS = (
     *(("Columbus", "Ohio", "43085"), ("Columbus", "Georgia", "31907"), ("Akron", "Ohio", "44312")),

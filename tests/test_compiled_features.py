@@ -15,8 +15,8 @@ from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.compiled import choice
 from anomaly_detection.features.compiled.choice import by_compiled_code, only
-from anomaly_detection.features.evidence import Evidence, FeatureScale, Tails, learn_tails
-from anomaly_detection.features.surprise import DeviationSummary
+from anomaly_detection.features.evidence.evidence import Evidence, FeatureScale, Tails, learn_tails
+from anomaly_detection.features.evidence.surprise import DeviationSummary
 from anomaly_detection.synthetic import generate
 from tests.test_records import history, records
 
@@ -49,7 +49,7 @@ def same(first: npt.ArrayLike, second: npt.ArrayLike) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["history", "classic", "realistic"])
-@pytest.mark.filterwarnings("ignore::anomaly_detection.data.cleaning.FormWarning")
+@pytest.mark.filterwarnings("ignore::anomaly_detection.data.columns.cleaning.FormWarning")
 def test_any_number_of_records_has_the_features_of_the_plain_way(name: str) -> None:
     features = fitted(name).preprocessor
     known, new = tables(name)
@@ -65,7 +65,7 @@ def test_any_number_of_records_has_the_features_of_the_plain_way(name: str) -> N
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["history", "classic", "realistic"])
 @pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.filterwarnings("ignore::anomaly_detection.data.cleaning.FormWarning")
+@pytest.mark.filterwarnings("ignore::anomaly_detection.data.columns.cleaning.FormWarning")
 def test_records_that_do_not_belong_together_have_the_features_of_each_by_itself(name: str, compiled: bool) -> None:
     features = fitted(name).preprocessor
     known, new = tables(name)
@@ -102,7 +102,7 @@ def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["history", "classic"])
-@pytest.mark.filterwarnings("ignore::anomaly_detection.data.cleaning.FormWarning")
+@pytest.mark.filterwarnings("ignore::anomaly_detection.data.columns.cleaning.FormWarning")
 def test_a_record_by_itself_has_the_verdict_of_the_plain_way(name: str) -> None:
     api = fitted(name)
     given = records(60, 5) if name == "history" else tables(name)[1].head(60).to_dict("records")

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomaly_detection.features.coincidences import Chance, cell_keys, first_other, name_keys, repeats_of
-from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.group import FeatureSource
+from anomaly_detection.features.repeats.coincidences import Chance, cell_keys, first_other, name_keys, repeats_of
+from anomaly_detection.features.repeats.copies import Copies
 from anomaly_detection.model_files.branch_states import BRANCHES
 from anomaly_detection.synthetic import generate
 from mlx_iforest.convert.declared import StateError

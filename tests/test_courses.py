@@ -11,10 +11,19 @@ import pytest
 
 from anomaly_detection.alerts.scoring import score_table
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.data.table import as_table
+from anomaly_detection.data.columns.table import as_table
 from anomaly_detection.errors import DataError
-from anomaly_detection.features.course import NAMES, OF_DAYS, OF_HOURS, WAYS, Course, Judged, alert_level, sentence
-from anomaly_detection.features.courses import Courses
+from anomaly_detection.features.series.course import (
+    NAMES,
+    OF_DAYS,
+    OF_HOURS,
+    WAYS,
+    Course,
+    Judged,
+    alert_level,
+    sentence,
+)
+from anomaly_detection.features.series.courses import Courses
 from benchmarks import nab
 from benchmarks.planted_series import ERRORS, Readings, planted, synthetic
 

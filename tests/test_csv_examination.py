@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly_detection.data import csv_examination
-from anomaly_detection.data.csv_dialect import Dialect
-from anomaly_detection.data.csv_examination import Examination
+from anomaly_detection.data.formats import csv_examination
+from anomaly_detection.data.formats.csv_dialect import Dialect
+from anomaly_detection.data.formats.csv_examination import Examination
 from anomaly_detection.errors import DataError
 
 PLAIN = "PO-1,2023-01-02,4.5\n"

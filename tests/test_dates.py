@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomaly_detection.features.dates import Dates
+from anomaly_detection.features.dates.spans import Dates
 
 SPAN = pd.Timestamp("2023-01-01") + pd.to_timedelta(np.arange(365), unit="D")
 

@@ -10,7 +10,7 @@ import pytest
 
 from anomaly_detection.alerts.scoring import score_table
 from anomaly_detection.detector import Detector
-from anomaly_detection.features.excuses import Excuses
+from anomaly_detection.features.evidence.excuses import Excuses
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.settings import RECIPE, make_detector, make_forest
 

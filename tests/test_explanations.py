@@ -16,19 +16,26 @@ from sklearn.preprocessing import StandardScaler
 from test_features import orders
 
 from anomaly_detection.alerts.groups import levels_of
-from anomaly_detection.data.table import as_table
+from anomaly_detection.data.columns.table import as_table
 from anomaly_detection.detector import Detector
 from anomaly_detection.explain.wording import number, number_range, percent, phrase, sentence
-from anomaly_detection.features.contexts import Contexts, _off_scale
-from anomaly_detection.features.dates import Dates
-from anomaly_detection.features.derived import CalendarPart, Duration, MissingPattern, MissingState, NumberLevel, Ratio
-from anomaly_detection.features.duplicates import Repeats
-from anomaly_detection.features.expectation import Expectation
+from anomaly_detection.features.categories.rarity import MissingRarity
+from anomaly_detection.features.dates.derived import (
+    CalendarPart,
+    Duration,
+    MissingPattern,
+    MissingState,
+    NumberLevel,
+    Ratio,
+)
+from anomaly_detection.features.dates.spans import Dates
 from anomaly_detection.features.features import FeatureSource, SupplyChainFeatures
 from anomaly_detection.features.group import FeatureGroup
 from anomaly_detection.features.kinds import GROUPS, KINDS
-from anomaly_detection.features.numeric_values import NumericValues
-from anomaly_detection.features.rarity import MissingRarity
+from anomaly_detection.features.numbers.contexts import Contexts, _off_scale
+from anomaly_detection.features.numbers.expectation import Expectation
+from anomaly_detection.features.numbers.numeric_values import NumericValues
+from anomaly_detection.features.repeats.duplicates import Repeats
 from anomaly_detection.settings import RECIPE, make_detector, make_forest
 from anomaly_detection.synthetic import generate
 from mlx_iforest import MLXIsolationForest

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from anomaly_detection.alerts.scoring import score_table
-from anomaly_detection.data.table import as_table
+from anomaly_detection.data.columns.table import as_table
 from anomaly_detection.explain.wording import phrase
 from anomaly_detection.features.clauses import beyond, usually
-from anomaly_detection.features.derived import Duration, MissingPattern, MissingState
+from anomaly_detection.features.dates.derived import Duration, MissingPattern, MissingState
 from anomaly_detection.features.features import FeatureSource, SupplyChainFeatures
 from anomaly_detection.features.group import Facts
 from anomaly_detection.features.kinds import GROUPS

@@ -17,25 +17,32 @@ from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
 
 from anomaly_detection.data.chunks import read_table
-from anomaly_detection.data.levels import CombinedLevels, Levels
-from anomaly_detection.data.schema import Schema
+from anomaly_detection.data.columns.levels import CombinedLevels, Levels
+from anomaly_detection.data.columns.schema import Schema
 from anomaly_detection.errors import DataError
-from anomaly_detection.features.contexts import Contexts
-from anomaly_detection.features.derivation import find_calendar, find_durations, find_ratios
-from anomaly_detection.features.derived import CalendarPart, Duration, MissingPattern, MissingState, Product, Ratio
-from anomaly_detection.features.duplicates import Repeats
-from anomaly_detection.features.expectation import Expectation
+from anomaly_detection.features.categories.level_rarity import LevelRarity, ValueRarity
+from anomaly_detection.features.categories.pair_rarity import PairRarity
+from anomaly_detection.features.categories.rarity import CategoryRarity
+from anomaly_detection.features.categories.spelling import Spelling
+from anomaly_detection.features.dates.derivation import find_calendar, find_durations, find_ratios
+from anomaly_detection.features.dates.derived import (
+    CalendarPart,
+    Duration,
+    MissingPattern,
+    MissingState,
+    Product,
+    Ratio,
+)
+from anomaly_detection.features.evidence.surprise import DeviationSummary
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.forms import Zeros
-from anomaly_detection.features.group_deviation import GroupDeviation
-from anomaly_detection.features.grouped import robust_scale
 from anomaly_detection.features.kinds import GROUPS, PLAIN_GROUPS
-from anomaly_detection.features.level_rarity import LevelRarity, ValueRarity
-from anomaly_detection.features.numeric_values import NumericValues, Scale, choose_scale
-from anomaly_detection.features.pair_rarity import PairRarity
-from anomaly_detection.features.rarity import CategoryRarity
-from anomaly_detection.features.spelling import Spelling
-from anomaly_detection.features.surprise import DeviationSummary
+from anomaly_detection.features.numbers.contexts import Contexts
+from anomaly_detection.features.numbers.expectation import Expectation
+from anomaly_detection.features.numbers.group_deviation import GroupDeviation
+from anomaly_detection.features.numbers.grouped import robust_scale
+from anomaly_detection.features.numbers.numeric_values import NumericValues, Scale, choose_scale
+from anomaly_detection.features.repeats.duplicates import Repeats
 
 SCMS = Path(__file__).parents[2] / "shared/data/scms/SCMS_Delivery_History_Dataset_20150929.csv"
 

@@ -13,9 +13,15 @@ from scipy.stats import rankdata
 
 from anomaly_detection.features.compiled.groups import by_group, distances_at, explained_shares, pairwise_sum
 from anomaly_detection.features.compiled.neighbours import distances_from_neighbours, distances_in_windows, windows
-from anomaly_detection.features.grouped import MAD_TO_SIGMA, Sorted, distance_of_others, explained_share, robust_scale
-from anomaly_detection.features.ordered import CodedColumns, Ordered
-from anomaly_detection.features.sequence import _middles
+from anomaly_detection.features.numbers.grouped import (
+    MAD_TO_SIGMA,
+    Sorted,
+    distance_of_others,
+    explained_share,
+    robust_scale,
+)
+from anomaly_detection.features.numbers.ordered import CodedColumns, Ordered
+from anomaly_detection.features.series.sequence import _middles
 
 SEEDS = st.integers(0, 10_000)
 

@@ -13,11 +13,11 @@ import pytest
 from workbooks import xlsx
 
 from anomaly_detection.cli import main
+from anomaly_detection.data.cells.number_texts import parse_numbers
 from anomaly_detection.data.chunks import read_chunks, read_table
-from anomaly_detection.data.column import Role
-from anomaly_detection.data.number_texts import parse_numbers
-from anomaly_detection.data.schema import infer_schema
-from anomaly_detection.data.total_lines import said_of_last, totals_below
+from anomaly_detection.data.columns.column import Role
+from anomaly_detection.data.columns.schema import infer_schema
+from anomaly_detection.data.formats.total_lines import said_of_last, totals_below
 from anomaly_detection.errors import DataError
 
 ROWS = 240

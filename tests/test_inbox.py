@@ -24,12 +24,12 @@ from service_example import (
 )
 from starlette.testclient import TestClient
 
-from anomaly_detection.service import jobs
+from anomaly_detection.service.jobs import jobs
 from anomaly_detection.service.pages.acting import DOING
 from anomaly_detection.service.pages.rendering import STATIC, age, figure, lasting, number, static_file
 from anomaly_detection.service.pages.start import LATEST
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.tables import alerts, cases, records
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.storage.tables import alerts, cases, records
 
 SCRIPT = "<script>alert(1)</script>"
 ON_STREAM = {"HX-Request": "true", "HX-Current-URL": "http://127.0.0.1/streams/default"}

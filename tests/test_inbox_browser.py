@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 import pytest
 from service_example import client_of, hot, resting, served, simulated, wait_until
 
-from anomaly_detection.service import users
+from anomaly_detection.service.access import users
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route

@@ -19,14 +19,14 @@ from sqlalchemy import Connection, select, update
 from starlette.testclient import TestClient
 
 from anomaly_detection.calibration.p_values import risk_level
-from anomaly_detection.data.declarations import KINDS
-from anomaly_detection.service.access import ROLES
-from anomaly_detection.service.alert_book import STATES, VERDICTS
+from anomaly_detection.data.columns.declarations import KINDS
+from anomaly_detection.service.access.rights import ROLES
+from anomaly_detection.service.alerts.alert_book import STATES, VERDICTS
 from anomaly_detection.service.pages.preferences import viewer_of
 from anomaly_detection.service.pages.rendering import decimals, figure, lasting, number, percent
 from anomaly_detection.service.pages.words import WORDS
-from anomaly_detection.service.record_book import FATES
-from anomaly_detection.service.tables import alerts, cases
+from anomaly_detection.service.records.record_book import FATES
+from anomaly_detection.service.storage.tables import alerts, cases
 from anomaly_detection.texts.catalogue import Catalogue, read_catalogue
 from anomaly_detection.texts.viewer import (
     LANGUAGES,

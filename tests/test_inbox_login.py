@@ -10,8 +10,8 @@ import pytest
 from service_example import PASSWORD, client_of, hot, resting, with_users
 from starlette.testclient import TestClient
 
-from anomaly_detection.service.limits import Limits
-from anomaly_detection.service.service import Service
+from anomaly_detection.service.http.limits import Limits
+from anomaly_detection.service.processes.service import Service
 
 BROWSER = {"Accept": "text/html"}
 SECRET = "Supplier of secrets"

@@ -12,9 +12,9 @@ import pytest
 from service_example import BOTH, PRODUCTS, RECORDS, client_of, hot, is_problem, on, resting
 from starlette.testclient import TestClient
 
-from anomaly_detection.service.case_facets import categories_of
+from anomaly_detection.service.alerts.case_facets import categories_of
+from anomaly_detection.service.processes.service import Service
 from anomaly_detection.service.routes import views
-from anomaly_detection.service.service import Service
 
 FORMULA = "=cmd|' /C calc'!A0"
 

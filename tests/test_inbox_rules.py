@@ -12,8 +12,8 @@ from service_example import PRODUCTS, a_service, case_number, emptied, raised
 from sqlalchemy import update
 from starlette.testclient import TestClient
 
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.tables import alerts, cases, records, rules
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.storage.tables import alerts, cases, records, rules
 
 SCRIPT = "<script>alert(1)</script>"
 

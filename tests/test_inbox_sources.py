@@ -12,11 +12,11 @@ from starlette.testclient import TestClient
 from test_inbox import page
 from topics_example import kafka_broker, rows
 
-from anomaly_detection.service import jobs
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.source_book import all_sources
+from anomaly_detection.service.jobs import jobs
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.sources.source_book import all_sources
+from anomaly_detection.service.sources.watcher import Watcher
 from anomaly_detection.service.topics.consuming import Consuming
-from anomaly_detection.service.watcher import Watcher
 
 SCRIPT = "<script>alert(1)</script>"
 

@@ -11,11 +11,11 @@ import pytest
 from service_example import client_of, is_problem, resting
 from starlette.testclient import TestClient
 
-from anomaly_detection.service import users
-from anomaly_detection.service.configuration import database_url
-from anomaly_detection.service.database import Database
-from anomaly_detection.service.limits import Limits
-from anomaly_detection.service.service import Service
+from anomaly_detection.service.access import users
+from anomaly_detection.service.http.limits import Limits
+from anomaly_detection.service.processes.configuration import database_url
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.storage.database import Database
 
 PASSWORD = "correct horse battery"
 

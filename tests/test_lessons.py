@@ -17,7 +17,7 @@ from anomaly_detection.calibration.thresholds import Conformal
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.compiled import choice
-from anomaly_detection.features.lessons import Lessons
+from anomaly_detection.features.evidence.lessons import Lessons
 from anomaly_detection.model_files.evidence_states import LESSONS
 from anomaly_detection.model_files.native_file import to_bytes
 from anomaly_detection.model_files.persistence import load_detector, load_trained, save_detector

@@ -11,13 +11,13 @@ from explained import explain
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.features import memory
+from anomaly_detection.features.categories.relations import Relations
+from anomaly_detection.features.categories.spelling import Spelling
 from anomaly_detection.features.compiled.largest import largest
 from anomaly_detection.features.forms import Signs
-from anomaly_detection.features.grouped import distance_of_others
-from anomaly_detection.features.history import learn_history
 from anomaly_detection.features.memory import Memory, standing_out
-from anomaly_detection.features.relations import Relations
-from anomaly_detection.features.spelling import Spelling
+from anomaly_detection.features.numbers.grouped import distance_of_others
+from anomaly_detection.features.numbers.history import learn_history
 from anomaly_detection.model_files.feature_states import _memory_fault
 from anomaly_detection.settings import RECIPE, make_detector, make_forest
 from anomaly_detection.synthetic import generate

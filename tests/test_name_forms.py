@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.features.name_forms import NameForms
+from anomaly_detection.features.categories.name_forms import NameForms
 from anomaly_detection.synthetic import generate
 
 N = 2_000

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomaly_detection.data.column import Role
-from anomaly_detection.data.inference import infer_column
-from anomaly_detection.data.schema import infer_schema
+from anomaly_detection.data.columns.column import Role
+from anomaly_detection.data.columns.inference import infer_column
+from anomaly_detection.data.columns.schema import infer_schema
 
 DAYS = [datetime.datetime(2023, 1, 1) + datetime.timedelta(days=17 * i, minutes=97 * i) for i in range(60)]
 AMOUNTS = [round(7.25 + 61.5 * i, 2) * (-1) ** i for i in range(60)]

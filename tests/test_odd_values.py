@@ -18,16 +18,16 @@ import pytest
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.cli import main
-from anomaly_detection.data.cells import as_dates, as_numbers, as_texts
+from anomaly_detection.data.cells.cells import as_dates, as_numbers, as_texts
 from anomaly_detection.data.chunks import read_table
+from anomaly_detection.data.columns.schema import Role, infer_schema
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.json_values import plain
-from anomaly_detection.data.schema import Role, infer_schema
 from anomaly_detection.errors import DataError, NotFittedError
 from anomaly_detection.explain.wording import number
-from anomaly_detection.features.derived import Product, Ratio
+from anomaly_detection.features.dates.derived import Product, Ratio
 from anomaly_detection.features.features import SupplyChainFeatures
-from anomaly_detection.features.numeric_values import NumericValues, choose_scale
+from anomaly_detection.features.numbers.numeric_values import NumericValues, choose_scale
 from anomaly_detection.synthetic import generate
 
 ROWS = 150

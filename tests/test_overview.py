@@ -18,8 +18,8 @@ from anomaly_detection.alerts.renderings import shown
 from anomaly_detection.alerts.scoring import score_table
 from anomaly_detection.alerts.spread import spread_of
 from anomaly_detection.alerts.totals import by_category, by_money, by_period
-from anomaly_detection.data.column import Column, Role
-from anomaly_detection.data.schema import Schema, infer_schema
+from anomaly_detection.data.columns.column import Column, Role
+from anomaly_detection.data.columns.schema import Schema, infer_schema
 from anomaly_detection.detector import Detector
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.group import FeatureSource

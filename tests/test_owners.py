@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.features.owners import Owners
+from anomaly_detection.features.categories.owners import Owners
 
 N = 400
 NATS = float(-np.log(0.5 / (N + 1.0)) + 2.0)  # as what no record had, see `forms.seldom`

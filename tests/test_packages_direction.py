@@ -170,7 +170,7 @@ def test_of_the_service_only_the_application_knows_its_pages() -> None:
     pages = "anomaly_detection.service.pages"
     found = modules("anomaly_detection", inside=True).items()
     outside = {name for name, targets in found if any(target.startswith(pages) for target in targets)}
-    assert {name for name in outside if not name.startswith(pages)} == {"anomaly_detection.service.app"}
+    assert {name for name in outside if not name.startswith(pages)} == {"anomaly_detection.service.http.app"}
 
 
 @pytest.mark.parametrize("package", LAYERS)

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.data.table import as_table
+from anomaly_detection.data.columns.table import as_table
+from anomaly_detection.features.categories.pair_rarity import PairRarity
+from anomaly_detection.features.categories.relations import Relations
 from anomaly_detection.features.compiled.choice import only
-from anomaly_detection.features.pair_rarity import PairRarity
-from anomaly_detection.features.relations import Relations
-from anomaly_detection.features.transactions import find_transactions
+from anomaly_detection.features.repeats.transactions import find_transactions
 from anomaly_detection.model_files.persistence import load_detector, save_detector
 
 MODES = ["standard", "second", "first", "same day"]

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from anomaly_detection.data.columns.schema import Role
 from anomaly_detection.data.json_values import plain
-from anomaly_detection.data.schema import Role
 
 
 @pytest.mark.parametrize(

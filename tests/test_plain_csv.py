@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from anomaly_detection.data import csv_lines
-from anomaly_detection.data.csv_files import CsvFile
-from anomaly_detection.data.layout import Layout
+from anomaly_detection.data.formats import csv_lines
+from anomaly_detection.data.formats.csv_files import CsvFile
+from anomaly_detection.data.formats.layout import Layout
 from anomaly_detection.data.sources import Source
 from anomaly_detection.data.table_writer import write_table
 from anomaly_detection.errors import DataError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anomaly_detection.features.quantiles import Places, columns_in_order
+from anomaly_detection.features.numbers.quantiles import Places, columns_in_order
 
 SHARES = [0.0, 0.001, 0.05, 0.1, 0.25, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0]
 

@@ -25,8 +25,8 @@ from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.cli import main
 from anomaly_detection.data import sources
 from anomaly_detection.data.chunks import read_chunks, read_table
+from anomaly_detection.data.formats.layout import Layout
 from anomaly_detection.data.frames import to_frame
-from anomaly_detection.data.layout import Layout
 from anomaly_detection.data.table_writer import write_table
 from anomaly_detection.errors import DataError
 from anomaly_detection.synthetic import generate

@@ -12,12 +12,12 @@ import pytest
 from scipy.stats import nbinom, poisson
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.features.agreements import agreeing, few_agreeing, near_others
-from anomaly_detection.features.coincidences import mixed
 from anomaly_detection.features.features import SupplyChainFeatures
-from anomaly_detection.features.frequency import Frequency, learn_frequency, near_values
 from anomaly_detection.features.group import FeatureSource
-from anomaly_detection.features.readings import Readings, _of_density
+from anomaly_detection.features.numbers.frequency import Frequency, learn_frequency, near_values
+from anomaly_detection.features.repeats.agreements import agreeing, few_agreeing, near_others
+from anomaly_detection.features.repeats.coincidences import mixed
+from anomaly_detection.features.series.readings import Readings, _of_density
 from anomaly_detection.model_files.branch_states import BRANCHES
 from anomaly_detection.settings import RECIPE, make_detector, make_forest
 from anomaly_detection.synthetic import generate

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from service_example import RECORDS, client_of, model_file, running, simulated
 
-from anomaly_detection.features.copies import Copies
-from anomaly_detection.features.recent_records import RecentRecords
-from anomaly_detection.service.in_effect import compare_with_recent
-from anomaly_detection.service.incoming import Incoming
-from anomaly_detection.service.judging import Judge
+from anomaly_detection.features.repeats.copies import Copies
+from anomaly_detection.features.repeats.recent_records import RecentRecords
+from anomaly_detection.service.records.in_effect import compare_with_recent
+from anomaly_detection.service.records.incoming import Incoming
+from anomaly_detection.service.records.judging import Judge
 from tests.repeating import sensors
 
 SAID = ["device", "temperature", "pressure", "humidity"]

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomaly_detection.data.number_texts import parse_numbers
-from anomaly_detection.data.schema import infer_schema
+from anomaly_detection.data.cells.number_texts import parse_numbers
+from anomaly_detection.data.columns.schema import infer_schema
 from anomaly_detection.evaluation.cell_styles import DateStyles, number_like
 from anomaly_detection.evaluation.injection import ERROR_KINDS, INJECTED_KINDS, Injected, inject
 from anomaly_detection.evaluation.record_errors import RECORD_ERRORS

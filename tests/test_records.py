@@ -14,17 +14,17 @@ from sklearn.compose import ColumnTransformer
 from sklearn.preprocessing import RobustScaler, StandardScaler
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.data.levels import Combinations, CombinedLevels, Levels, LevelValues
-from anomaly_detection.data.records import RecordReader, is_record
-from anomaly_detection.data.schema import infer_schema
-from anomaly_detection.data.table import Coded, Table, as_table
+from anomaly_detection.data.columns.levels import Combinations, CombinedLevels, Levels, LevelValues
+from anomaly_detection.data.columns.records import RecordReader, is_record
+from anomaly_detection.data.columns.schema import infer_schema
+from anomaly_detection.data.columns.table import Coded, Table, as_table
 from anomaly_detection.errors import DataError
-from anomaly_detection.features.contexts import Contexts
-from anomaly_detection.features.evidence import Evidence, FeatureScale, Tails, learn_tails
+from anomaly_detection.features.categories.spelling import Spelling, _Neighbours
+from anomaly_detection.features.dates.restated_columns import PARTS, part_of
+from anomaly_detection.features.evidence.evidence import Evidence, FeatureScale, Tails, learn_tails
 from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Gaps, decimals
-from anomaly_detection.features.readings import Readings
-from anomaly_detection.features.restated_columns import PARTS, part_of
-from anomaly_detection.features.spelling import Spelling, _Neighbours
+from anomaly_detection.features.numbers.contexts import Contexts
+from anomaly_detection.features.series.readings import Readings
 from anomaly_detection.standardising import Standardising
 from tests.repeating import sensors
 
@@ -179,7 +179,7 @@ def test_alerts_of_a_record_are_those_of_a_table_of_one() -> None:
 
 
 def test_what_is_remembered_of_cells_is_bounded_and_tells_equal_ones_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("anomaly_detection.data.records._REMEMBERED", 3)
+    monkeypatch.setattr("anomaly_detection.data.columns.records._REMEMBERED", 3)
     frame = pd.DataFrame({"n": [1, 5, 2, 2, 7] * 8, "kind": ["1", "True", "1.5", "-0"] * 10})
     reader = RecordReader(infer_schema(frame, {"kind": "categorical"}))
     for cell, said in ((1, "1"), (True, "True"), (1.0, "1"), (0.0, "0"), (-0.0, "-0"), ("1.5", "1.5")) * 2:
@@ -228,7 +228,7 @@ def test_combinations_at_once_are_those_one_by_one(monkeypatch: pytest.MonkeyPat
     new.loc[::7, "y"] = np.nan
     combined = [CombinedLevels(frame, names) for names in ((), ("x",), ("x", "y"), ("z", "x"), ("y",), ("y", "z"))]
     for largest in (1 << 16, 20):
-        monkeypatch.setattr("anomaly_detection.data.levels._LARGEST_TABLE", largest)
+        monkeypatch.setattr("anomaly_detection.data.columns.levels._LARGEST_TABLE", largest)
         found = Combinations(combined).codes(as_table(new))
         np.testing.assert_array_equal(found, np.column_stack([one.codes(new) for one in combined]))
     levels = {name: Levels(frame[name]) for name in "xyz"}

@@ -19,9 +19,9 @@ import pytest
 from report_example import NO_SEARCH, ORACLE, alert, changed, example, overview
 
 from anomaly_detection.alerts.overview import MOST_LISTED
-from anomaly_detection.data.cleaning import CleaningReport, ColumnCleaning
+from anomaly_detection.data.columns.cleaning import CleaningReport, ColumnCleaning
+from anomaly_detection.data.columns.schema import Schema
 from anomaly_detection.data.json_values import plain
-from anomaly_detection.data.schema import Schema
 from anomaly_detection.errors import DataError
 from anomaly_detection.evaluation.metrics import METRICS
 from anomaly_detection.evaluation.model_scores import CurveData, ModelScores

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
+from anomaly_detection.features.dates.restated import Restated
+from anomaly_detection.features.dates.restated_columns import find_restated
 from anomaly_detection.features.group import FeatureSource
-from anomaly_detection.features.restated import Restated
-from anomaly_detection.features.restated_columns import find_restated
 
 DATES = pd.Series(pd.Timestamp("2023-01-01") + pd.to_timedelta(np.arange(360), unit="D"))
 FRAME = pd.DataFrame({"date": DATES, "month": DATES.dt.month, "quarter": "Q" + DATES.dt.quarter.astype(str)})

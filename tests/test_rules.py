@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from anomaly_detection.explain.wording import short
-from anomaly_detection.features.derived import Product
+from anomaly_detection.features.dates.derived import Product
+from anomaly_detection.features.dates.restated_columns import find_restated
+from anomaly_detection.features.evidence.surprise import DeviationSummary
 from anomaly_detection.features.features import SupplyChainFeatures
-from anomaly_detection.features.restated_columns import find_restated
-from anomaly_detection.features.rules import Rules
-from anomaly_detection.features.surprise import DeviationSummary
+from anomaly_detection.features.numbers.rules import Rules
 from anomaly_detection.settings import RECIPE, make_detector, make_forest
 
 

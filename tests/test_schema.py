@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from anomaly_detection.data.date_forms import DAY_FIRST, MONTH_FIRST
-from anomaly_detection.data.date_orders import Orders
-from anomaly_detection.data.date_texts import parse_dates
-from anomaly_detection.data.distinct_texts import DistinctTexts
-from anomaly_detection.data.missing import missing_mask
-from anomaly_detection.data.number_texts import parse_numbers
-from anomaly_detection.data.parsing import name_tokens
-from anomaly_detection.data.schema import Role, infer_schema, reason_column
+from anomaly_detection.data.cells.date_forms import DAY_FIRST, MONTH_FIRST
+from anomaly_detection.data.cells.date_orders import Orders
+from anomaly_detection.data.cells.date_texts import parse_dates
+from anomaly_detection.data.cells.distinct_texts import DistinctTexts
+from anomaly_detection.data.cells.missing import missing_mask
+from anomaly_detection.data.cells.number_texts import parse_numbers
+from anomaly_detection.data.columns.parsing import name_tokens
+from anomaly_detection.data.columns.schema import Role, infer_schema, reason_column
 from anomaly_detection.errors import DataError
 
 

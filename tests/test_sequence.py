@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from anomaly_detection.features import sequence
-from anomaly_detection.features.sequence import Neighbours, Runs
+from anomaly_detection.features.series import sequence
+from anomaly_detection.features.series.sequence import Neighbours, Runs
 
 N = 400
 

@@ -13,9 +13,9 @@ from service_example import RECORDS, hot, is_problem, simulated
 from starlette.testclient import TestClient
 
 from anomaly_detection.data.chunks import read_table
-from anomaly_detection.data.layout import Layout
-from anomaly_detection.service import workbook
-from anomaly_detection.service.service import Service
+from anomaly_detection.data.formats.layout import Layout
+from anomaly_detection.service.http import workbook
+from anomaly_detection.service.processes.service import Service
 
 
 def new_alerts(client: TestClient, first: int, count: int, **fields: Any) -> list[int]:
@@ -168,7 +168,7 @@ def test_a_list_is_exported_whole_and_without_formulas(
 ) -> None:
     new_alerts(client, 220, 3)
     (odd,) = new_alerts(client, 229, 1, **FORMULA, later={"a": 1}, tall=2**70)
-    monkeypatch.setattr("anomaly_detection.service.listing._EXPORTED_AT_ONCE", 2)
+    monkeypatch.setattr("anomaly_detection.service.http.listing._EXPORTED_AT_ONCE", 2)
     rows = exported(client, "/v1/alerts", kind, tmp_path, limit=1, sort="oldest")
     # All, in the order that was asked for, whatever the page.
     assert [int(row["id"]) for row in rows] == listed(client, sort="oldest")

@@ -41,13 +41,14 @@ from sqlalchemy import func, select
 from starlette.testclient import TestClient
 from workbooks import xlsx
 
-from anomaly_detection.service import bodies, jobs, taking, uploads
-from anomaly_detection.service.bodies import MEDIA, parts_of, records_of
-from anomaly_detection.service.limits import Limits
-from anomaly_detection.service.plain_records import records_of_frame
-from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.tables import records
+from anomaly_detection.service.http import bodies
+from anomaly_detection.service.http.bodies import MEDIA, parts_of, records_of
+from anomaly_detection.service.http.limits import Limits
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.jobs import jobs, taking, uploads
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records.plain_records import records_of_frame
+from anomaly_detection.service.storage.tables import records
 
 ASYNC = {"Prefer": "respond-async"}
 

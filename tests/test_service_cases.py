@@ -9,10 +9,10 @@ from service_example import case_number, emptied, hot, is_problem, raised
 from sqlalchemy import update
 from starlette.testclient import TestClient
 
-from anomaly_detection.service import keeping
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.tables import alerts, records, rules, settings
-from anomaly_detection.service.tables import cases as table
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records import keeping
+from anomaly_detection.service.storage.tables import alerts, records, rules, settings
+from anomaly_detection.service.storage.tables import cases as table
 
 
 @pytest.fixture

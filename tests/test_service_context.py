@@ -14,10 +14,10 @@ from service_example import BOTH, RECORDS, client_of, hot, is_problem, on, resti
 from starlette.testclient import TestClient
 
 from anomaly_detection.alerts.spread import spread_of
-from anomaly_detection.service import context
-from anomaly_detection.service.context import _reason, window_of
-from anomaly_detection.service.incoming import Incoming
-from anomaly_detection.service.service import Service
+from anomaly_detection.service.alerts import context
+from anomaly_detection.service.alerts.context import _reason, window_of
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records.incoming import Incoming
 
 
 @pytest.fixture(scope="module")

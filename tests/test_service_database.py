@@ -19,14 +19,14 @@ from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from anomaly_detection.errors import DataError
-from anomaly_detection.service.alert_book import ALERTS
-from anomaly_detection.service.configuration import database_url
-from anomaly_detection.service.database import Database, FullError
-from anomaly_detection.service.jobs import find_job
-from anomaly_detection.service.keys import add_key, list_keys, remove_key
-from anomaly_detection.service.models import current_models
-from anomaly_detection.service.tables import METADATA, keys
-from anomaly_detection.service.writer import Writer
+from anomaly_detection.service.access.keys import add_key, list_keys, remove_key
+from anomaly_detection.service.alerts.alert_book import ALERTS
+from anomaly_detection.service.jobs.jobs import find_job
+from anomaly_detection.service.learning.models import current_models
+from anomaly_detection.service.processes.configuration import database_url
+from anomaly_detection.service.storage.database import Database, FullError
+from anomaly_detection.service.storage.tables import METADATA, keys
+from anomaly_detection.service.storage.writer import Writer
 
 
 @pytest.fixture

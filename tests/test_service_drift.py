@@ -10,13 +10,13 @@ from service_example import RECORDS, client_of, resting, simulated, work_off
 from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
-from anomaly_detection.service import jobs
-from anomaly_detection.service.challenging import to_retrain
-from anomaly_detection.service.database import Database
-from anomaly_detection.service.drifting import to_look
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.tables import drift
-from anomaly_detection.service.worker import work
+from anomaly_detection.service.jobs import jobs
+from anomaly_detection.service.jobs.worker import work
+from anomaly_detection.service.learning.challenging import to_retrain
+from anomaly_detection.service.learning.drifting import to_look
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.storage.database import Database
+from anomaly_detection.service.storage.tables import drift
 
 DRIFT = "/v1/streams/default/drift"
 

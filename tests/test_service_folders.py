@@ -30,14 +30,14 @@ from sqlalchemy import select, update
 from starlette.testclient import TestClient
 
 from anomaly_detection.errors import DataError
-from anomaly_detection.service import folders, watcher
-from anomaly_detection.service.folders import Folder, copy_of, kind_of, put_away
-from anomaly_detection.service.incoming import Incoming
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.source_book import find_source
-from anomaly_detection.service.tables import jobs as jobs_table
-from anomaly_detection.service.tables import seen, streams
-from anomaly_detection.service.watcher import Watcher
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records.incoming import Incoming
+from anomaly_detection.service.sources import folders, watcher
+from anomaly_detection.service.sources.folders import Folder, copy_of, kind_of, put_away
+from anomaly_detection.service.sources.source_book import find_source
+from anomaly_detection.service.sources.watcher import Watcher
+from anomaly_detection.service.storage.tables import jobs as jobs_table
+from anomaly_detection.service.storage.tables import seen, streams
 
 
 class Clock:
@@ -466,7 +466,8 @@ def test_the_counts_of_records_are_right_after_any_end(
     kind: str, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its worker ends in the middle of a file; the next one goes on there, and nothing is twice."""
-    from anomaly_detection.service import bodies, taking
+    from anomaly_detection.service.http import bodies
+    from anomaly_detection.service.jobs import taking
 
     monkeypatch.setattr(bodies, "_PART", 2)
     with on(kind, resting, tmp_path / "data", model=None) as service:

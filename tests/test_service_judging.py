@@ -14,8 +14,8 @@ from service_example import FORM, client_of, hot, model_file, running, simulated
 from starlette.testclient import TestClient
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.service.incoming import Incoming, table
-from anomaly_detection.service.judging import Judge
+from anomaly_detection.service.records.incoming import Incoming, table
+from anomaly_detection.service.records.judging import Judge
 
 NAMES = [*simulated(1)[0], "colour", "data", "id", ""]
 VALUES = st.recursive(

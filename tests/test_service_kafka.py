@@ -26,11 +26,11 @@ from service_example import (
 from sqlalchemy import select, update
 from topics_example import KafkaBroker, Reading, consumer_of, ids, kafka_broker, kept_in, kill, rows
 
-from anomaly_detection.service import tables
-from anomaly_detection.service.incoming import Incoming
-from anomaly_detection.service.judging import Judge
-from anomaly_detection.service.retention import Retention, forget
-from anomaly_detection.service.service import Service
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records.incoming import Incoming
+from anomaly_detection.service.records.judging import Judge
+from anomaly_detection.service.records.retention import Retention, forget
+from anomaly_detection.service.storage import tables
 from anomaly_detection.service.topics import consuming, letters
 from anomaly_detection.service.topics.address import Address, masked_broker
 from anomaly_detection.service.topics.kafka import KafkaTopic

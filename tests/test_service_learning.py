@@ -25,16 +25,16 @@ from service_example import (
 
 from anomaly_detection.cli import main
 from anomaly_detection.errors import DataError, ModelFileError
-from anomaly_detection.service import jobs
-from anomaly_detection.service.configuration import Configuration, database_url
-from anomaly_detection.service.database import Database
-from anomaly_detection.service.incoming import Incoming
-from anomaly_detection.service.keeping import keep
-from anomaly_detection.service.models import current_models
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.streams import open_stream
-from anomaly_detection.service.verdicts import Verdicts
-from anomaly_detection.service.worker import work
+from anomaly_detection.service.jobs import jobs
+from anomaly_detection.service.jobs.worker import work
+from anomaly_detection.service.learning.models import current_models
+from anomaly_detection.service.processes.configuration import Configuration, database_url
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records.incoming import Incoming
+from anomaly_detection.service.records.keeping import keep
+from anomaly_detection.service.records.verdicts import Verdicts
+from anomaly_detection.service.storage.database import Database
+from anomaly_detection.service.streams.streams import open_stream
 
 
 def test_a_model_is_learned_from_the_first_records_and_loaded_again(tmp_path: Path) -> None:

@@ -10,14 +10,14 @@ import pytest
 from service_example import RECORDS, client_of, is_problem, resting, simulated
 from starlette.testclient import TestClient
 
-from anomaly_detection.features.lessons import ANOMALY, NORMAL, Lessons
+from anomaly_detection.features.evidence.lessons import ANOMALY, NORMAL, Lessons
 from anomaly_detection.model_files.persistence import load_detector
-from anomaly_detection.service.challenging import challenged
-from anomaly_detection.service.in_effect import judge_in_effect
-from anomaly_detection.service.incoming import Incoming
-from anomaly_detection.service.models import current_models
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.watched import Name, Watched
+from anomaly_detection.service.learning.challenging import challenged
+from anomaly_detection.service.learning.models import current_models
+from anomaly_detection.service.learning.watched import Name, Watched
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records.in_effect import judge_in_effect
+from anomaly_detection.service.records.incoming import Incoming
 
 STREAM = "/v1/streams/default"
 

@@ -16,13 +16,14 @@ from service_example import client_of, hot, running, wait_until
 from starlette.responses import Response
 from starlette.testclient import TestClient
 
-from anomaly_detection.service import contract, keys
-from anomaly_detection.service.access import OPEN
-from anomaly_detection.service.app import make_app
-from anomaly_detection.service.configuration import database_url
-from anomaly_detection.service.database import Database
-from anomaly_detection.service.masking import HIDDEN, MASK, Mask, masked
-from anomaly_detection.service.openapi import OPERATIONS
+from anomaly_detection.service.access import keys
+from anomaly_detection.service.access.masking import HIDDEN, MASK, Mask, masked
+from anomaly_detection.service.access.rights import OPEN
+from anomaly_detection.service.http import contract
+from anomaly_detection.service.http.app import make_app
+from anomaly_detection.service.http.openapi import OPERATIONS
+from anomaly_detection.service.processes.configuration import database_url
+from anomaly_detection.service.storage.database import Database
 
 DRIVER = {**hot(1), "location": "Mavis Beacon 17", "notes": {"Location": "Mavis Beacon 17", "kept": "yes"}}
 

@@ -15,10 +15,10 @@ from alembic.script import ScriptDirectory
 from service_example import client_of, hot, model_file, running
 from sqlalchemy import Connection, inspect, text
 
-from anomaly_detection.service import database as module
-from anomaly_detection.service import keys
-from anomaly_detection.service.database import Database
-from anomaly_detection.service.tables import METADATA
+from anomaly_detection.service.access import keys
+from anomaly_detection.service.storage import database as module
+from anomaly_detection.service.storage.database import Database
+from anomaly_detection.service.storage.tables import METADATA
 
 MOMENT = "2026-11-01T08:00:00.000Z"
 REASONS = [{"columns": ["temperature"], "share": 1.0, "text": "temperature 95", "feature": "x", "direction": "high"}]

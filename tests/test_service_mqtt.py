@@ -17,7 +17,7 @@ from mqtt_broker import MqttBroker, broker
 from service_example import a_service, client_of, is_problem, model_file, started, wait_until
 from topics_example import Reading, consumer_of, ids, kept_in, kill, rows
 
-from anomaly_detection.service.service import Service
+from anomaly_detection.service.processes.service import Service
 from anomaly_detection.service.topics import consuming, mqtt
 
 pytest.importorskip("paho.mqtt")

@@ -20,11 +20,11 @@ from service_example import PRODUCTS, RECORDS, a_service, emptied, hot, is_probl
 from sqlalchemy import update
 from starlette.testclient import TestClient
 
-from anomaly_detection.service import channel_book, notifier, sending
-from anomaly_detection.service.notifier import Notifier
-from anomaly_detection.service.sending import masked_channel, refusal_of, send, without_secrets
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.tables import alerts, audit, cases, channels, messages, records, told
+from anomaly_detection.service.notifications import channel_book, notifier, sending
+from anomaly_detection.service.notifications.notifier import Notifier
+from anomaly_detection.service.notifications.sending import masked_channel, refusal_of, send, without_secrets
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.storage.tables import alerts, audit, cases, channels, messages, records, told
 
 pytest.importorskip("apprise")
 

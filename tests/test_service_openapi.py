@@ -20,15 +20,15 @@ from service_example import hot, resting, simulated
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from anomaly_detection.service.app import make_app
-from anomaly_detection.service.bodies import MEDIA
-from anomaly_detection.service.contract import ENDPOINTS
-from anomaly_detection.service.limits import Limits
-from anomaly_detection.service.openapi import DOCUMENT, OPERATIONS
+from anomaly_detection.service.http.app import make_app
+from anomaly_detection.service.http.bodies import MEDIA
+from anomaly_detection.service.http.contract import ENDPOINTS
+from anomaly_detection.service.http.limits import Limits
+from anomaly_detection.service.http.openapi import DOCUMENT, OPERATIONS
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.http.shapes import check, moment_of
 from anomaly_detection.service.pages.routes import page_routes
-from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import check, moment_of
+from anomaly_detection.service.processes.service import Service
 
 
 @schemathesis.hook

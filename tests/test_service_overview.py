@@ -8,7 +8,8 @@ import pytest
 from service_example import RECORDS, hot, is_problem, simulated
 from starlette.testclient import TestClient
 
-from anomaly_detection.service import audit, keeping
+from anomaly_detection.service.alerts import audit
+from anomaly_detection.service.records import keeping
 
 
 @pytest.fixture

@@ -145,11 +145,11 @@ def test_a_linter_finds_nothing_in_the_dockerfile() -> None:
 
 
 def test_what_the_page_says_of_limits_is_so() -> None:
-    from anomaly_detection.service.bodies import MOST_JSON
-    from anomaly_detection.service.limits import Limits
-    from anomaly_detection.service.taking import MOST_RECORDS
-    from anomaly_detection.service.training import MOST_LEARNED
-    from anomaly_detection.service.uploads import MOST_BYTES
+    from anomaly_detection.service.http.bodies import MOST_JSON
+    from anomaly_detection.service.http.limits import Limits
+    from anomaly_detection.service.jobs.taking import MOST_RECORDS
+    from anomaly_detection.service.jobs.uploads import MOST_BYTES
+    from anomaly_detection.service.learning.training import MOST_LEARNED
 
     limits = Limits()
     said = re.sub(r"\s+", " ", PAGE)

@@ -14,14 +14,15 @@ from service_example import a_service, is_problem, postgresql, work_off
 from sqlalchemy import create_engine, text, update
 from starlette.testclient import TestClient
 
-from anomaly_detection.data.databases import masked_url
+from anomaly_detection.data.databases.locations import masked_url
 from anomaly_detection.errors import DataError
-from anomaly_detection.service import query_job, querying
-from anomaly_detection.service.querying import Position, Query
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.source_book import find_source
-from anomaly_detection.service.tables import jobs as jobs_table
-from anomaly_detection.service.watcher import Watcher
+from anomaly_detection.service.jobs import query_job
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.sources import querying
+from anomaly_detection.service.sources.querying import Position, Query
+from anomaly_detection.service.sources.source_book import find_source
+from anomaly_detection.service.sources.watcher import Watcher
+from anomaly_detection.service.storage.tables import jobs as jobs_table
 
 QUERY = "SELECT id, supplier, price, changed FROM orders -- a comment; it is at the end"
 

@@ -12,14 +12,15 @@ import pytest
 from service_example import BOTH, client_of, hot, on, running, simulated, wait_until
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, Table, func, insert, select, update
 
-from anomaly_detection.service import jobs, retention
-from anomaly_detection.service.clock import as_text
-from anomaly_detection.service.incoming import Incoming
-from anomaly_detection.service.retention import Retention, forget, queue_forgetting
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.tables import METADATA, alerts, audit, idempotency, records
-from anomaly_detection.service.tables import jobs as jobs_table
-from anomaly_detection.service.worker import work
+from anomaly_detection.service.jobs import jobs
+from anomaly_detection.service.jobs.worker import work
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records import retention
+from anomaly_detection.service.records.incoming import Incoming
+from anomaly_detection.service.records.retention import Retention, forget, queue_forgetting
+from anomaly_detection.service.storage.clock import as_text
+from anomaly_detection.service.storage.tables import METADATA, alerts, audit, idempotency, records
+from anomaly_detection.service.storage.tables import jobs as jobs_table
 
 
 @pytest.fixture(params=BOTH)

@@ -8,7 +8,7 @@ import pytest
 from service_example import RECORDS, hot, is_problem
 from starlette.testclient import TestClient
 
-from anomaly_detection.service.rules import Rule
+from anomaly_detection.service.alerts.rules import Rule
 
 
 def alert(client: TestClient, number: int, **fields: Any) -> int:

@@ -14,11 +14,11 @@ from starlette.testclient import TestClient
 
 from anomaly_detection.cli import main
 from anomaly_detection.errors import DataError
-from anomaly_detection.service import contract
-from anomaly_detection.service.configuration import Configuration, is_loopback
-from anomaly_detection.service.limits import Limits, read_body
-from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.service import Service
+from anomaly_detection.service.http import contract
+from anomaly_detection.service.http.limits import Limits, read_body
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.processes.configuration import Configuration, is_loopback
+from anomaly_detection.service.processes.service import Service
 
 LIMITS = Limits(body=2000, body_seconds=0.3, records=3, fields=20, depth=4, streams=2)
 

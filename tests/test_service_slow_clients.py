@@ -10,7 +10,7 @@ import pytest
 import requests
 from service_example import resting, served
 
-from anomaly_detection.service.limits import Limits
+from anomaly_detection.service.http.limits import Limits
 
 
 @pytest.fixture(scope="module")

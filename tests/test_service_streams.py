@@ -15,15 +15,15 @@ from sqlalchemy import func, select
 from starlette.testclient import TestClient
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.data.column import Role
-from anomaly_detection.data.declarations import read_declarations
+from anomaly_detection.data.columns.column import Role
+from anomaly_detection.data.columns.declarations import read_declarations
 from anomaly_detection.model_files.persistence import load_detector, save_detector
-from anomaly_detection.service import jobs
-from anomaly_detection.service.incoming import Incoming
-from anomaly_detection.service.judging import Judge, with_ratio
-from anomaly_detection.service.limits import Limits
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.tables import alerts, models, records
+from anomaly_detection.service.http.limits import Limits
+from anomaly_detection.service.jobs import jobs
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records.incoming import Incoming
+from anomaly_detection.service.records.judging import Judge, with_ratio
+from anomaly_detection.service.storage.tables import alerts, models, records
 
 BINARY = {"Content-Type": "application/octet-stream"}
 

@@ -22,21 +22,21 @@ from starlette.testclient import TestClient
 
 from anomaly_detection.cli import main
 from anomaly_detection.errors import DataError
-from anomaly_detection.service import keys, passwords, users
-from anomaly_detection.service.access import LISTED, MANY, OPEN, ROLES, ROWS, Need
-from anomaly_detection.service.allowed import Allowed
-from anomaly_detection.service.app import make_app
-from anomaly_detection.service.configuration import Configuration, database_url
-from anomaly_detection.service.database import Database
-from anomaly_detection.service.limits import Limits
-from anomaly_detection.service.logins import Logins
+from anomaly_detection.service.access import keys, passwords, users
+from anomaly_detection.service.access.allowed import Allowed
+from anomaly_detection.service.access.logins import Logins
+from anomaly_detection.service.access.rights import LISTED, MANY, OPEN, ROLES, ROWS, Need
+from anomaly_detection.service.access.sessions import COOKIE, DEVICE, Signatures, begin_session, caller_of, end_session
+from anomaly_detection.service.http.app import make_app
+from anomaly_detection.service.http.limits import Limits
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.http.rates import Rates
 from anomaly_detection.service.pages.rendering import STATIC
-from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.rates import Rates
-from anomaly_detection.service.retention import Retention, queue_forgetting
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.sessions import COOKIE, DEVICE, Signatures, begin_session, caller_of, end_session
-from anomaly_detection.service.tables import audit, sessions
+from anomaly_detection.service.processes.configuration import Configuration, database_url
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records.retention import Retention, queue_forgetting
+from anomaly_detection.service.storage.database import Database
+from anomaly_detection.service.storage.tables import audit, sessions
 
 
 def command(*words: str, folder: Path) -> int:

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from starlette.testclient import TestClient
 
-from anomaly_detection.service.service import Service
+from anomaly_detection.service.processes.service import Service
 
 service = a_service(running, BOTH)
 

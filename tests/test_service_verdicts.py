@@ -12,13 +12,13 @@ from sqlalchemy import select
 from anomaly_detection.alerts.causes import cause_of_each, find_causes
 from anomaly_detection.calibration.p_values import Calibration
 from anomaly_detection.data.frames import to_frame
-from anomaly_detection.service.database import Database
-from anomaly_detection.service.incoming import Incoming
-from anomaly_detection.service.judging import Judge
-from anomaly_detection.service.keeping import keep
-from anomaly_detection.service.streams import open_stream
-from anomaly_detection.service.tables import records
-from anomaly_detection.service.verdicts import VERDICT, Verdict, Verdicts
+from anomaly_detection.service.records.incoming import Incoming
+from anomaly_detection.service.records.judging import Judge
+from anomaly_detection.service.records.keeping import keep
+from anomaly_detection.service.records.verdicts import VERDICT, Verdict, Verdicts
+from anomaly_detection.service.storage.database import Database
+from anomaly_detection.service.storage.tables import records
+from anomaly_detection.service.streams.streams import open_stream
 from anomaly_detection.texts.viewer import reread
 
 

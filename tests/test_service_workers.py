@@ -19,12 +19,12 @@ from service_example import ROOT, client_of, hot, is_alive, model_file, resting,
 from test_service_kill import check, clients
 
 from anomaly_detection.errors import DataError
-from anomaly_detection.service import worker
-from anomaly_detection.service.configuration import Configuration
-from anomaly_detection.service.database import Database
-from anomaly_detection.service.jobs import JOB
-from anomaly_detection.service.metrics import Metrics
-from anomaly_detection.service.service import Part, Service
+from anomaly_detection.service.jobs import worker
+from anomaly_detection.service.jobs.jobs import JOB
+from anomaly_detection.service.processes.configuration import Configuration
+from anomaly_detection.service.processes.metrics import Metrics
+from anomaly_detection.service.processes.service import Part, Service
+from anomaly_detection.service.storage.database import Database
 
 
 def answering(process: Any) -> list[psutil.Process]:
@@ -166,7 +166,7 @@ def test_turns_wake_who_waits_and_end_with_their_process(tmp_path: Path) -> None
     assert entered.wait(10)
     other.join()
     killed = (
-        "import os, sys; from anomaly_detection.service.database import Database\n"
+        "import os, sys; from anomaly_detection.service.storage.database import Database\n"
         f"with Database({url!r}).writing():\n    os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", killed], cwd=ROOT, check=False).returncode == -9

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from anomaly_detection.data.schema import Role, infer_schema
+from anomaly_detection.data.columns.schema import Role, infer_schema
 from anomaly_detection.training.shift import column_shifts, rate_changed
 
 

@@ -17,11 +17,11 @@ from service_example import postgresql
 from sqlalchemy import create_engine, inspect, text
 
 from anomaly_detection.cli import main
-from anomaly_detection.data import sql_reading
 from anomaly_detection.data.chunks import read_chunks, read_table
-from anomaly_detection.data.sql_location import SqlLocation, is_database, label_of, refuse_same_table
-from anomaly_detection.data.sql_reading import copy_rows
-from anomaly_detection.data.sql_writing import sql_writer
+from anomaly_detection.data.databases import sql_reading
+from anomaly_detection.data.databases.sql_location import SqlLocation, is_database, label_of, refuse_same_table
+from anomaly_detection.data.databases.sql_reading import copy_rows
+from anomaly_detection.data.databases.sql_writing import sql_writer
 from anomaly_detection.data.table_writer import table_writer
 from anomaly_detection.errors import DataError
 from anomaly_detection.model_files.persistence import load_detector

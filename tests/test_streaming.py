@@ -29,7 +29,7 @@ from anomaly_detection.calibration.drift import DriftWarning, ScoreSample
 from anomaly_detection.calibration.thresholds import Conformal
 from anomaly_detection.cli import main
 from anomaly_detection.data.chunks import CHUNK_CELLS, Chunks, read_chunks, read_table
-from anomaly_detection.data.csv_files import BLOCK
+from anomaly_detection.data.formats.csv_files import BLOCK
 from anomaly_detection.data.table_writer import table_writer, write_table
 from anomaly_detection.errors import DataError, NotFittedError
 from anomaly_detection.settings import RECIPE

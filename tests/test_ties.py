@@ -8,7 +8,7 @@ import pytest
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.features.group import FeatureSource
-from anomaly_detection.features.ties import Ties
+from anomaly_detection.features.numbers.ties import Ties
 
 N = 400
 

@@ -11,8 +11,8 @@ from sklearn.base import clone
 from anomaly_detection.alerts.overview import MOST_LISTED
 from anomaly_detection.alerts.scoring import score_table
 from anomaly_detection.calibration.thresholds import AlertBudget, Conformal, LowestCost
+from anomaly_detection.data.columns.schema import CleanRecords, infer_schema
 from anomaly_detection.data.fingerprint import fingerprint
-from anomaly_detection.data.schema import CleanRecords, infer_schema
 from anomaly_detection.data.splitting import split
 from anomaly_detection.detector import Detector, Prepared
 from anomaly_detection.errors import AnomalyDetectionError, DataError

@@ -13,11 +13,11 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 
-from anomaly_detection.data import packed_columns, unpacked_size
 from anomaly_detection.data.chunks import read_chunks, read_table
-from anomaly_detection.data.unpacked_size import laid_out
-from anomaly_detection.service.bodies import parts_of
-from anomaly_detection.service.problems import Problem
+from anomaly_detection.data.formats import packed_columns, unpacked_size
+from anomaly_detection.data.formats.unpacked_size import laid_out
+from anomaly_detection.service.http.bodies import parts_of
+from anomaly_detection.service.http.problems import Problem
 
 MB = 1024 * 1024
 LARGE = "x" * (MB // 8)

@@ -11,19 +11,19 @@ import pytest
 
 from anomaly_detection.cli import main
 from anomaly_detection.data.chunks import read_table
-from anomaly_detection.data.levels import Levels
-from anomaly_detection.features import information, pair_rarity
-from anomaly_detection.features import restated_columns as restated
-from anomaly_detection.features.derivation import find_durations, find_ratios
-from anomaly_detection.features.duplicates import _combine, _hash, _hash_column
-from anomaly_detection.features.expectation import Expectation
+from anomaly_detection.data.columns.levels import Levels
+from anomaly_detection.features.categories import information, pair_rarity
+from anomaly_detection.features.categories.pair_rarity import PairRarity
+from anomaly_detection.features.categories.pairing import MOST_PARTNERS, most_related, paired_dates
+from anomaly_detection.features.dates import restated_columns as restated
+from anomaly_detection.features.dates.derivation import find_durations, find_ratios
+from anomaly_detection.features.dates.restated_columns import find_restated
 from anomaly_detection.features.features import SupplyChainFeatures
-from anomaly_detection.features.group_deviation import GroupDeviation
-from anomaly_detection.features.ordered import Ordered
-from anomaly_detection.features.pair_rarity import PairRarity
-from anomaly_detection.features.pairing import MOST_PARTNERS, most_related, paired_dates
-from anomaly_detection.features.restated_columns import find_restated
-from anomaly_detection.features.rules import Rules
+from anomaly_detection.features.numbers.expectation import Expectation
+from anomaly_detection.features.numbers.group_deviation import GroupDeviation
+from anomaly_detection.features.numbers.ordered import Ordered
+from anomaly_detection.features.numbers.rules import Rules
+from anomaly_detection.features.repeats.duplicates import _combine, _hash, _hash_column
 from anomaly_detection.model_files.persistence import load_detector
 from anomaly_detection.progress import listening, steps
 

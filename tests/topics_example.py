@@ -13,8 +13,8 @@ import orjson
 import psutil
 from service_example import client_of, simulated
 
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.source_book import find_source
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.sources.source_book import find_source
 from anomaly_detection.service.topics.consuming import Consuming
 
 __all__ = ["KafkaBroker", "Reading", "consumer_of", "ids", "kafka_broker", "kept_in", "kill", "rows"]

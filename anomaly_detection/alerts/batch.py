@@ -13,12 +13,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.alerts.alert import IN_WORDS, Alert
-from anomaly_detection.data.cleaning import CleaningReport
-from anomaly_detection.data.column import Role
+from anomaly_detection.data.cells.well_formed_text import well_formed_cells
+from anomaly_detection.data.columns.cleaning import CleaningReport
+from anomaly_detection.data.columns.column import Role
+from anomaly_detection.data.columns.records import is_record
+from anomaly_detection.data.columns.table import Table
 from anomaly_detection.data.frames import to_frame
-from anomaly_detection.data.records import is_record
-from anomaly_detection.data.table import Table
-from anomaly_detection.data.well_formed_text import well_formed_cells
 from anomaly_detection.explain.explanations import Explanation, explain_features
 from anomaly_detection.trained_detector import TrainedDetector
 

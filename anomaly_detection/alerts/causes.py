@@ -12,10 +12,10 @@ import pandas as pd
 
 from anomaly_detection.alerts.alert import Alert
 from anomaly_detection.alerts.groups import is_date, levels_of
-from anomaly_detection.data.table import Table, as_table
+from anomaly_detection.data.columns.table import Table, as_table
 from anomaly_detection.explain.wording import number, short
 from anomaly_detection.features.clauses import named_value
-from anomaly_detection.features.derived import Derived, NumberLevel
+from anomaly_detection.features.dates.derived import Derived, NumberLevel
 from anomaly_detection.features.group import FeatureGroup, FeatureSource
 from anomaly_detection.features.kinds import KINDS
 from anomaly_detection.texts.said import N_, say

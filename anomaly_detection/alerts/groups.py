@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from anomaly_detection.data.table import Coded, Table
-from anomaly_detection.features.derived import CalendarPart, Derived
+from anomaly_detection.data.columns.table import Coded, Table
+from anomaly_detection.features.dates.derived import CalendarPart, Derived
 from anomaly_detection.features.group import FeatureSource
 
 if TYPE_CHECKING:

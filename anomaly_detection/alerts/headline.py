@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from anomaly_detection.data.column import Role
-from anomaly_detection.data.parsing import name_tokens
-from anomaly_detection.features.amounts import amount_kind
+from anomaly_detection.data.columns.column import Role
+from anomaly_detection.data.columns.parsing import name_tokens
+from anomaly_detection.features.numbers.amounts import amount_kind
 from anomaly_detection.trained_detector import TrainedDetector
 
 __all__ = ["Headline"]

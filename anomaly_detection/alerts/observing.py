@@ -11,8 +11,8 @@ import pandas as pd
 from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.calibration.column_drift import Drift, find_drifts, starting_test
 from anomaly_detection.calibration.drift_test import BLOCK, DriftTest, Observed
-from anomaly_detection.data.missing import text_pattern
-from anomaly_detection.data.schema import Role
+from anomaly_detection.data.cells.missing import text_pattern
+from anomaly_detection.data.columns.schema import Role
 from anomaly_detection.features.column_reference import NEW, SKIPPED, UNREADABLE, ColumnReference
 from anomaly_detection.trained_detector import TrainedDetector
 

@@ -12,11 +12,11 @@ import pandas as pd
 
 from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.calibration.drift import ScoreSample, warn_of_drift
-from anomaly_detection.data.cleaning import CleaningReport, Readable
+from anomaly_detection.data.columns.cleaning import CleaningReport, Readable
+from anomaly_detection.data.columns.records import is_record
+from anomaly_detection.data.columns.schema import CleanRecords, Role, Schema
+from anomaly_detection.data.columns.table import Table
 from anomaly_detection.data.frames import to_frame
-from anomaly_detection.data.records import is_record
-from anomaly_detection.data.schema import CleanRecords, Role, Schema
-from anomaly_detection.data.table import Table
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.kinds import KINDS
 from anomaly_detection.trained_detector import TrainedDetector

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from anomaly_detection.data.column import Role
-from anomaly_detection.data.parsing import name_tokens
-from anomaly_detection.data.schema import Schema
+from anomaly_detection.data.columns.column import Role
+from anomaly_detection.data.columns.parsing import name_tokens
+from anomaly_detection.data.columns.schema import Schema
 
 __all__ = ["CategoryTotals", "MoneyTotal", "PeriodTotals", "Total", "by_category", "by_money", "by_period"]
 

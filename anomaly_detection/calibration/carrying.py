@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.features.quantiles import Places
+from anomaly_detection.features.numbers.quantiles import Places
 
 __all__ = ["Carrying", "carried_over"]
 

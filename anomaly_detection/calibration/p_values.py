@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.levels import Kept
+from anomaly_detection.data.columns.levels import Kept
 from anomaly_detection.errors import DataError
 
 FloatArray = npt.NDArray[np.float64]

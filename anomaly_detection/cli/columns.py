@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from anomaly_detection.data.cells import as_texts
-from anomaly_detection.data.column import Column, Role
-from anomaly_detection.data.declarations import Declaration, read_declarations
-from anomaly_detection.data.missing import text_pattern
-from anomaly_detection.data.names import did_you_mean
-from anomaly_detection.data.schema import Schema
+from anomaly_detection.data.cells.cells import as_texts
+from anomaly_detection.data.cells.missing import text_pattern
+from anomaly_detection.data.columns.column import Column, Role
+from anomaly_detection.data.columns.declarations import Declaration, read_declarations
+from anomaly_detection.data.columns.names import did_you_mean
+from anomaly_detection.data.columns.schema import Schema
 from anomaly_detection.errors import DataError
 from anomaly_detection.reports.console import printable, table
 

@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.do != "add" and (arguments.role or arguments.stream):
         raise DataError(f"keys {arguments.do} takes no --role and no --stream.")
     database = open_database(arguments)
-    from anomaly_detection.service import keys
+    from anomaly_detection.service.access import keys
 
     try:
         with database.writing() as connection:

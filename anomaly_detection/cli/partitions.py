@@ -15,8 +15,8 @@ from anomaly_detection.cluster.sampling import Sample, sampled
 from anomaly_detection.cluster.scoring import score_files
 from anomaly_detection.cluster.settling import Settling
 from anomaly_detection.cluster.surveying import Show
-from anomaly_detection.data.layout import Layout
-from anomaly_detection.data.sql_location import is_database
+from anomaly_detection.data.databases.sql_location import is_database
+from anomaly_detection.data.formats.layout import Layout
 from anomaly_detection.errors import DataError
 from anomaly_detection.reports.console import note, progress_bar
 

@@ -21,9 +21,9 @@ from anomaly_detection.calibration.column_drift import in_words
 from anomaly_detection.calibration.drift import ScoreSample, find_drift
 from anomaly_detection.cli.arguments import layout
 from anomaly_detection.data.chunks import Chunks, read_chunks
-from anomaly_detection.data.cleaning import Unreadable
+from anomaly_detection.data.columns.cleaning import Unreadable
+from anomaly_detection.data.databases.sql_location import is_database, label_of, refuse_same_table
 from anomaly_detection.data.files import refuse_same
-from anomaly_detection.data.sql_location import is_database, label_of, refuse_same_table
 from anomaly_detection.data.table_writer import check_target, table_writer
 from anomaly_detection.errors import DataError
 from anomaly_detection.model_files.persistence import load_trained

@@ -10,7 +10,7 @@ from anomaly_detection.errors import DataError
 from anomaly_detection.reports.console import note
 
 if TYPE_CHECKING:
-    from anomaly_detection.service.database import Database
+    from anomaly_detection.service.storage.database import Database
 
 __all__ = ["NEEDED", "open_database", "run", "service_is_missing"]
 
@@ -21,10 +21,10 @@ NEEDED = ("alembic", "anyio", "httptools", "itsdangerous", "orjson", "sqlalchemy
 def run(arguments: argparse.Namespace) -> int:
     """Serve; raises the library's errors."""
     try:
-        from anomaly_detection.service.configuration import Configuration
-        from anomaly_detection.service.limits import Limits
-        from anomaly_detection.service.retention import Retention
-        from anomaly_detection.service.server import serve
+        from anomaly_detection.service.http.limits import Limits
+        from anomaly_detection.service.processes.configuration import Configuration
+        from anomaly_detection.service.processes.server import serve
+        from anomaly_detection.service.records.retention import Retention
     except ModuleNotFoundError as error:
         raise service_is_missing(error) from error
     configuration = Configuration(
@@ -58,8 +58,8 @@ def service_is_missing(error: ModuleNotFoundError) -> Exception:
 def open_database(arguments: argparse.Namespace) -> Database:
     """The database that a command's options name, brought to this version; raises the library's errors."""
     try:
-        from anomaly_detection.service.configuration import database_url
-        from anomaly_detection.service.database import Database
+        from anomaly_detection.service.processes.configuration import database_url
+        from anomaly_detection.service.storage.database import Database
     except ModuleNotFoundError as error:
         raise service_is_missing(error) from error
     if not arguments.database:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anomaly_detection.cli.arguments import layout
-from anomaly_detection.data.layout import Layout
-from anomaly_detection.data.sql_location import is_database, label_of
+from anomaly_detection.data.databases.sql_location import is_database, label_of
+from anomaly_detection.data.formats.layout import Layout
 from anomaly_detection.errors import DataError
 from anomaly_detection.progress import listening
 from anomaly_detection.reports.console import note, printable, progress_bar, result
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from anomaly_detection.cluster.sampling import Sample
-    from anomaly_detection.data.declarations import Declaration
-    from anomaly_detection.data.schema import Schema
+    from anomaly_detection.data.columns.declarations import Declaration
+    from anomaly_detection.data.columns.schema import Schema
     from anomaly_detection.training.train import TrainingResult
 
 __all__ = ["COLUMNS_FILE", "run"]
@@ -114,7 +114,7 @@ def _train(arguments: argparse.Namespace) -> tuple[TrainingResult, Schema]:
     from anomaly_detection.cli.columns import columns_table
     from anomaly_detection.cli.partitions import all_scores
     from anomaly_detection.compression import Compression
-    from anomaly_detection.data.schema import infer_schema
+    from anomaly_detection.data.columns.schema import infer_schema
     from anomaly_detection.model_files.persistence import load_detector
     from anomaly_detection.training.train import roles_like, train
 
@@ -223,7 +223,7 @@ def _announce(rows: int, source: str, arguments: argparse.Namespace) -> None:
 
 def _save(trained: TrainingResult, schema: Schema, folder: Path) -> None:
     """Write the whole set, then put it in the place of the old one; the report last, for it tells of the models."""
-    from anomaly_detection.data.declarations import toml_of
+    from anomaly_detection.data.columns.declarations import toml_of
     from anomaly_detection.data.files import replacing_all
     from anomaly_detection.model_files.joblib_file import native_part
     from anomaly_detection.model_files.persistence import FILES, save_detector

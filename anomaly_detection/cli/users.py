@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     if (arguments.role is None) != (arguments.do != "add"):
         raise DataError(f"users {arguments.do} takes {'no --role' if arguments.role else 'a --role'}.")
     database = open_database(arguments)
-    from anomaly_detection.service import users
+    from anomaly_detection.service.access import users
 
     try:
         # Asked for before the lock is taken, which requests wait for.

@@ -21,9 +21,9 @@ from anomaly_detection.calibration.thresholds import Conformal
 from anomaly_detection.cluster.partition import Failure, Partition, RowGroup
 from anomaly_detection.cluster.store import Store, is_url
 from anomaly_detection.cluster.tally import Tally
-from anomaly_detection.data.conventions import Evidence
+from anomaly_detection.data.cells.conventions import Evidence
 from anomaly_detection.data.files import reason
-from anomaly_detection.data.parquet_files import ParquetWriter
+from anomaly_detection.data.formats.parquet_files import ParquetWriter
 from anomaly_detection.errors import AnomalyDetectionError, DataError
 from anomaly_detection.model_files.persistence import load_trained
 from anomaly_detection.trained_detector import TrainedDetector

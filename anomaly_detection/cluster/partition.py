@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from anomaly_detection.cluster.store import Entry, Store
-from anomaly_detection.data.arrow_tables import arrow_to_frame
 from anomaly_detection.data.chunks import CHUNK_CELLS, SMALL_CELLS
 from anomaly_detection.data.files import reason
+from anomaly_detection.data.formats.arrow_tables import arrow_to_frame
+from anomaly_detection.data.formats.parquet_files import explained
 from anomaly_detection.data.frames import to_frame
-from anomaly_detection.data.parquet_files import explained
 from anomaly_detection.errors import DataError
 
 __all__ = ["Failure", "FileFacts", "Partition", "RowGroup", "look_at"]

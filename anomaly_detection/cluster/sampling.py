@@ -15,8 +15,8 @@ from anomaly_detection.cluster.covering import SHARE, LevelCounts, counted, cove
 from anomaly_detection.cluster.partition import Failure, FileFacts, Partition, RowGroup, look_at
 from anomaly_detection.cluster.running import Workers, outcomes
 from anomaly_detection.cluster.store import Store, matching
-from anomaly_detection.data.arrow_tables import arrow_to_frame
 from anomaly_detection.data.files import reason
+from anomaly_detection.data.formats.arrow_tables import arrow_to_frame
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.errors import DataError, first_line
 

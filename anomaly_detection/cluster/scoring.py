@@ -19,7 +19,7 @@ from anomaly_detection.cluster.store import Store, absolute, matching
 from anomaly_detection.cluster.surveying import Show, in_order, read_as_written
 from anomaly_detection.cluster.tally import Tally
 from anomaly_detection.data.files import reason
-from anomaly_detection.data.parquet_files import explained
+from anomaly_detection.data.formats.parquet_files import explained
 from anomaly_detection.errors import DataError
 from anomaly_detection.trained_detector import TrainedDetector
 

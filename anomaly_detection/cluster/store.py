@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs as fs
 
-from anomaly_detection.data.sql_location import is_database
+from anomaly_detection.data.databases.sql_location import is_database
 from anomaly_detection.errors import DataError, first_line
 
 __all__ = ["Entry", "Store", "absolute", "is_url", "is_whole_table", "matching"]

@@ -12,7 +12,7 @@ from anomaly_detection.alerts.scoring import may_hold_text
 from anomaly_detection.cluster.judging import Job, evidence
 from anomaly_detection.cluster.partition import Failure, FileFacts, Partition
 from anomaly_detection.cluster.running import Workers, outcomes
-from anomaly_detection.data.conventions import Evidence
+from anomaly_detection.data.cells.conventions import Evidence
 from anomaly_detection.trained_detector import TrainedDetector
 
 __all__ = ["in_order", "read_as_written"]

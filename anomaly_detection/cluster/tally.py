@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from anomaly_detection.alerts.batch import Batch
 from anomaly_detection.calibration.drift import KEPT
-from anomaly_detection.data.cleaning import Readable, Unreadable
+from anomaly_detection.data.columns.cleaning import Readable, Unreadable
 
 __all__ = ["Tally"]
 

@@ -11,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-from anomaly_detection.data.csv_files import CsvFile
+from anomaly_detection.data.databases.sql_location import is_database
 from anomaly_detection.data.files import reason
+from anomaly_detection.data.formats.csv_files import CsvFile
+from anomaly_detection.data.formats.layout import Layout
 from anomaly_detection.data.frames import refuse_duplicates, to_frame
-from anomaly_detection.data.layout import Layout
 from anomaly_detection.data.sources import STDIN, Source
-from anomaly_detection.data.sql_location import is_database
 from anomaly_detection.errors import DataError
 
 __all__ = ["Chunks", "read_chunks", "read_table"]
@@ -181,7 +181,7 @@ class _Held:
 
     @property
     def types(self) -> Any:
-        from anomaly_detection.data.parquet_files import types_of
+        from anomaly_detection.data.formats.parquet_files import types_of
 
         return types_of(self._frame)
 
@@ -195,14 +195,14 @@ def _opened(source: Source, layout: Layout) -> Any:
     if source.kind == "csv":
         return CsvFile(source, layout)
     if source.kind == "parquet":
-        from anomaly_detection.data.parquet_files import ParquetFile
+        from anomaly_detection.data.formats.parquet_files import ParquetFile
 
         return ParquetFile(source, layout)
     if source.kind == "json":
-        from anomaly_detection.data.json_files import read_json
+        from anomaly_detection.data.formats.json_files import read_json
 
         return _Held(read_json(source, layout))
-    from anomaly_detection.data.excel_files import read_excel
+    from anomaly_detection.data.formats.excel_files import read_excel
 
     return _Held(*read_excel(source, layout))
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly_detection.data.typed_columns import typed_column
-from anomaly_detection.data.well_formed_text import well_formed, well_formed_cells, well_formed_columns
+from anomaly_detection.data.cells.typed_columns import typed_column
+from anomaly_detection.data.cells.well_formed_text import well_formed, well_formed_cells, well_formed_columns
 from anomaly_detection.errors import DataError, first_line
 from anomaly_detection.texts.said import say
 
@@ -144,7 +144,7 @@ def _from_other_library(data: Any) -> pd.DataFrame:
     import narwhals as nw  # plain pandas input must not pay for these imports
     import pyarrow as pa
 
-    from anomaly_detection.data.arrow_tables import REFUSED, arrow_to_frame
+    from anomaly_detection.data.formats.arrow_tables import REFUSED, arrow_to_frame
 
     if isinstance(data, pa.Table):
         refuse_duplicates(data.column_names)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly_detection.data.well_formed_text import well_formed
+from anomaly_detection.data.cells.well_formed_text import well_formed
 
 __all__ = ["plain"]
 

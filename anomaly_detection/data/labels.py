@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from anomaly_detection.data.well_formed_text import well_formed
+from anomaly_detection.data.cells.well_formed_text import well_formed
 from anomaly_detection.errors import DataError
 
 __all__ = ["ANOMALY", "NORMAL", "check_labels", "listed"]

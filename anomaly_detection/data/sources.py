@@ -16,8 +16,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from anomaly_detection.data.databases.sql_location import SqlLocation, is_database
 from anomaly_detection.data.files import require_file
-from anomaly_detection.data.sql_location import SqlLocation, is_database
 from anomaly_detection.errors import DataError, first_line
 from anomaly_detection.texts.said import say
 
@@ -79,7 +79,7 @@ class Source:
         if is_database(path):
             location = SqlLocation.of(str(path))
             self.label, self.kind = location.label, "parquet"
-            from anomaly_detection.data.sql_reading import copy_rows
+            from anomaly_detection.data.databases.sql_reading import copy_rows
 
             with tempfile.TemporaryFile() as copied:
                 copy_rows(location, copied)

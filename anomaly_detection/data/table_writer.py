@@ -12,9 +12,9 @@ from typing import IO, Any
 
 import pandas as pd
 
-from anomaly_detection.data.csv_lines import csv_lines
+from anomaly_detection.data.databases.sql_location import SqlLocation, is_database
 from anomaly_detection.data.files import prepare_file, replacing
-from anomaly_detection.data.sql_location import SqlLocation, is_database
+from anomaly_detection.data.formats.csv_lines import csv_lines
 from anomaly_detection.errors import DataError
 
 __all__ = ["check_target", "table_writer", "write_table"]
@@ -86,7 +86,7 @@ def table_writer(path: str | os.PathLike[str], types: Any = None) -> Iterator[Ca
 def _opened(path: str | os.PathLike[str], types: Any) -> Iterator[Callable[[pd.DataFrame, bool], None]]:
     """Give a function that appends a frame to what becomes of `path`, and is told which one is the first."""
     if is_database(path):
-        from anomaly_detection.data.sql_writing import sql_writer
+        from anomaly_detection.data.databases.sql_writing import sql_writer
 
         with sql_writer(SqlLocation.of(str(path), writing=True), types) as write:
             yield lambda frame, first: write(frame)
@@ -101,7 +101,7 @@ def _appending(path: Path, kind: str, types: Any) -> Iterator[Callable[[pd.DataF
     """Give a function that appends a frame to the file `path`, and is told which one is the first."""
     name = path.name.lower()
     if kind == "parquet":
-        from anomaly_detection.data.parquet_files import ParquetWriter
+        from anomaly_detection.data.formats.parquet_files import ParquetWriter
 
         writer = ParquetWriter(path, types)
         try:
@@ -141,7 +141,7 @@ class _Lines:
 def check_target(path: str | os.PathLike[str]) -> None:
     """Raise the `DataError` that `write_table` would raise for `path`, before long work and not after it."""
     if is_database(path):
-        from anomaly_detection.data.sql_writing import check_sql_target
+        from anomaly_detection.data.databases.sql_writing import check_sql_target
 
         check_sql_target(SqlLocation.of(str(path), writing=True))
         return

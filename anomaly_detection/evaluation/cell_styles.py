@@ -10,7 +10,7 @@ from datetime import datetime
 
 import pandas as pd
 
-from anomaly_detection.data.number_texts import parse_numbers
+from anomaly_detection.data.cells.number_texts import parse_numbers
 
 __all__ = ["DateStyles", "number_like", "thousands_mark"]
 

@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly_detection.data.columns.schema import Schema, infer_schema
 from anomaly_detection.data.frames import to_frame
-from anomaly_detection.data.schema import Schema, infer_schema
 from anomaly_detection.errors import DataError
 from anomaly_detection.evaluation.error_kind import Error, ErrorKind
 from anomaly_detection.evaluation.record_errors import RECORD_ERRORS

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from anomaly_detection.data.cells import as_texts, content
-from anomaly_detection.data.schema import Role, Schema
+from anomaly_detection.data.cells.cells import as_texts, content
+from anomaly_detection.data.columns.schema import Role, Schema
 from anomaly_detection.evaluation.cell_styles import DateStyles, number_like, thousands_mark
 
 __all__ = ["RecordTable", "with_cells"]

@@ -16,14 +16,14 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from anomaly_detection.data.levels import Levels
-from anomaly_detection.data.schema import Role, Schema
+from anomaly_detection.data.columns.levels import Levels
+from anomaly_detection.data.columns.schema import Role, Schema
 from anomaly_detection.evaluation.error_kind import Change, ErrorKind, Rows
 from anomaly_detection.evaluation.record_table import RecordTable
-from anomaly_detection.features.amounts import amount_kind
-from anomaly_detection.features.derived import Duration
-from anomaly_detection.features.grouped import explained_share, robust_scale
-from anomaly_detection.features.numeric_values import choose_scale
+from anomaly_detection.features.dates.derived import Duration
+from anomaly_detection.features.numbers.amounts import amount_kind
+from anomaly_detection.features.numbers.grouped import explained_share, robust_scale
+from anomaly_detection.features.numbers.numeric_values import choose_scale
 
 __all__ = ["SUPPLY_CHAIN_ERRORS"]
 

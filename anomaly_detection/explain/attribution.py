@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.levels import Kept
+from anomaly_detection.data.columns.levels import Kept
 from anomaly_detection.features.group import FeatureSource
 
 __all__ = ["Attribution", "Player", "attribute", "players_of"]

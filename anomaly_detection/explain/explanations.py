@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from anomaly_detection.data.columns.levels import Kept
+from anomaly_detection.data.columns.table import Table
 from anomaly_detection.data.json_values import plain
-from anomaly_detection.data.levels import Kept
-from anomaly_detection.data.table import Table
 from anomaly_detection.explain.attribution import Attribution, attribute
 from anomaly_detection.explain.wording import listed, phrase, sentence
 from anomaly_detection.features.group import FEW, FeatureSource

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from anomaly_detection.data.schema import Role, Schema
-from anomaly_detection.features.amended import Amended
-from anomaly_detection.features.contexts import Contexts
-from anomaly_detection.features.copies import Copies
-from anomaly_detection.features.courses import Courses
-from anomaly_detection.features.dates import Dates
-from anomaly_detection.features.derived import (
+from anomaly_detection.data.columns.schema import Role, Schema
+from anomaly_detection.features.categories.level_rarity import LevelRarity, MissingLevels, ValueRarity
+from anomaly_detection.features.categories.name_forms import NameForms
+from anomaly_detection.features.categories.owners import Owners
+from anomaly_detection.features.categories.pair_rarity import PairRarity
+from anomaly_detection.features.categories.rarity import CalendarRarity, CategoryRarity, MissingRarity
+from anomaly_detection.features.categories.relations import Relations
+from anomaly_detection.features.categories.spelling import Spelling
+from anomaly_detection.features.dates.derived import (
     CalendarPart,
     Derived,
     Duration,
@@ -21,24 +23,22 @@ from anomaly_detection.features.derived import (
     Product,
     Ratio,
 )
-from anomaly_detection.features.duplicates import Repeats
-from anomaly_detection.features.expectation import Expectation
+from anomaly_detection.features.dates.restated import Restated
+from anomaly_detection.features.dates.spans import Dates
 from anomaly_detection.features.forms import Decimals, Forms, Gaps, Signs, Zeros
-from anomaly_detection.features.group_deviation import GroupDeviation
 from anomaly_detection.features.kinds import known_groups
-from anomaly_detection.features.level_rarity import LevelRarity, MissingLevels, ValueRarity
-from anomaly_detection.features.name_forms import NameForms
-from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
-from anomaly_detection.features.owners import Owners
-from anomaly_detection.features.pair_rarity import PairRarity
-from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity
-from anomaly_detection.features.readings import Readings
-from anomaly_detection.features.relations import Relations
-from anomaly_detection.features.restated import Restated
-from anomaly_detection.features.rules import Rules
-from anomaly_detection.features.sequence import Neighbours, Runs
-from anomaly_detection.features.spelling import Spelling
-from anomaly_detection.features.ties import Ties
+from anomaly_detection.features.numbers.contexts import Contexts
+from anomaly_detection.features.numbers.expectation import Expectation
+from anomaly_detection.features.numbers.group_deviation import GroupDeviation
+from anomaly_detection.features.numbers.numeric_values import Durations, NumericValues, Ratios
+from anomaly_detection.features.numbers.rules import Rules
+from anomaly_detection.features.numbers.ties import Ties
+from anomaly_detection.features.repeats.amended import Amended
+from anomaly_detection.features.repeats.copies import Copies
+from anomaly_detection.features.repeats.duplicates import Repeats
+from anomaly_detection.features.series.courses import Courses
+from anomaly_detection.features.series.readings import Readings
+from anomaly_detection.features.series.sequence import Neighbours, Runs
 
 __all__ = ["Branch", "plan_branches"]
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly_detection.data.names import split_unit
-from anomaly_detection.data.parsing import name_tokens
-from anomaly_detection.data.truth import is_true
-from anomaly_detection.features.derived import CalendarPart, Duration, NumberLevel
+from anomaly_detection.data.cells.truth import is_true
+from anomaly_detection.data.columns.names import split_unit
+from anomaly_detection.data.columns.parsing import name_tokens
+from anomaly_detection.features.dates.derived import CalendarPart, Duration, NumberLevel
 from anomaly_detection.features.group import FeatureSource, Range, Row
 from anomaly_detection.texts.said import N_, Figure, Said, say
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.schema import Role, Schema
-from anomaly_detection.data.table import Coded, Table
+from anomaly_detection.data.columns.schema import Role, Schema
+from anomaly_detection.data.columns.table import Coded, Table
 
 __all__ = ["BINS", "MISSING", "NEW", "SKIPPED", "UNREADABLE", "ColumnReference", "learn_references"]
 

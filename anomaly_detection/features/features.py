@@ -12,24 +12,24 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils import Bunch
 from sklearn.utils.validation import check_is_fitted
 
+from anomaly_detection.data.columns.levels import Kept, grouped_by
+from anomaly_detection.data.columns.schema import CleanRecords, Role, Schema, infer_schema
+from anomaly_detection.data.columns.table import Table
 from anomaly_detection.data.frames import to_frame
-from anomaly_detection.data.levels import Kept, grouped_by
-from anomaly_detection.data.schema import CleanRecords, Role, Schema, infer_schema
-from anomaly_detection.data.table import Table
 from anomaly_detection.errors import DataError
-from anomaly_detection.features.coincidences import keys_by_column
 from anomaly_detection.features.column_reference import learn_references
 from anomaly_detection.features.cross_fitting import as_unseen, held_out
-from anomaly_detection.features.derivation import find_derived
-from anomaly_detection.features.evidence import Evidence, learn_tails
-from anomaly_detection.features.feature_scales import scales_of
+from anomaly_detection.features.dates.derivation import find_derived
+from anomaly_detection.features.dates.restated_columns import find_restated
+from anomaly_detection.features.evidence.evidence import Evidence, learn_tails
+from anomaly_detection.features.evidence.feature_scales import scales_of
+from anomaly_detection.features.evidence.surprise import DeviationSummary
 from anomaly_detection.features.fitted_branches import FittedBranches
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.kept_features import foretold, kept_features, take_kept
 from anomaly_detection.features.kinds import GROUPS, KINDS, PLAIN_GROUPS
 from anomaly_detection.features.memory import Memory
-from anomaly_detection.features.restated_columns import find_restated
-from anomaly_detection.features.surprise import DeviationSummary
+from anomaly_detection.features.repeats.coincidences import keys_by_column
 from anomaly_detection.features.trained_features import TrainedFeatures
 
 __all__ = ["GROUPS", "FeatureSource", "SupplyChainFeatures"]

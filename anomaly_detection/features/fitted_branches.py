@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.table import Table
+from anomaly_detection.data.columns.table import Table
 from anomaly_detection.features.group import FeatureGroup
 
 __all__ = ["FittedBranches"]

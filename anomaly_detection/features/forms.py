@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.levels import Kept
-from anomaly_detection.data.table import Coded, Table, as_table, missing_in
+from anomaly_detection.data.columns.levels import Kept
+from anomaly_detection.data.columns.table import Coded, Table, as_table, missing_in
 from anomaly_detection.features.clauses import named_value, number, short, times_seen, with_unit
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row, side_by_side

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.levels import Kept
-from anomaly_detection.data.table import Table, as_table
+from anomaly_detection.data.columns.levels import Kept
+from anomaly_detection.data.columns.table import Table, as_table
 from anomaly_detection.features.compiled.program import Program, Value
-from anomaly_detection.features.derived import Derived
+from anomaly_detection.features.dates.derived import Derived
 from anomaly_detection.features.fitted import require_fitted
 from anomaly_detection.texts.said import N_, Said
 

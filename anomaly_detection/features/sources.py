@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from anomaly_detection.features.branches import Branch
-from anomaly_detection.features.derived import Derived
+from anomaly_detection.features.dates.derived import Derived
 from anomaly_detection.features.group import FeatureSource
 
 __all__ = ["sources_of"]

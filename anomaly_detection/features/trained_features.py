@@ -9,27 +9,27 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from anomaly_detection.data.levels import Kept
-from anomaly_detection.data.records import RecordReader, is_record
-from anomaly_detection.data.schema import CleaningReport, CleanRecords, Role, Schema
-from anomaly_detection.data.table import Table, as_table
+from anomaly_detection.data.columns.levels import Kept
+from anomaly_detection.data.columns.records import RecordReader, is_record
+from anomaly_detection.data.columns.schema import CleaningReport, CleanRecords, Role, Schema
+from anomaly_detection.data.columns.table import Table, as_table
 from anomaly_detection.features.branches import Branch, plan_branches
+from anomaly_detection.features.categories.newcomers import Newcomers, Places
+from anomaly_detection.features.categories.pairing import MOST_PARTNERS
 from anomaly_detection.features.clauses import number
 from anomaly_detection.features.column_reference import ColumnReference
 from anomaly_detection.features.compiled.choice import by_compiled_code
 from anomaly_detection.features.compiled.features import CompiledFeatures
 from anomaly_detection.features.compiled.program import Program
-from anomaly_detection.features.copies import Copies
 from anomaly_detection.features.cross_fitting import BELOW, FEWEST
-from anomaly_detection.features.derived import CalendarPart, Derived, add_derived, derived_names
-from anomaly_detection.features.evidence import NAME
+from anomaly_detection.features.dates.derived import CalendarPart, Derived, add_derived, derived_names
+from anomaly_detection.features.evidence.evidence import NAME
+from anomaly_detection.features.evidence.row_summaries import RowSummaries
 from anomaly_detection.features.fitted import require_fitted
 from anomaly_detection.features.group import FeatureGroup, FeatureSource
 from anomaly_detection.features.kinds import PLAIN_GROUPS
-from anomaly_detection.features.moves import Moves, Moving
-from anomaly_detection.features.newcomers import Newcomers, Places
-from anomaly_detection.features.pairing import MOST_PARTNERS
-from anomaly_detection.features.row_summaries import RowSummaries
+from anomaly_detection.features.numbers.moves import Moves, Moving
+from anomaly_detection.features.repeats.copies import Copies
 from anomaly_detection.features.sources import sources_of
 from anomaly_detection.features.units import Units
 from anomaly_detection.texts.said import say

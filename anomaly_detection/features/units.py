@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.levels import Kept
-from anomaly_detection.data.table import Table
+from anomaly_detection.data.columns.levels import Kept
+from anomaly_detection.data.columns.table import Table
 from anomaly_detection.features.group import Facts
 
 if TYPE_CHECKING:

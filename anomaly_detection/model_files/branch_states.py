@@ -6,8 +6,11 @@ from typing import get_args
 
 import numpy as np
 
-from anomaly_detection.data.levels import Levels
-from anomaly_detection.features.derived import (
+from anomaly_detection.data.columns.levels import Levels
+from anomaly_detection.features.categories.level_rarity import LevelRarity, MissingLevels, ValueRarity
+from anomaly_detection.features.categories.pair_rarity import PairRarity
+from anomaly_detection.features.categories.rarity import CalendarRarity, CategoryRarity, MissingRarity
+from anomaly_detection.features.dates.derived import (
     CalendarKind,
     CalendarPart,
     Duration,
@@ -17,15 +20,12 @@ from anomaly_detection.features.derived import (
     Product,
     Ratio,
 )
-from anomaly_detection.features.duplicates import Repeats, _Counter, _Records
-from anomaly_detection.features.expectation import Expectation, _Target
-from anomaly_detection.features.group_deviation import GroupDeviation, _Deviation, _Usual
-from anomaly_detection.features.level_rarity import LevelRarity, MissingLevels, ValueRarity
-from anomaly_detection.features.numeric_values import Durations, NumericValues, Ratios
-from anomaly_detection.features.pair_rarity import PairRarity
-from anomaly_detection.features.rarity import CalendarRarity, CategoryRarity, MissingRarity
-from anomaly_detection.features.rules import Rules
-from anomaly_detection.features.surprise import DeviationSummary
+from anomaly_detection.features.evidence.surprise import DeviationSummary
+from anomaly_detection.features.numbers.expectation import Expectation, _Target
+from anomaly_detection.features.numbers.group_deviation import GroupDeviation, _Deviation, _Usual
+from anomaly_detection.features.numbers.numeric_values import Durations, NumericValues, Ratios
+from anomaly_detection.features.numbers.rules import Rules
+from anomaly_detection.features.repeats.duplicates import Repeats, _Counter, _Records
 from anomaly_detection.model_files.evidence_states import EVIDENCE_BRANCHES
 from anomaly_detection.model_files.shared_states import (
     COMBINED,

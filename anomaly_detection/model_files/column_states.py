@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from anomaly_detection.data.cleaning import CleaningReport, ColumnCleaning
-from anomaly_detection.data.column import Column, Role
-from anomaly_detection.data.date_forms import DAY_FIRST, MONTH_FIRST, is_date_form
-from anomaly_detection.data.epochs import EpochUnit
-from anomaly_detection.data.schema import Schema
-from anomaly_detection.data.units import UNITS
+from anomaly_detection.data.cells.date_forms import DAY_FIRST, MONTH_FIRST, is_date_form
+from anomaly_detection.data.cells.epochs import EpochUnit
+from anomaly_detection.data.cells.units import UNITS
+from anomaly_detection.data.columns.cleaning import CleaningReport, ColumnCleaning
+from anomaly_detection.data.columns.column import Column, Role
+from anomaly_detection.data.columns.schema import Schema
 from anomaly_detection.texts.said import Said, remade, written
 from mlx_iforest.convert.declared import Arrays, Dict, Kind, List, Optional, Record
 from mlx_iforest.convert.declared_values import Chosen, Flag, Number, Text, Whole

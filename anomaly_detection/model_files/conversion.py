@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from anomaly_detection.data.columns.schema import Role
 from anomaly_detection.data.files import replacing
-from anomaly_detection.data.schema import Role
 from anomaly_detection.detector import Detector
 from anomaly_detection.errors import AnomalyDetectionError, DataError, first_line
 from anomaly_detection.model_files.persistence import load_detector, save_detector

@@ -6,29 +6,29 @@ from typing import Any
 
 import numpy as np
 
-from anomaly_detection.features.amended import Amended
-from anomaly_detection.features.coincidences import Chance
-from anomaly_detection.features.commonness import CommonCells, Commonness
+from anomaly_detection.features.categories.name_forms import NameForms
+from anomaly_detection.features.categories.owners import Owned, Owners
+from anomaly_detection.features.categories.relations import Relation, Relations
+from anomaly_detection.features.categories.spelling import Spelling, Spellings
 from anomaly_detection.features.compiled.course import LEAST_TAIL
-from anomaly_detection.features.contexts import Context, Contexts
-from anomaly_detection.features.copies import Copies
-from anomaly_detection.features.course import Course
-from anomaly_detection.features.courses import Courses, Followed
-from anomaly_detection.features.dates import Dates
-from anomaly_detection.features.evidence import Evidence, FeatureScale, Tails
+from anomaly_detection.features.dates.restated import Restated, Restating
+from anomaly_detection.features.dates.restated_columns import PARTS
+from anomaly_detection.features.dates.spans import Dates
+from anomaly_detection.features.evidence.evidence import Evidence, FeatureScale, Tails
+from anomaly_detection.features.evidence.lessons import Lessons
 from anomaly_detection.features.forms import MOST_DECIMALS, Decimals, Forms, Gaps, Signs, Zeros
-from anomaly_detection.features.frequency import Frequency
-from anomaly_detection.features.history import History
-from anomaly_detection.features.lessons import Lessons
-from anomaly_detection.features.name_forms import NameForms
-from anomaly_detection.features.owners import Owned, Owners
-from anomaly_detection.features.readings import Readings
-from anomaly_detection.features.relations import Relation, Relations
-from anomaly_detection.features.restated import Restated, Restating
-from anomaly_detection.features.restated_columns import PARTS
-from anomaly_detection.features.sequence import Neighbours, Runs, Series
-from anomaly_detection.features.spelling import Spelling, Spellings
-from anomaly_detection.features.ties import Tie, Ties
+from anomaly_detection.features.numbers.contexts import Context, Contexts
+from anomaly_detection.features.numbers.frequency import Frequency
+from anomaly_detection.features.numbers.history import History
+from anomaly_detection.features.numbers.ties import Tie, Ties
+from anomaly_detection.features.repeats.amended import Amended
+from anomaly_detection.features.repeats.coincidences import Chance
+from anomaly_detection.features.repeats.commonness import CommonCells, Commonness
+from anomaly_detection.features.repeats.copies import Copies
+from anomaly_detection.features.series.course import Course
+from anomaly_detection.features.series.courses import Courses, Followed
+from anomaly_detection.features.series.readings import Readings
+from anomaly_detection.features.series.sequence import Neighbours, Runs, Series
 from anomaly_detection.model_files.shared_states import (
     COMBINED,
     COMPANIONS,

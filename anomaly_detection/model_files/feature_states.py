@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from anomaly_detection.data.schema import Role
-from anomaly_detection.features.derived import (
+from anomaly_detection.data.columns.schema import Role
+from anomaly_detection.features.categories.pair_rarity import PairRarity
+from anomaly_detection.features.categories.relations import Relations
+from anomaly_detection.features.dates.derived import (
     CalendarPart,
     Duration,
     MissingPattern,
@@ -17,14 +19,12 @@ from anomaly_detection.features.derived import (
     Product,
     Ratio,
 )
-from anomaly_detection.features.evidence import NAME
+from anomaly_detection.features.evidence.evidence import NAME
 from anomaly_detection.features.group import FeatureSource
 from anomaly_detection.features.kept_features import for_the_forest
 from anomaly_detection.features.kinds import KINDS
 from anomaly_detection.features.memory import Memory
-from anomaly_detection.features.moves import Moving
-from anomaly_detection.features.pair_rarity import PairRarity
-from anomaly_detection.features.relations import Relations
+from anomaly_detection.features.numbers.moves import Moving
 from anomaly_detection.features.trained_features import TrainedFeatures
 from anomaly_detection.model_files.branch_states import BRANCHES, DERIVED, TAILS
 from anomaly_detection.model_files.column_states import CLEANING, SCHEMA

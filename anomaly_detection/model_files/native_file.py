@@ -14,9 +14,9 @@ import pandas as pd
 import safetensors
 import safetensors.numpy
 
-from anomaly_detection.data.schema import Role
+from anomaly_detection.data.columns.schema import Role
 from anomaly_detection.errors import DataError, ModelFileError, first_line
-from anomaly_detection.features.lessons import Lessons
+from anomaly_detection.features.evidence.lessons import Lessons
 from anomaly_detection.features.trained_features import TrainedFeatures
 from anomaly_detection.model_files.evidence_states import LESSONS
 from anomaly_detection.model_files.feature_states import FEATURES

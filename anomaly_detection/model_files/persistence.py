@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from anomaly_detection.data.files import replacing
 from anomaly_detection.errors import DataError, ModelFileError, NotFittedError
-from anomaly_detection.features.lessons import Lessons
+from anomaly_detection.features.evidence.lessons import Lessons
 from anomaly_detection.model_files.header import SUFFIX
 from anomaly_detection.model_files.joblib_file import JOBLIB_VERSION, write_joblib
 from anomaly_detection.model_files.model_file import file_format, holds_preprocessor, read_model_file

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from anomaly_detection.data.schema import Schema
+from anomaly_detection.data.columns.schema import Schema
 from anomaly_detection.features.column_reference import BINS, ColumnReference
 from anomaly_detection.model_files.shared_states import FINITE, SMALLEST
 from mlx_iforest.convert.declared import Optional, Record

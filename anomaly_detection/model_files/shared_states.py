@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from anomaly_detection.data.levels import CombinedLevels, Levels
-from anomaly_detection.features.companions import Companions
-from anomaly_detection.features.numeric_values import Scale
+from anomaly_detection.data.columns.levels import CombinedLevels, Levels
+from anomaly_detection.features.categories.companions import Companions
+from anomaly_detection.features.numbers.numeric_values import Scale
 from mlx_iforest.convert.declared import Dict, List, Optional, Record
 from mlx_iforest.convert.declared_values import Array, Number, Strings, Text, Whole
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from anomaly_detection.alerts.overview import Overview
+from anomaly_detection.data.cells.well_formed_text import well_formed
+from anomaly_detection.data.columns.schema import ColumnCleaning
 from anomaly_detection.data.files import replacing_all
 from anomaly_detection.data.json_values import plain
-from anomaly_detection.data.schema import ColumnCleaning
-from anomaly_detection.data.well_formed_text import well_formed
 from anomaly_detection.evaluation.model_scores import CurveData, ModelScores
 from anomaly_detection.model_files.persistence import FILES
 from anomaly_detection.reports.figures import count, percent

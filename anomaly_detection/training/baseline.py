@@ -12,7 +12,7 @@ from sklearn.ensemble import IsolationForest
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from anomaly_detection.data.schema import CleanRecords, Role, Schema
+from anomaly_detection.data.columns.schema import CleanRecords, Role, Schema
 from anomaly_detection.settings import FORESTS
 
 __all__ = ["Baseline", "BaselineParameters"]

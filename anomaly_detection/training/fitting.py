@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from anomaly_detection.calibration.thresholds import ThresholdRule
 from anomaly_detection.compression import NONE, Compressed, Compression
-from anomaly_detection.data.schema import Schema, infer_schema
+from anomaly_detection.data.columns.schema import Schema, infer_schema
 from anomaly_detection.detector import Detector
 from anomaly_detection.evaluation.model_scores import ModelScores
 from anomaly_detection.settings import RECIPE, Settings, make_detector

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from anomaly_detection.data.schema import Schema
+from anomaly_detection.data.columns.schema import Schema
 from anomaly_detection.evaluation.metrics import Metrics, agreement, evaluate
 from anomaly_detection.evaluation.model_scores import ModelScores
 from anomaly_detection.synthetic import SyntheticData

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from anomaly_detection.data.schema import CleanRecords
+from anomaly_detection.data.columns.schema import CleanRecords
 
 __all__ = ["Labels", "Part"]
 

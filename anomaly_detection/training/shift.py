@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from anomaly_detection.data.schema import Role, Schema
+from anomaly_detection.data.columns.schema import Role, Schema
 
 __all__ = ["column_shifts", "rate_changed"]
 

@@ -17,11 +17,11 @@ from anomaly_detection.alerts.scoring import score_table
 from anomaly_detection.calibration.all_scores import AllScores
 from anomaly_detection.calibration.thresholds import AlertBudget, BestAccuracy, Contamination, ShareRule, ThresholdRule
 from anomaly_detection.compression import NONE, Compression
-from anomaly_detection.data.declarations import Declaration, declared
+from anomaly_detection.data.columns.declarations import Declaration, declared
+from anomaly_detection.data.columns.schema import CleanRecords, Column, Role, Schema, infer_schema
 from anomaly_detection.data.fingerprint import fingerprint
 from anomaly_detection.data.frames import to_frame
 from anomaly_detection.data.labels import check_labels
-from anomaly_detection.data.schema import CleanRecords, Column, Role, Schema, infer_schema
 from anomaly_detection.data.splitting import Split, split
 from anomaly_detection.detector import Detector, Prepared
 from anomaly_detection.errors import AnomalyDetectionError, DataError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from anomaly_detection.calibration.rule_words import rule_words
 from anomaly_detection.calibration.thresholds import ThresholdRule
 from anomaly_detection.compression import Compressed
-from anomaly_detection.data.schema import CleaningReport, Schema
+from anomaly_detection.data.columns.schema import CleaningReport, Schema
 from anomaly_detection.evaluation.metrics import METRICS, Metrics
 from anomaly_detection.settings import FORESTS, Settings
 from anomaly_detection.training.optimize import SearchResult

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from anomaly_detection.data.schema import Schema
+from anomaly_detection.data.columns.schema import Schema
 from anomaly_detection.errors import DataError
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.fitted_branches import FittedBranches

@@ -23,15 +23,15 @@ from numba import njit
 from numba.core.runtime import _nrt_python
 
 from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
-from anomaly_detection.data.levels import Kept
+from anomaly_detection.data.columns.levels import Kept
 from anomaly_detection.features.compiled.choice import only
 from anomaly_detection.features.compiled.largest import largest
 from anomaly_detection.features.compiled.neighbours import distances_from_neighbours, distances_in_windows
 from anomaly_detection.features.compiled.neighbours import windows as around
-from anomaly_detection.features.course import Course
-from anomaly_detection.features.evidence import Evidence, FeatureScale, learn_tails
-from anomaly_detection.features.ordered import CodedColumns, Ordered
-from anomaly_detection.features.surprise import DeviationSummary
+from anomaly_detection.features.evidence.evidence import Evidence, FeatureScale, learn_tails
+from anomaly_detection.features.evidence.surprise import DeviationSummary
+from anomaly_detection.features.numbers.ordered import CodedColumns, Ordered
+from anomaly_detection.features.series.course import Course
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
 from mlx_iforest.backends import available_backends, get_backend
 from mlx_iforest.backends.fixed_point import whole_numbers

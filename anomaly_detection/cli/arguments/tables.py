@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from anomaly_detection.cli.arguments.values import whole
-from anomaly_detection.data.layout import Layout
+from anomaly_detection.data.formats.layout import Layout
 
 __all__ = ["PARQUET_FILES", "TABLE", "add_layout", "add_missing", "add_table", "add_workers", "layout", "location"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from anomaly_detection.data.levels import CombinedLevels, vocabulary
+from anomaly_detection.data.columns.levels import CombinedLevels, vocabulary
 from anomaly_detection.features.compiled.program import Program, Value
 
 __all__ = ["combination", "pair_counts"]

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.table import Table
-from anomaly_detection.features.bounds import bounded
+from anomaly_detection.data.columns.table import Table
 from anomaly_detection.features.compiled.choice import one_by_compiled_code
 from anomaly_detection.features.compiled.gathered import Gathered, Gathering
 from anomaly_detection.features.compiled.keys import RecordKeys
 from anomaly_detection.features.compiled.machine import Machine
 from anomaly_detection.features.compiled.program import Program, Value
+from anomaly_detection.features.numbers.bounds import bounded
 from mlx_iforest.threads import run
 
 __all__ = ["CompiledFeatures"]

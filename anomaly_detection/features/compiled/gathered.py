@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.table import Coded, Table, coded
+from anomaly_detection.data.columns.table import Coded, Table, coded
 from anomaly_detection.features.compiled.program import Program
 
 __all__ = ["Gathered", "Gathering"]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.table import Coded
-from anomaly_detection.features.coincidences import cell_keys, column_key
+from anomaly_detection.data.columns.table import Coded
 from anomaly_detection.features.compiled.gathered import Gathered
 from anomaly_detection.features.compiled.program import Program
+from anomaly_detection.features.repeats.coincidences import cell_keys, column_key
 
 __all__ = ["RecordKeys"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.table import Table
+from anomaly_detection.data.columns.table import Table
 from anomaly_detection.features.compiled.gathered import Gathered
 from anomaly_detection.features.compiled.program import FUNCTIONS, Op, Program, Value
 

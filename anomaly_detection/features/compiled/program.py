@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from anomaly_detection.data.table import Coded, Table, Vocabulary
+from anomaly_detection.data.columns.table import Coded, Table, Vocabulary
 
 __all__ = ["FUNCTIONS", "Op", "Program", "Value"]
 

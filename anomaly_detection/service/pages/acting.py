@@ -11,13 +11,13 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
-from anomaly_detection.service.case_book import worst_alerts
+from anomaly_detection.service.alerts.case_book import worst_alerts
+from anomaly_detection.service.http.problems import Problem
 from anomaly_detection.service.pages.case import case_page
 from anomaly_detection.service.pages.done import Done, seen
 from anomaly_detection.service.pages.inbox import inbox
 from anomaly_detection.service.pages.rules import rule_page
 from anomaly_detection.service.pages.visit import Visit
-from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.cases import change_cases, list_cases, merge
 from anomaly_detection.texts.viewer import N_, gettext, midnight, ngettext, today
 

@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from anomaly_detection.service.http.problems import Problem
 from anomaly_detection.service.pages.context import is_drawn
 from anomaly_detection.service.pages.heading import heading, told, with_heading
 from anomaly_detection.service.pages.rendering import as_files, html
 from anomaly_detection.service.pages.visit import Visit
-from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.alerts import get_alert
 from anomaly_detection.service.routes.cases import get_case
 from anomaly_detection.service.routes.records import explain_record, get_record, list_records

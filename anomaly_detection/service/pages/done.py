@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from starlette.responses import Response
 
+from anomaly_detection.service.http.problems import Problem
 from anomaly_detection.service.pages.visit import Visit
-from anomaly_detection.service.problems import Problem
 
 __all__ = ["Done", "done_by", "seen", "went_to"]
 

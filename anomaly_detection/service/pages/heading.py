@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anomaly_detection.service.service import Service
+from anomaly_detection.service.processes.service import Service
 from anomaly_detection.texts.viewer import localised_day
 
 __all__ = ["LONGEST", "Heading", "heading", "shortened", "told", "with_heading"]

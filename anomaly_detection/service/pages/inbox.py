@@ -10,11 +10,12 @@ from urllib.parse import urlencode
 import orjson
 from starlette.responses import Response
 
-from anomaly_detection.service.alert_book import STATES, VERDICTS
-from anomaly_detection.service.case_book import worst_alerts
-from anomaly_detection.service.case_facets import categories_of
-from anomaly_detection.service.json_answer import answer
-from anomaly_detection.service.masking import MASK
+from anomaly_detection.service.access.masking import MASK
+from anomaly_detection.service.alerts.alert_book import STATES, VERDICTS
+from anomaly_detection.service.alerts.case_book import worst_alerts
+from anomaly_detection.service.alerts.case_facets import categories_of
+from anomaly_detection.service.http.json_answer import answer
+from anomaly_detection.service.http.shapes import number_of
 from anomaly_detection.service.pages.done import Done, seen
 from anomaly_detection.service.pages.heading import heading
 from anomaly_detection.service.pages.rendering import as_files, figure, html, number
@@ -23,7 +24,6 @@ from anomaly_detection.service.pages.visit import Pairs, Visit
 from anomaly_detection.service.routes.cases import get_facets, list_cases
 from anomaly_detection.service.routes.streams import list_streams
 from anomaly_detection.service.routes.views import list_views, remove_view, save_view
-from anomaly_detection.service.shapes import number_of
 from anomaly_detection.texts.viewer import N_, gettext, midnight
 
 __all__ = ["change_views", "facets_part", "inbox", "news_part"]

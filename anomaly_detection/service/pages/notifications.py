@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from anomaly_detection.service.http.shapes import number_of
 from anomaly_detection.service.pages.done import Done, done_by
 from anomaly_detection.service.pages.rendering import html
 from anomaly_detection.service.pages.visit import Visit
@@ -20,7 +21,6 @@ from anomaly_detection.service.routes.channels import (
 )
 from anomaly_detection.service.routes.settings import change_settings, get_settings
 from anomaly_detection.service.routes.streams import list_streams
-from anomaly_detection.service.shapes import number_of
 from anomaly_detection.texts.viewer import gettext
 
 __all__ = ["change_notifications", "notifications_page"]

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta, timezone
 
 from starlette.responses import Response
 
-from anomaly_detection.data.parsing import name_tokens
-from anomaly_detection.service.masking import hides
+from anomaly_detection.data.columns.parsing import name_tokens
+from anomaly_detection.service.access.masking import hides
+from anomaly_detection.service.http.problems import Problem
 from anomaly_detection.service.pages.rendering import html
 from anomaly_detection.service.pages.visit import Visit
-from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.overview import get_overview
 from anomaly_detection.service.routes.streams import list_streams
 from anomaly_detection.texts.viewer import VIEWER, gettext, midnight, today

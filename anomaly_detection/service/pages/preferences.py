@@ -8,7 +8,7 @@ from datetime import tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from anomaly_detection.service.sessions import cookie_of
+from anomaly_detection.service.access.sessions import cookie_of
 from anomaly_detection.texts.viewer import LANGUAGES, Viewer
 
 __all__ = ["viewer_of"]

@@ -14,12 +14,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import Response
 
 from anomaly_detection.alerts.causes import WHOLE_RECORD
-from anomaly_detection.data.well_formed_text import well_formed
+from anomaly_detection.data.cells.well_formed_text import well_formed
 from anomaly_detection.explain.cells import reason_cells
 from anomaly_detection.explain.wording import begun
-from anomaly_detection.service.case_book import NEVER
-from anomaly_detection.service.clock import now
+from anomaly_detection.service.alerts.case_book import NEVER
 from anomaly_detection.service.pages.heading import told
+from anomaly_detection.service.storage.clock import now
 from anomaly_detection.texts.viewer import (
     LANGUAGES,
     N_,

@@ -11,10 +11,11 @@ from anyio import CapacityLimiter, to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from anomaly_detection.service.access import OPEN, Need
-from anomaly_detection.service.allowed import caller
-from anomaly_detection.service.limits import read_body
-from anomaly_detection.service.masking import masked
+from anomaly_detection.service.access.allowed import caller
+from anomaly_detection.service.access.masking import masked
+from anomaly_detection.service.access.rights import OPEN, Need
+from anomaly_detection.service.http.limits import read_body
+from anomaly_detection.service.http.problems import Problem
 from anomaly_detection.service.pages.acting import act
 from anomaly_detection.service.pages.audit import audit_page
 from anomaly_detection.service.pages.case import case_page, record_page, records_page
@@ -31,8 +32,7 @@ from anomaly_detection.service.pages.start import learn, start_page, stream_star
 from anomaly_detection.service.pages.streams import change_stream_page, stream_page, streams_page
 from anomaly_detection.service.pages.users import change_users, users_page
 from anomaly_detection.service.pages.visit import Visit
-from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.service import Service
+from anomaly_detection.service.processes.service import Service
 from anomaly_detection.texts.said import say
 from anomaly_detection.texts.viewer import LANGUAGES, VIEWER
 

@@ -9,12 +9,14 @@ from urllib.parse import parse_qsl, urlencode
 
 from starlette.responses import Response
 
+from anomaly_detection.service.alerts.rules import number_of
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.http.shapes import number_of as number_out_of
 from anomaly_detection.service.pages.done import Done, seen, went_to
 from anomaly_detection.service.pages.heading import heading, told, with_heading
 from anomaly_detection.service.pages.inbox import inbox
 from anomaly_detection.service.pages.rendering import html
 from anomaly_detection.service.pages.visit import Visit
-from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.alerts import get_alert
 from anomaly_detection.service.routes.rules import (
     change_rule,
@@ -24,8 +26,6 @@ from anomaly_detection.service.routes.rules import (
     revoke_rule,
     suggest_rule,
 )
-from anomaly_detection.service.rules import number_of
-from anomaly_detection.service.shapes import number_of as number_out_of
 from anomaly_detection.texts.said import say
 from anomaly_detection.texts.viewer import N_, gettext, localised, ngettext, plain_number
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.http.shapes import number_of
 from anomaly_detection.service.pages.done import went_to
 from anomaly_detection.service.pages.heading import with_heading
 from anomaly_detection.service.pages.rendering import html
 from anomaly_detection.service.pages.visit import Visit
-from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.cases import get_case, split
-from anomaly_detection.service.shapes import number_of
 from anomaly_detection.texts.viewer import gettext
 
 __all__ = ["split_page", "split_this"]

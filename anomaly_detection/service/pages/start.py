@@ -7,12 +7,12 @@ from typing import Any
 
 from starlette.responses import Response
 
-from anomaly_detection.data.declarations import KINDS
+from anomaly_detection.data.columns.declarations import KINDS
+from anomaly_detection.service.http.problems import Problem
 from anomaly_detection.service.pages.done import went_to
 from anomaly_detection.service.pages.rendering import html, number
 from anomaly_detection.service.pages.visit import Visit
-from anomaly_detection.service.plain_records import records_of_frame
-from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.records.plain_records import records_of_frame
 from anomaly_detection.service.routes.jobs import list_jobs
 from anomaly_detection.service.routes.models import queue_training
 from anomaly_detection.service.routes.sources import list_files, list_sources, make_a_source

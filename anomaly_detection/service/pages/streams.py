@@ -8,10 +8,11 @@ from urllib.parse import urlencode
 
 from starlette.responses import Response
 
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.http.shapes import number_of
 from anomaly_detection.service.pages.done import went_to
 from anomaly_detection.service.pages.rendering import as_files, html
 from anomaly_detection.service.pages.visit import Visit
-from anomaly_detection.service.problems import Problem
 from anomaly_detection.service.routes.alerts import get_alert
 from anomaly_detection.service.routes.jobs import list_jobs
 from anomaly_detection.service.routes.learning import get_learning, get_questions
@@ -27,7 +28,6 @@ from anomaly_detection.service.routes.streams import (
     get_threshold,
     list_streams,
 )
-from anomaly_detection.service.shapes import number_of
 from anomaly_detection.texts.viewer import retold
 
 __all__ = ["change_stream_page", "stream_page", "streams_page"]

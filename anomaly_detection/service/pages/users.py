@@ -7,11 +7,11 @@ from typing import Any
 
 from starlette.responses import Response
 
-from anomaly_detection.service.access import ROLES
+from anomaly_detection.service.access.passwords import SHORTEST
+from anomaly_detection.service.access.rights import ROLES
 from anomaly_detection.service.pages.done import Done
 from anomaly_detection.service.pages.rendering import html
 from anomaly_detection.service.pages.visit import Visit
-from anomaly_detection.service.passwords import SHORTEST
 from anomaly_detection.service.routes.streams import list_streams
 from anomaly_detection.service.routes.users import (
     change_user,

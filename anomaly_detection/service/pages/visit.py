@@ -9,13 +9,13 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from anomaly_detection.service.access import Caller
-from anomaly_detection.service.openapi import OPERATIONS
-from anomaly_detection.service.operations import Call, Operation
-from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.access.rights import Caller
+from anomaly_detection.service.http.openapi import OPERATIONS
+from anomaly_detection.service.http.operations import Call, Operation
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.http.shapes import check, number_of
+from anomaly_detection.service.processes.service import Service
 from anomaly_detection.service.routes.session import get_session
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import check, number_of
 
 __all__ = ["Visit"]
 

@@ -7,16 +7,23 @@ from typing import Any
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from anomaly_detection.service.access import Need
-from anomaly_detection.service.alert_book import ALERT_SHAPE, ALERTS, CHANGE, change_alerts, change_of, find_alert
-from anomaly_detection.service.context import CONTEXT, WINDOW, context_of
-from anomaly_detection.service.effects import EFFECT, changing
-from anomaly_detection.service.exports import KINDS
-from anomaly_detection.service.json_answer import answer
-from anomaly_detection.service.operations import Call, Operation
-from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import COUNT, ID, array, record
+from anomaly_detection.service.access.rights import Need
+from anomaly_detection.service.alerts.alert_book import (
+    ALERT_SHAPE,
+    ALERTS,
+    CHANGE,
+    change_alerts,
+    change_of,
+    find_alert,
+)
+from anomaly_detection.service.alerts.context import CONTEXT, WINDOW, context_of
+from anomaly_detection.service.http.exports import KINDS
+from anomaly_detection.service.http.json_answer import answer
+from anomaly_detection.service.http.operations import Call, Operation
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.http.shapes import COUNT, ID, array, record
+from anomaly_detection.service.learning.effects import EFFECT, changing
+from anomaly_detection.service.processes.service import Service
 from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from anomaly_detection.service.access import Need
-from anomaly_detection.service.alert_book import COMMENT, kept_text
-from anomaly_detection.service.audit import AUDIT
-from anomaly_detection.service.exports import KINDS
-from anomaly_detection.service.json_answer import answer
-from anomaly_detection.service.operations import Call, Operation
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import COUNT, TEXT, record
-from anomaly_detection.service.undoing import undo
+from anomaly_detection.service.access.rights import Need
+from anomaly_detection.service.alerts.alert_book import COMMENT, kept_text
+from anomaly_detection.service.alerts.audit import AUDIT
+from anomaly_detection.service.alerts.undoing import undo
+from anomaly_detection.service.http.exports import KINDS
+from anomaly_detection.service.http.json_answer import answer
+from anomaly_detection.service.http.operations import Call, Operation
+from anomaly_detection.service.http.shapes import COUNT, TEXT, record
+from anomaly_detection.service.processes.service import Service
 
 __all__ = ["OPERATIONS"]
 

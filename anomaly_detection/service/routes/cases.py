@@ -7,8 +7,9 @@ from typing import Any
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from anomaly_detection.service.access import Need
-from anomaly_detection.service.case_book import (
+from anomaly_detection.service.access.masking import MASK
+from anomaly_detection.service.access.rights import Need
+from anomaly_detection.service.alerts.case_book import (
     CASE_SHAPE,
     CASES,
     case_change,
@@ -17,14 +18,13 @@ from anomaly_detection.service.case_book import (
     merge_cases,
     split_case,
 )
-from anomaly_detection.service.case_facets import FACETS, categories_of, facets
-from anomaly_detection.service.effects import EFFECT, changing
-from anomaly_detection.service.exports import KINDS
-from anomaly_detection.service.json_answer import answer
-from anomaly_detection.service.masking import MASK
-from anomaly_detection.service.operations import Call, Operation, Parameter
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import COUNT, ID, array, record, text
+from anomaly_detection.service.alerts.case_facets import FACETS, categories_of, facets
+from anomaly_detection.service.http.exports import KINDS
+from anomaly_detection.service.http.json_answer import answer
+from anomaly_detection.service.http.operations import Call, Operation, Parameter
+from anomaly_detection.service.http.shapes import COUNT, ID, array, record, text
+from anomaly_detection.service.learning.effects import EFFECT, changing
+from anomaly_detection.service.processes.service import Service
 
 __all__ = ["OPERATIONS"]
 

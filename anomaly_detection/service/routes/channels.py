@@ -9,10 +9,16 @@ from sqlalchemy import Connection, RowMapping, select, update
 from starlette.responses import Response
 
 from anomaly_detection.errors import DataError
-from anomaly_detection.service.access import Need
-from anomaly_detection.service.audit import write_line
-from anomaly_detection.service.changes import CHANNEL, change
-from anomaly_detection.service.channel_book import (
+from anomaly_detection.service.access.rights import Need
+from anomaly_detection.service.alerts.audit import write_line
+from anomaly_detection.service.alerts.changes import CHANNEL, change
+from anomaly_detection.service.http.exports import FORMAT, KINDS
+from anomaly_detection.service.http.json_answer import answer
+from anomaly_detection.service.http.operations import Call, Operation
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.http.shapes import FLAG, array, record
+from anomaly_detection.service.jobs.managed import Managed
+from anomaly_detection.service.notifications.channel_book import (
     CHANGED,
     CHANNEL_SHAPE,
     MADE,
@@ -24,15 +30,9 @@ from anomaly_detection.service.channel_book import (
     remove_channel,
     rendered,
 )
-from anomaly_detection.service.exports import FORMAT, KINDS
-from anomaly_detection.service.json_answer import answer
-from anomaly_detection.service.managed import Managed
-from anomaly_detection.service.operations import Call, Operation
-from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.sending import send
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import FLAG, array, record
-from anomaly_detection.service.tables import messages
+from anomaly_detection.service.notifications.sending import send
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.storage.tables import messages
 from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]

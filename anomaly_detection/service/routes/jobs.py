@@ -11,15 +11,15 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from anomaly_detection.service.access import Need
-from anomaly_detection.service.audit import write_line
-from anomaly_detection.service.exports import KINDS
-from anomaly_detection.service.jobs import JOB, JOBS, cancel, find_job, input_of, rendered
-from anomaly_detection.service.json_answer import answer, dumps
-from anomaly_detection.service.masking import masked
-from anomaly_detection.service.operations import Call, Operation
-from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.service import Service
+from anomaly_detection.service.access.masking import masked
+from anomaly_detection.service.access.rights import Need
+from anomaly_detection.service.alerts.audit import write_line
+from anomaly_detection.service.http.exports import KINDS
+from anomaly_detection.service.http.json_answer import answer, dumps
+from anomaly_detection.service.http.operations import Call, Operation
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.jobs.jobs import JOB, JOBS, cancel, find_job, input_of, rendered
+from anomaly_detection.service.processes.service import Service
 from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]

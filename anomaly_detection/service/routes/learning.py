@@ -6,20 +6,20 @@ from typing import Any
 
 from starlette.responses import Response
 
-from anomaly_detection.features.lessons import ANOMALY, Lessons
-from anomaly_detection.service.access import Need
-from anomaly_detection.service.effects import effect
-from anomaly_detection.service.json_answer import answer
-from anomaly_detection.service.judging import Judge
-from anomaly_detection.service.operations import Call, Operation
-from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.proposals import proposed
-from anomaly_detection.service.questions import questions
+from anomaly_detection.features.evidence.lessons import ANOMALY, Lessons
+from anomaly_detection.service.access.rights import Need
+from anomaly_detection.service.alerts.proposals import proposed
+from anomaly_detection.service.http.json_answer import answer
+from anomaly_detection.service.http.operations import Call, Operation
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.http.shapes import COUNT, OBJECT, TEXT, array, maybe, record
+from anomaly_detection.service.learning.effects import effect
+from anomaly_detection.service.learning.questions import questions
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records.judging import Judge
 from anomaly_detection.service.routes.rules import counted
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, array, maybe, record
-from anomaly_detection.service.stream_settings import StreamSettings
-from anomaly_detection.service.streams import need_stream
+from anomaly_detection.service.streams.stream_settings import StreamSettings
+from anomaly_detection.service.streams.streams import need_stream
 from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]

@@ -14,23 +14,23 @@ from starlette.responses import FileResponse, Response
 
 from anomaly_detection.errors import AnomalyDetectionError
 from anomaly_detection.model_files.persistence import load_detector, save_detector
-from anomaly_detection.service.access import Need
-from anomaly_detection.service.alert_book import COMMENT, kept_text
-from anomaly_detection.service.bodies import JSON_BODY, MEDIA, kind_of
-from anomaly_detection.service.changes import STREAM
-from anomaly_detection.service.exports import FORMAT, KINDS, whole
-from anomaly_detection.service.json_answer import answer
-from anomaly_detection.service.judging import Judge
-from anomaly_detection.service.models import add_model, digest_of, find_model, new_file, put_into_effect
-from anomaly_detection.service.operations import Call, Operation, Parameter
-from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import COUNT, FLAG, OBJECT, QUEUED, TEXT, array, maybe, record
-from anomaly_detection.service.streams import Stream, need_stream
-from anomaly_detection.service.tables import models
-from anomaly_detection.service.training import MOST_LEARNED
-from anomaly_detection.service.undoing import last_change, undo
-from anomaly_detection.service.uploads import keep_body, receive
+from anomaly_detection.service.access.rights import Need
+from anomaly_detection.service.alerts.alert_book import COMMENT, kept_text
+from anomaly_detection.service.alerts.changes import STREAM
+from anomaly_detection.service.alerts.undoing import last_change, undo
+from anomaly_detection.service.http.bodies import JSON_BODY, MEDIA, kind_of
+from anomaly_detection.service.http.exports import FORMAT, KINDS, whole
+from anomaly_detection.service.http.json_answer import answer
+from anomaly_detection.service.http.operations import Call, Operation, Parameter
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.http.shapes import COUNT, FLAG, OBJECT, QUEUED, TEXT, array, maybe, record
+from anomaly_detection.service.jobs.uploads import keep_body, receive
+from anomaly_detection.service.learning.models import add_model, digest_of, find_model, new_file, put_into_effect
+from anomaly_detection.service.learning.training import MOST_LEARNED
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records.judging import Judge
+from anomaly_detection.service.storage.tables import models
+from anomaly_detection.service.streams.streams import Stream, need_stream
 from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS", "queue_training"]

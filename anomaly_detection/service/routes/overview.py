@@ -7,16 +7,16 @@ from typing import Any
 
 from starlette.responses import Response
 
-from anomaly_detection.service.access import Need
-from anomaly_detection.service.exports import FORMAT, KINDS, export
-from anomaly_detection.service.json_answer import answer
-from anomaly_detection.service.masking import hides
-from anomaly_detection.service.operations import Call, Operation, Parameter
-from anomaly_detection.service.overview import OVERVIEW, overview
-from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import MOMENT, choice, text
-from anomaly_detection.service.zones import zone_of
+from anomaly_detection.service.access.masking import hides
+from anomaly_detection.service.access.rights import Need
+from anomaly_detection.service.alerts.overview import OVERVIEW, overview
+from anomaly_detection.service.http.exports import FORMAT, KINDS, export
+from anomaly_detection.service.http.json_answer import answer
+from anomaly_detection.service.http.operations import Call, Operation, Parameter
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.http.shapes import MOMENT, choice, text
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.storage.zones import zone_of
 from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]

@@ -10,21 +10,21 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from anomaly_detection.service.access import Need
-from anomaly_detection.service.bodies import JSON_BODY, MEDIA, kind_of, records_of
-from anomaly_detection.service.exports import KINDS
-from anomaly_detection.service.incoming import Incoming
-from anomaly_detection.service.intake import Taken
-from anomaly_detection.service.json_answer import answer, dumps
-from anomaly_detection.service.operations import Call, Operation, Parameter
-from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.reasons import kept_reasons, summary, worded_reasons
-from anomaly_detection.service.record_book import RECORD, RECORDS
-from anomaly_detection.service.replies import check_key
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import COUNT, OBJECT, TEXT, Shape, array, choice, maybe, record, text
-from anomaly_detection.service.tables import records
-from anomaly_detection.service.uploads import digest_of, keep_body, receive
+from anomaly_detection.service.access.rights import Need
+from anomaly_detection.service.alerts.reasons import kept_reasons, summary, worded_reasons
+from anomaly_detection.service.http.bodies import JSON_BODY, MEDIA, kind_of, records_of
+from anomaly_detection.service.http.exports import KINDS
+from anomaly_detection.service.http.json_answer import answer, dumps
+from anomaly_detection.service.http.operations import Call, Operation, Parameter
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.http.replies import check_key
+from anomaly_detection.service.http.shapes import COUNT, OBJECT, TEXT, Shape, array, choice, maybe, record, text
+from anomaly_detection.service.jobs.uploads import digest_of, keep_body, receive
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records.incoming import Incoming
+from anomaly_detection.service.records.intake import Taken
+from anomaly_detection.service.records.record_book import RECORD, RECORDS
+from anomaly_detection.service.storage.tables import records
 from anomaly_detection.texts.said import kept, say
 from anomaly_detection.texts.viewer import worded
 

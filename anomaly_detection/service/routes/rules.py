@@ -11,18 +11,13 @@ import orjson
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 from starlette.responses import Response
 
-from anomaly_detection.service.access import Need
-from anomaly_detection.service.alert_book import ALERTS, find_alert, kept_text
-from anomaly_detection.service.audit import history, write_line
-from anomaly_detection.service.case_totals import recount
-from anomaly_detection.service.cases import show_again
-from anomaly_detection.service.changes import RULE, change, parts
-from anomaly_detection.service.clock import now
-from anomaly_detection.service.exports import KINDS
-from anomaly_detection.service.json_answer import answer
-from anomaly_detection.service.operations import NAME, Call, Operation
-from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.rules import (
+from anomaly_detection.service.access.rights import Need
+from anomaly_detection.service.alerts.alert_book import ALERTS, find_alert, kept_text
+from anomaly_detection.service.alerts.audit import history, write_line
+from anomaly_detection.service.alerts.case_totals import recount
+from anomaly_detection.service.alerts.cases import show_again
+from anomaly_detection.service.alerts.changes import RULE, change, parts
+from anomaly_detection.service.alerts.rules import (
     RULE_SHAPE,
     RULES,
     Rule,
@@ -31,10 +26,26 @@ from anomaly_detection.service.rules import (
     number_of,
     rule_shape,
 )
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import COUNT, MOMENT, OBJECT, TEXT, array, choice, maybe, moment_of, record, text
-from anomaly_detection.service.streams import need_stream
-from anomaly_detection.service.tables import alerts, rules
+from anomaly_detection.service.http.exports import KINDS
+from anomaly_detection.service.http.json_answer import answer
+from anomaly_detection.service.http.operations import NAME, Call, Operation
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.http.shapes import (
+    COUNT,
+    MOMENT,
+    OBJECT,
+    TEXT,
+    array,
+    choice,
+    maybe,
+    moment_of,
+    record,
+    text,
+)
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.storage.clock import now
+from anomaly_detection.service.storage.tables import alerts, rules
+from anomaly_detection.service.streams.streams import need_stream
 from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS", "counted"]

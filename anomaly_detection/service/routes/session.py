@@ -10,14 +10,9 @@ from urllib.parse import parse_qsl
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from anomaly_detection.service.access import OPEN, Need
-from anomaly_detection.service.audit import write_audit
-from anomaly_detection.service.json_answer import answer
-from anomaly_detection.service.operations import Call, Operation
-from anomaly_detection.service.passwords import is_right
-from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.sessions import (
+from anomaly_detection.service.access.passwords import is_right
+from anomaly_detection.service.access.rights import OPEN, Need
+from anomaly_detection.service.access.sessions import (
     COOKIE,
     DEVICE,
     DEVICE_SECONDS,
@@ -26,8 +21,13 @@ from anomaly_detection.service.sessions import (
     cookie_of,
     end_session,
 )
-from anomaly_detection.service.shapes import COUNT, TEXT, array, check, maybe, record, text
-from anomaly_detection.service.users import password_of
+from anomaly_detection.service.access.users import password_of
+from anomaly_detection.service.alerts.audit import write_audit
+from anomaly_detection.service.http.json_answer import answer
+from anomaly_detection.service.http.operations import Call, Operation
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.http.shapes import COUNT, TEXT, array, check, maybe, record, text
+from anomaly_detection.service.processes.service import Service
 from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]

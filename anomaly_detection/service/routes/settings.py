@@ -5,13 +5,13 @@ from __future__ import annotations
 from sqlalchemy import Connection
 from starlette.responses import Response
 
-from anomaly_detection.service.access import Need
-from anomaly_detection.service.changes import SETTING, change
-from anomaly_detection.service.json_answer import answer
-from anomaly_detection.service.operations import Call, Operation
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.service_settings import DEFAULTS, SHAPES, read_settings
-from anomaly_detection.service.shapes import record
+from anomaly_detection.service.access.rights import Need
+from anomaly_detection.service.alerts.changes import SETTING, change
+from anomaly_detection.service.http.json_answer import answer
+from anomaly_detection.service.http.operations import Call, Operation
+from anomaly_detection.service.http.shapes import record
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.processes.service_settings import DEFAULTS, SHAPES, read_settings
 
 __all__ = ["OPERATIONS"]
 

@@ -8,15 +8,15 @@ import orjson
 from sqlalchemy import Connection, RowMapping
 from starlette.responses import Response
 
-from anomaly_detection.service.access import Need
-from anomaly_detection.service.changes import SOURCE, change
-from anomaly_detection.service.exports import FORMAT, KINDS
-from anomaly_detection.service.managed import Managed
-from anomaly_detection.service.operations import Call, Operation
-from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import FLAG, array, record
-from anomaly_detection.service.source_book import (
+from anomaly_detection.service.access.rights import Need
+from anomaly_detection.service.alerts.changes import SOURCE, change
+from anomaly_detection.service.http.exports import FORMAT, KINDS
+from anomaly_detection.service.http.operations import Call, Operation
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.http.shapes import FLAG, array, record
+from anomaly_detection.service.jobs.managed import Managed
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.sources.source_book import (
     FILES,
     MADE,
     SETTINGS,

@@ -8,23 +8,30 @@ from typing import Any
 from sqlalchemy import Connection, update
 from starlette.responses import Response
 
-from anomaly_detection.service import jobs
-from anomaly_detection.service.access import Need
-from anomaly_detection.service.audit import history, write_line
-from anomaly_detection.service.changes import STREAM, change
-from anomaly_detection.service.clock import now
-from anomaly_detection.service.drifting import ACTIONS, decide, find_drift
-from anomaly_detection.service.exports import EXPORTS, FORMAT, KINDS, whole
-from anomaly_detection.service.json_answer import answer
-from anomaly_detection.service.operations import NAME, Call, Operation, Parameter
-from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import COUNT, FLAG, OBJECT, QUEUED, TEXT, array, check, choice, maybe, record
-from anomaly_detection.service.stream_columns import columns_toml, read_columns
-from anomaly_detection.service.stream_settings import COLUMNS, RATIO, SETTINGS, StreamSettings, columns_of_toml
-from anomaly_detection.service.streams import DEFAULT, Stream, all_streams, find_stream, need_stream, open_stream
-from anomaly_detection.service.tables import streams
-from anomaly_detection.service.thresholds import consequence
+from anomaly_detection.service.access.rights import Need
+from anomaly_detection.service.alerts.audit import history, write_line
+from anomaly_detection.service.alerts.changes import STREAM, change
+from anomaly_detection.service.http.exports import EXPORTS, FORMAT, KINDS, whole
+from anomaly_detection.service.http.json_answer import answer
+from anomaly_detection.service.http.operations import NAME, Call, Operation, Parameter
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.http.shapes import COUNT, FLAG, OBJECT, QUEUED, TEXT, array, check, choice, maybe, record
+from anomaly_detection.service.jobs import jobs
+from anomaly_detection.service.learning.drifting import ACTIONS, decide, find_drift
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.records.thresholds import consequence
+from anomaly_detection.service.storage.clock import now
+from anomaly_detection.service.storage.tables import streams
+from anomaly_detection.service.streams.stream_columns import columns_toml, read_columns
+from anomaly_detection.service.streams.stream_settings import COLUMNS, RATIO, SETTINGS, StreamSettings, columns_of_toml
+from anomaly_detection.service.streams.streams import (
+    DEFAULT,
+    Stream,
+    all_streams,
+    find_stream,
+    need_stream,
+    open_stream,
+)
 from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]

@@ -9,17 +9,17 @@ from sqlalchemy import Connection, Table, select
 from starlette.responses import Response
 
 from anomaly_detection.errors import DataError
-from anomaly_detection.service.access import ROLES, Need
-from anomaly_detection.service.exports import FORMAT, KINDS, whole
-from anomaly_detection.service.json_answer import answer
-from anomaly_detection.service.keys import add_key, remove_key
-from anomaly_detection.service.operations import NAME, Call, Operation
-from anomaly_detection.service.passwords import SHORTEST
-from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import COUNT, TEXT, array, choice, maybe, record, text
-from anomaly_detection.service.tables import keys, users
-from anomaly_detection.service.users import add_user, remove_user, set_password, set_role
+from anomaly_detection.service.access.keys import add_key, remove_key
+from anomaly_detection.service.access.passwords import SHORTEST
+from anomaly_detection.service.access.rights import ROLES, Need
+from anomaly_detection.service.access.users import add_user, remove_user, set_password, set_role
+from anomaly_detection.service.http.exports import FORMAT, KINDS, whole
+from anomaly_detection.service.http.json_answer import answer
+from anomaly_detection.service.http.operations import NAME, Call, Operation
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.http.shapes import COUNT, TEXT, array, choice, maybe, record, text
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.storage.tables import keys, users
 from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]

@@ -7,15 +7,15 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select
 from starlette.responses import Response
 
-from anomaly_detection.service.access import Need
-from anomaly_detection.service.alert_book import kept_text
-from anomaly_detection.service.clock import now
-from anomaly_detection.service.json_answer import answer
-from anomaly_detection.service.operations import Call, Operation
-from anomaly_detection.service.problems import Problem
-from anomaly_detection.service.service import Service
-from anomaly_detection.service.shapes import COUNT, TEXT, array, record, text
-from anomaly_detection.service.tables import views
+from anomaly_detection.service.access.rights import Need
+from anomaly_detection.service.alerts.alert_book import kept_text
+from anomaly_detection.service.http.json_answer import answer
+from anomaly_detection.service.http.operations import Call, Operation
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.http.shapes import COUNT, TEXT, array, record, text
+from anomaly_detection.service.processes.service import Service
+from anomaly_detection.service.storage.clock import now
+from anomaly_detection.service.storage.tables import views
 from anomaly_detection.texts.said import say
 
 __all__ = ["OPERATIONS"]

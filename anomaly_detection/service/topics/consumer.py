@@ -15,8 +15,8 @@ from pathlib import Path
 
 from sqlalchemy import RowMapping
 
-from anomaly_detection.service.database import Database
-from anomaly_detection.service.source_book import TOPICS, all_sources
+from anomaly_detection.service.sources.source_book import TOPICS, all_sources
+from anomaly_detection.service.storage.database import Database
 from anomaly_detection.service.topics.consuming import Consuming
 
 __all__ = ["consume"]

@@ -9,20 +9,20 @@ from pathlib import Path
 from sqlalchemy import Connection, RowMapping, select, update
 
 from anomaly_detection.errors import AnomalyDetectionError
-from anomaly_detection.service.database import Database, FullError
-from anomaly_detection.service.incoming import Incoming
-from anomaly_detection.service.judging import Judge
-from anomaly_detection.service.keeping import keep
-from anomaly_detection.service.rules import rules_of
-from anomaly_detection.service.source_book import settings_of
-from anomaly_detection.service.streams import find_stream
-from anomaly_detection.service.tables import sources
-from anomaly_detection.service.taking import current_judge
+from anomaly_detection.service.alerts.rules import rules_of
+from anomaly_detection.service.jobs.taking import current_judge
+from anomaly_detection.service.records.incoming import Incoming
+from anomaly_detection.service.records.judging import Judge
+from anomaly_detection.service.records.keeping import keep
+from anomaly_detection.service.records.verdicts import Judged, Verdicts
+from anomaly_detection.service.sources.source_book import settings_of
+from anomaly_detection.service.storage.database import Database, FullError
+from anomaly_detection.service.storage.tables import sources
+from anomaly_detection.service.streams.streams import find_stream
 from anomaly_detection.service.topics.letters import write_letters
 from anomaly_detection.service.topics.marks import all_marks, marks_of, write_marks
 from anomaly_detection.service.topics.message import Letter, Message, Topic, read_message
 from anomaly_detection.service.topics.opening import topic_of
-from anomaly_detection.service.verdicts import Judged, Verdicts
 from anomaly_detection.texts.said import written
 
 __all__ = ["Consuming"]

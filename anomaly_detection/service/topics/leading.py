@@ -8,11 +8,11 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from anomaly_detection.service.child import Child
-from anomaly_detection.service.database import Database
-from anomaly_detection.service.repeating import Repeating
-from anomaly_detection.service.source_book import TOPICS
-from anomaly_detection.service.tables import sources
+from anomaly_detection.service.processes.child import Child
+from anomaly_detection.service.processes.repeating import Repeating
+from anomaly_detection.service.sources.source_book import TOPICS
+from anomaly_detection.service.storage.database import Database
+from anomaly_detection.service.storage.tables import sources
 
 __all__ = ["Leading"]
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, delete, insert, select
 
-from anomaly_detection.service.clock import now
-from anomaly_detection.service.incoming import without_nul
-from anomaly_detection.service.listing import OF_STREAM, Listing, of_source
-from anomaly_detection.service.shapes import COUNT, TEXT, record
-from anomaly_detection.service.tables import letters, streams
+from anomaly_detection.service.http.listing import OF_STREAM, Listing, of_source
+from anomaly_detection.service.http.shapes import COUNT, TEXT, record
+from anomaly_detection.service.records.incoming import without_nul
+from anomaly_detection.service.storage.clock import now
+from anomaly_detection.service.storage.tables import letters, streams
 from anomaly_detection.service.topics.message import Letter
 
 __all__ = ["LETTERS", "MOST_LETTERS", "write_letters"]

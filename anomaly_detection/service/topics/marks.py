@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy import ColumnElement, Connection, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from anomaly_detection.service.tables import marks
+from anomaly_detection.service.storage.tables import marks
 
 __all__ = ["all_marks", "marks_of", "write_marks"]
 

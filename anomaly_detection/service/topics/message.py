@@ -8,9 +8,9 @@ from typing import Protocol
 
 import orjson
 
-from anomaly_detection.service.incoming import Incoming
-from anomaly_detection.service.limits import Limits
-from anomaly_detection.service.problems import Problem
+from anomaly_detection.service.http.limits import Limits
+from anomaly_detection.service.http.problems import Problem
+from anomaly_detection.service.records.incoming import Incoming
 
 __all__ = ["MOST_BYTES", "Letter", "Message", "Topic", "read_message"]
 

@@ -1,0 +1,91 @@
+"""Numbers that count time: seconds since 1970, a spreadsheet's days, 20240131."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from anomaly_detection.data.cells.cells import nanoseconds
+
+__all__ = ["EpochUnit", "epoch_unit", "parse_epochs"]
+
+EpochUnit = Literal["s", "ms", "us", "ns", "excel", "yymmdd", "yyyymmdd", "yyyymmddhhmmss"]
+
+Floats = npt.NDArray[np.float64]
+
+_DATES_BETWEEN = (pd.Timestamp("1900-01-01"), pd.Timestamp("2200-01-01"))
+# 1 January of the year 1 and the last day of 9999, which stand for no date.
+_NO_DATES = (0.0, 10_101.0, 99_991_231.0, 10_101_000_000.0, 99_991_231_000_000.0, 99_991_231_235_959.0)
+_WRITTEN: dict[EpochUnit, tuple[int, int, str]] = {
+    "yymmdd": (100_000, 991_231, "%y%m%d"),
+    "yyyymmdd": (19_000_101, 21_991_231, "%Y%m%d"),
+    "yyyymmddhhmmss": (19_000_101_000_000, 21_991_231_235_959, "%Y%m%d%H%M%S"),
+}
+_CLOCKS: dict[EpochUnit, tuple[Literal["s", "ms", "us", "ns"], float]] = {
+    "s": ("s", 1.0),
+    "ms": ("ms", 1e3),
+    "us": ("us", 1e6),
+    "ns": ("ns", 1e9),
+}
+_DATE_WORDS = frozenset({"date", "datum", "fecha"})
+_TIME_WORDS = _DATE_WORDS | {"time", "timestamp", "datetime", "epoch", "ts", "at", "on", "eta", "created", "updated"}
+_FEWEST_UNNAMED = 3
+_FEWEST_OF_SIX = 20  # numbers of six digits, of which one in 27 is a date by chance
+
+
+def epoch_unit(numbers: Floats, tokens: frozenset[str]) -> EpochUnit | None:
+    """Name the clock if these numbers count time: seconds ... nanoseconds since 1970, spreadsheet days, 20240131.
+
+    Parameters
+    ----------
+    numbers : ndarray (n,)
+    tokens : frozenset of str
+        The words of the column's name. Only 14 digits that are dates and times need none of them.
+    """
+    present = numbers[~np.isnan(numbers) & ~np.isin(numbers, _NO_DATES)]
+    if present.size == 0:
+        return None
+    low, high = float(present.min()), float(present.max())
+    named = bool(tokens & _TIME_WORDS)
+    for written, (first, last, _) in _WRITTEN.items():
+        if first <= low and high <= last and np.all(present == np.round(present)):
+            distinct = len(np.unique(present))
+            unnamed = written == "yyyymmddhhmmss" and distinct >= _FEWEST_UNNAMED
+            unnamed |= written == "yymmdd" and distinct >= _FEWEST_OF_SIX and _go_through_months(present)
+            if not (named or unnamed) or np.isnat(parse_epochs(present, written)).any():
+                return None
+            return written
+    if not named or tokens & {"lead", "days", "hours", "minutes", "transit", "delay", "duration", "cycle"}:
+        return None
+    for unit, (_, scale) in _CLOCKS.items():
+        if 4e8 * scale <= low and high <= 5e9 * scale:
+            return unit
+    return "excel" if tokens & _DATE_WORDS and low >= 20_000 and high <= 80_000 else None
+
+
+def _go_through_months(numbers: Floats) -> bool:
+    """Whether 240131 and the like have days beyond 12 and are of several months, as codes of a few parts are not."""
+    days, months = numbers % 100, np.unique(numbers // 100)
+    return bool((days > 12).any() and len(months) >= _FEWEST_UNNAMED)
+
+
+def parse_epochs(numbers: Floats, unit: EpochUnit) -> npt.NDArray[np.datetime64]:
+    """Turn counts of time into datetime64[ns]; NaN and what lies outside 1900 to 2200 become NaT."""
+    values = pd.Series(numbers)
+    if unit in _WRITTEN:
+        _, last, form = _WRITTEN[unit]
+        whole = values.where(values.between(0, last)).fillna(0).astype("int64").astype(str)
+        whole = whole.str.zfill(6) if unit == "yymmdd" else whole
+        read = pd.to_datetime(whole, format=form, errors="coerce")
+    elif unit == "excel":
+        days = values.where(values.between(0, 109_574))
+        read = pd.Timestamp("1899-12-30") + pd.to_timedelta(days, unit="D")
+    else:
+        clock, scale = _CLOCKS[unit]
+        # Clocks that were never set stand at 0.
+        read = pd.to_datetime(values.where((values / scale).between(-2.2e9, 7.2e9) & (values != 0)), unit=clock)
+    read = read.where(read.between(*_DATES_BETWEEN))
+    return nanoseconds(read.to_numpy())

@@ -1,0 +1,1 @@
+"""What a column is, and the clean table that follows: found out, declared, read."""

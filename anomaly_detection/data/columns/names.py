@@ -1,0 +1,86 @@
+"""Names of columns: the words in them, the units, and whether they name a code."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Container, Iterable
+from functools import lru_cache
+
+from anomaly_detection.data.cells.units import UNITS
+from anomaly_detection.data.columns.parsing import words_of
+
+__all__ = ["did_you_mean", "names_code", "names_document", "split_unit", "unit_in_name", "unused_name"]
+
+_BRACKETED = re.compile(r"\s*[(\[](?P<unit>[A-Za-z%$€£°/²³]{1,12})[)\]]\s*$")
+_CODES = frozenset(
+    (
+        *("id", "ids", "uuid", "guid", "sku", "ean", "gtin", "upc", "isbn", "#", "identifier", "code", "codes"),
+        *("zip", "zipcode", "zipcodes", "postcode", "postcodes", "postal", "postalcode", "plz", "pincode", "cep"),
+        *("account", "acct", "konto", "iban", "phone", "telephone", "fax", "mobile"),
+    )
+)
+# "account balance" and "code lines" are sizes of something that is named by a code.
+_SIZES = frozenset(
+    (
+        *("amount", "amt", "balance", "value", "total", "sum", "count", "counts", "lines", "length", "size", "age"),
+        *("price", "cost", "rate", "score", "ratio", "share", "days", "hours", "minutes", "months", "years"),
+        *("usd", "eur", "volume", "usage", "complexity", "num", "coverage"),
+    )
+)
+_DOCUMENTS = frozenset({"#", "uuid", "guid", "reference", "ref", "invoice", "identifier"})
+_OTHERS = (
+    "USD EUR GBP CHF % $ € £ °C °F kWh kW MW Wh MWh J V W A Hz Pa hPa kPa bar mbar psi km/h m/s mph m² m³ rpm ppm ppb"
+    " pcs units hours days minutes seconds weeks"
+)
+# At the end of a name these are other words: check_in, price_min, ship_to, m for millions.
+_OTHER_WORDS = frozenset({"in", "min", "mi", "mt", "to", "gr", "yd", "kb", "mb", "gb", "tb", "mw", "bar", *"gtmsdhwl"})
+_OTHER_UNITS = {unit.lower(): unit for unit in _OTHERS.split()}
+
+
+def names_code(tokens: frozenset[str]) -> bool:
+    """Whether a column of a name with these words holds codes, whose size means nothing: a zip code, an account."""
+    return bool(tokens & _CODES) and not tokens & _SIZES and not {"number", "of"} <= tokens
+
+
+def names_document(tokens: frozenset[str]) -> bool:
+    """Whether a column of a name with these words holds numbers of documents, of which each names one record."""
+    return bool(tokens & _DOCUMENTS)
+
+
+@lru_cache(4096)
+def split_unit(name: str) -> tuple[str, str]:
+    """Part a column's name from the unit in brackets at its end: ``"Weight (Kilograms)"`` gives Weight and kg.
+
+    What stands in the brackets of ``"C6H6(GT)"`` is no unit that is known, so it belongs to the name.
+    """
+    match = _BRACKETED.search(name)
+    if match is None or not name[: match.start()].strip():
+        return name, ""
+    word = match["unit"]
+    unit = _OTHER_UNITS.get(word.lower())
+    # One capital letter is a unit of its own, such as M for millions, or none.
+    if unit is None and (word in UNITS or (len(word) > 1 and word.lower() in UNITS)):
+        unit = UNITS[word.lower()].name
+    return (name[: match.start()].strip(), unit) if unit else (name, "")
+
+
+def unit_in_name(name: str) -> str | None:
+    """The unit of mass, length or time that a column's name ends with, such as kg of ``weight_kg``; None if none."""
+    bracketed = split_unit(name)[1]
+    words = [bracketed] if bracketed else words_of(name)[1:][-1:]
+    return next((UNITS[word].name for word in words if word in UNITS and (bracketed or word not in _OTHER_WORDS)), None)
+
+
+def unused_name(name: str, taken: Container[str]) -> str:
+    """Give `name`, with as many primes behind it as make it another one than those `taken`."""
+    while name in taken:
+        name += "'"
+    return name
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Say which of the `known` names may have been meant, as an addition to an error; nothing where none is near."""
+    folded = {other.casefold().replace("_", " "): other for other in known}
+    near = difflib.get_close_matches(name.casefold().replace("_", " "), folded, n=1, cutoff=0.7)
+    return f" (did you mean {folded[near[0]]!r}?)" if near else ""

@@ -1,0 +1,1 @@
+"""Rows of other people's databases: read and written by URL."""

@@ -1,0 +1,1 @@
+"""Levels of categories: how rare, beside which others, misspelt, misplaced or new."""

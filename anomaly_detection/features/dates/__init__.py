@@ -1,0 +1,1 @@
+"""Dates, and columns that follow from others."""

@@ -1,0 +1,1 @@
+"""Numbers beside what foretells them: groups, other numbers, exact ties, what they always were."""

@@ -1,0 +1,1 @@
+"""Records that say what others say: copies, amended ones, those of before."""

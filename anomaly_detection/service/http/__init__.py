@@ -1,0 +1,1 @@
+"""Requests and answers: the application, bodies, shapes, limits, CryptaNet's contract."""

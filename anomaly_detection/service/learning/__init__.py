@@ -1,0 +1,1 @@
+"""Models of streams: trained, challenged, taught by verdicts, and watched for drift."""

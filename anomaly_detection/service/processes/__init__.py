@@ -1,0 +1,1 @@
+"""The processes of a service: listening, started, watched and measured."""

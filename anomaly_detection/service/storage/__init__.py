@@ -1,0 +1,1 @@
+"""The database: its tables, its connections, and the one thread that writes."""
