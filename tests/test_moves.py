@@ -104,11 +104,12 @@ def test_it_is_a_function_of_the_records_in_their_order(detector: Detector, fitt
     np.testing.assert_array_equal(far_out(again, together), far_out(again, one_by_one))
 
 
-def test_a_file_keeps_what_is_usual(detector: Detector, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["model.safetensors", "model.joblib"])
+def test_a_file_keeps_what_is_usual(detector: Detector, tmp_path: Path, name: str) -> None:
     first, then = orders(93, 1, 1.08), orders(60, 2, 1.08)
     detector.update(first)
-    save_detector(detector, tmp_path / "model.safetensors")
-    read = load_detector(tmp_path / "model.safetensors")
+    save_detector(detector, tmp_path / name)
+    read = load_detector(tmp_path / name)
     for one in (detector, read):
         one.update(then[:30])
     np.testing.assert_array_equal(
@@ -126,3 +127,18 @@ def test_reasons_tell_what_is_usual_by_now(detector: Detector) -> None:
     assert reason.expected == pytest.approx(own.median(), rel=0.02)
     low, high = reason.expected_range
     assert low < reason.expected < high
+
+
+def test_a_group_of_which_nothing_is_known_moves_nothing_and_nothing_moves_for_it(detector: Detector) -> None:
+    detector.update(orders(96, 1, 1.08))
+    moves = detector.preprocessor.moves_
+    assert moves is not None
+    before, new = moves.state, orders(8, 5, 1.08).assign(product="P9", supplier=None)
+    prepared = detector.preprocessor.prepare(new)[0]
+    assert not far_out(detector, detector.preprocessor.features_of(prepared)).any()
+    usual = detector.preprocessor.in_units(prepared)[1][
+        :, [*detector.preprocessor.get_feature_names_out()].index(PRICE)
+    ]
+    assert np.isfinite(usual.astype(np.float64)).all()
+    detector.update(new)
+    np.testing.assert_array_equal(moves.state.effects, before.effects)

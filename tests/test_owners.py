@@ -64,6 +64,22 @@ def test_an_invoice_belongs_to_one_vendor_however_its_own_record_changes() -> No
     np.testing.assert_allclose(fitted.transform(again)[:, 0], [0.0, NATS], rtol=1e-6)
 
 
+@pytest.mark.parametrize("numbers", [[10**400 + i for i in range(N)], pd.date_range("2024-01-01", periods=N)])
+def test_documents_may_be_called_by_what_is_no_number(numbers: object) -> None:
+    (owned,) = Owners(["order"], ["customer"], ["ordered"]).fit(invoices().assign(order=numbers)).owned_
+    assert owned.name == "order"
+
+
+def test_a_number_that_stands_for_none_is_told_of_once_a_record() -> None:
+    fitted = Owners(["order"], ["customer", "product"], ["ordered"]).fit(lines())
+    fitted.keep_recent()
+    asked: list[int] = []
+    new = lines().assign(order="0000", customer=[f"new {i}" for i in range(N)])
+    fitted.remember(new, lambda at: lambda: str(asked.append(at)))
+    fitted.transform(new[:9])
+    assert len(asked) <= 9 * 2
+
+
 def test_row_numbers_name_no_documents() -> None:
     counted = invoices().assign(order=np.arange(1, N + 1).astype(str))
     assert not Owners(["order"], ["customer", "product"], ["ordered"]).fit(counted).owned_

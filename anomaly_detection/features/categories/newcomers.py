@@ -56,6 +56,10 @@ class Newcomers:
         self._met: OrderedDict[Newcomer, _Met] = OrderedDict()
         self.records = 0
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What was judged since the training has no place in files.
+        return Newcomers, (self._branches, self._date)
+
     def settle(self, tables: Sequence[Table], found: npt.NDArray[np.float32]) -> None:
         """Take evidence out of features, shape (n, n_features), of records in their order, in one table or in several.
 

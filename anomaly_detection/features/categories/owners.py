@@ -200,9 +200,9 @@ class Owners(FeatureGroup):
             return found
         for i, rows, documents, cells in _said(X, one):
             for at in self.recent.alike(documents):
-                others = self.recent.others(int(documents[at]), {int(cells[at])})
-                if others:
-                    found.setdefault(int(rows[at]), (set(), others[0]))[0].add(i)
+                other = self.recent.first_other(int(documents[at]), int(cells[at]))
+                if other is not None:
+                    found.setdefault(int(rows[at]), (set(), other))[0].add(i)
         return found
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
@@ -288,6 +288,7 @@ def _counts_up(X: Table, name: str) -> bool:
     """Whether a column counts the records up, from about 0."""
     try:
         numbers = np.array(X.objects(name)[~X.isna(name)], dtype=np.float64)
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
+        # Dates, and numbers that no float holds.
         return False
     return bool(numbers.min() >= 0.0 and numbers.max() <= _COUNTED * len(X))

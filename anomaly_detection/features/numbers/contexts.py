@@ -226,7 +226,9 @@ class Contexts(NumericGroup):
         places, moved = _learned(self).places(X), self._moved(X)
         told = _usual(self).told(places, self._others(X))
         if moved is not None:
-            by = moved[0] * _learned(self).spreads(places)
+            by = np.multiply(
+                moved[0], _learned(self).spreads(places), where=moved[0] != 0.0, out=np.zeros_like(moved[0])
+            )
             for i in np.flatnonzero(by.any(axis=0)).tolist():
                 one = self.contexts_[i]
                 told[:, :, i] = _off_scale(_as_judged(told[:, :, i], one.per, one.scale) + by[:, i], one.per, one.scale)
@@ -317,7 +319,9 @@ class _Learned:
         first, last = self._combinations.places[:, self._group]
         cells = self._combinations.codes(X, levels)[:, self._group] + 1
         own = np.stack([np.ones_like(cells), levels[:, first], levels[:, last], cells], axis=2)
-        return np.where((own > 0) & (self._effect > 0), self._effect + own - 1, 0)
+        # Where a new group tells nothing, its records move nothing, and nothing moves for them.
+        tells = np.isfinite(self._spread[cells - 1 + self._start])[:, :, None]
+        return np.where((own > 0) & (self._effect > 0) & tells, self._effect + own - 1, 0)
 
     def spreads(self, places: Codes) -> Floats:
         """What is one spread at those `places`."""

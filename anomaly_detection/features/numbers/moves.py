@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +70,9 @@ class Moves:
         self._lock = threading.Lock()
         nothing = Moving(np.zeros((2, branch.effects)), np.zeros((0, len(own), 4), np.int64), np.zeros((0, len(own))))
         self.state = nothing if state is None else state
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Moves, (self._branch, self._columns, self._own, self._places, self.state)
 
     def settle(self, tables: Sequence[Table], found: Floats32) -> None:
         """Have features, shape (n, n_features), of records in their order judge by what is usual for each by then."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Collection
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,10 @@ class RecentRecords:
         self._order: deque[tuple[int, int]] = deque()
         # By what they say: the names of those that say it.
         self._labels: dict[int, dict[int, Callable[[], str]]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What was judged since the training has no place in files.
+        return RecentRecords, (self._most,)
 
     def __len__(self) -> int:
         return len(self._order)
@@ -74,3 +79,8 @@ class RecentRecords:
         """
         with self._lock:
             return [label() for whole, label in self._labels.get(content, {}).items() if whole not in names]
+
+    def first_other(self, content: int, name: int) -> str | None:
+        """The first of `others`, found without the rest: a number that stands for none may be that of thousands."""
+        with self._lock:
+            return next((label() for whole, label in self._labels.get(content, {}).items() if whole != name), None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,10 @@ class RecentTwins:
         self._known: set[tuple[int, bytes]] = set()
         self._places: dict[int, deque[int]] = {}
         self._added = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # What was judged since the training has no place in files.
+        return RecentTwins, (self._numbers.shape[1], len(self._labels))
 
     def __len__(self) -> int:
         return len(self._known)
