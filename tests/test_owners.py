@@ -70,14 +70,16 @@ def test_documents_may_be_called_by_what_is_no_number(numbers: object) -> None:
     assert owned.name == "order"
 
 
-def test_a_number_that_stands_for_none_is_told_of_once_a_record() -> None:
+def test_after_a_wrong_line_the_right_ones_of_its_order_stay_right() -> None:
     fitted = Owners(["order"], ["customer", "product"], ["ordered"]).fit(lines())
     fitted.keep_recent()
-    asked: list[int] = []
-    new = lines().assign(order="0000", customer=[f"new {i}" for i in range(N)])
-    fitted.remember(new, lambda at: lambda: str(asked.append(at)))
-    fitted.transform(new[:9])
-    assert len(asked) <= 9 * 2
+    right, other = (lines().iloc[[place]].assign(order="A-9999") for place in (0, 1))
+    wrong = right.assign(customer="customer 99")
+    found = []
+    for one in (right, wrong, right, other, wrong):
+        found.append(float(fitted.transform(one)[0, 0]))
+        fitted.remember(one, lambda at: str)
+    np.testing.assert_allclose(found, [0.0, NATS, 0.0, 0.0, NATS], rtol=1e-6)
 
 
 def test_row_numbers_name_no_documents() -> None:

@@ -79,8 +79,8 @@ class Owners(FeatureGroup):
     """Evidence in nats that a record has another document's number, a feature for each column that names documents.
 
     Of a document in the training (of the last 100,000 records) it is known what its records have; others are compared
-    with those that come together, of which the larger part is right, and with those that were judged before, where
-    these are kept. Where more than one in a hundred records of a batch differ, each is as much less: another system
+    with those that come together, of which the larger part is right, and with the first that was judged before, where
+    these are kept: after a wrong one the right ones stay right. Where more than one in a hundred records of a batch differ, each is as much less: another system
     numbers them. What counts records up names none.
 
     Parameters
@@ -193,16 +193,16 @@ class Owners(FeatureGroup):
         keys = [int(_keys(X, one.name)[0][0]) for one in self.owned_ for X in tables if _keys(X, one.name)[1][0]]
         return len(set(keys)) < len(keys)
 
-    def _before(self, X: Table, one: Owned) -> dict[int, tuple[set[int], str]]:
-        """By position, in which columns a record of the document that was judged before differs, and its label."""
-        found: dict[int, tuple[set[int], str]] = {}
+    def _before(self, X: Table, one: Owned) -> dict[int, tuple[set[int], Callable[[], str]]]:
+        """By position, in which columns the document's first record that was judged before differs, and its label."""
+        found: dict[int, tuple[set[int], Callable[[], str]]] = {}
         if self.recent is None or not len(self.recent):
             return found
         for i, rows, documents, cells in _said(X, one):
             for at in self.recent.alike(documents):
-                other = self.recent.first_other(int(documents[at]), int(cells[at]))
-                if other is not None:
-                    found.setdefault(int(rows[at]), (set(), other))[0].add(i)
+                first = self.recent.first(int(documents[at]))
+                if first is not None and first[0] != int(cells[at]):
+                    found.setdefault(int(rows[at]), (set(), first[1]))[0].add(i)
         return found
 
     def get_feature_names_out(self, input_features: Any = None) -> npt.NDArray[np.object_]:
@@ -231,7 +231,7 @@ class Owners(FeatureGroup):
             for at, place in enumerate(places.tolist()):
                 if differs[place].sum() >= one.least:
                     column[at, i] = one.columns[int(differs[place].argmax())]
-                    label = here[place] if place not in before else before[place][1]
+                    label = here[place] if place not in before else before[place][1]()
                     other[at, i] = None if known[place] else label
         return column, other
 

@@ -80,7 +80,7 @@ class RecentRecords:
         with self._lock:
             return [label() for whole, label in self._labels.get(content, {}).items() if whole not in names]
 
-    def first_other(self, content: int, name: int) -> str | None:
-        """The first of `others`, found without the rest: a number that stands for none may be that of thousands."""
+    def first(self, content: int) -> tuple[int, Callable[[], str]] | None:
+        """The oldest record that says so, if any is remembered: its key with its names, and what says what it is called."""
         with self._lock:
-            return next((label() for whole, label in self._labels.get(content, {}).items() if whole != name), None)
+            return next(iter(self._labels.get(content, {}).items()), None)
