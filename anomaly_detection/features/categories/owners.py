@@ -80,8 +80,8 @@ class Owners(FeatureGroup):
 
     Of a document in the training (of the last 100,000 records) it is known what its records have; others are compared
     with those that come together, of which the larger part is right, and with the first that was judged before, where
-    these are kept: after a wrong one the right ones stay right. Where more than one in a hundred records of a batch differ, each is as much less: another system
-    numbers them. What counts records up names none.
+    these are kept: after a wrong record the right ones stay right. Where more than one in a hundred records of a batch
+    differ, each is as much less: another system numbers them. What counts records up names none.
 
     Parameters
     ----------

@@ -81,6 +81,6 @@ class RecentRecords:
             return [label() for whole, label in self._labels.get(content, {}).items() if whole not in names]
 
     def first(self, content: int) -> tuple[int, Callable[[], str]] | None:
-        """The oldest record that says so, if any is remembered: its key with its names, and what says what it is called."""
+        """The oldest that says so, if any is remembered: its key with its names, and what says what it is called."""
         with self._lock:
             return next(iter(self._labels.get(content, {}).items()), None)
