@@ -15,6 +15,7 @@ from anomaly_detection.detector import Detector
 from anomaly_detection.features.compiled.choice import only
 from anomaly_detection.features.features import SupplyChainFeatures
 from anomaly_detection.features.kinds import GROUPS
+from anomaly_detection.features.numbers.moves import Moves, Moving
 from anomaly_detection.model_files.persistence import load_detector, save_detector
 from mlx_iforest import MLXIsolationForest
 
@@ -102,6 +103,26 @@ def test_it_is_a_function_of_the_records_in_their_order(detector: Detector, fitt
     again.preprocessor.keep_recent()
     together = again.preprocessor.features_of_each(tables)
     np.testing.assert_array_equal(far_out(again, together), far_out(again, one_by_one))
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 20, 1000])
+def test_compiled_code_moves_as_the_plain_way(detector: Detector, size: int) -> None:
+    pytest.importorskip("numba")
+    detector.preprocessor.keep_recent()
+    moves, random = detector.preprocessor.moves_, np.random.default_rng(size)
+    assert isinstance(moves, Moves)
+    _, contexts, parts = moves.state.places.shape
+    last = moves.state.effects.shape[1]
+    at = random.integers(last, size=(5 + size, contexts, parts))
+    away = np.where(random.random((5 + size, contexts)) < 0.1, np.nan, random.normal(0.0, 6.0, (5 + size, contexts)))
+    state = Moving(random.normal(size=(2, last)) * (np.arange(last) > 0), at[:5], away[:5])
+    found = []
+    for compiled in (False, True):
+        with only(compiled):
+            after, moved = moves._go_on(state, at[5:], away[5:])
+        found.append([part.tobytes() for part in (after.effects, after.places, after.away, moved)])
+    assert found[0] == found[1]
+    assert (found[0][0] == state.effects.tobytes()) == (size < 3)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "model.joblib"])

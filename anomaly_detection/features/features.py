@@ -166,8 +166,8 @@ class SupplyChainFeatures(TrainedFeatures, TransformerMixin, BaseEstimator):  # 
             raise DataError(f"Unknown feature group {unknown[0]!r}; expected some of {', '.join(GROUPS)}.")
         Kept.forget(self)
         records = self.read(X)
-        self.__dict__.pop("_excuses", None)
-        self.newcomers_ = self.moves_ = None
+        for name in ("_excuses", "newcomers_", "moves_"):
+            self.__dict__.pop(name, None)
         clean, self.cleaning_report_ = records.table, records.report
         self.restated_ = find_restated(
             clean, self.schema_.names(Role.NUMERIC, Role.CATEGORICAL), self.schema_.names(Role.TIMESTAMP)

@@ -26,10 +26,12 @@ from anomaly_detection.anomaly_detection_api import AnomalyDetectionAPI
 from anomaly_detection.data.columns.levels import Kept
 from anomaly_detection.features.compiled.choice import only
 from anomaly_detection.features.compiled.largest import largest
+from anomaly_detection.features.compiled.moves import go_along
 from anomaly_detection.features.compiled.neighbours import distances_from_neighbours, distances_in_windows
 from anomaly_detection.features.compiled.neighbours import windows as around
 from anomaly_detection.features.evidence.evidence import Evidence, FeatureScale, learn_tails
 from anomaly_detection.features.evidence.surprise import DeviationSummary
+from anomaly_detection.features.numbers.moves import RULES
 from anomaly_detection.features.numbers.ordered import CodedColumns, Ordered
 from anomaly_detection.features.series.course import Course
 from mlx_iforest import BlendedIsolationForest, MLXIsolationForest
@@ -243,6 +245,9 @@ def groups() -> Iterator[Any]:
             order = np.argsort(codes, kind="stable")
             yield distances_from_neighbours(values, order, codes[order])
             yield distances_in_windows(values, around(order, codes[order], 2))
+            effects, moved = np.ones((2, count)), np.empty((2, n_rows, 1))
+            go_along(effects, np.stack([codes] * 4, axis=1)[:, None], values[:, None], np.array([3]), RULES, moved)
+            yield from (effects, moved)
     # By the minute, the hour, the day and the month, some of them missing.
     for between in (1.0 / 1440.0, 1.0 / 24.0, 1.0, 30.0):
         times, values = np.arange(400) * between, np.round(rng.normal(size=400), 1)

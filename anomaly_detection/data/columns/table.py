@@ -95,8 +95,9 @@ class Coded:
             place = vocabulary.place
             # The last is that of code -1. Where a text says that it is missing, that is the same level.
             lookup = np.array([*(place.get(name, -1) for name in self.names), vocabulary.missing], dtype=np.int64)
-            same = np.array_equal(lookup[:-1], np.arange(len(self.names))) and not (self.codes < 0).any()
-            found = self._made[vocabulary] = self.codes if same and len(self.codes) > 1 else lookup[self.codes]
+            several = len(self.codes) > 1
+            same = several and np.array_equal(lookup[:-1], np.arange(len(self.names))) and not (self.codes < 0).any()
+            found = self._made[vocabulary] = self.codes if same else lookup[self.codes]
         return found
 
     def made(self, make: Callable[[Coded], npt.NDArray[Any]]) -> npt.NDArray[Any]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 
-__all__ = ["by_compiled_code", "explained_by_compiled_code", "one_by_compiled_code", "only"]
+__all__ = ["by_compiled_code", "explained_by_compiled_code", "moved_by_compiled_code", "one_by_compiled_code", "only"]
 
 KERNELS = "anomaly_detection.features.compiled.kernels"
 
@@ -51,6 +51,7 @@ class _Choice:
 
 
 _choice, _of_one, _of_reasons = _Choice(), _Choice("is_one_compiled"), _Choice("are_reasons_compiled")
+_of_moves = _Choice("are_moves_compiled")
 
 
 def by_compiled_code(rows: int) -> bool:
@@ -71,12 +72,17 @@ def explained_by_compiled_code(rows: int) -> bool:
     return _of_reasons.compiled(5 * rows)
 
 
+def moved_by_compiled_code(rows: int) -> bool:
+    """`by_compiled_code` of what so many rows move."""
+    return _of_moves.compiled(rows)
+
+
 @contextmanager
 def only(compiled: bool) -> Iterator[None]:
     """Take compiled code always, or never; for tests and measurements."""
     before = _choice.forced
-    _choice.forced = _of_one.forced = _of_reasons.forced = compiled
+    _choice.forced = _of_one.forced = _of_reasons.forced = _of_moves.forced = compiled
     try:
         yield
     finally:
-        _choice.forced = _of_one.forced = _of_reasons.forced = before
+        _choice.forced = _of_one.forced = _of_reasons.forced = _of_moves.forced = before

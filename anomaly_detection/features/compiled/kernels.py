@@ -14,6 +14,7 @@ import numpy as np
 from anomaly_detection.features.compiled.coalitions import summaries
 from anomaly_detection.features.compiled.evidence import KNOTS
 from anomaly_detection.features.compiled.key_kernels import agree, keys
+from anomaly_detection.features.compiled.moves import go_along
 from anomaly_detection.features.compiled.row_kernels import run
 from mlx_iforest.compiled_code import compiled, is_compiled
 
@@ -41,6 +42,11 @@ def is_one_compiled() -> bool:
 def are_reasons_compiled() -> bool:
     """Whether what only reasons need is."""
     return is_compiled(summaries)
+
+
+def are_moves_compiled() -> bool:
+    """Whether what only records need that are judged one after the other is."""
+    return is_compiled(go_along)
 
 
 @compiled(error_model="numpy")

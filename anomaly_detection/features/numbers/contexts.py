@@ -256,12 +256,12 @@ class Contexts(NumericGroup):
         """Which of the four effects is that of a row's own group, of each context."""
         return np.array([(0, 1, 3)[min(len(one.group_by), 2)] for one in self.contexts_], dtype=np.int64)
 
-    def effects_of(self, X: Table) -> Codes:
+    def effects_of(self, X: Table, some: Codes) -> Codes:
         """Where each row's effects stand in a list of all: of a context by itself, of either column's level, of both.
 
-        Shape (n, contexts, 4); 0 where there is none, as of a level that the training did not have.
+        Of some contexts, shape (n, some, 4); 0 where there is none, as of a level that the training did not have.
         """
-        return _learned(self).effects_of(X)
+        return _learned(self).effects_of(X, some)
 
     @classmethod
     def weight(cls, source: FeatureSource) -> float:
@@ -298,6 +298,7 @@ class _Learned:
         levels = [[len(own) for own in one.groups.levels] for one in found]
         own = [[1, *[*each, 0, 0][:2], size * (len(each) > 1)] for each, size in zip(levels, sizes, strict=True)]
         counts = np.array(own, dtype=np.int64).reshape(-1, 4)
+        self._ends = self._combinations.places[:, self._group].T
         self._effect = (np.cumsum(counts).reshape(-1, 4) - counts + 1) * (counts > 0)
         self.effects = int(counts.sum()) + 1
 
@@ -313,15 +314,20 @@ class _Learned:
         """Each row's group in each context, -1 for a new one, shape (n, contexts)."""
         return self._combinations.codes(X)[:, self._group]
 
-    def effects_of(self, X: Table) -> Codes:
+    def effects_of(self, X: Table, some: Codes) -> Codes:
         """`Contexts.effects_of`."""
         levels = self._combinations.levels(X)
-        first, last = self._combinations.places[:, self._group]
-        cells = self._combinations.codes(X, levels)[:, self._group] + 1
-        own = np.stack([np.ones_like(cells), levels[:, first], levels[:, last], cells], axis=2)
+        effect, found = self._effect[some], np.ones((len(X), len(some), 4), dtype=np.int64)
+        found[:, :, 1:3] = levels[:, self._ends[some]]
+        cells = self._combinations.codes(X, levels)[:, self._group[some]]
+        found[:, :, 3] += cells
+        # In place: of many rows each array more costs as much as what is done with it.
+        known = (found > 0) & (effect > 0)
         # Where a new group tells nothing, its records move nothing, and nothing moves for them.
-        tells = np.isfinite(self._spread[cells - 1 + self._start])[:, :, None]
-        return np.where((own > 0) & (self._effect > 0) & tells, self._effect + own - 1, 0)
+        known &= np.isfinite(self._spread[cells + self._start[some]])[:, :, None]
+        found += effect - 1
+        found *= known
+        return found
 
     def spreads(self, places: Codes) -> Floats:
         """What is one spread at those `places`."""

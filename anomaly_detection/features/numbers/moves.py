@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from anomaly_detection.data.columns.table import Table
+from anomaly_detection.features.compiled.choice import moved_by_compiled_code
 from anomaly_detection.features.numbers.contexts import Contexts
 
 __all__ = ["Moves", "Moving"]
@@ -20,8 +22,8 @@ Floats32 = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 
 _AT_ONCE = 8
-_STEP = 0.1
-_MOST, _FAR = 2.0, 10.0  # spreads
+RULES = (_AT_ONCE, 0.1, 2.0, 10.0)
+"""Records that move it together, how far, and how many spreads off one counts as at most, and no longer."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Moves:
         self, branch: Contexts, columns: list[str], own: Places, places: Places, state: Moving | None = None
     ) -> None:
         self._branch, self._columns, self._own, self._places = branch, columns, own, places
+        self._finest = branch.finest[own]
         self._lock = threading.Lock()
         nothing = Moving(np.zeros((2, branch.effects)), np.zeros((0, len(own), 4), np.int64), np.zeros((0, len(own))))
         self.state = nothing if state is None else state
@@ -76,17 +79,19 @@ class Moves:
 
     def settle(self, tables: Sequence[Table], found: Floats32) -> None:
         """Have features, shape (n, n_features), of records in their order judge by what is usual for each by then."""
-        ends = np.cumsum([len(X) for X in tables]).tolist()
+        ends = accumulate(map(len, tables))
         rows = [slice(end - len(X), end) for X, end in zip(tables, ends, strict=True)]
         parts = [self._of(X, found[some]) for X, some in zip(tables, rows, strict=True)]
-        at, away = (np.concatenate(each) for each in zip(*parts, strict=True))
-        before, moved = self.state, np.zeros((2, len(found), len(self._branch.contexts_)))
-        after, moved[:, :, self._own] = self._go_on(before, at, away)
+        at, away = parts[0] if len(parts) == 1 else (np.concatenate(each) for each in zip(*parts, strict=True))
+        before = self.state
+        after, own = self._go_on(before, at, away)
         if len(tables) == 1:
             # Most are remembered next.
             tables[0].made((self, "after"), lambda: (before, after))
-        by = moved[0][:, self._own]
+        by = own[0]
         found[:, self._places] = np.where(by == 0.0, found[:, self._places], np.arcsinh(away - by).astype(np.float32))
+        moved = np.zeros((2, len(found), len(self._branch.contexts_)))
+        moved[:, :, self._own] = own
         for X, some in zip(tables, rows, strict=True):
             self._branch.followed(X)["moved"] = moved[:, some]
 
@@ -114,9 +119,12 @@ class Moves:
         """The effects that each row has to do with, and how far it lies off what was usual; found once for a table."""
 
         def find() -> tuple[Places, Floats]:
-            found = self._branch.features_of(X.only(self._columns)) if features is None else features[:, self._places]
-            some = found[:, self._own] if features is None else found
-            return self._branch.effects_of(X)[:, self._own], np.sinh(some.astype(np.float64))
+            if features is None:
+                some = self._branch.features_of(X.only(self._columns)).take(self._own, axis=1)
+            else:
+                some = features.take(self._places, axis=1)
+            # In the order of rows, as compiled code has to have them.
+            return self._branch.effects_of(X, self._own), np.sinh(some.astype(np.float64))
 
         made: tuple[Places, Floats] = X.made((self, "away"), find)
         return made
@@ -126,25 +134,55 @@ class Moves:
 
         That has shape (2, n, features).
         """
-        waiting = len(state.away)
-        at, away = np.concatenate([state.places, at]), np.concatenate([state.away, away])
+        waiting, n = len(state.away), len(away)
+        if waiting:
+            at, away = np.concatenate([state.places, at]), np.concatenate([state.away, away])
+        done = len(away) - len(away) % _AT_ONCE
+        effects = state.effects.copy() if done else state.effects
         moved = np.empty((2, *away.shape))
-        (effects, counts), done = state.effects, len(away) - len(away) % _AT_ONCE
-        if done:
-            effects, counts = effects.copy(), counts.copy()
-        share = _STEP / np.maximum(np.count_nonzero(at, axis=2), 1)
-        own = np.take_along_axis(at, self._branch.finest[self._own][None, :, None], axis=2)[:, :, 0]
-        known = (~np.isnan(away)).astype(np.float64)
-        for start in range(0, len(away), _AT_ONCE):
-            some = slice(start, start + _AT_ONCE)
-            moved[0, some], moved[1, some] = effects[at[some]].sum(axis=2), counts[own[some]]
-            if start < done:
-                off = away[some] - moved[0, some]
-                step = np.where(np.abs(off) < _FAR, np.clip(off, -_MOST, _MOST), 0.0) * share[some]
-                # In one dimension, which NumPy does ten times as fast.
-                np.add.at(effects, at[some].ravel(), np.repeat(step.ravel(), at.shape[2]))
-                np.add.at(counts, own[some].ravel(), known[some].ravel())
-                effects[0] = counts[0] = 0.0
-        return Moving(np.stack([effects, counts]) if done else state.effects, at[done:], away[done:]), moved[
-            :, waiting:
-        ]
+        _which(n)(effects, at, away, self._finest, RULES, moved)
+        return Moving(effects, at[done:], away[done:]), moved[:, waiting:]
+
+
+def _which(rows: int) -> Any:
+    """`go_along`, compiled where that is there or has become worth it."""
+    if not moved_by_compiled_code(rows):
+        return go_along
+    from anomaly_detection.features.compiled.moves import go_along as compiled
+
+    return compiled
+
+
+def go_along(
+    effects: Floats, at: Places, away: Floats, finest: Places, rules: tuple[int, float, float, float], moved: Floats
+) -> None:
+    """Judge records by what is usual for each by then, and have them move it.
+
+    Parameters
+    ----------
+    effects : ndarray of float64, shape (2, effects)
+        As in `Moving`; written after each full block.
+    at : ndarray of int64, shape (n, contexts, 4)
+    away : ndarray of float64, shape (n, contexts)
+    finest : ndarray of int64, shape (contexts,)
+        Which of the four is that of a row's own group.
+    rules : tuple
+        `RULES`.
+    moved : ndarray of float64, shape (2, n, contexts)
+        Written: how far what is usual had moved, and by how many records.
+    """
+    together, a_step, most, far = rules
+    sums, counts = effects
+    share = a_step / np.maximum(np.count_nonzero(at, axis=2), 1)
+    own = at[:, np.arange(len(finest)), finest]
+    known = (~np.isnan(away)).astype(np.float64)
+    for start in range(0, len(away), together):
+        some = slice(start, start + together)
+        moved[0, some], moved[1, some] = sums[at[some]].sum(axis=2), counts[own[some]]
+        if start + together <= len(away):
+            off = away[some] - moved[0, some]
+            step = np.where(np.abs(off) < far, np.clip(off, -most, most), 0.0) * share[some]
+            # In one dimension, which NumPy does ten times as fast.
+            np.add.at(sums, at[some].ravel(), np.repeat(step.ravel(), at.shape[2]))
+            np.add.at(counts, own[some].ravel(), known[some].ravel())
+            effects[:, 0] = 0.0
