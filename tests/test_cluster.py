@@ -44,7 +44,7 @@ from anomaly_detection.settings import RECIPE
 from anomaly_detection.synthetic import generate
 
 COLUMNS = ["timestamp", "order_quantity", "lead_time", "supplier", "month"]
-TOGETHER = ("neighbours", "runs", "courses", "dates", "copies", "readings")
+TOGETHER = ("neighbours", "runs", "courses", "dates", "copies", "readings", "relations", "owners")
 FOUND = ["anomaly_score", "severity", "p_value", "is_anomaly", "reason"]
 
 

@@ -30,7 +30,7 @@ from anomaly_detection.settings import RECIPE, make_detector, make_forest
 from anomaly_detection.synthetic import generate
 
 COLUMNS = ["order_quantity", "lead_time", "supplier", "month"]
-TOGETHER = ("neighbours", "runs", "courses", "dates", "copies", "readings")
+TOGETHER = ("neighbours", "runs", "courses", "dates", "copies", "readings", "relations", "owners")
 NONE = np.empty(0, dtype=np.int64)
 
 
