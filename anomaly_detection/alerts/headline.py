@@ -78,6 +78,7 @@ class Headline:
 
 def _is_total(name: str, kind: str | None) -> bool:
     tokens = name_tokens(name)
+    known = kind in _TOTALLED
     if kind == "value" and "total" in tokens and amount_kind(" ".join(tokens - {"total"})) is None:
-        return tokens <= _TOTAL_OF
-    return not tokens & _OTHER and kind not in _EACH and (kind in _TOTALLED or bool(tokens & _MONEY))
+        known = tokens <= _TOTAL_OF
+    return not tokens & _OTHER and kind not in _EACH and (known or bool(tokens & _MONEY))
