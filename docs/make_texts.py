@@ -40,8 +40,7 @@ msgstr ""
 def extracted() -> Catalog:
     """Every text of the templates and modules of the pages, and every template of a reason, with where it is."""
     found = Catalog()
-    rooms = (PAGES, SERVICE, SERVICE / "routes", SERVICE / "topics", *WORDING)
-    modules = [path for room in rooms for path in room.glob("*.py")]
+    modules = [path for room in (SERVICE, *WORDING) for path in room.rglob("*.py")]
     for path in sorted([*PAGES.glob("templates/*.j2"), *modules]):
         with path.open("rb") as file:
             for _, text in _texts(path, file):

@@ -187,7 +187,7 @@ def test_one_record_is_rated(api: AnomalyDetectionAPI) -> None:
     assert worst["risk_level"] in ("high", "critical")
     assert best["is_anomaly"] is False
     assert best["risk_level"] == "low"
-    assert worst["confidence"] == best["confidence"] == 1.0
+    assert worst["confidence"] == pytest.approx(1.0) == best["confidence"]
     json.dumps([worst, best])
 
 
