@@ -291,6 +291,8 @@ class Pivots:
         allowed += [abs(one) for one in allowed]
         if usual:
             allowed += [value / usual, 100.0 * value / usual]
+        if "for a million" in text:
+            allowed += [1e6 * one for one in allowed if 0.0 < one < 0.01]
         names = " ".join([*self.frame.columns, *(str(cell) for cell in self._texts(text))])
         width = max(allowed, default=0.0) - min(allowed, default=0.0)
         wrong = []
