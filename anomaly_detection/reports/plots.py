@@ -86,7 +86,7 @@ def curves(data: CurveData, oracle: Metrics | None = None) -> Figure | None:
 
     truth = data.is_anomaly
     assert truth is not None
-    figure, (left, right) = _figure(10.4, 5.7, 2)
+    figure, (left, right) = _figure(10.4, 6.2, 2)
     rocs = [left]
     areas = {key: metrics.roc_auc_score(truth, -model.scores) for key, model in data.models.items()}
     if min(areas.values()) > 0.9:  # then all that happens, happens in the corner
@@ -225,7 +225,7 @@ def png(figure: Figure) -> bytes:
     with warnings.catch_warnings():
         # A type named in a script that no font here covers shows as boxes; the tables spell it out.
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+        figure.savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight", pad_inches=0.1, metadata={"Software": None})
     return buffer.getvalue()
 
 
