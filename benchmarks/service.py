@@ -73,10 +73,11 @@ class Peer:
     command: tuple[str, ...]
     path: str
     field: str
+    in_a_list: bool = False
 
     def body(self, record: Any) -> bytes:
         """A request for one record."""
-        return json.dumps({self.field: [record] if self.field.endswith("s") else record}).encode()
+        return json.dumps({self.field: [record] if self.in_a_list else record}).encode()
 
     @contextmanager
     def served(self, folder: Path) -> Iterator[tuple[int, psutil.Process]]:
@@ -118,6 +119,7 @@ PEERS = (
         ("mlflow", "models", "serve", "--env-manager", "local", "--workers", "1", "--model-uri", "mlflow"),
         "/invocations",
         "dataframe_records",
+        in_a_list=True,
     ),
 )
 
