@@ -113,7 +113,6 @@ class Load:
         self._stop.wait(LOOKS)
 
 
-
 def state(process: psutil.Process, folder: Path) -> tuple[float, int, int, float]:
     """Megabytes of the process and of those that answer beside it, threads, open files, megabytes of the database."""
     mine = [process, *(each for each in process.children() if _answers(each))]
