@@ -19,7 +19,6 @@ from anomaly_detection.data.cells.number_texts import parse_numbers
 from anomaly_detection.data.columns.cleaning import ColumnCleaning, FormWarning, Unreadable, warn_of_forms
 from anomaly_detection.data.columns.column import Column, Role
 from anomaly_detection.data.columns.names import names_code, split_unit, unit_in_name
-from anomaly_detection.data.columns.parsing import name_tokens
 from anomaly_detection.data.columns.schema import infer_schema
 
 ROWS = 300
@@ -382,8 +381,12 @@ def test_numbers_that_name_things_are_categories() -> None:
     zips = RNG.choice([11203, 90036, 42420, 33311], ROWS)
     for name in ("zip code", "PostalCode", "customer zipcode", "Product Code", "account", "account_number"):
         assert inferred(zips, name).role is Role.CATEGORICAL, name
-    for name in ("account balance", "zip_count", "number of ids", "code length", "price"):
-        assert not names_code(name_tokens(name)), name
+    for name in ("WERKS", "Kundennummer", "Vendor No.", "store_nbr", "Plant", "Artikel-Nr.", "Buchungskreis"):
+        assert inferred(RNG.choice([1100, 1200, 1300], ROWS), name).role is Role.CATEGORICAL, name
+    for name in ("account balance", "zip_count", "number of ids", "code length", "price", "supplier_reliability"):
+        assert not names_code(name), name
+    for name in ("customers", "week no", "Menge", "freight charge", "no_of_items", "product_count"):
+        assert not names_code(name), name
     assert inferred(RNG.choice([10117, 20354, 33311, 47853, 90036, 60618, 77095], ROWS)).role is Role.CATEGORICAL
     assert inferred(RNG.integers(300, 990, ROWS) * 100, "salary").role is Role.NUMERIC
     assert inferred(RNG.integers(1, 90_000, ROWS)).role is Role.NUMERIC
@@ -422,3 +425,26 @@ def test_what_is_read_as_a_known_form_is_what_the_long_way_reads(forms: tuple[st
     assert real.sum() > 20
     for told, long in zip(read_dates(texts[real], forms), plain, strict=True):
         np.testing.assert_array_equal(told, long[real])
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "first"),
+    [
+        ("BUDAT", ["20240223", "00000000", *["20240417", "20240517"] * 40, "20240231"], "2024-02-23"),
+        ("posted", ["20240223", *(f"202405{day}" for day in range(10, 31))], "2024-02-23"),
+        ("Lieferdatum", ["45345", "45346", "45400"], "2024-02-23"),
+        ("Period", ["202402", "202312", "202401"], "2024-02-01"),
+        ("booked in", [*(f"{year}{month:02d}" for year in (2024, 2023) for month in range(1, 13))], "2024-01-01"),
+        ("fiscper", ["2024016", "2023002", "2024002"], "2024-12-01"),
+        ("KW", ["202413", "202352", "202401"], "2024-03-25"),
+        ("order date", ["2024054", "2023365", "2024001"], "2024-02-23"),
+        ("jde date", ["124054", "123365", "124001"], "2024-02-23"),
+    ],
+)
+def test_dates_as_numbers_of_erp_systems(name: str, cells: list[str], first: str) -> None:
+    read, done = cleaned(cells, cells, name)
+    assert inferred(cells, name).role is Role.TIMESTAMP
+    assert str(read[0])[:10] == first
+    assert not done.unread
+    # Codes of twelve groups end as months do.
+    assert inferred([*range(200101, 200113)] * 20, "size").role is not Role.TIMESTAMP

@@ -168,7 +168,7 @@ def _infer_numbers(
     whole = bool(np.all(present == np.round(present)))
     if role is None and whole and distinct == present.size > 2 and _count_up(present):
         return Column(name, Role.IDENTIFIER, say("counts the rows"), **details)
-    if role is None and whole and names_code(tokens):
+    if role is None and whole and names_code(name):
         if distinct > 0.5 * present.size:
             return Column(name, Role.IDENTIFIER, say("named as a code, hardly ever repeated"), **details)
         return Column(name, Role.CATEGORICAL, _with_codes(say("named as a code, repeated"), codes), **details)

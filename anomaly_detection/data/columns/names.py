@@ -17,9 +17,60 @@ _CODES = frozenset(
     (
         *("id", "ids", "uuid", "guid", "sku", "ean", "gtin", "upc", "isbn", "#", "identifier", "code", "codes"),
         *("zip", "zipcode", "zipcodes", "postcode", "postcodes", "postal", "postalcode", "plz", "pincode", "cep"),
-        *("account", "acct", "konto", "iban", "phone", "telephone", "fax", "mobile"),
+        *("account", "acct", "konto", "iban", "phone", "telephone", "fax", "mobile", "barcode"),
     )
 )
+# One of these as the last word is called by a number; a count would be in the plural.
+_CALLED = frozenset(
+    (
+        *(
+            "plant",
+            "warehouse",
+            "store",
+            "shop",
+            "branch",
+            "vendor",
+            "supplier",
+            "customer",
+            "client",
+            "seller",
+            "buyer",
+        ),
+        *("merchant", "carrier", "employee", "operator", "driver", "machine", "device", "sensor", "station"),
+        *(
+            "material",
+            "article",
+            "product",
+            "item",
+            "batch",
+            "region",
+            "channel",
+            "route",
+            "zone",
+            "department",
+            "dept",
+        ),
+        *("type", "status", "category", "subcategory", "group", "division", "cluster", "segment", "ledger", "company"),
+        *("werk", "lieferant", "kunde", "debitor", "kreditor", "artikel", "lagerort", "filiale"),
+        *("buchungskreis", "kostenstelle", "kostenart", "sachkonto", "warengruppe", "bewegungsart", "belegart"),
+        *("auftragsart", "mandant", "sparte", "vertriebsweg", "spediteur", "abteilung", "fournisseur", "magasin"),
+        *("proveedor", "cliente", "tienda", "almacen", "articulo", "producto", "fornitore", "prodotto"),
+    )
+)
+_FIELDS_OF_SAP = (
+    "werks lgort bukrs kunnr kunag kunwe lifnr matnr ebeln ebelp vbeln posnr vgbel vgpos aubel aupos bwart hkont saknr"
+    " kostl prctr ekorg ekgrp matkl vkorg vtweg spart auart bsart blart belnr buzei charg mandt gsber kokrs aufnr banfn"
+    " mblnr zeile pernr equnr lgnum lgtyp lgpla vstel tknum xblnr"
+)
+_TECHNICAL = frozenset(_FIELDS_OF_SAP.split())
+# "week no" counts; "vendor no" names.
+_COUNTED = frozenset(
+    (
+        *("week", "month", "day", "year", "quarter", "period", "page", "version", "sequence", "seq", "total", "of"),
+        *("sort", "rank", "tage", "jahr", "monat", "woche", "yes"),
+    )
+)
+_NUMBERS = frozenset({"number", "no", "nr", "nbr", "num", "nummer", "key"})
 # "account balance" and "code lines" are sizes of something that is named by a code.
 _SIZES = frozenset(
     (
@@ -38,9 +89,17 @@ _OTHER_WORDS = frozenset({"in", "min", "mi", "mt", "to", "gr", "yd", "kb", "mb",
 _OTHER_UNITS = {unit.lower(): unit for unit in _OTHERS.split()}
 
 
-def names_code(tokens: frozenset[str]) -> bool:
-    """Whether a column of a name with these words holds codes, whose size means nothing: a zip code, an account."""
-    return bool(tokens & _CODES) and not tokens & _SIZES and not {"number", "of"} <= tokens
+def names_code(name: str) -> bool:
+    """Whether a column of this name holds codes, whose size means nothing: a zip code, a plant, a vendor's number."""
+    words = words_of(name)
+    tokens = frozenset(words)
+    if not words or tokens & _SIZES or {"number", "of"} <= tokens:
+        return False
+    last, before = words[-1], words[:-1]
+    called = last in _CALLED or (last in _NUMBERS and bool(before) and not tokens & _COUNTED)
+    # Kundennummer, Artikelnr.
+    called |= len(last) > 6 and last.endswith(("nummer", "nr"))
+    return called or bool(tokens & _CODES) or last in _TECHNICAL
 
 
 def names_document(tokens: frozenset[str]) -> bool:
