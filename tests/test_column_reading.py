@@ -339,6 +339,21 @@ def test_a_comma_before_which_a_nought_stands_is_decimal() -> None:
     assert cleaned(cells, ["0,125", "1.250,500"])[0] == [0.125, 1250.5]
 
 
+def test_points_and_commas_are_what_the_table_has_elsewhere() -> None:
+    pieces = RNG.integers(1, 40_000, ROWS)
+    written = [f"{count:,}".replace(",", ".") for count in pieces]
+    assert cleaned(written, written)[0] == pieces.tolist()
+    frame = table([f"{value:.2f}".replace(".", ",") for value in USUAL], "amount")
+    frame["kept"] = frame.pop("x").round(2).astype(str)
+    frame["tons"] = [f"{count},000" for count in pieces % 90 + 1]
+    frame["pieces"] = [["1.250", "2.500"][i % 2] for i in range(ROWS)]
+    # A column with points for certain leaves it open.
+    assert infer_schema(frame).clean(frame)[0]["tons"].max() >= 1000
+    clean = infer_schema(frame.drop(columns="kept")).clean(frame)[0]
+    assert clean["tons"].tolist() == (pieces % 90 + 1).tolist()
+    assert clean["pieces"].tolist()[:2] == [1250, 2500]
+
+
 def test_units_of_a_column_are_converted_or_refused_aloud() -> None:
     cells = [f"{kilos:.0f} kg" if kilos < 900 else f"{kilos / 1000:.1f} t" for kilos in RNG.uniform(1, 1500, ROWS)]
     column = inferred(cells)

@@ -20,6 +20,7 @@ __all__ = [
     "Commas",
     "Measures",
     "are_codes_in_thousands",
+    "are_thousands",
     "currencies",
     "is_clock",
     "is_long",
@@ -83,6 +84,7 @@ _DIGIT = re.compile(r"\d")
 _PLAIN = r"^-?\d+(?:\.\d+)?$"
 _WORDED = re.compile(r"[^0-9., +-]")
 _TENTH = 0.1
+_FEWEST_POINTED = 10
 _TIMES = {"k": 1e3, "m": 1e6, "mn": 1e6, "mln": 1e6, "mio": 1e6, "bn": 1e9, "mrd": 1e9}
 _IN_WORDS = {1e3: "thousands", 1e6: "millions", 1e9: "billions"}
 # Marks of other scripts: full-width ones, and the Arabic decimal point and thousands.
@@ -222,12 +224,12 @@ def parse_distinct_numbers(
     distinct: pd.Series[Any], decimal_comma: bool | None, unit: str | None, plain: Floats | None = None
 ) -> Floats:
     """`parse_numbers` of texts that are all different, None among them at most; `plain` are those found already."""
+    if plain is None:
+        plain = pd.to_numeric(distinct, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+    numbers = plain.copy()
     if decimal_comma:
-        numbers = np.full(len(distinct), np.nan)
-    elif plain is not None:
-        numbers = plain.copy()
-    else:
-        numbers = pd.to_numeric(distinct, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan).copy()
+        # Whole numbers are the same both ways.
+        numbers[~fits(arrow_texts(distinct.to_numpy()), r"^-?\d+$")] = np.nan
     left = np.flatnonzero(np.isnan(numbers))
     # As a list: a column makes more of each look at one cell than the reading takes.
     for place, text in zip(left.tolist(), distinct.iloc[left].tolist(), strict=True):
@@ -353,6 +355,18 @@ def are_codes_in_thousands(texts: Iterable[Any]) -> bool:
             return False
         letters.add(match["times"])
     return len(letters) == 1
+
+
+def are_thousands(levels: npt.NDArray[np.object_]) -> bool:
+    """Whether points in texts such as 1.250, 17.832 and 691 part thousands, as no decimals are written so.
+
+    A program writes 17.83 for 17.830, and 691.000 where it does not.
+    """
+    texts = arrow_texts(levels)
+    pointed, whole = fits(texts, r"^\s*-?[1-9]\d?\d?\.\d{3}\s*$"), fits(texts, r"^\s*-?\d{1,3}\s*$")
+    ends_in_zero = fits(texts, r"\.\d\d0\s*$")
+    told = bool((pointed | whole).all() and whole.any() and ends_in_zero.any())
+    return told and int(pointed.sum()) >= _FEWEST_POINTED
 
 
 def _times(letters: str) -> float:

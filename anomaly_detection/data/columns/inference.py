@@ -29,6 +29,7 @@ from anomaly_detection.data.cells.number_texts import (
     Commas,
     Measures,
     are_codes_in_thousands,
+    are_thousands,
     currencies,
     is_clock,
     is_long,
@@ -238,7 +239,10 @@ def _numbers_in_texts(
     commas, measures = Commas(), Measures()
     are_odd = odd_texts(present)
     commas.add(present, are_odd, whole=True)
-    comma = commas.learned() if said.decimal_comma is None else said.decimal_comma
+    comma = said.decimal_comma
+    if comma is None:
+        comma = commas.learned()
+        comma = True if comma is None and are_thousands(present.levels) else comma
     texts = present.texts[:-1]
     numbers = parse_distinct_numbers(texts, comma, said.unit, present.numbers[:-1])
     numeric = ~np.isnan(numbers)
