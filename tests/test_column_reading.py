@@ -281,6 +281,22 @@ def test_a_column_of_dates_loses_no_month_that_english_names_otherwise() -> None
     assert cleaned(czech, czech)[0] == list(DAYS)
 
 
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("W13/2024", "2024-03-25"),
+        ("KW13/24", "2024-03-25"),
+        ("Q2'24", "2024-04-01"),
+        ("003/2024", "2024-03-01"),
+        ("P14 2024", "2024-12-01"),
+        ("03.2024", "2024-03-01"),
+    ],
+)
+def test_periods_of_erp_systems(text: str, first: str) -> None:
+    cells = [text, text.replace("2024", "2023").replace("24", "23")] * 40
+    assert cleaned(cells, cells)[0][0] == pd.Timestamp(first)
+
+
 def test_weeks_and_years_first_are_told_by_the_column() -> None:
     weeks = [f"2024-{1 + i % 52:02d}" for i in range(ROWS)]
     assert inferred(weeks).dates == ("y-w",)
@@ -317,6 +333,26 @@ def test_money_of_the_world(text: str) -> None:
 def test_a_dash_for_no_cents_is_no_minus(text: str) -> None:
     assert parse_numbers(pd.Series([text]), decimal_comma="," in text)[0] == 20.0
     assert parse_numbers(pd.Series(["20.00-"]))[0] == -20.0
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [("~1718", 1718), ("ca. 7", 7), ("12.50*", 12.5), ("12.50 \u00b9", 12.5), ("1,250.00- EUR", -1250), ("10 ST", 10)],
+)
+def test_marks_beside_a_number_are_left_out(text: str, number: float) -> None:
+    assert parse_numbers(pd.Series([text]))[0] == number
+
+
+def test_a_percent_sign_is_a_hundredth_beside_fractions_alone() -> None:
+    rates = RNG.integers(1, 40, ROWS)
+    mixed = [f"{rate} %" if i % 3 else str(rate / 100) for i, rate in enumerate(rates)]
+    assert cleaned(mixed, mixed)[0] == pytest.approx((rates / 100).tolist())
+    assert cleaned([f"{rate} %" for rate in rates], ["5 %", "7"])[0] == [5, 7]
+    assert cleaned(every(3, "5 %", rates.astype(str)), ["5 %", "7"])[0] == [5, 7]
+    read, done = cleaned(rates / 100, ["5 %", "0.07"])
+    assert read == pytest.approx([np.nan, 0.07], nan_ok=True)
+    assert done.unread == {"# %": 1}
+    assert "5 % may be 5 or 0.05" in done.note
 
 
 def test_before_a_power_of_ten_a_comma_is_decimal() -> None:

@@ -47,20 +47,28 @@ _TOGETHER = (
 _BEFORE = rf"(?:{_TOGETHER}|(?:rm|rs|rp)(?=\d[\d,.]*[.,]\d)|r(?=\s?\d[\d ,\u00a0\u202f]*[.,]\d\d$)|(?:{_APART})(?=\s))"
 _AFTER = rf"(?:\s*(?:{_TOGETHER})|\s+(?:{_APART}))"
 # What one letter, or a short word, may mean besides a unit, is a unit only behind a space.
-_SPACED = r"mgs?|milligrams?|mm|cm|m|ft|in|yd|yards?|min|mins|minutes?|s|secs?|seconds?|ms|w|wks?|weeks?|ml|l|d|oz|to"
+# The side of a German account is S or H in capitals.
+_SPACED = (
+    r"mgs?|milligrams?|mm|cm|m|ft|in|yd|yards?|min|mins|minutes?|(?-i:s)|secs?|seconds?|ms|w|wks?|weeks?|ml|l|d|oz|to"
+    "|ea|pce?|st"
+)
 _UNIT = (
     r"(?:kg|kgs|kilograms?|g|grams?|lbs?|pounds?|tons?|tonnes?|t|km|kms|kilomet(?:er|re)s?|mi|miles?|m3|m³|cbm|days?|"
-    r"\u00b0[cf]|[kmg]?wh|[km]w|[kmgt]b|[km]?hz|m?bar|[kh]pa|psi|hours?|hrs?|h|pcs|pieces?|units?|%|inch|inches|foot|feet|met(?:er|re)s?|lit(?:er|re)s?|ounces?|tage?|jours?|pct)"
+    r"\u00b0[cf]|[kmg]?wh|[km]w|[kmgt]b|[km]?hz|m?bar|[kh]pa|psi|hours?|hrs?|h|pcs|pieces?|units?|stk|st\u00fcck|%|inch|inches|foot|feet|met(?:er|re)s?|lit(?:er|re)s?|ounces?|tage?|jours?|pct)"
 )
+_ABOUT = r"[~\u2248\u2243]\s*|(?:ca|circa|approx|about|etwa|rund|env|environ)\b\.?\s*(?=[-+.,\d])"
 _NUMBER = re.compile(
-    rf"^(?P<open>\()?\s*(?P<sign>[-+\u2212\u2013])?\s*(?P<before>{_BEFORE})?\s*"
+    rf"^(?:{_ABOUT})?(?P<open>\()?\s*(?P<sign>[-+\u2212\u2013])?\s*(?P<before>{_BEFORE})?\s*"
     r"(?P<inner>[-+\u2212\u2013]|\((?=.*\)$))?\s*"
     r"(?P<digits>\d[\d.,'\u2019 \u00a0\u202f]*|[.,]\d+)"
-    rf"(?P<exponent>e[-+]?\d+)?(?:(?P<times>\s?(?-i:k|mn|mln|mio|Mio\.?|bn|Mrd\.?)|(?-i:[KM]))?(?P<after>{_AFTER})?"
+    rf"(?P<exponent>e[-+]?\d+)?(?P<ahead>\s?-(?={_AFTER}\.?$))?(?:(?P<times>\s?(?-i:k|mn|mln|mio|Mio\.?|bn|Mrd\.?)|(?-i:[KM]))?(?P<after>{_AFTER})?"
     rf"|\s*(?P<unit>{_UNIT})|\s+(?P<spaced>{_SPACED}))\.?"
-    r"(?:\s*(?P<trailing>-)|\s?(?P<side>(?-i:CR|DR|Dr)))?(?P<close>\))?$",
+    r"(?:\s*(?P<trailing>-)|\s?(?P<side>(?-i:CR|DR|Dr)))?(?P<close>\))?"
+    # Marks of footnotes.
+    r"(?:\s?[*\u2020\u2021\u00b9\u00b2\u00b3]{1,3})?$",
     re.IGNORECASE,
 )
+_IS_ABOUT = re.compile(rf"\s*{_ABOUT}", re.IGNORECASE)
 _GROUPED_BY_COMMA = r"[1-9]\d{0,2}(?:,\d{2,3})*,\d{3}(?:\.\d*)?"
 _GROUPED_BY_DOT = r"[1-9]\d{0,2}(?:\.\d{3})+(?:,\d*)?"
 _PLAIN_DOT = r"\d*(?:\.\d*)?"
@@ -156,6 +164,7 @@ def _as_float(text: str, decimal_comma: bool | None, unit: str | None) -> float:
         value *= _times(match["times"].strip())
     marks = ("-", "\u2212", "\u2013", "CR")
     minus = opened + sum(match[part] in marks for part in ("sign", "inner", "trailing", "side"))
+    minus += match["ahead"] is not None
     return -value if minus else value
 
 
@@ -199,6 +208,7 @@ def parse_numbers(texts: pd.Series[Any], decimal_comma: bool | None = False, uni
     Handles thousands separators, currencies, units, a percent sign (``95 %`` is 95), a trailing or bracketed minus,
     thousands and millions (``1.2k``, ``3.4M``, ``5 bn``), digits of other scripts, and the sides of an account: what
     ends with ``CR``, a credit, is negative, with ``DR`` positive.
+    An estimate's mark (``~``, ``ca.``) and a footnote's (``*``) are left out.
     ``inf`` is read as infinite, so that it can be refused by name.
 
     Parameters
@@ -343,6 +353,8 @@ def suffixes(odd: Iterable[tuple[str, int]]) -> list[str]:
             found.add(f"{letters} is {_IN_WORDS[_times(letters)]}")
         if match is not None and match["side"]:
             found.add("CR is negative")
+        if match is not None and _IS_ABOUT.match(text):
+            found.add("~ or ca. is left out")
     return sorted(found)
 
 

@@ -39,7 +39,7 @@ from anomaly_detection.data.cells.number_texts import (
 )
 from anomaly_detection.data.cells.text_patterns import arrow_texts, fits
 from anomaly_detection.data.cells.truth import truth_pair
-from anomaly_detection.data.cells.units import factor
+from anomaly_detection.data.cells.units import FRACTIONS, PERCENT, factor
 from anomaly_detection.data.columns.column import Column, Role
 from anomaly_detection.data.columns.declarations import Declaration
 from anomaly_detection.data.columns.names import names_code, names_document, unit_in_name
@@ -253,6 +253,8 @@ def _numbers_in_texts(
     odd = present.commonest(are_odd)
     measures.count(odd)
     unit = said.unit or _unit(name, measures)
+    if unit == PERCENT and said.unit is None and _are_fractions(texts[numeric], numbers[numeric]):
+        unit = FRACTIONS
     if measures.units:
         numbers = parse_distinct_numbers(texts, comma, unit, present.numbers[:-1])
         numeric = ~np.isnan(numbers)
@@ -264,6 +266,13 @@ def _numbers_in_texts(
     details: dict[str, Any] = {"decimal_comma": comma, "unit": unit, "texts": _patterns(present, ~numeric)}
     why = _why_numbers(present, odd, unit, measures)
     return _infer_numbers(name, padded, rows, said, elsewhere, why, **details)
+
+
+def _are_fractions(texts: pd.Series[Any], numbers: Floats) -> bool:
+    """Whether cells without a percent sign say 0.05 where those with one say 5 %."""
+    signed = fits(arrow_texts(texts.to_numpy()), "%|pct")
+    plain = np.abs(numbers[~signed])
+    return bool(plain.size and (plain <= 1).all() and (plain % 1 > 0).any() and (np.abs(numbers[signed]) > 1).any())
 
 
 def _unit(name: str, measures: Measures) -> str | None:
@@ -360,8 +369,9 @@ def _mostly(read: npt.NDArray[np.bool_], present: DistinctTexts) -> bool:
 
 
 def _are_codes(levels: npt.NDArray[np.object_]) -> bool:
-    """True for digits with leading zeros (``00412``), which number nothing."""
-    return bool(fits(arrow_texts(levels), r"^0\d+$").any())
+    """True for digits with leading zeros (``00412``, ``="00412"`` of a spreadsheet) and months (``02.2024``)."""
+    texts = arrow_texts(levels)
+    return bool(fits(texts, r'^(?:=")?0\d+"?$').any() or fits(texts, r"^[0-5]\d\d?\.(?:19|20)\d\d$").all())
 
 
 def _patterns(cells: DistinctTexts, where: npt.NDArray[np.bool_]) -> tuple[str, ...]:

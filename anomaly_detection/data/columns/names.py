@@ -85,7 +85,9 @@ _OTHERS = (
     " pcs units hours days minutes seconds weeks"
 )
 # At the end of a name these are other words: check_in, price_min, ship_to, m for millions.
-_OTHER_WORDS = frozenset({"in", "min", "mi", "mt", "to", "gr", "yd", "kb", "mb", "gb", "tb", "mw", "bar", *"gtmsdhwl"})
+_OTHER_WORDS = frozenset(
+    {"in", "min", "mi", "mt", "to", "gr", "yd", "kb", "mb", "gb", "tb", "mw", "bar", "pct", "fractions", *"gtmsdhwl"}
+)
 _OTHER_UNITS = {unit.lower(): unit for unit in _OTHERS.split()}
 
 
