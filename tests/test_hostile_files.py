@@ -171,14 +171,14 @@ def test_totals_below_a_table_are_no_records(tmp_path: Path, below: list[str], l
 @pytest.mark.parametrize("rows", [ROWS, 20])
 def test_totals_among_the_records_are_left_out_and_counted(tmp_path: Path, rows: int) -> None:
     first, *lines = written(tmp_path).read_text("utf-8").splitlines(keepends=True)
-    total = len(lines[9:rows:10])
-    summed = [line + ",Pen total,9,\n" * (place % 10 == 9) for place, line in enumerate(lines[:rows])]
+    total = len(lines[4:rows:10])
+    summed = [line + ",Pen total,9,\n" * (place % 10 == 4) for place, line in enumerate(lines[:rows])]
     path = tmp_path / "summed.csv"
     path.write_text("".join([first, *summed, ",*,9,\n", ",Gesamtergebnis,9,9\n"]), "utf-8")
     said: list[str] = []
     chunks = read_chunks(path, 7, said.append)
     assert "the last line is a total ('Gesamtergebnis') and no record" in said[0]
-    assert f"{total + 1} lines are totals among the records, left out; the first is line 12 ('Pen total')." in said[1]
+    assert f"{total + 1} lines are totals among the records, left out; the first is line 7 ('Pen total')." in said[1]
     frame = read_table(path, said.append)
     assert frame["qty"].astype(int).tolist() == list(QUANTITY[:rows])
     pd.testing.assert_frame_equal(pd.concat(list(chunks)), frame)
