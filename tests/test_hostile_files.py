@@ -184,6 +184,21 @@ def test_totals_among_the_records_are_left_out_and_counted(tmp_path: Path, rows:
     pd.testing.assert_frame_equal(pd.concat(list(chunks)), frame)
 
 
+def test_a_printed_list_of_sap(tmp_path: Path) -> None:
+    rule = "-" * 40
+    lines = [f"|   | A{i:04d} | {KINDS[i]:9} | {QUANTITY[i]:5} | {PRICE[i]:8.2f} |" for i in range(20)]
+    page = ["01.05.2024   Dynamic List Display   1", rule, "|   | id    | kind      | qty   | price    |", rule]
+    total = f"| * |       |           | {9:5} | {9:8} |"
+    path = tmp_path / "list.txt"
+    path.write_text("\n".join([*page, *lines[:10], rule, *page, *lines[10:], total, rule, ""]), "utf-8")
+    said: list[str] = []
+    frame = read_table(path, said.append)
+    assert any("it is a printed list" in one for one in said)
+    assert frame.columns.tolist() == ["Unnamed: 0", "id", "kind", "qty", "price"]
+    assert frame["price"].astype(float).tolist() == [round(price, 2) for price in PRICE[:20]]
+    pd.testing.assert_frame_equal(pd.concat(list(read_chunks(path, 7, said.append))), frame)
+
+
 def test_a_total_says_what_it_lacks() -> None:
     assert totals_below([["Total", "1"]], [True, True]) == []  # it lacks nothing
     assert totals_below([["Total", ""]], [True, False]) == []  # nor what others have

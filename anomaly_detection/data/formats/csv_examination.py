@@ -173,7 +173,9 @@ class Examination:
                 f"the header is taken to be line {self.dialect.start + 1}, what stands above it is left out ({titles});"
                 " --skip-rows 0 says that the first line is."
             )
-        if not self.dialect.quoted:
+        if self.dialect.ruled:
+            said.append("it is a printed list: lines between bars are read, all others are left out.")
+        elif not self.dialect.quoted:
             said.append("quotes are not closed in some lines, so all are read as a part of the text.")
         if self.blank:
             lines = "1 blank line is" if self.blank == 1 else f"{self.blank:,} blank lines are"
