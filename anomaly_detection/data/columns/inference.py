@@ -52,6 +52,7 @@ __all__ = ["infer_column"]
 
 
 _TEXTS_KEPT = 20
+_MARKS = frozenset({"x", "\u2713", "\u2714", "\u2611"})
 _SEVERAL = 3  # rows of one level
 _SCREENED = 200
 _VALUES = (Role.NUMERIC, Role.TIMESTAMP)
@@ -207,6 +208,9 @@ def _infer_texts(name: str, cells: DistinctTexts, said: Declaration, elsewhere: 
     distinct = len(present.levels)
     details: dict[str, Any] = {"distinct": distinct, "missing": 1.0 - len(present) / rows}
     if distinct <= 1 and role is None:
+        mark = str(present.levels[0]).strip() if distinct else ""
+        if mark.casefold() in _MARKS and details["missing"] > 0:
+            return Column(name, Role.CATEGORICAL, say("%(mark)s or blank", mark=mark), codes=codes, **details)
         return Column(name, Role.CONSTANT, _constant_reason(distinct), codes=codes, **details)
     if role is None or role in (Role.NUMERIC, Role.TIMESTAMP):
         said_or_clock = _with_clock(name, present, said)
