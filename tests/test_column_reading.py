@@ -18,6 +18,7 @@ from anomaly_detection.data.cells.missing import number_codes
 from anomaly_detection.data.cells.number_texts import parse_numbers
 from anomaly_detection.data.columns.cleaning import ColumnCleaning, FormWarning, Unreadable, warn_of_forms
 from anomaly_detection.data.columns.column import Column, Role
+from anomaly_detection.data.columns.declarations import Declaration
 from anomaly_detection.data.columns.names import names_code, split_unit, unit_in_name
 from anomaly_detection.data.columns.schema import infer_schema
 
@@ -499,3 +500,19 @@ def test_dates_as_numbers_of_erp_systems(name: str, cells: list[str], first: str
     assert not done.unread
     # Codes of twelve groups end as months do.
     assert inferred([*range(200101, 200113)] * 20, "size").role is not Role.TIMESTAMP
+
+
+def test_times_of_a_clock_are_their_hours() -> None:
+    minutes = RNG.integers(0, 1440, ROWS)
+    plain = minutes // 60 * 100 + minutes % 60
+    hours = [f"{minute // 60}h" for minute in minutes]
+    for cells in (plain, plain.astype(float), [f"{one:04d}" for one in plain], [f"{one:04d}59" for one in plain]):
+        column = inferred(cells, "dep_time")
+        assert column.reason == "times of a clock, by the hour"
+        assert cleaned(cells, cells, "dep_time")[0] == hours
+        again = infer_schema(table(cells, "dep_time"), {"dep_time": Declaration.of(column)})
+        assert again["dep_time"].unit == column.unit
+    assert cleaned(every(150, 7450, plain), [0, 2400, 7450, None], "dep_time")[0][:3] == ["0h", "0h", "7450"]
+    assert cleaned(plain, ["09:30", "17:45:10", "late"], "dep_time")[0] == ["9h", "17h", "late"]
+    for name, cells in (("dep_time", minutes), ("dep_time", plain // 50 * 50), ("lead time", plain), ("pieces", plain)):
+        assert inferred(cells, name).role is Role.NUMERIC

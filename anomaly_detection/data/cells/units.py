@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from anomaly_detection.data.cells.clocks import CLOCKS
+
 __all__ = ["FRACTIONS", "PERCENT", "UNITS", "Unit", "factor"]
 
 PERCENT, FRACTIONS = "%", "fractions"
@@ -73,6 +75,7 @@ _SPELLINGS: dict[Unit, str] = {
     Unit("psi", "pressure", 0.0689475729): "psi",
     Unit(PERCENT, "share", 0.01): "% pct",
     Unit(FRACTIONS, "share", 1.0): "fractions",
+    **{Unit(clock, "clock", 1.0): clock for clock in CLOCKS},
 }
 
 UNITS: dict[str, Unit] = {word: unit for unit, words in _SPELLINGS.items() for word in words.split()}

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from anomaly_detection.data.cells.cells import as_dates, as_numbers, content, opaque_kinds
+from anomaly_detection.data.cells.clocks import CLOCKS, clock_of
 from anomaly_detection.data.cells.date_forms import in_words
 from anomaly_detection.data.cells.date_orders import Orders
 from anomaly_detection.data.cells.date_texts import may_be_date, parse_dates, read_distinct_dates
@@ -167,6 +168,9 @@ def _infer_numbers(
         return Column(name, Role.TIMESTAMP, say("numbers that count time (%(unit)s)", unit=unit), epoch=unit, **details)
     if distinct <= 1:
         return _column(name, said, (Role.CONSTANT, _constant_reason(distinct)), **details)
+    clock = clock_of(present, tokens) if role is None else None
+    if clock is not None:
+        return Column(name, Role.CATEGORICAL, say("times of a clock, by the hour"), **{**details, "unit": clock})
     whole = bool(np.all(present == np.round(present)))
     if role is None and whole and distinct == present.size > 2 and _count_up(present):
         return Column(name, Role.IDENTIFIER, say("counts the rows"), **details)
@@ -212,6 +216,8 @@ def _infer_texts(name: str, cells: DistinctTexts, said: Declaration, elsewhere: 
         if mark.casefold() in _MARKS and details["missing"] > 0:
             return Column(name, Role.CATEGORICAL, say("%(mark)s or blank", mark=mark), codes=codes, **details)
         return Column(name, Role.CONSTANT, _constant_reason(distinct), codes=codes, **details)
+    if role is None and (clock := _clock_with_noughts(name, present)) is not None:
+        return Column(name, Role.CATEGORICAL, say("times of a clock, by the hour"), unit=clock, **details)
     if role is None or role in (Role.NUMERIC, Role.TIMESTAMP):
         said_or_clock = _with_clock(name, present, said)
         found = _numbers_in_texts(name, rows, present, said_or_clock, elsewhere) or _dates_in_texts(
@@ -225,7 +231,15 @@ def _infer_texts(name: str, cells: DistinctTexts, said: Declaration, elsewhere: 
     if truth is not None:
         why = (Role.CATEGORICAL, say("yes and no, as %(yes)s and %(no)s", yes=truth[1], no=truth[0]))
         return _column(name, said, why, truth=truth, codes=codes, **details)
-    return _column(name, said, _text_role(name, present, kept), kept=kept, codes=codes, **details)
+    unit = said.unit if role is Role.CATEGORICAL and said.unit in CLOCKS else None
+    return _column(name, said, _text_role(name, present, kept), kept=kept, codes=codes, unit=unit, **details)
+
+
+def _clock_with_noughts(name: str, present: DistinctTexts) -> str | None:
+    """The clock of times such as 0930, which would be codes."""
+    if not fits(arrow_texts(present.levels), r"^\d{3,6}$").all():
+        return None
+    return clock_of(present.numbers[present.codes], name_tokens(name))
 
 
 def _with_clock(name: str, present: DistinctTexts, said: Declaration) -> Declaration:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Container, Iterable
 from functools import lru_cache
 
+from anomaly_detection.data.cells.clocks import CLOCKS
 from anomaly_detection.data.cells.units import UNITS
 from anomaly_detection.data.columns.parsing import words_of
 
@@ -51,6 +52,7 @@ _CALLED = frozenset(
             "dept",
         ),
         *("type", "status", "category", "subcategory", "group", "division", "cluster", "segment", "ledger", "company"),
+        *("flight", "voyage", "vehicle", "truck", "trailer", "container", "tour"),
         *("werk", "lieferant", "kunde", "debitor", "kreditor", "artikel", "lagerort", "filiale"),
         *("buchungskreis", "kostenstelle", "kostenart", "sachkonto", "warengruppe", "bewegungsart", "belegart"),
         *("auftragsart", "mandant", "sparte", "vertriebsweg", "spediteur", "abteilung", "fournisseur", "magasin"),
@@ -86,7 +88,25 @@ _OTHERS = (
 )
 # At the end of a name these are other words: check_in, price_min, ship_to, m for millions.
 _OTHER_WORDS = frozenset(
-    {"in", "min", "mi", "mt", "to", "gr", "yd", "kb", "mb", "gb", "tb", "mw", "bar", "pct", "fractions", *"gtmsdhwl"}
+    {
+        "in",
+        "min",
+        "mi",
+        "mt",
+        "to",
+        "gr",
+        "yd",
+        "kb",
+        "mb",
+        "gb",
+        "tb",
+        "mw",
+        "bar",
+        "pct",
+        "fractions",
+        *CLOCKS,
+        *"gtmsdhwl",
+    }
 )
 _OTHER_UNITS = {unit.lower(): unit for unit in _OTHERS.split()}
 

@@ -146,7 +146,7 @@ class _Categories(_Remembered):
     def _read(self, cell: Any) -> Read:
         if type(cell) is not str or well_formed(cell) != cell:
             return super()._read(cell)
-        name, done = category_name(cell, self._column.truth), None
+        name, done = category_name(cell, self._column.truth, self._column.unit), None
         if says_missing(name, self._column.kept):
             done = ColumnCleaning(blank=1)
         elif says_missing(name, self._column.kept, self._codes):
