@@ -192,7 +192,7 @@ def read_categories(values: pd.Series[Any], column: Column) -> tuple[Coded, Colu
 
 
 def category_name(value: Any, truth: tuple[str, ...], clock: str | None = None) -> str:
-    """One spelling for a category: ``3.0`` is ``3`` (missing values turn whole numbers into floats); of a time its hour.
+    """One spelling for a category: ``3.0`` is ``3`` (missing values turn whole numbers into floats), 1745 its hour.
 
     `clock` is how times of a clock are written, as `CLOCKS` has it.
     """
