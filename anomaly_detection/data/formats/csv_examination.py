@@ -9,6 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, repeat
 
+import numpy as np
+import pandas as pd
+
+from anomaly_detection.data.cells.number_texts import parse_numbers
 from anomaly_detection.data.formats.csv_dialect import Dialect
 from anomaly_detection.data.formats.headers import is_again, is_blank, shape
 from anomaly_detection.data.formats.total_lines import is_total, said_of_last, said_of_totals, total_name, totals_below
@@ -87,6 +91,10 @@ class Examination:
     _suspects: list[tuple[int, list[list[str]]]] = field(default_factory=list)
     _top: list[str] = field(default_factory=list)
     """The first record, whose shapes come to the others' at the end."""
+    _top_line: int = 0
+    """Its line, if it is one alone."""
+    units: list[str] = field(default_factory=list)
+    """Some of the units that a line below the names has, which is left out."""
     _last: tuple[list[str], ...] = ()
     """The last records, as many as may be totals."""
     _refusal: DataError | None = None
@@ -185,6 +193,8 @@ class Examination:
             said.append(f"{lines} the header, left out; the first is line {self._first_again}.")
         if self.totals:
             said.append(said_of_totals(self.totals, "line"))
+        if self.units:
+            said.append(f"the line below the names holds units ({_shown(self.units)}) and no record; it is left out.")
         if self.subtotals:
             lines = "1 line is a total" if self.subtotals == 1 else f"{self.subtotals:,} lines are totals"
             number, name = self._first_subtotal
@@ -279,7 +289,7 @@ class Examination:
         elif self._shaped < _SHAPED:
             self._shaped += 1
             if self.records == 1:
-                self._top = row
+                self._top, self._top_line = row, number if len(held) == 1 else 0
             else:
                 self._shape(row)
             for place, blanks in enumerate(self._blanks):
@@ -341,7 +351,14 @@ class Examination:
         numbers = [cell.strip() for cell, seen in beside if {"number"} <= seen <= {"number", "blank"}]
         words = [cell for cell in numbers if shape(cell) == "text"]
         if self.records > _FEWEST_SUMMED and len(words) > 1 and "number" not in map(shape, self._top):
-            shown = ", ".join(repr(word[:_UNIT_LENGTH]) for word in words[:_UNITS])
+            # What may stand behind a number is a unit, or a currency.
+            named = parse_numbers(pd.Series([f"1 {word.strip('[]() ')}" for word in words]))
+            if self._top_line and 2 * np.count_nonzero(~np.isnan(named)) >= len(words):
+                self.units, self.first = words, self._top_line
+                self.records -= 1
+                self.short -= len(self._top) < self._named
+                return
+            shown = _shown(words)
             self.doubts.append(
                 f"the first line below the names has words ({shown}) where all others have numbers; if they are units,"
                 " delete it."
@@ -454,6 +471,10 @@ class Examination:
         else:
             told = say("Lines %(lines)s and %(last)s do not fit either.", lines=", ".join(lines), last=last)
         return DataError(say("%(first)s %(others)s", first=first.args[0], others=told))
+
+
+def _shown(words: Sequence[str]) -> str:
+    return ", ".join(repr(word[:_UNIT_LENGTH]) for word in words[:_UNITS])
 
 
 def _is_wrapped(cell: str) -> bool:
