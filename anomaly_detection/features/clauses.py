@@ -234,9 +234,12 @@ def compared_with(
             else:
                 named.append(named_value(*with_unit(name, value)))
         elif (
-            len(value) < _TELLING or value.casefold() in _SAYS_NOTHING or _is_code(value) or is_true(value) is not None
+            len(value) < _TELLING + value[:1].isdigit()
+            or value.casefold() in _SAYS_NOTHING
+            or _is_code(value)
+            or is_true(value) is not None
         ):
-            # A yes, or a code such as 12 or TEC-MA-1000, says nothing without its column.
+            # A yes, an hour, or a code such as 12 or TEC-MA-1000, says nothing without its column.
             named.append(f"{name} {short(value)}")
         else:
             shown = f'"{short(value)}"' if ", " in value else short(value)

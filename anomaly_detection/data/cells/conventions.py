@@ -13,6 +13,7 @@ from anomaly_detection.data.cells.date_forms import in_words
 from anomaly_detection.data.cells.date_orders import Orders
 from anomaly_detection.data.cells.distinct_texts import DistinctTexts
 from anomaly_detection.data.cells.number_texts import Commas, Measures, odd_texts
+from anomaly_detection.data.cells.units import PERCENT
 from anomaly_detection.data.columns.column import Column, Role
 
 __all__ = ["Evidence"]
@@ -66,7 +67,10 @@ class Evidence:
             note = f"commas are read as {what}, which the training records did not have"
             column = replace(column, decimal_comma=comma, note=note)
         unit, units = self.measures.usual(), len(self.measures.units)
-        if units:
+        if unit == PERCENT:
+            note = "cells with % are not read, for the training records had none: 5 % may be 5 or 0.05"
+            column = replace(column, unit="", note=f"{column.note}; {note}" if column.note else note)
+        elif units:
             turned = "units are turned into" if units > 1 else "numbers are read as they stand, in"
             note = f"{turned} {unit}, for the training records had none"
             note = f"{column.note}; {note}" if column.note else note

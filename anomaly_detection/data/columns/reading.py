@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from anomaly_detection.data.cells.cells import as_dates, as_numbers, as_texts, content
+from anomaly_detection.data.cells.clocks import hour_of
 from anomaly_detection.data.cells.date_texts import parse_dates, read_distinct_dates
 from anomaly_detection.data.cells.distinct_texts import DistinctTexts
 from anomaly_detection.data.cells.epochs import parse_epochs
@@ -175,7 +176,9 @@ def read_categories(values: pd.Series[Any], column: Column) -> tuple[Coded, Colu
     """Read categories, each in one spelling, and say what was done."""
     distinct = DistinctTexts.of(values)
     rows = distinct.codes
-    names = pd.Series([category_name(text, column.truth) for text in distinct.texts[:-1]] + [None], dtype=object)
+    names = pd.Series(
+        [category_name(text, column.truth, column.unit) for text in distinct.texts[:-1]] + [None], dtype=object
+    )
     blank = missing_mask(names, column.kept)
     coded = (missing_mask(names, column.kept, column.codes) if column.codes else blank) & ~blank
     skip = blank | coded
@@ -188,10 +191,14 @@ def read_categories(values: pd.Series[Any], column: Column) -> tuple[Coded, Colu
     return Coded(lookup[rows], categories), done
 
 
-def category_name(value: Any, truth: tuple[str, ...]) -> str:
-    """One spelling for a category: ``3.0`` is ``3`` (missing values turn whole numbers into floats)."""
+def category_name(value: Any, truth: tuple[str, ...], clock: str | None = None) -> str:
+    """One spelling for a category: ``3.0`` is ``3`` (missing values turn whole numbers into floats), 1745 its hour.
+
+    `clock` is how times of a clock are written, as `CLOCKS` has it.
+    """
     text = str(value).strip()
     true = is_true(text) if truth else None
     if true is not None:
         return truth[int(true)]
-    return text[:-2] if text.endswith(".0") and text[:-2].lstrip("-").isdigit() else text
+    name = text[:-2] if text.endswith(".0") and text[:-2].lstrip("-").isdigit() else text
+    return name if clock is None else hour_of(name, clock)

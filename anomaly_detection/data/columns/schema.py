@@ -240,6 +240,7 @@ def infer_schema(data: Any, roles: Mapping[str, str | Role | Declaration] | None
             column = infer_column(frame[name], said)
         _refuse_other_kind(column, said)
         columns.append(column)
+    columns = _with_shared_commas(columns, frame, step, given)
     schema = Schema(tuple(_with_shared_codes(column, columns, frame, step, given) for column in columns))
     roles_given = any(said.role is not None for said in given.values())
     if not roles_given and all(column.role is Role.CONSTANT for column in columns):
@@ -269,6 +270,26 @@ def _refuse_other_kind(column: Column, said: Declaration) -> None:
         )
 
 
+def _with_shared_commas(
+    columns: list[Column], frame: pd.DataFrame, step: int, given: Mapping[str, Declaration]
+) -> list[Column]:
+    """The columns, all with decimal commas where some have them for certain and all may have: 1.250, 10,000 and 7."""
+    if not any(column.decimal_comma for column in columns):
+        return columns
+    made = []
+    for column in columns:
+        said = given.get(column.name, Declaration())
+        is_open = column.role is Role.NUMERIC and not column.decimal_comma and said.decimal_comma is None
+        if is_open and content(frame[column.name]) == "texts":
+            found = infer_column(frame[column.name].iloc[::step], replace(said, decimal_comma=True))
+            if found.role is not column.role or found.missing > column.missing:
+                # With 12.50 in it the table is written both ways.
+                return columns
+            column = found
+        made.append(column)
+    return made
+
+
 def _with_shared_codes(
     column: Column, columns: list[Column], frame: pd.DataFrame, step: int, given: Mapping[str, Declaration]
 ) -> Column:
@@ -278,4 +299,5 @@ def _with_shared_codes(
         return column
     counts = Counter(code for other in columns if other is not column for code in other.codes)
     shared = set(counts) - set(column.codes)
+    said = replace(said, decimal_comma=column.decimal_comma)
     return infer_column(frame[column.name].iloc[::step], said, shared) if shared else column

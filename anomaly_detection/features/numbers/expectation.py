@@ -35,8 +35,9 @@ _LEAST_ROWS = 100
 _SCREENED_ROWS = 1_000
 _SCREENED_AT_ONCE = 256
 _CELLS = 10_000_000
-_FARTHEST = 1e6  # spreads from the centre that foretell anything more
+_FARTHEST = 8.0  # spreads from the centre that foretell anything more
 _FARTHEST_JUDGED = 1e30
+_WILD = 30.0  # times
 _MOVES = 0.2  # spreads: what moves an estimate by less is not named
 
 
@@ -375,7 +376,9 @@ class Expectation(ComparingGroup):
         at_most, at_least = (between is not None and end == usual for end in between or (usual, usual))
         if number(value) == number(usual) or (at_least and value > usual) or (at_most and value < usual):
             return say("%(subject)s does not go with %(told_by)s", subject=subject, told_by=told_by)
-        about = "" if at_least or at_most else say(": about %(usual)s", usual=measured(usual, unit))
+        # Of a value so far away the numbers beside it are odd as well, and nobody believes what they foretell.
+        is_wild = value * usual > 0 and not 1.0 / _WILD < value / usual < _WILD
+        about = "" if at_least or at_most or is_wild else say(": about %(usual)s", usual=measured(usual, unit))
         above = N_("%(subject)s is above what is expected from %(told_by)s%(about)s")
         below = N_("%(subject)s is below what is expected from %(told_by)s%(about)s")
         return say(above if value > usual else below, subject=subject, told_by=told_by, about=about)
