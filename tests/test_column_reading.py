@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from anomaly_detection.alerts.scoring import as_written
+from anomaly_detection.data.cells.conventions import Evidence
 from anomaly_detection.data.cells.date_forms import DAY_FIRST, MONTH_FIRST
 from anomaly_detection.data.cells.date_texts import _read_any, parse_dates, read_dates
 from anomaly_detection.data.cells.known_dates import KnownForms
@@ -20,6 +21,7 @@ from anomaly_detection.data.columns.cleaning import ColumnCleaning, FormWarning,
 from anomaly_detection.data.columns.column import Column, Role
 from anomaly_detection.data.columns.declarations import Declaration
 from anomaly_detection.data.columns.names import names_code, split_unit, unit_in_name
+from anomaly_detection.data.columns.reading import read_values
 from anomaly_detection.data.columns.schema import infer_schema
 
 ROWS = 300
@@ -516,3 +518,33 @@ def test_times_of_a_clock_are_their_hours() -> None:
     assert cleaned(plain, ["09:30", "17:45:10", "late"], "dep_time")[0] == ["9h", "17h", "late"]
     for name, cells in (("dep_time", minutes), ("dep_time", plain // 50 * 50), ("lead time", plain), ("pieces", plain)):
         assert inferred(cells, name).role is Role.NUMERIC
+
+
+# Read at once, and each distinct text.
+
+
+def _digits(rng: np.random.Generator) -> str:
+    whole, part = ("".join(map(str, rng.integers(0, 10, rng.integers(0, most)))) for most in (9, 12))
+    return f"{'-' * (rng.random() < 0.2)}{whole or '0'}{f'.{part}' * (rng.random() < 0.8)}"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_texts_as_programs_write_them_are_read_as_all_others_are(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cells: list[Any] = [_digits(rng) for _ in range(60)] + ["-0", "-999", "12345678901234567"]
+    days = [str(day)[: rng.choice([10, 16, 19])] for day in DAYS[:60]] + ["1677-12-31 10:00"] * (seed % 3 == 0)
+    for texts, more, role in (
+        (cells, ["1e300", "1,5", "nan", " 7", "5.", ".5", "inf5"], Role.NUMERIC),
+        (days, ["2024-1-1"], Role.TIMESTAMP),
+    ):
+        texts = [*texts, *rng.choice(["", *more * (seed % 2)], 5), None]
+        for code in ((), ("-999", "2024-01-05")):
+            column = Column("c", role, "", codes=code, decimal_comma=[False, None][seed % 4 == 3])
+            fast, slow = (read_values(pd.Series(texts, dtype=kind), column, 0) for kind in ("string", object))
+            assert fast[0].tobytes() == slow[0].tobytes()
+            assert fast[1].names == slow[1].names
+            assert fast[2] == slow[2]
+            told = Evidence(), Evidence()
+            for one, kind in zip(told, ("string", object), strict=True):
+                one.add(pd.Series(texts, dtype=kind), column)
+            assert told[0] == told[1]

@@ -271,6 +271,10 @@ class Commas:
         written, times = arrow_texts(cells.levels[~odd]), cells.times[:-1][~odd]
         points = int(times[fits(written, r"\.")].sum())
         dotted = int(times[fits(written, r"^\s*-?[1-9]\d?\d?\.\d\d\d\s*$")].sum()) if points else 0
+        self.add_points(points, dotted)
+
+    def add_points(self, points: int, dotted: int) -> None:
+        """Count cells with a point, of which some are such as 1.234."""
         self.dotted += dotted
         self.point += points - dotted
 

@@ -312,12 +312,12 @@ class Expectation(ComparingGroup):
 
     def told_beside(self, X: Table, target: int, row: int = 0) -> tuple[str, ...]:
         """`FeatureGroup.told_beside`: the columns that move the estimate most, at most three."""
-        moved = X.made((self, target), lambda: self._moved(X, target))[row].tolist()
+        moved = X.made((self, target), lambda: self._moved(X, target))[row]
         # What moves less never is among the strongest that are named, whatever rounding does.
-        near = [place for place, by in enumerate(moved) if by > 0.9 * _MOVES]
-        strongest = sorted(near, key=lambda place: -round(moved[place], 9))[:3]
-        names = [*self.centres_, *self.levels_]
-        return tuple(names[place] for place in strongest if moved[place] > _MOVES)
+        near = np.flatnonzero(moved > 0.9 * _MOVES)
+        ranked = [(-round(by, 9), place, by) for place, by in zip(near.tolist(), moved[near].tolist(), strict=True)]
+        names = _names(self)
+        return tuple(names[place] for _, place, by in sorted(ranked)[:3] if by > _MOVES)
 
     def _moved(self, X: Table, target: int) -> Floats:
         """How far each number and each category of the rows moves the estimate of a target, shape (n, columns)."""
@@ -428,4 +428,5 @@ class _Weights:
 
 
 _weights: Kept[Expectation, _Weights] = Kept(_Weights)
+_names: Kept[Expectation, list[str]] = Kept(lambda expectation: [*expectation.centres_, *expectation.levels_])
 _by_place: Kept[Expectation, dict[int, Floats]] = Kept(lambda expectation: {})
