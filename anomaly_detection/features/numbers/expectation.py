@@ -21,6 +21,7 @@ from anomaly_detection.features.numbers.design import Design
 from anomaly_detection.features.numbers.grouped import robust_scale
 from anomaly_detection.features.numbers.numeric_group import ComparingGroup
 from anomaly_detection.features.numbers.numeric_values import Scale, apply_scales, choose_scale, is_flag
+from anomaly_detection.features.numbers.quantiles import median, quantiles
 from anomaly_detection.progress import steps
 from anomaly_detection.texts.said import N_, Said, say
 
@@ -107,8 +108,8 @@ class Expectation(ComparingGroup):
             present = scaled[~np.isnan(scaled)]
             if present.size < _LEAST_ROWS or robust_scale(present) == 0.0:
                 continue
-            low, high = np.quantile(present, [0.001, 0.999])
-            self.centres_[name] = (float(np.median(present)), robust_scale(present), float(low), float(high))
+            low, high = quantiles(present, [0.001, 0.999])
+            self.centres_[name] = (median(present), robust_scale(present), float(low), float(high))
         found = {name: Levels(sample[name]) for name in self.categories}
         self.levels_ = {name: one for name, one in found.items() if 1 < len(one) <= len(sample) / 20}
         for name in determined(sample, self.levels_):

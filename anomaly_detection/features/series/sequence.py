@@ -27,6 +27,7 @@ from anomaly_detection.features.clauses import (
 from anomaly_detection.features.dates.spans import day_text, days_of, moments_of
 from anomaly_detection.features.group import FeatureGroup, FeatureSource, Range, Row
 from anomaly_detection.features.numbers.bounds import bounded
+from anomaly_detection.features.numbers.quantiles import quantiles
 from anomaly_detection.texts.said import N_, Figure, Said, say
 
 __all__ = ["Neighbours", "Runs", "Series"]
@@ -169,7 +170,7 @@ def _distances(values: Floats, middles: Floats) -> tuple[float, float]:
 
 
 def _half_and_most(away: Floats) -> tuple[float, float]:
-    half, most = np.quantile(away, [0.5, 0.9]) if away.size >= _FEWEST_TOGETHER else (np.nan, np.nan)
+    half, most = quantiles(away, [0.5, 0.9]) if away.size >= _FEWEST_TOGETHER else (np.nan, np.nan)
     return float(half), float(most)
 
 
