@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from string import ascii_letters, digits
+from string import ascii_letters
 from typing import Any, ClassVar
 
 import numpy as np
@@ -49,7 +49,7 @@ _ALL_DIGITS = 9  # as many are told apart, see `decimals`
 _MOST_FORMS = 0.02  # of the rows have one that is seldom: with more, a column has no form
 _LONGEST = 60
 _REMEMBERED = 10_000
-_IN_FORMS = str.maketrans({**dict.fromkeys(ascii_letters, "a"), **dict.fromkeys(digits, "#")})
+_IN_FORMS = str.maketrans({**dict.fromkeys(ascii_letters, "a"), **dict.fromkeys("0123456789", "#")})
 _LETTERS, _DIGITS = re.compile(r"[^\W\d_]+"), re.compile(r"\d")
 
 

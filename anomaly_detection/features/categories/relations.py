@@ -27,6 +27,7 @@ from anomaly_detection.features.compiled.combinations import pair_counts
 from anomaly_detection.features.compiled.program import Program, Value
 from anomaly_detection.features.forms import worth_less_of_one
 from anomaly_detection.features.group import FeatureSource, Range, Row
+from anomaly_detection.features.numbers.history import UNSURE
 from anomaly_detection.features.repeats.coincidences import combined, keys_by_column
 from anomaly_detection.features.repeats.transactions import Transactions, find_transactions
 from anomaly_detection.progress import steps
@@ -280,7 +281,7 @@ def _likeliest(
     of: str, given: str, coded: dict[str, tuple[Codes, int]], transactions: Transactions | None
 ) -> tuple[float, float]:
     """How likely one column makes another at best, each row judged by the others, and what is lent then."""
-    from anomaly_detection.features.compiled.pairs import counted_pairs
+    from anomaly_detection.features.compiled.pairs import counted_pairs, lent_shares
 
     (codes, size), (others, other_size) = coded[of], coded[given]
     counts = np.bincount(codes, minlength=size)
@@ -288,7 +289,9 @@ def _likeliest(
     # What a transaction has in common, its own column tells.
     apart = np.zeros(0, dtype=np.int64) if transactions is None or transactions[0] == given else transactions[1]
     both, rows = counted_pairs(others, other_size, codes, size, apart)
-    return max((float(np.mean(np.log((both + lent * share) / (rows + lent)))), lent) for lent in _LENT)
+    nearly = lent_shares(both, rows, share, np.array(_LENT))
+    promising = (lent for lent, likely in zip(_LENT, nearly.tolist(), strict=True) if likely >= nearly.max() - UNSURE)
+    return max((float(np.mean(np.log((both + lent * share) / (rows + lent)))), lent) for lent in promising)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,9 @@ import numpy as np
 from anomaly_detection.features.compiled.groups import by_group
 from mlx_iforest.compiled_code import compiled
 
-__all__ = ["bound", "counted_pairs"]
+__all__ = ["bound", "counted_pairs", "lent_shares"]
+
+_AT_ONCE = 8  # rows whose shares are multiplied: a logarithm costs more than all else
 
 
 @compiled()
@@ -116,3 +119,16 @@ def counted_pairs(first: Any, first_size: int, second: Any, second_size: int, ap
                 own_pairs[pair[order[place]]] = 0
                 own_firsts[first[order[place]]] = 0
     return both, beside
+
+
+@compiled()
+def lent_shares(both: Any, beside: Any, share: Any, lent: Any) -> Any:
+    """The mean logarithm of ``(both + lent * share) / (beside + lent)`` of the rows, nearly, for each that is lent."""
+    n, found = len(both), np.zeros(len(lent))
+    for i in range(len(lent)):
+        for start in range(0, n, _AT_ONCE):
+            product = 1.0
+            for row in range(start, min(start + _AT_ONCE, n)):
+                product *= (both[row] + lent[i] * share[row]) / (beside[row] + lent[i])
+            found[i] += log(product)
+    return found / n

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from anomaly_detection.features.numbers.grouped import MAD_TO_SIGMA
 from anomaly_detection.features.numbers.ordered import Ordered
 
-__all__ = ["LEAST_ROWS", "History", "learn_history", "likelihood"]
+__all__ = ["LEAST_ROWS", "UNSURE", "History", "learn_history", "likelihood"]
 
 Floats = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -23,10 +23,12 @@ Codes = npt.NDArray[np.int64]
 LEAST_ROWS = 10
 """Values that there must be."""
 
+UNSURE = 1e-9
+"""Nats: what is so much less likely is less likely, however it is added up."""
+
 _LENT_CENTRES = (0.02, 0.2, 1.0, 4.0)
 _LENT_SPREADS = (1.0, 4.0, 16.0, 64.0)
 _USUALLY_LENT = (0.2, 4.0)
-_UNSURE = 1e-9  # nats: what is so much less likely is less likely, however it is added up
 _RESOLUTION = 1e-3
 _SAMPLE = 20_000
 """Rows that decide how many are lent, at most."""
@@ -152,7 +154,7 @@ def learn_history(
     usual = np.array(_LENT_CENTRES), np.array(_LENT_SPREADS)
     nearly = lent_likelihoods(*part, centre, width, within, resolution, *usual).ravel()
     best: tuple[float, History] | None = None
-    for i in np.flatnonzero(~(nearly < nearly.max() - _UNSURE)).tolist():
+    for i in np.flatnonzero(~(nearly < nearly.max() - UNSURE)).tolist():
         lent = _LENT_CENTRES[i // len(_LENT_SPREADS)], _LENT_SPREADS[i % len(_LENT_SPREADS)]
         found = History(count, median, spread, low, high, centre, width, within, *lent, resolution)
         likely = found._likelihood(*part)
